@@ -1,0 +1,180 @@
+//! Settings: what a ring agrees on, what a peer chooses, and their bounds.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// What all peers of one ring agree on; given at `init`, learned at `join`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RingSettings {
+    /// R, how many peers keep each file and each name record. More copies survive more deaths
+    /// at once and cost that many times the disk.
+    pub replicas: u8,
+    /// r, the length of the successor list. A ring survives r − 1 adjacent deaths at once.
+    pub successors: u8,
+}
+
+impl Default for RingSettings {
+    fn default() -> RingSettings {
+        RingSettings { replicas: 3, successors: 8 }
+    }
+}
+
+/// Why settings are refused.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// The number of replicas is out of bounds.
+    #[error("--replicas is 1 to {max}, not {value}")]
+    Replicas {
+        /// What was asked.
+        value: u8,
+        /// The most there can be.
+        max: u8,
+    },
+    /// The length of the successor list is out of bounds.
+    #[error("--successors is 2 to {max}, not {value}")]
+    Successors {
+        /// What was asked.
+        value: u8,
+        /// The most there can be.
+        max: u8,
+    },
+    /// More replicas than the successor list can name.
+    #[error("--replicas {replicas} needs --successors of at least {}, not {successors}", .replicas - 1)]
+    ListTooShort {
+        /// R.
+        replicas: u8,
+        /// r.
+        successors: u8,
+    },
+    /// The ping interval is out of bounds.
+    #[error("INTERVAL is {min:?} to {max:?} (in seconds), not {text}")]
+    Interval {
+        /// What was asked.
+        text: String,
+        /// The shortest.
+        min: Duration,
+        /// The longest.
+        max: Duration,
+    },
+}
+
+impl RingSettings {
+    /// The most replicas.
+    pub const REPLICAS_MAX: u8 = 16;
+    /// The longest successor list.
+    pub const SUCCESSORS_MAX: u8 = 32;
+
+    /// Checks the bounds of both settings and that a list can name all replicas.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names the setting and its bounds.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        let RingSettings { replicas, successors } = *self;
+        if !(1..=Self::REPLICAS_MAX).contains(&replicas) {
+            return Err(SettingsError::Replicas { value: replicas, max: Self::REPLICAS_MAX });
+        }
+        if !(2..=Self::SUCCESSORS_MAX).contains(&successors) {
+            return Err(SettingsError::Successors { value: successors, max: Self::SUCCESSORS_MAX });
+        }
+        if replicas - 1 > successors {
+            return Err(SettingsError::ListTooShort { replicas, successors });
+        }
+        Ok(())
+    }
+
+    /// From how many peers known alive (this one included) the corrected Chord protocol holds: r + 2.
+    pub fn chord_from(&self) -> usize {
+        usize::from(self.successors) + 2
+    }
+
+    /// W, how many durable copies acknowledge a store in a ring of `members`: ⌊min(R, members)/2⌋ + 1.
+    pub fn write_quorum(&self, members: usize) -> usize {
+        self.copies(members) / 2 + 1
+    }
+
+    /// How many copies a file has in a ring of `members`: min(R, members).
+    pub fn copies(&self, members: usize) -> usize {
+        usize::from(self.replicas).min(members)
+    }
+}
+
+/// The time between a peer's pings. Shorter finds a death sooner and costs more traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interval(Duration);
+
+impl Default for Interval {
+    fn default() -> Interval {
+        Interval(Duration::from_secs(1))
+    }
+}
+
+impl Interval {
+    /// The shortest interval.
+    pub const MIN: Duration = Duration::from_millis(50);
+    /// The longest interval.
+    pub const MAX: Duration = Duration::from_secs(3_600);
+
+    /// Checks an interval.
+    ///
+    /// # Errors
+    /// [`SettingsError::Interval`] below [`Interval::MIN`] or above [`Interval::MAX`].
+    pub fn new(interval: Duration) -> Result<Interval, SettingsError> {
+        if (Self::MIN..=Self::MAX).contains(&interval) {
+            Ok(Interval(interval))
+        } else {
+            Err(Self::error(&format!("{interval:?}")))
+        }
+    }
+
+    /// The interval.
+    pub fn duration(self) -> Duration {
+        self.0
+    }
+
+    fn error(text: &str) -> SettingsError {
+        SettingsError::Interval { text: text.to_owned(), min: Self::MIN, max: Self::MAX }
+    }
+}
+
+/// Reads seconds, fractions allowed.
+impl std::str::FromStr for Interval {
+    type Err = SettingsError;
+
+    fn from_str(text: &str) -> Result<Interval, SettingsError> {
+        text.parse::<f64>()
+            .ok()
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+            .and_then(|interval| Interval::new(interval).ok())
+            .ok_or_else(|| Interval::error(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_are_bounded() {
+        for bad in ["0", "-1", "NaN", "1e9", "inf", "x", ""] {
+            assert!(bad.parse::<Interval>().is_err(), "{bad}");
+        }
+        assert_eq!("0.25".parse::<Interval>().unwrap().duration(), Duration::from_millis(250));
+    }
+
+    #[test]
+    fn a_majority_of_the_copies_acknowledges() {
+        let settings = RingSettings::default();
+        let quorums: Vec<_> = (1..=7).map(|members| settings.write_quorum(members)).collect();
+        assert_eq!(quorums, [1, 2, 2, 2, 2, 2, 2]);
+    }
+
+    #[test]
+    fn a_list_must_name_all_replicas() {
+        assert!(RingSettings { replicas: 3, successors: 2 }.validate().is_ok());
+        assert!(RingSettings { replicas: 4, successors: 2 }.validate().is_err());
+        assert!(RingSettings { replicas: 0, successors: 8 }.validate().is_err());
+        assert!(RingSettings { replicas: 1, successors: 1 }.validate().is_err());
+    }
+}

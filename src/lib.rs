@@ -1,0 +1,18 @@
+//! Quoit: a ring of peers that keep files for each other.
+//!
+//! The map of the crate, bottom up; imports go downward only (a test reads them):
+//!
+//! | layer | modules | what they are |
+//! |---|---|---|
+//! | L0 | [`id`] [`time`] [`config`] | values |
+//! | L1 | [`wire`] | messages, their codec and their bounds |
+//! | L2 | [`chord`] [`replica`] [`names`] | the pure core: decides, touches nothing |
+//! | L3 | [`blob`] [`transport`] [`sim`] | disk, network, and the deterministic world for tests |
+//! | L4 | [`peer`] | joins core, disk and network into one running peer |
+//! | L5 | [`cli`] | commands and the prompt |
+
+pub mod config;
+pub mod id;
+pub mod peer;
+pub mod time;
+pub mod wire;

@@ -1,0 +1,592 @@
+//! What a running peer can be asked, and what it answers: the values that commands,
+//! gateways and tests see. No I/O here.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::config::{Interval, RingSettings, SettingsError};
+use crate::id::{ContentId, FileName, FileNameError, Position};
+use crate::wire::{Address, FileEntry, MemberState, Missing};
+
+/// How a peer comes into its ring.
+#[derive(Debug, Clone)]
+pub enum Entrance {
+    /// `init [PEER]`: found a ring.
+    Found,
+    /// `init PEER FIRST SECOND`: form a ring with others that start as well.
+    Form {
+        /// The two contacts to start from.
+        contacts: [Address; 2],
+    },
+    /// `join`: through a known peer.
+    Join {
+        /// It.
+        known: Address,
+    },
+    /// `run`: again, with the identity and the remembered peers of the data directory.
+    Resume,
+}
+
+/// How to start a peer.
+#[derive(Debug, Clone)]
+pub struct StartOptions {
+    /// The way in. Where the data directory holds an identity already, [`Entrance::Resume`] takes its place.
+    pub entrance: Entrance,
+    /// The number; `None` for a self-placed peer.
+    pub number: Option<u8>,
+    /// Its data directory; `None` for the default place, one folder per peer.
+    pub data_dir: Option<PathBuf>,
+    /// Where the ring CA and the peers' certificates are; `None` for the default place.
+    pub certs_dir: Option<PathBuf>,
+    /// The UDP address to listen on; `None` for 127.0.0.1 and the number's port, or port 12300 or the
+    /// next free one for a self-placed peer.
+    pub listen: Option<std::net::SocketAddr>,
+    /// Number n stands for UDP port `base_port` + n.
+    pub base_port: u16,
+    /// Where other peers reach this one; `None` for the address it listens on.
+    pub advertise: Option<Address>,
+    /// The ring's settings, where this peer brings them (`init`); `None` to learn them.
+    pub settings: Option<RingSettings>,
+    /// Between pings; `None` for the remembered or the default one.
+    pub interval: Option<Interval>,
+}
+
+/// Why a peer does not start, or ends before it is active.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The settings are out of bounds.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// There is no CA to admit this peer.
+    #[error("no certificate for this peer, and no ring CA's key in {} to make one; where the key is, run `quoit admit`", .certs_dir.display())]
+    NoAuthority {
+        /// Where it was looked for.
+        certs_dir: PathBuf,
+    },
+    /// `run` without an identity.
+    #[error("no peer lives in {}; `quoit init` founds a ring, `quoit join` joins one", .data_dir.display())]
+    NoIdentity {
+        /// The data directory.
+        data_dir: PathBuf,
+    },
+    /// The data directory belongs to another peer.
+    #[error("{} belongs to peer {found}, not {asked}", .data_dir.display())]
+    OtherIdentity {
+        /// The data directory.
+        data_dir: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// Who was asked for.
+        asked: String,
+    },
+    /// Another process has the data directory.
+    #[error("{} is in use by {}", .data_dir.display(), .process.map_or("another process".to_owned(), |id| format!("process {id}")))]
+    InUse {
+        /// The data directory.
+        data_dir: PathBuf,
+        /// The other process, where it is known.
+        process: Option<u32>,
+    },
+    /// The port is taken, or the address is not ours.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The UDP address.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// A certificate or key cannot be read, made or used.
+    #[error("certificates in {}: {reason}", .certs_dir.display())]
+    Certificates {
+        /// The folder.
+        certs_dir: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The data directory cannot be made or read.
+    #[error("data directory {}: {reason}", .data_dir.display())]
+    Data {
+        /// The folder.
+        data_dir: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The ring did not take this peer.
+    #[error("cannot join through {known}: {reason}")]
+    Join {
+        /// The known peer.
+        known: String,
+        /// Why.
+        reason: String,
+    },
+    /// This identity lives elsewhere, at a later incarnation, or the peer could not go on.
+    #[error("{0}")]
+    Ended(String),
+}
+
+/// How far a store or request is. Shared with whoever draws it.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Bytes of the whole; 0 while unknown.
+    pub total: AtomicU64,
+    /// Bytes done.
+    pub done: AtomicU64,
+}
+
+impl Progress {
+    /// Sets both figures.
+    pub fn begin(&self, done: u64, total: u64) {
+        self.total.store(total, Ordering::Relaxed);
+        self.done.store(done, Ordering::Relaxed);
+    }
+
+    /// Counts bytes.
+    pub fn advance(&self, bytes: u64) {
+        self.done.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// How many copies must be durable before `Store` says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Wait {
+    /// W = ⌊min(R, members)/2⌋ + 1.
+    #[default]
+    Quorum,
+    /// This many, at least W.
+    Copies(u8),
+    /// min(R, members).
+    All,
+}
+
+/// How to store.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// The name, if not the file's own.
+    pub name: Option<FileName>,
+    /// What to wait for.
+    pub wait: Wait,
+    /// How long to wait for it.
+    pub timeout: Duration,
+}
+
+impl Default for StoreOptions {
+    fn default() -> StoreOptions {
+        StoreOptions { name: None, wait: Wait::Quorum, timeout: Duration::from_secs(30) }
+    }
+}
+
+/// What a store did.
+#[derive(Debug, Clone)]
+pub struct StoreReport {
+    /// The name.
+    pub name: FileName,
+    /// Where the name's record lives.
+    pub name_key: Position,
+    /// The name key's owner.
+    pub name_owner: Position,
+    /// The length in bytes.
+    pub length: u64,
+    /// The address.
+    pub content: ContentId,
+    /// Who holds it, durably, in ring order.
+    pub holders: Vec<Position>,
+    /// How many copies there should be: min(R, members).
+    pub copies: usize,
+    /// Who should hold it and does not.
+    pub missing: Vec<Missing>,
+    /// The record's version, from 1.
+    pub version: u64,
+    /// The content that the name stood for before, if it did.
+    pub replaces: Option<ContentId>,
+    /// From the start to the acknowledgement.
+    pub took: Duration,
+}
+
+/// Why a file is not stored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}", .path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is no regular file.
+    #[error("{} is {kind}, not a file", .path.display())]
+    NotAFile {
+        /// Which.
+        path: PathBuf,
+        /// What it is: "a directory", "a FIFO", …
+        kind: &'static str,
+    },
+    /// Its name cannot be a name in the ring.
+    #[error("{}: {source}", .path.display())]
+    Name {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with its name.
+        source: FileNameError,
+    },
+    /// The file was written to in the meantime.
+    #[error("{} changed while it was stored; nothing was kept", .path.display())]
+    Changed {
+        /// Which.
+        path: PathBuf,
+    },
+    /// Too few copies in time.
+    #[error("{name}: {durable} of {needed} copies after {waited:?}; missing: {}", missing_list(.missing))]
+    TooFewCopies {
+        /// Of what.
+        name: FileName,
+        /// How many are durable.
+        durable: usize,
+        /// How many were needed.
+        needed: usize,
+        /// How long was waited.
+        waited: Duration,
+        /// Who is missing.
+        missing: Vec<Missing>,
+    },
+    /// `--wait` asks for fewer than W, or more than there can be.
+    #[error("--wait {asked}: a store in this ring waits for {least} to {most} copies")]
+    Wait {
+        /// What was asked.
+        asked: u8,
+        /// W.
+        least: usize,
+        /// min(R, members).
+        most: usize,
+    },
+    /// This peer is not, or no longer, active.
+    #[error("{0}")]
+    NotActive(String),
+    /// Something else that cannot be mended by waiting.
+    #[error("{name}: {reason}")]
+    Failed {
+        /// Of what.
+        name: FileName,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What is requested.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// What a name stands for.
+    Name(FileName),
+    /// `sha256:HEX`.
+    Content(ContentId),
+}
+
+/// `sha256:` and 64 hexadecimal digits, else a name.
+impl std::str::FromStr for Wanted {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Wanted, String> {
+        match text.strip_prefix("sha256:") {
+            Some(hex) => hex.parse().map(Wanted::Content).map_err(|error| format!("sha256: {error}")),
+            None => FileName::new(text).map(Wanted::Name).map_err(|error| error.to_string()),
+        }
+    }
+}
+
+/// What a request did.
+#[derive(Debug, Clone)]
+pub struct RequestReport {
+    /// The name, where one was asked for or is known.
+    pub name: Option<FileName>,
+    /// The address.
+    pub content: ContentId,
+    /// The length in bytes.
+    pub length: u64,
+    /// The record's version, where a name was asked for.
+    pub version: Option<u64>,
+    /// Whom the bytes came from, in order; empty when they were here already.
+    pub sources: Vec<Position>,
+    /// Where the file is now, in received/.
+    pub path: PathBuf,
+    /// From the start to the end.
+    pub took: Duration,
+}
+
+/// Why there is no file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// All who would know say no.
+    #[error("no file named {name} in ring {ring}; `Files --ring` lists what there is")]
+    UnknownName {
+        /// The name.
+        name: FileName,
+        /// The ring.
+        ring: String,
+    },
+    /// All who would know say no.
+    #[error("no peer of ring {ring} holds sha256:{content}")]
+    UnknownContent {
+        /// The address.
+        content: ContentId,
+        /// The ring.
+        ring: String,
+    },
+    /// Some who would know do not answer.
+    #[error("cannot tell whether there is {what}: peers {} do not answer", peer_list(.silent))]
+    CannotTell {
+        /// What was asked for.
+        what: String,
+        /// Who does not answer.
+        silent: Vec<Position>,
+    },
+    /// There is such a file, but no holder answers.
+    #[error("none of the holders of {content} answers; they are {}", peer_list(.holders))]
+    Unreachable {
+        /// The address.
+        content: ContentId,
+        /// The holders.
+        holders: Vec<Position>,
+    },
+    /// Every holder sent something else.
+    #[error("{content} arrived corrupt from peer {}; that copy was refused", .from.label())]
+    Corrupt {
+        /// The address.
+        content: ContentId,
+        /// From whom.
+        from: Position,
+    },
+    /// This peer cannot keep it.
+    #[error("cannot keep {content} here: {reason}")]
+    Disk {
+        /// The address.
+        content: ContentId,
+        /// Why.
+        reason: String,
+    },
+    /// This peer is not, or no longer, active.
+    #[error("{0}")]
+    NotActive(String),
+}
+
+/// What leaving did.
+#[derive(Debug, Clone)]
+pub struct LeaveReport {
+    /// Objects and records that were copied to others before leaving.
+    pub handed_over: usize,
+    /// Objects that fewer than min(R, N − 1) other peers hold.
+    pub short: Vec<ContentId>,
+    /// The files that nobody else holds: the last peer left.
+    pub unreachable: Vec<FileName>,
+}
+
+/// One peer as `Ring` shows it.
+#[derive(Debug, Clone)]
+pub struct RingLine {
+    /// Where it stands.
+    pub position: Position,
+    /// Where to reach it.
+    pub address: Address,
+    /// Which life of it.
+    pub incarnation: u64,
+    /// Alive, left or dead.
+    pub state: MemberState,
+    /// The share of the circle that it owns, 0.0 ..= 1.0; 0 unless alive.
+    pub share: f64,
+    /// It is the peer that was asked.
+    pub me: bool,
+}
+
+/// A file of the ring, and who said to hold it.
+#[derive(Debug, Clone)]
+pub struct RingFile {
+    /// It.
+    pub file: FileEntry,
+    /// The peers that hold it, in ring order.
+    pub holders: Vec<Position>,
+}
+
+/// What `Files --ring` found.
+#[derive(Debug, Clone, Default)]
+pub struct RingFiles {
+    /// In the order of their first name, then content id.
+    pub files: Vec<RingFile>,
+    /// Peers that did not answer.
+    pub silent: Vec<Position>,
+}
+
+/// Where a name's record and its file are.
+#[derive(Debug, Clone)]
+pub struct WhereisReport {
+    /// The name.
+    pub name: FileName,
+    /// Its key.
+    pub name_key: Position,
+    /// Who keeps the record, owner first.
+    pub record_peers: Vec<Position>,
+    /// The record's version.
+    pub version: u64,
+    /// Who wrote it.
+    pub writer: Position,
+    /// When, as RFC 3339.
+    pub written: String,
+    /// What the name stands for.
+    pub content: ContentId,
+    /// Its length in bytes.
+    pub length: u64,
+    /// The owner of the content id.
+    pub content_owner: Position,
+    /// Who holds the bytes, in ring order from the owner.
+    pub holders: Vec<Position>,
+    /// How many copies there should be.
+    pub copies: usize,
+    /// How many earlier or sibling records are in the history here.
+    pub history: usize,
+}
+
+/// How this peer is.
+#[derive(Debug, Clone)]
+pub struct StatusReport {
+    /// Where it stands.
+    pub position: Position,
+    /// Which life of it.
+    pub incarnation: u64,
+    /// The ring's name.
+    pub ring: String,
+    /// Where it listens.
+    pub address: Address,
+    /// "active", "waiting for peers 4 and 5", "leaving", …
+    pub phase: String,
+    /// The ring's settings; none before they are learned.
+    pub settings: Option<RingSettings>,
+    /// Between pings.
+    pub interval: Duration,
+    /// Whether membership is the small ring's map (true) or the corrected Chord (false).
+    pub small_ring: bool,
+    /// The predecessor; none while alone.
+    pub predecessor: Option<Position>,
+    /// The successor list.
+    pub successors: Vec<Position>,
+    /// Members that answer, this one included.
+    pub alive: Vec<Position>,
+    /// Members that do not.
+    pub away: Vec<Position>,
+    /// Objects here.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Name records here.
+    pub records: u64,
+    /// This peer is still taking over its ranges.
+    pub syncing: bool,
+    /// Names whose history holds a record that lost without being replaced.
+    pub siblings: Vec<FileName>,
+    /// Where its files are.
+    pub data_dir: PathBuf,
+}
+
+/// What happens in a peer, as people follow it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PeerEvent {
+    /// Not active yet: for whom it waits.
+    WaitingFor {
+        /// Positions or addresses.
+        peers: Vec<String>,
+    },
+    /// A member of the ring from now on.
+    Active,
+    /// Took over its ranges.
+    Synced {
+        /// Objects.
+        objects: u64,
+        /// Their bytes.
+        bytes: u64,
+        /// Since it became active, in milliseconds.
+        ms: u64,
+    },
+    /// Pings went out.
+    PingsSent {
+        /// To whom.
+        to: Vec<Position>,
+    },
+    /// A ping came in.
+    PingReceived {
+        /// From whom.
+        from: Position,
+    },
+    /// A ping was answered.
+    PingAnswered {
+        /// By whom.
+        from: Position,
+    },
+    /// A member does not answer any more.
+    PeerDead {
+        /// Which.
+        peer: Position,
+    },
+    /// A member left.
+    PeerLeft {
+        /// Which.
+        peer: Position,
+    },
+    /// A member is new, or back.
+    PeerAlive {
+        /// Which.
+        peer: Position,
+    },
+    /// The first or second successor is another one.
+    SuccessorChanged {
+        /// 1 or 2.
+        rank: u8,
+        /// Who it is now.
+        peer: Position,
+    },
+    /// The predecessor is another one.
+    PredecessorChanged {
+        /// Who it is now.
+        peer: Position,
+    },
+    /// FIRST or SECOND was not the real order.
+    OrderDiffers {
+        /// What was given.
+        given: Vec<Position>,
+        /// What holds.
+        real: Vec<Position>,
+    },
+    /// A file came, or was copied on.
+    Copied {
+        /// Which.
+        content: ContentId,
+        /// To whom; this peer, when it received it.
+        to: Position,
+    },
+    /// Something is wrong that the person should know.
+    Warning(String),
+    /// The peer ended; why.
+    Ended(String),
+}
+
+/// Positions as people read them: "4, 5 and 8".
+pub fn peer_list(peers: &[Position]) -> String {
+    word_list(peers.iter().map(Position::label))
+}
+
+/// Words as people read them: "a, b and c".
+pub fn word_list(words: impl IntoIterator<Item = String>) -> String {
+    let mut words: Vec<String> = words.into_iter().collect();
+    match words.pop() {
+        None => "none".to_owned(),
+        Some(last) if words.is_empty() => last,
+        Some(last) => format!("{} and {last}", words.join(", ")),
+    }
+}
+
+/// Missing copies as people read them: "peer 4 (does not answer)".
+pub fn missing_list(missing: &[Missing]) -> String {
+    word_list(missing.iter().map(|m| format!("peer {} ({})", m.peer.label(), m.reason)))
+}

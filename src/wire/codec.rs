@@ -1,0 +1,90 @@
+//! The only place that knows bincode: bytes to messages and back.
+//!
+//! bincode's varint encoding with little-endian floats and no trailing bytes. What is decoded is
+//! bounded by its caller's slice, and each claimed length by [`limits::FRAME_BYTES_MAX`] before
+//! memory is taken. Hash and sign received bytes, never what this module makes of them.
+
+use bincode::config::{self, Configuration, Limit, LittleEndian, Varint};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::limits;
+
+/// Why bytes are no message, or a message is too large for a frame.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CodecError {
+    /// The bytes do not decode; in the decoder's words.
+    #[error("malformed message: {0}")]
+    Malformed(String),
+    /// Bytes are left over after the message.
+    #[error("{left} bytes follow the message")]
+    Trailing {
+        /// How many.
+        left: usize,
+    },
+    /// More bytes than a frame has.
+    #[error("a message of {length} bytes exceeds the {} of a frame", limits::FRAME_BYTES_MAX)]
+    TooLarge {
+        /// How many.
+        length: u64,
+    },
+}
+
+/// Encodes a message.
+///
+/// # Errors
+/// [`CodecError::TooLarge`] when it does not fit a frame.
+pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
+    let bytes = bincode::serde::encode_to_vec(message, CONFIG)
+        .map_err(|error| CodecError::Malformed(error.to_string()))?;
+    match bytes.len() {
+        0..=limits::FRAME_BYTES_MAX => Ok(bytes),
+        length => Err(CodecError::TooLarge { length: length as u64 }),
+    }
+}
+
+/// Decodes a message from exactly these bytes.
+///
+/// # Errors
+/// [`CodecError`] when there are too many bytes, they are malformed, or some are left over.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    if bytes.len() > limits::FRAME_BYTES_MAX {
+        return Err(CodecError::TooLarge { length: bytes.len() as u64 });
+    }
+    let (message, used) = bincode::serde::decode_from_slice(bytes, CONFIG)
+        .map_err(|error| CodecError::Malformed(error.to_string()))?;
+    match bytes.len() - used {
+        0 => Ok(message),
+        left => Err(CodecError::Trailing { left }),
+    }
+}
+
+/// Encodes a message as a frame: its length in four bytes, big-endian, and the message.
+///
+/// # Errors
+/// [`CodecError::TooLarge`] when it does not fit.
+pub fn frame<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
+    let body = encode(message)?;
+    let mut frame = Vec::with_capacity(FRAME_HEADER_BYTES + body.len());
+    frame.extend_from_slice(&(body.len() as u32).to_be_bytes());
+    frame.extend_from_slice(&body);
+    Ok(frame)
+}
+
+/// Reads a frame's header: how many bytes of message follow.
+///
+/// # Errors
+/// [`CodecError::TooLarge`] when more are claimed than a frame has.
+pub fn frame_length(header: [u8; FRAME_HEADER_BYTES]) -> Result<usize, CodecError> {
+    match u32::from_be_bytes(header) {
+        length if length as usize <= limits::FRAME_BYTES_MAX => Ok(length as usize),
+        length => Err(CodecError::TooLarge { length: u64::from(length) }),
+    }
+}
+
+/// The bytes before each message of a stream.
+pub const FRAME_HEADER_BYTES: usize = 4;
+
+const CONFIG: Configuration<LittleEndian, Varint, Limit<{ limits::FRAME_BYTES_MAX }>> =
+    config::standard().with_limit::<{ limits::FRAME_BYTES_MAX }>();

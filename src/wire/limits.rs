@@ -1,0 +1,44 @@
+//! Every bound of the wire, by name. A bound is checked before memory is taken.
+
+use std::time::Duration;
+
+/// The largest frame: one request or one reply.
+pub const FRAME_BYTES_MAX: usize = 64 * 1024;
+/// The largest datagram we send; below what QUIC guarantees before it knows the path.
+pub const DATAGRAM_BYTES_MAX: usize = 1_150;
+/// The longest `HOST:PORT`.
+pub const ADDRESS_BYTES_MAX: usize = 260;
+/// Membership news in one ping or pong.
+pub const NEWS_MAX: usize = 5;
+/// Members in one stabilise exchange.
+pub const MEMBERS_PER_MESSAGE_MAX: usize = 256;
+/// Members that a peer knows of.
+pub const MEMBERS_MAX: usize = 4_096;
+/// Contacts in one answer of a lookup.
+pub const CLOSER_MAX: usize = 4;
+/// Links that travel with an object.
+pub const LINKS_PER_OBJECT_MAX: usize = 16;
+/// Objects, or records, in one offer.
+pub const OFFERS_PER_MESSAGE_MAX: usize = 400;
+/// Files in one page of a listing.
+pub const FILES_PER_PAGE_MAX: usize = 100;
+/// Midstates in one page of an outboard.
+pub const MIDSTATES_PER_PAGE_MAX: usize = 1_024;
+/// Holders that are remembered of a file, beside its replicas.
+pub const HOLDERS_PER_OBJECT_MAX: usize = 64;
+/// A certificate in a name record, in DER.
+pub const CERTIFICATE_BYTES_MAX: usize = 2_048;
+/// A reason that travels to another peer.
+pub const REASON_BYTES_MAX: usize = 400;
+/// The longest file: FIPS 180-4 counts bits in 64 bits.
+pub const FILE_BYTES_MAX: u64 = (1 << 61) - 1;
+/// Raw bytes that are read or written in one piece.
+pub const PIECE_BYTES: usize = 256 * 1024;
+/// Streams that one peer may have open at another.
+pub const STREAMS_PER_CONNECTION_MAX: u32 = 256;
+/// Connections that a peer accepts at once.
+pub const CONNECTIONS_MAX: usize = 1_024;
+/// How long a handshake and hello may take.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a stream may stay silent while bytes are due.
+pub const STREAM_SILENCE_MAX: Duration = Duration::from_secs(10);

@@ -1,0 +1,43 @@
+//! What peers say to each other: typed messages, their codec, and the bounds of both.
+//!
+//! One bidirectional stream carries one request: a frame with the request, then raw bytes where the
+//! exchange has any; back come one or more frames with replies, then raw bytes where there are any.
+//! Pings are datagrams. Tags are append-only: a variant is never moved or removed within an ALPN.
+
+pub mod codec;
+pub mod limits;
+mod membership;
+mod record;
+mod storage;
+
+pub use membership::{
+    Address, AddressError, Datagram, Entry, Hello, Member, MemberState, MembershipReply, MembershipRequest,
+    NeighbourReply, NeighbourRequest, Refusal, RelayFailure,
+};
+pub use record::{NameRecord, RecordError, RecordTarget, SignedRecord};
+pub use storage::{
+    FileEntry, Link, Missing, MissingReason, ObjectInfo, OfferedRecord, PutRole, StorageReply,
+    StorageRequest, StoreRole,
+};
+
+use serde::{Deserialize, Serialize};
+
+/// What a peer asks of another; the first frame of a stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// About the ring; answered by the pure core.
+    Membership(MembershipRequest),
+    /// About files and name records.
+    Storage(StorageRequest),
+}
+
+/// What comes back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// To a [`Request::Membership`].
+    Membership(MembershipReply),
+    /// To a [`Request::Storage`].
+    Storage(StorageReply),
+    /// The request broke the protocol and was not looked at further; says why.
+    ProtocolError(String),
+}

@@ -1,0 +1,94 @@
+//! The name record: what a name stands for, and who says so.
+
+use serde::{Deserialize, Serialize};
+
+use super::{codec, limits};
+use crate::id::{ContentId, FileName, OutboardDigest, Position, RecordId, sha256};
+use crate::time::Timestamp;
+
+/// What a name stands for. Greatest (clock, writer) wins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameRecord {
+    /// The name.
+    pub name: FileName,
+    /// What it stands for.
+    pub target: RecordTarget,
+    /// When it was written, by the writer's hybrid logical clock.
+    pub clock: Timestamp,
+    /// The position of the peer that wrote it.
+    pub writer: Position,
+    /// A counter for people, from 1; given by the owner of the name. Decides nothing.
+    pub version: u64,
+    /// The record that the writer saw and replaced.
+    pub replaces: Option<RecordId>,
+}
+
+/// Content, or nothing any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RecordTarget {
+    /// A file.
+    Content {
+        /// Its address.
+        content: ContentId,
+        /// Its length in bytes.
+        length: u64,
+        /// The SHA-256 of its outboard.
+        outboard: OutboardDigest,
+    },
+    /// The name was removed.
+    Tombstone,
+}
+
+/// A name record as it travels and rests: the bytes that were signed, never encoded anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedRecord {
+    /// The encoded [`NameRecord`].
+    pub body: Vec<u8>,
+    /// The writer's Ed25519 signature (RFC 8032) over [`SignedRecord::signed_bytes`]: 64 bytes.
+    pub signature: Vec<u8>,
+    /// The writer's certificate in DER, so that the signature can be checked after the writer is gone.
+    pub certificate: Vec<u8>,
+}
+
+/// Why a record is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// The body is no name record.
+    #[error("the record cannot be decoded: {0}")]
+    Codec(#[from] codec::CodecError),
+    /// The signature, the certificate or the body is too long, or of the wrong length.
+    #[error("the record's parts have lengths out of bounds")]
+    Length,
+}
+
+impl SignedRecord {
+    /// The longest body in bytes.
+    pub const BODY_BYTES_MAX: usize = 1_024;
+    /// The length of an Ed25519 signature in bytes.
+    pub const SIGNATURE_BYTES: usize = 64;
+
+    /// What is signed: a fixed prefix, so that the signature can mean nothing else, and the body.
+    pub fn signed_bytes(body: &[u8]) -> Vec<u8> {
+        [b"quoit name record 1\0", body].concat()
+    }
+
+    /// Which record this is: SHA-256 of the body as received.
+    pub fn id(&self) -> RecordId {
+        RecordId(sha256(&self.body))
+    }
+
+    /// Reads the body. The signature is not checked here.
+    ///
+    /// # Errors
+    /// [`RecordError`] when a part is out of bounds or the body is no record.
+    pub fn decode(&self) -> Result<NameRecord, RecordError> {
+        if self.body.len() > Self::BODY_BYTES_MAX
+            || self.signature.len() != Self::SIGNATURE_BYTES
+            || self.certificate.len() > limits::CERTIFICATE_BYTES_MAX
+        {
+            return Err(RecordError::Length);
+        }
+        Ok(codec::decode(&self.body)?)
+    }
+}

@@ -1,0 +1,247 @@
+//! Messages about files and name records.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Entry, SignedRecord};
+use crate::id::{ContentId, FileName, OutboardDigest, Position, RecordId};
+use crate::time::Timestamp;
+
+/// An object: which bytes, how many, and which outboard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectInfo {
+    /// The address.
+    pub content: ContentId,
+    /// The length in bytes.
+    pub length: u64,
+    /// The SHA-256 of the outboard.
+    pub outboard: OutboardDigest,
+}
+
+/// A name under which an object is linked in names/. The later clock wins the link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// The name.
+    pub name: FileName,
+    /// The clock of the record, or of the store that is going to write it.
+    pub clock: Timestamp,
+}
+
+/// As what a peer is given an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StoreRole {
+    /// As its owner, who chooses the replicas and passes the bytes on to them.
+    Owner,
+    /// As a replica, who passes the bytes on to these, in their order.
+    Replica {
+        /// The rest of the chain, at most [`crate::config::RingSettings::REPLICAS_MAX`].
+        chain: Vec<Entry>,
+    },
+}
+
+/// As what a peer is given a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PutRole {
+    /// As the name's owner, by a client: the clock is checked, the record must
+    /// replace the current one, and the owner passes it on.
+    Owner,
+    /// As a replica: merged.
+    Replica,
+}
+
+/// A record that is offered: where it belongs and which it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferedRecord {
+    /// The name key.
+    pub key: Position,
+    /// The record.
+    pub id: RecordId,
+}
+
+/// A request about files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StorageRequest {
+    /// Keep this object.
+    /// `-> Proceed { offset }`, then the asker sends the bytes from there; or `-> AlreadyHere`;
+    /// then in both cases `-> Durable | Missing`, one for each copy, and `-> Finished`.
+    /// Or `-> NotOwner | Refused`.
+    StoreObject {
+        /// Which.
+        object: ObjectInfo,
+        /// Under which names it is linked.
+        links: Vec<Link>,
+        /// As what.
+        role: StoreRole,
+    },
+    /// `-> Object`, then its bytes from `offset` to the end; or `-> NotHere`.
+    FetchObject {
+        /// Which.
+        content: ContentId,
+        /// From which byte.
+        offset: u64,
+    },
+    /// `-> Outboard`; or `-> NotHere`.
+    FetchOutboard {
+        /// Of which object.
+        content: ContentId,
+        /// From which midstate, counted from zero.
+        first: u32,
+    },
+    /// `-> Holders`.
+    WhoHas {
+        /// Which object.
+        content: ContentId,
+    },
+    /// The asker holds this object, complete. `-> Noted`.
+    Announce {
+        /// Which.
+        content: ContentId,
+    },
+    /// `-> Record`.
+    FetchRecord {
+        /// Of which name.
+        name: FileName,
+    },
+    /// `-> Put | Conflict | NotOwner | Refused`.
+    PutRecord {
+        /// The record.
+        record: SignedRecord,
+        /// As what.
+        role: PutRole,
+    },
+    /// The asker has these and believes that they belong here. `-> Wanted`.
+    Offer {
+        /// Objects.
+        objects: Vec<ContentId>,
+        /// Records.
+        records: Vec<OfferedRecord>,
+    },
+    /// Give me now what you hold and I should. `-> Synced` when it is done.
+    Sync,
+    /// The files that this peer holds, in the order of their content ids, after this one. `-> Files`.
+    ListFiles {
+        /// `None` for the beginning.
+        after: Option<ContentId>,
+    },
+}
+
+/// A copy that is not there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missing {
+    /// Who should have it.
+    pub peer: Position,
+    /// Why it has not.
+    pub reason: MissingReason,
+}
+
+/// Why a copy is not there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum MissingReason {
+    /// It does not answer.
+    #[error("does not answer")]
+    Unreachable,
+    /// Its disk failed or is full; in its own words.
+    #[error("cannot write: {0}")]
+    Disk(String),
+    /// It refused; in its own words.
+    #[error("refused: {0}")]
+    Refused(String),
+}
+
+/// A file that a peer holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEntry {
+    /// Which.
+    pub object: ObjectInfo,
+    /// The names that are linked to it here.
+    pub names: Vec<FileName>,
+}
+
+/// An answer about files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StorageReply {
+    /// Send the bytes from this one on.
+    Proceed {
+        /// A multiple of the chunk size, or the length.
+        offset: u64,
+    },
+    /// The bytes are here already.
+    AlreadyHere,
+    /// This peer has the copy, complete and synced to disk.
+    Durable {
+        /// Which peer.
+        peer: Position,
+    },
+    /// This peer has not.
+    Missing(Missing),
+    /// No more copies are tried.
+    Finished,
+    /// The key belongs to another peer.
+    NotOwner {
+        /// To this one, as far as is known.
+        owner: Option<Entry>,
+    },
+    /// No, and why.
+    Refused(String),
+    /// The object; its bytes follow, from the offset that was asked.
+    Object(ObjectInfo),
+    /// There is no such object here, complete.
+    NotHere,
+    /// A page of an outboard.
+    Outboard {
+        /// Whose.
+        object: ObjectInfo,
+        /// 32 bytes a midstate, at most [`super::limits::MIDSTATES_PER_PAGE_MAX`].
+        midstates: Vec<u8>,
+    },
+    /// Who holds an object, as far as this peer knows.
+    Holders {
+        /// The answering peer does.
+        here: bool,
+        /// And these are believed to.
+        others: Vec<Entry>,
+    },
+    /// Heard.
+    Noted,
+    /// What is known of a name.
+    Record {
+        /// The winning record.
+        record: Option<SignedRecord>,
+        /// This peer is still taking over its range: its "no" is no vote.
+        syncing: bool,
+    },
+    /// The record is kept.
+    Put {
+        /// By these, synced to disk.
+        durable: Vec<Position>,
+        /// But not by these.
+        missing: Vec<Missing>,
+    },
+    /// The record does not replace the current one, which is this.
+    Conflict {
+        /// It.
+        current: Option<SignedRecord>,
+    },
+    /// What is wanted of an offer, by index.
+    Wanted {
+        /// Into the offered objects.
+        objects: Vec<u16>,
+        /// Into the offered records.
+        records: Vec<u16>,
+    },
+    /// Everything was given.
+    Synced {
+        /// How many objects.
+        objects: u64,
+        /// Their bytes.
+        bytes: u64,
+        /// How many records.
+        records: u64,
+    },
+    /// A page of a listing.
+    Files {
+        /// At most [`super::limits::FILES_PER_PAGE_MAX`].
+        files: Vec<FileEntry>,
+        /// There are more after the last of these.
+        more: bool,
+    },
+}
