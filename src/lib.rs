@@ -11,8 +11,10 @@
 //! | L4 | [`peer`] | joins core, disk and network into one running peer |
 //! | L5 | [`cli`] | commands and the prompt |
 
+pub mod chord;
 pub mod config;
 pub mod id;
 pub mod peer;
+pub mod sim;
 pub mod time;
 pub mod wire;

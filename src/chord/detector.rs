@@ -1,0 +1,300 @@
+//! Failure detection: pings to the neighbours, then a probe, direct and through helpers.
+//!
+//! After the second missed ping a probe goes out on a reliable stream, directly and through two
+//! helpers, after SWIM. Dead is who missed three pings, left the direct probe unanswered, and was
+//! reached by no helper. Slow is not dead: any sign of life begins the count anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rand::seq::SliceRandom as _;
+
+use super::node::{Event, Node, Output, Purpose, Target};
+use crate::id::Position;
+use crate::time::Moment;
+use crate::wire::{
+    Datagram, Entry, Member, MemberState, MembershipReply, MembershipRequest, NeighbourReply,
+    NeighbourRequest,
+};
+
+/// Who is watched, and how it goes.
+#[derive(Debug)]
+pub(super) struct Detector {
+    watches: BTreeMap<Position, Watch>,
+    /// Who is reached through whom, where there is no direct way.
+    via: BTreeMap<Position, Entry>,
+    ping_at: Moment,
+    next_sequence: u64,
+}
+
+#[derive(Debug)]
+struct Watch {
+    entry: Entry,
+    misses: u32,
+    /// The sequence of the last ping, and until when its answer is due.
+    outstanding: Option<(u64, Moment)>,
+    probe: Probe,
+    /// Not a neighbour: only the verdict of one probe is wanted.
+    suspect: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Probe {
+    None,
+    /// Unanswered so far: the direct way, and the helpers.
+    Running {
+        direct: bool,
+        helpers: BTreeSet<Position>,
+        tried: BTreeSet<Position>,
+    },
+    Failed,
+}
+
+impl Detector {
+    pub(super) fn new(now: Moment) -> Detector {
+        Detector { watches: BTreeMap::new(), via: BTreeMap::new(), ping_at: now, next_sequence: 0 }
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Moment> {
+        let due = self.watches.values().filter_map(|w| w.outstanding.map(|(_, at)| at));
+        due.chain([self.ping_at]).min()
+    }
+}
+
+impl Node {
+    /// Watches both nearest successors and the predecessor, and nobody else for long.
+    pub(super) fn watch_neighbours(&mut self, now: Moment) {
+        let neighbours: Vec<Entry> =
+            self.successors.iter().take(2).chain(&self.predecessor).cloned().collect();
+        let is_neighbour = |w: &Watch| {
+            neighbours.iter().any(|n| n.position == w.entry.position && n.incarnation == w.entry.incarnation)
+        };
+        self.detector.watches.retain(|_, w| w.suspect || is_neighbour(w));
+        let mut fresh = false;
+        for entry in neighbours {
+            let watch = self.detector.watches.entry(entry.position).or_insert_with(|| {
+                fresh = true;
+                Watch { entry, misses: 0, outstanding: None, probe: Probe::None, suspect: false }
+            });
+            watch.suspect = false;
+        }
+        if fresh {
+            self.detector.ping_at = self.detector.ping_at.min(now + self.interval / 4);
+        }
+    }
+
+    pub(super) fn detector_timeout(&mut self, now: Moment) {
+        let missed: Vec<Position> = self
+            .detector
+            .watches
+            .iter_mut()
+            .filter(|(_, w)| w.outstanding.is_some_and(|(_, at)| at <= now))
+            .map(|(position, watch)| {
+                watch.outstanding = None;
+                watch.misses += 1;
+                *position
+            })
+            .collect();
+        for position in missed {
+            self.weigh(now, position);
+        }
+        if self.detector.ping_at <= now {
+            self.send_pings(now);
+        }
+    }
+
+    /// A sign of life from a peer, of whatever kind.
+    pub(super) fn heard(&mut self, now: Moment, from: &Entry) {
+        let Some(watch) = self.detector.watches.get_mut(&from.position) else { return };
+        if from.incarnation > watch.entry.incarnation {
+            // A later life: whether it is in the ring again, its own answer tells.
+            self.exchange(now, from.clone());
+        } else if from.key == watch.entry.key {
+            watch.misses = 0;
+            watch.probe = Probe::None;
+            watch.outstanding = None;
+            self.detector.via.remove(&from.position);
+            if watch.suspect {
+                self.detector.watches.remove(&from.position);
+            }
+        }
+    }
+
+    pub(super) fn handle_pong(&mut self, now: Moment, from: &Entry, sequence: u64) {
+        if sequence >= self.detector.next_sequence {
+            return; // never asked
+        }
+        self.event(Event::PingAnswered(from.position));
+        self.heard(now, from);
+    }
+
+    /// A peer left a request unanswered: find out whether it is dead.
+    pub(super) fn suspect(&mut self, now: Moment, entry: &Entry) {
+        if self.detector.watches.contains_key(&entry.position) || self.detector.watches.len() >= WATCHES_MAX {
+            return; // its pings will tell
+        }
+        let watch = Watch {
+            entry: entry.clone(),
+            misses: MISSES_DEAD,
+            outstanding: None,
+            probe: Probe::None,
+            suspect: true,
+        };
+        self.detector.watches.insert(entry.position, watch);
+        self.start_probe(now, entry.position);
+    }
+
+    /// Through whom a peer is reached, if not directly.
+    pub(super) fn via(&self, position: &Position) -> Option<&Entry> {
+        self.detector.via.get(position)
+    }
+
+    /// Nothing more is to be found out about this peer.
+    pub(super) fn unwatch(&mut self, entry: &Entry) {
+        let of_this_life = |w: &Watch| w.entry.incarnation <= entry.incarnation;
+        if self.detector.watches.get(&entry.position).is_some_and(of_this_life) {
+            self.detector.watches.remove(&entry.position);
+        }
+        self.detector.via.remove(&entry.position);
+    }
+
+    pub(super) fn probe_answered(
+        &mut self,
+        now: Moment,
+        target: Position,
+        helper: Option<Position>,
+        answer: Result<(Entry, MembershipReply), String>,
+    ) {
+        let reached = match (&helper, &answer) {
+            (None, Ok((from, _))) => from.position == target,
+            (Some(_), Ok((_, MembershipReply::Relayed(Ok(NeighbourReply::Alive))))) => true,
+            _ => false,
+        };
+        let Some(watch) = self.detector.watches.get_mut(&target) else { return };
+        if reached {
+            watch.misses = 0;
+            watch.probe = Probe::None;
+            watch.outstanding = None;
+            let suspect = watch.suspect;
+            if suspect {
+                self.detector.watches.remove(&target);
+            }
+            let helper = helper.and_then(|h| self.members.at(&h)).map(|m| m.entry.clone());
+            if let Some(helper) = helper {
+                self.detector.via.insert(target, helper);
+            }
+            return;
+        }
+        let Probe::Running { direct, helpers, .. } = &mut watch.probe else { return };
+        match helper {
+            None => *direct = false,
+            Some(helper) => {
+                helpers.remove(&helper);
+                // A helper that is silent itself proves nothing: another takes its place.
+                if answer.is_err() {
+                    self.ask_helpers(now, target, 1);
+                }
+            }
+        }
+        if let Some(watch) = self.detector.watches.get_mut(&target)
+            && matches!(&watch.probe, Probe::Running { direct: false, helpers, .. } if helpers.is_empty())
+        {
+            watch.probe = Probe::Failed;
+        }
+        self.weigh(now, target);
+    }
+
+    fn send_pings(&mut self, now: Moment) {
+        let due = now + self.interval / 2;
+        let targets: Vec<Entry> =
+            self.detector.watches.values().filter(|w| !w.suspect).map(|w| w.entry.clone()).collect();
+        for entry in &targets {
+            let sequence = self.detector.next_sequence;
+            self.detector.next_sequence += 1;
+            if let Some(watch) = self.detector.watches.get_mut(&entry.position) {
+                watch.outstanding = Some((sequence, due));
+            }
+            let news = self.members.take_news(None);
+            self.output(Output::Datagram { to: entry.clone(), datagram: Datagram::Ping { sequence, news } });
+        }
+        if !targets.is_empty() {
+            let me = self.me.position;
+            let mut to: Vec<Position> = targets.iter().map(|e| e.position).collect();
+            to.sort_by_key(|position| me.distance_to(position));
+            self.event(Event::PingsSent(to));
+        }
+        self.detector.ping_at = now + self.jittered(self.interval);
+    }
+
+    /// Decides what the misses so far mean.
+    fn weigh(&mut self, now: Moment, position: Position) {
+        let Some(watch) = self.detector.watches.get(&position) else { return };
+        match watch.probe {
+            Probe::None if watch.misses >= MISSES_PROBE => self.start_probe(now, position),
+            Probe::Failed if watch.misses >= MISSES_DEAD => {
+                let entry = watch.entry.clone();
+                self.detector.watches.remove(&position);
+                self.learn(now, Member { entry, state: MemberState::Dead });
+            }
+            Probe::None | Probe::Running { .. } | Probe::Failed => {}
+        }
+    }
+
+    fn start_probe(&mut self, now: Moment, position: Position) {
+        let Some(watch) = self.detector.watches.get_mut(&position) else { return };
+        watch.probe = Probe::Running { direct: true, helpers: BTreeSet::new(), tried: BTreeSet::new() };
+        let target = Target::from(&watch.entry);
+        let request = MembershipRequest::Neighbour(NeighbourRequest::Probe);
+        self.ask(now, target, request, self.probe_timeout(), Purpose::DirectProbe(position));
+        self.ask_helpers(now, position, HELPERS);
+    }
+
+    fn ask_helpers(&mut self, now: Moment, position: Position, count: usize) {
+        let Some(watch) = self.detector.watches.get(&position) else { return };
+        let Probe::Running { tried, .. } = &watch.probe else { return };
+        let target = watch.entry.clone();
+        let doubtful = |p: &Position| self.detector.watches.get(p).is_some_and(|w| w.misses > 0);
+        let mut helpers: Vec<Entry> = self
+            .members
+            .clockwise_from(&self.me.position)
+            .take(HELPERS_AMONG)
+            .filter(|e| e.position != position && !tried.contains(&e.position) && !doubtful(&e.position))
+            .cloned()
+            .collect();
+        if tried.len() >= HELPERS_MAX {
+            helpers.clear();
+        }
+        helpers.shuffle(&mut self.rng);
+        let timeout = self.relay_timeout();
+        for helper in helpers.into_iter().take(count) {
+            if let Some(Watch { probe: Probe::Running { helpers, tried, .. }, .. }) =
+                self.detector.watches.get_mut(&position)
+            {
+                helpers.insert(helper.position);
+                tried.insert(helper.position);
+            }
+            let request =
+                MembershipRequest::Relay { target: target.clone(), request: NeighbourRequest::Probe };
+            let purpose = Purpose::HelperProbe { target: position, helper: helper.position };
+            self.ask(now, Target::from(&helper), request, timeout, purpose);
+        }
+    }
+
+    /// A helper needs a probe's time for its own try, and half of that for the way.
+    pub(super) fn relay_timeout(&self) -> Duration {
+        self.probe_timeout().mul_f64(1.5)
+    }
+}
+
+/// After how many missed pings a probe goes out.
+const MISSES_PROBE: u32 = 2;
+/// How many missed pings a death takes.
+const MISSES_DEAD: u32 = 3;
+/// How many helpers a probe has at a time.
+const HELPERS: usize = 2;
+/// How many helpers a probe has in all.
+const HELPERS_MAX: usize = 5;
+/// From how many of the next members helpers are drawn.
+const HELPERS_AMONG: usize = 64;
+/// How many peers are watched at once, suspects included.
+const WATCHES_MAX: usize = 64;

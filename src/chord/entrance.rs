@@ -1,0 +1,487 @@
+//! The way into the ring: found it, form it with others that start as well, join it, or come back.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rand::RngExt as _;
+
+use super::node::{EndReason, Event, Node, Phase, Purpose, Target};
+use crate::config::RingSettings;
+use crate::id::{Position, between};
+use crate::time::Moment;
+use crate::wire::{Address, Entry, Member, MemberState, MembershipReply, MembershipRequest, Refusal};
+
+/// How a node comes into its ring.
+#[derive(Debug, Clone)]
+pub enum Start {
+    /// Alone, at once.
+    Found,
+    /// With others that start as well: active once all contacts have answered.
+    Form {
+        /// FIRST and SECOND.
+        contacts: Vec<Contact>,
+    },
+    /// Through a known peer, within [`JOIN_TIMEOUT`] or not at all.
+    Join {
+        /// It.
+        known: Contact,
+    },
+    /// Again, through those that are remembered. Never founds a second ring: a peer that was not the last one
+    /// waits for another.
+    Resume {
+        /// Members as they were known when this peer stopped.
+        remembered: Vec<Member>,
+    },
+}
+
+/// A peer that is known by its address, perhaps also by its position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contact {
+    /// Where to reach it.
+    pub address: Address,
+    /// Who it must be.
+    pub position: Option<Position>,
+}
+
+/// A peer on its way in.
+#[derive(Debug)]
+pub(super) struct Entering {
+    kind: Kind,
+    doors: Vec<Door>,
+    /// Whom to ask next on the way to this peer's place, nearest last.
+    path: Vec<Entry>,
+    hops: u32,
+    /// When the next round of knocking begins.
+    next_at: Moment,
+    deadline: Option<Moment>,
+    /// The last thing that went wrong, for people.
+    trouble: String,
+    rounds: u32,
+    /// For whom this peer was last said to wait.
+    said: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Form,
+    Join,
+    Resume,
+}
+
+/// Somebody to ask, and what came of it.
+#[derive(Debug)]
+struct Door {
+    target: Target,
+    /// As it was remembered.
+    remembered: Option<Member>,
+    /// It answered that it is forming a ring too.
+    present: bool,
+}
+
+impl Entering {
+    pub(super) fn next_timeout(&self) -> Option<Moment> {
+        [Some(self.next_at), self.deadline].into_iter().flatten().min()
+    }
+
+    pub(super) fn waiting_for(&self) -> Vec<String> {
+        let label = |door: &Door| match door.target.position {
+            Some(position) => position.label(),
+            None => door.target.address.to_string(),
+        };
+        self.doors.iter().filter(|door| !door.present).map(label).collect()
+    }
+}
+
+impl Node {
+    pub(super) fn enter(&mut self, now: Moment, start: Start) {
+        self.query = None;
+        self.forget_pending(|_| true);
+        let door = |target: Target, remembered| Door { target, remembered, present: false };
+        let (kind, doors, deadline): (_, Vec<Door>, _) = match start {
+            Start::Found => {
+                self.settings_known = true;
+                self.phase = Phase::Active;
+                return self.became_active(now);
+            }
+            Start::Form { contacts } => {
+                self.settings_known = true;
+                let given = contacts.iter().filter_map(|c| c.position).collect();
+                self.given_order = Some((given, now));
+                self.strangers = contacts.iter().cloned().map(Target::from).collect();
+                (Kind::Form, contacts.into_iter().map(|c| door(c.into(), None)).collect(), None)
+            }
+            Start::Join { known } => (Kind::Join, vec![door(known.into(), None)], Some(now + JOIN_TIMEOUT)),
+            Start::Resume { remembered } => {
+                let mut members: Vec<Member> =
+                    remembered.into_iter().filter(|m| m.state != MemberState::Left).collect();
+                members.sort_by_key(|m| m.state);
+                members.truncate(DOORS_MAX);
+                let doors = members.into_iter().map(|m| door(Target::from(&m.entry), Some(m))).collect();
+                (Kind::Resume, doors, None)
+            }
+        };
+        if kind == Kind::Resume && doors.is_empty() {
+            self.settings_known = true;
+            self.phase = Phase::Active;
+            return self.became_active(now);
+        }
+        let (path, trouble) = (Vec::new(), String::new());
+        self.phase = Phase::Entering(Entering {
+            kind,
+            doors,
+            path,
+            hops: 0,
+            next_at: now,
+            deadline,
+            trouble,
+            rounds: 0,
+            said: Vec::new(),
+        });
+        self.entrance_timeout(now);
+    }
+
+    pub(super) fn entrance_timeout(&mut self, now: Moment) {
+        let Phase::Entering(entering) = &self.phase else { return };
+        if entering.deadline.is_some_and(|at| at <= now) {
+            let trouble = if entering.trouble.is_empty() { "it does not answer" } else { &entering.trouble };
+            let reason = trouble.to_owned();
+            return self.end(EndReason::JoinFailed(reason));
+        }
+        if entering.next_at > now {
+            return;
+        }
+        // A peer that comes back must have been able to hear from everybody.
+        let heard_all = entering.kind != Kind::Resume || !self.is_joining();
+        if entering.rounds > 0 && heard_all && self.close_round(now) {
+            return;
+        }
+        self.knock(now);
+    }
+
+    /// After this peer's incarnation was raised, the join that was refused for it is tried again.
+    pub(super) fn retry_entrance(&mut self, now: Moment) {
+        if let Phase::Entering(entering) = &mut self.phase {
+            entering.next_at = now;
+        }
+    }
+
+    pub(super) fn join_answered(&mut self, now: Moment, answer: Result<(Entry, MembershipReply), String>) {
+        let pause = Duration::from_millis(self.rng.random_range(20..100));
+        let Phase::Entering(entering) = &mut self.phase else { return };
+        let (from, reply) = match answer {
+            Ok(answer) => answer,
+            Err(trouble) => {
+                if entering.trouble.is_empty() || entering.path.is_empty() {
+                    entering.trouble = trouble;
+                }
+                return self.follow_path(now);
+            }
+        };
+        match reply {
+            MembershipReply::Welcome { predecessor, successors, settings, members } => {
+                self.welcomed(now, from, predecessor, successors, settings, members);
+            }
+            MembershipReply::Closer { peers } if entering.hops < HOPS_MAX => {
+                entering.path = peers;
+                entering.path.reverse();
+                self.follow_path(now);
+            }
+            MembershipReply::Forming { settings, members } => self.met_forming(now, &from, settings, members),
+            MembershipReply::Refused(Refusal::Stale { incarnation }) => {
+                if incarnation >= self.me.incarnation {
+                    self.raise_incarnation(incarnation + 1);
+                }
+            }
+            MembershipReply::Refused(Refusal::Leaving) | MembershipReply::Busy => {
+                entering.trouble = "it is busy, or leaving".to_owned();
+                entering.next_at = entering.next_at.min(now + pause);
+            }
+            MembershipReply::Refused(refusal) => {
+                let who = from.position.label();
+                self.end(EndReason::JoinFailed(format!("refused by peer {who}: {refusal}")));
+            }
+            MembershipReply::Gone { successor: Some(successor) } => {
+                entering.path.push(successor);
+                self.follow_path(now);
+            }
+            _ => {
+                entering.trouble = format!("peer {} is in no ring", from.position.label());
+                entering.next_at = entering.next_at.min(now + pause);
+            }
+        }
+    }
+
+    pub(super) fn answer_join(
+        &mut self,
+        now: Moment,
+        from: &Entry,
+        settings: Option<RingSettings>,
+        forming: Option<Vec<Member>>,
+    ) -> MembershipReply {
+        if self.settings_known && settings.is_some_and(|theirs| theirs != self.settings) {
+            return MembershipReply::Refused(Refusal::SettingsDiffer(self.settings));
+        }
+        if is_loopback(&from.address) != is_loopback(&self.me.address) {
+            return MembershipReply::Refused(Refusal::LoopbackRing { address: from.address.clone() });
+        }
+        if let Some(refusal) = self.identity_clash(now, from) {
+            return refusal;
+        }
+        match self.phase {
+            Phase::Entering(_) => self.answer_forming(now, from, forming),
+            Phase::Leaving => MembershipReply::Refused(Refusal::Leaving),
+            _ => self.place(now, from),
+        }
+    }
+
+    /// JOIN, at the peer that is asked: the place is here, or closer peers are named.
+    fn place(&mut self, now: Moment, joiner: &Entry) -> MembershipReply {
+        let me = self.me.position;
+        let here = self.successors.first().is_none_or(|first| {
+            first.position == joiner.position || between(&me, &joiner.position, &first.position)
+        });
+        if !here {
+            let mut peers = self.view().closest_before(&joiner.position);
+            peers.retain(|peer| peer.position != joiner.position);
+            return MembershipReply::Closer { peers };
+        }
+        if self.query.is_some() && !self.is_small() {
+            return MembershipReply::Busy;
+        }
+        let mut successors = self.successors.clone();
+        successors.retain(|entry| entry.position != joiner.position);
+        if successors.is_empty() {
+            successors.push(self.me.clone());
+        }
+        let predecessor = self.predecessor.clone().filter(|p| p.position != joiner.position);
+        let members = self.members_for(joiner);
+        if self.is_small() {
+            self.learn(now, Member { entry: joiner.clone(), state: MemberState::Alive });
+        }
+        MembershipReply::Welcome { predecessor, successors, settings: self.settings, members }
+    }
+
+    /// A joiner at a position that is known: the same identity again, or another one.
+    fn identity_clash(&mut self, now: Moment, from: &Entry) -> Option<MembershipReply> {
+        if from.position == self.me.position {
+            return Some(MembershipReply::Refused(if from.key == self.me.key {
+                Refusal::Stale { incarnation: self.me.incarnation }
+            } else {
+                Refusal::PositionTaken { by: self.me.clone() }
+            }));
+        }
+        let known = self.members.at(&from.position)?.clone();
+        let alive = known.state == MemberState::Alive;
+        if alive && known.entry.key != from.key {
+            return Some(MembershipReply::Refused(Refusal::PositionTaken { by: known.entry }));
+        }
+        let later = from.incarnation > known.entry.incarnation;
+        if !later && !(alive && from.incarnation == known.entry.incarnation) {
+            return Some(MembershipReply::Refused(Refusal::Stale { incarnation: known.entry.incarnation }));
+        }
+        if later && alive {
+            self.learn(now, Member { entry: known.entry, state: MemberState::Dead });
+        }
+        None
+    }
+
+    fn answer_forming(&mut self, now: Moment, from: &Entry, forming: Option<Vec<Member>>) -> MembershipReply {
+        if let Some(members) = forming {
+            self.learn_all(now, members);
+            self.learn(now, Member { entry: from.clone(), state: MemberState::Alive });
+            self.mark_present(from);
+        }
+        let mut members = self.members.for_message();
+        members.push(Member { entry: self.me.clone(), state: MemberState::Alive });
+        MembershipReply::Forming { settings: self.settings, members }
+    }
+
+    fn met_forming(&mut self, now: Moment, from: &Entry, settings: RingSettings, members: Vec<Member>) {
+        let Phase::Entering(entering) = &mut self.phase else { return };
+        if entering.kind == Kind::Join {
+            entering.trouble = format!("peer {} is itself still waiting for its ring", from.position.label());
+            entering.next_at = entering.next_at.min(now + RETRY);
+            return;
+        }
+        if settings != self.settings {
+            let refusal = Refusal::SettingsDiffer(settings);
+            let who = from.position.label();
+            return self.end(EndReason::JoinFailed(format!("peer {who} brings other settings: {refusal}")));
+        }
+        self.learn_all(now, members);
+        self.mark_present(from);
+        let Phase::Entering(entering) = &self.phase else { return };
+        let all = entering.doors.iter().all(|door| door.present);
+        if all || (entering.kind == Kind::Resume && !self.is_joining()) {
+            self.close_round(now);
+        }
+    }
+
+    /// Whether somebody was asked to let this peer in, and has not answered yet.
+    fn is_joining(&self) -> bool {
+        self.is_pending(|purpose| matches!(purpose, Purpose::Join(_)))
+    }
+
+    fn mark_present(&mut self, from: &Entry) {
+        let Phase::Entering(entering) = &mut self.phase else { return };
+        for door in &mut entering.doors {
+            if door.target.position == Some(from.position) || door.target.address == from.address {
+                door.target.position = Some(from.position);
+                door.present = true;
+            }
+        }
+    }
+
+    /// A round of knocking is over. Returns whether this peer is in.
+    fn close_round(&mut self, now: Moment) -> bool {
+        let Phase::Entering(entering) = &self.phase else { return false };
+        let all = entering.doors.iter().all(|door| door.present);
+        let any = entering.doors.iter().any(|door| door.present);
+        let last_one = entering.doors.iter().all(|door| {
+            door.remembered.as_ref().is_some_and(|m| m.state == MemberState::Dead) && !door.present
+        });
+        let active = match entering.kind {
+            Kind::Form => all,
+            Kind::Join => false,
+            // Not all that were remembered come back at once. Who was the last one alive need not wait.
+            Kind::Resume => any || last_one,
+        };
+        if !active {
+            let waiting = entering.waiting_for();
+            if let Phase::Entering(entering) = &mut self.phase
+                && entering.said != waiting
+            {
+                entering.said.clone_from(&waiting);
+                self.event(Event::WaitingFor(waiting));
+            }
+            return false;
+        }
+        let silent: Vec<Member> =
+            entering.doors.iter().filter(|d| !d.present).filter_map(|d| d.remembered.clone()).collect();
+        self.settings_known = true;
+        self.phase = Phase::Active;
+        for member in silent {
+            self.learn(now, Member { state: MemberState::Dead, ..member });
+        }
+        // The living members in order are the first list, whatever the ring's size.
+        self.rebuild();
+        self.became_active(now);
+        true
+    }
+
+    fn welcomed(
+        &mut self,
+        now: Moment,
+        host: Entry,
+        before_host: Option<Entry>,
+        successors: Vec<Entry>,
+        settings: RingSettings,
+        members: Vec<Member>,
+    ) {
+        if self.settings_known && settings != self.settings {
+            let refusal = Refusal::SettingsDiffer(settings);
+            return self.end(EndReason::JoinFailed(format!("refused by this peer itself: {refusal}")));
+        }
+        self.settings = settings;
+        self.settings_known = true;
+        self.phase = Phase::Active;
+        self.learn_all(now, members);
+        for entry in successors.iter().chain(&before_host).chain([&host]) {
+            self.learn(now, Member { entry: entry.clone(), state: MemberState::Alive });
+        }
+        // One reply, one step: j.succ := m.succ ; j.pred := m.
+        if self.is_small() {
+            self.rebuild();
+        } else if let Some((first, rest)) = successors.split_first() {
+            self.successors = self.chain(first, rest.to_vec());
+            self.predecessor = Some(host.clone());
+        }
+        self.became_active(now);
+        // The predecessor, the second predecessor and the successor learn of it at once.
+        let mut neighbours: Vec<Entry> = self.successors.first().cloned().into_iter().chain([host]).collect();
+        neighbours.extend(before_host);
+        neighbours.sort_by_key(|entry| entry.position);
+        neighbours.dedup_by_key(|entry| entry.position);
+        neighbours.retain(|entry| entry.position != self.me.position);
+        for entry in &neighbours {
+            self.notify(now, entry);
+        }
+    }
+
+    fn became_active(&mut self, now: Moment) {
+        self.stabilise_at = now;
+        if let Some((_, at)) = &mut self.given_order {
+            *at = now + self.interval * ORDER_AFTER;
+        }
+        self.members.announce(Member { entry: self.me.clone(), state: MemberState::Alive });
+        self.event(Event::Active);
+        if self.is_small() {
+            self.exchange_with_all(now);
+        }
+    }
+
+    /// Asks at every door and all forming peers that were met, unless an answer is due from there.
+    fn knock(&mut self, now: Moment) {
+        let timeout = self.request_timeout();
+        let met: Vec<Target> = self.members.alive().take(DOORS_MAX).map(Target::from).collect();
+        let members = self.members.for_message();
+        let Phase::Entering(entering) = &mut self.phase else { return };
+        entering.rounds += 1;
+        entering.hops = 0;
+        entering.path.clear();
+        entering.next_at = now + RETRY;
+        let mut targets: Vec<Target> = entering.doors.iter().map(|door| door.target.clone()).collect();
+        let forming = (entering.kind != Kind::Join).then_some(members);
+        if forming.is_some() {
+            targets.extend(met);
+        }
+        for target in targets {
+            if !self.is_pending(|p| matches!(p, Purpose::Join(asked) if *asked == target.address)) {
+                self.send_join(now, target, forming.clone(), timeout);
+            }
+        }
+    }
+
+    /// Asks the next one on the way to this peer's place.
+    fn follow_path(&mut self, now: Moment) {
+        let timeout = self.request_timeout();
+        let Phase::Entering(entering) = &mut self.phase else { return };
+        let Some(next) = entering.path.pop() else {
+            entering.next_at = entering.next_at.min(now + RETRY);
+            return;
+        };
+        entering.hops += 1;
+        // No knocking anew while this way may still lead in.
+        entering.next_at = entering.next_at.max(now + timeout);
+        let forming = (entering.kind != Kind::Join).then(Vec::new);
+        self.send_join(now, Target::from(&next), forming, timeout);
+    }
+
+    fn send_join(&mut self, now: Moment, to: Target, forming: Option<Vec<Member>>, timeout: Duration) {
+        let settings = self.settings_known.then_some(self.settings);
+        let purpose = Purpose::Join(to.address.clone());
+        self.ask(now, to, MembershipRequest::Join { settings, forming }, timeout, purpose);
+    }
+}
+
+impl From<Contact> for Target {
+    fn from(contact: Contact) -> Target {
+        Target { address: contact.address, position: contact.position }
+    }
+}
+
+fn is_loopback(address: &Address) -> bool {
+    let text = address.as_str();
+    text.parse::<SocketAddr>().map_or_else(|_| text.starts_with("localhost:"), |a| a.ip().is_loopback())
+}
+
+/// How long a join may take before it fails.
+const JOIN_TIMEOUT: Duration = Duration::from_millis(4_500);
+/// Between rounds of asking.
+const RETRY: Duration = Duration::from_millis(250);
+/// How far a join is passed on.
+const HOPS_MAX: u32 = 64;
+/// How many remembered peers are asked.
+const DOORS_MAX: usize = 32;
+/// How many intervals after a formed ring became active its order is compared with what was given.
+const ORDER_AFTER: u32 = 5;

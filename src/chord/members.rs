@@ -1,0 +1,205 @@
+//! The members that a peer knows of, merged by the greatest (incarnation, state), and the news of them.
+
+use std::collections::BTreeMap;
+
+use crate::id::Position;
+use crate::wire::limits::{MEMBERS_MAX, MEMBERS_PER_MESSAGE_MAX, NEWS_MAX};
+use crate::wire::{Entry, Member, MemberState};
+
+/// Members by position, this peer not among them; at most [`MEMBERS_MAX`].
+#[derive(Debug, Clone, Default)]
+pub struct Members {
+    map: BTreeMap<Position, Member>,
+    alive: usize,
+    news: BTreeMap<Position, News>,
+}
+
+/// A change that is still passed on.
+#[derive(Debug, Clone)]
+struct News {
+    member: Member,
+    copies_left: u32,
+}
+
+impl Members {
+    /// Merges what somebody says. Returns whether that was new.
+    pub fn merge(&mut self, member: Member) -> bool {
+        let position = member.entry.position;
+        if let Some(known) = self.map.get(&position) {
+            let order = |m: &Member| (m.entry.incarnation, m.state);
+            if order(&member) <= order(known) {
+                return false;
+            }
+        } else if self.map.len() >= MEMBERS_MAX && !self.make_room() {
+            return false;
+        }
+        self.announce(member.clone());
+        self.alive += usize::from(member.state == MemberState::Alive);
+        if let Some(old) = self.map.insert(position, member) {
+            self.alive -= usize::from(old.state == MemberState::Alive);
+        }
+        true
+    }
+
+    /// Puts a change into the news, to be passed on a bounded number of times.
+    pub fn announce(&mut self, member: Member) {
+        let copies_left = COPIES_BASE + 2 * (self.map.len() as u32 + 2).ilog2();
+        self.news.insert(member.entry.position, News { member, copies_left });
+    }
+
+    /// The freshest news, at most [`NEWS_MAX`], each counted as passed on once.
+    pub fn take_news(&mut self, first: Option<Member>) -> Vec<Member> {
+        let mut order: Vec<(u32, Position)> = self.news.iter().map(|(p, n)| (n.copies_left, *p)).collect();
+        order.sort_unstable_by(|a, b| b.cmp(a));
+        let mut taken: Vec<Member> = first.into_iter().collect();
+        for (_, position) in order {
+            if taken.len() >= NEWS_MAX {
+                break;
+            }
+            let Some(news) = self.news.get_mut(&position) else { continue };
+            taken.push(news.member.clone());
+            news.copies_left -= 1;
+            if news.copies_left == 0 {
+                self.news.remove(&position);
+            }
+        }
+        taken
+    }
+
+    /// What is known of the peer at a position.
+    pub fn at(&self, position: &Position) -> Option<&Member> {
+        self.map.get(position)
+    }
+
+    /// Whether this life of this peer is known to be over.
+    pub fn is_gone(&self, entry: &Entry) -> bool {
+        self.map.get(&entry.position).is_some_and(|known| {
+            known.entry.incarnation > entry.incarnation
+                || (known.entry.incarnation == entry.incarnation && known.state != MemberState::Alive)
+        })
+    }
+
+    /// All that are known, by position.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Member> {
+        self.map.values()
+    }
+
+    /// Those that answer, by position.
+    pub fn alive(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.map.values().filter(|m| m.state == MemberState::Alive).map(|m| &m.entry)
+    }
+
+    /// How many answer.
+    pub fn alive_count(&self) -> usize {
+        self.alive
+    }
+
+    /// Those that do not answer but are still members.
+    pub fn away(&self) -> impl Iterator<Item = &Entry> {
+        self.map.values().filter(|m| m.state == MemberState::Dead).map(|m| &m.entry)
+    }
+
+    /// Those that answer, clockwise from just after a position.
+    pub fn clockwise_from<'a>(&'a self, from: &Position) -> impl Iterator<Item = &'a Entry> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let after = self.map.range((Excluded(*from), Unbounded));
+        let before = self.map.range(..*from);
+        after.chain(before).map(|(_, m)| m).filter(|m| m.state == MemberState::Alive).map(|m| &m.entry)
+    }
+
+    /// As many as a message holds, those that answer first.
+    pub fn for_message(&self) -> Vec<Member> {
+        let mut all: Vec<&Member> = self.map.values().collect();
+        all.sort_by_key(|m| m.state);
+        let mut bytes = 0;
+        all.into_iter()
+            .take(MEMBERS_PER_MESSAGE_MAX)
+            .take_while(|m| {
+                bytes += MEMBER_BYTES + m.entry.address.as_str().len();
+                bytes <= MESSAGE_BYTES
+            })
+            .cloned()
+            .collect()
+    }
+
+    /// Drops somebody who is not alive; false if all are.
+    fn make_room(&mut self) -> bool {
+        let victim = self.map.values().find(|m| m.state != MemberState::Alive).map(|m| m.entry.position);
+        victim.is_some_and(|position| self.map.remove(&position).is_some())
+    }
+}
+
+/// How often a change is passed on, beside twice the logarithm of the number of members.
+const COPIES_BASE: u32 = 4;
+/// A member's bytes on the wire, at most, without its address.
+const MEMBER_BYTES: usize = 90;
+/// What the members of one message may take of a frame.
+const MESSAGE_BYTES: usize = 40_000;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::id::KeyHash;
+    use crate::wire::Address;
+
+    fn member(number: u8, incarnation: u64, state: MemberState) -> Member {
+        let address = Address::new("127.0.0.1:1").unwrap();
+        let position = Position::of_number(number);
+        Member { entry: Entry { position, incarnation, key: KeyHash([0; 32]), address }, state }
+    }
+
+    fn any_member() -> impl Strategy<Value = Member> {
+        let states = [MemberState::Alive, MemberState::Left, MemberState::Dead];
+        (0u8..4, 0u64..4, 0usize..3).prop_map(move |(n, i, s)| member(n, i, states[s]))
+    }
+
+    proptest! {
+        /// Goal: the order in which news arrives does not matter, nor how often.
+        #[test]
+        fn merging_commutes(news in prop::collection::vec(any_member(), 0..20), seed in any::<u64>()) {
+            let mut one = Members::default();
+            let mut other = Members::default();
+            news.iter().for_each(|m| { one.merge(m.clone()); });
+            let mut shuffled = news.clone();
+            shuffled.sort_by_key(|m| (m.entry.incarnation ^ seed, m.state, m.entry.position));
+            shuffled.iter().chain(&news).for_each(|m| { other.merge(m.clone()); });
+            prop_assert!(one.iter().eq(other.iter()));
+            prop_assert_eq!(one.alive_count(), one.alive().count());
+        }
+    }
+
+    #[test]
+    fn news_is_passed_on_a_bounded_number_of_times() {
+        let mut members = Members::default();
+        for number in 0..20 {
+            members.merge(member(number, 1, MemberState::Alive));
+        }
+        let mut copies = 0;
+        loop {
+            let news = members.take_news(None);
+            assert!(news.len() <= NEWS_MAX);
+            if news.is_empty() {
+                break;
+            }
+            copies += news.len();
+        }
+        assert!((80..400).contains(&copies), "{copies}");
+    }
+
+    #[test]
+    fn clockwise_wraps_and_skips_the_dead() {
+        let mut members = Members::default();
+        for number in [2, 5, 9] {
+            members.merge(member(number, 1, MemberState::Alive));
+        }
+        members.merge(member(9, 1, MemberState::Dead));
+        let numbers = |from: u8| {
+            let from = Position::of_number(from);
+            members.clockwise_from(&from).map(|e| e.position.number().unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(4), [5, 2]);
+        assert_eq!(numbers(5), [2]);
+    }
+}

@@ -1,0 +1,30 @@
+//! Membership and routing: who is in the ring, in which order, and who owns a key.
+//!
+//! Pure (sans-IO): time comes in as an argument, effects go out as [`Output`] values. The rules in
+//! rings of at least r + 2 members known alive are those of P. Zave, *Reasoning About Identifier
+//! Spaces: How to Make Chord Correct* (IEEE TSE 2017), to which the comments refer by its names
+//! (JOIN, STABILISE, FROM_PRED, RECTIFY). Below that, membership is a map that is merged by the
+//! greatest (incarnation, state), after SWIM (Das et al., DSN 2002), and the list is the living
+//! others in order. Both kinds of peer speak the same messages.
+//!
+//! A successor list that the paper would pad at its end is here simply shorter than r: a pad is
+//! dead by definition, is never dialled, and lies just past the last entry, so that it skips nobody.
+//!
+//! Laws: a message that breaks a rule is dropped, never a panic; every table is bounded; after any
+//! `handle_*`, drain `poll_output`, then re-arm `poll_timeout`.
+//!
+//! Not here: files, sockets, clocks, the disk.
+
+mod detector;
+mod entrance;
+mod lookup;
+mod members;
+mod node;
+mod stabilise;
+mod view;
+
+pub use entrance::{Contact, Start};
+pub use lookup::{Lookup, Step};
+pub use members::Members;
+pub use node::{EndReason, Event, Node, NodeConfig, Output, ReplyTo, Target, Token};
+pub use view::{PhaseKind, Route, View};

@@ -1,0 +1,735 @@
+//! The state of one peer in the ring, and its doors: messages, time and wishes in; outputs out.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+use super::detector::Detector;
+use super::entrance::{Entering, Start};
+use super::members::Members;
+use super::stabilise::Query;
+use super::view::{PhaseKind, Route, View};
+use crate::config::RingSettings;
+use crate::id::Position;
+use crate::time::Moment;
+use crate::wire::limits::CLOSER_MAX;
+use crate::wire::{
+    Address, Datagram, Entry, Member, MemberState, MembershipReply, MembershipRequest, NeighbourReply,
+    NeighbourRequest, RelayFailure,
+};
+
+/// A request of ours that awaits its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// A request of somebody else's that awaits ours; chosen by the driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplyTo(pub u64);
+
+/// Whom a request goes to. Without a position, whoever answers at the address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Where to reach it.
+    pub address: Address,
+    /// Who it must be.
+    pub position: Option<Position>,
+}
+
+impl From<&Entry> for Target {
+    fn from(entry: &Entry) -> Target {
+        Target { address: entry.address.clone(), position: Some(entry.position) }
+    }
+}
+
+/// What the node wants done.
+#[derive(Debug, Clone)]
+pub enum Output {
+    /// Ask, and bring the answer to [`Node::handle_reply`]; failing sooner than the node's own deadline is welcome.
+    Request {
+        /// For the answer.
+        token: Token,
+        /// Whom.
+        to: Target,
+        /// What.
+        request: MembershipRequest,
+        /// After how long the node gives up.
+        timeout: Duration,
+    },
+    /// Answer.
+    Reply {
+        /// To which request.
+        to: ReplyTo,
+        /// What.
+        reply: MembershipReply,
+    },
+    /// Send, unreliably.
+    Datagram {
+        /// To whom.
+        to: Entry,
+        /// What.
+        datagram: Datagram,
+    },
+    /// Put this incarnation on disk, synced, then call [`Node::handle_persisted`].
+    Persist {
+        /// It.
+        incarnation: u64,
+    },
+    /// This peer is over: drop what connections to it are kept.
+    Forget {
+        /// Which life of it.
+        entry: Entry,
+    },
+    /// Tell whoever watches.
+    Event(Event),
+}
+
+/// What happened, for people and for the layers above.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// For whom an entering peer waits: labels or addresses.
+    WaitingFor(Vec<String>),
+    /// A member from now on.
+    Active,
+    /// Pings went out.
+    PingsSent(Vec<Position>),
+    /// A ping came in.
+    PingReceived(Position),
+    /// A ping was answered.
+    PingAnswered(Position),
+    /// A member is known to be alive that was not.
+    Alive(Position),
+    /// A member does not answer any more.
+    Dead(Position),
+    /// A member left.
+    Left(Position),
+    /// The first (1) or second (2) successor is another one.
+    SuccessorChanged(u8, Position),
+    /// The predecessor is another one.
+    PredecessorChanged(Position),
+    /// The contacts that were given are not the first two successors.
+    OrderDiffers {
+        /// As given.
+        given: Vec<Position>,
+        /// As it is.
+        real: Vec<Position>,
+    },
+    /// Two peers claim one position; ours stays out of it.
+    Clash(Position),
+    /// The node is over.
+    Ended(EndReason),
+}
+
+/// Why a node is over.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EndReason {
+    /// It left.
+    #[error("left the ring")]
+    Left,
+    /// The same identity lives elsewhere at a greater incarnation.
+    #[error("this identity runs elsewhere at incarnation {incarnation}; this process fences itself off")]
+    Fenced {
+        /// The greater one.
+        incarnation: u64,
+    },
+    /// The join failed.
+    #[error("{0}")]
+    JoinFailed(String),
+}
+
+/// What a node is made from.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// This peer, with an incarnation that is on disk.
+    pub me: Entry,
+    /// The ring's settings, where this peer brings them.
+    pub settings: Option<RingSettings>,
+    /// Between pings.
+    pub interval: Duration,
+    /// The way in.
+    pub start: Start,
+    /// For jitter and the choice of helpers.
+    pub seed: u64,
+}
+
+/// One peer's membership.
+#[derive(Debug)]
+pub struct Node {
+    pub(super) me: Entry,
+    /// As given or learned; the default until then.
+    pub(super) settings: RingSettings,
+    pub(super) settings_known: bool,
+    pub(super) interval: Duration,
+    pub(super) phase: Phase,
+    pub(super) members: Members,
+    pub(super) predecessor: Option<Entry>,
+    pub(super) successors: Vec<Entry>,
+    /// The stabilise query under way. While there is one, the list is undefined to others.
+    pub(super) query: Option<Query>,
+    pub(super) busy_tries: u8,
+    /// Live peers that may lie before the first successor.
+    pub(super) candidates: BTreeMap<Position, Entry>,
+    pub(super) stabilise_at: Moment,
+    pub(super) detector: Detector,
+    /// Contacts that were given and have not been met in the ring yet.
+    pub(super) strangers: Vec<Target>,
+    /// What FIRST and SECOND were given as, until compared with the real order.
+    pub(super) given_order: Option<(Vec<Position>, Moment)>,
+    pub(super) rng: ChaCha8Rng,
+    persisting: Option<u64>,
+    pending: BTreeMap<Token, (Moment, Purpose)>,
+    next_token: u64,
+    shown: (Option<Entry>, Vec<Entry>),
+    version: u64,
+    outputs: VecDeque<Output>,
+}
+
+#[derive(Debug)]
+pub(super) enum Phase {
+    Entering(Entering),
+    Active,
+    Leaving,
+    /// Left: answers `Gone` until then.
+    Gone {
+        until: Moment,
+    },
+    Ended,
+}
+
+/// What an answer is for.
+#[derive(Debug, Clone)]
+pub(super) enum Purpose {
+    Join(Address),
+    Query,
+    Exchange(Address),
+    Notify,
+    DirectProbe(Position),
+    HelperProbe { target: Position, helper: Position },
+    Relay(ReplyTo),
+    Farewell,
+}
+
+/// No answer, and whether the other side is known to have refused.
+pub type Unanswered = String;
+
+impl Node {
+    /// Begins. The first outputs are there at once.
+    pub fn new(now: Moment, config: NodeConfig) -> Node {
+        let NodeConfig { me, settings, interval, start, seed } = config;
+        let mut node = Node {
+            me,
+            settings: settings.unwrap_or_default(),
+            settings_known: settings.is_some(),
+            interval,
+            phase: Phase::Ended,
+            members: Members::default(),
+            predecessor: None,
+            successors: Vec::new(),
+            query: None,
+            busy_tries: 0,
+            candidates: BTreeMap::new(),
+            stabilise_at: now,
+            detector: Detector::new(now),
+            strangers: Vec::new(),
+            given_order: None,
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            persisting: None,
+            pending: BTreeMap::new(),
+            next_token: 0,
+            shown: (None, Vec::new()),
+            version: 0,
+            outputs: VecDeque::new(),
+        };
+        node.enter(now, start);
+        node.settle(now);
+        node
+    }
+
+    /// Takes a datagram. `from` is who the connection says it is.
+    pub fn handle_datagram(&mut self, now: Moment, from: &Entry, datagram: Datagram) {
+        if matches!(self.phase, Phase::Gone { .. } | Phase::Ended) {
+            return;
+        }
+        match datagram {
+            Datagram::Ping { sequence, news } => {
+                self.event(Event::PingReceived(from.position));
+                self.learn_all(now, news);
+                self.heard(now, from);
+                // Whoever is believed dead must hear of it, or could not contradict.
+                let belief =
+                    self.members.at(&from.position).filter(|m| self.members.is_gone(&m.entry)).cloned();
+                let news = self.members.take_news(belief);
+                self.output(Output::Datagram {
+                    to: from.clone(),
+                    datagram: Datagram::Pong { sequence, news },
+                });
+            }
+            Datagram::Pong { sequence, news } => {
+                self.learn_all(now, news);
+                self.handle_pong(now, from, sequence);
+            }
+        }
+        self.settle(now);
+    }
+
+    /// Takes a request, to be answered by an [`Output::Reply`], most often at once.
+    pub fn handle_request(&mut self, now: Moment, from: &Entry, to: ReplyTo, request: MembershipRequest) {
+        self.heard(now, from);
+        if let Some(reply) = self.answer(now, from, to, request) {
+            self.output(Output::Reply { to, reply });
+        }
+        self.settle(now);
+    }
+
+    /// Takes the answer to a request, or that there is none. Late answers are dropped.
+    pub fn handle_reply(
+        &mut self,
+        now: Moment,
+        token: Token,
+        answer: Result<(Entry, MembershipReply), Unanswered>,
+    ) {
+        if let Some((_, purpose)) = self.pending.remove(&token) {
+            self.resolve(now, purpose, answer);
+        }
+        self.settle(now);
+    }
+
+    /// The incarnation of an [`Output::Persist`] is on disk.
+    pub fn handle_persisted(&mut self, now: Moment, incarnation: u64) {
+        if self.persisting.take_if(|asked| *asked <= incarnation).is_some() {
+            self.me.incarnation = incarnation;
+            self.members.announce(Member { entry: self.me.clone(), state: MemberState::Alive });
+            self.stabilise_at = now;
+            self.retry_entrance(now);
+            self.version += 1;
+        }
+        self.settle(now);
+    }
+
+    /// Lets time pass.
+    pub fn handle_timeout(&mut self, now: Moment) {
+        let late: Vec<Token> =
+            self.pending.iter().filter(|(_, (at, _))| *at <= now).map(|(t, _)| *t).collect();
+        for token in late {
+            if let Some((_, purpose)) = self.pending.remove(&token) {
+                self.resolve(now, purpose, Err("no answer in time".to_owned()));
+            }
+        }
+        match self.phase {
+            Phase::Entering(_) => self.entrance_timeout(now),
+            Phase::Active | Phase::Leaving => {
+                self.detector_timeout(now);
+                self.stabilise_timeout(now);
+                self.compare_given_order(now);
+            }
+            Phase::Gone { until } if until <= now => self.end(EndReason::Left),
+            Phase::Gone { .. } | Phase::Ended => {}
+        }
+        self.settle(now);
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`Node::handle_timeout`] next.
+    pub fn poll_timeout(&self) -> Option<Moment> {
+        let phase = match &self.phase {
+            Phase::Entering(entering) => entering.next_timeout(),
+            Phase::Active | Phase::Leaving => [
+                self.detector.next_timeout(),
+                Some(self.stabilise_at),
+                self.given_order.as_ref().map(|(_, at)| *at),
+            ]
+            .into_iter()
+            .flatten()
+            .min(),
+            Phase::Gone { until } => Some(*until),
+            Phase::Ended => None,
+        };
+        let pending = self.pending.values().map(|(at, _)| *at).min();
+        phase.into_iter().chain(pending).min()
+    }
+
+    /// Takes nothing new from now on; still answers and keeps its range.
+    pub fn begin_leaving(&mut self, now: Moment) {
+        if matches!(self.phase, Phase::Active) {
+            self.phase = Phase::Leaving;
+            self.version += 1;
+        }
+        self.settle(now);
+    }
+
+    /// Tells the neighbours and goes; `Ended` follows after two ping intervals of answering `Gone`.
+    pub fn depart(&mut self, now: Moment) {
+        if !matches!(self.phase, Phase::Active | Phase::Leaving) {
+            return;
+        }
+        let farewell = MembershipRequest::Left {
+            predecessor: self.predecessor.clone(),
+            successors: self.successors.clone(),
+        };
+        let mut told: Vec<Entry> =
+            self.predecessor.iter().chain(self.successors.iter().take(2)).cloned().collect();
+        if self.is_small() {
+            told = self.members.alive().cloned().collect();
+        } else if let Some(second) = self.second_predecessor() {
+            told.push(second);
+        }
+        told.sort_by_key(|entry| entry.position);
+        told.dedup_by_key(|entry| entry.position);
+        for entry in told {
+            self.ask(now, Target::from(&entry), farewell.clone(), self.request_timeout(), Purpose::Farewell);
+        }
+        self.phase = Phase::Gone { until: now + self.interval * 2 };
+        self.version += 1;
+        self.settle(now);
+    }
+
+    /// Changes whenever [`Node::view`] does.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// What this peer believes at the moment.
+    pub fn view(&self) -> View {
+        View {
+            me: self.me.clone(),
+            phase: match self.phase {
+                Phase::Entering(_) => PhaseKind::Entering,
+                Phase::Active => PhaseKind::Active,
+                Phase::Leaving => PhaseKind::Leaving,
+                Phase::Gone { .. } | Phase::Ended => PhaseKind::Ended,
+            },
+            settings: self.settings_known.then_some(self.settings),
+            predecessor: self.predecessor.clone(),
+            successors: self.successors.clone(),
+            members: self.members.iter().cloned().collect(),
+            small: self.is_small(),
+            waiting_for: match &self.phase {
+                Phase::Entering(entering) => entering.waiting_for(),
+                _ => Vec::new(),
+            },
+        }
+    }
+
+    /// This peer.
+    pub fn me(&self) -> &Entry {
+        &self.me
+    }
+
+    /// Whether membership is the small ring's map: fewer than r + 2 members are known alive.
+    pub fn is_small(&self) -> bool {
+        self.members.alive_count() + 1 < self.settings.chord_from()
+    }
+
+    /// Computes an answer, or `None` when it comes later.
+    fn answer(
+        &mut self,
+        now: Moment,
+        from: &Entry,
+        to: ReplyTo,
+        request: MembershipRequest,
+    ) -> Option<MembershipReply> {
+        match self.phase {
+            Phase::Gone { .. } | Phase::Ended => {
+                let successor = self.successors.first().cloned();
+                return Some(MembershipReply::Gone { successor });
+            }
+            Phase::Entering(_) | Phase::Active | Phase::Leaving => {}
+        }
+        Some(match request {
+            MembershipRequest::Neighbour(request) => {
+                MembershipReply::Neighbour(self.answer_neighbour(now, from, request))
+            }
+            MembershipRequest::Join { settings, forming } => self.answer_join(now, from, settings, forming),
+            MembershipRequest::FindOwner { key } => self.answer_find_owner(&key),
+            MembershipRequest::Relay { target, request } => return self.relay(now, to, target, request),
+            MembershipRequest::Left { predecessor, successors } => {
+                self.learn(now, Member { entry: from.clone(), state: MemberState::Left });
+                for entry in predecessor.into_iter().chain(successors) {
+                    self.learn(now, Member { entry, state: MemberState::Alive });
+                }
+                self.stabilise_at = now;
+                MembershipReply::Noted
+            }
+            MembershipRequest::MayLeave => {
+                let wait = matches!(self.phase, Phase::Leaving) && self.me.position < from.position;
+                if wait { MembershipReply::Wait } else { MembershipReply::Proceed }
+            }
+        })
+    }
+
+    fn answer_neighbour(&mut self, now: Moment, from: &Entry, request: NeighbourRequest) -> NeighbourReply {
+        if matches!(request, NeighbourRequest::Probe) {
+            return NeighbourReply::Alive;
+        }
+        if matches!(self.phase, Phase::Entering(_)) {
+            return NeighbourReply::Inactive;
+        }
+        match request {
+            NeighbourRequest::Probe => NeighbourReply::Alive,
+            NeighbourRequest::State { members } => {
+                self.learn_all(now, members);
+                self.answer_state(from)
+            }
+            NeighbourRequest::Notify => {
+                self.rectify(now, from);
+                NeighbourReply::Noted
+            }
+            NeighbourRequest::Changed => {
+                self.stabilise_at = now;
+                NeighbourReply::Noted
+            }
+        }
+    }
+
+    fn answer_find_owner(&self, key: &Position) -> MembershipReply {
+        match self.view().route(key) {
+            Some(Route::Owner { owner, predecessor, successors }) => {
+                MembershipReply::Owner { owner, predecessor, successors }
+            }
+            Some(Route::Closer(mut peers)) => {
+                peers.truncate(CLOSER_MAX);
+                MembershipReply::Closer { peers }
+            }
+            None => MembershipReply::Inactive,
+        }
+    }
+
+    fn relay(
+        &mut self,
+        now: Moment,
+        to: ReplyTo,
+        target: Entry,
+        request: NeighbourRequest,
+    ) -> Option<MembershipReply> {
+        let relays = self.pending.values().filter(|(_, p)| matches!(p, Purpose::Relay(_))).count();
+        let may = matches!(request, NeighbourRequest::Probe | NeighbourRequest::State { .. });
+        if !may || relays >= RELAYS_MAX || target.position == self.me.position {
+            return Some(MembershipReply::Relayed(Err(RelayFailure::Refused)));
+        }
+        let timeout = self.probe_timeout();
+        self.ask(
+            now,
+            Target::from(&target),
+            MembershipRequest::Neighbour(request),
+            timeout,
+            Purpose::Relay(to),
+        );
+        None
+    }
+
+    fn resolve(
+        &mut self,
+        now: Moment,
+        purpose: Purpose,
+        answer: Result<(Entry, MembershipReply), Unanswered>,
+    ) {
+        if let Ok((from, _)) = &answer {
+            let from = from.clone();
+            self.heard(now, &from);
+        }
+        match purpose {
+            Purpose::Join(_) => self.join_answered(now, answer),
+            Purpose::Query => self.query_answered(now, answer),
+            Purpose::Exchange(_) => self.exchange_answered(now, answer),
+            Purpose::DirectProbe(target) => self.probe_answered(now, target, None, answer),
+            Purpose::HelperProbe { target, helper } => self.probe_answered(now, target, Some(helper), answer),
+            Purpose::Relay(to) => {
+                let relayed = match answer {
+                    Ok((_, MembershipReply::Neighbour(reply))) => Ok(reply),
+                    Ok((_, MembershipReply::Gone { .. })) => Ok(NeighbourReply::Inactive),
+                    Ok(_) | Err(_) => Err(RelayFailure::Unanswered),
+                };
+                self.output(Output::Reply { to, reply: MembershipReply::Relayed(relayed) });
+            }
+            Purpose::Notify => {
+                if let Ok((from, MembershipReply::Gone { .. })) = answer {
+                    self.learn(now, Member { entry: from, state: MemberState::Left });
+                }
+            }
+            Purpose::Farewell => {}
+        }
+    }
+
+    /// Sends a request; its answer comes back to [`Node::resolve`] with the purpose.
+    pub(super) fn ask(
+        &mut self,
+        now: Moment,
+        to: Target,
+        request: MembershipRequest,
+        timeout: Duration,
+        purpose: Purpose,
+    ) -> Token {
+        let token = Token(self.next_token);
+        self.next_token += 1;
+        self.pending.insert(token, (now + timeout, purpose));
+        self.output(Output::Request { token, to, request, timeout });
+        token
+    }
+
+    pub(super) fn is_pending(&self, of: impl Fn(&Purpose) -> bool) -> bool {
+        self.pending.values().any(|(_, purpose)| of(purpose))
+    }
+
+    /// Stops waiting for answers of this kind.
+    pub(super) fn forget_pending(&mut self, of: impl Fn(&Purpose) -> bool) {
+        self.pending.retain(|_, (_, purpose)| !of(purpose));
+    }
+
+    pub(super) fn output(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    pub(super) fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    pub(super) fn learn_all(&mut self, now: Moment, members: Vec<Member>) {
+        for member in members {
+            self.learn(now, member);
+        }
+    }
+
+    /// Merges what somebody says of a member, and does what follows from it.
+    pub(super) fn learn(&mut self, now: Moment, member: Member) {
+        if member.entry.position == self.me.position {
+            return self.learn_of_myself(&member);
+        }
+        let before = self.members.at(&member.entry.position).cloned();
+        if !self.members.merge(member.clone()) {
+            return;
+        }
+        self.version += 1;
+        let position = member.entry.position;
+        let was_alive = before.as_ref().is_some_and(|b| b.state == MemberState::Alive);
+        match member.state {
+            MemberState::Alive => {
+                if let Some(old) = before.filter(|b| b.entry.key == member.entry.key) {
+                    self.replace_life(&old.entry, &member.entry);
+                }
+                if !was_alive {
+                    self.event(Event::Alive(position));
+                }
+                self.consider(&member.entry);
+            }
+            MemberState::Left | MemberState::Dead => {
+                if was_alive {
+                    let left = member.state == MemberState::Left;
+                    self.event(if left { Event::Left(position) } else { Event::Dead(position) });
+                }
+                self.output(Output::Forget { entry: member.entry.clone() });
+                self.departed(now, &member.entry);
+            }
+        }
+        if self.is_small() {
+            self.rebuild();
+        }
+    }
+
+    /// Somebody speaks of this peer itself: a death to contradict, or another process with its key.
+    fn learn_of_myself(&mut self, member: &Member) {
+        let theirs = member.entry.incarnation;
+        if member.entry.key != self.me.key {
+            if member.state == MemberState::Alive && theirs >= self.me.incarnation {
+                self.event(Event::Clash(member.entry.position));
+            }
+        } else if member.state != MemberState::Alive && theirs >= self.me.incarnation {
+            self.raise_incarnation(theirs + 1);
+        } else if member.state == MemberState::Alive && theirs > self.me.incarnation {
+            // Of an identity that is just entering, this may be its own past; once it is in, it is not.
+            if matches!(self.phase, Phase::Entering(_)) {
+                self.raise_incarnation(theirs + 1);
+            } else if self.persisting.is_none_or(|mine| mine < theirs) {
+                self.end(EndReason::Fenced { incarnation: theirs });
+            }
+        }
+    }
+
+    /// Asks for a greater incarnation; it is used once it is on disk.
+    pub(super) fn raise_incarnation(&mut self, to: u64) {
+        if self.persisting.is_none_or(|asked| asked < to) {
+            self.persisting = Some(to);
+            self.output(Output::Persist { incarnation: to });
+        }
+    }
+
+    pub(super) fn end(&mut self, reason: EndReason) {
+        if !matches!(self.phase, Phase::Ended) {
+            self.phase = Phase::Ended;
+            self.pending.clear();
+            self.version += 1;
+            self.event(Event::Ended(reason));
+        }
+    }
+
+    /// After every step: what changed is told to people, to the detector and to the neighbour behind.
+    fn settle(&mut self, now: Moment) {
+        if !matches!(self.phase, Phase::Active | Phase::Leaving) {
+            return;
+        }
+        self.continue_stabilising(now);
+        if self.shown.0 == self.predecessor && self.shown.1 == self.successors {
+            return;
+        }
+        self.version += 1;
+        let position = |entry: Option<&Entry>| entry.map(|e| e.position);
+        for rank in 0..2 {
+            let (old, new) = (position(self.shown.1.get(rank)), position(self.successors.get(rank)));
+            if let Some(new) = new.filter(|new| old != Some(*new)) {
+                self.event(Event::SuccessorChanged(rank as u8 + 1, new));
+            }
+        }
+        let (old, new) = (position(self.shown.0.as_ref()), position(self.predecessor.as_ref()));
+        if let Some(new) = new.filter(|new| old != Some(*new)) {
+            self.event(Event::PredecessorChanged(new));
+        }
+        if position(self.shown.1.first()) != position(self.successors.first()) && !self.is_small() {
+            // The second predecessor of whoever came or went learns of it at once.
+            if let Some(predecessor) = self.predecessor.clone() {
+                let request = MembershipRequest::Neighbour(NeighbourRequest::Changed);
+                self.ask(now, Target::from(&predecessor), request, self.request_timeout(), Purpose::Notify);
+            }
+        }
+        self.shown = (self.predecessor.clone(), self.successors.clone());
+        self.watch_neighbours(now);
+    }
+
+    fn compare_given_order(&mut self, now: Moment) {
+        let Some((given, _)) = self.given_order.take_if(|(_, at)| *at <= now) else { return };
+        let real: Vec<Position> = self.successors.iter().take(2).map(|e| e.position).collect();
+        let wrong = given.iter().zip(&real).any(|(given, real)| given != real);
+        if wrong && real.len() == 2 {
+            self.event(Event::OrderDiffers { given, real });
+        }
+    }
+
+    /// The predecessor's predecessor, where the members that are known tell.
+    fn second_predecessor(&self) -> Option<Entry> {
+        let predecessor = self.predecessor.as_ref()?;
+        let before: Option<&Entry> = self.members.clockwise_from(&predecessor.position).last();
+        before.filter(|entry| entry.position != self.me.position).cloned()
+    }
+
+    pub(super) fn request_timeout(&self) -> Duration {
+        self.interval.clamp(REQUEST_TIMEOUT_MIN, REQUEST_TIMEOUT_MAX)
+    }
+
+    pub(super) fn probe_timeout(&self) -> Duration {
+        (self.interval / 2).max(PROBE_TIMEOUT_MIN)
+    }
+
+    /// A duration, shortened by up to a quarter.
+    pub(super) fn jittered(&mut self, period: Duration) -> Duration {
+        period.mul_f64(1.0 - 0.25 * self.rng.random::<f64>())
+    }
+}
+
+const REQUEST_TIMEOUT_MIN: Duration = Duration::from_millis(500);
+const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(2);
+const PROBE_TIMEOUT_MIN: Duration = Duration::from_millis(250);
+/// Requests that a peer relays at the same time.
+const RELAYS_MAX: usize = 64;

@@ -1,0 +1,376 @@
+//! The ring's order: STABILISE, FROM_PRED and RECTIFY in a large ring, the members' map in a small one.
+
+use std::time::Duration;
+
+use rand::RngExt as _;
+use rand::seq::IteratorRandom as _;
+
+use super::entrance::Start;
+use super::node::{Node, Purpose, Target};
+use crate::id::{Position, between};
+use crate::time::Moment;
+use crate::wire::{
+    Entry, Member, MemberState, MembershipReply, MembershipRequest, NeighbourReply, NeighbourRequest,
+};
+
+/// A stabilise query under way.
+#[derive(Debug, Clone)]
+pub(super) struct Query {
+    whom: Entry,
+    kind: QueryKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum QueryKind {
+    /// STABILISE: the first successor is asked.
+    Successor,
+    /// FROM_PRED: a live peer is asked that may lie before the first successor.
+    Candidate,
+}
+
+impl Node {
+    pub(super) fn stabilise_timeout(&mut self, now: Moment) {
+        if self.stabilise_at > now {
+            return;
+        }
+        self.stabilise_at = now + self.jittered(self.interval);
+        if self.is_small() {
+            self.exchange_small(now);
+        } else {
+            self.stabilise(now);
+            self.reach_out(now);
+        }
+    }
+
+    /// RECTIFY, and a chance for FROM_PRED: a live peer believes to be beside this one.
+    pub(super) fn rectify(&mut self, now: Moment, from: &Entry) {
+        self.learn(now, Member { entry: from.clone(), state: MemberState::Alive });
+        if self.is_small() || self.members.is_gone(from) || from.position == self.me.position {
+            return;
+        }
+        let closer = match &self.predecessor {
+            None => true,
+            Some(old) => {
+                between(&old.position, &from.position, &self.me.position) || self.members.is_gone(old)
+            }
+        };
+        if closer {
+            self.predecessor = Some(from.clone());
+        }
+        self.consider(from);
+    }
+
+    /// Keeps a live peer in mind that may lie before the first successor.
+    pub(super) fn consider(&mut self, entry: &Entry) {
+        if !self.is_small()
+            && self.lies_before_first(&entry.position)
+            && self.candidates.len() < CANDIDATES_MAX
+        {
+            self.candidates.insert(entry.position, entry.clone());
+        }
+    }
+
+    /// What a stabilise query gets: the list, unless it is undefined at the moment.
+    pub(super) fn answer_state(&mut self, from: &Entry) -> NeighbourReply {
+        if self.query.is_some() && !self.is_small() {
+            return NeighbourReply::Busy;
+        }
+        NeighbourReply::State {
+            predecessor: self.predecessor.clone(),
+            successors: self.successors.clone(),
+            members: self.members_for(from),
+        }
+    }
+
+    /// A peer is over: no list entry is dialled that is known to be dead, no query waits for it.
+    pub(super) fn departed(&mut self, now: Moment, entry: &Entry) {
+        self.unwatch(entry);
+        self.candidates.remove(&entry.position);
+        if self.query.as_ref().is_some_and(|q| self.members.is_gone(&q.whom)) {
+            self.end_query();
+        }
+        if self.drop_dead_heads() {
+            self.stabilise_at = now;
+        }
+    }
+
+    /// The same identity begins a new life at the same place.
+    pub(super) fn replace_life(&mut self, old: &Entry, new: &Entry) {
+        for entry in self.successors.iter_mut().chain(&mut self.predecessor) {
+            if entry.position == new.position && entry.incarnation <= old.incarnation {
+                *entry = new.clone();
+            }
+        }
+    }
+
+    /// The small ring's list: the living others in order.
+    pub(super) fn rebuild(&mut self) {
+        self.end_query();
+        self.candidates.clear();
+        let r = usize::from(self.settings.successors);
+        self.successors = self.members.clockwise_from(&self.me.position).take(r).cloned().collect();
+        self.predecessor = self.members.clockwise_from(&self.me.position).last().cloned();
+    }
+
+    /// Between two queries: the next candidate, if any; and alone in a large ring, the way back in.
+    pub(super) fn continue_stabilising(&mut self, now: Moment) {
+        if self.is_small() || self.query.is_some() {
+            return;
+        }
+        self.drop_dead_heads();
+        if self.successors.is_empty() {
+            // A list that is wholly dead: the way back leads through whoever is remembered, nearest first.
+            // Whom that skips is found by stabilising, as FROM_PRED walks back towards this peer.
+            let Some(next) = self.members.clockwise_from(&self.me.position).next().cloned() else {
+                let remembered = self.members.iter().cloned().collect();
+                return self.enter(now, Start::Resume { remembered });
+            };
+            self.successors.push(next);
+            self.stabilise_at = now;
+        }
+        while let Some((position, entry)) = self.candidates.pop_first() {
+            if self.lies_before_first(&position) && !self.members.is_gone(&entry) {
+                return self.send_query(now, Query { whom: entry, kind: QueryKind::Candidate });
+            }
+        }
+    }
+
+    pub(super) fn query_answered(&mut self, now: Moment, answer: Result<(Entry, MembershipReply), String>) {
+        let Some(query) = self.query.take() else { return };
+        let reply = match answer {
+            Ok((_, MembershipReply::Neighbour(reply) | MembershipReply::Relayed(Ok(reply)))) => reply,
+            Ok((_, MembershipReply::Gone { successor })) => {
+                self.learn(now, Member { entry: query.whom, state: MemberState::Left });
+                if let Some(entry) = successor {
+                    self.learn(now, Member { entry, state: MemberState::Alive });
+                }
+                return;
+            }
+            Ok(_) | Err(_) => {
+                if query.kind == QueryKind::Candidate {
+                    self.notify_first(now);
+                }
+                return self.suspect(now, &query.whom);
+            }
+        };
+        match reply {
+            NeighbourReply::State { predecessor, successors, members } => {
+                self.busy_tries = 0;
+                self.learn_all(now, members);
+                if !self.is_small() {
+                    self.adopt(now, &query, predecessor, successors);
+                }
+            }
+            NeighbourReply::Busy if self.busy_tries < BUSY_TRIES_MAX => {
+                self.busy_tries += 1;
+                let wait = BUSY_WAIT.mul_f64(0.5 + self.rng.random::<f64>() * f64::from(self.busy_tries));
+                self.stabilise_at = now + wait;
+            }
+            _ => self.busy_tries = 0,
+        }
+    }
+
+    pub(super) fn exchange_answered(
+        &mut self,
+        now: Moment,
+        answer: Result<(Entry, MembershipReply), String>,
+    ) {
+        match answer {
+            Ok((
+                _,
+                MembershipReply::Neighbour(NeighbourReply::State { predecessor, successors, members }),
+            )) => {
+                self.learn_all(now, members);
+                for entry in predecessor.into_iter().chain(successors) {
+                    self.learn(now, Member { entry, state: MemberState::Alive });
+                }
+            }
+            Ok((from, MembershipReply::Gone { .. })) => {
+                self.learn(now, Member { entry: from, state: MemberState::Left });
+            }
+            Ok((from, MembershipReply::Neighbour(NeighbourReply::Inactive))) => {
+                // It runs again but is not in the ring: the life that is known of it is over.
+                let known = self.members.at(&from.position).map(|m| m.entry.clone());
+                if let Some(entry) = known.filter(|known| known.incarnation < from.incarnation) {
+                    self.learn(now, Member { entry, state: MemberState::Dead });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells every living member of a small ring what is known; used when this peer has just become one.
+    pub(super) fn exchange_with_all(&mut self, now: Moment) {
+        let all: Vec<Entry> =
+            self.members.alive().take(usize::from(self.settings.successors) + 1).cloned().collect();
+        for entry in all {
+            self.exchange(now, entry);
+        }
+    }
+
+    pub(super) fn notify(&mut self, now: Moment, whom: &Entry) {
+        let request = MembershipRequest::Neighbour(NeighbourRequest::Notify);
+        self.ask(now, Target::from(whom), request, self.request_timeout(), Purpose::Notify);
+    }
+
+    /// While the ring is small or nearly so, members are exchanged whole. Always: what is believed of the
+    /// asked peer, if that is not that it lives, so that it can contradict; and this peer itself.
+    pub(super) fn members_for(&self, whom: &Entry) -> Vec<Member> {
+        let whole = self.members.alive_count() + 1 < 2 * self.settings.chord_from();
+        let mut members = if whole { self.members.for_message() } else { Vec::new() };
+        if !whole {
+            members
+                .extend(self.members.at(&whom.position).filter(|m| m.state != MemberState::Alive).cloned());
+        }
+        members.push(Member { entry: self.me.clone(), state: MemberState::Alive });
+        members
+    }
+
+    /// STABILISE.
+    fn stabilise(&mut self, now: Moment) {
+        if self.query.is_some() {
+            return;
+        }
+        self.drop_dead_heads();
+        // Whoever is known to live before the first successor should be it, wherever it was heard of.
+        let nearest = self.members.clockwise_from(&self.me.position).next().cloned();
+        if let Some(nearest) = nearest {
+            self.consider(&nearest);
+        }
+        if let Some(first) = self.successors.first().cloned() {
+            self.send_query(now, Query { whom: first, kind: QueryKind::Successor });
+        }
+    }
+
+    fn send_query(&mut self, now: Moment, query: Query) {
+        let whom = query.whom.clone();
+        let request = NeighbourRequest::State { members: self.members_for(&whom) };
+        self.query = Some(query);
+        match self.via(&whom.position).cloned() {
+            None => {
+                let request = MembershipRequest::Neighbour(request);
+                self.ask(now, Target::from(&whom), request, self.request_timeout(), Purpose::Query);
+            }
+            Some(helper) => {
+                let request = MembershipRequest::Relay { target: whom, request };
+                self.ask(now, Target::from(&helper), request, self.relay_timeout(), Purpose::Query);
+            }
+        }
+    }
+
+    /// The answer to a query: `succ := whom :: L[..r-1]`, then FROM_PRED or notify.
+    fn adopt(&mut self, now: Moment, query: &Query, predecessor: Option<Entry>, list: Vec<Entry>) {
+        let whom = &query.whom;
+        let still = match query.kind {
+            QueryKind::Successor => self.successors.first().is_some_and(|s| s.position == whom.position),
+            QueryKind::Candidate => self.lies_before_first(&whom.position),
+        };
+        if !still || self.members.is_gone(whom) {
+            return;
+        }
+        for entry in list.iter().chain(&predecessor) {
+            self.learn(now, Member { entry: entry.clone(), state: MemberState::Alive });
+        }
+        self.successors = self.chain(whom, list);
+        let between_us = predecessor
+            .filter(|p| query.kind == QueryKind::Successor && self.lies_before_first(&p.position))
+            .filter(|p| !self.members.is_gone(p));
+        match between_us {
+            Some(p) => self.send_query(now, Query { whom: p, kind: QueryKind::Candidate }),
+            None => self.notify_first(now),
+        }
+    }
+
+    /// `first :: list`, cut to r entries and where it is not in order clockwise up to this peer:
+    /// no self, no duplicate, whatever the other side says.
+    pub(super) fn chain(&self, first: &Entry, list: Vec<Entry>) -> Vec<Entry> {
+        let mut chain = vec![first.clone()];
+        for entry in list {
+            let last = &chain[chain.len() - 1];
+            if chain.len() >= usize::from(self.settings.successors)
+                || !between(&last.position, &entry.position, &self.me.position)
+            {
+                break;
+            }
+            chain.push(entry);
+        }
+        chain
+    }
+
+    fn notify_first(&mut self, now: Moment) {
+        if let Some(first) = self.successors.first().cloned() {
+            self.notify(now, &first);
+        }
+    }
+
+    fn lies_before_first(&self, position: &Position) -> bool {
+        self.successors.first().is_some_and(|first| between(&self.me.position, position, &first.position))
+    }
+
+    /// `succ := succ[1..] ++ [pad]` while the first is dead. Returns whether it was.
+    fn drop_dead_heads(&mut self) -> bool {
+        let dead = self.successors.iter().take_while(|s| self.members.is_gone(s)).count();
+        if self.is_small() || dead == 0 {
+            return false;
+        }
+        self.successors.drain(..dead);
+        true
+    }
+
+    fn end_query(&mut self) {
+        if self.query.take().is_some() {
+            self.forget_pending(|purpose| matches!(purpose, Purpose::Query));
+        }
+    }
+
+    fn exchange_small(&mut self, now: Moment) {
+        if let Some(first) = self.successors.first().cloned() {
+            self.exchange(now, first);
+        }
+        let random = self.members.alive().choose(&mut self.rng).cloned();
+        if let Some(entry) =
+            random.filter(|e| self.successors.first().is_none_or(|s| s.position != e.position))
+        {
+            self.exchange(now, entry);
+        }
+        self.reach_out(now);
+    }
+
+    /// Now and then a member is asked that did not answer: it may be back, or never have been gone.
+    fn reach_out(&mut self, now: Moment) {
+        if self.rng.random_range(0..REACH_OUT_EVERY) == 0 {
+            let away = self.members.away().choose(&mut self.rng).cloned();
+            if let Some(entry) = away {
+                self.exchange(now, entry);
+            }
+        }
+        for stranger in self.strangers.clone() {
+            let me = Member { entry: self.me.clone(), state: MemberState::Alive };
+            self.exchange_with(now, stranger, vec![me]);
+        }
+    }
+
+    /// Asks for the state of a peer, outside of STABILISE.
+    pub(super) fn exchange(&mut self, now: Moment, with: Entry) {
+        let members = self.members_for(&with);
+        self.exchange_with(now, Target::from(&with), members);
+    }
+
+    /// As [`Node::exchange`], unless that peer was asked already.
+    fn exchange_with(&mut self, now: Moment, with: Target, members: Vec<Member>) {
+        if !self.is_pending(|purpose| matches!(purpose, Purpose::Exchange(asked) if *asked == with.address)) {
+            let request = MembershipRequest::Neighbour(NeighbourRequest::State { members });
+            let purpose = Purpose::Exchange(with.address.clone());
+            self.ask(now, with, request, self.request_timeout(), purpose);
+        }
+    }
+}
+
+/// How often a busy peer is asked again before the next period.
+const BUSY_TRIES_MAX: u8 = 5;
+/// The unit of the random wait after `Busy`.
+const BUSY_WAIT: Duration = Duration::from_millis(20);
+/// Live peers kept in mind that may lie before the first successor.
+const CANDIDATES_MAX: usize = 32;
+/// One in so many stabilise periods asks a member that is away.
+const REACH_OUT_EVERY: u32 = 4;

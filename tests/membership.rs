@@ -1,0 +1,333 @@
+//! The pure core in virtual time: joins, deaths, departures, splits, in small rings and large ones.
+
+use std::time::Duration;
+
+use quoit::chord::{EndReason, Event, PhaseKind, Start};
+use quoit::config::RingSettings;
+use quoit::id::Position;
+use quoit::sim::{World, check, contact, seeds};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// r = 8 keeps small rings in the map; r = 2 makes a ring of four Chord.
+fn both() -> [RingSettings; 2] {
+    [RingSettings { replicas: 3, successors: 8 }, RingSettings { replicas: 3, successors: 2 }]
+}
+
+fn spread(count: u8) -> Vec<u8> {
+    (0..count).map(|i| (u16::from(i) * 255 / u16::from(count.max(2) - 1)) as u8).collect()
+}
+
+fn converge(world: &mut World, within: u32, seed: u64) -> Duration {
+    world
+        .run_until(SECOND * within, check::one_ordered_ring)
+        .unwrap_or_else(|why| panic!("seed {seed}: {why}"))
+}
+
+#[test]
+fn rings_of_every_size_grow_and_shrink() {
+    for settings in both() {
+        let r = settings.successors;
+        for seed in seeds(0..4) {
+            for count in [1, 2, 3, r, r + 1, r + 2, r + 3] {
+                let numbers = spread(count);
+                let mut world = World::new(seed, settings);
+                world.grow(&numbers);
+                for leaver in &numbers[1..] {
+                    world.leave(*leaver);
+                    converge(&mut world, 10, seed);
+                }
+                assert!(world.view(numbers[0]).unwrap().predecessor.is_none(), "alone again");
+            }
+        }
+    }
+}
+
+#[test]
+fn seven_peers_form_a_ring_by_init() {
+    for settings in both() {
+        for seed in seeds(0..16) {
+            let numbers = spread(7);
+            let mut world = World::new(seed, settings);
+            for (i, number) in numbers.iter().enumerate() {
+                let contacts = [1, 2].map(|step| contact(numbers[(i + step) % 7]));
+                world.start(*number, Start::Form { contacts: contacts.to_vec() });
+                world.run_for(Duration::from_millis(seed * 20));
+            }
+            converge(&mut world, 20, seed);
+            world.run_for(SECOND * 10);
+            let warned =
+                world.events().iter().any(|(_, _, event)| matches!(event, Event::OrderDiffers { .. }));
+            assert!(!warned, "seed {seed}: the order was right");
+        }
+    }
+}
+
+#[test]
+fn contacts_in_the_wrong_order_are_told_and_the_real_order_wins() {
+    for seed in seeds(0..8) {
+        for settings in both() {
+            let mut world = World::new(seed, settings);
+            for (number, first, second) in [(10, 200, 100), (100, 10, 200), (200, 100, 10)] {
+                world.start(number, Start::Form { contacts: vec![contact(first), contact(second)] });
+            }
+            converge(&mut world, 20, seed);
+            world.run_for(SECOND * 10);
+            let told = world.events().iter().any(|(_, _, event)| matches!(event, Event::OrderDiffers { .. }));
+            assert!(told, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_forming_peer_says_for_whom_it_waits() {
+    let mut world = World::new(1, RingSettings::default());
+    world.start(1, Start::Form { contacts: vec![contact(5), contact(9)] });
+    world.start(5, Start::Form { contacts: vec![contact(9), contact(1)] });
+    world.run_for(SECOND * 10);
+    assert_eq!(world.view(1).unwrap().phase, PhaseKind::Entering);
+    assert_eq!(world.view(1).unwrap().waiting_for, ["9"]);
+    world.start(9, Start::Form { contacts: vec![contact(1), contact(5)] });
+    converge(&mut world, 10, 1);
+}
+
+#[test]
+fn concurrent_joins_into_one_gap() {
+    for settings in both() {
+        for seed in seeds(0..32) {
+            let mut world = World::new(seed, settings);
+            world.grow(&[10, 60, 110, 160, 210]);
+            for number in [70, 80, 90, 100] {
+                world.start(number, Start::Join { known: contact(210) });
+            }
+            converge(&mut world, 20, seed);
+            check::lists_are_ordered(&world).unwrap();
+        }
+    }
+}
+
+#[test]
+fn one_and_two_adjacent_deaths_are_repaired() {
+    for settings in both() {
+        for seed in seeds(0..32) {
+            for dead in [&[60][..], &[60, 110]] {
+                let mut world = World::new(seed, settings);
+                world.grow(&[10, 60, 110, 160, 210, 240, 250]);
+                world.run_for(SECOND * 3);
+                world.crash(dead);
+                let took = converge(&mut world, 20, seed);
+                assert!(took < SECOND * 5, "seed {seed}: {took:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_list_that_is_wholly_dead_leads_back_through_remembered_peers() {
+    let settings = RingSettings { replicas: 3, successors: 2 };
+    for seed in seeds(0..16) {
+        let mut world = World::new(seed, settings);
+        world.grow(&spread(9));
+        world.run_for(SECOND * 5);
+        let numbers = spread(9);
+        world.crash(&numbers[3..6]);
+        converge(&mut world, 60, seed);
+    }
+}
+
+#[test]
+fn a_peer_comes_back_before_its_death_is_noticed_and_long_after() {
+    for settings in both() {
+        for seed in seeds(0..16) {
+            for away in [Duration::from_millis(100), SECOND * 30] {
+                let mut world = World::new(seed, settings);
+                world.grow(&[10, 60, 110, 160, 210]);
+                world.crash(&[110]);
+                world.run_for(away);
+                world.restart(110);
+                converge(&mut world, 20, seed);
+                let other = world.view(60).unwrap();
+                assert_eq!(other.successors[0].incarnation, world.view(110).unwrap().me.incarnation);
+            }
+        }
+    }
+}
+
+#[test]
+fn all_restart_together() {
+    for settings in both() {
+        for seed in seeds(0..16) {
+            let numbers = spread(7);
+            let mut world = World::new(seed, settings);
+            world.grow(&numbers);
+            world.run_for(SECOND * 5);
+            world.crash(&numbers);
+            world.run_for(SECOND * 60);
+            for number in &numbers {
+                world.restart(*number);
+                world.run_for(Duration::from_millis(seed * 100));
+            }
+            converge(&mut world, 60, seed);
+        }
+    }
+}
+
+#[test]
+fn the_last_one_alive_resumes_alone_and_another_waits() {
+    let mut world = World::new(3, RingSettings::default());
+    world.grow(&[10, 100, 200]);
+    world.crash(&[100]);
+    world.run_for(SECOND * 10);
+    world.crash(&[10]);
+    world.run_for(SECOND * 10);
+    world.crash(&[200]);
+    world.restart(100);
+    world.run_for(SECOND * 20);
+    assert_eq!(world.view(100).unwrap().phase, PhaseKind::Entering, "others were alive when it died");
+    world.restart(200);
+    converge(&mut world, 30, 3);
+    world.restart(10);
+    converge(&mut world, 30, 3);
+}
+
+#[test]
+fn two_adjacent_leaves_and_a_leave_beside_a_join() {
+    for settings in both() {
+        for seed in seeds(0..16) {
+            let mut world = World::new(seed, settings);
+            world.grow(&[10, 60, 110, 160, 210, 240]);
+            world.run_for(SECOND * 2);
+            world.leave(110);
+            world.start(130, Start::Join { known: contact(10) });
+            world.leave(160);
+            converge(&mut world, 30, seed);
+        }
+    }
+}
+
+#[test]
+fn a_leave_is_no_death_and_nobody_waits_for_it() {
+    for settings in both() {
+        let mut world = World::new(5, settings);
+        world.grow(&[10, 60, 110, 160, 210]);
+        world.run_for(SECOND * 3);
+        world.leave(110);
+        let took = converge(&mut world, 10, 5);
+        assert!(took < SECOND, "{took:?}");
+        world.run_for(SECOND * 5);
+        assert_eq!(world.view(10).unwrap().members_count(), 4);
+        let ended = |(_, _, event): &(_, _, Event)| *event == Event::Ended(EndReason::Left);
+        assert!(world.events().iter().any(ended));
+    }
+}
+
+#[test]
+fn slow_is_not_dead() {
+    for settings in both() {
+        for seed in seeds(0..8) {
+            let mut world = World::new(seed, settings);
+            world.grow(&[10, 60, 110, 160, 210]);
+            world.slow(110, 10);
+            world.datagram_loss_percent = 10;
+            world.run_for(SECOND * 600);
+            let dead = world.events().iter().filter(|(_, _, event)| matches!(event, Event::Dead(_))).count();
+            assert_eq!(dead, 0, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn who_is_cut_off_from_some_is_reached_through_helpers() {
+    for settings in both() {
+        for seed in seeds(0..8) {
+            let mut world = World::new(seed, settings);
+            world.grow(&[10, 60, 110, 160, 210]);
+            world.run_for(SECOND * 3);
+            world.cut(&[60], &[110]);
+            world.run_for(SECOND * 120);
+            let dead = world.events().iter().filter(|(_, _, event)| matches!(event, Event::Dead(_))).count();
+            assert_eq!(dead, 0, "seed {seed}");
+            check::one_ordered_ring(&world).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_small_ring_that_was_split_heals() {
+    for seed in seeds(0..16) {
+        let mut world = World::new(seed, RingSettings::default());
+        world.grow(&[10, 60, 110, 160, 210, 240]);
+        world.cut(&[10, 110, 210], &[60, 160, 240]);
+        world.run_for(SECOND * 60);
+        world.heal();
+        converge(&mut world, 60, seed);
+    }
+}
+
+#[test]
+fn a_peer_that_was_taken_for_dead_contradicts() {
+    for settings in both() {
+        for seed in seeds(0..8) {
+            let mut world = World::new(seed, settings);
+            world.grow(&[10, 60, 110, 160, 210]);
+            world.pause(110, true);
+            world.run_for(SECOND * 20);
+            world.pause(110, false);
+            converge(&mut world, 60, seed);
+            assert!(world.view(110).unwrap().me.incarnation > 1, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_taken_position_is_refused_and_a_clone_is_fenced_off() {
+    for settings in both() {
+        for seed in seeds(0..8) {
+            let mut world = World::new(seed, settings);
+            world.grow(&[10, 60, 110, 160, 210]);
+            world.start_as(110, 77, 1, Start::Join { known: contact(10) });
+            world.run_for(SECOND * 5);
+            let refused = world.events().iter().any(|(_, position, event)| {
+                *position == Position::of_number(110)
+                    && matches!(event, Event::Ended(EndReason::JoinFailed(why)) if why.contains("taken"))
+            });
+            assert!(refused, "seed {seed}");
+            check::one_ordered_ring(&world).unwrap();
+        }
+    }
+}
+
+#[test]
+fn joins_that_cannot_be_end_within_five_seconds() {
+    let mut world = World::new(1, RingSettings::default());
+    world.start(5, Start::Join { known: contact(9) });
+    world.run_for(SECOND * 5);
+    let failed = |(_, _, event): &(_, _, Event)| matches!(event, Event::Ended(EndReason::JoinFailed(_)));
+    assert!(world.events().iter().any(failed));
+}
+
+#[test]
+fn peers_that_disagree_on_the_settings_do_not_mix() {
+    let mut world = World::new(1, RingSettings::default());
+    world.start(1, Start::Form { contacts: vec![contact(5), contact(5)] });
+    world.settings.replicas = 5;
+    world.start(5, Start::Form { contacts: vec![contact(1), contact(1)] });
+    world.run_for(SECOND * 5);
+    let failed = world.events().iter().any(
+        |(_, _, event)| matches!(event, Event::Ended(EndReason::JoinFailed(why)) if why.contains("replicas")),
+    );
+    assert!(failed);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let run = |seed| {
+        let mut world = World::new(seed, RingSettings { replicas: 3, successors: 2 });
+        world.grow(&spread(8));
+        world.crash(&spread(8)[2..4]);
+        world.run_for(SECOND * 20);
+        format!("{:?}", world.events())
+    };
+    assert_eq!(run(42), run(42));
+    assert_ne!(run(42), run(43));
+}
