@@ -14,7 +14,9 @@
 pub mod chord;
 pub mod config;
 pub mod id;
+pub mod names;
 pub mod peer;
+pub mod replica;
 pub mod sim;
 pub mod time;
 pub mod wire;
