@@ -4,6 +4,7 @@
 //! share one transaction: whoever finds nobody writing writes for all that wait (group commit).
 //! A failed commit poisons the store.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -89,6 +90,10 @@ impl Index {
     /// Makes changes, together and durably.
     pub fn submit(&self, changes: impl IntoIterator<Item = Change>) -> Result<()> {
         self.layout.check()?;
+        let changes: Vec<_> = changes.into_iter().collect();
+        if changes.is_empty() {
+            return Ok(());
+        }
         let mut group = self.lock();
         let batch = group.gathering;
         group.waiting.extend(changes);
@@ -136,6 +141,19 @@ impl Index {
                 }
             }
             Ok(objects)
+        })
+    }
+
+    /// The objects whose content ids begin with this byte.
+    pub fn objects_of(&self, first: u8) -> Result<BTreeSet<ContentId>> {
+        let (mut start, mut end) = ([0; 32], [0xff; 32]);
+        (start[0], end[0]) = (first, first);
+        self.read(|tables| {
+            let table = tables.open_table(OBJECTS)?;
+            let rows = table.range::<&[u8; 32]>(&start..=&end)?;
+            Ok(rows
+                .map(|row| Ok(ContentId(*row?.0.value())))
+                .collect::<std::result::Result<_, StorageError>>()?)
         })
     }
 

@@ -392,7 +392,8 @@ mod tests {
             assert!(Outboard::from_bytes(&good[..cut]).is_err(), "{cut}");
         }
         assert!(Outboard::from_bytes(&[&good[..], &[0]].concat()).is_err());
-        for at in 0..20 {
+        // All but the two bytes that name another length of as many chunks.
+        for at in (0..14).chain(16..20) {
             let mut bad = good.clone();
             bad[at] ^= 0x80;
             assert!(Outboard::from_bytes(&bad).is_err(), "{at}");

@@ -45,7 +45,7 @@ pub(super) fn reconcile_objects(layout: &Layout, index: &Index) -> Result<()> {
         } else {
             BTreeSet::new()
         };
-        let indexed = indexed_in(index, first)?;
+        let indexed = index.objects_of(first)?;
         for lost in indexed.difference(&here) {
             tracing::warn!(content = %lost, "an object is gone from the disk");
             index.submit([Change::Forget(*lost)])?;
@@ -142,22 +142,5 @@ fn objects_in(layout: &Layout, shard: &Path, first: u8) -> Result<BTreeSet<Conte
     Ok(objects.collect())
 }
 
-fn indexed_in(index: &Index, first: u8) -> Result<BTreeSet<ContentId>> {
-    let mut before = [0xff; 32];
-    before[0] = first.wrapping_sub(1);
-    let mut after = (first > 0).then_some(ContentId(before));
-    let mut found = BTreeSet::new();
-    loop {
-        let page = index.objects_after(after, OBJECTS_PER_READ)?;
-        after = page.last().map(|(info, _)| info.content);
-        let ours = page.iter().map(|(info, _)| info.content).filter(|content| content.0[0] == first);
-        found.extend(ours);
-        if after.is_none_or(|content| content.0[0] != first) {
-            return Ok(found);
-        }
-    }
-}
-
 /// More than an outboard's header has.
 const HEADER_ROOM: u64 = CHUNK_BYTES;
-const OBJECTS_PER_READ: usize = 1_000;
