@@ -11,6 +11,7 @@
 //! | L4 | [`peer`] | joins core, disk and network into one running peer |
 //! | L5 | [`cli`] | commands and the prompt |
 
+pub mod blob;
 pub mod chord;
 pub mod config;
 pub mod id;
@@ -19,4 +20,5 @@ pub mod peer;
 pub mod replica;
 pub mod sim;
 pub mod time;
+pub mod transport;
 pub mod wire;

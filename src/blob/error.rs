@@ -1,0 +1,183 @@
+//! What can go wrong with files, for people and for code.
+
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::outboard::OutboardError;
+use crate::id::ContentId;
+
+/// Why a file operation did not succeed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BlobError {
+    /// A file operation failed; a full disk is one of these. The store goes on.
+    #[error("cannot {doing} {}: {source}", .path.display())]
+    Io {
+        /// A verb: "read", "write", …
+        doing: &'static str,
+        /// What.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The disk did not take what was written to it. From now on the store is [`BlobError::Poisoned`].
+    #[error("cannot sync {} to disk: {source}; nothing is written any more until the peer starts again", .path.display())]
+    Sync {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// An earlier sync failed, so what is on disk is not known; open the store again.
+    #[error("{} is not written to any more since the disk failed; start the peer again", .dir.display())]
+    Poisoned {
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// Another process, or another store of this one, has the data directory.
+    #[error("{} is in use by another process", .dir.display())]
+    InUse {
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// The index cannot be read or written.
+    #[error("index {}: {source}", .path.display())]
+    Index {
+        /// The index file.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The index was written by a later version of the program.
+    #[error("index {} has format {found}; this program knows formats up to {known}", .path.display())]
+    Format {
+        /// The index file.
+        path: PathBuf,
+        /// Its format.
+        found: u64,
+        /// The latest format that is known.
+        known: u64,
+    },
+    /// The source is no regular file.
+    #[error("{} is {kind}, not a file", .path.display())]
+    NotAFile {
+        /// Which.
+        path: PathBuf,
+        /// What it is: "a directory", "a FIFO", …
+        kind: &'static str,
+    },
+    /// The source was written to in the meantime.
+    #[error("{} changed while it was read", .path.display())]
+    Changed {
+        /// Which.
+        path: PathBuf,
+    },
+    /// Another receiver has this object.
+    #[error("{content} is being received already")]
+    AlreadyReceiving {
+        /// Which.
+        content: ContentId,
+    },
+    /// The object is here, complete.
+    #[error("{content} is here already")]
+    AlreadyHere {
+        /// Which.
+        content: ContentId,
+    },
+    /// There is no such object here, complete.
+    #[error("{content} is not here")]
+    NotHere {
+        /// Which.
+        content: ContentId,
+    },
+    /// A file cannot be that long.
+    #[error("a file of {length} bytes is longer than SHA-256 allows")]
+    TooLong {
+        /// The claimed length.
+        length: u64,
+    },
+    /// The offset lies behind the end.
+    #[error("{content} has {length} bytes; there is none at {offset}")]
+    PastEnd {
+        /// Which object.
+        content: ContentId,
+        /// Its length in bytes.
+        length: u64,
+        /// What was asked.
+        offset: u64,
+    },
+    /// More bytes came than were announced. None of them was kept.
+    #[error("more than the announced {length} bytes came for {content}")]
+    Overrun {
+        /// Which object.
+        content: ContentId,
+        /// The announced length.
+        length: u64,
+    },
+    /// Fewer bytes came than were announced. They are kept, to be resumed.
+    #[error("{offset} of {length} bytes of {content} are here")]
+    Incomplete {
+        /// Which object.
+        content: ContentId,
+        /// How many bytes are here.
+        offset: u64,
+        /// How many there should be.
+        length: u64,
+    },
+    /// The bytes are others than the address says. They are removed.
+    #[error("what came for {content} is {found}; it was refused")]
+    Mismatch {
+        /// The address.
+        content: ContentId,
+        /// The address of what came.
+        found: ContentId,
+        /// How many of the bytes lay here from an earlier transfer: no fault of this sender's.
+        resumed: u64,
+    },
+    /// A chunk does not lead to the trusted outboard's next midstate. It is removed.
+    #[error("chunk {chunk} of {content} arrived corrupt; it was refused")]
+    ChunkMismatch {
+        /// Which object.
+        content: ContentId,
+        /// Which chunk, counted from zero.
+        chunk: u64,
+    },
+    /// The outboard is of a file of another length, or none at all.
+    #[error("outboard of {content}: {source}")]
+    Outboard {
+        /// Which object.
+        content: ContentId,
+        /// What is wrong with it.
+        source: OutboardError,
+    },
+    /// peer.toml cannot be understood.
+    #[error("{}: {reason}", .path.display())]
+    PeerFile {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl BlobError {
+    /// Whether the disk is full, so that making room helps.
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, BlobError::Io { source, .. }
+            if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    }
+}
+
+pub(super) type Result<T> = std::result::Result<T, BlobError>;
+
+/// Adds what was done to which path.
+pub(super) trait IoContext<T> {
+    fn during(self, doing: &'static str, path: &Path) -> Result<T>;
+}
+
+impl<T> IoContext<T> for io::Result<T> {
+    fn during(self, doing: &'static str, path: &Path) -> Result<T> {
+        self.map_err(|source| BlobError::Io { doing, path: path.to_owned(), source })
+    }
+}

@@ -1,0 +1,162 @@
+//! peer.toml: who a peer is, from one start to the next.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::disk::{Access, Disk, read_full_at};
+use super::error::{BlobError, IoContext, Result};
+use crate::id::Position;
+use crate::wire::Address;
+
+/// What peer.toml says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerFile {
+    /// Where the peer stands.
+    #[serde(with = "hex")]
+    pub position: Position,
+    /// Its number, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u8>,
+    /// What people call it, if not by its number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The name of its ring.
+    pub ring: String,
+    /// The UDP address that it listens on.
+    pub listen: SocketAddr,
+    /// Where other peers reach it, if not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advertise: Option<Address>,
+    /// The label of its certificate's file in the folder of certificates.
+    pub certificate: String,
+    /// Which life of it this is, or was. Saved before it is used. At most 2^63 − 1, as TOML allows.
+    pub incarnation: u64,
+    /// The process that is this peer; 0 when it was stopped cleanly.
+    #[serde(default)]
+    pub process_id: u32,
+    /// Between pings, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval_ms: Option<u64>,
+    /// R of its ring, once known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<u8>,
+    /// r of its ring, once known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub successors: Option<u8>,
+    /// Whether it left its ring.
+    #[serde(default)]
+    pub left: bool,
+}
+
+impl PeerFile {
+    /// Reads DATA_DIR/peer.toml; `None` where no peer lives.
+    ///
+    /// # Errors
+    /// [`BlobError::PeerFile`] when it cannot be understood; [`BlobError::Io`].
+    pub fn load(dir: &Path) -> Result<Option<PeerFile>> {
+        let path = PeerFile::path(dir);
+        let mut text = vec![0; FILE_BYTES_MAX + 1];
+        let read = match super::disk::RealDisk.open(&path, Access::Read) {
+            Ok(file) => read_full_at(&*file, &mut text, 0).during("read", &path)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).during("read", &path),
+        };
+        let wrong = |reason: String| BlobError::PeerFile { path: path.clone(), reason };
+        if read > FILE_BYTES_MAX {
+            return Err(wrong(format!("longer than {FILE_BYTES_MAX} bytes")));
+        }
+        let text = std::str::from_utf8(&text[..read]).map_err(|error| wrong(error.to_string()))?;
+        toml::from_str(text).map(Some).map_err(|error| wrong(error.to_string()))
+    }
+
+    /// Writes DATA_DIR/peer.toml in one step; durable on return.
+    ///
+    /// # Errors
+    /// [`BlobError::Sync`] when the disk did not take it; [`BlobError::Io`].
+    pub fn save(&self, dir: &Path, disk: &dyn Disk) -> Result<()> {
+        let path = PeerFile::path(dir);
+        let text = toml::to_string(self)
+            .map_err(|error| BlobError::PeerFile { path: path.clone(), reason: error.to_string() })?;
+        let temporary = path.with_added_extension("tmp");
+        disk.create_dir(dir).during("create", dir)?;
+        let file = disk.create(&temporary).during("create", &temporary)?;
+        file.write_all_at(format!("{HEADER}{text}").as_bytes(), 0).during("write", &temporary)?;
+        file.sync().map_err(|source| BlobError::Sync { path: temporary.clone(), source })?;
+        disk.rename(&temporary, &path).during("write", &path)?;
+        disk.sync_dir(dir).map_err(|source| BlobError::Sync { path, source })
+    }
+
+    /// Where it is in a data directory.
+    pub fn path(dir: &Path) -> PathBuf {
+        dir.join("peer.toml")
+    }
+}
+
+/// A position as hexadecimal digits.
+mod hex {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    use crate::id::Position;
+
+    pub fn serialize<S: Serializer>(position: &Position, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(position)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Position, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+const HEADER: &str = "# Who this peer is. Read it as you like; the peer itself writes it.\n";
+const FILE_BYTES_MAX: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blob::RealDisk;
+
+    fn sample() -> PeerFile {
+        PeerFile {
+            position: Position::of_number(4),
+            number: Some(4),
+            name: None,
+            ring: "cs.example".to_owned(),
+            listen: "127.0.0.1:12004".parse().unwrap(),
+            advertise: Some(Address::new("host.example:12004").unwrap()),
+            certificate: "4".to_owned(),
+            incarnation: 7,
+            process_id: 1_234,
+            interval_ms: Some(1_000),
+            replicas: Some(3),
+            successors: None,
+            left: false,
+        }
+    }
+
+    #[test]
+    fn it_comes_back_and_replaces_the_one_before() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(PeerFile::load(dir.path()).unwrap(), None);
+        let mut peer = sample();
+        peer.save(dir.path(), &RealDisk).unwrap();
+        peer.incarnation += 1;
+        peer.name = Some("café \"4\"\n".to_owned());
+        peer.save(dir.path(), &RealDisk).unwrap();
+        assert_eq!(PeerFile::load(dir.path()).unwrap(), Some(peer));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        let text = std::fs::read_to_string(PeerFile::path(dir.path())).unwrap();
+        assert!(text.starts_with("# Who") && text.contains("position = \"04ffff"), "{text}");
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_no_missing_identity() {
+        let dir = tempfile::tempdir().unwrap();
+        for bad in ["position = 4", "\u{0}", "[[["] {
+            std::fs::write(PeerFile::path(dir.path()), bad).unwrap();
+            assert!(matches!(PeerFile::load(dir.path()), Err(BlobError::PeerFile { .. })), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Where everything is under DATA_DIR, and the steps that put a file there for good.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::disk::{Access, Disk, DiskFile, read_full_at};
+use super::error::{BlobError, IoContext, Result};
+use crate::id::ContentId;
+
+/// The data directory's paths, its disk, and whether that disk can still be trusted.
+pub(super) struct Layout {
+    pub root: PathBuf,
+    pub disk: Arc<dyn Disk>,
+    poisoned: AtomicBool,
+    /// Shard folders whose names in the folder above are durable.
+    durable_shards: Mutex<HashSet<PathBuf>>,
+    temporaries: AtomicU64,
+}
+
+impl Layout {
+    /// Makes the folders that are not there.
+    pub fn create(root: &Path, disk: Arc<dyn Disk>) -> Result<Layout> {
+        let layout = Layout {
+            root: root.to_owned(),
+            disk,
+            poisoned: AtomicBool::new(false),
+            durable_shards: Mutex::default(),
+            temporaries: AtomicU64::new(0),
+        };
+        layout.disk.create_dir(root).during("create", root)?;
+        layout.disk.set_mode(root, 0o700).during("close to others", root)?;
+        for folder in [OBJECTS, OUTBOARDS, NAMES, RECEIVED, INCOMING, QUARANTINE] {
+            let path = root.join(folder);
+            layout.disk.create_dir(&path).during("create", &path)?;
+        }
+        for folder in [root.to_owned(), layout.objects(), root.join(OUTBOARDS)] {
+            layout.sync_dir(&folder)?;
+        }
+        Ok(layout)
+    }
+
+    pub fn index(&self) -> PathBuf {
+        self.root.join("index.redb")
+    }
+
+    pub fn objects(&self) -> PathBuf {
+        self.root.join(OBJECTS)
+    }
+
+    pub fn names(&self) -> PathBuf {
+        self.root.join(NAMES)
+    }
+
+    pub fn received(&self) -> PathBuf {
+        self.root.join(RECEIVED)
+    }
+
+    pub fn incoming(&self) -> PathBuf {
+        self.root.join(INCOMING)
+    }
+
+    pub fn quarantine(&self) -> PathBuf {
+        self.root.join(QUARANTINE)
+    }
+
+    pub fn object(&self, content: &ContentId) -> PathBuf {
+        self.root.join(object_below(OBJECTS, content))
+    }
+
+    pub fn outboard(&self, content: &ContentId) -> PathBuf {
+        self.root.join(object_below(OUTBOARDS, content)).with_added_extension("mid")
+    }
+
+    pub fn part(&self, content: &ContentId) -> PathBuf {
+        self.incoming().join(format!("{content}{PART_SUFFIX}"))
+    }
+
+    /// What a link in names/ says.
+    pub fn link_target(content: &ContentId) -> PathBuf {
+        Path::new("..").join(object_below(OBJECTS, content))
+    }
+
+    /// A path for something that is renamed into its place; left-overs are removed when the store opens.
+    pub fn temporary(&self) -> PathBuf {
+        let count = self.temporaries.fetch_add(1, Ordering::Relaxed);
+        self.incoming().join(format!("{count}{TEMPORARY_SUFFIX}"))
+    }
+
+    /// Refuses to go on after a failed sync.
+    pub fn check(&self) -> Result<()> {
+        if self.poisoned.load(Ordering::SeqCst) {
+            return Err(BlobError::Poisoned { dir: self.root.clone() });
+        }
+        Ok(())
+    }
+
+    /// From now on [`Layout::check`] fails: what the disk holds is not known any more.
+    pub fn poison(&self) {
+        self.poisoned.store(true, Ordering::SeqCst);
+    }
+
+    pub fn sync_file(&self, file: &dyn DiskFile, path: &Path) -> Result<()> {
+        file.sync().map_err(|source| self.sync_failed(path, source))
+    }
+
+    pub fn sync_dir(&self, path: &Path) -> Result<()> {
+        self.disk.sync_dir(path).map_err(|source| self.sync_failed(path, source))
+    }
+
+    /// Renames a synced file into a shard folder (`ab/`) and makes its name there durable.
+    pub fn publish(&self, from: &Path, to: &Path) -> Result<()> {
+        let shard = to.parent().unwrap_or(&self.root);
+        self.ensure_shard(shard)?;
+        self.disk.rename(from, to).during("write", to)?;
+        self.sync_dir(shard)
+    }
+
+    /// Writes a whole small file under a temporary name and publishes it.
+    pub fn publish_bytes(&self, bytes: &[u8], to: &Path) -> Result<()> {
+        let temporary = self.temporary();
+        let written = self.write_synced(bytes, &temporary).and_then(|()| self.publish(&temporary, to));
+        if written.is_err() {
+            self.remove_quietly(&temporary);
+        }
+        written
+    }
+
+    /// Moves a file that failed verification out of the way and puts the reason beside it.
+    pub fn quarantine_file(&self, path: &Path, reason: &str) -> Result<()> {
+        let name = path.file_name().unwrap_or_default();
+        let place = self.quarantine().join(name);
+        self.disk.rename(path, &place).during("move to quarantine", path)?;
+        let note = place.with_added_extension("reason");
+        self.write_synced(format!("{reason}\n").as_bytes(), &note)?;
+        self.sync_dir(&self.quarantine())?;
+        tracing::warn!(file = %place.display(), reason, "moved to quarantine");
+        Ok(())
+    }
+
+    /// Reads a whole file that this store wrote, of at most `max` bytes.
+    pub fn read_whole(&self, path: &Path, max: u64) -> Result<Vec<u8>> {
+        let read = || {
+            let file = self.disk.open(path, Access::Read)?;
+            let length = file.length()?;
+            if length > max {
+                return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "longer than it can be"));
+            }
+            let mut bytes = vec![0; length as usize];
+            let filled = read_full_at(&*file, &mut bytes, 0)?;
+            bytes.truncate(filled);
+            Ok(bytes)
+        };
+        read().during("read", path)
+    }
+
+    /// Removes what may not be there; failing costs space, not truth.
+    pub fn remove_quietly(&self, path: &Path) {
+        match self.disk.remove(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(file = %path.display(), %error, "cannot remove");
+            }
+            _ => {}
+        }
+    }
+
+    fn write_synced(&self, bytes: &[u8], path: &Path) -> Result<()> {
+        let file = self.disk.create(path).during("create", path)?;
+        file.write_all_at(bytes, 0).during("write", path)?;
+        self.sync_file(&*file, path)
+    }
+
+    /// Two threads may both sync the folder above; none goes on before its own sync has returned.
+    fn ensure_shard(&self, shard: &Path) -> Result<()> {
+        let known =
+            |shard: &Path| self.durable_shards.lock().unwrap_or_else(PoisonError::into_inner).contains(shard);
+        if known(shard) {
+            return Ok(());
+        }
+        self.disk.create_dir(shard).during("create", shard)?;
+        self.sync_dir(shard.parent().unwrap_or(&self.root))?;
+        self.durable_shards.lock().unwrap_or_else(PoisonError::into_inner).insert(shard.to_owned());
+        Ok(())
+    }
+
+    fn sync_failed(&self, path: &Path, source: std::io::Error) -> BlobError {
+        self.poison();
+        tracing::error!(file = %path.display(), error = %source, "sync failed");
+        BlobError::Sync { path: path.to_owned(), source }
+    }
+}
+
+/// `ab/abcdef…` below a folder.
+fn object_below(folder: &str, content: &ContentId) -> PathBuf {
+    let hex = content.to_string();
+    Path::new(folder).join(&hex[..2]).join(hex)
+}
+
+/// The content id that a file name says, if it is 64 lower-case hexadecimal digits.
+pub(super) fn parse_object_name(name: &std::ffi::OsStr) -> Option<ContentId> {
+    let content: ContentId = name.to_str()?.parse().ok()?;
+    (content.to_string().as_str() == name).then_some(content)
+}
+
+pub(super) const PART_SUFFIX: &str = ".part";
+pub(super) const TEMPORARY_SUFFIX: &str = ".tmp";
+const OBJECTS: &str = "objects";
+const OUTBOARDS: &str = "outboards";
+const NAMES: &str = "names";
+const RECEIVED: &str = "received";
+const INCOMING: &str = "incoming";
+const QUARANTINE: &str = "quarantine";

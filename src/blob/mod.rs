@@ -1,0 +1,48 @@
+//! Files on disk: objects under their SHA-256, outboards, names, and the index of all of them.
+//!
+//! One [`Store`] has one data directory:
+//!
+//! ```text
+//! DATA_DIR/                       mode 0700
+//!   peer.toml                     PeerFile: who this peer is
+//!   objects/ab/abcdef…            whole files, mode 0444; the name is the SHA-256
+//!   outboards/ab/abcdef….mid      outboards, for files of more than one chunk
+//!   names/report.pdf              relative symbolic link to an object held here
+//!   received/report.pdf           what was requested here, under its own name
+//!   incoming/abcdef….part         partial transfers, resumed from the last whole chunk
+//!   incoming/N.tmp                on their way to their place; removed when the store opens
+//!   quarantine/                   what failed verification, with the reason beside it
+//!   index.redb                    objects, names, records
+//! ```
+//!
+//! Invariants. Only a complete file, every byte hashed, is in objects/ or the index. What a call
+//! reports as done is durable: data synced, then its name, then the index entry. After a failed sync
+//! nothing more is written ([`BlobError::Poisoned`]). At most one store has a data directory.
+//!
+//! Everything here blocks; asynchronous callers use `spawn_blocking`. Nothing here knows the ring: a
+//! name record is opaque bytes, and who should hold what is decided elsewhere.
+
+mod disk;
+mod error;
+mod identity;
+mod index;
+mod layout;
+mod links;
+mod outboard;
+mod rebuild;
+mod receive;
+mod records;
+mod source;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use disk::{Access, Disk, DiskFile, RealDisk, Stat};
+pub use error::BlobError;
+pub use identity::PeerFile;
+pub use index::Kind;
+pub use outboard::{CHUNK_BYTES, ChunkHasher, Midstate, Outboard, OutboardError, chunk_count, verify_chunk};
+pub use receive::Receiver;
+pub use records::Holder;
+pub use source::{Source, SourceReader};
+pub use store::{ObjectReader, Store};

@@ -1,0 +1,304 @@
+//! Taking an object in: hashed while it is written, checked, and made visible in one step.
+//!
+//! The order that makes a file durable: bytes and mode synced, outboard synced and in its place,
+//! object renamed into its place, its folder synced, index committed. Until the rename the bytes lie
+//! in incoming/, where a later transfer goes on from the last whole chunk.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::disk::{Access, DiskFile, read_full_at};
+use super::error::{BlobError, IoContext, Result};
+use super::index::{Change, Kind};
+use super::outboard::{CHUNK_BYTES, ChunkHasher, Midstate, Outboard, OutboardError};
+use super::store::Store;
+use crate::id::ContentId;
+use crate::wire::{Link, ObjectInfo, limits};
+
+/// Which objects are being received, each by one receiver.
+#[derive(Default)]
+pub(super) struct Receiving(Mutex<HashSet<ContentId>>);
+
+/// One object on its way in. Dropped before its end, it leaves its bytes to be resumed.
+pub struct Receiver {
+    store: Store,
+    content: ContentId,
+    length: u64,
+    file: Box<dyn DiskFile>,
+    hasher: ChunkHasher,
+    trusted: Option<Outboard>,
+    resumed: u64,
+    /// The part file is gone after a failed write; nothing more is taken.
+    abandoned: bool,
+    _claim: Claim,
+}
+
+impl Store {
+    /// Begins, or goes on, to receive an object of this length.
+    ///
+    /// # Errors
+    /// [`BlobError::AlreadyReceiving`] while another receiver has it, [`BlobError::AlreadyHere`] when it
+    /// is complete, and whatever the disk says.
+    pub fn receive(&self, content: ContentId, length: u64) -> Result<Receiver> {
+        self.layout().check()?;
+        if length > limits::FILE_BYTES_MAX {
+            return Err(BlobError::TooLong { length });
+        }
+        let claim = Claim::new(self.receiving(), content)?;
+        // Looked up under the claim: whoever had it before has committed or given up.
+        if self.contains(&content)? {
+            return Err(BlobError::AlreadyHere { content });
+        }
+        let mut receiver = Receiver {
+            file: open_part(self, &content)?,
+            store: self.clone(),
+            content,
+            length,
+            hasher: ChunkHasher::default(),
+            trusted: None,
+            resumed: 0,
+            abandoned: false,
+            _claim: claim,
+        };
+        receiver.resume()?;
+        Ok(receiver)
+    }
+}
+
+impl Receiver {
+    /// Which object.
+    pub fn content(&self) -> ContentId {
+        self.content
+    }
+
+    /// Its length in bytes.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// From which byte on the bytes are wanted. A whole number of chunks at first and after a
+    /// [`BlobError::ChunkMismatch`].
+    pub fn offset(&self) -> u64 {
+        self.hasher.offset()
+    }
+
+    /// The midstate at the last chunk boundary.
+    pub fn midstate(&self) -> Midstate {
+        self.hasher.midstate()
+    }
+
+    /// The midstates so far: s(1), s(2), …
+    pub fn midstates(&self) -> &[Midstate] {
+        self.hasher.midstates()
+    }
+
+    /// From now on each chunk must lead to this outboard's next midstate. Chunks that are here already
+    /// and do not are dropped without an error, and [`Receiver::offset`] goes back.
+    ///
+    /// # Errors
+    /// [`BlobError::Outboard`] when it is of a file of another length.
+    pub fn check_against(&mut self, outboard: &Outboard) -> Result<()> {
+        if outboard.length() != self.length {
+            let found = outboard.midstates().len() as u64;
+            let expected = super::outboard::chunk_count(self.length) - 1;
+            let source = OutboardError::Count { length: self.length, expected, found };
+            return Err(BlobError::Outboard { content: self.content, source });
+        }
+        let pairs = self.hasher.midstates().iter().zip(outboard.midstates());
+        let good = pairs.take_while(|(ours, theirs)| ours == theirs).count();
+        self.trusted = Some(outboard.clone());
+        let comparable = self.hasher.midstates().len().min(outboard.midstates().len());
+        if good < comparable { self.rewind(good as u64) } else { Ok(()) }
+    }
+
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// [`BlobError::Overrun`] for more than the length; none of the piece is taken.
+    /// [`BlobError::ChunkMismatch`] against a trusted outboard; the chunk is dropped, and the receiver
+    /// goes on from [`Receiver::offset`]. [`BlobError::Io`] when the disk is full or fails; all bytes so
+    /// far are removed, and the receiver is at its end.
+    pub fn write(&mut self, mut piece: &[u8]) -> Result<()> {
+        self.store.layout().check()?;
+        if self.abandoned {
+            return Err(self.incomplete());
+        }
+        if piece.len() as u64 > self.length - self.offset() {
+            return Err(BlobError::Overrun { content: self.content, length: self.length });
+        }
+        while !piece.is_empty() {
+            let room = CHUNK_BYTES - self.offset() % CHUNK_BYTES;
+            let (part, rest) = piece.split_at(piece.len().min(room as usize));
+            let offset = self.offset();
+            self.hasher.update(part);
+            self.check_last_chunk()?;
+            if let Err(source) = self.file.write_all_at(part, offset) {
+                return Err(self.abandon(source));
+            }
+            piece = rest;
+        }
+        Ok(())
+    }
+
+    /// Checks the whole, makes it durable and visible.
+    ///
+    /// # Errors
+    /// [`BlobError::Incomplete`] keeps the bytes; [`BlobError::Mismatch`] removes them, except that with a
+    /// trusted outboard only the last chunk goes, as [`BlobError::ChunkMismatch`]; [`BlobError::Sync`]
+    /// poisons the store.
+    pub fn finish(self, kind: Kind) -> Result<ObjectInfo> {
+        self.finish_linked(kind, &[])
+    }
+
+    /// As [`Receiver::finish`], and links the object under these names in the same commit.
+    ///
+    /// # Errors
+    /// As [`Receiver::finish`].
+    pub fn finish_linked(mut self, kind: Kind, links: &[Link]) -> Result<ObjectInfo> {
+        self.store.layout().check()?;
+        if self.abandoned || self.offset() != self.length {
+            return Err(self.incomplete());
+        }
+        let (found, outboard) = self.hasher.clone().finish();
+        if found != self.content {
+            return Err(self.refuse(found));
+        }
+        let placed = self.place(&outboard);
+        if let Err(BlobError::Sync { .. } | BlobError::Io { .. }) = placed {
+            // What a failed sync left in the page cache must not be taken for what is on disk.
+            self.store.layout().remove_quietly(&self.store.layout().part(&self.content));
+        }
+        placed?;
+        let info = ObjectInfo { content: found, length: self.length, outboard: outboard.digest() };
+        let linked = links.iter().take(limits::LINKS_PER_OBJECT_MAX).map(|link| Change::Link {
+            name: link.name.clone(),
+            clock: link.clock,
+            content: Some(found),
+        });
+        self.store.index().submit([Change::Object(info, kind)].into_iter().chain(linked))?;
+        for link in links.iter().take(limits::LINKS_PER_OBJECT_MAX) {
+            self.store.refresh_link(&link.name)?;
+        }
+        Ok(info)
+    }
+
+    /// Bytes, outboard, name, folder: in this order.
+    fn place(&self, outboard: &Outboard) -> Result<()> {
+        let layout = self.store.layout();
+        let part = layout.part(&self.content);
+        self.file.set_mode(OBJECT_MODE).during("make read-only", &part)?;
+        layout.sync_file(&*self.file, &part)?;
+        if !outboard.midstates().is_empty() {
+            layout.publish_bytes(&outboard.to_bytes(), &layout.outboard(&self.content))?;
+        }
+        layout.publish(&part, &layout.object(&self.content))
+    }
+
+    /// Hashes the whole chunks of an earlier transfer, and cuts off what follows them.
+    fn resume(&mut self) -> Result<()> {
+        let path = self.store.layout().part(&self.content);
+        let here = self.file.length().during("read", &path)?.min(self.length);
+        let whole = here / CHUNK_BYTES;
+        let mut chunk = vec![0; if whole > 0 { CHUNK_BYTES as usize } else { 0 }];
+        for index in 0..whole {
+            let read = read_full_at(&*self.file, &mut chunk, index * CHUNK_BYTES).during("read", &path)?;
+            if read < chunk.len() {
+                break;
+            }
+            self.hasher.update(&chunk);
+        }
+        self.resumed = self.offset();
+        self.file.set_length(self.offset()).during("cut", &path)
+    }
+
+    /// With a trusted outboard: whether the chunk that has just become whole leads where it should.
+    fn check_last_chunk(&mut self) -> Result<()> {
+        let whole = self.hasher.midstates().len();
+        if whole == 0 || !self.offset().is_multiple_of(CHUNK_BYTES) {
+            return Ok(());
+        }
+        let expected = self.trusted.as_ref().and_then(|outboard| outboard.midstates().get(whole - 1));
+        if expected.is_none_or(|expected| *expected == self.hasher.midstate()) {
+            return Ok(());
+        }
+        let chunk = whole as u64 - 1;
+        self.rewind(chunk)?;
+        Err(BlobError::ChunkMismatch { content: self.content, chunk })
+    }
+
+    fn rewind(&mut self, chunks: u64) -> Result<()> {
+        self.hasher.rewind(chunks);
+        self.resumed = self.resumed.min(self.offset());
+        let path = self.store.layout().part(&self.content);
+        self.file.set_length(self.offset()).during("cut", &path)
+    }
+
+    /// What to do with a whole file that is not the right one.
+    fn refuse(&mut self, found: ContentId) -> BlobError {
+        let last = super::outboard::chunk_count(self.length) - 1;
+        if self.trusted.is_some() && last > 0 {
+            // All chunks before the last agreed with the outboard; they may serve another transfer.
+            return match self.rewind(last) {
+                Ok(()) => BlobError::ChunkMismatch { content: self.content, chunk: last },
+                Err(error) => error,
+            };
+        }
+        self.store.layout().remove_quietly(&self.store.layout().part(&self.content));
+        BlobError::Mismatch { content: self.content, found, resumed: self.resumed }
+    }
+
+    fn incomplete(&self) -> BlobError {
+        let offset = if self.abandoned { 0 } else { self.offset() };
+        BlobError::Incomplete { content: self.content, offset, length: self.length }
+    }
+
+    fn abandon(&mut self, source: std::io::Error) -> BlobError {
+        self.abandoned = true;
+        let path = self.store.layout().part(&self.content);
+        // The open handle keeps the blocks until the receiver is dropped, so they are freed first.
+        if let Err(error) = self.file.set_length(0) {
+            tracing::warn!(file = %path.display(), %error, "cannot cut");
+        }
+        self.store.layout().remove_quietly(&path);
+        BlobError::Io { doing: "write", path, source }
+    }
+}
+
+/// The exclusive right to receive an object; given back when dropped.
+struct Claim {
+    receiving: Arc<Receiving>,
+    content: ContentId,
+}
+
+impl Claim {
+    fn new(receiving: Arc<Receiving>, content: ContentId) -> Result<Claim> {
+        if !receiving.0.lock().unwrap_or_else(PoisonError::into_inner).insert(content) {
+            return Err(BlobError::AlreadyReceiving { content });
+        }
+        Ok(Claim { receiving, content })
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.receiving.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.content);
+    }
+}
+
+fn open_part(store: &Store, content: &ContentId) -> Result<Box<dyn DiskFile>> {
+    let (disk, path) = (&store.layout().disk, store.layout().part(content));
+    match disk.stat(&path) {
+        Ok(_) => {
+            // A crash between chmod and rename leaves it read-only.
+            disk.set_mode(&path, 0o600).during("open", &path)?;
+            disk.open(&path, Access::Update).during("open", &path)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            disk.create(&path).during("create", &path)
+        }
+        Err(error) => Err(error).during("open", &path),
+    }
+}
+
+/// Objects are read-only for everybody.
+pub(super) const OBJECT_MODE: u32 = 0o444;

@@ -1,0 +1,138 @@
+//! A user's own file, read once to hash it and once more to send it.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::error::{BlobError, IoContext, Result};
+use super::outboard::{ChunkHasher, Outboard};
+use crate::wire::{ObjectInfo, limits};
+
+/// A regular file that is kept open, so that all reads see the same one even when its name moves on.
+#[derive(Debug, Clone)]
+pub struct Source {
+    file: Arc<File>,
+    path: Arc<PathBuf>,
+    seen: Stamp,
+}
+
+/// What changes when a file is written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    length: u64,
+    modified: (i64, i64),
+}
+
+impl Source {
+    /// Opens a file; symbolic links are followed.
+    ///
+    /// # Errors
+    /// [`BlobError::NotAFile`] for anything but a regular file; [`BlobError::Io`].
+    pub fn open(path: &Path) -> Result<Source> {
+        // Before opening, since to open a FIFO waits for a writer.
+        regular(path, &std::fs::metadata(path).during("read", path)?)?;
+        let file = File::open(path).during("read", path)?;
+        let metadata = file.metadata().during("read", path)?;
+        regular(path, &metadata)?;
+        Ok(Source { file: Arc::new(file), path: Arc::new(path.to_owned()), seen: Stamp::of(&metadata) })
+    }
+
+    /// The length in bytes when the file was opened.
+    pub fn length(&self) -> u64 {
+        self.seen.length
+    }
+
+    /// Reads the file to its end; `on_progress` is told the bytes of each piece.
+    ///
+    /// # Errors
+    /// [`BlobError::Changed`] when the file was written to since it was opened; [`BlobError::Io`].
+    pub fn hash(&self, on_progress: &mut dyn FnMut(u64)) -> Result<(ObjectInfo, Outboard)> {
+        let mut hasher = ChunkHasher::default();
+        let mut piece = vec![0; limits::PIECE_BYTES];
+        while hasher.offset() < self.seen.length {
+            let read = self.read_at(&mut piece, hasher.offset())?;
+            hasher.update(&piece[..read]);
+            on_progress(read as u64);
+        }
+        self.check()?;
+        let (content, outboard) = hasher.finish();
+        let info = ObjectInfo { content, length: outboard.length(), outboard: outboard.digest() };
+        Ok((info, outboard))
+    }
+
+    /// Reads the file from a byte on.
+    pub fn reader(&self, offset: u64) -> SourceReader {
+        SourceReader { source: self.clone(), offset }
+    }
+
+    /// Whether the file is as it was when it was opened.
+    ///
+    /// # Errors
+    /// [`BlobError::Changed`] when it is not; [`BlobError::Io`].
+    pub fn check(&self) -> Result<()> {
+        let metadata = self.file.metadata().during("read", &self.path)?;
+        if Stamp::of(&metadata) == self.seen { Ok(()) } else { Err(self.changed()) }
+    }
+
+    /// Fills the piece as far as the file reached when it was opened.
+    fn read_at(&self, piece: &mut [u8], offset: u64) -> Result<usize> {
+        let left = self.seen.length.saturating_sub(offset);
+        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
+        match self.file.read_exact_at(&mut piece[..wanted], offset) {
+            Ok(()) => Ok(wanted),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(self.changed()),
+            Err(error) => Err(error).during("read", &self.path),
+        }
+    }
+
+    fn changed(&self) -> BlobError {
+        BlobError::Changed { path: self.path.as_ref().clone() }
+    }
+}
+
+/// A [`Source`], read piece by piece.
+#[derive(Debug)]
+pub struct SourceReader {
+    source: Source,
+    offset: u64,
+}
+
+impl SourceReader {
+    /// The next bytes, at most [`limits::PIECE_BYTES`]; empty at the end.
+    ///
+    /// # Errors
+    /// [`BlobError::Changed`], by the end at the latest, when the file was written to; [`BlobError::Io`].
+    pub fn read_piece(&mut self) -> Result<Bytes> {
+        let left = self.source.seen.length.saturating_sub(self.offset);
+        let mut piece = vec![0; left.min(limits::PIECE_BYTES as u64) as usize];
+        let read = self.source.read_at(&mut piece, self.offset)?;
+        self.offset += read as u64;
+        if read == 0 {
+            self.source.check()?;
+        }
+        Ok(piece.into())
+    }
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Stamp {
+        Stamp { length: metadata.len(), modified: (metadata.mtime(), metadata.mtime_nsec()) }
+    }
+}
+
+fn regular(path: &Path, metadata: &Metadata) -> Result<()> {
+    let kind = metadata.file_type();
+    let kind = match () {
+        () if kind.is_file() => return Ok(()),
+        () if kind.is_dir() => "a directory",
+        () if kind.is_fifo() => "a FIFO",
+        () if kind.is_socket() => "a socket",
+        () if kind.is_block_device() || kind.is_char_device() => "a device",
+        () => "something else",
+    };
+    Err(BlobError::NotAFile { path: path.to_owned(), kind })
+}
