@@ -15,4 +15,5 @@ pub mod config;
 pub mod id;
 pub mod peer;
 pub mod time;
+pub mod transport;
 pub mod wire;
