@@ -55,16 +55,34 @@ impl Default for TransportSettings {
 /// The protocol between peers, as TLS names it. `quoit-client/1` is going to stand beside it.
 pub(super) const ALPN_PEER: &[u8] = b"quoit/1";
 
-/// Both keys come from the identity, so that a peer that was killed and started again can tell the
-/// others, by a stateless reset (RFC 9000, section 10.3), that their connections are gone.
-pub(super) fn endpoint(identity: &Identity) -> EndpointConfig {
+/// The reset key comes from the identity, so that a peer that was killed and started again can tell
+/// the others, by a stateless reset (RFC 9000, section 10.3), that their connections are gone.
+pub(super) fn endpoint(identity: &Identity, settings: &TransportSettings) -> io::Result<EndpointConfig> {
     let reset_key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &identity.derive("quoit stateless reset"));
-    let mut connection_key = [0; 8];
-    connection_key.copy_from_slice(&identity.derive("quoit connection ids")[..8]);
-    let connection_key = u64::from_be_bytes(connection_key);
     let mut config = EndpointConfig::new(Arc::new(reset_key));
-    config.cid_generator(move || Box::new(quinn_proto_ids(connection_key)));
     config
+        .cid_generator(|| Box::new(RandomIds))
+        .max_udp_payload_size(settings.packet_bytes_max)
+        .map_err(io::Error::other)?;
+    Ok(config)
+}
+
+/// Connection ids that are plain random numbers: quinn's own carry a mark of their process, and what
+/// another process made would be dropped instead of answered with a reset.
+struct RandomIds;
+
+impl quinn::ConnectionIdGenerator for RandomIds {
+    fn generate_cid(&mut self) -> quinn::ConnectionId {
+        quinn::ConnectionId::new(&rand::random::<[u8; CONNECTION_ID_BYTES]>())
+    }
+
+    fn cid_len(&self) -> usize {
+        CONNECTION_ID_BYTES
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// The side that is dialled: asks for a client certificate of the ring, and takes nothing less.
@@ -132,11 +150,8 @@ fn transport(settings: &TransportSettings) -> TransportConfig {
     config
 }
 
-fn quinn_proto_ids(key: u64) -> impl quinn::ConnectionIdGenerator {
-    quinn::HashedConnectionIdGenerator::from_key(key)
-}
-
 /// Handshakes that are under way at once.
 pub(super) const HANDSHAKES_MAX: usize = 128;
 /// Datagrams that wait in a connection, either way.
 const DATAGRAM_BUFFER_BYTES: usize = 256 * 1024;
+const CONNECTION_ID_BYTES: usize = 8;
