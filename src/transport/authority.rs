@@ -60,8 +60,10 @@ impl Authority {
         let Some(pem) = files::read(&path).map_err(|source| IdentityError::io(&path, source))? else {
             return Ok(None);
         };
-        let key = SecretKey::from_pem(&pem)
-            .ok_or_else(|| IdentityError::Malformed { path: path.clone(), reason: "no Ed25519 key".into() })?;
+        let key = SecretKey::from_pem(&pem).ok_or_else(|| IdentityError::Malformed {
+            path: path.clone(),
+            reason: "no Ed25519 key".into(),
+        })?;
         let certificate = read_certificate(certs_dir)?;
         if verifier::public_key(&certificate)? != key.public_key() {
             return Err(IdentityError::KeyMismatch { path });

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use rustls::pki_types::CertificateDer;
 
+use super::frame;
 use super::frame::{StreamError, close_code};
 use super::identity::IdentityError;
 use super::verifier;
-use super::frame;
 use crate::id::{KeyHash, Position};
 use crate::wire::{Address, Entry, Hello, limits};
 

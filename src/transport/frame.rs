@@ -105,7 +105,10 @@ pub(super) async fn read<T: DeserializeOwned>(recv: &mut quinn::RecvStream) -> R
 }
 
 /// Writes one frame.
-pub(super) async fn write<T: Serialize>(send: &mut quinn::SendStream, message: &T) -> Result<(), StreamError> {
+pub(super) async fn write<T: Serialize>(
+    send: &mut quinn::SendStream,
+    message: &T,
+) -> Result<(), StreamError> {
     let frame = Bytes::from(codec::frame(message)?);
     write_piece(send, frame).await
 }

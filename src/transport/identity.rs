@@ -73,7 +73,9 @@ pub enum IdentityError {
     #[error("the system has no random numbers for a key")]
     NoRandomness,
     /// The display name is no DNS name, or one with a meaning.
-    #[error("{name:?} cannot be a display name: it is a DNS name of letters, digits, `-` and `.`, not ending in `quoit`")]
+    #[error(
+        "{name:?} cannot be a display name: it is a DNS name of letters, digits, `-` and `.`, not ending in `quoit`"
+    )]
     DisplayName {
         /// It.
         name: String,

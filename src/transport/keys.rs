@@ -83,7 +83,8 @@ impl fmt::Debug for SecretKey {
 /// DER bytes as a PEM file (RFC 7468).
 pub(super) fn pem(label: &str, der: &[u8]) -> String {
     let base64 = data_encoding::BASE64.encode(der);
-    let lines: Vec<&str> = (0..base64.len()).step_by(64).map(|at| &base64[at..base64.len().min(at + 64)]).collect();
+    let lines: Vec<&str> =
+        (0..base64.len()).step_by(64).map(|at| &base64[at..base64.len().min(at + 64)]).collect();
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 

@@ -199,7 +199,9 @@ impl RequestStream {
             match within(limits::STREAM_SILENCE_MAX, stopped.as_mut()).await {
                 Ok(None) => return Ok(()),
                 Ok(Some(_)) => return Err(StreamError::Cancelled),
-                Err(silent @ StreamError::Silent { .. }) if connection.heard() == heard => return Err(silent),
+                Err(silent @ StreamError::Silent { .. }) if connection.heard() == heard => {
+                    return Err(silent);
+                }
                 Err(StreamError::Silent { .. }) => heard = connection.heard(),
                 Err(error) => return Err(error),
             }
