@@ -49,7 +49,7 @@ pub enum Incoming {
         /// What.
         bytes: Bytes,
     },
-    /// The connection to a peer ended, and there is no other to it.
+    /// The connection to a peer ended, not by this side's will, and there is no other to it.
     Closed {
         /// Whose.
         peer: Entry,
