@@ -1,0 +1,202 @@
+//! The ring CA: who has its key admits peers.
+//!
+//! It is made at most once per certificates directory, whole or not at all, whoever else tries at
+//! the same time. Nothing is revoked here: a certificate is good until it expires.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose,
+};
+use rustls::pki_types::CertificateDer;
+
+use super::files::{self, Access};
+use super::identity::{Identity, IdentityError, PARENT_NAME};
+use super::keys::{self, SecretKey};
+use super::verifier::{self, Verifier};
+use crate::id::Position;
+
+/// The certificate authority of one ring, with its private key.
+#[derive(Debug)]
+pub struct Authority {
+    key: SecretKey,
+    certificate: CertificateDer<'static>,
+}
+
+/// Where a peer is to stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placement {
+    /// Where its number says.
+    Numbered(u8),
+    /// At SHA-256 of its public key.
+    SelfPlaced,
+}
+
+impl Authority {
+    /// Opens the CA of a certificates directory, or founds one where there is none. Of several that
+    /// try at once one founds it, and the others open that one.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when files cannot be read or written, or there is a CA without its key.
+    pub fn found_or_open(certs_dir: &Path) -> Result<Authority, IdentityError> {
+        if let Some(authority) = Authority::open(certs_dir)? {
+            return Ok(authority);
+        }
+        let folder = certs_dir.join(FOLDER);
+        fs::create_dir_all(certs_dir).map_err(|source| IdentityError::io(certs_dir, source))?;
+        Authority::found(certs_dir, &folder).map_err(|source| IdentityError::io(&folder, source))?;
+        Authority::open(certs_dir)?.ok_or_else(|| IdentityError::Missing { path: folder.join(KEY_FILE) })
+    }
+
+    /// Opens the CA of a certificates directory; `None` when its private key is not there.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when the files cannot be read, or do not belong together.
+    pub fn open(certs_dir: &Path) -> Result<Option<Authority>, IdentityError> {
+        let path = certs_dir.join(FOLDER).join(KEY_FILE);
+        let Some(pem) = files::read(&path).map_err(|source| IdentityError::io(&path, source))? else {
+            return Ok(None);
+        };
+        let key = SecretKey::from_pem(&pem).ok_or_else(|| IdentityError::Malformed {
+            path: path.clone(),
+            reason: "no Ed25519 key".into(),
+        })?;
+        let certificate = read_certificate(certs_dir)?;
+        if verifier::public_key(&certificate)? != key.public_key() {
+            return Err(IdentityError::KeyMismatch { path });
+        }
+        Ok(Some(Authority { key, certificate }))
+    }
+
+    /// The ring's short name: the first eight hexadecimal digits of SHA-256 of the CA's public key,
+    /// as in the CA's own subject.
+    pub fn ring_name(&self) -> String {
+        ring_name(self.key.public_key())
+    }
+
+    /// What checks this ring's certificates.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when the CA's certificate cannot serve as an anchor of trust.
+    pub fn verifier(&self) -> Result<Verifier, IdentityError> {
+        Verifier::new(self.certificate.clone())
+    }
+
+    /// Makes a key and a certificate for a new peer; writes nothing. The display name, if any, must
+    /// be a DNS name outside `quoit`.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when the display name is refused or there are no random numbers.
+    pub fn issue(&self, placement: Placement, display_name: Option<&str>) -> Result<Identity, IdentityError> {
+        let key = SecretKey::generate().ok_or(IdentityError::NoRandomness)?;
+        let position = match placement {
+            Placement::Numbered(number) => Position::of_number(number),
+            Placement::SelfPlaced => Position::of_public_key(key.public_key()),
+        };
+        let mut names = vec![PARENT_NAME.to_owned(), format!("{}.{PARENT_NAME}", position.dns_label())];
+        if let Some(name) = display_name {
+            names.push(checked_display_name(name)?);
+        }
+        let certificate = self.certify(&key, &position, names).map_err(IdentityError::making)?;
+        Identity::new(key, certificate, self.certificate.clone())
+    }
+
+    fn certify(
+        &self,
+        key: &SecretKey,
+        position: &Position,
+        names: Vec<String>,
+    ) -> Result<CertificateDer<'static>, rcgen::Error> {
+        let mut parameters = CertificateParams::new(names)?;
+        set_validity(&mut parameters, PEER_DAYS);
+        parameters.distinguished_name = subject(format!("quoit peer {}", position.label()));
+        parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        parameters.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        parameters.use_authority_key_identifier_extension = true;
+        let issuer = Issuer::from_ca_cert_der(&self.certificate, self.key.for_certificates()?)?;
+        Ok(parameters.signed_by(&key.for_certificates()?, &issuer)?.der().clone())
+    }
+
+    /// Both files are made in a folder beside, which then takes its place in one step. When another
+    /// was first, `rename` onto its folder fails, and this attempt goes.
+    fn found(certs_dir: &Path, folder: &Path) -> io::Result<()> {
+        let key = SecretKey::generate().ok_or_else(|| io::Error::other("no random numbers"))?;
+        let certificate = self_signed(&key).map_err(io::Error::other)?;
+        let beside = tempfile::Builder::new().prefix(".ca-").tempdir_in(certs_dir)?;
+        files::write(&beside.path().join(KEY_FILE), key.to_pem().as_bytes(), Access::Private)?;
+        let pem = keys::pem("CERTIFICATE", &certificate);
+        files::write(&beside.path().join(CERTIFICATE_FILE), pem.as_bytes(), Access::Public)?;
+        match fs::rename(beside.path(), folder) {
+            Ok(()) => {
+                // Nothing is left at the old path for the guard to remove.
+                let _ = beside.keep();
+                files::sync_folder(certs_dir)
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => Ok(()),
+                _ => Err(error),
+            },
+        }
+    }
+}
+
+/// The CA's certificate of a certificates directory.
+pub(super) fn read_certificate(certs_dir: &Path) -> Result<CertificateDer<'static>, IdentityError> {
+    let path = certs_dir.join(FOLDER).join(CERTIFICATE_FILE);
+    verifier::read_certificate(&path)
+}
+
+/// See [`Authority::ring_name`].
+pub(super) fn ring_name(ca_public_key: &[u8]) -> String {
+    crate::id::KeyHash::of(ca_public_key).short()
+}
+
+fn self_signed(key: &SecretKey) -> Result<CertificateDer<'static>, rcgen::Error> {
+    let mut parameters = CertificateParams::default();
+    set_validity(&mut parameters, CA_DAYS);
+    parameters.distinguished_name = subject(format!("quoit ring {}", ring_name(key.public_key())));
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    Ok(parameters.self_signed(&key.for_certificates()?)?.der().clone())
+}
+
+fn subject(common_name: String) -> rcgen::DistinguishedName {
+    let mut name = rcgen::DistinguishedName::new();
+    name.push(DnType::CommonName, common_name);
+    name
+}
+
+/// From an hour ago, so that a clock that is a little behind admits the certificate too.
+fn set_validity(parameters: &mut CertificateParams, days: u64) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    parameters.not_before = epoch + now.saturating_sub(BACKDATED);
+    parameters.not_after = epoch + now + Duration::from_secs(days * 24 * 3_600);
+}
+
+/// Names under `quoit` carry authority, and a wildcard would stand for any peer.
+fn checked_display_name(name: &str) -> Result<String, IdentityError> {
+    let name = name.to_ascii_lowercase();
+    let label_is_fine = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let fine = name.len() <= 253
+        && name.split('.').all(label_is_fine)
+        && name.rsplit('.').next() != Some("quoit")
+        && !name.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    if fine { Ok(name) } else { Err(IdentityError::DisplayName { name }) }
+}
+
+const FOLDER: &str = "ca";
+const CERTIFICATE_FILE: &str = "ca.pem";
+const KEY_FILE: &str = "ca-key.pem";
+const CA_DAYS: u64 = 3_652;
+const PEER_DAYS: u64 = 1_826;
+const BACKDATED: Duration = Duration::from_secs(3_600);

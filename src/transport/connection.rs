@@ -1,0 +1,227 @@
+//! A connection that is up: who is at the other end, and which of two to keep.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::CertificateDer;
+
+use super::frame;
+use super::frame::{StreamError, close_code};
+use super::identity::IdentityError;
+use super::verifier;
+use crate::id::{KeyHash, Position};
+use crate::wire::{Address, Entry, Hello, limits};
+
+/// A connection to a peer, authenticated and greeted. Cheap to clone; all clones are the same one.
+#[derive(Clone)]
+pub struct Connection(Arc<Inner>);
+
+struct Inner {
+    quic: quinn::Connection,
+    peer: Entry,
+    own_incarnation: u64,
+    dialled_by: Position,
+    up_since: Instant,
+    streams: AtomicUsize,
+    last_used_ms: AtomicU64,
+    suspect_at: AtomicU64,
+}
+
+impl Connection {
+    /// Who is at the other end: position and key from its certificate, incarnation and address
+    /// from its hello.
+    pub fn peer(&self) -> &Entry {
+        &self.0.peer
+    }
+
+    /// The current estimate of the round-trip time.
+    pub fn round_trip_time(&self) -> Duration {
+        self.0.quic.rtt()
+    }
+
+    pub(super) fn quic(&self) -> &quinn::Connection {
+        &self.0.quic
+    }
+
+    /// Whether it can take new streams and is worth it.
+    pub(super) fn is_usable(&self) -> bool {
+        let suspect_at = self.0.suspect_at.load(Ordering::Relaxed);
+        self.0.quic.close_reason().is_none() && (suspect_at == TRUSTED || self.heard() > suspect_at)
+    }
+
+    pub(super) fn is_same(&self, other: &Connection) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// This side's incarnation in the hello.
+    pub(super) fn own_incarnation(&self) -> u64 {
+        self.0.own_incarnation
+    }
+
+    pub(super) fn streams(&self) -> usize {
+        self.0.streams.load(Ordering::Acquire)
+    }
+
+    pub(super) fn touch(&self) {
+        let used = self.0.up_since.elapsed().as_millis() as u64;
+        self.0.last_used_ms.store(used, Ordering::Relaxed);
+    }
+
+    pub(super) fn last_used(&self) -> Instant {
+        self.0.up_since + Duration::from_millis(self.0.last_used_ms.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn in_use(&self) -> InUse {
+        self.0.streams.fetch_add(1, Ordering::AcqRel);
+        self.touch();
+        InUse(self.clone())
+    }
+
+    /// How many packets have come, of any kind.
+    pub(super) fn heard(&self) -> u64 {
+        self.0.quic.stats().udp_rx.datagrams
+    }
+
+    /// When no packet has come since then, no new stream goes this way until one comes.
+    pub(super) fn suspect_if_silent_since(&self, heard: u64) {
+        if self.heard() == heard {
+            self.0.suspect_at.store(heard, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether this one takes the place of an older one to the same peer with the same key.
+    ///
+    /// Both sides must find the same: they saw the same two hellos on each connection, and
+    /// incarnations only grow, so the greater sum is the later. At equal sums the dialler decides,
+    /// for dials that crossed. A dial long after the other connection came up did not cross it: its
+    /// dialler had found that connection dead.
+    pub(super) fn replaces(&self, older: &Connection) -> bool {
+        let sum = |c: &Connection| u128::from(c.0.own_incarnation) + u128::from(c.0.peer.incarnation);
+        let crossed = self.0.up_since.saturating_duration_since(older.0.up_since) < limits::CONNECT_TIMEOUT;
+        if !older.is_usable() {
+            true
+        } else if sum(self) != sum(older) {
+            sum(self) > sum(older)
+        } else {
+            !crossed || self.0.dialled_by <= older.0.dialled_by
+        }
+    }
+
+    /// Closes it once its streams have ended, or after a long while.
+    pub(super) async fn retire(self) {
+        let deadline = Instant::now() + RETIREMENT_MAX;
+        // The other side may have opened a stream before it learned of the winner.
+        tokio::time::sleep(RETIREMENT_MIN).await;
+        while self.streams() > 0 && Instant::now() < deadline && self.0.quic.close_reason().is_none() {
+            tokio::time::sleep(RETIREMENT_STEP).await;
+        }
+        self.0.quic.close(close_code::SUPERSEDED, b"superseded");
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connection({:?} at {})", self.0.peer, self.0.quic.remote_address())
+    }
+}
+
+/// Counts a stream of a connection while it lives.
+#[derive(Debug)]
+pub(super) struct InUse(Connection);
+
+impl InUse {
+    pub(super) fn connection(&self) -> &Connection {
+        &self.0
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.0.0.streams.fetch_sub(1, Ordering::AcqRel);
+        self.0.touch();
+    }
+}
+
+/// What a certificate says of the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Proven {
+    pub(super) position: Position,
+    pub(super) key: KeyHash,
+}
+
+/// Reads the certificate that TLS has checked already.
+pub(super) fn proven(quic: &quinn::Connection) -> Result<Proven, IdentityError> {
+    let chain = quic.peer_identity().and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
+    let certificate = chain.as_deref().and_then(|chain| chain.first()).map_or(&[][..], |der| der.as_ref());
+    Ok(Proven {
+        position: verifier::certificate_position(certificate)?,
+        key: verifier::key_hash(certificate)?,
+    })
+}
+
+/// The dialler's half of the hello: it opens the first stream, speaks first, then listens.
+pub(super) async fn greet(
+    quic: quinn::Connection,
+    proven: Proven,
+    own_position: Position,
+    hello: &Hello,
+) -> Result<Connection, StreamError> {
+    let (mut send, mut recv) = quic.open_bi().await?;
+    frame::write(&mut send, hello).await?;
+    let _ = send.finish();
+    let theirs = frame::read(&mut recv).await?;
+    Ok(up(quic, proven, hello, theirs, own_position))
+}
+
+/// The other half: it listens, then answers.
+pub(super) async fn welcome(
+    quic: quinn::Connection,
+    proven: Proven,
+    hello: &Hello,
+) -> Result<Connection, StreamError> {
+    let (mut send, mut recv) = quic.accept_bi().await?;
+    let theirs = frame::read(&mut recv).await?;
+    frame::write(&mut send, hello).await?;
+    let _ = send.finish();
+    Ok(up(quic, proven, hello, theirs, proven.position))
+}
+
+fn up(
+    quic: quinn::Connection,
+    proven: Proven,
+    ours: &Hello,
+    theirs: Hello,
+    dialled_by: Position,
+) -> Connection {
+    let peer = Entry {
+        position: proven.position,
+        incarnation: theirs.incarnation,
+        key: proven.key,
+        address: theirs.advertised.unwrap_or_else(|| observed(&quic)),
+    };
+    Connection(Arc::new(Inner {
+        quic,
+        peer,
+        own_incarnation: ours.incarnation,
+        dialled_by,
+        up_since: Instant::now(),
+        streams: AtomicUsize::new(0),
+        last_used_ms: AtomicU64::new(0),
+        suspect_at: AtomicU64::new(TRUSTED),
+    }))
+}
+
+/// A socket for both families sees IPv4 addresses in IPv6 clothes.
+fn observed(quic: &quinn::Connection) -> Address {
+    let mut address = quic.remote_address();
+    address.set_ip(address.ip().to_canonical());
+    address.into()
+}
+
+/// Of `suspect_at`: no request has failed in silence.
+const TRUSTED: u64 = u64::MAX;
+const RETIREMENT_MIN: Duration = Duration::from_secs(1);
+const RETIREMENT_STEP: Duration = Duration::from_millis(200);
+const RETIREMENT_MAX: Duration = Duration::from_secs(600);

@@ -1,0 +1,71 @@
+//! What went wrong on the network, counted.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Counts since the transport began. Shared; each may be read at any time.
+#[derive(Debug, Default)]
+pub struct TransportCounters {
+    malformed: AtomicU64,
+    refused: AtomicU64,
+    dropped: AtomicU64,
+    undelivered: AtomicU64,
+}
+
+impl TransportCounters {
+    /// Frames and datagrams that were no message of the protocol.
+    pub fn malformed(&self) -> u64 {
+        self.malformed.load(Ordering::Relaxed)
+    }
+
+    /// Connections from others that were refused: of another ring, too many, without a hello.
+    pub fn refused_handshakes(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Datagrams that came and found the queue full.
+    pub fn dropped_datagrams(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Datagrams that could not be sent: too large for the path, or the peer could not be reached.
+    pub fn undelivered_datagrams(&self) -> u64 {
+        self.undelivered.load(Ordering::Relaxed)
+    }
+
+    /// Counts one malformed message; for who decodes datagrams.
+    pub fn count_malformed(&self) {
+        self.malformed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_refused(&self) -> u64 {
+        self.refused.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(super) fn count_dropped(&self) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_undelivered(&self) {
+        self.undelivered.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Lets a line through at most once in a while, so that a stranger cannot fill the log.
+#[derive(Debug, Default)]
+pub(super) struct LogGate {
+    last: std::sync::Mutex<Option<Instant>>,
+}
+
+impl LogGate {
+    pub(super) fn open(&self) -> bool {
+        let mut last = super::lock(&self.last);
+        let open = last.is_none_or(|last| last.elapsed() >= LOG_EVERY);
+        if open {
+            *last = Some(Instant::now());
+        }
+        open
+    }
+}
+
+const LOG_EVERY: Duration = Duration::from_secs(5);

@@ -1,0 +1,314 @@
+//! From a target to a connection: resolve, shake hands, greet.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::TransportErrorCode as Code;
+use rustls::AlertDescription as Alert;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::connection::{self, Connection};
+use super::endpoint::Shared;
+use super::frame::{StreamError, close_code};
+use super::identity::PARENT_NAME;
+use super::lock;
+use crate::id::Position;
+use crate::wire::{Address, Entry, limits};
+
+/// Whom to reach.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// Where.
+    pub address: Address,
+    /// Who it must be; `None` for whoever of this ring answers there.
+    pub position: Option<Position>,
+}
+
+impl From<&Entry> for Target {
+    fn from(entry: &Entry) -> Target {
+        Target { address: entry.address.clone(), position: Some(entry.position) }
+    }
+}
+
+impl From<Address> for Target {
+    fn from(address: Address) -> Target {
+        Target { address, position: None }
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DialError {
+    /// No answer.
+    #[error("no answer from {address} within {waited_ms} ms")]
+    Timeout {
+        /// From where.
+        address: Address,
+        /// For how long it was waited.
+        waited_ms: u64,
+    },
+    /// The name has no address that this socket can reach.
+    #[error("cannot resolve {address}: {reason}")]
+    Resolve {
+        /// The name.
+        address: Address,
+        /// Why.
+        reason: String,
+    },
+    /// One side refused the other.
+    #[error("no connection with {address}: {refusal}")]
+    Refused {
+        /// With whom.
+        address: Address,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Another peer of this ring answered.
+    #[error("{address} is not peer {}{}", .expected.label(), .found.map_or(String::new(), |p| format!(", but peer {}", p.label())))]
+    WrongPeer {
+        /// Where.
+        address: Address,
+        /// Who should have.
+        expected: Position,
+        /// Who did, where that is known.
+        found: Option<Position>,
+    },
+    /// Who answered stands at this peer's own position.
+    #[error("{address} is this peer itself, or another process at its position")]
+    SamePosition {
+        /// Where.
+        address: Address,
+    },
+    /// The connection broke while it was made.
+    #[error("the connection to {address} broke while it was made: {reason}")]
+    Broken {
+        /// To where.
+        address: Address,
+        /// Why.
+        reason: String,
+    },
+    /// Too many dials are under way.
+    #[error("{} dials are under way already", DIALS_MAX)]
+    Busy,
+    /// This transport is closed.
+    #[error("this peer's network is closed")]
+    Closed,
+}
+
+/// Why one side refused the other.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Its certificate is of another CA.
+    #[error("its certificate is of another ring")]
+    OtherRing,
+    /// Its certificate is out of date.
+    #[error("its certificate has expired or is not valid yet; do the clocks agree?")]
+    Expired,
+    /// Its certificate is no good otherwise.
+    #[error("its certificate is no peer's of this ring")]
+    NoPeer,
+    /// It says that our certificate is of another CA.
+    #[error("it says that this peer's certificate is of another ring")]
+    OursOtherRing,
+    /// It says that ours is out of date.
+    #[error("it says that this peer's certificate has expired or is not valid yet; do the clocks agree?")]
+    OursExpired,
+    /// It says that ours is no good otherwise.
+    #[error("it says that this peer's certificate is no peer's of its ring")]
+    OursNoPeer,
+    /// It speaks another protocol or version.
+    #[error("it speaks another protocol or version")]
+    OtherProtocol,
+    /// It has no place for more connections.
+    #[error("it has no place for one more connection")]
+    Full,
+    /// It did not greet as a peer does.
+    #[error("it did not greet as a peer does")]
+    NoHello,
+    /// It is about to end.
+    #[error("it is shutting down")]
+    Ending,
+    /// Something else; in the words of TLS.
+    #[error("{0}")]
+    Other(String),
+}
+
+pub(super) type Outcome = Result<Connection, DialError>;
+
+impl Shared {
+    /// The connection to the target: the pooled one, or that of a dial, which all who ask for the
+    /// same target at the same time share.
+    pub(super) async fn connect(self: &Arc<Self>, target: &Target) -> Outcome {
+        if target.position == Some(self.own) {
+            return Err(DialError::SamePosition { address: target.address.clone() });
+        }
+        if let Some(connection) = target.position.and_then(|position| lock(&self.pool).usable(&position)) {
+            return Ok(connection);
+        }
+        let mut outcome = self.join_dial(target)?;
+        let outcome = outcome.wait_for(Option::is_some).await.map_err(|_| DialError::Closed)?;
+        outcome.clone().unwrap_or(Err(DialError::Closed))
+    }
+
+    fn join_dial(self: &Arc<Self>, target: &Target) -> Result<watch::Receiver<Option<Outcome>>, DialError> {
+        let mut dials = lock(&self.dials);
+        if let Some(outcome) = dials.get(target) {
+            return Ok(outcome.clone());
+        }
+        if dials.len() >= DIALS_MAX {
+            return Err(DialError::Busy);
+        }
+        let (done, outcome) = watch::channel(None);
+        dials.insert(target.clone(), outcome.clone());
+        let (shared, target) = (self.clone(), target.clone());
+        // A task of its own, so that it goes on when one of those who wait gives up.
+        tokio::spawn(async move {
+            let outcome = shared.dial(&target).await;
+            lock(&shared.dials).remove(&target);
+            let _ = done.send(Some(outcome));
+        });
+        Ok(outcome)
+    }
+
+    /// Makes a new connection, whatever the pool holds. What comes back may be another, better one.
+    pub(super) async fn dial(self: &Arc<Self>, target: &Target) -> Outcome {
+        let limit = limits::CONNECT_TIMEOUT;
+        let connection = timeout(limit, self.try_addresses(target, Instant::now() + limit))
+            .await
+            .unwrap_or_else(|_| Err(timed_out(&target.address)))?;
+        self.admit(connection).ok_or_else(|| DialError::Refused {
+            address: target.address.clone(),
+            refusal: Refusal::Other("this peer has no place for one more connection".into()),
+        })
+    }
+
+    /// One address after the other; each gets its share of the time that is left.
+    async fn try_addresses(self: &Arc<Self>, target: &Target, deadline: Instant) -> Outcome {
+        let addresses = self.resolve(&target.address).await?;
+        let mut left = addresses.len() as u32;
+        let mut last = Err(timed_out(&target.address));
+        for address in addresses {
+            let share = deadline.saturating_duration_since(Instant::now()) / left;
+            left -= 1;
+            last = timeout_at(Instant::now() + share, self.shake_hands(target, address))
+                .await
+                .unwrap_or_else(|_| Err(timed_out(&target.address)));
+            if last.is_ok() {
+                break;
+            }
+        }
+        last
+    }
+
+    async fn resolve(&self, address: &Address) -> Result<Vec<SocketAddr>, DialError> {
+        let fail = |reason: String| DialError::Resolve { address: address.clone(), reason };
+        let found = tokio::net::lookup_host(address.as_str()).await.map_err(|e| fail(e.to_string()))?;
+        let usable: Vec<SocketAddr> =
+            found.filter(|address| self.ipv6 || address.is_ipv4()).take(ADDRESSES_MAX).collect();
+        match usable.is_empty() {
+            true => Err(fail("it has no address of the family that this peer listens on".into())),
+            false => Ok(usable),
+        }
+    }
+
+    async fn shake_hands(&self, target: &Target, address: SocketAddr) -> Outcome {
+        let name = match target.position {
+            Some(position) => format!("{}.{PARENT_NAME}", position.dns_label()),
+            None => PARENT_NAME.to_owned(),
+        };
+        let connecting =
+            self.endpoint.connect_with(self.client.clone(), address, &name).map_err(|error| match error {
+                quinn::ConnectError::EndpointStopping => DialError::Closed,
+                error => DialError::Resolve { address: target.address.clone(), reason: error.to_string() },
+            })?;
+        let quic = connecting.await.map_err(|error| explain(target, error))?;
+        let refuse = |refusal| DialError::Refused { address: target.address.clone(), refusal };
+        let Ok(proven) = connection::proven(&quic) else {
+            quic.close(close_code::NO_PEER, b"");
+            return Err(refuse(Refusal::NoPeer));
+        };
+        if let Some(expected) = target.position.filter(|expected| *expected != proven.position) {
+            quic.close(close_code::NO_PEER, b"");
+            let found = Some(proven.position);
+            return Err(DialError::WrongPeer { address: target.address.clone(), expected, found });
+        }
+        if proven.position == self.own {
+            quic.close(close_code::SAME_POSITION, b"");
+            return Err(DialError::SamePosition { address: target.address.clone() });
+        }
+        let hello = lock(&self.hello).clone();
+        // Under TLS 1.3 a client that was refused learns of it only now.
+        let greeted = connection::greet(quic.clone(), proven, self.own, &hello).await;
+        greeted.map_err(|error| match (quic.close_reason(), error) {
+            (Some(reason), _) => explain(target, reason),
+            (None, StreamError::Silent { .. }) => timed_out(&target.address),
+            (None, _) => {
+                quic.close(close_code::NO_HELLO, b"");
+                refuse(Refusal::NoHello)
+            }
+        })
+    }
+}
+
+/// What an end of a connection before its beginning means.
+fn explain(target: &Target, error: quinn::ConnectionError) -> DialError {
+    use quinn::ConnectionError as Error;
+    let address = target.address.clone();
+    let refusal = match &error {
+        Error::TransportError(local) => match (alert(local.code), target.position) {
+            (Some(Alert::UnknownCA), _) => Refusal::OtherRing,
+            (Some(Alert::CertificateExpired), _) => Refusal::Expired,
+            (Some(Alert::BadCertificate), Some(expected)) => {
+                return DialError::WrongPeer { address, expected, found: None };
+            }
+            (Some(Alert::BadCertificate), None) => Refusal::NoPeer,
+            _ => Refusal::Other(local.to_string()),
+        },
+        Error::ConnectionClosed(close) => match alert(close.error_code) {
+            Some(Alert::UnknownCA | Alert::DecryptError) => Refusal::OursOtherRing,
+            Some(Alert::CertificateExpired) => Refusal::OursExpired,
+            Some(Alert::BadCertificate | Alert::CertificateRequired) => Refusal::OursNoPeer,
+            Some(Alert::NoApplicationProtocol) => Refusal::OtherProtocol,
+            None if close.error_code == Code::CONNECTION_REFUSED => Refusal::Full,
+            _ => Refusal::Other(close.to_string()),
+        },
+        Error::ApplicationClosed(close) => match close.error_code {
+            close_code::SAME_POSITION => return DialError::SamePosition { address },
+            close_code::NO_PEER => Refusal::OursNoPeer,
+            close_code::FULL => Refusal::Full,
+            close_code::NO_HELLO => Refusal::NoHello,
+            close_code::ENDED => Refusal::Ending,
+            _ => return DialError::Broken { address, reason: error.to_string() },
+        },
+        Error::TimedOut => return timed_out(&target.address),
+        Error::LocallyClosed => return DialError::Closed,
+        Error::VersionMismatch => Refusal::OtherProtocol,
+        Error::Reset | Error::CidsExhausted => {
+            return DialError::Broken { address, reason: error.to_string() };
+        }
+    };
+    DialError::Refused { address, refusal }
+}
+
+/// The TLS alert in an error code of QUIC (RFC 9001, section 4.8).
+fn alert(code: Code) -> Option<Alert> {
+    let code = u64::from(code);
+    (0x100..0x200).contains(&code).then(|| Alert::from(code as u8))
+}
+
+fn timed_out(address: &Address) -> DialError {
+    DialError::Timeout { address: address.clone(), waited_ms: waited_ms(limits::CONNECT_TIMEOUT) }
+}
+
+fn waited_ms(duration: Duration) -> u64 {
+    duration.as_millis() as u64
+}
+
+/// Dials to different targets at once.
+pub(super) const DIALS_MAX: usize = 256;
+/// Addresses of one name that are tried.
+const ADDRESSES_MAX: usize = 4;

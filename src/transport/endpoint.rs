@@ -1,0 +1,371 @@
+//! One UDP socket: accepts, dials, pools, and hands on what comes in.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::connection::{self, Connection};
+use super::counters::{LogGate, TransportCounters};
+use super::dial::{DIALS_MAX, DialError, Outcome, Target};
+use super::frame::close_code;
+use super::identity::Identity;
+use super::lock;
+use super::pool::{Offer, Pool};
+use super::settings::{self, TransportSettings};
+use super::stream::RequestStream;
+use super::verifier::Verifier;
+use crate::id::Position;
+use crate::wire::{Entry, Hello, limits};
+
+/// A peer's end of the network. Cheap to clone; it lives until [`Transport::close`], or until the
+/// receiver of [`Incoming`] is dropped.
+#[derive(Debug, Clone)]
+pub struct Transport {
+    pub(super) shared: Arc<Shared>,
+}
+
+/// What comes in.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Incoming {
+    /// A peer asks something; its request is not read yet.
+    Stream {
+        /// Who.
+        from: Entry,
+        /// What, and the way back.
+        stream: RequestStream,
+    },
+    /// A peer sent a datagram, not decoded yet.
+    Datagram {
+        /// Who.
+        from: Entry,
+        /// What.
+        bytes: Bytes,
+    },
+    /// The connection to a peer ended, not by this side's will, and there is no other to it.
+    Closed {
+        /// Whose.
+        peer: Entry,
+    },
+}
+
+/// What all handles and tasks of one transport share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) endpoint: quinn::Endpoint,
+    pub(super) client: quinn::ClientConfig,
+    pub(super) own: Position,
+    pub(super) ipv6: bool,
+    pub(super) hello: Mutex<Hello>,
+    pub(super) pool: Mutex<Pool>,
+    pub(super) dials: Mutex<HashMap<Target, watch::Receiver<Option<Outcome>>>>,
+    /// Datagrams that wait for a dial; one for each target.
+    pub(super) waiting: Mutex<HashMap<Target, Bytes>>,
+    pub(super) counters: Arc<TransportCounters>,
+    incoming: mpsc::Sender<Incoming>,
+    handshakes: Arc<Semaphore>,
+    connections_max: usize,
+    log: LogGate,
+}
+
+impl Transport {
+    /// Binds the socket and begins to accept. `listen` with port 0 takes a free one. To be called
+    /// within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the address cannot be bound, or the identity cannot serve TLS.
+    pub fn bind(
+        identity: &Identity,
+        verifier: &Verifier,
+        listen: SocketAddr,
+        hello: Hello,
+        settings: &TransportSettings,
+    ) -> io::Result<(Transport, mpsc::Receiver<Incoming>)> {
+        let socket = bind_socket(listen, settings)?;
+        let endpoint = quinn::Endpoint::new(
+            settings::endpoint(identity, settings)?,
+            Some(settings::server(identity, verifier, settings)?),
+            socket,
+            Arc::new(quinn::TokioRuntime),
+        )?;
+        let (incoming, receiver) = mpsc::channel(INCOMING_MAX);
+        let shared = Arc::new(Shared {
+            endpoint,
+            client: settings::client(identity, verifier, settings)?,
+            own: identity.position(),
+            ipv6: listen.is_ipv6(),
+            hello: Mutex::new(hello),
+            pool: Mutex::new(Pool::new(settings.connections_max)),
+            dials: Mutex::default(),
+            waiting: Mutex::default(),
+            counters: Arc::default(),
+            incoming,
+            handshakes: Arc::new(Semaphore::new(settings::HANDSHAKES_MAX)),
+            connections_max: settings.connections_max,
+            log: LogGate::default(),
+        });
+        tokio::spawn(shared.clone().accept());
+        Ok((Transport { shared }, receiver))
+    }
+
+    /// The address of the socket.
+    ///
+    /// # Errors
+    /// When the system cannot tell.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.shared.endpoint.local_addr()
+    }
+
+    /// What went wrong so far.
+    pub fn counters(&self) -> Arc<TransportCounters> {
+        self.shared.counters.clone()
+    }
+
+    /// The connection to the target: the one there is, or a new one. Dials to the same target at the
+    /// same time are one dial.
+    ///
+    /// # Errors
+    /// [`DialError`], after [`limits::CONNECT_TIMEOUT`] at the latest.
+    pub async fn connect(&self, target: &Target) -> Result<Connection, DialError> {
+        self.shared.connect(target).await
+    }
+
+    /// Whom there are connections to, in no order.
+    pub fn connected(&self) -> Vec<Entry> {
+        lock(&self.shared.pool).peers()
+    }
+
+    /// The connection to this peer, if there is one that can be used.
+    pub fn connection(&self, position: &Position) -> Option<Connection> {
+        lock(&self.shared.pool).usable(position)
+    }
+
+    /// Closes the connection to a peer that is believed dead, with all its streams; the next use
+    /// dials anew.
+    pub fn drop_connection(&self, position: &Position) {
+        if let Some(connection) = lock(&self.shared.pool).take(position) {
+            connection.quic().close(close_code::DROPPED, b"");
+        }
+    }
+
+    /// This peer's incarnation from now on; never lowered. Peers that were greeted with an earlier
+    /// one are dialled again in the background, so that both sides go over to the new one.
+    pub fn set_incarnation(&self, incarnation: u64) {
+        {
+            let mut hello = lock(&self.shared.hello);
+            if incarnation <= hello.incarnation {
+                return;
+            }
+            hello.incarnation = incarnation;
+        }
+        let outdated = lock(&self.shared.pool).greeted_before(incarnation);
+        tokio::spawn(self.shared.clone().greet_again(outdated));
+    }
+
+    /// Sends a datagram on the connection there is, at once; else dials in the background and sends
+    /// it then. While that dial goes on only the latest datagram for its target is kept. A datagram
+    /// may be lost without a word, as all datagrams may; what is known to be lost is counted.
+    pub fn send_datagram(&self, target: &Target, bytes: Bytes) {
+        let pooled = target.position.and_then(|position| lock(&self.shared.pool).usable(&position));
+        match pooled {
+            Some(connection) => self.shared.send_on(&connection, bytes),
+            None => self.shared.send_after_dial(target, bytes),
+        }
+    }
+
+    /// Closes all connections and tells the peers so; waits for that a moment, not more.
+    pub async fn close(&self) {
+        self.shared.endpoint.close(close_code::ENDED, b"");
+        let _ = timeout(CLOSE_MAX, self.shared.endpoint.wait_idle()).await;
+    }
+}
+
+impl Shared {
+    /// Puts a connection to its place and serves it. Says which one to use for its peer: this one
+    /// or a better; `None` when there was no place for it.
+    pub(super) fn admit(self: &Arc<Self>, connection: Connection) -> Option<Connection> {
+        let offer = lock(&self.pool).offer(&connection);
+        let winner = match offer {
+            Offer::Pooled { displaced } => {
+                displaced.map(|displaced| tokio::spawn(displaced.retire()));
+                connection.clone()
+            }
+            Offer::Second { first } => {
+                tokio::spawn(connection.clone().retire());
+                first
+            }
+            Offer::Apart => {
+                tokio::spawn(connection.clone().retire());
+                connection.clone()
+            }
+            Offer::Full => {
+                connection.quic().close(close_code::FULL, b"");
+                return None;
+            }
+        };
+        tokio::spawn(self.clone().serve(connection));
+        Some(winner)
+    }
+
+    async fn accept(self: Arc<Self>) {
+        loop {
+            let incoming = tokio::select! {
+                incoming = self.endpoint.accept() => incoming,
+                () = self.incoming.closed() => None,
+            };
+            let Some(incoming) = incoming else { break };
+            let from = incoming.remote_address();
+            let full = self.endpoint.open_connections() >= self.connections_max + CONNECTIONS_SPARE;
+            match self.handshakes.clone().try_acquire_owned() {
+                Ok(permit) if !full => {
+                    let crowded = self.handshakes.available_permits() < settings::HANDSHAKES_MAX / 2;
+                    if crowded && incoming.may_retry() && !incoming.remote_address_validated() {
+                        // Costs a forger of addresses a round trip that it cannot make, and us nothing.
+                        let _ = incoming.retry();
+                    } else {
+                        tokio::spawn(self.clone().accept_one(incoming, permit));
+                    }
+                }
+                _ => {
+                    incoming.refuse();
+                    self.refused(from, "too many connections");
+                }
+            }
+        }
+        self.endpoint.close(close_code::ENDED, b"");
+    }
+
+    async fn accept_one(self: Arc<Self>, incoming: quinn::Incoming, _permit: OwnedSemaphorePermit) {
+        let from = incoming.remote_address();
+        match timeout(limits::CONNECT_TIMEOUT, self.handshake(incoming)).await {
+            Ok(Ok(connection)) => {
+                if self.admit(connection).is_none() {
+                    self.refused(from, "too many connections");
+                }
+            }
+            Ok(Err(reason)) => self.refused(from, &reason),
+            Err(_) => self.refused(from, "it took too long"),
+        }
+    }
+
+    async fn handshake(&self, incoming: quinn::Incoming) -> Result<Connection, String> {
+        let connecting = incoming.accept().map_err(|error| error.to_string())?;
+        let quic = connecting.await.map_err(|error| error.to_string())?;
+        let proven = connection::proven(&quic).map_err(|error| {
+            quic.close(close_code::NO_PEER, b"");
+            error.to_string()
+        })?;
+        if proven.position == self.own {
+            quic.close(close_code::SAME_POSITION, b"");
+            return Err("it stands at this peer's own position".into());
+        }
+        let hello = lock(&self.hello).clone();
+        connection::welcome(quic.clone(), proven, &hello).await.map_err(|error| {
+            quic.close(close_code::NO_HELLO, b"");
+            error.to_string()
+        })
+    }
+
+    /// Hands on what comes in on a connection until it ends.
+    async fn serve(self: Arc<Self>, connection: Connection) {
+        tokio::join!(self.serve_streams(&connection), self.serve_datagrams(&connection));
+        let was_pooled = lock(&self.pool).remove(&connection);
+        if was_pooled {
+            let _ = self.incoming.send(Incoming::Closed { peer: connection.peer().clone() }).await;
+        }
+    }
+
+    /// A full queue holds back this connection's further streams, which QUIC bounds.
+    async fn serve_streams(&self, connection: &Connection) {
+        while let Ok(halves) = connection.quic().accept_bi().await {
+            let stream = RequestStream::new(connection, halves, self.counters.clone());
+            let from = connection.peer().clone();
+            if self.incoming.send(Incoming::Stream { from, stream }).await.is_err() {
+                break;
+            }
+        }
+    }
+
+    async fn serve_datagrams(&self, connection: &Connection) {
+        while let Ok(bytes) = connection.quic().read_datagram().await {
+            connection.touch();
+            let from = connection.peer().clone();
+            if self.incoming.try_send(Incoming::Datagram { from, bytes }).is_err() {
+                self.counters.count_dropped();
+            }
+        }
+    }
+
+    fn send_on(&self, connection: &Connection, bytes: Bytes) {
+        connection.touch();
+        if connection.quic().send_datagram(bytes).is_err() {
+            self.counters.count_undelivered();
+        }
+    }
+
+    fn send_after_dial(self: &Arc<Self>, target: &Target, bytes: Bytes) {
+        {
+            let mut waiting = lock(&self.waiting);
+            if waiting.len() >= DIALS_MAX && !waiting.contains_key(target) {
+                self.counters.count_undelivered();
+                return;
+            }
+            if waiting.insert(target.clone(), bytes).is_some() {
+                self.counters.count_undelivered();
+                return;
+            }
+        }
+        let (shared, target) = (self.clone(), target.clone());
+        tokio::spawn(async move {
+            let outcome = shared.connect(&target).await;
+            let bytes = lock(&shared.waiting).remove(&target);
+            match (outcome, bytes) {
+                (Ok(connection), Some(bytes)) => shared.send_on(&connection, bytes),
+                _ => shared.counters.count_undelivered(),
+            }
+        });
+    }
+
+    async fn greet_again(self: Arc<Self>, peers: Vec<Entry>) {
+        let mut dials = JoinSet::new();
+        for peer in peers {
+            if dials.len() >= GREETINGS_AT_ONCE_MAX {
+                let _ = dials.join_next().await;
+            }
+            let shared = self.clone();
+            // Where it fails, the old connection stays.
+            dials.spawn(async move { shared.dial(&Target::from(&peer)).await.is_ok() });
+        }
+        while dials.join_next().await.is_some() {}
+    }
+
+    fn refused(&self, from: SocketAddr, reason: &str) {
+        let total = self.counters.count_refused();
+        if self.log.open() {
+            tracing::warn!(%from, reason, total, "refused a connection");
+        }
+    }
+}
+
+fn bind_socket(listen: SocketAddr, settings: &TransportSettings) -> io::Result<std::net::UdpSocket> {
+    let socket = std::net::UdpSocket::bind(listen)?;
+    // The system caps these silently; a smaller buffer is slower, not wrong.
+    let options = socket2::SockRef::from(&socket);
+    let _ = options.set_recv_buffer_size(settings.socket_buffer_bytes);
+    let _ = options.set_send_buffer_size(settings.socket_buffer_bytes);
+    Ok(socket)
+}
+
+/// Streams, datagrams and news that wait for their reader.
+const INCOMING_MAX: usize = 1_024;
+/// Connections beside the pool: being made, or about to close.
+const CONNECTIONS_SPARE: usize = 256;
+const GREETINGS_AT_ONCE_MAX: usize = 16;
+const CLOSE_MAX: Duration = Duration::from_millis(500);

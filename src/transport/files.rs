@@ -1,0 +1,58 @@
+//! Small files that appear whole or not at all: certificates and keys.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+/// Who may read a file.
+#[derive(Clone, Copy)]
+pub(super) enum Access {
+    /// Everyone: a certificate.
+    Public,
+    /// Its owner: a private key.
+    Private,
+}
+
+/// Writes a file beside its place, syncs it and renames it there.
+pub(super) fn write(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    let mode = match access {
+        Access::Public => 0o644,
+        Access::Private => 0o600,
+    };
+    file.as_file().set_permissions(Permissions::from_mode(mode))?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    sync_folder(folder)
+}
+
+/// Makes what happened in a folder durable.
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Reads a small file; `None` when there is none. Longer than `FILE_BYTES_MAX` is an error.
+pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::metadata(path) {
+        Ok(about) if about.len() > FILE_BYTES_MAX => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, "too long for a certificate or key"))
+        }
+        Ok(_) => fs::read(path).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes a file that may be gone already.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The longest file of this kind.
+const FILE_BYTES_MAX: u64 = 64 * 1024;

@@ -1,0 +1,205 @@
+//! Frames and raw bytes on QUIC streams, each wait bounded.
+
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use crate::wire::codec::{self, CodecError};
+use crate::wire::limits;
+
+/// Why a stream does not go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// Nothing came, or nothing was taken, for so long.
+    #[error("silent for {waited_ms} ms")]
+    Silent {
+        /// For how long.
+        waited_ms: u64,
+    },
+    /// The connection ended.
+    #[error("the connection ended: {reason}")]
+    Lost {
+        /// Why.
+        reason: LostReason,
+    },
+    /// The other side gave this stream up.
+    #[error("the other side gave the exchange up")]
+    Cancelled,
+    /// The stream ended where more was due.
+    #[error("the stream ended early")]
+    Ended,
+    /// What came is no message, or what was to go is too large for one.
+    #[error(transparent)]
+    Malformed(#[from] CodecError),
+}
+
+/// Why a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LostReason {
+    /// The peer knows nothing of it: it was started anew.
+    #[error("the peer was started anew")]
+    Restarted,
+    /// There is a newer connection to the same peer.
+    #[error("another connection took its place")]
+    Superseded,
+    /// The peer closed it.
+    #[error("the peer closed it")]
+    ClosedByPeer,
+    /// This side closed it.
+    #[error("this side closed it")]
+    ClosedHere,
+    /// The peer was silent too long.
+    #[error("the peer was silent too long")]
+    TimedOut,
+    /// One side broke the rules of QUIC.
+    #[error("the rules of QUIC were broken")]
+    Protocol,
+}
+
+/// Codes of closed connections (RFC 9000, section 19.19): what an application means by it.
+pub(super) mod close_code {
+    use quinn::VarInt;
+
+    /// The endpoint ends.
+    pub(in super::super) const ENDED: VarInt = VarInt::from_u32(0);
+    /// Another connection took its place.
+    pub(in super::super) const SUPERSEDED: VarInt = VarInt::from_u32(1);
+    /// The certificate is no peer's.
+    pub(in super::super) const NO_PEER: VarInt = VarInt::from_u32(2);
+    /// The other side stands where this one does.
+    pub(in super::super) const SAME_POSITION: VarInt = VarInt::from_u32(3);
+    /// No place for one more connection.
+    pub(in super::super) const FULL: VarInt = VarInt::from_u32(4);
+    /// No hello, or a malformed one.
+    pub(in super::super) const NO_HELLO: VarInt = VarInt::from_u32(5);
+    /// Believed dead.
+    pub(in super::super) const DROPPED: VarInt = VarInt::from_u32(6);
+    /// Of a stream, not of a connection: the exchange is given up.
+    pub(in super::super) const CANCELLED: VarInt = VarInt::from_u32(7);
+}
+
+/// Waits, but not for ever.
+pub(super) async fn within<T, E: Into<StreamError>>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, StreamError> {
+    match timeout(limit, work).await {
+        Ok(done) => done.map_err(Into::into),
+        Err(_) => Err(StreamError::Silent { waited_ms: limit.as_millis() as u64 }),
+    }
+}
+
+/// Reads one frame. Its claimed length is checked before memory is taken.
+pub(super) async fn read<T: DeserializeOwned>(recv: &mut quinn::RecvStream) -> Result<T, StreamError> {
+    let mut header = [0; codec::FRAME_HEADER_BYTES];
+    recv.read_exact(&mut header).await?;
+    let mut body = vec![0; codec::frame_length(header)?];
+    recv.read_exact(&mut body).await?;
+    Ok(codec::decode(&body)?)
+}
+
+/// Writes one frame.
+pub(super) async fn write<T: Serialize>(
+    send: &mut quinn::SendStream,
+    message: &T,
+) -> Result<(), StreamError> {
+    let frame = Bytes::from(codec::frame(message)?);
+    write_piece(send, frame).await
+}
+
+/// Writes raw bytes; may take as long as it likes while some are taken now and then.
+pub(super) async fn write_piece(send: &mut quinn::SendStream, piece: Bytes) -> Result<(), StreamError> {
+    let mut rest = [piece];
+    while !rest[0].is_empty() {
+        within(limits::STREAM_SILENCE_MAX, send.write_chunks(&mut rest)).await?;
+    }
+    Ok(())
+}
+
+/// Reads raw bytes as they come, at most so many, without copying; `None` at the end.
+pub(super) async fn read_piece(
+    recv: &mut quinn::RecvStream,
+    max_bytes: usize,
+) -> Result<Option<Bytes>, StreamError> {
+    let chunk = within(limits::STREAM_SILENCE_MAX, recv.read_chunk(max_bytes, true)).await?;
+    Ok(chunk.map(|chunk| chunk.bytes))
+}
+
+/// Reads raw bytes until the buffer is full or the stream ends; says how many.
+pub(super) async fn fill(recv: &mut quinn::RecvStream, buffer: &mut [u8]) -> Result<usize, StreamError> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match within(limits::STREAM_SILENCE_MAX, recv.read(&mut buffer[filled..])).await? {
+            Some(count) => filled += count,
+            None => break,
+        }
+    }
+    Ok(filled)
+}
+
+impl From<quinn::ConnectionError> for StreamError {
+    fn from(error: quinn::ConnectionError) -> StreamError {
+        StreamError::Lost { reason: error.into() }
+    }
+}
+
+impl From<quinn::ConnectionError> for LostReason {
+    fn from(error: quinn::ConnectionError) -> LostReason {
+        use quinn::ConnectionError as Error;
+        match error {
+            Error::Reset => LostReason::Restarted,
+            Error::ApplicationClosed(close) if close.error_code == close_code::SUPERSEDED => {
+                LostReason::Superseded
+            }
+            Error::ApplicationClosed(_) | Error::ConnectionClosed(_) => LostReason::ClosedByPeer,
+            Error::TimedOut => LostReason::TimedOut,
+            Error::LocallyClosed => LostReason::ClosedHere,
+            Error::VersionMismatch | Error::TransportError(_) | Error::CidsExhausted => LostReason::Protocol,
+        }
+    }
+}
+
+impl From<quinn::ReadError> for StreamError {
+    fn from(error: quinn::ReadError) -> StreamError {
+        match error {
+            quinn::ReadError::ConnectionLost(error) => error.into(),
+            quinn::ReadError::Reset(_) => StreamError::Cancelled,
+            // The others come of reading on after the end.
+            _ => StreamError::Ended,
+        }
+    }
+}
+
+impl From<quinn::ReadExactError> for StreamError {
+    fn from(error: quinn::ReadExactError) -> StreamError {
+        match error {
+            quinn::ReadExactError::FinishedEarly(_) => StreamError::Ended,
+            quinn::ReadExactError::ReadError(error) => error.into(),
+        }
+    }
+}
+
+impl From<quinn::WriteError> for StreamError {
+    fn from(error: quinn::WriteError) -> StreamError {
+        match error {
+            quinn::WriteError::ConnectionLost(error) => error.into(),
+            quinn::WriteError::Stopped(_) => StreamError::Cancelled,
+            _ => StreamError::Ended,
+        }
+    }
+}
+
+impl From<quinn::StoppedError> for StreamError {
+    fn from(error: quinn::StoppedError) -> StreamError {
+        match error {
+            quinn::StoppedError::ConnectionLost(error) => error.into(),
+            quinn::StoppedError::ZeroRttRejected => StreamError::Ended,
+        }
+    }
+}

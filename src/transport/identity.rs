@@ -1,0 +1,266 @@
+//! Who a peer is: its key, its certificate, its position; and the files that hold them.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::authority;
+use super::files::{self, Access};
+use super::keys::{self, SecretKey};
+use super::verifier::{self, Verifier};
+use crate::id::{KeyHash, Position};
+
+/// One peer's identity, with its private key.
+#[derive(Debug)]
+pub struct Identity {
+    position: Position,
+    key_hash: KeyHash,
+    ring_name: String,
+    valid_until: SystemTime,
+    key: SecretKey,
+    certificate: CertificateDer<'static>,
+    ca: CertificateDer<'static>,
+}
+
+/// What can be wrong with an identity, a certificate or a signature.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdentityError {
+    /// A file is not there.
+    #[error("there is no {}", .path.display())]
+    Missing {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A file cannot be read or written.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file holds something else.
+    #[error("{}: {reason}", .path.display())]
+    Malformed {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An identity of this label exists already.
+    #[error("{} exists already", .path.display())]
+    Exists {
+        /// Its certificate.
+        path: PathBuf,
+    },
+    /// A key and a certificate do not belong together.
+    #[error("the key in {} is not that of its certificate", .path.display())]
+    KeyMismatch {
+        /// The key's file.
+        path: PathBuf,
+    },
+    /// A certificate could not be made.
+    #[error("cannot make a certificate: {reason}")]
+    Making {
+        /// Why.
+        reason: String,
+    },
+    /// The system gave no random numbers.
+    #[error("the system has no random numbers for a key")]
+    NoRandomness,
+    /// The display name is no DNS name, or one with a meaning.
+    #[error(
+        "{name:?} cannot be a display name: it is a DNS name of letters, digits, `-` and `.`, not ending in `quoit`"
+    )]
+    DisplayName {
+        /// It.
+        name: String,
+    },
+    /// The certificate is not of this ring, or was not good at that time.
+    #[error("not a certificate of this ring: {reason}")]
+    NotOfThisRing {
+        /// Why.
+        reason: String,
+    },
+    /// The certificate does not say where its peer stands, or with which key.
+    #[error("not a peer's certificate: {reason}")]
+    Position {
+        /// Why.
+        reason: &'static str,
+    },
+    /// The signature is not by the certificate's key over these bytes.
+    #[error("the signature of peer {} is not good", .position.label())]
+    Signature {
+        /// Where the certificate's peer stands.
+        position: Position,
+    },
+}
+
+impl Identity {
+    pub(super) fn new(
+        key: SecretKey,
+        certificate: CertificateDer<'static>,
+        ca: CertificateDer<'static>,
+    ) -> Result<Identity, IdentityError> {
+        Ok(Identity {
+            position: verifier::certificate_position(&certificate)?,
+            key_hash: KeyHash::of(key.public_key()),
+            ring_name: authority::ring_name(verifier::public_key(&ca)?),
+            valid_until: verifier::valid_until(&certificate)?,
+            key,
+            certificate,
+            ca,
+        })
+    }
+
+    /// Reads the identity of this label from a certificates directory, and checks that it is of the
+    /// ring there and good now.
+    ///
+    /// # Errors
+    /// [`IdentityError::Missing`] when there is none; other errors when it cannot be used.
+    pub fn load(certs_dir: &Path, label: &str) -> Result<Identity, IdentityError> {
+        let (certificate_path, key_path) = paths(certs_dir, label);
+        let certificate = verifier::read_certificate(&certificate_path)?;
+        let pem = files::read(&key_path)
+            .map_err(|source| IdentityError::io(&key_path, source))?
+            .ok_or_else(|| IdentityError::Missing { path: key_path.clone() })?;
+        let key = SecretKey::from_pem(&pem).ok_or_else(|| IdentityError::Malformed {
+            path: key_path.clone(),
+            reason: "no Ed25519 key".into(),
+        })?;
+        if verifier::public_key(&certificate)? != key.public_key() {
+            return Err(IdentityError::KeyMismatch { path: key_path });
+        }
+        let identity = Identity::new(key, certificate, authority::read_certificate(certs_dir)?)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        identity.verifier()?.verify_certificate(&identity.certificate, now.as_millis() as u64)?;
+        Ok(identity)
+    }
+
+    /// Writes the key (mode 0600), then the certificate, to a certificates directory. An identity of
+    /// the same label is never replaced, whoever else saves at the same time.
+    ///
+    /// # Errors
+    /// [`IdentityError::Exists`] when there is one; [`IdentityError::Io`] when a file cannot be written.
+    pub fn save(&self, certs_dir: &Path) -> Result<(), IdentityError> {
+        let (certificate_path, key_path) = paths(certs_dir, &self.label());
+        let folder = certs_dir.join(FOLDER);
+        let write = || -> io::Result<bool> {
+            fs::create_dir_all(&folder)?;
+            // The lock ends with the file. A key without a certificate is what a crash left: written over.
+            let lock = File::create(folder.join(LOCK_FILE))?;
+            lock.lock()?;
+            if certificate_path.exists() {
+                return Ok(false);
+            }
+            files::write(&key_path, self.key.to_pem().as_bytes(), Access::Private)?;
+            let pem = keys::pem("CERTIFICATE", &self.certificate);
+            files::write(&certificate_path, pem.as_bytes(), Access::Public)?;
+            Ok(true)
+        };
+        match write() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(IdentityError::Exists { path: certificate_path.clone() }),
+            Err(source) => Err(IdentityError::io(&certificate_path, source)),
+        }
+    }
+
+    /// Removes both files of this identity from a certificates directory.
+    ///
+    /// # Errors
+    /// [`IdentityError::Io`] when a file is there and cannot be removed.
+    pub fn remove_files(&self, certs_dir: &Path) -> Result<(), IdentityError> {
+        let (certificate_path, key_path) = paths(certs_dir, &self.label());
+        for path in [&certificate_path, &key_path] {
+            files::remove(path).map_err(|source| IdentityError::io(path, source))?;
+        }
+        Ok(())
+    }
+
+    /// Where this peer stands.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The hash of its public key.
+    pub fn key_hash(&self) -> KeyHash {
+        self.key_hash
+    }
+
+    /// The short name of its ring, see [`super::Authority::ring_name`].
+    pub fn ring_name(&self) -> &str {
+        &self.ring_name
+    }
+
+    /// Its certificate in DER.
+    pub fn certificate_der(&self) -> &[u8] {
+        &self.certificate
+    }
+
+    /// When its certificate ends.
+    pub fn valid_until(&self) -> SystemTime {
+        self.valid_until
+    }
+
+    /// Its label: see [`label_of`].
+    pub fn label(&self) -> String {
+        label_of(&self.position)
+    }
+
+    /// Its Ed25519 signature (RFC 8032) of these bytes.
+    pub fn sign(&self, bytes: &[u8]) -> [u8; 64] {
+        self.key.sign(bytes)
+    }
+
+    /// What checks certificates of the same ring.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when the CA's certificate cannot serve as an anchor of trust.
+    pub fn verifier(&self) -> Result<Verifier, IdentityError> {
+        Verifier::new(self.ca.clone())
+    }
+
+    pub(super) fn derive(&self, purpose: &str) -> [u8; 32] {
+        self.key.derive(purpose)
+    }
+
+    pub(super) fn for_tls(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        (vec![self.certificate.clone()], self.key.for_tls())
+    }
+}
+
+impl IdentityError {
+    pub(super) fn io(path: &Path, source: io::Error) -> IdentityError {
+        IdentityError::Io { path: path.to_owned(), source }
+    }
+
+    pub(super) fn making(error: rcgen::Error) -> IdentityError {
+        IdentityError::Making { reason: error.to_string() }
+    }
+
+    pub(super) fn untrusted(error: impl std::fmt::Display) -> IdentityError {
+        IdentityError::NotOfThisRing { reason: error.to_string() }
+    }
+}
+
+/// What a peer's files are called: its number, or the first 16 hexadecimal digits of its position.
+pub fn label_of(position: &Position) -> String {
+    match position.number() {
+        Some(number) => number.to_string(),
+        None => position.to_string().chars().take(16).collect(),
+    }
+}
+
+fn paths(certs_dir: &Path, label: &str) -> (PathBuf, PathBuf) {
+    let folder = certs_dir.join(FOLDER);
+    (folder.join(format!("{label}.pem")), folder.join(format!("{label}-key.pem")))
+}
+
+/// In every peer's certificate; a peer's own name is a label before it.
+pub(super) const PARENT_NAME: &str = "peer.quoit";
+const FOLDER: &str = "peers";
+const LOCK_FILE: &str = ".lock";

@@ -1,0 +1,99 @@
+//! Asking: one request and its reply, or an exchange with raw bytes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, timeout_at};
+
+use super::connection::Connection;
+use super::dial::{DialError, Target};
+use super::endpoint::Transport;
+use super::frame::{LostReason, StreamError};
+use super::stream::OpenStream;
+use crate::wire::codec::{self, CodecError};
+use crate::wire::{Entry, Reply, Request};
+
+/// Why a request got no reply.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestFailure {
+    /// There is no connection.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The time was over.
+    #[error("no reply within {waited_ms} ms")]
+    Timeout {
+        /// How long it was waited, in milliseconds.
+        waited_ms: u64,
+    },
+    /// The stream broke off.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// The request does not fit a frame.
+    #[error("the request cannot be sent: {0}")]
+    Unsendable(CodecError),
+}
+
+impl Transport {
+    /// Asks, and waits for the one reply; says who answered. The time includes a dial.
+    ///
+    /// A request whose connection turns out to be of the peer's earlier life, or to be superseded,
+    /// is sent once more: it may be seen twice.
+    ///
+    /// # Errors
+    /// [`RequestFailure`], after `timeout` at the latest.
+    pub async fn request(
+        &self,
+        target: &Target,
+        request: &Request,
+        timeout: Duration,
+    ) -> Result<(Entry, Reply), RequestFailure> {
+        let deadline = Instant::now() + timeout;
+        let late = |_| RequestFailure::Timeout { waited_ms: timeout.as_millis() as u64 };
+        let frame = Bytes::from(codec::frame(request).map_err(RequestFailure::Unsendable)?);
+        let mut again = true;
+        loop {
+            let connection = timeout_at(deadline, self.connect(target)).await.map_err(late)??;
+            let heard = connection.heard();
+            let asked = timeout_at(deadline, ask(&connection, frame.clone(), timeout)).await;
+            match asked {
+                Ok(Ok(reply)) => return Ok((connection.peer().clone(), reply)),
+                Ok(Err(error)) if again && is_stale(&error) => again = false,
+                Ok(Err(StreamError::Silent { .. })) | Err(_) => {
+                    connection.suspect_if_silent_since(heard);
+                    return Err(RequestFailure::Timeout { waited_ms: timeout.as_millis() as u64 });
+                }
+                Ok(Err(error)) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Opens an exchange with raw bytes and sends its request. Once more, as
+    /// [`Transport::request`] does, when that cannot be sent.
+    ///
+    /// # Errors
+    /// [`RequestFailure`] when there is no connection or the request is not taken.
+    pub async fn open(&self, target: &Target, request: &Request) -> Result<OpenStream, RequestFailure> {
+        let frame = Bytes::from(codec::frame(request).map_err(RequestFailure::Unsendable)?);
+        let mut again = true;
+        loop {
+            let connection = self.connect(target).await?;
+            match OpenStream::open(&connection, frame.clone()).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) if again && is_stale(&error) => again = false,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+async fn ask(connection: &Connection, frame: Bytes, timeout: Duration) -> Result<Reply, StreamError> {
+    let mut stream = OpenStream::open(connection, frame).await?;
+    stream.finish_send();
+    stream.read_reply(timeout).await
+}
+
+/// Whether the connection, not the peer, was at fault.
+fn is_stale(error: &StreamError) -> bool {
+    matches!(error, StreamError::Lost { reason: LostReason::Restarted | LostReason::Superseded })
+}

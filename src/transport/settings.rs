@@ -1,0 +1,157 @@
+//! Settings of the transport, and what they become in quinn and rustls.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{ClientConfig, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use rustls::version::TLS13;
+
+use super::identity::Identity;
+use super::verifier::{Verifier, provider};
+use crate::wire::limits;
+
+/// How the transport uses the network. The defaults were measured over loopback.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransportSettings {
+    /// A connection that hears nothing for so long ends. Deaths are found earlier, by pings.
+    pub idle_timeout: Duration,
+    /// A quiet connection sends something so often, which also keeps ways through address translators open.
+    pub keep_alive: Duration,
+    /// How much of one stream may be on its way. Larger is faster over long ways and costs memory.
+    pub stream_window_bytes: u32,
+    /// How much of all streams of a connection may be on its way to us.
+    pub connection_window_bytes: u32,
+    /// How much a connection keeps of what was sent and is not acknowledged.
+    pub send_window_bytes: u64,
+    /// The congestion window that a connection starts with. RFC 9002 asks for 12,000 or so; larger
+    /// finishes small files in fewer round trips and is rude to a slow network.
+    pub initial_window_bytes: u64,
+    /// The largest packet that is tried; above 6,500 segmentation offload collapses.
+    pub packet_bytes_max: u16,
+    /// The socket's buffers; the system may give less.
+    pub socket_buffer_bytes: usize,
+    /// Connections at once; the least recently used idle one makes place for a new one.
+    pub connections_max: usize,
+}
+
+impl Default for TransportSettings {
+    fn default() -> TransportSettings {
+        TransportSettings {
+            idle_timeout: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(10),
+            stream_window_bytes: 8 << 20,
+            connection_window_bytes: 32 << 20,
+            send_window_bytes: 16 << 20,
+            initial_window_bytes: 128 << 10,
+            packet_bytes_max: 6_500,
+            socket_buffer_bytes: 1 << 20,
+            connections_max: limits::CONNECTIONS_MAX,
+        }
+    }
+}
+
+/// The protocol between peers, as TLS names it. `quoit-client/1` is going to stand beside it.
+pub(super) const ALPN_PEER: &[u8] = b"quoit/1";
+
+/// The reset key comes from the identity, so that a peer that was killed and started again can tell
+/// the others, by a stateless reset (RFC 9000, section 10.3), that their connections are gone.
+pub(super) fn endpoint(identity: &Identity, settings: &TransportSettings) -> io::Result<EndpointConfig> {
+    let reset_key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &identity.derive("quoit stateless reset"));
+    let mut config = EndpointConfig::new(Arc::new(reset_key));
+    config
+        .cid_generator(|| Box::new(RandomIds))
+        .max_udp_payload_size(settings.packet_bytes_max)
+        .map_err(io::Error::other)?;
+    Ok(config)
+}
+
+/// Connection ids that are plain random numbers: quinn's own carry a mark of their process, and what
+/// another process made would be dropped instead of answered with a reset.
+struct RandomIds;
+
+impl quinn::ConnectionIdGenerator for RandomIds {
+    fn generate_cid(&mut self) -> quinn::ConnectionId {
+        quinn::ConnectionId::new(&rand::random::<[u8; CONNECTION_ID_BYTES]>())
+    }
+
+    fn cid_len(&self) -> usize {
+        CONNECTION_ID_BYTES
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// The side that is dialled: asks for a client certificate of the ring, and takes nothing less.
+pub(super) fn server(
+    identity: &Identity,
+    verifier: &Verifier,
+    settings: &TransportSettings,
+) -> io::Result<ServerConfig> {
+    let (chain, key) = identity.for_tls();
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
+        .map_err(io::Error::other)?
+        .with_client_cert_verifier(verifier.for_clients())
+        .with_single_cert(chain, key)
+        .map_err(io::Error::other)?;
+    tls.alpn_protocols = vec![ALPN_PEER.to_vec()];
+    // A resumed session would not look at the certificate again.
+    tls.send_tls13_tickets = 0;
+    tls.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    let crypto = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
+    let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+    config.transport_config(Arc::new(transport(settings))).max_incoming(HANDSHAKES_MAX);
+    Ok(config)
+}
+
+/// The side that dials.
+pub(super) fn client(
+    identity: &Identity,
+    verifier: &Verifier,
+    settings: &TransportSettings,
+) -> io::Result<ClientConfig> {
+    let (chain, key) = identity.for_tls();
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
+        .map_err(io::Error::other)?
+        .with_root_certificates(verifier.roots())
+        .with_client_auth_cert(chain, key)
+        .map_err(io::Error::other)?;
+    tls.alpn_protocols = vec![ALPN_PEER.to_vec()];
+    tls.resumption = rustls::client::Resumption::disabled();
+    let crypto = QuicClientConfig::try_from(tls).map_err(io::Error::other)?;
+    let mut config = ClientConfig::new(Arc::new(crypto));
+    config.transport_config(Arc::new(transport(settings)));
+    Ok(config)
+}
+
+fn transport(settings: &TransportSettings) -> TransportConfig {
+    let mut config = TransportConfig::default();
+    let mut discovery = quinn::MtuDiscoveryConfig::default();
+    discovery.upper_bound(settings.packet_bytes_max);
+    let mut congestion = quinn::congestion::CubicConfig::default();
+    congestion.initial_window(settings.initial_window_bytes);
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(limits::STREAMS_PER_CONNECTION_MAX))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .max_idle_timeout(IdleTimeout::try_from(settings.idle_timeout).ok())
+        .keep_alive_interval(Some(settings.keep_alive))
+        .stream_receive_window(VarInt::from_u32(settings.stream_window_bytes))
+        .receive_window(VarInt::from_u32(settings.connection_window_bytes))
+        .send_window(settings.send_window_bytes)
+        .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER_BYTES))
+        .datagram_send_buffer_size(DATAGRAM_BUFFER_BYTES)
+        .congestion_controller_factory(Arc::new(congestion))
+        .mtu_discovery_config(Some(discovery));
+    config
+}
+
+/// Handshakes that are under way at once.
+pub(super) const HANDSHAKES_MAX: usize = 128;
+/// Datagrams that wait in a connection, either way.
+const DATAGRAM_BUFFER_BYTES: usize = 256 * 1024;
+const CONNECTION_ID_BYTES: usize = 8;

@@ -1,0 +1,173 @@
+//! What a certificate proves: its ring, its position, its key.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
+
+use super::authority;
+use super::files;
+use super::identity::{IdentityError, PARENT_NAME};
+use crate::id::{KeyHash, Position};
+use crate::wire::limits;
+
+/// Checks certificates and signatures of one ring. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Verifier {
+    roots: Arc<RootCertStore>,
+    chain: Arc<dyn ClientCertVerifier>,
+    ring_name: String,
+}
+
+impl Verifier {
+    /// For the ring whose CA certificate lies in this certificates directory. Its key is not needed.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when it is not there or no CA certificate.
+    pub fn open(certs_dir: &Path) -> Result<Verifier, IdentityError> {
+        Verifier::new(authority::read_certificate(certs_dir)?)
+    }
+
+    pub(super) fn new(ca: CertificateDer<'static>) -> Result<Verifier, IdentityError> {
+        let ring_name = authority::ring_name(public_key(&ca)?);
+        let mut roots = RootCertStore::empty();
+        roots.add(ca).map_err(IdentityError::untrusted)?;
+        let roots = Arc::new(roots);
+        let chain = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider())
+            .build()
+            .map_err(IdentityError::untrusted)?;
+        Ok(Verifier { roots, chain, ring_name })
+    }
+
+    /// The ring's short name, see [`super::Authority::ring_name`].
+    pub fn ring_name(&self) -> &str {
+        &self.ring_name
+    }
+
+    /// Checks that a certificate is of this ring, was good at that time, and has one position.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when it is not.
+    pub fn verify_certificate(
+        &self,
+        certificate_der: &[u8],
+        at_unix_ms: u64,
+    ) -> Result<Position, IdentityError> {
+        if certificate_der.len() > limits::CERTIFICATE_BYTES_MAX {
+            return Err(IdentityError::NotOfThisRing { reason: "the certificate is too long".into() });
+        }
+        let at = UnixTime::since_unix_epoch(Duration::from_millis(at_unix_ms));
+        self.chain
+            .verify_client_cert(&CertificateDer::from(certificate_der), &[], at)
+            .map_err(IdentityError::untrusted)?;
+        certificate_position(certificate_der)
+    }
+
+    /// Checks that these bytes were signed by the peer of this certificate, which must be of this
+    /// ring and good at that time. Says where that peer stands.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when the certificate or the signature is not good.
+    pub fn verify_record_signature(
+        &self,
+        certificate_der: &[u8],
+        at_unix_ms: u64,
+        signed_bytes: &[u8],
+        signature: &[u8],
+    ) -> Result<Position, IdentityError> {
+        let position = self.verify_certificate(certificate_der, at_unix_ms)?;
+        ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, public_key(certificate_der)?)
+            .verify(signed_bytes, signature)
+            .map_err(|_| IdentityError::Signature { position })?;
+        Ok(position)
+    }
+
+    pub(super) fn roots(&self) -> Arc<RootCertStore> {
+        self.roots.clone()
+    }
+
+    pub(super) fn for_clients(&self) -> Arc<dyn ClientCertVerifier> {
+        self.chain.clone()
+    }
+}
+
+/// The one canonical position in a certificate: its only name of the form `<label>.peer.quoit`.
+/// Who signed the certificate is not looked at.
+///
+/// # Errors
+/// [`IdentityError`] when there is no such name, there are several, or it is not canonical.
+pub fn certificate_position(certificate_der: &[u8]) -> Result<Position, IdentityError> {
+    let certificate = parse(certificate_der)?;
+    let names = certificate
+        .subject_alternative_name()
+        .map_err(|_| position_error("its alternative names cannot be read"))?
+        .ok_or_else(|| position_error("it has no alternative names"))?;
+    let mut labels = names.value.general_names.iter().filter_map(|name| match name {
+        GeneralName::DNSName(name) => name.strip_suffix(PARENT_NAME)?.strip_suffix('.'),
+        _ => None,
+    });
+    match (labels.next(), labels.next()) {
+        (Some(label), None) => {
+            Position::from_dns_label(label).ok_or_else(|| position_error("its position is not canonical"))
+        }
+        (None, _) => Err(position_error("it names no position")),
+        (Some(_), Some(_)) => Err(position_error("it names several positions")),
+    }
+}
+
+/// The hash of a certificate's key.
+pub(super) fn key_hash(certificate_der: &[u8]) -> Result<KeyHash, IdentityError> {
+    public_key(certificate_der).map(KeyHash::of)
+}
+
+/// The raw 32 bytes of the Ed25519 key in a certificate.
+pub(super) fn public_key(certificate_der: &[u8]) -> Result<&[u8], IdentityError> {
+    let certificate = parse(certificate_der)?;
+    let info = &certificate.tbs_certificate.subject_pki;
+    let key = info.subject_public_key.data.clone();
+    match key {
+        std::borrow::Cow::Borrowed(key)
+            if key.len() == 32 && info.algorithm.algorithm == x509_parser::oid_registry::OID_SIG_ED25519 =>
+        {
+            Ok(key)
+        }
+        _ => Err(position_error("its key is no Ed25519 key")),
+    }
+}
+
+/// When a certificate ends.
+pub(super) fn valid_until(certificate_der: &[u8]) -> Result<SystemTime, IdentityError> {
+    let end = parse(certificate_der)?.validity().not_after.timestamp();
+    Ok(UNIX_EPOCH + Duration::from_secs(u64::try_from(end).unwrap_or(0)))
+}
+
+/// A certificate from a PEM file.
+pub(super) fn read_certificate(path: &Path) -> Result<CertificateDer<'static>, IdentityError> {
+    let pem = files::read(path)
+        .map_err(|source| IdentityError::io(path, source))?
+        .ok_or_else(|| IdentityError::Missing { path: path.to_owned() })?;
+    CertificateDer::from_pem_slice(&pem)
+        .map_err(|error| IdentityError::Malformed { path: path.to_owned(), reason: error.to_string() })
+}
+
+/// The one provider of cryptography: always named, since another crate of a build may bring a second.
+pub(super) fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+fn parse(certificate_der: &[u8]) -> Result<X509Certificate<'_>, IdentityError> {
+    match X509Certificate::from_der(certificate_der) {
+        Ok(([], certificate)) => Ok(certificate),
+        _ => Err(position_error("it cannot be read")),
+    }
+}
+
+fn position_error(reason: &'static str) -> IdentityError {
+    IdentityError::Position { reason }
+}
