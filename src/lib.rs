@@ -11,6 +11,7 @@
 //! | L4 | [`peer`] | joins core, disk and network into one running peer |
 //! | L5 | [`cli`] | commands and the prompt |
 
+pub mod cli;
 pub mod config;
 pub mod id;
 pub mod peer;
