@@ -94,10 +94,13 @@ prepare() {
     root=$(cd "$root" && pwd)
     pids=() started=() tmux_server='' notices=''
     # Every peer inherits the lock, so it also tells of peers that a killed script left behind.
+    lock=$root/data/.ring.lock
     if command -v flock >/dev/null; then
-        exec 9>"$root/data/.ring.lock"
-        flock -n 9 || fail "a ring with its data in $root/data runs already; end it first"
+        exec 9>>"$lock"
+        flock -n 9 || fail "a ring with its data in $root/data runs already; end it first:
+$(sed 's/^/  /' "$lock")"
     fi
+    : >"$lock"
     if [[ $fresh == yes ]]; then
         forget
     fi
@@ -155,8 +158,7 @@ start_behind() {
     [[ ! -e $log ]] || mv -f -- "$log" "$log.before"
     peer_command "$peer"
     "${command[@]}" </dev/null >"$log" 2>&1 &
-    pids+=($!)
-    started+=("$peer")
+    note_started "$peer" $!
 }
 
 # In the background of this shell, so that it can be waited for with a limit; its input is ours.
@@ -169,8 +171,13 @@ start_in_front() {
         exec "${command[@]}"
     ) <&0 &
     front=$!
-    pids+=("$front")
-    started+=("$last")
+    note_started "$last" "$front"
+}
+
+note_started() {
+    started+=("$1")
+    pids+=("$2")
+    printf 'peer %s, pid %s\n' "$1" "$2" >>"$lock"
 }
 
 # Sets `command` to what starts this peer: its two successors in the list are the contacts.
@@ -225,8 +232,12 @@ running() {
 }
 
 did_not_come_up() {
-    # An end that was asked for with Ctrl+C reaches every peer, and is no failure.
-    sleep 0.1
+    # An end that was asked for at the prompt, by Quit or Ctrl+C, is no failure.
+    local code=0
+    if [[ $1 == "$last" ]]; then
+        wait "${pids[-1]}" || code=$?
+        ((code != 0 && code < 128)) || exit "$code"
+    fi
     show_log "$1"
     fail "peer $1 did not come up; nothing is left running"
 }

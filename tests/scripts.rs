@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// A place for rings, and a base port at which their peers' ports are free.
@@ -57,10 +58,12 @@ fn checkout() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
 }
 
+/// Tests run side by side, in threads or processes: each place has a range of its own to try.
 fn free_base_port() -> u16 {
-    let salt = (std::process::id() as u16).wrapping_mul(257);
-    (0..200)
-        .map(|i| 20_000 + salt.wrapping_add(i * 211) % 40_000)
+    static PLACES: AtomicU32 = AtomicU32::new(0);
+    let salt = std::process::id().wrapping_mul(16).wrapping_add(PLACES.fetch_add(1, Ordering::Relaxed));
+    (0..100)
+        .map(|i| 20_000 + (salt.wrapping_add(i * 1_021) % 150 * 257) as u16)
         .find(|base| PEERS.iter().all(|peer| UdpSocket::bind(("127.0.0.1", base + peer)).is_ok()))
         .expect("no free ports")
 }
@@ -162,6 +165,53 @@ fn the_end_of_input_leaves_the_ring_running_until_it_is_stopped() {
     let output = finished(child);
     assert_eq!(output.status.code(), Some(128 + 15), "{}", text(&output));
     place.assert_nothing_runs();
+}
+
+/// Goal: Ctrl+C in a pane kills that peer and no other, and leaving tmux ends the ring.
+#[test]
+fn one_pane_for_each_peer() {
+    let tmux = |socket: &Path, arguments: &[&str]| {
+        Command::new("tmux").arg("-S").arg(socket).args(["-f", "/dev/null"]).args(arguments).output()
+    };
+    let place = Place::new();
+    let socket = place.dir.path().join("outer");
+    if std::env::var_os("QUOIT_TEST_ALL").is_none() {
+        eprintln!("SKIPPED: one_pane_for_each_peer runs with scripts/test.sh --all");
+        return;
+    }
+    if tmux(&socket, &["-V"]).is_err() {
+        eprintln!("SKIPPED: one_pane_for_each_peer needs tmux, which is not installed");
+        return;
+    }
+    let ring = format!(
+        "QUOIT_BIN={} QUOIT_RING_ROOT={} bash {} --base-port {} --windows 10 100 200",
+        env!("CARGO_BIN_EXE_quoit"),
+        place.dir.path().display(),
+        checkout().join("scripts/ring.sh").display(),
+        place.base_port
+    );
+    tmux(&socket, &["new-session", "-d", "-s", "t", "-x", "150", "-y", "45", &ring]).unwrap();
+    let screen = || {
+        let output = tmux(&socket, &["capture-pane", "-p", "-t", "t"]).unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let taken = |peer: u16| UdpSocket::bind(("127.0.0.1", place.base_port + peer)).is_err();
+    eventually("three prompts", &screen, || {
+        [10, 100, 200].iter().all(|peer| screen().contains(&format!("peer {peer}>")))
+    });
+    tmux(&socket, &["send-keys", "-t", "t", "C-c"]).unwrap();
+    eventually("one death", &screen, || PEERS.iter().filter(|peer| taken(**peer)).count() == 2);
+    tmux(&socket, &["send-keys", "-t", "t", "C-b", "d"]).unwrap();
+    eventually("the end", &screen, || !PEERS.iter().any(|peer| taken(*peer)));
+    let _ = tmux(&socket, &["kill-server"]);
+}
+
+fn eventually(what: &str, screen: &impl Fn() -> String, so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !so() {
+        assert!(begun.elapsed() < PATIENCE / 2, "no {what}:\n{}", screen());
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }
 
 #[test]

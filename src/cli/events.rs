@@ -21,8 +21,7 @@ pub(super) fn tell(event: &PeerEvent, me: &Position, verbose: bool) -> Option<St
 
 fn line(event: &PeerEvent, me: &Position) -> Option<String> {
     let line = match event {
-        PeerEvent::WaitingFor { peers } if peers.is_empty() => "Waiting for other peers".to_owned(),
-        PeerEvent::WaitingFor { peers } => format!("Waiting for {}", word_list(peers.iter().map(waited_for))),
+        PeerEvent::WaitingFor { peers } => format!("Waiting for {}", waited_for(peers)),
         PeerEvent::Synced { objects: 0, .. } => return None,
         PeerEvent::Synced { objects, bytes, ms } => format!(
             "Took over {} ({}) in {}",
@@ -62,9 +61,16 @@ fn line(event: &PeerEvent, me: &Position) -> Option<String> {
     Some(line)
 }
 
-/// "peer 4" for what is a number or a position, an address as it is.
-fn waited_for(peer: &String) -> String {
-    if peer.contains([':', ' ']) { peer.clone() } else { format!("peer {peer}") }
+/// "peers 4 and 5", "peer 4 and host:12005": a label needs the word, an address does not.
+fn waited_for(peers: &[String]) -> String {
+    let is_label = |peer: &String| !peer.contains([':', ' ']);
+    match peers {
+        [] => "other peers".to_owned(),
+        [_, _, ..] if peers.iter().all(is_label) => format!("peers {}", word_list(peers.iter().cloned())),
+        _ => word_list(
+            peers.iter().map(|peer| if is_label(peer) { format!("peer {peer}") } else { peer.clone() }),
+        ),
+    }
 }
 
 fn ordinal(rank: u8) -> String {
@@ -110,6 +116,9 @@ mod tests {
             (PeerEvent::SuccessorChanged { rank: 1, peer: peer(8) }, "My new first successor is Peer 8"),
             (PeerEvent::SuccessorChanged { rank: 2, peer: peer(9) }, "My new second successor is Peer 9"),
             (PeerEvent::PredecessorChanged { peer: peer(2) }, "My new predecessor is Peer 2"),
+            (PeerEvent::WaitingFor { peers: vec!["4".into(), "5".into()] }, "Waiting for peers 4 and 5"),
+            (PeerEvent::WaitingFor { peers: vec!["4".into()] }, "Waiting for peer 4"),
+            (PeerEvent::WaitingFor { peers: vec![] }, "Waiting for other peers"),
             (
                 PeerEvent::WaitingFor { peers: vec!["4".into(), "127.0.0.1:12005".into()] },
                 "Waiting for peer 4 and 127.0.0.1:12005",

@@ -31,6 +31,9 @@ pub async fn start(options: StartOptions) -> Result<Handle, StartError> {
         options.listen.unwrap_or_else(|| ([127, 0, 0, 1], options.base_port + number as u16).into());
     let socket = UdpSocket::bind(address).map_err(|source| StartError::Listen { address, source })?;
     let data_dir = options.data_dir.unwrap_or_else(|| "fake".into());
+    if matches!(options.entrance, Entrance::Resume) && !data_dir.exists() {
+        return Err(StartError::NoIdentity { data_dir });
+    }
     for d in ["objects", "names", "received"] {
         std::fs::create_dir_all(data_dir.join(d)).unwrap();
     }
