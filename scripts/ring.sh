@@ -21,6 +21,7 @@ TEXT
 }
 
 main() {
+    ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) || fail 'this script needs bash 4.4 or later'
     read_arguments "$@"
     prepare
     trap stop_all EXIT
@@ -109,9 +110,12 @@ $(sed 's/^/  /' "$lock")"
         [[ $bin == /* ]] || bin=$PWD/$bin
     else
         command -v cargo >/dev/null || fail 'cargo is not there to build quoit; see https://rustup.rs'
-        # Standard input is the prompt's, not the compiler's.
-        (cd "$checkout" && cargo build --release --locked --quiet </dev/null) || fail 'quoit does not build'
         bin=$(target_directory)/release/quoit
+        # A first build takes minutes and shows its progress; one that finds nothing to do is silent.
+        local quiet=()
+        [[ ! -x $bin ]] || quiet=(--quiet)
+        # Standard input is the prompt's, not the compiler's.
+        (cd "$checkout" && cargo build --release --locked "${quiet[@]}" </dev/null) || fail 'quoit does not build'
         [[ -x $bin ]] || fail "the build left no $bin"
     fi
     notices=$(mktemp -d "${TMPDIR:-/tmp}/quoit-ring.XXXXXX")
@@ -280,12 +284,21 @@ run_in_windows() {
         ring_tmux select-pane -T "peer $peer, 127.0.0.1:$((base_port + peer))"
         ring_tmux select-layout -t ring tiled >/dev/null
         if ((${#peers[@]} == 2)) && [[ $peer != "$last" ]]; then
-            sleep 1
+            await_founder "$peer"
         fi
     done
     await_windows
     env -u TMUX tmux -L "$tmux_server" attach-session -t ring
     printf 'The ring is ended; its files are in %s\n' "$root/data"
+}
+
+# A founder is active at once; one that comes back may wait for the other, which is fine as well.
+await_founder() {
+    local i
+    for ((i = 0; i < 30; i++)); do
+        [[ ! -e $notices/$1 ]] || return 0
+        sleep 0.1
+    done
 }
 
 await_windows() {
