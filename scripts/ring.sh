@@ -273,7 +273,7 @@ run_in_windows() {
             ring_tmux set-option -g remain-on-exit on
             ring_tmux set-option -g mouse on
             ring_tmux set-option -g pane-border-status top
-            ring_tmux set-option -g pane-border-format ' #{pane_title} '
+            ring_tmux set-option -g pane-border-format ' #{pane_title}, pid #{pane_pid} '
             ring_tmux set-option -g status-left ''
             ring_tmux set-option -g status-right-length 100
             ring_tmux set-option -g status-right \

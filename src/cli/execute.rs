@@ -39,7 +39,15 @@ impl Executor<'_> {
 
     /// Leaves the ring; `None` when that did not work and the peer goes on.
     pub(super) async fn quit(&self) -> Option<u8> {
-        let report = match self.peer.leave().await {
+        let mut leaving = std::pin::pin!(self.peer.leave());
+        let left = tokio::select! {
+            left = &mut leaving => left,
+            () = tokio::time::sleep(SILENT_MAX) => {
+                self.out.note("Leaving; copies of what is here go to the others first");
+                leaving.await
+            }
+        };
+        let report = match left {
             Ok(report) => report,
             Err(reason) => {
                 self.fail(&format!("cannot leave: {reason}"));
@@ -108,3 +116,6 @@ impl Executor<'_> {
         }
     }
 }
+
+/// How long a departure may be silent.
+const SILENT_MAX: std::time::Duration = std::time::Duration::from_secs(1);
