@@ -13,6 +13,7 @@
 
 pub mod blob;
 pub mod chord;
+pub mod cli;
 pub mod config;
 pub mod id;
 pub mod names;

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use rand::seq::SliceRandom as _;
 
-use super::node::{Event, Node, Output, Purpose, Target};
+use super::node::{Event, Node, Output, Purpose};
 use crate::id::Position;
 use crate::time::Moment;
 use crate::wire::{
     Datagram, Entry, Member, MemberState, MembershipReply, MembershipRequest, NeighbourReply,
-    NeighbourRequest,
+    NeighbourRequest, Target,
 };
 
 /// Who is watched, and how it goes.

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 
-use super::node::{EndReason, Event, Node, Phase, Purpose, Target};
+use super::node::{EndReason, Event, Node, Phase, Purpose};
 use crate::config::RingSettings;
-use crate::id::{Position, between};
+use crate::id::between;
 use crate::time::Moment;
-use crate::wire::{Address, Entry, Member, MemberState, MembershipReply, MembershipRequest, Refusal};
+use crate::wire::{Address, Entry, Member, MemberState, MembershipReply, MembershipRequest, Refusal, Target};
 
 /// How a node comes into its ring.
 #[derive(Debug, Clone)]
@@ -19,12 +19,12 @@ pub enum Start {
     /// With others that start as well: active once all contacts have answered.
     Form {
         /// FIRST and SECOND.
-        contacts: Vec<Contact>,
+        contacts: Vec<Target>,
     },
     /// Through a known peer, within [`JOIN_TIMEOUT`] or not at all.
     Join {
         /// It.
-        known: Contact,
+        known: Target,
     },
     /// Again, through those that are remembered. Never founds a second ring: a peer that was not the last one
     /// waits for another.
@@ -32,15 +32,6 @@ pub enum Start {
         /// Members as they were known when this peer stopped.
         remembered: Vec<Member>,
     },
-}
-
-/// A peer that is known by its address, perhaps also by its position.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Contact {
-    /// Where to reach it.
-    pub address: Address,
-    /// Who it must be.
-    pub position: Option<Position>,
 }
 
 /// A peer on its way in.
@@ -107,10 +98,10 @@ impl Node {
                 self.settings_known = true;
                 let given = contacts.iter().filter_map(|c| c.position).collect();
                 self.given_order = Some((given, now));
-                self.strangers = contacts.iter().cloned().map(Target::from).collect();
-                (Kind::Form, contacts.into_iter().map(|c| door(c.into(), None)).collect(), None)
+                self.strangers = contacts.clone();
+                (Kind::Form, contacts.into_iter().map(|c| door(c, None)).collect(), None)
             }
-            Start::Join { known } => (Kind::Join, vec![door(known.into(), None)], Some(now + JOIN_TIMEOUT)),
+            Start::Join { known } => (Kind::Join, vec![door(known, None)], Some(now + JOIN_TIMEOUT)),
             Start::Resume { remembered } => {
                 let mut members: Vec<Member> =
                     remembered.into_iter().filter(|m| m.state != MemberState::Left).collect();
@@ -461,12 +452,6 @@ impl Node {
         let settings = self.settings_known.then_some(self.settings);
         let purpose = Purpose::Join(to.address.clone());
         self.ask(now, to, MembershipRequest::Join { settings, forming }, timeout, purpose);
-    }
-}
-
-impl From<Contact> for Target {
-    fn from(contact: Contact) -> Target {
-        Target { address: contact.address, position: contact.position }
     }
 }
 

@@ -23,8 +23,8 @@ mod node;
 mod stabilise;
 mod view;
 
-pub use entrance::{Contact, Start};
+pub use entrance::Start;
 pub use lookup::{Lookup, Step};
 pub use members::Members;
-pub use node::{EndReason, Event, Node, NodeConfig, Output, ReplyTo, Target, Token};
+pub use node::{EndReason, Event, Node, NodeConfig, Output, ReplyTo, Token};
 pub use view::{PhaseKind, Route, View};

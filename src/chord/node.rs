@@ -17,7 +17,7 @@ use crate::time::Moment;
 use crate::wire::limits::CLOSER_MAX;
 use crate::wire::{
     Address, Datagram, Entry, Member, MemberState, MembershipReply, MembershipRequest, NeighbourReply,
-    NeighbourRequest, RelayFailure,
+    NeighbourRequest, RelayFailure, Target,
 };
 
 /// A request of ours that awaits its answer.
@@ -27,21 +27,6 @@ pub struct Token(pub u64);
 /// A request of somebody else's that awaits ours; chosen by the driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplyTo(pub u64);
-
-/// Whom a request goes to. Without a position, whoever answers at the address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// Where to reach it.
-    pub address: Address,
-    /// Who it must be.
-    pub position: Option<Position>,
-}
-
-impl From<&Entry> for Target {
-    fn from(entry: &Entry) -> Target {
-        Target { address: entry.address.clone(), position: Some(entry.position) }
-    }
-}
 
 /// What the node wants done.
 #[derive(Debug, Clone)]

@@ -6,11 +6,11 @@ use rand::RngExt as _;
 use rand::seq::IteratorRandom as _;
 
 use super::entrance::Start;
-use super::node::{Node, Purpose, Target};
+use super::node::{Node, Purpose};
 use crate::id::{Position, between};
 use crate::time::Moment;
 use crate::wire::{
-    Entry, Member, MemberState, MembershipReply, MembershipRequest, NeighbourReply, NeighbourRequest,
+    Entry, Member, MemberState, MembershipReply, MembershipRequest, NeighbourReply, NeighbourRequest, Target,
 };
 
 /// A stabilise query under way.

@@ -79,7 +79,8 @@ impl NameHistory {
         if ahead > CLOCK_AHEAD_MAX_MS {
             return Err(PutRefusal::ClockAhead { ms: ahead });
         }
-        let current = self.current.as_ref().map(|c| (c.id(), c.decode().map_or(Timestamp::default(), |r| r.clock)));
+        let current =
+            self.current.as_ref().map(|c| (c.id(), c.decode().map_or(Timestamp::default(), |r| r.clock)));
         match current {
             Some((id, _)) if record.replaces != Some(id) => Err(PutRefusal::Conflict),
             None if record.replaces.is_some() => Err(PutRefusal::Conflict),

@@ -11,11 +11,11 @@ use std::time::Duration;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use crate::chord::{Contact, Event, Node, NodeConfig, Output, ReplyTo, Start, Target, Token, View};
+use crate::chord::{Event, Node, NodeConfig, Output, ReplyTo, Start, Token, View};
 use crate::config::RingSettings;
 use crate::id::{KeyHash, Position, sha256};
 use crate::time::Moment;
-use crate::wire::{Address, Datagram, Entry, Member, MembershipReply, MembershipRequest};
+use crate::wire::{Address, Datagram, Entry, Member, MembershipReply, MembershipRequest, Target};
 
 /// The seeds of a test: these, or the one that `QUOIT_SEED` names.
 pub fn seeds(range: std::ops::Range<u64>) -> Vec<u64> {
@@ -352,8 +352,8 @@ impl World {
 }
 
 /// How to reach a numbered peer of this world.
-pub fn contact(number: u8) -> Contact {
-    Contact { address: address_of(u16::from(number)), position: Some(Position::of_number(number)) }
+pub fn contact(number: u8) -> Target {
+    Target { address: address_of(u16::from(number)), position: Some(Position::of_number(number)) }
 }
 
 fn address_of(port: u16) -> Address {

@@ -15,28 +15,7 @@ use super::frame::{StreamError, close_code};
 use super::identity::PARENT_NAME;
 use super::lock;
 use crate::id::Position;
-use crate::wire::{Address, Entry, limits};
-
-/// Whom to reach.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Target {
-    /// Where.
-    pub address: Address,
-    /// Who it must be; `None` for whoever of this ring answers there.
-    pub position: Option<Position>,
-}
-
-impl From<&Entry> for Target {
-    fn from(entry: &Entry) -> Target {
-        Target { address: entry.address.clone(), position: Some(entry.position) }
-    }
-}
-
-impl From<Address> for Target {
-    fn from(address: Address) -> Target {
-        Target { address, position: None }
-    }
-}
+use crate::wire::{Address, Target, limits};
 
 /// Why there is no connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

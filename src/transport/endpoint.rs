@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::connection::{self, Connection};
 use super::counters::{LogGate, TransportCounters};
-use super::dial::{DIALS_MAX, DialError, Outcome, Target};
+use super::dial::{DIALS_MAX, DialError, Outcome};
 use super::frame::close_code;
 use super::identity::Identity;
 use super::lock;
@@ -22,7 +22,7 @@ use super::settings::{self, TransportSettings};
 use super::stream::RequestStream;
 use super::verifier::Verifier;
 use crate::id::Position;
-use crate::wire::{Entry, Hello, limits};
+use crate::wire::{Entry, Hello, Target, limits};
 
 /// A peer's end of the network. Cheap to clone; it lives until [`Transport::close`], or until the
 /// receiver of [`Incoming`] is dropped.

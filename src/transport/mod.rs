@@ -26,7 +26,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use authority::{Authority, Placement};
 pub use connection::Connection;
 pub use counters::TransportCounters;
-pub use dial::{DialError, Refusal, Target};
+pub use dial::{DialError, Refusal};
 pub use endpoint::{Incoming, Transport};
 pub use frame::{LostReason, StreamError};
 pub use identity::{Identity, IdentityError, label_of};

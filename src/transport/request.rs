@@ -6,12 +6,12 @@ use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::Connection;
-use super::dial::{DialError, Target};
+use super::dial::DialError;
 use super::endpoint::Transport;
 use super::frame::{LostReason, StreamError};
 use super::stream::OpenStream;
 use crate::wire::codec::{self, CodecError};
-use crate::wire::{Entry, Reply, Request};
+use crate::wire::{Entry, Reply, Request, Target};
 
 /// Why a request got no reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

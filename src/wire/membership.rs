@@ -100,6 +100,27 @@ impl fmt::Debug for Entry {
     }
 }
 
+/// Whom to reach. Without a position, whoever of this ring answers at the address.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// Where.
+    pub address: Address,
+    /// Who it must be.
+    pub position: Option<Position>,
+}
+
+impl From<&Entry> for Target {
+    fn from(entry: &Entry) -> Target {
+        Target { address: entry.address.clone(), position: Some(entry.position) }
+    }
+}
+
+impl From<Address> for Target {
+    fn from(address: Address) -> Target {
+        Target { address, position: None }
+    }
+}
+
 /// What is known of a member. The order is the merge order at equal incarnation: later wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum MemberState {

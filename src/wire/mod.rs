@@ -12,7 +12,7 @@ mod storage;
 
 pub use membership::{
     Address, AddressError, Datagram, Entry, Hello, Member, MemberState, MembershipReply, MembershipRequest,
-    NeighbourReply, NeighbourRequest, Refusal, RelayFailure,
+    NeighbourReply, NeighbourRequest, Refusal, RelayFailure, Target,
 };
 pub use record::{NameRecord, RecordError, RecordTarget, SignedRecord};
 pub use storage::{

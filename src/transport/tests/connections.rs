@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::id::Position;
-use crate::wire::limits;
+use crate::wire::{Target, limits};
 
 /// The same on both ends of one connection, and on no other.
 fn session(peer: &Peer, of: &Peer) -> Option<[u8; 16]> {

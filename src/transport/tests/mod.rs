@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::*;
 use crate::wire::{
     Hello, MembershipReply, MembershipRequest, NeighbourReply, NeighbourRequest, Reply, Request,
-    StorageReply, StorageRequest,
+    StorageReply, StorageRequest, Target,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);

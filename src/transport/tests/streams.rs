@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::id::ContentId;
+use crate::wire::Target;
 use crate::wire::{Address, StorageRequest, limits};
 
 fn echo() -> Request {

@@ -1,0 +1,142 @@
+//! What `init`, `join` and `run` have in common: their options, and how a contact is written.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::config::Interval;
+use crate::peer::{Entrance, StartOptions};
+use crate::wire::Address;
+
+/// Why checked arguments do not fit together; names the argument.
+#[derive(Debug)]
+pub(super) struct Misuse(pub(super) String);
+
+/// What is to be done, checked as far as it can be before anything starts.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// How to start the peer.
+    pub(super) start: StartOptions,
+    /// Pings and copies are told as well.
+    pub(super) verbose: bool,
+    /// Is written once the peer is active.
+    pub(super) ready_file: Option<PathBuf>,
+}
+
+/// The options that every command has which runs a peer.
+#[derive(Debug, clap::Args)]
+pub(super) struct PeerArgs {
+    /// A number n stands for UDP port BASE_PORT + n
+    #[arg(long, value_name = "BASE_PORT", default_value_t = 12_000,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    base_port: u16,
+    /// UDP address to listen on [default: 127.0.0.1 and the number's port, or from 12300 on a free one]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// Where other peers reach this one [default: the address it listens on]
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
+    advertise: Option<Address>,
+    /// Where this peer keeps its files [default: one folder per peer in the platform's data directory]
+    #[arg(long, value_name = "DIR", env = "QUOIT_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where the ring CA and the peers' certificates are
+    #[arg(long, value_name = "DIR", env = "QUOIT_CERTS_DIR")]
+    certs_dir: Option<PathBuf>,
+    /// Tell every ping, answer and copy
+    #[arg(long, short)]
+    verbose: bool,
+    /// Write this file once the peer is active; scripts wait for it
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+}
+
+impl PeerArgs {
+    /// These options, and this way into the ring, as a plan.
+    pub(super) fn plan(self, entrance: Entrance, number: Option<u8>, interval: Option<Interval>) -> Plan {
+        let start = StartOptions {
+            entrance,
+            number,
+            data_dir: self.data_dir,
+            certs_dir: self.certs_dir,
+            listen: self.listen,
+            base_port: self.base_port,
+            advertise: self.advertise,
+            settings: None,
+            interval,
+        };
+        Plan { start, verbose: self.verbose, ready_file: self.ready_file }
+    }
+
+    /// Where this contact is reached; `argument` is its name in the usage line.
+    pub(super) fn address(&self, argument: &str, contact: &Contact) -> Result<Address, Misuse> {
+        match contact {
+            Contact::Address(address) => Ok(address.clone()),
+            Contact::Number(number) => self.port(argument, *number).map(|port| {
+                let local = std::net::Ipv4Addr::LOCALHOST;
+                Address::from(SocketAddr::from((local, port)))
+            }),
+        }
+    }
+
+    /// Checks a peer's number, and that a contact is somebody else.
+    pub(super) fn check_peer(&self, peer: u8, contacts: &[(&str, &Address)]) -> Result<(), Misuse> {
+        let port = self.port("PEER", peer)?;
+        let mine = [
+            Some(Address::from(SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, port)))),
+            self.advertise.clone(),
+        ];
+        match contacts.iter().find(|(_, contact)| mine.iter().flatten().any(|me| me == *contact)) {
+            Some((argument, contact)) => {
+                Err(Misuse(format!("{argument} is peer {peer} itself ({contact}); it must be another peer")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn port(&self, argument: &str, number: u8) -> Result<u16, Misuse> {
+        self.base_port.checked_add(number.into()).ok_or_else(|| {
+            Misuse(format!(
+                "{argument} {number} would have UDP port {}, beyond 65535; choose a smaller --base-port",
+                u32::from(self.base_port) + u32::from(number)
+            ))
+        })
+    }
+}
+
+/// A peer to start from: a number, or `HOST:PORT`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Contact {
+    /// The peer of this number on this machine.
+    Number(u8),
+    /// Wherever it says.
+    Address(Address),
+}
+
+impl FromStr for Contact {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Contact, String> {
+        if let Ok(number) = text.parse::<i128>() {
+            return u8::try_from(number)
+                .map(Contact::Number)
+                .map_err(|_| format!("{text} is not in 0..=255"));
+        }
+        Address::new(text)
+            .map(Contact::Address)
+            .map_err(|_| "neither a number from 0 to 255 nor HOST:PORT".to_owned())
+    }
+}
+
+impl fmt::Display for Contact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Contact::Number(number) => write!(f, "{number}"),
+            Contact::Address(address) => write!(f, "{address}"),
+        }
+    }
+}
+
+fn address(text: &str) -> Result<Address, String> {
+    Address::new(text).map_err(|error| error.to_string())
+}

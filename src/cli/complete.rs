@@ -1,0 +1,94 @@
+//! What the Tab key offers: commands first, then local files for `Store`, known names for the rest.
+
+use rustyline::completion::{Completer, FilenameCompleter, Pair, extract_word};
+use rustyline::{Context, Helper, Highlighter, Hinter, Validator};
+
+use super::command::NAMES;
+use super::input::KnownNames;
+
+/// The prompt's completion.
+#[derive(Helper, Highlighter, Hinter, Validator)]
+pub(super) struct PromptHelper {
+    files: FilenameCompleter,
+    names: KnownNames,
+}
+
+impl PromptHelper {
+    pub(super) fn new(names: KnownNames) -> PromptHelper {
+        PromptHelper { files: FilenameCompleter::new(), names }
+    }
+
+    fn candidates(&self, line: &str, pos: usize) -> rustyline::Result<(usize, Vec<Pair>)> {
+        let before = &line[..pos];
+        let (start, word) = extract_word(before, pos, Some('\\'), char::is_whitespace);
+        let command = before.trim_start().split(char::is_whitespace).next().unwrap_or_default();
+        if before[..start].trim().is_empty() {
+            return Ok((start, matching(&NAMES, word)));
+        }
+        match command.to_lowercase().as_str() {
+            "store" if word.starts_with('-') => Ok((start, matching(&["--as", "--wait", "--timeout"], word))),
+            "store" => self.files.complete_path(line, pos),
+            "files" => Ok((start, matching(&["--ring"], word))),
+            "request" | "whereis" => Ok((start, self.known(word))),
+            _ => Ok((start, Vec::new())),
+        }
+    }
+
+    /// The known names that begin with what this word means, quoted where they need it.
+    fn known(&self, word: &str) -> Vec<Pair> {
+        let meant = word.trim_start_matches(['\'', '"']).replace('\\', "");
+        self.names
+            .beginning_with(&meant)
+            .into_iter()
+            .filter_map(|name| {
+                let quoted = shlex::try_quote(&name).ok()?.into_owned();
+                Some(Pair { display: super::format::escaped(&name), replacement: quoted + " " })
+            })
+            .collect()
+    }
+}
+
+impl Completer for PromptHelper {
+    type Candidate = Pair;
+
+    fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
+        self.candidates(line, pos)
+    }
+}
+
+fn matching(words: &[&str], start: &str) -> Vec<Pair> {
+    words
+        .iter()
+        .filter(|word| word.to_lowercase().starts_with(&start.to_lowercase()))
+        .map(|word| Pair { display: (*word).to_owned(), replacement: format!("{word} ") })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::FileName;
+
+    fn offered(line: &str) -> (usize, Vec<String>) {
+        let names = KnownNames::default();
+        names.replace(["report.pdf", "my file", "-rf"].into_iter().map(|name| FileName::new(name).unwrap()));
+        let (start, pairs) = PromptHelper::new(names).candidates(line, line.len()).unwrap();
+        (start, pairs.into_iter().map(|pair| pair.replacement).collect())
+    }
+
+    fn words(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn commands_then_their_arguments() {
+        assert_eq!(offered("re"), (0, words(&["Request "])));
+        assert_eq!(offered("S"), (0, words(&["Store ", "Status "])));
+        assert_eq!(offered("files --r"), (6, words(&["--ring "])));
+        assert_eq!(offered("Store --w"), (6, words(&["--wait "])));
+        assert_eq!(offered("Request rep"), (8, words(&["report.pdf "])));
+        assert_eq!(offered("whereis my"), (8, words(&["'my file' "])));
+        assert_eq!(offered("Quit x"), (5, vec![]));
+        assert!(offered("Store Cargo.to").1.iter().any(|path| path.starts_with("Cargo.toml")));
+    }
+}

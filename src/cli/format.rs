@@ -1,0 +1,210 @@
+//! Reports as people read them. Pure: a report in, lines out, without a last line break.
+
+use std::time::Duration;
+
+use crate::id::{FileName, Position};
+use crate::peer::{
+    LeaveReport, RequestReport, StatusReport, StoreReport, WhereisReport, missing_list, peer_list, word_list,
+};
+
+/// What a store did.
+pub(super) fn store(report: &StoreReport) -> String {
+    let mut lines = vec![
+        format!("Stored {} ({}) in {}", report.name, size(report.length), seconds(report.took)),
+        format!("  name key    {}, owner peer {}", report.name_key, report.name_owner.label()),
+        format!("  content     sha256:{}", report.content),
+        format!("  on {}: {} of {} copies", peer_list(&report.holders), report.holders.len(), report.copies),
+    ];
+    if !report.missing.is_empty() {
+        lines.push(format!("  missing     {}", missing_list(&report.missing)));
+    }
+    if let Some(replaced) = report.replaces {
+        lines.push(format!("  version {}, replaces sha256:{replaced}", report.version));
+    } else if report.version > 1 {
+        lines.push(format!("  version {}", report.version));
+    }
+    lines.join("\n")
+}
+
+/// What a request did.
+pub(super) fn request(report: &RequestReport) -> String {
+    let what = match (&report.name, report.version) {
+        (Some(name), Some(version)) if version > 1 => format!("{name}, version {version}"),
+        (Some(name), _) => name.to_string(),
+        (None, _) => format!("sha256:{}…", report.content.short()),
+    };
+    let from = match report.sources.as_slice() {
+        [] => "it was here already".to_owned(),
+        [one] => format!("peer {}, {}", one.label(), rate(report.length, report.took)),
+        several => format!("peers {}, {}", peer_list(several), rate(report.length, report.took)),
+    };
+    [
+        format!("Received {what} ({}) in {}", size(report.length), seconds(report.took)),
+        format!("  from        {from}"),
+        format!("  content     sha256:{}", report.content),
+        format!("  kept as     {}", escaped(&report.path.to_string_lossy())),
+    ]
+    .join("\n")
+}
+
+/// What leaving did; `run_again` is the command that brings the peer back.
+pub(super) fn leave(report: &LeaveReport, run_again: &str) -> String {
+    let mut lines = vec![match report.handed_over {
+        0 => "Left the ring; nothing had to be handed over".to_owned(),
+        n => format!("Left the ring; handed over {}", count(n as u64, "file or record", "files and records")),
+    }];
+    if !report.unreachable.is_empty() {
+        lines.push(format!(
+            "This was the last peer: {} cannot be reached until it runs again ({run_again}):",
+            count(report.unreachable.len() as u64, "file", "files")
+        ));
+        lines.extend(listed(&report.unreachable, FileName::to_string));
+    }
+    lines.join("\n")
+}
+
+/// What leaving left undone.
+pub(super) fn leave_short(report: &LeaveReport) -> String {
+    let mut lines = vec![match report.short.len() {
+        1 => "1 file is without all its copies elsewhere; this peer still has it:".to_owned(),
+        n => format!("{n} files are without all their copies elsewhere; this peer still has them:"),
+    }];
+    lines.extend(listed(&report.short, |content| format!("sha256:{content}")));
+    lines.join("\n")
+}
+
+/// Where a name's record and its bytes are.
+pub(super) fn whereis(report: &WhereisReport) -> String {
+    let mut lines = vec![
+        format!("{} ({}), version {}", report.name, size(report.length), report.version),
+        format!("  written     {} by peer {}", report.written, report.writer.label()),
+        format!("  name key    {}, record on {}", report.name_key, peer_list(&report.record_peers)),
+        format!("  content     sha256:{}, owner peer {}", report.content, report.content_owner.label()),
+        format!("  on {}: {} of {} copies", peer_list(&report.holders), report.holders.len(), report.copies),
+    ];
+    if report.history > 0 {
+        lines.push(format!(
+            "  history     {}",
+            count(report.history as u64, "earlier record", "earlier records")
+        ));
+    }
+    lines.join("\n")
+}
+
+/// How a peer is.
+pub(super) fn status(report: &StatusReport) -> String {
+    let mut lines = vec![
+        format!("Peer {} of ring {}: {}", report.position.label(), escaped(&report.ring), report.phase),
+        format!("  listens on   {}, life {}", report.address, report.incarnation),
+        format!("  position     {}", report.position),
+        format!("  predecessor  {}", report.predecessor.map_or("none".to_owned(), |p| p.label())),
+        format!("  successors   {}", peer_list(&report.successors)),
+        format!(
+            "  alive        {}: {}",
+            count(report.alive.len() as u64, "peer", "peers"),
+            peers(&report.alive)
+        ),
+    ];
+    if !report.away.is_empty() {
+        lines.push(format!("  away         {}", peers(&report.away)));
+    }
+    if let Some(settings) = report.settings {
+        let membership = if report.small_ring { "small ring, one map" } else { "corrected Chord" };
+        lines.push(format!(
+            "  ring         {} of each file, {} in a list, {membership}",
+            count(settings.replicas.into(), "copy", "copies"),
+            count(settings.successors.into(), "successor", "successors"),
+        ));
+    }
+    lines.push(format!("  pings        every {}", seconds(report.interval)));
+    lines.push(format!(
+        "  keeps        {} ({}), {}",
+        count(report.objects, "file", "files"),
+        size(report.bytes),
+        count(report.records, "name record", "name records")
+    ));
+    if report.syncing {
+        lines.push("  syncing      still taking over its part of the ring".to_owned());
+    }
+    if !report.siblings.is_empty() {
+        lines.push("  siblings     names that were written in two places at once; both are kept:".to_owned());
+        lines.extend(listed(&report.siblings, FileName::to_string));
+    }
+    lines.push(format!("  data         {}", escaped(&report.data_dir.to_string_lossy())));
+    lines.join("\n")
+}
+
+/// A number of bytes in binary units.
+pub(super) fn size(bytes: u64) -> String {
+    if bytes < 1024 {
+        return count(bytes, "byte", "bytes");
+    }
+    let mut value = bytes as f64;
+    let mut unit = "bytes";
+    for next in ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] {
+        // What would be written as 1024.0 of one unit is 1.0 of the next.
+        if value < 1023.95 {
+            break;
+        }
+        value /= 1024.0;
+        unit = next;
+    }
+    format!("{value:.1} {unit}")
+}
+
+/// A time span: hundredths below ten seconds, tenths below a minute, then minutes.
+pub(super) fn seconds(span: Duration) -> String {
+    let seconds = span.as_secs_f64();
+    if seconds < 9.995 {
+        format!("{seconds:.2} s")
+    } else if seconds < 59.95 {
+        format!("{seconds:.1} s")
+    } else {
+        let whole = seconds.round() as u64;
+        format!("{} min {} s", whole / 60, whole % 60)
+    }
+}
+
+/// Bytes per second.
+pub(super) fn rate(bytes: u64, span: Duration) -> String {
+    // Below a millisecond the clock says more about the machine than about the transfer.
+    let per_second = bytes as f64 / span.as_secs_f64().max(0.001);
+    format!("{}/s", size(per_second as u64))
+}
+
+/// "1 file", "2 files".
+pub(super) fn count(n: u64, one: &str, several: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { several })
+}
+
+/// A text of somebody else's making, so that it cannot write to the terminal.
+pub(super) fn escaped(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
+        .collect()
+}
+
+/// Peers, of which a large ring has more than anybody reads.
+fn peers(peers: &[Position]) -> String {
+    match peers.len().checked_sub(LISTED_MAX) {
+        None | Some(0) => peer_list(peers),
+        Some(more) => {
+            word_list(peers[..LISTED_MAX].iter().map(Position::label).chain([format!("{more} more")]))
+        }
+    }
+}
+
+fn listed<T>(items: &[T], line: impl Fn(&T) -> String) -> Vec<String> {
+    let mut lines: Vec<String> =
+        items.iter().take(LISTED_MAX).map(|item| format!("  {}", line(item))).collect();
+    if items.len() > LISTED_MAX {
+        lines.push(format!("  … and {} more", items.len() - LISTED_MAX));
+    }
+    lines
+}
+
+/// How many items of a long list are written out.
+const LISTED_MAX: usize = 20;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,206 @@
+//! Golden outputs: what people and scripts have learned to read.
+
+use super::*;
+use crate::config::RingSettings;
+use crate::id::ContentId;
+use crate::wire::{Address, Missing, MissingReason};
+
+fn peer(number: u8) -> Position {
+    Position::of_number(number)
+}
+
+fn name(text: &str) -> FileName {
+    FileName::new(text).unwrap()
+}
+
+fn stored() -> StoreReport {
+    StoreReport {
+        name: name("report.pdf"),
+        name_key: name("report.pdf").key(),
+        name_owner: peer(64),
+        length: 1_258_291,
+        content: ContentId::of(b"abc"),
+        holders: vec![peer(4), peer(5), peer(8)],
+        copies: 3,
+        missing: vec![],
+        version: 1,
+        replaces: None,
+        took: Duration::from_millis(80),
+    }
+}
+
+#[test]
+fn a_store() {
+    assert_eq!(
+        store(&stored()),
+        "Stored report.pdf (1.2 MiB) in 0.08 s\n  \
+         name key    6466e450a16b77b865c5829d6b6c56d9f892956475642dbeb9ccc4340fe01b15, owner peer 64\n  \
+         content     sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n  \
+         on 4, 5 and 8: 3 of 3 copies"
+    );
+}
+
+#[test]
+fn a_store_that_replaces_and_misses_one() {
+    let report = StoreReport {
+        holders: vec![peer(4), peer(5)],
+        missing: vec![Missing { peer: peer(8), reason: MissingReason::Unreachable }],
+        version: 2,
+        replaces: Some(ContentId::of(b"")),
+        ..stored()
+    };
+    let text = store(&report);
+    let lines: Vec<_> = text.lines().skip(3).collect();
+    assert_eq!(
+        lines,
+        [
+            "  on 4 and 5: 2 of 3 copies",
+            "  missing     peer 8 (does not answer)",
+            "  version 2, replaces sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        ]
+    );
+}
+
+#[test]
+fn a_request() {
+    let mut report = RequestReport {
+        name: Some(name("two\nlines")),
+        content: ContentId::of(b"abc"),
+        length: 64 << 20,
+        version: Some(1),
+        sources: vec![peer(4)],
+        path: "/data/2/received/two\nlines".into(),
+        took: Duration::from_millis(500),
+    };
+    assert_eq!(
+        request(&report),
+        "Received two\\nlines (64.0 MiB) in 0.50 s\n  \
+         from        peer 4, 128.0 MiB/s\n  \
+         content     sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n  \
+         kept as     /data/2/received/two\\nlines"
+    );
+    report.sources = vec![peer(4), peer(9)];
+    assert!(request(&report).contains("  from        peers 4 and 9, "));
+    report.sources.clear();
+    report.name = None;
+    assert!(request(&report).starts_with("Received sha256:ba7816bf… (64.0 MiB)"));
+    assert!(request(&report).contains("  from        it was here already\n"));
+}
+
+#[test]
+fn a_departure() {
+    let mut report = LeaveReport { handed_over: 0, short: vec![], unreachable: vec![] };
+    assert_eq!(leave(&report, "quoit run"), "Left the ring; nothing had to be handed over");
+    report.handed_over = 12;
+    assert_eq!(leave(&report, "quoit run"), "Left the ring; handed over 12 files and records");
+    report.handed_over = 0;
+    report.unreachable = (0..25).map(|i| name(&format!("f{i}"))).collect();
+    let text = leave(&report, "quoit run --data-dir d");
+    assert!(text.contains(
+        "\nThis was the last peer: 25 files cannot be reached until it runs again (quoit run --data-dir d):\n  f0\n"
+    ));
+    assert!(text.ends_with("  f19\n  … and 5 more"));
+    report.short = vec![ContentId::of(b"")];
+    assert_eq!(
+        leave_short(&report),
+        "1 file is without all its copies elsewhere; this peer still has it:\n  \
+         sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    );
+}
+
+#[test]
+fn a_whereis() {
+    let report = WhereisReport {
+        name: name("x"),
+        name_key: name("x").key(),
+        record_peers: vec![peer(64), peer(100)],
+        version: 3,
+        writer: peer(9),
+        written: "2026-11-22T12:00:00Z".to_owned(),
+        content: ContentId::of(b"abc"),
+        length: 1,
+        content_owner: peer(200),
+        holders: vec![peer(200)],
+        copies: 3,
+        history: 2,
+    };
+    assert_eq!(
+        whereis(&report),
+        "x (1 byte), version 3\n  \
+         written     2026-11-22T12:00:00Z by peer 9\n  \
+         name key    2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881, record on 64 and 100\n  \
+         content     sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad, owner peer 200\n  \
+         on 200: 1 of 3 copies\n  \
+         history     2 earlier records"
+    );
+}
+
+#[test]
+fn a_status() {
+    let report = StatusReport {
+        position: peer(36),
+        incarnation: 2,
+        ring: "calm-otter".to_owned(),
+        address: Address::new("127.0.0.1:12036").unwrap(),
+        phase: "active".to_owned(),
+        settings: Some(RingSettings::default()),
+        interval: Duration::from_secs(1),
+        small_ring: true,
+        predecessor: Some(peer(255)),
+        successors: vec![peer(73), peer(109)],
+        alive: vec![peer(36), peer(73), peer(109)],
+        away: vec![peer(255)],
+        objects: 2,
+        bytes: 3 << 20,
+        records: 1,
+        syncing: true,
+        siblings: vec![name("twice")],
+        data_dir: "data/36".into(),
+    };
+    let text = status(&report);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines[0], "Peer 36 of ring calm-otter: active");
+    assert_eq!(
+        lines[3..],
+        [
+            "  predecessor  255",
+            "  successors   73 and 109",
+            "  alive        3 peers: 36, 73 and 109",
+            "  away         255",
+            "  ring         3 copies of each file, 8 successors in a list, small ring, one map",
+            "  pings        every 1.00 s",
+            "  keeps        2 files (3.0 MiB), 1 name record",
+            "  syncing      still taking over its part of the ring",
+            "  siblings     names that were written in two places at once; both are kept:",
+            "  twice",
+            "  data         data/36",
+        ]
+    );
+}
+
+#[test]
+fn sizes_and_spans() {
+    for (bytes, text) in [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (1023, "1023 bytes"),
+        (1024, "1.0 KiB"),
+        ((1 << 20) - 1, "1.0 MiB"),
+        (1 << 20, "1.0 MiB"),
+        (3 << 29, "1.5 GiB"),
+        (u64::MAX, "16.0 EiB"),
+    ] {
+        assert_eq!(size(bytes), text);
+    }
+    for (ms, text) in [
+        (0, "0.00 s"),
+        (80, "0.08 s"),
+        (9_999, "10.0 s"),
+        (12_340, "12.3 s"),
+        (59_990, "1 min 0 s"),
+        (125_000, "2 min 5 s"),
+    ] {
+        assert_eq!(seconds(Duration::from_millis(ms)), text);
+    }
+    assert_eq!(rate(1 << 20, Duration::ZERO), "1000.0 MiB/s");
+}

@@ -1,0 +1,54 @@
+//! `quoit join`: join a running ring through a peer of it.
+
+use std::str::FromStr;
+
+use super::args::{Contact, Misuse, PeerArgs, Plan};
+use crate::config::Interval;
+use crate::peer::Entrance;
+
+/// Join a running ring through a known peer of it
+///
+/// KNOWN is a number, which stands for a peer of this machine, or HOST:PORT. With KNOWN alone, the
+/// peer places itself by its key.
+#[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "quoit join [OPTIONS] <PEER> <KNOWN> [INTERVAL]\n       quoit join [OPTIONS] <KNOWN>",
+    after_help = "Example: quoit join 8 2    peer 8 joins the ring of peer 2 of this machine"
+)]
+pub(super) struct Args {
+    /// The number of this peer, 0 to 255; or KNOWN, where it is the only word
+    #[arg(value_name = "PEER|KNOWN", allow_negative_numbers = true)]
+    first: String,
+    /// A peer of the ring: a number, or HOST:PORT
+    #[arg(value_name = "KNOWN", allow_negative_numbers = true)]
+    second: Option<String>,
+    /// Seconds between pings, fractions allowed [default: 1]
+    #[arg(value_name = "INTERVAL", allow_negative_numbers = true, conflicts_with = "interval")]
+    third: Option<Interval>,
+    /// Seconds between pings, fractions allowed [default: 1]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    interval: Option<Interval>,
+    #[command(flatten)]
+    common: PeerArgs,
+}
+
+impl Args {
+    pub(super) fn plan(self) -> Result<Plan, Misuse> {
+        let common = self.common;
+        let (peer, known) = match &self.second {
+            None => (None, &self.first),
+            Some(known) => (Some(number(&self.first)?), known),
+        };
+        let known = Contact::from_str(known)
+            .map_err(|reason| Misuse(format!("invalid value '{known}' for 'KNOWN': {reason}")))?;
+        let known = common.address("KNOWN", &known)?;
+        if let Some(peer) = peer {
+            common.check_peer(peer, &[("KNOWN", &known)])?;
+        }
+        Ok(common.plan(Entrance::Join { known }, peer, self.third.or(self.interval)))
+    }
+}
+
+fn number(text: &str) -> Result<u8, Misuse> {
+    text.parse().map_err(|_| Misuse(format!("invalid value '{text}' for 'PEER': not a number from 0 to 255")))
+}

@@ -1,0 +1,318 @@
+//! One peer in the foreground: started, told about, commanded, ended.
+//!
+//! Commands run one after the other. From a pipe, the first runs once the peer is active and the end
+//! of input leaves the peer running; at a prompt they are taken at once, and those that need the ring
+//! say for whom the peer still waits.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::args::Plan;
+use super::command::Command;
+use super::events::tell;
+use super::execute::Executor;
+use super::input::{Input, KnownNames, Line};
+use super::output::Output;
+use super::signals::{INTERRUPTED, Signals};
+use super::terminal::Terminal;
+use super::{DONE, FAILED};
+use crate::id::Position;
+use crate::peer::{Handle, PeerEvent, start};
+
+/// Runs a peer until it leaves, is ended by a signal, or ends by itself; gives the exit code.
+///
+/// # Errors
+/// When signals cannot be taken.
+pub(super) async fn run(plan: Plan) -> anyhow::Result<u8> {
+    let out = Output::new();
+    let mut signals = Signals::new()?;
+    if let Some(path) = &plan.ready_file {
+        // One that is left over from another run would lie.
+        let _ = std::fs::remove_file(path);
+    }
+    let peer = tokio::select! {
+        code = signals.next() => return Ok(code),
+        peer = start(plan.start) => match peer {
+            Ok(peer) => peer,
+            Err(error) => {
+                out.error(&error.to_string());
+                return Ok(FAILED);
+            }
+        },
+    };
+    let terminal = Terminal::remember();
+    let session = Session {
+        out: out.clone(),
+        interactive: terminal.is_interactive(),
+        active: AtomicBool::new(false),
+        told_waiting: AtomicBool::new(false),
+        leaving: AtomicBool::new(false),
+        names: KnownNames::default(),
+        peer,
+    };
+    let code = session.until_end(&plan.ready_file, plan.verbose, &mut signals).await;
+    out.end_prompt();
+    terminal.restore();
+    Ok(match code {
+        End::Code(code) => code,
+        End::Failed(why) => {
+            out.error(&why);
+            FAILED
+        }
+        End::Signal(code) => {
+            session.depart(&mut signals).await;
+            code
+        }
+    })
+}
+
+struct Session {
+    peer: Handle,
+    out: Output,
+    /// A person sits at a prompt.
+    interactive: bool,
+    active: AtomicBool,
+    /// Somebody has been told for whom the peer waits.
+    told_waiting: AtomicBool,
+    /// `Quit` is at work, so that the end of the peer is what is wanted.
+    leaving: AtomicBool,
+    names: KnownNames,
+}
+
+/// Why a session is over.
+enum End {
+    /// By a command.
+    Code(u8),
+    /// By a signal, or Ctrl+C at the prompt; with this exit code.
+    Signal(u8),
+    /// By itself.
+    Failed(String),
+}
+
+impl Session {
+    async fn until_end(
+        &self,
+        ready_file: &Option<std::path::PathBuf>,
+        verbose: bool,
+        signals: &mut Signals,
+    ) -> End {
+        let events = self.peer.events();
+        self.out.note(&format!(
+            "Peer {} of ring {} listens on {}; its files are in {}",
+            self.peer.position().label(),
+            super::format::escaped(self.peer.ring_name()),
+            self.peer.address(),
+            super::format::escaped(&self.peer.data_dir().to_string_lossy()),
+        ));
+        let me = self.peer.position();
+        tokio::select! {
+            end = self.commands(ready_file.as_deref()) => end,
+            code = signals.next() => End::Signal(code),
+            why = self.ended() => End::Failed(why),
+            () = self.tell_events(events, &me, verbose) => End::Failed("the peer ended".to_owned()),
+        }
+    }
+
+    /// Commands until one of them ends the session.
+    async fn commands(&self, ready_file: Option<&Path>) -> End {
+        if !self.interactive {
+            return match self.activity(ready_file).await {
+                Err(why) => End::Failed(why),
+                Ok(()) => self.obey(Input::pipe()).await,
+            };
+        }
+        let prompt = format!("peer {}> ", self.peer.position().label());
+        let input = match Input::prompt(prompt, self.names.clone(), &self.out) {
+            Ok(input) => input,
+            // A terminal that cannot move its cursor is read like a pipe.
+            Err(_) => Input::pipe(),
+        };
+        let failed = async {
+            match self.activity(ready_file).await {
+                Ok(()) => std::future::pending().await,
+                Err(why) => why,
+            }
+        };
+        tokio::select! {
+            end = self.obey(input) => end,
+            why = failed => End::Failed(why),
+        }
+    }
+
+    /// Waits until the peer is active, and says so; nobody waits without being told for whom.
+    async fn activity(&self, ready_file: Option<&Path>) -> Result<(), String> {
+        let mut active = std::pin::pin!(self.peer.wait_active());
+        let result = tokio::select! {
+            result = &mut active => result,
+            () = tokio::time::sleep(SILENT_MAX) => {
+                if !self.told_waiting.load(Ordering::Relaxed) {
+                    self.out.note(&format!("Not active yet: {}", self.peer.status().await.phase));
+                }
+                active.await
+            }
+        };
+        result.map_err(|error| error.to_string())?;
+        self.active.store(true, Ordering::Relaxed);
+        let label = self.peer.position().label();
+        self.out.note(&format!(
+            "Peer {label} is active in ring {}",
+            super::format::escaped(self.peer.ring_name())
+        ));
+        if let Some(path) = ready_file
+            && let Err(error) =
+                write_whole(path, &format!("{} {}\n", std::process::id(), self.peer.address()))
+        {
+            self.out.note(&format!("warning: cannot write {}: {error}", path.display()));
+        }
+        Ok(())
+    }
+
+    async fn obey(&self, mut input: Input) -> End {
+        let mut ends = 0;
+        loop {
+            if self.interactive {
+                self.learn_names().await;
+            }
+            let line = input.next().await;
+            ends = if line == Line::End { ends + 1 } else { 0 };
+            match line {
+                Line::Text(line) => {
+                    if let Some(code) = self.command(&line).await {
+                        return End::Code(code);
+                    }
+                }
+                Line::Unreadable(why) => self.out.error(why),
+                Line::Interrupt => return End::Signal(INTERRUPTED),
+                // Ctrl+D; but a terminal that only ever says so is gone.
+                Line::End if self.interactive && ends < ENDS_MAX => {
+                    self.out
+                        .note("The peer goes on; Quit leaves the ring, Ctrl+C ends the peer without notice");
+                }
+                Line::End => {
+                    self.out.note("End of input; the peer goes on until it is stopped");
+                    return std::future::pending().await;
+                }
+            }
+        }
+    }
+
+    /// Runs one line; an exit code when it ends the session.
+    async fn command(&self, line: &str) -> Option<u8> {
+        let executor = Executor { peer: &self.peer, out: &self.out };
+        match Command::parse(line) {
+            Ok(None) => None,
+            Err(hint) => {
+                self.out.error(&hint);
+                None
+            }
+            Ok(Some(Command::Quit)) => self.quit(&executor).await,
+            Ok(Some(command)) if command.needs_ring() && !self.active.load(Ordering::Relaxed) => {
+                let phase = self.peer.status().await.phase;
+                self.out.error(&format!("not in the ring yet ({phase}); Status shows more"));
+                None
+            }
+            Ok(Some(command)) => {
+                executor.run(command).await;
+                None
+            }
+        }
+    }
+
+    async fn quit(&self, executor: &Executor<'_>) -> Option<u8> {
+        self.leaving.store(true, Ordering::Relaxed);
+        match executor.quit().await {
+            Some(code) => {
+                debug_assert!(code == DONE || code == FAILED);
+                Some(code)
+            }
+            None => {
+                self.leaving.store(false, Ordering::Relaxed);
+                // A script's Quit is its last word; a person may try again.
+                if self.interactive {
+                    return None;
+                }
+                self.peer.shutdown().await;
+                Some(FAILED)
+            }
+        }
+    }
+
+    /// What this peer holds, for completion. No answer is no news.
+    async fn learn_names(&self) {
+        if let Ok(Ok(files)) = tokio::time::timeout(NAMES_WAIT, self.peer.files()).await {
+            self.names.replace(files.into_iter().flat_map(|file| file.names));
+        }
+    }
+
+    /// Why the peer ended, unless it was asked to.
+    async fn ended(&self) -> String {
+        let why = self.peer.ended().await;
+        if self.leaving.load(Ordering::Relaxed) {
+            return std::future::pending().await;
+        }
+        why
+    }
+
+    async fn tell_events(&self, mut events: Receiver<PeerEvent>, me: &Position, verbose: bool) {
+        let mut waiting = false;
+        loop {
+            let event = match events.recv().await {
+                Ok(event) => event,
+                Err(RecvError::Lagged(missed)) => {
+                    self.out.note(&format!("warning: {missed} events came too fast to be told"));
+                    continue;
+                }
+                // The peer has ended, and another branch says why.
+                Err(RecvError::Closed) => return std::future::pending().await,
+            };
+            match &event {
+                PeerEvent::WaitingFor { .. } => {
+                    self.told_waiting.store(true, Ordering::Relaxed);
+                    waiting = self.active.load(Ordering::Relaxed);
+                }
+                // The first time is told by whoever waits for it.
+                PeerEvent::Active if waiting => {
+                    waiting = false;
+                    self.out.note(&format!("Peer {} is active again", me.label()));
+                }
+                _ => {}
+            }
+            if let Some(line) = tell(&event, me, verbose) {
+                self.out.note(&line);
+            }
+        }
+    }
+
+    /// Departure without notice; a second signal does not wait for the disk.
+    async fn depart(&self, signals: &mut Signals) {
+        self.out.note("Stopped without notice; the other peers repair the ring");
+        tokio::select! {
+            () = self.peer.shutdown() => {}
+            _ = signals.next() => {}
+            () = tokio::time::sleep(SHUTDOWN_MAX) => {
+                self.out.note("warning: the store did not close in time; it is checked at the next start");
+            }
+        }
+    }
+}
+
+/// Writes a file that is there whole or not at all.
+fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut unready = path.as_os_str().to_owned();
+    unready.push(".part");
+    std::fs::write(&unready, text)?;
+    std::fs::rename(unready, path)
+}
+
+/// How long a start may be silent.
+const SILENT_MAX: Duration = Duration::from_millis(700);
+/// How long the prompt waits for the names of this peer's files.
+const NAMES_WAIT: Duration = Duration::from_millis(200);
+/// How many times in a row a terminal may report the end of input.
+const ENDS_MAX: u32 = 10;
+/// How long the store may take to close.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(10);

@@ -1,0 +1,33 @@
+//! The signals that end a peer without notice to the others.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// SIGINT, SIGTERM and SIGHUP.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// Takes them from now on.
+    pub(super) fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The exit code that shells expect of the next one: 128 and its number.
+    pub(super) async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => INTERRUPTED,
+            _ = self.terminate.recv() => 128 + 15,
+            _ = self.hang_up.recv() => 128 + 1,
+        }
+    }
+}
+
+/// The exit code after Ctrl+C.
+pub(super) const INTERRUPTED: u8 = 128 + 2;

@@ -1,0 +1,44 @@
+//! The terminal as it was before the prompt, so that it can be put back.
+//!
+//! The prompt's thread sits in a read with the terminal in raw mode; when the process ends for
+//! another reason (a signal, a fenced peer), that thread never gets to put things right itself.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+
+/// A terminal's settings; put back when this is dropped.
+pub(super) struct Terminal(Option<Termios>);
+
+impl Terminal {
+    /// Remembers the settings of standard input, if that is a terminal.
+    pub(super) fn remember() -> Terminal {
+        Terminal(tcgetattr(std::io::stdin()).ok())
+    }
+
+    /// Whether a person sits at both ends.
+    pub(super) fn is_interactive(&self) -> bool {
+        self.0.is_some() && std::io::stdout().is_terminal()
+    }
+
+    /// Puts the settings back and begins a new line if a prompt is standing there.
+    pub(super) fn restore(&self) {
+        let Some(before) = &self.0 else { return };
+        let raw = tcgetattr(std::io::stdin()).is_ok_and(|now| now.local_modes != before.local_modes);
+        let _ = tcsetattr(std::io::stdin(), OptionalActions::Drain, before);
+        if raw {
+            let mut out = std::io::stdout().lock();
+            let _ = out.write_all(BRACKETED_PASTE_OFF).and_then(|()| out.write_all(b"\n"));
+            let _ = out.flush();
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.restore();
+    }
+}
+
+/// Undoes what the prompt switched on (xterm's DECRST 2004).
+const BRACKETED_PASTE_OFF: &[u8] = b"\x1b[?2004l";

@@ -1,0 +1,245 @@
+//! The actor that owns the membership: it turns what comes in into calls of the pure node, and what the
+//! node wants into requests, datagrams and events.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::api::PeerEvent;
+use super::shared::{Shared, spawn_blocking};
+use crate::blob::{PeerFile, RealDisk};
+use crate::chord::{Event, Node, Output, ReplyTo, Token, View};
+use crate::time::Moment;
+use crate::wire::{
+    Datagram, Entry, Member, MemberState, MembershipReply, MembershipRequest, Reply, Request, Target, codec,
+};
+
+/// What the actor is told.
+#[derive(Debug)]
+pub(super) enum ActorMessage {
+    /// A datagram came.
+    Datagram { from: Entry, bytes: Bytes },
+    /// A request came; the answer goes back through the channel.
+    Request { from: Entry, request: MembershipRequest, reply: oneshot::Sender<MembershipReply> },
+    /// An answer to one of the node's own requests, or none.
+    Reply { token: Token, answer: Result<(Entry, MembershipReply), String> },
+    /// This incarnation is on disk.
+    Persisted(u64),
+    /// Take nothing new.
+    BeginLeaving,
+    /// Tell the neighbours, and go.
+    Depart,
+}
+
+/// The node and what it is driven with.
+pub(super) struct Actor {
+    pub node: Node,
+    pub shared: Arc<Shared>,
+    pub inbox: mpsc::Receiver<ActorMessage>,
+    pub view: watch::Sender<Arc<View>>,
+    pub peer_file: PeerFile,
+    /// When the clock of the node began.
+    pub origin: Instant,
+}
+
+impl Actor {
+    /// Runs until the node has ended.
+    pub(super) async fn run(mut self) {
+        let mut replies: HashMap<ReplyTo, oneshot::Sender<MembershipReply>> = HashMap::new();
+        let mut next_reply = 0;
+        let mut published = None;
+        loop {
+            let ended = self.carry_out(&mut replies).await;
+            if published != Some(self.node.version()) {
+                published = Some(self.node.version());
+                self.view.send_replace(Arc::new(self.node.view()));
+            }
+            if let Some(why) = ended {
+                self.shared.ended.send_replace(Some(why));
+                return;
+            }
+            let wake = self.node.poll_timeout();
+            tokio::select! {
+                message = self.inbox.recv() => match message {
+                    Some(message) => self.take(message, &mut replies, &mut next_reply),
+                    None => return,
+                },
+                () = sleep_until(self.origin, wake) => {
+                    let now = moment(self.origin);
+                    self.node.handle_timeout(now);
+                }
+            }
+        }
+    }
+
+    fn take(
+        &mut self,
+        message: ActorMessage,
+        replies: &mut HashMap<ReplyTo, oneshot::Sender<MembershipReply>>,
+        next_reply: &mut u64,
+    ) {
+        let now = moment(self.origin);
+        match message {
+            ActorMessage::Datagram { from, bytes } => match codec::decode::<Datagram>(&bytes) {
+                Ok(datagram) => self.node.handle_datagram(now, &from, datagram),
+                Err(_) => self.shared.transport.counters().count_malformed(),
+            },
+            ActorMessage::Request { from, request, reply } => {
+                let to = ReplyTo(*next_reply);
+                *next_reply += 1;
+                replies.retain(|_, waiting| !waiting.is_closed());
+                replies.insert(to, reply);
+                self.node.handle_request(now, &from, to, request);
+            }
+            ActorMessage::Reply { token, answer } => self.node.handle_reply(now, token, answer),
+            ActorMessage::Persisted(incarnation) => {
+                self.peer_file.incarnation = incarnation;
+                self.shared.transport.set_incarnation(incarnation);
+                self.node.handle_persisted(now, incarnation);
+            }
+            ActorMessage::BeginLeaving => self.node.begin_leaving(now),
+            ActorMessage::Depart => self.node.depart(now),
+        }
+    }
+
+    /// Does what the node wants. Says why it ended, if it has.
+    async fn carry_out(
+        &mut self,
+        replies: &mut HashMap<ReplyTo, oneshot::Sender<MembershipReply>>,
+    ) -> Option<String> {
+        let mut ended = None;
+        while let Some(output) = self.node.poll_output() {
+            match output {
+                Output::Request { token, to, request, timeout } => self.ask(token, to, request, timeout),
+                Output::Reply { to, reply } => {
+                    if let Some(waiting) = replies.remove(&to) {
+                        // Whoever asked may have gone.
+                        let _ = waiting.send(reply);
+                    }
+                }
+                Output::Datagram { to, datagram } => {
+                    if let Ok(bytes) = codec::encode(&datagram) {
+                        self.shared.transport.send_datagram(&Target::from(&to), Bytes::from(bytes));
+                    }
+                }
+                Output::Persist { incarnation } => self.persist(incarnation),
+                Output::Forget { entry } => {
+                    let stale = |c: crate::transport::Connection| c.peer().incarnation <= entry.incarnation;
+                    if self.shared.transport.connection(&entry.position).is_some_and(stale) {
+                        self.shared.transport.drop_connection(&entry.position);
+                    }
+                }
+                Output::Event(Event::Ended(reason)) => ended = Some(reason.to_string()),
+                Output::Event(event) => {
+                    if let Some(event) = told(event) {
+                        self.shared.tell(event);
+                    }
+                }
+            }
+        }
+        ended
+    }
+
+    fn ask(&self, token: Token, to: Target, request: MembershipRequest, timeout: Duration) {
+        let shared = self.shared.clone();
+        tokio::spawn(async move {
+            let answer = match shared.transport.request(&to, &Request::Membership(request), timeout).await {
+                Ok((from, Reply::Membership(reply))) => Ok((from, reply)),
+                Ok((_, Reply::ProtocolError(why))) => Err(why),
+                Ok((_, Reply::Storage(_))) => Err("it broke the protocol".to_owned()),
+                Err(failure) => Err(failure.to_string()),
+            };
+            // The actor is gone only when the peer is.
+            let _ = shared.actor.send(ActorMessage::Reply { token, answer }).await;
+        });
+    }
+
+    fn persist(&self, incarnation: u64) {
+        let mut file = self.peer_file.clone();
+        file.incarnation = incarnation;
+        let shared = self.shared.clone();
+        tokio::spawn(async move {
+            let dir = shared.store.dir().to_owned();
+            match spawn_blocking(move || file.save(&dir, &RealDisk)).await {
+                Ok(()) => {
+                    let _ = shared.actor.send(ActorMessage::Persisted(incarnation)).await;
+                }
+                Err(error) => shared.tell(PeerEvent::Warning(error.to_string())),
+            }
+        });
+    }
+}
+
+/// Keeps the members that are known on disk, for the next start.
+pub(super) async fn remember_members(shared: Arc<Shared>) {
+    let mut view = shared.view.clone();
+    let mut last: Option<Vec<Member>> = None;
+    loop {
+        let now = view.borrow_and_update().clone();
+        if now.is_member() {
+            let members = worth_remembering(&now);
+            if last.as_ref() != Some(&members) {
+                if let Err(error) = remember(&shared, &members).await {
+                    shared.tell(PeerEvent::Warning(error));
+                }
+                last = Some(members);
+            }
+        }
+        if view.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn remember(shared: &Shared, members: &Vec<Member>) -> Result<(), String> {
+    let bytes = codec::encode(members).map_err(|error| error.to_string())?;
+    shared.blocking(move |store| store.remember(bytes)).await.map_err(|error| error.to_string())
+}
+
+/// The members of a small ring, or the nearest of a large one: those that answer first.
+fn worth_remembering(view: &View) -> Vec<Member> {
+    let alive = view.alive().map(|entry| Member { entry: entry.clone(), state: MemberState::Alive });
+    let away = view.away().map(|entry| Member { entry: entry.clone(), state: MemberState::Dead });
+    alive.chain(away).take(REMEMBERED_MAX).collect()
+}
+
+/// The present on the node's clock.
+pub(super) fn moment(origin: Instant) -> Moment {
+    Moment(u64::try_from(origin.elapsed().as_micros()).unwrap_or(u64::MAX))
+}
+
+async fn sleep_until(origin: Instant, wake: Option<Moment>) {
+    match wake {
+        Some(at) => {
+            let at = origin + Duration::from_micros(at.0);
+            tokio::time::sleep_until(at.into()).await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+fn told(event: Event) -> Option<PeerEvent> {
+    Some(match event {
+        Event::WaitingFor(peers) => PeerEvent::WaitingFor { peers },
+        Event::Active => PeerEvent::Active,
+        Event::PingsSent(to) => PeerEvent::PingsSent { to },
+        Event::PingReceived(from) => PeerEvent::PingReceived { from },
+        Event::PingAnswered(from) => PeerEvent::PingAnswered { from },
+        Event::Alive(peer) => PeerEvent::PeerAlive { peer },
+        Event::Dead(peer) => PeerEvent::PeerDead { peer },
+        Event::Left(peer) => PeerEvent::PeerLeft { peer },
+        Event::SuccessorChanged(rank, peer) => PeerEvent::SuccessorChanged { rank, peer },
+        Event::PredecessorChanged(peer) => PeerEvent::PredecessorChanged { peer },
+        Event::OrderDiffers { given, real } => PeerEvent::OrderDiffers { given, real },
+        Event::Clash(peer) => {
+            PeerEvent::Warning(format!("two peers with different keys claim position {}", peer.label()))
+        }
+        Event::Ended(_) => return None,
+    })
+}
+
+/// Members that are kept on disk.
+const REMEMBERED_MAX: usize = 128;

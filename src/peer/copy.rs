@@ -1,0 +1,404 @@
+//! An object on its way in, and on to the next replica at the same time.
+//!
+//! `A ->[StoreObject] B`, `B ->[Proceed | AlreadyHere] A`, A's bytes, then B's word on every copy as it
+//! becomes durable, then `Finished`. B passes each piece on to the next peer of the chain while it
+//! writes it. What the chain could not do, the owner does again from its own disk.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::api::PeerEvent;
+use super::push::Feed;
+use super::shared::{BoxFuture, Shared, disk_reason, shortened, spawn_blocking};
+use crate::blob::{BlobError, Kind, Receiver};
+use crate::config::RingSettings;
+use crate::id::Position;
+use crate::replica::replicas;
+use crate::transport::{RequestStream, StreamError};
+use crate::wire::limits::{LINKS_PER_OBJECT_MAX, PIECE_BYTES};
+use crate::wire::{Entry, Link, Missing, MissingReason, ObjectInfo, Reply, StorageReply, StoreRole};
+
+/// Where an object comes from: another peer, or this one itself.
+pub(super) enum Upstream {
+    /// Over the network.
+    Remote(RequestStream),
+    /// From a task of this process.
+    Local { pieces: mpsc::Receiver<Bytes>, replies: mpsc::Sender<StorageReply> },
+}
+
+impl Upstream {
+    async fn reply(&mut self, reply: StorageReply) -> Result<(), StreamError> {
+        match self {
+            Upstream::Remote(stream) => stream.send_reply(&Reply::Storage(reply)).await,
+            Upstream::Local { replies, .. } => replies.send(reply).await.map_err(|_| StreamError::Cancelled),
+        }
+    }
+
+    /// The next bytes, at most so many; as large a piece as there is.
+    async fn piece(&mut self, left: u64) -> Result<Bytes, StreamError> {
+        match self {
+            Upstream::Remote(stream) => {
+                let mut piece = vec![0; left.min(PIECE_BYTES as u64) as usize];
+                match stream.fill(&mut piece).await? {
+                    filled if filled == piece.len() => Ok(Bytes::from(piece)),
+                    _ => Err(StreamError::Ended),
+                }
+            }
+            Upstream::Local { pieces, .. } => pieces.recv().await.ok_or(StreamError::Ended),
+        }
+    }
+
+    async fn finish(self) {
+        if let Upstream::Remote(stream) = self {
+            // Whoever asked has had all answers, or is gone.
+            let _ = stream.finish().await;
+        }
+    }
+}
+
+impl Shared {
+    /// Keeps an object as its owner or as a replica, and passes it on.
+    pub(super) async fn accept_object(
+        self: &Arc<Self>,
+        mut upstream: Upstream,
+        object: ObjectInfo,
+        mut links: Vec<Link>,
+        role: StoreRole,
+    ) {
+        links.truncate(LINKS_PER_OBJECT_MAX);
+        let done = match self.chain_for(&object, role) {
+            Ok((chain, owner)) => self.accept_and_pass_on(&mut upstream, object, links, chain, owner).await,
+            Err(refusal) => upstream.reply(refusal).await,
+        };
+        match done {
+            Ok(()) => upstream.finish().await,
+            Err(error) => tracing::debug!(content = %object.content, %error, "an object did not come whole"),
+        }
+    }
+
+    /// As [`Shared::accept_object`], of a size that is known: accepting passes on, and passing on may accept.
+    pub(super) fn accept_local(
+        self: Arc<Self>,
+        upstream: Upstream,
+        object: ObjectInfo,
+        links: Vec<Link>,
+        role: StoreRole,
+    ) -> BoxFuture<'static, ()> {
+        Box::pin(async move { self.accept_object(upstream, object, links, role).await })
+    }
+
+    /// To whom an object is passed on; and whether this peer answers for all copies, as its owner.
+    fn chain_for(&self, object: &ObjectInfo, role: StoreRole) -> Result<(Vec<Entry>, bool), StorageReply> {
+        let view = self.view();
+        if view.phase != crate::chord::PhaseKind::Active {
+            return Err(StorageReply::Refused("this peer is not active in its ring".to_owned()));
+        }
+        match role {
+            StoreRole::Owner if !view.owns(&object.content.key()) => {
+                let owner = match view.route(&object.content.key()) {
+                    Some(crate::chord::Route::Owner { owner, .. }) => Some(owner),
+                    _ => None,
+                };
+                Err(StorageReply::NotOwner { owner })
+            }
+            StoreRole::Owner => {
+                let copies = usize::from(self.settings().replicas);
+                Ok((replicas(&view.me, &view.successors, copies).split_off(1), true))
+            }
+            StoreRole::Replica { chain } if chain.len() > usize::from(RingSettings::REPLICAS_MAX) => {
+                Err(StorageReply::Refused("the chain is too long".to_owned()))
+            }
+            StoreRole::Replica { chain } => Ok((chain, false)),
+        }
+    }
+
+    async fn accept_and_pass_on(
+        self: &Arc<Self>,
+        upstream: &mut Upstream,
+        object: ObjectInfo,
+        links: Vec<Link>,
+        chain: Vec<Entry>,
+        owner: bool,
+    ) -> Result<(), StreamError> {
+        let (word, mut words) = mpsc::channel(WORDS_MAX);
+        let copied = match self.receiver(object).await {
+            Ok(Some(receiver)) => {
+                let offset = receiver.offset();
+                upstream.reply(StorageReply::Proceed { offset }).await?;
+                let feed = self.pass_on_live(object, links.clone(), chain.clone(), offset, word.clone());
+                self.write_and_feed(upstream, receiver, &links, object, feed).await?
+            }
+            Ok(None) => {
+                upstream.reply(StorageReply::AlreadyHere).await?;
+                self.link_again(object, &links).await;
+                if !owner {
+                    self.pass_on_from_disk(object, links.clone(), chain.clone(), word.clone());
+                }
+                Ok(())
+            }
+            Err(error) => {
+                // A disk that takes nothing here does not keep the bytes from the others.
+                upstream.reply(StorageReply::Proceed { offset: 0 }).await?;
+                let feed = self.pass_on_live(object, links.clone(), chain.clone(), 0, word.clone());
+                self.only_feed(upstream, object.length, feed).await?;
+                Err(disk_reason(&error))
+            }
+        };
+        drop(word);
+        let mut durable = BTreeSet::new();
+        upstream.reply(self.own_word(&copied, &object, &mut durable)).await?;
+        let mut missing = Vec::new();
+        while let Some(reply) = words.recv().await {
+            match reply {
+                StorageReply::Durable { peer } => {
+                    durable.insert(peer);
+                    upstream.reply(StorageReply::Durable { peer }).await?;
+                }
+                StorageReply::Missing(copy) if owner => missing.push(copy),
+                reply => upstream.reply(reply).await?,
+            }
+        }
+        if owner && copied.is_ok() {
+            self.complete_copies(upstream, object, links, &mut durable, missing).await?;
+        }
+        upstream.reply(StorageReply::Finished).await
+    }
+
+    /// What this peer says of its own copy.
+    fn own_word(
+        &self,
+        copied: &Result<(), MissingReason>,
+        object: &ObjectInfo,
+        durable: &mut BTreeSet<Position>,
+    ) -> StorageReply {
+        let me = self.position();
+        match copied {
+            Ok(()) => {
+                durable.insert(me);
+                self.tell(PeerEvent::Copied { content: object.content, to: me });
+                StorageReply::Durable { peer: me }
+            }
+            Err(reason) => StorageReply::Missing(Missing { peer: me, reason: reason.clone() }),
+        }
+    }
+
+    /// A place to write to; `None` when the object is here already. Waits while somebody else sends it.
+    async fn receiver(self: &Arc<Self>, object: ObjectInfo) -> Result<Option<Receiver>, BlobError> {
+        for _ in 0..RECEIVING_TRIES_MAX {
+            match self.blocking(move |store| store.receive(object.content, object.length)).await {
+                Ok(receiver) => return Ok(Some(receiver)),
+                Err(BlobError::AlreadyHere { .. }) => return Ok(None),
+                Err(BlobError::AlreadyReceiving { .. }) => tokio::time::sleep(RECEIVING_PAUSE).await,
+                Err(error) => return Err(error),
+            }
+        }
+        self.blocking(move |store| store.receive(object.content, object.length)).await.map(Some)
+    }
+
+    /// Reads all bytes, writes them, and gives each piece to the next peer. A disk that fails here does
+    /// not keep the bytes from the next peer.
+    async fn write_and_feed(
+        self: &Arc<Self>,
+        upstream: &mut Upstream,
+        receiver: Receiver,
+        links: &[Link],
+        object: ObjectInfo,
+        mut feed: Option<mpsc::Sender<Bytes>>,
+    ) -> Result<Result<(), MissingReason>, StreamError> {
+        let mut left = object.length - receiver.offset();
+        let writer = Writer::begin(receiver);
+        let mut came = Ok(());
+        while left > 0 {
+            let piece = match upstream.piece(left).await {
+                Ok(piece) => piece,
+                Err(error) => {
+                    came = Err(error);
+                    break;
+                }
+            };
+            left = left.saturating_sub(piece.len() as u64);
+            pass(&mut feed, piece.clone()).await;
+            // When the disk has failed, the rest is read all the same, so that the sender hears why.
+            writer.write(piece).await;
+        }
+        drop(feed);
+        // What came is kept, for whoever sends the rest.
+        let (receiver, written) = writer.end().await;
+        came?;
+        if let Err(error) = written {
+            return Ok(Err(disk_reason(&error)));
+        }
+        let links = links.to_vec();
+        match spawn_blocking(move || receiver.finish_linked(Kind::Replica, &links)).await {
+            Ok(kept) if kept.outboard == object.outboard => Ok(Ok(())),
+            // The bytes are what their address says, and stay; the store that claims otherwise is refused.
+            Ok(_) => Ok(Err(MissingReason::Refused("the outboard is not the one of these bytes".to_owned()))),
+            Err(error @ (BlobError::Mismatch { .. } | BlobError::ChunkMismatch { .. })) => {
+                Ok(Err(MissingReason::Refused(shortened(error.to_string()))))
+            }
+            Err(error) => Ok(Err(disk_reason(&error))),
+        }
+    }
+
+    /// Reads all bytes and only gives them to the next peer, if there is one.
+    async fn only_feed(
+        &self,
+        upstream: &mut Upstream,
+        mut left: u64,
+        mut feed: Option<mpsc::Sender<Bytes>>,
+    ) -> Result<(), StreamError> {
+        while left > 0 {
+            let piece = upstream.piece(left).await?;
+            left = left.saturating_sub(piece.len() as u64);
+            pass(&mut feed, piece).await;
+        }
+        Ok(())
+    }
+
+    async fn link_again(self: &Arc<Self>, object: ObjectInfo, links: &[Link]) {
+        let links = links.to_vec();
+        let linked = self
+            .blocking(move |store| {
+                store.promote(&object.content)?;
+                links.iter().try_for_each(|link| store.link(link, object.content))
+            })
+            .await;
+        if let Err(error) = linked {
+            self.tell(PeerEvent::Warning(error.to_string()));
+        }
+    }
+
+    /// Passes an object on while it comes in. The channel takes its pieces.
+    fn pass_on_live(
+        self: &Arc<Self>,
+        object: ObjectInfo,
+        links: Vec<Link>,
+        chain: Vec<Entry>,
+        offset: u64,
+        word: mpsc::Sender<StorageReply>,
+    ) -> Option<mpsc::Sender<Bytes>> {
+        let (next, rest) = chain.split_first()?;
+        let (next, rest) = (next.clone(), rest.to_vec());
+        let (pieces, feed) = mpsc::channel(FEED_PIECES_MAX);
+        let shared = self.clone();
+        tokio::spawn(async move {
+            let role = StoreRole::Replica { chain: rest };
+            shared.push(&next, object, links, role, Feed::Live { offset, pieces: feed }, &word).await;
+        });
+        Some(pieces)
+    }
+
+    fn pass_on_from_disk(
+        self: &Arc<Self>,
+        object: ObjectInfo,
+        links: Vec<Link>,
+        chain: Vec<Entry>,
+        word: mpsc::Sender<StorageReply>,
+    ) {
+        let Some((next, rest)) = chain.split_first() else { return };
+        let (next, rest, shared) = (next.clone(), rest.to_vec(), self.clone());
+        tokio::spawn(async move {
+            let role = StoreRole::Replica { chain: rest };
+            shared.push(&next, object, links, role, Feed::Disk, &word).await;
+        });
+    }
+
+    /// The owner gives the object from its own disk to all replicas that have not got it yet.
+    async fn complete_copies(
+        self: &Arc<Self>,
+        upstream: &mut Upstream,
+        object: ObjectInfo,
+        links: Vec<Link>,
+        durable: &mut BTreeSet<Position>,
+        missing: Vec<Missing>,
+    ) -> Result<(), StreamError> {
+        // Who refused for good will again; who did not answer may have, or another is in its place by now.
+        let hopeless: BTreeSet<Position> = missing
+            .iter()
+            .filter(|copy| !matches!(copy.reason, MissingReason::Unreachable))
+            .map(|copy| copy.peer)
+            .collect();
+        let view = self.view();
+        let copies = usize::from(self.settings().replicas);
+        for replica in replicas(&view.me, &view.successors, copies) {
+            if durable.contains(&replica.position) || hopeless.contains(&replica.position) {
+                continue;
+            }
+            let (word, mut words) = mpsc::channel(WORDS_MAX);
+            let role = StoreRole::Replica { chain: Vec::new() };
+            self.push(&replica, object, links.clone(), role, Feed::Disk, &word).await;
+            drop(word);
+            while let Some(reply) = words.recv().await {
+                if let StorageReply::Durable { peer } = reply {
+                    durable.insert(peer);
+                }
+                upstream.reply(reply).await?;
+            }
+        }
+        for copy in missing {
+            if hopeless.contains(&copy.peer) {
+                upstream.reply(StorageReply::Missing(copy)).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A receiver on a thread of its own: pieces go in through a bounded queue.
+pub(super) struct Writer {
+    pieces: mpsc::Sender<Bytes>,
+    thread: tokio::task::JoinHandle<(Receiver, Result<(), BlobError>)>,
+}
+
+impl Writer {
+    pub(super) fn begin(mut receiver: Receiver) -> Writer {
+        let (pieces, mut queue) = mpsc::channel::<Bytes>(FEED_PIECES_MAX);
+        let thread = tokio::task::spawn_blocking(move || {
+            while let Some(piece) = queue.blocking_recv() {
+                if let Err(error) = receiver.write(&piece) {
+                    return (receiver, Err(error));
+                }
+            }
+            (receiver, Ok(()))
+        });
+        Writer { pieces, thread }
+    }
+
+    /// Queues a piece. False when the disk or the check has failed; [`Writer::end`] says how.
+    pub(super) async fn write(&self, piece: Bytes) -> bool {
+        self.pieces.send(piece).await.is_ok()
+    }
+
+    /// Waits until all that was queued is written.
+    pub(super) async fn end(self) -> (Receiver, Result<(), BlobError>) {
+        drop(self.pieces);
+        match self.thread.await {
+            Ok(done) => done,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+}
+
+/// Gives a piece to the next peer, unless that one takes no more.
+async fn pass(feed: &mut Option<mpsc::Sender<Bytes>>, piece: Bytes) {
+    if let Some(next) = feed
+        && next.send(piece).await.is_err()
+    {
+        *feed = None;
+    }
+}
+
+/// Pieces that wait for the disk, or for the next peer: 2 MiB each.
+const FEED_PIECES_MAX: usize = 8;
+/// Words on copies that wait to be passed on.
+const WORDS_MAX: usize = 32;
+/// How long somebody else's transfer of the same object is waited for.
+const RECEIVING_TRIES_MAX: u32 = 100;
+const RECEIVING_PAUSE: Duration = Duration::from_millis(100);

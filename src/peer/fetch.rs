@@ -1,0 +1,305 @@
+//! An object from its holders: streamed, checked chunk by chunk as it arrives, and from another holder
+//! when one dies or lies.
+//!
+//! The outboard that the signed name record names says after every chunk whether it is the right one. For
+//! a bare content id an outboard on which two holders agree serves as well; else the end decides. In every
+//! case only bytes whose SHA-256 is the content id become an object.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::api::{PeerEvent, Progress, RequestError};
+use super::copy::Writer;
+use super::push::{ReadFailure, read_ahead};
+use super::shared::{STORAGE_TIMEOUT, Shared, spawn_blocking};
+use crate::blob::{BlobError, Kind, Midstate, Outboard, Receiver, chunk_count};
+use crate::id::{ContentId, OutboardDigest, Position};
+use crate::transport::{OpenStream, RequestStream, StreamError};
+use crate::wire::limits::{MIDSTATES_PER_PAGE_MAX, PIECE_BYTES};
+use crate::wire::{Entry, Link, ObjectInfo, Reply, Request, StorageReply, StorageRequest, Target};
+
+/// What is to be fetched.
+#[derive(Debug, Clone)]
+pub(super) struct Wish {
+    pub content: ContentId,
+    /// What the name record says; nothing for a bare content id.
+    pub known: Option<ObjectInfo>,
+    /// Names to link it under.
+    pub links: Vec<Link>,
+}
+
+/// A fetch under way.
+struct Fetch {
+    shared: Arc<Shared>,
+    wish: Wish,
+    holders: Vec<Entry>,
+    progress: Arc<Progress>,
+    /// Whom bytes came from, in order.
+    sources: Vec<Position>,
+    /// Who sent what is not the object.
+    liar: Option<Position>,
+}
+
+/// Why one holder's stream ended.
+enum StreamEnd {
+    /// All bytes came.
+    Complete,
+    /// It has no such object, or went silent.
+    Lost,
+    /// Its bytes are not the object's.
+    Lied,
+    /// This peer's own disk failed.
+    Disk(BlobError),
+}
+
+impl Shared {
+    /// Fetches an object from these holders, in this order. Says whom its bytes came from.
+    ///
+    /// # Errors
+    /// [`RequestError::Unreachable`], [`RequestError::Corrupt`] or [`RequestError::Disk`].
+    pub(super) async fn fetch(
+        self: &Arc<Self>,
+        wish: Wish,
+        holders: Vec<Entry>,
+        progress: Arc<Progress>,
+    ) -> Result<Vec<Position>, RequestError> {
+        let mut fetch =
+            Fetch { shared: self.clone(), wish, holders, progress, sources: Vec::new(), liar: None };
+        fetch.run().await
+    }
+
+    /// Handles `FetchObject`.
+    pub(super) async fn serve_object(
+        self: &Arc<Self>,
+        mut stream: RequestStream,
+        content: ContentId,
+        offset: u64,
+    ) -> Result<(), StreamError> {
+        let Ok(mut reader) = self.blocking(move |store| store.read(&content, offset)).await else {
+            stream.send_reply(&Reply::Storage(StorageReply::NotHere)).await?;
+            return stream.finish().await;
+        };
+        stream.send_reply(&Reply::Storage(StorageReply::Object(*reader.info()))).await?;
+        let mut left = reader.info().length.saturating_sub(offset);
+        let mut pieces = read_ahead(move || reader.read_piece().map_err(ReadFailure::Io));
+        while left > 0 {
+            match pieces.recv().await {
+                Some(Ok(piece)) => {
+                    left = left.saturating_sub(piece.len() as u64);
+                    stream.send_piece(piece).await?;
+                }
+                Some(Err(_)) | None => return Err(StreamError::Ended),
+            }
+        }
+        stream.finish().await
+    }
+
+    /// Handles `FetchOutboard`.
+    pub(super) async fn answer_outboard(
+        self: &Arc<Self>,
+        content: ContentId,
+        first: u32,
+    ) -> Result<StorageReply, String> {
+        let found = self
+            .blocking(move |store| Ok((store.info(&content)?, store.outboard(&content)?)))
+            .await
+            .map_err(|error| error.to_string())?;
+        let (Some(object), Some(outboard)) = found else { return Ok(StorageReply::NotHere) };
+        let page = outboard.midstates().iter().skip(first as usize).take(MIDSTATES_PER_PAGE_MAX);
+        Ok(StorageReply::Outboard { object, midstates: page.flat_map(|midstate| midstate.0).collect() })
+    }
+}
+
+impl Fetch {
+    async fn run(&mut self) -> Result<Vec<Position>, RequestError> {
+        let mut rounds = 0;
+        loop {
+            let Some((object, outboard)) = self.plan().await else { return Err(self.failure()) };
+            let mut receiver = match self.begin(object, outboard).await {
+                Ok(Some(receiver)) => receiver,
+                Ok(None) => return Ok(std::mem::take(&mut self.sources)),
+                Err(error) => return Err(self.disk(error)),
+            };
+            self.progress.begin(receiver.offset(), object.length);
+            let mut whole = receiver.offset() == object.length;
+            while !whole && !self.holders.is_empty() {
+                let holder = self.holders[0].clone();
+                let (back, end) = self.stream_from(&holder, receiver, object).await;
+                receiver = back;
+                match end {
+                    StreamEnd::Complete => whole = true,
+                    StreamEnd::Lost => drop(self.holders.remove(0)),
+                    StreamEnd::Lied => self.convict(&holder),
+                    StreamEnd::Disk(error) => return Err(self.disk(error)),
+                }
+            }
+            if !whole {
+                return Err(self.failure());
+            }
+            match self.finish(receiver).await {
+                Ok(()) => return Ok(std::mem::take(&mut self.sources)),
+                Err(BlobError::Mismatch { .. } | BlobError::ChunkMismatch { .. }) if rounds < ROUNDS_MAX => {
+                    // The last chunk, or all of it without an outboard: the last sender is not trusted again.
+                    rounds += 1;
+                    if let Some(holder) = self.holders.first().cloned() {
+                        self.convict(&holder);
+                    }
+                }
+                Err(error) => return Err(self.disk(error)),
+            }
+        }
+    }
+
+    /// The object's length and outboard, from what the record says and what the holders have.
+    async fn plan(&mut self) -> Option<(ObjectInfo, Option<Outboard>)> {
+        if let Some(object) = self.wish.known {
+            if chunk_count(object.length) == 1 {
+                return Some((object, None));
+            }
+            for holder in self.holders.clone() {
+                if let Some((_, outboard)) = self.outboard_of(&holder).await
+                    && outboard.digest() == object.outboard
+                {
+                    return Some((object, Some(outboard)));
+                }
+            }
+            return (!self.holders.is_empty()).then_some((object, None));
+        }
+        let mut first: Option<(ObjectInfo, Outboard)> = None;
+        for holder in self.holders.clone() {
+            let Some((object, outboard)) = self.outboard_of(&holder).await else { continue };
+            match &first {
+                None => first = Some((object, outboard)),
+                Some((_, agreed)) if agreed.digest() == outboard.digest() => {
+                    return Some((object, Some(outboard)));
+                }
+                Some(_) => {}
+            }
+        }
+        // Nobody confirms what the first one says: its length is a start, its outboard proves nothing.
+        first.map(|(object, _)| (object, None))
+    }
+
+    /// A holder's outboard, page by page.
+    async fn outboard_of(&self, holder: &Entry) -> Option<(ObjectInfo, Outboard)> {
+        let content = self.wish.content;
+        let mut midstates: Vec<Midstate> = Vec::new();
+        loop {
+            let request = StorageRequest::FetchOutboard { content, first: midstates.len() as u32 };
+            let reply = self.shared.ask_storage(holder, request, STORAGE_TIMEOUT).await;
+            let Ok(StorageReply::Outboard { object, midstates: page }) = reply else { return None };
+            let wanted = (chunk_count(object.length) - 1) as usize;
+            if object.content != content || page.len() % 32 != 0 || wanted > MIDSTATES_MAX {
+                return None;
+            }
+            midstates.extend(page.as_chunks::<32>().0.iter().map(|bytes| Midstate(*bytes)));
+            if midstates.len() >= wanted {
+                midstates.truncate(wanted);
+                let outboard = Outboard::new(object.length, midstates).ok()?;
+                let same = outboard.digest() == OutboardDigest(object.outboard.0);
+                return same.then_some((object, outboard));
+            }
+            if page.is_empty() {
+                return None;
+            }
+        }
+    }
+
+    /// A place to write to, whose first bytes may be there from an earlier try; `None` when all is here.
+    async fn begin(
+        &self,
+        object: ObjectInfo,
+        outboard: Option<Outboard>,
+    ) -> Result<Option<Receiver>, BlobError> {
+        let begun = self
+            .shared
+            .blocking(move |store| {
+                let mut receiver = store.receive(object.content, object.length)?;
+                if let Some(outboard) = outboard {
+                    receiver.check_against(&outboard)?;
+                }
+                Ok(receiver)
+            })
+            .await;
+        match begun {
+            Ok(receiver) => Ok(Some(receiver)),
+            Err(BlobError::AlreadyHere { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes bytes from one holder until all came or it stops.
+    async fn stream_from(
+        &mut self,
+        holder: &Entry,
+        receiver: Receiver,
+        object: ObjectInfo,
+    ) -> (Receiver, StreamEnd) {
+        let offset = receiver.offset();
+        let request = StorageRequest::FetchObject { content: object.content, offset };
+        let opened = self.shared.transport.open(&Target::from(holder), &Request::Storage(request)).await;
+        let Ok(mut stream) = opened else { return (receiver, StreamEnd::Lost) };
+        stream.finish_send();
+        match stream.read_reply(STORAGE_TIMEOUT).await {
+            Ok(Reply::Storage(StorageReply::Object(info))) if info.length == object.length => {}
+            _ => return (receiver, StreamEnd::Lost),
+        }
+        self.sources.push(holder.position);
+        let writer = Writer::begin(receiver);
+        let came = self.copy_pieces(&mut stream, &writer, object.length - offset).await;
+        let (receiver, written) = writer.end().await;
+        let done = receiver.offset();
+        self.progress.begin(done, object.length);
+        match written {
+            Err(BlobError::ChunkMismatch { .. } | BlobError::Overrun { .. }) => (receiver, StreamEnd::Lied),
+            Err(error) => (receiver, StreamEnd::Disk(error)),
+            Ok(()) if came && done == object.length => (receiver, StreamEnd::Complete),
+            Ok(()) => (receiver, StreamEnd::Lost),
+        }
+    }
+
+    async fn copy_pieces(&self, stream: &mut OpenStream, writer: &Writer, mut left: u64) -> bool {
+        while left > 0 {
+            let mut piece = vec![0; left.min(PIECE_BYTES as u64) as usize];
+            let Ok(filled) = stream.fill(&mut piece).await else { return false };
+            piece.truncate(filled);
+            left -= filled as u64;
+            if filled == 0 || !writer.write(Bytes::from(piece)).await {
+                return false;
+            }
+            self.progress.advance(filled as u64);
+        }
+        true
+    }
+
+    async fn finish(&self, receiver: Receiver) -> Result<(), BlobError> {
+        let links = self.wish.links.clone();
+        spawn_blocking(move || receiver.finish_linked(Kind::Requested, &links)).await.map(drop)
+    }
+
+    fn convict(&mut self, holder: &Entry) {
+        let warning = format!("peer {} sent other bytes than {}", holder.position.label(), self.wish.content);
+        tracing::warn!("{warning}");
+        self.shared.tell(PeerEvent::Warning(warning));
+        self.liar = Some(holder.position);
+        self.holders.retain(|other| other.position != holder.position);
+    }
+
+    fn failure(&self) -> RequestError {
+        let content = self.wish.content;
+        match self.liar {
+            Some(from) => RequestError::Corrupt { content, from },
+            None => RequestError::Unreachable { content, holders: self.sources.clone() },
+        }
+    }
+
+    fn disk(&self, error: BlobError) -> RequestError {
+        RequestError::Disk { content: self.wish.content, reason: error.to_string() }
+    }
+}
+
+/// How often a whole object is fetched anew because it was another one in the end.
+const ROUNDS_MAX: u32 = 8;
+/// The midstates of the largest outboard that is fetched: of a file of 2 TiB, 64 MiB of them.
+const MIDSTATES_MAX: usize = 1 << 21;

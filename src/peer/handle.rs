@@ -1,0 +1,151 @@
+//! The door to a running peer, for commands, gateways and tests.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::broadcast;
+
+use super::api::{
+    LeaveReport, PeerEvent, Progress, RequestError, RequestReport, RingFiles, RingLine, StartError,
+    StatusReport, StoreError, StoreOptions, StoreReport, Wanted, WhereisReport,
+};
+use super::shared::Shared;
+use super::start::Running;
+use crate::id::{FileName, Position};
+use crate::wire::{Address, FileEntry};
+
+/// A running peer. Cheap to clone. The peer runs until it leaves, is shut down, or ends by itself.
+#[derive(Clone)]
+pub struct Handle {
+    pub(super) shared: Arc<Shared>,
+    pub(super) running: Arc<Running>,
+}
+
+impl Handle {
+    /// What happens in the peer from now on.
+    pub fn events(&self) -> broadcast::Receiver<PeerEvent> {
+        self.shared.events.subscribe()
+    }
+
+    /// Waits until the peer is a member of its ring.
+    ///
+    /// # Errors
+    /// [`StartError::Ended`] when it ends before.
+    pub async fn wait_active(&self) -> Result<(), StartError> {
+        let mut ended = self.shared.ended.subscribe();
+        tokio::select! {
+            active = self.shared.view_until(std::time::Duration::MAX, |view| view.is_member()) => match active {
+                true => Ok(()),
+                false => Err(StartError::Ended("the peer has ended".to_owned())),
+            },
+            why = ended.wait_for(Option::is_some) => {
+                let why = why.ok().and_then(|why| why.clone());
+                Err(StartError::Ended(why.unwrap_or_else(|| "the peer has ended".to_owned())))
+            }
+        }
+    }
+
+    /// Stores a file, see [`StoreOptions`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn store(
+        &self,
+        path: &Path,
+        options: &StoreOptions,
+        progress: &Arc<Progress>,
+    ) -> Result<StoreReport, StoreError> {
+        self.shared.store(path, options, progress.clone()).await
+    }
+
+    /// Brings a file into this peer's objects and received/.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn request(
+        &self,
+        wanted: &Wanted,
+        progress: &Arc<Progress>,
+    ) -> Result<RequestReport, RequestError> {
+        self.shared.request(wanted, progress.clone()).await
+    }
+
+    /// Hands everything over, tells the neighbours, and ends the peer.
+    ///
+    /// # Errors
+    /// When the peer is in no ring, or is leaving already.
+    pub async fn leave(&self) -> Result<LeaveReport, String> {
+        let report = self.shared.leave().await?;
+        self.running.stop(&self.shared, true).await;
+        Ok(report)
+    }
+
+    /// How the peer is.
+    pub async fn status(&self) -> StatusReport {
+        self.shared.status().await
+    }
+
+    /// The ring's peers in order, this one first; then the members that do not answer.
+    ///
+    /// # Errors
+    /// When the peer is in no ring.
+    pub async fn ring(&self) -> Result<Vec<RingLine>, String> {
+        self.shared.ring().await
+    }
+
+    /// This peer's files.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn files(&self) -> Result<Vec<FileEntry>, String> {
+        self.shared.files().await
+    }
+
+    /// The files of all peers.
+    ///
+    /// # Errors
+    /// When the peer is in no ring.
+    pub async fn files_of_ring(&self) -> Result<RingFiles, String> {
+        self.shared.files_of_ring().await
+    }
+
+    /// Where a name's record and its file are.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn whereis(&self, name: &FileName) -> Result<WhereisReport, RequestError> {
+        self.shared.whereis(name).await
+    }
+
+    /// Waits until the peer has ended, and says why.
+    pub async fn ended(&self) -> String {
+        let mut ended = self.shared.ended.subscribe();
+        let why = ended.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        why.unwrap_or_else(|| "the peer has ended".to_owned())
+    }
+
+    /// Ends the peer without a word to the ring, as a kill does, but flushes and closes its store.
+    pub async fn shutdown(&self) {
+        self.running.stop(&self.shared, false).await;
+    }
+
+    /// Where the peer stands.
+    pub fn position(&self) -> Position {
+        self.shared.position()
+    }
+
+    /// Where other peers reach it.
+    pub fn address(&self) -> Address {
+        self.shared.view().me.address.clone()
+    }
+
+    /// Where its files are.
+    pub fn data_dir(&self) -> &Path {
+        self.shared.store.dir()
+    }
+
+    /// The ring's name.
+    pub fn ring_name(&self) -> &str {
+        self.shared.verifier.ring_name()
+    }
+}

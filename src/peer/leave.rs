@@ -1,0 +1,95 @@
+//! `Quit`: hand over first, then tell the neighbours, then go.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::actor::ActorMessage;
+use super::api::LeaveReport;
+use super::repair::{Holdings, Round};
+use super::shared::Shared;
+use crate::chord::PhaseKind;
+use crate::id::{ContentId, FileName};
+use crate::replica::plan_handover;
+use crate::wire::{Entry, MembershipReply, MembershipRequest};
+
+impl Shared {
+    /// Leaves the ring: copies until min(R, N − 1) copies exist without this peer, or time is over.
+    ///
+    /// # Errors
+    /// When this peer is in no ring, or is leaving already.
+    pub(super) async fn leave(self: &Arc<Self>) -> Result<LeaveReport, String> {
+        if self.view().phase != PhaseKind::Active {
+            return Err(self.why_not_active());
+        }
+        let deadline = Instant::now() + LEAVE_TIMEOUT;
+        self.send(ActorMessage::BeginLeaving).await;
+        self.view_until(LEAVE_TIMEOUT, |view| view.phase != PhaseKind::Active).await;
+        self.wait_for_turn(deadline).await;
+        let mut handed_over = 0;
+        let short = loop {
+            let round = self.round(&plan_handover).await;
+            handed_over += (round.objects + round.records) as usize;
+            let short = self.short(&round).await?;
+            if short.is_empty() || Instant::now() >= deadline {
+                break short;
+            }
+            tokio::time::sleep(RETRY).await;
+        };
+        let alone = self.view().alive().next().is_none();
+        let unreachable = if alone { self.names_here().await } else { Vec::new() };
+        self.send(ActorMessage::Depart).await;
+        let mut ended = self.ended.subscribe();
+        let gone = self.interval * 2 + Duration::from_secs(1);
+        // The node ends by itself after two intervals; its end is what is waited for.
+        let _ = tokio::time::timeout(gone, ended.wait_for(Option::is_some)).await;
+        Ok(LeaveReport { handed_over, short: if alone { Vec::new() } else { short }, unreachable })
+    }
+
+    /// Two that leave side by side: the lower position first.
+    async fn wait_for_turn(self: &Arc<Self>, deadline: Instant) {
+        while Instant::now() < deadline {
+            let view = self.view();
+            let neighbours: Vec<Entry> =
+                view.predecessor.iter().chain(view.successors.iter().take(2)).cloned().collect();
+            let mut wait = false;
+            for neighbour in &neighbours {
+                let answer = self.ask_membership(neighbour, MembershipRequest::MayLeave, ASK_TIMEOUT).await;
+                wait |= matches!(answer, Ok(MembershipReply::Wait));
+            }
+            if !wait {
+                return;
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// Objects of which fewer than min(R, N − 1) others have a copy, as far as the round learned.
+    async fn short(self: &Arc<Self>, round: &Round) -> Result<Vec<ContentId>, String> {
+        let others = self.view().alive().count();
+        let needed = usize::from(self.settings().replicas).min(others);
+        let Holdings { objects, .. } = self.holdings().await?;
+        let copies = |content: &ContentId| round.confirmed.get(&content.key()).map_or(0, BTreeSet::len);
+        Ok(objects.into_iter().filter(|content| copies(content) < needed).collect())
+    }
+
+    async fn names_here(self: &Arc<Self>) -> Vec<FileName> {
+        let files =
+            self.blocking(|store| store.objects_after(None, FILES_NAMED_MAX)).await.unwrap_or_default();
+        files.into_iter().flat_map(|file| file.names).collect()
+    }
+
+    async fn send(&self, message: ActorMessage) {
+        // Without an actor the peer has ended, which the caller sees from the view.
+        let _ = self.actor.send(message).await;
+    }
+}
+
+/// After how long a leaving peer reports what is short, and goes all the same.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(30);
+const ASK_TIMEOUT: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_millis(200);
+/// How many files the last peer names as unreachable.
+const FILES_NAMED_MAX: usize = 1_000;

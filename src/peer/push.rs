@@ -1,0 +1,275 @@
+//! An object on its way out: to the owner it belongs to, or to a replica.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::copy::Upstream;
+use super::shared::{Shared, reason_of};
+use crate::blob::{BlobError, Source};
+use crate::id::Position;
+use crate::transport::{OpenStream, StreamError};
+use crate::wire::{
+    Entry, Link, Missing, MissingReason, ObjectInfo, Reply, Request, StorageReply, StorageRequest, StoreRole,
+    Target,
+};
+
+/// Where the bytes of a push come from.
+pub(super) enum Feed {
+    /// From this peer's own object.
+    Disk,
+    /// From a user's file; counted as they go.
+    File { source: Source, progress: Arc<super::Progress> },
+    /// From whoever sends it to this peer at the moment, from that byte on.
+    Live { offset: u64, pieces: mpsc::Receiver<Bytes> },
+}
+
+/// Why a push ended without the other side's word.
+#[derive(Debug)]
+pub(super) enum PushFailure {
+    /// The other side, or the way to it.
+    Peer(MissingReason),
+    /// The key belongs to another peer.
+    NotOwner,
+    /// The bytes cannot be read here.
+    Source(BlobError),
+}
+
+/// The other side of a push: another peer, or this one itself.
+enum Downstream {
+    Remote(Box<OpenStream>),
+    Local { pieces: Option<mpsc::Sender<Bytes>>, replies: mpsc::Receiver<StorageReply> },
+}
+
+impl Downstream {
+    async fn send(&mut self, piece: Bytes) -> Result<(), StreamError> {
+        match self {
+            Downstream::Remote(stream) => stream.send_piece(piece).await,
+            Downstream::Local { pieces: Some(pieces), .. } => {
+                pieces.send(piece).await.map_err(|_| StreamError::Cancelled)
+            }
+            Downstream::Local { pieces: None, .. } => Err(StreamError::Cancelled),
+        }
+    }
+
+    fn finish(&mut self) {
+        match self {
+            Downstream::Remote(stream) => stream.finish_send(),
+            Downstream::Local { pieces, .. } => *pieces = None,
+        }
+    }
+
+    async fn reply(&mut self) -> Result<StorageReply, StreamError> {
+        match self {
+            Downstream::Remote(stream) => match stream.read_reply(DURABLE_TIMEOUT).await? {
+                Reply::Storage(reply) => Ok(reply),
+                Reply::ProtocolError(why) => Ok(StorageReply::Refused(why)),
+                Reply::Membership(_) => Err(StreamError::Ended),
+            },
+            Downstream::Local { replies, .. } => replies.recv().await.ok_or(StreamError::Ended),
+        }
+    }
+}
+
+impl Shared {
+    /// Gives an object to a replica, and passes on what it says of its own copy and of those behind it.
+    /// Whatever goes wrong becomes a word on the missing copies.
+    pub(super) async fn push(
+        self: &Arc<Self>,
+        to: &Entry,
+        object: ObjectInfo,
+        links: Vec<Link>,
+        role: StoreRole,
+        feed: Feed,
+        word: &mpsc::Sender<StorageReply>,
+    ) {
+        let behind: Vec<Position> = match &role {
+            StoreRole::Replica { chain } => chain.iter().map(|entry| entry.position).collect(),
+            StoreRole::Owner => Vec::new(),
+        };
+        let mut heard = Vec::new();
+        let request = StorageRequest::StoreObject { object, links, role };
+        let ended = self.push_exchange(to, object, request, feed, word, &mut heard).await;
+        if let Err(failure) = ended {
+            let reason = match failure {
+                PushFailure::Peer(reason) => reason,
+                PushFailure::NotOwner => MissingReason::Refused("it does not own this key".to_owned()),
+                PushFailure::Source(error) => MissingReason::Refused(error.to_string()),
+            };
+            let silent = std::iter::once(to.position).chain(behind).filter(|peer| !heard.contains(peer));
+            for (i, peer) in silent.enumerate() {
+                // Of those behind, nothing is known but that they were not reached this way.
+                let reason = if i == 0 { reason.clone() } else { MissingReason::Unreachable };
+                let _ = word.send(StorageReply::Missing(Missing { peer, reason })).await;
+            }
+        }
+    }
+
+    /// One exchange: offer, bytes, words until `Finished`.
+    ///
+    /// # Errors
+    /// [`PushFailure`]; words that came before are passed on all the same.
+    pub(super) async fn push_exchange(
+        self: &Arc<Self>,
+        to: &Entry,
+        object: ObjectInfo,
+        request: StorageRequest,
+        feed: Feed,
+        word: &mpsc::Sender<StorageReply>,
+        heard: &mut Vec<Position>,
+    ) -> Result<(), PushFailure> {
+        let mut downstream = self.downstream(to, request).await?;
+        let lost = |_| PushFailure::Peer(MissingReason::Unreachable);
+        match downstream.reply().await.map_err(lost)? {
+            StorageReply::Proceed { offset } if offset <= object.length => {
+                self.send_bytes(&mut downstream, object, feed, offset).await?;
+                downstream.finish();
+            }
+            StorageReply::AlreadyHere => downstream.finish(),
+            StorageReply::NotOwner { .. } => return Err(PushFailure::NotOwner),
+            StorageReply::Refused(why) => return Err(PushFailure::Peer(MissingReason::Refused(why))),
+            StorageReply::Missing(copy) => return Err(PushFailure::Peer(copy.reason)),
+            _ => return Err(PushFailure::Peer(MissingReason::Refused("it broke the protocol".to_owned()))),
+        }
+        loop {
+            let reply = downstream.reply().await.map_err(lost)?;
+            match &reply {
+                StorageReply::Durable { peer } => heard.push(*peer),
+                StorageReply::Missing(copy) => heard.push(copy.peer),
+                StorageReply::Finished => return Ok(()),
+                StorageReply::Refused(why) => {
+                    return Err(PushFailure::Peer(MissingReason::Refused(why.clone())));
+                }
+                _ => {
+                    return Err(PushFailure::Peer(MissingReason::Refused(
+                        "it broke the protocol".to_owned(),
+                    )));
+                }
+            }
+            // Nobody may be left to hear it; the copies are made all the same.
+            let _ = word.send(reply).await;
+        }
+    }
+
+    async fn downstream(
+        self: &Arc<Self>,
+        to: &Entry,
+        request: StorageRequest,
+    ) -> Result<Downstream, PushFailure> {
+        if to.position != self.position() {
+            let opened = self.transport.open(&Target::from(to), &Request::Storage(request)).await;
+            return opened
+                .map(|stream| Downstream::Remote(Box::new(stream)))
+                .map_err(|failure| PushFailure::Peer(reason_of(&failure)));
+        }
+        let StorageRequest::StoreObject { object, links, role } = request else {
+            return Err(PushFailure::Peer(MissingReason::Refused("only objects are pushed".to_owned())));
+        };
+        let (pieces, theirs) = mpsc::channel(LOCAL_PIECES_MAX);
+        let (words, replies) = mpsc::channel(LOCAL_PIECES_MAX);
+        let upstream = Upstream::Local { pieces: theirs, replies: words };
+        tokio::spawn(self.clone().accept_local(upstream, object, links, role));
+        Ok(Downstream::Local { pieces: Some(pieces), replies })
+    }
+
+    async fn send_bytes(
+        self: &Arc<Self>,
+        downstream: &mut Downstream,
+        object: ObjectInfo,
+        feed: Feed,
+        offset: u64,
+    ) -> Result<(), PushFailure> {
+        let (mut pieces, mut skip, progress) = match feed {
+            Feed::Live { offset: from, .. } if from > offset => {
+                // Earlier bytes are wanted than pass by here: the owner gives them from its disk later.
+                return Err(PushFailure::Peer(MissingReason::Unreachable));
+            }
+            Feed::Live { offset: from, pieces } => (Pieces::Live(pieces), offset - from, None),
+            Feed::Disk => {
+                let reader = self.blocking(move |store| store.read(&object.content, offset)).await;
+                let mut reader = reader.map_err(PushFailure::Source)?;
+                (Pieces::Read(read_ahead(move || reader.read_piece().map_err(ReadFailure::Io))), 0, None)
+            }
+            Feed::File { source, progress } => {
+                progress.begin(offset, object.length);
+                let mut reader = source.reader(offset);
+                (
+                    Pieces::Read(read_ahead(move || reader.read_piece().map_err(ReadFailure::Blob))),
+                    0,
+                    Some(progress),
+                )
+            }
+        };
+        let mut left = object.length - offset;
+        while left > 0 {
+            let mut piece = pieces.next().await?;
+            let skipped = skip.min(piece.len() as u64);
+            skip -= skipped;
+            let piece = piece.split_off(skipped as usize);
+            if piece.is_empty() {
+                continue;
+            }
+            left = left.saturating_sub(piece.len() as u64);
+            if let Some(progress) = &progress {
+                progress.advance(piece.len() as u64);
+            }
+            downstream.send(piece).await.map_err(|_| PushFailure::Peer(MissingReason::Unreachable))?;
+        }
+        Ok(())
+    }
+}
+
+enum Pieces {
+    Read(mpsc::Receiver<Result<Bytes, ReadFailure>>),
+    Live(mpsc::Receiver<Bytes>),
+}
+
+/// Why a piece cannot be read here.
+pub(super) enum ReadFailure {
+    Io(io::Error),
+    Blob(BlobError),
+}
+
+impl Pieces {
+    async fn next(&mut self) -> Result<Bytes, PushFailure> {
+        match self {
+            Pieces::Live(pieces) => pieces.recv().await.ok_or(PushFailure::Peer(MissingReason::Unreachable)),
+            Pieces::Read(pieces) => match pieces.recv().await {
+                Some(Ok(piece)) => Ok(piece),
+                Some(Err(ReadFailure::Blob(error))) => Err(PushFailure::Source(error)),
+                Some(Err(ReadFailure::Io(error))) => {
+                    Err(PushFailure::Peer(MissingReason::Refused(error.to_string())))
+                }
+                None => Err(PushFailure::Peer(MissingReason::Refused("the object ended early".to_owned()))),
+            },
+        }
+    }
+}
+
+/// Reads pieces on a thread of its own, a few ahead; an empty piece is the end.
+pub(super) fn read_ahead(
+    mut read: impl FnMut() -> Result<Bytes, ReadFailure> + Send + 'static,
+) -> mpsc::Receiver<Result<Bytes, ReadFailure>> {
+    let (pieces, ahead) = mpsc::channel(READ_AHEAD_MAX);
+    tokio::task::spawn_blocking(move || {
+        loop {
+            let piece = read();
+            let last = piece.as_ref().map_or(true, |piece| piece.is_empty());
+            let ended = matches!(&piece, Ok(piece) if piece.is_empty());
+            if ended || pieces.blocking_send(piece).is_err() || last {
+                return;
+            }
+        }
+    });
+    ahead
+}
+
+/// How long the other side may take to say that its copy is durable: hashing and syncing a large file.
+const DURABLE_TIMEOUT: Duration = Duration::from_secs(120);
+/// Pieces that are read ahead.
+const READ_AHEAD_MAX: usize = 4;
+/// Pieces between two tasks of this process.
+const LOCAL_PIECES_MAX: usize = 8;

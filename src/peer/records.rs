@@ -1,0 +1,333 @@
+//! Name records: read from the replicas of the name key, written through its owner.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::shared::{STORAGE_TIMEOUT, Shared, disk_reason, shortened, unix_ms};
+use crate::chord::Route;
+use crate::id::{ContentId, FileName, Position};
+use crate::names::{NameHistory, PutRefusal};
+use crate::replica::replicas;
+use crate::wire::{
+    Entry, Missing, MissingReason, NameRecord, PutRole, RecordTarget, SignedRecord, StorageReply,
+    StorageRequest, codec,
+};
+
+/// A record that was written.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub owner: Position,
+    pub record: NameRecord,
+    pub replaced: Option<ContentId>,
+    pub durable: BTreeSet<Position>,
+    pub missing: Vec<Missing>,
+}
+
+/// What the peers around a name key say.
+#[derive(Debug, Default)]
+pub(super) struct Resolved {
+    /// The greatest record that any of them has.
+    pub record: Option<NameRecord>,
+    /// Who did not answer, or is still taking over its range: their "no" is missing.
+    pub silent: Vec<Position>,
+}
+
+impl Shared {
+    /// Writes what a name stands for, through the owner of the name key.
+    ///
+    /// # Errors
+    /// Who did not take it and why, once the deadline has passed.
+    pub(super) async fn write_record(
+        self: &Arc<Self>,
+        name: &FileName,
+        target: RecordTarget,
+        deadline: Instant,
+    ) -> Result<Written, String> {
+        let mut trouble;
+        loop {
+            match self.try_to_write(name, target).await {
+                Ok(written) => return Ok(written),
+                Err(why) => trouble = why,
+            }
+            if Instant::now() + RETRY >= deadline {
+                return Err(trouble);
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// What the first 2R − 1 members from a name key on say of the name.
+    ///
+    /// # Errors
+    /// Says why nobody could be asked.
+    pub(super) async fn resolve(self: &Arc<Self>, name: &FileName) -> Result<Resolved, String> {
+        let wanted = 2 * usize::from(self.settings().replicas) - 2;
+        let found = self.find(name.key(), wanted).await?;
+        if let Ok((Some(record), false)) = self.fetch_record(&found.owner, name).await {
+            return Ok(Resolved { record: Some(record), silent: Vec::new() });
+        }
+        let mut resolved =
+            Resolved { record: None, silent: self.away_among(name.key(), &found.owner, wanted + 1) };
+        let mut asked = JoinSet::new();
+        for whom in replicas(&found.owner, &found.successors, wanted + 1) {
+            let (shared, name) = (self.clone(), name.clone());
+            asked.spawn(async move { (whom.position, shared.fetch_record(&whom, &name).await) });
+        }
+        while let Some(Ok((peer, answer))) = asked.join_next().await {
+            match answer {
+                Ok((record, syncing)) => {
+                    let clock = |record: &Option<NameRecord>| record.as_ref().map(|r| (r.clock, r.writer));
+                    if clock(&record) > clock(&resolved.record) {
+                        resolved.record = record;
+                    } else if syncing {
+                        resolved.silent.push(peer);
+                    }
+                }
+                Err(_) => resolved.silent.push(peer),
+            }
+        }
+        Ok(resolved)
+    }
+
+    /// Members that do not answer and would stand among the first `count` from a key on.
+    pub(super) fn away_among(&self, key: Position, owner: &Entry, count: usize) -> Vec<Position> {
+        let view = self.view();
+        let mut around: Vec<(Position, bool)> = view.alive().map(|entry| (entry.position, true)).collect();
+        around.extend([(view.me.position, true), (owner.position, true)]);
+        around.extend(view.away().map(|entry| (entry.position, false)));
+        // A peer at the key itself comes first: the distance is counted from just before the key.
+        let from_key = |position: &Position| {
+            if *position == key { Position::ZERO } else { key.distance_to(position) }
+        };
+        around.sort_by_key(|(position, alive)| (from_key(position), !alive));
+        around.dedup_by_key(|(position, _)| *position);
+        around.into_iter().take(count).filter(|(_, alive)| !alive).map(|(position, _)| position).collect()
+    }
+
+    /// One peer's record of a name, its signature checked, and whether that peer is still syncing.
+    async fn fetch_record(
+        self: &Arc<Self>,
+        whom: &Entry,
+        name: &FileName,
+    ) -> Result<(Option<NameRecord>, bool), String> {
+        let (signed, syncing) = self.fetch_signed(whom, name).await?;
+        match signed {
+            Some(signed) => self.checked(&signed, name).map(|record| (Some(record), syncing)),
+            None => Ok((None, syncing)),
+        }
+    }
+
+    async fn fetch_signed(
+        self: &Arc<Self>,
+        whom: &Entry,
+        name: &FileName,
+    ) -> Result<(Option<SignedRecord>, bool), String> {
+        let request = StorageRequest::FetchRecord { name: name.clone() };
+        match self.ask_storage(whom, request, STORAGE_TIMEOUT).await {
+            Ok(StorageReply::Record { record, syncing }) => Ok((record, syncing)),
+            Ok(_) => Err(format!("peer {} broke the protocol", whom.position.label())),
+            Err(reason) => Err(format!("peer {} {reason}", whom.position.label())),
+        }
+    }
+
+    /// Reads a record that came from elsewhere: of this name, signed by its writer.
+    fn checked(&self, signed: &SignedRecord, name: &FileName) -> Result<NameRecord, String> {
+        let record = self.verified(signed)?;
+        if record.name != *name {
+            return Err("the record is of another name".to_owned());
+        }
+        Ok(record)
+    }
+
+    /// Reads a record whose signature and certificate are good.
+    fn verified(&self, signed: &SignedRecord) -> Result<NameRecord, String> {
+        let record = signed.decode().map_err(|error| error.to_string())?;
+        let bytes = SignedRecord::signed_bytes(&signed.body);
+        let writer = self
+            .verifier
+            .verify_record_signature(&signed.certificate, record.clock.unix_ms(), &bytes, &signed.signature)
+            .map_err(|error| error.to_string())?;
+        if writer != record.writer {
+            return Err(format!("the record names peer {} but another signed it", record.writer.label()));
+        }
+        self.saw_clock(
+            record
+                .clock
+                .min(crate::time::Timestamp::of_unix_ms(unix_ms() + crate::names::CLOCK_AHEAD_MAX_MS)),
+        );
+        Ok(record)
+    }
+
+    async fn try_to_write(
+        self: &Arc<Self>,
+        name: &FileName,
+        target: RecordTarget,
+    ) -> Result<Written, String> {
+        let found = self.find(name.key(), usize::from(self.settings().replicas) - 1).await?;
+        let (current, _) = self.fetch_signed(&found.owner, name).await?;
+        let replaced = current.as_ref().map(|signed| self.checked(signed, name)).transpose()?;
+        let record = NameRecord {
+            name: name.clone(),
+            target,
+            clock: self.next_clock(),
+            writer: self.position(),
+            version: replaced.as_ref().map_or(1, |old| old.version.saturating_add(1)),
+            replaces: current.as_ref().map(SignedRecord::id),
+        };
+        let signed = self.sign(&record)?;
+        let request = StorageRequest::PutRecord { record: signed, role: PutRole::Owner };
+        match self.ask_storage(&found.owner, request, STORAGE_TIMEOUT * 2).await {
+            Ok(StorageReply::Put { durable, missing }) => Ok(Written {
+                owner: found.owner.position,
+                record,
+                replaced: replaced.and_then(|old| content_of(&old)),
+                durable: durable.into_iter().collect(),
+                missing,
+            }),
+            Ok(StorageReply::Conflict { .. }) => {
+                Err("the name was written by another peer just now".to_owned())
+            }
+            Ok(StorageReply::NotOwner { .. }) => Err("the name's owner has just changed".to_owned()),
+            Ok(_) => Err(format!("peer {} broke the protocol", found.owner.position.label())),
+            Err(reason) => Err(format!("peer {} {reason}", found.owner.position.label())),
+        }
+    }
+
+    fn sign(&self, record: &NameRecord) -> Result<SignedRecord, String> {
+        let body = codec::encode(record).map_err(|error| error.to_string())?;
+        let signature = self.identity.sign(&SignedRecord::signed_bytes(&body)).to_vec();
+        Ok(SignedRecord { body, signature, certificate: self.identity.certificate_der().to_vec() })
+    }
+
+    /// Handles `FetchRecord`.
+    pub(super) async fn answer_record(self: &Arc<Self>, name: &FileName) -> Result<StorageReply, String> {
+        let record = self.history(name.key()).await?.current;
+        Ok(StorageReply::Record { record, syncing: self.is_syncing() || !self.view().is_member() })
+    }
+
+    /// What this peer keeps of a name.
+    pub(super) async fn history(&self, key: Position) -> Result<NameHistory, String> {
+        let bytes =
+            self.blocking(move |store| store.record(&key)).await.map_err(|error| error.to_string())?;
+        bytes.map_or(Ok(NameHistory::default()), |bytes| {
+            codec::decode(&bytes).map_err(|error| error.to_string())
+        })
+    }
+
+    /// Handles `PutRecord`.
+    pub(super) async fn accept_record(self: &Arc<Self>, signed: SignedRecord, role: PutRole) -> StorageReply {
+        let record = match self.verified(&signed) {
+            Ok(record) => record,
+            Err(why) => return StorageReply::Refused(shortened(why)),
+        };
+        let view = self.view();
+        let key = record.name.key();
+        if role == PutRole::Owner && !view.owns(&key) {
+            let owner = match view.route(&key) {
+                Some(Route::Owner { owner, .. }) => Some(owner),
+                _ => None,
+            };
+            return StorageReply::NotOwner { owner };
+        }
+        if role == PutRole::Owner && view.phase != crate::chord::PhaseKind::Active {
+            return StorageReply::Refused("this peer is leaving".to_owned());
+        }
+        match self.merge_record(key, signed.clone(), record, role).await {
+            Ok(()) if role == PutRole::Owner => self.pass_record_on(key, signed).await,
+            Ok(()) => StorageReply::Put { durable: vec![self.position()], missing: Vec::new() },
+            Err(refusal) => refusal,
+        }
+    }
+
+    /// Merges a record into what this peer keeps; durable on return.
+    async fn merge_record(
+        self: &Arc<Self>,
+        key: Position,
+        signed: SignedRecord,
+        record: NameRecord,
+        role: PutRole,
+    ) -> Result<(), StorageReply> {
+        let (name, clock) = (record.name.clone(), record.clock);
+        let tombstone = record.target == RecordTarget::Tombstone;
+        let merged = self
+            .blocking(move |store| {
+                let mut refused = None;
+                store.update_record(key, |bytes| {
+                    let mut history: NameHistory =
+                        bytes.and_then(|bytes| codec::decode(bytes).ok()).unwrap_or_default();
+                    if role == PutRole::Owner
+                        && let Err(refusal) = history.accepts(&record, unix_ms())
+                    {
+                        refused = Some(refusal_reply(refusal, &history));
+                        return None;
+                    }
+                    let changed = history.merge(signed).unwrap_or(false);
+                    changed.then(|| codec::encode(&history).ok()).flatten()
+                })?;
+                if tombstone && refused.is_none() {
+                    store.unlink(&name, clock)?;
+                }
+                Ok(refused)
+            })
+            .await;
+        match merged {
+            Ok(None) => Ok(()),
+            Ok(Some(refusal)) => Err(refusal),
+            Err(error) => Err(StorageReply::Refused(shortened(disk_reason(&error).to_string()))),
+        }
+    }
+
+    /// The owner gives a record to its replicas, all at once.
+    async fn pass_record_on(self: &Arc<Self>, key: Position, signed: SignedRecord) -> StorageReply {
+        let view = self.view();
+        let copies = usize::from(self.settings().replicas);
+        let mut asked = JoinSet::new();
+        for whom in replicas(&view.me, &view.successors, copies).into_iter().skip(1) {
+            let (shared, record) = (self.clone(), signed.clone());
+            asked.spawn(async move {
+                let request = StorageRequest::PutRecord { record, role: PutRole::Replica };
+                (whom.position, shared.ask_storage(&whom, request, STORAGE_TIMEOUT).await)
+            });
+        }
+        let mut durable = vec![view.me.position];
+        let mut missing = Vec::new();
+        while let Some(Ok((peer, answer))) = asked.join_next().await {
+            match answer {
+                Ok(StorageReply::Put { .. }) => durable.push(peer),
+                Ok(_) => {
+                    let reason = MissingReason::Refused("it broke the protocol".to_owned());
+                    missing.push(Missing { peer, reason });
+                }
+                Err(reason) => missing.push(Missing { peer, reason }),
+            }
+        }
+        durable.sort_by_key(|peer| key.distance_to(peer));
+        StorageReply::Put { durable, missing }
+    }
+}
+
+/// What a record stands for, if it is no tombstone.
+pub(super) fn content_of(record: &NameRecord) -> Option<ContentId> {
+    match record.target {
+        RecordTarget::Content { content, .. } => Some(content),
+        RecordTarget::Tombstone => None,
+    }
+}
+
+fn refusal_reply(refusal: PutRefusal, history: &NameHistory) -> StorageReply {
+    match refusal {
+        PutRefusal::Conflict | PutRefusal::ClockBehind => {
+            StorageReply::Conflict { current: history.current.clone() }
+        }
+        PutRefusal::ClockAhead { ms } => {
+            StorageReply::Refused(format!("the writer's clock is {ms} ms ahead"))
+        }
+    }
+}
+
+/// Between two tries to write a record.
+const RETRY: Duration = Duration::from_millis(150);

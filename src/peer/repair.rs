@@ -1,0 +1,336 @@
+//! Copies that are missing are made again, and a joiner takes over its ranges.
+//!
+//! After every change of the ring, and now and then, each peer offers what it holds to whom it belongs
+//! (see [`crate::replica`]): `A ->[Offer] B`, `B ->[Wanted] A`, then A pushes what is wanted.
+//! One round at a time; a leaving peer makes rounds of the same kind until nothing is short.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::api::PeerEvent;
+use super::push::Feed;
+use super::shared::{STORAGE_TIMEOUT, Shared};
+use crate::id::{ContentId, Position};
+use crate::names::NameHistory;
+use crate::replica::{Offer, OfferPlan, plan_offers};
+use crate::wire::limits::OFFERS_PER_MESSAGE_MAX;
+use crate::wire::{
+    Entry, OfferedRecord, PutRole, SignedRecord, StorageReply, StorageRequest, StoreRole, codec,
+};
+
+/// What a round of offers did.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Round {
+    pub objects: u64,
+    pub bytes: u64,
+    pub records: u64,
+    /// Keys by the peers that have what belongs to them, as far as this round learned.
+    pub confirmed: BTreeMap<Position, BTreeSet<Position>>,
+    /// Some offer or push failed.
+    pub incomplete: bool,
+}
+
+/// What this peer holds, by key.
+#[derive(Debug, Default)]
+pub(super) struct Holdings {
+    pub objects: BTreeSet<ContentId>,
+    pub records: BTreeMap<Position, SignedRecord>,
+}
+
+impl Holdings {
+    /// The keys of all objects and records.
+    pub(super) fn keys(&self) -> BTreeSet<Position> {
+        self.objects.iter().map(ContentId::key).chain(self.records.keys().copied()).collect()
+    }
+}
+
+/// Repairs until the peer ends.
+pub(super) async fn repair(shared: Arc<Shared>) {
+    let mut view = shared.view.clone();
+    let mut neighbours = None;
+    loop {
+        let now = view.borrow_and_update().clone();
+        let seen = (now.phase, now.predecessor.clone(), now.successors.clone());
+        let changed = neighbours.as_ref() != Some(&seen);
+        if changed && now.phase == crate::chord::PhaseKind::Active {
+            neighbours = Some(seen);
+            // Several changes in a row are one.
+            tokio::time::sleep(DEBOUNCE).await;
+            shared.round(&plan_offers).await;
+            continue;
+        }
+        tokio::select! {
+            changed = view.changed() => if changed.is_err() { return },
+            () = shared.repair_wanted.notified() => neighbours = None,
+            () = tokio::time::sleep(PERIOD) => neighbours = None,
+        }
+    }
+}
+
+/// Once this peer has become active beside others: takes over what belongs here, and says so.
+pub(super) async fn take_over(shared: Arc<Shared>) {
+    shared.syncing.store(true, Ordering::Release);
+    shared.view_until(Duration::MAX, |view| view.is_member()).await;
+    let begin = Instant::now();
+    let view = shared.view();
+    let copies = usize::from(shared.settings().replicas);
+    let near: Vec<Entry> = view.alive().cloned().collect();
+    let mut asked = JoinSet::new();
+    // What belongs here is kept by the next R peers and by the R before.
+    let around = near.iter().take(copies).chain(near.iter().rev().take(copies));
+    let around: BTreeMap<Position, Entry> = around.map(|entry| (entry.position, entry.clone())).collect();
+    for whom in around.into_values() {
+        let shared = shared.clone();
+        asked.spawn(async move { shared.ask_storage(&whom, StorageRequest::Sync, SYNC_TIMEOUT).await });
+    }
+    let (mut objects, mut bytes) = (0, 0);
+    while let Some(Ok(answer)) = asked.join_next().await {
+        if let Ok(StorageReply::Synced { objects: more, bytes: more_bytes, .. }) = answer {
+            objects += more;
+            bytes += more_bytes;
+        }
+    }
+    shared.syncing.store(false, Ordering::Release);
+    shared.tell(PeerEvent::Synced { objects, bytes, ms: begin.elapsed().as_millis() as u64 });
+}
+
+impl Shared {
+    /// One round: offers by a plan, then pushes.
+    pub(super) async fn round<P>(self: &Arc<Self>, plan: &P) -> Round
+    where
+        P: Fn(&crate::chord::View, usize, BTreeSet<Position>) -> OfferPlan + Sync,
+    {
+        let _one_at_a_time = self.repairing.lock().await;
+        let holdings = match self.holdings().await {
+            Ok(holdings) => Arc::new(holdings),
+            Err(error) => {
+                self.tell(PeerEvent::Warning(error));
+                return Round { incomplete: true, ..Round::default() };
+            }
+        };
+        let view = self.view();
+        let copies = usize::from(self.settings().replicas);
+        let mut plan = plan(&view, copies, holdings.keys());
+        for key in std::mem::take(&mut plan.unknown) {
+            // Beyond what this peer knows by itself, an owner is found by asking.
+            if let Ok(found) = self.find(key, 0).await {
+                plan.add(found.owner, key);
+            }
+        }
+        self.carry_out(plan, &holdings).await
+    }
+
+    /// Handles `Sync`: what belongs to the asker is offered to it now.
+    pub(super) async fn answer_sync(self: &Arc<Self>, asker: &Entry) -> StorageReply {
+        let position = asker.position;
+        // The asker may be here before the news of it.
+        self.view_until(NEWS_WAIT, |view| view.alive().any(|entry| entry.position == position)).await;
+        let only_asker = move |view: &crate::chord::View, copies: usize, keys: BTreeSet<Position>| {
+            let mut plan = plan_offers(view, copies, keys);
+            plan.offers.retain(|to, _| *to == position);
+            plan.unknown.clear();
+            plan
+        };
+        let round = self.round(&only_asker).await;
+        StorageReply::Synced { objects: round.objects, bytes: round.bytes, records: round.records }
+    }
+
+    /// Handles `Offer`: what is not here yet.
+    pub(super) async fn answer_offer(
+        self: &Arc<Self>,
+        objects: Vec<ContentId>,
+        records: Vec<OfferedRecord>,
+    ) -> Result<StorageReply, String> {
+        if !self.view().is_member() {
+            return Err("this peer is not active in its ring".to_owned());
+        }
+        let wanted = self.blocking(move |store| {
+            let mut wanted = (Vec::new(), Vec::new());
+            for (i, content) in objects.iter().enumerate() {
+                if !store.contains(content)? {
+                    wanted.0.push(i as u16);
+                }
+            }
+            for (i, offered) in records.iter().enumerate() {
+                let history: Option<NameHistory> =
+                    store.record(&offered.key)?.and_then(|bytes| codec::decode(&bytes).ok());
+                let known = history.is_some_and(|history| {
+                    let past = history.past.iter().map(|past| &past.record);
+                    history.current.iter().chain(past).any(|record| record.id() == offered.id)
+                });
+                if !known {
+                    wanted.1.push(i as u16);
+                }
+            }
+            Ok(wanted)
+        });
+        let (objects, records) = wanted.await.map_err(|error| error.to_string())?;
+        Ok(StorageReply::Wanted { objects, records })
+    }
+
+    pub(super) async fn holdings(self: &Arc<Self>) -> Result<Holdings, String> {
+        let read = self.blocking(|store| {
+            let mut holdings = Holdings {
+                objects: store.object_ids()?.into_iter().map(|(content, _)| content).collect(),
+                records: BTreeMap::new(),
+            };
+            let mut after = None;
+            loop {
+                let page = store.records_after(after, RECORDS_PER_PAGE)?;
+                let Some((last, _)) = page.last() else { return Ok(holdings) };
+                after = Some(*last);
+                for (key, bytes) in page {
+                    let history = codec::decode::<NameHistory>(&bytes).unwrap_or_default();
+                    holdings.records.extend(history.current.map(|record| (key, record)));
+                }
+            }
+        });
+        read.await.map_err(|error| error.to_string())
+    }
+
+    async fn carry_out(self: &Arc<Self>, plan: OfferPlan, holdings: &Arc<Holdings>) -> Round {
+        let transfers = Arc::new(Semaphore::new(TRANSFERS_MAX));
+        let mut offers = JoinSet::new();
+        for offer in plan.offers.into_values() {
+            let (shared, holdings, transfers) = (self.clone(), holdings.clone(), transfers.clone());
+            offers.spawn(async move { shared.offer(offer, &holdings, &transfers).await });
+        }
+        let mut round = Round::default();
+        while let Some(Ok(one)) = offers.join_next().await {
+            round.objects += one.objects;
+            round.bytes += one.bytes;
+            round.records += one.records;
+            round.incomplete |= one.incomplete;
+            for (key, peers) in one.confirmed {
+                round.confirmed.entry(key).or_default().extend(peers);
+            }
+        }
+        round
+    }
+
+    /// Everything that is offered to one peer.
+    async fn offer(self: &Arc<Self>, offer: Offer, holdings: &Holdings, transfers: &Arc<Semaphore>) -> Round {
+        let mut round = Round::default();
+        let objects: Vec<ContentId> =
+            offer.keys.iter().map(|key| ContentId(key.0)).filter(|c| holdings.objects.contains(c)).collect();
+        let records: Vec<(Position, SignedRecord)> = offer
+            .keys
+            .iter()
+            .filter_map(|key| holdings.records.get(key).map(|record| (*key, record.clone())))
+            .collect();
+        for page in objects.chunks(OFFERS_PER_MESSAGE_MAX) {
+            let request = StorageRequest::Offer { objects: page.to_vec(), records: Vec::new() };
+            let wanted = match self.ask_storage(&offer.to, request, STORAGE_TIMEOUT).await {
+                Ok(StorageReply::Wanted { objects, .. }) => objects,
+                _ => return Round { incomplete: true, ..round },
+            };
+            self.give_objects(&offer.to, page, &wanted, transfers, &mut round).await;
+        }
+        for page in records.chunks(OFFERS_PER_MESSAGE_MAX) {
+            let offered =
+                page.iter().map(|(key, record)| OfferedRecord { key: *key, id: record.id() }).collect();
+            let request = StorageRequest::Offer { objects: Vec::new(), records: offered };
+            let wanted = match self.ask_storage(&offer.to, request, STORAGE_TIMEOUT).await {
+                Ok(StorageReply::Wanted { records, .. }) => records,
+                _ => return Round { incomplete: true, ..round },
+            };
+            self.give_records(&offer.to, page, &wanted, &mut round).await;
+        }
+        round
+    }
+
+    async fn give_objects(
+        self: &Arc<Self>,
+        to: &Entry,
+        page: &[ContentId],
+        wanted: &[u16],
+        transfers: &Arc<Semaphore>,
+        round: &mut Round,
+    ) {
+        let mut pushes = JoinSet::new();
+        for (i, content) in page.iter().enumerate() {
+            if wanted.contains(&(i as u16)) {
+                let (shared, to, content, transfers) =
+                    (self.clone(), to.clone(), *content, transfers.clone());
+                pushes.spawn(async move {
+                    let _permit = transfers.acquire().await;
+                    (content, shared.give_object(&to, content).await)
+                });
+            } else {
+                round.confirmed.entry(content.key()).or_default().insert(to.position);
+            }
+        }
+        while let Some(Ok((content, given))) = pushes.join_next().await {
+            match given {
+                Some(bytes) => {
+                    round.objects += 1;
+                    round.bytes += bytes;
+                    round.confirmed.entry(content.key()).or_default().insert(to.position);
+                }
+                None => round.incomplete = true,
+            }
+        }
+    }
+
+    /// Pushes one object to one peer. Its length, if that peer has it now.
+    async fn give_object(self: &Arc<Self>, to: &Entry, content: ContentId) -> Option<u64> {
+        let found = self.blocking(move |store| Ok((store.info(&content)?, store.names_of(&content)?))).await;
+        let Ok((Some(object), links)) = found else { return None };
+        let (word, mut words) = mpsc::channel(1);
+        let role = StoreRole::Replica { chain: Vec::new() };
+        let heard = async {
+            let mut durable = false;
+            while let Some(reply) = words.recv().await {
+                durable |= matches!(reply, StorageReply::Durable { peer } if peer == to.position);
+            }
+            durable
+        };
+        let push = async {
+            self.push(to, object, links, role, Feed::Disk, &word).await;
+            drop(word);
+        };
+        let ((), durable) = tokio::join!(push, heard);
+        durable.then_some(object.length)
+    }
+
+    async fn give_records(
+        self: &Arc<Self>,
+        to: &Entry,
+        page: &[(Position, SignedRecord)],
+        wanted: &[u16],
+        round: &mut Round,
+    ) {
+        for (i, (key, record)) in page.iter().enumerate() {
+            if wanted.contains(&(i as u16)) {
+                let request = StorageRequest::PutRecord { record: record.clone(), role: PutRole::Replica };
+                match self.ask_storage(to, request, STORAGE_TIMEOUT).await {
+                    Ok(StorageReply::Put { .. }) => round.records += 1,
+                    _ => {
+                        round.incomplete = true;
+                        continue;
+                    }
+                }
+            }
+            round.confirmed.entry(*key).or_default().insert(to.position);
+        }
+    }
+}
+
+/// How long changes of the ring are gathered before a round.
+const DEBOUNCE: Duration = Duration::from_millis(150);
+/// Between two rounds without any change.
+const PERIOD: Duration = Duration::from_secs(30);
+/// How long a peer may take to give a joiner everything.
+const SYNC_TIMEOUT: Duration = Duration::from_secs(600);
+/// How long news of a joiner may lag behind the joiner itself.
+const NEWS_WAIT: Duration = Duration::from_secs(3);
+/// Objects that one round pushes at the same time.
+const TRANSFERS_MAX: usize = 8;
+/// Records that are read at a time.
+const RECORDS_PER_PAGE: usize = 1_000;

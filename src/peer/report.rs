@@ -1,0 +1,217 @@
+//! `Status`, `Ring`, `Files`: what people want to see.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::api::{RingFile, RingFiles, RingLine, StatusReport, word_list};
+use super::shared::{STORAGE_TIMEOUT, Shared};
+use crate::chord::{PhaseKind, View};
+use crate::id::{ContentId, Position};
+use crate::names::NameHistory;
+use crate::wire::limits::{FILES_PER_PAGE_MAX, MEMBERS_MAX};
+use crate::wire::{
+    Entry, FileEntry, MemberState, MembershipReply, MembershipRequest, StorageReply, StorageRequest, codec,
+};
+
+impl Shared {
+    /// How this peer is.
+    pub(super) async fn status(self: &Arc<Self>) -> StatusReport {
+        let view = self.view();
+        let counted = self
+            .blocking(|store| {
+                let (objects, bytes) = store.totals()?;
+                Ok((objects, bytes, store.record_count()?, siblings(store)?))
+            })
+            .await;
+        let (objects, bytes, records, siblings) = counted.unwrap_or_default();
+        let mut alive: Vec<Position> = view.alive().map(|entry| entry.position).collect();
+        if view.is_member() {
+            alive.insert(0, view.me.position);
+        }
+        StatusReport {
+            position: view.me.position,
+            incarnation: view.me.incarnation,
+            ring: self.verifier.ring_name().to_owned(),
+            address: view.me.address.clone(),
+            phase: phase_in_words(&view),
+            settings: view.settings,
+            interval: self.interval,
+            small_ring: view.small,
+            predecessor: view.predecessor.as_ref().map(|entry| entry.position),
+            successors: view.successors.iter().map(|entry| entry.position).collect(),
+            alive,
+            away: view.away().map(|entry| entry.position).collect(),
+            objects,
+            bytes,
+            records,
+            syncing: self.is_syncing(),
+            siblings,
+            data_dir: self.store.dir().to_owned(),
+        }
+    }
+
+    /// The peers of the ring in order, this one first; then the members that do not answer.
+    ///
+    /// # Errors
+    /// When this peer is in no ring.
+    pub(super) async fn ring(self: &Arc<Self>) -> Result<Vec<RingLine>, String> {
+        let walked = self.walk().await?;
+        let me = self.position();
+        let mut lines: Vec<RingLine> = walked
+            .iter()
+            .enumerate()
+            .map(|(i, entry)| {
+                let before = &walked[(i + walked.len() - 1) % walked.len()];
+                let share = before.position.distance_to(&entry.position).as_fraction();
+                let share = if walked.len() == 1 { 1.0 } else { share };
+                line(entry, MemberState::Alive, share, me)
+            })
+            .collect();
+        let view = self.view();
+        let silent = view.away().filter(|entry| walked.iter().all(|w| w.position != entry.position));
+        lines.extend(silent.map(|entry| line(entry, MemberState::Dead, 0.0, me)));
+        Ok(lines)
+    }
+
+    /// This peer's files.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub(super) async fn files(self: &Arc<Self>) -> Result<Vec<FileEntry>, String> {
+        let read = self.blocking(|store| {
+            let mut files: Vec<FileEntry> = Vec::new();
+            loop {
+                let after = files.last().map(|file| file.object.content);
+                let page = store.objects_after(after, FILES_PER_PAGE_MAX)?;
+                if page.is_empty() {
+                    return Ok(files);
+                }
+                files.extend(page);
+            }
+        });
+        read.await.map_err(|error| error.to_string())
+    }
+
+    /// The files of all peers of the ring.
+    ///
+    /// # Errors
+    /// When this peer is in no ring.
+    pub(super) async fn files_of_ring(self: &Arc<Self>) -> Result<RingFiles, String> {
+        let walked = self.walk().await?;
+        let mut asked = JoinSet::new();
+        for (rank, whom) in walked.iter().cloned().enumerate() {
+            let shared = self.clone();
+            asked.spawn(async move { (rank, shared.files_of(&whom).await) });
+        }
+        let mut by_content: BTreeMap<ContentId, (FileEntry, Vec<usize>)> = BTreeMap::new();
+        let mut silent: Vec<Position> = self.view().away().map(|entry| entry.position).collect();
+        while let Some(Ok((rank, files))) = asked.join_next().await {
+            let Some(files) = files else {
+                silent.push(walked[rank].position);
+                continue;
+            };
+            for file in files {
+                let (known, ranks) =
+                    by_content.entry(file.object.content).or_insert_with(|| (file.clone(), Vec::new()));
+                ranks.push(rank);
+                known.names.extend(file.names);
+                known.names.sort();
+                known.names.dedup();
+            }
+        }
+        let mut files: Vec<RingFile> = by_content
+            .into_values()
+            .map(|(file, mut ranks)| {
+                ranks.sort_unstable();
+                RingFile { file, holders: ranks.into_iter().map(|rank| walked[rank].position).collect() }
+            })
+            .collect();
+        files.sort_by(|a, b| a.file.names.first().cmp(&b.file.names.first()));
+        Ok(RingFiles { files, silent })
+    }
+
+    /// The ring's living peers in order, each asked for the next, this one first.
+    async fn walk(self: &Arc<Self>) -> Result<Vec<Entry>, String> {
+        let view = self.view();
+        if !view.is_member() {
+            return Err(self.why_not_active());
+        }
+        let mut walked = vec![view.me.clone()];
+        let mut ahead: Vec<Entry> = view.successors.iter().rev().cloned().collect();
+        while let Some(next) = ahead.pop() {
+            if walked.len() >= MEMBERS_MAX || walked.iter().any(|entry| entry.position == next.position) {
+                break;
+            }
+            let request = MembershipRequest::FindOwner { key: next.position };
+            match self.ask_membership(&next, request, HOP_TIMEOUT).await {
+                Ok(MembershipReply::Owner { owner, successors, .. }) if owner.position == next.position => {
+                    ahead = successors.into_iter().rev().collect();
+                    walked.push(next);
+                }
+                // It does not answer, or not for itself: the one behind it may.
+                _ => {}
+            }
+        }
+        Ok(walked)
+    }
+
+    async fn files_of(self: &Arc<Self>, whom: &Entry) -> Option<Vec<FileEntry>> {
+        let mut files: Vec<FileEntry> = Vec::new();
+        loop {
+            let after = files.last().map(|file| file.object.content);
+            let reply = self.ask_storage(whom, StorageRequest::ListFiles { after }, STORAGE_TIMEOUT).await;
+            let Ok(StorageReply::Files { files: page, more }) = reply else { return None };
+            let end = page.is_empty() || !more || files.len() > FILES_MAX;
+            files.extend(page);
+            if end {
+                return Some(files);
+            }
+        }
+    }
+}
+
+fn line(entry: &Entry, state: MemberState, share: f64, me: Position) -> RingLine {
+    RingLine {
+        position: entry.position,
+        address: entry.address.clone(),
+        incarnation: entry.incarnation,
+        state,
+        share,
+        me: entry.position == me,
+    }
+}
+
+fn phase_in_words(view: &View) -> String {
+    match view.phase {
+        PhaseKind::Entering if view.waiting_for.is_empty() => "on its way into the ring".to_owned(),
+        PhaseKind::Entering => format!("waiting for peers {}", word_list(view.waiting_for.clone())),
+        PhaseKind::Active => "active".to_owned(),
+        PhaseKind::Leaving => "leaving".to_owned(),
+        PhaseKind::Ended => "out of the ring".to_owned(),
+    }
+}
+
+/// Names whose history holds a record that lost without being replaced.
+fn siblings(store: &crate::blob::Store) -> Result<Vec<crate::id::FileName>, crate::blob::BlobError> {
+    let mut names = Vec::new();
+    let mut after = None;
+    loop {
+        let page = store.records_after(after, RECORDS_PER_PAGE)?;
+        let Some((last, _)) = page.last() else { return Ok(names) };
+        after = Some(*last);
+        for (_, bytes) in page {
+            let Ok(history) = codec::decode::<NameHistory>(&bytes) else { continue };
+            let record = history.siblings().next().and_then(|sibling| sibling.decode().ok());
+            names.extend(record.map(|record| record.name));
+        }
+    }
+}
+
+/// How long one peer of a walk may take.
+const HOP_TIMEOUT: Duration = Duration::from_secs(1);
+/// Files of one peer that a listing of the ring takes.
+const FILES_MAX: usize = 1_000_000;
+const RECORDS_PER_PAGE: usize = 1_000;

@@ -1,0 +1,252 @@
+//! `Request NAME | sha256:HEX`: from a name to its content, to its holders, to a file in received/.
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::api::{Progress, RequestError, RequestReport, Wanted, WhereisReport};
+use super::fetch::Wish;
+use super::records::content_of;
+use super::shared::{STORAGE_TIMEOUT, Shared};
+use crate::id::{ContentId, FileName, Position};
+use crate::replica::replicas;
+use crate::wire::{Entry, Link, NameRecord, ObjectInfo, RecordTarget, StorageReply, StorageRequest};
+
+/// Who has an object, and who could not be asked.
+#[derive(Debug, Default)]
+pub(super) struct Holders {
+    /// Peers that say they hold it, the replicas first, in ring order.
+    pub entries: Vec<Entry>,
+    /// Peers that did not answer.
+    pub silent: Vec<Position>,
+    /// Those who should hold it.
+    pub replicas: Vec<Entry>,
+}
+
+impl Shared {
+    /// Brings a file here.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub(super) async fn request(
+        self: &Arc<Self>,
+        wanted: &Wanted,
+        progress: Arc<Progress>,
+    ) -> Result<RequestReport, RequestError> {
+        let begin = Instant::now();
+        if !self.view().is_member() {
+            return Err(RequestError::NotActive(self.why_not_active()));
+        }
+        let (content, record) = match wanted {
+            Wanted::Name(name) => {
+                let record = self.record_of(name).await?;
+                let content = content_of(&record).ok_or_else(|| self.unknown(name))?;
+                (content, Some(record))
+            }
+            Wanted::Content(content) => (*content, None),
+        };
+        let sources = if self.has(content).await? {
+            Vec::new()
+        } else {
+            self.bring(content, record.as_ref(), progress).await?
+        };
+        let name = match &record {
+            Some(record) => Some(record.name.clone()),
+            None => self.some_name_of(content).await,
+        };
+        self.deliver(content, name, record, sources, begin).await
+    }
+
+    /// Where a name's record and its bytes are.
+    ///
+    /// # Errors
+    /// As [`Shared::request`].
+    pub(super) async fn whereis(self: &Arc<Self>, name: &FileName) -> Result<WhereisReport, RequestError> {
+        let record = self.record_of(name).await?;
+        let RecordTarget::Content { content, length, .. } = record.target else {
+            return Err(self.unknown(name));
+        };
+        let record_peers = self.record_peers(name).await?;
+        let holders = self.holders_of(content).await?;
+        let history = self.history(name.key()).await.map_or(0, |history| history.past.len());
+        let content_owner = holders.replicas.first().map_or_else(|| self.position(), |entry| entry.position);
+        Ok(WhereisReport {
+            name_key: name.key(),
+            name: record.name.clone(),
+            record_peers,
+            version: record.version,
+            writer: record.writer,
+            written: record.clock.to_string(),
+            content,
+            length,
+            content_owner,
+            holders: holders.entries.iter().map(|entry| entry.position).collect(),
+            copies: self.settings().copies(self.view().members_count()),
+            history,
+        })
+    }
+
+    /// What a name stands for: one record, or all who would know say no, or nobody can tell.
+    async fn record_of(self: &Arc<Self>, name: &FileName) -> Result<NameRecord, RequestError> {
+        let resolved = self.resolve(name).await.map_err(RequestError::NotActive)?;
+        match resolved.record {
+            Some(record) => Ok(record),
+            None if resolved.silent.is_empty() => Err(self.unknown(name)),
+            None => Err(RequestError::CannotTell {
+                what: format!("a file named {name}"),
+                silent: resolved.silent,
+            }),
+        }
+    }
+
+    /// Who holds an object: its replicas and those that announced themselves to them.
+    pub(super) async fn holders_of(self: &Arc<Self>, content: ContentId) -> Result<Holders, RequestError> {
+        let count = 2 * usize::from(self.settings().replicas) - 1;
+        let found = self.find(content.key(), count - 1).await.map_err(RequestError::NotActive)?;
+        let around = replicas(&found.owner, &found.successors, count);
+        let copies = usize::from(self.settings().replicas);
+        let mut holders = Holders {
+            silent: self.away_among(content.key(), &found.owner, count),
+            replicas: around.iter().take(copies).cloned().collect(),
+            ..Holders::default()
+        };
+        let mut asked = JoinSet::new();
+        for (rank, whom) in around.into_iter().enumerate() {
+            let shared = self.clone();
+            asked.spawn(async move {
+                let reply =
+                    shared.ask_storage(&whom, StorageRequest::WhoHas { content }, STORAGE_TIMEOUT).await;
+                (rank, whom, reply)
+            });
+        }
+        let (mut first, mut others) = (Vec::new(), Vec::new());
+        while let Some(Ok((rank, whom, reply))) = asked.join_next().await {
+            match reply {
+                Ok(StorageReply::Holders { here, others: more }) => {
+                    first.extend(here.then_some((rank, whom)));
+                    others.extend(more);
+                }
+                _ => holders.silent.push(whom.position),
+            }
+        }
+        first.sort_by_key(|(rank, _)| *rank);
+        for entry in first.into_iter().map(|(_, entry)| entry).chain(others) {
+            if holders.entries.iter().all(|known| known.position != entry.position) {
+                holders.entries.push(entry);
+            }
+        }
+        Ok(holders)
+    }
+
+    /// Fetches the bytes, and tells the replicas that they are here now.
+    async fn bring(
+        self: &Arc<Self>,
+        content: ContentId,
+        record: Option<&NameRecord>,
+        progress: Arc<Progress>,
+    ) -> Result<Vec<Position>, RequestError> {
+        let mut holders = self.holders_of(content).await?;
+        let me = self.position();
+        holders.entries.retain(|entry| entry.position != me);
+        if holders.entries.is_empty() {
+            return Err(self.no_holder(content, record, &holders));
+        }
+        let known = record.and_then(|record| match record.target {
+            RecordTarget::Content { content, length, outboard } => {
+                Some(ObjectInfo { content, length, outboard })
+            }
+            RecordTarget::Tombstone => None,
+        });
+        let links = record.map(|r| Link { name: r.name.clone(), clock: r.clock }).into_iter().collect();
+        let all: Vec<Position> = holders.entries.iter().map(|entry| entry.position).collect();
+        let sources = self.fetch(Wish { content, known, links }, holders.entries, progress).await;
+        let sources = sources.map_err(|error| match error {
+            RequestError::Unreachable { content, .. } => RequestError::Unreachable { content, holders: all },
+            other => other,
+        })?;
+        for replica in holders.replicas {
+            if replica.position != me {
+                let shared = self.clone();
+                tokio::spawn(async move {
+                    let request = StorageRequest::Announce { content };
+                    // A replica that does not hear of it only lacks one more holder to name.
+                    let _ = shared.ask_storage(&replica, request, STORAGE_TIMEOUT).await;
+                });
+            }
+        }
+        Ok(sources)
+    }
+
+    async fn deliver(
+        self: &Arc<Self>,
+        content: ContentId,
+        name: Option<FileName>,
+        record: Option<NameRecord>,
+        sources: Vec<Position>,
+        begin: Instant,
+    ) -> Result<RequestReport, RequestError> {
+        let link = record.as_ref().map(|r| Link { name: r.name.clone(), clock: r.clock });
+        let file = match &name {
+            Some(name) => name.clone(),
+            None => FileName::new(content.to_string())
+                .map_err(|error| RequestError::Disk { content, reason: error.to_string() })?,
+        };
+        let placed = self.blocking(move |store| {
+            if let Some(link) = link {
+                store.link(&link, content)?;
+            }
+            let length = store.info(&content)?.map_or(0, |info| info.length);
+            Ok((store.place_received(&content, &file)?, length))
+        });
+        let (path, length) =
+            placed.await.map_err(|error| RequestError::Disk { content, reason: error.to_string() })?;
+        let version = record.map(|record| record.version);
+        Ok(RequestReport { name, content, length, version, sources, path, took: begin.elapsed() })
+    }
+
+    async fn has(&self, content: ContentId) -> Result<bool, RequestError> {
+        let here = self.blocking(move |store| store.contains(&content)).await;
+        here.map_err(|error| RequestError::Disk { content, reason: error.to_string() })
+    }
+
+    async fn some_name_of(&self, content: ContentId) -> Option<FileName> {
+        let links = self.blocking(move |store| store.names_of(&content)).await.ok()?;
+        links.into_iter().max_by_key(|link| link.clock).map(|link| link.name)
+    }
+
+    /// Who keeps the record of a name, owner first.
+    async fn record_peers(self: &Arc<Self>, name: &FileName) -> Result<Vec<Position>, RequestError> {
+        let replicas = self.replicas_of(name.key()).await.map_err(RequestError::NotActive)?;
+        let mut peers = Vec::new();
+        for whom in replicas {
+            let request = StorageRequest::FetchRecord { name: name.clone() };
+            let reply = self.ask_storage(&whom, request, STORAGE_TIMEOUT).await;
+            if let Ok(StorageReply::Record { record: Some(_), .. }) = reply {
+                peers.push(whom.position);
+            }
+        }
+        Ok(peers)
+    }
+
+    fn unknown(&self, name: &FileName) -> RequestError {
+        RequestError::UnknownName { name: name.clone(), ring: self.verifier.ring_name().to_owned() }
+    }
+
+    fn no_holder(&self, content: ContentId, record: Option<&NameRecord>, holders: &Holders) -> RequestError {
+        if !holders.silent.is_empty() {
+            let what = match record {
+                Some(record) => format!("a copy of {} (sha256:{content})", record.name),
+                None => format!("a file with sha256:{content}"),
+            };
+            return RequestError::CannotTell { what, silent: holders.silent.clone() };
+        }
+        match record {
+            Some(_) => RequestError::Unreachable {
+                content,
+                holders: holders.replicas.iter().map(|entry| entry.position).collect(),
+            },
+            None => RequestError::UnknownContent { content, ring: self.verifier.ring_name().to_owned() },
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What other peers ask: every stream is read here, and every kind of request has its one handler.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::actor::ActorMessage;
+use super::copy::Upstream;
+use super::shared::{Shared, shortened};
+use crate::blob::Holder;
+use crate::transport::{Incoming, RequestStream, StreamError};
+use crate::wire::limits::{FILES_PER_PAGE_MAX, FRAME_BYTES_MAX, OFFERS_PER_MESSAGE_MAX};
+use crate::wire::{Entry, Reply, Request, StorageReply, StorageRequest, codec};
+
+/// Takes what comes in until the transport closes.
+pub(super) async fn serve(shared: Arc<Shared>, mut incoming: mpsc::Receiver<Incoming>) {
+    while let Some(incoming) = incoming.recv().await {
+        match incoming {
+            Incoming::Stream { from, stream } => {
+                let shared = shared.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = shared.serve_stream(&from, stream).await {
+                        tracing::debug!(peer = %from.position.label(), %error, "an exchange broke off");
+                    }
+                });
+            }
+            Incoming::Datagram { from, bytes } => {
+                // A full inbox loses pings, as the network may.
+                let _ = shared.actor.try_send(ActorMessage::Datagram { from, bytes });
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Shared {
+    async fn serve_stream(
+        self: &Arc<Self>,
+        from: &Entry,
+        mut stream: RequestStream,
+    ) -> Result<(), StreamError> {
+        match stream.read_request().await? {
+            Request::Membership(request) => {
+                let (reply, answer) = oneshot::channel();
+                let message = ActorMessage::Request { from: from.clone(), request, reply };
+                if self.actor.send(message).await.is_ok()
+                    && let Ok(answer) = answer.await
+                {
+                    stream.send_reply(&Reply::Membership(answer)).await?;
+                    stream.finish().await?;
+                }
+                Ok(())
+            }
+            Request::Storage(StorageRequest::StoreObject { object, links, role }) => {
+                self.accept_object(Upstream::Remote(stream), object, links, role).await;
+                Ok(())
+            }
+            Request::Storage(StorageRequest::FetchObject { content, offset }) => {
+                self.serve_object(stream, content, offset).await
+            }
+            Request::Storage(request) => {
+                let reply = self.answer_storage(from, request).await;
+                stream.send_reply(&Reply::Storage(reply)).await?;
+                stream.finish().await
+            }
+        }
+    }
+
+    /// Answers what needs no raw bytes.
+    pub(super) async fn answer_storage(
+        self: &Arc<Self>,
+        from: &Entry,
+        request: StorageRequest,
+    ) -> StorageReply {
+        let answer = match request {
+            StorageRequest::StoreObject { .. } | StorageRequest::FetchObject { .. } => {
+                Err("this request comes with bytes".to_owned())
+            }
+            StorageRequest::FetchOutboard { content, first } => self.answer_outboard(content, first).await,
+            StorageRequest::WhoHas { content } => {
+                let here = self.blocking(move |store| store.contains(&content)).await;
+                here.map(|here| StorageReply::Holders { here, others: self.known_holders(&content) })
+                    .map_err(|error| error.to_string())
+            }
+            StorageRequest::Announce { content } => {
+                let holder = Holder { position: from.position, incarnation: from.incarnation };
+                self.store.add_holder(content, holder);
+                Ok(StorageReply::Noted)
+            }
+            StorageRequest::FetchRecord { name } => self.answer_record(&name).await,
+            StorageRequest::PutRecord { record, role } => Ok(self.accept_record(record, role).await),
+            StorageRequest::Offer { objects, records } => {
+                if objects.len() > OFFERS_PER_MESSAGE_MAX || records.len() > OFFERS_PER_MESSAGE_MAX {
+                    Err(format!("an offer has at most {OFFERS_PER_MESSAGE_MAX} entries of a kind"))
+                } else {
+                    self.answer_offer(objects, records).await
+                }
+            }
+            StorageRequest::Sync => Ok(self.answer_sync(from).await),
+            StorageRequest::ListFiles { after } => {
+                let page =
+                    self.blocking(move |store| store.objects_after(after, FILES_PER_PAGE_MAX + 1)).await;
+                page.map(page_of_files).map_err(|error| error.to_string())
+            }
+        };
+        answer.unwrap_or_else(|why| StorageReply::Refused(shortened(why)))
+    }
+
+    /// Holders that announced themselves and still live that life.
+    fn known_holders(&self, content: &crate::id::ContentId) -> Vec<Entry> {
+        let view = self.view();
+        let holders = self.store.holders(content);
+        view.alive()
+            .filter(|entry| {
+                holders.iter().any(|h| h.position == entry.position && h.incarnation == entry.incarnation)
+            })
+            .cloned()
+            .collect()
+    }
+}
+
+/// As many of these files as one page and one frame hold.
+fn page_of_files(mut files: Vec<crate::wire::FileEntry>) -> StorageReply {
+    let mut bytes = 0;
+    let fits = files
+        .iter()
+        .take(FILES_PER_PAGE_MAX)
+        .take_while(|file| {
+            bytes += codec::encode(file).map_or(FRAME_BYTES_MAX, |encoded| encoded.len());
+            bytes < FRAME_BYTES_MAX - 64
+        })
+        .count();
+    let more = fits < files.len();
+    files.truncate(fits);
+    StorageReply::Files { files, more }
+}

@@ -1,0 +1,209 @@
+//! What all tasks of one peer share.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{Notify, broadcast, mpsc, watch};
+
+use super::actor::ActorMessage;
+use super::api::PeerEvent;
+use crate::blob::{BlobError, Store};
+use crate::chord::View;
+use crate::config::RingSettings;
+use crate::id::Position;
+use crate::time::Timestamp;
+use crate::transport::{Identity, RequestFailure, Transport, Verifier};
+use crate::wire::{
+    Entry, MembershipReply, MembershipRequest, MissingReason, Reply, Request, StorageReply, StorageRequest,
+    Target,
+};
+
+/// One peer's parts. Held by every task of it.
+pub(super) struct Shared {
+    pub store: Store,
+    pub transport: Transport,
+    pub identity: Identity,
+    pub verifier: Verifier,
+    pub view: watch::Receiver<Arc<View>>,
+    pub actor: mpsc::Sender<ActorMessage>,
+    pub events: broadcast::Sender<PeerEvent>,
+    pub interval: Duration,
+    /// Still taking over ranges: this peer's "no" is no vote.
+    pub syncing: AtomicBool,
+    /// Wakes the repair.
+    pub repair_wanted: Notify,
+    /// One round of repair at a time.
+    pub repairing: tokio::sync::Mutex<()>,
+    /// Why the peer ended, once it has.
+    pub ended: watch::Sender<Option<String>>,
+    clock: Mutex<Timestamp>,
+}
+
+impl Shared {
+    #[expect(clippy::too_many_arguments, reason = "made in one place only, of parts that are made there")]
+    pub(super) fn new(
+        store: Store,
+        transport: Transport,
+        identity: Identity,
+        verifier: Verifier,
+        view: watch::Receiver<Arc<View>>,
+        actor: mpsc::Sender<ActorMessage>,
+        interval: Duration,
+    ) -> Shared {
+        Shared {
+            store,
+            transport,
+            identity,
+            verifier,
+            view,
+            actor,
+            events: broadcast::channel(EVENTS_MAX).0,
+            interval,
+            syncing: AtomicBool::new(false),
+            repair_wanted: Notify::new(),
+            repairing: tokio::sync::Mutex::new(()),
+            ended: watch::Sender::new(None),
+            clock: Mutex::new(Timestamp::default()),
+        }
+    }
+
+    /// What this peer believes of the ring at the moment.
+    pub(super) fn view(&self) -> Arc<View> {
+        self.view.borrow().clone()
+    }
+
+    /// Where this peer stands.
+    pub(super) fn position(&self) -> Position {
+        self.identity.position()
+    }
+
+    /// The ring's settings, or the default while they are not known.
+    pub(super) fn settings(&self) -> RingSettings {
+        self.view.borrow().settings.unwrap_or_default()
+    }
+
+    pub(super) fn is_syncing(&self) -> bool {
+        self.syncing.load(Ordering::Acquire)
+    }
+
+    /// Tells whoever watches.
+    pub(super) fn tell(&self, event: PeerEvent) {
+        // Without anybody who watches, there is nobody to tell.
+        let _ = self.events.send(event);
+    }
+
+    /// Runs disk or hashing work off the async threads.
+    pub(super) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, BlobError> + Send + 'static,
+    ) -> Result<T, BlobError> {
+        let store = self.store.clone();
+        spawn_blocking(move || work(&store)).await
+    }
+
+    /// The next reading of this peer's hybrid logical clock, after all that it has seen.
+    pub(super) fn next_clock(&self) -> Timestamp {
+        let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        *clock = clock.next(unix_ms());
+        *clock
+    }
+
+    /// Takes notice of another peer's clock.
+    pub(super) fn saw_clock(&self, seen: Timestamp) {
+        let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        *clock = (*clock).max(seen);
+    }
+
+    /// Asks another peer about the ring.
+    pub(super) async fn ask_membership(
+        &self,
+        whom: &Entry,
+        request: MembershipRequest,
+        timeout: Duration,
+    ) -> Result<MembershipReply, String> {
+        let request = Request::Membership(request);
+        match self.transport.request(&Target::from(whom), &request, timeout).await {
+            Ok((_, Reply::Membership(reply))) => Ok(reply),
+            Ok((from, _)) => Err(format!("peer {} broke the protocol", from.position.label())),
+            Err(failure) => Err(failure.to_string()),
+        }
+    }
+
+    /// Asks a peer about files: another one, or this one itself.
+    pub(super) async fn ask_storage(
+        self: &Arc<Self>,
+        whom: &Entry,
+        request: StorageRequest,
+        timeout: Duration,
+    ) -> Result<StorageReply, MissingReason> {
+        if whom.position == self.position() {
+            let me = self.view().me.clone();
+            return Ok(self.clone().answer_here(me, request).await);
+        }
+        match self.transport.request(&Target::from(whom), &Request::Storage(request), timeout).await {
+            Ok((_, Reply::Storage(StorageReply::Refused(why)))) => Err(MissingReason::Refused(why)),
+            Ok((_, Reply::Storage(reply))) => Ok(reply),
+            Ok((_, Reply::ProtocolError(why))) => Err(MissingReason::Refused(why)),
+            Ok((_, Reply::Membership(_))) => Err(MissingReason::Refused("it broke the protocol".to_owned())),
+            Err(failure) => Err(reason_of(&failure)),
+        }
+    }
+
+    /// As [`Shared::answer_storage`], of a size that is known: answering may ask, and asking may answer.
+    fn answer_here(self: Arc<Self>, me: Entry, request: StorageRequest) -> BoxFuture<'static, StorageReply> {
+        Box::pin(async move { self.answer_storage(&me, request).await })
+    }
+
+    /// Waits until the view satisfies a condition, at most so long. Says whether it does.
+    pub(super) async fn view_until(&self, within: Duration, holds: impl Fn(&View) -> bool) -> bool {
+        let mut view = self.view.clone();
+        let waited = tokio::time::timeout(within, view.wait_for(|view| holds(view))).await;
+        waited.is_ok_and(|seen| seen.is_ok())
+    }
+}
+
+/// A future of a size that is known.
+pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Why there is no answer, as a reason that a copy is missing.
+pub(super) fn reason_of(failure: &RequestFailure) -> MissingReason {
+    match failure {
+        RequestFailure::Unsendable(error) => MissingReason::Refused(error.to_string()),
+        _ => MissingReason::Unreachable,
+    }
+}
+
+/// A disk's failure, as a reason that a copy is missing.
+pub(super) fn disk_reason(error: &BlobError) -> MissingReason {
+    MissingReason::Disk(shortened(error.to_string()))
+}
+
+/// A text that fits a reply.
+pub(super) fn shortened(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(crate::wire::limits::REASON_BYTES_MAX));
+    text
+}
+
+/// Runs blocking work; a panic in it goes on here.
+pub(super) async fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is shutting down, and with it whoever waits.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+/// Milliseconds since the Unix epoch.
+pub(super) fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// How long a short request about files may take.
+pub(super) const STORAGE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Events that a slow watcher may lag behind.
+const EVENTS_MAX: usize = 1_024;

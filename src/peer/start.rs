@@ -1,0 +1,473 @@
+//! From options to a running peer: identity, folders, socket, and the tasks that make the peer.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+
+use super::actor::{Actor, moment, remember_members};
+use super::api::{Entrance, StartError, StartOptions};
+use super::handle::Handle;
+use super::repair::{repair, take_over};
+use super::serve::serve;
+use super::shared::{Shared, spawn_blocking};
+use crate::blob::{BlobError, PeerFile, RealDisk, Store};
+use crate::chord::{Node, NodeConfig, Start};
+use crate::config::{Interval, RingSettings};
+use crate::id::Position;
+use crate::transport::{
+    Authority, Identity, IdentityError, Incoming, Placement, Transport, TransportSettings, Verifier, label_of,
+};
+use crate::wire::{Address, Entry, Hello, Member, Target, codec};
+
+/// What has to end with the peer.
+pub struct Running {
+    tasks: std::sync::Mutex<Vec<tokio::task::JoinHandle<()>>>,
+    peer_file: PeerFile,
+}
+
+/// Where a peer's files are, and which of them were not there before.
+struct Folders {
+    data_dir: PathBuf,
+    certs_dir: PathBuf,
+    /// Made by this start: to be removed again if it fails.
+    new_data: bool,
+    new_identity: Option<Identity>,
+}
+
+/// Everything a peer is made of before its tasks begin.
+struct Parts {
+    folders: Folders,
+    identity: Identity,
+    verifier: Verifier,
+    store: Store,
+    transport: Transport,
+    incoming: mpsc::Receiver<Incoming>,
+    peer_file: PeerFile,
+    start: Start,
+    settings: Option<RingSettings>,
+    me: Entry,
+    interval: Interval,
+}
+
+/// Starts a peer. To be called within a tokio runtime. It returns once the identity is there, the port is
+/// bound and the way in has begun; a join returns when the ring has taken this peer. What a start that fails
+/// has made, it removes.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn start(options: StartOptions) -> Result<Handle, StartError> {
+    let joining = matches!(options.entrance, Entrance::Join { .. });
+    let known = match &options.entrance {
+        Entrance::Join { known } => known.to_string(),
+        _ => String::new(),
+    };
+    let parts = prepare(options).await?;
+    let fresh = matches!(parts.start, Start::Join { .. });
+    let (handle, folders) = launch(parts).await;
+    if joining
+        && fresh
+        && let Err(error) = handle.wait_active().await
+    {
+        handle.shutdown().await;
+        drop(handle);
+        folders.undo().await;
+        let reason = match error {
+            StartError::Ended(reason) => reason,
+            other => other.to_string(),
+        };
+        return Err(StartError::Join { known, reason });
+    }
+    Ok(handle)
+}
+
+impl Running {
+    /// Ends all tasks, closes the network and the store.
+    pub(super) async fn stop(&self, shared: &Shared, left: bool) {
+        let tasks: Vec<_> =
+            self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).drain(..).collect();
+        if tasks.is_empty() {
+            return;
+        }
+        shared.transport.close().await;
+        for task in tasks {
+            task.abort();
+            // Aborted, or over already.
+            let _ = task.await;
+        }
+        let mut file = self.peer_file.clone();
+        let dir = shared.store.dir().to_owned();
+        let incarnation = shared.view().me.incarnation;
+        let settings = shared.view().settings;
+        let saved = spawn_blocking(move || {
+            file.process_id = 0;
+            file.left = left;
+            file.incarnation = file.incarnation.max(incarnation);
+            file.replicas = settings.map(|s| s.replicas).or(file.replicas);
+            file.successors = settings.map(|s| s.successors).or(file.successors);
+            file.save(&dir, &RealDisk)
+        });
+        if let Err(error) = saved.await {
+            tracing::warn!(%error, "the peer's file was not written at its end");
+        }
+        shared
+            .ended
+            .send_if_modified(|why| why.is_none().then(|| *why = Some("shut down".to_owned())).is_some());
+    }
+}
+
+/// Identity, folders, store and socket, in this order; undone when one of them fails.
+async fn prepare(options: StartOptions) -> Result<Parts, StartError> {
+    if let Some(settings) = &options.settings {
+        settings.validate()?;
+    }
+    let certs_dir = options.certs_dir.clone().unwrap_or_else(|| base_dir().join("certs"));
+    let for_identity = options.clone();
+    let found = spawn_blocking(move || find_identity(&for_identity, &certs_dir)).await?;
+    let (mut folders, identity, verifier, existing) = found;
+    match prepare_rest(&options, &mut folders, &identity, &verifier, existing).await {
+        Ok((store, transport, incoming, peer_file, start, settings, me, interval)) => Ok(Parts {
+            folders,
+            identity,
+            verifier,
+            store,
+            transport,
+            incoming,
+            peer_file,
+            start,
+            settings,
+            me,
+            interval,
+        }),
+        Err(error) => {
+            folders.undo().await;
+            Err(error)
+        }
+    }
+}
+
+type Rest =
+    (Store, Transport, mpsc::Receiver<Incoming>, PeerFile, Start, Option<RingSettings>, Entry, Interval);
+
+async fn prepare_rest(
+    options: &StartOptions,
+    folders: &mut Folders,
+    identity: &Identity,
+    verifier: &Verifier,
+    existing: Option<PeerFile>,
+) -> Result<Rest, StartError> {
+    let data_dir = folders.data_dir.clone();
+    let opened = {
+        let dir = data_dir.clone();
+        spawn_blocking(move || Store::open(&dir, Arc::new(RealDisk))).await
+    };
+    let store = opened.map_err(|error| store_error(&data_dir, existing.as_ref(), error))?;
+    let remembered = store.remembered().map_err(|error| data_error(&data_dir, error))?;
+    let remembered: Option<Vec<Member>> = remembered.and_then(|bytes| codec::decode(&bytes).ok());
+    let start = way_in(options, remembered, &data_dir)?;
+    let resumed = matches!(start, Start::Resume { .. });
+    let kept = existing
+        .as_ref()
+        .and_then(|file| Some(RingSettings { replicas: file.replicas?, successors: file.successors? }));
+    let settings = match (&start, kept) {
+        (Start::Join { .. }, _) => None,
+        (Start::Resume { .. }, kept) => Some(kept.unwrap_or_default()),
+        _ => Some(options.settings.or(kept).unwrap_or_default()),
+    };
+    let interval = options
+        .interval
+        .or_else(|| Interval::new(Duration::from_millis(existing.as_ref()?.interval_ms?)).ok())
+        .unwrap_or_default();
+    let listen = listen_address(options, existing.as_ref().filter(|_| resumed));
+    let mut peer_file = PeerFile {
+        position: identity.position(),
+        number: identity.position().number(),
+        name: None,
+        ring: verifier.ring_name().to_owned(),
+        listen: listen[0],
+        advertise: options.advertise.clone().or_else(|| existing.as_ref()?.advertise.clone()),
+        certificate: identity.label(),
+        incarnation: existing.as_ref().map_or(0, |file| file.incarnation) + 1,
+        process_id: std::process::id(),
+        interval_ms: Some(interval.duration().as_millis() as u64),
+        replicas: settings.map(|s| s.replicas),
+        successors: settings.map(|s| s.successors),
+        left: false,
+    };
+    let hello = Hello { incarnation: peer_file.incarnation, advertised: peer_file.advertise.clone() };
+    let (transport, incoming) = bind(identity, verifier, &listen, &hello)?;
+    let bound =
+        transport.local_address().map_err(|source| StartError::Listen { address: listen[0], source })?;
+    peer_file.listen = bound;
+    let saved = {
+        // An incarnation is on disk before it is used.
+        let (file, dir) = (peer_file.clone(), data_dir.clone());
+        spawn_blocking(move || file.save(&dir, &RealDisk)).await
+    };
+    saved.map_err(|error| data_error(&data_dir, error))?;
+    let me = Entry {
+        position: identity.position(),
+        incarnation: peer_file.incarnation,
+        key: identity.key_hash(),
+        address: peer_file.advertise.clone().unwrap_or_else(|| Address::from(bound)),
+    };
+    Ok((store, transport, incoming, peer_file, start, settings, me, interval))
+}
+
+/// Begins all tasks of a peer.
+async fn launch(parts: Parts) -> (Handle, Folders) {
+    let Parts {
+        folders,
+        identity,
+        verifier,
+        store,
+        transport,
+        incoming,
+        peer_file,
+        start,
+        settings,
+        me,
+        interval,
+    } = parts;
+    let origin = Instant::now();
+    let founds = matches!(start, Start::Found);
+    let config = NodeConfig { me, settings, interval: interval.duration(), start, seed: rand::random() };
+    let node = Node::new(moment(origin), config);
+    let (view, seen) = watch::channel(Arc::new(node.view()));
+    let (actor, inbox) = mpsc::channel(INBOX_MAX);
+    let shared =
+        Arc::new(Shared::new(store, transport, identity, verifier, seen, actor, interval.duration()));
+    let actor = Actor { node, shared: shared.clone(), inbox, view, peer_file: peer_file.clone(), origin };
+    let mut tasks = vec![
+        tokio::spawn(serve(shared.clone(), incoming)),
+        tokio::spawn(remember_members(shared.clone())),
+        tokio::spawn(repair(shared.clone())),
+    ];
+    if !founds {
+        shared.syncing.store(true, std::sync::atomic::Ordering::Release);
+        tasks.push(tokio::spawn(take_over(shared.clone())));
+    }
+    tasks.push(tokio::spawn(actor.run()));
+    let running = Arc::new(Running { tasks: std::sync::Mutex::new(tasks), peer_file });
+    (Handle { shared, running }, folders)
+}
+
+/// Who this peer is: as its data directory says, or new.
+fn find_identity(
+    options: &StartOptions,
+    certs_dir: &Path,
+) -> Result<(Folders, Identity, Verifier, Option<PeerFile>), StartError> {
+    let certificates = |error: IdentityError| StartError::Certificates {
+        certs_dir: certs_dir.to_owned(),
+        reason: error.to_string(),
+    };
+    let given = data_dir_of(options)?;
+    let existing = match &given {
+        Some(dir) => PeerFile::load(dir).map_err(|error| data_error(dir, error))?,
+        None => None,
+    };
+    if let (Some(file), Some(dir)) = (existing, &given) {
+        check_same(options, &file, dir)?;
+        let identity = Identity::load(certs_dir, &file.certificate).map_err(certificates)?;
+        let verifier = identity.verifier().map_err(certificates)?;
+        let folders = Folders {
+            data_dir: dir.clone(),
+            certs_dir: certs_dir.to_owned(),
+            new_data: false,
+            new_identity: None,
+        };
+        return Ok((folders, identity, verifier, Some(file)));
+    }
+    let number = options.number.map(Position::of_number).map(|position| label_of(&position));
+    let kept = number.as_deref().and_then(|label| Identity::load(certs_dir, label).ok());
+    let (identity, fresh) = match kept {
+        Some(identity) => (identity, false),
+        None => (issue(options, certs_dir)?, true),
+    };
+    let verifier = identity.verifier().map_err(certificates)?;
+    if fresh {
+        identity.save(certs_dir).map_err(certificates)?;
+    }
+    let data_dir = given.unwrap_or_else(|| peers_dir().join(identity.label()));
+    let new_identity = if fresh { Identity::load(certs_dir, &identity.label()).ok() } else { None };
+    let folders =
+        Folders { new_data: !data_dir.exists(), data_dir, certs_dir: certs_dir.to_owned(), new_identity };
+    Ok((folders, identity, verifier, None))
+}
+
+/// A new identity from the ring's CA; only `init` makes a CA.
+fn issue(options: &StartOptions, certs_dir: &Path) -> Result<Identity, StartError> {
+    let certificates = |error: IdentityError| StartError::Certificates {
+        certs_dir: certs_dir.to_owned(),
+        reason: error.to_string(),
+    };
+    let no_authority = || StartError::NoAuthority { certs_dir: certs_dir.to_owned() };
+    let authority = match options.entrance {
+        Entrance::Found | Entrance::Form { .. } => {
+            Authority::found_or_open(certs_dir).map_err(certificates)?
+        }
+        Entrance::Join { .. } => {
+            Authority::open(certs_dir).map_err(certificates)?.ok_or_else(no_authority)?
+        }
+        Entrance::Resume => {
+            let data_dir = options.data_dir.clone().unwrap_or_else(peers_dir);
+            return Err(StartError::NoIdentity { data_dir });
+        }
+    };
+    let placement = options.number.map_or(Placement::SelfPlaced, Placement::Numbered);
+    authority.issue(placement, None).map_err(certificates)
+}
+
+/// The data directory, where it is known before the identity is.
+fn data_dir_of(options: &StartOptions) -> Result<Option<PathBuf>, StartError> {
+    if let Some(dir) = &options.data_dir {
+        return Ok(Some(dir.clone()));
+    }
+    if let Some(number) = options.number {
+        return Ok(Some(peers_dir().join(number.to_string())));
+    }
+    if !matches!(options.entrance, Entrance::Resume) {
+        return Ok(None);
+    }
+    // `run` without a name: the only peer that lives here.
+    let dir = peers_dir();
+    let folders: Vec<PathBuf> = std::fs::read_dir(&dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|folder| folder.path())
+        .filter(|path| PeerFile::path(path).exists())
+        .collect();
+    match folders.as_slice() {
+        [only] => Ok(Some(only.clone())),
+        [] => Err(StartError::NoIdentity { data_dir: dir }),
+        several => Err(StartError::Data {
+            data_dir: dir,
+            reason: format!(
+                "{} peers live there; name one with --data-dir: {}",
+                several.len(),
+                super::word_list(several.iter().map(|path| path.display().to_string()))
+            ),
+        }),
+    }
+}
+
+fn check_same(options: &StartOptions, file: &PeerFile, data_dir: &Path) -> Result<(), StartError> {
+    match options.number.map(Position::of_number) {
+        Some(asked) if asked != file.position => Err(StartError::OtherIdentity {
+            data_dir: data_dir.to_owned(),
+            found: file.position.label(),
+            asked: asked.label(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Who was in a ring before comes back to it, whatever the command says.
+fn way_in(
+    options: &StartOptions,
+    remembered: Option<Vec<Member>>,
+    data_dir: &Path,
+) -> Result<Start, StartError> {
+    if let Some(remembered) = remembered {
+        return Ok(Start::Resume { remembered });
+    }
+    let contact = |address: &Address| Target { address: address.clone(), position: None };
+    Ok(match &options.entrance {
+        Entrance::Found => Start::Found,
+        Entrance::Form { contacts } => Start::Form {
+            contacts: contacts.iter().map(|address| numbered_contact(options, address)).collect(),
+        },
+        Entrance::Join { known } => Start::Join { known: contact(known) },
+        Entrance::Resume => return Err(StartError::NoIdentity { data_dir: data_dir.to_owned() }),
+    })
+}
+
+/// A contact on this machine stands at its number's position.
+fn numbered_contact(options: &StartOptions, address: &Address) -> Target {
+    let number = address
+        .as_str()
+        .strip_prefix("127.0.0.1:")
+        .and_then(|port| port.parse::<u16>().ok())
+        .and_then(|port| u8::try_from(port.checked_sub(options.base_port)?).ok());
+    Target { address: address.clone(), position: number.map(Position::of_number) }
+}
+
+/// Addresses to try, in order.
+fn listen_address(options: &StartOptions, existing: Option<&PeerFile>) -> Vec<SocketAddr> {
+    let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    match (options.listen, options.number) {
+        (Some(listen), _) => vec![listen],
+        (None, Some(number)) => vec![local(options.base_port + u16::from(number))],
+        (None, None) => {
+            let before = existing.map(|file| file.listen);
+            before.into_iter().chain((SELF_PLACED_PORT..=SELF_PLACED_PORT_LAST).map(local)).collect()
+        }
+    }
+}
+
+fn bind(
+    identity: &Identity,
+    verifier: &Verifier,
+    listen: &[SocketAddr],
+    hello: &Hello,
+) -> Result<(Transport, mpsc::Receiver<Incoming>), StartError> {
+    let settings = TransportSettings::default();
+    let mut last = io::Error::from(io::ErrorKind::AddrInUse);
+    for address in listen {
+        match Transport::bind(identity, verifier, *address, hello.clone(), &settings) {
+            Ok(bound) => return Ok(bound),
+            Err(error) => last = error,
+        }
+    }
+    Err(StartError::Listen { address: listen[0], source: last })
+}
+
+impl Folders {
+    /// Removes what this start has made.
+    async fn undo(self) {
+        spawn_blocking(move || {
+            if self.new_data {
+                // What cannot be removed is in nobody's way.
+                let _ = std::fs::remove_dir_all(&self.data_dir);
+            }
+            if let Some(identity) = &self.new_identity {
+                let _ = identity.remove_files(&self.certs_dir);
+            }
+        })
+        .await;
+    }
+}
+
+fn store_error(data_dir: &Path, existing: Option<&PeerFile>, error: BlobError) -> StartError {
+    match error {
+        BlobError::InUse { dir } => StartError::InUse {
+            data_dir: dir,
+            process: existing.map(|file| file.process_id).filter(|id| *id != 0),
+        },
+        error => data_error(data_dir, error),
+    }
+}
+
+fn data_error(data_dir: &Path, error: BlobError) -> StartError {
+    StartError::Data { data_dir: data_dir.to_owned(), reason: error.to_string() }
+}
+
+/// The platform's folder for quoit.
+fn base_dir() -> PathBuf {
+    directories::ProjectDirs::from("", "", "quoit")
+        .map_or_else(|| PathBuf::from(".quoit"), |dirs| dirs.data_dir().to_owned())
+}
+
+fn peers_dir() -> PathBuf {
+    base_dir().join("peers")
+}
+
+/// The first port of a self-placed peer, and the last one that is tried.
+const SELF_PLACED_PORT: u16 = 12_300;
+const SELF_PLACED_PORT_LAST: u16 = 12_399;
+/// Messages that wait for the actor.
+const INBOX_MAX: usize = 4_096;

@@ -1,0 +1,290 @@
+//! `Store FILE`: the bytes to the content's replicas, the record to the name's, acknowledged when enough
+//! copies of both are durable.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::api::{Progress, StoreError, StoreOptions, StoreReport, Wait};
+use super::push::{Feed, PushFailure};
+use super::shared::{Shared, spawn_blocking};
+use crate::blob::{BlobError, Source};
+use crate::id::{FileName, Position};
+use crate::wire::{
+    Link, Missing, MissingReason, ObjectInfo, RecordTarget, StorageReply, StorageRequest, StoreRole,
+};
+
+/// Who has a copy, and who has not and why.
+#[derive(Debug, Default)]
+struct Copies {
+    durable: Vec<Position>,
+    missing: BTreeMap<Position, MissingReason>,
+}
+
+impl Copies {
+    fn hear(&mut self, word: StorageReply) {
+        match word {
+            StorageReply::Durable { peer } => {
+                self.missing.remove(&peer);
+                if !self.durable.contains(&peer) {
+                    self.durable.push(peer);
+                }
+            }
+            StorageReply::Missing(copy) if !self.durable.contains(&copy.peer) => {
+                self.missing.insert(copy.peer, copy.reason);
+            }
+            _ => {}
+        }
+    }
+
+    fn missing(&self) -> Vec<Missing> {
+        self.missing.iter().map(|(peer, reason)| Missing { peer: *peer, reason: reason.clone() }).collect()
+    }
+}
+
+impl Shared {
+    /// Stores a file.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was copied by then stays where it is, unnamed.
+    pub(super) async fn store(
+        self: &Arc<Self>,
+        path: &Path,
+        options: &StoreOptions,
+        progress: Arc<Progress>,
+    ) -> Result<StoreReport, StoreError> {
+        let begin = Instant::now();
+        let name = name_of(path, options)?;
+        if self.view().phase != crate::chord::PhaseKind::Active {
+            return Err(StoreError::NotActive(self.why_not_active()));
+        }
+        let (needed, most) = self.copies_wanted(options.wait)?;
+        let (source, object) = self.hash(path, &progress).await?;
+        let deadline = Instant::now() + options.timeout;
+        let links = vec![Link { name: name.clone(), clock: self.next_clock() }];
+        let store = Transfer { shared: self.clone(), path, name: &name, object, links, source, needed, most };
+        let copies = store.copy_until(deadline, options.timeout, &progress).await?;
+        let target = RecordTarget::Content {
+            content: object.content,
+            length: object.length,
+            outboard: object.outboard,
+        };
+        let written = store.name_until(target, deadline, options.timeout).await?;
+        let mut holders = copies.durable.clone();
+        holders.sort_by_key(|peer| distance_from(&object.content.key(), peer));
+        Ok(StoreReport {
+            name_key: name.key(),
+            name,
+            name_owner: written.owner,
+            length: object.length,
+            content: object.content,
+            holders,
+            copies: most,
+            missing: copies.missing(),
+            version: written.record.version,
+            replaces: written.replaced,
+            took: begin.elapsed(),
+        })
+    }
+
+    /// How many copies acknowledge, and how many there should be.
+    fn copies_wanted(&self, wait: Wait) -> Result<(usize, usize), StoreError> {
+        let settings = self.settings();
+        let members = self.view().members_count();
+        let (least, most) = (settings.write_quorum(members), settings.copies(members));
+        match wait {
+            Wait::Quorum => Ok((least, most)),
+            Wait::All => Ok((most, most)),
+            Wait::Copies(asked) if (least..=most).contains(&usize::from(asked)) => {
+                Ok((usize::from(asked), most))
+            }
+            Wait::Copies(asked) => Err(StoreError::Wait { asked, least, most }),
+        }
+    }
+
+    async fn hash(&self, path: &Path, progress: &Arc<Progress>) -> Result<(Source, ObjectInfo), StoreError> {
+        let (file, progress) = (path.to_owned(), progress.clone());
+        let hashed = spawn_blocking(move || {
+            let source = Source::open(&file)?;
+            progress.begin(0, source.length());
+            let (object, _) = source.hash(&mut |_| {})?;
+            Ok((source, object))
+        });
+        hashed.await.map_err(|error| unreadable(path, error))
+    }
+}
+
+/// One store under way.
+struct Transfer<'a> {
+    shared: Arc<Shared>,
+    path: &'a Path,
+    name: &'a FileName,
+    object: ObjectInfo,
+    links: Vec<Link>,
+    source: Source,
+    needed: usize,
+    most: usize,
+}
+
+impl Transfer<'_> {
+    /// Copies until enough are durable and the owner of the content is one of them.
+    async fn copy_until(
+        &self,
+        deadline: Instant,
+        timeout: Duration,
+        progress: &Arc<Progress>,
+    ) -> Result<Copies, StoreError> {
+        let mut copies = Copies::default();
+        loop {
+            self.copy_once(deadline, &mut copies, progress).await?;
+            let owner =
+                self.shared.find(self.object.content.key(), 0).await.map(|found| found.owner.position);
+            let owned = owner.is_ok_and(|owner| copies.durable.contains(&owner));
+            if copies.durable.len() >= self.needed && owned {
+                return Ok(copies);
+            }
+            if Instant::now() + RETRY >= deadline {
+                return Err(StoreError::TooFewCopies {
+                    name: self.name.clone(),
+                    durable: copies.durable.len(),
+                    needed: self.needed,
+                    waited: timeout,
+                    missing: self.who_is_missing(&copies),
+                });
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// Gives the object to the owner of its content id, once, and hears of all copies.
+    async fn copy_once(
+        &self,
+        deadline: Instant,
+        copies: &mut Copies,
+        progress: &Arc<Progress>,
+    ) -> Result<(), StoreError> {
+        let Ok(found) = self.shared.find(self.object.content.key(), 0).await else { return Ok(()) };
+        let (word, mut words) = mpsc::channel(WORDS_MAX);
+        let feed = Feed::File { source: self.source.clone(), progress: progress.clone() };
+        let request = StorageRequest::StoreObject {
+            object: self.object,
+            links: self.links.clone(),
+            role: StoreRole::Owner,
+        };
+        let (shared, object, owner) = (self.shared.clone(), self.object, found.owner.clone());
+        let pushing = tokio::spawn(async move {
+            let mut heard = Vec::new();
+            shared.push_exchange(&owner, object, request, feed, &word, &mut heard).await
+        });
+        let mut enough_since = None;
+        loop {
+            // Once enough are durable the rest is waited for a moment only; it is made all the same.
+            let patience = enough_since.map_or(deadline, |since: Instant| deadline.min(since + LINGER));
+            match tokio::time::timeout_at(patience, words.recv()).await {
+                Ok(Some(word)) => copies.hear(word),
+                Ok(None) => break,
+                Err(_) if enough_since.is_some() => return Ok(()),
+                Err(_) => {
+                    pushing.abort();
+                    return Ok(());
+                }
+            }
+            if copies.durable.len() >= self.needed && enough_since.is_none() {
+                enough_since = Some(Instant::now());
+            }
+        }
+        match pushing.await {
+            Ok(Err(PushFailure::Source(error))) => Err(unreadable(self.path, error)),
+            Ok(Err(PushFailure::Peer(reason))) => {
+                copies.hear(StorageReply::Missing(Missing { peer: found.owner.position, reason }));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the name record until enough copies of it are durable.
+    async fn name_until(
+        &self,
+        target: RecordTarget,
+        deadline: Instant,
+        timeout: Duration,
+    ) -> Result<super::records::Written, StoreError> {
+        let least = self.shared.settings().write_quorum(self.shared.view().members_count());
+        loop {
+            let written = self.shared.write_record(self.name, target, deadline).await.map_err(|reason| {
+                StoreError::Failed {
+                    name: self.name.clone(),
+                    reason: format!("its name cannot be written: {reason}"),
+                }
+            })?;
+            if written.durable.len() >= least {
+                return Ok(written);
+            }
+            if Instant::now() + RETRY >= deadline {
+                return Err(StoreError::TooFewCopies {
+                    name: self.name.clone(),
+                    durable: written.durable.len(),
+                    needed: least,
+                    waited: timeout,
+                    missing: written.missing,
+                });
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// Those that said why, and the members that do not answer at all.
+    fn who_is_missing(&self, copies: &Copies) -> Vec<Missing> {
+        let mut missing = copies.missing();
+        for entry in self.shared.view().away() {
+            if missing.len() + copies.durable.len() < self.most
+                && missing.iter().all(|copy| copy.peer != entry.position)
+            {
+                missing.push(Missing { peer: entry.position, reason: MissingReason::Unreachable });
+            }
+        }
+        missing
+    }
+}
+
+fn name_of(path: &Path, options: &StoreOptions) -> Result<FileName, StoreError> {
+    if let Some(name) = &options.name {
+        return Ok(name.clone());
+    }
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    if path.file_name().is_some_and(|name| name.to_str().is_none()) {
+        let reason = "its name is not UTF-8; give it one with --as NAME".to_owned();
+        return Err(StoreError::Read {
+            path: path.to_owned(),
+            source: std::io::Error::new(std::io::ErrorKind::InvalidFilename, reason),
+        });
+    }
+    FileName::new(name).map_err(|source| StoreError::Name { path: path.to_owned(), source })
+}
+
+fn unreadable(path: &Path, error: BlobError) -> StoreError {
+    let path: PathBuf = path.to_owned();
+    match error {
+        BlobError::Io { source, .. } => StoreError::Read { path, source },
+        BlobError::NotAFile { kind, .. } => StoreError::NotAFile { path, kind },
+        BlobError::Changed { .. } => StoreError::Changed { path },
+        other => StoreError::Read { path, source: std::io::Error::other(other.to_string()) },
+    }
+}
+
+/// How far a peer lies behind a key; the owner of the key first.
+fn distance_from(key: &Position, peer: &Position) -> Position {
+    if key == peer { Position::ZERO } else { key.distance_to(peer) }
+}
+
+/// Between two tries to copy.
+const RETRY: Duration = Duration::from_millis(250);
+/// How long the other copies are waited for after enough are durable, to say so in one go.
+const LINGER: Duration = Duration::from_secs(2);
+/// Words on copies that wait to be heard.
+const WORDS_MAX: usize = 32;

@@ -1,0 +1,237 @@
+//! scripts/ring.sh as a person uses it, with the binary of this build, in a folder of its own.
+#![cfg(unix)]
+
+use std::io::Write as _;
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// A place for rings, and a base port at which their peers' ports are free.
+struct Place {
+    dir: tempfile::TempDir,
+    base_port: u16,
+}
+
+/// The peers that these tests name; the ports of all are probed.
+const PEERS: [u16; 3] = [10, 100, 200];
+/// Far beyond what a ring takes to start, do a little, and end.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+impl Place {
+    fn new() -> Place {
+        Place { dir: tempfile::tempdir().unwrap(), base_port: free_base_port() }
+    }
+
+    fn ring(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("bash");
+        command
+            .arg(checkout().join("scripts/ring.sh"))
+            .args(["--interval", "0.2", "--base-port", &self.base_port.to_string()])
+            .args(arguments)
+            .env("QUOIT_BIN", env!("CARGO_BIN_EXE_quoit"))
+            .env("QUOIT_RING_ROOT", self.dir.path())
+            .current_dir(self.dir.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs the ring with these commands on a pipe, to its end.
+    fn session(&self, arguments: &[&str], commands: &str) -> Output {
+        let mut child = self.ring(arguments).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(commands.as_bytes()).unwrap();
+        finished(child)
+    }
+
+    /// Nothing that was started still holds its port.
+    fn assert_nothing_runs(&self) {
+        for peer in PEERS {
+            UdpSocket::bind(("127.0.0.1", self.base_port + peer)).expect("a peer was left running");
+        }
+    }
+}
+
+fn checkout() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+/// Tests run side by side, in threads or processes: each place has a range of its own to try.
+fn free_base_port() -> u16 {
+    static PLACES: AtomicU32 = AtomicU32::new(0);
+    let salt = std::process::id().wrapping_mul(16).wrapping_add(PLACES.fetch_add(1, Ordering::Relaxed));
+    (0..100)
+        .map(|i| 20_000 + (salt.wrapping_add(i * 1_021) % 150 * 257) as u16)
+        .find(|base| PEERS.iter().all(|peer| UdpSocket::bind(("127.0.0.1", base + peer)).is_ok()))
+        .expect("no free ports")
+}
+
+/// Reads both outputs to their end; a script that hangs is ended and fails the test.
+fn finished(child: Child) -> Output {
+    let id = child.id();
+    let reader = std::thread::spawn(move || child.wait_with_output().unwrap());
+    let begun = Instant::now();
+    while !reader.is_finished() {
+        if begun.elapsed() > PATIENCE {
+            let _ = Command::new("kill").arg(id.to_string()).status();
+            panic!("the script does not end: {}", text(&reader.join().unwrap()));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    reader.join().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    format!(
+        "{}\nstdout:\n{}\nstderr:\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// Goal: a piped session works unattended; run again, the ring comes back with its files; nothing of
+/// it stays behind but those.
+#[test]
+fn a_piped_session_and_the_same_ring_again() {
+    let place = Place::new();
+    std::fs::write(place.dir.path().join("a file"), b"\x00\xff bytes are bytes \r\n").unwrap();
+    let first =
+        place.session(&["10", "100", "200"], "Store 'a file'\nRing\nRequest 'a file'\nnonsense\nQuit\n");
+    assert_eq!(first.status.code(), Some(0), "{}", text(&first));
+    let shown = String::from_utf8_lossy(&first.stdout).into_owned();
+    for expected in
+        ["peer 10 ", "peer 100", "peer 200", "Stored a file (", "copies", "Received a file", "Left the ring"]
+    {
+        assert!(shown.contains(expected), "no {expected:?}: {}", text(&first));
+    }
+    assert!(String::from_utf8_lossy(&first.stderr).contains("no command \"nonsense\""), "{}", text(&first));
+    place.assert_nothing_runs();
+
+    let again = place.session(&["10", "100", "200"], "Request 'a file'\nQuit\n");
+    assert_eq!(again.status.code(), Some(0), "{}", text(&again));
+    assert!(String::from_utf8_lossy(&again.stdout).contains("Received a file"), "{}", text(&again));
+    let received = place.dir.path().join("data/200/received/a file");
+    assert_eq!(std::fs::read(received).unwrap(), b"\x00\xff bytes are bytes \r\n");
+    place.assert_nothing_runs();
+
+    let fresh = place.session(&["--fresh", "10", "100", "200"], "Request 'a file'\nQuit\n");
+    assert_eq!(fresh.status.code(), Some(0), "{}", text(&fresh));
+    assert!(String::from_utf8_lossy(&fresh.stderr).contains("no file named a file"), "{}", text(&fresh));
+}
+
+#[test]
+fn rings_of_one_and_two() {
+    for peers in [&["10"][..], &["10", "200"]] {
+        let place = Place::new();
+        std::fs::write(place.dir.path().join("x"), b"x").unwrap();
+        for commands in ["Store x\nRequest x\nQuit\n", "Request x\nQuit\n"] {
+            let session = place.session(peers, commands);
+            assert_eq!(session.status.code(), Some(0), "{peers:?}: {}", text(&session));
+            assert!(
+                String::from_utf8_lossy(&session.stdout).contains("Received x (1 byte)"),
+                "{}",
+                text(&session)
+            );
+            place.assert_nothing_runs();
+        }
+    }
+}
+
+#[test]
+fn a_port_in_use_is_said_and_nothing_stays() {
+    let place = Place::new();
+    let taken = UdpSocket::bind(("127.0.0.1", place.base_port + 100)).unwrap();
+    let session = place.session(&["10", "100", "200"], "");
+    assert_eq!(session.status.code(), Some(2), "{}", text(&session));
+    let message = String::from_utf8_lossy(&session.stderr).into_owned();
+    assert!(message.contains("peer 100 did not come up"), "{}", text(&session));
+    assert!(message.contains("cannot listen on"), "{}", text(&session));
+    drop(taken);
+    place.assert_nothing_runs();
+}
+
+/// Goal: the end of input is no Quit, and a terminated script takes its peers along.
+#[test]
+fn the_end_of_input_leaves_the_ring_running_until_it_is_stopped() {
+    let place = Place::new();
+    let mut child = place.ring(&["10", "100", "200"]).spawn().unwrap();
+    child.stdin.take();
+    std::thread::sleep(Duration::from_secs(4));
+    assert!(child.try_wait().unwrap().is_none(), "{}", text(&child.wait_with_output().unwrap()));
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    let output = finished(child);
+    assert_eq!(output.status.code(), Some(128 + 15), "{}", text(&output));
+    place.assert_nothing_runs();
+}
+
+/// Goal: Ctrl+C in a pane kills that peer and no other, and leaving tmux ends the ring.
+#[test]
+fn one_pane_for_each_peer() {
+    let tmux = |socket: &Path, arguments: &[&str]| {
+        Command::new("tmux").arg("-S").arg(socket).args(["-f", "/dev/null"]).args(arguments).output()
+    };
+    let place = Place::new();
+    let socket = place.dir.path().join("outer");
+    if std::env::var_os("QUOIT_TEST_ALL").is_none() {
+        eprintln!("SKIPPED: one_pane_for_each_peer runs with scripts/test.sh --all");
+        return;
+    }
+    if tmux(&socket, &["-V"]).is_err() {
+        eprintln!("SKIPPED: one_pane_for_each_peer needs tmux, which is not installed");
+        return;
+    }
+    let ring = format!(
+        "QUOIT_BIN={} QUOIT_RING_ROOT={} bash {} --base-port {} --windows 10 100 200",
+        env!("CARGO_BIN_EXE_quoit"),
+        place.dir.path().display(),
+        checkout().join("scripts/ring.sh").display(),
+        place.base_port
+    );
+    tmux(&socket, &["new-session", "-d", "-s", "t", "-x", "150", "-y", "45", &ring]).unwrap();
+    let screen = || {
+        let output = tmux(&socket, &["capture-pane", "-p", "-t", "t"]).unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let taken = |peer: u16| UdpSocket::bind(("127.0.0.1", place.base_port + peer)).is_err();
+    eventually("three prompts", &screen, || {
+        [10, 100, 200].iter().all(|peer| screen().contains(&format!("peer {peer}>")))
+    });
+    tmux(&socket, &["send-keys", "-t", "t", "C-c"]).unwrap();
+    eventually("one death", &screen, || PEERS.iter().filter(|peer| taken(**peer)).count() == 2);
+    tmux(&socket, &["send-keys", "-t", "t", "C-b", "d"]).unwrap();
+    eventually("the end", &screen, || !PEERS.iter().any(|peer| taken(*peer)));
+    let _ = tmux(&socket, &["kill-server"]);
+}
+
+fn eventually(what: &str, screen: &impl Fn() -> String, so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !so() {
+        assert!(begun.elapsed() < PATIENCE / 2, "no {what}:\n{}", screen());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn misuse_is_refused_before_anything_starts() {
+    let place = Place::new();
+    for arguments in [
+        &["300"][..],
+        &["4", "4"],
+        &["x"],
+        &["--interval"],
+        &["--base-port", "65500", "100"],
+        &["--nonsense"],
+    ] {
+        let session = place.session(arguments, "");
+        assert_eq!(session.status.code(), Some(2), "{arguments:?}: {}", text(&session));
+        assert!(
+            String::from_utf8_lossy(&session.stderr).contains("usage: scripts/ring.sh"),
+            "{}",
+            text(&session)
+        );
+    }
+    assert!(!place.dir.path().join("data").exists());
+}
