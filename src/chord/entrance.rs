@@ -267,7 +267,8 @@ impl Node {
             return Some(MembershipReply::Refused(Refusal::PositionTaken { by: known.entry }));
         }
         let later = from.incarnation > known.entry.incarnation;
-        if !later && !(alive && from.incarnation == known.entry.incarnation) {
+        let again = alive && from.incarnation == known.entry.incarnation;
+        if !later && !again {
             return Some(MembershipReply::Refused(Refusal::Stale { incarnation: known.entry.incarnation }));
         }
         if later && alive {

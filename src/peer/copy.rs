@@ -70,6 +70,7 @@ impl Shared {
         role: StoreRole,
     ) {
         links.truncate(LINKS_PER_OBJECT_MAX);
+        let _arrival = self.arrivals.begin(object.content);
         let done = match self.chain_for(&object, role) {
             Ok((chain, owner)) => self.accept_and_pass_on(&mut upstream, object, links, chain, owner).await,
             Err(refusal) => upstream.reply(refusal).await,

@@ -16,6 +16,7 @@
 
 mod actor;
 mod api;
+mod arrivals;
 mod copy;
 mod fetch;
 mod handle;

@@ -86,18 +86,36 @@ pub(super) async fn take_over(shared: Arc<Shared>) {
     let around = near.iter().take(copies).chain(near.iter().rev().take(copies));
     let around: BTreeMap<Position, Entry> = around.map(|entry| (entry.position, entry.clone())).collect();
     for whom in around.into_values() {
-        let shared = shared.clone();
-        asked.spawn(async move { shared.ask_storage(&whom, StorageRequest::Sync, SYNC_TIMEOUT).await });
+        asked.spawn(take_from(shared.clone(), whom));
     }
     let (mut objects, mut bytes) = (0, 0);
-    while let Some(Ok(answer)) = asked.join_next().await {
-        if let Ok(StorageReply::Synced { objects: more, bytes: more_bytes, .. }) = answer {
-            objects += more;
-            bytes += more_bytes;
-        }
+    while let Some(Ok((more, more_bytes))) = asked.join_next().await {
+        objects += more;
+        bytes += more_bytes;
     }
     shared.syncing.store(false, Ordering::Release);
     shared.tell(PeerEvent::Synced { objects, bytes, ms: begin.elapsed().as_millis() as u64 });
+}
+
+/// Asks one peer until it has given all. How many objects it gave, and their bytes.
+async fn take_from(shared: Arc<Shared>, whom: Entry) -> (u64, u64) {
+    let deadline = Instant::now() + SYNC_TIMEOUT;
+    let (mut taken, mut taken_bytes) = (0, 0);
+    while Instant::now() < deadline {
+        match shared.ask_storage(&whom, StorageRequest::Sync, SYNC_TIMEOUT).await {
+            Ok(StorageReply::Synced { objects, bytes, complete, .. }) => {
+                taken += objects;
+                taken_bytes += bytes;
+                if complete {
+                    break;
+                }
+            }
+            // Another of its ranges' keepers has the same, or repair brings it later.
+            _ => break,
+        }
+        tokio::time::sleep(DEBOUNCE).await;
+    }
+    (taken, taken_bytes)
 }
 
 impl Shared {
@@ -138,7 +156,12 @@ impl Shared {
             plan
         };
         let round = self.round(&only_asker).await;
-        StorageReply::Synced { objects: round.objects, bytes: round.bytes, records: round.records }
+        StorageReply::Synced {
+            objects: round.objects,
+            bytes: round.bytes,
+            records: round.records,
+            complete: !round.incomplete,
+        }
     }
 
     /// Handles `Offer`: what is not here yet.
@@ -150,11 +173,17 @@ impl Shared {
         if !self.view().is_member() {
             return Err("this peer is not active in its ring".to_owned());
         }
+        let arrivals = self.arrivals.clone();
         let wanted = self.blocking(move |store| {
-            let mut wanted = (Vec::new(), Vec::new());
+            let mut wanted = (Vec::new(), Vec::new(), Vec::new());
             for (i, content) in objects.iter().enumerate() {
-                if !store.contains(content)? {
+                if store.contains(content)? {
+                    continue;
+                }
+                if arrivals.ask_for(*content) {
                     wanted.0.push(i as u16);
+                } else {
+                    wanted.2.push(i as u16);
                 }
             }
             for (i, offered) in records.iter().enumerate() {
@@ -170,8 +199,8 @@ impl Shared {
             }
             Ok(wanted)
         });
-        let (objects, records) = wanted.await.map_err(|error| error.to_string())?;
-        Ok(StorageReply::Wanted { objects, records })
+        let (objects, records, arriving) = wanted.await.map_err(|error| error.to_string())?;
+        Ok(StorageReply::Wanted { objects, records, arriving })
     }
 
     pub(super) async fn holdings(self: &Arc<Self>) -> Result<Holdings, String> {
@@ -226,11 +255,19 @@ impl Shared {
             .collect();
         for page in objects.chunks(OFFERS_PER_MESSAGE_MAX) {
             let request = StorageRequest::Offer { objects: page.to_vec(), records: Vec::new() };
-            let wanted = match self.ask_storage(&offer.to, request, STORAGE_TIMEOUT).await {
-                Ok(StorageReply::Wanted { objects, .. }) => objects,
+            let (wanted, arriving) = match self.ask_storage(&offer.to, request, STORAGE_TIMEOUT).await {
+                Ok(StorageReply::Wanted { objects, arriving, .. }) => (objects, arriving),
                 _ => return Round { incomplete: true, ..round },
             };
-            self.give_objects(&offer.to, page, &wanted, transfers, &mut round).await;
+            // What somebody else sends at the moment is neither sent again nor counted as being there.
+            round.incomplete |= !arriving.is_empty();
+            for (i, content) in page.iter().enumerate() {
+                if !wanted.contains(&(i as u16)) && !arriving.contains(&(i as u16)) {
+                    round.confirmed.entry(content.key()).or_default().insert(offer.to.position);
+                }
+            }
+            let wanted = wanted.iter().filter_map(|i| page.get(usize::from(*i)).copied()).collect();
+            self.give_objects(&offer.to, wanted, transfers, &mut round).await;
         }
         for page in records.chunks(OFFERS_PER_MESSAGE_MAX) {
             let offered =
@@ -248,23 +285,17 @@ impl Shared {
     async fn give_objects(
         self: &Arc<Self>,
         to: &Entry,
-        page: &[ContentId],
-        wanted: &[u16],
+        wanted: Vec<ContentId>,
         transfers: &Arc<Semaphore>,
         round: &mut Round,
     ) {
         let mut pushes = JoinSet::new();
-        for (i, content) in page.iter().enumerate() {
-            if wanted.contains(&(i as u16)) {
-                let (shared, to, content, transfers) =
-                    (self.clone(), to.clone(), *content, transfers.clone());
-                pushes.spawn(async move {
-                    let _permit = transfers.acquire().await;
-                    (content, shared.give_object(&to, content).await)
-                });
-            } else {
-                round.confirmed.entry(content.key()).or_default().insert(to.position);
-            }
+        for content in wanted {
+            let (shared, to, transfers) = (self.clone(), to.clone(), transfers.clone());
+            pushes.spawn(async move {
+                let _permit = transfers.acquire().await;
+                (content, shared.give_object(&to, content).await)
+            });
         }
         while let Some(Ok((content, given))) = pushes.join_next().await {
             match given {

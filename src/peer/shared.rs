@@ -9,6 +9,7 @@ use tokio::sync::{Notify, broadcast, mpsc, watch};
 
 use super::actor::ActorMessage;
 use super::api::PeerEvent;
+use super::arrivals::Arrivals;
 use crate::blob::{BlobError, Store};
 use crate::chord::View;
 use crate::config::RingSettings;
@@ -39,10 +40,11 @@ pub(super) struct Shared {
     /// Why the peer ended, once it has.
     pub ended: watch::Sender<Option<String>>,
     clock: Mutex<Timestamp>,
+    /// Objects that are on their way in.
+    pub arrivals: Arrivals,
 }
 
 impl Shared {
-    #[expect(clippy::too_many_arguments, reason = "made in one place only, of parts that are made there")]
     pub(super) fn new(
         store: Store,
         transport: Transport,
@@ -66,6 +68,7 @@ impl Shared {
             repairing: tokio::sync::Mutex::new(()),
             ended: watch::Sender::new(None),
             clock: Mutex::new(Timestamp::default()),
+            arrivals: Arrivals::default(),
         }
     }
 

@@ -38,9 +38,15 @@ struct Folders {
     new_identity: Option<Identity>,
 }
 
+/// Who a peer is, and what its data directory said before.
+struct Found {
+    identity: Identity,
+    verifier: Verifier,
+    existing: Option<PeerFile>,
+}
+
 /// Everything a peer is made of before its tasks begin.
 struct Parts {
-    folders: Folders,
     identity: Identity,
     verifier: Verifier,
     store: Store,
@@ -60,18 +66,26 @@ struct Parts {
 /// # Errors
 /// [`StartError`].
 pub async fn start(options: StartOptions) -> Result<Handle, StartError> {
-    let joining = matches!(options.entrance, Entrance::Join { .. });
     let known = match &options.entrance {
         Entrance::Join { known } => known.to_string(),
         _ => String::new(),
     };
-    let parts = prepare(options).await?;
-    let fresh = matches!(parts.start, Start::Join { .. });
-    let (handle, folders) = launch(parts).await;
-    if joining
-        && fresh
-        && let Err(error) = handle.wait_active().await
-    {
+    if let Some(settings) = &options.settings {
+        settings.validate()?;
+    }
+    let certs_dir = options.certs_dir.clone().unwrap_or_else(|| base_dir().join("certs"));
+    let for_identity = options.clone();
+    let (folders, found) = spawn_blocking(move || find_identity(&for_identity, &certs_dir)).await?;
+    let parts = match prepare(&options, &folders.data_dir, found).await {
+        Ok(parts) => parts,
+        Err(error) => {
+            folders.undo().await;
+            return Err(error);
+        }
+    };
+    let joining = matches!(parts.start, Start::Join { .. });
+    let handle = launch(parts);
+    if joining && let Err(error) = handle.wait_active().await {
         handle.shutdown().await;
         drop(handle);
         folders.undo().await;
@@ -119,55 +133,17 @@ impl Running {
     }
 }
 
-/// Identity, folders, store and socket, in this order; undone when one of them fails.
-async fn prepare(options: StartOptions) -> Result<Parts, StartError> {
-    if let Some(settings) = &options.settings {
-        settings.validate()?;
-    }
-    let certs_dir = options.certs_dir.clone().unwrap_or_else(|| base_dir().join("certs"));
-    let for_identity = options.clone();
-    let found = spawn_blocking(move || find_identity(&for_identity, &certs_dir)).await?;
-    let (mut folders, identity, verifier, existing) = found;
-    match prepare_rest(&options, &mut folders, &identity, &verifier, existing).await {
-        Ok((store, transport, incoming, peer_file, start, settings, me, interval)) => Ok(Parts {
-            folders,
-            identity,
-            verifier,
-            store,
-            transport,
-            incoming,
-            peer_file,
-            start,
-            settings,
-            me,
-            interval,
-        }),
-        Err(error) => {
-            folders.undo().await;
-            Err(error)
-        }
-    }
-}
-
-type Rest =
-    (Store, Transport, mpsc::Receiver<Incoming>, PeerFile, Start, Option<RingSettings>, Entry, Interval);
-
-async fn prepare_rest(
-    options: &StartOptions,
-    folders: &mut Folders,
-    identity: &Identity,
-    verifier: &Verifier,
-    existing: Option<PeerFile>,
-) -> Result<Rest, StartError> {
-    let data_dir = folders.data_dir.clone();
+/// Store, way in, socket and incarnation, in this order.
+async fn prepare(options: &StartOptions, data_dir: &Path, found: Found) -> Result<Parts, StartError> {
+    let Found { identity, verifier, existing } = found;
     let opened = {
-        let dir = data_dir.clone();
+        let dir = data_dir.to_owned();
         spawn_blocking(move || Store::open(&dir, Arc::new(RealDisk))).await
     };
-    let store = opened.map_err(|error| store_error(&data_dir, existing.as_ref(), error))?;
-    let remembered = store.remembered().map_err(|error| data_error(&data_dir, error))?;
+    let store = opened.map_err(|error| store_error(data_dir, existing.as_ref(), error))?;
+    let remembered = store.remembered().map_err(|error| data_error(data_dir, error))?;
     let remembered: Option<Vec<Member>> = remembered.and_then(|bytes| codec::decode(&bytes).ok());
-    let start = way_in(options, remembered, &data_dir)?;
+    let start = way_in(options, remembered, data_dir)?;
     let resumed = matches!(start, Start::Resume { .. });
     let kept = existing
         .as_ref()
@@ -198,40 +174,29 @@ async fn prepare_rest(
         left: false,
     };
     let hello = Hello { incarnation: peer_file.incarnation, advertised: peer_file.advertise.clone() };
-    let (transport, incoming) = bind(identity, verifier, &listen, &hello)?;
+    let (transport, incoming) = bind(&identity, &verifier, &listen, &hello)?;
     let bound =
         transport.local_address().map_err(|source| StartError::Listen { address: listen[0], source })?;
     peer_file.listen = bound;
     let saved = {
         // An incarnation is on disk before it is used.
-        let (file, dir) = (peer_file.clone(), data_dir.clone());
+        let (file, dir) = (peer_file.clone(), data_dir.to_owned());
         spawn_blocking(move || file.save(&dir, &RealDisk)).await
     };
-    saved.map_err(|error| data_error(&data_dir, error))?;
+    saved.map_err(|error| data_error(data_dir, error))?;
     let me = Entry {
         position: identity.position(),
         incarnation: peer_file.incarnation,
         key: identity.key_hash(),
         address: peer_file.advertise.clone().unwrap_or_else(|| Address::from(bound)),
     };
-    Ok((store, transport, incoming, peer_file, start, settings, me, interval))
+    Ok(Parts { identity, verifier, store, transport, incoming, peer_file, start, settings, me, interval })
 }
 
 /// Begins all tasks of a peer.
-async fn launch(parts: Parts) -> (Handle, Folders) {
-    let Parts {
-        folders,
-        identity,
-        verifier,
-        store,
-        transport,
-        incoming,
-        peer_file,
-        start,
-        settings,
-        me,
-        interval,
-    } = parts;
+fn launch(parts: Parts) -> Handle {
+    let Parts { identity, verifier, store, transport, incoming, peer_file, start, settings, me, interval } =
+        parts;
     let origin = Instant::now();
     let founds = matches!(start, Start::Found);
     let config = NodeConfig { me, settings, interval: interval.duration(), start, seed: rand::random() };
@@ -252,14 +217,11 @@ async fn launch(parts: Parts) -> (Handle, Folders) {
     }
     tasks.push(tokio::spawn(actor.run()));
     let running = Arc::new(Running { tasks: std::sync::Mutex::new(tasks), peer_file });
-    (Handle { shared, running }, folders)
+    Handle { shared, running }
 }
 
 /// Who this peer is: as its data directory says, or new.
-fn find_identity(
-    options: &StartOptions,
-    certs_dir: &Path,
-) -> Result<(Folders, Identity, Verifier, Option<PeerFile>), StartError> {
+fn find_identity(options: &StartOptions, certs_dir: &Path) -> Result<(Folders, Found), StartError> {
     let certificates = |error: IdentityError| StartError::Certificates {
         certs_dir: certs_dir.to_owned(),
         reason: error.to_string(),
@@ -279,7 +241,7 @@ fn find_identity(
             new_data: false,
             new_identity: None,
         };
-        return Ok((folders, identity, verifier, Some(file)));
+        return Ok((folders, Found { identity, verifier, existing: Some(file) }));
     }
     let number = options.number.map(Position::of_number).map(|position| label_of(&position));
     let kept = number.as_deref().and_then(|label| Identity::load(certs_dir, label).ok());
@@ -295,7 +257,7 @@ fn find_identity(
     let new_identity = if fresh { Identity::load(certs_dir, &identity.label()).ok() } else { None };
     let folders =
         Folders { new_data: !data_dir.exists(), data_dir, certs_dir: certs_dir.to_owned(), new_identity };
-    Ok((folders, identity, verifier, None))
+    Ok((folders, Found { identity, verifier, existing: None }))
 }
 
 /// A new identity from the ring's CA; only `init` makes a CA.

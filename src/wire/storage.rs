@@ -227,8 +227,10 @@ pub enum StorageReply {
         objects: Vec<u16>,
         /// Into the offered records.
         records: Vec<u16>,
+        /// Into the offered objects: somebody else sends these at the moment.
+        arriving: Vec<u16>,
     },
-    /// Everything was given.
+    /// What there was to give was given.
     Synced {
         /// How many objects.
         objects: u64,
@@ -236,6 +238,8 @@ pub enum StorageReply {
         bytes: u64,
         /// How many records.
         records: u64,
+        /// Nothing failed, and nothing was left to somebody else. Else ask again.
+        complete: bool,
     },
     /// A page of a listing.
     Files {

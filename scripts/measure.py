@@ -1,0 +1,265 @@
+#!/usr/bin/env python3
+"""Measures rings of real processes on loopback; prints what docs/measurements.md quotes.
+
+    scripts/measure.py repair   [--rounds 20] [--deaths 1] [--successors 8]   kill -9 to a repaired ring
+    scripts/measure.py join     [--rounds 10] [--files 100]                   join to active, and to complete
+    scripts/measure.py transfer [--rounds 5] [--mebibytes 1024]               store and request beside cp and rsync
+
+It uses target/release/quoit (or --bin) and a temporary folder (or --root), starts peers on ports from
+--base-port on, and ends every process that it started.
+"""
+import argparse, hashlib, os, random, re, shutil, signal, statistics, subprocess, sys, tempfile, threading, time
+
+BOUND = 120.0
+
+
+class Peer:
+    """One peer; its lines on standard error with the time at which each came."""
+
+    def __init__(self, ring, number, *command):
+        self.number, self.lines, self.out = number, [], []
+        self.dir = os.path.join(ring.root, str(number))
+        arguments = [ring.bin, *command, "--data-dir", self.dir, "--certs-dir", os.path.join(ring.root, "certs"),
+                     "--base-port", str(ring.base_port)]
+        self.begin = time.monotonic()
+        self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True)
+        for pipe, lines in ((self.process.stderr, self.lines), (self.process.stdout, self.out)):
+            threading.Thread(target=self.read, args=(pipe, lines), daemon=True).start()
+
+    @staticmethod
+    def read(pipe, lines):
+        for line in pipe:
+            lines.append((time.monotonic(), line.rstrip("\n")))
+
+    def say(self, command):
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+
+    def wait_for(self, pattern, since=0.0, lines=None):
+        """The time at which a line matched, and the match."""
+        lines = self.lines if lines is None else lines
+        end = time.monotonic() + BOUND
+        while time.monotonic() < end:
+            for at, line in list(lines):
+                match = re.search(pattern, line)
+                if at >= since and match:
+                    return at, match
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.005)
+        sys.exit(f"peer {self.number}: no line like {pattern!r}; its last lines: {[l for _, l in self.lines[-8:]]}")
+
+    def done(self, command, pattern):
+        """Says a command and waits for the line of its result; how long that took."""
+        begin = time.monotonic()
+        self.say(command)
+        at, _ = self.wait_for(pattern, begin, self.out)
+        return at - begin
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        at = time.monotonic()
+        self.process.wait()
+        return at
+
+    def peak_mib(self):
+        with open(f"/proc/{self.process.pid}/status") as status:
+            return int(re.search(r"VmHWM:\s+(\d+)", status.read()).group(1)) / 1024
+
+
+class Ring:
+    def __init__(self, options):
+        self.bin = os.path.abspath(options.bin)
+        self.root = tempfile.mkdtemp(prefix="quoit-measure-", dir=options.root)
+        self.base_port, self.peers = options.base_port, {}
+
+    def found(self, number, *options):
+        peer = self.peers[number] = Peer(self, number, "init", str(number), *options)
+        peer.wait_for(r" is active")
+        return peer
+
+    def join(self, number, known):
+        peer = self.peers[number] = Peer(self, number, "join", str(number), str(known))
+        peer.wait_for(r" is active")
+        return peer
+
+    def run(self, number):
+        peer = self.peers[number] = Peer(self, number, "run")
+        peer.wait_for(r" is active")
+        return peer
+
+    def end(self):
+        for peer in self.peers.values():
+            if peer.process.poll() is None:
+                peer.kill()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+def row(name, values, unit, digits=2):
+    print(f"{name}: median {statistics.median(values):.{digits}f} {unit}, least {min(values):.{digits}f}, "
+          f"worst {max(values):.{digits}f} ({len(values)} rounds)", flush=True)
+
+
+def repair(ring, options):
+    numbers = [36, 73, 109, 146, 182, 219, 255]
+    ring.found(numbers[0], "--successors", str(options.successors))
+    for number in numbers[1:]:
+        ring.join(number, numbers[0])
+    settle(ring)
+    chance, took = random.Random(1), []
+    for _ in range(options.rounds):
+        at = chance.randrange(7)
+        dead = [numbers[(at + i) % 7] for i in range(options.deaths)]
+        before, before2, after = numbers[at - 1], numbers[at - 2], numbers[(at + options.deaths) % 7]
+        time.sleep(chance.random())  # the pings' phase is part of what is measured
+        begin = min(ring.peers[number].kill() for number in dead)
+        last = max(
+            ring.peers[before].wait_for(f"My new first successor is Peer {after}$", begin)[0],
+            ring.peers[after].wait_for(f"My new predecessor is Peer {before}$", begin)[0],
+            ring.peers[before2].wait_for(f"My new second successor is Peer {after}$", begin)[0],
+        )
+        took.append(last - begin)
+        for number in dead:
+            ring.run(number)
+        settle(ring)
+    row(f"kill -9 of {options.deaths} of 7 peers, r = {options.successors}, to a repaired ring", took, "s")
+
+
+def settle(ring):
+    """Until every peer sees every other alive."""
+    alive = sum(peer.process.poll() is None for peer in ring.peers.values())
+    for peer in ring.peers.values():
+        end = time.monotonic() + BOUND
+        while True:
+            begin = time.monotonic()
+            peer.say("Ring")
+            if int(peer.wait_for(r"^(\d+) peers? alive", begin, peer.out)[1].group(1)) == alive:
+                break
+            if time.monotonic() > end:
+                sys.exit(f"peer {peer.number} does not see all {alive} peers")
+            time.sleep(0.1)
+    time.sleep(2.5)
+
+
+def join(ring, options):
+    first = ring.found(80)
+    ring.join(160, 80)
+    for i in range(options.files):
+        path = os.path.join(ring.root, f"file-{i}")
+        with open(path, "wb") as file:
+            file.write(random.Random(i).randbytes(10 * 1024))
+        first.done(f"Store --wait all {path}", f"^Stored file-{i} ")
+    active, complete = [], []
+    for round_ in range(options.rounds):
+        peer = ring.join(240, 80)
+        at, _ = peer.wait_for(r" is active")
+        synced, match = peer.wait_for(r"[Tt]ook over (\d+)")
+        if int(match.group(1)) != options.files:
+            sys.exit(f"took over {match.group(1)} files, not {options.files}")
+        active.append(at - peer.begin)
+        complete.append(synced - peer.begin)
+        peer.say("Quit")
+        peer.process.wait()
+        shutil.rmtree(peer.dir)
+    row("process start to active in the ring", active, "s", 3)
+    row(f"process start to all {options.files} files of 10 KiB taken over, durable", complete, "s", 3)
+
+
+def transfer(ring, options):
+    numbers = [36, 73, 109, 146, 182, 219, 255]
+    ring.found(numbers[0])
+    for number in numbers[1:]:
+        ring.join(number, numbers[0])
+    settle(ring)
+    daemon, module = rsync_daemon(ring)
+    figures = {name: [] for name in ("cp", "cp and sync", "rsync", "store", "request")}
+    for i in range(options.rounds):
+        path = os.path.join(ring.root, f"big-{i}")
+        with open(path, "wb") as file, open("/dev/urandom", "rb") as noise:
+            for _ in range(options.mebibytes):
+                file.write(noise.read(1 << 20))
+        want = digest(path)
+        holders = replicas(want, numbers)
+        source = ring.peers[next(n for n in numbers if n not in holders)]
+        target = ring.peers[[n for n in numbers if n not in holders][1]]
+        copy = os.path.join(ring.root, "copy")
+        figures["cp"].append(timed(["cp", path, copy]))
+        os.remove(copy)
+        figures["cp and sync"].append(timed(["sh", "-c", f"cp {path} {copy} && sync {copy}"]))
+        os.remove(copy)
+        if daemon:
+            figures["rsync"].append(timed(["rsync", "--whole-file", path, module]))
+        figures["store"].append(source.done(f"Store --wait all {path}", f"^Stored big-{i} "))
+        figures["request"].append(target.done(f"Request big-{i}", f"^Received big-{i} "))
+        if digest(os.path.join(target.dir, "received", f"big-{i}")) != want:
+            sys.exit("the file that came is another one")
+        os.remove(path)
+    for name, values in figures.items():
+        if values:
+            row(f"{name}, {options.mebibytes} MiB", values, "s")
+    if figures["rsync"]:
+        for name in ("store", "request"):
+            ratio = [a / b for a, b in zip(figures[name], figures["rsync"])]
+            row(f"{name} / rsync, pair by pair", ratio, "")
+    for peer in ring.peers.values():
+        print(f"peer {peer.number}: peak resident memory {peer.peak_mib():.0f} MiB")
+    if daemon:
+        daemon.terminate()
+        daemon.wait()
+
+
+def rsync_daemon(ring):
+    if not shutil.which("rsync"):
+        print("rsync is not installed: not measured", file=sys.stderr)
+        return None, None
+    folder, port = os.path.join(ring.root, "rsync"), ring.base_port - 1
+    os.mkdir(folder)
+    config = os.path.join(ring.root, "rsyncd.conf")
+    with open(config, "w") as file:
+        file.write(f"use chroot = no\naddress = 127.0.0.1\nport = {port}\n[here]\npath = {folder}\nread only = no\n"
+                   f"uid = {os.getuid()}\ngid = {os.getgid()}\n")
+    daemon = subprocess.Popen(["rsync", "--daemon", "--no-detach", f"--config={config}"])
+    time.sleep(0.5)
+    return daemon, f"rsync://127.0.0.1:{port}/here/"
+
+
+def replicas(content_id, numbers, copies=3):
+    first = int(content_id[:2], 16)
+    owner = next((i for i, number in enumerate(numbers) if number >= first), 0)
+    return [numbers[(owner + i) % len(numbers)] for i in range(copies)]
+
+
+def timed(command):
+    begin = time.monotonic()
+    subprocess.run(command, check=True)
+    return time.monotonic() - begin
+
+
+def digest(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["repair", "join", "transfer"])
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--deaths", type=int, default=1)
+    parser.add_argument("--successors", type=int, default=8)
+    parser.add_argument("--files", type=int, default=100)
+    parser.add_argument("--mebibytes", type=int, default=1024)
+    parser.add_argument("--base-port", type=int, default=21000)
+    parser.add_argument("--root")
+    parser.add_argument("--bin", default=os.path.join(os.path.dirname(__file__), "..", "target", "release", "quoit"))
+    options = parser.parse_args()
+    options.rounds = options.rounds or {"repair": 20, "join": 10, "transfer": 5}[options.what]
+    ring = Ring(options)
+    try:
+        {"repair": repair, "join": join, "transfer": transfer}[options.what](ring, options)
+    finally:
+        ring.end()
+
+
+if __name__ == "__main__":
+    main()
