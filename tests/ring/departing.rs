@@ -1,0 +1,135 @@
+//! Peers go: killed, killed together, leaving one after the other; and come back.
+
+use super::harness::{LISTS, Ring, SEVEN, eventually};
+use super::samples::{Sample, check_disk, several};
+
+/// Goal: one death, then two adjacent ones at once, are repaired; every file stays and gets its copies back.
+#[test]
+fn one_and_then_two_adjacent_ones_are_killed() {
+    for successors in LISTS {
+        let mut ring = Ring::of(successors, &SEVEN);
+        let samples = several(&ring);
+        samples.iter().for_each(|sample| drop(sample.store(&ring, 146, "--wait all")));
+        for killed in [&[109][..], &[182, 219]] {
+            ring.kill(killed);
+            ring.settle();
+            samples.iter().for_each(|sample| three_copies_again(&ring, sample));
+        }
+        for number in ring.numbers() {
+            samples.iter().for_each(|sample| drop(sample.request(&ring, number)));
+            check_disk(&ring, number);
+        }
+    }
+}
+
+/// Goal: who quits hands everything over first, down to the last one, which says what is gone with it.
+#[test]
+fn all_quit_one_after_the_other() {
+    for successors in LISTS {
+        let mut ring = Ring::of(successors, &SEVEN);
+        let samples = several(&ring);
+        samples.iter().for_each(|sample| drop(sample.store(&ring, 36, "")));
+        for number in [146, 182, 36, 255, 73, 109] {
+            let (code, answer) = ring.quit(number);
+            assert_eq!(code, Some(0), "peer {number}: {answer:?}");
+            assert!(answer.out.starts_with("Left the ring"), "{}", answer.out);
+            ring.settle();
+            for other in ring.numbers() {
+                let said = ring.peer(other).all().err;
+                assert!(!said.contains("is no longer alive"), "peer {other}:\n{said}");
+                // One that lacks copies would get them by asking, so only the last ones are asked for all.
+                let few = if ring.numbers().len() > 2 { 1 } else { samples.len() };
+                samples[..few].iter().for_each(|sample| drop(sample.request(&ring, other)));
+            }
+        }
+        check_disk(&ring, 219);
+        let (code, answer) = ring.quit(219);
+        assert_eq!(code, Some(0), "{answer:?}");
+        assert!(answer.out.contains("This was the last peer: 9 files cannot be reached"), "{}", answer.out);
+        assert!(answer.out.contains("quoit run --data-dir"), "{}", answer.out);
+        samples.iter().for_each(|sample| assert!(answer.out.contains(&sample.name), "{}", answer.out));
+    }
+}
+
+/// Goal: a killed peer that starts again, by whichever command, is itself again, with its files.
+#[test]
+fn a_killed_peer_starts_again() {
+    for successors in LISTS {
+        let mut ring = Ring::of(successors, &SEVEN);
+        let samples = several(&ring);
+        samples.iter().for_each(|sample| drop(sample.store(&ring, 73, "--wait all")));
+        ring.kill(&[73]);
+        ring.settle();
+        ring.begin_run(73);
+        ring.peer(73).wait_active();
+        ring.settle();
+        // At once, before anybody has noticed.
+        ring.kill(&[182]);
+        ring.init(182, 219, 255);
+        ring.peer(182).wait_active();
+        ring.settle();
+        // A joined one, by the same command; what it is told to know has gone meanwhile.
+        ring.join(90, 219);
+        ring.settle();
+        ring.kill(&[90, 219]);
+        ring.settle();
+        ring.begin_join(90, 219);
+        ring.peer(90).wait_active();
+        ring.settle();
+        for number in [73, 182, 90] {
+            let lives = lives_of(&ring, number);
+            assert!(lives >= 2, "peer {number} has life {lives}");
+            samples.iter().for_each(|sample| drop(sample.request(&ring, number)));
+            check_disk(&ring, number);
+        }
+    }
+}
+
+/// Goal: killed together and started again together, in any order, they are the same ring with its files.
+#[test]
+fn all_are_killed_and_start_again() {
+    for successors in LISTS {
+        let mut ring = Ring::of(successors, &SEVEN);
+        let samples = several(&ring);
+        samples.iter().for_each(|sample| drop(sample.store(&ring, 255, "--wait all")));
+        let name = ring_name(&ring);
+        ring.kill(&SEVEN);
+        for number in [219, 36, 146, 255] {
+            ring.begin_run(number);
+        }
+        // The others by the very command that they began with.
+        for (number, first, second) in [(73, 109, 146), (109, 146, 182), (182, 219, 255)] {
+            ring.init(number, first, second);
+        }
+        SEVEN.iter().for_each(|number| ring.peer(*number).wait_active());
+        ring.settle();
+        assert_eq!(ring_name(&ring), name);
+        for number in SEVEN {
+            samples.iter().for_each(|sample| drop(sample.request(&ring, number)));
+            check_disk(&ring, number);
+        }
+    }
+}
+
+/// Three living peers have it on disk, and any peer knows them.
+fn three_copies_again(ring: &Ring, sample: &Sample) {
+    eventually(&format!("three copies of {}", sample.name), || sample.on_disk(ring).len() >= 3);
+    let at = ring.numbers()[0];
+    eventually(&format!("three holders of {}", sample.name), || {
+        let holders = sample.holders(ring, at);
+        holders.len() >= 3 && holders.iter().all(|holder| ring.numbers().contains(holder))
+    });
+}
+
+/// How often a peer has started, as `Ring` shows it.
+fn lives_of(ring: &Ring, number: u8) -> u64 {
+    let text = ring.ask(number, "Ring").done();
+    let line = text.lines().find(|line| line.ends_with("you")).expect(&text);
+    // PEER ADDRESS SHARE % LIFE STATE you
+    line.split_whitespace().nth(4).and_then(|life| life.parse().ok()).expect(line)
+}
+
+fn ring_name(ring: &Ring) -> String {
+    let text = ring.ask(255, "Status").done();
+    text.lines().next().and_then(|line| line.split_whitespace().nth(4)).expect(&text).to_owned()
+}
