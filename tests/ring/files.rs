@@ -80,6 +80,7 @@ fn the_sender_is_killed_in_mid_transfer() {
     let sender = holders[0];
     ring.peer(sender).kill();
     let text = sample.check_received(&ring, asker, asked.answer());
+    eprint!("{text}");
     let from = Answer::field(&text, "from").unwrap();
     assert!(from.starts_with(&format!("peers {sender} and ")), "from more than peer {sender}: {text}");
     ring.kill(&[sender]);
