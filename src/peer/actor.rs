@@ -127,10 +127,7 @@ impl Actor {
                 }
                 Output::Persist { incarnation } => self.persist(incarnation),
                 Output::Forget { entry } => {
-                    let stale = |c: crate::transport::Connection| c.peer().incarnation <= entry.incarnation;
-                    if self.shared.transport.connection(&entry.position).is_some_and(stale) {
-                        self.shared.transport.drop_connection(&entry.position);
-                    }
+                    self.shared.transport.drop_connection(&entry.position, entry.incarnation);
                 }
                 Output::Event(Event::Ended(reason)) => ended = Some(reason.to_string()),
                 Output::Event(event) => {

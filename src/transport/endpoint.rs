@@ -147,10 +147,11 @@ impl Transport {
         lock(&self.shared.pool).usable(position)
     }
 
-    /// Closes the connection to a peer that is believed dead, with all its streams; the next use
-    /// dials anew.
-    pub fn drop_connection(&self, position: &Position) {
-        if let Some(connection) = lock(&self.shared.pool).take(position) {
+    /// Closes the connection to this life of a peer, or to an earlier one, with all its streams: it is
+    /// believed dead. The next use dials anew.
+    pub fn drop_connection(&self, position: &Position, incarnation: u64) {
+        // Before a death is believed, its connection is suspect as a rule, but its streams still wait.
+        if let Some(connection) = lock(&self.shared.pool).take(position, incarnation) {
             connection.quic().close(close_code::DROPPED, b"");
         }
     }

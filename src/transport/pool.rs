@@ -84,9 +84,12 @@ impl Pool {
         }
     }
 
-    /// Takes the connection to this peer out.
-    pub(super) fn take(&mut self, position: &Position) -> Option<Connection> {
-        self.live.remove(position)
+    /// Takes the connection to this life of a peer, or to an earlier one, out.
+    pub(super) fn take(&mut self, position: &Position, incarnation: u64) -> Option<Connection> {
+        match self.live.get(position) {
+            Some(connection) if connection.peer().incarnation <= incarnation => self.live.remove(position),
+            _ => None,
+        }
     }
 
     /// The peers that there are connections to, in no order.

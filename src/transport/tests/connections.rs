@@ -215,7 +215,11 @@ async fn dropping_and_closing_end_connections() {
     let ring = Ring::new();
     let (a, mut b) = (ring.peer(1), ring.peer(2));
     a.probe(&b.target).await.unwrap();
-    a.transport.drop_connection(&b.target.position.unwrap());
+    let position = b.target.position.unwrap();
+    let incarnation = a.transport.connection(&position).unwrap().peer().incarnation;
+    a.transport.drop_connection(&position, incarnation - 1);
+    assert_eq!(a.transport.connected().len(), 1, "a later life is not meant");
+    a.transport.drop_connection(&position, incarnation);
     assert!(a.transport.connected().is_empty());
     assert!(matches!(soon(b.inbox.recv()).await, Some(Incoming::Closed { .. })));
     a.probe(&b.target).await.unwrap();
