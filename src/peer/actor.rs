@@ -10,8 +10,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::api::PeerEvent;
 use super::shared::{Shared, spawn_blocking};
-use crate::blob::{PeerFile, RealDisk};
+use crate::blob::{BlobError, PeerFile, RealDisk};
 use crate::chord::{Event, Node, Output, ReplyTo, Token, View};
+use crate::config::RingSettings;
 use crate::time::Moment;
 use crate::wire::{
     Datagram, Entry, Member, MemberState, MembershipReply, MembershipRequest, Reply, Request, Target, codec,
@@ -34,13 +35,16 @@ pub(super) enum ActorMessage {
     Depart,
 }
 
+/// What DATA_DIR/peer.toml says. Whoever changes it writes it before the next one may.
+pub(super) type SharedFile = Arc<tokio::sync::Mutex<PeerFile>>;
+
 /// The node and what it is driven with.
 pub(super) struct Actor {
     pub node: Node,
     pub shared: Arc<Shared>,
     pub inbox: mpsc::Receiver<ActorMessage>,
     pub view: watch::Sender<Arc<View>>,
-    pub peer_file: PeerFile,
+    pub peer_file: SharedFile,
     /// When the clock of the node began.
     pub origin: Instant,
 }
@@ -55,7 +59,11 @@ impl Actor {
             let ended = self.carry_out(&mut replies).await;
             if published != Some(self.node.version()) {
                 published = Some(self.node.version());
-                self.view.send_replace(Arc::new(self.node.view()));
+                let view = Arc::new(self.node.view());
+                if view.is_member() {
+                    self.keep_settings(view.settings).await;
+                }
+                self.view.send_replace(view);
             }
             if let Some(why) = ended {
                 self.shared.ended.send_replace(Some(why));
@@ -96,7 +104,6 @@ impl Actor {
             }
             ActorMessage::Reply { token, answer } => self.node.handle_reply(now, token, answer),
             ActorMessage::Persisted(incarnation) => {
-                self.peer_file.incarnation = incarnation;
                 self.shared.transport.set_incarnation(incarnation);
                 self.node.handle_persisted(now, incarnation);
             }
@@ -155,12 +162,9 @@ impl Actor {
     }
 
     fn persist(&self, incarnation: u64) {
-        let mut file = self.peer_file.clone();
-        file.incarnation = incarnation;
-        let shared = self.shared.clone();
+        let (shared, file) = (self.shared.clone(), self.peer_file.clone());
         tokio::spawn(async move {
-            let dir = shared.store.dir().to_owned();
-            match spawn_blocking(move || file.save(&dir, &RealDisk)).await {
+            match save_file(&shared, &file, |file| file.incarnation = incarnation).await {
                 Ok(()) => {
                     let _ = shared.actor.send(ActorMessage::Persisted(incarnation)).await;
                 }
@@ -168,6 +172,39 @@ impl Actor {
             }
         });
     }
+
+    /// Settings that were learned are on disk before anybody sees this peer active: it comes back with them.
+    async fn keep_settings(&self, settings: Option<RingSettings>) {
+        let (replicas, successors) = (settings.map(|s| s.replicas), settings.map(|s| s.successors));
+        let is_new = {
+            let file = self.peer_file.lock().await;
+            (file.replicas, file.successors) != (replicas, successors)
+        };
+        if !is_new {
+            return;
+        }
+        let saved = save_file(&self.shared, &self.peer_file, |file| {
+            (file.replicas, file.successors) = (replicas, successors);
+        });
+        if let Err(error) = saved.await {
+            self.shared.tell(PeerEvent::Warning(error.to_string()));
+        }
+    }
+}
+
+/// Changes DATA_DIR/peer.toml; durable on return.
+///
+/// # Errors
+/// What the disk says.
+pub(super) async fn save_file(
+    shared: &Shared,
+    file: &SharedFile,
+    change: impl FnOnce(&mut PeerFile),
+) -> Result<(), BlobError> {
+    let mut file = file.lock().await;
+    change(&mut file);
+    let (file, dir) = (file.clone(), shared.store.dir().to_owned());
+    spawn_blocking(move || file.save(&dir, &RealDisk)).await
 }
 
 /// Keeps the members that are known on disk, for the next start.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use super::actor::{Actor, moment, remember_members};
+use super::actor::{Actor, SharedFile, moment, remember_members, save_file};
 use super::api::{Entrance, StartError, StartOptions};
 use super::handle::Handle;
 use super::repair::{repair, take_over};
@@ -26,7 +26,7 @@ use crate::wire::{Address, Entry, Hello, Member, Target, codec};
 /// What has to end with the peer.
 pub struct Running {
     tasks: std::sync::Mutex<Vec<tokio::task::JoinHandle<()>>>,
-    peer_file: PeerFile,
+    peer_file: SharedFile,
 }
 
 /// Where a peer's files are, and which of them were not there before.
@@ -112,17 +112,9 @@ impl Running {
             // Aborted, or over already.
             let _ = task.await;
         }
-        let mut file = self.peer_file.clone();
-        let dir = shared.store.dir().to_owned();
-        let incarnation = shared.view().me.incarnation;
-        let settings = shared.view().settings;
-        let saved = spawn_blocking(move || {
+        let saved = save_file(shared, &self.peer_file, |file| {
             file.process_id = 0;
             file.left = left;
-            file.incarnation = file.incarnation.max(incarnation);
-            file.replicas = settings.map(|s| s.replicas).or(file.replicas);
-            file.successors = settings.map(|s| s.successors).or(file.successors);
-            file.save(&dir, &RealDisk)
         });
         if let Err(error) = saved.await {
             tracing::warn!(%error, "the peer's file was not written at its end");
@@ -197,6 +189,7 @@ async fn prepare(options: &StartOptions, data_dir: &Path, found: Found) -> Resul
 fn launch(parts: Parts) -> Handle {
     let Parts { identity, verifier, store, transport, incoming, peer_file, start, settings, me, interval } =
         parts;
+    let peer_file = Arc::new(tokio::sync::Mutex::new(peer_file));
     let origin = Instant::now();
     let founds = matches!(start, Start::Found);
     let config = NodeConfig { me, settings, interval: interval.duration(), start, seed: rand::random() };
