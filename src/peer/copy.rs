@@ -131,7 +131,11 @@ impl Shared {
                 let offset = receiver.offset();
                 upstream.reply(StorageReply::Proceed { offset }).await?;
                 let feed = self.pass_on_live(object, links.clone(), chain.clone(), offset, word.clone());
-                self.write_and_feed(upstream, receiver, &links, object, feed).await?
+                let copied = self.write_and_feed(upstream, receiver, &links, object, feed).await?;
+                if copied.is_ok() {
+                    self.tell(PeerEvent::Copied { content: object.content, to: self.position() });
+                }
+                copied
             }
             Ok(None) => {
                 upstream.reply(StorageReply::AlreadyHere).await?;
@@ -151,7 +155,7 @@ impl Shared {
         };
         drop(word);
         let mut durable = BTreeSet::new();
-        upstream.reply(self.own_word(&copied, &object, &mut durable)).await?;
+        upstream.reply(self.own_word(&copied, &mut durable)).await?;
         let mut missing = Vec::new();
         while let Some(reply) = words.recv().await {
             match reply {
@@ -170,17 +174,11 @@ impl Shared {
     }
 
     /// What this peer says of its own copy.
-    fn own_word(
-        &self,
-        copied: &Result<(), MissingReason>,
-        object: &ObjectInfo,
-        durable: &mut BTreeSet<Position>,
-    ) -> StorageReply {
+    fn own_word(&self, copied: &Result<(), MissingReason>, durable: &mut BTreeSet<Position>) -> StorageReply {
         let me = self.position();
         match copied {
             Ok(()) => {
                 durable.insert(me);
-                self.tell(PeerEvent::Copied { content: object.content, to: me });
                 StorageReply::Durable { peer: me }
             }
             Err(reason) => StorageReply::Missing(Missing { peer: me, reason: reason.clone() }),
