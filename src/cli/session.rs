@@ -110,10 +110,12 @@ impl Session {
         ));
         let me = self.peer.position();
         tokio::select! {
+            // What happened is told before what follows from it: whom the peer waited for, then that it is active.
+            biased;
+            () = self.tell_events(events, &me, verbose) => End::Failed("the peer ended".to_owned()),
             end = self.commands(ready_file.as_deref()) => end,
             code = signals.next() => End::Signal(code),
             why = self.ended() => End::Failed(why),
-            () = self.tell_events(events, &me, verbose) => End::Failed("the peer ended".to_owned()),
         }
     }
 
