@@ -37,7 +37,7 @@ impl Shared {
                     }
                 }
                 Step::Found { owner, successors, .. } => {
-                    return Ok(self.with_successors(key, Found { owner, successors }, wanted).await);
+                    return Ok(self.with_successors(Found { owner, successors }, wanted).await);
                 }
                 Step::Failed => return Err(format!("nobody who answers knows who owns {}", key.short())),
             }
@@ -67,20 +67,41 @@ impl Shared {
         }
     }
 
-    /// Who found an owner at the end of its list knows too few peers after it; the owner knows more.
-    async fn with_successors(self: &Arc<Self>, key: Position, found: Found, wanted: usize) -> Found {
+    /// A successor list may end before the wanted peers do (R > r, or an owner at the end of this peer's own
+    /// list): whoever stands last in it knows who comes then.
+    async fn with_successors(self: &Arc<Self>, mut found: Found, wanted: usize) -> Found {
         let view = self.view();
-        let possible = wanted.min(view.alive().count());
-        if found.successors.len() >= possible || found.owner.position == view.me.position {
-            return found;
-        }
-        match self.ask_membership(&found.owner, MembershipRequest::FindOwner { key }, HOP_TIMEOUT).await {
-            Ok(MembershipReply::Owner { owner, successors, .. })
-                if owner.position == found.owner.position && successors.len() > found.successors.len() =>
-            {
-                Found { owner, successors }
+        let wanted = if view.small { wanted.min(view.alive().count()) } else { wanted };
+        while found.successors.len() < wanted {
+            let last = found.successors.last().unwrap_or(&found.owner).clone();
+            let Some(behind) = self.successors_of(&last).await else { return found };
+            let before = found.successors.len();
+            for entry in behind {
+                if entry.position == found.owner.position {
+                    // Once around.
+                    return found;
+                }
+                if found.successors.iter().all(|known| known.position != entry.position) {
+                    found.successors.push(entry);
+                }
             }
-            _ => found,
+            if found.successors.len() == before {
+                return found;
+            }
+        }
+        found
+    }
+
+    async fn successors_of(self: &Arc<Self>, whom: &Entry) -> Option<Vec<Entry>> {
+        if whom.position == self.position() {
+            return Some(self.view().successors.clone());
+        }
+        let request = MembershipRequest::FindOwner { key: whom.position };
+        match self.ask_membership(whom, request, HOP_TIMEOUT).await {
+            Ok(MembershipReply::Owner { owner, successors, .. }) if owner.position == whom.position => {
+                Some(successors)
+            }
+            _ => None,
         }
     }
 }

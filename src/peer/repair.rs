@@ -136,9 +136,11 @@ impl Shared {
         let copies = usize::from(self.settings().replicas);
         let mut plan = plan(&view, copies, holdings.keys());
         for key in std::mem::take(&mut plan.unknown) {
-            // Beyond what this peer knows by itself, an owner is found by asking.
-            if let Ok(found) = self.find(key, 0).await {
-                plan.add(found.owner, key);
+            // What this peer does not know by itself is found by asking; it may be among those found.
+            let Ok(found) = self.find(key, plan.spread).await else { continue };
+            let others = std::iter::once(found.owner).chain(found.successors);
+            for other in others.filter(|other| other.position != view.me.position).take(plan.spread) {
+                plan.add(other, key);
             }
         }
         self.carry_out(plan, &holdings).await

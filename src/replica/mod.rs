@@ -27,8 +27,10 @@ pub fn replicas(owner: &Entry, successors: &[Entry], copies: usize) -> Vec<Entry
 pub struct OfferPlan {
     /// Keys by the peer that should have what belongs to them.
     pub offers: BTreeMap<Position, Offer>,
-    /// Keys whose owner is not known here: to be looked up first.
+    /// Keys of which too little is known here: to be looked up first.
     pub unknown: Vec<Position>,
+    /// To how many peers, the owner first and without this one, an unknown key is offered.
+    pub spread: usize,
 }
 
 /// To one peer.
@@ -42,7 +44,7 @@ pub struct Offer {
 
 /// Whom to offer what this peer holds.
 pub fn plan_offers(view: &View, copies: usize, keys: impl IntoIterator<Item = Position>) -> OfferPlan {
-    let mut plan = OfferPlan::default();
+    let mut plan = OfferPlan { spread: 1, ..OfferPlan::default() };
     for key in keys {
         match view.route(&key) {
             Some(Route::Owner { owner, successors, .. }) if owner.position == view.me.position => {
@@ -60,7 +62,7 @@ pub fn plan_offers(view: &View, copies: usize, keys: impl IntoIterator<Item = Po
 
 /// Whom to offer what this peer holds when it is about to leave: all replicas as they will be without it.
 pub fn plan_handover(view: &View, copies: usize, keys: impl IntoIterator<Item = Position>) -> OfferPlan {
-    let mut plan = OfferPlan::default();
+    let mut plan = OfferPlan { spread: copies, ..OfferPlan::default() };
     for key in keys {
         match view.route(&key) {
             Some(Route::Owner { owner, successors, .. }) => {
@@ -68,6 +70,11 @@ pub fn plan_handover(view: &View, copies: usize, keys: impl IntoIterator<Item = 
                     .chain(successors)
                     .filter(|entry| entry.position != view.me.position)
                     .collect();
+                // A short list ends before the replicas do; in a small ring it holds everybody.
+                if others.len() < copies && !view.small {
+                    plan.unknown.push(key);
+                    continue;
+                }
                 let Some((first, rest)) = others.split_first() else { continue };
                 for replica in replicas(first, rest, copies) {
                     plan.add(replica, key);
@@ -138,6 +145,16 @@ mod tests {
         let key = Position::of_number(15);
         assert_eq!(offered(&plan_handover(&view(20), 3, [key])), [30, 40, 50]);
         assert_eq!(offered(&plan_handover(&view(40), 3, [key])), [20, 30, 50]);
+    }
+
+    #[test]
+    fn what_a_short_list_does_not_tell_is_looked_up() {
+        let mut short = View { small: false, ..view(20) };
+        short.successors.truncate(2);
+        let key = Position::of_number(15);
+        let plan = plan_handover(&short, 3, [key]);
+        assert_eq!((plan.unknown, plan.spread, plan.offers.len()), (vec![key], 3, 0));
+        assert_eq!(offered(&plan_handover(&short, 2, [key])), [30, 40]);
     }
 
     #[test]
