@@ -36,7 +36,8 @@ impl Handle {
         tokio::select! {
             active = self.shared.view_until(std::time::Duration::MAX, |view| view.is_member()) => match active {
                 true => Ok(()),
-                false => Err(StartError::Ended("the peer has ended".to_owned())),
+                // Its view ends with it, maybe before this hears why.
+                false => Err(StartError::Ended(self.ended().await)),
             },
             why = ended.wait_for(Option::is_some) => {
                 let why = why.ok().and_then(|why| why.clone());
