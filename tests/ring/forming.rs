@@ -18,6 +18,8 @@ fn seven_at_once() {
             eventually("the membership", || ring.ask(number, "Status").done().contains(membership));
             let said = ring.peer(number).all().err;
             assert!(!said.contains("is no longer alive"), "peer {number}:\n{said}");
+            let (_, after) = said.split_once("is active in ring ").unwrap();
+            assert!(!after.contains("Waiting") && !after.contains("active again"), "peer {number}:\n{said}");
         }
     }
 }

@@ -142,15 +142,6 @@ impl Ring {
         (code, answer)
     }
 
-    /// Waits for a peer to end by itself; its exit code and all that it printed.
-    pub fn end(&mut self, number: u8, within: Duration) -> (Option<i32>, Answer) {
-        let peer = self.peers.remove(&number).unwrap();
-        let code = peer.wait_ended(within);
-        let answer = peer.all();
-        self.ended.push(peer);
-        (code, answer)
-    }
-
     /// Waits until every running peer shows exactly the running peers as alive, in order.
     pub fn settle(&self) {
         let mut seen = String::new();

@@ -97,7 +97,7 @@ impl Peer {
         let (out_from, err_from) = (self.out.len(), self.err.len());
         self.type_in("Quit\n");
         let code = self.wait_ended(PATIENCE);
-        (code, Answer { out: self.out.from(out_from), err: self.err.from(err_from) })
+        (code, Answer { out: self.out.from(out_from), err: without_pings(&self.err.from(err_from)) })
     }
 
     /// SIGKILL.
@@ -123,9 +123,8 @@ impl Peer {
 
     /// The last lines of its standard error.
     pub fn last_words(&self) -> String {
-        let text = self.err.from(0);
-        let told: Vec<&str> =
-            text.lines().filter(|line| !line.starts_with("Ping re") && !line.contains("\"mark")).collect();
+        let text = without_pings(&self.err.from(0));
+        let told: Vec<&str> = text.lines().filter(|line| !line.contains("\"mark")).collect();
         let last = told[told.len().saturating_sub(LAST_LINES)..].join("\n  ");
         format!("--- peer {} (process {}):\n  {last}", self.number, self.id)
     }
@@ -154,8 +153,9 @@ impl Asked<'_> {
             .wait(self.out_from, PATIENCE, |text| text.contains(HELP_END))
             .unwrap_or_else(|| panic!("peer {number} gives no result of {:?}", self.line));
         let out = out.split(HELP_BEGIN).next().unwrap_or_default().to_owned();
-        let err = err.lines().take_while(|line| !marked(line)).map(|line| format!("{line}\n")).collect();
-        Answer { out, err }
+        let err: String =
+            err.lines().take_while(|line| !marked(line)).map(|line| format!("{line}\n")).collect();
+        Answer { out, err: without_pings(&err) }
     }
 }
 
@@ -247,6 +247,10 @@ impl Printed {
                 .map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state);
         }
     }
+}
+
+fn without_pings(text: &str) -> String {
+    text.split_inclusive('\n').filter(|line| !line.starts_with("Ping re")).collect()
 }
 
 /// How the list of commands begins and ends.

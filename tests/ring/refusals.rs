@@ -1,7 +1,7 @@
 //! What cannot begin: a clear error within five seconds, exit code 2, and nothing left behind.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -98,7 +98,9 @@ fn the_data_directory_is_of_another() {
 /// Runs what must be refused, in a data directory of its own; what it says.
 fn refused(ring: &Ring, words: &[&str], certs: &Path) -> String {
     let peers = certs.join("peers");
-    let files = || if peers.exists() { entries(&peers).len() } else { 0 };
+    let is_key = |path: &PathBuf| path.extension().is_some_and(|end| end == "pem");
+    let files =
+        || if peers.exists() { entries(&peers).iter().filter(|path| is_key(path)).count() } else { 0 };
     let (data, before) = (ring.scratch().join("data").join("20"), files());
     let begun = Instant::now();
     let output = ring.command(words, &data, certs).stdin(Stdio::null()).output().unwrap();
