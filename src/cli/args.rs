@@ -82,10 +82,8 @@ impl PeerArgs {
     /// Checks a peer's number, and that a contact is somebody else.
     pub(super) fn check_peer(&self, peer: u8, contacts: &[(&str, &Address)]) -> Result<(), Misuse> {
         let port = self.port("PEER", peer)?;
-        let mine = [
-            Some(Address::from(SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, port)))),
-            self.advertise.clone(),
-        ];
+        let local = SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, port));
+        let mine = [Some(Address::from(self.listen.unwrap_or(local))), self.advertise.clone()];
         match contacts.iter().find(|(_, contact)| mine.iter().flatten().any(|me| me == *contact)) {
             Some((argument, contact)) => {
                 Err(Misuse(format!("{argument} is peer {peer} itself ({contact}); it must be another peer")))

@@ -164,6 +164,7 @@ mod tests {
         );
         assert_eq!(numbered.interval.unwrap().duration(), Duration::from_secs(2));
         assert!(planned("join 8 --interval 3").start.interval.is_some());
+        assert_eq!(planned("join 8 127.0.0.1:12008 --listen 127.0.0.1:99").start.number, Some(8));
     }
 
     #[test]
@@ -185,6 +186,7 @@ mod tests {
             ("init 4 4 8", "FIRST"),
             ("init 4 5 4", "SECOND"),
             ("init 4 127.0.0.1:12004 8", "FIRST"),
+            ("join 4 127.0.0.1:99 --listen 127.0.0.1:99", "KNOWN"),
             ("init 4 5 300", "SECOND"),
             ("init 4 5 -8", "SECOND"),
             ("init 4 5 host:0", "SECOND"),
