@@ -43,10 +43,15 @@ fn the_position_is_taken() {
         for file in entries(&ring.certs_dir().join("ca")) {
             fs::copy(&file, certs.join("ca").join(file.file_name().unwrap())).unwrap();
         }
-        for known in [10, 120, 60] {
+        let listen = format!("127.0.0.1:{}", ring.port(61));
+        let join = |known: u8| {
             let known = format!("127.0.0.1:{}", ring.port(known));
-            let listen = format!("127.0.0.1:{}", ring.port(61));
-            let said = refused(&ring, &["join", "60", &known, "--listen", &listen], &certs);
+            refused(&ring, &["join", "60", &known, "--listen", &listen], &certs)
+        };
+        // Through the old one itself as well.
+        let said = join(60);
+        assert!(said.contains("position"), "{said}");
+        for said in [10, 120].map(join) {
             assert!(said.contains("position") && said.contains("60") && said.contains("taken"), "{said}");
             assert!(said.contains(&format!("127.0.0.1:{}", ring.port(60))), "{said}");
         }
