@@ -6,8 +6,10 @@
 //! case only bytes whose SHA-256 is the content id become an object.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::api::{PeerEvent, Progress, RequestError};
 use super::copy::Writer;
@@ -207,25 +209,30 @@ impl Fetch {
     }
 
     /// A place to write to, whose first bytes may be there from an earlier try; `None` when all is here.
+    /// Waits while somebody sends the same object here, as to a replica.
     async fn begin(
         &self,
         object: ObjectInfo,
         outboard: Option<Outboard>,
     ) -> Result<Option<Receiver>, BlobError> {
-        let begun = self
-            .shared
-            .blocking(move |store| {
+        let deadline = Instant::now() + RECEIVING_WAIT_MAX;
+        loop {
+            let outboard = outboard.clone();
+            let begun = self.shared.blocking(move |store| {
                 let mut receiver = store.receive(object.content, object.length)?;
                 if let Some(outboard) = outboard {
                     receiver.check_against(&outboard)?;
                 }
                 Ok(receiver)
-            })
-            .await;
-        match begun {
-            Ok(receiver) => Ok(Some(receiver)),
-            Err(BlobError::AlreadyHere { .. }) => Ok(None),
-            Err(error) => Err(error),
+            });
+            match begun.await {
+                Ok(receiver) => return Ok(Some(receiver)),
+                Err(BlobError::AlreadyHere { .. }) => return Ok(None),
+                Err(BlobError::AlreadyReceiving { .. }) if Instant::now() < deadline => {
+                    tokio::time::sleep(RECEIVING_PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
 
@@ -299,6 +306,9 @@ impl Fetch {
     }
 }
 
+/// How long another transfer of the same object is waited for: a silent one ends much sooner.
+const RECEIVING_WAIT_MAX: Duration = Duration::from_secs(600);
+const RECEIVING_PAUSE: Duration = Duration::from_millis(50);
 /// How often a whole object is fetched anew because it was another one in the end.
 const ROUNDS_MAX: u32 = 8;
 /// The midstates of the largest outboard that is fetched: of a file of 2 TiB, 64 MiB of them.
