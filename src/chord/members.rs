@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::id::Position;
-use crate::wire::limits::{MEMBERS_MAX, MEMBERS_PER_MESSAGE_MAX, NEWS_MAX};
+use crate::wire::limits::{DATAGRAM_BYTES_MAX, MEMBERS_MAX, MEMBERS_PER_MESSAGE_MAX, NEWS_MAX};
 use crate::wire::{Entry, Member, MemberState};
 
 /// Members by position, this peer not among them; at most [`MEMBERS_MAX`].
@@ -47,16 +47,18 @@ impl Members {
         self.news.insert(member.entry.position, News { member, copies_left });
     }
 
-    /// The freshest news, at most [`NEWS_MAX`], each counted as passed on once.
+    /// The freshest news, at most [`NEWS_MAX`] and as many as a datagram holds, each counted as passed on once.
     pub fn take_news(&mut self, first: Option<Member>) -> Vec<Member> {
         let mut order: Vec<(u32, Position)> = self.news.iter().map(|(p, n)| (n.copies_left, *p)).collect();
         order.sort_unstable_by(|a, b| b.cmp(a));
         let mut taken: Vec<Member> = first.into_iter().collect();
+        let mut bytes: usize = taken.iter().map(wire_bytes).sum();
         for (_, position) in order {
-            if taken.len() >= NEWS_MAX {
-                break;
-            }
             let Some(news) = self.news.get_mut(&position) else { continue };
+            bytes += wire_bytes(&news.member);
+            if taken.len() >= NEWS_MAX || bytes > NEWS_BYTES {
+                break; // what is fresher goes first, so none of it is passed over for ever
+            }
             taken.push(news.member.clone());
             news.copies_left -= 1;
             if news.copies_left == 0 {
@@ -115,7 +117,7 @@ impl Members {
         all.into_iter()
             .take(MEMBERS_PER_MESSAGE_MAX)
             .take_while(|m| {
-                bytes += MEMBER_BYTES + m.entry.address.as_str().len();
+                bytes += wire_bytes(m);
                 bytes <= MESSAGE_BYTES
             })
             .cloned()
@@ -129,10 +131,17 @@ impl Members {
     }
 }
 
+/// A member's bytes on the wire, at most.
+fn wire_bytes(member: &Member) -> usize {
+    MEMBER_BYTES + member.entry.address.as_str().len()
+}
+
 /// How often a change is passed on, beside twice the logarithm of the number of members.
 const COPIES_BASE: u32 = 4;
-/// A member's bytes on the wire, at most, without its address.
-const MEMBER_BYTES: usize = 90;
+/// A member's bytes on the wire, at most, without its address: two hashes, an incarnation, a length, a state.
+const MEMBER_BYTES: usize = 32 + 32 + 9 + 3 + 1;
+/// What the news of a ping or pong may take of a datagram: all but a tag, a sequence and a length.
+const NEWS_BYTES: usize = DATAGRAM_BYTES_MAX - (1 + 9 + 1);
 /// What the members of one message may take of a frame.
 const MESSAGE_BYTES: usize = 40_000;
 
