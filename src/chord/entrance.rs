@@ -267,7 +267,8 @@ impl Node {
             return Some(MembershipReply::Refused(Refusal::PositionTaken { by: known.entry }));
         }
         let later = from.incarnation > known.entry.incarnation;
-        if !later && !(alive && from.incarnation == known.entry.incarnation) {
+        let same = alive && from.incarnation == known.entry.incarnation;
+        if !later && !same {
             return Some(MembershipReply::Refused(Refusal::Stale { incarnation: known.entry.incarnation }));
         }
         if later && alive {

@@ -15,6 +15,8 @@
 //!
 //! Not here: files, sockets, clocks, the disk.
 
+#![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+
 mod detector;
 mod entrance;
 mod lookup;

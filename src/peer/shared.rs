@@ -42,7 +42,6 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    #[expect(clippy::too_many_arguments, reason = "made in one place only, of parts that are made there")]
     pub(super) fn new(
         store: Store,
         transport: Transport,
