@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use rand::seq::SliceRandom as _;
 
-use super::node::{Event, Node, Output, Purpose};
+use super::node::{Node, Purpose};
+use super::output::{Event, Output};
 use crate::id::Position;
 use crate::time::Moment;
 use crate::wire::{

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 
-use super::node::{EndReason, Event, Node, Phase, Purpose};
+use super::node::{Node, Phase, Purpose};
+use super::output::{EndReason, Event};
 use crate::config::RingSettings;
 use crate::id::between;
 use crate::time::Moment;
