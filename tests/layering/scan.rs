@@ -39,7 +39,7 @@ impl Source {
 
     /// Paths into this crate, from its top on. A path that ends at the top has the one segment `*`.
     pub fn imports(&self) -> Vec<Import> {
-        self.paths().into_iter().filter_map(|(inline, import)| self.from_the_top(&inline, import)).collect()
+        self.paths().into_iter().filter_map(|(inline, import)| self.resolved(&inline, import)).collect()
     }
 
     /// Paths of which the first segment may be a foreign crate.
@@ -66,7 +66,7 @@ impl Source {
     }
 
     /// Resolves `crate`, `self`, `super` and this crate's own name; `None` for foreign and local paths.
-    fn from_the_top(&self, inline: &[String], import: Import) -> Option<Import> {
+    fn resolved(&self, inline: &[String], import: Import) -> Option<Import> {
         let Import { line, segments } = import;
         let is_root_file = matches!(self.modules[0].as_str(), "lib" | "main");
         let mut here: Vec<String> = if is_root_file { Vec::new() } else { self.modules.clone() };
