@@ -56,19 +56,21 @@ impl Node {
                 self.event(Event::Clash(member.entry.position));
             }
         } else if member.state != MemberState::Alive && theirs >= self.me.incarnation {
-            self.raise_incarnation(theirs + 1);
+            self.raise_incarnation_above(theirs);
         } else if member.state == MemberState::Alive && theirs > self.me.incarnation {
             // Of an identity that is just entering, this may be its own past; once it is in, it is not.
             if matches!(self.phase, Phase::Entering(_)) {
-                self.raise_incarnation(theirs + 1);
+                self.raise_incarnation_above(theirs);
             } else if self.persisting.is_none_or(|mine| mine < theirs) {
                 self.end(EndReason::Fenced { incarnation: theirs });
             }
         }
     }
 
-    /// Asks for a greater incarnation; it is used once it is on disk.
-    pub(super) fn raise_incarnation(&mut self, to: u64) {
+    /// Asks for a greater incarnation; it is used once it is on disk. Above the last there is none:
+    /// no peer gets there by starting, so whoever names it lies.
+    pub(super) fn raise_incarnation_above(&mut self, known: u64) {
+        let Some(to) = known.checked_add(1) else { return };
         if self.persisting.is_none_or(|asked| asked < to) {
             self.persisting = Some(to);
             self.output(Output::Persist { incarnation: to });

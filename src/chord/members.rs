@@ -124,10 +124,13 @@ impl Members {
             .collect()
     }
 
-    /// Drops somebody who is not alive; false if all are.
+    /// Drops somebody who is not alive, and the news of it; false if all are.
     fn make_room(&mut self) -> bool {
         let victim = self.map.values().find(|m| m.state != MemberState::Alive).map(|m| m.entry.position);
-        victim.is_some_and(|position| self.map.remove(&position).is_some())
+        victim.is_some_and(|position| {
+            self.news.remove(&position);
+            self.map.remove(&position).is_some()
+        })
     }
 }
 
@@ -195,6 +198,19 @@ mod tests {
             copies += news.len();
         }
         assert!((80..400).contains(&copies), "{copies}");
+    }
+
+    /// Goal: who tells of ever new dead members fills no table beyond its bound.
+    #[test]
+    fn news_is_bounded_as_members_are() {
+        let mut members = Members::default();
+        for i in 0..2 * MEMBERS_MAX as u64 {
+            let mut member = member(0, 1, MemberState::Dead);
+            member.entry.position.0[..8].copy_from_slice(&i.to_be_bytes());
+            members.merge(member);
+        }
+        assert_eq!(members.map.len(), MEMBERS_MAX);
+        assert!(members.news.len() <= MEMBERS_MAX);
     }
 
     #[test]

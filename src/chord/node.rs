@@ -7,7 +7,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use super::detector::Detector;
-use super::entrance::{Entering, Start};
+use super::entrance::{Entering, GivenOrder, Start};
 use super::members::Members;
 use super::output::{EndReason, Event, Output, ReplyTo, Token, Unanswered};
 use super::stabilise::Query;
@@ -56,8 +56,7 @@ pub struct Node {
     pub(super) detector: Detector,
     /// Contacts that were given and have not been met in the ring yet.
     pub(super) strangers: Vec<Target>,
-    /// What FIRST and SECOND were given as, until compared with the real order.
-    pub(super) given_order: Option<(Vec<Position>, Moment)>,
+    pub(super) given_order: Option<GivenOrder>,
     pub(super) rng: ChaCha8Rng,
     pub(super) persisting: Option<u64>,
     pending: BTreeMap<Token, (Moment, Purpose)>,
@@ -220,7 +219,7 @@ impl Node {
             Phase::Active | Phase::Leaving => [
                 self.detector.next_timeout(),
                 Some(self.stabilise_at),
-                self.given_order.as_ref().map(|(_, at)| *at),
+                self.given_order.as_ref().map(|given| given.at),
             ]
             .into_iter()
             .flatten()
@@ -413,15 +412,6 @@ impl Node {
         }
         self.shown = (self.predecessor.clone(), self.successors.clone());
         self.watch_neighbours(now);
-    }
-
-    fn compare_given_order(&mut self, now: Moment) {
-        let Some((given, _)) = self.given_order.take_if(|(_, at)| *at <= now) else { return };
-        let real: Vec<Position> = self.successors.iter().take(2).map(|e| e.position).collect();
-        let wrong = given.iter().zip(&real).any(|(given, real)| given != real);
-        if wrong && real.len() == 2 {
-            self.event(Event::OrderDiffers { given, real });
-        }
     }
 
     /// The predecessor's predecessor, where the members that are known tell.
