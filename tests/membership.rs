@@ -9,7 +9,7 @@ use quoit::sim::{World, check, contact, seeds};
 use quoit::time::Moment;
 use quoit::wire::{
     Address, Datagram, Entry, Member, MemberState, MembershipReply, MembershipRequest, NeighbourReply,
-    Refusal, limits,
+    Refusal,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -286,6 +286,25 @@ fn a_small_ring_that_was_split_heals() {
         world.run_for(SECOND * 60);
         world.heal();
         converge(&mut world, 60, seed);
+    }
+}
+
+/// Goal: two rings that each took the other's peers for dead become one ordered ring again.
+#[test]
+fn a_large_ring_that_was_split_heals() {
+    for settings in both() {
+        let numbers = spread(2 * settings.successors.max(4));
+        for seed in seeds(0..4) {
+            let (even, odd): (Vec<u8>, Vec<u8>) = numbers.chunks_exact(2).map(|two| (two[0], two[1])).unzip();
+            for (one, other) in [numbers.split_at(numbers.len() / 2), (&even[..], &odd[..])] {
+                let mut world = World::new(seed, settings);
+                world.grow(&numbers);
+                world.cut(one, other);
+                world.run_for(SECOND * 60);
+                world.heal();
+                converge(&mut world, 60, seed);
+            }
+        }
     }
 }
 
