@@ -1,5 +1,7 @@
 //! Settings: what a ring agrees on, what a peer chooses, and their bounds.
 
+#![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};

@@ -4,6 +4,8 @@
 //! 2^256 points, and a point is a 32-byte big-endian unsigned number, so that
 //! comparing bytes compares points.
 
+#![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -1,5 +1,7 @@
 //! Time as values: nothing here reads a clock.
 
+#![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+
 use std::fmt;
 use std::ops::{Add, Sub};
 use std::time::Duration;

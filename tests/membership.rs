@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
-use quoit::chord::{EndReason, Event, PhaseKind, Start};
+use quoit::chord::{EndReason, Event, Node, NodeConfig, Output, PhaseKind, ReplyTo, Start};
 use quoit::config::RingSettings;
-use quoit::id::Position;
+use quoit::id::{KeyHash, Position};
 use quoit::sim::{World, check, contact, seeds};
+use quoit::time::Moment;
+use quoit::wire::{
+    Address, Datagram, Entry, Member, MemberState, MembershipReply, MembershipRequest, NeighbourReply,
+    Refusal,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -75,6 +80,26 @@ fn contacts_in_the_wrong_order_are_told_and_the_real_order_wins() {
             world.run_for(SECOND * 10);
             let told = world.events().iter().any(|(_, _, event)| matches!(event, Event::OrderDiffers { .. }));
             assert!(told, "seed {seed}");
+        }
+    }
+}
+
+/// Goal: a ring that is started over a long while is not said to be in another order than it is.
+#[test]
+fn contacts_that_start_late_are_in_no_wrong_order() {
+    for settings in both() {
+        for seed in seeds(0..8) {
+            let numbers = spread(7);
+            let mut world = World::new(seed, settings);
+            for (i, number) in numbers.iter().enumerate() {
+                let contacts = [1, 2].map(|step| contact(numbers[(i + step) % 7]));
+                world.start(*number, Start::Form { contacts: contacts.to_vec() });
+                world.run_for(Duration::from_millis(1_500 + seed * 100));
+            }
+            converge(&mut world, 20, seed);
+            world.run_for(SECOND * 10);
+            let told = world.events().iter().any(|(_, _, event)| matches!(event, Event::OrderDiffers { .. }));
+            assert!(!told, "seed {seed}");
         }
     }
 }
@@ -264,6 +289,25 @@ fn a_small_ring_that_was_split_heals() {
     }
 }
 
+/// Goal: two rings that each took the other's peers for dead become one ordered ring again.
+#[test]
+fn a_large_ring_that_was_split_heals() {
+    for settings in both() {
+        let numbers = spread(2 * settings.successors.max(4));
+        for seed in seeds(0..4) {
+            let (even, odd): (Vec<u8>, Vec<u8>) = numbers.chunks_exact(2).map(|two| (two[0], two[1])).unzip();
+            for (one, other) in [numbers.split_at(numbers.len() / 2), (&even[..], &odd[..])] {
+                let mut world = World::new(seed, settings);
+                world.grow(&numbers);
+                world.cut(one, other);
+                world.run_for(SECOND * 60);
+                world.heal();
+                converge(&mut world, 60, seed);
+            }
+        }
+    }
+}
+
 #[test]
 fn a_peer_that_was_taken_for_dead_contradicts() {
     for settings in both() {
@@ -330,4 +374,130 @@ fn the_same_seed_gives_the_same_run() {
     };
     assert_eq!(run(42), run(42));
     assert_ne!(run(42), run(43));
+}
+
+/// A node without a world: what a hostile peer sends is put to it directly.
+fn node(start: Start) -> Node {
+    let settings = (!matches!(start, Start::Join { .. })).then(RingSettings::default);
+    let config = NodeConfig { me: entry(1, 10), settings, interval: SECOND, start, seed: 1 };
+    Node::new(Moment(1), config)
+}
+
+fn entry(number: u8, incarnation: u64) -> Entry {
+    let address = Address::new(&format!("127.0.0.1:{}", 12_000 + u16::from(number))).unwrap();
+    Entry { position: Position::of_number(number), incarnation, key: KeyHash([number; 32]), address }
+}
+
+fn outputs(node: &mut Node) -> Vec<Output> {
+    std::iter::from_fn(|| node.poll_output()).collect()
+}
+
+/// Goal: the greatest number there is breaks nobody.
+#[test]
+fn an_incarnation_without_a_next_one_is_ignored() {
+    for state in [MemberState::Alive, MemberState::Left, MemberState::Dead] {
+        let mut active = node(Start::Found);
+        for phase in ["active", "leaving"] {
+            let member = |incarnation| Member { entry: entry(1, incarnation), state };
+            let news = vec![member(u64::MAX)];
+            if state != MemberState::Alive {
+                active.handle_datagram(Moment(2), &entry(2, 1), Datagram::Ping { sequence: 0, news });
+            }
+            let persists = outputs(&mut active).iter().any(|o| matches!(o, Output::Persist { .. }));
+            assert!(!persists, "{phase}");
+            active.begin_leaving(Moment(3));
+        }
+    }
+    let mut joining = node(Start::Join { known: contact(2) });
+    let token = outputs(&mut joining)
+        .into_iter()
+        .find_map(|output| if let Output::Request { token, .. } = output { Some(token) } else { None });
+    let stale = MembershipReply::Refused(Refusal::Stale { incarnation: u64::MAX });
+    joining.handle_reply(Moment(2), token.unwrap(), Ok((entry(2, 1), stale)));
+    assert!(!outputs(&mut joining).iter().any(|o| matches!(o, Output::Persist { .. })));
+}
+
+#[test]
+fn a_ring_with_settings_out_of_bounds_is_not_joined() {
+    for settings in [
+        RingSettings { replicas: 0, successors: 8 },
+        RingSettings { replicas: 3, successors: 0 },
+        RingSettings { replicas: 3, successors: 255 },
+    ] {
+        let mut joining = node(Start::Join { known: contact(2) });
+        let token = outputs(&mut joining)
+            .into_iter()
+            .find_map(|output| if let Output::Request { token, .. } = output { Some(token) } else { None });
+        let (predecessor, successors, members) = (None, vec![entry(2, 1)], Vec::new());
+        let welcome = MembershipReply::Welcome { predecessor, successors, settings, members };
+        joining.handle_reply(Moment(2), token.unwrap(), Ok((entry(2, 1), welcome)));
+        assert_eq!(joining.view().phase, PhaseKind::Ended, "{settings:?}");
+    }
+}
+
+/// Goal: two peers that have left and name each other do not keep a joiner running between them.
+#[test]
+fn a_circle_of_departed_peers_is_left() {
+    let remembered = vec![Member { entry: entry(2, 1), state: MemberState::Alive }];
+    let mut joining = node(Start::Resume { remembered });
+    for asked in 0.. {
+        let request = outputs(&mut joining).into_iter().find_map(|output| match output {
+            Output::Request { token, to, .. } => Some((token, to)),
+            _ => None,
+        });
+        let Some((token, to)) = request else { break };
+        assert!(asked < 100, "it goes on and on");
+        let (here, there) = if to.position == Some(Position::of_number(2)) { (2, 3) } else { (3, 2) };
+        let gone = MembershipReply::Gone { successor: Some(entry(there, 1)) };
+        joining.handle_reply(Moment(2), token, Ok((entry(here, 1), gone)));
+    }
+    // It begins again from what it remembers, after a pause.
+    let at = joining.poll_timeout().unwrap();
+    assert!(at > Moment(2));
+    joining.handle_timeout(at);
+    assert!(outputs(&mut joining).iter().any(|output| matches!(output, Output::Request { .. })));
+}
+
+/// Goal: contacts that became members are not asked for ever.
+#[test]
+fn contacts_that_were_met_are_asked_like_all_others() {
+    let contacts = vec![contact(2), contact(3)];
+    let mut forming = node(Start::Form { contacts });
+    for number in [2, 3] {
+        let request = MembershipRequest::Join {
+            settings: Some(RingSettings::default()),
+            forming: Some(vec![Member { entry: entry(number, 1), state: MemberState::Alive }]),
+        };
+        forming.handle_request(Moment(2), &entry(number, 1), ReplyTo(number.into()), request);
+    }
+    let (mut asked, mut now) = (0, Moment(2));
+    while now < Moment(100_000_000) {
+        now = forming.poll_timeout().unwrap();
+        forming.handle_timeout(now);
+        for output in outputs(&mut forming) {
+            match output {
+                Output::Request { token, to, request, .. } => {
+                    let from = entry(to.position.unwrap().number().unwrap(), 1);
+                    if let MembershipRequest::Neighbour(_) = request {
+                        asked += 1;
+                        let state = NeighbourReply::State {
+                            predecessor: None,
+                            successors: Vec::new(),
+                            members: Vec::new(),
+                        };
+                        forming.handle_reply(now, token, Ok((from, MembershipReply::Neighbour(state))));
+                    } else {
+                        forming.handle_reply(now, token, Ok((from, MembershipReply::Busy)));
+                    }
+                }
+                Output::Datagram { to, datagram: Datagram::Ping { sequence, .. } } => {
+                    forming.handle_datagram(now, &to, Datagram::Pong { sequence, news: Vec::new() });
+                }
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(forming.view().phase, PhaseKind::Active);
+    // One exchange with the first, and one with another at random, in each of 100 intervals and a quarter.
+    assert!((100..220).contains(&asked), "{asked}");
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use rand::seq::SliceRandom as _;
 
-use super::node::{Event, Node, Output, Purpose};
+use super::node::{Node, Purpose};
+use super::output::{Event, Output};
 use crate::id::Position;
 use crate::time::Moment;
 use crate::wire::{
@@ -55,6 +56,14 @@ impl Detector {
         Detector { watches: BTreeMap::new(), via: BTreeMap::new(), ping_at: now, next_sequence: 0 }
     }
 
+    /// Keeps in mind through whom a peer is reached; of peers that are not watched only for a while.
+    fn reach_through(&mut self, target: Position, helper: Entry) {
+        if self.via.len() >= WATCHES_MAX {
+            self.via.retain(|position, _| self.watches.contains_key(position));
+        }
+        self.via.insert(target, helper);
+    }
+
     pub(super) fn next_timeout(&self) -> Option<Moment> {
         let due = self.watches.values().filter_map(|w| w.outstanding.map(|(_, at)| at));
         due.chain([self.ping_at]).min()
@@ -69,7 +78,8 @@ impl Node {
         let is_neighbour = |w: &Watch| {
             neighbours.iter().any(|n| n.position == w.entry.position && n.incarnation == w.entry.incarnation)
         };
-        self.detector.watches.retain(|_, w| w.suspect || is_neighbour(w));
+        let is_beside = |w: &Watch| neighbours.iter().any(|n| n.position == w.entry.position);
+        self.detector.watches.retain(|_, w| is_neighbour(w) || (w.suspect && !is_beside(w)));
         let mut fresh = false;
         for entry in neighbours {
             let watch = self.detector.watches.entry(entry.position).or_insert_with(|| {
@@ -105,7 +115,10 @@ impl Node {
 
     /// A sign of life from a peer, of whatever kind.
     pub(super) fn heard(&mut self, now: Moment, from: &Entry) {
-        let Some(watch) = self.detector.watches.get_mut(&from.position) else { return };
+        let Some(watch) = self.detector.watches.get_mut(&from.position) else {
+            self.detector.via.remove(&from.position);
+            return;
+        };
         if from.incarnation > watch.entry.incarnation {
             // A later life: whether it is in the ring again, its own answer tells.
             self.exchange(now, from.clone());
@@ -165,6 +178,12 @@ impl Node {
         helper: Option<Position>,
         answer: Result<(Entry, MembershipReply), String>,
     ) {
+        if let (None, Ok((from, MembershipReply::Gone { .. }))) = (&helper, &answer)
+            && from.position == target
+        {
+            self.unwatch(from);
+            return self.learn(now, Member { entry: from.clone(), state: MemberState::Left });
+        }
         let reached = match (&helper, &answer) {
             (None, Ok((from, _))) => from.position == target,
             (Some(_), Ok((_, MembershipReply::Relayed(Ok(NeighbourReply::Alive))))) => true,
@@ -181,7 +200,7 @@ impl Node {
             }
             let helper = helper.and_then(|h| self.members.at(&h)).map(|m| m.entry.clone());
             if let Some(helper) = helper {
-                self.detector.via.insert(target, helper);
+                self.detector.reach_through(target, helper);
             }
             return;
         }

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 
-use super::node::{EndReason, Event, Node, Phase, Purpose};
+use super::node::{Node, Phase, Purpose};
+use super::output::{EndReason, Event};
 use crate::config::RingSettings;
-use crate::id::between;
+use crate::id::{Position, between};
 use crate::time::Moment;
+use crate::wire::limits::CLOSER_MAX;
 use crate::wire::{Address, Entry, Member, MemberState, MembershipReply, MembershipRequest, Refusal, Target};
 
 /// How a node comes into its ring.
@@ -32,6 +34,16 @@ pub enum Start {
         /// Members as they were known when this peer stopped.
         remembered: Vec<Member>,
     },
+}
+
+/// What FIRST and SECOND were given as, until compared with the real order.
+#[derive(Debug)]
+pub(super) struct GivenOrder {
+    contacts: Vec<Target>,
+    /// When it is looked at next.
+    pub(super) at: Moment,
+    /// All contacts were members when it was last looked at.
+    met: bool,
 }
 
 /// A peer on its way in.
@@ -96,8 +108,7 @@ impl Node {
             }
             Start::Form { contacts } => {
                 self.settings_known = true;
-                let given = contacts.iter().filter_map(|c| c.position).collect();
-                self.given_order = Some((given, now));
+                self.given_order = Some(GivenOrder { contacts: contacts.clone(), at: now, met: false });
                 self.strangers = contacts.clone();
                 (Kind::Form, contacts.into_iter().map(|c| door(c, None)).collect(), None)
             }
@@ -174,13 +185,14 @@ impl Node {
             }
             MembershipReply::Closer { peers } if entering.hops < HOPS_MAX => {
                 entering.path = peers;
+                entering.path.truncate(CLOSER_MAX);
                 entering.path.reverse();
                 self.follow_path(now);
             }
             MembershipReply::Forming { settings, members } => self.met_forming(now, &from, settings, members),
             MembershipReply::Refused(Refusal::Stale { incarnation }) => {
                 if incarnation >= self.me.incarnation {
-                    self.raise_incarnation(incarnation + 1);
+                    self.raise_incarnation_above(incarnation);
                 }
             }
             MembershipReply::Refused(Refusal::Leaving) | MembershipReply::Busy => {
@@ -267,8 +279,8 @@ impl Node {
             return Some(MembershipReply::Refused(Refusal::PositionTaken { by: known.entry }));
         }
         let later = from.incarnation > known.entry.incarnation;
-        let again = alive && from.incarnation == known.entry.incarnation;
-        if !later && !again {
+        let same = alive && from.incarnation == known.entry.incarnation;
+        if !later && !same {
             return Some(MembershipReply::Refused(Refusal::Stale { incarnation: known.entry.incarnation }));
         }
         if later && alive {
@@ -374,6 +386,11 @@ impl Node {
             let refusal = Refusal::SettingsDiffer(settings);
             return self.end(EndReason::JoinFailed(format!("refused by this peer itself: {refusal}")));
         }
+        if let Err(error) = settings.validate() {
+            let who = host.position.label();
+            return self
+                .end(EndReason::JoinFailed(format!("the ring of peer {who} has bad settings: {error}")));
+        }
         self.settings = settings;
         self.settings_known = true;
         self.phase = Phase::Active;
@@ -402,14 +419,45 @@ impl Node {
 
     fn became_active(&mut self, now: Moment) {
         self.stabilise_at = now;
-        if let Some((_, at)) = &mut self.given_order {
-            *at = now + self.interval * ORDER_AFTER;
+        if let Some(given) = &mut self.given_order {
+            given.at = now + self.interval;
         }
         self.members.announce(Member { entry: self.me.clone(), state: MemberState::Alive });
         self.event(Event::Active);
         if self.is_small() {
             self.exchange_with_all(now);
         }
+    }
+
+    /// Once all contacts have been members for a while: are they the first successors?
+    pub(super) fn compare_given_order(&mut self, now: Moment) {
+        let Some(mut given) = self.given_order.take_if(|given| given.at <= now) else { return };
+        let contacts: Option<Vec<Position>> =
+            given.contacts.iter().map(|contact| self.met(contact)).collect();
+        let Some(contacts) = contacts else {
+            let at = now + self.interval;
+            self.given_order = Some(GivenOrder { at, met: false, ..given });
+            return;
+        };
+        if !given.met {
+            (given.met, given.at) = (true, now + self.interval * ORDER_AFTER);
+            self.given_order = Some(given);
+            return;
+        }
+        let real: Vec<Position> = self.successors.iter().take(2).map(|e| e.position).collect();
+        let wrong = contacts.iter().zip(&real).any(|(given, real)| given != real);
+        if wrong && real.len() == 2 {
+            self.event(Event::OrderDiffers { given: contacts, real });
+        }
+    }
+
+    /// Where a contact that is a member stands.
+    pub(super) fn met(&self, contact: &Target) -> Option<Position> {
+        let is_it = |entry: &&Entry| match contact.position {
+            Some(position) => entry.position == position,
+            None => entry.address == contact.address,
+        };
+        self.members.alive().find(is_it).map(|entry| entry.position)
     }
 
     /// Asks at every door and all forming peers that were met, unless an answer is due from there.
@@ -438,7 +486,7 @@ impl Node {
     fn follow_path(&mut self, now: Moment) {
         let timeout = self.request_timeout();
         let Phase::Entering(entering) = &mut self.phase else { return };
-        let Some(next) = entering.path.pop() else {
+        let Some(next) = entering.path.pop().filter(|_| entering.hops < HOPS_MAX) else {
             entering.next_at = entering.next_at.min(now + RETRY);
             return;
         };
@@ -469,5 +517,5 @@ const RETRY: Duration = Duration::from_millis(250);
 const HOPS_MAX: u32 = 64;
 /// How many remembered peers are asked.
 const DOORS_MAX: usize = 32;
-/// How many intervals after a formed ring became active its order is compared with what was given.
+/// How many intervals after all contacts were met the real order is compared with theirs.
 const ORDER_AFTER: u32 = 5;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::id::Position;
-use crate::wire::limits::{MEMBERS_MAX, MEMBERS_PER_MESSAGE_MAX, NEWS_MAX};
+use crate::wire::limits::{DATAGRAM_BYTES_MAX, MEMBERS_MAX, MEMBERS_PER_MESSAGE_MAX, NEWS_MAX};
 use crate::wire::{Entry, Member, MemberState};
 
 /// Members by position, this peer not among them; at most [`MEMBERS_MAX`].
@@ -47,16 +47,18 @@ impl Members {
         self.news.insert(member.entry.position, News { member, copies_left });
     }
 
-    /// The freshest news, at most [`NEWS_MAX`], each counted as passed on once.
+    /// The freshest news, at most [`NEWS_MAX`] and as many as a datagram holds, each counted as passed on once.
     pub fn take_news(&mut self, first: Option<Member>) -> Vec<Member> {
         let mut order: Vec<(u32, Position)> = self.news.iter().map(|(p, n)| (n.copies_left, *p)).collect();
         order.sort_unstable_by(|a, b| b.cmp(a));
         let mut taken: Vec<Member> = first.into_iter().collect();
+        let mut bytes: usize = taken.iter().map(wire_bytes).sum();
         for (_, position) in order {
-            if taken.len() >= NEWS_MAX {
-                break;
-            }
             let Some(news) = self.news.get_mut(&position) else { continue };
+            bytes += wire_bytes(&news.member);
+            if taken.len() >= NEWS_MAX || bytes > NEWS_BYTES {
+                break; // what is fresher goes first, so none of it is passed over for ever
+            }
             taken.push(news.member.clone());
             news.copies_left -= 1;
             if news.copies_left == 0 {
@@ -115,24 +117,34 @@ impl Members {
         all.into_iter()
             .take(MEMBERS_PER_MESSAGE_MAX)
             .take_while(|m| {
-                bytes += MEMBER_BYTES + m.entry.address.as_str().len();
+                bytes += wire_bytes(m);
                 bytes <= MESSAGE_BYTES
             })
             .cloned()
             .collect()
     }
 
-    /// Drops somebody who is not alive; false if all are.
+    /// Drops somebody who is not alive, and the news of it; false if all are.
     fn make_room(&mut self) -> bool {
         let victim = self.map.values().find(|m| m.state != MemberState::Alive).map(|m| m.entry.position);
-        victim.is_some_and(|position| self.map.remove(&position).is_some())
+        victim.is_some_and(|position| {
+            self.news.remove(&position);
+            self.map.remove(&position).is_some()
+        })
     }
+}
+
+/// A member's bytes on the wire, at most.
+fn wire_bytes(member: &Member) -> usize {
+    MEMBER_BYTES + member.entry.address.as_str().len()
 }
 
 /// How often a change is passed on, beside twice the logarithm of the number of members.
 const COPIES_BASE: u32 = 4;
-/// A member's bytes on the wire, at most, without its address.
-const MEMBER_BYTES: usize = 90;
+/// A member's bytes on the wire, at most, without its address: two hashes, an incarnation, a length, a state.
+const MEMBER_BYTES: usize = 32 + 32 + 9 + 3 + 1;
+/// What the news of a ping or pong may take of a datagram: all but a tag, a sequence and a length.
+const NEWS_BYTES: usize = DATAGRAM_BYTES_MAX - (1 + 9 + 1);
 /// What the members of one message may take of a frame.
 const MESSAGE_BYTES: usize = 40_000;
 
@@ -186,6 +198,19 @@ mod tests {
             copies += news.len();
         }
         assert!((80..400).contains(&copies), "{copies}");
+    }
+
+    /// Goal: who tells of ever new dead members fills no table beyond its bound.
+    #[test]
+    fn news_is_bounded_as_members_are() {
+        let mut members = Members::default();
+        for i in 0..2 * MEMBERS_MAX as u64 {
+            let mut member = member(0, 1, MemberState::Dead);
+            member.entry.position.0[..8].copy_from_slice(&i.to_be_bytes());
+            members.merge(member);
+        }
+        assert_eq!(members.map.len(), MEMBERS_MAX);
+        assert!(members.news.len() <= MEMBERS_MAX);
     }
 
     #[test]

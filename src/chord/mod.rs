@@ -15,16 +15,22 @@
 //!
 //! Not here: files, sockets, clocks, the disk.
 
+#![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod answer;
 mod detector;
 mod entrance;
+mod learn;
 mod lookup;
 mod members;
 mod node;
+mod output;
 mod stabilise;
 mod view;
 
 pub use entrance::Start;
 pub use lookup::{Lookup, Step};
 pub use members::Members;
-pub use node::{EndReason, Event, Node, NodeConfig, Output, ReplyTo, Token};
+pub use node::{Node, NodeConfig};
+pub use output::{EndReason, Event, Output, ReplyTo, Token, Unanswered};
 pub use view::{PhaseKind, Route, View};

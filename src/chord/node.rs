@@ -7,121 +7,18 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use super::detector::Detector;
-use super::entrance::{Entering, Start};
+use super::entrance::{Entering, GivenOrder, Start};
 use super::members::Members;
+use super::output::{EndReason, Event, Output, ReplyTo, Token, Unanswered};
 use super::stabilise::Query;
-use super::view::{PhaseKind, Route, View};
+use super::view::{PhaseKind, View};
 use crate::config::RingSettings;
 use crate::id::Position;
 use crate::time::Moment;
-use crate::wire::limits::CLOSER_MAX;
 use crate::wire::{
     Address, Datagram, Entry, Member, MemberState, MembershipReply, MembershipRequest, NeighbourReply,
     NeighbourRequest, RelayFailure, Target,
 };
-
-/// A request of ours that awaits its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Token(pub u64);
-
-/// A request of somebody else's that awaits ours; chosen by the driver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ReplyTo(pub u64);
-
-/// What the node wants done.
-#[derive(Debug, Clone)]
-pub enum Output {
-    /// Ask, and bring the answer to [`Node::handle_reply`]; failing sooner than the node's own deadline is welcome.
-    Request {
-        /// For the answer.
-        token: Token,
-        /// Whom.
-        to: Target,
-        /// What.
-        request: MembershipRequest,
-        /// After how long the node gives up.
-        timeout: Duration,
-    },
-    /// Answer.
-    Reply {
-        /// To which request.
-        to: ReplyTo,
-        /// What.
-        reply: MembershipReply,
-    },
-    /// Send, unreliably.
-    Datagram {
-        /// To whom.
-        to: Entry,
-        /// What.
-        datagram: Datagram,
-    },
-    /// Put this incarnation on disk, synced, then call [`Node::handle_persisted`].
-    Persist {
-        /// It.
-        incarnation: u64,
-    },
-    /// This peer is over: drop what connections to it are kept.
-    Forget {
-        /// Which life of it.
-        entry: Entry,
-    },
-    /// Tell whoever watches.
-    Event(Event),
-}
-
-/// What happened, for people and for the layers above.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// For whom an entering peer waits: labels or addresses.
-    WaitingFor(Vec<String>),
-    /// A member from now on.
-    Active,
-    /// Pings went out.
-    PingsSent(Vec<Position>),
-    /// A ping came in.
-    PingReceived(Position),
-    /// A ping was answered.
-    PingAnswered(Position),
-    /// A member is known to be alive that was not.
-    Alive(Position),
-    /// A member does not answer any more.
-    Dead(Position),
-    /// A member left.
-    Left(Position),
-    /// The first (1) or second (2) successor is another one.
-    SuccessorChanged(u8, Position),
-    /// The predecessor is another one.
-    PredecessorChanged(Position),
-    /// The contacts that were given are not the first two successors.
-    OrderDiffers {
-        /// As given.
-        given: Vec<Position>,
-        /// As it is.
-        real: Vec<Position>,
-    },
-    /// Two peers claim one position; ours stays out of it.
-    Clash(Position),
-    /// The node is over.
-    Ended(EndReason),
-}
-
-/// Why a node is over.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EndReason {
-    /// It left.
-    #[error("left the ring")]
-    Left,
-    /// The same identity lives elsewhere at a greater incarnation.
-    #[error("this identity runs elsewhere at incarnation {incarnation}; this process fences itself off")]
-    Fenced {
-        /// The greater one.
-        incarnation: u64,
-    },
-    /// The join failed.
-    #[error("{0}")]
-    JoinFailed(String),
-}
 
 /// What a node is made from.
 #[derive(Debug, Clone)]
@@ -159,14 +56,13 @@ pub struct Node {
     pub(super) detector: Detector,
     /// Contacts that were given and have not been met in the ring yet.
     pub(super) strangers: Vec<Target>,
-    /// What FIRST and SECOND were given as, until compared with the real order.
-    pub(super) given_order: Option<(Vec<Position>, Moment)>,
+    pub(super) given_order: Option<GivenOrder>,
     pub(super) rng: ChaCha8Rng,
-    persisting: Option<u64>,
+    pub(super) persisting: Option<u64>,
     pending: BTreeMap<Token, (Moment, Purpose)>,
     next_token: u64,
     shown: (Option<Entry>, Vec<Entry>),
-    version: u64,
+    pub(super) version: u64,
     outputs: VecDeque<Output>,
 }
 
@@ -194,9 +90,6 @@ pub(super) enum Purpose {
     Relay(ReplyTo),
     Farewell,
 }
-
-/// No answer, and whether the other side is known to have refused.
-pub type Unanswered = String;
 
 impl Node {
     /// Begins. The first outputs are there at once.
@@ -326,7 +219,7 @@ impl Node {
             Phase::Active | Phase::Leaving => [
                 self.detector.next_timeout(),
                 Some(self.stabilise_at),
-                self.given_order.as_ref().map(|(_, at)| *at),
+                self.given_order.as_ref().map(|given| given.at),
             ]
             .into_iter()
             .flatten()
@@ -410,103 +303,6 @@ impl Node {
         self.members.alive_count() + 1 < self.settings.chord_from()
     }
 
-    /// Computes an answer, or `None` when it comes later.
-    fn answer(
-        &mut self,
-        now: Moment,
-        from: &Entry,
-        to: ReplyTo,
-        request: MembershipRequest,
-    ) -> Option<MembershipReply> {
-        match self.phase {
-            Phase::Gone { .. } | Phase::Ended => {
-                let successor = self.successors.first().cloned();
-                return Some(MembershipReply::Gone { successor });
-            }
-            Phase::Entering(_) | Phase::Active | Phase::Leaving => {}
-        }
-        Some(match request {
-            MembershipRequest::Neighbour(request) => {
-                MembershipReply::Neighbour(self.answer_neighbour(now, from, request))
-            }
-            MembershipRequest::Join { settings, forming } => self.answer_join(now, from, settings, forming),
-            MembershipRequest::FindOwner { key } => self.answer_find_owner(&key),
-            MembershipRequest::Relay { target, request } => return self.relay(now, to, target, request),
-            MembershipRequest::Left { predecessor, successors } => {
-                self.learn(now, Member { entry: from.clone(), state: MemberState::Left });
-                for entry in predecessor.into_iter().chain(successors) {
-                    self.learn(now, Member { entry, state: MemberState::Alive });
-                }
-                self.stabilise_at = now;
-                MembershipReply::Noted
-            }
-            MembershipRequest::MayLeave => {
-                let wait = matches!(self.phase, Phase::Leaving) && self.me.position < from.position;
-                if wait { MembershipReply::Wait } else { MembershipReply::Proceed }
-            }
-        })
-    }
-
-    fn answer_neighbour(&mut self, now: Moment, from: &Entry, request: NeighbourRequest) -> NeighbourReply {
-        if matches!(request, NeighbourRequest::Probe) {
-            return NeighbourReply::Alive;
-        }
-        if matches!(self.phase, Phase::Entering(_)) {
-            return NeighbourReply::Inactive;
-        }
-        match request {
-            NeighbourRequest::Probe => NeighbourReply::Alive,
-            NeighbourRequest::State { members } => {
-                self.learn_all(now, members);
-                self.answer_state(from)
-            }
-            NeighbourRequest::Notify => {
-                self.rectify(now, from);
-                NeighbourReply::Noted
-            }
-            NeighbourRequest::Changed => {
-                self.stabilise_at = now;
-                NeighbourReply::Noted
-            }
-        }
-    }
-
-    fn answer_find_owner(&self, key: &Position) -> MembershipReply {
-        match self.view().route(key) {
-            Some(Route::Owner { owner, predecessor, successors }) => {
-                MembershipReply::Owner { owner, predecessor, successors }
-            }
-            Some(Route::Closer(mut peers)) => {
-                peers.truncate(CLOSER_MAX);
-                MembershipReply::Closer { peers }
-            }
-            None => MembershipReply::Inactive,
-        }
-    }
-
-    fn relay(
-        &mut self,
-        now: Moment,
-        to: ReplyTo,
-        target: Entry,
-        request: NeighbourRequest,
-    ) -> Option<MembershipReply> {
-        let relays = self.pending.values().filter(|(_, p)| matches!(p, Purpose::Relay(_))).count();
-        let may = matches!(request, NeighbourRequest::Probe | NeighbourRequest::State { .. });
-        if !may || relays >= RELAYS_MAX || target.position == self.me.position {
-            return Some(MembershipReply::Relayed(Err(RelayFailure::Refused)));
-        }
-        let timeout = self.probe_timeout();
-        self.ask(
-            now,
-            Target::from(&target),
-            MembershipRequest::Neighbour(request),
-            timeout,
-            Purpose::Relay(to),
-        );
-        None
-    }
-
     fn resolve(
         &mut self,
         now: Moment,
@@ -557,7 +353,11 @@ impl Node {
     }
 
     pub(super) fn is_pending(&self, of: impl Fn(&Purpose) -> bool) -> bool {
-        self.pending.values().any(|(_, purpose)| of(purpose))
+        self.count_pending(of) > 0
+    }
+
+    pub(super) fn count_pending(&self, of: impl Fn(&Purpose) -> bool) -> usize {
+        self.pending.values().filter(|(_, purpose)| of(purpose)).count()
     }
 
     /// Stops waiting for answers of this kind.
@@ -571,75 +371,6 @@ impl Node {
 
     pub(super) fn event(&mut self, event: Event) {
         self.outputs.push_back(Output::Event(event));
-    }
-
-    pub(super) fn learn_all(&mut self, now: Moment, members: Vec<Member>) {
-        for member in members {
-            self.learn(now, member);
-        }
-    }
-
-    /// Merges what somebody says of a member, and does what follows from it.
-    pub(super) fn learn(&mut self, now: Moment, member: Member) {
-        if member.entry.position == self.me.position {
-            return self.learn_of_myself(&member);
-        }
-        let before = self.members.at(&member.entry.position).cloned();
-        if !self.members.merge(member.clone()) {
-            return;
-        }
-        self.version += 1;
-        let position = member.entry.position;
-        let was_alive = before.as_ref().is_some_and(|b| b.state == MemberState::Alive);
-        match member.state {
-            MemberState::Alive => {
-                if let Some(old) = before.filter(|b| b.entry.key == member.entry.key) {
-                    self.replace_life(&old.entry, &member.entry);
-                }
-                if !was_alive {
-                    self.event(Event::Alive(position));
-                }
-                self.consider(&member.entry);
-            }
-            MemberState::Left | MemberState::Dead => {
-                if was_alive {
-                    let left = member.state == MemberState::Left;
-                    self.event(if left { Event::Left(position) } else { Event::Dead(position) });
-                }
-                self.output(Output::Forget { entry: member.entry.clone() });
-                self.departed(now, &member.entry);
-            }
-        }
-        if self.is_small() {
-            self.rebuild();
-        }
-    }
-
-    /// Somebody speaks of this peer itself: a death to contradict, or another process with its key.
-    fn learn_of_myself(&mut self, member: &Member) {
-        let theirs = member.entry.incarnation;
-        if member.entry.key != self.me.key {
-            if member.state == MemberState::Alive && theirs >= self.me.incarnation {
-                self.event(Event::Clash(member.entry.position));
-            }
-        } else if member.state != MemberState::Alive && theirs >= self.me.incarnation {
-            self.raise_incarnation(theirs + 1);
-        } else if member.state == MemberState::Alive && theirs > self.me.incarnation {
-            // Of an identity that is just entering, this may be its own past; once it is in, it is not.
-            if matches!(self.phase, Phase::Entering(_)) {
-                self.raise_incarnation(theirs + 1);
-            } else if self.persisting.is_none_or(|mine| mine < theirs) {
-                self.end(EndReason::Fenced { incarnation: theirs });
-            }
-        }
-    }
-
-    /// Asks for a greater incarnation; it is used once it is on disk.
-    pub(super) fn raise_incarnation(&mut self, to: u64) {
-        if self.persisting.is_none_or(|asked| asked < to) {
-            self.persisting = Some(to);
-            self.output(Output::Persist { incarnation: to });
-        }
     }
 
     pub(super) fn end(&mut self, reason: EndReason) {
@@ -683,15 +414,6 @@ impl Node {
         self.watch_neighbours(now);
     }
 
-    fn compare_given_order(&mut self, now: Moment) {
-        let Some((given, _)) = self.given_order.take_if(|(_, at)| *at <= now) else { return };
-        let real: Vec<Position> = self.successors.iter().take(2).map(|e| e.position).collect();
-        let wrong = given.iter().zip(&real).any(|(given, real)| given != real);
-        if wrong && real.len() == 2 {
-            self.event(Event::OrderDiffers { given, real });
-        }
-    }
-
     /// The predecessor's predecessor, where the members that are known tell.
     fn second_predecessor(&self) -> Option<Entry> {
         let predecessor = self.predecessor.as_ref()?;
@@ -716,5 +438,3 @@ impl Node {
 const REQUEST_TIMEOUT_MIN: Duration = Duration::from_millis(500);
 const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(2);
 const PROBE_TIMEOUT_MIN: Duration = Duration::from_millis(250);
-/// Requests that a peer relays at the same time.
-const RELAYS_MAX: usize = 64;

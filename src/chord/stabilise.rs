@@ -344,7 +344,10 @@ impl Node {
                 self.exchange(now, entry);
             }
         }
-        for stranger in self.strangers.clone() {
+        let mut strangers = std::mem::take(&mut self.strangers);
+        strangers.retain(|stranger| self.met(stranger).is_none());
+        self.strangers.clone_from(&strangers);
+        for stranger in strangers {
             let me = Member { entry: self.me.clone(), state: MemberState::Alive };
             self.exchange_with(now, stranger, vec![me]);
         }

@@ -4,6 +4,8 @@
 //! that loses although the winner did not replace it is a sibling: it stays in the history with its bytes.
 //! Signatures are checked by whoever receives a record, before it comes here.
 
+#![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::RecordId;

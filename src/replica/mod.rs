@@ -5,6 +5,8 @@
 //! owner it belongs to. So a copy that survives anywhere comes back to its owner, and from there to all
 //! replicas. (The careful repair, which moves less, is to come.)
 
+#![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+
 use std::collections::BTreeMap;
 
 use crate::chord::{Route, View};

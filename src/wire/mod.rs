@@ -4,6 +4,8 @@
 //! exchange has any; back come one or more frames with replies, then raw bytes where there are any.
 //! Pings are datagrams. Tags are append-only: a variant is never moved or removed within an ALPN.
 
+#![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+
 pub mod codec;
 pub mod limits;
 mod membership;

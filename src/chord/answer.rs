@@ -1,0 +1,114 @@
+//! What a node answers to the requests of others.
+
+use super::node::{Node, Phase, Purpose};
+use super::output::ReplyTo;
+use super::view::Route;
+use crate::id::Position;
+use crate::time::Moment;
+use crate::wire::limits::CLOSER_MAX;
+use crate::wire::{
+    Entry, Member, MemberState, MembershipReply, MembershipRequest, NeighbourReply, NeighbourRequest,
+    RelayFailure, Target,
+};
+
+impl Node {
+    /// Computes an answer, or `None` when it comes later.
+    pub(super) fn answer(
+        &mut self,
+        now: Moment,
+        from: &Entry,
+        to: ReplyTo,
+        request: MembershipRequest,
+    ) -> Option<MembershipReply> {
+        match self.phase {
+            Phase::Gone { .. } | Phase::Ended => {
+                let successor = self.successors.first().cloned();
+                return Some(MembershipReply::Gone { successor });
+            }
+            Phase::Entering(_) | Phase::Active | Phase::Leaving => {}
+        }
+        Some(match request {
+            MembershipRequest::Neighbour(request) => {
+                MembershipReply::Neighbour(self.answer_neighbour(now, from, request))
+            }
+            MembershipRequest::Join { settings, forming } => self.answer_join(now, from, settings, forming),
+            MembershipRequest::FindOwner { key } => self.answer_find_owner(&key),
+            MembershipRequest::Relay { target, request } => return self.relay(now, to, target, request),
+            MembershipRequest::Left { predecessor, successors } => {
+                self.learn(now, Member { entry: from.clone(), state: MemberState::Left });
+                for entry in predecessor.into_iter().chain(successors) {
+                    self.learn(now, Member { entry, state: MemberState::Alive });
+                }
+                self.stabilise_at = now;
+                MembershipReply::Noted
+            }
+            MembershipRequest::MayLeave => {
+                let wait = matches!(self.phase, Phase::Leaving) && self.me.position < from.position;
+                if wait { MembershipReply::Wait } else { MembershipReply::Proceed }
+            }
+        })
+    }
+
+    fn answer_neighbour(&mut self, now: Moment, from: &Entry, request: NeighbourRequest) -> NeighbourReply {
+        if matches!(request, NeighbourRequest::Probe) {
+            return NeighbourReply::Alive;
+        }
+        if matches!(self.phase, Phase::Entering(_)) {
+            return NeighbourReply::Inactive;
+        }
+        match request {
+            NeighbourRequest::Probe => NeighbourReply::Alive,
+            NeighbourRequest::State { members } => {
+                self.learn_all(now, members);
+                self.answer_state(from)
+            }
+            NeighbourRequest::Notify => {
+                self.rectify(now, from);
+                NeighbourReply::Noted
+            }
+            NeighbourRequest::Changed => {
+                self.stabilise_at = now;
+                NeighbourReply::Noted
+            }
+        }
+    }
+
+    fn answer_find_owner(&self, key: &Position) -> MembershipReply {
+        match self.view().route(key) {
+            Some(Route::Owner { owner, predecessor, successors }) => {
+                MembershipReply::Owner { owner, predecessor, successors }
+            }
+            Some(Route::Closer(mut peers)) => {
+                peers.truncate(CLOSER_MAX);
+                MembershipReply::Closer { peers }
+            }
+            None => MembershipReply::Inactive,
+        }
+    }
+
+    fn relay(
+        &mut self,
+        now: Moment,
+        to: ReplyTo,
+        target: Entry,
+        request: NeighbourRequest,
+    ) -> Option<MembershipReply> {
+        let relays = self.count_pending(|purpose| matches!(purpose, Purpose::Relay(_)));
+        let may = matches!(request, NeighbourRequest::Probe | NeighbourRequest::State { .. });
+        if !may || relays >= RELAYS_MAX || target.position == self.me.position {
+            return Some(MembershipReply::Relayed(Err(RelayFailure::Refused)));
+        }
+        let timeout = self.probe_timeout();
+        self.ask(
+            now,
+            Target::from(&target),
+            MembershipRequest::Neighbour(request),
+            timeout,
+            Purpose::Relay(to),
+        );
+        None
+    }
+}
+
+/// Requests that a peer relays at the same time.
+const RELAYS_MAX: usize = 64;

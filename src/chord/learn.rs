@@ -1,0 +1,79 @@
+//! What a node makes of news: of others, and of itself.
+
+use super::node::{Node, Phase};
+use super::output::{EndReason, Event, Output};
+use crate::time::Moment;
+use crate::wire::{Member, MemberState};
+
+impl Node {
+    pub(super) fn learn_all(&mut self, now: Moment, members: Vec<Member>) {
+        for member in members {
+            self.learn(now, member);
+        }
+    }
+
+    /// Merges what somebody says of a member, and does what follows from it.
+    pub(super) fn learn(&mut self, now: Moment, member: Member) {
+        if member.entry.position == self.me.position {
+            return self.learn_of_myself(&member);
+        }
+        let before = self.members.at(&member.entry.position).cloned();
+        if !self.members.merge(member.clone()) {
+            return;
+        }
+        self.version += 1;
+        let position = member.entry.position;
+        let was_alive = before.as_ref().is_some_and(|b| b.state == MemberState::Alive);
+        match member.state {
+            MemberState::Alive => {
+                if let Some(old) = before.filter(|b| b.entry.key == member.entry.key) {
+                    self.replace_life(&old.entry, &member.entry);
+                }
+                if !was_alive {
+                    self.event(Event::Alive(position));
+                }
+                self.consider(&member.entry);
+            }
+            MemberState::Left | MemberState::Dead => {
+                if was_alive {
+                    let left = member.state == MemberState::Left;
+                    self.event(if left { Event::Left(position) } else { Event::Dead(position) });
+                }
+                self.output(Output::Forget { entry: member.entry.clone() });
+                self.departed(now, &member.entry);
+            }
+        }
+        if self.is_small() {
+            self.rebuild();
+        }
+    }
+
+    /// Somebody speaks of this peer itself: a death to contradict, or another process with its key.
+    fn learn_of_myself(&mut self, member: &Member) {
+        let theirs = member.entry.incarnation;
+        if member.entry.key != self.me.key {
+            if member.state == MemberState::Alive && theirs >= self.me.incarnation {
+                self.event(Event::Clash(member.entry.position));
+            }
+        } else if member.state != MemberState::Alive && theirs >= self.me.incarnation {
+            self.raise_incarnation_above(theirs);
+        } else if member.state == MemberState::Alive && theirs > self.me.incarnation {
+            // Of an identity that is just entering, this may be its own past; once it is in, it is not.
+            if matches!(self.phase, Phase::Entering(_)) {
+                self.raise_incarnation_above(theirs);
+            } else if self.persisting.is_none_or(|mine| mine < theirs) {
+                self.end(EndReason::Fenced { incarnation: theirs });
+            }
+        }
+    }
+
+    /// Asks for a greater incarnation; it is used once it is on disk. Above the last there is none:
+    /// no peer gets there by starting, so whoever names it lies.
+    pub(super) fn raise_incarnation_above(&mut self, known: u64) {
+        let Some(to) = known.checked_add(1) else { return };
+        if self.persisting.is_none_or(|asked| asked < to) {
+            self.persisting = Some(to);
+            self.output(Output::Persist { incarnation: to });
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What a node wants done, and what it tells.
+
+use std::time::Duration;
+
+use crate::id::Position;
+use crate::wire::{Datagram, Entry, MembershipReply, MembershipRequest, Target};
+
+/// A request of ours that awaits its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// A request of somebody else's that awaits ours; chosen by the driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplyTo(pub u64);
+
+/// What the node wants done.
+#[derive(Debug, Clone)]
+pub enum Output {
+    /// Ask, and bring the answer to [`Node::handle_reply`]; failing sooner than the node's own deadline is welcome.
+    Request {
+        /// For the answer.
+        token: Token,
+        /// Whom.
+        to: Target,
+        /// What.
+        request: MembershipRequest,
+        /// After how long the node gives up.
+        timeout: Duration,
+    },
+    /// Answer.
+    Reply {
+        /// To which request.
+        to: ReplyTo,
+        /// What.
+        reply: MembershipReply,
+    },
+    /// Send, unreliably.
+    Datagram {
+        /// To whom.
+        to: Entry,
+        /// What.
+        datagram: Datagram,
+    },
+    /// Put this incarnation on disk, synced, then call [`Node::handle_persisted`].
+    Persist {
+        /// It.
+        incarnation: u64,
+    },
+    /// This peer is over: drop what connections to it are kept.
+    Forget {
+        /// Which life of it.
+        entry: Entry,
+    },
+    /// Tell whoever watches.
+    Event(Event),
+}
+
+/// What happened, for people and for the layers above.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// For whom an entering peer waits: labels or addresses.
+    WaitingFor(Vec<String>),
+    /// A member from now on.
+    Active,
+    /// Pings went out.
+    PingsSent(Vec<Position>),
+    /// A ping came in.
+    PingReceived(Position),
+    /// A ping was answered.
+    PingAnswered(Position),
+    /// A member is known to be alive that was not.
+    Alive(Position),
+    /// A member does not answer any more.
+    Dead(Position),
+    /// A member left.
+    Left(Position),
+    /// The first (1) or second (2) successor is another one.
+    SuccessorChanged(u8, Position),
+    /// The predecessor is another one.
+    PredecessorChanged(Position),
+    /// The contacts that were given are not the first two successors.
+    OrderDiffers {
+        /// As given.
+        given: Vec<Position>,
+        /// As it is.
+        real: Vec<Position>,
+    },
+    /// Two peers claim one position; ours stays out of it.
+    Clash(Position),
+    /// The node is over.
+    Ended(EndReason),
+}
+
+/// Why a node is over.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EndReason {
+    /// It left.
+    #[error("left the ring")]
+    Left,
+    /// The same identity lives elsewhere at a greater incarnation.
+    #[error("this identity runs elsewhere at incarnation {incarnation}; this process fences itself off")]
+    Fenced {
+        /// The greater one.
+        incarnation: u64,
+    },
+    /// The join failed.
+    #[error("{0}")]
+    JoinFailed(String),
+}
+
+/// Why there is no answer, for people.
+pub type Unanswered = String;

@@ -1,0 +1,307 @@
+//! The direction of imports: downward only, and each foreign crate where it belongs.
+//!
+//! Reads the sources as text, strings and comments aside. What a macro makes is not seen.
+
+mod scan;
+
+use std::path::{Path, PathBuf};
+
+use scan::Source;
+
+/// One module at the top of the crate, and what it may name.
+struct Rule {
+    module: &'static str,
+    /// Modules of this crate, whole or some items of them (`module::Item`).
+    sees: &'static [&'static str],
+    /// Decides and touches nothing: held by clippy too.
+    pure: bool,
+}
+
+/// The layers, bottom up. Every module has its rule here.
+const RULES: &[Rule] = &[
+    // L0: values
+    Rule { module: "id", sees: &[], pure: true },
+    Rule { module: "time", sees: &[], pure: true },
+    Rule { module: "config", sees: &[], pure: true },
+    // L1: messages
+    Rule { module: "wire", sees: &["id", "time", "config"], pure: true },
+    // L2: the pure core; placement reads the ring's view
+    Rule { module: "chord", sees: &["id", "time", "config", "wire"], pure: true },
+    Rule {
+        module: "replica",
+        sees: &["id", "time", "config", "wire", "chord::View", "chord::Route", "chord::PhaseKind"],
+        pure: true,
+    },
+    Rule { module: "names", sees: &["id", "time", "config", "wire"], pure: true },
+    // L3: disk, network, and the world for tests; they do not know each other, nor the core's rules
+    Rule { module: "blob", sees: &["id", "time", "config", "wire"], pure: false },
+    Rule { module: "transport", sees: &["id", "time", "config", "wire"], pure: false },
+    Rule {
+        module: "sim",
+        sees: &["id", "time", "config", "wire", "chord", "replica", "names", "blob::Disk"],
+        pure: false,
+    },
+    // L4: joins them
+    Rule {
+        module: "peer",
+        sees: &["id", "time", "config", "wire", "chord", "replica", "names", "blob", "transport"],
+        pure: false,
+    },
+    // L5: people; of the messages only values that are shown or given
+    Rule {
+        module: "cli",
+        sees: &[
+            "id",
+            "config",
+            "peer",
+            "wire::Address",
+            "wire::FileEntry",
+            "wire::MemberState",
+            "wire::Missing",
+            "wire::MissingReason",
+            "wire::ObjectInfo",
+        ],
+        pure: false,
+    },
+    Rule { module: "main", sees: &["cli"], pure: false },
+    Rule { module: "lib", sees: &[], pure: false },
+];
+
+/// Foreign crates that only some modules know: by file or folder below src.
+const CRATES: &[(&str, &[&str])] = &[
+    ("quinn", &["transport"]),
+    ("quinn_proto", &["transport"]),
+    ("quinn_udp", &["transport"]),
+    ("rustls", &["transport"]),
+    ("rustls_pki_types", &["transport"]),
+    ("webpki", &["transport"]),
+    ("rcgen", &["transport"]),
+    ("ring", &["transport"]),
+    ("x509_parser", &["transport"]),
+    ("socket2", &["transport"]),
+    ("bincode", &["wire/codec.rs"]),
+    ("redb", &["blob"]),
+    ("reflink_copy", &["blob"]),
+    ("clap", &["cli"]),
+    ("anyhow", &["cli"]),
+    ("rustyline", &["cli"]),
+    ("indicatif", &["cli"]),
+    ("comfy_table", &["cli"]),
+    ("anstream", &["cli"]),
+    ("anstyle", &["cli"]),
+    ("shlex", &["cli"]),
+    ("tracing_subscriber", &["cli"]),
+    ("tokio", &["transport", "peer", "cli"]),
+];
+
+/// Names that a pure module must not have, beside what clippy holds: whole modules of `std`.
+const IMPURE: &[&str] = &["std::fs", "std::thread", "std::process", "std::env", "std::os"];
+
+/// What is wrong in one file, each in one line.
+fn violations(path: &str, text: &str) -> Vec<String> {
+    let source = Source::new(path, text);
+    let module = source.module();
+    let Some(rule) = RULES.iter().find(|rule| rule.module == module) else {
+        return vec![format!("{path}: module {module} has no rule in tests/layering")];
+    };
+    let mut wrong = Vec::new();
+    for import in source.imports() {
+        let (top, item) = (import.segments[0].as_str(), import.segments.get(1));
+        let one = item.map(|item| format!("{top}::{item}")).unwrap_or_default();
+        if top != module && !rule.sees.iter().any(|seen| *seen == top || *seen == one) {
+            let name = import.segments.join("::");
+            wrong.push(format!("{path}:{}: {module} must not see crate::{name}", import.line));
+        }
+    }
+    for import in source.foreign() {
+        let (top, name) = (import.segments[0].as_str(), import.segments.join("::"));
+        if let Some((_, places)) = CRATES.iter().find(|(name, _)| *name == top)
+            && !places.iter().any(|place| is_in(path, place))
+        {
+            wrong.push(format!("{path}:{}: only {places:?} know the crate {top}", import.line));
+        }
+        if rule.pure
+            && IMPURE.iter().any(|impure| name == *impure || name.starts_with(&format!("{impure}::")))
+        {
+            wrong.push(format!("{path}:{}: {module} is pure and must not see {name}", import.line));
+        }
+    }
+    wrong
+}
+
+fn is_in(path: &str, place: &str) -> bool {
+    path == place || path == format!("{place}.rs") || path.starts_with(&format!("{place}/"))
+}
+
+/// All sources, by their path below src.
+fn sources() -> Vec<(String, String)> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut folders = vec![src.clone()];
+    let mut sources = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path: PathBuf = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let name = path.strip_prefix(&src).unwrap().to_str().unwrap().replace('\\', "/");
+                sources.push((name, text));
+            }
+        }
+    }
+    sources.sort();
+    sources
+}
+
+#[test]
+fn imports_go_downward_only() {
+    let wrong: Vec<String> = sources().iter().flat_map(|(path, text)| violations(path, text)).collect();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// Goal: the scanner sees something at all, and every rule is of a module that there is.
+#[test]
+fn the_rules_are_about_this_crate() {
+    let sources = sources();
+    for rule in RULES {
+        let files: Vec<Source> = sources
+            .iter()
+            .map(|(path, text)| Source::new(path, text))
+            .filter(|source| source.module() == rule.module)
+            .collect();
+        assert!(!files.is_empty(), "there is no module {}", rule.module);
+        let imports: usize = files.iter().map(|source| source.imports().len()).sum();
+        let leaf = rule.sees.is_empty();
+        assert!(leaf || imports > 0, "no import was found in {}", rule.module);
+    }
+    let known = |name: &str| {
+        sources.iter().any(|(path, text)| {
+            Source::new(path, text).foreign().iter().any(|import| import.segments[0] == name)
+        })
+    };
+    for name in ["quinn", "rustls", "rcgen", "bincode", "redb", "clap", "anyhow", "rustyline", "tokio"] {
+        assert!(known(name), "no use of {name} was found");
+    }
+}
+
+/// Goal: clippy's lists of disallowed names hold in all of each pure module.
+#[test]
+fn every_pure_module_forbids_what_is_impure() {
+    let sources = sources();
+    for rule in RULES.iter().filter(|rule| rule.pure) {
+        let roots = [format!("{}.rs", rule.module), format!("{}/mod.rs", rule.module)];
+        let (path, text) = sources.iter().find(|(path, _)| roots.contains(path)).unwrap();
+        let begins = Source::new(path, text).begins_with_inner_attribute(PURE);
+        assert!(begins, "{path} does not begin with #![{PURE}]");
+    }
+}
+
+const PURE: &str = "forbid(clippy::disallowed_methods, clippy::disallowed_types)";
+
+#[test]
+fn the_lists_of_disallowed_names_name_what_matters() {
+    let lists = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("clippy.toml")).unwrap();
+    for name in [
+        "std::time::Instant::now",
+        "std::time::SystemTime::now",
+        "std::thread::spawn",
+        "std::thread::sleep",
+        "std::fs::File",
+        "std::net::UdpSocket",
+        "std::collections::HashMap",
+        "rand::rng",
+    ] {
+        assert!(lists.contains(&format!("\"{name}\"")), "{name}");
+    }
+}
+
+/// Goal: each kind of forbidden import is found, however it is written.
+#[test]
+fn violations_are_found() {
+    for (path, text) in [
+        ("chord/node.rs", "use crate::transport::Transport;"),
+        ("chord/node.rs", "use crate::{id::Position, replica::replicas};"),
+        ("chord/node.rs", "use crate::{\n    id::{Position, between},\n    blob as disk,\n};"),
+        ("chord/node.rs", "fn f() { let _ = crate::peer::start(); }"),
+        ("chord/node.rs", "use super::super::names::NameHistory;"),
+        ("chord/mod.rs", "use super::names::NameHistory;"),
+        ("chord/node.rs", "mod tests { use super::super::super::blob::Store; }"),
+        ("chord/node.rs", "pub(in crate::sim) struct A;"),
+        ("chord/node.rs", "use crate :: /* here */ peer;"),
+        ("chord/node.rs", "use crate::*;"),
+        ("chord/node.rs", "use crate as all;"),
+        ("chord/node.rs", "use super::super::*;"),
+        ("chord/node.rs", "use ::quoit::peer::Handle;"),
+        ("replica/mod.rs", "use crate::chord::Node;"),
+        ("replica/mod.rs", "use crate::chord;"),
+        ("names/mod.rs", "use crate::chord::View;"),
+        ("id.rs", "use crate::time::Moment;"),
+        ("id.rs", "use super::time::Moment;"),
+        ("wire/mod.rs", "use crate::chord::View;"),
+        ("blob/store.rs", "use crate::transport::Transport;"),
+        ("transport/pool.rs", "use crate::blob::Store;"),
+        ("transport/pool.rs", "use crate::sim::World;"),
+        ("sim/mod.rs", "use crate::blob::{Disk, Store};"),
+        ("sim/mod.rs", "use crate::transport::Transport;"),
+        ("peer/actor.rs", "use crate::cli::run;"),
+        ("peer/actor.rs", "use crate::sim::World;"),
+        ("cli/mod.rs", "use crate::wire::Request;"),
+        ("cli/mod.rs", "use crate::wire::{Address, codec};"),
+        ("cli/mod.rs", "use crate::chord::View;"),
+        ("cli/mod.rs", "use crate::blob::Store;"),
+        ("main.rs", "fn main() { quoit::peer::start(); }"),
+        ("gossip.rs", ""),
+        ("gossip/mod.rs", ""),
+        ("peer/start.rs", "use quinn::Endpoint;"),
+        ("peer/start.rs", "fn f() -> quinn::Endpoint { todo!() }"),
+        ("peer/start.rs", "use {quinn as q, std::fmt};"),
+        ("peer/start.rs", "extern crate rcgen;"),
+        ("peer/start.rs", "use ::rustls::ClientConfig;"),
+        ("peer/start.rs", "use anyhow::Context as _;"),
+        ("wire/mod.rs", "use bincode::config;"),
+        ("cli/mod.rs", "use bincode;"),
+        ("blob/store.rs", "use tokio::sync::Mutex;"),
+        ("blob/store.rs", "#[tokio::test]\nasync fn f() {}"),
+        ("chord/node.rs", "use tokio::time::Instant;"),
+        ("transport/pool.rs", "use redb::Database;"),
+        ("peer/store.rs", "#[derive(clap::Parser)] struct A;"),
+        ("peer/store.rs", "let a = \"\\\"\"; use socket2::Socket; // \""),
+        ("peer/store.rs", "fn f<'a>(x: &'a u8, c: char) { c == '\"'; socket2::f('\\''); }"),
+        ("names/mod.rs", "use std::{fmt, fs::File};"),
+        ("chord/node.rs", "fn f() { std::thread::yield_now(); }"),
+    ] {
+        assert!(!violations(path, text).is_empty(), "{path}: {text}");
+    }
+}
+
+/// Goal: what is right is not refused, and words in strings and comments are only words.
+#[test]
+fn what_is_right_is_not_refused() {
+    for (path, text) in [
+        ("chord/node.rs", "use crate::id::Position; use crate::chord::View; use super::view::View;"),
+        ("chord/node.rs", "mod tests { use super::*; use super::super::view::View; }"),
+        ("chord/node.rs", "mod a { mod b {} } mod tests { use super::*; }"),
+        ("chord/node.rs", "// use crate::peer::Handle;\n/// [`crate::peer`]\n//! crate::peer"),
+        ("chord/node.rs", "/* a /* crate::peer::x */ tokio::spawn */ fn f() {}"),
+        ("chord/node.rs", "const A: &str = \"crate::peer::Handle \\\" tokio::x\";"),
+        ("chord/node.rs", "const A: &str = r#\"crate::peer \" quinn::x\"#; const B: &[u8] = b\"tokio::x\";"),
+        ("chord/node.rs", "const A: &str = r\"\\\"; const B: &str = \"crate::peer::A\";"),
+        ("chord/node.rs", "pub(crate) fn f() { let ring = 1; self.tokio.x(); a::quinn::x(); }"),
+        ("chord/node.rs", "use std::net::SocketAddr;"),
+        ("replica/mod.rs", "use crate::chord::{Route, View};"),
+        ("sim/mod.rs", "use crate::blob::Disk; use crate::chord::Node;"),
+        (
+            "transport/tests/streams.rs",
+            "use super::super::pool::Pool; use crate::transport::x; use quinn::y;",
+        ),
+        ("wire/codec.rs", "use bincode::config::{self, Limit}; use super::limits;"),
+        ("cli/mod.rs", "use crate::peer::{Handle, start}; use clap::Parser; use crate::wire::Address;"),
+        ("main.rs", "fn main() { quoit::cli::run(std::env::args_os()) }"),
+        ("lib.rs", "//! [`peer`]\npub mod blob;\npub mod chord;"),
+        ("peer/mod.rs", "use tokio::sync::mpsc; use crate::blob::Store; use crate::transport::Transport;"),
+    ] {
+        let wrong = violations(path, text);
+        assert!(wrong.is_empty(), "{path}: {text}: {wrong:?}");
+    }
+}

@@ -1,0 +1,278 @@
+//! Any message, for property tests.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use quoit::config::RingSettings;
+use quoit::id::{ContentId, FileName, KeyHash, OutboardDigest, Position, RecordId};
+use quoit::time::Timestamp;
+use quoit::wire::*;
+
+/// As many elements as any list here has: enough for lengths, few enough to try every prefix.
+const FEW: usize = 3;
+
+fn position() -> impl Strategy<Value = Position> {
+    any::<[u8; 32]>().prop_map(Position)
+}
+
+fn content() -> impl Strategy<Value = ContentId> {
+    any::<[u8; 32]>().prop_map(ContentId)
+}
+
+/// All lengths of integers on the wire.
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![0..300u64, 60_000..70_000u64, any::<u32>().prop_map(u64::from), any::<u64>()]
+}
+
+fn text() -> impl Strategy<Value = String> {
+    "\\PC{0,12}"
+}
+
+fn name() -> impl Strategy<Value = FileName> {
+    any::<String>().prop_filter_map("no file name", |text| FileName::new(text).ok())
+}
+
+fn address() -> impl Strategy<Value = Address> {
+    ("([a-z0-9.-]{1,30}|\\[[0-9a-f:]{2,20}\\])", 1..=u16::MAX)
+        .prop_map(|(host, port)| Address::new(&format!("{host}:{port}")).unwrap())
+}
+
+fn entry() -> BoxedStrategy<Entry> {
+    (position(), number(), any::<[u8; 32]>(), address())
+        .prop_map(|(position, incarnation, key, address)| Entry {
+            position,
+            incarnation,
+            key: KeyHash(key),
+            address,
+        })
+        .boxed()
+}
+
+pub fn member() -> BoxedStrategy<Member> {
+    let states = prop::sample::select(vec![MemberState::Alive, MemberState::Left, MemberState::Dead]);
+    (entry(), states).prop_map(|(entry, state)| Member { entry, state }).boxed()
+}
+
+fn entries() -> impl Strategy<Value = Vec<Entry>> {
+    vec(entry(), 0..FEW)
+}
+
+fn members() -> impl Strategy<Value = Vec<Member>> {
+    vec(member(), 0..FEW)
+}
+
+fn settings() -> impl Strategy<Value = RingSettings> {
+    any::<(u8, u8)>().prop_map(|(replicas, successors)| RingSettings { replicas, successors })
+}
+
+fn object() -> impl Strategy<Value = ObjectInfo> {
+    (content(), number(), any::<[u8; 32]>()).prop_map(|(content, length, outboard)| ObjectInfo {
+        content,
+        length,
+        outboard: OutboardDigest(outboard),
+    })
+}
+
+pub fn hello() -> impl Strategy<Value = Hello> {
+    (number(), option::of(address())).prop_map(|(incarnation, advertised)| Hello { incarnation, advertised })
+}
+
+pub fn datagram() -> impl Strategy<Value = Datagram> {
+    (any::<bool>(), number(), vec(member(), 0..=limits::NEWS_MAX)).prop_map(|(ping, sequence, news)| {
+        if ping { Datagram::Ping { sequence, news } } else { Datagram::Pong { sequence, news } }
+    })
+}
+
+pub fn name_record() -> BoxedStrategy<NameRecord> {
+    let target = prop_oneof![
+        Just(RecordTarget::Tombstone),
+        object().prop_map(|ObjectInfo { content, length, outboard }| RecordTarget::Content {
+            content,
+            length,
+            outboard
+        }),
+    ];
+    (name(), target, number(), position(), number(), option::of(any::<[u8; 32]>()))
+        .prop_map(|(name, target, clock, writer, version, replaces)| NameRecord {
+            name,
+            target,
+            clock: Timestamp(clock),
+            writer,
+            version,
+            replaces: replaces.map(RecordId),
+        })
+        .boxed()
+}
+
+pub fn signed_record() -> BoxedStrategy<SignedRecord> {
+    (name_record(), vec(any::<u8>(), 64), vec(any::<u8>(), 0..300))
+        .prop_map(|(record, signature, certificate)| SignedRecord {
+            body: codec::encode(&record).unwrap(),
+            signature,
+            certificate,
+        })
+        .boxed()
+}
+
+fn neighbour_request() -> BoxedStrategy<NeighbourRequest> {
+    prop_oneof![
+        Just(NeighbourRequest::Probe),
+        members().prop_map(|members| NeighbourRequest::State { members }),
+        Just(NeighbourRequest::Notify),
+        Just(NeighbourRequest::Changed),
+    ]
+    .boxed()
+}
+
+fn neighbour_reply() -> BoxedStrategy<NeighbourReply> {
+    prop_oneof![
+        Just(NeighbourReply::Alive),
+        (option::of(entry()), entries(), members()).prop_map(|(predecessor, successors, members)| {
+            NeighbourReply::State { predecessor, successors, members }
+        }),
+        Just(NeighbourReply::Busy),
+        Just(NeighbourReply::Noted),
+        Just(NeighbourReply::Inactive),
+    ]
+    .boxed()
+}
+
+fn membership_request() -> BoxedStrategy<MembershipRequest> {
+    use MembershipRequest::*;
+    prop_oneof![
+        neighbour_request().prop_map(Neighbour),
+        (entry(), neighbour_request()).prop_map(|(target, request)| Relay { target, request }),
+        (option::of(settings()), option::of(members()))
+            .prop_map(|(settings, forming)| Join { settings, forming }),
+        position().prop_map(|key| FindOwner { key }),
+        (option::of(entry()), entries())
+            .prop_map(|(predecessor, successors)| Left { predecessor, successors }),
+        Just(MayLeave),
+    ]
+    .boxed()
+}
+
+fn refusal() -> BoxedStrategy<Refusal> {
+    prop_oneof![
+        entry().prop_map(|by| Refusal::PositionTaken { by }),
+        number().prop_map(|incarnation| Refusal::Stale { incarnation }),
+        settings().prop_map(Refusal::SettingsDiffer),
+        Just(Refusal::Leaving),
+        address().prop_map(|address| Refusal::LoopbackRing { address }),
+    ]
+    .boxed()
+}
+
+fn membership_reply() -> BoxedStrategy<MembershipReply> {
+    use MembershipReply::*;
+    let failure = prop::sample::select(vec![RelayFailure::Unanswered, RelayFailure::Refused]);
+    prop_oneof![
+        neighbour_reply().prop_map(Neighbour),
+        prop_oneof![neighbour_reply().prop_map(Ok), failure.prop_map(Err)].prop_map(Relayed),
+        prop::sample::select(vec![Busy, Noted, Inactive, Proceed, Wait]),
+        (option::of(entry()), entries(), settings(), members()).prop_map(
+            |(predecessor, successors, settings, members)| Welcome {
+                predecessor,
+                successors,
+                settings,
+                members
+            }
+        ),
+        entries().prop_map(|peers| Closer { peers }),
+        (settings(), members()).prop_map(|(settings, members)| Forming { settings, members }),
+        refusal().prop_map(Refused),
+        (entry(), option::of(entry()), entries()).prop_map(|(owner, predecessor, successors)| Owner {
+            owner,
+            predecessor,
+            successors
+        }),
+        option::of(entry()).prop_map(|successor| Gone { successor }),
+    ]
+    .boxed()
+}
+
+fn storage_request() -> BoxedStrategy<StorageRequest> {
+    use StorageRequest::*;
+    let link = (name(), number()).prop_map(|(name, clock)| Link { name, clock: Timestamp(clock) });
+    let role = prop_oneof![Just(StoreRole::Owner), entries().prop_map(|chain| StoreRole::Replica { chain })];
+    let put_role = prop::sample::select(vec![PutRole::Owner, PutRole::Replica]);
+    let offered =
+        (position(), any::<[u8; 32]>()).prop_map(|(key, id)| OfferedRecord { key, id: RecordId(id) });
+    prop_oneof![
+        (object(), vec(link, 0..FEW), role).prop_map(|(object, links, role)| StoreObject {
+            object,
+            links,
+            role
+        }),
+        (content(), number()).prop_map(|(content, offset)| FetchObject { content, offset }),
+        (content(), any::<u32>()).prop_map(|(content, first)| FetchOutboard { content, first }),
+        content().prop_map(|content| WhoHas { content }),
+        content().prop_map(|content| Announce { content }),
+        name().prop_map(|name| FetchRecord { name }),
+        (signed_record(), put_role).prop_map(|(record, role)| PutRecord { record, role }),
+        (vec(content(), 0..FEW), vec(offered, 0..FEW))
+            .prop_map(|(objects, records)| Offer { objects, records }),
+        Just(Sync),
+        option::of(content()).prop_map(|after| ListFiles { after }),
+    ]
+    .boxed()
+}
+
+fn missing() -> impl Strategy<Value = Missing> {
+    let reason = prop_oneof![
+        Just(MissingReason::Unreachable),
+        text().prop_map(MissingReason::Disk),
+        text().prop_map(MissingReason::Refused),
+    ];
+    (position(), reason).prop_map(|(peer, reason)| Missing { peer, reason })
+}
+
+fn storage_reply() -> BoxedStrategy<StorageReply> {
+    use StorageReply::*;
+    let file = (object(), vec(name(), 0..FEW)).prop_map(|(object, names)| FileEntry { object, names });
+    let written = prop_oneof![
+        number().prop_map(|offset| Proceed { offset }),
+        position().prop_map(|peer| Durable { peer }),
+        missing().prop_map(Missing),
+        option::of(entry()).prop_map(|owner| NotOwner { owner }),
+        text().prop_map(Refused),
+        prop::sample::select(vec![AlreadyHere, Finished, NotHere, Noted]),
+    ];
+    let read = prop_oneof![
+        object().prop_map(Object),
+        (object(), vec(any::<u8>(), 0..100)).prop_map(|(object, midstates)| Outboard { object, midstates }),
+        (any::<bool>(), entries()).prop_map(|(here, others)| Holders { here, others }),
+        (vec(file, 0..FEW), any::<bool>()).prop_map(|(files, more)| Files { files, more }),
+    ];
+    let records = prop_oneof![
+        (option::of(signed_record()), any::<bool>()).prop_map(|(record, syncing)| Record { record, syncing }),
+        (vec(position(), 0..FEW), vec(missing(), 0..FEW))
+            .prop_map(|(durable, missing)| Put { durable, missing }),
+        option::of(signed_record()).prop_map(|current| Conflict { current }),
+        (vec(any::<u16>(), 0..FEW), vec(any::<u16>(), 0..FEW))
+            .prop_map(|(objects, records)| Wanted { objects, records }),
+        (number(), number(), number()).prop_map(|(objects, bytes, records)| Synced {
+            objects,
+            bytes,
+            records
+        }),
+    ];
+    prop_oneof![written, read, records].boxed()
+}
+
+pub fn request() -> BoxedStrategy<Request> {
+    prop_oneof![
+        membership_request().prop_map(Request::Membership),
+        storage_request().prop_map(Request::Storage)
+    ]
+    .boxed()
+}
+
+pub fn reply() -> BoxedStrategy<Reply> {
+    prop_oneof![
+        3 => membership_reply().prop_map(Reply::Membership),
+        3 => storage_reply().prop_map(Reply::Storage),
+        1 => text().prop_map(Reply::ProtocolError),
+    ]
+    .boxed()
+}

@@ -1,0 +1,248 @@
+//! Golden bytes: how one value of each message looks on the wire, in tests/golden/wire.txt.
+//!
+//! A format that changes fails these tests: it needs a new ALPN, not a new golden file. A message that is
+//! added appends lines: run the tests once with `QUOIT_BLESS=1` and read the difference.
+
+use std::path::Path;
+
+use data_encoding::HEXLOWER;
+use quoit::config::RingSettings;
+use quoit::id::{ContentId, FileName, KeyHash, OutboardDigest, Position, RecordId};
+use quoit::time::Timestamp;
+use quoit::wire::*;
+
+/// A line of the table.
+struct Golden {
+    name: String,
+    bytes: Vec<u8>,
+}
+
+fn golden<T>(message: T) -> Golden
+where
+    T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
+{
+    let bytes = codec::encode(&message).unwrap();
+    assert_eq!(codec::decode::<T>(&bytes).as_ref(), Ok(&message));
+    // The name is the path of variants, as far as they stand at the beginning of the value.
+    let text = format!("{message:?}");
+    let end = text.find(|c: char| !c.is_alphanumeric() && !"_(".contains(c)).unwrap_or(text.len());
+    let short = std::any::type_name::<T>().rsplit("::").next().unwrap();
+    let variants = text[..end].trim_end_matches('(').replace('(', "::");
+    let name = if variants.starts_with(short) { variants } else { format!("{short}::{variants}") };
+    Golden { name, bytes }
+}
+
+fn entry(number: u8) -> Entry {
+    Entry {
+        position: Position::of_number(number),
+        incarnation: 1_000 + u64::from(number),
+        key: KeyHash([number; 32]),
+        address: Address::new(&format!("127.0.0.1:{}", 12_000 + u16::from(number))).unwrap(),
+    }
+}
+
+fn members() -> Vec<Member> {
+    [(10, MemberState::Alive), (20, MemberState::Left), (30, MemberState::Dead)]
+        .map(|(number, state)| Member { entry: entry(number), state })
+        .to_vec()
+}
+
+fn object() -> ObjectInfo {
+    let (content, outboard) = (ContentId([0xc0; 32]), OutboardDigest([0x0b; 32]));
+    ObjectInfo { content, length: 3 << 20, outboard }
+}
+
+fn name() -> FileName {
+    FileName::new("a report.pdf").unwrap()
+}
+
+fn record() -> SignedRecord {
+    SignedRecord { body: vec![1, 2, 3], signature: vec![4, 5], certificate: vec![6; 300] }
+}
+
+const SETTINGS: RingSettings = RingSettings { replicas: 3, successors: 8 };
+
+fn membership_requests() -> Vec<MembershipRequest> {
+    use MembershipRequest::*;
+    vec![
+        Neighbour(NeighbourRequest::Probe),
+        Neighbour(NeighbourRequest::State { members: members() }),
+        Neighbour(NeighbourRequest::Notify),
+        Neighbour(NeighbourRequest::Changed),
+        Relay { target: entry(10), request: NeighbourRequest::Probe },
+        Join { settings: Some(SETTINGS), forming: Some(members()) },
+        Join { settings: None, forming: None },
+        FindOwner { key: Position([7; 32]) },
+        Left { predecessor: Some(entry(10)), successors: vec![entry(20), entry(30)] },
+        MayLeave,
+    ]
+}
+
+fn membership_replies() -> Vec<MembershipReply> {
+    use MembershipReply::*;
+    let state = NeighbourReply::State {
+        predecessor: Some(entry(10)),
+        successors: vec![entry(20)],
+        members: members(),
+    };
+    vec![
+        Neighbour(NeighbourReply::Alive),
+        Neighbour(state),
+        Neighbour(NeighbourReply::Busy),
+        Neighbour(NeighbourReply::Noted),
+        Neighbour(NeighbourReply::Inactive),
+        Relayed(Ok(NeighbourReply::Alive)),
+        Relayed(Err(RelayFailure::Unanswered)),
+        Relayed(Err(RelayFailure::Refused)),
+        Busy,
+        Noted,
+        Welcome { predecessor: None, successors: vec![entry(20)], settings: SETTINGS, members: members() },
+        Closer { peers: vec![entry(10), entry(20)] },
+        Forming { settings: SETTINGS, members: members() },
+        Refused(Refusal::PositionTaken { by: entry(10) }),
+        Refused(Refusal::Stale { incarnation: 70_000 }),
+        Refused(Refusal::SettingsDiffer(SETTINGS)),
+        Refused(Refusal::Leaving),
+        Refused(Refusal::LoopbackRing { address: Address::new("quoit.example:12300").unwrap() }),
+        Owner { owner: entry(10), predecessor: Some(entry(30)), successors: vec![entry(20)] },
+        Inactive,
+        Gone { successor: Some(entry(10)) },
+        Proceed,
+        Wait,
+    ]
+}
+
+fn storage_requests() -> Vec<StorageRequest> {
+    use StorageRequest::*;
+    let (content, links) = (object().content, vec![Link { name: name(), clock: Timestamp(1 << 40) }]);
+    let role = StoreRole::Replica { chain: vec![entry(10)] };
+    let offered = OfferedRecord { key: Position([8; 32]), id: RecordId([9; 32]) };
+    vec![
+        StoreObject { object: object(), links: links.clone(), role: StoreRole::Owner },
+        StoreObject { object: object(), links, role },
+        FetchObject { content, offset: 1 << 20 },
+        FetchOutboard { content, first: 1_024 },
+        WhoHas { content },
+        Announce { content },
+        FetchRecord { name: name() },
+        PutRecord { record: record(), role: PutRole::Owner },
+        PutRecord { record: record(), role: PutRole::Replica },
+        Offer { objects: vec![content], records: vec![offered] },
+        Sync,
+        ListFiles { after: Some(content) },
+    ]
+}
+
+fn storage_replies() -> Vec<StorageReply> {
+    use StorageReply::*;
+    let peer = Position::of_number(10);
+    let missing = |reason| quoit::wire::Missing { peer, reason };
+    vec![
+        Proceed { offset: 1 << 20 },
+        AlreadyHere,
+        Durable { peer },
+        Missing(missing(MissingReason::Unreachable)),
+        Missing(missing(MissingReason::Disk("full".to_owned()))),
+        Missing(missing(MissingReason::Refused("no".to_owned()))),
+        Finished,
+        NotOwner { owner: Some(entry(10)) },
+        Refused("no".to_owned()),
+        Object(object()),
+        NotHere,
+        Outboard { object: object(), midstates: vec![5; 64] },
+        Holders { here: true, others: vec![entry(10)] },
+        Noted,
+        Record { record: Some(record()), syncing: false },
+        Put { durable: vec![peer], missing: vec![missing(MissingReason::Unreachable)] },
+        Conflict { current: Some(record()) },
+        Wanted { objects: vec![0, 300], records: vec![1] },
+        Synced { objects: 1, bytes: 3 << 20, records: 2 },
+        Files { files: vec![FileEntry { object: object(), names: vec![name()] }], more: true },
+    ]
+}
+
+fn name_records() -> [NameRecord; 2] {
+    let ObjectInfo { content, length, outboard } = object();
+    let first = NameRecord {
+        name: name(),
+        target: RecordTarget::Content { content, length, outboard },
+        clock: Timestamp::of_unix_ms(1_700_000_000_000),
+        writer: Position::of_number(10),
+        version: 1,
+        replaces: None,
+    };
+    let removed = NameRecord {
+        target: RecordTarget::Tombstone,
+        version: 2,
+        replaces: Some(RecordId([9; 32])),
+        ..first.clone()
+    };
+    [first, removed]
+}
+
+/// One value of each message, and of each kind of value inside.
+fn table() -> Vec<Golden> {
+    let mut table: Vec<Golden> = Vec::new();
+    table.extend(membership_requests().into_iter().map(|m| golden(Request::Membership(m))));
+    table.extend(storage_requests().into_iter().map(|m| golden(Request::Storage(m))));
+    table.extend(membership_replies().into_iter().map(|m| golden(Reply::Membership(m))));
+    table.extend(storage_replies().into_iter().map(|m| golden(Reply::Storage(m))));
+    table.push(golden(Reply::ProtocolError("no such request".to_owned())));
+    table.push(golden(Datagram::Ping { sequence: 300, news: members() }));
+    table.push(golden(Datagram::Pong { sequence: 300, news: Vec::new() }));
+    table.push(golden(Hello { incarnation: 5, advertised: None }));
+    table.push(golden(Hello { incarnation: u64::MAX, advertised: Some(entry(10).address) }));
+    table.extend(name_records().map(golden));
+    table.push(golden(record()));
+    table
+}
+
+/// Goal: what an older peer says is still understood, and the other way round.
+#[test]
+fn the_formats_are_those_of_the_golden_file() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/wire.txt");
+    let mut now =
+        String::from("# ALPN quoit/1: one value of each message, as tests/wire/golden.rs has it.\n");
+    for Golden { name, bytes } in table() {
+        now.push_str(&format!("{name} {}\n", HEXLOWER.encode(&bytes)));
+    }
+    if std::env::var_os("QUOIT_BLESS").is_some_and(|bless| bless == "1") {
+        return std::fs::write(&path, now).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap();
+    for (golden, now) in golden.lines().zip(now.lines()) {
+        assert_eq!(golden, now, "a format changed; see tests/wire/golden.rs");
+    }
+    assert_eq!(golden.lines().count(), now.lines().count(), "messages came or went");
+}
+
+/// Goal: nobody adds a message without adding its bytes to the table.
+#[test]
+fn every_variant_is_in_the_golden_file() {
+    let table = table();
+    let variants = |prefix: &[u8], count: usize, of: &str| {
+        for tag in 0..count {
+            let beginning = [prefix, &[tag as u8]].concat();
+            let of_type = |g: &&Golden| g.name.starts_with(of) && g.bytes.starts_with(&beginning);
+            assert!(table.iter().any(|g| of_type(&g)), "{of}: nothing begins with {beginning:?}");
+        }
+    };
+    variants(&[], count::<Request>(&[]), "Request");
+    variants(&[0], count::<Request>(&[0]), "Request");
+    variants(&[0, 0], count::<Request>(&[0, 0]), "Request");
+    variants(&[1], count::<Request>(&[1]), "Request");
+    variants(&[], count::<Reply>(&[]), "Reply");
+    variants(&[0], count::<Reply>(&[0]), "Reply");
+    variants(&[0, 0], count::<Reply>(&[0, 0]), "Reply");
+    variants(&[0, 7], count::<Reply>(&[0, 7]), "Reply");
+    variants(&[1], count::<Reply>(&[1]), "Reply");
+    variants(&[], count::<Datagram>(&[]), "Datagram");
+    assert_eq!((count::<Request>(&[1]), count::<Reply>(&[1])), (10, 18), "this test reads counts");
+}
+
+/// How many variants the enum after these bytes has, in the words in which serde refuses a tag.
+fn count<T: serde::de::DeserializeOwned + std::fmt::Debug>(prefix: &[u8]) -> usize {
+    let refused = codec::decode::<T>(&[prefix, &[250]].concat()).unwrap_err().to_string();
+    let (_, count) = refused.rsplit_once("i < ").unwrap_or_else(|| panic!("{prefix:?}: {refused}"));
+    count.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
+}
