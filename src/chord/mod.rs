@@ -17,6 +17,7 @@
 
 #![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod admit;
 mod answer;
 mod detector;
 mod entrance;

@@ -16,7 +16,7 @@ pub struct ReplyTo(pub u64);
 /// What the node wants done.
 #[derive(Debug, Clone)]
 pub enum Output {
-    /// Ask, and bring the answer to [`Node::handle_reply`]; failing sooner than the node's own deadline is welcome.
+    /// Ask, and bring the answer to [`super::Node::handle_reply`]; failing sooner than the node's own deadline is welcome.
     Request {
         /// For the answer.
         token: Token,
@@ -41,7 +41,7 @@ pub enum Output {
         /// What.
         datagram: Datagram,
     },
-    /// Put this incarnation on disk, synced, then call [`Node::handle_persisted`].
+    /// Put this incarnation on disk, synced, then call [`super::Node::handle_persisted`].
     Persist {
         /// It.
         incarnation: u64,

@@ -12,7 +12,7 @@
 //! | `store`, `request`, `leave`, `report` | what people ask for |
 //! | `repair` | copies that are missing are made again; a joiner takes over its ranges |
 //!
-//! Nothing here blocks an async thread: disk and hashing go through [`Shared::blocking`].
+//! Nothing here blocks an async thread: disk and hashing go through `Shared::blocking`.
 
 mod actor;
 mod api;

@@ -1,0 +1,102 @@
+//! Who is let into the ring: JOIN at the peer that is asked, and who may not come in.
+
+use std::net::SocketAddr;
+
+use super::node::{Node, Phase};
+use crate::config::RingSettings;
+use crate::id::between;
+use crate::time::Moment;
+use crate::wire::{Address, Entry, Member, MemberState, MembershipReply, Refusal};
+
+impl Node {
+    pub(super) fn answer_join(
+        &mut self,
+        now: Moment,
+        from: &Entry,
+        settings: Option<RingSettings>,
+        forming: Option<Vec<Member>>,
+    ) -> MembershipReply {
+        if self.settings_known && settings.is_some_and(|theirs| theirs != self.settings) {
+            return MembershipReply::Refused(Refusal::SettingsDiffer(self.settings));
+        }
+        if is_loopback(&from.address) != is_loopback(&self.me.address) {
+            return MembershipReply::Refused(Refusal::LoopbackRing { address: from.address.clone() });
+        }
+        if let Some(refusal) = self.identity_clash(now, from) {
+            return refusal;
+        }
+        match self.phase {
+            Phase::Entering(_) => self.answer_forming(now, from, forming),
+            Phase::Leaving => MembershipReply::Refused(Refusal::Leaving),
+            _ => self.place(now, from),
+        }
+    }
+
+    /// JOIN, at the peer that is asked: the place is here, or closer peers are named.
+    fn place(&mut self, now: Moment, joiner: &Entry) -> MembershipReply {
+        let me = self.me.position;
+        let here = self.successors.first().is_none_or(|first| {
+            first.position == joiner.position || between(&me, &joiner.position, &first.position)
+        });
+        if !here {
+            let mut peers = self.view().closest_before(&joiner.position);
+            peers.retain(|peer| peer.position != joiner.position);
+            return MembershipReply::Closer { peers };
+        }
+        if self.query.is_some() && !self.is_small() {
+            return MembershipReply::Busy;
+        }
+        let mut successors = self.successors.clone();
+        successors.retain(|entry| entry.position != joiner.position);
+        if successors.is_empty() {
+            successors.push(self.me.clone());
+        }
+        let predecessor = self.predecessor.clone().filter(|p| p.position != joiner.position);
+        let members = self.members_for(joiner);
+        if self.is_small() {
+            self.learn(now, Member { entry: joiner.clone(), state: MemberState::Alive });
+        }
+        MembershipReply::Welcome { predecessor, successors, settings: self.settings, members }
+    }
+
+    /// A joiner at a position that is known: the same identity again, or another one.
+    fn identity_clash(&mut self, now: Moment, from: &Entry) -> Option<MembershipReply> {
+        if from.position == self.me.position {
+            return Some(MembershipReply::Refused(if from.key == self.me.key {
+                Refusal::Stale { incarnation: self.me.incarnation }
+            } else {
+                Refusal::PositionTaken { by: self.me.clone() }
+            }));
+        }
+        let known = self.members.at(&from.position)?.clone();
+        let alive = known.state == MemberState::Alive;
+        if alive && known.entry.key != from.key {
+            return Some(MembershipReply::Refused(Refusal::PositionTaken { by: known.entry }));
+        }
+        let later = from.incarnation > known.entry.incarnation;
+        let same = alive && from.incarnation == known.entry.incarnation;
+        if !later && !same {
+            return Some(MembershipReply::Refused(Refusal::Stale { incarnation: known.entry.incarnation }));
+        }
+        if later && alive {
+            self.learn(now, Member { entry: known.entry, state: MemberState::Dead });
+        }
+        None
+    }
+
+    fn answer_forming(&mut self, now: Moment, from: &Entry, forming: Option<Vec<Member>>) -> MembershipReply {
+        if let Some(members) = forming {
+            self.learn_all(now, members);
+            self.learn(now, Member { entry: from.clone(), state: MemberState::Alive });
+            self.mark_present(from);
+        }
+        let mut members = self.members.for_message();
+        members.push(Member { entry: self.me.clone(), state: MemberState::Alive });
+        MembershipReply::Forming { settings: self.settings, members }
+    }
+}
+
+fn is_loopback(address: &Address) -> bool {
+    let text = address.as_str();
+    text.parse::<SocketAddr>().map_or_else(|_| text.starts_with("localhost:"), |a| a.ip().is_loopback())
+}
