@@ -249,13 +249,10 @@ fn storage_reply() -> BoxedStrategy<StorageReply> {
         (vec(position(), 0..FEW), vec(missing(), 0..FEW))
             .prop_map(|(durable, missing)| Put { durable, missing }),
         option::of(signed_record()).prop_map(|current| Conflict { current }),
-        (vec(any::<u16>(), 0..FEW), vec(any::<u16>(), 0..FEW))
-            .prop_map(|(objects, records)| Wanted { objects, records }),
-        (number(), number(), number()).prop_map(|(objects, bytes, records)| Synced {
-            objects,
-            bytes,
-            records
-        }),
+        (vec(any::<u16>(), 0..FEW), vec(any::<u16>(), 0..FEW), vec(any::<u16>(), 0..FEW))
+            .prop_map(|(objects, records, arriving)| Wanted { objects, records, arriving }),
+        (number(), number(), number(), any::<bool>())
+            .prop_map(|(objects, bytes, records, complete)| Synced { objects, bytes, records, complete }),
     ];
     prop_oneof![written, read, records].boxed()
 }

@@ -155,8 +155,8 @@ fn storage_replies() -> Vec<StorageReply> {
         Record { record: Some(record()), syncing: false },
         Put { durable: vec![peer], missing: vec![missing(MissingReason::Unreachable)] },
         Conflict { current: Some(record()) },
-        Wanted { objects: vec![0, 300], records: vec![1] },
-        Synced { objects: 1, bytes: 3 << 20, records: 2 },
+        Wanted { objects: vec![0, 300], records: vec![1], arriving: vec![2] },
+        Synced { objects: 1, bytes: 3 << 20, records: 2, complete: true },
         Files { files: vec![FileEntry { object: object(), names: vec![name()] }], more: true },
     ]
 }

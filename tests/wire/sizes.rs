@@ -160,6 +160,7 @@ fn the_largest_storage_replies_fit_a_frame() {
     reply(StorageReply::Wanted {
         objects: vec![u16::MAX; OFFERS_PER_MESSAGE_MAX],
         records: vec![u16::MAX; OFFERS_PER_MESSAGE_MAX],
+        arriving: vec![u16::MAX; OFFERS_PER_MESSAGE_MAX],
     });
     reply(StorageReply::Holders { here: true, others: entries(HOLDERS_PER_OBJECT_MAX) });
     reply(StorageReply::Record { record: Some(record()), syncing: true });
