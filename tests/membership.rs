@@ -324,7 +324,7 @@ fn a_peer_that_was_taken_for_dead_contradicts() {
 }
 
 #[test]
-fn a_taken_position_is_refused_and_a_clone_is_fenced_off() {
+fn a_taken_position_is_refused() {
     for settings in both() {
         for seed in seeds(0..8) {
             let mut world = World::new(seed, settings);
@@ -337,6 +337,25 @@ fn a_taken_position_is_refused_and_a_clone_is_fenced_off() {
             });
             assert!(refused, "seed {seed}");
             check::one_ordered_ring(&world).unwrap();
+        }
+    }
+}
+
+#[test]
+fn of_two_processes_with_one_identity_the_older_one_ends() {
+    for settings in both() {
+        for seed in seeds(0..8) {
+            let mut world = World::new(seed, settings);
+            world.grow(&[10, 60, 110, 160, 210]);
+            world.start_clone(110, 1, Start::Join { known: contact(10) });
+            world.run_for(SECOND * 10);
+            let fenced = world
+                .events()
+                .iter()
+                .filter(|(_, _, event)| matches!(event, Event::Ended(EndReason::Fenced { .. })))
+                .count();
+            assert_eq!(fenced, 1, "seed {seed}");
+            converge(&mut world, 10, seed);
         }
     }
 }

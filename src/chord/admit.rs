@@ -74,7 +74,9 @@ impl Node {
             return Some(MembershipReply::Refused(Refusal::PositionTaken { by: known.entry }));
         }
         let later = from.incarnation > known.entry.incarnation;
-        let same = alive && from.incarnation == known.entry.incarnation;
+        // The same life from another address is another process with a copy of the identity.
+        let same =
+            alive && from.incarnation == known.entry.incarnation && from.address == known.entry.address;
         if !later && !same {
             return Some(MembershipReply::Refused(Refusal::Stale { incarnation: known.entry.incarnation }));
         }

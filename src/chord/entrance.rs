@@ -190,8 +190,9 @@ impl Node {
             }
             MembershipReply::Forming { settings, members } => self.met_forming(now, &from, settings, members),
             MembershipReply::Refused(Refusal::Stale { incarnation }) => {
+                // One is left out: if the other life contradicts the news of its end meanwhile, that is its.
                 if incarnation >= self.me.incarnation {
-                    self.raise_incarnation_above(incarnation);
+                    self.raise_incarnation_above(incarnation.saturating_add(1));
                 }
             }
             MembershipReply::Refused(Refusal::Leaving) | MembershipReply::Busy => {
@@ -229,7 +230,7 @@ impl Node {
         self.mark_present(from);
         let Phase::Entering(entering) = &self.phase else { return };
         let all = entering.doors.iter().all(|door| door.present);
-        if all || (entering.kind == Kind::Resume && !self.is_joining()) {
+        if all {
             self.close_round(now);
         }
     }
@@ -260,8 +261,9 @@ impl Node {
         let active = match entering.kind {
             Kind::Form => all,
             Kind::Join => false,
-            // Not all that were remembered come back at once. Who was the last one alive need not wait.
-            Kind::Resume => any || last_one,
+            // Not all that were remembered come back at once; those that do are met in the second round.
+            // Who was the last one alive need not wait.
+            Kind::Resume => all || (any && entering.rounds > 1) || last_one,
         };
         if !active {
             let waiting = entering.waiting_for();
@@ -306,11 +308,11 @@ impl Node {
         }
         self.settings = settings;
         self.settings_known = true;
-        self.phase = Phase::Active;
         self.learn_all(now, members);
         for entry in successors.iter().chain(&before_host).chain([&host]) {
             self.learn(now, Member { entry: entry.clone(), state: MemberState::Alive });
         }
+        self.phase = Phase::Active;
         // One reply, one step: j.succ := m.succ ; j.pred := m.
         if self.is_small() {
             self.rebuild();
@@ -418,7 +420,7 @@ impl Node {
 }
 
 /// How long a join may take before it fails.
-const JOIN_TIMEOUT: Duration = Duration::from_millis(4_500);
+const JOIN_TIMEOUT: Duration = Duration::from_secs(4);
 /// Between rounds of asking.
 const RETRY: Duration = Duration::from_millis(250);
 /// How far a join is passed on.

@@ -29,7 +29,7 @@ impl Node {
                 if let Some(old) = before.filter(|b| b.entry.key == member.entry.key) {
                     self.replace_life(&old.entry, &member.entry);
                 }
-                if !was_alive {
+                if !was_alive && matches!(self.phase, Phase::Active | Phase::Leaving) {
                     self.event(Event::Alive(position));
                 }
                 self.consider(&member.entry);

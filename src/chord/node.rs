@@ -135,8 +135,7 @@ impl Node {
                 self.learn_all(now, news);
                 self.heard(now, from);
                 // Whoever is believed dead must hear of it, or could not contradict.
-                let belief =
-                    self.members.at(&from.position).filter(|m| self.members.is_gone(&m.entry)).cloned();
+                let belief = self.members.at(&from.position).filter(|_| self.members.is_gone(from)).cloned();
                 let news = self.members.take_news(belief);
                 self.output(Output::Datagram {
                     to: from.clone(),

@@ -213,14 +213,13 @@ impl Node {
         self.ask(now, Target::from(whom), request, self.request_timeout(), Purpose::Notify);
     }
 
-    /// While the ring is small or nearly so, members are exchanged whole. Always: what is believed of the
-    /// asked peer, if that is not that it lives, so that it can contradict; and this peer itself.
+    /// While the ring is small or nearly so, members are exchanged whole. Always: that the asked peer is
+    /// over or has a later life, if so, for it to contradict; and this peer itself.
     pub(super) fn members_for(&self, whom: &Entry) -> Vec<Member> {
         let whole = self.members.alive_count() + 1 < 2 * self.settings.chord_from();
         let mut members = if whole { self.members.for_message() } else { Vec::new() };
         if !whole {
-            members
-                .extend(self.members.at(&whom.position).filter(|m| m.state != MemberState::Alive).cloned());
+            members.extend(self.members.at(&whom.position).filter(|_| self.members.is_gone(whom)).cloned());
         }
         members.push(Member { entry: self.me.clone(), state: MemberState::Alive });
         members

@@ -91,6 +91,15 @@ impl World {
     /// Starts a peer with the key of one number at the position of another, with an incarnation.
     pub fn start_as(&mut self, number: u8, key: u8, incarnation: u64, start: Start) {
         let address = address_of(if number == key { u16::from(number) } else { 1_000 + u16::from(key) });
+        self.start_at(address, number, key, incarnation, start);
+    }
+
+    /// Starts one more process with the identity of a numbered peer, at another address.
+    pub fn start_clone(&mut self, number: u8, incarnation: u64, start: Start) {
+        self.start_at(address_of(2_000 + u16::from(number)), number, number, incarnation, start);
+    }
+
+    fn start_at(&mut self, address: Address, number: u8, key: u8, incarnation: u64, start: Start) {
         let settings = (!matches!(start, Start::Join { .. })).then_some(self.settings);
         let me = Entry {
             position: Position::of_number(number),
