@@ -163,6 +163,8 @@ start_behind() {
     peer_command "$peer"
     "${command[@]}" </dev/null >"$log" 2>&1 &
     note_started "$peer" $!
+    # So that bash has nothing to say when somebody kills it.
+    disown $!
 }
 
 # In the background of this shell, so that it can be waited for with a limit; its input is ours.

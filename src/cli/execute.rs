@@ -57,7 +57,7 @@ impl Executor<'_> {
         let data_dir = self.peer.data_dir().to_string_lossy();
         let quoted = shlex::try_quote(&data_dir).map_or_else(|_| format::escaped(&data_dir), String::from);
         self.out.result(&format::leave(&report, &format!("quoit run --data-dir {quoted}")));
-        if report.short.is_empty() {
+        if report.short.is_empty() && report.short_names.is_empty() {
             return Some(DONE);
         }
         self.out.note(&format!("warning: {}", format::leave_short(&report)));

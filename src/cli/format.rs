@@ -65,11 +65,20 @@ pub(super) fn leave(report: &LeaveReport, run_again: &str) -> String {
 
 /// What leaving left undone.
 pub(super) fn leave_short(report: &LeaveReport) -> String {
-    let mut lines = vec![match report.short.len() {
-        1 => "1 file is without all its copies elsewhere; this peer still has it:".to_owned(),
-        n => format!("{n} files are without all their copies elsewhere; this peer still has them:"),
-    }];
+    let mut lines = Vec::new();
+    match report.short.len() {
+        0 => {}
+        1 => lines.push("1 file is without all its copies elsewhere; this peer still has it:".to_owned()),
+        n => {
+            lines
+                .push(format!("{n} files are without all their copies elsewhere; this peer still has them:"));
+        }
+    }
     lines.extend(listed(&report.short, |content| format!("sha256:{content}")));
+    if !report.short_names.is_empty() {
+        lines.push("Name records without all their copies elsewhere:".to_owned());
+        lines.extend(listed(&report.short_names, FileName::to_string));
+    }
     lines.join("\n")
 }
 

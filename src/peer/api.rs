@@ -67,7 +67,7 @@ pub enum StartError {
         certs_dir: PathBuf,
     },
     /// `run` without an identity.
-    #[error("no peer lives in {}; `quoit init` founds a ring, `quoit join` joins one", .data_dir.display())]
+    #[error("no peer of a ring lives in {}; `quoit init` founds a ring, `quoit join` joins one", .data_dir.display())]
     NoIdentity {
         /// The data directory.
         data_dir: PathBuf,
@@ -337,7 +337,7 @@ pub enum RequestError {
         ring: String,
     },
     /// Some who would know do not answer.
-    #[error("cannot tell whether there is {what}: peers {} do not answer", peer_list(.silent))]
+    #[error("cannot tell whether there is {what}: {}", do_not_answer(.silent))]
     CannotTell {
         /// What was asked for.
         what: String,
@@ -380,6 +380,8 @@ pub struct LeaveReport {
     pub handed_over: usize,
     /// Objects that fewer than min(R, N − 1) other peers hold.
     pub short: Vec<ContentId>,
+    /// Names whose records fewer than that hold.
+    pub short_names: Vec<FileName>,
     /// The files that nobody else holds: the last peer left.
     pub unreachable: Vec<FileName>,
 }
@@ -574,6 +576,14 @@ pub enum PeerEvent {
 /// Positions as people read them: "4, 5 and 8".
 pub fn peer_list(peers: &[Position]) -> String {
     word_list(peers.iter().map(Position::label))
+}
+
+/// "peer 4 does not answer", "peers 4 and 5 do not answer".
+fn do_not_answer(peers: &[Position]) -> String {
+    match peers {
+        [one] => format!("peer {} does not answer", one.label()),
+        several => format!("peers {} do not answer", peer_list(several)),
+    }
 }
 
 /// Words as people read them: "a, b and c".

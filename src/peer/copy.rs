@@ -15,6 +15,7 @@ use super::api::PeerEvent;
 use super::push::Feed;
 use super::shared::{BoxFuture, Shared, disk_reason, shortened, spawn_blocking};
 use crate::blob::{BlobError, Kind, Receiver};
+use crate::chord::PhaseKind;
 use crate::config::RingSettings;
 use crate::id::Position;
 use crate::replica::replicas;
@@ -71,6 +72,8 @@ impl Shared {
     ) {
         links.truncate(LINKS_PER_OBJECT_MAX);
         let _arrival = self.arrivals.begin(object.content);
+        // A peer that is just coming into the ring is worth a moment.
+        self.view_until(ENTRANCE_WAIT, |view| view.phase != PhaseKind::Entering).await;
         let done = match self.chain_for(&object, role) {
             Ok((chain, owner)) => self.accept_and_pass_on(&mut upstream, object, links, chain, owner).await,
             Err(refusal) => upstream.reply(refusal).await,
@@ -95,7 +98,7 @@ impl Shared {
     /// To whom an object is passed on; and whether this peer answers for all copies, as its owner.
     fn chain_for(&self, object: &ObjectInfo, role: StoreRole) -> Result<(Vec<Entry>, bool), StorageReply> {
         let view = self.view();
-        if view.phase != crate::chord::PhaseKind::Active {
+        if view.phase != PhaseKind::Active {
             return Err(StorageReply::Refused("this peer is not active in its ring".to_owned()));
         }
         match role {
@@ -186,7 +189,10 @@ impl Shared {
     }
 
     /// A place to write to; `None` when the object is here already. Waits while somebody else sends it.
-    async fn receiver(self: &Arc<Self>, object: ObjectInfo) -> Result<Option<Receiver>, BlobError> {
+    pub(super) async fn receiver(
+        self: &Arc<Self>,
+        object: ObjectInfo,
+    ) -> Result<Option<Receiver>, BlobError> {
         for _ in 0..RECEIVING_TRIES_MAX {
             match self.blocking(move |store| store.receive(object.content, object.length)).await {
                 Ok(receiver) => return Ok(Some(receiver)),
@@ -401,3 +407,5 @@ const WORDS_MAX: usize = 32;
 /// How long somebody else's transfer of the same object is waited for.
 const RECEIVING_TRIES_MAX: u32 = 100;
 const RECEIVING_PAUSE: Duration = Duration::from_millis(100);
+/// How long a store waits for this peer to come into its ring.
+const ENTRANCE_WAIT: Duration = Duration::from_secs(3);

@@ -13,7 +13,7 @@ use super::shared::Shared;
 use crate::chord::PhaseKind;
 use crate::id::{ContentId, FileName};
 use crate::replica::plan_handover;
-use crate::wire::{Entry, MembershipReply, MembershipRequest};
+use crate::wire::{Entry, MembershipReply, MembershipRequest, SignedRecord};
 
 impl Shared {
     /// Leaves the ring: copies until min(R, N − 1) copies exist without this peer, or time is over.
@@ -29,12 +29,12 @@ impl Shared {
         self.view_until(LEAVE_TIMEOUT, |view| view.phase != PhaseKind::Active).await;
         self.wait_for_turn(deadline).await;
         let mut handed_over = 0;
-        let short = loop {
+        let (short, short_names) = loop {
             let round = self.round(&plan_handover).await;
             handed_over += (round.objects + round.records) as usize;
-            let short = self.short(&round).await?;
-            if short.is_empty() || Instant::now() >= deadline {
-                break short;
+            let (short, short_names) = self.short(&round).await?;
+            if (short.is_empty() && short_names.is_empty()) || Instant::now() >= deadline {
+                break (short, short_names);
             }
             tokio::time::sleep(RETRY).await;
         };
@@ -45,7 +45,7 @@ impl Shared {
         let gone = self.interval * 2 + Duration::from_secs(1);
         // The node ends by itself after two intervals; its end is what is waited for.
         let _ = tokio::time::timeout(gone, ended.wait_for(Option::is_some)).await;
-        Ok(LeaveReport { handed_over, short: if alone { Vec::new() } else { short }, unreachable })
+        Ok(LeaveReport { handed_over, short, short_names, unreachable })
     }
 
     /// Two that leave side by side: the lower position first.
@@ -66,13 +66,18 @@ impl Shared {
         }
     }
 
-    /// Objects of which fewer than min(R, N − 1) others have a copy, as far as the round learned.
-    async fn short(self: &Arc<Self>, round: &Round) -> Result<Vec<ContentId>, String> {
+    /// Objects, and names, of which fewer than min(R, N − 1) others have a copy, as far as the round learned.
+    async fn short(self: &Arc<Self>, round: &Round) -> Result<(Vec<ContentId>, Vec<FileName>), String> {
         let others = self.view().alive().count();
         let needed = usize::from(self.settings().replicas).min(others);
-        let Holdings { objects, .. } = self.holdings().await?;
-        let copies = |content: &ContentId| round.confirmed.get(&content.key()).map_or(0, BTreeSet::len);
-        Ok(objects.into_iter().filter(|content| copies(content) < needed).collect())
+        let Holdings { objects, records } = self.holdings().await?;
+        let copies = |content: &ContentId| round.with_object.get(content).map_or(0, BTreeSet::len);
+        let objects = objects.into_iter().filter(|content| copies(content) < needed).collect();
+        let copies = |record: &SignedRecord| round.with_record.get(&record.id()).map_or(0, BTreeSet::len);
+        let current = records.values().filter_map(|records| records.first());
+        let short = current.filter(|record| copies(record) < needed);
+        let names = short.filter_map(|record| record.decode().ok()).map(|record| record.name).collect();
+        Ok((objects, names))
     }
 
     async fn names_here(self: &Arc<Self>) -> Vec<FileName> {

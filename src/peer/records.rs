@@ -22,6 +22,7 @@ use crate::wire::{
 pub(super) struct Written {
     pub owner: Position,
     pub record: NameRecord,
+    signed: SignedRecord,
     pub replaced: Option<ContentId>,
     pub durable: BTreeSet<Position>,
     pub missing: Vec<Missing>,
@@ -34,6 +35,8 @@ pub(super) struct Resolved {
     pub record: Option<NameRecord>,
     /// Who did not answer, or is still taking over its range: their "no" is missing.
     pub silent: Vec<Position>,
+    /// Some of these are only still taking over: their word is worth waiting for.
+    pub syncing: bool,
 }
 
 impl Shared {
@@ -68,10 +71,10 @@ impl Shared {
         let wanted = 2 * usize::from(self.settings().replicas) - 2;
         let found = self.find(name.key(), wanted).await?;
         if let Ok((Some(record), false)) = self.fetch_record(&found.owner, name).await {
-            return Ok(Resolved { record: Some(record), silent: Vec::new() });
+            return Ok(Resolved { record: Some(record), ..Resolved::default() });
         }
-        let mut resolved =
-            Resolved { record: None, silent: self.away_among(name.key(), &found.owner, wanted + 1) };
+        let silent = self.away_among(name.key(), &found.owner, wanted + 1);
+        let mut resolved = Resolved { silent, ..Resolved::default() };
         let mut asked = JoinSet::new();
         for whom in replicas(&found.owner, &found.successors, wanted + 1) {
             let (shared, name) = (self.clone(), name.clone());
@@ -84,6 +87,7 @@ impl Shared {
                     if clock(&record) > clock(&resolved.record) {
                         resolved.record = record;
                     } else if syncing {
+                        resolved.syncing = true;
                         resolved.silent.push(peer);
                     }
                 }
@@ -179,21 +183,38 @@ impl Shared {
             replaces: current.as_ref().map(SignedRecord::id),
         };
         let signed = self.sign(&record)?;
-        let request = StorageRequest::PutRecord { record: signed, role: PutRole::Owner };
-        match self.ask_storage(&found.owner, request, STORAGE_TIMEOUT * 2).await {
-            Ok(StorageReply::Put { durable, missing }) => Ok(Written {
-                owner: found.owner.position,
-                record,
-                replaced: replaced.and_then(|old| content_of(&old)),
-                durable: durable.into_iter().collect(),
-                missing,
-            }),
+        let (durable, missing) = self.put_at_owner(&found.owner, &signed).await?;
+        let replaced = replaced.and_then(|old| content_of(&old));
+        Ok(Written { owner: found.owner.position, record, signed, replaced, durable, missing })
+    }
+
+    /// Gives a record that was written before to the owner of its name once more, for more copies.
+    ///
+    /// # Errors
+    /// Why it was not taken.
+    pub(super) async fn write_again(self: &Arc<Self>, written: &mut Written) -> Result<(), String> {
+        let found = self.find(written.record.name.key(), 0).await?;
+        let (durable, missing) = self.put_at_owner(&found.owner, &written.signed).await?;
+        written.owner = found.owner.position;
+        written.durable.extend(durable);
+        written.missing = missing;
+        Ok(())
+    }
+
+    async fn put_at_owner(
+        self: &Arc<Self>,
+        owner: &Entry,
+        signed: &SignedRecord,
+    ) -> Result<(BTreeSet<Position>, Vec<Missing>), String> {
+        let request = StorageRequest::PutRecord { record: signed.clone(), role: PutRole::Owner };
+        match self.ask_storage(owner, request, STORAGE_TIMEOUT * 2).await {
+            Ok(StorageReply::Put { durable, missing }) => Ok((durable.into_iter().collect(), missing)),
             Ok(StorageReply::Conflict { .. }) => {
                 Err("the name was written by another peer just now".to_owned())
             }
             Ok(StorageReply::NotOwner { .. }) => Err("the name's owner has just changed".to_owned()),
-            Ok(_) => Err(format!("peer {} broke the protocol", found.owner.position.label())),
-            Err(reason) => Err(format!("peer {} {reason}", found.owner.position.label())),
+            Ok(_) => Err(format!("peer {} broke the protocol", owner.position.label())),
+            Err(reason) => Err(format!("peer {} {reason}", owner.position.label())),
         }
     }
 
@@ -259,7 +280,10 @@ impl Shared {
                 store.update_record(key, |bytes| {
                     let mut history: NameHistory =
                         bytes.and_then(|bytes| codec::decode(bytes).ok()).unwrap_or_default();
+                    // The same record again is a client, or a network, that did not hear the answer.
+                    let again = history.current.as_ref().is_some_and(|current| current.id() == signed.id());
                     if role == PutRole::Owner
+                        && !again
                         && let Err(refusal) = history.accepts(&record, unix_ms())
                     {
                         refused = Some(refusal_reply(refusal, &history));

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::api::PeerEvent;
 use super::push::Feed;
 use super::shared::{STORAGE_TIMEOUT, Shared};
-use crate::id::{ContentId, Position};
+use crate::id::{ContentId, Position, RecordId};
 use crate::names::NameHistory;
 use crate::replica::{Offer, OfferPlan, plan_offers};
 use crate::wire::limits::OFFERS_PER_MESSAGE_MAX;
@@ -30,8 +30,10 @@ pub(super) struct Round {
     pub objects: u64,
     pub bytes: u64,
     pub records: u64,
-    /// Keys by the peers that have what belongs to them, as far as this round learned.
-    pub confirmed: BTreeMap<Position, BTreeSet<Position>>,
+    /// Which other peers have which objects, as far as this round learned.
+    pub with_object: BTreeMap<ContentId, BTreeSet<Position>>,
+    /// And which records.
+    pub with_record: BTreeMap<RecordId, BTreeSet<Position>>,
     /// Some offer or push failed.
     pub incomplete: bool,
 }
@@ -40,7 +42,8 @@ pub(super) struct Round {
 #[derive(Debug, Default)]
 pub(super) struct Holdings {
     pub objects: BTreeSet<ContentId>,
-    pub records: BTreeMap<Position, SignedRecord>,
+    /// All records of each name, by name key, the current one first.
+    pub records: BTreeMap<Position, Vec<SignedRecord>>,
 }
 
 impl Holdings {
@@ -97,11 +100,11 @@ pub(super) async fn take_over(shared: Arc<Shared>) {
     shared.tell(PeerEvent::Synced { objects, bytes, ms: begin.elapsed().as_millis() as u64 });
 }
 
-/// Asks one peer until it has given all. How many objects it gave, and their bytes.
+/// Asks one peer until it has given all, or nothing more comes. How many objects it gave, and their bytes.
 async fn take_from(shared: Arc<Shared>, whom: Entry) -> (u64, u64) {
-    let deadline = Instant::now() + SYNC_TIMEOUT;
     let (mut taken, mut taken_bytes) = (0, 0);
-    while Instant::now() < deadline {
+    let mut progress = Instant::now();
+    while progress.elapsed() < PROGRESS_WITHIN {
         match shared.ask_storage(&whom, StorageRequest::Sync, SYNC_TIMEOUT).await {
             Ok(StorageReply::Synced { objects, bytes, complete, .. }) => {
                 taken += objects;
@@ -109,8 +112,11 @@ async fn take_from(shared: Arc<Shared>, whom: Entry) -> (u64, u64) {
                 if complete {
                     break;
                 }
+                if objects > 0 {
+                    progress = Instant::now();
+                }
             }
-            // Another of its ranges' keepers has the same, or repair brings it later.
+            // Another keeper of the same has it too, or repair brings it later.
             _ => break,
         }
         tokio::time::sleep(DEBOUNCE).await;
@@ -218,7 +224,8 @@ impl Shared {
                 after = Some(*last);
                 for (key, bytes) in page {
                     let history = codec::decode::<NameHistory>(&bytes).unwrap_or_default();
-                    holdings.records.extend(history.current.map(|record| (key, record)));
+                    let past = history.past.into_iter().map(|past| past.record);
+                    holdings.records.insert(key, history.current.into_iter().chain(past).collect());
                 }
             }
         });
@@ -238,8 +245,11 @@ impl Shared {
             round.bytes += one.bytes;
             round.records += one.records;
             round.incomplete |= one.incomplete;
-            for (key, peers) in one.confirmed {
-                round.confirmed.entry(key).or_default().extend(peers);
+            for (content, peers) in one.with_object {
+                round.with_object.entry(content).or_default().extend(peers);
+            }
+            for (record, peers) in one.with_record {
+                round.with_record.entry(record).or_default().extend(peers);
             }
         }
         round
@@ -253,7 +263,8 @@ impl Shared {
         let records: Vec<(Position, SignedRecord)> = offer
             .keys
             .iter()
-            .filter_map(|key| holdings.records.get(key).map(|record| (*key, record.clone())))
+            .filter_map(|key| holdings.records.get(key).map(|records| (key, records)))
+            .flat_map(|(key, records)| records.iter().map(|record| (*key, record.clone())))
             .collect();
         for page in objects.chunks(OFFERS_PER_MESSAGE_MAX) {
             let request = StorageRequest::Offer { objects: page.to_vec(), records: Vec::new() };
@@ -265,7 +276,7 @@ impl Shared {
             round.incomplete |= !arriving.is_empty();
             for (i, content) in page.iter().enumerate() {
                 if !wanted.contains(&(i as u16)) && !arriving.contains(&(i as u16)) {
-                    round.confirmed.entry(content.key()).or_default().insert(offer.to.position);
+                    round.with_object.entry(*content).or_default().insert(offer.to.position);
                 }
             }
             let wanted = wanted.iter().filter_map(|i| page.get(usize::from(*i)).copied()).collect();
@@ -304,7 +315,7 @@ impl Shared {
                 Some(bytes) => {
                     round.objects += 1;
                     round.bytes += bytes;
-                    round.confirmed.entry(content.key()).or_default().insert(to.position);
+                    round.with_object.entry(content).or_default().insert(to.position);
                 }
                 None => round.incomplete = true,
             }
@@ -339,7 +350,7 @@ impl Shared {
         wanted: &[u16],
         round: &mut Round,
     ) {
-        for (i, (key, record)) in page.iter().enumerate() {
+        for (i, (_, record)) in page.iter().enumerate() {
             if wanted.contains(&(i as u16)) {
                 let request = StorageRequest::PutRecord { record: record.clone(), role: PutRole::Replica };
                 match self.ask_storage(to, request, STORAGE_TIMEOUT).await {
@@ -350,7 +361,7 @@ impl Shared {
                     }
                 }
             }
-            round.confirmed.entry(*key).or_default().insert(to.position);
+            round.with_record.entry(record.id()).or_default().insert(to.position);
         }
     }
 }
@@ -361,6 +372,8 @@ const DEBOUNCE: Duration = Duration::from_millis(150);
 const PERIOD: Duration = Duration::from_secs(30);
 /// How long a peer may take to give a joiner everything.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(600);
+/// For how long a joiner asks a peer that has not given all and gives nothing.
+const PROGRESS_WITHIN: Duration = Duration::from_secs(15);
 /// How long news of a joiner may lag behind the joiner itself.
 const NEWS_WAIT: Duration = Duration::from_secs(3);
 /// Objects that one round pushes at the same time.

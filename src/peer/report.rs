@@ -187,6 +187,9 @@ fn line(entry: &Entry, state: MemberState, share: f64, me: Position) -> RingLine
 fn phase_in_words(view: &View) -> String {
     match view.phase {
         PhaseKind::Entering if view.waiting_for.is_empty() => "on its way into the ring".to_owned(),
+        PhaseKind::Entering if view.waiting_for.len() == 1 => {
+            format!("waiting for peer {}", view.waiting_for[0])
+        }
         PhaseKind::Entering => format!("waiting for peers {}", word_list(view.waiting_for.clone())),
         PhaseKind::Active => "active".to_owned(),
         PhaseKind::Leaving => "leaving".to_owned(),

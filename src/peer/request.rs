@@ -1,6 +1,7 @@
 //! `Request NAME | sha256:HEX`: from a name to its content, to its holders, to a file in received/.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -89,7 +90,12 @@ impl Shared {
 
     /// What a name stands for: one record, or all who would know say no, or nobody can tell.
     async fn record_of(self: &Arc<Self>, name: &FileName) -> Result<NameRecord, RequestError> {
-        let resolved = self.resolve(name).await.map_err(RequestError::NotActive)?;
+        let deadline = Instant::now() + SYNCING_WAIT;
+        let mut resolved = self.resolve(name).await.map_err(RequestError::NotActive)?;
+        while resolved.record.is_none() && resolved.syncing && Instant::now() < deadline {
+            tokio::time::sleep(SYNCING_PAUSE).await;
+            resolved = self.resolve(name).await.map_err(RequestError::NotActive)?;
+        }
         match resolved.record {
             Some(record) => Ok(record),
             None if resolved.silent.is_empty() => Err(self.unknown(name)),
@@ -250,3 +256,7 @@ impl Shared {
         }
     }
 }
+
+/// How long peers that are still taking over their ranges are waited for, before a name is given up.
+const SYNCING_WAIT: Duration = Duration::from_secs(5);
+const SYNCING_PAUSE: Duration = Duration::from_millis(200);

@@ -215,16 +215,12 @@ impl Transfer<'_> {
         timeout: Duration,
     ) -> Result<super::records::Written, StoreError> {
         let least = self.shared.settings().write_quorum(self.shared.view().members_count());
-        loop {
-            let written = self.shared.write_record(self.name, target, deadline).await.map_err(|reason| {
-                StoreError::Failed {
-                    name: self.name.clone(),
-                    reason: format!("its name cannot be written: {reason}"),
-                }
-            })?;
-            if written.durable.len() >= least {
-                return Ok(written);
-            }
+        let written = self.shared.write_record(self.name, target, deadline).await;
+        let mut written = written.map_err(|reason| StoreError::Failed {
+            name: self.name.clone(),
+            reason: format!("its name cannot be written: {reason}"),
+        })?;
+        while written.durable.len() < least {
             if Instant::now() + RETRY >= deadline {
                 return Err(StoreError::TooFewCopies {
                     name: self.name.clone(),
@@ -235,7 +231,12 @@ impl Transfer<'_> {
                 });
             }
             tokio::time::sleep(RETRY).await;
+            // What goes wrong now shows in the copies that are missing at the deadline.
+            if let Err(error) = self.shared.write_again(&mut written).await {
+                tracing::debug!(%error, name = %self.name, "a record was not given again");
+            }
         }
+        Ok(written)
     }
 
     /// Those that said why, and the members that do not answer at all.

@@ -89,7 +89,7 @@ fn a_request() {
 
 #[test]
 fn a_departure() {
-    let mut report = LeaveReport { handed_over: 0, short: vec![], unreachable: vec![] };
+    let mut report = LeaveReport { handed_over: 0, short: vec![], short_names: vec![], unreachable: vec![] };
     assert_eq!(leave(&report, "quoit run"), "Left the ring; nothing had to be handed over");
     report.handed_over = 12;
     assert_eq!(leave(&report, "quoit run"), "Left the ring; handed over 12 files and records");
@@ -106,6 +106,9 @@ fn a_departure() {
         "1 file is without all its copies elsewhere; this peer still has it:\n  \
          sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     );
+    report.short.clear();
+    report.short_names = vec![name("f1")];
+    assert_eq!(leave_short(&report), "Name records without all their copies elsewhere:\n  f1");
 }
 
 #[test]
