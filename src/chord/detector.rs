@@ -10,7 +10,7 @@ use std::time::Duration;
 use rand::seq::SliceRandom as _;
 
 use super::node::{Node, Purpose};
-use super::output::{Event, Output};
+use super::output::{Event, Output, Unanswered};
 use crate::id::Position;
 use crate::time::Moment;
 use crate::wire::{
@@ -176,7 +176,7 @@ impl Node {
         now: Moment,
         target: Position,
         helper: Option<Position>,
-        answer: Result<(Entry, MembershipReply), String>,
+        answer: Result<(Entry, MembershipReply), Unanswered>,
     ) {
         if let (None, Ok((from, MembershipReply::Gone { .. }))) = (&helper, &answer)
             && from.position == target

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rand::RngExt as _;
 
 use super::node::{Node, Phase, Purpose};
-use super::output::{EndReason, Event};
+use super::output::{EndReason, Event, Unanswered};
 use crate::config::RingSettings;
 use crate::id::Position;
 use crate::time::Moment;
@@ -166,14 +166,21 @@ impl Node {
         }
     }
 
-    pub(super) fn join_answered(&mut self, now: Moment, answer: Result<(Entry, MembershipReply), String>) {
+    pub(super) fn join_answered(
+        &mut self,
+        now: Moment,
+        answer: Result<(Entry, MembershipReply), Unanswered>,
+    ) {
         let pause = Duration::from_millis(self.rng.random_range(20..100));
         let Phase::Entering(entering) = &mut self.phase else { return };
         let (from, reply) = match answer {
             Ok(answer) => answer,
-            Err(trouble) => {
+            Err(Unanswered { why, refused: true }) if entering.kind == Kind::Join && entering.hops == 0 => {
+                return self.end(EndReason::JoinFailed(why));
+            }
+            Err(Unanswered { why, .. }) => {
                 if entering.trouble.is_empty() || entering.path.is_empty() {
-                    entering.trouble = trouble;
+                    entering.trouble = why;
                 }
                 return self.follow_path(now);
             }

@@ -190,7 +190,7 @@ impl Node {
             self.pending.iter().filter(|(_, (at, _))| *at <= now).map(|(t, _)| *t).collect();
         for token in late {
             if let Some((_, purpose)) = self.pending.remove(&token) {
-                self.resolve(now, purpose, Err("no answer in time".to_owned()));
+                self.resolve(now, purpose, Err(Unanswered::from("it does not answer".to_owned())));
             }
         }
         match self.phase {

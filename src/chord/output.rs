@@ -108,5 +108,18 @@ pub enum EndReason {
     JoinFailed(String),
 }
 
-/// Why there is no answer, for people.
-pub type Unanswered = String;
+/// Why a request got no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unanswered {
+    /// In words.
+    pub why: String,
+    /// One side has refused the other for good: to ask again is of no use.
+    pub refused: bool,
+}
+
+/// Silence, which may end.
+impl From<String> for Unanswered {
+    fn from(why: String) -> Unanswered {
+        Unanswered { why, refused: false }
+    }
+}

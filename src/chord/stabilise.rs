@@ -7,6 +7,7 @@ use rand::seq::IteratorRandom as _;
 
 use super::entrance::Start;
 use super::node::{Node, Purpose};
+use super::output::Unanswered;
 use crate::id::{Position, between};
 use crate::time::Moment;
 use crate::wire::{
@@ -135,7 +136,11 @@ impl Node {
         }
     }
 
-    pub(super) fn query_answered(&mut self, now: Moment, answer: Result<(Entry, MembershipReply), String>) {
+    pub(super) fn query_answered(
+        &mut self,
+        now: Moment,
+        answer: Result<(Entry, MembershipReply), Unanswered>,
+    ) {
         let Some(query) = self.query.take() else { return };
         let reply = match answer {
             Ok((_, MembershipReply::Neighbour(reply) | MembershipReply::Relayed(Ok(reply)))) => reply,
@@ -173,7 +178,7 @@ impl Node {
     pub(super) fn exchange_answered(
         &mut self,
         now: Moment,
-        answer: Result<(Entry, MembershipReply), String>,
+        answer: Result<(Entry, MembershipReply), Unanswered>,
     ) {
         match answer {
             Ok((

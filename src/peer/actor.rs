@@ -11,9 +11,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::api::PeerEvent;
 use super::shared::{Shared, spawn_blocking};
 use crate::blob::{BlobError, PeerFile, RealDisk};
-use crate::chord::{Event, Node, Output, ReplyTo, Token, View};
+use crate::chord::{Event, Node, Output, ReplyTo, Token, Unanswered, View};
 use crate::config::RingSettings;
 use crate::time::Moment;
+use crate::transport::RequestFailure;
 use crate::wire::{
     Datagram, Entry, Member, MemberState, MembershipReply, MembershipRequest, Reply, Request, Target, codec,
 };
@@ -26,7 +27,7 @@ pub(super) enum ActorMessage {
     /// A request came; the answer goes back through the channel.
     Request { from: Entry, request: MembershipRequest, reply: oneshot::Sender<MembershipReply> },
     /// An answer to one of the node's own requests, or none.
-    Reply { token: Token, answer: Result<(Entry, MembershipReply), String> },
+    Reply { token: Token, answer: Result<(Entry, MembershipReply), Unanswered> },
     /// This incarnation is on disk.
     Persisted(u64),
     /// Take nothing new.
@@ -152,9 +153,9 @@ impl Actor {
         tokio::spawn(async move {
             let answer = match shared.transport.request(&to, &Request::Membership(request), timeout).await {
                 Ok((from, Reply::Membership(reply))) => Ok((from, reply)),
-                Ok((_, Reply::ProtocolError(why))) => Err(why),
-                Ok((_, Reply::Storage(_))) => Err("it broke the protocol".to_owned()),
-                Err(failure) => Err(failure.to_string()),
+                Ok((_, Reply::ProtocolError(why))) => Err(Unanswered::from(why)),
+                Ok((_, Reply::Storage(_))) => Err(Unanswered::from("it broke the protocol".to_owned())),
+                Err(failure) => Err(unanswered(&failure)),
             };
             // The actor is gone only when the peer is.
             let _ = shared.actor.send(ActorMessage::Reply { token, answer }).await;
@@ -252,6 +253,14 @@ async fn sleep_until(origin: Instant, wake: Option<Moment>) {
             tokio::time::sleep_until(at.into()).await;
         }
         None => std::future::pending().await,
+    }
+}
+
+fn unanswered(failure: &RequestFailure) -> Unanswered {
+    match failure {
+        RequestFailure::Timeout { .. } => Unanswered::from("it does not answer".to_owned()),
+        RequestFailure::Dial(error) => Unanswered { why: error.to_string(), refused: error.is_final() },
+        other => Unanswered::from(other.to_string()),
     }
 }
 

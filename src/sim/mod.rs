@@ -11,7 +11,7 @@ use std::time::Duration;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use crate::chord::{Event, Node, NodeConfig, Output, ReplyTo, Start, Token, View};
+use crate::chord::{Event, Node, NodeConfig, Output, ReplyTo, Start, Token, Unanswered, View};
 use crate::config::RingSettings;
 use crate::id::{KeyHash, Position, sha256};
 use crate::time::Moment;
@@ -61,7 +61,7 @@ enum Delivery {
     Persisted(Address, u64),
     Datagram { from: Entry, to: Entry, datagram: Datagram },
     Request { from: Entry, to: Target, token: Token, request: MembershipRequest },
-    Reply { to: Address, token: Token, answer: Result<(Entry, MembershipReply), String> },
+    Reply { to: Address, token: Token, answer: Result<(Entry, MembershipReply), Unanswered> },
 }
 
 impl World {

@@ -116,6 +116,26 @@ pub enum Refusal {
     Other(String),
 }
 
+impl DialError {
+    /// Whether the same dial has no better chance later: the identities do not fit each other.
+    pub fn is_final(&self) -> bool {
+        match self {
+            DialError::SamePosition { .. } => true,
+            DialError::Refused { refusal, .. } => matches!(
+                refusal,
+                Refusal::OtherRing
+                    | Refusal::Expired
+                    | Refusal::NoPeer
+                    | Refusal::OursOtherRing
+                    | Refusal::OursExpired
+                    | Refusal::OursNoPeer
+                    | Refusal::OtherProtocol
+            ),
+            _ => false,
+        }
+    }
+}
+
 pub(super) type Outcome = Result<Connection, DialError>;
 
 impl Shared {
