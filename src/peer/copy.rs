@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::api::PeerEvent;
 use super::push::Feed;
@@ -44,7 +45,8 @@ impl Upstream {
         match self {
             Upstream::Remote(stream) => {
                 let mut piece = vec![0; left.min(PIECE_BYTES as u64) as usize];
-                match stream.fill(&mut piece).await? {
+                let filled = timeout(PIECE_TIMEOUT, stream.fill(&mut piece)).await;
+                match filled.map_err(|_| StreamError::Ended)?? {
                     filled if filled == piece.len() => Ok(Bytes::from(piece)),
                     _ => Err(StreamError::Ended),
                 }
@@ -71,6 +73,14 @@ impl Shared {
         role: StoreRole,
     ) {
         links.truncate(LINKS_PER_OBJECT_MAX);
+        // Each transfer has a thread at the disk; there is a limit to both.
+        let Ok(Ok(_permit)) = timeout(ENTRANCE_WAIT, self.transfers_in.acquire()).await else {
+            let refusal = StorageReply::Refused("too many transfers at the moment".to_owned());
+            if upstream.reply(refusal).await.is_ok() {
+                upstream.finish().await;
+            }
+            return;
+        };
         let _arrival = self.arrivals.begin(object.content);
         // A peer that is just coming into the ring is worth a moment.
         self.view_until(ENTRANCE_WAIT, |view| view.phase != PhaseKind::Entering).await;
@@ -158,6 +168,10 @@ impl Shared {
         };
         drop(word);
         let mut durable = BTreeSet::new();
+        if !owner && copied.is_ok() && self.view().owns(&object.content.key()) {
+            // It came back to its owner, whose replicas may lack it.
+            self.repair_wanted.notify_one();
+        }
         upstream.reply(self.own_word(&copied, &mut durable)).await?;
         let mut missing = Vec::new();
         while let Some(reply) = words.recv().await {
@@ -201,7 +215,7 @@ impl Shared {
                 Err(error) => return Err(error),
             }
         }
-        self.blocking(move |store| store.receive(object.content, object.length)).await.map(Some)
+        Err(BlobError::AlreadyReceiving { content: object.content })
     }
 
     /// Reads all bytes, writes them, and gives each piece to the next peer. A disk that fails here does
@@ -321,10 +335,10 @@ impl Shared {
         durable: &mut BTreeSet<Position>,
         missing: Vec<Missing>,
     ) -> Result<(), StreamError> {
-        // Who refused for good will again; who did not answer may have, or another is in its place by now.
+        // A disk that is full stays so. Who refused or did not answer may not now, or another is in its place.
         let hopeless: BTreeSet<Position> = missing
             .iter()
-            .filter(|copy| !matches!(copy.reason, MissingReason::Unreachable))
+            .filter(|copy| matches!(copy.reason, MissingReason::Disk(_)))
             .map(|copy| copy.peer)
             .collect();
         let view = self.view();
@@ -335,14 +349,20 @@ impl Shared {
             }
             let (word, mut words) = mpsc::channel(WORDS_MAX);
             let role = StoreRole::Replica { chain: Vec::new() };
-            self.push(&replica, object, links.clone(), role, Feed::Disk, &word).await;
-            drop(word);
-            while let Some(reply) = words.recv().await {
-                if let StorageReply::Durable { peer } = reply {
-                    durable.insert(peer);
+            let push = async {
+                self.push(&replica, object, links.clone(), role, Feed::Disk, &word).await;
+                drop(word);
+            };
+            let pass_on = async {
+                while let Some(reply) = words.recv().await {
+                    if let StorageReply::Durable { peer } = reply {
+                        durable.insert(peer);
+                    }
+                    upstream.reply(reply).await?;
                 }
-                upstream.reply(reply).await?;
-            }
+                Ok::<(), StreamError>(())
+            };
+            tokio::join!(push, pass_on).1?;
         }
         for copy in missing {
             if hopeless.contains(&copy.peer) {
@@ -405,7 +425,9 @@ const FEED_PIECES_MAX: usize = 8;
 /// Words on copies that wait to be passed on.
 const WORDS_MAX: usize = 32;
 /// How long somebody else's transfer of the same object is waited for.
-const RECEIVING_TRIES_MAX: u32 = 100;
+const RECEIVING_TRIES_MAX: u32 = 600;
 const RECEIVING_PAUSE: Duration = Duration::from_millis(100);
+/// How long one piece may take to come: slower than 4 KiB a second is as good as silent.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a store waits for this peer to come into its ring.
 const ENTRANCE_WAIT: Duration = Duration::from_secs(3);

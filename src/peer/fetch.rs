@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::api::{PeerEvent, Progress, RequestError};
 use super::copy::Writer;
@@ -78,6 +78,12 @@ impl Shared {
         content: ContentId,
         offset: u64,
     ) -> Result<(), StreamError> {
+        let Ok(_permit) = self.transfers_out.try_acquire() else {
+            stream
+                .send_reply(&Reply::Storage(StorageReply::Refused("too many transfers".to_owned())))
+                .await?;
+            return stream.finish().await;
+        };
         let Ok(mut reader) = self.blocking(move |store| store.read(&content, offset)).await else {
             stream.send_reply(&Reply::Storage(StorageReply::NotHere)).await?;
             return stream.finish().await;
@@ -141,10 +147,13 @@ impl Fetch {
             }
             match self.finish(receiver).await {
                 Ok(()) => return Ok(std::mem::take(&mut self.sources)),
+                // Bytes that lay here before were wrong, which is nobody's fault; they are gone now.
+                Err(BlobError::Mismatch { resumed, .. }) if resumed > 0 && rounds < ROUNDS_MAX => rounds += 1,
                 Err(BlobError::Mismatch { .. } | BlobError::ChunkMismatch { .. }) if rounds < ROUNDS_MAX => {
                     // The last chunk, or all of it without an outboard: the last sender is not trusted again.
                     rounds += 1;
-                    if let Some(holder) = self.holders.first().cloned() {
+                    let sent = |holder: &&Entry| self.sources.last() == Some(&holder.position);
+                    if let Some(holder) = self.holders.iter().find(sent).cloned() {
                         self.convict(&holder);
                     }
                 }
@@ -202,7 +211,7 @@ impl Fetch {
                 let same = outboard.digest() == OutboardDigest(object.outboard.0);
                 return same.then_some((object, outboard));
             }
-            if page.is_empty() {
+            if page.len() < 32 * MIDSTATES_PER_PAGE_MAX {
                 return None;
             }
         }
@@ -269,7 +278,8 @@ impl Fetch {
     async fn copy_pieces(&self, stream: &mut OpenStream, writer: &Writer, mut left: u64) -> bool {
         while left > 0 {
             let mut piece = vec![0; left.min(PIECE_BYTES as u64) as usize];
-            let Ok(filled) = stream.fill(&mut piece).await else { return false };
+            let filled = timeout(PIECE_TIMEOUT, stream.fill(&mut piece)).await;
+            let Ok(Ok(filled)) = filled else { return false };
             piece.truncate(filled);
             left -= filled as u64;
             if filled == 0 || !writer.write(Bytes::from(piece)).await {
@@ -309,6 +319,8 @@ impl Fetch {
 /// How long another transfer of the same object is waited for: a silent one ends much sooner.
 const RECEIVING_WAIT_MAX: Duration = Duration::from_secs(600);
 const RECEIVING_PAUSE: Duration = Duration::from_millis(50);
+/// How long one piece may take to come, before another holder is asked.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(15);
 /// How often a whole object is fetched anew because it was another one in the end.
 const ROUNDS_MAX: u32 = 8;
 /// The midstates of the largest outboard that is fetched: of a file of 2 TiB, 64 MiB of them.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::actor::ActorMessage;
-use super::api::LeaveReport;
+use super::api::{LeaveReport, PeerEvent};
 use super::repair::{Holdings, Round};
 use super::shared::Shared;
 use crate::chord::PhaseKind;
@@ -30,9 +30,14 @@ impl Shared {
         self.wait_for_turn(deadline).await;
         let mut handed_over = 0;
         let (short, short_names) = loop {
-            let round = self.round(&plan_handover).await;
+            // What a round that takes too long has learned is lost, and counts as short.
+            let round =
+                tokio::time::timeout_at(deadline, self.round(&plan_handover)).await.unwrap_or_default();
             handed_over += (round.objects + round.records) as usize;
-            let (short, short_names) = self.short(&round).await?;
+            let (short, short_names) = self.short(&round).await.unwrap_or_else(|error| {
+                self.tell(PeerEvent::Warning(error));
+                Default::default()
+            });
             if (short.is_empty() && short_names.is_empty()) || Instant::now() >= deadline {
                 break (short, short_names);
             }

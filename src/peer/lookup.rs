@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::shared::Shared;
 use crate::chord::{Lookup, Step};
-use crate::id::Position;
+use crate::id::{Position, owns};
 use crate::replica::replicas;
 use crate::wire::{Entry, MembershipReply, MembershipRequest};
 
@@ -13,8 +13,18 @@ use crate::wire::{Entry, MembershipReply, MembershipRequest};
 #[derive(Debug, Clone)]
 pub(super) struct Found {
     pub owner: Entry,
+    /// Who stands before it, where that is known: its range begins after there.
+    pub predecessor: Option<Entry>,
     /// As many as are needed for the replicas, where the ring has so many.
     pub successors: Vec<Entry>,
+}
+
+impl Found {
+    /// Whether this is the answer for that key, too.
+    pub(super) fn owns(&self, key: &Position) -> bool {
+        let before = self.predecessor.as_ref();
+        before.is_some_and(|before| owns(&before.position, key, &self.owner.position))
+    }
 }
 
 impl Shared {
@@ -36,8 +46,9 @@ impl Shared {
                         lookup.answered(reply);
                     }
                 }
-                Step::Found { owner, successors, .. } => {
-                    return Ok(self.with_successors(Found { owner, successors }, wanted).await);
+                Step::Found { owner, predecessor, successors } => {
+                    let found = Found { owner, predecessor, successors };
+                    return Ok(self.with_successors(found, wanted).await);
                 }
                 Step::Failed => return Err(format!("nobody who answers knows who owns {}", key.short())),
             }

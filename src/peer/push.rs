@@ -8,8 +8,9 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::copy::Upstream;
-use super::shared::{Shared, reason_of};
+use super::shared::{Shared, reason_of, spawn_blocking};
 use crate::blob::{BlobError, Source};
+use crate::config::RingSettings;
 use crate::id::Position;
 use crate::transport::{OpenStream, StreamError};
 use crate::wire::{
@@ -134,7 +135,7 @@ impl Shared {
             StorageReply::Missing(copy) => return Err(PushFailure::Peer(copy.reason)),
             _ => return Err(PushFailure::Peer(MissingReason::Refused("it broke the protocol".to_owned()))),
         }
-        loop {
+        for _ in 0..WORDS_PER_PUSH_MAX {
             let reply = downstream.reply().await.map_err(lost)?;
             match &reply {
                 StorageReply::Durable { peer } => heard.push(*peer),
@@ -152,6 +153,7 @@ impl Shared {
             // Nobody may be left to hear it; the copies are made all the same.
             let _ = word.send(reply).await;
         }
+        Err(PushFailure::Peer(MissingReason::Refused("it does not stop to talk of copies".to_owned())))
     }
 
     async fn downstream(
@@ -182,6 +184,10 @@ impl Shared {
         feed: Feed,
         offset: u64,
     ) -> Result<(), PushFailure> {
+        let file = match &feed {
+            Feed::File { source, .. } => Some(source.clone()),
+            Feed::Disk | Feed::Live { .. } => None,
+        };
         let (mut pieces, mut skip, progress) = match feed {
             Feed::Live { offset: from, .. } if from > offset => {
                 // Earlier bytes are wanted than pass by here: the owner gives them from its disk later.
@@ -218,7 +224,11 @@ impl Shared {
             }
             downstream.send(piece).await.map_err(|_| PushFailure::Peer(MissingReason::Unreachable))?;
         }
-        Ok(())
+        match file {
+            // Bytes that were written to since they were hashed are refused everywhere: better say why.
+            Some(source) => spawn_blocking(move || source.check()).await.map_err(PushFailure::Source),
+            None => Ok(()),
+        }
     }
 }
 
@@ -269,6 +279,8 @@ pub(super) fn read_ahead(
 
 /// How long the other side may take to say that its copy is durable: hashing and syncing a large file.
 const DURABLE_TIMEOUT: Duration = Duration::from_secs(120);
+/// Words on copies in one exchange: each copy may be missing first and made after all.
+const WORDS_PER_PUSH_MAX: u32 = 2 * (RingSettings::REPLICAS_MAX as u32 + 2);
 /// Pieces that are read ahead.
 const READ_AHEAD_MAX: usize = 4;
 /// Pieces between two tasks of this process.

@@ -172,7 +172,10 @@ impl Shared {
         target: RecordTarget,
     ) -> Result<Written, String> {
         let found = self.find(name.key(), usize::from(self.settings().replicas) - 1).await?;
-        let (current, _) = self.fetch_signed(&found.owner, name).await?;
+        let (mut current, syncing) = self.fetch_signed(&found.owner, name).await?;
+        if syncing {
+            current = self.brought_to(&found.owner, &found.successors, name, current).await?;
+        }
         let replaced = current.as_ref().map(|signed| self.checked(signed, name)).transpose()?;
         let record = NameRecord {
             name: name.clone(),
@@ -199,6 +202,32 @@ impl Shared {
         written.durable.extend(durable);
         written.missing = missing;
         Ok(())
+    }
+
+    /// An owner that is still taking over may not have the record that its replicas have: the greatest that
+    /// any has is given to it first. Which that is.
+    async fn brought_to(
+        self: &Arc<Self>,
+        owner: &Entry,
+        others: &[Entry],
+        name: &FileName,
+        has: Option<SignedRecord>,
+    ) -> Result<Option<SignedRecord>, String> {
+        let rank = |signed: &SignedRecord| self.checked(signed, name).ok().map(|r| (r.clock, r.writer));
+        let mut greatest = has.clone();
+        for other in others {
+            // Whoever does not answer had less than W copies beside it, or another has the record too.
+            let Ok((Some(signed), _)) = self.fetch_signed(other, name).await else { continue };
+            if rank(&signed) > greatest.as_ref().and_then(rank) {
+                greatest = Some(signed);
+            }
+        }
+        if let Some(record) = greatest.clone().filter(|_| greatest != has) {
+            let request = StorageRequest::PutRecord { record, role: PutRole::Replica };
+            let brought = self.ask_storage(owner, request, STORAGE_TIMEOUT).await;
+            brought.map_err(|reason| format!("peer {} {reason}", owner.position.label()))?;
+        }
+        Ok(greatest)
     }
 
     async fn put_at_owner(

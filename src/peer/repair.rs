@@ -14,14 +14,16 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::api::PeerEvent;
+use super::lookup::Found;
 use super::push::Feed;
 use super::shared::{STORAGE_TIMEOUT, Shared};
 use crate::id::{ContentId, Position, RecordId};
 use crate::names::NameHistory;
 use crate::replica::{Offer, OfferPlan, plan_offers};
-use crate::wire::limits::OFFERS_PER_MESSAGE_MAX;
+use crate::wire::limits::{LINKS_PER_OBJECT_MAX, OFFERS_PER_MESSAGE_MAX};
 use crate::wire::{
-    Entry, OfferedRecord, PutRole, SignedRecord, StorageReply, StorageRequest, StoreRole, codec,
+    Entry, MissingReason, OfferedRecord, PutRole, SignedRecord, StorageReply, StorageRequest, StoreRole,
+    codec,
 };
 
 /// What a round of offers did.
@@ -57,6 +59,7 @@ impl Holdings {
 pub(super) async fn repair(shared: Arc<Shared>) {
     let mut view = shared.view.clone();
     let mut neighbours = None;
+    let (mut pause, mut wait) = (PERIOD, RETRY / 2);
     loop {
         let now = view.borrow_and_update().clone();
         let seen = (now.phase, now.predecessor.clone(), now.successors.clone());
@@ -65,13 +68,15 @@ pub(super) async fn repair(shared: Arc<Shared>) {
             neighbours = Some(seen);
             // Several changes in a row are one.
             tokio::time::sleep(DEBOUNCE).await;
-            shared.round(&plan_offers).await;
+            let round = shared.round(&plan_offers).await;
+            wait = if round.incomplete { (wait * 2).min(PERIOD) } else { RETRY / 2 };
+            pause = if round.incomplete { wait } else { PERIOD };
             continue;
         }
         tokio::select! {
             changed = view.changed() => if changed.is_err() { return },
             () = shared.repair_wanted.notified() => neighbours = None,
-            () = tokio::time::sleep(PERIOD) => neighbours = None,
+            () = tokio::time::sleep(pause) => neighbours = None,
         }
     }
 }
@@ -93,8 +98,8 @@ pub(super) async fn take_over(shared: Arc<Shared>) {
     }
     let (mut objects, mut bytes) = (0, 0);
     while let Some(Ok((more, more_bytes))) = asked.join_next().await {
-        objects += more;
-        bytes += more_bytes;
+        objects = u64::saturating_add(objects, more);
+        bytes = u64::saturating_add(bytes, more_bytes);
     }
     shared.syncing.store(false, Ordering::Release);
     shared.tell(PeerEvent::Synced { objects, bytes, ms: begin.elapsed().as_millis() as u64 });
@@ -107,8 +112,8 @@ async fn take_from(shared: Arc<Shared>, whom: Entry) -> (u64, u64) {
     while progress.elapsed() < PROGRESS_WITHIN {
         match shared.ask_storage(&whom, StorageRequest::Sync, SYNC_TIMEOUT).await {
             Ok(StorageReply::Synced { objects, bytes, complete, .. }) => {
-                taken += objects;
-                taken_bytes += bytes;
+                taken = u64::saturating_add(taken, objects);
+                taken_bytes = u64::saturating_add(taken_bytes, bytes);
                 if complete {
                     break;
                 }
@@ -141,9 +146,17 @@ impl Shared {
         let view = self.view();
         let copies = usize::from(self.settings().replicas);
         let mut plan = plan(&view, copies, holdings.keys());
+        let mut last: Option<Found> = None;
         for key in std::mem::take(&mut plan.unknown) {
-            // What this peer does not know by itself is found by asking; it may be among those found.
-            let Ok(found) = self.find(key, plan.spread).await else { continue };
+            // What this peer does not know by itself is found by asking, once for each range.
+            let found = match last.take().filter(|last| last.owns(&key)) {
+                Some(found) => found,
+                None => match self.find(key, plan.spread).await {
+                    Ok(found) => found,
+                    Err(_) => continue,
+                },
+            };
+            last = Some(found.clone());
             let others = std::iter::once(found.owner).chain(found.successors);
             for other in others.filter(|other| other.position != view.me.position).take(plan.spread) {
                 plan.add(other, key);
@@ -280,7 +293,9 @@ impl Shared {
                 }
             }
             let wanted = wanted.iter().filter_map(|i| page.get(usize::from(*i)).copied()).collect();
-            self.give_objects(&offer.to, wanted, transfers, &mut round).await;
+            if !self.give_objects(&offer.to, wanted, transfers, &mut round).await {
+                return round;
+            }
         }
         for page in records.chunks(OFFERS_PER_MESSAGE_MAX) {
             let offered =
@@ -290,18 +305,21 @@ impl Shared {
                 Ok(StorageReply::Wanted { records, .. }) => records,
                 _ => return Round { incomplete: true, ..round },
             };
-            self.give_records(&offer.to, page, &wanted, &mut round).await;
+            if !self.give_records(&offer.to, page, &wanted, &mut round).await {
+                return round;
+            }
         }
         round
     }
 
+    /// Pushes objects to one peer. False, and no more of them, when it does not answer.
     async fn give_objects(
         self: &Arc<Self>,
         to: &Entry,
         wanted: Vec<ContentId>,
         transfers: &Arc<Semaphore>,
         round: &mut Round,
-    ) {
+    ) -> bool {
         let mut pushes = JoinSet::new();
         for content in wanted {
             let (shared, to, transfers) = (self.clone(), to.clone(), transfers.clone());
@@ -312,35 +330,50 @@ impl Shared {
         }
         while let Some(Ok((content, given))) = pushes.join_next().await {
             match given {
-                Some(bytes) => {
+                Ok(bytes) => {
                     round.objects += 1;
                     round.bytes += bytes;
                     round.with_object.entry(content).or_default().insert(to.position);
                 }
-                None => round.incomplete = true,
+                Err(reason) => {
+                    round.incomplete = true;
+                    if reason == MissingReason::Unreachable {
+                        // Those under way end with this set.
+                        return false;
+                    }
+                }
             }
         }
+        true
     }
 
-    /// Pushes one object to one peer. Its length, if that peer has it now.
-    async fn give_object(self: &Arc<Self>, to: &Entry, content: ContentId) -> Option<u64> {
+    /// Pushes one object to one peer. Its length, once that peer has it.
+    async fn give_object(self: &Arc<Self>, to: &Entry, content: ContentId) -> Result<u64, MissingReason> {
         let found = self.blocking(move |store| Ok((store.info(&content)?, store.names_of(&content)?))).await;
-        let Ok((Some(object), links)) = found else { return None };
+        let Ok((Some(object), mut links)) = found else {
+            return Err(MissingReason::Refused("the object is not here any more".to_owned()));
+        };
+        links.truncate(LINKS_PER_OBJECT_MAX);
         let (word, mut words) = mpsc::channel(1);
         let role = StoreRole::Replica { chain: Vec::new() };
         let heard = async {
-            let mut durable = false;
+            let mut copy = Err(MissingReason::Unreachable);
             while let Some(reply) = words.recv().await {
-                durable |= matches!(reply, StorageReply::Durable { peer } if peer == to.position);
+                match reply {
+                    StorageReply::Durable { peer } if peer == to.position => copy = Ok(object.length),
+                    StorageReply::Missing(missing) if missing.peer == to.position => {
+                        copy = Err(missing.reason)
+                    }
+                    _ => {}
+                }
             }
-            durable
+            copy
         };
         let push = async {
             self.push(to, object, links, role, Feed::Disk, &word).await;
             drop(word);
         };
-        let ((), durable) = tokio::join!(push, heard);
-        durable.then_some(object.length)
+        tokio::join!(push, heard).1
     }
 
     async fn give_records(
@@ -349,7 +382,7 @@ impl Shared {
         page: &[(Position, SignedRecord)],
         wanted: &[u16],
         round: &mut Round,
-    ) {
+    ) -> bool {
         for (i, (_, record)) in page.iter().enumerate() {
             if wanted.contains(&(i as u16)) {
                 let request = StorageRequest::PutRecord { record: record.clone(), role: PutRole::Replica };
@@ -357,17 +390,20 @@ impl Shared {
                     Ok(StorageReply::Put { .. }) => round.records += 1,
                     _ => {
                         round.incomplete = true;
-                        continue;
+                        return false;
                     }
                 }
             }
             round.with_record.entry(record.id()).or_default().insert(to.position);
         }
+        true
     }
 }
 
 /// How long changes of the ring are gathered before a round.
 const DEBOUNCE: Duration = Duration::from_millis(150);
+/// After a round that could not do all; doubled each time.
+const RETRY: Duration = Duration::from_secs(2);
 /// Between two rounds without any change.
 const PERIOD: Duration = Duration::from_secs(30);
 /// How long a peer may take to give a joiner everything.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{Notify, broadcast, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, broadcast, mpsc, watch};
 
 use super::actor::ActorMessage;
 use super::api::PeerEvent;
@@ -40,6 +40,9 @@ pub(super) struct Shared {
     /// Why the peer ended, once it has.
     pub ended: watch::Sender<Option<String>>,
     clock: Mutex<Timestamp>,
+    /// Objects that other peers send here at the same time, and that are sent to them on their request.
+    pub transfers_in: Semaphore,
+    pub transfers_out: Semaphore,
     /// Objects that are on their way in.
     pub arrivals: Arrivals,
 }
@@ -68,6 +71,8 @@ impl Shared {
             repairing: tokio::sync::Mutex::new(()),
             ended: watch::Sender::new(None),
             clock: Mutex::new(Timestamp::default()),
+            transfers_in: Semaphore::new(TRANSFERS_MAX),
+            transfers_out: Semaphore::new(TRANSFERS_MAX),
             arrivals: Arrivals::default(),
         }
     }
@@ -208,5 +213,7 @@ pub(super) fn unix_ms() -> u64 {
 
 /// How long a short request about files may take.
 pub(super) const STORAGE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Transfers in each direction at the same time; each has a thread, of which tokio has 512.
+const TRANSFERS_MAX: usize = 128;
 /// Events that a slow watcher may lag behind.
 const EVENTS_MAX: usize = 1_024;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -13,6 +14,7 @@ use super::api::{Progress, StoreError, StoreOptions, StoreReport, Wait};
 use super::push::{Feed, PushFailure};
 use super::shared::{Shared, spawn_blocking};
 use crate::blob::{BlobError, Source};
+use crate::chord::View;
 use crate::id::{FileName, Position};
 use crate::wire::{
     Link, Missing, MissingReason, ObjectInfo, RecordTarget, StorageReply, StorageRequest, StoreRole,
@@ -26,7 +28,9 @@ struct Copies {
 }
 
 impl Copies {
-    fn hear(&mut self, word: StorageReply) {
+    /// Says whether there is one more copy now.
+    fn hear(&mut self, word: StorageReply) -> bool {
+        let before = self.durable.len();
         match word {
             StorageReply::Durable { peer } => {
                 self.missing.remove(&peer);
@@ -39,6 +43,12 @@ impl Copies {
             }
             _ => {}
         }
+        self.durable.len() > before
+    }
+
+    /// Those that have a copy and are not known to be gone: only they count.
+    fn living(&self, view: &View) -> Vec<Position> {
+        living(&self.durable, view)
     }
 
     fn missing(&self) -> Vec<Missing> {
@@ -64,17 +74,17 @@ impl Shared {
         }
         let (needed, most) = self.copies_wanted(options.wait)?;
         let (source, object) = self.hash(path, &progress).await?;
-        let deadline = Instant::now() + options.timeout;
+        let mut patience = Patience::begin(options.timeout, progress.clone());
         let links = vec![Link { name: name.clone(), clock: self.next_clock() }];
         let store = Transfer { shared: self.clone(), path, name: &name, object, links, source, needed, most };
-        let copies = store.copy_until(deadline, options.timeout, &progress).await?;
+        let copies = store.copy_until(&mut patience).await?;
         let target = RecordTarget::Content {
             content: object.content,
             length: object.length,
             outboard: object.outboard,
         };
-        let written = store.name_until(target, deadline, options.timeout).await?;
-        let mut holders = copies.durable.clone();
+        let written = store.name_until(target, &mut patience).await?;
+        let mut holders = copies.living(&self.view());
         holders.sort_by_key(|peer| distance_from(&object.content.key(), peer));
         Ok(StoreReport {
             name_key: name.key(),
@@ -132,44 +142,36 @@ struct Transfer<'a> {
 
 impl Transfer<'_> {
     /// Copies until enough are durable and the owner of the content is one of them.
-    async fn copy_until(
-        &self,
-        deadline: Instant,
-        timeout: Duration,
-        progress: &Arc<Progress>,
-    ) -> Result<Copies, StoreError> {
+    async fn copy_until(&self, patience: &mut Patience) -> Result<Copies, StoreError> {
         let mut copies = Copies::default();
-        loop {
-            self.copy_once(deadline, &mut copies, progress).await?;
+        for _ in 0..COPY_TRIES_MAX {
+            self.copy_once(patience, &mut copies).await?;
             let owner =
                 self.shared.find(self.object.content.key(), 0).await.map(|found| found.owner.position);
-            let owned = owner.is_ok_and(|owner| copies.durable.contains(&owner));
-            if copies.durable.len() >= self.needed && owned {
+            let living = copies.living(&self.shared.view());
+            let owned = owner.is_ok_and(|owner| living.contains(&owner));
+            if living.len() >= self.needed && owned {
                 return Ok(copies);
             }
-            if Instant::now() + RETRY >= deadline {
-                return Err(StoreError::TooFewCopies {
-                    name: self.name.clone(),
-                    durable: copies.durable.len(),
-                    needed: self.needed,
-                    waited: timeout,
-                    missing: self.who_is_missing(&copies),
-                });
+            if Instant::now() + RETRY >= patience.deadline() {
+                break;
             }
             tokio::time::sleep(RETRY).await;
         }
+        Err(StoreError::TooFewCopies {
+            name: self.name.clone(),
+            durable: copies.living(&self.shared.view()).len(),
+            needed: self.needed,
+            waited: patience.timeout,
+            missing: self.who_is_missing(&copies),
+        })
     }
 
     /// Gives the object to the owner of its content id, once, and hears of all copies.
-    async fn copy_once(
-        &self,
-        deadline: Instant,
-        copies: &mut Copies,
-        progress: &Arc<Progress>,
-    ) -> Result<(), StoreError> {
+    async fn copy_once(&self, patience: &mut Patience, copies: &mut Copies) -> Result<(), StoreError> {
         let Ok(found) = self.shared.find(self.object.content.key(), 0).await else { return Ok(()) };
         let (word, mut words) = mpsc::channel(WORDS_MAX);
-        let feed = Feed::File { source: self.source.clone(), progress: progress.clone() };
+        let feed = Feed::File { source: self.source.clone(), progress: patience.progress.clone() };
         let request = StorageRequest::StoreObject {
             object: self.object,
             links: self.links.clone(),
@@ -180,20 +182,26 @@ impl Transfer<'_> {
             let mut heard = Vec::new();
             shared.push_exchange(&owner, object, request, feed, &word, &mut heard).await
         });
-        let mut enough_since = None;
+        let mut enough_since: Option<Instant> = None;
         loop {
-            // Once enough are durable the rest is waited for a moment only; it is made all the same.
-            let patience = enough_since.map_or(deadline, |since: Instant| deadline.min(since + LINGER));
-            match tokio::time::timeout_at(patience, words.recv()).await {
-                Ok(Some(word)) => copies.hear(word),
+            match tokio::time::timeout(TICK, words.recv()).await {
+                Ok(Some(word)) => {
+                    if copies.hear(word) {
+                        patience.moved();
+                    }
+                }
                 Ok(None) => break,
-                Err(_) if enough_since.is_some() => return Ok(()),
-                Err(_) => {
+                // Once enough are durable the rest is waited for a moment only; it is made all the same.
+                Err(_) if enough_since.is_some_and(|since| since.elapsed() >= LINGER) => return Ok(()),
+                Err(_) if Instant::now() >= patience.deadline() => {
                     pushing.abort();
+                    let reason = MissingReason::Unreachable;
+                    copies.hear(StorageReply::Missing(Missing { peer: found.owner.position, reason }));
                     return Ok(());
                 }
+                Err(_) => {}
             }
-            if copies.durable.len() >= self.needed && enough_since.is_none() {
+            if enough_since.is_none() && copies.living(&self.shared.view()).len() >= self.needed {
                 enough_since = Some(Instant::now());
             }
         }
@@ -211,22 +219,26 @@ impl Transfer<'_> {
     async fn name_until(
         &self,
         target: RecordTarget,
-        deadline: Instant,
-        timeout: Duration,
+        patience: &mut Patience,
     ) -> Result<super::records::Written, StoreError> {
-        let least = self.shared.settings().write_quorum(self.shared.view().members_count());
-        let written = self.shared.write_record(self.name, target, deadline).await;
+        let written = self.shared.write_record(self.name, target, patience.deadline()).await;
         let mut written = written.map_err(|reason| StoreError::Failed {
             name: self.name.clone(),
             reason: format!("its name cannot be written: {reason}"),
         })?;
-        while written.durable.len() < least {
-            if Instant::now() + RETRY >= deadline {
+        loop {
+            let durable: Vec<Position> = written.durable.iter().copied().collect();
+            let durable = living(&durable, &self.shared.view());
+            let owner = self.shared.find(self.name.key(), 0).await.map(|found| found.owner.position);
+            if durable.len() >= self.needed && owner.is_ok_and(|owner| durable.contains(&owner)) {
+                return Ok(written);
+            }
+            if Instant::now() + RETRY >= patience.deadline() {
                 return Err(StoreError::TooFewCopies {
                     name: self.name.clone(),
-                    durable: written.durable.len(),
-                    needed: least,
-                    waited: timeout,
+                    durable: durable.len(),
+                    needed: self.needed,
+                    waited: patience.timeout,
                     missing: written.missing,
                 });
             }
@@ -236,7 +248,6 @@ impl Transfer<'_> {
                 tracing::debug!(%error, name = %self.name, "a record was not given again");
             }
         }
-        Ok(written)
     }
 
     /// Those that said why, and the members that do not answer at all.
@@ -251,6 +262,39 @@ impl Transfer<'_> {
         }
         missing
     }
+}
+
+/// How long to go on: as long as something moves, and so long after.
+struct Patience {
+    timeout: Duration,
+    progress: Arc<Progress>,
+    seen: u64,
+    moved: Instant,
+}
+
+impl Patience {
+    fn begin(timeout: Duration, progress: Arc<Progress>) -> Patience {
+        Patience { timeout, progress, seen: 0, moved: Instant::now() }
+    }
+
+    fn deadline(&mut self) -> Instant {
+        let done = self.progress.done.load(Ordering::Relaxed);
+        if done != self.seen {
+            self.seen = done;
+            self.moved();
+        }
+        self.moved + self.timeout
+    }
+
+    fn moved(&mut self) {
+        self.moved = Instant::now();
+    }
+}
+
+/// Those of these peers that are not known to be gone.
+fn living(peers: &[Position], view: &View) -> Vec<Position> {
+    let away: Vec<Position> = view.away().map(|entry| entry.position).collect();
+    peers.iter().filter(|peer| !away.contains(peer)).copied().collect()
 }
 
 fn name_of(path: &Path, options: &StoreOptions) -> Result<FileName, StoreError> {
@@ -283,9 +327,43 @@ fn distance_from(key: &Position, peer: &Position) -> Position {
     if key == peer { Position::ZERO } else { key.distance_to(peer) }
 }
 
+/// How often a store whose bytes moved is begun anew.
+const COPY_TRIES_MAX: u32 = 200;
+/// How often is looked whether bytes move.
+const TICK: Duration = Duration::from_millis(200);
 /// Between two tries to copy.
 const RETRY: Duration = Duration::from_millis(250);
 /// How long the other copies are waited for after enough are durable, to say so in one go.
 const LINGER: Duration = Duration::from_secs(2);
 /// Words on copies that wait to be heard.
 const WORDS_MAX: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: `--timeout` is for a store in which nothing moves, not for one that takes long.
+    #[test]
+    fn patience_lasts_as_long_as_something_moves() {
+        let progress = Arc::new(Progress::default());
+        let mut patience = Patience::begin(Duration::from_secs(30), progress.clone());
+        let first = patience.deadline();
+        assert_eq!(patience.deadline(), first, "nothing moved");
+        progress.advance(1);
+        let later = patience.deadline();
+        assert!(later > first, "a byte went");
+        assert_eq!(patience.deadline(), later, "and no other");
+    }
+
+    #[test]
+    fn one_copy_is_one_however_often_it_is_told() {
+        let peer = Position::of_number(4);
+        let mut copies = Copies::default();
+        let reason = MissingReason::Unreachable;
+        assert!(!copies.hear(StorageReply::Missing(Missing { peer, reason })));
+        assert_eq!(copies.missing().len(), 1);
+        assert!(copies.hear(StorageReply::Durable { peer }));
+        assert!(!copies.hear(StorageReply::Durable { peer }));
+        assert!(copies.missing().is_empty());
+    }
+}
