@@ -66,8 +66,8 @@ pub(super) async fn repair(shared: Arc<Shared>) {
         let changed = neighbours.as_ref() != Some(&seen);
         if changed && now.phase == crate::chord::PhaseKind::Active {
             neighbours = Some(seen);
-            // Several changes in a row are one.
-            tokio::time::sleep(DEBOUNCE).await;
+            // Several changes in a row are one, and a ring that is still coming together moves no files.
+            tokio::time::sleep(shared.interval.clamp(DEBOUNCE, SETTLE_MAX)).await;
             let round = shared.round(&plan_offers).await;
             wait = if round.incomplete { (wait * 2).min(PERIOD) } else { RETRY / 2 };
             pause = if round.incomplete { wait } else { PERIOD };
@@ -400,8 +400,9 @@ impl Shared {
     }
 }
 
-/// How long changes of the ring are gathered before a round.
+/// How long changes of the ring are gathered before a round, at least and at most; one interval between.
 const DEBOUNCE: Duration = Duration::from_millis(150);
+const SETTLE_MAX: Duration = Duration::from_secs(2);
 /// After a round that could not do all; doubled each time.
 const RETRY: Duration = Duration::from_secs(2);
 /// Between two rounds without any change.

@@ -139,20 +139,26 @@ impl Shared {
         if !view.is_member() {
             return Err(self.why_not_active());
         }
+        let me = view.me.position;
         let mut walked = vec![view.me.clone()];
-        let mut ahead: Vec<Entry> = view.successors.iter().rev().cloned().collect();
-        while let Some(next) = ahead.pop() {
-            if walked.len() >= MEMBERS_MAX || walked.iter().any(|entry| entry.position == next.position) {
+        // By distance: whom this peer knows, and whom those name that were asked.
+        let mut ahead: BTreeMap<Position, Entry> = BTreeMap::new();
+        for entry in view.successors.iter().chain(view.alive()) {
+            ahead.insert(me.distance_to(&entry.position), entry.clone());
+        }
+        while let Some((distance, next)) = ahead.pop_first() {
+            if walked.len() >= MEMBERS_MAX {
                 break;
             }
             let request = MembershipRequest::FindOwner { key: next.position };
-            match self.ask_membership(&next, request, HOP_TIMEOUT).await {
-                Ok(MembershipReply::Owner { owner, successors, .. }) if owner.position == next.position => {
-                    ahead = successors.into_iter().rev().collect();
-                    walked.push(next);
-                }
-                // It does not answer, or not for itself: the one behind it may.
-                _ => {}
+            let Ok(reply) = self.ask_membership(&next, request, HOP_TIMEOUT).await else { continue };
+            if matches!(reply, MembershipReply::Gone { .. }) {
+                continue;
+            }
+            walked.push(next);
+            if let MembershipReply::Owner { successors, .. } = reply {
+                let further = successors.into_iter().map(|entry| (me.distance_to(&entry.position), entry));
+                ahead.extend(further.filter(|(further, _)| *further > distance));
             }
         }
         Ok(walked)
