@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::api::PeerEvent;
 use super::push::Feed;
-use super::shared::{BoxFuture, Shared, disk_reason, shortened, spawn_blocking};
+use super::shared::{BoxFuture, Shared, disk_reason, finished, shortened, spawn_blocking};
 use crate::blob::{BlobError, Kind, Receiver};
 use crate::chord::PhaseKind;
 use crate::config::RingSettings;
@@ -139,7 +139,7 @@ impl Shared {
         owner: bool,
     ) -> Result<(), StreamError> {
         let (word, mut words) = mpsc::channel(WORDS_MAX);
-        let copied = match self.receiver(object).await {
+        let copied = match self.receiver(object, RECEIVING_WAIT).await {
             Ok(Some(receiver)) => {
                 let offset = receiver.offset();
                 upstream.reply(StorageReply::Proceed { offset }).await?;
@@ -202,20 +202,24 @@ impl Shared {
         }
     }
 
-    /// A place to write to; `None` when the object is here already. Waits while somebody else sends it.
+    /// A place to write to, whose first bytes may be there from an earlier try; `None` when the object is
+    /// here already. Waits, not for ever, while somebody else sends it.
     pub(super) async fn receiver(
         self: &Arc<Self>,
         object: ObjectInfo,
+        wait: Duration,
     ) -> Result<Option<Receiver>, BlobError> {
-        for _ in 0..RECEIVING_TRIES_MAX {
+        let deadline = Instant::now() + wait;
+        loop {
             match self.blocking(move |store| store.receive(object.content, object.length)).await {
                 Ok(receiver) => return Ok(Some(receiver)),
                 Err(BlobError::AlreadyHere { .. }) => return Ok(None),
-                Err(BlobError::AlreadyReceiving { .. }) => tokio::time::sleep(RECEIVING_PAUSE).await,
+                Err(BlobError::AlreadyReceiving { .. }) if Instant::now() < deadline => {
+                    tokio::time::sleep(RECEIVING_PAUSE).await;
+                }
                 Err(error) => return Err(error),
             }
         }
-        Err(BlobError::AlreadyReceiving { content: object.content })
     }
 
     /// Reads all bytes, writes them, and gives each piece to the next peer. A disk that fails here does
@@ -401,13 +405,7 @@ impl Writer {
     /// Waits until all that was queued is written.
     pub(super) async fn end(self) -> (Receiver, Result<(), BlobError>) {
         drop(self.pieces);
-        match self.thread.await {
-            Ok(done) => done,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => std::future::pending().await,
-            },
-        }
+        finished(self.thread).await
     }
 }
 
@@ -425,8 +423,8 @@ const FEED_PIECES_MAX: usize = 8;
 /// Words on copies that wait to be passed on.
 const WORDS_MAX: usize = 32;
 /// How long somebody else's transfer of the same object is waited for.
-const RECEIVING_TRIES_MAX: u32 = 600;
-const RECEIVING_PAUSE: Duration = Duration::from_millis(100);
+const RECEIVING_WAIT: Duration = Duration::from_secs(60);
+const RECEIVING_PAUSE: Duration = Duration::from_millis(50);
 /// How long one piece may take to come: slower than 4 KiB a second is as good as silent.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a store waits for this peer to come into its ring.

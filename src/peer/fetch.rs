@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::api::{PeerEvent, Progress, RequestError};
 use super::copy::Writer;
@@ -217,32 +217,18 @@ impl Fetch {
         }
     }
 
-    /// A place to write to, whose first bytes may be there from an earlier try; `None` when all is here.
-    /// Waits while somebody sends the same object here, as to a replica.
+    /// A place to write to, its first bytes and all that come checked against the outboard.
     async fn begin(
         &self,
         object: ObjectInfo,
         outboard: Option<Outboard>,
     ) -> Result<Option<Receiver>, BlobError> {
-        let deadline = Instant::now() + RECEIVING_WAIT_MAX;
-        loop {
-            let outboard = outboard.clone();
-            let begun = self.shared.blocking(move |store| {
-                let mut receiver = store.receive(object.content, object.length)?;
-                if let Some(outboard) = outboard {
-                    receiver.check_against(&outboard)?;
-                }
-                Ok(receiver)
-            });
-            match begun.await {
-                Ok(receiver) => return Ok(Some(receiver)),
-                Err(BlobError::AlreadyHere { .. }) => return Ok(None),
-                Err(BlobError::AlreadyReceiving { .. }) if Instant::now() < deadline => {
-                    tokio::time::sleep(RECEIVING_PAUSE).await;
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let Some(mut receiver) = self.shared.receiver(object, RECEIVING_WAIT_MAX).await? else {
+            return Ok(None);
+        };
+        let Some(outboard) = outboard else { return Ok(Some(receiver)) };
+        let checked = spawn_blocking(move || receiver.check_against(&outboard).map(|()| receiver));
+        checked.await.map(Some)
     }
 
     /// Takes bytes from one holder until all came or it stops.
@@ -318,7 +304,6 @@ impl Fetch {
 
 /// How long another transfer of the same object is waited for: a silent one ends much sooner.
 const RECEIVING_WAIT_MAX: Duration = Duration::from_secs(600);
-const RECEIVING_PAUSE: Duration = Duration::from_millis(50);
 /// How long one piece may take to come, before another holder is asked.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(15);
 /// How often a whole object is fetched anew because it was another one in the end.

@@ -196,7 +196,12 @@ pub(super) fn shortened(mut text: String) -> String {
 
 /// Runs blocking work; a panic in it goes on here.
 pub(super) async fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
+    finished(tokio::task::spawn_blocking(work)).await
+}
+
+/// What a thread came to; a panic in it goes on here.
+pub(super) async fn finished<T>(thread: tokio::task::JoinHandle<T>) -> T {
+    match thread.await {
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),

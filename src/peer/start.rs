@@ -130,10 +130,14 @@ async fn prepare(options: &StartOptions, data_dir: &Path, found: Found) -> Resul
     let Found { identity, verifier, existing } = found;
     let opened = {
         let dir = data_dir.to_owned();
-        spawn_blocking(move || Store::open(&dir, Arc::new(RealDisk))).await
+        spawn_blocking(move || {
+            let store = Store::open(&dir, Arc::new(RealDisk))?;
+            let remembered = store.remembered()?;
+            Ok((store, remembered))
+        })
+        .await
     };
-    let store = opened.map_err(|error| store_error(data_dir, existing.as_ref(), error))?;
-    let remembered = store.remembered().map_err(|error| data_error(data_dir, error))?;
+    let (store, remembered) = opened.map_err(|error| store_error(data_dir, existing.as_ref(), error))?;
     let remembered: Option<Vec<Member>> = remembered.and_then(|bytes| codec::decode(&bytes).ok());
     let start = way_in(options, remembered, data_dir)?;
     let resumed = matches!(start, Start::Resume { .. });
