@@ -347,7 +347,8 @@ fn of_two_processes_with_one_identity_the_older_one_ends() {
         for seed in seeds(0..8) {
             let mut world = World::new(seed, settings);
             world.grow(&[10, 60, 110, 160, 210]);
-            world.start_clone(110, 1, Start::Join { known: contact(10) });
+            let remembered = world.view(10).unwrap().members;
+            world.start_clone(110, 1, Start::Resume { remembered });
             world.run_for(SECOND * 10);
             let fenced = world
                 .events()

@@ -22,7 +22,7 @@ impl Node {
         if is_loopback(&from.address) != is_loopback(&self.me.address) {
             return MembershipReply::Refused(Refusal::LoopbackRing { address: from.address.clone() });
         }
-        if let Some(refusal) = self.identity_clash(now, from) {
+        if let Some(refusal) = self.identity_clash(now, from, forming.is_some()) {
             return refusal;
         }
         match self.phase {
@@ -60,7 +60,7 @@ impl Node {
     }
 
     /// A joiner at a position that is known: the same identity again, or another one.
-    fn identity_clash(&mut self, now: Moment, from: &Entry) -> Option<MembershipReply> {
+    fn identity_clash(&mut self, now: Moment, from: &Entry, returns: bool) -> Option<MembershipReply> {
         if from.position == self.me.position {
             return Some(MembershipReply::Refused(if from.key == self.me.key {
                 Refusal::Stale { incarnation: self.me.incarnation }
@@ -70,7 +70,10 @@ impl Node {
         }
         let known = self.members.at(&from.position)?.clone();
         let alive = known.state == MemberState::Alive;
-        if alive && known.entry.key != from.key {
+        // Who joins for the first time with the key of a living peer has no more right to its place than
+        // another key; who comes back from its data directory may be that peer itself.
+        let elsewhere = known.entry.address != from.address && !returns;
+        if alive && (known.entry.key != from.key || elsewhere) {
             return Some(MembershipReply::Refused(Refusal::PositionTaken { by: known.entry }));
         }
         let later = from.incarnation > known.entry.incarnation;

@@ -304,8 +304,8 @@ pub enum MembershipReply {
 /// Why a join is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
-    /// The position belongs to a living peer with another key.
-    #[error("position {} is taken by a peer with another key, at {}", .by.position.label(), .by.address)]
+    /// The position belongs to a living peer: with another key, or elsewhere with the same.
+    #[error("position {} is taken by a living peer, at {}", .by.position.label(), .by.address)]
     PositionTaken {
         /// By whom.
         by: Entry,
