@@ -6,16 +6,19 @@
 mod args;
 mod command;
 mod complete;
+mod door;
 mod events;
 mod execute;
 mod format;
 mod init;
 mod input;
 mod join;
+mod json;
 mod output;
 mod progress;
 mod run;
 mod session;
+mod shell;
 mod signals;
 mod tables;
 mod terminal;
@@ -24,9 +27,10 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use args::{Misuse, Plan};
+use shell::TargetArgs;
 
 /// The exit code of work that is done.
 pub const DONE: u8 = 0;
@@ -67,17 +71,33 @@ enum Command {
     Init(init::Args),
     Join(join::Args),
     Run(run::Args),
+    #[command(flatten)]
+    Peer(command::Command),
+}
+
+/// What is to be done, checked as far as it can be before anything starts.
+#[derive(Debug)]
+enum Work {
+    /// Run a peer.
+    Run(Plan),
+    /// Command one that runs.
+    Command(command::Command, TargetArgs),
 }
 
 /// From raw arguments to checked settings; nothing has started yet.
-fn plan(arguments: impl IntoIterator<Item = OsString>) -> Result<Plan, clap::Error> {
-    let (name, plan) = match Cli::try_parse_from(arguments)?.command {
+fn plan(arguments: impl IntoIterator<Item = OsString>) -> Result<Work, clap::Error> {
+    let matches = definition().try_get_matches_from(arguments)?;
+    let (name, plan) = match Cli::from_arg_matches(&matches)?.command {
         Command::Init(args) => ("init", args.plan()),
         Command::Join(args) => ("join", args.plan()),
         Command::Run(args) => ("run", args.plan()),
+        Command::Peer(command) => {
+            let (_, matches) = matches.subcommand().expect("clap has found a subcommand");
+            return Ok(Work::Command(command, TargetArgs::from_arg_matches(matches)?));
+        }
     };
-    plan.map_err(|Misuse(reason)| {
-        let mut cli = Cli::command();
+    plan.map(Work::Run).map_err(|Misuse(reason)| {
+        let mut cli = definition();
         cli.build();
         match cli.find_subcommand_mut(name) {
             Some(command) => command.error(ErrorKind::ValueValidation, reason),
@@ -86,10 +106,21 @@ fn plan(arguments: impl IntoIterator<Item = OsString>) -> Result<Plan, clap::Err
     })
 }
 
-fn work(plan: Plan) -> anyhow::Result<u8> {
+/// The whole command line: a command that a prompt has too takes from a shell which peer is meant.
+fn definition() -> clap::Command {
+    let of_peers = command::Command::augment_subcommands(clap::Command::new("peer"));
+    let names: Vec<String> =
+        of_peers.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    names.into_iter().fold(Cli::command(), |cli, name| cli.mut_subcommand(name, TargetArgs::augment_args))
+}
+
+fn work(work: Work) -> anyhow::Result<u8> {
     start_log();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let code = runtime.block_on(session::run(plan))?;
+    let code = match work {
+        Work::Run(plan) => runtime.block_on(session::run(plan))?,
+        Work::Command(command, target) => runtime.block_on(shell::run(command, target))?,
+    };
     // The thread that reads standard input may still sit in its read; it is not waited for.
     runtime.shutdown_timeout(RUNTIME_END);
     Ok(code)
@@ -116,7 +147,11 @@ mod tests {
     use crate::peer::Entrance;
 
     fn planned(line: &str) -> Plan {
-        plan(words(line)).unwrap_or_else(|error| panic!("{line}: {error}"))
+        match plan(words(line)) {
+            Ok(Work::Run(plan)) => plan,
+            Ok(other) => panic!("{line}: {other:?}"),
+            Err(error) => panic!("{line}: {error}"),
+        }
     }
 
     fn refused(line: &str) -> String {
@@ -135,7 +170,7 @@ mod tests {
 
     #[test]
     fn the_definition_is_sound() {
-        Cli::command().debug_assert();
+        definition().debug_assert();
     }
 
     #[test]
@@ -224,7 +259,8 @@ mod tests {
 
     #[test]
     fn every_command_shows_an_example() {
-        for name in ["init", "join", "run"] {
+        for command in definition().get_subcommands() {
+            let name = command.get_name();
             let error = plan(words(&format!("{name} --help"))).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::DisplayHelp);
             assert!(error.to_string().contains(&format!("Example: quoit {name}")), "{error}");

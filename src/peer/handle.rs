@@ -6,12 +6,13 @@ use std::sync::Arc;
 use tokio::sync::broadcast;
 
 use super::api::{
-    LeaveReport, PeerEvent, Progress, RequestError, RequestReport, RingFiles, RingLine, StartError,
-    StatusReport, StoreError, StoreOptions, StoreReport, Wanted, WhereisReport,
+    Failure, LeavePlan, LeaveReport, PeerEvent, PingReport, Progress, RequestError, RequestReport, RingFiles,
+    RingLine, StartError, StatusReport, StoreError, StoreOptions, StoreReport, Wanted, WhereisReport,
 };
+use super::client::ObjectBytes;
 use super::shared::Shared;
 use super::start::Running;
-use crate::id::{FileName, Position};
+use crate::id::{ContentId, FileName, Position};
 use crate::wire::{Address, FileEntry};
 
 /// A running peer. Cheap to clone. The peer runs until it leaves, is shut down, or ends by itself.
@@ -59,16 +60,17 @@ impl Handle {
         self.shared.store(path, options, progress.clone()).await
     }
 
-    /// Brings a file into this peer's objects and received/.
+    /// Brings a file into this peer's objects and, where it is to be kept under its name, into received/.
     ///
     /// # Errors
     /// [`RequestError`].
     pub async fn request(
         &self,
         wanted: &Wanted,
+        keep: bool,
         progress: &Arc<Progress>,
     ) -> Result<RequestReport, RequestError> {
-        self.shared.request(wanted, progress.clone()).await
+        self.shared.request(wanted, keep, progress.clone()).await
     }
 
     /// Hands everything over, tells the neighbours, and ends the peer.
@@ -116,6 +118,39 @@ impl Handle {
     /// [`RequestError`].
     pub async fn whereis(&self, name: &FileName) -> Result<WhereisReport, RequestError> {
         self.shared.whereis(name).await
+    }
+
+    /// The bytes of an object that this peer holds.
+    ///
+    /// # Errors
+    /// When it does not hold it, or cannot read it.
+    pub async fn read(&self, content: ContentId) -> Result<ObjectBytes, Failure> {
+        let reader = self.shared.blocking(move |store| store.read(&content, 0)).await;
+        reader.map(ObjectBytes::of_reader).map_err(|error| Failure::new(error.to_string()))
+    }
+
+    /// How another peer answers: by its number, display name, address, or the beginning of its position.
+    ///
+    /// # Errors
+    /// Not found, where there is no such peer. One that does not answer is no error.
+    pub async fn ping(&self, whom: &str) -> Result<PingReport, Failure> {
+        self.shared.ping(whom).await
+    }
+
+    /// What leaving would do now.
+    ///
+    /// # Errors
+    /// When the peer is in no ring.
+    pub async fn plan_leave(&self) -> Result<LeavePlan, String> {
+        self.shared.plan_leave().await
+    }
+
+    /// What leaving did, where this peer is about to end because it has left, on whosever command; waits for
+    /// that end.
+    pub async fn has_left(&self) -> Option<LeaveReport> {
+        let report = self.shared.left.borrow().clone()?;
+        self.running.stopped().await;
+        Some(report)
     }
 
     /// Waits until the peer has ended, and says why.

@@ -9,7 +9,8 @@
 //! | `copy`, `push` | objects on their way to other peers, and in from them |
 //! | `fetch` | objects from their holders, on a user's request |
 //! | `records` | name records, read and written |
-//! | `store`, `request`, `leave`, `report` | what people ask for |
+//! | `store`, `request`, `leave`, `ping`, `report` | what people ask for |
+//! | `commands`, `client`, `choice` | both ends of `quoit-client/1`: another process commands the peer |
 //! | `repair` | copies that are missing are made again; a joiner takes over its ranges |
 //!
 //! Nothing here blocks an async thread: disk and hashing go through `Shared::blocking`.
@@ -17,11 +18,16 @@
 mod actor;
 mod api;
 mod arrivals;
+mod choice;
+mod client;
+mod commands;
 mod copy;
+mod export;
 mod fetch;
 mod handle;
 mod leave;
 mod lookup;
+mod ping;
 mod push;
 mod records;
 mod repair;
@@ -33,5 +39,8 @@ mod start;
 mod store;
 
 pub use api::*;
+pub use choice::PeerChoice;
+pub use client::{Client, ObjectBytes};
+pub use export::{Place, WriteError};
 pub use handle::Handle;
 pub use start::start;

@@ -27,6 +27,7 @@ use crate::wire::{Address, Entry, Hello, Member, Target, codec};
 pub struct Running {
     tasks: std::sync::Mutex<Vec<tokio::task::JoinHandle<()>>>,
     peer_file: SharedFile,
+    stopped: watch::Sender<bool>,
 }
 
 /// Where a peer's files are, and which of them were not there before.
@@ -99,12 +100,18 @@ pub async fn start(options: StartOptions) -> Result<Handle, StartError> {
 }
 
 impl Running {
+    /// Waits until the peer is stopped, by whomever.
+    pub(super) async fn stopped(&self) {
+        let _ = self.stopped.subscribe().wait_for(|stopped| *stopped).await;
+    }
+
     /// Ends all tasks, closes the network and the store.
     pub(super) async fn stop(&self, shared: &Shared, left: bool) {
         let tasks: Vec<_> =
             self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).drain(..).collect();
         if tasks.is_empty() {
-            return;
+            // Somebody else is at it, or was.
+            return self.stopped().await;
         }
         shared.transport.close().await;
         for task in tasks {
@@ -122,6 +129,7 @@ impl Running {
         shared
             .ended
             .send_if_modified(|why| why.is_none().then(|| *why = Some("shut down".to_owned())).is_some());
+        self.stopped.send_replace(true);
     }
 }
 
@@ -213,7 +221,13 @@ fn launch(parts: Parts) -> Handle {
         tasks.push(tokio::spawn(take_over(shared.clone())));
     }
     tasks.push(tokio::spawn(actor.run()));
-    let running = Arc::new(Running { tasks: std::sync::Mutex::new(tasks), peer_file });
+    let running = Arc::new(Running {
+        tasks: std::sync::Mutex::new(tasks),
+        peer_file,
+        stopped: watch::Sender::new(false),
+    });
+    // It is set once, here.
+    let _ = shared.running.set(Arc::downgrade(&running));
     Handle { shared, running }
 }
 
@@ -416,12 +430,12 @@ fn data_error(data_dir: &Path, error: BlobError) -> StartError {
 }
 
 /// The platform's folder for quoit.
-fn base_dir() -> PathBuf {
+pub(super) fn base_dir() -> PathBuf {
     directories::ProjectDirs::from("", "", "quoit")
         .map_or_else(|| PathBuf::from(".quoit"), |dirs| dirs.data_dir().to_owned())
 }
 
-fn peers_dir() -> PathBuf {
+pub(super) fn peers_dir() -> PathBuf {
     base_dir().join("peers")
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::client::CommandStream;
 use super::connection::{self, Connection};
 use super::counters::{LogGate, TransportCounters};
 use super::dial::{DIALS_MAX, DialError, Outcome};
@@ -21,7 +22,7 @@ use super::pool::{Offer, Pool};
 use super::settings::{self, TransportSettings};
 use super::stream::RequestStream;
 use super::verifier::Verifier;
-use crate::id::Position;
+use crate::id::{KeyHash, Position};
 use crate::wire::{Entry, Hello, Target, limits};
 
 /// A peer's end of the network. Cheap to clone; it lives until [`Transport::close`], or until the
@@ -42,6 +43,8 @@ pub enum Incoming {
         /// What, and the way back.
         stream: RequestStream,
     },
+    /// A client of this peer commands something; its command is not read yet.
+    Command(CommandStream),
     /// A peer sent a datagram, not decoded yet.
     Datagram {
         /// Who.
@@ -62,6 +65,7 @@ pub(super) struct Shared {
     pub(super) endpoint: quinn::Endpoint,
     pub(super) client: quinn::ClientConfig,
     pub(super) own: Position,
+    own_key: KeyHash,
     pub(super) ipv6: bool,
     pub(super) hello: Mutex<Hello>,
     pub(super) pool: Mutex<Pool>,
@@ -69,10 +73,18 @@ pub(super) struct Shared {
     /// Datagrams that wait for a dial; one for each target.
     pub(super) waiting: Mutex<HashMap<Target, Bytes>>,
     pub(super) counters: Arc<TransportCounters>,
-    incoming: mpsc::Sender<Incoming>,
+    pub(super) incoming: mpsc::Sender<Incoming>,
     handshakes: Arc<Semaphore>,
+    clients: Arc<Semaphore>,
     connections_max: usize,
     log: LogGate,
+}
+
+/// A connection that came in, and greeted.
+enum Accepted {
+    Peer(Connection),
+    /// A client, and its place among those that there may be.
+    Client(Connection, OwnedSemaphorePermit),
 }
 
 impl Transport {
@@ -96,10 +108,12 @@ impl Transport {
             Arc::new(quinn::TokioRuntime),
         )?;
         let (incoming, receiver) = mpsc::channel(INCOMING_MAX);
+        let (chain, key) = identity.for_tls();
         let shared = Arc::new(Shared {
             endpoint,
-            client: settings::client(identity, verifier, settings)?,
+            client: settings::client(chain, key, verifier, settings::ALPN_PEER, settings)?,
             own: identity.position(),
+            own_key: identity.key_hash(),
             ipv6: listen.is_ipv6(),
             hello: Mutex::new(hello),
             pool: Mutex::new(Pool::new(settings.connections_max)),
@@ -108,6 +122,7 @@ impl Transport {
             counters: Arc::default(),
             incoming,
             handshakes: Arc::new(Semaphore::new(settings::HANDSHAKES_MAX)),
+            clients: Arc::new(Semaphore::new(limits::CLIENTS_MAX)),
             connections_max: settings.connections_max,
             log: LogGate::default(),
         });
@@ -246,19 +261,29 @@ impl Shared {
     async fn accept_one(self: Arc<Self>, incoming: quinn::Incoming, _permit: OwnedSemaphorePermit) {
         let from = incoming.remote_address();
         match timeout(limits::CONNECT_TIMEOUT, self.handshake(incoming)).await {
-            Ok(Ok(connection)) => {
+            Ok(Ok(Accepted::Peer(connection))) => {
                 if self.admit(connection).is_none() {
                     self.refused(from, "too many connections");
                 }
+            }
+            Ok(Ok(Accepted::Client(client, place))) => {
+                let shared = self.clone();
+                tokio::spawn(async move {
+                    shared.serve_client(client).await;
+                    drop(place);
+                });
             }
             Ok(Err(reason)) => self.refused(from, &reason),
             Err(_) => self.refused(from, "it took too long"),
         }
     }
 
-    async fn handshake(&self, incoming: quinn::Incoming) -> Result<Connection, String> {
+    async fn handshake(&self, incoming: quinn::Incoming) -> Result<Accepted, String> {
         let connecting = incoming.accept().map_err(|error| error.to_string())?;
         let quic = connecting.await.map_err(|error| error.to_string())?;
+        if settings::protocol(&quic) == settings::ALPN_CLIENT {
+            return self.welcome_client(quic).await;
+        }
         let proven = connection::proven(&quic).map_err(|error| {
             quic.close(close_code::NO_PEER, b"");
             error.to_string()
@@ -268,10 +293,29 @@ impl Shared {
             return Err("it stands at this peer's own position".into());
         }
         let hello = lock(&self.hello).clone();
-        connection::welcome(quic.clone(), proven, &hello).await.map_err(|error| {
+        let welcomed = connection::welcome(quic.clone(), proven, &hello).await.map_err(|error| {
             quic.close(close_code::NO_HELLO, b"");
             error.to_string()
-        })
+        });
+        welcomed.map(Accepted::Peer)
+    }
+
+    /// Only this peer's own key, or a certificate for `client.quoit`, commands it.
+    async fn welcome_client(&self, quic: quinn::Connection) -> Result<Accepted, String> {
+        let proven = connection::proven_client(&quic, self.own, self.own_key).map_err(|error| {
+            quic.close(close_code::NO_CLIENT, b"");
+            format!("it may not command this peer: {error}")
+        })?;
+        let Ok(place) = self.clients.clone().try_acquire_owned() else {
+            quic.close(close_code::FULL, b"");
+            return Err("too many clients".into());
+        };
+        let hello = lock(&self.hello).clone();
+        let client = connection::welcome(quic.clone(), proven, &hello).await.map_err(|error| {
+            quic.close(close_code::NO_HELLO, b"");
+            error.to_string()
+        })?;
+        Ok(Accepted::Client(client, place))
     }
 
     /// Hands on what comes in on a connection until it ends.

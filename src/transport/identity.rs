@@ -262,5 +262,7 @@ fn paths(certs_dir: &Path, label: &str) -> (PathBuf, PathBuf) {
 
 /// In every peer's certificate; a peer's own name is a label before it.
 pub(super) const PARENT_NAME: &str = "peer.quoit";
+/// The only name in a certificate for commanding peers.
+pub(super) const CLIENT_NAME: &str = "client.quoit";
 const FOLDER: &str = "peers";
 const LOCK_FILE: &str = ".lock";

@@ -4,6 +4,7 @@
 //! its certificate, never from what it says. quinn, rustls and rcgen are known here only.
 
 mod authority;
+mod client;
 mod connection;
 mod counters;
 mod dial;
@@ -24,6 +25,7 @@ mod tests;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use authority::{Authority, Placement};
+pub use client::{ClientConnection, CommandReplies, CommandStream, Credentials};
 pub use connection::Connection;
 pub use counters::TransportCounters;
 pub use dial::{DialError, Refusal};

@@ -13,7 +13,7 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::authority;
 use super::files;
-use super::identity::{IdentityError, PARENT_NAME};
+use super::identity::{CLIENT_NAME, IdentityError, PARENT_NAME};
 use crate::id::{KeyHash, Position};
 use crate::wire::limits;
 
@@ -119,6 +119,20 @@ pub fn certificate_position(certificate_der: &[u8]) -> Result<Position, Identity
         (None, _) => Err(position_error("it names no position")),
         (Some(_), Some(_)) => Err(position_error("it names several positions")),
     }
+}
+
+/// Whether a certificate is for commanding peers: its only name is `client.quoit`. Who signed it is not
+/// looked at.
+///
+/// # Errors
+/// [`IdentityError`] when its names cannot be read.
+pub fn is_client_certificate(certificate_der: &[u8]) -> Result<bool, IdentityError> {
+    let certificate = parse(certificate_der)?;
+    let names = certificate
+        .subject_alternative_name()
+        .map_err(|_| position_error("its alternative names cannot be read"))?;
+    let names = names.map_or(&[][..], |names| &names.value.general_names);
+    Ok(matches!(names, [GeneralName::DNSName(CLIENT_NAME)]))
 }
 
 /// The hash of a certificate's key.
