@@ -103,9 +103,10 @@ impl ClientConnection {
     /// packets of this connection may still come, which is no concern of a process that ends.)
     pub async fn close(self) {
         let quic = self.connection.quic();
+        let sent = quic.stats().udp_tx.datagrams;
         quic.close(close_code::ENDED, b"");
         for _ in 0..CLOSE_LOOKS_MAX {
-            if quic.stats().frame_tx.connection_close > 0 {
+            if quic.stats().udp_tx.datagrams > sent {
                 break;
             }
             tokio::time::sleep(CLOSE_LOOK).await;
