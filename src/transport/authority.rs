@@ -14,7 +14,7 @@ use rcgen::{
 use rustls::pki_types::CertificateDer;
 
 use super::files::{self, Access};
-use super::identity::{Identity, IdentityError, PARENT_NAME};
+use super::identity::{Identity, IdentityError, LABEL_DIGITS, PARENT_NAME};
 use super::keys::{self, SecretKey};
 use super::verifier::{self, Verifier};
 use crate::id::Position;
@@ -178,20 +178,27 @@ fn set_validity(parameters: &mut CertificateParams, days: u64) {
     parameters.not_after = epoch + now + Duration::from_secs(days * 24 * 3_600);
 }
 
-/// Names under `quoit` carry authority, and a wildcard would stand for any peer.
-fn checked_display_name(name: &str) -> Result<String, IdentityError> {
+/// A display name as it stands in a certificate.
+pub(super) fn checked_display_name(name: &str) -> Result<String, IdentityError> {
     let name = name.to_ascii_lowercase();
+    if is_display_name(&name) { Ok(name) } else { Err(IdentityError::DisplayName { name }) }
+}
+
+/// Names under `quoit` carry authority, a wildcard would stand for any peer, and digits alone are what
+/// peers without a display name are called.
+pub(super) fn is_display_name(name: &str) -> bool {
     let label_is_fine = |label: &str| {
         (1..=63).contains(&label.len())
             && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    let fine = name.len() <= 253
+    let is_label = name.len() == LABEL_DIGITS && name.bytes().all(|b| b.is_ascii_hexdigit());
+    !is_label
+        && name.len() <= 253
         && name.split('.').all(label_is_fine)
         && name.rsplit('.').next() != Some("quoit")
-        && !name.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    if fine { Ok(name) } else { Err(IdentityError::DisplayName { name }) }
+        && !name.bytes().all(|b| b.is_ascii_digit() || b == b'.')
 }
 
 const FOLDER: &str = "ca";

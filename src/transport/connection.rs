@@ -21,6 +21,7 @@ pub struct Connection(Arc<Inner>);
 struct Inner {
     quic: quinn::Connection,
     peer: Entry,
+    display_name: Option<String>,
     own_incarnation: u64,
     dialled_by: Position,
     up_since: Instant,
@@ -34,6 +35,11 @@ impl Connection {
     /// from its hello.
     pub fn peer(&self) -> &Entry {
         &self.0.peer
+    }
+
+    /// What its certificate calls the peer at the other end.
+    pub fn display_name(&self) -> Option<&str> {
+        self.0.display_name.as_deref()
     }
 
     /// The current estimate of the round-trip time.
@@ -145,10 +151,11 @@ impl Drop for InUse {
 }
 
 /// What a certificate says of the other end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Proven {
     pub(super) position: Position,
     pub(super) key: KeyHash,
+    pub(super) display_name: Option<String>,
 }
 
 /// Reads the certificate that TLS has checked already.
@@ -158,6 +165,7 @@ pub(super) fn proven(quic: &quinn::Connection) -> Result<Proven, IdentityError> 
     Ok(Proven {
         position: verifier::certificate_position(certificate)?,
         key: verifier::key_hash(certificate)?,
+        display_name: verifier::certificate_display_name(certificate),
     })
 }
 
@@ -185,7 +193,8 @@ pub(super) async fn welcome(
     let theirs = frame::read(&mut recv).await?;
     frame::write(&mut send, hello).await?;
     let _ = send.finish();
-    Ok(up(quic, proven, hello, theirs, proven.position))
+    let dialled_by = proven.position;
+    Ok(up(quic, proven, hello, theirs, dialled_by))
 }
 
 fn up(
@@ -204,6 +213,7 @@ fn up(
     Connection(Arc::new(Inner {
         quic,
         peer,
+        display_name: proven.display_name,
         own_incarnation: ours.incarnation,
         dialled_by,
         up_since: Instant::now(),

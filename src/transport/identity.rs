@@ -20,6 +20,7 @@ pub struct Identity {
     key_hash: KeyHash,
     ring_name: String,
     valid_until: SystemTime,
+    display_name: Option<String>,
     key: SecretKey,
     certificate: CertificateDer<'static>,
     ca: CertificateDer<'static>,
@@ -74,7 +75,7 @@ pub enum IdentityError {
     NoRandomness,
     /// The display name is no DNS name, or one with a meaning.
     #[error(
-        "{name:?} cannot be a display name: it is a DNS name of letters, digits, `-` and `.`, not ending in `quoit`"
+        "{name:?} cannot be a display name: that is a DNS name of letters, digits, `-` and `.`, not ending in `quoit`, not of digits alone, and no label of 16 hexadecimal digits"
     )]
     DisplayName {
         /// It.
@@ -111,6 +112,7 @@ impl Identity {
             key_hash: KeyHash::of(key.public_key()),
             ring_name: authority::ring_name(verifier::public_key(&ca)?),
             valid_until: verifier::valid_until(&certificate)?,
+            display_name: verifier::certificate_display_name(&certificate),
             key,
             certificate,
             ca,
@@ -206,6 +208,11 @@ impl Identity {
         self.valid_until
     }
 
+    /// What people call it, if not by its number: see [`super::certificate_display_name`].
+    pub fn display_name(&self) -> Option<&str> {
+        self.display_name.as_deref()
+    }
+
     /// Its label: see [`label_of`].
     pub fn label(&self) -> String {
         label_of(&self.position)
@@ -251,7 +258,7 @@ impl IdentityError {
 pub fn label_of(position: &Position) -> String {
     match position.number() {
         Some(number) => number.to_string(),
-        None => position.to_string().chars().take(16).collect(),
+        None => position.to_string().chars().take(LABEL_DIGITS).collect(),
     }
 }
 
@@ -262,5 +269,7 @@ fn paths(certs_dir: &Path, label: &str) -> (PathBuf, PathBuf) {
 
 /// In every peer's certificate; a peer's own name is a label before it.
 pub(super) const PARENT_NAME: &str = "peer.quoit";
+/// Of the position, in the label of a peer without a number.
+pub(super) const LABEL_DIGITS: usize = 16;
 const FOLDER: &str = "peers";
 const LOCK_FILE: &str = ".lock";

@@ -7,6 +7,7 @@ mod authority;
 mod connection;
 mod counters;
 mod dial;
+mod directory;
 mod endpoint;
 mod files;
 mod frame;
@@ -33,7 +34,7 @@ pub use identity::{Identity, IdentityError, label_of};
 pub use request::RequestFailure;
 pub use settings::TransportSettings;
 pub use stream::{OpenStream, RequestStream};
-pub use verifier::{Verifier, certificate_position};
+pub use verifier::{Verifier, certificate_display_name, certificate_position, is_client_certificate};
 
 /// No lock is held across a wait, and what is behind one is whole after a panic too.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

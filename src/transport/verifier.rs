@@ -121,6 +121,23 @@ pub fn certificate_position(certificate_der: &[u8]) -> Result<Position, Identity
     }
 }
 
+/// The display name in a certificate: its only DNS name outside `quoit`, if that can be one.
+pub fn certificate_display_name(certificate_der: &[u8]) -> Option<String> {
+    let names = dns_names(certificate_der).ok()?;
+    let is_outside = |name: &&String| name.rsplit('.').next() != Some("quoit");
+    let mut outside = names.iter().filter(is_outside);
+    match (outside.next(), outside.next()) {
+        (Some(name), None) if authority::is_display_name(name) => Some(name.clone()),
+        _ => None,
+    }
+}
+
+/// Whether a certificate is that of a client, which commands a peer and is none: its only name is
+/// `client.quoit`. Who signed the certificate is not looked at.
+pub fn is_client_certificate(certificate_der: &[u8]) -> bool {
+    dns_names(certificate_der).is_ok_and(|names| names == [CLIENT_NAME])
+}
+
 /// The hash of a certificate's key.
 pub(super) fn key_hash(certificate_der: &[u8]) -> Result<KeyHash, IdentityError> {
     public_key(certificate_der).map(KeyHash::of)
@@ -168,6 +185,23 @@ fn parse(certificate_der: &[u8]) -> Result<X509Certificate<'_>, IdentityError> {
     }
 }
 
+/// All alternative names of a certificate, of which each must be a DNS name.
+fn dns_names(certificate_der: &[u8]) -> Result<Vec<String>, IdentityError> {
+    let certificate = parse(certificate_der)?;
+    let names = certificate
+        .subject_alternative_name()
+        .map_err(|_| position_error("its alternative names cannot be read"))?
+        .ok_or_else(|| position_error("it has no alternative names"))?;
+    let as_dns = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Ok((*name).to_owned()),
+        _ => Err(position_error("it has other names than DNS names")),
+    };
+    names.value.general_names.iter().map(as_dns).collect()
+}
+
 fn position_error(reason: &'static str) -> IdentityError {
     IdentityError::Position { reason }
 }
+
+/// The only name in a client's certificate.
+pub(super) const CLIENT_NAME: &str = "client.quoit";
