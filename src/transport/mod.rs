@@ -3,7 +3,9 @@
 //! Both ends of every connection are authenticated by the ring CA, and a peer's position comes from
 //! its certificate, never from what it says. quinn, rustls and rcgen are known here only.
 
+mod admission;
 mod authority;
+mod bundle;
 mod connection;
 mod counters;
 mod dial;
@@ -12,6 +14,7 @@ mod endpoint;
 mod files;
 mod frame;
 mod identity;
+mod install;
 mod keys;
 mod pool;
 mod request;
@@ -25,12 +28,14 @@ mod tests;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use authority::{Authority, Placement};
+pub use bundle::{Bundle, BundleError};
 pub use connection::Connection;
 pub use counters::TransportCounters;
 pub use dial::{DialError, Refusal};
 pub use endpoint::{Incoming, Transport};
 pub use frame::{LostReason, StreamError};
 pub use identity::{Identity, IdentityError, label_of};
+pub use install::Installed;
 pub use request::RequestFailure;
 pub use settings::TransportSettings;
 pub use stream::{OpenStream, RequestStream};

@@ -31,7 +31,7 @@ pub(super) fn names(number: u8) -> Vec<String> {
     vec!["peer.quoit".to_owned(), format!("{label}.peer.quoit")]
 }
 
-fn mode(path: &Path) -> u32 {
+pub(super) fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
