@@ -3,6 +3,7 @@
 //! Results go to standard output, everything else to standard error. Nothing here decides anything
 //! about the ring or a file; it asks a [`crate::peer::Handle`] and says what came back.
 
+mod admit;
 mod args;
 mod command;
 mod complete;
@@ -45,7 +46,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             return if error.use_stderr() { FAILED } else { DONE };
         }
     };
-    match work(plan) {
+    let done = match plan {
+        Work::Peer(plan) => work(*plan),
+        Work::Admit(plan) => admit::run(&plan),
+    };
+    match done {
         Ok(code) => code,
         Err(error) => {
             output::Output::new().error(&format!("{error:#}"));
@@ -67,14 +72,26 @@ enum Command {
     Init(init::Args),
     Join(join::Args),
     Run(run::Args),
+    Admit(admit::Args),
+}
+
+/// What a command line comes to.
+#[derive(Debug)]
+enum Work {
+    /// A peer in the foreground.
+    Peer(Box<Plan>),
+    /// Somebody is admitted; needs no peer.
+    Admit(admit::Plan),
 }
 
 /// From raw arguments to checked settings; nothing has started yet.
-fn plan(arguments: impl IntoIterator<Item = OsString>) -> Result<Plan, clap::Error> {
+fn plan(arguments: impl IntoIterator<Item = OsString>) -> Result<Work, clap::Error> {
+    let peer = |plan: Plan| Work::Peer(Box::new(plan));
     let (name, plan) = match Cli::try_parse_from(arguments)?.command {
-        Command::Init(args) => ("init", args.plan()),
-        Command::Join(args) => ("join", args.plan()),
-        Command::Run(args) => ("run", args.plan()),
+        Command::Init(args) => ("init", args.plan().map(peer)),
+        Command::Join(args) => ("join", args.plan().map(peer)),
+        Command::Run(args) => ("run", args.plan().map(peer)),
+        Command::Admit(args) => ("admit", args.plan().map(Work::Admit)),
     };
     plan.map_err(|Misuse(reason)| {
         let mut cli = Cli::command();
@@ -116,7 +133,10 @@ mod tests {
     use crate::peer::Entrance;
 
     fn planned(line: &str) -> Plan {
-        plan(words(line)).unwrap_or_else(|error| panic!("{line}: {error}"))
+        match plan(words(line)) {
+            Ok(Work::Peer(plan)) => *plan,
+            other => panic!("{line}: {other:?}"),
+        }
     }
 
     fn refused(line: &str) -> String {
@@ -168,6 +188,21 @@ mod tests {
     }
 
     #[test]
+    fn a_bundle_says_who_joins() {
+        let start = planned("join --bundle nas.bundle.pem host.example:12300").start;
+        assert!(start.number.is_none() && start.bundle.as_deref() == Some("nas.bundle.pem".as_ref()));
+        let start = planned("join --bundle 8.pem --key 8-key.pem 8 4 0.5").start;
+        assert!(start.number == Some(8) && start.interval.is_some() && start.key.is_some());
+        // Without a number, the second word can only be INTERVAL.
+        let start = planned("join --bundle nas.bundle.pem host.example:12300 0.5").start;
+        assert_eq!(start.interval.unwrap().duration(), Duration::from_millis(500));
+        assert!(
+            matches!(&start.entrance, Entrance::Join { known } if known.as_str() == "host.example:12300")
+        );
+        assert!(planned("run --bundle nas.bundle.pem").start.bundle.is_some());
+    }
+
+    #[test]
     fn run_takes_what_it_is_given() {
         let start = planned("run --data-dir here --listen 0.0.0.0:4000 --advertise example.org:4000").start;
         assert!(matches!(start.entrance, Entrance::Resume));
@@ -216,6 +251,17 @@ mod tests {
             ("join 8 4 1 --interval 1", "--interval"),
             ("join 8 --replicas 3", "--replicas"),
             ("run 4", "'4'"),
+            ("run --key k.pem", "--bundle"),
+            ("join 8 --key k.pem", "--bundle"),
+            ("join nas 8 --bundle b.pem", "KNOWN"),
+            ("admit", "NAME|PEER"),
+            ("admit 256", "NAME|PEER"),
+            ("admit -1", "NAME|PEER"),
+            ("admit nas 8", "'8'"),
+            ("admit nas --client", "--client"),
+            ("admit --renew", "NAME|PEER"),
+            ("admit nas --renew --csr nas.csr", "--renew"),
+            ("admit --client --csr nas.csr", "--client"),
         ] {
             let message = refused(line);
             assert!(message.contains(named), "{line}: {message}");
@@ -224,7 +270,7 @@ mod tests {
 
     #[test]
     fn every_command_shows_an_example() {
-        for name in ["init", "join", "run"] {
+        for name in ["init", "join", "run", "admit"] {
             let error = plan(words(&format!("{name} --help"))).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::DisplayHelp);
             assert!(error.to_string().contains(&format!("Example: quoit {name}")), "{error}");

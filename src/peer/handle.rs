@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::broadcast;
 
@@ -24,7 +25,12 @@ pub struct Handle {
 impl Handle {
     /// What happens in the peer from now on.
     pub fn events(&self) -> broadcast::Receiver<PeerEvent> {
-        self.shared.events.subscribe()
+        let events = self.shared.events.subscribe();
+        // What was wrong at the start is told to the first who listens.
+        if !self.shared.warned_of_certificate.swap(true, Ordering::Relaxed) {
+            self.shared.warn_of_certificate();
+        }
+        events
     }
 
     /// Waits until the peer is a member of its ring.

@@ -47,6 +47,7 @@ impl Shared {
             objects,
             bytes,
             records,
+            certificate_until: self.identity.valid_until(),
             syncing: self.is_syncing(),
             siblings,
             data_dir: self.store.dir().to_owned(),

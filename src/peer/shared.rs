@@ -39,6 +39,8 @@ pub(super) struct Shared {
     pub repairing: tokio::sync::Mutex<()>,
     /// Why the peer ended, once it has.
     pub ended: watch::Sender<Option<String>>,
+    /// Somebody has been told at the start, if there was something to be told.
+    pub warned_of_certificate: AtomicBool,
     clock: Mutex<Timestamp>,
     /// Objects that other peers send here at the same time, and that are sent to them on their request.
     pub transfers_in: Semaphore,
@@ -70,6 +72,7 @@ impl Shared {
             repair_wanted: Notify::new(),
             repairing: tokio::sync::Mutex::new(()),
             ended: watch::Sender::new(None),
+            warned_of_certificate: AtomicBool::new(false),
             clock: Mutex::new(Timestamp::default()),
             transfers_in: Semaphore::new(TRANSFERS_MAX),
             transfers_out: Semaphore::new(TRANSFERS_MAX),

@@ -230,6 +230,16 @@ impl Authority {
     }
 }
 
+/// The bytes of a small file.
+///
+/// # Errors
+/// [`IdentityError::Missing`], [`IdentityError::Io`]; also when it is too long for a certificate or key.
+pub fn read_pem(path: &Path) -> Result<Vec<u8>, IdentityError> {
+    files::read(path)
+        .map_err(|source| IdentityError::io(path, source))?
+        .ok_or_else(|| IdentityError::Missing { path: path.to_owned() })
+}
+
 /// The key of a request, as its key info in DER. Whoever made the request has the private key.
 fn requested_key(request_pem: &[u8]) -> Result<Vec<u8>, IdentityError> {
     let wrong = |reason| IdentityError::Request { reason };

@@ -224,6 +224,16 @@ impl Identity {
         Ok(())
     }
 
+    /// Where the certificate of this label is in a certificates directory.
+    pub fn certificate_path(certs_dir: &Path, label: &str) -> PathBuf {
+        paths(certs_dir, label).0
+    }
+
+    /// Where the key of this label is, or would be.
+    pub fn key_path(certs_dir: &Path, label: &str) -> PathBuf {
+        paths(certs_dir, label).1
+    }
+
     /// Where this peer stands.
     pub fn position(&self) -> Position {
         self.position

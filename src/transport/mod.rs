@@ -27,6 +27,7 @@ mod tests;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use admission::read_pem;
 pub use authority::{Authority, Placement};
 pub use bundle::{Bundle, BundleError};
 pub use connection::Connection;

@@ -141,6 +141,7 @@ fn a_whereis() {
 #[test]
 fn a_status() {
     let report = StatusReport {
+        certificate_until: std::time::SystemTime::UNIX_EPOCH,
         position: peer(36),
         incarnation: 2,
         ring: "calm-otter".to_owned(),
