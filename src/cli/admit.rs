@@ -140,8 +140,11 @@ fn made(report: &AdmitReport) -> String {
         (Some(name), Some(position)) => format!("peer {name}, position {position},"),
         (None, Some(position)) => format!("peer {}", position.label()),
     };
-    let verb = if matches!(report.admission, Admission::Renewal(_)) { "Renewed" } else { "Admitted" };
-    let mut lines = vec![format!("{verb} {what} to ring {} until {}", report.ring, date(report))];
+    let (ring, until) = (&report.ring, date(report));
+    let mut lines = vec![match report.admission {
+        Admission::Renewal(_) => format!("Renewed the certificate of {what} in ring {ring} until {until}"),
+        _ => format!("Admitted {what} to ring {ring} until {until}"),
+    }];
     lines.extend(report.renewed.as_deref().map(|path| format!("  certificate {}", absolute(path))));
     lines.extend(report.bundle.as_deref().map(|path| {
         let key = if report.with_key { "with its key: who reads it is that peer" } else { "without a key" };

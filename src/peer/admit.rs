@@ -161,7 +161,6 @@ fn make(options: &AdmitOptions, authority: &Authority) -> Result<AdmitReport, Ad
             (bundle, file)
         }
         Admission::Peer(whom) | Admission::Renewal(whom) => {
-            check_absent(options, Some(whom.to_string()))?;
             let (placement, name) = wanted(Some(whom));
             (authority.admit(placement, name)?, whom.to_string())
         }

@@ -125,6 +125,10 @@ impl Authority {
     ) -> Result<CertificateDer<'static>, rcgen::Error> {
         let mut parameters = CertificateParams::new(names)?;
         set_validity(&mut parameters, PEER_DAYS);
+        // rcgen would take one from the key, and a renewed certificate must have another (RFC 5280).
+        let mut serial = rand::random::<[u8; SERIAL_BYTES]>();
+        serial[0] &= 0x7f;
+        parameters.serial_number = Some(serial.to_vec().into());
         parameters.distinguished_name = subject(common_name);
         parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         parameters.extended_key_usages = usages;
@@ -245,4 +249,5 @@ const CERTIFICATE_FILE: &str = "ca.pem";
 const KEY_FILE: &str = "ca-key.pem";
 const CA_DAYS: u64 = 3_652;
 const PEER_DAYS: u64 = 1_826;
+const SERIAL_BYTES: usize = 16;
 const BACKDATED: Duration = Duration::from_secs(3_600);

@@ -309,11 +309,11 @@ impl Bundle {
             (Err(IdentityError::Missing { path }), None) => return Err(BundleError::NoKey { path }),
             (Err(error), _) => return Err(error.into()),
         }
-        let later_there = match &there {
-            Some(there) => verifier::valid_until(there)? >= self.valid_until,
+        let stays = match &there {
+            Some(there) => *there == self.certificate || verifier::valid_until(there)? > self.valid_until,
             None => false,
         };
-        if !later_there {
+        if !stays {
             let pem = keys::pem("CERTIFICATE", &self.certificate);
             installed.write(&certificate_path, pem.as_bytes(), Access::Public)?;
         }

@@ -109,6 +109,23 @@ fn a_number_and_a_name_stand_for_one_key() {
     admit(Placement::Numbered(10), None).unwrap();
 }
 
+#[test]
+fn of_several_admissions_at_once_one_gets_the_name() {
+    let ring = Ring::new();
+    let start = std::sync::Barrier::new(8);
+    let admit = || {
+        start.wait();
+        ring.authority.admit(Placement::SelfPlaced, Some("nas"))
+    };
+    let admitted: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(admit)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(admitted.iter().filter(|admitted| admitted.is_ok()).count(), 1);
+    let refused = admitted.into_iter().filter_map(Result::err);
+    assert!(refused.into_iter().all(|error| matches!(error, IdentityError::GivenOut { .. })));
+}
+
 /// Goal: of a request only the key counts, and only from whoever has its private half.
 #[test]
 fn a_request_gives_a_key_and_nothing_else() {
