@@ -151,7 +151,7 @@ fn make(options: &AdmitOptions, authority: &Authority) -> Result<AdmitReport, Ad
         Admission::Request { whom, request } => {
             let failed = |source| AdmitError::Request { path: request.clone(), source };
             check_absent(options, whom.as_ref().map(Admittee::to_string))?;
-            let pem = crate::transport::read_pem(request).map_err(failed)?;
+            let pem = crate::transport::read_pem(request)?;
             let (placement, name) = wanted(whom.as_ref());
             let bundle = authority.certify_request(&pem, placement, name).map_err(|error| match error {
                 source @ IdentityError::Request { .. } => failed(source),

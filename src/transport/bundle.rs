@@ -87,6 +87,12 @@ pub enum BundleError {
         /// Which.
         path: std::path::PathBuf,
     },
+    /// Something else is there, which is never replaced.
+    #[error("{} is no regular file; the bundle needs a path of its own", .path.display())]
+    NotAFile {
+        /// What.
+        path: std::path::PathBuf,
+    },
     /// The certificates directory belongs to another ring.
     #[error("it is of ring {bundle}, and {} is of ring {there}; choose another --certs-dir", .certs_dir.display())]
     OtherRing {
@@ -167,8 +173,12 @@ impl Bundle {
     ///
     /// # Errors
     /// [`BundleError::Exists`] when there is a file and it is not to be overwritten;
-    /// [`BundleError::Identity`] when it cannot be written.
+    /// [`BundleError::NotAFile`] when there is something else; [`BundleError::Identity`] when it cannot be written.
     pub fn write(&self, path: &Path, overwrite: bool) -> Result<(), BundleError> {
+        // A device or a link would be replaced, not written to.
+        if fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
+            return Err(BundleError::NotAFile { path: path.to_owned() });
+        }
         let written = match overwrite {
             true => files::write(path, self.to_pem().as_bytes(), Access::Private),
             false => files::write_new(path, self.to_pem().as_bytes(), Access::Private),

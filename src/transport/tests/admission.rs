@@ -59,6 +59,17 @@ fn a_bundle_becomes_an_identity_elsewhere() {
     assert_eq!(mode(&path), 0o600);
     assert!(matches!(bundle.write(&path, false), Err(BundleError::Exists { .. })));
     bundle.write(&path, true).unwrap();
+    let link = elsewhere.path().join("link");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let socket = elsewhere.path().join("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    for other in [link.as_path(), &socket, elsewhere.path()] {
+        for overwrite in [false, true] {
+            let refused = bundle.write(other, overwrite);
+            assert!(matches!(refused, Err(BundleError::NotAFile { .. })), "{refused:?}");
+        }
+    }
+    assert!(link.is_symlink());
     assert!(fs::read_to_string(&path).unwrap().starts_with("Bundle of peer nas of the Quoit ring "));
 
     let kept: Vec<_> = fs::read_dir(ring.folder.path().join("peers"))
