@@ -19,6 +19,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         advertise: None,
         settings: None,
         interval: None,
+        bundle: None,
+        key: None,
     };
     let first = start(options(80, Entrance::Found)).await?;
     first.wait_active().await?;

@@ -3,6 +3,7 @@
 //! Results go to standard output, everything else to standard error. Nothing here decides anything
 //! about the ring or a file; it asks a [`crate::peer::Handle`] and says what came back.
 
+mod admit;
 mod args;
 mod command;
 mod complete;
@@ -49,7 +50,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             return if error.use_stderr() { FAILED } else { DONE };
         }
     };
-    match work(plan) {
+    let done = match plan {
+        Work::Run(plan) => within_runtime(session::run(*plan)),
+        Work::Command(command, target) => within_runtime(shell::run(command, target)),
+        Work::Admit(plan) => admit::run(&plan),
+    };
+    match done {
         Ok(code) => code,
         Err(error) => {
             output::Output::new().error(&format!("{error:#}"));
@@ -71,32 +77,37 @@ enum Command {
     Init(init::Args),
     Join(join::Args),
     Run(run::Args),
+    Admit(admit::Args),
     #[command(flatten)]
     Peer(command::Command),
 }
 
-/// What is to be done, checked as far as it can be before anything starts.
+/// What a command line comes to.
 #[derive(Debug)]
 enum Work {
-    /// Run a peer.
-    Run(Plan),
-    /// Command one that runs.
+    /// A peer in the foreground.
+    Run(Box<Plan>),
+    /// A command to one that runs.
     Command(command::Command, TargetArgs),
+    /// Somebody is admitted; needs no peer.
+    Admit(admit::Plan),
 }
 
 /// From raw arguments to checked settings; nothing has started yet.
 fn plan(arguments: impl IntoIterator<Item = OsString>) -> Result<Work, clap::Error> {
     let matches = definition().try_get_matches_from(arguments)?;
+    let run = |plan: Plan| Work::Run(Box::new(plan));
     let (name, plan) = match Cli::from_arg_matches(&matches)?.command {
-        Command::Init(args) => ("init", args.plan()),
-        Command::Join(args) => ("join", args.plan()),
-        Command::Run(args) => ("run", args.plan()),
+        Command::Init(args) => ("init", args.plan().map(run)),
+        Command::Join(args) => ("join", args.plan().map(run)),
+        Command::Run(args) => ("run", args.plan().map(run)),
+        Command::Admit(args) => ("admit", args.plan().map(Work::Admit)),
         Command::Peer(command) => {
             let (_, matches) = matches.subcommand().expect("clap has found a subcommand");
             return Ok(Work::Command(command, TargetArgs::from_arg_matches(matches)?));
         }
     };
-    plan.map(Work::Run).map_err(|Misuse(reason)| {
+    plan.map_err(|Misuse(reason)| {
         let mut cli = definition();
         cli.build();
         match cli.find_subcommand_mut(name) {
@@ -114,13 +125,10 @@ fn definition() -> clap::Command {
     names.into_iter().fold(Cli::command(), |cli, name| cli.mut_subcommand(name, TargetArgs::augment_args))
 }
 
-fn work(work: Work) -> anyhow::Result<u8> {
+fn within_runtime(work: impl Future<Output = anyhow::Result<u8>>) -> anyhow::Result<u8> {
     start_log();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let code = match work {
-        Work::Run(plan) => runtime.block_on(session::run(plan))?,
-        Work::Command(command, target) => runtime.block_on(shell::run(command, target))?,
-    };
+    let code = runtime.block_on(work)?;
     // The thread that reads standard input may still sit in its read; it is not waited for.
     runtime.shutdown_timeout(RUNTIME_END);
     Ok(code)
@@ -148,9 +156,8 @@ mod tests {
 
     fn planned(line: &str) -> Plan {
         match plan(words(line)) {
-            Ok(Work::Run(plan)) => plan,
-            Ok(other) => panic!("{line}: {other:?}"),
-            Err(error) => panic!("{line}: {error}"),
+            Ok(Work::Run(plan)) => *plan,
+            other => panic!("{line}: {other:?}"),
         }
     }
 
@@ -203,6 +210,21 @@ mod tests {
     }
 
     #[test]
+    fn a_bundle_says_who_joins() {
+        let start = planned("join --bundle nas.bundle.pem host.example:12300").start;
+        assert!(start.number.is_none() && start.bundle.as_deref() == Some("nas.bundle.pem".as_ref()));
+        let start = planned("join --bundle 8.pem --key 8-key.pem 8 4 0.5").start;
+        assert!(start.number == Some(8) && start.interval.is_some() && start.key.is_some());
+        // Without a number, the second word can only be INTERVAL.
+        let start = planned("join --bundle nas.bundle.pem host.example:12300 0.5").start;
+        assert_eq!(start.interval.unwrap().duration(), Duration::from_millis(500));
+        assert!(
+            matches!(&start.entrance, Entrance::Join { known } if known.as_str() == "host.example:12300")
+        );
+        assert!(planned("run --bundle nas.bundle.pem").start.bundle.is_some());
+    }
+
+    #[test]
     fn run_takes_what_it_is_given() {
         let start = planned("run --data-dir here --listen 0.0.0.0:4000 --advertise example.org:4000").start;
         assert!(matches!(start.entrance, Entrance::Resume));
@@ -251,6 +273,17 @@ mod tests {
             ("join 8 4 1 --interval 1", "--interval"),
             ("join 8 --replicas 3", "--replicas"),
             ("run 4", "'4'"),
+            ("run --key k.pem", "--bundle"),
+            ("join 8 --key k.pem", "--bundle"),
+            ("join nas 8 --bundle b.pem", "KNOWN"),
+            ("admit", "NAME|PEER"),
+            ("admit 256", "NAME|PEER"),
+            ("admit -1", "NAME|PEER"),
+            ("admit nas 8", "'8'"),
+            ("admit nas --client", "--client"),
+            ("admit --renew", "NAME|PEER"),
+            ("admit nas --renew --csr nas.csr", "--renew"),
+            ("admit --client --csr nas.csr", "--client"),
         ] {
             let message = refused(line);
             assert!(message.contains(named), "{line}: {message}");

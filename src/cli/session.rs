@@ -104,7 +104,7 @@ impl Session {
         let events = self.peer.events();
         self.out.note(&format!(
             "Peer {} of ring {} listens on {}; its files are in {}",
-            self.peer.position().label(),
+            self.peer.name(),
             super::format::escaped(self.peer.ring_name()),
             self.peer.address(),
             super::format::escaped(&self.peer.data_dir().to_string_lossy()),
@@ -128,7 +128,7 @@ impl Session {
                 Ok(()) => self.obey(Input::pipe()).await,
             };
         }
-        let prompt = format!("peer {}> ", self.peer.position().label());
+        let prompt = format!("peer {}> ", self.peer.name());
         let input = match Input::prompt(prompt, self.names.clone(), &self.out) {
             Ok(input) => input,
             // A terminal that cannot move its cursor is read like a pipe.
@@ -160,7 +160,7 @@ impl Session {
         };
         result.map_err(|error| error.to_string())?;
         self.active.store(true, Ordering::Relaxed);
-        let label = self.peer.position().label();
+        let label = self.peer.name();
         self.out.note(&format!(
             "Peer {label} is active in ring {}",
             super::format::escaped(self.peer.ring_name())
@@ -303,7 +303,7 @@ impl Session {
                 // The first time is told by whoever waits for it.
                 PeerEvent::Active if waiting => {
                     waiting = false;
-                    self.out.note(&format!("Peer {} is active again", me.label()));
+                    self.out.note(&format!("Peer {} is active again", self.peer.name()));
                 }
                 _ => {}
             }

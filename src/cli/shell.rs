@@ -23,6 +23,9 @@ pub(super) struct TargetArgs {
     /// Where the peers' certificates are [default: where the peer has them]
     #[arg(long, value_name = "DIR", env = "QUOIT_CERTS_DIR")]
     certs_dir: Option<PathBuf>,
+    /// Command with this bundle of `quoit admit --client` [default: with the peer's own key]
+    #[arg(long, value_name = "FILE", env = "QUOIT_BUNDLE")]
+    bundle: Option<PathBuf>,
     /// A number n stands for UDP port BASE_PORT + n of this machine
     #[arg(long, value_name = "BASE_PORT", default_value_t = 12_000,
           value_parser = clap::value_parser!(u16).range(1..))]
@@ -35,6 +38,7 @@ impl TargetArgs {
             peer: self.peer,
             data_dir: self.data_dir,
             certs_dir: self.certs_dir,
+            bundle: self.bundle,
             base_port: self.base_port,
         }
     }

@@ -56,6 +56,11 @@ pub struct StartOptions {
     pub settings: Option<RingSettings>,
     /// Between pings; `None` for the remembered or the default one.
     pub interval: Option<Interval>,
+    /// What `quoit admit` made for this peer: CA certificate, certificate, and its key or not. It is put
+    /// into the certificates directory.
+    pub bundle: Option<PathBuf>,
+    /// The file of the bundle's key, where that is not in the bundle.
+    pub key: Option<PathBuf>,
 }
 
 /// Why a peer does not start, or ends before it is active.
@@ -66,7 +71,7 @@ pub enum StartError {
     #[error(transparent)]
     Settings(#[from] SettingsError),
     /// There is no CA to admit this peer.
-    #[error("no certificate for this peer, and no ring CA's key in {} to make one; where the key is, run `quoit admit`", .certs_dir.display())]
+    #[error("no certificate for this peer, and no ring CA's key in {} to make one; where that key is, `quoit admit` makes a bundle for `quoit join --bundle`", .certs_dir.display())]
     NoAuthority {
         /// Where it was looked for.
         certs_dir: PathBuf,
@@ -108,6 +113,14 @@ pub enum StartError {
     Certificates {
         /// The folder.
         certs_dir: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The bundle is no good, or does not fit.
+    #[error("bundle {}: {reason}", .path.display())]
+    Bundle {
+        /// Its file.
+        path: PathBuf,
         /// Why.
         reason: String,
     },

@@ -19,6 +19,8 @@ pub struct PeerChoice {
     pub data_dir: Option<PathBuf>,
     /// Where the certificates are; `None` for where the peer has them.
     pub certs_dir: Option<PathBuf>,
+    /// A bundle to command with, in place of the peer's own key.
+    pub bundle: Option<PathBuf>,
     /// Number n stands for UDP port `base_port` + n of this machine.
     pub base_port: u16,
 }
@@ -144,17 +146,23 @@ impl PeerChoice {
     }
 
     fn credentials_for(&self, resident: Option<&Resident>) -> Result<Credentials, Failure> {
-        match resident {
-            Some(resident) => self.load(&resident.file.certificate, Some(resident)),
-            None => Err(Failure::new(
-                "a peer elsewhere takes commands only with its own key, or with a certificate for client.quoit, \
-                 which `quoit admit --client` makes where the ring's CA key is",
+        match (resident, &self.bundle) {
+            (Some(resident), _) => self.load(&resident.file.certificate, Some(resident)),
+            (None, Some(_)) => self.load("elsewhere", None),
+            (None, None) => Err(Failure::new(
+                "a peer elsewhere takes commands only with its own key, or with a certificate for client.quoit: \
+                 `quoit admit --client` makes one where the ring's CA key is, and --bundle names it here",
             )),
         }
     }
 
-    fn load(&self, label: &str, _resident: Option<&Resident>) -> Result<Credentials, Failure> {
-        let certs_dir = self.certs_dir.clone().unwrap_or_else(|| base_dir().join("certs"));
+    fn load(&self, label: &str, resident: Option<&Resident>) -> Result<Credentials, Failure> {
+        if let Some(path) = &self.bundle {
+            let loaded = Credentials::of_bundle(path);
+            return loaded.map_err(|error| Failure::new(format!("{}: {error}", path.display())));
+        }
+        let remembered = resident.and_then(|resident| resident.file.certs_dir.clone());
+        let certs_dir = self.certs_dir.clone().or(remembered).unwrap_or_else(|| base_dir().join("certs"));
         let loaded = Identity::load(&certs_dir, label).and_then(|identity| Credentials::of_peer(&identity));
         loaded.map_err(|error| {
             let hint = match error {

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::broadcast;
 
 use super::api::{
-    Failure, LeavePlan, LeaveReport, PeerEvent, PingReport, Progress, RequestError, RequestReport, RingFiles,
-    RingLine, StartError, StatusReport, StoreError, StoreOptions, StoreReport, Wanted, WhereisReport,
+    Failure, LeavePlan, LeaveReport, PeerEvent, PeerName, PingReport, Progress, RequestError, RequestReport,
+    RingFiles, RingLine, StartError, StatusReport, StoreError, StoreOptions, StoreReport, Wanted,
+    WhereisReport,
 };
 use super::client::ObjectBytes;
 use super::shared::Shared;
@@ -25,7 +27,12 @@ pub struct Handle {
 impl Handle {
     /// What happens in the peer from now on.
     pub fn events(&self) -> broadcast::Receiver<PeerEvent> {
-        self.shared.events.subscribe()
+        let events = self.shared.events.subscribe();
+        // What was wrong at the start is told to the first who listens.
+        if !self.shared.warned_of_certificate.swap(true, Ordering::Relaxed) {
+            self.shared.warn_of_certificate();
+        }
+        events
     }
 
     /// Waits until the peer is a member of its ring.
@@ -163,6 +170,11 @@ impl Handle {
     /// Ends the peer without a word to the ring, as a kill does, but flushes and closes its store.
     pub async fn shutdown(&self) {
         self.running.stop(&self.shared, false).await;
+    }
+
+    /// What people call the peer.
+    pub fn name(&self) -> PeerName {
+        self.shared.named(&self.shared.position())
     }
 
     /// Where the peer stands.

@@ -3,6 +3,8 @@
 //! | part | what it does |
 //! |---|---|
 //! | `start` | identity, folders, socket; then everything else begins |
+//! | `admit` | certificates for peers and clients, where the ring CA's key is; needs no running peer |
+//! | `bundle` | a start with a certificate that was made elsewhere |
 //! | `actor` | owns the [`crate::chord::Node`]; publishes a [`crate::chord::View`] after every change |
 //! | `serve` | takes streams and hands each request to its one handler |
 //! | `lookup` | finds owners and replicas |
@@ -16,8 +18,10 @@
 //! Nothing here blocks an async thread: disk and hashing go through `Shared::blocking`.
 
 mod actor;
+mod admit;
 mod api;
 mod arrivals;
+mod bundle;
 mod choice;
 mod client;
 mod commands;
@@ -38,6 +42,7 @@ mod shared;
 mod start;
 mod store;
 
+pub use admit::{Admission, AdmitError, AdmitOptions, AdmitReport, Admittee, admit};
 pub use api::*;
 pub use choice::PeerChoice;
 pub use client::{Client, ObjectBytes};

@@ -44,6 +44,8 @@ pub(super) struct Shared {
     pub left: watch::Sender<Option<LeaveReport>>,
     /// What has to end with the peer, for a command that ends it.
     pub running: OnceLock<Weak<Running>>,
+    /// Somebody has been told at the start, if there was something to be told.
+    pub warned_of_certificate: AtomicBool,
     clock: Mutex<Timestamp>,
     /// Objects that other peers send here at the same time, and that are sent to them on their request.
     pub transfers_in: Semaphore,
@@ -77,6 +79,7 @@ impl Shared {
             ended: watch::Sender::new(None),
             left: watch::Sender::new(None),
             running: OnceLock::new(),
+            warned_of_certificate: AtomicBool::new(false),
             clock: Mutex::new(Timestamp::default()),
             transfers_in: Semaphore::new(TRANSFERS_MAX),
             transfers_out: Semaphore::new(TRANSFERS_MAX),
@@ -101,7 +104,7 @@ impl Shared {
 
     /// A peer as people know it.
     pub(super) fn named(&self, peer: &Position) -> PeerName {
-        PeerName::from(*peer)
+        PeerName { position: *peer, name: self.transport.display_name(peer) }
     }
 
     /// Peers as people know them.

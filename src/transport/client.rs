@@ -5,12 +5,14 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::time::{Instant, timeout_at};
 
+use super::bundle::{Bundle, BundleError};
 use super::connection::{self, Connection};
 use super::dial::{self, DialError};
 use super::endpoint::{Incoming, Shared};
@@ -38,6 +40,14 @@ impl Credentials {
     pub fn of_peer(identity: &Identity) -> Result<Credentials, IdentityError> {
         let (chain, key) = identity.for_tls();
         Ok(Credentials { chain, key, verifier: identity.verifier()? })
+    }
+
+    /// A bundle that was made for clients, or for the peer itself.
+    ///
+    /// # Errors
+    /// [`BundleError`] when it cannot be used, or has no key.
+    pub fn of_bundle(path: &Path) -> Result<Credentials, BundleError> {
+        Bundle::read(path)?.credentials()
     }
 }
 
@@ -228,7 +238,8 @@ async fn dial_one(
     let proven = dial::proven_as_expected(&quic, target)?;
     // A client has no life of its own in the ring.
     let hello = Hello { incarnation: 0, advertised: None };
-    let greeted = connection::greet(quic.clone(), proven, proven.position, &hello).await;
+    let position = proven.position;
+    let greeted = connection::greet(quic.clone(), proven, position, &hello).await;
     let connection = greeted.map_err(|error| dial::ungreeted(target, &quic, &error))?;
     Ok(ClientConnection { endpoint, connection })
 }

@@ -23,6 +23,7 @@ pub struct Connection(Arc<Inner>);
 struct Inner {
     quic: quinn::Connection,
     peer: Entry,
+    display_name: Option<String>,
     own_incarnation: u64,
     dialled_by: Position,
     up_since: Instant,
@@ -36,6 +37,11 @@ impl Connection {
     /// from its hello.
     pub fn peer(&self) -> &Entry {
         &self.0.peer
+    }
+
+    /// What its certificate calls the peer at the other end.
+    pub fn display_name(&self) -> Option<&str> {
+        self.0.display_name.as_deref()
     }
 
     /// The current estimate of the round-trip time.
@@ -155,10 +161,11 @@ impl Drop for InUse {
 }
 
 /// What a certificate says of the other end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Proven {
     pub(super) position: Position,
     pub(super) key: KeyHash,
+    pub(super) display_name: Option<String>,
 }
 
 /// Reads the certificate that TLS has checked already.
@@ -167,6 +174,7 @@ pub(super) fn proven(quic: &quinn::Connection) -> Result<Proven, IdentityError> 
     Ok(Proven {
         position: verifier::certificate_position(&certificate)?,
         key: verifier::key_hash(&certificate)?,
+        display_name: verifier::certificate_display_name(&certificate),
     })
 }
 
@@ -180,8 +188,8 @@ pub(super) fn proven_client(
     let certificate = certificate(quic);
     let key = verifier::key_hash(&certificate)?;
     let is_own = key == own_key && verifier::certificate_position(&certificate)? == own;
-    if is_own || verifier::is_client_certificate(&certificate)? {
-        return Ok(Proven { position: own, key });
+    if is_own || verifier::is_client_certificate(&certificate) {
+        return Ok(Proven { position: own, key, display_name: None });
     }
     Err(IdentityError::Position { reason: "it is neither this peer's own nor a client's" })
 }
@@ -216,7 +224,8 @@ pub(super) async fn welcome(
     let theirs = frame::read(&mut recv).await?;
     frame::write(&mut send, hello).await?;
     let _ = send.finish();
-    Ok(up(quic, proven, hello, theirs, proven.position))
+    let dialled_by = proven.position;
+    Ok(up(quic, proven, hello, theirs, dialled_by))
 }
 
 fn up(
@@ -235,6 +244,7 @@ fn up(
     Connection(Arc::new(Inner {
         quic,
         peer,
+        display_name: proven.display_name,
         own_incarnation: ours.incarnation,
         dialled_by,
         up_since: Instant::now(),

@@ -15,6 +15,7 @@ use super::client::CommandStream;
 use super::connection::{self, Connection};
 use super::counters::{LogGate, TransportCounters};
 use super::dial::{DIALS_MAX, DialError, Outcome};
+use super::directory::Directory;
 use super::frame::close_code;
 use super::identity::Identity;
 use super::lock;
@@ -73,6 +74,7 @@ pub(super) struct Shared {
     /// Datagrams that wait for a dial; one for each target.
     pub(super) waiting: Mutex<HashMap<Target, Bytes>>,
     pub(super) counters: Arc<TransportCounters>,
+    names: Mutex<Directory>,
     pub(super) incoming: mpsc::Sender<Incoming>,
     handshakes: Arc<Semaphore>,
     clients: Arc<Semaphore>,
@@ -120,6 +122,7 @@ impl Transport {
             dials: Mutex::default(),
             waiting: Mutex::default(),
             counters: Arc::default(),
+            names: Mutex::new(Directory::new(identity.position(), identity.display_name())),
             incoming,
             handshakes: Arc::new(Semaphore::new(settings::HANDSHAKES_MAX)),
             clients: Arc::new(Semaphore::new(limits::CLIENTS_MAX)),
@@ -160,6 +163,17 @@ impl Transport {
     /// The connection to this peer, if there is one that can be used.
     pub fn connection(&self, position: &Position) -> Option<Connection> {
         lock(&self.shared.pool).usable(position)
+    }
+
+    /// What its certificate calls the peer that stands there, as far as such a certificate was seen.
+    pub fn display_name(&self, position: &Position) -> Option<String> {
+        lock(&self.shared.names).name(position).map(str::to_owned)
+    }
+
+    /// Puts back a name that was kept over a restart. It stands until a certificate says otherwise;
+    /// what cannot be a display name is left out.
+    pub fn learn_display_name(&self, position: Position, name: &str) {
+        lock(&self.shared.names).learn(position, name);
     }
 
     /// Closes the connection to this life of a peer, or to an earlier one, with all its streams: it is
@@ -207,6 +221,7 @@ impl Shared {
     /// Puts a connection to its place and serves it. Says which one to use for its peer: this one
     /// or a better; `None` when there was no place for it.
     pub(super) fn admit(self: &Arc<Self>, connection: Connection) -> Option<Connection> {
+        lock(&self.names).prove(connection.peer().position, connection.display_name());
         let offer = lock(&self.pool).offer(&connection);
         let winner = match offer {
             Offer::Pooled { displaced } => {
