@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let wanted = Wanted::Name(stored.name);
     let received = second.request(&wanted, &Arc::new(Progress::default())).await?;
-    print!("peer 160 reads: {}", std::fs::read_to_string(&received.path)?);
+    print!("peer 160 reads: {}", std::fs::read_to_string(received.path.unwrap_or_default())?);
 
     second.leave().await?;
     first.shutdown().await;

@@ -31,28 +31,28 @@ fn line(event: &PeerEvent, me: &Position) -> Option<String> {
         ),
         PeerEvent::PingsSent { to } => match to.as_slice() {
             [] => return None,
-            [one] => format!("Ping request sent to Peer {}", one.label()),
+            [one] => format!("Ping request sent to Peer {}", one),
             several => format!("Ping requests sent to Peers {}", peer_list(several)),
         },
-        PeerEvent::PingReceived { from } => format!("Ping request received from Peer {}", from.label()),
-        PeerEvent::PingAnswered { from } => format!("Ping response received from Peer {}", from.label()),
-        PeerEvent::PeerDead { peer } => format!("Peer {} is no longer alive", peer.label()),
-        PeerEvent::PeerLeft { peer } => format!("Peer {} left the ring", peer.label()),
-        PeerEvent::PeerAlive { peer } => format!("Peer {} is alive", peer.label()),
+        PeerEvent::PingReceived { from } => format!("Ping request received from Peer {}", from),
+        PeerEvent::PingAnswered { from } => format!("Ping response received from Peer {}", from),
+        PeerEvent::PeerDead { peer } => format!("Peer {} is no longer alive", peer),
+        PeerEvent::PeerLeft { peer } => format!("Peer {} left the ring", peer),
+        PeerEvent::PeerAlive { peer } => format!("Peer {} is alive", peer),
         PeerEvent::SuccessorChanged { rank, peer } => {
-            format!("My new {} successor is Peer {}", ordinal(*rank), peer.label())
+            format!("My new {} successor is Peer {}", ordinal(*rank), peer)
         }
-        PeerEvent::PredecessorChanged { peer } => format!("My new predecessor is Peer {}", peer.label()),
+        PeerEvent::PredecessorChanged { peer } => format!("My new predecessor is Peer {}", peer),
         PeerEvent::OrderDiffers { given, real } => format!(
             "warning: peers {} were given as successors; in this ring they are {}",
             peer_list(given),
             peer_list(real)
         ),
-        PeerEvent::Copied { content, to } if to == me => {
+        PeerEvent::Copied { content, to } if to.position == *me => {
             format!("A copy of sha256:{}… came here", content.short())
         }
         PeerEvent::Copied { content, to } => {
-            format!("A copy of sha256:{}… went to Peer {}", content.short(), to.label())
+            format!("A copy of sha256:{}… went to Peer {}", content.short(), to)
         }
         PeerEvent::Warning(text) => format!("warning: {text}"),
         // The session tells these two itself, since more follows from them than a line.
@@ -86,23 +86,33 @@ fn ordinal(rank: u8) -> String {
 mod tests {
     use super::*;
     use crate::id::ContentId;
+    use crate::peer::PeerName;
 
-    fn peer(number: u8) -> Position {
-        Position::of_number(number)
+    fn peer(number: u8) -> PeerName {
+        Position::of_number(number).into()
     }
 
     #[test]
     fn pings_are_told_on_request_only() {
         let sent = PeerEvent::PingsSent { to: vec![peer(4), peer(5)] };
-        assert_eq!(tell(&sent, &peer(2), false), None);
-        assert_eq!(tell(&sent, &peer(2), true).unwrap(), "Ping requests sent to Peers 4 and 5");
+        assert_eq!(tell(&sent, &Position::of_number(2), false), None);
+        assert_eq!(
+            tell(&sent, &Position::of_number(2), true).unwrap(),
+            "Ping requests sent to Peers 4 and 5"
+        );
         let one = PeerEvent::PingsSent { to: vec![peer(4)] };
-        assert_eq!(tell(&one, &peer(2), true).unwrap(), "Ping request sent to Peer 4");
-        assert_eq!(tell(&PeerEvent::PingsSent { to: vec![] }, &peer(2), true), None);
+        assert_eq!(tell(&one, &Position::of_number(2), true).unwrap(), "Ping request sent to Peer 4");
+        assert_eq!(tell(&PeerEvent::PingsSent { to: vec![] }, &Position::of_number(2), true), None);
         let content = ContentId::of(b"x");
         let came = PeerEvent::Copied { content, to: peer(2) };
-        assert_eq!(tell(&came, &peer(2), true).unwrap(), "A copy of sha256:2d711642… came here");
-        assert_eq!(tell(&came, &peer(4), true).unwrap(), "A copy of sha256:2d711642… went to Peer 2");
+        assert_eq!(
+            tell(&came, &Position::of_number(2), true).unwrap(),
+            "A copy of sha256:2d711642… came here"
+        );
+        assert_eq!(
+            tell(&came, &Position::of_number(4), true).unwrap(),
+            "A copy of sha256:2d711642… went to Peer 2"
+        );
     }
 
     #[test]
@@ -130,8 +140,8 @@ mod tests {
             ),
             (PeerEvent::Warning("the disk is full".into()), "warning: the disk is full"),
         ] {
-            assert_eq!(tell(&event, &peer(3), true).as_deref(), Some(line));
+            assert_eq!(tell(&event, &Position::of_number(3), true).as_deref(), Some(line));
         }
-        assert_eq!(tell(&PeerEvent::Active, &peer(3), true), None);
+        assert_eq!(tell(&PeerEvent::Active, &Position::of_number(3), true), None);
     }
 }

@@ -54,9 +54,7 @@ impl Executor<'_> {
                 return None;
             }
         };
-        let data_dir = self.peer.data_dir().to_string_lossy();
-        let quoted = shlex::try_quote(&data_dir).map_or_else(|_| format::escaped(&data_dir), String::from);
-        self.out.result(&format::leave(&report, &format!("quoit run --data-dir {quoted}")));
+        self.out.result(&format::leave(&report));
         if report.short.is_empty() && report.short_names.is_empty() {
             return Some(DONE);
         }

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use crate::id::{FileName, Position};
+use crate::id::FileName;
 use crate::peer::{
-    LeaveReport, RequestReport, StatusReport, StoreReport, WhereisReport, missing_list, peer_list, word_list,
+    LeaveReport, Listed, PeerName, RequestReport, StatusReport, StoreReport, WhereisReport, missing_list,
+    peer_list, word_list,
 };
 
 /// What a store did.
 pub(super) fn store(report: &StoreReport) -> String {
     let mut lines = vec![
         format!("Stored {} ({}) in {}", report.name, size(report.length), seconds(report.took)),
-        format!("  name key    {}, owner peer {}", report.name_key, report.name_owner.label()),
+        format!("  name key    {}, owner peer {}", report.name_key, report.name_owner),
         format!("  content     sha256:{}", report.content),
         format!("  on {}: {} of {} copies", peer_list(&report.holders), report.holders.len(), report.copies),
     ];
@@ -35,28 +36,29 @@ pub(super) fn request(report: &RequestReport) -> String {
     };
     let from = match report.sources.as_slice() {
         [] => "it was here already".to_owned(),
-        [one] => format!("peer {}, {}", one.label(), rate(report.length, report.took)),
+        [one] => format!("peer {}, {}", one, rate(report.length, report.took)),
         several => format!("peers {}, {}", peer_list(several), rate(report.length, report.took)),
     };
     [
         format!("Received {what} ({}) in {}", size(report.length), seconds(report.took)),
         format!("  from        {from}"),
         format!("  content     sha256:{}", report.content),
-        format!("  kept as     {}", escaped(&report.path.to_string_lossy())),
+        format!("  kept as     {}", escaped(report.path.as_deref().unwrap_or("-"))),
     ]
     .join("\n")
 }
 
-/// What leaving did; `run_again` is the command that brings the peer back.
-pub(super) fn leave(report: &LeaveReport, run_again: &str) -> String {
+/// What leaving did.
+pub(super) fn leave(report: &LeaveReport) -> String {
     let mut lines = vec![match report.handed_over {
         0 => "Left the ring; nothing had to be handed over".to_owned(),
-        n => format!("Left the ring; handed over {}", count(n as u64, "file or record", "files and records")),
+        n => format!("Left the ring; handed over {}", count(n, "file or record", "files and records")),
     }];
     if !report.unreachable.is_empty() {
         lines.push(format!(
-            "This was the last peer: {} cannot be reached until it runs again ({run_again}):",
-            count(report.unreachable.len() as u64, "file", "files")
+            "This was the last peer: {} cannot be reached until it runs again (quoit run --data-dir {}):",
+            count(report.unreachable.total, "file", "files"),
+            quoted(&report.data_dir)
         ));
         lines.extend(listed(&report.unreachable, FileName::to_string));
     }
@@ -66,7 +68,7 @@ pub(super) fn leave(report: &LeaveReport, run_again: &str) -> String {
 /// What leaving left undone.
 pub(super) fn leave_short(report: &LeaveReport) -> String {
     let mut lines = Vec::new();
-    match report.short.len() {
+    match report.short.total {
         0 => {}
         1 => lines.push("1 file is without all its copies elsewhere; this peer still has it:".to_owned()),
         n => {
@@ -86,16 +88,13 @@ pub(super) fn leave_short(report: &LeaveReport) -> String {
 pub(super) fn whereis(report: &WhereisReport) -> String {
     let mut lines = vec![
         format!("{} ({}), version {}", report.name, size(report.length), report.version),
-        format!("  written     {} by peer {}", report.written, report.writer.label()),
+        format!("  written     {} by peer {}", report.written, report.writer),
         format!("  name key    {}, record on {}", report.name_key, peer_list(&report.record_peers)),
-        format!("  content     sha256:{}, owner peer {}", report.content, report.content_owner.label()),
+        format!("  content     sha256:{}, owner peer {}", report.content, report.content_owner),
         format!("  on {}: {} of {} copies", peer_list(&report.holders), report.holders.len(), report.copies),
     ];
     if report.history > 0 {
-        lines.push(format!(
-            "  history     {}",
-            count(report.history as u64, "earlier record", "earlier records")
-        ));
+        lines.push(format!("  history     {}", count(report.history, "earlier record", "earlier records")));
     }
     lines.join("\n")
 }
@@ -103,16 +102,12 @@ pub(super) fn whereis(report: &WhereisReport) -> String {
 /// How a peer is.
 pub(super) fn status(report: &StatusReport) -> String {
     let mut lines = vec![
-        format!("Peer {} of ring {}: {}", report.position.label(), escaped(&report.ring), report.phase),
+        format!("Peer {} of ring {}: {}", report.peer, escaped(&report.ring), report.phase),
         format!("  listens on   {}, life {}", report.address, report.incarnation),
-        format!("  position     {}", report.position),
-        format!("  predecessor  {}", report.predecessor.map_or("none".to_owned(), |p| p.label())),
+        format!("  position     {}", report.peer.position),
+        format!("  predecessor  {}", report.predecessor.as_ref().map_or("none".to_owned(), PeerName::label)),
         format!("  successors   {}", peer_list(&report.successors)),
-        format!(
-            "  alive        {}: {}",
-            count(report.alive.len() as u64, "peer", "peers"),
-            peers(&report.alive)
-        ),
+        format!("  alive        {}: {}", count(report.alive.total, "peer", "peers"), peers(&report.alive)),
     ];
     if !report.away.is_empty() {
         lines.push(format!("  away         {}", peers(&report.away)));
@@ -139,7 +134,7 @@ pub(super) fn status(report: &StatusReport) -> String {
         lines.push("  siblings     names that were written in two places at once; both are kept:".to_owned());
         lines.extend(listed(&report.siblings, FileName::to_string));
     }
-    lines.push(format!("  data         {}", escaped(&report.data_dir.to_string_lossy())));
+    lines.push(format!("  data         {}", escaped(&report.data_dir)));
     lines.join("\n")
 }
 
@@ -186,6 +181,11 @@ pub(super) fn count(n: u64, one: &str, several: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { several })
 }
 
+/// A path as a shell reads it.
+pub(super) fn quoted(path: &str) -> String {
+    shlex::try_quote(path).map_or_else(|_| escaped(path), String::from)
+}
+
 /// A text of somebody else's making, so that it cannot write to the terminal.
 pub(super) fn escaped(text: &str) -> String {
     text.chars()
@@ -194,20 +194,17 @@ pub(super) fn escaped(text: &str) -> String {
 }
 
 /// Peers, of which a large ring has more than anybody reads.
-fn peers(peers: &[Position]) -> String {
-    match peers.len().checked_sub(LISTED_MAX) {
-        None | Some(0) => peer_list(peers),
-        Some(more) => {
-            word_list(peers[..LISTED_MAX].iter().map(Position::label).chain([format!("{more} more")]))
-        }
-    }
+fn peers(peers: &Listed<PeerName>) -> String {
+    let shown = peers.first.iter().take(LISTED_MAX).map(PeerName::label);
+    let more = peers.total.saturating_sub(LISTED_MAX as u64);
+    word_list(shown.chain((more > 0).then(|| format!("{more} more"))))
 }
 
-fn listed<T>(items: &[T], line: impl Fn(&T) -> String) -> Vec<String> {
+fn listed<T>(items: &Listed<T>, line: impl Fn(&T) -> String) -> Vec<String> {
     let mut lines: Vec<String> =
-        items.iter().take(LISTED_MAX).map(|item| format!("  {}", line(item))).collect();
-    if items.len() > LISTED_MAX {
-        lines.push(format!("  … and {} more", items.len() - LISTED_MAX));
+        items.first.iter().take(LISTED_MAX).map(|item| format!("  {}", line(item))).collect();
+    if items.total > lines.len() as u64 {
+        lines.push(format!("  … and {} more", items.total - lines.len() as u64));
     }
     lines
 }

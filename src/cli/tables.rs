@@ -16,7 +16,7 @@ pub(super) fn ring(lines: &[RingLine]) -> String {
             MemberState::Left | MemberState::Dead => "-".to_owned(),
         };
         table.add_row([
-            Cell::new(line.position.label()),
+            Cell::new(&line.peer),
             Cell::new(&line.address),
             Cell::new(share),
             Cell::new(line.incarnation),
@@ -120,7 +120,8 @@ mod tests {
     #[test]
     fn a_ring() {
         let line = |number, state, share, me| RingLine {
-            position: Position::of_number(number),
+            peer: Position::of_number(number).into(),
+            gone: false,
             address: Address::new(&format!("127.0.0.1:{}", 12_000 + u16::from(number))).unwrap(),
             incarnation: 3,
             state,
@@ -155,7 +156,7 @@ mod tests {
         );
         assert!(lines[2].starts_with("-                0 bytes  sha256:e3b0c442"));
         assert_eq!(lines[3], "2 files, 3 bytes");
-        let holders = vec![Position::of_number(4), Position::of_number(8)];
+        let holders = vec![Position::of_number(4).into(), Position::of_number(8).into()];
         let report = RingFiles { files: vec![RingFile { file: abc, holders }], silent: vec![] };
         assert!(files_of_ring(&report).contains("  3 bytes  4 and 8  sha256:ba7816bf"));
         assert_eq!(files_of_ring(&RingFiles::default()), "No files in this ring");

@@ -139,7 +139,7 @@ impl Actor {
                 }
                 Output::Event(Event::Ended(reason)) => ended = Some(reason.to_string()),
                 Output::Event(event) => {
-                    if let Some(event) = told(event) {
+                    if let Some(event) = told(&self.shared, event) {
                         self.shared.tell(event);
                     }
                 }
@@ -264,21 +264,24 @@ fn unanswered(failure: &RequestFailure) -> Unanswered {
     }
 }
 
-fn told(event: Event) -> Option<PeerEvent> {
+fn told(shared: &Shared, event: Event) -> Option<PeerEvent> {
+    let named = |peer| shared.named(&peer);
     Some(match event {
         Event::WaitingFor(peers) => PeerEvent::WaitingFor { peers },
         Event::Active => PeerEvent::Active,
-        Event::PingsSent(to) => PeerEvent::PingsSent { to },
-        Event::PingReceived(from) => PeerEvent::PingReceived { from },
-        Event::PingAnswered(from) => PeerEvent::PingAnswered { from },
-        Event::Alive(peer) => PeerEvent::PeerAlive { peer },
-        Event::Dead(peer) => PeerEvent::PeerDead { peer },
-        Event::Left(peer) => PeerEvent::PeerLeft { peer },
-        Event::SuccessorChanged(rank, peer) => PeerEvent::SuccessorChanged { rank, peer },
-        Event::PredecessorChanged(peer) => PeerEvent::PredecessorChanged { peer },
-        Event::OrderDiffers { given, real } => PeerEvent::OrderDiffers { given, real },
+        Event::PingsSent(to) => PeerEvent::PingsSent { to: shared.all_named(&to) },
+        Event::PingReceived(from) => PeerEvent::PingReceived { from: named(from) },
+        Event::PingAnswered(from) => PeerEvent::PingAnswered { from: named(from) },
+        Event::Alive(peer) => PeerEvent::PeerAlive { peer: named(peer) },
+        Event::Dead(peer) => PeerEvent::PeerDead { peer: named(peer) },
+        Event::Left(peer) => PeerEvent::PeerLeft { peer: named(peer) },
+        Event::SuccessorChanged(rank, peer) => PeerEvent::SuccessorChanged { rank, peer: named(peer) },
+        Event::PredecessorChanged(peer) => PeerEvent::PredecessorChanged { peer: named(peer) },
+        Event::OrderDiffers { given, real } => {
+            PeerEvent::OrderDiffers { given: shared.all_named(&given), real: shared.all_named(&real) }
+        }
         Event::Clash(peer) => {
-            PeerEvent::Warning(format!("two peers with different keys claim position {}", peer.label()))
+            PeerEvent::Warning(format!("two peers with different keys claim position {}", named(peer)))
         }
         Event::Ended(_) => return None,
     })

@@ -7,8 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::config::{Interval, RingSettings, SettingsError};
-use crate::id::{ContentId, FileName, FileNameError, Position};
-use crate::wire::{Address, FileEntry, MemberState, Missing};
+use crate::id::{ContentId, FileName, FileNameError};
+use crate::wire::Address;
+
+pub use crate::wire::{
+    LeavePlan, LeaveReport, Listed, MissingCopy, PeerName, PingReport, RequestReport, RingFile, RingFiles,
+    RingLine, ShortFile, StatusReport, StoreReport, WhereisReport,
+};
 
 /// How a peer comes into its ring.
 #[derive(Debug, Clone)]
@@ -178,33 +183,6 @@ impl Default for StoreOptions {
     }
 }
 
-/// What a store did.
-#[derive(Debug, Clone)]
-pub struct StoreReport {
-    /// The name.
-    pub name: FileName,
-    /// Where the name's record lives.
-    pub name_key: Position,
-    /// The name key's owner.
-    pub name_owner: Position,
-    /// The length in bytes.
-    pub length: u64,
-    /// The address.
-    pub content: ContentId,
-    /// Who holds it, durably, in ring order.
-    pub holders: Vec<Position>,
-    /// How many copies there should be: min(R, members).
-    pub copies: usize,
-    /// Who should hold it and does not.
-    pub missing: Vec<Missing>,
-    /// The record's version, from 1.
-    pub version: u64,
-    /// The content that the name stood for before, if it did.
-    pub replaces: Option<ContentId>,
-    /// From the start to the acknowledgement.
-    pub took: Duration,
-}
-
 /// Why a file is not stored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -251,7 +229,7 @@ pub enum StoreError {
         /// How long was waited.
         waited: Duration,
         /// Who is missing.
-        missing: Vec<Missing>,
+        missing: Vec<MissingCopy>,
     },
     /// `--wait` asks for fewer than W, or more than there can be.
     #[error("--wait {asked}: a store in this ring waits for {least} to {most} copies")]
@@ -297,25 +275,6 @@ impl std::str::FromStr for Wanted {
     }
 }
 
-/// What a request did.
-#[derive(Debug, Clone)]
-pub struct RequestReport {
-    /// The name, where one was asked for or is known.
-    pub name: Option<FileName>,
-    /// The address.
-    pub content: ContentId,
-    /// The length in bytes.
-    pub length: u64,
-    /// The record's version, where a name was asked for.
-    pub version: Option<u64>,
-    /// Whom the bytes came from, in order; empty when they were here already.
-    pub sources: Vec<Position>,
-    /// Where the file is now, in received/.
-    pub path: PathBuf,
-    /// From the start to the end.
-    pub took: Duration,
-}
-
 /// Why there is no file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -342,7 +301,7 @@ pub enum RequestError {
         /// What was asked for.
         what: String,
         /// Who does not answer.
-        silent: Vec<Position>,
+        silent: Vec<PeerName>,
     },
     /// There is such a file, but no holder answers.
     #[error("none of the holders of {content} answers; they are {}", peer_list(.holders))]
@@ -350,15 +309,15 @@ pub enum RequestError {
         /// The address.
         content: ContentId,
         /// The holders.
-        holders: Vec<Position>,
+        holders: Vec<PeerName>,
     },
     /// Every holder sent something else.
-    #[error("{content} arrived corrupt from peer {}; that copy was refused", .from.label())]
+    #[error("{content} arrived corrupt from peer {}; that copy was refused", .from)]
     Corrupt {
         /// The address.
         content: ContentId,
         /// From whom.
-        from: Position,
+        from: PeerName,
     },
     /// This peer cannot keep it.
     #[error("cannot keep {content} here: {reason}")]
@@ -371,124 +330,6 @@ pub enum RequestError {
     /// This peer is not, or no longer, active.
     #[error("{0}")]
     NotActive(String),
-}
-
-/// What leaving did.
-#[derive(Debug, Clone)]
-pub struct LeaveReport {
-    /// Objects and records that were copied to others before leaving.
-    pub handed_over: usize,
-    /// Objects that fewer than min(R, N − 1) other peers hold.
-    pub short: Vec<ContentId>,
-    /// Names whose records fewer than that hold.
-    pub short_names: Vec<FileName>,
-    /// The files that nobody else holds: the last peer left.
-    pub unreachable: Vec<FileName>,
-}
-
-/// One peer as `Ring` shows it.
-#[derive(Debug, Clone)]
-pub struct RingLine {
-    /// Where it stands.
-    pub position: Position,
-    /// Where to reach it.
-    pub address: Address,
-    /// Which life of it.
-    pub incarnation: u64,
-    /// Alive, left or dead.
-    pub state: MemberState,
-    /// The share of the circle that it owns, 0.0 ..= 1.0; 0 unless alive.
-    pub share: f64,
-    /// It is the peer that was asked.
-    pub me: bool,
-}
-
-/// A file of the ring, and who said to hold it.
-#[derive(Debug, Clone)]
-pub struct RingFile {
-    /// It.
-    pub file: FileEntry,
-    /// The peers that hold it, in ring order.
-    pub holders: Vec<Position>,
-}
-
-/// What `Files --ring` found.
-#[derive(Debug, Clone, Default)]
-pub struct RingFiles {
-    /// In the order of their first name, then content id.
-    pub files: Vec<RingFile>,
-    /// Peers that did not answer.
-    pub silent: Vec<Position>,
-}
-
-/// Where a name's record and its file are.
-#[derive(Debug, Clone)]
-pub struct WhereisReport {
-    /// The name.
-    pub name: FileName,
-    /// Its key.
-    pub name_key: Position,
-    /// Who keeps the record, owner first.
-    pub record_peers: Vec<Position>,
-    /// The record's version.
-    pub version: u64,
-    /// Who wrote it.
-    pub writer: Position,
-    /// When, as RFC 3339.
-    pub written: String,
-    /// What the name stands for.
-    pub content: ContentId,
-    /// Its length in bytes.
-    pub length: u64,
-    /// The owner of the content id.
-    pub content_owner: Position,
-    /// Who holds the bytes, in ring order from the owner.
-    pub holders: Vec<Position>,
-    /// How many copies there should be.
-    pub copies: usize,
-    /// How many earlier or sibling records are in the history here.
-    pub history: usize,
-}
-
-/// How this peer is.
-#[derive(Debug, Clone)]
-pub struct StatusReport {
-    /// Where it stands.
-    pub position: Position,
-    /// Which life of it.
-    pub incarnation: u64,
-    /// The ring's name.
-    pub ring: String,
-    /// Where it listens.
-    pub address: Address,
-    /// "active", "waiting for peers 4 and 5", "leaving", …
-    pub phase: String,
-    /// The ring's settings; none before they are learned.
-    pub settings: Option<RingSettings>,
-    /// Between pings.
-    pub interval: Duration,
-    /// Whether membership is the small ring's map (true) or the corrected Chord (false).
-    pub small_ring: bool,
-    /// The predecessor; none while alone.
-    pub predecessor: Option<Position>,
-    /// The successor list.
-    pub successors: Vec<Position>,
-    /// Members that answer, this one included.
-    pub alive: Vec<Position>,
-    /// Members that do not.
-    pub away: Vec<Position>,
-    /// Objects here.
-    pub objects: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Name records here.
-    pub records: u64,
-    /// This peer is still taking over its ranges.
-    pub syncing: bool,
-    /// Names whose history holds a record that lost without being replaced.
-    pub siblings: Vec<FileName>,
-    /// Where its files are.
-    pub data_dir: PathBuf,
 }
 
 /// What happens in a peer, as people follow it.
@@ -514,58 +355,58 @@ pub enum PeerEvent {
     /// Pings went out.
     PingsSent {
         /// To whom.
-        to: Vec<Position>,
+        to: Vec<PeerName>,
     },
     /// A ping came in.
     PingReceived {
         /// From whom.
-        from: Position,
+        from: PeerName,
     },
     /// A ping was answered.
     PingAnswered {
         /// By whom.
-        from: Position,
+        from: PeerName,
     },
     /// A member does not answer any more.
     PeerDead {
         /// Which.
-        peer: Position,
+        peer: PeerName,
     },
     /// A member left.
     PeerLeft {
         /// Which.
-        peer: Position,
+        peer: PeerName,
     },
     /// A member is new, or back.
     PeerAlive {
         /// Which.
-        peer: Position,
+        peer: PeerName,
     },
     /// The first or second successor is another one.
     SuccessorChanged {
         /// 1 or 2.
         rank: u8,
         /// Who it is now.
-        peer: Position,
+        peer: PeerName,
     },
     /// The predecessor is another one.
     PredecessorChanged {
         /// Who it is now.
-        peer: Position,
+        peer: PeerName,
     },
     /// FIRST or SECOND was not the real order.
     OrderDiffers {
         /// What was given.
-        given: Vec<Position>,
+        given: Vec<PeerName>,
         /// What holds.
-        real: Vec<Position>,
+        real: Vec<PeerName>,
     },
     /// A file came, or was copied on.
     Copied {
         /// Which.
         content: ContentId,
         /// To whom; this peer, when it received it.
-        to: Position,
+        to: PeerName,
     },
     /// Something is wrong that the person should know.
     Warning(String),
@@ -573,15 +414,15 @@ pub enum PeerEvent {
     Ended(String),
 }
 
-/// Positions as people read them: "4, 5 and 8".
-pub fn peer_list(peers: &[Position]) -> String {
-    word_list(peers.iter().map(Position::label))
+/// Peers as people read them: "4, 5 and 8".
+pub fn peer_list(peers: &[PeerName]) -> String {
+    word_list(peers.iter().map(PeerName::label))
 }
 
 /// "peer 4 does not answer", "peers 4 and 5 do not answer".
-fn do_not_answer(peers: &[Position]) -> String {
+fn do_not_answer(peers: &[PeerName]) -> String {
     match peers {
-        [one] => format!("peer {} does not answer", one.label()),
+        [one] => format!("peer {one} does not answer"),
         several => format!("peers {} do not answer", peer_list(several)),
     }
 }
@@ -597,6 +438,6 @@ pub fn word_list(words: impl IntoIterator<Item = String>) -> String {
 }
 
 /// Missing copies as people read them: "peer 4 (does not answer)".
-pub fn missing_list(missing: &[Missing]) -> String {
-    word_list(missing.iter().map(|m| format!("peer {} ({})", m.peer.label(), m.reason)))
+pub fn missing_list(missing: &[MissingCopy]) -> String {
+    word_list(missing.iter().map(|m| format!("peer {} ({})", m.peer, m.reason)))
 }

@@ -146,7 +146,10 @@ impl Shared {
                 let feed = self.pass_on_live(object, links.clone(), chain.clone(), offset, word.clone());
                 let copied = self.write_and_feed(upstream, receiver, &links, object, feed).await?;
                 if copied.is_ok() {
-                    self.tell(PeerEvent::Copied { content: object.content, to: self.position() });
+                    self.tell(PeerEvent::Copied {
+                        content: object.content,
+                        to: self.named(&self.position()),
+                    });
                 }
                 copied
             }

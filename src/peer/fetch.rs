@@ -277,7 +277,11 @@ impl Fetch {
     }
 
     fn convict(&mut self, holder: &Entry) {
-        let warning = format!("peer {} sent other bytes than {}", holder.position.label(), self.wish.content);
+        let warning = format!(
+            "peer {} sent other bytes than {}",
+            self.shared.named(&holder.position),
+            self.wish.content
+        );
         tracing::warn!("{warning}");
         self.shared.tell(PeerEvent::Warning(warning));
         self.liar = Some(holder.position);
@@ -287,8 +291,8 @@ impl Fetch {
     fn failure(&self) -> RequestError {
         let content = self.wish.content;
         match self.liar {
-            Some(from) => RequestError::Corrupt { content, from },
-            None => RequestError::Unreachable { content, holders: self.sources.clone() },
+            Some(from) => RequestError::Corrupt { content, from: self.shared.named(&from) },
+            None => RequestError::Unreachable { content, holders: self.shared.all_named(&self.sources) },
         }
     }
 

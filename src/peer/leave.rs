@@ -33,7 +33,7 @@ impl Shared {
             // What a round that takes too long has learned is lost, and counts as short.
             let round =
                 tokio::time::timeout_at(deadline, self.round(&plan_handover)).await.unwrap_or_default();
-            handed_over += (round.objects + round.records) as usize;
+            handed_over += round.objects + round.records;
             let (short, short_names) = self.short(&round).await.unwrap_or_else(|error| {
                 self.tell(PeerEvent::Warning(error));
                 Default::default()
@@ -50,7 +50,13 @@ impl Shared {
         let gone = self.interval * 2 + Duration::from_secs(1);
         // The node ends by itself after two intervals; its end is what is waited for.
         let _ = tokio::time::timeout(gone, ended.wait_for(Option::is_some)).await;
-        Ok(LeaveReport { handed_over, short, short_names, unreachable })
+        Ok(LeaveReport {
+            handed_over,
+            short: short.into_iter().collect(),
+            short_names: short_names.into_iter().collect(),
+            unreachable: unreachable.into_iter().collect(),
+            data_dir: self.store.dir().to_string_lossy().into_owned(),
+        })
     }
 
     /// Two that leave side by side: the lower position first.

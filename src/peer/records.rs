@@ -133,8 +133,8 @@ impl Shared {
         let request = StorageRequest::FetchRecord { name: name.clone() };
         match self.ask_storage(whom, request, STORAGE_TIMEOUT).await {
             Ok(StorageReply::Record { record, syncing }) => Ok((record, syncing)),
-            Ok(_) => Err(format!("peer {} broke the protocol", whom.position.label())),
-            Err(reason) => Err(format!("peer {} {reason}", whom.position.label())),
+            Ok(_) => Err(format!("peer {} broke the protocol", self.named(&whom.position))),
+            Err(reason) => Err(format!("peer {} {reason}", self.named(&whom.position))),
         }
     }
 
@@ -156,7 +156,10 @@ impl Shared {
             .verify_record_signature(&signed.certificate, record.clock.unix_ms(), &bytes, &signed.signature)
             .map_err(|error| error.to_string())?;
         if writer != record.writer {
-            return Err(format!("the record names peer {} but another signed it", record.writer.label()));
+            return Err(format!(
+                "the record names peer {} but another signed it",
+                self.named(&record.writer)
+            ));
         }
         self.saw_clock(
             record
@@ -225,7 +228,7 @@ impl Shared {
         if let Some(record) = greatest.clone().filter(|_| greatest != has) {
             let request = StorageRequest::PutRecord { record, role: PutRole::Replica };
             let brought = self.ask_storage(owner, request, STORAGE_TIMEOUT).await;
-            brought.map_err(|reason| format!("peer {} {reason}", owner.position.label()))?;
+            brought.map_err(|reason| format!("peer {} {reason}", self.named(&owner.position)))?;
         }
         Ok(greatest)
     }
@@ -242,8 +245,8 @@ impl Shared {
                 Err("the name was written by another peer just now".to_owned())
             }
             Ok(StorageReply::NotOwner { .. }) => Err("the name's owner has just changed".to_owned()),
-            Ok(_) => Err(format!("peer {} broke the protocol", owner.position.label())),
-            Err(reason) => Err(format!("peer {} {reason}", owner.position.label())),
+            Ok(_) => Err(format!("peer {} broke the protocol", self.named(&owner.position))),
+            Err(reason) => Err(format!("peer {} {reason}", self.named(&owner.position))),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::api::{RingFile, RingFiles, RingLine, StatusReport, word_list};
+use super::api::{Listed, RingFile, RingFiles, RingLine, StatusReport, word_list};
 use super::shared::{STORAGE_TIMEOUT, Shared};
 use crate::chord::{PhaseKind, View};
 use crate::id::{ContentId, Position};
@@ -27,12 +27,9 @@ impl Shared {
             })
             .await;
         let (objects, bytes, records, siblings) = counted.unwrap_or_default();
-        let mut alive: Vec<Position> = view.alive().map(|entry| entry.position).collect();
-        if view.is_member() {
-            alive.insert(0, view.me.position);
-        }
+        let me = view.is_member().then_some(&view.me).into_iter();
         StatusReport {
-            position: view.me.position,
+            peer: self.named(&view.me.position),
             incarnation: view.me.incarnation,
             ring: self.verifier.ring_name().to_owned(),
             address: view.me.address.clone(),
@@ -40,16 +37,22 @@ impl Shared {
             settings: view.settings,
             interval: self.interval,
             small_ring: view.small,
-            predecessor: view.predecessor.as_ref().map(|entry| entry.position),
-            successors: view.successors.iter().map(|entry| entry.position).collect(),
-            alive,
-            away: view.away().map(|entry| entry.position).collect(),
+            predecessor: view.predecessor.as_ref().map(|entry| self.named(&entry.position)),
+            successors: self.all_named(view.successors.iter().map(|entry| &entry.position)),
+            alive: self.all_named(me.chain(view.alive()).map(|entry| &entry.position)),
+            away: self.all_named(view.away().map(|entry| &entry.position)),
+            gone: Listed::default(),
+            unreachable: Listed::default(),
             objects,
             bytes,
             records,
             syncing: self.is_syncing(),
-            siblings,
-            data_dir: self.store.dir().to_owned(),
+            short: Vec::new(),
+            short_total: 0,
+            below_quorum: 0,
+            siblings: siblings.into_iter().collect(),
+            certificate_until: unix_seconds(self.identity.valid_until()),
+            data_dir: self.store.dir().to_string_lossy().into_owned(),
         }
     }
 
@@ -59,7 +62,6 @@ impl Shared {
     /// When this peer is in no ring.
     pub(super) async fn ring(self: &Arc<Self>) -> Result<Vec<RingLine>, String> {
         let walked = self.walk().await?;
-        let me = self.position();
         let mut lines: Vec<RingLine> = walked
             .iter()
             .enumerate()
@@ -67,12 +69,12 @@ impl Shared {
                 let before = &walked[(i + walked.len() - 1) % walked.len()];
                 let share = before.position.distance_to(&entry.position).as_fraction();
                 let share = if walked.len() == 1 { 1.0 } else { share };
-                line(entry, MemberState::Alive, share, me)
+                self.ring_line(entry, MemberState::Alive, share)
             })
             .collect();
         let view = self.view();
         let silent = view.away().filter(|entry| walked.iter().all(|w| w.position != entry.position));
-        lines.extend(silent.map(|entry| line(entry, MemberState::Dead, 0.0, me)));
+        lines.extend(silent.map(|entry| self.ring_line(entry, MemberState::Dead, 0.0)));
         Ok(lines)
     }
 
@@ -126,11 +128,12 @@ impl Shared {
             .into_values()
             .map(|(file, mut ranks)| {
                 ranks.sort_unstable();
-                RingFile { file, holders: ranks.into_iter().map(|rank| walked[rank].position).collect() }
+                let holders = ranks.iter().take(HOLDERS_LISTED_MAX).map(|rank| &walked[*rank].position);
+                RingFile { file, holders: self.all_named(holders) }
             })
             .collect();
         files.sort_by(|a, b| a.file.names.first().cmp(&b.file.names.first()));
-        Ok(RingFiles { files, silent })
+        Ok(RingFiles { files, silent: self.all_named(&silent) })
     }
 
     /// The ring's living peers in order, each asked for the next, this one first.
@@ -164,6 +167,18 @@ impl Shared {
         Ok(walked)
     }
 
+    fn ring_line(&self, entry: &Entry, state: MemberState, share: f64) -> RingLine {
+        RingLine {
+            peer: self.named(&entry.position),
+            address: entry.address.clone(),
+            incarnation: entry.incarnation,
+            state,
+            gone: false,
+            share,
+            me: entry.position == self.position(),
+        }
+    }
+
     async fn files_of(self: &Arc<Self>, whom: &Entry) -> Option<Vec<FileEntry>> {
         let mut files: Vec<FileEntry> = Vec::new();
         loop {
@@ -179,15 +194,8 @@ impl Shared {
     }
 }
 
-fn line(entry: &Entry, state: MemberState, share: f64, me: Position) -> RingLine {
-    RingLine {
-        position: entry.position,
-        address: entry.address.clone(),
-        incarnation: entry.incarnation,
-        state,
-        share,
-        me: entry.position == me,
-    }
+fn unix_seconds(time: std::time::SystemTime) -> u64 {
+    time.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 fn phase_in_words(view: &View) -> String {
@@ -224,3 +232,5 @@ const HOP_TIMEOUT: Duration = Duration::from_secs(1);
 /// Files of one peer that a listing of the ring takes.
 const FILES_MAX: usize = 1_000_000;
 const RECORDS_PER_PAGE: usize = 1_000;
+/// Holders of one file that a listing names.
+const HOLDERS_LISTED_MAX: usize = 64;

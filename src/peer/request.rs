@@ -12,7 +12,9 @@ use super::records::content_of;
 use super::shared::{STORAGE_TIMEOUT, Shared};
 use crate::id::{ContentId, FileName, Position};
 use crate::replica::replicas;
-use crate::wire::{Entry, Link, NameRecord, ObjectInfo, RecordTarget, StorageReply, StorageRequest};
+use crate::wire::{
+    Entry, Link, NameRecord, ObjectInfo, PeerName, RecordTarget, StorageReply, StorageRequest,
+};
 
 /// Who has an object, and who could not be asked.
 #[derive(Debug, Default)]
@@ -75,16 +77,16 @@ impl Shared {
         Ok(WhereisReport {
             name_key: name.key(),
             name: record.name.clone(),
-            record_peers,
+            record_peers: self.all_named(&record_peers),
             version: record.version,
-            writer: record.writer,
+            writer: self.named(&record.writer),
             written: record.clock.to_string(),
             content,
             length,
-            content_owner,
-            holders: holders.entries.iter().map(|entry| entry.position).collect(),
+            content_owner: self.named(&content_owner),
+            holders: self.all_named(holders.entries.iter().map(|entry| &entry.position)),
             copies: self.settings().copies(self.view().members_count()),
-            history,
+            history: history as u64,
         })
     }
 
@@ -101,7 +103,7 @@ impl Shared {
             None if resolved.silent.is_empty() => Err(self.unknown(name)),
             None => Err(RequestError::CannotTell {
                 what: format!("a file named {name}"),
-                silent: resolved.silent,
+                silent: self.all_named(&resolved.silent),
             }),
         }
     }
@@ -165,7 +167,7 @@ impl Shared {
             RecordTarget::Tombstone => None,
         });
         let links = record.map(|r| Link { name: r.name.clone(), clock: r.clock }).into_iter().collect();
-        let all: Vec<Position> = holders.entries.iter().map(|entry| entry.position).collect();
+        let all: Vec<PeerName> = self.all_named(holders.entries.iter().map(|entry| &entry.position));
         let sources = self.fetch(Wish { content, known, links }, holders.entries, progress).await;
         let sources = sources.map_err(|error| match error {
             RequestError::Unreachable { content, .. } => RequestError::Unreachable { content, holders: all },
@@ -208,6 +210,7 @@ impl Shared {
         let (path, length) =
             placed.await.map_err(|error| RequestError::Disk { content, reason: error.to_string() })?;
         let version = record.map(|record| record.version);
+        let (sources, path) = (self.all_named(&sources), Some(path.to_string_lossy().into_owned()));
         Ok(RequestReport { name, content, length, version, sources, path, took: begin.elapsed() })
     }
 
@@ -245,12 +248,12 @@ impl Shared {
                 Some(record) => format!("a copy of {} (sha256:{content})", record.name),
                 None => format!("a file with sha256:{content}"),
             };
-            return RequestError::CannotTell { what, silent: holders.silent.clone() };
+            return RequestError::CannotTell { what, silent: self.all_named(&holders.silent) };
         }
         match record {
             Some(_) => RequestError::Unreachable {
                 content,
-                holders: holders.replicas.iter().map(|entry| entry.position).collect(),
+                holders: self.all_named(holders.replicas.iter().map(|entry| &entry.position)),
             },
             None => RequestError::UnknownContent { content, ring: self.verifier.ring_name().to_owned() },
         }

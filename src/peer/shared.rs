@@ -17,8 +17,8 @@ use crate::id::Position;
 use crate::time::Timestamp;
 use crate::transport::{Identity, RequestFailure, Transport, Verifier};
 use crate::wire::{
-    Entry, MembershipReply, MembershipRequest, MissingReason, Reply, Request, StorageReply, StorageRequest,
-    Target,
+    Entry, MembershipReply, MembershipRequest, Missing, MissingCopy, MissingReason, PeerName, Reply, Request,
+    StorageReply, StorageRequest, Target,
 };
 
 /// One peer's parts. Held by every task of it.
@@ -92,6 +92,26 @@ impl Shared {
         self.view.borrow().settings.unwrap_or_default()
     }
 
+    /// A peer as people know it.
+    pub(super) fn named(&self, peer: &Position) -> PeerName {
+        PeerName::from(*peer)
+    }
+
+    /// Peers as people know them.
+    pub(super) fn all_named<'a, L: FromIterator<PeerName>>(
+        &self,
+        peers: impl IntoIterator<Item = &'a Position>,
+    ) -> L {
+        peers.into_iter().map(|peer| self.named(peer)).collect()
+    }
+
+    /// Copies that are not there, as people read of them.
+    pub(super) fn missing_named(&self, missing: &[Missing]) -> Vec<MissingCopy> {
+        let named =
+            |copy: &Missing| MissingCopy { peer: self.named(&copy.peer), reason: copy.reason.clone() };
+        missing.iter().map(named).collect()
+    }
+
     pub(super) fn is_syncing(&self) -> bool {
         self.syncing.load(Ordering::Acquire)
     }
@@ -134,7 +154,7 @@ impl Shared {
         let request = Request::Membership(request);
         match self.transport.request(&Target::from(whom), &request, timeout).await {
             Ok((_, Reply::Membership(reply))) => Ok(reply),
-            Ok((from, _)) => Err(format!("peer {} broke the protocol", from.position.label())),
+            Ok((from, _)) => Err(format!("peer {} broke the protocol", self.named(&from.position))),
             Err(failure) => Err(failure.to_string()),
         }
     }

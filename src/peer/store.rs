@@ -89,12 +89,12 @@ impl Shared {
         Ok(StoreReport {
             name_key: name.key(),
             name,
-            name_owner: written.owner,
+            name_owner: self.named(&written.owner),
             length: object.length,
             content: object.content,
-            holders,
+            holders: self.all_named(&holders),
             copies: most,
-            missing: copies.missing(),
+            missing: self.missing_named(&copies.missing()),
             version: written.record.version,
             replaces: written.replaced,
             took: begin.elapsed(),
@@ -163,7 +163,7 @@ impl Transfer<'_> {
             durable: copies.living(&self.shared.view()).len(),
             needed: self.needed,
             waited: patience.timeout,
-            missing: self.who_is_missing(&copies),
+            missing: self.shared.missing_named(&self.who_is_missing(&copies)),
         })
     }
 
@@ -239,7 +239,7 @@ impl Transfer<'_> {
                     durable: durable.len(),
                     needed: self.needed,
                     waited: patience.timeout,
-                    missing: written.missing,
+                    missing: self.shared.missing_named(&written.missing),
                 });
             }
             tokio::time::sleep(RETRY).await;

@@ -42,3 +42,5 @@ pub const CONNECTIONS_MAX: usize = 1_024;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a stream may stay silent while bytes are due.
 pub const STREAM_SILENCE_MAX: Duration = Duration::from_secs(10);
+/// Entries of a report's list that are written out.
+pub const LISTED_MAX: usize = 64;

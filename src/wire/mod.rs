@@ -10,6 +10,7 @@ pub mod codec;
 pub mod limits;
 mod membership;
 mod record;
+mod report;
 mod storage;
 
 pub use membership::{
@@ -17,6 +18,10 @@ pub use membership::{
     NeighbourReply, NeighbourRequest, Refusal, RelayFailure, Target,
 };
 pub use record::{NameRecord, RecordError, RecordTarget, SignedRecord};
+pub use report::{
+    LeavePlan, LeaveReport, Listed, MissingCopy, PeerName, PingReport, RequestReport, RingFile, RingFiles,
+    RingLine, ShortFile, StatusReport, StoreReport, WhereisReport,
+};
 pub use storage::{
     FileEntry, Link, Missing, MissingReason, ObjectInfo, OfferedRecord, PutRole, StorageReply,
     StorageRequest, StoreRole,

@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::config::RingSettings;
-use crate::id::ContentId;
-use crate::wire::{Address, Missing, MissingReason};
+use crate::id::{ContentId, Position};
+use crate::peer::MissingCopy;
+use crate::wire::{Address, MissingReason};
 
-fn peer(number: u8) -> Position {
-    Position::of_number(number)
+fn peer(number: u8) -> PeerName {
+    Position::of_number(number).into()
 }
 
 fn name(text: &str) -> FileName {
@@ -44,7 +45,7 @@ fn a_store() {
 fn a_store_that_replaces_and_misses_one() {
     let report = StoreReport {
         holders: vec![peer(4), peer(5)],
-        missing: vec![Missing { peer: peer(8), reason: MissingReason::Unreachable }],
+        missing: vec![MissingCopy { peer: peer(8), reason: MissingReason::Unreachable }],
         version: 2,
         replaces: Some(ContentId::of(b"")),
         ..stored()
@@ -69,7 +70,7 @@ fn a_request() {
         length: 64 << 20,
         version: Some(1),
         sources: vec![peer(4)],
-        path: "/data/2/received/two\nlines".into(),
+        path: Some("/data/2/received/two\nlines".into()),
         took: Duration::from_millis(500),
     };
     assert_eq!(
@@ -89,25 +90,31 @@ fn a_request() {
 
 #[test]
 fn a_departure() {
-    let mut report = LeaveReport { handed_over: 0, short: vec![], short_names: vec![], unreachable: vec![] };
-    assert_eq!(leave(&report, "quoit run"), "Left the ring; nothing had to be handed over");
+    let mut report = LeaveReport {
+        handed_over: 0,
+        short: Listed::default(),
+        short_names: Listed::default(),
+        unreachable: Listed::default(),
+        data_dir: "d".to_owned(),
+    };
+    assert_eq!(leave(&report), "Left the ring; nothing had to be handed over");
     report.handed_over = 12;
-    assert_eq!(leave(&report, "quoit run"), "Left the ring; handed over 12 files and records");
+    assert_eq!(leave(&report), "Left the ring; handed over 12 files and records");
     report.handed_over = 0;
     report.unreachable = (0..25).map(|i| name(&format!("f{i}"))).collect();
-    let text = leave(&report, "quoit run --data-dir d");
+    let text = leave(&report);
     assert!(text.contains(
         "\nThis was the last peer: 25 files cannot be reached until it runs again (quoit run --data-dir d):\n  f0\n"
     ));
     assert!(text.ends_with("  f19\n  … and 5 more"));
-    report.short = vec![ContentId::of(b"")];
+    report.short = [ContentId::of(b"")].into_iter().collect();
     assert_eq!(
         leave_short(&report),
         "1 file is without all its copies elsewhere; this peer still has it:\n  \
          sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     );
-    report.short.clear();
-    report.short_names = vec![name("f1")];
+    report.short = Listed::default();
+    report.short_names = [name("f1")].into_iter().collect();
     assert_eq!(leave_short(&report), "Name records without all their copies elsewhere:\n  f1");
 }
 
@@ -141,7 +148,7 @@ fn a_whereis() {
 #[test]
 fn a_status() {
     let report = StatusReport {
-        position: peer(36),
+        peer: peer(36),
         incarnation: 2,
         ring: "calm-otter".to_owned(),
         address: Address::new("127.0.0.1:12036").unwrap(),
@@ -151,13 +158,19 @@ fn a_status() {
         small_ring: true,
         predecessor: Some(peer(255)),
         successors: vec![peer(73), peer(109)],
-        alive: vec![peer(36), peer(73), peer(109)],
-        away: vec![peer(255)],
+        alive: [peer(36), peer(73), peer(109)].into_iter().collect(),
+        away: [peer(255)].into_iter().collect(),
+        gone: Listed::default(),
+        unreachable: Listed::default(),
         objects: 2,
         bytes: 3 << 20,
         records: 1,
         syncing: true,
-        siblings: vec![name("twice")],
+        short: vec![],
+        short_total: 0,
+        below_quorum: 0,
+        certificate_until: 1_900_000_000,
+        siblings: [name("twice")].into_iter().collect(),
         data_dir: "data/36".into(),
     };
     let text = status(&report);
