@@ -7,6 +7,8 @@
 
 #![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Position, RecordId};
@@ -117,11 +119,10 @@ impl NameHistory {
 
     /// A record that came late may be the link that shows another to be an ancestor.
     fn recount_siblings(&mut self) {
-        let Some(Ok(current)) = self.current.as_ref().map(SignedRecord::decode) else { return };
-        let flags: Vec<bool> =
-            self.past.iter().map(|past| !self.is_replaced(&past.record.id(), &current)).collect();
-        for (past, sibling) in self.past.iter_mut().zip(flags) {
-            past.sibling = sibling;
+        let all = self.current.iter().chain(self.past.iter().map(|past| &past.record));
+        let replaced: BTreeSet<RecordId> = all.filter_map(|record| record.decode().ok()?.replaces).collect();
+        for past in &mut self.past {
+            past.sibling = !replaced.contains(&past.record.id());
         }
     }
 }
