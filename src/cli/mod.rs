@@ -101,8 +101,10 @@ fn start_log() {
         .with_default_directive(tracing::level_filters::LevelFilter::ERROR.into())
         .with_env_var("QUOIT_LOG")
         .from_env_lossy();
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours);
     // Fails only where a log runs already, as in a test of several commands in one process.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = log.with_writer(std::io::stderr).try_init();
 }
 
 /// What fuzz/ reaches beside the public functions. Not part of the crate as others build it.
