@@ -2,19 +2,20 @@
 # All checks of the project: format, lints, documents, tests. Needs cargo and a C compiler, never root.
 #
 #   scripts/test.sh          what runs anywhere
-#   scripts/test.sh --all    also what needs root, network namespaces, a terminal multiplexer or 1 GiB
-#                            files; what cannot run here is named with a line "SKIPPED: …"
+#   scripts/test.sh --all    also what needs root, network namespaces, a terminal multiplexer, 1 GiB
+#                            files, or a minute of each fuzz target; what cannot run here is named with
+#                            a line "SKIPPED: …"
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 case $# in
     0) ;;
     1)
-        [[ $1 == --all ]] || { sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
+        [[ $1 == --all ]] || { sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
         export QUOIT_TEST_ALL=1
         ;;
     *)
-        sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+        sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
         exit 2
         ;;
 esac
@@ -32,6 +33,10 @@ for script in scripts/*.sh .ci/run; do
 done
 if command -v shellcheck >/dev/null; then
     step shellcheck scripts/*.sh .ci/run
+fi
+if [[ ${QUOIT_TEST_ALL:-} == 1 ]]; then
+    step cargo fmt --check --manifest-path fuzz/Cargo.toml
+    step scripts/fuzz.sh --seconds "${QUOIT_FUZZ_SECONDS:-60}"
 fi
 
 # The tests come last, so that their summary is what one reads. Documentation tests are not

@@ -23,7 +23,7 @@ fn claim(length: u64) -> Vec<u8> {
     [&[253][..], &length.to_le_bytes()].concat()
 }
 
-fn refused<T: DeserializeOwned + Debug>(what: &str, bytes: &[u8]) {
+fn refused<T: serde::Serialize + DeserializeOwned + Debug>(what: &str, bytes: &[u8]) {
     ALLOCATED.reset_peak_usage();
     let (before, begin) = (ALLOCATED.current_usage(), Instant::now());
     let decoded = codec::decode::<T>(bytes);

@@ -71,8 +71,24 @@ impl PeerFile {
         if read > FILE_BYTES_MAX {
             return Err(wrong(format!("longer than {FILE_BYTES_MAX} bytes")));
         }
-        let text = std::str::from_utf8(&text[..read]).map_err(|error| wrong(error.to_string()))?;
-        toml::from_str(text).map(Some).map_err(|error| wrong(error.to_string()))
+        PeerFile::parse(&text[..read]).map(Some).map_err(wrong)
+    }
+
+    /// Reads what peer.toml holds.
+    ///
+    /// # Errors
+    /// What cannot be understood.
+    pub fn parse(text: &[u8]) -> std::result::Result<PeerFile, String> {
+        let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
+        toml::from_str(text).map_err(|error| error.to_string())
+    }
+
+    /// As peer.toml holds it.
+    ///
+    /// # Errors
+    /// What TOML cannot say: an incarnation of 2^63 or more.
+    pub fn to_text(&self) -> std::result::Result<String, String> {
+        toml::to_string(self).map(|text| format!("{HEADER}{text}")).map_err(|error| error.to_string())
     }
 
     /// Writes DATA_DIR/peer.toml in one step; durable on return.
@@ -81,12 +97,11 @@ impl PeerFile {
     /// [`BlobError::Sync`] when the disk did not take it; [`BlobError::Io`].
     pub fn save(&self, dir: &Path, disk: &dyn Disk) -> Result<()> {
         let path = PeerFile::path(dir);
-        let text = toml::to_string(self)
-            .map_err(|error| BlobError::PeerFile { path: path.clone(), reason: error.to_string() })?;
+        let text = self.to_text().map_err(|reason| BlobError::PeerFile { path: path.clone(), reason })?;
         let temporary = path.with_added_extension("tmp");
         disk.create_dir(dir).during("create", dir)?;
         let file = disk.create(&temporary).during("create", &temporary)?;
-        file.write_all_at(format!("{HEADER}{text}").as_bytes(), 0).during("write", &temporary)?;
+        file.write_all_at(text.as_bytes(), 0).during("write", &temporary)?;
         file.sync().map_err(|source| BlobError::Sync { path: temporary.clone(), source })?;
         disk.rename(&temporary, &path).during("write", &path)?;
         disk.sync_dir(dir).map_err(|source| BlobError::Sync { path, source })

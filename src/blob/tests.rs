@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::disk::faulty::FaultyDisk;
@@ -407,6 +408,68 @@ fn odd_names_stay_in_their_folder() {
 
 /// Goal: as root an independent copy, as anyone else a link to the same read-only file (where the file
 /// system has no reflinks); in both cases a second placing replaces the first and leaves nothing over.
+/// Texts that people and strangers give as names, good and bad.
+fn any_name() -> impl Strategy<Value = String> {
+    let hostile =
+        prop::sample::select(vec!["..", "/", ".", "\0", "\n", "\\", "CON", " ", "-", "~", "…", "\u{202e}"]);
+    prop_oneof![
+        any::<String>(),
+        prop::collection::vec(hostile, 0..4).prop_map(|parts| parts.concat()),
+        ("[a-z./]{0,12}", 0usize..300).prop_map(|(text, more)| text + &"x".repeat(more)),
+    ]
+}
+
+/// Everything below a folder, and what a link there says, but not what changes by itself.
+fn everything_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if fs::symlink_metadata(&path).unwrap().is_dir() {
+                folders.push(path.clone());
+            }
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Goal: a name that is taken makes one file in received/ and one link in names/, and nothing
+    /// anywhere else; one that is refused says why.
+    #[test]
+    fn any_name_stays_in_its_folder_or_is_refused(texts in prop::collection::vec(any_name(), 1..6)) {
+        let fixture = Fixture::new();
+        let content = fixture.put(b"the bytes").content;
+        let mut expected = everything_below(fixture.dir.path());
+        for (clock, text) in texts.into_iter().enumerate() {
+            let name = match FileName::new(text.clone()) {
+                Ok(name) => name,
+                Err(why) => {
+                    prop_assert!(!why.to_string().is_empty() && !why.to_string().contains('\n'), "{}", why);
+                    continue;
+                }
+            };
+            let received = fixture.store.place_received(&content, &name).unwrap();
+            fixture.store.link(&Link { name: name.clone(), clock: Timestamp(clock as u64) }, content).unwrap();
+            prop_assert_eq!(&received, &fixture.path("received").join(&text));
+            let link = fixture.path("names").join(&text);
+            for path in [&received, &link] {
+                prop_assert_eq!(fs::read(path).unwrap(), b"the bytes");
+                prop_assert_eq!(path.file_name().unwrap(), &*text);
+            }
+            expected.extend([received, link]);
+        }
+        expected.sort();
+        expected.dedup();
+        prop_assert_eq!(everything_below(fixture.dir.path()), expected);
+    }
+}
+
 #[test]
 fn received_files_are_read_only_and_replaced() {
     let fixture = Fixture::new();

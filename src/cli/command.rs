@@ -279,6 +279,8 @@ const NAME_SHOWN_MAX: usize = 40;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::id::ContentId;
 
@@ -381,6 +383,60 @@ mod tests {
                     assert!(!error.is_empty() && !error.contains('\n'), "{line}: {error}");
                 }
                 other => panic!("{line}: {other:?}"),
+            }
+        }
+    }
+
+    /// What is given as a number: numbers of all kinds and what only looks like one.
+    fn any_value() -> impl Strategy<Value = String> {
+        prop_oneof![
+            any::<i32>().prop_map(|n| n.to_string()),
+            any::<f64>().prop_map(|x| x.to_string()),
+            (-10.0..100_000.0).prop_map(|x: f64| x.to_string()),
+            "[-+]?[0-9]{0,4}[.e]?[0-9]{0,3}",
+            prop::sample::select(vec![
+                "all", "ALL", "nan", "-inf", "inf", "", "0", "-0", "0x10", "1e-320", "٣"
+            ])
+            .prop_map(str::to_owned),
+            any::<String>(),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn wait_is_within_bounds_or_refused_by_name(text in any_value()) {
+            match text.parse::<Wait>() {
+                Ok(Wait::All) => prop_assert!(text.eq_ignore_ascii_case("all")),
+                Ok(Wait::Copies(copies)) => prop_assert!(copies >= 1 && text.parse() == Ok(copies)),
+                Ok(Wait::Quorum) => prop_assert!(false, "{:?} means nothing", text),
+                Err(why) => prop_assert!(why.contains("number of copies"), "{}", why),
+            }
+        }
+
+        #[test]
+        fn timeout_is_within_bounds_or_refused_by_name(text in any_value()) {
+            match timeout(&text) {
+                Ok(timeout) => prop_assert!(!timeout.is_zero() && timeout <= StoreOptions::TIMEOUT_MAX),
+                Err(why) => prop_assert!(why.starts_with("seconds, "), "{}", why),
+            }
+        }
+
+        /// Goal: whatever is typed is a command, nothing, or one line that says what is wrong.
+        #[test]
+        fn any_line_is_understood_or_refused_in_one_line(
+            name in prop_oneof![prop::sample::select(NAMES.to_vec()).prop_map(str::to_owned), any::<String>()],
+            words in prop::collection::vec(
+                prop_oneof![
+                    any_value(),
+                    prop::sample::select(vec!["--as", "--wait", "--timeout=", "--ring", "--", "-", "'", "\\"])
+                        .prop_map(str::to_owned),
+                ],
+                0..5,
+            ),
+        ) {
+            let line = format!("{name} {}", words.join(" "));
+            if let Err(NoCommand::Wrong(why)) = PromptCommand::parse(&line) {
+                prop_assert!(!why.is_empty() && !why.contains('\n'), "{:?}: {}", line, why);
             }
         }
     }

@@ -140,8 +140,34 @@ fn start_log() {
         .with_default_directive(tracing::level_filters::LevelFilter::ERROR.into())
         .with_env_var("QUOIT_LOG")
         .from_env_lossy();
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours);
     // Fails only where a log runs already, as in a test of several commands in one process.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = log.with_writer(std::io::stderr).try_init();
+}
+
+/// What fuzz/ reaches beside the public functions. Not part of the crate as others build it.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz {
+    use std::ffi::OsString;
+
+    /// Reads a line of the prompt; as it was understood, or why not.
+    pub fn prompt_line(line: &str) -> Result<String, String> {
+        use super::command::{NoCommand, PromptCommand};
+        match PromptCommand::parse(line) {
+            Ok(command) => Ok(format!("{command:?}")),
+            Err(NoCommand::Help(text)) => Ok(text),
+            Err(NoCommand::Wrong(why)) => Err(why),
+        }
+    }
+
+    /// Reads arguments as the program does; as they were understood, or why not, with the exit code.
+    pub fn arguments(words: &[OsString]) -> Result<String, (String, i32)> {
+        super::plan(words.iter().cloned())
+            .map(|plan| format!("{plan:?}"))
+            .map_err(|error| (error.to_string(), error.exit_code()))
+    }
 }
 
 /// How long work that runs on after the end of a command may take.
@@ -151,7 +177,10 @@ const RUNTIME_END: Duration = Duration::from_secs(2);
 mod tests {
     use std::net::SocketAddr;
 
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::config::Interval;
     use crate::peer::Entrance;
 
     fn planned(line: &str) -> Plan {
@@ -287,6 +316,83 @@ mod tests {
         ] {
             let message = refused(line);
             assert!(message.contains(named), "{line}: {message}");
+        }
+    }
+
+    /// What is given where a number is due. A dash at its beginning is looked at elsewhere.
+    fn any_value() -> impl Strategy<Value = String> {
+        prop_oneof![
+            (0..300).prop_map(|n: i32| n.to_string()),
+            any::<u64>().prop_map(|n| n.to_string()),
+            (0.0..10_000.0).prop_map(|x: f64| x.to_string()),
+            "[0-9]{0,4}[.e]?[0-9]{0,3}",
+            prop::sample::select(vec![
+                "nan", "NaN", "inf", "1e9", "0.049", "3600.5", "+7", "007", "", " 7", "٣"
+            ])
+            .prop_map(str::to_owned),
+            "[^-\\PC]\\PC{0,8}",
+        ]
+    }
+
+    proptest! {
+        /// Goal: PEER is a number from 0 to 255, or refused by its name before anything starts.
+        #[test]
+        fn a_peer_is_a_number_or_refused_by_name(text in any_value()) {
+            for words in [vec!["quoit", "init", &text], vec!["quoit", "join", &text, "127.0.0.1:99"]] {
+                match plan(words.into_iter().map(OsString::from)) {
+                    Ok(Work::Run(plan)) => prop_assert_eq!(plan.start.number, Some(text.parse::<u8>().unwrap())),
+                    Ok(other) => prop_assert!(false, "{:?}", other),
+                    Err(error) => {
+                        prop_assert_eq!(error.exit_code(), i32::from(FAILED));
+                        let text = error.to_string();
+                        prop_assert!(text.contains("PEER"), "{}", text);
+                    }
+                }
+            }
+        }
+
+        /// Goal: INTERVAL lies within its bounds, or is refused by its name, in all its places.
+        #[test]
+        fn an_interval_is_within_bounds_or_refused_by_name(text in any_value()) {
+            for words in [
+                vec!["quoit", "init", "4", "5", "8", &text],
+                vec!["quoit", "init", "--interval", &text],
+                vec!["quoit", "join", "4", "5", &text],
+            ] {
+                match plan(words.into_iter().map(OsString::from)) {
+                    Ok(Work::Run(plan)) => {
+                        let interval = plan.start.interval.unwrap().duration();
+                        prop_assert!((Interval::MIN..=Interval::MAX).contains(&interval), "{:?}", interval);
+                    }
+                    Ok(other) => prop_assert!(false, "{:?}", other),
+                    Err(error) => {
+                        prop_assert_eq!(error.exit_code(), i32::from(FAILED));
+                        let text = error.to_string();
+                        prop_assert!(text.contains("INTERVAL"), "{}", text);
+                    }
+                }
+            }
+        }
+
+        /// Goal: no arguments make the program panic, and what is refused is refused with exit code 2.
+        #[test]
+        fn any_arguments_are_understood_or_refused(
+            command in prop::sample::select(vec![
+                "init", "join", "run", "admit", "store", "request", "cat", "files", "leave", "ping", "", "help",
+            ]),
+            words in prop::collection::vec(
+                prop_oneof![
+                    any_value(),
+                    prop::sample::select(vec!["--interval", "--listen", "--base-port", "--replicas", "--", "-x"])
+                        .prop_map(str::to_owned),
+                ],
+                0..6,
+            ),
+        ) {
+            let words = ["quoit", command].into_iter().map(str::to_owned).chain(words);
+            if let Err(error) = plan(words.map(OsString::from)) {
+                prop_assert!([0, i32::from(FAILED)].contains(&error.exit_code()), "{}", error);
+            }
         }
     }
 

@@ -1,14 +1,17 @@
 //! Name records: which of two wins, and what becomes of the other.
 //!
-//! Pure. The greatest (clock, writer) wins, everywhere and in whatever order records arrive. A record
-//! that loses although the winner did not replace it is a sibling: it stays in the history with its bytes.
-//! Signatures are checked by whoever receives a record, before it comes here.
+//! Pure. The greatest (clock, writer) wins, everywhere and in whatever order records arrive; of two
+//! that a writer dates alike, the one with the greater id. A record that loses although the winner did
+//! not replace it is a sibling: it stays in the history with its bytes. Signatures are checked by whoever
+//! receives a record, before it comes here.
 
 #![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
-use crate::id::RecordId;
+use crate::id::{Position, RecordId};
 use crate::time::Timestamp;
 use crate::wire::{NameRecord, RecordError, SignedRecord};
 
@@ -60,7 +63,7 @@ impl NameHistory {
             return Ok(true);
         };
         let old = current.decode()?;
-        if rank(&new) > rank(&old) {
+        if rank(&new, &id) > rank(&old, &current.id()) {
             let sibling = new.replaces != Some(current.id());
             self.current = Some(incoming);
             self.push(PastRecord { record: current, sibling });
@@ -108,24 +111,26 @@ impl NameHistory {
 
     fn push(&mut self, past: PastRecord) {
         self.past.push(past);
-        self.past.sort_by_cached_key(|past| std::cmp::Reverse(past.record.decode().ok().map(|r| rank(&r))));
+        self.past.sort_by_cached_key(|past| {
+            std::cmp::Reverse(past.record.decode().ok().map(|record| rank(&record, &past.record.id())))
+        });
         self.past.truncate(HISTORY_MAX);
     }
 
     /// A record that came late may be the link that shows another to be an ancestor.
     fn recount_siblings(&mut self) {
-        let Some(Ok(current)) = self.current.as_ref().map(SignedRecord::decode) else { return };
-        let flags: Vec<bool> =
-            self.past.iter().map(|past| !self.is_replaced(&past.record.id(), &current)).collect();
-        for (past, sibling) in self.past.iter_mut().zip(flags) {
-            past.sibling = sibling;
+        let all = self.current.iter().chain(self.past.iter().map(|past| &past.record));
+        let replaced: BTreeSet<RecordId> = all.filter_map(|record| record.decode().ok()?.replaces).collect();
+        for past in &mut self.past {
+            past.sibling = !replaced.contains(&past.record.id());
         }
     }
 }
 
-/// What decides between two records.
-fn rank(record: &NameRecord) -> (Timestamp, crate::id::Position) {
-    (record.clock, record.writer)
+/// What decides between two records. An honest writer dates no two alike; of one that does, all peers
+/// must take the same.
+fn rank(record: &NameRecord, id: &RecordId) -> (Timestamp, Position, RecordId) {
+    (record.clock, record.writer, *id)
 }
 
 /// How many past records of a name are kept.
@@ -142,13 +147,17 @@ mod tests {
     use crate::wire::{RecordTarget, codec};
 
     fn record(clock: u64, writer: u8, replaces: Option<RecordId>) -> SignedRecord {
+        versioned(clock, writer, 1, replaces)
+    }
+
+    fn versioned(clock: u64, writer: u8, version: u64, replaces: Option<RecordId>) -> SignedRecord {
         let content = ContentId::of(&[clock as u8, writer]);
         let body = codec::encode(&NameRecord {
             name: FileName::new("a.txt").unwrap(),
             target: RecordTarget::Content { content, length: 2, outboard: OutboardDigest([0; 32]) },
             clock: Timestamp::of_unix_ms(clock),
             writer: Position::of_number(writer),
-            version: 1,
+            version,
             replaces,
         });
         SignedRecord { body: body.unwrap(), signature: vec![0; 64], certificate: Vec::new() }
@@ -157,8 +166,13 @@ mod tests {
     proptest! {
         /// Goal: one winner everywhere, in whatever order and however often records arrive.
         #[test]
-        fn merging_commutes(clocks in prop::collection::vec((0u64..6, 0u8..3), 1..8), rotate in 0usize..8) {
-            let records: Vec<_> = clocks.iter().map(|(clock, writer)| record(*clock, *writer, None)).collect();
+        fn merging_commutes(
+            written in prop::collection::vec((0u64..6, 0u8..3, 1u64..4), 1..8),
+            rotate in 0usize..8,
+        ) {
+            // A writer may date several records alike.
+            let one_of = |(clock, writer, version): &(u64, u8, u64)| versioned(*clock, *writer, *version, None);
+            let records: Vec<_> = written.iter().map(one_of).collect();
             let mut one = NameHistory::default();
             let mut other = NameHistory::default();
             for r in &records {

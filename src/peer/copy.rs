@@ -15,13 +15,13 @@ use tokio::time::{Instant, timeout};
 use super::api::PeerEvent;
 use super::push::{Feed, Passed};
 use super::shared::{BoxFuture, Shared, disk_reason, finished, shortened, spawn_blocking};
-use crate::blob::{BlobError, Kind, Receiver};
+use crate::blob::{BlobError, Kind, OutboardError, Receiver};
 use crate::chord::PhaseKind;
 use crate::config::RingSettings;
 use crate::id::Position;
 use crate::replica::replicas;
 use crate::transport::{RequestStream, StreamError};
-use crate::wire::limits::{LINKS_PER_OBJECT_MAX, PIECE_BYTES};
+use crate::wire::limits::{FILE_BYTES_MAX, LINKS_PER_OBJECT_MAX, PIECE_BYTES};
 use crate::wire::{Entry, Link, Missing, MissingReason, ObjectInfo, Reply, StorageReply, StoreRole};
 
 /// Where an object comes from: another peer, or this one itself.
@@ -111,6 +111,10 @@ impl Shared {
         let view = self.view();
         if view.phase != PhaseKind::Active {
             return Err(StorageReply::Refused("this peer is not active in its ring".to_owned()));
+        }
+        if object.length > FILE_BYTES_MAX {
+            let reason = OutboardError::TooLong { length: object.length }.to_string();
+            return Err(StorageReply::Refused(reason));
         }
         match role {
             StoreRole::Owner if !view.owns(&object.content.key()) => {

@@ -15,8 +15,8 @@ use super::api::{PeerEvent, Progress, RequestError};
 use super::copy::Writer;
 use super::push::{ReadFailure, read_ahead};
 use super::shared::{STORAGE_TIMEOUT, Shared, spawn_blocking};
-use crate::blob::{BlobError, Kind, Midstate, Outboard, Receiver, chunk_count};
-use crate::id::{ContentId, OutboardDigest, Position};
+use crate::blob::{BlobError, Kind, Outboard, OutboardPages, Receiver, chunk_count};
+use crate::id::{ContentId, Position};
 use crate::transport::{OpenStream, RequestStream, StreamError};
 use crate::wire::limits::{MIDSTATES_PER_PAGE_MAX, PIECE_BYTES};
 use crate::wire::{Entry, Link, ObjectInfo, Reply, Request, StorageReply, StorageRequest, Target};
@@ -195,24 +195,19 @@ impl Fetch {
     /// A holder's outboard, page by page.
     async fn outboard_of(&self, holder: &Entry) -> Option<(ObjectInfo, Outboard)> {
         let content = self.wish.content;
-        let mut midstates: Vec<Midstate> = Vec::new();
+        let mut pages = OutboardPages::new(content);
         loop {
-            let request = StorageRequest::FetchOutboard { content, first: midstates.len() as u32 };
+            let request = StorageRequest::FetchOutboard { content, first: pages.next() };
             let reply = self.shared.ask_storage(holder, request, STORAGE_TIMEOUT).await;
-            let Ok(StorageReply::Outboard { object, midstates: page }) = reply else { return None };
-            let wanted = (chunk_count(object.length) - 1) as usize;
-            if object.content != content || page.len() % 32 != 0 || wanted > MIDSTATES_MAX {
-                return None;
-            }
-            midstates.extend(page.as_chunks::<32>().0.iter().map(|bytes| Midstate(*bytes)));
-            if midstates.len() >= wanted {
-                midstates.truncate(wanted);
-                let outboard = Outboard::new(object.length, midstates).ok()?;
-                let same = outboard.digest() == OutboardDigest(object.outboard.0);
-                return same.then_some((object, outboard));
-            }
-            if page.len() < 32 * MIDSTATES_PER_PAGE_MAX {
-                return None;
+            let Ok(StorageReply::Outboard { object, midstates }) = reply else { return None };
+            match pages.add(object, &midstates) {
+                Ok(None) => {}
+                Ok(whole) => return whole,
+                Err(error) => {
+                    let peer = holder.position.label();
+                    tracing::warn!(%peer, %content, %error, "an outboard is not used");
+                    return None;
+                }
             }
         }
     }
@@ -312,5 +307,3 @@ const RECEIVING_WAIT_MAX: Duration = Duration::from_secs(600);
 const PIECE_TIMEOUT: Duration = Duration::from_secs(15);
 /// How often a whole object is fetched anew because it was another one in the end.
 const ROUNDS_MAX: u32 = 8;
-/// The midstates of the largest outboard that is fetched: of a file of 2 TiB, 64 MiB of them.
-const MIDSTATES_MAX: usize = 1 << 21;

@@ -98,7 +98,9 @@ pub(super) async fn within<T, E: Into<StreamError>>(
 }
 
 /// Reads one frame. Its claimed length is checked before memory is taken.
-pub(super) async fn read<T: DeserializeOwned>(recv: &mut quinn::RecvStream) -> Result<T, StreamError> {
+pub(super) async fn read<T: Serialize + DeserializeOwned>(
+    recv: &mut quinn::RecvStream,
+) -> Result<T, StreamError> {
     let mut header = [0; codec::FRAME_HEADER_BYTES];
     recv.read_exact(&mut header).await?;
     let mut body = vec![0; codec::frame_length(header)?];

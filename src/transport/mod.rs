@@ -44,6 +44,36 @@ pub use settings::TransportSettings;
 pub use stream::{OpenStream, RequestStream};
 pub use verifier::{Verifier, certificate_display_name, certificate_position, is_client_certificate};
 
+/// What fuzz/ reaches beside the public functions. Not part of the crate as others build it.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz {
+    use rustls::pki_types::pem::PemObject as _;
+
+    /// Reads all that is ever read of a certificate: its key's hash and when it ends.
+    pub fn certificate(der: &[u8]) -> Option<crate::id::KeyHash> {
+        let key = super::verifier::key_hash(der).ok();
+        let _ = super::verifier::valid_until(der);
+        key
+    }
+
+    /// Reads a certificate's PEM file; its bytes in DER.
+    pub fn certificate_pem(pem: &[u8]) -> Option<Vec<u8>> {
+        let der = rustls::pki_types::CertificateDer::from_pem_slice(pem).ok()?;
+        Some(der.as_ref().to_vec())
+    }
+
+    /// Reads a private key's PEM file; the file as this crate writes it.
+    pub fn key_pem(pem: &[u8]) -> Option<String> {
+        super::keys::SecretKey::from_pem(pem).map(|key| key.to_pem())
+    }
+
+    /// The PEM file of a certificate.
+    pub fn to_pem(der: &[u8]) -> String {
+        super::keys::pem("CERTIFICATE", der)
+    }
+}
+
 /// No lock is held across a wait, and what is behind one is whole after a panic too.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

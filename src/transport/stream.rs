@@ -68,7 +68,7 @@ impl OpenStream {
     }
 
     /// Waits for one frame of the kind that this exchange has.
-    pub(super) async fn read_frame<T: DeserializeOwned>(
+    pub(super) async fn read_frame<T: Serialize + DeserializeOwned>(
         &mut self,
         timeout: Duration,
     ) -> Result<T, StreamError> {
@@ -152,7 +152,7 @@ impl RequestStream {
     }
 
     /// Reads the first frame, and answers what is none with this refusal.
-    pub(super) async fn read_frame<T: DeserializeOwned, R: Serialize>(
+    pub(super) async fn read_frame<T: Serialize + DeserializeOwned, R: Serialize>(
         &mut self,
         refusal: impl FnOnce(String) -> R,
     ) -> Result<T, StreamError> {

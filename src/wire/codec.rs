@@ -1,10 +1,12 @@
 //! The only place that knows bincode: bytes to messages and back.
 //!
-//! bincode's varint encoding with little-endian floats and no trailing bytes. What is decoded is
+//! bincode's varint encoding with little-endian floats and no trailing bytes. Each message has one
+//! encoding: what decodes would be encoded to the same bytes again. What is decoded is
 //! bounded by its caller's slice, and each claimed length by [`limits::FRAME_BYTES_MAX`] before
 //! memory is taken. Hash and sign received bytes, never what this module makes of them.
 
 use bincode::config::{self, Configuration, Limit, LittleEndian, Varint};
+use bincode::enc::write::SizeWriter;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -22,6 +24,14 @@ pub enum CodecError {
     Trailing {
         /// How many.
         left: usize,
+    },
+    /// A number is longer than it needs to be: two encodings of one message.
+    #[error("the message has {length} bytes and needs {needed}")]
+    NotCanonical {
+        /// How many it has.
+        length: usize,
+        /// How many the encoder makes of it.
+        needed: usize,
     },
     /// More bytes than a frame has.
     #[error("a message of {length} bytes exceeds the {} of a frame", limits::FRAME_BYTES_MAX)]
@@ -47,16 +57,25 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
 /// Decodes a message from exactly these bytes.
 ///
 /// # Errors
-/// [`CodecError`] when there are too many bytes, they are malformed, or some are left over.
-pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+/// [`CodecError`] when there are too many bytes, they are malformed, some are left over, or the
+/// encoder would make others of the same message.
+pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     if bytes.len() > limits::FRAME_BYTES_MAX {
         return Err(CodecError::TooLarge { length: bytes.len() as u64 });
     }
-    let (message, used) = bincode::serde::decode_from_slice(bytes, CONFIG)
-        .map_err(|error| CodecError::Malformed(error.to_string()))?;
-    match bytes.len() - used {
-        0 => Ok(message),
-        left => Err(CodecError::Trailing { left }),
+    let malformed = |error: &dyn std::fmt::Display| CodecError::Malformed(error.to_string());
+    let (message, used) =
+        bincode::serde::decode_from_slice(bytes, CONFIG).map_err(|error| malformed(&error))?;
+    if used < bytes.len() {
+        return Err(CodecError::Trailing { left: bytes.len() - used });
+    }
+    // Only the length of a number is free in this encoding, and the encoder takes the shortest: so the
+    // bytes are the encoder's own if they are as many.
+    let mut needed = SizeWriter::default();
+    bincode::serde::encode_into_writer(&message, &mut needed, CONFIG).map_err(|error| malformed(&error))?;
+    match needed.bytes_written {
+        needed if needed == bytes.len() => Ok(message),
+        needed => Err(CodecError::NotCanonical { length: bytes.len(), needed }),
     }
 }
 

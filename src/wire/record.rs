@@ -6,7 +6,7 @@ use super::{codec, limits};
 use crate::id::{ContentId, FileName, OutboardDigest, Position, RecordId, sha256};
 use crate::time::Timestamp;
 
-/// What a name stands for. Greatest (clock, writer) wins.
+/// What a name stands for. Greatest (clock, writer) wins; at a tie, the greater id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NameRecord {
     /// The name.

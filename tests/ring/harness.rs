@@ -22,6 +22,8 @@ pub struct Ring {
     dir: tempfile::TempDir,
     ports: Ports,
     successors: u8,
+    /// What its peers log to standard error, as `QUOIT_LOG` says it.
+    pub log: Option<&'static str>,
     /// The running ones, by number.
     peers: BTreeMap<u8, Peer>,
     /// The ended ones, for their last words.
@@ -32,7 +34,7 @@ impl Ring {
     /// No peers yet; `successors` is r.
     pub fn new(successors: u8) -> Ring {
         let (dir, ports) = (tempfile::tempdir().unwrap(), Ports::reserve());
-        Ring { dir, ports, successors, peers: BTreeMap::new(), ended: Vec::new() }
+        Ring { dir, ports, successors, log: None, peers: BTreeMap::new(), ended: Vec::new() }
     }
 
     /// A ring of these, formed by `init PEER FIRST SECOND` all at once (or by `init PEER`, and `join`s).
@@ -94,7 +96,10 @@ impl Ring {
     /// Starts a peer with these words and the options that all of this ring have.
     pub fn start(&mut self, number: u8, words: &[&str]) {
         let data = self.data_dir(number);
-        let command = self.command(words, &data, &self.certs_dir());
+        let mut command = self.command(words, &data, &self.certs_dir());
+        if let Some(log) = self.log {
+            command.env("QUOIT_LOG", log);
+        }
         assert!(self.peers.insert(number, Peer::start(number, command)).is_none(), "peer {number} runs");
     }
 

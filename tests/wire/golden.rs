@@ -241,7 +241,7 @@ fn every_variant_is_in_the_golden_file() {
 }
 
 /// How many variants the enum after these bytes has, in the words in which serde refuses a tag.
-fn count<T: serde::de::DeserializeOwned + std::fmt::Debug>(prefix: &[u8]) -> usize {
+fn count<T: serde::Serialize + serde::de::DeserializeOwned + std::fmt::Debug>(prefix: &[u8]) -> usize {
     let refused = codec::decode::<T>(&[prefix, &[250]].concat()).unwrap_err().to_string();
     let (_, count) = refused.rsplit_once("i < ").unwrap_or_else(|| panic!("{prefix:?}: {refused}"));
     count.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
