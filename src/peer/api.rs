@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::config::{Interval, RingSettings, SettingsError};
 use crate::id::{ContentId, FileName, FileNameError, Position};
+pub use crate::wire::Fault;
 use crate::wire::{Address, FileEntry, MemberState, Missing};
 
 /// How a peer comes into its ring.
@@ -489,6 +490,25 @@ pub struct StatusReport {
     pub siblings: Vec<FileName>,
     /// Where its files are.
     pub data_dir: PathBuf,
+    /// What other peers did wrong to this one.
+    pub misbehaving: Vec<Misbehaviour>,
+    /// Connections from others that were refused.
+    pub refused: u64,
+    /// Streams and datagrams that were no messages.
+    pub malformed: u64,
+    /// Datagrams that were dropped unread: too many came.
+    pub dropped: u64,
+}
+
+/// What one peer did wrong to another, and how often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Misbehaviour {
+    /// Which peer.
+    pub peer: Position,
+    /// What.
+    pub kind: Fault,
+    /// How often, as far as is remembered.
+    pub count: u64,
 }
 
 /// What happens in a peer, as people follow it.

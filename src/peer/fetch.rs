@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::api::{PeerEvent, Progress, RequestError};
+use super::api::{Progress, RequestError};
 use super::copy::Writer;
 use super::push::{ReadFailure, read_ahead};
 use super::shared::{STORAGE_TIMEOUT, Shared, spawn_blocking};
@@ -19,7 +19,7 @@ use crate::blob::{BlobError, Kind, Midstate, Outboard, Receiver, chunk_count};
 use crate::id::{ContentId, OutboardDigest, Position};
 use crate::transport::{OpenStream, RequestStream, StreamError};
 use crate::wire::limits::{MIDSTATES_PER_PAGE_MAX, PIECE_BYTES};
-use crate::wire::{Entry, Link, ObjectInfo, Reply, Request, StorageReply, StorageRequest, Target};
+use crate::wire::{Entry, Fault, Link, ObjectInfo, Reply, Request, StorageReply, StorageRequest, Target};
 
 /// What is to be fetched.
 #[derive(Debug, Clone)]
@@ -78,7 +78,7 @@ impl Shared {
         content: ContentId,
         offset: u64,
     ) -> Result<(), StreamError> {
-        let Ok(_permit) = self.transfers_out.try_acquire() else {
+        let Some(_slot) = self.transfers_out.slot(Some(stream.peer().position), Duration::ZERO).await else {
             stream
                 .send_reply(&Reply::Storage(StorageReply::Refused("too many transfers".to_owned())))
                 .await?;
@@ -95,7 +95,10 @@ impl Shared {
             match pieces.recv().await {
                 Some(Ok(piece)) => {
                     left = left.saturating_sub(piece.len() as u64);
-                    stream.send_piece(piece).await?;
+                    // Slower than that is as good as silent, and would hold its slot for ever.
+                    timeout(SLOW_PIECE_TIMEOUT, stream.send_piece(piece))
+                        .await
+                        .map_err(|_| StreamError::Ended)??;
                 }
                 Some(Err(_)) | None => return Err(StreamError::Ended),
             }
@@ -200,20 +203,40 @@ impl Fetch {
             let request = StorageRequest::FetchOutboard { content, first: midstates.len() as u32 };
             let reply = self.shared.ask_storage(holder, request, STORAGE_TIMEOUT).await;
             let Ok(StorageReply::Outboard { object, midstates: page }) = reply else { return None };
+            let wrong = self.wrong_outboard(&object, &page, midstates.len());
+            if let Some(fault) = wrong {
+                self.shared.blame(&holder.position, fault);
+                return None;
+            }
             let wanted = (chunk_count(object.length) - 1) as usize;
-            if object.content != content || page.len() % 32 != 0 || wanted > MIDSTATES_MAX {
+            if wanted > MIDSTATES_MAX {
                 return None;
             }
             midstates.extend(page.as_chunks::<32>().0.iter().map(|bytes| Midstate(*bytes)));
             if midstates.len() >= wanted {
                 midstates.truncate(wanted);
-                let outboard = Outboard::new(object.length, midstates).ok()?;
-                let same = outboard.digest() == OutboardDigest(object.outboard.0);
-                return same.then_some((object, outboard));
+                let outboard = Outboard::new(object.length, midstates).ok();
+                let whole = outboard.filter(|o| o.digest() == OutboardDigest(object.outboard.0));
+                if whole.is_none() {
+                    self.shared.blame(&holder.position, Fault::BadOutboard);
+                }
+                return whole.map(|outboard| (object, outboard));
             }
-            if page.len() < 32 * MIDSTATES_PER_PAGE_MAX {
-                return None;
-            }
+        }
+    }
+
+    /// What is wrong with a page of an outboard by itself, or by the record that a writer signed.
+    fn wrong_outboard(&self, object: &ObjectInfo, page: &[u8], before: usize) -> Option<Fault> {
+        let wanted = (chunk_count(object.length) - 1) as usize;
+        let due = wanted.saturating_sub(before).min(MIDSTATES_PER_PAGE_MAX);
+        if self.wish.known.is_some_and(|known| known.length != object.length) {
+            Some(Fault::WrongLength)
+        } else if page.len() > 32 * MIDSTATES_PER_PAGE_MAX {
+            Some(Fault::Endless)
+        } else if object.content != self.wish.content || page.len() != 32 * due {
+            Some(Fault::BadOutboard)
+        } else {
+            None
         }
     }
 
@@ -244,12 +267,30 @@ impl Fetch {
         let Ok(mut stream) = opened else { return (receiver, StreamEnd::Lost) };
         stream.finish_send();
         match stream.read_reply(STORAGE_TIMEOUT).await {
-            Ok(Reply::Storage(StorageReply::Object(info))) if info.length == object.length => {}
-            _ => return (receiver, StreamEnd::Lost),
+            Ok(Reply::Storage(StorageReply::Object(info)))
+                if (info.content, info.length) == (object.content, object.length) => {}
+            Ok(Reply::Storage(StorageReply::Object(_))) => {
+                // Without a record that says so, this peer's own idea of the length may be the wrong one.
+                if self.wish.known.is_some() {
+                    self.shared.blame(&holder.position, Fault::WrongLength);
+                }
+                return (receiver, StreamEnd::Lost);
+            }
+            Ok(
+                Reply::Storage(StorageReply::NotHere | StorageReply::Refused(_)) | Reply::ProtocolError(_),
+            )
+            | Err(_) => return (receiver, StreamEnd::Lost),
+            Ok(_) => {
+                self.shared.blame(&holder.position, Fault::WrongReply);
+                return (receiver, StreamEnd::Lost);
+            }
         }
         self.sources.push(holder.position);
         let writer = Writer::begin(receiver);
         let came = self.copy_pieces(&mut stream, &writer, object.length - offset).await;
+        if came {
+            self.look_beyond(&mut stream).await;
+        }
         let (receiver, written) = writer.end().await;
         let done = receiver.offset();
         self.progress.begin(done, object.length);
@@ -266,14 +307,27 @@ impl Fetch {
             let mut piece = vec![0; left.min(PIECE_BYTES as u64) as usize];
             let filled = timeout(PIECE_TIMEOUT, stream.fill(&mut piece)).await;
             let Ok(Ok(filled)) = filled else { return false };
+            let early = filled < piece.len();
             piece.truncate(filled);
             left -= filled as u64;
-            if filled == 0 || !writer.write(Bytes::from(piece)).await {
+            if filled > 0 && !writer.write(Bytes::from(piece)).await {
+                return false;
+            }
+            if early {
+                // It was ended, not broken off, and before its time.
+                self.shared.blame(&stream.peer().position, Fault::WrongLength);
                 return false;
             }
             self.progress.advance(filled as u64);
         }
         true
+    }
+
+    /// The file is here; whether its sender ends as well is its own affair, but told. Nothing more is taken.
+    async fn look_beyond(&self, stream: &mut OpenStream) {
+        if let Ok(Ok(Some(_))) = timeout(END_WAIT, stream.read_piece(1)).await {
+            self.shared.blame(&stream.peer().position, Fault::Endless);
+        }
     }
 
     async fn finish(&self, receiver: Receiver) -> Result<(), BlobError> {
@@ -282,9 +336,9 @@ impl Fetch {
     }
 
     fn convict(&mut self, holder: &Entry) {
-        let warning = format!("peer {} sent other bytes than {}", holder.position.label(), self.wish.content);
-        tracing::warn!("{warning}");
-        self.shared.tell(PeerEvent::Warning(warning));
+        let peer = holder.position.label();
+        tracing::warn!(%peer, content = %self.wish.content, "a holder sent other bytes");
+        self.shared.blame(&holder.position, Fault::CorruptBytes);
         self.liar = Some(holder.position);
         self.holders.retain(|other| other.position != holder.position);
     }
@@ -306,6 +360,10 @@ impl Fetch {
 const RECEIVING_WAIT_MAX: Duration = Duration::from_secs(600);
 /// How long one piece may take to come, before another holder is asked.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long the end of a stream is waited for after its last byte.
+const END_WAIT: Duration = Duration::from_millis(500);
+/// How long a piece of 256 KiB may take to be taken: slower than 4 KiB a second.
+const SLOW_PIECE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often a whole object is fetched anew because it was another one in the end.
 const ROUNDS_MAX: u32 = 8;
 /// The midstates of the largest outboard that is fetched: of a file of 2 TiB, 64 MiB of them.

@@ -10,6 +10,7 @@
 //! | `fetch` | objects from their holders, on a user's request |
 //! | `records` | name records, read and written |
 //! | `store`, `request`, `leave`, `report` | what people ask for |
+//! | `ledger` | who did what wrong, and how that is told |
 //! | `repair` | copies that are missing are made again; a joiner takes over its ranges |
 //!
 //! Nothing here blocks an async thread: disk and hashing go through `Shared::blocking`.
@@ -21,6 +22,7 @@ mod copy;
 mod fetch;
 mod handle;
 mod leave;
+mod ledger;
 mod lookup;
 mod push;
 mod records;
@@ -29,6 +31,7 @@ mod report;
 mod request;
 mod serve;
 mod shared;
+mod shares;
 mod start;
 mod store;
 

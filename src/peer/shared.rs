@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{Notify, Semaphore, broadcast, mpsc, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 
 use super::actor::ActorMessage;
 use super::api::PeerEvent;
 use super::arrivals::Arrivals;
+use super::ledger::Ledger;
+use super::shares::Slots;
 use crate::blob::{BlobError, Store};
 use crate::chord::View;
 use crate::config::RingSettings;
@@ -17,8 +19,8 @@ use crate::id::Position;
 use crate::time::Timestamp;
 use crate::transport::{Identity, RequestFailure, Transport, Verifier};
 use crate::wire::{
-    Entry, MembershipReply, MembershipRequest, MissingReason, Reply, Request, StorageReply, StorageRequest,
-    Target,
+    Entry, Fault, MembershipReply, MembershipRequest, MissingReason, Reply, Request, StorageReply,
+    StorageRequest, Target,
 };
 
 /// One peer's parts. Held by every task of it.
@@ -41,8 +43,10 @@ pub(super) struct Shared {
     pub ended: watch::Sender<Option<String>>,
     clock: Mutex<Timestamp>,
     /// Objects that other peers send here at the same time, and that are sent to them on their request.
-    pub transfers_in: Semaphore,
-    pub transfers_out: Semaphore,
+    pub transfers_in: Slots,
+    pub transfers_out: Slots,
+    /// Who did what wrong.
+    pub ledger: Ledger,
     /// Objects that are on their way in.
     pub arrivals: Arrivals,
 }
@@ -71,8 +75,9 @@ impl Shared {
             repairing: tokio::sync::Mutex::new(()),
             ended: watch::Sender::new(None),
             clock: Mutex::new(Timestamp::default()),
-            transfers_in: Semaphore::new(TRANSFERS_MAX),
-            transfers_out: Semaphore::new(TRANSFERS_MAX),
+            transfers_in: Slots::new(TRANSFERS_MAX, TRANSFERS_PER_PEER_MAX),
+            transfers_out: Slots::new(TRANSFERS_MAX, TRANSFERS_PER_PEER_MAX),
+            ledger: Ledger::default(),
             arrivals: Arrivals::default(),
         }
     }
@@ -134,7 +139,10 @@ impl Shared {
         let request = Request::Membership(request);
         match self.transport.request(&Target::from(whom), &request, timeout).await {
             Ok((_, Reply::Membership(reply))) => Ok(reply),
-            Ok((from, _)) => Err(format!("peer {} broke the protocol", from.position.label())),
+            Ok((from, _)) => {
+                self.blame(&from.position, Fault::WrongReply);
+                Err(format!("peer {} broke the protocol", from.position.label()))
+            }
             Err(failure) => Err(failure.to_string()),
         }
     }
@@ -154,7 +162,10 @@ impl Shared {
             Ok((_, Reply::Storage(StorageReply::Refused(why)))) => Err(MissingReason::Refused(why)),
             Ok((_, Reply::Storage(reply))) => Ok(reply),
             Ok((_, Reply::ProtocolError(why))) => Err(MissingReason::Refused(why)),
-            Ok((_, Reply::Membership(_))) => Err(MissingReason::Refused("it broke the protocol".to_owned())),
+            Ok((from, Reply::Membership(_))) => {
+                self.blame(&from.position, Fault::WrongReply);
+                Err(MissingReason::Refused("it broke the protocol".to_owned()))
+            }
             Err(failure) => Err(reason_of(&failure)),
         }
     }
@@ -220,5 +231,7 @@ pub(super) fn unix_ms() -> u64 {
 pub(super) const STORAGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Transfers in each direction at the same time; each has a thread, of which tokio has 512.
 const TRANSFERS_MAX: usize = 128;
+/// Of these, one peer's: it cannot keep all others out.
+const TRANSFERS_PER_PEER_MAX: usize = TRANSFERS_MAX / 4;
 /// Events that a slow watcher may lag behind.
 const EVENTS_MAX: usize = 1_024;

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::connection::{self, Connection};
 use super::endpoint::Shared;
 use super::frame::{StreamError, close_code};
+use super::guard;
 use super::identity::PARENT_NAME;
 use super::lock;
 use crate::id::Position;
@@ -108,6 +109,15 @@ pub enum Refusal {
     /// It did not greet as a peer does.
     #[error("it did not greet as a peer does")]
     NoHello,
+    /// It shuns this peer for a while.
+    #[error("it says that this peer misbehaved: {0}")]
+    Shunned(String),
+    /// This peer shuns it for a while.
+    #[error("{}", guard::SHUNNED)]
+    ShunnedHere,
+    /// Its hello, or ours, is against the rules.
+    #[error("a hello is against the rules: {0}")]
+    BadHello(String),
     /// It is about to end.
     #[error("it is shutting down")]
     Ending,
@@ -148,6 +158,10 @@ impl Shared {
         if let Some(connection) = target.position.and_then(|position| lock(&self.pool).usable(&position)) {
             return Ok(connection);
         }
+        if target.position.is_some_and(|position| self.guard.shunned(&position).is_some()) {
+            let address = target.address.clone();
+            return Err(DialError::Refused { address, refusal: Refusal::ShunnedHere });
+        }
         let mut outcome = self.join_dial(target)?;
         let outcome = outcome.wait_for(Option::is_some).await.map_err(|_| DialError::Closed)?;
         outcome.clone().unwrap_or(Err(DialError::Closed))
@@ -179,9 +193,13 @@ impl Shared {
         let connection = timeout(limit, self.try_addresses(target, Instant::now() + limit))
             .await
             .unwrap_or_else(|_| Err(timed_out(&target.address)))?;
-        self.admit(connection).ok_or_else(|| DialError::Refused {
+        self.guard.succeeded(connection.quic().remote_address());
+        self.admit(connection, true).map_err(|reason| DialError::Refused {
             address: target.address.clone(),
-            refusal: Refusal::Other("this peer has no place for one more connection".into()),
+            refusal: match reason {
+                guard::SHUNNED => Refusal::ShunnedHere,
+                reason => Refusal::Other(format!("this peer takes no connection with it: {reason}")),
+            },
         })
     }
 
@@ -243,6 +261,7 @@ impl Shared {
         // Under TLS 1.3 a client that was refused learns of it only now.
         let greeted = connection::greet(quic.clone(), proven, self.own, &hello).await;
         greeted.map_err(|error| match (quic.close_reason(), error) {
+            (_, StreamError::AgainstRules { reason }) => refuse(Refusal::BadHello(reason)),
             (Some(reason), _) => explain(target, reason),
             (None, StreamError::Silent { .. }) => timed_out(&target.address),
             (None, _) => {
@@ -281,6 +300,8 @@ fn explain(target: &Target, error: quinn::ConnectionError) -> DialError {
             close_code::FULL => Refusal::Full,
             close_code::NO_HELLO => Refusal::NoHello,
             close_code::ENDED => Refusal::Ending,
+            close_code::MISBEHAVED => Refusal::Shunned(reason_of(close)),
+            close_code::BAD_HELLO => Refusal::BadHello(reason_of(close)),
             _ => return DialError::Broken { address, reason: error.to_string() },
         },
         Error::TimedOut => return timed_out(&target.address),
@@ -291,6 +312,12 @@ fn explain(target: &Target, error: quinn::ConnectionError) -> DialError {
         }
     };
     DialError::Refused { address, refusal }
+}
+
+/// In the other side's words, without what could write to a terminal.
+fn reason_of(close: &quinn::ApplicationClose) -> String {
+    let text = String::from_utf8_lossy(&close.reason);
+    text.chars().filter(|c| !c.is_control()).take(limits::REASON_BYTES_MAX / 4).collect()
 }
 
 /// The TLS alert in an error code of QUIC (RFC 9001, section 4.8).

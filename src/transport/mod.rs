@@ -4,12 +4,14 @@
 //! its certificate, never from what it says. quinn, rustls and rcgen are known here only.
 
 mod authority;
+mod bucket;
 mod connection;
 mod counters;
 mod dial;
 mod endpoint;
 mod files;
 mod frame;
+mod guard;
 mod identity;
 mod keys;
 mod pool;

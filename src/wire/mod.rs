@@ -7,11 +7,13 @@
 #![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod codec;
+mod fault;
 pub mod limits;
 mod membership;
 mod record;
 mod storage;
 
+pub use fault::Fault;
 pub use membership::{
     Address, AddressError, Datagram, Entry, Hello, Member, MemberState, MembershipReply, MembershipRequest,
     NeighbourReply, NeighbourRequest, Refusal, RelayFailure, Target,

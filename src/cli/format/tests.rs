@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::RingSettings;
 use crate::id::ContentId;
+use crate::peer::{Fault, Misbehaviour};
 use crate::wire::{Address, Missing, MissingReason};
 
 fn peer(number: u8) -> Position {
@@ -159,6 +160,10 @@ fn a_status() {
         syncing: true,
         siblings: vec![name("twice")],
         data_dir: "data/36".into(),
+        misbehaving: vec![Misbehaviour { peer: peer(5), kind: Fault::CorruptBytes, count: 3 }],
+        refused: 1,
+        malformed: 0,
+        dropped: 20,
     };
     let text = status(&report);
     let lines: Vec<_> = text.lines().collect();
@@ -177,6 +182,8 @@ fn a_status() {
             "  siblings     names that were written in two places at once; both are kept:",
             "  twice",
             "  data         data/36",
+            "  misbehaved   peer 5: corrupt bytes (3 times)",
+            "  turned away  1 connection refused and 20 datagrams dropped",
         ]
     );
 }

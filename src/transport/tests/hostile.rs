@@ -43,7 +43,7 @@ fn a_claimed_length_is_checked_first() {
     assert!(codec::frame_length([0xff; 4]).is_err());
 }
 
-fn bare_client(ring: &Ring, alpn: &[u8]) -> quinn::Endpoint {
+pub(super) fn bare_client(ring: &Ring, alpn: &[u8]) -> quinn::Endpoint {
     let verifier = ring.authority.verifier().unwrap();
     let mut tls = rustls::ClientConfig::builder_with_provider(verifier::provider())
         .with_protocol_versions(&[&rustls::version::TLS13])

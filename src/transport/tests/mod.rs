@@ -2,6 +2,7 @@
 
 mod certificates;
 mod connections;
+mod floods;
 mod hostile;
 mod streams;
 
