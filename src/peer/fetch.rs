@@ -127,13 +127,14 @@ impl Fetch {
         let mut rounds = 0;
         loop {
             let Some((object, outboard)) = self.plan().await else { return Err(self.failure()) };
+            let checked = outboard.is_some() || chunk_count(object.length) == 1;
             let mut receiver = match self.begin(object, outboard).await {
                 Ok(Some(receiver)) => receiver,
                 Ok(None) => return Ok(std::mem::take(&mut self.sources)),
                 Err(error) => return Err(self.disk(error)),
             };
             self.progress.begin(receiver.offset(), object.length);
-            let mut whole = receiver.offset() == object.length;
+            let (mut whole, senders_before) = (receiver.offset() == object.length, self.sources.len());
             while !whole && !self.holders.is_empty() {
                 let holder = self.holders[0].clone();
                 let (back, end) = self.stream_from(&holder, receiver, object).await;
@@ -153,11 +154,16 @@ impl Fetch {
                 // Bytes that lay here before were wrong, which is nobody's fault; they are gone now.
                 Err(BlobError::Mismatch { resumed, .. }) if resumed > 0 && rounds < ROUNDS_MAX => rounds += 1,
                 Err(BlobError::Mismatch { .. } | BlobError::ChunkMismatch { .. }) if rounds < ROUNDS_MAX => {
-                    // The last chunk, or all of it without an outboard: the last sender is not trusted again.
+                    // The last chunk, or all of it without an outboard: the last sender is not asked again. It
+                    // lied for certain if there was no other.
                     rounds += 1;
-                    let sent = |holder: &&Entry| self.sources.last() == Some(&holder.position);
-                    if let Some(holder) = self.holders.iter().find(sent).cloned() {
-                        self.convict(&holder);
+                    let senders = &self.sources[senders_before..];
+                    let alone = checked || senders.iter().all(|sender| Some(sender) == senders.last());
+                    let sent = |holder: &&Entry| senders.last() == Some(&holder.position);
+                    match self.holders.iter().find(sent).cloned() {
+                        Some(holder) if alone => self.convict(&holder),
+                        Some(holder) => self.holders.retain(|other| other.position != holder.position),
+                        None => {}
                     }
                 }
                 Err(error) => return Err(self.disk(error)),
@@ -258,9 +264,18 @@ impl Fetch {
     async fn stream_from(
         &mut self,
         holder: &Entry,
-        receiver: Receiver,
+        mut receiver: Receiver,
         object: ObjectInfo,
     ) -> (Receiver, StreamEnd) {
+        let (back, cut) = spawn_blocking(move || {
+            let cut = receiver.drop_part_of_chunk();
+            (receiver, cut)
+        })
+        .await;
+        receiver = back;
+        if let Err(error) = cut {
+            return (receiver, StreamEnd::Disk(error));
+        }
         let offset = receiver.offset();
         let request = StorageRequest::FetchObject { content: object.content, offset };
         let opened = self.shared.transport.open(&Target::from(holder), &Request::Storage(request)).await;
