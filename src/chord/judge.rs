@@ -38,7 +38,7 @@ pub(super) fn check_owner(
 ) -> Result<(), Fault> {
     let fits = match predecessor {
         Some(before) => before.position != owner.position && owns(&before.position, key, &owner.position),
-        None => owner.position == *from,
+        None => owner.position == *from && successors.is_empty(),
     };
     if !fits {
         return Err(Fault::WrongOwner);
@@ -188,6 +188,7 @@ mod tests {
         assert_eq!(check(Some(119), 120, &[]), Ok(()), "at the key itself");
         assert_eq!(check(None, 100, &[]), Ok(()), "alone");
         assert_eq!(check(None, 150, &[]), Err(Fault::WrongOwner), "of others a predecessor is known");
+        assert_eq!(check(None, 100, &[150]), Err(Fault::WrongOwner), "alone, with others");
         assert_eq!(check(Some(130), 150, &[]), Err(Fault::WrongOwner), "the key lies before its range");
         assert_eq!(check(Some(20), 100, &[]), Err(Fault::WrongOwner), "or after it");
         assert_eq!(check(Some(150), 150, &[]), Err(Fault::WrongOwner), "its own predecessor");

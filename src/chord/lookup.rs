@@ -206,3 +206,131 @@ const ASKED_MAX: usize = 64;
 const CANDIDATES_MAX: usize = 32;
 /// How many of those that lie at or after the key are asked when nobody else knows, or are passed over.
 const BEYOND_MAX: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chord::PhaseKind;
+    use crate::id::KeyHash;
+    use crate::wire::{Address, Member, MemberState};
+
+    fn entry(number: u8) -> Entry {
+        let address = Address::new("127.0.0.1:1").unwrap();
+        Entry { position: Position::of_number(number), incarnation: 1, key: KeyHash([0; 32]), address }
+    }
+
+    /// Peer 10 knows these alive, and two successors.
+    fn view(members: &[u8]) -> View {
+        let member = |n: &u8| Member { entry: entry(*n), state: MemberState::Alive };
+        View {
+            me: entry(10),
+            phase: PhaseKind::Active,
+            settings: Some(RingSettings { replicas: 3, successors: 2 }),
+            predecessor: Some(entry(240)),
+            successors: vec![entry(20), entry(30)],
+            members: members.iter().map(member).collect(),
+            small: false,
+            waiting_for: Vec::new(),
+        }
+    }
+
+    fn owner(owner: u8, before: u8) -> MembershipReply {
+        MembershipReply::Owner {
+            owner: entry(owner),
+            predecessor: Some(entry(before)),
+            successors: Vec::new(),
+        }
+    }
+
+    fn asks(lookup: &mut Lookup) -> Option<u8> {
+        match lookup.next_step() {
+            Step::Ask(entry) => entry.position.number(),
+            _ => None,
+        }
+    }
+
+    fn found(lookup: &mut Lookup) -> Option<u8> {
+        match lookup.next_step() {
+            Step::Found { owner, .. } => owner.position.number(),
+            _ => None,
+        }
+    }
+
+    fn lookup(key: u8, members: &[u8], distrusted: &[u8]) -> Lookup {
+        let distrusted = distrusted.iter().map(|number| Position::of_number(*number)).collect();
+        Lookup::new(&view(members), Position::of_number(key), distrusted)
+    }
+
+    const ALL: [u8; 6] = [20, 30, 100, 150, 200, 240];
+
+    #[test]
+    fn the_nearest_before_the_key_is_asked_and_believed() {
+        let mut lookup = lookup(120, &ALL, &[]);
+        assert_eq!(asks(&mut lookup), Some(100));
+        lookup.answered(&Position::of_number(100), owner(150, 100));
+        assert_eq!((found(&mut lookup), lookup.doubts().len()), (Some(150), 0));
+    }
+
+    #[test]
+    fn who_is_passed_over_is_asked_itself() {
+        let mut lookup = lookup(120, &ALL, &[]);
+        assert_eq!(asks(&mut lookup), Some(100));
+        let liar = Position::of_number(100);
+        lookup.answered(&liar, owner(200, 100));
+        assert_eq!(asks(&mut lookup), Some(150), "it lives, and lies nearer");
+        lookup.answered(&Position::of_number(150), owner(150, 100));
+        assert_eq!(found(&mut lookup), Some(150));
+        assert_eq!(lookup.doubts(), [Doubt { peer: liar, fault: Fault::WrongOwner, certain: false }]);
+    }
+
+    /// Goal: an asker that lags behind does not call an honest answer a lie.
+    #[test]
+    fn who_is_passed_over_and_silent_may_be_dead() {
+        let mut lookup = lookup(120, &ALL, &[]);
+        assert_eq!(asks(&mut lookup), Some(100));
+        lookup.answered(&Position::of_number(100), owner(200, 100));
+        // All that are known at or after the key are asked, and say nothing that helps.
+        while let Some(_silent) = asks(&mut lookup) {}
+        assert_eq!((found(&mut lookup), lookup.doubts().len()), (Some(200), 0));
+    }
+
+    #[test]
+    fn an_answer_that_contradicts_itself_is_dropped_and_somebody_else_asked() {
+        for wrong in [
+            owner(100, 30),
+            MembershipReply::Owner { owner: entry(100), predecessor: None, successors: vec![entry(150)] },
+            MembershipReply::Closer { peers: vec![entry(30)] },
+        ] {
+            let mut lookup = lookup(120, &ALL, &[]);
+            assert_eq!(asks(&mut lookup), Some(100));
+            lookup.answered(&Position::of_number(100), wrong);
+            assert!(lookup.doubts()[0].certain);
+            assert_eq!(asks(&mut lookup), Some(30), "the next best before the key");
+            assert_eq!(asks(&mut lookup), Some(20));
+            assert_eq!(asks(&mut lookup), Some(150), "then whoever stands after it");
+            lookup.answered(&Position::of_number(150), owner(150, 100));
+            assert_eq!(found(&mut lookup), Some(150));
+        }
+    }
+
+    #[test]
+    fn who_lied_is_asked_last() {
+        let mut lookup = lookup(120, &ALL, &[100]);
+        assert_eq!(asks(&mut lookup), Some(30));
+    }
+
+    #[test]
+    fn a_lookup_ends_whatever_is_answered() {
+        let mut lookup = lookup(120, &ALL, &[]);
+        let mut asked = 0;
+        while let Step::Ask(whom) = lookup.next_step() {
+            asked += 1;
+            let byte = 100 + (asked % 20) as u8;
+            let mut peer = entry(0);
+            peer.position.0 = [byte; 32];
+            peer.position.0[31] = asked as u8;
+            lookup.answered(&whom.position, MembershipReply::Closer { peers: vec![peer] });
+        }
+        assert!(asked <= ASKED_MAX + 1, "{asked}");
+    }
+}
