@@ -92,7 +92,7 @@ impl Node {
 
     fn answer_forming(&mut self, now: Moment, from: &Entry, forming: Option<Vec<Member>>) -> MembershipReply {
         if let Some(members) = forming {
-            self.hear_all(now, from, members, TOLD_MAX);
+            self.hear_all(now, &from.into(), members, TOLD_MAX);
             self.learn(now, Member { entry: from.clone(), state: MemberState::Alive });
             self.mark_present(from);
         }

@@ -37,8 +37,8 @@ impl Node {
             MembershipRequest::Relay { target, request } => return self.relay(now, to, target, request),
             MembershipRequest::Left { predecessor, successors } => {
                 self.learn(now, Member { entry: from.clone(), state: MemberState::Left });
-                if self.check_state(from, from, predecessor.as_ref(), &successors).is_ok() {
-                    self.hear_of(now, from, predecessor.into_iter().chain(successors));
+                if self.check_state(&from.into(), from, predecessor.as_ref(), &successors).is_ok() {
+                    self.hear_of(now, &from.into(), predecessor.into_iter().chain(successors));
                 }
                 self.stabilise_at = now;
                 MembershipReply::Noted
@@ -60,7 +60,7 @@ impl Node {
         match request {
             NeighbourRequest::Probe => NeighbourReply::Alive,
             NeighbourRequest::State { members } => {
-                self.hear_all(now, from, members, TOLD_MAX);
+                self.hear_all(now, &from.into(), members, TOLD_MAX);
                 self.answer_state(from)
             }
             NeighbourRequest::Notify => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 
-use super::judge::{TOLD_MAX, check_list};
+use super::judge::{TOLD_MAX, Teller, check_list};
 use super::node::{Node, Phase, Purpose};
 use super::output::{EndReason, Event, Unanswered};
 use crate::config::RingSettings;
@@ -234,7 +234,7 @@ impl Node {
             let who = from.position.label();
             return self.end(EndReason::JoinFailed(format!("peer {who} brings other settings: {refusal}")));
         }
-        self.hear_all(now, from, members, TOLD_MAX);
+        self.hear_all(now, &from.into(), members, TOLD_MAX);
         self.mark_present(from);
         let Phase::Entering(entering) = &self.phase else { return };
         let all = entering.doors.iter().all(|door| door.present);
@@ -321,8 +321,12 @@ impl Node {
         }
         self.settings = settings;
         self.settings_known = true;
-        self.hear_all(now, &host, members, TOLD_MAX);
-        self.hear_of(now, &host, successors.iter().chain(&before_host).chain([&host]).cloned());
+        self.hear_all(now, &Teller::from(&host), members, TOLD_MAX);
+        self.hear_of(
+            now,
+            &Teller::from(&host),
+            successors.iter().chain(&before_host).chain([&host]).cloned(),
+        );
         self.phase = Phase::Active;
         // One reply, one step: j.succ := m.succ ; j.pred := m.
         if self.is_small() {

@@ -61,11 +61,31 @@ fn check_lives(entries: &[Entry]) -> Result<(), Fault> {
     if entries.iter().all(possible) { Ok(()) } else { Err(Fault::BadIncarnation) }
 }
 
+/// Who tells something.
+#[derive(Debug, Clone)]
+pub(super) struct Teller {
+    entry: Entry,
+    /// Its own words. What came through a helper may be the lie of either, and convicts neither.
+    first_hand: bool,
+}
+
+impl Teller {
+    pub(super) fn through_a_helper(entry: Entry) -> Teller {
+        Teller { entry, first_hand: false }
+    }
+}
+
+impl From<&Entry> for Teller {
+    fn from(entry: &Entry) -> Teller {
+        Teller { entry: entry.clone(), first_hand: true }
+    }
+}
+
 impl Node {
     /// The state of a neighbour, as somebody tells it. Convicts the teller when it is none.
     pub(super) fn check_state(
         &mut self,
-        teller: &Entry,
+        teller: &Teller,
         whom: &Entry,
         predecessor: Option<&Entry>,
         successors: &[Entry],
@@ -81,7 +101,7 @@ impl Node {
 
     /// News of members, or members themselves, that somebody else tells of. What no peer can have said in good
     /// faith is left out, and convicts the teller.
-    pub(super) fn hear_all(&mut self, now: Moment, teller: &Entry, members: Vec<Member>, most: usize) {
+    pub(super) fn hear_all(&mut self, now: Moment, teller: &Teller, members: Vec<Member>, most: usize) {
         if members.len() > most {
             self.convict(teller, Fault::BadList);
         }
@@ -91,18 +111,18 @@ impl Node {
     }
 
     /// As [`Node::hear_all`], of peers that are said to live.
-    pub(super) fn hear_of(&mut self, now: Moment, teller: &Entry, entries: impl IntoIterator<Item = Entry>) {
+    pub(super) fn hear_of(&mut self, now: Moment, teller: &Teller, entries: impl IntoIterator<Item = Entry>) {
         for entry in entries {
             self.hear(now, teller, Member { entry, state: MemberState::Alive });
         }
     }
 
-    fn hear(&mut self, now: Moment, teller: &Entry, member: Member) {
+    fn hear(&mut self, now: Moment, teller: &Teller, member: Member) {
         if let Err(fault) = check_lives(std::slice::from_ref(&member.entry)) {
             return self.convict(teller, fault);
         }
         let position = member.entry.position;
-        if position == teller.position {
+        if position == teller.entry.position && teller.first_hand {
             return self.learn(now, member);
         }
         let known = match self.members.at(&position) {
@@ -118,8 +138,8 @@ impl Node {
             None if member.state == MemberState::Alive && self.meets_strangers() => {
                 self.meet(now, &member.entry);
             }
-            None if self.members.may_tell(&teller.position) => {
-                self.members.told(position, teller.position);
+            None if self.members.may_tell(&teller.entry.position) => {
+                self.members.told(position, teller.entry.position);
                 self.learn(now, member);
             }
             None => {}
@@ -132,8 +152,10 @@ impl Node {
         matches!(self.phase, Phase::Active | Phase::Leaving) && self.exchanges_whole()
     }
 
-    fn convict(&mut self, peer: &Entry, fault: Fault) {
-        self.event(Event::Misbehaved { peer: peer.position, fault });
+    fn convict(&mut self, teller: &Teller, fault: Fault) {
+        if teller.first_hand {
+            self.event(Event::Misbehaved { peer: teller.entry.position, fault });
+        }
     }
 }
 

@@ -133,7 +133,7 @@ impl Node {
         match datagram {
             Datagram::Ping { sequence, news } => {
                 self.event(Event::PingReceived(from.position));
-                self.hear_all(now, from, news, NEWS_TOLD_MAX);
+                self.hear_all(now, &from.into(), news, NEWS_TOLD_MAX);
                 self.heard(now, from);
                 // Whoever is believed dead must hear of it, or could not contradict.
                 let belief = self.members.at(&from.position).filter(|_| self.members.is_gone(from)).cloned();
@@ -144,7 +144,7 @@ impl Node {
                 });
             }
             Datagram::Pong { sequence, news } => {
-                self.hear_all(now, from, news, NEWS_TOLD_MAX);
+                self.hear_all(now, &from.into(), news, NEWS_TOLD_MAX);
                 self.handle_pong(now, from, sequence);
             }
         }

@@ -6,7 +6,7 @@ use rand::RngExt as _;
 use rand::seq::IteratorRandom as _;
 
 use super::entrance::Start;
-use super::judge::TOLD_MAX;
+use super::judge::{TOLD_MAX, Teller};
 use super::node::{Node, Purpose};
 use super::output::Unanswered;
 use crate::id::{Position, between};
@@ -144,11 +144,10 @@ impl Node {
     ) {
         let Some(query) = self.query.take() else { return };
         let (teller, reply) = match answer {
-            Ok((teller, MembershipReply::Neighbour(reply) | MembershipReply::Relayed(Ok(reply)))) => {
-                (teller, reply)
-            }
+            Ok((teller, MembershipReply::Neighbour(reply))) => (Teller::from(&teller), reply),
+            Ok((helper, MembershipReply::Relayed(Ok(reply)))) => (Teller::through_a_helper(helper), reply),
             Ok((_, MembershipReply::Gone { successor })) => {
-                self.hear_of(now, &query.whom, successor);
+                self.hear_of(now, &Teller::from(&query.whom), successor);
                 self.learn(now, Member { entry: query.whom, state: MemberState::Left });
                 return;
             }
@@ -162,7 +161,6 @@ impl Node {
         match reply {
             NeighbourReply::State { predecessor, successors, members } => {
                 self.busy_tries = 0;
-                // What came through a helper may be the helper's lie: it counts, but convicts the teller only.
                 self.hear_all(now, &teller, members, TOLD_MAX);
                 if self.is_small() {
                     return;
@@ -196,9 +194,10 @@ impl Node {
                 from,
                 MembershipReply::Neighbour(NeighbourReply::State { predecessor, successors, members }),
             )) => {
-                self.hear_all(now, &from, members, TOLD_MAX);
-                if self.check_state(&from, &from, predecessor.as_ref(), &successors).is_ok() {
-                    self.hear_of(now, &from, predecessor.into_iter().chain(successors));
+                let teller = Teller::from(&from);
+                self.hear_all(now, &teller, members, TOLD_MAX);
+                if self.check_state(&teller, &from, predecessor.as_ref(), &successors).is_ok() {
+                    self.hear_of(now, &teller, predecessor.into_iter().chain(successors));
                 }
             }
             Ok((from, MembershipReply::Gone { .. })) => {
@@ -288,7 +287,7 @@ impl Node {
         if !still || self.members.is_gone(whom) {
             return;
         }
-        self.hear_of(now, whom, list.iter().chain(&predecessor).cloned());
+        self.hear_of(now, &whom.into(), list.iter().chain(&predecessor).cloned());
         self.successors = self.chain(whom, list);
         let between_us = predecessor
             .filter(|p| query.kind == QueryKind::Successor && self.lies_before_first(&p.position))
