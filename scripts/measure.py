@@ -4,6 +4,7 @@
     scripts/measure.py repair   [--rounds 20] [--deaths 1] [--successors 8]   kill -9 to a repaired ring
     scripts/measure.py join     [--rounds 10] [--files 100]                   join to active, and to complete
     scripts/measure.py transfer [--rounds 5] [--mebibytes 1024]               store and request beside cp and rsync
+    scripts/measure.py hostile  [--seconds 60] [--from 127.0.0.1]             requests while a member floods the peer
 
 It uses target/release/quoit (or --bin) and a temporary folder (or --root), starts peers on ports from
 --base-port on, and ends every process that it started.
@@ -224,6 +225,85 @@ def rsync_daemon(ring):
     return daemon, f"rsync://127.0.0.1:{port}/here/"
 
 
+def hostile(ring, options):
+    """Requests of 10 KiB at one peer, in peace and while members of its own ring flood it."""
+    numbers = [36, 73, 109, 146, 182, 219, 255]
+    ring.found(numbers[0])
+    for number in numbers[1:]:
+        ring.join(number, numbers[0])
+    settle(ring)
+    target, rate = ring.peers[109], 20
+    names = prepare(ring, target, numbers, 2 * rate * options.seconds + rate)
+    chance, took = random.Random(2), {}
+    chance.shuffle(names)
+    requests(target, [names.pop() for _ in range(rate)], rate)  # connections are there afterwards
+    before = target.peak_mib()
+    took["peace"] = requests(target, [names.pop() for _ in range(rate * options.seconds)], rate)
+    command = [os.path.join(os.path.dirname(ring.bin), "examples", "hostile"), os.path.join(ring.root, "certs"),
+               f"127.0.0.1:{ring.base_port + target.number}", str(options.seconds + 5), options.attack_from]
+    attack = subprocess.Popen(["nice", "-n", str(options.nice), *command], stdout=subprocess.PIPE, text=True)
+    time.sleep(2)
+    took["attack"] = requests(target, [names.pop() for _ in range(rate * options.seconds)], rate)
+    for line in attack.communicate()[0].splitlines():
+        print(f"  attacks, {line}")
+    for name, values in took.items():
+        print(f"{name}: {len(values)} requests of 10 KiB, p50 {at(values, 50):.1f} ms, p99 {at(values, 99):.1f} ms, "
+              f"worst {max(values):.1f} ms")
+    print(f"ratio: p50 {at(took['attack'], 50) / at(took['peace'], 50):.2f}, "
+          f"p99 {at(took['attack'], 99) / at(took['peace'], 99):.2f}")
+    print(f"peak resident memory of the attacked peer: {target.peak_mib():.0f} MiB, before {before:.0f} MiB")
+    begin = time.monotonic()
+    target.say("Status")
+    target.wait_for(r"^  data ", begin, target.out)
+    time.sleep(0.2)
+    for at_, line in target.out:
+        if at_ >= begin and re.match(r"  (misbehaved|turned away|alive|away) ", line):
+            print(line)
+
+
+def prepare(ring, target, numbers, wanted):
+    """Stores files of which the target is no replica; their names."""
+    chance, files = random.Random(1), []
+    while len(files) < wanted:
+        content = chance.randbytes(10 * 1024)
+        if target.number not in replicas(hashlib.sha256(content).hexdigest(), numbers):
+            path = os.path.join(ring.root, f"small-{len(files)}")
+            with open(path, "wb") as file:
+                file.write(content)
+            files.append(path)
+    others = [peer for peer in ring.peers.values() if peer is not target]
+    for i, path in enumerate(files):
+        others[i % len(others)].say(f"Store --wait all {path}")
+    for i, peer in enumerate(others):
+        last = max((j for j in range(len(files)) if j % len(others) == i), default=None)
+        if last is not None:
+            peer.wait_for(rf"^Stored small-{last} ", 0.0, peer.out)
+    time.sleep(3)
+    return [os.path.basename(path) for path in files]
+
+
+def requests(peer, names, rate):
+    """Requests one file after the other, at most so many a second; how long each took, in milliseconds."""
+    took, begin = [], time.monotonic()
+    for i, name in enumerate(names):
+        time.sleep(max(0.0, begin + i / rate - time.monotonic()))
+        seen, start = len(peer.out), time.monotonic()
+        peer.say(f"Request {name}")
+        while True:
+            line = next((line for line in peer.out[seen:] if line[1].startswith(f"Received {name} ")), None)
+            if line:
+                took.append((line[0] - start) * 1000)
+                break
+            if time.monotonic() - start > BOUND or peer.process.poll() is not None:
+                sys.exit(f"{name} did not come; {[l for _, l in peer.lines[-8:]]}")
+            time.sleep(0.0005)
+    return took
+
+
+def at(values, percent):
+    return sorted(values)[min(len(values) - 1, len(values) * percent // 100)]
+
+
 def replicas(content_id, numbers, copies=3):
     first = int(content_id[:2], 16)
     owner = next((i for i, number in enumerate(numbers) if number >= first), 0)
@@ -243,20 +323,23 @@ def digest(path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["repair", "join", "transfer"])
+    parser.add_argument("what", choices=["repair", "join", "transfer", "hostile"])
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--deaths", type=int, default=1)
     parser.add_argument("--successors", type=int, default=8)
     parser.add_argument("--files", type=int, default=100)
     parser.add_argument("--mebibytes", type=int, default=1024)
+    parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--from", dest="attack_from", default="127.0.0.1")
+    parser.add_argument("--nice", type=int, default=0, help="of the attacker, which shares the processors")
     parser.add_argument("--base-port", type=int, default=21000)
     parser.add_argument("--root")
     parser.add_argument("--bin", default=os.path.join(os.path.dirname(__file__), "..", "target", "release", "quoit"))
     options = parser.parse_args()
-    options.rounds = options.rounds or {"repair": 20, "join": 10, "transfer": 5}[options.what]
+    options.rounds = options.rounds or {"repair": 20, "join": 10, "transfer": 5, "hostile": 1}[options.what]
     ring = Ring(options)
     try:
-        {"repair": repair, "join": join, "transfer": transfer}[options.what](ring, options)
+        {"repair": repair, "join": join, "transfer": transfer, "hostile": hostile}[options.what](ring, options)
     finally:
         ring.end()
 

@@ -111,6 +111,19 @@ impl Receiver {
         if good < comparable { self.rewind(good as u64) } else { Ok(()) }
     }
 
+    /// Gives up the bytes of a chunk that is not whole: another sender begins, and each chunk is to be of one
+    /// sender, so that a wrong one says whose it is.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    pub fn drop_part_of_chunk(&mut self) -> Result<()> {
+        let whole = self.offset() / CHUNK_BYTES;
+        if self.abandoned || self.offset().is_multiple_of(CHUNK_BYTES) || self.offset() == self.length {
+            return Ok(());
+        }
+        self.rewind(whole)
+    }
+
     /// Takes the next bytes.
     ///
     /// # Errors

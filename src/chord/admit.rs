@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::judge::TOLD_MAX;
 use super::node::{Node, Phase};
 use crate::config::RingSettings;
 use crate::id::between;
@@ -91,7 +92,7 @@ impl Node {
 
     fn answer_forming(&mut self, now: Moment, from: &Entry, forming: Option<Vec<Member>>) -> MembershipReply {
         if let Some(members) = forming {
-            self.learn_all(now, members);
+            self.hear_all(now, &from.into(), members, TOLD_MAX);
             self.learn(now, Member { entry: from.clone(), state: MemberState::Alive });
             self.mark_present(from);
         }

@@ -1,5 +1,6 @@
 //! What a node answers to the requests of others.
 
+use super::judge::TOLD_MAX;
 use super::node::{Node, Phase, Purpose};
 use super::output::ReplyTo;
 use super::view::Route;
@@ -36,8 +37,8 @@ impl Node {
             MembershipRequest::Relay { target, request } => return self.relay(now, to, target, request),
             MembershipRequest::Left { predecessor, successors } => {
                 self.learn(now, Member { entry: from.clone(), state: MemberState::Left });
-                for entry in predecessor.into_iter().chain(successors) {
-                    self.learn(now, Member { entry, state: MemberState::Alive });
+                if self.check_state(&from.into(), from, predecessor.as_ref(), &successors).is_ok() {
+                    self.hear_of(now, &from.into(), predecessor.into_iter().chain(successors));
                 }
                 self.stabilise_at = now;
                 MembershipReply::Noted
@@ -59,7 +60,7 @@ impl Node {
         match request {
             NeighbourRequest::Probe => NeighbourReply::Alive,
             NeighbourRequest::State { members } => {
-                self.learn_all(now, members);
+                self.hear_all(now, &from.into(), members, TOLD_MAX);
                 self.answer_state(from)
             }
             NeighbourRequest::Notify => {

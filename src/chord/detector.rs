@@ -37,6 +37,8 @@ struct Watch {
     probe: Probe,
     /// Not a neighbour: only the verdict of one probe is wanted.
     suspect: bool,
+    /// Not known yet: it becomes a member once it was reached.
+    stranger: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -84,7 +86,14 @@ impl Node {
         for entry in neighbours {
             let watch = self.detector.watches.entry(entry.position).or_insert_with(|| {
                 fresh = true;
-                Watch { entry, misses: 0, outstanding: None, probe: Probe::None, suspect: false }
+                Watch {
+                    entry,
+                    misses: 0,
+                    outstanding: None,
+                    probe: Probe::None,
+                    suspect: false,
+                    stranger: false,
+                }
             });
             watch.suspect = false;
         }
@@ -115,6 +124,7 @@ impl Node {
 
     /// A sign of life from a peer, of whatever kind.
     pub(super) fn heard(&mut self, now: Moment, from: &Entry) {
+        self.members.met(&from.position);
         let Some(watch) = self.detector.watches.get_mut(&from.position) else {
             self.detector.via.remove(&from.position);
             return;
@@ -127,8 +137,12 @@ impl Node {
             watch.probe = Probe::None;
             watch.outstanding = None;
             self.detector.via.remove(&from.position);
+            let stranger = watch.stranger.then(|| watch.entry.clone());
             if watch.suspect {
                 self.detector.watches.remove(&from.position);
+            }
+            if let Some(entry) = stranger {
+                self.learn(now, Member { entry, state: MemberState::Alive });
             }
         }
     }
@@ -152,9 +166,19 @@ impl Node {
             outstanding: None,
             probe: Probe::None,
             suspect: true,
+            stranger: false,
         };
         self.detector.watches.insert(entry.position, watch);
         self.start_probe(now, entry.position);
+    }
+
+    /// Somebody tells of a peer that this one does not know: it is one once it was reached.
+    pub(super) fn meet(&mut self, now: Moment, entry: &Entry) {
+        let known = self.detector.watches.contains_key(&entry.position);
+        self.suspect(now, entry);
+        if !known && let Some(watch) = self.detector.watches.get_mut(&entry.position) {
+            watch.stranger = true;
+        }
     }
 
     /// Through whom a peer is reached, if not directly.
@@ -194,9 +218,12 @@ impl Node {
             watch.misses = 0;
             watch.probe = Probe::None;
             watch.outstanding = None;
-            let suspect = watch.suspect;
+            let (suspect, stranger) = (watch.suspect, watch.stranger.then(|| watch.entry.clone()));
             if suspect {
                 self.detector.watches.remove(&target);
+            }
+            if let Some(entry) = stranger {
+                self.learn(now, Member { entry, state: MemberState::Alive });
             }
             let helper = helper.and_then(|h| self.members.at(&h)).map(|m| m.entry.clone());
             if let Some(helper) = helper {
@@ -252,8 +279,11 @@ impl Node {
             Probe::None if watch.misses >= MISSES_PROBE => self.start_probe(now, position),
             Probe::Failed if watch.misses >= MISSES_DEAD => {
                 let entry = watch.entry.clone();
+                let stranger = watch.stranger;
                 self.detector.watches.remove(&position);
-                self.learn(now, Member { entry, state: MemberState::Dead });
+                if !stranger {
+                    self.learn(now, Member { entry, state: MemberState::Dead });
+                }
             }
             Probe::None | Probe::Running { .. } | Probe::Failed => {}
         }
@@ -316,4 +346,4 @@ const HELPERS_MAX: usize = 5;
 /// From how many of the next members helpers are drawn.
 const HELPERS_AMONG: usize = 64;
 /// How many peers are watched at once, suspects included.
-const WATCHES_MAX: usize = 64;
+pub(super) const WATCHES_MAX: usize = 64;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 
+use super::judge::{TOLD_MAX, Teller, check_list};
 use super::node::{Node, Phase, Purpose};
 use super::output::{EndReason, Event, Unanswered};
 use crate::config::RingSettings;
@@ -233,7 +234,7 @@ impl Node {
             let who = from.position.label();
             return self.end(EndReason::JoinFailed(format!("peer {who} brings other settings: {refusal}")));
         }
-        self.learn_all(now, members);
+        self.hear_all(now, &from.into(), members, TOLD_MAX);
         self.mark_present(from);
         let Phase::Entering(entering) = &self.phase else { return };
         let all = entering.doors.iter().all(|door| door.present);
@@ -313,12 +314,19 @@ impl Node {
             return self
                 .end(EndReason::JoinFailed(format!("the ring of peer {who} has bad settings: {error}")));
         }
+        if let Err(fault) = check_list(&self.me.position, &successors, settings.successors.into()) {
+            let who = host.position.label();
+            let reason = format!("as this peer's successors, peer {who} names {fault}");
+            return self.end(EndReason::JoinFailed(reason));
+        }
         self.settings = settings;
         self.settings_known = true;
-        self.learn_all(now, members);
-        for entry in successors.iter().chain(&before_host).chain([&host]) {
-            self.learn(now, Member { entry: entry.clone(), state: MemberState::Alive });
-        }
+        self.hear_all(now, &Teller::from(&host), members, TOLD_MAX);
+        self.hear_of(
+            now,
+            &Teller::from(&host),
+            successors.iter().chain(&before_host).chain([&host]).cloned(),
+        );
         self.phase = Phase::Active;
         // One reply, one step: j.succ := m.succ ; j.pred := m.
         if self.is_small() {

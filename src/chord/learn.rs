@@ -6,12 +6,6 @@ use crate::time::Moment;
 use crate::wire::{Member, MemberState};
 
 impl Node {
-    pub(super) fn learn_all(&mut self, now: Moment, members: Vec<Member>) {
-        for member in members {
-            self.learn(now, member);
-        }
-    }
-
     /// Merges what somebody says of a member, and does what follows from it.
     pub(super) fn learn(&mut self, now: Moment, member: Member) {
         if member.entry.position == self.me.position {

@@ -12,6 +12,9 @@ pub struct Members {
     map: BTreeMap<Position, Member>,
     alive: usize,
     news: BTreeMap<Position, News>,
+    /// Members that were never met, and who told of them.
+    told: BTreeMap<Position, Position>,
+    tellers: BTreeMap<Position, usize>,
 }
 
 /// A change that is still passed on.
@@ -22,6 +25,32 @@ struct News {
 }
 
 impl Members {
+    /// Of how many members that were never met one peer may tell: a liar fills at most so much of the table.
+    pub(super) const TOLD_BY_ONE_MAX: usize = MEMBERS_MAX / 4;
+
+    /// Whether this peer may tell of one more that nobody here has met.
+    pub(super) fn may_tell(&self, teller: &Position) -> bool {
+        self.tellers.get(teller).is_none_or(|told| *told < Members::TOLD_BY_ONE_MAX)
+    }
+
+    /// A peer told of one that is about to be merged.
+    pub(super) fn told(&mut self, of: Position, teller: Position) {
+        self.met(&of);
+        self.told.insert(of, teller);
+        *self.tellers.entry(teller).or_default() += 1;
+    }
+
+    /// A member was met, or is forgotten.
+    pub(super) fn met(&mut self, position: &Position) {
+        let Some(teller) = self.told.remove(position) else { return };
+        if let Some(told) = self.tellers.get_mut(&teller) {
+            *told -= 1;
+            if *told == 0 {
+                self.tellers.remove(&teller);
+            }
+        }
+    }
+
     /// Merges what somebody says. Returns whether that was new.
     pub fn merge(&mut self, member: Member) -> bool {
         let position = member.entry.position;
@@ -31,6 +60,7 @@ impl Members {
                 return false;
             }
         } else if self.map.len() >= MEMBERS_MAX && !self.make_room() {
+            self.met(&position);
             return false;
         }
         self.announce(member.clone());
@@ -129,6 +159,7 @@ impl Members {
         let victim = self.map.values().find(|m| m.state != MemberState::Alive).map(|m| m.entry.position);
         victim.is_some_and(|position| {
             self.news.remove(&position);
+            self.met(&position);
             self.map.remove(&position).is_some()
         })
     }

@@ -21,6 +21,7 @@ mod admit;
 mod answer;
 mod detector;
 mod entrance;
+mod judge;
 mod learn;
 mod lookup;
 mod members;
@@ -30,7 +31,7 @@ mod stabilise;
 mod view;
 
 pub use entrance::Start;
-pub use lookup::{Lookup, Step};
+pub use lookup::{Doubt, Lookup, Step};
 pub use members::Members;
 pub use node::{Node, NodeConfig};
 pub use output::{EndReason, Event, Output, ReplyTo, Token, Unanswered};

@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::detector::Detector;
 use super::entrance::{Entering, GivenOrder, Start};
+use super::judge::NEWS_TOLD_MAX;
 use super::members::Members;
 use super::output::{EndReason, Event, Output, ReplyTo, Token, Unanswered};
 use super::stabilise::Query;
@@ -132,7 +133,7 @@ impl Node {
         match datagram {
             Datagram::Ping { sequence, news } => {
                 self.event(Event::PingReceived(from.position));
-                self.learn_all(now, news);
+                self.hear_all(now, &from.into(), news, NEWS_TOLD_MAX);
                 self.heard(now, from);
                 // Whoever is believed dead must hear of it, or could not contradict.
                 let belief = self.members.at(&from.position).filter(|_| self.members.is_gone(from)).cloned();
@@ -143,7 +144,7 @@ impl Node {
                 });
             }
             Datagram::Pong { sequence, news } => {
-                self.learn_all(now, news);
+                self.hear_all(now, &from.into(), news, NEWS_TOLD_MAX);
                 self.handle_pong(now, from, sequence);
             }
         }

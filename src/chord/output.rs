@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::id::Position;
-use crate::wire::{Datagram, Entry, MembershipReply, MembershipRequest, Target};
+use crate::wire::{Datagram, Entry, Fault, MembershipReply, MembershipRequest, Target};
 
 /// A request of ours that awaits its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,6 +87,13 @@ pub enum Event {
     },
     /// Two peers claim one position; ours stays out of it.
     Clash(Position),
+    /// A peer said what no peer says in good faith.
+    Misbehaved {
+        /// Which.
+        peer: Position,
+        /// What.
+        fault: Fault,
+    },
     /// The node is over.
     Ended(EndReason),
 }

@@ -6,6 +6,7 @@ use rand::RngExt as _;
 use rand::seq::IteratorRandom as _;
 
 use super::entrance::Start;
+use super::judge::{TOLD_MAX, Teller};
 use super::node::{Node, Purpose};
 use super::output::Unanswered;
 use crate::id::{Position, between};
@@ -142,13 +143,12 @@ impl Node {
         answer: Result<(Entry, MembershipReply), Unanswered>,
     ) {
         let Some(query) = self.query.take() else { return };
-        let reply = match answer {
-            Ok((_, MembershipReply::Neighbour(reply) | MembershipReply::Relayed(Ok(reply)))) => reply,
+        let (teller, reply) = match answer {
+            Ok((teller, MembershipReply::Neighbour(reply))) => (Teller::from(&teller), reply),
+            Ok((helper, MembershipReply::Relayed(Ok(reply)))) => (Teller::through_a_helper(helper), reply),
             Ok((_, MembershipReply::Gone { successor })) => {
+                self.hear_of(now, &Teller::from(&query.whom), successor);
                 self.learn(now, Member { entry: query.whom, state: MemberState::Left });
-                if let Some(entry) = successor {
-                    self.learn(now, Member { entry, state: MemberState::Alive });
-                }
                 return;
             }
             Ok(_) | Err(_) => {
@@ -161,9 +161,18 @@ impl Node {
         match reply {
             NeighbourReply::State { predecessor, successors, members } => {
                 self.busy_tries = 0;
-                self.learn_all(now, members);
-                if !self.is_small() {
-                    self.adopt(now, &query, predecessor, successors);
+                self.hear_all(now, &teller, members, TOLD_MAX);
+                if self.is_small() {
+                    return;
+                }
+                match self.check_state(&teller, &query.whom, predecessor.as_ref(), &successors) {
+                    Ok(()) => self.adopt(now, &query, predecessor, successors),
+                    // Its list is worth nothing: this peer's own knowledge of who follows it takes the place.
+                    Err(_) => {
+                        let after = query.whom.position;
+                        let known: Vec<Entry> = self.members.clockwise_from(&after).cloned().collect();
+                        self.adopt(now, &query, None, known);
+                    }
                 }
             }
             NeighbourReply::Busy if self.busy_tries < BUSY_TRIES_MAX => {
@@ -182,12 +191,13 @@ impl Node {
     ) {
         match answer {
             Ok((
-                _,
+                from,
                 MembershipReply::Neighbour(NeighbourReply::State { predecessor, successors, members }),
             )) => {
-                self.learn_all(now, members);
-                for entry in predecessor.into_iter().chain(successors) {
-                    self.learn(now, Member { entry, state: MemberState::Alive });
+                let teller = Teller::from(&from);
+                self.hear_all(now, &teller, members, TOLD_MAX);
+                if self.check_state(&teller, &from, predecessor.as_ref(), &successors).is_ok() {
+                    self.hear_of(now, &teller, predecessor.into_iter().chain(successors));
                 }
             }
             Ok((from, MembershipReply::Gone { .. })) => {
@@ -218,10 +228,15 @@ impl Node {
         self.ask(now, Target::from(whom), request, self.request_timeout(), Purpose::Notify);
     }
 
+    /// Whether the ring is small, or nearly so.
+    pub(super) fn exchanges_whole(&self) -> bool {
+        self.members.alive_count() + 1 < 2 * self.settings.chord_from()
+    }
+
     /// While the ring is small or nearly so, members are exchanged whole. Always: that the asked peer is
     /// over or has a later life, if so, for it to contradict; and this peer itself.
     pub(super) fn members_for(&self, whom: &Entry) -> Vec<Member> {
-        let whole = self.members.alive_count() + 1 < 2 * self.settings.chord_from();
+        let whole = self.exchanges_whole();
         let mut members = if whole { self.members.for_message() } else { Vec::new() };
         if !whole {
             members.extend(self.members.at(&whom.position).filter(|_| self.members.is_gone(whom)).cloned());
@@ -272,9 +287,7 @@ impl Node {
         if !still || self.members.is_gone(whom) {
             return;
         }
-        for entry in list.iter().chain(&predecessor) {
-            self.learn(now, Member { entry: entry.clone(), state: MemberState::Alive });
-        }
+        self.hear_of(now, &whom.into(), list.iter().chain(&predecessor).cloned());
         self.successors = self.chain(whom, list);
         let between_us = predecessor
             .filter(|p| query.kind == QueryKind::Successor && self.lies_before_first(&p.position))

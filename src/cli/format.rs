@@ -175,6 +175,19 @@ pub(super) fn status(report: &StatusReport) -> String {
         lines.extend(listed(&report.siblings, FileName::to_string));
     }
     lines.push(format!("  data         {}", escaped(&report.data_dir)));
+    lines.extend(report.misbehaving.first.iter().take(LISTED_MAX).map(|m| {
+        format!("  misbehaved   peer {}: {} ({})", m.peer, m.kind, count(m.count, "time", "times"))
+    }));
+    let turned_away = [
+        (report.refused, "connection refused", "connections refused"),
+        (report.malformed, "malformed message", "malformed messages"),
+        (report.dropped, "datagram dropped", "datagrams dropped"),
+    ];
+    let turned_away = turned_away.iter().filter(|(n, ..)| *n > 0).map(|(n, one, more)| count(*n, one, more));
+    let turned_away: Vec<String> = turned_away.collect();
+    if !turned_away.is_empty() {
+        lines.push(format!("  turned away  {}", word_list(turned_away)));
+    }
     lines.join("\n")
 }
 

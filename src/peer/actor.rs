@@ -16,7 +16,8 @@ use crate::config::RingSettings;
 use crate::time::Moment;
 use crate::transport::RequestFailure;
 use crate::wire::{
-    Datagram, Entry, Member, MemberState, MembershipReply, MembershipRequest, Reply, Request, Target, codec,
+    Datagram, Entry, Fault, Member, MemberState, MembershipReply, MembershipRequest, Reply, Request, Target,
+    codec,
 };
 
 /// What the actor is told.
@@ -94,7 +95,7 @@ impl Actor {
         match message {
             ActorMessage::Datagram { from, bytes } => match codec::decode::<Datagram>(&bytes) {
                 Ok(datagram) => self.node.handle_datagram(now, &from, datagram),
-                Err(_) => self.shared.transport.counters().count_malformed(),
+                Err(_) => self.shared.transport.malformed_datagram(&from.position),
             },
             ActorMessage::Request { from, request, reply } => {
                 let to = ReplyTo(*next_reply);
@@ -138,6 +139,7 @@ impl Actor {
                     self.shared.transport.drop_connection(&entry.position, entry.incarnation);
                 }
                 Output::Event(Event::Ended(reason)) => ended = Some(reason.to_string()),
+                Output::Event(Event::Misbehaved { peer, fault }) => self.shared.blame(&peer, fault),
                 Output::Event(event) => {
                     if let Some(event) = told(&self.shared, event) {
                         self.shared.tell(event);
@@ -154,7 +156,10 @@ impl Actor {
             let answer = match shared.transport.request(&to, &Request::Membership(request), timeout).await {
                 Ok((from, Reply::Membership(reply))) => Ok((from, reply)),
                 Ok((_, Reply::ProtocolError(why))) => Err(Unanswered::from(why)),
-                Ok((_, Reply::Storage(_))) => Err(Unanswered::from("it broke the protocol".to_owned())),
+                Ok((from, Reply::Storage(_))) => {
+                    shared.blame(&from.position, Fault::WrongReply);
+                    Err(Unanswered::from("it broke the protocol".to_owned()))
+                }
                 Err(failure) => Err(unanswered(&failure)),
             };
             // The actor is gone only when the peer is.
@@ -283,7 +288,7 @@ fn told(shared: &Shared, event: Event) -> Option<PeerEvent> {
         Event::Clash(peer) => {
             PeerEvent::Warning(format!("two peers with different keys claim position {}", named(peer)))
         }
-        Event::Ended(_) => return None,
+        Event::Misbehaved { .. } | Event::Ended(_) => return None,
     })
 }
 

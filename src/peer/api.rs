@@ -11,8 +11,9 @@ use crate::id::{ContentId, FileName, FileNameError};
 use crate::wire::Address;
 
 pub use crate::wire::{
-    Failure, LeavePlan, LeaveReport, Listed, MissingCopy, PeerName, PingReport, RequestReport, RingFile,
-    RingFiles, RingLine, ShortFile, StatusReport, StoreReport, Wait, Wanted, WhereisReport,
+    Failure, Fault, LeavePlan, LeaveReport, Listed, Misbehaviour, MissingCopy, PeerName, PingReport,
+    RequestReport, RingFile, RingFiles, RingLine, ShortFile, StatusReport, StoreReport, Wait, Wanted,
+    WhereisReport,
 };
 
 /// How a peer comes into its ring.

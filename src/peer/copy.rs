@@ -22,7 +22,7 @@ use crate::id::Position;
 use crate::replica::replicas;
 use crate::transport::{RequestStream, StreamError};
 use crate::wire::limits::{FILE_BYTES_MAX, LINKS_PER_OBJECT_MAX, PIECE_BYTES};
-use crate::wire::{Entry, Link, Missing, MissingReason, ObjectInfo, Reply, StorageReply, StoreRole};
+use crate::wire::{Entry, Fault, Link, Missing, MissingReason, ObjectInfo, Reply, StorageReply, StoreRole};
 
 /// Where an object comes from: another peer, or this one itself.
 pub(super) enum Upstream {
@@ -33,6 +33,14 @@ pub(super) enum Upstream {
 }
 
 impl Upstream {
+    /// The other peer, if there is one.
+    fn peer(&self) -> Option<Position> {
+        match self {
+            Upstream::Remote(stream) => Some(stream.peer().position),
+            Upstream::Local { .. } => None,
+        }
+    }
+
     async fn reply(&mut self, reply: StorageReply) -> Result<(), StreamError> {
         match self {
             Upstream::Remote(stream) => stream.send_reply(&Reply::Storage(reply)).await,
@@ -75,7 +83,7 @@ impl Shared {
     ) {
         links.truncate(LINKS_PER_OBJECT_MAX);
         // Each transfer has a thread at the disk; there is a limit to both.
-        let Ok(Ok(_permit)) = timeout(ENTRANCE_WAIT, self.transfers_in.acquire()).await else {
+        let Some(_slot) = self.transfers_in.slot(upstream.peer(), ENTRANCE_WAIT).await else {
             let refusal = StorageReply::Refused("too many transfers at the moment".to_owned());
             if upstream.reply(refusal).await.is_ok() {
                 upstream.finish().await;
@@ -149,7 +157,7 @@ impl Shared {
                 let offset = receiver.offset();
                 upstream.reply(StorageReply::Proceed { offset }).await?;
                 let feed = self.pass_on_live(object, links.clone(), chain.clone(), offset, word.clone());
-                let copied = self.write_and_feed(upstream, receiver, &links, object, feed).await?;
+                let copied = self.write_and_feed(upstream, receiver, &links, object, owner, feed).await?;
                 if copied.is_ok() {
                     self.tell(PeerEvent::Copied {
                         content: object.content,
@@ -157,6 +165,11 @@ impl Shared {
                     });
                 }
                 copied
+            }
+            Ok(None) if !self.is_the_same(object).await => {
+                self.blame_client(upstream, owner, Fault::BadOutboard);
+                let why = "the length or the outboard is not the one of these bytes".to_owned();
+                return upstream.reply(StorageReply::Refused(why)).await;
             }
             Ok(None) => {
                 upstream.reply(StorageReply::AlreadyHere).await?;
@@ -238,6 +251,7 @@ impl Shared {
         receiver: Receiver,
         links: &[Link],
         object: ObjectInfo,
+        owner: bool,
         mut feed: Option<mpsc::Sender<Passed>>,
     ) -> Result<Result<(), MissingReason>, StreamError> {
         let mut left = object.length - receiver.offset();
@@ -276,8 +290,12 @@ impl Shared {
         match spawn_blocking(move || receiver.finish_linked(Kind::Replica, &links)).await {
             Ok(kept) if kept.outboard == object.outboard => Ok(Ok(())),
             // The bytes are what their address says, and stay; the store that claims otherwise is refused.
-            Ok(_) => Ok(Err(MissingReason::Refused("the outboard is not the one of these bytes".to_owned()))),
+            Ok(_) => {
+                self.blame_client(upstream, owner, Fault::BadOutboard);
+                Ok(Err(MissingReason::Refused("the outboard is not the one of these bytes".to_owned())))
+            }
             Err(error @ (BlobError::Mismatch { .. } | BlobError::ChunkMismatch { .. })) => {
+                self.blame_client(upstream, owner, Fault::CorruptBytes);
                 Ok(Err(MissingReason::Refused(shortened(error.to_string()))))
             }
             Err(error) => Ok(Err(disk_reason(&error))),
@@ -297,6 +315,20 @@ impl Shared {
             pass(&mut feed, Passed::Piece(piece)).await;
         }
         Ok(())
+    }
+
+    /// Bytes of a client are its own; those that a peer passes on may be somebody else's lie.
+    fn blame_client(&self, upstream: &Upstream, owner: bool, fault: Fault) {
+        if let Some(client) = upstream.peer().filter(|_| owner) {
+            self.blame(&client, fault);
+        }
+    }
+
+    /// Whether what is here is what is offered, in length and outboard too.
+    async fn is_the_same(self: &Arc<Self>, object: ObjectInfo) -> bool {
+        let here = self.blocking(move |store| store.info(&object.content)).await;
+        // A disk that cannot tell now is no proof of a lie.
+        !matches!(here, Ok(Some(here)) if here != object)
     }
 
     async fn link_again(self: &Arc<Self>, object: ObjectInfo, links: &[Link]) {

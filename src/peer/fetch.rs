@@ -11,15 +11,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::api::{PeerEvent, Progress, RequestError};
+use super::api::{Progress, RequestError};
 use super::copy::Writer;
 use super::push::{ReadFailure, read_ahead};
 use super::shared::{STORAGE_TIMEOUT, Shared, spawn_blocking};
-use crate::blob::{BlobError, Kind, Outboard, OutboardPages, Receiver, chunk_count};
+use crate::blob::{BlobError, Kind, Outboard, OutboardPages, PageError, Receiver, chunk_count};
 use crate::id::{ContentId, Position};
 use crate::transport::{OpenStream, RequestStream, StreamError};
 use crate::wire::limits::{MIDSTATES_PER_PAGE_MAX, PIECE_BYTES};
-use crate::wire::{Entry, Link, ObjectInfo, Reply, Request, StorageReply, StorageRequest, Target};
+use crate::wire::{Entry, Fault, Link, ObjectInfo, Reply, Request, StorageReply, StorageRequest, Target};
 
 /// What is to be fetched.
 #[derive(Debug, Clone)]
@@ -78,7 +78,7 @@ impl Shared {
         content: ContentId,
         offset: u64,
     ) -> Result<(), StreamError> {
-        let Ok(_permit) = self.transfers_out.try_acquire() else {
+        let Some(_slot) = self.transfers_out.slot(Some(stream.peer().position), Duration::ZERO).await else {
             stream
                 .send_reply(&Reply::Storage(StorageReply::Refused("too many transfers".to_owned())))
                 .await?;
@@ -95,7 +95,10 @@ impl Shared {
             match pieces.recv().await {
                 Some(Ok(piece)) => {
                     left = left.saturating_sub(piece.len() as u64);
-                    stream.send_piece(piece).await?;
+                    // Slower than that is as good as silent, and would hold its slot for ever.
+                    timeout(SLOW_PIECE_TIMEOUT, stream.send_piece(piece))
+                        .await
+                        .map_err(|_| StreamError::Ended)??;
                 }
                 Some(Err(_)) | None => return Err(StreamError::Ended),
             }
@@ -124,13 +127,14 @@ impl Fetch {
         let mut rounds = 0;
         loop {
             let Some((object, outboard)) = self.plan().await else { return Err(self.failure()) };
+            let checked = outboard.is_some() || chunk_count(object.length) == 1;
             let mut receiver = match self.begin(object, outboard).await {
                 Ok(Some(receiver)) => receiver,
                 Ok(None) => return Ok(std::mem::take(&mut self.sources)),
                 Err(error) => return Err(self.disk(error)),
             };
             self.progress.begin(receiver.offset(), object.length);
-            let mut whole = receiver.offset() == object.length;
+            let (mut whole, senders_before) = (receiver.offset() == object.length, self.sources.len());
             while !whole && !self.holders.is_empty() {
                 let holder = self.holders[0].clone();
                 let (back, end) = self.stream_from(&holder, receiver, object).await;
@@ -150,11 +154,16 @@ impl Fetch {
                 // Bytes that lay here before were wrong, which is nobody's fault; they are gone now.
                 Err(BlobError::Mismatch { resumed, .. }) if resumed > 0 && rounds < ROUNDS_MAX => rounds += 1,
                 Err(BlobError::Mismatch { .. } | BlobError::ChunkMismatch { .. }) if rounds < ROUNDS_MAX => {
-                    // The last chunk, or all of it without an outboard: the last sender is not trusted again.
+                    // The last chunk, or all of it without an outboard: the last sender is not asked again. It
+                    // lied for certain if there was no other.
                     rounds += 1;
-                    let sent = |holder: &&Entry| self.sources.last() == Some(&holder.position);
-                    if let Some(holder) = self.holders.iter().find(sent).cloned() {
-                        self.convict(&holder);
+                    let senders = &self.sources[senders_before..];
+                    let alone = checked || senders.iter().all(|sender| Some(sender) == senders.last());
+                    let sent = |holder: &&Entry| senders.last() == Some(&holder.position);
+                    match self.holders.iter().find(sent).cloned() {
+                        Some(holder) if alone => self.convict(&holder),
+                        Some(holder) => self.holders.retain(|other| other.position != holder.position),
+                        None => {}
                     }
                 }
                 Err(error) => return Err(self.disk(error)),
@@ -200,12 +209,18 @@ impl Fetch {
             let request = StorageRequest::FetchOutboard { content, first: pages.next() };
             let reply = self.shared.ask_storage(holder, request, STORAGE_TIMEOUT).await;
             let Ok(StorageReply::Outboard { object, midstates }) = reply else { return None };
+            if self.wish.known.is_some_and(|known| known.length != object.length) {
+                self.shared.blame(&holder.position, Fault::WrongLength);
+                return None;
+            }
             match pages.add(object, &midstates) {
                 Ok(None) => {}
                 Ok(whole) => return whole,
                 Err(error) => {
-                    let peer = holder.position.label();
-                    tracing::warn!(%peer, %content, %error, "an outboard is not used");
+                    tracing::warn!(peer = %self.shared.named(&holder.position), %content, %error, "an outboard is not used");
+                    if let Some(fault) = fault_of_page(&error) {
+                        self.shared.blame(&holder.position, fault);
+                    }
                     return None;
                 }
             }
@@ -230,21 +245,48 @@ impl Fetch {
     async fn stream_from(
         &mut self,
         holder: &Entry,
-        receiver: Receiver,
+        mut receiver: Receiver,
         object: ObjectInfo,
     ) -> (Receiver, StreamEnd) {
+        let (back, cut) = spawn_blocking(move || {
+            let cut = receiver.drop_part_of_chunk();
+            (receiver, cut)
+        })
+        .await;
+        receiver = back;
+        if let Err(error) = cut {
+            return (receiver, StreamEnd::Disk(error));
+        }
         let offset = receiver.offset();
         let request = StorageRequest::FetchObject { content: object.content, offset };
         let opened = self.shared.transport.open(&Target::from(holder), &Request::Storage(request)).await;
         let Ok(mut stream) = opened else { return (receiver, StreamEnd::Lost) };
         stream.finish_send();
         match stream.read_reply(STORAGE_TIMEOUT).await {
-            Ok(Reply::Storage(StorageReply::Object(info))) if info.length == object.length => {}
-            _ => return (receiver, StreamEnd::Lost),
+            Ok(Reply::Storage(StorageReply::Object(info)))
+                if (info.content, info.length) == (object.content, object.length) => {}
+            Ok(Reply::Storage(StorageReply::Object(_))) => {
+                // Without a record that says so, this peer's own idea of the length may be the wrong one.
+                if self.wish.known.is_some() {
+                    self.shared.blame(&holder.position, Fault::WrongLength);
+                }
+                return (receiver, StreamEnd::Lost);
+            }
+            Ok(
+                Reply::Storage(StorageReply::NotHere | StorageReply::Refused(_)) | Reply::ProtocolError(_),
+            )
+            | Err(_) => return (receiver, StreamEnd::Lost),
+            Ok(_) => {
+                self.shared.blame(&holder.position, Fault::WrongReply);
+                return (receiver, StreamEnd::Lost);
+            }
         }
         self.sources.push(holder.position);
         let writer = Writer::begin(receiver);
         let came = self.copy_pieces(&mut stream, &writer, object.length - offset).await;
+        if came {
+            self.look_beyond(&mut stream).await;
+        }
         let (receiver, written) = writer.end().await;
         let done = receiver.offset();
         self.progress.begin(done, object.length);
@@ -261,14 +303,27 @@ impl Fetch {
             let mut piece = vec![0; left.min(PIECE_BYTES as u64) as usize];
             let filled = timeout(PIECE_TIMEOUT, stream.fill(&mut piece)).await;
             let Ok(Ok(filled)) = filled else { return false };
+            let early = filled < piece.len();
             piece.truncate(filled);
             left -= filled as u64;
-            if filled == 0 || !writer.write(Bytes::from(piece)).await {
+            if filled > 0 && !writer.write(Bytes::from(piece)).await {
+                return false;
+            }
+            if early {
+                // It was ended, not broken off, and before its time.
+                self.shared.blame(&stream.peer().position, Fault::WrongLength);
                 return false;
             }
             self.progress.advance(filled as u64);
         }
         true
+    }
+
+    /// The file is here; whether its sender ends as well is its own affair, but told. Nothing more is taken.
+    async fn look_beyond(&self, stream: &mut OpenStream) {
+        if let Ok(Ok(Some(_))) = timeout(END_WAIT, stream.read_piece(1)).await {
+            self.shared.blame(&stream.peer().position, Fault::Endless);
+        }
     }
 
     async fn finish(&self, receiver: Receiver) -> Result<(), BlobError> {
@@ -277,13 +332,9 @@ impl Fetch {
     }
 
     fn convict(&mut self, holder: &Entry) {
-        let warning = format!(
-            "peer {} sent other bytes than {}",
-            self.shared.named(&holder.position),
-            self.wish.content
-        );
-        tracing::warn!("{warning}");
-        self.shared.tell(PeerEvent::Warning(warning));
+        let peer = self.shared.named(&holder.position);
+        tracing::warn!(%peer, content = %self.wish.content, "a holder sent other bytes");
+        self.shared.blame(&holder.position, Fault::CorruptBytes);
         self.liar = Some(holder.position);
         self.holders.retain(|other| other.position != holder.position);
     }
@@ -305,5 +356,18 @@ impl Fetch {
 const RECEIVING_WAIT_MAX: Duration = Duration::from_secs(600);
 /// How long one piece may take to come, before another holder is asked.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(15);
+/// What a page that is none says of its sender; nothing, where only this peer does not want so much.
+fn fault_of_page(error: &PageError) -> Option<Fault> {
+    match error {
+        PageError::TooLong { .. } => None,
+        PageError::Length { bytes } if *bytes > 32 * MIDSTATES_PER_PAGE_MAX => Some(Fault::Endless),
+        _ => Some(Fault::BadOutboard),
+    }
+}
+
+/// How long the end of a stream is waited for after its last byte.
+const END_WAIT: Duration = Duration::from_millis(500);
+/// How long a piece of 256 KiB may take to be taken: slower than 4 KiB a second.
+const SLOW_PIECE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often a whole object is fetched anew because it was another one in the end.
 const ROUNDS_MAX: u32 = 8;

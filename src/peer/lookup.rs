@@ -37,18 +37,31 @@ impl Shared {
         if !view.is_member() {
             return Err(self.why_not_active());
         }
-        let mut lookup = Lookup::new(&view, key);
+        let settled = self.ledger.is_settled(&view);
+        let mut lookup = Lookup::new(&view, key, self.ledger.distrusted());
+        let found = self.drive(&mut lookup, key).await;
+        for doubt in lookup.doubts() {
+            if doubt.certain || settled {
+                self.blame(&doubt.peer, doubt.fault);
+            }
+        }
+        match found? {
+            found if wanted > found.successors.len() => Ok(self.with_successors(found, wanted).await),
+            found => Ok(found),
+        }
+    }
+
+    async fn drive(self: &Arc<Self>, lookup: &mut Lookup, key: Position) -> Result<Found, String> {
         loop {
             match lookup.next_step() {
                 Step::Ask(whom) => {
                     let request = MembershipRequest::FindOwner { key };
                     if let Ok(reply) = self.ask_membership(&whom, request, HOP_TIMEOUT).await {
-                        lookup.answered(reply);
+                        lookup.answered(&whom.position, reply);
                     }
                 }
                 Step::Found { owner, predecessor, successors } => {
-                    let found = Found { owner, predecessor, successors };
-                    return Ok(self.with_successors(found, wanted).await);
+                    return Ok(Found { owner, predecessor, successors });
                 }
                 Step::Failed => return Err(format!("nobody who answers knows who owns {}", key.short())),
             }

@@ -13,6 +13,7 @@
 //! | `records` | name records, read and written |
 //! | `store`, `request`, `leave`, `ping`, `report` | what people ask for |
 //! | `commands`, `client`, `choice` | both ends of `quoit-client/1`: another process commands the peer |
+//! | `ledger` | who did what wrong, and how that is told |
 //! | `repair` | copies that are missing are made again; a joiner takes over its ranges |
 //!
 //! Nothing here blocks an async thread: disk and hashing go through `Shared::blocking`.
@@ -30,6 +31,7 @@ mod export;
 mod fetch;
 mod handle;
 mod leave;
+mod ledger;
 mod lookup;
 mod ping;
 mod push;
@@ -39,6 +41,7 @@ mod report;
 mod request;
 mod serve;
 mod shared;
+mod shares;
 mod start;
 mod store;
 

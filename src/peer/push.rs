@@ -15,8 +15,8 @@ use crate::id::Position;
 use crate::transport::{Connection, OpenStream, StreamError};
 use crate::wire::limits::PIECE_BYTES;
 use crate::wire::{
-    Entry, Link, Missing, MissingReason, ObjectInfo, Reply, Request, StorageReply, StorageRequest, StoreRole,
-    Target,
+    Entry, Fault, Link, Missing, MissingReason, ObjectInfo, Reply, Request, StorageReply, StorageRequest,
+    StoreRole, Target,
 };
 
 /// Where the bytes of a push come from.
@@ -137,6 +137,12 @@ impl Shared {
         word: &mpsc::Sender<StorageReply>,
         heard: &mut Vec<Position>,
     ) -> Result<(), PushFailure> {
+        let asked: Option<Vec<Position>> = match &request {
+            StorageRequest::StoreObject { role: StoreRole::Replica { chain }, .. } => {
+                Some(chain.iter().map(|entry| entry.position).collect())
+            }
+            _ => None,
+        };
         let mut downstream = self.downstream(to, request).await?;
         let lost = |_| PushFailure::Peer(MissingReason::Unreachable);
         match downstream.reply().await.map_err(lost)? {
@@ -148,11 +154,18 @@ impl Shared {
             StorageReply::NotOwner { .. } => return Err(PushFailure::NotOwner),
             StorageReply::Refused(why) => return Err(PushFailure::Peer(MissingReason::Refused(why))),
             StorageReply::Missing(copy) => return Err(PushFailure::Peer(copy.reason)),
-            _ => return Err(PushFailure::Peer(MissingReason::Refused("it broke the protocol".to_owned()))),
+            _ => {
+                self.blame(&to.position, Fault::WrongReply);
+                return Err(PushFailure::Peer(MissingReason::Refused("it broke the protocol".to_owned())));
+            }
         }
         for _ in 0..WORDS_PER_PUSH_MAX {
             let reply = downstream.reply().await.map_err(lost)?;
             match &reply {
+                StorageReply::Durable { peer } if !self.may_have(to, peer, &asked) => {
+                    self.blame(&to.position, Fault::FalseCopies);
+                    continue;
+                }
                 StorageReply::Durable { peer } => heard.push(*peer),
                 StorageReply::Missing(copy) => heard.push(copy.peer),
                 StorageReply::Finished => return Ok(()),
@@ -168,7 +181,18 @@ impl Shared {
             // Nobody may be left to hear it; the copies are made all the same.
             let _ = word.send(reply).await;
         }
+        self.blame(&to.position, Fault::FalseCopies);
         Err(PushFailure::Peer(MissingReason::Refused("it does not stop to talk of copies".to_owned())))
+    }
+
+    /// Whether a word that a peer has a copy may be true: it was asked to make one, or, where the owner
+    /// chooses, is a member.
+    fn may_have(&self, to: &Entry, peer: &Position, asked: &Option<Vec<Position>>) -> bool {
+        *peer == to.position
+            || match asked {
+                Some(asked) => asked.contains(peer),
+                None => *peer == self.position() || self.view().alive().any(|entry| entry.position == *peer),
+            }
     }
 
     async fn downstream(

@@ -13,7 +13,7 @@ use crate::id::{ContentId, FileName, Position};
 use crate::names::{NameHistory, PutRefusal};
 use crate::replica::replicas;
 use crate::wire::{
-    Entry, Missing, MissingReason, NameRecord, PutRole, RecordTarget, SignedRecord, StorageReply,
+    Entry, Fault, Missing, MissingReason, NameRecord, PutRole, RecordTarget, SignedRecord, StorageReply,
     StorageRequest, codec,
 };
 
@@ -120,7 +120,11 @@ impl Shared {
     ) -> Result<(Option<NameRecord>, bool), String> {
         let (signed, syncing) = self.fetch_signed(whom, name).await?;
         match signed {
-            Some(signed) => self.checked(&signed, name).map(|record| (Some(record), syncing)),
+            Some(signed) => {
+                let checked = self.checked(&signed, name);
+                let record = checked.inspect_err(|_| self.blame(&whom.position, Fault::BadRecord))?;
+                Ok((Some(record), syncing))
+            }
             None => Ok((None, syncing)),
         }
     }
@@ -133,7 +137,10 @@ impl Shared {
         let request = StorageRequest::FetchRecord { name: name.clone() };
         match self.ask_storage(whom, request, STORAGE_TIMEOUT).await {
             Ok(StorageReply::Record { record, syncing }) => Ok((record, syncing)),
-            Ok(_) => Err(format!("peer {} broke the protocol", self.named(&whom.position))),
+            Ok(_) => {
+                self.blame(&whom.position, Fault::WrongReply);
+                Err(format!("peer {} broke the protocol", self.named(&whom.position)))
+            }
             Err(reason) => Err(format!("peer {} {reason}", self.named(&whom.position))),
         }
     }
@@ -175,7 +182,12 @@ impl Shared {
         target: RecordTarget,
     ) -> Result<Written, String> {
         let found = self.find(name.key(), usize::from(self.settings().replicas) - 1).await?;
-        let (mut current, syncing) = self.fetch_signed(&found.owner, name).await?;
+        let (mut current, mut syncing) = self.fetch_signed(&found.owner, name).await?;
+        if current.as_ref().is_some_and(|signed| self.checked(signed, name).is_err()) {
+            // What the owner has is no record: its replicas are asked, as if it had none yet.
+            self.blame(&found.owner.position, Fault::BadRecord);
+            (current, syncing) = (None, true);
+        }
         if syncing {
             current = self.brought_to(&found.owner, &found.successors, name, current).await?;
         }
@@ -272,10 +284,19 @@ impl Shared {
     }
 
     /// Handles `PutRecord`.
-    pub(super) async fn accept_record(self: &Arc<Self>, signed: SignedRecord, role: PutRole) -> StorageReply {
+    pub(super) async fn accept_record(
+        self: &Arc<Self>,
+        from: &Entry,
+        signed: SignedRecord,
+        role: PutRole,
+    ) -> StorageReply {
         let record = match self.verified(&signed) {
             Ok(record) => record,
-            Err(why) => return StorageReply::Refused(shortened(why)),
+            Err(why) => {
+                // Nobody passes on what they have not checked themselves.
+                self.blame(&from.position, Fault::BadRecord);
+                return StorageReply::Refused(shortened(why));
+            }
         };
         let view = self.view();
         let key = record.name.key();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
@@ -13,7 +13,8 @@ use crate::id::{ContentId, Position};
 use crate::names::NameHistory;
 use crate::wire::limits::{FILES_PER_PAGE_MAX, MEMBERS_MAX};
 use crate::wire::{
-    Entry, FileEntry, MemberState, MembershipReply, MembershipRequest, StorageReply, StorageRequest, codec,
+    Entry, Fault, FileEntry, MemberState, MembershipReply, MembershipRequest, StorageReply, StorageRequest,
+    codec,
 };
 
 impl Shared {
@@ -28,6 +29,7 @@ impl Shared {
             .await;
         let (objects, bytes, records, siblings) = counted.unwrap_or_default();
         let me = view.is_member().then_some(&view.me).into_iter();
+        let counters = self.transport.counters();
         StatusReport {
             peer: self.named(&view.me.position),
             incarnation: view.me.incarnation,
@@ -53,6 +55,10 @@ impl Shared {
             siblings: siblings.into_iter().collect(),
             certificate_until: unix_seconds(self.identity.valid_until()),
             data_dir: self.store.dir().to_string_lossy().into_owned(),
+            misbehaving: self.misbehaving(),
+            refused: counters.refused_handshakes(),
+            malformed: counters.malformed(),
+            dropped: counters.dropped_datagrams() + counters.flooded_datagrams(),
         }
     }
 
@@ -180,14 +186,22 @@ impl Shared {
     }
 
     async fn files_of(self: &Arc<Self>, whom: &Entry) -> Option<Vec<FileEntry>> {
+        let begin = Instant::now();
         let mut files: Vec<FileEntry> = Vec::new();
         loop {
             let after = files.last().map(|file| file.object.content);
             let reply = self.ask_storage(whom, StorageRequest::ListFiles { after }, STORAGE_TIMEOUT).await;
             let Ok(StorageReply::Files { files: page, more }) = reply else { return None };
-            let end = page.is_empty() || !more || files.len() > FILES_MAX;
+            if let Err(fault) = check_page(after, &page, more) {
+                self.blame(&whom.position, fault);
+                return None;
+            }
             files.extend(page);
-            if end {
+            if files.len() > FILES_MAX || begin.elapsed() > LISTING_MAX {
+                self.blame(&whom.position, Fault::Endless);
+                return None;
+            }
+            if !more {
                 return Some(files);
             }
         }
@@ -196,6 +210,18 @@ impl Shared {
 
 fn unix_seconds(time: std::time::SystemTime) -> u64 {
     time.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// A page of a listing goes on after the last one, in order, and ends.
+fn check_page(after: Option<ContentId>, page: &[FileEntry], more: bool) -> Result<(), Fault> {
+    let mut last = after;
+    for file in page {
+        if last.is_some_and(|last| last >= file.object.content) {
+            return Err(Fault::BadList);
+        }
+        last = Some(file.object.content);
+    }
+    if page.len() > FILES_PER_PAGE_MAX || (more && page.is_empty()) { Err(Fault::BadList) } else { Ok(()) }
 }
 
 fn phase_in_words(view: &View) -> String {
@@ -229,6 +255,8 @@ fn siblings(store: &crate::blob::Store) -> Result<Vec<crate::id::FileName>, crat
 
 /// How long one peer of a walk may take.
 const HOP_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long one peer's listing may take.
+const LISTING_MAX: Duration = Duration::from_secs(60);
 /// Files of one peer that a listing of the ring takes.
 const FILES_MAX: usize = 1_000_000;
 const RECORDS_PER_PAGE: usize = 1_000;

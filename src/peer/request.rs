@@ -13,8 +13,9 @@ use super::records::content_of;
 use super::shared::{STORAGE_TIMEOUT, Shared};
 use crate::id::{ContentId, FileName, Position};
 use crate::replica::replicas;
+use crate::wire::limits::HOLDERS_PER_OBJECT_MAX;
 use crate::wire::{
-    Entry, Link, NameRecord, ObjectInfo, PeerName, RecordTarget, StorageReply, StorageRequest,
+    Entry, Fault, Link, NameRecord, ObjectInfo, PeerName, RecordTarget, StorageReply, StorageRequest,
 };
 
 /// Who has an object, and who could not be asked.
@@ -205,7 +206,11 @@ impl Shared {
         let (mut first, mut others) = (Vec::new(), Vec::new());
         while let Some(Ok((rank, whom, reply))) = asked.join_next().await {
             match reply {
-                Ok(StorageReply::Holders { here, others: more }) => {
+                Ok(StorageReply::Holders { here, others: mut more }) => {
+                    if more.len() > HOLDERS_PER_OBJECT_MAX {
+                        self.blame(&whom.position, Fault::BadList);
+                        more.truncate(HOLDERS_PER_OBJECT_MAX);
+                    }
                     first.extend(here.then_some((rank, whom)));
                     others.extend(more);
                 }
@@ -218,6 +223,7 @@ impl Shared {
                 holders.entries.push(entry);
             }
         }
+        self.distrusted_last(&mut holders.entries, |entry| entry.position);
         Ok(holders)
     }
 

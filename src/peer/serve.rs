@@ -36,6 +36,7 @@ pub(super) async fn serve(shared: Arc<Shared>, mut incoming: mpsc::Receiver<Inco
                 // A full inbox loses pings, as the network may.
                 let _ = shared.actor.try_send(ActorMessage::Datagram { from, bytes });
             }
+            Incoming::Misbehaved { peer, fault } => shared.blame(&peer, fault),
             _ => {}
         }
     }
@@ -96,7 +97,7 @@ impl Shared {
                 Ok(StorageReply::Noted)
             }
             StorageRequest::FetchRecord { name } => self.answer_record(&name).await,
-            StorageRequest::PutRecord { record, role } => Ok(self.accept_record(record, role).await),
+            StorageRequest::PutRecord { record, role } => Ok(self.accept_record(from, record, role).await),
             StorageRequest::Offer { objects, records } => {
                 if objects.len() > OFFERS_PER_MESSAGE_MAX || records.len() > OFFERS_PER_MESSAGE_MAX {
                     Err(format!("an offer has at most {OFFERS_PER_MESSAGE_MAX} entries of a kind"))

@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{Notify, Semaphore, broadcast, mpsc, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 
 use super::actor::ActorMessage;
 use super::api::{LeaveReport, PeerEvent};
 use super::arrivals::Arrivals;
+use super::ledger::Ledger;
+use super::shares::Slots;
 use super::start::Running;
 use crate::blob::{BlobError, Store};
 use crate::chord::View;
@@ -18,8 +20,8 @@ use crate::id::Position;
 use crate::time::Timestamp;
 use crate::transport::{Identity, RequestFailure, Transport, Verifier};
 use crate::wire::{
-    Entry, MembershipReply, MembershipRequest, Missing, MissingCopy, MissingReason, PeerName, Reply, Request,
-    StorageReply, StorageRequest, Target,
+    Entry, Fault, MembershipReply, MembershipRequest, Missing, MissingCopy, MissingReason, PeerName, Reply,
+    Request, StorageReply, StorageRequest, Target,
 };
 
 /// One peer's parts. Held by every task of it.
@@ -48,8 +50,10 @@ pub(super) struct Shared {
     pub warned_of_certificate: AtomicBool,
     clock: Mutex<Timestamp>,
     /// Objects that other peers send here at the same time, and that are sent to them on their request.
-    pub transfers_in: Semaphore,
-    pub transfers_out: Semaphore,
+    pub transfers_in: Slots,
+    pub transfers_out: Slots,
+    /// Who did what wrong.
+    pub ledger: Ledger,
     /// Objects that are on their way in.
     pub arrivals: Arrivals,
 }
@@ -81,8 +85,9 @@ impl Shared {
             running: OnceLock::new(),
             warned_of_certificate: AtomicBool::new(false),
             clock: Mutex::new(Timestamp::default()),
-            transfers_in: Semaphore::new(TRANSFERS_MAX),
-            transfers_out: Semaphore::new(TRANSFERS_MAX),
+            transfers_in: Slots::new(TRANSFERS_MAX, TRANSFERS_PER_PEER_MAX),
+            transfers_out: Slots::new(TRANSFERS_MAX, TRANSFERS_PER_PEER_MAX),
+            ledger: Ledger::default(),
             arrivals: Arrivals::default(),
         }
     }
@@ -164,7 +169,10 @@ impl Shared {
         let request = Request::Membership(request);
         match self.transport.request(&Target::from(whom), &request, timeout).await {
             Ok((_, Reply::Membership(reply))) => Ok(reply),
-            Ok((from, _)) => Err(format!("peer {} broke the protocol", self.named(&from.position))),
+            Ok((from, _)) => {
+                self.blame(&from.position, Fault::WrongReply);
+                Err(format!("peer {} broke the protocol", self.named(&from.position)))
+            }
             Err(failure) => Err(failure.to_string()),
         }
     }
@@ -184,7 +192,10 @@ impl Shared {
             Ok((_, Reply::Storage(StorageReply::Refused(why)))) => Err(MissingReason::Refused(why)),
             Ok((_, Reply::Storage(reply))) => Ok(reply),
             Ok((_, Reply::ProtocolError(why))) => Err(MissingReason::Refused(why)),
-            Ok((_, Reply::Membership(_))) => Err(MissingReason::Refused("it broke the protocol".to_owned())),
+            Ok((from, Reply::Membership(_))) => {
+                self.blame(&from.position, Fault::WrongReply);
+                Err(MissingReason::Refused("it broke the protocol".to_owned()))
+            }
             Err(failure) => Err(reason_of(&failure)),
         }
     }
@@ -250,5 +261,7 @@ pub(super) fn unix_ms() -> u64 {
 pub(super) const STORAGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Transfers in each direction at the same time; each has a thread, of which tokio has 512.
 const TRANSFERS_MAX: usize = 128;
+/// Of these, one peer's: it cannot keep all others out.
+const TRANSFERS_PER_PEER_MAX: usize = TRANSFERS_MAX / 4;
 /// Events that a slow watcher may lag behind.
 const EVENTS_MAX: usize = 1_024;

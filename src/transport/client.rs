@@ -6,7 +6,6 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -106,7 +105,7 @@ impl ClientConnection {
     /// The next request of the peer to this client; `None` when the connection has ended.
     pub async fn asked(&self) -> Option<RequestStream> {
         let halves = self.connection.quic().accept_bi().await.ok()?;
-        Some(RequestStream::new(&self.connection, halves, Arc::default()))
+        Some(RequestStream::of_client(&self.connection, halves))
     }
 
     /// Says goodbye, and waits a moment until that is on its way. (quinn's own waiting is for the time in which
@@ -155,7 +154,7 @@ pub struct CommandStream {
 }
 
 impl CommandStream {
-    /// Reads the command. What is none is counted, answered with [`ClientReply::ProtocolError`], and ends the
+    /// Reads the command. What is none is answered with [`ClientReply::ProtocolError`], and ends the
     /// stream.
     ///
     /// # Errors
@@ -205,7 +204,7 @@ impl Shared {
     /// Hands on the commands of a client until its connection ends.
     pub(super) async fn serve_client(&self, client: Connection) {
         while let Ok(halves) = client.quic().accept_bi().await {
-            let stream = RequestStream::new(&client, halves, self.counters.clone());
+            let stream = RequestStream::of_client(&client, halves);
             let command = CommandStream { stream, client: client.clone() };
             if self.incoming.send(Incoming::Command(command)).await.is_err() {
                 break;
@@ -237,7 +236,7 @@ async fn dial_one(
     let quic = dial::open(&endpoint, config.map_err(broken)?, target, address).await?;
     let proven = dial::proven_as_expected(&quic, target)?;
     // A client has no life of its own in the ring.
-    let hello = Hello { incarnation: 0, advertised: None };
+    let hello = Hello { incarnation: 1, advertised: None };
     let position = proven.position;
     let greeted = connection::greet(quic.clone(), proven, position, &hello).await;
     let connection = greeted.map_err(|error| dial::ungreeted(target, &quic, &error))?;

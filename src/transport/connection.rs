@@ -128,6 +128,8 @@ impl Connection {
     /// Closes it once its streams have ended, or after a long while.
     pub(super) async fn retire(self) {
         let deadline = Instant::now() + RETIREMENT_MAX;
+        // Only streams that were opened already go on here, and not many of these.
+        self.0.quic.set_receive_window(quinn::VarInt::from_u32(RETIRED_WINDOW_BYTES));
         // The other side may have opened a stream before it learned of the winner.
         tokio::time::sleep(RETIREMENT_MIN).await;
         while self.streams() > 0 && Instant::now() < deadline && self.0.quic.close_reason().is_none() {
@@ -210,7 +212,7 @@ pub(super) async fn greet(
     let (mut send, mut recv) = quic.open_bi().await?;
     frame::write(&mut send, hello).await?;
     let _ = send.finish();
-    let theirs = frame::read(&mut recv).await?;
+    let theirs = read_hello(&quic, &mut recv).await?;
     Ok(up(quic, proven, hello, theirs, own_position))
 }
 
@@ -221,11 +223,24 @@ pub(super) async fn welcome(
     hello: &Hello,
 ) -> Result<Connection, StreamError> {
     let (mut send, mut recv) = quic.accept_bi().await?;
-    let theirs = frame::read(&mut recv).await?;
+    let theirs = read_hello(&quic, &mut recv).await?;
     frame::write(&mut send, hello).await?;
     let _ = send.finish();
     let dialled_by = proven.position;
     Ok(up(quic, proven, hello, theirs, dialled_by))
+}
+
+/// A hello says no position: that is the certificate's. An incarnation that no peer can have ends the
+/// connection with the reason. A lower one than is known may be that of a peer whose disk was put back to an
+/// earlier state: it hears so when it joins, and takes a greater one.
+async fn read_hello(quic: &quinn::Connection, recv: &mut quinn::RecvStream) -> Result<Hello, StreamError> {
+    let hello: Hello = frame::read(recv).await?;
+    if (1..=limits::INCARNATION_MAX).contains(&hello.incarnation) {
+        return Ok(hello);
+    }
+    let reason = format!("incarnation {} is not one of 1 to {}", hello.incarnation, limits::INCARNATION_MAX);
+    quic.close(close_code::BAD_HELLO, reason.as_bytes());
+    Err(StreamError::AgainstRules { reason })
 }
 
 fn up(
@@ -263,6 +278,8 @@ fn observed(quic: &quinn::Connection) -> Address {
 
 /// Of `suspect_at`: no request has failed in silence.
 const TRUSTED: u64 = u64::MAX;
+/// How much may be on its way to us on a connection that is about to end.
+const RETIRED_WINDOW_BYTES: u32 = 4 << 20;
 const RETIREMENT_MIN: Duration = Duration::from_secs(1);
 const RETIREMENT_STEP: Duration = Duration::from_millis(200);
 const RETIREMENT_MAX: Duration = Duration::from_secs(600);

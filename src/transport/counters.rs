@@ -10,6 +10,11 @@ pub struct TransportCounters {
     refused: AtomicU64,
     dropped: AtomicU64,
     undelivered: AtomicU64,
+    turned_away: AtomicU64,
+    flooded: AtomicU64,
+    left_open: AtomicU64,
+    surplus: AtomicU64,
+    shunned: AtomicU64,
 }
 
 impl TransportCounters {
@@ -33,9 +38,53 @@ impl TransportCounters {
         self.undelivered.load(Ordering::Relaxed)
     }
 
-    /// Counts one malformed message; for who decodes datagrams.
-    pub fn count_malformed(&self) {
+    pub(super) fn count_malformed(&self) {
         self.malformed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Those of the refused that were not even heard: too many before them failed, or were under way.
+    pub fn turned_away(&self) -> u64 {
+        self.turned_away.load(Ordering::Relaxed)
+    }
+
+    /// Datagrams of peers that send too many, dropped unread.
+    pub fn flooded_datagrams(&self) -> u64 {
+        self.flooded.load(Ordering::Relaxed)
+    }
+
+    /// Streams on which no request came.
+    pub fn streams_left_open(&self) -> u64 {
+        self.left_open.load(Ordering::Relaxed)
+    }
+
+    /// Connections that were closed because the same peer had too many newer ones.
+    pub fn surplus_connections(&self) -> u64 {
+        self.surplus.load(Ordering::Relaxed)
+    }
+
+    /// How often a peer was shunned for what it did.
+    pub fn shunned(&self) -> u64 {
+        self.shunned.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_turned_away(&self) {
+        self.turned_away.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_flooded(&self) {
+        self.flooded.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_left_open(&self) {
+        self.left_open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_surplus(&self) {
+        self.surplus.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_shunned(&self) {
+        self.shunned.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn count_refused(&self) -> u64 {

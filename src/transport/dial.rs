@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::connection::{self, Connection, Proven};
 use super::endpoint::Shared;
 use super::frame::{StreamError, close_code};
+use super::guard;
 use super::identity::PARENT_NAME;
 use super::lock;
 use crate::id::Position;
@@ -111,6 +112,15 @@ pub enum Refusal {
     /// It did not greet as a peer does.
     #[error("it did not greet as a peer does")]
     NoHello,
+    /// It shuns this peer for a while.
+    #[error("it says that this peer misbehaved: {0}")]
+    Shunned(String),
+    /// This peer shuns it for a while.
+    #[error("{}", guard::SHUNNED)]
+    ShunnedHere,
+    /// Its hello, or ours, is against the rules.
+    #[error("a hello is against the rules: {0}")]
+    BadHello(String),
     /// It is about to end.
     #[error("it is shutting down")]
     Ending,
@@ -152,6 +162,10 @@ impl Shared {
         if let Some(connection) = target.position.and_then(|position| lock(&self.pool).usable(&position)) {
             return Ok(connection);
         }
+        if target.position.is_some_and(|position| self.guard.shunned(&position).is_some()) {
+            let address = target.address.clone();
+            return Err(DialError::Refused { address, refusal: Refusal::ShunnedHere });
+        }
         let mut outcome = self.join_dial(target)?;
         let outcome = outcome.wait_for(Option::is_some).await.map_err(|_| DialError::Closed)?;
         outcome.clone().unwrap_or(Err(DialError::Closed))
@@ -183,9 +197,13 @@ impl Shared {
         let connection = timeout(limit, self.try_addresses(target, Instant::now() + limit))
             .await
             .unwrap_or_else(|_| Err(timed_out(&target.address)))?;
-        self.admit(connection).ok_or_else(|| DialError::Refused {
+        self.guard.succeeded(connection.quic().remote_address());
+        self.admit(connection, true).map_err(|reason| DialError::Refused {
             address: target.address.clone(),
-            refusal: Refusal::Other("this peer has no place for one more connection".into()),
+            refusal: match reason {
+                guard::SHUNNED => Refusal::ShunnedHere,
+                reason => Refusal::Other(format!("this peer takes no connection with it: {reason}")),
+            },
         })
     }
 
@@ -270,6 +288,9 @@ pub(super) fn proven_as_expected(quic: &quinn::Connection, target: &Target) -> R
 /// What a hello that failed means.
 pub(super) fn ungreeted(target: &Target, quic: &quinn::Connection, error: &StreamError) -> DialError {
     match (quic.close_reason(), error) {
+        (_, StreamError::AgainstRules { reason }) => {
+            DialError::Refused { address: target.address.clone(), refusal: Refusal::BadHello(reason.clone()) }
+        }
         (Some(reason), _) => explain(target, reason),
         (None, StreamError::Silent { .. }) => timed_out(&target.address),
         (None, _) => {
@@ -308,6 +329,8 @@ fn explain(target: &Target, error: quinn::ConnectionError) -> DialError {
             close_code::FULL => Refusal::Full,
             close_code::NO_HELLO => Refusal::NoHello,
             close_code::ENDED => Refusal::Ending,
+            close_code::MISBEHAVED => Refusal::Shunned(reason_of(close)),
+            close_code::BAD_HELLO => Refusal::BadHello(reason_of(close)),
             _ => return DialError::Broken { address, reason: error.to_string() },
         },
         Error::TimedOut => return timed_out(&target.address),
@@ -318,6 +341,12 @@ fn explain(target: &Target, error: quinn::ConnectionError) -> DialError {
         }
     };
     DialError::Refused { address, refusal }
+}
+
+/// In the other side's words, without what could write to a terminal.
+fn reason_of(close: &quinn::ApplicationClose) -> String {
+    let text = String::from_utf8_lossy(&close.reason);
+    text.chars().filter(|c| !c.is_control()).take(limits::REASON_BYTES_MAX / 4).collect()
 }
 
 /// The TLS alert in an error code of QUIC (RFC 9001, section 4.8).

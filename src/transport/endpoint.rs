@@ -4,19 +4,21 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::bucket::{Bucket, Rate};
 use super::client::CommandStream;
 use super::connection::{self, Connection};
 use super::counters::{LogGate, TransportCounters};
 use super::dial::{DIALS_MAX, DialError, Outcome};
 use super::directory::Directory;
 use super::frame::close_code;
+use super::guard::{Guard, Handshake, Knock};
 use super::identity::Identity;
 use super::lock;
 use super::pool::{Offer, Pool};
@@ -24,7 +26,7 @@ use super::settings::{self, TransportSettings};
 use super::stream::RequestStream;
 use super::verifier::Verifier;
 use crate::id::{KeyHash, Position};
-use crate::wire::{Entry, Hello, Target, limits};
+use crate::wire::{Entry, Fault, Hello, Target, limits};
 
 /// A peer's end of the network. Cheap to clone; it lives until [`Transport::close`], or until the
 /// receiver of [`Incoming`] is dropped.
@@ -53,6 +55,13 @@ pub enum Incoming {
         /// What.
         bytes: Bytes,
     },
+    /// A peer did what no peer does.
+    Misbehaved {
+        /// Which.
+        peer: Position,
+        /// What.
+        fault: Fault,
+    },
     /// The connection to a peer ended, not by this side's will, and there is no other to it.
     Closed {
         /// Whose.
@@ -74,6 +83,7 @@ pub(super) struct Shared {
     /// Datagrams that wait for a dial; one for each target.
     pub(super) waiting: Mutex<HashMap<Target, Bytes>>,
     pub(super) counters: Arc<TransportCounters>,
+    pub(super) guard: Arc<Guard>,
     names: Mutex<Directory>,
     pub(super) incoming: mpsc::Sender<Incoming>,
     handshakes: Arc<Semaphore>,
@@ -111,6 +121,8 @@ impl Transport {
         )?;
         let (incoming, receiver) = mpsc::channel(INCOMING_MAX);
         let (chain, key) = identity.for_tls();
+        let counters: Arc<TransportCounters> = Arc::default();
+        let guard = Arc::new(Guard::new(counters.clone(), incoming.clone()));
         let shared = Arc::new(Shared {
             endpoint,
             client: settings::client(chain, key, verifier, settings::ALPN_PEER, settings)?,
@@ -121,7 +133,8 @@ impl Transport {
             pool: Mutex::new(Pool::new(settings.connections_max)),
             dials: Mutex::default(),
             waiting: Mutex::default(),
-            counters: Arc::default(),
+            counters,
+            guard,
             names: Mutex::new(Directory::new(identity.position(), identity.display_name())),
             incoming,
             handshakes: Arc::new(Semaphore::new(settings::HANDSHAKES_MAX)),
@@ -176,6 +189,13 @@ impl Transport {
         lock(&self.shared.names).learn(position, name);
     }
 
+    /// A datagram of this peer was no message. Once too many were none, its connections are closed and it
+    /// is shunned for a while.
+    pub fn malformed_datagram(&self, from: &Position) {
+        self.shared.counters.count_malformed();
+        self.shared.guard.fault(from, Fault::Malformed);
+    }
+
     /// Closes the connection to this life of a peer, or to an earlier one, with all its streams: it is
     /// believed dead. The next use dials anew.
     pub fn drop_connection(&self, position: &Position, incarnation: u64) {
@@ -219,9 +239,20 @@ impl Transport {
 
 impl Shared {
     /// Puts a connection to its place and serves it. Says which one to use for its peer: this one
-    /// or a better; `None` when there was no place for it.
-    pub(super) fn admit(self: &Arc<Self>, connection: Connection) -> Option<Connection> {
+    /// or a better.
+    ///
+    /// # Errors
+    /// Why it was closed instead.
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        connection: Connection,
+        dialled_here: bool,
+    ) -> Result<Connection, &'static str> {
         lock(&self.names).prove(connection.peer().position, connection.display_name());
+        if let Err(reason) = self.guard.enter(&connection, dialled_here) {
+            connection.quic().close(close_code::MISBEHAVED, reason.as_bytes());
+            return Err(reason);
+        }
         let offer = lock(&self.pool).offer(&connection);
         let winner = match offer {
             Offer::Pooled { displaced } => {
@@ -238,11 +269,12 @@ impl Shared {
             }
             Offer::Full => {
                 connection.quic().close(close_code::FULL, b"");
-                return None;
+                self.guard.leave(&connection);
+                return Err("there is no place for one more");
             }
         };
         tokio::spawn(self.clone().serve(connection));
-        Some(winner)
+        Ok(winner)
     }
 
     async fn accept(self: Arc<Self>) {
@@ -254,14 +286,23 @@ impl Shared {
             let Some(incoming) = incoming else { break };
             let from = incoming.remote_address();
             let full = self.endpoint.open_connections() >= self.connections_max + CONNECTIONS_SPARE;
+            let proven = incoming.remote_address_validated();
+            let knock = self.guard.knock(from, proven || !incoming.may_retry());
+            if let Knock::Closed(reason) = knock {
+                self.counters.count_turned_away();
+                incoming.refuse();
+                self.refused(from, reason);
+                continue;
+            }
             match self.handshakes.clone().try_acquire_owned() {
                 Ok(permit) if !full => {
                     let crowded = self.handshakes.available_permits() < settings::HANDSHAKES_MAX / 2;
-                    if crowded && incoming.may_retry() && !incoming.remote_address_validated() {
+                    if (crowded || knock == Knock::Prove) && incoming.may_retry() && !proven {
                         // Costs a forger of addresses a round trip that it cannot make, and us nothing.
                         let _ = incoming.retry();
                     } else {
-                        tokio::spawn(self.clone().accept_one(incoming, permit));
+                        let handshake = self.guard.begin(from);
+                        tokio::spawn(self.clone().accept_one(incoming, permit, handshake));
                     }
                 }
                 _ => {
@@ -273,23 +314,39 @@ impl Shared {
         self.endpoint.close(close_code::ENDED, b"");
     }
 
-    async fn accept_one(self: Arc<Self>, incoming: quinn::Incoming, _permit: OwnedSemaphorePermit) {
+    async fn accept_one(
+        self: Arc<Self>,
+        incoming: quinn::Incoming,
+        _permit: OwnedSemaphorePermit,
+        handshake: Handshake,
+    ) {
         let from = incoming.remote_address();
+        let proven = incoming.remote_address_validated();
         match timeout(limits::CONNECT_TIMEOUT, self.handshake(incoming)).await {
-            Ok(Ok(Accepted::Peer(connection))) => {
-                if self.admit(connection).is_none() {
-                    self.refused(from, "too many connections");
+            Ok(Ok(Accepted::Peer(connection))) => match self.admit(connection, false) {
+                Ok(_) => handshake.succeeded(),
+                Err(reason) => {
+                    handshake.failed(true);
+                    self.refused(from, reason);
                 }
+            },
+            Ok(Err(reason)) => {
+                // Whoever gets as far as to be refused has answered from there.
+                handshake.failed(true);
+                self.refused(from, &reason);
+            }
+            Err(_) => {
+                handshake.failed(proven);
+                self.refused(from, "it took too long");
             }
             Ok(Ok(Accepted::Client(client, place))) => {
+                handshake.succeeded();
                 let shared = self.clone();
                 tokio::spawn(async move {
                     shared.serve_client(client).await;
                     drop(place);
                 });
             }
-            Ok(Err(reason)) => self.refused(from, &reason),
-            Err(_) => self.refused(from, "it took too long"),
         }
     }
 
@@ -337,15 +394,21 @@ impl Shared {
     async fn serve(self: Arc<Self>, connection: Connection) {
         tokio::join!(self.serve_streams(&connection), self.serve_datagrams(&connection));
         let was_pooled = lock(&self.pool).remove(&connection);
+        self.guard.leave(&connection);
         if was_pooled {
             let _ = self.incoming.send(Incoming::Closed { peer: connection.peer().clone() }).await;
         }
     }
 
-    /// A full queue holds back this connection's further streams, which QUIC bounds.
+    /// A full queue, or too many of them in a second, hold back this connection's further streams, which
+    /// QUIC bounds.
     async fn serve_streams(&self, connection: &Connection) {
+        let mut rate = Bucket::full(STREAMS, Instant::now());
         while let Ok(halves) = connection.quic().accept_bi().await {
-            let stream = RequestStream::new(connection, halves, self.counters.clone());
+            while !rate.take(Instant::now()) {
+                tokio::time::sleep(rate.wait(Instant::now())).await;
+            }
+            let stream = RequestStream::new(connection, halves, self.guard.clone());
             let from = connection.peer().clone();
             if self.incoming.send(Incoming::Stream { from, stream }).await.is_err() {
                 break;
@@ -354,7 +417,17 @@ impl Shared {
     }
 
     async fn serve_datagrams(&self, connection: &Connection) {
+        let mut rate = Bucket::full(DATAGRAMS, Instant::now());
+        let mut flooded: u64 = 0;
         while let Ok(bytes) = connection.quic().read_datagram().await {
+            if !rate.take(Instant::now()) {
+                self.counters.count_flooded();
+                flooded += 1;
+                if flooded.is_multiple_of(FLOODED_PER_FAULT) {
+                    self.guard.fault(&connection.peer().position, Fault::Flood);
+                }
+                continue;
+            }
             connection.touch();
             let from = connection.peer().clone();
             if self.incoming.try_send(Incoming::Datagram { from, bytes }).is_err() {
@@ -427,5 +500,12 @@ fn bind_socket(listen: SocketAddr, settings: &TransportSettings) -> io::Result<s
 const INCOMING_MAX: usize = 1_024;
 /// Connections beside the pool: being made, or about to close.
 const CONNECTIONS_SPARE: usize = 256;
+/// Requests on one connection. What is more waits at the other side; an honest peer that stores small files
+/// sends some hundreds in a second.
+const STREAMS: Rate = Rate { burst: 1_000.0, per_second: 1_000.0 };
+/// Datagrams on one connection. At the shortest interval a neighbour sends 40 in a second, pings and pongs.
+const DATAGRAMS: Rate = Rate { burst: 1_000.0, per_second: 500.0 };
+/// So many that are too many are one fault.
+const FLOODED_PER_FAULT: u64 = 256;
 const GREETINGS_AT_ONCE_MAX: usize = 16;
 const CLOSE_MAX: Duration = Duration::from_millis(500);

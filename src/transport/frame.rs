@@ -33,6 +33,12 @@ pub enum StreamError {
     /// The stream ended where more was due.
     #[error("the stream ended early")]
     Ended,
+    /// What came is a message, but says what no peer can say.
+    #[error("{reason}")]
+    AgainstRules {
+        /// Which rule.
+        reason: String,
+    },
     /// What came is no message, or what was to go is too large for one.
     #[error(transparent)]
     Malformed(#[from] CodecError),
@@ -48,6 +54,9 @@ pub enum LostReason {
     /// There is a newer connection to the same peer.
     #[error("another connection took its place")]
     Superseded,
+    /// The peer shuns this one.
+    #[error("the peer says that this one misbehaved")]
+    Shunned,
     /// The peer closed it.
     #[error("the peer closed it")]
     ClosedByPeer,
@@ -80,8 +89,12 @@ pub(super) mod close_code {
     pub(in super::super) const NO_HELLO: VarInt = VarInt::from_u32(5);
     /// Believed dead.
     pub(in super::super) const DROPPED: VarInt = VarInt::from_u32(6);
+    /// The other side misbehaved; with how.
+    pub(in super::super) const MISBEHAVED: VarInt = VarInt::from_u32(8);
+    /// A hello against the rules; with which.
+    pub(in super::super) const BAD_HELLO: VarInt = VarInt::from_u32(9);
     /// The key may not command this peer.
-    pub(in super::super) const NO_CLIENT: VarInt = VarInt::from_u32(8);
+    pub(in super::super) const NO_CLIENT: VarInt = VarInt::from_u32(10);
     /// Of a stream, not of a connection: the exchange is given up.
     pub(in super::super) const CANCELLED: VarInt = VarInt::from_u32(7);
 }
@@ -160,6 +173,9 @@ impl From<quinn::ConnectionError> for LostReason {
             Error::Reset => LostReason::Restarted,
             Error::ApplicationClosed(close) if close.error_code == close_code::SUPERSEDED => {
                 LostReason::Superseded
+            }
+            Error::ApplicationClosed(close) if close.error_code == close_code::MISBEHAVED => {
+                LostReason::Shunned
             }
             Error::ApplicationClosed(_) | Error::ConnectionClosed(_) => LostReason::ClosedByPeer,
             Error::TimedOut => LostReason::TimedOut,

@@ -5,6 +5,7 @@
 
 mod admission;
 mod authority;
+mod bucket;
 mod bundle;
 mod client;
 mod connection;
@@ -14,6 +15,7 @@ mod directory;
 mod endpoint;
 mod files;
 mod frame;
+mod guard;
 mod identity;
 mod install;
 mod keys;

@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 use super::connection::{Connection, InUse};
 use super::counters::TransportCounters;
 use super::frame::{self, StreamError, close_code, within};
-use crate::wire::{Entry, Reply, Request, limits};
+use super::guard::Guard;
+use crate::wire::{Entry, Fault, Reply, Request, limits};
 
 /// The asking side of an exchange. Dropped before its end, it tells the other side to stop.
 #[derive(Debug)]
@@ -124,7 +125,8 @@ pub struct RequestStream {
     send: quinn::SendStream,
     recv: quinn::RecvStream,
     in_use: InUse,
-    counters: Arc<TransportCounters>,
+    /// None for a client.
+    guard: Option<Arc<Guard>>,
     finished: bool,
 }
 
@@ -132,9 +134,17 @@ impl RequestStream {
     pub(super) fn new(
         connection: &Connection,
         (send, recv): (quinn::SendStream, quinn::RecvStream),
-        counters: Arc<TransportCounters>,
+        guard: Arc<Guard>,
     ) -> RequestStream {
-        RequestStream { send, recv, in_use: connection.in_use(), counters, finished: false }
+        RequestStream { send, recv, in_use: connection.in_use(), guard: Some(guard), finished: false }
+    }
+
+    /// Between a client and its own peer, where nobody is held to account.
+    pub(super) fn of_client(
+        connection: &Connection,
+        (send, recv): (quinn::SendStream, quinn::RecvStream),
+    ) -> RequestStream {
+        RequestStream { send, recv, in_use: connection.in_use(), guard: None, finished: false }
     }
 
     /// Who asks.
@@ -143,7 +153,8 @@ impl RequestStream {
     }
 
     /// Reads the request. What is none is counted, answered with [`Reply::ProtocolError`], and ends
-    /// the stream; the connection goes on.
+    /// the stream; the connection goes on, unless this happens too often. So it is with a stream on which
+    /// nothing comes although the peer is there.
     ///
     /// # Errors
     /// [`StreamError`] when no request comes in time, or what comes is none.
@@ -156,19 +167,32 @@ impl RequestStream {
         &mut self,
         refusal: impl FnOnce(String) -> R,
     ) -> Result<T, StreamError> {
+        let heard = self.in_use.connection().heard();
         let request = within(limits::STREAM_SILENCE_MAX, frame::read(&mut self.recv)).await;
         let reason = match &request {
             Err(StreamError::Malformed(error)) => error.to_string(),
             Err(StreamError::Ended) => "the stream ended within the request".to_owned(),
+            Err(StreamError::Silent { .. }) if self.in_use.connection().heard() > heard + HEARD_ALIVE => {
+                self.blame(Fault::LeftOpen, TransportCounters::count_left_open);
+                return request;
+            }
             _ => return request,
         };
-        self.counters.count_malformed();
         let reason = cut(reason, limits::REASON_BYTES_MAX);
         let _ = self.recv.stop(close_code::CANCELLED);
         if self.send_frame(&refusal(reason)).await.is_ok() {
             self.finish_send();
         }
+        // Last, since it may close the connection.
+        self.blame(Fault::Malformed, TransportCounters::count_malformed);
         request
+    }
+
+    fn blame(&self, fault: Fault, count: fn(&TransportCounters)) {
+        if let Some(guard) = &self.guard {
+            count(&guard.counters);
+            guard.fault(&self.peer().position, fault);
+        }
     }
 
     /// Sends one reply.
@@ -256,5 +280,7 @@ fn cut(mut text: String, max_bytes: usize) -> String {
     text
 }
 
+/// Packets that come in while a stream is silent, from a peer that is there: more than what was on its way.
+const HEARD_ALIVE: u64 = 2;
 /// How often the end of an answer is waited for, each time as long as a silent stream may take.
 const FINISH_ROUNDS_MAX: u32 = 30;

@@ -8,6 +8,7 @@
 
 mod client;
 pub mod codec;
+mod fault;
 pub mod limits;
 mod membership;
 mod record;
@@ -15,14 +16,15 @@ mod report;
 mod storage;
 
 pub use client::{ClientReply, ClientRequest, Failure, Wait, Wanted};
+pub use fault::Fault;
 pub use membership::{
     Address, AddressError, Datagram, Entry, Hello, Member, MemberState, MembershipReply, MembershipRequest,
     NeighbourReply, NeighbourRequest, Refusal, RelayFailure, Target,
 };
 pub use record::{NameRecord, RecordError, RecordTarget, SignedRecord};
 pub use report::{
-    LeavePlan, LeaveReport, Listed, MissingCopy, PeerName, PingReport, RequestReport, RingFile, RingFiles,
-    RingLine, ShortFile, StatusReport, StoreReport, WhereisReport,
+    LeavePlan, LeaveReport, Listed, Misbehaviour, MissingCopy, PeerName, PingReport, RequestReport, RingFile,
+    RingFiles, RingLine, ShortFile, StatusReport, StoreReport, WhereisReport,
 };
 pub use storage::{
     FileEntry, Link, Missing, MissingReason, ObjectInfo, OfferedRecord, PutRole, StorageReply,

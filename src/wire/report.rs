@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Address, FileEntry, MemberState, MissingReason};
+use super::{Address, Fault, FileEntry, MemberState, MissingReason};
 use crate::config::RingSettings;
 use crate::id::{ContentId, FileName, Position};
 
@@ -268,6 +268,17 @@ impl ShortFile {
     }
 }
 
+/// What a peer did wrong to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Misbehaviour {
+    /// Which.
+    pub peer: PeerName,
+    /// What.
+    pub kind: Fault,
+    /// How often, since the other one started.
+    pub count: u64,
+}
+
 /// How this peer is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusReport {
@@ -319,4 +330,12 @@ pub struct StatusReport {
     pub certificate_until: u64,
     /// Where its files are.
     pub data_dir: String,
+    /// What other peers did wrong to this one.
+    pub misbehaving: Listed<Misbehaviour>,
+    /// Connections from others that were refused.
+    pub refused: u64,
+    /// Streams and datagrams that were no messages.
+    pub malformed: u64,
+    /// Datagrams that were dropped unread: too many came.
+    pub dropped: u64,
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::RingSettings;
 use crate::id::{ContentId, Position};
-use crate::peer::MissingCopy;
+use crate::peer::{Fault, Misbehaviour, MissingCopy};
 use crate::wire::{Address, MissingReason};
 
 fn peer(number: u8) -> PeerName {
@@ -172,6 +172,12 @@ fn a_status() {
         certificate_until: 1_900_000_000,
         siblings: [name("twice")].into_iter().collect(),
         data_dir: "data/36".into(),
+        misbehaving: [Misbehaviour { peer: peer(5), kind: Fault::CorruptBytes, count: 3 }]
+            .into_iter()
+            .collect(),
+        refused: 1,
+        malformed: 0,
+        dropped: 20,
     };
     let text = status(&report);
     let lines: Vec<_> = text.lines().collect();
@@ -190,6 +196,8 @@ fn a_status() {
             "  siblings     names that were written in two places at once; both are kept:",
             "  twice",
             "  data         data/36",
+            "  misbehaved   peer 5: corrupt bytes (3 times)",
+            "  turned away  1 connection refused and 20 datagrams dropped",
         ]
     );
 }

@@ -43,7 +43,7 @@ fn a_claimed_length_is_checked_first() {
     assert!(codec::frame_length([0xff; 4]).is_err());
 }
 
-fn bare_client(ring: &Ring, alpn: &[u8]) -> quinn::Endpoint {
+pub(super) fn bare_client(ring: &Ring, alpn: &[u8]) -> quinn::Endpoint {
     let verifier = ring.authority.verifier().unwrap();
     let mut tls = rustls::ClientConfig::builder_with_provider(verifier::provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -113,10 +113,4 @@ async fn a_hello_that_is_none_is_refused() {
     let end = soon(connection.closed()).await;
     assert!(matches!(end, quinn::ConnectionError::ApplicationClosed(_)), "{end:?}");
     assert_eq!(b.transport.counters().refused_handshakes(), 1);
-}
-
-fn client_settings(identity: &Identity) -> quinn::ClientConfig {
-    let (chain, key) = identity.for_tls();
-    let verifier = identity.verifier().unwrap();
-    settings::client(chain, key, &verifier, settings::ALPN_PEER, &TransportSettings::default()).unwrap()
 }

@@ -3,6 +3,7 @@
 mod admission;
 mod certificates;
 mod connections;
+mod floods;
 mod hostile;
 mod streams;
 
@@ -144,4 +145,11 @@ async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 
 async fn soon<T>(work: impl Future<Output = T>) -> T {
     timeout(PATIENCE, work).await.expect("in time")
+}
+
+/// For a member's bare end of the network.
+fn client_settings(identity: &Identity) -> quinn::ClientConfig {
+    let (chain, key) = identity.for_tls();
+    let verifier = identity.verifier().unwrap();
+    settings::client(chain, key, &verifier, settings::ALPN_PEER, &TransportSettings::default()).unwrap()
 }

@@ -1,0 +1,228 @@
+//! What others say of the ring, held against the rules and against what is known.
+//!
+//! An answer that contradicts itself convicts who gave it. One that only contradicts what this peer knows may
+//! come of a ring that changes at the moment; it is checked with others before it is believed.
+
+use super::detector::WATCHES_MAX;
+use super::members::Members;
+use super::node::{Node, Phase};
+use super::output::Event;
+use crate::id::{Position, between, owns};
+use crate::time::Moment;
+use crate::wire::limits::{
+    CLOSER_MAX, INCARNATION_LEAP_MAX, INCARNATION_MAX, MEMBERS_PER_MESSAGE_MAX, NEWS_MAX,
+};
+use crate::wire::{Entry, Fault, Member, MemberState};
+
+/// A list of those who follow a position: in clockwise order, none twice, the position itself not among them,
+/// at most `most`.
+pub(super) fn check_list(after: &Position, list: &[Entry], most: usize) -> Result<(), Fault> {
+    let mut last = after;
+    for entry in list {
+        if !between(last, &entry.position, after) {
+            return Err(Fault::BadList);
+        }
+        last = &entry.position;
+    }
+    if list.len() > most { Err(Fault::BadList) } else { check_lives(list) }
+}
+
+/// An answer that names the owner of a key. Only a peer that is alone knows of no predecessor, its own.
+pub(super) fn check_owner(
+    key: &Position,
+    from: &Position,
+    owner: &Entry,
+    predecessor: Option<&Entry>,
+    successors: &[Entry],
+    most: usize,
+) -> Result<(), Fault> {
+    let fits = match predecessor {
+        Some(before) => before.position != owner.position && owns(&before.position, key, &owner.position),
+        None => owner.position == *from && successors.is_empty(),
+    };
+    if !fits {
+        return Err(Fault::WrongOwner);
+    }
+    check_lives(std::slice::from_ref(owner))?;
+    check_list(&owner.position, successors, most)
+}
+
+/// An answer that names peers closer to a key than the one that answers.
+pub(super) fn check_closer(key: &Position, from: &Position, peers: &[Entry]) -> Result<(), Fault> {
+    if peers.len() > CLOSER_MAX || peers.iter().any(|peer| !between(from, &peer.position, key)) {
+        return Err(Fault::NotCloser);
+    }
+    check_lives(peers)
+}
+
+/// No peer has lived never, or longer than anybody can.
+fn check_lives(entries: &[Entry]) -> Result<(), Fault> {
+    let possible = |entry: &Entry| (1..=INCARNATION_MAX).contains(&entry.incarnation);
+    if entries.iter().all(possible) { Ok(()) } else { Err(Fault::BadIncarnation) }
+}
+
+/// Who tells something.
+#[derive(Debug, Clone)]
+pub(super) struct Teller {
+    entry: Entry,
+    /// Its own words. What came through a helper may be the lie of either, and convicts neither.
+    first_hand: bool,
+}
+
+impl Teller {
+    pub(super) fn through_a_helper(entry: Entry) -> Teller {
+        Teller { entry, first_hand: false }
+    }
+}
+
+impl From<&Entry> for Teller {
+    fn from(entry: &Entry) -> Teller {
+        Teller { entry: entry.clone(), first_hand: true }
+    }
+}
+
+impl Node {
+    /// The state of a neighbour, as somebody tells it. Convicts the teller when it is none.
+    pub(super) fn check_state(
+        &mut self,
+        teller: &Teller,
+        whom: &Entry,
+        predecessor: Option<&Entry>,
+        successors: &[Entry],
+    ) -> Result<(), Fault> {
+        let most = usize::from(self.settings.successors);
+        let mut checked = check_list(&whom.position, successors, most);
+        if predecessor.is_some_and(|before| before.position == whom.position) {
+            checked = Err(Fault::BadList);
+        }
+        let lives = predecessor.map_or(Ok(()), |before| check_lives(std::slice::from_ref(before)));
+        checked.and(lives).inspect_err(|fault| self.convict(teller, *fault))
+    }
+
+    /// News of members, or members themselves, that somebody else tells of. What no peer can have said in good
+    /// faith is left out, and convicts the teller.
+    pub(super) fn hear_all(&mut self, now: Moment, teller: &Teller, members: Vec<Member>, most: usize) {
+        if members.len() > most {
+            self.convict(teller, Fault::BadList);
+        }
+        for member in members.into_iter().take(most) {
+            self.hear(now, teller, member);
+        }
+    }
+
+    /// As [`Node::hear_all`], of peers that are said to live.
+    pub(super) fn hear_of(&mut self, now: Moment, teller: &Teller, entries: impl IntoIterator<Item = Entry>) {
+        for entry in entries {
+            self.hear(now, teller, Member { entry, state: MemberState::Alive });
+        }
+    }
+
+    fn hear(&mut self, now: Moment, teller: &Teller, member: Member) {
+        if let Err(fault) = check_lives(std::slice::from_ref(&member.entry)) {
+            return self.convict(teller, fault);
+        }
+        let position = member.entry.position;
+        if position == teller.entry.position && teller.first_hand {
+            return self.learn(now, member);
+        }
+        let known = match self.members.at(&position) {
+            _ if position == self.me.position => Some(self.me.incarnation),
+            known => known.map(|known| known.entry.incarnation),
+        };
+        // By leaps, somebody else's lives would soon be used up.
+        if member.entry.incarnation > known.unwrap_or(0).saturating_add(INCARNATION_LEAP_MAX) {
+            return;
+        }
+        match known {
+            Some(_) => self.learn(now, member),
+            None if member.state == MemberState::Alive && self.meets_strangers() => {
+                self.meet(now, &member.entry);
+            }
+            None if self.members.may_tell(&teller.entry.position) => {
+                self.members.told(position, teller.entry.position);
+                self.learn(now, member);
+            }
+            None => {}
+        }
+    }
+
+    /// In a ring that is small, or nearly so, everybody comes to know everybody. There a stranger has to be
+    /// reached, by this peer or by others, before it counts: invented members would otherwise own keys.
+    fn meets_strangers(&self) -> bool {
+        matches!(self.phase, Phase::Active | Phase::Leaving) && self.exchanges_whole()
+    }
+
+    fn convict(&mut self, teller: &Teller, fault: Fault) {
+        if teller.first_hand {
+            self.event(Event::Misbehaved { peer: teller.entry.position, fault });
+        }
+    }
+}
+
+/// Members in one message: all that may be told, the one that is asked, and who tells.
+pub(super) const TOLD_MAX: usize = MEMBERS_PER_MESSAGE_MAX + 2;
+/// News in one datagram: who is believed dead may come on top.
+pub(super) const NEWS_TOLD_MAX: usize = NEWS_MAX + 1;
+const _: () = assert!(WATCHES_MAX <= Members::TOLD_BY_ONE_MAX);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::KeyHash;
+    use crate::wire::Address;
+
+    fn entry(number: u8) -> Entry {
+        let address = Address::new("127.0.0.1:1").unwrap();
+        let position = Position::of_number(number);
+        Entry { position, incarnation: 1, key: KeyHash([0; 32]), address }
+    }
+
+    fn list(numbers: &[u8]) -> Vec<Entry> {
+        numbers.iter().map(|number| entry(*number)).collect()
+    }
+
+    #[test]
+    fn a_list_is_in_order_and_names_nobody_twice() {
+        let after = Position::of_number(100);
+        let check = |numbers: &[u8]| check_list(&after, &list(numbers), 3);
+        for good in [&[][..], &[101], &[150, 200], &[150, 20, 99]] {
+            assert_eq!(check(good), Ok(()), "{good:?}");
+        }
+        for bad in [&[100][..], &[150, 150], &[150, 140], &[20, 150], &[150, 20, 100], &[1, 2, 3, 4]] {
+            assert_eq!(check(bad), Err(Fault::BadList), "{bad:?}");
+        }
+        let mut never = list(&[150]);
+        never[0].incarnation = 0;
+        assert_eq!(check_list(&after, &never, 3), Err(Fault::BadIncarnation));
+        never[0].incarnation = INCARNATION_MAX + 1;
+        assert_eq!(check_list(&after, &never, 3), Err(Fault::BadIncarnation));
+    }
+
+    #[test]
+    fn an_owner_owns_the_key() {
+        let key = Position::of_number(120);
+        let from = Position::of_number(100);
+        let check = |before: Option<u8>, owner: u8, after: &[u8]| {
+            let before = before.map(entry);
+            check_owner(&key, &from, &entry(owner), before.as_ref(), &list(after), 4)
+        };
+        assert_eq!(check(Some(100), 150, &[200, 20, 100]), Ok(()));
+        assert_eq!(check(Some(119), 120, &[]), Ok(()), "at the key itself");
+        assert_eq!(check(None, 100, &[]), Ok(()), "alone");
+        assert_eq!(check(None, 150, &[]), Err(Fault::WrongOwner), "of others a predecessor is known");
+        assert_eq!(check(None, 100, &[150]), Err(Fault::WrongOwner), "alone, with others");
+        assert_eq!(check(Some(130), 150, &[]), Err(Fault::WrongOwner), "the key lies before its range");
+        assert_eq!(check(Some(20), 100, &[]), Err(Fault::WrongOwner), "or after it");
+        assert_eq!(check(Some(150), 150, &[]), Err(Fault::WrongOwner), "its own predecessor");
+        assert_eq!(check(Some(100), 150, &[20, 200]), Err(Fault::BadList));
+    }
+
+    #[test]
+    fn closer_peers_are_closer() {
+        let (key, from) = (Position::of_number(120), Position::of_number(100));
+        assert_eq!(check_closer(&key, &from, &list(&[110, 105])), Ok(()));
+        for bad in [&[100][..], &[130], &[110, 90], &[101, 102, 103, 104, 105]] {
+            assert_eq!(check_closer(&key, &from, &list(bad)), Err(Fault::NotCloser), "{bad:?}");
+        }
+    }
+}

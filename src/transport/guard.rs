@@ -1,0 +1,323 @@
+//! Who may come in, how often, and what misbehaviour costs: bounds for each address and each peer.
+//!
+//! Addresses pay for handshakes that fail, before any TLS is spoken; peers, known by their certificates, pay
+//! for what they do wrong. Who has nothing left is shunned for a while: its connections are closed, with the
+//! reason, and new ones are closed right after their handshake. A peer that made one mistake pays nothing
+//! that it would notice; a shunned one comes back by itself.
+//!
+//! Both tables are bounded; what is forgotten first is what has nothing against it.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::bucket::{Bucket, Rate};
+use super::connection::Connection;
+use super::counters::TransportCounters;
+use super::endpoint::Incoming;
+use super::frame::close_code;
+use super::lock;
+use crate::id::Position;
+use crate::wire::Fault;
+
+/// The bounds of one transport, and what has been used of them.
+#[derive(Debug)]
+pub(super) struct Guard {
+    pub(super) counters: Arc<TransportCounters>,
+    incoming: mpsc::Sender<Incoming>,
+    sources: Mutex<HashMap<Source, Credit>>,
+    accounts: Mutex<HashMap<Position, Account>>,
+}
+
+/// What to do with somebody who wants to shake hands.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Knock {
+    /// Let it try.
+    Open,
+    /// First its address has to prove itself: one more round trip.
+    Prove,
+    /// No, and why.
+    Closed(&'static str),
+}
+
+/// An IPv4 address, or an IPv6 network of 64 bits: what one stranger can have without effort.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Source([u8; 8]);
+
+/// What is known of an address.
+#[derive(Debug)]
+struct Credit {
+    failures: Bucket,
+    under_way: usize,
+    /// Ports from which peers of the ring came; the latest last.
+    known: Vec<u16>,
+}
+
+/// What is known of a peer.
+#[derive(Debug)]
+struct Account {
+    /// All connections to it, in use or about to end, the oldest first.
+    connections: Vec<Connection>,
+    hellos: Bucket,
+    faults: Bucket,
+    shun: Option<Shun>,
+    used: Instant,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Shun {
+    until: Instant,
+    length: Duration,
+}
+
+/// A handshake under way, as long as this lives.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    guard: Arc<Guard>,
+    from: SocketAddr,
+}
+
+impl Guard {
+    pub(super) fn new(counters: Arc<TransportCounters>, incoming: mpsc::Sender<Incoming>) -> Guard {
+        Guard { counters, incoming, sources: Mutex::default(), accounts: Mutex::default() }
+    }
+
+    /// Somebody wants to shake hands. Nothing is paid yet.
+    pub(super) fn knock(&self, from: SocketAddr, proven: bool) -> Knock {
+        let now = Instant::now();
+        let mut sources = lock(&self.sources);
+        let Some(credit) = sources.get_mut(&Source::of(from.ip())) else { return Knock::Open };
+        let left = credit.failures.left(now);
+        if credit.under_way >= HANDSHAKES_PER_SOURCE_MAX {
+            Knock::Closed("too many handshakes from there are under way")
+        } else if left == 0.0 && !credit.known.contains(&from.port()) {
+            Knock::Closed("too many handshakes from there failed")
+        } else if !proven && (left < 0.5 || credit.under_way >= HANDSHAKES_PER_SOURCE_MAX / 2) {
+            Knock::Prove
+        } else {
+            Knock::Open
+        }
+    }
+
+    /// A handshake begins.
+    pub(super) fn begin(self: &Arc<Self>, from: SocketAddr) -> Handshake {
+        self.with_credit(from, |credit, _| credit.under_way += 1);
+        Handshake { guard: self.clone(), from }
+    }
+
+    /// Somebody of this ring has come from there: it is let in even when its neighbours behind the same
+    /// address fail.
+    pub(super) fn succeeded(&self, from: SocketAddr) {
+        self.with_credit(from, |credit, _| {
+            credit.known.retain(|port| *port != from.port());
+            if credit.known.len() >= KNOWN_PORTS_MAX {
+                credit.known.remove(0);
+            }
+            credit.known.push(from.port());
+        });
+    }
+
+    /// A handshake from there failed.
+    fn failed(&self, from: SocketAddr) {
+        self.with_credit(from, |credit, now| {
+            credit.failures.take(now);
+            credit.known.retain(|port| *port != from.port());
+        });
+    }
+
+    /// For how long yet a peer is shunned.
+    pub(super) fn shunned(&self, position: &Position) -> Option<Duration> {
+        let shun = lock(&self.accounts).get(position)?.shun?;
+        Some(shun.until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
+    }
+
+    /// Takes a new connection into the books; the oldest one of too many to the same peer is closed.
+    ///
+    /// # Errors
+    /// Why it is closed instead.
+    pub(super) fn enter(&self, connection: &Connection, dialled_here: bool) -> Result<(), &'static str> {
+        let position = connection.peer().position;
+        let mut churns = false;
+        let surplus = {
+            let mut accounts = lock(&self.accounts);
+            let (account, now) = account_of(&mut accounts, position);
+            if account.shun.is_some_and(|shun| shun.until > now) {
+                return Err(SHUNNED);
+            }
+            if !dialled_here && !account.hellos.take(now) {
+                churns = true;
+            }
+            account.connections.push(connection.clone());
+            let of_key = |c: &&Connection| c.peer().key == connection.peer().key;
+            let surplus = account.connections.iter().filter(of_key).count() > CONNECTIONS_PER_PEER_MAX;
+            let oldest = account.connections.iter().position(|c| of_key(&c)).filter(|_| surplus);
+            oldest.map(|oldest| account.connections.remove(oldest))
+        };
+        if let Some(oldest) = surplus {
+            self.counters.count_surplus();
+            oldest.quic().close(close_code::SUPERSEDED, b"too many connections");
+        }
+        if churns {
+            self.fault(&position, Fault::Reconnecting);
+        }
+        Ok(())
+    }
+
+    /// A connection has ended.
+    pub(super) fn leave(&self, connection: &Connection) {
+        let mut accounts = lock(&self.accounts);
+        let (account, _) = account_of(&mut accounts, connection.peer().position);
+        account.connections.retain(|other| !other.is_same(connection));
+    }
+
+    /// A peer did something wrong. Once it has done so too often, all its connections are closed.
+    pub(super) fn fault(&self, position: &Position, fault: Fault) {
+        let ended = {
+            let mut accounts = lock(&self.accounts);
+            let (account, now) = account_of(&mut accounts, *position);
+            if account.faults.take(now) {
+                Vec::new()
+            } else {
+                account.shun(now);
+                // Those that end now may still have messages on their way; they cost no second time.
+                account.faults = Bucket::full(FAULTS, now);
+                std::mem::take(&mut account.connections)
+            }
+        };
+        // A full queue loses the word, not the count here.
+        let _ = self.incoming.try_send(Incoming::Misbehaved { peer: *position, fault });
+        if ended.is_empty() {
+            return;
+        }
+        self.counters.count_shunned();
+        let seconds = self.shunned(position).unwrap_or_default().as_secs_f64().ceil();
+        let reason = format!("{fault}; come back in {seconds} s");
+        for connection in ended {
+            self.failed(connection.quic().remote_address());
+            connection.quic().close(close_code::MISBEHAVED, reason.as_bytes());
+        }
+    }
+
+    fn with_credit(&self, from: SocketAddr, change: impl FnOnce(&mut Credit, Instant)) {
+        let now = Instant::now();
+        let source = Source::of(from.ip());
+        let mut sources = lock(&self.sources);
+        if sources.len() >= SOURCES_MAX && !sources.contains_key(&source) {
+            sources.retain(|_, credit| credit.under_way > 0 || credit.failures.left(now) < 1.0);
+            if sources.len() >= SOURCES_MAX {
+                // All of them failed lately: whoever has most left is forgotten.
+                let best = sources
+                    .iter_mut()
+                    .filter(|(_, credit)| credit.under_way == 0)
+                    .map(|(source, credit)| (*source, credit.failures.left(now)))
+                    .max_by(|(_, a), (_, b)| a.total_cmp(b));
+                best.map(|(source, _)| sources.remove(&source));
+            }
+        }
+        let credit = sources.entry(source).or_insert_with(|| Credit {
+            failures: Bucket::full(FAILURES, now),
+            under_way: 0,
+            known: Vec::new(),
+        });
+        change(credit, now);
+    }
+}
+
+impl Account {
+    /// For ten seconds; twice as long as the last time if that is not long ago.
+    fn shun(&mut self, now: Instant) {
+        let again = self.shun.filter(|last| now.saturating_duration_since(last.until) < FORGIVEN_AFTER);
+        let length = again.map_or(SHUN_MIN, |last| (last.length * 2).min(SHUN_MAX));
+        self.shun = Some(Shun { until: now + length, length });
+    }
+
+    fn is_worth_keeping(&self, now: Instant) -> bool {
+        !self.connections.is_empty() || self.shun.is_some_and(|shun| shun.until + FORGIVEN_AFTER > now)
+    }
+}
+
+impl Handshake {
+    /// It came to a connection of this ring.
+    pub(super) fn succeeded(&self) {
+        self.guard.succeeded(self.from);
+    }
+
+    /// It came to nothing, by the other side's fault. An address that has proven nothing pays nothing:
+    /// somebody else may use its name.
+    pub(super) fn failed(&self, proven: bool) {
+        if proven {
+            self.guard.failed(self.from);
+        }
+    }
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        if let Some(credit) = lock(&self.guard.sources).get_mut(&Source::of(self.from.ip())) {
+            credit.under_way = credit.under_way.saturating_sub(1);
+        }
+    }
+}
+
+impl Source {
+    fn of(address: IpAddr) -> Source {
+        let mut network = [0; 8];
+        match address.to_canonical() {
+            // The rest of these eight bytes is no IPv6 network that is in use: ::/8 is reserved.
+            IpAddr::V4(v4) => network[4..].copy_from_slice(&v4.octets()),
+            IpAddr::V6(v6) if v6.is_loopback() => network[7] = 1,
+            IpAddr::V6(v6) => network.copy_from_slice(&v6.octets()[..8]),
+        }
+        Source(network)
+    }
+}
+
+fn account_of(accounts: &mut HashMap<Position, Account>, position: Position) -> (&mut Account, Instant) {
+    let now = Instant::now();
+    if accounts.len() >= ACCOUNTS_MAX && !accounts.contains_key(&position) {
+        accounts.retain(|_, account| account.is_worth_keeping(now));
+        if accounts.len() >= ACCOUNTS_MAX {
+            let idle = accounts.iter().filter(|(_, account)| account.connections.is_empty());
+            let oldest = idle.min_by_key(|(_, account)| account.used).map(|(position, _)| *position);
+            oldest.map(|position| accounts.remove(&position));
+        }
+    }
+    let account = accounts.entry(position).or_insert_with(|| Account {
+        connections: Vec::new(),
+        hellos: Bucket::full(HELLOS, now),
+        faults: Bucket::full(FAULTS, now),
+        shun: None,
+        used: now,
+    });
+    account.used = now;
+    (account, now)
+}
+
+/// What a shunned peer is told when it comes again.
+pub(super) const SHUNNED: &str = "it misbehaved, and is not let in for a while";
+
+/// Handshakes of one address that may fail. One costs about 1 ms of a core on our side, so an address that
+/// goes on takes 0.2 % of a core; a whole classroom behind one address that got its certificates wrong still
+/// has 32 tries at once.
+pub(super) const FAILURES: Rate = Rate { burst: 32.0, per_second: 2.0 };
+/// Handshakes of one address under way at once: half of all, so that one address does not keep others out.
+pub(super) const HANDSHAKES_PER_SOURCE_MAX: usize = 64;
+/// Connections of one peer at once. One is used; a second and third belong to dials that crossed and to lives
+/// that end, whose exchanges go on for a while.
+pub(super) const CONNECTIONS_PER_PEER_MAX: usize = 4;
+/// New connections of one peer. It needs one, and another for each change of its incarnation.
+pub(super) const HELLOS: Rate = Rate { burst: 32.0, per_second: 1.0 };
+/// What a peer may do wrong before it is shunned.
+pub(super) const FAULTS: Rate = Rate { burst: 16.0, per_second: 0.1 };
+/// How long the first time, and at most.
+const SHUN_MIN: Duration = Duration::from_secs(10);
+const SHUN_MAX: Duration = Duration::from_secs(600);
+/// Who was not shunned for so long begins anew.
+const FORGIVEN_AFTER: Duration = Duration::from_secs(600);
+/// Addresses that are remembered, ports of each, and peers.
+const SOURCES_MAX: usize = 4_096;
+const KNOWN_PORTS_MAX: usize = 256;
+const ACCOUNTS_MAX: usize = 4_096;

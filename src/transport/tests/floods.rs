@@ -1,0 +1,263 @@
+//! Strangers and members that do too much of something: bounded, counted, and nobody else suffers.
+
+use std::net::SocketAddr;
+
+use super::*;
+use crate::id::Position;
+use crate::transport::guard::{
+    CONNECTIONS_PER_PEER_MAX, FAILURES, FAULTS, HANDSHAKES_PER_SOURCE_MAX, HELLOS,
+};
+use crate::wire::{Fault, codec, limits};
+
+/// A member's bare end of the network: what it sends is up to the test.
+fn bare_member(identity: &Identity, from: &str) -> quinn::Endpoint {
+    let config = client_settings(identity);
+    let mut endpoint = quinn::Endpoint::client(from.parse().unwrap()).unwrap();
+    endpoint.set_default_client_config(config);
+    endpoint
+}
+
+async fn greeted(endpoint: &quinn::Endpoint, to: SocketAddr, incarnation: u64) -> quinn::Connection {
+    let connection = soon(endpoint.connect(to, "peer.quoit").unwrap()).await.unwrap();
+    hello(&connection, incarnation).await;
+    connection
+}
+
+async fn hello(connection: &quinn::Connection, incarnation: u64) {
+    let (mut send, mut recv) = connection.open_bi().await.unwrap();
+    let hello = codec::frame(&Hello { incarnation, advertised: None }).unwrap();
+    let _ = send.write_all(&hello).await;
+    let _ = send.finish();
+    let _ = soon(frame::read::<Hello>(&mut recv)).await;
+}
+
+fn code_of(end: &quinn::ConnectionError) -> Option<quinn::VarInt> {
+    match end {
+        quinn::ConnectionError::ApplicationClosed(close) => Some(close.error_code),
+        _ => None,
+    }
+}
+
+/// The faults that were told so far.
+fn told(inbox: &mut mpsc::Receiver<Incoming>) -> Vec<Fault> {
+    std::iter::from_fn(|| inbox.try_recv().ok())
+        .filter_map(|event| match event {
+            Incoming::Misbehaved { fault, .. } => Some(fault),
+            _ => None,
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn an_impossible_incarnation_is_refused_at_the_hello_and_both_sides_can_read_why() {
+    let ring = Ring::new();
+    let b = ring.peer(2);
+    let to = b.transport.local_address().unwrap();
+    for incarnation in [0, limits::INCARNATION_MAX + 1, u64::MAX] {
+        let member = bare_member(&ring.identity(3), "127.0.0.1:0");
+        let connection = soon(member.connect(to, "peer.quoit").unwrap()).await.unwrap();
+        hello(&connection, incarnation).await;
+        let end = soon(connection.closed()).await;
+        assert_eq!(code_of(&end), Some(frame::close_code::BAD_HELLO), "{end:?}");
+        assert!(end.to_string().contains(&incarnation.to_string()), "{end}");
+        // And the other way round: who is dialled names it.
+        let liar = Peer::start(&ring.identity(4), "127.0.0.1:0".parse().unwrap(), incarnation).unwrap();
+        let error = soon(b.transport.connect(&liar.target)).await.unwrap_err();
+        assert!(matches!(&error, DialError::Refused { refusal: Refusal::BadHello(_), .. }), "{error:?}");
+        assert!(error.to_string().contains(&incarnation.to_string()), "{error}");
+    }
+    assert_eq!(b.transport.counters().refused_handshakes(), 3);
+    assert!(b.transport.connected().is_empty());
+}
+
+/// Goal: who holds a certificate speaks for its own position only.
+#[tokio::test]
+async fn a_position_is_the_certificates_and_no_hello_changes_it() {
+    let ring = Ring::new();
+    let (a, b) = (ring.peer(1), ring.peer(2));
+    let claimed = Target { position: Some(Position::of_number(9)), ..b.target.clone() };
+    let error = soon(a.transport.connect(&claimed)).await.unwrap_err();
+    assert!(matches!(error, DialError::WrongPeer { .. }), "{error:?}");
+    soon(a.transport.connect(&b.target)).await.unwrap();
+    assert_eq!(a.transport.connected()[0].position, Position::of_number(2));
+}
+
+#[tokio::test]
+async fn failing_handshakes_cost_their_address_and_nobody_else() {
+    let (ring, other) = (Ring::new(), Ring::new());
+    let b = ring.peer(2);
+    let to = b.transport.local_address().unwrap();
+    let known = bare_member(&ring.identity(3), "127.0.0.9:0");
+    greeted(&known, to, 1).await;
+    // With a certificate of another ring its side of the handshake fails, too: it is one that looks away.
+    let stranger = hostile::bare_client(&ring, b"quoit/1");
+    stranger.rebind(std::net::UdpSocket::bind("127.0.0.9:0").unwrap()).unwrap();
+    for _ in 0..3 * FAILURES.burst as usize {
+        if let Ok(connection) = soon(stranger.connect(to, "peer.quoit").unwrap()).await {
+            soon(connection.closed()).await;
+        }
+    }
+    let counters = b.transport.counters();
+    eventually("most were turned away unheard", || counters.turned_away() >= FAILURES.burst as u64).await;
+    assert!(counters.refused_handshakes() >= 3 * FAILURES.burst as u64);
+    // Its neighbour behind the same address, whom b knows, comes again; so does everybody else.
+    greeted(&known, to, 1).await;
+    let elsewhere = bare_member(&ring.identity(4), "127.0.0.1:0");
+    greeted(&elsewhere, to, 1).await;
+    drop(other);
+}
+
+#[tokio::test]
+async fn connections_of_one_peer_are_few_and_the_oldest_goes() {
+    let ring = Ring::new();
+    let b = ring.peer(2);
+    let member = bare_member(&ring.identity(3), "127.0.0.1:0");
+    let to = b.transport.local_address().unwrap();
+    let mut connections = Vec::new();
+    for _ in 0..CONNECTIONS_PER_PEER_MAX + 3 {
+        connections.push(greeted(&member, to, 1).await);
+    }
+    for connection in &connections[..3] {
+        let end = soon(connection.closed()).await;
+        assert_eq!(code_of(&end), Some(frame::close_code::SUPERSEDED), "{end:?}");
+    }
+    eventually("the books agree", || b.open_connections() <= CONNECTIONS_PER_PEER_MAX).await;
+    assert_eq!(b.transport.counters().surplus_connections(), 3);
+}
+
+/// Goal: a thousand connections of one member are a few at b, and cost the member its welcome.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_connections_from_one_address_are_bounded() {
+    let ring = Ring::new();
+    let (a, mut b) = (ring.peer(1), ring.peer(2));
+    a.probe(&b.target).await.unwrap();
+    let to = b.transport.local_address().unwrap();
+    let identity = ring.identity(3);
+    let mut churn = tokio::task::JoinSet::new();
+    // Those that are let in, those that fail before their address is turned away, and those under way.
+    let most = (HELLOS.burst + FAULTS.burst + FAILURES.burst) as usize + HANDSHAKES_PER_SOURCE_MAX;
+    for _ in 0..20 {
+        let member = bare_member(&identity, "127.0.0.2:0");
+        churn.spawn(async move {
+            for _ in 0..50 {
+                if let Ok(connection) = member.connect(to, "peer.quoit").unwrap().await
+                    && let Ok((mut send, mut recv)) = connection.open_bi().await
+                {
+                    let hello = Hello { incarnation: 1, advertised: None };
+                    let _ = send.write_all(&codec::frame(&hello).unwrap()).await;
+                    let _ = timeout(Duration::from_secs(5), frame::read::<Hello>(&mut recv)).await;
+                }
+            }
+        });
+    }
+    while !churn.is_empty() {
+        let _ = timeout(Duration::from_millis(20), churn.join_next()).await;
+        assert!(b.open_connections() <= most, "{} connections", b.open_connections());
+        assert_eq!(a.probe(&b.target).await.unwrap().1, alive(), "others are served meanwhile");
+    }
+    let counters = b.transport.counters();
+    assert!(counters.shunned() >= 1);
+    assert!(counters.turned_away() > 0);
+    assert!(told(&mut b.inbox).contains(&Fault::Reconnecting));
+    assert!(counters.surplus_connections() <= HELLOS.burst as u64 + FAULTS.burst as u64 + 2);
+}
+
+#[tokio::test]
+async fn who_goes_on_with_malformed_messages_is_shunned_and_comes_back_by_itself() {
+    let ring = Ring::new();
+    let (a, mut b) = (ring.peer(1), ring.peer(2));
+    a.probe(&b.target).await.unwrap();
+    let identity = ring.identity(3);
+    let member = bare_member(&identity, "127.0.0.1:0");
+    let to = b.transport.local_address().unwrap();
+    let connection = greeted(&member, to, 1).await;
+    let mut sent = 0;
+    while connection.close_reason().is_none() && sent < 1_000 {
+        sent += 1;
+        if let Ok((mut send, mut recv)) = connection.open_bi().await {
+            let _ = send.write_all(&[0xff; 64]).await;
+            // The answer is an error of the protocol, or the end of the connection.
+            let _ = soon(frame::read::<Reply>(&mut recv)).await;
+        }
+    }
+    let end = soon(connection.closed()).await;
+    assert_eq!(code_of(&end), Some(frame::close_code::MISBEHAVED), "{end:?}");
+    assert!(end.to_string().contains("malformed messages"), "{end}");
+    assert!((FAULTS.burst as u64..FAULTS.burst as u64 + 3).contains(&sent), "{sent}");
+    assert!(told(&mut b.inbox).contains(&Fault::Malformed));
+
+    // Meanwhile it is not let in, nor dialled; others are served.
+    let again = soon(member.connect(to, "peer.quoit").unwrap()).await.unwrap();
+    hello(&again, 1).await;
+    assert_eq!(code_of(&soon(again.closed()).await), Some(frame::close_code::MISBEHAVED));
+    let back = Target { address: member.local_addr().unwrap().into(), position: Some(identity.position()) };
+    let error = soon(b.transport.connect(&back)).await.unwrap_err();
+    assert!(matches!(&error, DialError::Refused { refusal: Refusal::ShunnedHere, .. }), "{error:?}");
+    assert!(!error.is_final());
+    assert_eq!(a.probe(&b.target).await.unwrap().1, alive());
+
+    // An honest peer with one bug that is over: after ten seconds it is a peer like others.
+    let honest = Peer::start(&identity, "127.0.0.1:0".parse().unwrap(), 2).unwrap();
+    let welcome = timeout(PATIENCE, async {
+        while honest.probe(&b.target).await.is_err() {
+            sleep(Duration::from_millis(500)).await;
+        }
+    });
+    welcome.await.expect("it comes back");
+    assert_eq!(b.transport.counters().shunned(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_datagrams_is_dropped_unread_and_ends_the_connection() {
+    let ring = Ring::new();
+    let (a, mut b) = (ring.peer(1), ring.peer(2));
+    a.probe(&b.target).await.unwrap();
+    let member = bare_member(&ring.identity(3), "127.0.0.1:0");
+    let connection = greeted(&member, b.transport.local_address().unwrap(), 1).await;
+    let flood = {
+        let connection = connection.clone();
+        tokio::spawn(async move {
+            while connection.send_datagram_wait(Bytes::from_static(&[7; 64])).await.is_ok() {}
+        })
+    };
+    let end = soon(connection.closed()).await;
+    assert_eq!(code_of(&end), Some(frame::close_code::MISBEHAVED), "{end:?}");
+    soon(flood).await.unwrap();
+    assert!(b.transport.counters().flooded_datagrams() > 0);
+    assert_eq!(a.probe(&b.target).await.unwrap().1, alive());
+    // The faults came among the datagrams that were let through.
+    assert!(b.transport.counters().shunned() == 1);
+    drop(told(&mut b.inbox));
+}
+
+/// Goal: streams that are opened and left end by themselves, and cost who left them.
+#[tokio::test]
+async fn streams_opened_and_left_end() {
+    let ring = Ring::new();
+    let (a, b) = (ring.peer(1), ring.peer(2));
+    a.probe(&b.target).await.unwrap();
+    let member = bare_member(&ring.identity(3), "127.0.0.1:0");
+    let connection = greeted(&member, b.transport.local_address().unwrap(), 1).await;
+    let mut left = Vec::new();
+    for _ in 0..64 {
+        let (mut send, recv) = soon(connection.open_bi()).await.unwrap();
+        // Half a header: the stream is there, its request is not.
+        send.write_all(&[0, 0]).await.unwrap();
+        left.push((send, recv));
+    }
+    assert_eq!(a.probe(&b.target).await.unwrap().1, alive(), "others are served meanwhile");
+    let chatter = tokio::spawn({
+        let connection = connection.clone();
+        async move {
+            // It is there all the time.
+            while connection.send_datagram(Bytes::from_static(b"x")).is_ok() {
+                sleep(Duration::from_millis(500)).await;
+            }
+        }
+    });
+    let end = soon(connection.closed()).await;
+    assert_eq!(code_of(&end), Some(frame::close_code::MISBEHAVED), "{end:?}");
+    let counters = b.transport.counters();
+    assert!(counters.streams_left_open() >= FAULTS.burst as u64, "{}", counters.streams_left_open());
+    soon(chatter).await.unwrap();
+}

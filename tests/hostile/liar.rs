@@ -1,0 +1,341 @@
+//! A valid member that lies: the honest membership code over the honest transport, a small store in memory,
+//! and a hook through which each of its answers goes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use quoit::blob::{ChunkHasher, Outboard};
+use quoit::chord::{Node, NodeConfig, Output, ReplyTo, Start, Token, Unanswered, View};
+use quoit::id::{ContentId, Position};
+use quoit::time::Moment;
+use quoit::transport::{Authority, Identity, Incoming, Placement, RequestStream, StreamError, Transport};
+use quoit::wire::limits::MIDSTATES_PER_PAGE_MAX;
+use quoit::wire::{
+    Address, Datagram, Entry, Hello, Member, MembershipReply, MembershipRequest, ObjectInfo, Reply, Request,
+    SignedRecord, StorageReply, StorageRequest, Target, codec,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// What goes back for one request.
+pub enum Answer {
+    /// This, one after the other.
+    Say(Vec<Reply>),
+    /// This, then bytes.
+    Send(Reply, Bytes),
+    /// This, then these bytes over and over, until nobody takes them.
+    SendForEver(Reply, Bytes),
+    /// Takes so many bytes after the first reply, then says the others.
+    Take(u64, Vec<Reply>),
+}
+
+/// Makes of the honest answer another one.
+pub type Lie = dyn Fn(&Entry, &Request, Answer) -> Answer + Send + Sync;
+
+/// A member of the ring that is not to be trusted.
+pub struct Liar {
+    pub identity: Identity,
+    pub transport: Transport,
+    pub view: watch::Receiver<Arc<View>>,
+    store: Arc<Store>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// What it holds, and how it lies.
+struct Store {
+    me: Position,
+    files: Mutex<HashMap<ContentId, (ObjectInfo, Bytes, Outboard)>>,
+    records: Mutex<HashMap<Position, SignedRecord>>,
+    lie: Mutex<Arc<Lie>>,
+    /// Members that it tells of beside those it knows.
+    invented: Mutex<Vec<Member>>,
+}
+
+enum Told {
+    Datagram(Entry, Bytes),
+    Request(Entry, MembershipRequest, oneshot::Sender<MembershipReply>),
+    Reply(Token, Result<(Entry, MembershipReply), Unanswered>),
+    Persisted(u64),
+}
+
+impl Liar {
+    /// Joins the ring of this CA through a known peer. It is honest until [`Liar::lie`].
+    pub async fn join(certs_dir: &std::path::Path, number: u8, known: Address, interval: Duration) -> Liar {
+        let authority = Authority::open(certs_dir).unwrap().unwrap();
+        let identity = authority.issue(Placement::Numbered(number), None).unwrap();
+        let verifier = identity.verifier().unwrap();
+        let hello = Hello { incarnation: 1, advertised: None };
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let (transport, incoming) =
+            Transport::bind(&identity, &verifier, listen, hello, &Default::default()).unwrap();
+        let me = Entry {
+            position: identity.position(),
+            incarnation: 1,
+            key: identity.key_hash(),
+            address: transport.local_address().unwrap().into(),
+        };
+        let origin = Instant::now();
+        let start = Start::Join { known: Target { address: known, position: None } };
+        let config = NodeConfig { me: me.clone(), settings: None, interval, start, seed: 7 };
+        let node = Node::new(now(origin), config);
+        let (seen, view) = watch::channel(Arc::new(node.view()));
+        let store = Arc::new(Store {
+            me: me.position,
+            files: Mutex::default(),
+            records: Mutex::default(),
+            lie: Mutex::new(Arc::new(|_, _, honest| honest)),
+            invented: Mutex::default(),
+        });
+        let (tell, told) = mpsc::channel(1_024);
+        let driver = Driver {
+            node,
+            transport: transport.clone(),
+            told,
+            tell: tell.clone(),
+            seen,
+            origin,
+            store: store.clone(),
+        };
+        let tasks = vec![tokio::spawn(driver.run()), tokio::spawn(serve(store.clone(), incoming, tell))];
+        let mut liar = Liar { identity, transport, view, store, tasks };
+        liar.view.wait_for(|view| view.is_member()).await.unwrap();
+        liar
+    }
+
+    pub fn position(&self) -> Position {
+        self.identity.position()
+    }
+
+    /// From now on every answer goes through here.
+    pub fn lie(&self, lie: impl Fn(&Entry, &Request, Answer) -> Answer + Send + Sync + 'static) {
+        *self.store.lie.lock().unwrap() = Arc::new(lie);
+    }
+
+    /// From now on it tells of these in pings and exchanges, beside whom it knows.
+    pub fn invent(&self, members: Vec<Member>) {
+        *self.store.invented.lock().unwrap() = members;
+    }
+
+    /// Gives it a file, so that it is a holder.
+    pub fn hold(&self, bytes: &[u8]) -> ObjectInfo {
+        let (object, outboard) = describe(bytes);
+        let held = (object, Bytes::copy_from_slice(bytes), outboard);
+        self.store.files.lock().unwrap().insert(object.content, held);
+        object
+    }
+}
+
+impl Drop for Liar {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+/// Address, length and outboard of these bytes.
+pub fn describe(bytes: &[u8]) -> (ObjectInfo, Outboard) {
+    let mut hasher = ChunkHasher::default();
+    hasher.update(bytes);
+    let (content, outboard) = hasher.finish();
+    (ObjectInfo { content, length: bytes.len() as u64, outboard: outboard.digest() }, outboard)
+}
+
+/// Its membership: what the actor of an honest peer does, without a disk.
+struct Driver {
+    node: Node,
+    transport: Transport,
+    told: mpsc::Receiver<Told>,
+    tell: mpsc::Sender<Told>,
+    seen: watch::Sender<Arc<View>>,
+    origin: Instant,
+    store: Arc<Store>,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        let mut replies: HashMap<ReplyTo, oneshot::Sender<MembershipReply>> = HashMap::new();
+        let mut next = 0;
+        loop {
+            while let Some(output) = self.node.poll_output() {
+                self.carry_out(output, &mut replies);
+            }
+            self.seen.send_replace(Arc::new(self.node.view()));
+            let wake = self.node.poll_timeout().map_or(Duration::from_secs(1), |at| {
+                Duration::from_micros(at.0).saturating_sub(self.origin.elapsed())
+            });
+            let told = tokio::time::timeout(wake, self.told.recv()).await;
+            let now = now(self.origin);
+            match told {
+                Err(_) => self.node.handle_timeout(now),
+                Ok(None) => return,
+                Ok(Some(Told::Datagram(from, bytes))) => {
+                    self.node.handle_datagram(now, &from, codec::decode(&bytes).unwrap());
+                }
+                Ok(Some(Told::Request(from, request, reply))) => {
+                    next += 1;
+                    replies.insert(ReplyTo(next), reply);
+                    self.node.handle_request(now, &from, ReplyTo(next), request);
+                }
+                Ok(Some(Told::Reply(token, answer))) => self.node.handle_reply(now, token, answer),
+                Ok(Some(Told::Persisted(incarnation))) => {
+                    self.transport.set_incarnation(incarnation);
+                    self.node.handle_persisted(now, incarnation);
+                }
+            }
+        }
+    }
+
+    fn carry_out(&self, output: Output, replies: &mut HashMap<ReplyTo, oneshot::Sender<MembershipReply>>) {
+        match output {
+            Output::Request { token, to, request, timeout } => {
+                let (transport, tell) = (self.transport.clone(), self.tell.clone());
+                tokio::spawn(async move {
+                    let asked = transport.request(&to, &Request::Membership(request), timeout).await;
+                    let answer = match asked {
+                        Ok((from, Reply::Membership(reply))) => Ok((from, reply)),
+                        other => Err(Unanswered::from(format!("{other:?}"))),
+                    };
+                    let _ = tell.send(Told::Reply(token, answer)).await;
+                });
+            }
+            Output::Reply { to, reply } => {
+                if let Some(waiting) = replies.remove(&to) {
+                    // Whoever asked may have gone.
+                    let _ = waiting.send(reply);
+                }
+            }
+            Output::Datagram { to, mut datagram } => {
+                let invented = self.store.invented.lock().unwrap().clone();
+                let (Datagram::Ping { news, .. } | Datagram::Pong { news, .. }) = &mut datagram;
+                news.extend(invented);
+                news.truncate(5);
+                let bytes = codec::encode(&datagram).unwrap();
+                self.transport.send_datagram(&Target::from(&to), bytes.into());
+            }
+            Output::Persist { incarnation } => {
+                let _ = self.tell.try_send(Told::Persisted(incarnation));
+            }
+            Output::Forget { entry } => self.transport.drop_connection(&entry.position, entry.incarnation),
+            Output::Event(_) => {}
+        }
+    }
+}
+
+async fn serve(store: Arc<Store>, mut incoming: mpsc::Receiver<Incoming>, tell: mpsc::Sender<Told>) {
+    while let Some(incoming) = incoming.recv().await {
+        match incoming {
+            Incoming::Stream { from, stream } => {
+                tokio::spawn(serve_one(store.clone(), from, stream, tell.clone()));
+            }
+            Incoming::Datagram { from, bytes } => {
+                let _ = tell.send(Told::Datagram(from, bytes)).await;
+            }
+            _ => {}
+        }
+    }
+}
+
+async fn serve_one(
+    store: Arc<Store>,
+    from: Entry,
+    mut stream: RequestStream,
+    tell: mpsc::Sender<Told>,
+) -> Result<(), StreamError> {
+    let request = stream.read_request().await?;
+    let honest = match &request {
+        Request::Membership(asked) => {
+            let (reply, answer) = oneshot::channel();
+            let _ = tell.send(Told::Request(from.clone(), asked.clone(), reply)).await;
+            let Ok(answer) = answer.await else { return Ok(()) };
+            Answer::Say(vec![Reply::Membership(answer)])
+        }
+        Request::Storage(asked) => store.answer(asked),
+    };
+    let lie = store.lie.lock().unwrap().clone();
+    match lie(&from, &request, honest) {
+        Answer::Say(replies) => {
+            for reply in replies {
+                stream.send_reply(&reply).await?;
+            }
+        }
+        Answer::Send(reply, bytes) => {
+            stream.send_reply(&reply).await?;
+            stream.send_piece(bytes).await?;
+        }
+        Answer::SendForEver(reply, bytes) => {
+            stream.send_reply(&reply).await?;
+            loop {
+                stream.send_piece(bytes.clone()).await?;
+            }
+        }
+        Answer::Take(mut left, replies) => {
+            let mut replies = replies.into_iter();
+            stream.send_reply(&replies.next().unwrap()).await?;
+            while left > 0 {
+                let Some(piece) = stream.read_piece(usize::MAX).await? else { break };
+                left = left.saturating_sub(piece.len() as u64);
+            }
+            for reply in replies {
+                stream.send_reply(&reply).await?;
+            }
+        }
+    }
+    stream.finish().await
+}
+
+impl Store {
+    /// As an honest peer would, but that it keeps only what the test gave it.
+    fn answer(&self, request: &StorageRequest) -> Answer {
+        let files = self.files.lock().unwrap();
+        let say = |reply| Answer::Say(vec![Reply::Storage(reply)]);
+        match request {
+            StorageRequest::StoreObject { object, .. } => {
+                let replies = [
+                    StorageReply::Proceed { offset: 0 },
+                    StorageReply::Durable { peer: self.me },
+                    StorageReply::Finished,
+                ];
+                Answer::Take(object.length, replies.map(Reply::Storage).into())
+            }
+            StorageRequest::FetchObject { content, offset } => match files.get(content) {
+                Some((object, bytes, _)) => Answer::Send(
+                    Reply::Storage(StorageReply::Object(*object)),
+                    bytes.slice(*offset as usize..),
+                ),
+                None => say(StorageReply::NotHere),
+            },
+            StorageRequest::FetchOutboard { content, first } => match files.get(content) {
+                Some((object, _, outboard)) => {
+                    let page = outboard.midstates().iter().skip(*first as usize).take(MIDSTATES_PER_PAGE_MAX);
+                    let midstates = page.flat_map(|midstate| midstate.0).collect();
+                    say(StorageReply::Outboard { object: *object, midstates })
+                }
+                None => say(StorageReply::NotHere),
+            },
+            StorageRequest::WhoHas { content } => {
+                say(StorageReply::Holders { here: files.contains_key(content), others: Vec::new() })
+            }
+            StorageRequest::Announce { .. } => say(StorageReply::Noted),
+            StorageRequest::FetchRecord { name } => {
+                let record = self.records.lock().unwrap().get(&name.key()).cloned();
+                say(StorageReply::Record { record, syncing: false })
+            }
+            StorageRequest::PutRecord { record, .. } => {
+                let key = record.decode().unwrap().name.key();
+                self.records.lock().unwrap().insert(key, record.clone());
+                say(StorageReply::Put { durable: vec![self.me], missing: Vec::new() })
+            }
+            StorageRequest::Offer { .. } => {
+                say(StorageReply::Wanted { objects: Vec::new(), records: Vec::new(), arriving: Vec::new() })
+            }
+            StorageRequest::Sync => {
+                say(StorageReply::Synced { objects: 0, bytes: 0, records: 0, complete: true })
+            }
+            StorageRequest::ListFiles { .. } => say(StorageReply::Files { files: Vec::new(), more: false }),
+        }
+    }
+}
+
+fn now(origin: Instant) -> Moment {
+    Moment(origin.elapsed().as_micros() as u64)
+}
