@@ -68,6 +68,7 @@ pub(super) struct Shared {
     pub(super) dials: Mutex<HashMap<Target, watch::Receiver<Option<Outcome>>>>,
     /// Datagrams that wait for a dial; one for each target.
     pub(super) waiting: Mutex<HashMap<Target, Bytes>>,
+    pub(super) names: Mutex<HashMap<Position, String>>,
     pub(super) counters: Arc<TransportCounters>,
     incoming: mpsc::Sender<Incoming>,
     handshakes: Arc<Semaphore>,
@@ -105,6 +106,7 @@ impl Transport {
             pool: Mutex::new(Pool::new(settings.connections_max)),
             dials: Mutex::default(),
             waiting: Mutex::default(),
+            names: Mutex::default(),
             counters: Arc::default(),
             incoming,
             handshakes: Arc::new(Semaphore::new(settings::HANDSHAKES_MAX)),

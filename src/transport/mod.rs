@@ -12,6 +12,7 @@ mod files;
 mod frame;
 mod identity;
 mod keys;
+mod names;
 mod pool;
 mod request;
 mod settings;
