@@ -277,6 +277,27 @@ fn who_is_cut_off_from_some_is_reached_through_helpers() {
     }
 }
 
+/// Goal: two peers behind two address translators, and others that both reach, are one steady ring.
+#[test]
+fn two_that_never_reach_each_other_stay_in_one_ring() {
+    for (settings, others) in both().into_iter().flat_map(|s| [(s, 1), (s, 2), (s, 4)]) {
+        for seed in seeds(0..4) {
+            let mut world = World::new(seed, settings);
+            let others = &[10, 110, 160, 210][..others];
+            world.grow(others);
+            world.start(60, Start::Join { known: contact(10) });
+            world.run_for(SECOND * 5);
+            world.start(250, Start::Join { known: contact(10) });
+            world.run_for(SECOND * 5);
+            world.cut(&[60], &[250]);
+            world.run_for(SECOND * 300);
+            let dead = world.events().iter().filter(|(_, _, event)| matches!(event, Event::Dead(_))).count();
+            assert_eq!(dead, 0, "seed {seed}, {} others", others.len());
+            check::one_ordered_ring(&world).unwrap();
+        }
+    }
+}
+
 #[test]
 fn a_small_ring_that_was_split_heals() {
     for seed in seeds(0..16) {
@@ -399,7 +420,8 @@ fn the_same_seed_gives_the_same_run() {
 /// A node without a world: what a hostile peer sends is put to it directly.
 fn node(start: Start) -> Node {
     let settings = (!matches!(start, Start::Join { .. })).then(RingSettings::default);
-    let config = NodeConfig { me: entry(1, 10), settings, interval: SECOND, start, seed: 1 };
+    let config =
+        NodeConfig { me: entry(1, 10), address_given: true, settings, interval: SECOND, start, seed: 1 };
     Node::new(Moment(1), config)
 }
 

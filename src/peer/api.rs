@@ -12,7 +12,7 @@ use crate::wire::Address;
 
 pub use crate::wire::{
     LeavePlan, LeaveReport, Listed, MissingCopy, PeerName, PingReport, RequestReport, RingFile, RingFiles,
-    RingLine, ShortFile, StatusReport, StoreReport, WhereisReport,
+    RingLine, ShortFile, StatusReport, StoreReport, Unreachable, WhereisReport,
 };
 
 /// How a peer comes into its ring.

@@ -9,6 +9,9 @@
 //! | `copy`, `push` | objects on their way to other peers, and in from them |
 //! | `fetch` | objects from their holders, on a user's request |
 //! | `records` | name records, read and written |
+//! | `contact` | keeps connections to the members, finds ways to those that cannot be reached, keeps their names |
+//! | `forward` | joins streams between two peers that cannot reach each other |
+//! | `health` | which files have fewer copies than they should |
 //! | `store`, `request`, `leave`, `report` | what people ask for |
 //! | `repair` | copies that are missing are made again; a joiner takes over its ranges |
 //!
@@ -17,9 +20,12 @@
 mod actor;
 mod api;
 mod arrivals;
+mod contact;
 mod copy;
 mod fetch;
+mod forward;
 mod handle;
+mod health;
 mod leave;
 mod lookup;
 mod push;

@@ -68,7 +68,7 @@ impl Downstream {
             Downstream::Remote(stream) => match stream.read_reply(DURABLE_TIMEOUT).await? {
                 Reply::Storage(reply) => Ok(reply),
                 Reply::ProtocolError(why) => Ok(StorageReply::Refused(why)),
-                Reply::Membership(_) => Err(StreamError::Ended),
+                Reply::Membership(_) | Reply::Forwarding(_) => Err(StreamError::Ended),
             },
             Downstream::Local { replies, .. } => replies.recv().await.ok_or(StreamError::Ended),
         }

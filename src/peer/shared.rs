@@ -10,12 +10,15 @@ use tokio::sync::{Notify, Semaphore, broadcast, mpsc, watch};
 use super::actor::ActorMessage;
 use super::api::PeerEvent;
 use super::arrivals::Arrivals;
+use super::contact::Contacts;
+use super::health::HealthBook;
 use crate::blob::{BlobError, Store};
 use crate::chord::View;
 use crate::config::RingSettings;
 use crate::id::Position;
 use crate::time::Timestamp;
 use crate::transport::{Identity, RequestFailure, Transport, Verifier};
+use crate::wire::limits::FORWARDS_MAX;
 use crate::wire::{
     Entry, MembershipReply, MembershipRequest, Missing, MissingCopy, MissingReason, PeerName, Reply, Request,
     StorageReply, StorageRequest, Target,
@@ -45,6 +48,12 @@ pub(super) struct Shared {
     pub transfers_out: Semaphore,
     /// Objects that are on their way in.
     pub arrivals: Arrivals,
+    /// Exchanges that are forwarded between others.
+    pub forwards: Semaphore,
+    /// Whom this peer is in contact with, and whom it cannot reach.
+    pub contacts: Contacts,
+    /// Who has copies of what this peer answers for.
+    pub health: HealthBook,
 }
 
 impl Shared {
@@ -74,6 +83,9 @@ impl Shared {
             transfers_in: Semaphore::new(TRANSFERS_MAX),
             transfers_out: Semaphore::new(TRANSFERS_MAX),
             arrivals: Arrivals::default(),
+            forwards: Semaphore::new(FORWARDS_MAX),
+            contacts: Contacts::default(),
+            health: HealthBook::default(),
         }
     }
 
@@ -94,7 +106,7 @@ impl Shared {
 
     /// A peer as people know it.
     pub(super) fn named(&self, peer: &Position) -> PeerName {
-        PeerName::from(*peer)
+        PeerName { position: *peer, name: self.transport.display_name(peer) }
     }
 
     /// Peers as people know them.
@@ -174,7 +186,9 @@ impl Shared {
             Ok((_, Reply::Storage(StorageReply::Refused(why)))) => Err(MissingReason::Refused(why)),
             Ok((_, Reply::Storage(reply))) => Ok(reply),
             Ok((_, Reply::ProtocolError(why))) => Err(MissingReason::Refused(why)),
-            Ok((_, Reply::Membership(_))) => Err(MissingReason::Refused("it broke the protocol".to_owned())),
+            Ok((_, Reply::Membership(_) | Reply::Forwarding(_))) => {
+                Err(MissingReason::Refused("it broke the protocol".to_owned()))
+            }
             Err(failure) => Err(reason_of(&failure)),
         }
     }

@@ -29,10 +29,18 @@ pub enum DialError {
         /// For how long it was waited.
         waited_ms: u64,
     },
-    /// The name has no address that this socket can reach.
+    /// The name has no address.
     #[error("cannot resolve {address}: {reason}")]
     Resolve {
         /// The name.
+        address: Address,
+        /// Why.
+        reason: String,
+    },
+    /// This socket cannot send there.
+    #[error("cannot reach {address}: {reason}")]
+    NoWay {
+        /// Where.
         address: Address,
         /// Why.
         reason: String,
@@ -120,7 +128,7 @@ impl DialError {
     /// Whether the same dial has no better chance later: the identities do not fit each other.
     pub fn is_final(&self) -> bool {
         match self {
-            DialError::SamePosition { .. } => true,
+            DialError::SamePosition { .. } | DialError::NoWay { .. } => true,
             DialError::Refused { refusal, .. } => matches!(
                 refusal,
                 Refusal::OtherRing
@@ -206,11 +214,18 @@ impl Shared {
     async fn resolve(&self, address: &Address) -> Result<Vec<SocketAddr>, DialError> {
         let fail = |reason: String| DialError::Resolve { address: address.clone(), reason };
         let found = tokio::net::lookup_host(address.as_str()).await.map_err(|e| fail(e.to_string()))?;
-        let usable: Vec<SocketAddr> =
-            found.filter(|address| self.ipv6 || address.is_ipv4()).take(ADDRESSES_MAX).collect();
-        match usable.is_empty() {
-            true => Err(fail("it has no address of the family that this peer listens on".into())),
-            false => Ok(usable),
+        let (mut usable, mut why_not) = (Vec::new(), None);
+        for found in found {
+            match why_no_way(&self.listen, &found) {
+                None => usable.push(found),
+                Some(reason) => why_not = Some(reason),
+            }
+        }
+        usable.truncate(ADDRESSES_MAX);
+        match why_not.filter(|_| usable.is_empty()) {
+            Some(reason) => Err(DialError::NoWay { address: address.clone(), reason }),
+            None if usable.is_empty() => Err(fail("it has no address".into())),
+            None => Ok(usable),
         }
     }
 
@@ -250,6 +265,27 @@ impl Shared {
                 refuse(Refusal::NoHello)
             }
         })
+    }
+}
+
+/// Why a socket that listens there cannot reach an address.
+fn why_no_way(listen: &SocketAddr, to: &SocketAddr) -> Option<String> {
+    let port = listen.port();
+    if listen.is_ipv4() && to.is_ipv6() {
+        Some(format!(
+            "it is an IPv6 address, and this peer listens on {listen}, IPv4 only; --listen [::]:{port} serves both"
+        ))
+    } else if listen.is_ipv6() && to.is_ipv4() && !listen.ip().is_unspecified() {
+        Some(format!(
+            "it is an IPv4 address, and this peer listens on {listen}, IPv6 only; --listen [::]:{port} serves both"
+        ))
+    } else if listen.ip().is_loopback() && !to.ip().is_loopback() {
+        Some(format!(
+            "this peer listens on {listen}, which no other machine can answer; give it a network address: \
+             --listen 0.0.0.0:{port}, or [::]:{port}"
+        ))
+    } else {
+        None
     }
 }
 

@@ -30,6 +30,9 @@ pub enum StreamError {
     /// The other side gave this stream up.
     #[error("the other side gave the exchange up")]
     Cancelled,
+    /// A helper does not reach the peer that was asked for, or does not forward at the moment.
+    #[error("the helper cannot reach that peer")]
+    NotForwarded,
     /// The stream ended where more was due.
     #[error("the stream ended early")]
     Ended,

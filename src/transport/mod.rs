@@ -6,6 +6,7 @@
 mod authority;
 mod connection;
 mod counters;
+mod detour;
 mod dial;
 mod endpoint;
 mod files;

@@ -44,3 +44,9 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 pub const STREAM_SILENCE_MAX: Duration = Duration::from_secs(10);
 /// Entries of a report's list that are written out.
 pub const LISTED_MAX: usize = 64;
+/// Names of one file that a report on its copies has.
+pub const HEALTH_NAMES_MAX: usize = 2;
+/// Exchanges that a helper forwards at the same time.
+pub const FORWARDS_MAX: usize = 64;
+/// How long a forwarded exchange may be silent both ways: a joiner's `Sync` is for minutes.
+pub const FORWARD_SILENCE_MAX: Duration = Duration::from_secs(660);

@@ -268,6 +268,15 @@ impl ShortFile {
     }
 }
 
+/// A member that lives and cannot be reached directly.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreachable {
+    /// Which.
+    pub peer: PeerName,
+    /// Through whom it is reached; none where nobody was found.
+    pub through: Option<PeerName>,
+}
+
 /// How this peer is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusReport {
@@ -298,7 +307,7 @@ pub struct StatusReport {
     /// Members that have not answered for so long that they are not waited for.
     pub gone: Listed<PeerName>,
     /// Members that live, but that this peer cannot reach itself.
-    pub unreachable: Listed<PeerName>,
+    pub unreachable: Listed<Unreachable>,
     /// Objects here.
     pub objects: u64,
     /// Their bytes.
@@ -319,4 +328,11 @@ pub struct StatusReport {
     pub certificate_until: u64,
     /// Where its files are.
     pub data_dir: String,
+}
+
+impl StatusReport {
+    /// Whether some file has fewer copies left than acknowledge a store.
+    pub fn is_below_quorum(&self) -> bool {
+        self.below_quorum > 0
+    }
 }
