@@ -19,8 +19,10 @@ use super::api::{PeerEvent, Unreachable};
 use super::shared::{Shared, unix_ms};
 use crate::chord::View;
 use crate::id::Position;
+use crate::transport::RequestFailure;
 use crate::wire::{
-    Entry, MembershipReply, MembershipRequest, NeighbourReply, NeighbourRequest, Target, codec,
+    Entry, MemberState, MembershipReply, MembershipRequest, NeighbourReply, NeighbourRequest, Reply, Request,
+    Target, codec,
 };
 
 /// What is known of the contact with each member.
@@ -154,21 +156,23 @@ impl Shared {
     pub(super) async fn ask_to_join(
         self: &Arc<Self>,
         to: &Target,
-        request: &crate::wire::Request,
+        request: &Request,
         timeout: Duration,
-    ) -> Result<(Entry, crate::wire::Reply), crate::transport::RequestFailure> {
+    ) -> Result<(Entry, Reply), RequestFailure> {
         let direct = self.transport.request(to, request, timeout);
         let Some(position) = to.position.filter(|p| self.transport.connection(p).is_none()) else {
             return direct.await;
         };
         tokio::pin!(direct);
-        if let Ok(answer) = tokio::time::timeout(HEAD_START, direct.as_mut()).await {
-            return answer;
+        let mut failed = None;
+        match tokio::time::timeout(HEAD_START, direct.as_mut()).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(failure)) => failed = Some(failure),
+            Err(_) => {}
         }
-        let helpers: Vec<Entry> =
-            self.transport.connected().into_iter().filter(|helper| helper.position != position).collect();
+        let helpers = self.transport.connected().into_iter().filter(|helper| helper.position != position);
         let mut asked = JoinSet::new();
-        for helper in helpers.into_iter().take(DOORKEEPERS_MAX) {
+        for helper in helpers.take(DOORKEEPERS_MAX) {
             let (shared, request) = (self.clone(), request.clone());
             asked.spawn(async move {
                 shared.transport.request_through(&helper, position, &request, timeout).await
@@ -176,12 +180,18 @@ impl Shared {
         }
         loop {
             tokio::select! {
-                answer = direct.as_mut() => return answer,
+                answer = direct.as_mut(), if failed.is_none() => match answer {
+                    Ok(answer) => return Ok(answer),
+                    Err(failure) => failed = Some(failure),
+                },
                 Some(answer) = asked.join_next() => if let Ok(Ok(answer)) = answer {
                     return Ok(answer);
                 },
+                else => break,
             }
         }
+        // Nobody is left to wait for, so the direct way has failed.
+        Err(failed.unwrap_or(RequestFailure::Timeout { waited_ms: timeout.as_millis() as u64 }))
     }
 
     /// Takes what an earlier run knew.
@@ -248,7 +258,7 @@ impl Shared {
     }
 
     fn known(&self, view: &View) -> Vec<Known> {
-        let known = view.members.iter().filter(|m| m.state != crate::wire::MemberState::Left).map(|member| {
+        let known = view.members.iter().filter(|m| m.state != MemberState::Left).map(|member| {
             let position = member.entry.position;
             let name = self.transport.display_name(&position);
             Known { position, name, away_since_ms: self.contacts.away_since(&position) }

@@ -9,5 +9,6 @@ mod forming;
 mod harness;
 mod names;
 mod peer;
+mod reach;
 mod refusals;
 mod samples;
