@@ -112,8 +112,8 @@ impl Shared {
             return Health::default();
         }
         let mut asked = JoinSet::new();
-        for whom in std::iter::once(&view.me).chain(view.alive()).take(ASKED_MAX).cloned() {
-            let shared = self.clone();
+        for whom in std::iter::once(&view.me).chain(view.alive()).take(ASKED_MAX) {
+            let (shared, whom) = (self.clone(), whom.clone());
             asked.spawn(
                 async move { shared.ask_storage(&whom, StorageRequest::Health, HEALTH_TIMEOUT).await },
             );

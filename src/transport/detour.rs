@@ -31,7 +31,7 @@ pub(super) enum Way {
 
 impl Transport {
     /// From now on requests to this peer go through the helper while there is no connection with it;
-    /// without a helper, directly. At most [`DETOURS_MAX`] at a time; more are not taken.
+    /// without a helper, directly. There is a limit to how many; more are not taken.
     pub fn set_detour(&self, target: Position, helper: Option<Entry>) {
         let mut detours = lock(&self.shared.detours);
         match helper {

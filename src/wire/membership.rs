@@ -43,7 +43,7 @@ impl Address {
         }
     }
 
-    /// Whether it stands for any address of its machine (0.0.0.0 or [::]), which nobody else can dial.
+    /// Whether it stands for any address of its machine (0.0.0.0 or `[::]`), which nobody else can dial.
     pub fn is_unspecified(&self) -> bool {
         self.0.parse::<std::net::SocketAddr>().is_ok_and(|address| address.ip().is_unspecified())
     }

@@ -7,6 +7,7 @@ mod departing;
 mod files;
 mod forming;
 mod harness;
+mod health;
 mod names;
 mod peer;
 mod reach;

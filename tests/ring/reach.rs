@@ -136,7 +136,7 @@ fn join_at(ring: &mut Ring, number: u8, host: &str, known: u8, known_host: &str)
 fn has_ipv6() -> bool {
     let has = UdpSocket::bind("[::1]:0").is_ok();
     if !has {
-        println!("SKIPPED: this kernel has no IPv6");
+        eprintln!("SKIPPED: this kernel has no IPv6");
     }
     has
 }

@@ -201,7 +201,7 @@ fn a_status_names_the_short_files() {
     let mut report = how_it_is();
     report.away = [laptop.clone()].into_iter().collect();
     report.gone = [desk.clone()].into_iter().collect();
-    report.short = vec![short_one("report.pdf", &[nas.clone(), vps.clone()], &[laptop.clone()])];
+    report.short = vec![short_one("report.pdf", &[nas.clone(), vps.clone()], std::slice::from_ref(&laptop))];
     report.short_total = 1;
     assert_eq!(
         said_of(&report, "short"),
