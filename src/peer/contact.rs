@@ -30,6 +30,8 @@ use crate::wire::{
 pub(super) struct Contacts {
     /// Members that there is no connection with.
     apart: Mutex<BTreeMap<Position, Apart>>,
+    /// Members farther away that were to be asked and could not be dialled, and until when that counts.
+    sought: Mutex<BTreeMap<Position, Instant>>,
     /// Since when members do not answer, in milliseconds since the Unix epoch.
     away_since: Mutex<BTreeMap<Position, u64>>,
 }
@@ -62,6 +64,20 @@ impl Contacts {
         lock(&self.away_since).get(position).copied()
     }
 
+    /// A member was to be asked something and could not be dialled: a way to it is worth looking for.
+    pub(super) fn seek(&self, peer: Position) {
+        let now = Instant::now();
+        let mut sought = lock(&self.sought);
+        sought.retain(|_, until| *until > now);
+        if sought.len() < SOUGHT_MAX || sought.contains_key(&peer) {
+            sought.insert(peer, now + SOUGHT_FOR);
+        }
+    }
+
+    fn is_sought(&self, peer: &Position) -> bool {
+        lock(&self.sought).get(peer).is_some_and(|until| *until > Instant::now())
+    }
+
     /// Takes notice of who is away and who is not.
     fn note_away(&self, view: &View, now_ms: u64) {
         let away: BTreeSet<Position> = view.away().map(|entry| entry.position).collect();
@@ -75,12 +91,12 @@ impl Contacts {
     /// Members that are dialled now, and those to whom only a way through a helper is looked for.
     fn due(
         &self,
+        now: Instant,
         wanted: &[Entry],
         me: &Position,
         connected: impl Fn(&Position) -> bool,
         has_detour: impl Fn(&Position) -> bool,
     ) -> (Vec<Entry>, Vec<Entry>) {
-        let now = Instant::now();
         let mut apart = lock(&self.apart);
         let missing: BTreeMap<Position, &Entry> =
             wanted.iter().filter(|e| !connected(&e.position)).map(|e| (e.position, e)).collect();
@@ -117,11 +133,10 @@ impl Contacts {
         (dial, search)
     }
 
-    fn tried(&self, entry: &Entry, dialled: bool) {
+    fn tried(&self, now: Instant, entry: &Entry, dialled: bool) {
         let mut apart = lock(&self.apart);
         let Some(one) = apart.get_mut(&entry.position) else { return };
         one.trying = false;
-        let now = Instant::now();
         one.search = now + SEARCH_PAUSE;
         if dialled && one.incarnation == entry.incarnation {
             one.failures = one.failures.saturating_add(1);
@@ -214,7 +229,7 @@ impl Shared {
             tracing::debug!(peer = %entry.position.label(), through = %helper.position.label(), "a detour");
             self.transport.set_detour(entry.position, Some(helper));
         }
-        self.contacts.tried(&entry, dial && !dialled);
+        self.contacts.tried(Instant::now(), &entry, dial && !dialled);
     }
 
     /// A member with a connection that reaches this peer.
@@ -280,7 +295,13 @@ pub(super) async fn keep_contact(shared: Arc<Shared>) {
             shared.check_detours(&now, &alive);
             let connected = |position: &Position| shared.transport.connection(position).is_some();
             let has_detour = |position: &Position| shared.transport.detour(position).is_some();
-            let (dial, search) = shared.contacts.due(&wanted(&now), &now.me.position, connected, has_detour);
+            let (dial, search) = shared.contacts.due(
+                Instant::now(),
+                &wanted(&now, &shared.contacts),
+                &now.me.position,
+                connected,
+                has_detour,
+            );
             let dial = dial.into_iter().map(|entry| (entry, true));
             for (entry, dial) in dial.chain(search.into_iter().map(|entry| (entry, false))) {
                 tries.spawn(shared.clone().reach(entry, dial));
@@ -311,14 +332,16 @@ async fn keep(shared: &Shared, known: &[Known]) -> Result<(), String> {
     shared.blocking(move |store| store.remember_known(bytes)).await.map_err(|error| error.to_string())
 }
 
-/// All living members of a small ring; of a large one those before and behind this peer.
-fn wanted(view: &View) -> Vec<Entry> {
+/// All living members of a small ring; of a large one those before and behind this peer, and those that are
+/// sought.
+fn wanted(view: &View, contacts: &Contacts) -> Vec<Entry> {
     let alive: Vec<Entry> = view.alive().cloned().collect();
     if alive.len() <= CONTACTS_MAX {
         return alive;
     }
     let half = CONTACTS_MAX / 2;
-    alive[..half].iter().chain(&alive[alive.len() - half..]).cloned().collect()
+    let between = alive[half..alive.len() - half].iter().filter(|entry| contacts.is_sought(&entry.position));
+    alive[..half].iter().chain(&alive[alive.len() - half..]).chain(between).cloned().collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -327,6 +350,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Members that a connection is kept with.
 const CONTACTS_MAX: usize = 64;
+/// Members farther away to which a way is looked for, and for how long after it was last wanted.
+const SOUGHT_MAX: usize = 64;
+const SOUGHT_FOR: Duration = Duration::from_secs(600);
 /// How often is looked whether connections are missing.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How much later the peer of the higher position dials.
@@ -347,3 +373,62 @@ const HEAD_START: Duration = Duration::from_millis(300);
 const DOORKEEPERS_MAX: usize = 2;
 /// Members of whom names and absence are kept on disk.
 const KNOWN_MAX: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::KeyHash;
+    use crate::wire::Address;
+
+    fn entry(number: u8) -> Entry {
+        let address = Address::new("192.0.2.1:1").unwrap();
+        Entry { position: Position::of_number(number), incarnation: 1, key: KeyHash([0; 32]), address }
+    }
+
+    /// Goal: who cannot be dialled is tried again with pauses that grow to a minute and no further, and a
+    /// way through others is looked for meanwhile.
+    #[test]
+    fn dials_that_fail_are_repeated_ever_less_often() {
+        let (contacts, me, other) = (Contacts::default(), Position::of_number(1), [entry(2)]);
+        let (mut dialled, mut searched) = (Vec::new(), 0);
+        let begin = Instant::now();
+        for look in 0..1_200 {
+            let now = begin + LOOK_EVERY * look;
+            let (dial, search) = contacts.due(now, &other, &me, |_| false, |_| false);
+            let again = contacts.due(now, &other, &me, |_| false, |_| false);
+            assert!(again.0.is_empty() || dial.is_empty(), "one try at a time");
+            dialled.extend(dial.iter().map(|_| (now - begin).as_secs()));
+            searched += search.len();
+            dial.iter().for_each(|entry| contacts.tried(now, entry, true));
+            search.iter().for_each(|entry| contacts.tried(now, entry, false));
+        }
+        let pauses: Vec<u64> = dialled.windows(2).map(|two| two[1] - two[0]).collect();
+        assert_eq!(pauses[..6], [2, 4, 8, 16, 32, 60]);
+        assert!(pauses.iter().all(|pause| *pause <= 60), "{pauses:?}");
+        assert!(searched > 400, "about once a second: {searched}");
+        let (dial, search) = contacts.due(begin + PAUSE_MAX * 30, &other, &me, |_| true, |_| false);
+        assert!(dial.is_empty() && search.is_empty() && contacts.failures(&other[0].position) == 0);
+    }
+
+    /// Goal: of two peers that hear of each other at once, the one of the lower position dials.
+    #[test]
+    fn the_higher_position_waits_a_moment() {
+        let (contacts, me, lower) = (Contacts::default(), Position::of_number(9), [entry(2)]);
+        let begin = Instant::now();
+        let due = |now| contacts.due(now, &lower, &me, |_| false, |_| false).0.len();
+        assert_eq!((due(begin), due(begin + GRACE)), (0, 1));
+    }
+
+    #[test]
+    fn what_is_known_comes_back_from_disk() {
+        let known = vec![
+            Known { position: Position::of_number(1), name: Some("nas".to_owned()), away_since_ms: None },
+            Known { position: Position::of_number(2), name: None, away_since_ms: Some(1_700_000_000_000) },
+        ];
+        assert_eq!(decode_known(&codec::encode(&known).unwrap()), known);
+        assert!(decode_known(b"of another make").is_empty());
+        let longest =
+            Known { name: Some("n".repeat(253)), away_since_ms: Some(u64::MAX), ..known[0].clone() };
+        codec::encode(&vec![longest; KNOWN_MAX]).unwrap();
+    }
+}

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::copy::Upstream;
-use super::shared::{Shared, reason_of, spawn_blocking};
+use super::shared::{Shared, spawn_blocking};
 use crate::blob::{BlobError, Source};
 use crate::config::RingSettings;
 use crate::id::Position;
@@ -165,7 +165,7 @@ impl Shared {
             let opened = self.transport.open(&Target::from(to), &Request::Storage(request)).await;
             return opened
                 .map(|stream| Downstream::Remote(Box::new(stream)))
-                .map_err(|failure| PushFailure::Peer(reason_of(&failure)));
+                .map_err(|failure| PushFailure::Peer(self.reason_of(to, &failure)));
         }
         let StorageRequest::StoreObject { object, links, role } = request else {
             return Err(PushFailure::Peer(MissingReason::Refused("only objects are pushed".to_owned())));

@@ -11,6 +11,7 @@ use super::actor::ActorMessage;
 use super::api::PeerEvent;
 use super::arrivals::Arrivals;
 use super::contact::Contacts;
+use super::forward::Forwards;
 use super::health::HealthBook;
 use crate::blob::{BlobError, Store};
 use crate::chord::View;
@@ -18,7 +19,6 @@ use crate::config::RingSettings;
 use crate::id::Position;
 use crate::time::Timestamp;
 use crate::transport::{Identity, RequestFailure, Transport, Verifier};
-use crate::wire::limits::FORWARDS_MAX;
 use crate::wire::{
     Entry, MembershipReply, MembershipRequest, Missing, MissingCopy, MissingReason, PeerName, Reply, Request,
     StorageReply, StorageRequest, Target,
@@ -49,7 +49,7 @@ pub(super) struct Shared {
     /// Objects that are on their way in.
     pub arrivals: Arrivals,
     /// Exchanges that are forwarded between others.
-    pub forwards: Semaphore,
+    pub forwards: Forwards,
     /// Whom this peer is in contact with, and whom it cannot reach.
     pub contacts: Contacts,
     /// Who has copies of what this peer answers for.
@@ -83,7 +83,7 @@ impl Shared {
             transfers_in: Semaphore::new(TRANSFERS_MAX),
             transfers_out: Semaphore::new(TRANSFERS_MAX),
             arrivals: Arrivals::default(),
-            forwards: Semaphore::new(FORWARDS_MAX),
+            forwards: Forwards::default(),
             contacts: Contacts::default(),
             health: HealthBook::default(),
         }
@@ -189,8 +189,18 @@ impl Shared {
             Ok((_, Reply::Membership(_) | Reply::Forwarding(_))) => {
                 Err(MissingReason::Refused("it broke the protocol".to_owned()))
             }
-            Err(failure) => Err(reason_of(&failure)),
+            Err(failure) => Err(self.reason_of(whom, &failure)),
         }
+    }
+
+    /// Why there is no answer, as a reason that a copy is missing. Who cannot be dialled is sought.
+    pub(super) fn reason_of(&self, whom: &Entry, failure: &RequestFailure) -> MissingReason {
+        match failure {
+            RequestFailure::Unsendable(error) => return MissingReason::Refused(error.to_string()),
+            RequestFailure::Dial(_) => self.contacts.seek(whom.position),
+            _ => {}
+        }
+        MissingReason::Unreachable
     }
 
     /// As [`Shared::answer_storage`], of a size that is known: answering may ask, and asking may answer.
@@ -208,14 +218,6 @@ impl Shared {
 
 /// A future of a size that is known.
 pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// Why there is no answer, as a reason that a copy is missing.
-pub(super) fn reason_of(failure: &RequestFailure) -> MissingReason {
-    match failure {
-        RequestFailure::Unsendable(error) => MissingReason::Refused(error.to_string()),
-        _ => MissingReason::Unreachable,
-    }
-}
 
 /// A disk's failure, as a reason that a copy is missing.
 pub(super) fn disk_reason(error: &BlobError) -> MissingReason {

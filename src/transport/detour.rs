@@ -18,7 +18,7 @@ use super::lock;
 use super::request::RequestFailure;
 use super::stream::OpenStream;
 use crate::id::Position;
-use crate::wire::{Entry, Reply, Request, Target, codec, limits};
+use crate::wire::{Entry, RelayFailure, Reply, Request, Target, codec, limits};
 
 /// Through whom a peer is reached.
 pub(super) type Detours = HashMap<Position, Entry>;
@@ -128,6 +128,7 @@ pub(super) async fn open_through(
             stream.reached(peer);
             Ok(stream)
         }
+        Reply::Forwarding(Err(RelayFailure::Refused)) => Err(StreamError::HelperBusy),
         _ => Err(StreamError::NotForwarded),
     }
 }

@@ -64,7 +64,7 @@ impl Transport {
             let asked = timeout_at(deadline, ask(connection, to, frame.clone(), timeout)).await;
             match asked {
                 Ok(Ok(reply)) => return Ok(reply),
-                Ok(Err(error)) if to.is_some() && again => {
+                Ok(Err(error)) if to.is_some() && again && error != StreamError::HelperBusy => {
                     again = false;
                     to.iter().for_each(|to| self.shared.forget_detour(to));
                     tracing::debug!(%error, "a way through a helper is lost");
@@ -96,7 +96,7 @@ impl Transport {
             };
             match opened {
                 Ok(stream) => return Ok(stream),
-                Err(_) if to.is_some() && again => {
+                Err(error) if to.is_some() && again && error != StreamError::HelperBusy => {
                     again = false;
                     to.iter().for_each(|to| self.shared.forget_detour(to));
                 }

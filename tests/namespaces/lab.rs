@@ -148,6 +148,12 @@ impl Lab {
         self.start(number, machine, family, &["join", &number.to_string(), &known], more);
     }
 
+    /// Starts a peer that was killed again, where it was.
+    pub fn run_again(&mut self, number: u8, family: Family) {
+        let machine = self.homes[&number].clone();
+        self.start(number, &machine, family, &["run"], &[]);
+    }
+
     /// What a join says that must be refused.
     pub fn refused(&self, number: u8, machine: &str, known: u8) -> String {
         let known = self.address(known, Family::V4);

@@ -24,7 +24,13 @@ fn one_peer_behind_a_translator() {
     lab.request(100, &only_there);
     // The translator gets another address, and forgets every mapping.
     let again = lab.store_until_on(100, 200, 1_000);
+    let old = lab.ip_of("router", Family::V4);
     lab.move_to("router", "10.77.0.88");
+    for machine in ["nas", "vps"] {
+        // The old mapping is of no use any more, whatever the translator still knows.
+        lab.run(machine, &format!("iptables -A OUTPUT -d {old} -j DROP"));
+        lab.run(machine, &format!("iptables -A INPUT -s {old} -j DROP"));
+    }
     for number in [10, 100] {
         lab.eventually_reaches(number, 200);
     }
@@ -60,4 +66,19 @@ fn two_peers_behind_two_translators() {
         let said = lab.all_said(number);
         assert!(!said.contains("is no longer alive"), "{said}");
     }
+    // A death behind the third one is found all the same.
+    lab.kill(200);
+    lab.settle(&[10, 100]);
+    lab.run_again(200, Family::V4);
+    lab.settle(&[10, 100, 200]);
+    // Without the third one each is alone, and nothing is lost; with it they meet again.
+    let before = lab.store(100, 5, 50_000);
+    lab.kill(10);
+    lab.settle(&[100]);
+    lab.settle(&[200]);
+    lab.run_again(10, Family::V4);
+    lab.settle(&[10, 100, 200]);
+    lab.request(200, &before);
+    let after = lab.store(200, 6, 50_000);
+    lab.request(100, &after);
 }
