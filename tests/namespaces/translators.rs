@@ -38,6 +38,14 @@ fn one_peer_behind_a_translator() {
     lab.request(10, &again);
     let later = lab.store(200, 4, 300_000);
     lab.request(100, &later);
+    // Cut off for so long that each takes the other for dead.
+    lab.run("router", "iptables -A FORWARD -j DROP");
+    lab.settle(&[10, 100]);
+    lab.settle(&[200]);
+    lab.run("router", "iptables -D FORWARD -j DROP");
+    lab.settle(&[10, 100, 200]);
+    let last = lab.store_until_on(100, 200, 2_000);
+    lab.request(10, &last);
 }
 
 /// Goal: two peers behind two translators that never reach each other take part through a third: files go
