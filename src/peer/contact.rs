@@ -431,4 +431,52 @@ mod tests {
             Known { name: Some("n".repeat(253)), away_since_ms: Some(u64::MAX), ..known[0].clone() };
         codec::encode(&vec![longest; KNOWN_MAX]).unwrap();
     }
+
+    /// Goal: what a peer was called is known after a restart, and whether it was away, before anybody of
+    /// the ring is met again.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn names_and_absence_outlive_the_process() {
+        use crate::peer::{Entrance, StartOptions, start};
+        let dir = tempfile::tempdir().unwrap();
+        let options = |number: u8, entrance| StartOptions {
+            entrance,
+            number: Some(number),
+            data_dir: Some(dir.path().join(number.to_string())),
+            certs_dir: Some(dir.path().join("certs")),
+            listen: Some(([127, 0, 0, 1], 0).into()),
+            base_port: 12_000,
+            advertise: None,
+            settings: None,
+            interval: "0.05".parse().ok(),
+        };
+        let kept = |peer: &crate::peer::Handle| {
+            let known = peer.shared.store.known().unwrap().map(|bytes| decode_known(&bytes));
+            known.unwrap_or_default().into_iter().next()
+        };
+        let until = async |what: &str, holds: &dyn Fn() -> bool| {
+            let waited = tokio::time::timeout(Duration::from_secs(30), async {
+                while !holds() {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            });
+            waited.await.unwrap_or_else(|_| panic!("never: {what}"));
+        };
+        let first = start(options(1, Entrance::Found)).await.unwrap();
+        first.wait_active().await.unwrap();
+        let second = start(options(2, Entrance::Join { known: first.address() })).await.unwrap();
+        let position = second.position();
+        first.shared.transport.learn_display_name(position, "nas".to_owned());
+        until("the name is kept", &|| kept(&first).is_some_and(|k| k.name.as_deref() == Some("nas"))).await;
+        second.shutdown().await;
+        until("its absence is kept", &|| kept(&first).is_some_and(|k| k.away_since_ms.is_some())).await;
+        let since = first.shared.contacts.away_since(&position);
+        first.shutdown().await;
+        drop((first, second));
+        let first = start(options(1, Entrance::Resume)).await.unwrap();
+        assert_eq!(first.shared.named(&position).label(), "nas");
+        first.wait_active().await.unwrap();
+        assert_eq!(first.shared.contacts.away_since(&position), since);
+        assert!(since.is_some());
+        first.shutdown().await;
+    }
 }

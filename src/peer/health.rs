@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
@@ -27,7 +27,11 @@ use crate::wire::{Entry, FileHealth, StorageReply, StorageRequest, codec};
 
 /// Who has copies of the files that this peer answers for, as far as it learned.
 #[derive(Debug, Default)]
-pub(super) struct HealthBook(Mutex<Book>);
+pub(super) struct HealthBook {
+    book: Mutex<Book>,
+    /// The last answer to `Health`, and when it was made.
+    last: tokio::sync::Mutex<Option<(Instant, StorageReply)>>,
+}
 
 #[derive(Debug, Default)]
 struct Book {
@@ -37,6 +41,19 @@ struct Book {
     orphans: BTreeSet<ContentId>,
     /// Contents that records name, and that nobody who answers has.
     lost: BTreeMap<ContentId, Vec<FileName>>,
+}
+
+/// Who answers, and which life of it.
+struct Living {
+    me: Position,
+    lives: BTreeMap<Position, u64>,
+}
+
+impl Living {
+    fn of(view: &View) -> Living {
+        let lives = view.alive().map(|entry| (entry.position, entry.incarnation)).collect();
+        Living { me: view.me.position, lives }
+    }
 }
 
 /// What the living members say of their files.
@@ -89,18 +106,21 @@ impl HealthBook {
         book.orphans.retain(|content| held.contains(content));
     }
 
-    /// The holders of an object that answer, this peer first.
-    fn holders(&self, view: &View, content: &ContentId) -> Vec<Position> {
+    /// The holders of an object that answer, this peer among them, in ring order from the owner.
+    fn holders(&self, living: &Living, content: &ContentId) -> Vec<Position> {
         let book = self.lock();
-        let copies = book.copies.get(content);
-        let has = |entry: &&Entry| copies.is_some_and(|c| c.get(&entry.position) == Some(&entry.incarnation));
-        std::iter::once(view.me.position)
-            .chain(view.alive().filter(has).map(|entry| entry.position))
-            .collect()
+        let copies = book.copies.get(content).into_iter().flatten();
+        let others =
+            copies.filter(|(peer, life)| living.lives.get(peer) == Some(life)).map(|(peer, _)| *peer);
+        let mut holders: Vec<Position> = others.chain([living.me]).collect();
+        drop(book);
+        holders.sort_by_key(|peer| distance(&content.key(), peer));
+        holders.dedup();
+        holders
     }
 
     fn lock(&self) -> MutexGuard<'_, Book> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -138,19 +158,32 @@ impl Shared {
         Health { short: short.collect(), total: joined.total, below_quorum: joined.below_quorum }
     }
 
-    /// Handles `Health`.
+    /// Handles `Health`. Whoever asks at nearly the same time gets the same answer, made once.
     pub(super) async fn answer_health(self: &Arc<Self>) -> StorageReply {
+        let mut last = self.health.last.lock().await;
+        if let Some((made, answer)) = last.as_ref()
+            && made.elapsed() < FRESH
+        {
+            return answer.clone();
+        }
+        let answer = self.look_at_health().await;
+        *last = Some((Instant::now(), answer.clone()));
+        answer
+    }
+
+    async fn look_at_health(self: &Arc<Self>) -> StorageReply {
         let view = self.view();
         let (settings, members) = (self.settings(), view.members_count());
         let (copies, quorum) = (settings.copies(members), settings.write_quorum(members));
         let mine = self.answered_for(&view).await;
-        let seems_short = |content: &&ContentId| self.health.holders(&view, content).len() < copies;
+        let living = Living::of(&view);
+        let seems_short = |content: &&ContentId| self.health.holders(&living, content).len() < copies;
         let doubtful: Vec<ContentId> =
             mine.iter().filter(seems_short).take(OFFERS_PER_MESSAGE_MAX).copied().collect();
         self.ask_anew(&view, &doubtful).await;
         let mut files: Vec<FileHealth> = Vec::new();
         for content in mine {
-            let holders = self.health.holders(&view, &content);
+            let holders = self.health.holders(&living, &content);
             if holders.len() < copies {
                 let missing = who_should(&view, &content.key(), &holders, copies);
                 files.push(FileHealth { content, names: Vec::new(), holders, missing });
@@ -381,9 +414,14 @@ fn once_each(peers: Vec<Position>) -> Vec<Position> {
 fn who_should(view: &View, key: &Position, holders: &[Position], copies: usize) -> Vec<Position> {
     let members = view.alive().chain(view.away()).chain([&view.me]).map(|entry| entry.position);
     let mut around: Vec<Position> = members.filter(|peer| !holders.contains(peer)).collect();
-    around.sort_by_key(|peer| if peer == key { Position::ZERO } else { key.distance_to(peer) });
+    around.sort_by_key(|peer| distance(key, peer));
     around.truncate(copies.saturating_sub(holders.len()));
     around
+}
+
+/// How far a peer lies behind a key; the owner of the key first.
+fn distance(key: &Position, peer: &Position) -> Position {
+    if key == peer { Position::ZERO } else { key.distance_to(peer) }
 }
 
 /// Whether who is away since then, both in milliseconds, is gone.
@@ -393,6 +431,8 @@ fn gone(since_ms: u64, now_ms: u64) -> bool {
 
 /// How long an away peer is waited for; after that it is gone.
 const AWAY_MAX: Duration = Duration::from_secs(15 * 60);
+/// For how long an answer is given again.
+const FRESH: Duration = Duration::from_millis(250);
 /// Members that one status asks.
 const ASKED_MAX: usize = 64;
 /// How long they may take; they ask others themselves meanwhile.

@@ -66,6 +66,7 @@ impl Holdings {
 pub(super) async fn repair(shared: Arc<Shared>) {
     let mut view = shared.view.clone();
     let mut neighbours = None;
+    let mut lost = JoinSet::new();
     let (mut pause, mut wait) = (PERIOD, RETRY / 2);
     loop {
         let now = view.borrow_and_update().clone();
@@ -76,14 +77,18 @@ pub(super) async fn repair(shared: Arc<Shared>) {
             // Several changes in a row are one, and a ring that is still coming together moves no files.
             tokio::time::sleep(shared.interval.clamp(DEBOUNCE, SETTLE_MAX)).await;
             let round = shared.round(&plan_offers).await;
-            shared.look_for_lost(&round.held, round.named).await;
             wait = if round.incomplete { (wait * 2).min(PERIOD) } else { RETRY / 2 };
             pause = if round.incomplete { wait } else { PERIOD };
+            // Peers that are silent take it long; repair does not wait for that.
+            lost.abort_all();
+            let shared = shared.clone();
+            lost.spawn(async move { shared.look_for_lost(&round.held, round.named).await });
             continue;
         }
         tokio::select! {
             changed = view.changed() => if changed.is_err() { return },
             () = shared.repair_wanted.notified() => neighbours = None,
+            Some(_) = lost.join_next() => {}
             () = tokio::time::sleep(pause) => neighbours = None,
         }
     }

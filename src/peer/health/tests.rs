@@ -54,16 +54,24 @@ fn a_member_is_gone_after_a_quarter_of_an_hour() {
 #[test]
 fn only_holders_that_answer_in_the_same_life_count() {
     let (book, content) = (HealthBook::default(), ContentId([1; 32]));
-    assert_eq!(book.holders(&view(), &content), [peer(10)]);
+    assert_eq!(book.holders(&Living::of(&view()), &content), [peer(10)]);
     for of in [entry(20, 1), entry(30, 0), entry(40, 1)] {
         book.hear_offer(&of, &[content]);
     }
-    assert_eq!(book.holders(&view(), &content), [peer(10), peer(20)], "30 lives another life, 40 is away");
+    assert_eq!(
+        book.holders(&Living::of(&view()), &content),
+        [peer(10), peer(20)],
+        "30 lives another life, 40 is away"
+    );
     book.hear_copy(&entry(20, 1), content, false);
-    assert_eq!(book.holders(&view(), &content), [peer(10)]);
+    assert_eq!(book.holders(&Living::of(&view()), &content), [peer(10)]);
     book.hear_offer(&entry(20, 1), &[content]);
     book.keep_only(&BTreeSet::new());
-    assert_eq!(book.holders(&view(), &content), [peer(10)], "what is not here any more is forgotten");
+    assert_eq!(
+        book.holders(&Living::of(&view()), &content),
+        [peer(10)],
+        "what is not here any more is forgotten"
+    );
 }
 
 #[test]
