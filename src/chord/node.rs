@@ -304,6 +304,10 @@ impl Node {
     /// Where this peer is to be reached, found out before it tells anybody.
     pub fn set_address(&mut self, address: Address) {
         self.me.address = address;
+        if matches!(self.phase, Phase::Active | Phase::Leaving) {
+            // In the place of the news with the address before.
+            self.members.announce(Member { entry: self.me.clone(), state: MemberState::Alive });
+        }
         self.version += 1;
     }
 
