@@ -277,6 +277,27 @@ fn who_is_cut_off_from_some_is_reached_through_helpers() {
     }
 }
 
+/// Goal: two peers behind two address translators, and others that both reach, are one steady ring.
+#[test]
+fn two_that_never_reach_each_other_stay_in_one_ring() {
+    for (settings, others) in both().into_iter().flat_map(|s| [(s, 1), (s, 2), (s, 4)]) {
+        for seed in seeds(0..4) {
+            let mut world = World::new(seed, settings);
+            let others = &[10, 110, 160, 210][..others];
+            world.grow(others);
+            world.start(60, Start::Join { known: contact(10) });
+            world.run_for(SECOND * 5);
+            world.start(250, Start::Join { known: contact(10) });
+            world.run_for(SECOND * 5);
+            world.cut(&[60], &[250]);
+            world.run_for(SECOND * 300);
+            let dead = world.events().iter().filter(|(_, _, event)| matches!(event, Event::Dead(_))).count();
+            assert_eq!(dead, 0, "seed {seed}, {} others", others.len());
+            check::one_ordered_ring(&world).unwrap();
+        }
+    }
+}
+
 #[test]
 fn a_small_ring_that_was_split_heals() {
     for seed in seeds(0..16) {
@@ -399,7 +420,8 @@ fn the_same_seed_gives_the_same_run() {
 /// A node without a world: what a hostile peer sends is put to it directly.
 fn node(start: Start) -> Node {
     let settings = (!matches!(start, Start::Join { .. })).then(RingSettings::default);
-    let config = NodeConfig { me: entry(1, 10), settings, interval: SECOND, start, seed: 1 };
+    let config =
+        NodeConfig { me: entry(1, 10), address_given: true, settings, interval: SECOND, start, seed: 1 };
     Node::new(Moment(1), config)
 }
 
@@ -520,4 +542,78 @@ fn contacts_that_were_met_are_asked_like_all_others() {
     assert_eq!(forming.view().phase, PhaseKind::Active);
     // One exchange with the first, and one with another at random, in each of 100 intervals and a quarter.
     assert!((100..220).contains(&asked), "{asked}");
+}
+
+/// What a peer tells of itself in this output.
+fn told_of(number: u8, output: &Output) -> Vec<Entry> {
+    let members = match output {
+        Output::Datagram { datagram: Datagram::Ping { news, .. } | Datagram::Pong { news, .. }, .. } => {
+            news.clone()
+        }
+        Output::Reply { reply: MembershipReply::Welcome { members, .. }, .. } => members.clone(),
+        _ => Vec::new(),
+    };
+    let entries = members.into_iter().map(|member| member.entry);
+    entries.filter(|entry| entry.position == Position::of_number(number)).collect()
+}
+
+/// Goal: a peer that listens on every address tells nobody that one, also not from before it knew better.
+#[test]
+fn news_has_the_address_that_was_found() {
+    let any = Address::new("0.0.0.0:12300").unwrap();
+    let me = Entry { address: any.clone(), ..entry(1, 1) };
+    let settings = Some(RingSettings::default());
+    let config =
+        NodeConfig { me, address_given: false, settings, interval: SECOND, start: Start::Found, seed: 1 };
+    let mut founder = Node::new(Moment(1), config);
+    outputs(&mut founder);
+    let found = Address::new("192.0.2.1:12300").unwrap();
+    founder.set_address(found.clone());
+    let join = MembershipRequest::Join { settings: None, forming: None };
+    let joiner = Entry { address: Address::new("192.0.2.7:1").unwrap(), ..entry(2, 1) };
+    founder.handle_request(Moment(2), &joiner, ReplyTo(1), join);
+    founder.handle_datagram(Moment(3), &joiner, Datagram::Ping { sequence: 0, news: Vec::new() });
+    let outputs = outputs(&mut founder);
+    let told: Vec<Entry> = outputs.iter().flat_map(|output| told_of(1, output)).collect();
+    assert!(told.len() >= 2 && told.iter().all(|entry| entry.address == found), "{told:?}");
+    // The joiner learns as whom it is seen.
+    let seen: Vec<Entry> = outputs.iter().flat_map(|output| told_of(2, output)).collect();
+    assert!(seen.iter().any(|entry| entry.address == joiner.address), "{seen:?}");
+}
+
+/// Goal: a joiner takes the address by which its contact sees it, unless a person gave another.
+#[test]
+fn a_joiner_is_who_its_contact_sees() {
+    for given in [false, true] {
+        let me = Entry { address: Address::new("10.0.0.5:12300").unwrap(), ..entry(1, 3) };
+        let start = Start::Join { known: contact(2) };
+        let config = NodeConfig {
+            me: me.clone(),
+            address_given: given,
+            settings: None,
+            interval: SECOND,
+            start,
+            seed: 1,
+        };
+        let mut joiner = Node::new(Moment(1), config);
+        let token = outputs(&mut joiner)
+            .into_iter()
+            .find_map(|output| if let Output::Request { token, .. } = output { Some(token) } else { None });
+        let seen = Address::new("198.51.100.9:4711").unwrap();
+        let member = |incarnation, address: &str| Member {
+            entry: Entry { incarnation, address: Address::new(address).unwrap(), ..me.clone() },
+            state: MemberState::Alive,
+        };
+        let welcome = MembershipReply::Welcome {
+            predecessor: None,
+            successors: vec![entry(2, 1)],
+            settings: RingSettings::default(),
+            // An earlier life was elsewhere.
+            members: vec![member(2, "203.0.113.1:1"), member(3, seen.as_str()), member(3, "0.0.0.0:1")],
+        };
+        joiner.handle_reply(Moment(2), token.unwrap(), Ok((entry(2, 1), welcome)));
+        let expected = if given { &me.address } else { &seen };
+        assert_eq!(&joiner.me().address, expected);
+        assert!(joiner.view().is_member());
+    }
 }

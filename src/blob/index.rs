@@ -40,6 +40,8 @@ pub(super) enum Change {
     Record(Position, Option<Vec<u8>>),
     /// The remembered members.
     Remembered(Vec<u8>),
+    /// What is known of them.
+    Known(Vec<u8>),
     /// The index was built up from the folders, or began empty with them.
     Built,
 }
@@ -236,9 +238,15 @@ impl Index {
     }
 
     pub fn remembered(&self) -> Result<Option<Vec<u8>>> {
-        self.read(|tables| {
-            Ok(tables.open_table(VALUES)?.get(REMEMBERED)?.map(|value| value.value().to_vec()))
-        })
+        self.value(REMEMBERED)
+    }
+
+    pub fn known(&self) -> Result<Option<Vec<u8>>> {
+        self.value(KNOWN)
+    }
+
+    fn value(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        self.read(|tables| Ok(tables.open_table(VALUES)?.get(key)?.map(|value| value.value().to_vec())))
     }
 
     fn read<T>(
@@ -342,6 +350,10 @@ fn apply(transaction: &redb::WriteTransaction, change: &Change) -> Applied {
         }
         Change::Remembered(bytes) => {
             transaction.open_table(VALUES)?.insert(REMEMBERED, bytes.as_slice())?;
+            Ok(())
+        }
+        Change::Known(bytes) => {
+            transaction.open_table(VALUES)?.insert(KNOWN, bytes.as_slice())?;
             Ok(())
         }
         Change::Built => {
@@ -456,6 +468,7 @@ const VALUES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("values");
 const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 
 const REMEMBERED: &str = "remembered members";
+const KNOWN: &str = "known of members";
 const FORMAT: &str = "format";
 const FORMAT_KNOWN: u64 = 1;
 const BUILT: &str = "built";

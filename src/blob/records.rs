@@ -88,6 +88,19 @@ impl Store {
         self.index().remembered()
     }
 
+    /// Keeps one value for the next start: what is known of the members beside. Durable on return.
+    ///
+    /// # Errors
+    /// As [`Store::remember`].
+    pub fn remember_known(&self, known: Vec<u8>) -> Result<()> {
+        self.index().submit([Change::Known(known)])
+    }
+
+    /// What [`Store::remember_known`] was last given.
+    pub fn known(&self) -> Result<Option<Vec<u8>>> {
+        self.index().known()
+    }
+
     /// Remembers a holder of a file, until this store is closed. A later life of a peer takes the place
     /// of an earlier one; the oldest entry gives way when there are [`limits::HOLDERS_PER_OBJECT_MAX`].
     pub fn add_holder(&self, content: ContentId, holder: Holder) {

@@ -540,12 +540,15 @@ fn records_are_merged_one_at_a_time_and_stay() {
     });
     assert!(!fixture.store.update_record(key(0), |_| None).unwrap());
     fixture.store.put_record(key(9), vec![9]).unwrap();
+    assert_eq!(fixture.store.known().unwrap(), None, "as in a data directory of before");
     fixture.store.remember(b"members".to_vec()).unwrap();
+    fixture.store.remember_known(b"names".to_vec()).unwrap();
     let fixture = fixture.reopen(|_| {});
     let expected = [(key(0), vec![1; 40]), (key(1), vec![1; 40]), (key(9), vec![9])];
     assert_eq!(fixture.store.records_after(None, 10).unwrap(), expected);
     assert_eq!(fixture.store.records_after(Some(key(0)), 1).unwrap(), expected[1..2]);
     assert_eq!(fixture.store.remembered().unwrap().as_deref(), Some(&b"members"[..]));
+    assert_eq!(fixture.store.known().unwrap().as_deref(), Some(&b"names"[..]));
     fixture.store.remove_record(key(9)).unwrap();
     assert_eq!((fixture.store.record(&key(9)).unwrap(), fixture.store.record_count().unwrap()), (None, 2));
 }

@@ -1,13 +1,11 @@
 //! Who is let into the ring: JOIN at the peer that is asked, and who may not come in.
 
-use std::net::SocketAddr;
-
 use super::judge::TOLD_MAX;
 use super::node::{Node, Phase};
 use crate::config::RingSettings;
 use crate::id::between;
 use crate::time::Moment;
-use crate::wire::{Address, Entry, Member, MemberState, MembershipReply, Refusal};
+use crate::wire::{Entry, Member, MemberState, MembershipReply, Refusal};
 
 impl Node {
     pub(super) fn answer_join(
@@ -20,7 +18,7 @@ impl Node {
         if self.settings_known && settings.is_some_and(|theirs| theirs != self.settings) {
             return MembershipReply::Refused(Refusal::SettingsDiffer(self.settings));
         }
-        if is_loopback(&from.address) != is_loopback(&self.me.address) {
+        if from.address.is_loopback() != self.me.address.is_loopback() {
             return MembershipReply::Refused(Refusal::LoopbackRing { address: from.address.clone() });
         }
         if let Some(refusal) = self.identity_clash(now, from, forming.is_some()) {
@@ -53,7 +51,9 @@ impl Node {
             successors.push(self.me.clone());
         }
         let predecessor = self.predecessor.clone().filter(|p| p.position != joiner.position);
-        let members = self.members_for(joiner);
+        let mut members = self.members_for(joiner);
+        // From where it is seen: it may not know its own address.
+        members.push(Member { entry: joiner.clone(), state: MemberState::Alive });
         if self.is_small() {
             self.learn(now, Member { entry: joiner.clone(), state: MemberState::Alive });
         }
@@ -100,9 +100,4 @@ impl Node {
         members.push(Member { entry: self.me.clone(), state: MemberState::Alive });
         MembershipReply::Forming { settings: self.settings, members }
     }
-}
-
-fn is_loopback(address: &Address) -> bool {
-    let text = address.as_str();
-    text.parse::<SocketAddr>().map_or_else(|_| text.starts_with("localhost:"), |a| a.ip().is_loopback())
 }

@@ -307,9 +307,13 @@ impl Node {
             .members
             .clockwise_from(&self.me.position)
             .take(HELPERS_AMONG)
-            .filter(|e| e.position != position && !tried.contains(&e.position) && !doubtful(&e.position))
+            .filter(|e| e.position != position && !tried.contains(&e.position))
             .cloned()
             .collect();
+        // Who missed a ping itself is asked only where there is nobody else.
+        if !helpers.iter().all(|e| doubtful(&e.position)) {
+            helpers.retain(|e| !doubtful(&e.position));
+        }
         if tried.len() >= HELPERS_MAX {
             helpers.clear();
         }

@@ -49,6 +49,12 @@ impl Node {
             if member.state == MemberState::Alive && theirs >= self.me.incarnation {
                 self.event(Event::Clash(member.entry.position));
             }
+        } else if member.state == MemberState::Alive && theirs == self.me.incarnation {
+            // Who is let in is told as whom: a peer cannot see itself from outside.
+            let entering = matches!(self.phase, Phase::Entering(_)) && !self.address_given;
+            if entering && !member.entry.address.is_unspecified() {
+                self.set_address(member.entry.address.clone());
+            }
         } else if member.state != MemberState::Alive && theirs >= self.me.incarnation {
             self.raise_incarnation_above(theirs);
         } else if member.state == MemberState::Alive && theirs > self.me.incarnation {

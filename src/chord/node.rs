@@ -26,6 +26,8 @@ use crate::wire::{
 pub struct NodeConfig {
     /// This peer, with an incarnation that is on disk.
     pub me: Entry,
+    /// Its address was given by a person. Else the one counts by which its contact sees it.
+    pub address_given: bool,
     /// The ring's settings, where this peer brings them.
     pub settings: Option<RingSettings>,
     /// Between pings.
@@ -40,6 +42,7 @@ pub struct NodeConfig {
 #[derive(Debug)]
 pub struct Node {
     pub(super) me: Entry,
+    pub(super) address_given: bool,
     /// As given or learned; the default until then.
     pub(super) settings: RingSettings,
     pub(super) settings_known: bool,
@@ -95,9 +98,10 @@ pub(super) enum Purpose {
 impl Node {
     /// Begins. The first outputs are there at once.
     pub fn new(now: Moment, config: NodeConfig) -> Node {
-        let NodeConfig { me, settings, interval, start, seed } = config;
+        let NodeConfig { me, address_given, settings, interval, start, seed } = config;
         let mut node = Node {
             me,
+            address_given,
             settings: settings.unwrap_or_default(),
             settings_known: settings.is_some(),
             interval,
@@ -296,6 +300,16 @@ impl Node {
     /// This peer.
     pub fn me(&self) -> &Entry {
         &self.me
+    }
+
+    /// Where this peer is to be reached, found out before it tells anybody.
+    pub fn set_address(&mut self, address: Address) {
+        self.me.address = address;
+        if matches!(self.phase, Phase::Active | Phase::Leaving) {
+            // In the place of the news with the address before.
+            self.members.announce(Member { entry: self.me.clone(), state: MemberState::Alive });
+        }
+        self.version += 1;
     }
 
     /// Whether membership is the small ring's map: fewer than r + 2 members are known alive.

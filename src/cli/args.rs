@@ -160,5 +160,9 @@ impl fmt::Display for Contact {
 }
 
 fn address(text: &str) -> Result<Address, String> {
-    Address::new(text).map_err(|error| error.to_string())
+    let address = Address::new(text).map_err(|error| error.to_string())?;
+    if address.is_unspecified() {
+        return Err("nobody can dial that address; name one by which others reach this peer".to_owned());
+    }
+    Ok(address)
 }

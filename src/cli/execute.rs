@@ -37,7 +37,7 @@ impl Executor<'_> {
             Command::Status(output) => match self.peer.status().await {
                 Ok(report) => {
                     self.say(output.json, &json::status(&report), || format::status(&report));
-                    if report.below_quorum > 0 { FAILED } else { DONE }
+                    if report.is_below_quorum() { FAILED } else { DONE }
                 }
                 Err(failure) => self.fail(&failure),
             },

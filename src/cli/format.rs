@@ -1,11 +1,11 @@
 //! Reports as people read them. Pure: a report in, lines out, without a last line break.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::id::FileName;
 use crate::peer::{
-    LeavePlan, LeaveReport, Listed, PeerName, PingReport, RequestReport, StatusReport, StoreReport,
-    WhereisReport, missing_list, peer_list, word_list,
+    LeavePlan, LeaveReport, Listed, PeerName, PingReport, RequestReport, ShortFile, StatusReport,
+    StoreReport, Unreachable, WhereisReport, missing_list, peer_list, word_list,
 };
 
 /// What a store did.
@@ -141,6 +141,12 @@ pub(super) fn whereis(report: &WhereisReport) -> String {
 
 /// How a peer is.
 pub(super) fn status(report: &StatusReport) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    status_at(report, now)
+}
+
+/// As [`status`], at that second since the Unix epoch.
+fn status_at(report: &StatusReport, now: u64) -> String {
     let mut lines = vec![
         format!("Peer {} of ring {}: {}", report.peer, escaped(&report.ring), report.phase),
         format!("  listens on   {}, life {}", report.address, report.incarnation),
@@ -152,6 +158,10 @@ pub(super) fn status(report: &StatusReport) -> String {
     if !report.away.is_empty() {
         lines.push(format!("  away         {}", peers(&report.away)));
     }
+    if !report.gone.is_empty() {
+        lines.push(format!("  gone         {}", peers(&report.gone)));
+    }
+    lines.extend(unreachable(report));
     if let Some(settings) = report.settings {
         let membership = if report.small_ring { "small ring, one map" } else { "corrected Chord" };
         lines.push(format!(
@@ -167,6 +177,7 @@ pub(super) fn status(report: &StatusReport) -> String {
         size(report.bytes),
         count(report.records, "name record", "name records")
     ));
+    lines.extend(short(report));
     if report.syncing {
         lines.push("  syncing      still taking over its part of the ring".to_owned());
     }
@@ -174,6 +185,7 @@ pub(super) fn status(report: &StatusReport) -> String {
         lines.push("  siblings     names that were written in two places at once; both are kept:".to_owned());
         lines.extend(listed(&report.siblings, FileName::to_string));
     }
+    lines.extend(certificate(report.certificate_until, now));
     lines.push(format!("  data         {}", escaped(&report.data_dir)));
     lines.extend(report.misbehaving.first.iter().take(LISTED_MAX).map(|m| {
         format!("  misbehaved   peer {}: {} ({})", m.peer, m.kind, count(m.count, "time", "times"))
@@ -189,6 +201,95 @@ pub(super) fn status(report: &StatusReport) -> String {
         lines.push(format!("  turned away  {}", word_list(turned_away)));
     }
     lines.join("\n")
+}
+
+/// Members that this peer cannot reach itself.
+fn unreachable(report: &StatusReport) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    for Unreachable { peer, through } in report.unreachable.first.iter().take(LISTED_MAX) {
+        let way = match through {
+            Some(helper) => format!("reached through {helper}"),
+            None => "and no way through another peer is known".to_owned(),
+        };
+        words.push(format!("  unreachable  cannot reach {peer} directly; {way}"));
+    }
+    let more = report.unreachable.total.saturating_sub(words.len() as u64);
+    words.extend((more > 0).then(|| format!("  … and {more} more")));
+    words
+}
+
+/// Files with fewer copies than there should be.
+fn short(report: &StatusReport) -> Vec<String> {
+    if report.short_total == 0 {
+        let active = !report.alive.is_empty();
+        let fine = "  copies       all files of the ring have their copies";
+        return active.then(|| fine.to_owned()).into_iter().collect();
+    }
+    let files = count(report.short_total, "file", "files");
+    let mut lines: Vec<String> =
+        report.short.iter().take(LISTED_MAX).map(|file| short_file(report, file)).collect();
+    let more = report.short_total.saturating_sub(lines.len() as u64);
+    match lines.as_mut_slice() {
+        [only] if more == 0 => *only = format!("  short        {files}: {only}"),
+        _ => {
+            lines.iter_mut().for_each(|line| *line = format!("  {line}"));
+            lines.insert(0, format!("  short        {files}:"));
+            lines.extend((more > 0).then(|| format!("  … and {more} more")));
+        }
+    }
+    if report.below_quorum > 0 {
+        let files = count(report.below_quorum, "file has", "files have");
+        lines.push(format!("  at risk      {files} fewer copies than acknowledge a store"));
+    }
+    lines
+}
+
+/// "report.pdf: 2 of 3 copies: nas, vps; laptop away".
+fn short_file(report: &StatusReport, file: &ShortFile) -> String {
+    let name = match file.names.as_slice() {
+        [] => format!("sha256:{}…", file.content.short()),
+        names => names.iter().map(FileName::to_string).collect::<Vec<_>>().join(", "),
+    };
+    let among = |list: &Listed<PeerName>, peer: &PeerName| {
+        list.first.iter().any(|other| other.position == peer.position)
+    };
+    let missing = file.missing.iter().map(|peer| {
+        let why = if among(&report.away, peer) {
+            "away"
+        } else if among(&report.gone, peer) {
+            "gone"
+        } else {
+            "not yet"
+        };
+        format!("{peer} {why}")
+    });
+    let missing: Vec<String> = missing.collect();
+    let holders: Vec<String> = file.holders.iter().map(PeerName::label).collect();
+    let mut text = format!("{name}: {} of {}", holders.len(), count(file.copies as u64, "copy", "copies"));
+    if !holders.is_empty() {
+        text.push_str(&format!(": {}", holders.join(", ")));
+    }
+    if !missing.is_empty() {
+        text.push_str(&format!("; {}", missing.join(", ")));
+    }
+    text
+}
+
+/// A warning before a certificate ends, and after.
+fn certificate(until: u64, now: u64) -> Option<String> {
+    let left = until.saturating_sub(now);
+    if left > CERTIFICATE_WARNING_DAYS * DAY_SECONDS {
+        return None;
+    }
+    let day = i64::try_from(until).ok().and_then(|second| jiff::Timestamp::from_second(second).ok());
+    let day =
+        day.map_or_else(|| "a day out of any calendar".to_owned(), |t| t.strftime("%Y-%m-%d").to_string());
+    let ends = match (until > now, left / DAY_SECONDS) {
+        (false, _) => format!("ended on {day}"),
+        (true, 0) => format!("ends on {day} (today or tomorrow)"),
+        (true, days) => format!("ends on {day} ({})", count(days, "day", "days")),
+    };
+    Some(format!("  certificate  {ends}: `quoit admit --renew` where the CA key is"))
 }
 
 /// A number of bytes in binary units.
@@ -264,6 +365,9 @@ fn listed<T>(items: &Listed<T>, line: impl Fn(&T) -> String) -> Vec<String> {
 
 /// How many items of a long list are written out.
 const LISTED_MAX: usize = 20;
+/// How long before its end a certificate is spoken of.
+const CERTIFICATE_WARNING_DAYS: u64 = 30;
+const DAY_SECONDS: u64 = 24 * 3_600;
 
 #[cfg(test)]
 mod tests;

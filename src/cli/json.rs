@@ -116,7 +116,20 @@ pub(super) fn status(report: &StatusReport) -> Value {
         "alive": listed(&report.alive, peer),
         "away": listed(&report.away, peer),
         "gone": listed(&report.gone, peer),
-        "unreachable": listed(&report.unreachable, peer),
+        "unreachable": listed(&report.unreachable, |apart| {
+            let mut value = peer(&apart.peer);
+            value["through"] = apart.through.as_ref().map_or(Value::Null, peer);
+            value
+        }),
+        "misbehaving": listed(&report.misbehaving, |fault| {
+            let mut value = peer(&fault.peer);
+            value["fault"] = json!(fault.kind.to_string());
+            value["count"] = json!(fault.count);
+            value
+        }),
+        "refused": report.refused,
+        "malformed": report.malformed,
+        "dropped": report.dropped,
         "files": report.objects,
         "bytes": report.bytes,
         "records": report.records,

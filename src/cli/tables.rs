@@ -20,7 +20,7 @@ pub(super) fn ring(lines: &[RingLine]) -> String {
             Cell::new(&line.address),
             Cell::new(share),
             Cell::new(line.incarnation),
-            Cell::new(state(line.state)),
+            Cell::new(state(line)),
             Cell::new(if line.me { "you" } else { "" }),
         ]);
     }
@@ -72,10 +72,11 @@ fn total<'a>(files: impl ExactSizeIterator<Item = &'a FileEntry>) -> String {
     format!("{}, {}", count(number, "file", "files"), size(bytes))
 }
 
-fn state(state: MemberState) -> &'static str {
-    match state {
+fn state(line: &RingLine) -> &'static str {
+    match line.state {
         MemberState::Alive => "alive",
         MemberState::Left => "left",
+        MemberState::Dead if line.gone => "gone",
         MemberState::Dead => "away",
     }
 }
@@ -131,14 +132,16 @@ mod tests {
         let text = ring(&[
             line(4, MemberState::Alive, 0.25, false),
             line(100, MemberState::Alive, 0.75, true),
-            line(255, MemberState::Dead, 0.0, false),
+            line(200, MemberState::Dead, 0.0, false),
+            RingLine { gone: true, ..line(255, MemberState::Dead, 0.0, false) },
         ]);
         assert_eq!(
             text,
             "PEER  ADDRESS           SHARE  LIFE  STATE\n   \
                 4  127.0.0.1:12004  25.0 %     3  alive\n \
               100  127.0.0.1:12100  75.0 %     3  alive  you\n \
-              255  127.0.0.1:12255       -     3  away\n\
+              200  127.0.0.1:12200       -     3  away\n \
+              255  127.0.0.1:12255       -     3  gone\n\
              2 peers alive"
         );
     }

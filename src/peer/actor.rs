@@ -92,6 +92,9 @@ impl Actor {
         next_reply: &mut u64,
     ) {
         let now = moment(self.origin);
+        if self.node.me().address.is_unspecified() {
+            self.find_own_address(&message);
+        }
         match message {
             ActorMessage::Datagram { from, bytes } => match codec::decode::<Datagram>(&bytes) {
                 Ok(datagram) => self.node.handle_datagram(now, &from, datagram),
@@ -111,6 +114,18 @@ impl Actor {
             }
             ActorMessage::BeginLeaving => self.node.begin_leaving(now),
             ActorMessage::Depart => self.node.depart(now),
+        }
+    }
+
+    /// A peer that listens on every address tells the one by which whom it met first can reach it.
+    fn find_own_address(&mut self, message: &ActorMessage) {
+        let met = match message {
+            ActorMessage::Datagram { from, .. } | ActorMessage::Request { from, .. } => from,
+            ActorMessage::Reply { answer: Ok((from, _)), .. } => from,
+            _ => return,
+        };
+        if let Some(address) = self.shared.transport.own_address_towards(&met.position) {
+            self.node.set_address(address.into());
         }
     }
 
@@ -153,10 +168,16 @@ impl Actor {
     fn ask(&self, token: Token, to: Target, request: MembershipRequest, timeout: Duration) {
         let shared = self.shared.clone();
         tokio::spawn(async move {
-            let answer = match shared.transport.request(&to, &Request::Membership(request), timeout).await {
+            let joins = matches!(request, MembershipRequest::Join { .. });
+            let request = Request::Membership(request);
+            let asked = match joins {
+                true => shared.ask_to_join(&to, &request, timeout).await,
+                false => shared.transport.request(&to, &request, timeout).await,
+            };
+            let answer = match asked {
                 Ok((from, Reply::Membership(reply))) => Ok((from, reply)),
                 Ok((_, Reply::ProtocolError(why))) => Err(Unanswered::from(why)),
-                Ok((from, Reply::Storage(_))) => {
+                Ok((from, Reply::Storage(_) | Reply::Forwarding(_))) => {
                     shared.blame(&from.position, Fault::WrongReply);
                     Err(Unanswered::from("it broke the protocol".to_owned()))
                 }

@@ -18,7 +18,7 @@ use super::shared::{BoxFuture, Shared, disk_reason, finished, shortened, spawn_b
 use crate::blob::{BlobError, Kind, OutboardError, Receiver};
 use crate::chord::PhaseKind;
 use crate::config::RingSettings;
-use crate::id::Position;
+use crate::id::{ContentId, Position};
 use crate::replica::replicas;
 use crate::transport::{RequestStream, StreamError};
 use crate::wire::limits::{FILE_BYTES_MAX, LINKS_PER_OBJECT_MAX, PIECE_BYTES};
@@ -199,6 +199,7 @@ impl Shared {
             match reply {
                 StorageReply::Durable { peer } => {
                     durable.insert(peer);
+                    self.note_copy(peer, object.content);
                     upstream.reply(StorageReply::Durable { peer }).await?;
                 }
                 StorageReply::Missing(copy) if owner => missing.push(copy),
@@ -331,6 +332,13 @@ impl Shared {
         !matches!(here, Ok(Some(here)) if here != object)
     }
 
+    /// A peer says that its copy is durable.
+    fn note_copy(&self, peer: Position, content: ContentId) {
+        if let Some(entry) = self.view().alive().find(|entry| entry.position == peer) {
+            self.health.hear_copy(entry, content, true);
+        }
+    }
+
     async fn link_again(self: &Arc<Self>, object: ObjectInfo, links: &[Link]) {
         let links = links.to_vec();
         let linked = self
@@ -410,6 +418,7 @@ impl Shared {
                 while let Some(reply) = words.recv().await {
                     if let StorageReply::Durable { peer } = reply {
                         durable.insert(peer);
+                        self.note_copy(peer, object.content);
                     }
                     upstream.reply(reply).await?;
                 }

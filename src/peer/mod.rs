@@ -11,6 +11,9 @@
 //! | `copy`, `push` | objects on their way to other peers, and in from them |
 //! | `fetch` | objects from their holders, on a user's request |
 //! | `records` | name records, read and written |
+//! | `contact` | keeps connections to the members, finds ways to those that cannot be reached, keeps their names |
+//! | `forward` | joins streams between two peers that cannot reach each other |
+//! | `health` | which files have fewer copies than they should |
 //! | `store`, `request`, `leave`, `ping`, `report` | what people ask for |
 //! | `commands`, `client`, `choice` | both ends of `quoit-client/1`: another process commands the peer |
 //! | `ledger` | who did what wrong, and how that is told |
@@ -26,10 +29,13 @@ mod bundle;
 mod choice;
 mod client;
 mod commands;
+mod contact;
 mod copy;
 mod export;
 mod fetch;
+mod forward;
 mod handle;
+mod health;
 mod leave;
 mod ledger;
 mod lookup;

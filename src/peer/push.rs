@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::copy::Upstream;
-use super::shared::{STORAGE_TIMEOUT, Shared, reason_of};
+use super::shared::{STORAGE_TIMEOUT, Shared};
 use crate::blob::{BlobError, Source};
 use crate::config::RingSettings;
 use crate::id::Position;
@@ -82,7 +82,7 @@ impl Downstream {
             Downstream::Remote(stream) => match stream.read_reply(DURABLE_TIMEOUT).await? {
                 Reply::Storage(reply) => Ok(reply),
                 Reply::ProtocolError(why) => Ok(StorageReply::Refused(why)),
-                Reply::Membership(_) => Err(StreamError::Ended),
+                Reply::Membership(_) | Reply::Forwarding(_) => Err(StreamError::Ended),
             },
             Downstream::Local { replies, .. } => replies.recv().await.ok_or(StreamError::Ended),
         }
@@ -204,7 +204,7 @@ impl Shared {
             let opened = self.transport.open(&Target::from(to), &Request::Storage(request)).await;
             return opened
                 .map(|stream| Downstream::Remote(Box::new(stream)))
-                .map_err(|failure| PushFailure::Peer(reason_of(&failure)));
+                .map_err(|failure| PushFailure::Peer(self.reason_of(to, &failure)));
         }
         let StorageRequest::StoreObject { object, links, role } = request else {
             return Err(PushFailure::Peer(MissingReason::Refused("only objects are pushed".to_owned())));

@@ -16,11 +16,12 @@ use tokio::time::Instant;
 use super::api::PeerEvent;
 use super::lookup::Found;
 use super::push::Feed;
+use super::records::content_of;
 use super::shared::{STORAGE_TIMEOUT, Shared};
-use crate::id::{ContentId, Position, RecordId};
+use crate::id::{ContentId, FileName, Position, RecordId};
 use crate::names::NameHistory;
 use crate::replica::{Offer, OfferPlan, plan_offers};
-use crate::wire::limits::{LINKS_PER_OBJECT_MAX, OFFERS_PER_MESSAGE_MAX};
+use crate::wire::limits::{HEALTH_NAMES_MAX, LINKS_PER_OBJECT_MAX, OFFERS_PER_MESSAGE_MAX};
 use crate::wire::{
     Entry, MissingReason, OfferedRecord, PutRole, SignedRecord, StorageReply, StorageRequest, StoreRole,
     codec,
@@ -36,6 +37,12 @@ pub(super) struct Round {
     pub with_object: BTreeMap<ContentId, BTreeSet<Position>>,
     /// And which records.
     pub with_record: BTreeMap<RecordId, BTreeSet<Position>>,
+    /// What was asked of one peer each: objects that it was offered, and those of them that it has now.
+    asked: Vec<(Entry, BTreeSet<ContentId>, BTreeSet<ContentId>)>,
+    /// The objects here.
+    pub held: BTreeSet<ContentId>,
+    /// Contents that are not here, and that records of this peer's range name.
+    pub named: BTreeMap<ContentId, Vec<FileName>>,
     /// Some offer or push failed.
     pub incomplete: bool,
 }
@@ -59,6 +66,7 @@ impl Holdings {
 pub(super) async fn repair(shared: Arc<Shared>) {
     let mut view = shared.view.clone();
     let mut neighbours = None;
+    let mut lost = JoinSet::new();
     let (mut pause, mut wait) = (PERIOD, RETRY / 2);
     loop {
         let now = view.borrow_and_update().clone();
@@ -71,11 +79,16 @@ pub(super) async fn repair(shared: Arc<Shared>) {
             let round = shared.round(&plan_offers).await;
             wait = if round.incomplete { (wait * 2).min(PERIOD) } else { RETRY / 2 };
             pause = if round.incomplete { wait } else { PERIOD };
+            // Peers that are silent take it long; repair does not wait for that.
+            lost.abort_all();
+            let shared = shared.clone();
+            lost.spawn(async move { shared.look_for_lost(&round.held, round.named).await });
             continue;
         }
         tokio::select! {
             changed = view.changed() => if changed.is_err() { return },
             () = shared.repair_wanted.notified() => neighbours = None,
+            Some(_) = lost.join_next() => {}
             () = tokio::time::sleep(pause) => neighbours = None,
         }
     }
@@ -269,6 +282,9 @@ impl Shared {
             round.bytes += one.bytes;
             round.records += one.records;
             round.incomplete |= one.incomplete;
+            for (to, asked, has) in one.asked {
+                self.note_offer(&self.view(), &to, &asked, &has);
+            }
             for (content, peers) in one.with_object {
                 round.with_object.entry(content).or_default().extend(peers);
             }
@@ -276,7 +292,24 @@ impl Shared {
                 round.with_record.entry(record).or_default().extend(peers);
             }
         }
+        round.named = self.named_elsewhere(holdings);
+        round.held = holdings.objects.clone();
         round
+    }
+
+    fn named_elsewhere(&self, holdings: &Holdings) -> BTreeMap<ContentId, Vec<FileName>> {
+        let view = self.view();
+        let mut named: BTreeMap<ContentId, Vec<FileName>> = BTreeMap::new();
+        for records in holdings.records.iter().filter(|(key, _)| view.owns(key)).map(|(_, records)| records) {
+            let Some(Ok(record)) = records.first().map(SignedRecord::decode) else { continue };
+            if let Some(content) = content_of(&record).filter(|c| !holdings.objects.contains(c)) {
+                let names = named.entry(content).or_default();
+                if names.len() < HEALTH_NAMES_MAX {
+                    names.push(record.name);
+                }
+            }
+        }
+        named
     }
 
     /// Everything that is offered to one peer.
@@ -296,15 +329,24 @@ impl Shared {
                 Ok(StorageReply::Wanted { objects, arriving, .. }) => (objects, arriving),
                 _ => return Round { incomplete: true, ..round },
             };
+            let mut has = BTreeSet::new();
             // What somebody else sends at the moment is neither sent again nor counted as being there.
             round.incomplete |= !arriving.is_empty();
             for (i, content) in page.iter().enumerate() {
                 if !wanted.contains(&(i as u16)) && !arriving.contains(&(i as u16)) {
+                    has.insert(*content);
                     round.with_object.entry(*content).or_default().insert(offer.to.position);
                 }
             }
-            let wanted = wanted.iter().filter_map(|i| page.get(usize::from(*i)).copied()).collect();
-            if !self.give_objects(&offer.to, wanted, transfers, &mut round).await {
+            let wanted: Vec<ContentId> =
+                wanted.iter().filter_map(|i| page.get(usize::from(*i)).copied()).collect();
+            let answers = self.give_objects(&offer.to, wanted.clone(), transfers, &mut round).await;
+            let given = |content: &ContentId| {
+                round.with_object.get(content).is_some_and(|peers| peers.contains(&offer.to.position))
+            };
+            has.extend(wanted.into_iter().filter(given));
+            round.asked.push((offer.to.clone(), page.iter().copied().collect(), has));
+            if !answers {
                 return round;
             }
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::api::{Listed, RingFile, RingFiles, RingLine, StatusReport, word_list};
+use super::api::{RingFile, RingFiles, RingLine, StatusReport, word_list};
 use super::shared::{STORAGE_TIMEOUT, Shared};
 use crate::chord::{PhaseKind, View};
 use crate::id::{ContentId, Position};
@@ -28,6 +28,9 @@ impl Shared {
             })
             .await;
         let (objects, bytes, records, siblings) = counted.unwrap_or_default();
+        let health = self.health().await;
+        let (gone, away): (Vec<_>, Vec<_>) =
+            view.away().map(|entry| entry.position).partition(|peer| self.is_gone_for_good(peer));
         let me = view.is_member().then_some(&view.me).into_iter();
         let counters = self.transport.counters();
         StatusReport {
@@ -42,16 +45,16 @@ impl Shared {
             predecessor: view.predecessor.as_ref().map(|entry| self.named(&entry.position)),
             successors: self.all_named(view.successors.iter().map(|entry| &entry.position)),
             alive: self.all_named(me.chain(view.alive()).map(|entry| &entry.position)),
-            away: self.all_named(view.away().map(|entry| &entry.position)),
-            gone: Listed::default(),
-            unreachable: Listed::default(),
+            away: self.all_named(&away),
+            gone: self.all_named(&gone),
+            unreachable: self.unreachable().into_iter().collect(),
             objects,
             bytes,
             records,
             syncing: self.is_syncing(),
-            short: Vec::new(),
-            short_total: 0,
-            below_quorum: 0,
+            short: health.short,
+            short_total: health.total,
+            below_quorum: health.below_quorum,
             siblings: siblings.into_iter().collect(),
             certificate_until: unix_seconds(self.identity.valid_until()),
             data_dir: self.store.dir().to_string_lossy().into_owned(),
@@ -179,7 +182,7 @@ impl Shared {
             address: entry.address.clone(),
             incarnation: entry.incarnation,
             state,
-            gone: false,
+            gone: state == MemberState::Dead && self.is_gone_for_good(&entry.position),
             share,
             me: entry.position == self.position(),
         }

@@ -49,6 +49,28 @@ impl Shared {
         mut stream: RequestStream,
     ) -> Result<(), StreamError> {
         match stream.read_request().await? {
+            Request::Forward { to } => self.forward(from, stream, to).await,
+            Request::Forwarded { from: origin } => {
+                let request = stream.read_request().await?;
+                match self.why_not_from(&origin, &request) {
+                    None => self.serve_request(&origin, stream, request).await,
+                    Some(why) => {
+                        stream.send_reply(&Reply::ProtocolError(why)).await?;
+                        stream.finish().await
+                    }
+                }
+            }
+            request => self.serve_request(from, stream, request).await,
+        }
+    }
+
+    async fn serve_request(
+        self: &Arc<Self>,
+        from: &Entry,
+        mut stream: RequestStream,
+        request: Request,
+    ) -> Result<(), StreamError> {
+        match request {
             Request::Membership(request) => {
                 let (reply, answer) = oneshot::channel();
                 let message = ActorMessage::Request { from: from.clone(), request, reply };
@@ -67,6 +89,8 @@ impl Shared {
             Request::Storage(StorageRequest::FetchObject { content, offset }) => {
                 self.serve_object(stream, content, offset).await
             }
+            // Handled where the stream begins.
+            Request::Forward { .. } | Request::Forwarded { .. } => Ok(()),
             Request::Storage(request) => {
                 let reply = self.answer_storage(from, request).await;
                 stream.send_reply(&Reply::Storage(reply)).await?;
@@ -102,9 +126,15 @@ impl Shared {
                 if objects.len() > OFFERS_PER_MESSAGE_MAX || records.len() > OFFERS_PER_MESSAGE_MAX {
                     Err(format!("an offer has at most {OFFERS_PER_MESSAGE_MAX} entries of a kind"))
                 } else {
+                    self.health.hear_offer(from, &objects);
                     self.answer_offer(objects, records).await
                 }
             }
+            StorageRequest::Health => Ok(self.answer_health().await),
+            StorageRequest::Lacks { objects } if objects.len() > OFFERS_PER_MESSAGE_MAX => {
+                Err(format!("at most {OFFERS_PER_MESSAGE_MAX} objects are asked for at a time"))
+            }
+            StorageRequest::Lacks { objects } => self.answer_lacks(objects).await,
             StorageRequest::Sync => Ok(self.answer_sync(from).await),
             StorageRequest::ListFiles { after } => {
                 let page =

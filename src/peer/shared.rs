@@ -10,6 +10,9 @@ use tokio::sync::{Notify, broadcast, mpsc, watch};
 use super::actor::ActorMessage;
 use super::api::{LeaveReport, PeerEvent};
 use super::arrivals::Arrivals;
+use super::contact::Contacts;
+use super::forward::Forwards;
+use super::health::HealthBook;
 use super::ledger::Ledger;
 use super::shares::Slots;
 use super::start::Running;
@@ -56,6 +59,12 @@ pub(super) struct Shared {
     pub ledger: Ledger,
     /// Objects that are on their way in.
     pub arrivals: Arrivals,
+    /// Exchanges that are forwarded between others.
+    pub forwards: Forwards,
+    /// Whom this peer is in contact with, and whom it cannot reach.
+    pub contacts: Contacts,
+    /// Who has copies of what this peer answers for.
+    pub health: HealthBook,
 }
 
 impl Shared {
@@ -89,6 +98,9 @@ impl Shared {
             transfers_out: Slots::new(TRANSFERS_MAX, TRANSFERS_PER_PEER_MAX),
             ledger: Ledger::default(),
             arrivals: Arrivals::default(),
+            forwards: Forwards::default(),
+            contacts: Contacts::default(),
+            health: HealthBook::default(),
         }
     }
 
@@ -192,12 +204,22 @@ impl Shared {
             Ok((_, Reply::Storage(StorageReply::Refused(why)))) => Err(MissingReason::Refused(why)),
             Ok((_, Reply::Storage(reply))) => Ok(reply),
             Ok((_, Reply::ProtocolError(why))) => Err(MissingReason::Refused(why)),
-            Ok((from, Reply::Membership(_))) => {
+            Ok((from, Reply::Membership(_) | Reply::Forwarding(_))) => {
                 self.blame(&from.position, Fault::WrongReply);
                 Err(MissingReason::Refused("it broke the protocol".to_owned()))
             }
-            Err(failure) => Err(reason_of(&failure)),
+            Err(failure) => Err(self.reason_of(whom, &failure)),
         }
+    }
+
+    /// Why there is no answer, as a reason that a copy is missing. Who cannot be dialled is sought.
+    pub(super) fn reason_of(&self, whom: &Entry, failure: &RequestFailure) -> MissingReason {
+        match failure {
+            RequestFailure::Unsendable(error) => return MissingReason::Refused(error.to_string()),
+            RequestFailure::Dial(_) => self.contacts.seek(whom.position),
+            _ => {}
+        }
+        MissingReason::Unreachable
     }
 
     /// As [`Shared::answer_storage`], of a size that is known: answering may ask, and asking may answer.
@@ -215,14 +237,6 @@ impl Shared {
 
 /// A future of a size that is known.
 pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// Why there is no answer, as a reason that a copy is missing.
-pub(super) fn reason_of(failure: &RequestFailure) -> MissingReason {
-    match failure {
-        RequestFailure::Unsendable(error) => MissingReason::Refused(error.to_string()),
-        _ => MissingReason::Unreachable,
-    }
-}
 
 /// A disk's failure, as a reason that a copy is missing.
 pub(super) fn disk_reason(error: &BlobError) -> MissingReason {

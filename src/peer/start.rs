@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use super::actor::{Actor, SharedFile, moment, remember_members, save_file};
 use super::api::{Entrance, StartError, StartOptions};
 use super::bundle::{Given, certs_dir_of, watch_certificate};
+use super::contact::{Known, decode_known, keep_contact};
 use super::handle::Handle;
 use super::repair::{repair, take_over};
 use super::serve::serve;
@@ -54,6 +55,7 @@ struct Parts {
     identity: Identity,
     verifier: Verifier,
     store: Store,
+    known: Vec<Known>,
     transport: Transport,
     incoming: mpsc::Receiver<Incoming>,
     peer_file: PeerFile,
@@ -144,11 +146,13 @@ async fn prepare(options: &StartOptions, folders: &Folders, found: Found) -> Res
         spawn_blocking(move || {
             let store = Store::open(&dir, Arc::new(RealDisk))?;
             let remembered = store.remembered()?;
-            Ok((store, remembered))
+            let known = store.known()?.map(|bytes| decode_known(&bytes)).unwrap_or_default();
+            Ok((store, remembered, known))
         })
         .await
     };
-    let (store, remembered) = opened.map_err(|error| store_error(data_dir, existing.as_ref(), error))?;
+    let (store, remembered, known) =
+        opened.map_err(|error| store_error(data_dir, existing.as_ref(), error))?;
     let remembered: Option<Vec<Member>> = remembered.and_then(|bytes| codec::decode(&bytes).ok());
     let start = way_in(options, remembered, data_dir)?;
     let resumed = matches!(start, Start::Resume { .. });
@@ -199,28 +203,60 @@ async fn prepare(options: &StartOptions, folders: &Folders, found: Found) -> Res
         key: identity.key_hash(),
         address: peer_file.advertise.clone().unwrap_or_else(|| Address::from(bound)),
     };
-    Ok(Parts { identity, verifier, store, transport, incoming, peer_file, start, settings, me, interval })
+    Ok(Parts {
+        identity,
+        verifier,
+        store,
+        known,
+        transport,
+        incoming,
+        peer_file,
+        start,
+        settings,
+        me,
+        interval,
+    })
 }
 
 /// Begins all tasks of a peer.
 fn launch(parts: Parts) -> Handle {
-    let Parts { identity, verifier, store, transport, incoming, peer_file, start, settings, me, interval } =
-        parts;
-    let peer_file = Arc::new(tokio::sync::Mutex::new(peer_file));
+    let Parts {
+        identity,
+        verifier,
+        store,
+        known,
+        transport,
+        incoming,
+        peer_file,
+        start,
+        settings,
+        me,
+        interval,
+    } = parts;
     let origin = Instant::now();
     let founds = matches!(start, Start::Found);
-    let config = NodeConfig { me, settings, interval: interval.duration(), start, seed: rand::random() };
+    let config = NodeConfig {
+        me,
+        address_given: peer_file.advertise.is_some(),
+        settings,
+        interval: interval.duration(),
+        start,
+        seed: rand::random(),
+    };
+    let peer_file = Arc::new(tokio::sync::Mutex::new(peer_file));
     let node = Node::new(moment(origin), config);
     let (view, seen) = watch::channel(Arc::new(node.view()));
     let (actor, inbox) = mpsc::channel(INBOX_MAX);
     let shared =
         Arc::new(Shared::new(store, transport, identity, verifier, seen, actor, interval.duration()));
+    shared.recall(known);
     let actor = Actor { node, shared: shared.clone(), inbox, view, peer_file: peer_file.clone(), origin };
     let mut tasks = vec![
         tokio::spawn(serve(shared.clone(), incoming)),
         tokio::spawn(remember_members(shared.clone())),
         tokio::spawn(repair(shared.clone())),
         tokio::spawn(watch_certificate(shared.clone())),
+        tokio::spawn(keep_contact(shared.clone())),
     ];
     if !founds {
         shared.syncing.store(true, std::sync::atomic::Ordering::Release);

@@ -107,7 +107,15 @@ impl World {
             key: KeyHash(sha256(&[key])),
             address: address.clone(),
         };
-        let config = NodeConfig { me, settings, interval: self.interval, start, seed: self.rng.next_u64() };
+        let address_given = true;
+        let config = NodeConfig {
+            me,
+            address_given,
+            settings,
+            interval: self.interval,
+            start,
+            seed: self.rng.next_u64(),
+        };
         let node = Node::new(self.now, config);
         let peer = SimPeer {
             node,

@@ -70,7 +70,7 @@ impl ClientConnection {
     ) -> Result<ClientConnection, DialError> {
         let deadline = Instant::now() + limits::CONNECT_TIMEOUT;
         let late = |_| dial::timed_out(address);
-        let found = timeout_at(deadline, dial::resolve(address, true)).await.map_err(late)??;
+        let found = timeout_at(deadline, dial::resolve(address, None)).await.map_err(late)??;
         let target = Target { address: address.clone(), position: expected };
         let mut left = found.len() as u32;
         let mut last = Err(dial::timed_out(address));

@@ -254,7 +254,11 @@ fn up(
         position: proven.position,
         incarnation: theirs.incarnation,
         key: proven.key,
-        address: theirs.advertised.unwrap_or_else(|| observed(&quic)),
+        // One that stands for any address is as good as none.
+        address: theirs
+            .advertised
+            .filter(|address| !address.is_unspecified())
+            .unwrap_or_else(|| observed(&quic)),
     };
     Connection(Arc::new(Inner {
         quic,

@@ -30,10 +30,18 @@ pub enum DialError {
         /// For how long it was waited.
         waited_ms: u64,
     },
-    /// The name has no address that this socket can reach.
+    /// The name has no address.
     #[error("cannot resolve {address}: {reason}")]
     Resolve {
         /// The name.
+        address: Address,
+        /// Why.
+        reason: String,
+    },
+    /// This socket cannot send there.
+    #[error("cannot reach {address}: {reason}")]
+    NoWay {
+        /// Where.
         address: Address,
         /// Why.
         reason: String,
@@ -133,7 +141,7 @@ impl DialError {
     /// Whether the same dial has no better chance later: the identities do not fit each other.
     pub fn is_final(&self) -> bool {
         match self {
-            DialError::SamePosition { .. } => true,
+            DialError::SamePosition { .. } | DialError::NoWay { .. } => true,
             DialError::Refused { refusal, .. } => matches!(
                 refusal,
                 Refusal::OtherRing
@@ -209,7 +217,7 @@ impl Shared {
 
     /// One address after the other; each gets its share of the time that is left.
     async fn try_addresses(self: &Arc<Self>, target: &Target, deadline: Instant) -> Outcome {
-        let addresses = resolve(&target.address, self.ipv6).await?;
+        let addresses = resolve(&target.address, Some(&self.listen)).await?;
         let mut left = addresses.len() as u32;
         let mut last = Err(timed_out(&target.address));
         for address in addresses {
@@ -239,15 +247,26 @@ impl Shared {
     }
 }
 
-/// The addresses of a name, asked for anew each time: a peer may have moved.
-pub(super) async fn resolve(address: &Address, ipv6: bool) -> Result<Vec<SocketAddr>, DialError> {
+/// The addresses of a name, asked for anew each time: a peer may have moved. Only those that a socket which
+/// listens there can reach, if that is said.
+pub(super) async fn resolve(
+    address: &Address,
+    listen: Option<&SocketAddr>,
+) -> Result<Vec<SocketAddr>, DialError> {
     let fail = |reason: String| DialError::Resolve { address: address.clone(), reason };
     let found = tokio::net::lookup_host(address.as_str()).await.map_err(|e| fail(e.to_string()))?;
-    let usable: Vec<SocketAddr> =
-        found.filter(|address| ipv6 || address.is_ipv4()).take(ADDRESSES_MAX).collect();
-    match usable.is_empty() {
-        true => Err(fail("it has no address of the family that this peer listens on".into())),
-        false => Ok(usable),
+    let (mut usable, mut why_not) = (Vec::new(), None);
+    for found in found {
+        match listen.and_then(|listen| why_no_way(listen, &found)) {
+            None => usable.push(found),
+            Some(reason) => why_not = Some(reason),
+        }
+    }
+    usable.truncate(ADDRESSES_MAX);
+    match why_not.filter(|_| usable.is_empty()) {
+        Some(reason) => Err(DialError::NoWay { address: address.clone(), reason }),
+        None if usable.is_empty() => Err(fail("it has no address".into())),
+        None => Ok(usable),
     }
 }
 
@@ -297,6 +316,27 @@ pub(super) fn ungreeted(target: &Target, quic: &quinn::Connection, error: &Strea
             quic.close(close_code::NO_HELLO, b"");
             DialError::Refused { address: target.address.clone(), refusal: Refusal::NoHello }
         }
+    }
+}
+
+/// Why a socket that listens there cannot reach an address.
+fn why_no_way(listen: &SocketAddr, to: &SocketAddr) -> Option<String> {
+    let port = listen.port();
+    if listen.is_ipv4() && to.is_ipv6() {
+        Some(format!(
+            "it is an IPv6 address, and this peer listens on {listen}, IPv4 only; --listen [::]:{port} serves both"
+        ))
+    } else if listen.is_ipv6() && to.is_ipv4() && !listen.ip().is_unspecified() {
+        Some(format!(
+            "it is an IPv4 address, and this peer listens on {listen}, IPv6 only; --listen [::]:{port} serves both"
+        ))
+    } else if listen.ip().is_loopback() && !to.ip().is_loopback() {
+        Some(format!(
+            "this peer listens on {listen}, which no other machine can answer; give it a network address: \
+             --listen 0.0.0.0:{port}, or [::]:{port}"
+        ))
+    } else {
+        None
     }
 }
 

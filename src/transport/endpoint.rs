@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use super::bucket::{Bucket, Rate};
 use super::client::CommandStream;
 use super::connection::{self, Connection};
 use super::counters::{LogGate, TransportCounters};
+use super::detour::Detours;
 use super::dial::{DIALS_MAX, DialError, Outcome};
 use super::directory::Directory;
 use super::frame::close_code;
@@ -76,12 +77,15 @@ pub(super) struct Shared {
     pub(super) client: quinn::ClientConfig,
     pub(super) own: Position,
     own_key: KeyHash,
-    pub(super) ipv6: bool,
+    /// Where it listens: what it can reach follows from that.
+    pub(super) listen: SocketAddr,
     pub(super) hello: Mutex<Hello>,
     pub(super) pool: Mutex<Pool>,
     pub(super) dials: Mutex<HashMap<Target, watch::Receiver<Option<Outcome>>>>,
     /// Datagrams that wait for a dial; one for each target.
     pub(super) waiting: Mutex<HashMap<Target, Bytes>>,
+    /// Through whom peers are reached that cannot be reached directly.
+    pub(super) detours: Mutex<Detours>,
     pub(super) counters: Arc<TransportCounters>,
     pub(super) guard: Arc<Guard>,
     names: Mutex<Directory>,
@@ -119,6 +123,7 @@ impl Transport {
             socket,
             Arc::new(quinn::TokioRuntime),
         )?;
+        let listens = endpoint.local_addr()?;
         let (incoming, receiver) = mpsc::channel(INCOMING_MAX);
         let (chain, key) = identity.for_tls();
         let counters: Arc<TransportCounters> = Arc::default();
@@ -128,11 +133,12 @@ impl Transport {
             client: settings::client(chain, key, verifier, settings::ALPN_PEER, settings)?,
             own: identity.position(),
             own_key: identity.key_hash(),
-            ipv6: listen.is_ipv6(),
+            listen: listens,
             hello: Mutex::new(hello),
             pool: Mutex::new(Pool::new(settings.connections_max)),
             dials: Mutex::default(),
             waiting: Mutex::default(),
+            detours: Mutex::default(),
             counters,
             guard,
             names: Mutex::new(Directory::new(identity.position(), identity.display_name())),
@@ -152,6 +158,17 @@ impl Transport {
     /// When the system cannot tell.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         self.shared.endpoint.local_addr()
+    }
+
+    /// The address by which a connected peer reaches this one, as far as this machine knows. For a peer on
+    /// this machine, one by which others would, if there is any.
+    pub fn own_address_towards(&self, peer: &Position) -> Option<SocketAddr> {
+        let port = self.local_address().ok()?.port();
+        let mut remote = self.connection(peer)?.quic().remote_address();
+        remote.set_ip(remote.ip().to_canonical());
+        let elsewhere = ELSEWHERE.map(|ip| SocketAddr::new(ip, port));
+        let outward = elsewhere.into_iter().filter(|_| remote.ip().is_loopback());
+        outward.chain([remote]).find_map(source_towards).map(|ip| SocketAddr::new(ip, port))
     }
 
     /// What went wrong so far.
@@ -226,6 +243,10 @@ impl Transport {
         let pooled = target.position.and_then(|position| lock(&self.shared.pool).usable(&position));
         match pooled {
             Some(connection) => self.shared.send_on(&connection, bytes),
+            // Whoever is reached through a helper is dialled now and then, not with every ping.
+            None if target.position.is_some_and(|to| lock(&self.shared.detours).contains_key(&to)) => {
+                self.shared.counters.count_undelivered();
+            }
             None => self.shared.send_after_dial(target, bytes),
         }
     }
@@ -487,6 +508,16 @@ impl Shared {
     }
 }
 
+/// The address that the system would send from. Nothing is sent.
+fn source_towards(remote: SocketAddr) -> Option<IpAddr> {
+    let any: IpAddr =
+        if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = std::net::UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(remote).ok()?;
+    let source = socket.local_addr().ok()?.ip();
+    (!source.is_unspecified()).then_some(source)
+}
+
 fn bind_socket(listen: SocketAddr, settings: &TransportSettings) -> io::Result<std::net::UdpSocket> {
     let socket = std::net::UdpSocket::bind(listen)?;
     // The system caps these silently; a smaller buffer is slower, not wrong.
@@ -496,6 +527,9 @@ fn bind_socket(listen: SocketAddr, settings: &TransportSettings) -> io::Result<s
     Ok(socket)
 }
 
+/// Addresses of other networks, which nobody has (RFC 5737, RFC 3849).
+const ELSEWHERE: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
 /// Streams, datagrams and news that wait for their reader.
 const INCOMING_MAX: usize = 1_024;
 /// Connections beside the pool: being made, or about to close.

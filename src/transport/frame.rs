@@ -30,6 +30,12 @@ pub enum StreamError {
     /// The other side gave this stream up.
     #[error("the other side gave the exchange up")]
     Cancelled,
+    /// A helper does not reach the peer that was asked for.
+    #[error("the helper cannot reach that peer")]
+    NotForwarded,
+    /// A helper forwards no more at the moment.
+    #[error("the helper forwards too much already")]
+    HelperBusy,
     /// The stream ended where more was due.
     #[error("the stream ended early")]
     Ended,

@@ -10,6 +10,7 @@ mod bundle;
 mod client;
 mod connection;
 mod counters;
+mod detour;
 mod dial;
 mod directory;
 mod endpoint;

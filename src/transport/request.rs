@@ -6,12 +6,14 @@ use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::Connection;
+use super::detour::{Way, open_through};
 use super::dial::DialError;
 use super::endpoint::Transport;
 use super::frame::{LostReason, StreamError};
 use super::stream::OpenStream;
+use crate::id::Position;
 use crate::wire::codec::{self, CodecError};
-use crate::wire::{Entry, Reply, Request, Target};
+use crate::wire::{Entry, Reply, Request, Target, limits};
 
 /// Why a request got no reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,11 +55,20 @@ impl Transport {
         let frame = Bytes::from(codec::frame(request).map_err(RequestFailure::Unsendable)?);
         let mut again = true;
         loop {
-            let connection = timeout_at(deadline, self.connect(target)).await.map_err(late)??;
+            let way = timeout_at(deadline, self.shared.way(target)).await.map_err(late)??;
+            let (connection, to) = match &way {
+                Way::Direct(connection) => (connection, None),
+                Way::Through { helper, to } => (helper, Some(*to)),
+            };
             let heard = connection.heard();
-            let asked = timeout_at(deadline, ask(&connection, frame.clone(), timeout)).await;
+            let asked = timeout_at(deadline, ask(connection, to, frame.clone(), timeout)).await;
             match asked {
-                Ok(Ok(reply)) => return Ok((connection.peer().clone(), reply)),
+                Ok(Ok(reply)) => return Ok(reply),
+                Ok(Err(error)) if to.is_some() && again && error != StreamError::HelperBusy => {
+                    again = false;
+                    to.iter().for_each(|to| self.shared.forget_detour(to));
+                    tracing::debug!(%error, "a way through a helper is lost");
+                }
                 Ok(Err(error)) if again && is_stale(&error) => again = false,
                 Ok(Err(StreamError::Silent { .. })) | Err(_) => {
                     connection.suspect_if_silent_since(heard);
@@ -77,9 +88,18 @@ impl Transport {
         let frame = Bytes::from(codec::frame(request).map_err(RequestFailure::Unsendable)?);
         let mut again = true;
         loop {
-            let connection = self.connect(target).await?;
-            match OpenStream::open(&connection, frame.clone()).await {
+            let (opened, to) = match self.shared.way(target).await? {
+                Way::Direct(connection) => (OpenStream::open(&connection, frame.clone()).await, None),
+                Way::Through { helper, to } => {
+                    (open_through(&helper, to, frame.clone(), limits::STREAM_SILENCE_MAX).await, Some(to))
+                }
+            };
+            match opened {
                 Ok(stream) => return Ok(stream),
+                Err(error) if to.is_some() && again && error != StreamError::HelperBusy => {
+                    again = false;
+                    to.iter().for_each(|to| self.shared.forget_detour(to));
+                }
                 Err(error) if again && is_stale(&error) => again = false,
                 Err(error) => return Err(error.into()),
             }
@@ -87,10 +107,19 @@ impl Transport {
     }
 }
 
-async fn ask(connection: &Connection, frame: Bytes, timeout: Duration) -> Result<Reply, StreamError> {
-    let mut stream = OpenStream::open(connection, frame).await?;
+async fn ask(
+    connection: &Connection,
+    through_to: Option<Position>,
+    frame: Bytes,
+    timeout: Duration,
+) -> Result<(Entry, Reply), StreamError> {
+    let mut stream = match through_to {
+        None => OpenStream::open(connection, frame).await?,
+        Some(to) => open_through(connection, to, frame, timeout).await?,
+    };
     stream.finish_send();
-    stream.read_reply(timeout).await
+    let reply = stream.read_reply(timeout).await?;
+    Ok((stream.peer().clone(), reply))
 }
 
 /// Whether the connection, not the peer, was at fault.

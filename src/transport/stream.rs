@@ -19,6 +19,8 @@ pub struct OpenStream {
     send: quinn::SendStream,
     recv: quinn::RecvStream,
     in_use: InUse,
+    /// Who answers, where the connection is a helper's.
+    reached: Option<Entry>,
     heard: u64,
     finished: bool,
 }
@@ -34,14 +36,19 @@ impl OpenStream {
                     connection.suspect_if_silent_since(heard);
                 }
             })?;
-        let mut stream = OpenStream { send, recv, in_use, heard, finished: false };
+        let mut stream = OpenStream { send, recv, in_use, reached: None, heard, finished: false };
         stream.send_piece(request).await?;
         Ok(stream)
     }
 
     /// Who answers.
     pub fn peer(&self) -> &Entry {
-        self.in_use.connection().peer()
+        self.reached.as_ref().unwrap_or_else(|| self.in_use.connection().peer())
+    }
+
+    /// The connection is a helper's; who answers is this peer.
+    pub(super) fn reached(&mut self, peer: Entry) {
+        self.reached = Some(peer);
     }
 
     /// Sends raw bytes; waits while the other side takes none, but not for ever.
@@ -237,6 +244,29 @@ impl RequestStream {
         frame::fill(&mut self.recv, buffer).await
     }
 
+    /// Joins this stream with another: what comes on either goes out on the other, until both have ended or
+    /// nothing has come for [`limits::FORWARD_SILENCE_MAX`].
+    ///
+    /// # Errors
+    /// [`StreamError`] when one of them breaks off; so does the other then.
+    pub async fn join(mut self, mut other: OpenStream) -> Result<(), StreamError> {
+        let there = async {
+            match pump(&mut self.recv, &mut other.send).await {
+                // Who answers may have heard enough; its answer goes on all the same.
+                Err(Broken::Writing(_)) => Ok(()),
+                Err(Broken::Reading(error)) => Err(error),
+                Ok(()) => Ok(()),
+            }
+        };
+        let back = async {
+            let passed = pump(&mut other.recv, &mut self.send).await;
+            passed.map_err(|(Broken::Reading(error) | Broken::Writing(error))| error)
+        };
+        tokio::try_join!(there, back)?;
+        (self.finished, other.finished) = (true, true);
+        Ok(())
+    }
+
     /// Ends the answer and waits until the other side has all of it, as long as that side is heard of.
     ///
     /// # Errors
@@ -273,6 +303,26 @@ impl Drop for RequestStream {
             let _ = self.send.reset(close_code::CANCELLED);
         }
     }
+}
+
+/// On which side a stream broke off.
+enum Broken {
+    Reading(StreamError),
+    Writing(StreamError),
+}
+
+/// Passes bytes on until their end, which is passed on too.
+async fn pump(from: &mut quinn::RecvStream, to: &mut quinn::SendStream) -> Result<(), Broken> {
+    let limit = limits::FORWARD_SILENCE_MAX;
+    while let Some(piece) =
+        within(limit, from.read_chunk(limits::PIECE_BYTES, true)).await.map_err(Broken::Reading)?
+    {
+        frame::write_piece(to, piece.bytes).await.map_err(Broken::Writing)?;
+    }
+    // An error means that the other side has stopped reading, which is its right.
+    let _ = to.finish();
+    // Until that side has all of it, a reset of this stream would take it back.
+    within(limit, to.stopped()).await.map(drop).map_err(Broken::Writing)
 }
 
 fn cut(mut text: String, max_bytes: usize) -> String {

@@ -56,3 +56,11 @@ pub const FAILURE_BYTES_MAX: usize = 4 * 1024;
 pub const CLIENTS_MAX: usize = 256;
 /// How long a command may be silent: its peer says now and then how far it is.
 pub const COMMAND_SILENCE_MAX: Duration = Duration::from_secs(60);
+/// Names of one file that a report on its copies has.
+pub const HEALTH_NAMES_MAX: usize = 2;
+/// Exchanges that a helper forwards at the same time.
+pub const FORWARDS_MAX: usize = 128;
+/// Of these, for one asker.
+pub const FORWARDS_PER_PEER_MAX: usize = 32;
+/// How long a forwarded exchange may be silent both ways: a joiner's `Sync` is for minutes.
+pub const FORWARD_SILENCE_MAX: Duration = Duration::from_secs(660);

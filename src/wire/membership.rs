@@ -43,6 +43,17 @@ impl Address {
         }
     }
 
+    /// Whether it stands for any address of its machine (0.0.0.0 or `[::]`), which nobody else can dial.
+    pub fn is_unspecified(&self) -> bool {
+        self.0.parse::<std::net::SocketAddr>().is_ok_and(|address| address.ip().is_unspecified())
+    }
+
+    /// Whether it can be reached from its own machine only.
+    pub fn is_loopback(&self) -> bool {
+        let parsed = self.0.parse::<std::net::SocketAddr>();
+        parsed.map_or_else(|_| self.0.starts_with("localhost:"), |a| a.ip().to_canonical().is_loopback())
+    }
+
     /// `HOST:PORT`.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -323,7 +334,7 @@ pub enum Refusal {
     #[error("that peer is leaving the ring")]
     Leaving,
     /// A ring of loopback addresses takes no peer from elsewhere, nor the other way round.
-    #[error("this ring's peers have loopback addresses and cannot be reached from {address}")]
+    #[error("{}", loopback_in_words(address))]
     LoopbackRing {
         /// The joiner's address.
         address: Address,
@@ -339,4 +350,19 @@ pub enum RelayFailure {
     /// The helper relays too much already, or will not relay this.
     #[error("the helper does not relay this")]
     Refused,
+}
+
+/// Which of the two sides has the loopback address shows in the joiner's.
+fn loopback_in_words(joiner: &Address) -> String {
+    if joiner.is_loopback() {
+        format!(
+            "this ring's peers cannot reach {joiner}, a loopback address; join by a network address of the \
+             known peer, with --listen 0.0.0.0:PORT or [::]:PORT"
+        )
+    } else {
+        format!(
+            "this ring's peers have loopback addresses and cannot be reached from {joiner}; they would need \
+             --listen and --advertise with network addresses"
+        )
+    }
 }

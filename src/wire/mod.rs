@@ -24,14 +24,16 @@ pub use membership::{
 pub use record::{NameRecord, RecordError, RecordTarget, SignedRecord};
 pub use report::{
     LeavePlan, LeaveReport, Listed, Misbehaviour, MissingCopy, PeerName, PingReport, RequestReport, RingFile,
-    RingFiles, RingLine, ShortFile, StatusReport, StoreReport, WhereisReport,
+    RingFiles, RingLine, ShortFile, StatusReport, StoreReport, Unreachable, WhereisReport,
 };
 pub use storage::{
-    FileEntry, Link, Missing, MissingReason, ObjectInfo, OfferedRecord, PutRole, StorageReply,
+    FileEntry, FileHealth, Link, Missing, MissingReason, ObjectInfo, OfferedRecord, PutRole, StorageReply,
     StorageRequest, StoreRole,
 };
 
 use serde::{Deserialize, Serialize};
+
+use crate::id::Position;
 
 /// What a peer asks of another; the first frame of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +42,17 @@ pub enum Request {
     Membership(MembershipRequest),
     /// About files and name records.
     Storage(StorageRequest),
+    /// To a helper: whatever else the asker sends on this stream is for that peer, which the asker cannot
+    /// reach itself. `-> Forwarding`, and after `Ok` whatever that peer answers.
+    Forward {
+        /// Which peer; a living one that the helper knows.
+        to: Position,
+    },
+    /// From a helper: the request behind this one is of a peer that cannot reach the asked one itself.
+    Forwarded {
+        /// Which peer, as its connection to the helper proves it.
+        from: Entry,
+    },
 }
 
 /// What comes back.
@@ -51,4 +64,6 @@ pub enum Reply {
     Storage(StorageReply),
     /// The request broke the protocol and was not looked at further; says why.
     ProtocolError(String),
+    /// To a [`Request::Forward`]: who is asked, as the helper knows it; or why nobody is.
+    Forwarding(Result<Entry, RelayFailure>),
 }

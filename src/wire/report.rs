@@ -279,6 +279,15 @@ pub struct Misbehaviour {
     pub count: u64,
 }
 
+/// A member that lives and cannot be reached directly.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreachable {
+    /// Which.
+    pub peer: PeerName,
+    /// Through whom it is reached; none where nobody was found.
+    pub through: Option<PeerName>,
+}
+
 /// How this peer is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusReport {
@@ -309,7 +318,7 @@ pub struct StatusReport {
     /// Members that have not answered for so long that they are not waited for.
     pub gone: Listed<PeerName>,
     /// Members that live, but that this peer cannot reach itself.
-    pub unreachable: Listed<PeerName>,
+    pub unreachable: Listed<Unreachable>,
     /// Objects here.
     pub objects: u64,
     /// Their bytes.
@@ -338,4 +347,11 @@ pub struct StatusReport {
     pub malformed: u64,
     /// Datagrams that were dropped unread: too many came.
     pub dropped: u64,
+}
+
+impl StatusReport {
+    /// Whether some file has fewer copies left than acknowledge a store.
+    pub fn is_below_quorum(&self) -> bool {
+        self.below_quorum > 0
+    }
 }

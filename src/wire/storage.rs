@@ -122,6 +122,13 @@ pub enum StorageRequest {
         /// `None` for the beginning.
         after: Option<ContentId>,
     },
+    /// The files with fewer copies than there should be, as far as this peer answers for them. `-> Health`.
+    Health,
+    /// Which of these are not held here, complete? Nothing follows from it. `-> Wanted`, objects only.
+    Lacks {
+        /// At most [`super::limits::OFFERS_PER_MESSAGE_MAX`].
+        objects: Vec<ContentId>,
+    },
 }
 
 /// A copy that is not there.
@@ -154,6 +161,19 @@ pub struct FileEntry {
     pub object: ObjectInfo,
     /// The names that are linked to it here.
     pub names: Vec<FileName>,
+}
+
+/// A file with fewer copies than there should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileHealth {
+    /// Which.
+    pub content: ContentId,
+    /// Names that it has, at most [`super::limits::HEALTH_NAMES_MAX`].
+    pub names: Vec<FileName>,
+    /// The peers that have a copy and answer.
+    pub holders: Vec<Position>,
+    /// The peers that should have one and have not, or do not answer.
+    pub missing: Vec<Position>,
 }
 
 /// An answer about files.
@@ -247,5 +267,14 @@ pub enum StorageReply {
         files: Vec<FileEntry>,
         /// There are more after the last of these.
         more: bool,
+    },
+    /// How the files are that this peer answers for.
+    Health {
+        /// Those with the fewest copies, at most [`super::limits::LISTED_MAX`] and what a frame holds.
+        short: Vec<FileHealth>,
+        /// How many have fewer copies than there should be.
+        total: u64,
+        /// How many of these have fewer than acknowledge a store.
+        below_quorum: u64,
     },
 }

@@ -13,8 +13,8 @@ use quoit::time::Moment;
 use quoit::transport::{Authority, Identity, Incoming, Placement, RequestStream, StreamError, Transport};
 use quoit::wire::limits::MIDSTATES_PER_PAGE_MAX;
 use quoit::wire::{
-    Address, Datagram, Entry, Hello, Member, MembershipReply, MembershipRequest, ObjectInfo, Reply, Request,
-    SignedRecord, StorageReply, StorageRequest, Target, codec,
+    Address, Datagram, Entry, Hello, Member, MembershipReply, MembershipRequest, ObjectInfo, RelayFailure,
+    Reply, Request, SignedRecord, StorageReply, StorageRequest, Target, codec,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -77,7 +77,8 @@ impl Liar {
         };
         let origin = Instant::now();
         let start = Start::Join { known: Target { address: known, position: None } };
-        let config = NodeConfig { me: me.clone(), settings: None, interval, start, seed: 7 };
+        let config =
+            NodeConfig { me: me.clone(), address_given: false, settings: None, interval, start, seed: 7 };
         let node = Node::new(now(origin), config);
         let (seen, view) = watch::channel(Arc::new(node.view()));
         let store = Arc::new(Store {
@@ -250,6 +251,9 @@ async fn serve_one(
             Answer::Say(vec![Reply::Membership(answer)])
         }
         Request::Storage(asked) => store.answer(asked),
+        Request::Forward { .. } | Request::Forwarded { .. } => {
+            Answer::Say(vec![Reply::Forwarding(Err(RelayFailure::Refused))])
+        }
     };
     let lie = store.lie.lock().unwrap().clone();
     match lie(&from, &request, honest) {
@@ -330,6 +334,14 @@ impl Store {
             }
             StorageRequest::Sync => {
                 say(StorageReply::Synced { objects: 0, bytes: 0, records: 0, complete: true })
+            }
+            StorageRequest::Health => {
+                say(StorageReply::Health { short: Vec::new(), total: 0, below_quorum: 0 })
+            }
+            StorageRequest::Lacks { objects } => {
+                let lacked = |(_, content): &(usize, &ContentId)| !files.contains_key(*content);
+                let objects = objects.iter().enumerate().filter(lacked).map(|(i, _)| i as u16).collect();
+                say(StorageReply::Wanted { objects, records: Vec::new(), arriving: Vec::new() })
             }
             StorageRequest::ListFiles { .. } => say(StorageReply::Files { files: Vec::new(), more: false }),
         }

@@ -101,7 +101,7 @@ fn the_data_directory_is_of_another() {
 }
 
 /// Runs what must be refused, in a data directory of its own; what it says.
-fn refused(ring: &Ring, words: &[&str], certs: &Path) -> String {
+pub fn refused(ring: &Ring, words: &[&str], certs: &Path) -> String {
     let peers = certs.join("peers");
     let is_key = |path: &PathBuf| path.extension().is_some_and(|end| end == "pem");
     let files =

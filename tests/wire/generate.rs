@@ -214,6 +214,8 @@ fn storage_request() -> BoxedStrategy<StorageRequest> {
             .prop_map(|(objects, records)| Offer { objects, records }),
         Just(Sync),
         option::of(content()).prop_map(|after| ListFiles { after }),
+        Just(Health),
+        vec(content(), 0..FEW).prop_map(|objects| Lacks { objects }),
     ]
     .boxed()
 }
@@ -225,6 +227,12 @@ fn missing() -> impl Strategy<Value = Missing> {
         text().prop_map(MissingReason::Refused),
     ];
     (position(), reason).prop_map(|(peer, reason)| Missing { peer, reason })
+}
+
+fn health() -> impl Strategy<Value = FileHealth> {
+    let peers = || vec(position(), 0..FEW);
+    (content(), vec(name(), 0..FEW), peers(), peers())
+        .prop_map(|(content, names, holders, missing)| FileHealth { content, names, holders, missing })
 }
 
 fn storage_reply() -> BoxedStrategy<StorageReply> {
@@ -253,6 +261,11 @@ fn storage_reply() -> BoxedStrategy<StorageReply> {
             .prop_map(|(objects, records, arriving)| Wanted { objects, records, arriving }),
         (number(), number(), number(), any::<bool>())
             .prop_map(|(objects, bytes, records, complete)| Synced { objects, bytes, records, complete }),
+        (vec(health(), 0..FEW), number(), number()).prop_map(|(short, total, below_quorum)| Health {
+            short,
+            total,
+            below_quorum
+        }),
     ];
     prop_oneof![written, read, records].boxed()
 }
@@ -260,7 +273,9 @@ fn storage_reply() -> BoxedStrategy<StorageReply> {
 pub fn request() -> BoxedStrategy<Request> {
     prop_oneof![
         membership_request().prop_map(Request::Membership),
-        storage_request().prop_map(Request::Storage)
+        storage_request().prop_map(Request::Storage),
+        position().prop_map(|to| Request::Forward { to }),
+        entry().prop_map(|from| Request::Forwarded { from }),
     ]
     .boxed()
 }
@@ -270,6 +285,11 @@ pub fn reply() -> BoxedStrategy<Reply> {
         3 => membership_reply().prop_map(Reply::Membership),
         3 => storage_reply().prop_map(Reply::Storage),
         1 => text().prop_map(Reply::ProtocolError),
+        1 => prop_oneof![
+            entry().prop_map(Ok),
+            prop::sample::select(vec![RelayFailure::Unanswered, RelayFailure::Refused]).prop_map(Err)
+        ]
+        .prop_map(Reply::Forwarding),
     ]
     .boxed()
 }

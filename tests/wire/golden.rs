@@ -130,6 +130,8 @@ fn storage_requests() -> Vec<StorageRequest> {
         Offer { objects: vec![content], records: vec![offered] },
         Sync,
         ListFiles { after: Some(content) },
+        Health,
+        Lacks { objects: vec![content] },
     ]
 }
 
@@ -158,7 +160,13 @@ fn storage_replies() -> Vec<StorageReply> {
         Wanted { objects: vec![0, 300], records: vec![1], arriving: vec![2] },
         Synced { objects: 1, bytes: 3 << 20, records: 2, complete: true },
         Files { files: vec![FileEntry { object: object(), names: vec![name()] }], more: true },
+        Health { short: vec![health()], total: 300, below_quorum: 1 },
     ]
+}
+
+fn health() -> FileHealth {
+    let (content, peer) = (object().content, Position::of_number);
+    FileHealth { content, names: vec![name()], holders: vec![peer(10)], missing: vec![peer(20), peer(30)] }
 }
 
 fn name_records() -> [NameRecord; 2] {
@@ -188,6 +196,10 @@ fn table() -> Vec<Golden> {
     table.extend(membership_replies().into_iter().map(|m| golden(Reply::Membership(m))));
     table.extend(storage_replies().into_iter().map(|m| golden(Reply::Storage(m))));
     table.push(golden(Reply::ProtocolError("no such request".to_owned())));
+    table.push(golden(Request::Forward { to: Position::of_number(10) }));
+    table.push(golden(Request::Forwarded { from: entry(10) }));
+    table.push(golden(Reply::Forwarding(Ok(entry(10)))));
+    table.push(golden(Reply::Forwarding(Err(RelayFailure::Unanswered))));
     table.push(golden(Datagram::Ping { sequence: 300, news: members() }));
     table.push(golden(Datagram::Pong { sequence: 300, news: Vec::new() }));
     table.push(golden(Hello { incarnation: 5, advertised: None }));
@@ -237,7 +249,7 @@ fn every_variant_is_in_the_golden_file() {
     variants(&[0, 7], count::<Reply>(&[0, 7]), "Reply");
     variants(&[1], count::<Reply>(&[1]), "Reply");
     variants(&[], count::<Datagram>(&[]), "Datagram");
-    assert_eq!((count::<Request>(&[1]), count::<Reply>(&[1])), (10, 18), "this test reads counts");
+    assert_eq!((count::<Request>(&[1]), count::<Reply>(&[1])), (12, 19), "this test reads counts");
 }
 
 /// How many variants the enum after these bytes has, in the words in which serde refuses a tag.

@@ -145,9 +145,8 @@ fn a_whereis() {
     );
 }
 
-#[test]
-fn a_status() {
-    let report = StatusReport {
+fn how_it_is() -> StatusReport {
+    StatusReport {
         peer: peer(36),
         incarnation: 2,
         ring: "calm-otter".to_owned(),
@@ -178,8 +177,89 @@ fn a_status() {
         refused: 1,
         malformed: 0,
         dropped: 20,
-    };
+    }
+}
+
+fn named(number: u8, name: &str) -> PeerName {
+    PeerName { name: Some(name.to_owned()), ..peer(number) }
+}
+
+fn short_one(name: &str, holders: &[PeerName], missing: &[PeerName]) -> ShortFile {
+    ShortFile {
+        content: ContentId::of(name.as_bytes()),
+        names: vec![FileName::new(name).unwrap()],
+        holders: holders.to_vec(),
+        copies: 3,
+        quorum: 2,
+        missing: missing.to_vec(),
+    }
+}
+
+/// What a status says behind this word.
+fn said_of(report: &StatusReport, word: &str) -> Vec<String> {
+    let text = status_at(report, 1_800_000_000);
+    text.lines().filter(|line| line.trim_start().starts_with(word)).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_status_names_the_short_files() {
+    let (nas, vps, laptop, desk) = (named(1, "nas"), named(2, "vps"), named(3, "laptop"), named(4, "desk"));
+    let mut report = how_it_is();
+    report.away = [laptop.clone()].into_iter().collect();
+    report.gone = [desk.clone()].into_iter().collect();
+    report.short = vec![short_one("report.pdf", &[nas.clone(), vps.clone()], std::slice::from_ref(&laptop))];
+    report.short_total = 1;
+    assert_eq!(
+        said_of(&report, "short"),
+        ["  short        1 file: report.pdf: 2 of 3 copies: nas, vps; laptop away"]
+    );
+    assert_eq!(said_of(&report, "gone"), ["  gone         desk"]);
+    assert!(said_of(&report, "copies").is_empty() && said_of(&report, "at risk").is_empty());
+    assert!(!report.is_below_quorum());
+    report.short.insert(0, ShortFile { names: vec![], ..short_one("abc", &[], &[desk, laptop, nas]) });
+    (report.short_total, report.below_quorum) = (30, 1);
     let text = status(&report);
+    assert!(text.contains(
+        "  short        30 files:\n  \
+         sha256:ba7816bf…: 0 of 3 copies; desk gone, laptop away, nas not yet\n  \
+         report.pdf: 2 of 3 copies: nas, vps; laptop away\n  \
+         … and 28 more\n  \
+         at risk      1 file has fewer copies than acknowledge a store\n"
+    ));
+    assert!(report.is_below_quorum());
+}
+
+#[test]
+fn a_status_names_whom_it_cannot_reach() {
+    let mut report = how_it_is();
+    let (laptop, vps) = (named(3, "laptop"), named(2, "vps"));
+    let apart = |through| Unreachable { peer: laptop.clone(), through };
+    report.unreachable = [apart(Some(vps)), apart(None)].into_iter().collect();
+    assert_eq!(
+        said_of(&report, "unreachable"),
+        [
+            "  unreachable  cannot reach laptop directly; reached through vps",
+            "  unreachable  cannot reach laptop directly; and no way through another peer is known",
+        ]
+    );
+}
+
+#[test]
+fn a_certificate_is_spoken_of_when_it_ends() {
+    let at = 1_796_083_200; // 2026-12-01, midnight
+    let said = |left: i64| certificate(at, at.saturating_add_signed(-left));
+    let renew = ": `quoit admit --renew` where the CA key is";
+    assert_eq!(said(31 * 86_400), None);
+    assert_eq!(said(9 * 86_400 + 5), Some(format!("  certificate  ends on 2026-12-01 (9 days){renew}")));
+    assert_eq!(said(60), Some(format!("  certificate  ends on 2026-12-01 (today or tomorrow){renew}")));
+    assert_eq!(said(-60), Some(format!("  certificate  ended on 2026-12-01{renew}")));
+    assert!(certificate(u64::MAX, 0).is_none());
+}
+
+#[test]
+fn a_status() {
+    let report = how_it_is();
+    let text = status_at(&report, 1_800_000_000);
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines[0], "Peer 36 of ring calm-otter: active");
     assert_eq!(
@@ -192,6 +272,7 @@ fn a_status() {
             "  ring         3 copies of each file, 8 successors in a list, small ring, one map",
             "  pings        every 1.00 s",
             "  keeps        2 files (3.0 MiB), 1 name record",
+            "  copies       all files of the ring have their copies",
             "  syncing      still taking over its part of the ring",
             "  siblings     names that were written in two places at once; both are kept:",
             "  twice",

@@ -115,6 +115,9 @@ async fn answer_one(mut stream: RequestStream) -> Result<(), StreamError> {
                 left -= size;
             }
         }
+        Request::Forward { .. } | Request::Forwarded { .. } => {
+            stream.send_reply(&Reply::Forwarding(Err(crate::wire::RelayFailure::Refused))).await?;
+        }
         Request::Storage(_) => {
             stream.send_reply(&Reply::Storage(StorageReply::Noted)).await?;
             while let Some(piece) = stream.read_piece(usize::MAX).await? {

@@ -1,0 +1,484 @@
+//! Contact with the members: connections that are kept, ways to those that cannot be reached, and what is
+//! remembered of them.
+//!
+//! A peer behind an address translator can only dial out. So each peer keeps a connection with every member
+//! of a small ring, and with its nearest ones in a large ring; the others use it both ways. A member that
+//! lives and cannot be dialled is reached through one that both reach (see `forward`), and is tried again
+//! with growing pauses. Display names, and since when a member is away, outlive this process.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rand::seq::SliceRandom as _;
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::api::{PeerEvent, Unreachable};
+use super::shared::{Shared, unix_ms};
+use crate::chord::View;
+use crate::id::Position;
+use crate::transport::RequestFailure;
+use crate::wire::{
+    Entry, MemberState, MembershipReply, MembershipRequest, NeighbourReply, NeighbourRequest, Reply, Request,
+    Target, codec,
+};
+
+/// What is known of the contact with each member.
+#[derive(Debug, Default)]
+pub(super) struct Contacts {
+    /// Members that there is no connection with.
+    apart: Mutex<BTreeMap<Position, Apart>>,
+    /// Members farther away that were to be asked and could not be dialled, and until when that counts.
+    sought: Mutex<BTreeMap<Position, Instant>>,
+    /// Since when members do not answer, in milliseconds since the Unix epoch.
+    away_since: Mutex<BTreeMap<Position, u64>>,
+}
+
+/// A member that there is no connection with.
+#[derive(Debug, Clone)]
+struct Apart {
+    incarnation: u64,
+    /// Dials that failed, one after the other.
+    failures: u32,
+    /// When it is dialled next.
+    next: Instant,
+    /// When the next way through a helper is looked for, where there is none.
+    search: Instant,
+    /// A try is under way.
+    trying: bool,
+}
+
+/// What outlives the process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Known {
+    position: Position,
+    name: Option<String>,
+    away_since_ms: Option<u64>,
+}
+
+impl Contacts {
+    /// Since when a member does not answer.
+    pub(super) fn away_since(&self, position: &Position) -> Option<u64> {
+        lock(&self.away_since).get(position).copied()
+    }
+
+    /// A member was to be asked something and could not be dialled: a way to it is worth looking for.
+    pub(super) fn seek(&self, peer: Position) {
+        let now = Instant::now();
+        let mut sought = lock(&self.sought);
+        sought.retain(|_, until| *until > now);
+        if sought.len() < SOUGHT_MAX || sought.contains_key(&peer) {
+            sought.insert(peer, now + SOUGHT_FOR);
+        }
+    }
+
+    fn is_sought(&self, peer: &Position) -> bool {
+        lock(&self.sought).get(peer).is_some_and(|until| *until > Instant::now())
+    }
+
+    /// Takes notice of who is away and who is not.
+    fn note_away(&self, view: &View, now_ms: u64) {
+        let away: BTreeSet<Position> = view.away().map(|entry| entry.position).collect();
+        let mut since = lock(&self.away_since);
+        since.retain(|position, _| away.contains(position));
+        for position in away {
+            since.entry(position).or_insert(now_ms);
+        }
+    }
+
+    /// Members that are dialled now, and those to whom only a way through a helper is looked for.
+    fn due(
+        &self,
+        now: Instant,
+        wanted: &[Entry],
+        me: &Position,
+        connected: impl Fn(&Position) -> bool,
+        has_detour: impl Fn(&Position) -> bool,
+    ) -> (Vec<Entry>, Vec<Entry>) {
+        let mut apart = lock(&self.apart);
+        let missing: BTreeMap<Position, &Entry> =
+            wanted.iter().filter(|e| !connected(&e.position)).map(|e| (e.position, e)).collect();
+        apart.retain(|position, _| missing.contains_key(position));
+        let mut busy = apart.values().filter(|apart| apart.trying).count();
+        let (mut dial, mut search) = (Vec::new(), Vec::new());
+        for (position, entry) in missing {
+            // Of two that learn of each other at the same time, one dials first.
+            let grace = if *me < position { Duration::ZERO } else { GRACE };
+            let fresh = Apart {
+                incarnation: entry.incarnation,
+                failures: 0,
+                next: now + grace,
+                search: now,
+                trying: false,
+            };
+            let one = apart.entry(position).or_insert_with(|| fresh.clone());
+            if one.incarnation != entry.incarnation {
+                *one = Apart { trying: one.trying, ..fresh };
+            }
+            if one.trying || busy >= TRIES_AT_ONCE_MAX {
+                continue;
+            }
+            if one.next <= now {
+                dial.push(entry.clone());
+            } else if one.failures > 0 && one.search <= now && !has_detour(&position) {
+                search.push(entry.clone());
+            } else {
+                continue;
+            }
+            one.trying = true;
+            busy += 1;
+        }
+        (dial, search)
+    }
+
+    fn tried(&self, now: Instant, entry: &Entry, dialled: bool) {
+        let mut apart = lock(&self.apart);
+        let Some(one) = apart.get_mut(&entry.position) else { return };
+        one.trying = false;
+        one.search = now + SEARCH_PAUSE;
+        if dialled && one.incarnation == entry.incarnation {
+            one.failures = one.failures.saturating_add(1);
+            let pause = PAUSE.saturating_mul(1 << one.failures.min(16));
+            one.next = now + pause.min(PAUSE_MAX);
+        }
+    }
+
+    fn failures(&self, position: &Position) -> u32 {
+        lock(&self.apart).get(position).map_or(0, |apart| apart.failures)
+    }
+}
+
+impl Shared {
+    /// Members that live, and that this peer cannot reach itself at the moment.
+    pub(super) fn unreachable(&self) -> Vec<Unreachable> {
+        let view = self.view();
+        let apart = view.alive().filter_map(|entry| {
+            let through = self.transport.detour(&entry.position);
+            let failures = self.contacts.failures(&entry.position);
+            // A single failed dial may be a death that nobody has found yet.
+            let sure = failures > 1 || (failures == 1 && through.is_some());
+            (sure && self.transport.connection(&entry.position).is_none()).then(|| Unreachable {
+                peer: self.named(&entry.position),
+                through: through.map(|helper| self.named(&helper.position)),
+            })
+        });
+        apart.collect()
+    }
+
+    /// Asks to be let into the ring. Who cannot be dialled is asked through those that answered before.
+    pub(super) async fn ask_to_join(
+        self: &Arc<Self>,
+        to: &Target,
+        request: &Request,
+        timeout: Duration,
+    ) -> Result<(Entry, Reply), RequestFailure> {
+        let direct = self.transport.request(to, request, timeout);
+        let Some(position) = to.position.filter(|p| self.transport.connection(p).is_none()) else {
+            return direct.await;
+        };
+        tokio::pin!(direct);
+        let mut failed = None;
+        match tokio::time::timeout(HEAD_START, direct.as_mut()).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(failure)) => failed = Some(failure),
+            Err(_) => {}
+        }
+        let helpers = self.transport.connected().into_iter().filter(|helper| helper.position != position);
+        let mut asked = JoinSet::new();
+        for helper in helpers.take(DOORKEEPERS_MAX) {
+            let (shared, request) = (self.clone(), request.clone());
+            asked.spawn(async move {
+                shared.transport.request_through(&helper, position, &request, timeout).await
+            });
+        }
+        loop {
+            tokio::select! {
+                answer = direct.as_mut(), if failed.is_none() => match answer {
+                    Ok(answer) => return Ok(answer),
+                    Err(failure) => failed = Some(failure),
+                },
+                Some(answer) = asked.join_next() => if let Ok(Ok(answer)) = answer {
+                    return Ok(answer);
+                },
+                else => break,
+            }
+        }
+        // Nobody is left to wait for, so the direct way has failed.
+        Err(failed.unwrap_or(RequestFailure::Timeout { waited_ms: timeout.as_millis() as u64 }))
+    }
+
+    /// Takes what an earlier run knew.
+    pub(super) fn recall(&self, known: Vec<Known>) {
+        let mut since = lock(&self.contacts.away_since);
+        for Known { position, name, away_since_ms } in known {
+            name.into_iter().for_each(|name| self.transport.learn_display_name(position, &name));
+            since.extend(away_since_ms.map(|ms| (position, ms)));
+        }
+    }
+
+    /// Dials it; where that fails, looks for a way through somebody else.
+    async fn reach(self: Arc<Self>, entry: Entry, dial: bool) {
+        let dialled = dial && self.transport.connect(&Target::from(&entry)).await.is_ok();
+        if dialled || self.transport.connection(&entry.position).is_some() {
+            self.transport.set_detour(entry.position, None);
+        } else if self.transport.detour(&entry.position).is_none()
+            && let Some(helper) = self.helper_to(&entry).await
+        {
+            tracing::debug!(peer = %entry.position.label(), through = %helper.position.label(), "a detour");
+            self.transport.set_detour(entry.position, Some(helper));
+        }
+        self.contacts.tried(Instant::now(), &entry, dial && !dialled);
+    }
+
+    /// A member with a connection that reaches this peer.
+    async fn helper_to(self: &Arc<Self>, target: &Entry) -> Option<Entry> {
+        let mut helpers: Vec<Entry> = self
+            .view()
+            .alive()
+            .filter(|helper| helper.position != target.position)
+            .filter(|helper| self.transport.connection(&helper.position).is_some())
+            .cloned()
+            .collect();
+        helpers.shuffle(&mut rand::rng());
+        let mut asked = JoinSet::new();
+        for helper in helpers.into_iter().take(HELPERS_MAX) {
+            let (shared, target) = (self.clone(), target.clone());
+            asked.spawn(async move {
+                let request = MembershipRequest::Relay { target, request: NeighbourRequest::Probe };
+                let reply = shared.ask_membership(&helper, request, HELPER_TIMEOUT).await;
+                let reached = matches!(reply, Ok(MembershipReply::Relayed(Ok(NeighbourReply::Alive))));
+                reached.then_some(helper)
+            });
+        }
+        while let Some(answer) = asked.join_next().await {
+            if let Ok(Some(helper)) = answer {
+                return Some(helper);
+            }
+        }
+        None
+    }
+
+    /// Detours lead to living members, through living ones, and only while there is no connection.
+    fn check_detours(&self, view: &View, alive: &BTreeSet<Position>) {
+        let of_old = view.members.iter().map(|member| member.entry.position);
+        for position in of_old {
+            let Some(helper) = self.transport.detour(&position) else { continue };
+            let direct = self.transport.connection(&position).is_some();
+            if direct || !alive.contains(&position) || !alive.contains(&helper.position) {
+                self.transport.set_detour(position, None);
+            }
+        }
+    }
+
+    fn known(&self, view: &View) -> Vec<Known> {
+        let known = view.members.iter().filter(|m| m.state != MemberState::Left).map(|member| {
+            let position = member.entry.position;
+            let name = self.transport.display_name(&position);
+            Known { position, name, away_since_ms: self.contacts.away_since(&position) }
+        });
+        known.filter(|known| known.name.is_some() || known.away_since_ms.is_some()).take(KNOWN_MAX).collect()
+    }
+}
+
+/// Keeps in contact with the members until the peer ends.
+pub(super) async fn keep_contact(shared: Arc<Shared>) {
+    let mut view = shared.view.clone();
+    let mut tries = JoinSet::new();
+    let mut last = None;
+    loop {
+        let now = view.borrow_and_update().clone();
+        if now.is_member() {
+            shared.contacts.note_away(&now, unix_ms());
+            let alive: BTreeSet<Position> = now.alive().map(|entry| entry.position).collect();
+            shared.check_detours(&now, &alive);
+            let connected = |position: &Position| shared.transport.connection(position).is_some();
+            let has_detour = |position: &Position| shared.transport.detour(position).is_some();
+            let (dial, search) = shared.contacts.due(
+                Instant::now(),
+                &wanted(&now, &shared.contacts),
+                &now.me.position,
+                connected,
+                has_detour,
+            );
+            let dial = dial.into_iter().map(|entry| (entry, true));
+            for (entry, dial) in dial.chain(search.into_iter().map(|entry| (entry, false))) {
+                tries.spawn(shared.clone().reach(entry, dial));
+            }
+            let known = shared.known(&now);
+            if last.as_ref() != Some(&known) {
+                if let Err(error) = keep(&shared, &known).await {
+                    shared.tell(PeerEvent::Warning(error));
+                }
+                last = Some(known);
+            }
+        }
+        tokio::select! {
+            changed = view.changed() => if changed.is_err() { return },
+            Some(_) = tries.join_next() => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    }
+}
+
+/// Reads what an earlier run knew.
+pub(super) fn decode_known(bytes: &[u8]) -> Vec<Known> {
+    codec::decode(bytes).unwrap_or_default()
+}
+
+async fn keep(shared: &Shared, known: &[Known]) -> Result<(), String> {
+    let bytes = codec::encode(&known).map_err(|error| error.to_string())?;
+    shared.blocking(move |store| store.remember_known(bytes)).await.map_err(|error| error.to_string())
+}
+
+/// All living members of a small ring; of a large one those before and behind this peer, and those that are
+/// sought.
+fn wanted(view: &View, contacts: &Contacts) -> Vec<Entry> {
+    let alive: Vec<Entry> = view.alive().cloned().collect();
+    if alive.len() <= CONTACTS_MAX {
+        return alive;
+    }
+    let half = CONTACTS_MAX / 2;
+    let between = alive[half..alive.len() - half].iter().filter(|entry| contacts.is_sought(&entry.position));
+    alive[..half].iter().chain(&alive[alive.len() - half..]).chain(between).cloned().collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Members that a connection is kept with.
+const CONTACTS_MAX: usize = 64;
+/// Members farther away to which a way is looked for, and for how long after it was last wanted.
+const SOUGHT_MAX: usize = 64;
+const SOUGHT_FOR: Duration = Duration::from_secs(600);
+/// How often is looked whether connections are missing.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How much later the peer of the higher position dials.
+const GRACE: Duration = Duration::from_millis(400);
+/// After a dial that failed; doubled each time.
+const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Between two searches for a helper.
+const SEARCH_PAUSE: Duration = Duration::from_secs(1);
+/// Dials and searches at the same time.
+const TRIES_AT_ONCE_MAX: usize = 16;
+/// Members that are asked whether they reach another.
+const HELPERS_MAX: usize = 5;
+const HELPER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a direct join is waited for before others are asked to pass it on.
+const HEAD_START: Duration = Duration::from_millis(300);
+/// Peers through whom a join goes at the same time.
+const DOORKEEPERS_MAX: usize = 2;
+/// Members of whom names and absence are kept on disk.
+const KNOWN_MAX: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::KeyHash;
+    use crate::wire::Address;
+
+    fn entry(number: u8) -> Entry {
+        let address = Address::new("192.0.2.1:1").unwrap();
+        Entry { position: Position::of_number(number), incarnation: 1, key: KeyHash([0; 32]), address }
+    }
+
+    /// Goal: who cannot be dialled is tried again with pauses that grow to a minute and no further, and a
+    /// way through others is looked for meanwhile.
+    #[test]
+    fn dials_that_fail_are_repeated_ever_less_often() {
+        let (contacts, me, other) = (Contacts::default(), Position::of_number(1), [entry(2)]);
+        let (mut dialled, mut searched) = (Vec::new(), 0);
+        let begin = Instant::now();
+        for look in 0..1_200 {
+            let now = begin + LOOK_EVERY * look;
+            let (dial, search) = contacts.due(now, &other, &me, |_| false, |_| false);
+            let again = contacts.due(now, &other, &me, |_| false, |_| false);
+            assert!(again.0.is_empty() || dial.is_empty(), "one try at a time");
+            dialled.extend(dial.iter().map(|_| (now - begin).as_secs()));
+            searched += search.len();
+            dial.iter().for_each(|entry| contacts.tried(now, entry, true));
+            search.iter().for_each(|entry| contacts.tried(now, entry, false));
+        }
+        let pauses: Vec<u64> = dialled.windows(2).map(|two| two[1] - two[0]).collect();
+        assert_eq!(pauses[..6], [2, 4, 8, 16, 32, 60]);
+        assert!(pauses.iter().all(|pause| *pause <= 60), "{pauses:?}");
+        assert!(searched > 400, "about once a second: {searched}");
+        let (dial, search) = contacts.due(begin + PAUSE_MAX * 30, &other, &me, |_| true, |_| false);
+        assert!(dial.is_empty() && search.is_empty() && contacts.failures(&other[0].position) == 0);
+    }
+
+    /// Goal: of two peers that hear of each other at once, the one of the lower position dials.
+    #[test]
+    fn the_higher_position_waits_a_moment() {
+        let (contacts, me, lower) = (Contacts::default(), Position::of_number(9), [entry(2)]);
+        let begin = Instant::now();
+        let due = |now| contacts.due(now, &lower, &me, |_| false, |_| false).0.len();
+        assert_eq!((due(begin), due(begin + GRACE)), (0, 1));
+    }
+
+    #[test]
+    fn what_is_known_comes_back_from_disk() {
+        let known = vec![
+            Known { position: Position::of_number(1), name: Some("nas".to_owned()), away_since_ms: None },
+            Known { position: Position::of_number(2), name: None, away_since_ms: Some(1_700_000_000_000) },
+        ];
+        assert_eq!(decode_known(&codec::encode(&known).unwrap()), known);
+        assert!(decode_known(b"of another make").is_empty());
+        let longest =
+            Known { name: Some("n".repeat(253)), away_since_ms: Some(u64::MAX), ..known[0].clone() };
+        codec::encode(&vec![longest; KNOWN_MAX]).unwrap();
+    }
+
+    /// Goal: what a peer was called is known after a restart, and whether it was away, before anybody of
+    /// the ring is met again.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn names_and_absence_outlive_the_process() {
+        use crate::peer::{Entrance, StartOptions, start};
+        let dir = tempfile::tempdir().unwrap();
+        let options = |number: u8, entrance| StartOptions {
+            entrance,
+            number: Some(number),
+            data_dir: Some(dir.path().join(number.to_string())),
+            certs_dir: Some(dir.path().join("certs")),
+            listen: Some(([127, 0, 0, 1], 0).into()),
+            base_port: 12_000,
+            advertise: None,
+            settings: None,
+            interval: "0.05".parse().ok(),
+            bundle: None,
+            key: None,
+        };
+        let kept = |peer: &crate::peer::Handle| {
+            let known = peer.shared.store.known().unwrap().map(|bytes| decode_known(&bytes));
+            known.unwrap_or_default().into_iter().next()
+        };
+        let until = async |what: &str, holds: &dyn Fn() -> bool| {
+            let waited = tokio::time::timeout(Duration::from_secs(30), async {
+                while !holds() {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            });
+            waited.await.unwrap_or_else(|_| panic!("never: {what}"));
+        };
+        let first = start(options(1, Entrance::Found)).await.unwrap();
+        first.wait_active().await.unwrap();
+        let second = start(options(2, Entrance::Join { known: first.address() })).await.unwrap();
+        let position = second.position();
+        first.shared.transport.learn_display_name(position, "nas");
+        until("the name is kept", &|| kept(&first).is_some_and(|k| k.name.as_deref() == Some("nas"))).await;
+        second.shutdown().await;
+        until("its absence is kept", &|| kept(&first).is_some_and(|k| k.away_since_ms.is_some())).await;
+        let since = first.shared.contacts.away_since(&position);
+        first.shutdown().await;
+        drop((first, second));
+        let first = start(options(1, Entrance::Resume)).await.unwrap();
+        assert_eq!(first.shared.named(&position).label(), "nas");
+        first.wait_active().await.unwrap();
+        assert_eq!(first.shared.contacts.away_since(&position), since);
+        assert!(since.is_some());
+        first.shutdown().await;
+    }
+}

@@ -1,0 +1,449 @@
+//! Which files have fewer copies than they should.
+//!
+//! Each peer answers for the files that it owns, and for those that their owner lacks. It learns who else
+//! has a copy from offers, its own and those of others, and from stores. What looks short is asked again
+//! before it is told, so that the answer does not lag. `status` joins the answers of the living members:
+//! `A ->[Health] B`, `B ->[Health { short, total, below_quorum }] A`.
+//!
+//! Only what the ring was given counts: objects that are kept as replicas, and contents that a name record
+//! names. A holder that is no replica counts as a copy; one that does not answer counts as none.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use super::api::ShortFile;
+use super::shared::{Shared, unix_ms};
+use crate::blob::Kind;
+use crate::chord::{Route, View};
+use crate::id::{ContentId, FileName, Position};
+use crate::replica::replicas;
+use crate::wire::limits::{
+    FRAME_BYTES_MAX, HEALTH_NAMES_MAX, HOLDERS_PER_OBJECT_MAX, LISTED_MAX, OFFERS_PER_MESSAGE_MAX,
+};
+use crate::wire::{Entry, FileHealth, StorageReply, StorageRequest, codec};
+
+/// Who has copies of the files that this peer answers for, as far as it learned.
+#[derive(Debug, Default)]
+pub(super) struct HealthBook {
+    book: Mutex<Book>,
+    /// The last answer to `Health`, and when it was made.
+    last: tokio::sync::Mutex<Option<(Instant, StorageReply)>>,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    /// Other peers that have an object, each with the life in which it said so.
+    copies: BTreeMap<ContentId, BTreeMap<Position, u64>>,
+    /// Objects here that their owner was offered and has not got.
+    orphans: BTreeSet<ContentId>,
+    /// Contents that records name, and that nobody who answers has.
+    lost: BTreeMap<ContentId, Vec<FileName>>,
+}
+
+/// Who answers, and which life of it.
+struct Living {
+    me: Position,
+    lives: BTreeMap<Position, u64>,
+}
+
+impl Living {
+    fn of(view: &View) -> Living {
+        let lives = view.alive().map(|entry| (entry.position, entry.incarnation)).collect();
+        Living { me: view.me.position, lives }
+    }
+}
+
+/// What the living members say of their files.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    /// The files with the fewest copies, those first.
+    pub short: Vec<ShortFile>,
+    pub total: u64,
+    pub below_quorum: u64,
+}
+
+impl HealthBook {
+    /// Another peer offers these, so it has them.
+    pub(super) fn hear_offer(&self, from: &Entry, objects: &[ContentId]) {
+        objects.iter().for_each(|content| self.hear_copy(from, *content, true));
+    }
+
+    /// What another peer says of an object: it has it, or it has not.
+    pub(super) fn hear_copy(&self, of: &Entry, content: ContentId, has: bool) {
+        let mut book = self.lock();
+        if !has {
+            if let Some(copies) = book.copies.get_mut(&content) {
+                copies.remove(&of.position);
+            }
+            return;
+        }
+        if book.copies.len() >= BOOK_MAX && !book.copies.contains_key(&content) {
+            return;
+        }
+        let copies = book.copies.entry(content).or_default();
+        if copies.len() < HOLDERS_PER_OBJECT_MAX || copies.contains_key(&of.position) {
+            copies.insert(of.position, of.incarnation);
+        }
+    }
+
+    /// An owner was offered an object: whether it has it now.
+    fn hear_owner(&self, content: ContentId, has: bool) {
+        let mut book = self.lock();
+        if has {
+            book.orphans.remove(&content);
+        } else {
+            book.orphans.insert(content);
+        }
+    }
+
+    /// Of objects that are not here this peer knows nothing.
+    fn keep_only(&self, held: &BTreeSet<ContentId>) {
+        let mut book = self.lock();
+        book.copies.retain(|content, _| held.contains(content));
+        book.orphans.retain(|content| held.contains(content));
+    }
+
+    /// The holders of an object that answer, this peer among them, in ring order from the owner.
+    fn holders(&self, living: &Living, content: &ContentId) -> Vec<Position> {
+        let book = self.lock();
+        let copies = book.copies.get(content).into_iter().flatten();
+        let others =
+            copies.filter(|(peer, life)| living.lives.get(peer) == Some(life)).map(|(peer, _)| *peer);
+        let mut holders: Vec<Position> = others.chain([living.me]).collect();
+        drop(book);
+        holders.sort_by_key(|peer| distance(&content.key(), peer));
+        holders.dedup();
+        holders
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    /// How the files of the ring are, as its living members say; at most so many are asked.
+    pub(super) async fn health(self: &Arc<Self>) -> Health {
+        let view = self.view();
+        if !view.is_member() {
+            return Health::default();
+        }
+        let mut asked = JoinSet::new();
+        for whom in std::iter::once(&view.me).chain(view.alive()).take(ASKED_MAX) {
+            let (shared, whom) = (self.clone(), whom.clone());
+            asked.spawn(
+                async move { shared.ask_storage(&whom, StorageRequest::Health, HEALTH_TIMEOUT).await },
+            );
+        }
+        let mut answers = Vec::new();
+        while let Some(answer) = asked.join_next().await {
+            if let Ok(Ok(StorageReply::Health { short, total, below_quorum })) = answer {
+                answers.push((short, total, below_quorum));
+            }
+        }
+        let (settings, members) = (self.settings(), view.members_count());
+        let (copies, quorum) = (settings.copies(members), settings.write_quorum(members));
+        let joined = join(answers, copies, quorum);
+        let short = joined.files.into_iter().map(|file| ShortFile {
+            content: file.content,
+            names: file.names,
+            holders: self.all_named(&file.holders),
+            copies,
+            quorum,
+            missing: self.all_named(&file.missing),
+        });
+        Health { short: short.collect(), total: joined.total, below_quorum: joined.below_quorum }
+    }
+
+    /// Handles `Health`. Whoever asks at nearly the same time gets the same answer, made once.
+    pub(super) async fn answer_health(self: &Arc<Self>) -> StorageReply {
+        let mut last = self.health.last.lock().await;
+        if let Some((made, answer)) = last.as_ref()
+            && made.elapsed() < FRESH
+        {
+            return answer.clone();
+        }
+        let answer = self.look_at_health().await;
+        *last = Some((Instant::now(), answer.clone()));
+        answer
+    }
+
+    async fn look_at_health(self: &Arc<Self>) -> StorageReply {
+        let view = self.view();
+        let (settings, members) = (self.settings(), view.members_count());
+        let (copies, quorum) = (settings.copies(members), settings.write_quorum(members));
+        let mine = self.answered_for(&view).await;
+        let living = Living::of(&view);
+        let seems_short = |content: &&ContentId| self.health.holders(&living, content).len() < copies;
+        let doubtful: Vec<ContentId> =
+            mine.iter().filter(seems_short).take(OFFERS_PER_MESSAGE_MAX).copied().collect();
+        self.ask_anew(&view, &doubtful).await;
+        let mut files: Vec<FileHealth> = Vec::new();
+        for content in mine {
+            let holders = self.health.holders(&living, &content);
+            if holders.len() < copies {
+                let missing = who_should(&view, &content.key(), &holders, copies);
+                files.push(FileHealth { content, names: Vec::new(), holders, missing });
+            }
+        }
+        let lost = self.health.lock().lost.clone();
+        files.extend(lost.into_iter().map(|(content, names)| {
+            let missing = who_should(&view, &content.key(), &[], copies);
+            FileHealth { content, names, holders: Vec::new(), missing }
+        }));
+        let total = files.len() as u64;
+        let below_quorum = files.iter().filter(|file| file.holders.len() < quorum).count() as u64;
+        files.sort_by_key(|file| (file.holders.len(), file.content));
+        files.truncate(LISTED_MAX);
+        StorageReply::Health { short: self.page_of_health(files).await, total, below_quorum }
+    }
+
+    /// Handles `Lacks`.
+    pub(super) async fn answer_lacks(
+        self: &Arc<Self>,
+        objects: Vec<ContentId>,
+    ) -> Result<StorageReply, String> {
+        let lacking = self.blocking(move |store| {
+            let mut lacking = Vec::new();
+            for (i, content) in objects.iter().enumerate() {
+                if !store.contains(content)? {
+                    lacking.push(i as u16);
+                }
+            }
+            Ok(lacking)
+        });
+        let objects = lacking.await.map_err(|error| error.to_string())?;
+        Ok(StorageReply::Wanted { objects, records: Vec::new(), arriving: Vec::new() })
+    }
+
+    /// What a round of offers has learned of one peer.
+    pub(super) fn note_offer(
+        &self,
+        view: &View,
+        to: &Entry,
+        asked: &BTreeSet<ContentId>,
+        has: &BTreeSet<ContentId>,
+    ) {
+        for content in asked {
+            self.health.hear_copy(to, *content, has.contains(content));
+            if !view.owns(&content.key()) {
+                self.health.hear_owner(*content, has.contains(content));
+            }
+        }
+    }
+
+    /// After a round: forgets what is not here any more, and looks for what records name and nobody has.
+    pub(super) async fn look_for_lost(
+        self: &Arc<Self>,
+        held: &BTreeSet<ContentId>,
+        named: BTreeMap<ContentId, Vec<FileName>>,
+    ) {
+        self.health.keep_only(held);
+        let mut by_owner: BTreeMap<Position, (Entry, Vec<ContentId>)> = BTreeMap::new();
+        let view = self.view();
+        for content in named.keys() {
+            let owner = match view.route(&content.key()) {
+                Some(Route::Owner { owner, .. }) => owner,
+                _ => match self.find(content.key(), 0).await {
+                    Ok(found) => found.owner,
+                    Err(_) => continue,
+                },
+            };
+            by_owner.entry(owner.position).or_insert_with(|| (owner, Vec::new())).1.push(*content);
+        }
+        let mut lost = BTreeMap::new();
+        for (owner, contents) in by_owner.into_values() {
+            for page in contents.chunks(OFFERS_PER_MESSAGE_MAX) {
+                for content in self.lacking(&owner, page).await.unwrap_or_else(|| page.to_vec()) {
+                    if lost.len() >= LOST_MAX {
+                        break;
+                    }
+                    let found = self.holders_of(content).await;
+                    if found.is_ok_and(|holders| holders.entries.is_empty()) {
+                        lost.insert(content, named.get(&content).cloned().unwrap_or_default());
+                    }
+                }
+            }
+        }
+        self.health.lock().lost = lost;
+    }
+
+    /// Since when a member has been away for too long to be waited for.
+    pub(super) fn is_gone_for_good(&self, peer: &Position) -> bool {
+        self.contacts.away_since(peer).is_some_and(|since| gone(since, unix_ms()))
+    }
+
+    /// The files whose copies this peer counts: its own range, and what their owner lacks.
+    async fn answered_for(&self, view: &View) -> Vec<ContentId> {
+        let held = self.blocking(|store| store.object_ids()).await.unwrap_or_default();
+        let orphans = self.health.lock().orphans.clone();
+        held.into_iter()
+            .filter(|(content, kind)| {
+                *kind == Kind::Replica && (view.owns(&content.key()) || orphans.contains(content))
+            })
+            .map(|(content, _)| content)
+            .collect()
+    }
+
+    /// Asks those that should have these, or were heard to have, whether they do.
+    async fn ask_anew(self: &Arc<Self>, view: &View, contents: &[ContentId]) {
+        if contents.is_empty() {
+            return;
+        }
+        let copies = usize::from(self.settings().replicas);
+        let mut whom: BTreeMap<Position, Entry> = BTreeMap::new();
+        for entry in replicas(&view.me, &view.successors, copies).into_iter().skip(1) {
+            whom.insert(entry.position, entry);
+        }
+        // Where the owner is another, its replicas may stand before this peer.
+        for entry in view.alive().collect::<Vec<_>>().into_iter().rev().take(copies) {
+            whom.insert(entry.position, entry.clone());
+        }
+        let mut asked = JoinSet::new();
+        for entry in whom.into_values().filter(|entry| !view.is_gone(entry)) {
+            let (shared, contents) = (self.clone(), contents.to_vec());
+            asked.spawn(async move { (shared.lacking(&entry, &contents).await, entry) });
+        }
+        while let Some(Ok((lacking, entry))) = asked.join_next().await {
+            let Some(lacking) = lacking else { continue };
+            let lacking: BTreeSet<ContentId> = lacking.into_iter().collect();
+            for content in contents {
+                self.health.hear_copy(&entry, *content, !lacking.contains(content));
+            }
+        }
+    }
+
+    /// Which of these a peer has not; none when it does not say.
+    async fn lacking(self: &Arc<Self>, whom: &Entry, contents: &[ContentId]) -> Option<Vec<ContentId>> {
+        let request = StorageRequest::Lacks { objects: contents.to_vec() };
+        match self.ask_storage(whom, request, LACKS_TIMEOUT).await {
+            Ok(StorageReply::Wanted { objects, .. }) => {
+                Some(objects.iter().filter_map(|i| contents.get(usize::from(*i)).copied()).collect())
+            }
+            _ => None,
+        }
+    }
+
+    /// As many of these files as a frame holds, with names.
+    async fn page_of_health(&self, mut files: Vec<FileHealth>) -> Vec<FileHealth> {
+        let contents: Vec<ContentId> = files.iter().map(|file| file.content).collect();
+        let named = self.blocking(move |store| {
+            contents.iter().map(|content| store.names_of(content)).collect::<Result<Vec<_>, _>>()
+        });
+        let mut bytes = 0;
+        let named = named.await.unwrap_or_default();
+        for (file, links) in files.iter_mut().zip(named) {
+            file.names.extend(links.into_iter().map(|link| link.name));
+            file.names.sort();
+            file.names.dedup();
+            file.names.truncate(HEALTH_NAMES_MAX);
+        }
+        files
+            .into_iter()
+            .take_while(|file| {
+                bytes += codec::encode(file).map_or(FRAME_BYTES_MAX, |encoded| encoded.len());
+                bytes < FRAME_BYTES_MAX - FRAME_SPARE
+            })
+            .collect()
+    }
+}
+
+/// The answers of all as one.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Joined {
+    files: Vec<FileHealth>,
+    total: u64,
+    below_quorum: u64,
+}
+
+/// What several peers say of one file is one word; a file that has its copies after all is none.
+fn join(answers: Vec<(Vec<FileHealth>, u64, u64)>, copies: usize, quorum: usize) -> Joined {
+    let is_below = |file: &FileHealth| file.holders.len() < quorum;
+    let mut joined = Joined::default();
+    let mut files: BTreeMap<ContentId, FileHealth> = BTreeMap::new();
+    for (short, total, below) in answers {
+        // Of what is not in the lists only the numbers are known.
+        joined.total += total.saturating_sub(short.len() as u64);
+        joined.below_quorum +=
+            below.saturating_sub(short.iter().filter(|file| is_below(file)).count() as u64);
+        for file in short.into_iter().take(LISTED_MAX) {
+            let known = files.entry(file.content).or_insert_with(|| FileHealth {
+                content: file.content,
+                names: Vec::new(),
+                holders: Vec::new(),
+                missing: Vec::new(),
+            });
+            known.names.extend(file.names);
+            known.holders.extend(file.holders);
+            known.missing.extend(file.missing);
+        }
+    }
+    for mut file in files.into_values() {
+        file.names.sort();
+        file.names.dedup();
+        file.names.truncate(HEALTH_NAMES_MAX);
+        file.holders = once_each(file.holders);
+        file.missing = once_each(file.missing);
+        let holders = &file.holders;
+        file.missing.retain(|peer| !holders.contains(peer));
+        file.missing.truncate(copies.saturating_sub(file.holders.len()));
+        if file.holders.len() < copies {
+            joined.total += 1;
+            joined.below_quorum += u64::from(is_below(&file));
+            joined.files.push(file);
+        }
+    }
+    joined.files.sort_by(|a, b| {
+        (a.holders.len(), a.names.first(), a.content).cmp(&(b.holders.len(), b.names.first(), b.content))
+    });
+    joined.files.truncate(LISTED_MAX);
+    joined
+}
+
+/// In the order in which each was first there.
+fn once_each(peers: Vec<Position>) -> Vec<Position> {
+    let mut seen = BTreeSet::new();
+    peers.into_iter().filter(|peer| seen.insert(*peer)).collect()
+}
+
+/// The members that should have what belongs to a key and are not among its holders, whether they answer
+/// or not: as many as copies are missing.
+fn who_should(view: &View, key: &Position, holders: &[Position], copies: usize) -> Vec<Position> {
+    let members = view.alive().chain(view.away()).chain([&view.me]).map(|entry| entry.position);
+    let mut around: Vec<Position> = members.filter(|peer| !holders.contains(peer)).collect();
+    around.sort_by_key(|peer| distance(key, peer));
+    around.truncate(copies.saturating_sub(holders.len()));
+    around
+}
+
+/// How far a peer lies behind a key; the owner of the key first.
+fn distance(key: &Position, peer: &Position) -> Position {
+    if key == peer { Position::ZERO } else { key.distance_to(peer) }
+}
+
+/// Whether who is away since then, both in milliseconds, is gone.
+fn gone(since_ms: u64, now_ms: u64) -> bool {
+    now_ms.saturating_sub(since_ms) > AWAY_MAX.as_millis() as u64
+}
+
+/// How long an away peer is waited for; after that it is gone.
+const AWAY_MAX: Duration = Duration::from_secs(15 * 60);
+/// For how long an answer is given again.
+const FRESH: Duration = Duration::from_millis(250);
+/// Members that one status asks.
+const ASKED_MAX: usize = 64;
+/// How long they may take; they ask others themselves meanwhile.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
+const LACKS_TIMEOUT: Duration = Duration::from_secs(1);
+/// Objects of which is known who has them, some of them maybe not here.
+const BOOK_MAX: usize = 1_000_000;
+/// Contents without any copy that one peer keeps in mind.
+const LOST_MAX: usize = 64;
+/// What a reply has beside its files.
+const FRAME_SPARE: usize = 64;
+
+#[cfg(test)]
+mod tests;

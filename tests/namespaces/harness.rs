@@ -1,0 +1,19 @@
+//! What the shared parts of other tests need.
+
+use std::time::{Duration, Instant};
+
+/// Far beyond what anything here takes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits for a condition, or the test fails; `holds` says what it saw.
+#[track_caller]
+pub fn eventually(what: &str, mut holds: impl FnMut() -> Result<(), String>) {
+    let begun = Instant::now();
+    loop {
+        match holds() {
+            Ok(()) => return,
+            Err(saw) if begun.elapsed() > PATIENCE => panic!("not within {PATIENCE:?}: {what}\n{saw}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}

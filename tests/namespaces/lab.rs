@@ -1,0 +1,373 @@
+//! Machines on a network: namespaces on one bridge, some behind a router that translates addresses.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use sha2::{Digest as _, Sha256};
+
+use super::harness::{PATIENCE, eventually};
+use super::peer::{Answer, Peer};
+
+/// Machines, their network, and the peers on them. All of it ends when this is dropped.
+pub struct Lab {
+    /// What the names of its namespaces begin with.
+    prefix: String,
+    dir: tempfile::TempDir,
+    machines: BTreeMap<String, Machine>,
+    peers: BTreeMap<u8, Peer>,
+    /// On which machine each peer is.
+    homes: BTreeMap<u8, String>,
+    /// Peers that were killed, for their last words.
+    ended: Vec<Peer>,
+}
+
+struct Machine {
+    /// Its address on the common network, or on its router's.
+    v4: String,
+    v6: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    V4,
+    V6,
+}
+
+/// What a router does with the ports of those behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nat {
+    /// One mapping for all it talks to, with the port that it has.
+    KeepsPorts,
+    /// Another port for each: two such routers never let each other in.
+    RandomPorts,
+}
+
+/// A file that was stored.
+pub struct Stored {
+    name: String,
+    sha256: String,
+    said: String,
+}
+
+impl Lab {
+    /// An empty network; none, and a word on it, where these tests do not run.
+    pub fn new(test: &str) -> Option<Lab> {
+        let skipped = |why: &str| {
+            eprintln!("SKIPPED: {test} {why}");
+            None
+        };
+        if std::env::var_os("QUOIT_TEST_ALL").is_none() {
+            return skipped("runs with scripts/test.sh --all");
+        }
+        if !is_root() {
+            return skipped("needs root, for network namespaces");
+        }
+        if [["ip", "-V"], ["iptables", "-V"]].iter().any(|[program, word]| {
+            !Command::new(program).arg(word).output().is_ok_and(|output| output.status.success())
+        }) {
+            return skipped("needs ip and iptables");
+        }
+        static LABS: AtomicU32 = AtomicU32::new(0);
+        let prefix = format!("quoit-{}-{}", std::process::id(), LABS.fetch_add(1, Ordering::Relaxed));
+        let lab = Lab {
+            prefix,
+            dir: tempfile::tempdir().unwrap(),
+            machines: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            homes: BTreeMap::new(),
+            ended: Vec::new(),
+        };
+        if !lab.ip(&["netns", "add", &lab.space("hub")]) {
+            return skipped("cannot make network namespaces here");
+        }
+        lab.run("hub", "ip link add br0 type bridge");
+        lab.run("hub", "ip link set br0 up");
+        Some(lab)
+    }
+
+    /// A machine with addresses of its own on the common network.
+    pub fn machine(&mut self, name: &str) {
+        let n = self.machines.len() + 1;
+        self.plug(name, "hub", &format!("p{n}"));
+        self.run("hub", &format!("ip link set p{n} master br0"));
+        let (v4, v6) = (format!("10.77.0.{n}"), format!("fd77::{n}"));
+        self.run(name, &format!("ip addr add {v4}/24 dev eth0"));
+        self.run(name, &format!("ip addr add {v6}/64 dev eth0 nodad"));
+        self.machines.insert(name.to_owned(), Machine { v4, v6 });
+    }
+
+    /// A machine on a network of its own, behind a router on the common one.
+    pub fn behind(&mut self, name: &str, router: &str, nat: Nat) {
+        self.machine(router);
+        self.plug(name, router, "lan");
+        // Every such network has the same addresses, as at home.
+        self.run(router, "ip addr add 192.168.1.1/24 dev lan");
+        self.run(name, "ip addr add 192.168.1.2/24 dev eth0");
+        self.run(name, "ip route add default via 192.168.1.1");
+        self.run(router, "sysctl -qw net.ipv4.ip_forward=1");
+        let how = match nat {
+            Nat::KeepsPorts => "",
+            Nat::RandomPorts => " --random-fully",
+        };
+        self.run(router, &format!("iptables -t nat -A POSTROUTING -o eth0 -j MASQUERADE{how}"));
+        let machine = Machine { v4: "192.168.1.2".to_owned(), v6: String::new() };
+        self.machines.insert(name.to_owned(), machine);
+    }
+
+    /// Gives a machine of the common network another address there.
+    pub fn move_to(&mut self, name: &str, v4: &str) {
+        let old = std::mem::replace(&mut self.machines.get_mut(name).unwrap().v4, v4.to_owned());
+        // Translations end with the address that they had.
+        self.run(name, &format!("ip addr del {old}/24 dev eth0"));
+        self.run(name, &format!("ip addr add {v4}/24 dev eth0"));
+    }
+
+    /// From now on this name stands for this address on these machines. The first time before any peer is
+    /// started there.
+    pub fn write_hosts(&self, machines: &[&str], name: &str, ip: &str) {
+        for machine in machines {
+            let file = self.hosts_dir(machine).join("hosts");
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            // In place: the machine's processes have this very file.
+            std::fs::write(file, format!("127.0.0.1 localhost\n{ip} {name}\n")).unwrap();
+        }
+    }
+
+    /// Founds a ring on a machine.
+    pub fn found(&mut self, number: u8, machine: &str, family: Family, more: &[&str]) {
+        self.start(number, machine, family, &["init", &number.to_string()], more);
+    }
+
+    /// Joins by the address of a peer's machine.
+    pub fn join(&mut self, number: u8, machine: &str, family: Family, known: u8, more: &[&str]) {
+        let known = self.address(known, family);
+        self.start(number, machine, family, &["join", &number.to_string(), &known], more);
+    }
+
+    /// Starts a peer that was killed again, where it was.
+    pub fn run_again(&mut self, number: u8, family: Family) {
+        let machine = self.homes[&number].clone();
+        self.start(number, &machine, family, &["run"], &[]);
+    }
+
+    /// What a join says that must be refused.
+    pub fn refused(&self, number: u8, machine: &str, known: u8) -> String {
+        let known = self.address(known, Family::V4);
+        let words = ["join", &number.to_string(), &known, "--listen", "0.0.0.0:12300"];
+        self.refusal(number, machine, &words)
+    }
+
+    /// What a join from the very machine says, by its loopback address, that must be refused.
+    pub fn refused_at_home(&self, number: u8, machine: &str) -> String {
+        // By that address the machine has a way to others.
+        self.run(machine, "ip route add default dev eth0");
+        let words = ["join", &number.to_string(), "127.0.0.1:12300", "--listen", "127.0.0.1:12301"];
+        self.refusal(number, machine, &words)
+    }
+
+    /// Runs a command at a peer, to its end.
+    pub fn ask(&self, number: u8, line: &str) -> Answer {
+        self.peers[&number].ask(line)
+    }
+
+    /// All that a peer told so far.
+    pub fn all_said(&self, number: u8) -> String {
+        self.peers[&number].all().err
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self, number: u8) {
+        let peer = self.peers.remove(&number).unwrap();
+        peer.kill();
+        peer.wait_ended(PATIENCE);
+        self.ended.push(peer);
+    }
+
+    /// Waits until these peers show exactly each other as alive.
+    pub fn settle(&self, numbers: &[u8]) {
+        for number in numbers {
+            eventually("one ring", || {
+                let shown = self.ask(*number, "Ring");
+                let alive: Vec<u8> = shown
+                    .out
+                    .lines()
+                    .filter(|line| line.split_whitespace().any(|word| word == "alive"))
+                    .filter_map(|line| line.split_whitespace().next()?.parse().ok())
+                    .collect();
+                // The last line is the count.
+                let mut peers = alive[..alive.len().saturating_sub(1)].to_vec();
+                peers.sort_unstable();
+                (peers == numbers).then_some(()).ok_or(format!("peer {number}: {}{}", shown.out, shown.err))
+            });
+        }
+    }
+
+    /// Waits until a command's result has this text.
+    #[track_caller]
+    pub fn eventually_says(&self, number: u8, line: &str, text: &str) {
+        eventually(&format!("peer {number} says {text:?} to {line}"), || {
+            let answer = self.ask(number, line);
+            answer.out.contains(text).then_some(()).ok_or(answer.out + &answer.err)
+        });
+    }
+
+    /// Waits until a peer shows another as alive and has no trouble to reach it.
+    #[track_caller]
+    pub fn eventually_reaches(&self, number: u8, other: u8) {
+        eventually(&format!("peer {number} reaches {other}"), || {
+            let status = self.ask(number, "Status").out;
+            let alive =
+                status.lines().find(|line| line.trim_start().starts_with("alive")).unwrap_or_default();
+            let fine = alive.contains(&other.to_string()) && !status.contains("unreachable");
+            fine.then_some(()).ok_or(status)
+        });
+    }
+
+    /// Stores random bytes at a peer.
+    #[track_caller]
+    pub fn store(&self, number: u8, seed: u64, length: usize) -> Stored {
+        let mut bytes = vec![0; length];
+        ChaCha8Rng::seed_from_u64(seed).fill_bytes(&mut bytes);
+        let sha256 = hex(&Sha256::digest(&bytes));
+        let name = format!("{}.bin", &sha256[..16]);
+        let path = self.dir.path().join(&name);
+        std::fs::write(&path, bytes).unwrap();
+        let said = self.ask(number, &format!("Store '{}'", path.display())).done();
+        assert!(said.contains(&sha256), "{said}");
+        Stored { name, sha256, said }
+    }
+
+    /// Stores small files until one is on this peer, and on it alone.
+    #[track_caller]
+    pub fn store_until_on(&self, number: u8, holder: u8, seed: u64) -> Stored {
+        let only = format!("  on {holder}: 1 of 1 copies");
+        (seed..seed + 200)
+            .map(|seed| self.store(number, seed, 50))
+            .find(|file| file.said.contains(&only))
+            .expect("some file belongs to it")
+    }
+
+    /// Requests a file at a peer: the very same bytes come.
+    #[track_caller]
+    pub fn request(&self, number: u8, file: &Stored) {
+        let said = self.ask(number, &format!("Request '{}'", file.name)).done();
+        let received = self.data_dir(number).join("received").join(&file.name);
+        let bytes = std::fs::read(&received).unwrap_or_else(|error| panic!("{error}: {said}"));
+        assert_eq!(hex(&Sha256::digest(&bytes)), file.sha256, "{said}");
+    }
+
+    /// Where a peer is reached from the common network.
+    pub fn address(&self, number: u8, family: Family) -> String {
+        let machine = &self.machines[&self.homes[&number]];
+        match family {
+            Family::V4 => format!("{}:12300", machine.v4),
+            Family::V6 => format!("[{}]:12300", machine.v6),
+        }
+    }
+
+    /// A machine's address.
+    pub fn ip_of(&self, machine: &str, family: Family) -> String {
+        let machine = &self.machines[machine];
+        if family == Family::V4 { machine.v4.clone() } else { machine.v6.clone() }
+    }
+
+    /// Runs a command on a machine.
+    #[track_caller]
+    pub fn run(&self, machine: &str, line: &str) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let output =
+            Command::new("ip").args(["netns", "exec", &self.space(machine)]).args(&words).output().unwrap();
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn start(&mut self, number: u8, machine: &str, family: Family, words: &[&str], more: &[&str]) {
+        let listen = if family == Family::V4 { "0.0.0.0:12300" } else { "[::]:12300" };
+        let mut command = self.command(number, machine, words);
+        command.args(["--listen", listen, "--interval", INTERVAL]).args(more);
+        let peer = Peer::start(number, command);
+        peer.wait_active();
+        self.peers.insert(number, peer);
+        self.homes.insert(number, machine.to_owned());
+    }
+
+    fn refusal(&self, number: u8, machine: &str, words: &[&str]) -> String {
+        let output = self.command(number, machine, words).stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        said
+    }
+
+    /// `quoit` on a machine.
+    fn command(&self, number: u8, machine: &str, words: &[&str]) -> Command {
+        let mut command = Command::new("ip");
+        command
+            .args(["netns", "exec", &self.space(machine), env!("CARGO_BIN_EXE_quoit")])
+            .args(words)
+            .arg("--data-dir")
+            .arg(self.data_dir(number))
+            .arg("--certs-dir")
+            .arg(self.dir.path().join("certs"))
+            .env_remove("QUOIT_DATA_DIR")
+            .env_remove("QUOIT_CERTS_DIR");
+        command
+    }
+
+    fn data_dir(&self, number: u8) -> PathBuf {
+        self.dir.path().join("data").join(number.to_string())
+    }
+
+    /// A new machine with a cable to another one.
+    fn plug(&self, name: &str, to: &str, port: &str) {
+        let (space, other) = (self.space(name), self.space(to));
+        assert!(self.ip(&["netns", "add", &space]), "{space}");
+        let cable =
+            ["link", "add", "eth0", "netns", &space, "type", "veth", "peer", "name", port, "netns", &other];
+        assert!(self.ip(&cable), "{space}");
+        self.run(name, "ip link set lo up");
+        self.run(name, "ip link set eth0 up");
+        self.run(to, &format!("ip link set {port} up"));
+    }
+
+    fn ip(&self, words: &[&str]) -> bool {
+        Command::new("ip").args(words).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    }
+
+    fn space(&self, machine: &str) -> String {
+        format!("{}-{machine}", self.prefix)
+    }
+
+    fn hosts_dir(&self, machine: &str) -> PathBuf {
+        Path::new("/etc/netns").join(self.space(machine))
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for peer in self.ended.iter().chain(self.peers.values()) {
+                eprintln!("{}", peer.last_words());
+            }
+        }
+        // Their processes first: a namespace lives as long as one is in it.
+        self.peers.clear();
+        for machine in self.machines.keys().map(String::as_str).chain(["hub"]) {
+            self.ip(&["netns", "del", &self.space(machine)]);
+            let _ = std::fs::remove_dir_all(self.hosts_dir(machine));
+        }
+    }
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(bytes)
+}
+
+/// Seconds between pings: a quarter of the default, to find deaths in a quarter of the time.
+const INTERVAL: &str = "0.25";
