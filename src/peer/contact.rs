@@ -244,12 +244,13 @@ impl Shared {
         helpers.shuffle(&mut rand::rng());
         let mut asked = JoinSet::new();
         for helper in helpers.into_iter().take(HELPERS_MAX) {
-            let (shared, target) = (self.clone(), target.clone());
+            let (shared, to) = (self.clone(), target.position);
             asked.spawn(async move {
-                let request = MembershipRequest::Relay { target, request: NeighbourRequest::Probe };
-                let reply = shared.ask_membership(&helper, request, HELPER_TIMEOUT).await;
-                let reached = matches!(reply, Ok(MembershipReply::Relayed(Ok(NeighbourReply::Alive))));
-                reached.then_some(helper)
+                // By the way that is going to be used: what a helper relays may take a detour of its own.
+                let probe = MembershipRequest::Neighbour(NeighbourRequest::Probe);
+                let probe = Request::Membership(probe);
+                let reply = shared.transport.request_through(&helper, to, &probe, HELPER_TIMEOUT).await;
+                reply.is_ok_and(|(_, reply)| reply == ALIVE).then_some(helper)
             });
         }
         while let Some(answer) = asked.join_next().await {
@@ -348,6 +349,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What a probe gets.
+const ALIVE: Reply = Reply::Membership(MembershipReply::Neighbour(NeighbourReply::Alive));
 /// Members that a connection is kept with.
 const CONTACTS_MAX: usize = 64;
 /// Members farther away to which a way is looked for, and for how long after it was last wanted.

@@ -5,8 +5,7 @@
 //! before it is told, so that the answer does not lag. `status` joins the answers of the living members:
 //! `A ->[Health] B`, `B ->[Health { short, total, below_quorum }] A`.
 //!
-//! Only what the ring was given counts: objects that are kept as replicas, and contents that a name record
-//! names. A holder that is no replica counts as a copy; one that does not answer counts as none.
+//! Only what the ring was given counts: objects that its peers hold, and contents that a name record names. A holder that is no replica counts as a copy; one that does not answer counts as none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +15,6 @@ use tokio::task::JoinSet;
 
 use super::api::ShortFile;
 use super::shared::{Shared, unix_ms};
-use crate::blob::Kind;
 use crate::chord::{Route, View};
 use crate::id::{ContentId, FileName, Position};
 use crate::replica::replicas;
@@ -280,11 +278,10 @@ impl Shared {
     async fn answered_for(&self, view: &View) -> Vec<ContentId> {
         let held = self.blocking(|store| store.object_ids()).await.unwrap_or_default();
         let orphans = self.health.lock().orphans.clone();
+        // What was only requested here came from the ring, too: as its owner this peer keeps it.
         held.into_iter()
-            .filter(|(content, kind)| {
-                *kind == Kind::Replica && (view.owns(&content.key()) || orphans.contains(content))
-            })
             .map(|(content, _)| content)
+            .filter(|content| view.owns(&content.key()) || orphans.contains(content))
             .collect()
     }
 
