@@ -19,6 +19,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         advertise: None,
         settings: None,
         interval: None,
+        bundle: None,
+        key: None,
     };
     let first = start(options(80, Entrance::Found)).await?;
     first.wait_active().await?;
@@ -32,7 +34,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("stored {} as {} on {} peers", stored.name, stored.content, stored.holders.len());
 
     let wanted = Wanted::Name(stored.name);
-    let received = second.request(&wanted, &Arc::new(Progress::default())).await?;
+    let received = second.request(&wanted, true, &Arc::new(Progress::default())).await?;
     print!("peer 160 reads: {}", std::fs::read_to_string(received.path.unwrap_or_default())?);
 
     second.leave().await?;

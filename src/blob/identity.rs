@@ -32,6 +32,9 @@ pub struct PeerFile {
     pub advertise: Option<Address>,
     /// The label of its certificate's file in the folder of certificates.
     pub certificate: String,
+    /// The folder of certificates that it used last, an absolute path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certs_dir: Option<PathBuf>,
     /// Which life of it this is, or was. Saved before it is used. At most 2^63 − 1, as TOML allows.
     pub incarnation: u64,
     /// The process that is this peer; 0 when it was stopped cleanly.
@@ -142,6 +145,7 @@ mod tests {
             listen: "127.0.0.1:12004".parse().unwrap(),
             advertise: Some(Address::new("host.example:12004").unwrap()),
             certificate: "4".to_owned(),
+            certs_dir: Some("/etc/quoit/certs".into()),
             incarnation: 7,
             process_id: 1_234,
             interval_ms: Some(1_000),

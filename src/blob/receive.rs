@@ -182,6 +182,12 @@ impl Receiver {
         Ok(info)
     }
 
+    /// Gives the transfer up for good: whoever sent the bytes does not want them kept.
+    pub fn discard(mut self) {
+        self.abandoned = true;
+        self.store.layout().remove_quietly(&self.store.layout().part(&self.content));
+    }
+
     /// Bytes, outboard, name, folder: in this order.
     fn place(&self, outboard: &Outboard) -> Result<()> {
         let layout = self.store.layout();

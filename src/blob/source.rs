@@ -102,16 +102,17 @@ pub struct SourceReader {
 }
 
 impl SourceReader {
-    /// The next bytes, at most [`limits::PIECE_BYTES`]; empty at the end.
+    /// The next bytes, at most [`limits::PIECE_BYTES`]; empty at the end. The last bytes of a file that
+    /// was written to since it was opened are not given, so that nobody gets the whole of it.
     ///
     /// # Errors
-    /// [`BlobError::Changed`], by the end at the latest, when the file was written to; [`BlobError::Io`].
+    /// [`BlobError::Changed`], with the last bytes at the latest; [`BlobError::Io`].
     pub fn read_piece(&mut self) -> Result<Bytes> {
         let left = self.source.seen.length.saturating_sub(self.offset);
         let mut piece = vec![0; left.min(limits::PIECE_BYTES as u64) as usize];
         let read = self.source.read_at(&mut piece, self.offset)?;
         self.offset += read as u64;
-        if read == 0 {
+        if self.offset >= self.source.seen.length {
             self.source.check()?;
         }
         Ok(piece.into())

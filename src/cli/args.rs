@@ -51,6 +51,28 @@ pub(super) struct PeerArgs {
     ready_file: Option<PathBuf>,
 }
 
+/// The options of a command whose peer may have been admitted elsewhere.
+#[derive(Debug, clap::Args)]
+pub(super) struct BundleArgs {
+    /// What `quoit admit` made for this peer; it goes to the certificates
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<PathBuf>,
+    /// The key of the bundle's certificate, where it is not in the bundle
+    #[arg(long, value_name = "FILE", requires = "bundle")]
+    key: Option<PathBuf>,
+}
+
+impl BundleArgs {
+    pub(super) fn is_given(&self) -> bool {
+        self.bundle.is_some()
+    }
+
+    pub(super) fn add_to(self, plan: &mut Plan) {
+        plan.start.bundle = self.bundle;
+        plan.start.key = self.key;
+    }
+}
+
 impl PeerArgs {
     /// These options, and this way into the ring, as a plan.
     pub(super) fn plan(self, entrance: Entrance, number: Option<u8>, interval: Option<Interval>) -> Plan {
@@ -64,6 +86,8 @@ impl PeerArgs {
             advertise: self.advertise,
             settings: None,
             interval,
+            bundle: None,
+            key: None,
         };
         Plan { start, verbose: self.verbose, ready_file: self.ready_file }
     }

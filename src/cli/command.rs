@@ -1,244 +1,279 @@
-//! What is typed at the prompt, or comes through a pipe: one line is one command.
+//! What a peer is told to do, at its prompt or from a shell: one definition for both.
 //!
-//! Words are split as a shell does (`'my file'`, `my\ file`, `# remark`); a command's name may be in
-//! any case. Nothing here runs anything.
+//! At the prompt and on a pipe a line is one command: its words are split as a shell does (`'my file'`,
+//! `my\ file`, `# remark`), and the command's name may be in any case. Nothing here runs anything.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::id::FileName;
-use crate::peer::{StoreOptions, Wait, Wanted, word_list};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser as _};
 
-/// One command, ready to run.
-#[derive(Debug)]
+use crate::id::FileName;
+use crate::peer::{StoreOptions, Wait, Wanted, nearest, word_list};
+
+/// One command to a peer.
+#[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Put a file into the ring.
-    Store { path: PathBuf, options: StoreOptions },
-    /// Get a file from the ring.
-    Request(Wanted),
-    /// Leave the ring.
-    Quit,
-    /// How this peer is.
-    Status,
-    /// Who is in the ring.
-    Ring,
-    /// Which files are here, or anywhere.
-    Files { ring: bool },
-    /// Where a name's record and bytes are.
-    Whereis(FileName),
-    /// What can be typed.
-    Help,
+    /// Put files into the ring, each under its own name or NAME
+    #[command(
+        after_help = "Example: quoit store --wait all report.pdf    all three copies are on disk when it returns"
+    )]
+    Store(StoreArgs),
+    /// Get a file from the ring, by its name or the SHA-256 of its bytes
+    ///
+    /// Without -o the file is in received/ of the peer afterwards. A beginning that only one file has
+    /// is enough.
+    #[command(after_help = "Example: quoit request report.pdf -o copy.pdf    an independent, writable file")]
+    Request(RequestArgs),
+    /// Write a file of the ring to standard output
+    #[command(after_help = "Example: quoit cat report.txt | less")]
+    Cat(CatArgs),
+    /// The files that the peer holds, or all of the ring
+    #[command(after_help = "Example: quoit files --ring --json    one line per file")]
+    Files(FilesArgs),
+    /// Who is in the ring, and how much of it each peer owns
+    #[command(after_help = "Example: quoit ring --json    one line per peer")]
+    Ring(OutputArgs),
+    /// How the peer and its ring are; exit code 2 when an acknowledged file has too few copies left
+    #[command(after_help = "Example: quoit status && echo all is well")]
+    Status(OutputArgs),
+    /// Who keeps the record of a name, and who its bytes
+    #[command(after_help = "Example: quoit whereis report.pdf")]
+    Whereis(WhereisArgs),
+    /// How another peer of the ring answers
+    #[command(after_help = "Example: quoit ping 4")]
+    Ping(PingArgs),
+    /// Hand everything over, tell the neighbours, and end the peer
+    #[command(after_help = "Example: quoit leave --dry-run    what would have to be copied first")]
+    Leave(LeaveArgs),
 }
 
-/// The commands' names, in the order in which `Help` tells them.
-pub(super) const NAMES: [&str; 8] =
-    ["Store", "Request", "Quit", "Status", "Ring", "Files", "Whereis", "Help"];
+/// How results are written.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+pub(super) struct OutputArgs {
+    /// Write JSON: one object, or one line per entry of a list
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct StoreArgs {
+    /// Which files
+    #[arg(required = true, value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+    /// The name in the ring, if not the file's own; for one file
+    #[arg(long = "as", value_name = "NAME", value_parser = file_name, allow_hyphen_values = true)]
+    name: Option<FileName>,
+    /// How many copies to wait for: a number, or all [default: enough to survive deaths, ⌊copies/2⌋+1]
+    #[arg(long, value_name = "N|all")]
+    wait: Option<Wait>,
+    /// Give up after so many seconds in which nothing moves [default: 30]
+    #[arg(long, value_name = "SECONDS", value_parser = timeout, allow_negative_numbers = true)]
+    timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RequestArgs {
+    /// A name, sha256:HEX, or the beginning of either
+    #[arg(value_name = "NAME")]
+    pub(super) wanted: Wanted,
+    /// Write the file there, and not to received/ of the peer; - is standard output
+    #[arg(short, long, value_name = "PATH")]
+    pub(super) output_path: Option<PathBuf>,
+    /// Replace PATH, if it exists
+    #[arg(long, requires = "output_path")]
+    pub(super) overwrite: bool,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct CatArgs {
+    /// A name, sha256:HEX, or the beginning of either
+    #[arg(value_name = "NAME")]
+    pub(super) wanted: Wanted,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct FilesArgs {
+    /// The files of all peers
+    #[arg(long)]
+    pub(super) ring: bool,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct WhereisArgs {
+    /// Which name
+    #[arg(value_parser = file_name)]
+    pub(super) name: FileName,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PingArgs {
+    /// Its number, display name, HOST:PORT, or the beginning of its position
+    #[arg(value_name = "PEER")]
+    pub(super) whom: String,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct LeaveArgs {
+    /// Only say what would have to be copied first
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+/// A line at the prompt.
+#[derive(Debug, clap::Parser)]
+#[command(no_binary_name = true, disable_help_subcommand = true, disable_version_flag = true)]
+pub(super) struct Line {
+    #[command(subcommand)]
+    command: PromptCommand,
+}
+
+/// What only a prompt has, and all the rest.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum PromptCommand {
+    #[command(flatten)]
+    Peer(Command),
+    /// Hand everything over, tell the neighbours, and leave
+    Quit,
+    /// What can be typed
+    Help {
+        /// Tell more of one command
+        command: Option<String>,
+    },
+}
+
+/// The prompt's commands, in the order in which `Help` tells them.
+pub(super) const NAMES: [&str; 11] =
+    ["Store", "Request", "Cat", "Files", "Whereis", "Ring", "Ping", "Status", "Leave", "Quit", "Help"];
 
 /// What `Help` prints.
 pub(super) const HELP: &str = "\
-Store [--as NAME] [--wait N|all] [--timeout S] FILE
-                         put a file into the ring, under its own name or NAME
-Request NAME             get a file from the ring, into received/ of this peer
+Store FILE               put a file into the ring, under its own name or --as NAME
+Request NAME             get a file from the ring, into received/ of this peer or to -o PATH
 Request sha256:HEX       the same, by the SHA-256 of its bytes
+Cat NAME                 write a file of the ring here
 Files [--ring]           the files that this peer holds, or all of the ring
 Whereis NAME             who keeps the record of a name, and who its bytes
 Ring                     who is in the ring, and how much of it each owns
-Status                   how this peer is
+Ping PEER                how another peer answers
+Status                   how this peer and its ring are
+Leave --dry-run          what would have to be copied before leaving
 Quit                     hand everything over, tell the neighbours, and leave
-Help                     this list
+Help [COMMAND]           this list, or all options of a command
 Ctrl+C ends the peer without notice; the others repair the ring.";
 
-impl Command {
-    /// Reads a line; `None` when there is nothing on it.
-    ///
-    /// # Errors
+/// What a line that is no command gets.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum NoCommand {
+    /// Help was asked for.
+    Help(String),
     /// One line that says what is wrong and what would be right.
-    pub(super) fn parse(line: &str) -> Result<Option<Command>, String> {
-        let words = shlex::split(line).ok_or("a quotation mark or a backslash is left open")?;
-        let Some((name, arguments)) = words.split_first() else { return Ok(None) };
-        let mut words = Words::new(arguments);
-        let command = match name.to_lowercase().as_str() {
-            "store" => store(&mut words)?,
-            "request" => Command::Request(words.only(REQUEST_USAGE)?.parse()?),
-            "whereis" => {
-                let name = words.only(WHEREIS_USAGE)?;
-                Command::Whereis(FileName::new(name).map_err(|error| error.to_string())?)
-            }
-            "files" => Command::Files { ring: words.flag("--ring", FILES_USAGE)? },
-            "quit" => words.none("Quit").map(|()| Command::Quit)?,
-            "status" => words.none("Status").map(|()| Command::Status)?,
-            "ring" => words.none("Ring").map(|()| Command::Ring)?,
-            "help" | "?" => Command::Help,
-            _ => return Err(unknown(name)),
-        };
-        Ok(Some(command))
+    Wrong(String),
+}
+
+impl PromptCommand {
+    /// Reads a line; `None` when there is nothing on it.
+    pub(super) fn parse(line: &str) -> Result<Option<PromptCommand>, NoCommand> {
+        let wrong = |why: &str| NoCommand::Wrong(why.to_owned());
+        let mut words =
+            shlex::split(line).ok_or_else(|| wrong("a quotation mark or a backslash is left open"))?;
+        let Some(name) = words.first_mut() else { return Ok(None) };
+        let typed = name.clone();
+        *name = if typed == "?" { "help".to_owned() } else { typed.to_lowercase() };
+        match Line::try_parse_from(&words) {
+            Ok(line) => Ok(Some(line.command)),
+            Err(error) => Err(no_command(&typed, &error)),
+        }
     }
 
     /// Whether it only makes sense in a ring.
     pub(super) fn needs_ring(&self) -> bool {
-        matches!(
-            self,
-            Command::Store { .. } | Command::Request(_) | Command::Whereis(_) | Command::Files { ring: true }
-        )
-    }
-}
-
-fn store(words: &mut Words<'_>) -> Result<Command, String> {
-    let mut options = StoreOptions::default();
-    let mut path = None;
-    while let Some(word) = words.next() {
-        match word {
-            Word::Option("--as", value) => {
-                let name = words.value("--as", value, STORE_USAGE)?;
-                options.name = Some(FileName::new(name).map_err(|error| format!("--as: {error}"))?);
-            }
-            Word::Option("--wait", value) => {
-                options.wait = wait(&words.value("--wait", value, STORE_USAGE)?)?
-            }
-            Word::Option("--timeout", value) => {
-                options.timeout = timeout(&words.value("--timeout", value, STORE_USAGE)?)?;
-            }
-            Word::Plain(word) if path.is_none() && !word.is_empty() => path = Some(PathBuf::from(word)),
-            Word::Plain(word) => return Err(surplus(word, STORE_USAGE)),
-            Word::Option(option, _) => return Err(format!("no option {option:?} here; {STORE_USAGE}")),
+        match self {
+            PromptCommand::Peer(Command::Files(files)) => files.ring,
+            PromptCommand::Peer(Command::Status(_) | Command::Ring(_)) => false,
+            PromptCommand::Peer(_) => true,
+            PromptCommand::Quit | PromptCommand::Help { .. } => false,
         }
     }
-    let path = path.ok_or_else(|| format!("which file? {STORE_USAGE}"))?;
-    Ok(Command::Store { path, options })
 }
 
-fn wait(text: &str) -> Result<Wait, String> {
-    match text.parse::<u8>() {
-        _ if text.eq_ignore_ascii_case("all") => Ok(Wait::All),
-        Ok(copies) if copies > 0 => Ok(Wait::Copies(copies)),
-        _ => Err(format!("--wait {text}: a number of copies from 1 on, or all")),
+impl StoreArgs {
+    /// What to wait for, and under which name to store.
+    pub(super) fn options(&self) -> Result<StoreOptions, String> {
+        if self.name.is_some() && self.files.len() > 1 {
+            return Err("--as names one file; these are several".to_owned());
+        }
+        let default = StoreOptions::default();
+        Ok(StoreOptions {
+            name: self.name.clone(),
+            wait: self.wait.unwrap_or_default(),
+            timeout: self.timeout.unwrap_or(default.timeout),
+        })
     }
+}
+
+/// The long help of one command, as at a shell.
+pub(super) fn help_of(command: &str) -> Result<String, String> {
+    let mut line = Line::command();
+    line.build();
+    match line.find_subcommand_mut(command.to_lowercase()) {
+        Some(found) => Ok(found.render_long_help().to_string().trim_end().to_owned()),
+        None => Err(unknown(command)),
+    }
+}
+
+/// clap's words, of which a prompt shows one line.
+fn no_command(name: &str, error: &clap::Error) -> NoCommand {
+    let text = error.to_string();
+    match error.kind() {
+        ErrorKind::DisplayHelp => return NoCommand::Help(text.trim_end().to_owned()),
+        ErrorKind::InvalidSubcommand => return NoCommand::Wrong(unknown(name)),
+        _ => {}
+    }
+    let paragraphs = text.split("\n\n").map(|paragraph| {
+        let lines: Vec<&str> = paragraph.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        lines.join(" ")
+    });
+    let told: Vec<String> = paragraphs
+        .filter(|paragraph| !paragraph.is_empty() && !paragraph.starts_with("For more information"))
+        .map(|paragraph| paragraph.strip_prefix("error: ").map_or(paragraph.clone(), str::to_owned))
+        .collect();
+    NoCommand::Wrong(told.join("; "))
+}
+
+fn unknown(name: &str) -> String {
+    let shown: String = name.chars().take(NAME_SHOWN_MAX).collect();
+    match nearest(&shown, NAMES) {
+        Some(meant) => format!("no command {shown:?}; did you mean {meant}? Help lists all"),
+        None => format!("no command {shown:?}; there are {}", word_list(NAMES.map(str::to_owned))),
+    }
+}
+
+fn file_name(text: &str) -> Result<FileName, String> {
+    FileName::new(text).map_err(|error| error.to_string())
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {
     text.parse::<f64>()
         .ok()
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .filter(|timeout| !timeout.is_zero() && *timeout <= TIMEOUT_MAX)
-        .ok_or_else(|| {
-            format!("--timeout {text}: seconds, more than 0 and at most {}", TIMEOUT_MAX.as_secs())
-        })
+        .filter(|timeout| !timeout.is_zero() && *timeout <= StoreOptions::TIMEOUT_MAX)
+        .ok_or_else(|| format!("seconds, more than 0 and at most {}", StoreOptions::TIMEOUT_MAX.as_secs()))
 }
 
-fn unknown(name: &str) -> String {
-    let (distance, nearest) = NAMES
-        .iter()
-        .map(|command| (edits(&name.to_lowercase(), &command.to_lowercase()), *command))
-        .min()
-        .unwrap_or((usize::MAX, "Help"));
-    let name: String = name.chars().take(NAME_SHOWN_MAX).collect();
-    if distance <= nearest.len() / 2 {
-        format!("no command {name:?}; did you mean {nearest}? Help lists all")
-    } else {
-        format!("no command {name:?}; there are {}", word_list(NAMES.map(str::to_owned)))
-    }
-}
-
-fn surplus(word: &str, usage: &str) -> String {
-    format!("{word:?} is one word too many (quote a name with spaces); {usage}")
-}
-
-/// How many letters must be put in, taken out or changed to make one word the other (Levenshtein).
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    // A command's name is short, so a long word is far from all of them without being read to its end.
-    for (i, x) in a.chars().take(NAME_SHOWN_MAX).enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let changed = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
-
-/// A command's words; after `--`, a dash is a letter like any other.
-struct Words<'a> {
-    rest: std::slice::Iter<'a, String>,
-    plain_only: bool,
-}
-
-enum Word<'a> {
-    Plain(&'a str),
-    /// Its name, and what follows its `=`.
-    Option(&'a str, Option<&'a str>),
-}
-
-impl<'a> Words<'a> {
-    fn new(words: &'a [String]) -> Words<'a> {
-        Words { rest: words.iter(), plain_only: false }
-    }
-
-    fn next(&mut self) -> Option<Word<'a>> {
-        let word = self.rest.next()?.as_str();
-        if self.plain_only || !word.starts_with('-') || word == "-" {
-            return Some(Word::Plain(word));
-        }
-        if word == "--" {
-            self.plain_only = true;
-            return self.next();
-        }
-        Some(match word.split_once('=') {
-            Some((option, value)) => Word::Option(option, Some(value)),
-            None => Word::Option(word, None),
-        })
-    }
-
-    fn value(&mut self, option: &str, after_equals: Option<&str>, usage: &str) -> Result<String, String> {
-        after_equals
-            .map(str::to_owned)
-            .or_else(|| self.rest.next().cloned())
-            .ok_or_else(|| format!("{option} needs a value; {usage}"))
-    }
-
-    /// The one word there is.
-    fn only(&mut self, usage: &str) -> Result<&'a str, String> {
-        let word = match self.next() {
-            Some(Word::Plain(word)) => word,
-            Some(Word::Option(option, _)) => return Err(format!("no option {option:?} here; {usage}")),
-            None => return Err(usage.to_owned()),
-        };
-        match self.next() {
-            None => Ok(word),
-            Some(Word::Plain(word) | Word::Option(word, _)) => Err(surplus(word, usage)),
-        }
-    }
-
-    /// Whether this option, the only one, is there.
-    fn flag(&mut self, flag: &str, usage: &str) -> Result<bool, String> {
-        let mut given = false;
-        while let Some(word) = self.next() {
-            match word {
-                Word::Option(option, None) if option == flag => given = true,
-                Word::Plain(word) | Word::Option(word, _) => return Err(format!("{word:?}? {usage}")),
-            }
-        }
-        Ok(given)
-    }
-
-    fn none(&mut self, name: &str) -> Result<(), String> {
-        match self.rest.next() {
-            None => Ok(()),
-            Some(word) => Err(format!("{word:?}? {name} stands alone")),
-        }
-    }
-}
-
-const STORE_USAGE: &str = "Store [--as NAME] [--wait N|all] [--timeout S] FILE";
-const REQUEST_USAGE: &str = "Request NAME, or Request sha256:HEX";
-const FILES_USAGE: &str = "Files [--ring]";
-const WHEREIS_USAGE: &str = "Whereis NAME";
-
-/// A day: nobody waits longer for a copy at a prompt.
-const TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
 /// How much of an unknown command is repeated and compared.
 const NAME_SHOWN_MAX: usize = 40;
 
@@ -249,62 +284,79 @@ mod tests {
     use super::*;
     use crate::id::ContentId;
 
-    fn parsed(line: &str) -> Command {
-        Command::parse(line).unwrap_or_else(|error| panic!("{line}: {error}")).expect(line)
+    fn parsed(line: &str) -> PromptCommand {
+        PromptCommand::parse(line).unwrap_or_else(|error| panic!("{line}: {error:?}")).expect(line)
+    }
+
+    fn store(line: &str) -> StoreArgs {
+        match parsed(line) {
+            PromptCommand::Peer(Command::Store(args)) => args,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn requested(line: &str) -> Wanted {
+        match parsed(line) {
+            PromptCommand::Peer(Command::Request(args)) => args.wanted,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_prompts_definition_is_sound() {
+        Line::command().debug_assert();
+        for name in NAMES {
+            assert!(help_of(name).is_ok_and(|help| help.contains("Usage")), "{name}");
+        }
     }
 
     #[test]
     fn any_case_and_shell_quoting() {
-        assert!(matches!(parsed("qUIT"), Command::Quit));
-        assert!(matches!(parsed("  status  # how is it"), Command::Status));
+        assert!(matches!(parsed("qUIT"), PromptCommand::Quit));
+        assert!(matches!(parsed("  status  # how is it"), PromptCommand::Peer(Command::Status(_))));
         for line in ["store 'a b.txt'", r"STORE a\ b.txt", "Store \"a b.txt\""] {
-            assert!(matches!(parsed(line), Command::Store { path, .. } if path.as_os_str() == "a b.txt"));
+            assert_eq!(store(line).files, [PathBuf::from("a b.txt")]);
         }
     }
 
     #[test]
     fn nothing_is_nothing() {
         for line in ["", "   ", "\t", "# a remark"] {
-            assert!(matches!(Command::parse(line), Ok(None)), "{line:?}");
+            assert!(matches!(PromptCommand::parse(line), Ok(None)), "{line:?}");
         }
     }
 
     #[test]
     fn store_takes_its_options_anywhere_before_two_dashes() {
-        let Command::Store { path, options } = parsed("store x --as y --wait=all --timeout 1.5") else {
-            panic!()
-        };
-        assert_eq!(path.as_os_str(), "x");
+        let args = store("store x --as y --wait=all --timeout 1.5");
+        assert_eq!(args.files, [PathBuf::from("x")]);
+        let options = args.options().unwrap();
         assert_eq!(options.name.unwrap().as_str(), "y");
         assert_eq!(options.wait, Wait::All);
         assert_eq!(options.timeout, Duration::from_millis(1_500));
-        let Command::Store { path, options } = parsed("Store --wait 2 -- --as") else { panic!() };
-        assert_eq!(path.as_os_str(), "--as");
-        assert_eq!(options.wait, Wait::Copies(2));
+        let args = store("Store --wait 2 -- --as");
+        assert_eq!(args.files, [PathBuf::from("--as")]);
+        assert_eq!(args.options().unwrap().wait, Wait::Copies(2));
+        assert_eq!(store("Store --as -rf x").options().unwrap().name.unwrap().as_str(), "-rf");
+        assert_eq!(store("Store a b").files.len(), 2);
+        assert!(store("Store --as c a b").options().is_err());
     }
 
     #[test]
-    fn request_reads_names_and_addresses() {
+    fn request_reads_names_addresses_and_beginnings() {
         let content = ContentId::of(b"x");
-        assert!(
-            matches!(parsed(&format!("request sha256:{content}")), Command::Request(Wanted::Content(c)) if c == content)
-        );
-        assert!(
-            matches!(parsed("request -- -rf"), Command::Request(Wanted::Name(name)) if name.as_str() == "-rf")
-        );
-        assert!(matches!(parsed("files"), Command::Files { ring: false }));
-        assert!(matches!(parsed("files --ring"), Command::Files { ring: true }));
+        assert_eq!(requested(&format!("request sha256:{content}")), Wanted::Content(content));
+        assert!(matches!(requested("request -- -rf"), Wanted::Name(name) if name.as_str() == "-rf"));
+        assert_eq!(requested("request sha256:ABCD1"), Wanted::ContentPrefix("abcd1".to_owned()));
     }
 
     #[test]
     fn what_is_wrong_takes_one_line() {
         for line in [
             "Store",
-            "Store a b",
             "Store --as",
             "Store --as ../x y",
             "Store --as '' y",
-            "Store ''",
             "Store --wait 0 x",
             "Store --wait many x",
             "Store --timeout -1 x",
@@ -314,17 +366,24 @@ mod tests {
             "Request",
             "Request a b",
             "Request -x",
+            "Request x --overwrite",
             "Request sha256:abc",
+            "Request sha256:xyzw",
             "Request a/b",
             "Whereis",
             "Whereis ..",
             "Files all",
             "Quit now",
             "Ring 4",
+            "Ping",
             "'open",
         ] {
-            let error = Command::parse(line).expect_err(line);
-            assert!(!error.is_empty() && !error.contains('\n'), "{line}: {error}");
+            match PromptCommand::parse(line) {
+                Err(NoCommand::Wrong(error)) => {
+                    assert!(!error.is_empty() && !error.contains('\n'), "{line}: {error}");
+                }
+                other => panic!("{line}: {other:?}"),
+            }
         }
     }
 
@@ -346,19 +405,19 @@ mod tests {
     proptest! {
         #[test]
         fn wait_is_within_bounds_or_refused_by_name(text in any_value()) {
-            match wait(&text) {
+            match text.parse::<Wait>() {
                 Ok(Wait::All) => prop_assert!(text.eq_ignore_ascii_case("all")),
                 Ok(Wait::Copies(copies)) => prop_assert!(copies >= 1 && text.parse() == Ok(copies)),
                 Ok(Wait::Quorum) => prop_assert!(false, "{:?} means nothing", text),
-                Err(why) => prop_assert!(why.starts_with("--wait "), "{}", why),
+                Err(why) => prop_assert!(why.contains("number of copies"), "{}", why),
             }
         }
 
         #[test]
         fn timeout_is_within_bounds_or_refused_by_name(text in any_value()) {
             match timeout(&text) {
-                Ok(timeout) => prop_assert!(!timeout.is_zero() && timeout <= TIMEOUT_MAX),
-                Err(why) => prop_assert!(why.starts_with("--timeout "), "{}", why),
+                Ok(timeout) => prop_assert!(!timeout.is_zero() && timeout <= StoreOptions::TIMEOUT_MAX),
+                Err(why) => prop_assert!(why.starts_with("seconds, "), "{}", why),
             }
         }
 
@@ -376,33 +435,29 @@ mod tests {
             ),
         ) {
             let line = format!("{name} {}", words.join(" "));
-            if let Err(why) = Command::parse(&line) {
+            if let Err(NoCommand::Wrong(why)) = PromptCommand::parse(&line) {
                 prop_assert!(!why.is_empty() && !why.contains('\n'), "{:?}: {}", line, why);
             }
         }
     }
 
     #[test]
-    fn an_unknown_command_gets_the_nearest_one() {
-        for (typed, meant) in
-            [("stroe", "Store"), ("get", ""), ("exit", "Quit"), ("requets x", "Request"), ("filse", "Files")]
-        {
-            let error = Command::parse(typed).unwrap_err();
-            if meant.is_empty() {
-                assert!(error.contains("there are Store, "), "{error}");
-            } else {
-                assert!(error.contains(&format!("did you mean {meant}?")), "{error}");
-            }
-        }
-        assert!(Command::parse(&"x".repeat(100_000)).unwrap_err().len() < 200);
+    fn a_dash_says_how_it_is_meant_as_a_name() {
+        let Err(NoCommand::Wrong(error)) = PromptCommand::parse("Store -dash") else { panic!() };
+        assert!(error.contains("-- -d"), "{error}");
     }
 
     #[test]
-    fn edits_count_letters() {
-        for (a, b, count) in
-            [("", "", 0), ("abc", "", 3), ("", "abc", 3), ("store", "stroe", 2), ("quit", "quilt", 1)]
+    fn an_unknown_command_gets_the_nearest_one() {
+        for (typed, meant) in
+            [("stroe", "Store"), ("requets x", "Request"), ("filse", "Files"), ("qit", "Quit")]
         {
-            assert_eq!(edits(a, b), count, "{a} {b}");
+            let Err(NoCommand::Wrong(error)) = PromptCommand::parse(typed) else { panic!("{typed}") };
+            assert!(error.contains(&format!("did you mean {meant}?")), "{error}");
         }
+        let Err(NoCommand::Wrong(error)) = PromptCommand::parse("download") else { panic!() };
+        assert!(error.contains("there are Store, "), "{error}");
+        let Err(NoCommand::Wrong(error)) = PromptCommand::parse(&"x".repeat(100_000)) else { panic!() };
+        assert!(error.len() < 200);
     }
 }

@@ -26,10 +26,12 @@ impl PromptHelper {
             return Ok((start, matching(&NAMES, word)));
         }
         match command.to_lowercase().as_str() {
-            "store" if word.starts_with('-') => Ok((start, matching(&["--as", "--wait", "--timeout"], word))),
+            "store" if word.starts_with('-') => {
+                Ok((start, matching(&["--as", "--wait", "--timeout", "--json"], word)))
+            }
             "store" => self.files.complete_path(line, pos),
             "files" => Ok((start, matching(&["--ring"], word))),
-            "request" | "whereis" => Ok((start, self.known(word))),
+            "request" | "whereis" | "cat" => Ok((start, self.known(word))),
             _ => Ok((start, Vec::new())),
         }
     }

@@ -1,44 +1,78 @@
-//! Runs one command of the prompt against a peer and says what came of it.
+//! Runs one command against a peer and says what came of it: the prompt's and the shell's implementation.
 
-use super::command::{Command, HELP};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::command::{Command, LeaveArgs, RequestArgs, StoreArgs};
+use super::door::Door;
 use super::output::Output;
-use super::{DONE, FAILED, NOT_FOUND, format, progress, tables};
-use crate::peer::{Handle, Progress, RequestError, StoreOptions, Wanted, peer_list};
+use super::{DONE, FAILED, NOT_FOUND, format, json, progress, tables};
+use crate::peer::{
+    Failure, LeaveReport, ObjectBytes, Place, Progress, RequestReport, StoreOptions, Wanted, WriteError,
+    nearest, peer_list,
+};
 
 /// Where commands run.
 pub(super) struct Executor<'a> {
-    pub(super) peer: &'a Handle,
+    pub(super) peer: &'a Door,
     pub(super) out: &'a Output,
 }
 
 impl Executor<'_> {
-    /// Runs a command that leaves the peer running; its exit code, were it a process of its own.
+    /// Runs a command; its exit code. At a prompt, a departure for good is the session's to run.
     pub(super) async fn run(&self, command: Command) -> u8 {
         match command {
-            Command::Store { path, options } => self.store(&path, &options).await,
-            Command::Request(wanted) => self.request(&wanted).await,
-            Command::Whereis(name) => match self.peer.whereis(&name).await {
-                Ok(report) => self.say(&format::whereis(&report)),
-                Err(error) => self.no_file(&error),
+            Command::Store(args) => self.store(&args).await,
+            Command::Request(args) => self.request(&args).await,
+            Command::Cat(args) => self.cat(&args.wanted).await,
+            Command::Whereis(args) => match self.peer.whereis(&args.name).await {
+                Ok(report) => {
+                    self.say(args.output.json, &json::whereis(&report), || format::whereis(&report))
+                }
+                Err(failure) => self.fail(&failure),
             },
-            Command::Status => self.say(&format::status(&self.peer.status().await)),
-            Command::Ring => match self.peer.ring().await {
-                Ok(lines) => self.say(&tables::ring(&lines)),
-                Err(reason) => self.fail(&reason),
+            Command::Status(output) => match self.peer.status().await {
+                Ok(report) => {
+                    self.say(output.json, &json::status(&report), || format::status(&report));
+                    if report.below_quorum > 0 { FAILED } else { DONE }
+                }
+                Err(failure) => self.fail(&failure),
             },
-            Command::Files { ring: false } => match self.peer.files().await {
-                Ok(files) => self.say(&tables::files(&files)),
-                Err(reason) => self.fail(&reason),
+            Command::Ring(output) => match self.peer.ring().await {
+                Ok(lines) => {
+                    self.list(output.json, lines.iter().map(json::ring_line), || tables::ring(&lines))
+                }
+                Err(failure) => self.fail(&failure),
             },
-            Command::Files { ring: true } => self.files_of_ring().await,
-            Command::Help => self.say(HELP),
-            // The session runs it, since the session ends with it.
-            Command::Quit => DONE,
+            Command::Files(args) if args.ring => self.files_of_ring(args.output.json).await,
+            Command::Files(args) => match self.peer.files().await {
+                Ok(files) => {
+                    self.list(args.output.json, files.iter().map(json::file), || tables::files(&files))
+                }
+                Err(failure) => self.fail(&failure),
+            },
+            Command::Ping(args) => match self.peer.ping(&args.whom).await {
+                Ok(report) => {
+                    self.say(args.output.json, &json::ping(&report), || format::ping(&report));
+                    if report.round_trips.iter().any(Option::is_none) { FAILED } else { DONE }
+                }
+                Err(failure) => self.fail(&failure),
+            },
+            Command::Leave(args) if args.dry_run => match self.peer.plan_leave().await {
+                Ok(plan) => {
+                    self.say(args.output.json, &json::leave_plan(&plan), || format::leave_plan(&plan))
+                }
+                Err(failure) => self.fail(&failure),
+            },
+            Command::Leave(args) => self.leave(&args).await.unwrap_or(FAILED),
         }
     }
 
     /// Leaves the ring; `None` when that did not work and the peer goes on.
-    pub(super) async fn quit(&self) -> Option<u8> {
+    pub(super) async fn leave(&self, args: &LeaveArgs) -> Option<u8> {
         let mut leaving = std::pin::pin!(self.peer.leave());
         let left = tokio::select! {
             left = &mut leaving => left,
@@ -47,45 +81,130 @@ impl Executor<'_> {
                 leaving.await
             }
         };
-        let report = match left {
-            Ok(report) => report,
-            Err(reason) => {
-                self.fail(&format!("cannot leave: {reason}"));
-                return None;
+        match left {
+            Ok(report) => Some(self.tell_departure(&report, args.output.json)),
+            Err(failure) => {
+                self.out.error(&format!("cannot leave: {failure}"));
+                None
             }
-        };
-        self.out.result(&format::leave(&report));
-        if report.short.is_empty() && report.short_names.is_empty() {
-            return Some(DONE);
         }
-        self.out.note(&format!("warning: {}", format::leave_short(&report)));
-        Some(FAILED)
     }
 
-    async fn store(&self, path: &std::path::Path, options: &StoreOptions) -> u8 {
-        let progress = std::sync::Arc::new(Progress::default());
+    /// Says what leaving did; the exit code.
+    pub(super) fn tell_departure(&self, report: &LeaveReport, as_json: bool) -> u8 {
+        self.say(as_json, &json::leave(report), || format::leave(report));
+        if report.short.is_empty() && report.short_names.is_empty() {
+            return DONE;
+        }
+        self.out.note(&format!("warning: {}", format::leave_short(report)));
+        FAILED
+    }
+
+    /// Every file, one after the other; the worst exit code of all.
+    async fn store(&self, args: &StoreArgs) -> u8 {
+        let options = match args.options() {
+            Ok(options) => options,
+            Err(why) => return self.fail(&Failure::new(why)),
+        };
+        let mut code = DONE;
+        for path in &args.files {
+            code = code.max(self.store_one(path, &options, args.output.json).await);
+        }
+        code
+    }
+
+    async fn store_one(&self, path: &Path, options: &StoreOptions, as_json: bool) -> u8 {
+        let progress = Arc::new(Progress::default());
         let store = self.peer.store(path, options, &progress);
         match progress::drawn(self.out, &progress, store).await {
-            Ok(report) => self.say(&format::store(&report)),
-            Err(error) => self.fail(&error.to_string()),
+            Ok(report) => self.say(as_json, &json::store(&report), || format::store(&report)),
+            Err(failure) => match nearest_file(path) {
+                Some(meant) => {
+                    self.fail(&Failure { message: format!("{failure}; did you mean {meant}?"), ..failure })
+                }
+                None => self.fail(&failure),
+            },
         }
     }
 
-    async fn request(&self, wanted: &Wanted) -> u8 {
-        let progress = std::sync::Arc::new(Progress::default());
-        let request = self.peer.request(wanted, &progress);
-        match progress::drawn(self.out, &progress, request).await {
-            Ok(report) => self.say(&format::request(&report)),
-            Err(error) => self.no_file(&error),
+    async fn request(&self, args: &RequestArgs) -> u8 {
+        let done = match &args.output_path {
+            None => self.bring(&args.wanted, true).await.map(|report| (report, None)),
+            Some(path) if path.as_os_str() == "-" => {
+                // Standard output is the file's.
+                return match self.to_standard_output(&args.wanted).await {
+                    Ok(Some(report)) => {
+                        self.out.note(&match args.output.json {
+                            true => json::request(&report, Some("-")).to_string(),
+                            false => format::request(&report, Some("-")),
+                        });
+                        DONE
+                    }
+                    Ok(None) => DONE,
+                    Err(failure) => self.fail(&failure),
+                };
+            }
+            Some(path) => self.save(&args.wanted, path, args.overwrite).await.map(|report| {
+                let path = path.to_string_lossy().into_owned();
+                (report, Some(path))
+            }),
+        };
+        match done {
+            Ok((report, path)) => {
+                let path = path.as_deref();
+                self.say(args.output.json, &json::request(&report, path), || format::request(&report, path))
+            }
+            Err(failure) => self.fail(&failure),
         }
     }
 
-    async fn files_of_ring(&self) -> u8 {
+    async fn cat(&self, wanted: &Wanted) -> u8 {
+        match self.to_standard_output(wanted).await {
+            Ok(_) => DONE,
+            Err(failure) => self.fail(&failure),
+        }
+    }
+
+    /// Brings a file to the peer.
+    async fn bring(&self, wanted: &Wanted, keep: bool) -> Result<RequestReport, Failure> {
+        let progress = Arc::new(Progress::default());
+        let request = self.peer.request(wanted, keep, &progress);
+        progress::drawn(self.out, &progress, request).await
+    }
+
+    async fn save(&self, wanted: &Wanted, path: &Path, overwrite: bool) -> Result<RequestReport, Failure> {
+        let place = Place::check(path, overwrite)?;
+        let (report, bytes) = self.open(wanted).await?;
+        let progress = Progress::default();
+        progress::drawn(self.out, &progress, bytes.save(place, &progress)).await?;
+        Ok(report)
+    }
+
+    /// Writes a file to standard output; no report when nobody reads it to its end, which is no failure.
+    async fn to_standard_output(&self, wanted: &Wanted) -> Result<Option<RequestReport>, Failure> {
+        let (report, bytes) = self.open(wanted).await?;
+        match bytes.write_to(io::stdout(), &Progress::default()).await {
+            Ok(_) => Ok(Some(report)),
+            Err(WriteError::Sink(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(None),
+            Err(WriteError::Sink(error)) => {
+                Err(Failure::new(format!("cannot write to standard output: {error}")))
+            }
+            Err(WriteError::Source(failure)) => Err(failure),
+        }
+    }
+
+    async fn open(&self, wanted: &Wanted) -> Result<(RequestReport, ObjectBytes), Failure> {
+        let report = self.bring(wanted, false).await?;
+        let bytes = self.peer.read(report.content).await?;
+        Ok((report, bytes))
+    }
+
+    async fn files_of_ring(&self, as_json: bool) -> u8 {
         let report = match self.peer.files_of_ring().await {
             Ok(report) => report,
-            Err(reason) => return self.fail(&reason),
+            Err(failure) => return self.fail(&failure),
         };
-        self.say(&tables::files_of_ring(&report));
+        self.list(as_json, report.files.iter().map(json::ring_file), || tables::files_of_ring(&report));
         if report.silent.is_empty() {
             return DONE;
         }
@@ -96,24 +215,44 @@ impl Executor<'_> {
         FAILED
     }
 
-    fn say(&self, text: &str) -> u8 {
-        self.out.result(text);
+    fn say(&self, as_json: bool, value: &Value, text: impl FnOnce() -> String) -> u8 {
+        self.out.result(&if as_json { value.to_string() } else { text() });
         DONE
     }
 
-    fn fail(&self, reason: &str) -> u8 {
-        self.out.error(reason);
-        FAILED
+    /// A list: a table, or JSON Lines.
+    fn list(&self, as_json: bool, values: impl Iterator<Item = Value>, table: impl FnOnce() -> String) -> u8 {
+        match as_json {
+            true => values.for_each(|value| self.out.result(&value.to_string())),
+            false => self.out.result(&table()),
+        }
+        DONE
     }
 
-    fn no_file(&self, error: &RequestError) -> u8 {
-        self.out.error(&error.to_string());
-        match error {
-            RequestError::UnknownName { .. } | RequestError::UnknownContent { .. } => NOT_FOUND,
-            _ => FAILED,
-        }
+    fn fail(&self, failure: &Failure) -> u8 {
+        self.out.error(&failure.message);
+        if failure.not_found { NOT_FOUND } else { FAILED }
     }
+}
+
+/// A file beside this one that does not exist, with a name that looks like it.
+fn nearest_file(path: &Path) -> Option<String> {
+    if path.exists() {
+        return None;
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let names: Vec<String> = std::fs::read_dir(folder)
+        .ok()?
+        .flatten()
+        .take(FILES_COMPARED_MAX)
+        .filter(|entry| entry.path().is_file())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    let meant = nearest(path.file_name()?.to_str()?, names.iter().map(String::as_str))?;
+    Some(format::escaped(&path.with_file_name(meant).to_string_lossy()))
 }
 
 /// How long a departure may be silent.
 const SILENT_MAX: std::time::Duration = std::time::Duration::from_secs(1);
+/// Files of a folder whose names are compared with one that is not there.
+const FILES_COMPARED_MAX: usize = 1_000;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::id::FileName;
 use crate::peer::{
-    LeaveReport, Listed, PeerName, RequestReport, StatusReport, StoreReport, WhereisReport, missing_list,
-    peer_list, word_list,
+    LeavePlan, LeaveReport, Listed, PeerName, PingReport, RequestReport, StatusReport, StoreReport,
+    WhereisReport, missing_list, peer_list, word_list,
 };
 
 /// What a store did.
@@ -27,8 +27,8 @@ pub(super) fn store(report: &StoreReport) -> String {
     lines.join("\n")
 }
 
-/// What a request did.
-pub(super) fn request(report: &RequestReport) -> String {
+/// What a request did; `output` is where the file was written, if not to received/ of the peer.
+pub(super) fn request(report: &RequestReport, output: Option<&str>) -> String {
     let what = match (&report.name, report.version) {
         (Some(name), Some(version)) if version > 1 => format!("{name}, version {version}"),
         (Some(name), _) => name.to_string(),
@@ -43,7 +43,11 @@ pub(super) fn request(report: &RequestReport) -> String {
         format!("Received {what} ({}) in {}", size(report.length), seconds(report.took)),
         format!("  from        {from}"),
         format!("  content     sha256:{}", report.content),
-        format!("  kept as     {}", escaped(report.path.as_deref().unwrap_or("-"))),
+        match (output, &report.path) {
+            (Some("-"), _) | (None, None) => "  written to  standard output".to_owned(),
+            (Some(path), _) => format!("  written to  {}", escaped(path)),
+            (None, Some(path)) => format!("  kept as     {}", escaped(path)),
+        },
     ]
     .join("\n")
 }
@@ -62,6 +66,42 @@ pub(super) fn leave(report: &LeaveReport) -> String {
         ));
         lines.extend(listed(&report.unreachable, FileName::to_string));
     }
+    lines.join("\n")
+}
+
+/// What leaving would do.
+pub(super) fn leave_plan(plan: &LeavePlan) -> String {
+    let mut lines = vec![match (plan.stay.total, plan.objects, plan.records) {
+        (0, ..) => format!(
+            "This is the last peer: {} could not be reached until it runs again",
+            count(plan.unreachable.total, "file", "files")
+        ),
+        (_, 0, 0) => "Nothing would have to be copied first: the peers that stay have all copies".to_owned(),
+        (_, objects, records) => format!(
+            "{} ({}) and {} would be copied first",
+            count(objects, "file", "files"),
+            size(plan.bytes),
+            count(records, "name record", "name records")
+        ),
+    }];
+    lines.extend(listed(&plan.unreachable, FileName::to_string));
+    if !plan.stay.is_empty() {
+        lines.push(format!("  stay        {}", peers(&plan.stay)));
+        lines.push(format!("  copies      {} of each file afterwards", plan.copies));
+    }
+    lines.join("\n")
+}
+
+/// How another peer answers.
+pub(super) fn ping(report: &PingReport) -> String {
+    let mut lines = vec![format!("Peer {} at {}, life {}", report.peer, report.address, report.incarnation)];
+    for (i, trip) in report.round_trips.iter().enumerate() {
+        lines.push(match trip {
+            Some(trip) => format!("  {}  {:.2} ms", i + 1, trip.as_secs_f64() * 1_000.0),
+            None => format!("  {}  no answer", i + 1),
+        });
+    }
+    lines.extend(report.trouble.as_ref().map(|trouble| format!("  {}", escaped(trouble))));
     lines.join("\n")
 }
 

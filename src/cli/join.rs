@@ -2,18 +2,19 @@
 
 use std::str::FromStr;
 
-use super::args::{Contact, Misuse, PeerArgs, Plan};
+use super::args::{BundleArgs, Contact, Misuse, PeerArgs, Plan};
 use crate::config::Interval;
 use crate::peer::Entrance;
 
 /// Join a running ring through a known peer of it
 ///
 /// KNOWN is a number, which stands for a peer of this machine, or HOST:PORT. With KNOWN alone, the
-/// peer places itself by its key.
+/// peer places itself by its key. On a machine without the ring CA's key, --bundle brings what `quoit
+/// admit` made where that key is; the bundle says which peer this is.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "quoit join [OPTIONS] <PEER> <KNOWN> [INTERVAL]\n       quoit join [OPTIONS] <KNOWN>",
-    after_help = "Example: quoit join 8 2    peer 8 joins the ring of peer 2 of this machine"
+    override_usage = "quoit join [OPTIONS] <PEER> <KNOWN> [INTERVAL]\n       quoit join [OPTIONS] <KNOWN>\n       quoit join [OPTIONS] --bundle <FILE> [PEER] <KNOWN> [INTERVAL]",
+    after_help = "Example: quoit join 8 2    peer 8 joins the ring of peer 2 of this machine\n         quoit join --bundle nas.bundle.pem host.example:12300    peer nas joins from another machine"
 )]
 pub(super) struct Args {
     /// The number of this peer, 0 to 255; or KNOWN, where it is the only word
@@ -29,14 +30,23 @@ pub(super) struct Args {
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     interval: Option<Interval>,
     #[command(flatten)]
+    bundle: BundleArgs,
+    #[command(flatten)]
     common: PeerArgs,
 }
 
 impl Args {
     pub(super) fn plan(self) -> Result<Plan, Misuse> {
         let common = self.common;
+        let mut interval = self.third.or(self.interval);
         let (peer, known) = match &self.second {
             None => (None, &self.first),
+            // A bundle says who joins, so that the second word may be INTERVAL.
+            Some(second) if self.bundle.is_given() && self.first.contains(':') && interval.is_none() => {
+                let wrong = |reason| Misuse(format!("invalid value '{second}' for 'INTERVAL': {reason}"));
+                interval = Some(second.parse::<Interval>().map_err(wrong)?);
+                (None, &self.first)
+            }
             Some(known) => (Some(number(&self.first)?), known),
         };
         let known = Contact::from_str(known)
@@ -45,7 +55,9 @@ impl Args {
         if let Some(peer) = peer {
             common.check_peer(peer, &[("KNOWN", &known)])?;
         }
-        Ok(common.plan(Entrance::Join { known }, peer, self.third.or(self.interval)))
+        let mut plan = common.plan(Entrance::Join { known }, peer, interval);
+        self.bundle.add_to(&mut plan);
+        Ok(plan)
     }
 }
 

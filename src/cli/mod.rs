@@ -3,19 +3,23 @@
 //! Results go to standard output, everything else to standard error. Nothing here decides anything
 //! about the ring or a file; it asks a [`crate::peer::Handle`] and says what came back.
 
+mod admit;
 mod args;
 mod command;
 mod complete;
+mod door;
 mod events;
 mod execute;
 mod format;
 mod init;
 mod input;
 mod join;
+mod json;
 mod output;
 mod progress;
 mod run;
 mod session;
+mod shell;
 mod signals;
 mod tables;
 mod terminal;
@@ -24,9 +28,10 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use args::{Misuse, Plan};
+use shell::TargetArgs;
 
 /// The exit code of work that is done.
 pub const DONE: u8 = 0;
@@ -45,7 +50,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             return if error.use_stderr() { FAILED } else { DONE };
         }
     };
-    match work(plan) {
+    let done = match plan {
+        Work::Run(plan) => within_runtime(session::run(*plan)),
+        Work::Command(command, target) => within_runtime(shell::run(command, target)),
+        Work::Admit(plan) => admit::run(&plan),
+    };
+    match done {
         Ok(code) => code,
         Err(error) => {
             output::Output::new().error(&format!("{error:#}"));
@@ -67,17 +77,38 @@ enum Command {
     Init(init::Args),
     Join(join::Args),
     Run(run::Args),
+    Admit(admit::Args),
+    #[command(flatten)]
+    Peer(command::Command),
+}
+
+/// What a command line comes to.
+#[derive(Debug)]
+enum Work {
+    /// A peer in the foreground.
+    Run(Box<Plan>),
+    /// A command to one that runs.
+    Command(command::Command, TargetArgs),
+    /// Somebody is admitted; needs no peer.
+    Admit(admit::Plan),
 }
 
 /// From raw arguments to checked settings; nothing has started yet.
-fn plan(arguments: impl IntoIterator<Item = OsString>) -> Result<Plan, clap::Error> {
-    let (name, plan) = match Cli::try_parse_from(arguments)?.command {
-        Command::Init(args) => ("init", args.plan()),
-        Command::Join(args) => ("join", args.plan()),
-        Command::Run(args) => ("run", args.plan()),
+fn plan(arguments: impl IntoIterator<Item = OsString>) -> Result<Work, clap::Error> {
+    let matches = definition().try_get_matches_from(arguments)?;
+    let run = |plan: Plan| Work::Run(Box::new(plan));
+    let (name, plan) = match Cli::from_arg_matches(&matches)?.command {
+        Command::Init(args) => ("init", args.plan().map(run)),
+        Command::Join(args) => ("join", args.plan().map(run)),
+        Command::Run(args) => ("run", args.plan().map(run)),
+        Command::Admit(args) => ("admit", args.plan().map(Work::Admit)),
+        Command::Peer(command) => {
+            let (_, matches) = matches.subcommand().expect("clap has found a subcommand");
+            return Ok(Work::Command(command, TargetArgs::from_arg_matches(matches)?));
+        }
     };
     plan.map_err(|Misuse(reason)| {
-        let mut cli = Cli::command();
+        let mut cli = definition();
         cli.build();
         match cli.find_subcommand_mut(name) {
             Some(command) => command.error(ErrorKind::ValueValidation, reason),
@@ -86,10 +117,18 @@ fn plan(arguments: impl IntoIterator<Item = OsString>) -> Result<Plan, clap::Err
     })
 }
 
-fn work(plan: Plan) -> anyhow::Result<u8> {
+/// The whole command line: a command that a prompt has too takes from a shell which peer is meant.
+fn definition() -> clap::Command {
+    let of_peers = command::Command::augment_subcommands(clap::Command::new("peer"));
+    let names: Vec<String> =
+        of_peers.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    names.into_iter().fold(Cli::command(), |cli, name| cli.mut_subcommand(name, TargetArgs::augment_args))
+}
+
+fn within_runtime(work: impl Future<Output = anyhow::Result<u8>>) -> anyhow::Result<u8> {
     start_log();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let code = runtime.block_on(session::run(plan))?;
+    let code = runtime.block_on(work)?;
     // The thread that reads standard input may still sit in its read; it is not waited for.
     runtime.shutdown_timeout(RUNTIME_END);
     Ok(code)
@@ -115,7 +154,12 @@ pub mod fuzz {
 
     /// Reads a line of the prompt; as it was understood, or why not.
     pub fn prompt_line(line: &str) -> Result<String, String> {
-        super::command::Command::parse(line).map(|command| format!("{command:?}"))
+        use super::command::{NoCommand, PromptCommand};
+        match PromptCommand::parse(line) {
+            Ok(command) => Ok(format!("{command:?}")),
+            Err(NoCommand::Help(text)) => Ok(text),
+            Err(NoCommand::Wrong(why)) => Err(why),
+        }
     }
 
     /// Reads arguments as the program does; as they were understood, or why not, with the exit code.
@@ -140,7 +184,10 @@ mod tests {
     use crate::peer::Entrance;
 
     fn planned(line: &str) -> Plan {
-        plan(words(line)).unwrap_or_else(|error| panic!("{line}: {error}"))
+        match plan(words(line)) {
+            Ok(Work::Run(plan)) => *plan,
+            other => panic!("{line}: {other:?}"),
+        }
     }
 
     fn refused(line: &str) -> String {
@@ -159,7 +206,7 @@ mod tests {
 
     #[test]
     fn the_definition_is_sound() {
-        Cli::command().debug_assert();
+        definition().debug_assert();
     }
 
     #[test]
@@ -189,6 +236,21 @@ mod tests {
         assert_eq!(numbered.interval.unwrap().duration(), Duration::from_secs(2));
         assert!(planned("join 8 --interval 3").start.interval.is_some());
         assert_eq!(planned("join 8 127.0.0.1:12008 --listen 127.0.0.1:99").start.number, Some(8));
+    }
+
+    #[test]
+    fn a_bundle_says_who_joins() {
+        let start = planned("join --bundle nas.bundle.pem host.example:12300").start;
+        assert!(start.number.is_none() && start.bundle.as_deref() == Some("nas.bundle.pem".as_ref()));
+        let start = planned("join --bundle 8.pem --key 8-key.pem 8 4 0.5").start;
+        assert!(start.number == Some(8) && start.interval.is_some() && start.key.is_some());
+        // Without a number, the second word can only be INTERVAL.
+        let start = planned("join --bundle nas.bundle.pem host.example:12300 0.5").start;
+        assert_eq!(start.interval.unwrap().duration(), Duration::from_millis(500));
+        assert!(
+            matches!(&start.entrance, Entrance::Join { known } if known.as_str() == "host.example:12300")
+        );
+        assert!(planned("run --bundle nas.bundle.pem").start.bundle.is_some());
     }
 
     #[test]
@@ -240,6 +302,17 @@ mod tests {
             ("join 8 4 1 --interval 1", "--interval"),
             ("join 8 --replicas 3", "--replicas"),
             ("run 4", "'4'"),
+            ("run --key k.pem", "--bundle"),
+            ("join 8 --key k.pem", "--bundle"),
+            ("join nas 8 --bundle b.pem", "KNOWN"),
+            ("admit", "NAME|PEER"),
+            ("admit 256", "NAME|PEER"),
+            ("admit -1", "NAME|PEER"),
+            ("admit nas 8", "'8'"),
+            ("admit nas --client", "--client"),
+            ("admit --renew", "NAME|PEER"),
+            ("admit nas --renew --csr nas.csr", "--renew"),
+            ("admit --client --csr nas.csr", "--client"),
         ] {
             let message = refused(line);
             assert!(message.contains(named), "{line}: {message}");
@@ -267,7 +340,8 @@ mod tests {
         fn a_peer_is_a_number_or_refused_by_name(text in any_value()) {
             for words in [vec!["quoit", "init", &text], vec!["quoit", "join", &text, "127.0.0.1:99"]] {
                 match plan(words.into_iter().map(OsString::from)) {
-                    Ok(plan) => prop_assert_eq!(plan.start.number, Some(text.parse::<u8>().unwrap())),
+                    Ok(Work::Run(plan)) => prop_assert_eq!(plan.start.number, Some(text.parse::<u8>().unwrap())),
+                    Ok(other) => prop_assert!(false, "{:?}", other),
                     Err(error) => {
                         prop_assert_eq!(error.exit_code(), i32::from(FAILED));
                         let text = error.to_string();
@@ -286,10 +360,11 @@ mod tests {
                 vec!["quoit", "join", "4", "5", &text],
             ] {
                 match plan(words.into_iter().map(OsString::from)) {
-                    Ok(plan) => {
+                    Ok(Work::Run(plan)) => {
                         let interval = plan.start.interval.unwrap().duration();
                         prop_assert!((Interval::MIN..=Interval::MAX).contains(&interval), "{:?}", interval);
                     }
+                    Ok(other) => prop_assert!(false, "{:?}", other),
                     Err(error) => {
                         prop_assert_eq!(error.exit_code(), i32::from(FAILED));
                         let text = error.to_string();
@@ -302,7 +377,9 @@ mod tests {
         /// Goal: no arguments make the program panic, and what is refused is refused with exit code 2.
         #[test]
         fn any_arguments_are_understood_or_refused(
-            command in prop::sample::select(vec!["init", "join", "run", "", "help"]),
+            command in prop::sample::select(vec![
+                "init", "join", "run", "admit", "store", "request", "cat", "files", "leave", "ping", "", "help",
+            ]),
             words in prop::collection::vec(
                 prop_oneof![
                     any_value(),
@@ -321,7 +398,8 @@ mod tests {
 
     #[test]
     fn every_command_shows_an_example() {
-        for name in ["init", "join", "run"] {
+        for command in definition().get_subcommands() {
+            let name = command.get_name();
             let error = plan(words(&format!("{name} --help"))).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::DisplayHelp);
             assert!(error.to_string().contains(&format!("Example: quoit {name}")), "{error}");

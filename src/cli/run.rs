@@ -1,6 +1,6 @@
 //! `quoit run`: start again with the identity of an existing data directory.
 
-use super::args::{Misuse, PeerArgs, Plan};
+use super::args::{BundleArgs, Misuse, PeerArgs, Plan};
 use crate::config::Interval;
 use crate::peer::Entrance;
 
@@ -12,11 +12,15 @@ pub(super) struct Args {
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     interval: Option<Interval>,
     #[command(flatten)]
+    bundle: BundleArgs,
+    #[command(flatten)]
     common: PeerArgs,
 }
 
 impl Args {
     pub(super) fn plan(self) -> Result<Plan, Misuse> {
-        Ok(self.common.plan(Entrance::Resume, None, self.interval))
+        let mut plan = self.common.plan(Entrance::Resume, None, self.interval);
+        self.bundle.add_to(&mut plan);
+        Ok(plan)
     }
 }

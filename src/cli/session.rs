@@ -12,7 +12,8 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::args::Plan;
-use super::command::Command;
+use super::command::{Command, HELP, LeaveArgs, NoCommand, PromptCommand, help_of};
+use super::door::Door;
 use super::events::tell;
 use super::execute::Executor;
 use super::input::{Input, KnownNames, Line};
@@ -103,7 +104,7 @@ impl Session {
         let events = self.peer.events();
         self.out.note(&format!(
             "Peer {} of ring {} listens on {}; its files are in {}",
-            self.peer.position().label(),
+            self.peer.name(),
             super::format::escaped(self.peer.ring_name()),
             self.peer.address(),
             super::format::escaped(&self.peer.data_dir().to_string_lossy()),
@@ -115,7 +116,7 @@ impl Session {
             () = self.tell_events(events, &me, verbose) => End::Failed("the peer ended".to_owned()),
             end = self.commands(ready_file.as_deref()) => end,
             code = signals.next() => End::Signal(code),
-            why = self.ended() => End::Failed(why),
+            end = self.ended() => end,
         }
     }
 
@@ -127,7 +128,7 @@ impl Session {
                 Ok(()) => self.obey(Input::pipe()).await,
             };
         }
-        let prompt = format!("peer {}> ", self.peer.position().label());
+        let prompt = format!("peer {}> ", self.peer.name());
         let input = match Input::prompt(prompt, self.names.clone(), &self.out) {
             Ok(input) => input,
             // A terminal that cannot move its cursor is read like a pipe.
@@ -159,7 +160,7 @@ impl Session {
         };
         result.map_err(|error| error.to_string())?;
         self.active.store(true, Ordering::Relaxed);
-        let label = self.peer.position().label();
+        let label = self.peer.name();
         self.out.note(&format!(
             "Peer {label} is active in ring {}",
             super::format::escaped(self.peer.ring_name())
@@ -204,29 +205,48 @@ impl Session {
 
     /// Runs one line; an exit code when it ends the session.
     async fn command(&self, line: &str) -> Option<u8> {
-        let executor = Executor { peer: &self.peer, out: &self.out };
-        match Command::parse(line) {
+        let door = Door::Here(self.peer.clone());
+        let executor = Executor { peer: &door, out: &self.out };
+        match PromptCommand::parse(line) {
             Ok(None) => None,
-            Err(hint) => {
+            Err(NoCommand::Wrong(hint)) => {
                 self.out.error(&hint);
                 None
             }
-            Ok(Some(Command::Quit)) => self.quit(&executor).await,
+            Err(NoCommand::Help(text)) => {
+                self.out.result(&text);
+                None
+            }
             Ok(Some(command)) if command.needs_ring() && !self.active.load(Ordering::Relaxed) => {
                 let phase = self.peer.status().await.phase;
                 self.out.error(&format!("not in the ring yet ({phase}); Status shows more"));
                 None
             }
-            Ok(Some(command)) => {
+            Ok(Some(PromptCommand::Quit)) => self.quit(&executor, &LeaveArgs::default()).await,
+            Ok(Some(PromptCommand::Peer(Command::Leave(args)))) if !args.dry_run => {
+                self.quit(&executor, &args).await
+            }
+            Ok(Some(PromptCommand::Help { command: None })) => {
+                self.out.result(HELP);
+                None
+            }
+            Ok(Some(PromptCommand::Help { command: Some(command) })) => {
+                match help_of(&command) {
+                    Ok(text) => self.out.result(&text),
+                    Err(hint) => self.out.error(&hint),
+                }
+                None
+            }
+            Ok(Some(PromptCommand::Peer(command))) => {
                 executor.run(command).await;
                 None
             }
         }
     }
 
-    async fn quit(&self, executor: &Executor<'_>) -> Option<u8> {
+    async fn quit(&self, executor: &Executor<'_>, args: &LeaveArgs) -> Option<u8> {
         self.leaving.store(true, Ordering::Relaxed);
-        match executor.quit().await {
+        match executor.leave(args).await {
             Some(code) => {
                 debug_assert!(code == DONE || code == FAILED);
                 Some(code)
@@ -250,13 +270,17 @@ impl Session {
         }
     }
 
-    /// Why the peer ended, unless it was asked to.
-    async fn ended(&self) -> String {
+    /// Why the peer ended, unless it was asked to here.
+    async fn ended(&self) -> End {
         let why = self.peer.ended().await;
         if self.leaving.load(Ordering::Relaxed) {
             return std::future::pending().await;
         }
-        why
+        let left = tokio::time::timeout(LEFT_WAIT, self.peer.has_left()).await;
+        let Ok(Some(report)) = left else { return End::Failed(why) };
+        self.out.note("The peer was told to leave by a command from elsewhere");
+        let door = Door::Here(self.peer.clone());
+        End::Code(Executor { peer: &door, out: &self.out }.tell_departure(&report, false))
     }
 
     async fn tell_events(&self, mut events: Receiver<PeerEvent>, me: &Position, verbose: bool) {
@@ -279,7 +303,7 @@ impl Session {
                 // The first time is told by whoever waits for it.
                 PeerEvent::Active if waiting => {
                     waiting = false;
-                    self.out.note(&format!("Peer {} is active again", me.label()));
+                    self.out.note(&format!("Peer {} is active again", self.peer.name()));
                 }
                 _ => {}
             }
@@ -316,5 +340,7 @@ const SILENT_MAX: Duration = Duration::from_millis(700);
 const NAMES_WAIT: Duration = Duration::from_millis(200);
 /// How many times in a row a terminal may report the end of input.
 const ENDS_MAX: u32 = 10;
+/// How long a departure that was commanded elsewhere may take to end after the node has.
+const LEFT_WAIT: Duration = Duration::from_secs(20);
 /// How long the store may take to close.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(10);

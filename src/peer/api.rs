@@ -11,8 +11,8 @@ use crate::id::{ContentId, FileName, FileNameError};
 use crate::wire::Address;
 
 pub use crate::wire::{
-    LeavePlan, LeaveReport, Listed, MissingCopy, PeerName, PingReport, RequestReport, RingFile, RingFiles,
-    RingLine, ShortFile, StatusReport, StoreReport, WhereisReport,
+    Failure, LeavePlan, LeaveReport, Listed, MissingCopy, PeerName, PingReport, RequestReport, RingFile,
+    RingFiles, RingLine, ShortFile, StatusReport, StoreReport, Wait, Wanted, WhereisReport,
 };
 
 /// How a peer comes into its ring.
@@ -56,6 +56,11 @@ pub struct StartOptions {
     pub settings: Option<RingSettings>,
     /// Between pings; `None` for the remembered or the default one.
     pub interval: Option<Interval>,
+    /// What `quoit admit` made for this peer: CA certificate, certificate, and its key or not. It is put
+    /// into the certificates directory.
+    pub bundle: Option<PathBuf>,
+    /// The file of the bundle's key, where that is not in the bundle.
+    pub key: Option<PathBuf>,
 }
 
 /// Why a peer does not start, or ends before it is active.
@@ -66,7 +71,7 @@ pub enum StartError {
     #[error(transparent)]
     Settings(#[from] SettingsError),
     /// There is no CA to admit this peer.
-    #[error("no certificate for this peer, and no ring CA's key in {} to make one; where the key is, run `quoit admit`", .certs_dir.display())]
+    #[error("no certificate for this peer, and no ring CA's key in {} to make one; where that key is, `quoit admit` makes a bundle for `quoit join --bundle`", .certs_dir.display())]
     NoAuthority {
         /// Where it was looked for.
         certs_dir: PathBuf,
@@ -108,6 +113,14 @@ pub enum StartError {
     Certificates {
         /// The folder.
         certs_dir: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The bundle is no good, or does not fit.
+    #[error("bundle {}: {reason}", .path.display())]
+    Bundle {
+        /// Its file.
+        path: PathBuf,
         /// Why.
         reason: String,
     },
@@ -154,18 +167,6 @@ impl Progress {
     }
 }
 
-/// How many copies must be durable before `Store` says so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Wait {
-    /// W = ⌊min(R, members)/2⌋ + 1.
-    #[default]
-    Quorum,
-    /// This many, at least W.
-    Copies(u8),
-    /// min(R, members).
-    All,
-}
-
 /// How to store.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
@@ -175,6 +176,11 @@ pub struct StoreOptions {
     pub wait: Wait,
     /// How long to wait for it.
     pub timeout: Duration,
+}
+
+impl StoreOptions {
+    /// A day: nobody waits longer for a copy.
+    pub const TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
 }
 
 impl Default for StoreOptions {
@@ -254,46 +260,35 @@ pub enum StoreError {
     },
 }
 
-/// What is requested.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
-    /// What a name stands for.
-    Name(FileName),
-    /// `sha256:HEX`.
-    Content(ContentId),
-}
-
-/// `sha256:` and 64 hexadecimal digits, else a name.
-impl std::str::FromStr for Wanted {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Wanted, String> {
-        match text.strip_prefix("sha256:") {
-            Some(hex) => hex.parse().map(Wanted::Content).map_err(|error| format!("sha256: {error}")),
-            None => FileName::new(text).map(Wanted::Name).map_err(|error| error.to_string()),
-        }
-    }
-}
-
 /// Why there is no file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
     /// All who would know say no.
-    #[error("no file named {name} in ring {ring}; `Files --ring` lists what there is")]
+    #[error("no file named {name} in ring {ring}; {}", did_you_mean(.nearest.as_ref()))]
     UnknownName {
         /// The name.
         name: FileName,
         /// The ring.
         ring: String,
+        /// A name that there is, and that looks like it.
+        nearest: Option<FileName>,
     },
     /// All who would know say no.
     #[error("no peer of ring {ring} holds sha256:{content}")]
     UnknownContent {
-        /// The address.
-        content: ContentId,
+        /// The address, or its beginning.
+        content: String,
         /// The ring.
         ring: String,
+    },
+    /// Several begin so.
+    #[error("{beginning} is the beginning of {}: say which; they are {}", .candidates.len(), first_words(.candidates))]
+    Ambiguous {
+        /// What was asked for.
+        beginning: String,
+        /// What there is.
+        candidates: Vec<String>,
     },
     /// Some who would know do not answer.
     #[error("cannot tell whether there is {what}: {}", do_not_answer(.silent))]
@@ -427,6 +422,34 @@ fn do_not_answer(peers: &[PeerName]) -> String {
     }
 }
 
+fn did_you_mean(nearest: Option<&FileName>) -> String {
+    match nearest {
+        Some(name) => format!("did you mean {name}?"),
+        None => "`Files --ring` lists what there is".to_owned(),
+    }
+}
+
+/// The first of many words.
+fn first_words(words: &[String]) -> String {
+    let more = words.len().saturating_sub(CANDIDATES_TOLD_MAX);
+    let first = words.iter().take(CANDIDATES_TOLD_MAX).cloned();
+    word_list(first.chain((more > 0).then(|| format!("{more} more"))))
+}
+
+/// The word that looks most like this one, if any looks like it: at most a third of its letters differ
+/// (Damerau–Levenshtein).
+pub fn nearest<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // A long word is like no short one, and comparing takes the product of their lengths.
+    let is_like = |other: &&str| other.len().abs_diff(word.len()) <= word.len() / 3 + 1;
+    let compared = words.into_iter().filter(is_like).take(COMPARED_MAX);
+    let lower = word.to_lowercase();
+    compared
+        .map(|other| (strsim::damerau_levenshtein(&lower, &other.to_lowercase()), other))
+        .min()
+        .filter(|(distance, _)| *distance <= (word.chars().count() / 3).max(1))
+        .map(|(_, other)| other)
+}
+
 /// Words as people read them: "a, b and c".
 pub fn word_list(words: impl IntoIterator<Item = String>) -> String {
     let mut words: Vec<String> = words.into_iter().collect();
@@ -440,4 +463,26 @@ pub fn word_list(words: impl IntoIterator<Item = String>) -> String {
 /// Missing copies as people read them: "peer 4 (does not answer)".
 pub fn missing_list(missing: &[MissingCopy]) -> String {
     word_list(missing.iter().map(|m| format!("peer {} ({})", m.peer, m.reason)))
+}
+
+/// Candidates that an error names.
+const CANDIDATES_TOLD_MAX: usize = 8;
+/// Words that one is compared with.
+const COMPARED_MAX: usize = 10_000;
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        Failure::new(error.to_string())
+    }
+}
+
+impl From<RequestError> for Failure {
+    fn from(error: RequestError) -> Failure {
+        match error {
+            RequestError::UnknownName { .. } | RequestError::UnknownContent { .. } => {
+                Failure::not_found(error.to_string())
+            }
+            other => Failure::new(other.to_string()),
+        }
+    }
 }

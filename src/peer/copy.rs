@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use super::api::PeerEvent;
-use super::push::Feed;
+use super::push::{Feed, Passed};
 use super::shared::{BoxFuture, Shared, disk_reason, finished, shortened, spawn_blocking};
 use crate::blob::{BlobError, Kind, OutboardError, Receiver};
 use crate::chord::PhaseKind;
@@ -51,7 +51,8 @@ impl Upstream {
                     _ => Err(StreamError::Ended),
                 }
             }
-            Upstream::Local { pieces, .. } => pieces.recv().await.ok_or(StreamError::Ended),
+            // A task of this process ends early only when its work is given up.
+            Upstream::Local { pieces, .. } => pieces.recv().await.ok_or(StreamError::Cancelled),
         }
     }
 
@@ -237,7 +238,7 @@ impl Shared {
         receiver: Receiver,
         links: &[Link],
         object: ObjectInfo,
-        mut feed: Option<mpsc::Sender<Bytes>>,
+        mut feed: Option<mpsc::Sender<Passed>>,
     ) -> Result<Result<(), MissingReason>, StreamError> {
         let mut left = object.length - receiver.offset();
         let writer = Writer::begin(receiver);
@@ -251,14 +252,23 @@ impl Shared {
                 }
             };
             left = left.saturating_sub(piece.len() as u64);
-            pass(&mut feed, piece.clone()).await;
+            pass(&mut feed, Passed::Piece(piece.clone())).await;
             // When the disk has failed, the rest is read all the same, so that the sender hears why.
             writer.write(piece).await;
         }
+        let given_up = matches!(came, Err(StreamError::Cancelled));
+        if given_up {
+            pass(&mut feed, Passed::GivenUp).await;
+        }
         drop(feed);
-        // What came is kept, for whoever sends the rest.
+        // What came is kept for whoever sends the rest, unless the sender itself does not want it any more.
         let (receiver, written) = writer.end().await;
-        came?;
+        if let Err(error) = came {
+            if given_up {
+                spawn_blocking(move || receiver.discard()).await;
+            }
+            return Err(error);
+        }
         if let Err(error) = written {
             return Ok(Err(disk_reason(&error)));
         }
@@ -279,12 +289,12 @@ impl Shared {
         &self,
         upstream: &mut Upstream,
         mut left: u64,
-        mut feed: Option<mpsc::Sender<Bytes>>,
+        mut feed: Option<mpsc::Sender<Passed>>,
     ) -> Result<(), StreamError> {
         while left > 0 {
             let piece = upstream.piece(left).await?;
             left = left.saturating_sub(piece.len() as u64);
-            pass(&mut feed, piece).await;
+            pass(&mut feed, Passed::Piece(piece)).await;
         }
         Ok(())
     }
@@ -310,7 +320,7 @@ impl Shared {
         chain: Vec<Entry>,
         offset: u64,
         word: mpsc::Sender<StorageReply>,
-    ) -> Option<mpsc::Sender<Bytes>> {
+    ) -> Option<mpsc::Sender<Passed>> {
         let (next, rest) = chain.split_first()?;
         let (next, rest) = (next.clone(), rest.to_vec());
         let (pieces, feed) = mpsc::channel(FEED_PIECES_MAX);
@@ -417,7 +427,7 @@ impl Writer {
 }
 
 /// Gives a piece to the next peer, unless that one takes no more.
-async fn pass(feed: &mut Option<mpsc::Sender<Bytes>>, piece: Bytes) {
+async fn pass(feed: &mut Option<mpsc::Sender<Passed>>, piece: Passed) {
     if let Some(next) = feed
         && next.send(piece).await.is_err()
     {

@@ -2,16 +2,19 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::broadcast;
 
 use super::api::{
-    LeaveReport, PeerEvent, Progress, RequestError, RequestReport, RingFiles, RingLine, StartError,
-    StatusReport, StoreError, StoreOptions, StoreReport, Wanted, WhereisReport,
+    Failure, LeavePlan, LeaveReport, PeerEvent, PeerName, PingReport, Progress, RequestError, RequestReport,
+    RingFiles, RingLine, StartError, StatusReport, StoreError, StoreOptions, StoreReport, Wanted,
+    WhereisReport,
 };
+use super::client::ObjectBytes;
 use super::shared::Shared;
 use super::start::Running;
-use crate::id::{FileName, Position};
+use crate::id::{ContentId, FileName, Position};
 use crate::wire::{Address, FileEntry};
 
 /// A running peer. Cheap to clone. The peer runs until it leaves, is shut down, or ends by itself.
@@ -24,7 +27,12 @@ pub struct Handle {
 impl Handle {
     /// What happens in the peer from now on.
     pub fn events(&self) -> broadcast::Receiver<PeerEvent> {
-        self.shared.events.subscribe()
+        let events = self.shared.events.subscribe();
+        // What was wrong at the start is told to the first who listens.
+        if !self.shared.warned_of_certificate.swap(true, Ordering::Relaxed) {
+            self.shared.warn_of_certificate();
+        }
+        events
     }
 
     /// Waits until the peer is a member of its ring.
@@ -59,16 +67,17 @@ impl Handle {
         self.shared.store(path, options, progress.clone()).await
     }
 
-    /// Brings a file into this peer's objects and received/.
+    /// Brings a file into this peer's objects and, where it is to be kept under its name, into received/.
     ///
     /// # Errors
     /// [`RequestError`].
     pub async fn request(
         &self,
         wanted: &Wanted,
+        keep: bool,
         progress: &Arc<Progress>,
     ) -> Result<RequestReport, RequestError> {
-        self.shared.request(wanted, progress.clone()).await
+        self.shared.request(wanted, keep, progress.clone()).await
     }
 
     /// Hands everything over, tells the neighbours, and ends the peer.
@@ -118,6 +127,39 @@ impl Handle {
         self.shared.whereis(name).await
     }
 
+    /// The bytes of an object that this peer holds.
+    ///
+    /// # Errors
+    /// When it does not hold it, or cannot read it.
+    pub async fn read(&self, content: ContentId) -> Result<ObjectBytes, Failure> {
+        let reader = self.shared.blocking(move |store| store.read(&content, 0)).await;
+        reader.map(ObjectBytes::of_reader).map_err(|error| Failure::new(error.to_string()))
+    }
+
+    /// How another peer answers: by its number, display name, address, or the beginning of its position.
+    ///
+    /// # Errors
+    /// Not found, where there is no such peer. One that does not answer is no error.
+    pub async fn ping(&self, whom: &str) -> Result<PingReport, Failure> {
+        self.shared.ping(whom).await
+    }
+
+    /// What leaving would do now.
+    ///
+    /// # Errors
+    /// When the peer is in no ring.
+    pub async fn plan_leave(&self) -> Result<LeavePlan, String> {
+        self.shared.plan_leave().await
+    }
+
+    /// What leaving did, where this peer is about to end because it has left, on whosever command; waits for
+    /// that end.
+    pub async fn has_left(&self) -> Option<LeaveReport> {
+        let report = self.shared.left.borrow().clone()?;
+        self.running.stopped().await;
+        Some(report)
+    }
+
     /// Waits until the peer has ended, and says why.
     pub async fn ended(&self) -> String {
         let mut ended = self.shared.ended.subscribe();
@@ -128,6 +170,11 @@ impl Handle {
     /// Ends the peer without a word to the ring, as a kill does, but flushes and closes its store.
     pub async fn shutdown(&self) {
         self.running.stop(&self.shared, false).await;
+    }
+
+    /// What people call the peer.
+    pub fn name(&self) -> PeerName {
+        self.shared.named(&self.shared.position())
     }
 
     /// Where the peer stands.

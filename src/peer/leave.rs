@@ -4,16 +4,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::actor::ActorMessage;
-use super::api::{LeaveReport, PeerEvent};
+use super::api::{LeavePlan, LeaveReport, PeerEvent};
 use super::repair::{Holdings, Round};
-use super::shared::Shared;
+use super::shared::{STORAGE_TIMEOUT, Shared};
 use crate::chord::PhaseKind;
-use crate::id::{ContentId, FileName};
+use crate::id::{ContentId, FileName, Position};
 use crate::replica::plan_handover;
-use crate::wire::{Entry, MembershipReply, MembershipRequest, SignedRecord};
+use crate::wire::{Entry, MembershipReply, MembershipRequest, SignedRecord, StorageReply, StorageRequest};
 
 impl Shared {
     /// Leaves the ring: copies until min(R, N − 1) copies exist without this peer, or time is over.
@@ -45,18 +47,83 @@ impl Shared {
         };
         let alone = self.view().alive().next().is_none();
         let unreachable = if alone { self.names_here().await } else { Vec::new() };
-        self.send(ActorMessage::Depart).await;
-        let mut ended = self.ended.subscribe();
-        let gone = self.interval * 2 + Duration::from_secs(1);
-        // The node ends by itself after two intervals; its end is what is waited for.
-        let _ = tokio::time::timeout(gone, ended.wait_for(Option::is_some)).await;
-        Ok(LeaveReport {
+        let report = LeaveReport {
             handed_over,
             short: short.into_iter().collect(),
             short_names: short_names.into_iter().collect(),
             unreachable: unreachable.into_iter().collect(),
             data_dir: self.store.dir().to_string_lossy().into_owned(),
+        };
+        // Before the end is seen, so that whoever sees it knows why.
+        self.left.send_replace(Some(report.clone()));
+        self.send(ActorMessage::Depart).await;
+        let mut ended = self.ended.subscribe();
+        let gone = self.interval * 2 + Duration::from_secs(1);
+        // The node ends by itself after two intervals; its end is what is waited for.
+        let _ = tokio::time::timeout(gone, ended.wait_for(Option::is_some)).await;
+        Ok(report)
+    }
+
+    /// What leaving would do now: which copies the peers that stay would have to get first.
+    ///
+    /// # Errors
+    /// When this peer is in no ring.
+    pub(super) async fn plan_leave(self: &Arc<Self>) -> Result<LeavePlan, String> {
+        let view = self.view();
+        if view.phase != PhaseKind::Active {
+            return Err(self.why_not_active());
+        }
+        let stay: Vec<Position> = view.alive().map(|entry| entry.position).collect();
+        let (plan, holdings) = self.planned(&plan_handover).await?;
+        let mut asked = JoinSet::new();
+        let places = Arc::new(Semaphore::new(ASKED_AT_ONCE_MAX));
+        for offer in plan.offers.into_values() {
+            for key in offer.keys {
+                let (shared, holdings, to) = (self.clone(), holdings.clone(), offer.to.clone());
+                let places = places.clone();
+                asked.spawn(async move {
+                    let _place = places.acquire().await;
+                    shared.lacks(&to, key, &holdings).await
+                });
+            }
+        }
+        let (mut objects, mut bytes, mut records) = (0, 0, 0);
+        while let Some(lacked) = asked.join_next().await {
+            let (object, record) = lacked.map_err(|error| error.to_string())?;
+            objects += u64::from(object.is_some());
+            bytes += object.unwrap_or(0);
+            records += u64::from(record);
+        }
+        let unreachable = if stay.is_empty() { self.names_here().await } else { Vec::new() };
+        Ok(LeavePlan {
+            objects,
+            bytes,
+            records,
+            copies: usize::from(self.settings().replicas).min(stay.len()),
+            stay: self.all_named(&stay),
+            unreachable: unreachable.into_iter().collect(),
         })
+    }
+
+    /// What another peer lacks of what belongs to a key: the object's length, and whether the record.
+    async fn lacks(self: &Arc<Self>, to: &Entry, key: Position, holdings: &Holdings) -> (Option<u64>, bool) {
+        let content = ContentId(key.0);
+        let mut object = None;
+        if holdings.objects.contains(&content) {
+            let has = self.ask_storage(to, StorageRequest::WhoHas { content }, STORAGE_TIMEOUT).await;
+            if !matches!(has, Ok(StorageReply::Holders { here: true, .. })) {
+                let info = self.blocking(move |store| store.info(&content)).await;
+                object = info.ok().flatten().map(|info| info.length);
+            }
+        }
+        let current = holdings.records.get(&key).and_then(|records| records.first());
+        let Some(record) = current.and_then(|current| current.decode().ok()) else { return (object, false) };
+        let request = StorageRequest::FetchRecord { name: record.name };
+        let has = self.ask_storage(to, request, STORAGE_TIMEOUT).await;
+        (
+            object,
+            !matches!(has, Ok(StorageReply::Record { record: Some(theirs), .. }) if Some(&theirs) == current),
+        )
     }
 
     /// Two that leave side by side: the lower position first.
@@ -105,6 +172,8 @@ impl Shared {
 
 /// After how long a leaving peer reports what is short, and goes all the same.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Questions at once of what the others lack.
+const ASKED_AT_ONCE_MAX: usize = 32;
 const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(200);
 /// How many files the last peer names as unreachable.

@@ -3,25 +3,35 @@
 //! | part | what it does |
 //! |---|---|
 //! | `start` | identity, folders, socket; then everything else begins |
+//! | `admit` | certificates for peers and clients, where the ring CA's key is; needs no running peer |
+//! | `bundle` | a start with a certificate that was made elsewhere |
 //! | `actor` | owns the [`crate::chord::Node`]; publishes a [`crate::chord::View`] after every change |
 //! | `serve` | takes streams and hands each request to its one handler |
 //! | `lookup` | finds owners and replicas |
 //! | `copy`, `push` | objects on their way to other peers, and in from them |
 //! | `fetch` | objects from their holders, on a user's request |
 //! | `records` | name records, read and written |
-//! | `store`, `request`, `leave`, `report` | what people ask for |
+//! | `store`, `request`, `leave`, `ping`, `report` | what people ask for |
+//! | `commands`, `client`, `choice` | both ends of `quoit-client/1`: another process commands the peer |
 //! | `repair` | copies that are missing are made again; a joiner takes over its ranges |
 //!
 //! Nothing here blocks an async thread: disk and hashing go through `Shared::blocking`.
 
 mod actor;
+mod admit;
 mod api;
 mod arrivals;
+mod bundle;
+mod choice;
+mod client;
+mod commands;
 mod copy;
+mod export;
 mod fetch;
 mod handle;
 mod leave;
 mod lookup;
+mod ping;
 mod push;
 mod records;
 mod repair;
@@ -32,6 +42,10 @@ mod shared;
 mod start;
 mod store;
 
+pub use admit::{Admission, AdmitError, AdmitOptions, AdmitReport, Admittee, admit};
 pub use api::*;
+pub use choice::PeerChoice;
+pub use client::{Client, ObjectBytes};
+pub use export::{Place, WriteError};
 pub use handle::Handle;
 pub use start::start;

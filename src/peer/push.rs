@@ -8,11 +8,12 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::copy::Upstream;
-use super::shared::{Shared, reason_of, spawn_blocking};
+use super::shared::{STORAGE_TIMEOUT, Shared, reason_of};
 use crate::blob::{BlobError, Source};
 use crate::config::RingSettings;
 use crate::id::Position;
-use crate::transport::{OpenStream, StreamError};
+use crate::transport::{Connection, OpenStream, StreamError};
+use crate::wire::limits::PIECE_BYTES;
 use crate::wire::{
     Entry, Link, Missing, MissingReason, ObjectInfo, Reply, Request, StorageReply, StorageRequest, StoreRole,
     Target,
@@ -24,8 +25,19 @@ pub(super) enum Feed {
     Disk,
     /// From a user's file; counted as they go.
     File { source: Source, progress: Arc<super::Progress> },
+    /// From the client that wants it stored, which is asked for them.
+    Client { client: Connection, progress: Arc<super::Progress> },
     /// From whoever sends it to this peer at the moment, from that byte on.
-    Live { offset: u64, pieces: mpsc::Receiver<Bytes> },
+    Live { offset: u64, pieces: mpsc::Receiver<Passed> },
+}
+
+/// What is passed on while it comes in.
+#[derive(Debug, Clone)]
+pub(super) enum Passed {
+    /// The next bytes.
+    Piece(Bytes),
+    /// The sender has given the transfer up: nothing of it is to be kept.
+    GivenUp,
 }
 
 /// Why a push ended without the other side's word.
@@ -37,6 +49,8 @@ pub(super) enum PushFailure {
     NotOwner,
     /// The bytes cannot be read here.
     Source(BlobError),
+    /// The client does not give the bytes.
+    Client(StreamError),
 }
 
 /// The other side of a push: another peer, or this one itself.
@@ -99,6 +113,7 @@ impl Shared {
                 PushFailure::Peer(reason) => reason,
                 PushFailure::NotOwner => MissingReason::Refused("it does not own this key".to_owned()),
                 PushFailure::Source(error) => MissingReason::Refused(error.to_string()),
+                PushFailure::Client(error) => MissingReason::Refused(error.to_string()),
             };
             let silent = std::iter::once(to.position).chain(behind).filter(|peer| !heard.contains(peer));
             for (i, peer) in silent.enumerate() {
@@ -177,6 +192,22 @@ impl Shared {
         Ok(Downstream::Local { pieces: Some(pieces), replies })
     }
 
+    /// Asks a client for the bytes that it offered, as any holder is asked.
+    async fn fetch_from_client(
+        &self,
+        client: &Connection,
+        object: ObjectInfo,
+        offset: u64,
+    ) -> Result<OpenStream, StreamError> {
+        let request = StorageRequest::FetchObject { content: object.content, offset };
+        let mut stream = client.open(&Request::Storage(request)).await?;
+        stream.finish_send();
+        match stream.read_reply(STORAGE_TIMEOUT).await? {
+            Reply::Storage(StorageReply::Object(given)) if given == object => Ok(stream),
+            _ => Err(StreamError::Ended),
+        }
+    }
+
     async fn send_bytes(
         self: &Arc<Self>,
         downstream: &mut Downstream,
@@ -184,10 +215,6 @@ impl Shared {
         feed: Feed,
         offset: u64,
     ) -> Result<(), PushFailure> {
-        let file = match &feed {
-            Feed::File { source, .. } => Some(source.clone()),
-            Feed::Disk | Feed::Live { .. } => None,
-        };
         let (mut pieces, mut skip, progress) = match feed {
             Feed::Live { offset: from, .. } if from > offset => {
                 // Earlier bytes are wanted than pass by here: the owner gives them from its disk later.
@@ -208,10 +235,24 @@ impl Shared {
                     Some(progress),
                 )
             }
+            Feed::Client { client, progress } => {
+                progress.begin(offset, object.length);
+                let stream = self.fetch_from_client(&client, object, offset).await;
+                (Pieces::Client(Box::new(stream.map_err(PushFailure::Client)?)), 0, Some(progress))
+            }
         };
         let mut left = object.length - offset;
         while left > 0 {
-            let mut piece = pieces.next().await?;
+            let mut piece = match pieces.next().await {
+                Ok(piece) => piece,
+                Err(failure) => {
+                    if matches!(failure, PushFailure::Peer(_)) {
+                        // What has come by then may serve another try; a reset would have it thrown away.
+                        downstream.finish();
+                    }
+                    return Err(failure);
+                }
+            };
             let skipped = skip.min(piece.len() as u64);
             skip -= skipped;
             let piece = piece.split_off(skipped as usize);
@@ -224,17 +265,14 @@ impl Shared {
             }
             downstream.send(piece).await.map_err(|_| PushFailure::Peer(MissingReason::Unreachable))?;
         }
-        match file {
-            // Bytes that were written to since they were hashed are refused everywhere: better say why.
-            Some(source) => spawn_blocking(move || source.check()).await.map_err(PushFailure::Source),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 
 enum Pieces {
+    Client(Box<OpenStream>),
     Read(mpsc::Receiver<Result<Bytes, ReadFailure>>),
-    Live(mpsc::Receiver<Bytes>),
+    Live(mpsc::Receiver<Passed>),
 }
 
 /// Why a piece cannot be read here.
@@ -246,7 +284,16 @@ pub(super) enum ReadFailure {
 impl Pieces {
     async fn next(&mut self) -> Result<Bytes, PushFailure> {
         match self {
-            Pieces::Live(pieces) => pieces.recv().await.ok_or(PushFailure::Peer(MissingReason::Unreachable)),
+            Pieces::Client(stream) => match stream.read_piece(PIECE_BYTES).await {
+                Ok(Some(piece)) => Ok(piece),
+                Ok(None) => Err(PushFailure::Client(StreamError::Ended)),
+                Err(error) => Err(PushFailure::Client(error)),
+            },
+            Pieces::Live(pieces) => match pieces.recv().await {
+                Some(Passed::Piece(piece)) => Ok(piece),
+                Some(Passed::GivenUp) => Err(PushFailure::Client(StreamError::Cancelled)),
+                None => Err(PushFailure::Peer(MissingReason::Unreachable)),
+            },
             Pieces::Read(pieces) => match pieces.recv().await {
                 Some(Ok(piece)) => Ok(piece),
                 Some(Err(ReadFailure::Blob(error))) => Err(PushFailure::Source(error)),

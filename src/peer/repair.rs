@@ -136,13 +136,24 @@ impl Shared {
         P: Fn(&crate::chord::View, usize, BTreeSet<Position>) -> OfferPlan + Sync,
     {
         let _one_at_a_time = self.repairing.lock().await;
-        let holdings = match self.holdings().await {
-            Ok(holdings) => Arc::new(holdings),
+        match self.planned(plan).await {
+            Ok((plan, holdings)) => self.carry_out(plan, &holdings).await,
             Err(error) => {
                 self.tell(PeerEvent::Warning(error));
-                return Round { incomplete: true, ..Round::default() };
+                Round { incomplete: true, ..Round::default() }
             }
-        };
+        }
+    }
+
+    /// What is offered to whom, by a plan; and what this peer holds.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    pub(super) async fn planned<P>(self: &Arc<Self>, plan: &P) -> Result<(OfferPlan, Arc<Holdings>), String>
+    where
+        P: Fn(&crate::chord::View, usize, BTreeSet<Position>) -> OfferPlan + Sync,
+    {
+        let holdings = Arc::new(self.holdings().await?);
         let view = self.view();
         let copies = usize::from(self.settings().replicas);
         let mut plan = plan(&view, copies, holdings.keys());
@@ -162,7 +173,7 @@ impl Shared {
                 plan.add(other, key);
             }
         }
-        self.carry_out(plan, &holdings).await
+        Ok((plan, holdings))
     }
 
     /// Handles `Sync`: what belongs to the asker is offered to it now.

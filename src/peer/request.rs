@@ -1,12 +1,13 @@
 //! `Request NAME | sha256:HEX`: from a name to its content, to its holders, to a file in received/.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::api::{Progress, RequestError, RequestReport, Wanted, WhereisReport};
+use super::api::{Progress, RequestError, RequestReport, Wanted, WhereisReport, nearest};
 use super::fetch::Wish;
 use super::records::content_of;
 use super::shared::{STORAGE_TIMEOUT, Shared};
@@ -35,6 +36,7 @@ impl Shared {
     pub(super) async fn request(
         self: &Arc<Self>,
         wanted: &Wanted,
+        keep: bool,
         progress: Arc<Progress>,
     ) -> Result<RequestReport, RequestError> {
         let begin = Instant::now();
@@ -43,11 +45,11 @@ impl Shared {
         }
         let (content, record) = match wanted {
             Wanted::Name(name) => {
-                let record = self.record_of(name).await?;
-                let content = content_of(&record).ok_or_else(|| self.unknown(name))?;
+                let (content, record) = self.named_content(name).await?;
                 (content, Some(record))
             }
             Wanted::Content(content) => (*content, None),
+            Wanted::ContentPrefix(digits) => (self.content_beginning_with(digits).await?, None),
         };
         let sources = if self.has(content).await? {
             Vec::new()
@@ -58,7 +60,7 @@ impl Shared {
             Some(record) => Some(record.name.clone()),
             None => self.some_name_of(content).await,
         };
-        self.deliver(content, name, record, sources, begin).await
+        self.deliver(content, name, record, sources, keep, begin).await
     }
 
     /// Where a name's record and its bytes are.
@@ -66,9 +68,11 @@ impl Shared {
     /// # Errors
     /// As [`Shared::request`].
     pub(super) async fn whereis(self: &Arc<Self>, name: &FileName) -> Result<WhereisReport, RequestError> {
-        let record = self.record_of(name).await?;
-        let RecordTarget::Content { content, length, .. } = record.target else {
-            return Err(self.unknown(name));
+        let (content, record) = self.named_content(name).await?;
+        let name = &record.name;
+        let length = match record.target {
+            RecordTarget::Content { length, .. } => length,
+            RecordTarget::Tombstone => 0,
         };
         let record_peers = self.record_peers(name).await?;
         let holders = self.holders_of(content).await?;
@@ -88,6 +92,76 @@ impl Shared {
             copies: self.settings().copies(self.view().members_count()),
             history: history as u64,
         })
+    }
+
+    /// What a name stands for; or, where there is no such name, what the one name stands for that begins so.
+    async fn named_content(
+        self: &Arc<Self>,
+        name: &FileName,
+    ) -> Result<(ContentId, NameRecord), RequestError> {
+        let unknown = match self.content_record(name).await {
+            Err(RequestError::UnknownName { .. }) => self.unknown(name),
+            found => return found,
+        };
+        // A whole listing is much to ask, but nobody types a wrong name all the time.
+        let listed = tokio::time::timeout(LISTING_WAIT, self.files_of_ring()).await;
+        let Ok(Ok(listed)) = listed else { return Err(unknown) };
+        let names: BTreeSet<FileName> = listed.files.into_iter().flat_map(|file| file.file.names).collect();
+        let longer: Vec<&FileName> =
+            names.iter().filter(|other| other.as_str().starts_with(name.as_str())).collect();
+        match longer.as_slice() {
+            [] => Err(match unknown {
+                RequestError::UnknownName { name, ring, .. } => {
+                    let nearest = nearest(name.as_str(), names.iter().map(FileName::as_str));
+                    RequestError::UnknownName {
+                        nearest: nearest.and_then(|n| FileName::new(n).ok()),
+                        name,
+                        ring,
+                    }
+                }
+                other => other,
+            }),
+            [one] => self.content_record(one).await,
+            several => Err(RequestError::Ambiguous {
+                beginning: name.to_string(),
+                candidates: several.iter().map(ToString::to_string).collect(),
+            }),
+        }
+    }
+
+    async fn content_record(
+        self: &Arc<Self>,
+        name: &FileName,
+    ) -> Result<(ContentId, NameRecord), RequestError> {
+        let record = self.record_of(name).await?;
+        let content = content_of(&record).ok_or_else(|| self.unknown(name))?;
+        Ok((content, record))
+    }
+
+    /// The one object of the ring whose address begins with these digits.
+    async fn content_beginning_with(self: &Arc<Self>, digits: &str) -> Result<ContentId, RequestError> {
+        let listed = self.files_of_ring().await.map_err(RequestError::NotActive)?;
+        let contents: Vec<ContentId> = listed
+            .files
+            .iter()
+            .map(|file| file.file.object.content)
+            .filter(|content| content.to_string().starts_with(digits))
+            .collect();
+        match contents.as_slice() {
+            [one] => Ok(*one),
+            [] if listed.silent.is_empty() => Err(RequestError::UnknownContent {
+                content: digits.to_owned() + "…",
+                ring: self.verifier.ring_name().to_owned(),
+            }),
+            [] => Err(RequestError::CannotTell {
+                what: format!("a file with sha256:{digits}…"),
+                silent: listed.silent,
+            }),
+            several => Err(RequestError::Ambiguous {
+                beginning: format!("sha256:{digits}"),
+                candidates: several.iter().map(|content| format!("sha256:{content}")).collect(),
+            }),
+        }
     }
 
     /// What a name stands for: one record, or all who would know say no, or nobody can tell.
@@ -192,6 +266,7 @@ impl Shared {
         name: Option<FileName>,
         record: Option<NameRecord>,
         sources: Vec<Position>,
+        keep: bool,
         begin: Instant,
     ) -> Result<RequestReport, RequestError> {
         let link = record.as_ref().map(|r| Link { name: r.name.clone(), clock: r.clock });
@@ -205,12 +280,14 @@ impl Shared {
                 store.link(&link, content)?;
             }
             let length = store.info(&content)?.map_or(0, |info| info.length);
-            Ok((store.place_received(&content, &file)?, length))
+            let path = if keep { Some(store.place_received(&content, &file)?) } else { None };
+            Ok((path, length))
         });
         let (path, length) =
             placed.await.map_err(|error| RequestError::Disk { content, reason: error.to_string() })?;
         let version = record.map(|record| record.version);
-        let (sources, path) = (self.all_named(&sources), Some(path.to_string_lossy().into_owned()));
+        let sources = self.all_named(&sources);
+        let path = path.map(|path| path.to_string_lossy().into_owned());
         Ok(RequestReport { name, content, length, version, sources, path, took: begin.elapsed() })
     }
 
@@ -239,7 +316,8 @@ impl Shared {
     }
 
     fn unknown(&self, name: &FileName) -> RequestError {
-        RequestError::UnknownName { name: name.clone(), ring: self.verifier.ring_name().to_owned() }
+        let ring = self.verifier.ring_name().to_owned();
+        RequestError::UnknownName { name: name.clone(), ring, nearest: None }
     }
 
     fn no_holder(&self, content: ContentId, record: Option<&NameRecord>, holders: &Holders) -> RequestError {
@@ -255,7 +333,10 @@ impl Shared {
                 content,
                 holders: self.all_named(holders.replicas.iter().map(|entry| &entry.position)),
             },
-            None => RequestError::UnknownContent { content, ring: self.verifier.ring_name().to_owned() },
+            None => RequestError::UnknownContent {
+                content: content.to_string(),
+                ring: self.verifier.ring_name().to_owned(),
+            },
         }
     }
 }
@@ -263,3 +344,5 @@ impl Shared {
 /// How long peers that are still taking over their ranges are waited for, before a name is given up.
 const SYNCING_WAIT: Duration = Duration::from_secs(5);
 const SYNCING_PAUSE: Duration = Duration::from_millis(200);
+/// How long the names of the ring may take to come, when none of them is the one that was asked for.
+const LISTING_WAIT: Duration = Duration::from_secs(3);

@@ -24,6 +24,14 @@ pub(super) async fn serve(shared: Arc<Shared>, mut incoming: mpsc::Receiver<Inco
                     }
                 });
             }
+            Incoming::Command(stream) => {
+                let shared = shared.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = shared.serve_command(stream).await {
+                        tracing::debug!(%error, "a command broke off");
+                    }
+                });
+            }
             Incoming::Datagram { from, bytes } => {
                 // A full inbox loses pings, as the network may.
                 let _ = shared.actor.try_send(ActorMessage::Datagram { from, bytes });

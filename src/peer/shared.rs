@@ -2,14 +2,15 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Notify, Semaphore, broadcast, mpsc, watch};
 
 use super::actor::ActorMessage;
-use super::api::PeerEvent;
+use super::api::{LeaveReport, PeerEvent};
 use super::arrivals::Arrivals;
+use super::start::Running;
 use crate::blob::{BlobError, Store};
 use crate::chord::View;
 use crate::config::RingSettings;
@@ -39,6 +40,12 @@ pub(super) struct Shared {
     pub repairing: tokio::sync::Mutex<()>,
     /// Why the peer ended, once it has.
     pub ended: watch::Sender<Option<String>>,
+    /// What leaving did, once it is done.
+    pub left: watch::Sender<Option<LeaveReport>>,
+    /// What has to end with the peer, for a command that ends it.
+    pub running: OnceLock<Weak<Running>>,
+    /// Somebody has been told at the start, if there was something to be told.
+    pub warned_of_certificate: AtomicBool,
     clock: Mutex<Timestamp>,
     /// Objects that other peers send here at the same time, and that are sent to them on their request.
     pub transfers_in: Semaphore,
@@ -70,6 +77,9 @@ impl Shared {
             repair_wanted: Notify::new(),
             repairing: tokio::sync::Mutex::new(()),
             ended: watch::Sender::new(None),
+            left: watch::Sender::new(None),
+            running: OnceLock::new(),
+            warned_of_certificate: AtomicBool::new(false),
             clock: Mutex::new(Timestamp::default()),
             transfers_in: Semaphore::new(TRANSFERS_MAX),
             transfers_out: Semaphore::new(TRANSFERS_MAX),
@@ -94,7 +104,7 @@ impl Shared {
 
     /// A peer as people know it.
     pub(super) fn named(&self, peer: &Position) -> PeerName {
-        PeerName::from(*peer)
+        PeerName { position: *peer, name: self.transport.display_name(peer) }
     }
 
     /// Peers as people know them.

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::actor::{Actor, SharedFile, moment, remember_members, save_file};
 use super::api::{Entrance, StartError, StartOptions};
+use super::bundle::{Given, certs_dir_of, watch_certificate};
 use super::handle::Handle;
 use super::repair::{repair, take_over};
 use super::serve::serve;
@@ -19,7 +20,8 @@ use crate::chord::{Node, NodeConfig, Start};
 use crate::config::{Interval, RingSettings};
 use crate::id::Position;
 use crate::transport::{
-    Authority, Identity, IdentityError, Incoming, Placement, Transport, TransportSettings, Verifier, label_of,
+    Authority, Identity, IdentityError, Incoming, Installed, Placement, Transport, TransportSettings,
+    Verifier, label_of,
 };
 use crate::wire::{Address, Entry, Hello, Member, Target, codec};
 
@@ -27,6 +29,7 @@ use crate::wire::{Address, Entry, Hello, Member, Target, codec};
 pub struct Running {
     tasks: std::sync::Mutex<Vec<tokio::task::JoinHandle<()>>>,
     peer_file: SharedFile,
+    stopped: watch::Sender<bool>,
 }
 
 /// Where a peer's files are, and which of them were not there before.
@@ -36,6 +39,7 @@ struct Folders {
     /// Made by this start: to be removed again if it fails.
     new_data: bool,
     new_identity: Option<Identity>,
+    installed: Option<Installed>,
 }
 
 /// Who a peer is, and what its data directory said before.
@@ -73,10 +77,9 @@ pub async fn start(options: StartOptions) -> Result<Handle, StartError> {
     if let Some(settings) = &options.settings {
         settings.validate()?;
     }
-    let certs_dir = options.certs_dir.clone().unwrap_or_else(|| base_dir().join("certs"));
     let for_identity = options.clone();
-    let (folders, found) = spawn_blocking(move || find_identity(&for_identity, &certs_dir)).await?;
-    let parts = match prepare(&options, &folders.data_dir, found).await {
+    let (folders, found) = spawn_blocking(move || find_identity(&for_identity)).await?;
+    let parts = match prepare(&options, &folders, found).await {
         Ok(parts) => parts,
         Err(error) => {
             folders.undo().await;
@@ -99,12 +102,18 @@ pub async fn start(options: StartOptions) -> Result<Handle, StartError> {
 }
 
 impl Running {
+    /// Waits until the peer is stopped, by whomever.
+    pub(super) async fn stopped(&self) {
+        let _ = self.stopped.subscribe().wait_for(|stopped| *stopped).await;
+    }
+
     /// Ends all tasks, closes the network and the store.
     pub(super) async fn stop(&self, shared: &Shared, left: bool) {
         let tasks: Vec<_> =
             self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).drain(..).collect();
         if tasks.is_empty() {
-            return;
+            // Somebody else is at it, or was.
+            return self.stopped().await;
         }
         shared.transport.close().await;
         for task in tasks {
@@ -122,11 +131,13 @@ impl Running {
         shared
             .ended
             .send_if_modified(|why| why.is_none().then(|| *why = Some("shut down".to_owned())).is_some());
+        self.stopped.send_replace(true);
     }
 }
 
 /// Store, way in, socket and incarnation, in this order.
-async fn prepare(options: &StartOptions, data_dir: &Path, found: Found) -> Result<Parts, StartError> {
+async fn prepare(options: &StartOptions, folders: &Folders, found: Found) -> Result<Parts, StartError> {
+    let data_dir = folders.data_dir.as_path();
     let Found { identity, verifier, existing } = found;
     let opened = {
         let dir = data_dir.to_owned();
@@ -153,15 +164,17 @@ async fn prepare(options: &StartOptions, data_dir: &Path, found: Found) -> Resul
         .interval
         .or_else(|| Interval::new(Duration::from_millis(existing.as_ref()?.interval_ms?)).ok())
         .unwrap_or_default();
-    let listen = listen_address(options, existing.as_ref().filter(|_| resumed));
+    let number = options.number.or(identity.position().number().filter(|_| existing.is_none()));
+    let listen = listen_address(options, number, existing.as_ref().filter(|_| resumed));
     let mut peer_file = PeerFile {
         position: identity.position(),
         number: identity.position().number(),
-        name: None,
+        name: identity.display_name().map(str::to_owned),
         ring: verifier.ring_name().to_owned(),
         listen: listen[0],
         advertise: options.advertise.clone().or_else(|| existing.as_ref()?.advertise.clone()),
         certificate: identity.label(),
+        certs_dir: folders.certs_dir.to_str().is_some().then(|| folders.certs_dir.clone()),
         incarnation: existing.as_ref().map_or(0, |file| file.incarnation) + 1,
         process_id: std::process::id(),
         interval_ms: Some(interval.duration().as_millis() as u64),
@@ -207,29 +220,66 @@ fn launch(parts: Parts) -> Handle {
         tokio::spawn(serve(shared.clone(), incoming)),
         tokio::spawn(remember_members(shared.clone())),
         tokio::spawn(repair(shared.clone())),
+        tokio::spawn(watch_certificate(shared.clone())),
     ];
     if !founds {
         shared.syncing.store(true, std::sync::atomic::Ordering::Release);
         tasks.push(tokio::spawn(take_over(shared.clone())));
     }
     tasks.push(tokio::spawn(actor.run()));
-    let running = Arc::new(Running { tasks: std::sync::Mutex::new(tasks), peer_file });
+    let running = Arc::new(Running {
+        tasks: std::sync::Mutex::new(tasks),
+        peer_file,
+        stopped: watch::Sender::new(false),
+    });
+    // It is set once, here.
+    let _ = shared.running.set(Arc::downgrade(&running));
     Handle { shared, running }
 }
 
-/// Who this peer is: as its data directory says, or new.
-fn find_identity(options: &StartOptions, certs_dir: &Path) -> Result<(Folders, Found), StartError> {
+/// Who this peer is: as its data directory or its bundle says, or new. What a bundle brings is in its
+/// place then.
+fn find_identity(options: &StartOptions) -> Result<(Folders, Found), StartError> {
+    let bundle = Given::read(options)?;
+    let data_dir = data_dir_of(options, bundle.as_ref())?;
+    let existing = match &data_dir {
+        Some(dir) => PeerFile::load(dir).map_err(|error| data_error(dir, error))?,
+        None => None,
+    };
+    let certs_dir = certs_dir_of(options, existing.as_ref(), default_certs_dir());
+    if let (Some(file), Some(dir)) = (&existing, &data_dir) {
+        let asked = options.number.map(Position::of_number).or(bundle.as_ref().and_then(Given::position));
+        check_same(asked, file, dir)?;
+    } else if matches!(options.entrance, Entrance::Resume) {
+        return Err(StartError::NoIdentity { data_dir: data_dir.unwrap_or_else(peers_dir) });
+    }
+    let installed = bundle.as_ref().map(|bundle| bundle.install(&certs_dir)).transpose()?;
+    let label = bundle.map(|bundle| bundle.label());
+    match load_identity(options, &certs_dir, data_dir, existing, label) {
+        Ok((folders, found)) => Ok((Folders { installed, ..folders }, found)),
+        Err(error) => {
+            if let Some(installed) = installed {
+                installed.undo();
+            }
+            Err(error)
+        }
+    }
+}
+
+/// From the certificates directory; a new one where there is none. `installed` is the label of one
+/// that must be there.
+fn load_identity(
+    options: &StartOptions,
+    certs_dir: &Path,
+    given: Option<PathBuf>,
+    existing: Option<PeerFile>,
+    installed: Option<String>,
+) -> Result<(Folders, Found), StartError> {
     let certificates = |error: IdentityError| StartError::Certificates {
         certs_dir: certs_dir.to_owned(),
         reason: error.to_string(),
     };
-    let given = data_dir_of(options)?;
-    let existing = match &given {
-        Some(dir) => PeerFile::load(dir).map_err(|error| data_error(dir, error))?,
-        None => None,
-    };
     if let (Some(file), Some(dir)) = (existing, &given) {
-        check_same(options, &file, dir)?;
         let identity = Identity::load(certs_dir, &file.certificate).map_err(certificates)?;
         let verifier = identity.verifier().map_err(certificates)?;
         let folders = Folders {
@@ -237,23 +287,32 @@ fn find_identity(options: &StartOptions, certs_dir: &Path) -> Result<(Folders, F
             certs_dir: certs_dir.to_owned(),
             new_data: false,
             new_identity: None,
+            installed: None,
         };
         return Ok((folders, Found { identity, verifier, existing: Some(file) }));
     }
     let number = options.number.map(Position::of_number).map(|position| label_of(&position));
-    let kept = number.as_deref().and_then(|label| Identity::load(certs_dir, label).ok());
-    let (identity, fresh) = match kept {
-        Some(identity) => (identity, false),
+    let (identity, fresh) = match installed.as_ref().or(number.as_ref()) {
+        Some(label) => match Identity::load(certs_dir, label) {
+            Err(IdentityError::Missing { .. }) if installed.is_none() => (issue(options, certs_dir)?, true),
+            kept => (kept.map_err(certificates)?, false),
+        },
         None => (issue(options, certs_dir)?, true),
     };
     let verifier = identity.verifier().map_err(certificates)?;
     if fresh {
         identity.save(certs_dir).map_err(certificates)?;
     }
-    let data_dir = given.unwrap_or_else(|| peers_dir().join(identity.label()));
+    let folder = identity.display_name().map_or_else(|| identity.label(), str::to_owned);
+    let data_dir = given.unwrap_or_else(|| peers_dir().join(folder));
     let new_identity = if fresh { Identity::load(certs_dir, &identity.label()).ok() } else { None };
-    let folders =
-        Folders { new_data: !data_dir.exists(), data_dir, certs_dir: certs_dir.to_owned(), new_identity };
+    let folders = Folders {
+        new_data: !data_dir.exists(),
+        data_dir,
+        certs_dir: certs_dir.to_owned(),
+        new_identity,
+        installed: None,
+    };
     Ok((folders, Found { identity, verifier, existing: None }))
 }
 
@@ -281,9 +340,14 @@ fn issue(options: &StartOptions, certs_dir: &Path) -> Result<Identity, StartErro
 }
 
 /// The data directory, where it is known before the identity is.
-fn data_dir_of(options: &StartOptions) -> Result<Option<PathBuf>, StartError> {
+fn data_dir_of(options: &StartOptions, bundle: Option<&Given>) -> Result<Option<PathBuf>, StartError> {
     if let Some(dir) = &options.data_dir {
         return Ok(Some(dir.clone()));
+    }
+    if let Some(dir) = bundle.map(|bundle| peers_dir().join(bundle.folder()))
+        && (PeerFile::path(&dir).exists() || !matches!(options.entrance, Entrance::Resume))
+    {
+        return Ok(Some(dir));
     }
     if let Some(number) = options.number {
         return Ok(Some(peers_dir().join(number.to_string())));
@@ -314,8 +378,8 @@ fn data_dir_of(options: &StartOptions) -> Result<Option<PathBuf>, StartError> {
     }
 }
 
-fn check_same(options: &StartOptions, file: &PeerFile, data_dir: &Path) -> Result<(), StartError> {
-    match options.number.map(Position::of_number) {
+fn check_same(asked: Option<Position>, file: &PeerFile, data_dir: &Path) -> Result<(), StartError> {
+    match asked {
         Some(asked) if asked != file.position => Err(StartError::OtherIdentity {
             data_dir: data_dir.to_owned(),
             found: file.position.label(),
@@ -356,11 +420,15 @@ fn numbered_contact(options: &StartOptions, address: &Address) -> Target {
 }
 
 /// Addresses to try, in order.
-fn listen_address(options: &StartOptions, existing: Option<&PeerFile>) -> Vec<SocketAddr> {
+fn listen_address(
+    options: &StartOptions,
+    number: Option<u8>,
+    existing: Option<&PeerFile>,
+) -> Vec<SocketAddr> {
     let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    match (options.listen, options.number) {
+    match (options.listen, number) {
         (Some(listen), _) => vec![listen],
-        (None, Some(number)) => vec![local(options.base_port + u16::from(number))],
+        (None, Some(number)) => vec![local(options.base_port.saturating_add(number.into()))],
         (None, None) => {
             let before = existing.map(|file| file.listen);
             before.into_iter().chain((SELF_PLACED_PORT..=SELF_PLACED_PORT_LAST).map(local)).collect()
@@ -396,6 +464,9 @@ impl Folders {
             if let Some(identity) = &self.new_identity {
                 let _ = identity.remove_files(&self.certs_dir);
             }
+            if let Some(installed) = self.installed {
+                installed.undo();
+            }
         })
         .await;
     }
@@ -415,13 +486,18 @@ fn data_error(data_dir: &Path, error: BlobError) -> StartError {
     StartError::Data { data_dir: data_dir.to_owned(), reason: error.to_string() }
 }
 
+/// Where certificates are unless somebody says otherwise.
+pub(super) fn default_certs_dir() -> PathBuf {
+    base_dir().join("certs")
+}
+
 /// The platform's folder for quoit.
-fn base_dir() -> PathBuf {
+pub(super) fn base_dir() -> PathBuf {
     directories::ProjectDirs::from("", "", "quoit")
         .map_or_else(|| PathBuf::from(".quoit"), |dirs| dirs.data_dir().to_owned())
 }
 
-fn peers_dir() -> PathBuf {
+pub(super) fn peers_dir() -> PathBuf {
     base_dir().join("peers")
 }
 

@@ -16,6 +16,7 @@ use super::shared::{Shared, spawn_blocking};
 use crate::blob::{BlobError, Source};
 use crate::chord::View;
 use crate::id::{FileName, Position};
+use crate::transport::Connection;
 use crate::wire::{
     Link, Missing, MissingReason, ObjectInfo, RecordTarget, StorageReply, StorageRequest, StoreRole,
 };
@@ -67,16 +68,29 @@ impl Shared {
         options: &StoreOptions,
         progress: Arc<Progress>,
     ) -> Result<StoreReport, StoreError> {
-        let begin = Instant::now();
         let name = name_of(path, options)?;
-        if self.view().phase != crate::chord::PhaseKind::Active {
-            return Err(StoreError::NotActive(self.why_not_active()));
-        }
+        self.copies_wanted(options.wait)?;
+        let (source, object) = hash(path, &progress).await?;
+        let origin = Origin::File(source, path.to_owned());
+        self.store_object(Offered { name, object, origin }, options, progress).await
+    }
+
+    /// Stores an object whose bytes are to be had from its origin.
+    ///
+    /// # Errors
+    /// As [`Shared::store`].
+    pub(super) async fn store_object(
+        self: &Arc<Self>,
+        offered: Offered,
+        options: &StoreOptions,
+        progress: Arc<Progress>,
+    ) -> Result<StoreReport, StoreError> {
+        let begin = Instant::now();
         let (needed, most) = self.copies_wanted(options.wait)?;
-        let (source, object) = self.hash(path, &progress).await?;
+        let Offered { name, object, origin } = offered;
         let mut patience = Patience::begin(options.timeout, progress.clone());
         let links = vec![Link { name: name.clone(), clock: self.next_clock() }];
-        let store = Transfer { shared: self.clone(), path, name: &name, object, links, source, needed, most };
+        let store = Transfer { shared: self.clone(), name: &name, object, links, origin, needed, most };
         let copies = store.copy_until(&mut patience).await?;
         let target = RecordTarget::Content {
             content: object.content,
@@ -103,6 +117,9 @@ impl Shared {
 
     /// How many copies acknowledge, and how many there should be.
     fn copies_wanted(&self, wait: Wait) -> Result<(usize, usize), StoreError> {
+        if self.view().phase != crate::chord::PhaseKind::Active {
+            return Err(StoreError::NotActive(self.why_not_active()));
+        }
         let settings = self.settings();
         let members = self.view().members_count();
         let (least, most) = (settings.write_quorum(members), settings.copies(members));
@@ -115,27 +132,54 @@ impl Shared {
             Wait::Copies(asked) => Err(StoreError::Wait { asked, least, most }),
         }
     }
+}
 
-    async fn hash(&self, path: &Path, progress: &Arc<Progress>) -> Result<(Source, ObjectInfo), StoreError> {
-        let (file, progress) = (path.to_owned(), progress.clone());
-        let hashed = spawn_blocking(move || {
-            let source = Source::open(&file)?;
-            progress.begin(0, source.length());
-            let (object, _) = source.hash(&mut |_| {})?;
-            Ok((source, object))
-        });
-        hashed.await.map_err(|error| unreadable(path, error))
+/// What is to be stored, under which name, and where its bytes are.
+pub(super) struct Offered {
+    pub name: FileName,
+    pub object: ObjectInfo,
+    pub origin: Origin,
+}
+
+/// Where the bytes of a store are.
+pub(super) enum Origin {
+    /// In a file of this process's user.
+    File(Source, PathBuf),
+    /// At a client, which gives them when it is asked.
+    Client(Connection),
+}
+
+impl Origin {
+    fn feed(&self, progress: Arc<Progress>) -> Feed {
+        match self {
+            Origin::File(source, _) => Feed::File { source: source.clone(), progress },
+            Origin::Client(client) => Feed::Client { client: client.clone(), progress },
+        }
     }
+}
+
+/// Reads a file once to its end.
+///
+/// # Errors
+/// [`StoreError`] names the file and what is wrong with it.
+pub(super) async fn hash(path: &Path, progress: &Arc<Progress>) -> Result<(Source, ObjectInfo), StoreError> {
+    let (file, progress) = (path.to_owned(), progress.clone());
+    let hashed = spawn_blocking(move || {
+        let source = Source::open(&file)?;
+        progress.begin(0, source.length());
+        let (object, _) = source.hash(&mut |_| {})?;
+        Ok((source, object))
+    });
+    hashed.await.map_err(|error| unreadable(path, error))
 }
 
 /// One store under way.
 struct Transfer<'a> {
     shared: Arc<Shared>,
-    path: &'a Path,
     name: &'a FileName,
     object: ObjectInfo,
     links: Vec<Link>,
-    source: Source,
+    origin: Origin,
     needed: usize,
     most: usize,
 }
@@ -171,7 +215,7 @@ impl Transfer<'_> {
     async fn copy_once(&self, patience: &mut Patience, copies: &mut Copies) -> Result<(), StoreError> {
         let Ok(found) = self.shared.find(self.object.content.key(), 0).await else { return Ok(()) };
         let (word, mut words) = mpsc::channel(WORDS_MAX);
-        let feed = Feed::File { source: self.source.clone(), progress: patience.progress.clone() };
+        let feed = self.origin.feed(patience.progress.clone());
         let request = StorageRequest::StoreObject {
             object: self.object,
             links: self.links.clone(),
@@ -206,13 +250,23 @@ impl Transfer<'_> {
             }
         }
         match pushing.await {
-            Ok(Err(PushFailure::Source(error))) => Err(unreadable(self.path, error)),
+            Ok(Err(PushFailure::Source(error))) => Err(match &self.origin {
+                Origin::File(_, path) => unreadable(path, error),
+                Origin::Client(_) => self.failed(error.to_string()),
+            }),
+            Ok(Err(PushFailure::Client(error))) => {
+                Err(self.failed(format!("whoever wanted it stored stopped giving its bytes: {error}")))
+            }
             Ok(Err(PushFailure::Peer(reason))) => {
                 copies.hear(StorageReply::Missing(Missing { peer: found.owner.position, reason }));
                 Ok(())
             }
             _ => Ok(()),
         }
+    }
+
+    fn failed(&self, reason: String) -> StoreError {
+        StoreError::Failed { name: self.name.clone(), reason }
     }
 
     /// Writes the name record until enough copies of it are durable.
@@ -222,10 +276,8 @@ impl Transfer<'_> {
         patience: &mut Patience,
     ) -> Result<super::records::Written, StoreError> {
         let written = self.shared.write_record(self.name, target, patience.deadline()).await;
-        let mut written = written.map_err(|reason| StoreError::Failed {
-            name: self.name.clone(),
-            reason: format!("its name cannot be written: {reason}"),
-        })?;
+        let mut written =
+            written.map_err(|reason| self.failed(format!("its name cannot be written: {reason}")))?;
         loop {
             let durable: Vec<Position> = written.durable.iter().copied().collect();
             let durable = living(&durable, &self.shared.view());
@@ -297,7 +349,7 @@ fn living(peers: &[Position], view: &View) -> Vec<Position> {
     peers.iter().filter(|peer| !away.contains(peer)).copied().collect()
 }
 
-fn name_of(path: &Path, options: &StoreOptions) -> Result<FileName, StoreError> {
+pub(super) fn name_of(path: &Path, options: &StoreOptions) -> Result<FileName, StoreError> {
     if let Some(name) = &options.name {
         return Ok(name.clone());
     }
@@ -312,7 +364,7 @@ fn name_of(path: &Path, options: &StoreOptions) -> Result<FileName, StoreError> 
     FileName::new(name).map_err(|source| StoreError::Name { path: path.to_owned(), source })
 }
 
-fn unreadable(path: &Path, error: BlobError) -> StoreError {
+pub(super) fn unreadable(path: &Path, error: BlobError) -> StoreError {
     let path: PathBuf = path.to_owned();
     match error {
         BlobError::Io { source, .. } => StoreError::Read { path, source },

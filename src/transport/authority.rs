@@ -5,16 +5,17 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose,
+    SubjectPublicKeyInfo,
 };
 use rustls::pki_types::CertificateDer;
 
 use super::files::{self, Access};
-use super::identity::{Identity, IdentityError, PARENT_NAME};
+use super::identity::{Identity, IdentityError, LABEL_DIGITS, PARENT_NAME};
 use super::keys::{self, SecretKey};
 use super::verifier::{self, Verifier};
 use crate::id::Position;
@@ -24,6 +25,7 @@ use crate::id::Position;
 pub struct Authority {
     key: SecretKey,
     certificate: CertificateDer<'static>,
+    certs_dir: PathBuf,
 }
 
 /// Where a peer is to stand.
@@ -57,18 +59,15 @@ impl Authority {
     /// [`IdentityError`] when the files cannot be read, or do not belong together.
     pub fn open(certs_dir: &Path) -> Result<Option<Authority>, IdentityError> {
         let path = certs_dir.join(FOLDER).join(KEY_FILE);
-        let Some(pem) = files::read(&path).map_err(|source| IdentityError::io(&path, source))? else {
-            return Ok(None);
+        let key = match SecretKey::read(&path) {
+            Err(IdentityError::Missing { .. }) => return Ok(None),
+            key => key?,
         };
-        let key = SecretKey::from_pem(&pem).ok_or_else(|| IdentityError::Malformed {
-            path: path.clone(),
-            reason: "no Ed25519 key".into(),
-        })?;
         let certificate = read_certificate(certs_dir)?;
         if verifier::public_key(&certificate)? != key.public_key() {
             return Err(IdentityError::KeyMismatch { path });
         }
-        Ok(Some(Authority { key, certificate }))
+        Ok(Some(Authority { key, certificate, certs_dir: certs_dir.to_owned() }))
     }
 
     /// The ring's short name: the first eight hexadecimal digits of SHA-256 of the CA's public key,
@@ -96,29 +95,54 @@ impl Authority {
             Placement::Numbered(number) => Position::of_number(number),
             Placement::SelfPlaced => Position::of_public_key(key.public_key()),
         };
-        let mut names = vec![PARENT_NAME.to_owned(), format!("{}.{PARENT_NAME}", position.dns_label())];
-        if let Some(name) = display_name {
-            names.push(checked_display_name(name)?);
-        }
-        let certificate = self.certify(&key, &position, names).map_err(IdentityError::making)?;
+        let display_name = display_name.map(checked_display_name).transpose()?;
+        let key_info = key.public_key_info();
+        let certificate = SubjectPublicKeyInfo::from_der(&key_info)
+            .and_then(|key| self.certify_peer(&key, &position, display_name.as_deref()))
+            .map_err(IdentityError::making)?;
         Identity::new(key, certificate, self.certificate.clone())
     }
 
-    fn certify(
+    /// A peer's certificate; the display name has been checked.
+    pub(super) fn certify_peer(
         &self,
-        key: &SecretKey,
+        key: &SubjectPublicKeyInfo,
         position: &Position,
+        display_name: Option<&str>,
+    ) -> Result<CertificateDer<'static>, rcgen::Error> {
+        let names = [PARENT_NAME.to_owned(), format!("{}.{PARENT_NAME}", position.dns_label())];
+        let names = names.into_iter().chain(display_name.map(str::to_owned)).collect();
+        let usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        self.certify(key, format!("quoit peer {}", position.label()), names, usages)
+    }
+
+    pub(super) fn certify(
+        &self,
+        key: &SubjectPublicKeyInfo,
+        common_name: String,
         names: Vec<String>,
+        usages: Vec<ExtendedKeyUsagePurpose>,
     ) -> Result<CertificateDer<'static>, rcgen::Error> {
         let mut parameters = CertificateParams::new(names)?;
         set_validity(&mut parameters, PEER_DAYS);
-        parameters.distinguished_name = subject(format!("quoit peer {}", position.label()));
+        // rcgen would take one from the key, and a renewed certificate must have another (RFC 5280).
+        let mut serial = rand::random::<[u8; SERIAL_BYTES]>();
+        serial[0] &= 0x7f;
+        parameters.serial_number = Some(serial.to_vec().into());
+        parameters.distinguished_name = subject(common_name);
         parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        parameters.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        parameters.extended_key_usages = usages;
         parameters.use_authority_key_identifier_extension = true;
         let issuer = Issuer::from_ca_cert_der(&self.certificate, self.key.for_certificates()?)?;
-        Ok(parameters.signed_by(&key.for_certificates()?, &issuer)?.der().clone())
+        Ok(parameters.signed_by(key, &issuer)?.der().clone())
+    }
+
+    pub(super) fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
+    pub(super) fn certs_dir(&self) -> &Path {
+        &self.certs_dir
     }
 
     /// Both files are made in a folder beside, which then takes its place in one step. When another
@@ -130,24 +154,43 @@ impl Authority {
         files::write(&beside.path().join(KEY_FILE), key.to_pem().as_bytes(), Access::Private)?;
         let pem = keys::pem("CERTIFICATE", &certificate);
         files::write(&beside.path().join(CERTIFICATE_FILE), pem.as_bytes(), Access::Public)?;
-        match fs::rename(beside.path(), folder) {
-            Ok(()) => {
-                // Nothing is left at the old path for the guard to remove.
-                let _ = beside.keep();
-                files::sync_folder(certs_dir)
-            }
-            Err(error) => match error.kind() {
-                io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => Ok(()),
-                _ => Err(error),
-            },
+        put_in_place(beside, certs_dir, folder).map(drop)
+    }
+}
+
+/// Puts the certificate of a CA whose key is elsewhere into a certificates directory, and says where
+/// it is; `None` when a CA was there first.
+pub(super) fn put_certificate(certs_dir: &Path, ca: &CertificateDer<'static>) -> io::Result<Option<PathBuf>> {
+    let beside = tempfile::Builder::new().prefix(".ca-").tempdir_in(certs_dir)?;
+    let pem = keys::pem("CERTIFICATE", ca);
+    files::write(&beside.path().join(CERTIFICATE_FILE), pem.as_bytes(), Access::Public)?;
+    let put = put_in_place(beside, certs_dir, &certs_dir.join(FOLDER))?;
+    Ok(put.then(|| certificate_path(certs_dir)))
+}
+
+/// The CA's folder appears whole; false when another one is in its place.
+fn put_in_place(beside: tempfile::TempDir, certs_dir: &Path, folder: &Path) -> io::Result<bool> {
+    match fs::rename(beside.path(), folder) {
+        Ok(()) => {
+            // Nothing is left at the old path for the guard to remove.
+            let _ = beside.keep();
+            files::sync_folder(certs_dir).map(|()| true)
         }
+        Err(error) => match error.kind() {
+            io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => Ok(false),
+            _ => Err(error),
+        },
     }
 }
 
 /// The CA's certificate of a certificates directory.
 pub(super) fn read_certificate(certs_dir: &Path) -> Result<CertificateDer<'static>, IdentityError> {
-    let path = certs_dir.join(FOLDER).join(CERTIFICATE_FILE);
-    verifier::read_certificate(&path)
+    verifier::read_certificate(&certificate_path(certs_dir))
+}
+
+/// Where it is.
+pub(super) fn certificate_path(certs_dir: &Path) -> PathBuf {
+    certs_dir.join(FOLDER).join(CERTIFICATE_FILE)
 }
 
 /// See [`Authority::ring_name`].
@@ -178,20 +221,27 @@ fn set_validity(parameters: &mut CertificateParams, days: u64) {
     parameters.not_after = epoch + now + Duration::from_secs(days * 24 * 3_600);
 }
 
-/// Names under `quoit` carry authority, and a wildcard would stand for any peer.
-fn checked_display_name(name: &str) -> Result<String, IdentityError> {
+/// A display name as it stands in a certificate.
+pub(super) fn checked_display_name(name: &str) -> Result<String, IdentityError> {
     let name = name.to_ascii_lowercase();
+    if is_display_name(&name) { Ok(name) } else { Err(IdentityError::DisplayName { name }) }
+}
+
+/// Names under `quoit` carry authority, a wildcard would stand for any peer, and digits alone are what
+/// peers without a display name are called.
+pub(super) fn is_display_name(name: &str) -> bool {
     let label_is_fine = |label: &str| {
         (1..=63).contains(&label.len())
             && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    let fine = name.len() <= 253
+    let is_label = name.len() == LABEL_DIGITS && name.bytes().all(|b| b.is_ascii_hexdigit());
+    !is_label
+        && name.len() <= 253
         && name.split('.').all(label_is_fine)
         && name.rsplit('.').next() != Some("quoit")
-        && !name.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    if fine { Ok(name) } else { Err(IdentityError::DisplayName { name }) }
+        && !name.bytes().all(|b| b.is_ascii_digit() || b == b'.')
 }
 
 const FOLDER: &str = "ca";
@@ -199,4 +249,5 @@ const CERTIFICATE_FILE: &str = "ca.pem";
 const KEY_FILE: &str = "ca-key.pem";
 const CA_DAYS: u64 = 3_652;
 const PEER_DAYS: u64 = 1_826;
+const SERIAL_BYTES: usize = 16;
 const BACKDATED: Duration = Duration::from_secs(3_600);

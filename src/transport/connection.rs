@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use rustls::pki_types::CertificateDer;
 
 use super::frame;
 use super::frame::{StreamError, close_code};
 use super::identity::IdentityError;
+use super::stream::OpenStream;
 use super::verifier;
 use crate::id::{KeyHash, Position};
-use crate::wire::{Address, Entry, Hello, limits};
+use crate::wire::{Address, Entry, Hello, Request, codec, limits};
 
 /// A connection to a peer, authenticated and greeted. Cheap to clone; all clones are the same one.
 #[derive(Clone)]
@@ -21,6 +23,7 @@ pub struct Connection(Arc<Inner>);
 struct Inner {
     quic: quinn::Connection,
     peer: Entry,
+    display_name: Option<String>,
     own_incarnation: u64,
     dialled_by: Position,
     up_since: Instant,
@@ -36,9 +39,22 @@ impl Connection {
         &self.0.peer
     }
 
+    /// What its certificate calls the peer at the other end.
+    pub fn display_name(&self) -> Option<&str> {
+        self.0.display_name.as_deref()
+    }
+
     /// The current estimate of the round-trip time.
     pub fn round_trip_time(&self) -> Duration {
         self.0.quic.rtt()
+    }
+
+    /// Opens an exchange on this connection, and no other, and sends its request.
+    ///
+    /// # Errors
+    /// [`StreamError`] when the connection has ended or takes no request.
+    pub async fn open(&self, request: &Request) -> Result<OpenStream, StreamError> {
+        OpenStream::open(self, Bytes::from(codec::frame(request)?)).await
     }
 
     pub(super) fn quic(&self) -> &quinn::Connection {
@@ -145,20 +161,43 @@ impl Drop for InUse {
 }
 
 /// What a certificate says of the other end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Proven {
     pub(super) position: Position,
     pub(super) key: KeyHash,
+    pub(super) display_name: Option<String>,
 }
 
 /// Reads the certificate that TLS has checked already.
 pub(super) fn proven(quic: &quinn::Connection) -> Result<Proven, IdentityError> {
-    let chain = quic.peer_identity().and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
-    let certificate = chain.as_deref().and_then(|chain| chain.first()).map_or(&[][..], |der| der.as_ref());
+    let certificate = certificate(quic);
     Ok(Proven {
-        position: verifier::certificate_position(certificate)?,
-        key: verifier::key_hash(certificate)?,
+        position: verifier::certificate_position(&certificate)?,
+        key: verifier::key_hash(&certificate)?,
+        display_name: verifier::certificate_display_name(&certificate),
     })
+}
+
+/// As [`proven`], of a client: it may command the peer that stands here and has this key if its certificate is
+/// that peer's own, or a client's. It counts as that peer, since it speaks for it.
+pub(super) fn proven_client(
+    quic: &quinn::Connection,
+    own: Position,
+    own_key: KeyHash,
+) -> Result<Proven, IdentityError> {
+    let certificate = certificate(quic);
+    let key = verifier::key_hash(&certificate)?;
+    let is_own = key == own_key && verifier::certificate_position(&certificate)? == own;
+    if is_own || verifier::is_client_certificate(&certificate) {
+        return Ok(Proven { position: own, key, display_name: None });
+    }
+    Err(IdentityError::Position { reason: "it is neither this peer's own nor a client's" })
+}
+
+fn certificate(quic: &quinn::Connection) -> CertificateDer<'static> {
+    let chain = quic.peer_identity().and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
+    let first = chain.and_then(|chain| chain.into_iter().next());
+    first.unwrap_or_else(|| CertificateDer::from(Vec::new()))
 }
 
 /// The dialler's half of the hello: it opens the first stream, speaks first, then listens.
@@ -185,7 +224,8 @@ pub(super) async fn welcome(
     let theirs = frame::read(&mut recv).await?;
     frame::write(&mut send, hello).await?;
     let _ = send.finish();
-    Ok(up(quic, proven, hello, theirs, proven.position))
+    let dialled_by = proven.position;
+    Ok(up(quic, proven, hello, theirs, dialled_by))
 }
 
 fn up(
@@ -204,6 +244,7 @@ fn up(
     Connection(Arc::new(Inner {
         quic,
         peer,
+        display_name: proven.display_name,
         own_incarnation: ours.incarnation,
         dialled_by,
         up_since: Instant::now(),

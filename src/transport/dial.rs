@@ -9,7 +9,7 @@ use rustls::AlertDescription as Alert;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::connection::{self, Connection};
+use super::connection::{self, Connection, Proven};
 use super::endpoint::Shared;
 use super::frame::{StreamError, close_code};
 use super::identity::PARENT_NAME;
@@ -99,6 +99,9 @@ pub enum Refusal {
     /// It says that ours is no good otherwise.
     #[error("it says that this peer's certificate is no peer's of its ring")]
     OursNoPeer,
+    /// It takes commands only from its own key, or from one for `client.quoit`.
+    #[error("it takes commands only with its own key, or with a certificate for client.quoit")]
+    NotYours,
     /// It speaks another protocol or version.
     #[error("it speaks another protocol or version")]
     OtherProtocol,
@@ -129,6 +132,7 @@ impl DialError {
                     | Refusal::OursOtherRing
                     | Refusal::OursExpired
                     | Refusal::OursNoPeer
+                    | Refusal::NotYours
                     | Refusal::OtherProtocol
             ),
             _ => false,
@@ -187,7 +191,7 @@ impl Shared {
 
     /// One address after the other; each gets its share of the time that is left.
     async fn try_addresses(self: &Arc<Self>, target: &Target, deadline: Instant) -> Outcome {
-        let addresses = self.resolve(&target.address).await?;
+        let addresses = resolve(&target.address, self.ipv6).await?;
         let mut left = addresses.len() as u32;
         let mut last = Err(timed_out(&target.address));
         for address in addresses {
@@ -203,38 +207,9 @@ impl Shared {
         last
     }
 
-    async fn resolve(&self, address: &Address) -> Result<Vec<SocketAddr>, DialError> {
-        let fail = |reason: String| DialError::Resolve { address: address.clone(), reason };
-        let found = tokio::net::lookup_host(address.as_str()).await.map_err(|e| fail(e.to_string()))?;
-        let usable: Vec<SocketAddr> =
-            found.filter(|address| self.ipv6 || address.is_ipv4()).take(ADDRESSES_MAX).collect();
-        match usable.is_empty() {
-            true => Err(fail("it has no address of the family that this peer listens on".into())),
-            false => Ok(usable),
-        }
-    }
-
     async fn shake_hands(&self, target: &Target, address: SocketAddr) -> Outcome {
-        let name = match target.position {
-            Some(position) => format!("{}.{PARENT_NAME}", position.dns_label()),
-            None => PARENT_NAME.to_owned(),
-        };
-        let connecting =
-            self.endpoint.connect_with(self.client.clone(), address, &name).map_err(|error| match error {
-                quinn::ConnectError::EndpointStopping => DialError::Closed,
-                error => DialError::Resolve { address: target.address.clone(), reason: error.to_string() },
-            })?;
-        let quic = connecting.await.map_err(|error| explain(target, error))?;
-        let refuse = |refusal| DialError::Refused { address: target.address.clone(), refusal };
-        let Ok(proven) = connection::proven(&quic) else {
-            quic.close(close_code::NO_PEER, b"");
-            return Err(refuse(Refusal::NoPeer));
-        };
-        if let Some(expected) = target.position.filter(|expected| *expected != proven.position) {
-            quic.close(close_code::NO_PEER, b"");
-            let found = Some(proven.position);
-            return Err(DialError::WrongPeer { address: target.address.clone(), expected, found });
-        }
+        let quic = open(&self.endpoint, self.client.clone(), target, address).await?;
+        let proven = proven_as_expected(&quic, target)?;
         if proven.position == self.own {
             quic.close(close_code::SAME_POSITION, b"");
             return Err(DialError::SamePosition { address: target.address.clone() });
@@ -242,14 +217,65 @@ impl Shared {
         let hello = lock(&self.hello).clone();
         // Under TLS 1.3 a client that was refused learns of it only now.
         let greeted = connection::greet(quic.clone(), proven, self.own, &hello).await;
-        greeted.map_err(|error| match (quic.close_reason(), error) {
-            (Some(reason), _) => explain(target, reason),
-            (None, StreamError::Silent { .. }) => timed_out(&target.address),
-            (None, _) => {
-                quic.close(close_code::NO_HELLO, b"");
-                refuse(Refusal::NoHello)
-            }
-        })
+        greeted.map_err(|error| ungreeted(target, &quic, &error))
+    }
+}
+
+/// The addresses of a name, asked for anew each time: a peer may have moved.
+pub(super) async fn resolve(address: &Address, ipv6: bool) -> Result<Vec<SocketAddr>, DialError> {
+    let fail = |reason: String| DialError::Resolve { address: address.clone(), reason };
+    let found = tokio::net::lookup_host(address.as_str()).await.map_err(|e| fail(e.to_string()))?;
+    let usable: Vec<SocketAddr> =
+        found.filter(|address| ipv6 || address.is_ipv4()).take(ADDRESSES_MAX).collect();
+    match usable.is_empty() {
+        true => Err(fail("it has no address of the family that this peer listens on".into())),
+        false => Ok(usable),
+    }
+}
+
+/// Shakes hands by TLS: with the peer of the target's position, or with any of the ring.
+pub(super) async fn open(
+    endpoint: &quinn::Endpoint,
+    config: quinn::ClientConfig,
+    target: &Target,
+    address: SocketAddr,
+) -> Result<quinn::Connection, DialError> {
+    let name = match target.position {
+        Some(position) => format!("{}.{PARENT_NAME}", position.dns_label()),
+        None => PARENT_NAME.to_owned(),
+    };
+    let connecting = endpoint.connect_with(config, address, &name).map_err(|error| match error {
+        quinn::ConnectError::EndpointStopping => DialError::Closed,
+        error => DialError::Resolve { address: target.address.clone(), reason: error.to_string() },
+    })?;
+    connecting.await.map_err(|error| explain(target, error))
+}
+
+/// Who answered, if it is who should have.
+pub(super) fn proven_as_expected(quic: &quinn::Connection, target: &Target) -> Result<Proven, DialError> {
+    let address = target.address.clone();
+    let Ok(proven) = connection::proven(quic) else {
+        quic.close(close_code::NO_PEER, b"");
+        return Err(DialError::Refused { address, refusal: Refusal::NoPeer });
+    };
+    match target.position.filter(|expected| *expected != proven.position) {
+        Some(expected) => {
+            quic.close(close_code::NO_PEER, b"");
+            Err(DialError::WrongPeer { address, expected, found: Some(proven.position) })
+        }
+        None => Ok(proven),
+    }
+}
+
+/// What a hello that failed means.
+pub(super) fn ungreeted(target: &Target, quic: &quinn::Connection, error: &StreamError) -> DialError {
+    match (quic.close_reason(), error) {
+        (Some(reason), _) => explain(target, reason),
+        (None, StreamError::Silent { .. }) => timed_out(&target.address),
+        (None, _) => {
+            quic.close(close_code::NO_HELLO, b"");
+            DialError::Refused { address: target.address.clone(), refusal: Refusal::NoHello }
+        }
     }
 }
 
@@ -278,6 +304,7 @@ fn explain(target: &Target, error: quinn::ConnectionError) -> DialError {
         Error::ApplicationClosed(close) => match close.error_code {
             close_code::SAME_POSITION => return DialError::SamePosition { address },
             close_code::NO_PEER => Refusal::OursNoPeer,
+            close_code::NO_CLIENT => Refusal::NotYours,
             close_code::FULL => Refusal::Full,
             close_code::NO_HELLO => Refusal::NoHello,
             close_code::ENDED => Refusal::Ending,
@@ -299,7 +326,7 @@ fn alert(code: Code) -> Option<Alert> {
     (0x100..0x200).contains(&code).then(|| Alert::from(code as u8))
 }
 
-fn timed_out(address: &Address) -> DialError {
+pub(super) fn timed_out(address: &Address) -> DialError {
     DialError::Timeout { address: address.clone(), waited_ms: waited_ms(limits::CONNECT_TIMEOUT) }
 }
 

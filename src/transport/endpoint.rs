@@ -11,9 +11,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::client::CommandStream;
 use super::connection::{self, Connection};
 use super::counters::{LogGate, TransportCounters};
 use super::dial::{DIALS_MAX, DialError, Outcome};
+use super::directory::Directory;
 use super::frame::close_code;
 use super::identity::Identity;
 use super::lock;
@@ -21,7 +23,7 @@ use super::pool::{Offer, Pool};
 use super::settings::{self, TransportSettings};
 use super::stream::RequestStream;
 use super::verifier::Verifier;
-use crate::id::Position;
+use crate::id::{KeyHash, Position};
 use crate::wire::{Entry, Hello, Target, limits};
 
 /// A peer's end of the network. Cheap to clone; it lives until [`Transport::close`], or until the
@@ -42,6 +44,8 @@ pub enum Incoming {
         /// What, and the way back.
         stream: RequestStream,
     },
+    /// A client of this peer commands something; its command is not read yet.
+    Command(CommandStream),
     /// A peer sent a datagram, not decoded yet.
     Datagram {
         /// Who.
@@ -62,6 +66,7 @@ pub(super) struct Shared {
     pub(super) endpoint: quinn::Endpoint,
     pub(super) client: quinn::ClientConfig,
     pub(super) own: Position,
+    own_key: KeyHash,
     pub(super) ipv6: bool,
     pub(super) hello: Mutex<Hello>,
     pub(super) pool: Mutex<Pool>,
@@ -69,10 +74,19 @@ pub(super) struct Shared {
     /// Datagrams that wait for a dial; one for each target.
     pub(super) waiting: Mutex<HashMap<Target, Bytes>>,
     pub(super) counters: Arc<TransportCounters>,
-    incoming: mpsc::Sender<Incoming>,
+    names: Mutex<Directory>,
+    pub(super) incoming: mpsc::Sender<Incoming>,
     handshakes: Arc<Semaphore>,
+    clients: Arc<Semaphore>,
     connections_max: usize,
     log: LogGate,
+}
+
+/// A connection that came in, and greeted.
+enum Accepted {
+    Peer(Connection),
+    /// A client, and its place among those that there may be.
+    Client(Connection, OwnedSemaphorePermit),
 }
 
 impl Transport {
@@ -96,18 +110,22 @@ impl Transport {
             Arc::new(quinn::TokioRuntime),
         )?;
         let (incoming, receiver) = mpsc::channel(INCOMING_MAX);
+        let (chain, key) = identity.for_tls();
         let shared = Arc::new(Shared {
             endpoint,
-            client: settings::client(identity, verifier, settings)?,
+            client: settings::client(chain, key, verifier, settings::ALPN_PEER, settings)?,
             own: identity.position(),
+            own_key: identity.key_hash(),
             ipv6: listen.is_ipv6(),
             hello: Mutex::new(hello),
             pool: Mutex::new(Pool::new(settings.connections_max)),
             dials: Mutex::default(),
             waiting: Mutex::default(),
             counters: Arc::default(),
+            names: Mutex::new(Directory::new(identity.position(), identity.display_name())),
             incoming,
             handshakes: Arc::new(Semaphore::new(settings::HANDSHAKES_MAX)),
+            clients: Arc::new(Semaphore::new(limits::CLIENTS_MAX)),
             connections_max: settings.connections_max,
             log: LogGate::default(),
         });
@@ -145,6 +163,17 @@ impl Transport {
     /// The connection to this peer, if there is one that can be used.
     pub fn connection(&self, position: &Position) -> Option<Connection> {
         lock(&self.shared.pool).usable(position)
+    }
+
+    /// What its certificate calls the peer that stands there, as far as such a certificate was seen.
+    pub fn display_name(&self, position: &Position) -> Option<String> {
+        lock(&self.shared.names).name(position).map(str::to_owned)
+    }
+
+    /// Puts back a name that was kept over a restart. It stands until a certificate says otherwise;
+    /// what cannot be a display name is left out.
+    pub fn learn_display_name(&self, position: Position, name: &str) {
+        lock(&self.shared.names).learn(position, name);
     }
 
     /// Closes the connection to this life of a peer, or to an earlier one, with all its streams: it is
@@ -192,6 +221,7 @@ impl Shared {
     /// Puts a connection to its place and serves it. Says which one to use for its peer: this one
     /// or a better; `None` when there was no place for it.
     pub(super) fn admit(self: &Arc<Self>, connection: Connection) -> Option<Connection> {
+        lock(&self.names).prove(connection.peer().position, connection.display_name());
         let offer = lock(&self.pool).offer(&connection);
         let winner = match offer {
             Offer::Pooled { displaced } => {
@@ -246,19 +276,29 @@ impl Shared {
     async fn accept_one(self: Arc<Self>, incoming: quinn::Incoming, _permit: OwnedSemaphorePermit) {
         let from = incoming.remote_address();
         match timeout(limits::CONNECT_TIMEOUT, self.handshake(incoming)).await {
-            Ok(Ok(connection)) => {
+            Ok(Ok(Accepted::Peer(connection))) => {
                 if self.admit(connection).is_none() {
                     self.refused(from, "too many connections");
                 }
+            }
+            Ok(Ok(Accepted::Client(client, place))) => {
+                let shared = self.clone();
+                tokio::spawn(async move {
+                    shared.serve_client(client).await;
+                    drop(place);
+                });
             }
             Ok(Err(reason)) => self.refused(from, &reason),
             Err(_) => self.refused(from, "it took too long"),
         }
     }
 
-    async fn handshake(&self, incoming: quinn::Incoming) -> Result<Connection, String> {
+    async fn handshake(&self, incoming: quinn::Incoming) -> Result<Accepted, String> {
         let connecting = incoming.accept().map_err(|error| error.to_string())?;
         let quic = connecting.await.map_err(|error| error.to_string())?;
+        if settings::protocol(&quic) == settings::ALPN_CLIENT {
+            return self.welcome_client(quic).await;
+        }
         let proven = connection::proven(&quic).map_err(|error| {
             quic.close(close_code::NO_PEER, b"");
             error.to_string()
@@ -268,10 +308,29 @@ impl Shared {
             return Err("it stands at this peer's own position".into());
         }
         let hello = lock(&self.hello).clone();
-        connection::welcome(quic.clone(), proven, &hello).await.map_err(|error| {
+        let welcomed = connection::welcome(quic.clone(), proven, &hello).await.map_err(|error| {
             quic.close(close_code::NO_HELLO, b"");
             error.to_string()
-        })
+        });
+        welcomed.map(Accepted::Peer)
+    }
+
+    /// Only this peer's own key, or a certificate for `client.quoit`, commands it.
+    async fn welcome_client(&self, quic: quinn::Connection) -> Result<Accepted, String> {
+        let proven = connection::proven_client(&quic, self.own, self.own_key).map_err(|error| {
+            quic.close(close_code::NO_CLIENT, b"");
+            format!("it may not command this peer: {error}")
+        })?;
+        let Ok(place) = self.clients.clone().try_acquire_owned() else {
+            quic.close(close_code::FULL, b"");
+            return Err("too many clients".into());
+        };
+        let hello = lock(&self.hello).clone();
+        let client = connection::welcome(quic.clone(), proven, &hello).await.map_err(|error| {
+            quic.close(close_code::NO_HELLO, b"");
+            error.to_string()
+        })?;
+        Ok(Accepted::Client(client, place))
     }
 
     /// Hands on what comes in on a connection until it ends.

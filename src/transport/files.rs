@@ -1,7 +1,7 @@
 //! Small files that appear whole or not at all: certificates and keys.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -16,7 +16,24 @@ pub(super) enum Access {
 
 /// Writes a file beside its place, syncs it and renames it there.
 pub(super) fn write(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let (file, folder) = write_beside(path, bytes, access)?;
+    file.persist(path)?;
+    sync_folder(folder)
+}
+
+/// As [`write`], but what is there stays: an error of the kind `AlreadyExists`.
+pub(super) fn write_new(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
+    let (file, folder) = write_beside(path, bytes, access)?;
+    file.persist_noclobber(path)?;
+    sync_folder(folder)
+}
+
+fn write_beside<'a>(
+    path: &'a Path,
+    bytes: &[u8],
+    access: Access,
+) -> io::Result<(tempfile::NamedTempFile, &'a Path)> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     let mode = match access {
         Access::Public => 0o644,
@@ -25,8 +42,7 @@ pub(super) fn write(path: &Path, bytes: &[u8], access: Access) -> io::Result<()>
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
-    file.persist(path)?;
-    sync_folder(folder)
+    Ok((file, folder))
 }
 
 /// Makes what happened in a folder durable.
@@ -36,14 +52,17 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
 
 /// Reads a small file; `None` when there is none. Longer than `FILE_BYTES_MAX` is an error.
 pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    match fs::metadata(path) {
-        Ok(about) if about.len() > FILE_BYTES_MAX => {
-            Err(io::Error::new(io::ErrorKind::InvalidData, "too long for a certificate or key"))
-        }
-        Ok(_) => fs::read(path).map(Some),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    // A device has no length, and no end.
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "too long for a certificate or key"));
     }
+    Ok(Some(bytes))
 }
 
 /// Removes a file that may be gone already.

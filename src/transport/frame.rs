@@ -80,6 +80,8 @@ pub(super) mod close_code {
     pub(in super::super) const NO_HELLO: VarInt = VarInt::from_u32(5);
     /// Believed dead.
     pub(in super::super) const DROPPED: VarInt = VarInt::from_u32(6);
+    /// The key may not command this peer.
+    pub(in super::super) const NO_CLIENT: VarInt = VarInt::from_u32(8);
     /// Of a stream, not of a connection: the exchange is given up.
     pub(in super::super) const CANCELLED: VarInt = VarInt::from_u32(7);
 }

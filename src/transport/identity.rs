@@ -12,6 +12,7 @@ use super::files::{self, Access};
 use super::keys::{self, SecretKey};
 use super::verifier::{self, Verifier};
 use crate::id::{KeyHash, Position};
+use crate::time::Timestamp;
 
 /// One peer's identity, with its private key.
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub struct Identity {
     key_hash: KeyHash,
     ring_name: String,
     valid_until: SystemTime,
+    display_name: Option<String>,
     key: SecretKey,
     certificate: CertificateDer<'static>,
     ca: CertificateDer<'static>,
@@ -57,6 +59,44 @@ pub enum IdentityError {
         /// Its certificate.
         path: PathBuf,
     },
+    /// A certificate is there, and its key is not.
+    #[error(
+        "the key of {} is not here (there is no {}): it was admitted for another machine, where its bundle was carried",
+        .certificate.display(), .path.display()
+    )]
+    KeyElsewhere {
+        /// Where the key would be.
+        path: PathBuf,
+        /// The certificate.
+        certificate: PathBuf,
+    },
+    /// The certificate has ended.
+    #[error("{} ended at {until}; where the ring CA's key is, `quoit admit … --renew` makes a new one", .path.display())]
+    Expired {
+        /// The certificate.
+        path: PathBuf,
+        /// When it did, as RFC 3339.
+        until: String,
+    },
+    /// Something to be admitted is another key's already.
+    #[error(
+        "{what} has been given out already, see {}; `quoit admit {whom} --renew` makes a new certificate for the same key; where that key is lost for good, remove that file first",
+        .path.display()
+    )]
+    GivenOut {
+        /// A number, a display name, or a key.
+        what: String,
+        /// How its peer is named to `admit`.
+        whom: String,
+        /// Its certificate.
+        path: PathBuf,
+    },
+    /// It is no request for a certificate that can be given.
+    #[error("no certificate request of an Ed25519 key: {reason}")]
+    Request {
+        /// Why.
+        reason: &'static str,
+    },
     /// A key and a certificate do not belong together.
     #[error("the key in {} is not that of its certificate", .path.display())]
     KeyMismatch {
@@ -74,7 +114,7 @@ pub enum IdentityError {
     NoRandomness,
     /// The display name is no DNS name, or one with a meaning.
     #[error(
-        "{name:?} cannot be a display name: it is a DNS name of letters, digits, `-` and `.`, not ending in `quoit`"
+        "{name:?} cannot be a display name: that is a DNS name of letters, digits, `-` and `.`, not ending in `quoit`, not of digits alone, and no label of 16 hexadecimal digits"
     )]
     DisplayName {
         /// It.
@@ -111,6 +151,7 @@ impl Identity {
             key_hash: KeyHash::of(key.public_key()),
             ring_name: authority::ring_name(verifier::public_key(&ca)?),
             valid_until: verifier::valid_until(&certificate)?,
+            display_name: verifier::certificate_display_name(&certificate),
             key,
             certificate,
             ca,
@@ -121,23 +162,28 @@ impl Identity {
     /// ring there and good now.
     ///
     /// # Errors
-    /// [`IdentityError::Missing`] when there is none; other errors when it cannot be used.
+    /// [`IdentityError::Missing`] when there is none, [`IdentityError::KeyElsewhere`] when only its
+    /// certificate is there, [`IdentityError::Expired`] when that has ended; other errors when it cannot be used.
     pub fn load(certs_dir: &Path, label: &str) -> Result<Identity, IdentityError> {
         let (certificate_path, key_path) = paths(certs_dir, label);
         let certificate = verifier::read_certificate(&certificate_path)?;
-        let pem = files::read(&key_path)
-            .map_err(|source| IdentityError::io(&key_path, source))?
-            .ok_or_else(|| IdentityError::Missing { path: key_path.clone() })?;
-        let key = SecretKey::from_pem(&pem).ok_or_else(|| IdentityError::Malformed {
-            path: key_path.clone(),
-            reason: "no Ed25519 key".into(),
+        let key = SecretKey::read(&key_path).map_err(|error| match error {
+            IdentityError::Missing { path } => {
+                IdentityError::KeyElsewhere { path, certificate: certificate_path.clone() }
+            }
+            error => error,
         })?;
         if verifier::public_key(&certificate)? != key.public_key() {
             return Err(IdentityError::KeyMismatch { path: key_path });
         }
         let identity = Identity::new(key, certificate, authority::read_certificate(certs_dir)?)?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        identity.verifier()?.verify_certificate(&identity.certificate, now.as_millis() as u64)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+        let last = verifier::last_ms(&identity.certificate)?;
+        identity.verifier()?.verify_certificate(&identity.certificate, now.min(last))?;
+        if now > last {
+            let until = Timestamp::of_unix_ms(last).to_string();
+            return Err(IdentityError::Expired { path: certificate_path, until });
+        }
         Ok(identity)
     }
 
@@ -148,12 +194,9 @@ impl Identity {
     /// [`IdentityError::Exists`] when there is one; [`IdentityError::Io`] when a file cannot be written.
     pub fn save(&self, certs_dir: &Path) -> Result<(), IdentityError> {
         let (certificate_path, key_path) = paths(certs_dir, &self.label());
-        let folder = certs_dir.join(FOLDER);
         let write = || -> io::Result<bool> {
-            fs::create_dir_all(&folder)?;
-            // The lock ends with the file. A key without a certificate is what a crash left: written over.
-            let lock = File::create(folder.join(LOCK_FILE))?;
-            lock.lock()?;
+            // A key without a certificate is what a crash left: written over.
+            let _lock = lock(certs_dir)?;
             if certificate_path.exists() {
                 return Ok(false);
             }
@@ -181,6 +224,16 @@ impl Identity {
         Ok(())
     }
 
+    /// Where the certificate of this label is in a certificates directory.
+    pub fn certificate_path(certs_dir: &Path, label: &str) -> PathBuf {
+        paths(certs_dir, label).0
+    }
+
+    /// Where the key of this label is, or would be.
+    pub fn key_path(certs_dir: &Path, label: &str) -> PathBuf {
+        paths(certs_dir, label).1
+    }
+
     /// Where this peer stands.
     pub fn position(&self) -> Position {
         self.position
@@ -204,6 +257,11 @@ impl Identity {
     /// When its certificate ends.
     pub fn valid_until(&self) -> SystemTime {
         self.valid_until
+    }
+
+    /// What people call it, if not by its number: see [`super::certificate_display_name`].
+    pub fn display_name(&self) -> Option<&str> {
+        self.display_name.as_deref()
     }
 
     /// Its label: see [`label_of`].
@@ -251,16 +309,33 @@ impl IdentityError {
 pub fn label_of(position: &Position) -> String {
     match position.number() {
         Some(number) => number.to_string(),
-        None => position.to_string().chars().take(16).collect(),
+        None => position.to_string().chars().take(LABEL_DIGITS).collect(),
     }
 }
 
-fn paths(certs_dir: &Path, label: &str) -> (PathBuf, PathBuf) {
-    let folder = certs_dir.join(FOLDER);
+/// Where the certificate and the key of this label are.
+pub(super) fn paths(certs_dir: &Path, label: &str) -> (PathBuf, PathBuf) {
+    let folder = folder(certs_dir);
     (folder.join(format!("{label}.pem")), folder.join(format!("{label}-key.pem")))
+}
+
+/// The folder of all peers' certificates.
+pub(super) fn folder(certs_dir: &Path) -> PathBuf {
+    certs_dir.join(FOLDER)
+}
+
+/// Whoever changes that folder does so alone; makes the folder. The lock ends with the file.
+pub(super) fn lock(certs_dir: &Path) -> io::Result<File> {
+    let folder = folder(certs_dir);
+    fs::create_dir_all(&folder)?;
+    let lock = File::create(folder.join(LOCK_FILE))?;
+    lock.lock()?;
+    Ok(lock)
 }
 
 /// In every peer's certificate; a peer's own name is a label before it.
 pub(super) const PARENT_NAME: &str = "peer.quoit";
+/// Of the position, in the label of a peer without a number.
+pub(super) const LABEL_DIGITS: usize = 16;
 const FOLDER: &str = "peers";
 const LOCK_FILE: &str = ".lock";

@@ -1,11 +1,15 @@
 //! Ed25519 private keys: made, kept in PEM files, used; never printed.
 
 use std::fmt;
+use std::path::Path;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use super::files;
+use super::identity::IdentityError;
 
 /// An Ed25519 private key (RFC 8032).
 ///
@@ -30,6 +34,22 @@ impl SecretKey {
         SecretKey::from_pkcs8(key.secret_pkcs8_der().to_vec())
     }
 
+    /// The key in a PEM file.
+    pub(super) fn read(path: &Path) -> Result<SecretKey, IdentityError> {
+        let pem = files::read(path)
+            .map_err(|source| IdentityError::io(path, source))?
+            .ok_or_else(|| IdentityError::Missing { path: path.to_owned() })?;
+        SecretKey::from_pem(&pem).ok_or_else(|| IdentityError::Malformed {
+            path: path.to_owned(),
+            reason: "no Ed25519 key in PKCS#8".into(),
+        })
+    }
+
+    /// A key in PKCS#8; `None` when it is no Ed25519 key.
+    pub(super) fn from_der(pkcs8: Vec<u8>) -> Option<SecretKey> {
+        SecretKey::from_pkcs8(pkcs8)
+    }
+
     /// As a PEM file.
     pub(super) fn to_pem(&self) -> String {
         pem("PRIVATE KEY", &self.pkcs8)
@@ -38,6 +58,11 @@ impl SecretKey {
     /// The raw 32-byte public key.
     pub(super) fn public_key(&self) -> &[u8] {
         self.pair.public_key().as_ref()
+    }
+
+    /// The public key as a certificate has it, in DER (RFC 8410, section 4).
+    pub(super) fn public_key_info(&self) -> Vec<u8> {
+        [&PUBLIC_PREFIX[..], self.public_key()].concat()
     }
 
     /// The Ed25519 signature of these bytes.
@@ -92,3 +117,5 @@ const SEED_BYTES: usize = 32;
 /// `PrivateKeyInfo { version 0, algorithm Ed25519, privateKey OCTET STRING of an OCTET STRING of 32 bytes }`.
 const PKCS8_PREFIX: [u8; 16] =
     [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+/// `SubjectPublicKeyInfo { algorithm Ed25519, subjectPublicKey BIT STRING of 32 bytes }`.
+const PUBLIC_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];

@@ -3,14 +3,19 @@
 //! Both ends of every connection are authenticated by the ring CA, and a peer's position comes from
 //! its certificate, never from what it says. quinn, rustls and rcgen are known here only.
 
+mod admission;
 mod authority;
+mod bundle;
+mod client;
 mod connection;
 mod counters;
 mod dial;
+mod directory;
 mod endpoint;
 mod files;
 mod frame;
 mod identity;
+mod install;
 mod keys;
 mod pool;
 mod request;
@@ -23,17 +28,21 @@ mod tests;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use admission::read_pem;
 pub use authority::{Authority, Placement};
+pub use bundle::{Bundle, BundleError};
+pub use client::{ClientConnection, CommandReplies, CommandStream, Credentials};
 pub use connection::Connection;
 pub use counters::TransportCounters;
 pub use dial::{DialError, Refusal};
 pub use endpoint::{Incoming, Transport};
 pub use frame::{LostReason, StreamError};
 pub use identity::{Identity, IdentityError, label_of};
+pub use install::Installed;
 pub use request::RequestFailure;
 pub use settings::TransportSettings;
 pub use stream::{OpenStream, RequestStream};
-pub use verifier::{Verifier, certificate_position};
+pub use verifier::{Verifier, certificate_display_name, certificate_position, is_client_certificate};
 
 /// What fuzz/ reaches beside the public functions. Not part of the crate as others build it.
 #[cfg(fuzzing)]

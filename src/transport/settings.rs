@@ -4,8 +4,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::TLS13;
 
 use super::identity::Identity;
@@ -52,8 +53,10 @@ impl Default for TransportSettings {
     }
 }
 
-/// The protocol between peers, as TLS names it. `quoit-client/1` is going to stand beside it.
+/// The protocol between peers, as TLS names it (RFC 7301).
 pub(super) const ALPN_PEER: &[u8] = b"quoit/1";
+/// The protocol between a client and its own peer.
+pub(super) const ALPN_CLIENT: &[u8] = b"quoit-client/1";
 
 /// The reset key comes from the identity, so that a peer that was killed and started again can tell
 /// the others, by a stateless reset (RFC 9000, section 10.3), that their connections are gone.
@@ -98,7 +101,7 @@ pub(super) fn server(
         .with_client_cert_verifier(verifier.for_clients())
         .with_single_cert(chain, key)
         .map_err(io::Error::other)?;
-    tls.alpn_protocols = vec![ALPN_PEER.to_vec()];
+    tls.alpn_protocols = vec![ALPN_PEER.to_vec(), ALPN_CLIENT.to_vec()];
     // A resumed session would not look at the certificate again.
     tls.send_tls13_tickets = 0;
     tls.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
@@ -108,25 +111,32 @@ pub(super) fn server(
     Ok(config)
 }
 
-/// The side that dials.
+/// The side that dials, and speaks this protocol.
 pub(super) fn client(
-    identity: &Identity,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
     verifier: &Verifier,
+    protocol: &[u8],
     settings: &TransportSettings,
 ) -> io::Result<ClientConfig> {
-    let (chain, key) = identity.for_tls();
     let mut tls = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .map_err(io::Error::other)?
         .with_root_certificates(verifier.roots())
         .with_client_auth_cert(chain, key)
         .map_err(io::Error::other)?;
-    tls.alpn_protocols = vec![ALPN_PEER.to_vec()];
+    tls.alpn_protocols = vec![protocol.to_vec()];
     tls.resumption = rustls::client::Resumption::disabled();
     let crypto = QuicClientConfig::try_from(tls).map_err(io::Error::other)?;
     let mut config = ClientConfig::new(Arc::new(crypto));
     config.transport_config(Arc::new(transport(settings)));
     Ok(config)
+}
+
+/// Which protocol a connection speaks.
+pub(super) fn protocol(quic: &quinn::Connection) -> Vec<u8> {
+    let handshake = quic.handshake_data().and_then(|any| any.downcast::<HandshakeData>().ok());
+    handshake.and_then(|handshake| handshake.protocol).unwrap_or_default()
 }
 
 fn transport(settings: &TransportSettings) -> TransportConfig {

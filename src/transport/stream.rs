@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::connection::{Connection, InUse};
 use super::counters::TransportCounters;
@@ -57,11 +59,19 @@ impl OpenStream {
         let _ = self.send.finish();
     }
 
-    /// Waits for one reply.
+    /// Waits for one reply of a peer.
     ///
     /// # Errors
     /// [`StreamError`] when none comes in time, or what comes is none.
     pub async fn read_reply(&mut self, timeout: Duration) -> Result<Reply, StreamError> {
+        self.read_frame(timeout).await
+    }
+
+    /// Waits for one frame of the kind that this exchange has.
+    pub(super) async fn read_frame<T: Serialize + DeserializeOwned>(
+        &mut self,
+        timeout: Duration,
+    ) -> Result<T, StreamError> {
         let reply = within(timeout, frame::read(&mut self.recv)).await;
         self.watched(reply)
     }
@@ -138,6 +148,14 @@ impl RequestStream {
     /// # Errors
     /// [`StreamError`] when no request comes in time, or what comes is none.
     pub async fn read_request(&mut self) -> Result<Request, StreamError> {
+        self.read_frame(Reply::ProtocolError).await
+    }
+
+    /// Reads the first frame, and answers what is none with this refusal.
+    pub(super) async fn read_frame<T: Serialize + DeserializeOwned, R: Serialize>(
+        &mut self,
+        refusal: impl FnOnce(String) -> R,
+    ) -> Result<T, StreamError> {
         let request = within(limits::STREAM_SILENCE_MAX, frame::read(&mut self.recv)).await;
         let reason = match &request {
             Err(StreamError::Malformed(error)) => error.to_string(),
@@ -147,7 +165,7 @@ impl RequestStream {
         self.counters.count_malformed();
         let reason = cut(reason, limits::REASON_BYTES_MAX);
         let _ = self.recv.stop(close_code::CANCELLED);
-        if self.send_reply(&Reply::ProtocolError(reason)).await.is_ok() {
+        if self.send_frame(&refusal(reason)).await.is_ok() {
             self.finish_send();
         }
         request
@@ -158,7 +176,17 @@ impl RequestStream {
     /// # Errors
     /// [`StreamError`] when it is too large, or the other side takes nothing or is gone.
     pub async fn send_reply(&mut self, reply: &Reply) -> Result<(), StreamError> {
-        frame::write(&mut self.send, reply).await
+        self.send_frame(reply).await
+    }
+
+    pub(super) async fn send_frame<T: Serialize>(&mut self, message: &T) -> Result<(), StreamError> {
+        frame::write(&mut self.send, message).await
+    }
+
+    /// Waits until whoever asked wants no answer any more, or is gone.
+    pub async fn given_up(&self) {
+        // Whatever it is that ended, nobody listens.
+        let _ = self.send.stopped().await;
     }
 
     /// Sends raw bytes; waits while the other side takes none, but not for ever.
@@ -209,7 +237,7 @@ impl RequestStream {
         Err(StreamError::Silent { waited_ms: limits::STREAM_SILENCE_MAX.as_millis() as u64 })
     }
 
-    fn finish_send(&mut self) {
+    pub(super) fn finish_send(&mut self) {
         self.finished = true;
         let _ = self.send.finish();
     }

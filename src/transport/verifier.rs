@@ -10,6 +10,8 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
+use x509_parser::time::ASN1Time;
+use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::authority;
 use super::files;
@@ -59,13 +61,7 @@ impl Verifier {
         certificate_der: &[u8],
         at_unix_ms: u64,
     ) -> Result<Position, IdentityError> {
-        if certificate_der.len() > limits::CERTIFICATE_BYTES_MAX {
-            return Err(IdentityError::NotOfThisRing { reason: "the certificate is too long".into() });
-        }
-        let at = UnixTime::since_unix_epoch(Duration::from_millis(at_unix_ms));
-        self.chain
-            .verify_client_cert(&CertificateDer::from(certificate_der), &[], at)
-            .map_err(IdentityError::untrusted)?;
+        self.verify_chain(certificate_der, at_unix_ms)?;
         certificate_position(certificate_der)
     }
 
@@ -86,6 +82,18 @@ impl Verifier {
             .verify(signed_bytes, signature)
             .map_err(|_| IdentityError::Signature { position })?;
         Ok(position)
+    }
+
+    /// Whether the certificate, a peer's or a client's, is of this ring and was good at that time.
+    pub(super) fn verify_chain(&self, certificate_der: &[u8], at_unix_ms: u64) -> Result<(), IdentityError> {
+        if certificate_der.len() > limits::CERTIFICATE_BYTES_MAX {
+            return Err(IdentityError::NotOfThisRing { reason: "the certificate is too long".into() });
+        }
+        let at = UnixTime::since_unix_epoch(Duration::from_millis(at_unix_ms));
+        self.chain
+            .verify_client_cert(&CertificateDer::from(certificate_der), &[], at)
+            .map(drop)
+            .map_err(IdentityError::untrusted)
     }
 
     pub(super) fn roots(&self) -> Arc<RootCertStore> {
@@ -121,6 +129,28 @@ pub fn certificate_position(certificate_der: &[u8]) -> Result<Position, Identity
     }
 }
 
+/// The display name in a certificate: its only DNS name outside `quoit`, if that can be one.
+pub fn certificate_display_name(certificate_der: &[u8]) -> Option<String> {
+    let names = dns_names(certificate_der).ok()?;
+    let is_outside = |name: &&String| name.rsplit('.').next() != Some("quoit");
+    let mut outside = names.iter().filter(is_outside);
+    match (outside.next(), outside.next()) {
+        (Some(name), None) if authority::is_display_name(name) => Some(name.clone()),
+        _ => None,
+    }
+}
+
+/// Whether a certificate is that of a client, which commands a peer and is none: its only name is
+/// `client.quoit`. Who signed the certificate is not looked at.
+pub fn is_client_certificate(certificate_der: &[u8]) -> bool {
+    dns_names(certificate_der).is_ok_and(|names| names == [CLIENT_NAME])
+}
+
+/// Whether it is a CA's.
+pub(super) fn is_authority(certificate_der: &[u8]) -> bool {
+    parse(certificate_der).is_ok_and(|certificate| certificate.is_ca())
+}
+
 /// The hash of a certificate's key.
 pub(super) fn key_hash(certificate_der: &[u8]) -> Result<KeyHash, IdentityError> {
     public_key(certificate_der).map(KeyHash::of)
@@ -141,10 +171,34 @@ pub(super) fn public_key(certificate_der: &[u8]) -> Result<&[u8], IdentityError>
     }
 }
 
+/// The key info (RFC 5280, section 4.1.2.7) of a certificate, in DER.
+pub(super) fn public_key_info(certificate_der: &[u8]) -> Result<Vec<u8>, IdentityError> {
+    Ok(parse(certificate_der)?.tbs_certificate.subject_pki.raw.to_vec())
+}
+
+/// The raw key in a key info, if it is an Ed25519 key.
+pub(super) fn ed25519_key(key_info: &[u8]) -> Option<Vec<u8>> {
+    let (rest, info) = SubjectPublicKeyInfo::from_der(key_info).ok()?;
+    let is_ed25519 = info.algorithm.algorithm == x509_parser::oid_registry::OID_SIG_ED25519;
+    let key = info.subject_public_key.data.into_owned();
+    (rest.is_empty() && is_ed25519 && key.len() == 32).then_some(key)
+}
+
 /// When a certificate ends.
 pub(super) fn valid_until(certificate_der: &[u8]) -> Result<SystemTime, IdentityError> {
-    let end = parse(certificate_der)?.validity().not_after.timestamp();
-    Ok(UNIX_EPOCH + Duration::from_secs(u64::try_from(end).unwrap_or(0)))
+    Ok(time_of(parse(certificate_der)?.validity().not_after))
+}
+
+/// When a certificate begins.
+pub(super) fn valid_from(certificate_der: &[u8]) -> Result<SystemTime, IdentityError> {
+    Ok(time_of(parse(certificate_der)?.validity().not_before))
+}
+
+/// A moment before a certificate ends, in milliseconds since the Unix epoch: to check all of it but
+/// its time.
+pub(super) fn last_ms(certificate_der: &[u8]) -> Result<u64, IdentityError> {
+    let until = valid_until(certificate_der)?.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok((until.as_millis() as u64).saturating_sub(1_000))
 }
 
 /// A certificate from a PEM file.
@@ -168,6 +222,27 @@ fn parse(certificate_der: &[u8]) -> Result<X509Certificate<'_>, IdentityError> {
     }
 }
 
+/// All alternative names of a certificate, of which each must be a DNS name.
+fn dns_names(certificate_der: &[u8]) -> Result<Vec<String>, IdentityError> {
+    let certificate = parse(certificate_der)?;
+    let names = certificate
+        .subject_alternative_name()
+        .map_err(|_| position_error("its alternative names cannot be read"))?
+        .ok_or_else(|| position_error("it has no alternative names"))?;
+    let as_dns = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Ok((*name).to_owned()),
+        _ => Err(position_error("it has other names than DNS names")),
+    };
+    names.value.general_names.iter().map(as_dns).collect()
+}
+
+fn time_of(time: ASN1Time) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(u64::try_from(time.timestamp()).unwrap_or(0))
+}
+
 fn position_error(reason: &'static str) -> IdentityError {
     IdentityError::Position { reason }
 }
+
+/// The only name in a client's certificate.
+pub(super) const CLIENT_NAME: &str = "client.quoit";

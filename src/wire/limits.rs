@@ -44,3 +44,9 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 pub const STREAM_SILENCE_MAX: Duration = Duration::from_secs(10);
 /// Entries of a report's list that are written out.
 pub const LISTED_MAX: usize = 64;
+/// The words of a command's failure.
+pub const FAILURE_BYTES_MAX: usize = 4 * 1024;
+/// Clients that command one peer at once.
+pub const CLIENTS_MAX: usize = 256;
+/// How long a command may be silent: its peer says now and then how far it is.
+pub const COMMAND_SILENCE_MAX: Duration = Duration::from_secs(60);

@@ -6,6 +6,7 @@
 
 #![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod client;
 pub mod codec;
 pub mod limits;
 mod membership;
@@ -13,6 +14,7 @@ mod record;
 mod report;
 mod storage;
 
+pub use client::{ClientReply, ClientRequest, Failure, Wait, Wanted};
 pub use membership::{
     Address, AddressError, Datagram, Entry, Hello, Member, MemberState, MembershipReply, MembershipRequest,
     NeighbourReply, NeighbourRequest, Refusal, RelayFailure, Target,

@@ -3,6 +3,7 @@
 //! Tests of 1 GiB run with `scripts/test.sh --all` only, and say so.
 #![cfg(unix)]
 
+mod admission;
 mod departing;
 mod files;
 mod forming;

@@ -74,18 +74,18 @@ fn a_request() {
         took: Duration::from_millis(500),
     };
     assert_eq!(
-        request(&report),
+        request(&report, None),
         "Received two\\nlines (64.0 MiB) in 0.50 s\n  \
          from        peer 4, 128.0 MiB/s\n  \
          content     sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n  \
          kept as     /data/2/received/two\\nlines"
     );
     report.sources = vec![peer(4), peer(9)];
-    assert!(request(&report).contains("  from        peers 4 and 9, "));
+    assert!(request(&report, None).contains("  from        peers 4 and 9, "));
     report.sources.clear();
     report.name = None;
-    assert!(request(&report).starts_with("Received sha256:ba7816bf… (64.0 MiB)"));
-    assert!(request(&report).contains("  from        it was here already\n"));
+    assert!(request(&report, None).starts_with("Received sha256:ba7816bf… (64.0 MiB)"));
+    assert!(request(&report, None).contains("  from        it was here already\n"));
 }
 
 #[test]

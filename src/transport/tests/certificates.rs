@@ -31,7 +31,7 @@ pub(super) fn names(number: u8) -> Vec<String> {
     vec!["peer.quoit".to_owned(), format!("{label}.peer.quoit")]
 }
 
-fn mode(path: &Path) -> u32 {
+pub(super) fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
@@ -122,11 +122,28 @@ fn positions_come_back_from_certificates() {
 fn display_names_with_authority_are_refused() {
     let ring = Ring::new();
     for bad in
-        ["client.quoit", "PEER.QUOIT", "x.peer.quoit", "quoit", "*.example", "", "a b", "-x", "1.2.3.4"]
+        ["client.quoit", "PEER.QUOIT", "x.peer.quoit", "quoit", "*.example", "", "a b", "-x", "1.2.3.4", "7"]
+            .into_iter()
+            .chain(["0123456789abcdef", "../nas", "nas\n", "nas/", "näs", &"a".repeat(64)])
     {
         let issued = ring.authority.issue(Placement::Numbered(1), Some(bad));
         assert!(matches!(issued, Err(IdentityError::DisplayName { .. })), "{bad:?}");
     }
+}
+
+#[test]
+fn a_display_name_is_the_only_name_outside_quoit() {
+    let ring = Ring::new();
+    let issued = ring.authority.issue(Placement::SelfPlaced, Some("Nas.example")).unwrap();
+    assert_eq!(issued.display_name(), Some("nas.example"));
+    assert_eq!(certificate_display_name(issued.certificate_der()).as_deref(), Some("nas.example"));
+    assert_eq!(ring.identity(4).display_name(), None);
+    for more in [&["nas", "laptop"][..], &["*.example"], &["4"], &["NAS"], &["client.quoit"]] {
+        let names: Vec<String> = names(3).into_iter().chain(more.iter().map(|&s| s.to_owned())).collect();
+        assert_eq!(forged(&ring, &names, (2020, 2040)).display_name(), None, "{more:?}");
+    }
+    assert_eq!(certificate_display_name(b"junk"), None);
+    assert!(!is_client_certificate(issued.certificate_der()) && !is_client_certificate(b"junk"));
 }
 
 #[test]

@@ -16,6 +16,27 @@ fn agree(a: &Peer, b: &Peer) -> bool {
     session(a, b).is_some() && session(a, b) == session(b, a)
 }
 
+/// Goal: display names come from certificates, on both sides, and outlive what was only kept.
+#[tokio::test]
+async fn display_names_come_from_certificates() {
+    let ring = Ring::new();
+    let named = |name| ring.authority.issue(Placement::SelfPlaced, Some(name)).unwrap();
+    let start = |identity| Peer::start(identity, "127.0.0.1:0".parse().unwrap(), 1).unwrap();
+    let (nas, laptop) = (start(&named("nas")), start(&named("laptop")));
+    let (at_nas, at_laptop) = (nas.target.position.unwrap(), laptop.target.position.unwrap());
+    assert_eq!(nas.transport.display_name(&at_nas).as_deref(), Some("nas"));
+    nas.transport.learn_display_name(at_laptop, "desktop");
+    assert_eq!(nas.transport.display_name(&at_laptop).as_deref(), Some("desktop"));
+    let connection = soon(laptop.transport.connect(&nas.target)).await.unwrap();
+    assert_eq!(connection.display_name(), Some("nas"));
+    assert_eq!(laptop.transport.display_name(&at_nas).as_deref(), Some("nas"));
+    eventually("the dialler's name", || nas.transport.display_name(&at_laptop).as_deref() == Some("laptop"))
+        .await;
+    let numbered = ring.peer(4);
+    soon(numbered.transport.connect(&nas.target)).await.unwrap();
+    assert_eq!(nas.transport.display_name(&Position::of_number(4)), None);
+}
+
 #[tokio::test]
 async fn both_sides_learn_who_the_other_is() {
     let ring = Ring::new();

@@ -87,8 +87,7 @@ async fn a_peer_that_does_not_greet_is_refused_in_time() {
     let ring = Ring::new();
     let b = ring.peer(2);
     let identity = ring.identity(3);
-    let config =
-        settings::client(&identity, &identity.verifier().unwrap(), &TransportSettings::default()).unwrap();
+    let config = client_settings(&identity);
     let mut mute = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
     mute.set_default_client_config(config);
     let connecting = mute.connect(b.transport.local_address().unwrap(), "peer.quoit").unwrap();
@@ -104,8 +103,7 @@ async fn a_hello_that_is_none_is_refused() {
     let ring = Ring::new();
     let b = ring.peer(2);
     let identity = ring.identity(3);
-    let config =
-        settings::client(&identity, &identity.verifier().unwrap(), &TransportSettings::default()).unwrap();
+    let config = client_settings(&identity);
     let mut rude = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
     rude.set_default_client_config(config);
     let connecting = rude.connect(b.transport.local_address().unwrap(), "peer.quoit").unwrap();
@@ -115,4 +113,10 @@ async fn a_hello_that_is_none_is_refused() {
     let end = soon(connection.closed()).await;
     assert!(matches!(end, quinn::ConnectionError::ApplicationClosed(_)), "{end:?}");
     assert_eq!(b.transport.counters().refused_handshakes(), 1);
+}
+
+fn client_settings(identity: &Identity) -> quinn::ClientConfig {
+    let (chain, key) = identity.for_tls();
+    let verifier = identity.verifier().unwrap();
+    settings::client(chain, key, &verifier, settings::ALPN_PEER, &TransportSettings::default()).unwrap()
 }

@@ -1,5 +1,6 @@
 //! Tests of the network over loopback. Waits are for conditions, with generous bounds.
 
+mod admission;
 mod certificates;
 mod connections;
 mod hostile;

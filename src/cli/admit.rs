@@ -1,0 +1,198 @@
+//! `quoit admit`: certificates for peers of other machines and for clients, where the ring CA's key is.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::args::Misuse;
+use super::output::Output;
+use super::{DONE, FAILED, NOT_FOUND};
+use crate::peer::{Admission, AdmitError, AdmitOptions, AdmitReport, Admittee, admit};
+
+/// Admit a peer of another machine, or a client
+///
+/// Makes a key and a certificate, and writes them with the ring CA's certificate as a bundle, a file to
+/// carry to that machine. NAME is what the peer is going to be called (nas, laptop); it places itself by
+/// its key. PEER is the number of a numbered peer. The ring CA's key has to be here; it never travels.
+#[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "quoit admit [OPTIONS] <NAME|PEER>\n       quoit admit [OPTIONS] --csr <FILE> [NAME|PEER]\n       quoit admit [OPTIONS] --renew <NAME|PEER>\n       quoit admit [OPTIONS] --client",
+    after_help = AFTER_HELP
+)]
+pub(super) struct Args {
+    /// A display name, or a number from 0 to 255
+    #[arg(value_name = "NAME|PEER", allow_negative_numbers = true, required_unless_present_any = ["csr", "client"])]
+    whom: Option<Admittee>,
+    /// Certify the key of this request (PKCS#10, PEM, Ed25519); the key itself stays where it is
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["renew", "client"])]
+    csr: Option<PathBuf>,
+    /// Make a new certificate for the same key and position; in its place where the key is here
+    #[arg(long, conflicts_with = "client", requires = "whom")]
+    renew: bool,
+    /// Make a certificate that may command every peer of the ring, and is no peer
+    #[arg(long, conflicts_with = "whom")]
+    client: bool,
+    /// Where the bundle goes [default: NAME.bundle.pem in the current folder; NAME.renewed.bundle.pem with --renew]
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Replace a file that is there
+    #[arg(long)]
+    overwrite: bool,
+    /// Where the ring CA and the peers' certificates are
+    #[arg(long, value_name = "DIR", env = "QUOIT_CERTS_DIR")]
+    certs_dir: Option<PathBuf>,
+    /// Say what was made as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(super) struct Plan {
+    options: AdmitOptions,
+    json: bool,
+}
+
+impl Args {
+    pub(super) fn plan(self) -> Result<Plan, Misuse> {
+        let admission = match (self.whom, self.csr) {
+            _ if self.client => Admission::Client,
+            (whom, Some(request)) => Admission::Request { whom, request },
+            (Some(whom), None) if self.renew => Admission::Renewal(whom),
+            (Some(whom), None) => Admission::Peer(whom),
+            (None, None) => return Err(Misuse("NAME|PEER is missing".to_owned())),
+        };
+        let options = AdmitOptions {
+            admission,
+            certs_dir: self.certs_dir,
+            bundle: self.output,
+            overwrite: self.overwrite,
+        };
+        Ok(Plan { options, json: self.json })
+    }
+}
+
+/// Admits, and says what to do next.
+///
+/// # Errors
+/// When the answer cannot be written as JSON.
+pub(super) fn run(plan: &Plan) -> anyhow::Result<u8> {
+    let out = Output::new();
+    let report = match admit(&plan.options) {
+        Ok(report) => report,
+        Err(error) => {
+            out.error(&error.to_string());
+            return Ok(if matches!(error, AdmitError::Unknown { .. }) { NOT_FOUND } else { FAILED });
+        }
+    };
+    if plan.json {
+        out.result(&serde_json::to_string(&Json::of(&report))?);
+    } else {
+        out.result(&made(&report));
+        out.note(&next(&report));
+    }
+    Ok(DONE)
+}
+
+/// One object.
+#[derive(Serialize)]
+struct Json<'a> {
+    /// "peer", "request", "renewal" or "client".
+    made: &'static str,
+    name: Option<&'a str>,
+    number: Option<u8>,
+    label: Option<&'a str>,
+    position: Option<String>,
+    ring: &'a str,
+    /// The bundle; null when only a certificate here was renewed.
+    path: Option<String>,
+    key_in_bundle: bool,
+    /// The certificate that was renewed in its place, if its key is here.
+    renewed: Option<String>,
+    valid_until: String,
+}
+
+impl Json<'_> {
+    fn of(report: &AdmitReport) -> Json<'_> {
+        Json {
+            made: match report.admission {
+                Admission::Peer(_) => "peer",
+                Admission::Request { .. } => "request",
+                Admission::Renewal(_) => "renewal",
+                Admission::Client => "client",
+            },
+            name: report.name.as_deref(),
+            number: report.position.and_then(|position| position.number()),
+            label: report.label.as_deref(),
+            position: report.position.map(|position| position.to_string()),
+            ring: &report.ring,
+            path: report.bundle.as_deref().map(absolute),
+            key_in_bundle: report.with_key,
+            renewed: report.renewed.as_deref().map(absolute),
+            valid_until: date(report),
+        }
+    }
+}
+
+fn made(report: &AdmitReport) -> String {
+    let what = match (&report.name, report.position) {
+        (_, None) => "a client".to_owned(),
+        (Some(name), Some(position)) => format!("peer {name}, position {position},"),
+        (None, Some(position)) => format!("peer {}", position.label()),
+    };
+    let (ring, until) = (&report.ring, date(report));
+    let mut lines = vec![match report.admission {
+        Admission::Renewal(_) => format!("Renewed the certificate of {what} in ring {ring} until {until}"),
+        _ => format!("Admitted {what} to ring {ring} until {until}"),
+    }];
+    lines.extend(report.renewed.as_deref().map(|path| format!("  certificate {}", absolute(path))));
+    lines.extend(report.bundle.as_deref().map(|path| {
+        let key = if report.with_key { "with its key: who reads it is that peer" } else { "without a key" };
+        let key =
+            if report.position.is_none() { "with its key: who reads it commands the ring" } else { key };
+        format!("  bundle      {} ({key})", absolute(path))
+    }));
+    lines.join("\n")
+}
+
+/// What the person does now.
+fn next(report: &AdmitReport) -> String {
+    let shown = |path: &Path| super::format::escaped(&path.to_string_lossy());
+    let file = report.bundle.as_deref().map(shown);
+    match (&report.admission, file) {
+        (Admission::Client, _) => "Keep it where the commands are run, and to yourself".to_owned(),
+        (Admission::Renewal(_), None) => "Its peer takes it at its next start".to_owned(),
+        (Admission::Renewal(_), Some(file)) => {
+            format!("Carry it to that machine, stop the peer there, and run: quoit run --bundle {file}")
+        }
+        (Admission::Request { .. }, Some(file)) => {
+            format!("Carry it to that machine and run: quoit join --bundle {file} --key KEY HOST:PORT")
+        }
+        (_, Some(file)) => format!("Carry it to that machine and run: quoit join --bundle {file} HOST:PORT"),
+        (_, None) => String::new(),
+    }
+}
+
+fn date(report: &AdmitReport) -> String {
+    match jiff::Timestamp::try_from(report.valid_until) {
+        Ok(time) => time.to_string(),
+        Err(_) => "beyond the calendar".to_owned(),
+    }
+}
+
+fn absolute(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
+}
+
+const AFTER_HELP: &str = "\
+Example: quoit admit nas            writes nas.bundle.pem, with a new key
+         quoit admit 8 -o 8.pem     the same for peer number 8
+         quoit admit nas --renew    a new certificate for the same key
+         quoit admit --client       a certificate for the commands of a person or a script
+
+With a key that never leaves its machine, there:
+         openssl genpkey -algorithm ed25519 -out nas.key
+         openssl req -new -key nas.key -subj /CN=nas -out nas.csr
+then here, with nas.csr, and there again, with what it writes:
+         quoit admit nas --csr nas.csr
+         quoit join --bundle nas.bundle.pem --key nas.key HOST:PORT";

@@ -1,0 +1,111 @@
+//! The way to a peer: this process's own one, or one of another process. Prompt and shell go through it,
+//! so that a command is the same thing in both.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::id::{ContentId, FileName};
+use crate::peer::{
+    Client, Failure, Handle, LeavePlan, LeaveReport, ObjectBytes, PingReport, Progress, RequestReport,
+    RingFiles, RingLine, StatusReport, StoreOptions, StoreReport, Wanted, WhereisReport,
+};
+use crate::wire::FileEntry;
+
+/// A peer that takes commands.
+pub(super) enum Door {
+    /// In this process.
+    Here(Handle),
+    /// In another one, over `quoit-client/1`.
+    There(Client),
+}
+
+type Answer<T> = Result<T, Failure>;
+
+impl Door {
+    pub(super) async fn store(
+        &self,
+        path: &Path,
+        options: &StoreOptions,
+        progress: &Arc<Progress>,
+    ) -> Answer<StoreReport> {
+        match self {
+            Door::Here(peer) => Ok(peer.store(path, options, progress).await?),
+            Door::There(peer) => peer.store(path, options, progress).await,
+        }
+    }
+
+    pub(super) async fn request(
+        &self,
+        wanted: &Wanted,
+        keep: bool,
+        progress: &Arc<Progress>,
+    ) -> Answer<RequestReport> {
+        match self {
+            Door::Here(peer) => Ok(peer.request(wanted, keep, progress).await?),
+            Door::There(peer) => peer.request(wanted, keep, progress).await,
+        }
+    }
+
+    pub(super) async fn read(&self, content: ContentId) -> Answer<ObjectBytes> {
+        match self {
+            Door::Here(peer) => peer.read(content).await,
+            Door::There(peer) => peer.read(content).await,
+        }
+    }
+
+    pub(super) async fn files(&self) -> Answer<Vec<FileEntry>> {
+        match self {
+            Door::Here(peer) => peer.files().await.map_err(Failure::new),
+            Door::There(peer) => peer.files().await,
+        }
+    }
+
+    pub(super) async fn files_of_ring(&self) -> Answer<RingFiles> {
+        match self {
+            Door::Here(peer) => peer.files_of_ring().await.map_err(Failure::new),
+            Door::There(peer) => peer.files_of_ring().await,
+        }
+    }
+
+    pub(super) async fn ring(&self) -> Answer<Vec<RingLine>> {
+        match self {
+            Door::Here(peer) => peer.ring().await.map_err(Failure::new),
+            Door::There(peer) => peer.ring().await,
+        }
+    }
+
+    pub(super) async fn status(&self) -> Answer<StatusReport> {
+        match self {
+            Door::Here(peer) => Ok(peer.status().await),
+            Door::There(peer) => peer.status().await,
+        }
+    }
+
+    pub(super) async fn whereis(&self, name: &FileName) -> Answer<WhereisReport> {
+        match self {
+            Door::Here(peer) => Ok(peer.whereis(name).await?),
+            Door::There(peer) => peer.whereis(name).await,
+        }
+    }
+
+    pub(super) async fn ping(&self, whom: &str) -> Answer<PingReport> {
+        match self {
+            Door::Here(peer) => peer.ping(whom).await,
+            Door::There(peer) => peer.ping(whom).await,
+        }
+    }
+
+    pub(super) async fn plan_leave(&self) -> Answer<LeavePlan> {
+        match self {
+            Door::Here(peer) => peer.plan_leave().await.map_err(Failure::new),
+            Door::There(peer) => peer.plan_leave().await,
+        }
+    }
+
+    pub(super) async fn leave(&self) -> Answer<LeaveReport> {
+        match self {
+            Door::Here(peer) => peer.leave().await.map_err(Failure::new),
+            Door::There(peer) => peer.leave().await,
+        }
+    }
+}

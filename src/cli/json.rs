@@ -1,0 +1,255 @@
+//! Reports as JSON, for programs: one shape for each, told in docs/commands.md. Pure.
+//!
+//! Bytes and milliseconds are numbers, ids are hexadecimal text, peers are objects with a `label` and a
+//! `position`; what there is not is `null`.
+
+use serde_json::{Value, json};
+
+use crate::id::FileName;
+use crate::peer::{
+    LeavePlan, LeaveReport, Listed, MissingCopy, PeerName, PingReport, RequestReport, RingFile, RingLine,
+    ShortFile, StatusReport, StoreReport, WhereisReport,
+};
+use crate::wire::{FileEntry, MemberState};
+
+pub(super) fn store(report: &StoreReport) -> Value {
+    json!({
+        "name": report.name.as_str(),
+        "content": report.content.to_string(),
+        "length": report.length,
+        "name_key": report.name_key.to_string(),
+        "name_owner": peer(&report.name_owner),
+        "holders": peers(&report.holders),
+        "copies_wanted": report.copies,
+        "missing": report.missing.iter().map(missing).collect::<Vec<_>>(),
+        "version": report.version,
+        "replaces": report.replaces.map(|content| content.to_string()),
+        "took_ms": millis(report.took),
+    })
+}
+
+/// `output` is where the file was written, if not to received/ of the peer.
+pub(super) fn request(report: &RequestReport, output: Option<&str>) -> Value {
+    json!({
+        "name": report.name.as_ref().map(FileName::as_str),
+        "content": report.content.to_string(),
+        "length": report.length,
+        "version": report.version,
+        "from": peers(&report.sources),
+        "path": output.or(report.path.as_deref()),
+        "took_ms": millis(report.took),
+    })
+}
+
+pub(super) fn file(file: &FileEntry) -> Value {
+    json!({
+        "names": names(&file.names),
+        "content": file.object.content.to_string(),
+        "length": file.object.length,
+    })
+}
+
+pub(super) fn ring_file(found: &RingFile) -> Value {
+    let mut value = file(&found.file);
+    value["holders"] = peers(&found.holders);
+    value
+}
+
+pub(super) fn ring_line(line: &RingLine) -> Value {
+    json!({
+        "label": line.peer.label(),
+        "position": line.peer.position.to_string(),
+        "address": line.address.as_str(),
+        "incarnation": line.incarnation,
+        "state": state(line),
+        "share": line.share,
+        "me": line.me,
+    })
+}
+
+pub(super) fn whereis(report: &WhereisReport) -> Value {
+    json!({
+        "name": report.name.as_str(),
+        "name_key": report.name_key.to_string(),
+        "record_peers": peers(&report.record_peers),
+        "version": report.version,
+        "writer": peer(&report.writer),
+        "written": report.written,
+        "content": report.content.to_string(),
+        "length": report.length,
+        "content_owner": peer(&report.content_owner),
+        "holders": peers(&report.holders),
+        "copies_wanted": report.copies,
+        "history": report.history,
+    })
+}
+
+pub(super) fn ping(report: &PingReport) -> Value {
+    json!({
+        "label": report.peer.label(),
+        "position": report.peer.position.to_string(),
+        "address": report.address.as_str(),
+        "incarnation": report.incarnation,
+        "round_trips_ms": report
+            .round_trips
+            .iter()
+            .map(|trip| trip.map(|trip| trip.as_secs_f64() * 1_000.0))
+            .collect::<Vec<_>>(),
+        "trouble": report.trouble,
+    })
+}
+
+pub(super) fn status(report: &StatusReport) -> Value {
+    json!({
+        "label": report.peer.label(),
+        "position": report.peer.position.to_string(),
+        "incarnation": report.incarnation,
+        "ring": report.ring,
+        "address": report.address.as_str(),
+        "phase": report.phase,
+        "replicas": report.settings.map(|settings| settings.replicas),
+        "successors_max": report.settings.map(|settings| settings.successors),
+        "interval_ms": millis(report.interval),
+        "small_ring": report.small_ring,
+        "predecessor": report.predecessor.as_ref().map(peer),
+        "successors": peers(&report.successors),
+        "alive": listed(&report.alive, peer),
+        "away": listed(&report.away, peer),
+        "gone": listed(&report.gone, peer),
+        "unreachable": listed(&report.unreachable, peer),
+        "files": report.objects,
+        "bytes": report.bytes,
+        "records": report.records,
+        "syncing": report.syncing,
+        "short": json!({
+            "total": report.short_total,
+            "first": report.short.iter().map(short_file).collect::<Vec<_>>(),
+        }),
+        "below_quorum": report.below_quorum,
+        "siblings": listed(&report.siblings, |name| json!(name.as_str())),
+        "certificate_until": report.certificate_until,
+        "data_dir": report.data_dir,
+    })
+}
+
+pub(super) fn leave(report: &LeaveReport) -> Value {
+    json!({
+        "handed_over": report.handed_over,
+        "short": listed(&report.short, |content| json!(content.to_string())),
+        "short_names": listed(&report.short_names, |name| json!(name.as_str())),
+        "unreachable": listed(&report.unreachable, |name| json!(name.as_str())),
+        "data_dir": report.data_dir,
+    })
+}
+
+pub(super) fn leave_plan(plan: &LeavePlan) -> Value {
+    json!({
+        "objects": plan.objects,
+        "bytes": plan.bytes,
+        "records": plan.records,
+        "stay": listed(&plan.stay, peer),
+        "copies_wanted": plan.copies,
+        "unreachable": listed(&plan.unreachable, |name| json!(name.as_str())),
+    })
+}
+
+fn short_file(file: &ShortFile) -> Value {
+    json!({
+        "names": names(&file.names),
+        "content": file.content.to_string(),
+        "holders": peers(&file.holders),
+        "copies_wanted": file.copies,
+        "quorum": file.quorum,
+        "missing": peers(&file.missing),
+    })
+}
+
+fn missing(copy: &MissingCopy) -> Value {
+    let mut value = peer(&copy.peer);
+    value["reason"] = json!(copy.reason.to_string());
+    value
+}
+
+fn peer(peer: &PeerName) -> Value {
+    json!({ "label": peer.label(), "position": peer.position.to_string() })
+}
+
+fn peers(peers: &[PeerName]) -> Value {
+    peers.iter().map(peer).collect()
+}
+
+fn names(names: &[FileName]) -> Vec<&str> {
+    names.iter().map(FileName::as_str).collect()
+}
+
+/// The first ones, and how many there are in all.
+fn listed<T>(list: &Listed<T>, value: impl Fn(&T) -> Value) -> Value {
+    json!({ "total": list.total, "first": list.first.iter().map(value).collect::<Vec<_>>() })
+}
+
+fn state(line: &RingLine) -> &'static str {
+    match line.state {
+        MemberState::Alive => "alive",
+        MemberState::Left => "left",
+        MemberState::Dead if line.gone => "gone",
+        MemberState::Dead => "away",
+    }
+}
+
+fn millis(span: std::time::Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::id::{ContentId, Position};
+    use crate::wire::{Address, ObjectInfo};
+
+    #[test]
+    fn shapes_of_lists() {
+        let number = Position::of_number(4);
+        let line = RingLine {
+            peer: PeerName { position: number, name: Some("nas".to_owned()) },
+            address: Address::new("10.0.0.4:12300").unwrap(),
+            incarnation: 3,
+            state: MemberState::Dead,
+            gone: true,
+            share: 0.0,
+            me: false,
+        };
+        assert_eq!(
+            ring_line(&line).to_string(),
+            format!(
+                r#"{{"label":"nas","position":"{number}","address":"10.0.0.4:12300","incarnation":3,"state":"gone","share":0.0,"me":false}}"#
+            )
+        );
+        let content = ContentId::of(b"abc");
+        let object = ObjectInfo { content, length: 3, outboard: crate::id::OutboardDigest([0; 32]) };
+        let entry = FileEntry { object, names: vec![FileName::new("two\nlines").unwrap()] };
+        assert_eq!(
+            file(&entry).to_string(),
+            format!(r#"{{"names":["two\nlines"],"content":"{content}","length":3}}"#)
+        );
+        let found = RingFile { file: entry, holders: vec![number.into()] };
+        assert!(
+            ring_file(&found)
+                .to_string()
+                .ends_with(&format!(r#""holders":[{{"label":"4","position":"{number}"}}]}}"#))
+        );
+    }
+
+    #[test]
+    fn a_ping_that_was_not_answered_has_no_time() {
+        let report = PingReport {
+            peer: Position::of_number(4).into(),
+            address: Address::new("127.0.0.1:12004").unwrap(),
+            incarnation: 1,
+            round_trips: vec![Some(Duration::from_micros(1_500)), None],
+            trouble: Some("no reply within 1000 ms".to_owned()),
+        };
+        assert_eq!(ping(&report)["round_trips_ms"].to_string(), "[1.5,null]");
+    }
+}

@@ -1,0 +1,263 @@
+//! Admitting peers and clients, where the ring CA's key is. Needs no running peer; blocking.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use super::start::default_certs_dir;
+use crate::id::Position;
+use crate::transport::{Authority, Bundle, BundleError, Identity, IdentityError, Placement, label_of};
+
+/// Who is to be admitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admittee {
+    /// The peer of this number.
+    Number(u8),
+    /// A self-placed peer of this display name; to renew, also its label.
+    Name(String),
+}
+
+/// What is to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admission {
+    /// Key and certificate of a new peer.
+    Peer(Admittee),
+    /// A certificate for the key of a request; without a name or number the peer places itself and is
+    /// called by its label.
+    Request {
+        /// Who asks.
+        whom: Option<Admittee>,
+        /// The file of the request: PKCS#10, in PEM.
+        request: PathBuf,
+    },
+    /// A new certificate for the same key, position and display name.
+    Renewal(Admittee),
+    /// Key and certificate of a client, which may command every peer of the ring.
+    Client,
+}
+
+/// How to admit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdmitOptions {
+    /// What is to be made.
+    pub admission: Admission,
+    /// Where the ring CA is; `None` for the default place.
+    pub certs_dir: Option<PathBuf>,
+    /// Where the bundle goes; `None` for `NAME.bundle.pem` in the current folder, or
+    /// `NAME.renewed.bundle.pem`, or nowhere, where a certificate is renewed whose key is here.
+    pub bundle: Option<PathBuf>,
+    /// Whether the bundle takes the place of a file that is there.
+    pub overwrite: bool,
+}
+
+/// What was made.
+#[derive(Debug, Clone)]
+pub struct AdmitReport {
+    /// What was asked for.
+    pub admission: Admission,
+    /// Where the peer stands; none for a client.
+    pub position: Option<Position>,
+    /// What its files are called; none for a client.
+    pub label: Option<String>,
+    /// Its display name.
+    pub name: Option<String>,
+    /// The ring's name.
+    pub ring: String,
+    /// The bundle, if one was written.
+    pub bundle: Option<PathBuf>,
+    /// Whether the key is in it.
+    pub with_key: bool,
+    /// The certificate that was renewed in its place, its key beside it.
+    pub renewed: Option<PathBuf>,
+    /// When the certificate ends.
+    pub valid_until: SystemTime,
+}
+
+/// Why nobody was admitted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdmitError {
+    /// There is no CA, or not its key.
+    #[error("no ring CA's key in {}; admit where the ring was founded, or say with --certs-dir where the key is", .certs_dir.display())]
+    NoAuthority {
+        /// Where it was looked for.
+        certs_dir: PathBuf,
+    },
+    /// Nobody of that name was admitted here.
+    #[error("no peer {whom} was admitted in {}", .certs_dir.display())]
+    Unknown {
+        /// Who was asked for.
+        whom: String,
+        /// The certificates directory.
+        certs_dir: PathBuf,
+    },
+    /// A certificate or key.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The request.
+    #[error("{}: {source}", .path.display())]
+    Request {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong.
+        source: IdentityError,
+    },
+    /// The bundle.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+}
+
+/// A number from 0 to 255, or a display name; the name itself is checked where it is given.
+impl FromStr for Admittee {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Admittee, String> {
+        match text.parse::<i128>() {
+            Ok(number) if !is_label(text) => u8::try_from(number)
+                .map(Admittee::Number)
+                .map_err(|_| format!("{text} is not in 0..=255; a display name has a letter")),
+            _ => Ok(Admittee::Name(text.to_ascii_lowercase())),
+        }
+    }
+}
+
+impl std::fmt::Display for Admittee {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Admittee::Number(number) => write!(f, "{number}"),
+            Admittee::Name(name) => write!(f, "{name}"),
+        }
+    }
+}
+
+/// Admits a peer or a client. Blocking.
+///
+/// # Errors
+/// [`AdmitError`]; nobody was admitted then.
+pub fn admit(options: &AdmitOptions) -> Result<AdmitReport, AdmitError> {
+    let certs_dir = options.certs_dir.clone().unwrap_or_else(default_certs_dir);
+    let certs_dir = std::path::absolute(&certs_dir).unwrap_or(certs_dir);
+    let authority = Authority::open(&certs_dir)?
+        .ok_or_else(|| AdmitError::NoAuthority { certs_dir: certs_dir.clone() })?;
+    match &options.admission {
+        Admission::Renewal(whom) => renew(options, &authority, whom, &certs_dir),
+        _ => make(options, &authority),
+    }
+}
+
+fn make(options: &AdmitOptions, authority: &Authority) -> Result<AdmitReport, AdmitError> {
+    let (bundle, file) = match &options.admission {
+        Admission::Client => (authority.issue_client()?, "client".to_owned()),
+        Admission::Request { whom, request } => {
+            let failed = |source| AdmitError::Request { path: request.clone(), source };
+            check_absent(options, whom.as_ref().map(Admittee::to_string))?;
+            let pem = crate::transport::read_pem(request)?;
+            let (placement, name) = wanted(whom.as_ref());
+            let bundle = authority.certify_request(&pem, placement, name).map_err(|error| match error {
+                source @ IdentityError::Request { .. } => failed(source),
+                error => error.into(),
+            })?;
+            let file = whom.as_ref().map(Admittee::to_string).or(bundle.label()).unwrap_or_default();
+            (bundle, file)
+        }
+        Admission::Peer(whom) | Admission::Renewal(whom) => {
+            let (placement, name) = wanted(Some(whom));
+            (authority.admit(placement, name)?, whom.to_string())
+        }
+    };
+    let path = options.bundle.clone().unwrap_or_else(|| default_path(&file));
+    if let Err(error) = bundle.write(&path, options.overwrite) {
+        // A request can be made again; a key that nobody has cannot.
+        if bundle.has_key() {
+            authority.take_back(&bundle)?;
+        }
+        return Err(error.into());
+    }
+    Ok(report(options, &bundle, Some(path), None))
+}
+
+/// Renews a certificate in its place. Where the key is elsewhere, or a file was named, a bundle
+/// without the key is written as well.
+fn renew(
+    options: &AdmitOptions,
+    authority: &Authority,
+    whom: &Admittee,
+    certs_dir: &Path,
+) -> Result<AdmitReport, AdmitError> {
+    let unknown = || AdmitError::Unknown { whom: whom.to_string(), certs_dir: certs_dir.to_owned() };
+    let label = match whom {
+        Admittee::Number(number) => label_of(&Position::of_number(*number)),
+        Admittee::Name(name) => match authority.label_of_display_name(name) {
+            Ok(Some(label)) => label,
+            Ok(None) => return Err(unknown()),
+            // What cannot be a display name may be the label of a peer that has none.
+            Err(IdentityError::DisplayName { .. }) if is_label(name) => name.clone(),
+            Err(error) => return Err(error.into()),
+        },
+    };
+    let key_is_here = Identity::key_path(certs_dir, &label).exists();
+    // Not the name of the first bundle: that may hold the only copy of the key.
+    let file = format!("{whom}.renewed");
+    if !key_is_here || options.bundle.is_some() {
+        check_absent(options, Some(file.clone()))?;
+    }
+    let bundle = authority.renew(&label).map_err(|error| match error {
+        IdentityError::Missing { .. } => unknown(),
+        error => error.into(),
+    })?;
+    let renewed = key_is_here.then(|| Identity::certificate_path(certs_dir, &label));
+    let path = match &options.bundle {
+        Some(path) => Some(path.clone()),
+        None if key_is_here => None,
+        None => Some(default_path(&file)),
+    };
+    if let Some(path) = &path {
+        bundle.write(path, options.overwrite)?;
+    }
+    Ok(report(options, &bundle, path, renewed))
+}
+
+fn report(
+    options: &AdmitOptions,
+    bundle: &Bundle,
+    path: Option<PathBuf>,
+    renewed: Option<PathBuf>,
+) -> AdmitReport {
+    AdmitReport {
+        admission: options.admission.clone(),
+        position: bundle.position(),
+        label: bundle.label(),
+        name: bundle.display_name(),
+        ring: bundle.ring_name().to_owned(),
+        with_key: bundle.has_key() && path.is_some(),
+        bundle: path,
+        renewed,
+        valid_until: bundle.valid_until(),
+    }
+}
+
+/// Before anybody is admitted, as far as the name is known; the write itself decides.
+fn check_absent(options: &AdmitOptions, file: Option<String>) -> Result<(), AdmitError> {
+    let path = options.bundle.clone().or_else(|| file.map(|file| default_path(&file)));
+    match path {
+        Some(path) if !options.overwrite && path.exists() => Err(BundleError::Exists { path }.into()),
+        _ => Ok(()),
+    }
+}
+
+fn wanted(whom: Option<&Admittee>) -> (Placement, Option<&str>) {
+    match whom {
+        None => (Placement::SelfPlaced, None),
+        Some(Admittee::Number(number)) => (Placement::Numbered(*number), None),
+        Some(Admittee::Name(name)) => (Placement::SelfPlaced, Some(name)),
+    }
+}
+
+fn is_label(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// In the current folder. A name that is no file name is refused before it gets here as a display name.
+fn default_path(file: &str) -> PathBuf {
+    PathBuf::from(format!("{file}.bundle.pem"))
+}

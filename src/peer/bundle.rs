@@ -1,0 +1,93 @@
+//! A start with a bundle: read, compared with what was asked for, installed.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::api::{PeerEvent, StartError, StartOptions};
+use super::shared::Shared;
+use crate::blob::PeerFile;
+use crate::id::Position;
+use crate::time::Timestamp;
+use crate::transport::{Bundle, Installed};
+
+/// A bundle that fits what was asked for.
+pub(super) struct Given {
+    bundle: Bundle,
+    path: PathBuf,
+}
+
+impl Given {
+    /// The bundle of the options, with its key if that was given apart; `None` where there is none.
+    pub(super) fn read(options: &StartOptions) -> Result<Option<Given>, StartError> {
+        let Some(path) = options.bundle.clone() else { return Ok(None) };
+        let failed = |reason: String| StartError::Bundle { path: path.clone(), reason };
+        let mut bundle = Bundle::read(&path).map_err(|error| failed(error.to_string()))?;
+        if let Some(key) = &options.key {
+            bundle.read_key(key).map_err(|error| failed(format!("with {}: {error}", key.display())))?;
+        }
+        let position =
+            bundle.position().ok_or_else(|| failed("it is a client's, which cannot be a peer".to_owned()))?;
+        match options.number {
+            Some(number) if Position::of_number(number) != position => {
+                let whose = bundle.display_name().unwrap_or_else(|| position.label());
+                Err(failed(format!("it is the bundle of peer {whose}, not of peer {number}")))
+            }
+            _ => Ok(Some(Given { bundle, path })),
+        }
+    }
+
+    pub(super) fn position(&self) -> Option<Position> {
+        self.bundle.position()
+    }
+
+    /// What the files of its peer are called.
+    pub(super) fn label(&self) -> String {
+        self.bundle.label().unwrap_or_default()
+    }
+
+    /// What its peer's data directory is called where none is given.
+    pub(super) fn folder(&self) -> String {
+        self.bundle.display_name().unwrap_or_else(|| self.label())
+    }
+
+    /// Puts it into the certificates directory.
+    pub(super) fn install(&self, certs_dir: &Path) -> Result<Installed, StartError> {
+        self.bundle
+            .install(certs_dir)
+            .map_err(|error| StartError::Bundle { path: self.path.clone(), reason: error.to_string() })
+    }
+}
+
+/// Where the certificates are: as asked, as this peer used them before, or in the default place.
+pub(super) fn certs_dir_of(options: &StartOptions, existing: Option<&PeerFile>, default: PathBuf) -> PathBuf {
+    let dir = options.certs_dir.clone().or_else(|| existing?.certs_dir.clone()).unwrap_or(default);
+    std::path::absolute(&dir).unwrap_or(dir)
+}
+
+impl Shared {
+    /// Tells whoever watches when this peer's certificate ends soon.
+    pub(super) fn warn_of_certificate(&self) {
+        let until = self.identity.valid_until();
+        if SystemTime::now() + CERTIFICATE_WARNING < until {
+            return;
+        }
+        let since = until.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let whom = self.identity.display_name().map_or_else(|| self.identity.label(), str::to_owned);
+        self.tell(PeerEvent::Warning(format!(
+            "this peer's certificate ends at {}; where the ring CA's key is, `quoit admit {whom} --renew` makes a new one",
+            Timestamp::of_unix_ms(since.as_millis() as u64),
+        )));
+    }
+}
+
+/// A peer that runs for years is told as well.
+pub(super) async fn watch_certificate(shared: std::sync::Arc<Shared>) {
+    loop {
+        tokio::time::sleep(CERTIFICATE_CHECKS).await;
+        shared.warn_of_certificate();
+    }
+}
+
+/// How long before its end a certificate is warned of.
+const CERTIFICATE_WARNING: Duration = Duration::from_secs(30 * 24 * 3_600);
+const CERTIFICATE_CHECKS: Duration = Duration::from_secs(24 * 3_600);

@@ -1,0 +1,234 @@
+//! Which peer a command is for, where it is reached, and with which key it is commanded.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use super::api::{Failure, nearest, word_list};
+use super::start::{base_dir, peers_dir};
+use crate::blob::PeerFile;
+use crate::id::Position;
+use crate::transport::{Credentials, Identity, IdentityError, label_of};
+use crate::wire::Address;
+
+/// What a user says of the peer that is meant; nothing, where only one runs here.
+#[derive(Debug, Clone, Default)]
+pub struct PeerChoice {
+    /// Its number, its display name, or `HOST:PORT`.
+    pub peer: Option<String>,
+    /// Its data directory, or a folder of data directories; `None` for the default place.
+    pub data_dir: Option<PathBuf>,
+    /// Where the certificates are; `None` for where the peer has them.
+    pub certs_dir: Option<PathBuf>,
+    /// A bundle to command with, in place of the peer's own key.
+    pub bundle: Option<PathBuf>,
+    /// Number n stands for UDP port `base_port` + n of this machine.
+    pub base_port: u16,
+}
+
+/// The peer that is meant.
+pub(super) struct Chosen {
+    pub address: Address,
+    pub position: Option<Position>,
+    pub credentials: Credentials,
+    /// In words: "peer 4".
+    pub described: String,
+    /// What starts it, where that is known.
+    pub start_with: Option<String>,
+}
+
+/// A peer that lives in a folder of this machine.
+struct Resident {
+    data_dir: PathBuf,
+    file: PeerFile,
+}
+
+impl PeerChoice {
+    /// Finds the peer. Reads files; does not connect.
+    ///
+    /// # Errors
+    /// Which peer is not there, or cannot be told from others, and what to do.
+    pub(super) fn find(&self) -> Result<Chosen, Failure> {
+        let residents = self.residents()?;
+        let Some(wanted) = &self.peer else { return self.only(residents) };
+        if let Some(resident) = residents.iter().find(|resident| resident.is_called(wanted)) {
+            return self.chosen(resident);
+        }
+        if let Ok(number) = wanted.parse::<u8>() {
+            return self.numbered(number);
+        }
+        match Address::new(wanted.as_str()) {
+            Ok(address) => Ok(Chosen {
+                described: format!("the peer at {address}"),
+                credentials: self.credentials_for(None)?,
+                address,
+                position: None,
+                start_with: None,
+            }),
+            Err(_) => {
+                let labels: Vec<String> = residents.iter().map(Resident::label).collect();
+                let hint = match nearest(wanted, labels.iter().map(String::as_str)) {
+                    Some(label) => format!("did you mean {label}?"),
+                    None => "a peer is a number from 0 to 255, a display name, or HOST:PORT".to_owned(),
+                };
+                Err(Failure::new(format!("no peer {wanted:?} lives here; {hint}")))
+            }
+        }
+    }
+
+    /// The only one that runs, or that there is.
+    fn only(&self, mut residents: Vec<Resident>) -> Result<Chosen, Failure> {
+        let place = self.data_dir.clone().unwrap_or_else(peers_dir);
+        if residents.is_empty() {
+            return Err(Failure::new(format!(
+                "no peer lives in {}; `quoit init` founds a ring, `quoit join` joins one, --peer or --data-dir \
+                 names a peer elsewhere",
+                place.display()
+            )));
+        }
+        let running: Vec<&Resident> = residents.iter().filter(|resident| resident.runs()).collect();
+        match running.as_slice() {
+            [only] => self.chosen(only),
+            [] if residents.len() == 1 => {
+                let resident = residents.remove(0);
+                Err(Failure::new(format!(
+                    "peer {} is not running; start it with `{}`",
+                    resident.label(),
+                    resident.start_with()
+                )))
+            }
+            [] => Err(Failure::new(format!(
+                "none of the {} peers in {} is running; start one, as with `{}`",
+                residents.len(),
+                place.display(),
+                residents[0].start_with()
+            ))),
+            several => Err(Failure::new(format!(
+                "{} peers run here: {}; say which with --peer",
+                several.len(),
+                word_list(several.iter().map(|resident| resident.label()))
+            ))),
+        }
+    }
+
+    fn chosen(&self, resident: &Resident) -> Result<Chosen, Failure> {
+        if !resident.runs() {
+            return Err(Failure::new(format!(
+                "peer {} is not running; start it with `{}`",
+                resident.label(),
+                resident.start_with()
+            )));
+        }
+        Ok(Chosen {
+            address: Address::from(reached_at(resident.file.listen)),
+            position: Some(resident.file.position),
+            credentials: self.credentials_for(Some(resident))?,
+            described: format!("peer {}", resident.label()),
+            start_with: Some(resident.start_with()),
+        })
+    }
+
+    /// A peer of this machine whose data directory is not known here.
+    fn numbered(&self, number: u8) -> Result<Chosen, Failure> {
+        let port = self.base_port.checked_add(number.into()).ok_or_else(|| {
+            Failure::new(format!(
+                "peer {number} would have a UDP port beyond 65535; choose a smaller --base-port"
+            ))
+        })?;
+        let position = Position::of_number(number);
+        let credentials = self.load(&label_of(&position), None)?;
+        Ok(Chosen {
+            address: Address::from(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+            position: Some(position),
+            credentials,
+            described: format!("peer {number}"),
+            start_with: None,
+        })
+    }
+
+    fn credentials_for(&self, resident: Option<&Resident>) -> Result<Credentials, Failure> {
+        match (resident, &self.bundle) {
+            (Some(resident), _) => self.load(&resident.file.certificate, Some(resident)),
+            (None, Some(_)) => self.load("elsewhere", None),
+            (None, None) => Err(Failure::new(
+                "a peer elsewhere takes commands only with its own key, or with a certificate for client.quoit: \
+                 `quoit admit --client` makes one where the ring's CA key is, and --bundle names it here",
+            )),
+        }
+    }
+
+    fn load(&self, label: &str, resident: Option<&Resident>) -> Result<Credentials, Failure> {
+        if let Some(path) = &self.bundle {
+            let loaded = Credentials::of_bundle(path);
+            return loaded.map_err(|error| Failure::new(format!("{}: {error}", path.display())));
+        }
+        let remembered = resident.and_then(|resident| resident.file.certs_dir.clone());
+        let certs_dir = self.certs_dir.clone().or(remembered).unwrap_or_else(|| base_dir().join("certs"));
+        let loaded = Identity::load(&certs_dir, label).and_then(|identity| Credentials::of_peer(&identity));
+        loaded.map_err(|error| {
+            let hint = match error {
+                IdentityError::Missing { .. } => "; --certs-dir or QUOIT_CERTS_DIR names another place",
+                _ => "",
+            };
+            Failure::new(format!("no key to command peer {label} with: {error}{hint}"))
+        })
+    }
+
+    /// The peers whose data directories are here.
+    fn residents(&self) -> Result<Vec<Resident>, Failure> {
+        let dir = self.data_dir.clone().unwrap_or_else(peers_dir);
+        if let Some(resident) = resident(&dir)? {
+            return Ok(vec![resident]);
+        }
+        let Ok(folders) = std::fs::read_dir(&dir) else { return Ok(Vec::new()) };
+        let mut residents = Vec::new();
+        for folder in folders.flatten().take(RESIDENTS_MAX) {
+            residents.extend(resident(&folder.path())?);
+        }
+        residents.sort_by_key(|resident| resident.file.position);
+        Ok(residents)
+    }
+}
+
+impl Resident {
+    fn label(&self) -> String {
+        self.file.name.clone().unwrap_or_else(|| self.file.position.label())
+    }
+
+    fn is_called(&self, wanted: &str) -> bool {
+        let address = self.file.advertise.as_ref().map(ToString::to_string);
+        self.label() == wanted
+            || self.file.position.label() == wanted
+            || address.as_deref() == Some(wanted)
+            || reached_at(self.file.listen).to_string() == wanted
+    }
+
+    fn runs(&self) -> bool {
+        let id = i32::try_from(self.file.process_id).ok().and_then(rustix::process::Pid::from_raw);
+        // Another user's process may not be sent a signal, but it is there.
+        id.is_some_and(|id| !matches!(rustix::process::test_kill_process(id), Err(rustix::io::Errno::SRCH)))
+    }
+
+    fn start_with(&self) -> String {
+        let dir = self.data_dir.to_string_lossy();
+        let simple = dir.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b));
+        if simple { format!("quoit run --data-dir {dir}") } else { format!("quoit run --data-dir '{dir}'") }
+    }
+}
+
+fn resident(dir: &Path) -> Result<Option<Resident>, Failure> {
+    let file = PeerFile::load(dir).map_err(|error| Failure::new(error.to_string()))?;
+    Ok(file.map(|file| Resident { data_dir: dir.to_owned(), file }))
+}
+
+/// A socket that listens everywhere is reached here.
+fn reached_at(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+/// Data directories that are looked into.
+const RESIDENTS_MAX: usize = 1_000;

@@ -1,0 +1,413 @@
+//! A peer of another process, commanded over `quoit-client/1`: the same methods and reports as
+//! [`super::Handle`].
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::api::{
+    Failure, LeavePlan, LeaveReport, PingReport, Progress, RequestReport, RingFiles, RingLine, StatusReport,
+    StoreOptions, StoreReport, Wanted, WhereisReport,
+};
+use super::choice::{Chosen, PeerChoice};
+use super::push::{ReadFailure, read_ahead};
+use super::shared::spawn_blocking;
+use super::store::{hash, name_of, unreadable};
+use crate::blob::{BlobError, ObjectReader, Source};
+use crate::id::{ContentId, FileName};
+use crate::transport::{ClientConnection, CommandReplies, DialError, Refusal, RequestStream, StreamError};
+use crate::wire::limits::PIECE_BYTES;
+use crate::wire::{
+    ClientReply, ClientRequest, FileEntry, ObjectInfo, Reply, Request, StorageReply, StorageRequest,
+};
+
+/// A connection to the peer that is commanded.
+pub struct Client {
+    link: Arc<ClientConnection>,
+    described: String,
+    /// Of commands that nobody watches.
+    idle: Progress,
+}
+
+impl Client {
+    /// Finds the peer that is meant, and connects to it. To be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// Which peer could not be found or reached, why, and what to do.
+    pub async fn connect(choice: &PeerChoice) -> Result<Client, Failure> {
+        let for_choice = choice.clone();
+        let chosen = spawn_blocking(move || for_choice.find()).await?;
+        match ClientConnection::connect(&chosen.credentials, &chosen.address, chosen.position).await {
+            Ok(link) => {
+                Ok(Client { link: Arc::new(link), described: chosen.described, idle: Progress::default() })
+            }
+            Err(error) => Err(unreached(&chosen, &error)),
+        }
+    }
+
+    /// Says goodbye.
+    pub async fn close(self) {
+        if let Some(link) = Arc::into_inner(self.link) {
+            link.close().await;
+        }
+    }
+
+    /// See [`super::Handle::store`]. The file is read by this process; its bytes go through the peer.
+    ///
+    /// # Errors
+    /// As there, in words.
+    pub async fn store(
+        &self,
+        path: &Path,
+        options: &StoreOptions,
+        progress: &Arc<Progress>,
+    ) -> Result<StoreReport, Failure> {
+        let name = name_of(path, options)?;
+        let (source, object) = hash(path, progress).await?;
+        let trouble: Arc<Mutex<Option<BlobError>>> = Arc::default();
+        let mut giving = JoinSet::new();
+        giving.spawn(give(self.link.clone(), source, object, trouble.clone()));
+        let timeout_ms = options.timeout.as_millis() as u64;
+        let command = ClientRequest::Store { name, object, wait: options.wait, timeout_ms };
+        let stored = self.ask(&command, progress, |reply| match reply {
+            ClientReply::Stored(report) => Some(report),
+            _ => None,
+        });
+        let stored = stored.await;
+        // What is wrong with the file says more than that its bytes did not come.
+        let trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match trouble {
+            Some(error) if stored.is_err() => Err(unreadable(path, error).into()),
+            _ => stored,
+        }
+    }
+
+    /// See [`super::Handle::request`].
+    ///
+    /// # Errors
+    /// As there, in words.
+    pub async fn request(
+        &self,
+        wanted: &Wanted,
+        keep: bool,
+        progress: &Progress,
+    ) -> Result<RequestReport, Failure> {
+        let command = ClientRequest::Request { wanted: wanted.clone(), keep };
+        let received = self.ask(&command, progress, |reply| match reply {
+            ClientReply::Received(report) => Some(report),
+            _ => None,
+        });
+        received.await
+    }
+
+    /// See [`super::Handle::read`].
+    ///
+    /// # Errors
+    /// As there, in words.
+    pub async fn read(&self, content: ContentId) -> Result<ObjectBytes, Failure> {
+        let mut replies = self.command(&ClientRequest::Read { content, offset: 0 }).await?;
+        match self.next(&mut replies).await? {
+            ClientReply::Object(object) if object.content == content => {
+                Ok(ObjectBytes { object, left: object.length, pieces: Pieces::Remote(replies) })
+            }
+            _ => Err(self.broke_the_protocol()),
+        }
+    }
+
+    /// See [`super::Handle::status`].
+    ///
+    /// # Errors
+    /// When the peer does not answer.
+    pub async fn status(&self) -> Result<StatusReport, Failure> {
+        let mut short = Vec::new();
+        let status = self.ask(&ClientRequest::Status, &self.idle, |reply| match reply {
+            ClientReply::ShortFile(file) => {
+                short.push(file);
+                None
+            }
+            ClientReply::Status(status) => Some(*status),
+            _ => None,
+        });
+        let status = status.await?;
+        Ok(StatusReport { short, ..status })
+    }
+
+    /// See [`super::Handle::ring`].
+    ///
+    /// # Errors
+    /// As there, in words.
+    pub async fn ring(&self) -> Result<Vec<RingLine>, Failure> {
+        let mut lines = Vec::new();
+        self.list(&ClientRequest::Ring, |reply| match reply {
+            ClientReply::RingLine(line) => lines.push(line),
+            _ => debug_assert!(false, "no line of a ring"),
+        })
+        .await?;
+        Ok(lines)
+    }
+
+    /// See [`super::Handle::files`].
+    ///
+    /// # Errors
+    /// As there, in words.
+    pub async fn files(&self) -> Result<Vec<FileEntry>, Failure> {
+        let mut files = Vec::new();
+        self.list(&ClientRequest::Files, |reply| match reply {
+            ClientReply::File(file) => files.push(file),
+            _ => debug_assert!(false, "no file"),
+        })
+        .await?;
+        Ok(files)
+    }
+
+    /// See [`super::Handle::files_of_ring`].
+    ///
+    /// # Errors
+    /// As there, in words.
+    pub async fn files_of_ring(&self) -> Result<RingFiles, Failure> {
+        let mut found = RingFiles::default();
+        self.list(&ClientRequest::RingFiles, |reply| match reply {
+            ClientReply::RingFile(file) => found.files.push(file),
+            ClientReply::Silent(peer) => found.silent.push(peer),
+            _ => debug_assert!(false, "no file of a ring"),
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// See [`super::Handle::whereis`].
+    ///
+    /// # Errors
+    /// As there, in words.
+    pub async fn whereis(&self, name: &FileName) -> Result<WhereisReport, Failure> {
+        let command = ClientRequest::Whereis { name: name.clone() };
+        let found = self.ask(&command, &self.idle, |reply| match reply {
+            ClientReply::Whereis(report) => Some(report),
+            _ => None,
+        });
+        found.await
+    }
+
+    /// See [`super::Handle::ping`].
+    ///
+    /// # Errors
+    /// As there, in words.
+    pub async fn ping(&self, whom: &str) -> Result<PingReport, Failure> {
+        let command = ClientRequest::Ping { peer: whom.to_owned() };
+        let pinged = self.ask(&command, &self.idle, |reply| match reply {
+            ClientReply::Pinged(report) => Some(report),
+            _ => None,
+        });
+        pinged.await
+    }
+
+    /// See [`super::Handle::plan_leave`].
+    ///
+    /// # Errors
+    /// As there, in words.
+    pub async fn plan_leave(&self) -> Result<LeavePlan, Failure> {
+        let plan = self.ask(&ClientRequest::PlanLeave, &self.idle, |reply| match reply {
+            ClientReply::LeavePlan(plan) => Some(plan),
+            _ => None,
+        });
+        plan.await
+    }
+
+    /// See [`super::Handle::leave`].
+    ///
+    /// # Errors
+    /// As there, in words.
+    pub async fn leave(&self) -> Result<LeaveReport, Failure> {
+        let left = self.ask(&ClientRequest::Leave, &self.idle, |reply| match reply {
+            ClientReply::Left(report) => Some(report),
+            _ => None,
+        });
+        left.await
+    }
+
+    async fn command(&self, command: &ClientRequest) -> Result<CommandReplies, Failure> {
+        self.link.command(command).await.map_err(|error| self.lost(&error))
+    }
+
+    /// The next reply that is neither a failure nor about a break of the protocol.
+    async fn next(&self, replies: &mut CommandReplies) -> Result<ClientReply, Failure> {
+        match replies.next().await.map_err(|error| self.lost(&error))? {
+            ClientReply::Failed(failure) => Err(failure),
+            ClientReply::ProtocolError(why) => Err(Failure::new(format!(
+                "{} does not understand the command: {why}; is it of another version?",
+                self.described
+            ))),
+            reply => Ok(reply),
+        }
+    }
+
+    /// Commands, and takes replies until one of them is what was asked for.
+    async fn ask<T>(
+        &self,
+        command: &ClientRequest,
+        progress: &Progress,
+        mut take: impl FnMut(ClientReply) -> Option<T>,
+    ) -> Result<T, Failure> {
+        let mut replies = self.command(command).await?;
+        loop {
+            match self.next(&mut replies).await? {
+                ClientReply::Progress { done, total } => progress.begin(done, total),
+                ClientReply::End => return Err(self.broke_the_protocol()),
+                reply => {
+                    if let Some(result) = take(reply) {
+                        return Ok(result);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn list(&self, command: &ClientRequest, mut take: impl FnMut(ClientReply)) -> Result<(), Failure> {
+        let mut replies = self.command(command).await?;
+        loop {
+            match self.next(&mut replies).await? {
+                ClientReply::Progress { .. } => {}
+                ClientReply::End => return Ok(()),
+                reply => take(reply),
+            }
+        }
+    }
+
+    fn lost(&self, error: &StreamError) -> Failure {
+        Failure::new(format!("{} did not answer the command: {error}", self.described))
+    }
+
+    fn broke_the_protocol(&self) -> Failure {
+        Failure::new(format!("{} broke the protocol; is it of another version?", self.described))
+    }
+}
+
+/// The bytes of an object, piece by piece.
+pub struct ObjectBytes {
+    object: ObjectInfo,
+    left: u64,
+    pieces: Pieces,
+}
+
+enum Pieces {
+    Local(mpsc::Receiver<Result<Bytes, ReadFailure>>),
+    Remote(CommandReplies),
+}
+
+impl ObjectBytes {
+    pub(super) fn of_reader(mut reader: ObjectReader) -> ObjectBytes {
+        let object = *reader.info();
+        let pieces = Pieces::Local(read_ahead(move || reader.read_piece().map_err(ReadFailure::Io)));
+        ObjectBytes { object, left: object.length, pieces }
+    }
+
+    /// Which object.
+    pub fn object(&self) -> &ObjectInfo {
+        &self.object
+    }
+
+    /// The next bytes; `None` at the end of the object.
+    ///
+    /// # Errors
+    /// When they do not come, all of them.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let piece = match &mut self.pieces {
+            Pieces::Local(pieces) => match pieces.recv().await {
+                Some(Ok(piece)) => Ok(Some(piece)),
+                Some(Err(ReadFailure::Io(error))) => Err(error.to_string()),
+                Some(Err(ReadFailure::Blob(error))) => Err(error.to_string()),
+                None => Ok(None),
+            },
+            Pieces::Remote(replies) => replies.read_piece(PIECE_BYTES).await.map_err(|e| e.to_string()),
+        };
+        let content = self.object.content;
+        match piece {
+            Ok(Some(piece)) if piece.len() as u64 <= self.left => {
+                self.left -= piece.len() as u64;
+                Ok(Some(piece))
+            }
+            Ok(_) => Err(Failure::new(format!("sha256:{content} has another length than was said"))),
+            Err(why) => Err(Failure::new(format!("sha256:{content} did not come whole: {why}"))),
+        }
+    }
+}
+
+/// Gives the peer the bytes of a file, as often as it asks, until this is aborted.
+async fn give(
+    link: Arc<ClientConnection>,
+    source: Source,
+    object: ObjectInfo,
+    trouble: Arc<Mutex<Option<BlobError>>>,
+) {
+    let mut gifts = JoinSet::new();
+    while let Some(stream) = link.asked().await {
+        while gifts.try_join_next().is_some() {}
+        if gifts.len() >= GIFTS_MAX {
+            // Dropped, it tells the peer to stop.
+            continue;
+        }
+        let (source, trouble) = (source.clone(), trouble.clone());
+        gifts.spawn(async move {
+            if let Err(Some(error)) = give_once(stream, &source, object).await {
+                *trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            }
+        });
+    }
+}
+
+/// One request of the peer for the bytes. An error of the file, or of the peer (none).
+async fn give_once(
+    mut stream: RequestStream,
+    source: &Source,
+    object: ObjectInfo,
+) -> Result<(), Option<BlobError>> {
+    let gone = |_: StreamError| None;
+    let offset = match stream.read_request().await.map_err(gone)? {
+        Request::Storage(StorageRequest::FetchObject { content, offset })
+            if content == object.content && offset <= object.length =>
+        {
+            offset
+        }
+        _ => {
+            let not_here = Reply::Storage(StorageReply::NotHere);
+            stream.send_reply(&not_here).await.map_err(gone)?;
+            return stream.finish().await.map_err(gone);
+        }
+    };
+    stream.send_reply(&Reply::Storage(StorageReply::Object(object))).await.map_err(gone)?;
+    let mut reader = source.reader(offset);
+    let mut pieces = read_ahead(move || reader.read_piece().map_err(ReadFailure::Blob));
+    while let Some(piece) = pieces.recv().await {
+        match piece {
+            Ok(piece) => stream.send_piece(piece).await.map_err(gone)?,
+            Err(ReadFailure::Blob(error)) => return Err(Some(error)),
+            Err(ReadFailure::Io(_)) => return Err(None),
+        }
+    }
+    stream.finish().await.map_err(gone)
+}
+
+fn unreached(chosen: &Chosen, error: &DialError) -> Failure {
+    let Chosen { described, start_with, .. } = chosen;
+    let start = start_with.as_ref().map_or(String::new(), |command| format!("; start it with `{command}`"));
+    Failure::new(match error {
+        DialError::Timeout { .. } | DialError::Broken { .. } => {
+            format!("{described} does not answer at {}{start}", chosen.address)
+        }
+        DialError::Refused { refusal: Refusal::NotYours | Refusal::OursNoPeer, .. } => {
+            format!(
+                "{described} takes commands only with its own key, or with a certificate for client.quoit"
+            )
+        }
+        error => format!("cannot reach {described}: {error}"),
+    })
+}
+
+/// Requests for the bytes of one file at the same time.
+const GIFTS_MAX: usize = 16;

@@ -1,0 +1,198 @@
+//! What a client commands over `quoit-client/1`: each command has its one handler, the same that this process's
+//! own [`super::Handle`] has. A client that goes away takes its command with it.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::api::{Failure, Progress, StoreOptions};
+use super::push::{ReadFailure, read_ahead};
+use super::shared::Shared;
+use super::store::{Offered, Origin};
+use crate::id::ContentId;
+use crate::transport::{CommandStream, StreamError};
+use crate::wire::{ClientReply, ClientRequest};
+
+impl Shared {
+    /// Reads one command, does it, and answers.
+    ///
+    /// # Errors
+    /// [`StreamError`] when the client is gone or broke the protocol.
+    pub(super) async fn serve_command(
+        self: &Arc<Self>,
+        mut stream: CommandStream,
+    ) -> Result<(), StreamError> {
+        let idle = Arc::new(Progress::default());
+        let stream = &mut stream;
+        match stream.read_command().await? {
+            ClientRequest::Store { name, object, wait, timeout_ms } => {
+                let progress = Arc::new(Progress::default());
+                let origin = Origin::Client(stream.client().clone());
+                let timeout = Duration::from_millis(timeout_ms).min(StoreOptions::TIMEOUT_MAX);
+                let options = StoreOptions { name: None, wait, timeout };
+                let offered = Offered { name, object, origin };
+                let stored = self.store_object(offered, &options, progress.clone());
+                let stored = while_heard(stream, &progress, stored).await?;
+                answer(stream, stored.map(ClientReply::Stored)).await
+            }
+            ClientRequest::Request { wanted, keep } => {
+                let progress = Arc::new(Progress::default());
+                let received = self.request(&wanted, keep, progress.clone());
+                let received = while_heard(stream, &progress, received).await?;
+                answer(stream, received.map(ClientReply::Received)).await
+            }
+            ClientRequest::Read { content, offset } => self.send_object(stream, content, offset).await,
+            ClientRequest::Files => match self.files().await {
+                Ok(files) => list(stream, files.into_iter().map(ClientReply::File), ClientReply::End).await,
+                Err(reason) => refuse(stream, reason).await,
+            },
+            ClientRequest::RingFiles => match while_heard(stream, &idle, self.files_of_ring()).await? {
+                Ok(report) => {
+                    let files = report.files.into_iter().map(ClientReply::RingFile);
+                    let silent = report.silent.into_iter().map(ClientReply::Silent);
+                    list(stream, files.chain(silent), ClientReply::End).await
+                }
+                Err(reason) => refuse(stream, reason).await,
+            },
+            ClientRequest::Ring => match while_heard(stream, &idle, self.ring()).await? {
+                Ok(lines) => {
+                    list(stream, lines.into_iter().map(ClientReply::RingLine), ClientReply::End).await
+                }
+                Err(reason) => refuse(stream, reason).await,
+            },
+            ClientRequest::Status => {
+                let mut status = while_heard(stream, &idle, self.status()).await?;
+                let short = std::mem::take(&mut status.short).into_iter().map(ClientReply::ShortFile);
+                list(stream, short, ClientReply::Status(Box::new(status))).await
+            }
+            ClientRequest::Whereis { name } => {
+                let found = while_heard(stream, &idle, self.whereis(&name)).await?;
+                answer(stream, found.map(ClientReply::Whereis)).await
+            }
+            ClientRequest::Ping { peer } => {
+                let pinged = while_heard(stream, &idle, self.ping(&peer)).await?;
+                answer(stream, pinged.map(ClientReply::Pinged)).await
+            }
+            ClientRequest::PlanLeave => {
+                let plan = while_heard(stream, &idle, self.plan_leave()).await?;
+                answer(stream, plan.map(ClientReply::LeavePlan).map_err(Failure::new)).await
+            }
+            ClientRequest::Leave => self.leave_on_command(stream, &idle).await,
+        }
+    }
+
+    /// Leaves, tells the client what came of it, and ends the peer.
+    async fn leave_on_command(
+        self: &Arc<Self>,
+        stream: &mut CommandStream,
+        idle: &Progress,
+    ) -> Result<(), StreamError> {
+        // Once begun it goes on, whether the client is still there or not.
+        let shared = self.clone();
+        let leaving = tokio::spawn(async move { shared.leave().await });
+        let left = match while_heard(stream, idle, leaving).await {
+            Ok(Ok(Ok(report))) => answer(stream, Ok::<_, Failure>(ClientReply::Left(report))).await,
+            Ok(Ok(Err(reason))) => return refuse(stream, reason).await,
+            // The task was ended with the peer.
+            Ok(Err(_)) => return Ok(()),
+            Err(gone) => Err(gone),
+        };
+        if left.is_ok() {
+            // The words have to be there before the network ends.
+            stream.delivered().await;
+        }
+        self.stop_after_leaving().await;
+        left
+    }
+
+    /// Waits until the departure is over, and ends the peer.
+    async fn stop_after_leaving(self: &Arc<Self>) {
+        let mut ended = self.ended.subscribe();
+        let is_over = ended.wait_for(Option::is_some).await.is_ok();
+        if let Some(running) = self.running.get().and_then(std::sync::Weak::upgrade).filter(|_| is_over) {
+            running.stop(self, true).await;
+        }
+    }
+
+    async fn send_object(
+        self: &Arc<Self>,
+        stream: &mut CommandStream,
+        content: ContentId,
+        offset: u64,
+    ) -> Result<(), StreamError> {
+        let mut reader = match self.blocking(move |store| store.read(&content, offset)).await {
+            Ok(reader) => reader,
+            Err(error) => return refuse(stream, error.to_string()).await,
+        };
+        let object = *reader.info();
+        stream.reply(&ClientReply::Object(object)).await?;
+        let mut left = object.length - offset;
+        let mut pieces = read_ahead(move || reader.read_piece().map_err(ReadFailure::Io));
+        while left > 0 {
+            // Ending early is all that can be said among raw bytes; the client counts them.
+            let Some(Ok(piece)) = pieces.recv().await else { return Err(StreamError::Ended) };
+            left = left.saturating_sub(piece.len() as u64);
+            stream.send_piece(piece).await?;
+        }
+        stream.finish_send();
+        Ok(())
+    }
+}
+
+/// Does a command's work, and tells the client how far it is, as long as the client is there.
+async fn while_heard<T>(
+    stream: &mut CommandStream,
+    progress: &Progress,
+    work: impl Future<Output = T>,
+) -> Result<T, StreamError> {
+    let mut work = std::pin::pin!(work);
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticks.reset();
+    let (mut told, mut told_at) = ((0, 0), Instant::now());
+    loop {
+        tokio::select! {
+            done = &mut work => return Ok(done),
+            () = stream.given_up() => return Err(StreamError::Cancelled),
+            _ = ticks.tick() => {}
+        }
+        let now = (progress.done.load(Ordering::Relaxed), progress.total.load(Ordering::Relaxed));
+        if now != told || told_at.elapsed() >= SILENCE_MAX {
+            (told, told_at) = (now, Instant::now());
+            stream.reply(&ClientReply::Progress { done: now.0, total: now.1 }).await?;
+        }
+    }
+}
+
+async fn answer(
+    stream: &mut CommandStream,
+    result: Result<ClientReply, impl Into<Failure>>,
+) -> Result<(), StreamError> {
+    let reply = result.unwrap_or_else(|failure| ClientReply::Failed(failure.into()));
+    list(stream, std::iter::empty(), reply).await
+}
+
+async fn refuse(stream: &mut CommandStream, reason: String) -> Result<(), StreamError> {
+    answer(stream, Err(Failure::new(reason))).await
+}
+
+async fn list(
+    stream: &mut CommandStream,
+    entries: impl Iterator<Item = ClientReply>,
+    last: ClientReply,
+) -> Result<(), StreamError> {
+    for entry in entries {
+        stream.reply(&entry).await?;
+    }
+    stream.reply(&last).await?;
+    stream.finish_send();
+    Ok(())
+}
+
+/// How often a client hears of progress.
+const TICK: Duration = Duration::from_millis(100);
+/// How long a client hears nothing, at most.
+const SILENCE_MAX: Duration = Duration::from_secs(5);

@@ -1,0 +1,272 @@
+//! Who is admitted: certificates for peers of other machines, for requests whose key stays where it
+//! is, and for clients; and the same certificates again, for longer.
+//!
+//! The public certificate of every peer that was admitted stays in the certificates directory, so
+//! that a number or a display name never stands for two keys, and a certificate can be renewed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rcgen::{ExtendedKeyUsagePurpose, SubjectPublicKeyInfo};
+use ring::signature::{ED25519, UnparsedPublicKey};
+use rustls::pki_types::pem::{PemObject as _, SectionKind};
+use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer};
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::prelude::FromDer as _;
+
+use super::authority::{Authority, Placement, checked_display_name};
+use super::bundle::Bundle;
+use super::files::{self, Access};
+use super::identity::{self, IdentityError, label_of};
+use super::keys::{self, SecretKey};
+use super::verifier::{self, CLIENT_NAME};
+use crate::id::Position;
+
+/// What a peer's certificate is to say.
+struct Wanted {
+    /// In DER.
+    key_info: Vec<u8>,
+    public_key: Vec<u8>,
+    position: Position,
+    display_name: Option<String>,
+}
+
+impl Authority {
+    /// Makes key and certificate of a peer that is to run elsewhere. The certificate stays here as
+    /// well, the key does not.
+    ///
+    /// # Errors
+    /// [`IdentityError::GivenOut`] when the number or the display name is another key's already;
+    /// other errors when the display name is refused or files cannot be read or written.
+    pub fn admit(&self, placement: Placement, display_name: Option<&str>) -> Result<Bundle, IdentityError> {
+        let key = SecretKey::generate().ok_or(IdentityError::NoRandomness)?;
+        let key_info = key.public_key_info();
+        let certificate = self.admit_key(key_info, placement, display_name)?;
+        Bundle::new(self.certificate().clone(), certificate, Some(key))
+    }
+
+    /// Makes a certificate for the key of a PKCS#10 request (RFC 2986), in PEM. Nothing else of the
+    /// request is used: where the peer stands and what it is called is said here.
+    ///
+    /// # Errors
+    /// [`IdentityError::Request`] when it is none, or not of an Ed25519 key, or not signed by that
+    /// key; otherwise as [`Authority::admit`].
+    pub fn certify_request(
+        &self,
+        request_pem: &[u8],
+        placement: Placement,
+        display_name: Option<&str>,
+    ) -> Result<Bundle, IdentityError> {
+        let key_info = requested_key(request_pem)?;
+        let certificate = self.admit_key(key_info, placement, display_name)?;
+        Bundle::new(self.certificate().clone(), certificate, None)
+    }
+
+    /// Makes a new certificate for the same key, position and display name, and puts it in the place
+    /// of the one that is kept here. It may have ended already.
+    ///
+    /// # Errors
+    /// [`IdentityError::Missing`] when no peer of this label was admitted here; other errors when its
+    /// certificate is not this ring's, or files cannot be read or written.
+    pub fn renew(&self, label: &str) -> Result<Bundle, IdentityError> {
+        let folder = self.peers_folder();
+        let path = identity::paths(self.certs_dir(), label).0;
+        let _lock = identity::lock(self.certs_dir()).map_err(|source| IdentityError::io(&folder, source))?;
+        let before = verifier::read_certificate(&path)?;
+        self.check_own(&before)?;
+        let wanted = Wanted {
+            key_info: verifier::public_key_info(&before)?,
+            public_key: verifier::public_key(&before)?.to_vec(),
+            position: verifier::certificate_position(&before)?,
+            display_name: verifier::certificate_display_name(&before),
+        };
+        if label_of(&wanted.position) != label {
+            let reason = format!("it is the certificate of peer {}", wanted.position.label());
+            return Err(IdentityError::Malformed { path, reason });
+        }
+        let certificate = self.certify_and_keep(&wanted)?;
+        Bundle::new(self.certificate().clone(), certificate, None)
+    }
+
+    /// Makes key and certificate of a client, which may command every peer of the ring and is none.
+    /// Nothing of it is kept here.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when it cannot be made.
+    pub fn issue_client(&self) -> Result<Bundle, IdentityError> {
+        let key = SecretKey::generate().ok_or(IdentityError::NoRandomness)?;
+        let info = SubjectPublicKeyInfo::from_der(&key.public_key_info()).map_err(IdentityError::making)?;
+        let certificate = self
+            .certify(
+                &info,
+                "quoit client".to_owned(),
+                vec![CLIENT_NAME.to_owned()],
+                vec![ExtendedKeyUsagePurpose::ClientAuth],
+            )
+            .map_err(IdentityError::making)?;
+        Bundle::new(self.certificate().clone(), certificate, Some(key))
+    }
+
+    /// The label of the peer that was admitted here under this display name.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when the certificates cannot be read.
+    pub fn label_of_display_name(&self, display_name: &str) -> Result<Option<String>, IdentityError> {
+        let name = checked_display_name(display_name)?;
+        let mut found = None;
+        self.each_admitted(|_, certificate| {
+            if verifier::certificate_display_name(certificate).as_ref() == Some(&name) {
+                found = Some(label_of(&verifier::certificate_position(certificate)?));
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Takes back an admission that never reached anybody.
+    ///
+    /// # Errors
+    /// [`IdentityError::Io`] when the certificate that is kept cannot be removed.
+    pub fn take_back(&self, bundle: &Bundle) -> Result<(), IdentityError> {
+        let Some(label) = bundle.label() else { return Ok(()) };
+        let path = identity::paths(self.certs_dir(), &label).0;
+        let io = |source| IdentityError::io(&path, source);
+        let _lock = identity::lock(self.certs_dir()).map_err(io)?;
+        if verifier::read_certificate(&path).is_ok_and(|kept| *kept == *bundle.certificate_der()) {
+            files::remove(&path).map_err(io)?;
+        }
+        Ok(())
+    }
+
+    fn admit_key(
+        &self,
+        key_info: Vec<u8>,
+        placement: Placement,
+        display_name: Option<&str>,
+    ) -> Result<CertificateDer<'static>, IdentityError> {
+        let public_key =
+            verifier::ed25519_key(&key_info).ok_or(IdentityError::Request { reason: NOT_ED25519 })?;
+        let position = match placement {
+            Placement::Numbered(number) => Position::of_number(number),
+            Placement::SelfPlaced => Position::of_public_key(&public_key),
+        };
+        let display_name = display_name.map(checked_display_name).transpose()?;
+        let wanted = Wanted { key_info, public_key, position, display_name };
+        let io = |source| IdentityError::io(&self.peers_folder(), source);
+        let _lock = identity::lock(self.certs_dir()).map_err(io)?;
+        self.check_free(&wanted)?;
+        self.certify_and_keep(&wanted)
+    }
+
+    fn certify_and_keep(&self, wanted: &Wanted) -> Result<CertificateDer<'static>, IdentityError> {
+        let info = SubjectPublicKeyInfo::from_der(&wanted.key_info).map_err(IdentityError::making)?;
+        let certificate = self
+            .certify_peer(&info, &wanted.position, wanted.display_name.as_deref())
+            .map_err(IdentityError::making)?;
+        let path = identity::paths(self.certs_dir(), &label_of(&wanted.position)).0;
+        let pem = keys::pem("CERTIFICATE", &certificate);
+        files::write(&path, pem.as_bytes(), Access::Public)
+            .map_err(|source| IdentityError::io(&path, source))?;
+        Ok(certificate)
+    }
+
+    /// A position and a display name stand for one key, and a key for one peer. The very same
+    /// admission may be repeated.
+    fn check_free(&self, wanted: &Wanted) -> Result<(), IdentityError> {
+        self.each_admitted(|path, certificate| {
+            let position = verifier::certificate_position(certificate)?;
+            let display_name = verifier::certificate_display_name(certificate);
+            let same_name = wanted.display_name.is_some() && wanted.display_name == display_name;
+            let what = if verifier::public_key(certificate)? == wanted.public_key {
+                if position == wanted.position && display_name == wanted.display_name {
+                    return Ok(());
+                }
+                "this key".to_owned()
+            } else if same_name {
+                format!("display name {:?}", display_name.clone().unwrap_or_default())
+            } else if position == wanted.position {
+                format!("number {}", position.label())
+            } else {
+                return Ok(());
+            };
+            let whom = display_name.unwrap_or_else(|| label_of(&position));
+            Err(IdentityError::GivenOut { what, whom, path: path.to_owned() })
+        })
+    }
+
+    /// Goes through the certificates of this ring's peers that are kept here.
+    fn each_admitted(
+        &self,
+        mut visit: impl FnMut(&Path, &CertificateDer<'static>) -> Result<(), IdentityError>,
+    ) -> Result<(), IdentityError> {
+        let folder = self.peers_folder();
+        let io = |source| IdentityError::io(&folder, source);
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(io)?,
+        };
+        for entry in entries {
+            let path = entry.map_err(io)?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if !name.ends_with(".pem") || name.ends_with("-key.pem") || name.starts_with('.') {
+                continue;
+            }
+            let certificate = verifier::read_certificate(&path)?;
+            if self.check_own(&certificate).is_ok() {
+                visit(&path, &certificate)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether this CA made the certificate, for a peer; it may have ended.
+    fn check_own(&self, certificate: &CertificateDer<'static>) -> Result<(), IdentityError> {
+        let at = verifier::last_ms(certificate)?;
+        self.verifier()?.verify_certificate(certificate, at).map(drop)
+    }
+
+    fn peers_folder(&self) -> PathBuf {
+        identity::folder(self.certs_dir())
+    }
+}
+
+/// The bytes of a small file.
+///
+/// # Errors
+/// [`IdentityError::Missing`], [`IdentityError::Io`]; also when it is too long for a certificate or key.
+pub fn read_pem(path: &Path) -> Result<Vec<u8>, IdentityError> {
+    files::read(path)
+        .map_err(|source| IdentityError::io(path, source))?
+        .ok_or_else(|| IdentityError::Missing { path: path.to_owned() })
+}
+
+/// The key of a request, as its key info in DER. Whoever made the request has the private key.
+fn requested_key(request_pem: &[u8]) -> Result<Vec<u8>, IdentityError> {
+    let wrong = |reason| IdentityError::Request { reason };
+    let mut sections = <(SectionKind, Vec<u8>)>::pem_slice_iter(request_pem);
+    let request = match sections.next() {
+        Some(Ok((SectionKind::Csr, der))) => CertificateSigningRequestDer::from(der),
+        Some(Ok((SectionKind::PrivateKey, _))) => {
+            return Err(wrong("it is a private key, which must stay where it is; make a request with it"));
+        }
+        Some(Ok(_)) => return Err(wrong("it is something else")),
+        _ => return Err(wrong("there is no PEM section CERTIFICATE REQUEST")),
+    };
+    let (rest, request) =
+        X509CertificationRequest::from_der(&request).map_err(|_| wrong("it cannot be read"))?;
+    if !rest.is_empty() {
+        return Err(wrong("something follows it"));
+    }
+    let info = &request.certification_request_info;
+    let key_info = info.subject_pki.raw.to_vec();
+    let public_key = verifier::ed25519_key(&key_info).ok_or_else(|| wrong(NOT_ED25519))?;
+    if request.signature_algorithm.algorithm != x509_parser::oid_registry::OID_SIG_ED25519 {
+        return Err(wrong(NOT_ED25519));
+    }
+    UnparsedPublicKey::new(&ED25519, public_key)
+        .verify(info.raw, &request.signature_value.data)
+        .map_err(|_| wrong("its signature is not by its own key"))?;
+    Ok(key_info)
+}
+
+const NOT_ED25519: &str = "its key is no Ed25519 key";
