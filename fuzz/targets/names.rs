@@ -35,6 +35,13 @@ fuzz_target!(|data: &[u8]| {
         4 => match text.parse::<Wanted>() {
             Ok(Wanted::Name(name)) => assert_eq!(name.as_str(), text),
             Ok(Wanted::Content(content)) => assert!(text.eq_ignore_ascii_case(&format!("sha256:{content}"))),
+            Ok(Wanted::ContentPrefix(digits)) => {
+                assert!(text.eq_ignore_ascii_case(&format!("sha256:{digits}")));
+                assert!(
+                    (Wanted::PREFIX_DIGITS_MIN..64).contains(&digits.len())
+                        && digits.bytes().all(|c| c.is_ascii_hexdigit())
+                );
+            }
             Err(why) => assert!(!why.is_empty()),
         },
         _ => {
