@@ -1,8 +1,8 @@
 //! A hostile member: floods one peer with everything that a valid certificate allows, and more.
 //!
 //! `hostile CERTS_DIR HOST:PORT SECONDS [FROM]`: takes identities from the ring CA in CERTS_DIR, one for each
-//! kind of attack, so that being shunned for one does not end another; attacks from the IP address FROM
-//! (127.0.0.1). For measurements on a ring of one's own: `scripts/measure.py hostile`.
+//! kind of attack, so that being shunned for one does not end another; attacks from the IP addresses FROM
+//! (127.0.0.1; several with commas between, in turn). For measurements on a ring of one's own: `scripts/measure.py hostile`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -56,14 +56,15 @@ async fn main() -> Result<(), Failure> {
     };
     let (target, until): (SocketAddr, _) =
         (target.parse()?, Instant::now() + Duration::from_secs_f64(seconds.parse()?));
-    let from: IpAddr = from.first().map_or("127.0.0.1", String::as_str).parse()?;
+    let from = from.first().map_or("127.0.0.1", String::as_str).split(',');
+    let from = from.map(str::parse).collect::<Result<Vec<IpAddr>, _>>()?;
     let ring = Authority::open(Path::new(certs_dir))?.ok_or("no ring CA there")?;
     let elsewhere = tempfile::tempdir()?;
     let foreign = Authority::found_or_open(elsewhere.path())?;
     let mut running = Vec::new();
-    for attack in ATTACKS {
+    for (attack, from) in ATTACKS.into_iter().zip(from.iter().cycle()) {
         let authority = if matches!(attack, Attack::ForeignCertificate) { &foreign } else { &ring };
-        let endpoint = endpoint(&authority.issue(Placement::SelfPlaced, None)?, from)?;
+        let endpoint = endpoint(&authority.issue(Placement::SelfPlaced, None)?, *from)?;
         let done = Arc::new(AtomicU64::new(0));
         let counted = done.clone();
         let task = tokio::spawn(async move {

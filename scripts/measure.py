@@ -4,7 +4,7 @@
     scripts/measure.py repair   [--rounds 20] [--deaths 1] [--successors 8]   kill -9 to a repaired ring
     scripts/measure.py join     [--rounds 10] [--files 100]                   join to active, and to complete
     scripts/measure.py transfer [--rounds 5] [--mebibytes 1024]               store and request beside cp and rsync
-    scripts/measure.py hostile  [--seconds 60] [--from 127.0.0.1]             requests while a member floods the peer
+    scripts/measure.py hostile  [--seconds 60] [--from 127.0.0.1,…]           requests while a member floods the peer
 
 It uses target/release/quoit (or --bin) and a temporary folder (or --root), starts peers on ports from
 --base-port on, and ends every process that it started.

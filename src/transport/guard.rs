@@ -321,3 +321,96 @@ const FORGIVEN_AFTER: Duration = Duration::from_secs(600);
 const SOURCES_MAX: usize = 4_096;
 const KNOWN_PORTS_MAX: usize = 256;
 const ACCOUNTS_MAX: usize = 4_096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard() -> Arc<Guard> {
+        Arc::new(Guard::new(Arc::default(), mpsc::channel(1).0))
+    }
+
+    fn from(address: &str) -> SocketAddr {
+        address.parse().unwrap()
+    }
+
+    /// Lets handshakes from there fail until nothing is left.
+    fn exhaust(guard: &Arc<Guard>, address: SocketAddr) {
+        for _ in 0..FAILURES.burst as usize + 1 {
+            guard.begin(address).failed(true);
+        }
+    }
+
+    #[test]
+    fn an_address_pays_for_what_failed_and_its_neighbours_do_not() {
+        let guard = guard();
+        let (bad, other, known) = (from("10.0.0.1:5"), from("10.0.0.2:5"), from("10.0.0.1:6"));
+        guard.begin(known).succeeded();
+        exhaust(&guard, bad);
+        assert!(matches!(guard.knock(bad, true), Knock::Closed(_)));
+        assert!(matches!(guard.knock(from("[::ffff:10.0.0.1]:5"), true), Knock::Closed(_)), "the same one");
+        assert_eq!(guard.knock(other, false), Knock::Open);
+        assert_eq!(guard.knock(known, true), Knock::Open, "a peer of this ring came from there");
+        assert_eq!(guard.knock(known, false), Knock::Prove, "or somebody says so");
+    }
+
+    #[test]
+    fn an_address_that_proved_nothing_pays_nothing() {
+        let guard = guard();
+        let victim = from("10.0.0.1:5");
+        for _ in 0..1_000 {
+            guard.begin(victim).failed(false);
+        }
+        assert_eq!(guard.knock(victim, false), Knock::Open);
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_address() {
+        let guard = guard();
+        exhaust(&guard, from("[2001:db8:1:2::1]:5"));
+        assert!(matches!(guard.knock(from("[2001:db8:1:2:ffff::9]:7"), true), Knock::Closed(_)));
+        assert_eq!(guard.knock(from("[2001:db8:1:3::1]:5"), false), Knock::Open);
+    }
+
+    #[test]
+    fn handshakes_under_way_are_bounded_for_each_address() {
+        let guard = guard();
+        let address = from("10.0.0.1:5");
+        let mut under_way: Vec<Handshake> = Vec::new();
+        while guard.knock(address, true) == Knock::Open {
+            under_way.push(guard.begin(address));
+        }
+        assert_eq!(under_way.len(), HANDSHAKES_PER_SOURCE_MAX);
+        drop(under_way);
+        assert_eq!(guard.knock(address, false), Knock::Open);
+    }
+
+    #[test]
+    fn the_tables_are_bounded_whoever_comes() {
+        let guard = guard();
+        for i in 0..2 * SOURCES_MAX as u32 {
+            let address = SocketAddr::from((std::net::Ipv4Addr::from(0x0a00_0000 + i), 5));
+            guard.begin(address).failed(true);
+            guard.fault(&Position::of_public_key(&i.to_be_bytes()), Fault::Malformed);
+        }
+        assert!(lock(&guard.sources).len() <= SOURCES_MAX);
+        assert!(lock(&guard.accounts).len() <= ACCOUNTS_MAX);
+    }
+
+    #[test]
+    fn who_goes_on_is_shunned_for_longer_up_to_a_bound() {
+        let guard = guard();
+        let peer = Position::of_number(5);
+        let mut last = Duration::ZERO;
+        for round in 0..12 {
+            for _ in 0..FAULTS.burst as usize + 1 {
+                guard.fault(&peer, Fault::Malformed);
+            }
+            let left = guard.shunned(&peer).expect("shunned");
+            assert!(left > last || left > SHUN_MAX.mul_f64(0.9), "round {round}: {left:?} after {last:?}");
+            assert!(left <= SHUN_MAX);
+            last = left;
+        }
+        assert_eq!(guard.shunned(&Position::of_number(6)), None);
+    }
+}
