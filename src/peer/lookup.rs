@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::shared::Shared;
-use crate::chord::{Lookup, Step};
+use crate::chord::{Lookup, Step, View};
 use crate::id::{Position, owns};
 use crate::replica::replicas;
 use crate::wire::{Entry, MembershipReply, MembershipRequest};
@@ -98,7 +98,11 @@ impl Shared {
         let wanted = if view.small { wanted.min(view.alive().count()) } else { wanted };
         while found.successors.len() < wanted {
             let last = found.successors.last().unwrap_or(&found.owner).clone();
-            let Some(behind) = self.successors_of(&last).await else { return found };
+            let behind = match self.successors_of(&last).await {
+                Some(behind) => behind,
+                // Silent, or dead and not known to be: this peer's own knowledge of who follows takes the place.
+                None => known_after(&view, &last.position, wanted),
+            };
             let before = found.successors.len();
             for entry in behind {
                 if entry.position == found.owner.position {
@@ -128,6 +132,15 @@ impl Shared {
             _ => None,
         }
     }
+}
+
+/// The peers that are known to live after a position, this one among them.
+fn known_after(view: &View, position: &Position, count: usize) -> Vec<Entry> {
+    let mut known: Vec<Entry> = view.alive().chain([&view.me]).cloned().collect();
+    known.retain(|entry| entry.position != *position);
+    known.sort_by_key(|entry| position.distance_to(&entry.position));
+    known.truncate(count);
+    known
 }
 
 /// How long one peer of a lookup may take.
