@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::shared::Shared;
-use crate::chord::{Lookup, Step, View};
+use crate::chord::{Lookup, Step, View, check_list};
 use crate::id::{Position, owns};
 use crate::replica::replicas;
 use crate::wire::{Entry, MembershipReply, MembershipRequest};
@@ -120,6 +120,12 @@ impl Shared {
         found
     }
 
+    /// The successor list that a peer gave as its own; one that is none is held against it.
+    pub(super) fn list_after(&self, whom: &Entry, list: Vec<Entry>) -> Option<Vec<Entry>> {
+        let checked = check_list(&whom.position, &list, self.settings().successors.into());
+        checked.inspect_err(|fault| self.blame(&whom.position, *fault)).ok().map(|()| list)
+    }
+
     async fn successors_of(self: &Arc<Self>, whom: &Entry) -> Option<Vec<Entry>> {
         if whom.position == self.position() {
             return Some(self.view().successors.clone());
@@ -127,7 +133,7 @@ impl Shared {
         let request = MembershipRequest::FindOwner { key: whom.position };
         match self.ask_membership(whom, request, HOP_TIMEOUT).await {
             Ok(MembershipReply::Owner { owner, successors, .. }) if owner.position == whom.position => {
-                Some(successors)
+                self.list_after(whom, successors)
             }
             _ => None,
         }
