@@ -16,7 +16,10 @@ use crate::wire::{Entry, Fault, Member, MemberState};
 
 /// A list of those who follow a position: in clockwise order, none twice, the position itself not among them,
 /// at most `most`.
-pub(super) fn check_list(after: &Position, list: &[Entry], most: usize) -> Result<(), Fault> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_list(after: &Position, list: &[Entry], most: usize) -> Result<(), Fault> {
     let mut last = after;
     for entry in list {
         if !between(last, &entry.position, after) {

@@ -31,6 +31,7 @@ mod stabilise;
 mod view;
 
 pub use entrance::Start;
+pub use judge::check_list;
 pub use lookup::{Doubt, Lookup, Step};
 pub use members::Members;
 pub use node::{Node, NodeConfig};

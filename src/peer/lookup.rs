@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::shared::Shared;
-use crate::chord::{Lookup, Step};
+use crate::chord::{Lookup, Step, View, check_list};
 use crate::id::{Position, owns};
 use crate::replica::replicas;
 use crate::wire::{Entry, MembershipReply, MembershipRequest};
@@ -98,7 +98,11 @@ impl Shared {
         let wanted = if view.small { wanted.min(view.alive().count()) } else { wanted };
         while found.successors.len() < wanted {
             let last = found.successors.last().unwrap_or(&found.owner).clone();
-            let Some(behind) = self.successors_of(&last).await else { return found };
+            let behind = match self.successors_of(&last).await {
+                Some(behind) => behind,
+                // Silent, or dead and not known to be: this peer's own knowledge of who follows takes the place.
+                None => known_after(&view, &last.position, wanted),
+            };
             let before = found.successors.len();
             for entry in behind {
                 if entry.position == found.owner.position {
@@ -116,6 +120,12 @@ impl Shared {
         found
     }
 
+    /// The successor list that a peer gave as its own; one that is none is held against it.
+    pub(super) fn list_after(&self, whom: &Entry, list: Vec<Entry>) -> Option<Vec<Entry>> {
+        let checked = check_list(&whom.position, &list, self.settings().successors.into());
+        checked.inspect_err(|fault| self.blame(&whom.position, *fault)).ok().map(|()| list)
+    }
+
     async fn successors_of(self: &Arc<Self>, whom: &Entry) -> Option<Vec<Entry>> {
         if whom.position == self.position() {
             return Some(self.view().successors.clone());
@@ -123,11 +133,20 @@ impl Shared {
         let request = MembershipRequest::FindOwner { key: whom.position };
         match self.ask_membership(whom, request, HOP_TIMEOUT).await {
             Ok(MembershipReply::Owner { owner, successors, .. }) if owner.position == whom.position => {
-                Some(successors)
+                self.list_after(whom, successors)
             }
             _ => None,
         }
     }
+}
+
+/// The peers that are known to live after a position, this one among them.
+fn known_after(view: &View, position: &Position, count: usize) -> Vec<Entry> {
+    let mut known: Vec<Entry> = view.alive().chain([&view.me]).cloned().collect();
+    known.retain(|entry| entry.position != *position);
+    known.sort_by_key(|entry| position.distance_to(&entry.position));
+    known.truncate(count);
+    known
 }
 
 /// How long one peer of a lookup may take.

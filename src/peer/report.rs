@@ -167,8 +167,12 @@ impl Shared {
             if matches!(reply, MembershipReply::Gone { .. }) {
                 continue;
             }
-            walked.push(next);
-            if let MembershipReply::Owner { successors, .. } = reply {
+            walked.push(next.clone());
+            // Asked for its own position, it names itself and who follows.
+            if let MembershipReply::Owner { owner, successors, .. } = reply
+                && owner.position == next.position
+                && let Some(successors) = self.list_after(&next, successors)
+            {
                 let further = successors.into_iter().map(|entry| (me.distance_to(&entry.position), entry));
                 ahead.extend(further.filter(|(further, _)| *further > distance));
             }
