@@ -9,6 +9,7 @@ mod complete;
 mod door;
 mod events;
 mod execute;
+mod fit;
 mod format;
 mod init;
 mod input;
@@ -22,6 +23,7 @@ mod shell;
 mod signals;
 mod tables;
 mod terminal;
+mod words;
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -44,6 +46,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let plan = match plan(arguments) {
         Ok(plan) => plan,
         Err(error) => {
+            if is_misuse(&error) {
+                output::Output::new().error(&command::one_line(&error.to_string()));
+                return FAILED;
+            }
             // Help that nobody reads any more is no failure: a closed pipe ends quietly.
             let _ = error.print();
             return if error.use_stderr() { FAILED } else { DONE };
@@ -104,6 +110,11 @@ fn plan(arguments: impl IntoIterator<Item = OsString>) -> Result<Work, clap::Err
             None => cli.error(ErrorKind::ValueValidation, reason),
         }
     })
+}
+
+/// Misuse is told in one line; help, also where nothing but it can follow, in many.
+fn is_misuse(error: &clap::Error) -> bool {
+    error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
 }
 
 /// The whole command line: a command that a prompt has too takes from a shell which peer is meant.

@@ -57,6 +57,7 @@ pub(super) async fn run(command: Command, target: TargetArgs) -> anyhow::Result<
         };
         let door = Door::There(client);
         let code = Executor { peer: &door, out: &out }.run(command).await;
+        let code = if out.was_written() { code } else { FAILED };
         if let Door::There(client) = door {
             client.close().await;
         }
