@@ -1,9 +1,9 @@
-//! Text in a terminal that is narrower than the text is: broken between words, with what goes on set in, or cut.
+//! Text in a terminal that is narrower than the text is: broken between words, with what goes on set in.
 
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
 
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+use unicode_width::UnicodeWidthStr as _;
 
 /// How many columns there are, where this is a terminal that says so.
 pub(super) fn width_of(terminal: &(impl IsTerminal + AsFd)) -> Option<usize> {
@@ -18,20 +18,6 @@ pub(super) fn width_of(terminal: &(impl IsTerminal + AsFd)) -> Option<usize> {
 /// whole, so that it can be copied.
 pub(super) fn wrapped(text: &str, width: usize) -> String {
     text.split('\n').map(|line| wrapped_line(line, width)).collect::<Vec<_>>().join("\n")
-}
-
-/// The line, or as much of it as has room.
-pub(super) fn cut(line: &str, width: usize) -> String {
-    if line.width() <= width {
-        return line.to_owned();
-    }
-    let room = width.saturating_sub(ELLIPSIS.width());
-    let mut taken = 0;
-    let fits = |c: &char| {
-        taken += c.width().unwrap_or(0);
-        taken <= room
-    };
-    line.chars().take_while(fits).collect::<String>() + ELLIPSIS
 }
 
 fn wrapped_line(line: &str, width: usize) -> String {
@@ -57,8 +43,6 @@ fn wrapped_line(line: &str, width: usize) -> String {
     lines.join("\n")
 }
 
-const ELLIPSIS: &str = "…";
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,13 +60,5 @@ mod tests {
             let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
             assert_eq!(words(&text), words("one two three four ５６ seven"), "{width}");
         }
-    }
-
-    #[test]
-    fn lines_are_cut() {
-        assert_eq!(cut("exactly", 7), "exactly");
-        assert_eq!(cut("a little more", 7), "a litt…");
-        assert_eq!(cut("５６７", 4), "５…");
-        assert_eq!(cut("x", 0), "…");
     }
 }

@@ -122,7 +122,14 @@ fn definition() -> clap::Command {
     let of_peers = command::Command::augment_subcommands(clap::Command::new("peer"));
     let names: Vec<String> =
         of_peers.get_subcommands().map(|command| command.get_name().to_owned()).collect();
-    names.into_iter().fold(Cli::command(), |cli, name| cli.mut_subcommand(name, TargetArgs::augment_args))
+    let cli = names
+        .into_iter()
+        .fold(Cli::command(), |cli, name| cli.mut_subcommand(name, TargetArgs::augment_args));
+    // Two columns side by side take room.
+    let narrow = fit::width_of(&std::io::stdout()).is_some_and(|width| width < HELP_COLUMNS_MIN);
+    let all: Vec<String> = cli.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    let stacked = |command: clap::Command| command.next_line_help(narrow);
+    all.into_iter().fold(stacked(cli), |cli, name| cli.mut_subcommand(name, stacked))
 }
 
 fn work(work: Work) -> anyhow::Result<u8> {
@@ -147,6 +154,8 @@ fn start_log() {
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }
 
+/// In a narrower terminal, what an option does is told below it.
+const HELP_COLUMNS_MIN: usize = 60;
 /// How long work that runs on after the end of a command may take.
 const RUNTIME_END: Duration = Duration::from_secs(2);
 
@@ -275,6 +284,7 @@ mod tests {
             let error = plan(words(&format!("{name} --help"))).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::DisplayHelp);
             assert!(error.to_string().contains(&format!("Example: quoit {name}")), "{error}");
+            assert!(!error.to_string().contains("Which peer is meant"), "{error}");
         }
     }
 }
