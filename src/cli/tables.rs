@@ -189,7 +189,6 @@ fn state(state: MemberState) -> &'static str {
 mod tests {
     use super::*;
     use crate::id::{ContentId, Position};
-    use crate::peer::RingFile;
     use crate::wire::{Address, ObjectInfo};
 
     fn file(bytes: &[u8], names: &[&str]) -> FileEntry {
