@@ -5,6 +5,7 @@
     scripts/measure.py join     [--rounds 10] [--files 100]                   join to active, and to complete
     scripts/measure.py transfer [--rounds 5] [--mebibytes 1024]               store and request beside cp and rsync
     scripts/measure.py hostile  [--seconds 60] [--from 127.0.0.1,…]           requests while a member floods the peer
+    scripts/measure.py commands [--rounds 3] [--commands 1000]                `quoit request` in a shell loop
 
 It uses target/release/quoit (or --bin) and a temporary folder (or --root), starts peers on ports from
 --base-port on, and ends every process that it started.
@@ -67,6 +68,13 @@ class Peer:
     def peak_mib(self):
         with open(f"/proc/{self.process.pid}/status") as status:
             return int(re.search(r"VmHWM:\s+(\d+)", status.read()).group(1)) / 1024
+
+    def resident_mib(self):
+        with open(f"/proc/{self.process.pid}/status") as status:
+            return int(re.search(r"VmRSS:\s+(\d+)", status.read()).group(1)) / 1024
+
+    def files_open(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
 
 class Ring:
@@ -210,6 +218,35 @@ def transfer(ring, options):
         daemon.wait()
 
 
+def commands(ring, options):
+    """The same command again and again, each a process of its own; and what that leaves in the peer."""
+    numbers = [36, 73, 109, 146, 182, 219, 255]
+    ring.found(numbers[0])
+    for number in numbers[1:]:
+        ring.join(number, numbers[0])
+    settle(ring)
+    peer, path = ring.peers[146], os.path.join(ring.root, "page.pdf")
+    with open(path, "wb") as file:
+        file.write(random.Random(1).randbytes(10 * 1024))
+    peer.done(f"Store --wait all {path}", "^Stored page.pdf ")
+    certs = os.path.join(ring.root, "certs")
+    loop = (f'for i in $(seq {options.commands}); do "$0" request page.pdf --data-dir "$1" --certs-dir "$2" '
+            ">/dev/null || exit 1; done")
+    rates = []
+    for round_ in range(options.rounds + 1):
+        if round_ == 0:
+            # What is made once, by the first commands, is no leak.
+            subprocess.run(["sh", "-c", loop.replace(str(options.commands), "100"), ring.bin, peer.dir, certs], check=True)
+        else:
+            rates.append(options.commands / timed(["sh", "-c", loop, ring.bin, peer.dir, certs]))
+            print(f"round {round_}: {rates[-1]:.0f} commands/s")
+        # Connections that have ended are forgotten after a moment.
+        time.sleep(5)
+        print(f"  peer {peer.number}: {peer.resident_mib():.1f} MiB resident, {peer.files_open()} open files", flush=True)
+    row(f"{options.commands} times `quoit request` of 10 KiB", rates, "commands/s", 0)
+    print(f"load average of the machine: {os.getloadavg()[0]:.1f}, {os.cpu_count()} processors")
+
+
 def rsync_daemon(ring):
     if not shutil.which("rsync"):
         print("rsync is not installed: not measured", file=sys.stderr)
@@ -323,11 +360,12 @@ def digest(path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["repair", "join", "transfer", "hostile"])
+    parser.add_argument("what", choices=["repair", "join", "transfer", "hostile", "commands"])
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--deaths", type=int, default=1)
     parser.add_argument("--successors", type=int, default=8)
     parser.add_argument("--files", type=int, default=100)
+    parser.add_argument("--commands", type=int, default=1000)
     parser.add_argument("--mebibytes", type=int, default=1024)
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--from", dest="attack_from", default="127.0.0.1")
@@ -336,10 +374,12 @@ def main():
     parser.add_argument("--root")
     parser.add_argument("--bin", default=os.path.join(os.path.dirname(__file__), "..", "target", "release", "quoit"))
     options = parser.parse_args()
-    options.rounds = options.rounds or {"repair": 20, "join": 10, "transfer": 5, "hostile": 1}[options.what]
+    rounds = {"repair": 20, "join": 10, "transfer": 5, "hostile": 1, "commands": 3}
+    options.rounds = options.rounds or rounds[options.what]
+    measures = {"repair": repair, "join": join, "transfer": transfer, "hostile": hostile, "commands": commands}
     ring = Ring(options)
     try:
-        {"repair": repair, "join": join, "transfer": transfer, "hostile": hostile}[options.what](ring, options)
+        measures[options.what](ring, options)
     finally:
         ring.end()
 

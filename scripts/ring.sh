@@ -62,6 +62,8 @@ read_arguments() {
 
 check_arguments() {
     [[ $interval =~ ^[0-9]*\.?[0-9]+$ ]] || misuse "--interval $interval: seconds, such as 0.5"
+    awk -v s="$interval" 'BEGIN { exit !(s >= 0.05 && s <= 3600) }' ||
+        misuse "--interval $interval: from 0.05 to 3600 seconds"
     [[ $base_port =~ ^[0-9]{1,5}$ ]] || misuse "--base-port $base_port: a number"
     base_port=$((10#$base_port))
     ((base_port >= 1)) || misuse "--base-port $base_port: at least 1"

@@ -200,6 +200,12 @@ pub enum FileNameError {
         /// The name.
         name: String,
     },
+    /// The name is not UTF-8. (A `String` always is; a name on disk may be anything.)
+    #[error("its name is not UTF-8; give it another one with --as NAME")]
+    NotText,
+    /// The name reads like an address, so that nobody could ask for the file by it.
+    #[error("a name that begins with sha256: is taken for an address; give it another one with --as NAME")]
+    Address,
 }
 
 impl FileName {
@@ -249,13 +255,23 @@ impl From<FileName> for String {
     }
 }
 
-/// The name as people see it: control characters escaped, so that a name cannot write to a terminal.
+/// The name as people see it, see [`escaped`].
 impl fmt::Display for FileName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|c| {
-            if c.is_control() { write!(f, "{}", c.escape_default()) } else { write!(f, "{c}") }
-        })
+        f.write_str(&escaped(&self.0))
     }
+}
+
+/// A text of somebody else's making as people may see it: what would write to a terminal is escaped.
+pub fn escaped(text: &str) -> String {
+    text.chars().map(|c| if is_unshown(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
+/// Whether a terminal obeys this character instead of showing it: control characters, and those that turn the
+/// direction of writing, under which a name looks like another one.
+pub fn is_unshown(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 impl fmt::Debug for FileName {

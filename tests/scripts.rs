@@ -222,6 +222,8 @@ fn misuse_is_refused_before_anything_starts() {
         &["4", "4"],
         &["x"],
         &["--interval"],
+        &["--interval", "0"],
+        &["--interval", "3601"],
         &["--base-port", "65500", "100"],
         &["--nonsense"],
     ] {

@@ -34,11 +34,23 @@ impl Source {
     /// [`BlobError::NotAFile`] for anything but a regular file; [`BlobError::Io`].
     pub fn open(path: &Path) -> Result<Source> {
         // Before opening, since to open a FIFO waits for a writer.
-        regular(path, &std::fs::metadata(path).during("read", path)?)?;
+        Source::look(path)?;
         let file = File::open(path).during("read", path)?;
         let metadata = file.metadata().during("read", path)?;
         regular(path, &metadata)?;
+        if metadata.len() == 0 && file.read_at(&mut [0], 0).during("read", path)? > 0 {
+            // As those in /proc are: bytes, but no length that says how many.
+            return Err(BlobError::NotAFile { path: path.to_owned(), kind: "a view of the system's state" });
+        }
         Ok(Source { file: Arc::new(file), path: Arc::new(path.to_owned()), seen: Stamp::of(&metadata) })
+    }
+
+    /// Whether there is a regular file, without opening it.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    pub fn look(path: &Path) -> Result<()> {
+        regular(path, &std::fs::metadata(path).during("read", path)?)
     }
 
     /// The length in bytes when the file was opened.

@@ -157,7 +157,7 @@ fn made(report: &AdmitReport) -> String {
 
 /// What the person does now.
 fn next(report: &AdmitReport) -> String {
-    let shown = |path: &Path| super::format::escaped(&path.to_string_lossy());
+    let shown = |path: &Path| crate::id::escaped(&path.to_string_lossy());
     let file = report.bundle.as_deref().map(shown);
     match (&report.admission, file) {
         (Admission::Client, _) => "Keep it where the commands are run, and to yourself".to_owned(),

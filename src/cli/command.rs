@@ -1,7 +1,7 @@
 //! What a peer is told to do, at its prompt or from a shell: one definition for both.
 //!
-//! At the prompt and on a pipe a line is one command: its words are split as a shell does (`'my file'`,
-//! `my\ file`, `# remark`), and the command's name may be in any case. Nothing here runs anything.
+//! At the prompt and on a pipe a line is one command: its words are split as a shell does (see
+//! `words`), and the command's name may be in any case. Nothing here runs anything.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -189,7 +189,7 @@ impl PromptCommand {
     pub(super) fn parse(line: &str) -> Result<Option<PromptCommand>, NoCommand> {
         let wrong = |why: &str| NoCommand::Wrong(why.to_owned());
         let mut words =
-            shlex::split(line).ok_or_else(|| wrong("a quotation mark or a backslash is left open"))?;
+            super::words::split(line).ok_or_else(|| wrong("a quotation mark or a backslash is left open"))?;
         let Some(name) = words.first_mut() else { return Ok(None) };
         let typed = name.clone();
         *name = if typed == "?" { "help".to_owned() } else { typed.to_lowercase() };
@@ -243,6 +243,11 @@ fn no_command(name: &str, error: &clap::Error) -> NoCommand {
         ErrorKind::InvalidSubcommand => return NoCommand::Wrong(unknown(name)),
         _ => {}
     }
+    NoCommand::Wrong(one_line(&text))
+}
+
+/// What clap says of misuse, in one line.
+pub(super) fn one_line(text: &str) -> String {
     let paragraphs = text.split("\n\n").map(|paragraph| {
         let lines: Vec<&str> = paragraph.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         lines.join(" ")
@@ -251,7 +256,7 @@ fn no_command(name: &str, error: &clap::Error) -> NoCommand {
         .filter(|paragraph| !paragraph.is_empty() && !paragraph.starts_with("For more information"))
         .map(|paragraph| paragraph.strip_prefix("error: ").map_or(paragraph.clone(), str::to_owned))
         .collect();
-    NoCommand::Wrong(told.join("; "))
+    told.join("; ")
 }
 
 fn unknown(name: &str) -> String {

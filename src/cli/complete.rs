@@ -1,10 +1,12 @@
 //! What the Tab key offers: commands first, then local files for `Store`, known names for the rest.
 
-use rustyline::completion::{Completer, FilenameCompleter, Pair, extract_word};
+use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::{Context, Helper, Highlighter, Hinter, Validator};
 
 use super::command::NAMES;
 use super::input::KnownNames;
+use super::words;
+use crate::id::escaped;
 
 /// The prompt's completion.
 #[derive(Helper, Highlighter, Hinter, Validator)]
@@ -20,7 +22,8 @@ impl PromptHelper {
 
     fn candidates(&self, line: &str, pos: usize) -> rustyline::Result<(usize, Vec<Pair>)> {
         let before = &line[..pos];
-        let (start, word) = extract_word(before, pos, Some('\\'), char::is_whitespace);
+        let (start, word) = words::last(before);
+        let word = word.as_str();
         let command = before.trim_start().split(char::is_whitespace).next().unwrap_or_default();
         if before[..start].trim().is_empty() {
             return Ok((start, matching(&NAMES, word)));
@@ -31,22 +34,19 @@ impl PromptHelper {
             }
             "store" => self.files.complete_path(line, pos),
             "files" => Ok((start, matching(&["--ring"], word))),
-            "request" | "whereis" | "cat" => Ok((start, self.known(word))),
+            "request" | "whereis" | "cat" => Ok((start, self.known(word, before[..start].contains(" -- ")))),
             _ => Ok((start, Vec::new())),
         }
     }
 
-    /// The known names that begin with what this word means, quoted where they need it.
-    fn known(&self, word: &str) -> Vec<Pair> {
-        let meant = word.trim_start_matches(['\'', '"']).replace('\\', "");
-        self.names
-            .beginning_with(&meant)
-            .into_iter()
-            .filter_map(|name| {
-                let quoted = shlex::try_quote(&name).ok()?.into_owned();
-                Some(Pair { display: super::format::escaped(&name), replacement: quoted + " " })
-            })
-            .collect()
+    /// The known names that begin with what this word means, as they are typed.
+    fn known(&self, word: &str, no_options_follow: bool) -> Vec<Pair> {
+        let names = self.names.beginning_with(word);
+        let typed = |name: &str| {
+            let dashes = if name.starts_with('-') && !no_options_follow { "-- " } else { "" };
+            format!("{dashes}{} ", words::quoted(name))
+        };
+        names.iter().map(|name| Pair { display: escaped(name), replacement: typed(name) }).collect()
     }
 }
 
@@ -73,7 +73,11 @@ mod tests {
 
     fn offered(line: &str) -> (usize, Vec<String>) {
         let names = KnownNames::default();
-        names.replace(["report.pdf", "my file", "-rf"].into_iter().map(|name| FileName::new(name).unwrap()));
+        names.replace(
+            ["report.pdf", "my file", "-rf", "two\nlines"]
+                .into_iter()
+                .map(|name| FileName::new(name).unwrap()),
+        );
         let (start, pairs) = PromptHelper::new(names).candidates(line, line.len()).unwrap();
         (start, pairs.into_iter().map(|pair| pair.replacement).collect())
     }
@@ -90,6 +94,11 @@ mod tests {
         assert_eq!(offered("Store --w"), (6, words(&["--wait "])));
         assert_eq!(offered("Request rep"), (8, words(&["report.pdf "])));
         assert_eq!(offered("whereis my"), (8, words(&["'my file' "])));
+        assert_eq!(offered("whereis 'my f"), (8, words(&["'my file' "])));
+        assert_eq!(offered("cat tw"), (4, words(&[r"$'two\nlines' "])));
+        assert_eq!(offered(r"cat $'two\nl"), (4, words(&[r"$'two\nlines' "])));
+        assert_eq!(offered("request -r"), (8, words(&["-- -rf "])));
+        assert_eq!(offered("request -- -r"), (11, words(&["-rf "])));
         assert_eq!(offered("Quit x"), (5, vec![]));
         assert!(offered("Store Cargo.to").1.iter().any(|path| path.starts_with("Cargo.toml")));
     }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::command::{Command, LeaveArgs, RequestArgs, StoreArgs};
 use super::door::Door;
 use super::output::Output;
+use super::tables::Table;
 use super::{DONE, FAILED, NOT_FOUND, format, json, progress, tables};
 use crate::peer::{
     Failure, LeaveReport, ObjectBytes, Place, Progress, RequestReport, StoreOptions, Wanted, WriteError,
@@ -216,15 +217,19 @@ impl Executor<'_> {
     }
 
     fn say(&self, as_json: bool, value: &Value, text: impl FnOnce() -> String) -> u8 {
-        self.out.result(&if as_json { value.to_string() } else { text() });
+        if as_json {
+            self.out.json(value);
+        } else {
+            self.out.result(&text());
+        }
         DONE
     }
 
     /// A list: a table, or JSON Lines.
-    fn list(&self, as_json: bool, values: impl Iterator<Item = Value>, table: impl FnOnce() -> String) -> u8 {
+    fn list(&self, as_json: bool, values: impl Iterator<Item = Value>, table: impl FnOnce() -> Table) -> u8 {
         match as_json {
-            true => values.for_each(|value| self.out.result(&value.to_string())),
-            false => self.out.result(&table()),
+            true => values.for_each(|value| self.out.json(&value)),
+            false => self.out.table(&table()),
         }
         DONE
     }
@@ -249,7 +254,7 @@ fn nearest_file(path: &Path) -> Option<String> {
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect();
     let meant = nearest(path.file_name()?.to_str()?, names.iter().map(String::as_str))?;
-    Some(format::escaped(&path.with_file_name(meant).to_string_lossy()))
+    Some(crate::id::escaped(&path.with_file_name(meant).to_string_lossy()))
 }
 
 /// How long a departure may be silent.

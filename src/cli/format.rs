@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::id::FileName;
+use super::words::quoted;
+use crate::id::{FileName, escaped};
 use crate::peer::{
     LeavePlan, LeaveReport, Listed, PeerName, PingReport, RequestReport, ShortFile, StatusReport,
     StoreReport, Unreachable, WhereisReport, missing_list, peer_list, word_list,
@@ -333,18 +334,6 @@ pub(super) fn rate(bytes: u64, span: Duration) -> String {
 /// "1 file", "2 files".
 pub(super) fn count(n: u64, one: &str, several: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { several })
-}
-
-/// A path as a shell reads it.
-pub(super) fn quoted(path: &str) -> String {
-    shlex::try_quote(path).map_or_else(|_| escaped(path), String::from)
-}
-
-/// A text of somebody else's making, so that it cannot write to the terminal.
-pub(super) fn escaped(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
-        .collect()
 }
 
 /// Peers, of which a large ring has more than anybody reads.

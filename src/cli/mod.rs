@@ -10,6 +10,7 @@ mod complete;
 mod door;
 mod events;
 mod execute;
+mod fit;
 mod format;
 mod init;
 mod input;
@@ -23,6 +24,7 @@ mod shell;
 mod signals;
 mod tables;
 mod terminal;
+mod words;
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -45,6 +47,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let plan = match plan(arguments) {
         Ok(plan) => plan,
         Err(error) => {
+            if is_misuse(&error) {
+                output::Output::new().error(&command::one_line(&error.to_string()));
+                return FAILED;
+            }
             // Help that nobody reads any more is no failure: a closed pipe ends quietly.
             let _ = error.print();
             return if error.use_stderr() { FAILED } else { DONE };
@@ -117,12 +123,24 @@ fn plan(arguments: impl IntoIterator<Item = OsString>) -> Result<Work, clap::Err
     })
 }
 
+/// Misuse is told in one line; help, also where nothing but it can follow, in many.
+fn is_misuse(error: &clap::Error) -> bool {
+    error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+}
+
 /// The whole command line: a command that a prompt has too takes from a shell which peer is meant.
 fn definition() -> clap::Command {
     let of_peers = command::Command::augment_subcommands(clap::Command::new("peer"));
     let names: Vec<String> =
         of_peers.get_subcommands().map(|command| command.get_name().to_owned()).collect();
-    names.into_iter().fold(Cli::command(), |cli, name| cli.mut_subcommand(name, TargetArgs::augment_args))
+    let cli = names
+        .into_iter()
+        .fold(Cli::command(), |cli, name| cli.mut_subcommand(name, TargetArgs::augment_args));
+    // Two columns side by side take room.
+    let narrow = fit::width_of(&std::io::stdout()).is_some_and(|width| width < HELP_COLUMNS_MIN);
+    let all: Vec<String> = cli.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    let stacked = |command: clap::Command| command.next_line_help(narrow);
+    all.into_iter().fold(stacked(cli), |cli, name| cli.mut_subcommand(name, stacked))
 }
 
 fn within_runtime(work: impl Future<Output = anyhow::Result<u8>>) -> anyhow::Result<u8> {
@@ -170,6 +188,8 @@ pub mod fuzz {
     }
 }
 
+/// In a narrower terminal, what an option does is told below it.
+const HELP_COLUMNS_MIN: usize = 60;
 /// How long work that runs on after the end of a command may take.
 const RUNTIME_END: Duration = Duration::from_secs(2);
 
@@ -403,6 +423,7 @@ mod tests {
             let error = plan(words(&format!("{name} --help"))).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::DisplayHelp);
             assert!(error.to_string().contains(&format!("Example: quoit {name}")), "{error}");
+            assert!(!error.to_string().contains("Which peer is meant"), "{error}");
         }
     }
 }

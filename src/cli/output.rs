@@ -1,6 +1,7 @@
 //! The way out: results to standard output, everything else to standard error, neither through a
 //! prompt or a progress bar that is being drawn.
 //!
+//! Whatever is in a name, no escape sequence of it reaches a terminal or a log: this is the last one to look.
 //! A reader that has gone away (`quoit … | head -1`) is no failure: what it would have read is dropped.
 
 use std::io::{IsTerminal as _, Write as _};
@@ -10,6 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anstyle::{AnsiColor, Style};
 use indicatif::ProgressBar;
 use rustyline::ExternalPrinter;
+use serde_json::Value;
+
+use super::fit;
+use super::tables::Table;
+use crate::id::{escaped, is_unshown};
 
 /// Both outputs of the process; clones share them.
 #[derive(Clone, Default)]
@@ -20,6 +26,8 @@ pub(super) struct Output(Arc<Mutex<Above>>);
 struct Above {
     prompt: Option<SyncSender<String>>,
     bar: Option<ProgressBar>,
+    /// Why a result did not go out.
+    unwritten: Option<std::io::Error>,
 }
 
 impl Output {
@@ -27,18 +35,62 @@ impl Output {
         Output::default()
     }
 
-    /// A result.
+    /// A result, in lines.
     pub(super) fn result(&self, text: &str) {
+        let text = lines_of(text);
+        self.write_result(&match fit::width_of(&std::io::stdout()) {
+            Some(width) => fit::wrapped(&text, width),
+            None => text,
+        });
+    }
+
+    /// A table, which knows how wide it may be.
+    pub(super) fn table(&self, table: &Table) {
+        self.write_result(&lines_of(&table.fitted(fit::width_of(&std::io::stdout()))));
+    }
+
+    /// A result for a program.
+    pub(super) fn json(&self, value: &Value) {
+        let text = value.to_string();
+        // JSON itself lets through what some terminals obey.
+        self.write_result(&text.chars().fold(String::with_capacity(text.len()), |mut line, c| {
+            if is_unshown(c) {
+                line.push_str(&format!("\\u{:04x}", u32::from(c)));
+            } else {
+                line.push(c);
+            }
+            line
+        }));
+    }
+
+    /// Whether all results so far went out, as far as anybody wanted to read them; says so when not.
+    pub(super) fn was_written(&self) -> bool {
+        match self.above().unwritten.take() {
+            None => true,
+            Some(error) => {
+                self.error(&format!("cannot write to standard output: {error}"));
+                false
+            }
+        }
+    }
+
+    fn write_result(&self, text: &str) {
         let mut out = anstream::stdout().lock();
-        let _ = writeln!(out, "{text}");
-        let _ = out.flush();
+        let written = writeln!(out, "{text}").and_then(|()| out.flush());
+        drop(out);
+        if let Err(error) = written
+            && error.kind() != std::io::ErrorKind::BrokenPipe
+        {
+            self.above().unwritten.get_or_insert(error);
+        }
     }
 
     /// What happened meanwhile; above the prompt or the progress bar, if there is one.
     pub(super) fn note(&self, text: &str) {
+        let text = for_standard_error(lines_of(text));
         let text = match text.strip_prefix("warning:") {
             Some(rest) => styled(AnsiColor::Yellow, "warning:", rest),
-            None => text.to_owned(),
+            None => text,
         };
         let above = self.above();
         if let Some(bar) = &above.bar {
@@ -55,9 +107,13 @@ impl Output {
         }
     }
 
-    /// Why something that was asked for was not done.
+    /// Why something that was asked for was not done: one line, whatever names it has in it.
     pub(super) fn error(&self, text: &str) {
-        write_error(&styled(AnsiColor::Red, "error:", &format!(" {text}")));
+        let text = for_standard_error(format!("error: {}", escaped(text)));
+        write_error(&match text.strip_prefix("error:") {
+            Some(rest) => styled(AnsiColor::Red, "error:", rest),
+            None => text,
+        });
     }
 
     /// From now on a prompt is drawn, and this prints above it.
@@ -90,6 +146,18 @@ impl Output {
 
     fn above(&self) -> MutexGuard<'_, Above> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The text with its line breaks, but nothing else that a terminal obeys.
+fn lines_of(text: &str) -> String {
+    text.split('\n').map(escaped).collect::<Vec<_>>().join("\n")
+}
+
+fn for_standard_error(text: String) -> String {
+    match fit::width_of(&std::io::stderr()) {
+        Some(width) => fit::wrapped(&text, width),
+        None => text,
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
+use super::fit;
 use super::output::Output;
 use crate::peer::Progress;
 
@@ -33,6 +34,7 @@ pub(super) async fn drawn<T>(out: &Output, progress: &Progress, transfer: impl F
                 out.draw_bar(Some(bar.clone()));
                 bar
             });
+            bar.set_style(style());
             bar.set_length(total);
             bar.set_position(progress.done.load(Ordering::Relaxed).min(total));
         }
@@ -46,23 +48,38 @@ pub(super) async fn drawn<T>(out: &Output, progress: &Progress, transfer: impl F
 
 fn new_bar(total: u64) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-    // The template is a constant; the plain bar takes its place should it ever be wrong.
-    bar.set_style(ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_style(style());
     bar
+}
+
+/// As much as fits into the terminal as wide as it is now.
+fn style() -> ProgressStyle {
+    let width = fit::width_of(&std::io::stderr()).unwrap_or(usize::MAX);
+    let fitting = TEMPLATES.iter().find(|(least, _)| *least <= width);
+    let template = fitting.map_or(SMALLEST, |(_, template)| *template);
+    // The templates are constants; the plain bar takes their place should one ever be wrong.
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 /// Transfers that are over sooner get no bar.
 const FIRST_DRAWN: Duration = Duration::from_millis(300);
 const REDRAWN: Duration = Duration::from_millis(100);
-const TEMPLATE: &str =
-    "  {wide_bar} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left";
+/// What is drawn from which width on.
+const TEMPLATES: [(usize, &str); 3] = [
+    (70, "  {wide_bar} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left"),
+    (36, "  {wide_bar} {binary_bytes}, {eta} left"),
+    (12, "{wide_bar} {percent:>3} %"),
+];
+const SMALLEST: &str = "{percent} %";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_template_is_sound() {
-        assert!(ProgressStyle::with_template(TEMPLATE).is_ok());
+    fn the_templates_are_sound() {
+        for template in TEMPLATES.iter().map(|(_, template)| *template).chain([SMALLEST]) {
+            assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
+        }
     }
 }

@@ -61,6 +61,10 @@ pub(super) async fn run(plan: Plan) -> anyhow::Result<u8> {
     Ok(match code {
         End::Code(code) => code,
         End::Failed(why) => {
+            if !session.active.load(Ordering::Relaxed) {
+                // The ring did not take it: nothing of it is worth keeping.
+                session.peer.undo_start().await;
+            }
             out.error(&why);
             FAILED
         }
@@ -105,9 +109,9 @@ impl Session {
         self.out.note(&format!(
             "Peer {} of ring {} listens on {}; its files are in {}",
             self.peer.name(),
-            super::format::escaped(self.peer.ring_name()),
+            crate::id::escaped(self.peer.ring_name()),
             self.peer.address(),
-            super::format::escaped(&self.peer.data_dir().to_string_lossy()),
+            crate::id::escaped(&self.peer.data_dir().to_string_lossy()),
         ));
         let me = self.peer.position();
         tokio::select! {
@@ -161,10 +165,8 @@ impl Session {
         result.map_err(|error| error.to_string())?;
         self.active.store(true, Ordering::Relaxed);
         let label = self.peer.name();
-        self.out.note(&format!(
-            "Peer {label} is active in ring {}",
-            super::format::escaped(self.peer.ring_name())
-        ));
+        self.out
+            .note(&format!("Peer {label} is active in ring {}", crate::id::escaped(self.peer.ring_name())));
         if let Some(path) = ready_file
             && let Err(error) =
                 write_whole(path, &format!("{} {}\n", std::process::id(), self.peer.address()))

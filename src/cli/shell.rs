@@ -10,7 +10,8 @@ use super::output::Output;
 use super::signals::Signals;
 use crate::peer::{Client, PeerChoice};
 
-/// Which peer is meant; only from a shell, since a prompt has its own.
+// Which peer is meant; only from a shell, since a prompt has its own. (clap would show a documentation comment
+// here in the place of what each command says of itself.)
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Which peer")]
 pub(super) struct TargetArgs {
@@ -61,6 +62,7 @@ pub(super) async fn run(command: Command, target: TargetArgs) -> anyhow::Result<
         };
         let door = Door::There(client);
         let code = Executor { peer: &door, out: &out }.run(command).await;
+        let code = if out.was_written() { code } else { FAILED };
         if let Door::There(client) = door {
             client.close().await;
         }

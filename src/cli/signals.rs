@@ -1,4 +1,4 @@
-//! The signals that end a peer without notice to the others.
+//! The signals that end a peer without notice to the others, and one that must not.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -7,6 +7,9 @@ pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hang_up: Signal,
+    /// Taken, so that it does not end the process: a write beyond the limit of the user's files fails like one on a
+    /// full disk.
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -16,6 +19,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hang_up: signal(SignalKind::hangup())?,
+            _file_size: signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 

@@ -1,64 +1,169 @@
-//! Reports that are tables. No borders and no wrapping, so that `awk` and `grep` read them too.
+//! Reports that are tables. No borders and no wrapping, so that `awk` and `grep` read them too; in a terminal that
+//! is narrower than the table, what can be shortened is, and else each row becomes a few lines.
 
-use comfy_table::{Cell, CellAlignment, Table, presets};
+use std::fmt;
 
+use comfy_table::{Cell, CellAlignment, presets};
+use unicode_width::UnicodeWidthStr as _;
+
+use super::fit::wrapped;
 use super::format::{count, size};
-use crate::id::FileName;
+use crate::id::{ContentId, FileName};
 use crate::peer::{RingFiles, RingLine, peer_list};
 use crate::wire::{FileEntry, MemberState};
 
+/// Rows under a header, and a last line; or that line alone.
+pub(super) struct Table {
+    header: &'static [&'static str],
+    /// The columns of figures.
+    right: &'static [usize],
+    rows: Vec<Vec<Cut>>,
+    last: String,
+}
+
+/// What stands in a cell, at length and in short.
+struct Cut {
+    long: String,
+    short: Option<String>,
+}
+
+impl Table {
+    fn empty(last: &str) -> Table {
+        Table { header: &[], right: &[], rows: Vec::new(), last: last.to_owned() }
+    }
+
+    /// As it is best shown in so many columns; `None` is as many as it takes.
+    pub(super) fn fitted(&self, width: Option<usize>) -> String {
+        let Some(width) = width else { return self.laid_out(Cut::long) };
+        for cell in [Cut::long, Cut::short] {
+            let text = self.laid_out(cell);
+            if text.lines().all(|line| line.width() <= width) {
+                return text;
+            }
+        }
+        self.stacked(width)
+    }
+
+    /// Column by column.
+    fn laid_out(&self, cell: fn(&Cut) -> &str) -> String {
+        if self.rows.is_empty() {
+            return self.last.clone();
+        }
+        let mut table = comfy_table::Table::new();
+        table.load_style(presets::NOTHING).force_no_tty().set_header(self.header.iter().copied());
+        for column in self.right {
+            if let Some(column) = table.column_mut(*column) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        for row in &self.rows {
+            table.add_row(row.iter().map(|cut| Cell::new(cell(cut))));
+        }
+        // Without the spaces that the style puts at both ends of a line.
+        let lines = table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned());
+        lines.chain([self.last.clone()]).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Row by row: the first cell, and below it the others with their headers.
+    fn stacked(&self, width: usize) -> String {
+        let heads = self.header.iter().map(|head| head.to_lowercase());
+        let heads: Vec<String> = heads.collect();
+        let broad = heads.iter().skip(1).map(|head| head.width()).max().unwrap_or(0);
+        let mut lines = Vec::new();
+        for row in &self.rows {
+            for (i, (head, cell)) in heads.iter().zip(row).enumerate() {
+                let text = cell.short();
+                if !text.is_empty() {
+                    lines.push(if i == 0 { text.to_owned() } else { format!("  {head:<broad$}  {text}") });
+                }
+            }
+        }
+        lines.push(self.last.clone());
+        wrapped(&lines.join("\n"), width)
+    }
+}
+
+impl Cut {
+    fn of(long: impl fmt::Display) -> Cut {
+        Cut { long: long.to_string(), short: None }
+    }
+
+    fn content(content: &ContentId) -> Cut {
+        let short = Some(format!("sha256:{}…", content.short()));
+        Cut { long: format!("sha256:{content}"), short }
+    }
+
+    fn long(&self) -> &str {
+        &self.long
+    }
+
+    fn short(&self) -> &str {
+        self.short.as_ref().unwrap_or(&self.long)
+    }
+}
+
 /// Who is in the ring, in its order.
-pub(super) fn ring(lines: &[RingLine]) -> String {
-    let mut table = table(["PEER", "ADDRESS", "SHARE", "LIFE", "STATE", ""], &[0, 2, 3]);
-    for line in lines {
+pub(super) fn ring(lines: &[RingLine]) -> Table {
+    let row = |line: &RingLine| {
         let share = match line.state {
             MemberState::Alive => format!("{:.1} %", line.share * 100.0),
             MemberState::Left | MemberState::Dead => "-".to_owned(),
         };
-        table.add_row([
-            Cell::new(&line.peer),
-            Cell::new(&line.address),
-            Cell::new(share),
-            Cell::new(line.incarnation),
-            Cell::new(state(line)),
-            Cell::new(if line.me { "you" } else { "" }),
-        ]);
-    }
+        vec![
+            Cut::of(&line.peer),
+            Cut::of(&line.address),
+            Cut::of(share),
+            Cut::of(line.incarnation),
+            Cut::of(state(line)),
+            Cut::of(if line.me { "you" } else { "" }),
+        ]
+    };
     let alive = lines.iter().filter(|line| line.state == MemberState::Alive).count();
-    format!("{}\n{} alive", lined(&table), count(alive as u64, "peer", "peers"))
+    Table {
+        header: &["PEER", "ADDRESS", "SHARE", "LIFE", "STATE", ""],
+        right: &[0, 2, 3],
+        rows: lines.iter().map(row).collect(),
+        last: format!("{} alive", count(alive as u64, "peer", "peers")),
+    }
 }
 
 /// The files of this peer.
-pub(super) fn files(files: &[FileEntry]) -> String {
+pub(super) fn files(files: &[FileEntry]) -> Table {
     if files.is_empty() {
-        return "No files here".to_owned();
+        return Table::empty("No files here");
     }
-    let mut table = table(["NAME", "SIZE", "CONTENT"], &[1]);
-    for file in files {
-        table.add_row([
-            Cell::new(names(&file.names)),
-            Cell::new(size(file.object.length)),
-            Cell::new(format!("sha256:{}", file.object.content)),
-        ]);
+    let row = |file: &FileEntry| {
+        let object = &file.object;
+        vec![Cut::of(names(&file.names)), Cut::of(size(object.length)), Cut::content(&object.content)]
+    };
+    Table {
+        header: &["NAME", "SIZE", "CONTENT"],
+        right: &[1],
+        rows: files.iter().map(row).collect(),
+        last: total(files.iter()),
     }
-    format!("{}\n{}", lined(&table), total(files.iter()))
 }
 
 /// The files of the ring, and who holds them.
-pub(super) fn files_of_ring(report: &RingFiles) -> String {
+pub(super) fn files_of_ring(report: &RingFiles) -> Table {
     if report.files.is_empty() {
-        return "No files in this ring".to_owned();
+        return Table::empty("No files in this ring");
     }
-    let mut table = table(["NAME", "SIZE", "ON", "CONTENT"], &[1]);
-    for file in &report.files {
-        table.add_row([
-            Cell::new(names(&file.file.names)),
-            Cell::new(size(file.file.object.length)),
-            Cell::new(peer_list(&file.holders)),
-            Cell::new(format!("sha256:{}", file.file.object.content)),
-        ]);
+    let rows = report.files.iter().map(|file| {
+        let object = &file.file.object;
+        vec![
+            Cut::of(names(&file.file.names)),
+            Cut::of(size(object.length)),
+            Cut::of(peer_list(&file.holders)),
+            Cut::content(&object.content),
+        ]
+    });
+    Table {
+        header: &["NAME", "SIZE", "ON", "CONTENT"],
+        right: &[1],
+        rows: rows.collect(),
+        last: total(report.files.iter().map(|file| &file.file)),
     }
-    format!("{}\n{}", lined(&table), total(report.files.iter().map(|file| &file.file)))
 }
 
 fn names(names: &[FileName]) -> String {
@@ -81,30 +186,10 @@ fn state(line: &RingLine) -> &'static str {
     }
 }
 
-/// `right` are the columns of figures, counted from zero.
-fn table<const N: usize>(header: [&str; N], right: &[usize]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).force_no_tty().set_header(header);
-    for column in right {
-        if let Some(column) = table.column_mut(*column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table
-}
-
-/// The table without the spaces that its preset puts at both ends of a line.
-fn lined(table: &Table) -> String {
-    let lines: Vec<String> =
-        table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned()).collect();
-    lines.join("\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::id::{ContentId, Position};
-    use crate::peer::RingFile;
     use crate::wire::{Address, ObjectInfo};
 
     fn file(bytes: &[u8], names: &[&str]) -> FileEntry {
@@ -129,12 +214,14 @@ mod tests {
             share,
             me,
         };
-        let text = ring(&[
+        let table = ring(&[
             line(4, MemberState::Alive, 0.25, false),
             line(100, MemberState::Alive, 0.75, true),
             line(200, MemberState::Dead, 0.0, false),
             RingLine { gone: true, ..line(255, MemberState::Dead, 0.0, false) },
         ]);
+        let text = table.fitted(Some(80));
+        assert_eq!(text, table.fitted(None));
         assert_eq!(
             text,
             "PEER  ADDRESS           SHARE  LIFE  STATE\n   \
@@ -144,13 +231,25 @@ mod tests {
               255  127.0.0.1:12255       -     3  gone\n\
              2 peers alive"
         );
+        assert_eq!(
+            table.fitted(Some(20)).lines().take(6).collect::<Vec<_>>(),
+            [
+                "4",
+                "  address",
+                "    127.0.0.1:12004",
+                "  share    25.0 %",
+                "  life     3",
+                "  state    alive"
+            ]
+        );
     }
 
     #[test]
     fn files_here_and_anywhere() {
-        assert_eq!(files(&[]), "No files here");
+        assert_eq!(files(&[]).fitted(None), "No files here");
         let (abc, empty) = (file(b"abc", &["a b", "two\nlines"]), file(b"", &[]));
-        let text = files(&[abc.clone(), empty]);
+        let table = files(&[abc.clone(), empty]);
+        let text = table.fitted(None);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 4);
         assert_eq!(
@@ -159,9 +258,12 @@ mod tests {
         );
         assert!(lines[2].starts_with("-                0 bytes  sha256:e3b0c442"));
         assert_eq!(lines[3], "2 files, 3 bytes");
-        let holders = vec![Position::of_number(4).into(), Position::of_number(8).into()];
-        let report = RingFiles { files: vec![RingFile { file: abc, holders }], silent: vec![] };
-        assert!(files_of_ring(&report).contains("  3 bytes  4 and 8  sha256:ba7816bf"));
-        assert_eq!(files_of_ring(&RingFiles::default()), "No files in this ring");
+        let text = table.fitted(Some(60));
+        assert_eq!(text.lines().nth(1), Some("a b, two\\nlines  3 bytes  sha256:ba7816bf…"));
+        let text = table.fitted(Some(20));
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[..3], ["a b, two\\nlines", "  size     3 bytes", "  content"]);
+        assert_eq!(lines[3], "    sha256:ba7816bf…");
+        assert!((20..90).all(|width| table.fitted(Some(width)).lines().all(|line| line.width() <= width)));
     }
 }

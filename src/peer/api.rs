@@ -315,9 +315,11 @@ pub enum RequestError {
         /// From whom.
         from: PeerName,
     },
-    /// This peer cannot keep it.
-    #[error("cannot keep {content} here: {reason}")]
+    /// The peer that was asked cannot keep it.
+    #[error("peer {peer} cannot keep sha256:{content}: {reason}")]
     Disk {
+        /// The peer.
+        peer: PeerName,
         /// The address.
         content: ContentId,
         /// Why.

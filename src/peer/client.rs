@@ -65,7 +65,7 @@ impl Client {
         options: &StoreOptions,
         progress: &Arc<Progress>,
     ) -> Result<StoreReport, Failure> {
-        let name = name_of(path, options)?;
+        let name = name_of(path, options).await?;
         let (source, object) = hash(path, progress).await?;
         let trouble: Arc<Mutex<Option<BlobError>>> = Arc::default();
         let mut giving = JoinSet::new();

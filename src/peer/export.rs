@@ -17,6 +17,8 @@ use crate::blob::ChunkHasher;
 /// A place for a file that a person named; checked before anything is fetched for it.
 #[derive(Debug)]
 pub struct Place {
+    /// As the person wrote it.
+    named: PathBuf,
     path: PathBuf,
     kind: Kind,
 }
@@ -54,9 +56,23 @@ impl Place {
             }
             _ => Kind::File { overwrite },
         };
+        if there.is_none() && !folder_of(path).is_dir() {
+            return Err(Failure::new(format!(
+                "cannot write {shown}: there is no folder {}",
+                folder_of(path).display()
+            )));
+        }
         // What a symbolic link names is replaced, not the link.
+        let named = path.to_owned();
         let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        Ok(Place { path, kind })
+        Ok(Place { named, path, kind })
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
     }
 }
 
@@ -66,21 +82,18 @@ impl ObjectBytes {
     /// # Errors
     /// When the bytes do not come, are not the object's, or cannot be written.
     pub async fn save(self, place: Place, progress: &Progress) -> Result<(), Failure> {
-        let failed =
-            |path: &Path, error: io::Error| Failure::new(format!("cannot write {}: {error}", path.display()));
+        let named = place.named.clone();
+        let failed = |error: io::Error| Failure::new(format!("cannot write {}: {error}", named.display()));
         if place.kind == Kind::Pipe {
             let path = place.path.clone();
             let opened = spawn_blocking(move || File::options().write(true).open(path)).await;
-            let file = opened.map_err(|error| failed(&place.path, error))?;
+            let file = opened.map_err(&failed)?;
             return self.write_to(file, progress).await.map(drop).map_err(|error| match error {
-                WriteError::Sink(error) => failed(&place.path, error),
+                WriteError::Sink(error) => failed(error),
                 WriteError::Source(failure) => failure,
             });
         }
-        let folder = match place.path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-            _ => PathBuf::from("."),
-        };
+        let folder = folder_of(&place.path).to_owned();
         let beside = folder.clone();
         let temporary = spawn_blocking(move || {
             // As any new file, less what the umask takes away.
@@ -88,10 +101,12 @@ impl ObjectBytes {
                 .prefix(".quoit-")
                 .permissions(Permissions::from_mode(0o666))
                 .tempfile_in(beside)
+                // The name of the temporary file tells nobody anything.
+                .map_err(|error| io::Error::from(error.kind()))
         });
-        let (file, temporary) = temporary.await.map_err(|error| failed(&place.path, error))?.into_parts();
+        let (file, temporary) = temporary.await.map_err(&failed)?.into_parts();
         let written = self.write_to(file, progress).await.map_err(|error| match error {
-            WriteError::Sink(error) => failed(&place.path, error),
+            WriteError::Sink(error) => failed(error),
             WriteError::Source(failure) => failure,
         })?;
         let path = place.path.clone();
@@ -103,7 +118,7 @@ impl ObjectBytes {
             }
             File::open(folder)?.sync_all()
         });
-        placed.await.map_err(|error| failed(&place.path, error))
+        placed.await.map_err(failed)
     }
 
     /// Writes the object piece by piece, on a thread of its own. Gives the sink back.

@@ -348,7 +348,7 @@ impl Fetch {
     }
 
     fn disk(&self, error: BlobError) -> RequestError {
-        RequestError::Disk { content: self.wish.content, reason: error.to_string() }
+        self.shared.disk_failure(self.wish.content, error)
     }
 }
 

@@ -167,6 +167,12 @@ impl Handle {
         why.unwrap_or_else(|| "the peer has ended".to_owned())
     }
 
+    /// Shuts down a peer that never became active, and removes what its start has made.
+    pub async fn undo_start(&self) {
+        self.shutdown().await;
+        self.running.undo().await;
+    }
+
     /// Ends the peer without a word to the ring, as a kill does, but flushes and closes its store.
     pub async fn shutdown(&self) {
         self.running.stop(&self.shared, false).await;

@@ -278,8 +278,7 @@ impl Shared {
         let link = record.as_ref().map(|r| Link { name: r.name.clone(), clock: r.clock });
         let file = match &name {
             Some(name) => name.clone(),
-            None => FileName::new(content.to_string())
-                .map_err(|error| RequestError::Disk { content, reason: error.to_string() })?,
+            None => FileName::new(content.to_string()).map_err(|error| self.disk_failure(content, error))?,
         };
         let placed = self.blocking(move |store| {
             if let Some(link) = link {
@@ -289,8 +288,7 @@ impl Shared {
             let path = if keep { Some(store.place_received(&content, &file)?) } else { None };
             Ok((path, length))
         });
-        let (path, length) =
-            placed.await.map_err(|error| RequestError::Disk { content, reason: error.to_string() })?;
+        let (path, length) = placed.await.map_err(|error| self.disk_failure(content, error))?;
         let version = record.map(|record| record.version);
         let sources = self.all_named(&sources);
         let path = path.map(|path| path.to_string_lossy().into_owned());
@@ -299,7 +297,7 @@ impl Shared {
 
     async fn has(&self, content: ContentId) -> Result<bool, RequestError> {
         let here = self.blocking(move |store| store.contains(&content)).await;
-        here.map_err(|error| RequestError::Disk { content, reason: error.to_string() })
+        here.map_err(|error| self.disk_failure(content, error))
     }
 
     async fn some_name_of(&self, content: ContentId) -> Option<FileName> {
@@ -319,6 +317,11 @@ impl Shared {
             }
         }
         Ok(peers)
+    }
+
+    /// This peer's disk is why there is no file.
+    pub(super) fn disk_failure(&self, content: ContentId, reason: impl std::fmt::Display) -> RequestError {
+        RequestError::Disk { peer: self.named(&self.position()), content, reason: reason.to_string() }
     }
 
     fn unknown(&self, name: &FileName) -> RequestError {

@@ -31,6 +31,8 @@ pub struct Running {
     tasks: std::sync::Mutex<Vec<tokio::task::JoinHandle<()>>>,
     peer_file: SharedFile,
     stopped: watch::Sender<bool>,
+    /// What its start has made, see [`Running::undo`].
+    made: std::sync::Mutex<Option<Folders>>,
 }
 
 /// Where a peer's files are, and which of them were not there before.
@@ -100,6 +102,9 @@ pub async fn start(options: StartOptions) -> Result<Handle, StartError> {
         };
         return Err(StartError::Join { known, reason });
     }
+    if !joining {
+        *handle.running.made.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(folders);
+    }
     Ok(handle)
 }
 
@@ -107,6 +112,14 @@ impl Running {
     /// Waits until the peer is stopped, by whomever.
     pub(super) async fn stopped(&self) {
         let _ = self.stopped.subscribe().wait_for(|stopped| *stopped).await;
+    }
+
+    /// Removes what the start of a stopped peer has made.
+    pub(super) async fn undo(&self) {
+        let made = self.made.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(folders) = made {
+            folders.undo().await;
+        }
     }
 
     /// Ends all tasks, closes the network and the store.
@@ -267,6 +280,7 @@ fn launch(parts: Parts) -> Handle {
         tasks: std::sync::Mutex::new(tasks),
         peer_file,
         stopped: watch::Sender::new(false),
+        made: std::sync::Mutex::default(),
     });
     // It is set once, here.
     let _ = shared.running.set(Arc::downgrade(&running));

@@ -10,12 +10,12 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::api::{Progress, StoreError, StoreOptions, StoreReport, Wait};
+use super::api::{Progress, StoreError, StoreOptions, StoreReport, Wait, Wanted};
 use super::push::{Feed, PushFailure};
 use super::shared::{Shared, spawn_blocking};
 use crate::blob::{BlobError, Source};
 use crate::chord::View;
-use crate::id::{FileName, Position};
+use crate::id::{FileName, FileNameError, Position};
 use crate::transport::Connection;
 use crate::wire::{
     Link, Missing, MissingReason, ObjectInfo, RecordTarget, StorageReply, StorageRequest, StoreRole,
@@ -68,7 +68,7 @@ impl Shared {
         options: &StoreOptions,
         progress: Arc<Progress>,
     ) -> Result<StoreReport, StoreError> {
-        let name = name_of(path, options)?;
+        let name = name_of(path, options).await?;
         self.copies_wanted(options.wait)?;
         let (source, object) = hash(path, &progress).await?;
         let origin = Origin::File(source, path.to_owned());
@@ -349,19 +349,23 @@ fn living(peers: &[Position], view: &View) -> Vec<Position> {
     peers.iter().filter(|peer| !away.contains(peer)).copied().collect()
 }
 
-pub(super) fn name_of(path: &Path, options: &StoreOptions) -> Result<FileName, StoreError> {
-    if let Some(name) = &options.name {
-        return Ok(name.clone());
+/// Under which name a file is to be stored. What is no file at all is told first, since that is why it has no name.
+pub(super) async fn name_of(path: &Path, options: &StoreOptions) -> Result<FileName, StoreError> {
+    let file = path.to_owned();
+    spawn_blocking(move || Source::look(&file)).await.map_err(|error| unreadable(path, error))?;
+    let refused = |source| StoreError::Name { path: path.to_owned(), source };
+    let name = match (&options.name, path.file_name()) {
+        (Some(name), _) => name.clone(),
+        (None, Some(name)) => {
+            FileName::new(name.to_str().ok_or_else(|| refused(FileNameError::NotText))?).map_err(refused)?
+        }
+        (None, None) => return Err(refused(FileNameError::Empty)),
+    };
+    // Nobody could ask for it by this name.
+    match name.as_str().parse() {
+        Ok(Wanted::Name(_)) => Ok(name),
+        _ => Err(refused(FileNameError::Address)),
     }
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    if path.file_name().is_some_and(|name| name.to_str().is_none()) {
-        let reason = "its name is not UTF-8; give it one with --as NAME".to_owned();
-        return Err(StoreError::Read {
-            path: path.to_owned(),
-            source: std::io::Error::new(std::io::ErrorKind::InvalidFilename, reason),
-        });
-    }
-    FileName::new(name).map_err(|source| StoreError::Name { path: path.to_owned(), source })
 }
 
 pub(super) fn unreadable(path: &Path, error: BlobError) -> StoreError {

@@ -328,7 +328,7 @@ pub enum Refusal {
         incarnation: u64,
     },
     /// The ring has other settings.
-    #[error("the ring has {} replicas and {} successors", .0.replicas, .0.successors)]
+    #[error("the ring has {replicas} replicas and {successors} successors: start with --replicas {replicas} --successors {successors}", replicas = .0.replicas, successors = .0.successors)]
     SettingsDiffer(RingSettings),
     /// The peer that was asked is leaving.
     #[error("that peer is leaving the ring")]

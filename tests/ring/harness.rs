@@ -147,6 +147,15 @@ impl Ring {
         (code, answer)
     }
 
+    /// Waits for the end of a peer that was told by somebody else to end; its exit code and all it printed.
+    pub fn ended_by_itself(&mut self, number: u8) -> (Option<i32>, Answer) {
+        let peer = self.peers.remove(&number).unwrap();
+        let code = peer.wait_ended(PATIENCE);
+        let answer = peer.all();
+        self.ended.push(peer);
+        (code, answer)
+    }
+
     /// Waits until every running peer shows exactly the running peers as alive, in order.
     pub fn settle(&self) {
         let mut seen = String::new();

@@ -4,13 +4,16 @@
 #![cfg(unix)]
 
 mod admission;
+mod client;
 mod departing;
 mod files;
 mod forming;
 mod harness;
 mod health;
+mod input;
 mod names;
 mod peer;
 mod reach;
 mod refusals;
 mod samples;
+mod shell;

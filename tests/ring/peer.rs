@@ -254,7 +254,7 @@ fn without_pings(text: &str) -> String {
 }
 
 /// How the list of commands begins and ends.
-const HELP_BEGIN: &str = "Store [--as NAME]";
+const HELP_BEGIN: &str = "Store FILE               put";
 const HELP_END: &str = "the others repair the ring.\n";
 /// How much of a peer's standard error a failing test shows.
 const LAST_LINES: usize = 40;

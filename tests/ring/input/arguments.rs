@@ -1,0 +1,165 @@
+//! Commands that cannot be meant, and data directories that are taken.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use super::super::client::Said;
+use super::super::harness::{PATIENCE, Ring};
+use super::super::samples::entries;
+use super::tree;
+
+/// Goal: a number out of bounds is a usage error before anything starts.
+#[test]
+fn a_peer_that_is_no_number_from_0_to_255() {
+    for number in ["256", "-1", "1.5", "1e2", "", "4x", "99999999999999999999", "0x10"] {
+        before_anything_starts(&["init", number], "PEER");
+        before_anything_starts(&["init", number, "80", "150"], "PEER");
+        before_anything_starts(&["join", number, "80"], "PEER");
+    }
+    for number in ["256", "-1", "1.5", ""] {
+        before_anything_starts(&["init", "4", number, "150"], "FIRST");
+        before_anything_starts(&["init", "4", "80", number], "SECOND");
+        before_anything_starts(&["join", "4", number], "KNOWN");
+        before_anything_starts(&["join", number], "KNOWN");
+    }
+}
+
+/// Goal: nobody is a successor of itself.
+#[test]
+fn a_successor_that_is_the_peer_itself() {
+    before_anything_starts(&["init", "4", "4", "8"], "FIRST is peer 4 itself");
+    before_anything_starts(&["init", "4", "8", "4"], "SECOND is peer 4 itself");
+    before_anything_starts(&["join", "4", "4"], "KNOWN is peer 4 itself");
+    before_anything_starts(
+        &["init", "4", "127.0.0.1:14004", "8", "--base-port", "14000"],
+        "FIRST is peer 4 itself",
+    );
+}
+
+/// Goal: an interval that makes no sense is a usage error before anything starts.
+#[test]
+fn an_interval_that_is_none() {
+    for interval in ["0", "-1", "-0.5", "NaN", "nan", "inf", "1e9", "", "soon", "0.001", "1s"] {
+        before_anything_starts(&["init", "4", "8", "12", interval], "INTERVAL");
+        before_anything_starts(&["join", "4", "8", interval], "INTERVAL");
+        for command in [&["init", "4"][..], &["join", "4", "8"], &["run"]] {
+            before_anything_starts(&[command, &["--interval", interval]].concat(), "--interval");
+        }
+    }
+}
+
+/// Goal: successors in the wrong order are put right, with a warning that names both orders.
+#[test]
+fn successors_that_are_swapped() {
+    let mut ring = Ring::new(8);
+    ring.init(60, 240, 120);
+    ring.init(120, 240, 60);
+    ring.init(240, 60, 120);
+    [60, 120, 240].iter().for_each(|number| ring.peer(*number).wait_active());
+    ring.settle();
+    ring.peer(60)
+        .wait_said("warning: peers 240 and 120 were given as successors; in this ring they are 120 and 240");
+    assert_eq!(ring.shown_by(60), [60, 120, 240]);
+}
+
+/// Goal: a ring that does not close, because somebody who is named never comes, is waited for by name.
+#[test]
+fn a_ring_that_does_not_close() {
+    let mut ring = Ring::new(8);
+    ring.init(60, 120, 240);
+    ring.init(120, 240, 9);
+    ring.peer(60).wait_said("Waiting for peer");
+    ring.peer(120).wait_said("Waiting for peer");
+    std::fs::write(ring.scratch().join("file"), "bytes").unwrap();
+    for words in [&["store", "file"][..], &["request", "file"], &["files", "--ring"], &["leave"]] {
+        let why = ring.said(120, words).error(2);
+        assert!(why.contains("it waits for 240 and 9"), "{words:?}: {why}");
+    }
+    let phase = ring.said(120, &["status", "--json"]).value()["phase"].to_string();
+    assert!(phase.contains("waiting for") && phase.contains("240") && phase.contains('9'), "{phase}");
+    // Once they come it closes, though their own words were others.
+    ring.init(240, 9, 60);
+    ring.init(9, 60, 120);
+    [9, 60, 120, 240].iter().for_each(|number| ring.peer(*number).wait_active());
+    ring.settle();
+}
+
+/// Goal: peers that bring other settings are refused, and leave nothing behind.
+#[test]
+fn peers_of_other_settings() {
+    let mut ring = Ring::new(8);
+    ring.init(60, 120, 240);
+    ring.peer(60).wait_said("Waiting for peer");
+    let data = ring.data_dir(120);
+    let words = ["init", "120", "240", "60", "0.25", "--successors", "4"];
+    let mut command = ring.command(&words, &data, &ring.certs_dir());
+    command.stdin(Stdio::null());
+    let said = Said::by(command);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    let why = said.err.lines().find(|line| line.starts_with("error: ")).expect(&said.err);
+    assert!(why.contains("peer 60") && why.contains("--replicas 3 --successors 8"), "{why}");
+    assert!(!data.exists(), "{} is left", data.display());
+    let certificates = entries(&ring.certs_dir().join("peers"));
+    assert!(certificates.iter().all(|path| !path.to_str().unwrap().contains("/120")), "{certificates:?}");
+    // With the same settings it is taken.
+    ring.init(120, 240, 60);
+    ring.init(240, 60, 120);
+    [60, 120, 240].iter().for_each(|number| ring.peer(*number).wait_active());
+    ring.settle();
+}
+
+/// Goal: a data directory has one process; another one is told which, whatever either was started by.
+#[test]
+fn two_processes_on_one_data_directory() {
+    let mut ring = Ring::of(8, &[60, 120]);
+    ring.kill(&[120]);
+    ring.begin_run(120);
+    ring.peer(120).wait_active();
+    ring.join(240, 60);
+    // One was founded, one ran again, one has joined; and one still waits for its ring.
+    ring.start(30, &["init", "30", "31", "32", "0.25"]);
+    ring.peer(30).wait_said("Waiting for ");
+    let listen = format!("127.0.0.1:{}", ring.port(7));
+    for number in [60, 120, 240, 30] {
+        let (data, text) = (ring.data_dir(number), number.to_string());
+        let before = std::fs::read(data.join("peer.toml")).unwrap();
+        let others = tree(&data);
+        for words in [
+            &["init", &text, "--listen", &listen][..],
+            &["init", &text],
+            &["init", &text, "31", "32"],
+            &["join", &text, "60", "--listen", &listen],
+            &["run"],
+            &["run", "--listen", &listen],
+        ] {
+            if words == ["join", &text, "60", "--listen", &listen] && number == 60 {
+                continue;
+            }
+            let mut command = ring.command(words, &data, &ring.certs_dir());
+            command.stdin(Stdio::null());
+            let why = Said::by(command).error(2);
+            let process = format!("{} is in use by process {}", data.display(), ring.peer(number).id());
+            assert!(why.contains(&process), "{words:?}: {why}");
+        }
+        assert_eq!(std::fs::read(data.join("peer.toml")).unwrap(), before);
+        assert_eq!(tree(&data), others);
+    }
+    ring.peer(30).kill();
+    assert_eq!(ring.said(60, &["ring", "--json"]).values().len(), 3);
+}
+
+/// What must be refused with one line that names this, without a trace of a start.
+#[track_caller]
+fn before_anything_starts(words: &[&str], named: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, certs) = (dir.path().join("data"), dir.path().join("certs"));
+    let begun = std::time::Instant::now();
+    let mut command = super::super::harness::quoit(words);
+    command.arg("--data-dir").arg(&data).arg("--certs-dir").arg(&certs).stdin(Stdio::null());
+    let why = Said::by(command).error(2);
+    assert!(why.contains(named), "{words:?}: {why}");
+    assert!(begun.elapsed() < PATIENCE.min(Duration::from_secs(10)), "{words:?}");
+    let left = |path: &Path| path.exists();
+    assert!(!left(&data) && !left(&certs), "{words:?} left something");
+}

@@ -1,0 +1,131 @@
+//! A file that is written to while it is stored.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::super::client::Said;
+use super::super::harness::{PATIENCE, Ring, eventually, holds_within};
+use super::super::samples::sha256_of;
+use super::super::shell::parts;
+use super::is_anywhere;
+
+/// How the file changes.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    Grows,
+    IsOverwritten,
+    Shrinks,
+}
+
+/// When it does.
+#[derive(Debug, Clone, Copy)]
+enum During {
+    Hashing,
+    Sending,
+}
+
+const CASES: [(During, Change); 5] = [
+    (During::Hashing, Change::Grows),
+    (During::Hashing, Change::IsOverwritten),
+    (During::Sending, Change::Grows),
+    (During::Sending, Change::IsOverwritten),
+    (During::Sending, Change::Shrinks),
+];
+
+/// Goal: whatever happens to the file, and whenever: the store fails, says so, and keeps nothing anywhere.
+/// Method: the process that reads the file is stopped in the middle, and goes on after the change.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_file_changes_while_it_is_stored() {
+    let ring = Ring::of(8, &[40, 90, 140, 200]);
+    let file = ring.scratch().join("changing");
+    for (during, change) in CASES {
+        // From a shell: the client reads, and the peer fetches from it.
+        let sha256 = make(&file);
+        let mut command = ring.shell(40, &["store", "changing"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let client = command.spawn().unwrap();
+        in_the_middle(&ring, client.id(), 0, during, || apply(&file, change));
+        let why = Said::of(client).error(2);
+        told(&why, &file, "changing");
+        kept_nothing(&ring, &sha256, during, change);
+
+        // At the prompt: the peer reads.
+        let sha256 = make(&file);
+        let id = ring.peer(40).id();
+        let read_before = bytes_read(id);
+        let asked = ring.peer(40).begin(&format!("Store {}", file.display()));
+        in_the_middle(&ring, id, read_before, during, || apply(&file, change));
+        let why = asked.answer().error();
+        told(&why, &file, file.to_str().unwrap());
+        kept_nothing(&ring, &sha256, during, change);
+    }
+    // What does not change can be stored, and so can what has changed.
+    let text = ring.said(40, &["store", "changing"]).done();
+    assert!(text.contains(&sha256_of(&file)), "{text}");
+}
+
+/// A file of bytes that take a while; a hole costs nothing to make.
+fn make(path: &Path) -> String {
+    let _ = fs::remove_file(path);
+    let file = File::create(path).unwrap();
+    file.set_len(LENGTH).unwrap();
+    sha256_of(path)
+}
+
+fn apply(path: &Path, change: Change) {
+    let file = OpenOptions::new().write(true).open(path).unwrap();
+    match change {
+        Change::Grows => OpenOptions::new().append(true).open(path).unwrap().write_all(b"more").unwrap(),
+        // The last byte, which has not been read yet, and the first, which has.
+        Change::IsOverwritten => [0, LENGTH - 1].iter().for_each(|at| file.write_all_at(b"x", *at).unwrap()),
+        Change::Shrinks => file.set_len(LENGTH / 2).unwrap(),
+    }
+}
+
+/// Stops a process at some point, does something, and lets it go on.
+fn in_the_middle(ring: &Ring, id: u32, read_before: u64, during: During, change: impl FnOnce()) {
+    let reached = || match during {
+        During::Hashing => bytes_read(id) - read_before > SOME,
+        During::Sending => parts(ring).iter().any(|(_, length)| *length > SOME),
+    };
+    let begun = std::time::Instant::now();
+    while !reached() {
+        assert!(begun.elapsed() < PATIENCE, "{during:?} is not reached");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    let pid = Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
+    kill_process(pid, Signal::STOP).unwrap();
+    change();
+    kill_process(pid, Signal::CONT).unwrap();
+}
+
+/// What a process has read of all its files so far.
+fn bytes_read(id: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{id}/io")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("rchar: "));
+    line.and_then(|count| count.parse().ok()).unwrap_or_default()
+}
+
+fn told(why: &str, file: &Path, path: &str) {
+    assert!(why.contains(path), "{}: {why}", file.display());
+    assert!(why.contains("changed while it was stored; nothing was kept"), "{why}");
+}
+
+fn kept_nothing(ring: &Ring, sha256: &str, during: During, change: Change) {
+    let nothing = || !is_anywhere(ring, sha256, "changing");
+    assert!(holds_within(PATIENCE, nothing), "{during:?}, {change:?}: {:?}", parts(ring));
+    for number in ring.numbers() {
+        eventually("no such name", || ring.said(number, &["whereis", "changing"]).code == Some(1));
+    }
+}
+
+/// Long enough to be caught in the middle.
+const LENGTH: u64 = 384 << 20;
+/// Enough to be in the middle.
+const SOME: u64 = 8 << 20;

@@ -1,0 +1,152 @@
+//! A terminal of 20 columns, as tmux shows it: nothing panics, and what is shown can be read.
+
+use std::process::Command;
+
+use super::super::client::skipped;
+use super::super::harness::{PATIENCE, Ring, holds_within};
+use super::super::samples::Sample;
+
+/// Goal: tables, help, errors, progress bars and the prompt in 20 columns and in 80.
+#[test]
+fn a_narrow_terminal() {
+    const TEST: &str = "a_narrow_terminal";
+    if std::env::var_os("QUOIT_TEST_ALL").is_none() {
+        return skipped(TEST, "runs with scripts/test.sh --all");
+    }
+    if !Command::new("tmux").arg("-V").output().is_ok_and(|output| output.status.success()) {
+        return skipped(TEST, "no tmux here");
+    }
+    let ring = Ring::of(8, &[60, 120]);
+    let dir = ring.scratch();
+    for name in ["report of the year.pdf", "esc\u{1b}]0;title\u{7}ape", "x"] {
+        Sample::write(&dir, name, name.as_bytes()).store(&ring, 60, "--wait all");
+    }
+    for width in [20, 80] {
+        let mut screen = Screen::open(&ring, width);
+        for (words, shown) in [
+            ("files --ring", " files, "),
+            ("files", " files, "),
+            ("ring", "2 peers alive"),
+            ("status", "  data"),
+            ("whereis x", "copies"),
+            ("request x", "kept as"),
+            ("store ./nothing-at-all", "error:"),
+            ("frobnicate", "error:"),
+            ("store --help", "Example"),
+            ("leave --dry-run", "copies"),
+        ] {
+            let text = screen.run(&ring, words);
+            eprintln!("--- {words}, {width} columns:\n{text}");
+            assert!(text.contains(shown), "{words}:\n{text}");
+            assert!(!text.contains("panicked") && !text.contains('\u{1b}'), "{words}:\n{text}");
+        }
+        // Tables are not broken by the terminal: each line of the screen is one of theirs.
+        for (words, rows) in [("files --ring", if width == 20 { 3 } else { 4 }), ("ring", 2)] {
+            let text = screen.run(&ring, words);
+            let lines: Vec<&str> = text.lines().collect();
+            let of_table = if width == 20 {
+                lines.iter().filter(|line| line.starts_with("  ")).count() >= 2 * rows
+            } else {
+                lines.first().is_some_and(|line| line.contains("  ")) && lines.len() == rows + 2
+            };
+            assert!(of_table, "{words} in {width} columns:\n{text}");
+        }
+        assert_ne!(screen.title(), "title", "a name has written to the terminal");
+        // A transfer of some seconds draws its bar in one line, again and again.
+        let large = std::fs::File::create(dir.join(format!("large {width}"))).unwrap();
+        large.set_len(512 << 20).unwrap();
+        screen.type_in(&ring, &format!("store 'large {width}'"));
+        let mut seen = Vec::new();
+        assert!(
+            holds_within(PATIENCE, || {
+                let text = screen.text();
+                if text.contains(['█', '░', '#']) && !text.contains("Stored") {
+                    seen.push(text.clone());
+                }
+                text.contains("Stored") && text.contains("status 0")
+            }),
+            "{}",
+            screen.text()
+        );
+        let bars = |text: &String| text.lines().filter(|line| line.contains(['█', '░', '#'])).count();
+        assert!(seen.iter().all(|text| bars(text) == 1), "{seen:?}");
+        screen.close();
+    }
+}
+
+/// A tmux server of its own with one shell.
+struct Screen {
+    socket: String,
+    marks: u32,
+}
+
+impl Screen {
+    fn open(ring: &Ring, width: u32) -> Screen {
+        let socket = ring.scratch().join(format!("tmux-{width}")).to_str().unwrap().to_owned();
+        let screen = Screen { socket, marks: 0 };
+        let width = width.to_string();
+        screen.tmux(&[
+            "-f",
+            "/dev/null",
+            "new-session",
+            "-d",
+            "-x",
+            &width,
+            "-y",
+            "60",
+            "env PS1= LC_ALL=C.UTF-8 sh",
+        ]);
+        screen
+    }
+
+    /// Types a command for peer 60.
+    fn type_in(&mut self, ring: &Ring, words: &str) {
+        self.marks += 1;
+        let (data, certs) = (ring.data_dir(60), ring.certs_dir());
+        let line = format!(
+            "clear; cd {}; QUOIT_DATA_DIR={} QUOIT_CERTS_DIR={} {} {words}; echo status $? mark{}",
+            ring.scratch().display(),
+            data.display(),
+            certs.display(),
+            env!("CARGO_BIN_EXE_quoit"),
+            self.marks
+        );
+        // The line itself is long; what is looked at comes after it has been cleared away.
+        self.tmux(&["send-keys", "-l", &line]);
+        self.tmux(&["send-keys", "Enter"]);
+    }
+
+    /// Runs a command; what it shows.
+    fn run(&mut self, ring: &Ring, words: &str) -> String {
+        self.type_in(ring, words);
+        let mark = format!("mark{}", self.marks);
+        let ended =
+            |text: &str| text.lines().any(|line| line.starts_with("status ") && line.ends_with(&mark));
+        assert!(holds_within(PATIENCE, || ended(&self.text())), "{words}:\n{}", self.text());
+        let text = self.text();
+        let lines = text.lines().take_while(|line| !line.starts_with("status "));
+        lines.collect::<Vec<_>>().join("\n").trim_end().to_owned()
+    }
+
+    fn text(&self) -> String {
+        self.tmux(&["capture-pane", "-p"])
+    }
+
+    fn title(&self) -> String {
+        self.tmux(&["display-message", "-p", "#{pane_title}"]).trim().to_owned()
+    }
+
+    fn close(self) {}
+
+    fn tmux(&self, words: &[&str]) -> String {
+        let output = Command::new("tmux").args(["-S", &self.socket]).args(words).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let _ = Command::new("tmux").args(["-S", &self.socket, "kill-server"]).output();
+    }
+}
