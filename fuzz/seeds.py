@@ -8,6 +8,7 @@ import pathlib
 
 HERE = pathlib.Path(__file__).resolve().parent
 GOLDEN = HERE.parent / "tests" / "golden" / "wire.txt"
+CLIENT = HERE.parent / "tests" / "golden" / "client.txt"
 
 
 def main():
@@ -19,6 +20,10 @@ def main():
 
     write("requests", of("Request"))
     write("replies", of("Reply"))
+    client = [line.split() for line in CLIENT.read_text().splitlines() if not line.startswith("#")]
+    for name, text in client:
+        which = b"\0" if name.startswith("ClientRequest") else b"\1"
+        write("commands", [which + bytes.fromhex(text)])
     members = varint(3) + b"".join(member(number, state) for number, state in ((10, 0), (20, 1), (30, 2)))
     write("datagrams", [b"\0" + data for data in of("Datagram")])
     write("datagrams", [b"\1" + data for data in of("Hello")] + [b"\2" + members])

@@ -77,6 +77,8 @@ pub struct Stat {
     pub is_file: bool,
     /// Its length in bytes.
     pub length: u64,
+    /// When it was written to last, where the file system tells.
+    pub modified: Option<std::time::SystemTime>,
 }
 
 /// The operating system's file system.
@@ -101,7 +103,7 @@ impl Disk for RealDisk {
 
     fn stat(&self, path: &Path) -> io::Result<Stat> {
         let metadata = fs::symlink_metadata(path)?;
-        Ok(Stat { is_file: metadata.is_file(), length: metadata.len() })
+        Ok(Stat { is_file: metadata.is_file(), length: metadata.len(), modified: metadata.modified().ok() })
     }
 
     fn read_dir(&self, path: &Path) -> io::Result<Vec<OsString>> {

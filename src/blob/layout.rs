@@ -77,6 +77,11 @@ impl Layout {
         self.incoming().join(format!("{content}{PART_SUFFIX}"))
     }
 
+    /// Of which object a file in incoming/ is a part; none for other files.
+    pub fn content_of_part(name: &std::ffi::OsStr) -> Option<ContentId> {
+        name.to_str()?.strip_suffix(PART_SUFFIX)?.parse().ok()
+    }
+
     /// What a link in names/ says.
     pub fn link_target(content: &ContentId) -> PathBuf {
         Path::new("..").join(object_below(OBJECTS, content))

@@ -10,7 +10,7 @@ use std::path::Path;
 use super::disk::{Access, read_full_at};
 use super::error::{IoContext, Result};
 use super::index::{Change, Index, Kind};
-use super::layout::{Layout, PART_SUFFIX, TEMPORARY_SUFFIX, parse_object_name};
+use super::layout::{Layout, TEMPORARY_SUFFIX, parse_object_name};
 use super::outboard::{CHUNK_BYTES, ChunkHasher, Outboard, chunk_count};
 use super::store::single_chunk_info;
 use crate::id::{ContentId, FileName};
@@ -21,11 +21,9 @@ use crate::wire::{ObjectInfo, limits};
 pub(super) fn clean_incoming(layout: &Layout, index: &Index) -> Result<()> {
     let folder = layout.incoming();
     for name in layout.disk.read_dir(&folder).during("list", &folder)? {
-        let text = name.to_string_lossy();
-        let part = text.strip_suffix(PART_SUFFIX).and_then(|hex| hex.parse::<ContentId>().ok());
-        let done = match part {
+        let done = match Layout::content_of_part(&name) {
             Some(content) => index.object(&content)?.is_some(),
-            None => text.ends_with(TEMPORARY_SUFFIX),
+            None => name.to_string_lossy().ends_with(TEMPORARY_SUFFIX),
         };
         if done {
             layout.remove_quietly(&folder.join(&name));

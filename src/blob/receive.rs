@@ -6,10 +6,12 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use super::disk::{Access, DiskFile, read_full_at};
 use super::error::{BlobError, IoContext, Result};
 use super::index::{Change, Kind};
+use super::layout::Layout;
 use super::outboard::{CHUNK_BYTES, ChunkHasher, Midstate, Outboard, OutboardError};
 use super::store::Store;
 use crate::id::ContentId;
@@ -62,6 +64,38 @@ impl Store {
         };
         receiver.resume()?;
         Ok(receiver)
+    }
+}
+
+impl Store {
+    /// Removes what transfers left that nobody goes on with: parts that were not written to for so long, and
+    /// the oldest of more than so many. How many went.
+    ///
+    /// # Errors
+    /// When incoming/ cannot be listed.
+    pub fn expire_parts(&self, unused_for: Duration, keep_max: usize) -> Result<usize> {
+        let layout = self.layout();
+        let folder = layout.incoming();
+        let mut parts: Vec<(SystemTime, ContentId)> = Vec::new();
+        for name in layout.disk.read_dir(&folder).during("list", &folder)? {
+            let Some(content) = Layout::content_of_part(&name) else { continue };
+            // What is gone by now needs no removal.
+            let Ok(stat) = layout.disk.stat(&layout.part(&content)) else { continue };
+            parts.push((stat.modified.unwrap_or(SystemTime::UNIX_EPOCH), content));
+        }
+        parts.sort_unstable_by_key(|(modified, _)| std::cmp::Reverse(*modified));
+        let mut removed = 0;
+        for (rank, (modified, content)) in parts.into_iter().enumerate() {
+            let is_old = modified.elapsed().is_ok_and(|age| age >= unused_for);
+            // A transfer that is under way has its part for itself.
+            if (is_old || rank >= keep_max)
+                && let Ok(_claim) = Claim::new(self.receiving(), content)
+            {
+                layout.remove_quietly(&layout.part(&content));
+                removed += 1;
+            }
+        }
+        Ok(removed)
     }
 }
 

@@ -609,3 +609,30 @@ fn a_source_that_changes_is_noticed() {
     let folder = fixture.store.hash_file(&fixture.path("objects"), &mut |_| ());
     assert!(matches!(folder, Err(BlobError::NotAFile { kind: "a directory", .. })));
 }
+
+#[test]
+fn parts_that_nobody_goes_on_with_make_place() {
+    let fixture = Fixture::new();
+    let files: Vec<Vec<u8>> = (0..4usize).map(|i| sample(2 * CHUNK + i)).collect();
+    let part_of = |file: &[u8]| fixture.path("incoming").join(format!("{}.part", ContentId::of(file)));
+    for file in &files {
+        let mut receiver = fixture.store.receive(ContentId::of(file), file.len() as u64).unwrap();
+        receiver.write(&file[..CHUNK]).unwrap();
+    }
+    let day = std::time::Duration::from_secs(24 * 3_600);
+    let old = fs::File::options().write(true).open(part_of(&files[0])).unwrap();
+    old.set_modified(std::time::SystemTime::now() - 2 * day).unwrap();
+    assert_eq!(fixture.store.expire_parts(day, 10).unwrap(), 1);
+    assert!(!part_of(&files[0]).exists() && part_of(&files[1]).exists());
+    // One that is under way stays, however many there are.
+    let busy = fixture.store.receive(ContentId::of(&files[1]), files[1].len() as u64).unwrap();
+    assert_eq!(fixture.store.expire_parts(day, 0).unwrap(), 2);
+    assert!(part_of(&files[1]).exists());
+    drop(busy);
+    assert_eq!(fixture.store.expire_parts(day, 1).unwrap(), 0);
+    // What a sender gives up for good goes at once.
+    let receiver = fixture.store.receive(ContentId::of(&files[1]), files[1].len() as u64).unwrap();
+    assert_eq!(receiver.offset(), CHUNK_BYTES);
+    receiver.discard();
+    assert!(!part_of(&files[1]).exists());
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::copy::Upstream;
 use super::shared::{STORAGE_TIMEOUT, Shared};
@@ -13,7 +14,7 @@ use crate::blob::{BlobError, Source};
 use crate::config::RingSettings;
 use crate::id::Position;
 use crate::transport::{Connection, OpenStream, StreamError};
-use crate::wire::limits::PIECE_BYTES;
+use crate::wire::limits::{CLIENT_SILENCE_MAX, PIECE_BYTES};
 use crate::wire::{
     Entry, Fault, Link, Missing, MissingReason, ObjectInfo, Reply, Request, StorageReply, StorageRequest,
     StoreRole, Target,
@@ -308,10 +309,14 @@ pub(super) enum ReadFailure {
 impl Pieces {
     async fn next(&mut self) -> Result<Bytes, PushFailure> {
         match self {
-            Pieces::Client(stream) => match stream.read_piece(PIECE_BYTES).await {
-                Ok(Some(piece)) => Ok(piece),
-                Ok(None) => Err(PushFailure::Client(StreamError::Ended)),
-                Err(error) => Err(PushFailure::Client(error)),
+            Pieces::Client(stream) => match timeout(CLIENT_SILENCE_MAX, stream.read_piece(PIECE_BYTES)).await
+            {
+                Ok(Ok(Some(piece))) => Ok(piece),
+                Ok(Ok(None)) => Err(PushFailure::Client(StreamError::Ended)),
+                Ok(Err(error)) => Err(PushFailure::Client(error)),
+                Err(_) => Err(PushFailure::Client(StreamError::Silent {
+                    waited_ms: CLIENT_SILENCE_MAX.as_millis() as u64,
+                })),
             },
             Pieces::Live(pieces) => match pieces.recv().await {
                 Some(Passed::Piece(piece)) => Ok(piece),

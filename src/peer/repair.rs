@@ -77,6 +77,7 @@ pub(super) async fn repair(shared: Arc<Shared>) {
             // Several changes in a row are one, and a ring that is still coming together moves no files.
             tokio::time::sleep(shared.interval.clamp(DEBOUNCE, SETTLE_MAX)).await;
             let round = shared.round(&plan_offers).await;
+            shared.expire_parts().await;
             wait = if round.incomplete { (wait * 2).min(PERIOD) } else { RETRY / 2 };
             pause = if round.incomplete { wait } else { PERIOD };
             // Peers that are silent take it long; repair does not wait for that.
@@ -143,6 +144,13 @@ async fn take_from(shared: Arc<Shared>, whom: Entry) -> (u64, u64) {
 }
 
 impl Shared {
+    /// Partial transfers that nobody goes on with make place.
+    async fn expire_parts(self: &Arc<Self>) {
+        if let Err(error) = self.blocking(|store| store.expire_parts(PART_UNUSED_MAX, PARTS_MAX)).await {
+            tracing::warn!(%error, "partial transfers were not looked through");
+        }
+    }
+
     /// One round: offers by a plan, then pushes.
     pub(super) async fn round<P>(self: &Arc<Self>, plan: &P) -> Round
     where
@@ -468,5 +476,8 @@ const PROGRESS_WITHIN: Duration = Duration::from_secs(15);
 const NEWS_WAIT: Duration = Duration::from_secs(3);
 /// Objects that one round pushes at the same time.
 const TRANSFERS_MAX: usize = 8;
+/// How long a partial transfer is kept for whoever sends the rest, and how many of them.
+const PART_UNUSED_MAX: Duration = Duration::from_secs(24 * 3_600);
+const PARTS_MAX: usize = 256;
 /// Records that are read at a time.
 const RECORDS_PER_PAGE: usize = 1_000;

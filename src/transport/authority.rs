@@ -227,6 +227,9 @@ pub(super) fn checked_display_name(name: &str) -> Result<String, IdentityError> 
     if is_display_name(&name) { Ok(name) } else { Err(IdentityError::DisplayName { name }) }
 }
 
+/// The longest display name: reports have many, and a frame bounds them.
+const DISPLAY_NAME_BYTES_MAX: usize = 63;
+
 /// Names under `quoit` carry authority, a wildcard would stand for any peer, and digits alone are what
 /// peers without a display name are called.
 pub(super) fn is_display_name(name: &str) -> bool {
@@ -238,7 +241,7 @@ pub(super) fn is_display_name(name: &str) -> bool {
     };
     let is_label = name.len() == LABEL_DIGITS && name.bytes().all(|b| b.is_ascii_hexdigit());
     !is_label
-        && name.len() <= 253
+        && name.len() <= DISPLAY_NAME_BYTES_MAX
         && name.split('.').all(label_is_fine)
         && name.rsplit('.').next() != Some("quoit")
         && !name.bytes().all(|b| b.is_ascii_digit() || b == b'.')

@@ -12,12 +12,12 @@ use quoit::time::Timestamp;
 use quoit::wire::*;
 
 /// A line of the table.
-struct Golden {
-    name: String,
-    bytes: Vec<u8>,
+pub struct Golden {
+    pub name: String,
+    pub bytes: Vec<u8>,
 }
 
-fn golden<T>(message: T) -> Golden
+pub fn golden<T>(message: T) -> Golden
 where
     T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
 {
@@ -253,7 +253,7 @@ fn every_variant_is_in_the_golden_file() {
 }
 
 /// How many variants the enum after these bytes has, in the words in which serde refuses a tag.
-fn count<T: serde::Serialize + serde::de::DeserializeOwned + std::fmt::Debug>(prefix: &[u8]) -> usize {
+pub fn count<T: serde::Serialize + serde::de::DeserializeOwned + std::fmt::Debug>(prefix: &[u8]) -> usize {
     let refused = codec::decode::<T>(&[prefix, &[250]].concat()).unwrap_err().to_string();
     let (_, count) = refused.rsplit_once("i < ").unwrap_or_else(|| panic!("{prefix:?}: {refused}"));
     count.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()

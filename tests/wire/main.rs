@@ -1,6 +1,7 @@
 //! The codec and the formats: what is said comes back, what is broken is refused, what was once said
 //! in a certain way is always said in that way, and the largest messages fit.
 
+mod client;
 mod generate;
 mod golden;
 mod sizes;

@@ -1,0 +1,297 @@
+//! `quoit-client/1`: golden bytes, every variant, damage, and the largest reports.
+
+use std::path::Path;
+use std::time::Duration;
+
+use data_encoding::HEXLOWER;
+use proptest::prelude::*;
+use quoit::config::RingSettings;
+use quoit::id::{ContentId, FileName, OutboardDigest, Position};
+use quoit::wire::*;
+
+use super::golden::{Golden, count, golden};
+
+fn peer(number: u8) -> PeerName {
+    Position::of_number(number).into()
+}
+
+fn nas() -> PeerName {
+    PeerName { position: Position([0xea; 32]), name: Some("nas".to_owned()) }
+}
+
+fn name() -> FileName {
+    FileName::new("report.pdf").unwrap()
+}
+
+fn content() -> ContentId {
+    ContentId([0xc0; 32])
+}
+
+fn object() -> ObjectInfo {
+    ObjectInfo { content: content(), length: 3 << 20, outboard: OutboardDigest([0x0b; 32]) }
+}
+
+fn address() -> Address {
+    Address::new("nas.example:12300").unwrap()
+}
+
+fn file() -> FileEntry {
+    FileEntry { object: object(), names: vec![name()] }
+}
+
+fn requests() -> Vec<ClientRequest> {
+    let wanted = [Wanted::Name(name()), Wanted::Content(content()), Wanted::ContentPrefix("c0c0".to_owned())];
+    let waits = [Wait::Quorum, Wait::Copies(2), Wait::All];
+    let mut requests: Vec<ClientRequest> = waits
+        .into_iter()
+        .map(|wait| ClientRequest::Store { name: name(), object: object(), wait, timeout_ms: 30_000 })
+        .collect();
+    requests.extend(wanted.into_iter().map(|wanted| ClientRequest::Request { wanted, keep: true }));
+    requests.extend([
+        ClientRequest::Read { content: content(), offset: 1 << 20 },
+        ClientRequest::Files,
+        ClientRequest::RingFiles,
+        ClientRequest::Ring,
+        ClientRequest::Status,
+        ClientRequest::Whereis { name: name() },
+        ClientRequest::Ping { peer: "nas".to_owned() },
+        ClientRequest::PlanLeave,
+        ClientRequest::Leave,
+    ]);
+    requests
+}
+
+fn stored() -> StoreReport {
+    StoreReport {
+        name: name(),
+        name_key: name().key(),
+        name_owner: nas(),
+        length: 3 << 20,
+        content: content(),
+        holders: vec![peer(4), nas()],
+        copies: 3,
+        missing: vec![MissingCopy { peer: peer(8), reason: MissingReason::Unreachable }],
+        version: 2,
+        replaces: Some(ContentId([1; 32])),
+        took: Duration::from_millis(80),
+    }
+}
+
+fn status() -> StatusReport {
+    StatusReport {
+        peer: nas(),
+        incarnation: 3,
+        ring: "16c55bd5".to_owned(),
+        address: address(),
+        phase: "active".to_owned(),
+        settings: Some(RingSettings::default()),
+        interval: Duration::from_secs(1),
+        small_ring: true,
+        predecessor: Some(peer(8)),
+        successors: vec![peer(4)],
+        alive: [nas(), peer(4)].into_iter().collect(),
+        away: [peer(8)].into_iter().collect(),
+        gone: Listed::default(),
+        unreachable: [Unreachable { peer: peer(4), through: Some(peer(8)) }].into_iter().collect(),
+        objects: 2,
+        bytes: 3 << 20,
+        records: 1,
+        syncing: false,
+        short: Vec::new(),
+        short_total: 1,
+        below_quorum: 0,
+        siblings: [name()].into_iter().collect(),
+        certificate_until: 1_953_137_610,
+        data_dir: "/data/nas".to_owned(),
+        misbehaving: [Misbehaviour { peer: peer(5), kind: Fault::CorruptBytes, count: 3 }]
+            .into_iter()
+            .collect(),
+        refused: 1,
+        malformed: 2,
+        dropped: 3,
+    }
+}
+
+fn replies() -> Vec<ClientReply> {
+    vec![
+        ClientReply::Progress { done: 1, total: 2 },
+        ClientReply::Stored(stored()),
+        ClientReply::Received(RequestReport {
+            name: Some(name()),
+            content: content(),
+            length: 3 << 20,
+            version: Some(2),
+            sources: vec![peer(4)],
+            path: Some("/data/nas/received/report.pdf".to_owned()),
+            took: Duration::from_millis(5),
+        }),
+        ClientReply::Object(object()),
+        ClientReply::File(file()),
+        ClientReply::RingFile(RingFile { file: file(), holders: vec![nas()] }),
+        ClientReply::Silent(peer(8)),
+        ClientReply::RingLine(RingLine {
+            peer: nas(),
+            address: address(),
+            incarnation: 3,
+            state: MemberState::Alive,
+            gone: false,
+            share: 0.25,
+            me: true,
+        }),
+        ClientReply::ShortFile(short(2)),
+        ClientReply::Status(Box::new(status())),
+        ClientReply::Whereis(WhereisReport {
+            name: name(),
+            name_key: name().key(),
+            record_peers: vec![nas()],
+            version: 2,
+            writer: peer(4),
+            written: "2026-11-22T18:29:04Z".to_owned(),
+            content: content(),
+            length: 3 << 20,
+            content_owner: nas(),
+            holders: vec![nas(), peer(4)],
+            copies: 3,
+            history: 1,
+        }),
+        ClientReply::Pinged(PingReport {
+            peer: peer(4),
+            address: address(),
+            incarnation: 1,
+            round_trips: vec![Some(Duration::from_micros(150)), None],
+            trouble: Some("no reply within 1000 ms".to_owned()),
+        }),
+        ClientReply::LeavePlan(LeavePlan {
+            objects: 1,
+            bytes: 3 << 20,
+            records: 1,
+            stay: [peer(4)].into_iter().collect(),
+            copies: 1,
+            unreachable: Listed::default(),
+        }),
+        ClientReply::Left(LeaveReport {
+            handed_over: 2,
+            short: [content()].into_iter().collect(),
+            short_names: [name()].into_iter().collect(),
+            unreachable: Listed::default(),
+            data_dir: "/data/nas".to_owned(),
+        }),
+        ClientReply::End,
+        ClientReply::Failed(Failure::not_found("no file named x")),
+        ClientReply::ProtocolError("malformed".to_owned()),
+    ]
+}
+
+fn short(holders: usize) -> ShortFile {
+    ShortFile {
+        content: content(),
+        names: vec![name(); limits::HEALTH_NAMES_MAX],
+        holders: vec![nas(); holders],
+        copies: 3,
+        quorum: 2,
+        missing: vec![peer(8)],
+    }
+}
+
+fn table() -> Vec<Golden> {
+    requests().into_iter().map(golden).chain(replies().into_iter().map(golden)).collect()
+}
+
+/// Goal: a client and a peer of different builds understand each other.
+#[test]
+fn the_formats_of_commands_are_those_of_the_golden_file() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/client.txt");
+    let mut now =
+        String::from("# ALPN quoit-client/1: one value of each message, as tests/wire/client.rs has it.\n");
+    for Golden { name, bytes } in table() {
+        now.push_str(&format!("{name} {}\n", HEXLOWER.encode(&bytes)));
+    }
+    if std::env::var_os("QUOIT_BLESS").is_some_and(|bless| bless == "1") {
+        return std::fs::write(&path, now).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), now, "a format changed; see tests/wire/client.rs");
+}
+
+#[test]
+fn every_command_and_answer_is_in_the_golden_file() {
+    let table = table();
+    for (kind, tags) in
+        [("ClientRequest", count::<ClientRequest>(&[])), ("ClientReply", count::<ClientReply>(&[]))]
+    {
+        for tag in 0..tags {
+            let is_there = |g: &&Golden| g.name.starts_with(kind) && g.bytes[0] == tag as u8;
+            assert!(table.iter().any(|g| is_there(&g)), "{kind}: nothing has tag {tag}");
+        }
+    }
+    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (11, 17), "this test reads counts");
+}
+
+proptest! {
+    /// Goal: bytes that are nearly a command or an answer are refused, or mean one thing.
+    #[test]
+    fn damaged_commands_are_refused_or_whole(
+        which in any::<prop::sample::Index>(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+    ) {
+        let table = table();
+        let mut bytes = which.get(&table).bytes.clone();
+        for (at, byte) in damage {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let Ok(command) = codec::decode::<ClientRequest>(&bytes) {
+            prop_assert_eq!(codec::encode(&command).unwrap(), bytes.clone());
+        }
+        if let Ok(reply) = codec::decode::<ClientReply>(&bytes) {
+            prop_assert_eq!(codec::encode(&reply).unwrap(), bytes);
+        }
+    }
+}
+
+/// Goal: no ring is too large, and no name too long, for its report to be told.
+#[test]
+fn the_largest_reports_fit_a_frame() {
+    let long = PeerName { position: Position([0xff; 32]), name: Some("n".repeat(63)) };
+    let many = || -> Listed<PeerName> { std::iter::repeat_n(long.clone(), 100_000).collect() };
+    let longest = FileName::new("x".repeat(FileName::BYTES_MAX)).unwrap();
+    let names = || -> Listed<FileName> { std::iter::repeat_n(longest.clone(), 100_000).collect() };
+    let apart = Unreachable { peer: long.clone(), through: Some(long.clone()) };
+    let fault = Misbehaviour { peer: long.clone(), kind: Fault::CorruptBytes, count: u64::MAX };
+    let largest = StatusReport {
+        successors: vec![long.clone(); RingSettings::SUCCESSORS_MAX.into()],
+        alive: many(),
+        away: many(),
+        gone: many(),
+        unreachable: std::iter::repeat_n(apart, 100_000).collect(),
+        siblings: names(),
+        misbehaving: std::iter::repeat_n(fault, 100_000).collect(),
+        data_dir: "d".repeat(4_096),
+        ..status()
+    };
+    let departure = LeaveReport {
+        handed_over: u64::MAX,
+        short: std::iter::repeat_n(content(), 100_000).collect(),
+        short_names: names(),
+        unreachable: names(),
+        data_dir: "d".repeat(4_096),
+    };
+    let holders = usize::from(RingSettings::REPLICAS_MAX) + limits::HOLDERS_PER_OBJECT_MAX;
+    let short = ShortFile {
+        names: vec![longest.clone(); limits::HEALTH_NAMES_MAX],
+        holders: vec![long.clone(); holders],
+        missing: vec![long.clone(); holders],
+        ..short(0)
+    };
+    let file = FileEntry { object: object(), names: vec![longest; limits::LINKS_PER_OBJECT_MAX] };
+    let ring_file = RingFile { file, holders: vec![long; limits::HOLDERS_PER_OBJECT_MAX] };
+    for reply in [
+        ClientReply::Status(Box::new(largest)),
+        ClientReply::Left(departure),
+        ClientReply::ShortFile(short),
+        ClientReply::RingFile(ring_file),
+        ClientReply::Failed(Failure::new("ä".repeat(1_000_000))),
+    ] {
+        let length = codec::encode(&reply).unwrap_or_else(|error| panic!("{error}")).len();
+        assert!(length <= limits::FRAME_BYTES_MAX, "{length}");
+    }
+}
