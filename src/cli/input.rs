@@ -88,6 +88,7 @@ impl Input {
         let mut editor: Editor<PromptHelper, FileHistory> = Editor::with_config(config)?;
         editor.set_helper(Some(PromptHelper::new(names)));
         out.draw_prompt(editor.create_external_printer()?);
+        let out = out.clone();
         let (sender, lines) = mpsc::channel(1);
         let (turn, turns) = sync_channel::<()>(1);
         std::thread::spawn(move || {
@@ -97,10 +98,17 @@ impl Input {
                 let _ = editor.load_history(path);
             }
             while turns.recv().is_ok() {
-                let line = match editor.readline(&text) {
-                    Ok(line) => Line::Text(line),
-                    Err(ReadlineError::Interrupted) => Line::Interrupt,
-                    Err(_) => Line::End,
+                let line = match typed_ahead() {
+                    Some(line) => {
+                        out.prompted(&text, &line);
+                        let _ = editor.add_history_entry(&line);
+                        Line::Text(line)
+                    }
+                    None => match editor.readline(&text) {
+                        Ok(line) => Line::Text(line),
+                        Err(ReadlineError::Interrupted) => Line::Interrupt,
+                        Err(_) => Line::End,
+                    },
                 };
                 if let Some(path) = &history {
                     let _ = editor.append_history(path);
@@ -140,6 +148,19 @@ fn read_line(input: &mut impl BufRead) -> Line {
     }
 }
 
+/// A whole line that was typed while the command before ran. The editor would take all that was typed and keep the
+/// first line; the terminal, not raw at the moment, gives one line at a time.
+fn typed_ahead() -> Option<String> {
+    let terminal = std::io::stdin();
+    if rustix::io::ioctl_fionread(&terminal).ok()? == 0 {
+        return None;
+    }
+    let mut line = [0; LINE_TYPED_MAX];
+    let read = rustix::io::read(&terminal, &mut line).ok()?;
+    let line = std::str::from_utf8(&line[..read]).ok()?.trim_end_matches(['\n', '\r']);
+    (!line.is_empty()).then(|| line.to_owned())
+}
+
 /// Where the history is kept from one session to the next; none where that cannot be.
 fn history_file() -> Option<PathBuf> {
     let dirs = directories::ProjectDirs::from("", "", "quoit")?;
@@ -150,6 +171,8 @@ fn history_file() -> Option<PathBuf> {
 
 /// The longest command on a pipe.
 const LINE_BYTES_MAX: u64 = 64 * 1024;
+/// The longest line that a terminal gives.
+const LINE_TYPED_MAX: usize = 4_096;
 /// The longest history.
 const HISTORY_MAX: usize = 1_000;
 /// How many names completion knows.

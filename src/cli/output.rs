@@ -116,6 +116,11 @@ impl Output {
         });
     }
 
+    /// A line that was typed before its prompt was there.
+    pub(super) fn prompted(&self, prompt: &str, line: &str) {
+        self.result(&format!("{prompt}{line}"));
+    }
+
     /// From now on a prompt is drawn, and this prints above it.
     pub(super) fn draw_prompt(&self, mut printer: impl ExternalPrinter + Send + 'static) {
         // A terminal that is a file in truth, or the standard error of another one, is left alone.

@@ -89,7 +89,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("comfy_table", &["cli"]),
     ("anstream", &["cli"]),
     ("anstyle", &["cli"]),
-    ("shlex", &["cli"]),
+    ("unicode_width", &["cli"]),
     ("tracing_subscriber", &["cli"]),
     ("tokio", &["transport", "peer", "cli"]),
 ];

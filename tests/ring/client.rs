@@ -67,7 +67,9 @@ impl Said {
     /// The result of a command that must have succeeded, quietly.
     #[track_caller]
     pub fn done(self) -> String {
-        assert!(self.code == Some(0) && self.err.is_empty(), "{:?}: {}", self.code, self.err);
+        // A departure that takes long on a busy machine says so.
+        let err = self.err.replace("Leaving; copies of what is here go to the others first\n", "");
+        assert!(self.code == Some(0) && err.is_empty(), "{:?}: {}", self.code, self.err);
         String::from_utf8(self.out).unwrap()
     }
 

@@ -36,7 +36,6 @@ fn a_narrow_terminal() {
             ("leave --dry-run", "copies"),
         ] {
             let text = screen.run(&ring, words);
-            eprintln!("--- {words}, {width} columns:\n{text}");
             assert!(text.contains(shown), "{words}:\n{text}");
             assert!(!text.contains("panicked") && !text.contains('\u{1b}'), "{words}:\n{text}");
         }
@@ -70,7 +69,56 @@ fn a_narrow_terminal() {
         );
         let bars = |text: &String| text.lines().filter(|line| line.contains(['█', '░', '#'])).count();
         assert!(seen.iter().all(|text| bars(text) == 1), "{seen:?}");
-        screen.close();
+    }
+}
+
+/// Goal: at the prompt, too, names do not write to the terminal, completion closes what was opened, and lines that
+/// were typed while a command ran are run after it; in 80 columns and in 20.
+#[test]
+fn the_prompt_in_a_terminal() {
+    const TEST: &str = "the_prompt_in_a_terminal";
+    if std::env::var_os("QUOIT_TEST_ALL").is_none() {
+        return skipped(TEST, "runs with scripts/test.sh --all");
+    }
+    if !Command::new("tmux").arg("-V").output().is_ok_and(|output| output.status.success()) {
+        return skipped(TEST, "no tmux here");
+    }
+    let ring = Ring::of(8, &[60]);
+    let dir = ring.scratch();
+    std::fs::write(dir.join("two\nlines of text"), "two lines").unwrap();
+    std::fs::File::create(dir.join("large")).unwrap().set_len(1 << 30).unwrap();
+    for (number, width) in [(120, 80), (240, 20)] {
+        let screen = Screen::open(&ring, width);
+        let peer =
+            ring.command(&["join", &number.to_string(), "60"], &ring.data_dir(number), &ring.certs_dir());
+        let words: Vec<&str> =
+            peer.get_args().filter_map(|word| word.to_str()).filter(|w| *w != "--verbose").collect();
+        let line =
+            format!("clear; cd {}; exec {} {}", dir.display(), env!("CARGO_BIN_EXE_quoit"), words.join(" "));
+        screen.keys(&line);
+        let squeezed = |text: &str| text.split_whitespace().collect::<String>();
+        let shows = |what: &str| {
+            let shown = holds_within(PATIENCE, || squeezed(&screen.with_history()).contains(&squeezed(what)));
+            assert!(shown, "{what:?} is not shown in {width} columns:\n{}", screen.with_history());
+        };
+        shows(&format!("Peer {number} is active"));
+        shows(&format!("peer {number}> "));
+        screen.keys("Store $'two\\nlines of text'");
+        shows("Stored two\\nlines of text (9 bytes)");
+        screen.tmux(&["send-keys", "-l", "Request \"tw"]);
+        screen.tmux(&["send-keys", "Tab"]);
+        shows("Request $'two\\nlines of text'");
+        screen.keys("");
+        shows("Received two\\nlines of text");
+        screen.keys("Store large");
+        screen.keys("Whereis large");
+        screen.keys("Nonsense");
+        screen.keys("Ping 60");
+        shows("Stored large (1.0 GiB)");
+        shows("error: no command \"Nonsense\"");
+        shows("Peer 60 at 127.0.0.1:");
+        assert!(!screen.text().contains("panicked"), "{}", screen.text());
+        ring.said(number, &["leave", "--json"]).value();
     }
 }
 
@@ -112,7 +160,14 @@ impl Screen {
             self.marks
         );
         // The line itself is long; what is looked at comes after it has been cleared away.
-        self.tmux(&["send-keys", "-l", &line]);
+        self.keys(&line);
+    }
+
+    /// Types a line.
+    fn keys(&self, line: &str) {
+        if !line.is_empty() {
+            self.tmux(&["send-keys", "-l", line]);
+        }
         self.tmux(&["send-keys", "Enter"]);
     }
 
@@ -132,11 +187,14 @@ impl Screen {
         self.tmux(&["capture-pane", "-p"])
     }
 
+    /// What has gone out at the top as well.
+    fn with_history(&self) -> String {
+        self.tmux(&["capture-pane", "-p", "-S", "-1000"])
+    }
+
     fn title(&self) -> String {
         self.tmux(&["display-message", "-p", "#{pane_title}"]).trim().to_owned()
     }
-
-    fn close(self) {}
 
     fn tmux(&self, words: &[&str]) -> String {
         let output = Command::new("tmux").args(["-S", &self.socket]).args(words).output().unwrap();
