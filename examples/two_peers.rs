@@ -10,17 +10,11 @@ use quoit::peer::{Entrance, Progress, StartOptions, StoreOptions, Wait, Wanted, 
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = tempfile::tempdir()?;
     let options = |number: u8, entrance| StartOptions {
-        entrance,
         number: Some(number),
         data_dir: Some(dir.path().join(number.to_string())),
         certs_dir: Some(dir.path().join("certs")),
         listen: Some(([127, 0, 0, 1], 0).into()),
-        base_port: 12_000,
-        advertise: None,
-        settings: None,
-        interval: None,
-        bundle: None,
-        key: None,
+        ..StartOptions::new(entrance)
     };
     let first = start(options(80, Entrance::Found)).await?;
     first.wait_active().await?;

@@ -23,17 +23,11 @@ impl Scene {
     async fn new() -> Scene {
         let dir = tempfile::tempdir().unwrap();
         let options = |number: u8, entrance| StartOptions {
-            entrance,
             number: Some(number),
             data_dir: Some(dir.path().join(number.to_string())),
             certs_dir: Some(dir.path().join("certs")),
             listen: Some(([127, 0, 0, 1], 0).into()),
-            base_port: 12_000,
-            advertise: None,
-            settings: None,
-            interval: None,
-            bundle: None,
-            key: None,
+            ..StartOptions::new(entrance)
         };
         let helper = start(options(10, Entrance::Found)).await.unwrap();
         helper.wait_active().await.unwrap();

@@ -64,6 +64,25 @@ pub struct StartOptions {
     pub key: Option<PathBuf>,
 }
 
+impl StartOptions {
+    /// This way in, and the defaults of everything else: a self-placed peer in the default places.
+    pub fn new(entrance: Entrance) -> StartOptions {
+        StartOptions {
+            entrance,
+            number: None,
+            data_dir: None,
+            certs_dir: None,
+            listen: None,
+            base_port: 12_000,
+            advertise: None,
+            settings: None,
+            interval: None,
+            bundle: None,
+            key: None,
+        }
+    }
+}
+
 /// Why a peer does not start, or ends before it is active.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -442,17 +442,12 @@ mod tests {
         use crate::peer::{Entrance, StartOptions, start};
         let dir = tempfile::tempdir().unwrap();
         let options = |number: u8, entrance| StartOptions {
-            entrance,
             number: Some(number),
             data_dir: Some(dir.path().join(number.to_string())),
             certs_dir: Some(dir.path().join("certs")),
             listen: Some(([127, 0, 0, 1], 0).into()),
-            base_port: 12_000,
-            advertise: None,
-            settings: None,
             interval: "0.05".parse().ok(),
-            bundle: None,
-            key: None,
+            ..StartOptions::new(entrance)
         };
         let kept = |peer: &crate::peer::Handle| {
             let known = peer.shared.store.known().unwrap().map(|bytes| decode_known(&bytes));

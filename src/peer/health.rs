@@ -314,7 +314,11 @@ impl Shared {
     }
 
     /// Which of these a peer has not; none when it does not say.
-    async fn lacking(self: &Arc<Self>, whom: &Entry, contents: &[ContentId]) -> Option<Vec<ContentId>> {
+    pub(super) async fn lacking(
+        self: &Arc<Self>,
+        whom: &Entry,
+        contents: &[ContentId],
+    ) -> Option<Vec<ContentId>> {
         let request = StorageRequest::Lacks { objects: contents.to_vec() };
         match self.ask_storage(whom, request, LACKS_TIMEOUT).await {
             Ok(StorageReply::Wanted { objects, .. }) => {

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -14,7 +13,8 @@ use super::repair::{Holdings, Round};
 use super::shared::{STORAGE_TIMEOUT, Shared};
 use crate::chord::PhaseKind;
 use crate::id::{ContentId, FileName, Position};
-use crate::replica::plan_handover;
+use crate::replica::{Offer, plan_handover};
+use crate::wire::limits::OFFERS_PER_MESSAGE_MAX;
 use crate::wire::{Entry, MembershipReply, MembershipRequest, SignedRecord, StorageReply, StorageRequest};
 
 impl Shared {
@@ -76,23 +76,19 @@ impl Shared {
         let stay: Vec<Position> = view.alive().map(|entry| entry.position).collect();
         let (plan, holdings) = self.planned(&plan_handover).await?;
         let mut asked = JoinSet::new();
-        let places = Arc::new(Semaphore::new(ASKED_AT_ONCE_MAX));
         for offer in plan.offers.into_values() {
-            for key in offer.keys {
-                let (shared, holdings, to) = (self.clone(), holdings.clone(), offer.to.clone());
-                let places = places.clone();
-                asked.spawn(async move {
-                    let _place = places.acquire().await;
-                    shared.lacks(&to, key, &holdings).await
-                });
-            }
+            let (shared, holdings) = (self.clone(), holdings.clone());
+            asked.spawn(async move { shared.lacked_by(offer, &holdings).await });
         }
         let (mut objects, mut bytes, mut records) = (0, 0, 0);
         while let Some(lacked) = asked.join_next().await {
-            let (object, record) = lacked.map_err(|error| error.to_string())?;
-            objects += u64::from(object.is_some());
-            bytes += object.unwrap_or(0);
-            records += u64::from(record);
+            let (lacked, lacked_records) = lacked.map_err(|error| error.to_string())?;
+            let lengths = self
+                .blocking(move |store| lacked.iter().map(|c| store.info(c)).collect::<Result<Vec<_>, _>>());
+            let lengths = lengths.await.map_err(|error| error.to_string())?;
+            objects += lengths.len() as u64;
+            bytes += lengths.into_iter().flatten().map(|info| info.length).sum::<u64>();
+            records += lacked_records;
         }
         let unreachable = if stay.is_empty() { self.names_here().await } else { Vec::new() };
         Ok(LeavePlan {
@@ -105,25 +101,24 @@ impl Shared {
         })
     }
 
-    /// What another peer lacks of what belongs to a key: the object's length, and whether the record.
-    async fn lacks(self: &Arc<Self>, to: &Entry, key: Position, holdings: &Holdings) -> (Option<u64>, bool) {
-        let content = ContentId(key.0);
-        let mut object = None;
-        if holdings.objects.contains(&content) {
-            let has = self.ask_storage(to, StorageRequest::WhoHas { content }, STORAGE_TIMEOUT).await;
-            if !matches!(has, Ok(StorageReply::Holders { here: true, .. })) {
-                let info = self.blocking(move |store| store.info(&content)).await;
-                object = info.ok().flatten().map(|info| info.length);
-            }
+    /// The objects of an offer that its peer lacks, and how many records. Who does not answer lacks all.
+    async fn lacked_by(self: &Arc<Self>, offer: Offer, holdings: &Holdings) -> (Vec<ContentId>, u64) {
+        let objects: Vec<ContentId> =
+            offer.keys.iter().map(|key| ContentId(key.0)).filter(|c| holdings.objects.contains(c)).collect();
+        let mut lacked = Vec::new();
+        for page in objects.chunks(OFFERS_PER_MESSAGE_MAX) {
+            lacked.extend(self.lacking(&offer.to, page).await.unwrap_or_else(|| page.to_vec()));
         }
-        let current = holdings.records.get(&key).and_then(|records| records.first());
-        let Some(record) = current.and_then(|current| current.decode().ok()) else { return (object, false) };
-        let request = StorageRequest::FetchRecord { name: record.name };
-        let has = self.ask_storage(to, request, STORAGE_TIMEOUT).await;
-        (
-            object,
-            !matches!(has, Ok(StorageReply::Record { record: Some(theirs), .. }) if Some(&theirs) == current),
-        )
+        let mut records = 0;
+        for current in offer.keys.iter().filter_map(|key| holdings.records.get(key)?.first()) {
+            let Ok(record) = current.decode() else { continue };
+            let request = StorageRequest::FetchRecord { name: record.name };
+            let has = self.ask_storage(&offer.to, request, STORAGE_TIMEOUT).await;
+            let has =
+                matches!(has, Ok(StorageReply::Record { record: Some(theirs), .. }) if theirs == *current);
+            records += u64::from(!has);
+        }
+        (lacked, records)
     }
 
     /// Two that leave side by side: the lower position first.
@@ -172,8 +167,6 @@ impl Shared {
 
 /// After how long a leaving peer reports what is short, and goes all the same.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Questions at once of what the others lack.
-const ASKED_AT_ONCE_MAX: usize = 32;
 const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(200);
 /// How many files the last peer names as unreachable.

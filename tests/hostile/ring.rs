@@ -33,17 +33,13 @@ impl Ring {
                 Some(first) => (Entrance::Join { known: first.address() }, None),
             };
             let options = StartOptions {
-                entrance,
                 number: Some(*number),
                 data_dir: Some(dir.path().join(number.to_string())),
                 certs_dir: Some(dir.path().join("certs")),
                 listen: Some(([127, 0, 0, 1], 0).into()),
-                base_port: 12_000,
-                advertise: None,
                 settings,
                 interval: Some(Interval::new(INTERVAL).unwrap()),
-                bundle: None,
-                key: None,
+                ..StartOptions::new(entrance)
             };
             let peer = start(options).await.unwrap();
             peer.wait_active().await.unwrap();
