@@ -4,7 +4,7 @@
 //! fits its frame or datagram, and there is a bounded lot of it; time always goes on.
 #![no_main]
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
@@ -49,6 +49,7 @@ impl World {
         };
         let config = NodeConfig {
             me: entry(0),
+            address_given: how % 2 == 0,
             settings: (how % 5 != 2).then_some(settings),
             interval: Duration::from_millis(50 * (1 + u64::from(list))),
             start,
@@ -142,7 +143,7 @@ impl World {
     /// A lookup that is told anything asks each peer once and ends.
     fn look_up(&mut self, rest: &mut &[u8]) {
         let view = self.node.view();
-        let mut lookup = Lookup::new(&view, Position([byte(rest).unwrap_or(0); 32]));
+        let mut lookup = Lookup::new(&view, Position([byte(rest).unwrap_or(0); 32]), BTreeSet::new());
         let mut asked = Vec::new();
         loop {
             match lookup.next_step() {
@@ -151,7 +152,7 @@ impl World {
                     asked.push(entry.position);
                     assert!(asked.len() <= LOOKUP_MAX);
                     if let Some(reply) = piece(rest).and_then(one_encoding::<MembershipReply>) {
-                        lookup.answered(reply);
+                        lookup.answered(&entry.position, reply);
                     }
                 }
                 Step::Found { .. } | Step::Failed => return,
