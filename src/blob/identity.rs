@@ -64,7 +64,10 @@ impl PeerFile {
         let mut text = vec![0; FILE_BYTES_MAX + 1];
         let read = match super::disk::RealDisk.open(&path, Access::Read) {
             Ok(file) => read_full_at(&*file, &mut text, 0).during("read", &path)?,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            // A file where the folder would be is no peer, either.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
             Err(error) => return Err(error).during("read", &path),
         };
         let wrong = |reason: String| BlobError::PeerFile { path: path.clone(), reason };

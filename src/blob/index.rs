@@ -430,6 +430,12 @@ fn read_name((clock, content): (u64, Option<&[u8; 32]>)) -> (Timestamp, Option<C
     (Timestamp(clock), content.map(|content| ContentId(*content)))
 }
 
+/// Whether a store has this data directory open, as the lock of its index tells.
+pub fn is_in_use(dir: &Path) -> bool {
+    let opened = std::fs::File::open(dir.join(super::layout::INDEX));
+    opened.is_ok_and(|file| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
+}
+
 fn open_database(path: &Path) -> std::result::Result<Database, DatabaseError> {
     Builder::new()
         .set_cache_size(CACHE_BYTES)

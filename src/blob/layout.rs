@@ -42,7 +42,7 @@ impl Layout {
     }
 
     pub fn index(&self) -> PathBuf {
-        self.root.join("index.redb")
+        self.root.join(INDEX)
     }
 
     pub fn objects(&self) -> PathBuf {
@@ -208,6 +208,8 @@ pub(super) fn parse_object_name(name: &std::ffi::OsStr) -> Option<ContentId> {
     (content.to_string().as_str() == name).then_some(content)
 }
 
+/// The index's file.
+pub const INDEX: &str = "index.redb";
 pub(super) const PART_SUFFIX: &str = ".part";
 pub(super) const TEMPORARY_SUFFIX: &str = ".tmp";
 const OBJECTS: &str = "objects";

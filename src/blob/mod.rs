@@ -41,7 +41,7 @@ mod tests;
 pub use disk::{Access, Disk, DiskFile, RealDisk, Stat};
 pub use error::BlobError;
 pub use identity::PeerFile;
-pub use index::Kind;
+pub use index::{Kind, is_in_use};
 pub use outboard::{CHUNK_BYTES, ChunkHasher, Midstate, Outboard, OutboardError, chunk_count, verify_chunk};
 pub use pages::{OutboardPages, PageError};
 pub use receive::Receiver;

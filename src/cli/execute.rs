@@ -38,7 +38,7 @@ impl Executor<'_> {
             Command::Status(output) => match self.peer.status().await {
                 Ok(report) => {
                     self.say(output.json, &json::status(&report), || format::status(&report));
-                    if report.is_below_quorum() { FAILED } else { DONE }
+                    if report.is_below_quorum() || report.trouble.is_some() { FAILED } else { DONE }
                 }
                 Err(failure) => self.fail(&failure),
             },

@@ -179,6 +179,9 @@ fn status_at(report: &StatusReport, now: u64) -> String {
         count(report.records, "name record", "name records")
     ));
     lines.extend(short(report));
+    lines.extend(
+        report.trouble.iter().map(|why| format!("  trouble      the store cannot be read: {}", escaped(why))),
+    );
     if report.syncing {
         lines.push("  syncing      still taking over its part of the ring".to_owned());
     }
@@ -222,9 +225,12 @@ fn unreachable(report: &StatusReport) -> Vec<String> {
 /// Files with fewer copies than there should be.
 fn short(report: &StatusReport) -> Vec<String> {
     if report.short_total == 0 {
-        let active = !report.alive.is_empty();
         let fine = "  copies       all files of the ring have their copies";
-        return active.then(|| fine.to_owned()).into_iter().collect();
+        return match (report.alive.is_empty(), report.unheard.is_empty()) {
+            (true, _) => Vec::new(),
+            (false, true) => vec![fine.to_owned()],
+            (false, false) => vec![unheard(report)],
+        };
     }
     let files = count(report.short_total, "file", "files");
     let mut lines: Vec<String> =
@@ -242,7 +248,13 @@ fn short(report: &StatusReport) -> Vec<String> {
         let files = count(report.below_quorum, "file has", "files have");
         lines.push(format!("  at risk      {files} fewer copies than acknowledge a store"));
     }
+    lines.extend((!report.unheard.is_empty()).then(|| unheard(report)));
     lines
+}
+
+/// Whose word on the copies is missing.
+fn unheard(report: &StatusReport) -> String {
+    format!("  cannot tell  how the files of {} are: no answer in time", peers(&report.unheard))
 }
 
 /// "report.pdf: 2 of 3 copies: nas, vps; laptop away".

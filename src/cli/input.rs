@@ -176,7 +176,7 @@ const LINE_TYPED_MAX: usize = 4_096;
 /// The longest history.
 const HISTORY_MAX: usize = 1_000;
 /// How many names completion knows.
-const NAMES_MAX: usize = 10_000;
+pub(super) const NAMES_MAX: usize = 10_000;
 
 #[cfg(test)]
 mod tests {

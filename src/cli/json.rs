@@ -139,6 +139,8 @@ pub(super) fn status(report: &StatusReport) -> Value {
             "first": report.short.iter().map(short_file).collect::<Vec<_>>(),
         }),
         "below_quorum": report.below_quorum,
+        "unheard": listed(&report.unheard, peer),
+        "trouble": report.trouble,
         "siblings": listed(&report.siblings, |name| json!(name.as_str())),
         "certificate_until": report.certificate_until,
         "data_dir": report.data_dir,
@@ -264,5 +266,21 @@ mod tests {
             trouble: Some("no reply within 1000 ms".to_owned()),
         };
         assert_eq!(ping(&report)["round_trips_ms"].to_string(), "[1.5,null]");
+    }
+
+    /// Goal: what a program reads is told to whoever writes it.
+    #[test]
+    fn every_field_is_in_the_documents() {
+        let told = include_str!("../../docs/commands.md");
+        let code = include_str!("json.rs").split("#[cfg(test)]").next().unwrap();
+        let fields = code
+            .split('"')
+            .skip(1)
+            .step_by(2)
+            .filter(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+        let untold: Vec<&str> = fields
+            .filter(|field| !told.contains(&format!("\"{field}\"")) && !told.contains(&format!("`{field}`")))
+            .collect();
+        assert!(untold.is_empty(), "docs/commands.md does not tell of {untold:?}");
     }
 }

@@ -16,7 +16,7 @@ use super::command::{Command, HELP, LeaveArgs, NoCommand, PromptCommand, help_of
 use super::door::Door;
 use super::events::tell;
 use super::execute::Executor;
-use super::input::{Input, KnownNames, Line};
+use super::input::{Input, KnownNames, Line, NAMES_MAX};
 use super::output::Output;
 use super::signals::{INTERRUPTED, Signals};
 use super::terminal::Terminal;
@@ -267,7 +267,7 @@ impl Session {
 
     /// What this peer holds, for completion. No answer is no news.
     async fn learn_names(&self) {
-        if let Ok(Ok(files)) = tokio::time::timeout(NAMES_WAIT, self.peer.files()).await {
+        if let Ok(Ok(files)) = tokio::time::timeout(NAMES_WAIT, self.peer.first_files(NAMES_MAX)).await {
             self.names.replace(files.into_iter().flat_map(|file| file.names));
         }
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::api::{Failure, nearest, word_list};
 use super::start::{base_dir, peers_dir};
-use crate::blob::PeerFile;
+use crate::blob::{PeerFile, is_in_use};
 use crate::id::Position;
 use crate::transport::{Credentials, Identity, IdentityError, label_of};
 use crate::wire::Address;
@@ -180,12 +180,19 @@ impl PeerChoice {
             return Ok(vec![resident]);
         }
         let Ok(folders) = std::fs::read_dir(&dir) else { return Ok(Vec::new()) };
-        let mut residents = Vec::new();
+        let (mut residents, mut broken) = (Vec::new(), None);
         for folder in folders.flatten().take(RESIDENTS_MAX) {
-            residents.extend(resident(&folder.path())?);
+            match resident(&folder.path()) {
+                Ok(found) => residents.extend(found),
+                // One folder that cannot be read keeps nobody from the peers of the others.
+                Err(failure) => broken = Some(failure),
+            }
         }
         residents.sort_by_key(|resident| resident.file.position);
-        Ok(residents)
+        match broken.filter(|_| residents.is_empty() && self.peer.is_none()) {
+            Some(failure) => Err(failure),
+            None => Ok(residents),
+        }
     }
 }
 
@@ -205,7 +212,9 @@ impl Resident {
     fn runs(&self) -> bool {
         let id = i32::try_from(self.file.process_id).ok().and_then(rustix::process::Pid::from_raw);
         // Another user's process may not be sent a signal, but it is there.
-        id.is_some_and(|id| !matches!(rustix::process::test_kill_process(id), Err(rustix::io::Errno::SRCH)))
+        let lives = |id| !matches!(rustix::process::test_kill_process(id), Err(rustix::io::Errno::SRCH));
+        // After a kill the id may be another process's; the store is locked by a peer alone.
+        id.is_some_and(lives) && is_in_use(&self.data_dir)
     }
 
     fn start_with(&self) -> String {

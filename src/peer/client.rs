@@ -19,7 +19,7 @@ use super::store::{hash, name_of, unreadable};
 use crate::blob::{BlobError, ObjectReader, Source};
 use crate::id::{ContentId, FileName};
 use crate::transport::{ClientConnection, CommandReplies, DialError, Refusal, RequestStream, StreamError};
-use crate::wire::limits::PIECE_BYTES;
+use crate::wire::limits::{LISTED_MAX, PIECE_BYTES};
 use crate::wire::{
     ClientReply, ClientRequest, FileEntry, ObjectInfo, Reply, Request, StorageReply, StorageRequest,
 };
@@ -125,7 +125,9 @@ impl Client {
         let mut short = Vec::new();
         let status = self.ask(&ClientRequest::Status, &self.idle, |reply| match reply {
             ClientReply::ShortFile(file) => {
-                short.push(file);
+                if short.len() < LISTED_MAX {
+                    short.push(file);
+                }
                 None
             }
             ClientReply::Status(status) => Some(*status),
@@ -141,9 +143,10 @@ impl Client {
     /// As there, in words.
     pub async fn ring(&self) -> Result<Vec<RingLine>, Failure> {
         let mut lines = Vec::new();
-        self.list(&ClientRequest::Ring, |reply| match reply {
-            ClientReply::RingLine(line) => lines.push(line),
-            _ => debug_assert!(false, "no line of a ring"),
+        self.list(&ClientRequest::Ring, |reply| {
+            let ClientReply::RingLine(line) = reply else { return false };
+            lines.push(line);
+            true
         })
         .await?;
         Ok(lines)
@@ -155,9 +158,10 @@ impl Client {
     /// As there, in words.
     pub async fn files(&self) -> Result<Vec<FileEntry>, Failure> {
         let mut files = Vec::new();
-        self.list(&ClientRequest::Files, |reply| match reply {
-            ClientReply::File(file) => files.push(file),
-            _ => debug_assert!(false, "no file"),
+        self.list(&ClientRequest::Files, |reply| {
+            let ClientReply::File(file) = reply else { return false };
+            files.push(file);
+            true
         })
         .await?;
         Ok(files)
@@ -169,10 +173,13 @@ impl Client {
     /// As there, in words.
     pub async fn files_of_ring(&self) -> Result<RingFiles, Failure> {
         let mut found = RingFiles::default();
-        self.list(&ClientRequest::RingFiles, |reply| match reply {
-            ClientReply::RingFile(file) => found.files.push(file),
-            ClientReply::Silent(peer) => found.silent.push(peer),
-            _ => debug_assert!(false, "no file of a ring"),
+        self.list(&ClientRequest::RingFiles, |reply| {
+            match reply {
+                ClientReply::RingFile(file) => found.files.push(file),
+                ClientReply::Silent(peer) => found.silent.push(peer),
+                _ => return false,
+            }
+            true
         })
         .await?;
         Ok(found)
@@ -265,13 +272,24 @@ impl Client {
         }
     }
 
-    async fn list(&self, command: &ClientRequest, mut take: impl FnMut(ClientReply)) -> Result<(), Failure> {
+    /// Commands, and takes entries until the list ends, or one is none.
+    async fn list(
+        &self,
+        command: &ClientRequest,
+        mut take: impl FnMut(ClientReply) -> bool,
+    ) -> Result<(), Failure> {
         let mut replies = self.command(command).await?;
+        let mut entries = 0;
         loop {
             match self.next(&mut replies).await? {
                 ClientReply::Progress { .. } => {}
                 ClientReply::End => return Ok(()),
-                reply => take(reply),
+                reply => {
+                    entries += 1;
+                    if entries > ENTRIES_MAX || !take(reply) {
+                        return Err(self.broke_the_protocol());
+                    }
+                }
             }
         }
     }
@@ -409,5 +427,7 @@ fn unreached(chosen: &Chosen, error: &DialError) -> Failure {
     })
 }
 
+/// Entries of one list.
+const ENTRIES_MAX: u32 = 10_000_000;
 /// Requests for the bytes of one file at the same time.
 const GIFTS_MAX: usize = 16;

@@ -111,6 +111,14 @@ impl Handle {
         self.shared.files().await
     }
 
+    /// The first so many of this peer's files, or a few more.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn first_files(&self, wanted: usize) -> Result<Vec<FileEntry>, String> {
+        self.shared.first_files(wanted).await
+    }
+
     /// The files of all peers.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::api::ShortFile;
+use super::api::{Listed, PeerName, ShortFile};
 use super::shared::{Shared, unix_ms};
 use crate::chord::{Route, View};
 use crate::id::{ContentId, FileName, Position};
@@ -61,6 +61,8 @@ pub(super) struct Health {
     pub short: Vec<ShortFile>,
     pub total: u64,
     pub below_quorum: u64,
+    /// Living members that did not say.
+    pub unheard: Listed<PeerName>,
 }
 
 impl HealthBook {
@@ -132,14 +134,19 @@ impl Shared {
         let mut asked = JoinSet::new();
         for whom in std::iter::once(&view.me).chain(view.alive()).take(ASKED_MAX) {
             let (shared, whom) = (self.clone(), whom.clone());
-            asked.spawn(
-                async move { shared.ask_storage(&whom, StorageRequest::Health, HEALTH_TIMEOUT).await },
-            );
+            asked.spawn(async move {
+                let answer = shared.ask_storage(&whom, StorageRequest::Health, HEALTH_TIMEOUT).await;
+                (whom.position, answer)
+            });
         }
         let mut answers = Vec::new();
-        while let Some(answer) = asked.join_next().await {
-            if let Ok(Ok(StorageReply::Health { short, total, below_quorum })) = answer {
-                answers.push((short, total, below_quorum));
+        let mut unheard: Vec<Position> = view.alive().skip(ASKED_MAX - 1).map(|e| e.position).collect();
+        while let Some(Ok((peer, answer))) = asked.join_next().await {
+            match answer {
+                Ok(StorageReply::Health { short, total, below_quorum }) => {
+                    answers.push((short, total, below_quorum));
+                }
+                _ => unheard.push(peer),
             }
         }
         let (settings, members) = (self.settings(), view.members_count());
@@ -153,7 +160,12 @@ impl Shared {
             quorum,
             missing: self.all_named(&file.missing),
         });
-        Health { short: short.collect(), total: joined.total, below_quorum: joined.below_quorum }
+        Health {
+            short: short.collect(),
+            total: joined.total,
+            below_quorum: joined.below_quorum,
+            unheard: self.all_named(&unheard),
+        }
     }
 
     /// Handles `Health`. Whoever asks at nearly the same time gets the same answer, made once.
@@ -367,9 +379,9 @@ fn join(answers: Vec<(Vec<FileHealth>, u64, u64)>, copies: usize, quorum: usize)
     let mut files: BTreeMap<ContentId, FileHealth> = BTreeMap::new();
     for (short, total, below) in answers {
         // Of what is not in the lists only the numbers are known.
-        joined.total += total.saturating_sub(short.len() as u64);
-        joined.below_quorum +=
-            below.saturating_sub(short.iter().filter(|file| is_below(file)).count() as u64);
+        let told_below = short.iter().filter(|file| is_below(file)).count() as u64;
+        joined.total = joined.total.saturating_add(total.saturating_sub(short.len() as u64));
+        joined.below_quorum = joined.below_quorum.saturating_add(below.saturating_sub(told_below));
         for file in short.into_iter().take(LISTED_MAX) {
             let known = files.entry(file.content).or_insert_with(|| FileHealth {
                 content: file.content,
@@ -392,8 +404,8 @@ fn join(answers: Vec<(Vec<FileHealth>, u64, u64)>, copies: usize, quorum: usize)
         file.missing.retain(|peer| !holders.contains(peer));
         file.missing.truncate(copies.saturating_sub(file.holders.len()));
         if file.holders.len() < copies {
-            joined.total += 1;
-            joined.below_quorum += u64::from(is_below(&file));
+            joined.total = joined.total.saturating_add(1);
+            joined.below_quorum = joined.below_quorum.saturating_add(u64::from(is_below(&file)));
             joined.files.push(file);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
@@ -27,6 +28,7 @@ impl Shared {
                 Ok((objects, bytes, store.record_count()?, siblings(store)?))
             })
             .await;
+        let trouble = counted.as_ref().err().map(ToString::to_string);
         let (objects, bytes, records, siblings) = counted.unwrap_or_default();
         let health = self.health().await;
         let (gone, away): (Vec<_>, Vec<_>) =
@@ -55,6 +57,8 @@ impl Shared {
             short: health.short,
             short_total: health.total,
             below_quorum: health.below_quorum,
+            unheard: health.unheard,
+            trouble,
             siblings: siblings.into_iter().collect(),
             certificate_until: unix_seconds(self.identity.valid_until()),
             data_dir: self.store.dir().to_string_lossy().into_owned(),
@@ -92,12 +96,20 @@ impl Shared {
     /// # Errors
     /// When the index cannot be read.
     pub(super) async fn files(self: &Arc<Self>) -> Result<Vec<FileEntry>, String> {
-        let read = self.blocking(|store| {
+        self.first_files(usize::MAX).await
+    }
+
+    /// The first so many of this peer's files, or a few more.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub(super) async fn first_files(self: &Arc<Self>, wanted: usize) -> Result<Vec<FileEntry>, String> {
+        let read = self.blocking(move |store| {
             let mut files: Vec<FileEntry> = Vec::new();
             loop {
                 let after = files.last().map(|file| file.object.content);
                 let page = store.objects_after(after, FILES_PER_PAGE_MAX)?;
-                if page.is_empty() {
+                if page.is_empty() || files.len() >= wanted {
                     return Ok(files);
                 }
                 files.extend(page);
@@ -111,11 +123,13 @@ impl Shared {
     /// # Errors
     /// When this peer is in no ring.
     pub(super) async fn files_of_ring(self: &Arc<Self>) -> Result<RingFiles, String> {
+        let _one_at_a_time = self.listing.lock().await;
         let walked = self.walk().await?;
         let mut asked = JoinSet::new();
+        let budget = Arc::new(AtomicUsize::new(0));
         for (rank, whom) in walked.iter().cloned().enumerate() {
-            let shared = self.clone();
-            asked.spawn(async move { (rank, shared.files_of(&whom).await) });
+            let (shared, budget) = (self.clone(), budget.clone());
+            asked.spawn(async move { (rank, shared.files_of(&whom, &budget).await) });
         }
         let mut by_content: BTreeMap<ContentId, (FileEntry, Vec<usize>)> = BTreeMap::new();
         let mut silent: Vec<Position> = self.view().away().map(|entry| entry.position).collect();
@@ -192,7 +206,7 @@ impl Shared {
         }
     }
 
-    async fn files_of(self: &Arc<Self>, whom: &Entry) -> Option<Vec<FileEntry>> {
+    async fn files_of(self: &Arc<Self>, whom: &Entry, budget: &AtomicUsize) -> Option<Vec<FileEntry>> {
         let begin = Instant::now();
         let mut files: Vec<FileEntry> = Vec::new();
         loop {
@@ -203,8 +217,14 @@ impl Shared {
                 self.blame(&whom.position, fault);
                 return None;
             }
+            let spent = page.iter().map(weight).sum::<usize>();
             files.extend(page);
-            if files.len() > FILES_MAX || begin.elapsed() > LISTING_MAX {
+            let all = budget.fetch_add(spent, Ordering::Relaxed) + spent;
+            if all > LISTING_BYTES_MAX {
+                // Who says most is not known to lie: a listing so large is told without it.
+                return None;
+            }
+            if begin.elapsed() > LISTING_MAX {
                 self.blame(&whom.position, Fault::Endless);
                 return None;
             }
@@ -217,6 +237,12 @@ impl Shared {
 
 fn unix_seconds(time: std::time::SystemTime) -> u64 {
     time.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// What an entry of a listing takes in memory, about.
+fn weight(file: &FileEntry) -> usize {
+    size_of::<FileEntry>()
+        + file.names.iter().map(|name| size_of_val(name) + name.as_str().len()).sum::<usize>()
 }
 
 /// A page of a listing goes on after the last one, in order, and ends.
@@ -264,8 +290,8 @@ fn siblings(store: &crate::blob::Store) -> Result<Vec<crate::id::FileName>, crat
 const HOP_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long one peer's listing may take.
 const LISTING_MAX: Duration = Duration::from_secs(60);
-/// Files of one peer that a listing of the ring takes.
-const FILES_MAX: usize = 1_000_000;
+/// What all peers' listings together may take in memory.
+const LISTING_BYTES_MAX: usize = 256 << 20;
 const RECORDS_PER_PAGE: usize = 1_000;
 /// Holders of one file that a listing names.
 const HOLDERS_LISTED_MAX: usize = 64;

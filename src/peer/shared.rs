@@ -41,6 +41,8 @@ pub(super) struct Shared {
     pub syncing: AtomicBool,
     /// Wakes the repair.
     pub repair_wanted: Notify,
+    /// One listing of the whole ring at a time, since it is held in memory.
+    pub listing: tokio::sync::Mutex<()>,
     /// One round of repair at a time.
     pub repairing: tokio::sync::Mutex<()>,
     /// Why the peer ended, once it has.
@@ -88,6 +90,7 @@ impl Shared {
             interval,
             syncing: AtomicBool::new(false),
             repair_wanted: Notify::new(),
+            listing: tokio::sync::Mutex::new(()),
             repairing: tokio::sync::Mutex::new(()),
             ended: watch::Sender::new(None),
             left: watch::Sender::new(None),

@@ -85,6 +85,8 @@ pub async fn start(options: StartOptions) -> Result<Handle, StartError> {
     let (folders, found) = spawn_blocking(move || find_identity(&for_identity)).await?;
     let parts = match prepare(&options, &folders, found).await {
         Ok(parts) => parts,
+        // What another process uses is not this start's to remove, even where both began at the same time.
+        Err(error @ StartError::InUse { .. }) => return Err(error),
         Err(error) => {
             folders.undo().await;
             return Err(error);

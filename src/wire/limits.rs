@@ -49,7 +49,7 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a stream may stay silent while bytes are due.
 pub const STREAM_SILENCE_MAX: Duration = Duration::from_secs(10);
 /// Entries of a report's list that are written out.
-pub const LISTED_MAX: usize = 64;
+pub const LISTED_MAX: usize = 48;
 /// The words of a command's failure.
 pub const FAILURE_BYTES_MAX: usize = 4 * 1024;
 /// Clients that command one peer at once.

@@ -333,6 +333,10 @@ pub struct StatusReport {
     pub short_total: u64,
     /// And how many of these have fewer copies than acknowledge a store.
     pub below_quorum: u64,
+    /// Living members that did not say how their files are: what is short there is not known.
+    pub unheard: Listed<PeerName>,
+    /// Why the figures of this peer's own store are not there.
+    pub trouble: Option<String>,
     /// Names whose history holds a record that lost without being replaced.
     pub siblings: Listed<FileName>,
     /// When this peer's certificate ends, in seconds since the Unix epoch.

@@ -168,6 +168,8 @@ fn how_it_is() -> StatusReport {
         short: vec![],
         short_total: 0,
         below_quorum: 0,
+        unheard: Listed::default(),
+        trouble: None,
         certificate_until: 1_900_000_000,
         siblings: [name("twice")].into_iter().collect(),
         data_dir: "data/36".into(),
