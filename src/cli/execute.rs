@@ -58,7 +58,7 @@ impl Executor<'_> {
             Command::Ping(args) => match self.peer.ping(&args.whom).await {
                 Ok(report) => {
                     self.say(args.output.json, &json::ping(&report), || format::ping(&report));
-                    if report.round_trips.iter().any(Option::is_none) { FAILED } else { DONE }
+                    if report.round_trips_us.iter().any(Option::is_none) { FAILED } else { DONE }
                 }
                 Err(failure) => self.fail(&failure),
             },

@@ -96,9 +96,9 @@ pub(super) fn leave_plan(plan: &LeavePlan) -> String {
 /// How another peer answers.
 pub(super) fn ping(report: &PingReport) -> String {
     let mut lines = vec![format!("Peer {} at {}, life {}", report.peer, report.address, report.incarnation)];
-    for (i, trip) in report.round_trips.iter().enumerate() {
+    for (i, trip) in report.round_trips_us.iter().enumerate() {
         lines.push(match trip {
-            Some(trip) => format!("  {}  {:.2} ms", i + 1, trip.as_secs_f64() * 1_000.0),
+            Some(trip) => format!("  {}  {:.2} ms", i + 1, *trip as f64 / 1_000.0),
             None => format!("  {}  no answer", i + 1),
         });
     }

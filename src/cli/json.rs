@@ -91,9 +91,9 @@ pub(super) fn ping(report: &PingReport) -> Value {
         "address": report.address.as_str(),
         "incarnation": report.incarnation,
         "round_trips_ms": report
-            .round_trips
+            .round_trips_us
             .iter()
-            .map(|trip| trip.map(|trip| trip.as_secs_f64() * 1_000.0))
+            .map(|trip| trip.map(|us| us as f64 / 1_000.0))
             .collect::<Vec<_>>(),
         "trouble": report.trouble,
     })
@@ -217,8 +217,6 @@ fn millis(span: std::time::Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::id::{ContentId, Position};
     use crate::wire::{Address, ObjectInfo};
@@ -262,7 +260,7 @@ mod tests {
             peer: Position::of_number(4).into(),
             address: Address::new("127.0.0.1:12004").unwrap(),
             incarnation: 1,
-            round_trips: vec![Some(Duration::from_micros(1_500)), None],
+            round_trips_us: vec![Some(1_500), None],
             trouble: Some("no reply within 1000 ms".to_owned()),
         };
         assert_eq!(ping(&report)["round_trips_ms"].to_string(), "[1.5,null]");

@@ -20,7 +20,7 @@ impl Shared {
             peer: self.named(&entry.position),
             address: entry.address.clone(),
             incarnation: entry.incarnation,
-            round_trips: Vec::new(),
+            round_trips_us: Vec::new(),
             trouble: None,
         };
         if entry.position == self.position() {
@@ -30,7 +30,7 @@ impl Shared {
         // The dial is no part of a round trip.
         if let Err(error) = self.transport.connect(&Target::from(&entry)).await {
             report.trouble = Some(error.to_string());
-            report.round_trips.push(None);
+            report.round_trips_us.push(None);
             return Ok(report);
         }
         report.peer = self.named(&entry.position);
@@ -38,9 +38,9 @@ impl Shared {
             let begin = Instant::now();
             let request = MembershipRequest::FindOwner { key: entry.position };
             match self.ask_membership(&entry, request, ANSWER_MAX).await {
-                Ok(_) => report.round_trips.push(Some(begin.elapsed())),
+                Ok(_) => report.round_trips_us.push(Some(begin.elapsed().as_micros() as u64)),
                 Err(why) => {
-                    report.round_trips.push(None);
+                    report.round_trips_us.push(None);
                     report.trouble = Some(why);
                 }
             }

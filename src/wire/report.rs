@@ -109,6 +109,7 @@ pub struct StoreReport {
     /// The content that the name stood for before, if it did.
     pub replaces: Option<ContentId>,
     /// From the start to the acknowledgement.
+    #[serde(with = "micros")]
     pub took: Duration,
 }
 
@@ -128,6 +129,7 @@ pub struct RequestReport {
     /// Where the file is now in received/ of the peer; none where it was not wanted there.
     pub path: Option<String>,
     /// From the start to the end.
+    #[serde(with = "micros")]
     pub took: Duration,
 }
 
@@ -172,8 +174,8 @@ pub struct PingReport {
     pub address: Address,
     /// Which life of it.
     pub incarnation: u64,
-    /// The round trips, in the order in which they were made; none for what was not answered.
-    pub round_trips: Vec<Option<Duration>>,
+    /// The round trips in microseconds, in the order in which they were made; none for what was not answered.
+    pub round_trips_us: Vec<Option<u64>>,
     /// Why nothing came back, in the words of the last try.
     pub trouble: Option<String>,
 }
@@ -304,6 +306,7 @@ pub struct StatusReport {
     /// The ring's settings; none before they are learned.
     pub settings: Option<RingSettings>,
     /// Between pings.
+    #[serde(with = "micros")]
     pub interval: Duration,
     /// Whether membership is the small ring's map (true) or the corrected Chord (false).
     pub small_ring: bool,
@@ -357,5 +360,21 @@ impl StatusReport {
     /// Whether some file has fewer copies left than acknowledge a store.
     pub fn is_below_quorum(&self) -> bool {
         self.below_quorum > 0
+    }
+}
+
+/// A time span as microseconds: one number, and one encoding. (serde's own form, seconds and nanoseconds, has
+/// several.)
+mod micros {
+    use std::time::Duration;
+
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(u64::try_from(span.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_micros)
     }
 }
