@@ -116,7 +116,8 @@ static EXPECTED: std::sync::LazyLock<Vec<(&str, Outcome)>> = std::sync::LazyLock
         ("two_encodings", refused(2)),
         ("claimed_lengths", refused(5)),
         ("random_streams", Borne(json!({"streams": 200}))),
-        ("streams_left_open", Borne(json!({"ended": 200, "meanwhile": true}))),
+        // Its streams end one after the other; after so many it is dismissed.
+        ("streams_left_open", Borne(json!({"meanwhile": true}))),
         ("reset_streams", Borne(json!({}))),
         ("random_datagrams", Borne(json!({}))),
         ("flood_of_pings", Borne(json!({"pongs": true}))),

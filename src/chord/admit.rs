@@ -18,7 +18,9 @@ impl Node {
         if self.settings_known && settings.is_some_and(|theirs| theirs != self.settings) {
             return MembershipReply::Refused(Refusal::SettingsDiffer(self.settings));
         }
-        if from.address.is_loopback() != self.me.address.is_loopback() {
+        // Who was a member before was reached before, however it names its address now.
+        let known = self.members.at(&from.position).is_some_and(|known| known.entry.key == from.key);
+        if !known && from.address.is_loopback() != self.me.address.is_loopback() {
             return MembershipReply::Refused(Refusal::LoopbackRing { address: from.address.clone() });
         }
         if let Some(refusal) = self.identity_clash(now, from, forming.is_some()) {

@@ -179,9 +179,7 @@ fn status_at(report: &StatusReport, now: u64) -> String {
         count(report.records, "name record", "name records")
     ));
     lines.extend(short(report));
-    lines.extend(
-        report.trouble.iter().map(|why| format!("  trouble      the store cannot be read: {}", escaped(why))),
-    );
+    lines.extend(report.trouble.iter().map(|why| format!("  trouble      {}", escaped(why))));
     if report.syncing {
         lines.push("  syncing      still taking over its part of the ring".to_owned());
     }

@@ -52,24 +52,29 @@ impl TargetArgs {
 pub(super) async fn run(command: Command, target: TargetArgs) -> anyhow::Result<u8> {
     let out = Output::new();
     let mut signals = Signals::new()?;
-    let work = async {
-        let client = match Client::connect(&target.choice()).await {
-            Ok(client) => client,
-            Err(failure) => {
-                out.error(&failure.message);
-                return FAILED;
-            }
-        };
-        let door = Door::There(client);
-        let code = Executor { peer: &door, out: &out }.run(command).await;
-        let code = if out.was_written() { code } else { FAILED };
-        if let Door::There(client) = door {
-            client.close().await;
-        }
-        code
+    let choice = target.choice();
+    let client = tokio::select! {
+        client = Client::connect(&choice) => client,
+        code = signals.next() => return Ok(code),
     };
-    Ok(tokio::select! {
-        code = work => code,
+    let client = match client {
+        Ok(client) => client,
+        Err(failure) => {
+            out.error(&failure.message);
+            return Ok(FAILED);
+        }
+    };
+    let door = Door::There(client);
+    let executor = Executor { peer: &door, out: &out };
+    let code = tokio::select! {
+        code = executor.run(command) => {
+            if out.was_written() { code } else { FAILED }
+        }
         code = signals.next() => code,
-    })
+    };
+    // In any case: a peer that hears no goodbye waits for the bytes of a store that is over.
+    if let Door::There(client) = door {
+        client.close().await;
+    }
+    Ok(code)
 }

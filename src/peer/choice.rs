@@ -34,6 +34,8 @@ pub(super) struct Chosen {
     pub described: String,
     /// What starts it, where that is known.
     pub start_with: Option<String>,
+    /// Where its files are, if on this machine.
+    pub data_dir: Option<PathBuf>,
 }
 
 /// A peer that lives in a folder of this machine.
@@ -63,6 +65,7 @@ impl PeerChoice {
                 address,
                 position: None,
                 start_with: None,
+                data_dir: None,
             }),
             Err(_) => {
                 let labels: Vec<String> = residents.iter().map(Resident::label).collect();
@@ -124,6 +127,7 @@ impl PeerChoice {
             credentials: self.credentials_for(Some(resident))?,
             described: format!("peer {}", resident.label()),
             start_with: Some(resident.start_with()),
+            data_dir: Some(resident.data_dir.clone()),
         })
     }
 
@@ -142,6 +146,7 @@ impl PeerChoice {
             credentials,
             described: format!("peer {number}"),
             start_with: None,
+            data_dir: None,
         })
     }
 
@@ -203,7 +208,12 @@ impl Resident {
 
     fn is_called(&self, wanted: &str) -> bool {
         let address = self.file.advertise.as_ref().map(ToString::to_string);
-        self.label() == wanted
+        let local = wanted.strip_prefix("localhost:").or_else(|| wanted.strip_prefix("127.0.0.1:"));
+        let local = local.or_else(|| wanted.strip_prefix("[::1]:"));
+        let listen = self.file.listen;
+        let is_here = listen.ip().is_loopback() || listen.ip().is_unspecified();
+        (is_here && local.is_some_and(|port| port.parse() == Ok(listen.port())))
+            || self.label() == wanted
             || self.file.position.label() == wanted
             || address.as_deref() == Some(wanted)
             || reached_at(self.file.listen).to_string() == wanted

@@ -1,8 +1,9 @@
 //! A peer of another process, commanded over `quoit-client/1`: the same methods and reports as
 //! [`super::Handle`].
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -16,7 +17,7 @@ use super::choice::{Chosen, PeerChoice};
 use super::push::{ReadFailure, read_ahead};
 use super::shared::spawn_blocking;
 use super::store::{hash, name_of, unreadable};
-use crate::blob::{BlobError, ObjectReader, Source};
+use crate::blob::{BlobError, ObjectReader, Source, is_in_use};
 use crate::id::{ContentId, FileName};
 use crate::transport::{ClientConnection, CommandReplies, DialError, Refusal, RequestStream, StreamError};
 use crate::wire::limits::{LISTED_MAX, PIECE_BYTES};
@@ -28,6 +29,8 @@ use crate::wire::{
 pub struct Client {
     link: Arc<ClientConnection>,
     described: String,
+    /// Where its files are, if on this machine.
+    data_dir: Option<PathBuf>,
     /// Of commands that nobody watches.
     idle: Progress,
 }
@@ -40,19 +43,20 @@ impl Client {
     pub async fn connect(choice: &PeerChoice) -> Result<Client, Failure> {
         let for_choice = choice.clone();
         let chosen = spawn_blocking(move || for_choice.find()).await?;
-        match ClientConnection::connect(&chosen.credentials, &chosen.address, chosen.position).await {
-            Ok(link) => {
-                Ok(Client { link: Arc::new(link), described: chosen.described, idle: Progress::default() })
-            }
+        match connect_in_turn(&chosen).await {
+            Ok(link) => Ok(Client {
+                link: Arc::new(link),
+                described: chosen.described,
+                data_dir: chosen.data_dir,
+                idle: Progress::default(),
+            }),
             Err(error) => Err(unreached(&chosen, &error)),
         }
     }
 
     /// Says goodbye.
     pub async fn close(self) {
-        if let Some(link) = Arc::into_inner(self.link) {
-            link.close().await;
-        }
+        self.link.close().await;
     }
 
     /// See [`super::Handle::store`]. The file is read by this process; its bytes go through the peer.
@@ -223,7 +227,8 @@ impl Client {
         plan.await
     }
 
-    /// See [`super::Handle::leave`].
+    /// See [`super::Handle::leave`]. Of a peer of this machine it is waited for that its data directory is
+    /// free again.
     ///
     /// # Errors
     /// As there, in words.
@@ -232,7 +237,22 @@ impl Client {
             ClientReply::Left(report) => Some(report),
             _ => None,
         });
-        left.await
+        let report = left.await?;
+        if let Some(dir) = self.data_dir.clone() {
+            let freed = async {
+                while spawn_blocking({
+                    let dir = dir.clone();
+                    move || is_in_use(&dir)
+                })
+                .await
+                {
+                    tokio::time::sleep(END_LOOK).await;
+                }
+            };
+            // A peer that takes longer has said what counts.
+            let _ = tokio::time::timeout(END_MAX, freed).await;
+        }
+        Ok(report)
     }
 
     async fn command(&self, command: &ClientRequest) -> Result<CommandReplies, Failure> {
@@ -411,6 +431,20 @@ async fn give_once(
     stream.finish().await.map_err(gone)
 }
 
+/// Many commands at once find all places taken for a moment.
+async fn connect_in_turn(chosen: &Chosen) -> Result<ClientConnection, DialError> {
+    let begin = Instant::now();
+    loop {
+        let tried = ClientConnection::connect(&chosen.credentials, &chosen.address, chosen.position).await;
+        match tried {
+            Err(DialError::Refused { refusal: Refusal::Full, .. }) if begin.elapsed() < TURN_MAX => {
+                tokio::time::sleep(TURN_PAUSE).await;
+            }
+            tried => return tried,
+        }
+    }
+}
+
 fn unreached(chosen: &Chosen, error: &DialError) -> Failure {
     let Chosen { described, start_with, .. } = chosen;
     let start = start_with.as_ref().map_or(String::new(), |command| format!("; start it with `{command}`"));
@@ -427,6 +461,12 @@ fn unreached(chosen: &Chosen, error: &DialError) -> Failure {
     })
 }
 
+/// How often, and how long, it is looked whether a peer that left has ended.
+const END_LOOK: Duration = Duration::from_millis(20);
+const END_MAX: Duration = Duration::from_secs(15);
+/// How long a peer that has no place is asked again, and after which pause.
+const TURN_MAX: Duration = Duration::from_secs(15);
+const TURN_PAUSE: Duration = Duration::from_millis(100);
 /// Entries of one list.
 const ENTRIES_MAX: u32 = 10_000_000;
 /// Requests for the bytes of one file at the same time.

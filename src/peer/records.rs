@@ -311,9 +311,14 @@ impl Shared {
             return StorageReply::Refused("this peer is leaving".to_owned());
         }
         match self.merge_record(key, signed.clone(), record, role).await {
-            Ok(()) if role == PutRole::Owner => self.pass_record_on(key, signed).await,
+            Ok(()) if role == PutRole::Owner => self.pass_record_on(key, signed, None).await,
             Ok(()) => StorageReply::Put { durable: vec![self.position()], missing: Vec::new() },
-            Err(refusal) => refusal,
+            // A disk that takes nothing here does not keep the record from the others.
+            Err(NotMerged::Disk(reason)) if role == PutRole::Owner => {
+                self.pass_record_on(key, signed, Some(reason)).await
+            }
+            Err(NotMerged::Disk(reason)) => StorageReply::Refused(shortened(reason.to_string())),
+            Err(NotMerged::Refused(refusal)) => refusal,
         }
     }
 
@@ -324,7 +329,7 @@ impl Shared {
         signed: SignedRecord,
         record: NameRecord,
         role: PutRole,
-    ) -> Result<(), StorageReply> {
+    ) -> Result<(), NotMerged> {
         let (name, clock) = (record.name.clone(), record.clock);
         let tombstone = record.target == RecordTarget::Tombstone;
         let merged = self
@@ -353,13 +358,18 @@ impl Shared {
             .await;
         match merged {
             Ok(None) => Ok(()),
-            Ok(Some(refusal)) => Err(refusal),
-            Err(error) => Err(StorageReply::Refused(shortened(disk_reason(&error).to_string()))),
+            Ok(Some(refusal)) => Err(NotMerged::Refused(refusal)),
+            Err(error) => Err(NotMerged::Disk(disk_reason(&error))),
         }
     }
 
     /// The owner gives a record to its replicas, all at once.
-    async fn pass_record_on(self: &Arc<Self>, key: Position, signed: SignedRecord) -> StorageReply {
+    async fn pass_record_on(
+        self: &Arc<Self>,
+        key: Position,
+        signed: SignedRecord,
+        own: Option<MissingReason>,
+    ) -> StorageReply {
         let view = self.view();
         let copies = usize::from(self.settings().replicas);
         let mut asked = JoinSet::new();
@@ -370,8 +380,12 @@ impl Shared {
                 (whom.position, shared.ask_storage(&whom, request, STORAGE_TIMEOUT).await)
             });
         }
-        let mut durable = vec![view.me.position];
+        let mut durable = Vec::new();
         let mut missing = Vec::new();
+        match own {
+            None => durable.push(view.me.position),
+            Some(reason) => missing.push(Missing { peer: view.me.position, reason }),
+        }
         while let Some(Ok((peer, answer))) = asked.join_next().await {
             match answer {
                 Ok(StorageReply::Put { .. }) => durable.push(peer),
@@ -385,6 +399,14 @@ impl Shared {
         durable.sort_by_key(|peer| key.distance_to(peer));
         StorageReply::Put { durable, missing }
     }
+}
+
+/// Why a record is not kept here.
+enum NotMerged {
+    /// It may not be.
+    Refused(StorageReply),
+    /// It cannot be.
+    Disk(MissingReason),
 }
 
 /// What a record stands for, if it is no tombstone.

@@ -28,7 +28,10 @@ impl Shared {
                 Ok((objects, bytes, store.record_count()?, siblings(store)?))
             })
             .await;
-        let trouble = counted.as_ref().err().map(ToString::to_string);
+        let poisoned = self.store.is_poisoned().then(|| {
+            "nothing is written any more since the disk failed; make room and start the peer again".to_owned()
+        });
+        let trouble = poisoned.or_else(|| counted.as_ref().err().map(ToString::to_string));
         let (objects, bytes, records, siblings) = counted.unwrap_or_default();
         let health = self.health().await;
         let (gone, away): (Vec<_>, Vec<_>) =

@@ -293,7 +293,8 @@ fn launch(parts: Parts) -> Handle {
 /// place then.
 fn find_identity(options: &StartOptions) -> Result<(Folders, Found), StartError> {
     let bundle = Given::read(options)?;
-    let data_dir = data_dir_of(options, bundle.as_ref())?;
+    // Reports name it to people who stand in other folders.
+    let data_dir = data_dir_of(options, bundle.as_ref())?.map(|dir| std::path::absolute(&dir).unwrap_or(dir));
     let existing = match &data_dir {
         Some(dir) => PeerFile::load(dir).map_err(|error| data_error(dir, error))?,
         None => None,

@@ -99,6 +99,8 @@ impl Shared {
         };
         let written = store.name_until(target, &mut patience).await?;
         let mut holders = copies.living(&self.view());
+        let mut missing = store.who_is_missing(&copies);
+        missing.retain(|copy| !holders.contains(&copy.peer));
         holders.sort_by_key(|peer| distance_from(&object.content.key(), peer));
         Ok(StoreReport {
             name_key: name.key(),
@@ -108,7 +110,7 @@ impl Shared {
             content: object.content,
             holders: self.all_named(&holders),
             copies: most,
-            missing: self.missing_named(&copies.missing()),
+            missing: self.missing_named(&missing),
             version: written.record.version,
             replaces: written.replaced,
             took: begin.elapsed(),
@@ -193,8 +195,9 @@ impl Transfer<'_> {
             let owner =
                 self.shared.find(self.object.content.key(), 0).await.map(|found| found.owner.position);
             let living = copies.living(&self.shared.view());
-            let owned = owner.is_ok_and(|owner| living.contains(&owner));
-            if living.len() >= self.needed && owned {
+            // An owner whose disk is full is the owner all the same; the others hold.
+            let settled = |owner| living.contains(&owner) || has_failed(copies.missing.get(&owner));
+            if living.len() >= self.needed && owner.is_ok_and(settled) {
                 return Ok(copies);
             }
             if Instant::now() + RETRY >= patience.deadline() {
@@ -282,7 +285,10 @@ impl Transfer<'_> {
             let durable: Vec<Position> = written.durable.iter().copied().collect();
             let durable = living(&durable, &self.shared.view());
             let owner = self.shared.find(self.name.key(), 0).await.map(|found| found.owner.position);
-            if durable.len() >= self.needed && owner.is_ok_and(|owner| durable.contains(&owner)) {
+            let word =
+                |owner| written.missing.iter().find(|copy| copy.peer == owner).map(|copy| &copy.reason);
+            let settled = |owner| durable.contains(&owner) || has_failed(word(owner));
+            if durable.len() >= self.needed && owner.is_ok_and(settled) {
                 return Ok(written);
             }
             if Instant::now() + RETRY >= patience.deadline() {
@@ -341,6 +347,11 @@ impl Patience {
     fn moved(&mut self) {
         self.moved = Instant::now();
     }
+}
+
+/// Whether a peer said that its disk does not take the copy: waiting does not help.
+fn has_failed(reason: Option<&MissingReason>) -> bool {
+    matches!(reason, Some(MissingReason::Disk(_)))
 }
 
 /// Those of these peers that are not known to be gone.

@@ -53,7 +53,8 @@ impl Credentials {
 /// A client's connection to the peer that it commands. It ends when this is dropped.
 #[derive(Debug)]
 pub struct ClientConnection {
-    endpoint: quinn::Endpoint,
+    /// Carries the connection as long as this lives.
+    _endpoint: quinn::Endpoint,
     connection: Connection,
 }
 
@@ -110,7 +111,7 @@ impl ClientConnection {
 
     /// Says goodbye, and waits a moment until that is on its way. (quinn's own waiting is for the time in which
     /// packets of this connection may still come, which is no concern of a process that ends.)
-    pub async fn close(self) {
+    pub async fn close(&self) {
         let quic = self.connection.quic();
         let sent = quic.stats().udp_tx.datagrams;
         quic.close(close_code::ENDED, b"");
@@ -120,7 +121,6 @@ impl ClientConnection {
             }
             tokio::time::sleep(CLOSE_LOOK).await;
         }
-        drop(self.endpoint);
     }
 }
 
@@ -240,7 +240,7 @@ async fn dial_one(
     let position = proven.position;
     let greeted = connection::greet(quic.clone(), proven, position, &hello).await;
     let connection = greeted.map_err(|error| dial::ungreeted(target, &quic, &error))?;
-    Ok(ClientConnection { endpoint, connection })
+    Ok(ClientConnection { _endpoint: endpoint, connection })
 }
 
 /// How often, and how many times, it is looked whether the goodbye has gone.
