@@ -200,12 +200,12 @@ impl Shared {
             let reply = self.ask_storage(whom, StorageRequest::ListFiles { after }, STORAGE_TIMEOUT).await;
             let Ok(StorageReply::Files { files: page, more }) = reply else { return None };
             if let Err(fault) = check_page(after, &page, more) {
-                self.blame(&whom.position, fault);
+                self.blame_answer(&whom.position, fault);
                 return None;
             }
             files.extend(page);
             if files.len() > FILES_MAX || begin.elapsed() > LISTING_MAX {
-                self.blame(&whom.position, Fault::Endless);
+                self.blame_answer(&whom.position, Fault::Endless);
                 return None;
             }
             if !more {
