@@ -148,13 +148,15 @@ impl Node {
         if !self.members.may_hear(&member) {
             return;
         }
+        // Names that helpers tell cost nothing: all of them together may tell of as many as one peer.
+        let accountable = if self.second_hand { self.me.position } else { teller.entry.position };
         match self.members.at(&position) {
             Some(_) => self.learn(now, member),
             None if member.state == MemberState::Alive && self.meets_strangers() => {
                 self.meet(now, &member.entry);
             }
-            None if self.members.may_tell(&teller.entry.position) => {
-                self.members.told(position, teller.entry.position);
+            None if self.members.may_tell(&accountable) => {
+                self.members.told(position, accountable);
                 self.learn(now, member);
             }
             None => {}
