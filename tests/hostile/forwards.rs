@@ -86,7 +86,9 @@ async fn other_bytes_through_a_helper() {
     loop {
         match stream.read_reply(PATIENCE).await.unwrap() {
             Reply::Storage(StorageReply::Finished) => break,
-            Reply::Storage(StorageReply::Durable { peer }) => panic!("{peer:?} took other bytes"),
+            Reply::Storage(StorageReply::Durable { peer }) => {
+                assert_eq!(peer, liar.position(), "nobody else takes other bytes");
+            }
             _ => {}
         }
     }
