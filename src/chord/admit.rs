@@ -57,7 +57,7 @@ impl Node {
         // From where it is seen: it may not know its own address.
         members.push(Member { entry: joiner.clone(), state: MemberState::Alive });
         if self.is_small() {
-            self.learn(now, Member { entry: joiner.clone(), state: MemberState::Alive });
+            self.hear_from(now, joiner, MemberState::Alive);
         }
         MembershipReply::Welcome { predecessor, successors, settings: self.settings, members }
     }
@@ -95,7 +95,7 @@ impl Node {
     fn answer_forming(&mut self, now: Moment, from: &Entry, forming: Option<Vec<Member>>) -> MembershipReply {
         if let Some(members) = forming {
             self.hear_all(now, &from.into(), members, TOLD_MAX);
-            self.learn(now, Member { entry: from.clone(), state: MemberState::Alive });
+            self.hear_from(now, from, MemberState::Alive);
             self.mark_present(from);
         }
         let mut members = self.members.for_message();

@@ -8,8 +8,8 @@ use crate::id::Position;
 use crate::time::Moment;
 use crate::wire::limits::CLOSER_MAX;
 use crate::wire::{
-    Entry, Member, MemberState, MembershipReply, MembershipRequest, NeighbourReply, NeighbourRequest,
-    RelayFailure, Target,
+    Entry, MemberState, MembershipReply, MembershipRequest, NeighbourReply, NeighbourRequest, RelayFailure,
+    Target,
 };
 
 impl Node {
@@ -36,7 +36,7 @@ impl Node {
             MembershipRequest::FindOwner { key } => self.answer_find_owner(&key),
             MembershipRequest::Relay { target, request } => return self.relay(now, to, target, request),
             MembershipRequest::Left { predecessor, successors } => {
-                self.learn(now, Member { entry: from.clone(), state: MemberState::Left });
+                self.hear_from(now, from, MemberState::Left);
                 if self.check_state(&from.into(), from, predecessor.as_ref(), &successors).is_ok() {
                     self.hear_of(now, &from.into(), predecessor.into_iter().chain(successors));
                 }

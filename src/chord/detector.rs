@@ -124,7 +124,10 @@ impl Node {
 
     /// A sign of life from a peer, of whatever kind.
     pub(super) fn heard(&mut self, now: Moment, from: &Entry) {
-        self.members.met(&from.position);
+        if !self.second_hand {
+            self.members.met(&from.position);
+            self.members.prove(from);
+        }
         let Some(watch) = self.detector.watches.get_mut(&from.position) else {
             self.detector.via.remove(&from.position);
             return;
@@ -144,6 +147,14 @@ impl Node {
             if let Some(entry) = stranger {
                 self.learn(now, Member { entry, state: MemberState::Alive });
             }
+        }
+    }
+
+    /// Somebody is said to ask: no sign of life, but its own answer may be one.
+    pub(super) fn heard_of_later_life(&mut self, now: Moment, from: &Entry) {
+        let of_earlier = |watch: &Watch| watch.entry.incarnation < from.incarnation;
+        if self.detector.watches.get(&from.position).is_some_and(of_earlier) {
+            self.exchange(now, from.clone());
         }
     }
 
@@ -206,7 +217,7 @@ impl Node {
             && from.position == target
         {
             self.unwatch(from);
-            return self.learn(now, Member { entry: from.clone(), state: MemberState::Left });
+            return self.hear_from(now, from, MemberState::Left);
         }
         let reached = match (&helper, &answer) {
             (None, Ok((from, _))) => from.position == target,

@@ -11,7 +11,7 @@ use crate::config::RingSettings;
 use crate::id::Position;
 use crate::time::Moment;
 use crate::wire::limits::CLOSER_MAX;
-use crate::wire::{Entry, Member, MemberState, MembershipReply, MembershipRequest, Refusal, Target};
+use crate::wire::{Entry, Fault, Member, MemberState, MembershipReply, MembershipRequest, Refusal, Target};
 
 /// How a node comes into its ring.
 #[derive(Debug, Clone)]
@@ -62,6 +62,8 @@ pub(super) struct Entering {
     rounds: u32,
     /// For whom this peer was last said to wait.
     said: Vec<String>,
+    /// Who said, and was believed, that this peer has had a later life.
+    later_lives: Vec<Position>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,6 +140,7 @@ impl Node {
             trouble,
             rounds: 0,
             said: Vec::new(),
+            later_lives: Vec::new(),
         });
         self.entrance_timeout(now);
     }
@@ -198,10 +201,7 @@ impl Node {
             }
             MembershipReply::Forming { settings, members } => self.met_forming(now, &from, settings, members),
             MembershipReply::Refused(Refusal::Stale { incarnation }) => {
-                // One is left out: if the other life contradicts the news of its end meanwhile, that is its.
-                if incarnation >= self.me.incarnation {
-                    self.raise_incarnation_above(incarnation.saturating_add(1));
-                }
+                self.told_of_later_life(now, &from, incarnation);
             }
             MembershipReply::Refused(Refusal::Leaving) | MembershipReply::Busy => {
                 entering.trouble = "it is busy, or leaving".to_owned();
@@ -219,6 +219,30 @@ impl Node {
                 entering.trouble = format!("peer {} is in no ring", from.position.label());
                 entering.next_at = entering.next_at.min(now + pause);
             }
+        }
+    }
+
+    /// Who is asked says that this peer has lived longer than it knows. A liar would use its lives up, so that
+    /// only so much is believed of one life, and only so often of one peer.
+    fn told_of_later_life(&mut self, now: Moment, from: &Entry, incarnation: u64) {
+        if incarnation < self.me.incarnation {
+            return;
+        }
+        let may_be = self.may_be_mine(incarnation);
+        let second_hand = self.second_hand;
+        let Phase::Entering(entering) = &mut self.phase else { return };
+        let often = entering.later_lives.iter().filter(|teller| **teller == from.position).count();
+        let full = entering.later_lives.len() >= LATER_LIVES_MAX;
+        if may_be && often < LATER_LIVES_BY_ONE_MAX && !full {
+            entering.later_lives.push(from.position);
+            // One is left out: if the other life contradicts the news of its end meanwhile, that is its.
+            return self.raise_incarnation_above(incarnation.saturating_add(1));
+        }
+        let who = from.position.label();
+        entering.trouble = format!("peer {who} says that this peer has lived longer than it can have");
+        entering.next_at = entering.next_at.max(now + RETRY);
+        if !may_be && !second_hand {
+            self.event(Event::Misbehaved { peer: from.position, fault: Fault::BadIncarnation });
         }
     }
 
@@ -436,6 +460,9 @@ impl Node {
 
 /// How long a join may take before it fails.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(4);
+/// How often one peer is believed that this one has had a later life, and all in all.
+const LATER_LIVES_BY_ONE_MAX: usize = 3;
+const LATER_LIVES_MAX: usize = 64;
 /// Between rounds of asking.
 const RETRY: Duration = Duration::from_millis(250);
 /// How far a join is passed on.

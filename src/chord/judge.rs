@@ -4,14 +4,12 @@
 //! come of a ring that changes at the moment; it is checked with others before it is believed.
 
 use super::detector::WATCHES_MAX;
-use super::members::Members;
+use super::members::{CONTRADICTED_LEAP_MAX, Members};
 use super::node::{Node, Phase};
 use super::output::Event;
 use crate::id::{Position, between, owns};
 use crate::time::Moment;
-use crate::wire::limits::{
-    CLOSER_MAX, INCARNATION_LEAP_MAX, INCARNATION_MAX, MEMBERS_PER_MESSAGE_MAX, NEWS_MAX,
-};
+use crate::wire::limits::{CLOSER_MAX, INCARNATION_MAX, MEMBERS_PER_MESSAGE_MAX, NEWS_MAX};
 use crate::wire::{Entry, Fault, Member, MemberState};
 
 /// A list of those who follow a position: in clockwise order, none twice, the position itself not among them,
@@ -60,8 +58,7 @@ pub(super) fn check_closer(key: &Position, from: &Position, peers: &[Entry]) -> 
 
 /// No peer has lived never, or longer than anybody can.
 fn check_lives(entries: &[Entry]) -> Result<(), Fault> {
-    let possible = |entry: &Entry| (1..=INCARNATION_MAX).contains(&entry.incarnation);
-    if entries.iter().all(possible) { Ok(()) } else { Err(Fault::BadIncarnation) }
+    if entries.iter().all(Entry::has_lived) { Ok(()) } else { Err(Fault::BadIncarnation) }
 }
 
 /// Who tells something.
@@ -120,29 +117,46 @@ impl Node {
         }
     }
 
+    /// What a peer says of itself: that it lives, or leaves. Through a helper it is hearsay.
+    pub(super) fn hear_from(&mut self, now: Moment, from: &Entry, state: MemberState) {
+        self.hear(now, &from.into(), Member { entry: from.clone(), state });
+    }
+
+    /// Whether others may believe that this peer has had such a life; see [`Members::may_hear`].
+    pub(super) fn may_be_mine(&self, incarnation: u64) -> bool {
+        let most = self.me.incarnation.saturating_add(CONTRADICTED_LEAP_MAX).min(INCARNATION_MAX);
+        incarnation <= most
+    }
+
     fn hear(&mut self, now: Moment, teller: &Teller, member: Member) {
         if let Err(fault) = check_lives(std::slice::from_ref(&member.entry)) {
             return self.convict(teller, fault);
         }
         let position = member.entry.position;
-        if position == teller.entry.position && teller.first_hand {
-            return self.learn(now, member);
+        if position == teller.entry.position && teller.first_hand && !self.second_hand {
+            let entry = member.entry.clone();
+            self.learn(now, member);
+            return self.members.prove(&entry);
         }
-        let known = match self.members.at(&position) {
-            _ if position == self.me.position => Some(self.me.incarnation),
-            known => known.map(|known| known.entry.incarnation),
-        };
-        // By leaps, somebody else's lives would soon be used up.
-        if member.entry.incarnation > known.unwrap_or(0).saturating_add(INCARNATION_LEAP_MAX) {
+        // By leaps, somebody's lives would soon be used up.
+        if position == self.me.position {
+            if self.may_be_mine(member.entry.incarnation) {
+                self.learn(now, member);
+            }
             return;
         }
-        match known {
+        if !self.members.may_hear(&member) {
+            return;
+        }
+        // Names that helpers tell cost nothing: all of them together may tell of as many as one peer.
+        let accountable = if self.second_hand { self.me.position } else { teller.entry.position };
+        match self.members.at(&position) {
             Some(_) => self.learn(now, member),
             None if member.state == MemberState::Alive && self.meets_strangers() => {
                 self.meet(now, &member.entry);
             }
-            None if self.members.may_tell(&teller.entry.position) => {
-                self.members.told(position, teller.entry.position);
+            None if self.members.may_tell(&accountable) => {
+                self.members.told(position, accountable);
                 self.learn(now, member);
             }
             None => {}
@@ -156,7 +170,7 @@ impl Node {
     }
 
     fn convict(&mut self, teller: &Teller, fault: Fault) {
-        if teller.first_hand {
+        if teller.first_hand && !self.second_hand {
             self.event(Event::Misbehaved { peer: teller.entry.position, fault });
         }
     }

@@ -3,6 +3,7 @@
 use super::node::{Node, Phase};
 use super::output::{EndReason, Event, Output};
 use crate::time::Moment;
+use crate::wire::limits::INCARNATION_MAX;
 use crate::wire::{Member, MemberState};
 
 impl Node {
@@ -70,7 +71,7 @@ impl Node {
     /// Asks for a greater incarnation; it is used once it is on disk. Above the last there is none:
     /// no peer gets there by starting, so whoever names it lies.
     pub(super) fn raise_incarnation_above(&mut self, known: u64) {
-        let Some(to) = known.checked_add(1) else { return };
+        let Some(to) = known.checked_add(1).filter(|to| *to <= INCARNATION_MAX) else { return };
         if self.persisting.is_none_or(|asked| asked < to) {
             self.persisting = Some(to);
             self.output(Output::Persist { incarnation: to });

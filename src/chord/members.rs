@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::id::Position;
-use crate::wire::limits::{DATAGRAM_BYTES_MAX, MEMBERS_MAX, MEMBERS_PER_MESSAGE_MAX, NEWS_MAX};
+use crate::wire::limits::{
+    DATAGRAM_BYTES_MAX, INCARNATION_LEAP_MAX, MEMBERS_MAX, MEMBERS_PER_MESSAGE_MAX, NEWS_MAX,
+};
 use crate::wire::{Entry, Member, MemberState};
 
 /// Members by position, this peer not among them; at most [`MEMBERS_MAX`].
@@ -15,6 +17,8 @@ pub struct Members {
     /// Members that were never met, and who told of them.
     told: BTreeMap<Position, Position>,
     tellers: BTreeMap<Position, usize>,
+    /// In which life a member was last heard of by its own word.
+    proven: BTreeMap<Position, u64>,
 }
 
 /// A change that is still passed on.
@@ -38,6 +42,31 @@ impl Members {
         self.met(&of);
         self.told.insert(of, teller);
         *self.tellers.entry(teller).or_default() += 1;
+    }
+
+    /// A member was heard of by its own word, in this life.
+    pub(super) fn prove(&mut self, entry: &Entry) {
+        if self.map.get(&entry.position).is_some_and(|known| known.entry.key == entry.key) {
+            let proven = self.proven.entry(entry.position).or_default();
+            *proven = (*proven).max(entry.incarnation);
+        }
+    }
+
+    /// Whether what somebody else says of a member can be believed. Lives that it was never heard of in are
+    /// bounded by the last one that it was, not by what others said before: step by step they would lead
+    /// beyond what the member itself believes, and could not be contradicted. That it lives is believed of
+    /// more of them, so that every death which is believed can be contradicted, by hearsay too.
+    pub(super) fn may_hear(&self, member: &Member) -> bool {
+        let proven = self.proven.get(&member.entry.position).copied().unwrap_or(0);
+        let ends_known_life = self
+            .map
+            .get(&member.entry.position)
+            .is_some_and(|k| k.entry.incarnation >= member.entry.incarnation);
+        let leap = match member.state {
+            MemberState::Alive => CONTRADICTED_LEAP_MAX,
+            MemberState::Left | MemberState::Dead => INCARNATION_LEAP_MAX,
+        };
+        ends_known_life || member.entry.incarnation <= proven.saturating_add(leap)
     }
 
     /// A member was met, or is forgotten.
@@ -159,6 +188,7 @@ impl Members {
         let victim = self.map.values().find(|m| m.state != MemberState::Alive).map(|m| m.entry.position);
         victim.is_some_and(|position| {
             self.news.remove(&position);
+            self.proven.remove(&position);
             self.met(&position);
             self.map.remove(&position).is_some()
         })
@@ -170,6 +200,9 @@ fn wire_bytes(member: &Member) -> usize {
     MEMBER_BYTES + member.entry.address.as_str().len()
 }
 
+/// How far beyond its own a peer believes a life of its own that others tell of: as far as anybody believes one
+/// on hearsay.
+pub(super) const CONTRADICTED_LEAP_MAX: u64 = 2 * INCARNATION_LEAP_MAX;
 /// How often a change is passed on, beside twice the logarithm of the number of members.
 const COPIES_BASE: u32 = 4;
 /// A member's bytes on the wire, at most, without its address: two hashes, an incarnation, a length, a state.

@@ -63,6 +63,8 @@ pub struct Node {
     pub(super) given_order: Option<GivenOrder>,
     pub(super) rng: ChaCha8Rng,
     pub(super) persisting: Option<u64>,
+    /// What is handled at the moment came through a helper: hearsay, whoever it is said to be from.
+    pub(super) second_hand: bool,
     pending: BTreeMap<Token, (Moment, Purpose)>,
     next_token: u64,
     shown: (Option<Entry>, Vec<Entry>),
@@ -118,6 +120,7 @@ impl Node {
             given_order: None,
             rng: ChaCha8Rng::seed_from_u64(seed),
             persisting: None,
+            second_hand: false,
             pending: BTreeMap::new(),
             next_token: 0,
             shown: (None, Vec::new()),
@@ -157,11 +160,41 @@ impl Node {
 
     /// Takes a request, to be answered by an [`Output::Reply`], most often at once.
     pub fn handle_request(&mut self, now: Moment, from: &Entry, to: ReplyTo, request: MembershipRequest) {
-        self.heard(now, from);
+        if self.second_hand {
+            self.heard_of_later_life(now, from);
+        } else {
+            self.heard(now, from);
+        }
         if let Some(reply) = self.answer(now, from, to, request) {
             self.output(Output::Reply { to, reply });
         }
         self.settle(now);
+    }
+
+    /// As [`Node::handle_request`], of a request that a helper forwarded: that it is from this peer is hearsay,
+    /// and no sign of life.
+    pub fn handle_forwarded_request(
+        &mut self,
+        now: Moment,
+        from: &Entry,
+        to: ReplyTo,
+        request: MembershipRequest,
+    ) {
+        self.second_hand = true;
+        self.handle_request(now, from, to, request);
+        self.second_hand = false;
+    }
+
+    /// As [`Node::handle_reply`], of an answer that came through a helper.
+    pub fn handle_forwarded_reply(
+        &mut self,
+        now: Moment,
+        token: Token,
+        answer: Result<(Entry, MembershipReply), Unanswered>,
+    ) {
+        self.second_hand = true;
+        self.handle_reply(now, token, answer);
+        self.second_hand = false;
     }
 
     /// Takes the answer to a request, or that there is none. Late answers are dropped.
@@ -343,7 +376,7 @@ impl Node {
             }
             Purpose::Notify => {
                 if let Ok((from, MembershipReply::Gone { .. })) = answer {
-                    self.learn(now, Member { entry: from, state: MemberState::Left });
+                    self.hear_from(now, &from, MemberState::Left);
                 }
             }
             Purpose::Farewell => {}

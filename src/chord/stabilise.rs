@@ -46,8 +46,12 @@ impl Node {
 
     /// RECTIFY, and a chance for FROM_PRED: a live peer believes to be beside this one.
     pub(super) fn rectify(&mut self, now: Moment, from: &Entry) {
-        self.learn(now, Member { entry: from.clone(), state: MemberState::Alive });
+        self.hear_from(now, from, MemberState::Alive);
         if self.is_small() || self.members.is_gone(from) || from.position == self.me.position {
+            return;
+        }
+        // On a helper's word nobody becomes a neighbour that is not known to live.
+        if self.second_hand && !self.members.alive().any(|known| known.position == from.position) {
             return;
         }
         let closer = match &self.predecessor {
@@ -148,7 +152,7 @@ impl Node {
             Ok((helper, MembershipReply::Relayed(Ok(reply)))) => (Teller::through_a_helper(helper), reply),
             Ok((_, MembershipReply::Gone { successor })) => {
                 self.hear_of(now, &Teller::from(&query.whom), successor);
-                self.learn(now, Member { entry: query.whom, state: MemberState::Left });
+                self.hear_from(now, &query.whom, MemberState::Left);
                 return;
             }
             Ok(_) | Err(_) => {
@@ -201,7 +205,7 @@ impl Node {
                 }
             }
             Ok((from, MembershipReply::Gone { .. })) => {
-                self.learn(now, Member { entry: from, state: MemberState::Left });
+                self.hear_from(now, &from, MemberState::Left);
             }
             Ok((from, MembershipReply::Neighbour(NeighbourReply::Inactive))) => {
                 // It runs again but is not in the ring: the life that is known of it is over.

@@ -26,9 +26,14 @@ pub(super) enum ActorMessage {
     /// A datagram came.
     Datagram { from: Entry, bytes: Bytes },
     /// A request came; the answer goes back through the channel.
-    Request { from: Entry, request: MembershipRequest, reply: oneshot::Sender<MembershipReply> },
+    Request {
+        from: Entry,
+        through_a_helper: bool,
+        request: MembershipRequest,
+        reply: oneshot::Sender<MembershipReply>,
+    },
     /// An answer to one of the node's own requests, or none.
-    Reply { token: Token, answer: Result<(Entry, MembershipReply), Unanswered> },
+    Reply { token: Token, through_a_helper: bool, answer: Result<(Entry, MembershipReply), Unanswered> },
     /// This incarnation is on disk.
     Persisted(u64),
     /// Take nothing new.
@@ -100,14 +105,22 @@ impl Actor {
                 Ok(datagram) => self.node.handle_datagram(now, &from, datagram),
                 Err(_) => self.shared.transport.malformed_datagram(&from.position),
             },
-            ActorMessage::Request { from, request, reply } => {
+            ActorMessage::Request { from, through_a_helper, request, reply } => {
                 let to = ReplyTo(*next_reply);
                 *next_reply += 1;
                 replies.retain(|_, waiting| !waiting.is_closed());
                 replies.insert(to, reply);
-                self.node.handle_request(now, &from, to, request);
+                match through_a_helper {
+                    false => self.node.handle_request(now, &from, to, request),
+                    true => self.node.handle_forwarded_request(now, &from, to, request),
+                }
             }
-            ActorMessage::Reply { token, answer } => self.node.handle_reply(now, token, answer),
+            ActorMessage::Reply { token, through_a_helper: false, answer } => {
+                self.node.handle_reply(now, token, answer);
+            }
+            ActorMessage::Reply { token, through_a_helper: true, answer } => {
+                self.node.handle_forwarded_reply(now, token, answer);
+            }
             ActorMessage::Persisted(incarnation) => {
                 self.shared.transport.set_incarnation(incarnation);
                 self.node.handle_persisted(now, incarnation);
@@ -178,13 +191,18 @@ impl Actor {
                 Ok((from, Reply::Membership(reply))) => Ok((from, reply)),
                 Ok((_, Reply::ProtocolError(why))) => Err(Unanswered::from(why)),
                 Ok((from, Reply::Storage(_) | Reply::Forwarding(_))) => {
-                    shared.blame(&from.position, Fault::WrongReply);
+                    shared.blame_answer(&from.position, Fault::WrongReply);
                     Err(Unanswered::from("it broke the protocol".to_owned()))
                 }
                 Err(failure) => Err(unanswered(&failure)),
             };
             // The actor is gone only when the peer is.
-            let _ = shared.actor.send(ActorMessage::Reply { token, answer }).await;
+            let through_a_helper = match &answer {
+                Ok((from, _)) => shared.transport.was_asked_through_a_helper(&from.position),
+                Err(_) => false,
+            };
+            let message = ActorMessage::Reply { token, through_a_helper, answer };
+            let _ = shared.actor.send(message).await;
         });
     }
 

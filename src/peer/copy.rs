@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 use super::api::PeerEvent;
 use super::push::{Feed, Passed};
 use super::shared::{BoxFuture, Shared, disk_reason, finished, shortened, spawn_blocking};
+use super::shares::Party;
 use crate::blob::{BlobError, Kind, OutboardError, Receiver};
 use crate::chord::PhaseKind;
 use crate::config::RingSettings;
@@ -33,11 +34,18 @@ pub(super) enum Upstream {
 }
 
 impl Upstream {
-    /// The other peer, if there is one.
+    /// The other peer, if there is one and it is known for certain.
     fn peer(&self) -> Option<Position> {
+        match self.party() {
+            Party::Peer(peer) => Some(peer),
+            Party::Through(_) | Party::Here => None,
+        }
+    }
+
+    fn party(&self) -> Party {
         match self {
-            Upstream::Remote(stream) => Some(stream.peer().position),
-            Upstream::Local { .. } => None,
+            Upstream::Remote(stream) => Party::of(stream),
+            Upstream::Local { .. } => Party::Here,
         }
     }
 
@@ -83,7 +91,7 @@ impl Shared {
     ) {
         links.truncate(LINKS_PER_OBJECT_MAX);
         // Each transfer has a thread at the disk; there is a limit to both.
-        let Some(_slot) = self.transfers_in.slot(upstream.peer(), ENTRANCE_WAIT).await else {
+        let Some(_slot) = self.transfers_in.slot(upstream.party(), ENTRANCE_WAIT).await else {
             let refusal = StorageReply::Refused("too many transfers at the moment".to_owned());
             if upstream.reply(refusal).await.is_ok() {
                 upstream.finish().await;

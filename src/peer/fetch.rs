@@ -5,6 +5,7 @@
 //! a bare content id an outboard on which two holders agree serves as well; else the end decides. In every
 //! case only bytes whose SHA-256 is the content id become an object.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use super::api::{Progress, RequestError};
 use super::copy::Writer;
 use super::push::{ReadFailure, read_ahead};
 use super::shared::{STORAGE_TIMEOUT, Shared, spawn_blocking};
+use super::shares::Party;
 use crate::blob::{BlobError, Kind, Outboard, OutboardPages, PageError, Receiver, chunk_count};
 use crate::id::{ContentId, Position};
 use crate::transport::{OpenStream, RequestStream, StreamError};
@@ -41,6 +43,8 @@ struct Fetch {
     sources: Vec<Position>,
     /// Who sent what is not the object.
     liar: Option<Position>,
+    /// Whose bytes a helper may have forged: they were asked once more, another way.
+    again: BTreeSet<Position>,
 }
 
 /// Why one holder's stream ended.
@@ -66,8 +70,15 @@ impl Shared {
         holders: Vec<Entry>,
         progress: Arc<Progress>,
     ) -> Result<Vec<Position>, RequestError> {
-        let mut fetch =
-            Fetch { shared: self.clone(), wish, holders, progress, sources: Vec::new(), liar: None };
+        let mut fetch = Fetch {
+            shared: self.clone(),
+            wish,
+            holders,
+            progress,
+            sources: Vec::new(),
+            liar: None,
+            again: BTreeSet::new(),
+        };
         fetch.run().await
     }
 
@@ -78,7 +89,7 @@ impl Shared {
         content: ContentId,
         offset: u64,
     ) -> Result<(), StreamError> {
-        let Some(_slot) = self.transfers_out.slot(Some(stream.peer().position), Duration::ZERO).await else {
+        let Some(_slot) = self.transfers_out.slot(Party::of(&stream), Duration::ZERO).await else {
             stream
                 .send_reply(&Reply::Storage(StorageReply::Refused("too many transfers".to_owned())))
                 .await?;
@@ -210,7 +221,7 @@ impl Fetch {
             let reply = self.shared.ask_storage(holder, request, STORAGE_TIMEOUT).await;
             let Ok(StorageReply::Outboard { object, midstates }) = reply else { return None };
             if self.wish.known.is_some_and(|known| known.length != object.length) {
-                self.shared.blame(&holder.position, Fault::WrongLength);
+                self.shared.blame_answer(&holder.position, Fault::WrongLength);
                 return None;
             }
             match pages.add(object, &midstates) {
@@ -219,7 +230,7 @@ impl Fetch {
                 Err(error) => {
                     tracing::warn!(peer = %self.shared.named(&holder.position), %content, %error, "an outboard is not used");
                     if let Some(fault) = fault_of_page(&error) {
-                        self.shared.blame(&holder.position, fault);
+                        self.shared.blame_answer(&holder.position, fault);
                     }
                     return None;
                 }
@@ -268,7 +279,7 @@ impl Fetch {
             Ok(Reply::Storage(StorageReply::Object(_))) => {
                 // Without a record that says so, this peer's own idea of the length may be the wrong one.
                 if self.wish.known.is_some() {
-                    self.shared.blame(&holder.position, Fault::WrongLength);
+                    self.shared.blame_answer(&holder.position, Fault::WrongLength);
                 }
                 return (receiver, StreamEnd::Lost);
             }
@@ -277,7 +288,7 @@ impl Fetch {
             )
             | Err(_) => return (receiver, StreamEnd::Lost),
             Ok(_) => {
-                self.shared.blame(&holder.position, Fault::WrongReply);
+                self.shared.blame_answer(&holder.position, Fault::WrongReply);
                 return (receiver, StreamEnd::Lost);
             }
         }
@@ -311,7 +322,7 @@ impl Fetch {
             }
             if early {
                 // It was ended, not broken off, and before its time.
-                self.shared.blame(&stream.peer().position, Fault::WrongLength);
+                self.shared.blame_answer(&stream.peer().position, Fault::WrongLength);
                 return false;
             }
             self.progress.advance(filled as u64);
@@ -322,7 +333,7 @@ impl Fetch {
     /// The file is here; whether its sender ends as well is its own affair, but told. Nothing more is taken.
     async fn look_beyond(&self, stream: &mut OpenStream) {
         if let Ok(Ok(Some(_))) = timeout(END_WAIT, stream.read_piece(1)).await {
-            self.shared.blame(&stream.peer().position, Fault::Endless);
+            self.shared.blame_answer(&stream.peer().position, Fault::Endless);
         }
     }
 
@@ -334,8 +345,11 @@ impl Fetch {
     fn convict(&mut self, holder: &Entry) {
         let peer = self.shared.named(&holder.position);
         tracing::warn!(%peer, content = %self.wish.content, "a holder sent other bytes");
-        self.shared.blame(&holder.position, Fault::CorruptBytes);
-        self.liar = Some(holder.position);
+        if self.shared.blame_answer(&holder.position, Fault::CorruptBytes) {
+            self.liar = Some(holder.position);
+        } else if self.again.insert(holder.position) {
+            return;
+        }
         self.holders.retain(|other| other.position != holder.position);
     }
 

@@ -1,52 +1,105 @@
 //! A helper's part: streams between two peers that cannot reach each other go through a third.
 //!
 //! Each peer that both can reach is one. It forwards only to living members, over one hop, and a bounded
-//! number of exchanges at a time.
+//! number of exchanges at a time. When all places are taken, the silent ones of those who have most give way.
+//! Who is asked takes the helper's word for who asks, within the rules for hearsay.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
 
 use super::shared::Shared;
 use crate::id::Position;
 use crate::transport::{RequestStream, StreamError};
-use crate::wire::limits::{FORWARDS_MAX, FORWARDS_PER_PEER_MAX};
-use crate::wire::{Entry, RelayFailure, Reply, Request, Target};
+use crate::wire::limits::{FORWARDS_MAX, FORWARDS_PER_PEER_MAX, INCARNATION_LEAP_MAX};
+use crate::wire::{Entry, Member, RelayFailure, Reply, Request, Target};
 
-/// How many exchanges are forwarded for each peer.
+/// The exchanges that are forwarded.
 #[derive(Debug, Default)]
-pub(super) struct Forwards(Mutex<BTreeMap<Position, usize>>);
+pub(super) struct Forwards(Mutex<Table>);
 
-/// One exchange; its place is free again when this is dropped.
+#[derive(Debug, Default)]
+struct Table {
+    exchanges: HashMap<u64, Exchange>,
+    next: u64,
+}
+
+/// One exchange.
+#[derive(Debug)]
+struct Exchange {
+    of: Position,
+    moved: Instant,
+    gives_way: Arc<Notify>,
+}
+
+/// The place of an exchange; free again when this is dropped.
 struct Place<'a> {
     forwards: &'a Forwards,
-    of: Position,
+    number: u64,
+    gives_way: Arc<Notify>,
 }
 
 impl Forwards {
-    /// A place for one more, unless there are too many in all, or of this peer.
-    fn begin(&self, of: Position) -> Option<Place<'_>> {
-        let mut counts = self.lock();
-        let all: usize = counts.values().sum();
-        let own = counts.get(&of).copied().unwrap_or_default();
-        if all >= FORWARDS_MAX || own >= FORWARDS_PER_PEER_MAX {
-            return None;
+    /// A place for one more exchange of this peer. Where there is none, another exchange gives way, if one may.
+    fn begin(&self, of: Position, now: Instant) -> Option<Place<'_>> {
+        let mut table = self.lock();
+        let own = table.exchanges.values().filter(|exchange| exchange.of == of).count();
+        if own >= FORWARDS_PER_PEER_MAX || table.exchanges.len() >= FORWARDS_MAX {
+            let number = table.who_gives_way(&of, own, now)?;
+            let exchange = table.exchanges.remove(&number)?;
+            exchange.gives_way.notify_one();
         }
-        counts.insert(of, own + 1);
-        Some(Place { forwards: self, of })
+        let number = table.next;
+        table.next += 1;
+        let gives_way = Arc::new(Notify::new());
+        let exchange = Exchange { of, moved: now, gives_way: gives_way.clone() };
+        table.exchanges.insert(number, exchange);
+        Some(Place { forwards: self, number, gives_way })
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Position, usize>> {
+    fn lock(&self) -> MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// Of the asker's own, if it has its share, or else of those who have most: the one that was silent
+    /// longest. Somebody who has as few as the asker loses none that was not silent for long.
+    fn who_gives_way(&self, asker: &Position, own: usize, now: Instant) -> Option<u64> {
+        let mut counts: BTreeMap<Position, usize> = BTreeMap::new();
+        self.exchanges.values().for_each(|exchange| *counts.entry(exchange.of).or_default() += 1);
+        let most = counts.values().copied().max().unwrap_or_default();
+        let (from, anyway): (Vec<Position>, bool) = match own >= FORWARDS_PER_PEER_MAX {
+            true => (vec![*asker], false),
+            false => {
+                let have_most = counts.iter().filter(|(_, count)| **count == most);
+                (have_most.map(|(position, _)| *position).collect(), most > own + 1)
+            }
+        };
+        let longest = |among: &dyn Fn(&Exchange) -> bool| {
+            let among = self.exchanges.iter().filter(|(_, exchange)| among(exchange));
+            among.min_by_key(|(number, exchange)| (exchange.moved, **number))
+        };
+        let silent = |exchange: &Exchange| now.saturating_duration_since(exchange.moved) >= SILENT_AFTER;
+        let chosen = longest(&|exchange| from.contains(&exchange.of)).filter(|(_, e)| anyway || silent(e));
+        chosen.map(|(number, _)| *number)
+    }
+}
+
+impl Place<'_> {
+    /// Something came on the exchange.
+    fn moved(&self) {
+        if let Some(exchange) = self.forwards.lock().exchanges.get_mut(&self.number) {
+            exchange.moved = Instant::now();
+        }
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let mut counts = self.forwards.lock();
-        match counts.get_mut(&self.of) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => drop(counts.remove(&self.of)),
-        }
+        self.forwards.lock().exchanges.remove(&self.number);
     }
 }
 
@@ -60,12 +113,12 @@ impl Shared {
     ) -> Result<(), StreamError> {
         let view = self.view();
         let target = view.alive().find(|entry| entry.position == to && to != from.position);
-        let refusal = match (target, self.forwards.begin(from.position)) {
+        let refusal = match (target, self.forwards.begin(from.position, Instant::now())) {
             (Some(target), Some(place)) => Ok((target, place)),
             (None, _) => Err(RelayFailure::Unanswered),
             (Some(_), None) => Err(RelayFailure::Refused),
         };
-        let (target, _place) = match refusal {
+        let (target, place) = match refusal {
             Ok(both) => both,
             Err(why) => {
                 stream.send_reply(&Reply::Forwarding(Err(why))).await?;
@@ -76,7 +129,10 @@ impl Shared {
         match self.transport.open_directly(&Target::from(target), &request).await {
             Ok(onward) => {
                 stream.send_reply(&Reply::Forwarding(Ok(onward.peer().clone()))).await?;
-                stream.join(onward).await
+                tokio::select! {
+                    joined = stream.join(onward, || place.moved()) => joined,
+                    () = place.gives_way.notified() => Err(StreamError::Cancelled),
+                }
             }
             Err(error) => {
                 tracing::debug!(to = %to.label(), %error, "cannot forward");
@@ -86,39 +142,110 @@ impl Shared {
         }
     }
 
-    /// Why a request that came through a helper is not looked at.
-    pub(super) fn why_not_from(&self, origin: &Entry, request: &Request) -> Option<String> {
-        let view = self.view();
-        let another_key =
-            |m: &crate::wire::Member| m.entry.position == origin.position && m.entry.key != origin.key;
+    /// Who asks, by the word of a helper, as far as this peer can believe it.
+    ///
+    /// # Errors
+    /// Why the request is not looked at.
+    pub(super) fn origin_of(&self, origin: Entry, request: &Request) -> Result<Entry, String> {
         if matches!(request, Request::Forward { .. } | Request::Forwarded { .. }) {
-            Some("what was forwarded is not forwarded again".to_owned())
-        } else if origin.position == self.position() || view.members.iter().any(another_key) {
-            Some("it is forwarded in the name of another peer's position".to_owned())
-        } else {
-            None
+            return Err("what was forwarded is not forwarded again".to_owned());
         }
+        let view = self.view();
+        if origin.position == self.position() {
+            return Err(ANOTHER_NAME.to_owned());
+        }
+        believable(origin, |position| view.members.iter().find(|m| m.entry.position == *position))
     }
 }
+
+/// An entry that a helper told, with what is known of that peer in the place of what is not to be believed.
+fn believable<'a>(told: Entry, known: impl Fn(&Position) -> Option<&'a Member>) -> Result<Entry, String> {
+    let known = known(&told.position).map(|member| &member.entry);
+    let most = known.map_or(0, |known| known.incarnation).saturating_add(INCARNATION_LEAP_MAX);
+    match known {
+        _ if !told.has_lived() || told.incarnation > most => {
+            Err("it is forwarded in the name of a life that is not to be believed".to_owned())
+        }
+        Some(known) if known.key != told.key => Err(ANOTHER_NAME.to_owned()),
+        Some(known) => Ok(Entry { address: known.address.clone(), ..told }),
+        None => Ok(told),
+    }
+}
+
+const ANOTHER_NAME: &str = "it is forwarded in the name of another peer's position";
+/// An exchange on which nothing came for so long gives way where places are short.
+const SILENT_AFTER: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::KeyHash;
+    use crate::wire::limits::INCARNATION_MAX;
+    use crate::wire::{Address, MemberState};
+
+    fn take(forwards: &Forwards, number: u8, count: usize, now: Instant) -> Vec<Place<'_>> {
+        (0..count).map_while(|_| forwards.begin(Position::of_number(number), now)).collect()
+    }
+
+    fn count(forwards: &Forwards, number: u8) -> usize {
+        let of = Position::of_number(number);
+        forwards.lock().exchanges.values().filter(|exchange| exchange.of == of).count()
+    }
 
     #[test]
     fn no_peer_takes_all_places() {
-        let forwards = Forwards::default();
-        let take = |number: u8, count| -> Vec<Place<'_>> {
-            (0..count).map_while(|_| forwards.begin(Position::of_number(number))).collect()
-        };
-        let greedy = take(1, FORWARDS_MAX);
+        let (forwards, now) = (Forwards::default(), Instant::now());
+        let greedy = take(&forwards, 1, FORWARDS_MAX, now);
         assert_eq!(greedy.len(), FORWARDS_PER_PEER_MAX);
-        let others: Vec<Place<'_>> = (2..20).flat_map(|number| take(number, FORWARDS_MAX)).collect();
-        assert_eq!(greedy.len() + others.len(), FORWARDS_MAX);
-        assert!(forwards.begin(Position::of_number(99)).is_none());
-        drop(greedy);
-        assert_eq!(take(99, FORWARDS_MAX).len(), FORWARDS_PER_PEER_MAX);
-        drop(others);
-        assert!(forwards.lock().is_empty());
+        let many: Vec<Place<'_>> =
+            (2..20).flat_map(|number| take(&forwards, number, FORWARDS_MAX, now)).collect();
+        assert_eq!(forwards.lock().exchanges.len(), FORWARDS_MAX);
+        drop((greedy, many));
+        assert!(forwards.lock().exchanges.is_empty());
+    }
+
+    /// Goal: a handful of members that hold all places, and let a byte pass now and then, keep nobody out.
+    #[test]
+    fn those_who_have_most_give_way() {
+        let (forwards, now) = (Forwards::default(), Instant::now());
+        let places: Vec<Place<'_>> =
+            (1..5).flat_map(|number| take(&forwards, number, FORWARDS_PER_PEER_MAX, now)).collect();
+        assert_eq!(forwards.lock().exchanges.len(), FORWARDS_MAX);
+        let newcomer = take(&forwards, 99, 8, now);
+        assert_eq!(newcomer.len(), 8);
+        assert_eq!(count(&forwards, 99), 8, "none of its own gave way");
+        assert_eq!(forwards.lock().exchanges.len(), FORWARDS_MAX);
+        assert!((1..5).all(|number| count(&forwards, number) == FORWARDS_PER_PEER_MAX - 2));
+        drop(places);
+        assert_eq!(forwards.lock().exchanges.len(), 8);
+    }
+
+    #[test]
+    fn what_is_silent_gives_way_to_ones_own() {
+        let (forwards, now) = (Forwards::default(), Instant::now());
+        let places = take(&forwards, 1, FORWARDS_PER_PEER_MAX, now);
+        assert!(forwards.begin(Position::of_number(1), now).is_none());
+        let later = now + SILENT_AFTER;
+        assert!(forwards.begin(Position::of_number(1), later).is_some());
+        assert!(!forwards.lock().exchanges.contains_key(&places[0].number), "the oldest");
+    }
+
+    #[test]
+    fn what_a_helper_says_is_held_against_what_is_known() {
+        let entry = |incarnation, key, host: &str| Entry {
+            position: Position::of_number(7),
+            incarnation,
+            key: KeyHash([key; 32]),
+            address: Address::new(host).unwrap(),
+        };
+        let known = Member { entry: entry(5, 1, "127.0.0.1:1"), state: MemberState::Alive };
+        let with = |told: Entry| believable(told, |_| Some(&known));
+        assert_eq!(with(entry(6, 1, "127.0.0.1:2")), Ok(entry(6, 1, "127.0.0.1:1")), "with its address");
+        assert!(with(entry(5, 2, "127.0.0.1:1")).is_err(), "another key");
+        for incarnation in [0, 6 + INCARNATION_LEAP_MAX, INCARNATION_MAX, u64::MAX] {
+            assert!(with(entry(incarnation, 1, "127.0.0.1:1")).is_err(), "{incarnation}");
+            assert!(believable(entry(incarnation, 1, "127.0.0.1:1"), |_| None).is_err(), "{incarnation}");
+        }
+        assert!(believable(entry(1, 1, "127.0.0.1:1"), |_| None).is_ok());
     }
 }

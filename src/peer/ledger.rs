@@ -95,6 +95,20 @@ impl Shared {
         }
     }
 
+    /// Holds what a peer answered against it, unless that may be the lie of a helper: then nobody is convicted,
+    /// and another way to the peer is looked for. Says whether it was.
+    pub(super) fn blame_answer(&self, peer: &Position, fault: Fault) -> bool {
+        let hearsay = self.transport.was_asked_through_a_helper(peer);
+        if hearsay {
+            tracing::debug!(peer = %peer.label(), %fault, "through a helper, so nobody is held to account");
+            self.transport.set_detour(*peer, None);
+            self.contacts.seek(*peer);
+        } else {
+            self.blame(peer, fault);
+        }
+        !hearsay
+    }
+
     /// All that was counted, for people.
     pub(super) fn misbehaving(&self) -> Listed<Misbehaviour> {
         let lines = self.ledger.report().into_iter();

@@ -42,7 +42,7 @@ impl Shared {
         let found = self.drive(&mut lookup, key).await;
         for doubt in lookup.doubts() {
             if doubt.certain || settled {
-                self.blame(&doubt.peer, doubt.fault);
+                self.blame_answer(&doubt.peer, doubt.fault);
             }
         }
         match found? {
@@ -123,7 +123,13 @@ impl Shared {
     /// The successor list that a peer gave as its own; one that is none is held against it.
     pub(super) fn list_after(&self, whom: &Entry, list: Vec<Entry>) -> Option<Vec<Entry>> {
         let checked = check_list(&whom.position, &list, self.settings().successors.into());
-        checked.inspect_err(|fault| self.blame(&whom.position, *fault)).ok().map(|()| list)
+        match checked {
+            Ok(()) => Some(list),
+            Err(fault) => {
+                self.blame_answer(&whom.position, fault);
+                None
+            }
+        }
     }
 
     async fn successors_of(self: &Arc<Self>, whom: &Entry) -> Option<Vec<Entry>> {

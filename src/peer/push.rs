@@ -156,7 +156,7 @@ impl Shared {
             StorageReply::Refused(why) => return Err(PushFailure::Peer(MissingReason::Refused(why))),
             StorageReply::Missing(copy) => return Err(PushFailure::Peer(copy.reason)),
             _ => {
-                self.blame(&to.position, Fault::WrongReply);
+                self.blame_answer(&to.position, Fault::WrongReply);
                 return Err(PushFailure::Peer(MissingReason::Refused("it broke the protocol".to_owned())));
             }
         }
@@ -164,7 +164,7 @@ impl Shared {
             let reply = downstream.reply().await.map_err(lost)?;
             match &reply {
                 StorageReply::Durable { peer } if !self.may_have(to, peer, &asked) => {
-                    self.blame(&to.position, Fault::FalseCopies);
+                    self.blame_answer(&to.position, Fault::FalseCopies);
                     continue;
                 }
                 StorageReply::Durable { peer } => heard.push(*peer),
@@ -182,7 +182,7 @@ impl Shared {
             // Nobody may be left to hear it; the copies are made all the same.
             let _ = word.send(reply).await;
         }
-        self.blame(&to.position, Fault::FalseCopies);
+        self.blame_answer(&to.position, Fault::FalseCopies);
         Err(PushFailure::Peer(MissingReason::Refused("it does not stop to talk of copies".to_owned())))
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::serve::Asker;
 use super::shared::{STORAGE_TIMEOUT, Shared, disk_reason, shortened, unix_ms};
 use crate::chord::Route;
 use crate::id::{ContentId, FileName, Position};
@@ -122,8 +123,10 @@ impl Shared {
         match signed {
             Some(signed) => {
                 let checked = self.checked(&signed, name);
-                let record = checked.inspect_err(|_| self.blame(&whom.position, Fault::BadRecord))?;
-                Ok((Some(record), syncing))
+                if checked.is_err() {
+                    self.blame_answer(&whom.position, Fault::BadRecord);
+                }
+                Ok((Some(checked?), syncing))
             }
             None => Ok((None, syncing)),
         }
@@ -138,7 +141,7 @@ impl Shared {
         match self.ask_storage(whom, request, STORAGE_TIMEOUT).await {
             Ok(StorageReply::Record { record, syncing }) => Ok((record, syncing)),
             Ok(_) => {
-                self.blame(&whom.position, Fault::WrongReply);
+                self.blame_answer(&whom.position, Fault::WrongReply);
                 Err(format!("peer {} broke the protocol", self.named(&whom.position)))
             }
             Err(reason) => Err(format!("peer {} {reason}", self.named(&whom.position))),
@@ -185,7 +188,7 @@ impl Shared {
         let (mut current, mut syncing) = self.fetch_signed(&found.owner, name).await?;
         if current.as_ref().is_some_and(|signed| self.checked(signed, name).is_err()) {
             // What the owner has is no record: its replicas are asked, as if it had none yet.
-            self.blame(&found.owner.position, Fault::BadRecord);
+            self.blame_answer(&found.owner.position, Fault::BadRecord);
             (current, syncing) = (None, true);
         }
         if syncing {
@@ -286,15 +289,17 @@ impl Shared {
     /// Handles `PutRecord`.
     pub(super) async fn accept_record(
         self: &Arc<Self>,
-        from: &Entry,
+        from: &Asker,
         signed: SignedRecord,
         role: PutRole,
     ) -> StorageReply {
         let record = match self.verified(&signed) {
             Ok(record) => record,
             Err(why) => {
-                // Nobody passes on what they have not checked themselves.
-                self.blame(&from.position, Fault::BadRecord);
+                // Nobody passes on what they have not checked themselves; but for a helper, which reads nothing.
+                if !from.through_a_helper {
+                    self.blame(&from.entry.position, Fault::BadRecord);
+                }
                 return StorageReply::Refused(shortened(why));
             }
         };

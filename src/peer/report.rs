@@ -217,7 +217,7 @@ impl Shared {
             let reply = self.ask_storage(whom, StorageRequest::ListFiles { after }, STORAGE_TIMEOUT).await;
             let Ok(StorageReply::Files { files: page, more }) = reply else { return None };
             if let Err(fault) = check_page(after, &page, more) {
-                self.blame(&whom.position, fault);
+                self.blame_answer(&whom.position, fault);
                 return None;
             }
             let spent = page.iter().map(weight).sum::<usize>();
@@ -228,7 +228,7 @@ impl Shared {
                 return None;
             }
             if begin.elapsed() > LISTING_MAX {
-                self.blame(&whom.position, Fault::Endless);
+                self.blame_answer(&whom.position, Fault::Endless);
                 return None;
             }
             if !more {

@@ -208,7 +208,7 @@ impl Shared {
             match reply {
                 Ok(StorageReply::Holders { here, others: mut more }) => {
                     if more.len() > HOLDERS_PER_OBJECT_MAX {
-                        self.blame(&whom.position, Fault::BadList);
+                        self.blame_answer(&whom.position, Fault::BadList);
                         more.truncate(HOLDERS_PER_OBJECT_MAX);
                     }
                     first.extend(here.then_some((rank, whom)));

@@ -12,6 +12,14 @@ use crate::transport::{Incoming, RequestStream, StreamError};
 use crate::wire::limits::{FILES_PER_PAGE_MAX, FRAME_BYTES_MAX, OFFERS_PER_MESSAGE_MAX};
 use crate::wire::{Entry, Reply, Request, StorageReply, StorageRequest, codec};
 
+/// Who asks.
+#[derive(Debug, Clone)]
+pub(super) struct Asker {
+    pub entry: Entry,
+    /// That it is this peer is the word of a helper: hearsay, that convicts nobody.
+    pub through_a_helper: bool,
+}
+
 /// Takes what comes in until the transport closes.
 pub(super) async fn serve(shared: Arc<Shared>, mut incoming: mpsc::Receiver<Incoming>) {
     while let Some(incoming) = incoming.recv().await {
@@ -51,29 +59,37 @@ impl Shared {
         match stream.read_request().await? {
             Request::Forward { to } => self.forward(from, stream, to).await,
             Request::Forwarded { from: origin } => {
+                stream.comes_through_a_helper();
                 let request = stream.read_request().await?;
-                match self.why_not_from(&origin, &request) {
-                    None => self.serve_request(&origin, stream, request).await,
-                    Some(why) => {
+                match self.origin_of(origin, &request) {
+                    Ok(origin) => {
+                        let from = Asker { entry: origin, through_a_helper: true };
+                        self.serve_request(&from, stream, request).await
+                    }
+                    Err(why) => {
                         stream.send_reply(&Reply::ProtocolError(why)).await?;
                         stream.finish().await
                     }
                 }
             }
-            request => self.serve_request(from, stream, request).await,
+            request => {
+                let from = Asker { entry: from.clone(), through_a_helper: false };
+                self.serve_request(&from, stream, request).await
+            }
         }
     }
 
     async fn serve_request(
         self: &Arc<Self>,
-        from: &Entry,
+        from: &Asker,
         mut stream: RequestStream,
         request: Request,
     ) -> Result<(), StreamError> {
         match request {
             Request::Membership(request) => {
                 let (reply, answer) = oneshot::channel();
-                let message = ActorMessage::Request { from: from.clone(), request, reply };
+                let Asker { entry, through_a_helper } = from.clone();
+                let message = ActorMessage::Request { from: entry, through_a_helper, request, reply };
                 if self.actor.send(message).await.is_ok()
                     && let Ok(answer) = answer.await
                 {
@@ -102,7 +118,7 @@ impl Shared {
     /// Answers what needs no raw bytes.
     pub(super) async fn answer_storage(
         self: &Arc<Self>,
-        from: &Entry,
+        from: &Asker,
         request: StorageRequest,
     ) -> StorageReply {
         let answer = match request {
@@ -116,7 +132,7 @@ impl Shared {
                     .map_err(|error| error.to_string())
             }
             StorageRequest::Announce { content } => {
-                let holder = Holder { position: from.position, incarnation: from.incarnation };
+                let holder = Holder { position: from.entry.position, incarnation: from.entry.incarnation };
                 self.store.add_holder(content, holder);
                 Ok(StorageReply::Noted)
             }
@@ -126,7 +142,7 @@ impl Shared {
                 if objects.len() > OFFERS_PER_MESSAGE_MAX || records.len() > OFFERS_PER_MESSAGE_MAX {
                     Err(format!("an offer has at most {OFFERS_PER_MESSAGE_MAX} entries of a kind"))
                 } else {
-                    self.health.hear_offer(from, &objects);
+                    self.health.hear_offer(&from.entry, &objects);
                     self.answer_offer(objects, records).await
                 }
             }
@@ -135,7 +151,7 @@ impl Shared {
                 Err(format!("at most {OFFERS_PER_MESSAGE_MAX} objects are asked for at a time"))
             }
             StorageRequest::Lacks { objects } => self.answer_lacks(objects).await,
-            StorageRequest::Sync => Ok(self.answer_sync(from).await),
+            StorageRequest::Sync => Ok(self.answer_sync(&from.entry).await),
             StorageRequest::ListFiles { after } => {
                 let page =
                     self.blocking(move |store| store.objects_after(after, FILES_PER_PAGE_MAX + 1)).await;

@@ -14,6 +14,7 @@ use super::contact::Contacts;
 use super::forward::Forwards;
 use super::health::HealthBook;
 use super::ledger::Ledger;
+use super::serve::Asker;
 use super::shares::Slots;
 use super::start::Running;
 use crate::blob::{BlobError, Store};
@@ -185,7 +186,7 @@ impl Shared {
         match self.transport.request(&Target::from(whom), &request, timeout).await {
             Ok((_, Reply::Membership(reply))) => Ok(reply),
             Ok((from, _)) => {
-                self.blame(&from.position, Fault::WrongReply);
+                self.blame_answer(&from.position, Fault::WrongReply);
                 Err(format!("peer {} broke the protocol", self.named(&from.position)))
             }
             Err(failure) => Err(failure.to_string()),
@@ -208,7 +209,7 @@ impl Shared {
             Ok((_, Reply::Storage(reply))) => Ok(reply),
             Ok((_, Reply::ProtocolError(why))) => Err(MissingReason::Refused(why)),
             Ok((from, Reply::Membership(_) | Reply::Forwarding(_))) => {
-                self.blame(&from.position, Fault::WrongReply);
+                self.blame_answer(&from.position, Fault::WrongReply);
                 Err(MissingReason::Refused("it broke the protocol".to_owned()))
             }
             Err(failure) => Err(self.reason_of(whom, &failure)),
@@ -227,7 +228,9 @@ impl Shared {
 
     /// As [`Shared::answer_storage`], of a size that is known: answering may ask, and asking may answer.
     fn answer_here(self: Arc<Self>, me: Entry, request: StorageRequest) -> BoxFuture<'static, StorageReply> {
-        Box::pin(async move { self.answer_storage(&me, request).await })
+        Box::pin(
+            async move { self.answer_storage(&Asker { entry: me, through_a_helper: false }, request).await },
+        )
     }
 
     /// Waits until the view satisfies a condition, at most so long. Says whether it does.

@@ -2,10 +2,12 @@
 //!
 //! `A ->[Forward { to: B }, request, bytes] H`, `H ->[Forwarded { from: A }, request, bytes] B`, and back. The
 //! helper joins two streams and reads nothing of what passes. One helper only: what was forwarded is not
-//! forwarded again. The asked peer takes the helper's word for who asks. That is no more than it takes from
-//! a member anyway, since members tell of each other; see docs/architecture.md.
+//! forwarded again. The asked peer takes the helper's word for who asks, and the asker for who answers: what
+//! comes through a helper is hearsay, as news that members tell of each other, and convicts nobody. See
+//! docs/architecture.md.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,8 +22,49 @@ use super::stream::OpenStream;
 use crate::id::Position;
 use crate::wire::{Entry, RelayFailure, Reply, Request, Target, codec, limits};
 
-/// Through whom a peer is reached.
-pub(super) type Detours = HashMap<Position, Entry>;
+/// Through whom a peer is reached, and who was asked through a helper lately; at most [`DETOURS_MAX`] and
+/// [`USED_MAX`].
+#[derive(Debug, Default)]
+pub(super) struct Detours {
+    helpers: HashMap<Position, Entry>,
+    used: HashMap<Position, Instant>,
+}
+
+impl Detours {
+    fn note_use(&mut self, of: Position) {
+        let now = Instant::now();
+        if self.used.len() >= USED_MAX && !self.used.contains_key(&of) {
+            let oldest = self.used.iter().min_by_key(|(_, at)| **at).map(|(position, _)| *position);
+            oldest.map(|position| self.used.remove(&position));
+        }
+        self.used.insert(of, now);
+    }
+}
+
+/// Who answers on a stream that a helper joined to another, as long as it goes on.
+#[derive(Debug)]
+pub(super) struct Reached {
+    peer: Entry,
+    detours: Arc<Mutex<Detours>>,
+}
+
+impl Reached {
+    fn new(peer: Entry, detours: &Arc<Mutex<Detours>>) -> Reached {
+        lock(detours).note_use(peer.position);
+        Reached { peer, detours: detours.clone() }
+    }
+
+    pub(super) fn peer(&self) -> &Entry {
+        &self.peer
+    }
+}
+
+impl Drop for Reached {
+    fn drop(&mut self) {
+        // What came on it may be looked at only now.
+        lock(&self.detours).note_use(self.peer.position);
+    }
+}
 
 /// How the next request to a target goes.
 pub(super) enum Way {
@@ -35,19 +78,26 @@ impl Transport {
     pub fn set_detour(&self, target: Position, helper: Option<Entry>) {
         let mut detours = lock(&self.shared.detours);
         match helper {
-            Some(helper) if detours.len() < DETOURS_MAX || detours.contains_key(&target) => {
-                detours.insert(target, helper);
+            Some(helper) if detours.helpers.len() < DETOURS_MAX || detours.helpers.contains_key(&target) => {
+                detours.helpers.insert(target, helper);
             }
             Some(_) => {}
             None => {
-                detours.remove(&target);
+                detours.helpers.remove(&target);
             }
         }
     }
 
     /// Through whom requests to this peer go.
     pub fn detour(&self, target: &Position) -> Option<Entry> {
-        lock(&self.shared.detours).get(target).cloned()
+        lock(&self.shared.detours).helpers.get(target).cloned()
+    }
+
+    /// Whether something of this peer's came through a helper within the last minutes. What it seems to have
+    /// said may then be the helper's lie.
+    pub fn was_asked_through_a_helper(&self, peer: &Position) -> bool {
+        let used = lock(&self.shared.detours).used.get(peer).copied();
+        used.is_some_and(|at| at.elapsed() < LATELY)
     }
 
     /// Opens a stream to a peer that this one is connected with, for a helper that forwards.
@@ -78,7 +128,7 @@ impl Transport {
         let frame = Bytes::from(codec::frame(request).map_err(RequestFailure::Unsendable)?);
         let asked = async {
             let helper = self.connect(&Target::from(helper)).await?;
-            let mut stream = open_through(&helper, to, frame, timeout).await?;
+            let mut stream = open_through(&self.shared, &helper, to, frame, timeout).await?;
             stream.finish_send();
             let reply = stream.read_reply(timeout).await?;
             Ok((stream.peer().clone(), reply))
@@ -96,7 +146,7 @@ impl Shared {
             if let Some(connection) = usable {
                 return Ok(Way::Direct(connection));
             }
-            let detour = lock(&self.detours).get(&to).cloned();
+            let detour = lock(&self.detours).helpers.get(&to).cloned();
             if let Some(helper) = detour.filter(|helper| helper.position != to) {
                 match self.connect(&Target::from(&helper)).await {
                     Ok(helper) => return Ok(Way::Through { helper, to }),
@@ -109,12 +159,13 @@ impl Shared {
 
     /// The helper is of no use any more; whoever looks after detours finds another.
     pub(super) fn forget_detour(&self, to: &Position) {
-        lock(&self.detours).remove(to);
+        lock(&self.detours).helpers.remove(to);
     }
 }
 
 /// Opens a stream through a helper and waits for its word that the other side is there.
 pub(super) async fn open_through(
+    shared: &Shared,
     helper: &Connection,
     to: Position,
     request: Bytes,
@@ -124,8 +175,8 @@ pub(super) async fn open_through(
     frames.extend_from_slice(&request);
     let mut stream = OpenStream::open(helper, Bytes::from(frames)).await?;
     match stream.read_reply(timeout.min(limits::STREAM_SILENCE_MAX)).await? {
-        Reply::Forwarding(Ok(peer)) if peer.position == to => {
-            stream.reached(peer);
+        Reply::Forwarding(Ok(peer)) if peer.position == to && peer.has_lived() => {
+            stream.reached(Reached::new(peer, &shared.detours));
             Ok(stream)
         }
         Reply::Forwarding(Err(RelayFailure::Refused)) => Err(StreamError::HelperBusy),
@@ -135,3 +186,7 @@ pub(super) async fn open_through(
 
 /// Peers that are reached through helpers at the same time.
 const DETOURS_MAX: usize = 256;
+/// Peers of which is remembered that they were asked through a helper.
+const USED_MAX: usize = 1_024;
+/// For how long after its end an exchange is remembered: what came is judged much sooner.
+const LATELY: Duration = Duration::from_secs(600);

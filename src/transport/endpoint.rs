@@ -85,7 +85,7 @@ pub(super) struct Shared {
     /// Datagrams that wait for a dial; one for each target.
     pub(super) waiting: Mutex<HashMap<Target, Bytes>>,
     /// Through whom peers are reached that cannot be reached directly.
-    pub(super) detours: Mutex<Detours>,
+    pub(super) detours: Arc<Mutex<Detours>>,
     pub(super) counters: Arc<TransportCounters>,
     pub(super) guard: Arc<Guard>,
     names: Mutex<Directory>,
@@ -138,7 +138,7 @@ impl Transport {
             pool: Mutex::new(Pool::new(settings.connections_max)),
             dials: Mutex::default(),
             waiting: Mutex::default(),
-            detours: Mutex::default(),
+            detours: Arc::default(),
             counters,
             guard,
             names: Mutex::new(Directory::new(identity.position(), identity.display_name())),
@@ -244,7 +244,7 @@ impl Transport {
         match pooled {
             Some(connection) => self.shared.send_on(&connection, bytes),
             // Whoever is reached through a helper is dialled now and then, not with every ping.
-            None if target.position.is_some_and(|to| lock(&self.shared.detours).contains_key(&to)) => {
+            None if target.position.is_some_and(|to| self.detour(&to).is_some()) => {
                 self.shared.counters.count_undelivered();
             }
             None => self.shared.send_after_dial(target, bytes),

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use super::connection::Connection;
 use super::detour::{Way, open_through};
 use super::dial::DialError;
-use super::endpoint::Transport;
+use super::endpoint::{Shared, Transport};
 use super::frame::{LostReason, StreamError};
 use super::stream::OpenStream;
 use crate::id::Position;
@@ -61,7 +61,7 @@ impl Transport {
                 Way::Through { helper, to } => (helper, Some(*to)),
             };
             let heard = connection.heard();
-            let asked = timeout_at(deadline, ask(connection, to, frame.clone(), timeout)).await;
+            let asked = timeout_at(deadline, ask(&self.shared, connection, to, frame.clone(), timeout)).await;
             match asked {
                 Ok(Ok(reply)) => return Ok(reply),
                 Ok(Err(error)) if to.is_some() && again && error != StreamError::HelperBusy => {
@@ -91,7 +91,8 @@ impl Transport {
             let (opened, to) = match self.shared.way(target).await? {
                 Way::Direct(connection) => (OpenStream::open(&connection, frame.clone()).await, None),
                 Way::Through { helper, to } => {
-                    (open_through(&helper, to, frame.clone(), limits::STREAM_SILENCE_MAX).await, Some(to))
+                    let silence = limits::STREAM_SILENCE_MAX;
+                    (open_through(&self.shared, &helper, to, frame.clone(), silence).await, Some(to))
                 }
             };
             match opened {
@@ -108,6 +109,7 @@ impl Transport {
 }
 
 async fn ask(
+    shared: &Shared,
     connection: &Connection,
     through_to: Option<Position>,
     frame: Bytes,
@@ -115,7 +117,7 @@ async fn ask(
 ) -> Result<(Entry, Reply), StreamError> {
     let mut stream = match through_to {
         None => OpenStream::open(connection, frame).await?,
-        Some(to) => open_through(connection, to, frame, timeout).await?,
+        Some(to) => open_through(shared, connection, to, frame, timeout).await?,
     };
     stream.finish_send();
     let reply = stream.read_reply(timeout).await?;

@@ -1,16 +1,19 @@
 //! One exchange: a request, the replies to it, and raw bytes either way.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep_until};
 
 use super::connection::{Connection, InUse};
 use super::counters::TransportCounters;
+use super::detour::Reached;
 use super::frame::{self, StreamError, close_code, within};
 use super::guard::Guard;
+use super::lock;
 use crate::wire::{Entry, Fault, Reply, Request, limits};
 
 /// The asking side of an exchange. Dropped before its end, it tells the other side to stop.
@@ -20,7 +23,7 @@ pub struct OpenStream {
     recv: quinn::RecvStream,
     in_use: InUse,
     /// Who answers, where the connection is a helper's.
-    reached: Option<Entry>,
+    reached: Option<Reached>,
     heard: u64,
     finished: bool,
 }
@@ -43,12 +46,17 @@ impl OpenStream {
 
     /// Who answers.
     pub fn peer(&self) -> &Entry {
-        self.reached.as_ref().unwrap_or_else(|| self.in_use.connection().peer())
+        self.reached.as_ref().map_or_else(|| self.in_use.connection().peer(), |reached| reached.peer())
     }
 
-    /// The connection is a helper's; who answers is this peer.
-    pub(super) fn reached(&mut self, peer: Entry) {
-        self.reached = Some(peer);
+    /// The connection is a helper's; who answers is somebody else.
+    pub(super) fn reached(&mut self, reached: Reached) {
+        self.reached = Some(reached);
+    }
+
+    /// Whether what comes may be the lie of a helper, and convicts nobody.
+    pub fn is_through_a_helper(&self) -> bool {
+        self.reached.is_some()
     }
 
     /// Sends raw bytes; waits while the other side takes none, but not for ever.
@@ -132,8 +140,9 @@ pub struct RequestStream {
     send: quinn::SendStream,
     recv: quinn::RecvStream,
     in_use: InUse,
-    /// None for a client.
+    /// None for a client, and for what came through a helper.
     guard: Option<Arc<Guard>>,
+    through_a_helper: bool,
     finished: bool,
 }
 
@@ -143,7 +152,14 @@ impl RequestStream {
         (send, recv): (quinn::SendStream, quinn::RecvStream),
         guard: Arc<Guard>,
     ) -> RequestStream {
-        RequestStream { send, recv, in_use: connection.in_use(), guard: Some(guard), finished: false }
+        RequestStream {
+            send,
+            recv,
+            in_use: connection.in_use(),
+            guard: Some(guard),
+            through_a_helper: false,
+            finished: false,
+        }
     }
 
     /// Between a client and its own peer, where nobody is held to account.
@@ -151,12 +167,31 @@ impl RequestStream {
         connection: &Connection,
         (send, recv): (quinn::SendStream, quinn::RecvStream),
     ) -> RequestStream {
-        RequestStream { send, recv, in_use: connection.in_use(), guard: None, finished: false }
+        RequestStream {
+            send,
+            recv,
+            in_use: connection.in_use(),
+            guard: None,
+            through_a_helper: false,
+            finished: false,
+        }
     }
 
-    /// Who asks.
+    /// Whose connection it is: who asks, or the helper through which somebody else does.
     pub fn peer(&self) -> &Entry {
         self.in_use.connection().peer()
+    }
+
+    /// From now on all that comes is somebody else's, through the peer of this connection. It may be the lie
+    /// of either, and is held against neither.
+    pub fn comes_through_a_helper(&mut self) {
+        self.guard = None;
+        self.through_a_helper = true;
+    }
+
+    /// Whether the peer of this connection is only the helper of whoever asks.
+    pub fn is_through_a_helper(&self) -> bool {
+        self.through_a_helper
     }
 
     /// Reads the request. What is none is counted, answered with [`Reply::ProtocolError`], and ends
@@ -245,13 +280,18 @@ impl RequestStream {
     }
 
     /// Joins this stream with another: what comes on either goes out on the other, until both have ended or
-    /// nothing has come for [`limits::FORWARD_SILENCE_MAX`].
+    /// nothing has come on either for [`limits::FORWARD_SILENCE_MAX`]. `moved` is told of all that comes.
     ///
     /// # Errors
     /// [`StreamError`] when one of them breaks off; so does the other then.
-    pub async fn join(mut self, mut other: OpenStream) -> Result<(), StreamError> {
+    pub async fn join(mut self, mut other: OpenStream, moved: impl Fn() + Sync) -> Result<(), StreamError> {
+        let last = Mutex::new(Instant::now());
+        let moved = || {
+            *lock(&last) = Instant::now();
+            moved();
+        };
         let there = async {
-            match pump(&mut self.recv, &mut other.send).await {
+            match pump(&mut self.recv, &mut other.send, &moved).await {
                 // Who answers may have heard enough; its answer goes on all the same.
                 Err(Broken::Writing(_)) => Ok(()),
                 Err(Broken::Reading(error)) => Err(error),
@@ -259,10 +299,26 @@ impl RequestStream {
             }
         };
         let back = async {
-            let passed = pump(&mut other.recv, &mut self.send).await;
+            let passed = pump(&mut other.recv, &mut self.send, &moved).await;
             passed.map_err(|(Broken::Reading(error) | Broken::Writing(error))| error)
         };
-        tokio::try_join!(there, back)?;
+        let both = async { tokio::try_join!(there, back).map(drop) };
+        let silence = async {
+            loop {
+                let until = *lock(&last) + limits::FORWARD_SILENCE_MAX;
+                if until <= Instant::now() {
+                    break;
+                }
+                sleep_until(until).await;
+            }
+        };
+        tokio::select! {
+            ended = both => ended?,
+            () = silence => {
+                let waited_ms = limits::FORWARD_SILENCE_MAX.as_millis() as u64;
+                return Err(StreamError::Silent { waited_ms });
+            }
+        }
         (self.finished, other.finished) = (true, true);
         Ok(())
     }
@@ -312,17 +368,20 @@ enum Broken {
 }
 
 /// Passes bytes on until their end, which is passed on too.
-async fn pump(from: &mut quinn::RecvStream, to: &mut quinn::SendStream) -> Result<(), Broken> {
-    let limit = limits::FORWARD_SILENCE_MAX;
-    while let Some(piece) =
-        within(limit, from.read_chunk(limits::PIECE_BYTES, true)).await.map_err(Broken::Reading)?
-    {
+async fn pump(
+    from: &mut quinn::RecvStream,
+    to: &mut quinn::SendStream,
+    moved: &impl Fn(),
+) -> Result<(), Broken> {
+    let reading = |error: quinn::ReadError| Broken::Reading(error.into());
+    while let Some(piece) = from.read_chunk(limits::PIECE_BYTES, true).await.map_err(reading)? {
+        moved();
         frame::write_piece(to, piece.bytes).await.map_err(Broken::Writing)?;
     }
     // An error means that the other side has stopped reading, which is its right.
     let _ = to.finish();
     // Until that side has all of it, a reset of this stream would take it back.
-    within(limit, to.stopped()).await.map(drop).map_err(Broken::Writing)
+    to.stopped().await.map(drop).map_err(|error| Broken::Writing(error.into()))
 }
 
 fn cut(mut text: String, max_bytes: usize) -> String {

@@ -17,8 +17,8 @@ pub const MEMBERS_MAX: usize = 4_096;
 /// The greatest incarnation. One start a second leads there in nine million years; whoever names a greater
 /// one lies, and peer.toml could not hold all that fit 64 bits.
 pub const INCARNATION_MAX: u64 = 1 << 48;
-/// How far beyond what is known an incarnation may lie to be believed on hearsay. A peer's own word may lie
-/// further.
+/// How far beyond the last life in which a peer itself was heard of its end may lie to be believed on hearsay;
+/// that it lives, twice as far. A peer's own word may lie further.
 pub const INCARNATION_LEAP_MAX: u64 = 1 << 20;
 /// Contacts in one answer of a lookup.
 pub const CLOSER_MAX: usize = 4;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::limits;
+use super::limits::{self, INCARNATION_MAX};
 use crate::config::RingSettings;
 use crate::id::{KeyHash, Position};
 
@@ -103,6 +103,13 @@ pub struct Entry {
     pub key: KeyHash,
     /// Where to reach it.
     pub address: Address,
+}
+
+impl Entry {
+    /// Whether its incarnation is one that a peer can have.
+    pub fn has_lived(&self) -> bool {
+        (1..=INCARNATION_MAX).contains(&self.incarnation)
+    }
 }
 
 impl fmt::Debug for Entry {

@@ -2,6 +2,7 @@
 //! status, and routed around; no corrupt byte is delivered or stored as complete.
 
 mod files;
+mod forwards;
 mod liar;
 mod membership;
 mod ring;
