@@ -69,7 +69,7 @@ impl Shared {
         match self.handshakes.clone().try_acquire_owned() {
             Ok(permit) if !full => {
                 let proven = incoming.remote_address_validated();
-                let handshake = self.guard.begin(incoming.remote_address(), proven);
+                let handshake = self.guard.begin(incoming.remote_address(), proven, turn.is_some());
                 tokio::spawn(self.clone().accept_one(incoming, permit, handshake, turn));
             }
             _ => {
@@ -100,7 +100,7 @@ impl Shared {
                 self.admit(connection, false).map(|_| handshake.succeeded()).map_err(str::to_owned)
             }
             Ok(Accepted::Client(client, place)) => {
-                // Its port is not remembered: the next client comes from another one.
+                handshake.succeeded_as_client();
                 let shared = self.clone();
                 tokio::spawn(async move {
                     shared.serve_client(client).await;
@@ -128,9 +128,7 @@ impl Shared {
         let mut ended = None;
         if let Some(turn) = turn {
             ended = timeout(TURN_MAX, &mut work).await.ok();
-            if matches!(ended, Some(Ok(Ok(_)))) {
-                turn.succeeded();
-            }
+            drop(turn);
         }
         let ended = match ended {
             Some(ended) => ended,
@@ -193,9 +191,11 @@ impl Shared {
     fn refused(&self, from: SocketAddr, reason: &str) {
         let total = self.counters.count_refused();
         if self.log.open() {
+            // It may hold words of the other side, which are not to write to a terminal.
+            let reason: String = reason.chars().filter(|c| !c.is_control()).take(REASON_CHARS_MAX).collect();
             tracing::debug!(%from, reason, total, "refused a connection");
             // A full queue loses the word, not the count.
-            let _ = self.incoming.try_send(Incoming::Refused { from, reason: reason.to_owned(), total });
+            let _ = self.incoming.try_send(Incoming::Refused { from, reason, total });
         }
     }
 }
@@ -225,5 +225,6 @@ fn why(error: &quinn::ConnectionError) -> (String, bool) {
     }
 }
 
+const REASON_CHARS_MAX: usize = limits::REASON_BYTES_MAX / 4;
 /// Connections beside the pool: being made, or about to close.
 const CONNECTIONS_SPARE: usize = 256;

@@ -91,6 +91,7 @@ pub(super) struct Handshake {
     from: SocketAddr,
     known: bool,
     proven: bool,
+    in_turn: bool,
 }
 
 impl Guard {
@@ -136,8 +137,8 @@ impl Guard {
         self.with_credit(from, |credit, now| change(&mut credit.turns, now))
     }
 
-    /// A handshake begins; its address has proven itself or not.
-    pub(super) fn begin(self: &Arc<Self>, from: SocketAddr, proven: bool) -> Handshake {
+    /// A handshake begins; its address has proven itself or not, and it had to wait for its turn or not.
+    pub(super) fn begin(self: &Arc<Self>, from: SocketAddr, proven: bool, in_turn: bool) -> Handshake {
         let known = self.with_credit(from, |credit, _| {
             let known = credit.is_known(from.port());
             if known {
@@ -147,7 +148,7 @@ impl Guard {
             }
             known
         });
-        Handshake { guard: self.clone(), from, known, proven }
+        Handshake { guard: self.clone(), from, known, proven, in_turn }
     }
 
     /// A peer of this ring has come from there: it is let in even when its neighbours behind the same
@@ -304,7 +305,16 @@ impl Handshake {
 
     /// It came to a connection with a peer of this ring.
     pub(super) fn succeeded(&self) {
+        self.succeeded_as_client();
         self.guard.succeeded(self.from);
+    }
+
+    /// It came to a connection with a client. Its port is not remembered: the next client comes from another
+    /// one, and a loop of commands would push out the ports of peers.
+    pub(super) fn succeeded_as_client(&self) {
+        if self.in_turn {
+            self.guard.with_turns(self.from, |turns, _| turns.succeeded());
+        }
     }
 
     /// It came to nothing, by the other side's fault. An address that has proven nothing pays nothing, since
@@ -414,7 +424,7 @@ mod tests {
     /// Lets handshakes from there fail until nothing is left.
     fn exhaust(guard: &Arc<Guard>, address: SocketAddr) {
         for _ in 0..FAILURES.burst as usize + 1 {
-            guard.begin(address, true).failed();
+            guard.begin(address, true, false).failed();
         }
     }
 
@@ -427,7 +437,7 @@ mod tests {
     fn an_address_pays_for_what_failed_and_its_neighbours_do_not() {
         let guard = guard();
         let (bad, other, known) = (from("10.0.0.1:5"), from("10.0.0.2:5"), from("10.0.0.1:6"));
-        guard.begin(known, true).succeeded();
+        guard.begin(known, true, false).succeeded();
         exhaust(&guard, bad);
         assert!(matches!(knock(&guard, bad, true), Knock::Closed(_)), "it has just failed");
         assert!(matches!(knock(&guard, from("[::ffff:10.0.0.1]:5"), true), Knock::Closed(_)), "the same one");
@@ -443,9 +453,9 @@ mod tests {
     fn an_address_that_proved_nothing_pays_nothing_but_a_proof() {
         let guard = guard();
         let victim = from("10.0.0.1:5");
-        guard.begin(victim, true).succeeded();
+        guard.begin(victim, true, false).succeeded();
         for port in 5..1_000 {
-            guard.begin(from(&format!("10.0.0.1:{port}")), false).failed();
+            guard.begin(from(&format!("10.0.0.1:{port}")), false, false).failed();
         }
         assert_eq!(knock(&guard, victim, true), Knock::Open);
         assert_eq!(knock(&guard, from("10.0.0.1:1001"), true), Knock::Open);
@@ -458,6 +468,19 @@ mod tests {
             lock(&guard.sources)[&Source::of(victim.ip())].known.contains(&5),
             "and it is known as before"
         );
+    }
+
+    #[test]
+    fn ports_of_clients_do_not_push_out_those_of_peers() {
+        let guard = guard();
+        let peer = from("127.0.0.1:4");
+        guard.begin(peer, true, false).succeeded();
+        for port in 10_000..10_000 + 2 * KNOWN_PORTS_MAX {
+            guard.begin(from(&format!("127.0.0.1:{port}")), true, false).succeeded_as_client();
+        }
+        exhaust(&guard, from("127.0.0.1:5"));
+        assert_eq!(knock(&guard, peer, true), Knock::Open);
+        assert_eq!(knock(&guard, from("127.0.0.1:10001"), true), Knock::InTurn);
     }
 
     #[test]
@@ -478,7 +501,7 @@ mod tests {
             let address = from(&format!("10.0.0.{host}:5"));
             let before = under_way.len();
             while guard.knock(address, true, HANDSHAKES_MAX - under_way.len()) == Knock::Open {
-                under_way.push(guard.begin(address, true));
+                under_way.push(guard.begin(address, true, false));
             }
             let of_one = under_way.len() - before;
             assert!(of_one <= HANDSHAKES_PER_SOURCE_MAX && (of_one > 0 || host > 16), "{host} got {of_one}");
@@ -486,7 +509,7 @@ mod tests {
         assert_eq!(under_way.len(), HANDSHAKES_MAX - KNOWN_PLACES, "all strangers together");
         let mut let_in = 0;
         while guard.knock(known, true, HANDSHAKES_MAX - under_way.len()) == Knock::Open {
-            under_way.push(guard.begin(known, true));
+            under_way.push(guard.begin(known, true, false));
             let_in += 1;
         }
         assert_eq!(let_in, KNOWN_PER_SOURCE_MAX, "of a port that is known");
@@ -499,7 +522,7 @@ mod tests {
         let guard = guard();
         for i in 0..2 * SOURCES_MAX as u32 {
             let address = SocketAddr::from((std::net::Ipv4Addr::from(0x0a00_0000 + i), 5));
-            guard.begin(address, true).failed();
+            guard.begin(address, true, false).failed();
             guard.fault(&Position::of_public_key(&i.to_be_bytes()), Fault::Malformed);
         }
         assert!(lock(&guard.sources).len() <= SOURCES_MAX);

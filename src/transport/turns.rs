@@ -36,11 +36,7 @@ pub(super) struct Line {
 
 /// Others from there wait until this is dropped.
 #[derive(Debug)]
-pub(super) struct Turn {
-    guard: Arc<Guard>,
-    from: SocketAddr,
-    _free: OwnedSemaphorePermit,
-}
+pub(super) struct Turn(#[expect(dead_code, reason = "it is there to be dropped")] OwnedSemaphorePermit);
 
 impl Turns {
     pub(super) fn new(now: Instant) -> Turns {
@@ -72,6 +68,11 @@ impl Turns {
         self.failed.iter().any(|(other, at)| *other == port && now.saturating_duration_since(*at) < PAUSE)
     }
 
+    /// One whose turn it was is honest, which costs its address nothing.
+    pub(super) fn succeeded(&mut self) {
+        self.pace.put_back();
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
@@ -92,7 +93,7 @@ impl Line {
             }) {
                 sleep(wait).await;
             }
-            Some(Turn { guard: self.guard.clone(), from: self.from, _free: permit })
+            Some(Turn(permit))
         })
         .await
         .ok()?
@@ -103,13 +104,6 @@ impl Drop for Line {
     fn drop(&mut self) {
         let port = self.from.port();
         self.guard.with_turns(self.from, |turns, _| turns.waiting.retain(|other| *other != port));
-    }
-}
-
-impl Turn {
-    /// It was an honest one, which costs its address nothing.
-    pub(super) fn succeeded(&self) {
-        self.guard.with_turns(self.from, |turns, _| turns.pace.put_back());
     }
 }
 
@@ -126,3 +120,63 @@ pub(super) const TURN_MAX: Duration = Duration::from_millis(250);
 /// How long a port is not heard that has failed, and ports of which that is known.
 const PAUSE: Duration = Duration::from_secs(2);
 const FAILED_PORTS_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn each_port_has_one_place_and_few_turns_are_free() {
+        let guard = Arc::new(Guard::new(Arc::default(), tokio::sync::mpsc::channel(1).0));
+        let from = |port: u16| SocketAddr::from(([10, 0, 0, 1], port));
+        let mut lines: Vec<Line> = Vec::new();
+        for port in 0..2 * LINE_MAX as u16 {
+            lines.extend(guard.line_up(from(port)));
+            assert!(guard.line_up(from(port)).is_none(), "a second place for {port}");
+        }
+        assert_eq!(lines.len(), LINE_MAX);
+        let mut turns = Vec::new();
+        for line in lines.drain(..TURNS) {
+            turns.push(line.turn().await.expect("a turn is free"));
+        }
+        let next = tokio::spawn(lines.remove(0).turn());
+        let last = tokio::spawn(lines.remove(0).turn());
+        tokio::task::yield_now().await;
+        assert!(!next.is_finished());
+        assert!(guard.line_up(from(0)).is_some(), "who had a turn may come again");
+        turns.pop();
+        let next = next.await.unwrap();
+        assert!(next.is_some(), "the turn of one is over, the next has it");
+        assert!(last.await.unwrap().is_none(), "nobody waits for ever");
+    }
+
+    #[tokio::test]
+    async fn turns_that_come_to_nothing_have_their_pace_and_honest_ones_have_none() {
+        let guard = Arc::new(Guard::new(Arc::default(), tokio::sync::mpsc::channel(1).0));
+        let from = SocketAddr::from(([10, 0, 0, 1], 5));
+        let honest = Instant::now();
+        for _ in 0..20 * PACE.burst as usize {
+            drop(guard.line_up(from).unwrap().turn().await.unwrap());
+            guard.with_turns(from, |turns, _| turns.succeeded());
+        }
+        let (honest, failing) = (honest.elapsed(), Instant::now());
+        let surplus = 16.0;
+        for _ in 0..(PACE.burst + surplus) as usize {
+            drop(guard.line_up(from).unwrap().turn().await.unwrap());
+        }
+        let least = Duration::from_secs_f64((surplus - 1.0) / PACE.per_second);
+        assert!(failing.elapsed() >= least, "{:?}; {honest:?} for honest ones", failing.elapsed());
+    }
+
+    #[test]
+    fn a_port_that_failed_has_a_pause() {
+        let now = Instant::now();
+        let mut turns = Turns::new(now);
+        for port in 0..=FAILED_PORTS_MAX as u16 {
+            turns.failed(port, now);
+        }
+        assert!(turns.failed.len() <= FAILED_PORTS_MAX);
+        assert!(turns.has_just_failed(FAILED_PORTS_MAX as u16, now));
+        assert!(!turns.has_just_failed(FAILED_PORTS_MAX as u16, now + PAUSE));
+    }
+}
