@@ -14,7 +14,7 @@ use super::frame::close_code;
 use super::guard::{self, Handshake, Knock};
 use super::lock;
 use super::settings;
-use super::turns::{Line, TURN_MAX, Turn};
+use super::turns::{HEARD_IN_TURN_MAX, Line, TURN_MAX, Turn};
 use crate::wire::limits;
 
 /// A connection that came in, and greeted.
@@ -52,14 +52,17 @@ impl Shared {
                 Some(line) => {
                     tokio::spawn(self.clone().hear_in_turn(incoming, line));
                 }
-                None => self.turn_away(incoming, guard::FAILED),
+                None => self.turn_away(incoming, guard::CROWDED),
             },
         }
     }
 
     async fn hear_in_turn(self: Arc<Self>, incoming: quinn::Incoming, line: Line) {
         match line.turn().await {
-            Some(turn) => self.hear(incoming, Some(turn)),
+            Some(turn) if guard::share_of(self.handshakes.available_permits()) > 0 => {
+                self.hear(incoming, Some(turn));
+            }
+            Some(_) => self.turn_away(incoming, guard::CROWDED),
             None => self.turn_away(incoming, guard::FAILED),
         }
     }
@@ -123,7 +126,8 @@ impl Shared {
         handshake: &mut Handshake,
         turn: Option<Turn>,
     ) -> Result<Accepted, String> {
-        let work = timeout(limits::CONNECT_TIMEOUT, self.handshake(incoming, handshake));
+        let limit = if turn.is_some() { HEARD_IN_TURN_MAX } else { limits::CONNECT_TIMEOUT };
+        let work = timeout(limit, self.handshake(incoming, handshake));
         tokio::pin!(work);
         let mut ended = None;
         if let Some(turn) = turn {

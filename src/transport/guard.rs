@@ -113,13 +113,11 @@ impl Guard {
         if free > 0 && credit.is_known(from.port()) {
             return if pressed && !proven { Knock::Prove } else { Knock::Open };
         }
-        if credit.under_way >= share {
-            Knock::Closed(CROWDED)
-        } else if pressed && !proven {
+        if pressed && !proven {
             Knock::Prove
-        } else if left > 0.0 {
+        } else if left > 0.0 && credit.under_way < share {
             Knock::Open
-        } else if credit.turns.has_just_failed(from.port(), now) {
+        } else if left == 0.0 && credit.turns.has_just_failed(from.port(), now) {
             Knock::Closed(FAILED)
         } else {
             Knock::InTurn
@@ -352,7 +350,7 @@ impl Source {
 
 /// How many of the places for handshakes one address may have: a quarter of those that are free, so that
 /// neither one address nor a few together keep others out. Some are kept for ports that are known.
-fn share_of(free: usize) -> usize {
+pub(super) fn share_of(free: usize) -> usize {
     free.saturating_sub(KNOWN_PLACES).div_ceil(4)
 }
 
@@ -378,7 +376,7 @@ fn account_of(accounts: &mut HashMap<Position, Account>, position: Position) -> 
 }
 
 /// Why somebody is not heard.
-const CROWDED: &str = "too many handshakes are under way";
+pub(super) const CROWDED: &str = "too many handshakes are under way";
 pub(super) const FAILED: &str = "too many handshakes from there failed";
 /// What a shunned peer is told when it comes again.
 pub(super) const SHUNNED: &str = "it misbehaved, and is not let in for a while";

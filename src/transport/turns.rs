@@ -1,4 +1,5 @@
-//! How an address is heard that has used up its credit: a few handshakes at a time, in turn.
+//! How an address is heard that has used up its credit, or its share of the handshakes under way: a few at a
+//! time, in turn.
 //!
 //! Whoever comes from there may be honest, a client of this peer among them, whose port nobody knows. So it waits
 //! in a line, in which each port has one place; a port that has just failed has none. The head of the line is
@@ -115,8 +116,10 @@ const PACE: Rate = Rate { burst: 16.0, per_second: 64.0 };
 /// Those that wait for their turn, and how long at most: shorter than a dial.
 pub(super) const LINE_MAX: usize = 16;
 const WAIT_MAX: Duration = Duration::from_secs(2);
-/// How long a turn is at most. An honest handshake takes some milliseconds and three round trips.
+/// How long a turn is at most, and how long its handshake. An honest one takes some milliseconds and three round
+/// trips; of those that say nothing more, 16 are under way at a time.
 pub(super) const TURN_MAX: Duration = Duration::from_millis(250);
+pub(super) const HEARD_IN_TURN_MAX: Duration = Duration::from_secs(1);
 /// How long a port is not heard that has failed, and ports of which that is known.
 const PAUSE: Duration = Duration::from_secs(2);
 const FAILED_PORTS_MAX: usize = 64;

@@ -7,6 +7,7 @@ use crate::id::Position;
 use crate::transport::guard::{
     CONNECTIONS_PER_PEER_MAX, FAILURES, FAULTS, HANDSHAKES_PER_SOURCE_MAX, HELLOS,
 };
+use crate::transport::turns::LINE_MAX;
 use crate::wire::{Fault, codec, limits};
 
 /// A member's bare end of the network: what it sends is up to the test.
@@ -155,6 +156,36 @@ async fn clients_and_new_peers_come_in_beside_a_flood_from_their_own_address() {
     drop(flood);
 }
 
+/// Goal: who holds up as many handshakes as it can holds up nobody else of its address for long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handshakes_that_are_begun_and_left_keep_no_client_out() {
+    let ring = Ring::new();
+    let identity = ring.identity(2);
+    let b = Peer::start(&identity, "127.0.0.1:0".parse().unwrap(), 1).unwrap();
+    let to = b.transport.local_address().unwrap();
+    let mut flood = tokio::task::JoinSet::new();
+    for _ in 0..12 {
+        let mute = bare_member(&ring.identity(3), "127.0.0.1:0");
+        flood.spawn(async move {
+            loop {
+                if let Ok(connection) = mute.connect(to, "peer.quoit").unwrap().await {
+                    connection.closed().await;
+                }
+                // As fast as it may, and not busy.
+                sleep(Duration::from_millis(1)).await;
+                mute.rebind(std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+            }
+        });
+    }
+    let counters = b.transport.counters();
+    eventually("it is slowed", || counters.refused_handshakes() >= 2 * FAILURES.burst as u64).await;
+    let credentials = Credentials::of_peer(&identity).unwrap();
+    for _ in 0..5 {
+        let client = ClientConnection::connect(&credentials, &b.target.address, b.target.position).await;
+        client.expect("within the time of a dial").close().await;
+    }
+}
+
 /// Goal: one line about strangers reaches the user, and no flood of lines.
 #[tokio::test]
 async fn of_many_refused_connections_one_is_told_at_a_time() {
@@ -216,7 +247,7 @@ async fn a_thousand_connections_from_one_address_are_bounded() {
     let identity = ring.identity(3);
     let mut churn = tokio::task::JoinSet::new();
     // Those that are let in, those that fail before their address is turned away, and those under way.
-    let most = (HELLOS.burst + FAULTS.burst + FAILURES.burst) as usize + HANDSHAKES_PER_SOURCE_MAX;
+    let most = (HELLOS.burst + FAULTS.burst + FAILURES.burst) as usize + HANDSHAKES_PER_SOURCE_MAX + LINE_MAX;
     for _ in 0..20 {
         let member = bare_member(&identity, "127.0.0.2:0");
         churn.spawn(async move {
