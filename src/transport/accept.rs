@@ -215,6 +215,14 @@ fn prove(incoming: quinn::Incoming) {
 fn why(error: &quinn::ConnectionError) -> (String, bool) {
     let alert = match error {
         quinn::ConnectionError::TransportError(here) => dial::alert(here.code),
+        quinn::ConnectionError::ConnectionClosed(there) => {
+            return match dial::alert(there.error_code) {
+                Some(Alert::UnknownCA) => {
+                    ("it says that this peer's certificate is of another ring".into(), false)
+                }
+                _ => (error.to_string(), false),
+            };
+        }
         _ => None,
     };
     match alert {
