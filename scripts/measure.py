@@ -273,21 +273,37 @@ def hostile(ring, options):
     names = prepare(ring, target, numbers, 2 * rate * options.seconds + rate)
     chance, took = random.Random(2), {}
     chance.shuffle(names)
-    requests(target, [names.pop() for _ in range(rate)], rate)  # connections are there afterwards
+    # Connections are there afterwards, and a file for the commands.
+    warm = [names.pop() for _ in range(rate)]
+    requests(target, warm, rate)
     before = target.peak_mib()
-    took["peace"] = requests(target, [names.pop() for _ in range(rate * options.seconds)], rate)
+
+    def both_kinds(half):
+        """At the prompt, and beside that as commands, each a process that comes through the same socket."""
+        ended, shell, load = threading.Event(), [], os.getloadavg()[0]
+        beside = threading.Thread(target=lambda: shell.extend(shell_requests(ring, target, warm[0], ended)))
+        beside.start()
+        took[half, "prompt"] = requests(target, [names.pop() for _ in range(rate * options.seconds)], rate)
+        ended.set()
+        beside.join()
+        took[half, "command"] = [ms for ms, code in shell if code == 0]
+        print(f"{half}: {sum(code != 0 for _, code in shell)} of {len(shell)} commands failed; "
+              f"load average {load:.1f} at the beginning, {os.getloadavg()[0]:.1f} at the end", flush=True)
+
+    both_kinds("peace")
     command = [os.path.join(os.path.dirname(ring.bin), "examples", "hostile"), os.path.join(ring.root, "certs"),
                f"127.0.0.1:{ring.base_port + target.number}", str(options.seconds + 5), options.attack_from]
     attack = subprocess.Popen(["nice", "-n", str(options.nice), *command], stdout=subprocess.PIPE, text=True)
     time.sleep(2)
-    took["attack"] = requests(target, [names.pop() for _ in range(rate * options.seconds)], rate)
+    both_kinds("attack")
     for line in attack.communicate()[0].splitlines():
         print(f"  attacks, {line}")
-    for name, values in took.items():
-        print(f"{name}: {len(values)} requests of 10 KiB, p50 {at(values, 50):.1f} ms, p99 {at(values, 99):.1f} ms, "
-              f"worst {max(values):.1f} ms")
-    print(f"ratio: p50 {at(took['attack'], 50) / at(took['peace'], 50):.2f}, "
-          f"p99 {at(took['attack'], 99) / at(took['peace'], 99):.2f}")
+    for (half, kind), values in took.items():
+        print(f"{half}, {kind}: {len(values)} requests of 10 KiB, p50 {at(values, 50):.1f} ms, "
+              f"p99 {at(values, 99):.1f} ms, worst {max(values):.1f} ms")
+    for kind in ("prompt", "command"):
+        ratios = [at(took["attack", kind], percent) / at(took["peace", kind], percent) for percent in (50, 99)]
+        print(f"{kind}: ratio of p50 {ratios[0]:.2f}, of p99 {ratios[1]:.2f}")
     print(f"peak resident memory of the attacked peer: {target.peak_mib():.0f} MiB, before {before:.0f} MiB")
     begin = time.monotonic()
     target.say("Status")
@@ -334,6 +350,18 @@ def requests(peer, names, rate):
             if time.monotonic() - start > BOUND or peer.process.poll() is not None:
                 sys.exit(f"{name} did not come; {[l for _, l in peer.lines[-8:]]}")
             time.sleep(0.0005)
+    return took
+
+
+def shell_requests(ring, peer, name, ended):
+    """`quoit request` about five times a second until told to end; how long each took, in milliseconds, and its exit code."""
+    command = [ring.bin, "request", name, "-o", "-", "--data-dir", peer.dir, "--certs-dir",
+               os.path.join(ring.root, "certs")]
+    took = []
+    while not ended.wait(0.2):
+        begin = time.monotonic()
+        code = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
+        took.append(((time.monotonic() - begin) * 1000, code))
     return took
 
 

@@ -1,10 +1,12 @@
 //! What other peers ask: every stream is read here, and every kind of request has its one handler.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::actor::ActorMessage;
+use super::api::PeerEvent;
 use super::copy::Upstream;
 use super::shared::{Shared, shortened};
 use crate::blob::Holder;
@@ -45,6 +47,11 @@ pub(super) async fn serve(shared: Arc<Shared>, mut incoming: mpsc::Receiver<Inco
                 let _ = shared.actor.try_send(ActorMessage::Datagram { from, bytes });
             }
             Incoming::Misbehaved { peer, fault } => shared.blame(&peer, fault),
+            Incoming::Refused { from, reason, total } => {
+                let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+                let text = format!("refused a connection from {from}: {reason} ({total} so far)");
+                shared.tell(PeerEvent::Warning(text));
+            }
             _ => {}
         }
     }

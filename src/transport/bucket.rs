@@ -37,6 +37,11 @@ impl Bucket {
         there
     }
 
+    /// Gives back one that was taken.
+    pub(super) fn put_back(&mut self) {
+        self.tokens = (self.tokens + 1.0).min(self.rate.burst);
+    }
+
     /// What part of the burst is left, 0.0 to 1.0; nothing is taken.
     pub(super) fn left(&mut self, now: Instant) -> f64 {
         self.refill(now);

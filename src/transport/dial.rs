@@ -281,11 +281,29 @@ pub(super) async fn open(
         Some(position) => format!("{}.{PARENT_NAME}", position.dns_label()),
         None => PARENT_NAME.to_owned(),
     };
-    let connecting = endpoint.connect_with(config, address, &name).map_err(|error| match error {
-        quinn::ConnectError::EndpointStopping => DialError::Closed,
-        error => DialError::Resolve { address: target.address.clone(), reason: error.to_string() },
-    })?;
-    connecting.await.map_err(|error| explain(target, error))
+    let mut pause = REFUSED_PAUSE_MIN;
+    for tries_left in (0..REFUSED_TRIES_MAX).rev() {
+        let connecting =
+            endpoint.connect_with(config.clone(), address, &name).map_err(|error| match error {
+                quinn::ConnectError::EndpointStopping => DialError::Closed,
+                error => DialError::Resolve { address: target.address.clone(), reason: error.to_string() },
+            })?;
+        match connecting.await {
+            Ok(connection) => return Ok(connection),
+            // Unheard, by a peer that is busy with others for the moment.
+            Err(error) if tries_left > 0 && is_refused(&error) => {
+                tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+                pause = (pause * 2).min(REFUSED_PAUSE_MAX);
+            }
+            Err(error) => return Err(explain(target, error)),
+        }
+    }
+    Err(timed_out(&target.address))
+}
+
+fn is_refused(error: &quinn::ConnectionError) -> bool {
+    matches!(error, quinn::ConnectionError::ConnectionClosed(close)
+        if close.error_code == Code::CONNECTION_REFUSED)
 }
 
 /// Who answered, if it is who should have.
@@ -390,7 +408,7 @@ fn reason_of(close: &quinn::ApplicationClose) -> String {
 }
 
 /// The TLS alert in an error code of QUIC (RFC 9001, section 4.8).
-fn alert(code: Code) -> Option<Alert> {
+pub(super) fn alert(code: Code) -> Option<Alert> {
     let code = u64::from(code);
     (0x100..0x200).contains(&code).then(|| Alert::from(code as u8))
 }
@@ -405,5 +423,9 @@ fn waited_ms(duration: Duration) -> u64 {
 
 /// Dials to different targets at once.
 pub(super) const DIALS_MAX: usize = 256;
+/// How often an address is tried that refuses to hear; and the pauses between, which double.
+const REFUSED_TRIES_MAX: u32 = 7;
+const REFUSED_PAUSE_MIN: Duration = Duration::from_millis(25);
+const REFUSED_PAUSE_MAX: Duration = Duration::from_millis(400);
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;

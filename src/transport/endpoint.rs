@@ -7,19 +7,19 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::bucket::{Bucket, Rate};
 use super::client::CommandStream;
-use super::connection::{self, Connection};
+use super::connection::Connection;
 use super::counters::{LogGate, TransportCounters};
 use super::detour::Detours;
 use super::dial::{DIALS_MAX, DialError, Outcome};
 use super::directory::Directory;
 use super::frame::close_code;
-use super::guard::{Guard, Handshake, Knock};
+use super::guard::Guard;
 use super::identity::Identity;
 use super::lock;
 use super::pool::{Offer, Pool};
@@ -63,6 +63,15 @@ pub enum Incoming {
         /// What.
         fault: Fault,
     },
+    /// A connection was refused. Of many, only now and then one is told.
+    Refused {
+        /// From where it came.
+        from: SocketAddr,
+        /// Why.
+        reason: String,
+        /// How many were refused so far.
+        total: u64,
+    },
     /// The connection to a peer ended, not by this side's will, and there is no other to it.
     Closed {
         /// Whose.
@@ -76,7 +85,7 @@ pub(super) struct Shared {
     pub(super) endpoint: quinn::Endpoint,
     pub(super) client: quinn::ClientConfig,
     pub(super) own: Position,
-    own_key: KeyHash,
+    pub(super) own_key: KeyHash,
     /// Where it listens: what it can reach follows from that.
     pub(super) listen: SocketAddr,
     pub(super) hello: Mutex<Hello>,
@@ -90,17 +99,10 @@ pub(super) struct Shared {
     pub(super) guard: Arc<Guard>,
     names: Mutex<Directory>,
     pub(super) incoming: mpsc::Sender<Incoming>,
-    handshakes: Arc<Semaphore>,
-    clients: Arc<Semaphore>,
-    connections_max: usize,
-    log: LogGate,
-}
-
-/// A connection that came in, and greeted.
-enum Accepted {
-    Peer(Connection),
-    /// A client, and its place among those that there may be.
-    Client(Connection, OwnedSemaphorePermit),
+    pub(super) handshakes: Arc<Semaphore>,
+    pub(super) clients: Arc<Semaphore>,
+    pub(super) connections_max: usize,
+    pub(super) log: LogGate,
 }
 
 impl Transport {
@@ -298,119 +300,6 @@ impl Shared {
         Ok(winner)
     }
 
-    async fn accept(self: Arc<Self>) {
-        loop {
-            let incoming = tokio::select! {
-                incoming = self.endpoint.accept() => incoming,
-                () = self.incoming.closed() => None,
-            };
-            let Some(incoming) = incoming else { break };
-            let from = incoming.remote_address();
-            let full = self.endpoint.open_connections() >= self.connections_max + CONNECTIONS_SPARE;
-            let proven = incoming.remote_address_validated();
-            let knock = self.guard.knock(from, proven || !incoming.may_retry());
-            if let Knock::Closed(reason) = knock {
-                self.counters.count_turned_away();
-                incoming.refuse();
-                self.refused(from, reason);
-                continue;
-            }
-            match self.handshakes.clone().try_acquire_owned() {
-                Ok(permit) if !full => {
-                    let crowded = self.handshakes.available_permits() < settings::HANDSHAKES_MAX / 2;
-                    if (crowded || knock == Knock::Prove) && incoming.may_retry() && !proven {
-                        // Costs a forger of addresses a round trip that it cannot make, and us nothing.
-                        let _ = incoming.retry();
-                    } else {
-                        let handshake = self.guard.begin(from);
-                        tokio::spawn(self.clone().accept_one(incoming, permit, handshake));
-                    }
-                }
-                _ => {
-                    incoming.refuse();
-                    self.refused(from, "too many connections");
-                }
-            }
-        }
-        self.endpoint.close(close_code::ENDED, b"");
-    }
-
-    async fn accept_one(
-        self: Arc<Self>,
-        incoming: quinn::Incoming,
-        _permit: OwnedSemaphorePermit,
-        handshake: Handshake,
-    ) {
-        let from = incoming.remote_address();
-        let proven = incoming.remote_address_validated();
-        match timeout(limits::CONNECT_TIMEOUT, self.handshake(incoming)).await {
-            Ok(Ok(Accepted::Peer(connection))) => match self.admit(connection, false) {
-                Ok(_) => handshake.succeeded(),
-                Err(reason) => {
-                    handshake.failed(true);
-                    self.refused(from, reason);
-                }
-            },
-            Ok(Err(reason)) => {
-                // Whoever gets as far as to be refused has answered from there.
-                handshake.failed(true);
-                self.refused(from, &reason);
-            }
-            Err(_) => {
-                handshake.failed(proven);
-                self.refused(from, "it took too long");
-            }
-            Ok(Ok(Accepted::Client(client, place))) => {
-                handshake.succeeded();
-                let shared = self.clone();
-                tokio::spawn(async move {
-                    shared.serve_client(client).await;
-                    drop(place);
-                });
-            }
-        }
-    }
-
-    async fn handshake(&self, incoming: quinn::Incoming) -> Result<Accepted, String> {
-        let connecting = incoming.accept().map_err(|error| error.to_string())?;
-        let quic = connecting.await.map_err(|error| error.to_string())?;
-        if settings::protocol(&quic) == settings::ALPN_CLIENT {
-            return self.welcome_client(quic).await;
-        }
-        let proven = connection::proven(&quic).map_err(|error| {
-            quic.close(close_code::NO_PEER, b"");
-            error.to_string()
-        })?;
-        if proven.position == self.own {
-            quic.close(close_code::SAME_POSITION, b"");
-            return Err("it stands at this peer's own position".into());
-        }
-        let hello = lock(&self.hello).clone();
-        let welcomed = connection::welcome(quic.clone(), proven, &hello).await.map_err(|error| {
-            quic.close(close_code::NO_HELLO, b"");
-            error.to_string()
-        });
-        welcomed.map(Accepted::Peer)
-    }
-
-    /// Only this peer's own key, or a certificate for `client.quoit`, commands it.
-    async fn welcome_client(&self, quic: quinn::Connection) -> Result<Accepted, String> {
-        let proven = connection::proven_client(&quic, self.own, self.own_key).map_err(|error| {
-            quic.close(close_code::NO_CLIENT, b"");
-            format!("it may not command this peer: {error}")
-        })?;
-        let Ok(place) = self.clients.clone().try_acquire_owned() else {
-            quic.close(close_code::FULL, b"");
-            return Err("too many clients".into());
-        };
-        let hello = lock(&self.hello).clone();
-        let client = connection::welcome(quic.clone(), proven, &hello).await.map_err(|error| {
-            quic.close(close_code::NO_HELLO, b"");
-            error.to_string()
-        })?;
-        Ok(Accepted::Client(client, place))
-    }
-
     /// Hands on what comes in on a connection until it ends.
     async fn serve(self: Arc<Self>, connection: Connection) {
         tokio::join!(self.serve_streams(&connection), self.serve_datagrams(&connection));
@@ -499,13 +388,6 @@ impl Shared {
         }
         while dials.join_next().await.is_some() {}
     }
-
-    fn refused(&self, from: SocketAddr, reason: &str) {
-        let total = self.counters.count_refused();
-        if self.log.open() {
-            tracing::warn!(%from, reason, total, "refused a connection");
-        }
-    }
 }
 
 /// The address that the system would send from. Nothing is sent.
@@ -532,8 +414,6 @@ const ELSEWHERE: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
 /// Streams, datagrams and news that wait for their reader.
 const INCOMING_MAX: usize = 1_024;
-/// Connections beside the pool: being made, or about to close.
-const CONNECTIONS_SPARE: usize = 256;
 /// Requests on one connection. What is more waits at the other side; an honest peer that stores small files
 /// sends some hundreds in a second.
 const STREAMS: Rate = Rate { burst: 1_000.0, per_second: 1_000.0 };

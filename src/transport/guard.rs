@@ -1,11 +1,13 @@
 //! Who may come in, how often, and what misbehaviour costs: bounds for each address and each peer.
 //!
-//! Addresses pay for handshakes that fail, before any TLS is spoken; peers, known by their certificates, pay
-//! for what they do wrong. Who has nothing left is shunned for a while: its connections are closed, with the
-//! reason, and new ones are closed right after their handshake. A peer that made one mistake pays nothing
-//! that it would notice; a shunned one comes back by itself.
+//! Addresses pay for handshakes that fail; peers, known by their certificates, pay for what they do wrong. An
+//! address that has nothing left is not locked out, since honest neighbours may come from it: it has to prove
+//! itself, and its handshakes are heard in turn (`turns.rs`). A peer that has nothing left is shunned for a
+//! while: its connections are closed, with the reason, and new ones are closed right after their handshake. A
+//! peer that made one mistake pays nothing that it would notice; a shunned one comes back by itself.
 //!
-//! Both tables are bounded; what is forgotten first is what has nothing against it.
+//! Nobody pays in another's name: what comes from an address that did not answer from there costs that address
+//! no more than a proof. Both tables are bounded; what is forgotten first is what has nothing against it.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -20,6 +22,8 @@ use super::counters::TransportCounters;
 use super::endpoint::Incoming;
 use super::frame::close_code;
 use super::lock;
+use super::settings::HANDSHAKES_MAX;
+use super::turns::{Line, Turns};
 use crate::id::Position;
 use crate::wire::Fault;
 
@@ -39,6 +43,8 @@ pub(super) enum Knock {
     Open,
     /// First its address has to prove itself: one more round trip.
     Prove,
+    /// In turn, with the others from there.
+    InTurn,
     /// No, and why.
     Closed(&'static str),
 }
@@ -51,9 +57,14 @@ struct Source([u8; 8]);
 #[derive(Debug)]
 struct Credit {
     failures: Bucket,
+    /// Failures that anybody may have caused who writes this address on his packets.
+    doubts: Bucket,
     under_way: usize,
+    /// Those of known ports, which have places of their own.
+    known_under_way: usize,
     /// Ports from which peers of the ring came; the latest last.
     known: Vec<u16>,
+    turns: Turns,
 }
 
 /// What is known of a peer.
@@ -78,6 +89,9 @@ struct Shun {
 pub(super) struct Handshake {
     guard: Arc<Guard>,
     from: SocketAddr,
+    known: bool,
+    proven: bool,
+    in_turn: bool,
 }
 
 impl Guard {
@@ -85,30 +99,57 @@ impl Guard {
         Guard { counters, incoming, sources: Mutex::default(), accounts: Mutex::default() }
     }
 
-    /// Somebody wants to shake hands. Nothing is paid yet.
-    pub(super) fn knock(&self, from: SocketAddr, proven: bool) -> Knock {
+    /// Somebody wants to shake hands, and so many places for handshakes are free. Nothing is paid yet.
+    pub(super) fn knock(&self, from: SocketAddr, proven: bool, free: usize) -> Knock {
         let now = Instant::now();
+        let share = share_of(free);
         let mut sources = lock(&self.sources);
-        let Some(credit) = sources.get_mut(&Source::of(from.ip())) else { return Knock::Open };
+        // Whoever only knocks is not written down.
+        let Some(credit) = sources.get_mut(&Source::of(from.ip())) else {
+            return if share > 0 { Knock::Open } else { Knock::Closed(CROWDED) };
+        };
         let left = credit.failures.left(now);
-        if credit.under_way >= HANDSHAKES_PER_SOURCE_MAX {
-            Knock::Closed("too many handshakes from there are under way")
-        } else if left == 0.0 && !credit.known.contains(&from.port()) {
-            Knock::Closed("too many handshakes from there failed")
-        } else if !proven && (left < 0.5 || credit.under_way >= HANDSHAKES_PER_SOURCE_MAX / 2) {
+        let pressed = left.min(credit.doubts.left(now)) < 0.5 || credit.under_way >= share / 2;
+        if free > 0 && credit.is_known(from.port()) {
+            return if pressed && !proven { Knock::Prove } else { Knock::Open };
+        }
+        if pressed && !proven {
             Knock::Prove
-        } else {
+        } else if left > 0.0 && credit.under_way < share {
             Knock::Open
+        } else if left == 0.0 && credit.turns.has_just_failed(from.port(), now) {
+            Knock::Closed(FAILED)
+        } else {
+            Knock::InTurn
         }
     }
 
-    /// A handshake begins.
-    pub(super) fn begin(self: &Arc<Self>, from: SocketAddr) -> Handshake {
-        self.with_credit(from, |credit, _| credit.under_way += 1);
-        Handshake { guard: self.clone(), from }
+    /// A place in the line of those from this address; `None` when it has one, or the line is full.
+    pub(super) fn line_up(self: &Arc<Self>, from: SocketAddr) -> Option<Line> {
+        let turn = self.with_credit(from, |credit, _| credit.turns.line_up(from.port()))?;
+        Some(Line::new(self.clone(), from, turn))
     }
 
-    /// Somebody of this ring has come from there: it is let in even when its neighbours behind the same
+    /// The line of this address.
+    pub(super) fn with_turns<T>(&self, from: SocketAddr, change: impl FnOnce(&mut Turns, Instant) -> T) -> T {
+        self.with_credit(from, |credit, now| change(&mut credit.turns, now))
+    }
+
+    /// A handshake begins; its address has proven itself or not, and it had to wait for its turn or not.
+    pub(super) fn begin(self: &Arc<Self>, from: SocketAddr, proven: bool, in_turn: bool) -> Handshake {
+        let known = self.with_credit(from, |credit, _| {
+            let known = credit.is_known(from.port());
+            if known {
+                credit.known_under_way += 1;
+            } else {
+                credit.under_way += 1;
+            }
+            known
+        });
+        Handshake { guard: self.clone(), from, known, proven, in_turn }
+    }
+
+    /// A peer of this ring has come from there: it is let in even when its neighbours behind the same
     /// address fail.
     pub(super) fn succeeded(&self, from: SocketAddr) {
         self.with_credit(from, |credit, _| {
@@ -125,6 +166,7 @@ impl Guard {
         self.with_credit(from, |credit, now| {
             credit.failures.take(now);
             credit.known.retain(|port| *port != from.port());
+            credit.turns.failed(from.port(), now);
         });
     }
 
@@ -201,17 +243,17 @@ impl Guard {
         }
     }
 
-    fn with_credit(&self, from: SocketAddr, change: impl FnOnce(&mut Credit, Instant)) {
+    fn with_credit<T>(&self, from: SocketAddr, change: impl FnOnce(&mut Credit, Instant) -> T) -> T {
         let now = Instant::now();
         let source = Source::of(from.ip());
         let mut sources = lock(&self.sources);
         if sources.len() >= SOURCES_MAX && !sources.contains_key(&source) {
-            sources.retain(|_, credit| credit.under_way > 0 || credit.failures.left(now) < 1.0);
+            sources.retain(|_, credit| credit.is_busy() || credit.failures.left(now) < 1.0);
             if sources.len() >= SOURCES_MAX {
                 // All of them failed lately: whoever has most left is forgotten.
                 let best = sources
                     .iter_mut()
-                    .filter(|(_, credit)| credit.under_way == 0)
+                    .filter(|(_, credit)| !credit.is_busy())
                     .map(|(source, credit)| (*source, credit.failures.left(now)))
                     .max_by(|(_, a), (_, b)| a.total_cmp(b));
                 best.map(|(source, _)| sources.remove(&source));
@@ -219,10 +261,24 @@ impl Guard {
         }
         let credit = sources.entry(source).or_insert_with(|| Credit {
             failures: Bucket::full(FAILURES, now),
+            doubts: Bucket::full(FAILURES, now),
             under_way: 0,
+            known_under_way: 0,
             known: Vec::new(),
+            turns: Turns::new(now),
         });
-        change(credit, now);
+        change(credit, now)
+    }
+}
+
+impl Credit {
+    /// Whether a peer came from this port, and one of the places that are kept for such is free.
+    fn is_known(&self, port: u16) -> bool {
+        self.known_under_way < KNOWN_PER_SOURCE_MAX && self.known.contains(&port)
+    }
+
+    fn is_busy(&self) -> bool {
+        self.under_way > 0 || self.known_under_way > 0 || !self.turns.is_empty()
     }
 }
 
@@ -240,25 +296,42 @@ impl Account {
 }
 
 impl Handshake {
-    /// It came to a connection of this ring.
+    /// The other side has answered from where it says that it is.
+    pub(super) fn prove(&mut self) {
+        self.proven = true;
+    }
+
+    /// It came to a connection with a peer of this ring.
     pub(super) fn succeeded(&self) {
+        self.succeeded_as_client();
         self.guard.succeeded(self.from);
     }
 
-    /// It came to nothing, by the other side's fault. An address that has proven nothing pays nothing:
-    /// somebody else may use its name.
-    pub(super) fn failed(&self, proven: bool) {
-        if proven {
+    /// It came to a connection with a client. Its port is not remembered: the next client comes from another
+    /// one, and a loop of commands would push out the ports of peers.
+    pub(super) fn succeeded_as_client(&self) {
+        if self.in_turn {
+            self.guard.with_turns(self.from, |turns, _| turns.succeeded());
+        }
+    }
+
+    /// It came to nothing, by the other side's fault. An address that has proven nothing pays nothing, since
+    /// somebody else may use its name; it will have to prove itself.
+    pub(super) fn failed(&self) {
+        if self.proven {
             self.guard.failed(self.from);
+        } else {
+            self.guard.with_credit(self.from, |credit, now| credit.doubts.take(now));
         }
     }
 }
 
 impl Drop for Handshake {
     fn drop(&mut self) {
-        if let Some(credit) = lock(&self.guard.sources).get_mut(&Source::of(self.from.ip())) {
-            credit.under_way = credit.under_way.saturating_sub(1);
-        }
+        self.guard.with_credit(self.from, |credit, _| {
+            let under_way = if self.known { &mut credit.known_under_way } else { &mut credit.under_way };
+            *under_way = under_way.saturating_sub(1);
+        });
     }
 }
 
@@ -273,6 +346,12 @@ impl Source {
         }
         Source(network)
     }
+}
+
+/// How many of the places for handshakes one address may have: a quarter of those that are free, so that
+/// neither one address nor a few together keep others out. Some are kept for ports that are known.
+pub(super) fn share_of(free: usize) -> usize {
+    free.saturating_sub(KNOWN_PLACES).div_ceil(4)
 }
 
 fn account_of(accounts: &mut HashMap<Position, Account>, position: Position) -> (&mut Account, Instant) {
@@ -296,15 +375,21 @@ fn account_of(accounts: &mut HashMap<Position, Account>, position: Position) -> 
     (account, now)
 }
 
+/// Why somebody is not heard.
+pub(super) const CROWDED: &str = "too many handshakes are under way";
+pub(super) const FAILED: &str = "too many handshakes from there failed";
 /// What a shunned peer is told when it comes again.
 pub(super) const SHUNNED: &str = "it misbehaved, and is not let in for a while";
 
-/// Handshakes of one address that may fail. One costs about 1 ms of a core on our side, so an address that
-/// goes on takes 0.2 % of a core; a whole classroom behind one address that got its certificates wrong still
-/// has 32 tries at once.
+/// Handshakes of one address that may fail before they are heard in turn. A whole classroom behind one address
+/// that got its certificates wrong has 32 tries at once.
 pub(super) const FAILURES: Rate = Rate { burst: 32.0, per_second: 2.0 };
-/// Handshakes of one address under way at once: half of all, so that one address does not keep others out.
-pub(super) const HANDSHAKES_PER_SOURCE_MAX: usize = 64;
+/// Handshakes of one address under way at once, while there are no others.
+#[cfg(test)]
+pub(super) const HANDSHAKES_PER_SOURCE_MAX: usize = (HANDSHAKES_MAX - KNOWN_PLACES) / 4;
+/// Places for handshakes from known ports; and how many one address takes of them.
+const KNOWN_PLACES: usize = HANDSHAKES_MAX / 8;
+const KNOWN_PER_SOURCE_MAX: usize = KNOWN_PLACES / 2;
 /// Connections of one peer at once. One is used; a second and third belong to dials that crossed and to lives
 /// that end, whose exchanges go on for a while.
 pub(super) const CONNECTIONS_PER_PEER_MAX: usize = 4;
@@ -337,52 +422,97 @@ mod tests {
     /// Lets handshakes from there fail until nothing is left.
     fn exhaust(guard: &Arc<Guard>, address: SocketAddr) {
         for _ in 0..FAILURES.burst as usize + 1 {
-            guard.begin(address).failed(true);
+            guard.begin(address, true, false).failed();
         }
+    }
+
+    /// With all places free.
+    fn knock(guard: &Guard, from: SocketAddr, proven: bool) -> Knock {
+        guard.knock(from, proven, HANDSHAKES_MAX)
     }
 
     #[test]
     fn an_address_pays_for_what_failed_and_its_neighbours_do_not() {
         let guard = guard();
         let (bad, other, known) = (from("10.0.0.1:5"), from("10.0.0.2:5"), from("10.0.0.1:6"));
-        guard.begin(known).succeeded();
+        guard.begin(known, true, false).succeeded();
         exhaust(&guard, bad);
-        assert!(matches!(guard.knock(bad, true), Knock::Closed(_)));
-        assert!(matches!(guard.knock(from("[::ffff:10.0.0.1]:5"), true), Knock::Closed(_)), "the same one");
-        assert_eq!(guard.knock(other, false), Knock::Open);
-        assert_eq!(guard.knock(known, true), Knock::Open, "a peer of this ring came from there");
-        assert_eq!(guard.knock(known, false), Knock::Prove, "or somebody says so");
+        assert!(matches!(knock(&guard, bad, true), Knock::Closed(_)), "it has just failed");
+        assert!(matches!(knock(&guard, from("[::ffff:10.0.0.1]:5"), true), Knock::Closed(_)), "the same one");
+        assert_eq!(knock(&guard, other, false), Knock::Open);
+        assert_eq!(knock(&guard, known, true), Knock::Open, "a peer of this ring came from there");
+        assert_eq!(knock(&guard, known, false), Knock::Prove, "or somebody says so");
+        let stranger = from("10.0.0.1:7");
+        assert_eq!(knock(&guard, stranger, false), Knock::Prove, "nobody pays for a forger's trouble");
+        assert_eq!(knock(&guard, stranger, true), Knock::InTurn, "slowed, not locked out");
     }
 
     #[test]
-    fn an_address_that_proved_nothing_pays_nothing() {
+    fn an_address_that_proved_nothing_pays_nothing_but_a_proof() {
         let guard = guard();
         let victim = from("10.0.0.1:5");
-        for _ in 0..1_000 {
-            guard.begin(victim).failed(false);
+        guard.begin(victim, true, false).succeeded();
+        for port in 5..1_000 {
+            guard.begin(from(&format!("10.0.0.1:{port}")), false, false).failed();
         }
-        assert_eq!(guard.knock(victim, false), Knock::Open);
+        assert_eq!(knock(&guard, victim, true), Knock::Open);
+        assert_eq!(knock(&guard, from("10.0.0.1:1001"), true), Knock::Open);
+        assert_eq!(
+            knock(&guard, victim, false),
+            Knock::Prove,
+            "handshakes without a proof cost us something"
+        );
+        assert!(
+            lock(&guard.sources)[&Source::of(victim.ip())].known.contains(&5),
+            "and it is known as before"
+        );
+    }
+
+    #[test]
+    fn ports_of_clients_do_not_push_out_those_of_peers() {
+        let guard = guard();
+        let peer = from("127.0.0.1:4");
+        guard.begin(peer, true, false).succeeded();
+        for port in 10_000..10_000 + 2 * KNOWN_PORTS_MAX {
+            guard.begin(from(&format!("127.0.0.1:{port}")), true, false).succeeded_as_client();
+        }
+        exhaust(&guard, from("127.0.0.1:5"));
+        assert_eq!(knock(&guard, peer, true), Knock::Open);
+        assert_eq!(knock(&guard, from("127.0.0.1:10001"), true), Knock::InTurn);
     }
 
     #[test]
     fn a_network_of_ipv6_is_one_address() {
         let guard = guard();
         exhaust(&guard, from("[2001:db8:1:2::1]:5"));
-        assert!(matches!(guard.knock(from("[2001:db8:1:2:ffff::9]:7"), true), Knock::Closed(_)));
-        assert_eq!(guard.knock(from("[2001:db8:1:3::1]:5"), false), Knock::Open);
+        assert_eq!(knock(&guard, from("[2001:db8:1:2:ffff::9]:7"), true), Knock::InTurn);
+        assert_eq!(knock(&guard, from("[2001:db8:1:3::1]:5"), false), Knock::Open);
     }
 
     #[test]
-    fn handshakes_under_way_are_bounded_for_each_address() {
+    fn handshakes_under_way_are_bounded_for_each_address_and_for_many() {
         let guard = guard();
-        let address = from("10.0.0.1:5");
+        let known = from("10.0.0.1:4");
+        guard.succeeded(known);
         let mut under_way: Vec<Handshake> = Vec::new();
-        while guard.knock(address, true) == Knock::Open {
-            under_way.push(guard.begin(address));
+        for host in 1..=64 {
+            let address = from(&format!("10.0.0.{host}:5"));
+            let before = under_way.len();
+            while guard.knock(address, true, HANDSHAKES_MAX - under_way.len()) == Knock::Open {
+                under_way.push(guard.begin(address, true, false));
+            }
+            let of_one = under_way.len() - before;
+            assert!(of_one <= HANDSHAKES_PER_SOURCE_MAX && (of_one > 0 || host > 16), "{host} got {of_one}");
         }
-        assert_eq!(under_way.len(), HANDSHAKES_PER_SOURCE_MAX);
+        assert_eq!(under_way.len(), HANDSHAKES_MAX - KNOWN_PLACES, "all strangers together");
+        let mut let_in = 0;
+        while guard.knock(known, true, HANDSHAKES_MAX - under_way.len()) == Knock::Open {
+            under_way.push(guard.begin(known, true, false));
+            let_in += 1;
+        }
+        assert_eq!(let_in, KNOWN_PER_SOURCE_MAX, "of a port that is known");
         drop(under_way);
-        assert_eq!(guard.knock(address, false), Knock::Open);
+        assert_eq!(knock(&guard, known, false), Knock::Open);
     }
 
     #[test]
@@ -390,7 +520,7 @@ mod tests {
         let guard = guard();
         for i in 0..2 * SOURCES_MAX as u32 {
             let address = SocketAddr::from((std::net::Ipv4Addr::from(0x0a00_0000 + i), 5));
-            guard.begin(address).failed(true);
+            guard.begin(address, true, false).failed();
             guard.fault(&Position::of_public_key(&i.to_be_bytes()), Fault::Malformed);
         }
         assert!(lock(&guard.sources).len() <= SOURCES_MAX);

@@ -3,6 +3,7 @@
 //! Both ends of every connection are authenticated by the ring CA, and a peer's position comes from
 //! its certificate, never from what it says. quinn, rustls and rcgen are known here only.
 
+mod accept;
 mod admission;
 mod authority;
 mod bucket;
@@ -24,6 +25,7 @@ mod pool;
 mod request;
 mod settings;
 mod stream;
+mod turns;
 mod verifier;
 
 #[cfg(test)]

@@ -107,7 +107,11 @@ pub(super) fn server(
     tls.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     let crypto = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
-    config.transport_config(Arc::new(transport(settings))).max_incoming(HANDSHAKES_MAX);
+    config
+        .transport_config(Arc::new(transport(settings)))
+        .max_incoming(INCOMING_MAX)
+        .incoming_buffer_size(INCOMING_BUFFER_BYTES)
+        .incoming_buffer_size_total(INCOMING_BUFFER_BYTES * INCOMING_MAX as u64);
     Ok(config)
 }
 
@@ -162,6 +166,9 @@ fn transport(settings: &TransportSettings) -> TransportConfig {
 
 /// Handshakes that are under way at once.
 pub(super) const HANDSHAKES_MAX: usize = 128;
+/// Those that wait to be heard, beside those; and what is kept of each meanwhile.
+const INCOMING_MAX: usize = 2 * HANDSHAKES_MAX;
+const INCOMING_BUFFER_BYTES: u64 = 16 * 1024;
 /// Datagrams that wait in a connection, either way.
 const DATAGRAM_BUFFER_BYTES: usize = 256 * 1024;
 const CONNECTION_ID_BYTES: usize = 8;

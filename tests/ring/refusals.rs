@@ -30,6 +30,20 @@ fn known_is_of_another_ring() {
     assert!(said.contains(&format!("cannot join through {known}: ")), "{said}");
     assert!(said.contains("ring") || said.contains("CA") || said.contains("certificate"), "{said}");
     assert_eq!(theirs.shown_by(10), [10]);
+    // Its user reads that, once, without a log.
+    let told = || {
+        let err = theirs.peer(10).all().err;
+        err.lines()
+            .filter(|line| line.starts_with("warning: refused a connection from 127.0.0.1:"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    super::harness::eventually("the warning is there", || !told().is_empty());
+    let told = told();
+    assert!(
+        told[0].ends_with(": it says that this peer's certificate is of another ring (1 so far)"),
+        "{told:?}"
+    );
 }
 
 /// Goal: another peer has the position: the old one stays, the new one goes.

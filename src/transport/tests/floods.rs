@@ -7,6 +7,7 @@ use crate::id::Position;
 use crate::transport::guard::{
     CONNECTIONS_PER_PEER_MAX, FAILURES, FAULTS, HANDSHAKES_PER_SOURCE_MAX, HELLOS,
 };
+use crate::transport::turns::LINE_MAX;
 use crate::wire::{Fault, codec, limits};
 
 /// A member's bare end of the network: what it sends is up to the test.
@@ -107,6 +108,117 @@ async fn failing_handshakes_cost_their_address_and_nobody_else() {
     drop(other);
 }
 
+/// Handshakes that fail, from `sockets` ports of 127.0.0.1 at a time, until this is dropped. Each socket is
+/// used a few times and then another takes its place.
+fn failing_handshakes(ring: &Ring, to: SocketAddr, sockets: usize) -> tokio::task::JoinSet<()> {
+    let mut flood = tokio::task::JoinSet::new();
+    for _ in 0..sockets {
+        let stranger = hostile::bare_client(ring, b"quoit/1");
+        flood.spawn(async move {
+            for round in 1_u32.. {
+                if let Ok(Ok(connection)) =
+                    timeout(Duration::from_secs(1), stranger.connect(to, "peer.quoit").unwrap()).await
+                {
+                    let _ = timeout(Duration::from_secs(1), connection.closed()).await;
+                }
+                if round.is_multiple_of(4) {
+                    stranger.rebind(std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+                }
+            }
+        });
+    }
+    flood
+}
+
+/// Goal: an attacker without a certificate keeps neither a command nor a new peer out that comes from its own
+/// address, and ports of clients do not push out those of peers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_and_new_peers_come_in_beside_a_flood_from_their_own_address() {
+    let ring = Ring::new();
+    let (identity, old) = (ring.identity(2), ring.peer(1));
+    let b = Peer::start(&identity, "127.0.0.1:0".parse().unwrap(), 1).unwrap();
+    old.probe(&b.target).await.unwrap();
+    let flood = failing_handshakes(&ring, b.transport.local_address().unwrap(), 8);
+    let counters = b.transport.counters();
+    eventually("it is slowed", || counters.turned_away() >= 2 * FAILURES.burst as u64).await;
+    let credentials = Credentials::of_peer(&identity).unwrap();
+    for _ in 0..20 {
+        let client = ClientConnection::connect(&credentials, &b.target.address, b.target.position).await;
+        client.expect("within the time of a dial").close().await;
+    }
+    for number in 10..20 {
+        let new = ring.peer(number);
+        new.transport.connect(&b.target).await.expect("within the time of a dial");
+    }
+    assert_eq!(old.probe(&b.target).await.unwrap().1, alive());
+    let before = counters.refused_handshakes();
+    eventually("the flood goes on", || counters.refused_handshakes() > before).await;
+    drop(flood);
+}
+
+/// Goal: who holds up as many handshakes as it can holds up nobody else of its address for long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handshakes_that_are_begun_and_left_keep_no_client_out() {
+    let ring = Ring::new();
+    let identity = ring.identity(2);
+    let b = Peer::start(&identity, "127.0.0.1:0".parse().unwrap(), 1).unwrap();
+    let to = b.transport.local_address().unwrap();
+    let mut flood = tokio::task::JoinSet::new();
+    for _ in 0..12 {
+        let mute = bare_member(&ring.identity(3), "127.0.0.1:0");
+        flood.spawn(async move {
+            loop {
+                if let Ok(connection) = mute.connect(to, "peer.quoit").unwrap().await {
+                    connection.closed().await;
+                }
+                // As fast as it may, and not busy.
+                sleep(Duration::from_millis(1)).await;
+                mute.rebind(std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+            }
+        });
+    }
+    let counters = b.transport.counters();
+    eventually("it is slowed", || counters.refused_handshakes() >= 2 * FAILURES.burst as u64).await;
+    let credentials = Credentials::of_peer(&identity).unwrap();
+    for _ in 0..5 {
+        let client = ClientConnection::connect(&credentials, &b.target.address, b.target.position).await;
+        client.expect("within the time of a dial").close().await;
+    }
+}
+
+/// Goal: one line about strangers reaches the user, and no flood of lines.
+#[tokio::test]
+async fn of_many_refused_connections_one_is_told_at_a_time() {
+    let (ring, other) = (Ring::new(), Ring::new());
+    let mut b = ring.peer(2);
+    let to = b.transport.local_address().unwrap();
+    // It looks away from whose certificate b has, so that b sees its own.
+    let (chain, key) = other.identity(3).for_tls();
+    let verifier = ring.authority.verifier().unwrap();
+    let config =
+        settings::client(chain, key, &verifier, settings::ALPN_PEER, &TransportSettings::default()).unwrap();
+    let mut foreign = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    foreign.set_default_client_config(config);
+    let begin = std::time::Instant::now();
+    for _ in 0..20 {
+        if let Ok(connection) = soon(foreign.connect(to, "peer.quoit").unwrap()).await {
+            soon(connection.closed()).await;
+        }
+    }
+    let counters = b.transport.counters();
+    eventually("all are refused", || counters.refused_handshakes() >= 20).await;
+    let intervals = begin.elapsed().as_secs() / 5 + 1;
+    let mut told = Vec::new();
+    while let Ok(event) = b.inbox.try_recv() {
+        if let Incoming::Refused { from, reason, total } = event {
+            told.push((from, reason, total));
+        }
+    }
+    assert!((1..=intervals).contains(&(told.len() as u64)), "{told:?} in {intervals} intervals");
+    let first = (foreign.local_addr().unwrap(), "its certificate is of another ring".to_owned(), 1);
+    assert_eq!(told[0], first);
+}
+
 #[tokio::test]
 async fn connections_of_one_peer_are_few_and_the_oldest_goes() {
     let ring = Ring::new();
@@ -135,7 +247,7 @@ async fn a_thousand_connections_from_one_address_are_bounded() {
     let identity = ring.identity(3);
     let mut churn = tokio::task::JoinSet::new();
     // Those that are let in, those that fail before their address is turned away, and those under way.
-    let most = (HELLOS.burst + FAULTS.burst + FAILURES.burst) as usize + HANDSHAKES_PER_SOURCE_MAX;
+    let most = (HELLOS.burst + FAULTS.burst + FAILURES.burst) as usize + HANDSHAKES_PER_SOURCE_MAX + LINE_MAX;
     for _ in 0..20 {
         let member = bare_member(&identity, "127.0.0.2:0");
         churn.spawn(async move {

@@ -1,0 +1,242 @@
+//! Who comes in: let in, asked for a proof, heard in turn, or refused.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::AlertDescription as Alert;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+use super::connection::{self, Connection};
+use super::dial;
+use super::endpoint::{Incoming, Shared};
+use super::frame::close_code;
+use super::guard::{self, Handshake, Knock};
+use super::lock;
+use super::settings;
+use super::turns::{HEARD_IN_TURN_MAX, Line, TURN_MAX, Turn};
+use crate::wire::limits;
+
+/// A connection that came in, and greeted.
+enum Accepted {
+    Peer(Connection),
+    /// A client, and its place among those that there may be.
+    Client(Connection, OwnedSemaphorePermit),
+}
+
+impl Shared {
+    /// Until the endpoint closes, or nobody takes what comes in.
+    pub(super) async fn accept(self: Arc<Self>) {
+        loop {
+            let incoming = tokio::select! {
+                incoming = self.endpoint.accept() => incoming,
+                () = self.incoming.closed() => None,
+            };
+            let Some(incoming) = incoming else { break };
+            self.let_in(incoming);
+        }
+        self.endpoint.close(close_code::ENDED, b"");
+    }
+
+    fn let_in(self: &Arc<Self>, incoming: quinn::Incoming) {
+        let from = incoming.remote_address();
+        let free = self.handshakes.available_permits();
+        let proven = incoming.remote_address_validated() || !incoming.may_retry();
+        let crowded = free < settings::HANDSHAKES_MAX / 2;
+        match self.guard.knock(from, proven, free) {
+            Knock::Closed(reason) => self.turn_away(incoming, reason),
+            Knock::Prove | Knock::Open if !proven && crowded => prove(incoming),
+            Knock::Prove => prove(incoming),
+            Knock::Open => self.hear(incoming, None),
+            Knock::InTurn => match self.guard.line_up(from) {
+                Some(line) => {
+                    tokio::spawn(self.clone().hear_in_turn(incoming, line));
+                }
+                None => self.turn_away(incoming, guard::CROWDED),
+            },
+        }
+    }
+
+    async fn hear_in_turn(self: Arc<Self>, incoming: quinn::Incoming, line: Line) {
+        match line.turn().await {
+            Some(turn) if guard::share_of(self.handshakes.available_permits()) > 0 => {
+                self.hear(incoming, Some(turn));
+            }
+            Some(_) => self.turn_away(incoming, guard::CROWDED),
+            None => self.turn_away(incoming, guard::FAILED),
+        }
+    }
+
+    fn hear(self: &Arc<Self>, incoming: quinn::Incoming, turn: Option<Turn>) {
+        let full = self.endpoint.open_connections() >= self.connections_max + CONNECTIONS_SPARE;
+        match self.handshakes.clone().try_acquire_owned() {
+            Ok(permit) if !full => {
+                let proven = incoming.remote_address_validated();
+                let handshake = self.guard.begin(incoming.remote_address(), proven, turn.is_some());
+                tokio::spawn(self.clone().accept_one(incoming, permit, handshake, turn));
+            }
+            _ => {
+                let from = incoming.remote_address();
+                incoming.refuse();
+                self.refused(from, "too many connections");
+            }
+        }
+    }
+
+    fn turn_away(&self, incoming: quinn::Incoming, reason: &str) {
+        let from = incoming.remote_address();
+        self.counters.count_turned_away();
+        incoming.refuse();
+        self.refused(from, reason);
+    }
+
+    async fn accept_one(
+        self: Arc<Self>,
+        incoming: quinn::Incoming,
+        _permit: OwnedSemaphorePermit,
+        mut handshake: Handshake,
+        turn: Option<Turn>,
+    ) {
+        let from = incoming.remote_address();
+        let accepted = match self.within_time(incoming, &mut handshake, turn).await {
+            Ok(Accepted::Peer(connection)) => {
+                self.admit(connection, false).map(|_| handshake.succeeded()).map_err(str::to_owned)
+            }
+            Ok(Accepted::Client(client, place)) => {
+                handshake.succeeded_as_client();
+                let shared = self.clone();
+                tokio::spawn(async move {
+                    shared.serve_client(client).await;
+                    drop(place);
+                });
+                Ok(())
+            }
+            Err(reason) => Err(reason),
+        };
+        if let Err(reason) = accepted {
+            handshake.failed();
+            self.refused(from, &reason);
+        }
+    }
+
+    /// The handshake, as long as it may take; the turn ends before it if others wait too long.
+    async fn within_time(
+        &self,
+        incoming: quinn::Incoming,
+        handshake: &mut Handshake,
+        turn: Option<Turn>,
+    ) -> Result<Accepted, String> {
+        let limit = if turn.is_some() { HEARD_IN_TURN_MAX } else { limits::CONNECT_TIMEOUT };
+        let work = timeout(limit, self.handshake(incoming, handshake));
+        tokio::pin!(work);
+        let mut ended = None;
+        if let Some(turn) = turn {
+            ended = timeout(TURN_MAX, &mut work).await.ok();
+            drop(turn);
+        }
+        let ended = match ended {
+            Some(ended) => ended,
+            None => work.await,
+        };
+        ended.unwrap_or_else(|_| Err("it took too long".into()))
+    }
+
+    async fn handshake(
+        &self,
+        incoming: quinn::Incoming,
+        handshake: &mut Handshake,
+    ) -> Result<Accepted, String> {
+        let connecting = incoming.accept().map_err(|error| error.to_string())?;
+        let quic = connecting.await.map_err(|error| {
+            let (reason, answered) = why(&error);
+            if answered {
+                handshake.prove();
+            }
+            reason
+        })?;
+        handshake.prove();
+        if settings::protocol(&quic) == settings::ALPN_CLIENT {
+            return self.welcome_client(quic).await;
+        }
+        let proven = connection::proven(&quic).map_err(|error| {
+            quic.close(close_code::NO_PEER, b"");
+            error.to_string()
+        })?;
+        if proven.position == self.own {
+            quic.close(close_code::SAME_POSITION, b"");
+            return Err("it stands at this peer's own position".into());
+        }
+        let hello = lock(&self.hello).clone();
+        let welcomed = connection::welcome(quic.clone(), proven, &hello).await.map_err(|error| {
+            quic.close(close_code::NO_HELLO, b"");
+            error.to_string()
+        });
+        welcomed.map(Accepted::Peer)
+    }
+
+    /// Only this peer's own key, or a certificate for `client.quoit`, commands it.
+    async fn welcome_client(&self, quic: quinn::Connection) -> Result<Accepted, String> {
+        let proven = connection::proven_client(&quic, self.own, self.own_key).map_err(|error| {
+            quic.close(close_code::NO_CLIENT, b"");
+            format!("it may not command this peer: {error}")
+        })?;
+        let Ok(place) = self.clients.clone().try_acquire_owned() else {
+            quic.close(close_code::FULL, b"");
+            return Err("too many clients".into());
+        };
+        let hello = lock(&self.hello).clone();
+        let client = connection::welcome(quic.clone(), proven, &hello).await.map_err(|error| {
+            quic.close(close_code::NO_HELLO, b"");
+            error.to_string()
+        })?;
+        Ok(Accepted::Client(client, place))
+    }
+
+    fn refused(&self, from: SocketAddr, reason: &str) {
+        let total = self.counters.count_refused();
+        if self.log.open() {
+            // It may hold words of the other side, which are not to write to a terminal.
+            let reason: String = reason.chars().filter(|c| !c.is_control()).take(REASON_CHARS_MAX).collect();
+            tracing::debug!(%from, reason, total, "refused a connection");
+            // A full queue loses the word, not the count.
+            let _ = self.incoming.try_send(Incoming::Refused { from, reason, total });
+        }
+    }
+}
+
+/// Costs a forger of addresses a round trip that it cannot make, and us nothing.
+fn prove(incoming: quinn::Incoming) {
+    // It can only fail for one that has proven itself.
+    let _ = incoming.retry();
+}
+
+/// Why a handshake failed; and whether the other side had answered, so that it is where it says that it is.
+/// What is in a certificate comes after our answer; everything before it may be sent blindly.
+fn why(error: &quinn::ConnectionError) -> (String, bool) {
+    let alert = match error {
+        quinn::ConnectionError::TransportError(here) => dial::alert(here.code),
+        quinn::ConnectionError::ConnectionClosed(there) => {
+            return match dial::alert(there.error_code) {
+                Some(Alert::UnknownCA) => {
+                    ("it says that this peer's certificate is of another ring".into(), false)
+                }
+                _ => (error.to_string(), false),
+            };
+        }
+        _ => None,
+    };
+    match alert {
+        Some(Alert::UnknownCA) => ("its certificate is of another ring".into(), true),
+        Some(Alert::CertificateExpired) => ("its certificate has expired or is not valid yet".into(), true),
+        Some(Alert::CertificateRequired) => ("it shows no certificate".into(), true),
+        Some(Alert::BadCertificate | Alert::UnsupportedCertificate | Alert::CertificateUnknown) => {
+            (format!("its certificate is no good: {error}"), true)
+        }
+        Some(Alert::DecryptError) => (error.to_string(), true),
+        _ => (error.to_string(), false),
+    }
+}
+
+const REASON_CHARS_MAX: usize = limits::REASON_BYTES_MAX / 4;
+/// Connections beside the pool: being made, or about to close.
+const CONNECTIONS_SPARE: usize = 256;
