@@ -405,3 +405,36 @@ pub fn parts(ring: &Ring) -> Vec<(u8, u64)> {
     }
     found
 }
+
+/// Goal: a folder of data directories has other things in it, too, as that of scripts/ring.sh has logs.
+#[test]
+fn peers_are_found_beside_other_files() {
+    let ring = Ring::of(8, &THREE);
+    let folder = ring.data_dir(60).parent().unwrap().to_owned();
+    fs::write(folder.join("60.log"), "a log").unwrap();
+    fs::create_dir(folder.join("broken")).unwrap();
+    fs::write(folder.join("broken/peer.toml"), "position = 7").unwrap();
+    let command = |words: &[&str]| {
+        let mut command = quoit(words);
+        command.arg("--data-dir").arg(&folder).stdin(Stdio::null());
+        Said::by(command)
+    };
+    for number in THREE {
+        let status = command(&["status", "--json", "--peer", &number.to_string()]).value();
+        assert_eq!(status["label"], number.to_string());
+        let local = format!("localhost:{}", ring.port(number));
+        assert_eq!(command(&["status", "--json", "--peer", &local]).value()["label"], number.to_string());
+    }
+    assert!(command(&["status"]).error(2).contains("say which with --peer"));
+    assert!(command(&["status", "--data-dir", &folder.join("60.log").to_string_lossy()]).code == Some(2));
+}
+
+/// Goal: when `leave` has returned, the data directory is free.
+#[test]
+fn a_peer_that_left_can_run_at_once() {
+    let mut ring = Ring::of(8, &THREE);
+    ring.said(60, &["leave"]).done();
+    assert_eq!(ring.ended_by_itself(60).0, Some(0));
+    ring.begin_run(60);
+    ring.peer(60).wait_active();
+}

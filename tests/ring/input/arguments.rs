@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use super::super::client::Said;
-use super::super::harness::{PATIENCE, Ring};
+use super::super::harness::{PATIENCE, Ring, holds_within};
 use super::super::samples::entries;
 use super::tree;
 
@@ -162,4 +162,35 @@ fn before_anything_starts(words: &[&str], named: &str) {
     assert!(begun.elapsed() < PATIENCE.min(Duration::from_secs(10)), "{words:?}");
     let left = |path: &Path| path.exists();
     assert!(!left(&data) && !left(&certs), "{words:?} left something");
+}
+
+/// Goal: of two that start at the same moment on one data directory one lives, and the other takes nothing from it.
+#[test]
+fn two_processes_at_the_same_moment() {
+    let ring = Ring::of(8, &[60]);
+    for round in 0..5u8 {
+        let number = 100 + round;
+        let data = ring.data_dir(number);
+        let start = || {
+            let mut command = ring.command(&["init", &number.to_string()], &data, &ring.certs_dir());
+            command.args(["--ready-file".as_ref(), data.with_extension("ready").as_os_str()]);
+            command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        };
+        let mut both = [start(), start()];
+        let ready = data.with_extension("ready");
+        assert!(holds_within(PATIENCE, || ready.exists()));
+        let ended = |both: &mut [std::process::Child; 2]| {
+            both.iter_mut().filter_map(|child| child.try_wait().unwrap()).count()
+        };
+        assert!(holds_within(PATIENCE, || ended(&mut both) == 1), "one of two ends");
+        let text = number.to_string();
+        let store = ring.scratch().join(format!("file {round}"));
+        std::fs::write(&store, &text).unwrap();
+        ring.said(number, &["store".as_ref(), store.as_os_str()]).done();
+        let kept = ring.said(number, &["cat", &format!("file {round}")]);
+        assert_eq!(String::from_utf8(kept.out).unwrap(), text);
+        assert!(data.join("peer.toml").exists() && data.join("objects").exists());
+        both.iter_mut().for_each(|child| drop(child.kill()));
+        both.iter_mut().for_each(|child| drop(child.wait()));
+    }
 }

@@ -29,13 +29,9 @@ fn a_holder_is_full() {
         });
         limit(&ring, full, Some(LIMIT));
         let said = ring.said(FOUR[0], &["store", "--json", "--timeout", "4", name]);
-        let why = match said.code {
-            // Two of three copies are enough.
-            Some(0) => missing(&said.value(), full),
-            _ => said.error(2),
-        };
+        // Two of three copies are enough, whosever disk is full.
+        let why = missing(&said.value(), full);
         assert!(why.contains("File too large") || why.contains("full"), "{why}");
-        assert!(why.contains(&format!("peer {full}")) || name == "last", "{why}");
         assert!(!sample.on_disk(&ring).contains(&full));
         assert!(parts(&ring).iter().all(|(number, _)| *number != full), "a part is left at peer {full}");
         check_disk(&ring, full);
@@ -43,10 +39,6 @@ fn a_holder_is_full() {
         let small = Sample::write(&ring.scratch(), &format!("small beside {name}"), name.as_bytes());
         small.store(&ring, full, "--wait 2");
         limit(&ring, full, None);
-        if name == "first" {
-            // Nobody was told that it is stored; now it can be.
-            ring.said(FOUR[0], &["store", name]).done();
-        }
         eventually("a copy where there was no room", || sample.on_disk(&ring).contains(&full));
         eventually("its part is gone", || parts(&ring).is_empty());
         ring.numbers().iter().for_each(|number| check_disk(&ring, *number));
