@@ -1,7 +1,7 @@
 //! Runs one command against a peer and says what came of it: the prompt's and the shell's implementation.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -119,7 +119,7 @@ impl Executor<'_> {
         let store = self.peer.store(path, options, &progress);
         match progress::drawn(self.out, &progress, store).await {
             Ok(report) => self.say(as_json, &json::store(&report), || format::store(&report)),
-            Err(failure) => match nearest_file(path) {
+            Err(failure) => match nearest_file(path.to_owned()).await {
                 Some(meant) => {
                     self.fail(&Failure { message: format!("{failure}; did you mean {meant}?"), ..failure })
                 }
@@ -174,7 +174,7 @@ impl Executor<'_> {
     }
 
     async fn save(&self, wanted: &Wanted, path: &Path, overwrite: bool) -> Result<RequestReport, Failure> {
-        let place = Place::check(path, overwrite)?;
+        let place = Place::check(path, overwrite).await?;
         let (report, bytes) = self.open(wanted).await?;
         let progress = Progress::default();
         progress::drawn(self.out, &progress, bytes.save(place, &progress)).await?;
@@ -241,7 +241,12 @@ impl Executor<'_> {
 }
 
 /// A file beside this one that does not exist, with a name that looks like it.
-fn nearest_file(path: &Path) -> Option<String> {
+async fn nearest_file(path: PathBuf) -> Option<String> {
+    let looked = tokio::task::spawn_blocking(move || look_for_nearest(&path)).await;
+    looked.ok().flatten()
+}
+
+fn look_for_nearest(path: &Path) -> Option<String> {
     if path.exists() {
         return None;
     }

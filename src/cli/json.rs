@@ -10,7 +10,7 @@ use crate::peer::{
     LeavePlan, LeaveReport, Listed, MissingCopy, PeerName, PingReport, RequestReport, RingFile, RingLine,
     ShortFile, StatusReport, StoreReport, WhereisReport,
 };
-use crate::wire::{FileEntry, MemberState};
+use crate::wire::FileEntry;
 
 pub(super) fn store(report: &StoreReport) -> Value {
     json!({
@@ -61,7 +61,7 @@ pub(super) fn ring_line(line: &RingLine) -> Value {
         "position": line.peer.position.to_string(),
         "address": line.address.as_str(),
         "incarnation": line.incarnation,
-        "state": state(line),
+        "state": line.state_in_words(),
         "share": line.share,
         "me": line.me,
     })
@@ -202,15 +202,6 @@ fn listed<T>(list: &Listed<T>, value: impl Fn(&T) -> Value) -> Value {
     json!({ "total": list.total, "first": list.first.iter().map(value).collect::<Vec<_>>() })
 }
 
-fn state(line: &RingLine) -> &'static str {
-    match line.state {
-        MemberState::Alive => "alive",
-        MemberState::Left => "left",
-        MemberState::Dead if line.gone => "gone",
-        MemberState::Dead => "away",
-    }
-}
-
 fn millis(span: std::time::Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
@@ -219,7 +210,7 @@ fn millis(span: std::time::Duration) -> u64 {
 mod tests {
     use super::*;
     use crate::id::{ContentId, Position};
-    use crate::wire::{Address, ObjectInfo};
+    use crate::wire::{Address, MemberState, ObjectInfo};
 
     #[test]
     fn shapes_of_lists() {

@@ -114,7 +114,7 @@ pub(super) fn ring(lines: &[RingLine]) -> Table {
             Cut::of(&line.address),
             Cut::of(share),
             Cut::of(line.incarnation),
-            Cut::of(state(line)),
+            Cut::of(line.state_in_words()),
             Cut::of(if line.me { "you" } else { "" }),
         ]
     };
@@ -175,15 +175,6 @@ fn total<'a>(files: impl ExactSizeIterator<Item = &'a FileEntry>) -> String {
     let number = files.len() as u64;
     let bytes = files.fold(0u64, |sum, file| sum.saturating_add(file.object.length));
     format!("{}, {}", count(number, "file", "files"), size(bytes))
-}
-
-fn state(line: &RingLine) -> &'static str {
-    match line.state {
-        MemberState::Alive => "alive",
-        MemberState::Left => "left",
-        MemberState::Dead if line.gone => "gone",
-        MemberState::Dead => "away",
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use super::api::{Failure, nearest, word_list};
-use super::start::{base_dir, peers_dir};
+use super::start::{default_certs_dir, peers_dir};
 use crate::blob::{PeerFile, is_in_use};
 use crate::id::Position;
 use crate::transport::{Credentials, Identity, IdentityError, label_of};
@@ -61,7 +61,7 @@ impl PeerChoice {
         match Address::new(wanted.as_str()) {
             Ok(address) => Ok(Chosen {
                 described: format!("the peer at {address}"),
-                credentials: self.credentials_for(None)?,
+                credentials: self.credentials(None)?,
                 address,
                 position: None,
                 start_with: None,
@@ -124,7 +124,8 @@ impl PeerChoice {
         Ok(Chosen {
             address: Address::from(reached_at(resident.file.listen)),
             position: Some(resident.file.position),
-            credentials: self.credentials_for(Some(resident))?,
+            credentials: self
+                .credentials(Some((&resident.file.certificate, resident.file.certs_dir.clone())))?,
             described: format!("peer {}", resident.label()),
             start_with: Some(resident.start_with()),
             data_dir: Some(resident.data_dir.clone()),
@@ -139,7 +140,7 @@ impl PeerChoice {
             ))
         })?;
         let position = Position::of_number(number);
-        let credentials = self.load(&label_of(&position), None)?;
+        let credentials = self.credentials(Some((&label_of(&position), None)))?;
         Ok(Chosen {
             address: Address::from(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
             position: Some(position),
@@ -150,24 +151,19 @@ impl PeerChoice {
         })
     }
 
-    fn credentials_for(&self, resident: Option<&Resident>) -> Result<Credentials, Failure> {
-        match (resident, &self.bundle) {
-            (Some(resident), _) => self.load(&resident.file.certificate, Some(resident)),
-            (None, Some(_)) => self.load("elsewhere", None),
-            (None, None) => Err(Failure::new(
-                "a peer elsewhere takes commands only with its own key, or with a certificate for client.quoit: \
-                 `quoit admit --client` makes one where the ring's CA key is, and --bundle names it here",
-            )),
-        }
-    }
-
-    fn load(&self, label: &str, resident: Option<&Resident>) -> Result<Credentials, Failure> {
+    /// The bundle, if one is given; else the key of this label, in the folder that its peer remembers.
+    fn credentials(&self, own: Option<(&str, Option<PathBuf>)>) -> Result<Credentials, Failure> {
         if let Some(path) = &self.bundle {
             let loaded = Credentials::of_bundle(path);
             return loaded.map_err(|error| Failure::new(format!("{}: {error}", path.display())));
         }
-        let remembered = resident.and_then(|resident| resident.file.certs_dir.clone());
-        let certs_dir = self.certs_dir.clone().or(remembered).unwrap_or_else(|| base_dir().join("certs"));
+        let Some((label, remembered)) = own else {
+            return Err(Failure::new(
+                "a peer elsewhere takes commands only with its own key, or with a certificate for client.quoit: \
+                 `quoit admit --client` makes one where the ring's CA key is, and --bundle names it here",
+            ));
+        };
+        let certs_dir = self.certs_dir.clone().or(remembered).unwrap_or_else(default_certs_dir);
         let loaded = Identity::load(&certs_dir, label).and_then(|identity| Credentials::of_peer(&identity));
         loaded.map_err(|error| {
             let hint = match error {

@@ -32,11 +32,16 @@ enum Kind {
 }
 
 impl Place {
-    /// Looks at the path. Blocks a moment.
+    /// Looks at the path.
     ///
     /// # Errors
     /// When something is there that is not to be replaced, or the folder is missing.
-    pub fn check(path: &Path, overwrite: bool) -> Result<Place, Failure> {
+    pub async fn check(path: &Path, overwrite: bool) -> Result<Place, Failure> {
+        let path = path.to_owned();
+        spawn_blocking(move || Place::look(&path, overwrite)).await
+    }
+
+    fn look(path: &Path, overwrite: bool) -> Result<Place, Failure> {
         let shown = path.display();
         let there = match std::fs::metadata(path) {
             Ok(metadata) => Some(metadata.file_type()),

@@ -545,7 +545,7 @@ pub(super) fn default_certs_dir() -> PathBuf {
 }
 
 /// The platform's folder for quoit.
-pub(super) fn base_dir() -> PathBuf {
+fn base_dir() -> PathBuf {
     directories::ProjectDirs::from("", "", "quoit")
         .map_or_else(|| PathBuf::from(".quoit"), |dirs| dirs.data_dir().to_owned())
 }

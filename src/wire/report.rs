@@ -199,6 +199,18 @@ pub struct RingLine {
     pub me: bool,
 }
 
+impl RingLine {
+    /// "alive", "away" (does not answer), "gone" (for so long that it is not waited for) or "left".
+    pub fn state_in_words(&self) -> &'static str {
+        match self.state {
+            MemberState::Alive => "alive",
+            MemberState::Left => "left",
+            MemberState::Dead if self.gone => "gone",
+            MemberState::Dead => "away",
+        }
+    }
+}
+
 /// A file of the ring, and who said to hold it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RingFile {
