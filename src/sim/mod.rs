@@ -4,6 +4,9 @@
 //! gives the same run. What it checks is in [`check`].
 
 pub mod check;
+mod experiment;
+
+pub use experiment::{Experiment, ExperimentError, Health, Report, Spread};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
