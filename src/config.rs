@@ -91,6 +91,11 @@ impl RingSettings {
         usize::from(self.successors) + 2
     }
 
+    /// How many peers one stands beside: r successors and a predecessor.
+    pub fn neighbours(&self) -> usize {
+        usize::from(self.successors) + 1
+    }
+
     /// W, how many durable copies acknowledge a store in a ring of `members`: ⌊min(R, members)/2⌋ + 1.
     pub fn write_quorum(&self, members: usize) -> usize {
         self.copies(members) / 2 + 1

@@ -54,7 +54,12 @@ impl Scene {
     }
 
     fn entry_of(&self, peer: &Handle) -> Entry {
-        Entry { position: peer.position(), incarnation: 1, key: KeyHash([0; 32]), address: peer.address() }
+        Entry::from(Life {
+            position: peer.position(),
+            incarnation: 1,
+            key: KeyHash([0; 32]),
+            address: peer.address(),
+        })
     }
 
     /// One request to the helper as it is, and what comes back.
@@ -111,7 +116,8 @@ async fn a_helper_does_not_do_everything() {
     }
     // Nothing behind the first hop, and no peer's name without its key.
     let to = scene.target.position();
-    let me = Entry { position: Position::of_number(200), ..scene.entry_of(&scene.helper) };
+    let me =
+        Entry::from(Life { position: Position::of_number(200), ..(*scene.entry_of(&scene.helper)).clone() });
     for (from, request) in [
         (me.clone(), Request::Forward { to }),
         (me.clone(), Request::Forwarded { from: me.clone() }),

@@ -8,8 +8,8 @@ use quoit::id::{KeyHash, Position};
 use quoit::sim::{World, check, contact, seeds};
 use quoit::time::Moment;
 use quoit::wire::{
-    Address, Datagram, Entry, Member, MemberState, MembershipReply, MembershipRequest, NeighbourReply,
-    Refusal,
+    Address, Datagram, Entry, Life, Member, MemberState, MembershipReply, MembershipRequest, NeighbourReply,
+    Refusal, limits,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -368,7 +368,7 @@ fn of_two_processes_with_one_identity_the_older_one_ends() {
         for seed in seeds(0..8) {
             let mut world = World::new(seed, settings);
             world.grow(&[10, 60, 110, 160, 210]);
-            let remembered = world.view(10).unwrap().members;
+            let remembered = world.view(10).unwrap().members.iter().cloned().collect();
             world.start_clone(110, 1, Start::Resume { remembered });
             world.run_for(SECOND * 10);
             let fenced = world
@@ -420,14 +420,26 @@ fn the_same_seed_gives_the_same_run() {
 /// A node without a world: what a hostile peer sends is put to it directly.
 fn node(start: Start) -> Node {
     let settings = (!matches!(start, Start::Join { .. })).then(RingSettings::default);
-    let config =
-        NodeConfig { me: entry(1, 10), address_given: true, settings, interval: SECOND, start, seed: 1 };
+    let config = NodeConfig {
+        me: entry(1, 10),
+        address_given: true,
+        settings,
+        interval: SECOND,
+        contacts_max: limits::MEMBERS_MAX,
+        start,
+        seed: 1,
+    };
     Node::new(Moment(1), config)
 }
 
 fn entry(number: u8, incarnation: u64) -> Entry {
     let address = Address::new(&format!("127.0.0.1:{}", 12_000 + u16::from(number))).unwrap();
-    Entry { position: Position::of_number(number), incarnation, key: KeyHash([number; 32]), address }
+    Entry::from(Life {
+        position: Position::of_number(number),
+        incarnation,
+        key: KeyHash([number; 32]),
+        address,
+    })
 }
 
 fn outputs(node: &mut Node) -> Vec<Output> {
@@ -561,16 +573,23 @@ fn told_of(number: u8, output: &Output) -> Vec<Entry> {
 #[test]
 fn news_has_the_address_that_was_found() {
     let any = Address::new("0.0.0.0:12300").unwrap();
-    let me = Entry { address: any.clone(), ..entry(1, 1) };
+    let me = entry(1, 1).with_address(any.clone());
     let settings = Some(RingSettings::default());
-    let config =
-        NodeConfig { me, address_given: false, settings, interval: SECOND, start: Start::Found, seed: 1 };
+    let config = NodeConfig {
+        me,
+        address_given: false,
+        settings,
+        interval: SECOND,
+        contacts_max: limits::MEMBERS_MAX,
+        start: Start::Found,
+        seed: 1,
+    };
     let mut founder = Node::new(Moment(1), config);
     outputs(&mut founder);
     let found = Address::new("192.0.2.1:12300").unwrap();
     founder.set_address(found.clone());
     let join = MembershipRequest::Join { settings: None, forming: None };
-    let joiner = Entry { address: Address::new("192.0.2.7:1").unwrap(), ..entry(2, 1) };
+    let joiner = entry(2, 1).with_address(Address::new("192.0.2.7:1").unwrap());
     founder.handle_request(Moment(2), &joiner, ReplyTo(1), join);
     founder.handle_datagram(Moment(3), &joiner, Datagram::Ping { sequence: 0, news: Vec::new() });
     let outputs = outputs(&mut founder);
@@ -585,13 +604,14 @@ fn news_has_the_address_that_was_found() {
 #[test]
 fn a_joiner_is_who_its_contact_sees() {
     for given in [false, true] {
-        let me = Entry { address: Address::new("10.0.0.5:12300").unwrap(), ..entry(1, 3) };
+        let me = entry(1, 3).with_address(Address::new("10.0.0.5:12300").unwrap());
         let start = Start::Join { known: contact(2) };
         let config = NodeConfig {
             me: me.clone(),
             address_given: given,
             settings: None,
             interval: SECOND,
+            contacts_max: limits::MEMBERS_MAX,
             start,
             seed: 1,
         };
@@ -601,7 +621,7 @@ fn a_joiner_is_who_its_contact_sees() {
             .find_map(|output| if let Output::Request { token, .. } = output { Some(token) } else { None });
         let seen = Address::new("198.51.100.9:4711").unwrap();
         let member = |incarnation, address: &str| Member {
-            entry: Entry { incarnation, address: Address::new(address).unwrap(), ..me.clone() },
+            entry: me.with_incarnation(incarnation).with_address(Address::new(address).unwrap()),
             state: MemberState::Alive,
         };
         let welcome = MembershipReply::Welcome {

@@ -13,7 +13,7 @@ use quoit::config::RingSettings;
 use quoit::id::{KeyHash, Position, between};
 use quoit::time::Moment;
 use quoit::wire::{
-    Address, Datagram, Entry, Member, MembershipReply, MembershipRequest, Reply, Request, Target, codec,
+    Address, Datagram, Entry, Life, Member, MembershipReply, MembershipRequest, Reply, Request, Target, codec,
     limits,
 };
 use quoit_fuzz::{byte, one_encoding, piece};
@@ -44,7 +44,7 @@ impl World {
         let start = match how % 5 {
             0 | 1 => Start::Found,
             2 => Start::Join { known: Target::from(&entry(10)) },
-            3 => Start::Form { contacts: vec![Target::from(&entry(10)), Target::from(entry(20).address)] },
+            3 => Start::Form { contacts: vec![Target::from(&entry(10)), Target::from(entry(20).address.clone())] },
             _ => Start::Resume { remembered: piece(rest).and_then(one_encoding::<Vec<Member>>)? },
         };
         let config = NodeConfig {
@@ -52,6 +52,7 @@ impl World {
             address_given: how % 2 == 0,
             settings: (how % 5 != 2).then_some(settings),
             interval: Duration::from_millis(50 * (1 + u64::from(list))),
+            contacts_max: 1 + usize::from(list),
             start,
             seed: u64::from(how),
         };
@@ -94,7 +95,7 @@ impl World {
                 // Who was asked by position answers; at a mere address anybody may.
                 let mut from = sender(who);
                 if let Some(position) = target.position {
-                    from.position = position;
+                    from = Entry::from(Life { position, ..(*from).clone() });
                 }
                 self.node.handle_reply(now, token, Ok((from, reply)));
             }
@@ -215,19 +216,19 @@ fn sender(who: u8) -> Entry {
         from.key = KeyHash([1; 32]);
     }
     if who & 0x40 != 0 {
-        from.address = entry(90).address;
+        from = from.with_address(entry(90).address.clone());
     }
     from
 }
 
 /// The members that the golden messages speak of.
 fn entry(number: u8) -> Entry {
-    Entry {
+    Entry::from(Life {
         position: Position::of_number(number),
         incarnation: 1_000 + u64::from(number),
         key: KeyHash([number; 32]),
         address: Address::from(std::net::SocketAddr::from(([127, 0, 0, 1], 12_000 + u16::from(number)))),
-    }
+    })
 }
 
 const STEPS_MAX: usize = 200;

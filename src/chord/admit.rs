@@ -29,6 +29,7 @@ impl Node {
         match self.phase {
             Phase::Entering(_) => self.answer_forming(now, from, forming),
             Phase::Leaving => MembershipReply::Refused(Refusal::Leaving),
+            Phase::Checking(_) => MembershipReply::Busy,
             _ => self.place(now, from),
         }
     }
@@ -40,7 +41,7 @@ impl Node {
             first.position == joiner.position || between(&me, &joiner.position, &first.position)
         });
         if !here {
-            let mut peers = self.view().closest_before(&joiner.position);
+            let mut peers = self.local().closest_before(&joiner.position);
             peers.retain(|peer| peer.position != joiner.position);
             return MembershipReply::Closer { peers };
         }

@@ -6,7 +6,6 @@ use super::output::ReplyTo;
 use super::view::Route;
 use crate::id::Position;
 use crate::time::Moment;
-use crate::wire::limits::CLOSER_MAX;
 use crate::wire::{
     Entry, MemberState, MembershipReply, MembershipRequest, NeighbourReply, NeighbourRequest, RelayFailure,
     Target,
@@ -26,7 +25,7 @@ impl Node {
                 let successor = self.successors.first().cloned();
                 return Some(MembershipReply::Gone { successor });
             }
-            Phase::Entering(_) | Phase::Active | Phase::Leaving => {}
+            Phase::Entering(_) | Phase::Active | Phase::Leaving | Phase::Checking(_) => {}
         }
         Some(match request {
             MembershipRequest::Neighbour(request) => {
@@ -43,6 +42,9 @@ impl Node {
                 self.stabilise_at = now;
                 MembershipReply::Noted
             }
+            MembershipRequest::Contacts { after } => {
+                MembershipReply::Contacts { members: self.members.page_after(&after) }
+            }
             MembershipRequest::MayLeave => {
                 let wait = matches!(self.phase, Phase::Leaving) && self.me.position < from.position;
                 if wait { MembershipReply::Wait } else { MembershipReply::Proceed }
@@ -54,7 +56,14 @@ impl Node {
         if matches!(request, NeighbourRequest::Probe) {
             return NeighbourReply::Alive;
         }
-        if matches!(self.phase, Phase::Entering(_)) {
+        if matches!(self.phase, Phase::Checking(_))
+            && let NeighbourRequest::State { members } = request
+        {
+            // Whoever asks may know that this peer is counted no more.
+            self.hear_all(now, &from.into(), members, TOLD_MAX);
+            return NeighbourReply::Inactive;
+        }
+        if !self.is_member() {
             return NeighbourReply::Inactive;
         }
         match request {
@@ -75,14 +84,12 @@ impl Node {
     }
 
     fn answer_find_owner(&self, key: &Position) -> MembershipReply {
-        match self.view().route(key) {
+        match self.local().route(key) {
             Some(Route::Owner { owner, predecessor, successors }) => {
                 MembershipReply::Owner { owner, predecessor, successors }
             }
-            Some(Route::Closer(mut peers)) => {
-                peers.truncate(CLOSER_MAX);
-                MembershipReply::Closer { peers }
-            }
+            Some(Route::Near(peers)) => MembershipReply::Near { peers },
+            Some(Route::Closer(peers)) => MembershipReply::Closer { peers },
             None => MembershipReply::Inactive,
         }
     }

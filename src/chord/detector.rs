@@ -66,6 +66,21 @@ impl Detector {
         self.via.insert(target, helper);
     }
 
+    /// A number for one more ping.
+    pub(super) fn take_sequence(&mut self) -> u64 {
+        self.next_sequence += 1;
+        self.next_sequence - 1
+    }
+
+    /// As if nobody had been asked anything: whoever is a neighbour is watched from now on.
+    pub(super) fn begin_anew(&mut self, now: Moment) {
+        self.watches.retain(|_, watch| !watch.suspect);
+        for watch in self.watches.values_mut() {
+            (watch.misses, watch.outstanding, watch.probe) = (0, None, Probe::None);
+        }
+        self.ping_at = now;
+    }
+
     pub(super) fn next_timeout(&self) -> Option<Moment> {
         let due = self.watches.values().filter_map(|w| w.outstanding.map(|(_, at)| at));
         due.chain([self.ping_at]).min()
@@ -163,6 +178,7 @@ impl Node {
             return; // never asked
         }
         self.event(Event::PingAnswered(from.position));
+        self.gossip.answered(&from.position, sequence);
         self.heard(now, from);
     }
 
@@ -266,8 +282,7 @@ impl Node {
         let targets: Vec<Entry> =
             self.detector.watches.values().filter(|w| !w.suspect).map(|w| w.entry.clone()).collect();
         for entry in &targets {
-            let sequence = self.detector.next_sequence;
-            self.detector.next_sequence += 1;
+            let sequence = self.detector.take_sequence();
             if let Some(watch) = self.detector.watches.get_mut(&entry.position) {
                 watch.outstanding = Some((sequence, due));
             }
@@ -280,6 +295,7 @@ impl Node {
             to.sort_by_key(|position| me.distance_to(position));
             self.event(Event::PingsSent(to));
         }
+        self.ping_partner(now);
         self.detector.ping_at = now + self.jittered(self.interval);
     }
 

@@ -317,6 +317,7 @@ impl Node {
         // The living members in order are the first list, whatever the ring's size.
         self.rebuild();
         self.became_active(now);
+        self.copy_contacts(now);
         true
     }
 
@@ -360,6 +361,7 @@ impl Node {
             self.predecessor = Some(host.clone());
         }
         self.became_active(now);
+        self.copy_contacts(now);
         // The predecessor, the second predecessor and the successor learn of it at once.
         let mut neighbours: Vec<Entry> = self.successors.first().cloned().into_iter().chain([host]).collect();
         neighbours.extend(before_host);

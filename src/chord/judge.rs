@@ -56,6 +56,15 @@ pub(super) fn check_closer(key: &Position, from: &Position, peers: &[Entry]) -> 
     check_lives(peers)
 }
 
+/// An answer that names peers at or after a key, nearer to it than the one that answers.
+pub(super) fn check_near(key: &Position, from: &Position, peers: &[Entry]) -> Result<(), Fault> {
+    let is_near = |peer: &Entry| peer.position == *key || between(key, &peer.position, from);
+    if peers.len() > CLOSER_MAX || !peers.iter().all(is_near) {
+        return Err(Fault::NotCloser);
+    }
+    check_lives(peers)
+}
+
 /// No peer has lived never, or longer than anybody can.
 fn check_lives(entries: &[Entry]) -> Result<(), Fault> {
     if entries.iter().all(Entry::has_lived) { Ok(()) } else { Err(Fault::BadIncarnation) }
@@ -106,20 +115,33 @@ impl Node {
             self.convict(teller, Fault::BadList);
         }
         for member in members.into_iter().take(most) {
-            self.hear(now, teller, member);
+            self.hear(now, teller, member, true);
         }
     }
 
-    /// As [`Node::hear_all`], of peers that are said to live.
+    /// As [`Node::hear_all`], of peers that are said to live: neighbours of somebody, of whom others hear by
+    /// other ways.
     pub(super) fn hear_of(&mut self, now: Moment, teller: &Teller, entries: impl IntoIterator<Item = Entry>) {
-        for entry in entries {
-            self.hear(now, teller, Member { entry, state: MemberState::Alive });
+        let alive = |entry| Member { entry, state: MemberState::Alive };
+        self.hear_quietly(now, teller, entries.into_iter().map(alive));
+    }
+
+    /// What is told of members that is no news: it is not passed on, but while the ring is nearly small.
+    pub(super) fn hear_quietly(
+        &mut self,
+        now: Moment,
+        teller: &Teller,
+        members: impl IntoIterator<Item = Member>,
+    ) {
+        let is_news = self.exchanges_whole();
+        for member in members {
+            self.hear(now, teller, member, is_news);
         }
     }
 
     /// What a peer says of itself: that it lives, or leaves. Through a helper it is hearsay.
     pub(super) fn hear_from(&mut self, now: Moment, from: &Entry, state: MemberState) {
-        self.hear(now, &from.into(), Member { entry: from.clone(), state });
+        self.hear(now, &from.into(), Member { entry: from.clone(), state }, true);
     }
 
     /// Whether others may believe that this peer has had such a life; see [`Members::may_hear`].
@@ -128,14 +150,14 @@ impl Node {
         incarnation <= most
     }
 
-    fn hear(&mut self, now: Moment, teller: &Teller, member: Member) {
+    fn hear(&mut self, now: Moment, teller: &Teller, member: Member, is_news: bool) {
         if let Err(fault) = check_lives(std::slice::from_ref(&member.entry)) {
             return self.convict(teller, fault);
         }
         let position = member.entry.position;
         if position == teller.entry.position && teller.first_hand && !self.second_hand {
             let entry = member.entry.clone();
-            self.learn(now, member);
+            self.take_in(now, member, is_news);
             return self.members.prove(&entry);
         }
         // By leaps, somebody's lives would soon be used up.
@@ -151,13 +173,13 @@ impl Node {
         // Names that helpers tell cost nothing: all of them together may tell of as many as one peer.
         let accountable = if self.second_hand { self.me.position } else { teller.entry.position };
         match self.members.at(&position) {
-            Some(_) => self.learn(now, member),
+            Some(_) => self.take_in(now, member, is_news),
             None if member.state == MemberState::Alive && self.meets_strangers() => {
                 self.meet(now, &member.entry);
             }
             None if self.members.may_tell(&accountable) => {
                 self.members.told(position, accountable);
-                self.learn(now, member);
+                self.take_in(now, member, is_news);
             }
             None => {}
         }
@@ -186,12 +208,12 @@ const _: () = assert!(WATCHES_MAX <= Members::TOLD_BY_ONE_MAX);
 mod tests {
     use super::*;
     use crate::id::KeyHash;
-    use crate::wire::Address;
+    use crate::wire::{Address, Life};
 
     fn entry(number: u8) -> Entry {
         let address = Address::new("127.0.0.1:1").unwrap();
         let position = Position::of_number(number);
-        Entry { position, incarnation: 1, key: KeyHash([0; 32]), address }
+        Entry::from(Life { position, incarnation: 1, key: KeyHash([0; 32]), address })
     }
 
     fn list(numbers: &[u8]) -> Vec<Entry> {
@@ -209,9 +231,9 @@ mod tests {
             assert_eq!(check(bad), Err(Fault::BadList), "{bad:?}");
         }
         let mut never = list(&[150]);
-        never[0].incarnation = 0;
+        never[0] = never[0].with_incarnation(0);
         assert_eq!(check_list(&after, &never, 3), Err(Fault::BadIncarnation));
-        never[0].incarnation = INCARNATION_MAX + 1;
+        never[0] = never[0].with_incarnation(INCARNATION_MAX + 1);
         assert_eq!(check_list(&after, &never, 3), Err(Fault::BadIncarnation));
     }
 

@@ -1,21 +1,30 @@
 //! What a node makes of news: of others, and of itself.
 
+use std::collections::BTreeSet;
+
 use super::node::{Node, Phase};
 use super::output::{EndReason, Event, Output};
+use crate::id::Position;
 use crate::time::Moment;
 use crate::wire::limits::INCARNATION_MAX;
-use crate::wire::{Member, MemberState};
+use crate::wire::{Entry, Member, MemberState};
 
 impl Node {
     /// Merges what somebody says of a member, and does what follows from it.
     pub(super) fn learn(&mut self, now: Moment, member: Member) {
+        self.take_in(now, member, true);
+    }
+
+    /// As [`Node::learn`]; told to others as news, or not.
+    pub(super) fn take_in(&mut self, now: Moment, member: Member, is_news: bool) {
         if member.entry.position == self.me.position {
             return self.learn_of_myself(&member);
         }
         let before = self.members.at(&member.entry.position).cloned();
-        if !self.members.merge(member.clone()) {
+        if !self.members.merge(member.clone(), is_news) {
             return;
         }
+        self.thin_out();
         self.version += 1;
         let position = member.entry.position;
         let was_alive = before.as_ref().is_some_and(|b| b.state == MemberState::Alive);
@@ -40,6 +49,19 @@ impl Node {
         }
         if self.is_small() {
             self.rebuild();
+        }
+    }
+
+    /// Within the budget: neighbours and partners stay, of the others whoever crowds least.
+    fn thin_out(&mut self) {
+        while self.members.is_over_budget(self.settings.neighbours()) {
+            let neighbours = self.successors.iter().chain(&self.predecessor);
+            let neighbours: BTreeSet<Position> = neighbours.map(|entry| entry.position).collect();
+            let pinned =
+                |entry: &Entry| neighbours.contains(&entry.position) || self.gossip.is_partner(entry);
+            if !self.members.thin_out(&self.me.position, pinned) {
+                return;
+            }
         }
     }
 

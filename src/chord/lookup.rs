@@ -1,4 +1,9 @@
-//! One iterative lookup: ask ever closer peers until one names the owner of a key.
+//! One iterative lookup: ask ever closer peers, until the owner of a key says that it is.
+//!
+//! Who lies before the key names closer peers, or those at or after it; who is named as the owner is asked
+//! itself, and its word counts. Whoever takes too long is not waited for: the next best is asked while the
+//! first may still answer. Of those at or after the key the nearest one that answers is taken, where all that
+//! are known to lie nearer have failed.
 //!
 //! Each answer is held against the rules and against what the asker knows. One that contradicts itself is
 //! dropped. One that passes over a peer which is known to live and lies nearer is kept in mind while that
@@ -6,26 +11,38 @@
 
 use std::collections::BTreeSet;
 
-use super::judge::{check_closer, check_owner};
+use super::judge::{check_closer, check_near, check_owner};
+use super::view::{Local, distance_behind};
 use super::{Route, View};
 use crate::config::RingSettings;
-use crate::id::Position;
+use crate::id::{Position, between};
 use crate::wire::{Entry, Fault, MembershipReply};
 
-/// A lookup under way. Drive it: take a [`Step`], ask, give the answer, again.
+/// A lookup under way. Drive it: take a [`Step`], ask, tell what came of it, again.
 #[derive(Debug)]
 pub struct Lookup {
+    me: Position,
     key: Position,
-    /// Not asked yet, the nearest to the key last; who is distrusted goes first, to be asked last.
+    /// Before the key and not asked yet, the nearest to it last; who is distrusted goes first, to be asked
+    /// last.
     candidates: Vec<Entry>,
+    /// At or after the key, named by somebody as its owner or near it, and not asked yet; the nearest last.
+    near: Vec<Entry>,
     /// The nearest living peers at or after the key, as the asker knows them, nearest last.
     beyond: Vec<Entry>,
     distrusted: BTreeSet<Position>,
     asked: BTreeSet<Position>,
+    /// Asked, and neither answered nor failed.
+    open: BTreeSet<Position>,
+    failed: BTreeSet<Position>,
     successors_max: usize,
     found: Option<Step>,
-    /// An answer that passes over somebody who is known to live, and who gave it.
+    /// Answers of peers that own the key as far as they know, though somebody nearer lives; with who gave it.
     passed_over: Option<(Position, Step)>,
+    /// Those at or after the key that answered, and whom each named nearer.
+    acting: Vec<(Entry, Vec<Position>)>,
+    /// Who was named as the owner, by whom, and who was named to stand behind it.
+    claims: Vec<(Position, Entry, Vec<Entry>)>,
     doubts: Vec<Doubt>,
 }
 
@@ -34,6 +51,8 @@ pub struct Lookup {
 pub enum Step {
     /// Ask this peer who owns the key.
     Ask(Entry),
+    /// Nobody else is to be asked before one of those that were asked answers or fails.
+    Wait,
     /// The owner is known.
     Found {
         /// It.
@@ -59,35 +78,58 @@ pub struct Doubt {
     pub certain: bool,
 }
 
+/// Whether somebody is the owner in effect.
+enum Acting {
+    None,
+    /// It depends on somebody who was asked and may still answer.
+    Awaited,
+    Owner(Step),
+}
+
 impl Lookup {
     /// Begins with what this peer knows. Those who are distrusted are asked last.
     pub fn new(view: &View, key: Position, distrusted: BTreeSet<Position>) -> Lookup {
-        let mut beyond: Vec<Entry> = view.alive().cloned().collect();
-        beyond.sort_by_key(|entry| distance(&key, &entry.position));
-        beyond.truncate(BEYOND_MAX);
-        beyond.reverse();
+        Lookup::with(view.local(), key, distrusted)
+    }
+
+    pub(super) fn with(local: Local<'_>, key: Position, distrusted: BTreeSet<Position>) -> Lookup {
         let mut lookup = Lookup {
+            me: local.me.position,
             key,
             candidates: Vec::new(),
-            beyond,
+            near: Vec::new(),
+            beyond: Vec::new(),
             distrusted,
-            asked: BTreeSet::new(),
-            successors_max: view.settings.map_or(RingSettings::SUCCESSORS_MAX, |s| s.successors).into(),
+            asked: BTreeSet::from([local.me.position]),
+            open: BTreeSet::new(),
+            failed: BTreeSet::new(),
+            successors_max: local.successors_max.min(RingSettings::SUCCESSORS_MAX.into()),
             found: None,
             passed_over: None,
+            acting: Vec::new(),
+            claims: Vec::new(),
             doubts: Vec::new(),
         };
-        lookup.asked.insert(view.me.position);
-        match view.route(&key) {
-            Some(Route::Owner { owner, predecessor, successors }) => {
+        let Some(route) = local.route(&key) else { return lookup };
+        lookup.beyond = local.nearest_at_or_after(&key, BEYOND_MAX);
+        lookup.beyond.reverse();
+        match route {
+            Route::Owner { owner, predecessor, successors }
+                if local.small || owner.position == local.me.position =>
+            {
                 lookup.found = Some(Step::Found { owner, predecessor, successors });
             }
-            Some(Route::Closer(closer)) => {
-                lookup.add(closer);
-                lookup.add(view.successors.clone());
+            Route::Owner { owner, successors, .. } => {
+                lookup.claim(local.me.position, owner, successors);
+                lookup.add(local.closest_before(&key));
             }
-            None => lookup.beyond.clear(),
+            Route::Near(near) => {
+                lookup.add_near(near);
+                lookup.add(local.closest_before(&key));
+            }
+            Route::Closer(closer) => lookup.add(closer),
         }
+        lookup.add(local.successors.to_vec());
         lookup
     }
 
@@ -96,40 +138,76 @@ impl Lookup {
         if let Some(found) = &self.found {
             return found.clone();
         }
-        if self.asked.len() > ASKED_MAX {
-            return self.last_resort();
+        match self.acting_owner() {
+            Acting::Owner(found) => {
+                self.found = Some(found.clone());
+                return found;
+            }
+            Acting::Awaited => return Step::Wait,
+            Acting::None => {}
         }
         let next = match &self.passed_over {
+            _ if self.asked.len() > ASKED_MAX => None,
             // Whoever was passed over is asked before anybody else.
             Some(_) => self.next_beyond(),
-            None => self.candidates.pop().or_else(|| self.next_beyond()),
+            None => self.near.pop().or_else(|| self.candidates.pop()).or_else(|| self.next_beyond()),
         };
         match next {
             Some(entry) => {
                 self.asked.insert(entry.position);
+                self.open.insert(entry.position);
                 Step::Ask(entry)
             }
+            None if !self.open.is_empty() => Step::Wait,
             None => self.last_resort(),
         }
     }
 
-    /// What the asked peer said; anything but an owner or closer peers counts as no answer.
-    pub fn answered(&mut self, from: &Position, reply: MembershipReply) {
+    /// What an asked peer said; anything but an owner or peers to ask counts as no answer.
+    pub fn answered(&mut self, from: &Entry, reply: MembershipReply) {
+        let position = &from.position;
+        self.open.remove(position);
         match reply {
             MembershipReply::Owner { owner, predecessor, successors } => {
                 let most = self.successors_max;
-                match check_owner(&self.key, from, &owner, predecessor.as_ref(), &successors, most) {
-                    Err(fault) => self.doubts.push(Doubt { peer: *from, fault, certain: true }),
-                    Ok(()) => self.weigh(*from, owner, predecessor, successors),
+                match check_owner(&self.key, position, &owner, predecessor.as_ref(), &successors, most) {
+                    Err(fault) => self.doubt(position, fault),
+                    Ok(()) if owner.position == *position => self.weigh(owner, predecessor, successors),
+                    Ok(()) => self.claim(*position, owner, successors),
                 }
             }
-            MembershipReply::Closer { peers } => match check_closer(&self.key, from, &peers) {
-                Err(fault) => self.doubts.push(Doubt { peer: *from, fault, certain: true }),
+            MembershipReply::Near { peers } => match check_near(&self.key, position, &peers) {
+                Err(fault) => self.doubt(position, fault),
+                Ok(()) => {
+                    if !between(&self.me, position, &self.key) {
+                        let named = peers.iter().map(|peer| peer.position).collect();
+                        self.acting.push((from.clone(), named));
+                    }
+                    self.add_near(peers);
+                }
+            },
+            MembershipReply::Closer { peers } => match check_closer(&self.key, position, &peers) {
+                Err(fault) => self.doubt(position, fault),
                 Ok(()) => self.add(peers),
             },
-            MembershipReply::Gone { successor: Some(successor) } => self.add(vec![successor]),
-            _ => {}
+            MembershipReply::Gone { successor: Some(successor) } => {
+                self.failed.insert(*position);
+                if between(&self.me, &successor.position, &self.key) {
+                    self.add(vec![successor]);
+                } else {
+                    self.add_near(vec![successor]);
+                }
+            }
+            _ => {
+                self.failed.insert(*position);
+            }
         }
+    }
+
+    /// An asked peer does not answer, for good.
+    pub fn failed(&mut self, whom: &Position) {
+        self.open.remove(whom);
+        self.failed.insert(*whom);
     }
 
     /// Whose answers were wrong so far.
@@ -137,12 +215,28 @@ impl Lookup {
         &self.doubts
     }
 
-    /// An answer that is whole: believed, unless it passes over somebody.
-    fn weigh(&mut self, from: Position, owner: Entry, predecessor: Option<Entry>, successors: Vec<Entry>) {
-        let reach = distance(&self.key, &owner.position);
-        let nearer = |entry: &Entry| distance(&self.key, &entry.position) < reach;
+    fn doubt(&mut self, peer: &Position, fault: Fault) {
+        self.failed.insert(*peer);
+        self.doubts.push(Doubt { peer: *peer, fault, certain: true });
+    }
+
+    /// Somebody names an owner, and who stands behind it.
+    fn claim(&mut self, by: Position, owner: Entry, behind: Vec<Entry>) {
+        let behind_until_self = behind.iter().take_while(|entry| entry.position != by);
+        let chain: Vec<Entry> = std::iter::once(&owner).chain(behind_until_self).cloned().collect();
+        self.add_near(chain);
+        if self.claims.len() < CLAIMS_MAX {
+            self.claims.push((by, owner, behind));
+        }
+    }
+
+    /// A peer says that it owns the key: believed, unless somebody nearer is known to live.
+    fn weigh(&mut self, owner: Entry, predecessor: Option<Entry>, successors: Vec<Entry>) {
+        let reach = distance_behind(&self.key, &owner.position);
+        let nearer = |entry: &Entry| distance_behind(&self.key, &entry.position) < reach;
         let passes_over =
             self.beyond.iter().any(|entry| nearer(entry) && !self.asked.contains(&entry.position));
+        let from = owner.position;
         let found = Step::Found { owner, predecessor, successors };
         let earlier = self.passed_over.take();
         if passes_over && earlier.is_none() {
@@ -150,11 +244,41 @@ impl Lookup {
             return;
         }
         if let Some((peer, Step::Found { owner, .. })) = earlier
-            && distance(&self.key, &owner.position) > reach
+            && distance_behind(&self.key, &owner.position) > reach
         {
             self.doubts.push(Doubt { peer, fault: Fault::WrongOwner, certain: false });
         }
+        for (by, claimed, _) in &self.claims {
+            let farther = distance_behind(&self.key, &claimed.position) > reach;
+            if farther && *by != self.me {
+                self.doubts.push(Doubt { peer: *by, fault: Fault::WrongOwner, certain: false });
+            }
+        }
         self.found = Some(found);
+    }
+
+    /// Of those at or after the key that answered, and named others nearer, the nearest: the owner in effect
+    /// where none of those is left that could answer. It takes their place as soon as it knows as much.
+    fn acting_owner(&self) -> Acting {
+        let reach = |position: &Position| distance_behind(&self.key, position);
+        let Some((owner, named)) = self.acting.iter().min_by_key(|(entry, _)| reach(&entry.position)) else {
+            return Acting::None;
+        };
+        let nearer = |position: &Position| reach(position) < reach(&owner.position);
+        if named.iter().chain(&self.open).any(|p| nearer(p) && self.open.contains(p)) {
+            return Acting::Awaited;
+        }
+        let unasked = |entry: &Entry| nearer(&entry.position) && !self.asked.contains(&entry.position);
+        if self.beyond.iter().chain(&self.near).any(unasked) || !named.iter().all(|p| self.failed.contains(p))
+        {
+            return Acting::None;
+        }
+        let after = |list: &[Entry]| {
+            let at = list.iter().position(|entry| entry.position == owner.position)?;
+            Some(list[at + 1..].to_vec())
+        };
+        let successors = self.claims.iter().find_map(|(_, _, behind)| after(behind)).unwrap_or_default();
+        Acting::Owner(Step::Found { owner: owner.clone(), predecessor: None, successors })
     }
 
     fn next_beyond(&mut self) -> Option<Entry> {
@@ -177,11 +301,11 @@ impl Lookup {
         }
     }
 
-    /// Adds peers that were not asked yet, keeping the nearest to the key last.
+    /// Adds peers before the key that were not asked yet, keeping the nearest to it last.
     fn add(&mut self, peers: Vec<Entry>) {
         for peer in peers {
-            if !self.asked.contains(&peer.position)
-                && !self.candidates.iter().any(|c| c.position == peer.position)
+            let known = self.candidates.iter().any(|c| c.position == peer.position);
+            if between(&self.me, &peer.position, &self.key) && !self.asked.contains(&peer.position) && !known
             {
                 self.candidates.push(peer);
             }
@@ -193,30 +317,48 @@ impl Lookup {
         let surplus = self.candidates.len().saturating_sub(CANDIDATES_MAX);
         self.candidates.drain(..surplus);
     }
-}
 
-/// How far a peer lies behind a key; the owner of the key first.
-fn distance(key: &Position, peer: &Position) -> Position {
-    if key == peer { Position::ZERO } else { key.distance_to(peer) }
+    /// Adds peers at or after the key that were not asked yet, keeping the nearest to it last.
+    fn add_near(&mut self, peers: Vec<Entry>) {
+        for peer in peers {
+            let known = self.near.iter().any(|c| c.position == peer.position);
+            if !self.asked.contains(&peer.position) && !known {
+                self.near.push(peer);
+            }
+        }
+        let (key, distrusted) = (self.key, &self.distrusted);
+        self.near.sort_by_key(|c| {
+            (!distrusted.contains(&c.position), std::cmp::Reverse(distance_behind(&key, &c.position)))
+        });
+        let surplus = self.near.len().saturating_sub(CANDIDATES_MAX);
+        self.near.drain(..surplus);
+    }
 }
 
 /// How many peers one lookup asks.
 const ASKED_MAX: usize = 64;
-/// How many it keeps in mind.
+/// How many it keeps in mind, before the key and behind it.
 const CANDIDATES_MAX: usize = 32;
 /// How many of those that lie at or after the key are asked when nobody else knows, or are passed over.
 const BEYOND_MAX: usize = 3;
+/// How many claims of others it keeps in mind.
+const CLAIMS_MAX: usize = 8;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chord::PhaseKind;
+    use crate::chord::{PhaseKind, Table};
     use crate::id::KeyHash;
-    use crate::wire::{Address, Member, MemberState};
+    use crate::wire::{Address, Life, Member, MemberState};
 
     fn entry(number: u8) -> Entry {
         let address = Address::new("127.0.0.1:1").unwrap();
-        Entry { position: Position::of_number(number), incarnation: 1, key: KeyHash([0; 32]), address }
+        Entry::from(Life {
+            position: Position::of_number(number),
+            incarnation: 1,
+            key: KeyHash([0; 32]),
+            address,
+        })
     }
 
     /// Peer 10 knows these alive, and two successors.
@@ -228,7 +370,8 @@ mod tests {
             settings: Some(RingSettings { replicas: 3, successors: 2 }),
             predecessor: Some(entry(240)),
             successors: vec![entry(20), entry(30)],
-            members: members.iter().map(member).collect(),
+            members: Table::of(members.iter().map(member)),
+            acquaintances: Vec::new(),
             small: false,
             waiting_for: Vec::new(),
         }
@@ -240,6 +383,10 @@ mod tests {
             predecessor: Some(entry(before)),
             successors: Vec::new(),
         }
+    }
+
+    fn near(peers: &[u8]) -> MembershipReply {
+        MembershipReply::Near { peers: peers.iter().map(|number| entry(*number)).collect() }
     }
 
     fn asks(lookup: &mut Lookup) -> Option<u8> {
@@ -262,25 +409,112 @@ mod tests {
     }
 
     const ALL: [u8; 6] = [20, 30, 100, 150, 200, 240];
+    /// Too few and too far apart to tell that the contacts around a key are all that there are.
+    const FEW: [u8; 4] = [20, 30, 100, 240];
+
+    /// Goal: in a ring that is known whole a lookup is one hop, to the owner.
+    #[test]
+    fn who_is_known_to_own_the_key_is_asked_itself() {
+        let all: Vec<u8> = (0..25).map(|i| i * 10).filter(|n| *n != 10).collect();
+        let mut lookup = lookup(125, &all, &[]);
+        assert_eq!(asks(&mut lookup), Some(130));
+        lookup.answered(&entry(130), owner(130, 120));
+        assert_eq!((found(&mut lookup), lookup.doubts().len()), (Some(130), 0));
+    }
 
     #[test]
-    fn the_nearest_before_the_key_is_asked_and_believed() {
-        let mut lookup = lookup(120, &ALL, &[]);
+    fn the_nearest_before_the_key_names_the_owner_and_the_owner_confirms() {
+        let mut lookup = lookup(120, &FEW, &[]);
         assert_eq!(asks(&mut lookup), Some(100));
-        lookup.answered(&Position::of_number(100), owner(150, 100));
+        lookup.answered(&entry(100), owner(150, 100));
+        assert_eq!(asks(&mut lookup), Some(150));
+        lookup.answered(&entry(150), owner(150, 100));
         assert_eq!((found(&mut lookup), lookup.doubts().len()), (Some(150), 0));
+    }
+
+    /// Goal: who takes too long is not waited for, and may still answer.
+    #[test]
+    fn the_next_best_is_asked_while_the_first_is_slow() {
+        let mut lookup = lookup(120, &FEW, &[]);
+        assert_eq!(asks(&mut lookup), Some(100));
+        assert_eq!(asks(&mut lookup), Some(30));
+        lookup.answered(&entry(100), owner(150, 100));
+        assert_eq!(asks(&mut lookup), Some(150));
+        lookup.answered(&entry(150), owner(150, 100));
+        assert_eq!(found(&mut lookup), Some(150));
+    }
+
+    #[test]
+    fn nobody_is_given_up_while_somebody_may_answer() {
+        let mut lookup = lookup(25, &[20, 30], &[]);
+        while asks(&mut lookup).is_some() {}
+        assert_eq!(lookup.next_step(), Step::Wait);
+        lookup.failed(&Position::of_number(20));
+        assert_eq!(lookup.next_step(), Step::Wait);
+        lookup.answered(&entry(30), owner(30, 20));
+        assert_eq!(found(&mut lookup), Some(30));
+    }
+
+    /// Goal: right after deaths, the first living peer behind the key is found by the list of whoever stands
+    /// before it, although nobody has noticed the deaths yet.
+    #[test]
+    fn behind_dead_owners_the_first_living_one_is_taken() {
+        let mut lookup = lookup(120, &FEW, &[]);
+        assert_eq!(asks(&mut lookup), Some(100));
+        let successors = vec![entry(160), entry(170)];
+        let claim = MembershipReply::Owner { owner: entry(150), predecessor: Some(entry(100)), successors };
+        lookup.answered(&entry(100), claim);
+        for dead in [150, 160] {
+            assert_eq!(asks(&mut lookup), Some(dead));
+            lookup.failed(&Position::of_number(dead));
+        }
+        assert_eq!(asks(&mut lookup), Some(170));
+        lookup.answered(&entry(170), near(&[160]));
+        assert_eq!((found(&mut lookup), lookup.doubts().len()), (Some(170), 0));
+    }
+
+    /// Goal: slow is not dead: nobody takes the place of an owner that may still answer.
+    #[test]
+    fn a_slow_owner_stays_the_owner() {
+        let mut lookup = lookup(120, &FEW, &[]);
+        assert_eq!(asks(&mut lookup), Some(100));
+        let successors = vec![entry(170)];
+        lookup.answered(
+            &entry(100),
+            MembershipReply::Owner { owner: entry(150), predecessor: Some(entry(100)), successors },
+        );
+        assert_eq!(asks(&mut lookup), Some(150));
+        assert_eq!(asks(&mut lookup), Some(170), "while 150 is slow");
+        lookup.answered(&entry(170), near(&[150]));
+        assert_eq!(lookup.next_step(), Step::Wait);
+        lookup.answered(&entry(150), owner(150, 100));
+        assert_eq!(found(&mut lookup), Some(150));
+    }
+
+    #[test]
+    fn a_new_owner_is_named_by_the_one_behind_it() {
+        let mut lookup = lookup(120, &FEW, &[]);
+        assert_eq!(asks(&mut lookup), Some(100));
+        lookup.answered(&entry(100), owner(150, 100));
+        assert_eq!(asks(&mut lookup), Some(150));
+        lookup.answered(&entry(150), near(&[130]));
+        assert_eq!(asks(&mut lookup), Some(130));
+        lookup.answered(&entry(130), owner(130, 100));
+        assert_eq!(found(&mut lookup), Some(130));
     }
 
     #[test]
     fn who_is_passed_over_is_asked_itself() {
         let mut lookup = lookup(120, &ALL, &[]);
         assert_eq!(asks(&mut lookup), Some(100));
-        let liar = Position::of_number(100);
-        lookup.answered(&liar, owner(200, 100));
+        lookup.answered(&entry(100), owner(200, 100));
+        assert_eq!(asks(&mut lookup), Some(200));
+        lookup.answered(&entry(200), owner(200, 100));
         assert_eq!(asks(&mut lookup), Some(150), "it lives, and lies nearer");
-        lookup.answered(&Position::of_number(150), owner(150, 100));
+        lookup.answered(&entry(150), owner(150, 100));
         assert_eq!(found(&mut lookup), Some(150));
-        assert_eq!(lookup.doubts(), [Doubt { peer: liar, fault: Fault::WrongOwner, certain: false }]);
+        let liars = lookup.doubts().iter().map(|doubt| (doubt.peer.number(), doubt.certain));
+        assert_eq!(liars.collect::<Vec<_>>(), [(Some(200), false), (Some(100), false)]);
     }
 
     /// Goal: an asker that lags behind does not call an honest answer a lie.
@@ -288,9 +522,13 @@ mod tests {
     fn who_is_passed_over_and_silent_may_be_dead() {
         let mut lookup = lookup(120, &ALL, &[]);
         assert_eq!(asks(&mut lookup), Some(100));
-        lookup.answered(&Position::of_number(100), owner(200, 100));
+        lookup.answered(&entry(100), owner(200, 100));
+        assert_eq!(asks(&mut lookup), Some(200));
+        lookup.answered(&entry(200), owner(200, 100));
         // All that are known at or after the key are asked, and say nothing that helps.
-        while let Some(_silent) = asks(&mut lookup) {}
+        while let Some(silent) = asks(&mut lookup) {
+            lookup.failed(&Position::of_number(silent));
+        }
         assert_eq!((found(&mut lookup), lookup.doubts().len()), (Some(200), 0));
     }
 
@@ -300,15 +538,16 @@ mod tests {
             owner(100, 30),
             MembershipReply::Owner { owner: entry(100), predecessor: None, successors: vec![entry(150)] },
             MembershipReply::Closer { peers: vec![entry(30)] },
+            near(&[110]),
         ] {
             let mut lookup = lookup(120, &ALL, &[]);
             assert_eq!(asks(&mut lookup), Some(100));
-            lookup.answered(&Position::of_number(100), wrong);
+            lookup.answered(&entry(100), wrong);
             assert!(lookup.doubts()[0].certain);
             assert_eq!(asks(&mut lookup), Some(30), "the next best before the key");
             assert_eq!(asks(&mut lookup), Some(20));
             assert_eq!(asks(&mut lookup), Some(150), "then whoever stands after it");
-            lookup.answered(&Position::of_number(150), owner(150, 100));
+            lookup.answered(&entry(150), owner(150, 100));
             assert_eq!(found(&mut lookup), Some(150));
         }
     }
@@ -325,12 +564,19 @@ mod tests {
         let mut asked = 0;
         while let Step::Ask(whom) = lookup.next_step() {
             asked += 1;
-            let byte = 100 + (asked % 20) as u8;
-            let mut peer = entry(0);
-            peer.position.0 = [byte; 32];
-            peer.position.0[31] = asked as u8;
-            lookup.answered(&whom.position, MembershipReply::Closer { peers: vec![peer] });
+            let mut position = Position([100 + (asked % 20) as u8; 32]);
+            position.0[31] = asked as u8;
+            let peer = Entry::from(Life { position, ..(*entry(0)).clone() });
+            let peers = vec![peer];
+            lookup.answered(
+                &whom,
+                match asked % 2 {
+                    0 => MembershipReply::Closer { peers },
+                    _ => MembershipReply::Near { peers },
+                },
+            );
         }
         assert!(asked <= ASKED_MAX + 1, "{asked}");
+        assert_eq!(lookup.next_step(), Step::Failed);
     }
 }

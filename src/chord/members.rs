@@ -1,19 +1,24 @@
 //! The members that a peer knows of, merged by the greatest (incarnation, state), and the news of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
+use super::table::Table;
 use crate::id::Position;
 use crate::wire::limits::{
     DATAGRAM_BYTES_MAX, INCARNATION_LEAP_MAX, MEMBERS_MAX, MEMBERS_PER_MESSAGE_MAX, NEWS_MAX,
 };
 use crate::wire::{Entry, Member, MemberState};
 
-/// Members by position, this peer not among them; at most [`MEMBERS_MAX`].
-#[derive(Debug, Clone, Default)]
+/// Members by position, this peer not among them, within a budget of those that answer and of those that do not.
+#[derive(Debug, Clone)]
 pub struct Members {
-    map: BTreeMap<Position, Member>,
-    alive: usize,
-    news: BTreeMap<Position, News>,
+    table: Table,
+    /// How many that answer are kept.
+    contacts_max: usize,
+    /// Those that do not answer, or left, in the order in which that was learned.
+    gone: VecDeque<Position>,
+    /// Changes that are still passed on.
+    news: Vec<News>,
     /// Members that were never met, and who told of them.
     told: BTreeMap<Position, Position>,
     tellers: BTreeMap<Position, usize>,
@@ -32,6 +37,30 @@ impl Members {
     /// Of how many members that were never met one peer may tell: a liar fills at most so much of the table.
     pub(super) const TOLD_BY_ONE_MAX: usize = MEMBERS_MAX / 4;
 
+    /// None known yet.
+    pub fn new(contacts_max: usize) -> Members {
+        Members {
+            table: Table::default(),
+            contacts_max,
+            gone: VecDeque::new(),
+            news: Vec::new(),
+            told: BTreeMap::new(),
+            tellers: BTreeMap::new(),
+            proven: BTreeMap::new(),
+        }
+    }
+
+    /// All that are known.
+    pub(super) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Has known these for long: there is no news to tell.
+    pub(super) fn settled(&mut self, table: Table) {
+        self.table = table;
+        self.news.clear();
+    }
+
     /// Whether this peer may tell of one more that nobody here has met.
     pub(super) fn may_tell(&self, teller: &Position) -> bool {
         self.tellers.get(teller).is_none_or(|told| *told < Members::TOLD_BY_ONE_MAX)
@@ -46,7 +75,7 @@ impl Members {
 
     /// A member was heard of by its own word, in this life.
     pub(super) fn prove(&mut self, entry: &Entry) {
-        if self.map.get(&entry.position).is_some_and(|known| known.entry.key == entry.key) {
+        if self.at(&entry.position).is_some_and(|known| known.entry.key == entry.key) {
             let proven = self.proven.entry(entry.position).or_default();
             *proven = (*proven).max(entry.incarnation);
         }
@@ -57,16 +86,17 @@ impl Members {
     /// beyond what the member itself believes, and could not be contradicted. That it lives is believed of
     /// more of them, so that every death which is believed can be contradicted, by hearsay too.
     pub(super) fn may_hear(&self, member: &Member) -> bool {
+        let ends_known_life =
+            self.at(&member.entry.position).is_some_and(|k| k.entry.incarnation >= member.entry.incarnation);
+        if ends_known_life {
+            return true;
+        }
         let proven = self.proven.get(&member.entry.position).copied().unwrap_or(0);
-        let ends_known_life = self
-            .map
-            .get(&member.entry.position)
-            .is_some_and(|k| k.entry.incarnation >= member.entry.incarnation);
         let leap = match member.state {
             MemberState::Alive => CONTRADICTED_LEAP_MAX,
             MemberState::Left | MemberState::Dead => INCARNATION_LEAP_MAX,
         };
-        ends_known_life || member.entry.incarnation <= proven.saturating_add(leap)
+        member.entry.incarnation <= proven.saturating_add(leap)
     }
 
     /// A member was met, or is forgotten.
@@ -80,119 +110,161 @@ impl Members {
         }
     }
 
-    /// Merges what somebody says. Returns whether that was new.
-    pub fn merge(&mut self, member: Member) -> bool {
+    /// Merges what somebody says, and tells it on where it is news. Returns whether that was new.
+    pub fn merge(&mut self, member: Member, is_news: bool) -> bool {
         let position = member.entry.position;
-        if let Some(known) = self.map.get(&position) {
+        if let Some(known) = self.table.at(&position) {
             let order = |m: &Member| (m.entry.incarnation, m.state);
             if order(&member) <= order(known) {
                 return false;
             }
-        } else if self.map.len() >= MEMBERS_MAX && !self.make_room() {
-            self.met(&position);
-            return false;
         }
-        self.announce(member.clone());
-        self.alive += usize::from(member.state == MemberState::Alive);
-        if let Some(old) = self.map.insert(position, member) {
-            self.alive -= usize::from(old.state == MemberState::Alive);
+        if is_news {
+            self.announce(member.clone());
+        }
+        let is_gone = member.state != MemberState::Alive;
+        self.table.insert(member);
+        if is_gone {
+            self.gone.push_back(position);
+            self.forget_long_gone();
         }
         true
     }
 
+    /// Whether more that answer are known than are kept, beside so many neighbours.
+    pub(super) fn is_over_budget(&self, neighbours: usize) -> bool {
+        self.table.alive_count() > self.contacts_max.saturating_add(neighbours)
+    }
+
+    /// Whether one more that answers would be too many.
+    pub(super) fn is_full(&self, neighbours: usize) -> bool {
+        self.table.alive_count() >= self.contacts_max.saturating_add(neighbours)
+    }
+
+    /// Forgets the contact that crowds its neighbours most. `pinned` ones stay. Says whether there was one.
+    pub(super) fn thin_out(&mut self, me: &Position, pinned: impl Fn(&Entry) -> bool) -> bool {
+        let victim = self.table.most_crowding(me, pinned);
+        if let Some(victim) = victim {
+            self.forget(&victim);
+        }
+        victim.is_some()
+    }
+
     /// Puts a change into the news, to be passed on a bounded number of times.
     pub fn announce(&mut self, member: Member) {
-        let copies_left = COPIES_BASE + 2 * (self.map.len() as u32 + 2).ilog2();
-        self.news.insert(member.entry.position, News { member, copies_left });
+        let copies_left = COPIES_BASE + (self.table.len() as u32 + 2).ilog2();
+        self.news.retain(|news| news.member.entry.position != member.entry.position);
+        if self.news.len() >= NEWS_KEPT_MAX {
+            // The one that was told most often already.
+            self.news.pop();
+        }
+        self.news.insert(0, News { member, copies_left });
     }
 
     /// The freshest news, at most [`NEWS_MAX`] and as many as a datagram holds, each counted as passed on once.
     pub fn take_news(&mut self, first: Option<Member>) -> Vec<Member> {
-        let mut order: Vec<(u32, Position)> = self.news.iter().map(|(p, n)| (n.copies_left, *p)).collect();
-        order.sort_unstable_by(|a, b| b.cmp(a));
+        self.news.sort_by_key(|news| std::cmp::Reverse(news.copies_left));
         let mut taken: Vec<Member> = first.into_iter().collect();
         let mut bytes: usize = taken.iter().map(wire_bytes).sum();
-        for (_, position) in order {
-            let Some(news) = self.news.get_mut(&position) else { continue };
+        for news in &mut self.news {
             bytes += wire_bytes(&news.member);
             if taken.len() >= NEWS_MAX || bytes > NEWS_BYTES {
                 break; // what is fresher goes first, so none of it is passed over for ever
             }
             taken.push(news.member.clone());
             news.copies_left -= 1;
-            if news.copies_left == 0 {
-                self.news.remove(&position);
-            }
         }
+        self.news.retain(|news| news.copies_left > 0);
         taken
     }
 
     /// What is known of the peer at a position.
     pub fn at(&self, position: &Position) -> Option<&Member> {
-        self.map.get(position)
+        self.table.at(position)
     }
 
     /// Whether this life of this peer is known to be over.
     pub fn is_gone(&self, entry: &Entry) -> bool {
-        self.map.get(&entry.position).is_some_and(|known| {
-            known.entry.incarnation > entry.incarnation
-                || (known.entry.incarnation == entry.incarnation && known.state != MemberState::Alive)
-        })
+        self.table.is_gone(entry)
     }
 
     /// All that are known, by position.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Member> {
-        self.map.values()
+        self.table.iter()
     }
 
     /// Those that answer, by position.
     pub fn alive(&self) -> impl DoubleEndedIterator<Item = &Entry> {
-        self.map.values().filter(|m| m.state == MemberState::Alive).map(|m| &m.entry)
+        self.table.alive()
     }
 
     /// How many answer.
     pub fn alive_count(&self) -> usize {
-        self.alive
+        self.table.alive_count()
     }
 
     /// Those that do not answer but are still members.
     pub fn away(&self) -> impl Iterator<Item = &Entry> {
-        self.map.values().filter(|m| m.state == MemberState::Dead).map(|m| &m.entry)
+        self.table.away()
     }
 
     /// Those that answer, clockwise from just after a position.
-    pub fn clockwise_from<'a>(&'a self, from: &Position) -> impl Iterator<Item = &'a Entry> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let after = self.map.range((Excluded(*from), Unbounded));
-        let before = self.map.range(..*from);
-        after.chain(before).map(|(_, m)| m).filter(|m| m.state == MemberState::Alive).map(|m| &m.entry)
+    pub fn clockwise_from(&self, from: &Position) -> impl Iterator<Item = &Entry> {
+        self.table.clockwise_from(from)
     }
 
     /// As many as a message holds, those that answer first.
     pub fn for_message(&self) -> Vec<Member> {
-        let mut all: Vec<&Member> = self.map.values().collect();
+        let mut all: Vec<&Member> = self.iter().collect();
         all.sort_by_key(|m| m.state);
-        let mut bytes = 0;
-        all.into_iter()
-            .take(MEMBERS_PER_MESSAGE_MAX)
-            .take_while(|m| {
-                bytes += wire_bytes(m);
-                bytes <= MESSAGE_BYTES
-            })
-            .cloned()
-            .collect()
+        fitting(all)
     }
 
-    /// Drops somebody who is not alive, and the news of it; false if all are.
-    fn make_room(&mut self) -> bool {
-        let victim = self.map.values().find(|m| m.state != MemberState::Alive).map(|m| m.entry.position);
-        victim.is_some_and(|position| {
-            self.news.remove(&position);
-            self.proven.remove(&position);
-            self.met(&position);
-            self.map.remove(&position).is_some()
-        })
+    /// Those that answer, clockwise from just after a position, as many as a message holds.
+    pub(super) fn page_after(&self, after: &Position) -> Vec<Member> {
+        let alive = |entry: &Entry| Member { entry: entry.clone(), state: MemberState::Alive };
+        let page: Vec<Member> = self.clockwise_from(after).take(MEMBERS_PER_MESSAGE_MAX).map(alive).collect();
+        fitting(page.iter())
     }
+
+    /// What all this takes, in bytes, beside what the handles of one life share.
+    pub(super) fn bytes(&self) -> usize {
+        self.table.bytes()
+            + self.gone.capacity() * size_of::<Position>()
+            + self.news.capacity() * size_of::<News>()
+            + (self.told.len() + self.tellers.len() + self.proven.len()) * TREE_ENTRY_BYTES
+    }
+
+    /// Of those that do not answer any more, the longest known go first.
+    fn forget_long_gone(&mut self) {
+        while self.gone.len() > GONE_MAX {
+            let Some(position) = self.gone.pop_front() else { return };
+            let is_gone = self.at(&position).is_some_and(|known| known.state != MemberState::Alive);
+            if is_gone && !self.gone.contains(&position) {
+                self.forget(&position);
+            }
+        }
+    }
+
+    fn forget(&mut self, position: &Position) {
+        self.proven.remove(position);
+        self.met(position);
+        self.table.remove(position);
+    }
+}
+
+/// As many of these as a message holds.
+fn fitting<'a>(members: impl IntoIterator<Item = &'a Member>) -> Vec<Member> {
+    let mut bytes = 0;
+    members
+        .into_iter()
+        .take(MEMBERS_PER_MESSAGE_MAX)
+        .take_while(|m| {
+            bytes += wire_bytes(m);
+            bytes <= MESSAGE_BYTES
+        })
+        .cloned()
+        .collect()
 }
 
 /// A member's bytes on the wire, at most.
@@ -203,8 +275,15 @@ fn wire_bytes(member: &Member) -> usize {
 /// How far beyond its own a peer believes a life of its own that others tell of: as far as anybody believes one
 /// on hearsay.
 pub(super) const CONTRADICTED_LEAP_MAX: u64 = 2 * INCARNATION_LEAP_MAX;
-/// How often a change is passed on, beside twice the logarithm of the number of members.
+/// How often a change is passed on, beside the logarithm of the number of members.
 const COPIES_BASE: u32 = 4;
+/// Changes that are still passed on.
+const NEWS_KEPT_MAX: usize = 1_024;
+/// Members that are remembered although they do not answer any more, or left: for so long no stale news brings
+/// them back.
+const GONE_MAX: usize = MEMBERS_MAX / 4;
+/// What an entry of a map takes, about, in bytes.
+const TREE_ENTRY_BYTES: usize = 96;
 /// A member's bytes on the wire, at most, without its address: two hashes, an incarnation, a length, a state.
 const MEMBER_BYTES: usize = 32 + 32 + 9 + 3 + 1;
 /// What the news of a ping or pong may take of a datagram: all but a tag, a sequence and a length.
@@ -218,12 +297,12 @@ mod tests {
 
     use super::*;
     use crate::id::KeyHash;
-    use crate::wire::Address;
+    use crate::wire::{Address, Life};
 
     fn member(number: u8, incarnation: u64, state: MemberState) -> Member {
         let address = Address::new("127.0.0.1:1").unwrap();
         let position = Position::of_number(number);
-        Member { entry: Entry { position, incarnation, key: KeyHash([0; 32]), address }, state }
+        Member { entry: Entry::from(Life { position, incarnation, key: KeyHash([0; 32]), address }), state }
     }
 
     fn any_member() -> impl Strategy<Value = Member> {
@@ -235,12 +314,12 @@ mod tests {
         /// Goal: the order in which news arrives does not matter, nor how often.
         #[test]
         fn merging_commutes(news in prop::collection::vec(any_member(), 0..20), seed in any::<u64>()) {
-            let mut one = Members::default();
-            let mut other = Members::default();
-            news.iter().for_each(|m| { one.merge(m.clone()); });
+            let mut one = Members::new(MEMBERS_MAX);
+            let mut other = Members::new(MEMBERS_MAX);
+            news.iter().for_each(|m| { one.merge(m.clone(), true); });
             let mut shuffled = news.clone();
             shuffled.sort_by_key(|m| (m.entry.incarnation ^ seed, m.state, m.entry.position));
-            shuffled.iter().chain(&news).for_each(|m| { other.merge(m.clone()); });
+            shuffled.iter().chain(&news).for_each(|m| { other.merge(m.clone(), true); });
             prop_assert!(one.iter().eq(other.iter()));
             prop_assert_eq!(one.alive_count(), one.alive().count());
         }
@@ -248,9 +327,9 @@ mod tests {
 
     #[test]
     fn news_is_passed_on_a_bounded_number_of_times() {
-        let mut members = Members::default();
+        let mut members = Members::new(MEMBERS_MAX);
         for number in 0..20 {
-            members.merge(member(number, 1, MemberState::Alive));
+            members.merge(member(number, 1, MemberState::Alive), true);
         }
         let mut copies = 0;
         loop {
@@ -261,29 +340,30 @@ mod tests {
             }
             copies += news.len();
         }
-        assert!((80..400).contains(&copies), "{copies}");
+        assert!((80..300).contains(&copies), "{copies}");
     }
 
     /// Goal: who tells of ever new dead members fills no table beyond its bound.
     #[test]
     fn news_is_bounded_as_members_are() {
-        let mut members = Members::default();
+        let mut members = Members::new(MEMBERS_MAX);
         for i in 0..2 * MEMBERS_MAX as u64 {
-            let mut member = member(0, 1, MemberState::Dead);
-            member.entry.position.0[..8].copy_from_slice(&i.to_be_bytes());
-            members.merge(member);
+            let Member { entry, state } = member(0, 1, MemberState::Dead);
+            let mut position = entry.position;
+            position.0[..8].copy_from_slice(&i.to_be_bytes());
+            members.merge(Member { entry: Entry::from(Life { position, ..(*entry).clone() }), state }, true);
         }
-        assert_eq!(members.map.len(), MEMBERS_MAX);
-        assert!(members.news.len() <= MEMBERS_MAX);
+        assert_eq!(members.table().len(), GONE_MAX);
+        assert!(members.news.len() <= NEWS_KEPT_MAX && members.gone.len() <= GONE_MAX);
     }
 
     #[test]
     fn clockwise_wraps_and_skips_the_dead() {
-        let mut members = Members::default();
+        let mut members = Members::new(MEMBERS_MAX);
         for number in [2, 5, 9] {
-            members.merge(member(number, 1, MemberState::Alive));
+            members.merge(member(number, 1, MemberState::Alive), true);
         }
-        members.merge(member(9, 1, MemberState::Dead));
+        members.merge(member(9, 1, MemberState::Dead), true);
         let numbers = |from: u8| {
             let from = Position::of_number(from);
             members.clockwise_from(&from).map(|e| e.position.number().unwrap()).collect::<Vec<_>>()

@@ -1,6 +1,6 @@
 //! The state of one peer in the ring, and its doors: messages, time and wishes in; outputs out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use rand::{RngExt as _, SeedableRng as _};
@@ -8,11 +8,16 @@ use rand_chacha::ChaCha8Rng;
 
 use super::detector::Detector;
 use super::entrance::{Entering, GivenOrder, Start};
+use super::gossip::{Gossip, HEAL_EVERY};
 use super::judge::NEWS_TOLD_MAX;
+use super::lookup::Lookup;
 use super::members::Members;
 use super::output::{EndReason, Event, Output, ReplyTo, Token, Unanswered};
+use super::pause::Checking;
+use super::rules::Rules;
 use super::stabilise::Query;
-use super::view::{PhaseKind, View};
+use super::table::Table;
+use super::view::{Local, PhaseKind, View};
 use crate::config::RingSettings;
 use crate::id::Position;
 use crate::time::Moment;
@@ -32,6 +37,9 @@ pub struct NodeConfig {
     pub settings: Option<RingSettings>,
     /// Between pings.
     pub interval: Duration,
+    /// How many members that answer are kept as contacts. A ring of so many is one hop wide; each takes
+    /// [`Table::BYTES_PER_MEMBER`] and what its news cost.
+    pub contacts_max: usize,
     /// The way in.
     pub start: Start,
     /// For jitter and the choice of helpers.
@@ -58,9 +66,13 @@ pub struct Node {
     pub(super) candidates: BTreeMap<Position, Entry>,
     pub(super) stabilise_at: Moment,
     pub(super) detector: Detector,
+    pub(super) gossip: Gossip,
+    /// When this peer last did anything: a long time ago means that its process was stopped.
+    pub(super) last_turn: Moment,
     /// Contacts that were given and have not been met in the ring yet.
     pub(super) strangers: Vec<Target>,
     pub(super) given_order: Option<GivenOrder>,
+    pub(super) rules: Rules,
     pub(super) rng: ChaCha8Rng,
     pub(super) persisting: Option<u64>,
     /// What is handled at the moment came through a helper: hearsay, whoever it is said to be from.
@@ -77,6 +89,8 @@ pub(super) enum Phase {
     Entering(Entering),
     Active,
     Leaving,
+    /// Was stopped, and asks whether it is still counted.
+    Checking(Checking),
     /// Left: answers `Gone` until then.
     Gone {
         until: Moment,
@@ -92,15 +106,54 @@ pub(super) enum Purpose {
     Exchange(Address),
     Notify,
     DirectProbe(Position),
-    HelperProbe { target: Position, helper: Position },
+    HelperProbe {
+        target: Position,
+        helper: Position,
+    },
     Relay(ReplyTo),
     Farewell,
+    /// A page of contacts.
+    Contacts,
+    /// This peer's own position is looked up by another.
+    Heal {
+        whom: Entry,
+        hops: u32,
+    },
+    /// Whether this peer is still counted.
+    Check(Position),
 }
 
 impl Node {
     /// Begins. The first outputs are there at once.
     pub fn new(now: Moment, config: NodeConfig) -> Node {
-        let NodeConfig { me, address_given, settings, interval, start, seed } = config;
+        Node::with_rules(now, config, Rules::default())
+    }
+
+    /// As a peer that has been in its ring for long, with these neighbours and contacts. For simulations.
+    pub fn converged(
+        now: Moment,
+        config: NodeConfig,
+        predecessor: Option<Entry>,
+        successors: Vec<Entry>,
+        contacts: Table,
+    ) -> Node {
+        let mut node = Node::new(now, NodeConfig { start: Start::Found, ..config });
+        node.members.settled(contacts);
+        (node.predecessor, node.successors) = (predecessor, successors);
+        node.shown = (node.predecessor.clone(), node.successors.clone());
+        node.watch_neighbours(now);
+        // Not all at the same moment.
+        let [stabilise, ping, heal]: [f64; 3] = node.rng.random();
+        node.stabilise_at = now + node.interval.mul_f64(stabilise);
+        node.detector.begin_anew(now + node.interval.mul_f64(ping));
+        node.gossip.begin_at(now + (node.interval * HEAL_EVERY).mul_f64(heal));
+        node.outputs.clear();
+        node
+    }
+
+    /// As [`Node::new`], with some rule wrong.
+    pub fn with_rules(now: Moment, config: NodeConfig, rules: Rules) -> Node {
+        let NodeConfig { me, address_given, settings, interval, contacts_max, start, seed } = config;
         let mut node = Node {
             me,
             address_given,
@@ -108,7 +161,7 @@ impl Node {
             settings_known: settings.is_some(),
             interval,
             phase: Phase::Ended,
-            members: Members::default(),
+            members: Members::new(contacts_max),
             predecessor: None,
             successors: Vec::new(),
             query: None,
@@ -116,8 +169,11 @@ impl Node {
             candidates: BTreeMap::new(),
             stabilise_at: now,
             detector: Detector::new(now),
+            gossip: Gossip::new(now),
+            last_turn: now,
             strangers: Vec::new(),
             given_order: None,
+            rules,
             rng: ChaCha8Rng::seed_from_u64(seed),
             persisting: None,
             second_hand: false,
@@ -137,6 +193,7 @@ impl Node {
         if matches!(self.phase, Phase::Gone { .. } | Phase::Ended) {
             return;
         }
+        self.notice_pause(now);
         match datagram {
             Datagram::Ping { sequence, news } => {
                 self.event(Event::PingReceived(from.position));
@@ -160,6 +217,7 @@ impl Node {
 
     /// Takes a request, to be answered by an [`Output::Reply`], most often at once.
     pub fn handle_request(&mut self, now: Moment, from: &Entry, to: ReplyTo, request: MembershipRequest) {
+        self.notice_pause(now);
         if self.second_hand {
             self.heard_of_later_life(now, from);
         } else {
@@ -204,8 +262,42 @@ impl Node {
         token: Token,
         answer: Result<(Entry, MembershipReply), Unanswered>,
     ) {
+        self.notice_pause(now);
         if let Some((_, purpose)) = self.pending.remove(&token) {
             self.resolve(now, purpose, answer);
+        }
+        self.settle(now);
+    }
+
+    /// Begins to look up who owns a key; to be driven by whoever began it. Those who are distrusted are asked
+    /// last.
+    pub fn lookup(&self, key: Position, distrusted: BTreeSet<Position>) -> Lookup {
+        Lookup::with(self.local(), key, distrusted)
+    }
+
+    /// A peer answered a lookup of this one: it lives, and whom it names is worth knowing.
+    pub fn handle_lookup_answer(&mut self, now: Moment, from: &Entry, reply: &MembershipReply) {
+        self.notice_pause(now);
+        self.heard(now, from);
+        let named: Vec<Entry> = match reply {
+            MembershipReply::Owner { owner, successors, .. } => {
+                std::iter::once(owner).chain(successors).cloned().collect()
+            }
+            MembershipReply::Near { peers } | MembershipReply::Closer { peers } => peers.clone(),
+            _ => Vec::new(),
+        };
+        let alive = |entry| Member { entry, state: MemberState::Alive };
+        self.hear_quietly(now, &from.into(), named.into_iter().take(NAMED_MAX).map(alive));
+        self.settle(now);
+    }
+
+    /// A peer left a lookup of this one unanswered.
+    pub fn handle_lookup_silence(&mut self, now: Moment, whom: &Entry) {
+        self.notice_pause(now);
+        let believed_alive =
+            self.members.at(&whom.position).is_some_and(|known| known.state == MemberState::Alive);
+        if believed_alive && matches!(self.phase, Phase::Active | Phase::Leaving) {
+            self.suspect(now, whom);
         }
         self.settle(now);
     }
@@ -213,7 +305,7 @@ impl Node {
     /// The incarnation of an [`Output::Persist`] is on disk.
     pub fn handle_persisted(&mut self, now: Moment, incarnation: u64) {
         if self.persisting.take_if(|asked| *asked <= incarnation).is_some() {
-            self.me.incarnation = incarnation;
+            self.me = self.me.with_incarnation(incarnation);
             self.members.announce(Member { entry: self.me.clone(), state: MemberState::Alive });
             self.stabilise_at = now;
             self.retry_entrance(now);
@@ -224,6 +316,7 @@ impl Node {
 
     /// Lets time pass.
     pub fn handle_timeout(&mut self, now: Moment) {
+        self.notice_pause(now);
         let late: Vec<Token> =
             self.pending.iter().filter(|(_, (at, _))| *at <= now).map(|(t, _)| *t).collect();
         for token in late {
@@ -236,8 +329,10 @@ impl Node {
             Phase::Active | Phase::Leaving => {
                 self.detector_timeout(now);
                 self.stabilise_timeout(now);
+                self.heal_timeout(now);
                 self.compare_given_order(now);
             }
+            Phase::Checking(_) => self.checking_timeout(now),
             Phase::Gone { until } if until <= now => self.end(EndReason::Left),
             Phase::Gone { .. } | Phase::Ended => {}
         }
@@ -261,6 +356,7 @@ impl Node {
             .into_iter()
             .flatten()
             .min(),
+            Phase::Checking(checking) => Some(checking.again_at),
             Phase::Gone { until } => Some(*until),
             Phase::Ended => None,
         };
@@ -312,21 +408,28 @@ impl Node {
     pub fn view(&self) -> View {
         View {
             me: self.me.clone(),
-            phase: match self.phase {
-                Phase::Entering(_) => PhaseKind::Entering,
-                Phase::Active => PhaseKind::Active,
-                Phase::Leaving => PhaseKind::Leaving,
-                Phase::Gone { .. } | Phase::Ended => PhaseKind::Ended,
-            },
+            phase: self.phase(),
             settings: self.settings_known.then_some(self.settings),
             predecessor: self.predecessor.clone(),
             successors: self.successors.clone(),
-            members: self.members.iter().cloned().collect(),
+            members: self.members.table().clone(),
+            acquaintances: self.gossip.acquaintances().to_vec(),
             small: self.is_small(),
             waiting_for: match &self.phase {
                 Phase::Entering(entering) => entering.waiting_for(),
                 _ => Vec::new(),
             },
+        }
+    }
+
+    /// How far it is.
+    pub fn phase(&self) -> PhaseKind {
+        match self.phase {
+            Phase::Entering(_) => PhaseKind::Entering,
+            Phase::Active => PhaseKind::Active,
+            Phase::Leaving => PhaseKind::Leaving,
+            Phase::Checking(_) => PhaseKind::Checking,
+            Phase::Gone { .. } | Phase::Ended => PhaseKind::Ended,
         }
     }
 
@@ -337,12 +440,53 @@ impl Node {
 
     /// Where this peer is to be reached, found out before it tells anybody.
     pub fn set_address(&mut self, address: Address) {
-        self.me.address = address;
+        self.me = self.me.with_address(address);
         if matches!(self.phase, Phase::Active | Phase::Leaving) {
             // In the place of the news with the address before.
             self.members.announce(Member { entry: self.me.clone(), state: MemberState::Alive });
         }
         self.version += 1;
+    }
+
+    /// All members that this peer knows of.
+    pub fn members(&self) -> &Table {
+        self.members.table()
+    }
+
+    /// Who stands before it; none while alone.
+    pub fn predecessor(&self) -> Option<&Entry> {
+        self.predecessor.as_ref()
+    }
+
+    /// Who stands after it, at most r.
+    pub fn successors(&self) -> &[Entry] {
+        &self.successors
+    }
+
+    /// Whether it takes part in the ring.
+    pub fn is_member(&self) -> bool {
+        matches!(self.phase, Phase::Active | Phase::Leaving)
+    }
+
+    /// What this peer's state takes, in bytes, beside what the handles of one life share.
+    pub fn bytes(&self) -> usize {
+        size_of::<Node>()
+            + self.members.bytes()
+            + self.gossip.bytes()
+            + (self.successors.capacity() + self.shown.1.capacity()) * size_of::<Entry>()
+            + (self.pending.len() + self.candidates.len()) * size_of::<(Token, (Moment, Purpose))>()
+    }
+
+    pub(super) fn local(&self) -> Local<'_> {
+        Local {
+            me: &self.me,
+            is_member: self.is_member(),
+            predecessor: self.predecessor.as_ref(),
+            successors: &self.successors,
+            successors_max: self.settings.successors.into(),
+            members: self.members.table(),
+            small: self.is_small(),
+        }
     }
 
     /// Whether membership is the small ring's map: fewer than r + 2 members are known alive.
@@ -380,6 +524,9 @@ impl Node {
                 }
             }
             Purpose::Farewell => {}
+            Purpose::Contacts => self.contacts_answered(now, answer),
+            Purpose::Heal { whom, hops } => self.heal_answered(now, &whom, hops, answer),
+            Purpose::Check(whom) => self.check_answered(now, &whom, answer),
         }
     }
 
@@ -397,6 +544,15 @@ impl Node {
         self.pending.insert(token, (now + timeout, purpose));
         self.output(Output::Request { token, to, request, timeout });
         token
+    }
+
+    /// Whose requests this peer passes on at the moment.
+    pub(super) fn relays_under_way(&self) -> Vec<ReplyTo> {
+        let relays = self.pending.values().filter_map(|(_, purpose)| match purpose {
+            Purpose::Relay(to) => Some(*to),
+            _ => None,
+        });
+        relays.collect()
     }
 
     pub(super) fn is_pending(&self, of: impl Fn(&Purpose) -> bool) -> bool {
@@ -482,6 +638,8 @@ impl Node {
     }
 }
 
+/// Peers that one answer of a lookup names.
+const NAMED_MAX: usize = 1 + crate::config::RingSettings::SUCCESSORS_MAX as usize;
 const REQUEST_TIMEOUT_MIN: Duration = Duration::from_millis(500);
 const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(2);
 const PROBE_TIMEOUT_MIN: Duration = Duration::from_millis(250);

@@ -40,7 +40,11 @@ impl Node {
             self.exchange_small(now);
         } else {
             self.stabilise(now);
-            self.reach_out(now);
+            if self.exchanges_whole() {
+                self.reach_out(now);
+            } else {
+                self.ask_strangers(now);
+            }
         }
     }
 
@@ -91,6 +95,7 @@ impl Node {
     /// A peer is over: no list entry is dialled that is known to be dead, no query waits for it.
     pub(super) fn departed(&mut self, now: Moment, entry: &Entry) {
         self.unwatch(entry);
+        self.gossip.departed(entry);
         self.candidates.remove(&entry.position);
         if self.query.as_ref().is_some_and(|q| self.members.is_gone(&q.whom)) {
             self.end_query();
@@ -235,6 +240,7 @@ impl Node {
     /// Whether the ring is small, or nearly so.
     pub(super) fn exchanges_whole(&self) -> bool {
         self.members.alive_count() + 1 < 2 * self.settings.chord_from()
+            && !self.members.is_full(self.settings.neighbours())
     }
 
     /// While the ring is small or nearly so, members are exchanged whole. Always: that the asked peer is
@@ -365,6 +371,11 @@ impl Node {
                 self.exchange(now, entry);
             }
         }
+        self.ask_strangers(now);
+    }
+
+    /// Contacts that were given are asked until they are met.
+    fn ask_strangers(&mut self, now: Moment) {
         let mut strangers = std::mem::take(&mut self.strangers);
         strangers.retain(|stranger| self.met(stranger).is_none());
         self.strangers.clone_from(&strangers);

@@ -1,9 +1,10 @@
 //! What a peer believes of the ring at one moment, as a value that others may keep.
 
+use super::table::Table;
 use crate::config::RingSettings;
 use crate::id::{Position, between, owns};
 use crate::wire::limits::CLOSER_MAX;
-use crate::wire::{Entry, Member, MemberState};
+use crate::wire::{Entry, MemberState};
 
 /// A snapshot of a [`super::Node`].
 #[derive(Debug, Clone)]
@@ -19,7 +20,9 @@ pub struct View {
     /// Who stands after it, at most r.
     pub successors: Vec<Entry>,
     /// All known members and former members, by position, this one not among them.
-    pub members: Vec<Member>,
+    pub members: Table,
+    /// Random members, to find another ring by.
+    pub acquaintances: Vec<Entry>,
     /// Membership is the small ring's map.
     pub small: bool,
     /// Not active yet: for whom it waits (labels or addresses).
@@ -35,6 +38,8 @@ pub enum PhaseKind {
     Active,
     /// A member that takes nothing new.
     Leaving,
+    /// Was stopped for so long that the ring may not count it any more, and asks.
+    Checking,
     /// Out of the ring.
     Ended,
 }
@@ -51,6 +56,9 @@ pub enum Route {
         /// Who stands after it.
         successors: Vec<Entry>,
     },
+    /// To one of these, as far as contacts tell, most likely to the first; they stand at or after the key,
+    /// nearest first. Each knows best itself.
+    Near(Vec<Entry>),
     /// These lie closer; nearest to the key first.
     Closer(Vec<Entry>),
 }
@@ -63,39 +71,22 @@ impl View {
 
     /// Whether this peer owns a key.
     pub fn owns(&self, key: &Position) -> bool {
-        self.is_member()
-            && match &self.predecessor {
-                Some(predecessor) => owns(&predecessor.position, key, &self.me.position),
-                None => true,
-            }
+        self.local().owns(key)
     }
 
     /// Where a key belongs; `None` when this peer is no member.
     pub fn route(&self, key: &Position) -> Option<Route> {
-        if !self.is_member() {
-            return None;
-        }
-        if self.owns(key) {
-            return Some(Route::Owner {
-                owner: self.me.clone(),
-                predecessor: self.predecessor.clone(),
-                successors: self.successors.clone(),
-            });
-        }
-        Some(self.route_by_list(key).unwrap_or_else(|| Route::Closer(self.closest_before(key))))
+        self.local().route(key)
     }
 
     /// The members that answer, clockwise from this peer.
     pub fn alive(&self) -> impl Iterator<Item = &Entry> {
-        let me = self.me.position;
-        let after = self.members.iter().filter(move |m| m.entry.position > me);
-        let before = self.members.iter().filter(move |m| m.entry.position < me);
-        after.chain(before).filter(|m| m.state == MemberState::Alive).map(|m| &m.entry)
+        self.members.clockwise_from(&self.me.position)
     }
 
     /// The members that do not answer.
     pub fn away(&self) -> impl Iterator<Item = &Entry> {
-        self.members.iter().filter(|m| m.state == MemberState::Dead).map(|m| &m.entry)
+        self.members.away()
     }
 
     /// How many members there are, answering or not, this one included, as far as is known.
@@ -105,20 +96,69 @@ impl View {
 
     /// Whether this life of this peer is known to be over.
     pub fn is_gone(&self, entry: &Entry) -> bool {
-        self.members.binary_search_by_key(&entry.position, |m| m.entry.position).is_ok_and(|i| {
-            let known = &self.members[i];
-            known.entry.incarnation > entry.incarnation
-                || (known.entry.incarnation == entry.incarnation && known.state != MemberState::Alive)
-        })
+        self.members.is_gone(entry)
     }
 
     /// Known members between this peer and a key, nearest to the key first.
     pub fn closest_before(&self, key: &Position) -> Vec<Entry> {
-        let me = self.me.position;
-        let mut closer: Vec<Entry> = self
-            .alive()
-            .chain(self.successors.iter().filter(|s| !self.is_gone(s)))
-            .filter(|entry| between(&me, &entry.position, key))
+        self.local().closest_before(key)
+    }
+
+    pub(super) fn local(&self) -> Local<'_> {
+        Local {
+            me: &self.me,
+            is_member: self.is_member(),
+            predecessor: self.predecessor.as_ref(),
+            successors: &self.successors,
+            successors_max: self.settings.unwrap_or_default().successors.into(),
+            members: &self.members,
+            small: self.small,
+        }
+    }
+}
+
+/// What routing needs of a peer, borrowed from its node or from a view of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Local<'a> {
+    pub me: &'a Entry,
+    pub is_member: bool,
+    pub predecessor: Option<&'a Entry>,
+    pub successors: &'a [Entry],
+    pub successors_max: usize,
+    pub members: &'a Table,
+    pub small: bool,
+}
+
+impl<'a> Local<'a> {
+    pub(super) fn owns(&self, key: &Position) -> bool {
+        let before = self.predecessor.map(|predecessor| &predecessor.position);
+        self.is_member && before.is_none_or(|before| owns(before, key, &self.me.position))
+    }
+
+    pub(super) fn route(&self, key: &Position) -> Option<Route> {
+        if !self.is_member {
+            return None;
+        }
+        if self.owns(key) {
+            return Some(Route::Owner {
+                owner: self.me.clone(),
+                predecessor: self.predecessor.cloned(),
+                successors: self.successors.to_vec(),
+            });
+        }
+        let route = self.route_by_list(key).or_else(|| self.route_by_contacts(key));
+        Some(route.unwrap_or_else(|| Route::Closer(self.closest_before(key))))
+    }
+
+    /// Known members between this peer and a key, nearest to the key first.
+    pub(super) fn closest_before(&self, key: &Position) -> Vec<Entry> {
+        let me = &self.me.position;
+        let contacts = self.members.counter_clockwise_from(key).take_while(|e| between(me, &e.position, key));
+        let successors = self.successors.iter().filter(|entry| !self.members.is_gone(entry));
+        let mut closer: Vec<Entry> = contacts
+            .take(CLOSER_MAX)
+            .chain(successors)
+            .filter(|entry| between(me, &entry.position, key))
             .cloned()
             .collect();
         closer.sort_by_key(|entry| entry.position.distance_to(key));
@@ -130,18 +170,18 @@ impl View {
     /// The owner among the successors, if the key lies in their reach. In a small ring, that is always.
     fn route_by_list(&self, key: &Position) -> Option<Route> {
         let list: Vec<&Entry> = if self.small {
-            self.alive().collect()
+            self.members.clockwise_from(&self.me.position).collect()
         } else {
-            self.successors.iter().filter(|s| !self.is_gone(s)).collect()
+            self.successors.iter().filter(|s| !self.members.is_gone(s)).collect()
         };
-        let mut before = &self.me;
+        let mut before = self.me;
         for (i, entry) in list.iter().enumerate() {
             if owns(&before.position, key, &entry.position) {
                 let mut successors: Vec<Entry> = list[i + 1..].iter().map(|e| (*e).clone()).collect();
                 if self.small {
                     successors.push(self.me.clone());
                     successors.extend(list[..i].iter().map(|e| (*e).clone()));
-                    successors.truncate(self.settings.map_or(8, |s| usize::from(s.successors)));
+                    successors.truncate(self.successors_max);
                 }
                 return Some(Route::Owner {
                     owner: (*entry).clone(),
@@ -152,5 +192,131 @@ impl View {
             before = entry;
         }
         None
+    }
+
+    /// Those at or after a key, where this peer knows at least every second member around there, or where the
+    /// key lies just behind it.
+    fn route_by_contacts(&self, key: &Position) -> Option<Route> {
+        let spacing = self.spacing()?;
+        let back = key.distance_to(&self.me.position);
+        let behind = back < times(&spacing, WINDOW as u64) && back < self.me.position.distance_to(key);
+        if !behind && !self.knows_around(key, &spacing) {
+            return None;
+        }
+        let near = self.nearest_at_or_after(key, CLOSER_MAX);
+        (!near.is_empty()).then_some(Route::Near(near))
+    }
+
+    /// The members that answer at or after a key, up to this peer, nearest first.
+    pub(super) fn nearest_at_or_after(&self, key: &Position, most: usize) -> Vec<Entry> {
+        let me = &self.me.position;
+        let reach = |entry: &&Entry| entry.position == *key || between(key, &entry.position, me);
+        let at = self.members.at(key).filter(|member| member.state == MemberState::Alive);
+        let after = self.members.clockwise_from(key).take_while(reach);
+        let mut near: Vec<Entry> =
+            at.map(|member| &member.entry).into_iter().chain(after).take(most).cloned().collect();
+        // The predecessor need not be among the contacts.
+        let predecessor = self.predecessor.filter(|p| reach(p) && !self.members.is_gone(p));
+        if let Some(predecessor) = predecessor.filter(|p| near.iter().all(|n| n.position != p.position)) {
+            near.push(predecessor.clone());
+            near.sort_by_key(|entry| distance_behind(key, &entry.position));
+            near.truncate(most);
+        }
+        near
+    }
+
+    /// Whether the contacts around a key are at least half as dense as the ring is.
+    fn knows_around(&self, key: &Position, spacing: &Position) -> bool {
+        let before = self.members.counter_clockwise_from(key).take(WINDOW);
+        let after = self.members.clockwise_from(key).take(WINDOW);
+        let (before, after): (Vec<&Entry>, Vec<&Entry>) = (before.collect(), after.collect());
+        let (Some(first), Some(last)) = (before.last(), after.last()) else { return false };
+        let (mut all, mut span) = (before.len() + after.len(), first.position.distance_to(&last.position));
+        if all >= self.members.alive_count() {
+            (all, span) = (self.members.alive_count(), Position::MAX);
+        }
+        span <= times(spacing, 2 * all as u64)
+    }
+
+    /// How far apart members stand on average, as the nearest contacts ahead tell; nothing where they are the
+    /// only ones.
+    fn spacing(&self) -> Option<Position> {
+        let mut last = None;
+        let mut count = 0u64;
+        let sample = WINDOW * 2;
+        for entry in self.members.clockwise_from(&self.me.position).take(sample) {
+            last = Some(entry);
+            count += 1;
+        }
+        let listed = self.successors.last().map(|last| (last, self.successors.len() as u64));
+        // Contacts thin out where there are few of them; the list never does.
+        let known = last.map(|last| (last, count));
+        let densest = [known, listed]
+            .into_iter()
+            .flatten()
+            .map(|(entry, count)| divided(&self.me.position.distance_to(&entry.position), count));
+        densest.min()
+    }
+}
+
+/// How far a peer lies behind a key; the owner of the key first.
+pub(super) fn distance_behind(key: &Position, peer: &Position) -> Position {
+    if key == peer { Position::ZERO } else { key.distance_to(peer) }
+}
+
+/// A distance, so many times; as far as the circle reaches.
+fn times(distance: &Position, factor: u64) -> Position {
+    let mut out = [0; 32];
+    let mut carry = 0u128;
+    for i in (0..4).rev() {
+        let product = u128::from(word(distance, i)) * u128::from(factor) + carry;
+        out[i * 8..i * 8 + 8].copy_from_slice(&(product as u64).to_be_bytes());
+        carry = product >> 64;
+    }
+    if carry > 0 { Position::MAX } else { Position(out) }
+}
+
+/// A distance in so many parts.
+fn divided(distance: &Position, parts: u64) -> Position {
+    let mut out = [0; 32];
+    let mut rest = 0u128;
+    for i in 0..4 {
+        let part = rest << 64 | u128::from(word(distance, i));
+        let quotient = part / u128::from(parts.max(1));
+        out[i * 8..i * 8 + 8].copy_from_slice(&(quotient as u64).to_be_bytes());
+        rest = part % u128::from(parts.max(1));
+    }
+    Position(out)
+}
+
+/// One of the four numbers of 64 bits that a position is, the greatest first.
+fn word(position: &Position, i: usize) -> u64 {
+    position.0[i * 8..i * 8 + 8].iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
+}
+
+/// How many contacts on each side of a key tell how dense they are there.
+const WINDOW: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn times_undoes_divided(bytes in any::<[u8; 32]>(), parts in 1u64..1_000) {
+            let distance = Position(bytes);
+            let whole = times(&divided(&distance, parts), parts);
+            // What is lost is the rest of the division.
+            let mut rest = Position::ZERO;
+            rest.0[24..].copy_from_slice(&parts.to_be_bytes());
+            prop_assert!(whole <= distance && whole.distance_to(&distance) < rest);
+        }
+    }
+
+    #[test]
+    fn a_distance_reaches_once_around_at_most() {
+        assert_eq!(times(&Position::MAX, 2), Position::MAX);
     }
 }

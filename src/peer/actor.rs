@@ -1,7 +1,7 @@
 //! The actor that owns the membership: it turns what comes in into calls of the pure node, and what the
 //! node wants into requests, datagrams and events.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use super::shared::{Shared, spawn_blocking};
 use crate::blob::{BlobError, PeerFile, RealDisk};
 use crate::chord::{Event, Node, Output, ReplyTo, Token, Unanswered, View};
 use crate::config::RingSettings;
+use crate::id::Position;
 use crate::time::Moment;
 use crate::transport::RequestFailure;
 use crate::wire::{
@@ -34,6 +35,10 @@ pub(super) enum ActorMessage {
     },
     /// An answer to one of the node's own requests, or none.
     Reply { token: Token, through_a_helper: bool, answer: Result<(Entry, MembershipReply), Unanswered> },
+    /// A peer answered a lookup of this one.
+    LookupAnswer { from: Entry, reply: MembershipReply },
+    /// A peer left a lookup of this one unanswered.
+    LookupSilence { whom: Entry },
     /// This incarnation is on disk.
     Persisted(u64),
     /// Take nothing new.
@@ -121,6 +126,8 @@ impl Actor {
             ActorMessage::Reply { token, through_a_helper: true, answer } => {
                 self.node.handle_forwarded_reply(now, token, answer);
             }
+            ActorMessage::LookupAnswer { from, reply } => self.node.handle_lookup_answer(now, &from, &reply),
+            ActorMessage::LookupSilence { whom } => self.node.handle_lookup_silence(now, &whom),
             ActorMessage::Persisted(incarnation) => {
                 self.shared.transport.set_incarnation(incarnation);
                 self.node.handle_persisted(now, incarnation);
@@ -278,11 +285,15 @@ async fn remember(shared: &Shared, members: &Vec<Member>) -> Result<(), String> 
     shared.blocking(move |store| store.remember(bytes)).await.map_err(|error| error.to_string())
 }
 
-/// The members of a small ring, or the nearest of a large one: those that answer first.
+/// The members of a small ring, or random ones and the nearest of a large one: those that answer first.
 fn worth_remembering(view: &View) -> Vec<Member> {
-    let alive = view.alive().map(|entry| Member { entry: entry.clone(), state: MemberState::Alive });
-    let away = view.away().map(|entry| Member { entry: entry.clone(), state: MemberState::Dead });
-    alive.chain(away).take(REMEMBERED_MAX).collect()
+    let as_known = |entry: &Entry| match view.members.at(&entry.position) {
+        Some(known) => known.clone(),
+        None => Member { entry: entry.clone(), state: MemberState::Alive },
+    };
+    let random: BTreeSet<Position> = view.acquaintances.iter().map(|entry| entry.position).collect();
+    let others = view.alive().chain(view.away()).filter(|entry| !random.contains(&entry.position));
+    view.acquaintances.iter().chain(others).map(as_known).take(REMEMBERED_MAX).collect()
 }
 
 /// The present on the node's clock.

@@ -333,14 +333,14 @@ async fn keep(shared: &Shared, known: &[Known]) -> Result<(), String> {
     shared.blocking(move |store| store.remember_known(bytes)).await.map_err(|error| error.to_string())
 }
 
-/// All living members of a small ring; of a large one those before and behind this peer, and those that are
-/// sought.
+/// All living members of a small ring; of a large one those before and behind this peer, as many as the
+/// successor list has, and those that are sought. (Random partners are in contact by their pings.)
 fn wanted(view: &View, contacts: &Contacts) -> Vec<Entry> {
     let alive: Vec<Entry> = view.alive().cloned().collect();
     if alive.len() <= CONTACTS_MAX {
         return alive;
     }
-    let half = CONTACTS_MAX / 2;
+    let half = usize::from(view.settings.unwrap_or_default().successors).min(CONTACTS_MAX / 2);
     let between = alive[half..alive.len() - half].iter().filter(|entry| contacts.is_sought(&entry.position));
     alive[..half].iter().chain(&alive[alive.len() - half..]).chain(between).cloned().collect()
 }
@@ -381,11 +381,16 @@ const KNOWN_MAX: usize = 128;
 mod tests {
     use super::*;
     use crate::id::KeyHash;
-    use crate::wire::Address;
+    use crate::wire::{Address, Life};
 
     fn entry(number: u8) -> Entry {
         let address = Address::new("192.0.2.1:1").unwrap();
-        Entry { position: Position::of_number(number), incarnation: 1, key: KeyHash([0; 32]), address }
+        Entry::from(Life {
+            position: Position::of_number(number),
+            incarnation: 1,
+            key: KeyHash([0; 32]),
+            address,
+        })
     }
 
     /// Goal: who cannot be dialled is tried again with pauses that grow to a minute and no further, and a

@@ -167,7 +167,7 @@ fn believable<'a>(told: Entry, known: impl Fn(&Position) -> Option<&'a Member>) 
             Err("it is forwarded in the name of a life that is not to be believed".to_owned())
         }
         Some(known) if known.key != told.key => Err(ANOTHER_NAME.to_owned()),
-        Some(known) => Ok(Entry { address: known.address.clone(), ..told }),
+        Some(known) => Ok(told.with_address(known.address.clone())),
         None => Ok(told),
     }
 }
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
     use crate::id::KeyHash;
     use crate::wire::limits::INCARNATION_MAX;
-    use crate::wire::{Address, MemberState};
+    use crate::wire::{Address, Life, MemberState};
 
     fn take(forwards: &Forwards, number: u8, count: usize, now: Instant) -> Vec<Place<'_>> {
         (0..count).map_while(|_| forwards.begin(Position::of_number(number), now)).collect()
@@ -232,11 +232,9 @@ mod tests {
 
     #[test]
     fn what_a_helper_says_is_held_against_what_is_known() {
-        let entry = |incarnation, key, host: &str| Entry {
-            position: Position::of_number(7),
-            incarnation,
-            key: KeyHash([key; 32]),
-            address: Address::new(host).unwrap(),
+        let entry = |incarnation, key, host: &str| {
+            let (position, key) = (Position::of_number(7), KeyHash([key; 32]));
+            Entry::from(Life { position, incarnation, key, address: Address::new(host).unwrap() })
         };
         let known = Member { entry: entry(5, 1, "127.0.0.1:1"), state: MemberState::Alive };
         let with = |told: Entry| believable(told, |_| Some(&known));

@@ -27,7 +27,7 @@ impl Shared {
             return Err(self.why_not_active());
         }
         let deadline = Instant::now() + LEAVE_TIMEOUT;
-        self.send(ActorMessage::BeginLeaving).await;
+        self.tell_actor(ActorMessage::BeginLeaving).await;
         self.view_until(LEAVE_TIMEOUT, |view| view.phase != PhaseKind::Active).await;
         self.wait_for_turn(deadline).await;
         let mut handed_over = 0;
@@ -56,7 +56,7 @@ impl Shared {
         };
         // Before the end is seen, so that whoever sees it knows why.
         self.left.send_replace(Some(report.clone()));
-        self.send(ActorMessage::Depart).await;
+        self.tell_actor(ActorMessage::Depart).await;
         let mut ended = self.ended.subscribe();
         let gone = self.interval * 2 + Duration::from_secs(1);
         // The node ends by itself after two intervals; its end is what is waited for.
@@ -157,11 +157,6 @@ impl Shared {
         let files =
             self.blocking(|store| store.objects_after(None, FILES_NAMED_MAX)).await.unwrap_or_default();
         files.into_iter().flat_map(|file| file.names).collect()
-    }
-
-    async fn send(&self, message: ActorMessage) {
-        // Without an actor the peer has ended, which the caller sees from the view.
-        let _ = self.actor.send(message).await;
     }
 }
 

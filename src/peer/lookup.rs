@@ -3,6 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::actor::ActorMessage;
 use super::shared::Shared;
 use crate::chord::{Lookup, Step, View, check_list};
 use crate::id::{Position, owns};
@@ -52,20 +56,49 @@ impl Shared {
     }
 
     async fn drive(self: &Arc<Self>, lookup: &mut Lookup, key: Position) -> Result<Found, String> {
+        let mut asked = JoinSet::new();
         loop {
-            match lookup.next_step() {
+            let patience = match lookup.next_step() {
                 Step::Ask(whom) => {
-                    let request = MembershipRequest::FindOwner { key };
-                    if let Ok(reply) = self.ask_membership(&whom, request, HOP_TIMEOUT).await {
-                        lookup.answered(&whom.position, reply);
-                    }
+                    let patience = self.hop_timeout(&whom.position);
+                    let shared = self.clone();
+                    asked.spawn(async move {
+                        let request = MembershipRequest::FindOwner { key };
+                        let reply = shared.ask_membership(&whom, request, HOP_GIVEN_UP).await;
+                        (whom, reply)
+                    });
+                    patience
                 }
+                Step::Wait => HOP_GIVEN_UP,
                 Step::Found { owner, predecessor, successors } => {
                     return Ok(Found { owner, predecessor, successors });
                 }
                 Step::Failed => return Err(format!("nobody who answers knows who owns {}", key.short())),
+            };
+            // Whoever takes longer may still answer while the next best is asked.
+            let Ok(Some(Ok((whom, reply)))) = timeout(patience, asked.join_next()).await else { continue };
+            match reply {
+                Ok(reply) => {
+                    lookup.answered(&whom, reply.clone());
+                    // What a helper passes on is no sign of life.
+                    if !self.transport.was_asked_through_a_helper(&whom.position) {
+                        self.tell_actor(ActorMessage::LookupAnswer { from: whom, reply }).await;
+                    }
+                }
+                Err(_) => {
+                    lookup.failed(&whom.position);
+                    self.tell_actor(ActorMessage::LookupSilence { whom }).await;
+                }
             }
         }
+    }
+
+    /// How long one peer of a lookup is waited for before the next one is asked: four round trips.
+    fn hop_timeout(&self, whom: &Position) -> Duration {
+        let round_trip = self.transport.connection(whom).map(|connection| connection.round_trip_time());
+        round_trip
+            .map_or(HOP_TIMEOUT_MIN, |round_trip| (round_trip * 4).max(HOP_TIMEOUT_MIN))
+            .min(HOP_GIVEN_UP)
     }
 
     /// The peers that should keep what belongs to a key, owner first.
@@ -137,7 +170,7 @@ impl Shared {
             return Some(self.view().successors.clone());
         }
         let request = MembershipRequest::FindOwner { key: whom.position };
-        match self.ask_membership(whom, request, HOP_TIMEOUT).await {
+        match self.ask_membership(whom, request, HOP_GIVEN_UP).await {
             Ok(MembershipReply::Owner { owner, successors, .. }) if owner.position == whom.position => {
                 self.list_after(whom, successors)
             }
@@ -155,5 +188,7 @@ fn known_after(view: &View, position: &Position, count: usize) -> Vec<Entry> {
     known
 }
 
-/// How long one peer of a lookup may take.
-const HOP_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long one peer of a lookup may take, at least, before the next one is asked.
+const HOP_TIMEOUT_MIN: Duration = Duration::from_millis(250);
+/// After how long it is not expected to answer any more.
+const HOP_GIVEN_UP: Duration = Duration::from_secs(1);

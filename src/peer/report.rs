@@ -269,6 +269,7 @@ fn phase_in_words(view: &View) -> String {
         PhaseKind::Entering => format!("waiting for peers {}", word_list(view.waiting_for.clone())),
         PhaseKind::Active => "active".to_owned(),
         PhaseKind::Leaving => "leaving".to_owned(),
+        PhaseKind::Checking => "stopped for a while; asking whether the ring still counts it".to_owned(),
         PhaseKind::Ended => "out of the ring".to_owned(),
     }
 }

@@ -153,6 +153,12 @@ impl Shared {
         let _ = self.events.send(event);
     }
 
+    /// Tells the actor.
+    pub(super) async fn tell_actor(&self, message: ActorMessage) {
+        // Without an actor the peer has ended, which whoever waits sees from the view.
+        let _ = self.actor.send(message).await;
+    }
+
     /// Runs disk or hashing work off the async threads.
     pub(super) async fn blocking<T: Send + 'static>(
         &self,

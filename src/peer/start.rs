@@ -24,7 +24,7 @@ use crate::transport::{
     Authority, Identity, IdentityError, Incoming, Installed, Placement, Transport, TransportSettings,
     Verifier, label_of,
 };
-use crate::wire::{Address, Entry, Hello, Member, Target, codec};
+use crate::wire::{Address, Entry, Hello, Life, Member, Target, codec, limits};
 
 /// What has to end with the peer.
 pub struct Running {
@@ -212,12 +212,12 @@ async fn prepare(options: &StartOptions, folders: &Folders, found: Found) -> Res
         spawn_blocking(move || file.save(&dir, &RealDisk)).await
     };
     saved.map_err(|error| data_error(data_dir, error))?;
-    let me = Entry {
+    let me = Entry::from(Life {
         position: identity.position(),
         incarnation: peer_file.incarnation,
         key: identity.key_hash(),
         address: peer_file.advertise.clone().unwrap_or_else(|| Address::from(bound)),
-    };
+    });
     Ok(Parts {
         identity,
         verifier,
@@ -255,6 +255,7 @@ fn launch(parts: Parts) -> Handle {
         address_given: peer_file.advertise.is_some(),
         settings,
         interval: interval.duration(),
+        contacts_max: limits::MEMBERS_MAX,
         start,
         seed: rand::random(),
     };

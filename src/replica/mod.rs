@@ -55,7 +55,7 @@ pub fn plan_offers(view: &View, copies: usize, keys: impl IntoIterator<Item = Po
                 }
             }
             Some(Route::Owner { owner, .. }) => plan.add(owner, key),
-            Some(Route::Closer(_)) => plan.unknown.push(key),
+            Some(Route::Near(_) | Route::Closer(_)) => plan.unknown.push(key),
             None => {}
         }
     }
@@ -82,7 +82,7 @@ pub fn plan_handover(view: &View, copies: usize, keys: impl IntoIterator<Item = 
                     plan.add(replica, key);
                 }
             }
-            Some(Route::Closer(_)) => plan.unknown.push(key),
+            Some(Route::Near(_) | Route::Closer(_)) => plan.unknown.push(key),
             None => {}
         }
     }
@@ -99,14 +99,19 @@ impl OfferPlan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chord::PhaseKind;
+    use crate::chord::{PhaseKind, Table};
     use crate::config::RingSettings;
     use crate::id::KeyHash;
-    use crate::wire::{Address, Member, MemberState};
+    use crate::wire::{Address, Life, Member, MemberState};
 
     fn entry(number: u8) -> Entry {
         let address = Address::new("127.0.0.1:1").unwrap();
-        Entry { position: Position::of_number(number), incarnation: 1, key: KeyHash([0; 32]), address }
+        Entry::from(Life {
+            position: Position::of_number(number),
+            incarnation: 1,
+            key: KeyHash([0; 32]),
+            address,
+        })
     }
 
     /// The view of one of the peers 10, 20, 30, 40, 50.
@@ -114,16 +119,16 @@ mod tests {
         let ring: Vec<u8> = vec![10, 20, 30, 40, 50];
         let at = ring.iter().position(|n| *n == me).unwrap();
         let others: Vec<Entry> = (1..5).map(|step| entry(ring[(at + step) % 5])).collect();
-        let mut members: Vec<Member> =
+        let members: Vec<Member> =
             others.iter().map(|e| Member { entry: e.clone(), state: MemberState::Alive }).collect();
-        members.sort_by_key(|m| m.entry.position);
         View {
             me: entry(me),
             phase: PhaseKind::Active,
             settings: Some(RingSettings::default()),
             predecessor: others.last().cloned(),
             successors: others,
-            members,
+            members: Table::of(members),
+            acquaintances: Vec::new(),
             small: true,
             waiting_for: Vec::new(),
         }

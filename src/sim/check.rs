@@ -1,37 +1,45 @@
-//! What must hold in a [`World`].
+//! What must hold in a [`World`] in the end.
 
 use super::World;
-use crate::chord::{PhaseKind, View};
-use crate::id::{Position, between};
+use crate::chord::{Node, PhaseKind};
+use crate::id::between;
 
 /// Liveness: all peers that run are active, and each has its true neighbours and its full list.
 ///
 /// # Errors
 /// The first peer for which that does not hold, and what it has instead.
 pub fn one_ordered_ring(world: &World) -> Result<(), String> {
-    let views: Vec<View> = world.views().into_iter().filter(|v| v.phase != PhaseKind::Ended).collect();
-    if let Some(view) = views.iter().find(|view| view.phase != PhaseKind::Active) {
-        return Err(format!("{:?} is {:?}", view.me, view.phase));
+    let mut nodes: Vec<&Node> = world.nodes().filter(|node| node.phase() != PhaseKind::Ended).collect();
+    if let Some(node) = nodes.iter().find(|node| node.phase() != PhaseKind::Active) {
+        return Err(format!("{:?} is {:?}", node.me(), node.phase()));
     }
-    let count = views.len();
-    for (i, view) in views.iter().enumerate() {
-        let r = usize::from(view.settings.unwrap_or_default().successors);
-        let expected: Vec<Position> =
-            (1..count).take(r).map(|step| views[(i + step) % count].me.position).collect();
-        let actual: Vec<Position> = view.successors.iter().map(|entry| entry.position).collect();
-        if actual != expected {
-            let lists: Vec<_> = views.iter().map(|v| (&v.me, &v.predecessor, &v.successors)).collect();
-            return Err(format!(
-                "successors of {:?} are {:?}; all lists: {lists:?}",
-                view.me, view.successors
-            ));
+    nodes.sort_by_key(|node| node.me().position);
+    let count = nodes.len();
+    for (i, node) in nodes.iter().enumerate() {
+        let r = usize::from(world.settings.successors);
+        let expected = (1..count).take(r).map(|step| nodes[(i + step) % count].me().position);
+        if !node.successors().iter().map(|entry| entry.position).eq(expected) {
+            return Err(format!("successors of {:?} are {:?}", node.me(), node.successors()));
         }
-        let before = (count > 1).then(|| views[(i + count - 1) % count].me.position);
-        if view.predecessor.as_ref().map(|entry| entry.position) != before {
-            return Err(format!("predecessor of {:?} is {:?}", view.me, view.predecessor));
+        let before = (count > 1).then(|| nodes[(i + count - 1) % count].me().position);
+        if node.predecessor().map(|entry| entry.position) != before {
+            return Err(format!("predecessor of {:?} is {:?}", node.me(), node.predecessor()));
         }
     }
     Ok(())
+}
+
+/// Which part of the living members has its true first successor and its true predecessor, 0.0 to 1.0.
+pub fn in_order(world: &World) -> f64 {
+    let nodes: Vec<&Node> = world.living().values().filter_map(|slot| world.node(*slot)).collect();
+    let count = nodes.len();
+    let position = |at: usize| nodes[at % count].me().position;
+    let right = (0..count).filter(|i| {
+        let (after, before) = (nodes[*i].successors().first(), nodes[*i].predecessor());
+        after.map(|e| e.position) == (count > 1).then(|| position(i + 1))
+            && before.map(|e| e.position) == (count > 1).then(|| position(i + count - 1))
+    });
+    if count == 0 { 1.0 } else { right.count() as f64 / count as f64 }
 }
 
 /// Safety: no self, no duplicate and no disorder in any list, at any time.
@@ -39,11 +47,11 @@ pub fn one_ordered_ring(world: &World) -> Result<(), String> {
 /// # Errors
 /// The first peer whose list is wrong.
 pub fn lists_are_ordered(world: &World) -> Result<(), String> {
-    for view in world.views() {
-        let mut last = view.me.position;
-        for entry in &view.successors {
-            if !between(&last, &entry.position, &view.me.position) {
-                return Err(format!("successors of {:?} are {:?}", view.me, view.successors));
+    for node in world.nodes() {
+        let mut last = node.me().position;
+        for entry in node.successors() {
+            if !between(&last, &entry.position, &node.me().position) {
+                return Err(format!("successors of {:?} are {:?}", node.me(), node.successors()));
             }
             last = entry.position;
         }

@@ -14,7 +14,7 @@ use super::identity::IdentityError;
 use super::stream::OpenStream;
 use super::verifier;
 use crate::id::{KeyHash, Position};
-use crate::wire::{Address, Entry, Hello, Request, codec, limits};
+use crate::wire::{Address, Entry, Hello, Life, Request, codec, limits};
 
 /// A connection to a peer, authenticated and greeted. Cheap to clone; all clones are the same one.
 #[derive(Clone)]
@@ -250,7 +250,7 @@ fn up(
     theirs: Hello,
     dialled_by: Position,
 ) -> Connection {
-    let peer = Entry {
+    let peer = Entry::from(Life {
         position: proven.position,
         incarnation: theirs.incarnation,
         key: proven.key,
@@ -259,7 +259,7 @@ fn up(
             .advertised
             .filter(|address| !address.is_unspecified())
             .unwrap_or_else(|| observed(&quic)),
-    };
+    });
     Connection(Arc::new(Inner {
         quic,
         peer,

@@ -71,12 +71,21 @@ pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecE
     }
     // Only the length of a number is free in this encoding, and the encoder takes the shortest: so the
     // bytes are the encoder's own if they are as many.
-    let mut needed = SizeWriter::default();
-    bincode::serde::encode_into_writer(&message, &mut needed, CONFIG).map_err(|error| malformed(&error))?;
-    match needed.bytes_written {
+    match encoded_length(&message)? {
         needed if needed == bytes.len() => Ok(message),
         needed => Err(CodecError::NotCanonical { length: bytes.len(), needed }),
     }
+}
+
+/// How many bytes [`encode`] would make of a message.
+///
+/// # Errors
+/// [`CodecError::Malformed`] when it cannot be encoded.
+pub fn encoded_length<T: Serialize>(message: &T) -> Result<usize, CodecError> {
+    let mut length = SizeWriter::default();
+    bincode::serde::encode_into_writer(message, &mut length, CONFIG)
+        .map_err(|error| CodecError::Malformed(error.to_string()))?;
+    Ok(length.bytes_written)
 }
 
 /// Encodes a message as a frame: its length in four bytes, big-endian, and the message.

@@ -9,10 +9,10 @@ pub const DATAGRAM_BYTES_MAX: usize = 1_150;
 /// The longest `HOST:PORT`.
 pub const ADDRESS_BYTES_MAX: usize = 260;
 /// Membership news in one ping or pong.
-pub const NEWS_MAX: usize = 5;
+pub const NEWS_MAX: usize = 10;
 /// Members in one stabilise exchange.
 pub const MEMBERS_PER_MESSAGE_MAX: usize = 256;
-/// Members that a peer knows of.
+/// Members that a peer keeps as contacts. A ring of so many is one hop wide.
 pub const MEMBERS_MAX: usize = 4_096;
 /// The greatest incarnation. One start a second leads there in nine million years; whoever names a greater
 /// one lies, and peer.toml could not hold all that fit 64 bits.

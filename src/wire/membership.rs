@@ -92,9 +92,14 @@ impl fmt::Debug for Address {
     }
 }
 
-/// One life of one peer: where it stands, who it is, which start of it this is, where to reach it.
+/// One life of one peer. A handle: many tables and messages share one, and cloning it copies no text.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Entry {
+#[serde(transparent)]
+pub struct Entry(Arc<Life>);
+
+/// What an [`Entry`] says: where the peer stands, which start of it this is, who it is, where to reach it.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Life {
     /// Where it stands.
     pub position: Position,
     /// Counts its starts, and the times it had to contradict news of its death. Higher is later.
@@ -109,6 +114,32 @@ impl Entry {
     /// Whether its incarnation is one that a peer can have.
     pub fn has_lived(&self) -> bool {
         (1..=INCARNATION_MAX).contains(&self.incarnation)
+    }
+
+    /// The same peer in another life.
+    #[must_use]
+    pub fn with_incarnation(&self, incarnation: u64) -> Entry {
+        Entry::from(Life { incarnation, ..self.0.as_ref().clone() })
+    }
+
+    /// The same life, reached elsewhere.
+    #[must_use]
+    pub fn with_address(&self, address: Address) -> Entry {
+        Entry::from(Life { address, ..self.0.as_ref().clone() })
+    }
+}
+
+impl From<Life> for Entry {
+    fn from(life: Life) -> Entry {
+        Entry(Arc::new(life))
+    }
+}
+
+impl std::ops::Deref for Entry {
+    type Target = Life;
+
+    fn deref(&self) -> &Life {
+        &self.0
     }
 }
 
@@ -245,7 +276,7 @@ pub enum MembershipRequest {
         /// The joiner takes part in forming a ring, and knows of these members.
         forming: Option<Vec<Member>>,
     },
-    /// Who owns this key? `-> Owner | Closer | Inactive`.
+    /// Who owns this key? `-> Owner | Near | Closer | Inactive`.
     FindOwner {
         /// The key.
         key: Position,
@@ -259,6 +290,11 @@ pub enum MembershipRequest {
     },
     /// The asker wants to leave. `-> Proceed | Wait`.
     MayLeave,
+    /// Whom do you know alive, clockwise from just after this position? `-> Contacts`.
+    Contacts {
+        /// The position.
+        after: Position,
+    },
 }
 
 /// An answer about the ring.
@@ -317,6 +353,17 @@ pub enum MembershipReply {
     Proceed,
     /// I am leaving myself, and before you.
     Wait,
+    /// One of these owns the key, most likely the first: they stand at or after it, as far as my contacts tell,
+    /// and nearer than I. Nearest first, at most [`limits::CLOSER_MAX`].
+    Near {
+        /// Them.
+        peers: Vec<Entry>,
+    },
+    /// Living members clockwise from the position that was asked; fewer than fit where there are no more.
+    Contacts {
+        /// At most [`limits::MEMBERS_PER_MESSAGE_MAX`].
+        members: Vec<Member>,
+    },
 }
 
 /// Why a join is refused.

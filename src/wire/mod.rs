@@ -18,8 +18,8 @@ mod storage;
 pub use client::{ClientReply, ClientRequest, Failure, Wait, Wanted};
 pub use fault::Fault;
 pub use membership::{
-    Address, AddressError, Datagram, Entry, Hello, Member, MemberState, MembershipReply, MembershipRequest,
-    NeighbourReply, NeighbourRequest, Refusal, RelayFailure, Target,
+    Address, AddressError, Datagram, Entry, Hello, Life, Member, MemberState, MembershipReply,
+    MembershipRequest, NeighbourReply, NeighbourRequest, Refusal, RelayFailure, Target,
 };
 pub use record::{NameRecord, RecordError, RecordTarget, SignedRecord};
 pub use report::{

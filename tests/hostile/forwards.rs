@@ -106,7 +106,7 @@ async fn requests_in_somebody_elses_name() {
     let left = || MembershipRequest::Left { predecessor: None, successors: Vec::new() };
     let leap = named.incarnation + INCARNATION_LEAP_MAX + 1;
     for incarnation in [0, leap, INCARNATION_MAX - 1, INCARNATION_MAX, u64::MAX] {
-        let from = Entry { incarnation, ..named.clone() };
+        let from = named.with_incarnation(incarnation);
         for request in [left(), MembershipRequest::Neighbour(NeighbourRequest::Notify)] {
             let request = Request::Membership(request);
             let reply = in_the_name_of(&ring, &liar, from.clone(), &request).await;
@@ -127,7 +127,7 @@ async fn requests_in_somebody_elses_name() {
         }
     }
     // What can be believed is contradicted by the one that it is said of.
-    let from = Entry { incarnation: named.incarnation + 3, ..named.clone() };
+    let from = named.with_incarnation(named.incarnation + 3);
     in_the_name_of(&ring, &liar, from, &Request::Membership(left())).await;
     eventually("the named peer contradicts", async || {
         ring.peer(NAMED).status().await.incarnation > named.incarnation + 3
@@ -147,7 +147,7 @@ async fn leaps_after_leaps() {
     let named = Position::of_number(NAMED);
     let named = liar.view.borrow().alive().find(|entry| entry.position == named).unwrap().clone();
     let members = (1..100).map(|leaps| quoit::wire::Member {
-        entry: Entry { incarnation: named.incarnation + leaps * INCARNATION_LEAP_MAX, ..named.clone() },
+        entry: named.with_incarnation(named.incarnation + leaps * INCARNATION_LEAP_MAX),
         state: quoit::wire::MemberState::Dead,
     });
     let told = NeighbourRequest::State { members: members.collect() };

@@ -11,10 +11,10 @@ use quoit::chord::{Node, NodeConfig, Output, ReplyTo, Start, Token, Unanswered, 
 use quoit::id::{ContentId, Position};
 use quoit::time::Moment;
 use quoit::transport::{Authority, Identity, Incoming, Placement, RequestStream, StreamError, Transport};
-use quoit::wire::limits::MIDSTATES_PER_PAGE_MAX;
+use quoit::wire::limits::{self, MIDSTATES_PER_PAGE_MAX};
 use quoit::wire::{
-    Address, Datagram, Entry, Hello, Member, MembershipReply, MembershipRequest, ObjectInfo, RelayFailure,
-    Reply, Request, SignedRecord, StorageReply, StorageRequest, Target, codec,
+    Address, Datagram, Entry, Hello, Life, Member, MembershipReply, MembershipRequest, ObjectInfo,
+    RelayFailure, Reply, Request, SignedRecord, StorageReply, StorageRequest, Target, codec,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -69,16 +69,23 @@ impl Liar {
         let listen = "127.0.0.1:0".parse().unwrap();
         let (transport, incoming) =
             Transport::bind(&identity, &verifier, listen, hello, &Default::default()).unwrap();
-        let me = Entry {
+        let me = Entry::from(Life {
             position: identity.position(),
             incarnation: 1,
             key: identity.key_hash(),
             address: transport.local_address().unwrap().into(),
-        };
+        });
         let origin = Instant::now();
         let start = Start::Join { known: Target { address: known, position: None } };
-        let config =
-            NodeConfig { me: me.clone(), address_given: false, settings: None, interval, start, seed: 7 };
+        let config = NodeConfig {
+            me: me.clone(),
+            address_given: false,
+            settings: None,
+            interval,
+            contacts_max: limits::MEMBERS_MAX,
+            start,
+            seed: 7,
+        };
         let node = Node::new(now(origin), config);
         let (seen, view) = watch::channel(Arc::new(node.view()));
         let store = Arc::new(Store {

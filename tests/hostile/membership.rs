@@ -6,7 +6,7 @@ use quoit::id::{KeyHash, Position};
 use quoit::peer::Fault;
 use quoit::wire::limits::INCARNATION_MAX;
 use quoit::wire::{
-    Address, Entry, Member, MemberState, MembershipReply, MembershipRequest, NeighbourReply,
+    Address, Entry, Life, Member, MemberState, MembershipReply, MembershipRequest, NeighbourReply,
     NeighbourRequest, Reply, Request,
 };
 
@@ -16,10 +16,16 @@ use super::ring::{Ring, eventually};
 const LIAR: u8 = 128;
 /// With the liar and r = 2, corrected Chord.
 const HONEST: [u8; 7] = [10, 40, 70, 100, 160, 200, 240];
+const CLUSTERED: [u8; 7] = [10, 12, 14, 100, 160, 200, 240];
 
 fn stranger(number: u8, incarnation: u64) -> Entry {
     let address = Address::new("127.0.0.1:9").unwrap();
-    Entry { position: Position::of_number(number), incarnation, key: KeyHash([number; 32]), address }
+    Entry::from(Life {
+        position: Position::of_number(number),
+        incarnation,
+        key: KeyHash([number; 32]),
+        address,
+    })
 }
 
 /// A file that the peer just after the liar owns: who stands far away asks the liar for the way there.
@@ -27,7 +33,8 @@ async fn a_lookup_survives(
     fault: Fault,
     lie: impl Fn(&Entry, &Position) -> MembershipReply + Send + Sync + 'static,
 ) {
-    let ring = Ring::of(2, &HONEST).await;
+    // Who stands close to its neighbours takes the ring for a large one, and asks for the way to far keys.
+    let ring = Ring::of(2, &CLUSTERED).await;
     let liar = ring.liar(LIAR).await;
     let me = liar.view.borrow().me.clone();
     liar.lie(move |_, request, honest| match request {
@@ -37,19 +44,26 @@ async fn a_lookup_survives(
         _ => honest,
     });
     // What contradicts only the ring as others see it is held against nobody while the ring changes.
-    let bytes = ring.owned_by(160, &[10, 40, 70, 100, LIAR, 200, 240], 10_240);
-    let name = ring.name_owned_by(160, &[10, 40, 70, 100, LIAR, 200, 240]);
+    let others = [10, 12, 14, 100, LIAR, 200, 240];
+    let bytes = ring.owned_by(160, &others, 10_240);
+    let name = ring.name_owned_by(160, &others);
     ring.store(200, &name, &bytes).await.unwrap();
     let mut reader = 0;
     eventually(&format!("the liar is named for {fault}"), async || {
         reader += 1;
-        let report = ring.request([240, 10, 40][reader % 3], &name).await.unwrap();
+        let report = ring.request([240, 10][reader % 2], &name).await.unwrap();
         assert_eq!(std::fs::read(report.path.as_ref().unwrap()).unwrap(), bytes);
         ring.is_named(liar.position(), fault).await
     })
     .await;
-    ring.store(40, "another", &bytes).await.unwrap();
+    ring.store(14, "another", &bytes).await.unwrap();
     ring.is_clean(liar.position()).await;
+}
+
+/// Goal: who names peers near a key that are not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn near_peers_that_are_not() {
+    a_lookup_survives(Fault::NotCloser, |me, _| MembershipReply::Near { peers: vec![me.clone()] }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -211,7 +225,7 @@ async fn leaps_of_an_incarnation_are_not_believed() {
     let ring = Ring::of(8, &HONEST).await;
     let liar = ring.liar(LIAR).await;
     let victim = liar.view.borrow().alive().find(|e| e.position == Position::of_number(40)).unwrap().clone();
-    let dead = Entry { incarnation: INCARNATION_MAX - 1, ..victim };
+    let dead = victim.with_incarnation(INCARNATION_MAX - 1);
     liar.invent(vec![Member { entry: dead, state: MemberState::Dead }]);
     let bytes = ring.owned_by(40, &[10, 70, 100, LIAR, 160, 200, 240], 10_240);
     for name in ring.honest_names().take(20) {

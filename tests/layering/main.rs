@@ -29,7 +29,16 @@ const RULES: &[Rule] = &[
     Rule { module: "chord", sees: &["id", "time", "config", "wire"], pure: true },
     Rule {
         module: "replica",
-        sees: &["id", "time", "config", "wire", "chord::View", "chord::Route", "chord::PhaseKind"],
+        sees: &[
+            "id",
+            "time",
+            "config",
+            "wire",
+            "chord::View",
+            "chord::Table",
+            "chord::Route",
+            "chord::PhaseKind",
+        ],
         pure: true,
     },
     Rule { module: "names", sees: &["id", "time", "config", "wire"], pure: true },

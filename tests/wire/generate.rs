@@ -39,11 +39,8 @@ fn address() -> impl Strategy<Value = Address> {
 
 fn entry() -> BoxedStrategy<Entry> {
     (position(), number(), any::<[u8; 32]>(), address())
-        .prop_map(|(position, incarnation, key, address)| Entry {
-            position,
-            incarnation,
-            key: KeyHash(key),
-            address,
+        .prop_map(|(position, incarnation, key, address)| {
+            Entry::from(Life { position, incarnation, key: KeyHash(key), address })
         })
         .boxed()
 }
@@ -148,6 +145,7 @@ fn membership_request() -> BoxedStrategy<MembershipRequest> {
         (option::of(entry()), entries())
             .prop_map(|(predecessor, successors)| Left { predecessor, successors }),
         Just(MayLeave),
+        position().prop_map(|after| Contacts { after }),
     ]
     .boxed()
 }
@@ -170,6 +168,8 @@ fn membership_reply() -> BoxedStrategy<MembershipReply> {
         neighbour_reply().prop_map(Neighbour),
         prop_oneof![neighbour_reply().prop_map(Ok), failure.prop_map(Err)].prop_map(Relayed),
         prop::sample::select(vec![Busy, Noted, Inactive, Proceed, Wait]),
+        entries().prop_map(|peers| Near { peers }),
+        members().prop_map(|members| Contacts { members }),
         (option::of(entry()), entries(), settings(), members()).prop_map(
             |(predecessor, successors, settings, members)| Welcome {
                 predecessor,

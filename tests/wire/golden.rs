@@ -33,12 +33,12 @@ where
 }
 
 fn entry(number: u8) -> Entry {
-    Entry {
+    Entry::from(Life {
         position: Position::of_number(number),
         incarnation: 1_000 + u64::from(number),
         key: KeyHash([number; 32]),
         address: Address::new(&format!("127.0.0.1:{}", 12_000 + u16::from(number))).unwrap(),
-    }
+    })
 }
 
 fn members() -> Vec<Member> {
@@ -75,6 +75,7 @@ fn membership_requests() -> Vec<MembershipRequest> {
         FindOwner { key: Position([7; 32]) },
         Left { predecessor: Some(entry(10)), successors: vec![entry(20), entry(30)] },
         MayLeave,
+        Contacts { after: Position([7; 32]) },
     ]
 }
 
@@ -109,6 +110,8 @@ fn membership_replies() -> Vec<MembershipReply> {
         Gone { successor: Some(entry(10)) },
         Proceed,
         Wait,
+        Near { peers: vec![entry(10), entry(20)] },
+        Contacts { members: members() },
     ]
 }
 
@@ -203,7 +206,7 @@ fn table() -> Vec<Golden> {
     table.push(golden(Datagram::Ping { sequence: 300, news: members() }));
     table.push(golden(Datagram::Pong { sequence: 300, news: Vec::new() }));
     table.push(golden(Hello { incarnation: 5, advertised: None }));
-    table.push(golden(Hello { incarnation: u64::MAX, advertised: Some(entry(10).address) }));
+    table.push(golden(Hello { incarnation: u64::MAX, advertised: Some(entry(10).address.clone()) }));
     table.extend(name_records().map(golden));
     table.push(golden(record()));
     table

@@ -1,8 +1,8 @@
 use super::*;
-use crate::chord::PhaseKind;
+use crate::chord::{PhaseKind, Table};
 use crate::config::RingSettings;
 use crate::id::KeyHash;
-use crate::wire::{Address, Member, MemberState};
+use crate::wire::{Address, Life, Member, MemberState};
 
 fn peer(number: u8) -> Position {
     Position::of_number(number)
@@ -10,7 +10,7 @@ fn peer(number: u8) -> Position {
 
 fn entry(number: u8, incarnation: u64) -> Entry {
     let address = Address::new("127.0.0.1:1").unwrap();
-    Entry { position: peer(number), incarnation, key: KeyHash([0; 32]), address }
+    Entry::from(Life { position: peer(number), incarnation, key: KeyHash([0; 32]), address })
 }
 
 /// Peer 10 beside 20 and 30, which live, and 40, which does not answer.
@@ -22,12 +22,13 @@ fn view() -> View {
         settings: Some(RingSettings::default()),
         predecessor: Some(entry(30, 1)),
         successors: vec![entry(20, 1), entry(30, 1)],
-        members: vec![
+        members: Table::of([
             member(20, MemberState::Alive),
             member(30, MemberState::Alive),
             member(40, MemberState::Dead),
             member(50, MemberState::Left),
-        ],
+        ]),
+        acquaintances: Vec::new(),
         small: true,
         waiting_for: Vec::new(),
     }

@@ -47,7 +47,7 @@ async fn both_sides_learn_who_the_other_is() {
     assert_eq!(connection.peer().incarnation, 1);
     eventually("b knows a", || b.transport.connected().len() == 1).await;
     let seen = b.transport.connected().remove(0);
-    assert_eq!((seen.position, seen.address), (Position::of_number(1), a.target.address.clone()));
+    assert_eq!((seen.position, seen.address.clone()), (Position::of_number(1), a.target.address.clone()));
     let (who, reply) = a.probe(&b.target).await.unwrap();
     assert_eq!((&who, reply), (connection.peer(), alive()));
     // b asks back on the same connection.

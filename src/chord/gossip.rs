@@ -1,0 +1,305 @@
+//! Knowledge of the ring beyond the neighbours: random partners, contacts taken over from others, and the
+//! search for another ring that belongs to this one.
+//!
+//! Along the ring alone, news would need as many intervals as there are peers. So each peer keeps up to
+//! [`PARTNERS_MAX`] random members in contact, replaces one a minute, and pings one of them each interval:
+//! news then spreads like an epidemic (Demers et al., *Epidemic Algorithms for Replicated Database
+//! Maintenance*, PODC 1987), in about log2 N intervals. A peer that comes into a large ring copies contacts
+//! from its neighbours, page by page.
+//!
+//! A ring that was split has two rings' worth of correct neighbours, and no stabilising joins them. So each
+//! peer remembers random members, also when they seem dead, and has its own position looked up by one of
+//! them now and then. An answer other than itself comes from another ring: it and who stands there exchange
+//! what they know, and each takes its place between the other's neighbours. Where that leads to nothing for
+//! long, the peer leaves its list behind and joins again through the others.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use rand::RngExt as _;
+use rand::seq::IteratorRandom as _;
+
+use super::entrance::Start;
+use super::judge::{TOLD_MAX, Teller, check_closer, check_near};
+use super::node::{Node, Purpose};
+use super::output::{Output, Unanswered};
+use crate::id::Position;
+use crate::time::Moment;
+use crate::wire::{Datagram, Entry, MemberState, MembershipReply, MembershipRequest, Target};
+
+/// Random members, what is asked of them, and how far that is.
+#[derive(Debug)]
+pub(super) struct Gossip {
+    /// Kept in contact, the one that was pinged longest ago first.
+    partners: VecDeque<Entry>,
+    /// The partner that was pinged last, with which sequence and how often without an answer, until it answers.
+    pinged: Option<(Position, u64, u32)>,
+    replace_at: Moment,
+    /// Remembered to find another ring by.
+    acquaintances: Vec<Entry>,
+    heal_at: Moment,
+    /// How often another ring was found, one time after the other.
+    heals: u32,
+    /// How far the contacts are that are being copied, and from how many sources there was no answer.
+    copying: Option<(Position, u32)>,
+}
+
+impl Gossip {
+    pub(super) fn new(now: Moment) -> Gossip {
+        Gossip {
+            partners: VecDeque::new(),
+            pinged: None,
+            replace_at: now,
+            acquaintances: Vec::new(),
+            heal_at: now,
+            heals: 0,
+            copying: None,
+        }
+    }
+
+    /// As a peer that has been in its ring for long.
+    pub(super) fn begin_at(&mut self, at: Moment) {
+        (self.replace_at, self.heal_at) = (at, at);
+    }
+
+    pub(super) fn is_partner(&self, entry: &Entry) -> bool {
+        self.partners.iter().any(|partner| partner.position == entry.position)
+    }
+
+    pub(super) fn acquaintances(&self) -> &[Entry] {
+        &self.acquaintances
+    }
+
+    /// A partner answered a ping.
+    pub(super) fn answered(&mut self, from: &Position, sequence: u64) {
+        self.pinged.take_if(|(partner, asked, _)| partner == from && *asked == sequence);
+    }
+
+    /// A peer is over: no partner any more. It stays an acquaintance, since it may only be in another ring.
+    pub(super) fn departed(&mut self, entry: &Entry) {
+        self.partners.retain(|partner| partner.position != entry.position);
+        self.pinged.take_if(|(partner, ..)| *partner == entry.position);
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        (self.partners.capacity() + self.acquaintances.capacity()) * size_of::<Entry>()
+    }
+}
+
+impl Node {
+    /// With each round of pings one goes to a partner.
+    pub(super) fn ping_partner(&mut self, now: Moment) {
+        if self.exchanges_whole() {
+            return;
+        }
+        self.keep_partners(now);
+        let missed = self.gossip.pinged.take().map(|(partner, _, misses)| (partner, misses + 1));
+        let again = missed.and_then(|(partner, misses)| {
+            let entry = self.gossip.partners.iter().find(|p| p.position == partner)?.clone();
+            Some((entry, misses))
+        });
+        let (partner, misses) = match again {
+            Some((silent, misses)) if misses >= PARTNER_MISSES_MAX => {
+                self.gossip.departed(&silent);
+                return self.suspect(now, &silent);
+            }
+            Some(again) => again,
+            None => {
+                let Some(next) = self.gossip.partners.pop_front() else { return };
+                self.gossip.partners.push_back(next.clone());
+                (next, 0)
+            }
+        };
+        let sequence = self.detector.take_sequence();
+        self.gossip.pinged = Some((partner.position, sequence, misses));
+        let news = self.members.take_news(None);
+        self.output(Output::Datagram { to: partner, datagram: Datagram::Ping { sequence, news } });
+    }
+
+    /// Comes to a large ring from outside: its contacts are copied, from here on clockwise.
+    pub(super) fn copy_contacts(&mut self, now: Moment) {
+        if !self.exchanges_whole() {
+            self.gossip.copying = Some((self.me.position, 0));
+            self.copy_page(now);
+        }
+    }
+
+    pub(super) fn contacts_answered(
+        &mut self,
+        now: Moment,
+        answer: Result<(Entry, MembershipReply), Unanswered>,
+    ) {
+        let Some((cursor, failures)) = self.gossip.copying else { return };
+        let Ok((from, MembershipReply::Contacts { members })) = answer else {
+            self.gossip.copying = (failures < COPY_FAILURES_MAX).then_some((cursor, failures + 1));
+            return self.copy_page(now);
+        };
+        let last = members.last().map(|member| member.entry.position);
+        let goes_on = |last: &Position| {
+            let (old, new) = (cursor.distance_to(&self.me.position), last.distance_to(&self.me.position));
+            // From its own place once around: what lies ahead of this peer shrinks with each page.
+            cursor == self.me.position || new < old
+        };
+        let next = last.filter(goes_on).filter(|last| *last != self.me.position);
+        self.hear_quietly(now, &Teller::from(&from), members.into_iter().take(TOLD_MAX));
+        self.gossip.copying = next.map(|next| (next, failures));
+        self.copy_page(now);
+    }
+
+    /// Now and then: does who is remembered find this peer at its own position?
+    pub(super) fn heal_timeout(&mut self, now: Moment) {
+        if self.gossip.heal_at > now || self.exchanges_whole() {
+            return;
+        }
+        self.gossip.heal_at = now + self.jittered(self.interval * HEAL_EVERY);
+        let seems_dead: Vec<&Entry> = self
+            .gossip
+            .acquaintances
+            .iter()
+            .filter(|entry| self.members.is_gone(entry))
+            .chain(self.members.away())
+            .collect();
+        // Whoever seems dead is the way into another ring; one that is in contact costs nothing to ask.
+        let dead = seems_dead.into_iter().choose(&mut self.rng).cloned();
+        let alive = self.gossip.partners.iter().choose(&mut self.rng).cloned();
+        let first = if self.rng.random_bool(0.5) { dead.or(alive) } else { alive };
+        if let Some(whom) = first {
+            self.ask_for_myself(now, whom, 0);
+        }
+    }
+
+    pub(super) fn heal_answered(
+        &mut self,
+        now: Moment,
+        whom: &Entry,
+        hops: u32,
+        answer: Result<(Entry, MembershipReply), Unanswered>,
+    ) {
+        let me = self.me.position;
+        let Ok((from, reply)) = answer else { return };
+        if self.members.is_gone(&from) {
+            // It lives, and belongs to another ring or to none.
+            self.exchange(now, from.clone());
+        }
+        let next = match reply {
+            MembershipReply::Owner { owner, .. } if owner.position == me => None,
+            MembershipReply::Owner { owner, predecessor, .. } if owner.position == from.position => {
+                return self.found_other_ring(now, [Some(owner), predecessor].into_iter().flatten());
+            }
+            MembershipReply::Owner { owner, .. } => Some(owner),
+            MembershipReply::Near { peers } if check_near(&me, &from.position, &peers).is_ok() => {
+                peers.into_iter().next().filter(|near| near.position != me)
+            }
+            MembershipReply::Closer { peers } if check_closer(&me, &from.position, &peers).is_ok() => {
+                peers.into_iter().next()
+            }
+            // An answer that is none tells nothing of another ring.
+            _ => return,
+        };
+        match next {
+            Some(next) if hops < HEAL_HOPS_MAX && next.position != whom.position => {
+                self.ask_for_myself(now, next, hops + 1);
+            }
+            Some(_) => {}
+            None => self.gossip.heals = 0,
+        }
+    }
+
+    /// Somebody else stands where this peer does, in a ring that does not know it.
+    fn found_other_ring(&mut self, now: Moment, hints: impl Iterator<Item = Entry>) {
+        let hints: Vec<Entry> = hints.filter(|hint| hint.position != self.me.position).collect();
+        self.gossip.heals += 1;
+        if self.gossip.heals > HEALS_MAX {
+            self.gossip.heals = 0;
+            let alive =
+                |entry: &Entry| crate::wire::Member { entry: entry.clone(), state: MemberState::Alive };
+            let remembered = hints.iter().map(alive).collect();
+            return self.enter(now, Start::Resume { remembered });
+        }
+        for hint in hints {
+            self.exchange(now, hint.clone());
+            self.notify(now, &hint);
+            if !self.members.is_gone(&hint) {
+                self.consider(&hint);
+            }
+        }
+    }
+
+    fn ask_for_myself(&mut self, now: Moment, whom: Entry, hops: u32) {
+        let request = MembershipRequest::FindOwner { key: self.me.position };
+        let to = Target::from(&whom);
+        self.ask(now, to, request, self.request_timeout(), Purpose::Heal { whom, hops });
+    }
+
+    fn copy_page(&mut self, now: Moment) {
+        let Some((after, failures)) = self.gossip.copying else { return };
+        // In turn, so that nobody tells of more than one peer may tell of.
+        let sources = self.successors.iter().chain(&self.predecessor);
+        let turn = self.members.alive_count() / COPIED_FROM_ONE + failures as usize;
+        let count = sources.clone().count();
+        let Some(source) = sources.clone().nth(turn % count.max(1)).cloned() else {
+            self.gossip.copying = None;
+            return;
+        };
+        let request = MembershipRequest::Contacts { after };
+        self.ask(now, Target::from(&source), request, self.request_timeout(), Purpose::Contacts);
+    }
+
+    /// At most so many partners, one replaced now and then by another random one; one more at a time.
+    fn keep_partners(&mut self, now: Moment) {
+        if self.gossip.replace_at <= now {
+            self.gossip.replace_at = now + self.jittered(REPLACE_EVERY);
+            if self.gossip.partners.len() >= PARTNERS_MAX {
+                self.gossip.partners.pop_front();
+            }
+            if let Some(entry) = self.random_member() {
+                self.remember(entry);
+            }
+        }
+        if self.gossip.partners.len() < PARTNERS_MAX
+            && let Some(entry) = self.random_member().filter(|entry| !self.gossip.is_partner(entry))
+        {
+            self.gossip.partners.push_front(entry.clone());
+            if self.gossip.acquaintances.len() < ACQUAINTANCES_MAX {
+                self.remember(entry);
+            }
+        }
+    }
+
+    fn remember(&mut self, entry: Entry) {
+        let known = &mut self.gossip.acquaintances;
+        if let Some(old) = known.iter_mut().find(|old| old.position == entry.position) {
+            *old = entry;
+        } else if known.len() < ACQUAINTANCES_MAX {
+            known.push(entry);
+        } else {
+            let at = self.rng.random_range(0..known.len());
+            known[at] = entry;
+        }
+    }
+
+    /// The living member behind a random point: far ones as likely as near ones, however the contacts lie.
+    fn random_member(&mut self) -> Option<Entry> {
+        let point = Position(self.rng.random());
+        self.members.table().at_or_after(&point).cloned()
+    }
+}
+
+/// Random members that are kept in contact. Of the connections of a peer, so many are long-lived.
+pub(super) const PARTNERS_MAX: usize = 16;
+/// How often one of them is replaced.
+const REPLACE_EVERY: Duration = Duration::from_secs(60);
+/// After so many pings without an answer a partner is suspected.
+const PARTNER_MISSES_MAX: u32 = 2;
+/// Random members that are remembered to find another ring by.
+const ACQUAINTANCES_MAX: usize = 32;
+/// How many intervals lie between two searches for another ring.
+pub(super) const HEAL_EVERY: u32 = 12;
+/// How many peers one search asks.
+const HEAL_HOPS_MAX: u32 = 32;
+/// How often another ring is found before this peer joins that one.
+const HEALS_MAX: u32 = 8;
+/// How many contacts are copied from one neighbour before the next one is asked.
+const COPIED_FROM_ONE: usize = 512;
+/// How many sources may fail.
+const COPY_FAILURES_MAX: u32 = 4;

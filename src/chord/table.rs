@@ -1,0 +1,322 @@
+//! Members by position, at 24 bytes each beside what their entries share.
+//!
+//! A sorted vector: a ring that fits the budget is known whole, and a lookup is a binary search. Where the
+//! budget is exceeded, the contact goes that crowds its neighbours most, relative to its distance from this
+//! peer, so that what stays is dense nearby and thins out with the distance (Li et al., *Bandwidth-efficient
+//! management of DHT routing tables*, NSDI 2005).
+
+use crate::id::Position;
+use crate::wire::{Entry, Member, MemberState};
+
+/// Members in the order of their positions.
+#[derive(Clone, Default)]
+pub struct Table {
+    slots: Vec<Slot>,
+    alive: usize,
+}
+
+/// One member. The first bytes of its position stand beside the handle, so that most comparisons touch
+/// nothing else.
+#[derive(Clone)]
+struct Slot {
+    prefix: u64,
+    member: Member,
+}
+
+const _: () = assert!(size_of::<Slot>() == Table::BYTES_PER_MEMBER);
+
+impl Table {
+    /// What a member takes, in bytes, beside what all handles of one life share.
+    pub const BYTES_PER_MEMBER: usize = 24;
+
+    /// A table of these, in any order; of two at one position the later one counts.
+    pub fn of(members: impl IntoIterator<Item = Member>) -> Table {
+        let mut slots: Vec<Slot> = members.into_iter().map(Slot::from).collect();
+        slots.sort_by_key(|slot| slot.member.entry.position);
+        slots.reverse();
+        slots.dedup_by_key(|slot| slot.member.entry.position);
+        slots.reverse();
+        slots.shrink_to_fit();
+        let alive = slots.iter().filter(|slot| slot.is_alive()).count();
+        Table { slots, alive }
+    }
+
+    /// Those at these ranks ahead of the one of this rank, all taken modulo how many there are.
+    pub fn pick(&self, from: usize, ranks: &[usize]) -> Table {
+        let count = self.slots.len();
+        let at = |rank: &usize| (from + rank) % count.max(1);
+        // In order: from where the ranks pass the end of the table on.
+        let wrapped = ranks.partition_point(|rank| from + rank < count);
+        let (ahead, around) = ranks.split_at(wrapped);
+        let mut slots = Vec::with_capacity(ranks.len());
+        slots.extend(around.iter().chain(ahead).filter_map(|rank| self.slots.get(at(rank)).cloned()));
+        let alive = slots.iter().filter(|slot| slot.is_alive()).count();
+        Table { slots, alive }
+    }
+
+    /// What is known of the peer at a position.
+    pub fn at(&self, position: &Position) -> Option<&Member> {
+        self.find(position).ok().map(|i| &self.slots[i].member)
+    }
+
+    /// Whether this life of this peer is known to be over.
+    pub fn is_gone(&self, entry: &Entry) -> bool {
+        self.at(&entry.position).is_some_and(|known| {
+            known.entry.incarnation > entry.incarnation
+                || (known.entry.incarnation == entry.incarnation && known.state != MemberState::Alive)
+        })
+    }
+
+    /// All, by position.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Member> {
+        self.slots.iter().map(|slot| &slot.member)
+    }
+
+    /// Those that answer, by position.
+    pub fn alive(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        alive_of(&self.slots)
+    }
+
+    /// Those that do not answer but are still members.
+    pub fn away(&self) -> impl Iterator<Item = &Entry> {
+        self.iter().filter(|m| m.state == MemberState::Dead).map(|m| &m.entry)
+    }
+
+    /// How many answer.
+    pub fn alive_count(&self) -> usize {
+        self.alive
+    }
+
+    /// How many there are, in whatever state.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// What the table takes, in bytes, beside what all handles of one life share.
+    pub fn bytes(&self) -> usize {
+        self.slots.capacity() * Table::BYTES_PER_MEMBER
+    }
+
+    /// Those that answer, clockwise from just after a position, once around; the one at the position is none.
+    pub fn clockwise_from(&self, from: &Position) -> impl Iterator<Item = &Entry> {
+        let (before, after) = self.around(from);
+        alive_of(after).chain(alive_of(before))
+    }
+
+    /// Those that answer, counter-clockwise from just before a position, once around.
+    pub fn counter_clockwise_from(&self, from: &Position) -> impl Iterator<Item = &Entry> {
+        let (before, after) = self.around(from);
+        alive_of(before).rev().chain(alive_of(after).rev())
+    }
+
+    /// The member that answers at or after a position.
+    pub fn at_or_after(&self, position: &Position) -> Option<&Entry> {
+        match self.at(position) {
+            Some(member) if member.state == MemberState::Alive => Some(&member.entry),
+            _ => self.clockwise_from(position).next(),
+        }
+    }
+
+    /// One of those that answer, by a number that is taken modulo how many there are.
+    pub fn nth_alive(&self, n: usize) -> Option<&Entry> {
+        let n = n.checked_rem(self.alive)?;
+        if self.alive == self.slots.len() {
+            return self.slots.get(n).map(|slot| &slot.member.entry);
+        }
+        self.alive().nth(n)
+    }
+
+    /// Puts a member in its place; what was known of that position before.
+    pub(super) fn insert(&mut self, member: Member) -> Option<Member> {
+        self.alive += usize::from(member.state == MemberState::Alive);
+        let slot = Slot::from(member);
+        match self.find(&slot.member.entry.position) {
+            Ok(i) => {
+                let old = std::mem::replace(&mut self.slots[i], slot).member;
+                self.alive -= usize::from(old.state == MemberState::Alive);
+                Some(old)
+            }
+            Err(i) => {
+                self.slots.insert(i, slot);
+                None
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, position: &Position) -> Option<Member> {
+        let i = self.find(position).ok()?;
+        let old = self.slots.remove(i).member;
+        self.alive -= usize::from(old.state == MemberState::Alive);
+        Some(old)
+    }
+
+    /// Of those that answer, the one that crowds its neighbours most, relative to how far it lies ahead of
+    /// `me`. `pinned` ones never do.
+    pub(super) fn most_crowding(&self, me: &Position, pinned: impl Fn(&Entry) -> bool) -> Option<Position> {
+        let (from, mut last) = (prefix(me), 0);
+        let (before, after) = self.around(me);
+        let ahead: Vec<(u64, &Entry)> = alive_of(after)
+            .chain(alive_of(before))
+            .map(|entry| (prefix(&entry.position).wrapping_sub(from), entry))
+            .collect();
+        let mut most: Option<(u64, u64, &Entry)> = None;
+        for (i, (distance, entry)) in ahead.iter().enumerate() {
+            let next = ahead.get(i + 1).map_or(u64::MAX, |(next, _)| *next);
+            let gap = next - last;
+            last = *distance;
+            // gap / distance, without division: the same on every machine.
+            let less = most.is_none_or(|(least_gap, its_distance, _)| {
+                u128::from(gap) * u128::from(its_distance) < u128::from(least_gap) * u128::from(*distance)
+            });
+            if less && !pinned(entry) {
+                most = Some((gap, *distance, entry));
+            }
+        }
+        most.map(|(_, _, entry)| entry.position)
+    }
+
+    fn find(&self, position: &Position) -> Result<usize, usize> {
+        let prefix = prefix(position);
+        self.slots.binary_search_by(|slot| {
+            slot.prefix.cmp(&prefix).then_with(|| slot.member.entry.position.cmp(position))
+        })
+    }
+
+    /// Those before a position and those after it.
+    fn around(&self, position: &Position) -> (&[Slot], &[Slot]) {
+        match self.find(position) {
+            Ok(i) => (&self.slots[..i], &self.slots[i + 1..]),
+            Err(i) => self.slots.split_at(i),
+        }
+    }
+}
+
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl Slot {
+    fn is_alive(&self) -> bool {
+        self.member.state == MemberState::Alive
+    }
+}
+
+impl From<Member> for Slot {
+    fn from(member: Member) -> Slot {
+        Slot { prefix: prefix(&member.entry.position), member }
+    }
+}
+
+fn alive_of(slots: &[Slot]) -> impl DoubleEndedIterator<Item = &Entry> {
+    slots.iter().filter(|slot| slot.is_alive()).map(|slot| &slot.member.entry)
+}
+
+/// The first eight bytes of a position as a number.
+fn prefix(position: &Position) -> u64 {
+    let (head, _) = position.0.split_at(8);
+    head.iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::id::{KeyHash, sha256};
+    use crate::wire::{Address, Life};
+
+    fn member(position: Position, state: MemberState) -> Member {
+        let address = Address::new("127.0.0.1:1").unwrap();
+        let entry = Entry::from(Life { position, incarnation: 1, key: KeyHash([0; 32]), address });
+        Member { entry, state }
+    }
+
+    fn numbered(number: u8) -> Member {
+        member(Position::of_number(number), MemberState::Alive)
+    }
+
+    proptest! {
+        /// Goal: the table agrees with a sorted map, whatever is put in and taken out.
+        #[test]
+        fn it_is_a_sorted_map(steps in prop::collection::vec((any::<u8>(), 0u8..4), 0..60), from in any::<u8>()) {
+            let mut table = Table::default();
+            let mut model = std::collections::BTreeMap::new();
+            for (number, what) in steps {
+                let position = Position::of_number(number);
+                let states = [MemberState::Alive, MemberState::Left, MemberState::Dead];
+                match states.get(usize::from(what)) {
+                    Some(state) => {
+                        let member = member(position, *state);
+                        prop_assert_eq!(table.insert(member.clone()), model.insert(position, member));
+                    }
+                    None => prop_assert_eq!(table.remove(&position), model.remove(&position)),
+                }
+            }
+            prop_assert!(table.iter().eq(model.values()));
+            prop_assert_eq!(table.alive_count(), table.alive().count());
+            let from = Position::of_number(from);
+            let mut ahead: Vec<Position> = table.alive().map(|e| e.position).filter(|p| *p != from).collect();
+            ahead.sort_by_key(|p| from.distance_to(p));
+            prop_assert!(table.clockwise_from(&from).map(|e| e.position).eq(ahead.iter().copied()));
+            prop_assert!(table.counter_clockwise_from(&from).map(|e| e.position).eq(ahead.into_iter().rev()));
+            prop_assert!(Table::of(model.into_values()).iter().eq(table.iter()));
+        }
+    }
+
+    #[test]
+    fn the_member_at_or_after_a_position() {
+        let table =
+            Table::of([numbered(10), numbered(20), member(Position::of_number(30), MemberState::Dead)]);
+        let at = |n: u8| table.at_or_after(&Position::of_number(n)).and_then(|e| e.position.number());
+        assert_eq!(
+            [at(5), at(10), at(11), at(30), at(40)],
+            [Some(10), Some(10), Some(20), Some(10), Some(10)]
+        );
+    }
+
+    /// Goal: what stays of many is dense nearby and thins out with the distance: about as many contacts in
+    /// each doubling of it.
+    #[test]
+    fn crowding_leaves_a_density_that_falls_with_the_distance() {
+        let me = Position::ZERO;
+        let mut table = Table::default();
+        for i in 0..6_000u32 {
+            table.insert(member(Position(sha256(&i.to_be_bytes())), MemberState::Alive));
+            if table.alive_count() > 128 {
+                let victim = table.most_crowding(&me, |_| false).unwrap();
+                table.remove(&victim);
+            }
+        }
+        // The nearest of 6,000 lies about 2^64 / 6,000 ahead: twelve doublings and a half.
+        let mut octaves = [0u32; 12];
+        for entry in table.alive() {
+            let octave = prefix(&entry.position).leading_zeros() as usize;
+            octaves[octave.min(11)] += 1;
+        }
+        let full: Vec<u32> = octaves[..7].to_vec();
+        assert!(full.iter().all(|count| (8..=26).contains(count)), "{octaves:?}");
+    }
+
+    #[test]
+    fn picked_ones_are_in_order() {
+        let table = Table::of((0..10).map(numbered));
+        let picked = table.pick(7, &[1, 2, 5, 9]);
+        let numbers: Vec<_> = picked.alive().filter_map(|e| e.position.number()).collect();
+        assert_eq!((numbers, picked.alive_count()), (vec![2, 6, 8, 9], 4));
+    }
+
+    #[test]
+    fn who_is_pinned_stays() {
+        let table = Table::of((0..50).map(numbered));
+        let keep = table.most_crowding(&Position::ZERO, |_| false).unwrap();
+        assert_ne!(table.most_crowding(&Position::ZERO, |entry| entry.position == keep), Some(keep));
+        assert_eq!(table.most_crowding(&Position::ZERO, |_| true), None);
+    }
+}

@@ -1,0 +1,151 @@
+//! Lookups under way: the production lookup, driven by the world.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::network::Slot;
+use super::traffic::Purpose;
+use super::world::{Ask, Delivery, World};
+use crate::chord::{Lookup, Step};
+use crate::id::Position;
+use crate::time::Moment;
+use crate::wire::{Entry, MembershipReply, MembershipRequest, Target};
+
+/// What came of a lookup.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Where it began.
+    pub from: Slot,
+    /// What was looked up.
+    pub key: Position,
+    /// Who was found.
+    pub found: Option<Entry>,
+    /// Whether that is the first living member at or after the key, at the end.
+    pub right: bool,
+    /// Messages that were answered, the last one, to the owner, among them.
+    pub hops: u32,
+    /// Messages that were not answered in time.
+    pub timeouts: u32,
+    /// How long it took.
+    pub took: Duration,
+    /// When it ended.
+    pub ended: Moment,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Searches {
+    under_way: BTreeMap<u64, Search>,
+    next: u64,
+    outcomes: Vec<Outcome>,
+}
+
+#[derive(Debug)]
+struct Search {
+    from: Slot,
+    key: Position,
+    began: Moment,
+    lookup: Lookup,
+    open: BTreeSet<Position>,
+    hops: u32,
+    timeouts: u32,
+}
+
+impl Searches {
+    pub(super) fn begin(&mut self, from: Slot, key: Position, began: Moment, lookup: Lookup) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        let search = Search { from, key, began, lookup, open: BTreeSet::new(), hops: 0, timeouts: 0 };
+        self.under_way.insert(id, search);
+        id
+    }
+
+    pub(super) fn under_way(&self) -> usize {
+        self.under_way.len()
+    }
+
+    pub(super) fn take_outcomes(&mut self) -> Vec<Outcome> {
+        std::mem::take(&mut self.outcomes)
+    }
+}
+
+impl World {
+    pub(super) fn drive_search(&mut self, id: u64) {
+        loop {
+            let Some(search) = self.searches.under_way.get_mut(&id) else { return };
+            let from = search.from;
+            let found = match search.lookup.next_step() {
+                Step::Ask(whom) => {
+                    search.open.insert(whom.position);
+                    let request = MembershipRequest::FindOwner { key: search.key };
+                    self.send_request(from, &Target::from(&whom), Ask::Search(id), request, Purpose::Lookup);
+                    let slow = (self.network.latency * 8).max(HOP_TIMEOUT_MIN);
+                    let given_up = (slow * 2).max(HOP_GIVEN_UP);
+                    for (after, for_good) in [(slow, false), (given_up, true)] {
+                        let timeout = Delivery::SearchTimeout { search: id, whom: whom.clone(), for_good };
+                        self.queue.put(self.now + after, timeout);
+                    }
+                    return;
+                }
+                Step::Wait => return,
+                Step::Found { owner, .. } => Some(owner),
+                Step::Failed => None,
+            };
+            self.end_search(id, found);
+            return;
+        }
+    }
+
+    pub(super) fn search_answered(&mut self, id: u64, from: &Entry, reply: MembershipReply) {
+        let Some(search) = self.searches.under_way.get_mut(&id) else { return };
+        search.open.remove(&from.position);
+        search.hops += 1;
+        search.lookup.answered(from, reply);
+        self.drive_search(id);
+    }
+
+    pub(super) fn deliver_timeout(&mut self, delivery: Delivery) {
+        let Delivery::SearchTimeout { search: id, whom, for_good } = delivery else { return };
+        let Some(search) = self.searches.under_way.get_mut(&id) else { return };
+        let from = search.from;
+        if !search.open.contains(&whom.position) {
+            return;
+        }
+        if for_good {
+            search.open.remove(&whom.position);
+            search.lookup.failed(&whom.position);
+            let local = self.local_time(from);
+            match self.running(from) {
+                Some(peer) => peer.node.handle_lookup_silence(local, &whom),
+                // Whoever looked up is dead itself.
+                None => {
+                    self.searches.under_way.remove(&id);
+                    return;
+                }
+            }
+            self.drain(from);
+        } else {
+            search.timeouts += 1;
+        }
+        self.drive_search(id);
+    }
+
+    fn end_search(&mut self, id: u64, found: Option<Entry>) {
+        let Some(search) = self.searches.under_way.remove(&id) else { return };
+        let truth = self.first_at_or_after(&search.key).and_then(|slot| self.entry(slot)).map(|e| e.position);
+        let right = found.as_ref().map(|owner| owner.position) == truth;
+        self.searches.outcomes.push(Outcome {
+            from: search.from,
+            key: search.key,
+            found,
+            right,
+            hops: search.hops,
+            timeouts: search.timeouts,
+            took: self.now - search.began,
+            ended: self.now,
+        });
+    }
+}
+
+/// As production has them.
+const HOP_TIMEOUT_MIN: Duration = Duration::from_millis(250);
+const HOP_GIVEN_UP: Duration = Duration::from_secs(1);

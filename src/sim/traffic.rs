@@ -1,0 +1,115 @@
+//! What peers send, in bytes on the wire, and the connections that carry it.
+//!
+//! Each packet has the headers of IPv4, UDP and QUIC. Datagrams and requests are acknowledged: by what is
+//! answered, and that again by a packet of its own. A new connection costs both ends a handshake with
+//! certificates on both sides; a quiet one a keep-alive now and then.
+
+use std::time::Duration;
+
+use super::network::Slot;
+use crate::time::Moment;
+
+/// What bytes are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Maintenance,
+    Lookup,
+    Files,
+}
+
+/// Bytes that one peer has sent, by what they were for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sent {
+    /// For the ring: pings, news, stabilising, joins, connections to neighbours and partners.
+    pub maintenance: u64,
+    /// For lookups.
+    pub lookups: u64,
+    /// For files and their records.
+    pub files: u64,
+}
+
+impl Sent {
+    pub(super) fn count(&mut self, purpose: Purpose, bytes: u64) {
+        match purpose {
+            Purpose::Maintenance => self.maintenance += bytes,
+            Purpose::Lookup => self.lookups += bytes,
+            Purpose::Files => self.files += bytes,
+        }
+    }
+}
+
+/// A peer's connections, least recently used ones make place.
+#[derive(Debug, Default)]
+pub(super) struct Connections(Vec<(Slot, Moment)>);
+
+impl Connections {
+    pub(super) fn has(&self, other: Slot) -> bool {
+        self.0.iter().any(|(slot, _)| *slot == other)
+    }
+
+    /// Uses a connection. How many keep-alives were sent on it since it was used last.
+    pub(super) fn touch(&mut self, other: Slot, now: Moment) -> u64 {
+        let Some((_, used)) = self.0.iter_mut().find(|(slot, _)| *slot == other) else { return 0 };
+        let quiet = now.since(*used);
+        *used = now;
+        keep_alives(quiet)
+    }
+
+    /// A new one. Who had to make place, and how many keep-alives that one had since it was used last.
+    pub(super) fn open(&mut self, other: Slot, now: Moment) -> Option<(Slot, u64)> {
+        let oldest = (self.0.len() >= CONNECTIONS_MAX)
+            .then(|| (0..self.0.len()).min_by_key(|i| self.0[*i].1))
+            .flatten()
+            .map(|oldest| self.0.swap_remove(oldest));
+        self.0.push((other, now));
+        oldest.map(|(slot, used)| (slot, keep_alives(now.since(used))))
+    }
+
+    /// Ends one. How many keep-alives were sent on it since it was used last.
+    pub(super) fn close(&mut self, other: Slot, now: Moment) -> u64 {
+        let Some(at) = self.0.iter().position(|(slot, _)| *slot == other) else { return 0 };
+        keep_alives(now.since(self.0.swap_remove(at).1))
+    }
+
+    /// How many keep-alives were sent on all of them since each was used last; they count once.
+    pub(super) fn settle(&mut self, now: Moment) -> u64 {
+        let quiet = self.0.iter_mut().map(|(_, used)| keep_alives(now.since(std::mem::replace(used, now))));
+        quiet.sum()
+    }
+}
+
+/// A datagram with so many bytes, an acknowledgement on it.
+pub(super) fn datagram_bytes(payload: usize) -> u64 {
+    PACKET_BYTES + DATAGRAM_FRAME_BYTES + ACK_FRAME_BYTES + payload as u64
+}
+
+/// A message of so many bytes on a stream, an acknowledgement on it.
+pub(super) fn stream_bytes(payload: usize) -> u64 {
+    let packets = payload.div_ceil(PACKET_PAYLOAD_BYTES).max(1) as u64;
+    packets * (PACKET_BYTES + STREAM_FRAME_BYTES) + ACK_FRAME_BYTES + payload as u64
+}
+
+/// A packet with nothing but an acknowledgement.
+pub(super) const ACK_BYTES: u64 = PACKET_BYTES + ACK_FRAME_BYTES;
+/// What each end of a new connection sends.
+pub(super) const HANDSHAKE_BYTES: u64 = 2_500;
+/// What a keep-alive costs each end: a packet, or the acknowledgement of one.
+pub(super) const KEEP_ALIVE_BYTES: u64 = ACK_BYTES;
+/// What the handshake of a new connection takes of a processor.
+pub(super) const HANDSHAKE_TIME: Duration = Duration::from_millis(1);
+
+fn keep_alives(quiet: Duration) -> u64 {
+    quiet.as_micros() as u64 / KEEP_ALIVE_EVERY.as_micros() as u64
+}
+
+/// IPv4 and UDP, and QUIC's short header: first byte, connection id, packet number, tag.
+const PACKET_BYTES: u64 = 20 + 8 + 1 + 8 + 2 + 16;
+const DATAGRAM_FRAME_BYTES: u64 = 3;
+/// A stream frame and the length in front of a message.
+const STREAM_FRAME_BYTES: u64 = 6 + 4;
+const ACK_FRAME_BYTES: u64 = 6;
+/// What a packet carries before larger ones are known to pass.
+const PACKET_PAYLOAD_BYTES: usize = 1_350;
+/// Connections of one peer.
+const CONNECTIONS_MAX: usize = 64;
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
