@@ -1,7 +1,7 @@
-use std::time::{Duration, Instant};
-use quoit::sim::*;
 use quoit::config::RingSettings;
 use quoit::id::{Position, sha256};
+use quoit::sim::*;
+use std::time::{Duration, Instant};
 fn main() {
     let n: usize = std::env::args().nth(1).unwrap().parse().unwrap();
     let secs: u64 = std::env::args().nth(2).unwrap().parse().unwrap();
@@ -21,12 +21,34 @@ fn main() {
     }
     let e = t.elapsed();
     let hops: u32 = out.iter().map(|o| o.hops).sum();
-    println!("ran {:?} steps {} {:.0}/s hops {:.3} wrong {} timeouts {} viol {}", e, w.steps(), w.steps() as f64 / e.as_secs_f64(), hops as f64 / out.len() as f64, out.iter().filter(|o| !o.right).count(), out.iter().map(|o| o.timeouts).sum::<u32>(), w.oracle.count());
-    for v in w.oracle.violations().iter().take(3) { println!("{v:?}"); }
-    let bytes = |w: &mut World| { let slots: Vec<_> = w.living().values().copied().collect(); slots.iter().map(|s| w.sent(*s).maintenance).sum::<u64>() };
-    let b0 = bytes(&mut w); w.run_for(Duration::from_secs(300)); let b1 = bytes(&mut w); println!("steady {:.1}", (b1-b0) as f64 / n as f64 / 300.0);
+    println!(
+        "ran {:?} steps {} {:.0}/s hops {:.3} wrong {} timeouts {} viol {}",
+        e,
+        w.steps(),
+        w.steps() as f64 / e.as_secs_f64(),
+        hops as f64 / out.len() as f64,
+        out.iter().filter(|o| !o.right).count(),
+        out.iter().map(|o| o.timeouts).sum::<u32>(),
+        w.oracle.count()
+    );
+    for v in w.oracle.violations().iter().take(3) {
+        println!("{v:?}");
+    }
+    let bytes = |w: &mut World| {
+        let slots: Vec<_> = w.living().values().copied().collect();
+        slots.iter().map(|s| w.sent(*s).maintenance).sum::<u64>()
+    };
+    let b0 = bytes(&mut w);
+    w.run_for(Duration::from_secs(300));
+    let b1 = bytes(&mut w);
+    println!("steady {:.1}", (b1 - b0) as f64 / n as f64 / 300.0);
     let slots: Vec<_> = w.living().values().copied().collect();
-    let mut b = 0u64; let mut mem = 0; for s in &slots { b += w.sent(*s).maintenance; mem += w.node(*s).unwrap().bytes(); }
+    let mut b = 0u64;
+    let mut mem = 0;
+    for s in &slots {
+        b += w.sent(*s).maintenance;
+        mem += w.node(*s).unwrap().bytes();
+    }
     println!("bytes/peer/s {:.1} mem {}", b as f64 / slots.len() as f64 / secs as f64, mem / slots.len());
     println!("{:?}", check::one_ordered_ring(&w));
 }

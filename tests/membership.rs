@@ -253,7 +253,7 @@ fn slow_is_not_dead() {
             let mut world = World::new(seed, settings);
             world.grow(&[10, 60, 110, 160, 210]);
             world.slow(110, 10);
-            world.datagram_loss_percent = 10;
+            world.network.loss = 0.1;
             world.run_for(SECOND * 600);
             let dead = world.events().iter().filter(|(_, _, event)| matches!(event, Event::Dead(_))).count();
             assert_eq!(dead, 0, "seed {seed}");
