@@ -405,7 +405,8 @@ mod tests {
         #[test]
         fn any_arguments_are_understood_or_refused(
             command in prop::sample::select(vec![
-                "init", "join", "run", "admit", "simulate", "store", "request", "cat", "files", "leave", "ping", "", "help",
+                "init", "join", "run", "admit", "simulate", "store", "request", "cat", "files", "leave", "ping", "",
+                "help",
             ]),
             words in prop::collection::vec(
                 prop_oneof![
