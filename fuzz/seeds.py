@@ -176,6 +176,7 @@ ARGUMENTS = [
     "init 4 --replicas 4 --successors 2",
     "--help",
     "init 256",
+    "simulate --peers 100 --fail-fraction 0.5 --session-median 60 --latency 0.5 --plot ring.svg",
 ]
 
 if __name__ == "__main__":

@@ -20,6 +20,9 @@ fn misuse_exits_with_2_and_says_what_is_wrong() {
         (vec!["init", "4", "4", "5"], "FIRST"),
         (vec!["join", "8", "8"], "KNOWN"),
         (vec!["launch"], "launch"),
+        (vec!["simulate", "--peers", "-1"], "--peers"),
+        (vec!["simulate", "--fail-fraction", "1.5"], "--fail-fraction"),
+        (vec!["simulate", "--session-median", "NaN"], "--session-median"),
         (vec![], "Usage"),
     ] {
         let output = quoit(&arguments);
@@ -48,4 +51,66 @@ fn run_without_an_identity_founds_nothing() {
         quoit(&["run", "--data-dir", data.to_str().unwrap(), "--certs-dir", dir.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(2));
     assert!(!data.exists());
+}
+
+/// A simulation that takes a moment only.
+fn simulate(more: &[&str]) -> Output {
+    let arguments = ["simulate", "--peers", "16", "--lookups", "20", "--duration", "10"];
+    quoit(&[&arguments, more].concat())
+}
+
+#[test]
+fn a_simulation_is_a_result() {
+    let output = simulate(&[]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("FIGURE") && text.contains("\nhops, mean ") && text.contains("\n16 peers, "));
+    let output = simulate(&["--json"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((text.lines().count(), &report["peers"]), (1, &serde_json::json!(16)));
+    // No bar where nobody sits, and no word about what went well.
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}
+
+#[test]
+fn a_simulation_is_drawn_into_a_file_in_one_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ring.svg");
+    std::fs::write(&path, "what was here before").unwrap();
+    for _ in 0..2 {
+        let output = simulate(&["--plot", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(0));
+        let picture = std::fs::read_to_string(&path).unwrap();
+        assert!(picture.starts_with("<svg ") && picture.ends_with("</svg>\n"), "{picture}");
+        // Nothing else is left.
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}
+
+/// Goal: where nothing can be drawn, that is said before the work, with its cause.
+#[test]
+fn a_picture_that_cannot_be_written_is_told_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    for (place, told) in
+        [("none/ring.svg", "there is no folder"), ("", "is a directory"), ("file/ring.svg", "cannot write")]
+    {
+        let path = dir.path().join(place);
+        let output = simulate(&["--plot", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(2), "{place}");
+        assert!(output.stdout.is_empty(), "{place}");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(message.contains(told) && message.lines().count() == 1, "{place}: {message}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_picture_that_could_not_be_written_costs_not_the_report() {
+    let output = simulate(&["--plot", "/dev/full"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.starts_with(b"FIGURE"));
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("cannot write /dev/full: No space left"), "{message}");
 }

@@ -321,7 +321,7 @@ pub(super) fn size(bytes: u64) -> String {
     format!("{value:.1} {unit}")
 }
 
-/// A time span: hundredths below ten seconds, tenths below a minute, then minutes.
+/// A time span: hundredths below ten seconds, tenths below a minute, then minutes, and hours.
 pub(super) fn seconds(span: Duration) -> String {
     let seconds = span.as_secs_f64();
     if seconds < 9.995 {
@@ -330,7 +330,10 @@ pub(super) fn seconds(span: Duration) -> String {
         format!("{seconds:.1} s")
     } else {
         let whole = seconds.round() as u64;
-        format!("{} min {} s", whole / 60, whole % 60)
+        match whole / HOUR_SECONDS {
+            0 => format!("{} min {} s", whole / 60, whole % 60),
+            hours => format!("{hours} h {} min", whole % HOUR_SECONDS / 60),
+        }
     }
 }
 
@@ -339,6 +342,16 @@ pub(super) fn rate(bytes: u64, span: Duration) -> String {
     // Below a millisecond the clock says more about the machine than about the transfer.
     let per_second = bytes as f64 / span.as_secs_f64().max(0.001);
     format!("{}/s", size(per_second as u64))
+}
+
+/// A figure with up to two decimals.
+pub(super) fn figure(value: f64) -> String {
+    if !value.is_finite() {
+        return "-".to_owned();
+    }
+    let text = format!("{value:.2}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text == "-0" { "0" } else { text }.to_owned()
 }
 
 /// "1 file", "2 files".
@@ -366,7 +379,8 @@ fn listed<T>(items: &Listed<T>, line: impl Fn(&T) -> String) -> Vec<String> {
 const LISTED_MAX: usize = 20;
 /// How long before its end a certificate is spoken of.
 const CERTIFICATE_WARNING_DAYS: u64 = 30;
-const DAY_SECONDS: u64 = 24 * 3_600;
+const HOUR_SECONDS: u64 = 3_600;
+const DAY_SECONDS: u64 = 24 * HOUR_SECONDS;
 
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ use crate::peer::{
     LeavePlan, LeaveReport, Listed, MissingCopy, PeerName, PingReport, RequestReport, RingFile, RingLine,
     ShortFile, StatusReport, StoreReport, WhereisReport,
 };
+use crate::sim::Report;
 use crate::wire::FileEntry;
 
 pub(super) fn store(report: &StoreReport) -> Value {
@@ -168,6 +169,30 @@ pub(super) fn leave_plan(plan: &LeavePlan) -> Value {
     })
 }
 
+pub(super) fn simulation(report: &Report) -> Value {
+    let mut hops = json!(report.hops);
+    hops["histogram"] = json!(report.hops_histogram);
+    json!({
+        "peers": report.peers,
+        "seed": report.seed,
+        "virtual_s": report.virtual_s,
+        "lookups": report.lookups,
+        "hops": hops,
+        "timeouts_mean": report.timeouts_mean,
+        "lookups_failed": report.lookups_failed,
+        "lookups_wrong_owner": report.lookups_wrong_owner,
+        "maintenance_bytes_per_peer_s": report.maintenance_bytes_per_peer_s,
+        "convergence_s": report.convergence_s,
+        "files_acknowledged": report.files_acknowledged,
+        "files_lost": report.files_lost,
+        "repair_bytes": report.repair_bytes,
+        "invariant_violations": report.invariant_violations,
+        "events_per_s": report.events_per_s,
+        "bytes_per_peer": report.bytes_per_peer,
+        "health": report.health,
+    })
+}
+
 fn short_file(file: &ShortFile) -> Value {
     json!({
         "names": names(&file.names),
@@ -271,5 +296,45 @@ mod tests {
             .filter(|field| !told.contains(&format!("\"{field}\"")) && !told.contains(&format!("`{field}`")))
             .collect();
         assert!(untold.is_empty(), "docs/commands.md does not tell of {untold:?}");
+    }
+
+    /// Goal: the names that programs rely on, and no figure of the report left out.
+    #[test]
+    fn a_simulation_has_all_figures() {
+        let report = super::super::simulate::tests::report();
+        let value = simulation(&report);
+        let keys: Vec<&String> = value.as_object().unwrap().keys().collect();
+        assert_eq!(
+            keys,
+            [
+                "peers",
+                "seed",
+                "virtual_s",
+                "lookups",
+                "hops",
+                "timeouts_mean",
+                "lookups_failed",
+                "lookups_wrong_owner",
+                "maintenance_bytes_per_peer_s",
+                "convergence_s",
+                "files_acknowledged",
+                "files_lost",
+                "repair_bytes",
+                "invariant_violations",
+                "events_per_s",
+                "bytes_per_peer",
+                "health",
+            ]
+        );
+        let mut all = serde_json::to_value(&report).unwrap();
+        let histogram = all.as_object_mut().unwrap().remove("hops_histogram").unwrap();
+        all["hops"]["histogram"] = histogram;
+        assert_eq!(value, all);
+        assert_eq!(
+            value["hops"].to_string(),
+            r#"{"mean":2.3142,"p1":1.0,"p50":2.0,"p99":5.0,"histogram":[11,2207,4306,2402,871,190,8,0,0]}"#
+        );
+        assert_eq!(value["health"][0].to_string(), r#"{"at_s":0.0,"alive":1000,"in_order":0.69}"#);
+        assert!(simulation(&Report { convergence_s: None, ..report })["convergence_s"].is_null());
     }
 }

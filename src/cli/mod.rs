@@ -17,11 +17,13 @@ mod input;
 mod join;
 mod json;
 mod output;
+mod plot;
 mod progress;
 mod run;
 mod session;
 mod shell;
 mod signals;
+mod simulate;
 mod tables;
 mod terminal;
 mod words;
@@ -60,6 +62,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Work::Run(plan) => within_runtime(session::run(*plan)),
         Work::Command(command, target) => within_runtime(shell::run(command, target)),
         Work::Admit(plan) => admit::run(&plan),
+        Work::Simulate(plan) => within_runtime(simulate::run(plan)),
     };
     match done {
         Ok(code) => code,
@@ -84,6 +87,7 @@ enum Command {
     Join(join::Args),
     Run(run::Args),
     Admit(admit::Args),
+    Simulate(simulate::Args),
     #[command(flatten)]
     Peer(command::Command),
 }
@@ -97,6 +101,8 @@ enum Work {
     Command(command::Command, TargetArgs),
     /// Somebody is admitted; needs no peer.
     Admit(admit::Plan),
+    /// A ring is simulated; needs no peer.
+    Simulate(simulate::Plan),
 }
 
 /// From raw arguments to checked settings; nothing has started yet.
@@ -108,6 +114,7 @@ fn plan(arguments: impl IntoIterator<Item = OsString>) -> Result<Work, clap::Err
         Command::Join(args) => ("join", args.plan().map(run)),
         Command::Run(args) => ("run", args.plan().map(run)),
         Command::Admit(args) => ("admit", args.plan().map(Work::Admit)),
+        Command::Simulate(args) => ("simulate", args.plan().map(Work::Simulate)),
         Command::Peer(command) => {
             let (_, matches) = matches.subcommand().expect("clap has found a subcommand");
             return Ok(Work::Command(command, TargetArgs::from_arg_matches(matches)?));
@@ -398,7 +405,8 @@ mod tests {
         #[test]
         fn any_arguments_are_understood_or_refused(
             command in prop::sample::select(vec![
-                "init", "join", "run", "admit", "store", "request", "cat", "files", "leave", "ping", "", "help",
+                "init", "join", "run", "admit", "simulate", "store", "request", "cat", "files", "leave", "ping", "",
+                "help",
             ]),
             words in prop::collection::vec(
                 prop_oneof![

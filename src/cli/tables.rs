@@ -2,14 +2,16 @@
 //! is narrower than the table, what can be shortened is, and else each row becomes a few lines.
 
 use std::fmt;
+use std::time::Duration;
 
 use comfy_table::{Cell, CellAlignment, presets};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::fit::wrapped;
-use super::format::{count, size};
+use super::format::{count, figure, seconds, size};
 use crate::id::{ContentId, FileName};
 use crate::peer::{RingFiles, RingLine, peer_list};
+use crate::sim::Report;
 use crate::wire::{FileEntry, MemberState};
 
 /// Rows under a header, and a last line; or that line alone.
@@ -166,6 +168,48 @@ pub(super) fn files_of_ring(report: &RingFiles) -> Table {
     }
 }
 
+/// What came of a simulation, one figure a row.
+pub(super) fn simulation(report: &Report) -> Table {
+    let found = report.lookups > report.lookups_failed;
+    let hops = |value: f64| if found { figure(value) } else { "-".to_owned() };
+    let traffic = |value: f64| format!("{}/s", size(value.round() as u64));
+    let maintenance = &report.maintenance_bytes_per_peer_s;
+    let rows = [
+        ("lookups", report.lookups.to_string()),
+        ("lookups failed", report.lookups_failed.to_string()),
+        ("lookups, wrong owner", report.lookups_wrong_owner.to_string()),
+        ("hops, mean", hops(report.hops.mean)),
+        ("hops, 1st percentile", hops(report.hops.p1)),
+        ("hops, median", hops(report.hops.p50)),
+        ("hops, 99th percentile", hops(report.hops.p99)),
+        ("timeouts of a lookup, mean", figure(report.timeouts_mean)),
+        ("maintenance of a peer, mean", traffic(maintenance.mean)),
+        ("maintenance, 99th percentile", traffic(maintenance.p99)),
+        ("in order again after", report.convergence_s.map_or("never".to_owned(), span)),
+        ("files acknowledged", report.files_acknowledged.to_string()),
+        ("files lost", report.files_lost.to_string()),
+        ("copied for repair", size(report.repair_bytes)),
+        ("breaches of invariants", report.invariant_violations.to_string()),
+        ("memory of a peer", size(report.bytes_per_peer.round() as u64)),
+        ("events simulated", format!("{:.0} a second", report.events_per_s)),
+    ];
+    Table {
+        header: &["FIGURE", "VALUE"],
+        right: &[1],
+        rows: rows.map(|(name, value)| vec![Cut::of(name), Cut::of(value)]).into(),
+        last: format!(
+            "{}, {} simulated, seed {}",
+            count(report.peers as u64, "peer", "peers"),
+            span(report.virtual_s),
+            report.seed
+        ),
+    }
+}
+
+fn span(in_s: f64) -> String {
+    Duration::try_from_secs_f64(in_s).map_or("-".to_owned(), seconds)
+}
+
 fn names(names: &[FileName]) -> String {
     let names: Vec<String> = names.iter().map(FileName::to_string).collect();
     if names.is_empty() { "-".to_owned() } else { names.join(", ") }
@@ -233,6 +277,45 @@ mod tests {
                 "  state    alive"
             ]
         );
+    }
+
+    #[test]
+    fn a_simulation() {
+        let report = super::super::simulate::tests::report();
+        let table = simulation(&report);
+        let text = table.fitted(Some(46));
+        assert_eq!(text, table.fitted(None));
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "FIGURE                                   VALUE",
+                "lookups                                  10000",
+                "lookups failed                               5",
+                "lookups, wrong owner                         2",
+                "hops, mean                                2.31",
+                "hops, 1st percentile                         1",
+                "hops, median                                 2",
+                "hops, 99th percentile                        5",
+                "timeouts of a lookup, mean                0.17",
+                "maintenance of a peer, mean        412 bytes/s",
+                "maintenance, 99th percentile       723 bytes/s",
+                "in order again after                1 min 23 s",
+                "files acknowledged                        1000",
+                "files lost                                   3",
+                "copied for repair                    300.0 MiB",
+                "breaches of invariants                       0",
+                "memory of a peer                      96.5 KiB",
+                "events simulated              1234568 a second",
+                "1000 peers, 10 min 0 s simulated, seed 1",
+            ]
+        );
+        assert_eq!(table.fitted(Some(20)).lines().nth(1), Some("  value  10000"));
+        assert!((20..60).all(|width| table.fitted(Some(width)).lines().all(|line| line.width() <= width)));
+        let text = simulation(&Report { lookups: 5, convergence_s: None, ..report }).fitted(None);
+        for line in ["hops, median                       -", "in order again after           never"] {
+            assert!(text.lines().any(|there| there.split_whitespace().eq(line.split_whitespace())), "{text}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! An object's bytes on their way out to a person: to a file of theirs, or to standard output. Hashed on the
-//! way, so that nothing but the object itself is called whole.
+//! Files for a person: an object's bytes on their way to a file of theirs, or to standard output, hashed on the
+//! way, so that nothing but the object itself is called whole; and what else takes its place in one step.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use tempfile::TempPath;
 use tokio::sync::mpsc;
 
 use super::api::{Failure, Progress};
@@ -72,6 +73,71 @@ impl Place {
         let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         Ok(Place { named, path, kind })
     }
+
+    /// Begins the file, or waits for the reader of a FIFO.
+    ///
+    /// # Errors
+    /// When no file can be made there.
+    pub async fn begin(self) -> Result<Begun, Failure> {
+        spawn_blocking(move || match self.open() {
+            Ok((file, temporary)) => Ok(Begun { place: self, file, temporary }),
+            Err(error) => Err(self.failed(&error)),
+        })
+        .await
+    }
+
+    fn open(&self) -> io::Result<(File, Option<TempPath>)> {
+        if self.kind == Kind::Pipe {
+            return Ok((File::options().write(true).open(&self.path)?, None));
+        }
+        let temporary = tempfile::Builder::new()
+            .prefix(".quoit-")
+            // As any new file, less what the umask takes away.
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(folder_of(&self.path))
+            // The name of the temporary file tells nobody anything.
+            .map_err(|error| io::Error::from(error.kind()))?;
+        let (file, temporary) = temporary.into_parts();
+        Ok((file, Some(temporary)))
+    }
+
+    fn failed(&self, error: &io::Error) -> Failure {
+        Failure::new(format!("cannot write {}: {error}", self.named.display()))
+    }
+}
+
+/// A file on the way to its place. Dropped before its end, it leaves nothing.
+#[derive(Debug)]
+pub struct Begun {
+    place: Place,
+    file: File,
+    /// What is going to take the place; none where the place itself is written into.
+    temporary: Option<TempPath>,
+}
+
+impl Begun {
+    /// Writes all of the file, which takes its place in one step.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn put(mut self, bytes: Vec<u8>) -> Result<(), Failure> {
+        spawn_blocking(move || {
+            let written = self.file.write_all(&bytes).and_then(|()| self.finish());
+            written.map_err(|error| self.place.failed(&error))
+        })
+        .await
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        let Some(temporary) = self.temporary.take() else { return Ok(()) };
+        self.file.sync_all()?;
+        let path = &self.place.path;
+        match self.place.kind {
+            Kind::File { overwrite: true } => temporary.persist(path).map_err(|error| error.error)?,
+            _ => temporary.persist_noclobber(path).map_err(|error| error.error)?,
+        }
+        File::open(folder_of(path))?.sync_all()
+    }
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -87,43 +153,13 @@ impl ObjectBytes {
     /// # Errors
     /// When the bytes do not come, are not the object's, or cannot be written.
     pub async fn save(self, place: Place, progress: &Progress) -> Result<(), Failure> {
-        let named = place.named.clone();
-        let failed = |error: io::Error| Failure::new(format!("cannot write {}: {error}", named.display()));
-        if place.kind == Kind::Pipe {
-            let path = place.path.clone();
-            let opened = spawn_blocking(move || File::options().write(true).open(path)).await;
-            let file = opened.map_err(&failed)?;
-            return self.write_to(file, progress).await.map(drop).map_err(|error| match error {
-                WriteError::Sink(error) => failed(error),
-                WriteError::Source(failure) => failure,
-            });
-        }
-        let folder = folder_of(&place.path).to_owned();
-        let beside = folder.clone();
-        let temporary = spawn_blocking(move || {
-            // As any new file, less what the umask takes away.
-            tempfile::Builder::new()
-                .prefix(".quoit-")
-                .permissions(Permissions::from_mode(0o666))
-                .tempfile_in(beside)
-                // The name of the temporary file tells nobody anything.
-                .map_err(|error| io::Error::from(error.kind()))
-        });
-        let (file, temporary) = temporary.await.map_err(&failed)?.into_parts();
-        let written = self.write_to(file, progress).await.map_err(|error| match error {
-            WriteError::Sink(error) => failed(error),
+        let Begun { place, file, temporary } = place.begin().await?;
+        let file = self.write_to(file, progress).await.map_err(|error| match error {
+            WriteError::Sink(error) => place.failed(&error),
             WriteError::Source(failure) => failure,
         })?;
-        let path = place.path.clone();
-        let placed = spawn_blocking(move || {
-            written.sync_all()?;
-            match place.kind {
-                Kind::File { overwrite: true } => temporary.persist(&path).map_err(|error| error.error)?,
-                _ => temporary.persist_noclobber(&path).map_err(|error| error.error)?,
-            }
-            File::open(folder)?.sync_all()
-        });
-        placed.await.map_err(failed)
+        let mut begun = Begun { place, file, temporary };
+        spawn_blocking(move || begun.finish().map_err(|error| begun.place.failed(&error))).await
     }
 
     /// Writes the object piece by piece, on a thread of its own. Gives the sink back.

@@ -55,6 +55,6 @@ pub use admit::{Admission, AdmitError, AdmitOptions, AdmitReport, Admittee, admi
 pub use api::*;
 pub use choice::PeerChoice;
 pub use client::{Client, ObjectBytes};
-pub use export::{Place, WriteError};
+pub use export::{Begun, Place, WriteError};
 pub use handle::Handle;
 pub use start::start;

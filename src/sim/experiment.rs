@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::config::{RingSettings, SettingsError};
+use crate::config::{Interval, RingSettings, SettingsError};
 
 /// What is simulated. Rates are events per second in the whole ring.
 #[derive(Debug, Clone, PartialEq)]
@@ -149,9 +149,48 @@ pub struct Report {
     pub health: Vec<Health>,
 }
 
+impl ExperimentError {
+    /// This value, as it is told, is not one of that option.
+    pub fn of(option: &'static str, value: String) -> ExperimentError {
+        ExperimentError::OutOfBounds { option, bounds: Experiment::bounds(option), value }
+    }
+}
+
 impl Experiment {
     /// The most peers.
     pub const PEERS_MAX: usize = 1 << 18;
+    /// The most lookups.
+    pub const LOOKUPS_MAX: u64 = 10_000_000;
+    /// The most contacts of a peer, as many as it has room for.
+    pub const CONTACTS_MAX: usize = crate::wire::limits::MEMBERS_MAX;
+    /// The most files.
+    pub const FILES_MAX: u64 = 1_000_000;
+
+    /// What the value of an option may be, in words.
+    ///
+    /// # Panics
+    /// When there is no such option.
+    pub fn bounds(option: &str) -> String {
+        let seconds =
+            |least: Duration, most: Duration| format!("{} to {} s", least.as_secs_f64(), most.as_secs_f64());
+        match option {
+            "--peers" => format!("1 to {}", Self::PEERS_MAX),
+            "--lookups" => format!("0 to {}", Self::LOOKUPS_MAX),
+            "--fail-fraction" => "0 to 1".to_owned(),
+            "--join-rate" | "--leave-rate" => format!("0 to {RATE_MAX} a second"),
+            "--session-median" => seconds(SESSION_MIN, SESSION_MAX),
+            "--duration" => seconds(DURATION_MIN, DURATION_MAX),
+            "--successors" => format!("2 to {}", RingSettings::SUCCESSORS_MAX),
+            "--contacts" => format!("1 to {}", Self::CONTACTS_MAX),
+            "--loss" => "0 to 1, 1 excluded".to_owned(),
+            "--latency" => format!("0 to {}", written_ms(LATENCY_MAX)),
+            "--files" => format!("0 to {}", Self::FILES_MAX),
+            "--replicas" => format!("1 to {}", RingSettings::REPLICAS_MAX),
+            "--interval" => seconds(Interval::MIN, Interval::MAX),
+            "--seed" => format!("0 to {}", u64::MAX),
+            _ => panic!("an experiment has no option {option}"),
+        }
+    }
 
     /// Checks every bound.
     ///
@@ -159,59 +198,24 @@ impl Experiment {
     /// [`ExperimentError`] names the option, its bounds and what it is.
     pub fn validate(&self) -> Result<(), ExperimentError> {
         self.settings.validate()?;
-        let checks: [(bool, &'static str, String, String); 8] = [
-            (
-                (1..=Self::PEERS_MAX).contains(&self.peers),
-                "--peers",
-                format!("1 to {}", Self::PEERS_MAX),
-                self.peers.to_string(),
-            ),
-            (
-                (0.0..=1.0).contains(&self.fail_fraction),
-                "--fail-fraction",
-                "0 to 1".to_owned(),
-                self.fail_fraction.to_string(),
-            ),
-            (
-                (0.0..=RATE_MAX).contains(&self.join_rate),
-                "--join-rate",
-                format!("0 to {RATE_MAX} a second"),
-                self.join_rate.to_string(),
-            ),
-            (
-                (0.0..=RATE_MAX).contains(&self.leave_rate),
-                "--leave-rate",
-                format!("0 to {RATE_MAX} a second"),
-                self.leave_rate.to_string(),
-            ),
-            (
-                (0.0..1.0).contains(&self.loss),
-                "--loss",
-                "0 to 1, 1 excluded".to_owned(),
-                self.loss.to_string(),
-            ),
-            (
-                self.session_median.is_none_or(|median| median >= SESSION_MIN),
-                "--session-median",
-                format!("at least {} s", SESSION_MIN.as_secs()),
-                format!("{:?}", self.session_median.unwrap_or_default()),
-            ),
-            (
-                (Duration::from_secs(1)..=DURATION_MAX).contains(&self.duration),
-                "--duration",
-                format!("1 to {} s", DURATION_MAX.as_secs()),
-                format!("{:?}", self.duration),
-            ),
-            (
-                self.latency <= LATENCY_MAX,
-                "--latency",
-                format!("0 to {} ms", LATENCY_MAX.as_millis()),
-                format!("{:?}", self.latency),
-            ),
+        let session = self.session_median.unwrap_or(SESSION_MIN);
+        let checks: [(bool, &'static str, String); 12] = [
+            ((1..=Self::PEERS_MAX).contains(&self.peers), "--peers", self.peers.to_string()),
+            (self.lookups <= Self::LOOKUPS_MAX, "--lookups", self.lookups.to_string()),
+            ((0.0..=1.0).contains(&self.fail_fraction), "--fail-fraction", self.fail_fraction.to_string()),
+            ((0.0..=RATE_MAX).contains(&self.join_rate), "--join-rate", self.join_rate.to_string()),
+            ((0.0..=RATE_MAX).contains(&self.leave_rate), "--leave-rate", self.leave_rate.to_string()),
+            ((SESSION_MIN..=SESSION_MAX).contains(&session), "--session-median", written_s(session)),
+            ((DURATION_MIN..=DURATION_MAX).contains(&self.duration), "--duration", written_s(self.duration)),
+            ((1..=Self::CONTACTS_MAX).contains(&self.contacts), "--contacts", self.contacts.to_string()),
+            ((0.0..1.0).contains(&self.loss), "--loss", self.loss.to_string()),
+            (self.latency <= LATENCY_MAX, "--latency", written_ms(self.latency)),
+            (self.files <= Self::FILES_MAX, "--files", self.files.to_string()),
+            (Interval::new(self.interval).is_ok(), "--interval", written_s(self.interval)),
         ];
-        for (fine, option, bounds, value) in checks {
+        for (fine, option, value) in checks {
             if !fine {
-                return Err(ExperimentError::OutOfBounds { option, bounds, value });
+                return Err(ExperimentError::of(option, value));
             }
         }
         Ok(())
@@ -228,7 +232,98 @@ impl Experiment {
     }
 }
 
+fn written_s(span: Duration) -> String {
+    format!("{} s", span.as_secs_f64())
+}
+
+fn written_ms(span: Duration) -> String {
+    format!("{} ms", span.as_secs_f64() * 1_000.0)
+}
+
 const RATE_MAX: f64 = 1_000.0;
 const SESSION_MIN: Duration = Duration::from_secs(10);
+const SESSION_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
+const DURATION_MIN: Duration = Duration::from_secs(1);
 const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
 const LATENCY_MAX: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut Experiment)) -> String {
+        let mut experiment = Experiment::default();
+        change(&mut experiment);
+        match experiment.validate() {
+            Ok(()) => panic!("{experiment:?}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn the_default_and_the_bounds_themselves_are_fine() {
+        assert_eq!(Experiment::default().validate(), Ok(()));
+        let least = Experiment {
+            peers: 1,
+            lookups: 0,
+            session_median: Some(SESSION_MIN),
+            duration: DURATION_MIN,
+            contacts: 1,
+            latency: Duration::ZERO,
+            interval: Interval::MIN,
+            ..Experiment::default()
+        };
+        assert_eq!(least.validate(), Ok(()));
+        let most = Experiment {
+            peers: Experiment::PEERS_MAX,
+            lookups: Experiment::LOOKUPS_MAX,
+            fail_fraction: 1.0,
+            join_rate: RATE_MAX,
+            leave_rate: RATE_MAX,
+            session_median: Some(SESSION_MAX),
+            duration: DURATION_MAX,
+            contacts: Experiment::CONTACTS_MAX,
+            loss: 0.999,
+            latency: LATENCY_MAX,
+            files: Experiment::FILES_MAX,
+            interval: Interval::MAX,
+            ..Experiment::default()
+        };
+        assert_eq!(most.validate(), Ok(()));
+    }
+
+    /// Goal: what is out of bounds is refused with the option, its bounds and the value, units among them.
+    #[test]
+    fn what_is_out_of_bounds_is_named() {
+        assert_eq!(refused(|e| e.peers = 0), "--peers is 1 to 262144, not 0");
+        assert_eq!(refused(|e| e.lookups = u64::MAX).split(", ").next(), Some("--lookups is 0 to 10000000"));
+        for (bad, told) in [(-0.1, "-0.1"), (1.1, "1.1"), (f64::NAN, "NaN"), (f64::INFINITY, "inf")] {
+            assert_eq!(refused(|e| e.fail_fraction = bad), format!("--fail-fraction is 0 to 1, not {told}"));
+            assert_eq!(refused(|e| e.loss = bad), format!("--loss is 0 to 1, 1 excluded, not {told}"));
+        }
+        assert_eq!(refused(|e| e.loss = 1.0), "--loss is 0 to 1, 1 excluded, not 1");
+        for bad in [-1.0, 1_000.5, f64::NAN, f64::INFINITY] {
+            let told = format!("-rate is 0 to 1000 a second, not {bad}");
+            assert_eq!(refused(|e| e.join_rate = bad), format!("--join{told}"));
+            assert_eq!(refused(|e| e.leave_rate = bad), format!("--leave{told}"));
+        }
+        let session = |seconds| refused(|e| e.session_median = Some(Duration::from_secs(seconds)));
+        assert_eq!(session(9), "--session-median is 10 to 31536000 s, not 9 s");
+        assert_eq!(session(31_536_001), "--session-median is 10 to 31536000 s, not 31536001 s");
+        let duration = |ms| refused(|e| e.duration = Duration::from_millis(ms));
+        assert_eq!(duration(999), "--duration is 1 to 604800 s, not 0.999 s");
+        assert_eq!(duration(604_800_001), "--duration is 1 to 604800 s, not 604800.001 s");
+        assert_eq!(refused(|e| e.contacts = 0), "--contacts is 1 to 4096, not 0");
+        assert_eq!(refused(|e| e.contacts = 4_097), "--contacts is 1 to 4096, not 4097");
+        assert_eq!(
+            refused(|e| e.latency = Duration::from_micros(10_000_500)),
+            "--latency is 0 to 10000 ms, not 10000.5 ms"
+        );
+        assert_eq!(refused(|e| e.files = 1_000_001), "--files is 0 to 1000000, not 1000001");
+        let interval = |ms| refused(|e| e.interval = Duration::from_millis(ms));
+        assert_eq!(interval(0), "--interval is 0.05 to 3600 s, not 0 s");
+        assert_eq!(interval(3_600_001), "--interval is 0.05 to 3600 s, not 3600.001 s");
+        assert_eq!(refused(|e| e.settings.replicas = 0), "--replicas is 1 to 16, not 0");
+        assert_eq!(refused(|e| e.settings.successors = 33), "--successors is 2 to 32, not 33");
+    }
+}

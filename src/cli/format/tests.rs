@@ -306,8 +306,28 @@ fn sizes_and_spans() {
         (12_340, "12.3 s"),
         (59_990, "1 min 0 s"),
         (125_000, "2 min 5 s"),
+        (3_599_400, "59 min 59 s"),
+        (3_599_600, "1 h 0 min"),
+        (90_000_000, "25 h 0 min"),
     ] {
         assert_eq!(seconds(Duration::from_millis(ms)), text);
     }
     assert_eq!(rate(1 << 20, Duration::ZERO), "1000.0 MiB/s");
+}
+
+#[test]
+fn figures_have_as_many_decimals_as_they_need() {
+    for (value, text) in [
+        (0.0, "0"),
+        (-0.001, "0"),
+        (3.0, "3"),
+        (2.5, "2.5"),
+        (2.314, "2.31"),
+        (100.0, "100"),
+        (-1.1, "-1.1"),
+        (f64::NAN, "-"),
+        (f64::INFINITY, "-"),
+    ] {
+        assert_eq!(figure(value), text);
+    }
 }
