@@ -34,6 +34,48 @@ fn main() {
     for v in w.oracle.violations().iter().take(3) {
         println!("{v:?}");
     }
+    let slots: Vec<_> = w.living().values().copied().take(3).collect();
+    for _ in 0..5 {
+        for s in &slots {
+            print!("v{} ", w.node(*s).unwrap().version());
+        }
+        w.run_for(Duration::from_secs(interval));
+    }
+    println!();
+    w.record();
+    w.run_for(Duration::from_secs(interval * 2));
+    let mut kinds = std::collections::BTreeMap::new();
+    for l in w.log() {
+        let l = l.split_once(' ').unwrap().1;
+        let k: String = l.split(|c| c == '{' || c == '(').next().unwrap().to_string();
+        let sub = [
+            "Ping",
+            "Pong",
+            "State",
+            "Notify",
+            "Noted",
+            "FindOwner",
+            "Owner",
+            "Near",
+            "Probe",
+            "Relay",
+            "Contacts",
+            "Changed",
+            "Busy",
+        ]
+        .iter()
+        .find(|x| {
+            l.contains(&format!("{x} "))
+                || l.contains(&format!("({x}"))
+                || l.contains(&format!(": {x}"))
+                || l.contains(*x)
+        })
+        .unwrap_or(&"");
+        *kinds.entry(format!("{k} {sub}")).or_insert(0u32) += 1;
+    }
+    for (k, v) in kinds {
+        println!("{k}: {:.2} per peer and interval", v as f64 / n as f64 / 2.0);
+    }
     let bytes = |w: &mut World| {
         let slots: Vec<_> = w.living().values().copied().collect();
         slots.iter().map(|s| w.sent(*s).maintenance).sum::<u64>()

@@ -62,8 +62,8 @@ impl Gossip {
         (self.replace_at, self.heal_at) = (at, at);
     }
 
-    pub(super) fn is_partner(&self, entry: &Entry) -> bool {
-        self.partners.iter().any(|partner| partner.position == entry.position)
+    pub(super) fn has_partner(&self, position: &Position) -> bool {
+        self.partners.iter().any(|partner| partner.position == *position)
     }
 
     pub(super) fn acquaintances(&self) -> &[Entry] {
@@ -257,7 +257,8 @@ impl Node {
             }
         }
         if self.gossip.partners.len() < PARTNERS_MAX
-            && let Some(entry) = self.random_member().filter(|entry| !self.gossip.is_partner(entry))
+            && let Some(entry) =
+                self.random_member().filter(|entry| !self.gossip.has_partner(&entry.position))
         {
             self.gossip.partners.push_front(entry.clone());
             if self.gossip.acquaintances.len() < ACQUAINTANCES_MAX {

@@ -57,8 +57,9 @@ impl Node {
         while self.members.is_over_budget(self.settings.neighbours()) {
             let neighbours = self.successors.iter().chain(&self.predecessor);
             let neighbours: BTreeSet<Position> = neighbours.map(|entry| entry.position).collect();
-            let pinned =
-                |entry: &Entry| neighbours.contains(&entry.position) || self.gossip.is_partner(entry);
+            let pinned = |entry: &Entry| {
+                neighbours.contains(&entry.position) || self.gossip.has_partner(&entry.position)
+            };
             if !self.members.thin_out(&self.me.position, pinned) {
                 return;
             }

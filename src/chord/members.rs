@@ -152,13 +152,12 @@ impl Members {
 
     /// Puts a change into the news, to be passed on a bounded number of times.
     pub fn announce(&mut self, member: Member) {
-        let copies_left = COPIES_BASE + (self.table.len() as u32 + 2).ilog2();
         self.news.retain(|news| news.member.entry.position != member.entry.position);
         if self.news.len() >= NEWS_KEPT_MAX {
             // The one that was told most often already.
             self.news.pop();
         }
-        self.news.insert(0, News { member, copies_left });
+        self.news.insert(0, News { member, copies_left: COPIES });
     }
 
     /// The freshest news, at most [`NEWS_MAX`] and as many as a datagram holds, each counted as passed on once.
@@ -275,8 +274,10 @@ fn wire_bytes(member: &Member) -> usize {
 /// How far beyond its own a peer believes a life of its own that others tell of: as far as anybody believes one
 /// on hearsay.
 pub(super) const CONTRADICTED_LEAP_MAX: u64 = 2 * INCARNATION_LEAP_MAX;
-/// How often a change is passed on, beside the logarithm of the number of members.
-const COPIES_BASE: u32 = 4;
+/// How often a peer passes a change on. In one interval it exchanges as many pings and pongs: with its neighbours,
+/// so that nobody along the ring is left out, and with random partners, so that the number of those who know
+/// doubles.
+const COPIES: u32 = 8;
 /// Changes that are still passed on.
 const NEWS_KEPT_MAX: usize = 1_024;
 /// Members that are remembered although they do not answer any more, or left: for so long no stale news brings

@@ -38,7 +38,7 @@ pub use entrance::Start;
 pub use judge::check_list;
 pub use lookup::{Doubt, Lookup, Step};
 pub use members::Members;
-pub use node::{Node, NodeConfig};
+pub use node::{NEAR_KEPT, Node, NodeConfig};
 pub use output::{EndReason, Event, Output, ReplyTo, Token, Unanswered};
 pub use rules::Rules;
 pub use table::Table;

@@ -65,6 +65,8 @@ pub struct Node {
     /// Live peers that may lie before the first successor.
     pub(super) candidates: BTreeMap<Position, Entry>,
     pub(super) stabilise_at: Moment,
+    /// As it was at the last stabilise period.
+    pub(super) stabilised_version: u64,
     pub(super) detector: Detector,
     pub(super) gossip: Gossip,
     /// When this peer last did anything: a long time ago means that its process was stopped.
@@ -168,6 +170,7 @@ impl Node {
             busy_tries: 0,
             candidates: BTreeMap::new(),
             stabilise_at: now,
+            stabilised_version: 0,
             detector: Detector::new(now),
             gossip: Gossip::new(now),
             last_turn: now,
@@ -453,6 +456,12 @@ impl Node {
         self.members.table()
     }
 
+    /// Whether this peer keeps in contact with another one: its neighbour, or one of its random partners.
+    pub fn keeps_contact_with(&self, position: &Position) -> bool {
+        let mut neighbours = self.successors.iter().take(NEAR_KEPT).chain(&self.predecessor);
+        neighbours.any(|entry| entry.position == *position) || self.gossip.has_partner(position)
+    }
+
     /// Who stands before it; none while alone.
     pub fn predecessor(&self) -> Option<&Entry> {
         self.predecessor.as_ref()
@@ -638,6 +647,8 @@ impl Node {
     }
 }
 
+/// How many successors a peer of a large ring keeps a connection with.
+pub const NEAR_KEPT: usize = 3;
 /// Peers that one answer of a lookup names.
 const NAMED_MAX: usize = 1 + crate::config::RingSettings::SUCCESSORS_MAX as usize;
 const REQUEST_TIMEOUT_MIN: Duration = Duration::from_millis(500);

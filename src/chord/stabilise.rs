@@ -35,7 +35,10 @@ impl Node {
         if self.stabilise_at > now {
             return;
         }
-        self.stabilise_at = now + self.jittered(self.interval);
+        // Changes bring themselves to notice at once; where there were none, every second period is enough.
+        let quiet = self.stabilised_version == self.version && !self.exchanges_whole();
+        self.stabilised_version = self.version;
+        self.stabilise_at = now + self.jittered(self.interval * (1 + u32::from(quiet)));
         if self.is_small() {
             self.exchange_small(now);
         } else {

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::api::{PeerEvent, Unreachable};
 use super::shared::{Shared, unix_ms};
-use crate::chord::View;
+use crate::chord::{NEAR_KEPT, View};
 use crate::id::Position;
 use crate::transport::RequestFailure;
 use crate::wire::{
@@ -294,15 +294,16 @@ pub(super) async fn keep_contact(shared: Arc<Shared>) {
             shared.contacts.note_away(&now, unix_ms());
             let alive: BTreeSet<Position> = now.alive().map(|entry| entry.position).collect();
             shared.check_detours(&now, &alive);
+            let wanted = wanted(&now, &shared.contacts);
+            if now.members.alive_count() > CONTACTS_MAX {
+                let kept: BTreeSet<Position> = wanted.iter().map(|entry| entry.position).collect();
+                let unused = UNUSED_MIN.max(shared.interval * PARTNERS_PINGED_WITHIN);
+                shared.transport.release_unused(unused, |position| kept.contains(position));
+            }
             let connected = |position: &Position| shared.transport.connection(position).is_some();
             let has_detour = |position: &Position| shared.transport.detour(position).is_some();
-            let (dial, search) = shared.contacts.due(
-                Instant::now(),
-                &wanted(&now, &shared.contacts),
-                &now.me.position,
-                connected,
-                has_detour,
-            );
+            let (dial, search) =
+                shared.contacts.due(Instant::now(), &wanted, &now.me.position, connected, has_detour);
             let dial = dial.into_iter().map(|entry| (entry, true));
             for (entry, dial) in dial.chain(search.into_iter().map(|entry| (entry, false))) {
                 tries.spawn(shared.clone().reach(entry, dial));
@@ -333,14 +334,14 @@ async fn keep(shared: &Shared, known: &[Known]) -> Result<(), String> {
     shared.blocking(move |store| store.remember_known(bytes)).await.map_err(|error| error.to_string())
 }
 
-/// All living members of a small ring; of a large one those before and behind this peer, as many as the
-/// successor list has, and those that are sought. (Random partners are in contact by their pings.)
+/// All living members of a small ring; of a large one a few before and behind this peer, and those that are
+/// sought. (Random partners are in contact by their pings.)
 fn wanted(view: &View, contacts: &Contacts) -> Vec<Entry> {
     let alive: Vec<Entry> = view.alive().cloned().collect();
     if alive.len() <= CONTACTS_MAX {
         return alive;
     }
-    let half = usize::from(view.settings.unwrap_or_default().successors).min(CONTACTS_MAX / 2);
+    let half = NEAR_KEPT;
     let between = alive[half..alive.len() - half].iter().filter(|entry| contacts.is_sought(&entry.position));
     alive[..half].iter().chain(&alive[alive.len() - half..]).chain(between).cloned().collect()
 }
@@ -353,6 +354,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const ALIVE: Reply = Reply::Membership(MembershipReply::Neighbour(NeighbourReply::Alive));
 /// Members that a connection is kept with.
 const CONTACTS_MAX: usize = 64;
+/// Other connections of a large ring are closed when they were not used for so long, and for so many intervals:
+/// within these each random partner is pinged once.
+const UNUSED_MIN: Duration = Duration::from_secs(60);
+const PARTNERS_PINGED_WITHIN: u32 = 32;
 /// Members farther away to which a way is looked for, and for how long after it was last wanted.
 const SOUGHT_MAX: usize = 64;
 const SOUGHT_FOR: Duration = Duration::from_secs(600);

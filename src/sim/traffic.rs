@@ -38,13 +38,15 @@ impl Sent {
     }
 }
 
-/// A peer's connections, least recently used ones make place.
+/// A peer's connections, least recently used ones make place. One that neither end keeps is closed when nothing
+/// has used it for a while; the others have keep-alives.
 #[derive(Debug, Default)]
 pub(super) struct Connections(Vec<(Slot, Moment)>);
 
 impl Connections {
-    pub(super) fn has(&self, other: Slot) -> bool {
-        self.0.iter().any(|(slot, _)| *slot == other)
+    /// Since when a connection is quiet.
+    pub(super) fn used(&self, other: Slot) -> Option<Moment> {
+        self.0.iter().find(|(slot, _)| *slot == other).map(|(_, used)| *used)
     }
 
     /// Uses a connection. How many keep-alives were sent on it since it was used last.
@@ -55,26 +57,30 @@ impl Connections {
         keep_alives(quiet)
     }
 
-    /// A new one. Who had to make place, and how many keep-alives that one had since it was used last.
-    pub(super) fn open(&mut self, other: Slot, now: Moment) -> Option<(Slot, u64)> {
-        let oldest = (self.0.len() >= CONNECTIONS_MAX)
-            .then(|| (0..self.0.len()).min_by_key(|i| self.0[*i].1))
-            .flatten()
-            .map(|oldest| self.0.swap_remove(oldest));
+    /// A new one.
+    pub(super) fn open(&mut self, other: Slot, now: Moment) {
         self.0.push((other, now));
-        oldest.map(|(slot, used)| (slot, keep_alives(now.since(used))))
+    }
+
+    /// Whether one has to make place for a new one.
+    pub(super) fn are_full(&self) -> bool {
+        self.0.len() >= CONNECTIONS_MAX
+    }
+
+    /// The least recently used one, of those that nobody keeps if there are any.
+    pub(super) fn oldest(&self, is_kept: impl Fn(Slot) -> bool) -> Option<Slot> {
+        self.0.iter().min_by_key(|(slot, used)| (is_kept(*slot), *used)).map(|(slot, _)| *slot)
     }
 
     /// Ends one. How many keep-alives were sent on it since it was used last.
     pub(super) fn close(&mut self, other: Slot, now: Moment) -> u64 {
         let Some(at) = self.0.iter().position(|(slot, _)| *slot == other) else { return 0 };
-        keep_alives(now.since(self.0.swap_remove(at).1))
+        keep_alives(now.since(self.0.swap_remove(at).1).min(UNUSED_MAX))
     }
 
-    /// How many keep-alives were sent on all of them since each was used last; they count once.
-    pub(super) fn settle(&mut self, now: Moment) -> u64 {
-        let quiet = self.0.iter_mut().map(|(_, used)| keep_alives(now.since(std::mem::replace(used, now))));
-        quiet.sum()
+    /// With whom there are connections.
+    pub(super) fn others(&self) -> Vec<Slot> {
+        self.0.iter().map(|(slot, _)| *slot).collect()
     }
 }
 
@@ -112,4 +118,6 @@ const ACK_FRAME_BYTES: u64 = 6;
 const PACKET_PAYLOAD_BYTES: usize = 1_350;
 /// Connections of one peer.
 const CONNECTIONS_MAX: usize = 64;
-const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(20);
+/// After so long without use a connection that nobody keeps is closed.
+pub(super) const UNUSED_MAX: Duration = Duration::from_secs(60);

@@ -448,13 +448,13 @@ impl World {
 
     /// What a peer has sent so far, dead or alive.
     pub fn sent(&mut self, slot: Slot) -> Sent {
-        let now = self.now;
-        let Some(peer) = self.peers.get_mut(slot as usize).and_then(Option::as_mut) else {
-            return Sent::default();
-        };
-        let keep_alives = peer.connections.settle(now);
-        peer.sent.count(Purpose::Maintenance, keep_alives * traffic::KEEP_ALIVE_BYTES);
-        peer.sent
+        let others = self.process(slot).map(|peer| peer.connections.others()).unwrap_or_default();
+        for other in others {
+            if self.is_kept(slot, other) {
+                self.touch(slot, other);
+            }
+        }
+        self.process(slot).map(|peer| peer.sent).unwrap_or_default()
     }
 
     /// Begins to look up a key from a member; see [`World::take_outcomes`].
@@ -642,15 +642,10 @@ impl World {
     /// Uses the connection between two peers, or makes one: how long that takes.
     fn connect(&mut self, from: Slot, to: Slot, purpose: Purpose) -> Duration {
         let now = self.now;
-        let known = [(from, to), (to, from)]
-            .map(|(one, other)| self.running(one).is_some_and(|p| p.connections.has(other)));
-        if known[0] && (known[1] || self.node(to).is_none()) {
-            for (one, other) in [(from, to), (to, from)] {
-                if let Some(peer) = self.running(one) {
-                    let keep_alives = peer.connections.touch(other, now);
-                    peer.sent.count(Purpose::Maintenance, keep_alives * traffic::KEEP_ALIVE_BYTES);
-                }
-            }
+        let used = |one, other| self.process(one).filter(|p| p.up).and_then(|p| p.connections.used(other));
+        let known = used(from, to).filter(|_| used(to, from).is_some() || self.node(to).is_none());
+        if known.is_some_and(|used| now.since(used) < traffic::UNUSED_MAX || self.is_kept(from, to)) {
+            self.touch(from, to);
             return Duration::ZERO;
         }
         if !self.network.carries(from, to) || !self.network.carries(to, from) || self.node(to).is_none() {
@@ -660,23 +655,52 @@ impl World {
             }
             return Duration::ZERO;
         }
+        self.disconnect(from, to);
         for (one, other) in [(from, to), (to, from)] {
-            let Some(peer) = self.running(one) else { continue };
-            peer.sent.count(purpose, traffic::HANDSHAKE_BYTES);
-            let mut keep_alives = peer.connections.close(other, now);
-            if let Some((evicted, more)) = peer.connections.open(other, now) {
-                keep_alives += more;
-                if let Some(evicted) = self.running(evicted) {
-                    let theirs = evicted.connections.close(one, now);
-                    evicted.sent.count(Purpose::Maintenance, theirs * traffic::KEEP_ALIVE_BYTES);
-                }
+            let full = self.process(one).is_some_and(|peer| peer.connections.are_full());
+            let oldest =
+                self.process(one).and_then(|peer| peer.connections.oldest(|slot| self.is_kept(one, slot)));
+            if let Some(oldest) = oldest.filter(|_| full) {
+                self.disconnect(one, oldest);
             }
             if let Some(peer) = self.running(one) {
-                peer.sent.count(Purpose::Maintenance, keep_alives * traffic::KEEP_ALIVE_BYTES);
+                peer.sent.count(purpose, traffic::HANDSHAKE_BYTES);
+                peer.connections.open(other, now);
             }
         }
         let round_trip = self.network.delay(from, to) + self.network.delay(to, from);
         round_trip * 2 + traffic::HANDSHAKE_TIME
+    }
+
+    /// Uses a connection, on which keep-alives were sent since it was used last.
+    fn touch(&mut self, from: Slot, to: Slot) {
+        let now = self.now;
+        for (one, other) in [(from, to), (to, from)] {
+            if let Some(peer) = self.running(one) {
+                let keep_alives = peer.connections.touch(other, now);
+                peer.sent.count(Purpose::Maintenance, keep_alives * traffic::KEEP_ALIVE_BYTES);
+            }
+        }
+    }
+
+    /// Ends the connection between two peers at both ends, if there is one.
+    fn disconnect(&mut self, one: Slot, other: Slot) {
+        let now = self.now;
+        for (one, other) in [(one, other), (other, one)] {
+            if let Some(peer) = self.running(one) {
+                let keep_alives = peer.connections.close(other, now);
+                peer.sent.count(Purpose::Maintenance, keep_alives * traffic::KEEP_ALIVE_BYTES);
+            }
+        }
+    }
+
+    /// Whether one of two peers keeps a connection with the other.
+    fn is_kept(&self, one: Slot, other: Slot) -> bool {
+        let keeps = |one, other| {
+            let other = self.entry(other).map(|entry| entry.position);
+            self.node(one).zip(other).is_some_and(|(node, other)| node.keeps_contact_with(&other))
+        };
+        keeps(one, other) || keeps(other, one)
     }
 
     /// After every step of a peer: is it a member, and what does the oracle say?

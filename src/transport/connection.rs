@@ -89,6 +89,11 @@ impl Connection {
         self.0.up_since + Duration::from_millis(self.0.last_used_ms.load(Ordering::Relaxed))
     }
 
+    /// Whether this side dialled.
+    pub(super) fn is_ours(&self) -> bool {
+        self.0.dialled_by != self.0.peer.position
+    }
+
     pub(super) fn in_use(&self) -> InUse {
         self.0.streams.fetch_add(1, Ordering::AcqRel);
         self.touch();

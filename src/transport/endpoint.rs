@@ -224,6 +224,14 @@ impl Transport {
         }
     }
 
+    /// Closes what this peer dialled and has not used for so long, but for the peers that are to be kept. In a
+    /// large ring each lookup dials somebody, and a quiet connection costs both sides its keep-alives.
+    pub fn release_unused(&self, since: Duration, keep: impl Fn(&Position) -> bool) {
+        for connection in lock(&self.shared.pool).take_unused(since, keep) {
+            connection.quic().close(close_code::RELEASED, b"");
+        }
+    }
+
     /// This peer's incarnation from now on; never lowered. Peers that were greeted with an earlier
     /// one are dialled again in the background, so that both sides go over to the new one.
     pub fn set_incarnation(&self, incarnation: u64) {

@@ -101,6 +101,8 @@ pub(super) mod close_code {
     pub(in super::super) const BAD_HELLO: VarInt = VarInt::from_u32(9);
     /// The key may not command this peer.
     pub(in super::super) const NO_CLIENT: VarInt = VarInt::from_u32(10);
+    /// Whoever dialled has no use for it any more.
+    pub(in super::super) const RELEASED: VarInt = VarInt::from_u32(11);
     /// Of a stream, not of a connection: the exchange is given up.
     pub(in super::super) const CANCELLED: VarInt = VarInt::from_u32(7);
 }

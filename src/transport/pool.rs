@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
+use std::time::Duration;
 
 use super::connection::Connection;
 use crate::id::Position;
@@ -90,6 +91,24 @@ impl Pool {
             Some(connection) if connection.peer().incarnation <= incarnation => self.live.remove(position),
             _ => None,
         }
+    }
+
+    /// Takes those out that this side dialled, that nothing uses and nothing was sent on for so long.
+    pub(super) fn take_unused(
+        &mut self,
+        since: Duration,
+        keep: impl Fn(&Position) -> bool,
+    ) -> Vec<Connection> {
+        let unused = |connection: &Connection| {
+            connection.is_ours() && connection.streams() == 0 && connection.last_used().elapsed() >= since
+        };
+        let mut taken = Vec::new();
+        self.live.retain(|position, connection| {
+            let goes = unused(connection) && !keep(position);
+            taken.extend(goes.then(|| connection.clone()));
+            !goes
+        });
+        taken
     }
 
     /// The peers that there are connections to, in no order.

@@ -40,8 +40,8 @@ pub struct TransportSettings {
 impl Default for TransportSettings {
     fn default() -> TransportSettings {
         TransportSettings {
-            idle_timeout: Duration::from_secs(30),
-            keep_alive: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(45),
+            keep_alive: Duration::from_secs(20),
             stream_window_bytes: 8 << 20,
             connection_window_bytes: 32 << 20,
             send_window_bytes: 16 << 20,
