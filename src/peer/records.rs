@@ -1,6 +1,5 @@
 //! Name records: read from the replicas of the name key, written through its owner.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +8,9 @@ use tokio::time::Instant;
 
 use super::serve::Asker;
 use super::shared::{STORAGE_TIMEOUT, Shared, disk_reason, shortened, unix_ms};
-use crate::chord::Route;
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{NameHistory, PutRefusal};
-use crate::replica::replicas;
+use crate::replica::{Copies, own_replicas, put_duty, replicas};
 use crate::wire::{
     Entry, Fault, Missing, MissingReason, NameRecord, PutRole, RecordTarget, SignedRecord, StorageReply,
     StorageRequest, codec,
@@ -25,8 +23,7 @@ pub(super) struct Written {
     pub record: NameRecord,
     signed: SignedRecord,
     pub replaced: Option<ContentId>,
-    pub durable: BTreeSet<Position>,
-    pub missing: Vec<Missing>,
+    pub copies: Copies,
 }
 
 /// What the peers around a name key say.
@@ -204,9 +201,10 @@ impl Shared {
             replaces: current.as_ref().map(SignedRecord::id),
         };
         let signed = self.sign(&record)?;
-        let (durable, missing) = self.put_at_owner(&found.owner, &signed).await?;
+        let mut copies = Copies::default();
+        self.put_at_owner(&found.owner, &signed, &mut copies).await?;
         let replaced = replaced.and_then(|old| content_of(&old));
-        Ok(Written { owner: found.owner.position, record, signed, replaced, durable, missing })
+        Ok(Written { owner: found.owner.position, record, signed, replaced, copies })
     }
 
     /// Gives a record that was written before to the owner of its name once more, for more copies.
@@ -215,10 +213,8 @@ impl Shared {
     /// Why it was not taken.
     pub(super) async fn write_again(self: &Arc<Self>, written: &mut Written) -> Result<(), String> {
         let found = self.find(written.record.name.key(), 0).await?;
-        let (durable, missing) = self.put_at_owner(&found.owner, &written.signed).await?;
+        self.put_at_owner(&found.owner, &written.signed, &mut written.copies).await?;
         written.owner = found.owner.position;
-        written.durable.extend(durable);
-        written.missing = missing;
         Ok(())
     }
 
@@ -252,10 +248,14 @@ impl Shared {
         self: &Arc<Self>,
         owner: &Entry,
         signed: &SignedRecord,
-    ) -> Result<(BTreeSet<Position>, Vec<Missing>), String> {
+        copies: &mut Copies,
+    ) -> Result<(), String> {
         let request = StorageRequest::PutRecord { record: signed.clone(), role: PutRole::Owner };
         match self.ask_storage(owner, request, STORAGE_TIMEOUT * 2).await {
-            Ok(StorageReply::Put { durable, missing }) => Ok((durable.into_iter().collect(), missing)),
+            Ok(StorageReply::Put { durable, missing }) => {
+                copies.hear_all(durable, missing);
+                Ok(())
+            }
             Ok(StorageReply::Conflict { .. }) => {
                 Err("the name was written by another peer just now".to_owned())
             }
@@ -305,15 +305,8 @@ impl Shared {
         };
         let view = self.view();
         let key = record.name.key();
-        if role == PutRole::Owner && !view.owns(&key) {
-            let owner = match view.route(&key) {
-                Some(Route::Owner { owner, .. }) => Some(owner),
-                _ => None,
-            };
-            return StorageReply::NotOwner { owner };
-        }
-        if role == PutRole::Owner && view.phase != crate::chord::PhaseKind::Active {
-            return StorageReply::Refused("this peer is leaving".to_owned());
+        if let Err(why) = put_duty(&view, &key, role) {
+            return why.into();
         }
         match self.merge_record(key, signed.clone(), record, role).await {
             Ok(()) if role == PutRole::Owner => self.pass_record_on(key, signed, None).await,
@@ -376,33 +369,24 @@ impl Shared {
         own: Option<MissingReason>,
     ) -> StorageReply {
         let view = self.view();
-        let copies = usize::from(self.settings().replicas);
         let mut asked = JoinSet::new();
-        for whom in replicas(&view.me, &view.successors, copies).into_iter().skip(1) {
+        for whom in own_replicas(&view, self.copies()) {
             let (shared, record) = (self.clone(), signed.clone());
             asked.spawn(async move {
                 let request = StorageRequest::PutRecord { record, role: PutRole::Replica };
                 (whom.position, shared.ask_storage(&whom, request, STORAGE_TIMEOUT).await)
             });
         }
-        let mut durable = Vec::new();
-        let mut missing = Vec::new();
-        match own {
-            None => durable.push(view.me.position),
-            Some(reason) => missing.push(Missing { peer: view.me.position, reason }),
-        }
+        let mut copies = Copies::default();
+        let peer = view.me.position;
+        copies.hear(match own {
+            None => StorageReply::Durable { peer },
+            Some(reason) => StorageReply::Missing(Missing { peer, reason }),
+        });
         while let Some(Ok((peer, answer))) = asked.join_next().await {
-            match answer {
-                Ok(StorageReply::Put { .. }) => durable.push(peer),
-                Ok(_) => {
-                    let reason = MissingReason::Refused("it broke the protocol".to_owned());
-                    missing.push(Missing { peer, reason });
-                }
-                Err(reason) => missing.push(Missing { peer, reason }),
-            }
+            copies.hear_answer(peer, answer);
         }
-        durable.sort_by_key(|peer| key.distance_to(peer));
-        StorageReply::Put { durable, missing }
+        copies.into_put(&key)
     }
 }
 

@@ -14,13 +14,12 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::api::PeerEvent;
-use super::lookup::Found;
 use super::push::Feed;
 use super::records::content_of;
 use super::shared::{STORAGE_TIMEOUT, Shared};
 use crate::id::{ContentId, FileName, Position, RecordId};
 use crate::names::NameHistory;
-use crate::replica::{Offer, OfferPlan, plan_offers};
+use crate::replica::{Offer, OfferPlan, plan_offers, plan_sync};
 use crate::wire::limits::{HEALTH_NAMES_MAX, LINKS_PER_OBJECT_MAX, OFFERS_PER_MESSAGE_MAX};
 use crate::wire::{
     Entry, MissingReason, OfferedRecord, PutRole, SignedRecord, StorageReply, StorageRequest, StoreRole,
@@ -178,20 +177,11 @@ impl Shared {
         let view = self.view();
         let copies = usize::from(self.settings().replicas);
         let mut plan = plan(&view, copies, holdings.keys());
-        let mut last: Option<Found> = None;
-        for key in std::mem::take(&mut plan.unknown) {
-            // What this peer does not know by itself is found by asking, once for each range.
-            let found = match last.take().filter(|last| last.owns(&key)) {
-                Some(found) => found,
-                None => match self.find(key, plan.spread).await {
-                    Ok(found) => found,
-                    Err(_) => continue,
-                },
-            };
-            last = Some(found.clone());
-            let others = std::iter::once(found.owner).chain(found.successors);
-            for other in others.filter(|other| other.position != view.me.position).take(plan.spread) {
-                plan.add(other, key);
+        // What this peer does not know by itself is found by asking, once for each range.
+        while let Some(key) = plan.next_unknown() {
+            match self.find(key, plan.spread).await {
+                Ok(found) => plan.place(&view.me.position, &key, &found),
+                Err(_) => plan.pass_over(&key),
             }
         }
         Ok((plan, holdings))
@@ -203,10 +193,7 @@ impl Shared {
         // The asker may be here before the news of it.
         self.view_until(NEWS_WAIT, |view| view.alive().any(|entry| entry.position == position)).await;
         let only_asker = move |view: &crate::chord::View, copies: usize, keys: BTreeSet<Position>| {
-            let mut plan = plan_offers(view, copies, keys);
-            plan.offers.retain(|to, _| *to == position);
-            plan.unknown.clear();
-            plan
+            plan_sync(view, copies, keys, &position)
         };
         let round = self.round(&only_asker).await;
         StorageReply::Synced {

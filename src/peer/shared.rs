@@ -123,6 +123,11 @@ impl Shared {
         self.view.borrow().settings.unwrap_or_default()
     }
 
+    /// R, how many copies there should be.
+    pub(super) fn copies(&self) -> usize {
+        self.settings().replicas.into()
+    }
+
     /// A peer as people know it.
     pub(super) fn named(&self, peer: &Position) -> PeerName {
         PeerName { position: *peer, name: self.transport.display_name(peer) }
