@@ -15,10 +15,9 @@ use tokio::time::Instant;
 
 use super::api::PeerEvent;
 use super::push::Feed;
-use super::records::content_of;
 use super::shared::{STORAGE_TIMEOUT, Shared};
 use crate::id::{ContentId, FileName, Position, RecordId};
-use crate::names::NameHistory;
+use crate::names::{NameHistory, content_of};
 use crate::replica::{Offer, OfferPlan, plan_offers, plan_sync};
 use crate::wire::limits::{HEALTH_NAMES_MAX, LINKS_PER_OBJECT_MAX, OFFERS_PER_MESSAGE_MAX};
 use crate::wire::{

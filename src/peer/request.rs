@@ -9,10 +9,10 @@ use tokio::time::Instant;
 
 use super::api::{Progress, RequestError, RequestReport, Wanted, WhereisReport, nearest};
 use super::fetch::Wish;
-use super::records::content_of;
 use super::shared::{STORAGE_TIMEOUT, Shared};
 use crate::id::{ContentId, FileName, Position};
-use crate::replica::replicas;
+use crate::names::{Verdict, content_of};
+use crate::replica::{away_voters, replicas};
 use crate::wire::limits::HOLDERS_PER_OBJECT_MAX;
 use crate::wire::{
     Entry, Fault, Link, NameRecord, ObjectInfo, PeerName, RecordTarget, StorageReply, StorageRequest,
@@ -168,18 +168,20 @@ impl Shared {
     /// What a name stands for: one record, or all who would know say no, or nobody can tell.
     async fn record_of(self: &Arc<Self>, name: &FileName) -> Result<NameRecord, RequestError> {
         let deadline = Instant::now() + SYNCING_WAIT;
-        let mut resolved = self.resolve(name).await.map_err(RequestError::NotActive)?;
-        while resolved.record.is_none() && resolved.syncing && Instant::now() < deadline {
-            tokio::time::sleep(SYNCING_PAUSE).await;
-            resolved = self.resolve(name).await.map_err(RequestError::NotActive)?;
-        }
-        match resolved.record {
-            Some(record) => Ok(record),
-            None if resolved.silent.is_empty() => Err(self.unknown(name)),
-            None => Err(RequestError::CannotTell {
-                what: format!("a file named {name}"),
-                silent: self.all_named(&resolved.silent),
-            }),
+        loop {
+            match self.resolve(name).await.map_err(RequestError::NotActive)? {
+                Verdict::Found(record) => return Ok(*record),
+                Verdict::Unknown => return Err(self.unknown(name)),
+                Verdict::CannotTell { syncing: true, .. } if Instant::now() < deadline => {
+                    tokio::time::sleep(SYNCING_PAUSE).await;
+                }
+                Verdict::CannotTell { silent, .. } => {
+                    return Err(RequestError::CannotTell {
+                        what: format!("a file named {name}"),
+                        silent: self.all_named(&silent),
+                    });
+                }
+            }
         }
     }
 
@@ -190,7 +192,7 @@ impl Shared {
         let around = replicas(&found.owner, &found.successors, count);
         let copies = usize::from(self.settings().replicas);
         let mut holders = Holders {
-            silent: self.away_among(content.key(), &found.owner, count),
+            silent: away_voters(&self.view(), &content.key(), &found.owner, count),
             replicas: around.iter().take(copies).cloned().collect(),
             ..Holders::default()
         };
