@@ -5,7 +5,12 @@
 //! | `placement` | who keeps a key, whose word on it counts, who of these does not answer |
 //! | `copies` | who has a copy and who has not; when a store is acknowledged |
 //! | `duty` | what a peer answers to a store, to whom it passes it on, and what its owner still has to do |
+//! | `holders` | who has an object, for a request |
 //! | `offers` | what a peer offers to whom: repair, hand-over, a joiner's take-over |
+//! | `round` | what a round of offers did, and what is short after it |
+//! | `arrivals` | what a peer wants of an offer |
+//! | `repair` | when the next round of repair is due |
+//! | `takeover` | whom a joiner asks for what belongs to it, and when that is over |
 //!
 //! The replicas of a key are its owner and the R − 1 peers after it. Whoever holds something compares it
 //! with that: an owner offers its range to its replicas, everybody else offers what they hold to the
@@ -17,15 +22,25 @@
 
 #![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod arrivals;
 mod copies;
 mod duty;
+mod holders;
 mod offers;
 mod placement;
+mod repair;
+mod round;
+mod takeover;
 
+pub use arrivals::Arrivals;
 pub use copies::{Copies, CopiesWanted, WaitError};
 pub use duty::{ChainWords, NotKept, StoreDuty, put_duty, store_duty};
+pub use holders::{HolderSearch, Holders};
 pub use offers::{Offer, OfferPlan, plan_handover, plan_offers, plan_sync};
 pub use placement::{Found, away_voters, known_after, own_replicas, replicas, vote_count};
+pub use repair::RepairSchedule;
+pub use round::{Holdings, Round, Short};
+pub use takeover::TakeOver;
 
 #[cfg(test)]
 mod sample;
