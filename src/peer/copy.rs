@@ -127,7 +127,7 @@ impl Shared {
         links: Vec<Link>,
         duty: StoreDuty,
     ) -> Result<(), StreamError> {
-        let StoreDuty { chain, owner } = duty;
+        let (chain, owner) = (&duty.chain, duty.owner);
         let (word, mut words) = mpsc::channel(WORDS_MAX);
         let copied = match self.receiver(object, RECEIVING_WAIT).await {
             Ok(Some(receiver)) => {
@@ -165,8 +165,7 @@ impl Shared {
             }
         };
         drop(word);
-        if !owner && copied.is_ok() && self.view().owns(&object.content.key()) {
-            // It came back to its owner, whose replicas may lack it.
+        if copied.is_ok() && duty.has_come_back(&self.view(), &object.content.key()) {
             self.repair_wanted.notify_one();
         }
         let mut copies = Copies::default();
@@ -178,8 +177,7 @@ impl Shared {
             if let StorageReply::Durable { peer } = &reply {
                 self.note_copy(*peer, object.content);
             }
-            // What the chain could not do, the owner may do yet.
-            if !(owner && matches!(reply, StorageReply::Missing(_))) {
+            if duty.passes_back(&reply) {
                 upstream.reply(reply).await?;
             }
         }

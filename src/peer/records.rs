@@ -10,7 +10,7 @@ use super::serve::Asker;
 use super::shared::{STORAGE_TIMEOUT, Shared, disk_reason, shortened, unix_ms};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{CheckedRecord, Greatest, NameHistory, Verdict, Vote, Votes, content_of, next_record};
-use crate::replica::{Copies, Found, away_voters, own_replicas, put_duty, vote_count};
+use crate::replica::{Copies, Found, away_voters, has_no_vote, own_replicas, put_duty, vote_count};
 use crate::wire::{
     Entry, Fault, Missing, MissingReason, NameRecord, PutRole, RecordTarget, SignedRecord, StorageReply,
     StorageRequest, codec,
@@ -222,7 +222,7 @@ impl Shared {
     /// Handles `FetchRecord`.
     pub(super) async fn answer_record(self: &Arc<Self>, name: &FileName) -> Result<StorageReply, String> {
         let record = self.history(name.key()).await?.current;
-        Ok(StorageReply::Record { record, syncing: self.is_syncing() || !self.view().is_member() })
+        Ok(StorageReply::Record { record, syncing: has_no_vote(&self.view(), self.is_syncing()) })
     }
 
     /// What this peer keeps of a name.

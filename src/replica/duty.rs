@@ -20,6 +20,20 @@ pub struct StoreDuty {
     pub owner: bool,
 }
 
+impl StoreDuty {
+    /// Whether a word on another copy goes back to whoever gave the object at once. What the chain could not
+    /// do, the owner may do yet, and says later.
+    pub fn passes_back(&self, word: &StorageReply) -> bool {
+        !(self.owner && matches!(word, StorageReply::Missing(_)))
+    }
+
+    /// Whether an object with this key, once it is kept, has come back to its owner, whose replicas may lack
+    /// it: a reason for repair.
+    pub fn has_come_back(&self, view: &View, key: &Position) -> bool {
+        !self.owner && view.owns(key)
+    }
+}
+
 /// Why a peer does not keep what it is given.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotKept {
@@ -178,6 +192,18 @@ mod tests {
         let role = StoreRole::Replica { chain: chain.clone() };
         let duty = store_duty(&view(30), 3, &object(15), role).unwrap();
         assert_eq!(duty, StoreDuty { chain, owner: false });
+    }
+
+    #[test]
+    fn what_comes_back_to_its_owner_is_a_reason_for_repair() {
+        let replica = StoreDuty { chain: Vec::new(), owner: false };
+        assert!(replica.has_come_back(&view(20), &peer(15)) && !replica.has_come_back(&view(30), &peer(15)));
+        let owner = StoreDuty { chain: vec![entry(30)], owner: true };
+        assert!(!owner.has_come_back(&view(20), &peer(15)), "it makes all copies itself");
+        let reason = MissingReason::Unreachable;
+        let missing = StorageReply::Missing(Missing { peer: peer(30), reason });
+        assert!(replica.passes_back(&missing) && !owner.passes_back(&missing));
+        assert!(owner.passes_back(&StorageReply::Durable { peer: peer(30) }));
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub use offers::{Offer, OfferPlan, plan_handover, plan_offers, plan_sync};
 pub use placement::{Found, away_voters, known_after, own_replicas, replicas, vote_count};
 pub use repair::RepairSchedule;
 pub use round::{Holdings, Round, Short};
-pub use takeover::TakeOver;
+pub use takeover::{TakeOver, has_no_vote};
 
 #[cfg(test)]
 mod sample;

@@ -68,6 +68,11 @@ impl TakeOver {
     }
 }
 
+/// Whether a peer's "no" is no vote: it is taking over, or it is no member.
+pub fn has_no_vote(view: &View, taking_over: bool) -> bool {
+    taking_over || !view.is_member()
+}
+
 /// Before a peer that has not given all is asked again.
 const PAUSE: Duration = Duration::from_millis(150);
 /// For how long a joiner asks a peer that has not given all and gives nothing.
@@ -79,6 +84,7 @@ mod tests {
 
     use super::super::sample::{numbers_of, peer, view, view_of};
     use super::*;
+    use crate::chord::PhaseKind;
 
     fn synced(objects: u64, complete: bool) -> StorageReply {
         StorageReply::Synced { objects, bytes: 10 * objects, records: 0, complete }
@@ -108,6 +114,13 @@ mod tests {
         assert_eq!(takeover.taken(), (4, 40));
         assert_eq!(takeover.hear(at(300), &peer(40), Some(&synced(9, false))), None, "too late");
         assert_eq!(takeover.taken(), (4, 40));
+    }
+
+    #[test]
+    fn only_a_member_that_has_taken_over_has_a_vote() {
+        let outside = View { phase: PhaseKind::Entering, ..view(30) };
+        assert!(has_no_vote(&view(30), true) && has_no_vote(&outside, false));
+        assert!(!has_no_vote(&view(30), false));
     }
 
     #[test]
