@@ -4,7 +4,6 @@
 //! becomes durable, then `Finished`. B passes each piece on to the next peer of the chain while it
 //! writes it. What the chain could not do, the owner does again from its own disk.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,13 +15,12 @@ use super::api::PeerEvent;
 use super::push::{Feed, Passed};
 use super::shared::{BoxFuture, Shared, disk_reason, finished, shortened, spawn_blocking};
 use super::shares::Party;
-use crate::blob::{BlobError, Kind, OutboardError, Receiver};
+use crate::blob::{BlobError, Kind, Receiver};
 use crate::chord::PhaseKind;
-use crate::config::RingSettings;
 use crate::id::{ContentId, Position};
-use crate::replica::replicas;
+use crate::replica::{Copies, StoreDuty, store_duty};
 use crate::transport::{RequestStream, StreamError};
-use crate::wire::limits::{FILE_BYTES_MAX, LINKS_PER_OBJECT_MAX, PIECE_BYTES};
+use crate::wire::limits::{LINKS_PER_OBJECT_MAX, PIECE_BYTES};
 use crate::wire::{Entry, Fault, Link, Missing, MissingReason, ObjectInfo, Reply, StorageReply, StoreRole};
 
 /// Where an object comes from: another peer, or this one itself.
@@ -101,9 +99,9 @@ impl Shared {
         let _arrival = self.arrivals.begin(object.content);
         // A peer that is just coming into the ring is worth a moment.
         self.view_until(ENTRANCE_WAIT, |view| view.phase != PhaseKind::Entering).await;
-        let done = match self.chain_for(&object, role) {
-            Ok((chain, owner)) => self.accept_and_pass_on(&mut upstream, object, links, chain, owner).await,
-            Err(refusal) => upstream.reply(refusal).await,
+        let done = match store_duty(&self.view(), self.copies(), &object, role) {
+            Ok(duty) => self.accept_and_pass_on(&mut upstream, object, links, duty).await,
+            Err(why) => upstream.reply(why.into()).await,
         };
         match done {
             Ok(()) => upstream.finish().await,
@@ -122,43 +120,14 @@ impl Shared {
         Box::pin(async move { self.accept_object(upstream, object, links, role).await })
     }
 
-    /// To whom an object is passed on; and whether this peer answers for all copies, as its owner.
-    fn chain_for(&self, object: &ObjectInfo, role: StoreRole) -> Result<(Vec<Entry>, bool), StorageReply> {
-        let view = self.view();
-        if view.phase != PhaseKind::Active {
-            return Err(StorageReply::Refused("this peer is not active in its ring".to_owned()));
-        }
-        if object.length > FILE_BYTES_MAX {
-            let reason = OutboardError::TooLong { length: object.length }.to_string();
-            return Err(StorageReply::Refused(reason));
-        }
-        match role {
-            StoreRole::Owner if !view.owns(&object.content.key()) => {
-                let owner = match view.route(&object.content.key()) {
-                    Some(crate::chord::Route::Owner { owner, .. }) => Some(owner),
-                    _ => None,
-                };
-                Err(StorageReply::NotOwner { owner })
-            }
-            StoreRole::Owner => {
-                let copies = usize::from(self.settings().replicas);
-                Ok((replicas(&view.me, &view.successors, copies).split_off(1), true))
-            }
-            StoreRole::Replica { chain } if chain.len() > usize::from(RingSettings::REPLICAS_MAX) => {
-                Err(StorageReply::Refused("the chain is too long".to_owned()))
-            }
-            StoreRole::Replica { chain } => Ok((chain, false)),
-        }
-    }
-
     async fn accept_and_pass_on(
         self: &Arc<Self>,
         upstream: &mut Upstream,
         object: ObjectInfo,
         links: Vec<Link>,
-        chain: Vec<Entry>,
-        owner: bool,
+        duty: StoreDuty,
     ) -> Result<(), StreamError> {
+        let (chain, owner) = (&duty.chain, duty.owner);
         let (word, mut words) = mpsc::channel(WORDS_MAX);
         let copied = match self.receiver(object, RECEIVING_WAIT).await {
             Ok(Some(receiver)) => {
@@ -196,39 +165,34 @@ impl Shared {
             }
         };
         drop(word);
-        let mut durable = BTreeSet::new();
-        if !owner && copied.is_ok() && self.view().owns(&object.content.key()) {
-            // It came back to its owner, whose replicas may lack it.
+        if copied.is_ok() && duty.has_come_back(&self.view(), &object.content.key()) {
             self.repair_wanted.notify_one();
         }
-        upstream.reply(self.own_word(&copied, &mut durable)).await?;
-        let mut missing = Vec::new();
+        let mut copies = Copies::default();
+        let own = self.own_word(&copied);
+        copies.hear(own.clone());
+        upstream.reply(own).await?;
         while let Some(reply) = words.recv().await {
-            match reply {
-                StorageReply::Durable { peer } => {
-                    durable.insert(peer);
-                    self.note_copy(peer, object.content);
-                    upstream.reply(StorageReply::Durable { peer }).await?;
-                }
-                StorageReply::Missing(copy) if owner => missing.push(copy),
-                reply => upstream.reply(reply).await?,
+            copies.hear(reply.clone());
+            if let StorageReply::Durable { peer } = &reply {
+                self.note_copy(*peer, object.content);
+            }
+            if duty.passes_back(&reply) {
+                upstream.reply(reply).await?;
             }
         }
         if owner && copied.is_ok() {
-            self.complete_copies(upstream, object, links, &mut durable, missing).await?;
+            self.complete_copies(upstream, object, links, &copies).await?;
         }
         upstream.reply(StorageReply::Finished).await
     }
 
     /// What this peer says of its own copy.
-    fn own_word(&self, copied: &Result<(), MissingReason>, durable: &mut BTreeSet<Position>) -> StorageReply {
-        let me = self.position();
+    fn own_word(&self, copied: &Result<(), MissingReason>) -> StorageReply {
+        let peer = self.position();
         match copied {
-            Ok(()) => {
-                durable.insert(me);
-                StorageReply::Durable { peer: me }
-            }
-            Err(reason) => StorageReply::Missing(Missing { peer: me, reason: reason.clone() }),
+            Ok(()) => StorageReply::Durable { peer },
+            Err(reason) => StorageReply::Missing(Missing { peer, reason: reason.clone() }),
         }
     }
 
@@ -401,21 +365,9 @@ impl Shared {
         upstream: &mut Upstream,
         object: ObjectInfo,
         links: Vec<Link>,
-        durable: &mut BTreeSet<Position>,
-        missing: Vec<Missing>,
+        copies: &Copies,
     ) -> Result<(), StreamError> {
-        // A disk that is full stays so. Who refused or did not answer may not now, or another is in its place.
-        let hopeless: BTreeSet<Position> = missing
-            .iter()
-            .filter(|copy| matches!(copy.reason, MissingReason::Disk(_)))
-            .map(|copy| copy.peer)
-            .collect();
-        let view = self.view();
-        let copies = usize::from(self.settings().replicas);
-        for replica in replicas(&view.me, &view.successors, copies) {
-            if durable.contains(&replica.position) || hopeless.contains(&replica.position) {
-                continue;
-            }
+        for replica in copies.to_complete(&self.view(), self.copies()) {
             let (word, mut words) = mpsc::channel(WORDS_MAX);
             let role = StoreRole::Replica { chain: Vec::new() };
             let push = async {
@@ -425,7 +377,6 @@ impl Shared {
             let pass_on = async {
                 while let Some(reply) = words.recv().await {
                     if let StorageReply::Durable { peer } = reply {
-                        durable.insert(peer);
                         self.note_copy(peer, object.content);
                     }
                     upstream.reply(reply).await?;
@@ -434,10 +385,8 @@ impl Shared {
             };
             tokio::join!(push, pass_on).1?;
         }
-        for copy in missing {
-            if hopeless.contains(&copy.peer) {
-                upstream.reply(StorageReply::Missing(copy)).await?;
-            }
+        for copy in copies.hopeless() {
+            upstream.reply(StorageReply::Missing(copy)).await?;
         }
         Ok(())
     }

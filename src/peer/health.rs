@@ -114,7 +114,8 @@ impl HealthBook {
             copies.filter(|(peer, life)| living.lives.get(peer) == Some(life)).map(|(peer, _)| *peer);
         let mut holders: Vec<Position> = others.chain([living.me]).collect();
         drop(book);
-        holders.sort_by_key(|peer| distance(&content.key(), peer));
+        let key = content.key();
+        holders.sort_by_key(|peer| key.distance_to(peer));
         holders.dedup();
         holders
     }
@@ -427,14 +428,9 @@ fn once_each(peers: Vec<Position>) -> Vec<Position> {
 fn who_should(view: &View, key: &Position, holders: &[Position], copies: usize) -> Vec<Position> {
     let members = view.alive().chain(view.away()).chain([&view.me]).map(|entry| entry.position);
     let mut around: Vec<Position> = members.filter(|peer| !holders.contains(peer)).collect();
-    around.sort_by_key(|peer| distance(key, peer));
+    around.sort_by_key(|peer| key.distance_to(peer));
     around.truncate(copies.saturating_sub(holders.len()));
     around
-}
-
-/// How far a peer lies behind a key; the owner of the key first.
-fn distance(key: &Position, peer: &Position) -> Position {
-    if key == peer { Position::ZERO } else { key.distance_to(peer) }
 }
 
 /// Whether who is away since then, both in milliseconds, is gone.

@@ -1,6 +1,5 @@
 //! `Quit`: hand over first, then tell the neighbours, then go.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +8,12 @@ use tokio::time::Instant;
 
 use super::actor::ActorMessage;
 use super::api::{LeavePlan, LeaveReport, PeerEvent};
-use super::repair::{Holdings, Round};
 use super::shared::{STORAGE_TIMEOUT, Shared};
 use crate::chord::PhaseKind;
 use crate::id::{ContentId, FileName, Position};
-use crate::replica::{Offer, plan_handover};
+use crate::replica::{Holdings, Offer, Round, Short, plan_handover};
 use crate::wire::limits::OFFERS_PER_MESSAGE_MAX;
-use crate::wire::{Entry, MembershipReply, MembershipRequest, SignedRecord, StorageReply, StorageRequest};
+use crate::wire::{Entry, MembershipReply, MembershipRequest, StorageReply, StorageRequest};
 
 impl Shared {
     /// Leaves the ring: copies until min(R, N − 1) copies exist without this peer, or time is over.
@@ -31,26 +29,28 @@ impl Shared {
         self.view_until(LEAVE_TIMEOUT, |view| view.phase != PhaseKind::Active).await;
         self.wait_for_turn(deadline).await;
         let mut handed_over = 0;
-        let (short, short_names) = loop {
+        let short = loop {
             // What a round that takes too long has learned is lost, and counts as short.
-            let round =
-                tokio::time::timeout_at(deadline, self.round(&plan_handover)).await.unwrap_or_default();
+            let report = tokio::time::timeout_at(deadline, self.round(&plan_handover)).await;
+            let round = report.unwrap_or_default().round;
             handed_over += round.objects + round.records;
-            let (short, short_names) = self.short(&round).await.unwrap_or_else(|error| {
+            let short = self.short(&round).await.unwrap_or_else(|error| {
                 self.tell(PeerEvent::Warning(error));
-                Default::default()
+                Short::default()
             });
-            if (short.is_empty() && short_names.is_empty()) || Instant::now() >= deadline {
-                break (short, short_names);
+            if short.is_empty() || Instant::now() >= deadline {
+                break short;
             }
             tokio::time::sleep(RETRY).await;
         };
         let alone = self.view().alive().next().is_none();
         let unreachable = if alone { self.names_here().await } else { Vec::new() };
+        let short_names =
+            short.records.iter().filter_map(|record| record.decode().ok()).map(|record| record.name);
         let report = LeaveReport {
             handed_over,
-            short: short.into_iter().collect(),
-            short_names: short_names.into_iter().collect(),
+            short: short.objects.into_iter().collect(),
+            short_names: short_names.collect(),
             unreachable: unreachable.into_iter().collect(),
             data_dir: self.store.dir().to_string_lossy().into_owned(),
         };
@@ -95,7 +95,7 @@ impl Shared {
             objects,
             bytes,
             records,
-            copies: usize::from(self.settings().replicas).min(stay.len()),
+            copies: self.copies().min(stay.len()),
             stay: self.all_named(&stay),
             unreachable: unreachable.into_iter().collect(),
         })
@@ -103,10 +103,8 @@ impl Shared {
 
     /// The objects of an offer that its peer lacks, and how many records. Who does not answer lacks all.
     async fn lacked_by(self: &Arc<Self>, offer: Offer, holdings: &Holdings) -> (Vec<ContentId>, u64) {
-        let objects: Vec<ContentId> =
-            offer.keys.iter().map(|key| ContentId(key.0)).filter(|c| holdings.objects.contains(c)).collect();
         let mut lacked = Vec::new();
-        for page in objects.chunks(OFFERS_PER_MESSAGE_MAX) {
+        for page in holdings.objects_of(&offer).chunks(OFFERS_PER_MESSAGE_MAX) {
             lacked.extend(self.lacking(&offer.to, page).await.unwrap_or_else(|| page.to_vec()));
         }
         let mut records = 0;
@@ -139,18 +137,9 @@ impl Shared {
         }
     }
 
-    /// Objects, and names, of which fewer than min(R, N − 1) others have a copy, as far as the round learned.
-    async fn short(self: &Arc<Self>, round: &Round) -> Result<(Vec<ContentId>, Vec<FileName>), String> {
-        let others = self.view().alive().count();
-        let needed = usize::from(self.settings().replicas).min(others);
-        let Holdings { objects, records } = self.holdings().await?;
-        let copies = |content: &ContentId| round.with_object.get(content).map_or(0, BTreeSet::len);
-        let objects = objects.into_iter().filter(|content| copies(content) < needed).collect();
-        let copies = |record: &SignedRecord| round.with_record.get(&record.id()).map_or(0, BTreeSet::len);
-        let current = records.values().filter_map(|records| records.first());
-        let short = current.filter(|record| copies(record) < needed);
-        let names = short.filter_map(|record| record.decode().ok()).map(|record| record.name).collect();
-        Ok((objects, names))
+    /// What fewer others have than should, as far as the round learned.
+    async fn short(self: &Arc<Self>, round: &Round) -> Result<Short, String> {
+        Ok(round.short(&self.view(), self.copies(), &self.holdings().await?))
     }
 
     async fn names_here(self: &Arc<Self>) -> Vec<FileName> {

@@ -8,28 +8,10 @@ use tokio::time::timeout;
 
 use super::actor::ActorMessage;
 use super::shared::Shared;
-use crate::chord::{Lookup, Step, View, check_list};
-use crate::id::{Position, owns};
-use crate::replica::replicas;
+use crate::chord::{Lookup, Step, check_list};
+use crate::id::Position;
+use crate::replica::{Found, known_after};
 use crate::wire::{Entry, MembershipReply, MembershipRequest};
-
-/// Who owns a key, and who stands around the owner.
-#[derive(Debug, Clone)]
-pub(super) struct Found {
-    pub owner: Entry,
-    /// Who stands before it, where that is known: its range begins after there.
-    pub predecessor: Option<Entry>,
-    /// As many as are needed for the replicas, where the ring has so many.
-    pub successors: Vec<Entry>,
-}
-
-impl Found {
-    /// Whether this is the answer for that key, too.
-    pub(super) fn owns(&self, key: &Position) -> bool {
-        let before = self.predecessor.as_ref();
-        before.is_some_and(|before| owns(&before.position, key, &self.owner.position))
-    }
-}
 
 impl Shared {
     /// Finds the owner of a key, with at least `wanted` peers after it if there are so many.
@@ -49,10 +31,7 @@ impl Shared {
                 self.blame_answer(&doubt.peer, doubt.fault);
             }
         }
-        match found? {
-            found if wanted > found.successors.len() => Ok(self.with_successors(found, wanted).await),
-            found => Ok(found),
-        }
+        Ok(self.with_successors(found?, wanted).await)
     }
 
     async fn drive(self: &Arc<Self>, lookup: &mut Lookup, key: Position) -> Result<Found, String> {
@@ -108,7 +87,7 @@ impl Shared {
     pub(super) async fn replicas_of(self: &Arc<Self>, key: Position) -> Result<Vec<Entry>, String> {
         let copies = usize::from(self.settings().replicas);
         let found = self.find(key, copies - 1).await?;
-        Ok(replicas(&found.owner, &found.successors, copies))
+        Ok(found.first(copies))
     }
 
     /// Why this peer does nothing for the ring at the moment.
@@ -124,30 +103,17 @@ impl Shared {
         }
     }
 
-    /// A successor list may end before the wanted peers do (R > r, or an owner at the end of this peer's own
-    /// list): whoever stands last in it knows who comes then.
+    /// Asks on where a successor list ends before the wanted peers do.
     async fn with_successors(self: &Arc<Self>, mut found: Found, wanted: usize) -> Found {
         let view = self.view();
-        let wanted = if view.small { wanted.min(view.alive().count()) } else { wanted };
-        while found.successors.len() < wanted {
-            let last = found.successors.last().unwrap_or(&found.owner).clone();
+        while let Some(last) = found.ends_early(&view, wanted).cloned() {
             let behind = match self.successors_of(&last).await {
                 Some(behind) => behind,
                 // Silent, or dead and not known to be: this peer's own knowledge of who follows takes the place.
                 None => known_after(&view, &last.position, wanted),
             };
-            let before = found.successors.len();
-            for entry in behind {
-                if entry.position == found.owner.position {
-                    // Once around.
-                    return found;
-                }
-                if found.successors.iter().all(|known| known.position != entry.position) {
-                    found.successors.push(entry);
-                }
-            }
-            if found.successors.len() == before {
-                return found;
+            if !found.extend(behind) {
+                break;
             }
         }
         found
@@ -177,15 +143,6 @@ impl Shared {
             _ => None,
         }
     }
-}
-
-/// The peers that are known to live after a position, this one among them.
-fn known_after(view: &View, position: &Position, count: usize) -> Vec<Entry> {
-    let mut known: Vec<Entry> = view.alive().chain([&view.me]).cloned().collect();
-    known.retain(|entry| entry.position != *position);
-    known.sort_by_key(|entry| position.distance_to(&entry.position));
-    known.truncate(count);
-    known
 }
 
 /// How long one peer of a lookup may take, at least, before the next one is asked.

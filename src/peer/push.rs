@@ -12,12 +12,12 @@ use super::copy::Upstream;
 use super::shared::{STORAGE_TIMEOUT, Shared};
 use crate::blob::{BlobError, Source};
 use crate::config::RingSettings;
-use crate::id::Position;
+use crate::replica::ChainWords;
 use crate::transport::{Connection, OpenStream, StreamError};
 use crate::wire::limits::{CLIENT_SILENCE_MAX, PIECE_BYTES};
 use crate::wire::{
-    Entry, Fault, Link, Missing, MissingReason, ObjectInfo, Reply, Request, StorageReply, StorageRequest,
-    StoreRole, Target,
+    Entry, Fault, Link, MissingReason, ObjectInfo, Reply, Request, StorageReply, StorageRequest, StoreRole,
+    Target,
 };
 
 /// Where the bytes of a push come from.
@@ -102,13 +102,9 @@ impl Shared {
         feed: Feed,
         word: &mpsc::Sender<StorageReply>,
     ) {
-        let behind: Vec<Position> = match &role {
-            StoreRole::Replica { chain } => chain.iter().map(|entry| entry.position).collect(),
-            StoreRole::Owner => Vec::new(),
-        };
-        let mut heard = Vec::new();
+        let mut words = ChainWords::new(to.position, &role);
         let request = StorageRequest::StoreObject { object, links, role };
-        let ended = self.push_exchange(to, object, request, feed, word, &mut heard).await;
+        let ended = self.push_exchange(to, object, request, feed, word, &mut words).await;
         if let Err(failure) = ended {
             let reason = match failure {
                 PushFailure::Peer(reason) => reason,
@@ -116,11 +112,8 @@ impl Shared {
                 PushFailure::Source(error) => MissingReason::Refused(error.to_string()),
                 PushFailure::Client(error) => MissingReason::Refused(error.to_string()),
             };
-            let silent = std::iter::once(to.position).chain(behind).filter(|peer| !heard.contains(peer));
-            for (i, peer) in silent.enumerate() {
-                // Of those behind, nothing is known but that they were not reached this way.
-                let reason = if i == 0 { reason.clone() } else { MissingReason::Unreachable };
-                let _ = word.send(StorageReply::Missing(Missing { peer, reason })).await;
+            for missing in words.unheard(&reason) {
+                let _ = word.send(StorageReply::Missing(missing)).await;
             }
         }
     }
@@ -136,14 +129,8 @@ impl Shared {
         request: StorageRequest,
         feed: Feed,
         word: &mpsc::Sender<StorageReply>,
-        heard: &mut Vec<Position>,
+        words: &mut ChainWords,
     ) -> Result<(), PushFailure> {
-        let asked: Option<Vec<Position>> = match &request {
-            StorageRequest::StoreObject { role: StoreRole::Replica { chain }, .. } => {
-                Some(chain.iter().map(|entry| entry.position).collect())
-            }
-            _ => None,
-        };
         let mut downstream = self.downstream(to, request).await?;
         let lost = |_| PushFailure::Peer(MissingReason::Unreachable);
         match downstream.reply().await.map_err(lost)? {
@@ -163,12 +150,12 @@ impl Shared {
         for _ in 0..WORDS_PER_PUSH_MAX {
             let reply = downstream.reply().await.map_err(lost)?;
             match &reply {
-                StorageReply::Durable { peer } if !self.may_have(to, peer, &asked) => {
-                    self.blame_answer(&to.position, Fault::FalseCopies);
-                    continue;
+                StorageReply::Durable { .. } | StorageReply::Missing(_) => {
+                    if !words.hear(&self.view(), &reply) {
+                        self.blame_answer(&to.position, Fault::FalseCopies);
+                        continue;
+                    }
                 }
-                StorageReply::Durable { peer } => heard.push(*peer),
-                StorageReply::Missing(copy) => heard.push(copy.peer),
                 StorageReply::Finished => return Ok(()),
                 StorageReply::Refused(why) => {
                     return Err(PushFailure::Peer(MissingReason::Refused(why.clone())));
@@ -184,16 +171,6 @@ impl Shared {
         }
         self.blame_answer(&to.position, Fault::FalseCopies);
         Err(PushFailure::Peer(MissingReason::Refused("it does not stop to talk of copies".to_owned())))
-    }
-
-    /// Whether a word that a peer has a copy may be true: it was asked to make one, or, where the owner
-    /// chooses, is a member.
-    fn may_have(&self, to: &Entry, peer: &Position, asked: &Option<Vec<Position>>) -> bool {
-        *peer == to.position
-            || match asked {
-                Some(asked) => asked.contains(peer),
-                None => *peer == self.position() || self.view().alive().any(|entry| entry.position == *peer),
-            }
     }
 
     async fn downstream(

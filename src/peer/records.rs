@@ -1,6 +1,5 @@
 //! Name records: read from the replicas of the name key, written through its owner.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +8,9 @@ use tokio::time::Instant;
 
 use super::serve::Asker;
 use super::shared::{STORAGE_TIMEOUT, Shared, disk_reason, shortened, unix_ms};
-use crate::chord::Route;
 use crate::id::{ContentId, FileName, Position};
-use crate::names::{NameHistory, PutRefusal};
-use crate::replica::replicas;
+use crate::names::{CheckedRecord, Greatest, NameHistory, Verdict, Vote, Votes, content_of, next_record};
+use crate::replica::{Copies, Found, away_voters, has_no_vote, own_replicas, put_duty, vote_count};
 use crate::wire::{
     Entry, Fault, Missing, MissingReason, NameRecord, PutRole, RecordTarget, SignedRecord, StorageReply,
     StorageRequest, codec,
@@ -25,19 +23,7 @@ pub(super) struct Written {
     pub record: NameRecord,
     signed: SignedRecord,
     pub replaced: Option<ContentId>,
-    pub durable: BTreeSet<Position>,
-    pub missing: Vec<Missing>,
-}
-
-/// What the peers around a name key say.
-#[derive(Debug, Default)]
-pub(super) struct Resolved {
-    /// The greatest record that any of them has.
-    pub record: Option<NameRecord>,
-    /// Who did not answer, or is still taking over its range: their "no" is missing.
-    pub silent: Vec<Position>,
-    /// Some of these are only still taking over: their word is worth waiting for.
-    pub syncing: bool,
+    pub copies: Copies,
 }
 
 impl Shared {
@@ -68,68 +54,35 @@ impl Shared {
     ///
     /// # Errors
     /// Says why nobody could be asked.
-    pub(super) async fn resolve(self: &Arc<Self>, name: &FileName) -> Result<Resolved, String> {
-        let wanted = 2 * usize::from(self.settings().replicas) - 2;
-        let found = self.find(name.key(), wanted).await?;
-        if let Ok((Some(record), false)) = self.fetch_record(&found.owner, name).await {
-            return Ok(Resolved { record: Some(record), ..Resolved::default() });
+    pub(super) async fn resolve(self: &Arc<Self>, name: &FileName) -> Result<Verdict, String> {
+        let count = vote_count(self.copies());
+        let found = self.find(name.key(), count - 1).await?;
+        let owner_says = self.fetch_record(&found.owner, name).await.ok();
+        if let Some(record) = owner_says.as_ref().and_then(Vote::if_it_suffices) {
+            return Ok(Verdict::Found(Box::new(record.clone())));
         }
-        let silent = self.away_among(name.key(), &found.owner, wanted + 1);
-        let mut resolved = Resolved { silent, ..Resolved::default() };
+        let voters = found.first(count);
+        let away = away_voters(&self.view(), &name.key(), &found.owner, count);
+        let mut votes = Votes::new(voters.iter().map(|voter| voter.position), away);
         let mut asked = JoinSet::new();
-        for whom in replicas(&found.owner, &found.successors, wanted + 1) {
+        for whom in voters {
             let (shared, name) = (self.clone(), name.clone());
-            asked.spawn(async move { (whom.position, shared.fetch_record(&whom, &name).await) });
+            asked.spawn(async move { (whom.position, shared.fetch_record(&whom, &name).await.ok()) });
         }
-        while let Some(Ok((peer, answer))) = asked.join_next().await {
-            match answer {
-                Ok((record, syncing)) => {
-                    let clock = |record: &Option<NameRecord>| record.as_ref().map(|r| (r.clock, r.writer));
-                    if clock(&record) > clock(&resolved.record) {
-                        resolved.record = record;
-                    } else if syncing {
-                        resolved.syncing = true;
-                        resolved.silent.push(peer);
-                    }
-                }
-                Err(_) => resolved.silent.push(peer),
-            }
+        while let Some(Ok((peer, vote))) = asked.join_next().await {
+            votes.hear(peer, vote);
         }
-        Ok(resolved)
-    }
-
-    /// Members that do not answer and would stand among the first `count` from a key on.
-    pub(super) fn away_among(&self, key: Position, owner: &Entry, count: usize) -> Vec<Position> {
-        let view = self.view();
-        let mut around: Vec<(Position, bool)> = view.alive().map(|entry| (entry.position, true)).collect();
-        around.extend([(view.me.position, true), (owner.position, true)]);
-        around.extend(view.away().map(|entry| (entry.position, false)));
-        // A peer at the key itself comes first: the distance is counted from just before the key.
-        let from_key = |position: &Position| {
-            if *position == key { Position::ZERO } else { key.distance_to(position) }
-        };
-        around.sort_by_key(|(position, alive)| (from_key(position), !alive));
-        around.dedup_by_key(|(position, _)| *position);
-        around.into_iter().take(count).filter(|(_, alive)| !alive).map(|(position, _)| position).collect()
+        Ok(votes.verdict())
     }
 
     /// One peer's record of a name, its signature checked, and whether that peer is still syncing.
-    async fn fetch_record(
-        self: &Arc<Self>,
-        whom: &Entry,
-        name: &FileName,
-    ) -> Result<(Option<NameRecord>, bool), String> {
+    async fn fetch_record(self: &Arc<Self>, whom: &Entry, name: &FileName) -> Result<Vote, String> {
         let (signed, syncing) = self.fetch_signed(whom, name).await?;
-        match signed {
-            Some(signed) => {
-                let checked = self.checked(&signed, name);
-                if checked.is_err() {
-                    self.blame_answer(&whom.position, Fault::BadRecord);
-                }
-                Ok((Some(checked?), syncing))
-            }
-            None => Ok((None, syncing)),
+        let record = signed.map(|signed| self.checked(signed, name)).transpose();
+        if record.is_err() {
+            self.blame_answer(&whom.position, Fault::BadRecord);
         }
+        Ok(Vote { record: record?, syncing })
     }
 
     async fn fetch_signed(
@@ -149,16 +102,16 @@ impl Shared {
     }
 
     /// Reads a record that came from elsewhere: of this name, signed by its writer.
-    fn checked(&self, signed: &SignedRecord, name: &FileName) -> Result<NameRecord, String> {
-        let record = self.verified(signed)?;
-        if record.name != *name {
+    fn checked(&self, signed: SignedRecord, name: &FileName) -> Result<CheckedRecord, String> {
+        let checked = self.verified(signed)?;
+        if checked.record().name != *name {
             return Err("the record is of another name".to_owned());
         }
-        Ok(record)
+        Ok(checked)
     }
 
     /// Reads a record whose signature and certificate are good.
-    fn verified(&self, signed: &SignedRecord) -> Result<NameRecord, String> {
+    fn verified(&self, signed: SignedRecord) -> Result<CheckedRecord, String> {
         let record = signed.decode().map_err(|error| error.to_string())?;
         let bytes = SignedRecord::signed_bytes(&signed.body);
         let writer = self
@@ -171,12 +124,9 @@ impl Shared {
                 self.named(&record.writer)
             ));
         }
-        self.saw_clock(
-            record
-                .clock
-                .min(crate::time::Timestamp::of_unix_ms(unix_ms() + crate::names::CLOCK_AHEAD_MAX_MS)),
-        );
-        Ok(record)
+        let checked = CheckedRecord::new(signed, record);
+        self.saw_clock(checked.clock_seen(unix_ms()));
+        Ok(checked)
     }
 
     async fn try_to_write(
@@ -185,28 +135,27 @@ impl Shared {
         target: RecordTarget,
     ) -> Result<Written, String> {
         let found = self.find(name.key(), usize::from(self.settings().replicas) - 1).await?;
-        let (mut current, mut syncing) = self.fetch_signed(&found.owner, name).await?;
-        if current.as_ref().is_some_and(|signed| self.checked(signed, name).is_err()) {
-            // What the owner has is no record: its replicas are asked, as if it had none yet.
-            self.blame_answer(&found.owner.position, Fault::BadRecord);
-            (current, syncing) = (None, true);
+        let (signed, mut syncing) = self.fetch_signed(&found.owner, name).await?;
+        let mut current = None;
+        if let Some(signed) = signed {
+            match self.checked(signed, name) {
+                Ok(checked) => current = Some(checked),
+                Err(_) => {
+                    // What the owner has is no record: its replicas are asked, as if it had none yet.
+                    self.blame_answer(&found.owner.position, Fault::BadRecord);
+                    syncing = true;
+                }
+            }
         }
         if syncing {
-            current = self.brought_to(&found.owner, &found.successors, name, current).await?;
+            current = self.brought_to(&found, name, current).await?;
         }
-        let replaced = current.as_ref().map(|signed| self.checked(signed, name)).transpose()?;
-        let record = NameRecord {
-            name: name.clone(),
-            target,
-            clock: self.next_clock(),
-            writer: self.position(),
-            version: replaced.as_ref().map_or(1, |old| old.version.saturating_add(1)),
-            replaces: current.as_ref().map(SignedRecord::id),
-        };
+        let record = next_record(name.clone(), target, current.as_ref(), self.next_clock(), self.position());
         let signed = self.sign(&record)?;
-        let (durable, missing) = self.put_at_owner(&found.owner, &signed).await?;
-        let replaced = replaced.and_then(|old| content_of(&old));
-        Ok(Written { owner: found.owner.position, record, signed, replaced, durable, missing })
+        let mut copies = Copies::default();
+        self.put_at_owner(&found.owner, &signed, &mut copies).await?;
+        let replaced = current.and_then(|old| content_of(old.record()));
+        Ok(Written { owner: found.owner.position, record, signed, replaced, copies })
     }
 
     /// Gives a record that was written before to the owner of its name once more, for more copies.
@@ -215,10 +164,8 @@ impl Shared {
     /// Why it was not taken.
     pub(super) async fn write_again(self: &Arc<Self>, written: &mut Written) -> Result<(), String> {
         let found = self.find(written.record.name.key(), 0).await?;
-        let (durable, missing) = self.put_at_owner(&found.owner, &written.signed).await?;
+        self.put_at_owner(&found.owner, &written.signed, &mut written.copies).await?;
         written.owner = found.owner.position;
-        written.durable.extend(durable);
-        written.missing = missing;
         Ok(())
     }
 
@@ -226,36 +173,37 @@ impl Shared {
     /// any has is given to it first. Which that is.
     async fn brought_to(
         self: &Arc<Self>,
-        owner: &Entry,
-        others: &[Entry],
+        found: &Found,
         name: &FileName,
-        has: Option<SignedRecord>,
-    ) -> Result<Option<SignedRecord>, String> {
-        let rank = |signed: &SignedRecord| self.checked(signed, name).ok().map(|r| (r.clock, r.writer));
-        let mut greatest = has.clone();
-        for other in others {
-            // Whoever does not answer had less than W copies beside it, or another has the record too.
+        has: Option<CheckedRecord>,
+    ) -> Result<Option<CheckedRecord>, String> {
+        let mut greatest = Greatest::new(has);
+        for other in &found.successors {
             let Ok((Some(signed), _)) = self.fetch_signed(other, name).await else { continue };
-            if rank(&signed) > greatest.as_ref().and_then(rank) {
-                greatest = Some(signed);
+            if let Ok(checked) = self.checked(signed, name) {
+                greatest.hear(checked);
             }
         }
-        if let Some(record) = greatest.clone().filter(|_| greatest != has) {
+        if let Some(record) = greatest.to_bring().cloned() {
             let request = StorageRequest::PutRecord { record, role: PutRole::Replica };
-            let brought = self.ask_storage(owner, request, STORAGE_TIMEOUT).await;
-            brought.map_err(|reason| format!("peer {} {reason}", self.named(&owner.position)))?;
+            let brought = self.ask_storage(&found.owner, request, STORAGE_TIMEOUT).await;
+            brought.map_err(|reason| format!("peer {} {reason}", self.named(&found.owner.position)))?;
         }
-        Ok(greatest)
+        Ok(greatest.into_current())
     }
 
     async fn put_at_owner(
         self: &Arc<Self>,
         owner: &Entry,
         signed: &SignedRecord,
-    ) -> Result<(BTreeSet<Position>, Vec<Missing>), String> {
+        copies: &mut Copies,
+    ) -> Result<(), String> {
         let request = StorageRequest::PutRecord { record: signed.clone(), role: PutRole::Owner };
         match self.ask_storage(owner, request, STORAGE_TIMEOUT * 2).await {
-            Ok(StorageReply::Put { durable, missing }) => Ok((durable.into_iter().collect(), missing)),
+            Ok(StorageReply::Put { durable, missing }) => {
+                copies.hear_all(durable, missing);
+                Ok(())
+            }
             Ok(StorageReply::Conflict { .. }) => {
                 Err("the name was written by another peer just now".to_owned())
             }
@@ -274,7 +222,7 @@ impl Shared {
     /// Handles `FetchRecord`.
     pub(super) async fn answer_record(self: &Arc<Self>, name: &FileName) -> Result<StorageReply, String> {
         let record = self.history(name.key()).await?.current;
-        Ok(StorageReply::Record { record, syncing: self.is_syncing() || !self.view().is_member() })
+        Ok(StorageReply::Record { record, syncing: has_no_vote(&self.view(), self.is_syncing()) })
     }
 
     /// What this peer keeps of a name.
@@ -293,8 +241,8 @@ impl Shared {
         signed: SignedRecord,
         role: PutRole,
     ) -> StorageReply {
-        let record = match self.verified(&signed) {
-            Ok(record) => record,
+        let new = match self.verified(signed) {
+            Ok(new) => new,
             Err(why) => {
                 // Nobody passes on what they have not checked themselves; but for a helper, which reads nothing.
                 if !from.through_a_helper {
@@ -304,18 +252,11 @@ impl Shared {
             }
         };
         let view = self.view();
-        let key = record.name.key();
-        if role == PutRole::Owner && !view.owns(&key) {
-            let owner = match view.route(&key) {
-                Some(Route::Owner { owner, .. }) => Some(owner),
-                _ => None,
-            };
-            return StorageReply::NotOwner { owner };
+        let (key, signed) = (new.record().name.key(), new.signed().clone());
+        if let Err(why) = put_duty(&view, &key, role) {
+            return why.into();
         }
-        if role == PutRole::Owner && view.phase != crate::chord::PhaseKind::Active {
-            return StorageReply::Refused("this peer is leaving".to_owned());
-        }
-        match self.merge_record(key, signed.clone(), record, role).await {
+        match self.merge_record(key, new, role).await {
             Ok(()) if role == PutRole::Owner => self.pass_record_on(key, signed, None).await,
             Ok(()) => StorageReply::Put { durable: vec![self.position()], missing: Vec::new() },
             // A disk that takes nothing here does not keep the record from the others.
@@ -331,29 +272,24 @@ impl Shared {
     async fn merge_record(
         self: &Arc<Self>,
         key: Position,
-        signed: SignedRecord,
-        record: NameRecord,
+        new: CheckedRecord,
         role: PutRole,
     ) -> Result<(), NotMerged> {
-        let (name, clock) = (record.name.clone(), record.clock);
-        let tombstone = record.target == RecordTarget::Tombstone;
+        let (name, clock) = (new.record().name.clone(), new.record().clock);
+        let tombstone = new.record().target == RecordTarget::Tombstone;
         let merged = self
             .blocking(move |store| {
                 let mut refused = None;
                 store.update_record(key, |bytes| {
                     let mut history: NameHistory =
                         bytes.and_then(|bytes| codec::decode(bytes).ok()).unwrap_or_default();
-                    // The same record again is a client, or a network, that did not hear the answer.
-                    let again = history.current.as_ref().is_some_and(|current| current.id() == signed.id());
-                    if role == PutRole::Owner
-                        && !again
-                        && let Err(refusal) = history.accepts(&record, unix_ms())
-                    {
-                        refused = Some(refusal_reply(refusal, &history));
-                        return None;
+                    match history.put(&new, role, unix_ms()) {
+                        Ok(changed) => changed.then(|| codec::encode(&history).ok()).flatten(),
+                        Err(refusal) => {
+                            refused = Some(refusal.into_reply(&history));
+                            None
+                        }
                     }
-                    let changed = history.merge(signed).unwrap_or(false);
-                    changed.then(|| codec::encode(&history).ok()).flatten()
                 })?;
                 if tombstone && refused.is_none() {
                     store.unlink(&name, clock)?;
@@ -376,33 +312,24 @@ impl Shared {
         own: Option<MissingReason>,
     ) -> StorageReply {
         let view = self.view();
-        let copies = usize::from(self.settings().replicas);
         let mut asked = JoinSet::new();
-        for whom in replicas(&view.me, &view.successors, copies).into_iter().skip(1) {
+        for whom in own_replicas(&view, self.copies()) {
             let (shared, record) = (self.clone(), signed.clone());
             asked.spawn(async move {
                 let request = StorageRequest::PutRecord { record, role: PutRole::Replica };
                 (whom.position, shared.ask_storage(&whom, request, STORAGE_TIMEOUT).await)
             });
         }
-        let mut durable = Vec::new();
-        let mut missing = Vec::new();
-        match own {
-            None => durable.push(view.me.position),
-            Some(reason) => missing.push(Missing { peer: view.me.position, reason }),
-        }
+        let mut copies = Copies::default();
+        let peer = view.me.position;
+        copies.hear(match own {
+            None => StorageReply::Durable { peer },
+            Some(reason) => StorageReply::Missing(Missing { peer, reason }),
+        });
         while let Some(Ok((peer, answer))) = asked.join_next().await {
-            match answer {
-                Ok(StorageReply::Put { .. }) => durable.push(peer),
-                Ok(_) => {
-                    let reason = MissingReason::Refused("it broke the protocol".to_owned());
-                    missing.push(Missing { peer, reason });
-                }
-                Err(reason) => missing.push(Missing { peer, reason }),
-            }
+            copies.hear_answer(peer, answer);
         }
-        durable.sort_by_key(|peer| key.distance_to(peer));
-        StorageReply::Put { durable, missing }
+        copies.into_put(&key)
     }
 }
 
@@ -412,25 +339,6 @@ enum NotMerged {
     Refused(StorageReply),
     /// It cannot be.
     Disk(MissingReason),
-}
-
-/// What a record stands for, if it is no tombstone.
-pub(super) fn content_of(record: &NameRecord) -> Option<ContentId> {
-    match record.target {
-        RecordTarget::Content { content, .. } => Some(content),
-        RecordTarget::Tombstone => None,
-    }
-}
-
-fn refusal_reply(refusal: PutRefusal, history: &NameHistory) -> StorageReply {
-    match refusal {
-        PutRefusal::Conflict | PutRefusal::ClockBehind => {
-            StorageReply::Conflict { current: history.current.clone() }
-        }
-        PutRefusal::ClockAhead { ms } => {
-            StorageReply::Refused(format!("the writer's clock is {ms} ms ahead"))
-        }
-    }
 }
 
 /// Between two tries to write a record.

@@ -9,25 +9,14 @@ use tokio::time::Instant;
 
 use super::api::{Progress, RequestError, RequestReport, Wanted, WhereisReport, nearest};
 use super::fetch::Wish;
-use super::records::content_of;
 use super::shared::{STORAGE_TIMEOUT, Shared};
 use crate::id::{ContentId, FileName, Position};
-use crate::replica::replicas;
+use crate::names::{Verdict, content_of};
+use crate::replica::{HolderSearch, Holders, vote_count};
 use crate::wire::limits::HOLDERS_PER_OBJECT_MAX;
 use crate::wire::{
-    Entry, Fault, Link, NameRecord, ObjectInfo, PeerName, RecordTarget, StorageReply, StorageRequest,
+    Fault, Link, NameRecord, ObjectInfo, PeerName, RecordTarget, StorageReply, StorageRequest,
 };
-
-/// Who has an object, and who could not be asked.
-#[derive(Debug, Default)]
-pub(super) struct Holders {
-    /// Peers that say they hold it, the replicas first, in ring order.
-    pub entries: Vec<Entry>,
-    /// Peers that did not answer.
-    pub silent: Vec<Position>,
-    /// Those who should hold it.
-    pub replicas: Vec<Entry>,
-}
 
 impl Shared {
     /// Brings a file here.
@@ -168,61 +157,48 @@ impl Shared {
     /// What a name stands for: one record, or all who would know say no, or nobody can tell.
     async fn record_of(self: &Arc<Self>, name: &FileName) -> Result<NameRecord, RequestError> {
         let deadline = Instant::now() + SYNCING_WAIT;
-        let mut resolved = self.resolve(name).await.map_err(RequestError::NotActive)?;
-        while resolved.record.is_none() && resolved.syncing && Instant::now() < deadline {
-            tokio::time::sleep(SYNCING_PAUSE).await;
-            resolved = self.resolve(name).await.map_err(RequestError::NotActive)?;
-        }
-        match resolved.record {
-            Some(record) => Ok(record),
-            None if resolved.silent.is_empty() => Err(self.unknown(name)),
-            None => Err(RequestError::CannotTell {
-                what: format!("a file named {name}"),
-                silent: self.all_named(&resolved.silent),
-            }),
+        loop {
+            match self.resolve(name).await.map_err(RequestError::NotActive)? {
+                Verdict::Found(record) => return Ok(*record),
+                Verdict::Unknown => return Err(self.unknown(name)),
+                Verdict::CannotTell { syncing: true, .. } if Instant::now() < deadline => {
+                    tokio::time::sleep(SYNCING_PAUSE).await;
+                }
+                Verdict::CannotTell { silent, .. } => {
+                    return Err(RequestError::CannotTell {
+                        what: format!("a file named {name}"),
+                        silent: self.all_named(&silent),
+                    });
+                }
+            }
         }
     }
 
     /// Who holds an object: its replicas and those that announced themselves to them.
     pub(super) async fn holders_of(self: &Arc<Self>, content: ContentId) -> Result<Holders, RequestError> {
-        let count = 2 * usize::from(self.settings().replicas) - 1;
-        let found = self.find(content.key(), count - 1).await.map_err(RequestError::NotActive)?;
-        let around = replicas(&found.owner, &found.successors, count);
-        let copies = usize::from(self.settings().replicas);
-        let mut holders = Holders {
-            silent: self.away_among(content.key(), &found.owner, count),
-            replicas: around.iter().take(copies).cloned().collect(),
-            ..Holders::default()
-        };
+        let copies = self.copies();
+        let found =
+            self.find(content.key(), vote_count(copies) - 1).await.map_err(RequestError::NotActive)?;
+        let mut search = HolderSearch::begin(&self.view(), copies, &content, &found);
         let mut asked = JoinSet::new();
-        for (rank, whom) in around.into_iter().enumerate() {
+        for whom in search.asked().iter().cloned() {
             let shared = self.clone();
             asked.spawn(async move {
                 let reply =
                     shared.ask_storage(&whom, StorageRequest::WhoHas { content }, STORAGE_TIMEOUT).await;
-                (rank, whom, reply)
+                (whom.position, reply)
             });
         }
-        let (mut first, mut others) = (Vec::new(), Vec::new());
-        while let Some(Ok((rank, whom, reply))) = asked.join_next().await {
-            match reply {
-                Ok(StorageReply::Holders { here, others: mut more }) => {
-                    if more.len() > HOLDERS_PER_OBJECT_MAX {
-                        self.blame_answer(&whom.position, Fault::BadList);
-                        more.truncate(HOLDERS_PER_OBJECT_MAX);
-                    }
-                    first.extend(here.then_some((rank, whom)));
-                    others.extend(more);
+        while let Some(Ok((whom, reply))) = asked.join_next().await {
+            if let Ok(StorageReply::Holders { here, mut others }) = reply {
+                if others.len() > HOLDERS_PER_OBJECT_MAX {
+                    self.blame_answer(&whom, Fault::BadList);
+                    others.truncate(HOLDERS_PER_OBJECT_MAX);
                 }
-                _ => holders.silent.push(whom.position),
+                search.hear(&whom, here, others);
             }
         }
-        first.sort_by_key(|(rank, _)| *rank);
-        for entry in first.into_iter().map(|(_, entry)| entry).chain(others) {
-            if holders.entries.iter().all(|known| known.position != entry.position) {
-                holders.entries.push(entry);
-            }
-        }
+        let mut holders = search.end();
         self.distrusted_last(&mut holders.entries, |entry| entry.position);
         Ok(holders)
     }

@@ -21,12 +21,36 @@ use crate::blob::{BlobError, Store};
 use crate::chord::View;
 use crate::config::RingSettings;
 use crate::id::Position;
-use crate::time::Timestamp;
+use crate::time::{Moment, Timestamp};
 use crate::transport::{Identity, RequestFailure, Transport, Verifier};
 use crate::wire::{
     Entry, Fault, MembershipReply, MembershipRequest, Missing, MissingCopy, MissingReason, PeerName, Reply,
     Request, StorageReply, StorageRequest, Target,
 };
+
+/// The clock of what is decided outside the node: moments since it was made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock(tokio::time::Instant);
+
+impl Default for Clock {
+    fn default() -> Clock {
+        Clock(tokio::time::Instant::now())
+    }
+}
+
+impl Clock {
+    pub(super) fn now(self) -> Moment {
+        Moment::default() + self.0.elapsed()
+    }
+
+    /// Waits until then, or for ever.
+    pub(super) async fn sleep_until(self, wake: Option<Moment>) {
+        match wake {
+            Some(at) => tokio::time::sleep_until(self.0 + at.since(Moment::default())).await,
+            None => std::future::pending().await,
+        }
+    }
+}
 
 /// One peer's parts. Held by every task of it.
 pub(super) struct Shared {
@@ -38,6 +62,7 @@ pub(super) struct Shared {
     pub actor: mpsc::Sender<ActorMessage>,
     pub events: broadcast::Sender<PeerEvent>,
     pub interval: Duration,
+    pub clock: Clock,
     /// Still taking over ranges: this peer's "no" is no vote.
     pub syncing: AtomicBool,
     /// Wakes the repair.
@@ -54,7 +79,7 @@ pub(super) struct Shared {
     pub running: OnceLock<Weak<Running>>,
     /// Somebody has been told at the start, if there was something to be told.
     pub warned_of_certificate: AtomicBool,
-    clock: Mutex<Timestamp>,
+    timestamp: Mutex<Timestamp>,
     /// Objects that other peers send here at the same time, and that are sent to them on their request.
     pub transfers_in: Slots,
     pub transfers_out: Slots,
@@ -89,6 +114,7 @@ impl Shared {
             actor,
             events: broadcast::channel(EVENTS_MAX).0,
             interval,
+            clock: Clock::default(),
             syncing: AtomicBool::new(false),
             repair_wanted: Notify::new(),
             listing: tokio::sync::Mutex::new(()),
@@ -97,7 +123,7 @@ impl Shared {
             left: watch::Sender::new(None),
             running: OnceLock::new(),
             warned_of_certificate: AtomicBool::new(false),
-            clock: Mutex::new(Timestamp::default()),
+            timestamp: Mutex::new(Timestamp::default()),
             transfers_in: Slots::new(TRANSFERS_MAX, TRANSFERS_PER_PEER_MAX),
             transfers_out: Slots::new(TRANSFERS_MAX, TRANSFERS_PER_PEER_MAX),
             ledger: Ledger::default(),
@@ -121,6 +147,11 @@ impl Shared {
     /// The ring's settings, or the default while they are not known.
     pub(super) fn settings(&self) -> RingSettings {
         self.view.borrow().settings.unwrap_or_default()
+    }
+
+    /// R, how many copies there should be.
+    pub(super) fn copies(&self) -> usize {
+        self.settings().replicas.into()
     }
 
     /// A peer as people know it.
@@ -170,14 +201,14 @@ impl Shared {
 
     /// The next reading of this peer's hybrid logical clock, after all that it has seen.
     pub(super) fn next_clock(&self) -> Timestamp {
-        let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clock = self.timestamp.lock().unwrap_or_else(PoisonError::into_inner);
         *clock = clock.next(unix_ms());
         *clock
     }
 
     /// Takes notice of another peer's clock.
     pub(super) fn saw_clock(&self, seen: Timestamp) {
-        let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clock = self.timestamp.lock().unwrap_or_else(PoisonError::into_inner);
         *clock = (*clock).max(seen);
     }
 

@@ -1,7 +1,6 @@
 //! `Store FILE`: the bytes to the content's replicas, the record to the name's, acknowledged when enough
 //! copies of both are durable.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,48 +13,13 @@ use super::api::{Progress, StoreError, StoreOptions, StoreReport, Wait, Wanted};
 use super::push::{Feed, PushFailure};
 use super::shared::{Shared, spawn_blocking};
 use crate::blob::{BlobError, Source};
-use crate::chord::View;
+use crate::chord::PhaseKind;
 use crate::id::{FileName, FileNameError, Position};
+use crate::replica::{ChainWords, Copies, CopiesWanted, WaitError};
 use crate::transport::Connection;
 use crate::wire::{
     Link, Missing, MissingReason, ObjectInfo, RecordTarget, StorageReply, StorageRequest, StoreRole,
 };
-
-/// Who has a copy, and who has not and why.
-#[derive(Debug, Default)]
-struct Copies {
-    durable: Vec<Position>,
-    missing: BTreeMap<Position, MissingReason>,
-}
-
-impl Copies {
-    /// Says whether there is one more copy now.
-    fn hear(&mut self, word: StorageReply) -> bool {
-        let before = self.durable.len();
-        match word {
-            StorageReply::Durable { peer } => {
-                self.missing.remove(&peer);
-                if !self.durable.contains(&peer) {
-                    self.durable.push(peer);
-                }
-            }
-            StorageReply::Missing(copy) if !self.durable.contains(&copy.peer) => {
-                self.missing.insert(copy.peer, copy.reason);
-            }
-            _ => {}
-        }
-        self.durable.len() > before
-    }
-
-    /// Those that have a copy and are not known to be gone: only they count.
-    fn living(&self, view: &View) -> Vec<Position> {
-        living(&self.durable, view)
-    }
-
-    fn missing(&self) -> Vec<Missing> {
-        self.missing.iter().map(|(peer, reason)| Missing { peer: *peer, reason: reason.clone() }).collect()
-    }
-}
 
 impl Shared {
     /// Stores a file.
@@ -86,11 +50,11 @@ impl Shared {
         progress: Arc<Progress>,
     ) -> Result<StoreReport, StoreError> {
         let begin = Instant::now();
-        let (needed, most) = self.copies_wanted(options.wait)?;
+        let wanted = self.copies_wanted(options.wait)?;
         let Offered { name, object, origin } = offered;
         let mut patience = Patience::begin(options.timeout, progress.clone());
         let links = vec![Link { name: name.clone(), clock: self.next_clock() }];
-        let store = Transfer { shared: self.clone(), name: &name, object, links, origin, needed, most };
+        let store = Transfer { shared: self.clone(), name: &name, object, links, origin, wanted };
         let copies = store.copy_until(&mut patience).await?;
         let target = RecordTarget::Content {
             content: object.content,
@@ -98,10 +62,12 @@ impl Shared {
             outboard: object.outboard,
         };
         let written = store.name_until(target, &mut patience).await?;
-        let mut holders = copies.living(&self.view());
-        let mut missing = store.who_is_missing(&copies);
+        let view = self.view();
+        let mut missing = copies.missing_of(&view, wanted.most);
+        let mut holders: Vec<Position> = copies.living(&view).into_iter().collect();
         missing.retain(|copy| !holders.contains(&copy.peer));
-        holders.sort_by_key(|peer| distance_from(&object.content.key(), peer));
+        let key = object.content.key();
+        holders.sort_by_key(|peer| key.distance_to(peer));
         Ok(StoreReport {
             name_key: name.key(),
             name,
@@ -109,7 +75,7 @@ impl Shared {
             length: object.length,
             content: object.content,
             holders: self.all_named(&holders),
-            copies: most,
+            copies: wanted.most,
             missing: self.missing_named(&missing),
             version: written.record.version,
             replaces: written.replaced,
@@ -117,22 +83,13 @@ impl Shared {
         })
     }
 
-    /// How many copies acknowledge, and how many there should be.
-    fn copies_wanted(&self, wait: Wait) -> Result<(usize, usize), StoreError> {
-        if self.view().phase != crate::chord::PhaseKind::Active {
+    fn copies_wanted(&self, wait: Wait) -> Result<CopiesWanted, StoreError> {
+        let view = self.view();
+        if view.phase != PhaseKind::Active {
             return Err(StoreError::NotActive(self.why_not_active()));
         }
-        let settings = self.settings();
-        let members = self.view().members_count();
-        let (least, most) = (settings.write_quorum(members), settings.copies(members));
-        match wait {
-            Wait::Quorum => Ok((least, most)),
-            Wait::All => Ok((most, most)),
-            Wait::Copies(asked) if (least..=most).contains(&usize::from(asked)) => {
-                Ok((usize::from(asked), most))
-            }
-            Wait::Copies(asked) => Err(StoreError::Wait { asked, least, most }),
-        }
+        let wanted = CopiesWanted::new(wait, &self.settings(), view.members_count());
+        wanted.map_err(|WaitError { asked, least, most }| StoreError::Wait { asked, least, most })
     }
 }
 
@@ -182,8 +139,7 @@ struct Transfer<'a> {
     object: ObjectInfo,
     links: Vec<Link>,
     origin: Origin,
-    needed: usize,
-    most: usize,
+    wanted: CopiesWanted,
 }
 
 impl Transfer<'_> {
@@ -194,10 +150,8 @@ impl Transfer<'_> {
             self.copy_once(patience, &mut copies).await?;
             let owner =
                 self.shared.find(self.object.content.key(), 0).await.map(|found| found.owner.position);
-            let living = copies.living(&self.shared.view());
-            // An owner whose disk is full is the owner all the same; the others hold.
-            let settled = |owner| living.contains(&owner) || has_failed(copies.missing.get(&owner));
-            if living.len() >= self.needed && owner.is_ok_and(settled) {
+            let acknowledge = |owner| copies.acknowledge(&self.shared.view(), self.wanted.needed, &owner);
+            if owner.is_ok_and(acknowledge) {
                 return Ok(copies);
             }
             if Instant::now() + RETRY >= patience.deadline() {
@@ -205,13 +159,7 @@ impl Transfer<'_> {
             }
             tokio::time::sleep(RETRY).await;
         }
-        Err(StoreError::TooFewCopies {
-            name: self.name.clone(),
-            durable: copies.living(&self.shared.view()).len(),
-            needed: self.needed,
-            waited: patience.timeout,
-            missing: self.shared.missing_named(&self.who_is_missing(&copies)),
-        })
+        Err(self.too_few(&copies, copies.missing_of(&self.shared.view(), self.wanted.most), patience))
     }
 
     /// Gives the object to the owner of its content id, once, and hears of all copies.
@@ -226,7 +174,7 @@ impl Transfer<'_> {
         };
         let (shared, object, owner) = (self.shared.clone(), self.object, found.owner.clone());
         let pushing = tokio::spawn(async move {
-            let mut heard = Vec::new();
+            let mut heard = ChainWords::new(owner.position, &StoreRole::Owner);
             shared.push_exchange(&owner, object, request, feed, &word, &mut heard).await
         });
         let mut enough_since: Option<Instant> = None;
@@ -248,7 +196,7 @@ impl Transfer<'_> {
                 }
                 Err(_) => {}
             }
-            if enough_since.is_none() && copies.living(&self.shared.view()).len() >= self.needed {
+            if enough_since.is_none() && copies.are_enough(&self.shared.view(), self.wanted.needed) {
                 enough_since = Some(Instant::now());
             }
         }
@@ -282,23 +230,14 @@ impl Transfer<'_> {
         let mut written =
             written.map_err(|reason| self.failed(format!("its name cannot be written: {reason}")))?;
         loop {
-            let durable: Vec<Position> = written.durable.iter().copied().collect();
-            let durable = living(&durable, &self.shared.view());
             let owner = self.shared.find(self.name.key(), 0).await.map(|found| found.owner.position);
-            let word =
-                |owner| written.missing.iter().find(|copy| copy.peer == owner).map(|copy| &copy.reason);
-            let settled = |owner| durable.contains(&owner) || has_failed(word(owner));
-            if durable.len() >= self.needed && owner.is_ok_and(settled) {
+            let acknowledge =
+                |owner| written.copies.acknowledge(&self.shared.view(), self.wanted.needed, &owner);
+            if owner.is_ok_and(acknowledge) {
                 return Ok(written);
             }
             if Instant::now() + RETRY >= patience.deadline() {
-                return Err(StoreError::TooFewCopies {
-                    name: self.name.clone(),
-                    durable: durable.len(),
-                    needed: self.needed,
-                    waited: patience.timeout,
-                    missing: self.shared.missing_named(&written.missing),
-                });
+                return Err(self.too_few(&written.copies, written.copies.missing(), patience));
             }
             tokio::time::sleep(RETRY).await;
             // What goes wrong now shows in the copies that are missing at the deadline.
@@ -308,17 +247,14 @@ impl Transfer<'_> {
         }
     }
 
-    /// Those that said why, and the members that do not answer at all.
-    fn who_is_missing(&self, copies: &Copies) -> Vec<Missing> {
-        let mut missing = copies.missing();
-        for entry in self.shared.view().away() {
-            if missing.len() + copies.durable.len() < self.most
-                && missing.iter().all(|copy| copy.peer != entry.position)
-            {
-                missing.push(Missing { peer: entry.position, reason: MissingReason::Unreachable });
-            }
+    fn too_few(&self, copies: &Copies, missing: Vec<Missing>, patience: &Patience) -> StoreError {
+        StoreError::TooFewCopies {
+            name: self.name.clone(),
+            durable: copies.living(&self.shared.view()).len(),
+            needed: self.wanted.needed,
+            waited: patience.timeout,
+            missing: self.shared.missing_named(&missing),
         }
-        missing
     }
 }
 
@@ -347,17 +283,6 @@ impl Patience {
     fn moved(&mut self) {
         self.moved = Instant::now();
     }
-}
-
-/// Whether a peer said that its disk does not take the copy: waiting does not help.
-fn has_failed(reason: Option<&MissingReason>) -> bool {
-    matches!(reason, Some(MissingReason::Disk(_)))
-}
-
-/// Those of these peers that are not known to be gone.
-fn living(peers: &[Position], view: &View) -> Vec<Position> {
-    let away: Vec<Position> = view.away().map(|entry| entry.position).collect();
-    peers.iter().filter(|peer| !away.contains(peer)).copied().collect()
 }
 
 /// Under which name a file is to be stored. What is no file at all is told first, since that is why it has no name.
@@ -389,11 +314,6 @@ pub(super) fn unreadable(path: &Path, error: BlobError) -> StoreError {
     }
 }
 
-/// How far a peer lies behind a key; the owner of the key first.
-fn distance_from(key: &Position, peer: &Position) -> Position {
-    if key == peer { Position::ZERO } else { key.distance_to(peer) }
-}
-
 /// How often a store whose bytes moved is begun anew.
 const COPY_TRIES_MAX: u32 = 200;
 /// How often is looked whether bytes move.
@@ -420,17 +340,5 @@ mod tests {
         let later = patience.deadline();
         assert!(later > first, "a byte went");
         assert_eq!(patience.deadline(), later, "and no other");
-    }
-
-    #[test]
-    fn one_copy_is_one_however_often_it_is_told() {
-        let peer = Position::of_number(4);
-        let mut copies = Copies::default();
-        let reason = MissingReason::Unreachable;
-        assert!(!copies.hear(StorageReply::Missing(Missing { peer, reason })));
-        assert_eq!(copies.missing().len(), 1);
-        assert!(copies.hear(StorageReply::Durable { peer }));
-        assert!(!copies.hear(StorageReply::Durable { peer }));
-        assert!(copies.missing().is_empty());
     }
 }

@@ -1,0 +1,232 @@
+//! What a peer keeps of one name, and what it takes of others and of clients.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::record::{CheckedRecord, rank};
+use crate::id::RecordId;
+use crate::time::Timestamp;
+use crate::wire::{NameRecord, PutRole, RecordError, SignedRecord, StorageReply};
+
+/// What a peer keeps of one name: the winner and the records before and beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NameHistory {
+    /// The record that counts.
+    pub current: Option<SignedRecord>,
+    /// Records that lost, latest first, at most [`HISTORY_MAX`].
+    pub past: Vec<PastRecord>,
+}
+
+/// A record that lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastRecord {
+    /// It.
+    pub record: SignedRecord,
+    /// The winner, or one that it stands upon, does not name this one as replaced.
+    pub sibling: bool,
+}
+
+/// Why the owner of a name does not take a client's record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PutRefusal {
+    /// It does not replace the current record.
+    Conflict,
+    /// Its clock is too far ahead, in milliseconds.
+    ClockAhead {
+        /// By how much.
+        ms: u64,
+    },
+    /// Its clock is not after the one that it replaces.
+    ClockBehind,
+}
+
+impl PutRefusal {
+    /// The answer to the client, by the owner that keeps this.
+    pub fn into_reply(self, history: &NameHistory) -> StorageReply {
+        match self {
+            PutRefusal::Conflict | PutRefusal::ClockBehind => {
+                StorageReply::Conflict { current: history.current.clone() }
+            }
+            PutRefusal::ClockAhead { ms } => {
+                StorageReply::Refused(format!("the writer's clock is {ms} ms ahead"))
+            }
+        }
+    }
+}
+
+impl NameHistory {
+    /// Takes a record as what it is given (`PutRecord`): as a replica whatever comes, as the owner of the
+    /// name what [`NameHistory::accepts`]; the same record again is a client, or a network, that did not
+    /// hear the answer. Returns whether anything changed.
+    ///
+    /// # Errors
+    /// [`PutRefusal`] says why not; nothing is changed then.
+    pub fn put(&mut self, new: &CheckedRecord, role: PutRole, now_unix_ms: u64) -> Result<bool, PutRefusal> {
+        let again = self.current.as_ref().is_some_and(|current| current.id() == new.id());
+        if role == PutRole::Owner && !again {
+            self.accepts(new.record(), now_unix_ms)?;
+        }
+        Ok(self.merge(new.signed().clone()).unwrap_or(false))
+    }
+
+    /// Merges a record. Returns whether anything changed.
+    ///
+    /// # Errors
+    /// [`RecordError`] when the record cannot be read; nothing is changed then.
+    pub fn merge(&mut self, incoming: SignedRecord) -> Result<bool, RecordError> {
+        let id = incoming.id();
+        let new = incoming.decode()?;
+        if self.knows(&id) {
+            return Ok(false);
+        }
+        let Some(current) = self.current.clone() else {
+            self.current = Some(incoming);
+            return Ok(true);
+        };
+        let old = current.decode()?;
+        if rank(&new, &id) > rank(&old, &current.id()) {
+            let sibling = new.replaces != Some(current.id());
+            self.current = Some(incoming);
+            self.push(PastRecord { record: current, sibling });
+        } else {
+            let sibling = !self.is_replaced(&id, &old);
+            self.push(PastRecord { record: incoming, sibling });
+        }
+        self.recount_siblings();
+        Ok(true)
+    }
+
+    /// Whether the owner takes this record from a client at this time.
+    ///
+    /// # Errors
+    /// [`PutRefusal`] says why not.
+    pub fn accepts(&self, record: &NameRecord, now_unix_ms: u64) -> Result<(), PutRefusal> {
+        let ahead = record.clock.unix_ms().saturating_sub(now_unix_ms);
+        if ahead > CLOCK_AHEAD_MAX_MS {
+            return Err(PutRefusal::ClockAhead { ms: ahead });
+        }
+        let current =
+            self.current.as_ref().map(|c| (c.id(), c.decode().map_or(Timestamp::default(), |r| r.clock)));
+        match current {
+            Some((id, _)) if record.replaces != Some(id) => Err(PutRefusal::Conflict),
+            None if record.replaces.is_some() => Err(PutRefusal::Conflict),
+            Some((_, clock)) if record.clock <= clock => Err(PutRefusal::ClockBehind),
+            _ => Ok(()),
+        }
+    }
+
+    /// Records that lost without being replaced.
+    pub fn siblings(&self) -> impl Iterator<Item = &SignedRecord> {
+        self.past.iter().filter(|past| past.sibling).map(|past| &past.record)
+    }
+
+    /// Whether this record is kept, as the winner or beside it.
+    pub fn knows(&self, id: &RecordId) -> bool {
+        self.current.iter().chain(self.past.iter().map(|past| &past.record)).any(|record| record.id() == *id)
+    }
+
+    /// Whether the winner, or a record in the history, names this one as replaced.
+    fn is_replaced(&self, id: &RecordId, current: &NameRecord) -> bool {
+        let past = self.past.iter().filter_map(|past| past.record.decode().ok());
+        past.chain([current.clone()]).any(|record| record.replaces == Some(*id))
+    }
+
+    fn push(&mut self, past: PastRecord) {
+        self.past.push(past);
+        self.past.sort_by_cached_key(|past| {
+            std::cmp::Reverse(past.record.decode().ok().map(|record| rank(&record, &past.record.id())))
+        });
+        self.past.truncate(HISTORY_MAX);
+    }
+
+    /// A record that came late may be the link that shows another to be an ancestor.
+    fn recount_siblings(&mut self) {
+        let all = self.current.iter().chain(self.past.iter().map(|past| &past.record));
+        let replaced: BTreeSet<RecordId> = all.filter_map(|record| record.decode().ok()?.replaces).collect();
+        for past in &mut self.past {
+            past.sibling = !replaced.contains(&past.record.id());
+        }
+    }
+}
+
+/// How many past records of a name are kept.
+pub const HISTORY_MAX: usize = 16;
+/// How far a client's clock may be ahead of the owner's, in milliseconds.
+pub const CLOCK_AHEAD_MAX_MS: u64 = 5 * 60 * 1_000;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::sample::{checked, record, versioned};
+    use super::*;
+
+    proptest! {
+        /// Goal: one winner everywhere, in whatever order and however often records arrive.
+        #[test]
+        fn merging_commutes(
+            written in prop::collection::vec((0u64..6, 0u8..3, 1u64..4), 1..8),
+            rotate in 0usize..8,
+        ) {
+            // A writer may date several records alike.
+            let one_of = |(clock, writer, version): &(u64, u8, u64)| versioned(*clock, *writer, *version, None);
+            let records: Vec<_> = written.iter().map(one_of).collect();
+            let mut one = NameHistory::default();
+            let mut other = NameHistory::default();
+            for r in &records {
+                one.merge(r.clone()).unwrap();
+            }
+            let middle = rotate % records.len();
+            for r in records[middle..].iter().chain(&records[..middle]).rev().chain(&records) {
+                other.merge(r.clone()).unwrap();
+            }
+            prop_assert_eq!(one, other);
+        }
+    }
+
+    #[test]
+    fn a_replaced_record_is_no_sibling_even_if_it_comes_late() {
+        let first = record(1, 1, None);
+        let second = record(2, 1, Some(first.id()));
+        let third = record(3, 2, Some(second.id()));
+        let beside = record(2, 7, Some(first.id()));
+        let mut history = NameHistory::default();
+        for r in [&third, &first, &beside, &second] {
+            assert!(history.merge(r.clone()).unwrap());
+        }
+        assert_eq!(history.current, Some(third.clone()));
+        assert_eq!(history.siblings().collect::<Vec<_>>(), [&beside]);
+        assert!(!history.merge(first).unwrap(), "known already");
+    }
+
+    #[test]
+    fn the_owner_takes_only_what_replaces_the_current_record() {
+        let first = record(1_000, 1, None);
+        let mut history = NameHistory::default();
+        assert_eq!(history.accepts(&first.decode().unwrap(), 1_000), Ok(()));
+        history.merge(first.clone()).unwrap();
+        let blind = record(2_000, 1, None).decode().unwrap();
+        assert_eq!(history.accepts(&blind, 2_000), Err(PutRefusal::Conflict));
+        let late = record(900, 1, Some(first.id())).decode().unwrap();
+        assert_eq!(history.accepts(&late, 2_000), Err(PutRefusal::ClockBehind));
+        let far = record(400_000, 1, Some(first.id())).decode().unwrap();
+        assert_eq!(history.accepts(&far, 2_000), Err(PutRefusal::ClockAhead { ms: 398_000 }));
+    }
+    #[test]
+    fn a_replica_takes_what_the_owner_would_not_and_the_owner_the_same_once_more() {
+        let first = checked(record(1_000, 1, None));
+        let mut history = NameHistory::default();
+        assert_eq!(history.put(&first, PutRole::Owner, 1_000), Ok(true));
+        assert_eq!(history.put(&first, PutRole::Owner, 1_000), Ok(false), "the answer was lost");
+        let blind = checked(record(2_000, 1, None));
+        let refusal = history.put(&blind, PutRole::Owner, 2_000).unwrap_err();
+        let current = history.current.clone();
+        assert_eq!(refusal.into_reply(&history), StorageReply::Conflict { current });
+        assert_eq!(history.current.as_ref(), Some(first.signed()), "nothing changed");
+        assert_eq!(history.put(&blind, PutRole::Replica, 0), Ok(true));
+        assert!(history.knows(&first.id()) && history.current.as_ref() == Some(blind.signed()));
+        let far = PutRefusal::ClockAhead { ms: 7 }.into_reply(&history);
+        assert!(matches!(far, StorageReply::Refused(why) if why.contains("7 ms ahead")));
+    }
+}

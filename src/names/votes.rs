@@ -1,0 +1,190 @@
+//! What the peers around a name key say of a name.
+//!
+//! The first 2R − 1 members from the key on have a word. A record counts whoever has it, since its
+//! signature is checked. "There is none" needs the word of all of them: who does not answer, is known to
+//! be away or is still taking over its range may be the one that has it.
+
+use std::collections::BTreeSet;
+
+use super::record::CheckedRecord;
+use crate::id::Position;
+use crate::wire::NameRecord;
+
+/// One peer's word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vote {
+    /// The record that it has.
+    pub record: Option<CheckedRecord>,
+    /// It is still taking over its range: its "no" is no vote.
+    pub syncing: bool,
+}
+
+impl Vote {
+    /// The record for which nobody else need be asked when it is the owner of the name that says it.
+    pub fn if_it_suffices(&self) -> Option<&NameRecord> {
+        self.record.as_ref().filter(|_| !self.syncing).map(CheckedRecord::record)
+    }
+}
+
+/// The words that were heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Votes {
+    greatest: Option<CheckedRecord>,
+    silent: BTreeSet<Position>,
+    syncing: BTreeSet<Position>,
+}
+
+/// What they come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The greatest record that any of them has.
+    Found(Box<NameRecord>),
+    /// All of them say that there is none.
+    Unknown,
+    /// None has a record, and the word of these is missing.
+    CannotTell {
+        /// Who did not answer, or is still taking over.
+        silent: Vec<Position>,
+        /// Some of these are only still taking over: their word is worth waiting for.
+        syncing: bool,
+    },
+}
+
+impl Votes {
+    /// These are asked, and these others would be if they were not away.
+    pub fn new(asked: impl IntoIterator<Item = Position>, away: impl IntoIterator<Item = Position>) -> Votes {
+        let silent = asked.into_iter().chain(away).collect();
+        Votes { greatest: None, silent, syncing: BTreeSet::new() }
+    }
+
+    /// Hears one of them; `None` when it did not answer, or nothing that can be used.
+    pub fn hear(&mut self, peer: Position, vote: Option<Vote>) {
+        let Some(Vote { record, syncing }) = vote else { return };
+        match record {
+            Some(record) => {
+                self.silent.remove(&peer);
+                if self.greatest.as_ref().is_none_or(|greatest| record.rank() > greatest.rank()) {
+                    self.greatest = Some(record);
+                }
+            }
+            None if syncing => {
+                self.syncing.insert(peer);
+            }
+            None => {
+                self.silent.remove(&peer);
+                self.syncing.remove(&peer);
+            }
+        }
+    }
+
+    /// What they come to, as far as they were heard.
+    pub fn verdict(self) -> Verdict {
+        let Votes { greatest, silent, syncing } = self;
+        match greatest {
+            Some(greatest) => Verdict::Found(Box::new(greatest.record().clone())),
+            None if silent.is_empty() && syncing.is_empty() => Verdict::Unknown,
+            None => Verdict::CannotTell {
+                syncing: !syncing.is_empty(),
+                silent: silent.union(&syncing).copied().collect(),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::sample::{checked, record};
+    use super::*;
+
+    fn peer(number: u8) -> Position {
+        Position::of_number(number)
+    }
+
+    fn no(syncing: bool) -> Option<Vote> {
+        Some(Vote { record: None, syncing })
+    }
+
+    fn has(clock: u64, syncing: bool) -> Option<Vote> {
+        Some(Vote { record: Some(checked(record(clock, 1, None))), syncing })
+    }
+
+    #[test]
+    fn a_no_needs_the_word_of_all() {
+        let mut votes = Votes::new([1, 2].map(peer), [3].map(peer));
+        votes.hear(peer(1), no(false));
+        votes.hear(peer(2), None);
+        let silent = [2, 3].map(peer).to_vec();
+        assert_eq!(votes.clone().verdict(), Verdict::CannotTell { silent, syncing: false });
+        votes.hear(peer(2), no(true));
+        let silent = [2, 3].map(peer).to_vec();
+        assert_eq!(votes.clone().verdict(), Verdict::CannotTell { silent, syncing: true });
+        votes.hear(peer(2), no(false));
+        votes.hear(peer(3), no(false));
+        assert_eq!(votes.verdict(), Verdict::Unknown, "it answers, whatever was known of it");
+    }
+
+    #[test]
+    fn a_record_counts_whoever_has_it() {
+        let mut votes = Votes::new([1, 2, 3].map(peer), [4].map(peer));
+        votes.hear(peer(1), has(5, true));
+        votes.hear(peer(2), has(7, false));
+        votes.hear(peer(3), no(false));
+        let greatest = record(7, 1, None).decode().unwrap();
+        assert_eq!(votes.verdict(), Verdict::Found(Box::new(greatest)));
+    }
+
+    #[test]
+    fn only_an_owner_that_has_taken_over_speaks_for_all() {
+        assert!(has(5, false).unwrap().if_it_suffices().is_some());
+        assert_eq!(has(5, true).unwrap().if_it_suffices(), None);
+        assert_eq!(no(false).unwrap().if_it_suffices(), None);
+    }
+
+    proptest! {
+        /// Goal: "there is none" never comes out while one of those asked is silent, away or syncing; nor
+        /// while one has a record. The order of the answers decides nothing.
+        #[test]
+        fn a_no_is_a_no_of_everybody(
+            // For each of those asked: does not answer, syncs, says no, has a record.
+            answers in prop::collection::vec(0u8..4, 1..8),
+            away in 0u8..3,
+            rotate in 0usize..8,
+        ) {
+            let asked: Vec<(Position, u8)> =
+                answers.iter().enumerate().map(|(i, answer)| (peer(i as u8), *answer)).collect();
+            let away: Vec<Position> = (100..100 + away).map(peer).collect();
+            let heard = |order: &mut dyn Iterator<Item = &(Position, u8)>| {
+                let mut votes = Votes::new(asked.iter().map(|(peer, _)| *peer), away.clone());
+                for (peer, answer) in order {
+                    let clock = u64::from(peer.number().unwrap());
+                    votes.hear(*peer, match answer {
+                        0 => None,
+                        1 => no(true),
+                        2 => no(false),
+                        _ => has(clock, clock % 2 == 0),
+                    });
+                }
+                votes.verdict()
+            };
+            let middle = rotate % asked.len();
+            let verdict = heard(&mut asked.iter());
+            prop_assert_eq!(&verdict, &heard(&mut asked[middle..].iter().chain(&asked[..middle]).rev()));
+            let (any, all_no) = (answers.contains(&3), away.is_empty() && answers.iter().all(|a| *a == 2));
+            match verdict {
+                Verdict::Found(record) => {
+                    let greatest = asked.iter().filter(|(_, a)| *a == 3).map(|(p, _)| p.number()).max();
+                    prop_assert_eq!(record.clock.unix_ms(), u64::from(greatest.unwrap().unwrap()));
+                }
+                Verdict::Unknown => prop_assert!(all_no && !any),
+                Verdict::CannotTell { silent, syncing } => {
+                    prop_assert!(!any && !all_no);
+                    let missing = asked.iter().filter(|(_, a)| *a < 2).map(|(peer, _)| *peer);
+                    prop_assert_eq!(silent, missing.chain(away.clone()).collect::<Vec<_>>());
+                    prop_assert_eq!(syncing, answers.contains(&1));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What a peer wants of an offer: what it lacks and nobody else sends it at the moment.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::id::ContentId;
+use crate::time::Moment;
+use crate::wire::StorageReply;
+
+/// Objects that are on their way in, so that no two peers send the same one at the same time.
+#[derive(Debug, Clone, Default)]
+pub struct Arrivals(BTreeMap<ContentId, Expected>);
+
+#[derive(Debug, Clone, Default)]
+struct Expected {
+    /// Transfers under way.
+    transfers: u32,
+    /// Somebody was told to send it, and has until then to begin.
+    promised_until: Option<Moment>,
+}
+
+impl Expected {
+    fn is_over(&self, now: Moment) -> bool {
+        self.transfers == 0 && self.promised_until.is_none_or(|until| until <= now)
+    }
+}
+
+impl Arrivals {
+    /// A transfer begins.
+    pub fn begin(&mut self, content: ContentId) {
+        let expected = self.0.entry(content).or_default();
+        expected.transfers += 1;
+        expected.promised_until = None;
+    }
+
+    /// A transfer that began is over, however it ended.
+    pub fn end(&mut self, now: Moment, content: &ContentId) {
+        if let Some(expected) = self.0.get_mut(content) {
+            expected.transfers = expected.transfers.saturating_sub(1);
+            if expected.is_over(now) {
+                self.0.remove(content);
+            }
+        }
+    }
+
+    /// Whether an object is to be asked of one more peer; if so, that one is expected to send it.
+    pub fn ask_for(&mut self, now: Moment, content: ContentId) -> bool {
+        if self.0.len() >= EXPECTED_MAX {
+            self.0.retain(|_, expected| !expected.is_over(now));
+        }
+        if self.0.get(&content).is_some_and(|expected| !expected.is_over(now)) {
+            return false;
+        }
+        if self.0.len() < EXPECTED_MAX {
+            let promised_until = Some(now + PROMISE);
+            self.0.insert(content, Expected { transfers: 0, promised_until });
+        }
+        true
+    }
+
+    /// The answer to an offer of these objects and records, of each of which is said whether it is here.
+    pub fn answer_offer(
+        &mut self,
+        now: Moment,
+        objects: impl IntoIterator<Item = (ContentId, bool)>,
+        records: impl IntoIterator<Item = bool>,
+    ) -> StorageReply {
+        let (mut wanted, mut arriving) = (Vec::new(), Vec::new());
+        for (i, (content, _)) in (0..u16::MAX).zip(objects).filter(|(_, (_, is_here))| !is_here) {
+            if self.ask_for(now, content) {
+                wanted.push(i);
+            } else {
+                arriving.push(i);
+            }
+        }
+        let records = (0..u16::MAX).zip(records).filter(|(_, is_here)| !is_here).map(|(i, _)| i).collect();
+        StorageReply::Wanted { objects: wanted, records, arriving }
+    }
+}
+
+/// How long a peer that offered an object has to begin to send it.
+const PROMISE: Duration = Duration::from_secs(10);
+/// Objects that are expected at the same time; beyond, some may be sent twice.
+const EXPECTED_MAX: usize = 4_096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content(number: usize) -> ContentId {
+        ContentId::of(&number.to_be_bytes())
+    }
+
+    #[test]
+    fn an_object_is_asked_of_one_peer_until_its_transfer_ends() {
+        let (mut arrivals, now) = (Arrivals::default(), Moment(5));
+        let content = content(1);
+        assert!(arrivals.ask_for(now, content));
+        assert!(!arrivals.ask_for(now, content), "promised");
+        arrivals.begin(content);
+        arrivals.begin(content);
+        arrivals.end(now, &content);
+        assert!(!arrivals.ask_for(now + PROMISE, content), "still under way");
+        arrivals.end(now, &content);
+        assert!(arrivals.ask_for(now, content), "it failed; the next one may try");
+    }
+
+    #[test]
+    fn a_promise_that_is_not_kept_is_over_after_a_while() {
+        let (mut arrivals, now) = (Arrivals::default(), Moment(5));
+        for number in 0..EXPECTED_MAX {
+            assert!(arrivals.ask_for(now, content(number)));
+        }
+        assert!(arrivals.ask_for(now, content(EXPECTED_MAX)), "rather twice than never");
+        assert_eq!(arrivals.0.len(), EXPECTED_MAX);
+        let later = now + PROMISE;
+        assert!(arrivals.ask_for(later, content(0)));
+        assert_eq!(arrivals.0.len(), 1, "bounded, and what is over makes place");
+    }
+
+    #[test]
+    fn of_an_offer_is_wanted_what_is_neither_here_nor_on_its_way() {
+        let (mut arrivals, now) = (Arrivals::default(), Moment(5));
+        arrivals.begin(content(2));
+        let objects = [(content(0), true), (content(1), false), (content(2), false), (content(1), false)];
+        let answer = arrivals.answer_offer(now, objects, [false, true, false]);
+        let wanted = StorageReply::Wanted { objects: vec![1], records: vec![0, 2], arriving: vec![2, 3] };
+        assert_eq!(answer, wanted);
+    }
+}

@@ -1,0 +1,268 @@
+//! What a peer offers to whom, so that every copy comes where it belongs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Included, Unbounded};
+
+use super::placement::{Found, own_replicas, replicas};
+use crate::chord::{Route, View};
+use crate::id::Position;
+use crate::wire::Entry;
+
+/// What a peer offers to whom.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct OfferPlan {
+    /// Keys by the peer that should have what belongs to them.
+    pub offers: BTreeMap<Position, Offer>,
+    /// Keys of which too little is known here: to be looked up first (see [`OfferPlan::place`]), with
+    /// `spread` peers behind the owner.
+    pub unknown: BTreeSet<Position>,
+    /// To how many peers, the owner first and without this one, an unknown key is offered.
+    pub spread: usize,
+}
+
+/// To one peer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// The peer.
+    pub to: Entry,
+    /// The keys.
+    pub keys: Vec<Position>,
+}
+
+/// Whom to offer what this peer holds: repair.
+pub fn plan_offers(view: &View, copies: usize, keys: impl IntoIterator<Item = Position>) -> OfferPlan {
+    let mut plan = OfferPlan { spread: 1, ..OfferPlan::default() };
+    let mine = own_replicas(view, copies);
+    for key in keys {
+        match view.route(&key) {
+            Some(Route::Owner { owner, .. }) if owner.position == view.me.position => {
+                for replica in &mine {
+                    plan.add(replica.clone(), key);
+                }
+            }
+            Some(Route::Owner { owner, .. }) => plan.add(owner, key),
+            Some(Route::Near(_) | Route::Closer(_)) => plan.look_up(key),
+            None => {}
+        }
+    }
+    plan
+}
+
+/// What of it is offered to a joiner that asks for what belongs to it (`Sync`): nobody else is bothered.
+pub fn plan_sync(
+    view: &View,
+    copies: usize,
+    keys: impl IntoIterator<Item = Position>,
+    asker: &Position,
+) -> OfferPlan {
+    let mut plan = plan_offers(view, copies, keys);
+    plan.offers.retain(|to, _| to == asker);
+    plan.unknown.clear();
+    plan
+}
+
+/// Whom to offer what this peer holds when it is about to leave: all replicas as they will be without it.
+pub fn plan_handover(view: &View, copies: usize, keys: impl IntoIterator<Item = Position>) -> OfferPlan {
+    let mut plan = OfferPlan { spread: copies, ..OfferPlan::default() };
+    for key in keys {
+        match view.route(&key) {
+            Some(Route::Owner { owner, successors, .. }) => {
+                let others: Vec<Entry> = std::iter::once(owner)
+                    .chain(successors)
+                    .filter(|entry| entry.position != view.me.position)
+                    .collect();
+                // A short list ends before the replicas do; in a small ring it holds everybody.
+                if others.len() < copies && !view.small {
+                    plan.look_up(key);
+                    continue;
+                }
+                let Some((first, rest)) = others.split_first() else { continue };
+                for replica in replicas(first, rest, copies) {
+                    plan.add(replica, key);
+                }
+            }
+            Some(Route::Near(_) | Route::Closer(_)) => plan.look_up(key),
+            None => {}
+        }
+    }
+    plan
+}
+
+impl OfferPlan {
+    /// Offers one key to one peer.
+    pub fn add(&mut self, to: Entry, key: Position) {
+        self.offers.entry(to.position).or_insert_with(|| Offer { to, keys: Vec::new() }).keys.push(key);
+    }
+
+    /// The next key to look up; it, and with it the rest of its range, leaves the list with
+    /// [`OfferPlan::place`] or [`OfferPlan::pass_over`].
+    pub fn next_unknown(&self) -> Option<Position> {
+        self.unknown.first().copied()
+    }
+
+    /// A key was looked up by the peer at `me`: it is offered to the first `spread` others, and with it all
+    /// unknown keys of the same range.
+    pub fn place(&mut self, me: &Position, key: &Position, found: &Found) {
+        let (mut there, end) = (vec![*key], found.owner.position);
+        if let Some(before) = &found.predecessor {
+            let begin = before.position;
+            if begin < end {
+                there.extend(self.unknown.range((Excluded(begin), Included(end))));
+            } else {
+                there.extend(self.unknown.range((Excluded(begin), Unbounded)));
+                there.extend(self.unknown.range(..=end));
+            }
+        }
+        for key in there {
+            if !self.unknown.remove(&key) {
+                continue;
+            }
+            let others = std::iter::once(&found.owner).chain(&found.successors);
+            for other in others.filter(|other| other.position != *me).take(self.spread) {
+                self.add(other.clone(), key);
+            }
+        }
+    }
+
+    /// Nobody knows where a key belongs: it is offered to nobody in this round.
+    pub fn pass_over(&mut self, key: &Position) {
+        self.unknown.remove(key);
+    }
+
+    fn look_up(&mut self, key: Position) {
+        self.unknown.insert(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::sample::{entry, numbers, peer, view, view_of};
+    use super::*;
+
+    fn offered(plan: &OfferPlan) -> Vec<u8> {
+        numbers(plan.offers.keys())
+    }
+
+    #[test]
+    fn the_owner_offers_to_its_replicas_and_others_to_the_owner() {
+        let key = Position::of_number(15); // owned by 20, kept by 20, 30, 40
+        assert_eq!(offered(&plan_offers(&view(20), 3, [key])), [30, 40]);
+        for other in [10, 30, 40, 50] {
+            assert_eq!(offered(&plan_offers(&view(other), 3, [key])), [20]);
+        }
+    }
+
+    #[test]
+    fn who_leaves_offers_to_the_replicas_as_they_will_be() {
+        let key = Position::of_number(15);
+        assert_eq!(offered(&plan_handover(&view(20), 3, [key])), [30, 40, 50]);
+        assert_eq!(offered(&plan_handover(&view(40), 3, [key])), [20, 30, 50]);
+    }
+
+    #[test]
+    fn what_a_short_list_does_not_tell_is_looked_up() {
+        let mut short = View { small: false, ..view(20) };
+        short.successors.truncate(2);
+        let key = Position::of_number(15);
+        let plan = plan_handover(&short, 3, [key]);
+        assert_eq!((plan.next_unknown(), plan.spread, plan.offers.len()), (Some(key), 3, 0));
+        assert_eq!(offered(&plan_handover(&short, 2, [key])), [30, 40]);
+    }
+
+    #[test]
+    fn one_lookup_places_a_whole_range() {
+        let mut far = View { small: false, ..view(20) };
+        far.successors.truncate(1);
+        // 12 belongs to 20 itself and 25 to 30; 35, 36 and 40 lie beyond the list, and so does 45.
+        let keys: Vec<Position> = [12, 25, 35, 36, 40, 45].map(peer).into();
+        let mut plan = plan_offers(&far, 3, keys);
+        assert_eq!(numbers(&plan.unknown), [35, 36, 40, 45]);
+        let key = plan.next_unknown().unwrap();
+        let found = Found { owner: entry(40), predecessor: Some(entry(30)), successors: vec![entry(50)] };
+        plan.place(&peer(20), &key, &found);
+        assert_eq!(numbers(&plan.offers[&peer(40)].keys), [35, 36, 40]);
+        assert_eq!(plan.next_unknown(), Some(peer(45)));
+        plan.pass_over(&peer(45));
+        assert_eq!(plan.next_unknown(), None);
+        assert_eq!(offered(&plan), [30, 40], "not the owner's successor, and nobody for what nobody knows");
+    }
+
+    #[test]
+    fn a_key_is_placed_even_if_its_range_is_not_known() {
+        let mut plan = OfferPlan { unknown: [peer(35), peer(36)].into(), spread: 2, ..OfferPlan::default() };
+        let found = Found { owner: entry(40), predecessor: None, successors: vec![entry(20), entry(50)] };
+        plan.place(&peer(20), &peer(35), &found);
+        assert_eq!(offered(&plan), [40, 50], "this peer is passed over");
+        assert_eq!(numbers(&plan.unknown), [36]);
+    }
+
+    proptest! {
+        /// Goal: one lookup takes the keys of its range from the list, all of them and no others.
+        #[test]
+        fn a_lookup_places_just_the_keys_that_the_owner_owns(
+            keys in prop::collection::btree_set(0u8..=255, 1..30),
+            before in 0u8..=255,
+            owner in 0u8..=255,
+            first in 0u8..=255,
+        ) {
+            let unknown: BTreeSet<Position> = keys.iter().copied().chain([first]).map(peer).collect();
+            let mut plan = OfferPlan { unknown: unknown.clone(), spread: 1, ..OfferPlan::default() };
+            let found = Found { owner: entry(owner), predecessor: Some(entry(before)), successors: Vec::new() };
+            let me = Position::ZERO;
+            plan.place(&me, &peer(first), &found);
+            let placed = |key: &&Position| **key == peer(first) || found.owns(key);
+            let given: Vec<Position> = plan.offers.values().flat_map(|offer| offer.keys.clone()).collect();
+            prop_assert_eq!(given.len(), unknown.iter().filter(placed).count());
+            prop_assert!(given.iter().all(|key| placed(&key)));
+            prop_assert!(plan.unknown.iter().all(|key| !placed(&key)));
+        }
+
+        /// Goal: nothing is offered to where it does not belong, nothing is forgotten, and nobody offers to
+        /// themselves.
+        #[test]
+        fn every_key_is_offered_to_its_owner_or_its_replicas(
+            ring in prop::collection::btree_set(0u8..=255, 2..12),
+            keys in prop::collection::btree_set(0u8..=255, 1..20),
+            copies in 1usize..5,
+        ) {
+            let ring: Vec<u8> = ring.into_iter().collect();
+            for me in &ring {
+                let others: Vec<u8> = ring.iter().copied().filter(|n| n != me).collect();
+                let view = view_of(*me, &others);
+                let at = |key: u8| ring.iter().position(|n| *n >= key).unwrap_or(0);
+                let keepers = |key: u8| -> Vec<u8> {
+                    (0..copies.min(ring.len())).map(|i| ring[(at(key) + i) % ring.len()]).collect()
+                };
+                let plan = plan_offers(&view, copies, keys.iter().map(|key| peer(*key)));
+                prop_assert!(plan.unknown.is_empty(), "in a small ring everything is known");
+                for key in &keys {
+                    let told: Vec<u8> = plan
+                        .offers
+                        .values()
+                        .filter(|offer| offer.keys.contains(&peer(*key)))
+                        .map(|offer| offer.to.position.number().unwrap())
+                        .collect();
+                    let mut due: Vec<u8> = match keepers(*key) {
+                        keepers if keepers[0] == *me => keepers[1..].to_vec(),
+                        keepers => vec![keepers[0]],
+                    };
+                    due.sort_unstable();
+                    prop_assert_eq!(told, due);
+                }
+                for asker in &others {
+                    let given = plan_sync(&view, copies, keys.iter().map(|key| peer(*key)), &peer(*asker));
+                    prop_assert_eq!(given.offers.get(&peer(*asker)), plan.offers.get(&peer(*asker)));
+                    prop_assert!(given.offers.len() <= 1);
+                }
+                let handed = plan_handover(&view, copies, keys.iter().map(|key| peer(*key)));
+                for key in &keys {
+                    let told = handed.offers.values().filter(|offer| offer.keys.contains(&peer(*key))).count();
+                    prop_assert_eq!(told, copies.min(others.len()), "as many copies as there can be without it");
+                }
+                prop_assert!(!handed.offers.contains_key(&peer(*me)) && !plan.offers.contains_key(&peer(*me)));
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Who keeps a key, and whose word on it counts.
+
+use crate::chord::{Route, View};
+use crate::id::{Position, owns};
+use crate::wire::Entry;
+
+/// The peers that should keep what the owner owns: the owner and the next R − 1, without repetition.
+pub fn replicas(owner: &Entry, successors: &[Entry], copies: usize) -> Vec<Entry> {
+    let mut replicas: Vec<Entry> = Vec::with_capacity(copies);
+    for entry in std::iter::once(owner).chain(successors) {
+        if replicas.len() < copies && replicas.iter().all(|r| r.position != entry.position) {
+            replicas.push(entry.clone());
+        }
+    }
+    replicas
+}
+
+/// The other peers that should keep what this one owns, the nearest first.
+pub fn own_replicas(view: &View, copies: usize) -> Vec<Entry> {
+    replicas(&view.me, &view.successors, copies).into_iter().skip(1).collect()
+}
+
+/// How many peers from a key on are asked before something is said not to be there: 2R − 1. All who kept the
+/// key before are still among them after R − 1 joins in front of them.
+pub fn vote_count(copies: usize) -> usize {
+    (2 * copies).saturating_sub(1)
+}
+
+/// Members that do not answer and would stand among the first `count` from a key on: their word is missing.
+pub fn away_voters(view: &View, key: &Position, owner: &Entry, count: usize) -> Vec<Position> {
+    let mut around: Vec<(Position, bool)> = view.alive().map(|entry| (entry.position, true)).collect();
+    around.extend([(view.me.position, true), (owner.position, true)]);
+    around.extend(view.away().map(|entry| (entry.position, false)));
+    around.sort_by_key(|(position, alive)| (key.distance_to(position), !alive));
+    around.dedup_by_key(|(position, _)| *position);
+    around.into_iter().take(count).filter(|(_, alive)| !alive).map(|(position, _)| position).collect()
+}
+
+/// The peers that are known to live after a position, this one among them; the nearest first.
+pub fn known_after(view: &View, position: &Position, count: usize) -> Vec<Entry> {
+    let mut known: Vec<Entry> = view.alive().chain([&view.me]).cloned().collect();
+    known.retain(|entry| entry.position != *position);
+    known.sort_by_key(|entry| position.distance_to(&entry.position));
+    known.truncate(count);
+    known
+}
+
+/// Who owns a key, and who stands around the owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The owner.
+    pub owner: Entry,
+    /// Who stands before it, where that is known: its range begins after there.
+    pub predecessor: Option<Entry>,
+    /// Who stands after it.
+    pub successors: Vec<Entry>,
+}
+
+impl Found {
+    /// What a peer knows by itself; `None` when it only knows who lies closer.
+    pub fn of(route: Route) -> Option<Found> {
+        match route {
+            Route::Owner { owner, predecessor, successors } => Some(Found { owner, predecessor, successors }),
+            Route::Near(_) | Route::Closer(_) => None,
+        }
+    }
+
+    /// Whether this is the answer for that key, too.
+    pub fn owns(&self, key: &Position) -> bool {
+        let before = self.predecessor.as_ref();
+        before.is_some_and(|before| owns(&before.position, key, &self.owner.position))
+    }
+
+    /// The first `count` peers from the key on, the owner first: its replicas for R, those whose word counts
+    /// for [`vote_count`].
+    pub fn first(&self, count: usize) -> Vec<Entry> {
+        replicas(&self.owner, &self.successors, count)
+    }
+
+    /// A successor list may end before the wanted peers do (R > r, or an owner at the end of the asker's own
+    /// list): whoever stands last in it knows who comes then. That one, if more than are known are wanted
+    /// and can be.
+    pub fn ends_early(&self, view: &View, wanted: usize) -> Option<&Entry> {
+        let wanted = if view.small { wanted.min(view.alive().count()) } else { wanted };
+        (self.successors.len() < wanted).then(|| self.successors.last().unwrap_or(&self.owner))
+    }
+
+    /// Adds who comes behind the last one. False when there is nobody else to be had: once around, or
+    /// nothing new.
+    pub fn extend(&mut self, behind: Vec<Entry>) -> bool {
+        let before = self.successors.len();
+        for entry in behind {
+            if entry.position == self.owner.position {
+                return false;
+            }
+            if self.successors.iter().all(|known| known.position != entry.position) {
+                self.successors.push(entry);
+            }
+        }
+        self.successors.len() > before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::sample::{entry, numbers, numbers_of, peer, view, view_with};
+    use super::*;
+
+    #[test]
+    fn replicas_are_distinct_however_small_the_ring() {
+        let two = [entry(20), entry(10), entry(20)];
+        assert_eq!(replicas(&entry(10), &two, 3).len(), 2);
+        assert_eq!(numbers_of(&own_replicas(&view(50), 3)), [10, 20]);
+        assert!(own_replicas(&view(50), 1).is_empty());
+    }
+
+    #[test]
+    fn who_is_away_among_the_voters_has_no_word() {
+        let view = view_with(10, &[20, 30, 40], &[25, 50, 60]);
+        // From 21 on: 25, 30, 40, 50, 60, 10, 20.
+        assert_eq!(numbers(&away_voters(&view, &peer(21), &entry(30), 4)), [25, 50]);
+        assert_eq!(numbers(&away_voters(&view, &peer(25), &entry(30), 1)), [25], "at the key itself");
+        assert!(
+            away_voters(&view, &peer(21), &entry(25), 3).is_empty(),
+            "the owner answers, whatever is known"
+        );
+        assert_eq!(numbers_of(&known_after(&view, &peer(30), 3)), [40, 10, 20]);
+    }
+
+    #[test]
+    fn a_list_that_ends_early_is_continued_once_around() {
+        let mut found = Found { owner: entry(20), predecessor: Some(entry(10)), successors: vec![entry(30)] };
+        assert!(found.owns(&peer(20)) && !found.owns(&peer(10)) && !found.owns(&peer(21)));
+        let large = View { small: false, ..view(10) };
+        assert_eq!(found.ends_early(&large, 4), Some(&entry(30)));
+        assert!(found.extend(vec![entry(40), entry(50)]));
+        assert!(!found.extend(vec![entry(40), entry(50)]), "nothing new");
+        assert!(!found.extend(vec![entry(10), entry(20), entry(30)]), "once around");
+        assert_eq!(numbers_of(&found.successors), [30, 40, 50, 10]);
+        assert_eq!(found.ends_early(&large, 4), None);
+        assert_eq!(found.ends_early(&view(10), 9), None, "a small ring has no more");
+        assert_eq!(numbers_of(&found.first(vote_count(2))), [20, 30, 40]);
+    }
+
+    proptest! {
+        /// Goal: members that are away and the living are counted together, each once, in ring order.
+        #[test]
+        fn voters_are_the_first_from_the_key_on(
+            others in prop::collection::btree_set(2u8..250, 1..12),
+            away_every in 2usize..5,
+            key in 0u8..=255,
+            count in 1usize..8,
+        ) {
+            let away: Vec<u8> = others.iter().copied().step_by(away_every).collect();
+            let alive: Vec<u8> = others.iter().copied().filter(|n| !away.contains(n)).collect();
+            let view = view_with(1, &alive, &away);
+            let key = peer(key);
+            let mut all: Vec<u8> = others.iter().copied().chain([1]).collect();
+            all.sort_by_key(|n| key.distance_to(&peer(*n)));
+            let owner = *all.iter().find(|n| !away.contains(n)).unwrap();
+            let expected: Vec<u8> = all.into_iter().take(count).filter(|n| away.contains(n)).collect();
+            prop_assert_eq!(numbers(&away_voters(&view, &key, &entry(owner), count)), expected);
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! When the next round of repair is due.
+//!
+//! After every change of this peer's neighbours, after something came that others may lack, again and again
+//! after a round that could not do all, and now and then without any reason. What a round finds when it
+//! begins is covered by it; what comes later leads to one more.
+
+use std::time::Duration;
+
+use crate::chord::{PhaseKind, View};
+use crate::time::Moment;
+use crate::wire::Entry;
+
+/// When a peer makes its rounds of repair, one at a time.
+///
+/// Law: after any call, re-arm [`RepairSchedule::poll_timeout`]. Every [`RepairSchedule::begin`] that says
+/// yes is followed by one [`RepairSchedule::end`].
+#[derive(Debug, Clone)]
+pub struct RepairSchedule {
+    /// How long changes are gathered.
+    settle: Duration,
+    /// This peer is active: others make no rounds.
+    active: bool,
+    /// The neighbours at the beginning of the last round.
+    neighbours: Option<(Option<Entry>, Vec<Entry>)>,
+    running: bool,
+    /// While a round is running: another is due after it.
+    due: Option<Moment>,
+    /// The pause after the last round that could not do all; none when it did.
+    retry: Option<Duration>,
+}
+
+impl RepairSchedule {
+    /// The schedule of a peer with this ping interval, before its first round. Changes are gathered for one
+    /// interval, within bounds: several in a row are one, and a ring that is still coming together moves
+    /// no files.
+    pub fn new(interval: Duration) -> RepairSchedule {
+        RepairSchedule {
+            settle: interval.clamp(SETTLE_MIN, SETTLE_MAX),
+            active: false,
+            neighbours: None,
+            running: false,
+            due: None,
+            retry: None,
+        }
+    }
+
+    /// The ring looks like that now.
+    pub fn look(&mut self, now: Moment, view: &View) {
+        self.active = view.phase == PhaseKind::Active;
+        if self.active && !self.has_seen(view) {
+            self.hasten(now);
+        }
+    }
+
+    /// Something came here that others may lack.
+    pub fn want(&mut self, now: Moment) {
+        self.hasten(now);
+    }
+
+    /// When a round is due; nothing while one is running, or this peer takes no part in the ring.
+    pub fn poll_timeout(&self) -> Option<Moment> {
+        self.due.filter(|_| self.active && !self.running)
+    }
+
+    /// Whether a round begins now, with this view.
+    pub fn begin(&mut self, now: Moment, view: &View) -> bool {
+        self.look(now, view);
+        if self.poll_timeout().is_none_or(|due| due > now) {
+            return false;
+        }
+        self.neighbours = Some((view.predecessor.clone(), view.successors.clone()));
+        self.running = true;
+        self.due = None;
+        true
+    }
+
+    /// The round is over; whether it could do all.
+    pub fn end(&mut self, now: Moment, incomplete: bool) {
+        self.running = false;
+        self.retry = incomplete.then(|| self.retry.map_or(RETRY_MIN, |pause| (pause * 2).min(PERIOD)));
+        let wanted = self.due.is_some();
+        let pause = if wanted { Duration::ZERO } else { self.retry.unwrap_or(PERIOD) };
+        self.due = Some(now + pause + self.settle);
+    }
+
+    fn hasten(&mut self, now: Moment) {
+        let soon = now + self.settle;
+        self.due = Some(self.due.map_or(soon, |due| due.min(soon)));
+    }
+
+    fn has_seen(&self, view: &View) -> bool {
+        self.neighbours.as_ref().is_some_and(|(predecessor, successors)| {
+            *predecessor == view.predecessor && *successors == view.successors
+        })
+    }
+}
+
+/// How long changes of the ring are gathered before a round, at least and at most; one interval between.
+const SETTLE_MIN: Duration = Duration::from_millis(150);
+const SETTLE_MAX: Duration = Duration::from_secs(2);
+/// After a round that could not do all; doubled each time, up to the period.
+const RETRY_MIN: Duration = Duration::from_secs(2);
+/// Between two rounds without any change.
+const PERIOD: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::sample::{view, view_of};
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(seconds: u64) -> Moment {
+        Moment(seconds * 1_000_000)
+    }
+
+    /// After a first round at 1 s that was over at once.
+    fn after_a_round() -> RepairSchedule {
+        let mut schedule = RepairSchedule::new(SECOND);
+        schedule.look(at(0), &view(20));
+        assert_eq!(schedule.poll_timeout(), Some(at(1)));
+        assert!(schedule.begin(at(1), &view(20)));
+        schedule.end(at(1), false);
+        schedule
+    }
+
+    #[test]
+    fn without_any_change_a_round_is_made_now_and_then() {
+        let mut schedule = after_a_round();
+        assert_eq!(schedule.poll_timeout(), Some(at(32)), "half a minute, and the time to settle");
+        schedule.look(at(20), &view(20));
+        assert_eq!(schedule.poll_timeout(), Some(at(32)), "a look changes nothing");
+        assert!(!schedule.begin(at(31), &view(20)));
+        assert!(schedule.begin(at(32), &view(20)));
+        assert_eq!(schedule.poll_timeout(), None, "one at a time");
+    }
+
+    #[test]
+    fn changes_in_a_row_are_one() {
+        let mut schedule = after_a_round();
+        schedule.look(at(5), &view_of(20, &[10, 30, 40]));
+        assert_eq!(schedule.poll_timeout(), Some(at(6)));
+        schedule.look(at(6), &view_of(20, &[10, 30]));
+        assert_eq!(schedule.poll_timeout(), Some(at(6)), "not put off by the next one");
+        assert!(schedule.begin(at(6), &view_of(20, &[10, 30])));
+        schedule.end(at(7), false);
+        assert_eq!(schedule.poll_timeout(), Some(at(38)));
+    }
+
+    #[test]
+    fn what_comes_during_a_round_leads_to_another() {
+        let mut schedule = after_a_round();
+        assert!(schedule.begin(at(32), &view(20)));
+        schedule.want(at(33));
+        assert_eq!(schedule.poll_timeout(), None);
+        schedule.end(at(40), true);
+        assert_eq!(schedule.poll_timeout(), Some(at(41)));
+        assert!(schedule.begin(at(41), &view(20)));
+        schedule.look(at(42), &view_of(20, &[10]));
+        schedule.end(at(43), false);
+        assert_eq!(schedule.poll_timeout(), Some(at(44)));
+    }
+
+    #[test]
+    fn what_could_not_be_done_is_tried_again_later_and_later() {
+        let mut schedule = after_a_round();
+        let mut pauses = Vec::new();
+        let mut now = schedule.poll_timeout().unwrap();
+        for _ in 0..6 {
+            assert!(schedule.begin(now, &view(20)));
+            schedule.end(now, true);
+            pauses.push((schedule.poll_timeout().unwrap() - now - SECOND).as_secs());
+            now = schedule.poll_timeout().unwrap();
+        }
+        assert_eq!(pauses, [2, 4, 8, 16, 30, 30]);
+        assert!(schedule.begin(now, &view(20)));
+        schedule.end(now, false);
+        assert!(schedule.begin(now + PERIOD + SECOND, &view(20)));
+        schedule.end(now, true);
+        assert_eq!(schedule.poll_timeout(), Some(now + RETRY_MIN + SECOND), "from the beginning");
+    }
+
+    #[test]
+    fn only_an_active_peer_repairs() {
+        let mut schedule = RepairSchedule::new(SECOND);
+        let entering = View { phase: PhaseKind::Entering, ..view(20) };
+        schedule.look(at(0), &entering);
+        schedule.want(at(0));
+        assert!(schedule.poll_timeout().is_none() && !schedule.begin(at(9), &entering));
+        assert!(schedule.begin(at(9), &view(20)), "what was wanted meanwhile");
+        schedule.end(at(9), false);
+        let leaving = View { phase: PhaseKind::Leaving, ..view_of(20, &[]) };
+        schedule.look(at(10), &leaving);
+        assert_eq!(schedule.poll_timeout(), None);
+    }
+
+    #[test]
+    fn the_time_to_settle_follows_the_interval_within_bounds() {
+        let due = |interval| {
+            let mut schedule = RepairSchedule::new(interval);
+            schedule.look(at(0), &view(20));
+            schedule.poll_timeout().unwrap().since(at(0))
+        };
+        assert_eq!(due(Duration::from_millis(50)), SETTLE_MIN);
+        assert_eq!(due(SECOND), SECOND);
+        assert_eq!(due(60 * SECOND), SETTLE_MAX);
+    }
+
+    proptest! {
+        /// Goal: whatever happens, an active peer with no round running has one due within the period, and
+        /// within the time to settle when its neighbours changed.
+        #[test]
+        fn a_round_is_always_due(steps in prop::collection::vec((0u8..5, 0u64..40), 1..60)) {
+            let mut schedule = RepairSchedule::new(SECOND);
+            let (mut now, mut running) = (at(0), false);
+            let mut joined = false;
+            schedule.look(now, &view_of(20, &[10, 30]));
+            for (step, wait) in steps {
+                now = now + SECOND * wait as u32;
+                match step {
+                    0 => joined = !joined,
+                    1 => schedule.want(now),
+                    2 if running => {
+                        schedule.end(now, wait % 2 == 0);
+                        running = false;
+                    }
+                    _ => {}
+                }
+                let view = if joined { view_of(20, &[10, 25, 30]) } else { view_of(20, &[10, 30]) };
+                schedule.look(now, &view);
+                if step == 3 {
+                    running |= schedule.begin(now, &view);
+                }
+                let due = schedule.poll_timeout();
+                prop_assert_eq!(due.is_none(), running);
+                let within = if step < 2 { SECOND } else { PERIOD + SECOND };
+                prop_assert!(running || due.unwrap() <= now + within);
+            }
+        }
+    }
+}

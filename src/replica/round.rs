@@ -1,0 +1,279 @@
+//! What a round of offers did: `A ->[Offer] B`, `B ->[Wanted] A`, then A gives what is wanted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::offers::Offer;
+use crate::chord::View;
+use crate::id::{ContentId, Position, RecordId};
+use crate::wire::{SignedRecord, StorageReply};
+
+/// What a peer holds, by key.
+#[derive(Debug, Clone, Default)]
+pub struct Holdings {
+    /// Its objects.
+    pub objects: BTreeSet<ContentId>,
+    /// All records of each name, by name key, the current one first.
+    pub records: BTreeMap<Position, Vec<SignedRecord>>,
+}
+
+impl Holdings {
+    /// The keys of all objects and records.
+    pub fn keys(&self) -> BTreeSet<Position> {
+        self.objects.iter().map(ContentId::key).chain(self.records.keys().copied()).collect()
+    }
+
+    /// The objects of an offer.
+    pub fn objects_of(&self, offer: &Offer) -> Vec<ContentId> {
+        let contents = offer.keys.iter().map(|key| ContentId(key.0));
+        contents.filter(|content| self.objects.contains(content)).collect()
+    }
+
+    /// The records of an offer, those that lost, too: history goes where its name goes.
+    pub fn records_of(&self, offer: &Offer) -> Vec<(Position, SignedRecord)> {
+        let held = offer.keys.iter().filter_map(|key| self.records.get_key_value(key));
+        held.flat_map(|(key, records)| records.iter().map(|record| (*key, record.clone()))).collect()
+    }
+}
+
+/// What a round of offers did, and what it learned of the others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Round {
+    /// How many objects were given.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How many records were given.
+    pub records: u64,
+    /// Some offer or push failed, or was left to somebody else.
+    pub incomplete: bool,
+    with_object: BTreeMap<ContentId, BTreeSet<Position>>,
+    with_record: BTreeMap<RecordId, BTreeSet<Position>>,
+}
+
+/// Of which fewer others than needed have a copy.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Short {
+    /// These objects.
+    pub objects: Vec<ContentId>,
+    /// The current records of these names.
+    pub records: Vec<SignedRecord>,
+}
+
+impl Short {
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty() && self.records.is_empty()
+    }
+}
+
+impl Round {
+    /// A round, or one offer of it, of which nothing came.
+    pub fn failed() -> Round {
+        Round { incomplete: true, ..Round::default() }
+    }
+
+    /// A peer was offered these objects, and wants some by index. Says which are given to it: what somebody
+    /// else sends at the moment is neither sent again nor counted as being there, and the rest is there.
+    pub fn hear_wanted(
+        &mut self,
+        to: Position,
+        offered: &[ContentId],
+        wanted: &[u16],
+        arriving: &[u16],
+    ) -> Vec<ContentId> {
+        self.incomplete |= !arriving.is_empty();
+        let (wanted, arriving) = (places(wanted), places(arriving));
+        for (i, content) in offered.iter().enumerate() {
+            if !wanted.contains(&i) && !arriving.contains(&i) {
+                self.with_object.entry(*content).or_default().insert(to);
+            }
+        }
+        wanted.into_iter().filter_map(|i| offered.get(i).copied()).collect()
+    }
+
+    /// A peer was offered these records, and wants some by index. Says which are given to it; the rest is
+    /// there.
+    pub fn hear_wanted_records<'a>(
+        &mut self,
+        to: Position,
+        offered: &'a [(Position, SignedRecord)],
+        wanted: &[u16],
+    ) -> Vec<&'a SignedRecord> {
+        let wanted = places(wanted);
+        for (i, (_, record)) in offered.iter().enumerate() {
+            if !wanted.contains(&i) {
+                self.with_record.entry(record.id()).or_default().insert(to);
+            }
+        }
+        wanted.into_iter().filter_map(|i| offered.get(i)).map(|(_, record)| record).collect()
+    }
+
+    /// A peer was given an object, and has it.
+    pub fn gave_object(&mut self, to: Position, content: ContentId, bytes: u64) {
+        self.objects = self.objects.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.with_object.entry(content).or_default().insert(to);
+    }
+
+    /// A peer was given a record, and has it.
+    pub fn gave_record(&mut self, to: Position, record: RecordId) {
+        self.records = self.records.saturating_add(1);
+        self.with_record.entry(record).or_default().insert(to);
+    }
+
+    /// Whether a peer has an object, as far as was learned.
+    pub fn has_object(&self, peer: &Position, content: &ContentId) -> bool {
+        self.with_object.get(content).is_some_and(|peers| peers.contains(peer))
+    }
+
+    /// Adds what came of another offer of the same round.
+    pub fn absorb(&mut self, other: Round) {
+        self.objects = self.objects.saturating_add(other.objects);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.records = self.records.saturating_add(other.records);
+        self.incomplete |= other.incomplete;
+        for (content, peers) in other.with_object {
+            self.with_object.entry(content).or_default().extend(peers);
+        }
+        for (record, peers) in other.with_record {
+            self.with_record.entry(record).or_default().extend(peers);
+        }
+    }
+
+    /// The answer to the joiner that asked for it (`Sync`).
+    pub fn synced(&self) -> StorageReply {
+        StorageReply::Synced {
+            objects: self.objects,
+            bytes: self.bytes,
+            records: self.records,
+            complete: !self.incomplete,
+        }
+    }
+
+    /// What is short when this peer leaves after this round: of which fewer than min(R, N − 1) others have
+    /// a copy, as far as was learned.
+    pub fn short(&self, view: &View, copies: usize, holdings: &Holdings) -> Short {
+        let needed = copies.min(view.alive().count());
+        let with = |peers: Option<&BTreeSet<Position>>| peers.map_or(0, BTreeSet::len);
+        let objects = holdings.objects.iter().filter(|content| with(self.with_object.get(content)) < needed);
+        let current = holdings.records.values().filter_map(|records| records.first());
+        let records = current.filter(|record| with(self.with_record.get(&record.id())) < needed);
+        Short { objects: objects.copied().collect(), records: records.cloned().collect() }
+    }
+}
+
+fn places(indices: &[u16]) -> BTreeSet<usize> {
+    indices.iter().map(|i| usize::from(*i)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::plan_handover;
+    use super::super::sample::{entry, peer, view, view_of};
+    use super::*;
+
+    fn content(number: u8) -> ContentId {
+        ContentId(peer(number).0)
+    }
+
+    fn record(of: u8) -> SignedRecord {
+        SignedRecord { body: vec![of], signature: Vec::new(), certificate: Vec::new() }
+    }
+
+    fn holdings(objects: &[u8], records: &[(u8, u8)]) -> Holdings {
+        let mut holdings = Holdings::default();
+        holdings.objects.extend(objects.iter().map(|number| content(*number)));
+        for (key, of) in records {
+            holdings.records.entry(peer(*key)).or_default().push(record(*of));
+        }
+        holdings
+    }
+
+    #[test]
+    fn an_offer_has_the_objects_and_records_of_its_keys() {
+        let holdings = holdings(&[15, 35], &[(15, 1), (15, 2), (25, 3)]);
+        assert_eq!(holdings.keys(), [peer(15), peer(25), peer(35)].into());
+        let offer = Offer { to: entry(20), keys: vec![peer(15), peer(25), peer(99)] };
+        assert_eq!(holdings.objects_of(&offer), [content(15)]);
+        let records = holdings.records_of(&offer);
+        assert_eq!(records, [(peer(15), record(1)), (peer(15), record(2)), (peer(25), record(3))]);
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_there() {
+        let mut round = Round::default();
+        let offered = [1, 2, 3, 4].map(content);
+        assert_eq!(round.hear_wanted(peer(20), &offered, &[2, 9, 2], &[3]), [content(3)]);
+        let has = |round: &Round| [1, 2, 3, 4].map(|n| round.has_object(&peer(20), &content(n)));
+        assert_eq!(has(&round), [true, true, false, false]);
+        assert!(round.incomplete, "somebody else sends the last one");
+        round.gave_object(peer(20), content(3), 7);
+        assert_eq!(has(&round), [true, true, true, false]);
+        let offered = [1, 2].map(|of| (peer(15), record(of)));
+        let given = round.hear_wanted_records(peer(20), &offered, &[1]);
+        assert_eq!(given, [&record(2)]);
+        round.gave_record(peer(20), record(2).id());
+        let synced = StorageReply::Synced { objects: 1, bytes: 7, records: 1, complete: false };
+        assert_eq!(round.synced(), synced);
+    }
+
+    #[test]
+    fn who_leaves_counts_the_copies_of_others() {
+        let holdings = holdings(&[15, 35], &[(25, 1), (25, 2)]);
+        let mut round = Round::default();
+        for to in [20, 30] {
+            round.gave_object(peer(to), content(15), 1);
+            round.gave_record(peer(to), record(1).id());
+        }
+        let mut other = Round::default();
+        other.gave_object(peer(40), content(15), 1);
+        other.gave_object(peer(40), content(35), 1);
+        round.absorb(other);
+        let short = round.short(&view(10), 3, &holdings);
+        assert_eq!(
+            (short.objects, short.records),
+            (vec![content(35)], vec![record(1)]),
+            "not of past records"
+        );
+        assert!(round.short(&view(10), 1, &holdings).is_empty());
+        let short = round.short(&view_of(10, &[20, 30]), 3, &holdings);
+        assert_eq!((short.objects.len(), short.records.len()), (1, 0), "no more than there are others");
+        assert!(Round::failed().short(&view_of(10, &[]), 3, &holdings).is_empty(), "the last one");
+        assert!(!Round::failed().short(&view(10), 1, &holdings).is_empty(), "nothing was learned");
+    }
+
+    proptest! {
+        /// Goal: when all offers of a hand-over were taken, nothing is short; and when one was not, that is.
+        #[test]
+        fn a_whole_hand_over_leaves_nothing_short(
+            others in prop::collection::btree_set(0u8..=255, 1..10),
+            objects in prop::collection::btree_set(0u8..=255, 1..10),
+            copies in 1usize..5,
+            refuses in 0usize..40,
+        ) {
+            let others: Vec<u8> = others.into_iter().filter(|number| *number != 77).collect();
+            let view = view_of(77, &others);
+            let objects: Vec<u8> = objects.into_iter().collect();
+            let holdings = holdings(&objects, &[]);
+            let plan = plan_handover(&view, copies, holdings.keys());
+            let mut round = Round::default();
+            let (mut i, mut refused) = (0, None);
+            for offer in plan.offers.values() {
+                let offered = holdings.objects_of(offer);
+                let all: Vec<u16> = (0..offered.len() as u16).collect();
+                for content in round.hear_wanted(offer.to.position, &offered, &all, &[]) {
+                    if i == refuses {
+                        refused = Some(content);
+                    } else {
+                        round.gave_object(offer.to.position, content, 1);
+                    }
+                    i += 1;
+                }
+            }
+            let short = round.short(&view, copies, &holdings);
+            prop_assert_eq!(short.objects, refused.into_iter().collect::<Vec<_>>());
+        }
+    }
+}
