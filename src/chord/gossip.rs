@@ -279,15 +279,19 @@ impl Node {
         }
     }
 
-    /// The living member behind a random point: far ones as likely as near ones, however the contacts lie.
+    /// A living member some steps behind a random point: far ones as likely as near ones, however the contacts
+    /// lie, and who stands behind a wide gap hardly more often than others.
     fn random_member(&mut self) -> Option<Entry> {
         let point = Position(self.rng.random());
-        self.members.table().at_or_after(&point).cloned()
+        let steps = self.rng.random_range(0..STEPS_MAX);
+        self.members.clockwise_from(&point).nth(steps).cloned()
     }
 }
 
 /// Random members that are kept in contact. Of the connections of a peer, so many are long-lived.
 pub(super) const PARTNERS_MAX: usize = 16;
+/// How many members behind a random point may be chosen.
+const STEPS_MAX: usize = 16;
 /// How often one of them is replaced.
 const REPLACE_EVERY: Duration = Duration::from_secs(60);
 /// After so many pings without an answer a partner is suspected.
