@@ -16,6 +16,7 @@ use super::view::{Local, distance_behind};
 use super::{Route, View};
 use crate::config::RingSettings;
 use crate::id::{Position, between};
+use crate::wire::limits::CLOSER_MAX;
 use crate::wire::{Entry, Fault, MembershipReply};
 
 /// A lookup under way. Drive it: take a [`Step`], ask, tell what came of it, again.
@@ -39,6 +40,8 @@ pub struct Lookup {
     found: Option<Step>,
     /// Answers of peers that own the key as far as they know, though somebody nearer lives; with who gave it.
     passed_over: Option<(Position, Step)>,
+    /// The asker, those between the key and it, and those behind it; where it knows all of those.
+    myself: Option<(Entry, Vec<Position>, Vec<Entry>)>,
     /// Those at or after the key that answered, and whom each named nearer.
     acting: Vec<(Entry, Vec<Position>)>,
     /// Who was named as the owner, by whom, and who was named to stand behind it.
@@ -106,11 +109,18 @@ impl Lookup {
             successors_max: local.successors_max.min(RingSettings::SUCCESSORS_MAX.into()),
             found: None,
             passed_over: None,
+            myself: None,
             acting: Vec::new(),
             claims: Vec::new(),
             doubts: Vec::new(),
         };
         let Some(route) = local.route(&key) else { return lookup };
+        let before_me = local.nearest_at_or_after(&key, CLOSER_MAX);
+        if before_me.len() < CLOSER_MAX {
+            // Nobody else lies between: if none of these answers, this peer is the owner in effect.
+            let predecessors = before_me.iter().map(|entry| entry.position).collect();
+            lookup.myself = Some((local.me.clone(), predecessors, local.successors.to_vec()));
+        }
         lookup.beyond = local.nearest_at_or_after(&key, BEYOND_MAX);
         lookup.beyond.reverse();
         match route {
@@ -297,8 +307,16 @@ impl Lookup {
                 self.found = Some(found.clone());
                 found
             }
-            None => Step::Failed,
+            None => self.owner_in_the_end().unwrap_or(Step::Failed),
         }
+    }
+
+    /// Nobody who could own the key answers: is that the asker itself?
+    fn owner_in_the_end(&mut self) -> Option<Step> {
+        let (me, nearer, successors) = self.myself.take()?;
+        let found = Step::Found { owner: me, predecessor: None, successors };
+        self.found = nearer.iter().all(|peer| self.failed.contains(peer)).then_some(found);
+        self.found.clone()
     }
 
     /// Adds peers before the key that were not asked yet, keeping the nearest to it last.
@@ -489,6 +507,16 @@ mod tests {
         assert_eq!(lookup.next_step(), Step::Wait);
         lookup.answered(&entry(150), owner(150, 100));
         assert_eq!(found(&mut lookup), Some(150));
+    }
+
+    /// Goal: whose predecessor has just died finds itself.
+    #[test]
+    fn who_asks_may_be_the_owner_in_effect_itself() {
+        let mut lookup = lookup(230, &[20, 30, 100, 240], &[]);
+        while let Some(dead) = asks(&mut lookup) {
+            lookup.failed(&Position::of_number(dead));
+        }
+        assert_eq!(found(&mut lookup), Some(10));
     }
 
     #[test]

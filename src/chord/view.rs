@@ -57,7 +57,7 @@ pub enum Route {
         successors: Vec<Entry>,
     },
     /// To one of these, as far as contacts tell, most likely to the first; they stand at or after the key,
-    /// nearest first. Each knows best itself.
+    /// nearest first. Each knows best itself. Of none of them: nobody lives between the key and this peer.
     Near(Vec<Entry>),
     /// These lie closer; nearest to the key first.
     Closer(Vec<Entry>),
@@ -204,7 +204,8 @@ impl<'a> Local<'a> {
             return None;
         }
         let near = self.nearest_at_or_after(key, CLOSER_MAX);
-        (!near.is_empty()).then_some(Route::Near(near))
+        // Just ahead of the key with nobody known between: its predecessor is dead, and not replaced yet.
+        (behind || !near.is_empty()).then_some(Route::Near(near))
     }
 
     /// The members that answer at or after a key, up to this peer, nearest first.

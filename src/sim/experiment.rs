@@ -227,8 +227,15 @@ impl Experiment {
     /// As [`Experiment::validate`].
     pub fn run(&self, progress: &mut dyn FnMut(f64)) -> Result<Report, ExperimentError> {
         self.validate()?;
-        progress(1.0);
-        Ok(Report { peers: self.peers, seed: self.seed, ..Report::default() })
+        Ok(super::run::run(self, progress))
+    }
+
+    /// How many contacts a peer keeps: as asked, or as many as Chord has fingers.
+    pub(super) fn contacts_max(&self) -> usize {
+        match self.fingers_only {
+            true => (self.peers.max(2) - 1).ilog2() as usize + 1,
+            false => self.contacts,
+        }
     }
 }
 

@@ -4,11 +4,13 @@
 //! seed gives the same run, event by event. What must hold at every moment is in [`oracle`], what must hold in the
 //! end in [`check`].
 
+mod chance;
 pub mod check;
 mod experiment;
 mod network;
 pub mod oracle;
 mod queue;
+mod run;
 mod search;
 mod traffic;
 mod world;

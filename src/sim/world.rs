@@ -69,6 +69,7 @@ pub(super) struct Process {
     /// On its disk: the incarnation and the remembered members.
     incarnation_on_disk: u64,
     remembered: Vec<Member>,
+    started_at: Moment,
     /// Since when it is dead, if it is.
     died_at: Option<Moment>,
     seen_version: u64,
@@ -446,6 +447,16 @@ impl World {
         self.process(slot)?.died_at
     }
 
+    /// When a peer was started last.
+    pub fn started_at(&self, slot: Slot) -> Option<Moment> {
+        self.process(slot).map(|peer| peer.started_at)
+    }
+
+    /// All peers that there ever were.
+    pub(super) fn slots(&self) -> Vec<Slot> {
+        (0..self.peers.len() as Slot).filter(|slot| self.process(*slot).is_some()).collect()
+    }
+
     /// What a peer has sent so far, dead or alive.
     pub fn sent(&mut self, slot: Slot) -> Sent {
         let others = self.process(slot).map(|peer| peer.connections.others()).unwrap_or_default();
@@ -778,6 +789,7 @@ impl World {
             sent,
             incarnation_on_disk: incarnation,
             remembered: Vec::new(),
+            started_at: self.now,
             died_at: None,
             seen_version: u64::MAX,
             seen_member: false,

@@ -354,7 +354,7 @@ pub enum MembershipReply {
     /// I am leaving myself, and before you.
     Wait,
     /// One of these owns the key, most likely the first: they stand at or after it, as far as my contacts tell,
-    /// and nearer than I. Nearest first, at most [`limits::CLOSER_MAX`].
+    /// and nearer than I. Nearest first, at most [`limits::CLOSER_MAX`]; none, where I know of nobody between.
     Near {
         /// Them.
         peers: Vec<Entry>,
