@@ -86,6 +86,8 @@ enum Acting {
     None,
     /// It depends on somebody who was asked and may still answer.
     Awaited,
+    /// Nobody who stands before the key has named it yet, and there are some to ask.
+    Unlisted,
     Owner(Step),
 }
 
@@ -148,16 +150,19 @@ impl Lookup {
         if let Some(found) = &self.found {
             return found.clone();
         }
+        let mut unlisted = false;
         match self.acting_owner() {
             Acting::Owner(found) => {
                 self.found = Some(found.clone());
                 return found;
             }
             Acting::Awaited => return Step::Wait,
+            Acting::Unlisted => unlisted = true,
             Acting::None => {}
         }
         let next = match &self.passed_over {
             _ if self.asked.len() > ASKED_MAX => None,
+            None if unlisted => self.candidates.pop(),
             // Whoever was passed over is asked before anybody else.
             Some(_) => self.next_beyond(),
             None => self.near.pop().or_else(|| self.candidates.pop()).or_else(|| self.next_beyond()),
@@ -287,7 +292,16 @@ impl Lookup {
             let at = list.iter().position(|entry| entry.position == owner.position)?;
             Some(list[at + 1..].to_vec())
         };
-        let successors = self.claims.iter().find_map(|(_, _, behind)| after(behind)).unwrap_or_default();
+        let claimed = |(_, claimed, behind): &(Position, Entry, Vec<Entry>)| match claimed.position {
+            position if position == owner.position => Some(behind.clone()),
+            _ => after(behind),
+        };
+        let listed = self.claims.iter().find_map(claimed);
+        if listed.is_none() && !self.candidates.is_empty() {
+            // It knows little of what lies behind it: whoever stands before the key has a list.
+            return Acting::Unlisted;
+        }
+        let successors = listed.unwrap_or_default();
         Acting::Owner(Step::Found { owner: owner.clone(), predecessor: None, successors })
     }
 

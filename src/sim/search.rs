@@ -78,7 +78,8 @@ impl World {
                     search.open.insert(whom.position);
                     let request = MembershipRequest::FindOwner { key: search.key };
                     self.send_request(from, &Target::from(&whom), Ask::Search(id), request, Purpose::Lookup);
-                    let slow = (self.network.latency * 8).max(HOP_TIMEOUT_MIN);
+                    // Four round trips of the longest ways.
+                    let slow = (self.network.latency * 12).max(HOP_TIMEOUT_MIN);
                     let given_up = (slow * 2).max(HOP_GIVEN_UP);
                     for (after, for_good) in [(slow, false), (given_up, true)] {
                         let timeout = Delivery::SearchTimeout { search: id, whom: whom.clone(), for_good };
