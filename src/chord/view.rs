@@ -239,24 +239,23 @@ impl<'a> Local<'a> {
         span <= times(spacing, 2 * all as u64)
     }
 
-    /// How far apart members stand on average, as the nearest contacts ahead tell; nothing where they are the
-    /// only ones.
+    /// How far apart members stand on average, as the nearest contacts ahead tell, or, where those are thinner
+    /// than the successor list is by far, that one; nothing where there is nobody.
     fn spacing(&self) -> Option<Position> {
-        let mut last = None;
-        let mut count = 0u64;
-        let sample = WINDOW * 2;
-        for entry in self.members.clockwise_from(&self.me.position).take(sample) {
-            last = Some(entry);
-            count += 1;
+        let me = &self.me.position;
+        let (mut last, mut count) = (None, 0);
+        for entry in self.members.clockwise_from(me).take(WINDOW * 2) {
+            (last, count) = (Some(entry), count + 1);
         }
-        let listed = self.successors.last().map(|last| (last, self.successors.len() as u64));
-        // Contacts thin out where there are few of them; the list never does.
-        let known = last.map(|last| (last, count));
-        let densest = [known, listed]
-            .into_iter()
-            .flatten()
-            .map(|(entry, count)| divided(&self.me.position.distance_to(&entry.position), count));
-        densest.min()
+        let known = last.map(|last| divided(&me.distance_to(&last.position), count));
+        let listed = self
+            .successors
+            .last()
+            .map(|last| divided(&me.distance_to(&last.position), self.successors.len() as u64));
+        match (known, listed) {
+            (Some(known), Some(listed)) if known > times(&listed, 2) => Some(listed),
+            (known, listed) => known.or(listed),
+        }
     }
 }
 

@@ -3,18 +3,18 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::api::PeerEvent;
+use super::clock::Clock;
 use super::shared::{Shared, spawn_blocking};
 use crate::blob::{BlobError, PeerFile, RealDisk};
 use crate::chord::{Event, Node, Output, ReplyTo, Token, Unanswered, View};
 use crate::config::RingSettings;
 use crate::id::Position;
-use crate::time::Moment;
 use crate::transport::RequestFailure;
 use crate::wire::{
     Datagram, Entry, Fault, Member, MemberState, MembershipReply, MembershipRequest, Reply, Request, Target,
@@ -57,8 +57,8 @@ pub(super) struct Actor {
     pub inbox: mpsc::Receiver<ActorMessage>,
     pub view: watch::Sender<Arc<View>>,
     pub peer_file: SharedFile,
-    /// When the clock of the node began.
-    pub origin: Instant,
+    /// The clock of the node.
+    pub clock: Clock,
 }
 
 impl Actor {
@@ -87,8 +87,8 @@ impl Actor {
                     Some(message) => self.take(message, &mut replies, &mut next_reply),
                     None => return,
                 },
-                () = sleep_until(self.origin, wake) => {
-                    let now = moment(self.origin);
+                () = self.clock.sleep_until(wake) => {
+                    let now = self.clock.now();
                     self.node.handle_timeout(now);
                 }
             }
@@ -101,7 +101,7 @@ impl Actor {
         replies: &mut HashMap<ReplyTo, oneshot::Sender<MembershipReply>>,
         next_reply: &mut u64,
     ) {
-        let now = moment(self.origin);
+        let now = self.clock.now();
         if self.node.me().address.is_unspecified() {
             self.find_own_address(&message);
         }
@@ -294,21 +294,6 @@ fn worth_remembering(view: &View) -> Vec<Member> {
     let random: BTreeSet<Position> = view.acquaintances.iter().map(|entry| entry.position).collect();
     let others = view.alive().chain(view.away()).filter(|entry| !random.contains(&entry.position));
     view.acquaintances.iter().chain(others).map(as_known).take(REMEMBERED_MAX).collect()
-}
-
-/// The present on the node's clock.
-pub(super) fn moment(origin: Instant) -> Moment {
-    Moment(u64::try_from(origin.elapsed().as_micros()).unwrap_or(u64::MAX))
-}
-
-async fn sleep_until(origin: Instant, wake: Option<Moment>) {
-    match wake {
-        Some(at) => {
-            let at = origin + Duration::from_micros(at.0);
-            tokio::time::sleep_until(at.into()).await;
-        }
-        None => std::future::pending().await,
-    }
 }
 
 fn unanswered(failure: &RequestFailure) -> Unanswered {

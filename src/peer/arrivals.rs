@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::shared::Clock;
+use super::clock::Clock;
 use crate::id::ContentId;
 use crate::replica;
 use crate::time::Moment;

@@ -28,6 +28,7 @@ mod arrivals;
 mod bundle;
 mod choice;
 mod client;
+mod clock;
 mod commands;
 mod contact;
 mod copy;

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, broadcast, mpsc, watch};
 use super::actor::ActorMessage;
 use super::api::{LeaveReport, PeerEvent};
 use super::arrivals::Arrivals;
+use super::clock::Clock;
 use super::contact::Contacts;
 use super::forward::Forwards;
 use super::health::HealthBook;
@@ -21,36 +22,12 @@ use crate::blob::{BlobError, Store};
 use crate::chord::View;
 use crate::config::RingSettings;
 use crate::id::Position;
-use crate::time::{Moment, Timestamp};
+use crate::time::Timestamp;
 use crate::transport::{Identity, RequestFailure, Transport, Verifier};
 use crate::wire::{
     Entry, Fault, MembershipReply, MembershipRequest, Missing, MissingCopy, MissingReason, PeerName, Reply,
     Request, StorageReply, StorageRequest, Target,
 };
-
-/// The clock of what is decided outside the node: moments since it was made.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Clock(tokio::time::Instant);
-
-impl Default for Clock {
-    fn default() -> Clock {
-        Clock(tokio::time::Instant::now())
-    }
-}
-
-impl Clock {
-    pub(super) fn now(self) -> Moment {
-        Moment::default() + self.0.elapsed()
-    }
-
-    /// Waits until then, or for ever.
-    pub(super) async fn sleep_until(self, wake: Option<Moment>) {
-        match wake {
-            Some(at) => tokio::time::sleep_until(self.0 + at.since(Moment::default())).await,
-            None => std::future::pending().await,
-        }
-    }
-}
 
 /// One peer's parts. Held by every task of it.
 pub(super) struct Shared {

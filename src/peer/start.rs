@@ -4,13 +4,14 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::actor::{Actor, SharedFile, moment, remember_members, save_file};
+use super::actor::{Actor, SharedFile, remember_members, save_file};
 use super::api::{Entrance, StartError, StartOptions};
 use super::bundle::{Given, certs_dir_of, watch_certificate};
+use super::clock::Clock;
 use super::contact::{Known, decode_known, keep_contact};
 use super::handle::Handle;
 use super::repair::{repair, take_over};
@@ -248,7 +249,7 @@ fn launch(parts: Parts) -> Handle {
         me,
         interval,
     } = parts;
-    let origin = Instant::now();
+    let clock = Clock::default();
     let founds = matches!(start, Start::Found);
     let config = NodeConfig {
         me,
@@ -260,13 +261,13 @@ fn launch(parts: Parts) -> Handle {
         seed: rand::random(),
     };
     let peer_file = Arc::new(tokio::sync::Mutex::new(peer_file));
-    let node = Node::new(moment(origin), config);
+    let node = Node::new(clock.now(), config);
     let (view, seen) = watch::channel(Arc::new(node.view()));
     let (actor, inbox) = mpsc::channel(INBOX_MAX);
     let shared =
         Arc::new(Shared::new(store, transport, identity, verifier, seen, actor, interval.duration()));
     shared.recall(known);
-    let actor = Actor { node, shared: shared.clone(), inbox, view, peer_file: peer_file.clone(), origin };
+    let actor = Actor { node, shared: shared.clone(), inbox, view, peer_file: peer_file.clone(), clock };
     let mut tasks = vec![
         tokio::spawn(serve(shared.clone(), incoming)),
         tokio::spawn(remember_members(shared.clone())),

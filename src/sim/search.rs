@@ -133,13 +133,16 @@ impl World {
     fn end_search(&mut self, id: u64, found: Option<Entry>) {
         let Some(search) = self.searches.under_way.remove(&id) else { return };
         let truth = self.first_at_or_after(&search.key).and_then(|slot| self.entry(slot)).map(|e| e.position);
+        // Who knows the owner by itself has to ask only it.
+        let itself = self.entry(search.from).map(|entry| entry.position);
+        let told = found.as_ref().is_some_and(|owner| search.hops == 0 && Some(owner.position) != itself);
         let right = found.as_ref().map(|owner| owner.position) == truth;
         self.searches.outcomes.push(Outcome {
             from: search.from,
             key: search.key,
             found,
             right,
-            hops: search.hops,
+            hops: search.hops + u32::from(told),
             timeouts: search.timeouts,
             took: self.now - search.began,
             ended: self.now,

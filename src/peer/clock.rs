@@ -1,0 +1,47 @@
+//! The clock by which a peer decides: time since it was made, sleep of the machine included, so that a peer that
+//! was stopped notices how long that was.
+
+use std::time::Duration;
+
+use crate::time::Moment;
+
+/// Moments since it was made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock {
+    /// On the clock of the system.
+    made_at: Duration,
+}
+
+impl Default for Clock {
+    fn default() -> Clock {
+        Clock { made_at: since_boot() }
+    }
+}
+
+impl Clock {
+    pub(super) fn now(self) -> Moment {
+        Moment::default() + since_boot().saturating_sub(self.made_at)
+    }
+
+    /// Waits until then, or for ever. A machine that sleeps meanwhile makes it later.
+    pub(super) async fn sleep_until(self, wake: Option<Moment>) {
+        match wake {
+            Some(at) => tokio::time::sleep(at.since(self.now())).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Time since the machine was started; it runs on while the machine sleeps.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn since_boot() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
+}
+
+/// Elsewhere a clock that stands still while the machine sleeps has to do: only stopped processes are noticed.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn since_boot() -> Duration {
+    static FIRST: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    FIRST.get_or_init(std::time::Instant::now).elapsed()
+}
