@@ -199,6 +199,29 @@ impl Node {
         self.start_probe(now, entry.position);
     }
 
+    /// A neighbour was found dead, and others in the list may have died with it: whoever of them leaves one ping
+    /// unanswered is probed. Else a row of deaths would take a death's time for every two of them.
+    pub(super) fn doubt(&mut self, now: Moment, entries: Vec<Entry>) {
+        for entry in entries {
+            let watched = self.detector.watches.contains_key(&entry.position);
+            if watched || self.detector.watches.len() >= WATCHES_MAX {
+                continue;
+            }
+            let sequence = self.detector.take_sequence();
+            let watch = Watch {
+                entry: entry.clone(),
+                misses: MISSES_DEAD - 1,
+                outstanding: Some((sequence, now + self.interval / 2)),
+                probe: Probe::None,
+                suspect: true,
+                stranger: false,
+            };
+            self.detector.watches.insert(entry.position, watch);
+            let news = self.members.take_news(None);
+            self.output(Output::Datagram { to: entry, datagram: Datagram::Ping { sequence, news } });
+        }
+    }
+
     /// Somebody tells of a peer that this one does not know: it is one once it was reached.
     pub(super) fn meet(&mut self, now: Moment, entry: &Entry) {
         let known = self.detector.watches.contains_key(&entry.position);

@@ -102,6 +102,11 @@ impl Node {
         }
         if self.drop_dead_heads() {
             self.stabilise_at = now;
+            let died = self.members.at(&entry.position).is_some_and(|m| m.state == MemberState::Dead);
+            if died && !self.is_small() {
+                let rest = self.successors.clone();
+                self.doubt(now, rest);
+            }
         }
     }
 

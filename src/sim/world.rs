@@ -723,7 +723,13 @@ impl World {
         (mixed(self.seed ^ u64::from(slot)) % span) as i64 - self.drift_ppm_max
     }
 
-    pub(super) fn config(&mut self, slot: Slot, me: Entry, start: Start, settings: Option<RingSettings>) -> NodeConfig {
+    pub(super) fn config(
+        &mut self,
+        slot: Slot,
+        me: Entry,
+        start: Start,
+        settings: Option<RingSettings>,
+    ) -> NodeConfig {
         // Of its own, so that what happens to others does not change what a peer draws.
         let seed = mixed(mixed(self.seed ^ u64::from(slot) << 32).wrapping_add(me.incarnation));
         let (interval, contacts_max) = (self.interval, self.contacts_max);

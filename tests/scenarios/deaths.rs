@@ -69,8 +69,14 @@ fn a_large_part_dies_at_once() {
             }
             world.run_for(SECOND * 60);
             assert_eq!(world.searches_under_way(), 0);
-            let failed = world.take_outcomes().iter().filter(|outcome| outcome.found.is_none()).count();
-            assert_eq!(failed, 0, "seed {seed}, {percent} %");
+            let outcomes = world.take_outcomes();
+            let failed: Vec<_> = outcomes.iter().filter(|outcome| outcome.found.is_none()).collect();
+            assert!(
+                failed.is_empty(),
+                "seed {seed}, {percent} %: {} failed, first {:?}",
+                failed.len(),
+                failed[0]
+            );
             converge(&mut world, 60, seed);
             check::one_owner_each(&world, &[Position::ZERO, Position::MAX]).unwrap();
         }
