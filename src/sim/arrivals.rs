@@ -43,6 +43,16 @@ impl World {
         self.put(slot, node, 1);
     }
 
+    /// Lets a numbered peer begin to leave: it takes nothing new, and stays until [`World::leave`].
+    pub fn begin_leaving(&mut self, number: u8) {
+        let slot = Slot::from(number);
+        let now = self.local_time(slot);
+        if let Some(peer) = self.running(slot) {
+            peer.node.begin_leaving(now);
+        }
+        self.drain(slot);
+    }
+
     /// Lets so many events happen, or all that there are.
     pub fn run_steps(&mut self, steps: u64) {
         for _ in 0..steps {
