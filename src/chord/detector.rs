@@ -39,6 +39,8 @@ struct Watch {
     suspect: bool,
     /// Not known yet: it becomes a member once it was reached.
     stranger: bool,
+    /// How many queries it has left unanswered, although it lives.
+    slowness: u32,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -108,6 +110,7 @@ impl Node {
                     probe: Probe::None,
                     suspect: false,
                     stranger: false,
+                    slowness: 0,
                 }
             });
             watch.suspect = false;
@@ -147,10 +150,12 @@ impl Node {
             self.detector.via.remove(&from.position);
             return;
         };
-        if from.incarnation > watch.entry.incarnation {
+        if from.key != watch.entry.key {
+            // Another peer that wants this one's place: it says nothing of whoever stands there.
+        } else if from.incarnation > watch.entry.incarnation {
             // A later life: whether it is in the ring again, its own answer tells.
             self.exchange(now, from.clone());
-        } else if from.key == watch.entry.key {
+        } else {
             watch.misses = 0;
             watch.probe = Probe::None;
             watch.outstanding = None;
@@ -167,7 +172,8 @@ impl Node {
 
     /// Somebody is said to ask: no sign of life, but its own answer may be one.
     pub(super) fn heard_of_later_life(&mut self, now: Moment, from: &Entry) {
-        let of_earlier = |watch: &Watch| watch.entry.incarnation < from.incarnation;
+        let of_earlier =
+            |watch: &Watch| watch.entry.key == from.key && watch.entry.incarnation < from.incarnation;
         if self.detector.watches.get(&from.position).is_some_and(of_earlier) {
             self.exchange(now, from.clone());
         }
@@ -194,6 +200,7 @@ impl Node {
             probe: Probe::None,
             suspect: true,
             stranger: false,
+            slowness: 0,
         };
         self.detector.watches.insert(entry.position, watch);
         self.start_probe(now, entry.position);
@@ -215,6 +222,7 @@ impl Node {
                 probe: Probe::None,
                 suspect: true,
                 stranger: false,
+                slowness: 0,
             };
             self.detector.watches.insert(entry.position, watch);
             let news = self.members.take_news(None);
@@ -229,6 +237,18 @@ impl Node {
         if !known && let Some(watch) = self.detector.watches.get_mut(&entry.position) {
             watch.stranger = true;
         }
+    }
+
+    /// A neighbour left a query unanswered. If it lives, it is slow, and the next one has more time.
+    pub(super) fn wait_longer_for(&mut self, position: &Position) {
+        if let Some(watch) = self.detector.watches.get_mut(position) {
+            watch.slowness = (watch.slowness + 1).min(SLOWNESS_MAX);
+        }
+    }
+
+    /// How many times as long as others a peer has for its answer.
+    pub(super) fn patience(&self, position: &Position) -> u32 {
+        self.detector.watches.get(position).map_or(1, |watch| 1 + watch.slowness)
     }
 
     /// Through whom a peer is reached, if not directly.
@@ -393,6 +413,8 @@ impl Node {
 const MISSES_PROBE: u32 = 2;
 /// How many missed pings a death takes.
 const MISSES_DEAD: u32 = 3;
+/// How many times longer than others a slow peer is waited for, at most, less one.
+const SLOWNESS_MAX: u32 = 3;
 /// How many helpers a probe has at a time.
 const HELPERS: usize = 2;
 /// How many helpers a probe has in all.

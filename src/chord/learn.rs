@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use rand::RngExt as _;
+
 use super::node::{Node, Phase};
 use super::output::{EndReason, Event, Output};
 use crate::id::Position;
@@ -79,7 +81,10 @@ impl Node {
                 self.set_address(member.entry.address.clone());
             }
         } else if member.state != MemberState::Alive && theirs >= self.me.incarnation {
-            self.raise_incarnation_above(theirs);
+            // Not to the very next life: a second process with this identity begins with that one, and of two in
+            // one life neither would end.
+            let left_out = self.rng.random_range(1..=LIVES_LEFT_OUT_MAX);
+            self.raise_incarnation_above(theirs.saturating_add(left_out).min(INCARNATION_MAX - 1).max(theirs));
         } else if member.state == MemberState::Alive && theirs > self.me.incarnation {
             // Of an identity that is just entering, this may be its own past; once it is in, it is not.
             if matches!(self.phase, Phase::Entering(_)) {
@@ -100,3 +105,6 @@ impl Node {
         }
     }
 }
+
+/// How many lives are left out at most when the news of an end is contradicted.
+const LIVES_LEFT_OUT_MAX: u64 = 8;

@@ -20,6 +20,7 @@ use crate::wire::{
 pub(super) struct Query {
     whom: Entry,
     kind: QueryKind,
+    began: Moment,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,7 +147,7 @@ impl Node {
         }
         while let Some((position, entry)) = self.candidates.pop_first() {
             if self.lies_before_first(&position) && !self.members.is_gone(&entry) {
-                return self.send_query(now, Query { whom: entry, kind: QueryKind::Candidate });
+                return self.send_query(now, Query { whom: entry, kind: QueryKind::Candidate, began: now });
             }
         }
     }
@@ -169,12 +170,15 @@ impl Node {
                 if query.kind == QueryKind::Candidate {
                     self.notify_first(now);
                 }
+                self.wait_longer_for(&query.whom.position);
                 return self.suspect(now, &query.whom);
             }
         };
         match reply {
             NeighbourReply::State { predecessor, successors, members } => {
                 self.busy_tries = 0;
+                // Answers that take as long as the period would leave no time in which this peer is not busy.
+                self.stabilise_at = self.stabilise_at.max(now + now.since(query.began));
                 self.hear_all(now, &teller, members, TOLD_MAX);
                 if self.is_small() {
                     return;
@@ -220,7 +224,8 @@ impl Node {
             Ok((from, MembershipReply::Neighbour(NeighbourReply::Inactive))) => {
                 // It runs again but is not in the ring: the life that is known of it is over.
                 let known = self.members.at(&from.position).map(|m| m.entry.clone());
-                if let Some(entry) = known.filter(|known| known.incarnation < from.incarnation) {
+                let earlier = |known: &Entry| known.key == from.key && known.incarnation < from.incarnation;
+                if let Some(entry) = known.filter(earlier) {
                     self.learn(now, Member { entry, state: MemberState::Dead });
                 }
             }
@@ -272,22 +277,25 @@ impl Node {
             self.consider(&nearest);
         }
         if let Some(first) = self.successors.first().cloned() {
-            self.send_query(now, Query { whom: first, kind: QueryKind::Successor });
+            self.send_query(now, Query { whom: first, kind: QueryKind::Successor, began: now });
         }
     }
 
     fn send_query(&mut self, now: Moment, query: Query) {
         let whom = query.whom.clone();
+        let patience = self.patience(&whom.position);
         let request = NeighbourRequest::State { members: self.members_for(&whom) };
         self.query = Some(query);
         match self.via(&whom.position).cloned() {
             None => {
                 let request = MembershipRequest::Neighbour(request);
-                self.ask(now, Target::from(&whom), request, self.request_timeout(), Purpose::Query);
+                let timeout = self.request_timeout() * patience;
+                self.ask(now, Target::from(&whom), request, timeout, Purpose::Query);
             }
             Some(helper) => {
                 let request = MembershipRequest::Relay { target: whom, request };
-                self.ask(now, Target::from(&helper), request, self.relay_timeout(), Purpose::Query);
+                let timeout = self.relay_timeout() * patience;
+                self.ask(now, Target::from(&helper), request, timeout, Purpose::Query);
             }
         }
     }
@@ -308,7 +316,7 @@ impl Node {
             .filter(|p| query.kind == QueryKind::Successor && self.lies_before_first(&p.position))
             .filter(|p| !self.members.is_gone(p));
         match between_us {
-            Some(p) => self.send_query(now, Query { whom: p, kind: QueryKind::Candidate }),
+            Some(p) => self.send_query(now, Query { whom: p, kind: QueryKind::Candidate, began: now }),
             None => self.notify_first(now),
         }
     }

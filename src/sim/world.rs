@@ -73,6 +73,8 @@ pub(super) struct Process {
     died_at: Option<Moment>,
     seen_version: u64,
     seen_member: bool,
+    /// This process was a member at some time.
+    was_member: bool,
 }
 
 /// For what an answer is.
@@ -256,7 +258,10 @@ impl World {
         };
         peer.up = false;
         peer.died_at = Some(now);
-        peer.remembered = peer.node.remembered();
+        // As a running peer does, which writes down whom it knows while it is a member.
+        if peer.was_member {
+            peer.remembered = peer.node.remembered();
+        }
         peer.connections = Connections::default();
         peer.held.clear();
         self.note(|| format!("crash {slot}"));
@@ -687,6 +692,7 @@ impl World {
         if peer.seen_member != is_member {
             peer.seen_member = is_member;
             if is_member {
+                peer.was_member = true;
                 self.living.insert(position, slot);
             } else if self.living.get(&position) == Some(&slot) {
                 self.living.remove(&position);
@@ -741,8 +747,10 @@ impl World {
         if self.peers.len() <= at {
             self.peers.resize_with(at + 1, || None);
         }
-        let (generation, sent) =
-            self.peers[at].as_ref().map_or((0, Sent::default()), |old| (old.generation + 1, old.sent));
+        let (generation, sent, remembered) = match self.peers[at].as_ref() {
+            Some(old) => (old.generation + 1, old.sent, old.remembered.clone()),
+            None => Default::default(),
+        };
         let process = Process {
             node,
             up: true,
@@ -754,10 +762,11 @@ impl World {
             connections: Connections::default(),
             sent,
             incarnation_on_disk: incarnation,
-            remembered: Vec::new(),
+            remembered,
             died_at: None,
             seen_version: u64::MAX,
             seen_member: false,
+            was_member: false,
         };
         self.peers[at] = Some(Box::new(process));
         self.schedule_wake(slot);
