@@ -35,12 +35,31 @@ struct Watch {
     /// The sequence of the last ping, and until when its answer is due.
     outstanding: Option<(u64, Moment)>,
     probe: Probe,
-    /// Not a neighbour: only the verdict of one probe is wanted.
+    /// Not a neighbour: only whether it is dead is wanted.
     suspect: bool,
     /// Not known yet: it becomes a member once it was reached.
     stranger: bool,
     /// How many queries it has left unanswered, although it lives.
     slowness: u32,
+}
+
+impl Watch {
+    fn of(entry: Entry) -> Watch {
+        Watch {
+            entry,
+            misses: 0,
+            outstanding: None,
+            probe: Probe::None,
+            suspect: false,
+            stranger: false,
+            slowness: 0,
+        }
+    }
+
+    /// Neighbours always; others until enough pings were missed for their death.
+    fn is_pinged(&self) -> bool {
+        !self.suspect || self.misses < MISSES_DEAD
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -103,15 +122,7 @@ impl Node {
         for entry in neighbours {
             let watch = self.detector.watches.entry(entry.position).or_insert_with(|| {
                 fresh = true;
-                Watch {
-                    entry,
-                    misses: 0,
-                    outstanding: None,
-                    probe: Probe::None,
-                    suspect: false,
-                    stranger: false,
-                    slowness: 0,
-                }
+                Watch::of(entry)
             });
             watch.suspect = false;
         }
@@ -188,55 +199,40 @@ impl Node {
         self.heard(now, from);
     }
 
-    /// A peer left a request unanswered: find out whether it is dead.
+    /// A peer left a request unanswered, which counts as the first miss: find out whether it is dead.
     pub(super) fn suspect(&mut self, now: Moment, entry: &Entry) {
-        if self.detector.watches.contains_key(&entry.position) || self.detector.watches.len() >= WATCHES_MAX {
-            return; // its pings will tell
-        }
-        let watch = Watch {
-            entry: entry.clone(),
-            misses: MISSES_DEAD,
-            outstanding: None,
-            probe: Probe::None,
-            suspect: true,
-            stranger: false,
-            slowness: 0,
-        };
-        self.detector.watches.insert(entry.position, watch);
-        self.start_probe(now, entry.position);
+        self.doubt(now, entry, 1);
     }
 
     /// A neighbour was found dead, and others in the list may have died with it: whoever of them leaves one ping
     /// unanswered is probed. Else a row of deaths would take a death's time for every two of them.
-    pub(super) fn doubt(&mut self, now: Moment, entries: Vec<Entry>) {
+    pub(super) fn doubt_all(&mut self, now: Moment, entries: &[Entry]) {
         for entry in entries {
-            let watched = self.detector.watches.contains_key(&entry.position);
-            if watched || self.detector.watches.len() >= WATCHES_MAX {
-                continue;
-            }
-            let sequence = self.detector.take_sequence();
-            let watch = Watch {
-                entry: entry.clone(),
-                misses: MISSES_DEAD - 1,
-                outstanding: Some((sequence, now + self.interval / 2)),
-                probe: Probe::None,
-                suspect: true,
-                stranger: false,
-                slowness: 0,
-            };
-            self.detector.watches.insert(entry.position, watch);
-            let news = self.members.take_news(None);
-            self.output(Output::Datagram { to: entry, datagram: Datagram::Ping { sequence, news } });
+            self.doubt(now, entry, MISSES_DEAD - 1);
         }
+    }
+
+    /// Watches a peer that is no neighbour until it answers or is found dead.
+    fn doubt(&mut self, now: Moment, entry: &Entry, misses: u32) {
+        if self.detector.watches.contains_key(&entry.position) || self.detector.watches.len() >= WATCHES_MAX {
+            return; // its pings will tell
+        }
+        let sequence = self.detector.take_sequence();
+        let outstanding = Some((sequence, now + self.interval / 2));
+        let watch = Watch { misses, outstanding, suspect: true, ..Watch::of(entry.clone()) };
+        self.detector.watches.insert(entry.position, watch);
+        let news = self.members.take_news(None);
+        self.output(Output::Datagram { to: entry.clone(), datagram: Datagram::Ping { sequence, news } });
     }
 
     /// Somebody tells of a peer that this one does not know: it is one once it was reached.
     pub(super) fn meet(&mut self, now: Moment, entry: &Entry) {
-        let known = self.detector.watches.contains_key(&entry.position);
-        self.suspect(now, entry);
-        if !known && let Some(watch) = self.detector.watches.get_mut(&entry.position) {
-            watch.stranger = true;
+        if self.detector.watches.contains_key(&entry.position) || self.detector.watches.len() >= WATCHES_MAX {
+            return;
         }
+        let watch = Watch { misses: MISSES_DEAD, suspect: true, stranger: true, ..Watch::of(entry.clone()) };
+        self.detector.watches.insert(entry.position, watch);
+        self.start_probe(now, entry.position);
     }
 
     /// A neighbour left a query unanswered. If it lives, it is slow, and the next one has more time.
@@ -323,7 +319,7 @@ impl Node {
     fn send_pings(&mut self, now: Moment) {
         let due = now + self.interval / 2;
         let targets: Vec<Entry> =
-            self.detector.watches.values().filter(|w| !w.suspect).map(|w| w.entry.clone()).collect();
+            self.detector.watches.values().filter(|w| w.is_pinged()).map(|w| w.entry.clone()).collect();
         for entry in &targets {
             let sequence = self.detector.take_sequence();
             if let Some(watch) = self.detector.watches.get_mut(&entry.position) {

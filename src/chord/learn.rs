@@ -84,7 +84,9 @@ impl Node {
             // Not to the very next life: a second process with this identity begins with that one, and of two in
             // one life neither would end.
             let left_out = self.rng.random_range(1..=LIVES_LEFT_OUT_MAX);
-            self.raise_incarnation_above(theirs.saturating_add(left_out).min(INCARNATION_MAX - 1).max(theirs));
+            self.raise_incarnation_above(
+                theirs.saturating_add(left_out).min(INCARNATION_MAX - 1).max(theirs),
+            );
         } else if member.state == MemberState::Alive && theirs > self.me.incarnation {
             // Of an identity that is just entering, this may be its own past; once it is in, it is not.
             if matches!(self.phase, Phase::Entering(_)) {

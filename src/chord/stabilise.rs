@@ -106,7 +106,7 @@ impl Node {
             let died = self.members.at(&entry.position).is_some_and(|m| m.state == MemberState::Dead);
             if died && !self.is_small() {
                 let rest = self.successors.clone();
-                self.doubt(now, rest);
+                self.doubt_all(now, &rest);
             }
         }
     }
@@ -195,7 +195,9 @@ impl Node {
             }
             NeighbourReply::Busy if self.busy_tries < BUSY_TRIES_MAX => {
                 self.busy_tries += 1;
-                let wait = BUSY_WAIT.mul_f64(0.5 + self.rng.random::<f64>() * f64::from(self.busy_tries));
+                // In proportion to the way there: else, far apart, all would be busy with asking who is busy.
+                let unit = BUSY_WAIT.max(now.since(query.began));
+                let wait = unit.mul_f64(0.5 + self.rng.random::<f64>() * f64::from(self.busy_tries));
                 self.stabilise_at = now + wait;
             }
             _ => self.busy_tries = 0,
@@ -416,7 +418,7 @@ impl Node {
 
 /// How often a busy peer is asked again before the next period.
 const BUSY_TRIES_MAX: u8 = 5;
-/// The unit of the random wait after `Busy`.
+/// The shortest unit of the random wait after `Busy`.
 const BUSY_WAIT: Duration = Duration::from_millis(20);
 /// Live peers kept in mind that may lie before the first successor.
 const CANDIDATES_MAX: usize = 32;

@@ -5,7 +5,7 @@ use super::network::Slot;
 use super::world::{SLOT_OF_SELF_PLACED, World, address_of, numbered, slot_of};
 use crate::chord::{Node, Start, Table};
 use crate::id::Position;
-use crate::wire::{Entry, Life, Member, MemberState};
+use crate::wire::{Entry, Life, Member, MemberState, Target};
 
 impl World {
     /// As [`World::start_clone`], of any peer: with a copy of its disk, and so at the incarnation after that.
@@ -28,6 +28,15 @@ impl World {
         let slot = slot_of(&me.address);
         self.start_entry(me, start);
         slot
+    }
+
+    /// One more self-placed peer joins through this one. Where it is; nothing where there is no such peer.
+    pub fn join_through(&mut self, known: Slot) -> Option<Slot> {
+        let known = Target::from(self.entry(known)?);
+        let me = self.next_self_placed(1);
+        let slot = slot_of(&me.address);
+        self.start_entry(me, Start::Join { known });
+        Some(slot)
     }
 
     /// Puts numbered peers into the world that have these neighbours and know these others, right or wrong.

@@ -4,7 +4,7 @@ use quoit::chord::{PhaseKind, Start};
 use quoit::id::Position;
 use quoit::sim::{World, check, contact, seeds};
 
-use crate::{SECOND, both, converge, end_of, safe, spread, split};
+use crate::{SECOND, both, converge, end_of, safe, split, spread};
 
 /// Where the gap is, in which all the peers of these scenarios join: between 128 and whoever comes next.
 const GAP: [u8; 6] = [130, 131, 134, 137, 140, 141];
@@ -102,7 +102,8 @@ fn a_joiner_dies_at_each_step() {
 fn the_contact_dies_at_each_step() {
     for settings in both() {
         for seed in seeds(0..2) {
-            for (dead, steps) in [0, 128].into_iter().flat_map(|dead| (0..20).map(move |steps| (dead, steps))) {
+            for (dead, steps) in [0, 128].into_iter().flat_map(|dead| (0..20).map(move |steps| (dead, steps)))
+            {
                 let mut world = gapped(seed, settings);
                 world.start(130, Start::Join { known: contact(0) });
                 world.run_steps(steps * 2);
@@ -128,8 +129,10 @@ fn a_join_in_the_middle_of_mass_death() {
             world.oracle.safety = false;
             let numbers: Vec<u8> = world.views().iter().filter_map(|v| v.me.position.number()).collect();
             let first = seed as usize % numbers.len();
-            let dead: Vec<u8> =
-                (0..numbers.len() / 3).map(|i| numbers[(first + i) % numbers.len()]).filter(|n| *n != 0).collect();
+            let dead: Vec<u8> = (0..numbers.len() / 3)
+                .map(|i| numbers[(first + i) % numbers.len()])
+                .filter(|n| *n != 0)
+                .collect();
             world.crash(&dead);
             world.run_for(SECOND * (seed as u32 % 4));
             world.start(130, Start::Join { known: contact(0) });
@@ -175,7 +178,9 @@ fn a_join_through_who_cannot_let_it_in() {
             for kind in ["non-member", "leaving", "gone", "checking", "dead"] {
                 let mut world = gapped(seed, settings);
                 match kind {
-                    "non-member" => world.start(200, Start::Form { contacts: vec![contact(201), contact(202)] }),
+                    "non-member" => {
+                        world.start(200, Start::Form { contacts: vec![contact(201), contact(202)] })
+                    }
                     "leaving" => world.begin_leaving(128),
                     "gone" => world.leave(128),
                     "checking" => {

@@ -116,7 +116,8 @@ fn a_ring_grows_on_a_bad_network() {
             assert_eq!(false_death(&world), None, "seed {seed}");
             world.network.calm();
             // A join may have failed for all that was lost; it says so, and its peer tries again.
-            let missing: Vec<u8> = numbers.iter().copied().filter(|n| world.view(*n).is_none_or(|v| !v.is_member())).collect();
+            let missing: Vec<u8> =
+                numbers.iter().copied().filter(|n| world.view(*n).is_none_or(|v| !v.is_member())).collect();
             for number in missing {
                 world.start(number, Start::Join { known: contact(numbers[0]) });
             }
