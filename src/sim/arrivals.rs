@@ -52,6 +52,17 @@ impl World {
         self.put(slot, node, 1);
     }
 
+    /// Before any time has passed: how much the clocks go wrong at most, in millionths.
+    pub fn drift(&mut self, ppm_max: i64) {
+        self.drift_ppm_max = ppm_max;
+        for slot in 0..self.peers.len() {
+            let drift = self.drift_of(slot as Slot);
+            if let Some(peer) = &mut self.peers[slot] {
+                peer.drift_ppm = drift;
+            }
+        }
+    }
+
     /// Lets a numbered peer begin to leave: it takes nothing new, and stays until [`World::leave`].
     pub fn begin_leaving(&mut self, number: u8) {
         let slot = Slot::from(number);

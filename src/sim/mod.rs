@@ -9,6 +9,7 @@ pub mod check;
 mod experiment;
 mod network;
 pub mod oracle;
+pub mod plan;
 mod queue;
 mod search;
 mod traffic;

@@ -63,7 +63,7 @@ pub(super) struct Process {
     held: VecDeque<Delivery>,
     /// When the next wake is due; earlier ones that are still queued are void.
     wake_at: Option<Moment>,
-    drift_ppm: i64,
+    pub(super) drift_ppm: i64,
     connections: Connections,
     pub sent: Sent,
     /// On its disk: the incarnation and the remembered members.
@@ -721,7 +721,7 @@ impl World {
         local_time(self.now, drift)
     }
 
-    fn drift_of(&self, slot: Slot) -> i64 {
+    pub(super) fn drift_of(&self, slot: Slot) -> i64 {
         if self.drift_ppm_max == 0 {
             return 0;
         }
