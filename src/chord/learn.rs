@@ -92,6 +92,8 @@ impl Node {
             if matches!(self.phase, Phase::Entering(_)) {
                 self.raise_incarnation_above(theirs);
             } else if self.persisting.is_none_or(|mine| mine < theirs) {
+                // On disk, so that the next start of this one is no second process in the same life.
+                self.output(Output::Persist { incarnation: theirs });
                 self.end(EndReason::Fenced { incarnation: theirs });
             }
         }

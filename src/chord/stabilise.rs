@@ -314,9 +314,13 @@ impl Node {
         }
         self.hear_of(now, &whom.into(), list.iter().chain(&predecessor).cloned());
         self.successors = self.chain(whom, list);
-        let between_us = predecessor
-            .filter(|p| query.kind == QueryKind::Successor && self.lies_before_first(&p.position))
-            .filter(|p| !self.members.is_gone(p));
+        let mut between_us = predecessor
+            .filter(|p| query.kind == QueryKind::Successor && self.lies_before_first(&p.position));
+        if let Some(dead) = between_us.take_if(|p| self.members.is_gone(p)) {
+            // One of the two is wrong. If it lives, it has to hear of its death, or could not contradict, and would
+            // stand beside the ring for as long as nobody else tells it.
+            self.exchange(now, dead);
+        }
         match between_us {
             Some(p) => self.send_query(now, Query { whom: p, kind: QueryKind::Candidate, began: now }),
             None => self.notify_first(now),

@@ -12,7 +12,7 @@ impl World {
     /// Where it is; nothing where there is no such peer.
     pub fn clone_slot(&mut self, slot: Slot) -> Option<Slot> {
         let peer = self.process(slot)?;
-        let remembered = if peer.up { peer.node.remembered() } else { peer.remembered.clone() };
+        let remembered = if peer.up { peer.node.remembered() } else { peer.remembered.clone()? };
         let at = SLOT_OF_SELF_PLACED + self.next_identity;
         let me = peer.node.me().with_incarnation(peer.incarnation_on_disk + 1);
         self.next_identity += 1;

@@ -68,7 +68,7 @@ pub(super) struct Process {
     pub sent: Sent,
     /// On its disk: the incarnation and the remembered members.
     pub(super) incarnation_on_disk: u64,
-    pub(super) remembered: Vec<Member>,
+    pub(super) remembered: Option<Vec<Member>>,
     /// Since when it is dead, if it is.
     died_at: Option<Moment>,
     seen_version: u64,
@@ -260,7 +260,7 @@ impl World {
         peer.died_at = Some(now);
         // As a running peer does, which writes down whom it knows while it is a member.
         if peer.was_member {
-            peer.remembered = peer.node.remembered();
+            peer.remembered = Some(peer.node.remembered());
         }
         peer.connections = Connections::default();
         peer.held.clear();
@@ -276,7 +276,8 @@ impl World {
     /// As [`World::restart`], of any peer.
     pub fn restart_slot(&mut self, slot: Slot) {
         let Some(peer) = self.process(slot).filter(|peer| !peer.up) else { return };
-        let remembered = peer.remembered.clone();
+        // Who was never a member has nothing to come back to.
+        let Some(remembered) = peer.remembered.clone() else { return };
         let me = peer.node.me().with_incarnation(peer.incarnation_on_disk + 1);
         self.note(|| format!("restart {slot}"));
         self.start_entry(me, Start::Resume { remembered });
