@@ -247,8 +247,8 @@ impl Node {
         let full = entering.later_lives.len() >= LATER_LIVES_MAX;
         if may_be && often < LATER_LIVES_BY_ONE_MAX && !full {
             entering.later_lives.push(from.position);
-            // One is left out: if the other life contradicts the news of its end meanwhile, that is its.
-            return self.raise_incarnation_above(incarnation.saturating_add(1));
+            // Some are left out: the other life may contradict the news of its end meanwhile.
+            return self.raise_incarnation_far_above(incarnation);
         }
         let who = from.position.label();
         entering.trouble = format!("peer {who} says that this peer has lived longer than it can have");

@@ -69,6 +69,9 @@ impl Node {
 
     /// Somebody speaks of this peer itself: a death to contradict, or another process with its key.
     fn learn_of_myself(&mut self, member: &Member) {
+        if matches!(self.phase, Phase::Gone { .. } | Phase::Ended) {
+            return;
+        }
         let theirs = member.entry.incarnation;
         if member.entry.key != self.me.key {
             if member.state == MemberState::Alive && theirs >= self.me.incarnation {
@@ -81,8 +84,8 @@ impl Node {
                 self.set_address(member.entry.address.clone());
             }
         } else if member.state != MemberState::Alive && theirs >= self.me.incarnation {
-            // Not to the very next life: a second process with this identity begins with that one, and of two in
-            // one life neither would end.
+            // A second process with this identity begins with the very next life, and of two in one life neither
+            // would end.
             let left_out = self.rng.random_range(1..=LIVES_LEFT_OUT_MAX);
             self.raise_incarnation_above(
                 theirs.saturating_add(left_out).min(INCARNATION_MAX - 1).max(theirs),
@@ -99,6 +102,13 @@ impl Node {
         }
     }
 
+    /// As [`Node::raise_incarnation_above`], where another process may do the same at this moment: not to the very
+    /// next life, and by chance.
+    pub(super) fn raise_incarnation_far_above(&mut self, known: u64) {
+        let left_out = self.rng.random_range(1..=LIVES_LEFT_OUT_MAX);
+        self.raise_incarnation_above(known.saturating_add(left_out).min(INCARNATION_MAX - 1).max(known));
+    }
+
     /// Asks for a greater incarnation; it is used once it is on disk. Above the last there is none:
     /// no peer gets there by starting, so whoever names it lies.
     pub(super) fn raise_incarnation_above(&mut self, known: u64) {
@@ -111,4 +121,4 @@ impl Node {
 }
 
 /// How many lives are left out at most when the news of an end is contradicted.
-const LIVES_LEFT_OUT_MAX: u64 = 8;
+const LIVES_LEFT_OUT_MAX: u64 = 32;

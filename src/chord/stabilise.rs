@@ -7,7 +7,7 @@ use rand::seq::IteratorRandom as _;
 
 use super::entrance::Start;
 use super::judge::{TOLD_MAX, Teller};
-use super::node::{Node, Purpose};
+use super::node::{Node, Phase, Purpose};
 use super::output::Unanswered;
 use crate::id::{Position, between};
 use crate::time::Moment;
@@ -410,8 +410,11 @@ impl Node {
         self.exchange_with(now, Target::from(&with), members);
     }
 
-    /// As [`Node::exchange`], unless that peer was asked already.
+    /// As [`Node::exchange`], unless that peer was asked already, or this one has left.
     fn exchange_with(&mut self, now: Moment, with: Target, members: Vec<Member>) {
+        if matches!(self.phase, Phase::Gone { .. } | Phase::Ended) {
+            return;
+        }
         if !self.is_pending(|purpose| matches!(purpose, Purpose::Exchange(asked) if *asked == with.address)) {
             let request = MembershipRequest::Neighbour(NeighbourRequest::State { members });
             let purpose = Purpose::Exchange(with.address.clone());
