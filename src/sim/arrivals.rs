@@ -8,16 +8,21 @@ use crate::id::Position;
 use crate::wire::{Entry, Life, Member, MemberState, Target};
 
 impl World {
-    /// As [`World::start_clone`], of any peer: with a copy of its disk, and so at the incarnation after that.
-    /// Where it is; nothing where there is no such peer.
+    /// As [`World::start_clone`], of any peer: with a copy of its disk, each copy started once more often than the
+    /// one before. Where it is; nothing where there is no such peer, or none that was ever a member.
     pub fn clone_slot(&mut self, slot: Slot) -> Option<Slot> {
-        let peer = self.process(slot)?;
-        let remembered = if peer.up { peer.node.remembered() } else { peer.remembered.clone()? };
+        let peer = self.peers.get_mut(slot as usize)?.as_mut()?;
+        let remembered = match peer.was_member && peer.up {
+            true => peer.node.remembered(),
+            false => peer.remembered.clone()?,
+        };
+        peer.clones += 1;
+        let incarnation = peer.incarnation_on_disk + 1 + peer.clones;
         let at = SLOT_OF_SELF_PLACED + self.next_identity;
-        let me = peer.node.me().with_incarnation(peer.incarnation_on_disk + 1);
+        let me = peer.node.me().with_incarnation(incarnation).with_address(address_of(at));
         self.next_identity += 1;
         self.note(|| format!("clone {slot} to {at}"));
-        self.start_entry(me.with_address(address_of(at)), Start::Resume { remembered });
+        self.start_entry(me, Start::Resume { remembered });
         Some(at)
     }
 

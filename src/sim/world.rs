@@ -74,7 +74,9 @@ pub(super) struct Process {
     seen_version: u64,
     seen_member: bool,
     /// This process was a member at some time.
-    was_member: bool,
+    pub(super) was_member: bool,
+    /// How many copies of its disk were started.
+    pub(super) clones: u64,
 }
 
 /// For what an answer is.
@@ -748,8 +750,8 @@ impl World {
         if self.peers.len() <= at {
             self.peers.resize_with(at + 1, || None);
         }
-        let (generation, sent, remembered) = match self.peers[at].as_ref() {
-            Some(old) => (old.generation + 1, old.sent, old.remembered.clone()),
+        let (generation, sent, remembered, clones) = match self.peers[at].as_ref() {
+            Some(old) => (old.generation + 1, old.sent, old.remembered.clone(), old.clones),
             None => Default::default(),
         };
         let process = Process {
@@ -768,6 +770,7 @@ impl World {
             seen_version: u64::MAX,
             seen_member: false,
             was_member: false,
+            clones,
         };
         self.peers[at] = Some(Box::new(process));
         self.schedule_wake(slot);

@@ -81,8 +81,9 @@ fn a_taken_position_with_another_key_is_refused() {
 /// Scenario 7: a cloned data directory, one key in two processes.
 ///
 /// Goal: one of the two fences itself off, and the ring is one with the other.
-/// Method: the copy starts at the same incarnation as the original, at a later one, and while the original is
-/// stopped and wakes again.
+/// Method: the copy is in a later life than the original, as it has been started more often; also while the
+/// original is stopped and wakes again. Copies that begin in one and the same life are told apart by who lets them
+/// in; two that come in at the same moment through peers that know of neither are not.
 #[test]
 fn of_two_processes_with_one_key_one_ends() {
     for settings in both() {
