@@ -14,7 +14,7 @@ use super::output::{Event, Output, Unanswered};
 use crate::id::Position;
 use crate::time::Moment;
 use crate::wire::{
-    Datagram, Entry, Member, MemberState, MembershipReply, MembershipRequest, NeighbourReply,
+    Address, Datagram, Entry, Member, MemberState, MembershipReply, MembershipRequest, NeighbourReply,
     NeighbourRequest, Target,
 };
 
@@ -26,6 +26,8 @@ pub(super) struct Detector {
     via: BTreeMap<Position, Entry>,
     ping_at: Moment,
     next_sequence: u64,
+    /// Where else this peer was said to live, and how often it began a new life for that.
+    elsewhere: BTreeMap<Address, u8>,
 }
 
 #[derive(Debug)]
@@ -76,7 +78,13 @@ enum Probe {
 
 impl Detector {
     pub(super) fn new(now: Moment) -> Detector {
-        Detector { watches: BTreeMap::new(), via: BTreeMap::new(), ping_at: now, next_sequence: 0 }
+        Detector {
+            watches: BTreeMap::new(),
+            via: BTreeMap::new(),
+            ping_at: now,
+            next_sequence: 0,
+            elsewhere: BTreeMap::new(),
+        }
     }
 
     /// Keeps in mind through whom a peer is reached; of peers that are not watched only for a while.
@@ -85,6 +93,17 @@ impl Detector {
             self.via.retain(|position, _| self.watches.contains_key(position));
         }
         self.via.insert(target, helper);
+    }
+
+    /// This peer's very life is said to be lived at another address. Whether to begin a new one, so that one of two
+    /// processes ends: not for ever, since behind an address translator one process has several addresses.
+    pub(super) fn is_lived_elsewhere(&mut self, address: &Address) -> bool {
+        if self.elsewhere.len() >= ELSEWHERE_MAX && !self.elsewhere.contains_key(address) {
+            return false;
+        }
+        let times = self.elsewhere.entry(address.clone()).or_default();
+        *times = times.saturating_add(1);
+        *times <= NEW_LIVES_MAX
     }
 
     /// A number for one more ping.
@@ -430,5 +449,8 @@ const HELPERS: usize = 2;
 const HELPERS_MAX: usize = 5;
 /// From how many of the next members helpers are drawn.
 const HELPERS_AMONG: usize = 64;
+/// At how many other addresses a peer takes notice of its own life, and how often for each.
+const ELSEWHERE_MAX: usize = 8;
+const NEW_LIVES_MAX: u8 = 3;
 /// How many peers are watched at once, suspects included.
 pub(super) const WATCHES_MAX: usize = 64;

@@ -80,8 +80,16 @@ impl Node {
         } else if member.state == MemberState::Alive && theirs == self.me.incarnation {
             // Who is let in is told as whom: a peer cannot see itself from outside.
             let entering = matches!(self.phase, Phase::Entering(_)) && !self.address_given;
-            if entering && !member.entry.address.is_unspecified() {
-                self.set_address(member.entry.address.clone());
+            let address = &member.entry.address;
+            if entering && !address.is_unspecified() {
+                self.set_address(address.clone());
+            } else if matches!(self.phase, Phase::Active | Phase::Leaving)
+                && *address != self.me.address
+                && !address.is_unspecified()
+                && self.persisting.is_none()
+                && self.detector.is_lived_elsewhere(address)
+            {
+                self.raise_incarnation_far_above(theirs);
             }
         } else if member.state != MemberState::Alive && theirs >= self.me.incarnation {
             // A second process with this identity begins with the very next life, and of two in one life neither

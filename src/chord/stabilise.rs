@@ -255,13 +255,21 @@ impl Node {
             && !self.members.is_full(self.settings.neighbours())
     }
 
+    /// What a peer must hear of itself: that it is over or has a later life, or could not contradict; that its life
+    /// is also lived elsewhere, or neither of two processes would end.
+    pub(super) fn must_hear(&self, whom: &Entry) -> Option<Member> {
+        let known = self.members.at(&whom.position)?;
+        let elsewhere = known.entry.incarnation == whom.incarnation && known.entry.address != whom.address;
+        (self.members.is_gone(whom) || elsewhere).then(|| known.clone())
+    }
+
     /// While the ring is small or nearly so, members are exchanged whole. Always: that the asked peer is
     /// over or has a later life, if so, for it to contradict; and this peer itself.
     pub(super) fn members_for(&self, whom: &Entry) -> Vec<Member> {
         let whole = self.exchanges_whole();
         let mut members = if whole { self.members.for_message() } else { Vec::new() };
         if !whole {
-            members.extend(self.members.at(&whom.position).filter(|_| self.members.is_gone(whom)).cloned());
+            members.extend(self.must_hear(whom));
         }
         members.push(Member { entry: self.me.clone(), state: MemberState::Alive });
         members
@@ -314,8 +322,8 @@ impl Node {
         }
         self.hear_of(now, &whom.into(), list.iter().chain(&predecessor).cloned());
         self.successors = self.chain(whom, list);
-        let mut between_us = predecessor
-            .filter(|p| query.kind == QueryKind::Successor && self.lies_before_first(&p.position));
+        let mut between_us =
+            predecessor.filter(|p| query.kind == QueryKind::Successor && self.lies_before_first(&p.position));
         if let Some(dead) = between_us.take_if(|p| self.members.is_gone(p)) {
             // One of the two is wrong. If it lives, it has to hear of its death, or could not contradict, and would
             // stand beside the ring for as long as nobody else tells it.
