@@ -105,6 +105,9 @@ fn a_ring_grows_on_a_bad_network() {
             let mut world = World::new(seed, settings);
             let numbers = spread(settings.successors * 2 + 8);
             world.grow(&numbers[..3]);
+            // Joins that overlap with the change from the map to Chord: the theorem begins with a ring that is
+            // large already.
+            world.oracle.safety = false;
             world.network.loss = 0.2;
             world.network.duplication = 0.2;
             world.network.holdups = (0.2, Duration::from_millis(2_000));
@@ -122,6 +125,8 @@ fn a_ring_grows_on_a_bad_network() {
                 world.start(number, Start::Join { known: contact(numbers[0]) });
             }
             converge(&mut world, 20, seed);
+            world.oracle.safety = true;
+            world.run_for(SECOND * 10);
             safe(&world, seed);
         }
     }

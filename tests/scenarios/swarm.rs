@@ -106,4 +106,38 @@ fn demand(plan: &Plan, seed: u64) {
     );
 }
 
-const ONCE_FAILED: &[(u64, &str)] = &[];
+/// Seeds, and the shortest plans that failed with them.
+const ONCE_FAILED: &[(u64, &str)] = &[
+    // One peer believed another one dead that nobody else did, and never told it: it stood beside the ring.
+    (
+        28,
+        "ring 21 r 3 drift 500; 6.941 clone 0; 7.089 split 0 1 2 4 5 6 7 9 10 11 12 13 14 16 18 19 20 | 3 8 15 17; \
+         10.804 leave 5; 13.457 clone 0",
+    ),
+    // A process that had been fenced off came back in the very life of the one that had fenced it.
+    (36, "ring 2 r 3 drift 0; 24.421 clone 1; 27.625 crash 0; 29.710 crash 1"),
+    // A peer that had left contradicted the news that it had, again and again.
+    (
+        56,
+        "ring 9 r 8 drift 0; 3.124 crash 6; 3.276 crash 2; 3.531 slow 3 by 20; 3.554 leave 0; \
+         4.212 split 3 4 5 | 0 1 2 | 6 7 8; 7.276 split 1 3 4 5 | 0 2 6 7 8; 11.168 pause 8; 13.310 heal; \
+         13.385 cut 1 to 3; 14.456 join 9 through 8; 15.362 clone 2; 16.845 join 10 through 0; \
+         19.774 split 2 5 6 7 8 | 10 | 0 1 3 4 9; 21.686 pause 3; 27.719 join 11 through 3; 27.830 clone 4; \
+         27.892 resume 3; 30.421 pause 0; 31.141 duplication 264; 32.278 holdups 473 of 3492; 36.234 crash 3; \
+         37.591 join 12 through 10; 37.754 split 5 6 7 8 9 10 11 12 | 0 1 2 3 4",
+    ),
+    // Two processes with one identity came to one and the same life, and neither ended.
+    (
+        29,
+        "ring 12 r 2 drift 0; 9.810 slow 9 by 8; 10.236 loss 300; 10.266 crash 4; 10.334 crash 7; \
+         10.671 slow 9 by 15; 10.804 split 10 11 | 0 1 2 3 4 5 6 7 8 9; 13.224 pause 5; 13.350 join 12 through 10; \
+         16.613 crash 12; 18.916 restart 4; 39.321 heal; 51.867 clone 3",
+    ),
+    (
+        187,
+        "ring 20 r 2 drift 0; 6.025 cut 0 to 1; 29.009 pause 8; 30.891 holdups 454 of 3767; 33.801 pause 18; \
+         41.404 split 0 1 3 4 6 7 8 11 12 13 17 18 19 | 2 5 9 10 14 15 16; 55.613 pause 2; 68.170 loss 50; \
+         69.669 heal; 69.827 pause 1; 72.639 join 20 through 1; 77.587 join 22 through 14; 81.943 leave 10; \
+         102.065 clone 0; 102.198 holdups 420 of 3799",
+    ),
+];
