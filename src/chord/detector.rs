@@ -14,7 +14,7 @@ use super::output::{Event, Output, Unanswered};
 use crate::id::Position;
 use crate::time::Moment;
 use crate::wire::{
-    Datagram, Entry, Member, MemberState, MembershipReply, MembershipRequest, NeighbourReply,
+    Address, Datagram, Entry, Member, MemberState, MembershipReply, MembershipRequest, NeighbourReply,
     NeighbourRequest, Target,
 };
 
@@ -26,6 +26,8 @@ pub(super) struct Detector {
     via: BTreeMap<Position, Entry>,
     ping_at: Moment,
     next_sequence: u64,
+    /// Where else this peer was said to live, and how often it began a new life for that.
+    elsewhere: BTreeMap<Address, u8>,
 }
 
 #[derive(Debug)]
@@ -35,10 +37,31 @@ struct Watch {
     /// The sequence of the last ping, and until when its answer is due.
     outstanding: Option<(u64, Moment)>,
     probe: Probe,
-    /// Not a neighbour: only the verdict of one probe is wanted.
+    /// Not a neighbour: only whether it is dead is wanted.
     suspect: bool,
     /// Not known yet: it becomes a member once it was reached.
     stranger: bool,
+    /// How many queries it has left unanswered, although it lives.
+    slowness: u32,
+}
+
+impl Watch {
+    fn of(entry: Entry) -> Watch {
+        Watch {
+            entry,
+            misses: 0,
+            outstanding: None,
+            probe: Probe::None,
+            suspect: false,
+            stranger: false,
+            slowness: 0,
+        }
+    }
+
+    /// Neighbours always; others until enough pings were missed for their death.
+    fn is_pinged(&self) -> bool {
+        !self.suspect || self.misses < MISSES_DEAD
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -55,7 +78,13 @@ enum Probe {
 
 impl Detector {
     pub(super) fn new(now: Moment) -> Detector {
-        Detector { watches: BTreeMap::new(), via: BTreeMap::new(), ping_at: now, next_sequence: 0 }
+        Detector {
+            watches: BTreeMap::new(),
+            via: BTreeMap::new(),
+            ping_at: now,
+            next_sequence: 0,
+            elsewhere: BTreeMap::new(),
+        }
     }
 
     /// Keeps in mind through whom a peer is reached; of peers that are not watched only for a while.
@@ -64,6 +93,17 @@ impl Detector {
             self.via.retain(|position, _| self.watches.contains_key(position));
         }
         self.via.insert(target, helper);
+    }
+
+    /// This peer's very life is said to be lived at another address. Whether to begin a new one, so that one of two
+    /// processes ends: not for ever, since behind an address translator one process has several addresses.
+    pub(super) fn is_lived_elsewhere(&mut self, address: &Address) -> bool {
+        if self.elsewhere.len() >= ELSEWHERE_MAX && !self.elsewhere.contains_key(address) {
+            return false;
+        }
+        let times = self.elsewhere.entry(address.clone()).or_default();
+        *times = times.saturating_add(1);
+        *times <= NEW_LIVES_MAX
     }
 
     /// A number for one more ping.
@@ -101,14 +141,7 @@ impl Node {
         for entry in neighbours {
             let watch = self.detector.watches.entry(entry.position).or_insert_with(|| {
                 fresh = true;
-                Watch {
-                    entry,
-                    misses: 0,
-                    outstanding: None,
-                    probe: Probe::None,
-                    suspect: false,
-                    stranger: false,
-                }
+                Watch::of(entry)
             });
             watch.suspect = false;
         }
@@ -142,15 +175,20 @@ impl Node {
         if !self.second_hand {
             self.members.met(&from.position);
             self.members.prove(from);
+            if self.is_wrongly_dead(from) {
+                self.exchange(now, from.clone());
+            }
         }
         let Some(watch) = self.detector.watches.get_mut(&from.position) else {
             self.detector.via.remove(&from.position);
             return;
         };
-        if from.incarnation > watch.entry.incarnation {
+        if from.key != watch.entry.key {
+            // Another peer that wants this one's place: it says nothing of whoever stands there.
+        } else if from.incarnation > watch.entry.incarnation {
             // A later life: whether it is in the ring again, its own answer tells.
             self.exchange(now, from.clone());
-        } else if from.key == watch.entry.key {
+        } else {
             watch.misses = 0;
             watch.probe = Probe::None;
             watch.outstanding = None;
@@ -165,9 +203,20 @@ impl Node {
         }
     }
 
+    /// Whether this life is believed to have ended without notice, though the peer speaks. It does not know of it,
+    /// or would have contradicted; an exchange tells it.
+    fn is_wrongly_dead(&self, from: &Entry) -> bool {
+        self.members.at(&from.position).is_some_and(|known| {
+            known.state == MemberState::Dead
+                && known.entry.key == from.key
+                && known.entry.incarnation >= from.incarnation
+        })
+    }
+
     /// Somebody is said to ask: no sign of life, but its own answer may be one.
     pub(super) fn heard_of_later_life(&mut self, now: Moment, from: &Entry) {
-        let of_earlier = |watch: &Watch| watch.entry.incarnation < from.incarnation;
+        let of_earlier =
+            |watch: &Watch| watch.entry.key == from.key && watch.entry.incarnation < from.incarnation;
         if self.detector.watches.get(&from.position).is_some_and(of_earlier) {
             self.exchange(now, from.clone());
         }
@@ -182,30 +231,52 @@ impl Node {
         self.heard(now, from);
     }
 
-    /// A peer left a request unanswered: find out whether it is dead.
+    /// A peer left a request unanswered, which counts as the first miss: find out whether it is dead.
     pub(super) fn suspect(&mut self, now: Moment, entry: &Entry) {
+        self.doubt(now, entry, 1);
+    }
+
+    /// A neighbour was found dead, and others in the list may have died with it: whoever of them leaves one ping
+    /// unanswered is probed. Else a row of deaths would take a death's time for every two of them.
+    pub(super) fn doubt_all(&mut self, now: Moment, entries: &[Entry]) {
+        for entry in entries {
+            self.doubt(now, entry, MISSES_DEAD - 1);
+        }
+    }
+
+    /// Watches a peer that is no neighbour until it answers or is found dead.
+    fn doubt(&mut self, now: Moment, entry: &Entry, misses: u32) {
         if self.detector.watches.contains_key(&entry.position) || self.detector.watches.len() >= WATCHES_MAX {
             return; // its pings will tell
         }
-        let watch = Watch {
-            entry: entry.clone(),
-            misses: MISSES_DEAD,
-            outstanding: None,
-            probe: Probe::None,
-            suspect: true,
-            stranger: false,
-        };
+        let sequence = self.detector.take_sequence();
+        let outstanding = Some((sequence, now + self.interval / 2));
+        let watch = Watch { misses, outstanding, suspect: true, ..Watch::of(entry.clone()) };
         self.detector.watches.insert(entry.position, watch);
-        self.start_probe(now, entry.position);
+        let news = self.members.take_news(None);
+        self.output(Output::Datagram { to: entry.clone(), datagram: Datagram::Ping { sequence, news } });
     }
 
     /// Somebody tells of a peer that this one does not know: it is one once it was reached.
     pub(super) fn meet(&mut self, now: Moment, entry: &Entry) {
-        let known = self.detector.watches.contains_key(&entry.position);
-        self.suspect(now, entry);
-        if !known && let Some(watch) = self.detector.watches.get_mut(&entry.position) {
-            watch.stranger = true;
+        if self.detector.watches.contains_key(&entry.position) || self.detector.watches.len() >= WATCHES_MAX {
+            return;
         }
+        let watch = Watch { misses: MISSES_DEAD, suspect: true, stranger: true, ..Watch::of(entry.clone()) };
+        self.detector.watches.insert(entry.position, watch);
+        self.start_probe(now, entry.position);
+    }
+
+    /// A neighbour left a query unanswered. If it lives, it is slow, and the next one has more time.
+    pub(super) fn wait_longer_for(&mut self, position: &Position) {
+        if let Some(watch) = self.detector.watches.get_mut(position) {
+            watch.slowness = (watch.slowness + 1).min(SLOWNESS_MAX);
+        }
+    }
+
+    /// How many times as long as others a peer has for its answer.
+    pub(super) fn patience(&self, position: &Position) -> u32 {
+        self.detector.watches.get(position).map_or(1, |watch| 1 + watch.slowness)
     }
 
     /// Through whom a peer is reached, if not directly.
@@ -280,7 +351,7 @@ impl Node {
     fn send_pings(&mut self, now: Moment) {
         let due = now + self.interval / 2;
         let targets: Vec<Entry> =
-            self.detector.watches.values().filter(|w| !w.suspect).map(|w| w.entry.clone()).collect();
+            self.detector.watches.values().filter(|w| w.is_pinged()).map(|w| w.entry.clone()).collect();
         for entry in &targets {
             let sequence = self.detector.take_sequence();
             if let Some(watch) = self.detector.watches.get_mut(&entry.position) {
@@ -370,11 +441,16 @@ impl Node {
 const MISSES_PROBE: u32 = 2;
 /// How many missed pings a death takes.
 const MISSES_DEAD: u32 = 3;
+/// How many times longer than others a slow peer is waited for, at most, less one.
+const SLOWNESS_MAX: u32 = 3;
 /// How many helpers a probe has at a time.
 const HELPERS: usize = 2;
 /// How many helpers a probe has in all.
 const HELPERS_MAX: usize = 5;
 /// From how many of the next members helpers are drawn.
 const HELPERS_AMONG: usize = 64;
+/// At how many other addresses a peer takes notice of its own life, and how often for each.
+const ELSEWHERE_MAX: usize = 8;
+const NEW_LIVES_MAX: u8 = 3;
 /// How many peers are watched at once, suspects included.
 pub(super) const WATCHES_MAX: usize = 64;

@@ -62,6 +62,8 @@ pub(super) struct Entering {
     rounds: u32,
     /// For whom this peer was last said to wait.
     said: Vec<String>,
+    /// Who was busy, and is asked again at the next timeout.
+    again: Option<Entry>,
     /// Who said, and was believed, that this peer has had a later life.
     later_lives: Vec<Position>,
 }
@@ -140,6 +142,7 @@ impl Node {
             trouble,
             rounds: 0,
             said: Vec::new(),
+            again: None,
             later_lives: Vec::new(),
         });
         self.entrance_timeout(now);
@@ -154,6 +157,10 @@ impl Node {
         }
         if entering.next_at > now {
             return;
+        }
+        // Whoever was busy knows this peer's place, most likely: the way there need not be found anew.
+        if let Some(busy) = entering.again.clone() {
+            return self.ask_again(now, &busy);
         }
         // A peer that comes back must have been able to hear from everybody.
         let heard_all = entering.kind != Kind::Resume || !self.is_joining();
@@ -203,6 +210,11 @@ impl Node {
             MembershipReply::Refused(Refusal::Stale { incarnation }) => {
                 self.told_of_later_life(now, &from, incarnation);
             }
+            MembershipReply::Busy if entering.hops < HOPS_MAX => {
+                entering.trouble = "it is busy".to_owned();
+                entering.next_at = entering.next_at.min(now + pause);
+                entering.again = Some(from);
+            }
             MembershipReply::Refused(Refusal::Leaving) | MembershipReply::Busy => {
                 entering.trouble = "it is busy, or leaving".to_owned();
                 entering.next_at = entering.next_at.min(now + pause);
@@ -235,8 +247,8 @@ impl Node {
         let full = entering.later_lives.len() >= LATER_LIVES_MAX;
         if may_be && often < LATER_LIVES_BY_ONE_MAX && !full {
             entering.later_lives.push(from.position);
-            // One is left out: if the other life contradicts the news of its end meanwhile, that is its.
-            return self.raise_incarnation_above(incarnation.saturating_add(1));
+            // Some are left out: the other life may contradict the news of its end meanwhile.
+            return self.raise_incarnation_far_above(incarnation);
         }
         let who = from.position.label();
         entering.trouble = format!("peer {who} says that this peer has lived longer than it can have");
@@ -425,6 +437,7 @@ impl Node {
         entering.rounds += 1;
         entering.hops = 0;
         entering.path.clear();
+        entering.again = None;
         entering.next_at = now + RETRY;
         let mut targets: Vec<Target> = entering.doors.iter().map(|door| door.target.clone()).collect();
         let forming = (entering.kind != Kind::Join).then_some(members);
@@ -451,6 +464,17 @@ impl Node {
         entering.next_at = entering.next_at.max(now + timeout);
         let forming = (entering.kind != Kind::Join).then(Vec::new);
         self.send_join(now, Target::from(&next), forming, timeout);
+    }
+
+    /// Asks a peer that was busy.
+    fn ask_again(&mut self, now: Moment, busy: &Entry) {
+        let timeout = self.request_timeout();
+        let Phase::Entering(entering) = &mut self.phase else { return };
+        entering.again = None;
+        entering.hops += 1;
+        entering.next_at = now + timeout;
+        let forming = (entering.kind != Kind::Join).then(Vec::new);
+        self.send_join(now, Target::from(busy), forming, timeout);
     }
 
     fn send_join(&mut self, now: Moment, to: Target, forming: Option<Vec<Member>>, timeout: Duration) {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use rand::RngExt as _;
+
 use super::node::{Node, Phase};
 use super::output::{EndReason, Event, Output};
 use crate::id::Position;
@@ -68,6 +70,9 @@ impl Node {
 
     /// Somebody speaks of this peer itself: a death to contradict, or another process with its key.
     fn learn_of_myself(&mut self, member: &Member) {
+        if matches!(self.phase, Phase::Gone { .. } | Phase::Ended) {
+            return;
+        }
         let theirs = member.entry.incarnation;
         if member.entry.key != self.me.key {
             if member.state == MemberState::Alive && theirs >= self.me.incarnation {
@@ -76,19 +81,41 @@ impl Node {
         } else if member.state == MemberState::Alive && theirs == self.me.incarnation {
             // Who is let in is told as whom: a peer cannot see itself from outside.
             let entering = matches!(self.phase, Phase::Entering(_)) && !self.address_given;
-            if entering && !member.entry.address.is_unspecified() {
-                self.set_address(member.entry.address.clone());
+            let address = &member.entry.address;
+            if entering && !address.is_unspecified() {
+                self.set_address(address.clone());
+            } else if matches!(self.phase, Phase::Active | Phase::Leaving)
+                && *address != self.me.address
+                && !address.is_unspecified()
+                && self.persisting.is_none()
+                && self.detector.is_lived_elsewhere(address)
+            {
+                self.raise_incarnation_far_above(theirs);
             }
         } else if member.state != MemberState::Alive && theirs >= self.me.incarnation {
-            self.raise_incarnation_above(theirs);
+            // A second process with this identity begins with the very next life, and of two in one life neither
+            // would end.
+            let left_out = self.rng.random_range(1..=LIVES_LEFT_OUT_MAX);
+            self.raise_incarnation_above(
+                theirs.saturating_add(left_out).min(INCARNATION_MAX - 1).max(theirs),
+            );
         } else if member.state == MemberState::Alive && theirs > self.me.incarnation {
             // Of an identity that is just entering, this may be its own past; once it is in, it is not.
             if matches!(self.phase, Phase::Entering(_)) {
                 self.raise_incarnation_above(theirs);
             } else if self.persisting.is_none_or(|mine| mine < theirs) {
+                // On disk, so that the next start of this one is no second process in the same life.
+                self.output(Output::Persist { incarnation: theirs });
                 self.end(EndReason::Fenced { incarnation: theirs });
             }
         }
+    }
+
+    /// As [`Node::raise_incarnation_above`], where another process may do the same at this moment: not to the very
+    /// next life, and by chance.
+    pub(super) fn raise_incarnation_far_above(&mut self, known: u64) {
+        let left_out = self.rng.random_range(1..=LIVES_LEFT_OUT_MAX);
+        self.raise_incarnation_above(known.saturating_add(left_out).min(INCARNATION_MAX - 1).max(known));
     }
 
     /// Asks for a greater incarnation; it is used once it is on disk. Above the last there is none:
@@ -101,3 +128,6 @@ impl Node {
         }
     }
 }
+
+/// How many lives are left out at most when the news of an end is contradicted.
+const LIVES_LEFT_OUT_MAX: u64 = 32;

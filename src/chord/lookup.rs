@@ -16,7 +16,6 @@ use super::view::{Local, distance_behind};
 use super::{Route, View};
 use crate::config::RingSettings;
 use crate::id::{Position, between};
-use crate::wire::limits::CLOSER_MAX;
 use crate::wire::{Entry, Fault, MembershipReply};
 
 /// A lookup under way. Drive it: take a [`Step`], ask, tell what came of it, again.
@@ -31,6 +30,8 @@ pub struct Lookup {
     near: Vec<Entry>,
     /// The nearest living peers at or after the key, as the asker knows them, nearest last.
     beyond: Vec<Entry>,
+    /// As those, more of them: for when all others are silent.
+    farther: Vec<Entry>,
     distrusted: BTreeSet<Position>,
     asked: BTreeSet<Position>,
     /// Asked, and neither answered nor failed.
@@ -40,13 +41,15 @@ pub struct Lookup {
     found: Option<Step>,
     /// Answers of peers that own the key as far as they know, though somebody nearer lives; with who gave it.
     passed_over: Option<(Position, Step)>,
-    /// The asker, those between the key and it, and those behind it; where it knows all of those.
-    myself: Option<(Entry, Vec<Position>, Vec<Entry>)>,
     /// Those at or after the key that answered, and whom each named nearer.
     acting: Vec<(Entry, Vec<Position>)>,
+    /// Those at or after the key that answered, and named nobody there.
+    behind: Vec<Entry>,
     /// Who was named as the owner, by whom, and who was named to stand behind it.
     claims: Vec<(Position, Entry, Vec<Entry>)>,
     doubts: Vec<Doubt>,
+    /// The asker itself, with all that it knows to live between the key and itself, where those are few.
+    myself: Option<(Entry, Vec<Position>)>,
 }
 
 /// What to do next.
@@ -104,6 +107,7 @@ impl Lookup {
             candidates: Vec::new(),
             near: Vec::new(),
             beyond: Vec::new(),
+            farther: Vec::new(),
             distrusted,
             asked: BTreeSet::from([local.me.position]),
             open: BTreeSet::new(),
@@ -111,20 +115,20 @@ impl Lookup {
             successors_max: local.successors_max.min(RingSettings::SUCCESSORS_MAX.into()),
             found: None,
             passed_over: None,
-            myself: None,
             acting: Vec::new(),
+            behind: Vec::new(),
             claims: Vec::new(),
             doubts: Vec::new(),
+            myself: None,
         };
         let Some(route) = local.route(&key) else { return lookup };
-        let before_me = local.nearest_at_or_after(&key, CLOSER_MAX);
-        if before_me.len() < CLOSER_MAX {
-            // Nobody else lies between: if none of these answers, this peer is the owner in effect.
-            let predecessors = before_me.iter().map(|entry| entry.position).collect();
-            lookup.myself = Some((local.me.clone(), predecessors, local.successors.to_vec()));
-        }
-        lookup.beyond = local.nearest_at_or_after(&key, BEYOND_MAX);
+        lookup.farther = local.nearest_at_or_after(&key, CANDIDATES_MAX);
+        lookup.beyond = lookup.farther.iter().take(BEYOND_MAX).cloned().collect();
         lookup.beyond.reverse();
+        lookup.farther.reverse();
+        let nearer: Vec<Position> = lookup.farther.iter().map(|entry| entry.position).collect();
+        lookup.myself = (nearer.len() < CANDIDATES_MAX).then(|| (local.me.clone(), nearer));
+        // As many as there is room for: after a mass death most of them may be silent.
         match route {
             Route::Owner { owner, predecessor, successors }
                 if local.small || owner.position == local.me.position =>
@@ -133,13 +137,13 @@ impl Lookup {
             }
             Route::Owner { owner, successors, .. } => {
                 lookup.claim(local.me.position, owner, successors);
-                lookup.add(local.closest_before(&key));
+                lookup.add(local.nearest_before(&key, CANDIDATES_MAX));
             }
             Route::Near(near) => {
                 lookup.add_near(near);
-                lookup.add(local.closest_before(&key));
+                lookup.add(local.nearest_before(&key, CANDIDATES_MAX));
             }
-            Route::Closer(closer) => lookup.add(closer),
+            Route::Closer(_) => lookup.add(local.nearest_before(&key, CANDIDATES_MAX)),
         }
         lookup.add(local.successors.to_vec());
         lookup
@@ -165,7 +169,10 @@ impl Lookup {
             None if unlisted => self.candidates.pop(),
             // Whoever was passed over is asked before anybody else.
             Some(_) => self.next_beyond(),
-            None => self.near.pop().or_else(|| self.candidates.pop()).or_else(|| self.next_beyond()),
+            None => {
+                let next = self.near.pop().or_else(|| self.candidates.pop());
+                next.or_else(|| self.next_beyond()).or_else(|| self.next_farther())
+            }
         };
         match next {
             Some(entry) => {
@@ -203,7 +210,12 @@ impl Lookup {
             },
             MembershipReply::Closer { peers } => match check_closer(&self.key, position, &peers) {
                 Err(fault) => self.doubt(position, fault),
-                Ok(()) => self.add(peers),
+                Ok(()) => {
+                    if !between(&self.me, position, &self.key) {
+                        self.behind.push(from.clone());
+                    }
+                    self.add(peers);
+                }
             },
             MembershipReply::Gone { successor: Some(successor) } => {
                 self.failed.insert(*position);
@@ -276,9 +288,10 @@ impl Lookup {
     /// where none of those is left that could answer. It takes their place as soon as it knows as much.
     fn acting_owner(&self) -> Acting {
         let reach = |position: &Position| distance_behind(&self.key, position);
-        let Some((owner, named)) = self.acting.iter().min_by_key(|(entry, _)| reach(&entry.position)) else {
-            return Acting::None;
-        };
+        let claimed = self.behind.iter().filter_map(|entry| Some((entry, self.claimed_before(entry)?)));
+        let acting = self.acting.iter().map(|(entry, named)| (entry, named.clone()));
+        let nearest = acting.chain(claimed).min_by_key(|(entry, _)| reach(&entry.position));
+        let Some((owner, named)) = nearest else { return Acting::None };
         let nearer = |position: &Position| reach(position) < reach(&owner.position);
         if named.iter().chain(&self.open).any(|p| nearer(p) && self.open.contains(p)) {
             return Acting::Awaited;
@@ -305,8 +318,26 @@ impl Lookup {
         Acting::Owner(Step::Found { owner: owner.clone(), predecessor: None, successors })
     }
 
+    /// Whom a claim names to stand between the key and this peer.
+    fn claimed_before(&self, entry: &Entry) -> Option<Vec<Position>> {
+        self.claims.iter().find_map(|(_, owner, behind)| {
+            let chain: Vec<Position> = std::iter::once(owner).chain(behind).map(|e| e.position).collect();
+            let at = chain.iter().position(|position| *position == entry.position)?;
+            Some(chain[..at].to_vec())
+        })
+    }
+
     fn next_beyond(&mut self) -> Option<Entry> {
         while let Some(next) = self.beyond.pop() {
+            if !self.asked.contains(&next.position) {
+                return Some(next);
+            }
+        }
+        None
+    }
+
+    fn next_farther(&mut self) -> Option<Entry> {
+        while let Some(next) = self.farther.pop() {
             if !self.asked.contains(&next.position) {
                 return Some(next);
             }
@@ -321,14 +352,15 @@ impl Lookup {
                 self.found = Some(found.clone());
                 found
             }
+            // Nobody can ask the asker. Where all that stand before it have failed, it is the owner.
             None => self.owner_in_the_end().unwrap_or(Step::Failed),
         }
     }
 
     /// Nobody who could own the key answers: is that the asker itself?
     fn owner_in_the_end(&mut self) -> Option<Step> {
-        let (me, nearer, successors) = self.myself.take()?;
-        let found = Step::Found { owner: me, predecessor: None, successors };
+        let (me, nearer) = self.myself.take()?;
+        let found = Step::Found { owner: me, predecessor: None, successors: Vec::new() };
         self.found = nearer.iter().all(|peer| self.failed.contains(peer)).then_some(found);
         self.found.clone()
     }

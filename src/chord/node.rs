@@ -202,8 +202,7 @@ impl Node {
                 self.event(Event::PingReceived(from.position));
                 self.hear_all(now, &from.into(), news, NEWS_TOLD_MAX);
                 self.heard(now, from);
-                // Whoever is believed dead must hear of it, or could not contradict.
-                let belief = self.members.at(&from.position).filter(|_| self.members.is_gone(from)).cloned();
+                let belief = self.must_hear(from);
                 let news = self.members.take_news(belief);
                 self.output(Output::Datagram {
                     to: from.clone(),

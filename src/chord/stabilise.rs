@@ -7,7 +7,7 @@ use rand::seq::IteratorRandom as _;
 
 use super::entrance::Start;
 use super::judge::{TOLD_MAX, Teller};
-use super::node::{Node, Purpose};
+use super::node::{Node, Phase, Purpose};
 use super::output::Unanswered;
 use crate::id::{Position, between};
 use crate::time::Moment;
@@ -20,6 +20,7 @@ use crate::wire::{
 pub(super) struct Query {
     whom: Entry,
     kind: QueryKind,
+    began: Moment,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +106,11 @@ impl Node {
         }
         if self.drop_dead_heads() {
             self.stabilise_at = now;
+            let died = self.members.at(&entry.position).is_some_and(|m| m.state == MemberState::Dead);
+            if died && !self.is_small() {
+                let rest = self.successors.clone();
+                self.doubt_all(now, &rest);
+            }
         }
     }
 
@@ -144,7 +150,7 @@ impl Node {
         }
         while let Some((position, entry)) = self.candidates.pop_first() {
             if self.lies_before_first(&position) && !self.members.is_gone(&entry) {
-                return self.send_query(now, Query { whom: entry, kind: QueryKind::Candidate });
+                return self.send_query(now, Query { whom: entry, kind: QueryKind::Candidate, began: now });
             }
         }
     }
@@ -167,12 +173,15 @@ impl Node {
                 if query.kind == QueryKind::Candidate {
                     self.notify_first(now);
                 }
+                self.wait_longer_for(&query.whom.position);
                 return self.suspect(now, &query.whom);
             }
         };
         match reply {
             NeighbourReply::State { predecessor, successors, members } => {
                 self.busy_tries = 0;
+                // Answers that take as long as the period would leave no time in which this peer is not busy.
+                self.stabilise_at = self.stabilise_at.max(now + now.since(query.began));
                 self.hear_all(now, &teller, members, TOLD_MAX);
                 if self.is_small() {
                     return;
@@ -189,7 +198,9 @@ impl Node {
             }
             NeighbourReply::Busy if self.busy_tries < BUSY_TRIES_MAX => {
                 self.busy_tries += 1;
-                let wait = BUSY_WAIT.mul_f64(0.5 + self.rng.random::<f64>() * f64::from(self.busy_tries));
+                // In proportion to the way there: else, far apart, all would be busy with asking who is busy.
+                let unit = BUSY_WAIT.max(now.since(query.began));
+                let wait = unit.mul_f64(0.5 + self.rng.random::<f64>() * f64::from(self.busy_tries));
                 self.stabilise_at = now + wait;
             }
             _ => self.busy_tries = 0,
@@ -218,7 +229,8 @@ impl Node {
             Ok((from, MembershipReply::Neighbour(NeighbourReply::Inactive))) => {
                 // It runs again but is not in the ring: the life that is known of it is over.
                 let known = self.members.at(&from.position).map(|m| m.entry.clone());
-                if let Some(entry) = known.filter(|known| known.incarnation < from.incarnation) {
+                let earlier = |known: &Entry| known.key == from.key && known.incarnation < from.incarnation;
+                if let Some(entry) = known.filter(earlier) {
                     self.learn(now, Member { entry, state: MemberState::Dead });
                 }
             }
@@ -246,13 +258,21 @@ impl Node {
             && !self.members.is_full(self.settings.neighbours())
     }
 
+    /// What a peer must hear of itself: that it is over or has a later life, or could not contradict; that its life
+    /// is also lived elsewhere, or neither of two processes would end.
+    pub(super) fn must_hear(&self, whom: &Entry) -> Option<Member> {
+        let known = self.members.at(&whom.position)?;
+        let elsewhere = known.entry.incarnation == whom.incarnation && known.entry.address != whom.address;
+        (self.members.is_gone(whom) || elsewhere).then(|| known.clone())
+    }
+
     /// While the ring is small or nearly so, members are exchanged whole. Always: that the asked peer is
     /// over or has a later life, if so, for it to contradict; and this peer itself.
     pub(super) fn members_for(&self, whom: &Entry) -> Vec<Member> {
         let whole = self.exchanges_whole();
         let mut members = if whole { self.members.for_message() } else { Vec::new() };
         if !whole {
-            members.extend(self.members.at(&whom.position).filter(|_| self.members.is_gone(whom)).cloned());
+            members.extend(self.must_hear(whom));
         }
         members.push(Member { entry: self.me.clone(), state: MemberState::Alive });
         members
@@ -270,22 +290,25 @@ impl Node {
             self.consider(&nearest);
         }
         if let Some(first) = self.successors.first().cloned() {
-            self.send_query(now, Query { whom: first, kind: QueryKind::Successor });
+            self.send_query(now, Query { whom: first, kind: QueryKind::Successor, began: now });
         }
     }
 
     fn send_query(&mut self, now: Moment, query: Query) {
         let whom = query.whom.clone();
+        let patience = self.patience(&whom.position);
         let request = NeighbourRequest::State { members: self.members_for(&whom) };
         self.query = Some(query);
         match self.via(&whom.position).cloned() {
             None => {
                 let request = MembershipRequest::Neighbour(request);
-                self.ask(now, Target::from(&whom), request, self.request_timeout(), Purpose::Query);
+                let timeout = self.request_timeout() * patience;
+                self.ask(now, Target::from(&whom), request, timeout, Purpose::Query);
             }
             Some(helper) => {
                 let request = MembershipRequest::Relay { target: whom, request };
-                self.ask(now, Target::from(&helper), request, self.relay_timeout(), Purpose::Query);
+                let timeout = self.relay_timeout() * patience;
+                self.ask(now, Target::from(&helper), request, timeout, Purpose::Query);
             }
         }
     }
@@ -302,11 +325,15 @@ impl Node {
         }
         self.hear_of(now, &whom.into(), list.iter().chain(&predecessor).cloned());
         self.successors = self.chain(whom, list);
-        let between_us = predecessor
-            .filter(|p| query.kind == QueryKind::Successor && self.lies_before_first(&p.position))
-            .filter(|p| !self.members.is_gone(p));
+        let mut between_us =
+            predecessor.filter(|p| query.kind == QueryKind::Successor && self.lies_before_first(&p.position));
+        if let Some(dead) = between_us.take_if(|p| self.members.is_gone(p)) {
+            // One of the two is wrong. If it lives, it has to hear of its death, or could not contradict, and would
+            // stand beside the ring for as long as nobody else tells it.
+            self.exchange(now, dead);
+        }
         match between_us {
-            Some(p) => self.send_query(now, Query { whom: p, kind: QueryKind::Candidate }),
+            Some(p) => self.send_query(now, Query { whom: p, kind: QueryKind::Candidate, began: now }),
             None => self.notify_first(now),
         }
     }
@@ -394,8 +421,11 @@ impl Node {
         self.exchange_with(now, Target::from(&with), members);
     }
 
-    /// As [`Node::exchange`], unless that peer was asked already.
+    /// As [`Node::exchange`], unless that peer was asked already, or this one has left.
     fn exchange_with(&mut self, now: Moment, with: Target, members: Vec<Member>) {
+        if matches!(self.phase, Phase::Gone { .. } | Phase::Ended) {
+            return;
+        }
         if !self.is_pending(|purpose| matches!(purpose, Purpose::Exchange(asked) if *asked == with.address)) {
             let request = MembershipRequest::Neighbour(NeighbourRequest::State { members });
             let purpose = Purpose::Exchange(with.address.clone());
@@ -406,7 +436,7 @@ impl Node {
 
 /// How often a busy peer is asked again before the next period.
 const BUSY_TRIES_MAX: u8 = 5;
-/// The unit of the random wait after `Busy`.
+/// The shortest unit of the random wait after `Busy`.
 const BUSY_WAIT: Duration = Duration::from_millis(20);
 /// Live peers kept in mind that may lie before the first successor.
 const CANDIDATES_MAX: usize = 32;

@@ -150,20 +150,25 @@ impl<'a> Local<'a> {
         Some(route.unwrap_or_else(|| Route::Closer(self.closest_before(key))))
     }
 
-    /// Known members between this peer and a key, nearest to the key first.
+    /// Known members between this peer and a key, nearest to the key first, as many as one answer names.
     pub(super) fn closest_before(&self, key: &Position) -> Vec<Entry> {
+        self.nearest_before(key, CLOSER_MAX)
+    }
+
+    /// Known members between this peer and a key, nearest to the key first.
+    pub(super) fn nearest_before(&self, key: &Position, most: usize) -> Vec<Entry> {
         let me = &self.me.position;
         let contacts = self.members.counter_clockwise_from(key).take_while(|e| between(me, &e.position, key));
         let successors = self.successors.iter().filter(|entry| !self.members.is_gone(entry));
         let mut closer: Vec<Entry> = contacts
-            .take(CLOSER_MAX)
+            .take(most)
             .chain(successors)
             .filter(|entry| between(me, &entry.position, key))
             .cloned()
             .collect();
         closer.sort_by_key(|entry| entry.position.distance_to(key));
         closer.dedup_by_key(|entry| entry.position);
-        closer.truncate(CLOSER_MAX);
+        closer.truncate(most);
         closer
     }
 

@@ -2,7 +2,8 @@
 
 use super::World;
 use crate::chord::{Node, PhaseKind};
-use crate::id::between;
+use crate::id::{Position, between, owns};
+use crate::wire::Entry;
 
 /// Liveness: all peers that run are active, and each has its true neighbours and its full list.
 ///
@@ -27,6 +28,29 @@ pub fn one_ordered_ring(world: &World) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Ownership where the ring is settled: each key has exactly one owner among the members.
+///
+/// # Errors
+/// The first of these keys for which that does not hold, and who owns it.
+pub fn one_owner_each(world: &World, keys: &[Position]) -> Result<(), String> {
+    for key in keys {
+        let owners = owners(world, key);
+        if owners.len() != 1 {
+            return Err(format!("{} is owned by {owners:?}", key.label()));
+        }
+    }
+    Ok(())
+}
+
+/// Who of the members takes itself for the owner of a key.
+pub fn owners(world: &World, key: &Position) -> Vec<Entry> {
+    let owns_it = |node: &&Node| {
+        let before = node.predecessor().map(|entry| &entry.position);
+        node.is_member() && before.is_none_or(|before| owns(before, key, &node.me().position))
+    };
+    world.nodes().filter(owns_it).map(|node| node.me().clone()).collect()
 }
 
 /// Which part of the living members has its true first successor and its true predecessor, 0.0 to 1.0.

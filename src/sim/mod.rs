@@ -4,11 +4,13 @@
 //! seed gives the same run, event by event. What must hold at every moment is in [`oracle`], what must hold in the
 //! end in [`check`].
 
+mod arrivals;
 mod chance;
 pub mod check;
 mod experiment;
 mod network;
 pub mod oracle;
+pub mod plan;
 mod queue;
 mod run;
 mod search;
@@ -21,10 +23,12 @@ pub use search::Outcome;
 pub use traffic::Sent;
 pub use world::{World, contact};
 
-/// The seeds of a test: these, or the one that `QUOIT_SEED` names.
+/// The seeds of a test: these, as many from there on as `QUOIT_SEEDS` says, or the one that `QUOIT_SEED` names.
 pub fn seeds(range: std::ops::Range<u64>) -> Vec<u64> {
-    match std::env::var("QUOIT_SEED").ok().and_then(|seed| seed.parse().ok()) {
-        Some(seed) => vec![seed],
-        None => range.collect(),
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    match (number("QUOIT_SEED"), number("QUOIT_SEEDS")) {
+        (Some(seed), _) => vec![seed],
+        (None, Some(count)) => (range.start..range.start.saturating_add(count)).collect(),
+        (None, None) => range.collect(),
     }
 }

@@ -45,7 +45,7 @@ pub struct World {
     pub(super) searches: Searches,
     replies: BTreeMap<ReplyTo, (Slot, u32, Ask)>,
     next_reply: u64,
-    next_identity: u32,
+    pub(super) next_identity: u32,
     /// Living members, by position.
     pub(super) living: BTreeMap<Position, Slot>,
     events: Vec<(Moment, Position, Event)>,
@@ -63,17 +63,21 @@ pub(super) struct Process {
     held: VecDeque<Delivery>,
     /// When the next wake is due; earlier ones that are still queued are void.
     wake_at: Option<Moment>,
-    drift_ppm: i64,
+    pub(super) drift_ppm: i64,
     connections: Connections,
     pub sent: Sent,
     /// On its disk: the incarnation and the remembered members.
-    incarnation_on_disk: u64,
-    remembered: Vec<Member>,
+    pub(super) incarnation_on_disk: u64,
+    pub(super) remembered: Option<Vec<Member>>,
     started_at: Moment,
     /// Since when it is dead, if it is.
     died_at: Option<Moment>,
     seen_version: u64,
     seen_member: bool,
+    /// This process was a member at some time.
+    pub(super) was_member: bool,
+    /// How many copies of its disk were started.
+    pub(super) clones: u64,
 }
 
 /// For what an answer is.
@@ -198,21 +202,16 @@ impl World {
     /// Starts a peer with the key of one number at the position of another, with an incarnation.
     pub fn start_as(&mut self, number: u8, key: u8, incarnation: u64, start: Start) {
         let slot = if number == key { Slot::from(number) } else { SLOT_OF_THIEF + Slot::from(key) };
-        self.start_at(slot, number, key, incarnation, start);
+        self.start_entry(numbered(slot, number, key, incarnation), start);
     }
 
     /// Starts one more process with the identity of a numbered peer, at another address.
     pub fn start_clone(&mut self, number: u8, incarnation: u64, start: Start) {
-        self.start_at(SLOT_OF_CLONE + Slot::from(number), number, number, incarnation, start);
+        let slot = SLOT_OF_CLONE + Slot::from(number);
+        self.start_entry(numbered(slot, number, number, incarnation), start);
     }
 
-    fn start_at(&mut self, slot: Slot, number: u8, key: u8, incarnation: u64, start: Start) {
-        let key = KeyHash(sha256(&[key]));
-        let me = Life { position: Position::of_number(number), incarnation, key, address: address_of(slot) };
-        self.start_entry(me.into(), start);
-    }
-
-    fn start_entry(&mut self, me: Entry, start: Start) {
+    pub(super) fn start_entry(&mut self, me: Entry, start: Start) {
         let settings = (!matches!(start, Start::Join { .. })).then_some(self.settings);
         let (slot, incarnation) = (slot_of(&me.address), me.incarnation);
         let config = self.config(slot, me, start, settings);
@@ -262,7 +261,10 @@ impl World {
         };
         peer.up = false;
         peer.died_at = Some(now);
-        peer.remembered = peer.node.remembered();
+        // As a running peer does, which writes down whom it knows while it is a member.
+        if peer.was_member {
+            peer.remembered = Some(peer.node.remembered());
+        }
         peer.connections = Connections::default();
         peer.held.clear();
         self.note(|| format!("crash {slot}"));
@@ -277,7 +279,8 @@ impl World {
     /// As [`World::restart`], of any peer.
     pub fn restart_slot(&mut self, slot: Slot) {
         let Some(peer) = self.process(slot).filter(|peer| !peer.up) else { return };
-        let remembered = peer.remembered.clone();
+        // Who was never a member has nothing to come back to.
+        let Some(remembered) = peer.remembered.clone() else { return };
         let me = peer.node.me().with_incarnation(peer.incarnation_on_disk + 1);
         self.note(|| format!("restart {slot}"));
         self.start_entry(me, Start::Resume { remembered });
@@ -486,7 +489,7 @@ impl World {
         self.searches.under_way()
     }
 
-    fn step(&mut self) {
+    pub(super) fn step(&mut self) {
         let Some((at, delivery)) = self.queue.pop() else { return };
         self.now = self.now.max(at);
         self.steps += 1;
@@ -727,6 +730,7 @@ impl World {
         if peer.seen_member != is_member {
             peer.seen_member = is_member;
             if is_member {
+                peer.was_member = true;
                 self.living.insert(position, slot);
             } else if self.living.get(&position) == Some(&slot) {
                 self.living.remove(&position);
@@ -755,7 +759,7 @@ impl World {
         local_time(self.now, drift)
     }
 
-    fn drift_of(&self, slot: Slot) -> i64 {
+    pub(super) fn drift_of(&self, slot: Slot) -> i64 {
         if self.drift_ppm_max == 0 {
             return 0;
         }
@@ -763,20 +767,28 @@ impl World {
         (mixed(self.seed ^ u64::from(slot)) % span) as i64 - self.drift_ppm_max
     }
 
-    fn config(&mut self, slot: Slot, me: Entry, start: Start, settings: Option<RingSettings>) -> NodeConfig {
+    pub(super) fn config(
+        &mut self,
+        slot: Slot,
+        me: Entry,
+        start: Start,
+        settings: Option<RingSettings>,
+    ) -> NodeConfig {
         // Of its own, so that what happens to others does not change what a peer draws.
         let seed = mixed(mixed(self.seed ^ u64::from(slot) << 32).wrapping_add(me.incarnation));
         let (interval, contacts_max) = (self.interval, self.contacts_max);
         NodeConfig { me, address_given: true, settings, interval, contacts_max, start, seed }
     }
 
-    fn put(&mut self, slot: Slot, node: Node, incarnation: u64) {
+    pub(super) fn put(&mut self, slot: Slot, node: Node, incarnation: u64) {
         let at = slot as usize;
         if self.peers.len() <= at {
             self.peers.resize_with(at + 1, || None);
         }
-        let (generation, sent) =
-            self.peers[at].as_ref().map_or((0, Sent::default()), |old| (old.generation + 1, old.sent));
+        let (generation, sent, remembered, clones) = match self.peers[at].as_ref() {
+            Some(old) => (old.generation + 1, old.sent, old.remembered.clone(), old.clones),
+            None => Default::default(),
+        };
         let process = Process {
             node,
             up: true,
@@ -788,18 +800,20 @@ impl World {
             connections: Connections::default(),
             sent,
             incarnation_on_disk: incarnation,
-            remembered: Vec::new(),
+            remembered,
             started_at: self.now,
             died_at: None,
             seen_version: u64::MAX,
             seen_member: false,
+            was_member: false,
+            clones,
         };
         self.peers[at] = Some(Box::new(process));
         self.schedule_wake(slot);
         self.look_at(slot);
     }
 
-    fn next_self_placed(&mut self, incarnation: u64) -> Entry {
+    pub(super) fn next_self_placed(&mut self, incarnation: u64) -> Entry {
         let identity = self.next_identity;
         self.next_identity += 1;
         let bytes = [self.seed.to_be_bytes().as_slice(), identity.to_be_bytes().as_slice()].concat();
@@ -809,12 +823,18 @@ impl World {
     }
 }
 
+/// A numbered peer, with the key of another one or its own.
+pub(super) fn numbered(slot: Slot, number: u8, key: u8, incarnation: u64) -> Entry {
+    let (position, key) = (Position::of_number(number), KeyHash(sha256(&[key])));
+    Entry::from(Life { position, incarnation, key, address: address_of(slot) })
+}
+
 /// How to reach a numbered peer of a world.
 pub fn contact(number: u8) -> Target {
     Target { address: address_of(Slot::from(number)), position: Some(Position::of_number(number)) }
 }
 
-fn address_of(slot: Slot) -> Address {
+pub(super) fn address_of(slot: Slot) -> Address {
     // The port is there because every address has one.
     Address::new(&format!("p{slot}:1")).unwrap_or_else(|error| unreachable!("{error}"))
 }
@@ -870,7 +890,7 @@ fn contact_ranks(count: usize, budget: usize) -> Vec<usize> {
 
 const SLOT_OF_THIEF: Slot = 1_000;
 const SLOT_OF_CLONE: Slot = 2_000;
-const SLOT_OF_SELF_PLACED: Slot = 4_096;
+pub(super) const SLOT_OF_SELF_PLACED: Slot = 4_096;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How long an incarnation takes to be on disk.
 const PERSIST_TIME: Duration = Duration::from_millis(2);

@@ -1,0 +1,272 @@
+//! Fault plans: what is done to a ring, and when. Drawn from a seed, printed, read back, run, and made as short as
+//! they can be while they still fail.
+//!
+//! A plan names its peers by numbers: those that begin in the ring from 0 on, in the order of their positions, so
+//! that numbers side by side are neighbours; then whoever joins, by the number that its `join` gives it. A fault
+//! that makes no sense when its time comes (a peer that is not there, one that is dead already) does nothing: any
+//! part of a plan is a plan.
+
+mod draw;
+mod text;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub use text::PlanError;
+
+use super::network::Slot;
+use super::world::World;
+use super::{check, oracle::Violation};
+use crate::chord::Start;
+use crate::config::RingSettings;
+use crate::id::{Position, sha256};
+use crate::wire::Target;
+
+/// A ring, and what happens to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// How many peers begin in the ring.
+    pub peers: u16,
+    /// r, the length of their lists.
+    pub successors: u8,
+    /// How much their clocks go wrong at most, in millionths.
+    pub drift_ppm: u16,
+    /// What happens, in the order of time.
+    pub faults: Vec<Timed>,
+}
+
+/// A fault, and when after the beginning it comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timed {
+    /// When, in milliseconds.
+    pub at_ms: u32,
+    /// What.
+    pub fault: Fault,
+}
+
+/// One thing that is done to a ring. Parts are in thousandths.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// A peer ends without notice.
+    Crash(u16),
+    /// A crashed peer starts again.
+    Restart(u16),
+    /// A process stops.
+    Pause(u16),
+    /// A process that was stopped goes on.
+    Resume(u16),
+    /// A new peer joins through another one.
+    Join(u16, u16),
+    /// A peer leaves in order.
+    Leave(u16),
+    /// A second process begins with a copy of a peer's disk.
+    Clone(u16),
+    /// Nothing gets from the first to the second any more.
+    Cut(u16, u16),
+    /// Peers of different groups do not reach each other any more.
+    Split(Vec<Vec<u16>>),
+    /// All cuts and splits are mended.
+    Heal,
+    /// A peer is so many times slower.
+    Slow(u16, u8),
+    /// So many packets are lost.
+    Loss(u16),
+    /// So many datagrams come twice.
+    Duplication(u16),
+    /// So many datagrams are held up, for at most so many milliseconds.
+    Holdups(u16, u16),
+}
+
+/// Why a plan failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The oracle found something, though the plan is one that the theorem covers.
+    #[error("at {} ms: {}", .0.at.0 / 1_000, .0.what)]
+    Safety(Violation),
+    /// The faults were over, and the ring was not one again in time.
+    #[error("not one ordered ring {after_s} s after the faults: {why}")]
+    Liveness {
+        /// How long was waited.
+        after_s: u64,
+        /// What is wrong.
+        why: String,
+    },
+    /// What the caller checks after each fault did not hold.
+    #[error("after \"{fault}\": {why}")]
+    Checked {
+        /// After which fault.
+        fault: Timed,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+impl Plan {
+    /// Runs it, calms everything, brings everybody back, and demands one ordered ring within a bounded time; and
+    /// safety throughout, where the theorem covers what happens.
+    ///
+    /// # Errors
+    /// What did not hold.
+    pub fn run(&self, seed: u64) -> Result<(), Failure> {
+        self.play(&mut self.world(seed), &mut |_, _| Ok(()))
+    }
+
+    /// The world in which it begins.
+    pub fn world(&self, seed: u64) -> World {
+        let settings = RingSettings { replicas: 3, successors: self.successors };
+        let mut world = World::converged(seed, settings, self.peers.into(), INTERVAL, CONTACTS);
+        world.drift(self.drift_ppm.into());
+        world
+    }
+
+    /// As [`Plan::run`], in a world of [`Plan::world`]. `check` is asked after each fault.
+    ///
+    /// # Errors
+    /// What did not hold.
+    pub fn play(
+        &self,
+        world: &mut World,
+        check: &mut dyn FnMut(&World, &Fault) -> Result<(), String>,
+    ) -> Result<(), Failure> {
+        let mut names: BTreeMap<u16, Slot> = (0..).zip(world.living().values().copied()).collect();
+        world.oracle.safety = self.is_covered();
+        let begin = world.now();
+        for timed in &self.faults {
+            world.run_to(begin + Duration::from_millis(timed.at_ms.into()));
+            timed.fault.strike(world, &mut names);
+            check(world, &timed.fault).map_err(|why| Failure::Checked { fault: timed.clone(), why })?;
+        }
+        world.network.calm();
+        for slot in names.values() {
+            world.pause_slot(*slot, false);
+            world.restart_slot(*slot);
+        }
+        let healed = world.run_until(HEALED_WITHIN, check::one_ordered_ring);
+        healed.map_err(|why| Failure::Liveness { after_s: HEALED_WITHIN.as_secs(), why })?;
+        match world.oracle.violations().first() {
+            Some(violation) if world.oracle.safety => Err(Failure::Safety(violation.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the theorem covers it: peers come, crash, come back and leave, one at a time, with time for repair
+    /// between two that go, and never so many that the ring becomes small. Nothing in it makes anybody take a
+    /// living peer for dead.
+    pub fn is_covered(&self) -> bool {
+        let mut gone_at: Option<u32> = None;
+        let mut gone = 0;
+        let mut covered = true;
+        for Timed { at_ms, fault } in &self.faults {
+            match fault {
+                Fault::Crash(_) | Fault::Leave(_) => {
+                    covered &= gone_at.is_none_or(|before| at_ms - before >= REPAIRED_AFTER_MS);
+                    gone_at = Some(*at_ms);
+                    gone += 1;
+                }
+                Fault::Restart(_) | Fault::Join(..) | Fault::Heal => {}
+                Fault::Duplication(_) | Fault::Holdups(..) | Fault::Slow(..) => {}
+                Fault::Pause(_) | Fault::Resume(_) | Fault::Clone(_) => covered = false,
+                Fault::Cut(..) | Fault::Split(_) | Fault::Loss(_) => covered = false,
+            }
+        }
+        covered && usize::from(self.peers) >= usize::from(self.successors) + 3 + gone
+    }
+
+    /// The shortest plan that this leads to by leaving faults out, in ever smaller groups, as long as it still
+    /// fails (Zeller and Hildebrandt, *Simplifying and Isolating Failure-Inducing Input*, TSE 2002).
+    #[must_use]
+    pub fn shortest(&self, mut fails: impl FnMut(&Plan) -> bool) -> Plan {
+        let mut plan = self.clone();
+        let mut group = plan.faults.len().div_ceil(2);
+        let mut tries = 0;
+        while group > 0 {
+            let (mut at, mut shorter) = (0, false);
+            while at < plan.faults.len() && tries < TRIES_MAX {
+                let mut without = plan.clone();
+                without.faults.drain(at..(at + group).min(plan.faults.len()));
+                tries += 1;
+                if fails(&without) {
+                    (plan, shorter) = (without, true);
+                } else {
+                    at += group;
+                }
+            }
+            if group > 1 {
+                group = group.div_ceil(2);
+            } else if !shorter || tries >= TRIES_MAX {
+                break;
+            }
+        }
+        plan
+    }
+
+    /// The one command that shows what a plan does.
+    pub fn replay(&self, seed: u64) -> String {
+        let text = self.to_string().trim_end().replace('\n', "; ");
+        format!(
+            "QUOIT_SEED={seed} QUOIT_PLAN='{text}' QUOIT_LOG_EVENTS=1 cargo test --test scenarios replay -- \
+             --nocapture"
+        )
+    }
+}
+
+impl Fault {
+    fn strike(&self, world: &mut World, names: &mut BTreeMap<u16, Slot>) {
+        let slot = |name: &u16| names.get(name).copied();
+        match self {
+            Fault::Crash(peer) => slot(peer).into_iter().for_each(|slot| world.crash_slot(slot)),
+            Fault::Restart(peer) => slot(peer).into_iter().for_each(|slot| world.restart_slot(slot)),
+            Fault::Pause(peer) => slot(peer).into_iter().for_each(|slot| world.pause_slot(slot, true)),
+            Fault::Resume(peer) => slot(peer).into_iter().for_each(|slot| world.pause_slot(slot, false)),
+            Fault::Leave(peer) => slot(peer).into_iter().for_each(|slot| world.leave_slot(slot)),
+            Fault::Join(peer, through) => {
+                let known = slot(through).and_then(|slot| world.entry(slot)).map(Target::from);
+                if let Some(known) = known.filter(|_| !names.contains_key(peer)) {
+                    let position = Position(sha256(&peer.to_be_bytes()));
+                    names.insert(*peer, world.start_at(position, Start::Join { known }));
+                }
+            }
+            Fault::Clone(peer) => {
+                let clone = slot(peer).and_then(|slot| world.clone_slot(slot));
+                // It goes by a name of its own from now on, so that it is brought back as well.
+                let name = (CLONES..).find(|name| !names.contains_key(name));
+                names.extend(name.zip(clone));
+            }
+            Fault::Cut(from, to) => {
+                if let (Some(from), Some(to)) = (slot(from), slot(to)) {
+                    world.network.cut(from, to);
+                }
+            }
+            Fault::Split(groups) => {
+                for (group, peers) in (0..).zip(groups) {
+                    for slot in peers.iter().filter_map(slot) {
+                        world.network.set_group(slot, group);
+                    }
+                }
+            }
+            Fault::Heal => world.heal(),
+            Fault::Slow(peer, factor) => {
+                if let Some(slot) = slot(peer) {
+                    world.network.set_slow(slot, (*factor).into());
+                }
+            }
+            Fault::Loss(share) => world.network.loss = f64::from(*share) / 1_000.0,
+            Fault::Duplication(share) => world.network.duplication = f64::from(*share) / 1_000.0,
+            Fault::Holdups(share, most_ms) => {
+                let most = Duration::from_millis((*most_ms).into());
+                world.network.holdups = (f64::from(*share) / 1_000.0, most);
+            }
+        }
+    }
+}
+
+const INTERVAL: Duration = Duration::from_secs(1);
+const CONTACTS: usize = 4_096;
+/// How long after the faults the ring must be one.
+const HEALED_WITHIN: Duration = Duration::from_secs(60);
+/// How long a ring needs after a death, until it can bear the next one.
+const REPAIRED_AFTER_MS: u32 = 15_000;
+/// How often a plan is run to find a shorter one.
+const TRIES_MAX: u32 = 1_000;
+/// From which name on clones are named.
+const CLONES: u16 = 30_000;

@@ -1,0 +1,124 @@
+//! Peers that come and go all the time.
+
+use std::time::Duration;
+
+use quoit::config::RingSettings;
+use quoit::id::Position;
+use quoit::sim::{World, check, seeds};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+use crate::{SECOND, converge, safe};
+
+/// How large, how long, how many seeds: smaller than scenario 23 asks unless `QUOIT_TEST_ALL` is set.
+fn size() -> (usize, u32) {
+    if std::env::var_os("QUOIT_TEST_ALL").is_some() { (1_000, 1_800) } else { (80, 180) }
+}
+
+/// A number of seconds after which the next event of a Poisson process comes.
+fn next_event(rng: &mut ChaCha8Rng, mean: f64) -> Duration {
+    Duration::from_secs_f64(-mean * (1.0 - rng.random::<f64>()).ln())
+}
+
+/// Scenario 23: Poisson churn, from one event a minute to one every 1.25 s: joins, and as many leaves or deaths;
+/// lookups at one a second throughout.
+///
+/// Goal: the invariant holds all the time, lookups are answered, and one ring is left.
+#[test]
+fn poisson_churn() {
+    let (peers, seconds) = size();
+    for seed in seeds(0..2) {
+        for mean in [60.0, 5.0, 1.25] {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let mut world = World::converged(seed, RingSettings::default(), peers, SECOND, 4_096);
+            world.run_for(SECOND * 3);
+            let end = world.now() + SECOND * seconds;
+            let mut next_change = world.now() + next_event(&mut rng, mean);
+            let mut next_lookup = world.now();
+            while world.now() < end {
+                world.run_to(next_change.min(next_lookup).min(end));
+                if next_lookup <= world.now() {
+                    next_lookup = world.now() + next_event(&mut rng, 1.0);
+                    if let Some(from) = world.random_member() {
+                        world.search(from, Position(rng.random()));
+                    }
+                }
+                if next_change <= world.now() {
+                    next_change = world.now() + next_event(&mut rng, mean);
+                    change(&mut world, &mut rng, peers);
+                }
+            }
+            world.run_for(SECOND * 20);
+            let outcomes = world.take_outcomes();
+            let failed = outcomes.iter().filter(|outcome| outcome.found.is_none()).count();
+            assert_eq!(failed, 0, "seed {seed}, mean {mean} s: of {} lookups", outcomes.len());
+            // Who was asked while it came or went may name another than stands there in the end.
+            let wrong = outcomes.iter().filter(|outcome| !outcome.right).count();
+            assert!(
+                wrong * 50 <= outcomes.len(),
+                "seed {seed}, mean {mean} s: {wrong} of {}",
+                outcomes.len()
+            );
+            converge(&mut world, 60, seed);
+            safe(&world, seed);
+        }
+    }
+}
+
+/// One comes where there are few, one goes where there are many.
+fn change(world: &mut World, rng: &mut ChaCha8Rng, peers: usize) {
+    let living = world.living().len();
+    if rng.random_bool(if living < peers { 0.7 } else { 0.3 }) {
+        world.join_one();
+    } else if let Some(slot) = world.random_member() {
+        if rng.random_bool(0.5) {
+            world.leave_slot(slot);
+        } else {
+            world.crash_slot(slot);
+        }
+    }
+}
+
+/// Scenario 23: Pareto sessions with a median of 1.4 min: many short ones, a few that last.
+///
+/// Goal: as above. Everybody dies without notice in the end, so that now and then neighbours die together: no
+/// safety, but the ring is one again soon after.
+#[test]
+fn pareto_sessions() {
+    let (peers, seconds) = size();
+    for seed in seeds(0..2) {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut world = World::converged(seed, RingSettings::default(), peers, SECOND, 4_096);
+        // Shape 1: the median is twice the least.
+        let mut session = || Duration::from_secs_f64(42.0 / (1.0 - rng.random::<f64>()));
+        let begin = world.now();
+        let mut ends: Vec<(quoit::time::Moment, u32)> =
+            world.living().values().map(|slot| (begin + session(), *slot)).collect();
+        let end = begin + SECOND * seconds;
+        let mut lookups = 0;
+        loop {
+            ends.sort_unstable_by(|one, other| other.cmp(one));
+            let Some((at, slot)) = ends.pop().filter(|(at, _)| *at < end) else { break };
+            while world.now() + SECOND < at {
+                world.run_for(SECOND);
+                if let Some(from) = world.random_member() {
+                    lookups += 1;
+                    let key = Position([(lookups * 37 % 256) as u8; 32]);
+                    world.search(from, key);
+                }
+            }
+            world.run_to(at);
+            world.crash_slot(slot);
+            if let Some(joiner) = world.join_one() {
+                ends.push((world.now() + session(), joiner));
+            }
+        }
+        world.run_to(end);
+        world.run_for(SECOND * 20);
+        let outcomes = world.take_outcomes();
+        let failed = outcomes.iter().filter(|outcome| outcome.found.is_none()).count();
+        assert_eq!(failed, 0, "seed {seed}: of {} lookups", outcomes.len());
+        converge(&mut world, 60, seed);
+        check::lists_are_ordered(&world).unwrap();
+    }
+}

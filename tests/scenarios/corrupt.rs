@@ -1,0 +1,110 @@
+//! State that no run leads to, put into the peers.
+
+use quoit::config::RingSettings;
+use quoit::sim::{World, check, seeds};
+
+use crate::{SECOND, converge, spread};
+
+/// Small lists, so that a dozen peers are a large ring.
+const TWO: RingSettings = RingSettings { replicas: 3, successors: 2 };
+
+/// Scenario 22: a double-wound ring: each peer's first successor is the second one after it. With as many peers
+/// as here that is one ring, in order for none of them, that winds twice round the circle.
+///
+/// Goal: the oracle detects it, and the peers recover, although all they know of each other is that order.
+/// Method: what a scenario itself breaks is no violation; safety is on again once the ring is one.
+#[test]
+fn a_ring_that_winds_twice() {
+    for seed in seeds(0..8) {
+        for knows_all in [true, false] {
+            let numbers = spread(13);
+            let mut world = World::new(seed, TWO);
+            world.oracle.safety = false;
+            let at = |i: usize| numbers[i % numbers.len()];
+            for i in 0..numbers.len() {
+                let list = [at(i + 2), at(i + 4)];
+                let near = [at(i + 2), at(i + 4), at(i + 6), at(i + 11), at(i + 9)];
+                let known = if knows_all { &numbers[..] } else { &near[..] };
+                world.put_with(at(i), Some(at(i + 11)), &list, known);
+            }
+            let found = quoit::sim::oracle::one_ring(&world);
+            assert!(found.as_ref().is_err_and(|why| why.contains("winds 2 times")), "seed {seed}: {found:?}");
+            converge(&mut world, 120, seed);
+            assert_eq!(quoit::sim::oracle::one_ring(&world), Ok(()));
+        }
+    }
+}
+
+/// Scenario 22: two rings in one: the even ones know only each other, and so do the odd ones, but for a few
+/// contacts that each of them remembers.
+///
+/// Goal: detected; one ring.
+#[test]
+fn two_rings_that_hardly_know_of_each_other() {
+    for seed in seeds(0..8) {
+        let numbers = spread(24);
+        let mut world = World::new(seed, TWO);
+        world.oracle.safety = false;
+        let at = |i: usize| numbers[i % numbers.len()];
+        for i in 0..numbers.len() {
+            let mut known: Vec<u8> = (0..12).map(|step| at(i + 2 * step)).collect();
+            // Somebody of the other ring, on the far side.
+            known.push(at(i + 11));
+            world.put_with(at(i), Some(at(i + 22)), &[at(i + 2), at(i + 4)], &known);
+        }
+        let found = quoit::sim::oracle::one_ring(&world);
+        assert!(found.as_ref().is_err_and(|why| why.contains("two rings")), "seed {seed}: {found:?}");
+        converge(&mut world, 120, seed);
+    }
+}
+
+/// Scenario 22: stale contacts: every peer also knows many that have never been there, all of them in its list.
+#[test]
+fn lists_full_of_ghosts() {
+    for seed in seeds(0..8) {
+        let numbers = spread(13);
+        let mut world = World::new(seed, TWO);
+        world.oracle.safety = false;
+        let at = |i: usize| numbers[i % numbers.len()];
+        for i in 0..numbers.len() {
+            let ghosts: Vec<u8> = (1..6).map(|step| at(i).wrapping_add(step)).collect();
+            let mut known = ghosts.clone();
+            // Two that are there, somewhere.
+            known.extend([at(i + 1 + seed as usize % 5), at(i + 7)]);
+            world.put_with(at(i), Some(at(i).wrapping_sub(3)), &ghosts[..2], &known);
+        }
+        converge(&mut world, 120, seed);
+    }
+}
+
+/// Scenario 22: malformed lists: with the peer itself, with somebody twice, out of order, too long, wrong way round.
+///
+/// Goal: the oracle detects them, the peer gets rid of them, and nobody takes them over.
+#[test]
+fn malformed_lists() {
+    for seed in seeds(0..8) {
+        for kind in 0..5 {
+            let numbers = spread(13);
+            let mut world = World::new(seed, TWO);
+            world.oracle.safety = false;
+            let at = |i: usize| numbers[i % numbers.len()];
+            let bad = seed as usize % numbers.len();
+            for i in 0..numbers.len() {
+                let list = match (i == bad, kind) {
+                    (true, 0) => vec![at(i), at(i + 1)],
+                    (true, 1) => vec![at(i + 1), at(i + 1)],
+                    (true, 2) => vec![at(i + 3), at(i + 1)],
+                    (true, 3) => (1..12).map(|step| at(i + step)).collect(),
+                    (true, _) => vec![at(i + 12), at(i + 11)],
+                    (false, _) => vec![at(i + 1), at(i + 2)],
+                };
+                world.put_with(at(i), Some(at(i + 12)), &list, &numbers);
+            }
+            // A list that is only too long names nobody wrongly.
+            assert!(world.oracle.count() > 0 || kind == 3, "seed {seed}, kind {kind}: not detected");
+            converge(&mut world, 60, seed);
+            world.run_for(SECOND * 10);
+            check::lists_are_ordered(&world).unwrap();
+        }
+    }
+}

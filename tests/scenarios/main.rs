@@ -1,0 +1,99 @@
+//! What a ring must live through, in the deterministic simulator, over many seeds.
+//!
+//! Each test is one scenario or one side of it, and demands two things. Safety: while the ring is large, the
+//! oracle finds nothing against the invariant at any moment. Liveness: once the faults stop, the ring is one
+//! ordered ring again within a bounded time. Where a scenario itself breaks the invariant, or where peers that
+//! live are taken for dead because nobody can reach them, which lies beyond the theorem, safety is suspended in so
+//! many words.
+//!
+//! `QUOIT_SEEDS=1000` widens the seeds of every test, `QUOIT_SEED=7` runs one alone.
+
+mod churn;
+mod corrupt;
+mod deaths;
+mod departures;
+mod identity;
+mod joins;
+mod links;
+mod pauses;
+mod sizes;
+mod splits;
+mod swarm;
+
+use std::time::Duration;
+
+use quoit::chord::Event;
+use quoit::config::RingSettings;
+use quoit::id::Position;
+use quoit::sim::{Slot, World, check};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// r = 8: what users have; r = 2: Chord from four peers on.
+fn both() -> [RingSettings; 2] {
+    [RingSettings { replicas: 3, successors: 8 }, RingSettings { replicas: 3, successors: 2 }]
+}
+
+/// Numbers that are spread evenly over the circle.
+fn spread(count: u8) -> Vec<u8> {
+    (0..count).map(|i| (u16::from(i) * 255 / u16::from(count.max(2) - 1)) as u8).collect()
+}
+
+/// A converged ring of so many self-placed peers, and where they are, in the order of their positions.
+fn ring(seed: u64, settings: RingSettings, count: usize) -> (World, Vec<Slot>) {
+    let mut world = World::converged(seed, settings, count, SECOND, 4_096);
+    world.run_for(SECOND * 3);
+    let slots = world.living().values().copied().collect();
+    (world, slots)
+}
+
+/// How many peers a ring needs in which neither are members exchanged whole nor is the map used.
+fn large(settings: RingSettings) -> usize {
+    2 * settings.chord_from() + 4
+}
+
+/// Liveness: one ordered ring within so many seconds. How long it took.
+fn converge(world: &mut World, within: u32, seed: u64) -> Duration {
+    world
+        .run_until(SECOND * within, check::one_ordered_ring)
+        .unwrap_or_else(|why| panic!("seed {seed}: not one ring after {within} s: {why}"))
+}
+
+/// Safety: the oracle found nothing.
+fn safe(world: &World, seed: u64) {
+    let found = world.oracle.violations();
+    assert!(found.is_empty(), "seed {seed}: {} violations, first {:?}", world.oracle.count(), found[0]);
+}
+
+/// How many times a peer was declared dead.
+fn deaths(world: &World) -> usize {
+    world.events().iter().filter(|(_, _, event)| matches!(event, Event::Dead(_))).count()
+}
+
+/// Who was declared dead though it runs; the first one.
+fn false_death(world: &World) -> Option<String> {
+    let lives = |position: &Position| world.nodes().any(|node| node.me().position == *position);
+    world.events().iter().find_map(|(at, by, event)| match event {
+        Event::Dead(position) if lives(position) => {
+            Some(format!("at {} by {}: {}", at.0, by.label(), position.label()))
+        }
+        _ => None,
+    })
+}
+
+/// What one peer said when it ended, if it did.
+fn end_of(world: &World, position: &Position) -> Option<String> {
+    world.events().iter().find_map(|(_, by, event)| match event {
+        Event::Ended(reason) if by == position => Some(reason.to_string()),
+        _ => None,
+    })
+}
+
+/// Splits the network: each of these groups for itself.
+fn split(world: &mut World, groups: &[Vec<Slot>]) {
+    for (i, group) in groups.iter().enumerate() {
+        for slot in group {
+            world.network.set_group(*slot, i as u8);
+        }
+    }
+}

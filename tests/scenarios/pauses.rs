@@ -1,0 +1,166 @@
+//! Processes that stop for a while, and peers that are slow.
+
+use std::time::Duration;
+
+use quoit::chord::{PhaseKind, Start};
+use quoit::sim::{World, check, contact, seeds};
+
+use crate::{SECOND, both, converge, deaths, false_death, large, ring, safe, spread};
+
+/// Scenario 8: a process is stopped for less than anybody needs to declare it dead.
+///
+/// Goal: nobody notices.
+/// Method: it stops in the middle of whatever it does, over many seeds and moments.
+#[test]
+fn a_short_stop_is_nobodys_death() {
+    for settings in both() {
+        for seed in seeds(0..24) {
+            let (mut world, slots) = ring(seed, settings, large(settings));
+            world.run_steps(seed * 7);
+            let slot = slots[seed as usize % slots.len()];
+            world.pause_slot(slot, true);
+            world.run_for(SECOND);
+            world.pause_slot(slot, false);
+            world.run_for(SECOND * 10);
+            assert_eq!(deaths(&world), 0, "seed {seed}");
+            converge(&mut world, 1, seed);
+            safe(&world, seed);
+        }
+    }
+}
+
+/// Scenario 8: a process is stopped for the death timeout, for a minute, for an hour.
+///
+/// Goal: it is a member again, nobody owns what is another's, and it declares nobody dead itself because it
+/// slept: what it was waiting for came, only not to it.
+/// Method: it stops at moments that differ by a few events, in the middle of queries and probes. That a peer is
+/// taken for dead that lives is beyond the theorem, so that safety is suspended.
+#[test]
+fn a_long_stop_ends_as_a_member_again() {
+    for settings in both() {
+        for (stopped, count) in [(3, 12), (4, 12), (5, 12), (6, 12), (60, 8), (3_600, 1)] {
+            for seed in seeds(0..count) {
+                let (mut world, slots) = ring(seed, settings, large(settings));
+                world.oracle.safety = false;
+                world.run_steps(seed * 7);
+                let slot = slots[seed as usize % slots.len()];
+                world.pause_slot(slot, true);
+                world.run_for(SECOND * stopped);
+                world.forget_events();
+                world.pause_slot(slot, false);
+                let me = world.entry(slot).unwrap().position;
+                converge(&mut world, 20, seed);
+                world.run_for(SECOND * 10);
+                check::one_ordered_ring(&world).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+                check::one_owner_each(&world, &[me]).unwrap();
+                let declared =
+                    false_death(&world).filter(|told| told.contains(&format!("by {}", me.label())));
+                assert_eq!(declared, None, "seed {seed}, {stopped} s");
+            }
+        }
+    }
+}
+
+/// Scenario 8: a whole neighbourhood sleeps, as many virtual machines on one host do, and wakes together.
+#[test]
+fn neighbours_stop_together() {
+    for settings in both() {
+        for (stopped, count) in [(4, 8), (6, 8), (30, 8)] {
+            for seed in seeds(0..count) {
+                let (mut world, slots) = ring(seed, settings, large(settings));
+                world.oracle.safety = false;
+                let first = seed as usize;
+                let asleep = usize::from(settings.successors) + 1;
+                for step in 0..asleep {
+                    world.pause_slot(slots[(first + step) % slots.len()], true);
+                }
+                world.run_for(SECOND * stopped);
+                for step in 0..asleep {
+                    world.pause_slot(slots[(first + step) % slots.len()], false);
+                }
+                converge(&mut world, 60, seed);
+            }
+        }
+    }
+}
+
+/// Scenario 8: all of a ring sleep, as on a host that is suspended, and wake together.
+///
+/// Goal: nobody is declared dead: no clock told them that anybody was silent.
+#[test]
+fn a_whole_ring_stops_together() {
+    for settings in both() {
+        for (stopped, count) in [(4, 8), (10, 8), (3_600, 8)] {
+            for seed in seeds(0..count) {
+                for peers in [3, large(settings)] {
+                    let (mut world, slots) = ring(seed, settings, peers);
+                    slots.iter().for_each(|slot| world.pause_slot(*slot, true));
+                    world.run_for(SECOND * stopped);
+                    slots.iter().for_each(|slot| world.pause_slot(*slot, false));
+                    world.run_for(SECOND * 10);
+                    assert_eq!(deaths(&world), 0, "seed {seed}, {peers} peers, {stopped} s");
+                    converge(&mut world, 5, seed);
+                }
+            }
+        }
+    }
+}
+
+/// Scenario 9: a slow peer, ten times the latency, on fast networks and on slow ones.
+///
+/// Goal: it is not declared dead, not even while a neighbour of it dies.
+#[test]
+fn ten_times_the_latency_is_not_dead() {
+    for settings in both() {
+        for (latency_ms, count) in [(3, 6), (20, 6), (35, 6)] {
+            for seed in seeds(0..count) {
+                let (mut world, slots) = ring(seed, settings, large(settings));
+                world.network.latency = Duration::from_millis(latency_ms);
+                let at = 1 + seed as usize;
+                world.network.set_slow(slots[at], 10);
+                world.run_for(SECOND * 60);
+                assert_eq!(false_death(&world), None, "seed {seed}, {latency_ms} ms");
+                world.crash_slot(slots[at - 1]);
+                world.run_for(SECOND * 60);
+                assert_eq!(
+                    false_death(&world),
+                    None,
+                    "seed {seed}, {latency_ms} ms, after a death beside it"
+                );
+                converge(&mut world, 5, seed);
+                safe(&world, seed);
+            }
+        }
+    }
+}
+
+/// Scenario 9: chains and cycles of `Busy`.
+///
+/// Goal: no deadlock: joins and deaths are dealt with where everybody is almost always in the middle of a query.
+/// Method: each message takes a large part of the ping interval.
+#[test]
+fn everybody_is_busy_and_the_ring_goes_on() {
+    for settings in both() {
+        for seed in seeds(0..8) {
+            let mut world = World::new(seed, settings);
+            world.interval = Duration::from_millis(250);
+            let numbers = spread(settings.successors * 2 + 6);
+            world.grow(&numbers);
+            // A query takes longer than the period between two.
+            world.network.latency = Duration::from_millis(120);
+            world.run_for(SECOND * 5);
+            world.crash(&numbers[2..3]);
+            // A join may fail within its four seconds, and says so; it is tried again.
+            for _ in 0..3 {
+                if world.view(99).is_none_or(|view| view.phase != PhaseKind::Active) {
+                    world.start(99, Start::Join { known: contact(numbers[0]) });
+                    world.run_for(SECOND * 7);
+                }
+            }
+            assert_eq!(false_death(&world), None, "seed {seed}");
+            assert_eq!(world.view(99).unwrap().phase, PhaseKind::Active, "seed {seed}");
+            converge(&mut world, 20, seed);
+            safe(&world, seed);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Plans of faults, all drawn from seeds: whatever comes together, the ring is one again when it is over.
+//!
+//! A plan that fails is printed with its seed, the shortest part of it that still fails, and the command that
+//! shows what happens.
+
+use std::collections::BTreeSet;
+
+use quoit::sim::plan::{Fault, Plan};
+use quoit::sim::seeds;
+
+/// How many faults a plan has.
+const SIZE: usize = 30;
+
+/// Goal: safety while the theorem covers what happens, liveness always.
+#[test]
+fn any_plan_ends_in_one_ring() {
+    for seed in seeds(0..150) {
+        demand(&Plan::draw(seed, SIZE), seed);
+    }
+}
+
+/// Goal: plans of few faults, so many more of them: what two or three faults do to each other.
+#[test]
+fn short_plans() {
+    for seed in seeds(0..400) {
+        demand(&Plan::draw(seed, 2 + seed as usize % 6), seed);
+    }
+}
+
+/// Goal: the plans that once failed do not any more.
+#[test]
+fn plans_that_once_failed() {
+    for (seed, plan) in ONCE_FAILED {
+        demand(&plan.parse().unwrap_or_else(|error| panic!("{error}")), *seed);
+    }
+}
+
+/// Shows one plan: `QUOIT_SEED=7 QUOIT_PLAN='ring 5 r 2 drift 0; 3.000 crash 1' QUOIT_LOG_EVENTS=1`.
+#[test]
+fn replay() {
+    let Ok(text) = std::env::var("QUOIT_PLAN") else { return };
+    let plan: Plan = text.parse().unwrap_or_else(|error| panic!("{error}"));
+    for seed in seeds(0..1) {
+        let mut world = plan.world(seed);
+        world.record();
+        let outcome = plan.play(&mut world, &mut |_, _| Ok(()));
+        if std::env::var_os("QUOIT_LOG_EVENTS").is_some() {
+            world.log().iter().for_each(|line| println!("{line}"));
+        }
+        println!("seed {seed}, {} steps: {outcome:?}", world.steps());
+        if let Err(failure) = outcome {
+            panic!("seed {seed}: {failure}");
+        }
+    }
+}
+
+/// Goal: a failing plan leads to the one fault that makes it fail.
+/// Method: a check that is wrong on purpose: no peer may ever be stopped.
+#[test]
+fn a_failing_plan_shrinks_to_its_cause() {
+    let fails = |plan: &Plan| {
+        let mut check = |_: &_, fault: &Fault| match fault {
+            Fault::Pause(peer) => Err(format!("{peer} is stopped")),
+            _ => Ok(()),
+        };
+        plan.play(&mut plan.world(1), &mut check).is_err()
+    };
+    let plan = (0..).map(|seed| Plan::draw(seed, 40)).find(|plan| fails(plan)).unwrap();
+    let shortest = plan.shortest(fails);
+    assert_eq!(shortest.faults.len(), 1, "{shortest}");
+    assert!(matches!(shortest.faults[0].fault, Fault::Pause(_)), "{shortest}");
+    // What needs two faults keeps both.
+    let both = |plan: &Plan| {
+        let has = |of: fn(&Fault) -> bool| plan.faults.iter().any(|timed| of(&timed.fault));
+        has(|fault| matches!(fault, Fault::Crash(_))) && has(|fault| matches!(fault, Fault::Join(..)))
+    };
+    assert_eq!(plan.shortest(both).faults.len(), 2);
+}
+
+/// Goal: the same seed gives the same run, byte by byte; another seed another one.
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let log = |seed| {
+        let plan = Plan::draw(seed, SIZE);
+        let mut world = plan.world(seed);
+        world.record();
+        let _ = plan.play(&mut world, &mut |_, _| Ok(()));
+        world.log().join("\n")
+    };
+    let mut seen = BTreeSet::new();
+    for seed in seeds(0..4) {
+        let first = log(seed);
+        assert!(first.len() > 10_000, "seed {seed}: {} bytes are no run", first.len());
+        assert!(first == log(seed), "seed {seed} gives two runs");
+        assert!(seen.insert(first), "seed {seed} gives the run of another one");
+    }
+}
+
+fn demand(plan: &Plan, seed: u64) {
+    let Err(failure) = plan.run(seed) else { return };
+    let shortest = plan.shortest(|plan| plan.run(seed).is_err());
+    let why = shortest.run(seed).expect_err("the shortest one fails as well");
+    panic!(
+        "seed {seed}: {failure}\n{plan}\nshortest, which fails with: {why}\n{shortest}\n{}",
+        shortest.replay(seed)
+    );
+}
+
+/// Seeds, and the shortest plans that failed with them.
+const ONCE_FAILED: &[(u64, &str)] = &[
+    // One peer believed another one dead that nobody else did, and never told it: it stood beside the ring.
+    (
+        28,
+        "ring 21 r 3 drift 500; 6.941 clone 0; 7.089 split 0 1 2 4 5 6 7 9 10 11 12 13 14 16 18 19 20 | 3 8 15 17; \
+         10.804 leave 5; 13.457 clone 0",
+    ),
+    // A process that had been fenced off came back in the very life of the one that had fenced it.
+    (36, "ring 2 r 3 drift 0; 24.421 clone 1; 27.625 crash 0; 29.710 crash 1"),
+    // A peer that had left contradicted the news that it had, again and again.
+    (
+        56,
+        "ring 9 r 8 drift 0; 3.124 crash 6; 3.276 crash 2; 3.531 slow 3 by 20; 3.554 leave 0; \
+         4.212 split 3 4 5 | 0 1 2 | 6 7 8; 7.276 split 1 3 4 5 | 0 2 6 7 8; 11.168 pause 8; 13.310 heal; \
+         13.385 cut 1 to 3; 14.456 join 9 through 8; 15.362 clone 2; 16.845 join 10 through 0; \
+         19.774 split 2 5 6 7 8 | 10 | 0 1 3 4 9; 21.686 pause 3; 27.719 join 11 through 3; 27.830 clone 4; \
+         27.892 resume 3; 30.421 pause 0; 31.141 duplication 264; 32.278 holdups 473 of 3492; 36.234 crash 3; \
+         37.591 join 12 through 10; 37.754 split 5 6 7 8 9 10 11 12 | 0 1 2 3 4",
+    ),
+    // Two processes with one identity came to one and the same life, and neither ended.
+    (
+        29,
+        "ring 12 r 2 drift 0; 9.810 slow 9 by 8; 10.236 loss 300; 10.266 crash 4; 10.334 crash 7; \
+         10.671 slow 9 by 15; 10.804 split 10 11 | 0 1 2 3 4 5 6 7 8 9; 13.224 pause 5; 13.350 join 12 through 10; \
+         16.613 crash 12; 18.916 restart 4; 39.321 heal; 51.867 clone 3",
+    ),
+    (
+        187,
+        "ring 20 r 2 drift 0; 6.025 cut 0 to 1; 29.009 pause 8; 30.891 holdups 454 of 3767; 33.801 pause 18; \
+         41.404 split 0 1 3 4 6 7 8 11 12 13 17 18 19 | 2 5 9 10 14 15 16; 55.613 pause 2; 68.170 loss 50; \
+         69.669 heal; 69.827 pause 1; 72.639 join 20 through 1; 77.587 join 22 through 14; 81.943 leave 10; \
+         102.065 clone 0; 102.198 holdups 420 of 3799",
+    ),
+];
