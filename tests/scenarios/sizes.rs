@@ -20,7 +20,7 @@ fn through_every_size_and_back() {
             let from = usize::from(settings.successors) - 1;
             for turn in 0..2 {
                 for (i, number) in numbers[from..].iter().enumerate().rev() {
-                    if (i as u64 + seed + turn) % 2 == 0 {
+                    if (i as u64 + seed + turn).is_multiple_of(2) {
                         world.leave(*number);
                     } else {
                         world.crash(&[*number]);
