@@ -30,12 +30,19 @@ enum QueryKind {
     Candidate,
 }
 
+impl Query {
+    pub(super) fn whom(&self) -> &Entry {
+        &self.whom
+    }
+}
+
 impl Node {
     pub(super) fn stabilise_timeout(&mut self, now: Moment) {
         if self.stabilise_at > now {
             return;
         }
         self.stabilise_at = now + self.jittered(self.interval);
+        self.judge_size(now);
         if self.is_small() {
             self.exchange_small(now);
         } else {
@@ -82,7 +89,7 @@ impl Node {
 
     /// What a stabilise query gets: the list, unless it is undefined at the moment.
     pub(super) fn answer_state(&mut self, from: &Entry) -> NeighbourReply {
-        if self.query.is_some() && !self.is_small() {
+        if self.is_undefined() {
             return NeighbourReply::Busy;
         }
         NeighbourReply::State {
@@ -90,6 +97,11 @@ impl Node {
             successors: self.successors.clone(),
             members: self.members_for(from),
         }
+    }
+
+    /// Whether this peer's list is undefined to others: an answer is awaited that changes it.
+    pub(super) fn is_undefined(&self) -> bool {
+        self.query.is_some() && !self.is_small() && self.rules.busy_while_asking
     }
 
     /// A peer is over: no list entry is dialled that is known to be dead, no query waits for it.
@@ -102,6 +114,9 @@ impl Node {
         }
         if self.drop_dead_heads() {
             self.stabilise_at = now;
+        }
+        if !self.rules.predecessor_kept {
+            self.predecessor.take_if(|predecessor| self.members.is_gone(predecessor));
         }
     }
 
@@ -141,7 +156,7 @@ impl Node {
         }
         while let Some((position, entry)) = self.candidates.pop_first() {
             if self.lies_before_first(&position) && !self.members.is_gone(&entry) {
-                return self.send_query(now, Query { whom: entry, kind: QueryKind::Candidate });
+                return self.ask_candidate(now, entry);
             }
         }
     }
@@ -239,7 +254,7 @@ impl Node {
 
     /// Whether the ring is small, or nearly so.
     pub(super) fn exchanges_whole(&self) -> bool {
-        self.members.alive_count() + 1 < 2 * self.settings.chord_from()
+        self.members.alive_count() + 1 < self.settings.known_whole_below()
             && !self.members.is_full(self.settings.neighbours())
     }
 
@@ -271,6 +286,15 @@ impl Node {
         }
     }
 
+    /// FROM_PRED.
+    fn ask_candidate(&mut self, now: Moment, candidate: Entry) {
+        if self.rules.candidate_asked_first {
+            return self.send_query(now, Query { whom: candidate, kind: QueryKind::Candidate });
+        }
+        self.take_first(&candidate, self.successors.clone());
+        self.notify_first(now);
+    }
+
     fn send_query(&mut self, now: Moment, query: Query) {
         let whom = query.whom.clone();
         let request = NeighbourRequest::State { members: self.members_for(&whom) };
@@ -298,18 +322,27 @@ impl Node {
             return;
         }
         self.hear_of(now, &whom.into(), list.iter().chain(&predecessor).cloned());
-        self.successors = self.chain(whom, list);
+        self.take_first(whom, list);
         let between_us = predecessor
             .filter(|p| query.kind == QueryKind::Successor && self.lies_before_first(&p.position))
             .filter(|p| !self.members.is_gone(p));
         match between_us {
-            Some(p) => self.send_query(now, Query { whom: p, kind: QueryKind::Candidate }),
+            Some(p) => self.ask_candidate(now, p),
             None => self.notify_first(now),
         }
     }
 
+    /// `succ := first :: list[..r-1]`.
+    fn take_first(&mut self, first: &Entry, list: Vec<Entry>) {
+        match self.successors.first_mut() {
+            Some(old) if old.position != first.position && !self.rules.list_in_one_step => *old = first.clone(),
+            _ => self.successors = self.chain(first, list),
+        }
+    }
+
     /// `first :: list`, cut to r entries and where it is not in order clockwise up to this peer:
-    /// no self, no duplicate, whatever the other side says.
+    /// no self, no duplicate, whatever the other side says. Of a peer that is known to live again, the other side
+    /// may not know that yet.
     pub(super) fn chain(&self, first: &Entry, list: Vec<Entry>) -> Vec<Entry> {
         let mut chain = vec![first.clone()];
         for entry in list {
@@ -319,7 +352,11 @@ impl Node {
             {
                 break;
             }
-            chain.push(entry);
+            let later = self.members.at(&entry.position).filter(|known| {
+                let again = known.entry.key == entry.key && known.entry.incarnation > entry.incarnation;
+                again && known.state == MemberState::Alive
+            });
+            chain.push(later.map_or(entry, |known| known.entry.clone()));
         }
         chain
     }
