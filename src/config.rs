@@ -91,6 +91,12 @@ impl RingSettings {
         usize::from(self.successors) + 2
     }
 
+    /// Below how many peers known alive (this one included) members are exchanged whole: in rings that are small,
+    /// or may soon be.
+    pub fn known_whole_below(&self) -> usize {
+        2 * self.chord_from()
+    }
+
     /// How many peers one stands beside: r successors and a predecessor.
     pub fn neighbours(&self) -> usize {
         usize::from(self.successors) + 1

@@ -40,12 +40,12 @@ impl Node {
         let here = self.successors.first().is_none_or(|first| {
             first.position == joiner.position || between(&me, &joiner.position, &first.position)
         });
-        if !here {
+        if !here && self.rules.join_checked_again {
             let mut peers = self.local().closest_before(&joiner.position);
             peers.retain(|peer| peer.position != joiner.position);
             return MembershipReply::Closer { peers };
         }
-        if self.query.is_some() && !self.is_small() {
+        if self.is_undefined() {
             return MembershipReply::Busy;
         }
         let mut successors = self.successors.clone();
@@ -55,6 +55,11 @@ impl Node {
         }
         let predecessor = self.predecessor.clone().filter(|p| p.position != joiner.position);
         let mut members = self.members_for(joiner);
+        if !self.exchanges_whole() {
+            // Enough for the joiner not to take the ring for a small one, whoever of these is dead already.
+            let near = self.members.clockwise_from(&joiner.position).take(self.settings.known_whole_below());
+            members.extend(near.map(|entry| Member { entry: entry.clone(), state: MemberState::Alive }));
+        }
         // From where it is seen: it may not know its own address.
         members.push(Member { entry: joiner.clone(), state: MemberState::Alive });
         if self.is_small() {

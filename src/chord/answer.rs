@@ -63,7 +63,7 @@ impl Node {
             self.hear_all(now, &from.into(), members, TOLD_MAX);
             return NeighbourReply::Inactive;
         }
-        if !self.is_member() {
+        if !self.is_member() && self.rules.only_members_answer {
             return NeighbourReply::Inactive;
         }
         match request {

@@ -60,6 +60,8 @@ pub(super) struct Entering {
     /// The last thing that went wrong, for people.
     trouble: String,
     rounds: u32,
+    /// In this round a member of a ring has answered: that ring is the one to come into.
+    met_ring: bool,
     /// For whom this peer was last said to wait.
     said: Vec<String>,
     /// Who was busy, and is asked again at the next timeout.
@@ -141,6 +143,7 @@ impl Node {
             deadline,
             trouble,
             rounds: 0,
+            met_ring: false,
             said: Vec::new(),
             again: None,
             later_lives: Vec::new(),
@@ -196,6 +199,12 @@ impl Node {
                 return self.follow_path(now);
             }
         };
+        entering.met_ring |= matches!(
+            reply,
+            MembershipReply::Closer { .. }
+                | MembershipReply::Busy
+                | MembershipReply::Refused(Refusal::Leaving)
+        );
         match reply {
             MembershipReply::Welcome { predecessor, successors, settings, members } => {
                 self.welcomed(now, from, predecessor, successors, settings, members);
@@ -307,7 +316,7 @@ impl Node {
             Kind::Join => false,
             // Not all that were remembered come back at once; those that do are met in the second round.
             // Who was the last one alive need not wait.
-            Kind::Resume => all || (any && entering.rounds > 1) || last_one,
+            Kind::Resume => !entering.met_ring && (all || (any && entering.rounds > 1) || last_one),
         };
         if !active {
             let waiting = entering.waiting_for();
@@ -322,6 +331,7 @@ impl Node {
         let silent: Vec<Member> =
             entering.doors.iter().filter(|d| !d.present).filter_map(|d| d.remembered.clone()).collect();
         self.settings_known = true;
+        self.judge_size(now);
         self.phase = Phase::Active;
         for member in silent {
             self.learn(now, Member { state: MemberState::Dead, ..member });
@@ -358,19 +368,23 @@ impl Node {
         }
         self.settings = settings;
         self.settings_known = true;
-        self.hear_all(now, &Teller::from(&host), members, TOLD_MAX);
-        self.hear_of(
-            now,
-            &Teller::from(&host),
-            successors.iter().chain(&before_host).chain([&host]).cloned(),
-        );
+        let teller = Teller::from(&host);
+        let alive = members.iter().filter(|member| member.state == MemberState::Alive).count();
+        if alive < settings.known_whole_below() {
+            self.hear_all(now, &teller, members, TOLD_MAX);
+        } else {
+            self.hear_quietly(now, &teller, members.into_iter().take(TOLD_MAX));
+        }
+        self.hear_of(now, &teller, successors.iter().chain(&before_host).chain([&host]).cloned());
+        self.judge_size(now);
         self.phase = Phase::Active;
         // One reply, one step: j.succ := m.succ ; j.pred := m.
         if self.is_small() {
             self.rebuild();
         } else if let Some((first, rest)) = successors.split_first() {
-            self.successors = self.chain(first, rest.to_vec());
-            self.predecessor = Some(host.clone());
+            let whole = self.rules.join_in_one_step;
+            self.successors = self.chain(first, if whole { rest.to_vec() } else { Vec::new() });
+            self.predecessor = whole.then(|| host.clone());
         }
         self.became_active(now);
         self.copy_contacts(now);
@@ -435,6 +449,7 @@ impl Node {
         let members = self.members.for_message();
         let Phase::Entering(entering) = &mut self.phase else { return };
         entering.rounds += 1;
+        entering.met_ring = false;
         entering.hops = 0;
         entering.path.clear();
         entering.again = None;

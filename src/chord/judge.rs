@@ -133,7 +133,7 @@ impl Node {
         teller: &Teller,
         members: impl IntoIterator<Item = Member>,
     ) {
-        let is_news = self.exchanges_whole();
+        let is_news = self.exchanges_whole() && !matches!(self.phase, Phase::Entering(_));
         for member in members {
             self.hear(now, teller, member, is_news);
         }

@@ -49,6 +49,7 @@ impl Node {
                 self.departed(now, &member.entry);
             }
         }
+        self.judge_size(now);
         if self.is_small() {
             self.rebuild();
         }

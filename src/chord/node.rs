@@ -75,6 +75,10 @@ pub struct Node {
     pub(super) strangers: Vec<Target>,
     pub(super) given_order: Option<GivenOrder>,
     pub(super) rules: Rules,
+    /// Membership is the small ring's map.
+    small: bool,
+    /// Since when so few are known alive that the ring may be small, it not having been so.
+    few_since: Option<Moment>,
     pub(super) rng: ChaCha8Rng,
     pub(super) persisting: Option<u64>,
     /// What is handled at the moment came through a helper: hearsay, whoever it is said to be from.
@@ -128,33 +132,6 @@ pub(super) enum Purpose {
 impl Node {
     /// Begins. The first outputs are there at once.
     pub fn new(now: Moment, config: NodeConfig) -> Node {
-        Node::with_rules(now, config, Rules::default())
-    }
-
-    /// As a peer that has been in its ring for long, with these neighbours and contacts. For simulations.
-    pub fn converged(
-        now: Moment,
-        config: NodeConfig,
-        predecessor: Option<Entry>,
-        successors: Vec<Entry>,
-        contacts: Table,
-    ) -> Node {
-        let mut node = Node::new(now, NodeConfig { start: Start::Found, ..config });
-        node.members.settled(contacts);
-        (node.predecessor, node.successors) = (predecessor, successors);
-        node.shown = (node.predecessor.clone(), node.successors.clone());
-        node.watch_neighbours(now);
-        // Not all at the same moment.
-        let [stabilise, ping, heal]: [f64; 3] = node.rng.random();
-        node.stabilise_at = now + node.interval.mul_f64(stabilise);
-        node.detector.begin_anew(now + node.interval.mul_f64(ping));
-        node.gossip.begin_at(now + (node.interval * HEAL_EVERY).mul_f64(heal));
-        node.outputs.clear();
-        node
-    }
-
-    /// As [`Node::new`], with some rule wrong.
-    pub fn with_rules(now: Moment, config: NodeConfig, rules: Rules) -> Node {
         let NodeConfig { me, address_given, settings, interval, contacts_max, start, seed } = config;
         let mut node = Node {
             me,
@@ -176,7 +153,9 @@ impl Node {
             last_turn: now,
             strangers: Vec::new(),
             given_order: None,
-            rules,
+            rules: Rules::default(),
+            small: true,
+            few_since: None,
             rng: ChaCha8Rng::seed_from_u64(seed),
             persisting: None,
             second_hand: false,
@@ -189,6 +168,34 @@ impl Node {
         node.enter(now, start);
         node.settle(now);
         node
+    }
+
+    /// As a peer that has been in its ring for long, with these neighbours and contacts. For simulations.
+    pub fn converged(
+        now: Moment,
+        config: NodeConfig,
+        predecessor: Option<Entry>,
+        successors: Vec<Entry>,
+        contacts: Table,
+    ) -> Node {
+        let mut node = Node::new(now, NodeConfig { start: Start::Found, ..config });
+        node.members.settled(contacts);
+        node.judge_size(now);
+        (node.predecessor, node.successors) = (predecessor, successors);
+        node.shown = (node.predecessor.clone(), node.successors.clone());
+        node.watch_neighbours(now);
+        // Not all at the same moment.
+        let [stabilise, ping, heal]: [f64; 3] = node.rng.random();
+        node.stabilise_at = now + node.interval.mul_f64(stabilise);
+        node.detector.begin_anew(now + node.interval.mul_f64(ping));
+        node.gossip.begin_at(now + (node.interval * HEAL_EVERY).mul_f64(heal));
+        node.outputs.clear();
+        node
+    }
+
+    /// Goes by other rules from now on. For simulations.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
     }
 
     /// Takes a datagram. `from` is who the connection says it is.
@@ -476,6 +483,22 @@ impl Node {
         matches!(self.phase, Phase::Active | Phase::Leaving)
     }
 
+    /// Whose list the answer to this request is that becomes this peer's own, if it is for that.
+    pub fn awaits_list(&self, token: Token) -> Option<&Entry> {
+        let query = self.query.as_ref().filter(|_| {
+            self.pending.get(&token).is_some_and(|(_, purpose)| matches!(purpose, Purpose::Query))
+        })?;
+        Some(query.whom())
+    }
+
+    /// For whose request this one was passed on, if it was.
+    pub fn relays(&self, token: Token) -> Option<ReplyTo> {
+        match self.pending.get(&token)? {
+            (_, Purpose::Relay(to)) => Some(*to),
+            _ => None,
+        }
+    }
+
     /// What this peer's state takes, in bytes, beside what the handles of one life share.
     pub fn bytes(&self) -> usize {
         size_of::<Node>()
@@ -499,7 +522,23 @@ impl Node {
 
     /// Whether membership is the small ring's map: fewer than r + 2 members are known alive.
     pub fn is_small(&self) -> bool {
-        self.members.alive_count() + 1 < self.settings.chord_from()
+        self.rules.small_ring_map && self.small
+    }
+
+    /// Is the ring small? A member that took it for large does not believe so before a period has passed: of a
+    /// death it may hear long before it has met those that came meanwhile, and a list of the few that it knows
+    /// would pass over them. With nobody left in its own list it has nothing better.
+    pub(super) fn judge_size(&mut self, now: Moment) {
+        let few = self.members.alive_count() + 1 < self.settings.chord_from();
+        if !few || self.small {
+            (self.small, self.few_since) = (few, None);
+            return;
+        }
+        let since = *self.few_since.get_or_insert(now);
+        if since + self.interval <= now || self.successors.is_empty() || !self.is_member() {
+            (self.small, self.few_since) = (true, None);
+            self.rebuild();
+        }
     }
 
     fn resolve(

@@ -2,7 +2,7 @@
 //! simulator, whose oracle has to see what goes wrong without them.
 
 /// The corrections of P. Zave, *Reasoning About Identifier Spaces: How to Make Chord Correct* (IEEE TSE 2017), to
-/// Chord as published in 2001 (Stoica et al., SIGCOMM). Only `sim` names this type; a test holds that.
+/// Chord as published in 2001 (Stoica et al., SIGCOMM). Only `sim` and tests name this type; a test holds that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
     /// A list that is undefined, its peer awaiting an answer, is not told: `Busy`. Else it is told as it is.
@@ -21,6 +21,26 @@ pub struct Rules {
     /// RECTIFY: the predecessor is replaced, never forgotten. Else a dead one is forgotten, and whoever notifies
     /// next is taken.
     pub predecessor_kept: bool,
+    /// Only members tell a list and are neighbours. Else a peer that is still on its way in answers as one.
+    pub only_members_answer: bool,
+    /// Fewer than r + 2 members keep a map instead. Else they go by the rules of a large ring.
+    pub small_ring_map: bool,
+}
+
+impl Rules {
+    /// Chord of 2001: none of the corrections.
+    pub fn original() -> Rules {
+        Rules {
+            busy_while_asking: false,
+            join_checked_again: false,
+            join_in_one_step: false,
+            list_in_one_step: false,
+            candidate_asked_first: false,
+            predecessor_kept: false,
+            only_members_answer: false,
+            small_ring_map: false,
+        }
+    }
 }
 
 impl Default for Rules {
@@ -32,6 +52,8 @@ impl Default for Rules {
             list_in_one_step: true,
             candidate_asked_first: true,
             predecessor_kept: true,
+            only_members_answer: true,
+            small_ring_map: true,
         }
     }
 }

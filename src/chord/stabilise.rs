@@ -31,6 +31,12 @@ enum QueryKind {
     Candidate,
 }
 
+impl Query {
+    pub(super) fn whom(&self) -> &Entry {
+        &self.whom
+    }
+}
+
 impl Node {
     pub(super) fn stabilise_timeout(&mut self, now: Moment) {
         if self.stabilise_at > now {
@@ -40,6 +46,7 @@ impl Node {
         let quiet = self.stabilised_version == self.version && !self.exchanges_whole();
         self.stabilised_version = self.version;
         self.stabilise_at = now + self.jittered(self.interval * (1 + u32::from(quiet)));
+        self.judge_size(now);
         if self.is_small() {
             self.exchange_small(now);
         } else {
@@ -86,7 +93,7 @@ impl Node {
 
     /// What a stabilise query gets: the list, unless it is undefined at the moment.
     pub(super) fn answer_state(&mut self, from: &Entry) -> NeighbourReply {
-        if self.query.is_some() && !self.is_small() {
+        if self.is_undefined() {
             return NeighbourReply::Busy;
         }
         NeighbourReply::State {
@@ -94,6 +101,11 @@ impl Node {
             successors: self.successors.clone(),
             members: self.members_for(from),
         }
+    }
+
+    /// Whether this peer's list is undefined to others: an answer is awaited that changes it.
+    pub(super) fn is_undefined(&self) -> bool {
+        self.query.is_some() && !self.is_small() && self.rules.busy_while_asking
     }
 
     /// A peer is over: no list entry is dialled that is known to be dead, no query waits for it.
@@ -111,6 +123,9 @@ impl Node {
                 let rest = self.successors.clone();
                 self.doubt_all(now, &rest);
             }
+        }
+        if !self.rules.predecessor_kept {
+            self.predecessor.take_if(|predecessor| self.members.is_gone(predecessor));
         }
     }
 
@@ -150,7 +165,7 @@ impl Node {
         }
         while let Some((position, entry)) = self.candidates.pop_first() {
             if self.lies_before_first(&position) && !self.members.is_gone(&entry) {
-                return self.send_query(now, Query { whom: entry, kind: QueryKind::Candidate, began: now });
+                return self.ask_candidate(now, entry);
             }
         }
     }
@@ -254,7 +269,7 @@ impl Node {
 
     /// Whether the ring is small, or nearly so.
     pub(super) fn exchanges_whole(&self) -> bool {
-        self.members.alive_count() + 1 < 2 * self.settings.chord_from()
+        self.members.alive_count() + 1 < self.settings.known_whole_below()
             && !self.members.is_full(self.settings.neighbours())
     }
 
@@ -294,6 +309,15 @@ impl Node {
         }
     }
 
+    /// FROM_PRED.
+    fn ask_candidate(&mut self, now: Moment, candidate: Entry) {
+        if self.rules.candidate_asked_first {
+            return self.send_query(now, Query { whom: candidate, kind: QueryKind::Candidate, began: now });
+        }
+        self.take_first(&candidate, self.successors.clone());
+        self.notify_first(now);
+    }
+
     fn send_query(&mut self, now: Moment, query: Query) {
         let whom = query.whom.clone();
         let patience = self.patience(&whom.position);
@@ -324,7 +348,7 @@ impl Node {
             return;
         }
         self.hear_of(now, &whom.into(), list.iter().chain(&predecessor).cloned());
-        self.successors = self.chain(whom, list);
+        self.take_first(whom, list);
         let mut between_us =
             predecessor.filter(|p| query.kind == QueryKind::Successor && self.lies_before_first(&p.position));
         if let Some(dead) = between_us.take_if(|p| self.members.is_gone(p)) {
@@ -333,13 +357,24 @@ impl Node {
             self.exchange(now, dead);
         }
         match between_us {
-            Some(p) => self.send_query(now, Query { whom: p, kind: QueryKind::Candidate, began: now }),
+            Some(p) => self.ask_candidate(now, p),
             None => self.notify_first(now),
         }
     }
 
+    /// `succ := first :: list[..r-1]`.
+    fn take_first(&mut self, first: &Entry, list: Vec<Entry>) {
+        match self.successors.first_mut() {
+            Some(old) if old.position != first.position && !self.rules.list_in_one_step => {
+                *old = first.clone()
+            }
+            _ => self.successors = self.chain(first, list),
+        }
+    }
+
     /// `first :: list`, cut to r entries and where it is not in order clockwise up to this peer:
-    /// no self, no duplicate, whatever the other side says.
+    /// no self, no duplicate, whatever the other side says. Of a peer that is known to live again, the other side
+    /// may not know that yet.
     pub(super) fn chain(&self, first: &Entry, list: Vec<Entry>) -> Vec<Entry> {
         let mut chain = vec![first.clone()];
         for entry in list {
@@ -349,7 +384,11 @@ impl Node {
             {
                 break;
             }
-            chain.push(entry);
+            let later = self.members.at(&entry.position).filter(|known| {
+                let again = known.entry.key == entry.key && known.entry.incarnation > entry.incarnation;
+                again && known.state == MemberState::Alive
+            });
+            chain.push(later.map_or(entry, |known| known.entry.clone()));
         }
         chain
     }

@@ -5,6 +5,7 @@
 //! - Every member has a living member in its list.
 //! - The first living entries make one ring, in order, that winds round the circle once; who is not on it yet
 //!   leads to it.
+//! - Every member knows who stands before it: else it would own every key.
 //! - At least r + 1 members are principals: no two neighbours in any member's list, itself at its head, pass
 //!   over them, nor in any list that is on its way to somebody.
 //!
@@ -15,8 +16,8 @@
 use std::time::Duration;
 
 use super::network::Slot;
-use super::world::{Delivery, World};
-use crate::chord::Node;
+use super::world::{Ask, Delivery, World};
+use crate::chord::{Node, PhaseKind, Token};
 use crate::id::{Position, between};
 use crate::time::Moment;
 use crate::wire::{Entry, MembershipReply, NeighbourReply};
@@ -80,6 +81,17 @@ impl World {
     /// A peer has changed.
     pub(super) fn oracle_look(&mut self, slot: Slot) {
         self.oracle.changed = true;
+        if let Some(node) = self.node(slot) {
+            // DEBUG
+            let line = format!(
+                "   LIST {:?} {:?} pred {:?} {:?}",
+                node.me(),
+                node.phase(),
+                node.predecessor(),
+                node.successors()
+            ); // DEBUG
+            self.note(|| line); // DEBUG
+        } // DEBUG
         let now = self.now;
         if let Some(Err(what)) = self.node(slot).filter(|node| node.is_member()).map(list_in_order) {
             self.oracle.found(now, what);
@@ -125,21 +137,166 @@ fn list_in_order(node: &Node) -> Result<(), String> {
 /// # Errors
 /// What does not hold.
 pub fn one_ring(world: &World) -> Result<(), String> {
-    let members: Vec<&Node> = world.living().values().filter_map(|slot| world.node(*slot)).collect();
-    let r = usize::from(world.settings.successors);
-    if members.len() < r + 2 || members.iter().any(|node| node.is_small()) {
+    invariant(&Snapshot::of(world, None))
+}
+
+/// Whether the invariant would hold if a peer died now. Without it, nobody promises that the ring is repaired.
+///
+/// Here an earlier life of a peer that lives again counts as dead, as it soon will where it stands in a list.
+pub fn could_die(world: &World, slot: Slot) -> bool {
+    let mut snapshot = Snapshot::of(world, Some(slot));
+    snapshot.by_lives = true;
+    snapshot.is_large() && invariant(&snapshot).is_ok()
+}
+
+/// The living members and all lists that count, at one moment.
+///
+/// While a peer's list is undefined, it being asked for by nobody, the one counts that is on its way to it: in the
+/// paper, who is asked, answers, and has its answer applied in one step. So does the list of a joiner that is
+/// on its way to it.
+pub(super) struct Snapshot<'a> {
+    r: usize,
+    /// By position.
+    members: Vec<&'a Node>,
+    /// Of each member, in the same order.
+    lists: Vec<List<'a>>,
+    /// Lists beside these: of those that are just let in, and what comes through a helper.
+    more: Vec<List<'a>>,
+    /// An entry is of one life only, not of whoever stands there.
+    by_lives: bool,
+}
+
+/// A successor list.
+#[derive(Debug, Clone)]
+pub(super) struct List<'a> {
+    whose: &'a Position,
+    entries: Vec<&'a Entry>,
+}
+
+impl<'a> Snapshot<'a> {
+    /// Without the lists that are on their way.
+    pub(super) fn new(r: usize, members: Vec<&'a Node>) -> Snapshot<'a> {
+        let own = |node: &&'a Node| List {
+            whose: &node.me().position,
+            entries: node.successors().iter().collect(),
+        };
+        let lists = members.iter().map(own).collect();
+        Snapshot { r, members, lists, more: Vec::new(), by_lives: false }
+    }
+
+    /// An answer is on its way. One that comes through a helper may still be lost with it: both lists count.
+    pub(super) fn coming(&mut self, to: &'a Node, token: Token, reply: &'a MembershipReply, direct: bool) {
+        let whose = &to.me().position;
+        let (successors, direct) = match reply {
+            MembershipReply::Neighbour(NeighbourReply::State { successors, .. }) => (successors, direct),
+            MembershipReply::Relayed(Ok(NeighbourReply::State { successors, .. })) => (successors, false),
+            MembershipReply::Welcome { successors, .. } if to.phase() == PhaseKind::Entering => {
+                return self.more.push(List { whose, entries: successors.iter().collect() });
+            }
+            _ => return,
+        };
+        let Some(whom) = to.awaits_list(token) else { return };
+        let entries = std::iter::once(whom).chain(successors).take(self.r).collect();
+        match self.index(whose) {
+            Ok(at) if direct => self.lists[at].entries = entries,
+            _ => self.more.push(List { whose, entries }),
+        }
+    }
+
+    fn of(world: &'a World, except: Option<Slot>) -> Snapshot<'a> {
+        let living = world.living().values().filter(|slot| except != Some(**slot));
+        let members = living.filter_map(|slot| world.node(*slot)).collect();
+        let mut snapshot = Snapshot::new(world.settings.successors.into(), members);
+        // A process that still runs, not an earlier one.
+        let asker = |slot: Slot, generation: u32, ask: Ask| {
+            let process = world.process(slot).filter(|_| except != Some(slot))?;
+            match ask {
+                Ask::Node(token) if process.up && process.generation == generation => {
+                    Some((&process.node, token))
+                }
+                _ => None,
+            }
+        };
+        for delivery in world.queue.iter() {
+            let Delivery::Reply { to, generation, ask, reply, .. } = delivery else { continue };
+            let Some((node, token)) = asker(*to, *generation, *ask) else { continue };
+            match node.relays(token).and_then(|to| world.replies.get(&to)) {
+                None => snapshot.coming(node, token, reply, true),
+                Some((to, generation, ask)) => {
+                    if let Some((node, token)) = asker(*to, *generation, *ask) {
+                        snapshot.coming(node, token, reply, false);
+                    }
+                }
+            }
+        }
+        snapshot
+    }
+
+    fn is_large(&self) -> bool {
+        self.members.len() >= self.r + 2 && !self.members.iter().any(|node| node.is_small())
+    }
+
+    fn index(&self, position: &Position) -> Result<usize, usize> {
+        self.members.binary_search_by_key(&position, |node| &node.me().position)
+    }
+
+    /// Which living member an entry names.
+    fn named(&self, entry: &Entry) -> Option<usize> {
+        let at = self.index(&entry.position).ok()?;
+        let lives = !self.by_lives || self.members[at].me().incarnation <= entry.incarnation;
+        lives.then_some(at)
+    }
+
+    /// Which members some list passes over.
+    fn skipped(&self) -> Vec<bool> {
+        let mut skipped = vec![false; self.members.len()];
+        for list in self.lists.iter().chain(&self.more) {
+            let mut last = list.whose;
+            for entry in &list.entries {
+                // Strictly between: from the one after `last` on.
+                let begin = self.index(last).map_or_else(|i| i, |i| i + 1);
+                let onward = (0..self.members.len()).map(|step| (begin + step) % self.members.len());
+                for i in onward {
+                    if !between(last, &self.members[i].me().position, &entry.position) {
+                        break;
+                    }
+                    skipped[i] = true;
+                }
+                if let (Ok(at), None) = (self.index(&entry.position), self.named(entry)) {
+                    skipped[at] = true;
+                }
+                last = &entry.position;
+            }
+        }
+        skipped
+    }
+}
+
+/// The invariant.
+///
+/// # Errors
+/// What does not hold.
+pub(super) fn invariant(snapshot: &Snapshot<'_>) -> Result<(), String> {
+    let Snapshot { r, members, lists, more, .. } = snapshot;
+    if !snapshot.is_large() {
         return Ok(());
     }
-    let index = |position: &Position| members.binary_search_by_key(position, |node| node.me().position).ok();
+    if let Some(node) = members.iter().find(|node| node.predecessor().is_none()) {
+        return Err(format!("without a predecessor, {:?} owns every key", node.me()));
+    }
     let mut next = Vec::with_capacity(members.len());
-    for node in &members {
-        let Some(best) = node.successors().iter().find_map(|entry| index(&entry.position)) else {
-            return Err(format!("no living member in the list of {:?}: {:?}", node.me(), node.successors()));
+    for list in lists.iter().chain(more) {
+        let Some(best) = list.entries.iter().find_map(|entry| snapshot.named(entry)) else {
+            return Err(format!(
+                "no living member in the list of {}: {:?}",
+                list.whose.label(),
+                list.entries
+            ));
         };
         next.push(best);
     }
     let label = |i: usize| members[i].me().position.label();
-    let ring = cycle(&next).map_err(|(one, other)| {
+    let ring = cycle(&next[..members.len()]).map_err(|(one, other)| {
         format!("two rings: {} is in one, {} leads to the other", label(one), label(other))
     })?;
     // Once around: on the way there is one step down.
@@ -149,8 +306,7 @@ pub fn one_ring(world: &World) -> Result<(), String> {
         let order: Vec<String> = ring.iter().map(|i| label(*i)).collect();
         return Err(format!("the ring winds {descents} times round: {}", order.join(" ")));
     }
-    let skipped = skipped(world, &members);
-    let principals = skipped.iter().filter(|skipped| !**skipped).count();
+    let principals = snapshot.skipped().iter().filter(|skipped| !**skipped).count();
     if principals < r + 1 {
         return Err(format!("{principals} principals among {} members, r = {r}", members.len()));
     }
@@ -183,48 +339,6 @@ fn cycle(next: &[usize]) -> Result<Vec<usize>, (usize, usize)> {
         }
     }
     Ok(ring)
-}
-
-/// Which members some list passes over.
-fn skipped(world: &World, members: &[&Node]) -> Vec<bool> {
-    let mut skipped = vec![false; members.len()];
-    let at = |position: &Position| members.binary_search_by_key(position, |node| node.me().position);
-    let mut pass = |one: &Position, other: &Position| {
-        // Strictly between: from the one after `one` on.
-        let mut i = at(one).map_or_else(|i| i, |i| i + 1) % members.len();
-        while between(one, &members[i].me().position, other) {
-            skipped[i] = true;
-            i = (i + 1) % members.len();
-        }
-    };
-    let mut pass_all = |head: &Position, list: &[Entry]| {
-        let mut last = *head;
-        for entry in list {
-            pass(&last, &entry.position);
-            last = entry.position;
-        }
-    };
-    for node in members {
-        pass_all(&node.me().position, node.successors());
-    }
-    for delivery in world.queue.iter() {
-        let Delivery::Reply { to, from, reply, .. } = delivery else { continue };
-        if world.node(*to).is_none() {
-            continue;
-        }
-        match reply {
-            MembershipReply::Neighbour(NeighbourReply::State { successors, .. }) => {
-                pass_all(&from.position, successors);
-            }
-            MembershipReply::Welcome { successors, .. } => {
-                if let Some(joiner) = world.entry(*to) {
-                    pass_all(&joiner.position, successors);
-                }
-            }
-            _ => {}
-        }
-    }
-    skipped
 }
 
 /// Violations that are kept word for word.

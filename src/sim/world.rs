@@ -34,8 +34,8 @@ pub struct World {
     pub contacts_max: usize,
     /// How much the clock of a new peer goes wrong at most, in millionths.
     pub drift_ppm_max: i64,
-    /// The rules of new peers; wrong ones show that the oracle sees.
-    pub rules: Rules,
+    /// The rules of new peers.
+    rules: Rules,
     /// The ways between the peers.
     pub network: Network,
     /// What is held against the rules.
@@ -43,7 +43,7 @@ pub struct World {
     pub(super) peers: Vec<Option<Box<Process>>>,
     pub(super) queue: Queue<Delivery>,
     pub(super) searches: Searches,
-    replies: BTreeMap<ReplyTo, (Slot, u32, Ask)>,
+    pub(super) replies: BTreeMap<ReplyTo, (Slot, u32, Ask)>,
     next_reply: u64,
     pub(super) next_identity: u32,
     /// Living members, by position.
@@ -58,7 +58,7 @@ pub(super) struct Process {
     pub node: Node,
     pub up: bool,
     /// Which process of this slot it is: answers to an earlier one are nobody's.
-    generation: u32,
+    pub generation: u32,
     paused: bool,
     held: VecDeque<Delivery>,
     /// When the next wake is due; earlier ones that are still queued are void.
@@ -194,6 +194,12 @@ impl World {
         world
     }
 
+    /// All peers go by these rules from now on; wrong ones show what the oracle sees.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+        self.peers.iter_mut().flatten().for_each(|peer| peer.node.set_rules(rules));
+    }
+
     /// Starts a numbered peer; its address follows from its number.
     pub fn start(&mut self, number: u8, start: Start) {
         self.start_as(number, number, 1, start);
@@ -216,7 +222,7 @@ impl World {
         let (slot, incarnation) = (slot_of(&me.address), me.incarnation);
         let config = self.config(slot, me, start, settings);
         let local = self.local_time(slot);
-        let node = Node::with_rules(local, config, self.rules);
+        let node = Node::new(local, config);
         self.put(slot, node, incarnation);
         self.drain(slot);
     }
@@ -284,6 +290,14 @@ impl World {
         let me = peer.node.me().with_incarnation(peer.incarnation_on_disk + 1);
         self.note(|| format!("restart {slot}"));
         self.start_entry(me, Start::Resume { remembered });
+    }
+
+    /// Whether a crashed peer was a member when it crashed and remembers somebody who still is one.
+    pub fn could_return(&self, number: u8) -> bool {
+        self.process(Slot::from(number)).is_some_and(|peer| {
+            let lives = |member: &Member| self.living.contains_key(&member.entry.position);
+            !peer.up && peer.node.is_member() && peer.remembered.iter().flatten().any(lives)
+        })
     }
 
     /// Lets a peer leave; it hands nothing over.
@@ -780,7 +794,8 @@ impl World {
         NodeConfig { me, address_given: true, settings, interval, contacts_max, start, seed }
     }
 
-    pub(super) fn put(&mut self, slot: Slot, node: Node, incarnation: u64) {
+    pub(super) fn put(&mut self, slot: Slot, mut node: Node, incarnation: u64) {
+        node.set_rules(self.rules);
         let at = slot as usize;
         if self.peers.len() <= at {
             self.peers.resize_with(at + 1, || None);

@@ -1,0 +1,286 @@
+//! Negative controls: what the simulator's oracle sees when a rule of the ring is wrong.
+//!
+//! A schedule of joins, deaths and restarts is made against the right rules, at random from a seed, and never
+//! leaves what the theorem allows: nobody dies whose death would leave a member without a living entry in its
+//! list, or the ring with fewer than r + 1 principals. With the right rules no schedule may end in a violation.
+//! The same schedules with a rule wrong must, or the oracle proves nothing.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use quoit::chord::{PhaseKind, Rules, Start, View};
+use quoit::config::RingSettings;
+use quoit::id::Position;
+use quoit::sim::{Slot, World, check, contact, oracle, seeds};
+use quoit::time::Moment;
+use rand::seq::IteratorRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+/// One thing that happens to the ring from outside.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Join { number: u8, through: u8 },
+    Crash(u8),
+    Restart(u8),
+}
+
+/// Plays against a ring from outside, by chance, whatever rules it goes by.
+struct Adversary {
+    seed: u64,
+    rng: ChaCha8Rng,
+    world: World,
+    steps: Vec<(Moment, Step)>,
+    used: BTreeSet<u8>,
+    joiners: Vec<u8>,
+}
+
+/// One game. What went wrong first.
+fn play(seed: u64, r: u8, rules: Rules) -> Result<(), String> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let settings = RingSettings { replicas: 2, successors: r };
+    let mut world = World::new(seed, settings);
+    let (interval, latency) = [(1_000, 3), (1_000, 60), (500, 50)][rng.random_range(0..3)];
+    world.interval = Duration::from_millis(interval);
+    world.network.latency = Duration::from_millis(latency);
+    let count = rng.random_range(usize::from(r) + 4..=9);
+    let founders: Vec<u8> = (0..=255).sample(&mut rng, count);
+    world.grow(&founders);
+    world.run_for(SECOND * 3);
+    world.set_rules(rules);
+    let used = founders.into_iter().collect();
+    let mut adversary = Adversary { rng, world, steps: Vec::new(), used, joiners: Vec::new(), seed };
+    for _ in 0..ROUNDS {
+        adversary.round();
+        safe(&adversary.world)?;
+    }
+    if std::env::var("SHOW").is_ok() {
+        let _ = adversary.seed;
+    }
+    end(&mut adversary.world)
+}
+
+impl Adversary {
+    fn round(&mut self) {
+        match self.rng.random_range(0..10) {
+            0..3 => self.joins_into_one_gap(),
+            3..7 => {
+                self.joins_into_one_gap();
+                let soon = self.rng.random_range(0..400);
+                self.world.run_for(Duration::from_millis(soon));
+                self.purge();
+            }
+            7..8 => self.beside_a_joiner(),
+            8..9 => self.ambush(),
+            _ => {
+                if std::env::var("NORESTART").is_err() {
+                    self.restart()
+                }
+            }
+        }
+        let wait = match self.rng.random_range(0..4) {
+            0 => 0..20,
+            1 => 20..200,
+            2 => 200..1_000,
+            _ => 1_000..3_000,
+        };
+        self.world.run_for(Duration::from_millis(self.rng.random_range(wait)));
+    }
+
+    /// Up to three join between two members that stand side by side.
+    fn joins_into_one_gap(&mut self) {
+        let living = self.living();
+        let Some(at) = (0..living.len()).choose(&mut self.rng) else { return };
+        for _ in 0..self.rng.random_range(1..=3) {
+            let through = living.iter().copied().choose(&mut self.rng).unwrap_or(living[at]);
+            self.join(living[at], living[(at + 1) % living.len()], through);
+        }
+    }
+
+    fn join(&mut self, after: u8, before: u8, through: u8) {
+        let gap = before.wrapping_sub(after).wrapping_sub(1);
+        let free = (1..=gap).map(|step| after.wrapping_add(step));
+        let number = free.filter(|number| !self.used.contains(number)).choose(&mut self.rng);
+        if let Some(number) = number.filter(|_| self.world.nodes().count() < PEERS_MAX) {
+            self.used.insert(number);
+            self.joiners.push(number);
+            self.step(Step::Join { number, through });
+        }
+    }
+
+    /// Some join, each through the one before its place. Meanwhile whoever may die does so just when somebody's
+    /// list is undefined, the old one being of dead ones then.
+    fn ambush(&mut self) {
+        let living = self.living();
+        for at in 0..living.len() {
+            self.join(living[at], living[(at + 1) % living.len()], living[at]);
+        }
+        self.purge();
+        for _ in 0..150 {
+            self.world.run_for(Duration::from_millis(5));
+            let living = self.living();
+            if let Some(victim) = living.into_iter().find(|victim| self.exposes(*victim)) {
+                self.crash(victim);
+            }
+        }
+    }
+
+    /// Whether some list would have no living entry without this peer.
+    fn exposes(&self, victim: u8) -> bool {
+        let victim = Position::of_number(victim);
+        let lives = |position: &Position| *position != victim && self.world.living().contains_key(position);
+        let mut members = self.world.nodes().filter(|node| lives(&node.me().position));
+        members.any(|node| !node.successors().iter().any(|entry| lives(&entry.position)))
+    }
+
+    /// The last joiner, or one beside it, dies as soon as it is in.
+    fn beside_a_joiner(&mut self) {
+        let Some(joiner) = self.joiners.last().copied() else { return };
+        for _ in 0..100 {
+            if self.living().contains(&joiner) {
+                break;
+            }
+            self.world.run_for(Duration::from_millis(10));
+        }
+        let living = self.living();
+        let Some(at) = living.iter().position(|number| *number == joiner) else { return };
+        let after = |step: usize| living[(at + step) % living.len()];
+        let mut victims = vec![joiner, after(1), after(2), after(living.len() - 1)];
+        for _ in 0..self.rng.random_range(1..=3) {
+            let victim = (0..victims.len()).choose(&mut self.rng).map(|at| victims.swap_remove(at));
+            if let Some(victim) = victim {
+                self.crash(victim);
+            }
+        }
+    }
+
+    /// All die that may, at one moment.
+    fn purge(&mut self) {
+        let mut living = self.living();
+        while let Some(at) = (0..living.len()).choose(&mut self.rng) {
+            self.crash(living.swap_remove(at));
+        }
+    }
+
+    fn restart(&mut self) {
+        let up: BTreeSet<u8> = self.world.nodes().filter_map(|node| node.me().position.number()).collect();
+        if let Some(number) =
+            self.used.iter().copied().filter(|number| !up.contains(number)).choose(&mut self.rng)
+            && self.world.nodes().count() < PEERS_MAX
+        {
+            self.step(Step::Restart(number));
+        }
+    }
+
+    fn crash(&mut self, number: u8) {
+        let enough = self.living().len() > usize::from(self.world.settings.successors) + 3;
+        if enough && oracle::could_die(&self.world, Slot::from(number)) {
+            self.step(Step::Crash(number));
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        self.steps.push((self.world.now(), step));
+        apply(&mut self.world, step);
+    }
+
+    fn living(&self) -> Vec<u8> {
+        self.world.living().keys().filter_map(Position::number).collect()
+    }
+}
+
+/// Takes a step, where the theorem allows it in this world. Whoever was no member when it crashed has nothing to
+/// come back to.
+fn apply(world: &mut World, step: Step) {
+    match step {
+        Step::Join { number, through } => world.start(number, Start::Join { known: contact(through) }),
+        Step::Crash(number) if allowed(world, step) => world.crash(&[number]),
+        Step::Restart(number) => {
+            if world.could_return(number) {
+                world.restart(number);
+            }
+        }
+        Step::Crash(_) => {}
+    }
+}
+
+fn allowed(world: &World, step: Step) -> bool {
+    match step {
+        Step::Crash(number) => oracle::could_die(world, Slot::from(number)),
+        _ => true,
+    }
+}
+
+fn safe(world: &World) -> Result<(), String> {
+    match world.oracle.violations().first() {
+        None => Ok(()),
+        Some(found) => Err(format!("at {:?}: {}", found.at, found.what)),
+    }
+}
+
+/// Nothing happens any more: one ordered ring, and no violation on the way there.
+fn end(world: &mut World) -> Result<(), String> {
+    // Whoever comes back and remembers nobody that lives waits for ever, as it should.
+    let living: Vec<String> = world.living().keys().map(Position::label).collect();
+    let waits = |view: &View| !view.waiting_for.iter().any(|label| living.contains(label));
+    let entering: Vec<View> =
+        world.views().into_iter().filter(|view| view.phase == PhaseKind::Entering).collect();
+    let stranded: Vec<u8> =
+        entering.iter().filter(|view| waits(view)).filter_map(|v| v.me.position.number()).collect();
+    world.crash(&stranded);
+    let ended = world.run_until(SECOND * 60, |world| match safe(world) {
+        Ok(()) => check::one_ordered_ring(world),
+        Err(_) => Ok(()),
+    });
+    safe(world)?;
+    ended.map(drop).map_err(|why| format!("not one ring: {why}"))
+}
+
+#[test]
+fn each_rule_matters() {
+    let controls: [(&str, fn(&mut Rules)); 9] = [
+        ("placebo", |_| ()),
+        ("original", |rules| *rules = Rules::original()),
+        ("busy_while_asking", |rules| rules.busy_while_asking = false),
+        ("join_checked_again", |rules| rules.join_checked_again = false),
+        ("join_in_one_step", |rules| rules.join_in_one_step = false),
+        ("list_in_one_step", |rules| rules.list_in_one_step = false),
+        ("candidate_asked_first", |rules| rules.candidate_asked_first = false),
+        ("predecessor_kept", |rules| rules.predecessor_kept = false),
+        ("only_members_answer", |rules| rules.only_members_answer = false),
+    ];
+    for (name, change) in controls {
+        if std::env::var("ONLY").is_ok_and(|o| !o.contains(name)) {
+            continue;
+        }
+        let begin = std::time::Instant::now();
+        let mut rules = Rules::default();
+        change(&mut rules);
+        let results: Vec<String> = [2, 3]
+            .iter()
+            .flat_map(|r| {
+                seeds(0..SEEDS).into_iter().filter_map(move |seed| {
+                    play(seed, *r, rules).err().map(|why| format!("{why} -- seed {seed} r {r}"))
+                })
+            })
+            .collect();
+        let mut kinds = std::collections::BTreeMap::new();
+        for why in &results {
+            let what = why.split_once(": ").map_or("", |(_, w)| w);
+            let what: String = what.chars().filter(|c| !c.is_ascii_digit()).take(14).collect();
+            *kinds.entry(what).or_insert(0) += 1;
+        }
+        if std::env::var("SHOW").is_ok() {
+            for r in &results {
+                println!("{r}");
+            }
+        }
+        println!("{name}: {} of {} {:?} {kinds:?}", results.len(), 2 * SEEDS, begin.elapsed());
+        let _ = PhaseKind::Active;
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const SEEDS: u64 = 400;
+const ROUNDS: usize = 14;
+const PEERS_MAX: usize = 14;
