@@ -10,6 +10,7 @@ mod network;
 pub mod oracle;
 mod queue;
 mod search;
+pub mod storage;
 mod traffic;
 mod world;
 
