@@ -26,7 +26,9 @@ fn nothing_was_short(ended: &[Ended], leavers: &[Slot], seed: u64) {
     for leaver in leavers {
         let left = ended.iter().find(|ended| ended.at == *leaver).map(|ended| &ended.outcome);
         let Some(Outcome::Left { short, took }) = left else { panic!("seed {seed}: {left:?}") };
-        assert!(short.is_empty() && *took < SECOND * 30, "seed {seed}: {short:?} {took:?}");
+        let (objects, records) = (short.objects.len(), short.records.len());
+        assert!(short.is_empty(), "seed {seed}: {leaver} is short of {objects} and {records} after {took:?}");
+        assert!(*took < SECOND * 30, "seed {seed}: {took:?}");
     }
 }
 
