@@ -1,6 +1,6 @@
 //! Names: one winner everywhere, whatever clocks say and whoever was away.
 
-use quoit::sim::storage::{Requested, check};
+use quoit::sim::storage::{Outcome, Requested, check};
 use quoit::sim::{World, seeds};
 use quoit::wire::RecordTarget;
 
@@ -84,7 +84,8 @@ fn a_tombstone_wins_over_a_late_replica() {
         world.run_for(SECOND * 15);
         let other = *at.iter().find(|slot| **slot != late).unwrap();
         world.remove(other, "a.txt");
-        world.finish(MINUTE);
+        let ended = world.finish(MINUTE);
+        assert!(matches!(ended[0].outcome, Outcome::Removed(Ok(_))), "seed {seed}: {ended:?}");
         world.run_for(MINUTE * 20);
         world.restart_slot(late);
         for _ in 0..100 {
