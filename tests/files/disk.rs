@@ -49,7 +49,10 @@ fn a_disk_that_takes_nothing() {
                 let missing = stored.missing.iter().find(|copy| copy.peer == slot).map(|copy| &copy.reason);
                 assert!(matches!(missing, Some(MissingReason::Disk(_))), "seed {seed}: {stored:?}");
                 check::copies_at_least(&world, 2).unwrap();
-                all_are_found_everywhere(&mut world, seed);
+                for (at, _, what) in request_everywhere(&mut world, &["a.bin".to_owned()]) {
+                    let takes = at != keepers[seed as usize % 3];
+                    assert_eq!(matches!(what, Requested::Found { .. }), takes, "seed {seed}: {at} {what:?}");
+                }
             } else {
                 let failure = crate::harness::failed(&ended, id, seed);
                 assert!(format!("{failure:?}").contains("Disk"), "seed {seed}: {failure:?}");
