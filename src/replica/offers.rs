@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Included, Unbounded};
 
 use super::placement::{Found, own_replicas, replicas};
-use crate::chord::{Route, View};
-use crate::id::Position;
-use crate::wire::Entry;
+use crate::chord::{Route, Table, View};
+use crate::id::{Position, between, owns};
+use crate::wire::{Entry, Member, MemberState};
 
 /// What a peer offers to whom.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -48,17 +48,60 @@ pub fn plan_offers(view: &View, copies: usize, keys: impl IntoIterator<Item = Po
     plan
 }
 
-/// What of it is offered to a joiner that asks for what belongs to it (`Sync`): nobody else is bothered.
+/// What of it is offered to a joiner that asks for what belongs to it (`Sync`): what it owns, and what this peer
+/// owns where the joiner is one of its replicas. Nobody else is bothered.
+///
+/// The joiner stands in its place already, whether this peer has made room for it yet or not, and its range ends
+/// at the nearest member before it that is known here: it would otherwise be told that there is nothing more, and
+/// take itself for complete.
 pub fn plan_sync(
     view: &View,
     copies: usize,
     keys: impl IntoIterator<Item = Position>,
-    asker: &Position,
+    asker: &Entry,
 ) -> OfferPlan {
-    let mut plan = plan_offers(view, copies, keys);
-    plan.offers.retain(|to, _| to == asker);
-    plan.unknown.clear();
+    let mut plan = OfferPlan { spread: 1, ..OfferPlan::default() };
+    if asker.position == view.me.position {
+        return plan;
+    }
+    let view = with_member(view, asker);
+    let before = member_before(&view, &asker.position);
+    let is_replica = own_replicas(&view, copies).iter().any(|replica| replica.position == asker.position);
+    for key in keys {
+        if owns(&before, &key, &asker.position) || (is_replica && view.owns(&key)) {
+            plan.add(asker.clone(), key);
+        }
+    }
     plan
+}
+
+/// Where the nearest living member before a position stands, as far as this peer knows; itself, if nobody else.
+fn member_before(view: &View, position: &Position) -> Position {
+    let neighbours = view.predecessor.iter().chain(&view.successors).filter(|entry| !view.is_gone(entry));
+    let known = view.alive().chain(neighbours).map(|entry| entry.position);
+    let others = known.chain([view.me.position]).filter(|other| other != position);
+    others.min_by_key(|other| other.distance_to(position)).unwrap_or(view.me.position)
+}
+
+/// What a peer will believe once it has taken notice of one more member.
+fn with_member(view: &View, new: &Entry) -> View {
+    let (me, there) = (view.me.position, new.position);
+    let mut view = view.clone();
+    let before = view.predecessor.as_ref().map_or(me, |entry| entry.position);
+    if between(&before, &there, &me) || before == there {
+        view.predecessor = Some(new.clone());
+    }
+    view.successors.retain(|entry| entry.position != there);
+    let place = view.successors.partition_point(|entry| me.distance_to(&entry.position) < me.distance_to(&there));
+    // Behind the last of a full list there may be others that are nearer.
+    let most = view.settings.unwrap_or_default().successors.into();
+    if place < view.successors.len() || view.successors.len() < most {
+        view.successors.insert(place, new.clone());
+        view.successors.truncate(most);
+    }
+    let known = Member { entry: new.clone(), state: MemberState::Alive };
+    view.members = Table::of(view.members.iter().cloned().chain([known]));
+    view
 }
 
 /// Whom to offer what this peer holds when it is about to leave: all replicas as they will be without it.
@@ -189,6 +232,20 @@ mod tests {
         assert_eq!(offered(&plan), [30, 40], "not the owner's successor, and nobody for what nobody knows");
     }
 
+    /// Goal: in a ring that no list shows whole, those behind a joiner give it what it owns.
+    #[test]
+    fn a_joiner_is_given_its_range_by_those_behind_it() {
+        let mut large = View { small: false, ..view_of(30, &[10, 40, 50, 60, 70, 80]) };
+        large.successors.truncate(2);
+        let keys = [5, 12, 20, 21, 25, 75].map(peer);
+        let given = plan_sync(&large, 3, keys, &entry(20));
+        assert_eq!(numbers(&given.offers[&peer(20)].keys), [12, 20], "and not what 30 owns or 10 does");
+        // It is a replica of 30's own keys, but not of those of others.
+        let given = plan_sync(&large, 3, keys, &entry(45));
+        assert_eq!(numbers(&given.offers[&peer(45)].keys), [12, 20, 21, 25]);
+        assert!(plan_sync(&large, 3, keys, &entry(30)).offers.is_empty(), "itself");
+    }
+
     #[test]
     fn a_key_is_placed_even_if_its_range_is_not_known() {
         let mut plan = OfferPlan { unknown: [peer(35), peer(36)].into(), spread: 2, ..OfferPlan::default() };
@@ -252,9 +309,14 @@ mod tests {
                     prop_assert_eq!(told, due);
                 }
                 for asker in &others {
-                    let given = plan_sync(&view, copies, keys.iter().map(|key| peer(*key)), &peer(*asker));
+                    let given = plan_sync(&view, copies, keys.iter().map(|key| peer(*key)), &entry(*asker));
                     prop_assert_eq!(given.offers.get(&peer(*asker)), plan.offers.get(&peer(*asker)));
                     prop_assert!(given.offers.len() <= 1);
+                    // The same before this peer has made room for the joiner.
+                    let before: Vec<u8> = others.iter().copied().filter(|n| n != asker).collect();
+                    let early = view_of(*me, &before);
+                    let early = plan_sync(&early, copies, keys.iter().map(|key| peer(*key)), &entry(*asker));
+                    prop_assert_eq!(early.offers, given.offers);
                 }
                 let handed = plan_handover(&view, copies, keys.iter().map(|key| peer(*key)));
                 for key in &keys {

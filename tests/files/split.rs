@@ -84,7 +84,7 @@ fn a_split_of_a_day_and_one_that_comes_and_goes() {
                 }
             } else {
                 split(&mut world, SPLITS[0].1);
-                world.run_for(Duration::from_secs(2 * 3_600));
+                world.run_for(Duration::from_secs(1_200));
             }
             come_together(&mut world, seed, "a day");
             all_are_found_everywhere(&mut world, seed);

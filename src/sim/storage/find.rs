@@ -23,6 +23,18 @@ impl Keeper {
         Some(self.with_successors(found, wanted).await)
     }
 
+    /// As [`Keeper::find`], for somebody who waits: right after a departure or a death nobody answers for its
+    /// range, until its neighbours have noticed.
+    pub(super) async fn find_soon(self: &Rc<Self>, key: Position, wanted: usize) -> Option<Found> {
+        let deadline = self.now() + FIND_WAIT;
+        loop {
+            match self.find(key, wanted).await {
+                None if self.view().is_member() && self.now() < deadline => self.sleep(FIND_PAUSE).await,
+                found => return found,
+            }
+        }
+    }
+
     async fn drive(self: &Rc<Self>, lookup: &mut Lookup, key: Position) -> Option<Found> {
         let mut asked = Set::new();
         loop {
@@ -90,3 +102,6 @@ impl Keeper {
 
 /// After how long one peer of a lookup is not expected to answer any more.
 const HOP_GIVEN_UP: Duration = Duration::from_secs(1);
+/// How long an owner is looked for that nobody knows at the moment, and how often.
+const FIND_WAIT: Duration = Duration::from_secs(5);
+const FIND_PAUSE: Duration = Duration::from_millis(200);

@@ -112,7 +112,7 @@ impl Keeper {
     /// What the first 2R − 1 members from a name key on say of the name; nothing when nobody can be asked.
     pub(super) async fn resolve(self: &Rc<Self>, name: &FileName) -> Option<Verdict> {
         let count = vote_count(self.copies());
-        let found = self.find(name.key(), count - 1).await?;
+        let found = self.find_soon(name.key(), count - 1).await?;
         let owner_says = self.fetch_record(&found.owner, name).await.ok();
         if let Some(record) = owner_says.as_ref().and_then(Vote::if_it_suffices) {
             return Some(Verdict::Found(Box::new(record.clone())));

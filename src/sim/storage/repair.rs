@@ -102,7 +102,7 @@ impl Keeper {
         // The asker may be here before the news of it.
         self.view_until(NEWS_WAIT, |view| view.alive().any(|entry| entry.position == position)).await;
         let only_asker =
-            move |view: &View, copies: usize, keys: Vec<Position>| plan_sync(view, copies, keys, &position);
+            |view: &View, copies: usize, keys: Vec<Position>| plan_sync(view, copies, keys, asker);
         self.round(Cause::TakeOver, only_asker).await.synced()
     }
 

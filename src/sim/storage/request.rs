@@ -51,7 +51,7 @@ impl Keeper {
     /// Who holds an object: its replicas and those that announced themselves to them.
     async fn holders_of(self: &Rc<Self>, content: ContentId) -> Option<Holders> {
         let copies = self.copies();
-        let found = self.find(content.key(), vote_count(copies) - 1).await?;
+        let found = self.find_soon(content.key(), vote_count(copies) - 1).await?;
         let mut search = HolderSearch::begin(&self.view(), copies, &content, &found);
         let mut asked = Set::new();
         for whom in search.asked().to_vec() {
