@@ -29,15 +29,27 @@ pub struct Offer {
     pub keys: Vec<Position>,
 }
 
-/// Whom to offer what this peer holds: repair.
+/// Whom to offer what this peer holds: repair. An owner offers to its living replicas.
 pub fn plan_offers(view: &View, copies: usize, keys: impl IntoIterator<Item = Position>) -> OfferPlan {
+    plan_repair(view, copies, &BTreeSet::new(), keys)
+}
+
+/// The same, with patience: members that are away and waited for keep what they have, so nobody else is given
+/// it, as long as two living peers of the first R from the key on are left to keep it. Where only this one is
+/// left, the next living one is given it at once.
+pub fn plan_repair(
+    view: &View,
+    copies: usize,
+    waited: &BTreeSet<Position>,
+    keys: impl IntoIterator<Item = Position>,
+) -> OfferPlan {
     let mut plan = OfferPlan { spread: 1, ..OfferPlan::default() };
-    let mine = own_replicas(view, copies);
+    let keepers = Keepers::of(view, copies, waited);
     for key in keys {
         match view.route(&key) {
             Some(Route::Owner { owner, .. }) if owner.position == view.me.position => {
-                for replica in &mine {
-                    plan.add(replica.clone(), key);
+                for keeper in keepers.others(&key) {
+                    plan.add(keeper.clone(), key);
                 }
             }
             Some(Route::Owner { owner, .. }) => plan.add(owner, key),
@@ -46,6 +58,46 @@ pub fn plan_offers(view: &View, copies: usize, keys: impl IntoIterator<Item = Po
         }
     }
     plan
+}
+
+/// Who keeps what this peer owns.
+struct Keepers {
+    me: Position,
+    /// The living replicas.
+    replicas: Vec<Entry>,
+    /// The R − 1 behind this peer, those that are waited for among them; nothing where nobody is.
+    patient: Vec<(Entry, bool)>,
+    /// Those that are waited for and stand before this peer, where they owned a part of what it owns now.
+    before: Vec<Position>,
+}
+
+impl Keepers {
+    fn of(view: &View, copies: usize, waited: &BTreeSet<Position>) -> Keepers {
+        let me = view.me.position;
+        let (replicas, mut patient, mut before) = (own_replicas(view, copies), Vec::new(), Vec::new());
+        let away: Vec<&Entry> = view.away().filter(|entry| waited.contains(&entry.position)).collect();
+        if !away.is_empty() {
+            before.extend(away.iter().map(|entry| entry.position).filter(|position| view.owns(position)));
+            let living = view.successors.iter().chain(view.alive()).filter(|entry| !view.is_gone(entry));
+            patient.extend(living.map(|entry| (entry.clone(), true)));
+            patient.extend(away.into_iter().map(|entry| (entry.clone(), false)));
+            patient.sort_by_key(|(entry, lives)| (me.distance_to(&entry.position), !lives));
+            patient.dedup_by_key(|(entry, _)| entry.position);
+            patient.truncate(copies.saturating_sub(1));
+        }
+        Keepers { me, replicas, patient, before }
+    }
+
+    fn others(&self, key: &Position) -> Vec<&Entry> {
+        if self.patient.is_empty() {
+            return self.replicas.iter().collect();
+        }
+        let reach = key.distance_to(&self.me);
+        let before = self.before.iter().filter(|position| key.distance_to(position) < reach).count();
+        let patient = self.patient.iter().take(self.patient.len().saturating_sub(before));
+        let living: Vec<&Entry> = patient.filter(|(_, lives)| *lives).map(|(entry, _)| entry).collect();
+        if living.is_empty() { self.replicas.iter().take(1).collect() } else { living }
+    }
 }
 
 /// What of it is offered to a joiner that asks for what belongs to it (`Sync`): what it owns, and what this peer
@@ -181,7 +233,7 @@ impl OfferPlan {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::sample::{entry, numbers, peer, view, view_of};
+    use super::super::sample::{entry, numbers, peer, view, view_of, view_with};
     use super::*;
 
     fn offered(plan: &OfferPlan) -> Vec<u8> {
@@ -195,6 +247,25 @@ mod tests {
         for other in [10, 30, 40, 50] {
             assert_eq!(offered(&plan_offers(&view(other), 3, [key])), [20]);
         }
+    }
+
+    /// Goal: who is away and waited for is not replaced, but where one copy is left a second is made at once.
+    #[test]
+    fn who_is_away_is_waited_for_while_two_copies_are_left() {
+        let waits = |view: &View, waited: &[u8], key| {
+            let waited = waited.iter().map(|number| peer(*number)).collect();
+            numbers(plan_repair(view, 3, &waited, [peer(key)]).offers.keys())
+        };
+        let one = view_with(20, &[10, 30, 50, 60], &[40]);
+        assert_eq!(waits(&one, &[40], 15), [30], "40 comes back with what it has");
+        assert_eq!(waits(&one, &[], 15), [30, 50], "40 has been away for too long");
+        let two = view_with(20, &[10, 50, 60], &[30, 40]);
+        assert_eq!(waits(&two, &[30, 40], 15), [50], "one copy was left");
+        // 20 owned it, and is away: 30 owns it now.
+        let owner = view_with(30, &[10, 40, 50, 60], &[20]);
+        assert_eq!(waits(&owner, &[20], 15), [40], "20, 30 and 40 keep it");
+        assert_eq!(waits(&owner, &[20], 25), [40, 50], "30, 40 and 50 keep it");
+        assert_eq!(waits(&view_with(30, &[10, 50], &[20, 40]), &[20, 40], 15), [50]);
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Incoming {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        self.keeper.sleep(self.keeper.ways.sync_time).await;
+        self.keeper.sleep(self.keeper.ways.settings.sync_time).await;
         self.keeper.disk.borrow_mut().finish(self.object, self.sound)
     }
 }

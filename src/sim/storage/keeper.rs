@@ -5,7 +5,7 @@
 //! it out after the task has gone as far as it can.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::super::network::Slot;
+use super::FileSettings;
 use super::disk::Disk;
 use super::outcome::{Cause, Outcome};
 use super::stream::{End, Frame, Stream};
@@ -66,6 +67,8 @@ pub(super) struct Keeper {
     pub(super) holders: RefCell<BTreeMap<ContentId, BTreeMap<Position, u64>>>,
     /// How far this peer's wall clock is from the true time, in milliseconds.
     pub(super) clock_offset_ms: Cell<i64>,
+    /// Since when members have been seen to be away.
+    away_since: RefCell<BTreeMap<Position, Moment>>,
     timestamp: Cell<Timestamp>,
     now: Cell<Moment>,
     view: RefCell<Rc<View>>,
@@ -84,10 +87,7 @@ pub(super) struct Keeper {
 pub(super) struct Ways {
     /// How long one peer of a lookup is waited for before the next one is asked.
     pub hop_timeout: Duration,
-    /// Bytes of objects that a peer sends in a second.
-    pub bandwidth_bytes_s: u64,
-    /// How long a sync takes.
-    pub sync_time: Duration,
+    pub settings: FileSettings,
 }
 
 /// An answer about the ring that somebody waits for.
@@ -117,6 +117,7 @@ impl Keeper {
             neighbours_changed: Bell::default(),
             holders: RefCell::default(),
             clock_offset_ms: Cell::new(0),
+            away_since: RefCell::default(),
             timestamp: Cell::default(),
             now: Cell::default(),
             view: RefCell::new(Rc::new(view)),
@@ -163,6 +164,19 @@ impl Keeper {
     /// Takes notice of another peer's clock.
     pub(super) fn saw_clock(&self, seen: Timestamp) {
         self.timestamp.set(self.timestamp.get().max(seen));
+    }
+
+    /// The members that are away, and not for too long to be waited for.
+    pub(super) fn waited_for(&self) -> BTreeSet<Position> {
+        let view = self.view();
+        let away: BTreeSet<Position> = view.away().map(|entry| entry.position).collect();
+        let mut since = self.away_since.borrow_mut();
+        since.retain(|position, _| away.contains(position));
+        for position in away {
+            since.entry(position).or_insert(self.now());
+        }
+        let waited = |since: Moment| self.now().since(since) < self.ways.settings.away_wait;
+        since.iter().filter(|(_, since)| waited(**since)).map(|(position, _)| *position).collect()
     }
 
     pub(super) fn next_id(&self) -> u64 {
@@ -213,7 +227,7 @@ impl Keeper {
     /// Sends so many bytes through this peer's one way out.
     pub(super) async fn send_time(self: &Rc<Self>, bytes: u64) {
         let begin = self.uplink_free_at.get().max(self.now());
-        let micros = bytes.saturating_mul(1_000_000) / self.ways.bandwidth_bytes_s.max(1);
+        let micros = bytes.saturating_mul(1_000_000) / self.ways.settings.bandwidth_bytes_s.max(1);
         let end = begin + Duration::from_micros(micros);
         self.uplink_free_at.set(end);
         self.sleep_until(end).await;

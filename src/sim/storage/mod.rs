@@ -64,12 +64,19 @@ pub struct FileSettings {
     pub bandwidth_bytes_s: u64,
     /// How long a sync takes.
     pub sync_time: Duration,
+    /// How long a member that is away is waited for before its copies are made anew, while two are left. The
+    /// running peer does not wait.
+    pub away_wait: Duration,
 }
 
 impl Default for FileSettings {
     /// A hundred megabits a second, and a disk that turns.
     fn default() -> FileSettings {
-        FileSettings { bandwidth_bytes_s: 12_500_000, sync_time: Duration::from_millis(8) }
+        FileSettings {
+            bandwidth_bytes_s: 12_500_000,
+            sync_time: Duration::from_millis(8),
+            away_wait: Duration::ZERO,
+        }
     }
 }
 
@@ -289,9 +296,7 @@ impl World {
     }
 
     fn ways(&self, settings: FileSettings) -> Ways {
-        let FileSettings { bandwidth_bytes_s, sync_time } = settings;
-        let hop_timeout = (self.network.latency * 8).max(HOP_TIMEOUT_MIN);
-        Ways { hop_timeout, bandwidth_bytes_s, sync_time }
+        Ways { hop_timeout: (self.network.latency * 8).max(HOP_TIMEOUT_MIN), settings }
     }
 }
 

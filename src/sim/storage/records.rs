@@ -185,7 +185,7 @@ impl Keeper {
         new: &CheckedRecord,
         role: PutRole,
     ) -> Result<Result<(), StorageReply>, DiskError> {
-        self.sleep(self.ways.sync_time).await;
+        self.sleep(self.ways.settings.sync_time).await;
         let now = self.unix_ms();
         self.disk.borrow_mut().update_record(key, |history| match history.put(new, role, now) {
             Ok(_) => Ok(()),

@@ -11,7 +11,7 @@ use super::push::Feed;
 use super::wait::{Permits, Set, both, channel, race};
 use crate::chord::View;
 use crate::id::{ContentId, Position};
-use crate::replica::{Holdings, Offer, OfferPlan, RepairSchedule, Round, TakeOver, plan_offers, plan_sync};
+use crate::replica::{Holdings, Offer, OfferPlan, RepairSchedule, Round, TakeOver, plan_repair, plan_sync};
 use crate::wire::limits::OFFERS_PER_MESSAGE_MAX;
 use crate::wire::{
     Entry, MissingReason, OfferedRecord, PutRole, SignedRecord, StorageReply, StorageRequest, StoreRole,
@@ -24,7 +24,9 @@ impl Keeper {
         let mut schedule = RepairSchedule::new(self.interval);
         loop {
             if schedule.begin(self.now(), &self.view()) {
-                let round = self.round(Cause::Repair, plan_offers).await;
+                let waited = self.waited_for();
+                let plan = |view: &View, copies, keys| plan_repair(view, copies, &waited, keys);
+                let round = self.round(Cause::Repair, plan).await;
                 schedule.end(self.now(), round.incomplete);
                 continue;
             }
