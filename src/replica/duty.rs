@@ -235,7 +235,10 @@ mod tests {
         let leaving = View { phase: PhaseKind::Leaving, ..view(20) };
         assert_eq!(put_duty(&leaving, &peer(15), PutRole::Owner), Err(NotKept::Leaving));
         assert_eq!(store_duty(&leaving, 3, &object(15), StoreRole::Owner), Err(NotKept::Leaving));
-        assert!(store_duty(&leaving, 3, &object(15), replica).is_ok(), "handed over by a neighbour that leaves");
+        assert!(
+            store_duty(&leaving, 3, &object(15), replica).is_ok(),
+            "handed over by a neighbour that leaves"
+        );
     }
 
     #[test]

@@ -144,7 +144,8 @@ fn with_member(view: &View, new: &Entry) -> View {
         view.predecessor = Some(new.clone());
     }
     view.successors.retain(|entry| entry.position != there);
-    let place = view.successors.partition_point(|entry| me.distance_to(&entry.position) < me.distance_to(&there));
+    let place =
+        view.successors.partition_point(|entry| me.distance_to(&entry.position) < me.distance_to(&there));
     // Behind the last of a full list there may be others that are nearer.
     let most = view.settings.unwrap_or_default().successors.into();
     if place < view.successors.len() || view.successors.len() < most {

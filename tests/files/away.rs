@@ -26,8 +26,14 @@ fn world_that_waits(seed: u64, peers: usize, away_wait: Duration) -> World {
 fn three_tenths_are_waited_for() {
     for seed in seeds(0..3) {
         let Away { one_left, missing, while_away, all } = three_tenths_are_away(seed, MINUTE * 15);
-        assert!(while_away <= one_left + missing / 20, "seed {seed}: {while_away}, {one_left} had one copy left");
-        assert!(all <= one_left + missing / 4, "seed {seed}: {all}, {one_left} had one copy left of {missing}");
+        assert!(
+            while_away <= one_left + missing / 20,
+            "seed {seed}: {while_away}, {one_left} had one copy left"
+        );
+        assert!(
+            all <= one_left + missing / 4,
+            "seed {seed}: {all}, {one_left} had one copy left of {missing}"
+        );
     }
 }
 

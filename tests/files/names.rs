@@ -5,7 +5,8 @@ use quoit::sim::{World, seeds};
 use quoit::wire::RecordTarget;
 
 use crate::harness::{
-    MINUTE, SECOND, all_are_found_everywhere, converged, members, request_everywhere, requested, settle, stored,
+    MINUTE, SECOND, all_are_found_everywhere, converged, members, request_everywhere, requested, settle,
+    stored,
 };
 
 fn owner_of_name(world: &World, name: &str) -> u32 {
@@ -36,13 +37,19 @@ fn clocks_that_are_an_hour_off() {
             }
         }
         for two in versions.windows(2) {
-            assert!(two[0].clock < two[1].clock && two[0].version + 1 == two[1].version, "seed {seed}: {two:?}");
+            assert!(
+                two[0].clock < two[1].clock && two[0].version + 1 == two[1].version,
+                "seed {seed}: {two:?}"
+            );
         }
         settle(&mut world, MINUTE, seed);
         let latest = versions.last().unwrap().target;
         let RecordTarget::Content { content, .. } = latest else { panic!() };
         for (slot, _, what) in request_everywhere(&mut world, &["a.txt".to_owned()]) {
-            assert!(matches!(what, Requested::Found { content: found, .. } if found == content), "{slot} {what:?}");
+            assert!(
+                matches!(what, Requested::Found { content: found, .. } if found == content),
+                "{slot} {what:?}"
+            );
         }
     }
 }
@@ -72,7 +79,7 @@ fn a_tombstone_wins_over_a_late_replica() {
     for seed in seeds(0..8) {
         let mut world = converged(seed, 12);
         let at = members(&world);
-        let id = world.store(at[seed as usize], "a.txt", 1 << 20);
+        let id = world.store(at[seed as usize % 12], "a.txt", 1 << 20);
         let ended = world.finish(MINUTE);
         stored(&ended, id, seed);
         settle(&mut world, MINUTE, seed);

@@ -5,7 +5,9 @@ use std::time::Duration;
 use quoit::sim::storage::{Outcome, Requested, check};
 use quoit::sim::{Slot, World, check as ring, seeds};
 
-use crate::harness::{MINUTE, SECOND, all_are_found_everywhere, converged, members, request_everywhere, settle};
+use crate::harness::{
+    MINUTE, SECOND, all_are_found_everywhere, converged, members, request_everywhere, settle,
+};
 
 /// Which part a peer is in, by its rank in the ring.
 type Parts = fn(usize, usize) -> u8;
@@ -59,10 +61,14 @@ fn what_was_stored_on_both_sides_of_a_split_is_found_after_it() {
             all_are_found_everywhere(&mut world, seed);
             let key = quoit::id::FileName::new("of-all-sides.txt").unwrap().key();
             let owner = world.first_at_or_after(&key).unwrap();
-            let written = world.acknowledged().iter().filter(|f| f.name.as_str() == "of-all-sides.txt").count();
+            let written =
+                world.acknowledged().iter().filter(|f| f.name.as_str() == "of-all-sides.txt").count();
             let history = world.with_disk(owner, |disk| disk.record(&key).cloned()).unwrap();
             let siblings = history.map_or(0, |history| history.siblings().count());
-            assert!(siblings + 1 >= written, "seed {seed}, {how}: {siblings} siblings of {written}, {stored}");
+            assert!(
+                siblings + 1 >= written,
+                "seed {seed}, {how}: {siblings} siblings of {written}, {stored}"
+            );
         }
     }
 }

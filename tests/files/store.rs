@@ -19,7 +19,10 @@ fn what_is_stored_is_found_from_every_peer() {
                 let id = world.store(at[i % peers], &format!("{i}.txt"), (i as u64) << 18);
                 let ended = world.finish(MINUTE);
                 let stored = stored(&ended, id, seed);
-                assert!(stored.holders.len() >= world.settings.write_quorum(peers), "seed {seed}: {stored:?}");
+                assert!(
+                    stored.holders.len() >= world.settings.write_quorum(peers),
+                    "seed {seed}: {stored:?}"
+                );
                 check::copies_at_least(&world, world.settings.write_quorum(peers)).unwrap();
             }
             settle(&mut world, SECOND * 5, seed);
@@ -148,7 +151,7 @@ fn the_owner_dies_in_the_middle_of_a_store() {
             let from = *members(&world).iter().find(|slot| !keepers.contains(slot)).unwrap();
             // Two seconds from peer to peer, and syncs at the end.
             let id = world.store_content(from, "large.bin", content, 25_000_000);
-            world.run_for(SECOND * 2 / 20 * (seed as u32 % 22) + SECOND / 1_000 * (seed as u32));
+            world.run_for(SECOND * 2 / 20 * (seed as u32 % 22) + SECOND / 1_000 * (seed as u32 % 100));
             world.crash_slot(keepers[0]);
             if both_die {
                 world.crash_slot(from);

@@ -229,8 +229,7 @@ impl Keeper {
         word: Sender<StorageReply>,
     ) -> bool {
         let Some((next, rest)) = chain.split_first() else { return false };
-        let (keeper, next, role) =
-            (self.clone(), next.clone(), StoreRole::Replica { chain: rest.to_vec() });
+        let (keeper, next, role) = (self.clone(), next.clone(), StoreRole::Replica { chain: rest.to_vec() });
         self.spawn(async move { keeper.push(&next, object, role, feed, Cause::Store, &word).await });
         true
     }

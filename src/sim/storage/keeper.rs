@@ -23,9 +23,7 @@ use crate::chord::View;
 use crate::id::{ContentId, Position};
 use crate::replica::Arrivals;
 use crate::time::{Moment, Timestamp};
-use crate::wire::{
-    Entry, MembershipReply, MembershipRequest, MissingReason, StorageReply, StorageRequest,
-};
+use crate::wire::{Entry, MembershipReply, MembershipRequest, MissingReason, StorageReply, StorageRequest};
 
 /// Where a process runs, and which of those that ran there it is.
 pub(super) type Process = (Slot, u32);
@@ -33,21 +31,47 @@ pub(super) type Process = (Slot, u32);
 /// What a task wants done.
 pub(super) enum Effect {
     Spawn(Task),
-    Timer { at: Moment, timer: u64 },
-    Open { stream: u64, to: Entry, request: Box<StorageRequest> },
-    Frame { stream: u64, to: Process, frame: Frame },
-    Close { stream: u64 },
+    Timer {
+        at: Moment,
+        timer: u64,
+    },
+    Open {
+        stream: u64,
+        to: Entry,
+        request: Box<StorageRequest>,
+    },
+    Frame {
+        stream: u64,
+        to: Process,
+        frame: Frame,
+    },
+    Close {
+        stream: u64,
+    },
     /// Does the other end still run, and is there a way to it?
-    Probe { stream: u64, with: Process },
-    Ask { token: u64, to: Entry, request: MembershipRequest },
+    Probe {
+        stream: u64,
+        with: Process,
+    },
+    Ask {
+        token: u64,
+        to: Entry,
+        request: MembershipRequest,
+    },
     /// A peer answered a lookup, or left it unanswered.
     Heard(Entry, MembershipReply),
     Silence(Entry),
     BeginLeaving,
     Depart,
-    Ended { id: u64, outcome: Outcome },
+    Ended {
+        id: u64,
+        outcome: Outcome,
+    },
     /// Bytes of objects that went to another peer and are complete there.
-    Moved { cause: Cause, bytes: u64 },
+    Moved {
+        cause: Cause,
+        bytes: u64,
+    },
 }
 
 /// The files' side of one process.

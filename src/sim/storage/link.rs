@@ -17,21 +17,9 @@ use crate::wire::{Entry, MembershipReply, RecordTarget, StorageRequest, Target, 
 /// What comes to a process.
 #[derive(Debug)]
 pub(in crate::sim) enum News {
-    Timer {
-        generation: u32,
-        timer: u64,
-    },
-    Open {
-        stream: u64,
-        from: Entry,
-        asker: Process,
-        request: Box<StorageRequest>,
-    },
-    Frame {
-        generation: u32,
-        stream: u64,
-        frame: Frame,
-    },
+    Timer { generation: u32, timer: u64 },
+    Open { stream: u64, from: Entry, asker: Process, request: Box<StorageRequest> },
+    Frame { generation: u32, stream: u64, frame: Frame },
 }
 
 /// What the world tells of its peers.
@@ -45,8 +33,7 @@ impl World {
         let (ways, interval, ids) = (self.ways(files.settings), self.interval, files.ids.clone());
         let Some(files) = &mut self.files else { return };
         let home = files.home(slot);
-        let keeper =
-            Rc::new(Keeper::new((slot, generation), home.disk.clone(), ways, interval, view, ids));
+        let keeper = Rc::new(Keeper::new((slot, generation), home.disk.clone(), ways, interval, view, ids));
         keeper.clock_offset_ms.set(home.clock_offset_ms);
         home.keeper = Some(keeper.clone());
         home.seen = None;

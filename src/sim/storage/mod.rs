@@ -156,9 +156,11 @@ impl World {
     /// As [`World::store`], of bytes that are known.
     pub fn store_content(&mut self, at: Slot, name: &str, content: ContentId, length: u64) -> u64 {
         let object = ObjectInfo { content, length, outboard: OutboardDigest([0; 32]) };
-        self.begin(at, name, move |keeper, name| async move {
-            Outcome::Stored(keeper.store(&name, object).await)
-        })
+        self.begin(
+            at,
+            name,
+            move |keeper, name| async move { Outcome::Stored(keeper.store(&name, object).await) },
+        )
     }
 
     /// A user of a peer requests a file by its name.
@@ -185,12 +187,7 @@ impl World {
         self.go_on_with_files();
     }
 
-    fn begin<F>(
-        &mut self,
-        at: Slot,
-        name: &str,
-        what: impl FnOnce(Rc<Keeper>, FileName) -> F,
-    ) -> u64
+    fn begin<F>(&mut self, at: Slot, name: &str, what: impl FnOnce(Rc<Keeper>, FileName) -> F) -> u64
     where
         F: Future<Output = Outcome> + 'static,
     {

@@ -24,7 +24,10 @@ pub(super) enum Feed {
 /// What is passed on while it comes in.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Passed {
-    Piece { bytes: u64, sound: bool },
+    Piece {
+        bytes: u64,
+        sound: bool,
+    },
     /// The sender has given the transfer up: nothing of it is to be kept.
     GivenUp,
 }

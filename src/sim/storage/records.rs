@@ -43,11 +43,7 @@ impl Keeper {
         }
     }
 
-    async fn try_to_write(
-        self: &Rc<Self>,
-        name: &FileName,
-        target: RecordTarget,
-    ) -> Result<Written, String> {
+    async fn try_to_write(self: &Rc<Self>, name: &FileName, target: RecordTarget) -> Result<Written, String> {
         let found = self.find(name.key(), self.copies() - 1).await.ok_or("nobody knows its owner")?;
         let owner_has = self.fetch_record(&found.owner, name).await?;
         let mut current = owner_has.record;
@@ -204,9 +200,8 @@ impl Keeper {
         let mut asked = Set::new();
         for whom in own_replicas(&view, self.copies()) {
             let request = StorageRequest::PutRecord { record: signed.clone(), role: PutRole::Replica };
-            asked.add(async move {
-                (whom.position, self.ask_storage(&whom, request, STORAGE_TIMEOUT).await)
-            });
+            asked
+                .add(async move { (whom.position, self.ask_storage(&whom, request, STORAGE_TIMEOUT).await) });
         }
         let mut copies = Copies::default();
         let peer = view.me.position;

@@ -221,12 +221,7 @@ impl Keeper {
     }
 
     /// Gives records to one peer. False, and no more of them, when it does not take one.
-    async fn give_records(
-        self: &Rc<Self>,
-        to: &Entry,
-        wanted: &[&SignedRecord],
-        round: &mut Round,
-    ) -> bool {
+    async fn give_records(self: &Rc<Self>, to: &Entry, wanted: &[&SignedRecord], round: &mut Round) -> bool {
         for record in wanted {
             let (id, record) = (record.id(), SignedRecord::clone(record));
             let request = StorageRequest::PutRecord { record, role: PutRole::Replica };

@@ -70,6 +70,9 @@ impl Keeper {
         let holders = self.holders.borrow();
         let Some(holders) = holders.get(content) else { return Vec::new() };
         let view = self.view();
-        view.alive().filter(|entry| holders.get(&entry.position) == Some(&entry.incarnation)).cloned().collect()
+        view.alive()
+            .filter(|entry| holders.get(&entry.position) == Some(&entry.incarnation))
+            .cloned()
+            .collect()
     }
 }

@@ -96,8 +96,7 @@ impl Transfer<'_> {
                 let mover = keeper.clone();
                 let feed = Feed::File(Rc::new(move || patience.moved.set(mover.now())));
                 let role = StoreRole::Owner;
-                let push =
-                    keeper.push_exchange(&to, object, role, feed, Cause::Store, &word, &mut heard);
+                let push = keeper.push_exchange(&to, object, role, feed, Cause::Store, &word, &mut heard);
                 if let Either::One(pushed) = race(push, stop.heard()).await {
                     result.send(pushed);
                 }
@@ -109,7 +108,8 @@ impl Transfer<'_> {
         loop {
             match self.keeper.timeout(TICK, words.next()).await {
                 Some(Some(word)) => {
-                    if copies.hear(word) {
+                    let one_more = copies.hear(word);
+                    if one_more {
                         self.patience.moved.set(self.keeper.now());
                     }
                 }

@@ -14,10 +14,7 @@ pub(super) enum Either<A, B> {
 }
 
 /// Waits for the first of two; the other one is given up.
-pub(super) async fn race<A, B>(
-    one: impl Future<Output = A>,
-    other: impl Future<Output = B>,
-) -> Either<A, B> {
+pub(super) async fn race<A, B>(one: impl Future<Output = A>, other: impl Future<Output = B>) -> Either<A, B> {
     let (mut one, mut other) = (pin!(one), pin!(other));
     poll_fn(|context| {
         if let Poll::Ready(done) = one.as_mut().poll(context) {
