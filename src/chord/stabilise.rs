@@ -112,6 +112,10 @@ impl Node {
     pub(super) fn departed(&mut self, now: Moment, entry: &Entry) {
         self.unwatch(entry);
         self.gossip.departed(entry);
+        if self.successors.iter().any(|known| known.position == entry.position) {
+            // Not only the peer before it has a list to fill up.
+            self.stabilise_at = self.stabilise_at.min(now + self.interval / 2);
+        }
         self.candidates.remove(&entry.position);
         if self.query.as_ref().is_some_and(|q| self.members.is_gone(&q.whom)) {
             self.end_query();

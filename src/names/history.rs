@@ -97,17 +97,19 @@ impl NameHistory {
         Ok(true)
     }
 
-    /// Whether the owner takes this record from a client at this time.
+    /// Whether the owner takes this record from a client at this time. One that follows the current record
+    /// closely is not ahead: a wrong clock that got through once keeps nobody from the name.
     ///
     /// # Errors
     /// [`PutRefusal`] says why not.
     pub fn accepts(&self, record: &NameRecord, now_unix_ms: u64) -> Result<(), PutRefusal> {
-        let ahead = record.clock.unix_ms().saturating_sub(now_unix_ms);
-        if ahead > CLOCK_AHEAD_MAX_MS {
-            return Err(PutRefusal::ClockAhead { ms: ahead });
-        }
         let current =
             self.current.as_ref().map(|c| (c.id(), c.decode().map_or(Timestamp::default(), |r| r.clock)));
+        let ahead = record.clock.unix_ms().saturating_sub(now_unix_ms);
+        let follows = current.is_some_and(|(_, clock)| record.clock <= clock.next(0));
+        if ahead > CLOCK_AHEAD_MAX_MS && !follows {
+            return Err(PutRefusal::ClockAhead { ms: ahead });
+        }
         match current {
             Some((id, _)) if record.replaces != Some(id) => Err(PutRefusal::Conflict),
             None if record.replaces.is_some() => Err(PutRefusal::Conflict),
@@ -159,8 +161,10 @@ pub const CLOCK_AHEAD_MAX_MS: u64 = 5 * 60 * 1_000;
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::next_record;
     use super::super::sample::{checked, record, versioned};
     use super::*;
+    use crate::wire::RecordTarget;
 
     proptest! {
         /// Goal: one winner everywhere, in whatever order and however often records arrive.
@@ -213,6 +217,28 @@ mod tests {
         let far = record(400_000, 1, Some(first.id())).decode().unwrap();
         assert_eq!(history.accepts(&far, 2_000), Err(PutRefusal::ClockAhead { ms: 398_000 }));
     }
+
+    /// Goal: a record of a writer, or an owner, whose clock was an hour ahead can be replaced by everybody.
+    #[test]
+    fn a_clock_that_was_far_ahead_keeps_nobody_from_the_name() {
+        let hour = 3_600_000;
+        let ahead = checked(record(hour, 1, None));
+        let mut history = NameHistory::default();
+        history.merge(ahead.signed().clone()).unwrap();
+        let name = ahead.record().name.clone();
+        let next = next_record(
+            name,
+            RecordTarget::Tombstone,
+            Some(&ahead),
+            Timestamp::of_unix_ms(5),
+            ahead.record().writer,
+        );
+        assert_eq!(next.clock, ahead.record().clock.next(0));
+        assert_eq!(history.accepts(&next, 5), Ok(()));
+        let farther = record(hour + 1, 1, Some(ahead.id())).decode().unwrap();
+        assert_eq!(history.accepts(&farther, 5), Err(PutRefusal::ClockAhead { ms: hour - 4 }));
+    }
+
     #[test]
     fn a_replica_takes_what_the_owner_would_not_and_the_owner_the_same_once_more() {
         let first = checked(record(1_000, 1, None));

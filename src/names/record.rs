@@ -61,7 +61,8 @@ pub fn content_of(record: &NameRecord) -> Option<ContentId> {
     }
 }
 
-/// The record that makes a name stand for something else than it does now.
+/// The record that makes a name stand for something else than it does now. It is dated after the one that it
+/// replaces, however far that one's writer was ahead of this one.
 pub fn next_record(
     name: FileName,
     target: RecordTarget,
@@ -69,6 +70,7 @@ pub fn next_record(
     clock: Timestamp,
     writer: Position,
 ) -> NameRecord {
+    let clock = current.map_or(clock, |old| clock.max(old.record.clock.next(0)));
     NameRecord {
         name,
         target,

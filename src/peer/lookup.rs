@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::actor::ActorMessage;
 use super::shared::Shared;
@@ -32,6 +32,21 @@ impl Shared {
             }
         }
         Ok(self.with_successors(found?, wanted).await)
+    }
+
+    /// As [`Shared::find`], for somebody who waits: right after a departure or a death nobody answers for its
+    /// range, until its neighbours have noticed.
+    ///
+    /// # Errors
+    /// As [`Shared::find`], once that has gone on for a while.
+    pub(super) async fn find_soon(self: &Arc<Self>, key: Position, wanted: usize) -> Result<Found, String> {
+        let deadline = Instant::now() + FIND_WAIT;
+        loop {
+            match self.find(key, wanted).await {
+                Err(_) if self.view().is_member() && Instant::now() < deadline => sleep(FIND_PAUSE).await,
+                found => return found,
+            }
+        }
     }
 
     async fn drive(self: &Arc<Self>, lookup: &mut Lookup, key: Position) -> Result<Found, String> {
@@ -86,7 +101,7 @@ impl Shared {
     /// As [`Shared::find`].
     pub(super) async fn replicas_of(self: &Arc<Self>, key: Position) -> Result<Vec<Entry>, String> {
         let copies = usize::from(self.settings().replicas);
-        let found = self.find(key, copies - 1).await?;
+        let found = self.find_soon(key, copies - 1).await?;
         Ok(found.first(copies))
     }
 
@@ -149,3 +164,6 @@ impl Shared {
 const HOP_TIMEOUT_MIN: Duration = Duration::from_millis(250);
 /// After how long it is not expected to answer any more.
 const HOP_GIVEN_UP: Duration = Duration::from_secs(1);
+/// How long an owner is looked for that nobody knows at the moment, and how often.
+const FIND_WAIT: Duration = Duration::from_secs(5);
+const FIND_PAUSE: Duration = Duration::from_millis(200);

@@ -56,7 +56,7 @@ impl Shared {
     /// Says why nobody could be asked.
     pub(super) async fn resolve(self: &Arc<Self>, name: &FileName) -> Result<Verdict, String> {
         let count = vote_count(self.copies());
-        let found = self.find(name.key(), count - 1).await?;
+        let found = self.find_soon(name.key(), count - 1).await?;
         let owner_says = self.fetch_record(&found.owner, name).await.ok();
         if let Some(record) = owner_says.as_ref().and_then(Vote::if_it_suffices) {
             return Ok(Verdict::Found(Box::new(record.clone())));

@@ -139,8 +139,9 @@ impl Shared {
         let position = asker.position;
         // The asker may be here before the news of it.
         self.view_until(NEWS_WAIT, |view| view.alive().any(|entry| entry.position == position)).await;
+        let asker = asker.clone();
         let only_asker = move |view: &crate::chord::View, copies: usize, keys: BTreeSet<Position>| {
-            plan_sync(view, copies, keys, &position)
+            plan_sync(view, copies, keys, &asker)
         };
         self.round(&only_asker).await.round.synced()
     }

@@ -178,7 +178,7 @@ impl Shared {
     pub(super) async fn holders_of(self: &Arc<Self>, content: ContentId) -> Result<Holders, RequestError> {
         let copies = self.copies();
         let found =
-            self.find(content.key(), vote_count(copies) - 1).await.map_err(RequestError::NotActive)?;
+            self.find_soon(content.key(), vote_count(copies) - 1).await.map_err(RequestError::NotActive)?;
         let mut search = HolderSearch::begin(&self.view(), copies, &content, &found);
         let mut asked = JoinSet::new();
         for whom in search.asked().iter().cloned() {

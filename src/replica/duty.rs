@@ -69,7 +69,9 @@ impl From<NotKept> for StorageReply {
     }
 }
 
-/// What a peer has to do with an object that it is given (`StoreObject`).
+/// What a peer has to do with an object that it is given (`StoreObject`). One that is leaving takes nothing new as
+/// an owner; as a replica it keeps what others hand over or repair, and hands it over in its turn. Of two
+/// neighbours that leave, the first could otherwise not go before its time is over.
 ///
 /// # Errors
 /// [`NotKept`], which is the answer.
@@ -79,13 +81,14 @@ pub fn store_duty(
     object: &ObjectInfo,
     role: StoreRole,
 ) -> Result<StoreDuty, NotKept> {
-    if view.phase != PhaseKind::Active {
+    if !view.is_member() {
         return Err(NotKept::NotActive);
     }
     if object.length > FILE_BYTES_MAX {
         return Err(NotKept::TooLong { length: object.length });
     }
     match role {
+        StoreRole::Owner if view.phase == PhaseKind::Leaving => Err(NotKept::Leaving),
         StoreRole::Owner => {
             check_owner(view, &object.content.key())?;
             Ok(StoreDuty { chain: own_replicas(view, copies), owner: true })
@@ -220,10 +223,10 @@ mod tests {
 
     #[test]
     fn who_is_not_active_takes_nothing_new() {
-        for phase in [PhaseKind::Entering, PhaseKind::Leaving, PhaseKind::Ended] {
+        let replica = StoreRole::Replica { chain: Vec::new() };
+        for phase in [PhaseKind::Entering, PhaseKind::Checking, PhaseKind::Ended] {
             let view = View { phase, ..view(20) };
-            let chain = StoreRole::Replica { chain: Vec::new() };
-            for role in [StoreRole::Owner, chain] {
+            for role in [StoreRole::Owner, replica.clone()] {
                 assert_eq!(store_duty(&view, 3, &object(15), role), Err(NotKept::NotActive), "{phase:?}");
             }
             assert!(put_duty(&view, &peer(15), PutRole::Owner).is_err(), "{phase:?}");
@@ -231,6 +234,11 @@ mod tests {
         }
         let leaving = View { phase: PhaseKind::Leaving, ..view(20) };
         assert_eq!(put_duty(&leaving, &peer(15), PutRole::Owner), Err(NotKept::Leaving));
+        assert_eq!(store_duty(&leaving, 3, &object(15), StoreRole::Owner), Err(NotKept::Leaving));
+        assert!(
+            store_duty(&leaving, 3, &object(15), replica).is_ok(),
+            "handed over by a neighbour that leaves"
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@
 //! The replicas of a key are its owner and the R − 1 peers after it. Whoever holds something compares it
 //! with that: an owner offers its range to its replicas, everybody else offers what they hold to the
 //! owner it belongs to. So a copy that survives anywhere comes back to its owner, and from there to all
-//! replicas. (The careful repair, which moves less, is to come.)
+//! replicas. ([`plan_repair`] waits for who is away, and moves less; the running peer does not wait yet.)
 //!
 //! Pure: time comes in as an argument, effects go out as values. Not here: bytes, disks, sockets, and which
 //! of two records of a name wins (see [`crate::names`]).
@@ -36,7 +36,7 @@ pub use arrivals::Arrivals;
 pub use copies::{Copies, CopiesWanted, WaitError};
 pub use duty::{ChainWords, NotKept, StoreDuty, put_duty, store_duty};
 pub use holders::{HolderSearch, Holders};
-pub use offers::{Offer, OfferPlan, plan_handover, plan_offers, plan_sync};
+pub use offers::{Offer, OfferPlan, plan_handover, plan_offers, plan_repair, plan_sync};
 pub use placement::{Found, away_voters, known_after, own_replicas, replicas, vote_count};
 pub use repair::RepairSchedule;
 pub use round::{Holdings, Round, Short};

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Included, Unbounded};
 
 use super::placement::{Found, own_replicas, replicas};
-use crate::chord::{Route, View};
-use crate::id::Position;
-use crate::wire::Entry;
+use crate::chord::{Route, Table, View};
+use crate::id::{Position, between, owns};
+use crate::wire::{Entry, Member, MemberState};
 
 /// What a peer offers to whom.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -29,15 +29,27 @@ pub struct Offer {
     pub keys: Vec<Position>,
 }
 
-/// Whom to offer what this peer holds: repair.
+/// Whom to offer what this peer holds: repair. An owner offers to its living replicas.
 pub fn plan_offers(view: &View, copies: usize, keys: impl IntoIterator<Item = Position>) -> OfferPlan {
+    plan_repair(view, copies, &BTreeSet::new(), keys)
+}
+
+/// The same, with patience: members that are away and waited for keep what they have, so nobody else is given
+/// it, as long as two living peers of the first R from the key on are left to keep it. Where only this one is
+/// left, the next living one is given it at once.
+pub fn plan_repair(
+    view: &View,
+    copies: usize,
+    waited: &BTreeSet<Position>,
+    keys: impl IntoIterator<Item = Position>,
+) -> OfferPlan {
     let mut plan = OfferPlan { spread: 1, ..OfferPlan::default() };
-    let mine = own_replicas(view, copies);
+    let keepers = Keepers::of(view, copies, waited);
     for key in keys {
         match view.route(&key) {
             Some(Route::Owner { owner, .. }) if owner.position == view.me.position => {
-                for replica in &mine {
-                    plan.add(replica.clone(), key);
+                for keeper in keepers.others(&key) {
+                    plan.add(keeper.clone(), key);
                 }
             }
             Some(Route::Owner { owner, .. }) => plan.add(owner, key),
@@ -48,17 +60,101 @@ pub fn plan_offers(view: &View, copies: usize, keys: impl IntoIterator<Item = Po
     plan
 }
 
-/// What of it is offered to a joiner that asks for what belongs to it (`Sync`): nobody else is bothered.
+/// Who keeps what this peer owns.
+struct Keepers {
+    me: Position,
+    /// The living replicas.
+    replicas: Vec<Entry>,
+    /// The R − 1 behind this peer, those that are waited for among them; nothing where nobody is.
+    patient: Vec<(Entry, bool)>,
+    /// Those that are waited for and stand before this peer, where they owned a part of what it owns now.
+    before: Vec<Position>,
+}
+
+impl Keepers {
+    fn of(view: &View, copies: usize, waited: &BTreeSet<Position>) -> Keepers {
+        let me = view.me.position;
+        let (replicas, mut patient, mut before) = (own_replicas(view, copies), Vec::new(), Vec::new());
+        let away: Vec<&Entry> = view.away().filter(|entry| waited.contains(&entry.position)).collect();
+        if !away.is_empty() {
+            before.extend(away.iter().map(|entry| entry.position).filter(|position| view.owns(position)));
+            let living = view.successors.iter().chain(view.alive()).filter(|entry| !view.is_gone(entry));
+            patient.extend(living.map(|entry| (entry.clone(), true)));
+            patient.extend(away.into_iter().map(|entry| (entry.clone(), false)));
+            patient.sort_by_key(|(entry, lives)| (me.distance_to(&entry.position), !lives));
+            patient.dedup_by_key(|(entry, _)| entry.position);
+            patient.truncate(copies.saturating_sub(1));
+        }
+        Keepers { me, replicas, patient, before }
+    }
+
+    fn others(&self, key: &Position) -> Vec<&Entry> {
+        if self.patient.is_empty() {
+            return self.replicas.iter().collect();
+        }
+        let reach = key.distance_to(&self.me);
+        let before = self.before.iter().filter(|position| key.distance_to(position) < reach).count();
+        let patient = self.patient.iter().take(self.patient.len().saturating_sub(before));
+        let living: Vec<&Entry> = patient.filter(|(_, lives)| *lives).map(|(entry, _)| entry).collect();
+        if living.is_empty() { self.replicas.iter().take(1).collect() } else { living }
+    }
+}
+
+/// What of it is offered to a joiner that asks for what belongs to it (`Sync`): what it owns, and what this peer
+/// owns where the joiner is one of its replicas. Nobody else is bothered.
+///
+/// The joiner stands in its place already, whether this peer has made room for it yet or not, and its range ends
+/// at the nearest member before it that is known here: it would otherwise be told that there is nothing more, and
+/// take itself for complete.
 pub fn plan_sync(
     view: &View,
     copies: usize,
     keys: impl IntoIterator<Item = Position>,
-    asker: &Position,
+    asker: &Entry,
 ) -> OfferPlan {
-    let mut plan = plan_offers(view, copies, keys);
-    plan.offers.retain(|to, _| to == asker);
-    plan.unknown.clear();
+    let mut plan = OfferPlan { spread: 1, ..OfferPlan::default() };
+    if asker.position == view.me.position {
+        return plan;
+    }
+    let view = with_member(view, asker);
+    let before = member_before(&view, &asker.position);
+    let is_replica = own_replicas(&view, copies).iter().any(|replica| replica.position == asker.position);
+    for key in keys {
+        if owns(&before, &key, &asker.position) || (is_replica && view.owns(&key)) {
+            plan.add(asker.clone(), key);
+        }
+    }
     plan
+}
+
+/// Where the nearest living member before a position stands, as far as this peer knows; itself, if nobody else.
+fn member_before(view: &View, position: &Position) -> Position {
+    let neighbours = view.predecessor.iter().chain(&view.successors).filter(|entry| !view.is_gone(entry));
+    let known = view.alive().chain(neighbours).map(|entry| entry.position);
+    let others = known.chain([view.me.position]).filter(|other| other != position);
+    others.min_by_key(|other| other.distance_to(position)).unwrap_or(view.me.position)
+}
+
+/// What a peer will believe once it has taken notice of one more member.
+fn with_member(view: &View, new: &Entry) -> View {
+    let (me, there) = (view.me.position, new.position);
+    let mut view = view.clone();
+    let before = view.predecessor.as_ref().map_or(me, |entry| entry.position);
+    if between(&before, &there, &me) || before == there {
+        view.predecessor = Some(new.clone());
+    }
+    view.successors.retain(|entry| entry.position != there);
+    let place =
+        view.successors.partition_point(|entry| me.distance_to(&entry.position) < me.distance_to(&there));
+    // Behind the last of a full list there may be others that are nearer.
+    let most = view.settings.unwrap_or_default().successors.into();
+    if place < view.successors.len() || view.successors.len() < most {
+        view.successors.insert(place, new.clone());
+        view.successors.truncate(most);
+    }
+    let known = Member { entry: new.clone(), state: MemberState::Alive };
+    view.members = Table::of(view.members.iter().cloned().chain([known]));
+    view
 }
 
 /// Whom to offer what this peer holds when it is about to leave: all replicas as they will be without it.
@@ -138,7 +234,7 @@ impl OfferPlan {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::sample::{entry, numbers, peer, view, view_of};
+    use super::super::sample::{entry, numbers, peer, view, view_of, view_with};
     use super::*;
 
     fn offered(plan: &OfferPlan) -> Vec<u8> {
@@ -152,6 +248,25 @@ mod tests {
         for other in [10, 30, 40, 50] {
             assert_eq!(offered(&plan_offers(&view(other), 3, [key])), [20]);
         }
+    }
+
+    /// Goal: who is away and waited for is not replaced, but where one copy is left a second is made at once.
+    #[test]
+    fn who_is_away_is_waited_for_while_two_copies_are_left() {
+        let waits = |view: &View, waited: &[u8], key| {
+            let waited = waited.iter().map(|number| peer(*number)).collect();
+            numbers(plan_repair(view, 3, &waited, [peer(key)]).offers.keys())
+        };
+        let one = view_with(20, &[10, 30, 50, 60], &[40]);
+        assert_eq!(waits(&one, &[40], 15), [30], "40 comes back with what it has");
+        assert_eq!(waits(&one, &[], 15), [30, 50], "40 has been away for too long");
+        let two = view_with(20, &[10, 50, 60], &[30, 40]);
+        assert_eq!(waits(&two, &[30, 40], 15), [50], "one copy was left");
+        // 20 owned it, and is away: 30 owns it now.
+        let owner = view_with(30, &[10, 40, 50, 60], &[20]);
+        assert_eq!(waits(&owner, &[20], 15), [40], "20, 30 and 40 keep it");
+        assert_eq!(waits(&owner, &[20], 25), [40, 50], "30, 40 and 50 keep it");
+        assert_eq!(waits(&view_with(30, &[10, 50], &[20, 40]), &[20, 40], 15), [50]);
     }
 
     #[test]
@@ -187,6 +302,20 @@ mod tests {
         plan.pass_over(&peer(45));
         assert_eq!(plan.next_unknown(), None);
         assert_eq!(offered(&plan), [30, 40], "not the owner's successor, and nobody for what nobody knows");
+    }
+
+    /// Goal: in a ring that no list shows whole, those behind a joiner give it what it owns.
+    #[test]
+    fn a_joiner_is_given_its_range_by_those_behind_it() {
+        let mut large = View { small: false, ..view_of(30, &[10, 40, 50, 60, 70, 80]) };
+        large.successors.truncate(2);
+        let keys = [5, 12, 20, 21, 25, 75].map(peer);
+        let given = plan_sync(&large, 3, keys, &entry(20));
+        assert_eq!(numbers(&given.offers[&peer(20)].keys), [12, 20], "and not what 30 owns or 10 does");
+        // It is a replica of 30's own keys, but not of those of others.
+        let given = plan_sync(&large, 3, keys, &entry(45));
+        assert_eq!(numbers(&given.offers[&peer(45)].keys), [12, 20, 21, 25]);
+        assert!(plan_sync(&large, 3, keys, &entry(30)).offers.is_empty(), "itself");
     }
 
     #[test]
@@ -252,9 +381,14 @@ mod tests {
                     prop_assert_eq!(told, due);
                 }
                 for asker in &others {
-                    let given = plan_sync(&view, copies, keys.iter().map(|key| peer(*key)), &peer(*asker));
+                    let given = plan_sync(&view, copies, keys.iter().map(|key| peer(*key)), &entry(*asker));
                     prop_assert_eq!(given.offers.get(&peer(*asker)), plan.offers.get(&peer(*asker)));
                     prop_assert!(given.offers.len() <= 1);
+                    // The same before this peer has made room for the joiner.
+                    let before: Vec<u8> = others.iter().copied().filter(|n| n != asker).collect();
+                    let early = view_of(*me, &before);
+                    let early = plan_sync(&early, copies, keys.iter().map(|key| peer(*key)), &entry(*asker));
+                    prop_assert_eq!(early.offers, given.offers);
                 }
                 let handed = plan_handover(&view, copies, keys.iter().map(|key| peer(*key)));
                 for key in &keys {

@@ -26,14 +26,20 @@ pub fn vote_count(copies: usize) -> usize {
     (2 * copies).saturating_sub(1)
 }
 
-/// Members that do not answer and would stand among the first `count` from a key on: their word is missing.
+/// Members that do not answer and would stand among the first `count` from a key on: their word is missing. So is
+/// that of one that is believed to answer and lies nearer to the key than the owner that was found: the lookup
+/// asked it in vain, before the ring has noticed.
 pub fn away_voters(view: &View, key: &Position, owner: &Entry, count: usize) -> Vec<Position> {
+    let nearer = |position: &Position| {
+        *position != view.me.position && key.distance_to(position) < key.distance_to(&owner.position)
+    };
     let mut around: Vec<(Position, bool)> = view.alive().map(|entry| (entry.position, true)).collect();
     around.extend([(view.me.position, true), (owner.position, true)]);
     around.extend(view.away().map(|entry| (entry.position, false)));
     around.sort_by_key(|(position, alive)| (key.distance_to(position), !alive));
     around.dedup_by_key(|(position, _)| *position);
-    around.into_iter().take(count).filter(|(_, alive)| !alive).map(|(position, _)| position).collect()
+    let missing = around.into_iter().take(count).filter(|(position, alive)| !alive || nearer(position));
+    missing.map(|(position, _)| position).collect()
 }
 
 /// The peers that are known to live after a position, this one among them; the nearest first.
@@ -126,6 +132,8 @@ mod tests {
             away_voters(&view, &peer(21), &entry(25), 3).is_empty(),
             "the owner answers, whatever is known"
         );
+        let passed_over = away_voters(&view, &peer(21), &entry(40), 4);
+        assert_eq!(numbers(&passed_over), [25, 30, 50], "30 was asked first, and did not answer");
         assert_eq!(numbers_of(&known_after(&view, &peer(30), 3)), [40, 10, 20]);
     }
 

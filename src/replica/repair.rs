@@ -1,8 +1,8 @@
 //! When the next round of repair is due.
 //!
-//! After every change of this peer's neighbours, after something came that others may lack, again and again
-//! after a round that could not do all, and now and then without any reason. What a round finds when it
-//! begins is covered by it; what comes later leads to one more.
+//! After every change of this peer's neighbours, once they have been the same for a moment; after something came
+//! that others may lack, again and again after a round that could not do all, and now and then without any
+//! reason. What a round finds when it begins is covered by it; what comes later leads to one more.
 
 use std::time::Duration;
 
@@ -21,7 +21,12 @@ pub struct RepairSchedule {
     /// This peer is active: others make no rounds.
     active: bool,
     /// The neighbours at the beginning of the last round.
-    neighbours: Option<(Option<Entry>, Vec<Entry>)>,
+    neighbours: Option<Neighbours>,
+    /// The neighbours as they were seen last.
+    seen: Option<Neighbours>,
+    /// Since when they are other ones than at the last round, and when they are expected to be the same for long
+    /// enough.
+    changed: Option<(Moment, Moment)>,
     running: bool,
     /// While a round is running: another is due after it.
     due: Option<Moment>,
@@ -29,15 +34,19 @@ pub struct RepairSchedule {
     retry: Option<Duration>,
 }
 
+type Neighbours = (Option<Entry>, Vec<Entry>);
+
 impl RepairSchedule {
     /// The schedule of a peer with this ping interval, before its first round. Changes are gathered for one
-    /// interval, within bounds: several in a row are one, and a ring that is still coming together moves
-    /// no files.
+    /// interval, within bounds: several in a row are one, and a ring that is still coming together, or a peer
+    /// that starts anew and is in no list for a moment, moves no files.
     pub fn new(interval: Duration) -> RepairSchedule {
         RepairSchedule {
             settle: interval.clamp(SETTLE_MIN, SETTLE_MAX),
             active: false,
             neighbours: None,
+            seen: None,
+            changed: None,
             running: false,
             due: None,
             retry: None,
@@ -47,8 +56,13 @@ impl RepairSchedule {
     /// The ring looks like that now.
     pub fn look(&mut self, now: Moment, view: &View) {
         self.active = view.phase == PhaseKind::Active;
-        if self.active && !self.has_seen(view) {
-            self.hasten(now);
+        let seen = (view.predecessor.clone(), view.successors.clone());
+        let is_new = self.seen.as_ref() != Some(&seen);
+        let differs = self.neighbours.as_ref() != Some(&seen);
+        self.seen = Some(seen);
+        if self.active && is_new && (differs || self.changed.is_some()) {
+            let (since, _) = self.changed.unwrap_or((now, now));
+            self.changed = Some((since, (now + self.settle).min(since + self.settle * PUT_OFF_MAX)));
         }
     }
 
@@ -59,7 +73,8 @@ impl RepairSchedule {
 
     /// When a round is due; nothing while one is running, or this peer takes no part in the ring.
     pub fn poll_timeout(&self) -> Option<Moment> {
-        self.due.filter(|_| self.active && !self.running)
+        let changed = self.changed.map(|(_, due)| due);
+        self.due.into_iter().chain(changed).min().filter(|_| self.active && !self.running)
     }
 
     /// Whether a round begins now, with this view.
@@ -68,9 +83,10 @@ impl RepairSchedule {
         if self.poll_timeout().is_none_or(|due| due > now) {
             return false;
         }
-        self.neighbours = Some((view.predecessor.clone(), view.successors.clone()));
+        self.neighbours.clone_from(&self.seen);
         self.running = true;
         self.due = None;
+        self.changed = None;
         true
     }
 
@@ -81,23 +97,22 @@ impl RepairSchedule {
         let wanted = self.due.is_some();
         let pause = if wanted { Duration::ZERO } else { self.retry.unwrap_or(PERIOD) };
         self.due = Some(now + pause + self.settle);
+        if let Some((_, due)) = &mut self.changed {
+            *due = now + self.settle;
+        }
     }
 
     fn hasten(&mut self, now: Moment) {
         let soon = now + self.settle;
         self.due = Some(self.due.map_or(soon, |due| due.min(soon)));
     }
-
-    fn has_seen(&self, view: &View) -> bool {
-        self.neighbours.as_ref().is_some_and(|(predecessor, successors)| {
-            *predecessor == view.predecessor && *successors == view.successors
-        })
-    }
 }
 
 /// How long changes of the ring are gathered before a round, at least and at most; one interval between.
 const SETTLE_MIN: Duration = Duration::from_millis(150);
 const SETTLE_MAX: Duration = Duration::from_secs(2);
+/// For how many times as long a round is put off at most while changes go on.
+const PUT_OFF_MAX: u32 = 4;
 /// After a round that could not do all; doubled each time, up to the period.
 const RETRY_MIN: Duration = Duration::from_secs(2);
 /// Between two rounds without any change.
@@ -143,10 +158,29 @@ mod tests {
         schedule.look(at(5), &view_of(20, &[10, 30, 40]));
         assert_eq!(schedule.poll_timeout(), Some(at(6)));
         schedule.look(at(6), &view_of(20, &[10, 30]));
-        assert_eq!(schedule.poll_timeout(), Some(at(6)), "not put off by the next one");
-        assert!(schedule.begin(at(6), &view_of(20, &[10, 30])));
+        assert_eq!(schedule.poll_timeout(), Some(at(7)), "put off by the next one");
+        assert!(!schedule.begin(at(6), &view_of(20, &[10, 30])));
+        assert!(schedule.begin(at(7), &view_of(20, &[10, 30])));
         schedule.end(at(7), false);
         assert_eq!(schedule.poll_timeout(), Some(at(38)));
+    }
+
+    /// Goal: a neighbour that starts anew, and is in no list for a moment, is back before a round begins; changes
+    /// without end put no round off for ever.
+    #[test]
+    fn a_round_waits_for_quiet_but_not_for_ever() {
+        let mut schedule = after_a_round();
+        schedule.look(at(5), &view_of(20, &[10, 30, 50]));
+        let ms = |ms| at(5) + Duration::from_millis(ms);
+        schedule.look(ms(990), &view_of(20, &[10, 50]));
+        assert!(!schedule.begin(ms(1_000), &view_of(20, &[10, 50])), "30 is on its way");
+        schedule.look(ms(1_020), &view_of(20, &[10, 30, 50]));
+        assert_eq!(schedule.poll_timeout(), Some(ms(2_020)));
+        for i in 2..40 {
+            let others: &[u8] = if i % 2 == 0 { &[10, 30] } else { &[10, 30, 50] };
+            schedule.look(ms(i * 500), &view_of(20, others));
+        }
+        assert_eq!(schedule.poll_timeout(), Some(at(9)));
     }
 
     #[test]

@@ -151,10 +151,11 @@ impl Round {
     }
 
     /// What is short when this peer leaves after this round: of which fewer than min(R, N − 1) others have
-    /// a copy, as far as was learned.
+    /// a copy, as far as was learned. Those that have left or do not answer any more do not count.
     pub fn short(&self, view: &View, copies: usize, holdings: &Holdings) -> Short {
-        let needed = copies.min(view.alive().count());
-        let with = |peers: Option<&BTreeSet<Position>>| peers.map_or(0, BTreeSet::len);
+        let alive: BTreeSet<Position> = view.alive().map(|entry| entry.position).collect();
+        let needed = copies.min(alive.len());
+        let with = |peers: Option<&BTreeSet<Position>>| peers.map_or(0, |p| p.intersection(&alive).count());
         let objects = holdings.objects.iter().filter(|content| with(self.with_object.get(content)) < needed);
         let current = holdings.records.values().filter_map(|records| records.first());
         let records = current.filter(|record| with(self.with_record.get(&record.id())) < needed);
@@ -238,6 +239,8 @@ mod tests {
             "not of past records"
         );
         assert!(round.short(&view(10), 1, &holdings).is_empty());
+        let one_left = view_of(10, &[30, 40, 50]);
+        assert_eq!(round.short(&one_left, 3, &holdings).objects, [content(15), content(35)], "20 has left");
         let short = round.short(&view_of(10, &[20, 30]), 3, &holdings);
         assert_eq!((short.objects.len(), short.records.len()), (1, 0), "no more than there are others");
         assert!(Round::failed().short(&view_of(10, &[]), 3, &holdings).is_empty(), "the last one");

@@ -14,6 +14,7 @@ pub mod plan;
 mod queue;
 mod run;
 mod search;
+pub mod storage;
 mod traffic;
 mod world;
 

@@ -83,6 +83,9 @@ impl<'a> Run<'a> {
         let mut world = World::converged(seed, settings, peers, interval, experiment.contacts_max());
         world.network.latency = experiment.latency;
         world.network.loss = experiment.loss;
+        if experiment.files > 0 {
+            world.place_files(experiment.files, FILE_BYTES);
+        }
         let begin = world.now();
         let mut run = Run {
             experiment,
@@ -283,9 +286,9 @@ impl<'a> Run<'a> {
             lookups_wrong_owner: self.wrong,
             maintenance_bytes_per_peer_s: spread_of(&traffic),
             convergence_s: self.converged.map(|at| (at - self.disturbed).as_secs_f64()),
-            files_acknowledged: 0,
-            files_lost: 0,
-            repair_bytes: 0,
+            files_acknowledged: self.world.files_acknowledged(),
+            files_lost: self.world.files_lost(),
+            repair_bytes: self.world.repair_bytes(),
             invariant_violations: self.world.oracle.count(),
             events_per_s: self.world.steps() as f64 / took.as_secs_f64().max(f64::MIN_POSITIVE),
             bytes_per_peer: bytes as f64 / nodes as f64,
@@ -354,6 +357,8 @@ fn spread_of(sorted: &[f64]) -> Spread {
 
 /// What tells an experiment's draws from those of its world.
 const SUB_SEED: u64 = 0x0e1f_9c5a;
+/// The length of a file.
+const FILE_BYTES: u64 = 1 << 20;
 /// Samples of the ring's health.
 const SAMPLES: u32 = 100;
 /// Traffic counts from here on, or from a fifth of the duration.

@@ -10,6 +10,7 @@ use super::network::{Network, Slot, mixed};
 use super::oracle::Oracle;
 use super::queue::Queue;
 use super::search::{Outcome, Searches};
+use super::storage::{Files, News};
 use super::traffic::{self, Connections, Purpose, Sent};
 use crate::chord::{Event, Node, NodeConfig, Output, ReplyTo, Rules, Start, Table, Token, View};
 use crate::config::RingSettings;
@@ -23,7 +24,7 @@ use crate::wire::{
 /// Peers, the messages between them, and the clock.
 pub struct World {
     pub(super) now: Moment,
-    seed: u64,
+    pub(super) seed: u64,
     /// For whom to choose; the network and each peer have their own.
     pub(super) rng: ChaCha8Rng,
     /// What new peers are made with.
@@ -43,6 +44,8 @@ pub struct World {
     pub(super) peers: Vec<Option<Box<Process>>>,
     pub(super) queue: Queue<Delivery>,
     pub(super) searches: Searches,
+    /// Nothing in a world without files.
+    pub(super) files: Option<Box<Files>>,
     pub(super) replies: BTreeMap<ReplyTo, (Slot, u32, Ask)>,
     next_reply: u64,
     pub(super) next_identity: u32,
@@ -85,6 +88,7 @@ pub(super) struct Process {
 pub(super) enum Ask {
     Node(Token),
     Search(u64),
+    Files(u64),
 }
 
 #[derive(Debug)]
@@ -117,6 +121,8 @@ pub(super) enum Delivery {
         from: Entry,
         reply: MembershipReply,
     },
+    /// For what a peer does with files.
+    Files(Slot, Box<News>),
     /// A peer that a search asked takes long, or is not waited for any more.
     SearchTimeout {
         search: u64,
@@ -128,7 +134,7 @@ pub(super) enum Delivery {
 impl Delivery {
     fn slot(&self) -> Option<Slot> {
         match self {
-            Delivery::Wake(slot) | Delivery::Datagram { slot, .. } => Some(*slot),
+            Delivery::Wake(slot) | Delivery::Datagram { slot, .. } | Delivery::Files(slot, _) => Some(*slot),
             Delivery::Persisted { to, .. } | Delivery::Request { to, .. } | Delivery::Reply { to, .. } => {
                 Some(*to)
             }
@@ -154,6 +160,7 @@ impl World {
             peers: Vec::new(),
             queue: Queue::default(),
             searches: Searches::default(),
+            files: None,
             replies: BTreeMap::new(),
             next_reply: 0,
             next_identity: 0,
@@ -219,11 +226,13 @@ impl World {
 
     pub(super) fn start_entry(&mut self, me: Entry, start: Start) {
         let settings = (!matches!(start, Start::Join { .. })).then_some(self.settings);
+        let founds = matches!(start, Start::Found);
         let (slot, incarnation) = (slot_of(&me.address), me.incarnation);
         let config = self.config(slot, me, start, settings);
         let local = self.local_time(slot);
         let node = Node::new(local, config);
         self.put(slot, node, incarnation);
+        self.start_keeper(slot, founds, false);
         self.drain(slot);
     }
 
@@ -273,6 +282,7 @@ impl World {
         }
         peer.connections = Connections::default();
         peer.held.clear();
+        self.crash_keeper(slot);
         self.note(|| format!("crash {slot}"));
         self.look_at(slot);
     }
@@ -300,7 +310,7 @@ impl World {
         })
     }
 
-    /// Lets a peer leave; it hands nothing over.
+    /// Lets a peer leave. Where there are files, it hands them over first.
     pub fn leave(&mut self, number: u8) {
         self.leave_slot(Slot::from(number));
     }
@@ -309,6 +319,9 @@ impl World {
     pub fn leave_slot(&mut self, slot: Slot) {
         let now = self.local_time(slot);
         self.note(|| format!("leave {slot}"));
+        if self.files.is_some() {
+            return self.begin_handing_over(slot);
+        }
         if let Some(peer) = self.running(slot) {
             peer.node.begin_leaving(now);
             peer.node.depart(now);
@@ -521,6 +534,7 @@ impl World {
         }
         self.deliver(slot, delivery);
         self.drain(slot);
+        self.go_on_with_files();
     }
 
     fn deliver(&mut self, slot: Slot, delivery: Delivery) {
@@ -562,8 +576,10 @@ impl World {
                         peer.node.handle_lookup_answer(local, &from, &reply);
                         self.search_answered(id, &from, reply);
                     }
+                    Ask::Files(token) => self.deliver_answer(slot, token, reply),
                 }
             }
+            Delivery::Files(_, news) => self.deliver_news(slot, *news),
             Delivery::SearchTimeout { .. } => {}
         }
     }
@@ -588,9 +604,12 @@ impl World {
                     let done = Delivery::Persisted { to: slot, generation, incarnation };
                     self.queue.put(self.now + PERSIST_TIME, done);
                 }
-                Output::Forget { .. } => {}
+                Output::Forget { entry } => self.forget_streams(slot, &entry),
                 Output::Event(Event::PingsSent(_) | Event::PingReceived(_) | Event::PingAnswered(_)) => {}
                 Output::Event(event) => {
+                    if matches!(event, Event::Ended(_)) {
+                        self.end_keeper(slot);
+                    }
                     let position = self.entry(slot).map_or(Position::ZERO, |me| me.position);
                     self.events.push((self.now, position, event));
                 }
@@ -642,7 +661,7 @@ impl World {
 
     fn send_reply(&mut self, from: Slot, to: Slot, generation: u32, ask: Ask, reply: MembershipReply) {
         let bytes = traffic::stream_bytes(codec::encoded_length(&reply).unwrap_or(0));
-        let purpose = if matches!(ask, Ask::Search(_)) { Purpose::Lookup } else { Purpose::Maintenance };
+        let purpose = if matches!(ask, Ask::Node(_)) { Purpose::Maintenance } else { Purpose::Lookup };
         let Some(peer) = self.running(from) else { return };
         peer.sent.count(purpose, bytes);
         let me = peer.node.me().clone();
@@ -668,7 +687,7 @@ impl World {
     }
 
     /// Uses the connection between two peers, or makes one: how long that takes.
-    fn connect(&mut self, from: Slot, to: Slot, purpose: Purpose) -> Duration {
+    pub(super) fn connect(&mut self, from: Slot, to: Slot, purpose: Purpose) -> Duration {
         let now = self.now;
         let used = |one, other| self.process(one).filter(|p| p.up).and_then(|p| p.connections.used(other));
         let known = used(from, to).filter(|_| used(to, from).is_some() || self.node(to).is_none());
@@ -750,6 +769,7 @@ impl World {
                 self.living.remove(&position);
             }
         }
+        self.look_at_neighbours(slot);
         self.oracle_look(slot);
     }
 

@@ -1,0 +1,97 @@
+//! What must hold of the files of a [`World`].
+//!
+//! After the faults have stopped, within a bounded time: [`in_place`] and [`names_agree`]. At any time, where a
+//! scenario promises it: [`copies_at_least`].
+
+use std::cell::Ref;
+use std::collections::BTreeMap;
+
+use super::super::network::Slot;
+use super::super::world::World;
+use super::Disk;
+use crate::id::Position;
+use crate::names::Rank;
+
+/// Every acknowledged file is on the disks of all its replicas, min(R, members) of them, as it should be.
+///
+/// # Errors
+/// The first file of which that is not so, and who lacks it.
+pub fn in_place(world: &World) -> Result<(), String> {
+    let ring = Ring::of(world);
+    for file in world.acknowledged() {
+        for (slot, disk) in ring.keepers(&file.content.key()) {
+            if !disk.holds(&file.content) {
+                return Err(format!("{slot} lacks {} ({:?})", file.name, file.content));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Every name has one winner on all its replicas, and it is the greatest record that any living member has.
+///
+/// # Errors
+/// The first name of which that is not so.
+pub fn names_agree(world: &World) -> Result<(), String> {
+    let ring = Ring::of(world);
+    let mut greatest: BTreeMap<Position, (Rank, String)> = BTreeMap::new();
+    let rank_on = |disk: &Disk, key: &Position| {
+        let current = disk.record(key)?.current.as_ref()?;
+        let record = current.decode().ok()?;
+        Some(((record.clock, record.writer, current.id()), record.name.to_string()))
+    };
+    for (.., disk) in &ring.members {
+        for (key, _) in disk.records() {
+            let Some(rank) = rank_on(disk, key) else { continue };
+            let known = greatest.entry(*key).or_insert_with(|| rank.clone());
+            if rank.0 > known.0 {
+                *known = rank;
+            }
+        }
+    }
+    for (key, (rank, name)) in &greatest {
+        for (slot, disk) in ring.keepers(key) {
+            if rank_on(disk, key).map(|(rank, _)| rank) != Some(*rank) {
+                return Err(format!("{slot} has not the greatest record of {name}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Every acknowledged file has at least so many sound copies on living members.
+///
+/// # Errors
+/// The first file that has fewer.
+pub fn copies_at_least(world: &World, least: usize) -> Result<(), String> {
+    let copies = world.copies_of_all();
+    for file in world.acknowledged() {
+        let count = copies.get(&file.content).copied().unwrap_or(0);
+        if count < least {
+            return Err(format!("{} has {count} copies, not {least}", file.name));
+        }
+    }
+    Ok(())
+}
+
+/// The living members in the order of their positions, with what they keep.
+struct Ring<'a> {
+    members: Vec<(Position, Slot, Ref<'a, Disk>)>,
+    copies: usize,
+}
+
+impl Ring<'_> {
+    fn of(world: &World) -> Ring<'_> {
+        let members: Vec<_> =
+            world.living_disks().map(|(position, slot, disk)| (position, slot, disk.borrow())).collect();
+        let copies = world.settings.copies(members.len());
+        Ring { members, copies }
+    }
+
+    /// Who should keep what has this key.
+    fn keepers(&self, key: &Position) -> impl Iterator<Item = (Slot, &Disk)> {
+        let owner = self.members.partition_point(|(position, ..)| position < key);
+        let at = move |step: usize| &self.members[(owner + step) % self.members.len()];
+        (0..self.copies).map(at).map(|(_, slot, disk)| (*slot, &**disk))
+    }
+}

@@ -1,0 +1,305 @@
+//! The disk of one peer: it outlives the process, it fills up, it fails, and it rots.
+//!
+//! - Only what was synced is there after a crash. An object whose sync did not end is gone then, or a part of it
+//!   lies where partial transfers do; never is it complete.
+//! - A sync that fails leaves the disk poisoned: nothing is written any more until the process starts anew.
+//! - An object may rot where it lies. Who reads it gets other bytes than its address says.
+//!
+//! Of an object only the length is kept, and whether its bytes are still the right ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use rand::RngExt as _;
+use rand_chacha::ChaCha8Rng;
+
+use crate::id::{ContentId, Position};
+use crate::names::NameHistory;
+use crate::wire::ObjectInfo;
+
+/// What a peer keeps, and how its disk is.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    /// How many bytes of objects there is room for.
+    pub capacity_bytes: u64,
+    /// An object that is read or asked for is checked, and one that has rotted goes: as if the slow reading of
+    /// all objects had just passed by. (A peer has no such schedule yet.)
+    pub checks_reads: bool,
+    objects: BTreeMap<ContentId, Object>,
+    records: BTreeMap<Position, Rc<NameHistory>>,
+    /// Partial transfers, by how many bytes came.
+    parts: BTreeMap<ContentId, u64>,
+    used_bytes: u64,
+    /// The next sync fails.
+    sync_fails: bool,
+    poisoned: bool,
+    /// Transfers of this process that are under way.
+    receiving: BTreeSet<ContentId>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Object {
+    info: ObjectInfo,
+    sound: bool,
+}
+
+/// Why a disk takes something not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum DiskError {
+    #[error("no space left on the disk")]
+    Full,
+    #[error("a sync has failed; nothing is written until this peer starts anew")]
+    Poisoned,
+    #[error("somebody else sends it at the moment")]
+    AlreadyReceiving,
+    #[error("the bytes are not those of the address")]
+    Mismatch,
+}
+
+impl Default for Disk {
+    fn default() -> Disk {
+        Disk {
+            capacity_bytes: u64::MAX,
+            checks_reads: false,
+            objects: BTreeMap::new(),
+            records: BTreeMap::new(),
+            parts: BTreeMap::new(),
+            used_bytes: 0,
+            sync_fails: false,
+            poisoned: false,
+            receiving: BTreeSet::new(),
+        }
+    }
+}
+
+/// Looking, and faults from outside.
+impl Disk {
+    /// The objects here, complete, and whether their bytes are still right.
+    pub fn objects(&self) -> impl Iterator<Item = (&ContentId, bool)> {
+        self.objects.iter().map(|(content, object)| (content, object.sound))
+    }
+
+    /// Whether an object is here, complete, its bytes as they should be.
+    pub fn holds(&self, content: &ContentId) -> bool {
+        self.objects.get(content).is_some_and(|object| object.sound)
+    }
+
+    /// The records here, by name key.
+    pub fn records(&self) -> impl Iterator<Item = (&Position, &NameHistory)> {
+        self.records.iter().map(|(key, history)| (key, history.as_ref()))
+    }
+
+    /// What is kept of one name.
+    pub fn record(&self, key: &Position) -> Option<&NameHistory> {
+        self.records.get(key).map(Rc::as_ref)
+    }
+
+    /// How many bytes of a partial transfer are here.
+    pub fn part(&self, content: &ContentId) -> Option<u64> {
+        self.parts.get(content).copied()
+    }
+
+    /// An object's bytes change where they lie, if it is here.
+    pub fn rot(&mut self, content: &ContentId) {
+        if let Some(object) = self.objects.get_mut(content) {
+            object.sound = false;
+        }
+    }
+
+    /// The next sync fails, and the disk with it.
+    pub fn fail_next_sync(&mut self) {
+        self.sync_fails = true;
+    }
+}
+
+/// What a process does with it.
+impl Disk {
+    pub(super) fn info(&mut self, content: &ContentId) -> Option<ObjectInfo> {
+        if self.checks_reads && self.objects.get(content).is_some_and(|object| !object.sound) {
+            self.forget(content);
+        }
+        self.objects.get(content).map(|object| object.info)
+    }
+
+    pub(super) fn contains(&mut self, content: &ContentId) -> bool {
+        self.info(content).is_some()
+    }
+
+    /// An object to be read: what it is, and whether its bytes are right.
+    pub(super) fn read(&mut self, content: &ContentId) -> Option<(ObjectInfo, bool)> {
+        self.info(content)?;
+        self.objects.get(content).map(|object| (object.info, object.sound))
+    }
+
+    pub(super) fn object_ids(&self) -> BTreeSet<ContentId> {
+        self.objects.keys().copied().collect()
+    }
+
+    /// Begins to take an object in: from which byte on. Nothing where it is here already.
+    pub(super) fn receive(&mut self, info: &ObjectInfo) -> Result<Option<u64>, DiskError> {
+        let content = &info.content;
+        if self.contains(content) {
+            return Ok(None);
+        }
+        if self.receiving.contains(content) {
+            return Err(DiskError::AlreadyReceiving);
+        }
+        if self.poisoned {
+            return Err(DiskError::Poisoned);
+        }
+        let part = self.part(content).unwrap_or(0);
+        if info.length - part.min(info.length) > self.capacity_bytes.saturating_sub(self.used_bytes) {
+            return Err(DiskError::Full);
+        }
+        self.receiving.insert(*content);
+        Ok(Some(part))
+    }
+
+    /// More bytes of it came.
+    pub(super) fn append(&mut self, content: &ContentId, bytes: u64) -> Result<(), DiskError> {
+        if self.poisoned {
+            return Err(DiskError::Poisoned);
+        }
+        if bytes > self.capacity_bytes.saturating_sub(self.used_bytes) {
+            return Err(DiskError::Full);
+        }
+        self.used_bytes += bytes;
+        *self.parts.entry(*content).or_default() += bytes;
+        Ok(())
+    }
+
+    /// Nothing more of it comes; what did is kept for whoever sends the rest.
+    pub(super) fn stop_receiving(&mut self, content: &ContentId) {
+        self.receiving.remove(content);
+    }
+
+    /// What came of it is thrown away.
+    pub(super) fn discard(&mut self, content: &ContentId) {
+        self.used_bytes -= self.parts.remove(content).unwrap_or(0);
+    }
+
+    /// All bytes came, are the right ones or not, and are synced now: it becomes an object in one step.
+    pub(super) fn finish(&mut self, info: ObjectInfo, sound: bool) -> Result<(), DiskError> {
+        if !sound {
+            self.discard(&info.content);
+            return Err(DiskError::Mismatch);
+        }
+        self.sync()?;
+        self.discard(&info.content);
+        self.put_object(info);
+        Ok(())
+    }
+
+    /// Changes what is kept of a name; synced on return.
+    pub(super) fn update_record<T>(
+        &mut self,
+        key: Position,
+        work: impl FnOnce(&mut NameHistory) -> T,
+    ) -> Result<T, DiskError> {
+        let mut history = self.records.get(&key).map(|kept| kept.as_ref().clone()).unwrap_or_default();
+        let done = work(&mut history);
+        if self.record(&key) != Some(&history) && history.current.is_some() {
+            self.sync()?;
+            self.records.insert(key, Rc::new(history));
+        }
+        Ok(done)
+    }
+
+    /// The process ends without notice: of what was on its way, as much is there as happened to be written.
+    pub(super) fn crash(&mut self, rng: &mut ChaCha8Rng) {
+        for content in std::mem::take(&mut self.receiving) {
+            let written = self.part(&content).unwrap_or(0);
+            self.discard(&content);
+            let left = rng.random_range(0..=written);
+            if left > 0 {
+                self.parts.insert(content, left);
+                self.used_bytes += left;
+            }
+        }
+        self.poisoned = false;
+        self.sync_fails = false;
+    }
+
+    pub(super) fn put_object(&mut self, info: ObjectInfo) {
+        if self.objects.insert(info.content, Object { info, sound: true }).is_none() {
+            self.used_bytes += info.length;
+        }
+    }
+
+    pub(super) fn put_record(&mut self, key: Position, history: Rc<NameHistory>) {
+        self.records.insert(key, history);
+    }
+
+    fn forget(&mut self, content: &ContentId) {
+        if let Some(object) = self.objects.remove(content) {
+            self.used_bytes -= object.info.length;
+        }
+    }
+
+    fn sync(&mut self) -> Result<(), DiskError> {
+        self.poisoned |= std::mem::take(&mut self.sync_fails);
+        if self.poisoned { Err(DiskError::Poisoned) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng as _;
+
+    use super::*;
+    use crate::id::OutboardDigest;
+
+    fn info(of: u8, length: u64) -> ObjectInfo {
+        ObjectInfo { content: ContentId::of(&[of]), length, outboard: OutboardDigest([0; 32]) }
+    }
+
+    /// Goal: at whatever moment the process ends, an object is complete only if its sync had ended.
+    #[test]
+    fn a_crash_leaves_a_part_at_most() {
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        for written in [0, 1, 60, 100] {
+            let (mut disk, object) = (Disk::default(), info(1, 100));
+            assert_eq!(disk.receive(&object), Ok(Some(0)));
+            disk.append(&object.content, written).unwrap();
+            disk.crash(&mut rng);
+            assert!(!disk.contains(&object.content));
+            let part = disk.part(&object.content).unwrap_or(0);
+            assert!(part <= written);
+            assert_eq!(disk.receive(&object), Ok(Some(part)), "it goes on from there");
+            disk.append(&object.content, 100 - part).unwrap();
+            disk.finish(object, true).unwrap();
+            disk.stop_receiving(&object.content);
+            disk.crash(&mut rng);
+            assert!(disk.holds(&object.content) && disk.used_bytes == 100);
+        }
+    }
+
+    #[test]
+    fn a_full_or_poisoned_disk_takes_nothing_and_keeps_what_it_has() {
+        let mut disk = Disk { capacity_bytes: 100, ..Disk::default() };
+        disk.put_object(info(1, 70));
+        assert_eq!(disk.receive(&info(2, 31)), Err(DiskError::Full));
+        assert_eq!(disk.receive(&info(3, 30)), Ok(Some(0)));
+        assert_eq!(disk.receive(&info(3, 30)), Err(DiskError::AlreadyReceiving));
+        disk.fail_next_sync();
+        disk.append(&info(3, 30).content, 30).unwrap();
+        assert_eq!(disk.finish(info(3, 30), true), Err(DiskError::Poisoned));
+        disk.stop_receiving(&info(3, 30).content);
+        assert_eq!(disk.receive(&info(3, 30)), Err(DiskError::Poisoned));
+        assert!(disk.holds(&info(1, 70).content) && !disk.holds(&info(3, 30).content));
+        disk.crash(&mut ChaCha8Rng::seed_from_u64(1));
+        assert_eq!(disk.receive(&info(3, 30)), Ok(Some(30)), "a new process");
+        disk.finish(info(3, 30), true).unwrap();
+    }
+
+    #[test]
+    fn what_has_rotted_is_read_as_it_is_unless_it_is_checked() {
+        let (mut disk, object) = (Disk::default(), info(1, 10));
+        disk.put_object(object);
+        disk.rot(&object.content);
+        assert_eq!(disk.read(&object.content), Some((object, false)));
+        assert!(!disk.holds(&object.content) && disk.contains(&object.content));
+        disk.checks_reads = true;
+        assert!(!disk.contains(&object.content) && disk.used_bytes == 0);
+    }
+}

@@ -1,0 +1,389 @@
+//! What all tasks of one process share, and the effects that they want.
+//!
+//! Here stands what the peer has between its decisions and the network: its view of the ring, its clocks, its
+//! disk, its open streams. A task that wants something done puts an [`Effect`] into the outbox; the world carries
+//! it out after the task has gone as far as it can.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use super::super::network::Slot;
+use super::FileSettings;
+use super::disk::Disk;
+use super::outcome::{Cause, Outcome};
+use super::stream::{End, Frame, Stream};
+use super::tasks::Task;
+use super::wait::{Bell, Either, Permits, race, watch};
+use crate::chord::View;
+use crate::id::{ContentId, Position};
+use crate::replica::Arrivals;
+use crate::time::{Moment, Timestamp};
+use crate::wire::{Entry, MembershipReply, MembershipRequest, MissingReason, StorageReply, StorageRequest};
+
+/// Where a process runs, and which of those that ran there it is.
+pub(super) type Process = (Slot, u32);
+
+/// What a task wants done.
+pub(super) enum Effect {
+    Spawn(Task),
+    Timer {
+        at: Moment,
+        timer: u64,
+    },
+    Open {
+        stream: u64,
+        to: Entry,
+        request: Box<StorageRequest>,
+    },
+    Frame {
+        stream: u64,
+        to: Process,
+        frame: Frame,
+    },
+    Close {
+        stream: u64,
+    },
+    /// Does the other end still run, and is there a way to it?
+    Probe {
+        stream: u64,
+        with: Process,
+    },
+    Ask {
+        token: u64,
+        to: Entry,
+        request: MembershipRequest,
+    },
+    /// A peer answered a lookup, or left it unanswered.
+    Heard(Entry, MembershipReply),
+    Silence(Entry),
+    BeginLeaving,
+    Depart,
+    Ended {
+        id: u64,
+        outcome: Outcome,
+    },
+    /// Bytes of objects that went to another peer and are complete there.
+    Moved {
+        cause: Cause,
+        bytes: u64,
+    },
+}
+
+/// The files' side of one process.
+pub(super) struct Keeper {
+    pub(super) process: Process,
+    pub(super) disk: Rc<RefCell<Disk>>,
+    pub(super) ways: Ways,
+    pub(super) interval: Duration,
+    pub(super) arrivals: RefCell<Arrivals>,
+    /// Still taking over ranges: this peer's "no" is no vote.
+    pub(super) syncing: Cell<bool>,
+    /// One round of repair at a time.
+    pub(super) repairing: Permits,
+    pub(super) repair_wanted: Bell,
+    pub(super) neighbours_changed: Bell,
+    /// Who announced to hold what, and in which life.
+    pub(super) holders: RefCell<BTreeMap<ContentId, BTreeMap<Position, u64>>>,
+    /// How far this peer's wall clock is from the true time, in milliseconds.
+    pub(super) clock_offset_ms: Cell<i64>,
+    /// Since when members have been seen to be away.
+    away_since: RefCell<BTreeMap<Position, Moment>>,
+    timestamp: Cell<Timestamp>,
+    now: Cell<Moment>,
+    view: RefCell<Rc<View>>,
+    pub(super) seen_version: Cell<Option<u64>>,
+    view_watchers: RefCell<Vec<Waker>>,
+    outbox: RefCell<VecDeque<Effect>>,
+    timers: RefCell<BTreeMap<u64, Waker>>,
+    answers: RefCell<BTreeMap<u64, Waiting>>,
+    pub(super) streams: RefCell<BTreeMap<u64, End>>,
+    ids: Rc<Cell<u64>>,
+    uplink_free_at: Cell<Moment>,
+}
+
+/// How fast everything is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ways {
+    /// How long one peer of a lookup is waited for before the next one is asked.
+    pub hop_timeout: Duration,
+    pub settings: FileSettings,
+}
+
+/// An answer about the ring that somebody waits for.
+enum Waiting {
+    For(Waker),
+    Came(MembershipReply),
+}
+
+impl Keeper {
+    pub(super) fn new(
+        process: Process,
+        disk: Rc<RefCell<Disk>>,
+        ways: Ways,
+        interval: Duration,
+        view: View,
+        ids: Rc<Cell<u64>>,
+    ) -> Keeper {
+        Keeper {
+            process,
+            disk,
+            ways,
+            interval,
+            arrivals: RefCell::default(),
+            syncing: Cell::new(false),
+            repairing: Permits::new(1),
+            repair_wanted: Bell::default(),
+            neighbours_changed: Bell::default(),
+            holders: RefCell::default(),
+            clock_offset_ms: Cell::new(0),
+            away_since: RefCell::default(),
+            timestamp: Cell::default(),
+            now: Cell::default(),
+            view: RefCell::new(Rc::new(view)),
+            seen_version: Cell::new(None),
+            view_watchers: RefCell::default(),
+            outbox: RefCell::default(),
+            timers: RefCell::default(),
+            answers: RefCell::default(),
+            streams: RefCell::default(),
+            ids,
+            uplink_free_at: Cell::default(),
+        }
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        self.now.get()
+    }
+
+    /// What this peer believes of the ring at the moment.
+    pub(super) fn view(&self) -> Rc<View> {
+        self.view.borrow().clone()
+    }
+
+    pub(super) fn position(&self) -> Position {
+        self.view.borrow().me.position
+    }
+
+    /// R, how many copies there should be.
+    pub(super) fn copies(&self) -> usize {
+        self.view.borrow().settings.unwrap_or_default().replicas.into()
+    }
+
+    /// Milliseconds since the Unix epoch, by this peer's own clock.
+    pub(super) fn unix_ms(&self) -> u64 {
+        (BEGIN_UNIX_MS + self.now().0 / 1_000).saturating_add_signed(self.clock_offset_ms.get())
+    }
+
+    /// The next reading of this peer's hybrid logical clock, after all that it has seen.
+    pub(super) fn next_clock(&self) -> Timestamp {
+        self.timestamp.set(self.timestamp.get().next(self.unix_ms()));
+        self.timestamp.get()
+    }
+
+    /// Takes notice of another peer's clock.
+    pub(super) fn saw_clock(&self, seen: Timestamp) {
+        self.timestamp.set(self.timestamp.get().max(seen));
+    }
+
+    /// The members that are away, and not for too long to be waited for.
+    pub(super) fn waited_for(&self) -> BTreeSet<Position> {
+        let view = self.view();
+        let away: BTreeSet<Position> = view.away().map(|entry| entry.position).collect();
+        let mut since = self.away_since.borrow_mut();
+        since.retain(|position, _| away.contains(position));
+        for position in away {
+            since.entry(position).or_insert(self.now());
+        }
+        let waited = |since: Moment| self.now().since(since) < self.ways.settings.away_wait;
+        since.iter().filter(|(_, since)| waited(**since)).map(|(position, _)| *position).collect()
+    }
+
+    pub(super) fn next_id(&self) -> u64 {
+        self.ids.set(self.ids.get() + 1);
+        self.ids.get()
+    }
+
+    pub(super) fn want(&self, effect: Effect) {
+        self.outbox.borrow_mut().push_back(effect);
+    }
+
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.want(Effect::Spawn(Box::pin(task)));
+    }
+
+    pub(super) fn sleep_until(self: &Rc<Self>, at: Moment) -> Sleep {
+        Sleep { keeper: self.clone(), at, timer: None }
+    }
+
+    pub(super) fn sleep(self: &Rc<Self>, duration: Duration) -> Sleep {
+        self.sleep_until(self.now() + duration)
+    }
+
+    /// What a future comes to, if it does in time.
+    pub(super) async fn timeout<T>(
+        self: &Rc<Self>,
+        within: Duration,
+        future: impl Future<Output = T>,
+    ) -> Option<T> {
+        match race(future, self.sleep(within)).await {
+            Either::One(done) => Some(done),
+            Either::Other(()) => None,
+        }
+    }
+
+    /// Waits until the view satisfies a condition, at most so long.
+    pub(super) async fn view_until(self: &Rc<Self>, within: Duration, holds: impl Fn(&View) -> bool) {
+        let seen = poll_fn(|context| {
+            if holds(&self.view()) {
+                return Poll::Ready(());
+            }
+            watch(&mut self.view_watchers.borrow_mut(), context.waker());
+            Poll::Pending
+        });
+        self.timeout(within, seen).await;
+    }
+
+    /// Sends so many bytes through this peer's one way out.
+    pub(super) async fn send_time(self: &Rc<Self>, bytes: u64) {
+        let begin = self.uplink_free_at.get().max(self.now());
+        let micros = bytes.saturating_mul(1_000_000) / self.ways.settings.bandwidth_bytes_s.max(1);
+        let end = begin + Duration::from_micros(micros);
+        self.uplink_free_at.set(end);
+        self.sleep_until(end).await;
+    }
+
+    /// Asks a peer about files: another one, or this one itself.
+    pub(super) async fn ask_storage(
+        self: &Rc<Self>,
+        whom: &Entry,
+        request: StorageRequest,
+        timeout: Duration,
+    ) -> Result<StorageReply, MissingReason> {
+        let answer = if whom.position == self.position() {
+            let me = self.view().me.clone();
+            self.clone().answer_here(me, request).await
+        } else {
+            let mut stream = Stream::open(self, whom, request);
+            stream.finish();
+            stream.reply(timeout).await.map_err(|_| MissingReason::Unreachable)?
+        };
+        match answer {
+            StorageReply::Refused(why) => Err(MissingReason::Refused(why)),
+            reply => Ok(reply),
+        }
+    }
+
+    /// As `answer`, of a size that is known: answering may ask, and asking may answer.
+    fn answer_here(self: Rc<Self>, me: Entry, request: StorageRequest) -> BoxFuture<StorageReply> {
+        Box::pin(async move { self.answer(&me, request).await })
+    }
+
+    /// Asks another peer about the ring.
+    pub(super) async fn ask_membership(
+        self: &Rc<Self>,
+        whom: &Entry,
+        request: MembershipRequest,
+        timeout: Duration,
+    ) -> Option<MembershipReply> {
+        let token = self.next_id();
+        self.want(Effect::Ask { token, to: whom.clone(), request });
+        let answer = poll_fn(|context| {
+            let mut answers = self.answers.borrow_mut();
+            match answers.remove(&token) {
+                Some(Waiting::Came(reply)) => Poll::Ready(reply),
+                _ => {
+                    answers.insert(token, Waiting::For(context.waker().clone()));
+                    Poll::Pending
+                }
+            }
+        });
+        let answer = self.timeout(timeout, answer).await;
+        self.answers.borrow_mut().remove(&token);
+        answer
+    }
+}
+
+/// What the world tells.
+impl Keeper {
+    pub(super) fn set_now(&self, now: Moment) {
+        self.now.set(now);
+    }
+
+    pub(super) fn set_view(&self, view: View) {
+        self.view.replace(Rc::new(view));
+    }
+
+    pub(super) fn view_changed(&self) {
+        let watchers = self.view_watchers.take();
+        watchers.into_iter().for_each(Waker::wake);
+    }
+
+    pub(super) fn is_watched(&self) -> bool {
+        !self.view_watchers.borrow().is_empty()
+    }
+
+    pub(super) fn timer(&self, timer: u64) {
+        if let Some(waker) = self.timers.borrow_mut().remove(&timer) {
+            waker.wake();
+        }
+    }
+
+    pub(super) fn answered(&self, token: u64, reply: MembershipReply) {
+        let mut answers = self.answers.borrow_mut();
+        // Whoever waited may have given up.
+        if let Some(Waiting::For(waker)) = answers.remove(&token) {
+            answers.insert(token, Waiting::Came(reply));
+            waker.wake();
+        }
+    }
+
+    pub(super) fn take_effect(&self) -> Option<Effect> {
+        self.outbox.borrow_mut().pop_front()
+    }
+}
+
+/// Waits for a moment.
+pub(super) struct Sleep {
+    keeper: Rc<Keeper>,
+    at: Moment,
+    timer: Option<u64>,
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.keeper.now() >= self.at {
+            return Poll::Ready(());
+        }
+        let timer = self.timer.unwrap_or_else(|| {
+            let timer = self.keeper.next_id();
+            self.keeper.want(Effect::Timer { at: self.at, timer });
+            timer
+        });
+        self.timer = Some(timer);
+        self.keeper.timers.borrow_mut().insert(timer, context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let Some(timer) = self.timer {
+            self.keeper.timers.borrow_mut().remove(&timer);
+        }
+    }
+}
+
+/// A future of a size that is known.
+pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
+
+/// How long a short request about files may take.
+pub(super) const STORAGE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The true time at the beginning of every world.
+pub(super) const BEGIN_UNIX_MS: u64 = 1_750_000_000_000;

@@ -1,0 +1,277 @@
+//! What the world does for the tasks: it carries messages, lets time pass, and tells them of their node.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use rand::RngExt as _;
+
+use super::super::network::Slot;
+use super::super::traffic::{self, Purpose};
+use super::super::world::{Ask, Delivery, World, slot_of};
+use super::keeper::{Effect, Keeper, Process};
+use super::outcome::{Acknowledged, Ended, Outcome};
+use super::stream::{Frame, Stream};
+use crate::time::Moment;
+use crate::wire::{Entry, MembershipReply, RecordTarget, StorageRequest, Target, codec, limits};
+
+/// What comes to a process.
+#[derive(Debug)]
+pub(in crate::sim) enum News {
+    Timer { generation: u32, timer: u64 },
+    Open { stream: u64, from: Entry, asker: Process, request: Box<StorageRequest> },
+    Frame { generation: u32, stream: u64, frame: Frame },
+}
+
+/// What the world tells of its peers.
+impl World {
+    /// A process begins.
+    pub(in crate::sim) fn start_keeper(&mut self, slot: Slot, founds: bool, settled: bool) {
+        self.end_keeper(slot);
+        let Some(process) = self.process(slot) else { return };
+        let (view, generation) = (process.node.view(), process.generation);
+        let Some(files) = &self.files else { return };
+        let (ways, interval, ids) = (self.ways(files.settings), self.interval, files.ids.clone());
+        let Some(files) = &mut self.files else { return };
+        let home = files.home(slot);
+        let keeper = Rc::new(Keeper::new((slot, generation), home.disk.clone(), ways, interval, view, ids));
+        keeper.clock_offset_ms.set(home.clock_offset_ms);
+        home.keeper = Some(keeper.clone());
+        home.seen = None;
+        // Those that have been there for long do not all look at the same moment.
+        let pause = if settled { REPAIR_PERIOD.mul_f64(files.rng.random()) } else { Duration::ZERO };
+        files.tasks.spawn(slot, Box::pin(keeper.clone().repair(pause)));
+        if !founds {
+            keeper.syncing.set(true);
+            files.tasks.spawn(slot, Box::pin(keeper.take_over()));
+        }
+        self.look_at_neighbours(slot);
+    }
+
+    /// A process dies without notice.
+    pub(in crate::sim) fn crash_keeper(&mut self, slot: Slot) {
+        let Some(files) = &mut self.files else { return };
+        if let Some(home) = files.homes.get(&slot) {
+            home.disk.borrow_mut().crash(&mut files.rng);
+        }
+        self.end_keeper(slot);
+    }
+
+    /// A process ends, however it does.
+    pub(in crate::sim) fn end_keeper(&mut self, slot: Slot) {
+        let Some(files) = &mut self.files else { return };
+        let Some(home) = files.homes.get_mut(&slot) else { return };
+        if home.keeper.take().is_some() {
+            files.tasks.end(slot);
+            files.under_way.retain(|_, (at, _)| *at != slot);
+        }
+    }
+
+    /// A node has changed.
+    pub(in crate::sim) fn look_at_neighbours(&mut self, slot: Slot) {
+        let Some(files) = self.files.as_deref_mut() else { return };
+        let Some(keeper) = files.keeper(slot).cloned() else { return };
+        let peer = self.peers.get(slot as usize).and_then(Option::as_ref).filter(|peer| peer.up);
+        let Some(node) = peer.map(|peer| &peer.node) else { return };
+        let home = files.home(slot);
+        let same = home.seen.as_ref().is_some_and(|(phase, predecessor, successors)| {
+            *phase == node.phase()
+                && predecessor.as_ref() == node.predecessor()
+                && successors == node.successors()
+        });
+        if !same {
+            home.seen = Some((node.phase(), node.predecessor().cloned(), node.successors().to_vec()));
+            keeper.neighbours_changed.ring();
+        }
+        if keeper.is_watched() {
+            keeper.view_changed();
+        }
+    }
+
+    /// A life of a peer is over, as another one believes: connections with it end.
+    pub(in crate::sim) fn forget_streams(&mut self, slot: Slot, entry: &Entry) {
+        let Some(keeper) = self.files.as_ref().and_then(|files| files.keeper(slot)) else { return };
+        keeper.lose_all_with(slot_of(&entry.address));
+    }
+
+    pub(in crate::sim) fn deliver_news(&mut self, slot: Slot, news: News) {
+        let Some(keeper) = self.files.as_ref().and_then(|files| files.keeper(slot)).cloned() else { return };
+        let is_it = |generation| generation == keeper.process.1;
+        match news {
+            News::Timer { generation, timer } if is_it(generation) => {
+                keeper.set_now(self.now());
+                keeper.timer(timer);
+            }
+            News::Frame { generation, stream, frame } if is_it(generation) => keeper.frame(stream, frame),
+            News::Open { stream, from, asker, request } => {
+                let stream = Stream::accepted(&keeper, stream, asker);
+                if let Some(files) = &mut self.files {
+                    files.tasks.spawn(slot, Box::pin(keeper.serve(stream, from, *request)));
+                }
+            }
+            News::Timer { .. } | News::Frame { .. } => {}
+        }
+    }
+
+    pub(in crate::sim) fn deliver_answer(&mut self, slot: Slot, token: u64, reply: MembershipReply) {
+        if let Some(keeper) = self.files.as_ref().and_then(|files| files.keeper(slot)) {
+            keeper.answered(token, reply);
+        }
+    }
+
+    pub(super) fn slots_running(&self) -> Vec<Slot> {
+        let peers = self.peers.iter().enumerate();
+        let up = peers.filter(|(_, peer)| peer.as_ref().is_some_and(|peer| peer.up));
+        up.map(|(slot, _)| slot as Slot).collect()
+    }
+}
+
+/// What the tasks want.
+impl World {
+    /// Lets all tasks go on as far as they can.
+    pub(in crate::sim) fn go_on_with_files(&mut self) {
+        loop {
+            let Some(files) = &mut self.files else { return };
+            let Some(task) = files.tasks.next_woken() else { return };
+            let Some(keeper) = files.keeper(task.0).cloned() else { continue };
+            self.bring_up_to_date(&keeper);
+            if let Some(files) = &mut self.files {
+                files.tasks.poll(task);
+            }
+            while let Some(effect) = keeper.take_effect() {
+                self.carry_out(&keeper, effect);
+            }
+        }
+    }
+
+    fn bring_up_to_date(&self, keeper: &Keeper) {
+        keeper.set_now(self.now());
+        let Some(node) = self.node(keeper.process.0) else { return };
+        if keeper.seen_version.get() != Some(node.version()) {
+            keeper.seen_version.set(Some(node.version()));
+            keeper.set_view(node.view());
+        }
+    }
+
+    fn carry_out(&mut self, keeper: &Rc<Keeper>, effect: Effect) {
+        let (slot, generation) = keeper.process;
+        let local = self.local_time(slot);
+        match effect {
+            Effect::Spawn(task) => {
+                if let Some(files) = &mut self.files {
+                    files.tasks.spawn(slot, task);
+                }
+            }
+            Effect::Timer { at: Moment(u64::MAX), .. } => {}
+            Effect::Timer { at, timer } => self.put_news(at, slot, News::Timer { generation, timer }),
+            Effect::Open { stream, to, request } => self.open_stream(keeper, stream, &to, request),
+            Effect::Frame { stream, to, frame } => self.send_frame(keeper, stream, to, frame),
+            Effect::Close { stream } => drop(keeper.streams.borrow_mut().remove(&stream)),
+            Effect::Probe { stream, with } => {
+                let ways = self.network.carries(slot, with.0) && self.network.carries(with.0, slot);
+                if !ways || self.generation_at(with.0) != Some(with.1) {
+                    keeper.frame(stream, Frame::Lost);
+                }
+            }
+            Effect::Ask { token, to, request } => {
+                self.send_request(slot, &Target::from(&to), Ask::Files(token), request, Purpose::Lookup);
+            }
+            Effect::Heard(whom, reply) => {
+                self.tell_node(slot, |node| node.handle_lookup_answer(local, &whom, &reply));
+            }
+            Effect::Silence(whom) => self.tell_node(slot, |node| node.handle_lookup_silence(local, &whom)),
+            Effect::BeginLeaving => self.tell_node(slot, |node| node.begin_leaving(local)),
+            Effect::Depart => self.tell_node(slot, |node| node.depart(local)),
+            Effect::Ended { id, outcome } => self.end_of(id, slot, outcome),
+            Effect::Moved { cause, bytes } => {
+                if let Some(files) = &mut self.files {
+                    files.moved.count(cause, bytes);
+                }
+            }
+        }
+    }
+
+    fn tell_node(&mut self, slot: Slot, what: impl FnOnce(&mut crate::chord::Node)) {
+        if let Some(peer) = self.running(slot) {
+            what(&mut peer.node);
+        }
+        self.drain(slot);
+    }
+
+    fn end_of(&mut self, id: u64, at: Slot, outcome: Outcome) {
+        let ended = self.now();
+        self.note(|| format!("ended {id}: {outcome:?}"));
+        let Some(files) = &mut self.files else { return };
+        files.under_way.remove(&id);
+        if let Outcome::Stored(Ok(stored)) = &outcome
+            && let RecordTarget::Content { content, length, .. } = stored.record.target
+        {
+            let name = stored.record.name.clone();
+            files.acknowledged.push(Acknowledged { name, content, length });
+        }
+        files.ended.push(Ended { id, at, ended, outcome });
+    }
+
+    fn put_news(&mut self, at: Moment, slot: Slot, news: News) {
+        self.queue.put(at, Delivery::Files(slot, Box::new(news)));
+    }
+
+    fn generation_at(&self, slot: Slot) -> Option<u32> {
+        self.process(slot).filter(|peer| peer.up).map(|peer| peer.generation)
+    }
+
+    fn open_stream(&mut self, keeper: &Keeper, stream: u64, to: &Entry, request: Box<StorageRequest>) {
+        let ((slot, generation), whom) = (keeper.process, slot_of(&to.address));
+        let bytes = traffic::stream_bytes(codec::encoded_length(&*request).unwrap_or(0));
+        let dialled = self.connect(slot, whom, Purpose::Files);
+        let Some(peer) = self.running(slot) else { return };
+        // The last answer is acknowledged by a packet of its own.
+        peer.sent.count(Purpose::Files, bytes + traffic::ACK_BYTES);
+        let from = peer.node.me().clone();
+        let is_it = self.node(whom).is_some_and(|node| node.me().position == to.position);
+        let there = self.generation_at(whom).filter(|_| is_it);
+        match (there, self.network.stream(slot, whom)) {
+            (Some(there), Some(delay)) => {
+                let arrives = self.now() + dialled + delay;
+                keeper.opened(stream, (whom, there), arrives);
+                self.put_news(arrives, whom, News::Open { stream, from, asker: (slot, generation), request });
+            }
+            _ => {
+                let lost = News::Frame { generation, stream, frame: Frame::Lost };
+                self.put_news(self.now() + limits::CONNECT_TIMEOUT, slot, lost);
+            }
+        }
+    }
+
+    fn send_frame(&mut self, keeper: &Keeper, stream: u64, to: Process, frame: Frame) {
+        let (slot, generation) = keeper.process;
+        let payload = match &frame {
+            Frame::Reply(reply) => codec::encoded_length(reply).unwrap_or(0),
+            Frame::Piece { bytes, .. } => *bytes as usize,
+            Frame::End | Frame::Reset | Frame::Lost => 0,
+        };
+        if let Some(peer) = self.running(slot) {
+            peer.sent.count(Purpose::Files, traffic::stream_bytes(payload));
+        }
+        let (now, delay) = (self.now(), self.network.stream(slot, to.0));
+        let mut streams = keeper.streams.borrow_mut();
+        let end = streams.get_mut(&stream);
+        match delay {
+            Some(delay) => {
+                let mut arrives = now + delay;
+                if let Some(end) = end {
+                    // In order, whatever takes how long.
+                    arrives = arrives.max(end.arrives_after);
+                    end.arrives_after = arrives;
+                }
+                self.put_news(arrives, to.0, News::Frame { generation: to.1, stream, frame });
+            }
+            None => {
+                let lost = News::Frame { generation, stream, frame: Frame::Lost };
+                self.put_news(now + super::stream::IDLE_TIMEOUT, slot, lost);
+            }
+        }
+    }
+}
+
+/// Between two rounds of repair without any change.
+const REPAIR_PERIOD: Duration = Duration::from_secs(30);

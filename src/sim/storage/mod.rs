@@ -1,0 +1,301 @@
+//! Files in the simulated world: what peers do with objects and name records, over a network and on disks that
+//! fail on demand.
+//!
+//! The decisions are production's ([`crate::replica`], [`crate::names`], [`crate::chord::Lookup`] and
+//! [`crate::chord::View`]); here is only what stands between them and the world, as `peer` stands between them
+//! and tokio, in the same order and with the same waits:
+//!
+//! | part | what it is |
+//! |---|---|
+//! | `disk` | what outlives a process, and how it fails |
+//! | `keeper` | what the tasks of one process share |
+//! | `tasks`, `wait` | futures in virtual time, and what they wait with |
+//! | `stream`, `link` | requests, answers and bytes over the network |
+//! | `find`, `store`, `push`, `copy`, `records`, `request`, `repair`, `leave`, `serve` | one each for a part of `peer` |
+//! | `place` | files that are there from the beginning |
+//! | `check` | what must hold |
+//!
+//! Of an object there is the length alone. Nobody lies: no signature is made, nobody is blamed; how hostile peers
+//! are met is tested over the real network. A world without files has none of this.
+
+pub mod check;
+mod copy;
+mod disk;
+mod find;
+mod keeper;
+mod leave;
+mod link;
+mod outcome;
+mod place;
+mod push;
+mod records;
+mod repair;
+mod request;
+mod serve;
+mod store;
+mod stream;
+mod tasks;
+mod wait;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+
+pub use disk::Disk;
+pub(super) use link::News;
+pub use outcome::{Acknowledged, Ended, Moved, Outcome, Requested, StoreFailure, StoredFile};
+
+use self::keeper::{Effect, Keeper, Ways};
+use self::tasks::Tasks;
+use super::network::{Slot, mixed};
+use super::world::World;
+use crate::chord::PhaseKind;
+use crate::id::{ContentId, FileName, OutboardDigest, Position};
+use crate::wire::{Entry, ObjectInfo, RecordTarget};
+
+/// How fast the files' side of a world is.
+#[derive(Debug, Clone, Copy)]
+pub struct FileSettings {
+    /// Bytes of objects that a peer sends in a second.
+    pub bandwidth_bytes_s: u64,
+    /// How long a sync takes.
+    pub sync_time: Duration,
+    /// How long a member that is away is waited for before its copies are made anew, while two are left. The
+    /// running peer does not wait.
+    pub away_wait: Duration,
+}
+
+impl Default for FileSettings {
+    /// A hundred megabits a second, and a disk that turns.
+    fn default() -> FileSettings {
+        FileSettings {
+            bandwidth_bytes_s: 12_500_000,
+            sync_time: Duration::from_millis(8),
+            away_wait: Duration::ZERO,
+        }
+    }
+}
+
+/// The files' side of a world.
+pub(super) struct Files {
+    settings: FileSettings,
+    homes: BTreeMap<Slot, Home>,
+    tasks: Tasks,
+    ids: Rc<Cell<u64>>,
+    /// What was begun and has not ended, by where.
+    under_way: BTreeMap<u64, (Slot, FileName)>,
+    ended: Vec<Ended>,
+    acknowledged: Vec<Acknowledged>,
+    moved: Moved,
+    rng: ChaCha8Rng,
+}
+
+/// Where processes of one peer run, one after the other.
+struct Home {
+    disk: Rc<RefCell<Disk>>,
+    keeper: Option<Rc<Keeper>>,
+    clock_offset_ms: i64,
+    seen: Option<Neighbours>,
+}
+
+type Neighbours = (PhaseKind, Option<Entry>, Vec<Entry>);
+
+impl Files {
+    fn home(&mut self, slot: Slot) -> &mut Home {
+        self.homes.entry(slot).or_insert_with(|| Home {
+            disk: Rc::default(),
+            keeper: None,
+            clock_offset_ms: 0,
+            seen: None,
+        })
+    }
+
+    fn keeper(&self, slot: Slot) -> Option<&Rc<Keeper>> {
+        self.homes.get(&slot)?.keeper.as_ref()
+    }
+}
+
+/// What is done with files.
+impl World {
+    /// From now on peers keep files. Those that run have been beside each other for long.
+    pub fn enable_files(&mut self) {
+        self.enable_files_with(FileSettings::default());
+    }
+
+    /// As [`World::enable_files`].
+    pub fn enable_files_with(&mut self, settings: FileSettings) {
+        self.files = Some(Box::new(Files {
+            settings,
+            homes: BTreeMap::new(),
+            tasks: Tasks::default(),
+            ids: Rc::default(),
+            under_way: BTreeMap::new(),
+            ended: Vec::new(),
+            acknowledged: Vec::new(),
+            moved: Moved::default(),
+            rng: ChaCha8Rng::seed_from_u64(mixed(self.seed)),
+        }));
+        let running: Vec<Slot> = self.slots_running();
+        for slot in running {
+            self.start_keeper(slot, true, true);
+        }
+        self.go_on_with_files();
+    }
+
+    /// A user of a peer stores a new file of so many bytes. As what; see [`World::take_ended`].
+    pub fn store(&mut self, at: Slot, name: &str, length: u64) -> u64 {
+        let next = self.files.as_ref().map_or(0, |files| files.ids.get());
+        let content = ContentId::of(format!("{name} {next} {}", self.seed).as_bytes());
+        self.store_content(at, name, content, length)
+    }
+
+    /// As [`World::store`], of bytes that are known.
+    pub fn store_content(&mut self, at: Slot, name: &str, content: ContentId, length: u64) -> u64 {
+        let object = ObjectInfo { content, length, outboard: OutboardDigest([0; 32]) };
+        self.begin(
+            at,
+            name,
+            move |keeper, name| async move { Outcome::Stored(keeper.store(&name, object).await) },
+        )
+    }
+
+    /// A user of a peer requests a file by its name.
+    pub fn request(&mut self, at: Slot, name: &str) -> u64 {
+        self.begin(at, name, |keeper, name| async move { Outcome::Requested(keeper.request(&name).await) })
+    }
+
+    /// A peer writes that a name stands for nothing any more. (No command does that yet.)
+    pub fn remove(&mut self, at: Slot, name: &str) -> u64 {
+        self.begin(at, name, |keeper, name| async move {
+            let deadline = keeper.now() + Duration::from_secs(30);
+            let written = keeper.write_record(&name, RecordTarget::Tombstone, deadline).await;
+            Outcome::Removed(written.map(|written| written.record))
+        })
+    }
+
+    /// Begins a departure that hands everything over first.
+    pub(super) fn begin_handing_over(&mut self, slot: Slot) {
+        let Some(keeper) = self.files.as_ref().and_then(|files| files.keeper(slot)).cloned() else { return };
+        let id = keeper.next_id();
+        if let Some(files) = &mut self.files {
+            files.tasks.spawn(slot, Box::pin(keeper.leave(id)));
+        }
+        self.go_on_with_files();
+    }
+
+    fn begin<F>(&mut self, at: Slot, name: &str, what: impl FnOnce(Rc<Keeper>, FileName) -> F) -> u64
+    where
+        F: Future<Output = Outcome> + 'static,
+    {
+        let name = FileName::new(name).unwrap_or_else(|error| panic!("{error}"));
+        let Some(files) = &mut self.files else { panic!("this world has no files") };
+        let keeper = files.keeper(at).unwrap_or_else(|| panic!("no peer runs at {at}")).clone();
+        let id = keeper.next_id();
+        files.under_way.insert(id, (at, name.clone()));
+        let doing = what(keeper.clone(), name);
+        let task = async move {
+            let outcome = doing.await;
+            keeper.want(Effect::Ended { id, outcome });
+        };
+        files.tasks.spawn(at, Box::pin(task));
+        self.go_on_with_files();
+        id
+    }
+
+    /// What has ended since this was asked last.
+    pub fn take_ended(&mut self) -> Vec<Ended> {
+        self.files.as_mut().map(|files| std::mem::take(&mut files.ended)).unwrap_or_default()
+    }
+
+    /// How many stores and requests are under way.
+    pub fn files_under_way(&self) -> usize {
+        self.files.as_ref().map_or(0, |files| files.under_way.len())
+    }
+
+    /// Lets time pass until all stores and requests have ended, at most so long.
+    ///
+    /// # Panics
+    /// When they do not.
+    pub fn finish(&mut self, within: Duration) -> Vec<Ended> {
+        let ended = self.run_until(within, |world| match world.files_under_way() {
+            0 => Ok(()),
+            count => Err(format!("{count} stores and requests do not end")),
+        });
+        ended.unwrap_or_else(|why| panic!("{why}"));
+        self.take_ended()
+    }
+}
+
+/// Faults, and what there is to see.
+impl World {
+    /// Changes the disk of a peer, whether its process runs or not.
+    pub fn with_disk<T>(&mut self, slot: Slot, change: impl FnOnce(&mut Disk) -> T) -> Option<T> {
+        let files = self.files.as_mut()?;
+        Some(change(&mut files.home(slot).disk.borrow_mut()))
+    }
+
+    /// Sets the wall clock of a peer wrong by so many milliseconds.
+    pub fn set_clock_offset(&mut self, slot: Slot, ms: i64) {
+        let Some(files) = &mut self.files else { return };
+        let home = files.home(slot);
+        home.clock_offset_ms = ms;
+        if let Some(keeper) = &home.keeper {
+            keeper.clock_offset_ms.set(ms);
+        }
+    }
+
+    /// The files that were acknowledged.
+    pub fn acknowledged(&self) -> &[Acknowledged] {
+        self.files.as_ref().map(|files| files.acknowledged.as_slice()).unwrap_or_default()
+    }
+
+    /// How many files were acknowledged.
+    pub fn files_acknowledged(&self) -> u64 {
+        self.acknowledged().len() as u64
+    }
+
+    /// How many acknowledged files have no sound copy on the disk of any living member.
+    pub fn files_lost(&self) -> u64 {
+        let copies = self.copies_of_all();
+        let lost = |file: &&Acknowledged| !copies.contains_key(&file.content);
+        self.acknowledged().iter().filter(lost).count() as u64
+    }
+
+    /// Bytes of objects that went to other peers, by why.
+    pub fn moved(&self) -> Moved {
+        self.files.as_ref().map(|files| files.moved).unwrap_or_default()
+    }
+
+    /// Bytes of objects that were copied because of changes of the ring: by repair, and to whoever took over.
+    pub fn repair_bytes(&self) -> u64 {
+        self.moved().repaired + self.moved().taken_over
+    }
+
+    /// How many living members have a sound copy, of everything of which there is one.
+    pub fn copies_of_all(&self) -> BTreeMap<ContentId, usize> {
+        let mut copies = BTreeMap::new();
+        for (.., disk) in self.living_disks() {
+            for (content, _) in disk.borrow().objects().filter(|(_, sound)| *sound) {
+                *copies.entry(*content).or_default() += 1;
+            }
+        }
+        copies
+    }
+
+    /// The disks of the living members, by position.
+    fn living_disks(&self) -> impl Iterator<Item = (Position, Slot, &Rc<RefCell<Disk>>)> {
+        let disk = |slot: &Slot| Some(&self.files.as_ref()?.homes.get(slot)?.disk);
+        self.living().iter().filter_map(move |(position, slot)| Some((*position, *slot, disk(slot)?)))
+    }
+
+    fn ways(&self, settings: FileSettings) -> Ways {
+        Ways { hop_timeout: (self.network.latency * 8).max(HOP_TIMEOUT_MIN), settings }
+    }
+}
+
+/// How long one peer of a lookup may take, at least, before the next one is asked.
+const HOP_TIMEOUT_MIN: Duration = Duration::from_millis(250);

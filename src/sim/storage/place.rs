@@ -1,0 +1,51 @@
+//! Files that are there from the beginning, with all their copies and records.
+
+use std::rc::Rc;
+
+use super::super::network::Slot;
+use super::super::world::World;
+use super::keeper::BEGIN_UNIX_MS;
+use super::outcome::Acknowledged;
+use super::records::signed;
+use crate::id::{ContentId, FileName, OutboardDigest, Position};
+use crate::names::{NameHistory, next_record};
+use crate::time::Timestamp;
+use crate::wire::{ObjectInfo, RecordTarget};
+
+impl World {
+    /// Puts so many files of so many bytes where they belong, as if they had been stored long ago: all copies,
+    /// all records. They are named `file-0`, `file-1`, …
+    ///
+    /// # Panics
+    /// When the world has no files, or no member.
+    pub fn place_files(&mut self, count: u64, length: u64) {
+        let members: Vec<(Position, Slot)> = self.living().iter().map(|(p, slot)| (*p, *slot)).collect();
+        assert!(!members.is_empty(), "nobody is there to keep them");
+        let (copies, seed) = (self.settings.copies(members.len()), self.seed);
+        let Some(files) = &mut self.files else { panic!("this world has no files") };
+        let disks: Vec<_> = members.iter().map(|(_, slot)| files.home(*slot).disk.clone()).collect();
+        let keepers = |key: &Position| {
+            let owner = members.partition_point(|(position, _)| position < key);
+            (owner..owner + copies).map(|at| &disks[at % disks.len()])
+        };
+        files.acknowledged.reserve(usize::try_from(count).unwrap_or(0));
+        for i in 0..count {
+            let (content, outboard) =
+                (ContentId::of(&[seed, i].map(u64::to_be_bytes).concat()), OutboardDigest([0; 32]));
+            let name = FileName::new(format!("file-{i}")).unwrap_or_else(|error| panic!("{error}"));
+            let target = RecordTarget::Content { content, length, outboard };
+            let clock = Timestamp::of_unix_ms(BEGIN_UNIX_MS - count + i);
+            let writer = members[i as usize % members.len()].0;
+            let record = next_record(name.clone(), target, None, clock, writer);
+            let history = Rc::new(NameHistory { current: Some(signed(&record)), past: Vec::new() });
+            for disk in keepers(&content.key()) {
+                disk.borrow_mut().put_object(ObjectInfo { content, length, outboard });
+            }
+            let key = name.key();
+            for disk in keepers(&key) {
+                disk.borrow_mut().put_record(key, history.clone());
+            }
+            files.acknowledged.push(Acknowledged { name, content, length });
+        }
+    }
+}

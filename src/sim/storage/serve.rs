@@ -1,0 +1,78 @@
+//! What other peers ask of this one. As `peer::serve` does it; what only people see is not asked here.
+
+use std::rc::Rc;
+
+use super::keeper::Keeper;
+use super::stream::Stream;
+use crate::id::ContentId;
+use crate::wire::limits::OFFERS_PER_MESSAGE_MAX;
+use crate::wire::{Entry, OfferedRecord, StorageReply, StorageRequest};
+
+impl Keeper {
+    /// Handles one stream.
+    pub(super) async fn serve(self: Rc<Self>, mut stream: Stream, from: Entry, request: StorageRequest) {
+        match request {
+            StorageRequest::StoreObject { object, role, .. } => {
+                self.accept_boxed(stream, object, role).await;
+            }
+            StorageRequest::FetchObject { content, offset } => {
+                if self.serve_object(&mut stream, content, offset).await.is_ok() {
+                    stream.finish();
+                }
+            }
+            request => {
+                let reply = self.answer(&from, request).await;
+                stream.send_reply(reply);
+                stream.finish();
+            }
+        }
+    }
+
+    /// Answers what needs no raw bytes.
+    pub(super) async fn answer(self: &Rc<Self>, from: &Entry, request: StorageRequest) -> StorageReply {
+        match request {
+            StorageRequest::WhoHas { content } => StorageReply::Holders {
+                here: self.disk.borrow_mut().contains(&content),
+                others: self.known_holders(&content),
+            },
+            StorageRequest::Announce { content } => {
+                let mut holders = self.holders.borrow_mut();
+                holders.entry(content).or_default().insert(from.position, from.incarnation);
+                StorageReply::Noted
+            }
+            StorageRequest::FetchRecord { name } => self.answer_record(&name),
+            StorageRequest::PutRecord { record, role } => self.accept_record(record, role).await,
+            StorageRequest::Offer { objects, records }
+                if objects.len() <= OFFERS_PER_MESSAGE_MAX && records.len() <= OFFERS_PER_MESSAGE_MAX =>
+            {
+                self.answer_offer(&objects, &records)
+            }
+            StorageRequest::Sync => self.answer_sync(from).await,
+            _ => StorageReply::Refused("nobody asks this of a simulated peer".to_owned()),
+        }
+    }
+
+    /// Handles `Offer`: what is not here yet.
+    fn answer_offer(&self, objects: &[ContentId], records: &[OfferedRecord]) -> StorageReply {
+        if !self.view().is_member() {
+            return StorageReply::Refused("this peer is not active in its ring".to_owned());
+        }
+        let mut disk = self.disk.borrow_mut();
+        let objects: Vec<_> = objects.iter().map(|content| (*content, disk.contains(content))).collect();
+        let knows = |offered: &OfferedRecord| {
+            disk.record(&offered.key).is_some_and(|history| history.knows(&offered.id))
+        };
+        self.arrivals.borrow_mut().answer_offer(self.now(), objects, records.iter().map(knows))
+    }
+
+    /// Holders that announced themselves and still live that life.
+    fn known_holders(&self, content: &ContentId) -> Vec<Entry> {
+        let holders = self.holders.borrow();
+        let Some(holders) = holders.get(content) else { return Vec::new() };
+        let view = self.view();
+        view.alive()
+            .filter(|entry| holders.get(&entry.position) == Some(&entry.incarnation))
+            .cloned()
+            .collect()
+    }
+}

@@ -1,0 +1,92 @@
+//! Tasks in virtual time: futures that are polled one at a time, in the order in which they were woken.
+//!
+//! What a peer does with files waits for answers, for bytes and for time, as it does over a real network; only
+//! here the world says when that is. There is no other runtime beneath.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Wake, Waker};
+
+use super::super::network::Slot;
+
+/// Something that one process does.
+pub(super) type Task = Pin<Box<dyn Future<Output = ()>>>;
+
+/// By the place of its process.
+pub(super) type TaskId = (Slot, u64);
+
+/// The tasks of all processes.
+#[derive(Default)]
+pub(super) struct Tasks {
+    tasks: BTreeMap<TaskId, (Task, Waker)>,
+    woken: Arc<Woken>,
+    next: u64,
+}
+
+/// Those that have something to do, in the order in which that came, each once.
+#[derive(Default)]
+struct Woken(Mutex<(VecDeque<TaskId>, BTreeSet<TaskId>)>);
+
+impl Woken {
+    fn put(&self, task: TaskId) {
+        let mut woken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if woken.1.insert(task) {
+            woken.0.push_back(task);
+        }
+    }
+
+    fn take(&self) -> Option<TaskId> {
+        let mut woken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let task = woken.0.pop_front()?;
+        woken.1.remove(&task);
+        Some(task)
+    }
+}
+
+struct Alarm {
+    task: TaskId,
+    woken: Arc<Woken>,
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.woken.put(self.task);
+    }
+}
+
+impl Tasks {
+    /// One more task of a process; it begins when it is polled next.
+    pub(super) fn spawn(&mut self, slot: Slot, task: Task) {
+        let id = (slot, self.next);
+        self.next += 1;
+        let waker = Waker::from(Arc::new(Alarm { task: id, woken: self.woken.clone() }));
+        self.tasks.insert(id, (task, waker));
+        self.woken.put(id);
+    }
+
+    /// The next task that has something to do.
+    pub(super) fn next_woken(&mut self) -> Option<TaskId> {
+        loop {
+            let id = self.woken.take()?;
+            if self.tasks.contains_key(&id) {
+                return Some(id);
+            }
+        }
+    }
+
+    /// Lets a task go on as far as it can.
+    pub(super) fn poll(&mut self, id: TaskId) {
+        let Some((mut task, waker)) = self.tasks.remove(&id) else { return };
+        if task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
+            self.tasks.insert(id, (task, waker));
+        }
+    }
+
+    /// Ends all tasks of a process where they stand.
+    pub(super) fn end(&mut self, slot: Slot) {
+        let of_others_after = self.tasks.split_off(&(slot + 1, 0));
+        drop(self.tasks.split_off(&(slot, 0)));
+        self.tasks.extend(of_others_after);
+    }
+}

@@ -1,0 +1,218 @@
+//! What tasks of one process wait with: for the first of several, for each other, and for a turn.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+/// Which of two came first.
+pub(super) enum Either<A, B> {
+    One(A),
+    Other(B),
+}
+
+/// Waits for the first of two; the other one is given up.
+pub(super) async fn race<A, B>(one: impl Future<Output = A>, other: impl Future<Output = B>) -> Either<A, B> {
+    let (mut one, mut other) = (pin!(one), pin!(other));
+    poll_fn(|context| {
+        if let Poll::Ready(done) = one.as_mut().poll(context) {
+            return Poll::Ready(Either::One(done));
+        }
+        other.as_mut().poll(context).map(Either::Other)
+    })
+    .await
+}
+
+/// Waits for both.
+pub(super) async fn both<A, B>(one: impl Future<Output = A>, other: impl Future<Output = B>) -> (A, B) {
+    let (mut one, mut other) = (pin!(one), pin!(other));
+    let (mut first, mut second) = (None, None);
+    poll_fn(|context| {
+        if first.is_none()
+            && let Poll::Ready(done) = one.as_mut().poll(context)
+        {
+            first = Some(done);
+        }
+        if second.is_none()
+            && let Poll::Ready(done) = other.as_mut().poll(context)
+        {
+            second = Some(done);
+        }
+        match (first.take(), second.take()) {
+            (Some(first), Some(second)) => Poll::Ready((first, second)),
+            (one, other) => {
+                (first, second) = (one, other);
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
+
+/// Futures that go on side by side; those that are done come out one by one. The rest ends with the set.
+pub(super) struct Set<'a, T>(Vec<Pin<Box<dyn Future<Output = T> + 'a>>>);
+
+impl<'a, T> Set<'a, T> {
+    pub(super) fn new() -> Set<'a, T> {
+        Set(Vec::new())
+    }
+
+    pub(super) fn add(&mut self, future: impl Future<Output = T> + 'a) {
+        self.0.push(Box::pin(future));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The next one that is done; nothing once there is none left.
+    pub(super) async fn next(&mut self) -> Option<T> {
+        poll_fn(|context| {
+            for i in 0..self.0.len() {
+                if let Poll::Ready(done) = self.0[i].as_mut().poll(context) {
+                    drop(self.0.remove(i));
+                    return Poll::Ready(Some(done));
+                }
+            }
+            if self.0.is_empty() { Poll::Ready(None) } else { Poll::Pending }
+        })
+        .await
+    }
+}
+
+/// One end of a queue between two tasks.
+pub(super) struct Sender<T>(Rc<Queue<T>>);
+
+/// The other end.
+pub(super) struct Receiver<T>(Rc<Queue<T>>);
+
+struct Queue<T> {
+    items: RefCell<VecDeque<T>>,
+    senders: Cell<usize>,
+    waiting: RefCell<Option<Waker>>,
+}
+
+/// A queue between two tasks.
+pub(super) fn channel<T>() -> (Sender<T>, Receiver<T>) {
+    let queue = Queue { items: RefCell::default(), senders: Cell::new(1), waiting: RefCell::default() };
+    let queue = Rc::new(queue);
+    (Sender(queue.clone()), Receiver(queue))
+}
+
+impl<T> Queue<T> {
+    fn wake(&self) {
+        if let Some(waker) = self.waiting.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl<T> Sender<T> {
+    /// Nobody may be left to take it.
+    pub(super) fn send(&self, item: T) {
+        self.0.items.borrow_mut().push_back(item);
+        self.0.wake();
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Sender<T> {
+        self.0.senders.set(self.0.senders.get() + 1);
+        Sender(self.0.clone())
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        self.0.senders.set(self.0.senders.get() - 1);
+        self.0.wake();
+    }
+}
+
+impl<T> Receiver<T> {
+    /// The next item; nothing once all senders are gone.
+    pub(super) async fn next(&mut self) -> Option<T> {
+        poll_fn(|context| match self.0.items.borrow_mut().pop_front() {
+            Some(item) => Poll::Ready(Some(item)),
+            None if self.0.senders.get() == 0 => Poll::Ready(None),
+            None => {
+                self.0.waiting.replace(Some(context.waker().clone()));
+                Poll::Pending
+            }
+        })
+        .await
+    }
+}
+
+/// So many may do something at the same time.
+pub(super) struct Permits {
+    free: Cell<usize>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+/// One of them, until this is dropped.
+pub(super) struct Permit<'a>(&'a Permits);
+
+impl Permits {
+    pub(super) fn new(count: usize) -> Permits {
+        Permits { free: Cell::new(count), waiting: RefCell::default() }
+    }
+
+    pub(super) async fn take(&self) -> Permit<'_> {
+        poll_fn(|context| match self.free.get().checked_sub(1) {
+            Some(left) => {
+                self.free.set(left);
+                Poll::Ready(Permit(self))
+            }
+            None => {
+                watch(&mut self.waiting.borrow_mut(), context.waker());
+                Poll::Pending
+            }
+        })
+        .await
+    }
+}
+
+/// One more that waits, once however often it looks.
+pub(super) fn watch(waiting: &mut Vec<Waker>, waker: &Waker) {
+    if !waiting.iter().any(|known| known.will_wake(waker)) {
+        waiting.push(waker.clone());
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.0.free.set(self.0.free.get() + 1);
+        let waiting = self.0.waiting.take();
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Somebody, and nobody else, is to look at something: once rung, until it is heard.
+#[derive(Default)]
+pub(super) struct Bell {
+    rung: Cell<bool>,
+    waiting: RefCell<Option<Waker>>,
+}
+
+impl Bell {
+    pub(super) fn ring(&self) {
+        self.rung.set(true);
+        if let Some(waker) = self.waiting.take() {
+            waker.wake();
+        }
+    }
+
+    pub(super) async fn heard(&self) {
+        poll_fn(|context| {
+            if self.rung.take() {
+                return Poll::Ready(());
+            }
+            self.waiting.replace(Some(context.waker().clone()));
+            Poll::Pending
+        })
+        .await
+    }
+}

@@ -1,0 +1,109 @@
+//! Peers that are away for a while and come back with all they had.
+//!
+//! The design wants copies to be made anew only where one is left, or after a quarter of an hour.
+//! [`quoit::replica::plan_repair`] decides that, and the simulated peers can be told to ask it. A running peer does
+//! not wait yet: it makes all copies again as soon as it has noticed.
+
+use std::time::Duration;
+
+use quoit::config::RingSettings;
+use quoit::sim::storage::{FileSettings, Outcome, Requested, check};
+use quoit::sim::{World, check as ring, seeds};
+
+use crate::harness::{MINUTE, SECOND, all_are_found_everywhere, is_chosen, members, settle};
+
+fn world_that_waits(seed: u64, peers: usize, away_wait: Duration) -> World {
+    let mut world = World::converged(seed, RingSettings::default(), peers, SECOND, 4_096);
+    world.enable_files_with(FileSettings { away_wait, ..FileSettings::default() });
+    world
+}
+
+/// Scenario 19. Goal: three tenths of the peers are away for ten minutes and come back. While they are away a copy is
+/// made only of what has one left, and one only; after their return nothing is below R.
+///
+/// Peers that come back all at once, and do not know yet who else does, make some copies more.
+#[test]
+fn three_tenths_are_waited_for() {
+    for seed in seeds(0..3) {
+        let Away { one_left, missing, while_away, all } = three_tenths_are_away(seed, MINUTE * 15);
+        assert!(
+            while_away <= one_left + missing / 20,
+            "seed {seed}: {while_away}, {one_left} had one copy left"
+        );
+        assert!(
+            all <= one_left + missing / 2,
+            "seed {seed}: {all}, {one_left} had one copy left of {missing}"
+        );
+    }
+}
+
+/// Scenario 19, as the running peer is: **it does not meet "repair bytes near zero"**. Every copy that is away is made
+/// anew, once, and after their return nothing is below R.
+#[test]
+fn three_tenths_are_not_waited_for() {
+    for seed in seeds(0..2) {
+        let Away { missing, all, .. } = three_tenths_are_away(seed, Duration::ZERO);
+        assert!(all <= missing + missing / 4, "seed {seed}: {all} for {missing}");
+    }
+}
+
+/// Copies.
+struct Away {
+    /// Files that have one.
+    one_left: u64,
+    /// Those that are away.
+    missing: u64,
+    /// Those that were made.
+    while_away: u64,
+    /// The same, after the return too.
+    all: u64,
+}
+
+fn three_tenths_are_away(seed: u64, away_wait: Duration) -> Away {
+    let mut world = world_that_waits(seed, 60, away_wait);
+    world.place_files(200, 1 << 20);
+    let away: Vec<_> = members(&world).into_iter().filter(|slot| is_chosen(seed, *slot, 3)).collect();
+    away.iter().for_each(|slot| world.crash_slot(*slot));
+    let left = world.copies_of_all();
+    let one_left = left.values().filter(|left| **left == 1).count() as u64;
+    let missing = 3 * 200 - left.values().sum::<usize>() as u64;
+    world.run_for(MINUTE * 10);
+    let while_away = world.repair_bytes() >> 20;
+    away.iter().for_each(|slot| world.restart_slot(*slot));
+    let whole = world.run_until(MINUTE * 3, ring::one_ordered_ring);
+    whole.unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+    settle(&mut world, MINUTE * 3, seed);
+    world.run_for(MINUTE);
+    assert_eq!(world.files_lost(), 0, "seed {seed}");
+    Away { one_left, missing, while_away, all: world.repair_bytes() >> 20 }
+}
+
+/// Scenario 20. Goal: all peers are restarted one after the other, either way round, faster than repair. No copy is
+/// made and none is lost, and every file can be read throughout.
+#[test]
+fn a_rolling_restart_faster_than_repair() {
+    for seed in seeds(0..4) {
+        let mut world = world_that_waits(seed, 20, Duration::ZERO);
+        world.place_files(60, 1 << 20);
+        let mut order = members(&world);
+        if seed % 2 == 1 {
+            order.reverse();
+        }
+        for (i, slot) in order.into_iter().enumerate() {
+            world.crash_slot(slot);
+            world.run_for(SECOND / 2);
+            let reader = members(&world)[i % 19];
+            world.request(reader, &format!("file-{i}"));
+            world.restart_slot(slot);
+            world.run_for(SECOND / 2);
+            check::copies_at_least(&world, 2).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        }
+        for ended in world.finish(MINUTE) {
+            let Outcome::Requested(requested) = &ended.outcome else { continue };
+            assert!(matches!(requested, Requested::Found { .. }), "seed {seed}: {ended:?}");
+        }
+        settle(&mut world, MINUTE, seed);
+        assert_eq!(world.repair_bytes(), 0, "seed {seed}");
+        all_are_found_everywhere(&mut world, seed);
+    }
+}

@@ -1,0 +1,163 @@
+//! Disks that are full, fail, tear what they write, and rot.
+
+use quoit::id::ContentId;
+use quoit::sim::storage::{Outcome, Requested, check};
+use quoit::sim::{Slot, World, seeds};
+use quoit::wire::MissingReason;
+
+use crate::harness::{
+    MINUTE, SECOND, all_are_found_everywhere, converged, keepers, members, request_everywhere, settle, stored,
+};
+
+fn content(seed: u64) -> ContentId {
+    ContentId::of(&seed.to_be_bytes())
+}
+
+/// A file of which all R copies are there; who keeps it.
+fn with_a_file(seed: u64, length: u64) -> (World, Vec<Slot>) {
+    let mut world = converged(seed, 12);
+    let keepers = keepers(&world, &content(seed));
+    let from = members(&world)[seed as usize % 12];
+    let id = world.store_content(from, "a.bin", content(seed), length);
+    let ended = world.finish(MINUTE);
+    stored(&ended, id, seed);
+    settle(&mut world, MINUTE, seed);
+    (world, keepers)
+}
+
+/// Scenario 18. Goal: where one of the R disks is full or fails its sync, be it the owner's, the others hold, the
+/// store is acknowledged and says who has no copy and why. Where two fail it is not acknowledged.
+#[test]
+fn a_disk_that_takes_nothing() {
+    for seed in seeds(0..6) {
+        for (full, failing) in [(true, 1), (false, 1), (true, 2), (false, 2)] {
+            let mut world = converged(seed, 12);
+            let keepers = keepers(&world, &content(seed));
+            let from = *members(&world).iter().find(|slot| !keepers.contains(slot)).unwrap();
+            for i in 0..failing {
+                let slot = keepers[(seed as usize + i) % 3];
+                world.with_disk(slot, |disk| match full {
+                    true => disk.capacity_bytes = 1 << 19,
+                    false => disk.fail_next_sync(),
+                });
+            }
+            let id = world.store_content(from, "a.bin", content(seed), 1 << 20);
+            let ended = world.finish(MINUTE * 3);
+            if failing == 1 {
+                let stored = stored(&ended, id, seed);
+                let slot = world.entry(keepers[seed as usize % 3]).unwrap().position;
+                let missing = stored.missing.iter().find(|copy| copy.peer == slot).map(|copy| &copy.reason);
+                assert!(matches!(missing, Some(MissingReason::Disk(_))), "seed {seed}: {stored:?}");
+                check::copies_at_least(&world, 2).unwrap();
+                for (at, _, what) in request_everywhere(&mut world, &["a.bin".to_owned()]) {
+                    let takes = at != keepers[seed as usize % 3];
+                    assert_eq!(matches!(what, Requested::Found { .. }), takes, "seed {seed}: {at} {what:?}");
+                }
+            } else {
+                let failure = crate::harness::failed(&ended, id, seed);
+                assert!(format!("{failure:?}").contains("Disk"), "seed {seed}: {failure:?}");
+            }
+        }
+    }
+}
+
+/// Scenario 18. Goal: a peer whose sync failed starts anew, and has all that it should soon after.
+#[test]
+fn after_a_failed_sync_a_new_start_heals() {
+    for seed in seeds(0..8) {
+        let (mut world, keepers) = with_a_file(seed, 1 << 20);
+        let poisoned = keepers[seed as usize % 3];
+        world.with_disk(poisoned, |disk| disk.fail_next_sync());
+        let from = members(&world)[0];
+        for i in 0..6 {
+            world.store(from, &format!("{i}.bin"), 1 << 20);
+        }
+        world.finish(MINUTE * 3);
+        world.crash_slot(poisoned);
+        world.restart_slot(poisoned);
+        world.run_for(SECOND * 5);
+        settle(&mut world, MINUTE * 3, seed);
+        all_are_found_everywhere(&mut world, seed);
+    }
+}
+
+/// Scenario 18. Goal: at whatever moment of a transfer a keeper crashes, what it has afterwards is whole or no
+/// object at all; and it gets what it lacks.
+#[test]
+fn a_keeper_crashes_while_it_writes() {
+    for seed in seeds(0..24) {
+        let mut world = converged(seed, 12);
+        let keepers = keepers(&world, &content(seed));
+        let from = *members(&world).iter().find(|slot| !keepers.contains(slot)).unwrap();
+        world.store_content(from, "a.bin", content(seed), 12_500_000);
+        world.run_for(SECOND / 20 * (seed as u32 % 24 + 1));
+        let victim = keepers[seed as usize % 3];
+        let was_there = world.with_disk(victim, |disk| disk.holds(&content(seed))).unwrap();
+        world.crash_slot(victim);
+        let is_there = world.with_disk(victim, |disk| disk.holds(&content(seed))).unwrap();
+        assert_eq!(was_there, is_there, "seed {seed}");
+        world.run_for(SECOND * (seed as u32 % 5));
+        world.restart_slot(victim);
+        world.finish(MINUTE * 3);
+        assert_eq!(world.files_acknowledged(), 1, "seed {seed}");
+        settle(&mut world, MINUTE * 3, seed);
+        all_are_found_everywhere(&mut world, seed);
+    }
+}
+
+/// Scenario 18, first half. Goal: with rot on one copy, and on R − 1, every peer is given the right bytes or none,
+/// and as long as one copy is sound everybody finds it.
+#[test]
+fn nothing_corrupt_is_delivered() {
+    for seed in seeds(0..8) {
+        for rotten in [1, 2, 3] {
+            let (mut world, keepers) = with_a_file(seed, 5 << 20);
+            for i in 0..rotten {
+                world.with_disk(keepers[(seed as usize + i) % 3], |disk| disk.rot(&content(seed)));
+            }
+            for (slot, _, what) in request_everywhere(&mut world, &["a.bin".to_owned()]) {
+                let sound = world.with_disk(slot, |disk| disk.holds(&content(seed))).unwrap();
+                match what {
+                    // Who keeps a rotten copy believes that it is there; nobody has read it.
+                    Requested::Found { sources, .. } if sources.is_empty() && keepers.contains(&slot) => {}
+                    Requested::Found { .. } => assert!(sound, "seed {seed}: {slot}"),
+                    Requested::Unreachable { corrupt, .. } => {
+                        assert!(corrupt && rotten == 3, "seed {seed}: {slot}")
+                    }
+                    other => panic!("seed {seed}: {other:?}"),
+                }
+            }
+        }
+    }
+}
+
+/// Scenario 18, second half. Goal: rot on one copy, and on R − 1, is healed from what is left once it is noticed.
+///
+/// Production does not notice by itself yet: it has no slow reading of all objects, and a peer that is offered
+/// what it has believes its index. So these disks check what they are asked for.
+#[test]
+fn rot_is_healed_where_it_is_noticed() {
+    for seed in seeds(0..8) {
+        for rotten in [1, 2] {
+            let (mut world, keepers) = with_a_file(seed, 5 << 20);
+            for slot in members(&world) {
+                world.with_disk(slot, |disk| disk.checks_reads = true);
+            }
+            for i in 0..rotten {
+                world.with_disk(keepers[(seed as usize + i) % 3], |disk| disk.rot(&content(seed)));
+            }
+            settle(&mut world, MINUTE * 2, seed);
+        }
+    }
+}
+
+/// Goal: a request to a peer whose own disk is full says so and harms nobody.
+#[test]
+fn who_requests_has_a_full_disk() {
+    let (mut world, keepers) = with_a_file(1, 5 << 20);
+    let other = *members(&world).iter().find(|slot| !keepers.contains(slot)).unwrap();
+    world.with_disk(other, |disk| disk.capacity_bytes = 1 << 20);
+    world.request(other, "a.bin");
+    let ended = world.finish(MINUTE);
+    assert!(matches!(ended[0].outcome, Outcome::Requested(Requested::Disk)), "{ended:?}");
+}

@@ -1,0 +1,97 @@
+//! Worlds with files, and what is asked of them again and again.
+
+use std::time::Duration;
+
+use quoit::config::RingSettings;
+use quoit::id::ContentId;
+use quoit::sim::storage::{Ended, Outcome, Requested, StoreFailure, StoredFile, check};
+use quoit::sim::{Slot, World};
+
+pub const SECOND: Duration = Duration::from_secs(1);
+pub const MINUTE: Duration = Duration::from_secs(60);
+
+/// A ring of so many self-placed peers that have been together for long, with files.
+pub fn converged(seed: u64, peers: usize) -> World {
+    let mut world = World::converged(seed, RingSettings::default(), peers, SECOND, 4_096);
+    world.enable_files();
+    world
+}
+
+/// Lets time pass until every file and every record is where it belongs.
+pub fn settle(world: &mut World, within: Duration, seed: u64) {
+    let end = world.now() + within;
+    loop {
+        match check::in_place(world).and_then(|()| check::names_agree(world)) {
+            Ok(()) => return,
+            Err(why) if world.now() >= end => panic!("seed {seed}: {why}"),
+            Err(_) => world.run_for(SECOND / 4),
+        }
+    }
+}
+
+/// What came of a store, which went well.
+pub fn stored(ended: &[Ended], id: u64, seed: u64) -> StoredFile {
+    match ended.iter().find(|ended| ended.id == id).map(|ended| &ended.outcome) {
+        Some(Outcome::Stored(Ok(stored))) => stored.clone(),
+        other => panic!("seed {seed}: store {id} is {other:?}"),
+    }
+}
+
+/// What came of a request.
+pub fn requested(ended: &[Ended], id: u64, seed: u64) -> Requested {
+    match ended.iter().find(|ended| ended.id == id).map(|ended| &ended.outcome) {
+        Some(Outcome::Requested(requested)) => requested.clone(),
+        other => panic!("seed {seed}: request {id} is {other:?}"),
+    }
+}
+
+/// Chance without a world: whether a peer is among so many tenths.
+pub fn is_chosen(seed: u64, slot: Slot, tenths: u64) -> bool {
+    let hash = ContentId::of(&[seed, u64::from(slot)].map(u64::to_be_bytes).concat());
+    u64::from(hash.as_bytes()[0]) * 10 < tenths * 256
+}
+
+/// Where the living members are, in ring order.
+pub fn members(world: &World) -> Vec<Slot> {
+    world.living().values().copied().collect()
+}
+
+/// Who should keep what has the key of a content: the owner first.
+pub fn keepers(world: &World, content: &ContentId) -> Vec<Slot> {
+    let owner = world.first_at_or_after(&content.key()).unwrap();
+    let members = members(world);
+    let at = members.iter().position(|slot| *slot == owner).unwrap();
+    (0..members.len().min(3)).map(|step| members[(at + step) % members.len()]).collect()
+}
+
+/// Every living member requests every name; what came of each.
+pub fn request_everywhere(world: &mut World, names: &[String]) -> Vec<(Slot, String, Requested)> {
+    let mut asked = Vec::new();
+    for slot in members(world) {
+        for name in names {
+            asked.push((slot, name.clone(), world.request(slot, name)));
+        }
+    }
+    let ended = world.finish(MINUTE * 3);
+    let outcome = |id| match ended.iter().find(|ended| ended.id == id).map(|ended| &ended.outcome) {
+        Some(Outcome::Requested(requested)) => requested.clone(),
+        other => panic!("{other:?}"),
+    };
+    asked.into_iter().map(|(slot, name, id)| (slot, name, outcome(id))).collect()
+}
+
+/// Every acknowledged file is found from every living member.
+pub fn all_are_found_everywhere(world: &mut World, seed: u64) {
+    let names: Vec<String> = world.acknowledged().iter().map(|file| file.name.to_string()).collect();
+    for (slot, name, requested) in request_everywhere(world, &names) {
+        assert!(matches!(requested, Requested::Found { .. }), "seed {seed}: {name} at {slot}: {requested:?}");
+    }
+}
+
+/// What came of a store that did not go well.
+pub fn failed(ended: &[Ended], id: u64, seed: u64) -> StoreFailure {
+    match ended.iter().find(|ended| ended.id == id).map(|ended| &ended.outcome) {
+        Some(Outcome::Stored(Err(failure))) => failure.clone(),
+        other => panic!("seed {seed}: store {id} is {other:?}"),
+    }
+}

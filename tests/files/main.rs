@@ -1,0 +1,11 @@
+//! Files in virtual time: what peers do with objects and name records, over a network and on disks that fail on
+//! demand. `QUOIT_SEED` replays one seed.
+
+mod away;
+mod disk;
+mod harness;
+mod leave;
+mod names;
+mod repair;
+mod split;
+mod store;

@@ -1,0 +1,129 @@
+//! Names: one winner everywhere, whatever clocks say and whoever was away.
+
+use quoit::sim::storage::{Outcome, Requested, check};
+use quoit::sim::{World, seeds};
+use quoit::wire::RecordTarget;
+
+use crate::harness::{
+    MINUTE, SECOND, all_are_found_everywhere, converged, members, request_everywhere, requested, settle,
+    stored,
+};
+
+fn owner_of_name(world: &World, name: &str) -> u32 {
+    let key = quoit::id::FileName::new(name).unwrap().key();
+    world.first_at_or_after(&key).unwrap()
+}
+
+/// Scenario 17. Goal: writers whose clocks are an hour behind replace what others wrote all the same, since they
+/// have seen it; those whose clocks are an hour ahead of the owner's are refused, and harm no later writer.
+#[test]
+fn clocks_that_are_an_hour_off() {
+    for seed in seeds(0..8) {
+        let mut world = converged(seed, 12);
+        let owner = owner_of_name(&world, "a.txt");
+        let at: Vec<_> = members(&world).into_iter().filter(|slot| *slot != owner).collect();
+        let hour = 3_600_000;
+        world.set_clock_offset(at[0], -hour);
+        world.set_clock_offset(at[1], hour);
+        let mut versions = Vec::new();
+        for (writer, goes) in [(at[2], true), (at[0], true), (at[1], false), (at[3], true), (at[0], true)] {
+            let id = world.store(writer, "a.txt", 1 << 20);
+            let ended = world.finish(MINUTE * 2);
+            if goes {
+                versions.push(stored(&ended, id, seed).record);
+            } else {
+                let failure = crate::harness::failed(&ended, id, seed);
+                assert!(format!("{failure:?}").contains("ahead"), "seed {seed}: {failure:?}");
+            }
+        }
+        for two in versions.windows(2) {
+            assert!(
+                two[0].clock < two[1].clock && two[0].version + 1 == two[1].version,
+                "seed {seed}: {two:?}"
+            );
+        }
+        settle(&mut world, MINUTE, seed);
+        let latest = versions.last().unwrap().target;
+        let RecordTarget::Content { content, .. } = latest else { panic!() };
+        for (slot, _, what) in request_everywhere(&mut world, &["a.txt".to_owned()]) {
+            assert!(
+                matches!(what, Requested::Found { content: found, .. } if found == content),
+                "{slot} {what:?}"
+            );
+        }
+    }
+}
+
+/// Scenario 17. Goal: an owner whose own clock is an hour ahead, or behind, refuses nobody whose clock is right
+/// for longer than that takes to show, and the greatest record wins everywhere.
+#[test]
+fn an_owner_whose_clock_is_ahead() {
+    for seed in seeds(0..8) {
+        let mut world = converged(seed, 12);
+        let owner = owner_of_name(&world, "a.txt");
+        world.set_clock_offset(owner, 3_600_000);
+        let at = members(&world);
+        for i in 0..3 {
+            let id = world.store(at[(seed + i) as usize % at.len()], "a.txt", 1 << 20);
+            let ended = world.finish(MINUTE * 2);
+            stored(&ended, id, seed);
+        }
+        settle(&mut world, MINUTE, seed);
+    }
+}
+
+/// Scenario 17. Goal: a name that is removed while a replica of it is away stays removed when that one comes back
+/// with the old record, from wherever it is asked for.
+#[test]
+fn a_tombstone_wins_over_a_late_replica() {
+    for seed in seeds(0..8) {
+        let mut world = converged(seed, 12);
+        let at = members(&world);
+        let id = world.store(at[seed as usize % 12], "a.txt", 1 << 20);
+        let ended = world.finish(MINUTE);
+        stored(&ended, id, seed);
+        settle(&mut world, MINUTE, seed);
+        let owner = owner_of_name(&world, "a.txt");
+        let place = at.iter().position(|slot| *slot == owner).unwrap();
+        // The owner itself, or one of the two behind it.
+        let late = at[(place + seed as usize % 3) % at.len()];
+        world.crash_slot(late);
+        world.run_for(SECOND * 15);
+        let other = *at.iter().find(|slot| **slot != late).unwrap();
+        world.remove(other, "a.txt");
+        let ended = world.finish(MINUTE);
+        assert!(matches!(ended[0].outcome, Outcome::Removed(Ok(_))), "seed {seed}: {ended:?}");
+        world.run_for(MINUTE * 20);
+        world.restart_slot(late);
+        for _ in 0..100 {
+            world.run_for(SECOND / 10);
+            let asks = at[seed as usize * 5 % at.len()];
+            if world.node(asks).is_some_and(|node| node.is_member()) {
+                let id = world.request(asks, "a.txt");
+                let ended = world.finish(MINUTE);
+                assert_eq!(requested(&ended, id, seed), Requested::Unknown, "seed {seed}");
+            }
+        }
+        world.run_for(MINUTE);
+        check::names_agree(&world).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        let asked = request_everywhere(&mut world, &["a.txt".to_owned()]);
+        assert!(asked.iter().all(|(.., what)| *what == Requested::Unknown), "seed {seed}: {asked:?}");
+    }
+}
+
+/// Goal: a name that was removed can be given again.
+#[test]
+fn a_removed_name_is_stored_again() {
+    for seed in seeds(0..4) {
+        let mut world = converged(seed, 12);
+        let at = members(&world);
+        world.store(at[0], "a.txt", 1 << 20);
+        world.finish(MINUTE);
+        world.remove(at[1], "a.txt");
+        world.finish(MINUTE);
+        let id = world.store(at[2], "a.txt", 1 << 20);
+        let ended = world.finish(MINUTE);
+        assert_eq!(stored(&ended, id, seed).record.version, 3, "seed {seed}");
+        all_are_found_everywhere(&mut world, seed);
+    }
+}

@@ -1,0 +1,121 @@
+//! A ring that falls apart and comes together again.
+
+use std::time::Duration;
+
+use quoit::sim::storage::{Outcome, Requested, check};
+use quoit::sim::{Slot, World, check as ring, seeds};
+
+use crate::harness::{
+    MINUTE, SECOND, all_are_found_everywhere, converged, members, request_everywhere, settle,
+};
+
+/// Which part a peer is in, by its rank in the ring.
+type Parts = fn(usize, usize) -> u8;
+
+const SPLITS: [(&str, Parts); 4] = [
+    ("half and half", |rank, count| u8::from(rank * 2 >= count)),
+    ("every second one", |rank, _| (rank % 2) as u8),
+    ("one in ten", |rank, count| u8::from(rank * 10 < count)),
+    ("three parts", |rank, _| (rank % 3) as u8),
+];
+
+fn split(world: &mut World, parts: Parts) -> Vec<Vec<Slot>> {
+    let all = members(world);
+    let mut sides = vec![Vec::new(); 3];
+    for (rank, slot) in all.iter().enumerate() {
+        let part = parts(rank, all.len());
+        world.network.set_group(*slot, part);
+        sides[usize::from(part)].push(*slot);
+    }
+    sides.retain(|side| !side.is_empty());
+    sides
+}
+
+fn come_together(world: &mut World, seed: u64, how: &str) {
+    world.heal();
+    let whole = world.run_until(MINUTE * 10, ring::one_ordered_ring);
+    whole.unwrap_or_else(|why| panic!("seed {seed}, {how}: {why}"));
+    settle(world, MINUTE * 5, seed);
+}
+
+/// Scenario 11. Goal: whatever was acknowledged before a split, or on either side of it, is found from every peer
+/// after it has healed; of a name that was written on several sides the greatest record wins everywhere, and the
+/// others are in its history.
+#[test]
+fn what_was_stored_on_both_sides_of_a_split_is_found_after_it() {
+    for seed in seeds(0..2) {
+        for (how, parts) in SPLITS {
+            let mut world = converged(seed, 20);
+            world.oracle.safety = false;
+            world.place_files(60, 1 << 16);
+            let sides = split(&mut world, parts);
+            world.run_for(SECOND * 30);
+            for (i, side) in sides.iter().enumerate() {
+                world.store(side[0], &format!("of-side-{i}.txt"), 1 << 20);
+                world.store(side[side.len() - 1], "of-all-sides.txt", 1 << 20);
+            }
+            let ended = world.finish(MINUTE * 3);
+            let stored = ended.iter().filter(|e| matches!(e.outcome, Outcome::Stored(Ok(_)))).count();
+            world.run_for(SECOND * 30);
+            come_together(&mut world, seed, how);
+            all_are_found_everywhere(&mut world, seed);
+            let key = quoit::id::FileName::new("of-all-sides.txt").unwrap().key();
+            let owner = world.first_at_or_after(&key).unwrap();
+            let written =
+                world.acknowledged().iter().filter(|f| f.name.as_str() == "of-all-sides.txt").count();
+            let history = world.with_disk(owner, |disk| disk.record(&key).cloned()).unwrap();
+            let siblings = history.map_or(0, |history| history.siblings().count());
+            assert!(
+                siblings + 1 >= written,
+                "seed {seed}, {how}: {siblings} siblings of {written}, {stored}"
+            );
+        }
+    }
+}
+
+/// Scenario 11. Goal: the same after a long split (as long as a day for all that peers remember of each other), and
+/// when the split comes and goes.
+#[test]
+fn a_long_split_and_one_that_comes_and_goes() {
+    for seed in seeds(0..1) {
+        for flapping in [false, true] {
+            let mut world = converged(seed, 20);
+            world.oracle.safety = false;
+            world.place_files(60, 1 << 16);
+            if flapping {
+                for _ in 0..6 {
+                    split(&mut world, SPLITS[1].1);
+                    world.run_for(SECOND * 7);
+                    world.heal();
+                    world.run_for(SECOND * 5);
+                }
+            } else {
+                split(&mut world, SPLITS[0].1);
+                world.run_for(Duration::from_secs(1_200));
+            }
+            come_together(&mut world, seed, "long or often");
+            all_are_found_everywhere(&mut world, seed);
+        }
+    }
+}
+
+/// Scenario 11. Goal: during a split nobody says "no such file" of a file that may be on the other side.
+#[test]
+fn nobody_denies_what_may_be_on_the_other_side() {
+    for seed in seeds(0..4) {
+        let mut world = converged(seed, 20);
+        world.oracle.safety = false;
+        world.place_files(30, 1 << 16);
+        split(&mut world, SPLITS[0].1);
+        let names: Vec<String> = (0..30).map(|i| format!("file-{i}")).collect();
+        for pause in [0, 5, 60] {
+            world.run_for(SECOND * pause);
+            for (slot, name, what) in request_everywhere(&mut world, &names) {
+                assert_ne!(what, Requested::Unknown, "seed {seed}, after {pause} s: {name} at {slot}");
+            }
+        }
+        world.heal();
+        world.run_until(MINUTE * 10, ring::one_ordered_ring).unwrap();
+        check::copies_at_least(&world, 1).unwrap();
+    }
+}

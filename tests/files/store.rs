@@ -1,0 +1,176 @@
+//! Stores and requests, on a good network and on a bad one, while the ring changes.
+
+use quoit::id::ContentId;
+use quoit::sim::storage::{Outcome, Requested, check};
+use quoit::sim::{World, seeds};
+
+use crate::harness::{
+    MINUTE, SECOND, all_are_found_everywhere, converged, keepers, members, request_everywhere, settle, stored,
+};
+
+/// Goal: an acknowledged file is durable at W peers at that moment, at R soon after, and every peer finds it.
+#[test]
+fn what_is_stored_is_found_from_every_peer() {
+    for seed in seeds(0..4) {
+        for peers in [1, 2, 3, 12] {
+            let mut world = converged(seed, peers);
+            let at = members(&world);
+            for i in 0..20 {
+                let id = world.store(at[i % peers], &format!("{i}.txt"), (i as u64) << 18);
+                let ended = world.finish(MINUTE);
+                let stored = stored(&ended, id, seed);
+                assert!(
+                    stored.holders.len() >= world.settings.write_quorum(peers),
+                    "seed {seed}: {stored:?}"
+                );
+                check::copies_at_least(&world, world.settings.write_quorum(peers)).unwrap();
+            }
+            settle(&mut world, SECOND * 5, seed);
+            all_are_found_everywhere(&mut world, seed);
+            let unknown = request_everywhere(&mut world, &["nothing.txt".to_owned()]);
+            assert!(unknown.iter().all(|(.., requested)| *requested == Requested::Unknown), "{unknown:?}");
+        }
+    }
+}
+
+/// Scenario 13. Goal: with three tenths of all packets lost, datagrams doubled and held up, and ways that are cut
+/// for a while so that answers are lost for good, a store that is tried again makes nothing twice; what was
+/// acknowledged is there; and what is there already is not moved again.
+#[test]
+fn stores_are_idempotent_on_a_bad_network() {
+    for seed in seeds(0..8) {
+        let mut world = converged(seed, 12);
+        let at = members(&world);
+        world.network.loss = 0.3;
+        world.network.duplication = 0.3;
+        world.network.holdups = (0.1, SECOND * 5);
+        let content = |i: u64| ContentId::of(&[seed, i].map(u64::to_be_bytes).concat());
+        for i in 0..8 {
+            // The same file, under the same name, from two peers at once; and under another from a third.
+            for (peer, name) in [(i, "a"), (i + 4, "a"), (i + 7, "b")] {
+                let slot = at[peer as usize % at.len()];
+                world.store_content(slot, &format!("{i}-{name}.txt"), content(i), 3 << 20);
+            }
+            let (one, other) = (at[i as usize], at[(i as usize + 5) % at.len()]);
+            world.network.cut(one, other);
+            world.run_for(SECOND);
+        }
+        world.run_for(SECOND * 20);
+        world.network.calm();
+        let ended = world.finish(MINUTE * 5);
+        assert_eq!(ended.len(), 24);
+        settle(&mut world, MINUTE * 2, seed);
+        all_are_found_everywhere(&mut world, seed);
+        let before = world.moved().stored;
+        let again: Vec<u64> =
+            (0..8).map(|i| world.store_content(at[0], &format!("{i}-a.txt"), content(i), 3 << 20)).collect();
+        let ended = world.finish(MINUTE);
+        again.iter().for_each(|id| drop(stored(&ended, *id, seed)));
+        assert_eq!(world.moved().stored, before, "seed {seed}: bytes that are there are not moved again");
+        for (i, id) in again.iter().enumerate() {
+            let record = stored(&ended, *id, seed).record;
+            assert!(record.version >= 2 && record.replaces.is_some(), "seed {seed}: {i} {record:?}");
+        }
+    }
+}
+
+/// Scenario 16. Goal: while peers join and die around the keys, what is acknowledged is found from every peer that
+/// is asked at any moment afterwards, and nobody ever says "no such file" of it.
+#[test]
+fn what_is_acknowledged_while_ownership_moves_is_found() {
+    for seed in seeds(0..8) {
+        let mut world = converged(seed, 14);
+        world.oracle.safety = false;
+        let at = members(&world);
+        let (mut ids, mut names) = (Vec::new(), Vec::new());
+        for round in 0..6u64 {
+            for i in 0..4 {
+                let slot = members(&world)[(round * 5 + i) as usize % world.living().len()];
+                let name = format!("{round}-{i}.txt");
+                ids.push(world.store(slot, &name, 4 << 20));
+            }
+            world.run_for(SECOND / 10);
+            match round % 3 {
+                0 => drop((world.join_one(), world.join_one())),
+                1 => world.crash_slot(at[(seed + round) as usize % at.len()]),
+                _ => drop(world.join_one()),
+            }
+            world.run_for(SECOND * 2);
+            // Whatever was acknowledged by now is asked for, in the middle of all this.
+            names = world.acknowledged().iter().map(|file| file.name.to_string()).collect();
+            for (i, name) in names.iter().enumerate() {
+                let slot = members(&world)[i * 7 % world.living().len()];
+                world.request(slot, name);
+            }
+        }
+        for ended in world.finish(MINUTE * 3) {
+            if let Outcome::Requested(requested) = ended.outcome {
+                assert_ne!(requested, Requested::Unknown, "seed {seed}: at {}", ended.at);
+            }
+        }
+        assert!(names.len() > 12, "seed {seed}: {} of {} were acknowledged", names.len(), ids.len());
+        settle(&mut world, MINUTE * 2, seed);
+        all_are_found_everywhere(&mut world, seed);
+    }
+}
+
+/// Scenario 16. Goal: a joiner that is asked for what it does not have yet says so, and what its elders have is
+/// found through it and through everybody else.
+#[test]
+fn a_request_reaches_a_joiner_that_is_taking_over() {
+    for seed in seeds(0..8) {
+        let mut world = converged(seed, 14);
+        world.place_files(150, 4 << 20);
+        let joiner = world.join_one().unwrap();
+        let active = |world: &World| match world.node(joiner).is_some_and(|node| node.is_member()) {
+            true => Ok(()),
+            false => Err("it is on its way".to_owned()),
+        };
+        world.run_until(SECOND * 10, active).unwrap();
+        let others = members(&world);
+        for i in 0..150 {
+            world.request(if i % 3 == 0 { joiner } else { others[i % others.len()] }, &format!("file-{i}"));
+        }
+        for ended in world.finish(MINUTE * 3) {
+            let Outcome::Requested(requested) = &ended.outcome else { continue };
+            assert!(matches!(requested, Requested::Found { .. }), "seed {seed}: {ended:?}");
+        }
+        settle(&mut world, MINUTE, seed);
+    }
+}
+
+/// Scenario 16. Goal: the owner dies at some moment of a store, with W − 1 copies durable or fewer or more; the
+/// store goes on with whoever owns the key then. If whoever stores dies too, the file is whole or absent.
+#[test]
+fn the_owner_dies_in_the_middle_of_a_store() {
+    for seed in seeds(0..24) {
+        for both_die in [false, true] {
+            let mut world = converged(seed, 14);
+            let content = ContentId::of(&seed.to_be_bytes());
+            let keepers = keepers(&world, &content);
+            let from = *members(&world).iter().find(|slot| !keepers.contains(slot)).unwrap();
+            // Two seconds from peer to peer, and syncs at the end.
+            let id = world.store_content(from, "large.bin", content, 25_000_000);
+            world.run_for(SECOND * 2 / 20 * (seed as u32 % 22) + SECOND / 1_000 * (seed as u32 % 100));
+            world.crash_slot(keepers[0]);
+            if both_die {
+                world.crash_slot(from);
+                world.run_for(MINUTE);
+                let asked = request_everywhere(&mut world, &["large.bin".to_owned()]);
+                let found = asked.iter().filter(|(.., what)| matches!(what, Requested::Found { .. })).count();
+                let fine = |what: &Requested| match what {
+                    Requested::Found { .. } => found == asked.len(),
+                    Requested::Unknown | Requested::CannotTell(_) => found == 0,
+                    _ => false,
+                };
+                assert!(asked.iter().all(|(.., what)| fine(what)), "seed {seed}: {asked:?}");
+            } else {
+                let ended = world.finish(MINUTE * 3);
+                stored(&ended, id, seed);
+                check::copies_at_least(&world, 2).unwrap();
+                all_are_found_everywhere(&mut world, seed);
+                settle(&mut world, MINUTE * 2, seed);
+            }
+        }
+    }
+}
