@@ -236,51 +236,32 @@ fn end(world: &mut World) -> Result<(), String> {
     ended.map(drop).map_err(|why| format!("not one ring: {why}"))
 }
 
+/// How many of the fixed seeds, with r = 2 and with r = 3, a set of rules is caught in.
+fn caught(name: &str, rules: Rules) -> usize {
+    let runs: Vec<(u8, u64)> =
+        [2, 3].into_iter().flat_map(|r| seeds(0..SEEDS).into_iter().map(move |seed| (r, seed))).collect();
+    let caught = runs.iter().filter(|(r, seed)| play(*seed, *r, rules).is_err()).count();
+    println!("{name}: caught in {caught} of {} runs", runs.len());
+    caught
+}
+
+/// Goal: the oracle sees what each correction is there for. Method: the same schedules with one rule switched
+/// off at a time, and with the rules of 2001.
 #[test]
-fn each_rule_matters() {
-    let controls: [(&str, fn(&mut Rules)); 9] = [
-        ("placebo", |_| ()),
-        ("original", |rules| *rules = Rules::original()),
-        ("busy_while_asking", |rules| rules.busy_while_asking = false),
-        ("join_checked_again", |rules| rules.join_checked_again = false),
-        ("join_in_one_step", |rules| rules.join_in_one_step = false),
-        ("list_in_one_step", |rules| rules.list_in_one_step = false),
-        ("candidate_asked_first", |rules| rules.candidate_asked_first = false),
-        ("predecessor_kept", |rules| rules.predecessor_kept = false),
-        ("only_members_answer", |rules| rules.only_members_answer = false),
+fn rules_that_are_wrong_are_caught() {
+    let right = Rules::default();
+    let controls = [
+        ("the original rules", Rules::original()),
+        ("join_checked_again", Rules { join_checked_again: false, ..right }),
+        ("join_in_one_step", Rules { join_in_one_step: false, ..right }),
+        ("candidate_asked_first", Rules { candidate_asked_first: false, ..right }),
     ];
-    for (name, change) in controls {
-        if std::env::var("ONLY").is_ok_and(|o| !o.contains(name)) {
-            continue;
-        }
-        let begin = std::time::Instant::now();
-        let mut rules = Rules::default();
-        change(&mut rules);
-        let results: Vec<String> = [2, 3]
-            .iter()
-            .flat_map(|r| {
-                seeds(0..SEEDS).into_iter().filter_map(move |seed| {
-                    play(seed, *r, rules).err().map(|why| format!("{why} -- seed {seed} r {r}"))
-                })
-            })
-            .collect();
-        let mut kinds = std::collections::BTreeMap::new();
-        for why in &results {
-            let what = why.split_once(": ").map_or("", |(_, w)| w);
-            let what: String = what.chars().filter(|c| !c.is_ascii_digit()).take(14).collect();
-            *kinds.entry(what).or_insert(0) += 1;
-        }
-        if std::env::var("SHOW").is_ok() {
-            for r in &results {
-                println!("{r}");
-            }
-        }
-        println!("{name}: {} of {} {:?} {kinds:?}", results.len(), 2 * SEEDS, begin.elapsed());
-        let _ = PhaseKind::Active;
+    for (name, rules) in controls {
+        assert!(caught(name, rules) > 0, "{name} was not caught in any run");
     }
 }
 
 const SECOND: Duration = Duration::from_secs(1);
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 100;
 const ROUNDS: usize = 14;
 const PEERS_MAX: usize = 14;

@@ -70,30 +70,27 @@ impl Searches {
 
 impl World {
     pub(super) fn drive_search(&mut self, id: u64) {
-        loop {
-            let Some(search) = self.searches.under_way.get_mut(&id) else { return };
-            let from = search.from;
-            let found = match search.lookup.next_step() {
-                Step::Ask(whom) => {
-                    search.open.insert(whom.position);
-                    let request = MembershipRequest::FindOwner { key: search.key };
-                    self.send_request(from, &Target::from(&whom), Ask::Search(id), request, Purpose::Lookup);
-                    // Four round trips of the longest ways.
-                    let slow = (self.network.latency * 12).max(HOP_TIMEOUT_MIN);
-                    let given_up = (slow * 2).max(HOP_GIVEN_UP);
-                    for (after, for_good) in [(slow, false), (given_up, true)] {
-                        let timeout = Delivery::SearchTimeout { search: id, whom: whom.clone(), for_good };
-                        self.queue.put(self.now + after, timeout);
-                    }
-                    return;
+        let Some(search) = self.searches.under_way.get_mut(&id) else { return };
+        let from = search.from;
+        let found = match search.lookup.next_step() {
+            Step::Ask(whom) => {
+                search.open.insert(whom.position);
+                let request = MembershipRequest::FindOwner { key: search.key };
+                self.send_request(from, &Target::from(&whom), Ask::Search(id), request, Purpose::Lookup);
+                // Four round trips of the longest ways.
+                let slow = (self.network.latency * 12).max(HOP_TIMEOUT_MIN);
+                let given_up = (slow * 2).max(HOP_GIVEN_UP);
+                for (after, for_good) in [(slow, false), (given_up, true)] {
+                    let timeout = Delivery::SearchTimeout { search: id, whom: whom.clone(), for_good };
+                    self.queue.put(self.now + after, timeout);
                 }
-                Step::Wait => return,
-                Step::Found { owner, .. } => Some(owner),
-                Step::Failed => None,
-            };
-            self.end_search(id, found);
-            return;
-        }
+                return;
+            }
+            Step::Wait => return,
+            Step::Found { owner, .. } => Some(owner),
+            Step::Failed => None,
+        };
+        self.end_search(id, found);
     }
 
     pub(super) fn search_answered(&mut self, id: u64, from: &Entry, reply: MembershipReply) {
