@@ -43,7 +43,10 @@ impl Node {
             return;
         }
         // Changes bring themselves to notice at once; where there were none, every second period is enough.
-        let quiet = self.stabilised_version == self.version && !self.exchanges_whole();
+        // A list that names somebody who is gone, or too few, is not quiet.
+        let whole = self.successors.len() >= usize::from(self.settings.successors)
+            && !self.successors.iter().any(|entry| self.members.is_gone(entry));
+        let quiet = self.stabilised_version == self.version && whole && !self.exchanges_whole();
         self.stabilised_version = self.version;
         self.stabilise_at = now + self.jittered(self.interval * (1 + u32::from(quiet)));
         self.judge_size(now);
