@@ -13,8 +13,8 @@ use quoit::config::RingSettings;
 use quoit::id::{KeyHash, Position, between};
 use quoit::time::Moment;
 use quoit::wire::{
-    Address, Datagram, Entry, Life, Member, MembershipReply, MembershipRequest, Reply, Request, Target, codec,
-    limits,
+    Address, Datagram, Entry, Life, Member, MembershipReply, MembershipRequest, Reply, Request, Target,
+    codec, limits,
 };
 use quoit_fuzz::{byte, one_encoding, piece};
 
@@ -44,7 +44,9 @@ impl World {
         let start = match how % 5 {
             0 | 1 => Start::Found,
             2 => Start::Join { known: Target::from(&entry(10)) },
-            3 => Start::Form { contacts: vec![Target::from(&entry(10)), Target::from(entry(20).address.clone())] },
+            3 => Start::Form {
+                contacts: vec![Target::from(&entry(10)), Target::from(entry(20).address.clone())],
+            },
             _ => Start::Resume { remembered: piece(rest).and_then(one_encoding::<Vec<Member>>)? },
         };
         let config = NodeConfig {
