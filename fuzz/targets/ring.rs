@@ -155,9 +155,11 @@ impl World {
                     asked.push(entry.position);
                     assert!(asked.len() <= LOOKUP_MAX);
                     if let Some(reply) = piece(rest).and_then(one_encoding::<MembershipReply>) {
-                        lookup.answered(&entry.position, reply);
+                        lookup.answered(&entry, reply);
                     }
                 }
+                // Nobody else answers.
+                Step::Wait => asked.iter().for_each(|whom| lookup.failed(whom)),
                 Step::Found { .. } | Step::Failed => return,
             }
         }
@@ -212,15 +214,15 @@ impl World {
 
 /// One of eight members, in one of several lives, with its own key or another's.
 fn sender(who: u8) -> Entry {
-    let mut from = entry([10, 20, 30, 40, 50, 60, 70, 80][usize::from(who & 7)]);
-    from.incarnation += u64::from(who >> 3 & 3);
+    let mut life = (*entry([10, 20, 30, 40, 50, 60, 70, 80][usize::from(who & 7)])).clone();
+    life.incarnation += u64::from(who >> 3 & 3);
     if who & 0x20 != 0 {
-        from.key = KeyHash([1; 32]);
+        life.key = KeyHash([1; 32]);
     }
     if who & 0x40 != 0 {
-        from = from.with_address(entry(90).address.clone());
+        life.address = entry(90).address.clone();
     }
-    from
+    Entry::from(life)
 }
 
 /// The members that the golden messages speak of.
