@@ -12,7 +12,6 @@ use quoit::chord::{PhaseKind, Rules, Start, View};
 use quoit::config::RingSettings;
 use quoit::id::Position;
 use quoit::sim::{Slot, World, check, contact, oracle, seeds};
-use quoit::time::Moment;
 use rand::seq::IteratorRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -27,10 +26,8 @@ enum Step {
 
 /// Plays against a ring from outside, by chance, whatever rules it goes by.
 struct Adversary {
-    seed: u64,
     rng: ChaCha8Rng,
     world: World,
-    steps: Vec<(Moment, Step)>,
     used: BTreeSet<u8>,
     joiners: Vec<u8>,
 }
@@ -49,13 +46,10 @@ fn play(seed: u64, r: u8, rules: Rules) -> Result<(), String> {
     world.run_for(SECOND * 3);
     world.set_rules(rules);
     let used = founders.into_iter().collect();
-    let mut adversary = Adversary { rng, world, steps: Vec::new(), used, joiners: Vec::new(), seed };
+    let mut adversary = Adversary { rng, world, used, joiners: Vec::new() };
     for _ in 0..ROUNDS {
         adversary.round();
         safe(&adversary.world)?;
-    }
-    if std::env::var("SHOW").is_ok() {
-        let _ = adversary.seed;
     }
     end(&mut adversary.world)
 }
@@ -72,11 +66,7 @@ impl Adversary {
             }
             7..8 => self.beside_a_joiner(),
             8..9 => self.ambush(),
-            _ => {
-                if std::env::var("NORESTART").is_err() {
-                    self.restart()
-                }
-            }
+            _ => self.restart(),
         }
         let wait = match self.rng.random_range(0..4) {
             0 => 0..20,
@@ -180,7 +170,6 @@ impl Adversary {
     }
 
     fn step(&mut self, step: Step) {
-        self.steps.push((self.world.now(), step));
         apply(&mut self.world, step);
     }
 

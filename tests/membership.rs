@@ -512,6 +512,25 @@ fn a_circle_of_departed_peers_is_left() {
     assert!(outputs(&mut joining).iter().any(|output| matches!(output, Output::Request { .. })));
 }
 
+/// Goal: who is about to leave takes nobody in, but answers whoever is counted already and does not know it yet:
+/// it would wait for that peer, and that peer for it.
+#[test]
+fn a_leaver_lets_in_who_is_counted_already() {
+    let mut leaving = node(Start::Found);
+    let join = |leaving: &mut Node, number: u8| {
+        let request = MembershipRequest::Join { settings: None, forming: None };
+        leaving.handle_request(Moment(2), &entry(number, 1), ReplyTo(number.into()), request);
+        outputs(leaving).into_iter().find_map(|output| match output {
+            Output::Reply { reply, .. } => Some(reply),
+            _ => None,
+        })
+    };
+    assert!(matches!(join(&mut leaving, 2), Some(MembershipReply::Welcome { .. })));
+    leaving.begin_leaving(Moment(2));
+    assert!(matches!(join(&mut leaving, 2), Some(MembershipReply::Welcome { .. })));
+    assert_eq!(join(&mut leaving, 3), Some(MembershipReply::Refused(Refusal::Leaving)));
+}
+
 /// Goal: contacts that became members are not asked for ever.
 #[test]
 fn contacts_that_were_met_are_asked_like_all_others() {

@@ -28,10 +28,17 @@ impl Node {
         }
         match self.phase {
             Phase::Entering(_) => self.answer_forming(now, from, forming),
-            Phase::Leaving => MembershipReply::Refused(Refusal::Leaving),
+            // Who is counted already only does not know it yet; refused, it would be waited for while it waits.
+            Phase::Leaving if !self.counts(from) => MembershipReply::Refused(Refusal::Leaving),
             Phase::Checking(_) => MembershipReply::Busy,
             _ => self.place(now, from),
         }
+    }
+
+    /// Whether this very life is a member, as far as this peer knows.
+    fn counts(&self, entry: &Entry) -> bool {
+        let of_it = |known: &Member| known.entry == *entry && known.state == MemberState::Alive;
+        self.members.at(&entry.position).is_some_and(of_it)
     }
 
     /// JOIN, at the peer that is asked: the place is here, or closer peers are named.

@@ -253,7 +253,7 @@ impl Node {
         let outstanding = Some((sequence, now + self.interval / 2));
         let watch = Watch { misses, outstanding, suspect: true, ..Watch::of(entry.clone()) };
         self.detector.watches.insert(entry.position, watch);
-        let news = self.members.take_news(None);
+        let news = self.members.take_news(self.listener(entry), None);
         self.output(Output::Datagram { to: entry.clone(), datagram: Datagram::Ping { sequence, news } });
     }
 
@@ -357,7 +357,7 @@ impl Node {
             if let Some(watch) = self.detector.watches.get_mut(&entry.position) {
                 watch.outstanding = Some((sequence, due));
             }
-            let news = self.members.take_news(None);
+            let news = self.members.take_news(self.listener(entry), None);
             self.output(Output::Datagram { to: entry.clone(), datagram: Datagram::Ping { sequence, news } });
         }
         if !targets.is_empty() {

@@ -21,6 +21,7 @@ use rand::seq::IteratorRandom as _;
 
 use super::entrance::Start;
 use super::judge::{TOLD_MAX, Teller, check_closer, check_near};
+use super::members::Listener;
 use super::node::{Node, Purpose};
 use super::output::{Output, Unanswered};
 use crate::id::Position;
@@ -90,7 +91,7 @@ impl Node {
     /// With each round of pings one goes to a partner.
     pub(super) fn ping_partner(&mut self, now: Moment) {
         if self.exchanges_whole() {
-            return;
+            return self.members.keep_no_news_for_others();
         }
         self.keep_partners(now);
         let missed = self.gossip.pinged.take().map(|(partner, _, misses)| (partner, misses + 1));
@@ -112,7 +113,7 @@ impl Node {
         };
         let sequence = self.detector.take_sequence();
         self.gossip.pinged = Some((partner.position, sequence, misses));
-        let news = self.members.take_news(None);
+        let news = self.members.take_news(Listener::Random, None);
         self.output(Output::Datagram { to: partner, datagram: Datagram::Ping { sequence, news } });
     }
 

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::table::Table;
-use crate::id::Position;
+use crate::id::{KeyHash, Position};
 use crate::wire::limits::{
     DATAGRAM_BYTES_MAX, INCARNATION_LEAP_MAX, MEMBERS_MAX, MEMBERS_PER_MESSAGE_MAX, NEWS_MAX,
 };
-use crate::wire::{Entry, Member, MemberState};
+use crate::wire::{Entry, Life, Member, MemberState};
 
 /// Members by position, this peer not among them, within a budget of those that answer and of those that do not.
 #[derive(Debug, Clone)]
@@ -30,7 +30,17 @@ pub struct Members {
 #[derive(Debug, Clone)]
 struct News {
     member: Member,
-    copies_left: u32,
+    /// How often it is still told to neighbours, and to others.
+    copies_left: [u32; 2],
+}
+
+/// To whom news is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listener {
+    /// A peer beside this one on the ring, which hears most of it from others beside it.
+    Neighbour,
+    /// Anybody else.
+    Random,
 }
 
 impl Members {
@@ -157,24 +167,34 @@ impl Members {
             // The one that was told most often already.
             self.news.pop();
         }
-        self.news.insert(0, News { member, copies_left: COPIES });
+        self.news.insert(0, News { member, copies_left: [COPIES_TO_NEIGHBOURS, COPIES_TO_OTHERS] });
     }
 
-    /// The freshest news, at most [`NEWS_MAX`] and as many as a datagram holds, each counted as passed on once.
-    pub fn take_news(&mut self, first: Option<Member>) -> Vec<Member> {
-        self.news.sort_by_key(|news| std::cmp::Reverse(news.copies_left));
+    /// The freshest news for somebody, at most [`NEWS_MAX`] and as many as a datagram holds, each counted as passed on
+    /// once.
+    pub fn take_news(&mut self, to: Listener, first: Option<Member>) -> Vec<Member> {
+        let to = to as usize;
+        self.news.sort_by_key(|news| std::cmp::Reverse(news.copies_left[to]));
         let mut taken: Vec<Member> = first.into_iter().collect();
         let mut bytes: usize = taken.iter().map(wire_bytes).sum();
-        for news in &mut self.news {
+        for news in self.news.iter_mut().take_while(|news| news.copies_left[to] > 0) {
             bytes += wire_bytes(&news.member);
             if taken.len() >= NEWS_MAX || bytes > NEWS_BYTES {
                 break; // what is fresher goes first, so none of it is passed over for ever
             }
             taken.push(news.member.clone());
-            news.copies_left -= 1;
+            news.copies_left[to] -= 1;
         }
-        self.news.retain(|news| news.copies_left > 0);
+        self.news.retain(|news| news.copies_left != [0, 0]);
         taken
+    }
+
+    /// Nobody but neighbours is told: there are no others, or they hear of everything anyway.
+    pub(super) fn keep_no_news_for_others(&mut self) {
+        for news in &mut self.news {
+            news.copies_left[Listener::Random as usize] = 0;
+        }
+        self.news.retain(|news| news.copies_left != [0, 0]);
     }
 
     /// What is known of the peer at a position.
@@ -268,16 +288,18 @@ fn fitting<'a>(members: impl IntoIterator<Item = &'a Member>) -> Vec<Member> {
 
 /// A member's bytes on the wire, at most.
 fn wire_bytes(member: &Member) -> usize {
-    MEMBER_BYTES + member.entry.address.as_str().len()
+    let Life { position, key, address, .. } = &*member.entry;
+    let key_bytes = if key.0 == position.0 { 0 } else { size_of::<KeyHash>() };
+    MEMBER_BYTES + key_bytes + address.as_str().len()
 }
 
 /// How far beyond its own a peer believes a life of its own that others tell of: as far as anybody believes one
 /// on hearsay.
 pub(super) const CONTRADICTED_LEAP_MAX: u64 = 2 * INCARNATION_LEAP_MAX;
-/// How often a peer passes a change on. In one interval it exchanges as many pings and pongs: with its neighbours,
-/// so that nobody along the ring is left out, and with random partners, so that the number of those who know
-/// doubles.
-const COPIES: u32 = 8;
+/// How often a peer passes a change on to its neighbours: so that nobody along the ring is left out.
+const COPIES_TO_NEIGHBOURS: u32 = 3;
+/// How often to others, which are random: each doubles the number of those who know.
+const COPIES_TO_OTHERS: u32 = 4;
 /// Changes that are still passed on.
 const NEWS_KEPT_MAX: usize = 1_024;
 /// Members that are remembered although they do not answer any more, or left: for so long no stale news brings
@@ -285,8 +307,9 @@ const NEWS_KEPT_MAX: usize = 1_024;
 const GONE_MAX: usize = MEMBERS_MAX / 4;
 /// What an entry of a map takes, about, in bytes.
 const TREE_ENTRY_BYTES: usize = 96;
-/// A member's bytes on the wire, at most, without its address: two hashes, an incarnation, a length, a state.
-const MEMBER_BYTES: usize = 32 + 32 + 9 + 3 + 1;
+/// A member's bytes on the wire, at most, without its key and its address: a hash, an incarnation, whether there is
+/// a key, a length, a state.
+const MEMBER_BYTES: usize = 32 + 9 + 1 + 3 + 1;
 /// What the news of a ping or pong may take of a datagram: all but a tag, a sequence and a length.
 const NEWS_BYTES: usize = DATAGRAM_BYTES_MAX - (1 + 9 + 1);
 /// What the members of one message may take of a frame.
@@ -297,8 +320,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::id::KeyHash;
-    use crate::wire::{Address, Life};
+    use crate::wire::Address;
 
     fn member(number: u8, incarnation: u64, state: MemberState) -> Member {
         let address = Address::new("127.0.0.1:1").unwrap();
@@ -334,7 +356,7 @@ mod tests {
         }
         let mut copies = 0;
         loop {
-            let news = members.take_news(None);
+            let news = members.take_news(Listener::Random, None);
             assert!(news.len() <= NEWS_MAX);
             if news.is_empty() {
                 break;

@@ -11,7 +11,7 @@ use super::entrance::{Entering, GivenOrder, Start};
 use super::gossip::{Gossip, HEAL_EVERY};
 use super::judge::NEWS_TOLD_MAX;
 use super::lookup::Lookup;
-use super::members::Members;
+use super::members::{Listener, Members};
 use super::output::{EndReason, Event, Output, ReplyTo, Token, Unanswered};
 use super::pause::Checking;
 use super::rules::Rules;
@@ -65,8 +65,8 @@ pub struct Node {
     /// Live peers that may lie before the first successor.
     pub(super) candidates: BTreeMap<Position, Entry>,
     pub(super) stabilise_at: Moment,
-    /// As it was at the last stabilise period.
-    pub(super) stabilised_version: u64,
+    /// Since the last stabilise period.
+    pub(super) neighbours_changed: bool,
     pub(super) detector: Detector,
     pub(super) gossip: Gossip,
     /// When this peer last did anything: a long time ago means that its process was stopped.
@@ -147,7 +147,7 @@ impl Node {
             busy_tries: 0,
             candidates: BTreeMap::new(),
             stabilise_at: now,
-            stabilised_version: 0,
+            neighbours_changed: false,
             detector: Detector::new(now),
             gossip: Gossip::new(now),
             last_turn: now,
@@ -207,13 +207,14 @@ impl Node {
         match datagram {
             Datagram::Ping { sequence, news } => {
                 self.event(Event::PingReceived(from.position));
+                // Not what it tells itself.
+                let belief = self.must_hear(from);
+                let answer = self.members.take_news(self.listener(from), belief);
                 self.hear_all(now, &from.into(), news, NEWS_TOLD_MAX);
                 self.heard(now, from);
-                let belief = self.must_hear(from);
-                let news = self.members.take_news(belief);
                 self.output(Output::Datagram {
                     to: from.clone(),
-                    datagram: Datagram::Pong { sequence, news },
+                    datagram: Datagram::Pong { sequence, news: answer },
                 });
             }
             Datagram::Pong { sequence, news } => {
@@ -468,6 +469,16 @@ impl Node {
         neighbours.any(|entry| entry.position == *position) || self.gossip.has_partner(position)
     }
 
+    /// As what a peer hears news of this one.
+    pub(super) fn listener(&self, whom: &Entry) -> Listener {
+        let ahead = self.successors.iter().take(2);
+        let mut beside = ahead.chain(self.members.table().counter_clockwise_from(&self.me.position).take(2));
+        match beside.any(|entry| entry.position == whom.position) {
+            true => Listener::Neighbour,
+            false => Listener::Random,
+        }
+    }
+
     /// Who stands before it; none while alone.
     pub fn predecessor(&self) -> Option<&Entry> {
         self.predecessor.as_ref()
@@ -642,6 +653,7 @@ impl Node {
             return;
         }
         self.version += 1;
+        self.neighbours_changed = true;
         let position = |entry: Option<&Entry>| entry.map(|e| e.position);
         for rank in 0..2 {
             let (old, new) = (position(self.shown.1.get(rank)), position(self.successors.get(rank)));

@@ -46,8 +46,8 @@ impl Node {
         // A list that names somebody who is gone, or too few, is not quiet.
         let whole = self.successors.len() >= usize::from(self.settings.successors)
             && !self.successors.iter().any(|entry| self.members.is_gone(entry));
-        let quiet = self.stabilised_version == self.version && whole && !self.exchanges_whole();
-        self.stabilised_version = self.version;
+        let changed = std::mem::take(&mut self.neighbours_changed);
+        let quiet = !changed && whole && !self.exchanges_whole();
         self.stabilise_at = now + self.jittered(self.interval * (1 + u32::from(quiet)));
         self.judge_size(now);
         if self.is_small() {

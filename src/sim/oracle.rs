@@ -81,17 +81,6 @@ impl World {
     /// A peer has changed.
     pub(super) fn oracle_look(&mut self, slot: Slot) {
         self.oracle.changed = true;
-        if let Some(node) = self.node(slot) {
-            // DEBUG
-            let line = format!(
-                "   LIST {:?} {:?} pred {:?} {:?}",
-                node.me(),
-                node.phase(),
-                node.predecessor(),
-                node.successors()
-            ); // DEBUG
-            self.note(|| line); // DEBUG
-        } // DEBUG
         let now = self.now;
         if let Some(Err(what)) = self.node(slot).filter(|node| node.is_member()).map(list_in_order) {
             self.oracle.found(now, what);

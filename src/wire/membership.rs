@@ -99,6 +99,7 @@ pub struct Entry(Arc<Life>);
 
 /// What an [`Entry`] says: where the peer stands, which start of it this is, who it is, where to reach it.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "ToldLife", into = "ToldLife")]
 pub struct Life {
     /// Where it stands.
     pub position: Position,
@@ -108,6 +109,37 @@ pub struct Life {
     pub key: KeyHash,
     /// Where to reach it.
     pub address: Address,
+}
+
+/// A [`Life`] on the wire: whoever stands where its key's hash says does not say that twice.
+#[derive(Serialize, Deserialize)]
+struct ToldLife {
+    position: Position,
+    incarnation: u64,
+    key: Option<KeyHash>,
+    address: Address,
+}
+
+impl From<Life> for ToldLife {
+    fn from(life: Life) -> ToldLife {
+        let Life { position, incarnation, key, address } = life;
+        let key = (key.0 != position.0).then_some(key);
+        ToldLife { position, incarnation, key, address }
+    }
+}
+
+impl TryFrom<ToldLife> for Life {
+    type Error = &'static str;
+
+    fn try_from(told: ToldLife) -> Result<Life, &'static str> {
+        let ToldLife { position, incarnation, key, address } = told;
+        let key = match key {
+            Some(key) if key.0 == position.0 => return Err("a key's hash that the position says already"),
+            Some(key) => key,
+            None => KeyHash(position.0),
+        };
+        Ok(Life { position, incarnation, key, address })
+    }
 }
 
 impl Entry {

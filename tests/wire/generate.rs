@@ -38,9 +38,11 @@ fn address() -> impl Strategy<Value = Address> {
 }
 
 fn entry() -> BoxedStrategy<Entry> {
-    (position(), number(), any::<[u8; 32]>(), address())
+    (position(), number(), any::<Option<[u8; 32]>>(), address())
         .prop_map(|(position, incarnation, key, address)| {
-            Entry::from(Life { position, incarnation, key: KeyHash(key), address })
+            // Without a key of its own it is self-placed.
+            let key = KeyHash(key.unwrap_or(position.0));
+            Entry::from(Life { position, incarnation, key, address })
         })
         .boxed()
 }

@@ -41,6 +41,11 @@ fn entry(number: u8) -> Entry {
     })
 }
 
+fn self_placed() -> Entry {
+    let entry = entry(40);
+    Entry::from(Life { key: KeyHash(entry.position.0), ..(*entry).clone() })
+}
+
 fn members() -> Vec<Member> {
     [(10, MemberState::Alive), (20, MemberState::Left), (30, MemberState::Dead)]
         .map(|(number, state)| Member { entry: entry(number), state })
@@ -205,11 +210,21 @@ fn table() -> Vec<Golden> {
     table.push(golden(Reply::Forwarding(Err(RelayFailure::Unanswered))));
     table.push(golden(Datagram::Ping { sequence: 300, news: members() }));
     table.push(golden(Datagram::Pong { sequence: 300, news: Vec::new() }));
+    table.push(golden(self_placed()));
     table.push(golden(Hello { incarnation: 5, advertised: None }));
     table.push(golden(Hello { incarnation: u64::MAX, advertised: Some(entry(10).address.clone()) }));
     table.extend(name_records().map(golden));
     table.push(golden(record()));
     table
+}
+
+/// Goal: a self-placed peer's entry has one encoding.
+#[test]
+fn a_key_that_the_position_says_already_is_refused() {
+    let Life { position, incarnation, key, address } = (*self_placed()).clone();
+    let told = |key: Option<KeyHash>| codec::encode(&(position, incarnation, key, &address)).unwrap();
+    assert_eq!(codec::decode::<Entry>(&told(None)), Ok(self_placed()));
+    assert!(matches!(codec::decode::<Entry>(&told(Some(key))), Err(codec::CodecError::Malformed(_))));
 }
 
 /// Goal: what an older peer says is still understood, and the other way round.

@@ -1,6 +1,6 @@
 //! The largest messages that the bounds allow fit what carries them.
 
-use quoit::chord::Members;
+use quoit::chord::{Listener, Members};
 use quoit::config::RingSettings;
 use quoit::id::{ContentId, FileName, KeyHash, OutboardDigest, Position, RecordId};
 use quoit::time::Timestamp;
@@ -70,7 +70,7 @@ fn news_of_the_longest_addresses_fits_a_datagram() {
     let mut passed_on = std::collections::BTreeSet::new();
     let mut counts = Vec::new();
     for turn in 0.. {
-        let news = members.take_news((turn % 2 == 0).then(|| belief.clone()));
+        let news = members.take_news(Listener::Random, (turn % 2 == 0).then(|| belief.clone()));
         if news.iter().all(|member| *member == belief) {
             break;
         }
@@ -99,7 +99,7 @@ fn news_of_short_addresses_is_bounded_by_count_only() {
             Entry::from(Life { position: Position::of_number(number), address, ..(*entry(0)).clone() });
         members.merge(Member { entry, state: MemberState::Alive }, true);
     }
-    assert_eq!(members.take_news(None).len(), NEWS_MAX);
+    assert_eq!(members.take_news(Listener::Random, None).len(), NEWS_MAX);
 }
 
 #[test]
