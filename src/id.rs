@@ -98,6 +98,12 @@ impl Position {
         Position(sha256(public_key))
     }
 
+    /// Its first eight bytes as a number.
+    pub(crate) fn prefix(&self) -> u64 {
+        let (head, _) = self.0.split_at(8);
+        head.iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
+    }
+
     /// How far `to` lies ahead, clockwise: `to − self` modulo 2^256.
     pub fn distance_to(&self, to: &Position) -> Position {
         let mut out = [0; 32];

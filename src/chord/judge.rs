@@ -155,10 +155,16 @@ impl Node {
             return self.convict(teller, fault);
         }
         let position = member.entry.position;
+        let known = position != self.me.position && !self.members.is_news(&member);
         if position == teller.entry.position && teller.first_hand && !self.second_hand {
             let entry = member.entry.clone();
-            self.take_in(now, member, is_news);
+            if !known {
+                self.take_in(now, member, is_news);
+            }
             return self.members.prove(&entry);
+        }
+        if known {
+            return; // as most of what is told
         }
         // By leaps, somebody's lives would soon be used up.
         if position == self.me.position {

@@ -120,14 +120,17 @@ impl Members {
         }
     }
 
+    /// Whether what somebody says is more than is known.
+    pub(super) fn is_news(&self, member: &Member) -> bool {
+        let order = |m: &Member| (m.entry.incarnation, m.state);
+        self.table.at(&member.entry.position).is_none_or(|known| order(member) > order(known))
+    }
+
     /// Merges what somebody says, and tells it on where it is news. Returns whether that was new.
     pub fn merge(&mut self, member: Member, is_news: bool) -> bool {
         let position = member.entry.position;
-        if let Some(known) = self.table.at(&position) {
-            let order = |m: &Member| (m.entry.incarnation, m.state);
-            if order(&member) <= order(known) {
-                return false;
-            }
+        if !self.is_news(&member) {
+            return false;
         }
         if is_news {
             self.announce(member.clone());

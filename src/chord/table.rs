@@ -158,11 +158,11 @@ impl Table {
     /// Of those that answer, the one that crowds its neighbours most, relative to how far it lies ahead of
     /// `me`. `pinned` ones never do.
     pub(super) fn most_crowding(&self, me: &Position, pinned: impl Fn(&Entry) -> bool) -> Option<Position> {
-        let (from, mut last) = (prefix(me), 0);
+        let (from, mut last) = (me.prefix(), 0);
         let (before, after) = self.around(me);
         let ahead: Vec<(u64, &Entry)> = alive_of(after)
             .chain(alive_of(before))
-            .map(|entry| (prefix(&entry.position).wrapping_sub(from), entry))
+            .map(|entry| (entry.position.prefix().wrapping_sub(from), entry))
             .collect();
         let mut most: Option<(u64, u64, &Entry)> = None;
         for (i, (distance, entry)) in ahead.iter().enumerate() {
@@ -181,7 +181,7 @@ impl Table {
     }
 
     fn find(&self, position: &Position) -> Result<usize, usize> {
-        let prefix = prefix(position);
+        let prefix = position.prefix();
         self.slots.binary_search_by(|slot| {
             slot.prefix.cmp(&prefix).then_with(|| slot.member.entry.position.cmp(position))
         })
@@ -210,18 +210,12 @@ impl Slot {
 
 impl From<Member> for Slot {
     fn from(member: Member) -> Slot {
-        Slot { prefix: prefix(&member.entry.position), member }
+        Slot { prefix: member.entry.position.prefix(), member }
     }
 }
 
 fn alive_of(slots: &[Slot]) -> impl DoubleEndedIterator<Item = &Entry> {
     slots.iter().filter(|slot| slot.is_alive()).map(|slot| &slot.member.entry)
-}
-
-/// The first eight bytes of a position as a number.
-fn prefix(position: &Position) -> u64 {
-    let (head, _) = position.0.split_at(8);
-    head.iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
 }
 
 #[cfg(test)]
@@ -297,7 +291,7 @@ mod tests {
         // The nearest of 6,000 lies about 2^64 / 6,000 ahead: twelve doublings and a half.
         let mut octaves = [0u32; 12];
         for entry in table.alive() {
-            let octave = prefix(&entry.position).leading_zeros() as usize;
+            let octave = entry.position.prefix().leading_zeros() as usize;
             octaves[octave.min(11)] += 1;
         }
         let full: Vec<u32> = octaves[..7].to_vec();

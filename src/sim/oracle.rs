@@ -147,6 +147,8 @@ pub(super) struct Snapshot<'a> {
     r: usize,
     /// By position.
     members: Vec<&'a Node>,
+    /// The first bytes of their positions, to find them by without looking at many of them.
+    prefixes: Vec<u64>,
     /// Of each member, in the same order.
     lists: Vec<List<'a>>,
     /// Lists beside these: of those that are just let in, and what comes through a helper.
@@ -170,7 +172,8 @@ impl<'a> Snapshot<'a> {
             entries: node.successors().iter().collect(),
         };
         let lists = members.iter().map(own).collect();
-        Snapshot { r, members, lists, more: Vec::new(), by_lives: false }
+        let prefixes = members.iter().map(|node| node.me().position.prefix()).collect();
+        Snapshot { r, members, prefixes, lists, more: Vec::new(), by_lives: false }
     }
 
     /// An answer is on its way. One that comes through a helper may still be lost with it: both lists count.
@@ -226,7 +229,12 @@ impl<'a> Snapshot<'a> {
     }
 
     fn index(&self, position: &Position) -> Result<usize, usize> {
-        self.members.binary_search_by_key(&position, |node| &node.me().position)
+        let prefix = position.prefix();
+        let begin = self.prefixes.partition_point(|other| *other < prefix);
+        let alike = self.prefixes[begin..].iter().take_while(|other| **other == prefix).count();
+        let found =
+            self.members[begin..begin + alike].binary_search_by_key(&position, |node| &node.me().position);
+        found.map(|at| begin + at).map_err(|at| begin + at)
     }
 
     /// Which living member an entry names.
