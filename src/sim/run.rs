@@ -84,6 +84,7 @@ impl<'a> Run<'a> {
         world.network.latency = experiment.latency;
         world.network.loss = experiment.loss;
         if experiment.files > 0 {
+            world.enable_files();
             world.place_files(experiment.files, FILE_BYTES);
         }
         let begin = world.now();
@@ -402,6 +403,25 @@ mod tests {
         };
         assert_eq!(report(7), report(7));
         assert_ne!(report(7), report(8));
+    }
+
+    /// Goal: with files, what is lost is what had all its copies on peers that died, and the rest is copied anew.
+    #[test]
+    fn files_are_placed_lost_and_repaired() {
+        let experiment = Experiment {
+            peers: 60,
+            lookups: 0,
+            files: 300,
+            fail_fraction: 0.5,
+            duration: Duration::from_secs(60),
+            ..Experiment::default()
+        };
+        let report = experiment.run(&mut |_| {}).unwrap();
+        assert_eq!(report.files_acknowledged, 300);
+        assert!((1..=90).contains(&report.files_lost), "{}", report.files_lost);
+        assert!(report.repair_bytes > 0);
+        let peace = Experiment { fail_fraction: 0.0, ..experiment }.run(&mut |_| {}).unwrap();
+        assert_eq!((peace.files_acknowledged, peace.files_lost, peace.repair_bytes), (300, 0, 0));
     }
 
     /// Goal: a ring that a third of its peers leave at once finds everything at once, and comes to order.

@@ -6,12 +6,14 @@
 //! live are taken for dead because nobody can reach them, which lies beyond the theorem, safety is suspended in so
 //! many words.
 //!
-//! `QUOIT_SEEDS=1000` widens the seeds of every test, `QUOIT_SEED=7` runs one alone.
+//! `QUOIT_SEEDS=1000` widens the seeds of every test, `QUOIT_SEED=7` runs one alone. `QUOIT_LONG=1` makes the worlds as
+//! large and the time as long as the scenarios ask, which is for a release build and an evening.
 
 mod churn;
 mod corrupt;
 mod deaths;
 mod departures;
+mod detection;
 mod identity;
 mod joins;
 mod links;
@@ -28,6 +30,11 @@ use quoit::id::Position;
 use quoit::sim::{Slot, World, check};
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// Whether worlds are as large and time is as long as the scenarios ask.
+fn long() -> bool {
+    std::env::var_os("QUOIT_LONG").is_some()
+}
 
 /// r = 8: what users have; r = 2: Chord from four peers on.
 fn both() -> [RingSettings; 2] {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use quoit::config::RingSettings;
 use quoit::sim::{Slot, World, check, seeds};
 
-use crate::{SECOND, both, converge, large, ring, split};
+use crate::{SECOND, both, converge, large, long, ring, split};
 
 /// The ways to fall apart: half and half, nine to one, three ways; in one piece each, or one by one.
 fn shapes(slots: &[Slot]) -> Vec<(&'static str, Vec<Vec<Slot>>)> {
@@ -84,10 +84,10 @@ fn a_moment_apart() {
 }
 
 /// Scenario 11: a day apart. With a ping a minute a day has as many rounds of everything as the events of one
-/// test may take; with a ping a second it is part of what `QUOIT_TEST_ALL` adds.
+/// test may take; with a ping a second it is for `QUOIT_LONG`.
 #[test]
 fn a_day_apart() {
-    let all = std::env::var_os("QUOIT_TEST_ALL").is_some();
+    let all = long();
     let interval = if all { SECOND } else { SECOND * 60 };
     for settings in both() {
         for seed in seeds(0..1) {
@@ -141,10 +141,10 @@ fn the_halves_change_while_they_are_apart() {
 
 /// Scenario 11: two halves of a large ring, an hour apart.
 ///
-/// Goal: one ring again within 60 s. 2 × 60 peers; 2 × 500 with `QUOIT_TEST_ALL`, which prints how long it took.
+/// Goal: one ring again within 60 s. 2 × 60 peers; 2 × 500 with `QUOIT_LONG`, which prints how long it took.
 #[test]
 fn large_halves_an_hour_apart() {
-    let all = std::env::var_os("QUOIT_TEST_ALL").is_some();
+    let all = long();
     let (peers, apart) = if all { (1_000, SECOND * 3_600) } else { (120, SECOND * 600) };
     for seed in seeds(0..1) {
         for by_one in [false, true] {
