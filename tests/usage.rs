@@ -1,6 +1,7 @@
 //! Misuse of the binary: refused before anything starts, with exit code 2 and the argument's name.
 
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 fn quoit(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_quoit"))
@@ -23,6 +24,7 @@ fn misuse_exits_with_2_and_says_what_is_wrong() {
         (vec!["simulate", "--peers", "-1"], "--peers"),
         (vec!["simulate", "--fail-fraction", "1.5"], "--fail-fraction"),
         (vec!["simulate", "--session-median", "NaN"], "--session-median"),
+        (vec!["simulate", "--peers", "10", "--leave-rate", "1", "--duration", "60"], "--leave-rate"),
         (vec![], "Usage"),
     ] {
         let output = quoit(&arguments);
@@ -114,3 +116,41 @@ fn a_picture_that_could_not_be_written_costs_not_the_report() {
     let message = String::from_utf8(output.stderr).unwrap();
     assert!(message.contains("cannot write /dev/full: No space left"), "{message}");
 }
+
+/// Goal: Ctrl+C ends a simulation at once, without a report, and the exit code says so.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_simulation_can_be_interrupted() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_quoit"))
+        .args(["simulate", "--peers", "1000", "--duration", "600000"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Its work has begun, so it listens to signals.
+    let tasks = format!("/proc/{}/task", child.id());
+    let begun = |task: std::io::Result<std::fs::DirEntry>| {
+        task.is_ok_and(|task| {
+            std::fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name == "simulation\n")
+        })
+    };
+    let end = Instant::now() + PATIENCE;
+    while !std::fs::read_dir(&tasks).unwrap().any(begun) {
+        assert!(Instant::now() < end, "it does not begin");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > end {
+            child.kill().unwrap();
+            panic!("it does not end");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stdout), (Some(130), Vec::new()));
+}
+
+/// How long something of a moment may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -71,6 +71,18 @@ pub enum ExperimentError {
     /// The ring's settings are out of bounds.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// More peers would fail or leave than there ever are, on average.
+    #[error(
+        "--fail-fraction and --leave-rate take {going} peers, and there are {peers} and {coming} that come with --join-rate"
+    )]
+    MoreGoThanCome {
+        /// Peers at the beginning.
+        peers: usize,
+        /// How many join within the duration.
+        coming: u64,
+        /// How many fail at the beginning or leave within the duration.
+        going: u64,
+    },
     /// A value is out of its bounds.
     #[error("{option} is {bounds}, not {value}")]
     OutOfBounds {
@@ -192,7 +204,7 @@ impl Experiment {
         }
     }
 
-    /// Checks every bound.
+    /// Checks every bound, and that not more peers go than come.
     ///
     /// # Errors
     /// [`ExperimentError`] names the option, its bounds and what it is.
@@ -217,6 +229,13 @@ impl Experiment {
             if !fine {
                 return Err(ExperimentError::of(option, value));
             }
+        }
+        let (peers, seconds) = (self.peers as f64, self.duration.as_secs_f64());
+        let (going, coming) =
+            (peers * self.fail_fraction + self.leave_rate * seconds, self.join_rate * seconds);
+        if going > peers + coming {
+            let (coming, going) = (coming.round() as u64, going.round() as u64);
+            return Err(ExperimentError::MoreGoThanCome { peers: self.peers, coming, going });
         }
         Ok(())
     }
