@@ -9,6 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use super::network::{Network, Slot, mixed};
 use super::oracle::Oracle;
 use super::queue::Queue;
+use super::replay::is_shown;
 use super::search::{Outcome, Searches};
 use super::storage::{Files, News};
 use super::traffic::{self, Connections, Purpose, Sent};
@@ -52,7 +53,7 @@ pub struct World {
     /// Living members, by position.
     pub(super) living: BTreeMap<Position, Slot>,
     events: Vec<(Moment, Position, Event)>,
-    log: Option<Vec<String>>,
+    pub(super) log: Option<Vec<String>>,
     steps: u64,
 }
 
@@ -166,7 +167,7 @@ impl World {
             next_identity: 0,
             living: BTreeMap::new(),
             events: Vec::new(),
-            log: None,
+            log: is_shown().then(Vec::new),
             steps: 0,
         }
     }
@@ -180,7 +181,8 @@ impl World {
         interval: Duration,
         contacts_max: usize,
     ) -> World {
-        let mut world = World { interval, contacts_max, ..World::new(seed, settings) };
+        let mut world = World::new(seed, settings);
+        (world.interval, world.contacts_max) = (interval, contacts_max);
         let mut entries: Vec<Entry> = (0..count).map(|_| world.next_self_placed(1)).collect();
         entries.sort_by_key(|entry| entry.position);
         let alive = |entry: &Entry| Member { entry: entry.clone(), state: MemberState::Alive };
@@ -460,16 +462,6 @@ impl World {
     /// How many events of the simulation there were.
     pub fn steps(&self) -> u64 {
         self.steps
-    }
-
-    /// From now on every event is written down.
-    pub fn record(&mut self) {
-        self.log.get_or_insert_default();
-    }
-
-    /// What was written down.
-    pub fn log(&self) -> &[String] {
-        self.log.as_deref().unwrap_or_default()
     }
 
     /// Since when a peer is dead, if it is.
@@ -771,12 +763,6 @@ impl World {
         }
         self.look_at_neighbours(slot);
         self.oracle_look(slot);
-    }
-
-    pub(super) fn note(&mut self, what: impl FnOnce() -> String) {
-        if let Some(log) = &mut self.log {
-            log.push(format!("{} {}", self.now.0, what()));
-        }
     }
 
     pub(super) fn process(&self, slot: Slot) -> Option<&Process> {

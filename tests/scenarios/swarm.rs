@@ -42,11 +42,7 @@ fn replay() {
     let plan: Plan = text.parse().unwrap_or_else(|error| panic!("{error}"));
     for seed in seeds(0..1) {
         let mut world = plan.world(seed);
-        world.record();
         let outcome = plan.play(&mut world, &mut |_, _| Ok(()));
-        if std::env::var_os("QUOIT_LOG_EVENTS").is_some() {
-            world.log().iter().for_each(|line| println!("{line}"));
-        }
         println!("seed {seed}, {} steps: {outcome:?}", world.steps());
         if let Err(failure) = outcome {
             panic!("seed {seed}: {failure}");

@@ -1,0 +1,65 @@
+//! Which seeds a test runs, and how one that failed is shown event by event.
+
+use super::world::World;
+
+/// The seeds of a test: these, as many from there on as `QUOIT_SEEDS` says, or the one that `QUOIT_SEED` names.
+pub fn seeds(range: std::ops::Range<u64>) -> Vec<u64> {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    match (number("QUOIT_SEED"), number("QUOIT_SEEDS")) {
+        (Some(seed), _) => vec![seed],
+        (None, Some(count)) => (range.start..range.start.saturating_add(count)).collect(),
+        (None, None) => range.collect(),
+    }
+}
+
+/// Whether `QUOIT_LOG_EVENTS` asks for every event of every world.
+pub(super) fn is_shown() -> bool {
+    std::env::var_os("QUOIT_LOG_EVENTS").is_some()
+}
+
+impl World {
+    /// From now on every event is written down.
+    pub fn record(&mut self) {
+        self.log.get_or_insert_default();
+    }
+
+    /// What was written down.
+    pub fn log(&self) -> &[String] {
+        self.log.as_deref().unwrap_or_default()
+    }
+
+    pub(super) fn note(&mut self, what: impl FnOnce() -> String) {
+        if let Some(log) = &mut self.log {
+            log.push(format!("{} {}", self.now.0, what()));
+        }
+    }
+}
+
+/// A world that ends because its test failed says how that is shown; one that is to be shown is.
+impl Drop for World {
+    fn drop(&mut self) {
+        if is_shown() {
+            self.log().iter().for_each(|line| println!("{line}"));
+        } else if std::thread::panicking()
+            && let Some(test) = this_test()
+        {
+            let seed = self.seed;
+            println!(
+                "to see each event:\n  QUOIT_SEED={seed} QUOIT_LOG_EVENTS=1 cargo test {test} -- --nocapture"
+            );
+        }
+    }
+}
+
+/// The test that runs in this thread, as cargo names it; nothing outside of tests.
+fn this_test() -> Option<String> {
+    let binary = std::env::current_exe().ok()?;
+    let (name, _) = binary.file_stem()?.to_str()?.rsplit_once('-')?;
+    let thread = std::thread::current();
+    let test = thread.name()?;
+    Some(if name == env!("CARGO_PKG_NAME") {
+        format!("--lib {test}")
+    } else {
+        format!("--test {name} {test}")
+    })
+}
