@@ -2,7 +2,7 @@
 
 use quoit::id::ContentId;
 use quoit::sim::storage::{Outcome, Requested, check};
-use quoit::sim::{World, seeds};
+use quoit::sim::{World, check as ring, seeds};
 
 use crate::harness::{
     MINUTE, SECOND, all_are_found_everywhere, converged, keepers, members, request_everywhere, settle, stored,
@@ -171,6 +171,45 @@ fn the_owner_dies_in_the_middle_of_a_store() {
                 all_are_found_everywhere(&mut world, seed);
                 settle(&mut world, MINUTE * 2, seed);
             }
+        }
+    }
+}
+
+/// Scenario 8, of a transfer. Goal: a process that takes part in a store is stopped in the middle of it, for a second,
+/// for long enough to be taken for dead, for an hour, and goes on: what is acknowledged is found everywhere and has
+/// all its copies in the end, and what is not is whole or absent.
+#[test]
+fn a_process_stops_in_the_middle_of_a_transfer() {
+    for (stopped, count) in [(SECOND, 12), (SECOND * 6, 12), (MINUTE * 60, 3)] {
+        for seed in seeds(0..count) {
+            let mut world = converged(seed, 14);
+            world.oracle.safety = false;
+            let content = ContentId::of(&seed.to_be_bytes());
+            let keepers = keepers(&world, &content);
+            let from = *members(&world).iter().find(|slot| !keepers.contains(slot)).unwrap();
+            let id = world.store_content(from, "large.bin", content, 25_000_000);
+            world.run_for(SECOND / 12 * (1 + seed as u32));
+            // The owner, a replica, or whoever stores.
+            let who = [keepers[0], keepers[1], from][seed as usize % 3];
+            world.pause_slot(who, true);
+            world.run_for(stopped);
+            world.pause_slot(who, false);
+            let ended = world.finish(MINUTE * 3);
+            let outcome = ended.iter().find(|ended| ended.id == id).map(|ended| &ended.outcome);
+            let acknowledged = match outcome {
+                Some(Outcome::Stored(Ok(_))) => true,
+                // Its user's patience is over as well when a process wakes after an hour.
+                Some(Outcome::Stored(Err(_))) if who == from => false,
+                other => panic!("seed {seed}, {stopped:?}: {other:?}"),
+            };
+            world
+                .run_until(MINUTE * 2, ring::one_ordered_ring)
+                .unwrap_or_else(|why| panic!("seed {seed}, {stopped:?}: {why}"));
+            settle(&mut world, MINUTE * 2, seed);
+            let asked = request_everywhere(&mut world, &["large.bin".to_owned()]);
+            let found = asked.iter().filter(|(.., what)| matches!(what, Requested::Found { .. })).count();
+            let whole = if acknowledged { found == asked.len() } else { found == 0 || found == asked.len() };
+            assert!(whole, "seed {seed}, {stopped:?}, acknowledged {acknowledged}: {asked:?}");
         }
     }
 }
