@@ -2,7 +2,8 @@
 //! that somebody made up.
 
 use super::network::Slot;
-use super::world::{SLOT_OF_SELF_PLACED, World, address_of, numbered, slot_of};
+use super::places::{SLOT_OF_SELF_PLACED, address_of, numbered, slot_of};
+use super::world::World;
 use crate::chord::{Node, Start, Table};
 use crate::id::Position;
 use crate::wire::{Entry, Life, Member, MemberState, Target};

@@ -5,12 +5,17 @@
 //! end in [`check`].
 
 mod arrivals;
+mod beginnings;
 mod chance;
 pub mod check;
+mod clocks;
 mod experiment;
+mod faults;
 mod network;
 pub mod oracle;
+mod places;
 pub mod plan;
+mod post;
 mod queue;
 mod replay;
 mod run;
@@ -21,7 +26,8 @@ mod world;
 
 pub use experiment::{Experiment, ExperimentError, Health, Report, Spread};
 pub use network::{Network, Slot};
+pub use places::contact;
 pub use replay::seeds;
 pub use search::Outcome;
 pub use traffic::Sent;
-pub use world::{World, contact};
+pub use world::World;

@@ -6,8 +6,9 @@ use std::time::Duration;
 use rand::RngExt as _;
 
 use super::super::network::Slot;
+use super::super::places::slot_of;
 use super::super::traffic::{self, Purpose};
-use super::super::world::{Ask, Delivery, World, slot_of};
+use super::super::world::{Ask, Delivery, World};
 use super::keeper::{Effect, Keeper, Process};
 use super::outcome::{Acknowledged, Ended, Outcome};
 use super::stream::{Frame, Stream};

@@ -1,0 +1,115 @@
+//! What happens to peers and to the ways between them from outside.
+
+use super::network::Slot;
+use super::traffic::Connections;
+use super::world::{Delivery, World};
+use crate::chord::Start;
+use crate::wire::Member;
+
+impl World {
+    /// Ends peers without notice.
+    pub fn crash(&mut self, numbers: &[u8]) {
+        for number in numbers {
+            self.crash_slot(Slot::from(*number));
+        }
+    }
+
+    /// As [`World::crash`], of any peer.
+    pub fn crash_slot(&mut self, slot: Slot) {
+        let now = self.now;
+        let Some(peer) = self.peers.get_mut(slot as usize).and_then(Option::as_mut).filter(|p| p.up) else {
+            return;
+        };
+        peer.up = false;
+        peer.died_at = Some(now);
+        // As a running peer does, which writes down whom it knows while it is a member.
+        if peer.was_member {
+            peer.remembered = Some(peer.node.remembered());
+        }
+        peer.connections = Connections::default();
+        peer.held.clear();
+        self.crash_keeper(slot);
+        self.note(|| format!("crash {slot}"));
+        self.look_at(slot);
+    }
+
+    /// Starts a crashed peer again, from what its disk remembers.
+    pub fn restart(&mut self, number: u8) {
+        self.restart_slot(Slot::from(number));
+    }
+
+    /// As [`World::restart`], of any peer.
+    pub fn restart_slot(&mut self, slot: Slot) {
+        let Some(peer) = self.process(slot).filter(|peer| !peer.up) else { return };
+        // Who was never a member has nothing to come back to.
+        let Some(remembered) = peer.remembered.clone() else { return };
+        let me = peer.node.me().with_incarnation(peer.incarnation_on_disk + 1);
+        self.note(|| format!("restart {slot}"));
+        self.start_entry(me, Start::Resume { remembered });
+    }
+
+    /// Whether a crashed peer was a member when it crashed and remembers somebody who still is one.
+    pub fn could_return(&self, number: u8) -> bool {
+        self.process(Slot::from(number)).is_some_and(|peer| {
+            let lives = |member: &Member| self.living.contains_key(&member.entry.position);
+            !peer.up && peer.node.is_member() && peer.remembered.iter().flatten().any(lives)
+        })
+    }
+
+    /// Lets a peer leave. Where there are files, it hands them over first.
+    pub fn leave(&mut self, number: u8) {
+        self.leave_slot(Slot::from(number));
+    }
+
+    /// As [`World::leave`], of any peer.
+    pub fn leave_slot(&mut self, slot: Slot) {
+        let now = self.local_time(slot);
+        self.note(|| format!("leave {slot}"));
+        if self.files.is_some() {
+            return self.begin_handing_over(slot);
+        }
+        if let Some(peer) = self.running(slot) {
+            peer.node.begin_leaving(now);
+            peer.node.depart(now);
+        }
+        self.drain(slot);
+    }
+
+    /// Stops a peer's process, or lets it go on.
+    pub fn pause(&mut self, number: u8, paused: bool) {
+        self.pause_slot(Slot::from(number), paused);
+    }
+
+    /// As [`World::pause`], of any peer.
+    pub fn pause_slot(&mut self, slot: Slot, paused: bool) {
+        let now = self.now;
+        self.note(|| format!("pause {slot}: {paused}"));
+        let Some(peer) = self.running(slot) else { return };
+        peer.paused = paused;
+        let held: Vec<Delivery> = if paused { Vec::new() } else { peer.held.drain(..).collect() };
+        for delivery in held {
+            self.queue.put(now, delivery);
+        }
+    }
+
+    /// Cuts both directions between two groups of numbered peers.
+    pub fn cut(&mut self, one: &[u8], other: &[u8]) {
+        for a in one {
+            for b in other {
+                self.network.cut(Slot::from(*a), Slot::from(*b));
+                self.network.cut(Slot::from(*b), Slot::from(*a));
+            }
+        }
+    }
+
+    /// Mends every cut.
+    pub fn heal(&mut self) {
+        self.note(|| "heal".to_owned());
+        self.network.heal();
+    }
+
+    /// Makes everything to and from a numbered peer that many times slower.
+    pub fn slow(&mut self, number: u8, factor: u32) {
+        self.network.set_slow(Slot::from(number), factor);
+    }
+}

@@ -1,0 +1,138 @@
+//! What peers send to each other: what it takes, and the connections that carry it.
+
+use std::time::Duration;
+
+use super::network::Slot;
+use super::places::slot_of;
+use super::traffic::{self, Purpose};
+use super::world::{Ask, Delivery, World};
+use crate::wire::{Datagram, Entry, MembershipReply, MembershipRequest, Target, codec};
+
+impl World {
+    pub(super) fn send_request(
+        &mut self,
+        from: Slot,
+        to: &Target,
+        ask: Ask,
+        request: MembershipRequest,
+        purpose: Purpose,
+    ) {
+        let slot = slot_of(&to.address);
+        let bytes = traffic::stream_bytes(codec::encoded_length(&request).unwrap_or(0));
+        let dialled = self.connect(from, slot, purpose);
+        let Some(peer) = self.running(from) else { return };
+        // The answer is acknowledged by a packet of its own.
+        peer.sent.count(purpose, bytes + traffic::ACK_BYTES);
+        let (entry, generation) = (peer.node.me().clone(), peer.generation);
+        let delivery = Delivery::Request {
+            from: entry,
+            asker: from,
+            generation,
+            ask,
+            to: slot,
+            whom: to.position,
+            request,
+        };
+        if let Some(delay) = self.network.stream(from, slot) {
+            self.queue.put(self.now + dialled + delay, delivery);
+        }
+    }
+
+    pub(super) fn send_reply(
+        &mut self,
+        from: Slot,
+        to: Slot,
+        generation: u32,
+        ask: Ask,
+        reply: MembershipReply,
+    ) {
+        let bytes = traffic::stream_bytes(codec::encoded_length(&reply).unwrap_or(0));
+        let purpose = if matches!(ask, Ask::Node(_)) { Purpose::Maintenance } else { Purpose::Lookup };
+        let Some(peer) = self.running(from) else { return };
+        peer.sent.count(purpose, bytes);
+        let me = peer.node.me().clone();
+        if let Some(delay) = self.network.stream(from, to) {
+            self.queue.put(self.now + delay, Delivery::Reply { to, generation, ask, from: me, reply });
+        }
+    }
+
+    pub(super) fn send_datagram(&mut self, from: Slot, to: Entry, datagram: Datagram) {
+        let slot = slot_of(&to.address);
+        let is_pong = matches!(datagram, Datagram::Pong { .. });
+        let bytes = traffic::datagram_bytes(codec::encoded_length(&datagram).unwrap_or(0));
+        let dialled = self.connect(from, slot, Purpose::Maintenance);
+        let Some(peer) = self.running(from) else { return };
+        // A pong is acknowledged by a packet of its own, which whoever pinged sends.
+        let acknowledgement = if is_pong { 0 } else { traffic::ACK_BYTES };
+        peer.sent.count(Purpose::Maintenance, bytes + acknowledgement);
+        let me = peer.node.me().clone();
+        for delay in self.network.datagram(from, slot) {
+            let (from, to, datagram) = (me.clone(), to.clone(), datagram.clone());
+            self.queue.put(self.now + dialled + delay, Delivery::Datagram { from, to, slot, datagram });
+        }
+    }
+
+    /// Uses the connection between two peers, or makes one: how long that takes.
+    pub(super) fn connect(&mut self, from: Slot, to: Slot, purpose: Purpose) -> Duration {
+        let now = self.now;
+        let used = |one, other| self.process(one).filter(|p| p.up).and_then(|p| p.connections.used(other));
+        let known = used(from, to).filter(|_| used(to, from).is_some() || self.node(to).is_none());
+        if known.is_some_and(|used| now.since(used) < traffic::UNUSED_MAX || self.is_kept(from, to)) {
+            self.touch(from, to);
+            return Duration::ZERO;
+        }
+        if !self.network.carries(from, to) || !self.network.carries(to, from) || self.node(to).is_none() {
+            // First packets that nobody answers.
+            if let Some(peer) = self.running(from) {
+                peer.sent.count(purpose, traffic::HANDSHAKE_BYTES);
+            }
+            return Duration::ZERO;
+        }
+        self.disconnect(from, to);
+        for (one, other) in [(from, to), (to, from)] {
+            let full = self.process(one).is_some_and(|peer| peer.connections.are_full());
+            let oldest =
+                self.process(one).and_then(|peer| peer.connections.oldest(|slot| self.is_kept(one, slot)));
+            if let Some(oldest) = oldest.filter(|_| full) {
+                self.disconnect(one, oldest);
+            }
+            if let Some(peer) = self.running(one) {
+                peer.sent.count(purpose, traffic::HANDSHAKE_BYTES);
+                peer.connections.open(other, now);
+            }
+        }
+        let round_trip = self.network.delay(from, to) + self.network.delay(to, from);
+        round_trip * 2 + traffic::HANDSHAKE_TIME
+    }
+
+    /// Uses a connection, on which keep-alives were sent since it was used last.
+    pub(super) fn touch(&mut self, from: Slot, to: Slot) {
+        let now = self.now;
+        for (one, other) in [(from, to), (to, from)] {
+            if let Some(peer) = self.running(one) {
+                let keep_alives = peer.connections.touch(other, now);
+                peer.sent.count(Purpose::Maintenance, keep_alives * traffic::KEEP_ALIVE_BYTES);
+            }
+        }
+    }
+
+    /// Ends the connection between two peers at both ends, if there is one.
+    fn disconnect(&mut self, one: Slot, other: Slot) {
+        let now = self.now;
+        for (one, other) in [(one, other), (other, one)] {
+            if let Some(peer) = self.running(one) {
+                let keep_alives = peer.connections.close(other, now);
+                peer.sent.count(Purpose::Maintenance, keep_alives * traffic::KEEP_ALIVE_BYTES);
+            }
+        }
+    }
+
+    /// Whether one of two peers keeps a connection with the other.
+    pub(super) fn is_kept(&self, one: Slot, other: Slot) -> bool {
+        let keeps = |one, other| {
+            let other = self.entry(other).map(|entry| entry.position);
+            self.node(one).zip(other).is_some_and(|(node, other)| node.keeps_contact_with(&other))
+        };
+        keeps(one, other) || keeps(other, one)
+    }
+}
