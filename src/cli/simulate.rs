@@ -315,7 +315,7 @@ pub(super) mod tests {
     #[test]
     fn every_option_has_its_place() {
         let plan = planned(
-            "--peers 20 --lookups 30 --fail-fraction 0.25 --join-rate 0.5 --leave-rate 1.5 \
+            "--peers 20 --lookups 30 --fail-fraction 0.25 --join-rate 1.5 --leave-rate 0.5 \
              --session-median 600.5 --duration 90 --successors 4 --contacts 64 --loss 0.01 --latency 0.25 \
              --files 7 --replicas 5 --interval 0.5 --seed 9 --json --plot ring.SVG",
         );
@@ -323,8 +323,8 @@ pub(super) mod tests {
             peers: 20,
             lookups: 30,
             fail_fraction: 0.25,
-            join_rate: 0.5,
-            leave_rate: 1.5,
+            join_rate: 1.5,
+            leave_rate: 0.5,
             session_median: Some(Duration::from_millis(600_500)),
             duration: Duration::from_secs(90),
             settings: RingSettings { replicas: 5, successors: 4 },
@@ -359,6 +359,10 @@ pub(super) mod tests {
             ("--fail-fraction -0.5", "--fail-fraction is 0 to 1, not -0.5"),
             ("--fail-fraction NaN", "--fail-fraction is 0 to 1, not NaN"),
             ("--join-rate -1", "--join-rate is 0 to 1000 a second, not -1"),
+            (
+                "--peers 10 --fail-fraction 0.5 --join-rate 0.1 --leave-rate 1 --duration 20",
+                "--leave-rate and --fail-fraction take 25 peers of the 10 there are and the 2 that join",
+            ),
             ("--join-rate inf", "--join-rate is 0 to 1000 a second, not inf"),
             ("--leave-rate -inf", "--leave-rate is 0 to 1000 a second, not -inf"),
             ("--leave-rate 1001", "--leave-rate is 0 to 1000 a second, not 1001"),

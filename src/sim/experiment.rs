@@ -73,7 +73,7 @@ pub enum ExperimentError {
     Settings(#[from] SettingsError),
     /// More peers would fail or leave than there ever are, on average.
     #[error(
-        "--fail-fraction and --leave-rate take {going} peers, and there are {peers} and {coming} that come with --join-rate"
+        "--leave-rate and --fail-fraction take {going} peers of the {peers} there are and the {coming} that join"
     )]
     MoreGoThanCome {
         /// Peers at the beginning.
