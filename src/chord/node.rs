@@ -47,7 +47,7 @@ pub struct NodeConfig {
 }
 
 /// One peer's membership.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Node {
     pub(super) me: Entry,
     pub(super) address_given: bool,
@@ -78,7 +78,7 @@ pub struct Node {
     /// Membership is the small ring's map.
     small: bool,
     /// Since when so few are known alive that the ring may be small, it not having been so.
-    few_since: Option<Moment>,
+    pub(super) few_since: Option<Moment>,
     pub(super) rng: ChaCha8Rng,
     pub(super) persisting: Option<u64>,
     /// What is handled at the moment came through a helper: hearsay, whoever it is said to be from.
@@ -90,7 +90,7 @@ pub struct Node {
     outputs: VecDeque<Output>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Phase {
     Entering(Entering),
     Active,
@@ -489,6 +489,11 @@ impl Node {
             self.pending.get(&token).is_some_and(|(_, purpose)| matches!(purpose, Purpose::Query))
         })?;
         Some(query.whom())
+    }
+
+    /// Whose list this peer waits for, its own being undefined meanwhile.
+    pub fn asks(&self) -> Option<&Entry> {
+        self.query.as_ref().map(Query::whom)
     }
 
     /// For whose request this one was passed on, if it was.

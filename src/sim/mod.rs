@@ -8,6 +8,7 @@ mod arrivals;
 mod chance;
 pub mod check;
 mod experiment;
+pub mod explore;
 mod network;
 pub mod oracle;
 pub mod plan;

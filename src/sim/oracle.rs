@@ -81,17 +81,6 @@ impl World {
     /// A peer has changed.
     pub(super) fn oracle_look(&mut self, slot: Slot) {
         self.oracle.changed = true;
-        if let Some(node) = self.node(slot) {
-            // DEBUG
-            let line = format!(
-                "   LIST {:?} {:?} pred {:?} {:?}",
-                node.me(),
-                node.phase(),
-                node.predecessor(),
-                node.successors()
-            ); // DEBUG
-            self.note(|| line); // DEBUG
-        } // DEBUG
         let now = self.now;
         if let Some(Err(what)) = self.node(slot).filter(|node| node.is_member()).map(list_in_order) {
             self.oracle.found(now, what);
@@ -120,7 +109,7 @@ impl World {
 }
 
 /// No self, no duplicate, no disorder.
-fn list_in_order(node: &Node) -> Result<(), String> {
+pub(super) fn list_in_order(node: &Node) -> Result<(), String> {
     let me = node.me();
     let mut last = me.position;
     for entry in node.successors() {
@@ -144,7 +133,11 @@ pub fn one_ring(world: &World) -> Result<(), String> {
 ///
 /// Here an earlier life of a peer that lives again counts as dead, as it soon will where it stands in a list.
 pub fn could_die(world: &World, slot: Slot) -> bool {
-    let mut snapshot = Snapshot::of(world, Some(slot));
+    could_go_on(Snapshot::of(world, Some(slot)))
+}
+
+/// As [`could_die`], of a world without that peer.
+pub(super) fn could_go_on(mut snapshot: Snapshot<'_>) -> bool {
     snapshot.by_lives = true;
     snapshot.is_large() && invariant(&snapshot).is_ok()
 }
@@ -232,7 +225,8 @@ impl<'a> Snapshot<'a> {
         snapshot
     }
 
-    fn is_large(&self) -> bool {
+    /// Whether the ring is large, and all its members take it for that.
+    pub(super) fn is_large(&self) -> bool {
         self.members.len() >= self.r + 2 && !self.members.iter().any(|node| node.is_small())
     }
 

@@ -1,0 +1,179 @@
+//! All orders of events in rings of a few peers, up to a depth.
+//!
+//! What [`super::World`] draws by chance is looked through here: from a settled ring on, every order in which peers
+//! join, stabilise, rectify, leave, fail and find failures, breadth first, so that the first violation found is
+//! the shortest. The peers are the [`crate::chord::Node`]s of production. In every state that is reached the
+//! invariant of [`super::oracle`] must hold; and from the last states on, nothing happening any more from outside,
+//! there must be one ordered ring within a bounded time.
+//!
+//! As in P. Zave's model (*Reasoning About Identifier Spaces: How to Make Chord Correct*, IEEE TSE 2017), to ask, to be
+//! answered and to apply the answer is one step, or, with [`Setup::answers_apart`], three. What does not decide the
+//! order of a ring is no step but follows at once: pings, probes, news, contacts. Each peer has a clock of its
+//! own, which stands still but while that peer has a step: clocks drift as they like.
+//!
+//! Two states are the same where no peer's [`crate::chord::Node::digest`] tells them apart, nor any letter. What that
+//! leaves out (clocks, chance, counters, news still to be told) is as it was when a state was first reached:
+//! of orders that differ in nothing else, one is looked at. So a search finds no violation that is none,
+//! but is complete only up to that.
+
+mod letters;
+mod tiny;
+
+use std::collections::HashSet;
+use std::fmt;
+
+use crate::chord::Rules;
+pub use letters::Kind;
+pub use tiny::Step;
+use tiny::Tiny;
+
+/// A ring to begin from, and what may happen to it.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// r.
+    pub successors: u8,
+    /// The numbers of those who are the ring, in the order in which they came.
+    pub founders: Vec<u8>,
+    /// Who may join.
+    pub joiners: Vec<u8>,
+    /// What all go by, once the ring of the founders has settled.
+    pub rules: Rules,
+    /// To be asked, and to have the answer, are steps of their own.
+    pub answers_apart: bool,
+}
+
+/// What was looked through.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// How many states were first reached by so many steps: at 0 one.
+    pub states: Vec<usize>,
+    /// How many steps were taken, to states known or not.
+    pub steps: u64,
+    /// How many states are outside of the theorem: some member takes the ring for small.
+    pub small: usize,
+    /// From how many rings, all different, one ordered ring had to come.
+    pub rings: usize,
+}
+
+/// A violation, and how it comes about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// What does not hold.
+    pub what: String,
+    /// The fewest steps that lead there; none where the ring did not even settle.
+    pub steps: Vec<Step>,
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let steps: Vec<String> = self.steps.iter().map(Step::to_string).collect();
+        write!(f, "after {} steps: {}\n  {}", steps.len(), self.what, steps.join("; "))
+    }
+}
+
+impl Report {
+    /// How many states there are.
+    pub fn total(&self) -> usize {
+        self.states.iter().sum()
+    }
+
+    /// As if both had been one search.
+    pub fn add(&mut self, other: &Report) {
+        self.states.resize(self.states.len().max(other.states.len()), 0);
+        self.states.iter_mut().zip(&other.states).for_each(|(one, more)| *one += more);
+        (self.steps, self.small) = (self.steps + other.steps, self.small + other.small);
+        self.rings += other.rings;
+    }
+}
+
+/// Looks through all orders of so many steps.
+///
+/// # Errors
+/// The first of the shortest that lead to a violation.
+pub fn explore(setup: &Setup, depth: usize) -> Result<Report, Found> {
+    let mut tree = Tree::default();
+    let found = |what, steps| Found { what, steps };
+    let start = Tiny::settled(setup).map_err(|what| found(what, Vec::new()))?;
+    let mut report = Report { states: vec![1], ..Report::default() };
+    let mut seen = HashSet::from([start.digest()]);
+    let mut rings = HashSet::new();
+    let mut level = vec![(ROOT, start)];
+    for at in 1..=depth {
+        let mut next = Vec::new();
+        for (from, world) in level {
+            for step in world.steps() {
+                report.steps += 1;
+                let mut after = world.clone();
+                after.take(step);
+                if !seen.insert(after.digest()) {
+                    continue;
+                }
+                let reached = tree.grow(from, step);
+                after.safe().map_err(|what| found(what, tree.way_to(reached)))?;
+                report.small += usize::from(after.is_small());
+                if at < depth {
+                    next.push((reached, after));
+                } else if rings.insert(after.ring()) {
+                    after.calm().map_err(|what| found(what, tree.way_to(reached)))?;
+                }
+            }
+        }
+        report.states.push(tree.len() + 1 - report.total());
+        level = next;
+    }
+    report.rings = rings.len();
+    Ok(report)
+}
+
+/// Takes the steps that [`Found`] shows, `; ` between them. Returns what all peers believe after each, and what
+/// does not hold.
+///
+/// # Errors
+/// A step that cannot be taken there, and those that could.
+pub fn replay(setup: &Setup, steps: &str) -> Result<String, String> {
+    let mut world = Tiny::settled(setup)?;
+    let mut told = format!("{world}\n");
+    for text in steps.split("; ").filter(|text| !text.is_empty()) {
+        let could = world.steps();
+        let Some(step) = could.iter().find(|step| step.to_string() == text.trim()) else {
+            let could: Vec<String> = could.iter().map(Step::to_string).collect();
+            return Err(format!("{told}{text:?} is none of: {}", could.join("; ")));
+        };
+        world.take(*step);
+        let safe = world.safe().err().map(|what| format!("VIOLATION {what}\n")).unwrap_or_default();
+        told += &format!("{step}\n{world}\n{safe}");
+    }
+    let calm = world.calm().err().map(|what| format!("afterwards, for long: {what}\n")).unwrap_or_default();
+    Ok(told + &calm)
+}
+
+/// How each state was first reached.
+#[derive(Default)]
+struct Tree {
+    steps: Vec<(u32, Step)>,
+}
+
+impl Tree {
+    fn grow(&mut self, from: u32, step: Step) -> u32 {
+        self.steps.push((from, step));
+        u32::try_from(self.steps.len()).unwrap_or(u32::MAX)
+    }
+
+    fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    fn way_to(&self, mut state: u32) -> Vec<Step> {
+        let mut way = Vec::new();
+        while state != ROOT {
+            let (from, step) = self.steps[state as usize - 1];
+            way.push(step);
+            state = from;
+        }
+        way.reverse();
+        way
+    }
+}
+
+/// The state to begin from.
+const ROOT: u32 = 0;
