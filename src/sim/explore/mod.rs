@@ -16,31 +16,19 @@
 //! of orders that differ in nothing else, one is looked at. So a search finds no violation that is none,
 //! but is complete only up to that.
 
+mod follow;
 mod letters;
+mod setup;
+mod state;
 mod tiny;
 
 use std::collections::HashSet;
 use std::fmt;
 
-use crate::chord::Rules;
 pub use letters::Kind;
+pub use setup::{Setup, SetupError};
 pub use tiny::Step;
 use tiny::Tiny;
-
-/// A ring to begin from, and what may happen to it.
-#[derive(Debug, Clone)]
-pub struct Setup {
-    /// r.
-    pub successors: u8,
-    /// The numbers of those who are the ring, in the order in which they came.
-    pub founders: Vec<u8>,
-    /// Who may join.
-    pub joiners: Vec<u8>,
-    /// What all go by, once the ring of the founders has settled.
-    pub rules: Rules,
-    /// To be asked, and to have the answer, are steps of their own.
-    pub answers_apart: bool,
-}
 
 /// What was looked through.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,6 +41,8 @@ pub struct Report {
     pub small: usize,
     /// From how many rings, all different, one ordered ring had to come.
     pub rings: usize,
+    /// After how many turns of each peer it was there, at most.
+    pub turns_max: usize,
 }
 
 /// A violation, and how it comes about.
@@ -67,11 +57,16 @@ pub struct Found {
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let steps: Vec<String> = self.steps.iter().map(Step::to_string).collect();
-        write!(f, "after {} steps: {}\n  {}", steps.len(), self.what, steps.join("; "))
+        write!(f, "after {} steps {}: {}", steps.len(), self.what, steps.join("; "))
     }
 }
 
 impl Report {
+    /// By how many steps all was looked through.
+    pub fn depth(&self) -> usize {
+        self.states.len().saturating_sub(1)
+    }
+
     /// How many states there are.
     pub fn total(&self) -> usize {
         self.states.iter().sum()
@@ -83,17 +78,17 @@ impl Report {
         self.states.iter_mut().zip(&other.states).for_each(|(one, more)| *one += more);
         (self.steps, self.small) = (self.steps + other.steps, self.small + other.small);
         self.rings += other.rings;
+        self.turns_max = self.turns_max.max(other.turns_max);
     }
 }
 
-/// Looks through all orders of so many steps.
+/// Looks through all orders of so many steps; of fewer, where there would be more states than memory is meant for.
 ///
 /// # Errors
-/// The first of the shortest that lead to a violation.
+/// The first of the shortest that lead to a violation, by themselves or with all quiet afterwards.
 pub fn explore(setup: &Setup, depth: usize) -> Result<Report, Found> {
     let mut tree = Tree::default();
-    let found = |what, steps| Found { what, steps };
-    let start = Tiny::settled(setup).map_err(|what| found(what, Vec::new()))?;
+    let start = Tiny::settled(setup)?;
     let mut report = Report { states: vec![1], ..Report::default() };
     let mut seen = HashSet::from([start.digest()]);
     let mut rings = HashSet::new();
@@ -109,17 +104,22 @@ pub fn explore(setup: &Setup, depth: usize) -> Result<Report, Found> {
                     continue;
                 }
                 let reached = tree.grow(from, step);
-                after.safe().map_err(|what| found(what, tree.way_to(reached)))?;
+                after.safe().map_err(|what| tree.found(reached, Found { what, steps: Vec::new() }))?;
                 report.small += usize::from(after.is_small());
+                if rings.insert(after.ring()) {
+                    let turns = after.clone().calm().map_err(|found| tree.found(reached, found))?;
+                    report.turns_max = report.turns_max.max(turns);
+                }
                 if at < depth {
                     next.push((reached, after));
-                } else if rings.insert(after.ring()) {
-                    after.calm().map_err(|what| found(what, tree.way_to(reached)))?;
                 }
             }
         }
-        report.states.push(tree.len() + 1 - report.total());
+        report.states.push(tree.steps.len() + 1 - report.total());
         level = next;
+        if level.len() > LEVEL_MAX {
+            break;
+        }
     }
     report.rings = rings.len();
     Ok(report)
@@ -131,11 +131,11 @@ pub fn explore(setup: &Setup, depth: usize) -> Result<Report, Found> {
 /// # Errors
 /// A step that cannot be taken there, and those that could.
 pub fn replay(setup: &Setup, steps: &str) -> Result<String, String> {
-    let mut world = Tiny::settled(setup)?;
+    let mut world = Tiny::settled(setup).map_err(|found| found.to_string())?;
     let mut told = format!("{world}\n");
-    for text in steps.split("; ").filter(|text| !text.is_empty()) {
+    for text in steps.split(';').map(str::trim).filter(|text| !text.is_empty()) {
         let could = world.steps();
-        let Some(step) = could.iter().find(|step| step.to_string() == text.trim()) else {
+        let Some(step) = could.iter().find(|step| step.to_string() == text) else {
             let could: Vec<String> = could.iter().map(Step::to_string).collect();
             return Err(format!("{told}{text:?} is none of: {}", could.join("; ")));
         };
@@ -143,8 +143,11 @@ pub fn replay(setup: &Setup, steps: &str) -> Result<String, String> {
         let safe = world.safe().err().map(|what| format!("VIOLATION {what}\n")).unwrap_or_default();
         told += &format!("{step}\n{world}\n{safe}");
     }
-    let calm = world.calm().err().map(|what| format!("afterwards, for long: {what}\n")).unwrap_or_default();
-    Ok(told + &calm)
+    let end = match world.calm() {
+        Ok(turns) => format!("one ordered ring after {turns} turns of each\n"),
+        Err(found) => format!("with all quiet afterwards, {found}\n"),
+    };
+    Ok(told + &end)
 }
 
 /// How each state was first reached.
@@ -159,8 +162,11 @@ impl Tree {
         u32::try_from(self.steps.len()).unwrap_or(u32::MAX)
     }
 
-    fn len(&self) -> usize {
-        self.steps.len()
+    /// What was found by some steps more.
+    fn found(&self, state: u32, Found { what, steps }: Found) -> Found {
+        let mut way = self.way_to(state);
+        way.extend(steps);
+        Found { what, steps: way }
     }
 
     fn way_to(&self, mut state: u32) -> Vec<Step> {
@@ -177,3 +183,5 @@ impl Tree {
 
 /// The state to begin from.
 const ROOT: u32 = 0;
+/// States from which a search goes on, at most: each takes about 2 KiB.
+const LEVEL_MAX: usize = 2_000_000;
