@@ -272,6 +272,13 @@ impl Node {
         answer: Result<(Entry, MembershipReply), Unanswered>,
     ) {
         self.notice_pause(now);
+        // While the request still counts as pending: what is heard begins an exchange where there is none, and the
+        // answer to one would begin the next, in every round trip for as long as who answers is busy.
+        if let Ok((from, _)) = &answer
+            && self.pending.contains_key(&token)
+        {
+            self.heard(now, from);
+        }
         if let Some((_, purpose)) = self.pending.remove(&token) {
             self.resolve(now, purpose, answer);
         }
@@ -552,10 +559,6 @@ impl Node {
         purpose: Purpose,
         answer: Result<(Entry, MembershipReply), Unanswered>,
     ) {
-        if let Ok((from, _)) = &answer {
-            let from = from.clone();
-            self.heard(now, &from);
-        }
         match purpose {
             Purpose::Join(_) => self.join_answered(now, answer),
             Purpose::Query => self.query_answered(now, answer),
