@@ -21,7 +21,13 @@ impl Tiny {
 
     /// Carries out all that follows at once.
     pub(super) fn follow(&mut self) {
+        let mut count = 0;
         while let Some((number, output)) = self.doing.pop_front() {
+            count += 1;
+            if count > FOLLOWS_MAX {
+                self.doing.clear();
+                self.endless = Some(number);
+            }
             let Some(me) = self.node(number).map(|node| node.me().clone()) else { continue };
             match output {
                 Output::Request { token, to, request, .. } => self.request(number, me, token, &to, request),
@@ -128,3 +134,6 @@ impl Tiny {
         self.doing.retain(|(whose, _)| *whose != number);
     }
 }
+
+/// Messages and answers that follow from one step at once, at most.
+const FOLLOWS_MAX: usize = 10_000;

@@ -88,7 +88,10 @@ impl Report {
 /// The first of the shortest that lead to a violation, by themselves or with all quiet afterwards.
 pub fn explore(setup: &Setup, depth: usize) -> Result<Report, Found> {
     let mut tree = Tree::default();
-    let start = Tiny::settled(setup)?;
+    let mut start = Tiny::settled(setup)?;
+    tree.before = start
+        .follow_steps(&setup.before, |_, _| {})
+        .map_err(|what| tree.found(ROOT, Found { what, steps: Vec::new() }))?;
     let mut report = Report { states: vec![1], ..Report::default() };
     let mut seen = HashSet::from([start.digest()]);
     let mut rings = HashSet::new();
@@ -125,24 +128,17 @@ pub fn explore(setup: &Setup, depth: usize) -> Result<Report, Found> {
     Ok(report)
 }
 
-/// Takes the steps that [`Found`] shows, `; ` between them. Returns what all peers believe after each, and what
-/// does not hold.
+/// Takes the steps that [`Found`] shows. Returns what all peers believe after each, and what does not hold.
 ///
 /// # Errors
 /// A step that cannot be taken there, and those that could.
 pub fn replay(setup: &Setup, steps: &str) -> Result<String, String> {
     let mut world = Tiny::settled(setup).map_err(|found| found.to_string())?;
     let mut told = format!("{world}\n");
-    for text in steps.split(';').map(str::trim).filter(|text| !text.is_empty()) {
-        let could = world.steps();
-        let Some(step) = could.iter().find(|step| step.to_string() == text) else {
-            let could: Vec<String> = could.iter().map(Step::to_string).collect();
-            return Err(format!("{told}{text:?} is none of: {}", could.join("; ")));
-        };
-        world.take(*step);
+    world.follow_steps(steps, |step, world| {
         let safe = world.safe().err().map(|what| format!("VIOLATION {what}\n")).unwrap_or_default();
         told += &format!("{step}\n{world}\n{safe}");
-    }
+    })?;
     let end = match world.calm() {
         Ok(turns) => format!("one ordered ring after {turns} turns of each\n"),
         Err(found) => format!("with all quiet afterwards, {found}\n"),
@@ -153,6 +149,8 @@ pub fn replay(setup: &Setup, steps: &str) -> Result<String, String> {
 /// How each state was first reached.
 #[derive(Default)]
 struct Tree {
+    /// Before the state to begin from.
+    before: Vec<Step>,
     steps: Vec<(u32, Step)>,
 }
 
@@ -164,9 +162,8 @@ impl Tree {
 
     /// What was found by some steps more.
     fn found(&self, state: u32, Found { what, steps }: Found) -> Found {
-        let mut way = self.way_to(state);
-        way.extend(steps);
-        Found { what, steps: way }
+        let before = self.before.iter().copied();
+        Found { what, steps: before.chain(self.way_to(state)).chain(steps).collect() }
     }
 
     fn way_to(&self, mut state: u32) -> Vec<Step> {
@@ -183,5 +180,5 @@ impl Tree {
 
 /// The state to begin from.
 const ROOT: u32 = 0;
-/// States from which a search goes on, at most: each takes about 2 KiB.
-const LEVEL_MAX: usize = 2_000_000;
+/// States from which a search goes on, at most: each takes up to 16 KiB.
+const LEVEL_MAX: usize = 250_000;

@@ -11,12 +11,15 @@ use crate::sim::oracle::{Snapshot, could_go_on, invariant, list_in_order};
 use crate::wire::Entry;
 
 impl Tiny {
-    /// What must hold at every moment: lists in order, and the invariant, if the ring of the founders was large
+    /// What must hold at every moment: an end of messages, lists in order, and the invariant, if the ring of the founders was large
     /// enough for the theorem.
     ///
     /// # Errors
     /// What does not.
     pub(super) fn safe(&self) -> Result<(), String> {
+        if let Some(number) = self.endless {
+            return Err(format!("{number} goes on sending without end"));
+        }
         self.members().try_for_each(list_in_order)?;
         if self.is_covered() { invariant(&self.snapshot(None)) } else { Ok(()) }
     }
@@ -30,6 +33,7 @@ impl Tiny {
     pub(super) fn digest(&self) -> u128 {
         let mut wide = Wide::default();
         self.outside.hash(&mut wide);
+        self.failed.keys().collect::<Vec<_>>().hash(&mut wide);
         for (number, peer) in &self.peers {
             number.hash(&mut wide);
             peer.node.digest(&mut wide);

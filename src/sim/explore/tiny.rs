@@ -13,6 +13,7 @@ use crate::id::Position;
 use crate::sim::world::numbered;
 use crate::sim::{Slot, check, contact};
 use crate::time::Moment;
+use crate::wire::Member;
 
 /// One of the things that may happen next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub enum Step {
     Leave(u8),
     /// A peer ends without notice.
     Fail(u8),
+    /// A peer that failed starts again.
+    Return(u8),
 }
 
 impl fmt::Display for Step {
@@ -52,6 +55,7 @@ impl fmt::Display for Step {
             Step::Arrive { kind, from, to } => write!(f, "{from} {kind} {to}"),
             Step::Leave(number) => write!(f, "{number} leaves"),
             Step::Fail(number) => write!(f, "{number} fails"),
+            Step::Return(number) => write!(f, "{number} returns"),
         }
     }
 }
@@ -63,6 +67,8 @@ pub(super) struct Tiny {
     pub(super) settings: RingSettings,
     pub(super) rules: Rules,
     pub(super) peers: BTreeMap<u8, Peer>,
+    /// Who failed and may come back: in which life, and what it remembers.
+    pub(super) failed: BTreeMap<u8, (u64, Vec<Member>)>,
     /// Who may still join.
     pub(super) outside: Vec<u8>,
     pub(super) post: Vec<Letter>,
@@ -71,6 +77,8 @@ pub(super) struct Tiny {
     /// Who asked what is being answered.
     pub(super) askers: BTreeMap<ReplyTo, (u8, Token)>,
     pub(super) next_reply: u64,
+    /// Who goes on sending for ever, no time passing.
+    pub(super) endless: Option<u8>,
     /// Whose turn it is, until it has asked something.
     pub(super) turn_of: Option<u8>,
 }
@@ -92,16 +100,18 @@ impl Tiny {
             settings: RingSettings { replicas: 2, successors: setup.successors },
             rules: Rules::default(),
             peers: BTreeMap::new(),
+            failed: BTreeMap::new(),
             outside: setup.joiners.clone(),
             post: Vec::new(),
             doing: VecDeque::new(),
             askers: BTreeMap::new(),
             next_reply: 0,
+            endless: None,
             turn_of: None,
         };
         for (i, number) in setup.founders.iter().enumerate() {
             let start = if i == 0 { Start::Found } else { Start::Join { known: contact(setup.founders[0]) } };
-            world.begin(*number, start);
+            world.begin(*number, 1, start);
             world.come_to_rest()?;
         }
         world.set_rules(setup.rules);
@@ -130,6 +140,7 @@ impl Tiny {
             let members = self.peers.iter().filter(|(_, peer)| peer.node.is_member());
             steps.extend(members.map(|(through, _)| Step::Join { number: *number, through: *through }));
         }
+        steps.extend(self.failed.keys().map(|number| Step::Return(*number)));
         for (number, peer) in &self.peers {
             if !self.may_end(*number) {
                 continue;
@@ -142,12 +153,35 @@ impl Tiny {
         steps
     }
 
+    /// Takes these steps, `;` between them, and shows the world after each.
+    ///
+    /// # Errors
+    /// A step that cannot be taken there, and those that could.
+    pub(super) fn follow_steps(
+        &mut self,
+        steps: &str,
+        mut show: impl FnMut(Step, &Tiny),
+    ) -> Result<Vec<Step>, String> {
+        let mut taken = Vec::new();
+        for text in steps.split(';').map(str::trim).filter(|text| !text.is_empty()) {
+            let could = self.steps();
+            let Some(step) = could.iter().find(|step| step.to_string() == text) else {
+                let could: Vec<String> = could.iter().map(Step::to_string).collect();
+                return Err(format!("{text:?} is none of: {}\n{self}", could.join("; ")));
+            };
+            self.take(*step);
+            taken.push(*step);
+            show(*step, self);
+        }
+        Ok(taken)
+    }
+
     /// Takes one of [`Tiny::steps`].
     pub(super) fn take(&mut self, step: Step) {
         match step {
             Step::Join { number, through } => {
                 self.outside.retain(|other| *other != number);
-                self.begin(number, Start::Join { known: contact(through) });
+                self.begin(number, 1, Start::Join { known: contact(through) });
             }
             Step::Turn(number) => self.turn(number),
             Step::Detect(number) => self.detect(number),
@@ -162,7 +196,18 @@ impl Tiny {
                 });
                 self.follow();
             }
-            Step::Fail(number) => self.remove(number),
+            Step::Fail(number) => {
+                let remembered = self.node(number).filter(|node| self.setup.returns && node.is_member());
+                if let Some((life, members)) = remembered.map(|n| (n.me().incarnation, n.remembered())) {
+                    self.failed.insert(number, (life, members));
+                }
+                self.remove(number);
+            }
+            Step::Return(number) => {
+                if let Some((life, remembered)) = self.failed.remove(&number) {
+                    self.begin(number, life + 1, Start::Resume { remembered });
+                }
+            }
         }
     }
 
@@ -199,8 +244,8 @@ impl Tiny {
         }
     }
 
-    fn begin(&mut self, number: u8, start: Start) {
-        let me = numbered(Slot::from(number), number, number, 1);
+    fn begin(&mut self, number: u8, incarnation: u64, start: Start) {
+        let me = numbered(Slot::from(number), number, number, incarnation);
         let config = NodeConfig {
             me,
             address_given: true,
