@@ -3,8 +3,8 @@
 //! What [`super::World`] draws by chance is looked through here: from a settled ring on, every order in which peers
 //! join, stabilise, rectify, leave, fail and find failures, breadth first, so that the first violation found is
 //! the shortest. The peers are the [`crate::chord::Node`]s of production. In every state that is reached the
-//! invariant of [`super::oracle`] must hold; and from the last states on, nothing happening any more from outside,
-//! there must be one ordered ring within a bounded time.
+//! invariant of [`super::oracle`] must hold; and from every ring that is reached, nothing happening any more from
+//! outside, there must be one ordered ring within a bounded number of turns.
 //!
 //! As in P. Zave's model (*Reasoning About Identifier Spaces: How to Make Chord Correct*, IEEE TSE 2017), to ask, to be
 //! answered and to apply the answer is one step, or, with [`Setup::answers_apart`], three. What does not decide the
@@ -12,9 +12,10 @@
 //! own, which stands still but while that peer has a step: clocks drift as they like.
 //!
 //! Two states are the same where no peer's [`crate::chord::Node::digest`] tells them apart, nor any letter. What that
-//! leaves out (clocks, chance, counters, news still to be told) is as it was when a state was first reached:
-//! of orders that differ in nothing else, one is looked at. So a search finds no violation that is none,
-//! but is complete only up to that.
+//! leaves out (clocks, chance, counters, who is watched, news still to be told) is as it was when a state was first
+//! reached: of orders that differ in nothing else, one is looked at. Of two letters alike between two peers only
+//! the later is kept, and no living peer is waited for in vain. So a violation that is found is one,
+//! but a search is complete only up to that.
 
 mod follow;
 mod letters;

@@ -11,8 +11,8 @@ use crate::sim::oracle::{Snapshot, could_go_on, invariant, list_in_order};
 use crate::wire::Entry;
 
 impl Tiny {
-    /// What must hold at every moment: an end of messages, lists in order, and the invariant, if the ring of the founders was large
-    /// enough for the theorem.
+    /// What must hold at every moment: an end of messages, lists in order, and the invariant, if the ring of the
+    /// founders was large enough for the theorem.
     ///
     /// # Errors
     /// What does not.
