@@ -19,7 +19,7 @@ use crate::wire::{
 };
 
 /// Who is watched, and how it goes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Detector {
     watches: BTreeMap<Position, Watch>,
     /// Who is reached through whom, where there is no direct way.
@@ -30,7 +30,7 @@ pub(super) struct Detector {
     elsewhere: BTreeMap<Address, u8>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Watch {
     entry: Entry,
     misses: u32,
@@ -64,7 +64,7 @@ impl Watch {
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Probe {
     None,
     /// Unanswered so far: the direct way, and the helpers.

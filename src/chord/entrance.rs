@@ -37,7 +37,7 @@ pub enum Start {
 }
 
 /// What FIRST and SECOND were given as, until compared with the real order.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct GivenOrder {
     contacts: Vec<Target>,
     /// When it is looked at next.
@@ -47,7 +47,7 @@ pub(super) struct GivenOrder {
 }
 
 /// A peer on its way in.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Entering {
     kind: Kind,
     doors: Vec<Door>,
@@ -78,7 +78,7 @@ enum Kind {
 }
 
 /// Somebody to ask, and what came of it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Door {
     target: Target,
     /// As it was remembered.
@@ -90,6 +90,11 @@ struct Door {
 impl Entering {
     pub(super) fn next_timeout(&self) -> Option<Moment> {
         [Some(self.next_at), self.deadline].into_iter().flatten().min()
+    }
+
+    /// Whom this peer is about to ask, the next one last.
+    pub(super) fn to_ask(&self) -> impl Iterator<Item = &Entry> {
+        self.path.iter().chain(&self.again)
     }
 
     pub(super) fn waiting_for(&self) -> Vec<String> {
@@ -356,7 +361,10 @@ impl Node {
             let refusal = Refusal::SettingsDiffer(settings);
             return self.end(EndReason::JoinFailed(format!("refused by this peer itself: {refusal}")));
         }
-        if let Err(error) = settings.validate() {
+        // What this peer itself brings was looked at by whoever brought it.
+        if !self.settings_known
+            && let Err(error) = settings.validate()
+        {
             let who = host.position.label();
             return self
                 .end(EndReason::JoinFailed(format!("the ring of peer {who} has bad settings: {error}")));

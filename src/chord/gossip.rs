@@ -29,7 +29,7 @@ use crate::time::Moment;
 use crate::wire::{Datagram, Entry, MemberState, MembershipReply, MembershipRequest, Target};
 
 /// Random members, what is asked of them, and how far that is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Gossip {
     /// Kept in contact, the one that was pinged longest ago first.
     partners: VecDeque<Entry>,

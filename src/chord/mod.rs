@@ -20,6 +20,7 @@
 mod admit;
 mod answer;
 mod detector;
+mod digest;
 mod entrance;
 mod gossip;
 mod judge;

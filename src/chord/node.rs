@@ -47,7 +47,7 @@ pub struct NodeConfig {
 }
 
 /// One peer's membership.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Node {
     pub(super) me: Entry,
     pub(super) address_given: bool,
@@ -78,7 +78,7 @@ pub struct Node {
     /// Membership is the small ring's map.
     small: bool,
     /// Since when so few are known alive that the ring may be small, it not having been so.
-    few_since: Option<Moment>,
+    pub(super) few_since: Option<Moment>,
     pub(super) rng: ChaCha8Rng,
     pub(super) persisting: Option<u64>,
     /// What is handled at the moment came through a helper: hearsay, whoever it is said to be from.
@@ -90,7 +90,7 @@ pub struct Node {
     outputs: VecDeque<Output>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Phase {
     Entering(Entering),
     Active,
@@ -273,6 +273,13 @@ impl Node {
         answer: Result<(Entry, MembershipReply), Unanswered>,
     ) {
         self.notice_pause(now);
+        // While the request still counts as pending: what is heard begins an exchange where there is none, and the
+        // answer to one would begin the next, in every round trip for as long as who answers is busy.
+        if let Ok((from, _)) = &answer
+            && self.pending.contains_key(&token)
+        {
+            self.heard(now, from);
+        }
         if let Some((_, purpose)) = self.pending.remove(&token) {
             self.resolve(now, purpose, answer);
         }
@@ -502,6 +509,11 @@ impl Node {
         Some(query.whom())
     }
 
+    /// Whose list this peer waits for, its own being undefined meanwhile.
+    pub fn asks(&self) -> Option<&Entry> {
+        self.query.as_ref().map(Query::whom)
+    }
+
     /// For whose request this one was passed on, if it was.
     pub fn relays(&self, token: Token) -> Option<ReplyTo> {
         match self.pending.get(&token)? {
@@ -558,10 +570,6 @@ impl Node {
         purpose: Purpose,
         answer: Result<(Entry, MembershipReply), Unanswered>,
     ) {
-        if let Ok((from, _)) = &answer {
-            let from = from.clone();
-            self.heard(now, &from);
-        }
         match purpose {
             Purpose::Join(_) => self.join_answered(now, answer),
             Purpose::Query => self.query_answered(now, answer),

@@ -20,7 +20,7 @@ use crate::wire::{
 };
 
 /// A peer that asks whether it is still counted.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Checking {
     /// It was leaving when it was stopped.
     leaving: bool,

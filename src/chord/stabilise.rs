@@ -35,6 +35,11 @@ impl Query {
     pub(super) fn whom(&self) -> &Entry {
         &self.whom
     }
+
+    /// Whether it is FROM_PRED's.
+    pub(super) fn is_of_candidate(&self) -> bool {
+        self.kind == QueryKind::Candidate
+    }
 }
 
 impl Node {

@@ -10,14 +10,18 @@ use crate::wire::Entry;
 /// # Errors
 /// The first peer for which that does not hold, and what it has instead.
 pub fn one_ordered_ring(world: &World) -> Result<(), String> {
-    let mut nodes: Vec<&Node> = world.nodes().filter(|node| node.phase() != PhaseKind::Ended).collect();
+    is_one_ordered_ring(world.nodes(), world.settings.successors.into())
+}
+
+/// As [`one_ordered_ring`], of these peers.
+pub(super) fn is_one_ordered_ring<'a>(nodes: impl Iterator<Item = &'a Node>, r: usize) -> Result<(), String> {
+    let mut nodes: Vec<&Node> = nodes.filter(|node| node.phase() != PhaseKind::Ended).collect();
     if let Some(node) = nodes.iter().find(|node| node.phase() != PhaseKind::Active) {
         return Err(format!("{:?} is {:?}", node.me(), node.phase()));
     }
     nodes.sort_by_key(|node| node.me().position);
     let count = nodes.len();
     for (i, node) in nodes.iter().enumerate() {
-        let r = usize::from(world.settings.successors);
         let expected = (1..count).take(r).map(|step| nodes[(i + step) % count].me().position);
         if !node.successors().iter().map(|entry| entry.position).eq(expected) {
             return Err(format!("successors of {:?} are {:?}", node.me(), node.successors()));
@@ -46,11 +50,13 @@ pub fn one_owner_each(world: &World, keys: &[Position]) -> Result<(), String> {
 
 /// Who of the members takes itself for the owner of a key.
 pub fn owners(world: &World, key: &Position) -> Vec<Entry> {
-    let owns_it = |node: &&Node| {
-        let before = node.predecessor().map(|entry| &entry.position);
-        node.is_member() && before.is_none_or(|before| owns(before, key, &node.me().position))
-    };
-    world.nodes().filter(owns_it).map(|node| node.me().clone()).collect()
+    world.nodes().filter(|node| owns_key(node, key)).map(|node| node.me().clone()).collect()
+}
+
+/// Whether a member takes itself for the owner of a key.
+pub(super) fn owns_key(node: &Node, key: &Position) -> bool {
+    let before = node.predecessor().map(|entry| &entry.position);
+    node.is_member() && before.is_none_or(|before| owns(before, key, &node.me().position))
 }
 
 /// Which part of the living members has its true first successor and its true predecessor, 0.0 to 1.0.

@@ -10,6 +10,7 @@ mod chance;
 pub mod check;
 mod clocks;
 mod experiment;
+pub mod explore;
 mod faults;
 mod network;
 pub mod oracle;

@@ -109,7 +109,7 @@ impl World {
 }
 
 /// No self, no duplicate, no disorder.
-fn list_in_order(node: &Node) -> Result<(), String> {
+pub(super) fn list_in_order(node: &Node) -> Result<(), String> {
     let me = node.me();
     let mut last = me.position;
     for entry in node.successors() {
@@ -133,7 +133,11 @@ pub fn one_ring(world: &World) -> Result<(), String> {
 ///
 /// Here an earlier life of a peer that lives again counts as dead, as it soon will where it stands in a list.
 pub fn could_die(world: &World, slot: Slot) -> bool {
-    let mut snapshot = Snapshot::of(world, Some(slot));
+    could_go_on(Snapshot::of(world, Some(slot)))
+}
+
+/// As [`could_die`], of a world without that peer.
+pub(super) fn could_go_on(mut snapshot: Snapshot<'_>) -> bool {
     snapshot.by_lives = true;
     snapshot.is_large() && invariant(&snapshot).is_ok()
 }
@@ -224,7 +228,8 @@ impl<'a> Snapshot<'a> {
         snapshot
     }
 
-    fn is_large(&self) -> bool {
+    /// Whether the ring is large, and all its members take it for that.
+    pub(super) fn is_large(&self) -> bool {
         self.members.len() >= self.r + 2 && !self.members.iter().any(|node| node.is_small())
     }
 

@@ -1,0 +1,28 @@
+//! What of a peer's state decides the order of its ring, for whoever looks through all orders of events.
+
+use std::hash::{Hash as _, Hasher};
+
+use super::node::{Node, Phase};
+use crate::wire::Entry;
+
+impl Node {
+    /// Phase, lives, neighbours, the query under way, candidates, who is known in which state, and whether the ring
+    /// is taken for small. Not clocks, chance, what is counted, news that is still passed on, who is watched.
+    pub fn digest(&self, into: &mut impl Hasher) {
+        let life = |entry: &Entry| (entry.position, entry.incarnation);
+        std::mem::discriminant(&self.phase).hash(into);
+        if let Phase::Entering(entering) = &self.phase {
+            entering.to_ask().for_each(|entry| life(entry).hash(into));
+        }
+        life(&self.me).hash(into);
+        (self.is_small(), self.few_since.is_some(), self.persisting).hash(into);
+        self.predecessor.as_ref().map(life).hash(into);
+        self.successors.len().hash(into);
+        self.successors.iter().for_each(|entry| life(entry).hash(into));
+        self.query.as_ref().map(|query| (life(query.whom()), query.is_of_candidate())).hash(into);
+        self.candidates.len().hash(into);
+        self.candidates.values().for_each(|entry| life(entry).hash(into));
+        self.members().len().hash(into);
+        self.members().iter().for_each(|member| (life(&member.entry), member.state).hash(into));
+    }
+}
