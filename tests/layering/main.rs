@@ -202,6 +202,24 @@ fn the_rules_are_about_this_crate() {
     }
 }
 
+/// Goal: no running peer can be told to go by other rules of the ring than the right ones: `chord::Rules` and what
+/// sets them are named by the simulator only.
+#[test]
+fn wrong_rules_are_for_the_simulator() {
+    let may = |path: &str| is_in(path, "chord") || is_in(path, "sim");
+    let (mut inside, mut outside) = (0, Vec::new());
+    for (path, text) in sources() {
+        let names = Source::new(&path, &text).names_any(&["Rules", "set_rules"]);
+        match may(&path) {
+            true => inside += usize::from(names),
+            false if names => outside.push(path),
+            false => {}
+        }
+    }
+    assert!(inside > 0, "nobody names them: were they renamed?");
+    assert!(outside.is_empty(), "{outside:?}");
+}
+
 /// Goal: clippy's lists of disallowed names hold in all of each pure module.
 #[test]
 fn every_pure_module_forbids_what_is_impure() {

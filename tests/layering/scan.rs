@@ -49,6 +49,11 @@ impl Source {
         paths.filter(|import| !own.contains(&import.segments[0].as_str())).collect()
     }
 
+    /// Whether one of these words stands anywhere in it, but in strings and comments.
+    pub fn names_any(&self, words: &[&str]) -> bool {
+        self.tokens.iter().any(|token| words.contains(&token.text.as_str()))
+    }
+
     /// Whether the first of the file's inner attributes are, or include, this one.
     pub fn begins_with_inner_attribute(&self, attribute: &str) -> bool {
         let wanted: Vec<String> = tokens(attribute).into_iter().map(|token| token.text).collect();

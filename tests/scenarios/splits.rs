@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use quoit::config::RingSettings;
+use quoit::sim::storage::check::in_place as files_in_place;
 use quoit::sim::{Slot, World, check, seeds};
 
 use crate::{SECOND, both, converge, large, long, ring, split};
@@ -141,7 +142,7 @@ fn the_halves_change_while_they_are_apart() {
 
 /// Scenario 11: two halves of a large ring, an hour apart.
 ///
-/// Goal: one ring again within 60 s. 2 × 60 peers; 2 × 500 with `QUOIT_LONG`, which prints how long it took.
+/// Goal: one ring again within 60 s, no file lost, and soon all of them where they belong. 2 × 60 peers; 2 × 500 with `QUOIT_LONG`, which prints how long it took.
 #[test]
 fn large_halves_an_hour_apart() {
     let all = long();
@@ -150,6 +151,8 @@ fn large_halves_an_hour_apart() {
         for by_one in [false, true] {
             let mut world = World::converged(seed, RingSettings::default(), peers, SECOND, 4_096);
             world.oracle.safety = false;
+            world.enable_files();
+            world.place_files(2 * peers as u64, 1 << 20);
             world.run_for(SECOND * 3);
             let slots: Vec<Slot> = world.living().values().copied().collect();
             let (name, groups) = shapes(&slots).swap_remove(usize::from(by_one));
@@ -157,6 +160,9 @@ fn large_halves_an_hour_apart() {
             world.run_for(apart);
             world.network.calm();
             let took = converge(&mut world, 60, seed);
+            assert_eq!(world.files_lost(), 0, "seed {seed}");
+            let in_place = world.run_until(SECOND * 300, files_in_place);
+            in_place.unwrap_or_else(|why| panic!("seed {seed}: {why}"));
             println!(
                 "seed {seed}: {name} of {peers} peers are one ring again after {:.1} s",
                 took.as_secs_f64()
