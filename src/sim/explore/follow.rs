@@ -27,6 +27,7 @@ impl Tiny {
             if count > FOLLOWS_MAX {
                 self.doing.clear();
                 self.endless = Some(number);
+                break;
             }
             let Some(me) = self.node(number).map(|node| node.me().clone()) else { continue };
             match output {
