@@ -55,9 +55,10 @@ impl RepairSchedule {
 
     /// The ring looks like that now.
     pub fn look(&mut self, now: Moment, view: &View) {
-        self.active = view.phase == PhaseKind::Active;
+        let was_active = std::mem::replace(&mut self.active, view.phase == PhaseKind::Active);
         let seen = (view.predecessor.clone(), view.successors.clone());
-        let is_new = self.seen.as_ref() != Some(&seen);
+        // On its way in, a peer may know its neighbours already.
+        let is_new = !was_active || self.seen.as_ref() != Some(&seen);
         let differs = self.neighbours.as_ref() != Some(&seen);
         self.seen = Some(seen);
         if self.active && is_new && (differs || self.changed.is_some()) {
@@ -214,6 +215,17 @@ mod tests {
         assert!(schedule.begin(now + PERIOD + SECOND, &view(20)));
         schedule.end(now, true);
         assert_eq!(schedule.poll_timeout(), Some(now + RETRY_MIN + SECOND), "from the beginning");
+    }
+
+    /// Goal: a peer that knew its neighbours before it was in the ring makes its first round all the same.
+    #[test]
+    fn the_first_round_is_made_whenever_the_neighbours_were_met() {
+        let mut schedule = RepairSchedule::new(SECOND);
+        schedule.look(at(0), &View { phase: PhaseKind::Entering, ..view(20) });
+        assert_eq!(schedule.poll_timeout(), None);
+        schedule.look(at(1), &view(20));
+        assert_eq!(schedule.poll_timeout(), Some(at(2)));
+        assert!(schedule.begin(at(2), &view(20)));
     }
 
     #[test]
