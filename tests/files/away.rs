@@ -21,17 +21,22 @@ fn world_that_waits(seed: u64, peers: usize, away_wait: Duration) -> World {
 /// Scenario 19. Goal: three tenths of the peers are away for ten minutes and come back. While they are away a copy is
 /// made only of what has one left, and one only; after their return nothing is below R.
 ///
-/// Peers that come back all at once, and do not know yet who else does, make some copies more.
+/// Peers that come back all at once, and do not know yet who else does, make some copies more: at most a quarter of
+/// those that were away.
 #[test]
 fn three_tenths_are_waited_for() {
     for seed in seeds(0..3) {
         let Away { one_left, missing, while_away, all } = three_tenths_are_away(seed, MINUTE * 15);
+        println!(
+            "seed {seed}: {missing} copies away, {one_left} files had one left; {while_away} made meanwhile, {} after the return",
+            all - while_away
+        );
         assert!(
             while_away <= one_left + missing / 20,
             "seed {seed}: {while_away}, {one_left} had one copy left"
         );
         assert!(
-            all <= one_left + missing / 2,
+            all <= one_left + missing / 4,
             "seed {seed}: {all}, {one_left} had one copy left of {missing}"
         );
     }
