@@ -75,6 +75,13 @@ fn a_simulation_is_a_result() {
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
 
+/// Goal: a network on which hardly anything arrives is simulated as any other.
+#[test]
+fn nearly_everything_may_be_lost() {
+    let output = simulate(&["--loss", "0.99"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[test]
 fn a_simulation_is_drawn_into_a_file_in_one_step() {
     let dir = tempfile::tempdir().unwrap();

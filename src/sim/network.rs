@@ -92,7 +92,7 @@ impl Network {
     }
 
     /// When a message on a stream arrives, if it does: lost packets are sent again, each time after twice as
-    /// long. A stream needs both directions.
+    /// long, until the connection is given up. A stream needs both directions.
     pub(super) fn stream(&mut self, from: Slot, to: Slot) -> Option<Duration> {
         if !self.carries(from, to) || !self.carries(to, from) {
             return None;
@@ -101,6 +101,9 @@ impl Network {
         let mut timeout = (self.latency * 3).max(PROBE_TIMEOUT_MIN);
         while self.loss > 0.0 && self.rng.random_bool(self.loss) {
             delay += timeout;
+            if delay > GIVEN_UP_AFTER {
+                return None;
+            }
             timeout *= 2;
         }
         Some(delay)
@@ -139,3 +142,5 @@ pub(super) fn mixed(number: u64) -> u64 {
 
 /// The shortest time after which a lost packet of a stream is sent again.
 const PROBE_TIMEOUT_MIN: Duration = Duration::from_millis(20);
+/// After so long without an answer a connection ends.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(45);

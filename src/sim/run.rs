@@ -1,7 +1,7 @@
 //! An experiment under way: what happens when, and what is counted.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::{Duration, Instant};
 
 use rand::seq::SliceRandom as _;
@@ -50,7 +50,9 @@ enum What {
     Join,
     Leave,
     SessionEnds(Slot),
-    /// How the ring is, is looked at.
+    /// Whether the ring is in order again, is looked at.
+    Look,
+    /// How the ring is, is written down.
     Sample,
     /// From now on traffic counts.
     Measure,
@@ -74,6 +76,8 @@ struct Run<'a> {
     measured_from: Option<Moment>,
     disturbed: Moment,
     converged: Option<Moment>,
+    /// Failed or left before their sessions ended.
+    gone: BTreeSet<Slot>,
     health: Vec<Health>,
 }
 
@@ -105,6 +109,7 @@ impl<'a> Run<'a> {
             measured_from: None,
             disturbed: begin,
             converged: Some(begin),
+            gone: BTreeSet::new(),
             health: Vec::new(),
         };
         run.schedule_all();
@@ -142,6 +147,7 @@ impl<'a> Run<'a> {
         self.world.oracle.safety = false;
         for slot in &slots[..dead.min(slots.len())] {
             self.world.crash_slot(*slot);
+            self.gone.insert(*slot);
         }
         self.disturb();
     }
@@ -162,14 +168,23 @@ impl<'a> Run<'a> {
                     && let Some(slot) = self.world.random_member()
                 {
                     self.world.leave_slot(slot);
+                    self.gone.insert(slot);
                     self.disturb();
                 }
                 self.put_next(self.experiment.leave_rate, What::Leave);
             }
             What::SessionEnds(slot) => {
-                self.world.crash_slot(slot);
-                self.disturb();
-                self.join();
+                if !self.gone.remove(&slot) {
+                    self.world.crash_slot(slot);
+                    self.disturb();
+                    self.join();
+                }
+            }
+            What::Look => {
+                self.look_for_order();
+                if self.converged.is_none() {
+                    self.put(LOOK_FOR_ORDER_EVERY, What::Look);
+                }
             }
             What::Sample => {
                 self.sample();
@@ -201,14 +216,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// A living member, each as likely as any other.
+    /// A living member, each about as likely as any other.
     fn random_slot(&mut self) -> Option<Slot> {
         let count = self.world.living().len();
         let point = Position(self.rng.random());
-        let steps = self.rng.random_range(0..STEPS_MAX);
+        let steps = self.rng.random_range(0..STEPS_MAX.min(count.max(1)));
         let living = self.world.living();
         let around = living.range(point..).chain(living.range(..point));
-        around.map(|(_, slot)| *slot).nth(steps.min(count.saturating_sub(1)))
+        around.map(|(_, slot)| *slot).nth(steps)
     }
 
     fn count_outcomes(&mut self) {
@@ -231,14 +246,15 @@ impl<'a> Run<'a> {
 
     fn disturb(&mut self) {
         self.disturbed = self.world.now();
-        self.converged = None;
+        if self.converged.take().is_some() {
+            self.put(LOOK_FOR_ORDER_EVERY, What::Look);
+        }
     }
 
     fn sample(&mut self) {
         let at_s = (self.world.now() - self.begin).as_secs_f64();
         let alive = self.world.living().len();
         self.health.push(Health { at_s, alive, in_order: check::in_order(&self.world) });
-        self.look_for_order();
     }
 
     fn look_for_order(&mut self) {
@@ -263,15 +279,14 @@ impl<'a> Run<'a> {
         let end = self.world.now() + SETTLE_MAX;
         self.count_outcomes();
         while self.world.now() < end && (self.converged.is_none() || self.world.searches_under_way() > 0) {
-            self.world.run_for(SETTLE_LOOK);
+            self.world.run_for(LOOK_FOR_ORDER_EVERY);
             self.count_outcomes();
             self.look_for_order();
         }
     }
 
     fn report(mut self, took: Duration) -> Report {
-        let traffic = self.traffic();
-        let mut traffic: Vec<f64> = traffic.into_iter().collect();
+        let mut traffic = self.traffic();
         traffic.sort_by(f64::total_cmp);
         let nodes = self.world.nodes().count().max(1);
         let bytes: usize = self.world.nodes().map(crate::chord::Node::bytes).sum();
@@ -368,7 +383,8 @@ const WARM_UP_MAX: Duration = Duration::from_secs(300);
 const THERE_MIN_S: f64 = 60.0;
 /// How long the ring may take to come to order in the end.
 const SETTLE_MAX: Duration = Duration::from_secs(300);
-const SETTLE_LOOK: Duration = Duration::from_millis(250);
+/// How often a ring that something has happened to is looked at, until it is in order.
+const LOOK_FOR_ORDER_EVERY: Duration = Duration::from_millis(250);
 /// How much of the work the run itself is, for the progress.
 const SHARE_OF_RUN: f64 = 0.95;
 /// How many members behind a random point may be chosen to look something up.
@@ -403,6 +419,25 @@ mod tests {
         };
         assert_eq!(report(7), report(7));
         assert_ne!(report(7), report(8));
+    }
+
+    /// Goal: when a ring is in order again does not depend on how often it is written down how it is; and who failed in
+    /// the beginning is not replaced when its session would have ended.
+    #[test]
+    fn order_is_looked_for_and_the_dead_have_no_sessions() {
+        let experiment = Experiment {
+            peers: 60,
+            lookups: 0,
+            fail_fraction: 0.5,
+            duration: Duration::from_secs(30),
+            ..Experiment::default()
+        };
+        let long = Experiment { duration: Duration::from_secs(600), ..experiment.clone() };
+        let order = |experiment: &Experiment| experiment.run(&mut |_| {}).unwrap().convergence_s;
+        assert_eq!(order(&experiment), order(&long));
+        let sessions = Experiment { session_median: Some(Duration::from_secs(20)), ..experiment };
+        let report = sessions.run(&mut |_| {}).unwrap();
+        assert!(report.health.iter().all(|health| health.alive <= 31), "{:?}", report.health);
     }
 
     /// Goal: with files, what is lost is what had all its copies on peers that died, and the rest is copied anew.
