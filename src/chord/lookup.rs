@@ -10,6 +10,7 @@
 //! peer is asked itself.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::judge::{check_closer, check_near, check_owner};
 use super::view::{Local, distance_behind};
@@ -89,6 +90,8 @@ enum Acting {
     None,
     /// It depends on somebody who was asked and may still answer.
     Awaited,
+    /// It depends on this peer, which is known to stand nearer to the key and was not asked yet.
+    Unasked(Entry),
     /// Nobody who stands before the key has named it yet, and there are some to ask.
     Unlisted,
     Owner(Step),
@@ -154,22 +157,27 @@ impl Lookup {
         if let Some(found) = &self.found {
             return found.clone();
         }
-        let mut unlisted = false;
-        match self.acting_owner() {
-            Acting::Owner(found) => {
-                self.found = Some(found.clone());
-                return found;
-            }
-            Acting::Awaited => return Step::Wait,
-            Acting::Unlisted => unlisted = true,
-            Acting::None => {}
+        let acting = self.acting_owner();
+        if let Acting::Owner(found) = acting {
+            self.found = Some(found.clone());
+            return found;
         }
-        let next = match &self.passed_over {
+        if let Acting::Awaited = acting {
+            return Step::Wait;
+        }
+        if self.open.len() >= OPEN_MAX {
+            return Step::Wait;
+        }
+        let next = match (&self.passed_over, acting) {
             _ if self.asked.len() > ASKED_MAX => None,
-            None if unlisted => self.candidates.pop(),
             // Whoever was passed over is asked before anybody else.
-            Some(_) => self.next_beyond(),
-            None => {
+            (Some(_), _) => self.next_beyond(),
+            (None, Acting::Unasked(nearer)) => {
+                self.near.retain(|entry| entry.position != nearer.position);
+                Some(nearer)
+            }
+            (None, Acting::Unlisted) => self.candidates.pop(),
+            (None, _) => {
                 let next = self.near.pop().or_else(|| self.candidates.pop());
                 next.or_else(|| self.next_beyond()).or_else(|| self.next_farther())
             }
@@ -296,9 +304,12 @@ impl Lookup {
         if named.iter().chain(&self.open).any(|p| nearer(p) && self.open.contains(p)) {
             return Acting::Awaited;
         }
-        let unasked = |entry: &Entry| nearer(&entry.position) && !self.asked.contains(&entry.position);
-        if self.beyond.iter().chain(&self.near).any(unasked) || !named.iter().all(|p| self.failed.contains(p))
-        {
+        let unasked = |entry: &&Entry| nearer(&entry.position) && !self.asked.contains(&entry.position);
+        let order = |entry: &&Entry| (self.distrusted.contains(&entry.position), reach(&entry.position));
+        if let Some(next) = self.near.iter().chain(&self.beyond).filter(unasked).min_by_key(order) {
+            return Acting::Unasked(next.clone());
+        }
+        if !named.iter().all(|p| self.failed.contains(p)) {
             return Acting::None;
         }
         let after = |list: &[Entry]| {
@@ -399,8 +410,20 @@ impl Lookup {
     }
 }
 
+/// How long one peer of a lookup may take before the next one is asked: four round trips, within bounds.
+pub fn hop_timeout(round_trip: Option<Duration>) -> Duration {
+    round_trip.map_or(HOP_TIMEOUT_MIN, |trip| (trip * 4).clamp(HOP_TIMEOUT_MIN, HOP_GIVEN_UP))
+}
+
+/// How long one peer of a lookup may take, at least, before the next one is asked.
+const HOP_TIMEOUT_MIN: Duration = Duration::from_millis(250);
+/// After how long it is not expected to answer any more.
+pub const HOP_GIVEN_UP: Duration = Duration::from_secs(1);
 /// How many peers one lookup asks.
 const ASKED_MAX: usize = 64;
+/// How many it waits for at the same moment: with more, what the first of them would have answered is asked of
+/// ever worse ones. As in Kademlia (Maymounkov and Mazières, IPTPS 2002).
+const OPEN_MAX: usize = 3;
 /// How many it keeps in mind, before the key and behind it.
 const CANDIDATES_MAX: usize = 32;
 /// How many of those that lie at or after the key are asked when nobody else knows, or are passed over.
@@ -603,6 +626,19 @@ mod tests {
         while let Some(silent) = asks(&mut lookup) {
             lookup.failed(&Position::of_number(silent));
         }
+        assert_eq!((found(&mut lookup), lookup.doubts().len()), (Some(200), 0));
+    }
+
+    /// Goal: what a chain of the dead leaves open is asked of those it depends on, not of all others first.
+    #[test]
+    fn before_one_takes_the_place_of_the_owner_those_that_lie_nearer_are_asked() {
+        let mut lookup = lookup(120, &ALL, &[]);
+        assert_eq!(asks(&mut lookup), Some(100));
+        lookup.answered(&entry(100), owner(200, 100));
+        assert_eq!(asks(&mut lookup), Some(200));
+        lookup.answered(&entry(200), near(&[]));
+        assert_eq!(asks(&mut lookup), Some(150), "it is known, and lies nearer");
+        lookup.failed(&Position::of_number(150));
         assert_eq!((found(&mut lookup), lookup.doubts().len()), (Some(200), 0));
     }
 

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::actor::ActorMessage;
 use super::shared::Shared;
-use crate::chord::{Lookup, Step, check_list};
+use crate::chord::{HOP_GIVEN_UP, Lookup, Step, check_list, hop_timeout};
 use crate::id::Position;
 use crate::replica::{Found, known_after};
 use crate::wire::{Entry, MembershipReply, MembershipRequest};
@@ -54,7 +54,8 @@ impl Shared {
         loop {
             let patience = match lookup.next_step() {
                 Step::Ask(whom) => {
-                    let patience = self.hop_timeout(&whom.position);
+                    let connection = self.transport.connection(&whom.position);
+                    let patience = hop_timeout(connection.map(|connection| connection.round_trip_time()));
                     let shared = self.clone();
                     asked.spawn(async move {
                         let request = MembershipRequest::FindOwner { key };
@@ -85,14 +86,6 @@ impl Shared {
                 }
             }
         }
-    }
-
-    /// How long one peer of a lookup is waited for before the next one is asked: four round trips.
-    fn hop_timeout(&self, whom: &Position) -> Duration {
-        let round_trip = self.transport.connection(whom).map(|connection| connection.round_trip_time());
-        round_trip
-            .map_or(HOP_TIMEOUT_MIN, |round_trip| (round_trip * 4).max(HOP_TIMEOUT_MIN))
-            .min(HOP_GIVEN_UP)
     }
 
     /// The peers that should keep what belongs to a key, owner first.
@@ -160,10 +153,6 @@ impl Shared {
     }
 }
 
-/// How long one peer of a lookup may take, at least, before the next one is asked.
-const HOP_TIMEOUT_MIN: Duration = Duration::from_millis(250);
-/// After how long it is not expected to answer any more.
-const HOP_GIVEN_UP: Duration = Duration::from_secs(1);
 /// How long an owner is looked for that nobody knows at the moment, and how often.
 const FIND_WAIT: Duration = Duration::from_secs(5);
 const FIND_PAUSE: Duration = Duration::from_millis(200);

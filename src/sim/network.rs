@@ -98,7 +98,7 @@ impl Network {
             return None;
         }
         let mut delay = self.delay(from, to);
-        let mut timeout = (self.latency * 3).max(PROBE_TIMEOUT_MIN);
+        let mut timeout = self.round_trip_max().max(PROBE_TIMEOUT_MIN);
         while self.loss > 0.0 && self.rng.random_bool(self.loss) {
             delay += timeout;
             if delay > GIVEN_UP_AFTER {
@@ -120,6 +120,12 @@ impl Network {
         let slow = |slot| self.slow.get(&slot).copied().unwrap_or(1);
         let factor = if self.slow.is_empty() { 1 } else { slow(from).max(slow(to)) };
         Duration::from_micros(base + jitter) * factor
+    }
+
+    /// The longest time from a question to its answer where nothing is slow or lost.
+    pub(super) fn round_trip_max(&self) -> Duration {
+        // The longest ways take half as long again as the mean.
+        self.latency * 3
     }
 
     fn holdup(&mut self) -> Duration {

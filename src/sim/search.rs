@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::network::Slot;
 use super::traffic::Purpose;
 use super::world::{Ask, Delivery, World};
-use crate::chord::{Lookup, Step};
+use crate::chord::{HOP_GIVEN_UP, Lookup, Step, hop_timeout};
 use crate::id::Position;
 use crate::time::Moment;
 use crate::wire::{Entry, MembershipReply, MembershipRequest, Target};
@@ -77,10 +77,8 @@ impl World {
                 search.open.insert(whom.position);
                 let request = MembershipRequest::FindOwner { key: search.key };
                 self.send_request(from, &Target::from(&whom), Ask::Search(id), request, Purpose::Lookup);
-                // Four round trips of the longest ways.
-                let slow = (self.network.latency * 12).max(HOP_TIMEOUT_MIN);
-                let given_up = (slow * 2).max(HOP_GIVEN_UP);
-                for (after, for_good) in [(slow, false), (given_up, true)] {
+                let slow = hop_timeout(Some(self.network.round_trip_max()));
+                for (after, for_good) in [(slow, false), (HOP_GIVEN_UP, true)] {
                     let timeout = Delivery::SearchTimeout { search: id, whom: whom.clone(), for_good };
                     self.queue.put(self.now + after, timeout);
                 }
@@ -146,7 +144,3 @@ impl World {
         });
     }
 }
-
-/// As production has them.
-const HOP_TIMEOUT_MIN: Duration = Duration::from_millis(250);
-const HOP_GIVEN_UP: Duration = Duration::from_secs(1);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::keeper::{Effect, Keeper};
 use super::wait::Set;
-use crate::chord::{Lookup, Step, check_list};
+use crate::chord::{HOP_GIVEN_UP, Lookup, Step, check_list};
 use crate::id::Position;
 use crate::replica::{Found, known_after};
 use crate::wire::{Entry, MembershipReply, MembershipRequest};
@@ -45,7 +45,7 @@ impl Keeper {
                         let reply = self.ask_membership(&whom, request, HOP_GIVEN_UP).await;
                         (whom, reply)
                     });
-                    self.ways.hop_timeout.min(HOP_GIVEN_UP)
+                    self.ways.hop_timeout
                 }
                 Step::Wait => HOP_GIVEN_UP,
                 Step::Found { owner, predecessor, successors } => {
@@ -100,8 +100,6 @@ impl Keeper {
     }
 }
 
-/// After how long one peer of a lookup is not expected to answer any more.
-const HOP_GIVEN_UP: Duration = Duration::from_secs(1);
 /// How long an owner is looked for that nobody knows at the moment, and how often.
 const FIND_WAIT: Duration = Duration::from_secs(5);
 const FIND_PAUSE: Duration = Duration::from_millis(200);

@@ -53,7 +53,7 @@ use self::keeper::{Effect, Keeper, Ways};
 use self::tasks::Tasks;
 use super::network::{Slot, mixed};
 use super::world::World;
-use crate::chord::PhaseKind;
+use crate::chord::{PhaseKind, hop_timeout};
 use crate::id::{ContentId, FileName, OutboardDigest, Position};
 use crate::wire::{Entry, ObjectInfo, RecordTarget};
 
@@ -293,9 +293,6 @@ impl World {
     }
 
     fn ways(&self, settings: FileSettings) -> Ways {
-        Ways { hop_timeout: (self.network.latency * 8).max(HOP_TIMEOUT_MIN), settings }
+        Ways { hop_timeout: hop_timeout(Some(self.network.round_trip_max())), settings }
     }
 }
-
-/// How long one peer of a lookup may take, at least, before the next one is asked.
-const HOP_TIMEOUT_MIN: Duration = Duration::from_millis(250);
