@@ -21,6 +21,10 @@ impl Node {
         request: MembershipRequest,
     ) -> Option<MembershipReply> {
         match self.phase {
+            // Not all have heard the farewell: whoever has this peer in its list may have nobody beside the asker.
+            Phase::Gone { .. } if matches!(request, MembershipRequest::MayLeave) && self.says_farewell() => {
+                return Some(MembershipReply::Wait);
+            }
             Phase::Gone { .. } | Phase::Ended => {
                 let successor = self.successors.first().cloned();
                 return Some(MembershipReply::Gone { successor });
@@ -46,8 +50,11 @@ impl Node {
                 MembershipReply::Contacts { members: self.members.page_after(&after) }
             }
             MembershipRequest::MayLeave => {
-                let wait = matches!(self.phase, Phase::Leaving) && self.me.position < from.position;
-                if wait { MembershipReply::Wait } else { MembershipReply::Proceed }
+                if self.lets_go(from) {
+                    MembershipReply::Proceed
+                } else {
+                    MembershipReply::Wait
+                }
             }
         })
     }

@@ -461,6 +461,7 @@ mod tests {
             acquaintances: Vec::new(),
             small: false,
             waiting_for: Vec::new(),
+            turn: Default::default(),
         }
     }
 

@@ -43,4 +43,4 @@ pub use node::{NEAR_KEPT, Node, NodeConfig};
 pub use output::{EndReason, Event, Output, ReplyTo, Token, Unanswered};
 pub use rules::Rules;
 pub use table::Table;
-pub use view::{PhaseKind, Route, View};
+pub use view::{PhaseKind, Route, Turn, View};

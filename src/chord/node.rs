@@ -17,7 +17,7 @@ use super::pause::Checking;
 use super::rules::Rules;
 use super::stabilise::Query;
 use super::table::Table;
-use super::view::{Local, PhaseKind, View};
+use super::view::{Local, PhaseKind, Turn, View};
 use crate::config::RingSettings;
 use crate::id::Position;
 use crate::time::Moment;
@@ -87,6 +87,8 @@ pub struct Node {
     next_token: u64,
     shown: (Option<Entry>, Vec<Entry>),
     pub(super) version: u64,
+    /// While it leaves.
+    turn: Turn,
     outputs: VecDeque<Output>,
 }
 
@@ -163,6 +165,7 @@ impl Node {
             next_token: 0,
             shown: (None, Vec::new()),
             version: 0,
+            turn: Turn::Unasked,
             outputs: VecDeque::new(),
         };
         node.enter(now, start);
@@ -385,9 +388,47 @@ impl Node {
     pub fn begin_leaving(&mut self, now: Moment) {
         if matches!(self.phase, Phase::Active) {
             self.phase = Phase::Leaving;
+            self.turn = Turn::Unasked;
             self.version += 1;
         }
         self.settle(now);
+    }
+
+    /// A leaving peer begins to ask its neighbours whether it may go (`MayLeave`).
+    pub fn ask_turn(&mut self) {
+        if matches!(self.phase, Phase::Leaving) && self.turn == Turn::Unasked {
+            self.turn = Turn::Asked;
+            self.version += 1;
+        }
+    }
+
+    /// All neighbours let it go: it does ([`Turn::Taken`]), unless it has let one of them go first meanwhile, who may
+    /// not have been leaving when it answered.
+    pub fn take_turn(&mut self) {
+        if self.turn == Turn::Asked {
+            self.turn = Turn::Taken;
+            self.version += 1;
+        }
+    }
+
+    /// Whether a neighbour that leaves may go: not while this peer's list names nobody else that lives. Of two that
+    /// leave the lower position goes first, but nobody before one that goes already.
+    pub(super) fn lets_go(&mut self, whom: &Entry) -> bool {
+        let is_other = |entry: &Entry| entry.position != whom.position && !self.members.is_gone(entry);
+        if !self.is_small() && self.successors.len() > 1 && !self.successors.iter().any(is_other) {
+            return false;
+        }
+        if !matches!(self.phase, Phase::Leaving) {
+            return true;
+        }
+        if self.turn == Turn::Taken || self.me.position < whom.position {
+            return false;
+        }
+        if self.turn == Turn::Asked {
+            self.turn = Turn::Unasked;
+            self.version += 1;
+        }
+        true
     }
 
     /// Tells the neighbours and goes; `Ended` follows after two ping intervals of answering `Gone`.
@@ -416,6 +457,11 @@ impl Node {
         self.settle(now);
     }
 
+    /// Whether a farewell is on its way.
+    pub(super) fn says_farewell(&self) -> bool {
+        self.pending.values().any(|(_, purpose)| matches!(purpose, Purpose::Farewell))
+    }
+
     /// Changes whenever [`Node::view`] does.
     pub fn version(&self) -> u64 {
         self.version
@@ -436,6 +482,7 @@ impl Node {
                 Phase::Entering(entering) => entering.waiting_for(),
                 _ => Vec::new(),
             },
+            turn: self.turn,
         }
     }
 

@@ -27,6 +27,20 @@ pub struct View {
     pub small: bool,
     /// Not active yet: for whom it waits (labels or addresses).
     pub waiting_for: Vec<String>,
+    /// While it leaves: whether it may go.
+    pub turn: Turn,
+}
+
+/// Whether a peer that leaves may go. Of several side by side one goes at a time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Turn {
+    /// It has not asked yet, or has let somebody else go first since it asked.
+    #[default]
+    Unasked,
+    /// It asks its neighbours.
+    Asked,
+    /// It goes next, and lets nobody beside it go before.
+    Taken,
 }
 
 /// How far a peer is.
@@ -245,7 +259,8 @@ impl<'a> Local<'a> {
     }
 
     /// How far apart members stand on average, as the nearest contacts ahead tell, or, where those are thinner
-    /// than the successor list is by far, that one; nothing where there is nobody.
+    /// than the successor list is by far, that one, if it is long enough to be no chance; nothing where there is
+    /// nobody.
     fn spacing(&self) -> Option<Position> {
         let me = &self.me.position;
         let (mut last, mut count) = (None, 0);
@@ -258,7 +273,11 @@ impl<'a> Local<'a> {
             .last()
             .map(|last| divided(&me.distance_to(&last.position), self.successors.len() as u64));
         match (known, listed) {
-            (Some(known), Some(listed)) if known > times(&listed, 2) => Some(listed),
+            (Some(known), Some(listed))
+                if self.successors.len() >= LISTED_MIN && known > times(&listed, 2) =>
+            {
+                Some(listed)
+            }
             (known, listed) => known.or(listed),
         }
     }
@@ -301,6 +320,9 @@ fn word(position: &Position, i: usize) -> u64 {
 
 /// How many contacts on each side of a key tell how dense they are there.
 const WINDOW: usize = 16;
+/// How many successors tell it better than contacts that are farther apart: of two, one time in four the mean gap is
+/// less than half of what it is in the ring; of eight, one time in twenty.
+const LISTED_MIN: usize = 8;
 
 #[cfg(test)]
 mod tests {

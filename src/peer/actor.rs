@@ -43,6 +43,10 @@ pub(super) enum ActorMessage {
     Persisted(u64),
     /// Take nothing new.
     BeginLeaving,
+    /// This peer asks its neighbours whether it may go.
+    AskTurn,
+    /// They let it.
+    TakeTurn,
     /// Tell the neighbours, and go.
     Depart,
 }
@@ -133,6 +137,8 @@ impl Actor {
                 self.node.handle_persisted(now, incarnation);
             }
             ActorMessage::BeginLeaving => self.node.begin_leaving(now),
+            ActorMessage::AskTurn => self.node.ask_turn(),
+            ActorMessage::TakeTurn => self.node.take_turn(),
             ActorMessage::Depart => self.node.depart(now),
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::api::PeerEvent;
@@ -367,23 +368,21 @@ impl Shared {
         links: Vec<Link>,
         copies: &Copies,
     ) -> Result<(), StreamError> {
+        let (word, mut words) = mpsc::channel(WORDS_MAX);
+        // All at once: one that is silent for long, or still waits for who sent it the object before, does not keep
+        // it from the others. They end with this set.
+        let mut pushes = JoinSet::new();
         for replica in copies.to_complete(&self.view(), self.copies()) {
-            let (word, mut words) = mpsc::channel(WORDS_MAX);
+            let (shared, links, word) = (self.clone(), links.clone(), word.clone());
             let role = StoreRole::Replica { chain: Vec::new() };
-            let push = async {
-                self.push(&replica, object, links.clone(), role, Feed::Disk, &word).await;
-                drop(word);
-            };
-            let pass_on = async {
-                while let Some(reply) = words.recv().await {
-                    if let StorageReply::Durable { peer } = reply {
-                        self.note_copy(peer, object.content);
-                    }
-                    upstream.reply(reply).await?;
-                }
-                Ok::<(), StreamError>(())
-            };
-            tokio::join!(push, pass_on).1?;
+            pushes.spawn(async move { shared.push(&replica, object, links, role, Feed::Disk, &word).await });
+        }
+        drop(word);
+        while let Some(reply) = words.recv().await {
+            if let StorageReply::Durable { peer } = reply {
+                self.note_copy(peer, object.content);
+            }
+            upstream.reply(reply).await?;
         }
         for copy in copies.hopeless() {
             upstream.reply(StorageReply::Missing(copy)).await?;
@@ -440,7 +439,8 @@ const WORDS_MAX: usize = 32;
 /// How long somebody else's transfer of the same object is waited for.
 const RECEIVING_WAIT: Duration = Duration::from_secs(60);
 const RECEIVING_PAUSE: Duration = Duration::from_millis(50);
-/// How long one piece may take to come: slower than 4 KiB a second is as good as silent.
-const PIECE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long one piece of 256 KiB may take to come: slower is as good as silent, and another may wait to send the
+/// same object.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a store waits for this peer to come into its ring.
 const ENTRANCE_WAIT: Duration = Duration::from_secs(3);

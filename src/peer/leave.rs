@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::actor::ActorMessage;
 use super::api::{LeavePlan, LeaveReport, PeerEvent};
 use super::shared::{STORAGE_TIMEOUT, Shared};
-use crate::chord::PhaseKind;
+use crate::chord::{PhaseKind, Turn};
 use crate::id::{ContentId, FileName, Position};
 use crate::replica::{Holdings, Offer, Round, Short, plan_handover};
 use crate::wire::limits::OFFERS_PER_MESSAGE_MAX;
@@ -119,19 +119,25 @@ impl Shared {
         (lacked, records)
     }
 
-    /// Two that leave side by side: the lower position first.
+    /// Of those that leave side by side one goes at a time (see [`Turn`]).
     async fn wait_for_turn(self: &Arc<Self>, deadline: Instant) {
         while Instant::now() < deadline {
+            self.tell_actor(ActorMessage::AskTurn).await;
             let view = self.view();
             let neighbours: Vec<Entry> =
                 view.predecessor.iter().chain(view.successors.iter().take(2)).cloned().collect();
             let mut wait = false;
             for neighbour in &neighbours {
                 let answer = self.ask_membership(neighbour, MembershipRequest::MayLeave, ASK_TIMEOUT).await;
-                wait |= matches!(answer, Ok(MembershipReply::Wait));
+                // Who let this peer go may not have heard yet that somebody else has gone.
+                wait |= matches!(answer, Ok(MembershipReply::Wait | MembershipReply::Gone { .. }));
             }
             if !wait {
-                return;
+                self.tell_actor(ActorMessage::TakeTurn).await;
+                self.view_until(ASK_TIMEOUT, |view| view.turn != Turn::Asked).await;
+                if self.view().turn == Turn::Taken {
+                    return;
+                }
             }
             tokio::time::sleep(RETRY).await;
         }

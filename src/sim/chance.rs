@@ -27,7 +27,7 @@ pub(super) fn exponential(rng: &mut ChaCha8Rng) -> f64 {
 }
 
 /// The time to the next event of a Poisson process with so many events a second; none at a rate of zero.
-pub(super) fn until_next(rng: &mut ChaCha8Rng, rate: f64) -> Option<Duration> {
+pub fn until_next(rng: &mut ChaCha8Rng, rate: f64) -> Option<Duration> {
     (rate > 0.0).then(|| Duration::from_secs_f64((exponential(rng) / rate).min(FOREVER_S)))
 }
 

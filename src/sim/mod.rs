@@ -25,6 +25,7 @@ pub mod storage;
 mod traffic;
 mod world;
 
+pub use chance::until_next;
 pub use experiment::{Experiment, ExperimentError, Health, Report, Spread};
 pub use network::{Network, Slot};
 pub use places::contact;

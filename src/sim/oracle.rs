@@ -6,6 +6,7 @@
 //! - The first living entries make one ring, in order, that winds round the circle once; who is not on it yet
 //!   leads to it.
 //! - Every member knows who stands before it: else it would own every key.
+//! - Only members say that they own a key, give their list, or let others in.
 //! - At least r + 1 members are principals: no two neighbours in any member's list, itself at its head, pass
 //!   over them, nor in any list that is on its way to somebody.
 //!
@@ -69,7 +70,7 @@ impl Oracle {
         self.count
     }
 
-    fn found(&mut self, at: Moment, what: String) {
+    pub(super) fn found(&mut self, at: Moment, what: String) {
         self.count += 1;
         if self.violations.len() < KEPT_MAX {
             self.violations.push(Violation { at, what });
@@ -90,6 +91,22 @@ impl World {
         }
     }
 
+    /// A peer answers. What only a member may say, nobody says who is none: that it owns a key or stands in the
+    /// ring, or that somebody else may. (Who has ended answered in the same step, just before.)
+    pub(super) fn oracle_hears(&mut self, from: Slot, reply: &MembershipReply) {
+        let of_members = match reply {
+            MembershipReply::Owner { .. } | MembershipReply::Welcome { .. } => true,
+            MembershipReply::Neighbour(reply) => matches!(reply, NeighbourReply::State { .. }),
+            _ => false,
+        };
+        let now = self.now;
+        let may_not = |node: &&Node| !node.is_member() && node.phase() != PhaseKind::Ended;
+        if let Some(node) = self.node(from).filter(|node| of_members && may_not(node)) {
+            let what = format!("{:?} is {:?} and answers {reply:?}", node.me(), node.phase());
+            self.oracle.found(now, what);
+        }
+    }
+
     /// Time has passed.
     pub(super) fn oracle_tick(&mut self) {
         if self.oracle.safety && self.oracle.changed && self.oracle.next_look <= self.now {
@@ -99,7 +116,7 @@ impl World {
 
     fn look_at_all(&mut self) {
         self.oracle.changed = false;
-        self.oracle.next_look = self.now + LOOK_EVERY;
+        self.oracle.next_look = self.now + LOOK_AT_ALL_EVERY;
         if let Err(what) = one_ring(self) {
             let now = self.now;
             self.note(|| format!("VIOLATION {what}"));
@@ -281,7 +298,11 @@ impl<'a> Snapshot<'a> {
 pub(super) fn invariant(snapshot: &Snapshot<'_>) -> Result<(), String> {
     let Snapshot { r, members, lists, more, .. } = snapshot;
     if !snapshot.is_large() {
-        return Ok(());
+        // A ring grows by one at a time: nobody is that far behind.
+        let behind = members.iter().find(|node| node.is_small() && members.len() >= 2 * (r + 2));
+        return behind.map_or(Ok(()), |node| {
+            Err(format!("{:?} takes a ring of {} for small, r = {r}", node.me(), members.len()))
+        });
     }
     if let Some(node) = members.iter().find(|node| node.predecessor().is_none()) {
         return Err(format!("without a predecessor, {:?} owns every key", node.me()));
@@ -346,7 +367,7 @@ fn cycle(next: &[usize]) -> Result<Vec<usize>, (usize, usize)> {
 /// Violations that are kept word for word.
 const KEPT_MAX: usize = 64;
 /// Between two looks at the whole ring.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_AT_ALL_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

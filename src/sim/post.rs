@@ -51,6 +51,7 @@ impl World {
         let Some(peer) = self.running(from) else { return };
         peer.sent.count(purpose, bytes);
         let me = peer.node.me().clone();
+        self.oracle_hears(from, &reply);
         if let Some(delay) = self.network.stream(from, to) {
             self.queue.put(self.now + delay, Delivery::Reply { to, generation, ask, from: me, reply });
         }

@@ -316,7 +316,7 @@ impl World {
         self.oracle_tick();
         let Some(slot) = delivery.slot() else { return self.deliver_timeout(delivery) };
         let Some(peer) = self.peers.get_mut(slot as usize).and_then(Option::as_mut).filter(|p| p.up) else {
-            return;
+            return self.not_delivered(delivery);
         };
         if peer.paused {
             peer.held.push_back(delivery);

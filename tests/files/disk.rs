@@ -98,8 +98,8 @@ fn a_keeper_crashes_while_it_writes() {
         assert_eq!(was_there, is_there, "seed {seed}");
         world.run_for(SECOND * (seed as u32 % 5));
         world.restart_slot(victim);
-        world.finish(MINUTE * 3);
-        assert_eq!(world.files_acknowledged(), 1, "seed {seed}");
+        let ended = world.finish(MINUTE * 3);
+        assert_eq!(world.files_acknowledged(), 1, "seed {seed}: {ended:?}");
         settle(&mut world, MINUTE * 3, seed);
         all_are_found_everywhere(&mut world, seed);
     }

@@ -65,6 +65,7 @@ fn what_was_stored_on_both_sides_of_a_split_is_found_after_it() {
                 world.acknowledged().iter().filter(|f| f.name.as_str() == "of-all-sides.txt").count();
             let history = world.with_disk(owner, |disk| disk.record(&key).cloned()).unwrap();
             let siblings = history.map_or(0, |history| history.siblings().count());
+            assert!(written >= 2, "seed {seed}, {how}: the name was written on {written} sides");
             assert!(
                 siblings + 1 >= written,
                 "seed {seed}, {how}: {siblings} siblings of {written}, {stored}"

@@ -139,6 +139,29 @@ fn a_request_reaches_a_joiner_that_is_taking_over() {
     }
 }
 
+/// Scenario 5. Goal: a peer joins through one that is taking over what belongs to it: both are members soon, and all
+/// files are where they belong.
+#[test]
+fn a_peer_joins_through_one_that_is_taking_over() {
+    for seed in seeds(0..8) {
+        let mut world = converged(seed, 14);
+        world.place_files(60, 1 << 20);
+        let elder = world.join_one().unwrap();
+        let in_ring = |slot| {
+            move |world: &World| match world.node(slot).is_some_and(|node| node.is_member()) {
+                true => Ok(()),
+                false => Err(format!("{slot} is on its way")),
+            }
+        };
+        world.run_until(SECOND * 10, in_ring(elder)).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        assert!(check::in_place(&world).is_err(), "seed {seed}: it has taken over all");
+        let joiner = world.join_through(elder).unwrap();
+        world.run_until(SECOND * 10, in_ring(joiner)).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        settle(&mut world, MINUTE, seed);
+        all_are_found_everywhere(&mut world, seed);
+    }
+}
+
 /// Scenario 16. Goal: the owner dies at some moment of a store, with W − 1 copies durable or fewer or more; the
 /// store goes on with whoever owns the key then. If whoever stores dies too, the file is whole or absent.
 #[test]

@@ -51,7 +51,6 @@ fn a_crash_loop_of_one_peer() {
                 world.run_for(Duration::from_millis(150 * ((seed * turn) % 9)));
             }
             converge(&mut world, 20, seed);
-            safe(&world, seed);
         }
     }
 }

@@ -101,7 +101,6 @@ fn a_rolling_restart() {
                 world.run_for(SECOND * 2);
             }
             converge(&mut world, 20, seed);
-            safe(&world, seed);
         }
     }
 }

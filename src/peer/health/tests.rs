@@ -31,6 +31,7 @@ fn view() -> View {
         acquaintances: Vec::new(),
         small: true,
         waiting_for: Vec::new(),
+        turn: Default::default(),
     }
 }
 

@@ -28,7 +28,8 @@ pub fn in_place(world: &World) -> Result<(), String> {
     Ok(())
 }
 
-/// Every name has one winner on all its replicas, and it is the greatest record that any living member has.
+/// Every name has one winner on all its replicas, and it is the greatest record that any living member has, and none
+/// less than the greatest that was acknowledged.
 ///
 /// # Errors
 /// The first name of which that is not so.
@@ -47,6 +48,12 @@ pub fn names_agree(world: &World) -> Result<(), String> {
             if rank.0 > known.0 {
                 *known = rank;
             }
+        }
+    }
+    for (key, acknowledged) in world.acknowledged_names() {
+        let least = (acknowledged.clock, acknowledged.writer);
+        if greatest.get(key).is_none_or(|((clock, writer, _), _)| (*clock, *writer) < least) {
+            return Err(format!("nobody has the record of {} that was acknowledged", acknowledged.name));
         }
     }
     for (key, (rank, name)) in &greatest {

@@ -8,7 +8,7 @@ use super::keeper::{BoxFuture, Keeper};
 use super::outcome::Cause;
 use super::push::{Feed, Passed};
 use super::stream::{Stream, StreamError};
-use super::wait::{Sender, both, channel};
+use super::wait::{Sender, Set, both, channel};
 use crate::chord::PhaseKind;
 use crate::id::ContentId;
 use crate::replica::{Copies, StoreDuty, store_duty};
@@ -236,20 +236,22 @@ impl Keeper {
 
     /// The owner gives the object from its own disk to all replicas that have not got it yet.
     async fn complete_copies(self: &Rc<Self>, upstream: &Stream, object: ObjectInfo, copies: &Copies) {
+        let (word, mut words) = channel();
+        let mut pushes = Set::new();
         for replica in copies.to_complete(&self.view(), self.copies()) {
-            let (word, mut words) = channel();
+            let word = word.clone();
             let role = StoreRole::Replica { chain: Vec::new() };
-            let push = async {
+            pushes.add(async move {
                 self.push(&replica, object, role, Feed::Disk, Cause::Store, &word).await;
-                drop(word);
-            };
-            let pass_back = async {
-                while let Some(reply) = words.next().await {
-                    upstream.send_reply(reply);
-                }
-            };
-            both(push, pass_back).await;
+            });
         }
+        drop(word);
+        let pass_back = async {
+            while let Some(reply) = words.next().await {
+                upstream.send_reply(reply);
+            }
+        };
+        both(async { while pushes.next().await.is_some() {} }, pass_back).await;
         for copy in copies.hopeless() {
             upstream.send_reply(StorageReply::Missing(copy));
         }
@@ -281,6 +283,6 @@ pub(super) fn disk_reason(error: DiskError) -> MissingReason {
 const RECEIVING_WAIT: Duration = Duration::from_secs(60);
 const RECEIVING_PAUSE: Duration = Duration::from_millis(50);
 /// How long one piece may take to come.
-pub(super) const PIECE_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const PIECE_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a store waits for this peer to come into its ring.
 const ENTRANCE_WAIT: Duration = Duration::from_secs(3);

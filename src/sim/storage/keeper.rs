@@ -62,6 +62,8 @@ pub(super) enum Effect {
     Heard(Entry, MembershipReply),
     Silence(Entry),
     BeginLeaving,
+    AskTurn,
+    TakeTurn,
     Depart,
     Ended {
         id: u64,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::keeper::{Effect, Keeper};
 use super::outcome::{Cause, Outcome};
-use crate::chord::PhaseKind;
+use crate::chord::{PhaseKind, Turn};
 use crate::replica::{Round, plan_handover};
 use crate::time::Moment;
 use crate::wire::{Entry, MembershipReply, MembershipRequest};
@@ -37,19 +37,25 @@ impl Keeper {
         self.want(Effect::Depart);
     }
 
-    /// Two that leave side by side: the lower position first.
+    /// Of those that leave side by side one goes at a time (see [`Turn`]).
     async fn wait_for_turn(self: &Rc<Self>, deadline: Moment) {
         while self.now() < deadline {
+            self.want(Effect::AskTurn);
             let view = self.view();
             let neighbours: Vec<Entry> =
                 view.predecessor.iter().chain(view.successors.iter().take(2)).cloned().collect();
             let mut wait = false;
             for neighbour in &neighbours {
                 let answer = self.ask_membership(neighbour, MembershipRequest::MayLeave, ASK_TIMEOUT).await;
-                wait |= matches!(answer, Some(MembershipReply::Wait));
+                // Who let this peer go may not have heard yet that somebody else has gone.
+                wait |= matches!(answer, Some(MembershipReply::Wait | MembershipReply::Gone { .. }));
             }
             if !wait {
-                return;
+                self.want(Effect::TakeTurn);
+                self.view_until(ASK_TIMEOUT, |view| view.turn != Turn::Asked).await;
+                if self.view().turn == Turn::Taken {
+                    return;
+                }
             }
             self.sleep(RETRY).await;
         }

@@ -10,8 +10,9 @@ use super::super::places::slot_of;
 use super::super::traffic::{self, Purpose};
 use super::super::world::{Ask, Delivery, World};
 use super::keeper::{Effect, Keeper, Process};
-use super::outcome::{Acknowledged, Ended, Outcome};
+use super::outcome::{Acknowledged, Ended, Outcome, StoredFile};
 use super::stream::{Frame, Stream};
+use crate::chord::Node;
 use crate::time::Moment;
 use crate::wire::{Entry, MembershipReply, RecordTarget, StorageRequest, Target, codec, limits};
 
@@ -20,8 +21,12 @@ use crate::wire::{Entry, MembershipReply, RecordTarget, StorageRequest, Target, 
 pub(in crate::sim) enum News {
     Timer { generation: u32, timer: u64 },
     Open { stream: u64, from: Entry, asker: Process, request: Box<StorageRequest> },
-    Frame { generation: u32, stream: u64, frame: Frame },
+    Frame { generation: u32, stream: u64, frame: Frame, sender: Option<Sender> },
 }
+
+/// Who sent a frame, and when.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::sim) struct Sender(Process, Moment);
 
 /// What the world tells of its peers.
 impl World {
@@ -102,15 +107,38 @@ impl World {
                 keeper.set_now(self.now());
                 keeper.timer(timer);
             }
-            News::Frame { generation, stream, frame } if is_it(generation) => keeper.frame(stream, frame),
+            News::Frame { generation, stream, frame, .. } if is_it(generation) => {
+                keeper.frame(stream, frame);
+            }
             News::Open { stream, from, asker, request } => {
                 let stream = Stream::accepted(&keeper, stream, asker);
                 if let Some(files) = &mut self.files {
                     files.tasks.spawn(slot, Box::pin(keeper.serve(stream, from, *request)));
                 }
             }
+            // A later process answers packets of an earlier one's connections with a stateless reset.
+            News::Frame { stream, sender: Some(Sender((to, generation), _)), .. } => {
+                if let Some(delay) = self.network.stream(slot, to) {
+                    self.lose_stream(to, generation, stream, delay);
+                }
+            }
             News::Timer { .. } | News::Frame { .. } => {}
         }
+    }
+
+    /// Nobody runs where this comes to. A frame is sent again, as long as its connection lasts.
+    pub(in crate::sim) fn not_delivered(&mut self, delivery: Delivery) {
+        if let Delivery::Files(slot, news) = delivery
+            && let News::Frame { sender: Some(Sender(_, sent)), .. } = *news
+            && self.now().since(sent) < super::stream::IDLE_TIMEOUT
+        {
+            self.put_news(self.now() + SENT_AGAIN_AFTER, slot, *news);
+        }
+    }
+
+    fn lose_stream(&mut self, slot: Slot, generation: u32, stream: u64, after: Duration) {
+        let lost = News::Frame { generation, stream, frame: Frame::Lost, sender: None };
+        self.put_news(self.now() + after, slot, lost);
     }
 
     pub(in crate::sim) fn deliver_answer(&mut self, slot: Slot, token: u64, reply: MembershipReply) {
@@ -181,6 +209,8 @@ impl World {
             }
             Effect::Silence(whom) => self.tell_node(slot, |node| node.handle_lookup_silence(local, &whom)),
             Effect::BeginLeaving => self.tell_node(slot, |node| node.begin_leaving(local)),
+            Effect::AskTurn => self.tell_node(slot, Node::ask_turn),
+            Effect::TakeTurn => self.tell_node(slot, Node::take_turn),
             Effect::Depart => self.tell_node(slot, |node| node.depart(local)),
             Effect::Ended { id, outcome } => self.end_of(id, slot, outcome),
             Effect::Moved { cause, bytes } => {
@@ -191,7 +221,7 @@ impl World {
         }
     }
 
-    fn tell_node(&mut self, slot: Slot, what: impl FnOnce(&mut crate::chord::Node)) {
+    fn tell_node(&mut self, slot: Slot, what: impl FnOnce(&mut Node)) {
         if let Some(peer) = self.running(slot) {
             what(&mut peer.node);
         }
@@ -208,6 +238,12 @@ impl World {
         {
             let name = stored.record.name.clone();
             files.acknowledged.push(Acknowledged { name, content, length });
+        }
+        match &outcome {
+            Outcome::Stored(Ok(StoredFile { record, .. })) | Outcome::Removed(Ok(record)) => {
+                files.acknowledge_name(record);
+            }
+            _ => {}
         }
         files.ended.push(Ended { id, at, ended, outcome });
     }
@@ -236,10 +272,7 @@ impl World {
                 keeper.opened(stream, (whom, there), arrives);
                 self.put_news(arrives, whom, News::Open { stream, from, asker: (slot, generation), request });
             }
-            _ => {
-                let lost = News::Frame { generation, stream, frame: Frame::Lost };
-                self.put_news(self.now() + limits::CONNECT_TIMEOUT, slot, lost);
-            }
+            _ => self.lose_stream(slot, generation, stream, limits::CONNECT_TIMEOUT),
         }
     }
 
@@ -264,15 +297,15 @@ impl World {
                     arrives = arrives.max(end.arrives_after);
                     end.arrives_after = arrives;
                 }
-                self.put_news(arrives, to.0, News::Frame { generation: to.1, stream, frame });
+                let sender = Some(Sender((slot, generation), now));
+                self.put_news(arrives, to.0, News::Frame { generation: to.1, stream, frame, sender });
             }
-            None => {
-                let lost = News::Frame { generation, stream, frame: Frame::Lost };
-                self.put_news(now + super::stream::IDLE_TIMEOUT, slot, lost);
-            }
+            None => self.lose_stream(slot, generation, stream, super::stream::IDLE_TIMEOUT),
         }
     }
 }
 
+/// After how long a packet that nobody acknowledges is sent again.
+const SENT_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Between two rounds of repair without any change.
 const REPAIR_PERIOD: Duration = Duration::from_secs(30);

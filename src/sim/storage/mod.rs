@@ -55,7 +55,7 @@ use super::network::{Slot, mixed};
 use super::world::World;
 use crate::chord::{PhaseKind, hop_timeout};
 use crate::id::{ContentId, FileName, OutboardDigest, Position};
-use crate::wire::{Entry, ObjectInfo, RecordTarget};
+use crate::wire::{Entry, NameRecord, ObjectInfo, RecordTarget};
 
 /// How fast the files' side of a world is.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +90,8 @@ pub(super) struct Files {
     under_way: BTreeMap<u64, (Slot, FileName)>,
     ended: Vec<Ended>,
     acknowledged: Vec<Acknowledged>,
+    /// Of each name the greatest record that was acknowledged, a tombstone too.
+    names: BTreeMap<Position, NameRecord>,
     moved: Moved,
     rng: ChaCha8Rng,
 }
@@ -114,6 +116,13 @@ impl Files {
         })
     }
 
+    fn acknowledge_name(&mut self, record: &NameRecord) {
+        let known = self.names.entry(record.name.key()).or_insert_with(|| record.clone());
+        if (record.clock, record.writer) > (known.clock, known.writer) {
+            known.clone_from(record);
+        }
+    }
+
     fn keeper(&self, slot: Slot) -> Option<&Rc<Keeper>> {
         self.homes.get(&slot)?.keeper.as_ref()
     }
@@ -136,6 +145,7 @@ impl World {
             under_way: BTreeMap::new(),
             ended: Vec::new(),
             acknowledged: Vec::new(),
+            names: BTreeMap::new(),
             moved: Moved::default(),
             rng: ChaCha8Rng::seed_from_u64(mixed(self.seed)),
         }));
@@ -251,6 +261,11 @@ impl World {
     /// The files that were acknowledged.
     pub fn acknowledged(&self) -> &[Acknowledged] {
         self.files.as_ref().map(|files| files.acknowledged.as_slice()).unwrap_or_default()
+    }
+
+    /// Of each name that was written, the greatest record that was acknowledged.
+    pub(super) fn acknowledged_names(&self) -> impl Iterator<Item = (&Position, &NameRecord)> {
+        self.files.iter().flat_map(|files| &files.names)
     }
 
     /// How many files were acknowledged.

@@ -45,6 +45,7 @@ impl World {
             for disk in keepers(&key) {
                 disk.borrow_mut().put_record(key, history.clone());
             }
+            files.acknowledge_name(&record);
             files.acknowledged.push(Acknowledged { name, content, length });
         }
     }
