@@ -433,7 +433,8 @@ impl Node {
 
     /// Tells the neighbours and goes; `Ended` follows after two ping intervals of answering `Gone`.
     pub fn depart(&mut self, now: Moment) {
-        if !matches!(self.phase, Phase::Active | Phase::Leaving) {
+        // Whoever was stopped meanwhile, and asks whether it is still counted, goes all the same.
+        if !matches!(self.phase, Phase::Active | Phase::Leaving | Phase::Checking(_)) {
             return;
         }
         let farewell = MembershipRequest::Left {

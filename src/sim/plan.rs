@@ -15,6 +15,7 @@ use std::time::Duration;
 pub use text::PlanError;
 
 use super::network::Slot;
+use super::storage::check as files;
 use super::world::World;
 use super::{check, oracle::Violation};
 use crate::chord::Start;
@@ -75,6 +76,16 @@ pub enum Fault {
     Duplication(u16),
     /// So many datagrams are held up, for at most so many milliseconds.
     Holdups(u16, u16),
+    /// A user of a peer stores a new file under a name of this number.
+    Store(u16, u16),
+    /// A user of a peer removes that name.
+    Remove(u16, u16),
+    /// The disk of a peer takes nothing more.
+    Full(u16),
+    /// The next sync of a peer's disk fails.
+    FailSync(u16),
+    /// The wall clock of a peer goes wrong by so many seconds.
+    Clock(u16, i16),
 }
 
 /// Why a plan failed.
@@ -83,6 +94,14 @@ pub enum Failure {
     /// The oracle found something. Of a plan that the theorem does not cover it looks only at what holds always.
     #[error("at {} ms: {}", .0.at.0 / 1_000, .0.what)]
     Safety(Violation),
+    /// The faults were over, and the files were not where they belong in time.
+    #[error("files {after_s} s after the ring was one again: {why}")]
+    Files {
+        /// How long was waited.
+        after_s: u64,
+        /// What is wrong.
+        why: String,
+    },
     /// The faults were over, and the ring was not one again in time.
     #[error("not one ordered ring {after_s} s after the faults: {why}")]
     Liveness {
@@ -102,8 +121,9 @@ pub enum Failure {
 }
 
 impl Plan {
-    /// Runs it, calms everything, brings everybody back, and demands one ordered ring within a bounded time; and
-    /// safety throughout, where the theorem covers what happens.
+    /// Runs it, calms everything, brings everybody back, and demands one ordered ring within a bounded time, and of
+    /// plans with files that each acknowledged one has all its copies and each name one winner; and safety throughout,
+    /// where the theorem covers what happens.
     ///
     /// # Errors
     /// What did not hold.
@@ -116,6 +136,9 @@ impl Plan {
         let settings = RingSettings { replicas: 3, successors: self.successors };
         let mut world = World::converged(seed, settings, self.peers.into(), INTERVAL, CONTACTS);
         world.drift(self.drift_ppm.into());
+        if self.faults.iter().any(|timed| timed.fault.is_of_files()) {
+            world.enable_files();
+        }
         world
     }
 
@@ -141,8 +164,21 @@ impl Plan {
             world.pause_slot(*slot, false);
             world.restart_slot(*slot);
         }
+        for slot in names.values() {
+            if world.with_disk(*slot, |disk| disk.mend()) == Some(true) {
+                // A disk that has failed takes nothing before a new start.
+                world.run_for(Duration::from_millis(REPAIRED_AFTER_MS.into()));
+                world.crash_slot(*slot);
+                world.restart_slot(*slot);
+            }
+        }
         let healed = world.run_until(HEALED_WITHIN, check::one_ordered_ring);
         healed.map_err(|why| Failure::Liveness { after_s: HEALED_WITHIN.as_secs(), why })?;
+        let settled = world.run_until(SETTLED_WITHIN, |world| match world.files_under_way() {
+            0 => files::in_place(world).and_then(|()| files::names_agree(world)),
+            count => Err(format!("{count} stores do not end")),
+        });
+        settled.map_err(|why| Failure::Files { after_s: SETTLED_WITHIN.as_secs(), why })?;
         match world.oracle.violations().first() {
             Some(violation) => Err(Failure::Safety(violation.clone())),
             None => Ok(()),
@@ -165,6 +201,8 @@ impl Plan {
                 }
                 Fault::Restart(_) | Fault::Join(..) | Fault::Heal => {}
                 Fault::Duplication(_) | Fault::Holdups(..) | Fault::Slow(..) => {}
+                Fault::Store(..) | Fault::Remove(..) | Fault::Full(_) => {}
+                Fault::FailSync(_) | Fault::Clock(..) => {}
                 Fault::Pause(_) | Fault::Resume(_) | Fault::Clone(_) => covered = false,
                 Fault::Cut(..) | Fault::Split(_) | Fault::Loss(_) => covered = false,
             }
@@ -211,6 +249,14 @@ impl Plan {
 }
 
 impl Fault {
+    /// Whether it means something only where there are files.
+    fn is_of_files(&self) -> bool {
+        matches!(
+            self,
+            Fault::Store(..) | Fault::Remove(..) | Fault::Full(_) | Fault::FailSync(_) | Fault::Clock(..)
+        )
+    }
+
     fn strike(&self, world: &mut World, names: &mut BTreeMap<u16, Slot>) {
         let slot = |name: &u16| names.get(name).copied();
         match self {
@@ -256,6 +302,31 @@ impl Fault {
                 let most = Duration::from_millis((*most_ms).into());
                 world.network.holdups = (f64::from(*share) / 1_000.0, most);
             }
+            Fault::Store(peer, name) => {
+                if let Some(slot) = slot(peer).filter(|slot| world.keeps_files(*slot)) {
+                    world.store(slot, &format!("{name}.bin"), FILE_BYTES);
+                }
+            }
+            Fault::Remove(peer, name) => {
+                if let Some(slot) = slot(peer).filter(|slot| world.keeps_files(*slot)) {
+                    world.remove(slot, &format!("{name}.bin"));
+                }
+            }
+            Fault::Full(peer) => {
+                if let Some(slot) = slot(peer) {
+                    world.with_disk(slot, |disk| disk.capacity_bytes = 0);
+                }
+            }
+            Fault::FailSync(peer) => {
+                if let Some(slot) = slot(peer) {
+                    world.with_disk(slot, |disk| disk.fail_next_sync());
+                }
+            }
+            Fault::Clock(peer, seconds) => {
+                if let Some(slot) = slot(peer) {
+                    world.set_clock_offset(slot, i64::from(*seconds) * 1_000);
+                }
+            }
         }
     }
 }
@@ -264,6 +335,10 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const CONTACTS: usize = 4_096;
 /// How long after the faults the ring must be one.
 const HEALED_WITHIN: Duration = Duration::from_secs(60);
+/// How long after that all files must be where they belong.
+const SETTLED_WITHIN: Duration = Duration::from_secs(300);
+/// How long the files are that plans store.
+const FILE_BYTES: u64 = 1 << 20;
 /// How long a ring needs after a death, until it can bear the next one.
 const REPAIRED_AFTER_MS: u32 = 15_000;
 /// How often a plan is run to find a shorter one.

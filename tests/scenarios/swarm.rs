@@ -27,6 +27,15 @@ fn short_plans() {
     }
 }
 
+/// Goal: whatever happens to the ring, its disks and its clocks, each file that was acknowledged has all its copies in
+/// the end, and each name has one winner.
+#[test]
+fn any_plan_with_files_ends_with_all_of_them() {
+    for seed in seeds(0..100) {
+        demand(&Plan::draw_with_files(seed, 4 + seed as usize % 27), seed);
+    }
+}
+
 /// Goal: the plans that once failed do not any more.
 #[test]
 fn plans_that_once_failed() {

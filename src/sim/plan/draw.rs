@@ -26,6 +26,30 @@ impl Plan {
         }
         Plan { peers, successors, drift_ppm, faults }
     }
+
+    /// As [`Plan::draw`], with files: half as many more are stored, removed, or disks and clocks go wrong.
+    ///
+    /// No process is cloned: which of two disks goes on is nobody's promise.
+    pub fn draw_with_files(seed: u64, size: usize) -> Plan {
+        let mut plan = Plan::draw(seed, size);
+        let mut rng = ChaCha8Rng::seed_from_u64(seed ^ FILES);
+        plan.faults.retain(|timed| !matches!(timed.fault, Fault::Clone(_)));
+        let end = plan.faults.last().map_or(0, |timed| timed.at_ms) + 5_000;
+        for _ in 0..size.div_ceil(2) {
+            let peer = rng.random_range(0..plan.peers);
+            let name = rng.random_range(0..NAMES);
+            let fault = match rng.random_range(0..100) {
+                0..65 => Fault::Store(peer, name),
+                65..80 => Fault::Remove(peer, name),
+                80..87 => Fault::Full(peer),
+                87..94 => Fault::FailSync(peer),
+                _ => Fault::Clock(peer, *[-3_600, -60, 60, 3_600].choose(&mut rng).unwrap_or(&60)),
+            };
+            plan.faults.push(Timed { at_ms: rng.random_range(3_000..=end.max(3_000)), fault });
+        }
+        plan.faults.sort_by_key(|timed| timed.at_ms);
+        plan
+    }
 }
 
 struct Draw {
@@ -136,3 +160,7 @@ impl Draw {
 
 /// So that a plan and the world in which it runs do not draw the same numbers.
 const PLANS: u64 = 0x504c_414e;
+/// So that a plan with files draws other numbers than the one that it begins with.
+const FILES: u64 = 0x4649_4c45;
+/// Under how many names files are stored: few, so that many write the same.
+const NAMES: u16 = 6;

@@ -49,6 +49,11 @@ impl fmt::Display for Fault {
             Fault::Loss(share) => write!(f, "loss {share}"),
             Fault::Duplication(share) => write!(f, "duplication {share}"),
             Fault::Holdups(share, most_ms) => write!(f, "holdups {share} of {most_ms}"),
+            Fault::Store(peer, name) => write!(f, "store {name} at {peer}"),
+            Fault::Remove(peer, name) => write!(f, "remove {name} at {peer}"),
+            Fault::Full(peer) => write!(f, "full {peer}"),
+            Fault::FailSync(peer) => write!(f, "fail-sync {peer}"),
+            Fault::Clock(peer, seconds) => write!(f, "clock {peer} by {seconds}"),
         }
     }
 }
@@ -107,6 +112,11 @@ fn parsed(line: &str) -> Option<Timed> {
         ["holdups", share, "of", most_ms] => {
             Fault::Holdups(number(share).filter(|share| *share <= 1_000)?, number(most_ms)?)
         }
+        ["store", name, "at", peer] => Fault::Store(number(peer)?, number(name)?),
+        ["remove", name, "at", peer] => Fault::Remove(number(peer)?, number(name)?),
+        ["full", peer] => Fault::Full(number(peer)?),
+        ["fail-sync", peer] => Fault::FailSync(number(peer)?),
+        ["clock", peer, "by", seconds] => Fault::Clock(number(peer)?, seconds.parse().ok()?),
         _ => return None,
     };
     Some(Timed { at_ms, fault })
@@ -123,10 +133,11 @@ mod tests {
     #[test]
     fn what_is_printed_is_read_back() {
         for seed in 0..200 {
-            let plan = Plan::draw(seed, 30);
-            assert_eq!(plan.to_string().parse(), Ok(plan.clone()), "{plan}");
-            let one_line = plan.to_string().replace('\n', "; ");
-            assert_eq!(one_line.parse(), Ok(plan));
+            for plan in [Plan::draw(seed, 30), Plan::draw_with_files(seed, 30)] {
+                assert_eq!(plan.to_string().parse(), Ok(plan.clone()), "{plan}");
+                let one_line = plan.to_string().replace('\n', "; ");
+                assert_eq!(one_line.parse(), Ok(plan));
+            }
         }
     }
 

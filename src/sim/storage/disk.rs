@@ -112,6 +112,16 @@ impl Disk {
     }
 }
 
+/// What a person does with it.
+impl Disk {
+    /// Makes room again, and lets syncs succeed. Whether one had failed, so that the process has to start anew.
+    pub fn mend(&mut self) -> bool {
+        self.capacity_bytes = u64::MAX;
+        self.sync_fails = false;
+        self.poisoned
+    }
+}
+
 /// What a process does with it.
 impl Disk {
     pub(super) fn info(&mut self, content: &ContentId) -> Option<ObjectInfo> {

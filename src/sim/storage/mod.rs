@@ -156,6 +156,11 @@ impl World {
         self.go_on_with_files();
     }
 
+    /// Whether a process runs at a place that takes commands.
+    pub fn keeps_files(&self, at: Slot) -> bool {
+        self.files.as_ref().is_some_and(|files| files.keeper(at).is_some())
+    }
+
     /// A user of a peer stores a new file of so many bytes. As what; see [`World::take_ended`].
     pub fn store(&mut self, at: Slot, name: &str, length: u64) -> u64 {
         let next = self.files.as_ref().map_or(0, |files| files.ids.get());
@@ -183,7 +188,12 @@ impl World {
         self.begin(at, name, |keeper, name| async move {
             let deadline = keeper.now() + Duration::from_secs(30);
             let written = keeper.write_record(&name, RecordTarget::Tombstone, deadline).await;
-            Outcome::Removed(written.map(|written| written.record))
+            let view = keeper.view();
+            let quorum = view.settings.unwrap_or_default().write_quorum(view.members_count());
+            Outcome::Removed(written.and_then(|written| match written.copies.are_enough(&view, quorum) {
+                true => Ok(written.record),
+                false => Err("too few copies".to_owned()),
+            }))
         })
     }
 
