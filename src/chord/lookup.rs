@@ -456,7 +456,7 @@ mod tests {
             phase: PhaseKind::Active,
             settings: Some(RingSettings { replicas: 3, successors: 2 }),
             predecessor: Some(entry(240)),
-            successors: vec![entry(20), entry(30)],
+            successors: vec![entry(12), entry(14)],
             members: Table::of(members.iter().map(member)),
             acquaintances: Vec::new(),
             small: false,
@@ -496,9 +496,9 @@ mod tests {
         Lookup::new(&view(members), Position::of_number(key), distrusted)
     }
 
-    const ALL: [u8; 6] = [20, 30, 100, 150, 200, 240];
+    const ALL: [u8; 6] = [12, 14, 100, 150, 200, 240];
     /// Too few and too far apart to tell that the contacts around a key are all that there are.
-    const FEW: [u8; 4] = [20, 30, 100, 240];
+    const FEW: [u8; 4] = [12, 14, 100, 240];
 
     /// Goal: in a ring that is known whole a lookup is one hop, to the owner.
     #[test]
@@ -525,7 +525,7 @@ mod tests {
     fn the_next_best_is_asked_while_the_first_is_slow() {
         let mut lookup = lookup(120, &FEW, &[]);
         assert_eq!(asks(&mut lookup), Some(100));
-        assert_eq!(asks(&mut lookup), Some(30));
+        assert_eq!(asks(&mut lookup), Some(14));
         lookup.answered(&entry(100), owner(150, 100));
         assert_eq!(asks(&mut lookup), Some(150));
         lookup.answered(&entry(150), owner(150, 100));
@@ -534,13 +534,13 @@ mod tests {
 
     #[test]
     fn nobody_is_given_up_while_somebody_may_answer() {
-        let mut lookup = lookup(25, &[20, 30], &[]);
+        let mut lookup = lookup(13, &[12, 14], &[]);
         while asks(&mut lookup).is_some() {}
         assert_eq!(lookup.next_step(), Step::Wait);
-        lookup.failed(&Position::of_number(20));
+        lookup.failed(&Position::of_number(12));
         assert_eq!(lookup.next_step(), Step::Wait);
-        lookup.answered(&entry(30), owner(30, 20));
-        assert_eq!(found(&mut lookup), Some(30));
+        lookup.answered(&entry(14), owner(14, 12));
+        assert_eq!(found(&mut lookup), Some(14));
     }
 
     /// Goal: right after deaths, the first living peer behind the key is found by the list of whoever stands
@@ -582,7 +582,7 @@ mod tests {
     /// Goal: whose predecessor has just died finds itself.
     #[test]
     fn who_asks_may_be_the_owner_in_effect_itself() {
-        let mut lookup = lookup(230, &[20, 30, 100, 240], &[]);
+        let mut lookup = lookup(230, &[12, 14, 100, 240], &[]);
         while let Some(dead) = asks(&mut lookup) {
             lookup.failed(&Position::of_number(dead));
         }
@@ -646,17 +646,17 @@ mod tests {
     #[test]
     fn an_answer_that_contradicts_itself_is_dropped_and_somebody_else_asked() {
         for wrong in [
-            owner(100, 30),
+            owner(100, 14),
             MembershipReply::Owner { owner: entry(100), predecessor: None, successors: vec![entry(150)] },
-            MembershipReply::Closer { peers: vec![entry(30)] },
+            MembershipReply::Closer { peers: vec![entry(14)] },
             near(&[110]),
         ] {
             let mut lookup = lookup(120, &ALL, &[]);
             assert_eq!(asks(&mut lookup), Some(100));
             lookup.answered(&entry(100), wrong);
             assert!(lookup.doubts()[0].certain);
-            assert_eq!(asks(&mut lookup), Some(30), "the next best before the key");
-            assert_eq!(asks(&mut lookup), Some(20));
+            assert_eq!(asks(&mut lookup), Some(14), "the next best before the key");
+            assert_eq!(asks(&mut lookup), Some(12));
             assert_eq!(asks(&mut lookup), Some(150), "then whoever stands after it");
             lookup.answered(&entry(150), owner(150, 100));
             assert_eq!(found(&mut lookup), Some(150));
@@ -666,7 +666,7 @@ mod tests {
     #[test]
     fn who_lied_is_asked_last() {
         let mut lookup = lookup(120, &ALL, &[100]);
-        assert_eq!(asks(&mut lookup), Some(30));
+        assert_eq!(asks(&mut lookup), Some(14));
     }
 
     #[test]

@@ -259,8 +259,7 @@ impl<'a> Local<'a> {
     }
 
     /// How far apart members stand on average, as the nearest contacts ahead tell, or, where those are thinner
-    /// than the successor list is by far, that one, if it is long enough to be no chance; nothing where there is
-    /// nobody.
+    /// than the successor list is by far, that one; nothing where there is nobody.
     fn spacing(&self) -> Option<Position> {
         let me = &self.me.position;
         let (mut last, mut count) = (None, 0);
@@ -273,9 +272,7 @@ impl<'a> Local<'a> {
             .last()
             .map(|last| divided(&me.distance_to(&last.position), self.successors.len() as u64));
         match (known, listed) {
-            (Some(known), Some(listed))
-                if self.successors.len() >= LISTED_MIN && known > times(&listed, 2) =>
-            {
+            (Some(known), Some(listed)) if known > times(&listed, by_far(self.successors.len())) => {
                 Some(listed)
             }
             (known, listed) => known.or(listed),
@@ -320,9 +317,13 @@ fn word(position: &Position, i: usize) -> u64 {
 
 /// How many contacts on each side of a key tell how dense they are there.
 const WINDOW: usize = 16;
-/// How many successors tell it better than contacts that are farther apart: of two, one time in four the mean gap is
-/// less than half of what it is in the ring; of eight, one time in twenty.
-const LISTED_MIN: usize = 8;
+
+/// How many times as far apart as so many successors contacts must be, to be too thin to tell how dense the ring is. The
+/// fewer successors, the more often they stand that close together by chance: for two or for eight, in 2 to 5 of 100
+/// places.
+fn by_far(successors: usize) -> u64 {
+    (WINDOW / successors.max(1)).max(2) as u64
+}
 
 #[cfg(test)]
 mod tests {

@@ -17,6 +17,7 @@ mod detection;
 mod identity;
 mod joins;
 mod links;
+mod lookups;
 mod pauses;
 mod sizes;
 mod splits;

@@ -1,0 +1,29 @@
+//! Lookups in rings whose peers know few of the others.
+
+use quoit::id::{Position, sha256};
+use quoit::sim::{World, seeds};
+
+use crate::{SECOND, both};
+
+/// Goal: with as few contacts as Chord has fingers every lookup finds the owner, in about half of log2 N hops, however
+/// short the successor lists are: they tell how dense a ring is that contacts are too thin to tell.
+#[test]
+fn with_fingers_only_every_lookup_finds_the_owner() {
+    for settings in both() {
+        for seed in seeds(0..3) {
+            let mut world = World::converged(seed, settings, 256, SECOND, 8);
+            for i in 0..500u64 {
+                let key = Position(sha256(&[seed, i].map(u64::to_be_bytes).concat()));
+                let from = world.random_member().unwrap();
+                world.search(from, key);
+            }
+            world.run_for(SECOND * 5);
+            let outcomes = world.take_outcomes();
+            assert_eq!(outcomes.len(), 500);
+            let wrong = outcomes.iter().find(|outcome| !outcome.right);
+            assert!(wrong.is_none(), "seed {seed}, r = {}: {wrong:?}", settings.successors);
+            let hops: u32 = outcomes.iter().map(|outcome| outcome.hops).sum();
+            assert!(hops < 500 * 5, "seed {seed}, r = {}: {hops} hops", settings.successors);
+        }
+    }
+}
