@@ -12,7 +12,7 @@
 //!
 //! It looks at everything and changes nothing. After every change of a peer that peer's list is looked at; the
 //! whole ring once a virtual second, and after every change where it has few members. In small rings, which lie
-//! outside the theorem, and while safety is suspended, only the lists are looked at.
+//! outside the theorem, and while safety is suspended, only the lists and the answers are looked at.
 
 use std::time::Duration;
 
