@@ -168,6 +168,12 @@ impl Lookup {
         if self.open.len() >= OPEN_MAX {
             return Step::Wait;
         }
+        // Nobody can ask the asker: where others name it, and all that it knows nearer have failed, it is.
+        if self.claims.iter().any(|(by, owner, _)| owner.position == self.me && *by != self.me)
+            && let Some(found) = self.owner_in_the_end()
+        {
+            return found;
+        }
         let next = match (&self.passed_over, acting) {
             _ if self.asked.len() > ASKED_MAX => None,
             // Whoever was passed over is asked before anybody else.
@@ -370,9 +376,11 @@ impl Lookup {
 
     /// Nobody who could own the key answers: is that the asker itself?
     fn owner_in_the_end(&mut self) -> Option<Step> {
-        let (me, nearer) = self.myself.take()?;
-        let found = Step::Found { owner: me, predecessor: None, successors: Vec::new() };
-        self.found = nearer.iter().all(|peer| self.failed.contains(peer)).then_some(found);
+        let (me, nearer) = self.myself.as_ref()?;
+        if nearer.iter().all(|peer| self.failed.contains(peer)) {
+            let owner = me.clone();
+            self.found = Some(Step::Found { owner, predecessor: None, successors: Vec::new() });
+        }
         self.found.clone()
     }
 
@@ -586,6 +594,20 @@ mod tests {
         while let Some(dead) = asks(&mut lookup) {
             lookup.failed(&Position::of_number(dead));
         }
+        assert_eq!(found(&mut lookup), Some(10));
+    }
+
+    /// Goal: others know already whose predecessor has died; it need not ask everybody first.
+    #[test]
+    fn who_asks_and_is_named_as_the_owner_is() {
+        let mut lookup = lookup(230, &[12, 14, 100, 240], &[]);
+        assert_eq!(asks(&mut lookup), Some(100));
+        lookup.answered(&entry(100), owner(10, 100));
+        assert_eq!(asks(&mut lookup), Some(14), "240 may live");
+        assert_eq!(asks(&mut lookup), Some(12));
+        lookup.answered(&entry(14), MembershipReply::Inactive);
+        assert_eq!(asks(&mut lookup), Some(240));
+        lookup.failed(&Position::of_number(240));
         assert_eq!(found(&mut lookup), Some(10));
     }
 

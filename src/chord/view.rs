@@ -154,6 +154,13 @@ impl<'a> Local<'a> {
             return None;
         }
         if self.owns(key) {
+            // A joiner may be known by news before it has become the predecessor: its own word counts.
+            if *key != self.me.position {
+                let nearer = self.nearest_at_or_after(key, CLOSER_MAX);
+                if !nearer.is_empty() {
+                    return Some(Route::Near(nearer));
+                }
+            }
             return Some(Route::Owner {
                 owner: self.me.clone(),
                 predecessor: self.predecessor.cloned(),
