@@ -113,6 +113,13 @@ fn demand(plan: &Plan, seed: u64) {
 
 /// Seeds, and the shortest plans that failed with them.
 const ONCE_FAILED: &[(u64, &str)] = &[
+    // A leaver that was stopped, and asked whether it was still counted when it wanted to go, never went.
+    (
+        69,
+        "ring 17 r 2 drift 50; 6.417 join 19 through 1; \
+         9.564 split 0 1 3 6 13 | 4 7 8 11 14 16 17 18 19 | 2 5 9 10 12 15; 31.882 pause 5; 32.070 leave 5; \
+         66.104 remove 3 at 8",
+    ),
     // One peer believed another one dead that nobody else did, and never told it: it stood beside the ring.
     (
         28,
