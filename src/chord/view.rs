@@ -154,8 +154,8 @@ impl<'a> Local<'a> {
             return None;
         }
         if self.owns(key) {
-            // A joiner may be known by news before it has become the predecessor: its own word counts.
-            if *key != self.me.position {
+            // In a large ring a joiner may be known by news before it has become the predecessor: its own word counts.
+            if *key != self.me.position && !self.small {
                 let nearer = self.nearest_at_or_after(key, CLOSER_MAX);
                 if !nearer.is_empty() {
                     return Some(Route::Near(nearer));
