@@ -157,17 +157,15 @@ impl Lookup {
         if let Some(found) = &self.found {
             return found.clone();
         }
-        let acting = self.acting_owner();
-        if let Acting::Owner(found) = acting {
-            self.found = Some(found.clone());
-            return found;
-        }
-        if let Acting::Awaited = acting {
-            return Step::Wait;
-        }
-        if self.open.len() >= OPEN_MAX {
-            return Step::Wait;
-        }
+        let acting = match self.acting_owner() {
+            Acting::Owner(found) => {
+                self.found = Some(found.clone());
+                return found;
+            }
+            Acting::Awaited => return Step::Wait,
+            _ if self.open.len() >= OPEN_MAX => return Step::Wait,
+            acting => acting,
+        };
         // Nobody can ask the asker: where others name it, and all that it knows nearer have failed, it is.
         if self.claims.iter().any(|(by, owner, _)| owner.position == self.me && *by != self.me)
             && let Some(found) = self.owner_in_the_end()

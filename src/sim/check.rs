@@ -1,8 +1,9 @@
 //! What must hold in a [`World`] in the end.
 
 use super::World;
+use super::oracle::list_in_order;
 use crate::chord::{Node, PhaseKind};
-use crate::id::{Position, between, owns};
+use crate::id::{Position, owns};
 use crate::wire::Entry;
 
 /// Liveness: all peers that run are active, and each has its true neighbours and its full list.
@@ -77,14 +78,5 @@ pub fn in_order(world: &World) -> f64 {
 /// # Errors
 /// The first peer whose list is wrong.
 pub fn lists_are_ordered(world: &World) -> Result<(), String> {
-    for node in world.nodes() {
-        let mut last = node.me().position;
-        for entry in node.successors() {
-            if !between(&last, &entry.position, &node.me().position) {
-                return Err(format!("successors of {:?} are {:?}", node.me(), node.successors()));
-            }
-            last = entry.position;
-        }
-    }
-    Ok(())
+    world.nodes().try_for_each(list_in_order)
 }

@@ -58,6 +58,15 @@ pub fn is_chosen(seed: u64, slot: Slot, tenths: u64) -> bool {
     u64::from(hash.as_bytes()[0]) * 10 < tenths * 256
 }
 
+/// Lets time pass until a peer is in the ring.
+pub fn until_member(world: &mut World, slot: Slot, seed: u64) {
+    let in_ring = |world: &World| match world.node(slot).is_some_and(|node| node.is_member()) {
+        true => Ok(()),
+        false => Err(format!("{slot} is on its way")),
+    };
+    world.run_until(SECOND * 10, in_ring).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+}
+
 /// Where the living members are, in ring order.
 pub fn members(world: &World) -> Vec<Slot> {
     world.living().values().copied().collect()

@@ -2,10 +2,11 @@
 
 use quoit::id::ContentId;
 use quoit::sim::storage::{Outcome, Requested, check};
-use quoit::sim::{World, check as ring, seeds};
+use quoit::sim::{check as ring, seeds};
 
 use crate::harness::{
-    MINUTE, SECOND, all_are_found_everywhere, converged, keepers, members, request_everywhere, settle, stored,
+    MINUTE, SECOND, all_are_found_everywhere, converged, keepers, members, request_everywhere, settle,
+    stored, until_member,
 };
 
 /// Goal: an acknowledged file is durable at W peers at that moment, at R soon after, and every peer finds it.
@@ -122,11 +123,7 @@ fn a_request_reaches_a_joiner_that_is_taking_over() {
         let mut world = converged(seed, 14);
         world.place_files(150, 4 << 20);
         let joiner = world.join_one().unwrap();
-        let active = |world: &World| match world.node(joiner).is_some_and(|node| node.is_member()) {
-            true => Ok(()),
-            false => Err("it is on its way".to_owned()),
-        };
-        world.run_until(SECOND * 10, active).unwrap();
+        until_member(&mut world, joiner, seed);
         let others = members(&world);
         for i in 0..150 {
             world.request(if i % 3 == 0 { joiner } else { others[i % others.len()] }, &format!("file-{i}"));
@@ -147,16 +144,10 @@ fn a_peer_joins_through_one_that_is_taking_over() {
         let mut world = converged(seed, 14);
         world.place_files(60, 1 << 20);
         let elder = world.join_one().unwrap();
-        let in_ring = |slot| {
-            move |world: &World| match world.node(slot).is_some_and(|node| node.is_member()) {
-                true => Ok(()),
-                false => Err(format!("{slot} is on its way")),
-            }
-        };
-        world.run_until(SECOND * 10, in_ring(elder)).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        until_member(&mut world, elder, seed);
         assert!(check::in_place(&world).is_err(), "seed {seed}: it has taken over all");
         let joiner = world.join_through(elder).unwrap();
-        world.run_until(SECOND * 10, in_ring(joiner)).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        until_member(&mut world, joiner, seed);
         settle(&mut world, MINUTE, seed);
         all_are_found_everywhere(&mut world, seed);
     }
