@@ -29,11 +29,15 @@ impl Node {
         self.thin_out();
         self.version += 1;
         let position = member.entry.position;
-        let was_alive = before.as_ref().is_some_and(|b| b.state == MemberState::Alive);
+        let before_state = before.as_ref().map(|b| b.state);
+        let was_alive = before_state == Some(MemberState::Alive);
         match member.state {
             MemberState::Alive => {
                 if let Some(old) = before.filter(|b| b.entry.key == member.entry.key) {
                     self.replace_life(&old.entry, &member.entry);
+                }
+                if before_state == Some(MemberState::Dead) {
+                    self.rejoined.lives(now, &member.entry);
                 }
                 if !was_alive && matches!(self.phase, Phase::Active | Phase::Leaving) {
                     self.event(Event::Alive(position));
@@ -44,6 +48,9 @@ impl Node {
                 if was_alive {
                     let left = member.state == MemberState::Left;
                     self.event(if left { Event::Left(position) } else { Event::Dead(position) });
+                }
+                if member.state == MemberState::Dead && before_state != Some(MemberState::Dead) {
+                    self.rejoined.died(now, position);
                 }
                 self.output(Output::Forget { entry: member.entry.clone() });
                 self.departed(now, &member.entry);

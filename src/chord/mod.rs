@@ -30,6 +30,7 @@ mod members;
 mod node;
 mod output;
 mod pause;
+mod rejoined;
 mod rules;
 mod stabilise;
 mod table;

@@ -14,6 +14,7 @@ use super::lookup::Lookup;
 use super::members::{Listener, Members};
 use super::output::{EndReason, Event, Output, ReplyTo, Token, Unanswered};
 use super::pause::Checking;
+use super::rejoined::Rejoined;
 use super::rules::Rules;
 use super::stabilise::Query;
 use super::table::Table;
@@ -69,6 +70,7 @@ pub struct Node {
     pub(super) neighbours_changed: bool,
     pub(super) detector: Detector,
     pub(super) gossip: Gossip,
+    pub(super) rejoined: Rejoined,
     /// When this peer last did anything: a long time ago means that its process was stopped.
     pub(super) last_turn: Moment,
     /// Contacts that were given and have not been met in the ring yet.
@@ -152,6 +154,7 @@ impl Node {
             neighbours_changed: false,
             detector: Detector::new(now),
             gossip: Gossip::new(now),
+            rejoined: Rejoined::default(),
             last_turn: now,
             strangers: Vec::new(),
             given_order: None,
@@ -337,6 +340,7 @@ impl Node {
     /// Lets time pass.
     pub fn handle_timeout(&mut self, now: Moment) {
         self.notice_pause(now);
+        self.rejoined.forget(now, self.death_timeout());
         let late: Vec<Token> =
             self.pending.iter().filter(|(_, (at, _))| *at <= now).map(|(t, _)| *t).collect();
         for token in late {
@@ -478,6 +482,7 @@ impl Node {
             successors: self.successors.clone(),
             members: self.members.table().clone(),
             acquaintances: self.gossip.acquaintances().to_vec(),
+            rejoined: self.rejoined.entries().cloned().collect(),
             small: self.is_small(),
             waiting_for: match &self.phase {
                 Phase::Entering(entering) => entering.waiting_for(),
@@ -575,6 +580,7 @@ impl Node {
         size_of::<Node>()
             + self.members.bytes()
             + self.gossip.bytes()
+            + self.rejoined.bytes()
             + (self.successors.capacity() + self.shown.1.capacity()) * size_of::<Entry>()
             + (self.pending.len() + self.candidates.len()) * size_of::<(Token, (Moment, Purpose))>()
     }

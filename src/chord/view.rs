@@ -23,6 +23,8 @@ pub struct View {
     pub members: Table,
     /// Random members, to find another ring by.
     pub acquaintances: Vec<Entry>,
+    /// Members that were believed dead and came back, in the last minute or so.
+    pub rejoined: Vec<Entry>,
     /// Membership is the small ring's map.
     pub small: bool,
     /// Not active yet: for whom it waits (labels or addresses).

@@ -32,6 +32,7 @@ pub struct Votes {
     greatest: Option<CheckedRecord>,
     silent: BTreeSet<Position>,
     syncing: BTreeSet<Position>,
+    apart: BTreeSet<Position>,
 }
 
 /// What they come to.
@@ -54,7 +55,14 @@ impl Votes {
     /// These are asked, and these others would be if they were not away.
     pub fn new(asked: impl IntoIterator<Item = Position>, away: impl IntoIterator<Item = Position>) -> Votes {
         let silent = asked.into_iter().chain(away).collect();
-        Votes { greatest: None, silent, syncing: BTreeSet::new() }
+        Votes { greatest: None, silent, syncing: BTreeSet::new(), apart: BTreeSet::new() }
+    }
+
+    /// These are asked, too, for what they kept while the ring was split: what they take over at the moment does not
+    /// matter.
+    pub fn ask_apart(&mut self, peers: impl IntoIterator<Item = Position>) {
+        self.apart = peers.into_iter().collect();
+        self.silent.extend(&self.apart);
     }
 
     /// Hears one of them; `None` when it did not answer, or nothing that can be used.
@@ -67,7 +75,7 @@ impl Votes {
                     self.greatest = Some(record);
                 }
             }
-            None if syncing => {
+            None if syncing && !self.apart.contains(&peer) => {
                 self.syncing.insert(peer);
             }
             None => {
@@ -79,7 +87,7 @@ impl Votes {
 
     /// What they come to, as far as they were heard.
     pub fn verdict(self) -> Verdict {
-        let Votes { greatest, silent, syncing } = self;
+        let Votes { greatest, silent, syncing, apart: _ } = self;
         match greatest {
             Some(greatest) => Verdict::Found(Box::new(greatest.record().clone())),
             None if silent.is_empty() && syncing.is_empty() => Verdict::Unknown,
@@ -108,6 +116,21 @@ mod tests {
 
     fn has(clock: u64, syncing: bool) -> Option<Vote> {
         Some(Vote { record: Some(checked(record(clock, 1, None))), syncing })
+    }
+
+    #[test]
+    fn who_is_asked_for_what_it_kept_apart_has_a_vote_while_it_takes_over() {
+        let mut votes = Votes::new([peer(1)], []);
+        votes.ask_apart([peer(2), peer(3)]);
+        votes.hear(peer(1), no(false));
+        votes.hear(peer(2), no(true));
+        let missing = Verdict::CannotTell { silent: vec![peer(3)], syncing: false };
+        assert_eq!(votes.clone().verdict(), missing);
+        let mut found = votes.clone();
+        found.hear(peer(3), has(1, true));
+        assert!(matches!(found.verdict(), Verdict::Found(_)));
+        votes.hear(peer(3), no(false));
+        assert_eq!(votes.verdict(), Verdict::Unknown);
     }
 
     #[test]

@@ -10,7 +10,9 @@ use super::serve::Asker;
 use super::shared::{STORAGE_TIMEOUT, Shared, disk_reason, shortened, unix_ms};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{CheckedRecord, Greatest, NameHistory, Verdict, Vote, Votes, content_of, next_record};
-use crate::replica::{Copies, Found, away_voters, has_no_vote, own_replicas, put_duty, vote_count};
+use crate::replica::{
+    Copies, Found, away_voters, has_no_vote, kept_apart, own_replicas, put_duty, vote_count,
+};
 use crate::wire::{
     Entry, Fault, Missing, MissingReason, NameRecord, PutRole, RecordTarget, SignedRecord, StorageReply,
     StorageRequest, codec,
@@ -61,11 +63,13 @@ impl Shared {
         if let Some(record) = owner_says.as_ref().and_then(Vote::if_it_suffices) {
             return Ok(Verdict::Found(Box::new(record.clone())));
         }
-        let voters = found.first(count);
-        let away = away_voters(&self.view(), &name.key(), &found.owner, count);
+        let (voters, view) = (found.first(count), self.view());
+        let away = away_voters(&view, &name.key(), &found.owner, count);
+        let apart = kept_apart(&view, &name.key(), &voters, count);
         let mut votes = Votes::new(voters.iter().map(|voter| voter.position), away);
+        votes.ask_apart(apart.iter().map(|peer| peer.position));
         let mut asked = JoinSet::new();
-        for whom in voters {
+        for whom in voters.into_iter().chain(apart) {
             let (shared, name) = (self.clone(), name.clone());
             asked.spawn(async move { (whom.position, shared.fetch_record(&whom, &name).await.ok()) });
         }
@@ -222,7 +226,7 @@ impl Shared {
     /// Handles `FetchRecord`.
     pub(super) async fn answer_record(self: &Arc<Self>, name: &FileName) -> Result<StorageReply, String> {
         let record = self.history(name.key()).await?.current;
-        Ok(StorageReply::Record { record, syncing: has_no_vote(&self.view(), self.is_syncing()) })
+        Ok(StorageReply::Record { record, syncing: has_no_vote(&self.view(), &self.takeover()) })
     }
 
     /// What this peer keeps of a name.

@@ -1,4 +1,4 @@
-//! Copies that are missing are made again, and a joiner takes over its ranges.
+//! Copies that are missing are made again, and a peer takes over its ranges.
 //!
 //! After every change of the ring, and now and then, each peer offers what it holds to whom it belongs
 //! (see [`crate::replica`]): `A ->[Offer] B`, `B ->[Wanted] A`, then A pushes what is wanted.
@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
@@ -17,7 +16,7 @@ use super::push::Feed;
 use super::shared::{STORAGE_TIMEOUT, Shared};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{NameHistory, content_of};
-use crate::replica::{Holdings, Offer, OfferPlan, RepairSchedule, Round, TakeOver, plan_offers, plan_sync};
+use crate::replica::{Holdings, Offer, OfferPlan, RepairSchedule, Round, plan_offers, plan_sync};
 use crate::wire::limits::{HEALTH_NAMES_MAX, LINKS_PER_OBJECT_MAX, OFFERS_PER_MESSAGE_MAX};
 use crate::wire::{
     Entry, MissingReason, OfferedRecord, PutRole, SignedRecord, StorageReply, StorageRequest, StoreRole,
@@ -62,13 +61,11 @@ pub(super) async fn repair(shared: Arc<Shared>) {
     }
 }
 
-/// Once this peer has become active beside others: takes over what belongs here, and says so.
+/// Takes over what belongs here, in each life of this peer, and says so.
 pub(super) async fn take_over(shared: Arc<Shared>) {
-    shared.syncing.store(true, Ordering::Release);
-    shared.view_until(Duration::MAX, |view| view.is_member()).await;
-    let (clock, begin) = (shared.clock, shared.clock.now());
-    let mut takeover = TakeOver::begin(begin, &shared.view(), shared.copies());
+    let (mut view, clock) = (shared.view.clone(), shared.clock);
     let mut asked = JoinSet::new();
+    let mut running = false;
     let ask = |whom: Entry, after: Duration| {
         let shared = shared.clone();
         async move {
@@ -77,17 +74,30 @@ pub(super) async fn take_over(shared: Arc<Shared>) {
             (whom, answer)
         }
     };
-    for whom in takeover.sources() {
-        asked.spawn(ask(whom.clone(), Duration::ZERO));
-    }
-    while let Some(Ok((whom, answer))) = asked.join_next().await {
-        if let Some(pause) = takeover.hear(clock.now(), &whom.position, answer.as_ref().ok()) {
-            asked.spawn(ask(whom, pause));
+    loop {
+        let seen = view.borrow_and_update().clone();
+        if let Some(sources) = shared.takeover().begin(clock.now(), &seen) {
+            (asked, running) = (JoinSet::new(), true);
+            for whom in sources {
+                asked.spawn(ask(whom, Duration::ZERO));
+            }
+        }
+        if running && asked.is_empty() {
+            running = false;
+            let (objects, bytes, begun) = shared.takeover().taken();
+            let ms = clock.now().since(begun).as_millis() as u64;
+            shared.tell(PeerEvent::Synced { objects, bytes, ms });
+        }
+        tokio::select! {
+            changed = view.changed() => if changed.is_err() { return },
+            Some(Ok((whom, answer))) = asked.join_next() => {
+                let pause = shared.takeover().hear(clock.now(), &whom.position, answer.as_ref().ok());
+                if let Some(pause) = pause {
+                    asked.spawn(ask(whom, pause));
+                }
+            }
         }
     }
-    shared.syncing.store(false, Ordering::Release);
-    let (objects, bytes) = takeover.taken();
-    shared.tell(PeerEvent::Synced { objects, bytes, ms: clock.now().since(begin).as_millis() as u64 });
 }
 
 impl Shared {

@@ -13,10 +13,7 @@ use super::shared::{STORAGE_TIMEOUT, Shared};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{Verdict, content_of};
 use crate::replica::{HolderSearch, Holders, vote_count};
-use crate::wire::limits::HOLDERS_PER_OBJECT_MAX;
-use crate::wire::{
-    Fault, Link, NameRecord, ObjectInfo, PeerName, RecordTarget, StorageReply, StorageRequest,
-};
+use crate::wire::{Link, NameRecord, ObjectInfo, PeerName, RecordTarget, StorageReply, StorageRequest};
 
 impl Shared {
     /// Brings a file here.
@@ -190,12 +187,10 @@ impl Shared {
             });
         }
         while let Some(Ok((whom, reply))) = asked.join_next().await {
-            if let Ok(StorageReply::Holders { here, mut others }) = reply {
-                if others.len() > HOLDERS_PER_OBJECT_MAX {
-                    self.blame_answer(&whom, Fault::BadList);
-                    others.truncate(HOLDERS_PER_OBJECT_MAX);
-                }
-                search.hear(&whom, here, others);
+            if let Ok(reply) = reply
+                && let Err(fault) = search.hear(&whom, reply)
+            {
+                self.blame_answer(&whom, fault);
             }
         }
         let mut holders = search.end();
@@ -210,9 +205,16 @@ impl Shared {
         record: Option<&NameRecord>,
         progress: Arc<Progress>,
     ) -> Result<Vec<Position>, RequestError> {
-        let mut holders = self.holders_of(content).await?;
         let me = self.position();
-        holders.entries.retain(|entry| entry.position != me);
+        let deadline = Instant::now() + SYNCING_WAIT;
+        let holders = loop {
+            let mut holders = self.holders_of(content).await?;
+            holders.entries.retain(|entry| entry.position != me);
+            if !holders.entries.is_empty() || !holders.syncing || Instant::now() >= deadline {
+                break holders;
+            }
+            tokio::time::sleep(SYNCING_PAUSE).await;
+        };
         if holders.entries.is_empty() {
             return Err(self.no_holder(content, record, &holders));
         }
@@ -326,7 +328,7 @@ impl Shared {
     }
 }
 
-/// How long peers that are still taking over their ranges are waited for, before a name is given up.
+/// How long peers that are still taking over their ranges are waited for, before a name or its bytes are given up.
 const SYNCING_WAIT: Duration = Duration::from_secs(5);
 const SYNCING_PAUSE: Duration = Duration::from_millis(200);
 /// How long the names of the ring may take to come, when none of them is the one that was asked for.

@@ -10,6 +10,7 @@ use super::api::PeerEvent;
 use super::copy::Upstream;
 use super::shared::{Shared, shortened};
 use crate::blob::Holder;
+use crate::replica::{has_no_vote, who_has};
 use crate::transport::{Incoming, RequestStream, StreamError};
 use crate::wire::limits::{FILES_PER_PAGE_MAX, FRAME_BYTES_MAX, OFFERS_PER_MESSAGE_MAX};
 use crate::wire::{Entry, Reply, Request, StorageReply, StorageRequest, codec};
@@ -135,7 +136,8 @@ impl Shared {
             StorageRequest::FetchOutboard { content, first } => self.answer_outboard(content, first).await,
             StorageRequest::WhoHas { content } => {
                 let here = self.blocking(move |store| store.contains(&content)).await;
-                here.map(|here| StorageReply::Holders { here, others: self.known_holders(&content) })
+                let has_no_vote = has_no_vote(&self.view(), &self.takeover());
+                here.map(|here| who_has(here, has_no_vote, self.known_holders(&content)))
                     .map_err(|error| error.to_string())
             }
             StorageRequest::Announce { content } => {

@@ -1,8 +1,8 @@
 //! What all tasks of one peer share.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Notify, broadcast, mpsc, watch};
@@ -22,6 +22,7 @@ use crate::blob::{BlobError, Store};
 use crate::chord::View;
 use crate::config::RingSettings;
 use crate::id::Position;
+use crate::replica::TakeOver;
 use crate::time::Timestamp;
 use crate::transport::{Identity, RequestFailure, Transport, Verifier};
 use crate::wire::{
@@ -40,8 +41,8 @@ pub(super) struct Shared {
     pub events: broadcast::Sender<PeerEvent>,
     pub interval: Duration,
     pub clock: Clock,
-    /// Still taking over ranges: this peer's "no" is no vote.
-    pub syncing: AtomicBool,
+    /// What this peer takes over in its present life.
+    takeover: Mutex<TakeOver>,
     /// Wakes the repair.
     pub repair_wanted: Notify,
     /// One listing of the whole ring at a time, since it is held in memory.
@@ -92,7 +93,7 @@ impl Shared {
             events: broadcast::channel(EVENTS_MAX).0,
             interval,
             clock: Clock::default(),
-            syncing: AtomicBool::new(false),
+            takeover: Mutex::default(),
             repair_wanted: Notify::new(),
             listing: tokio::sync::Mutex::new(()),
             repairing: tokio::sync::Mutex::new(()),
@@ -151,8 +152,14 @@ impl Shared {
         missing.iter().map(named).collect()
     }
 
+    /// What this peer takes over in its present life.
+    pub(super) fn takeover(&self) -> MutexGuard<'_, TakeOver> {
+        self.takeover.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this peer is still taking over.
     pub(super) fn is_syncing(&self) -> bool {
-        self.syncing.load(Ordering::Acquire)
+        !self.takeover().is_over(&self.view())
     }
 
     /// Tells whoever watches.

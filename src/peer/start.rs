@@ -21,6 +21,7 @@ use crate::blob::{BlobError, PeerFile, RealDisk, Store};
 use crate::chord::{Node, NodeConfig, Start};
 use crate::config::{Interval, RingSettings};
 use crate::id::Position;
+use crate::replica::TakeOver;
 use crate::transport::{
     Authority, Identity, IdentityError, Incoming, Installed, Placement, Transport, TransportSettings,
     Verifier, label_of,
@@ -267,19 +268,19 @@ fn launch(parts: Parts) -> Handle {
     let shared =
         Arc::new(Shared::new(store, transport, identity, verifier, seen, actor, interval.duration()));
     shared.recall(known);
+    if founds {
+        *shared.takeover() = TakeOver::of_founder(&shared.view().me);
+    }
     let actor = Actor { node, shared: shared.clone(), inbox, view, peer_file: peer_file.clone(), clock };
-    let mut tasks = vec![
+    let tasks = vec![
         tokio::spawn(serve(shared.clone(), incoming)),
         tokio::spawn(remember_members(shared.clone())),
         tokio::spawn(repair(shared.clone())),
+        tokio::spawn(take_over(shared.clone())),
         tokio::spawn(watch_certificate(shared.clone())),
         tokio::spawn(keep_contact(shared.clone())),
+        tokio::spawn(actor.run()),
     ];
-    if !founds {
-        shared.syncing.store(true, std::sync::atomic::Ordering::Release);
-        tasks.push(tokio::spawn(take_over(shared.clone())));
-    }
-    tasks.push(tokio::spawn(actor.run()));
     let running = Arc::new(Running {
         tasks: std::sync::Mutex::new(tasks),
         peer_file,

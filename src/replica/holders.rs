@@ -1,21 +1,27 @@
 //! Who has an object, for a request: its replicas, those who kept it before, and those who announced
 //! themselves to them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::placement::{Found, away_voters, vote_count};
+use super::placement::{Found, away_voters, kept_apart, vote_count};
 use crate::chord::View;
 use crate::id::{ContentId, Position};
-use crate::wire::Entry;
+use crate::wire::limits::HOLDERS_PER_OBJECT_MAX;
+use crate::wire::{Entry, Fault, StorageReply};
 
-/// What the first 2R − 1 peers from an object's key on say of who holds it.
+/// What the first 2R − 1 peers from an object's key on say of who holds it, and others that may have kept it while
+/// the ring was split.
 #[derive(Debug, Clone)]
 pub struct HolderSearch {
     asked: Vec<Entry>,
     copies: usize,
+    /// The first so many of those asked stand first from the key on.
+    count: usize,
     away: Vec<Position>,
     /// By the place among those asked: it holds the object itself, and these others are believed to.
     said: BTreeMap<usize, (bool, Vec<Entry>)>,
+    /// Whose "no" is no vote, being still taken up with taking over.
+    syncing: BTreeSet<usize>,
 }
 
 /// Who has an object, and who could not be asked.
@@ -24,8 +30,10 @@ pub struct Holders {
     /// Peers that hold it: first those that say so of themselves, the replicas before others, in ring
     /// order; then those of which others say so.
     pub entries: Vec<Entry>,
-    /// Peers that did not answer.
+    /// Peers that did not answer, or are still taking over.
     pub silent: Vec<Position>,
+    /// Some of these are only still taking over: their word is worth waiting for.
+    pub syncing: bool,
     /// Those who should hold it.
     pub replicas: Vec<Entry>,
 }
@@ -34,11 +42,16 @@ impl HolderSearch {
     /// Begins, with R copies of everything, once the owner is found with 2R − 2 peers behind it.
     pub fn begin(view: &View, copies: usize, content: &ContentId, found: &Found) -> HolderSearch {
         let count = vote_count(copies);
+        let mut asked = found.first(count);
+        let count = asked.len();
+        asked.extend(kept_apart(view, &content.key(), &asked, vote_count(copies)));
         HolderSearch {
-            asked: found.first(count),
+            asked,
             copies,
-            away: away_voters(view, &content.key(), &found.owner, count),
+            count,
+            away: away_voters(view, &content.key(), &found.owner, vote_count(copies)),
             said: BTreeMap::new(),
+            syncing: BTreeSet::new(),
         }
     }
 
@@ -47,19 +60,35 @@ impl HolderSearch {
         &self.asked
     }
 
-    /// Hears one of them: whether it holds the object itself, and which others it knows.
-    pub fn hear(&mut self, from: &Position, here: bool, others: Vec<Entry>) {
+    /// Hears one of them; anything but a word on who holds it counts as no answer.
+    ///
+    /// # Errors
+    /// It names more others than anybody may know. What is beyond that is left out.
+    pub fn hear(&mut self, from: &Position, reply: StorageReply) -> Result<(), Fault> {
+        let (here, syncing, mut others) = match reply {
+            StorageReply::Holders { here, others } => (here, false, others),
+            StorageReply::Syncing { others } => (false, true, others),
+            _ => return Ok(()),
+        };
+        let too_many = others.len() > HOLDERS_PER_OBJECT_MAX;
+        others.truncate(HOLDERS_PER_OBJECT_MAX);
         if let Some(place) = self.asked.iter().position(|entry| entry.position == *from) {
             self.said.insert(place, (here, others));
+            // Who is asked for what it kept has that, whatever it takes over at the moment.
+            match syncing && place < self.count {
+                true => self.syncing.insert(place),
+                false => self.syncing.remove(&place),
+            };
         }
+        if too_many { Err(Fault::BadList) } else { Ok(()) }
     }
 
     /// What they come to. Whoever was not heard is silent.
     pub fn end(self) -> Holders {
-        let HolderSearch { asked, copies, away, said } = self;
-        let mut holders = Holders::default();
-        let heard: Vec<Position> =
-            said.keys().filter_map(|place| asked.get(*place)).map(|e| e.position).collect();
+        let HolderSearch { asked, copies, count: _, away, said, syncing } = self;
+        let mut holders = Holders { syncing: !syncing.is_empty(), ..Holders::default() };
+        let heard = said.keys().filter(|place| !syncing.contains(place));
+        let heard: Vec<Position> = heard.filter_map(|place| asked.get(*place)).map(|e| e.position).collect();
         for peer in away.into_iter().chain(asked.iter().map(|entry| entry.position)) {
             if !heard.contains(&peer) && !holders.silent.contains(&peer) {
                 holders.silent.push(peer);
@@ -77,6 +106,15 @@ impl HolderSearch {
     }
 }
 
+/// What a peer says of who holds an object: itself, and these others as far as it knows. `has_no_vote` as
+/// [`super::has_no_vote`] tells.
+pub fn who_has(here: bool, has_no_vote: bool, others: Vec<Entry>) -> StorageReply {
+    match here {
+        false if has_no_vote => StorageReply::Syncing { others },
+        here => StorageReply::Holders { here, others },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::sample::{entry, numbers, numbers_of, peer, view_with};
@@ -90,12 +128,41 @@ mod tests {
         let found = Found { owner: entry(30), predecessor: Some(entry(20)), successors };
         let mut search = HolderSearch::begin(&view, 2, &content, &found);
         assert_eq!(numbers_of(search.asked()), [30, 40, 50]);
-        search.hear(&peer(50), true, vec![entry(10), entry(40)]);
-        search.hear(&peer(40), true, vec![entry(10), entry(20)]);
-        search.hear(&peer(60), true, vec![entry(60)]);
+        let holds = |others: &[u8]| StorageReply::Holders {
+            here: true,
+            others: others.iter().map(|number| entry(*number)).collect(),
+        };
+        assert_eq!(search.hear(&peer(50), holds(&[10, 40])), Ok(()));
+        assert_eq!(search.hear(&peer(40), holds(&[10, 20])), Ok(()));
+        assert_eq!(search.hear(&peer(60), holds(&[60])), Ok(()), "nobody asked it");
         let holders = search.end();
         assert_eq!(numbers_of(&holders.entries), [40, 50, 10, 20]);
         assert_eq!(numbers(&holders.silent), [25, 30]);
         assert_eq!(numbers_of(&holders.replicas), [30, 40]);
+    }
+
+    #[test]
+    fn who_is_still_taking_over_has_no_vote_but_what_it_knows_counts() {
+        assert_eq!(
+            who_has(false, false, Vec::new()),
+            StorageReply::Holders { here: false, others: Vec::new() }
+        );
+        assert_eq!(who_has(true, true, Vec::new()), StorageReply::Holders { here: true, others: Vec::new() });
+        let view = View { rejoined: vec![entry(20)], ..view_with(10, &[20, 30, 40, 50, 60], &[]) };
+        let content = ContentId(peer(22).0);
+        let successors = [40, 50, 60, 10, 20].map(entry).to_vec();
+        let found = Found { owner: entry(30), predecessor: Some(entry(20)), successors };
+        let mut search = HolderSearch::begin(&view, 2, &content, &found);
+        assert_eq!(numbers_of(search.asked()), [30, 40, 50, 20], "20 is just back");
+        for number in [20, 30, 40] {
+            assert_eq!(search.hear(&peer(number), who_has(false, true, vec![])), Ok(()));
+        }
+        let too_many = vec![entry(60); HOLDERS_PER_OBJECT_MAX + 1];
+        assert_eq!(search.hear(&peer(50), who_has(false, true, too_many)), Err(Fault::BadList));
+        assert_eq!(search.hear(&peer(40), who_has(false, false, vec![])), Ok(()), "asked again");
+        let holders = search.end();
+        assert_eq!(numbers_of(&holders.entries), [60]);
+        assert!(holders.syncing);
+        assert_eq!(numbers(&holders.silent), [30, 50]);
     }
 }

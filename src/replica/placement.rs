@@ -1,5 +1,7 @@
 //! Who keeps a key, and whose word on it counts.
 
+use std::collections::BTreeSet;
+
 use crate::chord::{Route, View};
 use crate::id::{Position, owns};
 use crate::wire::Entry;
@@ -40,6 +42,23 @@ pub fn away_voters(view: &View, key: &Position, owner: &Entry, count: usize) -> 
     around.dedup_by_key(|(position, _)| *position);
     let missing = around.into_iter().take(count).filter(|(position, alive)| !alive || nearer(position));
     missing.map(|(position, _)| position).collect()
+}
+
+/// Peers beside those that are `asked` which may have kept a key while the ring was split: the first `count` from the
+/// key on of those that came back lately, and of those that did not; three at least, since those that came back may
+/// have been several parts. Each of these may have been a ring of its own until then.
+pub fn kept_apart(view: &View, key: &Position, asked: &[Entry], count: usize) -> Vec<Entry> {
+    if view.rejoined.is_empty() {
+        return Vec::new();
+    }
+    let rejoined: BTreeSet<Position> = view.rejoined.iter().map(|entry| entry.position).collect();
+    let mut known: Vec<&Entry> = view.alive().chain([&view.me]).collect();
+    known.sort_by_key(|entry| key.distance_to(&entry.position));
+    let (back, stayed): (Vec<&Entry>, Vec<&Entry>) =
+        known.into_iter().partition(|entry| rejoined.contains(&entry.position));
+    let count = count.max(3);
+    let kept = back.into_iter().take(count).chain(stayed.into_iter().take(count));
+    kept.filter(|entry| asked.iter().all(|other| other.position != entry.position)).cloned().collect()
 }
 
 /// The peers that are known to live after a position, this one among them; the nearest first.
@@ -111,7 +130,7 @@ impl Found {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::sample::{entry, numbers, numbers_of, peer, view, view_with};
+    use super::super::sample::{entry, numbers, numbers_of, peer, view, view_of, view_with};
     use super::*;
 
     #[test]
@@ -135,6 +154,22 @@ mod tests {
         let passed_over = away_voters(&view, &peer(21), &entry(40), 4);
         assert_eq!(numbers(&passed_over), [25, 30, 50], "30 was asked first, and did not answer");
         assert_eq!(numbers_of(&known_after(&view, &peer(30), 3)), [40, 10, 20]);
+    }
+
+    #[test]
+    fn while_some_are_just_back_both_parts_are_asked() {
+        let view = view(30);
+        assert!(kept_apart(&view, &peer(15), &[entry(20)], 1).is_empty(), "nobody was away");
+        let view = View { rejoined: [10, 20].map(entry).to_vec(), ..view };
+        let kept = |key, asked: &[u8], count| {
+            let asked: Vec<Entry> = asked.iter().map(|number| entry(*number)).collect();
+            numbers_of(&kept_apart(&view, &peer(key), &asked, count))
+        };
+        assert_eq!(kept(15, &[20], 1), [10, 30, 40, 50]);
+        assert_eq!(kept(20, &[20, 30], 3), [10, 40, 50]);
+        let more = view_of(30, &[10, 20, 40, 50, 60, 70]);
+        let more = View { rejoined: [10, 20, 60, 70].map(entry).to_vec(), ..more };
+        assert_eq!(numbers_of(&kept_apart(&more, &peer(25), &[], 3)), [60, 70, 10, 30, 40, 50]);
     }
 
     #[test]

@@ -86,7 +86,7 @@ pub enum StorageRequest {
         /// From which midstate, counted from zero.
         first: u32,
     },
-    /// `-> Holders`.
+    /// `-> Holders`; or `-> Syncing`.
     WhoHas {
         /// Which object.
         content: ContentId,
@@ -276,5 +276,10 @@ pub enum StorageReply {
         total: u64,
         /// How many of these have fewer than acknowledge a store.
         below_quorum: u64,
+    },
+    /// The answering peer does not hold an object and is still taking over: its "no" is no vote.
+    Syncing {
+        /// These are believed to hold it.
+        others: Vec<Entry>,
     },
 }

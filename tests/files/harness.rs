@@ -17,7 +17,12 @@ pub fn settings(seed: u64) -> RingSettings {
 
 /// A ring of so many self-placed peers that have been together for long, with files.
 pub fn converged(seed: u64, peers: usize) -> World {
-    let mut world = World::converged(seed, settings(seed), peers, SECOND, 4_096);
+    converged_with(seed, settings(seed), peers)
+}
+
+/// As that, with other settings.
+pub fn converged_with(seed: u64, settings: RingSettings, peers: usize) -> World {
+    let mut world = World::converged(seed, settings, peers, SECOND, 4_096);
     world.enable_files();
     world
 }

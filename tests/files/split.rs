@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use quoit::sim::storage::{Outcome, Requested, check};
+use quoit::config::RingSettings;
+use quoit::sim::storage::{Ended, Outcome, Requested, check};
 use quoit::sim::{Slot, World, check as ring, seeds};
 
 use crate::harness::{
-    MINUTE, SECOND, all_are_found_everywhere, converged, members, request_everywhere, settle,
+    MINUTE, SECOND, all_are_found_everywhere, converged, converged_with, members, request_everywhere,
+    settings, settle,
 };
 
 /// Which part a peer is in, by its rank in the ring.
@@ -31,10 +33,14 @@ fn split(world: &mut World, parts: Parts) -> Vec<Vec<Slot>> {
     sides
 }
 
-fn come_together(world: &mut World, seed: u64, how: &str) {
+fn heal(world: &mut World, seed: u64, how: &str) {
     world.heal();
     let whole = world.run_until(MINUTE * 10, ring::one_ordered_ring);
     whole.unwrap_or_else(|why| panic!("seed {seed}, {how}: {why}"));
+}
+
+fn come_together(world: &mut World, seed: u64, how: &str) {
+    heal(world, seed, how);
     settle(world, MINUTE * 5, seed);
 }
 
@@ -118,5 +124,85 @@ fn nobody_denies_what_may_be_on_the_other_side() {
         world.heal();
         world.run_until(MINUTE * 10, ring::one_ordered_ring).unwrap();
         check::copies_at_least(&world, 1).unwrap();
+    }
+}
+
+/// What is stored in each part of a split ring, at every peer in turn.
+fn store_apart(world: &mut World, sides: &[Vec<Slot>], count: usize) -> Vec<String> {
+    for i in 0..count {
+        let side = &sides[i % sides.len()];
+        world.store(side[i / sides.len() % side.len()], &format!("file-{i}"), 1 << 16);
+    }
+    world.finish(MINUTE * 3);
+    world.acknowledged().iter().map(|file| file.name.to_string()).collect()
+}
+
+/// Lets the news of who is back go around, as far as it goes.
+fn hear_the_news(world: &mut World) {
+    let nobody_away = |world: &World| {
+        let away = |slot: &Slot| world.node(*slot).is_some_and(|node| node.view().away().count() > 0);
+        if members(world).iter().any(away) { Err("not all know who is back".to_owned()) } else { Ok(()) }
+    };
+    // Where contacts are gone, some hear it only when they meet.
+    let _ = world.run_until(SECOND * 5, nobody_away);
+}
+
+/// For 15 s every name is requested again and again, each time at the next peer. What came of it.
+fn request_all_along(world: &mut World, names: &[String]) -> Vec<Requested> {
+    for step in 0..60 {
+        world.run_for(SECOND / 4);
+        let at = members(world);
+        for (i, name) in names.iter().enumerate() {
+            world.request(at[(step * 7 + i) % at.len()], name);
+        }
+    }
+    let requested = |ended: Ended| match ended.outcome {
+        Outcome::Requested(requested) => Some(requested),
+        _ => None,
+    };
+    world.finish(MINUTE * 3).into_iter().filter_map(requested).collect()
+}
+
+fn is_denied(requested: &Requested) -> bool {
+    matches!(requested, Requested::Unknown | Requested::Unreachable { .. })
+}
+
+/// Scenarios 11 and 16. Goal: once the parts of a ring have found each other, and the news of it has gone around, nobody
+/// says "no such file" of what was stored in one of them, though it has not come to those who should keep it now.
+#[test]
+fn nobody_denies_what_was_stored_apart_once_a_split_has_healed() {
+    for seed in seeds(0..2) {
+        for (how, parts) in SPLITS {
+            let mut world = converged(seed, 20);
+            world.oracle.safety = false;
+            let sides = split(&mut world, parts);
+            world.run_for(SECOND * 30);
+            let names = store_apart(&mut world, &sides, 40);
+            assert!(names.len() > 30, "seed {seed}, {how}: {} were acknowledged", names.len());
+            heal(&mut world, seed, how);
+            hear_the_news(&mut world);
+            for requested in request_all_along(&mut world, &names) {
+                assert!(!is_denied(&requested), "seed {seed}, {how}: {requested:?}");
+            }
+        }
+    }
+}
+
+/// Scenario 11. Goal: the same in a ring of three with one copy of each file, of which one was cut off.
+#[test]
+fn nobody_denies_the_one_copy_of_who_was_cut_off() {
+    for seed in seeds(0..20) {
+        let one_copy = RingSettings { replicas: 1, ..settings(seed) };
+        let mut world = converged_with(seed, one_copy, 3);
+        world.oracle.safety = false;
+        let sides = split(&mut world, |rank, _| u8::from(rank == 2));
+        world.run_for(SECOND * 30);
+        let names = store_apart(&mut world, &sides, 30);
+        assert_eq!(names.len(), 30, "seed {seed}");
+        heal(&mut world, seed, "one of three");
+        hear_the_news(&mut world);
+        for requested in request_all_along(&mut world, &names) {
+            assert!(!is_denied(&requested), "seed {seed}: {requested:?}");
+        }
     }
 }

@@ -268,6 +268,7 @@ fn storage_reply() -> BoxedStrategy<StorageReply> {
             total,
             below_quorum
         }),
+        entries().prop_map(|others| Syncing { others }),
     ];
     prop_oneof![written, read, records].boxed()
 }

@@ -175,6 +175,7 @@ fn the_largest_storage_replies_fit_a_frame() {
         arriving: vec![u16::MAX; OFFERS_PER_MESSAGE_MAX],
     });
     reply(StorageReply::Holders { here: true, others: entries(HOLDERS_PER_OBJECT_MAX) });
+    reply(StorageReply::Syncing { others: entries(HOLDERS_PER_OBJECT_MAX) });
     reply(StorageReply::Record { record: Some(record()), syncing: true });
     let reason = MissingReason::Refused("x".repeat(REASON_BYTES_MAX));
     let missing = Missing { peer: Position::MAX, reason };

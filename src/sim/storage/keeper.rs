@@ -21,7 +21,7 @@ use super::tasks::Task;
 use super::wait::{Bell, Either, Permits, race, watch};
 use crate::chord::View;
 use crate::id::{ContentId, Position};
-use crate::replica::Arrivals;
+use crate::replica::{Arrivals, TakeOver};
 use crate::time::{Moment, Timestamp};
 use crate::wire::{Entry, MembershipReply, MembershipRequest, MissingReason, StorageReply, StorageRequest};
 
@@ -83,12 +83,13 @@ pub(super) struct Keeper {
     pub(super) ways: Ways,
     pub(super) interval: Duration,
     pub(super) arrivals: RefCell<Arrivals>,
-    /// Still taking over ranges: this peer's "no" is no vote.
-    pub(super) syncing: Cell<bool>,
+    /// What this peer takes over in its present life.
+    pub(super) takeover: RefCell<TakeOver>,
     /// One round of repair at a time.
     pub(super) repairing: Permits,
     pub(super) repair_wanted: Bell,
     pub(super) neighbours_changed: Bell,
+    pub(super) life_changed: Bell,
     /// Who announced to hold what, and in which life.
     pub(super) holders: RefCell<BTreeMap<ContentId, BTreeMap<Position, u64>>>,
     /// How far this peer's wall clock is from the true time, in milliseconds.
@@ -137,10 +138,11 @@ impl Keeper {
             ways,
             interval,
             arrivals: RefCell::default(),
-            syncing: Cell::new(false),
+            takeover: RefCell::default(),
             repairing: Permits::new(1),
             repair_wanted: Bell::default(),
             neighbours_changed: Bell::default(),
+            life_changed: Bell::default(),
             holders: RefCell::default(),
             clock_offset_ms: Cell::new(0),
             away_since: RefCell::default(),

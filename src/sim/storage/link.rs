@@ -13,6 +13,7 @@ use super::keeper::{Effect, Keeper, Process};
 use super::outcome::{Acknowledged, Ended, Outcome, StoredFile};
 use super::stream::{Frame, Stream};
 use crate::chord::Node;
+use crate::replica::TakeOver;
 use crate::time::Moment;
 use crate::wire::{Entry, MembershipReply, RecordTarget, StorageRequest, Target, codec, limits};
 
@@ -42,14 +43,14 @@ impl World {
         let keeper = Rc::new(Keeper::new((slot, generation), home.disk.clone(), ways, interval, view, ids));
         keeper.clock_offset_ms.set(home.clock_offset_ms);
         home.keeper = Some(keeper.clone());
-        home.seen = None;
+        (home.seen, home.life) = (None, None);
         // Those that have been there for long do not all look at the same moment.
         let pause = if settled { REPAIR_PERIOD.mul_f64(files.rng.random()) } else { Duration::ZERO };
         files.tasks.spawn(slot, Box::pin(keeper.clone().repair(pause)));
-        if !founds {
-            keeper.syncing.set(true);
-            files.tasks.spawn(slot, Box::pin(keeper.take_over()));
+        if founds {
+            *keeper.takeover.borrow_mut() = TakeOver::of_founder(&keeper.view().me);
         }
+        files.tasks.spawn(slot, Box::pin(keeper.take_over()));
         self.look_at_neighbours(slot);
     }
 
@@ -87,6 +88,10 @@ impl World {
         if !same {
             home.seen = Some((node.phase(), node.predecessor().cloned(), node.successors().to_vec()));
             keeper.neighbours_changed.ring();
+        }
+        let life = (node.is_member(), node.me().incarnation);
+        if home.life.replace(life) != Some(life) {
+            keeper.life_changed.ring();
         }
         if keeper.is_watched() {
             keeper.view_changed();

@@ -102,6 +102,8 @@ struct Home {
     keeper: Option<Rc<Keeper>>,
     clock_offset_ms: i64,
     seen: Option<Neighbours>,
+    /// Whether its process was a member when it was seen last, and in which life.
+    life: Option<(bool, u64)>,
 }
 
 type Neighbours = (PhaseKind, Option<Entry>, Vec<Entry>);
@@ -113,6 +115,7 @@ impl Files {
             keeper: None,
             clock_offset_ms: 0,
             seen: None,
+            life: None,
         })
     }
 

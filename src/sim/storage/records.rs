@@ -11,7 +11,9 @@ use super::keeper::{Keeper, STORAGE_TIMEOUT};
 use super::wait::Set;
 use crate::id::{FileName, Position};
 use crate::names::{CheckedRecord, Greatest, Verdict, Vote, Votes, next_record};
-use crate::replica::{Copies, Found, away_voters, has_no_vote, own_replicas, put_duty, vote_count};
+use crate::replica::{
+    Copies, Found, away_voters, has_no_vote, kept_apart, own_replicas, put_duty, vote_count,
+};
 use crate::time::Moment;
 use crate::wire::{
     Entry, Missing, MissingReason, NameRecord, PutRole, RecordTarget, SignedRecord, StorageReply,
@@ -113,11 +115,13 @@ impl Keeper {
         if let Some(record) = owner_says.as_ref().and_then(Vote::if_it_suffices) {
             return Some(Verdict::Found(Box::new(record.clone())));
         }
-        let voters = found.first(count);
-        let away = away_voters(&self.view(), &name.key(), &found.owner, count);
+        let (voters, view) = (found.first(count), self.view());
+        let away = away_voters(&view, &name.key(), &found.owner, count);
+        let apart = kept_apart(&view, &name.key(), &voters, count);
         let mut votes = Votes::new(voters.iter().map(|voter| voter.position), away);
+        votes.ask_apart(apart.iter().map(|peer| peer.position));
         let mut asked = Set::new();
-        for whom in &voters {
+        for whom in voters.iter().chain(&apart) {
             asked.add(async move { (whom.position, self.fetch_record(whom, name).await.ok()) });
         }
         while let Some((peer, vote)) = asked.next().await {
@@ -149,7 +153,7 @@ impl Keeper {
     /// Handles `FetchRecord`.
     pub(super) fn answer_record(&self, name: &FileName) -> StorageReply {
         let record = self.disk.borrow().record(&name.key()).and_then(|history| history.current.clone());
-        StorageReply::Record { record, syncing: has_no_vote(&self.view(), self.syncing.get()) }
+        StorageReply::Record { record, syncing: has_no_vote(&self.view(), &self.takeover.borrow()) }
     }
 
     /// Handles `PutRecord`.

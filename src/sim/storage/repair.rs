@@ -1,4 +1,4 @@
-//! Copies that are missing are made again, and a joiner takes over its ranges. As `peer::repair` does it.
+//! Copies that are missing are made again, and a peer takes over its ranges. As `peer::repair` does it.
 //!
 //! Not here: what only the health that people see comes from.
 
@@ -8,10 +8,10 @@ use std::time::Duration;
 use super::keeper::{Keeper, STORAGE_TIMEOUT};
 use super::outcome::Cause;
 use super::push::Feed;
-use super::wait::{Permits, Set, both, channel, race};
+use super::wait::{Either, Permits, Set, both, channel, race};
 use crate::chord::View;
 use crate::id::{ContentId, Position};
-use crate::replica::{Holdings, Offer, OfferPlan, RepairSchedule, Round, TakeOver, plan_repair, plan_sync};
+use crate::replica::{Holdings, Offer, OfferPlan, RepairSchedule, Round, plan_repair, plan_sync};
 use crate::wire::limits::OFFERS_PER_MESSAGE_MAX;
 use crate::wire::{
     Entry, MissingReason, OfferedRecord, PutRole, SignedRecord, StorageReply, StorageRequest, StoreRole,
@@ -37,17 +37,14 @@ impl Keeper {
                 }
             };
             let wanted = race(self.repair_wanted.heard(), race(self.neighbours_changed.heard(), due));
-            if let super::wait::Either::One(()) = wanted.await {
+            if let Either::One(()) = wanted.await {
                 schedule.want(self.now());
             }
         }
     }
 
-    /// Once this peer has become active beside others: takes over what belongs here.
+    /// Takes over what belongs here, in each life of this peer.
     pub(super) async fn take_over(self: Rc<Self>) {
-        self.syncing.set(true);
-        self.view_until(Duration::MAX, View::is_member).await;
-        let mut takeover = TakeOver::begin(self.now(), &self.view(), self.copies());
         let mut asked = Set::new();
         let ask = |whom: Entry, after: Duration| {
             let keeper = self.clone();
@@ -57,15 +54,28 @@ impl Keeper {
                 (whom, answer)
             }
         };
-        for whom in takeover.sources() {
-            asked.add(ask(whom.clone(), Duration::ZERO));
-        }
-        while let Some((whom, answer)) = asked.next().await {
-            if let Some(pause) = takeover.hear(self.now(), &whom.position, answer.as_ref().ok()) {
+        loop {
+            let begun = self.takeover.borrow_mut().begin(self.now(), &self.view());
+            if let Some(sources) = begun {
+                asked = Set::new();
+                for whom in sources {
+                    asked.add(ask(whom, Duration::ZERO));
+                }
+            }
+            let answered = async {
+                match asked.next().await {
+                    Some(answered) => answered,
+                    None => std::future::pending().await,
+                }
+            };
+            let Either::Other((whom, answer)) = race(self.life_changed.heard(), answered).await else {
+                continue;
+            };
+            let pause = self.takeover.borrow_mut().hear(self.now(), &whom.position, answer.as_ref().ok());
+            if let Some(pause) = pause {
                 asked.add(ask(whom, pause));
             }
         }
-        self.syncing.set(false);
     }
 
     /// One round: offers by a plan, then pushes.

@@ -62,8 +62,9 @@ impl Keeper {
             });
         }
         while let Some((whom, reply)) = asked.next().await {
-            if let Ok(StorageReply::Holders { here, others }) = reply {
-                search.hear(&whom, here, others);
+            if let Ok(reply) = reply {
+                // Nobody lies here.
+                let _ = search.hear(&whom, reply);
             }
         }
         Some(search.end())
@@ -71,9 +72,16 @@ impl Keeper {
 
     /// Fetches the bytes, and tells the replicas that they are here now.
     async fn bring(self: &Rc<Self>, content: ContentId, record: &NameRecord) -> Requested {
-        let Some(mut holders) = self.holders_of(content).await else { return Requested::NotActive };
         let me = self.position();
-        holders.entries.retain(|entry| entry.position != me);
+        let deadline = self.now() + SYNCING_WAIT;
+        let holders = loop {
+            let Some(mut holders) = self.holders_of(content).await else { return Requested::NotActive };
+            holders.entries.retain(|entry| entry.position != me);
+            if !holders.entries.is_empty() || !holders.syncing || self.now() >= deadline {
+                break holders;
+            }
+            self.sleep(SYNCING_PAUSE).await;
+        };
         if holders.entries.is_empty() && !holders.silent.is_empty() {
             return Requested::CannotTell(holders.silent);
         }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::keeper::Keeper;
 use super::stream::Stream;
 use crate::id::ContentId;
+use crate::replica::{has_no_vote, who_has};
 use crate::wire::limits::OFFERS_PER_MESSAGE_MAX;
 use crate::wire::{Entry, OfferedRecord, StorageReply, StorageRequest};
 
@@ -31,10 +32,11 @@ impl Keeper {
     /// Answers what needs no raw bytes.
     pub(super) async fn answer(self: &Rc<Self>, from: &Entry, request: StorageRequest) -> StorageReply {
         match request {
-            StorageRequest::WhoHas { content } => StorageReply::Holders {
-                here: self.disk.borrow_mut().contains(&content),
-                others: self.known_holders(&content),
-            },
+            StorageRequest::WhoHas { content } => {
+                let here = self.disk.borrow_mut().contains(&content);
+                let has_no_vote = has_no_vote(&self.view(), &self.takeover.borrow());
+                who_has(here, has_no_vote, self.known_holders(&content))
+            }
             StorageRequest::Announce { content } => {
                 let mut holders = self.holders.borrow_mut();
                 holders.entry(content).or_default().insert(from.position, from.incarnation);
