@@ -30,8 +30,9 @@ impl Vote {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Votes {
     greatest: Option<CheckedRecord>,
+    /// Asked, and have no word yet.
     silent: BTreeSet<Position>,
-    syncing: BTreeSet<Position>,
+    away: BTreeSet<Position>,
     apart: BTreeSet<Position>,
 }
 
@@ -44,18 +45,19 @@ pub enum Verdict {
     Unknown,
     /// None has a record, and the word of these is missing.
     CannotTell {
-        /// Who did not answer, or is still taking over.
+        /// Who did not answer, is still taking over, or is away.
         silent: Vec<Position>,
-        /// Some of these are only still taking over: their word is worth waiting for.
-        syncing: bool,
+        /// Some of these were asked, and may have a word in a moment: they are still taking over, or could not be
+        /// reached right now. The others are known to be away.
+        in_a_moment: bool,
     },
 }
 
 impl Votes {
     /// These are asked, and these others would be if they were not away.
     pub fn new(asked: impl IntoIterator<Item = Position>, away: impl IntoIterator<Item = Position>) -> Votes {
-        let silent = asked.into_iter().chain(away).collect();
-        Votes { greatest: None, silent, syncing: BTreeSet::new(), apart: BTreeSet::new() }
+        let (silent, away) = (asked.into_iter().collect(), away.into_iter().collect());
+        Votes { greatest: None, silent, away, apart: BTreeSet::new() }
     }
 
     /// These are asked, too, for what they kept while the ring was split: what they take over at the moment does not
@@ -68,32 +70,26 @@ impl Votes {
     /// Hears one of them; `None` when it did not answer, or nothing that can be used.
     pub fn hear(&mut self, peer: Position, vote: Option<Vote>) {
         let Some(Vote { record, syncing }) = vote else { return };
-        match record {
-            Some(record) => {
-                self.silent.remove(&peer);
-                if self.greatest.as_ref().is_none_or(|greatest| record.rank() > greatest.rank()) {
-                    self.greatest = Some(record);
-                }
-            }
-            None if syncing && !self.apart.contains(&peer) => {
-                self.syncing.insert(peer);
-            }
-            None => {
-                self.silent.remove(&peer);
-                self.syncing.remove(&peer);
-            }
+        if record.is_some() || !syncing || self.apart.contains(&peer) {
+            self.silent.remove(&peer);
+            self.away.remove(&peer);
+        }
+        if let Some(record) = record
+            && self.greatest.as_ref().is_none_or(|greatest| record.rank() > greatest.rank())
+        {
+            self.greatest = Some(record);
         }
     }
 
     /// What they come to, as far as they were heard.
     pub fn verdict(self) -> Verdict {
-        let Votes { greatest, silent, syncing, apart: _ } = self;
+        let Votes { greatest, silent, away, apart: _ } = self;
         match greatest {
             Some(greatest) => Verdict::Found(Box::new(greatest.record().clone())),
-            None if silent.is_empty() && syncing.is_empty() => Verdict::Unknown,
+            None if silent.is_empty() && away.is_empty() => Verdict::Unknown,
             None => Verdict::CannotTell {
-                syncing: !syncing.is_empty(),
-                silent: silent.union(&syncing).copied().collect(),
+                silent: silent.union(&away).copied().collect(),
+                in_a_moment: !silent.is_empty(),
             },
         }
     }
@@ -124,7 +120,7 @@ mod tests {
         votes.ask_apart([peer(2), peer(3)]);
         votes.hear(peer(1), no(false));
         votes.hear(peer(2), no(true));
-        let missing = Verdict::CannotTell { silent: vec![peer(3)], syncing: false };
+        let missing = Verdict::CannotTell { silent: vec![peer(3)], in_a_moment: true };
         assert_eq!(votes.clone().verdict(), missing);
         let mut found = votes.clone();
         found.hear(peer(3), has(1, true));
@@ -137,13 +133,16 @@ mod tests {
     fn a_no_needs_the_word_of_all() {
         let mut votes = Votes::new([1, 2].map(peer), [3].map(peer));
         votes.hear(peer(1), no(false));
+        let missing = |silent: &[u8], in_a_moment| {
+            let silent = silent.iter().map(|number| peer(*number)).collect();
+            Verdict::CannotTell { silent, in_a_moment }
+        };
         votes.hear(peer(2), None);
-        let silent = [2, 3].map(peer).to_vec();
-        assert_eq!(votes.clone().verdict(), Verdict::CannotTell { silent, syncing: false });
+        assert_eq!(votes.clone().verdict(), missing(&[2, 3], true));
         votes.hear(peer(2), no(true));
-        let silent = [2, 3].map(peer).to_vec();
-        assert_eq!(votes.clone().verdict(), Verdict::CannotTell { silent, syncing: true });
+        assert_eq!(votes.clone().verdict(), missing(&[2, 3], true));
         votes.hear(peer(2), no(false));
+        assert_eq!(votes.clone().verdict(), missing(&[3], false), "nobody who was asked is silent");
         votes.hear(peer(3), no(false));
         assert_eq!(votes.verdict(), Verdict::Unknown, "it answers, whatever was known of it");
     }
@@ -201,11 +200,11 @@ mod tests {
                     prop_assert_eq!(record.clock.unix_ms(), u64::from(greatest.unwrap().unwrap()));
                 }
                 Verdict::Unknown => prop_assert!(all_no && !any),
-                Verdict::CannotTell { silent, syncing } => {
+                Verdict::CannotTell { silent, in_a_moment } => {
                     prop_assert!(!any && !all_no);
                     let missing = asked.iter().filter(|(_, a)| *a < 2).map(|(peer, _)| *peer);
                     prop_assert_eq!(silent, missing.chain(away.clone()).collect::<Vec<_>>());
-                    prop_assert_eq!(syncing, answers.contains(&1));
+                    prop_assert_eq!(in_a_moment, answers.iter().any(|answer| *answer < 2));
                 }
             }
         }

@@ -153,13 +153,13 @@ impl Shared {
 
     /// What a name stands for: one record, or all who would know say no, or nobody can tell.
     async fn record_of(self: &Arc<Self>, name: &FileName) -> Result<NameRecord, RequestError> {
-        let deadline = Instant::now() + SYNCING_WAIT;
+        let deadline = Instant::now() + WORD_WAIT;
         loop {
             match self.resolve(name).await.map_err(RequestError::NotActive)? {
                 Verdict::Found(record) => return Ok(*record),
                 Verdict::Unknown => return Err(self.unknown(name)),
-                Verdict::CannotTell { syncing: true, .. } if Instant::now() < deadline => {
-                    tokio::time::sleep(SYNCING_PAUSE).await;
+                Verdict::CannotTell { in_a_moment: true, .. } if Instant::now() < deadline => {
+                    tokio::time::sleep(WORD_PAUSE).await;
                 }
                 Verdict::CannotTell { silent, .. } => {
                     return Err(RequestError::CannotTell {
@@ -206,14 +206,14 @@ impl Shared {
         progress: Arc<Progress>,
     ) -> Result<Vec<Position>, RequestError> {
         let me = self.position();
-        let deadline = Instant::now() + SYNCING_WAIT;
+        let deadline = Instant::now() + WORD_WAIT;
         let holders = loop {
             let mut holders = self.holders_of(content).await?;
             holders.entries.retain(|entry| entry.position != me);
-            if !holders.entries.is_empty() || !holders.syncing || Instant::now() >= deadline {
+            if !holders.entries.is_empty() || !holders.in_a_moment || Instant::now() >= deadline {
                 break holders;
             }
-            tokio::time::sleep(SYNCING_PAUSE).await;
+            tokio::time::sleep(WORD_PAUSE).await;
         };
         if holders.entries.is_empty() {
             return Err(self.no_holder(content, record, &holders));
@@ -328,8 +328,8 @@ impl Shared {
     }
 }
 
-/// How long peers that are still taking over their ranges are waited for, before a name or its bytes are given up.
-const SYNCING_WAIT: Duration = Duration::from_secs(5);
-const SYNCING_PAUSE: Duration = Duration::from_millis(200);
+/// For how long those whose word is missing are asked again, before a name or its bytes are given up; and how often.
+const WORD_WAIT: Duration = Duration::from_secs(5);
+const WORD_PAUSE: Duration = Duration::from_millis(200);
 /// How long the names of the ring may take to come, when none of them is the one that was asked for.
 const LISTING_WAIT: Duration = Duration::from_secs(3);

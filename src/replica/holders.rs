@@ -30,10 +30,10 @@ pub struct Holders {
     /// Peers that hold it: first those that say so of themselves, the replicas before others, in ring
     /// order; then those of which others say so.
     pub entries: Vec<Entry>,
-    /// Peers that did not answer, or are still taking over.
+    /// Peers that did not answer, are still taking over, or are away.
     pub silent: Vec<Position>,
-    /// Some of these are only still taking over: their word is worth waiting for.
-    pub syncing: bool,
+    /// Some of these were asked, and may have a word in a moment, as [`crate::names::Verdict`] tells.
+    pub in_a_moment: bool,
     /// Those who should hold it.
     pub replicas: Vec<Entry>,
 }
@@ -86,14 +86,18 @@ impl HolderSearch {
     /// What they come to. Whoever was not heard is silent.
     pub fn end(self) -> Holders {
         let HolderSearch { asked, copies, count: _, away, said, syncing } = self;
-        let mut holders = Holders { syncing: !syncing.is_empty(), ..Holders::default() };
-        let heard = said.keys().filter(|place| !syncing.contains(place));
-        let heard: Vec<Position> = heard.filter_map(|place| asked.get(*place)).map(|e| e.position).collect();
-        for peer in away.into_iter().chain(asked.iter().map(|entry| entry.position)) {
-            if !heard.contains(&peer) && !holders.silent.contains(&peer) {
-                holders.silent.push(peer);
-            }
-        }
+        let has_a_word = |place: usize| said.contains_key(&place) && !syncing.contains(&place);
+        let (heard, unheard): (Vec<_>, Vec<_>) =
+            asked.iter().enumerate().partition(|(place, _)| has_a_word(*place));
+        let heard: BTreeSet<Position> = heard.into_iter().map(|(_, entry)| entry.position).collect();
+        let away = away.into_iter().filter(|peer| !heard.contains(peer));
+        let silent: BTreeSet<Position> =
+            unheard.iter().map(|(_, entry)| entry.position).chain(away).collect();
+        let mut holders = Holders {
+            in_a_moment: !unheard.is_empty(),
+            silent: silent.into_iter().collect(),
+            ..Holders::default()
+        };
         let themselves =
             said.iter().filter(|(_, (here, _))| *here).filter_map(|(place, _)| asked.get(*place));
         for entry in themselves.chain(said.values().flat_map(|(_, others)| others)) {
@@ -162,7 +166,7 @@ mod tests {
         assert_eq!(search.hear(&peer(40), who_has(false, false, vec![])), Ok(()), "asked again");
         let holders = search.end();
         assert_eq!(numbers_of(&holders.entries), [60]);
-        assert!(holders.syncing);
+        assert!(holders.in_a_moment);
         assert_eq!(numbers(&holders.silent), [30, 50]);
     }
 }

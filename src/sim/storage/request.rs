@@ -37,11 +37,11 @@ impl Keeper {
 
     /// What a name stands for: one record, or all who would know say no, or nobody can tell.
     async fn verdict_of(self: &Rc<Self>, name: &FileName) -> Option<Verdict> {
-        let deadline = self.now() + SYNCING_WAIT;
+        let deadline = self.now() + WORD_WAIT;
         loop {
             match self.resolve(name).await? {
-                Verdict::CannotTell { syncing: true, .. } if self.now() < deadline => {
-                    self.sleep(SYNCING_PAUSE).await;
+                Verdict::CannotTell { in_a_moment: true, .. } if self.now() < deadline => {
+                    self.sleep(WORD_PAUSE).await;
                 }
                 verdict => return Some(verdict),
             }
@@ -73,14 +73,14 @@ impl Keeper {
     /// Fetches the bytes, and tells the replicas that they are here now.
     async fn bring(self: &Rc<Self>, content: ContentId, record: &NameRecord) -> Requested {
         let me = self.position();
-        let deadline = self.now() + SYNCING_WAIT;
+        let deadline = self.now() + WORD_WAIT;
         let holders = loop {
             let Some(mut holders) = self.holders_of(content).await else { return Requested::NotActive };
             holders.entries.retain(|entry| entry.position != me);
-            if !holders.entries.is_empty() || !holders.syncing || self.now() >= deadline {
+            if !holders.entries.is_empty() || !holders.in_a_moment || self.now() >= deadline {
                 break holders;
             }
-            self.sleep(SYNCING_PAUSE).await;
+            self.sleep(WORD_PAUSE).await;
         };
         if holders.entries.is_empty() && !holders.silent.is_empty() {
             return Requested::CannotTell(holders.silent);
@@ -159,8 +159,8 @@ enum Taken {
     Corrupt,
 }
 
-/// How long peers that are still taking over their ranges are waited for, before a name is given up.
-const SYNCING_WAIT: Duration = Duration::from_secs(5);
-const SYNCING_PAUSE: Duration = Duration::from_millis(200);
+/// For how long those whose word is missing are asked again, before a name or its bytes are given up; and how often.
+const WORD_WAIT: Duration = Duration::from_secs(5);
+const WORD_PAUSE: Duration = Duration::from_millis(200);
 /// How long another transfer of the same object is waited for.
 const RECEIVING_WAIT_MAX: Duration = Duration::from_secs(600);
