@@ -260,6 +260,22 @@ impl Lab {
         assert_eq!(hex(&Sha256::digest(&bytes)), file.sha256, "{said}");
     }
 
+    /// As [`Lab::request`], at a peer that may not have heard yet that the holder is back. Until then it says that it
+    /// cannot tell, and never that there is no such file.
+    #[track_caller]
+    pub fn request_at_last(&self, number: u8, file: &Stored) {
+        eventually("the holder is known to be back", || {
+            let answer = self.ask(number, &format!("Request '{}'", file.name));
+            assert!(
+                !answer.err.contains("no file") && !answer.err.contains("no peer of ring"),
+                "{}",
+                answer.err
+            );
+            if answer.err.contains("cannot tell") { Err(answer.err) } else { Ok(()) }
+        });
+        self.request(number, file);
+    }
+
     /// Where a peer is reached from the common network.
     pub fn address(&self, number: u8, family: Family) -> String {
         let machine = &self.machines[&self.homes[&number]];

@@ -44,8 +44,9 @@ fn one_peer_behind_a_translator() {
     lab.settle(&[200]);
     lab.run("router", "iptables -D FORWARD -j DROP");
     lab.settle(&[10, 100, 200]);
+    lab.eventually_reaches(100, 200);
     let last = lab.store_until_on(100, 200, 2_000);
-    lab.request(10, &last);
+    lab.request_at_last(10, &last);
 }
 
 /// Goal: two peers behind two translators that never reach each other take part through a third: files go
