@@ -33,7 +33,7 @@ fn a_holder_is_full() {
         let why = missing(&said.value(), full);
         assert!(why.contains("File too large") || why.contains("full"), "{why}");
         assert!(!sample.on_disk(&ring).contains(&full));
-        // Repair tries it again and again, and each time what came is thrown away.
+        // One more try may be on its way still: once enough copies are there, the rest is not waited for.
         let no_part = || parts(&ring).iter().all(|(number, _)| *number != full);
         eventually(&format!("no part is left at peer {full}"), no_part);
         check_disk(&ring, full);

@@ -86,7 +86,7 @@ fn the_prompt_in_a_terminal() {
     let ring = Ring::of(8, &[60]);
     let dir = ring.scratch();
     std::fs::write(dir.join("two\nlines of text"), "two lines").unwrap();
-    std::fs::File::create(dir.join("large")).unwrap().set_len(1 << 30).unwrap();
+    std::fs::File::create(dir.join("large")).unwrap().set_len(256 << 20).unwrap();
     for (number, width) in [(120, 80), (240, 20)] {
         let screen = Screen::open(&ring, width);
         let peer =
@@ -114,7 +114,7 @@ fn the_prompt_in_a_terminal() {
         screen.keys("Whereis large");
         screen.keys("Nonsense");
         screen.keys("Ping 60");
-        shows("Stored large (1.0 GiB)");
+        shows("Stored large (256.0 MiB)");
         shows("error: no command \"Nonsense\"");
         shows("Peer 60 at 127.0.0.1:");
         assert!(!screen.text().contains("panicked"), "{}", screen.text());
