@@ -37,7 +37,7 @@ impl Node {
                     self.replace_life(&old.entry, &member.entry);
                 }
                 if before_state == Some(MemberState::Dead) {
-                    self.rejoined.lives(now, &member.entry);
+                    self.rejoined.lives(now, position);
                 }
                 if !was_alive && matches!(self.phase, Phase::Active | Phase::Leaving) {
                     self.event(Event::Alive(position));

@@ -465,7 +465,7 @@ mod tests {
             successors: vec![entry(12), entry(14)],
             members: Table::of(members.iter().map(member)),
             acquaintances: Vec::new(),
-            rejoined: Vec::new(),
+            rejoined: Default::default(),
             small: false,
             waiting_for: Vec::new(),
             turn: Default::default(),

@@ -309,7 +309,7 @@ const NEWS_KEPT_MAX: usize = 1_024;
 /// them back.
 const GONE_MAX: usize = MEMBERS_MAX / 4;
 /// What an entry of a map takes, about, in bytes.
-const TREE_ENTRY_BYTES: usize = 96;
+pub(super) const TREE_ENTRY_BYTES: usize = 96;
 /// A member's bytes on the wire, at most, without its key and its address: a hash, an incarnation, whether there is
 /// a key, a length, a state.
 const MEMBER_BYTES: usize = 32 + 9 + 1 + 3 + 1;

@@ -340,7 +340,9 @@ impl Node {
     /// Lets time pass.
     pub fn handle_timeout(&mut self, now: Moment) {
         self.notice_pause(now);
-        self.rejoined.forget(now, self.death_timeout());
+        if self.rejoined.forget(now, self.death_timeout()) {
+            self.version += 1;
+        }
         let late: Vec<Token> =
             self.pending.iter().filter(|(_, (at, _))| *at <= now).map(|(t, _)| *t).collect();
         for token in late {
@@ -482,7 +484,7 @@ impl Node {
             successors: self.successors.clone(),
             members: self.members.table().clone(),
             acquaintances: self.gossip.acquaintances().to_vec(),
-            rejoined: self.rejoined.entries().cloned().collect(),
+            rejoined: self.rejoined.positions(),
             small: self.is_small(),
             waiting_for: match &self.phase {
                 Phase::Entering(entering) => entering.waiting_for(),

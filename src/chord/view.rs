@@ -1,5 +1,7 @@
 //! What a peer believes of the ring at one moment, as a value that others may keep.
 
+use std::collections::BTreeSet;
+
 use super::table::Table;
 use crate::config::RingSettings;
 use crate::id::{Position, between, owns};
@@ -23,8 +25,8 @@ pub struct View {
     pub members: Table,
     /// Random members, to find another ring by.
     pub acquaintances: Vec<Entry>,
-    /// Members that were believed dead and came back, in the last minute or so.
-    pub rejoined: Vec<Entry>,
+    /// Members that were believed dead for a while and came back in the last minute; where pings are rare, later.
+    pub rejoined: BTreeSet<Position>,
     /// Membership is the small ring's map.
     pub small: bool,
     /// Not active yet: for whom it waits (labels or addresses).

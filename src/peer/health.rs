@@ -273,7 +273,7 @@ impl Shared {
                         break;
                     }
                     let found = self.holders_of(content).await;
-                    if found.is_ok_and(|holders| holders.entries.is_empty()) {
+                    if found.is_ok_and(|holders| holders.entries.is_empty() && !holders.in_a_moment) {
                         lost.insert(content, named.get(&content).cloned().unwrap_or_default());
                     }
                 }

@@ -225,8 +225,10 @@ impl Shared {
 
     /// Handles `FetchRecord`.
     pub(super) async fn answer_record(self: &Arc<Self>, name: &FileName) -> Result<StorageReply, String> {
+        // Before the disk is read: what comes meanwhile, with the end of the take-over, makes no vote of this "no".
+        let syncing = has_no_vote(&self.view(), &self.takeover());
         let record = self.history(name.key()).await?.current;
-        Ok(StorageReply::Record { record, syncing: has_no_vote(&self.view(), &self.takeover()) })
+        Ok(StorageReply::Record { record, syncing })
     }
 
     /// What this peer keeps of a name.

@@ -16,7 +16,7 @@ use super::push::Feed;
 use super::shared::{STORAGE_TIMEOUT, Shared};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{NameHistory, content_of};
-use crate::replica::{Holdings, Offer, OfferPlan, RepairSchedule, Round, plan_offers, plan_sync};
+use crate::replica::{Holdings, Offer, OfferPlan, RepairSchedule, Round, Sources, plan_offers, plan_sync};
 use crate::wire::limits::{HEALTH_NAMES_MAX, LINKS_PER_OBJECT_MAX, OFFERS_PER_MESSAGE_MAX};
 use crate::wire::{
     Entry, MissingReason, OfferedRecord, PutRole, SignedRecord, StorageReply, StorageRequest, StoreRole,
@@ -76,21 +76,25 @@ pub(super) async fn take_over(shared: Arc<Shared>) {
     };
     loop {
         let seen = view.borrow_and_update().clone();
-        if let Some(sources) = shared.takeover().begin(clock.now(), &seen) {
-            (asked, running) = (JoinSet::new(), true);
-            for whom in sources {
-                asked.spawn(ask(whom, Duration::ZERO));
+        if let Some(Sources { anew, ask: sources }) = shared.takeover().look(clock.now(), &seen) {
+            if anew {
+                asked = JoinSet::new();
+            }
+            running = true;
+            for (whom, after) in sources {
+                asked.spawn(ask(whom, after));
             }
         }
         if running && asked.is_empty() {
             running = false;
-            let (objects, bytes, begun) = shared.takeover().taken();
+            let (objects, bytes, begun) = shared.takeover().end();
             let ms = clock.now().since(begun).as_millis() as u64;
             shared.tell(PeerEvent::Synced { objects, bytes, ms });
         }
         tokio::select! {
             changed = view.changed() => if changed.is_err() { return },
-            Some(Ok((whom, answer))) = asked.join_next() => {
+            Some(answered) = asked.join_next() => {
+                let Ok((whom, answer)) = answered else { continue };
                 let pause = shared.takeover().hear(clock.now(), &whom.position, answer.as_ref().ok());
                 if let Some(pause) = pause {
                     asked.spawn(ask(whom, pause));

@@ -135,8 +135,9 @@ impl Shared {
             }
             StorageRequest::FetchOutboard { content, first } => self.answer_outboard(content, first).await,
             StorageRequest::WhoHas { content } => {
-                let here = self.blocking(move |store| store.contains(&content)).await;
+                // Before the disk is read, as for records.
                 let has_no_vote = has_no_vote(&self.view(), &self.takeover());
+                let here = self.blocking(move |store| store.contains(&content)).await;
                 here.map(|here| who_has(here, has_no_vote, self.known_holders(&content)))
                     .map_err(|error| error.to_string())
             }

@@ -15,8 +15,8 @@ use crate::wire::{Entry, Fault, StorageReply};
 pub struct HolderSearch {
     asked: Vec<Entry>,
     copies: usize,
-    /// The first so many of those asked stand first from the key on.
-    count: usize,
+    /// So many of those asked stand first from the key on; the others are asked for what they kept apart.
+    first: usize,
     away: Vec<Position>,
     /// By the place among those asked: it holds the object itself, and these others are believed to.
     said: BTreeMap<usize, (bool, Vec<Entry>)>,
@@ -43,13 +43,13 @@ impl HolderSearch {
     pub fn begin(view: &View, copies: usize, content: &ContentId, found: &Found) -> HolderSearch {
         let count = vote_count(copies);
         let mut asked = found.first(count);
-        let count = asked.len();
-        asked.extend(kept_apart(view, &content.key(), &asked, vote_count(copies)));
+        let first = asked.len();
+        asked.extend(kept_apart(view, &content.key(), &asked, count));
         HolderSearch {
             asked,
             copies,
-            count,
-            away: away_voters(view, &content.key(), &found.owner, vote_count(copies)),
+            first,
+            away: away_voters(view, &content.key(), &found.owner, count),
             said: BTreeMap::new(),
             syncing: BTreeSet::new(),
         }
@@ -75,7 +75,7 @@ impl HolderSearch {
         if let Some(place) = self.asked.iter().position(|entry| entry.position == *from) {
             self.said.insert(place, (here, others));
             // Who is asked for what it kept has that, whatever it takes over at the moment.
-            match syncing && place < self.count {
+            match syncing && place < self.first {
                 true => self.syncing.insert(place),
                 false => self.syncing.remove(&place),
             };
@@ -85,7 +85,7 @@ impl HolderSearch {
 
     /// What they come to. Whoever was not heard is silent.
     pub fn end(self) -> Holders {
-        let HolderSearch { asked, copies, count: _, away, said, syncing } = self;
+        let HolderSearch { asked, copies, first: _, away, said, syncing } = self;
         let has_a_word = |place: usize| said.contains_key(&place) && !syncing.contains(&place);
         let (heard, unheard): (Vec<_>, Vec<_>) =
             asked.iter().enumerate().partition(|(place, _)| has_a_word(*place));
@@ -152,7 +152,7 @@ mod tests {
             StorageReply::Holders { here: false, others: Vec::new() }
         );
         assert_eq!(who_has(true, true, Vec::new()), StorageReply::Holders { here: true, others: Vec::new() });
-        let view = View { rejoined: vec![entry(20)], ..view_with(10, &[20, 30, 40, 50, 60], &[]) };
+        let view = View { rejoined: [peer(20)].into(), ..view_with(10, &[20, 30, 40, 50, 60], &[]) };
         let content = ContentId(peer(22).0);
         let successors = [40, 50, 60, 10, 20].map(entry).to_vec();
         let found = Found { owner: entry(30), predecessor: Some(entry(20)), successors };

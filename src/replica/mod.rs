@@ -40,7 +40,7 @@ pub use offers::{Offer, OfferPlan, plan_handover, plan_offers, plan_repair, plan
 pub use placement::{Found, away_voters, kept_apart, known_after, own_replicas, replicas, vote_count};
 pub use repair::RepairSchedule;
 pub use round::{Holdings, Round, Short};
-pub use takeover::{TakeOver, has_no_vote};
+pub use takeover::{Sources, TakeOver, has_no_vote};
 
 #[cfg(test)]
 mod sample;

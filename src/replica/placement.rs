@@ -1,7 +1,5 @@
 //! Who keeps a key, and whose word on it counts.
 
-use std::collections::BTreeSet;
-
 use crate::chord::{Route, View};
 use crate::id::{Position, owns};
 use crate::wire::Entry;
@@ -51,11 +49,10 @@ pub fn kept_apart(view: &View, key: &Position, asked: &[Entry], count: usize) ->
     if view.rejoined.is_empty() {
         return Vec::new();
     }
-    let rejoined: BTreeSet<Position> = view.rejoined.iter().map(|entry| entry.position).collect();
     let mut known: Vec<&Entry> = view.alive().chain([&view.me]).collect();
     known.sort_by_key(|entry| key.distance_to(&entry.position));
     let (back, stayed): (Vec<&Entry>, Vec<&Entry>) =
-        known.into_iter().partition(|entry| rejoined.contains(&entry.position));
+        known.into_iter().partition(|entry| view.rejoined.contains(&entry.position));
     let count = count.max(3);
     let kept = back.into_iter().take(count).chain(stayed.into_iter().take(count));
     kept.filter(|entry| asked.iter().all(|other| other.position != entry.position)).cloned().collect()
@@ -160,7 +157,7 @@ mod tests {
     fn while_some_are_just_back_both_parts_are_asked() {
         let view = view(30);
         assert!(kept_apart(&view, &peer(15), &[entry(20)], 1).is_empty(), "nobody was away");
-        let view = View { rejoined: [10, 20].map(entry).to_vec(), ..view };
+        let view = View { rejoined: [10, 20].map(peer).into(), ..view };
         let kept = |key, asked: &[u8], count| {
             let asked: Vec<Entry> = asked.iter().map(|number| entry(*number)).collect();
             numbers_of(&kept_apart(&view, &peer(key), &asked, count))
@@ -168,7 +165,7 @@ mod tests {
         assert_eq!(kept(15, &[20], 1), [10, 30, 40, 50]);
         assert_eq!(kept(20, &[20, 30], 3), [10, 40, 50]);
         let more = view_of(30, &[10, 20, 40, 50, 60, 70]);
-        let more = View { rejoined: [10, 20, 60, 70].map(entry).to_vec(), ..more };
+        let more = View { rejoined: [10, 20, 60, 70].map(peer).into(), ..more };
         assert_eq!(numbers_of(&kept_apart(&more, &peer(25), &[], 3)), [60, 70, 10, 30, 40, 50]);
     }
 

@@ -43,7 +43,7 @@ pub(super) fn view_with(me: u8, others: &[u8], away: &[u8]) -> View {
         successors: clockwise.into_iter().take(settings.successors.into()).collect(),
         members: Table::of(members),
         acquaintances: Vec::new(),
-        rejoined: Vec::new(),
+        rejoined: Default::default(),
         small: true,
         waiting_for: Vec::new(),
         turn: Default::default(),

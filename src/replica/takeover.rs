@@ -4,8 +4,9 @@
 //! it (`Sync`), until that one has given all or nothing more comes. As long as one of them may have more,
 //! the joiner is *syncing*: it takes and gives what it is asked, but its "no" is no vote. A peer that was
 //! believed dead and contradicts it does the same in its new life: meanwhile others have stood in its place.
+//! Where it believed them dead, too, they come to be its neighbours only after that, and are asked then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::chord::View;
@@ -19,10 +20,22 @@ pub struct TakeOver {
     /// The life in which it is done, or was begun; none before the first.
     life: Option<u64>,
     begun: Moment,
+    /// When the first questions of a life were due last.
+    due: Option<Moment>,
+    asked: BTreeSet<Position>,
     /// Those that may have more, and when they last gave something.
-    sources: BTreeMap<Position, (Entry, Moment)>,
+    sources: BTreeMap<Position, Moment>,
     objects: u64,
     bytes: u64,
+}
+
+/// Whom to ask now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sources {
+    /// A new life has begun: what was asked before does not count any more.
+    pub anew: bool,
+    /// Each of these, after so long, and again as [`TakeOver::hear`] says.
+    pub ask: Vec<(Entry, Duration)>,
 }
 
 impl TakeOver {
@@ -31,25 +44,43 @@ impl TakeOver {
         TakeOver { life: Some(me.incarnation), ..TakeOver::default() }
     }
 
-    /// Begins anew once this peer is a member in another life than before: those that are to be asked now, each
-    /// again as [`TakeOver::hear`] says. Nothing where nothing has begun; else what was asked before does not count
-    /// any more.
-    pub fn begin(&mut self, now: Moment, view: &View) -> Option<Vec<Entry>> {
-        if !view.is_member() || self.life == Some(view.me.incarnation) {
+    /// Looks at the ring, after each change of it: begins anew once this peer is a member in another life than
+    /// before, and has those asked that have become its neighbours shortly after. Nothing where there is nobody to
+    /// ask and nothing has begun.
+    ///
+    /// Lives that follow each other quickly, as somebody may cause them, ask once in a few seconds.
+    pub fn look(&mut self, now: Moment, view: &View) -> Option<Sources> {
+        if !view.is_member() {
             return None;
         }
+        let anew = self.life != Some(view.me.incarnation);
+        if anew {
+            let due = match self.due {
+                None => now,
+                Some(due) if due > now => due, // still to come, and not put off
+                Some(due) => now.max(due + LIVES_APART),
+            };
+            let life = Some(view.me.incarnation);
+            *self = TakeOver { life, begun: now, due: Some(due), ..TakeOver::default() };
+        }
+        let due = self.due.filter(|_| now.since(self.begun) < YOUNG)?;
         let copies = view.settings.unwrap_or_default().replicas.into();
         let near: Vec<&Entry> = view.alive().collect();
         let around = near.iter().take(copies).chain(near.iter().rev().take(copies));
-        let sources = around.map(|entry| (entry.position, ((*entry).clone(), now))).collect();
-        *self = TakeOver { life: Some(view.me.incarnation), begun: now, sources, ..TakeOver::default() };
-        Some(self.sources.values().map(|(entry, _)| entry.clone()).collect())
+        let mut ask = Vec::new();
+        for entry in around {
+            if self.asked.insert(entry.position) {
+                self.sources.insert(entry.position, now.max(due));
+                ask.push(((*entry).clone(), due.since(now)));
+            }
+        }
+        (anew || !ask.is_empty()).then_some(Sources { anew, ask })
     }
 
     /// Hears what one of them answered; `None` when it did not. Says after how long it is asked again, if it
     /// is.
     pub fn hear(&mut self, now: Moment, from: &Position, answer: Option<&StorageReply>) -> Option<Duration> {
-        let (_, progress) = self.sources.get_mut(from)?;
+        let progress = self.sources.get_mut(from)?;
         let again = match answer {
             Some(StorageReply::Synced { objects, bytes, complete, .. }) => {
                 self.objects = self.objects.saturating_add(*objects);
@@ -57,7 +88,8 @@ impl TakeOver {
                 if *objects > 0 {
                     *progress = now;
                 }
-                !complete && (now + PAUSE).since(*progress) < PROGRESS_WITHIN
+                let in_time = (now + PAUSE).since(*progress) < PROGRESS_WITHIN;
+                !complete && in_time && now.since(self.begun) < GIVEN_WITHIN
             }
             // Another keeper of the same has it too, or repair brings it later.
             _ => false,
@@ -68,14 +100,16 @@ impl TakeOver {
         again.then_some(PAUSE)
     }
 
+    /// Nobody is left who was asked and may answer: how many objects came, and their bytes, and since when. Begins to
+    /// count anew.
+    pub fn end(&mut self) -> (u64, u64, Moment) {
+        self.sources.clear();
+        (std::mem::take(&mut self.objects), std::mem::take(&mut self.bytes), self.begun)
+    }
+
     /// Whether nobody has anything more to give to this peer in the life that it has.
     pub fn is_over(&self, view: &View) -> bool {
         self.life == Some(view.me.incarnation) && self.sources.is_empty()
-    }
-
-    /// How many objects came, and their bytes; since when.
-    pub fn taken(&self) -> (u64, u64, Moment) {
-        (self.objects, self.bytes, self.begun)
     }
 }
 
@@ -88,12 +122,18 @@ pub fn has_no_vote(view: &View, takeover: &TakeOver) -> bool {
 const PAUSE: Duration = Duration::from_millis(150);
 /// For how long a peer asks one that has not given all and gives nothing.
 const PROGRESS_WITHIN: Duration = Duration::from_secs(15);
+/// For how long it asks one that says each time that it gave something.
+const GIVEN_WITHIN: Duration = Duration::from_secs(3_600);
+/// For how long after the beginning of a life new neighbours are asked, too: they may have been apart.
+const YOUNG: Duration = Duration::from_secs(15);
+/// Between the first questions of one life and those of the next.
+const LIVES_APART: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::sample::{numbers_of, peer, view, view_of};
+    use super::super::sample::{numbers_of, peer, view, view_of, view_with};
     use super::*;
     use crate::chord::PhaseKind;
     use crate::config::RingSettings;
@@ -116,16 +156,21 @@ mod tests {
 
     fn begun(view: &View) -> (TakeOver, Vec<u8>) {
         let mut takeover = TakeOver::default();
-        let asked = takeover.begin(at(0), view).unwrap();
-        (takeover, numbers_of(&asked))
+        let asked = asked(takeover.look(at(0), view));
+        (takeover, asked)
+    }
+
+    fn asked(sources: Option<Sources>) -> Vec<u8> {
+        let ask = sources.unwrap().ask;
+        numbers_of(ask.iter().map(|(entry, _)| entry))
     }
 
     #[test]
     fn the_neighbours_on_both_sides_are_asked_each_once() {
         let asked = |copies| begun(&with_copies(view(30), copies)).1;
-        assert_eq!(asked(1), [20, 40]);
-        assert_eq!(asked(2), [10, 20, 40, 50]);
-        assert_eq!(asked(3), [10, 20, 40, 50]);
+        assert_eq!(asked(1), [40, 20]);
+        assert_eq!(asked(2), [40, 50, 20, 10]);
+        assert_eq!(asked(3), [40, 50, 10, 20]);
         let alone = view_of(30, &[]);
         assert!(begun(&alone).0.is_over(&alone));
     }
@@ -139,30 +184,64 @@ mod tests {
         assert_eq!(takeover.hear(at(10), &peer(40), Some(&synced(1, false))), Some(PAUSE));
         assert_eq!(takeover.hear(at(200), &peer(40), None), None);
         assert!(takeover.is_over(&view));
-        assert_eq!(takeover.taken(), (4, 40, at(0)));
+        assert_eq!(takeover.end(), (4, 40, at(0)));
         assert_eq!(takeover.hear(at(300), &peer(40), Some(&synced(9, false))), None, "too late");
-        assert_eq!(takeover.taken(), (4, 40, at(0)));
-        assert_eq!(takeover.begin(at(400), &view), None, "once in each life");
+        assert_eq!(takeover.end(), (0, 0, at(0)));
+        assert_eq!(takeover.look(at(400), &view), None, "once in each life");
     }
 
     #[test]
     fn each_life_takes_over_anew() {
         let first = with_copies(view(30), 1);
         let mut takeover = TakeOver::of_founder(&first.me);
-        assert!(takeover.is_over(&first) && takeover.begin(at(0), &first).is_none());
+        assert!(takeover.is_over(&first) && takeover.look(at(0), &first).is_none());
         let second = later_life(first, 2);
         assert!(has_no_vote(&second, &takeover), "before anybody was asked");
         let outside = View { phase: PhaseKind::Entering, ..second.clone() };
-        assert_eq!(takeover.begin(at(5), &outside), None);
-        assert!(takeover.begin(at(10), &second).is_some());
+        assert_eq!(takeover.look(at(5), &outside), None);
+        assert_eq!(asked(takeover.look(at(10), &second)), [40, 20]);
         assert_eq!(takeover.hear(at(15), &peer(20), Some(&synced(3, true))), None);
         let third = later_life(second, 3);
-        assert!(takeover.begin(at(20), &third).is_some());
+        assert!(takeover.look(at(20), &third).unwrap().anew);
         assert_eq!(takeover.hear(at(40), &peer(40), None), None);
         assert!(has_no_vote(&third, &takeover), "20 gave to an earlier life");
         assert_eq!(takeover.hear(at(40), &peer(20), Some(&synced(3, true))), None);
         assert!(!has_no_vote(&third, &takeover));
         assert!(has_no_vote(&View { phase: PhaseKind::Checking, ..third }, &takeover));
+    }
+
+    #[test]
+    fn neighbours_that_were_apart_are_asked_once_they_are_back() {
+        let alone = later_life(with_copies(view_with(30, &[], &[20, 40]), 1), 2);
+        let mut takeover = TakeOver::of_founder(&view(30).me);
+        let none = Sources { anew: true, ask: Vec::new() };
+        assert_eq!(takeover.look(at(0), &alone), Some(none));
+        let back = later_life(with_copies(view_of(30, &[20, 40]), 1), 2);
+        assert_eq!(asked(takeover.look(at(1_000), &back)), [40, 20]);
+        assert!(has_no_vote(&back, &takeover));
+        assert_eq!(takeover.hear(at(1_010), &peer(20), Some(&synced(0, true))), None);
+        assert_eq!(takeover.hear(at(1_010), &peer(40), Some(&synced(0, true))), None);
+        assert!(!has_no_vote(&back, &takeover));
+        let joined = later_life(with_copies(view_of(30, &[20, 35, 40]), 1), 2);
+        assert_eq!(takeover.look(at(15_000), &joined), None, "a joiner brings nothing");
+    }
+
+    /// Goal: somebody who has a peer declared dead again and again does not have its neighbours asked each time, and
+    /// does not keep it from asking.
+    #[test]
+    fn lives_that_follow_each_other_quickly_ask_now_and_then() {
+        let view = with_copies(view_of(30, &[20]), 1);
+        let mut takeover = TakeOver::default();
+        let mut dues = std::collections::BTreeSet::new();
+        for life in 0..200 {
+            let now = at(life * 100);
+            let sources = takeover.look(now, &later_life(view.clone(), life + 1)).unwrap();
+            assert!(sources.anew && sources.ask.len() == 1);
+            dues.insert(now + sources.ask[0].1);
+        }
+        let dues: Vec<Moment> = dues.into_iter().collect();
+        assert!(dues.len() >= 6, "{dues:?}");
+        assert!(dues.windows(2).all(|pair| pair[1].since(pair[0]) >= LIVES_APART), "{dues:?}");
     }
 
     #[test]
@@ -177,20 +256,26 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: syncing ends: no peer that gives nothing is asked for longer than the limit.
+        /// Goal: syncing ends: no peer is asked for longer than the limits, whether it gives nothing or says each time
+        /// that it gave something.
         #[test]
-        fn it_ends(others in prop::collection::btree_set(0u8..=255, 0..20), copies in 1u8..5) {
+        fn it_ends(
+            others in prop::collection::btree_set(0u8..=255, 0..20),
+            copies in 1u8..5,
+            objects in 0u64..2,
+        ) {
             let others: Vec<u8> = others.into_iter().filter(|number| *number != 30).collect();
             let view = with_copies(view_of(30, &others), copies);
             let mut takeover = TakeOver::default();
-            let sources = takeover.begin(at(0), &view).unwrap();
+            let sources = takeover.look(at(0), &view).unwrap().ask;
             prop_assert_eq!(sources.len(), others.len().min(2 * usize::from(copies)));
-            for source in &sources {
+            let most = if objects == 0 { PROGRESS_WITHIN } else { GIVEN_WITHIN };
+            for (source, _) in &sources {
                 let (mut now, mut asked) = (at(0), 0);
-                while let Some(pause) = takeover.hear(now, &source.position, Some(&synced(0, false))) {
+                while let Some(pause) = takeover.hear(now, &source.position, Some(&synced(objects, false))) {
                     now = now + pause;
                     asked += 1;
-                    prop_assert!(asked <= PROGRESS_WITHIN.as_millis() / PAUSE.as_millis());
+                    prop_assert!(asked <= most.as_millis() / PAUSE.as_millis());
                 }
             }
             prop_assert!(takeover.is_over(&view));

@@ -277,7 +277,8 @@ pub enum StorageReply {
         /// How many of these have fewer than acknowledge a store.
         below_quorum: u64,
     },
-    /// The answering peer does not hold an object and is still taking over: its "no" is no vote.
+    /// The answering peer does not hold an object, and is still taking over or no member at the moment: its "no" is no
+    /// vote.
     Syncing {
         /// These are believed to hold it.
         others: Vec<Entry>,

@@ -267,7 +267,7 @@ impl Lab {
         eventually("the holder is known to be back", || {
             let answer = self.ask(number, &format!("Request '{}'", file.name));
             assert!(
-                !answer.err.contains("no file") && !answer.err.contains("no peer of ring"),
+                !answer.err.contains("no file") && !answer.err.contains("none of the holders"),
                 "{}",
                 answer.err
             );

@@ -29,7 +29,7 @@ fn view() -> View {
             member(50, MemberState::Left),
         ]),
         acquaintances: Vec::new(),
-        rejoined: Vec::new(),
+        rejoined: Default::default(),
         small: true,
         waiting_for: Vec::new(),
         turn: Default::default(),

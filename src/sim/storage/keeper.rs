@@ -89,7 +89,7 @@ pub(super) struct Keeper {
     pub(super) repairing: Permits,
     pub(super) repair_wanted: Bell,
     pub(super) neighbours_changed: Bell,
-    pub(super) life_changed: Bell,
+    pub(super) ring_changed: Bell,
     /// Who announced to hold what, and in which life.
     pub(super) holders: RefCell<BTreeMap<ContentId, BTreeMap<Position, u64>>>,
     /// How far this peer's wall clock is from the true time, in milliseconds.
@@ -142,7 +142,7 @@ impl Keeper {
             repairing: Permits::new(1),
             repair_wanted: Bell::default(),
             neighbours_changed: Bell::default(),
-            life_changed: Bell::default(),
+            ring_changed: Bell::default(),
             holders: RefCell::default(),
             clock_offset_ms: Cell::new(0),
             away_since: RefCell::default(),

@@ -90,8 +90,8 @@ impl World {
             keeper.neighbours_changed.ring();
         }
         let life = (node.is_member(), node.me().incarnation);
-        if home.life.replace(life) != Some(life) {
-            keeper.life_changed.ring();
+        if home.life.replace(life) != Some(life) || !same {
+            keeper.ring_changed.ring();
         }
         if keeper.is_watched() {
             keeper.view_changed();

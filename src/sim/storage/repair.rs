@@ -11,7 +11,7 @@ use super::push::Feed;
 use super::wait::{Either, Permits, Set, both, channel, race};
 use crate::chord::View;
 use crate::id::{ContentId, Position};
-use crate::replica::{Holdings, Offer, OfferPlan, RepairSchedule, Round, plan_repair, plan_sync};
+use crate::replica::{Holdings, Offer, OfferPlan, RepairSchedule, Round, Sources, plan_repair, plan_sync};
 use crate::wire::limits::OFFERS_PER_MESSAGE_MAX;
 use crate::wire::{
     Entry, MissingReason, OfferedRecord, PutRole, SignedRecord, StorageReply, StorageRequest, StoreRole,
@@ -55,11 +55,13 @@ impl Keeper {
             }
         };
         loop {
-            let begun = self.takeover.borrow_mut().begin(self.now(), &self.view());
-            if let Some(sources) = begun {
-                asked = Set::new();
-                for whom in sources {
-                    asked.add(ask(whom, Duration::ZERO));
+            let sources = self.takeover.borrow_mut().look(self.now(), &self.view());
+            if let Some(Sources { anew, ask: sources }) = sources {
+                if anew {
+                    asked = Set::new();
+                }
+                for (whom, after) in sources {
+                    asked.add(ask(whom, after));
                 }
             }
             let answered = async {
@@ -68,7 +70,7 @@ impl Keeper {
                     None => std::future::pending().await,
                 }
             };
-            let Either::Other((whom, answer)) = race(self.life_changed.heard(), answered).await else {
+            let Either::Other((whom, answer)) = race(self.ring_changed.heard(), answered).await else {
                 continue;
             };
             let pause = self.takeover.borrow_mut().hear(self.now(), &whom.position, answer.as_ref().ok());
