@@ -54,17 +54,16 @@ pub enum Verdict {
 }
 
 impl Votes {
-    /// These are asked, and these others would be if they were not away.
-    pub fn new(asked: impl IntoIterator<Item = Position>, away: impl IntoIterator<Item = Position>) -> Votes {
-        let (silent, away) = (asked.into_iter().collect(), away.into_iter().collect());
-        Votes { greatest: None, silent, away, apart: BTreeSet::new() }
-    }
-
-    /// These are asked, too, for what they kept while the ring was split: what they take over at the moment does not
-    /// matter.
-    pub fn ask_apart(&mut self, peers: impl IntoIterator<Item = Position>) {
-        self.apart = peers.into_iter().collect();
-        self.silent.extend(&self.apart);
+    /// The first from the name key on are asked, and those that may have kept it apart from these, for what they kept:
+    /// what they take over at the moment does not matter. Those that are away would be asked if they were not.
+    pub fn new(
+        first: impl IntoIterator<Item = Position>,
+        apart: impl IntoIterator<Item = Position>,
+        away: impl IntoIterator<Item = Position>,
+    ) -> Votes {
+        let apart: BTreeSet<Position> = apart.into_iter().collect();
+        let silent = first.into_iter().chain(apart.iter().copied()).collect();
+        Votes { greatest: None, silent, away: away.into_iter().collect(), apart }
     }
 
     /// Hears one of them; `None` when it did not answer, or nothing that can be used.
@@ -116,8 +115,7 @@ mod tests {
 
     #[test]
     fn who_is_asked_for_what_it_kept_apart_has_a_vote_while_it_takes_over() {
-        let mut votes = Votes::new([peer(1)], []);
-        votes.ask_apart([peer(2), peer(3)]);
+        let mut votes = Votes::new([peer(1)], [peer(2), peer(3)], []);
         votes.hear(peer(1), no(false));
         votes.hear(peer(2), no(true));
         let missing = Verdict::CannotTell { silent: vec![peer(3)], in_a_moment: true };
@@ -131,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_no_needs_the_word_of_all() {
-        let mut votes = Votes::new([1, 2].map(peer), [3].map(peer));
+        let mut votes = Votes::new([1, 2].map(peer), [], [3].map(peer));
         votes.hear(peer(1), no(false));
         let missing = |silent: &[u8], in_a_moment| {
             let silent = silent.iter().map(|number| peer(*number)).collect();
@@ -149,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_record_counts_whoever_has_it() {
-        let mut votes = Votes::new([1, 2, 3].map(peer), [4].map(peer));
+        let mut votes = Votes::new([1, 2, 3].map(peer), [], [4].map(peer));
         votes.hear(peer(1), has(5, true));
         votes.hear(peer(2), has(7, false));
         votes.hear(peer(3), no(false));
@@ -178,7 +176,7 @@ mod tests {
                 answers.iter().enumerate().map(|(i, answer)| (peer(i as u8), *answer)).collect();
             let away: Vec<Position> = (100..100 + away).map(peer).collect();
             let heard = |order: &mut dyn Iterator<Item = &(Position, u8)>| {
-                let mut votes = Votes::new(asked.iter().map(|(peer, _)| *peer), away.clone());
+                let mut votes = Votes::new(asked.iter().map(|(peer, _)| *peer), [], away.clone());
                 for (peer, answer) in order {
                     let clock = u64::from(peer.number().unwrap());
                     votes.hear(*peer, match answer {

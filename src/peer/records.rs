@@ -10,9 +10,7 @@ use super::serve::Asker;
 use super::shared::{STORAGE_TIMEOUT, Shared, disk_reason, shortened, unix_ms};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{CheckedRecord, Greatest, NameHistory, Verdict, Vote, Votes, content_of, next_record};
-use crate::replica::{
-    Copies, Found, away_voters, has_no_vote, kept_apart, own_replicas, put_duty, vote_count,
-};
+use crate::replica::{Copies, Found, Voters, has_no_vote, own_replicas, put_duty, vote_count};
 use crate::wire::{
     Entry, Fault, Missing, MissingReason, NameRecord, PutRole, RecordTarget, SignedRecord, StorageReply,
     StorageRequest, codec,
@@ -57,19 +55,16 @@ impl Shared {
     /// # Errors
     /// Says why nobody could be asked.
     pub(super) async fn resolve(self: &Arc<Self>, name: &FileName) -> Result<Verdict, String> {
-        let count = vote_count(self.copies());
-        let found = self.find_soon(name.key(), count - 1).await?;
+        let found = self.find_soon(name.key(), vote_count(self.copies()) - 1).await?;
         let owner_says = self.fetch_record(&found.owner, name).await.ok();
         if let Some(record) = owner_says.as_ref().and_then(Vote::if_it_suffices) {
             return Ok(Verdict::Found(Box::new(record.clone())));
         }
-        let (voters, view) = (found.first(count), self.view());
-        let away = away_voters(&view, &name.key(), &found.owner, count);
-        let apart = kept_apart(&view, &name.key(), &voters, count);
-        let mut votes = Votes::new(voters.iter().map(|voter| voter.position), away);
-        votes.ask_apart(apart.iter().map(|peer| peer.position));
+        let voters = Voters::of(&self.view(), self.copies(), &name.key(), &found);
+        let at = |peers: &[Entry]| -> Vec<Position> { peers.iter().map(|peer| peer.position).collect() };
+        let mut votes = Votes::new(at(&voters.first), at(&voters.apart), voters.away.iter().copied());
         let mut asked = JoinSet::new();
-        for whom in voters.into_iter().chain(apart) {
+        for whom in voters.asked().cloned() {
             let (shared, name) = (self.clone(), name.clone());
             asked.spawn(async move { (whom.position, shared.fetch_record(&whom, &name).await.ok()) });
         }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::placement::{Found, away_voters, kept_apart, vote_count};
+use super::placement::{Found, Voters};
 use crate::chord::View;
 use crate::id::{ContentId, Position};
 use crate::wire::limits::HOLDERS_PER_OBJECT_MAX;
@@ -41,15 +41,12 @@ pub struct Holders {
 impl HolderSearch {
     /// Begins, with R copies of everything, once the owner is found with 2R − 2 peers behind it.
     pub fn begin(view: &View, copies: usize, content: &ContentId, found: &Found) -> HolderSearch {
-        let count = vote_count(copies);
-        let mut asked = found.first(count);
-        let first = asked.len();
-        asked.extend(kept_apart(view, &content.key(), &asked, count));
+        let voters = Voters::of(view, copies, &content.key(), found);
         HolderSearch {
-            asked,
+            asked: voters.asked().cloned().collect(),
             copies,
-            first,
-            away: away_voters(view, &content.key(), &found.owner, count),
+            first: voters.first.len(),
+            away: voters.away,
             said: BTreeMap::new(),
             syncing: BTreeSet::new(),
         }

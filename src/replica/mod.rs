@@ -37,7 +37,7 @@ pub use copies::{Copies, CopiesWanted, WaitError};
 pub use duty::{ChainWords, NotKept, StoreDuty, put_duty, store_duty};
 pub use holders::{HolderSearch, Holders, who_has};
 pub use offers::{Offer, OfferPlan, plan_handover, plan_offers, plan_repair, plan_sync};
-pub use placement::{Found, away_voters, kept_apart, known_after, own_replicas, replicas, vote_count};
+pub use placement::{Found, Voters, known_after, own_replicas, replicas, vote_count};
 pub use repair::RepairSchedule;
 pub use round::{Holdings, Round, Short};
 pub use takeover::{Sources, TakeOver, has_no_vote};

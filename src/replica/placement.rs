@@ -26,10 +26,36 @@ pub fn vote_count(copies: usize) -> usize {
     (2 * copies).saturating_sub(1)
 }
 
+/// Whose word it takes to say that there is nothing of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Voters {
+    /// The first 2R − 1 from the key on, the owner first.
+    pub first: Vec<Entry>,
+    /// Others that may have kept it while the ring was split. They are asked, too, for what they kept.
+    pub apart: Vec<Entry>,
+    /// Who would be among the first, and cannot be asked.
+    pub away: Vec<Position>,
+}
+
+impl Voters {
+    /// With R copies of everything, once the owner is found with 2R − 2 peers behind it.
+    pub fn of(view: &View, copies: usize, key: &Position, found: &Found) -> Voters {
+        let count = vote_count(copies);
+        let first = found.first(count);
+        let apart = kept_apart(view, key, &first, count);
+        Voters { first, apart, away: away_voters(view, key, &found.owner, count) }
+    }
+
+    /// All who are asked.
+    pub fn asked(&self) -> impl Iterator<Item = &Entry> {
+        self.first.iter().chain(&self.apart)
+    }
+}
+
 /// Members that do not answer and would stand among the first `count` from a key on: their word is missing. So is
 /// that of one that is believed to answer and lies nearer to the key than the owner that was found: the lookup
 /// asked it in vain, before the ring has noticed.
-pub fn away_voters(view: &View, key: &Position, owner: &Entry, count: usize) -> Vec<Position> {
+fn away_voters(view: &View, key: &Position, owner: &Entry, count: usize) -> Vec<Position> {
     let nearer = |position: &Position| {
         *position != view.me.position && key.distance_to(position) < key.distance_to(&owner.position)
     };
@@ -45,7 +71,7 @@ pub fn away_voters(view: &View, key: &Position, owner: &Entry, count: usize) -> 
 /// Peers beside those that are `asked` which may have kept a key while the ring was split: the first `count` from the
 /// key on of those that came back lately, and of those that did not; three at least, since those that came back may
 /// have been several parts. Each of these may have been a ring of its own until then.
-pub fn kept_apart(view: &View, key: &Position, asked: &[Entry], count: usize) -> Vec<Entry> {
+fn kept_apart(view: &View, key: &Position, asked: &[Entry], count: usize) -> Vec<Entry> {
     if view.rejoined.is_empty() {
         return Vec::new();
     }

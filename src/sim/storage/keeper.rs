@@ -88,8 +88,9 @@ pub(super) struct Keeper {
     /// One round of repair at a time.
     pub(super) repairing: Permits,
     pub(super) repair_wanted: Bell,
-    pub(super) neighbours_changed: Bell,
-    pub(super) ring_changed: Bell,
+    /// This peer or those beside it have changed: one bell for each that looks.
+    pub(super) repair_looks: Bell,
+    pub(super) takeover_looks: Bell,
     /// Who announced to hold what, and in which life.
     pub(super) holders: RefCell<BTreeMap<ContentId, BTreeMap<Position, u64>>>,
     /// How far this peer's wall clock is from the true time, in milliseconds.
@@ -141,8 +142,8 @@ impl Keeper {
             takeover: RefCell::default(),
             repairing: Permits::new(1),
             repair_wanted: Bell::default(),
-            neighbours_changed: Bell::default(),
-            ring_changed: Bell::default(),
+            repair_looks: Bell::default(),
+            takeover_looks: Bell::default(),
             holders: RefCell::default(),
             clock_offset_ms: Cell::new(0),
             away_since: RefCell::default(),

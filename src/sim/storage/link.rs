@@ -43,7 +43,7 @@ impl World {
         let keeper = Rc::new(Keeper::new((slot, generation), home.disk.clone(), ways, interval, view, ids));
         keeper.clock_offset_ms.set(home.clock_offset_ms);
         home.keeper = Some(keeper.clone());
-        (home.seen, home.life) = (None, None);
+        home.seen = None;
         // Those that have been there for long do not all look at the same moment.
         let pause = if settled { REPAIR_PERIOD.mul_f64(files.rng.random()) } else { Duration::ZERO };
         files.tasks.spawn(slot, Box::pin(keeper.clone().repair(pause)));
@@ -80,18 +80,14 @@ impl World {
         let peer = self.peers.get(slot as usize).and_then(Option::as_ref).filter(|peer| peer.up);
         let Some(node) = peer.map(|peer| &peer.node) else { return };
         let home = files.home(slot);
-        let same = home.seen.as_ref().is_some_and(|(phase, predecessor, successors)| {
-            *phase == node.phase()
-                && predecessor.as_ref() == node.predecessor()
-                && successors == node.successors()
+        let now = (node.phase(), node.me().incarnation);
+        let same = home.seen.as_ref().is_some_and(|(seen, predecessor, successors)| {
+            *seen == now && predecessor.as_ref() == node.predecessor() && successors == node.successors()
         });
         if !same {
-            home.seen = Some((node.phase(), node.predecessor().cloned(), node.successors().to_vec()));
-            keeper.neighbours_changed.ring();
-        }
-        let life = (node.is_member(), node.me().incarnation);
-        if home.life.replace(life) != Some(life) || !same {
-            keeper.ring_changed.ring();
+            home.seen = Some((now, node.predecessor().cloned(), node.successors().to_vec()));
+            keeper.repair_looks.ring();
+            keeper.takeover_looks.ring();
         }
         if keeper.is_watched() {
             keeper.view_changed();

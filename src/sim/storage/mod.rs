@@ -102,11 +102,10 @@ struct Home {
     keeper: Option<Rc<Keeper>>,
     clock_offset_ms: i64,
     seen: Option<Neighbours>,
-    /// Whether its process was a member when it was seen last, and in which life.
-    life: Option<(bool, u64)>,
 }
 
-type Neighbours = (PhaseKind, Option<Entry>, Vec<Entry>);
+/// How far a process is and in which life, and who stands beside it.
+type Neighbours = ((PhaseKind, u64), Option<Entry>, Vec<Entry>);
 
 impl Files {
     fn home(&mut self, slot: Slot) -> &mut Home {
@@ -115,7 +114,6 @@ impl Files {
             keeper: None,
             clock_offset_ms: 0,
             seen: None,
-            life: None,
         })
     }
 

@@ -11,9 +11,7 @@ use super::keeper::{Keeper, STORAGE_TIMEOUT};
 use super::wait::Set;
 use crate::id::{FileName, Position};
 use crate::names::{CheckedRecord, Greatest, Verdict, Vote, Votes, next_record};
-use crate::replica::{
-    Copies, Found, away_voters, has_no_vote, kept_apart, own_replicas, put_duty, vote_count,
-};
+use crate::replica::{Copies, Found, Voters, has_no_vote, own_replicas, put_duty, vote_count};
 use crate::time::Moment;
 use crate::wire::{
     Entry, Missing, MissingReason, NameRecord, PutRole, RecordTarget, SignedRecord, StorageReply,
@@ -109,19 +107,16 @@ impl Keeper {
 
     /// What the first 2R − 1 members from a name key on say of the name; nothing when nobody can be asked.
     pub(super) async fn resolve(self: &Rc<Self>, name: &FileName) -> Option<Verdict> {
-        let count = vote_count(self.copies());
-        let found = self.find_soon(name.key(), count - 1).await?;
+        let found = self.find_soon(name.key(), vote_count(self.copies()) - 1).await?;
         let owner_says = self.fetch_record(&found.owner, name).await.ok();
         if let Some(record) = owner_says.as_ref().and_then(Vote::if_it_suffices) {
             return Some(Verdict::Found(Box::new(record.clone())));
         }
-        let (voters, view) = (found.first(count), self.view());
-        let away = away_voters(&view, &name.key(), &found.owner, count);
-        let apart = kept_apart(&view, &name.key(), &voters, count);
-        let mut votes = Votes::new(voters.iter().map(|voter| voter.position), away);
-        votes.ask_apart(apart.iter().map(|peer| peer.position));
+        let voters = Voters::of(&self.view(), self.copies(), &name.key(), &found);
+        let at = |peers: &[Entry]| -> Vec<Position> { peers.iter().map(|peer| peer.position).collect() };
+        let mut votes = Votes::new(at(&voters.first), at(&voters.apart), voters.away.iter().copied());
         let mut asked = Set::new();
-        for whom in voters.iter().chain(&apart) {
+        for whom in voters.asked() {
             asked.add(async move { (whom.position, self.fetch_record(whom, name).await.ok()) });
         }
         while let Some((peer, vote)) = asked.next().await {

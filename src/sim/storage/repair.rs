@@ -20,7 +20,7 @@ use crate::wire::{
 impl Keeper {
     /// Repairs until the process ends; after a pause, unless something changes meanwhile.
     pub(super) async fn repair(self: Rc<Self>, pause: Duration) {
-        race(self.sleep(pause), race(self.neighbours_changed.heard(), self.repair_wanted.heard())).await;
+        race(self.sleep(pause), race(self.repair_looks.heard(), self.repair_wanted.heard())).await;
         let mut schedule = RepairSchedule::new(self.interval);
         loop {
             if schedule.begin(self.now(), &self.view()) {
@@ -36,7 +36,7 @@ impl Keeper {
                     None => std::future::pending().await,
                 }
             };
-            let wanted = race(self.repair_wanted.heard(), race(self.neighbours_changed.heard(), due));
+            let wanted = race(self.repair_wanted.heard(), race(self.repair_looks.heard(), due));
             if let Either::One(()) = wanted.await {
                 schedule.want(self.now());
             }
@@ -70,7 +70,7 @@ impl Keeper {
                     None => std::future::pending().await,
                 }
             };
-            let Either::Other((whom, answer)) = race(self.ring_changed.heard(), answered).await else {
+            let Either::Other((whom, answer)) = race(self.takeover_looks.heard(), answered).await else {
                 continue;
             };
             let pause = self.takeover.borrow_mut().hear(self.now(), &whom.position, answer.as_ref().ok());
