@@ -1,12 +1,12 @@
 //! The file operations that durability depends on, as a trait: the real disk, one that fails on
 //! purpose in tests, one in the simulator.
 //!
-//! The index is not behind it: redb keeps its own file and syncs it itself.
+//! The index's file is behind it too (see [`super::backend`]).
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// The operations on files and folders that a [`Store`](super::Store) needs. All block.
@@ -31,9 +31,10 @@ pub trait Disk: Send + Sync {
     /// Sets a file's permission bits.
     fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()>;
     /// Makes the names in a folder durable.
-    fn sync_dir(&self, path: &Path) -> io::Result<()>;
-    /// Gives a file a second name.
-    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()>;
+    ///
+    /// # Errors
+    /// [`SyncError`] tells a sync that failed from one that could not be begun.
+    fn sync_dir(&self, path: &Path) -> Result<(), SyncError>;
     /// Makes a copy that shares blocks until one of the two is written to. Fails where the file
     /// system cannot.
     fn reflink(&self, from: &Path, to: &Path) -> io::Result<()>;
@@ -41,14 +42,14 @@ pub trait Disk: Send + Sync {
     fn symlink(&self, target: &Path, link: &Path) -> io::Result<()>;
     /// What a symbolic link says.
     fn read_link(&self, path: &Path) -> io::Result<std::path::PathBuf>;
-    /// Whether this process can write to files of mode 0444, as root can.
-    fn overrides_modes(&self) -> bool;
+    /// How many more bytes fit beside this file or folder.
+    fn free_bytes(&self, path: &Path) -> io::Result<u64>;
 }
 
 /// An open file. Reads and writes name their place, so there is no position to lose.
 pub trait DiskFile: Send + Sync {
-    /// The length in bytes.
-    fn length(&self) -> io::Result<u64>;
+    /// What changes when the file is written to; its length is a part of it.
+    fn stamp(&self) -> io::Result<Stamp>;
     /// Reads some bytes from this offset on; none at the end.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes all bytes from this offset on.
@@ -59,6 +60,23 @@ pub trait DiskFile: Send + Sync {
     fn set_mode(&self, mode: u32) -> io::Result<()>;
     /// Makes bytes, length and mode durable.
     fn sync(&self) -> io::Result<()>;
+    /// Makes bytes and length durable.
+    fn sync_data(&self) -> io::Result<()>;
+    /// Takes the lock of the whole file, unless another process or another opening of the file has it.
+    fn try_lock(&self) -> io::Result<bool>;
+    /// Gives the lock back.
+    fn unlock(&self) -> io::Result<()>;
+}
+
+/// Why the names in a folder are not known to be durable.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// The folder could not be opened: nothing was asked of the disk, and a later try may succeed.
+    #[error("{0}")]
+    Begin(io::Error),
+    /// The disk did not take what was written: what it holds is not known any more.
+    #[error("{0}")]
+    Sync(io::Error),
 }
 
 /// What a file is opened for.
@@ -75,10 +93,45 @@ pub enum Access {
 pub struct Stat {
     /// A regular file, rather than a folder, a link or something else.
     pub is_file: bool,
-    /// Its length in bytes.
-    pub length: u64,
+    /// What changes when it is written to.
+    pub stamp: Stamp,
     /// When it was written to last, where the file system tells.
     pub modified: Option<std::time::SystemTime>,
+}
+
+impl Stat {
+    /// The length in bytes.
+    pub fn length(&self) -> u64 {
+        self.stamp.length
+    }
+}
+
+/// What changes when a file is written to, or another takes its place: see stat(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Stamp {
+    /// The file system.
+    pub device: u64,
+    /// The file in it.
+    pub inode: u64,
+    /// The length in bytes.
+    pub length: u64,
+    /// mtime: seconds and nanoseconds since the Unix epoch.
+    pub modified: (i64, i64),
+    /// ctime, which no program can set: seconds and nanoseconds since the Unix epoch.
+    pub changed: (i64, i64),
+}
+
+impl Stamp {
+    /// Of what the system says of a file.
+    pub fn of(metadata: &fs::Metadata) -> Stamp {
+        Stamp {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            length: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
 }
 
 /// The operating system's file system.
@@ -103,7 +156,11 @@ impl Disk for RealDisk {
 
     fn stat(&self, path: &Path) -> io::Result<Stat> {
         let metadata = fs::symlink_metadata(path)?;
-        Ok(Stat { is_file: metadata.is_file(), length: metadata.len(), modified: metadata.modified().ok() })
+        Ok(Stat {
+            is_file: metadata.is_file(),
+            stamp: Stamp::of(&metadata),
+            modified: metadata.modified().ok(),
+        })
     }
 
     fn read_dir(&self, path: &Path) -> io::Result<Vec<OsString>> {
@@ -122,12 +179,8 @@ impl Disk for RealDisk {
         fs::set_permissions(path, Permissions::from_mode(mode))
     }
 
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        File::open(path)?.sync_all()
-    }
-
-    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::hard_link(from, to)
+    fn sync_dir(&self, path: &Path) -> Result<(), SyncError> {
+        File::open(path).map_err(SyncError::Begin)?.sync_all().map_err(SyncError::Sync)
     }
 
     fn reflink(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -142,16 +195,17 @@ impl Disk for RealDisk {
         fs::read_link(path)
     }
 
-    fn overrides_modes(&self) -> bool {
-        rustix::process::geteuid().is_root()
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        let system = rustix::fs::statvfs(path)?;
+        Ok(system.f_bavail.saturating_mul(system.f_frsize))
     }
 }
 
 struct RealFile(File);
 
 impl DiskFile for RealFile {
-    fn length(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+    fn stamp(&self) -> io::Result<Stamp> {
+        Ok(Stamp::of(&self.0.metadata()?))
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -172,6 +226,22 @@ impl DiskFile for RealFile {
 
     fn sync(&self) -> io::Result<()> {
         self.0.sync_all()
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        match self.0.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn unlock(&self) -> io::Result<()> {
+        self.0.unlock()
     }
 }
 
@@ -205,12 +275,22 @@ pub(super) mod faulty {
         pub file_syncs: AtomicBool,
         /// Each sync of a folder.
         pub dir_syncs: AtomicBool,
+        /// To open a folder for its sync, as where too many files are open.
+        pub dir_opens: AtomicBool,
         /// Bytes that fit while `limited`.
         pub room: AtomicI64,
         /// Whether `room` counts.
         pub limited: AtomicBool,
-        /// What `overrides_modes` answers is turned round.
-        pub swap_user: AtomicBool,
+        /// Reflinks, as on a file system that has none.
+        pub no_reflinks: AtomicBool,
+        /// Symbolic links, as on a file system that has none.
+        pub no_symlinks: AtomicBool,
+        /// Renames into received/ and names/, as where these are file systems of their own.
+        pub names_apart: AtomicBool,
+        /// Renames into objects/, likewise.
+        pub objects_apart: AtomicBool,
+        /// names/ and received/ fold case.
+        pub folds: AtomicBool,
     }
 
     /// The real disk under [`Faults`].
@@ -225,55 +305,79 @@ pub(super) mod faulty {
         }
     }
 
+    impl FaultyDisk {
+        /// The path that a folder which folds case finds.
+        fn folded(&self, path: &Path) -> PathBuf {
+            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return path.into() };
+            let is_in = |folder: &str| parent.ends_with(folder);
+            let is_folder = ["NAMES", "RECEIVED"].iter().any(|folder| name == *folder);
+            if self.0.folds.load(Ordering::SeqCst) && (is_folder || is_in("names") || is_in("received")) {
+                return parent.join(name.to_string_lossy().to_lowercase());
+            }
+            path.into()
+        }
+    }
+
     impl Disk for FaultyDisk {
         fn create_dir(&self, path: &Path) -> io::Result<()> {
             RealDisk.create_dir(path)
         }
         fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-            Ok(self.wrap(RealDisk.create(path)?))
+            Ok(self.wrap(RealDisk.create(&self.folded(path))?))
         }
         fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
-            Ok(self.wrap(RealDisk.open(path, access)?))
+            Ok(self.wrap(RealDisk.open(&self.folded(path), access)?))
         }
         fn stat(&self, path: &Path) -> io::Result<Stat> {
-            RealDisk.stat(path)
+            RealDisk.stat(&self.folded(path))
         }
         fn read_dir(&self, path: &Path) -> io::Result<Vec<OsString>> {
             RealDisk.read_dir(path)
         }
         fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-            RealDisk.rename(from, to)
+            let is_in =
+                |path: &Path, folder: &str| path.parent().is_some_and(|parent| parent.ends_with(folder));
+            let names = ["names", "received"].iter().any(|folder| is_in(to, folder) && !is_in(from, folder));
+            let objects = is_in(to, "objects");
+            if (names && self.0.names_apart.load(Ordering::SeqCst))
+                || (objects && self.0.objects_apart.load(Ordering::SeqCst))
+            {
+                return Err(io::ErrorKind::CrossesDevices.into());
+            }
+            RealDisk.rename(&self.folded(from), &self.folded(to))
         }
         fn remove(&self, path: &Path) -> io::Result<()> {
-            RealDisk.remove(path)
+            RealDisk.remove(&self.folded(path))
         }
         fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
             RealDisk.set_mode(path, mode)
         }
-        fn sync_dir(&self, path: &Path) -> io::Result<()> {
-            fail_if(&self.0.dir_syncs)?;
+        fn sync_dir(&self, path: &Path) -> Result<(), SyncError> {
+            fail_if(&self.0.dir_opens).map_err(SyncError::Begin)?;
+            fail_if(&self.0.dir_syncs).map_err(SyncError::Sync)?;
             RealDisk.sync_dir(path)
         }
-        fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
-            RealDisk.hard_link(from, to)
-        }
         fn reflink(&self, from: &Path, to: &Path) -> io::Result<()> {
+            fail_if(&self.0.no_reflinks)?;
             RealDisk.reflink(from, to)
         }
         fn symlink(&self, target: &Path, link: &Path) -> io::Result<()> {
-            RealDisk.symlink(target, link)
+            fail_if(&self.0.no_symlinks)?;
+            RealDisk.symlink(target, &self.folded(link))
         }
         fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
-            RealDisk.read_link(path)
+            RealDisk.read_link(&self.folded(path))
         }
-        fn overrides_modes(&self) -> bool {
-            RealDisk.overrides_modes() != self.0.swap_user.load(Ordering::SeqCst)
+        fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+            let limited = self.0.limited.load(Ordering::SeqCst);
+            let room = self.0.room.load(Ordering::SeqCst).max(0) as u64;
+            if limited { Ok(room) } else { RealDisk.free_bytes(path) }
         }
     }
 
     impl DiskFile for FaultyFile {
-        fn length(&self) -> io::Result<u64> {
-            self.0.length()
+        fn stamp(&self) -> io::Result<Stamp> {
+            self.0.stamp()
         }
         fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
             self.0.read_at(bytes, offset)
@@ -294,6 +398,16 @@ pub(super) mod faulty {
         fn sync(&self) -> io::Result<()> {
             fail_if(&self.1.file_syncs)?;
             self.0.sync()
+        }
+        fn sync_data(&self) -> io::Result<()> {
+            fail_if(&self.1.file_syncs)?;
+            self.0.sync_data()
+        }
+        fn try_lock(&self) -> io::Result<bool> {
+            self.0.try_lock()
+        }
+        fn unlock(&self) -> io::Result<()> {
+            self.0.unlock()
         }
     }
 

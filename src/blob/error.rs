@@ -41,6 +41,14 @@ pub enum BlobError {
         /// The data directory.
         dir: PathBuf,
     },
+    /// A folder of the data directory lies on a file system of its own, to which no file can be renamed.
+    #[error("{}/{folder} is on another file system than {}/incoming; objects, outboards, incoming and quarantine have to be on one", .dir.display(), .dir.display())]
+    Apart {
+        /// The data directory.
+        dir: PathBuf,
+        /// Which folder in it.
+        folder: &'static str,
+    },
     /// The index cannot be read or written.
     #[error("index {}: {source}", .path.display())]
     Index {
@@ -58,6 +66,20 @@ pub enum BlobError {
         found: u64,
         /// The latest format that is known.
         known: u64,
+    },
+    /// The index's file was written by another version of redb.
+    #[error(
+        "index {} has redb's file format {found}; this program needs format {known}. Nothing was changed; start \
+         the peer with the program that wrote it",
+        .path.display()
+    )]
+    FileFormat {
+        /// The index file.
+        path: PathBuf,
+        /// Its format.
+        found: u8,
+        /// The format that this program reads and writes.
+        known: u8,
     },
     /// The source is no regular file.
     #[error("{} is {kind}, not a file", .path.display())]
@@ -90,6 +112,14 @@ pub enum BlobError {
     NotHere {
         /// Which.
         content: ContentId,
+    },
+    /// The object's file was not what its name says; it is in quarantine.
+    #[error("the copy of {content} here was bad ({reason}); it is in quarantine")]
+    Rotten {
+        /// Which.
+        content: ContentId,
+        /// What was wrong.
+        reason: String,
     },
     /// A file cannot be that long.
     #[error("a file of {length} bytes is longer than SHA-256 allows")]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::disk::{Access, Disk, read_full_at};
+use super::disk::{Access, Disk, SyncError, read_full_at};
 use super::error::{BlobError, IoContext, Result};
 use crate::id::Position;
 use crate::wire::Address;
@@ -107,7 +107,10 @@ impl PeerFile {
         file.write_all_at(text.as_bytes(), 0).during("write", &temporary)?;
         file.sync().map_err(|source| BlobError::Sync { path: temporary.clone(), source })?;
         disk.rename(&temporary, &path).during("write", &path)?;
-        disk.sync_dir(dir).map_err(|source| BlobError::Sync { path, source })
+        disk.sync_dir(dir).map_err(|error| match error {
+            SyncError::Begin(source) => BlobError::Io { doing: "sync", path, source },
+            SyncError::Sync(source) => BlobError::Sync { path, source },
+        })
     }
 
     /// Where it is in a data directory.

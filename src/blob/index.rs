@@ -1,17 +1,21 @@
 //! The index: what is here, under which names, and the name records, in one redb file.
 //!
 //! Each change is durable when its call returns. Threads that wait for the disk at the same time
-//! share one transaction: whoever finds nobody writing writes for all that wait (group commit).
-//! A failed commit poisons the store.
+//! share one transaction: the first that finds nobody writing writes for all that wait (group commit).
+//!
+//! A commit that fails changes nothing, and the next one may succeed: only a failed sync poisons the store.
+//! redb refuses everything after any failed read or write until its file is opened again, so that is what
+//! the next call does.
 
-use std::collections::BTreeSet;
-use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-
-use redb::{
-    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition,
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{
+    Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
 };
 
+use redb::{Database, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
+
+use super::backend::{self, Opened};
 use super::error::{BlobError, Result};
 use super::layout::Layout;
 use crate::id::{ContentId, FileName, OutboardDigest, Position};
@@ -48,48 +52,73 @@ pub(super) enum Change {
 
 /// The index file, open.
 pub(super) struct Index {
-    database: Database,
+    file: RwLock<File>,
     layout: Arc<Layout>,
     group: Mutex<Group>,
     turned: Condvar,
+}
+
+struct File {
+    /// Nothing after a failure, until the next call opens it again.
+    database: Option<Database>,
+    /// How often it was opened: of two threads that saw the same failure, one opens it again.
+    opened: u64,
 }
 
 /// The changes that wait. There are no more of them than threads that wait.
 #[derive(Default)]
 struct Group {
     waiting: Vec<Change>,
-    /// Which batch is being gathered; a batch is one transaction.
-    gathering: u64,
-    /// All batches before this one are on disk.
-    committed: u64,
+    /// What becomes of the batch that is being gathered; a batch is one transaction.
+    gathering: Arc<Outcome>,
     writing: bool,
-    failed: bool,
+}
+
+/// What became of one batch, once it is known.
+type Outcome = OnceLock<std::result::Result<(), Failure>>;
+
+/// Why a batch was not written, for each thread that waited for it.
+#[derive(Debug, Clone)]
+enum Failure {
+    Io(io::ErrorKind, Option<i32>),
+    Other(String),
 }
 
 impl Index {
-    /// Opens or makes the index. A corrupt one goes to quarantine, and an empty one takes its place.
-    pub fn open(layout: Arc<Layout>) -> Result<Index> {
+    /// Opens or makes the index. One that cannot be read goes to quarantine, and an empty one takes its
+    /// place; why, says the second value.
+    ///
+    /// # Errors
+    /// [`BlobError::InUse`]; [`BlobError::Format`] for one of another version, which is left as it is; what
+    /// the disk says.
+    pub fn open(layout: Arc<Layout>) -> Result<(Index, Option<String>)> {
         let path = layout.index();
-        let database = match open_database(&path) {
-            Err(error) if is_corrupt(&error) => {
-                layout.quarantine_file(&path, &format!("the index cannot be read: {error}"))?;
-                open_database(&path)
-            }
-            other => other,
+        let before = layout.disk.stat(&path).ok().map(|stat| stat.length());
+        let mut opened = backend::open(&layout).map_err(|error| index_error(&layout, error))?;
+        let mut set_aside = match before {
+            Some(0) => Some(format!("{} was empty", path.display())),
+            // A new data directory has no index either.
+            None if layout.has_peer() => Some(format!("{} was missing", path.display())),
+            _ => None,
         };
-        let database = match database {
-            Err(DatabaseError::DatabaseAlreadyOpen) => {
-                return Err(BlobError::InUse { dir: layout.root.clone() });
-            }
-            other => other.map_err(|error| index_error(&path, error))?,
-        };
+        if let Opened::Damaged(why) = &opened {
+            layout.quarantine_file(&path, &format!("the index cannot be read: {why}"))?;
+            set_aside =
+                Some(format!("{} could not be read ({why}) and is in quarantine/ now", path.display()));
+            opened = backend::open(&layout).map_err(|error| index_error(&layout, error))?;
+        }
+        let database = sound(&layout, opened)?;
         layout.sync_dir(&layout.root)?;
-        let index = Index { database, layout, group: Mutex::default(), turned: Condvar::new() };
+        let file = RwLock::new(File { database: Some(database), opened: 0 });
+        let index = Index { file, layout, group: Mutex::default(), turned: Condvar::new() };
         index.check_format()?;
-        Ok(index)
+        Ok((index, set_aside))
     }
 
     /// Makes changes, together and durably.
+    ///
+    /// # Errors
+    /// [`BlobError::Poisoned`]; [`BlobError::Io`], a full disk among these, after which nothing has changed.
     pub fn submit(&self, changes: impl IntoIterator<Item = Change>) -> Result<()> {
         self.layout.check()?;
         let changes: Vec<_> = changes.into_iter().collect();
@@ -97,19 +126,18 @@ impl Index {
             return Ok(());
         }
         let mut group = self.lock();
-        let batch = group.gathering;
+        let batch = group.gathering.clone();
         group.waiting.extend(changes);
         loop {
-            if group.committed > batch {
-                return Ok(());
-            }
-            if group.failed {
-                return Err(BlobError::Poisoned { dir: self.layout.root.clone() });
+            if let Some(outcome) = batch.get() {
+                return outcome.clone().map_err(|failure| self.failed(failure));
             }
             if !group.writing {
-                return self.write_for_all(group);
+                self.write_for_all(group);
+                group = self.lock();
+            } else {
+                group = self.turned.wait(group).unwrap_or_else(PoisonError::into_inner);
             }
-            group = self.turned.wait(group).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -146,15 +174,15 @@ impl Index {
         })
     }
 
-    /// The objects whose content ids begin with this byte.
-    pub fn objects_of(&self, first: u8) -> Result<BTreeSet<ContentId>> {
+    /// The objects whose content ids begin with this byte, and their lengths in bytes.
+    pub fn objects_of(&self, first: u8) -> Result<BTreeMap<ContentId, u64>> {
         let (mut start, mut end) = ([0; 32], [0xff; 32]);
         (start[0], end[0]) = (first, first);
         self.read(|tables| {
             let table = tables.open_table(OBJECTS)?;
             let rows = table.range::<&[u8; 32]>(&start..=&end)?;
             Ok(rows
-                .map(|row| Ok(ContentId(*row?.0.value())))
+                .map(|row| row.map(|(key, value)| (ContentId(*key.value()), value.value().0)))
                 .collect::<std::result::Result<_, StorageError>>()?)
         })
     }
@@ -251,38 +279,90 @@ impl Index {
 
     fn read<T>(
         &self,
-        read: impl FnOnce(&redb::ReadTransaction) -> std::result::Result<T, redb::Error>,
+        read: impl Fn(&redb::ReadTransaction) -> std::result::Result<T, redb::Error>,
     ) -> Result<T> {
-        let begun = self.database.begin_read().map_err(redb::Error::from);
-        begun.and_then(|tables| read(&tables)).map_err(|error| self.error(error))
+        let done = self.with_database(|database| read(&database.begin_read()?));
+        done.map_err(|error| index_error(&self.layout, error))
     }
 
-    fn write_for_all(&self, mut group: MutexGuard<'_, Group>) -> Result<()> {
+    /// Works on the database. One that refuses everything after an earlier failure is opened again first.
+    fn with_database<T>(
+        &self,
+        work: impl Fn(&Database) -> std::result::Result<T, redb::Error>,
+    ) -> std::result::Result<T, redb::Error> {
+        let (done, opened) = {
+            let file = self.shared();
+            (file.database.as_ref().map(&work), file.opened)
+        };
+        match done {
+            Some(Err(redb::Error::PreviousIo)) | None => {}
+            Some(done) => return done,
+        }
+        self.open_again(opened)?;
+        match self.shared().database.as_ref() {
+            Some(database) => work(database),
+            None => Err(redb::Error::PreviousIo),
+        }
+    }
+
+    /// Opens the file again, unless another thread has done so since it was opened for the n-th time.
+    fn open_again(&self, opened: u64) -> std::result::Result<(), redb::Error> {
+        let mut file = self.exclusive();
+        if file.opened != opened {
+            return Ok(());
+        }
+        // Closed first: its lock is in the way of another.
+        file.database = None;
+        match backend::open(&self.layout)? {
+            Opened::Sound(database) => {
+                tracing::info!(file = %self.layout.index().display(), "the index was opened again");
+                *file = File { database: Some(database), opened: opened + 1 };
+                Ok(())
+            }
+            Opened::Damaged(why) => Err(redb::Error::Corrupted(why)),
+            Opened::InUse | Opened::OtherFormat(_) => Err(redb::Error::DatabaseAlreadyOpen),
+        }
+    }
+
+    fn write_for_all(&self, mut group: MutexGuard<'_, Group>) {
         group.writing = true;
         let changes = std::mem::take(&mut group.waiting);
-        let mut turn = Turn { index: self, batch: group.gathering, committed: false };
-        group.gathering += 1;
+        let turn = Turn { index: self, outcome: std::mem::take(&mut group.gathering) };
         drop(group);
-        self.commit(&changes).map_err(|error| {
+        let outcome = self.commit(&changes).map_err(|error| {
             tracing::error!(%error, "cannot commit to the index");
-            self.error(error)
-        })?;
-        turn.committed = true;
-        Ok(())
+            Failure::of(error)
+        });
+        // Set once, here; the turn sets it where the commit has panicked.
+        let _ = turn.outcome.set(outcome);
     }
 
     fn commit(&self, changes: &[Change]) -> std::result::Result<(), redb::Error> {
-        let transaction = self.database.begin_write()?;
-        for change in changes {
-            apply(&transaction, change)?;
+        // redb refuses everything after a write that finds no room, so that it is better not to begin one.
+        let room = self.layout.disk.free_bytes(&self.layout.root).unwrap_or(u64::MAX);
+        if room < COMMIT_ROOM_BYTES {
+            return Err(redb::Error::Io(io::ErrorKind::StorageFull.into()));
         }
-        Ok(transaction.commit()?)
+        self.with_database(|database| {
+            let transaction = database.begin_write()?;
+            for change in changes {
+                apply(&transaction, change)?;
+            }
+            Ok(transaction.commit()?)
+        })
     }
 
     /// Makes the tables, so that later reads find them, and refuses an index of a later program.
     fn check_format(&self) -> Result<()> {
-        let check = || -> std::result::Result<u64, redb::Error> {
-            let transaction = self.database.begin_write()?;
+        if let Ok(FORMAT_KNOWN) = self.read(|tables| {
+            let found = tables.open_table(NUMBERS)?.get(FORMAT)?.map(|row| row.value());
+            Ok(found.unwrap_or_default())
+        }) {
+            // Nothing is to be written, so that a store opens on a full disk.
+            return Ok(());
+        }
+        let check = |database: &Database| -> std::result::Result<u64, redb::Error> {
+            let transaction = database.begin_write()?;
             transaction.open_table(OBJECTS)?;
             transaction.open_table(NAMES)?;
             transaction.open_table(NAMES_OF)?;
@@ -297,14 +377,31 @@ impl Index {
             transaction.commit()?;
             Ok(found.unwrap_or(FORMAT_KNOWN))
         };
-        match check().map_err(|error| self.error(error))? {
+        match self.with_database(check).map_err(|error| index_error(&self.layout, error))? {
             FORMAT_KNOWN => Ok(()),
             found => Err(BlobError::Format { path: self.layout.index(), found, known: FORMAT_KNOWN }),
         }
     }
 
-    fn error(&self, error: redb::Error) -> BlobError {
-        index_error(&self.layout.index(), error)
+    fn failed(&self, failure: Failure) -> BlobError {
+        if let Err(poisoned) = self.layout.check() {
+            return poisoned;
+        }
+        match failure {
+            Failure::Io(kind, code) => {
+                let source = code.map_or_else(|| kind.into(), io::Error::from_raw_os_error);
+                BlobError::Io { doing: "write", path: self.layout.index(), source }
+            }
+            Failure::Other(why) => BlobError::Index { path: self.layout.index(), source: why.into() },
+        }
+    }
+
+    fn shared(&self) -> RwLockReadGuard<'_, File> {
+        self.file.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn exclusive(&self) -> RwLockWriteGuard<'_, File> {
+        self.file.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Group> {
@@ -315,21 +412,24 @@ impl Index {
 /// The right to write; given back however the writing ends, so that nobody waits for ever.
 struct Turn<'a> {
     index: &'a Index,
-    batch: u64,
-    committed: bool,
+    outcome: Arc<Outcome>,
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut group = self.index.lock();
-        group.writing = false;
-        if self.committed {
-            group.committed = self.batch + 1;
-        } else {
-            group.failed = true;
-            self.index.layout.poison();
-        }
+        // Only a panic leaves it open.
+        let _ = self.outcome.set(Err(Failure::Other("the commit was broken off".to_owned())));
+        self.index.lock().writing = false;
         self.index.turned.notify_all();
+    }
+}
+
+impl Failure {
+    fn of(error: redb::Error) -> Failure {
+        match error {
+            redb::Error::Io(error) => Failure::Io(error.kind(), error.raw_os_error()),
+            other => Failure::Other(other.to_string()),
+        }
     }
 }
 
@@ -430,33 +530,25 @@ fn read_name((clock, content): (u64, Option<&[u8; 32]>)) -> (Timestamp, Option<C
     (Timestamp(clock), content.map(|content| ContentId(*content)))
 }
 
-/// Whether a store has this data directory open, as the lock of its index tells.
-pub fn is_in_use(dir: &Path) -> bool {
-    let opened = std::fs::File::open(dir.join(super::layout::INDEX));
-    opened.is_ok_and(|file| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
-}
-
-fn open_database(path: &Path) -> std::result::Result<Database, DatabaseError> {
-    Builder::new()
-        .set_cache_size(CACHE_BYTES)
-        // Without it, a file that was altered from outside is trusted and may panic later.
-        .set_check_integrity_on_open(true)
-        .create(path)
-}
-
-fn is_corrupt(error: &DatabaseError) -> bool {
-    use std::io::ErrorKind::{InvalidData, UnexpectedEof};
-    match error {
-        DatabaseError::Storage(StorageError::Corrupted(_)) | DatabaseError::UpgradeRequired(_) => true,
-        DatabaseError::Storage(StorageError::Io(error)) => {
-            matches!(error.kind(), InvalidData | UnexpectedEof)
+/// The database that was opened, or why there is none.
+fn sound(layout: &Layout, opened: Opened) -> Result<Database> {
+    let path = layout.index();
+    match opened {
+        Opened::Sound(database) => Ok(database),
+        Opened::InUse => Err(BlobError::InUse { dir: layout.root.clone() }),
+        Opened::Damaged(why) => Err(BlobError::Index { path, source: why.into() }),
+        Opened::OtherFormat(found) => {
+            Err(BlobError::FileFormat { path, found, known: backend::FORMAT_KNOWN })
         }
-        _ => false,
     }
 }
 
-fn index_error(path: &Path, error: impl Into<redb::Error>) -> BlobError {
-    BlobError::Index { path: path.to_owned(), source: Box::new(error.into()) }
+fn index_error(layout: &Layout, error: impl Into<redb::Error>) -> BlobError {
+    let path = layout.index();
+    match error.into() {
+        redb::Error::Io(source) => BlobError::Io { doing: "use", path, source },
+        error => BlobError::Index { path, source: Box::new(error) },
+    }
 }
 
 /// Names of one object that a listing shows.
@@ -481,4 +573,5 @@ const BUILT: &str = "built";
 const BYTES: &str = "bytes";
 const REPLICA: u8 = 0;
 const REQUESTED: u8 = 1;
-const CACHE_BYTES: usize = 64 << 20;
+/// A commit is begun only with so much room: what redb may write for one batch, and as much again.
+const COMMIT_ROOM_BYTES: u64 = 1 << 20;

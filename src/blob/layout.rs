@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::disk::{Access, Disk, DiskFile, read_full_at};
+use super::disk::{Access, Disk, DiskFile, SyncError, read_full_at};
 use super::error::{BlobError, IoContext, Result};
+use super::folder::Folder;
 use crate::id::ContentId;
 
 /// The data directory's paths, its disk, and whether that disk can still be trusted.
@@ -14,6 +15,8 @@ pub(super) struct Layout {
     pub root: PathBuf,
     pub disk: Arc<dyn Disk>,
     poisoned: AtomicBool,
+    names: Folder,
+    received: Folder,
     /// Shard folders whose names in the folder above are durable.
     durable_shards: Mutex<HashSet<PathBuf>>,
     temporaries: AtomicU64,
@@ -22,23 +25,32 @@ pub(super) struct Layout {
 impl Layout {
     /// Makes the folders that are not there.
     pub fn create(root: &Path, disk: Arc<dyn Disk>) -> Result<Layout> {
+        disk.create_dir(root).during("create", root)?;
+        disk.set_mode(root, 0o700).during("close to others", root)?;
+        for folder in [OBJECTS, OUTBOARDS, NAMES, RECEIVED, INCOMING, QUARANTINE] {
+            let path = root.join(folder);
+            disk.create_dir(&path).during("create", &path)?;
+        }
+        let [names, received] = [NAMES, RECEIVED].map(|folder| Folder::look(&*disk, root.join(folder)));
         let layout = Layout {
             root: root.to_owned(),
             disk,
             poisoned: AtomicBool::new(false),
+            names,
+            received,
             durable_shards: Mutex::default(),
             temporaries: AtomicU64::new(0),
         };
-        layout.disk.create_dir(root).during("create", root)?;
-        layout.disk.set_mode(root, 0o700).during("close to others", root)?;
-        for folder in [OBJECTS, OUTBOARDS, NAMES, RECEIVED, INCOMING, QUARANTINE] {
-            let path = root.join(folder);
-            layout.disk.create_dir(&path).during("create", &path)?;
-        }
+        layout.check_one_file_system()?;
         for folder in [root.to_owned(), layout.objects(), root.join(OUTBOARDS)] {
             layout.sync_dir(&folder)?;
         }
         Ok(layout)
+    }
+
+    /// Whether a peer lives here, as its peer.toml says.
+    pub fn has_peer(&self) -> bool {
+        self.disk.stat(&super::PeerFile::path(&self.root)).is_ok()
     }
 
     pub fn index(&self) -> PathBuf {
@@ -49,12 +61,12 @@ impl Layout {
         self.root.join(OBJECTS)
     }
 
-    pub fn names(&self) -> PathBuf {
-        self.root.join(NAMES)
+    pub fn names_folder(&self) -> &Folder {
+        &self.names
     }
 
-    pub fn received(&self) -> PathBuf {
-        self.root.join(RECEIVED)
+    pub fn received_folder(&self) -> &Folder {
+        &self.received
     }
 
     pub fn incoming(&self) -> PathBuf {
@@ -111,7 +123,10 @@ impl Layout {
     }
 
     pub fn sync_dir(&self, path: &Path) -> Result<()> {
-        self.disk.sync_dir(path).map_err(|source| self.sync_failed(path, source))
+        self.disk.sync_dir(path).map_err(|error| match error {
+            SyncError::Begin(source) => BlobError::Io { doing: "sync", path: path.to_owned(), source },
+            SyncError::Sync(source) => self.sync_failed(path, source),
+        })
     }
 
     /// Renames a synced file into a shard folder (`ab/`) and makes its name there durable.
@@ -137,18 +152,20 @@ impl Layout {
         let name = path.file_name().unwrap_or_default();
         let place = self.quarantine().join(name);
         self.disk.rename(path, &place).during("move to quarantine", path)?;
-        let note = place.with_added_extension("reason");
-        self.write_synced(format!("{reason}\n").as_bytes(), &note)?;
-        self.sync_dir(&self.quarantine())?;
         tracing::warn!(file = %place.display(), reason, "moved to quarantine");
-        Ok(())
+        let note = place.with_added_extension("reason");
+        // The file is out of the way; a full disk has no room for the note, and the log has it.
+        if let Err(error) = self.write_synced(format!("{reason}\n").as_bytes(), &note) {
+            tracing::warn!(file = %note.display(), %error, "the reason was not written");
+        }
+        self.sync_dir(&self.quarantine())
     }
 
     /// Reads a whole file that this store wrote, of at most `max` bytes.
     pub fn read_whole(&self, path: &Path, max: u64) -> Result<Vec<u8>> {
         let read = || {
             let file = self.disk.open(path, Access::Read)?;
-            let length = file.length()?;
+            let length = file.stamp()?.length;
             if length > max {
                 return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "longer than it can be"));
             }
@@ -168,6 +185,24 @@ impl Layout {
             }
             _ => {}
         }
+    }
+
+    /// What is renamed out of incoming/ must be able to get to its place.
+    fn check_one_file_system(&self) -> Result<()> {
+        let probe = self.incoming().join(format!("probe{TEMPORARY_SUFFIX}"));
+        for folder in [OBJECTS, OUTBOARDS, QUARANTINE] {
+            let there = self.root.join(folder).join(format!("probe{TEMPORARY_SUFFIX}"));
+            if self.disk.create(&probe).is_err() {
+                // A full disk: nothing can be tried, and nothing is renamed either.
+                return Ok(());
+            }
+            let moved = self.disk.rename(&probe, &there);
+            self.remove_quietly(if moved.is_ok() { &there } else { &probe });
+            if moved.is_err_and(|error| error.kind() == std::io::ErrorKind::CrossesDevices) {
+                return Err(BlobError::Apart { dir: self.root.clone(), folder });
+            }
+        }
+        Ok(())
     }
 
     fn write_synced(&self, bytes: &[u8], path: &Path) -> Result<()> {

@@ -1,14 +1,18 @@
 //! names/ and received/: the files under names that people read.
 //!
-//! The index decides what a name stands for; names/ shows it and is put right when the store opens.
+//! The index decides what a name stands for; names/ shows it and is put right when the store opens. It is a
+//! convenience: where a link cannot be made, the object is here all the same, and one notice says so.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::check::PassHasher;
 use super::disk::{Access, Disk, read_full_at};
 use super::error::{BlobError, IoContext, Result};
+use super::folder::Folder;
 use super::index::Change;
 use super::layout::Layout;
+use super::notice::Notice;
 use super::receive::OBJECT_MODE;
 use super::store::Store;
 use crate::id::{ContentId, FileName};
@@ -19,18 +23,19 @@ impl Store {
     /// Links a name to an object that is here, unless the name was linked or unlinked at a later clock.
     ///
     /// # Errors
-    /// [`BlobError::NotHere`] when the object is not; [`BlobError::Poisoned`]; what the disk says.
+    /// [`BlobError::NotHere`] when the object is not; [`BlobError::Poisoned`]; what the index says.
     pub fn link(&self, link: &Link, content: ContentId) -> Result<()> {
-        if !self.contains(&content)? {
-            return Err(BlobError::NotHere { content });
+        match self.linked(&link.name)? {
+            Some(linked) if linked == content => return Ok(()),
+            _ if self.info(&content)?.is_none() => return Err(BlobError::NotHere { content }),
+            _ => self.set_link(&link.name, link.clock, Some(content)),
         }
-        self.set_link(&link.name, link.clock, Some(content))
     }
 
     /// Takes a name away, unless it was linked at a later clock; an earlier link does not bring it back.
     ///
     /// # Errors
-    /// [`BlobError::Poisoned`]; what the disk says.
+    /// [`BlobError::Poisoned`]; what the index says.
     pub fn unlink(&self, name: &FileName, clock: Timestamp) -> Result<()> {
         self.set_link(name, clock, None)
     }
@@ -46,62 +51,132 @@ impl Store {
     }
 
     /// Puts an object into received/ under this name, in place of what has that name there, and says
-    /// where it is. A reflink where the file system can; else a read-only hard link, or, where this
-    /// process could write to that, a copy. Mode 0444 in any case.
+    /// where it is: a reflink where the file system can, else a copy, mode 0444. Its bytes are hashed in
+    /// this pass, unless they were lately. Where the folder cannot have a file of that name, the file is
+    /// called by its content id, and a notice says so.
     ///
     /// # Errors
-    /// [`BlobError::NotHere`]; [`BlobError::Poisoned`]; what the disk says.
+    /// [`BlobError::NotHere`]; [`BlobError::Rotten`] when the object was not what its name says;
+    /// [`BlobError::Poisoned`]; what the disk says.
     pub fn place_received(&self, content: &ContentId, name: &FileName) -> Result<PathBuf> {
         self.layout().check()?;
-        if !self.contains(content)? {
-            return Err(BlobError::NotHere { content: *content });
+        let folder = self.layout().received_folder();
+        let place = folder.entry(name.as_str());
+        match self.place_at(content, &place, folder) {
+            Err(BlobError::Io { source, .. }) if is_name_refused(&source) => {
+                let place = folder.entry(&content.to_string());
+                self.place_at(content, &place, folder)?;
+                self.notices().tell(Notice::Renamed { name: name.clone(), path: place.clone() });
+                Ok(place)
+            }
+            placed => placed.map(|()| place),
         }
-        let place = self.layout().received().join(name.as_str());
-        let temporary = self.layout().temporary();
-        let placed = self
-            .duplicate(&self.layout().object(content), &temporary)
-            .and_then(|()| self.layout().disk.rename(&temporary, &place).during("write", &place));
-        // Renaming one hard link over another of the same file leaves both (POSIX): hence always.
-        self.layout().remove_quietly(&temporary);
-        placed?;
-        self.layout().sync_dir(&self.layout().received())?;
-        Ok(place)
     }
 
-    /// Makes names/ show what the index says of this name.
-    pub(super) fn refresh_link(&self, name: &FileName) -> Result<()> {
-        let _lock = self.link_locks().lock(name.as_str().as_bytes());
-        let path = self.layout().names().join(name.as_str());
-        match self.linked(name)? {
-            Some(content) => {
-                let temporary = self.layout().temporary();
-                let disk = &self.layout().disk;
-                disk.symlink(&Layout::link_target(&content), &temporary).during("link", &path)?;
-                disk.rename(&temporary, &path).during("link", &path)
+    fn place_at(&self, content: &ContentId, place: &Path, folder: &Folder) -> Result<()> {
+        let disk = &*self.layout().disk;
+        let temporary = self.layout().temporary();
+        let placed = self.duplicate(content, &temporary).and_then(|()| {
+            match disk.rename(&temporary, place) {
+                Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                    // received/ is a file system of its own: the copy is made there.
+                    let beside = folder.temporary(self.layout());
+                    let moved = self
+                        .duplicate(content, &beside)
+                        .and_then(|()| disk.rename(&beside, place).during("write", place));
+                    if moved.is_err() {
+                        self.layout().remove_quietly(&beside);
+                    }
+                    moved
+                }
+                renamed => renamed.during("write", place),
             }
-            None => {
+        });
+        self.layout().remove_quietly(&temporary);
+        placed?;
+        self.layout().sync_dir(folder.path())
+    }
+
+    /// Makes names/ show what the index says of this name. A link that cannot be made is told, and no more.
+    pub(super) fn show_link(&self, name: &FileName) {
+        let _lock = self.link_locks().lock(name.as_str().as_bytes());
+        let path = self.layout().names_folder().entry(name.as_str());
+        let shown = match self.linked(name) {
+            Ok(Some(content)) => self.make_link(&content, &path),
+            Ok(None) => {
                 self.layout().remove_quietly(&path);
                 Ok(())
             }
+            Err(error) => {
+                tracing::warn!(%name, %error, "its link is not looked at");
+                Ok(())
+            }
+        };
+        if let Err(error) = shown {
+            self.notices().tell(Notice::NoLink { path, reason: error.to_string() });
         }
+    }
+
+    fn make_link(&self, content: &ContentId, path: &Path) -> io::Result<()> {
+        let (disk, target) = (&self.layout().disk, Layout::link_target(content));
+        if disk.read_link(path).is_ok_and(|shown| shown == target) {
+            return Ok(());
+        }
+        let temporary = self.layout().temporary();
+        disk.symlink(&target, &temporary)?;
+        let renamed = match disk.rename(&temporary, path) {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                self.layout().remove_quietly(path);
+                disk.symlink(&target, path)
+            }
+            renamed => renamed,
+        };
+        if renamed.is_err() || disk.stat(&temporary).is_ok() {
+            self.layout().remove_quietly(&temporary);
+        }
+        renamed
     }
 
     fn set_link(&self, name: &FileName, clock: Timestamp, content: Option<ContentId>) -> Result<()> {
         self.index().submit([Change::Link { name: name.clone(), clock, content }])?;
-        self.refresh_link(name)
+        self.show_link(name);
+        Ok(())
     }
 
-    fn duplicate(&self, from: &Path, to: &Path) -> Result<()> {
-        let disk = &*self.layout().disk;
-        if disk.reflink(from, to).is_err() {
-            if !disk.overrides_modes() {
-                return disk.hard_link(from, to).during("link", to);
+    /// Makes a synced file of an object's bytes at this path, and makes sure that they are the object's.
+    fn duplicate(&self, content: &ContentId, to: &Path) -> Result<()> {
+        let (disk, from) = (&*self.layout().disk, self.layout().object(content));
+        if !self.contains(content)? {
+            return Err(BlobError::NotHere { content: *content });
+        }
+        if disk.reflink(&from, to).is_ok() {
+            // It shares the object's blocks: what is right of one is right of both.
+            if !self.check(content)? {
+                self.layout().remove_quietly(to);
+                return Err(self.rotten(content));
             }
-            copy(disk, from, to).during("copy to", to)?;
+        } else {
+            let mut hasher = PassHasher::new(self.is_trusted(content));
+            let copied = copy(disk, &from, to, &mut hasher);
+            if copied.is_err() {
+                self.layout().remove_quietly(to);
+            }
+            copied.during("copy to", to)?;
+            if hasher.finish().is_some_and(|found| found != *content) {
+                self.layout().remove_quietly(to);
+                // Whether the object is wrong, or was only read wrongly this once, the check tells.
+                self.checks().forget(content);
+                self.check(content)?;
+                return Err(self.rotten(content));
+            }
         }
         disk.set_mode(to, OBJECT_MODE).during("make read-only", to)?;
         let file = disk.open(to, Access::Read).during("read", to)?;
         self.layout().sync_file(&*file, to)
+    }
+
+    fn rotten(&self, content: &ContentId) -> BlobError {
+        BlobError::Rotten { content: *content, reason: "its bytes are others".to_owned() }
     }
 }
 
@@ -111,14 +186,13 @@ pub(super) fn restore(store: &Store) -> Result<()> {
     loop {
         let links = store.index().links_after(&after, LINKS_PER_READ)?;
         for (name, content) in &links {
-            let path = store.layout().names().join(name);
+            let path = store.layout().names_folder().entry(name);
             let shown = store.layout().disk.read_link(&path);
             if shown.is_ok_and(|target| target == Layout::link_target(content)) {
                 continue;
             }
-            let name = FileName::new(name.as_str());
-            if let Some(error) = name.ok().and_then(|name| store.refresh_link(&name).err()) {
-                tracing::warn!(link = %path.display(), %error, "cannot restore");
+            if let Ok(name) = FileName::new(name.as_str()) {
+                store.show_link(&name);
             }
         }
         match links.into_iter().next_back() {
@@ -128,7 +202,7 @@ pub(super) fn restore(store: &Store) -> Result<()> {
     }
 }
 
-fn copy(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
+fn copy(disk: &dyn Disk, from: &Path, to: &Path, hasher: &mut PassHasher) -> io::Result<()> {
     let (from, to) = (disk.open(from, Access::Read)?, disk.create(to)?);
     let mut piece = vec![0; limits::PIECE_BYTES];
     let mut offset = 0;
@@ -137,9 +211,18 @@ fn copy(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
         if read == 0 {
             return Ok(());
         }
+        hasher.update(&piece[..read]);
         to.write_all_at(&piece[..read], offset)?;
         offset += read as u64;
     }
+}
+
+/// Whether the file system takes no file of this name, whatever else.
+fn is_name_refused(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidFilename | io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory
+    )
 }
 
 const LINKS_PER_READ: usize = 1_000;

@@ -22,12 +22,16 @@
 //! Everything here blocks; asynchronous callers use `spawn_blocking`. Nothing here knows the ring: a
 //! name record is opaque bytes, and who should hold what is decided elsewhere.
 
+mod backend;
+mod check;
 mod disk;
 mod error;
+mod folder;
 mod identity;
 mod index;
 mod layout;
 mod links;
+mod notice;
 mod outboard;
 mod pages;
 mod rebuild;
@@ -38,10 +42,12 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use disk::{Access, Disk, DiskFile, RealDisk, Stat};
+pub use backend::is_in_use;
+pub use disk::{Access, Disk, DiskFile, RealDisk, Stamp, Stat, SyncError};
 pub use error::BlobError;
 pub use identity::PeerFile;
-pub use index::{Kind, is_in_use};
+pub use index::Kind;
+pub use notice::Notice;
 pub use outboard::{CHUNK_BYTES, ChunkHasher, Midstate, Outboard, OutboardError, chunk_count, verify_chunk};
 pub use pages::{OutboardPages, PageError};
 pub use receive::Receiver;

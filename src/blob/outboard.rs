@@ -158,11 +158,6 @@ impl Outboard {
     }
 }
 
-/// The outboard digest of a file of one chunk, which follows from its length; `None` for a longer file.
-pub(super) fn single_chunk_digest(length: u64) -> Option<OutboardDigest> {
-    (chunk_count(length) == 1).then(|| OutboardDigest(sha256(&header_bytes(length))))
-}
-
 /// Whether a chunk is linked: it has the length that its place demands and leads from `before`, which
 /// is the outboard's midstate there, to the next one, or, as the last, to the content id.
 ///
@@ -355,9 +350,6 @@ mod tests {
             assert_eq!(outboard.length(), length as u64);
             assert_eq!(outboard.midstates().len(), length.div_ceil(CHUNK).max(1) - 1);
             assert_eq!(Outboard::from_bytes(&outboard.to_bytes()).as_ref(), Ok(&outboard));
-            let single = single_chunk_digest(length as u64);
-            assert!(single.is_none_or(|digest| digest == outboard.digest()));
-            assert_eq!(single.is_some(), length <= CHUNK);
         }
     }
 

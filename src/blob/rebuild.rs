@@ -1,24 +1,39 @@
 //! What opening a store puts right: left-overs of a crash, and an index that does not agree with
 //! the folders.
 //!
-//! A file in objects/ is trusted by its name, since it got there only after it was verified and
-//! synced; where its outboard is missing it is hashed again.
+//! A file that the index knows is compared by its length, which is cheap, and counts as unchecked until it
+//! is read. One that the index does not know has to prove that it is what its name says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::disk::{Access, read_full_at};
+use super::disk::{Access, DiskFile, read_full_at};
 use super::error::{IoContext, Result};
 use super::index::{Change, Index, Kind};
 use super::layout::{Layout, TEMPORARY_SUFFIX, parse_object_name};
-use super::outboard::{CHUNK_BYTES, ChunkHasher, Outboard, chunk_count};
-use super::store::single_chunk_info;
+use super::notice::Notice;
+use super::outboard::{CHUNK_BYTES, ChunkHasher, Outboard, chunk_count, verify_chunk};
+use super::store::Store;
 use crate::id::{ContentId, FileName};
 use crate::time::Timestamp;
 use crate::wire::{ObjectInfo, limits};
 
+/// Makes folders and index agree: removes left-overs, takes in what only lies in objects/, forgets what
+/// does not, and puts away what has another length than it should. What is of the right length counts as
+/// unchecked until it is read.
+pub(super) fn put_right(store: &Store) -> Result<()> {
+    let (layout, index) = (store.layout(), store.index());
+    clean_incoming(layout, index)?;
+    reconcile_objects(store)?;
+    if !index.is_built()? {
+        adopt_links(layout, index)?;
+        index.submit([Change::Built])?;
+    }
+    Ok(())
+}
+
 /// Removes temporary files, and parts of objects that are complete.
-pub(super) fn clean_incoming(layout: &Layout, index: &Index) -> Result<()> {
+fn clean_incoming(layout: &Layout, index: &Index) -> Result<()> {
     let folder = layout.incoming();
     for name in layout.disk.read_dir(&folder).during("list", &folder)? {
         let done = match Layout::content_of_part(&name) {
@@ -32,8 +47,9 @@ pub(super) fn clean_incoming(layout: &Layout, index: &Index) -> Result<()> {
     Ok(())
 }
 
-/// Makes the index agree with objects/: takes in what only lies there, forgets what does not.
-pub(super) fn reconcile_objects(layout: &Layout, index: &Index) -> Result<()> {
+/// Makes the index agree with objects/.
+fn reconcile_objects(store: &Store) -> Result<()> {
+    let (layout, index) = (store.layout(), store.index());
     let objects = layout.objects();
     let shards: BTreeSet<_> = layout.disk.read_dir(&objects).during("list", &objects)?.into_iter().collect();
     for first in 0..=u8::MAX {
@@ -41,14 +57,22 @@ pub(super) fn reconcile_objects(layout: &Layout, index: &Index) -> Result<()> {
         let here = if shards.contains(shard.as_ref() as &std::ffi::OsStr) {
             objects_in(layout, &objects.join(&shard), first)?
         } else {
-            BTreeSet::new()
+            BTreeMap::new()
         };
         let indexed = index.objects_of(first)?;
-        for lost in indexed.difference(&here) {
-            tracing::warn!(content = %lost, "an object is gone from the disk");
-            index.submit([Change::Forget(*lost)])?;
+        for (content, length) in &indexed {
+            match here.get(content) {
+                None => {
+                    tracing::warn!(%content, "an object is gone from the disk");
+                    index.submit([Change::Forget(*content)])?;
+                }
+                Some(found) if found != length => {
+                    store.quarantine(content, &format!("it has {found} bytes instead of {length}"))?;
+                }
+                Some(_) => {}
+            }
         }
-        let found: Vec<_> = here.difference(&indexed).collect();
+        let found: Vec<_> = here.into_keys().filter(|content| !indexed.contains_key(content)).collect();
         if found.is_empty() {
             continue;
         }
@@ -56,8 +80,9 @@ pub(super) fn reconcile_objects(layout: &Layout, index: &Index) -> Result<()> {
         layout.sync_dir(&objects.join(&shard))?;
         let mut changes = Vec::new();
         for content in found {
-            if let Some(info) = adopt(layout, *content)? {
-                changes.push(Change::Object(info, Kind::Replica));
+            match adopt(layout, content)? {
+                Some(info) => changes.push(Change::Object(info, Kind::Replica)),
+                None => store.notices().tell(Notice::Stranger { path: layout.object(&content) }),
             }
         }
         index.submit(changes)?;
@@ -66,13 +91,14 @@ pub(super) fn reconcile_objects(layout: &Layout, index: &Index) -> Result<()> {
 }
 
 /// Takes links in names/ into an index that knows none. Their clocks are lost: any record wins.
-pub(super) fn adopt_links(layout: &Layout, index: &Index) -> Result<()> {
-    let folder = layout.names();
+fn adopt_links(layout: &Layout, index: &Index) -> Result<()> {
+    let folder = layout.names_folder();
     let mut changes = Vec::new();
-    for name in layout.disk.read_dir(&folder).during("list", &folder)? {
-        let Ok(target) = layout.disk.read_link(&folder.join(&name)) else { continue };
+    for entry in layout.disk.read_dir(folder.path()).during("list", folder.path())? {
+        let Ok(target) = layout.disk.read_link(&folder.path().join(&entry)) else { continue };
         let content = target.file_name().and_then(parse_object_name);
-        let name = name.into_string().ok().and_then(|name| FileName::new(name).ok());
+        let name = entry.to_str().and_then(|entry| folder.name_of(entry));
+        let name = name.and_then(|name| FileName::new(name).ok());
         if let (Some(content), Some(name)) = (content, name)
             && index.object(&content)?.is_some()
         {
@@ -92,50 +118,77 @@ pub(super) fn read_outboard(layout: &Layout, content: &ContentId, length: u64) -
     Outboard::from_bytes(&bytes).ok().filter(|outboard| outboard.length() == length)
 }
 
-/// The info of an object that lies in its place; `None` once it went to quarantine.
+/// The info of a file that the index does not know, if it proves to be what its name says: a file of one
+/// chunk, or without an outboard, by its hash; a longer one by its first chunk and its last, which its
+/// outboard must link from the standard initial value to the address. `None` for a stranger, which is left
+/// where it is.
 fn adopt(layout: &Layout, content: ContentId) -> Result<Option<ObjectInfo>> {
     let path = layout.object(&content);
-    let length = layout.disk.stat(&path).during("read", &path)?.length;
+    let file = layout.disk.open(&path, Access::Read).during("read", &path)?;
+    let length = file.stamp().during("read", &path)?.length;
     if length > limits::FILE_BYTES_MAX {
         return Ok(None);
     }
-    if let Some(info) = single_chunk_info(content, length) {
-        return Ok(Some(info));
-    }
-    if let Some(outboard) = read_outboard(layout, &content, length) {
+    if let Some(outboard) = read_outboard(layout, &content, length).filter(|_| chunk_count(length) > 1) {
+        let ends = [0, chunk_count(length) - 1];
+        for index in ends {
+            if !is_linked(&*file, &path, index, &outboard, &content)? {
+                return Ok(None);
+            }
+        }
         return Ok(Some(ObjectInfo { content, length, outboard: outboard.digest() }));
     }
-    tracing::info!(%content, "its outboard is missing; hashing the object again");
-    let (found, outboard) = hash(layout, &path)?;
+    let (found, outboard) = hash_file(&*file, &path)?;
     if found != content {
-        layout.quarantine_file(&path, &format!("its bytes are {found}"))?;
         return Ok(None);
     }
-    layout.publish_bytes(&outboard.to_bytes(), &layout.outboard(&content))?;
+    if !outboard.midstates().is_empty()
+        && let Err(error) = layout.publish_bytes(&outboard.to_bytes(), &layout.outboard(&content))
+    {
+        tracing::warn!(%content, %error, "its outboard was not written again");
+    }
     Ok(Some(ObjectInfo { content, length: outboard.length(), outboard: outboard.digest() }))
 }
 
-fn hash(layout: &Layout, path: &Path) -> Result<(ContentId, Outboard)> {
-    let file = layout.disk.open(path, Access::Read).during("read", path)?;
+/// Whether a chunk of a file leads where the outboard says.
+fn is_linked(
+    file: &dyn DiskFile,
+    path: &Path,
+    index: u64,
+    outboard: &Outboard,
+    content: &ContentId,
+) -> Result<bool> {
+    let (Some(before), Some(length)) = (outboard.before(index), outboard.chunk_length(index)) else {
+        return Ok(false);
+    };
+    let mut chunk = vec![0; length as usize];
+    let read = read_full_at(file, &mut chunk, index * CHUNK_BYTES).during("read", path)?;
+    Ok(verify_chunk(before, &chunk[..read], index, outboard, content))
+}
+
+/// The address and the outboard of what a file holds now.
+pub(super) fn hash_file(file: &dyn DiskFile, path: &Path) -> Result<(ContentId, Outboard)> {
     let mut hasher = ChunkHasher::default();
     let mut piece = vec![0; limits::PIECE_BYTES];
     loop {
-        match read_full_at(&*file, &mut piece, hasher.offset()).during("read", path)? {
+        match read_full_at(file, &mut piece, hasher.offset()).during("read", path)? {
             0 => return Ok(hasher.finish()),
             read => hasher.update(&piece[..read]),
         }
     }
 }
 
-fn objects_in(layout: &Layout, shard: &Path, first: u8) -> Result<BTreeSet<ContentId>> {
+/// The files in a shard folder that are named as objects, and their lengths.
+fn objects_in(layout: &Layout, shard: &Path, first: u8) -> Result<BTreeMap<ContentId, u64>> {
     let names = layout.disk.read_dir(shard).during("list", shard)?;
     let objects = names.iter().filter_map(|name| {
         let content = parse_object_name(name).filter(|content| content.0[0] == first);
-        let fits = content.filter(|_| layout.disk.stat(&shard.join(name)).is_ok_and(|stat| stat.is_file));
+        let stat = layout.disk.stat(&shard.join(name)).ok().filter(|stat| stat.is_file);
+        let fits = content.zip(stat);
         if fits.is_none() {
             tracing::warn!(file = %shard.join(name).display(), "not an object; left alone");
         }
-        fits
+        fits.map(|(content, stat)| (content, stat.length()))
     });
     Ok(objects.collect())
 }

@@ -1,16 +1,18 @@
 //! The store of one data directory: opening it, and reading what is in it.
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::disk::{Access, Disk, DiskFile, read_full_at};
+use super::check::{Checks, is_unreadable};
+use super::disk::{Disk, DiskFile, read_full_at};
 use super::error::{BlobError, IoContext, Result};
 use super::index::{Change, Index, Kind, NAMES_LISTED_MAX};
+
 use super::layout::Layout;
-use super::outboard::{ChunkHasher, Outboard, chunk_count, single_chunk_digest};
+use super::notice::{Notice, Notices};
+use super::outboard::{CHUNK_BYTES, Outboard, verify_chunk};
 use super::receive::Receiving;
 use super::records::{Holders, Stripes};
 use super::source::Source;
@@ -31,6 +33,8 @@ struct Shared {
     holders: Holders,
     record_locks: Stripes,
     link_locks: Stripes,
+    checks: Checks,
+    notices: Notices,
 }
 
 impl Store {
@@ -43,13 +47,7 @@ impl Store {
     /// [`BlobError::InUse`] while another store has it; otherwise what the disk says.
     pub fn open(dir: &Path, disk: Arc<dyn Disk>) -> Result<Store> {
         let layout = Arc::new(Layout::create(dir, disk)?);
-        let index = Index::open(layout.clone())?;
-        rebuild::clean_incoming(&layout, &index)?;
-        rebuild::reconcile_objects(&layout, &index)?;
-        if !index.is_built()? {
-            rebuild::adopt_links(&layout, &index)?;
-            index.submit([Change::Built])?;
-        }
+        let (index, set_aside) = Index::open(layout.clone())?;
         let shared = Shared {
             index,
             layout,
@@ -57,8 +55,14 @@ impl Store {
             holders: Holders::default(),
             record_locks: Stripes::default(),
             link_locks: Stripes::default(),
+            checks: Checks::default(),
+            notices: Notices::default(),
         };
         let store = Store { shared: Arc::new(shared) };
+        if let Some(reason) = set_aside {
+            store.notices().tell(Notice::IndexRebuilt { reason });
+        }
+        rebuild::put_right(&store)?;
         links::restore(&store)?;
         Ok(store)
     }
@@ -93,84 +97,23 @@ impl Store {
         Ok(self.index().object(content)?.map(|(_, kind)| kind))
     }
 
-    /// Whether an object is here, complete.
-    pub fn contains(&self, content: &ContentId) -> Result<bool> {
-        Ok(self.index().object(content)?.is_some())
-    }
-
-    /// Opens an object to read it from a byte on. A file that is gone from the disk is forgotten.
+    /// Opens an object to read it from a byte on. Each chunk is checked before a byte of it is given, unless
+    /// the object was hashed lately (see [`super::check`]).
     ///
     /// # Errors
     /// [`BlobError::NotHere`], [`BlobError::PastEnd`], or what the disk says.
     pub fn read(&self, content: &ContentId, offset: u64) -> Result<ObjectReader> {
-        let info = self.info(content)?.ok_or(BlobError::NotHere { content: *content })?;
+        let here = self.contains(content)?;
+        let info = self.info(content)?.filter(|_| here).ok_or(BlobError::NotHere { content: *content })?;
         if offset > info.length {
             return Err(BlobError::PastEnd { content: *content, length: info.length, offset });
         }
-        let path = self.layout().object(content);
-        match self.layout().disk.open(&path, Access::Read) {
-            Ok(file) => Ok(ObjectReader { file, info, offset }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                tracing::warn!(file = %path.display(), "an object is gone from the disk");
-                self.forget(content)?;
-                Err(BlobError::NotHere { content: *content })
-            }
-            Err(error) => Err(error).during("read", &path),
-        }
-    }
-
-    /// The outboard of an object that is here; computed anew when its file is lost or damaged.
-    pub fn outboard(&self, content: &ContentId) -> Result<Option<Outboard>> {
-        let Some(info) = self.info(content)? else { return Ok(None) };
-        match rebuild::read_outboard(self.layout(), content, info.length) {
-            Some(outboard) if outboard.digest() == info.outboard => return Ok(Some(outboard)),
-            _ => tracing::warn!(%content, "outboard lost or damaged; hashing the object again"),
-        }
-        if !self.scrub(content)? {
-            return Ok(None);
-        }
-        Ok(rebuild::read_outboard(self.layout(), content, info.length))
-    }
-
-    /// Reads an object again from its first byte to its last. A corrupt one goes to quarantine and is
-    /// forgotten; an outboard that is lost is written again. Whether the object is sound.
-    ///
-    /// # Errors
-    /// [`BlobError::NotHere`], or what the disk says.
-    pub fn scrub(&self, content: &ContentId) -> Result<bool> {
-        let mut reader = self.read(content, 0)?;
-        let path = self.layout().object(content);
-        let mut hasher = ChunkHasher::default();
-        loop {
-            match reader.read_piece() {
-                Ok(piece) if piece.is_empty() => break,
-                Ok(piece) => hasher.update(&piece),
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
-                Err(error) => return Err(error).during("read", &path),
-            }
-        }
-        let (found, outboard) = hasher.finish();
-        if found != *content {
-            self.quarantine(content, &format!("its bytes are {found}"))?;
-            return Ok(false);
-        }
-        let length = outboard.length();
-        if chunk_count(length) > 1
-            && rebuild::read_outboard(self.layout(), content, length).as_ref() != Some(&outboard)
-        {
-            self.layout().check()?;
-            self.layout().publish_bytes(&outboard.to_bytes(), &self.layout().outboard(content))?;
-        }
-        Ok(true)
-    }
-
-    /// Takes an object out of use: its file goes to quarantine/ with the reason beside it.
-    ///
-    /// # Errors
-    /// [`BlobError::Poisoned`], or what the disk says.
-    pub fn quarantine(&self, content: &ContentId, reason: &str) -> Result<()> {
-        self.forget(content)?;
-        self.layout().quarantine_file(&self.layout().object(content), reason)
+        let outboard = match self.is_trusted(content) {
+            true => None,
+            false => Some(self.outboard(content)?.ok_or(BlobError::NotHere { content: *content })?),
+        };
+        let file = self.open_object(content)?;
+        Ok(ObjectReader { store: self.clone(), file, info, offset, outboard, ready: Bytes::new() })
     }
 
     /// Makes an object that was requested here a replica. Whether the object is here.
@@ -210,12 +153,18 @@ impl Store {
         self.index().totals()
     }
 
-    /// Takes an object and its links out of the index.
-    fn forget(&self, content: &ContentId) -> Result<()> {
-        self.layout().check()?;
-        let links = self.index().names_of(content, usize::MAX)?;
-        self.index().submit([Change::Forget(*content)])?;
-        links.iter().try_for_each(|link| self.refresh_link(&link.name))
+    /// From now on this is told what a person should hear of, and first what the opening found. The last
+    /// call counts.
+    pub fn on_notice(&self, tell: impl Fn(Notice) + Send + 'static) {
+        self.shared.notices.listen(tell);
+    }
+
+    pub(super) fn notices(&self) -> &Notices {
+        &self.shared.notices
+    }
+
+    pub(super) fn checks(&self) -> &Checks {
+        &self.shared.checks
     }
 
     pub(super) fn index(&self) -> &Index {
@@ -245,9 +194,15 @@ impl Store {
 
 /// An object, read from some byte to its end.
 pub struct ObjectReader {
+    store: Store,
     file: Box<dyn DiskFile>,
     info: ObjectInfo,
+    /// The next byte to be read from the file.
     offset: u64,
+    /// What each chunk is checked against; nothing for an object that was hashed lately.
+    outboard: Option<Outboard>,
+    /// Checked bytes that were not given yet.
+    ready: Bytes,
 }
 
 impl ObjectReader {
@@ -259,22 +214,68 @@ impl ObjectReader {
     /// The next bytes, at most [`ObjectReader::PIECE_BYTES_MAX`]; empty at the end.
     ///
     /// # Errors
-    /// What the disk says; [`io::ErrorKind::UnexpectedEof`] when the file was cut.
-    pub fn read_piece(&mut self) -> io::Result<Bytes> {
-        let left = self.info.length - self.offset;
-        let mut piece = vec![0; left.min(Self::PIECE_BYTES_MAX as u64) as usize];
-        if read_full_at(&*self.file, &mut piece, self.offset)? < piece.len() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+    /// [`BlobError::Rotten`] when the file holds other bytes or fewer; the object is in quarantine then.
+    /// Otherwise what the disk says.
+    pub fn read_piece(&mut self) -> Result<Bytes> {
+        if self.ready.is_empty() {
+            self.ready = match self.outboard.take() {
+                None => self.read_trusted()?,
+                Some(outboard) => {
+                    let ready = self.read_checked(&outboard);
+                    self.outboard = Some(outboard);
+                    ready?
+                }
+            };
         }
-        self.offset += piece.len() as u64;
-        Ok(piece.into())
+        Ok(self.ready.split_to(self.ready.len().min(Self::PIECE_BYTES_MAX)))
+    }
+
+    fn read_trusted(&mut self) -> Result<Bytes> {
+        let left = self.info.length - self.offset;
+        self.read(left.min(Self::PIECE_BYTES_MAX as u64) as usize, self.offset)
+    }
+
+    /// The whole chunk that the next byte is in, from that byte on.
+    fn read_checked(&mut self, outboard: &Outboard) -> Result<Bytes> {
+        let index = self.offset / CHUNK_BYTES;
+        let (begin, Some(before), Some(length)) =
+            (index * CHUNK_BYTES, outboard.before(index), outboard.chunk_length(index))
+        else {
+            return Ok(Bytes::new());
+        };
+        if self.offset == self.info.length {
+            return Ok(Bytes::new());
+        }
+        let skip = (self.offset - begin) as usize;
+        let chunk = self.read(length as usize, begin)?;
+        if !verify_chunk(before, &chunk, index, outboard, &self.info.content) {
+            return Err(self.rotten(&format!("chunk {index} holds other bytes")));
+        }
+        Ok(chunk.slice(skip..))
+    }
+
+    fn read(&mut self, length: usize, from: u64) -> Result<Bytes> {
+        let mut bytes = vec![0; length];
+        match read_full_at(&*self.file, &mut bytes, from) {
+            Ok(read) if read == length => {}
+            Ok(read) => return Err(self.rotten(&format!("it ends after {} bytes", from + read as u64))),
+            Err(error) if is_unreadable(&error) => {
+                return Err(self.rotten(&format!("the disk cannot read it: {error}")));
+            }
+            Err(error) => return Err(error).during("read", &self.store.layout().object(&self.info.content)),
+        }
+        self.offset = from + length as u64;
+        Ok(bytes.into())
+    }
+
+    fn rotten(&self, reason: &str) -> BlobError {
+        let content = self.info.content;
+        if let Err(error) = self.store.quarantine(&content, reason) {
+            tracing::warn!(%content, %error, "a rotten object was not moved away");
+        }
+        BlobError::Rotten { content, reason: reason.to_owned() }
     }
 
     /// The longest piece: large enough that a system call costs little beside it.
     pub const PIECE_BYTES_MAX: usize = limits::PIECE_BYTES;
-}
-
-/// The info of an object of one chunk follows from its address and length.
-pub(super) fn single_chunk_info(content: ContentId, length: u64) -> Option<ObjectInfo> {
-    single_chunk_digest(length).map(|outboard| ObjectInfo { content, length, outboard })
 }

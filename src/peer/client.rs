@@ -14,7 +14,7 @@ use super::api::{
     StoreOptions, StoreReport, Wanted, WhereisReport,
 };
 use super::choice::{Chosen, PeerChoice};
-use super::push::{ReadFailure, read_ahead};
+use super::push::read_ahead;
 use super::shared::spawn_blocking;
 use super::store::{hash, name_of, unreadable};
 use crate::blob::{BlobError, ObjectReader, Source, is_in_use};
@@ -331,14 +331,14 @@ pub struct ObjectBytes {
 }
 
 enum Pieces {
-    Local(mpsc::Receiver<Result<Bytes, ReadFailure>>),
+    Local(mpsc::Receiver<Result<Bytes, BlobError>>),
     Remote(CommandReplies),
 }
 
 impl ObjectBytes {
     pub(super) fn of_reader(mut reader: ObjectReader) -> ObjectBytes {
         let object = *reader.info();
-        let pieces = Pieces::Local(read_ahead(move || reader.read_piece().map_err(ReadFailure::Io)));
+        let pieces = Pieces::Local(read_ahead(move || reader.read_piece()));
         ObjectBytes { object, left: object.length, pieces }
     }
 
@@ -358,8 +358,7 @@ impl ObjectBytes {
         let piece = match &mut self.pieces {
             Pieces::Local(pieces) => match pieces.recv().await {
                 Some(Ok(piece)) => Ok(Some(piece)),
-                Some(Err(ReadFailure::Io(error))) => Err(error.to_string()),
-                Some(Err(ReadFailure::Blob(error))) => Err(error.to_string()),
+                Some(Err(error)) => Err(error.to_string()),
                 None => Ok(None),
             },
             Pieces::Remote(replies) => replies.read_piece(PIECE_BYTES).await.map_err(|e| e.to_string()),
@@ -420,12 +419,11 @@ async fn give_once(
     };
     stream.send_reply(&Reply::Storage(StorageReply::Object(object))).await.map_err(gone)?;
     let mut reader = source.reader(offset);
-    let mut pieces = read_ahead(move || reader.read_piece().map_err(ReadFailure::Blob));
+    let mut pieces = read_ahead(move || reader.read_piece());
     while let Some(piece) = pieces.recv().await {
         match piece {
             Ok(piece) => stream.send_piece(piece).await.map_err(gone)?,
-            Err(ReadFailure::Blob(error)) => return Err(Some(error)),
-            Err(ReadFailure::Io(_)) => return Err(None),
+            Err(error) => return Err(Some(error)),
         }
     }
     stream.finish().await.map_err(gone)

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::api::{Failure, Progress, StoreOptions};
-use super::push::{ReadFailure, read_ahead};
+use super::push::read_ahead;
 use super::shared::Shared;
 use super::store::{Offered, Origin};
 use crate::id::ContentId;
@@ -130,7 +130,7 @@ impl Shared {
         let object = *reader.info();
         stream.reply(&ClientReply::Object(object)).await?;
         let mut left = object.length - offset;
-        let mut pieces = read_ahead(move || reader.read_piece().map_err(ReadFailure::Io));
+        let mut pieces = read_ahead(move || reader.read_piece());
         while left > 0 {
             // Ending early is all that can be said among raw bytes; the client counts them.
             let Some(Ok(piece)) = pieces.recv().await else { return Err(StreamError::Ended) };

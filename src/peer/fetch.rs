@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::api::{Progress, RequestError};
 use super::copy::Writer;
-use super::push::{ReadFailure, read_ahead};
+use super::push::read_ahead;
 use super::shared::{STORAGE_TIMEOUT, Shared, spawn_blocking};
 use super::shares::Party;
 use crate::blob::{BlobError, Kind, Outboard, OutboardPages, PageError, Receiver, chunk_count};
@@ -101,7 +101,7 @@ impl Shared {
         };
         stream.send_reply(&Reply::Storage(StorageReply::Object(*reader.info()))).await?;
         let mut left = reader.info().length.saturating_sub(offset);
-        let mut pieces = read_ahead(move || reader.read_piece().map_err(ReadFailure::Io));
+        let mut pieces = read_ahead(move || reader.read_piece());
         while left > 0 {
             match pieces.recv().await {
                 Some(Ok(piece)) => {

@@ -1,6 +1,5 @@
 //! An object on its way out: to the owner it belongs to, or to a replica.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -226,16 +225,12 @@ impl Shared {
             Feed::Disk => {
                 let reader = self.blocking(move |store| store.read(&object.content, offset)).await;
                 let mut reader = reader.map_err(PushFailure::Source)?;
-                (Pieces::Read(read_ahead(move || reader.read_piece().map_err(ReadFailure::Io))), 0, None)
+                (Pieces::Read(read_ahead(move || reader.read_piece())), 0, None)
             }
             Feed::File { source, progress } => {
                 progress.begin(offset, object.length);
                 let mut reader = source.reader(offset);
-                (
-                    Pieces::Read(read_ahead(move || reader.read_piece().map_err(ReadFailure::Blob))),
-                    0,
-                    Some(progress),
-                )
+                (Pieces::Read(read_ahead(move || reader.read_piece())), 0, Some(progress))
             }
             Feed::Client { client, progress } => {
                 progress.begin(offset, object.length);
@@ -273,14 +268,8 @@ impl Shared {
 
 enum Pieces {
     Client(Box<OpenStream>),
-    Read(mpsc::Receiver<Result<Bytes, ReadFailure>>),
+    Read(mpsc::Receiver<Result<Bytes, BlobError>>),
     Live(mpsc::Receiver<Passed>),
-}
-
-/// Why a piece cannot be read here.
-pub(super) enum ReadFailure {
-    Io(io::Error),
-    Blob(BlobError),
 }
 
 impl Pieces {
@@ -302,10 +291,7 @@ impl Pieces {
             },
             Pieces::Read(pieces) => match pieces.recv().await {
                 Some(Ok(piece)) => Ok(piece),
-                Some(Err(ReadFailure::Blob(error))) => Err(PushFailure::Source(error)),
-                Some(Err(ReadFailure::Io(error))) => {
-                    Err(PushFailure::Peer(MissingReason::Refused(error.to_string())))
-                }
+                Some(Err(error)) => Err(PushFailure::Source(error)),
                 None => Err(PushFailure::Peer(MissingReason::Refused("the object ended early".to_owned()))),
             },
         }
@@ -314,8 +300,8 @@ impl Pieces {
 
 /// Reads pieces on a thread of its own, a few ahead; an empty piece is the end.
 pub(super) fn read_ahead(
-    mut read: impl FnMut() -> Result<Bytes, ReadFailure> + Send + 'static,
-) -> mpsc::Receiver<Result<Bytes, ReadFailure>> {
+    mut read: impl FnMut() -> Result<Bytes, BlobError> + Send + 'static,
+) -> mpsc::Receiver<Result<Bytes, BlobError>> {
     let (pieces, ahead) = mpsc::channel(READ_AHEAD_MAX);
     tokio::task::spawn_blocking(move || {
         loop {

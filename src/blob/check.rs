@@ -1,0 +1,263 @@
+//! Whether the bytes of an object are still the right ones.
+//!
+//! The rule: "here" is said of bytes, never of a line in the index. An object is hashed in the pass that
+//! gives it out or copies it, unless it was hashed within [`TRUSTED_FOR`] and its [`Stamp`] (device, inode,
+//! length, mtime, ctime) has stayed the same since. A question that moves no bytes ([`Store::contains`])
+//! looks at the stamp, and hashes only what has changed. What is wrong goes to quarantine at once.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::disk::Stamp;
+use super::error::{BlobError, IoContext, Result};
+use super::index::Change;
+use super::notice::Notice;
+use super::outboard::{ChunkHasher, Outboard, chunk_count};
+use super::rebuild;
+use super::store::Store;
+use crate::id::ContentId;
+
+/// Which objects were hashed lately, and what their files looked like then.
+#[derive(Default)]
+pub(super) struct Checks {
+    table: Mutex<HashMap<ContentId, (Stamp, Instant)>>,
+}
+
+/// What a look at an object's file says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Hashed lately, and unchanged since.
+    Trusted,
+    /// Of the right length, and not hashed lately.
+    Unchecked,
+    /// Changed since it was hashed, or of another length.
+    Changed,
+    /// There is no such file, or the index does not know the object.
+    Absent,
+}
+
+impl Checks {
+    /// The object was hashed, and its file looked like this before and after.
+    pub fn note(&self, content: ContentId, stamp: Stamp) {
+        let mut table = self.lock();
+        if table.len() >= CHECKS_MAX && !table.contains_key(&content) {
+            // Forgetting costs one more hash of each, and keeps the table small.
+            table.clear();
+        }
+        table.insert(content, (stamp, Instant::now()));
+    }
+
+    pub fn forget(&self, content: &ContentId) {
+        self.lock().remove(content);
+    }
+
+    /// The stamp of the last check, and whether that check is recent.
+    fn of(&self, content: &ContentId) -> Option<(Stamp, bool)> {
+        self.lock().get(content).map(|(stamp, at)| (*stamp, at.elapsed() < TRUSTED_FOR))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ContentId, (Stamp, Instant)>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store {
+    /// Whether an object is here, as far as its file shows without being read: there, of the right length,
+    /// and unchanged since it was hashed. A file that has changed is hashed, and goes to quarantine if it is
+    /// wrong.
+    ///
+    /// # Errors
+    /// What the index or the disk says.
+    pub fn contains(&self, content: &ContentId) -> Result<bool> {
+        match self.standing(content)? {
+            Standing::Trusted | Standing::Unchecked => Ok(true),
+            Standing::Changed => self.scrub(content),
+            Standing::Absent => Ok(false),
+        }
+    }
+
+    /// Whether an object is here with the right bytes: hashed now, unless it was hashed lately and has not
+    /// changed since. Wrong bytes go to quarantine.
+    ///
+    /// # Errors
+    /// What the index or the disk says.
+    pub fn check(&self, content: &ContentId) -> Result<bool> {
+        match self.standing(content)? {
+            Standing::Trusted => Ok(true),
+            Standing::Unchecked | Standing::Changed => self.scrub(content),
+            Standing::Absent => Ok(false),
+        }
+    }
+
+    /// Hashes an object from its first byte to its last, whatever is known of it. A corrupt one goes to
+    /// quarantine and is forgotten; an outboard that is lost is written again. Whether the object is sound.
+    ///
+    /// # Errors
+    /// What the index or the disk says.
+    pub fn scrub(&self, content: &ContentId) -> Result<bool> {
+        Ok(self.hash_object(content)?.is_some())
+    }
+
+    /// The outboard of an object that is here; computed anew when its file is lost or damaged.
+    ///
+    /// # Errors
+    /// What the index or the disk says.
+    pub fn outboard(&self, content: &ContentId) -> Result<Option<Outboard>> {
+        let Some(info) = self.info(content)? else { return Ok(None) };
+        match rebuild::read_outboard(self.layout(), content, info.length) {
+            Some(outboard) if outboard.digest() == info.outboard => return Ok(Some(outboard)),
+            _ => tracing::warn!(%content, "outboard lost or damaged; hashing the object again"),
+        }
+        self.hash_object(content)
+    }
+
+    /// Whether the bytes of an object need not be hashed once more before they are given out.
+    pub(super) fn is_trusted(&self, content: &ContentId) -> bool {
+        matches!(self.standing(content), Ok(Standing::Trusted))
+    }
+
+    /// An object's file is not what the index says: it goes to quarantine/, and whoever watches is told.
+    ///
+    /// # Errors
+    /// [`BlobError::Poisoned`], or what the disk says.
+    pub fn quarantine(&self, content: &ContentId, reason: &str) -> Result<()> {
+        self.layout().check()?;
+        let known = self.index().object(content)?.map(|(info, _)| info);
+        let names = self.names_of(content).unwrap_or_default();
+        self.checks().forget(content);
+        // The file first: a rename needs no space, so that this works on a full disk too.
+        let moved = self.layout().quarantine_file(&self.layout().object(content), reason);
+        if moved.is_ok() {
+            // The file is gone, which counts; the index follows now or when it can.
+            if let Err(error) = self.forget(content) {
+                tracing::warn!(%content, %error, "the index still names a quarantined object");
+            }
+        }
+        if let Some(object) = known {
+            let names = names.into_iter().map(|link| link.name).collect();
+            self.notices().tell(Notice::Quarantined { object, names, reason: reason.to_owned() });
+        }
+        moved
+    }
+
+    fn standing(&self, content: &ContentId) -> Result<Standing> {
+        let Some((info, _)) = self.index().object(content)? else { return Ok(Standing::Absent) };
+        let path = self.layout().object(content);
+        let stat = match self.layout().disk.stat(&path) {
+            Ok(stat) => stat,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                tracing::warn!(file = %path.display(), "an object is gone from the disk");
+                self.forget_quietly(content);
+                return Ok(Standing::Absent);
+            }
+            Err(error) => return Err(error).during("read", &path),
+        };
+        Ok(match self.checks().of(content) {
+            _ if !stat.is_file || stat.length() != info.length => Standing::Changed,
+            Some((stamp, _)) if stamp != stat.stamp => Standing::Changed,
+            Some((_, true)) => Standing::Trusted,
+            Some((_, false)) | None => Standing::Unchecked,
+        })
+    }
+
+    /// Hashes an object. `None` when it is not here, or went to quarantine.
+    fn hash_object(&self, content: &ContentId) -> Result<Option<Outboard>> {
+        let Some(info) = self.info(content)? else { return Ok(None) };
+        let path = self.layout().object(content);
+        let hashed = self.open_object(content).and_then(|file| {
+            let before = file.stamp().during("read", &path)?;
+            let (found, outboard) = rebuild::hash_file(&*file, &path)?;
+            let after = file.stamp().during("read", &path)?;
+            Ok((found, outboard, before, before == after))
+        });
+        let (found, outboard, stamp, is_still) = match hashed {
+            Ok(hashed) => hashed,
+            Err(BlobError::NotHere { .. }) => return Ok(None),
+            Err(BlobError::Io { source, .. }) if is_unreadable(&source) => {
+                self.quarantine(content, &format!("the disk cannot read it: {source}"))?;
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        if found != *content {
+            self.quarantine(content, &format!("its {} bytes are {found}", outboard.length()))?;
+            return Ok(None);
+        }
+        if is_still {
+            self.checks().note(*content, stamp);
+        }
+        if chunk_count(info.length) > 1
+            && rebuild::read_outboard(self.layout(), content, info.length).as_ref() != Some(&outboard)
+            && let Err(error) =
+                self.layout().publish_bytes(&outboard.to_bytes(), &self.layout().outboard(content))
+        {
+            // It serves from memory; a disk that is full keeps nobody from reading.
+            tracing::warn!(%content, %error, "its outboard was not written again");
+        }
+        Ok(Some(outboard))
+    }
+
+    /// Opens an object's file. One that is gone is forgotten.
+    pub(super) fn open_object(&self, content: &ContentId) -> Result<Box<dyn super::DiskFile>> {
+        let path = self.layout().object(content);
+        match self.layout().disk.open(&path, super::Access::Read) {
+            Ok(file) => Ok(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                tracing::warn!(file = %path.display(), "an object is gone from the disk");
+                self.forget_quietly(content);
+                Err(BlobError::NotHere { content: *content })
+            }
+            Err(error) => Err(error).during("read", &path),
+        }
+    }
+
+    /// Takes an object and its links out of the index.
+    fn forget(&self, content: &ContentId) -> Result<()> {
+        let links = self.index().names_of(content, usize::MAX)?;
+        self.index().submit([Change::Forget(*content)])?;
+        links.iter().for_each(|link| self.show_link(&link.name));
+        Ok(())
+    }
+
+    /// As [`Store::forget`], where the file is gone already: each question finds that out anew.
+    fn forget_quietly(&self, content: &ContentId) {
+        self.checks().forget(content);
+        if let Err(error) = self.forget(content) {
+            tracing::warn!(%content, %error, "the index still names an object that is gone");
+        }
+    }
+}
+
+/// Hashes pieces as they are copied, and says at the end whether they were the object.
+#[derive(Default)]
+pub(super) struct PassHasher(Option<ChunkHasher>);
+
+impl PassHasher {
+    /// Does nothing for an object that is trusted.
+    pub fn new(is_trusted: bool) -> PassHasher {
+        PassHasher((!is_trusted).then(ChunkHasher::default))
+    }
+
+    pub fn update(&mut self, piece: &[u8]) {
+        if let Some(hasher) = &mut self.0 {
+            hasher.update(piece);
+        }
+    }
+
+    /// The address of what was copied, if it was hashed.
+    pub fn finish(self) -> Option<ContentId> {
+        self.0.map(|hasher| hasher.finish().0)
+    }
+}
+
+/// Whether a read failed because of the medium, rather than for want of memory or descriptors.
+pub(super) fn is_unreadable(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+}
+
+/// For how long a hash is trusted while the file's stamp stays the same.
+const TRUSTED_FOR: Duration = Duration::from_secs(3_600);
+/// Objects whose last check is remembered.
+const CHECKS_MAX: usize = 100_000;

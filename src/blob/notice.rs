@@ -1,0 +1,116 @@
+//! What a store tells the person whose files it keeps.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::id::FileName;
+use crate::wire::ObjectInfo;
+
+/// Something that a person should hear of. Its text is one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// An object's file was wrong, and is in quarantine/ now.
+    Quarantined {
+        /// What the index said of it.
+        object: ObjectInfo,
+        /// The names under which it was linked here.
+        names: Vec<FileName>,
+        /// What was wrong.
+        reason: String,
+    },
+    /// A file in objects/ is no object of this peer. It is left where it is.
+    Stranger {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The index could not be used, and was built anew from the folders.
+    IndexRebuilt {
+        /// What was wrong with the one before.
+        reason: String,
+    },
+    /// A link in names/ could not be made. The object is here all the same.
+    NoLink {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// A file in received/ could not have its own name there.
+    Renamed {
+        /// What was to be there.
+        name: FileName,
+        /// What is there instead.
+        path: PathBuf,
+    },
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Notice::Quarantined { object, names, reason } => {
+                let name = names.first().map_or_else(String::new, |name| format!("{name} "));
+                write!(
+                    f,
+                    "the copy of {name}(sha256:{}) here was bad: {reason}; it is in quarantine/, and comes \
+                     from another holder",
+                    object.content
+                )
+            }
+            Notice::Stranger { path } => {
+                write!(f, "{} holds other bytes than its name says; it was left there", path.display())
+            }
+            Notice::IndexRebuilt { reason } => {
+                write!(f, "{reason}; the index was built anew from the files that are here")
+            }
+            Notice::NoLink { path, reason } => {
+                write!(f, "no link {}: {reason}; the file itself is kept", path.display())
+            }
+            Notice::Renamed { name, path } => {
+                write!(f, "the folder cannot have a file {name}; it is {}", path.display())
+            }
+        }
+    }
+}
+
+/// Whom to tell; until somebody listens, what there is to tell.
+#[derive(Default)]
+pub(super) struct Notices(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    kept: Vec<Notice>,
+    tell: Option<Box<dyn Fn(Notice) + Send>>,
+    /// Failed links: one notice for all of them.
+    told_of_links: bool,
+}
+
+impl Notices {
+    /// Tells what was kept, and from now on each notice.
+    pub fn listen(&self, tell: impl Fn(Notice) + Send + 'static) {
+        let mut state = self.lock();
+        state.kept.drain(..).for_each(&tell);
+        state.tell = Some(Box::new(tell));
+    }
+
+    pub fn tell(&self, notice: Notice) {
+        tracing::warn!("{notice}");
+        let mut state = self.lock();
+        if matches!(notice, Notice::NoLink { .. }) && std::mem::replace(&mut state.told_of_links, true) {
+            return;
+        }
+        match &state.tell {
+            Some(tell) => tell(notice),
+            None if state.kept.len() < KEPT_MAX => state.kept.push(notice),
+            None => {}
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Notices that are kept until somebody listens.
+const KEPT_MAX: usize = 64;

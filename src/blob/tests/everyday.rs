@@ -1,0 +1,304 @@
+//! What happens to the files of a peer in everyday life: bytes that change, disks that are full, folders that
+//! cannot do what is asked, an index that is cut or of another version.
+
+use std::os::unix::fs::FileExt;
+
+use super::*;
+
+/// Turns one bit of a file round, whatever its mode.
+fn flip(path: &Path, at: u64) {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+    let file = fs::File::options().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+}
+
+/// The object of the one notice that something went to quarantine.
+fn quarantined(fixture: &Fixture) -> Option<ObjectInfo> {
+    fixture.notices().into_iter().find_map(|notice| match notice {
+        Notice::Quarantined { object, .. } => Some(object),
+        _ => None,
+    })
+}
+
+/// Reported: one byte changed while the peer ran; it was given out, and "already here" was said of it.
+#[test]
+fn changed_bytes_are_not_here() {
+    let bytes = sample(2 * CHUNK + 5);
+    type Question = fn(&Store, &ContentId) -> bool;
+    let questions: [Question; 4] = [
+        |store, content| store.contains(content).unwrap(),
+        |store, content| store.check(content).unwrap(),
+        |store, content| store.read(content, 0).is_ok(),
+        |store, content| store.receive(*content, 2 * CHUNK as u64 + 5).is_err(),
+    ];
+    for question in questions {
+        let fixture = Fixture::new();
+        let info = fixture.put(&bytes);
+        fixture.store.link(&link("a", 1), info.content).unwrap();
+        assert!(question(&fixture.store, &info.content));
+        flip(&fixture.path(&object(&info.content)), CHUNK as u64 + 7);
+        assert!(!question(&fixture.store, &info.content));
+        assert_eq!(quarantined(&fixture), Some(info));
+        assert!(fixture.path(&format!("quarantine/{}", info.content)).exists());
+        assert!(fs::symlink_metadata(fixture.path("names/a")).is_err());
+        assert!(fixture.store.object_ids().unwrap().is_empty());
+        fixture.put(&bytes);
+        assert!(fixture.store.check(&info.content).unwrap());
+    }
+}
+
+/// Goal: a file that changed while the peer did not run is not given out either, from no byte on; what
+/// comes before the wrong chunk is.
+#[test]
+fn a_wrong_chunk_is_found_before_it_is_given() {
+    let bytes = sample(3 * CHUNK);
+    for offset in [0, CHUNK, CHUNK + 9, 2 * CHUNK] {
+        let fixture = Fixture::new();
+        let info = fixture.put(&bytes);
+        let fixture = fixture.reopen(|dir| flip(&dir.join(object(&info.content)), 2 * CHUNK as u64 - 1));
+        assert!(fixture.store.contains(&info.content).unwrap(), "it has its length, and was not read");
+        let mut reader = fixture.store.read(&info.content, offset as u64).unwrap();
+        let mut given = offset;
+        let error = loop {
+            match reader.read_piece() {
+                Ok(piece) if piece.is_empty() => break None,
+                Ok(piece) => {
+                    assert_eq!(piece, bytes[given..given + piece.len()]);
+                    given += piece.len();
+                }
+                Err(error) => break Some(error),
+            }
+        };
+        match offset {
+            offset if offset >= 2 * CHUNK => assert!(error.is_none() && given == bytes.len()),
+            offset => {
+                assert!(matches!(error, Some(BlobError::Rotten { .. })), "{error:?}");
+                assert_eq!(given, offset.max(if offset < CHUNK { CHUNK } else { offset }));
+                assert_eq!(quarantined(&fixture), Some(info));
+                assert!(!fixture.store.contains(&info.content).unwrap());
+            }
+        }
+    }
+}
+
+/// Reported: `: > object` while the peer was stopped; the status was clean, and 0 bytes were delivered.
+#[test]
+fn another_length_is_found_at_the_start() {
+    let fixture = Fixture::new();
+    let info = fixture.put(b"some bytes");
+    let fixture = fixture.reopen(|dir| {
+        let path = dir.join(object(&info.content));
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, b"").unwrap();
+    });
+    assert_eq!(quarantined(&fixture), Some(info));
+    assert_eq!(fixture.store.totals().unwrap(), (0, 0));
+    fixture.put(b"some bytes");
+}
+
+/// Goal: what is handed to a person is hashed in the pass that copies it.
+#[test]
+fn wrong_bytes_are_not_placed_in_received() {
+    let fixture = Fixture::new();
+    fixture.disk.0.no_reflinks.store(true, SeqCst);
+    let info = fixture.put(b"some bytes");
+    let fixture = fixture.reopen(|dir| flip(&dir.join(object(&info.content)), 3));
+    let placed = fixture.store.place_received(&info.content, &name("a"));
+    assert!(matches!(placed, Err(BlobError::Rotten { .. })), "{placed:?}");
+    assert!(!fixture.path("received/a").exists());
+    assert_eq!(fixture.incoming(), 0);
+    assert_eq!(quarantined(&fixture), Some(info));
+}
+
+/// Reported: received/F was made writable and edited; it was a hard link, and so the object was edited.
+#[test]
+fn an_edited_received_file_is_replaced_and_the_object_untouched() {
+    let fixture = Fixture::new();
+    let info = fixture.put(b"some bytes");
+    let path = fixture.store.place_received(&info.content, &name("a")).unwrap();
+    flip(&path, 0);
+    assert!(fixture.store.scrub(&info.content).unwrap());
+    fixture.store.place_received(&info.content, &name("a")).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"some bytes");
+}
+
+/// Reported: too many open files for one moment, and the store was latched for ever.
+#[test]
+fn only_a_failed_sync_poisons() {
+    let fixture = Fixture::new();
+    let faults = fixture.disk.0.clone();
+    let mut receiver = fixture.store.receive(ContentId::of(b"new"), 3).unwrap();
+    receiver.write(b"new").unwrap();
+    faults.dir_opens.store(true, SeqCst);
+    assert!(matches!(receiver.finish(Kind::Replica), Err(BlobError::Io { .. })));
+    assert!(!fixture.store.is_poisoned());
+    faults.dir_opens.store(false, SeqCst);
+    fixture.put(b"new");
+}
+
+/// Reported: once the disk had been full, every store, cat and request failed until a restart.
+#[test]
+fn a_full_disk_fails_each_write_by_itself() {
+    let fixture = Fixture::new();
+    let info = fixture.put(b"before");
+    let faults = fixture.disk.0.clone();
+    faults.limited.store(true, SeqCst);
+    // Less than a commit wants; enough to begin one, but not for all of it.
+    for room in [0, 2 << 20] {
+        faults.room.store(room, SeqCst);
+        let large = fixture.store.put_record(Position::ZERO, sample(4 << 20));
+        let error = large.unwrap_err();
+        assert!(error.is_disk_full(), "{error}");
+        assert!(!fixture.store.is_poisoned());
+        // Reading needs no room, also right after.
+        faults.room.store(0, SeqCst);
+        assert_eq!(fixture.get(&info.content, 0), b"before");
+        assert_eq!(fixture.store.record(&Position::ZERO).unwrap(), None);
+        assert!(fixture.store.put_record(Position::ZERO, vec![1]).unwrap_err().is_disk_full());
+    }
+    faults.limited.store(false, SeqCst);
+    fixture.store.put_record(Position::ZERO, vec![1]).unwrap();
+    assert_eq!(fixture.store.record(&Position::ZERO).unwrap(), Some(vec![1]));
+    fixture.put(b"after");
+}
+
+/// Goal: of many threads that wait for a commit which fails, each hears why, and none waits for ever.
+#[test]
+fn a_failed_commit_is_told_to_all_that_wait() {
+    let fixture = Fixture::new();
+    let faults = fixture.disk.0.clone();
+    faults.limited.store(true, SeqCst);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..16u8)
+            .map(|i| {
+                let store = fixture.store.clone();
+                scope.spawn(move || store.put_record(Position::of_number(i), vec![i]))
+            })
+            .collect();
+        for thread in threads {
+            assert!(thread.join().unwrap().unwrap_err().is_disk_full());
+        }
+    });
+    assert!(!fixture.store.is_poisoned());
+}
+
+/// Reported: an index that was cut short, emptied, overwritten or removed ended the identity of its peer.
+#[test]
+fn an_index_that_is_not_one_is_set_aside() {
+    type Harm = fn(&Path);
+    let harms: [(Harm, bool); 5] = [
+        (|path| fs::File::options().write(true).open(path).unwrap().set_len(10_000).unwrap(), true),
+        (|path| fs::File::options().write(true).open(path).unwrap().set_len(100).unwrap(), true),
+        (|path| fs::write(path, b"").unwrap(), false),
+        (|path| fs::write(path, sample(300_000)).unwrap(), true),
+        (|path| fs::remove_file(path).unwrap(), false),
+    ];
+    for (i, (harm, kept)) in harms.into_iter().enumerate() {
+        let fixture = Fixture::new();
+        let info = fixture.put(b"some bytes");
+        fixture.store.put_record(Position::ZERO, vec![1]).unwrap();
+        fs::write(fixture.path("peer.toml"), "").unwrap();
+        let fixture = fixture.reopen(|dir| harm(&dir.join("index.redb")));
+        assert_eq!(fixture.store.info(&info.content).unwrap(), Some(info), "{i}");
+        let notices = fixture.notices();
+        let rebuilt = notices.iter().filter(|n| matches!(n, Notice::IndexRebuilt { .. })).count();
+        assert_eq!((rebuilt, notices.len()), (1, 1), "{i}: {notices:?}");
+        assert_eq!(fixture.path("quarantine/index.redb").exists(), kept, "{i}");
+    }
+}
+
+/// By reading: an index of another file format counted as damage, and would have gone to quarantine with all
+/// names in it.
+#[test]
+fn an_index_of_another_format_is_refused_and_left() {
+    for version in [2, 4] {
+        let fixture = Fixture::new();
+        fixture.put(b"some bytes");
+        let Fixture { dir, disk, store, .. } = fixture;
+        drop(store);
+        let path = dir.path().join("data/index.redb");
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        for slot in [64, 192] {
+            file.write_all_at(&[version], slot).unwrap();
+        }
+        drop(file);
+        let before = fs::read(&path).unwrap();
+        let refused = Store::open(&dir.path().join("data"), Arc::new(disk)).map(drop).unwrap_err();
+        assert!(
+            matches!(refused, BlobError::FileFormat { found, known: 3, .. } if found == version),
+            "{refused}"
+        );
+        assert_eq!(fs::read(&path).unwrap(), before);
+        assert_eq!(fs::read_dir(dir.path().join("data/quarantine")).unwrap().count(), 0);
+    }
+}
+
+/// Reported: where received/ was a file system of its own, each copy failed with "Invalid cross-device link".
+#[test]
+fn received_and_names_may_be_file_systems_of_their_own() {
+    let fixture = Fixture::new();
+    fixture.disk.0.names_apart.store(true, SeqCst);
+    let info = fixture.put(b"some bytes");
+    fixture.store.link(&link("a", 1), info.content).unwrap();
+    for _ in 0..2 {
+        let path = fixture.store.place_received(&info.content, &name("a")).unwrap();
+        assert_eq!(fs::read(path).unwrap(), b"some bytes");
+    }
+    assert_eq!(fs::read(fixture.path("names/a")).unwrap(), b"some bytes");
+    assert_eq!(fixture.incoming(), 0);
+    assert_eq!(fs::read_dir(fixture.path("received")).unwrap().count(), 1);
+}
+
+#[test]
+fn objects_on_a_file_system_of_their_own_are_refused() {
+    let disk = FaultyDisk::default();
+    disk.0.objects_apart.store(true, SeqCst);
+    let dir = tempfile::tempdir().unwrap();
+    let refused = Store::open(&dir.path().join("data"), Arc::new(disk)).map(drop).unwrap_err();
+    let text = refused.to_string();
+    assert!(matches!(refused, BlobError::Apart { folder: "objects", .. }), "{text}");
+    assert!(text.contains("objects is on another file system"), "{text}");
+}
+
+/// Reported: a folder in the place of a link, and a file system without links, made durable copies "missing".
+#[test]
+fn a_link_that_cannot_be_made_costs_no_copy() {
+    let fixture = Fixture::new();
+    fs::create_dir(fixture.path("names/foo")).unwrap();
+    let mut receiver = fixture.store.receive(ContentId::of(b"x"), 1).unwrap();
+    receiver.write(b"x").unwrap();
+    let info = receiver.finish_linked(Kind::Replica, &[link("foo", 1)]).unwrap();
+    fixture.disk.0.no_symlinks.store(true, SeqCst);
+    fixture.store.link(&link("bar", 1), info.content).unwrap();
+    assert!(fixture.store.check(&info.content).unwrap());
+    assert_eq!(fixture.store.linked(&name("bar")).unwrap(), Some(info.content));
+    assert_eq!(fixture.incoming(), 0, "no temporary link is left");
+    let notices = fixture.notices();
+    assert!(matches!(notices.as_slice(), [Notice::NoLink { .. }]), "once for all: {notices:?}");
+    // Where there is a folder in its place, a file for a person is called by its content id.
+    fs::create_dir(fixture.path("received/foo")).unwrap();
+    let path = fixture.store.place_received(&info.content, &name("foo")).unwrap();
+    assert_eq!(path, fixture.path(&format!("received/{}", info.content)));
+}
+
+/// Reported: on a disk that folds case, names/A and received/A held the bytes of `a`.
+#[test]
+fn names_that_a_disk_takes_for_one_stay_two() {
+    let disk = FaultyDisk::default();
+    disk.0.folds.store(true, SeqCst);
+    let fixture = Fixture::on(disk);
+    let [upper, lower] = [("A", b"upper"), ("a", b"lower")].map(|(text, bytes)| {
+        let content = fixture.put(bytes).content;
+        fixture.store.link(&link(text, 1), content).unwrap();
+        fixture.store.place_received(&content, &name(text)).unwrap()
+    });
+    assert_eq!((fs::read(upper).unwrap(), fs::read(lower).unwrap()), (b"upper".to_vec(), b"lower".to_vec()));
+    assert_eq!(fs::read(fixture.path("names/%41")).unwrap(), b"upper");
+    assert_eq!(fs::read(fixture.path("names/a")).unwrap(), b"lower");
+    // The names survive the loss of the index.
+    let fixture = fixture.reopen(|dir| fs::remove_file(dir.join("index.redb")).unwrap());
+    assert_eq!(fixture.store.linked(&name("A")).unwrap(), Some(ContentId::of(b"upper")));
+    assert_eq!(fixture.store.linked(&name("a")).unwrap(), Some(ContentId::of(b"lower")));
+}
