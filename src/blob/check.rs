@@ -124,7 +124,7 @@ impl Store {
     /// [`BlobError::Poisoned`], or what the disk says.
     pub fn quarantine(&self, content: &ContentId, reason: &str) -> Result<()> {
         self.layout().check()?;
-        let known = self.index().object(content)?.map(|(info, _)| info);
+        let known = self.index().object(content)?;
         let names = self.names_of(content).unwrap_or_default();
         self.checks().forget(content);
         // The file first: a rename needs no space, so that this works on a full disk too.
@@ -135,9 +135,9 @@ impl Store {
                 tracing::warn!(%content, %error, "the index still names a quarantined object");
             }
         }
-        if let Some(object) = known {
+        if let Some((object, kind)) = known {
             let names = names.into_iter().map(|link| link.name).collect();
-            self.notices().tell(Notice::Quarantined { object, names, reason: reason.to_owned() });
+            self.notices().tell(Notice::Quarantined { object, kind, names, reason: reason.to_owned() });
         }
         moved
     }

@@ -156,7 +156,10 @@ pub enum BlobError {
         length: u64,
     },
     /// The bytes are others than the address says. They are removed.
-    #[error("what came for {content} is {found}; it was refused")]
+    #[error(
+        "what came for {content} is {found}; it was refused{}",
+        if *resumed > 0 { " (some of it lay here from an earlier transfer; that is gone)" } else { "" }
+    )]
     Mismatch {
         /// The address.
         content: ContentId,

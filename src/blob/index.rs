@@ -141,6 +141,13 @@ impl Index {
         }
     }
 
+    /// How many bytes are free on a disk that has no room for a commit; nothing on any other.
+    pub fn full_with(&self) -> Option<u64> {
+        // A disk that does not tell is found out by writing.
+        let free = self.layout.disk.free_bytes(&self.layout.root).ok()?;
+        (free < COMMIT_ROOM_BYTES).then_some(free)
+    }
+
     /// Whether the index has been built, as opposed to found missing.
     pub fn is_built(&self) -> Result<bool> {
         self.read(|tables| Ok(tables.open_table(NUMBERS)?.get(BUILT)?.is_some()))
@@ -339,8 +346,7 @@ impl Index {
 
     fn commit(&self, changes: &[Change]) -> std::result::Result<(), redb::Error> {
         // redb refuses everything after a write that finds no room, so that it is better not to begin one.
-        let room = self.layout.disk.free_bytes(&self.layout.root).unwrap_or(u64::MAX);
-        if room < COMMIT_ROOM_BYTES {
+        if self.full_with().is_some() {
             return Err(redb::Error::Io(io::ErrorKind::StorageFull.into()));
         }
         self.with_database(|database| {

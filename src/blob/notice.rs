@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::index::Kind;
 use crate::id::FileName;
 use crate::wire::ObjectInfo;
 
@@ -15,6 +16,8 @@ pub enum Notice {
     Quarantined {
         /// What the index said of it.
         object: ObjectInfo,
+        /// Why it was here.
+        kind: Kind,
         /// The names under which it was linked here.
         names: Vec<FileName>,
         /// What was wrong.
@@ -49,12 +52,12 @@ pub enum Notice {
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Notice::Quarantined { object, names, reason } => {
+            Notice::Quarantined { object, names, reason, .. } => {
                 let name = names.first().map_or_else(String::new, |name| format!("{name} "));
                 write!(
                     f,
-                    "the copy of {name}(sha256:{}) here was bad: {reason}; it is in quarantine/, and comes \
-                     from another holder",
+                    "the copy of {name}(sha256:{}) here was bad: {reason}; it is in quarantine/, and is \
+                     fetched from another holder",
                     object.content
                 )
             }

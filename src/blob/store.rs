@@ -116,6 +116,11 @@ impl Store {
         Ok(ObjectReader { store: self.clone(), file, info, offset, outboard, ready: Bytes::new() })
     }
 
+    /// How many bytes are free on a disk that is too full for a commit to the index; nothing on any other.
+    pub fn full_with(&self) -> Option<u64> {
+        self.index().full_with()
+    }
+
     /// Makes an object that was requested here a replica. Whether the object is here.
     ///
     /// # Errors

@@ -180,6 +180,7 @@ fn status_at(report: &StatusReport, now: u64) -> String {
     ));
     lines.extend(short(report));
     lines.extend(report.trouble.iter().map(|why| format!("  trouble      {}", escaped(why))));
+    lines.extend(report.notices.first.iter().map(|line| format!("  notice       {}", escaped(line))));
     if report.syncing {
         lines.push("  syncing      still taking over its part of the ring".to_owned());
     }

@@ -145,6 +145,7 @@ pub(super) fn status(report: &StatusReport) -> Value {
         "siblings": listed(&report.siblings, |name| json!(name.as_str())),
         "certificate_until": report.certificate_until,
         "data_dir": report.data_dir,
+        "notices": listed(&report.notices, |line| json!(line)),
     })
 }
 

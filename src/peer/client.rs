@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::api::{
@@ -17,7 +16,7 @@ use super::choice::{Chosen, PeerChoice};
 use super::push::read_ahead;
 use super::shared::spawn_blocking;
 use super::store::{hash, name_of, unreadable};
-use crate::blob::{BlobError, ObjectReader, Source, is_in_use};
+use crate::blob::{BlobError, Source, is_in_use};
 use crate::id::{ContentId, FileName};
 use crate::transport::{ClientConnection, CommandReplies, DialError, Refusal, RequestStream, StreamError};
 use crate::wire::limits::{LISTED_MAX, PIECE_BYTES};
@@ -331,15 +330,13 @@ pub struct ObjectBytes {
 }
 
 enum Pieces {
-    Local(mpsc::Receiver<Result<Bytes, BlobError>>),
+    Local(super::relay::Pieces),
     Remote(CommandReplies),
 }
 
 impl ObjectBytes {
-    pub(super) fn of_reader(mut reader: ObjectReader) -> ObjectBytes {
-        let object = *reader.info();
-        let pieces = Pieces::Local(read_ahead(move || reader.read_piece()));
-        ObjectBytes { object, left: object.length, pieces }
+    pub(super) fn of_pieces(object: ObjectInfo, pieces: super::relay::Pieces) -> ObjectBytes {
+        ObjectBytes { object, left: object.length, pieces: Pieces::Local(pieces) }
     }
 
     /// Which object.

@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::api::{Failure, Progress, StoreOptions};
-use super::push::read_ahead;
 use super::shared::Shared;
 use super::store::{Offered, Origin};
 use crate::id::ContentId;
@@ -123,14 +122,12 @@ impl Shared {
         content: ContentId,
         offset: u64,
     ) -> Result<(), StreamError> {
-        let mut reader = match self.blocking(move |store| store.read(&content, offset)).await {
-            Ok(reader) => reader,
-            Err(error) => return refuse(stream, error.to_string()).await,
+        let (object, mut pieces) = match self.bytes_of(content, offset).await {
+            Ok(found) => found,
+            Err(failure) => return answer(stream, Err(failure)).await,
         };
-        let object = *reader.info();
         stream.reply(&ClientReply::Object(object)).await?;
         let mut left = object.length - offset;
-        let mut pieces = read_ahead(move || reader.read_piece());
         while left > 0 {
             // Ending early is all that can be said among raw bytes; the client counts them.
             let Some(Ok(piece)) = pieces.recv().await else { return Err(StreamError::Ended) };

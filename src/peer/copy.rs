@@ -268,6 +268,10 @@ impl Shared {
                 self.blame_client(upstream, owner, Fault::BadOutboard);
                 Ok(Err(MissingReason::Refused("the outboard is not the one of these bytes".to_owned())))
             }
+            // What lay here of an earlier transfer was wrong, which is no fault of this sender's. It is gone.
+            Err(error @ BlobError::Mismatch { resumed: 1.., .. }) => {
+                Ok(Err(MissingReason::Disk(shortened(error.to_string()))))
+            }
             Err(error @ (BlobError::Mismatch { .. } | BlobError::ChunkMismatch { .. })) => {
                 self.blame_client(upstream, owner, Fault::CorruptBytes);
                 Ok(Err(MissingReason::Refused(shortened(error.to_string()))))

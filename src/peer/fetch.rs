@@ -34,7 +34,7 @@ pub(super) struct Wish {
 }
 
 /// A fetch under way.
-struct Fetch {
+pub(super) struct Fetch {
     shared: Arc<Shared>,
     wish: Wish,
     holders: Vec<Entry>,
@@ -70,16 +70,7 @@ impl Shared {
         holders: Vec<Entry>,
         progress: Arc<Progress>,
     ) -> Result<Vec<Position>, RequestError> {
-        let mut fetch = Fetch {
-            shared: self.clone(),
-            wish,
-            holders,
-            progress,
-            sources: Vec::new(),
-            liar: None,
-            again: BTreeSet::new(),
-        };
-        fetch.run().await
+        Fetch::new(self, wish, holders, progress).run().await
     }
 
     /// Handles `FetchObject`.
@@ -134,6 +125,26 @@ impl Shared {
 }
 
 impl Fetch {
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        wish: Wish,
+        holders: Vec<Entry>,
+        progress: Arc<Progress>,
+    ) -> Fetch {
+        let (sources, liar, again) = (Vec::new(), None, BTreeSet::new());
+        Fetch { shared: shared.clone(), wish, holders, progress, sources, liar, again }
+    }
+
+    /// The holder that is to be asked now; none when all have failed.
+    pub(super) fn next_holder(&self) -> Option<Entry> {
+        self.holders.first().cloned()
+    }
+
+    /// A holder has no such object, or went silent.
+    pub(super) fn drop_holder(&mut self, holder: &Entry) {
+        self.holders.retain(|other| other.position != holder.position);
+    }
+
     async fn run(&mut self) -> Result<Vec<Position>, RequestError> {
         let mut rounds = 0;
         loop {
@@ -183,7 +194,7 @@ impl Fetch {
     }
 
     /// The object's length and outboard, from what the record says and what the holders have.
-    async fn plan(&mut self) -> Option<(ObjectInfo, Option<Outboard>)> {
+    pub(super) async fn plan(&mut self) -> Option<(ObjectInfo, Option<Outboard>)> {
         if let Some(object) = self.wish.known {
             if chunk_count(object.length) == 1 {
                 return Some((object, None));
@@ -269,29 +280,9 @@ impl Fetch {
             return (receiver, StreamEnd::Disk(error));
         }
         let offset = receiver.offset();
-        let request = StorageRequest::FetchObject { content: object.content, offset };
-        let opened = self.shared.transport.open(&Target::from(holder), &Request::Storage(request)).await;
-        let Ok(mut stream) = opened else { return (receiver, StreamEnd::Lost) };
-        stream.finish_send();
-        match stream.read_reply(STORAGE_TIMEOUT).await {
-            Ok(Reply::Storage(StorageReply::Object(info)))
-                if (info.content, info.length) == (object.content, object.length) => {}
-            Ok(Reply::Storage(StorageReply::Object(_))) => {
-                // Without a record that says so, this peer's own idea of the length may be the wrong one.
-                if self.wish.known.is_some() {
-                    self.shared.blame_answer(&holder.position, Fault::WrongLength);
-                }
-                return (receiver, StreamEnd::Lost);
-            }
-            Ok(
-                Reply::Storage(StorageReply::NotHere | StorageReply::Refused(_)) | Reply::ProtocolError(_),
-            )
-            | Err(_) => return (receiver, StreamEnd::Lost),
-            Ok(_) => {
-                self.shared.blame_answer(&holder.position, Fault::WrongReply);
-                return (receiver, StreamEnd::Lost);
-            }
-        }
+        let Ok(mut stream) = self.open(holder, object, offset).await else {
+            return (receiver, StreamEnd::Lost);
+        };
         self.sources.push(holder.position);
         let writer = Writer::begin(receiver);
         let came = self.copy_pieces(&mut stream, &writer, object.length - offset).await;
@@ -306,6 +297,41 @@ impl Fetch {
             Err(error) => (receiver, StreamEnd::Disk(error)),
             Ok(()) if came && done == object.length => (receiver, StreamEnd::Complete),
             Ok(()) => (receiver, StreamEnd::Lost),
+        }
+    }
+
+    /// Asks a holder for the bytes of the object from this one on.
+    pub(super) async fn open(
+        &self,
+        holder: &Entry,
+        object: ObjectInfo,
+        offset: u64,
+    ) -> Result<OpenStream, ()> {
+        let request = StorageRequest::FetchObject { content: object.content, offset };
+        let opened = self.shared.transport.open(&Target::from(holder), &Request::Storage(request)).await;
+        let mut stream = opened.map_err(drop)?;
+        stream.finish_send();
+        match stream.read_reply(STORAGE_TIMEOUT).await {
+            Ok(Reply::Storage(StorageReply::Object(info)))
+                if (info.content, info.length) == (object.content, object.length) =>
+            {
+                Ok(stream)
+            }
+            Ok(Reply::Storage(StorageReply::Object(_))) => {
+                // Without a record that says so, this peer's own idea of the length may be the wrong one.
+                if self.wish.known.is_some() {
+                    self.shared.blame_answer(&holder.position, Fault::WrongLength);
+                }
+                Err(())
+            }
+            Ok(
+                Reply::Storage(StorageReply::NotHere | StorageReply::Refused(_)) | Reply::ProtocolError(_),
+            )
+            | Err(_) => Err(()),
+            Ok(_) => {
+                self.shared.blame_answer(&holder.position, Fault::WrongReply);
+                Err(())
+            }
         }
     }
 
@@ -342,7 +368,7 @@ impl Fetch {
         spawn_blocking(move || receiver.finish_linked(Kind::Requested, &links)).await.map(drop)
     }
 
-    fn convict(&mut self, holder: &Entry) {
+    pub(super) fn convict(&mut self, holder: &Entry) {
         let peer = self.shared.named(&holder.position);
         tracing::warn!(%peer, content = %self.wish.content, "a holder sent other bytes");
         if self.shared.blame_answer(&holder.position, Fault::CorruptBytes) {

@@ -135,13 +135,13 @@ impl Handle {
         self.shared.whereis(name).await
     }
 
-    /// The bytes of an object that this peer holds.
+    /// The bytes of an object: this peer's own, or, where it has none, straight from the holders.
     ///
     /// # Errors
-    /// When it does not hold it, or cannot read it.
+    /// When no holder that answers has it.
     pub async fn read(&self, content: ContentId) -> Result<ObjectBytes, Failure> {
-        let reader = self.shared.blocking(move |store| store.read(&content, 0)).await;
-        reader.map(ObjectBytes::of_reader).map_err(|error| Failure::new(error.to_string()))
+        let (object, pieces) = self.shared.bytes_of(content, 0).await?;
+        Ok(ObjectBytes::of_pieces(object, pieces))
     }
 
     /// How another peer answers: by its number, display name, address, or the beginning of its position.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::api::{RingFile, RingFiles, RingLine, StatusReport, word_list};
+use super::api::{Listed, RingFile, RingFiles, RingLine, StatusReport, word_list};
 use super::shared::{STORAGE_TIMEOUT, Shared};
 use crate::chord::{PhaseKind, View};
 use crate::id::{ContentId, Position};
@@ -69,7 +69,20 @@ impl Shared {
             refused: counters.refused_handshakes(),
             malformed: counters.malformed(),
             dropped: counters.dropped_datagrams() + counters.flooded_datagrams(),
+            notices: self.store_notices().await,
         }
+    }
+
+    /// What the store tells: that its disk is full now, and what it told lately.
+    async fn store_notices(self: &Arc<Self>) -> Listed<String> {
+        let full = self.blocking(|store| Ok(store.full_with())).await.ok().flatten().map(|free| {
+            format!(
+                "the disk under {} is full ({free} bytes are free): nothing new is kept here until there is \
+                 room; what is here is served",
+                self.store.dir().display()
+            )
+        });
+        full.into_iter().chain(self.notices.lines()).collect()
     }
 
     /// The peers of the ring in order, this one first; then the members that do not answer.

@@ -1,6 +1,7 @@
 //! `Request NAME | sha256:HEX`: from a name to its content, to its holders, to a file in received/.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +11,13 @@ use tokio::time::Instant;
 use super::api::{Progress, RequestError, RequestReport, Wanted, WhereisReport, nearest};
 use super::fetch::Wish;
 use super::shared::{STORAGE_TIMEOUT, Shared};
+use crate::blob::{BlobError, Store};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{Verdict, content_of};
 use crate::replica::{HolderSearch, Holders, vote_count};
-use crate::wire::{Link, NameRecord, ObjectInfo, PeerName, RecordTarget, StorageReply, StorageRequest};
+use crate::wire::{
+    Entry, Link, NameRecord, ObjectInfo, PeerName, RecordTarget, StorageReply, StorageRequest,
+};
 
 impl Shared {
     /// Brings a file here.
@@ -38,16 +42,29 @@ impl Shared {
             Wanted::Content(content) => (*content, None),
             Wanted::ContentPrefix(digits) => (self.content_beginning_with(digits).await?, None),
         };
-        let sources = if self.has(content).await? {
-            Vec::new()
-        } else {
-            self.bring(content, record.as_ref(), progress).await?
-        };
         let name = match &record {
             Some(record) => Some(record.name.clone()),
             None => self.some_name_of(content).await,
         };
-        self.deliver(content, name, record, sources, keep, begin).await
+        let wish = Wish {
+            content,
+            known: record.as_ref().and_then(object_of),
+            links: record
+                .iter()
+                .map(|record| Link { name: record.name.clone(), clock: record.clock })
+                .collect(),
+        };
+        let delivered = self.deliver(&wish, name.as_ref(), keep, progress).await?;
+        self.link_soon(wish);
+        Ok(RequestReport {
+            name,
+            content,
+            length: delivered.length,
+            version: record.map(|record| record.version),
+            sources: self.all_named(&delivered.sources),
+            path: delivered.path.map(|path| path.to_string_lossy().into_owned()),
+            took: begin.elapsed(),
+        })
     }
 
     /// Where a name's record and its bytes are.
@@ -198,35 +215,43 @@ impl Shared {
         Ok(holders)
     }
 
-    /// Fetches the bytes, and tells the replicas that they are here now.
-    async fn bring(
-        self: &Arc<Self>,
-        content: ContentId,
-        record: Option<&NameRecord>,
-        progress: Arc<Progress>,
-    ) -> Result<Vec<Position>, RequestError> {
+    /// The holders of an object beside this peer, waited for where one of them may have a word in a moment.
+    ///
+    /// # Errors
+    /// As a request.
+    pub(super) async fn other_holders(self: &Arc<Self>, wish: &Wish) -> Result<Vec<Entry>, RequestError> {
+        Ok(self.holders_for(wish).await?.entries)
+    }
+
+    async fn holders_for(self: &Arc<Self>, wish: &Wish) -> Result<Holders, RequestError> {
         let me = self.position();
         let deadline = Instant::now() + WORD_WAIT;
-        let holders = loop {
-            let mut holders = self.holders_of(content).await?;
+        loop {
+            let mut holders = self.holders_of(wish.content).await?;
             holders.entries.retain(|entry| entry.position != me);
-            if !holders.entries.is_empty() || !holders.in_a_moment || Instant::now() >= deadline {
-                break holders;
+            if !holders.entries.is_empty() {
+                return Ok(holders);
+            }
+            if !holders.in_a_moment || Instant::now() >= deadline {
+                return Err(self.no_holder(wish, &holders));
             }
             tokio::time::sleep(WORD_PAUSE).await;
-        };
-        if holders.entries.is_empty() {
-            return Err(self.no_holder(content, record, &holders));
         }
-        let known = record.and_then(|record| match record.target {
-            RecordTarget::Content { content, length, outboard } => {
-                Some(ObjectInfo { content, length, outboard })
-            }
-            RecordTarget::Tombstone => None,
-        });
-        let links = record.map(|r| Link { name: r.name.clone(), clock: r.clock }).into_iter().collect();
+    }
+
+    /// Fetches the bytes, and tells the replicas that they are here now. Says whom the bytes came from.
+    ///
+    /// # Errors
+    /// As a request.
+    pub(super) async fn bring(
+        self: &Arc<Self>,
+        wish: Wish,
+        progress: Arc<Progress>,
+    ) -> Result<Vec<Position>, RequestError> {
+        let (me, content) = (self.position(), wish.content);
+        let holders = self.holders_for(&wish).await?;
         let all: Vec<PeerName> = self.all_named(holders.entries.iter().map(|entry| &entry.position));
-        let sources = self.fetch(Wish { content, known, links }, holders.entries, progress).await;
+        let sources = self.fetch(wish, holders.entries, progress).await;
         let sources = sources.map_err(|error| match error {
             RequestError::Unreachable { content, .. } => RequestError::Unreachable { content, holders: all },
             other => other,
@@ -244,38 +269,61 @@ impl Shared {
         Ok(sources)
     }
 
+    /// Makes sure that the right bytes are here, fetching them if they are not, and puts them into received/
+    /// if they are to be kept. What only passes through to a person needs no room here.
     async fn deliver(
         self: &Arc<Self>,
-        content: ContentId,
-        name: Option<FileName>,
-        record: Option<NameRecord>,
-        sources: Vec<Position>,
+        wish: &Wish,
+        name: Option<&FileName>,
         keep: bool,
-        begin: Instant,
-    ) -> Result<RequestReport, RequestError> {
-        let link = record.as_ref().map(|r| Link { name: r.name.clone(), clock: r.clock });
-        let file = match &name {
+        progress: Arc<Progress>,
+    ) -> Result<Delivered, RequestError> {
+        let content = wish.content;
+        let file = match name {
             Some(name) => name.clone(),
             None => FileName::new(content.to_string()).map_err(|error| self.disk_failure(content, error))?,
         };
-        let placed = self.blocking(move |store| {
-            if let Some(link) = link {
-                store.link(&link, content)?;
+        let mut sources = Vec::new();
+        for last in [false, false, true] {
+            let file = file.clone();
+            let placed = self.blocking(move |store| hand_over(store, &content, &file, keep)).await;
+            match placed {
+                Ok((path, length)) => return Ok(Delivered { path, length, sources }),
+                // The copy here was bad, and is gone; or there was none.
+                Err(BlobError::Rotten { .. } | BlobError::NotHere { .. }) if !last => {}
+                // One that cannot be read now is no copy for this reader.
+                Err(error) if last || keep => return Err(self.disk_failure(content, error)),
+                Err(_) => {}
             }
-            let length = store.info(&content)?.map_or(0, |info| info.length);
-            let path = if keep { Some(store.place_received(&content, &file)?) } else { None };
-            Ok((path, length))
-        });
-        let (path, length) = placed.await.map_err(|error| self.disk_failure(content, error))?;
-        let version = record.map(|record| record.version);
-        let sources = self.all_named(&sources);
-        let path = path.map(|path| path.to_string_lossy().into_owned());
-        Ok(RequestReport { name, content, length, version, sources, path, took: begin.elapsed() })
+            match self.bring(wish.clone(), progress.clone()).await {
+                Ok(came) => sources = came,
+                Err(RequestError::Disk { .. }) if !keep => {
+                    let relay = self.relay(wish.clone()).await?;
+                    return Ok(Delivered { path: None, length: relay.object().length, sources });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(self.disk_failure(content, "its bytes are bad again and again"))
     }
 
-    async fn has(&self, content: ContentId) -> Result<bool, RequestError> {
-        let here = self.blocking(move |store| store.contains(&content)).await;
-        here.map_err(|error| self.disk_failure(content, error))
+    /// Links a name to an object that is here anyway, once its bytes are given: nobody waits for it.
+    fn link_soon(self: &Arc<Self>, wish: Wish) {
+        let shared = self.clone();
+        tokio::spawn(async move {
+            let content = wish.content;
+            let linked = shared.blocking(move |store| {
+                for link in &wish.links {
+                    if store.linked(&link.name)? != Some(content) {
+                        store.link(link, content)?;
+                    }
+                }
+                Ok(())
+            });
+            if let Err(error) = linked.await {
+                tracing::debug!(%content, %error, "no name was linked");
+            }
+        });
     }
 
     async fn some_name_of(&self, content: ContentId) -> Option<FileName> {
@@ -307,15 +355,16 @@ impl Shared {
         RequestError::UnknownName { name: name.clone(), ring, nearest: None }
     }
 
-    fn no_holder(&self, content: ContentId, record: Option<&NameRecord>, holders: &Holders) -> RequestError {
+    fn no_holder(&self, wish: &Wish, holders: &Holders) -> RequestError {
+        let (content, name) = (wish.content, wish.links.first().map(|link| &link.name));
         if !holders.silent.is_empty() {
-            let what = match record {
-                Some(record) => format!("a copy of {} (sha256:{content})", record.name),
+            let what = match name {
+                Some(name) => format!("a copy of {name} (sha256:{content})"),
                 None => format!("a file with sha256:{content}"),
             };
             return RequestError::CannotTell { what, silent: self.all_named(&holders.silent) };
         }
-        match record {
+        match name {
             Some(_) => RequestError::Unreachable {
                 content,
                 holders: self.all_named(holders.replicas.iter().map(|entry| &entry.position)),
@@ -325,6 +374,36 @@ impl Shared {
                 ring: self.verifier.ring_name().to_owned(),
             },
         }
+    }
+}
+
+/// What became of a request's bytes.
+struct Delivered {
+    path: Option<PathBuf>,
+    length: u64,
+    /// Whom they came from; nobody, where they were here.
+    sources: Vec<Position>,
+}
+
+/// Puts a file where a person finds it, or makes sure that its bytes are right.
+fn hand_over(
+    store: &Store,
+    content: &ContentId,
+    file: &FileName,
+    keep: bool,
+) -> Result<(Option<PathBuf>, u64), BlobError> {
+    let length = store.info(content)?.ok_or(BlobError::NotHere { content: *content })?.length;
+    if keep {
+        return Ok((Some(store.place_received(content, file)?), length));
+    }
+    if store.check(content)? { Ok((None, length)) } else { Err(BlobError::NotHere { content: *content }) }
+}
+
+/// The object that a name stands for.
+fn object_of(record: &NameRecord) -> Option<ObjectInfo> {
+    match record.target {
+        RecordTarget::Content { content, length, outboard } => Some(ObjectInfo { content, length, outboard }),
+        RecordTarget::Tombstone => None,
     }
 }
 

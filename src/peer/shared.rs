@@ -15,6 +15,7 @@ use super::contact::Contacts;
 use super::forward::Forwards;
 use super::health::HealthBook;
 use super::ledger::Ledger;
+use super::mend::NoticeBook;
 use super::serve::Asker;
 use super::shares::Slots;
 use super::start::Running;
@@ -71,6 +72,8 @@ pub(super) struct Shared {
     pub contacts: Contacts,
     /// Who has copies of what this peer answers for.
     pub health: HealthBook,
+    /// What the store told lately.
+    pub notices: NoticeBook,
 }
 
 impl Shared {
@@ -109,6 +112,7 @@ impl Shared {
             forwards: Forwards::default(),
             contacts: Contacts::default(),
             health: HealthBook::default(),
+            notices: NoticeBook::default(),
         }
     }
 

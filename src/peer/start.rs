@@ -14,6 +14,7 @@ use super::bundle::{Given, certs_dir_of, watch_certificate};
 use super::clock::Clock;
 use super::contact::{Known, decode_known, keep_contact};
 use super::handle::Handle;
+use super::mend::mend;
 use super::repair::{repair, take_over};
 use super::serve::serve;
 use super::shared::{Shared, spawn_blocking};
@@ -277,6 +278,7 @@ fn launch(parts: Parts) -> Handle {
         tokio::spawn(remember_members(shared.clone())),
         tokio::spawn(repair(shared.clone())),
         tokio::spawn(take_over(shared.clone())),
+        tokio::spawn(mend(shared.clone())),
         tokio::spawn(watch_certificate(shared.clone())),
         tokio::spawn(keep_contact(shared.clone())),
         tokio::spawn(actor.run()),

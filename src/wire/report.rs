@@ -366,6 +366,8 @@ pub struct StatusReport {
     pub malformed: u64,
     /// Datagrams that were dropped unread: too many came.
     pub dropped: u64,
+    /// What this peer's store told lately, one line each: bad copies, strange files, links that cannot be made.
+    pub notices: Listed<String>,
 }
 
 impl StatusReport {

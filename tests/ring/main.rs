@@ -15,5 +15,6 @@ mod names;
 mod peer;
 mod reach;
 mod refusals;
+mod rot;
 mod samples;
 mod shell;

@@ -111,6 +111,7 @@ fn status() -> StatusReport {
         refused: 1,
         malformed: 2,
         dropped: 3,
+        notices: ["a line".to_owned()].into_iter().collect(),
     }
 }
 

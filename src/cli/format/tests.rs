@@ -170,6 +170,7 @@ fn how_it_is() -> StatusReport {
         below_quorum: 0,
         unheard: Listed::default(),
         trouble: None,
+        notices: Listed::default(),
         certificate_until: 1_900_000_000,
         siblings: [name("twice")].into_iter().collect(),
         data_dir: "data/36".into(),
