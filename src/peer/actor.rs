@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -49,6 +50,9 @@ pub(super) enum ActorMessage {
     TakeTurn,
     /// Tell the neighbours, and go.
     Depart,
+    /// So much time passes in which the process does nothing.
+    #[cfg(test)]
+    Sleep(Duration),
 }
 
 /// What DATA_DIR/peer.toml says. Whoever changes it writes it before the next one may.
@@ -77,10 +81,12 @@ impl Actor {
                 published = Some(self.node.version());
                 let view = Arc::new(self.node.view());
                 if view.is_member() {
+                    self.shared.was_member.store(true, Ordering::Relaxed);
                     self.keep_settings(view.settings).await;
                 }
                 self.view.send_replace(view);
             }
+            debug_assert!(self.node.is_shown_in(&self.view.borrow()), "a view that is not the node's");
             if let Some(why) = ended {
                 self.shared.ended.send_replace(Some(why));
                 return;
@@ -140,6 +146,8 @@ impl Actor {
             ActorMessage::AskTurn => self.node.ask_turn(),
             ActorMessage::TakeTurn => self.node.take_turn(),
             ActorMessage::Depart => self.node.depart(now),
+            #[cfg(test)]
+            ActorMessage::Sleep(time) => self.clock.skip(time),
         }
     }
 
@@ -222,12 +230,20 @@ impl Actor {
     fn persist(&self, incarnation: u64) {
         let (shared, file) = (self.shared.clone(), self.peer_file.clone());
         tokio::spawn(async move {
-            match save_file(&shared, &file, |file| file.incarnation = incarnation).await {
-                Ok(()) => {
-                    let _ = shared.actor.send(ActorMessage::Persisted(incarnation)).await;
+            let mut told = false;
+            // The node asks once: without a later life that is on disk a peer which was declared dead never comes in.
+            loop {
+                // Of two that are saved at the same time the greater one stays, whichever comes last.
+                let raise = |file: &mut PeerFile| file.incarnation = file.incarnation.max(incarnation);
+                match save_file(&shared, &file, raise).await {
+                    Ok(()) => break,
+                    Err(error) if !told => shared.tell(PeerEvent::Warning(error.to_string())),
+                    Err(_) => {}
                 }
-                Err(error) => shared.tell(PeerEvent::Warning(error.to_string())),
+                told = true;
+                tokio::time::sleep(PERSIST_RETRY).await;
             }
+            let _ = shared.actor.send(ActorMessage::Persisted(incarnation)).await;
         });
     }
 
@@ -333,5 +349,10 @@ fn told(shared: &Shared, event: Event) -> Option<PeerEvent> {
     })
 }
 
+/// Between two tries to write an incarnation that the disk refused.
+const PERSIST_RETRY: Duration = Duration::from_secs(1);
 /// Members that are kept on disk.
 const REMEMBERED_MAX: usize = 128;
+
+#[cfg(test)]
+mod tests;

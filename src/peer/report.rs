@@ -164,10 +164,8 @@ impl Shared {
 
     /// The ring's living peers in order, each asked for the next, this one first.
     async fn walk(self: &Arc<Self>) -> Result<Vec<Entry>, String> {
+        self.until_member().await?;
         let view = self.view();
-        if !view.is_member() {
-            return Err(self.why_not_active());
-        }
         let me = view.me.position;
         let mut walked = vec![view.me.clone()];
         // By distance: whom this peer knows, and whom those name that were asked.

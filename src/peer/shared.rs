@@ -57,6 +57,8 @@ pub(super) struct Shared {
     pub running: OnceLock<Weak<Running>>,
     /// Somebody has been told at the start, if there was something to be told.
     pub warned_of_certificate: AtomicBool,
+    /// This process has been a member: if it is none now, it soon will be again.
+    pub was_member: AtomicBool,
     timestamp: Mutex<Timestamp>,
     /// Objects that other peers send here at the same time, and that are sent to them on their request.
     pub transfers_in: Slots,
@@ -101,6 +103,7 @@ impl Shared {
             left: watch::Sender::new(None),
             running: OnceLock::new(),
             warned_of_certificate: AtomicBool::new(false),
+            was_member: AtomicBool::new(false),
             timestamp: Mutex::new(Timestamp::default()),
             transfers_in: Slots::new(TRANSFERS_MAX, TRANSFERS_PER_PEER_MAX),
             transfers_out: Slots::new(TRANSFERS_MAX, TRANSFERS_PER_PEER_MAX),

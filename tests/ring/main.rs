@@ -12,6 +12,7 @@ mod harness;
 mod health;
 mod input;
 mod names;
+mod pauses;
 mod peer;
 mod reach;
 mod refusals;
