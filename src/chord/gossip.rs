@@ -221,7 +221,7 @@ impl Node {
             let alive =
                 |entry: &Entry| crate::wire::Member { entry: entry.clone(), state: MemberState::Alive };
             let remembered = hints.iter().map(alive).collect();
-            return self.enter(now, Start::Resume { remembered });
+            return self.enter(now, Start::Resume { remembered, given: Vec::new() });
         }
         for hint in hints {
             self.exchange(now, hint.clone());

@@ -261,6 +261,8 @@ impl Node {
                 self.hear_all(now, &from.into(), news, NEWS_TOLD_MAX);
                 self.handle_pong(now, from, sequence);
             }
+            // The ring's time is no matter of membership.
+            Datagram::Clock { .. } => {}
         }
         self.settle(now);
     }
@@ -579,6 +581,17 @@ impl Node {
             // In the place of the news with the address before.
             self.members.announce(Member { entry: self.me.clone(), state: MemberState::Alive });
         }
+    }
+
+    /// This peer's machine has another address than before, which others know: they learn the new one with a new life,
+    /// since of one life the first word counts.
+    pub fn moved(&mut self, now: Moment, address: Address) {
+        if matches!(self.phase, Phase::Gone { .. } | Phase::Ended) || address == self.me.address {
+            return;
+        }
+        self.me = self.me.with_address(address);
+        self.raise_incarnation_above(self.me.incarnation);
+        self.settle(now);
     }
 
     /// All members that this peer knows of.

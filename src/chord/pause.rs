@@ -139,7 +139,7 @@ impl Node {
     /// In again, through whoever is known.
     fn come_back(&mut self, now: Moment) {
         let remembered = self.remembered();
-        self.enter(now, Start::Resume { remembered });
+        self.enter(now, Start::Resume { remembered, given: Vec::new() });
     }
 
     /// Members to come back through: the nearest, and random ones.

@@ -32,6 +32,7 @@ impl Shared {
             "nothing is written any more since the disk failed; make room and start the peer again".to_owned()
         });
         let trouble = poisoned.or_else(|| counted.as_ref().err().map(ToString::to_string));
+        let trouble = trouble.or_else(|| self.clock_trouble());
         let (objects, bytes, records, siblings) = counted.unwrap_or_default();
         let health = self.health().await;
         let (gone, away): (Vec<_>, Vec<_>) =

@@ -18,3 +18,4 @@ mod reach;
 mod refusals;
 mod samples;
 mod shell;
+mod starting;

@@ -33,7 +33,7 @@ async fn two(dir: &std::path::Path) -> [Handle; 2] {
 /// still count it or not.
 /// Method: the clock of its actor jumps by an hour; in the second round the other peer believes it dead by then, so
 /// that it comes in anew.
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_view_shows_that_the_peer_is_back() {
     let dir = tempfile::tempdir().unwrap();
     let [first, second] = two(dir.path()).await;
