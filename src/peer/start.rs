@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -536,15 +536,14 @@ enum Listen {
 
 impl Listen {
     fn of(options: &StartOptions, number: Option<u8>, existing: Option<&PeerFile>) -> Listen {
-        // A bundle comes from another machine, whose peers have to reach this one.
-        let at = if options.bundle.is_some() { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
+        let at = default_ip(options);
         match (options.listen, existing, number) {
             (Some(listen), ..) => Listen::There(listen),
             (None, Some(file), _) => Listen::There(file.listen),
             (None, None, Some(number)) => {
                 Listen::There((at, options.base_port.saturating_add(number.into())).into())
             }
-            (None, None, None) => Listen::FreePort(at.into()),
+            (None, None, None) => Listen::FreePort(at),
         }
     }
 
@@ -587,6 +586,21 @@ impl Listen {
             }
             tokio::time::sleep(BIND_RETRY).await;
         }
+    }
+}
+
+/// Where a new peer listens that nobody chose an address for. A bundle most often comes from another machine, whose
+/// peers have to reach this one; then it is all addresses, of the contact's family.
+fn default_ip(options: &StartOptions) -> IpAddr {
+    let known = match &options.entrance {
+        Entrance::Join { known } if options.bundle.is_some() => known.as_str(),
+        _ => return Ipv4Addr::LOCALHOST.into(),
+    };
+    match known.parse::<SocketAddr>() {
+        Ok(known) if known.ip().is_loopback() => known.ip(),
+        Ok(SocketAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
+        _ if known.starts_with("localhost:") => Ipv4Addr::LOCALHOST.into(),
+        _ => Ipv4Addr::UNSPECIFIED.into(),
     }
 }
 
@@ -650,3 +664,54 @@ const BIND_RETRY: Duration = Duration::from_secs(1);
 const CLOCK_RETRY: Duration = Duration::from_secs(1);
 /// Messages that wait for the actor.
 const INBOX_MAX: usize = 4_096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: what was chosen before is where it listens; a bundle's peer is reached by others.
+    #[test]
+    fn where_a_peer_listens() {
+        let join = |known: &str| Entrance::Join { known: Address::new(known).unwrap() };
+        let listens = |entrance: Entrance, bundle: bool, number: Option<u8>, before: Option<&str>| {
+            let bundle = bundle.then(|| PathBuf::from("nas.pem"));
+            let options = StartOptions { bundle, ..StartOptions::new(entrance) };
+            let file = before.map(|listen| peer_file(listen.parse().unwrap()));
+            Listen::of(&options, number, file.as_ref()).candidates()[0].to_string()
+        };
+        let nas = || join("nas.example:12300");
+        assert_eq!(listens(Entrance::Found, false, Some(8), None), "127.0.0.1:12008");
+        assert_eq!(listens(nas(), false, None, None), "127.0.0.1:12300");
+        assert_eq!(listens(nas(), true, None, None), "0.0.0.0:12300");
+        assert_eq!(listens(nas(), true, Some(8), None), "0.0.0.0:12008");
+        assert_eq!(listens(join("[fd77::1]:12300"), true, None, None), "[::]:12300");
+        assert_eq!(listens(join("127.0.0.1:12300"), true, None, None), "127.0.0.1:12300");
+        assert_eq!(listens(join("localhost:12300"), true, None, None), "127.0.0.1:12300");
+        for bundle in [false, true] {
+            assert_eq!(listens(nas(), bundle, Some(8), Some("10.0.0.7:99")), "10.0.0.7:99");
+        }
+        let listen = Some("10.0.0.9:7".parse().unwrap());
+        let options = StartOptions { listen, ..StartOptions::new(nas()) };
+        let before = peer_file("10.0.0.7:99".parse().unwrap());
+        assert_eq!(Listen::of(&options, None, Some(&before)), Listen::There(listen.unwrap()));
+    }
+
+    fn peer_file(listen: SocketAddr) -> PeerFile {
+        PeerFile {
+            position: Position::of_number(8),
+            number: Some(8),
+            name: None,
+            ring: "r".to_owned(),
+            listen,
+            advertise: None,
+            certificate: "8".to_owned(),
+            certs_dir: None,
+            incarnation: 1,
+            process_id: 0,
+            interval_ms: None,
+            replicas: None,
+            successors: None,
+            left: false,
+        }
+    }
+}
