@@ -369,7 +369,7 @@ fn of_two_processes_with_one_identity_the_older_one_ends() {
             let mut world = World::new(seed, settings);
             world.grow(&[10, 60, 110, 160, 210]);
             let remembered = world.view(10).unwrap().members.iter().cloned().collect();
-            world.start_clone(110, 1, Start::Resume { remembered });
+            world.start_clone(110, 1, Start::Resume { remembered, given: Vec::new() });
             world.run_for(SECOND * 10);
             let fenced = world
                 .events()
@@ -493,7 +493,7 @@ fn a_ring_with_settings_out_of_bounds_is_not_joined() {
 #[test]
 fn a_circle_of_departed_peers_is_left() {
     let remembered = vec![Member { entry: entry(2, 1), state: MemberState::Alive }];
-    let mut joining = node(Start::Resume { remembered });
+    let mut joining = node(Start::Resume { remembered, given: Vec::new() });
     for asked in 0.. {
         let request = outputs(&mut joining).into_iter().find_map(|output| match output {
             Output::Request { token, to, .. } => Some((token, to)),

@@ -33,6 +33,8 @@ pub enum Start {
     Resume {
         /// Members as they were known when this peer stopped.
         remembered: Vec<Member>,
+        /// Contacts that a person named, which are tried first: those that are remembered may have moved.
+        given: Vec<Target>,
     },
 }
 
@@ -92,6 +94,13 @@ impl Entering {
         [Some(self.next_at), self.deadline].into_iter().flatten().min()
     }
 
+    /// Who has to be there, or to be known as gone, before this peer is in. A contact that was given to one that comes
+    /// back is only one more way.
+    fn awaited(&self) -> impl Iterator<Item = &Door> {
+        let any = self.kind != Kind::Resume;
+        self.doors.iter().filter(move |door| any || door.remembered.is_some())
+    }
+
     /// Whom this peer is about to ask, the next one last.
     pub(super) fn to_ask(&self) -> impl Iterator<Item = &Entry> {
         self.path.iter().chain(&self.again)
@@ -102,7 +111,7 @@ impl Entering {
             Some(position) => position.label(),
             None => door.target.address.to_string(),
         };
-        self.doors.iter().filter(|door| !door.present).map(label).collect()
+        self.awaited().filter(|door| !door.present).map(label).collect()
     }
 }
 
@@ -124,13 +133,17 @@ impl Node {
                 (Kind::Form, contacts.into_iter().map(|c| door(c, None)).collect(), None)
             }
             Start::Join { known } => (Kind::Join, vec![door(known, None)], Some(now + JOIN_TIMEOUT)),
-            Start::Resume { remembered } => {
+            Start::Resume { remembered, given } => {
+                if remembered.is_empty() {
+                    self.strangers.clone_from(&given);
+                }
                 let mut members: Vec<Member> =
                     remembered.into_iter().filter(|m| m.state != MemberState::Left).collect();
                 members.sort_by_key(|m| m.state);
                 members.truncate(DOORS_MAX);
-                let doors = members.into_iter().map(|m| door(Target::from(&m.entry), Some(m))).collect();
-                (Kind::Resume, doors, None)
+                let known = members.into_iter().map(|m| door(Target::from(&m.entry), Some(m)));
+                let given = given.into_iter().take(DOORS_MAX).map(|target| door(target, None));
+                (Kind::Resume, given.chain(known).collect(), None)
             }
         };
         if kind == Kind::Resume && doors.is_empty() {
@@ -287,7 +300,7 @@ impl Node {
         self.hear_all(now, &from.into(), members, TOLD_MAX);
         self.mark_present(from);
         let Phase::Entering(entering) = &self.phase else { return };
-        let all = entering.doors.iter().all(|door| door.present);
+        let all = entering.awaited().all(|door| door.present);
         if all {
             self.close_round(now);
         }
@@ -311,9 +324,9 @@ impl Node {
     /// A round of knocking is over. Returns whether this peer is in.
     fn close_round(&mut self, now: Moment) -> bool {
         let Phase::Entering(entering) = &self.phase else { return false };
-        let all = entering.doors.iter().all(|door| door.present);
+        let all = entering.awaited().all(|door| door.present);
         let any = entering.doors.iter().any(|door| door.present);
-        let last_one = entering.doors.iter().all(|door| {
+        let last_one = entering.awaited().all(|door| {
             door.remembered.as_ref().is_some_and(|m| m.state == MemberState::Dead) && !door.present
         });
         let active = match entering.kind {

@@ -19,6 +19,7 @@ use std::time::Duration;
 use rand::RngExt as _;
 use rand::seq::IteratorRandom as _;
 
+use super::counted::Counted;
 use super::entrance::Start;
 use super::judge::{TOLD_MAX, Teller, check_closer, check_near};
 use super::members::Listener;
@@ -37,7 +38,7 @@ pub(super) struct Gossip {
     pinged: Option<(Position, u64, u32)>,
     replace_at: Moment,
     /// Remembered to find another ring by.
-    acquaintances: Vec<Entry>,
+    acquaintances: Counted<Vec<Entry>>,
     heal_at: Moment,
     /// How often another ring was found, one time after the other.
     heals: u32,
@@ -51,7 +52,7 @@ impl Gossip {
             partners: VecDeque::new(),
             pinged: None,
             replace_at: now,
-            acquaintances: Vec::new(),
+            acquaintances: Counted::default(),
             heal_at: now,
             heals: 0,
             copying: None,
@@ -69,6 +70,11 @@ impl Gossip {
 
     pub(super) fn acquaintances(&self) -> &[Entry] {
         &self.acquaintances
+    }
+
+    /// How often they were changed.
+    pub(super) fn acquaintance_changes(&self) -> u64 {
+        self.acquaintances.changes()
     }
 
     /// A partner answered a ping.
@@ -215,7 +221,7 @@ impl Node {
             let alive =
                 |entry: &Entry| crate::wire::Member { entry: entry.clone(), state: MemberState::Alive };
             let remembered = hints.iter().map(alive).collect();
-            return self.enter(now, Start::Resume { remembered });
+            return self.enter(now, Start::Resume { remembered, given: Vec::new() });
         }
         for hint in hints {
             self.exchange(now, hint.clone());
@@ -269,7 +275,7 @@ impl Node {
     }
 
     fn remember(&mut self, entry: Entry) {
-        let known = &mut self.gossip.acquaintances;
+        let known = self.gossip.acquaintances.change();
         if let Some(old) = known.iter_mut().find(|old| old.position == entry.position) {
             *old = entry;
         } else if known.len() < ACQUAINTANCES_MAX {

@@ -27,7 +27,6 @@ impl Node {
             return;
         }
         self.thin_out();
-        self.version += 1;
         let position = member.entry.position;
         let before_state = before.as_ref().map(|b| b.state);
         let was_alive = before_state == Some(MemberState::Alive);

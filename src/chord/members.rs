@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::counted::Counted;
 use super::table::Table;
 use crate::id::{KeyHash, Position};
 use crate::wire::limits::{
@@ -12,7 +13,7 @@ use crate::wire::{Entry, Life, Member, MemberState};
 /// Members by position, this peer not among them, within a budget of those that answer and of those that do not.
 #[derive(Debug, Clone)]
 pub struct Members {
-    table: Table,
+    table: Counted<Table>,
     /// How many that answer are kept.
     contacts_max: usize,
     /// Those that do not answer, or left, in the order in which that was learned.
@@ -50,7 +51,7 @@ impl Members {
     /// None known yet.
     pub fn new(contacts_max: usize) -> Members {
         Members {
-            table: Table::default(),
+            table: Counted::default(),
             contacts_max,
             gone: VecDeque::new(),
             news: Vec::new(),
@@ -65,9 +66,14 @@ impl Members {
         &self.table
     }
 
+    /// How often the table was changed.
+    pub(super) fn changes(&self) -> u64 {
+        self.table.changes()
+    }
+
     /// Has known these for long: there is no news to tell.
     pub(super) fn settled(&mut self, table: Table) {
-        self.table = table;
+        *self.table.change() = table;
         self.news.clear();
     }
 
@@ -136,7 +142,7 @@ impl Members {
             self.announce(member.clone());
         }
         let is_gone = member.state != MemberState::Alive;
-        self.table.insert(member);
+        self.table.change().insert(member);
         if is_gone {
             self.gone.push_back(position);
             self.forget_long_gone();
@@ -271,7 +277,7 @@ impl Members {
     fn forget(&mut self, position: &Position) {
         self.proven.remove(position);
         self.met(position);
-        self.table.remove(position);
+        self.table.change().remove(position);
     }
 }
 

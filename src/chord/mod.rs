@@ -19,6 +19,7 @@
 
 mod admit;
 mod answer;
+mod counted;
 mod detector;
 mod digest;
 mod entrance;

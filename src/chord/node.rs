@@ -88,7 +88,9 @@ pub struct Node {
     pending: BTreeMap<Token, (Moment, Purpose)>,
     next_token: u64,
     shown: (Option<Entry>, Vec<Entry>),
-    pub(super) version: u64,
+    /// The view as it was when somebody last asked whether it changed, and how often it had.
+    face: Face,
+    version: u64,
     /// While it leaves.
     turn: Turn,
     outputs: VecDeque<Output>,
@@ -133,6 +135,37 @@ pub(super) enum Purpose {
     Check(Position),
 }
 
+/// What a view shows, without what is large: of that, how often it was changed. A field that [`View`] gets has its
+/// counterpart here; wherever debug assertions are on, each published view is compared with the node's own.
+#[derive(Debug, Clone, Default)]
+struct Face {
+    me: Option<Entry>,
+    phase: Option<PhaseKind>,
+    settings: Option<RingSettings>,
+    predecessor: Option<Entry>,
+    successors: Vec<Entry>,
+    counts: [u64; 3],
+    small: bool,
+    waiting_for: Vec<String>,
+    turn: Turn,
+}
+
+impl Face {
+    fn of(node: &Node) -> Face {
+        Face {
+            me: Some(node.me.clone()),
+            phase: Some(node.phase()),
+            settings: node.settings_shown(),
+            predecessor: node.predecessor.clone(),
+            successors: node.successors.clone(),
+            counts: node.face_counts(),
+            small: node.is_small(),
+            waiting_for: node.waiting_for(),
+            turn: node.turn,
+        }
+    }
+}
+
 impl Node {
     /// Begins. The first outputs are there at once.
     pub fn new(now: Moment, config: NodeConfig) -> Node {
@@ -167,6 +200,7 @@ impl Node {
             pending: BTreeMap::new(),
             next_token: 0,
             shown: (None, Vec::new()),
+            face: Face::default(),
             version: 0,
             turn: Turn::Unasked,
             outputs: VecDeque::new(),
@@ -227,6 +261,8 @@ impl Node {
                 self.hear_all(now, &from.into(), news, NEWS_TOLD_MAX);
                 self.handle_pong(now, from, sequence);
             }
+            // The ring's time is no matter of membership.
+            Datagram::Clock { .. } => {}
         }
         self.settle(now);
     }
@@ -332,7 +368,6 @@ impl Node {
             self.members.announce(Member { entry: self.me.clone(), state: MemberState::Alive });
             self.stabilise_at = now;
             self.retry_entrance(now);
-            self.version += 1;
         }
         self.settle(now);
     }
@@ -340,9 +375,7 @@ impl Node {
     /// Lets time pass.
     pub fn handle_timeout(&mut self, now: Moment) {
         self.notice_pause(now);
-        if self.rejoined.forget(now, self.death_timeout()) {
-            self.version += 1;
-        }
+        self.rejoined.forget(now, self.death_timeout());
         let late: Vec<Token> =
             self.pending.iter().filter(|(_, (at, _))| *at <= now).map(|(t, _)| *t).collect();
         for token in late {
@@ -395,7 +428,6 @@ impl Node {
         if matches!(self.phase, Phase::Active) {
             self.phase = Phase::Leaving;
             self.turn = Turn::Unasked;
-            self.version += 1;
         }
         self.settle(now);
     }
@@ -404,7 +436,6 @@ impl Node {
     pub fn ask_turn(&mut self) {
         if matches!(self.phase, Phase::Leaving) && self.turn == Turn::Unasked {
             self.turn = Turn::Asked;
-            self.version += 1;
         }
     }
 
@@ -413,7 +444,6 @@ impl Node {
     pub fn take_turn(&mut self) {
         if self.turn == Turn::Asked {
             self.turn = Turn::Taken;
-            self.version += 1;
         }
     }
 
@@ -432,7 +462,6 @@ impl Node {
         }
         if self.turn == Turn::Asked {
             self.turn = Turn::Unasked;
-            self.version += 1;
         }
         true
     }
@@ -460,7 +489,6 @@ impl Node {
             self.ask(now, Target::from(&entry), farewell.clone(), self.request_timeout(), Purpose::Farewell);
         }
         self.phase = Phase::Gone { until: now + self.interval * 2 };
-        self.version += 1;
         self.settle(now);
     }
 
@@ -469,9 +497,48 @@ impl Node {
         self.pending.values().any(|(_, purpose)| matches!(purpose, Purpose::Farewell))
     }
 
-    /// Changes whenever [`Node::view`] does.
-    pub fn version(&self) -> u64 {
+    /// Changes whenever [`Node::view`] does: found by comparing what a view shows, so that no step of this node
+    /// can forget to say so.
+    pub fn version(&mut self) -> u64 {
+        if !self.is_shown_by(&self.face) {
+            self.face = Face::of(self);
+            self.version += 1;
+        }
         self.version
+    }
+
+    /// Whether a view shows this node as it is, compared in full where the ring is small enough for that. For checks
+    /// of [`Node::version`].
+    pub fn is_shown_in(&self, view: &View) -> bool {
+        view.members.len().max(self.members.table().len()) > COMPARED_MAX || *view == self.view()
+    }
+
+    fn is_shown_by(&self, face: &Face) -> bool {
+        let waits = matches!(self.phase, Phase::Entering(_));
+        face.counts == self.face_counts()
+            && face.me.as_ref() == Some(&self.me)
+            && face.phase == Some(self.phase())
+            && face.settings == self.settings_shown()
+            && face.predecessor == self.predecessor
+            && face.successors == self.successors
+            && (face.small, face.turn) == (self.is_small(), self.turn)
+            && (!waits || face.waiting_for == self.waiting_for())
+    }
+
+    /// How often the parts of a view were changed that are large.
+    fn face_counts(&self) -> [u64; 3] {
+        [self.members.changes(), self.gossip.acquaintance_changes(), self.rejoined.changes()]
+    }
+
+    fn settings_shown(&self) -> Option<RingSettings> {
+        self.settings_known.then_some(self.settings)
+    }
+
+    fn waiting_for(&self) -> Vec<String> {
+        match &self.phase {
+            Phase::Entering(entering) => entering.waiting_for(),
+            _ => Vec::new(),
+        }
     }
 
     /// What this peer believes at the moment.
@@ -479,17 +546,14 @@ impl Node {
         View {
             me: self.me.clone(),
             phase: self.phase(),
-            settings: self.settings_known.then_some(self.settings),
+            settings: self.settings_shown(),
             predecessor: self.predecessor.clone(),
             successors: self.successors.clone(),
             members: self.members.table().clone(),
             acquaintances: self.gossip.acquaintances().to_vec(),
             rejoined: self.rejoined.positions(),
             small: self.is_small(),
-            waiting_for: match &self.phase {
-                Phase::Entering(entering) => entering.waiting_for(),
-                _ => Vec::new(),
-            },
+            waiting_for: self.waiting_for(),
             turn: self.turn,
         }
     }
@@ -517,7 +581,17 @@ impl Node {
             // In the place of the news with the address before.
             self.members.announce(Member { entry: self.me.clone(), state: MemberState::Alive });
         }
-        self.version += 1;
+    }
+
+    /// This peer's machine has another address than before, which others know: they learn the new one with a new life,
+    /// since of one life the first word counts.
+    pub fn moved(&mut self, now: Moment, address: Address) {
+        if matches!(self.phase, Phase::Gone { .. } | Phase::Ended) || address == self.me.address {
+            return;
+        }
+        self.me = self.me.with_address(address);
+        self.raise_incarnation_above(self.me.incarnation);
+        self.settle(now);
     }
 
     /// All members that this peer knows of.
@@ -583,7 +657,8 @@ impl Node {
             + self.members.bytes()
             + self.gossip.bytes()
             + self.rejoined.bytes()
-            + (self.successors.capacity() + self.shown.1.capacity()) * size_of::<Entry>()
+            + (self.successors.capacity() + self.shown.1.capacity() + self.face.successors.capacity())
+                * size_of::<Entry>()
             + (self.pending.len() + self.candidates.len()) * size_of::<(Token, (Moment, Purpose))>()
     }
 
@@ -702,7 +777,6 @@ impl Node {
         if !matches!(self.phase, Phase::Ended) {
             self.phase = Phase::Ended;
             self.pending.clear();
-            self.version += 1;
             self.event(Event::Ended(reason));
         }
     }
@@ -716,7 +790,6 @@ impl Node {
         if self.shown.0 == self.predecessor && self.shown.1 == self.successors {
             return;
         }
-        self.version += 1;
         self.neighbours_changed = true;
         let position = |entry: Option<&Entry>| entry.map(|e| e.position);
         for rank in 0..2 {
@@ -763,6 +836,8 @@ impl Node {
 
 /// How many successors a peer of a large ring keeps a connection with.
 pub const NEAR_KEPT: usize = 3;
+/// Up to how many members a view is compared in full.
+const COMPARED_MAX: usize = 64;
 /// Peers that one answer of a lookup names.
 const NAMED_MAX: usize = 1 + crate::config::RingSettings::SUCCESSORS_MAX as usize;
 const REQUEST_TIMEOUT_MIN: Duration = Duration::from_millis(500);

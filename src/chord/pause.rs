@@ -24,6 +24,8 @@ use crate::wire::{
 pub(super) struct Checking {
     /// It was leaving when it was stopped.
     leaving: bool,
+    /// In which life it was stopped.
+    life: u64,
     /// Who has not answered yet.
     asked: BTreeSet<Position>,
     answered: usize,
@@ -85,15 +87,14 @@ impl Node {
         if !checking.asked.is_empty() {
             return;
         }
-        let (answered, leaving) = (checking.answered, checking.leaving);
-        if self.persisting.is_some() {
-            // Somebody has declared it dead.
+        let (answered, leaving, life) = (checking.answered, checking.leaving, checking.life);
+        if self.persisting.is_some() || self.me.incarnation != life {
+            // Somebody has declared it dead; the next life may be on disk already.
             return self.come_back(now);
         }
         if answered > 0 {
             self.phase = if leaving { Phase::Leaving } else { Phase::Active };
             self.stabilise_at = now;
-            self.version += 1;
         }
     }
 
@@ -107,12 +108,12 @@ impl Node {
         self.detector.begin_anew(now);
         self.phase = Phase::Checking(Checking {
             leaving,
+            life: self.me.incarnation,
             asked: BTreeSet::new(),
             answered: 0,
             again_at: now,
             rounds: 0,
         });
-        self.version += 1;
         self.ask_whether_counted(now);
     }
 
@@ -138,7 +139,7 @@ impl Node {
     /// In again, through whoever is known.
     fn come_back(&mut self, now: Moment) {
         let remembered = self.remembered();
-        self.enter(now, Start::Resume { remembered });
+        self.enter(now, Start::Resume { remembered, given: Vec::new() });
     }
 
     /// Members to come back through: the nearest, and random ones.

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use super::counted::Counted;
 use super::members::TREE_ENTRY_BYTES;
 use crate::id::Position;
 use crate::time::Moment;
@@ -17,7 +18,7 @@ pub(super) struct Rejoined {
     /// Deaths that were learned of just now.
     fresh: BTreeMap<Position, Moment>,
     /// The latest one last.
-    recent: VecDeque<(Moment, Position)>,
+    recent: Counted<VecDeque<(Moment, Position)>>,
 }
 
 impl Rejoined {
@@ -37,22 +38,26 @@ impl Rejoined {
         if self.fresh.remove(&position).is_some() {
             return;
         }
-        self.recent.retain(|(_, known)| *known != position);
-        if self.recent.len() == Rejoined::MAX {
-            self.recent.pop_front();
+        let recent = self.recent.change();
+        recent.retain(|(_, known)| *known != position);
+        if recent.len() == Rejoined::MAX {
+            recent.pop_front();
         }
-        self.recent.push_back((now, position));
+        recent.push_back((now, position));
     }
 
-    /// Forgets who came back long ago, and deaths older than `death_timeout`. Says whether anybody was forgotten who
-    /// came back.
-    pub(super) fn forget(&mut self, now: Moment, death_timeout: Duration) -> bool {
+    /// Forgets who came back long ago, and deaths older than `death_timeout`.
+    pub(super) fn forget(&mut self, now: Moment, death_timeout: Duration) {
         self.fresh.retain(|_, at| now.since(*at) <= death_timeout);
-        let (before, kept_for) = (self.recent.len(), Rejoined::FOR.max(death_timeout * 4));
+        let kept_for = Rejoined::FOR.max(death_timeout * 4);
         while self.recent.front().is_some_and(|(at, _)| now.since(*at) > kept_for) {
-            self.recent.pop_front();
+            self.recent.change().pop_front();
         }
-        self.recent.len() < before
+    }
+
+    /// How often it was changed who came back.
+    pub(super) fn changes(&self) -> u64 {
+        self.recent.changes()
     }
 
     pub(super) fn positions(&self) -> BTreeSet<Position> {
@@ -89,12 +94,12 @@ mod tests {
         rejoined.lives(second(0), peer(1));
         rejoined.lives(second(1), peer(2));
         rejoined.lives(second(5), peer(1));
-        assert!(!rejoined.forget(second(61), DEATH));
+        rejoined.forget(second(61), DEATH);
         assert_eq!(back(&rejoined), [peer(1), peer(2)]);
-        assert!(rejoined.forget(second(62), DEATH));
+        rejoined.forget(second(62), DEATH);
         assert_eq!(back(&rejoined), [peer(1)]);
-        assert!(!rejoined.forget(second(100), Duration::from_secs(24)), "pings are rare");
-        assert_eq!(back(&rejoined), [peer(1)]);
+        rejoined.forget(second(100), Duration::from_secs(24));
+        assert_eq!(back(&rejoined), [peer(1)], "pings are rare");
     }
 
     #[test]

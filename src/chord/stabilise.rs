@@ -170,7 +170,7 @@ impl Node {
             // Whom that skips is found by stabilising, as FROM_PRED walks back towards this peer.
             let Some(next) = self.members.clockwise_from(&self.me.position).next().cloned() else {
                 let remembered = self.members.iter().cloned().collect();
-                return self.enter(now, Start::Resume { remembered });
+                return self.enter(now, Start::Resume { remembered, given: Vec::new() });
             };
             self.successors.push(next);
             self.stabilise_at = now;

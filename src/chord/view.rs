@@ -9,7 +9,7 @@ use crate::wire::limits::CLOSER_MAX;
 use crate::wire::{Entry, MemberState};
 
 /// A snapshot of a [`super::Node`].
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
     /// This peer.
     pub me: Entry,

@@ -31,7 +31,7 @@ pub(super) struct PeerArgs {
     #[arg(long, value_name = "BASE_PORT", default_value_t = 12_000,
           value_parser = clap::value_parser!(u16).range(1..))]
     base_port: u16,
-    /// UDP address to listen on [default: 127.0.0.1 and the number's port, or from 12300 on a free one]
+    /// UDP address to listen on [default: the one before; at first 127.0.0.1, or with --bundle all addresses, and the number's port, or from 12300 on a free one]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
     /// Where other peers reach this one [default: the address it listens on]

@@ -22,7 +22,7 @@ use super::signals::{INTERRUPTED, Signals};
 use super::terminal::Terminal;
 use super::{DONE, FAILED};
 use crate::id::Position;
-use crate::peer::{Handle, PeerEvent, start};
+use crate::peer::{Handle, PeerEvent, StartNotice, start_telling};
 
 /// Runs a peer until it leaves, is ended by a signal, or ends by itself; gives the exit code.
 ///
@@ -35,9 +35,10 @@ pub(super) async fn run(plan: Plan) -> anyhow::Result<u8> {
         // One that is left over from another run would lie.
         let _ = std::fs::remove_file(path);
     }
+    let notice = |notice: &StartNotice| out.note(&notice.to_string());
     let peer = tokio::select! {
         code = signals.next() => return Ok(code),
-        peer = start(plan.start) => match peer {
+        peer = start_telling(plan.start, &notice) => match peer {
             Ok(peer) => peer,
             Err(error) => {
                 out.error(&error.to_string());

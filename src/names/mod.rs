@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `record` | the order of records; the record that replaces another; what an owner that lacks it is brought |
 //! | `history` | what a peer keeps of one name, and what it takes |
+//! | `ring_clock` | the ring's time, by which writers date records and owners bound the future |
 //! | `votes` | what the peers around a name key say of a name |
 //!
 //! Pure. The greatest (clock, writer) wins, everywhere and in whatever order records arrive; of two
@@ -15,10 +16,12 @@
 
 mod history;
 mod record;
+mod ring_clock;
 mod votes;
 
 pub use history::{CLOCK_AHEAD_MAX_MS, HISTORY_MAX, NameHistory, PastRecord, PutRefusal};
 pub use record::{CheckedRecord, Greatest, Rank, content_of, next_record};
+pub use ring_clock::{CLOCK_WRONG_MS, RingClock};
 pub use votes::{Verdict, Vote, Votes};
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! The actor that owns the membership: it turns what comes in into calls of the pure node, and what the
 //! node wants into requests, datagrams and events.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,11 +12,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::api::PeerEvent;
 use super::clock::Clock;
-use super::shared::{Shared, spawn_blocking};
+use super::shared::{Shared, spawn_blocking, unix_ms};
 use crate::blob::{BlobError, PeerFile, RealDisk};
 use crate::chord::{Event, Node, Output, ReplyTo, Token, Unanswered, View};
 use crate::config::RingSettings;
 use crate::id::Position;
+use crate::time::Moment;
 use crate::transport::RequestFailure;
 use crate::wire::{
     Datagram, Entry, Fault, Member, MemberState, MembershipReply, MembershipRequest, Reply, Request, Target,
@@ -49,6 +52,9 @@ pub(super) enum ActorMessage {
     TakeTurn,
     /// Tell the neighbours, and go.
     Depart,
+    /// So much time passes in which the process does nothing.
+    #[cfg(test)]
+    Sleep(Duration),
 }
 
 /// What DATA_DIR/peer.toml says. Whoever changes it writes it before the next one may.
@@ -63,6 +69,12 @@ pub(super) struct Actor {
     pub peer_file: SharedFile,
     /// The clock of the node.
     pub clock: Clock,
+    /// When to look next whether this machine has moved; never where the address was given by a person.
+    pub move_check_at: Option<Moment>,
+    /// The address of this peer that this machine was last seen to have.
+    pub was_here: Option<IpAddr>,
+    /// Who was told lately what this machine's clock shows.
+    pub clock_told: BTreeMap<Position, Moment>,
 }
 
 impl Actor {
@@ -77,10 +89,12 @@ impl Actor {
                 published = Some(self.node.version());
                 let view = Arc::new(self.node.view());
                 if view.is_member() {
+                    self.shared.was_member.store(true, Ordering::Relaxed);
                     self.keep_settings(view.settings).await;
                 }
                 self.view.send_replace(view);
             }
+            debug_assert!(self.node.is_shown_in(&self.view.borrow()), "a view that is not the node's");
             if let Some(why) = ended {
                 self.shared.ended.send_replace(Some(why));
                 return;
@@ -108,9 +122,13 @@ impl Actor {
         let now = self.clock.now();
         if self.node.me().address.is_unspecified() {
             self.find_own_address(&message);
+        } else if self.move_check_at.is_some_and(|at| at <= now) {
+            self.move_check_at = Some(now + MOVE_CHECK_EVERY);
+            self.notice_move(now, &message);
         }
         match message {
             ActorMessage::Datagram { from, bytes } => match codec::decode::<Datagram>(&bytes) {
+                Ok(Datagram::Clock { unix_ms }) => self.shared.hear_clock(from.position, unix_ms),
                 Ok(datagram) => self.node.handle_datagram(now, &from, datagram),
                 Err(_) => self.shared.transport.malformed_datagram(&from.position),
             },
@@ -140,18 +158,31 @@ impl Actor {
             ActorMessage::AskTurn => self.node.ask_turn(),
             ActorMessage::TakeTurn => self.node.take_turn(),
             ActorMessage::Depart => self.node.depart(now),
+            #[cfg(test)]
+            ActorMessage::Sleep(time) => self.clock.skip(time),
         }
     }
 
     /// A peer that listens on every address tells the one by which whom it met first can reach it.
     fn find_own_address(&mut self, message: &ActorMessage) {
-        let met = match message {
-            ActorMessage::Datagram { from, .. } | ActorMessage::Request { from, .. } => from,
-            ActorMessage::Reply { answer: Ok((from, _)), .. } => from,
-            _ => return,
-        };
+        let Some(met) = sender(message) else { return };
         if let Some(address) = self.shared.transport.own_address_towards(&met.position) {
             self.node.set_address(address.into());
+        }
+    }
+
+    /// A peer that listens on every address is reached by another one once its machine has moved. An address that this
+    /// machine never had is a translator's, of which only others see when it changes.
+    fn notice_move(&mut self, now: Moment, message: &ActorMessage) {
+        let Ok(known) = self.node.me().address.as_str().parse::<SocketAddr>() else { return };
+        if self.shared.transport.has_address(known.ip()) {
+            self.was_here = Some(known.ip());
+            return;
+        }
+        let Some(met) = sender(message).filter(|_| self.was_here == Some(known.ip())) else { return };
+        let found = self.shared.transport.own_address_towards(&met.position);
+        if let Some(address) = found.filter(|found| !found.ip().is_loopback()) {
+            self.node.moved(now, address.into());
         }
     }
 
@@ -171,6 +202,10 @@ impl Actor {
                     }
                 }
                 Output::Datagram { to, datagram } => {
+                    // Before the ping: of what waits for a dial the last one stays.
+                    if matches!(datagram, Datagram::Ping { .. }) {
+                        self.tell_clock(&to);
+                    }
                     if let Ok(bytes) = codec::encode(&datagram) {
                         self.shared.transport.send_datagram(&Target::from(&to), Bytes::from(bytes));
                     }
@@ -189,6 +224,19 @@ impl Actor {
             }
         }
         ended
+    }
+
+    /// Tells a peer now and then what this machine's clock shows.
+    fn tell_clock(&mut self, to: &Entry) {
+        let now = self.clock.now();
+        self.clock_told.retain(|_, at| now.since(*at) < CLOCK_EVERY);
+        if self.clock_told.contains_key(&to.position) || self.clock_told.len() >= CLOCK_TOLD_MAX {
+            return;
+        }
+        self.clock_told.insert(to.position, now);
+        if let Ok(bytes) = codec::encode(&Datagram::Clock { unix_ms: unix_ms() }) {
+            self.shared.transport.send_datagram(&Target::from(to), Bytes::from(bytes));
+        }
     }
 
     fn ask(&self, token: Token, to: Target, request: MembershipRequest, timeout: Duration) {
@@ -222,12 +270,20 @@ impl Actor {
     fn persist(&self, incarnation: u64) {
         let (shared, file) = (self.shared.clone(), self.peer_file.clone());
         tokio::spawn(async move {
-            match save_file(&shared, &file, |file| file.incarnation = incarnation).await {
-                Ok(()) => {
-                    let _ = shared.actor.send(ActorMessage::Persisted(incarnation)).await;
+            let mut told = false;
+            // The node asks once: without a later life that is on disk a peer which was declared dead never comes in.
+            loop {
+                // Of two that are saved at the same time the greater one stays, whichever comes last.
+                let raise = |file: &mut PeerFile| file.incarnation = file.incarnation.max(incarnation);
+                match save_file(&shared, &file, raise).await {
+                    Ok(()) => break,
+                    Err(error) if !told => shared.tell(PeerEvent::Warning(error.to_string())),
+                    Err(_) => {}
                 }
-                Err(error) => shared.tell(PeerEvent::Warning(error.to_string())),
+                told = true;
+                tokio::time::sleep(PERSIST_RETRY).await;
             }
+            let _ = shared.actor.send(ActorMessage::Persisted(incarnation)).await;
         });
     }
 
@@ -247,6 +303,15 @@ impl Actor {
         if let Err(error) = saved.await {
             self.shared.tell(PeerEvent::Warning(error.to_string()));
         }
+    }
+}
+
+/// Who is met by a message.
+fn sender(message: &ActorMessage) -> Option<&Entry> {
+    match message {
+        ActorMessage::Datagram { from, .. } | ActorMessage::Request { from, .. } => Some(from),
+        ActorMessage::Reply { answer: Ok((from, _)), .. } => Some(from),
+        _ => None,
     }
 }
 
@@ -333,5 +398,15 @@ fn told(shared: &Shared, event: Event) -> Option<PeerEvent> {
     })
 }
 
+/// Between two tries to write an incarnation that the disk refused.
+const PERSIST_RETRY: Duration = Duration::from_secs(1);
+/// How often a peer that is pinged is told what this machine's clock shows, and how many at most meanwhile.
+const CLOCK_EVERY: Duration = Duration::from_secs(20);
+const CLOCK_TOLD_MAX: usize = 256;
+/// How often a peer that listens on every address looks whether its machine has moved.
+const MOVE_CHECK_EVERY: Duration = Duration::from_secs(3);
 /// Members that are kept on disk.
 const REMEMBERED_MAX: usize = 128;
+
+#[cfg(test)]
+mod tests;

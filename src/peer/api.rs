@@ -46,8 +46,9 @@ pub struct StartOptions {
     pub data_dir: Option<PathBuf>,
     /// Where the ring CA and the peers' certificates are; `None` for the default place.
     pub certs_dir: Option<PathBuf>,
-    /// The UDP address to listen on; `None` for 127.0.0.1 and the number's port, or port 12300 or the
-    /// next free one for a self-placed peer.
+    /// The UDP address to listen on; `None` for the one before, where the peer has lived before. Else for 127.0.0.1,
+    /// or all addresses where there is a bundle, and the number's port, or port 12300 or the next free one for a
+    /// self-placed peer.
     pub listen: Option<std::net::SocketAddr>,
     /// Number n stands for UDP port `base_port` + n.
     pub base_port: u16,
@@ -79,6 +80,40 @@ impl StartOptions {
             interval: None,
             bundle: None,
             key: None,
+        }
+    }
+}
+
+/// What a start waits for, told once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StartNotice {
+    /// This machine has not the address on which the peer is to listen.
+    AddressNotThere {
+        /// The address.
+        address: std::net::SocketAddr,
+    },
+    /// This machine's clock stands before the ring's certificates begin.
+    ClockNotSet {
+        /// The day that the clock shows.
+        now: String,
+        /// The first day of the certificates.
+        begin: String,
+    },
+}
+
+impl std::fmt::Display for StartNotice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            StartNotice::AddressNotThere { address } => write!(
+                f,
+                "this machine has no address {} at the moment, so that this peer cannot listen on {address} yet; it tries again until it can (--listen gives it another address)",
+                address.ip()
+            ),
+            StartNotice::ClockNotSet { now, begin } => write!(
+                f,
+                "this machine's clock says {now}; the ring's certificates begin on {begin}: this peer waits until the clock is set"
+            ),
         }
     }
 }
@@ -119,6 +154,14 @@ pub enum StartError {
         data_dir: PathBuf,
         /// The other process, where it is known.
         process: Option<u32>,
+    },
+    /// This machine's clock stands before the ring's certificates begin.
+    #[error("this machine's clock says {now}; the ring's certificates begin on {begin}")]
+    ClockNotSet {
+        /// The day that the clock shows.
+        now: String,
+        /// The first day of the certificates.
+        begin: String,
     },
     /// The port is taken, or the address is not ours.
     #[error("cannot listen on {address}: {source}")]

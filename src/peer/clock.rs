@@ -23,6 +23,12 @@ impl Clock {
         Moment::default() + since_boot().saturating_sub(self.made_at)
     }
 
+    /// As if so much time had passed at once.
+    #[cfg(test)]
+    pub(super) fn skip(&mut self, time: Duration) {
+        self.made_at = self.made_at.saturating_sub(time);
+    }
+
     /// Waits until then, or for ever. A machine that sleeps meanwhile makes it later.
     pub(super) async fn sleep_until(self, wake: Option<Moment>) {
         match wake {

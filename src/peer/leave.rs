@@ -21,6 +21,7 @@ impl Shared {
     /// # Errors
     /// When this peer is in no ring, or is leaving already.
     pub(super) async fn leave(self: &Arc<Self>) -> Result<LeaveReport, String> {
+        self.until_member().await?;
         if self.view().phase != PhaseKind::Active {
             return Err(self.why_not_active());
         }
@@ -69,6 +70,7 @@ impl Shared {
     /// # Errors
     /// When this peer is in no ring.
     pub(super) async fn plan_leave(self: &Arc<Self>) -> Result<LeavePlan, String> {
+        self.until_member().await?;
         let view = self.view();
         if view.phase != PhaseKind::Active {
             return Err(self.why_not_active());

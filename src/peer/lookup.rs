@@ -1,6 +1,7 @@
 //! Finding owners and replicas: the pure lookup, driven over the network.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -8,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::actor::ActorMessage;
 use super::shared::Shared;
-use crate::chord::{HOP_GIVEN_UP, Lookup, Step, check_list, hop_timeout};
+use crate::chord::{HOP_GIVEN_UP, Lookup, PhaseKind, Step, View, check_list, hop_timeout};
 use crate::id::Position;
 use crate::replica::{Found, known_after};
 use crate::wire::{Entry, MembershipReply, MembershipRequest};
@@ -19,10 +20,8 @@ impl Shared {
     /// # Errors
     /// Says that nobody who is left to ask knows.
     pub(super) async fn find(self: &Arc<Self>, key: Position, wanted: usize) -> Result<Found, String> {
+        self.until_member().await?;
         let view = self.view();
-        if !view.is_member() {
-            return Err(self.why_not_active());
-        }
         let settled = self.ledger.is_settled(&view);
         let mut lookup = Lookup::new(&view, key, self.ledger.distrusted());
         let found = self.drive(&mut lookup, key).await;
@@ -98,6 +97,22 @@ impl Shared {
         Ok(found.first(copies))
     }
 
+    /// Waits until this peer is a member. One that has been a member, and asks after a pause whether it still is, or
+    /// comes back, will be one in a moment.
+    ///
+    /// # Errors
+    /// Says why it is no member.
+    pub(super) async fn until_member(&self) -> Result<(), String> {
+        if self.view().is_member() {
+            return Ok(());
+        }
+        let is_over = |view: &View| view.is_member() || view.phase == PhaseKind::Ended;
+        if self.was_member.load(Ordering::Relaxed) {
+            self.view_until(MEMBER_WAIT, is_over).await;
+        }
+        if self.view().is_member() { Ok(()) } else { Err(self.why_not_active()) }
+    }
+
     /// Why this peer does nothing for the ring at the moment.
     pub(super) fn why_not_active(&self) -> String {
         let view = self.view();
@@ -153,6 +168,8 @@ impl Shared {
     }
 }
 
+/// How long a peer that was stopped is given to be a member again: three rounds of questions, and a join.
+const MEMBER_WAIT: Duration = Duration::from_secs(12);
 /// How long an owner is looked for that nobody knows at the moment, and how often.
 const FIND_WAIT: Duration = Duration::from_secs(5);
 const FIND_PAUSE: Duration = Duration::from_millis(200);

@@ -60,4 +60,4 @@ pub use choice::PeerChoice;
 pub use client::{Client, ObjectBytes};
 pub use export::{Begun, Place, WriteError};
 pub use handle::Handle;
-pub use start::start;
+pub use start::{start, start_telling};

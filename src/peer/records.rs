@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::serve::Asker;
-use super::shared::{STORAGE_TIMEOUT, Shared, disk_reason, shortened, unix_ms};
+use super::shared::{STORAGE_TIMEOUT, Shared, disk_reason, shortened};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{CheckedRecord, Greatest, NameHistory, Verdict, Vote, Votes, content_of, next_record};
 use crate::replica::{Copies, Found, Voters, has_no_vote, own_replicas, put_duty, vote_count};
@@ -124,7 +124,7 @@ impl Shared {
             ));
         }
         let checked = CheckedRecord::new(signed, record);
-        self.saw_clock(checked.clock_seen(unix_ms()));
+        self.saw_clock(checked.clock_seen(self.ring_ms()));
         Ok(checked)
     }
 
@@ -278,13 +278,14 @@ impl Shared {
     ) -> Result<(), NotMerged> {
         let (name, clock) = (new.record().name.clone(), new.record().clock);
         let tombstone = new.record().target == RecordTarget::Tombstone;
+        let now = self.ring_ms();
         let merged = self
             .blocking(move |store| {
                 let mut refused = None;
                 store.update_record(key, |bytes| {
                     let mut history: NameHistory =
                         bytes.and_then(|bytes| codec::decode(bytes).ok()).unwrap_or_default();
-                    match history.put(&new, role, unix_ms()) {
+                    match history.put(&new, role, now) {
                         Ok(changed) => changed.then(|| codec::encode(&history).ok()).flatten(),
                         Err(refusal) => {
                             refused = Some(refusal.into_reply(&history));

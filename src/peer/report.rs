@@ -32,6 +32,7 @@ impl Shared {
             "nothing is written any more since the disk failed; make room and start the peer again".to_owned()
         });
         let trouble = poisoned.or_else(|| counted.as_ref().err().map(ToString::to_string));
+        let trouble = trouble.or_else(|| self.clock_trouble());
         let (objects, bytes, records, siblings) = counted.unwrap_or_default();
         let health = self.health().await;
         let (gone, away): (Vec<_>, Vec<_>) =
@@ -177,10 +178,8 @@ impl Shared {
 
     /// The ring's living peers in order, each asked for the next, this one first.
     async fn walk(self: &Arc<Self>) -> Result<Vec<Entry>, String> {
+        self.until_member().await?;
         let view = self.view();
-        if !view.is_member() {
-            return Err(self.why_not_active());
-        }
         let me = view.me.position;
         let mut walked = vec![view.me.clone()];
         // By distance: whom this peer knows, and whom those name that were asked.

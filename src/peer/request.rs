@@ -31,9 +31,7 @@ impl Shared {
         progress: Arc<Progress>,
     ) -> Result<RequestReport, RequestError> {
         let begin = Instant::now();
-        if !self.view().is_member() {
-            return Err(RequestError::NotActive(self.why_not_active()));
-        }
+        self.until_member().await.map_err(RequestError::NotActive)?;
         let (content, record) = match wanted {
             Wanted::Name(name) => {
                 let (content, record) = self.named_content(name).await?;

@@ -23,6 +23,7 @@ use crate::blob::{BlobError, Store};
 use crate::chord::View;
 use crate::config::RingSettings;
 use crate::id::Position;
+use crate::names::RingClock;
 use crate::replica::TakeOver;
 use crate::time::Timestamp;
 use crate::transport::{Identity, RequestFailure, Transport, Verifier};
@@ -58,7 +59,11 @@ pub(super) struct Shared {
     pub running: OnceLock<Weak<Running>>,
     /// Somebody has been told at the start, if there was something to be told.
     pub warned_of_certificate: AtomicBool,
+    /// This process has been a member: if it is none now, it soon will be again.
+    pub was_member: AtomicBool,
     timestamp: Mutex<Timestamp>,
+    /// What the clocks of others show.
+    ring_clock: Mutex<RingClock>,
     /// Objects that other peers send here at the same time, and that are sent to them on their request.
     pub transfers_in: Slots,
     pub transfers_out: Slots,
@@ -104,7 +109,9 @@ impl Shared {
             left: watch::Sender::new(None),
             running: OnceLock::new(),
             warned_of_certificate: AtomicBool::new(false),
+            was_member: AtomicBool::new(false),
             timestamp: Mutex::new(Timestamp::default()),
+            ring_clock: Mutex::default(),
             transfers_in: Slots::new(TRANSFERS_MAX, TRANSFERS_PER_PEER_MAX),
             transfers_out: Slots::new(TRANSFERS_MAX, TRANSFERS_PER_PEER_MAX),
             ledger: Ledger::default(),
@@ -190,8 +197,33 @@ impl Shared {
     /// The next reading of this peer's hybrid logical clock, after all that it has seen.
     pub(super) fn next_clock(&self) -> Timestamp {
         let mut clock = self.timestamp.lock().unwrap_or_else(PoisonError::into_inner);
-        *clock = clock.next(unix_ms());
+        *clock = clock.next(self.ring_ms());
         *clock
+    }
+
+    /// Another peer says what its clock shows.
+    pub(super) fn hear_clock(&self, from: Position, its_unix_ms: u64) {
+        self.ring_clock().hear(self.clock.now(), from, its_unix_ms);
+    }
+
+    /// The ring's time, in milliseconds since the Unix epoch: this machine's, unless most others say that it is wrong.
+    pub(super) fn ring_ms(&self) -> u64 {
+        self.ring_clock().unix_ms(self.clock.now(), unix_ms())
+    }
+
+    /// Says that this machine's clock is wrong, if it is.
+    pub(super) fn clock_trouble(&self) -> Option<String> {
+        let error = self.ring_clock().own_error_ms(self.clock.now(), unix_ms())?;
+        let (time, side) =
+            (Duration::from_millis(error.unsigned_abs()), if error > 0 { "behind" } else { "ahead of" });
+        Some(format!(
+            "this machine's clock is {} {side} the ring's; set it (until then names are dated by the ring's)",
+            roughly(time)
+        ))
+    }
+
+    fn ring_clock(&self) -> MutexGuard<'_, RingClock> {
+        self.ring_clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes notice of another peer's clock.
@@ -269,15 +301,26 @@ impl Shared {
 /// A future of a size that is known.
 pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// A time span in its largest unit.
+fn roughly(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (count, unit) = match seconds {
+        0..120 => (seconds, "seconds"),
+        120..7_200 => (seconds / 60, "minutes"),
+        7_200..172_800 => (seconds / 3_600, "hours"),
+        _ => (seconds / 86_400, "days"),
+    };
+    format!("{count} {unit}")
+}
+
 /// A disk's failure, as a reason that a copy is missing.
 pub(super) fn disk_reason(error: &BlobError) -> MissingReason {
     MissingReason::Disk(shortened(error.to_string()))
 }
 
 /// A text that fits a reply.
-pub(super) fn shortened(mut text: String) -> String {
-    text.truncate(text.floor_char_boundary(crate::wire::limits::REASON_BYTES_MAX));
-    text
+pub(super) fn shortened(text: String) -> String {
+    crate::wire::shortened(text, crate::wire::limits::REASON_BYTES_MAX)
 }
 
 /// Runs blocking work; a panic in it goes on here.

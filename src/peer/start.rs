@@ -1,7 +1,8 @@
 //! From options to a running peer: identity, folders, socket, and the tasks that make the peer.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::actor::{Actor, SharedFile, remember_members, save_file};
-use super::api::{Entrance, StartError, StartOptions};
+use super::api::{Entrance, StartError, StartNotice, StartOptions};
 use super::bundle::{Given, certs_dir_of, watch_certificate};
 use super::clock::Clock;
 use super::contact::{Known, decode_known, keep_contact};
@@ -77,6 +78,14 @@ struct Parts {
 /// # Errors
 /// [`StartError`].
 pub async fn start(options: StartOptions) -> Result<Handle, StartError> {
+    start_telling(options, &|notice| tracing::warn!("{notice}")).await
+}
+
+/// As [`start`]; tells once what it waits for, if it has to.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn start_telling(options: StartOptions, notice: &Notice<'_>) -> Result<Handle, StartError> {
     let known = match &options.entrance {
         Entrance::Join { known } => known.to_string(),
         _ => String::new(),
@@ -84,9 +93,8 @@ pub async fn start(options: StartOptions) -> Result<Handle, StartError> {
     if let Some(settings) = &options.settings {
         settings.validate()?;
     }
-    let for_identity = options.clone();
-    let (folders, found) = spawn_blocking(move || find_identity(&for_identity)).await?;
-    let parts = match prepare(&options, &folders, found).await {
+    let (folders, found) = find_identity_in_time(&options, notice).await?;
+    let parts = match prepare(&options, &folders, found, notice).await {
         Ok(parts) => parts,
         // What another process uses is not this start's to remove, even where both began at the same time.
         Err(error @ StartError::InUse { .. }) => return Err(error),
@@ -111,6 +119,27 @@ pub async fn start(options: StartOptions) -> Result<Handle, StartError> {
         *handle.running.made.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(folders);
     }
     Ok(handle)
+}
+
+/// As [`find_identity`]; a clock that stands before the ring's certificates begin is waited for.
+async fn find_identity_in_time(
+    options: &StartOptions,
+    notice: &Notice<'_>,
+) -> Result<(Folders, Found), StartError> {
+    let mut told = false;
+    loop {
+        let options = options.clone();
+        match spawn_blocking(move || find_identity(&options)).await {
+            Err(StartError::ClockNotSet { now, begin }) => {
+                if !told {
+                    notice(&StartNotice::ClockNotSet { now, begin });
+                    told = true;
+                }
+                tokio::time::sleep(CLOCK_RETRY).await;
+            }
+            found => return found,
+        }
+    }
 }
 
 impl Running {
@@ -156,7 +185,12 @@ impl Running {
 }
 
 /// Store, way in, socket and incarnation, in this order.
-async fn prepare(options: &StartOptions, folders: &Folders, found: Found) -> Result<Parts, StartError> {
+async fn prepare(
+    options: &StartOptions,
+    folders: &Folders,
+    found: Found,
+    notice: &Notice<'_>,
+) -> Result<Parts, StartError> {
     let data_dir = folders.data_dir.as_path();
     let Found { identity, verifier, existing } = found;
     let opened = {
@@ -173,7 +207,6 @@ async fn prepare(options: &StartOptions, folders: &Folders, found: Found) -> Res
         opened.map_err(|error| store_error(data_dir, existing.as_ref(), error))?;
     let remembered: Option<Vec<Member>> = remembered.and_then(|bytes| codec::decode(&bytes).ok());
     let start = way_in(options, remembered, data_dir)?;
-    let resumed = matches!(start, Start::Resume { .. });
     let kept = existing
         .as_ref()
         .and_then(|file| Some(RingSettings { replicas: file.replicas?, successors: file.successors? }));
@@ -187,13 +220,13 @@ async fn prepare(options: &StartOptions, folders: &Folders, found: Found) -> Res
         .or_else(|| Interval::new(Duration::from_millis(existing.as_ref()?.interval_ms?)).ok())
         .unwrap_or_default();
     let number = options.number.or(identity.position().number().filter(|_| existing.is_none()));
-    let listen = listen_address(options, number, existing.as_ref().filter(|_| resumed));
+    let listen = Listen::of(options, number, existing.as_ref());
     let mut peer_file = PeerFile {
         position: identity.position(),
         number: identity.position().number(),
         name: identity.display_name().map(str::to_owned),
         ring: verifier.ring_name().to_owned(),
-        listen: listen[0],
+        listen: listen.candidates()[0],
         advertise: options.advertise.clone().or_else(|| existing.as_ref()?.advertise.clone()),
         certificate: identity.label(),
         certs_dir: folders.certs_dir.to_str().is_some().then(|| folders.certs_dir.clone()),
@@ -205,9 +238,10 @@ async fn prepare(options: &StartOptions, folders: &Folders, found: Found) -> Res
         left: false,
     };
     let hello = Hello { incarnation: peer_file.incarnation, advertised: peer_file.advertise.clone() };
-    let (transport, incoming) = bind(&identity, &verifier, &listen, &hello)?;
-    let bound =
-        transport.local_address().map_err(|source| StartError::Listen { address: listen[0], source })?;
+    let (transport, incoming) = listen.bind(&identity, &verifier, &hello, existing.is_some(), notice).await?;
+    let bound = transport
+        .local_address()
+        .map_err(|source| StartError::Listen { address: peer_file.listen, source })?;
     peer_file.listen = bound;
     let saved = {
         // An incarnation is on disk before it is used.
@@ -262,6 +296,7 @@ fn launch(parts: Parts) -> Handle {
         start,
         seed: rand::random(),
     };
+    let follows_machine = peer_file.advertise.is_none() && peer_file.listen.ip().is_unspecified();
     let peer_file = Arc::new(tokio::sync::Mutex::new(peer_file));
     let node = Node::new(clock.now(), config);
     let (view, seen) = watch::channel(Arc::new(node.view()));
@@ -272,7 +307,17 @@ fn launch(parts: Parts) -> Handle {
     if founds {
         *shared.takeover() = TakeOver::of_founder(&shared.view().me);
     }
-    let actor = Actor { node, shared: shared.clone(), inbox, view, peer_file: peer_file.clone(), clock };
+    let actor = Actor {
+        node,
+        shared: shared.clone(),
+        inbox,
+        view,
+        peer_file: peer_file.clone(),
+        clock,
+        move_check_at: follows_machine.then(|| clock.now()),
+        was_here: None,
+        clock_told: BTreeMap::new(),
+    };
     let tasks = vec![
         tokio::spawn(serve(shared.clone(), incoming)),
         tokio::spawn(remember_members(shared.clone())),
@@ -333,9 +378,9 @@ fn load_identity(
     existing: Option<PeerFile>,
     installed: Option<String>,
 ) -> Result<(Folders, Found), StartError> {
-    let certificates = |error: IdentityError| StartError::Certificates {
-        certs_dir: certs_dir.to_owned(),
-        reason: error.to_string(),
+    let certificates = |error: IdentityError| match error {
+        IdentityError::ClockNotSet { now, begin } => StartError::ClockNotSet { now, begin },
+        error => StartError::Certificates { certs_dir: certs_dir.to_owned(), reason: error.to_string() },
     };
     if let (Some(file), Some(dir)) = (existing, &given) {
         let identity = Identity::load(certs_dir, &file.certificate).map_err(certificates)?;
@@ -453,10 +498,15 @@ fn way_in(
     remembered: Option<Vec<Member>>,
     data_dir: &Path,
 ) -> Result<Start, StartError> {
-    if let Some(remembered) = remembered {
-        return Ok(Start::Resume { remembered });
-    }
     let contact = |address: &Address| Target { address: address.clone(), position: None };
+    if let Some(remembered) = remembered {
+        let given = match &options.entrance {
+            Entrance::Found | Entrance::Resume => Vec::new(),
+            Entrance::Form { contacts } => contacts.iter().map(contact).collect(),
+            Entrance::Join { known } => vec![contact(known)],
+        };
+        return Ok(Start::Resume { remembered, given });
+    }
     Ok(match &options.entrance {
         Entrance::Found => Start::Found,
         Entrance::Form { contacts } => Start::Form {
@@ -477,39 +527,87 @@ fn numbered_contact(options: &StartOptions, address: &Address) -> Target {
     Target { address: address.clone(), position: number.map(Position::of_number) }
 }
 
-/// Addresses to try, in order.
-fn listen_address(
-    options: &StartOptions,
-    number: Option<u8>,
-    existing: Option<&PeerFile>,
-) -> Vec<SocketAddr> {
-    let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    match (options.listen, number) {
-        (Some(listen), _) => vec![listen],
-        (None, Some(number)) => vec![local(options.base_port.saturating_add(number.into()))],
-        (None, None) => {
-            let before = existing.map(|file| file.listen);
-            before.into_iter().chain((SELF_PLACED_PORT..=SELF_PLACED_PORT_LAST).map(local)).collect()
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Listen {
+    /// There and nowhere else: a person chose it, now or before, and others may know it.
+    There(SocketAddr),
+    /// On the first free port of a new self-placed peer, at this IP address.
+    FreePort(IpAddr),
+}
+
+impl Listen {
+    fn of(options: &StartOptions, number: Option<u8>, existing: Option<&PeerFile>) -> Listen {
+        let at = default_ip(options);
+        match (options.listen, existing, number) {
+            (Some(listen), ..) => Listen::There(listen),
+            (None, Some(file), _) => Listen::There(file.listen),
+            (None, None, Some(number)) => {
+                Listen::There((at, options.base_port.saturating_add(number.into())).into())
+            }
+            (None, None, None) => Listen::FreePort(at),
+        }
+    }
+
+    fn candidates(&self) -> Vec<SocketAddr> {
+        match self {
+            Listen::There(address) => vec![*address],
+            Listen::FreePort(ip) => {
+                (SELF_PLACED_PORT..=SELF_PLACED_PORT_LAST).map(|port| (*ip, port).into()).collect()
+            }
+        }
+    }
+
+    /// Listens. An address that a peer which lived before had, and that this machine has not at the moment, is waited
+    /// for: its network may come up later than the peer.
+    async fn bind(
+        &self,
+        identity: &Identity,
+        verifier: &Verifier,
+        hello: &Hello,
+        lived_before: bool,
+        notice: &Notice<'_>,
+    ) -> Result<(Transport, mpsc::Receiver<Incoming>), StartError> {
+        let settings = TransportSettings::default();
+        let candidates = self.candidates();
+        let mut told = false;
+        loop {
+            let mut last = io::Error::from(io::ErrorKind::AddrInUse);
+            for address in &candidates {
+                match Transport::bind(identity, verifier, *address, hello.clone(), &settings) {
+                    Ok(bound) => return Ok(bound),
+                    Err(error) => last = error,
+                }
+            }
+            if !lived_before || last.kind() != io::ErrorKind::AddrNotAvailable {
+                return Err(StartError::Listen { address: candidates[0], source: last });
+            }
+            if !told {
+                notice(&StartNotice::AddressNotThere { address: candidates[0] });
+                told = true;
+            }
+            tokio::time::sleep(BIND_RETRY).await;
         }
     }
 }
 
-fn bind(
-    identity: &Identity,
-    verifier: &Verifier,
-    listen: &[SocketAddr],
-    hello: &Hello,
-) -> Result<(Transport, mpsc::Receiver<Incoming>), StartError> {
-    let settings = TransportSettings::default();
-    let mut last = io::Error::from(io::ErrorKind::AddrInUse);
-    for address in listen {
-        match Transport::bind(identity, verifier, *address, hello.clone(), &settings) {
-            Ok(bound) => return Ok(bound),
-            Err(error) => last = error,
-        }
+/// Where a new peer listens that nobody chose an address for. A bundle most often comes from another machine, whose
+/// peers have to reach this one; then it is all addresses, of the contact's family.
+fn default_ip(options: &StartOptions) -> IpAddr {
+    let known = match &options.entrance {
+        Entrance::Join { known } if options.bundle.is_some() => known.as_str(),
+        _ => return Ipv4Addr::LOCALHOST.into(),
+    };
+    match known.parse::<SocketAddr>() {
+        Ok(known) if known.ip().is_loopback() => known.ip(),
+        Ok(SocketAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
+        _ if known.starts_with("localhost:") => Ipv4Addr::LOCALHOST.into(),
+        _ => Ipv4Addr::UNSPECIFIED.into(),
     }
-    Err(StartError::Listen { address: listen[0], source: last })
 }
+
+/// Hears why a start waits.
+type Notice<'a> = dyn Fn(&StartNotice) + Send + Sync + 'a;
 
 impl Folders {
     /// Removes what this start has made.
@@ -562,5 +660,60 @@ pub(super) fn peers_dir() -> PathBuf {
 /// The first port of a self-placed peer, and the last one that is tried.
 const SELF_PLACED_PORT: u16 = 12_300;
 const SELF_PLACED_PORT_LAST: u16 = 12_399;
+/// Between two tries to listen on an address that is not there.
+const BIND_RETRY: Duration = Duration::from_secs(1);
+/// Between two looks at a clock that is not set.
+const CLOCK_RETRY: Duration = Duration::from_secs(1);
 /// Messages that wait for the actor.
 const INBOX_MAX: usize = 4_096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: what was chosen before is where it listens; a bundle's peer is reached by others.
+    #[test]
+    fn where_a_peer_listens() {
+        let join = |known: &str| Entrance::Join { known: Address::new(known).unwrap() };
+        let listens = |entrance: Entrance, bundle: bool, number: Option<u8>, before: Option<&str>| {
+            let bundle = bundle.then(|| PathBuf::from("nas.pem"));
+            let options = StartOptions { bundle, ..StartOptions::new(entrance) };
+            let file = before.map(|listen| peer_file(listen.parse().unwrap()));
+            Listen::of(&options, number, file.as_ref()).candidates()[0].to_string()
+        };
+        let nas = || join("nas.example:12300");
+        assert_eq!(listens(Entrance::Found, false, Some(8), None), "127.0.0.1:12008");
+        assert_eq!(listens(nas(), false, None, None), "127.0.0.1:12300");
+        assert_eq!(listens(nas(), true, None, None), "0.0.0.0:12300");
+        assert_eq!(listens(nas(), true, Some(8), None), "0.0.0.0:12008");
+        assert_eq!(listens(join("[fd77::1]:12300"), true, None, None), "[::]:12300");
+        assert_eq!(listens(join("127.0.0.1:12300"), true, None, None), "127.0.0.1:12300");
+        assert_eq!(listens(join("localhost:12300"), true, None, None), "127.0.0.1:12300");
+        for bundle in [false, true] {
+            assert_eq!(listens(nas(), bundle, Some(8), Some("10.0.0.7:99")), "10.0.0.7:99");
+        }
+        let listen = Some("10.0.0.9:7".parse().unwrap());
+        let options = StartOptions { listen, ..StartOptions::new(nas()) };
+        let before = peer_file("10.0.0.7:99".parse().unwrap());
+        assert_eq!(Listen::of(&options, None, Some(&before)), Listen::There(listen.unwrap()));
+    }
+
+    fn peer_file(listen: SocketAddr) -> PeerFile {
+        PeerFile {
+            position: Position::of_number(8),
+            number: Some(8),
+            name: None,
+            ring: "r".to_owned(),
+            listen,
+            advertise: None,
+            certificate: "8".to_owned(),
+            certs_dir: None,
+            incarnation: 1,
+            process_id: 0,
+            interval_ms: None,
+            replicas: None,
+            successors: None,
+            left: false,
+        }
+    }
+}

@@ -33,7 +33,7 @@ impl Shared {
         progress: Arc<Progress>,
     ) -> Result<StoreReport, StoreError> {
         let name = name_of(path, options).await?;
-        self.copies_wanted(options.wait)?;
+        self.copies_wanted(options.wait).await?;
         let (source, object) = hash(path, &progress).await?;
         let origin = Origin::File(source, path.to_owned());
         self.store_object(Offered { name, object, origin }, options, progress).await
@@ -50,7 +50,7 @@ impl Shared {
         progress: Arc<Progress>,
     ) -> Result<StoreReport, StoreError> {
         let begin = Instant::now();
-        let wanted = self.copies_wanted(options.wait)?;
+        let wanted = self.copies_wanted(options.wait).await?;
         let Offered { name, object, origin } = offered;
         let mut patience = Patience::begin(options.timeout, progress.clone());
         let links = vec![Link { name: name.clone(), clock: self.next_clock() }];
@@ -83,7 +83,8 @@ impl Shared {
         })
     }
 
-    fn copies_wanted(&self, wait: Wait) -> Result<CopiesWanted, StoreError> {
+    async fn copies_wanted(&self, wait: Wait) -> Result<CopiesWanted, StoreError> {
+        self.until_member().await.map_err(StoreError::NotActive)?;
         let view = self.view();
         if view.phase != PhaseKind::Active {
             return Err(StoreError::NotActive(self.why_not_active()));
@@ -178,8 +179,14 @@ impl Transfer<'_> {
             shared.push_exchange(&owner, object, request, feed, &word, &mut heard).await
         });
         let mut enough_since: Option<Instant> = None;
+        let mut ticked = Instant::now();
         loop {
-            match tokio::time::timeout(TICK, words.recv()).await {
+            let word = tokio::time::timeout(TICK, words.recv()).await;
+            if ticked.elapsed() > STOPPED_AFTER {
+                patience.moved();
+            }
+            ticked = Instant::now();
+            match word {
                 Ok(Some(word)) => {
                     if copies.hear(word) {
                         patience.moved();
@@ -318,6 +325,8 @@ pub(super) fn unreadable(path: &Path, error: BlobError) -> StoreError {
 const COPY_TRIES_MAX: u32 = 200;
 /// How often is looked whether bytes move.
 const TICK: Duration = Duration::from_millis(200);
+/// A tick that takes so long means that this process was stopped: nobody else stood still.
+const STOPPED_AFTER: Duration = Duration::from_secs(3);
 /// Between two tries to copy.
 const RETRY: Duration = Duration::from_millis(250);
 /// How long the other copies are waited for after enough are durable, to say so in one go.

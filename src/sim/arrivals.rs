@@ -23,7 +23,7 @@ impl World {
         let me = peer.node.me().with_incarnation(incarnation).with_address(address_of(at));
         self.next_identity += 1;
         self.note(|| format!("clone {slot} to {at}"));
-        self.start_entry(me, Start::Resume { remembered });
+        self.start_entry(me, Start::Resume { remembered, given: Vec::new() });
         Some(at)
     }
 

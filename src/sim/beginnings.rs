@@ -144,6 +144,7 @@ impl World {
             started_at: self.now,
             died_at: None,
             seen_version: u64::MAX,
+            shown: None,
             seen_member: false,
             was_member: false,
             clones,

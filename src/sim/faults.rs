@@ -45,7 +45,7 @@ impl World {
         let Some(remembered) = peer.remembered.clone() else { return };
         let me = peer.node.me().with_incarnation(peer.incarnation_on_disk + 1);
         self.note(|| format!("restart {slot}"));
-        self.start_entry(me, Start::Resume { remembered });
+        self.start_entry(me, Start::Resume { remembered, given: Vec::new() });
     }
 
     /// Whether a crashed peer was a member when it crashed and remembers somebody who still is one.

@@ -75,6 +75,8 @@ pub(super) struct Process {
     /// Since when it is dead, if it is.
     pub(super) died_at: Option<Moment>,
     pub(super) seen_version: u64,
+    /// Its view, as somebody has it who takes a new one with each new version. For checks, in small worlds.
+    pub(super) shown: Option<View>,
     pub(super) seen_member: bool,
     /// This process was a member at some time.
     pub(super) was_member: bool,
@@ -427,11 +429,19 @@ impl World {
     pub(super) fn look_at(&mut self, slot: Slot) {
         let Some(peer) = self.peers.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         let is_member = peer.up && peer.node.is_member();
-        let changed = peer.seen_version != peer.node.version() || peer.seen_member != is_member;
+        let version = peer.node.version();
+        let changed = peer.seen_version != version || peer.seen_member != is_member;
+        if cfg!(debug_assertions) && peer.node.members().len() <= VIEWS_COMPARED_MAX {
+            if peer.seen_version != version {
+                peer.shown = Some(peer.node.view());
+            }
+            let current = peer.shown.as_ref().is_none_or(|shown| peer.node.is_shown_in(shown));
+            assert!(current, "{:?} changed what it shows without a new version", peer.node.me());
+        }
         if !changed {
             return;
         }
-        peer.seen_version = peer.node.version();
+        peer.seen_version = version;
         let position = peer.node.me().position;
         if peer.seen_member != is_member {
             peer.seen_member = is_member;
@@ -455,6 +465,8 @@ impl World {
     }
 }
 
+/// Up to how many members a peer knows, each of its steps is checked for a view that nobody was told of.
+const VIEWS_COMPARED_MAX: usize = 16;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How long an incarnation takes to be on disk.
 const PERSIST_TIME: Duration = Duration::from_millis(2);

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use quinn::TransportErrorCode as Code;
 use rustls::AlertDescription as Alert;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
@@ -15,7 +16,27 @@ use super::guard::{self, Handshake, Knock};
 use super::lock;
 use super::settings;
 use super::turns::{HEARD_IN_TURN_MAX, Line, TURN_MAX, Turn};
-use crate::wire::limits;
+use crate::wire::{limits, shortened};
+
+/// Why a connection that came in was not let in.
+enum NotAccepted {
+    /// This peer refused it.
+    Refused(String),
+    /// The other side gave it up: it has another connection by now, has ended, or waits no more.
+    GivenUp(String),
+}
+
+impl From<String> for NotAccepted {
+    fn from(reason: String) -> NotAccepted {
+        NotAccepted::Refused(reason)
+    }
+}
+
+impl From<&str> for NotAccepted {
+    fn from(reason: &str) -> NotAccepted {
+        NotAccepted::Refused(reason.to_owned())
+    }
+}
 
 /// A connection that came in, and greeted.
 enum Accepted {
@@ -100,7 +121,7 @@ impl Shared {
         let from = incoming.remote_address();
         let accepted = match self.within_time(incoming, &mut handshake, turn).await {
             Ok(Accepted::Peer(connection)) => {
-                self.admit(connection, false).map(|_| handshake.succeeded()).map_err(str::to_owned)
+                self.admit(connection, false).map(|_| handshake.succeeded()).map_err(NotAccepted::from)
             }
             Ok(Accepted::Client(client, place)) => {
                 handshake.succeeded_as_client();
@@ -113,9 +134,11 @@ impl Shared {
             }
             Err(reason) => Err(reason),
         };
-        if let Err(reason) = accepted {
-            handshake.failed();
-            self.refused(from, &reason);
+        let Err(reason) = accepted else { return };
+        handshake.failed();
+        match reason {
+            NotAccepted::Refused(reason) => self.refused(from, &reason),
+            NotAccepted::GivenUp(reason) => tracing::debug!(%from, reason, "a connection was given up"),
         }
     }
 
@@ -125,7 +148,7 @@ impl Shared {
         incoming: quinn::Incoming,
         handshake: &mut Handshake,
         turn: Option<Turn>,
-    ) -> Result<Accepted, String> {
+    ) -> Result<Accepted, NotAccepted> {
         let limit = if turn.is_some() { HEARD_IN_TURN_MAX } else { limits::CONNECT_TIMEOUT };
         let work = timeout(limit, self.handshake(incoming, handshake));
         tokio::pin!(work);
@@ -145,14 +168,14 @@ impl Shared {
         &self,
         incoming: quinn::Incoming,
         handshake: &mut Handshake,
-    ) -> Result<Accepted, String> {
+    ) -> Result<Accepted, NotAccepted> {
         let connecting = incoming.accept().map_err(|error| error.to_string())?;
         let quic = connecting.await.map_err(|error| {
             let (reason, answered) = why(&error);
             if answered {
                 handshake.prove();
             }
-            reason
+            if is_given_up(&error) { NotAccepted::GivenUp(reason) } else { NotAccepted::Refused(reason) }
         })?;
         handshake.prove();
         if settings::protocol(&quic) == settings::ALPN_CLIENT {
@@ -168,14 +191,16 @@ impl Shared {
         }
         let hello = lock(&self.hello).clone();
         let welcomed = connection::welcome(quic.clone(), proven, &hello).await.map_err(|error| {
+            let given_up = quic.close_reason().is_some_and(|reason| is_given_up(&reason));
             quic.close(close_code::NO_HELLO, b"");
-            error.to_string()
+            let reason = error.to_string();
+            if given_up { NotAccepted::GivenUp(reason) } else { NotAccepted::Refused(reason) }
         });
         welcomed.map(Accepted::Peer)
     }
 
     /// Only this peer's own key, or a certificate for `client.quoit`, commands it.
-    async fn welcome_client(&self, quic: quinn::Connection) -> Result<Accepted, String> {
+    async fn welcome_client(&self, quic: quinn::Connection) -> Result<Accepted, NotAccepted> {
         let proven = connection::proven_client(&quic, self.own, self.own_key).map_err(|error| {
             quic.close(close_code::NO_CLIENT, b"");
             format!("it may not command this peer: {error}")
@@ -196,11 +221,28 @@ impl Shared {
         let total = self.counters.count_refused();
         if self.log.open() {
             // It may hold words of the other side, which are not to write to a terminal.
-            let reason: String = reason.chars().filter(|c| !c.is_control()).take(REASON_CHARS_MAX).collect();
+            let reason = reason.chars().filter(|c| !c.is_control()).collect();
+            let reason = shortened(reason, limits::REASON_BYTES_MAX);
             tracing::debug!(%from, reason, total, "refused a connection");
             // A full queue loses the word, not the count.
             let _ = self.incoming.try_send(Incoming::Refused { from, reason, total });
         }
+    }
+}
+
+/// Whether the other side ended the connection, without finding fault with this one. Of members that dial each other
+/// at the same time, and of one that ends, that is what happens.
+fn is_given_up(error: &quinn::ConnectionError) -> bool {
+    match error {
+        quinn::ConnectionError::ApplicationClosed(close) => matches!(
+            close.error_code,
+            close_code::ENDED | close_code::SUPERSEDED | close_code::DROPPED | close_code::RELEASED
+        ),
+        quinn::ConnectionError::ConnectionClosed(close) => {
+            matches!(close.error_code, Code::APPLICATION_ERROR | Code::NO_ERROR)
+        }
+        quinn::ConnectionError::Reset | quinn::ConnectionError::LocallyClosed => true,
+        _ => false,
     }
 }
 
@@ -237,6 +279,5 @@ fn why(error: &quinn::ConnectionError) -> (String, bool) {
     }
 }
 
-const REASON_CHARS_MAX: usize = limits::REASON_BYTES_MAX / 4;
 /// Connections beside the pool: being made, or about to close.
 const CONNECTIONS_SPARE: usize = 256;

@@ -16,7 +16,7 @@ use super::guard;
 use super::identity::PARENT_NAME;
 use super::lock;
 use crate::id::Position;
-use crate::wire::{Address, Target, limits};
+use crate::wire::{Address, Target, limits, shortened};
 
 /// Why there is no connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -404,7 +404,7 @@ fn explain(target: &Target, error: quinn::ConnectionError) -> DialError {
 /// In the other side's words, without what could write to a terminal.
 fn reason_of(close: &quinn::ApplicationClose) -> String {
     let text = String::from_utf8_lossy(&close.reason);
-    text.chars().filter(|c| !c.is_control()).take(limits::REASON_BYTES_MAX / 4).collect()
+    shortened(text.chars().filter(|c| !c.is_control()).collect(), limits::REASON_BYTES_MAX)
 }
 
 /// The TLS alert in an error code of QUIC (RFC 9001, section 4.8).

@@ -173,6 +173,11 @@ impl Transport {
         outward.chain([remote]).find_map(source_towards).map(|ip| SocketAddr::new(ip, port))
     }
 
+    /// Whether this machine has an IP address at the moment.
+    pub fn has_address(&self, ip: IpAddr) -> bool {
+        std::net::UdpSocket::bind((ip, 0)).is_ok()
+    }
+
     /// What went wrong so far.
     pub fn counters(&self) -> Arc<TransportCounters> {
         self.shared.counters.clone()

@@ -70,6 +70,14 @@ pub enum IdentityError {
         /// The certificate.
         certificate: PathBuf,
     },
+    /// This machine's clock stands before the certificate begins.
+    #[error("this machine's clock says {now}; the ring's certificates begin on {begin}")]
+    ClockNotSet {
+        /// The day that the clock shows.
+        now: String,
+        /// The first day of the certificate.
+        begin: String,
+    },
     /// The certificate has ended.
     #[error("{} ended at {until}; where the ring CA's key is, `quoit admit … --renew` makes a new one", .path.display())]
     Expired {
@@ -179,6 +187,11 @@ impl Identity {
         let identity = Identity::new(key, certificate, authority::read_certificate(certs_dir)?)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
         let last = verifier::last_ms(&identity.certificate)?;
+        let first = verifier::first_ms(&identity.certificate)?;
+        if now < first {
+            let day = |ms| Timestamp::of_unix_ms(ms).to_string().chars().take(DAY_CHARS).collect();
+            return Err(IdentityError::ClockNotSet { now: day(now), begin: day(first) });
+        }
         identity.verifier()?.verify_certificate(&identity.certificate, now.min(last))?;
         if now > last {
             let until = Timestamp::of_unix_ms(last).to_string();
@@ -339,3 +352,6 @@ pub(super) const PARENT_NAME: &str = "peer.quoit";
 pub(super) const LABEL_DIGITS: usize = 16;
 const FOLDER: &str = "peers";
 const LOCK_FILE: &str = ".lock";
+
+/// How much of an RFC 3339 text is the day.
+const DAY_CHARS: usize = 10;

@@ -14,7 +14,7 @@ use super::detour::Reached;
 use super::frame::{self, StreamError, close_code, within};
 use super::guard::Guard;
 use super::lock;
-use crate::wire::{Entry, Fault, Reply, Request, limits};
+use crate::wire::{Entry, Fault, Reply, Request, limits, shortened};
 
 /// The asking side of an exchange. Dropped before its end, it tells the other side to stop.
 #[derive(Debug)]
@@ -220,7 +220,7 @@ impl RequestStream {
             }
             _ => return request,
         };
-        let reason = cut(reason, limits::REASON_BYTES_MAX);
+        let reason = shortened(reason, limits::REASON_BYTES_MAX);
         let _ = self.recv.stop(close_code::CANCELLED);
         if self.send_frame(&refusal(reason)).await.is_ok() {
             self.finish_send();
@@ -382,11 +382,6 @@ async fn pump(
     let _ = to.finish();
     // Until that side has all of it, a reset of this stream would take it back.
     to.stopped().await.map(drop).map_err(|error| Broken::Writing(error.into()))
-}
-
-fn cut(mut text: String, max_bytes: usize) -> String {
-    text.truncate(text.floor_char_boundary(max_bytes));
-    text
 }
 
 /// Packets that come in while a stream is silent, from a peer that is there: more than what was on its way.

@@ -194,6 +194,11 @@ pub(super) fn valid_from(certificate_der: &[u8]) -> Result<SystemTime, IdentityE
     Ok(time_of(parse(certificate_der)?.validity().not_before))
 }
 
+/// When a certificate begins, in milliseconds since the Unix epoch.
+pub(super) fn first_ms(certificate_der: &[u8]) -> Result<u64, IdentityError> {
+    Ok(valid_from(certificate_der)?.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64)
+}
+
 /// A moment before a certificate ends, in milliseconds since the Unix epoch: to check all of it but
 /// its time.
 pub(super) fn last_ms(certificate_der: &[u8]) -> Result<u64, IdentityError> {

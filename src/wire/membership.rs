@@ -248,6 +248,11 @@ pub enum Datagram {
         /// At most [`limits::NEWS_MAX`] recent changes.
         news: Vec<Member>,
     },
+    /// Goes with a ping now and then: what the sender's clock shows. Not answered.
+    Clock {
+        /// Milliseconds since the Unix epoch.
+        unix_ms: u64,
+    },
 }
 
 /// What neighbours ask of each other; a helper passes it on where there is no direct way.

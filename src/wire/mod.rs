@@ -14,6 +14,7 @@ mod membership;
 mod record;
 mod report;
 mod storage;
+mod text;
 
 pub use client::{ClientReply, ClientRequest, Failure, Wait, Wanted};
 pub use fault::Fault;
@@ -30,6 +31,7 @@ pub use storage::{
     FileEntry, FileHealth, Link, Missing, MissingReason, ObjectInfo, OfferedRecord, PutRole, StorageReply,
     StorageRequest, StoreRole,
 };
+pub use text::shortened;
 
 use serde::{Deserialize, Serialize};
 

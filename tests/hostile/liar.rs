@@ -214,9 +214,10 @@ impl Driver {
             }
             Output::Datagram { to, mut datagram } => {
                 let invented = self.store.invented.lock().unwrap().clone();
-                let (Datagram::Ping { news, .. } | Datagram::Pong { news, .. }) = &mut datagram;
-                news.extend(invented);
-                news.truncate(5);
+                if let Datagram::Ping { news, .. } | Datagram::Pong { news, .. } = &mut datagram {
+                    news.extend(invented);
+                    news.truncate(5);
+                }
                 let bytes = codec::encode(&datagram).unwrap();
                 self.transport.send_datagram(&Target::from(&to), bytes.into());
             }

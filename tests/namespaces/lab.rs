@@ -48,7 +48,7 @@ pub enum Nat {
 
 /// A file that was stored.
 pub struct Stored {
-    name: String,
+    pub name: String,
     sha256: String,
     said: String,
 }
@@ -152,6 +152,56 @@ impl Lab {
     pub fn run_again(&mut self, number: u8, family: Family) {
         let machine = self.homes[&number].clone();
         self.start(number, &machine, family, &["run"], &[]);
+    }
+
+    /// Starts a peer that was killed, where it was, with these words; not waited for.
+    pub fn begin_again(&mut self, number: u8, words: &[&str]) {
+        let machine = self.homes[&number].clone();
+        let peer = Peer::start(number, self.command(number, &machine, words));
+        self.peers.insert(number, peer);
+    }
+
+    /// A running peer.
+    pub fn peer(&self, number: u8) -> &Peer {
+        &self.peers[&number]
+    }
+
+    /// What a peer's own file says.
+    pub fn peer_toml(&self, number: u8) -> String {
+        std::fs::read_to_string(self.data_dir(number).join("peer.toml")).unwrap()
+    }
+
+    /// A bundle for a new peer of this name.
+    pub fn admit(&self, name: &str) -> PathBuf {
+        let file = self.dir.path().join(format!("{name}.pem"));
+        let output = Command::new(env!("CARGO_BIN_EXE_quoit"))
+            .args(["admit", name, "--certs-dir"])
+            .arg(self.dir.path().join("certs"))
+            .arg("-o")
+            .arg(&file)
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        assert!(said.contains(&format!("quoit join --bundle {} HOST:PORT", file.display())), "{said}");
+        file
+    }
+
+    /// Joins as `admit` says, with nothing else: with this bundle, on a machine that has no other file of the ring.
+    pub fn join_by_bundle(&mut self, number: u8, machine: &str, bundle: &Path, known: u8) {
+        let known = self.address(known, Family::V4);
+        let home = self.dir.path().join("home").join(machine);
+        let mut command = Command::new("ip");
+        command
+            .args(["netns", "exec", &self.space(machine), env!("CARGO_BIN_EXE_quoit"), "join", "--bundle"])
+            .arg(bundle)
+            .arg(known)
+            .env("HOME", &home)
+            .env_remove("XDG_DATA_HOME")
+            .env_remove("QUOIT_DATA_DIR")
+            .env_remove("QUOIT_CERTS_DIR");
+        self.peers.insert(number, Peer::start(number, command));
+        self.homes.insert(number, machine.to_owned());
     }
 
     /// What a join says that must be refused.

@@ -24,6 +24,8 @@ pub struct Ring {
     successors: u8,
     /// What its peers log to standard error, as `QUOIT_LOG` says it.
     pub log: Option<&'static str>,
+    /// What processes that are started get into their environment.
+    pub environment: Vec<(String, String)>,
     /// The running ones, by number.
     peers: BTreeMap<u8, Peer>,
     /// The ended ones, for their last words.
@@ -34,7 +36,15 @@ impl Ring {
     /// No peers yet; `successors` is r.
     pub fn new(successors: u8) -> Ring {
         let (dir, ports) = (tempfile::tempdir().unwrap(), Ports::reserve());
-        Ring { dir, ports, successors, log: None, peers: BTreeMap::new(), ended: Vec::new() }
+        Ring {
+            dir,
+            ports,
+            successors,
+            log: None,
+            environment: Vec::new(),
+            peers: BTreeMap::new(),
+            ended: Vec::new(),
+        }
     }
 
     /// A ring of these, formed by `init PEER FIRST SECOND` all at once (or by `init PEER`, and `join`s).
@@ -97,6 +107,7 @@ impl Ring {
     pub fn start(&mut self, number: u8, words: &[&str]) {
         let data = self.data_dir(number);
         let mut command = self.command(words, &data, &self.certs_dir());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(log) = self.log {
             command.env("QUOIT_LOG", log);
         }

@@ -77,8 +77,10 @@ pub fn hello() -> impl Strategy<Value = Hello> {
 }
 
 pub fn datagram() -> impl Strategy<Value = Datagram> {
-    (any::<bool>(), number(), vec(member(), 0..=limits::NEWS_MAX)).prop_map(|(ping, sequence, news)| {
-        if ping { Datagram::Ping { sequence, news } } else { Datagram::Pong { sequence, news } }
+    (0..3u8, number(), vec(member(), 0..=limits::NEWS_MAX)).prop_map(|(kind, sequence, news)| match kind {
+        0 => Datagram::Ping { sequence, news },
+        1 => Datagram::Pong { sequence, news },
+        _ => Datagram::Clock { unix_ms: sequence },
     })
 }
 

@@ -211,6 +211,7 @@ fn table() -> Vec<Golden> {
     table.push(golden(Reply::Forwarding(Err(RelayFailure::Unanswered))));
     table.push(golden(Datagram::Ping { sequence: 300, news: members() }));
     table.push(golden(Datagram::Pong { sequence: 300, news: Vec::new() }));
+    table.push(golden(Datagram::Clock { unix_ms: 1_800_000_000_000 }));
     table.push(golden(self_placed()));
     table.push(golden(Hello { incarnation: 5, advertised: None }));
     table.push(golden(Hello { incarnation: u64::MAX, advertised: Some(entry(10).address.clone()) }));

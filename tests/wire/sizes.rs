@@ -80,6 +80,7 @@ fn news_of_the_longest_addresses_fits_a_datagram() {
         for message in [
             Datagram::Ping { sequence: u64::MAX, news: news.clone() },
             Datagram::Pong { sequence: u64::MAX, news },
+            Datagram::Clock { unix_ms: u64::MAX },
         ] {
             let length = fits(&message);
             assert!(length <= DATAGRAM_BYTES_MAX, "{length}");

@@ -205,7 +205,7 @@ impl Tiny {
             }
             Step::Return(number) => {
                 if let Some((life, remembered)) = self.failed.remove(&number) {
-                    self.begin(number, life + 1, Start::Resume { remembered });
+                    self.begin(number, life + 1, Start::Resume { remembered, given: Vec::new() });
                 }
             }
         }

@@ -173,13 +173,15 @@ impl World {
         }
     }
 
-    fn bring_up_to_date(&self, keeper: &Keeper) {
+    fn bring_up_to_date(&mut self, keeper: &Keeper) {
         keeper.set_now(self.now());
-        let Some(node) = self.node(keeper.process.0) else { return };
-        if keeper.seen_version.get() != Some(node.version()) {
-            keeper.seen_version.set(Some(node.version()));
-            keeper.set_view(node.view());
+        let Some(process) = self.running(keeper.process.0) else { return };
+        let version = process.node.version();
+        if keeper.seen_version.get() != Some(version) {
+            keeper.seen_version.set(Some(version));
+            keeper.set_view(process.node.view());
         }
+        debug_assert!(process.node.is_shown_in(&keeper.view()), "a view that is not the node's");
     }
 
     fn carry_out(&mut self, keeper: &Rc<Keeper>, effect: Effect) {

@@ -1,0 +1,50 @@
+//! Texts for people, as long as they may be.
+
+/// A text of at most so many bytes: of a longer one, the words that fit, and a sign that there were more.
+pub fn shortened(mut text: String, bytes_max: usize) -> String {
+    if text.len() <= bytes_max {
+        return text;
+    }
+    let whole = text.floor_char_boundary(bytes_max.saturating_sub(MORE.len()));
+    // The text goes on here with the end of a word, or with what is between two.
+    let in_a_word = !text[whole..].starts_with(char::is_whitespace);
+    let fitting = &text[..whole];
+    let end = match fitting.rfind(char::is_whitespace) {
+        Some(space) if in_a_word => space,
+        _ => whole,
+    };
+    text.truncate(text[..end].trim_end().len());
+    if text.len() + MORE.len() <= bytes_max {
+        text.push_str(MORE);
+    }
+    text
+}
+
+const MORE: &str = " …";
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn no_word_is_cut() {
+        let cut = |bytes| shortened("aborted by peer: the connection".to_owned(), bytes);
+        assert_eq!(cut(31), "aborted by peer: the connection");
+        assert_eq!(cut(30), "aborted by peer: the …");
+        assert_eq!(cut(24), "aborted by peer: the …");
+        assert_eq!(cut(23), "aborted by peer: …");
+        assert_eq!(cut(3), "");
+        assert_eq!(shortened("é".repeat(10), 9), "éé …", "one word that is too long");
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_as_long_as_it_may_be(text in ".{0,60}", bytes_max in 0usize..80) {
+            let cut = shortened(text.clone(), bytes_max);
+            prop_assert!(cut.len() <= bytes_max);
+            prop_assert!(cut == text || text.starts_with(cut.trim_end_matches(MORE)));
+        }
+    }
+}

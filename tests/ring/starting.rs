@@ -1,0 +1,177 @@
+//! Starts on machines whose network, ports or clock are not as they were.
+
+use std::fs;
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+
+use super::client::skipped;
+use super::harness::{Ring, SEVEN, eventually};
+use super::samples::Sample;
+
+/// Goal: a peer whose port another program has says so in one line and ends; it is back at that port afterwards, and
+/// never elsewhere.
+#[test]
+fn a_port_that_is_taken() {
+    let mut ring = Ring::new(8);
+    ring.found(36);
+    ring.kill(&[36]);
+    let toml = || fs::read_to_string(ring.data_dir(36).join("peer.toml")).unwrap();
+    let line = |text: &str| text.lines().find(|line| line.starts_with("listen")).unwrap().to_owned();
+    let before = line(&toml());
+    let other = UdpSocket::bind(("127.0.0.1", ring.port(36))).unwrap();
+    for words in [&["run"][..], &["init", "36"]] {
+        let output = ring.command(words, &ring.data_dir(36), &ring.certs_dir()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        let what = format!("error: cannot listen on 127.0.0.1:{}", ring.port(36));
+        assert!(said.starts_with(&what) && said.lines().count() == 1, "{said}");
+        assert_eq!(line(&toml()), before);
+    }
+    drop(other);
+    ring.begin_run(36);
+    ring.peer(36).wait_active();
+    assert_eq!(line(&fs::read_to_string(ring.data_dir(36).join("peer.toml")).unwrap()), before);
+}
+
+/// Goal: an address that this machine has not at the moment is waited for, and kept.
+#[test]
+fn an_address_that_is_not_there() {
+    let mut ring = Ring::new(8);
+    ring.found(36);
+    ring.kill(&[36]);
+    // As after a move to another network: documentation's own, which no machine has.
+    let file = ring.data_dir(36).join("peer.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let moved = text.replace("listen = \"127.0.0.1:", "listen = \"192.0.2.1:");
+    assert_ne!(moved, text);
+    fs::write(&file, &moved).unwrap();
+    ring.begin_run(36);
+    ring.peer(36).wait_said("this machine has no address 192.0.2.1 at the moment");
+    assert_eq!(fs::read_to_string(&file).unwrap(), moved, "nothing is written");
+    assert!(!ring.peer(36).all().err.contains("is active"));
+}
+
+/// Goal: of a ring whose peers all got other addresses, whoever is told a new one by hand finds it, and all find each
+/// other.
+#[test]
+fn all_addresses_changed_and_one_is_given_by_hand() {
+    for successors in [8, 2] {
+        let numbers = [36, 146, 255];
+        let mut ring = Ring::of(successors, &numbers);
+        let sample = Sample::random(&ring.scratch(), "before", 1, 10_000);
+        sample.store(&ring, 36, "--wait all");
+        ring.kill(&numbers);
+        let at = |number: u8| format!("127.0.0.1:{}", ring.port(number));
+        let (first, second, third) = (at(1), at(2), at(3));
+        ring.start(36, &["run", "--listen", &first]);
+        ring.start(146, &["join", "146", &first, "--listen", &second]);
+        ring.start(255, &["init", "255", &second, &first, "--listen", &third]);
+        numbers.iter().for_each(|number| ring.peer(*number).wait_active());
+        ring.settle();
+        numbers.iter().for_each(|number| drop(sample.request(&ring, *number)));
+    }
+}
+
+/// Goal: members that start at the same time, are killed and come back warn nobody of each other.
+#[test]
+fn members_do_not_warn_of_each_other() {
+    for _ in 0..2 {
+        let mut ring = Ring::of(8, &SEVEN);
+        ring.kill(&[109]);
+        ring.begin_run(109);
+        ring.peer(109).wait_active();
+        ring.settle();
+        let (code, _) = ring.quit(219);
+        assert_eq!(code, Some(0));
+        for number in ring.numbers() {
+            let said = ring.peer(number).all().err;
+            assert!(!said.contains("refused a connection"), "peer {number}:\n{said}");
+        }
+    }
+}
+
+/// Goal: a board that starts in 1970 says so, waits for its clock, and is a member once that is set.
+#[test]
+fn a_clock_that_is_not_set() {
+    let Some(faketime) = faketime("a_clock_that_is_not_set") else { return };
+    let mut ring = Ring::of(8, &[36, 146, 255]);
+    ring.kill(&[146]);
+    let clock = ring.scratch().join("clock");
+    fs::write(&clock, "@1970-01-02 00:00:00").unwrap();
+    ring.environment = faketime.of_file(&clock);
+    ring.begin_run(146);
+    ring.peer(146).wait_said("this machine's clock says 1970-01-02; the ring's certificates begin on 20");
+    assert!(!ring.peer(146).all().err.contains("is active"));
+    fs::write(&clock, "+0").unwrap();
+    ring.peer(146).wait_active();
+    ring.environment.clear();
+    ring.settle();
+}
+
+/// Goal: one wrong clock, of an owner or of a writer, by half an hour or by a day, keeps nobody from a name; its own
+/// peer says that it is wrong, and no other does.
+#[test]
+fn a_wrong_clock_keeps_nobody_from_a_name() {
+    let Some(faketime) = faketime("a_wrong_clock_keeps_nobody_from_a_name") else { return };
+    for (wrong, words) in [("-30m", "minutes behind the ring's"), ("+1d", "hours ahead of the ring's")] {
+        let mut ring = Ring::of(8, &[36, 109, 182, 255]);
+        ring.kill(&[182]);
+        ring.environment = faketime.by(wrong);
+        ring.begin_run(182);
+        ring.environment.clear();
+        ring.peer(182).wait_active();
+        ring.settle();
+        let status = |number: u8| ring.ask(number, "Status").done();
+        eventually("the wrong clock is found", || status(182).contains(words));
+        // Enough names that each peer owns some: every pair of writer and owner.
+        for round in 0..12 {
+            let name = format!("f{round}");
+            let writer = [36, 182, 109, 255][round % 4];
+            Sample::random(&ring.scratch(), &name, round as u64, 1_000).store(&ring, writer, "--wait all");
+            // And once more by another, whose clock differs.
+            let again = Sample::random(&ring.scratch(), &name, 100 + round as u64, 1_000);
+            again.store(&ring, [182, 36][round % 2], "--wait all");
+            again.request(&ring, 109);
+        }
+        for right in [36, 109, 255] {
+            assert!(!status(right).contains("this machine's clock"), "{wrong}: {}", status(right));
+        }
+    }
+}
+
+/// The library that shows processes another time.
+struct Faketime(PathBuf);
+
+impl Faketime {
+    /// The clock differs by so much.
+    fn by(&self, offset: &str) -> Vec<(String, String)> {
+        self.with("FAKETIME", offset)
+    }
+
+    /// The clock shows what this file says at the moment.
+    fn of_file(&self, file: &Path) -> Vec<(String, String)> {
+        let mut environment = self.with("FAKETIME_TIMESTAMP_FILE", file.to_str().unwrap());
+        environment.push(("FAKETIME_NO_CACHE".to_owned(), "1".to_owned()));
+        environment
+    }
+
+    fn with(&self, name: &str, value: &str) -> Vec<(String, String)> {
+        [("LD_PRELOAD", self.0.to_str().unwrap()), ("FAKETIME_DONT_FAKE_MONOTONIC", "1"), (name, value)]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into()
+    }
+}
+
+/// It, where it is installed and these tests run.
+fn faketime(test: &str) -> Option<Faketime> {
+    if std::env::var_os("QUOIT_TEST_ALL").is_none() {
+        skipped(test, "runs with scripts/test.sh --all");
+        return None;
+    }
+    let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|folder| folder.path());
+    let found = folders.map(|folder| folder.join("faketime/libfaketime.so.1")).find(|path| path.exists());
+    if found.is_none() {
+        skipped(test, "needs libfaketime (Debian: apt install faketime)");
+    }
+    found.map(Faketime)
+}
