@@ -39,6 +39,7 @@ impl Node {
                 if before_state == Some(MemberState::Dead) {
                     self.rejoined.lives(now, position);
                 }
+                self.departed.lives(&position);
                 if !was_alive && matches!(self.phase, Phase::Active | Phase::Leaving) {
                     self.event(Event::Alive(position));
                 }
@@ -51,6 +52,9 @@ impl Node {
                 }
                 if member.state == MemberState::Dead && before_state != Some(MemberState::Dead) {
                     self.rejoined.died(now, position);
+                }
+                if member.state == MemberState::Left && before_state != Some(MemberState::Left) {
+                    self.departed.left(position);
                 }
                 self.output(Output::Forget { entry: member.entry.clone() });
                 self.departed(now, &member.entry);

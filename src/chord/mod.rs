@@ -19,6 +19,7 @@
 
 mod admit;
 mod answer;
+mod departed;
 mod detector;
 mod digest;
 mod entrance;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
+use super::departed::Departed;
 use super::detector::Detector;
 use super::entrance::{Entering, GivenOrder, Start};
 use super::gossip::{Gossip, HEAL_EVERY};
@@ -71,6 +72,7 @@ pub struct Node {
     pub(super) detector: Detector,
     pub(super) gossip: Gossip,
     pub(super) rejoined: Rejoined,
+    pub(super) departed: Departed,
     /// When this peer last did anything: a long time ago means that its process was stopped.
     pub(super) last_turn: Moment,
     /// Contacts that were given and have not been met in the ring yet.
@@ -155,6 +157,7 @@ impl Node {
             detector: Detector::new(now),
             gossip: Gossip::new(now),
             rejoined: Rejoined::default(),
+            departed: Departed::default(),
             last_turn: now,
             strangers: Vec::new(),
             given_order: None,
@@ -343,6 +346,9 @@ impl Node {
         if self.rejoined.forget(now, self.death_timeout()) {
             self.version += 1;
         }
+        if self.departed.look(now, self.members.away().next().is_some()) {
+            self.version += 1;
+        }
         let late: Vec<Token> =
             self.pending.iter().filter(|(_, (at, _))| *at <= now).map(|(t, _)| *t).collect();
         for token in late {
@@ -485,6 +491,7 @@ impl Node {
             members: self.members.table().clone(),
             acquaintances: self.gossip.acquaintances().to_vec(),
             rejoined: self.rejoined.positions(),
+            departed: self.departed.positions(),
             small: self.is_small(),
             waiting_for: match &self.phase {
                 Phase::Entering(entering) => entering.waiting_for(),
@@ -583,6 +590,7 @@ impl Node {
             + self.members.bytes()
             + self.gossip.bytes()
             + self.rejoined.bytes()
+            + self.departed.bytes()
             + (self.successors.capacity() + self.shown.1.capacity()) * size_of::<Entry>()
             + (self.pending.len() + self.candidates.len()) * size_of::<(Token, (Moment, Purpose))>()
     }

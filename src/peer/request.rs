@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::api::{Progress, RequestError, RequestReport, Wanted, WhereisReport, nearest};
 use super::fetch::Wish;
-use super::shared::{STORAGE_TIMEOUT, Shared};
+use super::shared::{LATE_WORD, STORAGE_TIMEOUT, Shared};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{Verdict, content_of};
 use crate::replica::{HolderSearch, Holders, vote_count};
@@ -186,7 +186,10 @@ impl Shared {
                 (whom.position, reply)
             });
         }
-        while let Some(Ok((whom, reply))) = asked.join_next().await {
+        while !search.is_over() {
+            let patience = if search.is_decided() { LATE_WORD } else { STORAGE_TIMEOUT };
+            let Ok(Some(answered)) = timeout(patience, asked.join_next()).await else { break };
+            let Ok((whom, reply)) = answered else { continue };
             if let Ok(reply) = reply
                 && let Err(fault) = search.hear(&whom, reply)
             {
