@@ -50,6 +50,9 @@ impl Node {
                     let left = member.state == MemberState::Left;
                     self.event(if left { Event::Left(position) } else { Event::Dead(position) });
                 }
+                if member.state == MemberState::Left && before_state == Some(MemberState::Dead) {
+                    self.event(Event::Forgotten(position));
+                }
                 if member.state == MemberState::Dead && before_state != Some(MemberState::Dead) {
                     self.rejoined.died(now, position);
                 }

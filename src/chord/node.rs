@@ -23,6 +23,7 @@ use super::view::{Local, PhaseKind, Turn, View};
 use crate::config::RingSettings;
 use crate::id::Position;
 use crate::time::Moment;
+use crate::wire::limits::INCARNATION_MAX;
 use crate::wire::{
     Address, Datagram, Entry, Member, MemberState, MembershipReply, MembershipRequest, NeighbourReply,
     NeighbourRequest, RelayFailure, Target,
@@ -468,6 +469,17 @@ impl Node {
         self.phase = Phase::Gone { until: now + self.interval * 2 };
         self.version += 1;
         self.settle(now);
+    }
+
+    /// Counts a member no more that does not answer, and tells the ring. Its last life is over and the one after it, so
+    /// that it may come back with a later one. False where it is no such member.
+    pub fn forget(&mut self, now: Moment, whom: &Position) -> bool {
+        let known = self.members.at(whom).filter(|known| known.state == MemberState::Dead);
+        let Some(entry) = known.map(|known| known.entry.clone()) else { return false };
+        let over = entry.incarnation.saturating_add(1).min(INCARNATION_MAX);
+        self.learn(now, Member { entry: entry.with_incarnation(over), state: MemberState::Left });
+        self.settle(now);
+        self.members.at(whom).is_none_or(|known| known.state == MemberState::Left)
     }
 
     /// Whether a farewell is on its way.

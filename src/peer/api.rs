@@ -11,9 +11,9 @@ use crate::id::{ContentId, FileName, FileNameError};
 use crate::wire::Address;
 
 pub use crate::wire::{
-    Failure, Fault, LeavePlan, LeaveReport, Listed, Misbehaviour, MissingCopy, PeerName, PingReport,
-    RequestReport, RingFile, RingFiles, RingLine, ShortFile, StatusReport, StoreReport, Unreachable, Wait,
-    Wanted, WhereisReport,
+    Failure, Fault, ForgetReport, LeavePlan, LeaveReport, Listed, Misbehaviour, MissingCopy, PeerName,
+    PingReport, RequestReport, RingFile, RingFiles, RingLine, ShortFile, StatusReport, StoreReport,
+    Unreachable, Wait, Wanted, WhereisReport,
 };
 
 /// How a peer comes into its ring.
@@ -244,7 +244,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// Too few copies in time.
-    #[error("{name}: {durable} of {needed} copies after {waited:?}; missing: {}", missing_list(.missing))]
+    #[error("{name}: {}", too_few_copies(*.durable, *.needed, *.waited, .missing))]
     TooFewCopies {
         /// Of what.
         name: FileName,
@@ -394,6 +394,11 @@ pub enum PeerEvent {
         /// Which.
         peer: PeerName,
     },
+    /// A member that did not answer was forgotten, and is none any more.
+    PeerForgotten {
+        /// Which.
+        peer: PeerName,
+    },
     /// A member is new, or back.
     PeerAlive {
         /// Which.
@@ -485,6 +490,24 @@ pub fn word_list(words: impl IntoIterator<Item = String>) -> String {
 /// Missing copies as people read them: "peer 4 (does not answer)".
 pub fn missing_list(missing: &[MissingCopy]) -> String {
     word_list(missing.iter().map(|m| format!("peer {} ({})", m.peer, m.reason)))
+}
+
+/// Why a store is not acknowledged. Copies that are there are no reason, so where all are it says what else is missing.
+fn too_few_copies(durable: usize, needed: usize, waited: Duration, missing: &[MissingCopy]) -> String {
+    let who = match missing {
+        [] => String::new(),
+        missing => format!("; missing: {}", missing_list(missing)),
+    };
+    if durable >= needed {
+        let copies = if durable == 1 { "1 copy is" } else { &format!("{durable} copies are") };
+        return format!(
+            "{copies} there, but none at its owner, which did not confirm one within {waited:?}{who}; try again"
+        );
+    }
+    match missing {
+        [] => format!("{durable} of {needed} copies after {waited:?}; no peer said why there are not more"),
+        _ => format!("{durable} of {needed} copies after {waited:?}{who}"),
+    }
 }
 
 /// Candidates that an error names.

@@ -150,12 +150,28 @@ impl Shared {
         if syncing {
             current = self.brought_to(&found, name, current).await?;
         }
+        if let Some(current) = current.as_ref().filter(|current| current.record().target == target) {
+            return self.write_nothing_new(found.owner, current).await;
+        }
         let record = next_record(name.clone(), target, current.as_ref(), self.next_clock(), self.position());
         let signed = self.sign(&record)?;
         let mut copies = Copies::default();
         self.put_at_owner(&found.owner, &signed, &mut copies).await?;
         let replaced = current.and_then(|old| content_of(old.record()));
         Ok(Written { owner: found.owner.position, record, signed, replaced, copies })
+    }
+
+    /// The name stands for this already: there is no new record, only the copies of the one that there is.
+    async fn write_nothing_new(
+        self: &Arc<Self>,
+        owner: Entry,
+        current: &CheckedRecord,
+    ) -> Result<Written, String> {
+        let (record, signed) = (current.record().clone(), current.signed().clone());
+        let mut copies = Copies::default();
+        self.put_at_owner(&owner, &signed, &mut copies).await?;
+        let replaced = content_of(&record);
+        Ok(Written { owner: owner.position, record, signed, replaced, copies })
     }
 
     /// Gives a record that was written before to the owner of its name once more, for more copies.

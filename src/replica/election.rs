@@ -140,6 +140,24 @@ impl Election {
     }
 }
 
+/// Whether these members together have all that was acknowledged in the ring, with R copies of everything: each window
+/// of R members, wherever on the circle it is, has so many of them. Where a peer does not know all members, or while
+/// the parts of a split come together, that is so when all that are known were heard.
+pub fn all_is_seen(view: &View, copies: usize, heard: &BTreeSet<Position>) -> bool {
+    let members = view.alive().chain([&view.me]).chain(view.away()).map(|entry| entry.position);
+    let members: BTreeSet<Position> = members.collect();
+    if members.is_subset(heard) {
+        return true;
+    }
+    let around: Vec<Position> = members.union(&view.departed).copied().collect();
+    let copies = copies.min(around.len());
+    let sees_into = |start: usize| {
+        let window = (start..start + copies).map(|i| &around[i % around.len()]);
+        window.filter(|peer| heard.contains(peer)).count() >= words_needed(copies)
+    };
+    view.small && view.rejoined.is_empty() && (0..around.len()).all(sees_into)
+}
+
 /// R − W + 1, where R are the copies that there are at most.
 fn words_needed(copies: usize) -> usize {
     let quorum = copies / 2 + 1;
@@ -277,6 +295,25 @@ mod tests {
         let (mut election, _) = Election::of(&large, 3, &peer(15), &found);
         [30, 40, 10].map(peer).iter().for_each(|peer| election.hear(peer, true));
         assert!(election.is_decided() && !election.is_over());
+    }
+
+    #[test]
+    fn a_listing_is_whole_once_no_quorum_of_any_window_is_silent() {
+        let view = view_with(10, &[20, 30, 40], &[50, 60]);
+        let heard = |numbers: &[u8]| numbers.iter().map(|n| peer(*n)).collect::<BTreeSet<Position>>();
+        assert!(!all_is_seen(&view, 3, &heard(&[10, 20, 30, 40])), "50 and 60 may have kept something");
+        let apart = view_with(10, &[20, 40, 50], &[30, 60]);
+        assert!(all_is_seen(&apart, 3, &heard(&[10, 20, 40, 50])));
+        assert!(!all_is_seen(&apart, 3, &heard(&[10, 20, 40])));
+        assert!(!all_is_seen(&apart, 1, &heard(&[10, 20, 40, 50])), "of one copy");
+        let forgotten = View { departed: [peer(60)].into(), ..view_with(10, &[20, 30, 40], &[50]) };
+        assert!(
+            !all_is_seen(&forgotten, 3, &heard(&[10, 20, 30, 40])),
+            "60 was forgotten, and kept the same"
+        );
+        let both = View { departed: [peer(50), peer(60)].into(), ..view_with(10, &[20, 30, 40], &[]) };
+        assert!(all_is_seen(&both, 3, &heard(&[10, 20, 30, 40])));
+        assert!(!all_is_seen(&View { small: false, ..apart }, 3, &heard(&[10, 20, 40, 50])));
     }
 
     #[test]

@@ -37,7 +37,7 @@ mod takeover;
 pub use arrivals::Arrivals;
 pub use copies::{Copies, CopiesWanted, WaitError};
 pub use duty::{ChainWords, NotKept, StoreDuty, put_duty, store_duty};
-pub use election::Election;
+pub use election::{Election, all_is_seen};
 pub use holders::{HolderSearch, Holders, who_has};
 pub use offers::{Offer, OfferPlan, plan_handover, plan_offers, plan_repair, plan_sync};
 pub use placement::{Found, known_after, own_replicas, replicas, vote_count};

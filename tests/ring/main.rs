@@ -17,3 +17,4 @@ mod reach;
 mod refusals;
 mod samples;
 mod shell;
+mod silent;
