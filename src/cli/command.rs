@@ -451,6 +451,43 @@ mod tests {
     }
 
     #[test]
+    fn a_person_may_leave_off_the_end_of_a_name() {
+        let name = FileName::new("report").unwrap();
+        assert_eq!(requested("request report"), Wanted::Name(name.clone()), "a script has to name it whole");
+        let by_a_person = |line: &str| match parsed(line).by_a_person() {
+            PromptCommand::Peer(
+                Command::Request(RequestArgs { wanted, .. }) | Command::Cat(CatArgs { wanted }),
+            ) => wanted,
+            other => panic!("{line}: {other:?}"),
+        };
+        assert_eq!(by_a_person("request report"), Wanted::NameOrBeginning(name.clone()));
+        assert_eq!(by_a_person("cat report"), Wanted::NameOrBeginning(name));
+        assert_eq!(by_a_person("cat sha256:abcd"), Wanted::ContentPrefix("abcd".to_owned()));
+        let whereis = parsed("whereis report").by_a_person();
+        assert!(matches!(whereis, PromptCommand::Peer(Command::Whereis(args)) if args.a_beginning_will_do));
+    }
+
+    #[test]
+    fn two_files_of_one_name_are_refused() {
+        let why = store("store a/notes.txt x b/notes.txt").options().unwrap_err();
+        assert!(why.contains("a/notes.txt and b/notes.txt") && why.contains("--as"), "{why}");
+        assert!(store("store a/notes.txt a/notes.txt").options().is_err(), "even the same one");
+        assert!(store("store a/notes.txt b/other.txt").options().is_ok());
+    }
+
+    #[test]
+    fn nobody_who_wants_to_remove_a_file_is_sent_away_from_the_ring() {
+        for typed in ["remove x", "rm x", "DELETE x", "quoit remove x", "quoit"] {
+            let Err(NoCommand::Wrong(why)) = PromptCommand::parse(typed) else { panic!("{typed}") };
+            assert!(!why.contains("Leave") && !why.contains("Quit") && !why.contains("Forget"), "{why}");
+        }
+        assert!(matches!(parsed("quoit status"), PromptCommand::Peer(Command::Status(_))));
+        let names = ["leave", "store", "request"];
+        assert!(!unknown_at_a_shell("remove", names).contains("leave"));
+        assert!(unknown_at_a_shell("stroe", names).contains("did you mean store?"));
+    }
+
+    #[test]
     fn what_is_wrong_takes_one_line() {
         for line in [
             "Store",

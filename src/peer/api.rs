@@ -531,3 +531,32 @@ impl From<RequestError> for Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_store_does_not_say_that_all_copies_are_there() {
+        let failed = |durable, missing| {
+            let waited = Duration::from_secs(30);
+            let name = FileName::new("x").unwrap();
+            StoreError::TooFewCopies { name, durable, needed: 2, waited, missing }.to_string()
+        };
+        let nas = PeerName { position: crate::id::Position::of_number(7), name: Some("nas".to_owned()) };
+        let reason = crate::wire::MissingReason::Unreachable;
+        let away = vec![MissingCopy { peer: nas, reason }];
+        assert_eq!(
+            failed(1, away.clone()),
+            "x: 1 of 2 copies after 30s; missing: peer nas (does not answer)"
+        );
+        for text in [failed(1, vec![]), failed(2, vec![]), failed(3, away.clone())] {
+            assert!(
+                !text.contains("2 of 2") && !text.contains("3 of 2") && !text.contains("none;"),
+                "{text}"
+            );
+            assert!(!text.contains("missing: none"), "{text}");
+        }
+        assert!(failed(2, away).contains("2 copies are there, but none at its owner"));
+    }
+}

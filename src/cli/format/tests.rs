@@ -221,7 +221,9 @@ fn a_status_names_the_short_files() {
     assert_eq!(said_of(&report, "gone"), ["  gone         desk"]);
     assert!(said_of(&report, "copies").is_empty() && said_of(&report, "at risk").is_empty());
     assert!(!report.is_below_quorum());
-    report.short.insert(0, ShortFile { names: vec![], ..short_one("abc", &[], &[desk, laptop, nas.clone()]) });
+    report
+        .short
+        .insert(0, ShortFile { names: vec![], ..short_one("abc", &[], &[desk, laptop, nas.clone()]) });
     (report.short_total, report.below_quorum) = (30, 1);
     let text = status(&report, true);
     assert!(text.contains(
