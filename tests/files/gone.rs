@@ -91,7 +91,9 @@ fn what_only_the_gone_had_is_not_denied() {
             .filter(|name| world.first_at_or_after(&FileName::new(name).unwrap().key()) == Some(before));
         let names: Vec<String> = names.take(4).collect();
         world.network.set_group(silent, 1);
-        names.iter().for_each(|name| drop(world.store(before, name, 1 << 10)));
+        for name in &names {
+            world.store(before, name, 1 << 10);
+        }
         world.finish(SECOND * 25);
         let stored: Vec<String> = world.acknowledged().iter().map(|file| file.name.to_string()).collect();
         world.crash_slot(before);
