@@ -38,6 +38,7 @@ impl Node {
                 if before_state == Some(MemberState::Dead) {
                     self.rejoined.lives(now, position);
                 }
+                self.departed.lives(&position);
                 if !was_alive && matches!(self.phase, Phase::Active | Phase::Leaving) {
                     self.event(Event::Alive(position));
                 }
@@ -48,8 +49,14 @@ impl Node {
                     let left = member.state == MemberState::Left;
                     self.event(if left { Event::Left(position) } else { Event::Dead(position) });
                 }
+                if member.state == MemberState::Left && before_state == Some(MemberState::Dead) {
+                    self.event(Event::Forgotten(position));
+                }
                 if member.state == MemberState::Dead && before_state != Some(MemberState::Dead) {
                     self.rejoined.died(now, position);
+                }
+                if member.state == MemberState::Left && before_state != Some(MemberState::Left) {
+                    self.departed.left(position);
                 }
                 self.output(Output::Forget { entry: member.entry.clone() });
                 self.departed(now, &member.entry);

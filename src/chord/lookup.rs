@@ -466,6 +466,7 @@ mod tests {
             members: Table::of(members.iter().map(member)),
             acquaintances: Vec::new(),
             rejoined: Default::default(),
+            departed: Default::default(),
             small: false,
             waiting_for: Vec::new(),
             turn: Default::default(),

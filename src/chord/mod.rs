@@ -20,6 +20,7 @@
 mod admit;
 mod answer;
 mod counted;
+mod departed;
 mod detector;
 mod digest;
 mod entrance;

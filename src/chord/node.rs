@@ -6,6 +6,7 @@ use std::time::Duration;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
+use super::departed::Departed;
 use super::detector::Detector;
 use super::entrance::{Entering, GivenOrder, Start};
 use super::gossip::{Gossip, HEAL_EVERY};
@@ -22,6 +23,7 @@ use super::view::{Local, PhaseKind, Turn, View};
 use crate::config::RingSettings;
 use crate::id::Position;
 use crate::time::Moment;
+use crate::wire::limits::INCARNATION_MAX;
 use crate::wire::{
     Address, Datagram, Entry, Member, MemberState, MembershipReply, MembershipRequest, NeighbourReply,
     NeighbourRequest, RelayFailure, Target,
@@ -71,6 +73,7 @@ pub struct Node {
     pub(super) detector: Detector,
     pub(super) gossip: Gossip,
     pub(super) rejoined: Rejoined,
+    pub(super) departed: Departed,
     /// When this peer last did anything: a long time ago means that its process was stopped.
     pub(super) last_turn: Moment,
     /// Contacts that were given and have not been met in the ring yet.
@@ -144,7 +147,7 @@ struct Face {
     settings: Option<RingSettings>,
     predecessor: Option<Entry>,
     successors: Vec<Entry>,
-    counts: [u64; 3],
+    counts: [u64; 4],
     small: bool,
     waiting_for: Vec<String>,
     turn: Turn,
@@ -188,6 +191,7 @@ impl Node {
             detector: Detector::new(now),
             gossip: Gossip::new(now),
             rejoined: Rejoined::default(),
+            departed: Departed::default(),
             last_turn: now,
             strangers: Vec::new(),
             given_order: None,
@@ -376,6 +380,7 @@ impl Node {
     pub fn handle_timeout(&mut self, now: Moment) {
         self.notice_pause(now);
         self.rejoined.forget(now, self.death_timeout());
+        self.departed.look(now, self.members.away().next().is_some());
         let late: Vec<Token> =
             self.pending.iter().filter(|(_, (at, _))| *at <= now).map(|(t, _)| *t).collect();
         for token in late {
@@ -492,6 +497,17 @@ impl Node {
         self.settle(now);
     }
 
+    /// Counts a member no more that does not answer, and tells the ring. Its last life is over and the one after it, so
+    /// that it may come back with a later one. False where it is no such member.
+    pub fn forget(&mut self, now: Moment, whom: &Position) -> bool {
+        let known = self.members.at(whom).filter(|known| known.state == MemberState::Dead);
+        let Some(entry) = known.map(|known| known.entry.clone()) else { return false };
+        let over = entry.incarnation.saturating_add(1).min(INCARNATION_MAX);
+        self.learn(now, Member { entry: entry.with_incarnation(over), state: MemberState::Left });
+        self.settle(now);
+        self.members.at(whom).is_none_or(|known| known.state == MemberState::Left)
+    }
+
     /// Whether a farewell is on its way.
     pub(super) fn says_farewell(&self) -> bool {
         self.pending.values().any(|(_, purpose)| matches!(purpose, Purpose::Farewell))
@@ -526,8 +542,9 @@ impl Node {
     }
 
     /// How often the parts of a view were changed that are large.
-    fn face_counts(&self) -> [u64; 3] {
-        [self.members.changes(), self.gossip.acquaintance_changes(), self.rejoined.changes()]
+    fn face_counts(&self) -> [u64; 4] {
+        let gossip = self.gossip.acquaintance_changes();
+        [self.members.changes(), gossip, self.rejoined.changes(), self.departed.changes()]
     }
 
     fn settings_shown(&self) -> Option<RingSettings> {
@@ -552,6 +569,7 @@ impl Node {
             members: self.members.table().clone(),
             acquaintances: self.gossip.acquaintances().to_vec(),
             rejoined: self.rejoined.positions(),
+            departed: self.departed.positions(),
             small: self.is_small(),
             waiting_for: self.waiting_for(),
             turn: self.turn,
@@ -657,6 +675,7 @@ impl Node {
             + self.members.bytes()
             + self.gossip.bytes()
             + self.rejoined.bytes()
+            + self.departed.bytes()
             + (self.successors.capacity() + self.shown.1.capacity() + self.face.successors.capacity())
                 * size_of::<Entry>()
             + (self.pending.len() + self.candidates.len()) * size_of::<(Token, (Moment, Purpose))>()

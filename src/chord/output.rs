@@ -74,6 +74,8 @@ pub enum Event {
     Dead(Position),
     /// A member left.
     Left(Position),
+    /// A member that did not answer is none any more.
+    Forgotten(Position),
     /// The first (1) or second (2) successor is another one.
     SuccessorChanged(u8, Position),
     /// The predecessor is another one.

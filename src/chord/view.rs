@@ -27,6 +27,9 @@ pub struct View {
     pub acquaintances: Vec<Entry>,
     /// Members that were believed dead for a while and came back in the last minute; where pings are rare, later.
     pub rejoined: BTreeSet<Position>,
+    /// Members that left, or were forgotten, while others may have missed what they kept: since they did there was no
+    /// minute in which every member answered.
+    pub departed: BTreeSet<Position>,
     /// Membership is the small ring's map.
     pub small: bool,
     /// Not active yet: for whom it waits (labels or addresses).

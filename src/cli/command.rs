@@ -3,13 +3,15 @@
 //! At the prompt and on a pipe a line is one command: its words are split as a shell does (see
 //! `words`), and the command's name may be in any case. Nothing here runs anything.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 
-use crate::id::FileName;
+use crate::id::{FileName, escaped};
 use crate::peer::{StoreOptions, Wait, Wanted, nearest, word_list};
 
 /// One command to a peer.
@@ -22,8 +24,8 @@ pub(super) enum Command {
     Store(StoreArgs),
     /// Get a file from the ring, by its name or the SHA-256 of its bytes
     ///
-    /// Without -o the file is in received/ of the peer afterwards. A beginning that only one file has
-    /// is enough.
+    /// Without -o the file is in received/ of the peer afterwards. Of an address, a beginning that only one file has is
+    /// enough; of a name only at the prompt.
     #[command(after_help = "Example: quoit request report.pdf -o copy.pdf    an independent, writable file")]
     Request(RequestArgs),
     /// Write a file of the ring to standard output
@@ -35,9 +37,12 @@ pub(super) enum Command {
     /// Who is in the ring, and how much of it each peer owns
     #[command(after_help = "Example: quoit ring --json    one line per peer")]
     Ring(OutputArgs),
-    /// How the peer and its ring are; exit code 2 when an acknowledged file has too few copies left
+    /// How the peer and its ring are
+    ///
+    /// Exit code 0 when every acknowledged file has all its copies, 3 when some lack copies or that is not known, 2 when
+    /// one has too few copies left to be safe, or the peer is in trouble.
     #[command(after_help = "Example: quoit status && echo all is well")]
-    Status(OutputArgs),
+    Status(StatusArgs),
     /// Who keeps the record of a name, and who its bytes
     #[command(after_help = "Example: quoit whereis report.pdf")]
     Whereis(WhereisArgs),
@@ -47,6 +52,12 @@ pub(super) enum Command {
     /// Hand everything over, tell the neighbours, and end the peer
     #[command(after_help = "Example: quoit leave --dry-run    what would have to be copied first")]
     Leave(LeaveArgs),
+    /// Count a member no more that will not come back
+    ///
+    /// Only one that does not answer can be forgotten. The others do not wait for it then, and keep its share of the
+    /// copies. It may join again.
+    #[command(after_help = "Example: quoit forget nas    asks for the name once more; --yes does not")]
+    Forget(ForgetArgs),
 }
 
 /// How results are written.
@@ -77,7 +88,7 @@ pub(super) struct StoreArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RequestArgs {
-    /// A name, sha256:HEX, or the beginning of either
+    /// A name, sha256:HEX, or the beginning of HEX; at the prompt also that of a name
     #[arg(value_name = "NAME")]
     pub(super) wanted: Wanted,
     /// Write the file there, and not to received/ of the peer; - is standard output
@@ -92,7 +103,7 @@ pub(super) struct RequestArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct CatArgs {
-    /// A name, sha256:HEX, or the beginning of either
+    /// A name, sha256:HEX, or the beginning of HEX; at the prompt also that of a name
     #[arg(value_name = "NAME")]
     pub(super) wanted: Wanted,
 }
@@ -111,6 +122,9 @@ pub(super) struct WhereisArgs {
     /// Which name
     #[arg(value_parser = file_name)]
     pub(super) name: FileName,
+    /// A person asks, at a prompt: the beginning of a name is enough
+    #[arg(skip)]
+    pub(super) a_beginning_will_do: bool,
     #[command(flatten)]
     pub(super) output: OutputArgs,
 }
@@ -129,6 +143,27 @@ pub(super) struct LeaveArgs {
     /// Only say what would have to be copied first
     #[arg(long)]
     pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct StatusArgs {
+    /// Name each file that lacks copies
+    #[arg(long)]
+    pub(super) verbose: bool,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ForgetArgs {
+    /// Its number, display name, HOST:PORT, or the beginning of its position
+    #[arg(value_name = "PEER")]
+    pub(super) whom: String,
+    /// Do not ask for its name once more
+    #[arg(long)]
+    pub(super) yes: bool,
     #[command(flatten)]
     pub(super) output: OutputArgs,
 }
@@ -156,8 +191,10 @@ pub(super) enum PromptCommand {
 }
 
 /// The prompt's commands, in the order in which `Help` tells them.
-pub(super) const NAMES: [&str; 11] =
-    ["Store", "Request", "Cat", "Files", "Whereis", "Ring", "Ping", "Status", "Leave", "Quit", "Help"];
+pub(super) const NAMES: [&str; 12] = [
+    "Store", "Request", "Cat", "Files", "Whereis", "Ring", "Ping", "Status", "Leave", "Forget", "Quit",
+    "Help",
+];
 
 /// What `Help` prints.
 pub(super) const HELP: &str = "\
@@ -171,6 +208,7 @@ Ring                     who is in the ring, and how much of it each owns
 Ping PEER                how another peer answers
 Status                   how this peer and its ring are
 Leave --dry-run          what would have to be copied before leaving
+Forget PEER              count a member no more that will not come back
 Quit                     hand everything over, tell the neighbours, and leave
 Help [COMMAND]           this list, or all options of a command
 Ctrl+C ends the peer without notice; the others repair the ring.";
@@ -190,6 +228,10 @@ impl PromptCommand {
         let wrong = |why: &str| NoCommand::Wrong(why.to_owned());
         let mut words =
             super::words::split(line).ok_or_else(|| wrong("a quotation mark or a backslash is left open"))?;
+        // As at a shell; the peer is this one.
+        if words.len() > 1 && words[0] == "quoit" {
+            words.remove(0);
+        }
         let Some(name) = words.first_mut() else { return Ok(None) };
         let typed = name.clone();
         *name = if typed == "?" { "help".to_owned() } else { typed.to_lowercase() };
@@ -197,6 +239,20 @@ impl PromptCommand {
             Ok(line) => Ok(Some(line.command)),
             Err(error) => Err(no_command(&typed, &error)),
         }
+    }
+
+    /// The same from a person, who sees what comes: the beginning of a name is enough.
+    pub(super) fn by_a_person(mut self) -> PromptCommand {
+        match &mut self {
+            PromptCommand::Peer(
+                Command::Request(RequestArgs { wanted, .. }) | Command::Cat(CatArgs { wanted }),
+            ) => {
+                *wanted = wanted.clone().or_beginning();
+            }
+            PromptCommand::Peer(Command::Whereis(args)) => args.a_beginning_will_do = true,
+            _ => {}
+        }
+        self
     }
 
     /// Whether it only makes sense in a ring.
@@ -212,9 +268,26 @@ impl PromptCommand {
 
 impl StoreArgs {
     /// What to wait for, and under which name to store.
+    ///
+    /// # Errors
+    /// Two files would get one name: the second would replace the first.
     pub(super) fn options(&self) -> Result<StoreOptions, String> {
         if self.name.is_some() && self.files.len() > 1 {
             return Err("--as names one file; these are several".to_owned());
+        }
+        let mut by_name: BTreeMap<&OsStr, &Path> = BTreeMap::new();
+        for file in &self.files {
+            let Some(name) = file.file_name() else { continue };
+            if let Some(other) = by_name.insert(name, file) {
+                let shown = |path: &Path| escaped(&path.to_string_lossy());
+                return Err(format!(
+                    "{} and {} have the same name in the ring, {}, and the second would replace the first; nothing \
+                     was stored. Store them one by one, one of them with --as NAME",
+                    shown(other),
+                    shown(file),
+                    shown(Path::new(name)),
+                ));
+            }
         }
         let default = StoreOptions::default();
         Ok(StoreOptions {
@@ -261,10 +334,32 @@ pub(super) fn one_line(text: &str) -> String {
 
 fn unknown(name: &str) -> String {
     let shown: String = name.chars().take(NAME_SHOWN_MAX).collect();
+    if shown == "quoit" {
+        return "quoit is this program; at its prompt a command stands alone. Help lists all".to_owned();
+    }
+    if let Some(why) = no_removal(&shown) {
+        return why;
+    }
     match nearest(&shown, NAMES) {
         Some(meant) => format!("no command {shown:?}; did you mean {meant}? Help lists all"),
         None => format!("no command {shown:?}; there are {}", word_list(NAMES.map(str::to_owned))),
     }
+}
+
+/// What a command from a shell gets that there is not.
+pub(super) fn unknown_at_a_shell<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    let shown: String = name.chars().take(NAME_SHOWN_MAX).collect();
+    no_removal(&shown).unwrap_or_else(|| match nearest(&shown, names) {
+        Some(meant) => format!("no command {shown:?}; did you mean {meant}? `quoit help` lists all"),
+        None => format!("no command {shown:?}; `quoit help` lists all"),
+    })
+}
+
+/// Whoever wants to remove a file must not be sent to a command that takes a peer out of the ring.
+fn no_removal(name: &str) -> Option<String> {
+    let lower = name.to_lowercase();
+    let means_it = ["remove", "rm", "delete", "del", "erase", "unlink", "unstore"].contains(&lower.as_str());
+    means_it.then(|| format!("no command {name:?}: a file that was stored cannot be removed from the ring"))
 }
 
 fn file_name(text: &str) -> Result<FileName, String> {
@@ -353,6 +448,43 @@ mod tests {
         assert_eq!(requested(&format!("request sha256:{content}")), Wanted::Content(content));
         assert!(matches!(requested("request -- -rf"), Wanted::Name(name) if name.as_str() == "-rf"));
         assert_eq!(requested("request sha256:ABCD1"), Wanted::ContentPrefix("abcd1".to_owned()));
+    }
+
+    #[test]
+    fn a_person_may_leave_off_the_end_of_a_name() {
+        let name = FileName::new("report").unwrap();
+        assert_eq!(requested("request report"), Wanted::Name(name.clone()), "a script has to name it whole");
+        let by_a_person = |line: &str| match parsed(line).by_a_person() {
+            PromptCommand::Peer(
+                Command::Request(RequestArgs { wanted, .. }) | Command::Cat(CatArgs { wanted }),
+            ) => wanted,
+            other => panic!("{line}: {other:?}"),
+        };
+        assert_eq!(by_a_person("request report"), Wanted::NameOrBeginning(name.clone()));
+        assert_eq!(by_a_person("cat report"), Wanted::NameOrBeginning(name));
+        assert_eq!(by_a_person("cat sha256:abcd"), Wanted::ContentPrefix("abcd".to_owned()));
+        let whereis = parsed("whereis report").by_a_person();
+        assert!(matches!(whereis, PromptCommand::Peer(Command::Whereis(args)) if args.a_beginning_will_do));
+    }
+
+    #[test]
+    fn two_files_of_one_name_are_refused() {
+        let why = store("store a/notes.txt x b/notes.txt").options().unwrap_err();
+        assert!(why.contains("a/notes.txt and b/notes.txt") && why.contains("--as"), "{why}");
+        assert!(store("store a/notes.txt a/notes.txt").options().is_err(), "even the same one");
+        assert!(store("store a/notes.txt b/other.txt").options().is_ok());
+    }
+
+    #[test]
+    fn nobody_who_wants_to_remove_a_file_is_sent_away_from_the_ring() {
+        for typed in ["remove x", "rm x", "DELETE x", "quoit remove x", "quoit"] {
+            let Err(NoCommand::Wrong(why)) = PromptCommand::parse(typed) else { panic!("{typed}") };
+            assert!(!why.contains("Leave") && !why.contains("Quit") && !why.contains("Forget"), "{why}");
+        }
+        assert!(matches!(parsed("quoit status"), PromptCommand::Peer(Command::Status(_))));
+        let names = ["leave", "store", "request"];
+        assert!(!unknown_at_a_shell("remove", names).contains("leave"));
+        assert!(unknown_at_a_shell("stroe", names).contains("did you mean store?"));
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::id::{ContentId, FileName};
 use crate::peer::{
-    Client, Failure, Handle, LeavePlan, LeaveReport, ObjectBytes, PingReport, Progress, RequestReport,
-    RingFiles, RingLine, StatusReport, StoreOptions, StoreReport, Wanted, WhereisReport,
+    Client, Failure, ForgetReport, Handle, LeavePlan, LeaveReport, ObjectBytes, PingReport, Progress,
+    RequestReport, RingFiles, RingLine, StatusReport, StoreOptions, StoreReport, Wanted, WhereisReport,
 };
 use crate::wire::FileEntry;
 
@@ -81,8 +81,10 @@ impl Door {
         }
     }
 
-    pub(super) async fn whereis(&self, name: &FileName) -> Answer<WhereisReport> {
+    /// A beginning will do for a person at the prompt of the peer itself.
+    pub(super) async fn whereis(&self, name: &FileName, a_beginning_will_do: bool) -> Answer<WhereisReport> {
         match self {
+            Door::Here(peer) if a_beginning_will_do => Ok(peer.whereis_beginning(name).await?),
             Door::Here(peer) => Ok(peer.whereis(name).await?),
             Door::There(peer) => peer.whereis(name).await,
         }
@@ -92,6 +94,13 @@ impl Door {
         match self {
             Door::Here(peer) => peer.ping(whom).await,
             Door::There(peer) => peer.ping(whom).await,
+        }
+    }
+
+    pub(super) async fn forget(&self, whom: &str, sure: bool) -> Answer<ForgetReport> {
+        match self {
+            Door::Here(peer) => peer.forget(whom, sure).await,
+            Door::There(peer) => peer.forget(whom, sure).await,
         }
     }
 

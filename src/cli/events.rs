@@ -37,6 +37,7 @@ fn line(event: &PeerEvent, me: &Position) -> Option<String> {
         PeerEvent::PingReceived { from } => format!("Ping request received from Peer {}", from),
         PeerEvent::PingAnswered { from } => format!("Ping response received from Peer {}", from),
         PeerEvent::PeerDead { peer } => format!("Peer {} is no longer alive", peer),
+        PeerEvent::PeerForgotten { peer } => format!("Peer {} was forgotten; it is no member any more", peer),
         PeerEvent::PeerLeft { peer } => format!("Peer {} left the ring", peer),
         PeerEvent::PeerAlive { peer } => format!("Peer {} is alive", peer),
         PeerEvent::SuccessorChanged { rank, peer } => {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::command::{Command, LeaveArgs, RequestArgs, StoreArgs};
+use super::command::{Command, ForgetArgs, LeaveArgs, RequestArgs, StoreArgs};
 use super::door::Door;
 use super::output::Output;
 use super::tables::Table;
-use super::{DONE, FAILED, NOT_FOUND, format, json, progress, tables};
+use super::{DEGRADED, DONE, FAILED, NOT_FOUND, format, json, progress, tables};
 use crate::peer::{
     Failure, LeaveReport, ObjectBytes, Place, Progress, RequestReport, StoreOptions, Wanted, WriteError,
     nearest, peer_list,
@@ -29,16 +29,22 @@ impl Executor<'_> {
             Command::Store(args) => self.store(&args).await,
             Command::Request(args) => self.request(&args).await,
             Command::Cat(args) => self.cat(&args.wanted).await,
-            Command::Whereis(args) => match self.peer.whereis(&args.name).await {
+            Command::Whereis(args) => match self.peer.whereis(&args.name, args.a_beginning_will_do).await {
                 Ok(report) => {
                     self.say(args.output.json, &json::whereis(&report), || format::whereis(&report))
                 }
                 Err(failure) => self.fail(&failure),
             },
-            Command::Status(output) => match self.peer.status().await {
+            Command::Status(args) => match self.peer.status().await {
                 Ok(report) => {
-                    self.say(output.json, &json::status(&report), || format::status(&report));
-                    if report.is_below_quorum() || report.trouble.is_some() { FAILED } else { DONE }
+                    self.say(args.output.json, &json::status(&report), || {
+                        format::status(&report, args.verbose)
+                    });
+                    match report.is_below_quorum() || report.trouble.is_some() {
+                        true => FAILED,
+                        false if report.is_whole() => DONE,
+                        false => DEGRADED,
+                    }
                 }
                 Err(failure) => self.fail(&failure),
             },
@@ -69,6 +75,55 @@ impl Executor<'_> {
                 Err(failure) => self.fail(&failure),
             },
             Command::Leave(args) => self.leave(&args).await.unwrap_or(FAILED),
+            Command::Forget(args) => self.forget_on_request(args).await,
+        }
+    }
+
+    /// Forgets a member once its name was said back: the next line of standard input.
+    async fn forget_on_request(&self, args: ForgetArgs) -> u8 {
+        if args.yes {
+            return self.forget(&args.whom, args.output.json).await;
+        }
+        let label = match self.ask_whether_to_forget(&args.whom).await {
+            Ok(label) => label,
+            Err(code) => return code,
+        };
+        let read = tokio::task::spawn_blocking(|| {
+            let mut line = String::new();
+            io::stdin().read_line(&mut line).map(|_| line)
+        });
+        match read.await {
+            Ok(Ok(said)) if said.trim() == label => self.forget(&args.whom, args.output.json).await,
+            _ => self.fail(&not_forgotten(&label)),
+        }
+    }
+
+    /// Says which member would be forgotten, and asks for its name: that has to come back.
+    ///
+    /// # Errors
+    /// The exit code, where there is no such member, or it answers.
+    pub(super) async fn ask_whether_to_forget(&self, whom: &str) -> Result<String, u8> {
+        match self.peer.forget(whom, false).await {
+            Ok(report) => {
+                self.out.note(&format::forget_question(&report));
+                Ok(report.peer.label())
+            }
+            Err(failure) => Err(self.fail(&failure)),
+        }
+    }
+
+    /// The answer to that question; whether it was the name.
+    pub(super) async fn forget_if_named(&self, label: &str, said: &str) {
+        match said.trim() == label {
+            true => self.forget(label, false).await,
+            false => self.fail(&not_forgotten(label)),
+        };
+    }
+
+    async fn forget(&self, whom: &str, as_json: bool) -> u8 {
+        match self.peer.forget(whom, true).await {
+            Ok(report) => self.say(as_json, &json::forget(&report), || format::forget(&report)),
+            Err(failure) => self.fail(&failure),
         }
     }
 
@@ -170,7 +225,13 @@ impl Executor<'_> {
     async fn bring(&self, wanted: &Wanted, keep: bool) -> Result<RequestReport, Failure> {
         let progress = Arc::new(Progress::default());
         let request = self.peer.request(wanted, keep, &progress);
-        progress::drawn(self.out, &progress, request).await
+        let report = progress::drawn(self.out, &progress, request).await?;
+        if let (Wanted::NameOrBeginning(typed), Some(name)) = (wanted, &report.name)
+            && typed != name
+        {
+            self.out.note(&format!("{name} is the only file whose name begins with {typed}"));
+        }
+        Ok(report)
     }
 
     async fn save(&self, wanted: &Wanted, path: &Path, overwrite: bool) -> Result<RequestReport, Failure> {
@@ -209,6 +270,13 @@ impl Executor<'_> {
         if report.silent.is_empty() {
             return DONE;
         }
+        if report.complete {
+            self.out.note(&format!(
+                "{} did not answer; the list has every file of the ring all the same, but not every copy",
+                peer_list(&report.silent)
+            ));
+            return DONE;
+        }
         self.out.note(&format!(
             "warning: without the files of {}, which did not answer",
             peer_list(&report.silent)
@@ -238,6 +306,12 @@ impl Executor<'_> {
         self.out.error(&failure.message);
         if failure.not_found { NOT_FOUND } else { FAILED }
     }
+}
+
+fn not_forgotten(label: &str) -> Failure {
+    Failure::new(format!(
+        "peer {label} was not forgotten: its name was not said back. --yes does it without asking"
+    ))
 }
 
 /// A file beside this one that does not exist, with a name that looks like it.

@@ -1,18 +1,25 @@
 //! Reports as people read them. Pure: a report in, lines out, without a last line break.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::words::quoted;
 use crate::id::{FileName, escaped};
 use crate::peer::{
-    LeavePlan, LeaveReport, Listed, PeerName, PingReport, RequestReport, ShortFile, StatusReport,
-    StoreReport, Unreachable, WhereisReport, missing_list, peer_list, word_list,
+    ForgetReport, LeavePlan, LeaveReport, Listed, PeerName, PingReport, RequestReport, ShortFile,
+    StatusReport, StoreReport, Unreachable, WhereisReport, missing_list, peer_list, word_list,
 };
 
 /// What a store did.
 pub(super) fn store(report: &StoreReport) -> String {
+    let done = match report.is_unchanged() {
+        true => format!("Unchanged: {} is these bytes already ({})", report.name, size(report.length)),
+        false => {
+            format!("Stored {} ({}) in {}", report.name, size(report.length), seconds(report.took))
+        }
+    };
     let mut lines = vec![
-        format!("Stored {} ({}) in {}", report.name, size(report.length), seconds(report.took)),
+        done,
         format!("  name key    {}, owner peer {}", report.name_key, report.name_owner),
         format!("  content     sha256:{}", report.content),
         format!("  on {}: {} of {} copies", peer_list(&report.holders), report.holders.len(), report.copies),
@@ -20,7 +27,7 @@ pub(super) fn store(report: &StoreReport) -> String {
     if !report.missing.is_empty() {
         lines.push(format!("  missing     {}", missing_list(&report.missing)));
     }
-    if let Some(replaced) = report.replaces {
+    if let Some(replaced) = report.replaces.filter(|_| !report.is_unchanged()) {
         lines.push(format!("  version {}, replaces sha256:{replaced}", report.version));
     } else if report.version > 1 {
         lines.push(format!("  version {}", report.version));
@@ -68,6 +75,28 @@ pub(super) fn leave(report: &LeaveReport) -> String {
         lines.extend(listed(&report.unreachable, FileName::to_string));
     }
     lines.join("\n")
+}
+
+/// What is asked before a member is forgotten.
+pub(super) fn forget_question(report: &ForgetReport) -> String {
+    let mut lines = vec![format!(
+        "Forget peer {} ({}) for good? The ring does not wait for it any more; it may join again.",
+        report.peer, report.address
+    )];
+    if report.without_copy > 0 {
+        lines.push(format!(
+            "{} no copy at any peer that answers: what only {} has of them is lost to the ring unless it joins again.",
+            count(report.without_copy, "file has", "files have"),
+            report.peer
+        ));
+    }
+    lines.push(format!("To forget it, type its name: {}", report.peer.label()));
+    lines.join("\n")
+}
+
+/// What forgetting did.
+pub(super) fn forget(report: &ForgetReport) -> String {
+    format!("Forgot peer {}: it is no member any more", report.peer)
 }
 
 /// What leaving would do.
@@ -141,13 +170,13 @@ pub(super) fn whereis(report: &WhereisReport) -> String {
 }
 
 /// How a peer is.
-pub(super) fn status(report: &StatusReport) -> String {
+pub(super) fn status(report: &StatusReport, verbose: bool) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    status_at(report, now)
+    status_at(report, verbose, now)
 }
 
 /// As [`status`], at that second since the Unix epoch.
-fn status_at(report: &StatusReport, now: u64) -> String {
+fn status_at(report: &StatusReport, verbose: bool, now: u64) -> String {
     let mut lines = vec![
         format!("Peer {} of ring {}: {}", report.peer, escaped(&report.ring), report.phase),
         format!("  listens on   {}, life {}", report.address, report.incarnation),
@@ -178,7 +207,7 @@ fn status_at(report: &StatusReport, now: u64) -> String {
         size(report.bytes),
         count(report.records, "name record", "name records")
     ));
-    lines.extend(short(report));
+    lines.extend(short(report, verbose));
     lines.extend(report.trouble.iter().map(|why| format!("  trouble      {}", escaped(why))));
     lines.extend(report.notices.first.iter().map(|line| format!("  notice       {}", escaped(line))));
     if report.syncing {
@@ -221,8 +250,8 @@ fn unreachable(report: &StatusReport) -> Vec<String> {
     words
 }
 
-/// Files with fewer copies than there should be.
-fn short(report: &StatusReport) -> Vec<String> {
+/// Files with fewer copies than there should be: how many, and who is away; each of them only if that is wanted.
+fn short(report: &StatusReport, verbose: bool) -> Vec<String> {
     if report.short_total == 0 {
         let fine = "  copies       all files of the ring have their copies";
         return match (report.alive.is_empty(), report.unheard.is_empty()) {
@@ -231,24 +260,44 @@ fn short(report: &StatusReport) -> Vec<String> {
             (false, false) => vec![unheard(report)],
         };
     }
-    let files = count(report.short_total, "file", "files");
-    let mut lines: Vec<String> =
-        report.short.iter().take(LISTED_MAX).map(|file| short_file(report, file)).collect();
-    let more = report.short_total.saturating_sub(lines.len() as u64);
-    match lines.as_mut_slice() {
-        [only] if more == 0 => *only = format!("  short        {files}: {only}"),
-        _ => {
-            lines.iter_mut().for_each(|line| *line = format!("  {line}"));
-            lines.insert(0, format!("  short        {files}:"));
-            lines.extend((more > 0).then(|| format!("  … and {more} more")));
-        }
-    }
+    let mut lines = vec![format!("  short        {}", short_in_one_line(report))];
     if report.below_quorum > 0 {
         let files = count(report.below_quorum, "file has", "files have");
         lines.push(format!("  at risk      {files} fewer copies than acknowledge a store"));
     }
+    if verbose {
+        lines.extend(report.short.iter().map(|file| format!("    {}", short_file(report, file))));
+        let more = report.short_total.saturating_sub(report.short.len() as u64);
+        lines.extend((more > 0).then(|| format!("    … and {more} more")));
+    }
     lines.extend((!report.unheard.is_empty()).then(|| unheard(report)));
     lines
+}
+
+/// "304 files have 2 of 3 copies: nas is away".
+fn short_in_one_line(report: &StatusReport) -> String {
+    let total = report.short_total;
+    let holders: BTreeSet<usize> = report.short.iter().map(|file| file.holders.len()).collect();
+    let copies = report.short.iter().map(|file| file.copies).max().unwrap_or_default();
+    // Those with the fewest copies are listed first, so that of a list that is cut short the rest has no fewer.
+    let have = match (holders.first(), holders.last()) {
+        (Some(least), Some(most)) if least == most && report.short.len() as u64 == total => least.to_string(),
+        (Some(least), Some(most)) if *most == copies.saturating_sub(1) && least == most => least.to_string(),
+        (Some(least), _) => format!("{least} to {}", copies.saturating_sub(1)),
+        _ => "too few".to_owned(),
+    };
+    let verb = if total == 1 { "file has" } else { "files have" };
+    let of = count(copies as u64, "copy", "copies");
+    let is = |who: &Listed<PeerName>, state: &str| {
+        let verb = if who.total == 1 { "is" } else { "are" };
+        (!who.is_empty()).then(|| format!("{} {verb} {state}", peers(who)))
+    };
+    let absent: Vec<String> = is(&report.away, "away").into_iter().chain(is(&report.gone, "gone")).collect();
+    let why = match absent.as_slice() {
+        [] => "not copied yet".to_owned(),
+        absent => absent.join(", "),
+    };
+    format!("{total} {verb} {have} of {of}: {why}")
 }
 
 /// Whose word on the copies is missing.

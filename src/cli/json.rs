@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::id::FileName;
 use crate::peer::{
-    LeavePlan, LeaveReport, Listed, MissingCopy, PeerName, PingReport, RequestReport, RingFile, RingLine,
-    ShortFile, StatusReport, StoreReport, WhereisReport,
+    ForgetReport, LeavePlan, LeaveReport, Listed, MissingCopy, PeerName, PingReport, RequestReport, RingFile,
+    RingLine, ShortFile, StatusReport, StoreReport, WhereisReport,
 };
 use crate::sim::Report;
 use crate::wire::FileEntry;
@@ -25,7 +25,16 @@ pub(super) fn store(report: &StoreReport) -> Value {
         "missing": report.missing.iter().map(missing).collect::<Vec<_>>(),
         "version": report.version,
         "replaces": report.replaces.map(|content| content.to_string()),
+        "unchanged": report.is_unchanged(),
         "took_ms": millis(report.took),
+    })
+}
+
+pub(super) fn forget(report: &ForgetReport) -> Value {
+    json!({
+        "peer": peer(&report.peer),
+        "address": report.address.as_str(),
+        "forgotten": report.done,
     })
 }
 

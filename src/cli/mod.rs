@@ -31,7 +31,7 @@ mod words;
 use std::ffi::OsString;
 use std::time::Duration;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use args::{Misuse, Plan};
@@ -43,12 +43,22 @@ pub const DONE: u8 = 0;
 pub const NOT_FOUND: u8 = 1;
 /// The exit code of failure and of misuse.
 pub const FAILED: u8 = 2;
+/// The exit code of `status` where some file lacks copies, or nobody can tell.
+pub const DEGRADED: u8 = 3;
 
 /// Runs the command line with these arguments, the program's name first, and gives the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let plan = match plan(arguments) {
         Ok(plan) => plan,
         Err(error) => {
+            if let (ErrorKind::InvalidSubcommand, Some(ContextValue::String(typed))) =
+                (error.kind(), error.get(ContextKind::InvalidSubcommand))
+            {
+                let definition = definition();
+                let names = definition.get_subcommands().map(clap::Command::get_name);
+                output::Output::new().error(&command::unknown_at_a_shell(typed, names));
+                return FAILED;
+            }
             if is_misuse(&error) {
                 output::Output::new().error(&command::one_line(&error.to_string()));
                 return FAILED;

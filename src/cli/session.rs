@@ -6,6 +6,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::broadcast::Receiver;
@@ -54,6 +55,7 @@ pub(super) async fn run(plan: Plan) -> anyhow::Result<u8> {
         told_waiting: AtomicBool::new(false),
         leaving: AtomicBool::new(false),
         names: KnownNames::default(),
+        to_forget: Mutex::new(None),
         peer,
     };
     let code = session.until_end(&plan.ready_file, plan.verbose, &mut signals).await;
@@ -87,6 +89,8 @@ struct Session {
     /// `Quit` is at work, so that the end of the peer is what is wanted.
     leaving: AtomicBool,
     names: KnownNames,
+    /// Which peer's name is to be typed next, for it to be forgotten.
+    to_forget: Mutex<Option<String>>,
 }
 
 /// Why a session is over.
@@ -210,7 +214,16 @@ impl Session {
     async fn command(&self, line: &str) -> Option<u8> {
         let door = Door::Here(self.peer.clone());
         let executor = Executor { peer: &door, out: &self.out };
-        match PromptCommand::parse(line) {
+        let asked = self.to_forget.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(label) = asked {
+            executor.forget_if_named(&label, line).await;
+            return None;
+        }
+        let parsed = PromptCommand::parse(line).map(|command| match self.interactive {
+            true => command.map(PromptCommand::by_a_person),
+            false => command,
+        });
+        match parsed {
             Ok(None) => None,
             Err(NoCommand::Wrong(hint)) => {
                 self.out.error(&hint);
@@ -228,6 +241,12 @@ impl Session {
             Ok(Some(PromptCommand::Quit)) => self.quit(&executor, &LeaveArgs::default()).await,
             Ok(Some(PromptCommand::Peer(Command::Leave(args)))) if !args.dry_run => {
                 self.quit(&executor, &args).await
+            }
+            // The next line is the answer.
+            Ok(Some(PromptCommand::Peer(Command::Forget(args)))) if !args.yes => {
+                let asked = executor.ask_whether_to_forget(&args.whom).await.ok();
+                *self.to_forget.lock().unwrap_or_else(PoisonError::into_inner) = asked;
+                None
             }
             Ok(Some(PromptCommand::Help { command: None })) => {
                 self.out.result(HELP);

@@ -1,13 +1,11 @@
 //! What the peers around a name key say of a name.
 //!
-//! The first 2R − 1 members from the key on have a word. A record counts whoever has it, since its
-//! signature is checked. "There is none" needs the word of all of them: who does not answer, is known to
-//! be away or is still taking over its range may be the one that has it.
-
-use std::collections::BTreeSet;
+//! A record counts whoever has it, since its signature is checked. Whose word it takes to say that there is none, the
+//! [`Election`] tells.
 
 use super::record::CheckedRecord;
 use crate::id::Position;
+use crate::replica::Election;
 use crate::wire::NameRecord;
 
 /// One peer's word.
@@ -29,11 +27,11 @@ impl Vote {
 /// The words that were heard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Votes {
+    owner: Position,
     greatest: Option<CheckedRecord>,
-    /// Asked, and have no word yet.
-    silent: BTreeSet<Position>,
-    away: BTreeSet<Position>,
-    apart: BTreeSet<Position>,
+    election: Election,
+    /// The owner has a record, and has taken over: it speaks for all.
+    owner_has_it: bool,
 }
 
 /// What they come to.
@@ -41,7 +39,7 @@ pub struct Votes {
 pub enum Verdict {
     /// The greatest record that any of them has.
     Found(Box<NameRecord>),
-    /// All of them say that there is none.
+    /// So many say that there is none that one of them would have it, had it been acknowledged.
     Unknown,
     /// None has a record, and the word of these is missing.
     CannotTell {
@@ -54,25 +52,18 @@ pub enum Verdict {
 }
 
 impl Votes {
-    /// The first from the name key on are asked, and those that may have kept it apart from these, for what they kept:
-    /// what they take over at the moment does not matter. Those that are away would be asked if they were not.
-    pub fn new(
-        first: impl IntoIterator<Item = Position>,
-        apart: impl IntoIterator<Item = Position>,
-        away: impl IntoIterator<Item = Position>,
-    ) -> Votes {
-        let apart: BTreeSet<Position> = apart.into_iter().collect();
-        let silent = first.into_iter().chain(apart.iter().copied()).collect();
-        Votes { greatest: None, silent, away: away.into_iter().collect(), apart }
+    /// None yet. This peer owns the name, and these have a word on it.
+    pub fn new(owner: Position, election: Election) -> Votes {
+        Votes { owner, greatest: None, election, owner_has_it: false }
     }
 
     /// Hears one of them; `None` when it did not answer, or nothing that can be used.
     pub fn hear(&mut self, peer: Position, vote: Option<Vote>) {
-        let Some(Vote { record, syncing }) = vote else { return };
-        if record.is_some() || !syncing || self.apart.contains(&peer) {
-            self.silent.remove(&peer);
-            self.away.remove(&peer);
-        }
+        let Some(vote) = vote else { return };
+        self.owner_has_it |= peer == self.owner && vote.if_it_suffices().is_some();
+        let Vote { record, syncing } = vote;
+        // What one that is taking over has may be old.
+        self.election.hear(&peer, !syncing);
         if let Some(record) = record
             && self.greatest.as_ref().is_none_or(|greatest| record.rank() > greatest.rank())
         {
@@ -80,15 +71,27 @@ impl Votes {
         }
     }
 
+    /// Whether the rest need not be waited for.
+    pub fn is_over(&self) -> bool {
+        match self.greatest {
+            Some(_) => self.owner_has_it || self.election.has_the_newest() || self.election.all_were_heard(),
+            None => self.election.is_over(),
+        }
+    }
+
+    /// Whether there is an answer, should the rest not say anything.
+    pub fn is_decided(&self) -> bool {
+        self.greatest.is_some() || self.election.is_decided()
+    }
+
     /// What they come to, as far as they were heard.
     pub fn verdict(self) -> Verdict {
-        let Votes { greatest, silent, away, apart: _ } = self;
-        match greatest {
+        match self.greatest {
             Some(greatest) => Verdict::Found(Box::new(greatest.record().clone())),
-            None if silent.is_empty() && away.is_empty() => Verdict::Unknown,
+            None if self.election.is_decided() => Verdict::Unknown,
             None => Verdict::CannotTell {
-                silent: silent.union(&away).copied().collect(),
-                in_a_moment: !silent.is_empty(),
+                silent: self.election.silent().into_iter().collect(),
+                in_a_moment: self.election.may_change(),
             },
         }
     }
@@ -113,46 +116,51 @@ mod tests {
         Some(Vote { record: Some(checked(record(clock, 1, None))), syncing })
     }
 
-    #[test]
-    fn who_is_asked_for_what_it_kept_apart_has_a_vote_while_it_takes_over() {
-        let mut votes = Votes::new([peer(1)], [peer(2), peer(3)], []);
-        votes.hear(peer(1), no(false));
-        votes.hear(peer(2), no(true));
-        let missing = Verdict::CannotTell { silent: vec![peer(3)], in_a_moment: true };
-        assert_eq!(votes.clone().verdict(), missing);
-        let mut found = votes.clone();
-        found.hear(peer(3), has(1, true));
-        assert!(matches!(found.verdict(), Verdict::Found(_)));
-        votes.hear(peer(3), no(false));
-        assert_eq!(votes.verdict(), Verdict::Unknown);
+    /// Five are asked, of which 1 owns the name; three keep it.
+    fn votes(away: &[u8]) -> Votes {
+        let asked = (1..=5).filter(|n| !away.contains(n)).map(peer);
+        let away = away.iter().map(|n| peer(*n));
+        Votes::new(peer(1), Election::new(3, &Position::ZERO, asked, away, []))
     }
 
     #[test]
-    fn a_no_needs_the_word_of_all() {
-        let mut votes = Votes::new([1, 2].map(peer), [], [3].map(peer));
-        votes.hear(peer(1), no(false));
+    fn a_no_needs_so_many_words_that_one_of_them_would_have_it() {
+        let mut votes = votes(&[3]);
         let missing = |silent: &[u8], in_a_moment| {
             let silent = silent.iter().map(|number| peer(*number)).collect();
             Verdict::CannotTell { silent, in_a_moment }
         };
         votes.hear(peer(2), None);
-        assert_eq!(votes.clone().verdict(), missing(&[2, 3], true));
-        votes.hear(peer(2), no(true));
-        assert_eq!(votes.clone().verdict(), missing(&[2, 3], true));
+        votes.hear(peer(1), no(true));
+        assert_eq!(votes.clone().verdict(), missing(&[1, 2, 3, 4, 5], true));
+        votes.hear(peer(1), no(false));
         votes.hear(peer(2), no(false));
-        assert_eq!(votes.clone().verdict(), missing(&[3], false), "nobody who was asked is silent");
-        votes.hear(peer(3), no(false));
-        assert_eq!(votes.verdict(), Verdict::Unknown, "it answers, whatever was known of it");
+        votes.hear(peer(5), no(false));
+        assert_eq!(votes.clone().verdict(), missing(&[3, 4], true), "these two may have it");
+        votes.hear(peer(4), no(false));
+        assert!(votes.is_over());
+        assert_eq!(votes.clone().verdict(), Verdict::Unknown, "3 alone is no quorum");
+        votes.hear(peer(3), has(4, false));
+        assert!(matches!(votes.verdict(), Verdict::Found(_)), "it answers, whatever was known of it");
+        let mut votes = self::votes(&[3, 4]);
+        [1, 2, 5].map(peer).into_iter().for_each(|peer| votes.hear(peer, no(false)));
+        assert!(!votes.is_over(), "3 and 4 are away");
+        assert_eq!(votes.verdict(), missing(&[3, 4], false), "nobody who was asked is silent");
     }
 
     #[test]
     fn a_record_counts_whoever_has_it() {
-        let mut votes = Votes::new([1, 2, 3].map(peer), [], [4].map(peer));
-        votes.hear(peer(1), has(5, true));
+        let mut votes = votes(&[]);
+        votes.hear(peer(4), has(5, true));
         votes.hear(peer(2), has(7, false));
+        assert!(!votes.is_over() && votes.is_decided(), "1 and 3 may have a newer one");
         votes.hear(peer(3), no(false));
+        assert!(votes.is_over());
         let greatest = record(7, 1, None).decode().unwrap();
         assert_eq!(votes.verdict(), Verdict::Found(Box::new(greatest)));
+        let mut votes = self::votes(&[]);
+        votes.hear(peer(1), has(5, false));
+        assert!(votes.is_over(), "the owner speaks for all");
     }
 
     #[test]
@@ -163,20 +171,19 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: "there is none" never comes out while one of those asked is silent, away or syncing; nor
-        /// while one has a record. The order of the answers decides nothing.
+        /// Goal: "there is none" never comes out while one has a record, or while so many do not say so that they may
+        /// have kept one; it always does once all say so. The order of the answers decides nothing.
         #[test]
-        fn a_no_is_a_no_of_everybody(
+        fn a_no_is_a_no_of_enough(
             // For each of those asked: does not answer, syncs, says no, has a record.
             answers in prop::collection::vec(0u8..4, 1..8),
-            away in 0u8..3,
             rotate in 0usize..8,
         ) {
             let asked: Vec<(Position, u8)> =
                 answers.iter().enumerate().map(|(i, answer)| (peer(i as u8), *answer)).collect();
-            let away: Vec<Position> = (100..100 + away).map(peer).collect();
             let heard = |order: &mut dyn Iterator<Item = &(Position, u8)>| {
-                let mut votes = Votes::new(asked.iter().map(|(peer, _)| *peer), [], away.clone());
+                let all = asked.iter().map(|(peer, _)| *peer);
+                let mut votes = Votes::new(peer(0), Election::new(3, &Position::ZERO, all, [], []));
                 for (peer, answer) in order {
                     let clock = u64::from(peer.number().unwrap());
                     votes.hear(*peer, match answer {
@@ -191,18 +198,18 @@ mod tests {
             let middle = rotate % asked.len();
             let verdict = heard(&mut asked.iter());
             prop_assert_eq!(&verdict, &heard(&mut asked[middle..].iter().chain(&asked[..middle]).rev()));
-            let (any, all_no) = (answers.contains(&3), away.is_empty() && answers.iter().all(|a| *a == 2));
+            let (any, missing) = (answers.contains(&3), answers.iter().filter(|answer| **answer < 2).count());
             match verdict {
                 Verdict::Found(record) => {
                     let greatest = asked.iter().filter(|(_, a)| *a == 3).map(|(p, _)| p.number()).max();
                     prop_assert_eq!(record.clock.unix_ms(), u64::from(greatest.unwrap().unwrap()));
                 }
-                Verdict::Unknown => prop_assert!(all_no && !any),
+                Verdict::Unknown => prop_assert!(!any),
                 Verdict::CannotTell { silent, in_a_moment } => {
-                    prop_assert!(!any && !all_no);
+                    prop_assert!(!any && missing > 0);
                     let missing = asked.iter().filter(|(_, a)| *a < 2).map(|(peer, _)| *peer);
-                    prop_assert_eq!(silent, missing.chain(away.clone()).collect::<Vec<_>>());
-                    prop_assert_eq!(in_a_moment, answers.iter().any(|answer| *answer < 2));
+                    prop_assert_eq!(silent, missing.collect::<Vec<_>>());
+                    prop_assert!(in_a_moment);
                 }
             }
         }

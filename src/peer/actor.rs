@@ -44,6 +44,8 @@ pub(super) enum ActorMessage {
     LookupSilence { whom: Entry },
     /// This incarnation is on disk.
     Persisted(u64),
+    /// Count a member no more that does not answer; whether that was done.
+    Forget { whom: Position, done: oneshot::Sender<bool> },
     /// Take nothing new.
     BeginLeaving,
     /// This peer asks its neighbours whether it may go.
@@ -153,6 +155,10 @@ impl Actor {
             ActorMessage::Persisted(incarnation) => {
                 self.shared.transport.set_incarnation(incarnation);
                 self.node.handle_persisted(now, incarnation);
+            }
+            ActorMessage::Forget { whom, done } => {
+                // Whoever asked may have gone.
+                let _ = done.send(self.node.forget(now, &whom));
             }
             ActorMessage::BeginLeaving => self.node.begin_leaving(now),
             ActorMessage::AskTurn => self.node.ask_turn(),
@@ -386,6 +392,7 @@ fn told(shared: &Shared, event: Event) -> Option<PeerEvent> {
         Event::Alive(peer) => PeerEvent::PeerAlive { peer: named(peer) },
         Event::Dead(peer) => PeerEvent::PeerDead { peer: named(peer) },
         Event::Left(peer) => PeerEvent::PeerLeft { peer: named(peer) },
+        Event::Forgotten(peer) => PeerEvent::PeerForgotten { peer: named(peer) },
         Event::SuccessorChanged(rank, peer) => PeerEvent::SuccessorChanged { rank, peer: named(peer) },
         Event::PredecessorChanged(peer) => PeerEvent::PredecessorChanged { peer: named(peer) },
         Event::OrderDiffers { given, real } => {

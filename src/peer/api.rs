@@ -11,9 +11,9 @@ use crate::id::{ContentId, FileName, FileNameError};
 use crate::wire::Address;
 
 pub use crate::wire::{
-    Failure, Fault, LeavePlan, LeaveReport, Listed, Misbehaviour, MissingCopy, PeerName, PingReport,
-    RequestReport, RingFile, RingFiles, RingLine, ShortFile, StatusReport, StoreReport, Unreachable, Wait,
-    Wanted, WhereisReport,
+    Failure, Fault, ForgetReport, LeavePlan, LeaveReport, Listed, Misbehaviour, MissingCopy, PeerName,
+    PingReport, RequestReport, RingFile, RingFiles, RingLine, ShortFile, StatusReport, StoreReport,
+    Unreachable, Wait, Wanted, WhereisReport,
 };
 
 /// How a peer comes into its ring.
@@ -287,7 +287,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// Too few copies in time.
-    #[error("{name}: {durable} of {needed} copies after {waited:?}; missing: {}", missing_list(.missing))]
+    #[error("{name}: {}", too_few_copies(*.durable, *.needed, *.waited, .missing))]
     TooFewCopies {
         /// Of what.
         name: FileName,
@@ -437,6 +437,11 @@ pub enum PeerEvent {
         /// Which.
         peer: PeerName,
     },
+    /// A member that did not answer was forgotten, and is none any more.
+    PeerForgotten {
+        /// Which.
+        peer: PeerName,
+    },
     /// A member is new, or back.
     PeerAlive {
         /// Which.
@@ -530,6 +535,24 @@ pub fn missing_list(missing: &[MissingCopy]) -> String {
     word_list(missing.iter().map(|m| format!("peer {} ({})", m.peer, m.reason)))
 }
 
+/// Why a store is not acknowledged. Copies that are there are no reason, so where all are it says what else is missing.
+fn too_few_copies(durable: usize, needed: usize, waited: Duration, missing: &[MissingCopy]) -> String {
+    let who = match missing {
+        [] => String::new(),
+        missing => format!("; missing: {}", missing_list(missing)),
+    };
+    if durable >= needed {
+        let copies = if durable == 1 { "1 copy is" } else { &format!("{durable} copies are") };
+        return format!(
+            "{copies} there, but none at its owner, which did not confirm one within {waited:?}{who}; try again"
+        );
+    }
+    match missing {
+        [] => format!("{durable} of {needed} copies after {waited:?}; no peer said why there are not more"),
+        _ => format!("{durable} of {needed} copies after {waited:?}{who}"),
+    }
+}
+
 /// Candidates that an error names.
 const CANDIDATES_TOLD_MAX: usize = 8;
 /// Words that one is compared with.
@@ -549,5 +572,34 @@ impl From<RequestError> for Failure {
             }
             other => Failure::new(other.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_store_does_not_say_that_all_copies_are_there() {
+        let failed = |durable, missing| {
+            let waited = Duration::from_secs(30);
+            let name = FileName::new("x").unwrap();
+            StoreError::TooFewCopies { name, durable, needed: 2, waited, missing }.to_string()
+        };
+        let nas = PeerName { position: crate::id::Position::of_number(7), name: Some("nas".to_owned()) };
+        let reason = crate::wire::MissingReason::Unreachable;
+        let away = vec![MissingCopy { peer: nas, reason }];
+        assert_eq!(
+            failed(1, away.clone()),
+            "x: 1 of 2 copies after 30s; missing: peer nas (does not answer)"
+        );
+        for text in [failed(1, vec![]), failed(2, vec![]), failed(3, away.clone())] {
+            assert!(
+                !text.contains("2 of 2") && !text.contains("3 of 2") && !text.contains("none;"),
+                "{text}"
+            );
+            assert!(!text.contains("missing: none"), "{text}");
+        }
+        assert!(failed(2, away).contains("2 copies are there, but none at its owner"));
     }
 }

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use super::api::{
-    Failure, LeavePlan, LeaveReport, PingReport, Progress, RequestReport, RingFiles, RingLine, StatusReport,
-    StoreOptions, StoreReport, Wanted, WhereisReport,
+    Failure, ForgetReport, LeavePlan, LeaveReport, PingReport, Progress, RequestReport, RingFiles, RingLine,
+    StatusReport, StoreOptions, StoreReport, Wanted, WhereisReport,
 };
 use super::choice::{Chosen, PeerChoice};
 use super::push::read_ahead;
@@ -180,6 +180,7 @@ impl Client {
             match reply {
                 ClientReply::RingFile(file) => found.files.push(file),
                 ClientReply::Silent(peer) => found.silent.push(peer),
+                ClientReply::AllListed => found.complete = true,
                 _ => return false,
             }
             true
@@ -212,6 +213,19 @@ impl Client {
             _ => None,
         });
         pinged.await
+    }
+
+    /// See [`super::Handle::forget`].
+    ///
+    /// # Errors
+    /// As there, in words.
+    pub async fn forget(&self, whom: &str, sure: bool) -> Result<ForgetReport, Failure> {
+        let command = ClientRequest::Forget { peer: whom.to_owned(), sure };
+        let forgotten = self.ask(&command, &self.idle, |reply| match reply {
+            ClientReply::Forgotten(report) => Some(report),
+            _ => None,
+        });
+        forgotten.await
     }
 
     /// See [`super::Handle::plan_leave`].

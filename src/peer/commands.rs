@@ -52,7 +52,8 @@ impl Shared {
                 Ok(report) => {
                     let files = report.files.into_iter().map(ClientReply::RingFile);
                     let silent = report.silent.into_iter().map(ClientReply::Silent);
-                    list(stream, files.chain(silent), ClientReply::End).await
+                    let all = report.complete.then_some(ClientReply::AllListed);
+                    list(stream, files.chain(silent).chain(all), ClientReply::End).await
                 }
                 Err(reason) => refuse(stream, reason).await,
             },
@@ -68,12 +69,16 @@ impl Shared {
                 list(stream, short, ClientReply::Status(Box::new(status))).await
             }
             ClientRequest::Whereis { name } => {
-                let found = while_heard(stream, &idle, self.whereis(&name)).await?;
+                let found = while_heard(stream, &idle, self.whereis(&name, false)).await?;
                 answer(stream, found.map(ClientReply::Whereis)).await
             }
             ClientRequest::Ping { peer } => {
                 let pinged = while_heard(stream, &idle, self.ping(&peer)).await?;
                 answer(stream, pinged.map(ClientReply::Pinged)).await
+            }
+            ClientRequest::Forget { peer, sure } => {
+                let forgotten = while_heard(stream, &idle, self.forget(&peer, sure)).await?;
+                answer(stream, forgotten.map(ClientReply::Forgotten)).await
             }
             ClientRequest::PlanLeave => {
                 let plan = while_heard(stream, &idle, self.plan_leave()).await?;

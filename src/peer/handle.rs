@@ -7,9 +7,9 @@ use std::sync::atomic::Ordering;
 use tokio::sync::broadcast;
 
 use super::api::{
-    Failure, LeavePlan, LeaveReport, PeerEvent, PeerName, PingReport, Progress, RequestError, RequestReport,
-    RingFiles, RingLine, StartError, StatusReport, StoreError, StoreOptions, StoreReport, Wanted,
-    WhereisReport,
+    Failure, ForgetReport, LeavePlan, LeaveReport, PeerEvent, PeerName, PingReport, Progress, RequestError,
+    RequestReport, RingFiles, RingLine, StartError, StatusReport, StoreError, StoreOptions, StoreReport,
+    Wanted, WhereisReport,
 };
 use super::client::ObjectBytes;
 use super::shared::Shared;
@@ -132,7 +132,7 @@ impl Handle {
     /// # Errors
     /// [`RequestError`].
     pub async fn whereis(&self, name: &FileName) -> Result<WhereisReport, RequestError> {
-        self.shared.whereis(name).await
+        self.shared.whereis(name, false).await
     }
 
     /// The bytes of an object: this peer's own, or, where it has none, straight from the holders.
@@ -150,6 +150,23 @@ impl Handle {
     /// Not found, where there is no such peer. One that does not answer is no error.
     pub async fn ping(&self, whom: &str) -> Result<PingReport, Failure> {
         self.shared.ping(whom).await
+    }
+
+    /// As [`Handle::whereis`], for a person: where there is no such name, the one that begins so.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn whereis_beginning(&self, name: &FileName) -> Result<WhereisReport, RequestError> {
+        self.shared.whereis(name, true).await
+    }
+
+    /// Counts a member no more that does not answer and will not come back: it is not waited for, and files belong to
+    /// those that stay. It may join again. Unless `sure`, only says which peer is meant.
+    ///
+    /// # Errors
+    /// There is no such member, or it answers.
+    pub async fn forget(&self, whom: &str, sure: bool) -> Result<ForgetReport, Failure> {
+        self.shared.forget(whom, sure).await
     }
 
     /// What leaving would do now.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::api::{Listed, PeerName, ShortFile};
-use super::shared::{Shared, unix_ms};
+use super::shared::{STORAGE_TIMEOUT, Shared, unix_ms};
 use crate::chord::{Route, View};
 use crate::id::{ContentId, FileName, Position};
 use crate::replica::replicas;
@@ -61,6 +61,8 @@ pub(super) struct Health {
     pub short: Vec<ShortFile>,
     pub total: u64,
     pub below_quorum: u64,
+    /// Of these, no member that answers has a copy, as far as they are listed.
+    pub without_copy: u64,
     /// Living members that did not say.
     pub unheard: Listed<PeerName>,
 }
@@ -153,6 +155,7 @@ impl Shared {
         let (settings, members) = (self.settings(), view.members_count());
         let (copies, quorum) = (settings.copies(members), settings.write_quorum(members));
         let joined = join(answers, copies, quorum);
+        let without_copy = joined.files.iter().filter(|file| file.holders.is_empty()).count() as u64;
         let short = joined.files.into_iter().map(|file| ShortFile {
             content: file.content,
             names: file.names,
@@ -165,6 +168,7 @@ impl Shared {
             short: short.collect(),
             total: joined.total,
             below_quorum: joined.below_quorum,
+            without_copy,
             unheard: self.all_named(&unheard),
         }
     }
@@ -272,7 +276,7 @@ impl Shared {
                     if lost.len() >= LOST_MAX {
                         break;
                     }
-                    let found = self.holders_of(content).await;
+                    let found = self.holders_of(content, STORAGE_TIMEOUT).await;
                     if found.is_ok_and(|holders| holders.entries.is_empty() && !holders.in_a_moment) {
                         lost.insert(content, named.get(&content).cloned().unwrap_or_default());
                     }

@@ -34,6 +34,7 @@ mod contact;
 mod copy;
 mod export;
 mod fetch;
+mod forget;
 mod forward;
 mod handle;
 mod health;

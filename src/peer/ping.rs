@@ -48,7 +48,11 @@ impl Shared {
         Ok(report)
     }
 
-    async fn entry_of(self: &Arc<Self>, whom: &str) -> Result<Entry, Failure> {
+    /// The peer that a person means: by number, display name, address, or the beginning of its position.
+    ///
+    /// # Errors
+    /// Not found, with what comes near.
+    pub(super) async fn entry_of(self: &Arc<Self>, whom: &str) -> Result<Entry, Failure> {
         let view = self.view();
         let known: Vec<(PeerName, Entry)> = std::iter::once(&view.me)
             .chain(view.alive())

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::serve::Asker;
-use super::shared::{STORAGE_TIMEOUT, Shared, disk_reason, shortened};
+use super::shared::{LATE_WORD, STORAGE_TIMEOUT, Shared, disk_reason, shortened};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{CheckedRecord, Greatest, NameHistory, Verdict, Vote, Votes, content_of, next_record};
-use crate::replica::{Copies, Found, Voters, has_no_vote, own_replicas, put_duty, vote_count};
+use crate::replica::{Copies, Election, Found, has_no_vote, own_replicas, put_duty, vote_count};
 use crate::wire::{
     Entry, Fault, Missing, MissingReason, NameRecord, PutRole, RecordTarget, SignedRecord, StorageReply,
     StorageRequest, codec,
@@ -56,20 +56,21 @@ impl Shared {
     /// Says why nobody could be asked.
     pub(super) async fn resolve(self: &Arc<Self>, name: &FileName) -> Result<Verdict, String> {
         let found = self.find_soon(name.key(), vote_count(self.copies()) - 1).await?;
-        let owner_says = self.fetch_record(&found.owner, name).await.ok();
-        if let Some(record) = owner_says.as_ref().and_then(Vote::if_it_suffices) {
-            return Ok(Verdict::Found(Box::new(record.clone())));
-        }
-        let voters = Voters::of(&self.view(), self.copies(), &name.key(), &found);
-        let at = |peers: &[Entry]| -> Vec<Position> { peers.iter().map(|peer| peer.position).collect() };
-        let mut votes = Votes::new(at(&voters.first), at(&voters.apart), voters.away.iter().copied());
+        let (election, everybody) = Election::of(&self.view(), self.copies(), &name.key(), &found);
+        let mut votes = Votes::new(found.owner.position, election);
         let mut asked = JoinSet::new();
-        for whom in voters.asked().cloned() {
+        for whom in everybody {
             let (shared, name) = (self.clone(), name.clone());
             asked.spawn(async move { (whom.position, shared.fetch_record(&whom, &name).await.ok()) });
         }
-        while let Some(Ok((peer, vote))) = asked.join_next().await {
-            votes.hear(peer, vote);
+        // One that is silent costs no more than this once the others are enough.
+        while !votes.is_over() {
+            let patience = if votes.is_decided() { LATE_WORD } else { STORAGE_TIMEOUT };
+            match timeout(patience, asked.join_next()).await {
+                Ok(Some(Ok((peer, vote)))) => votes.hear(peer, vote),
+                Ok(Some(Err(_))) => {}
+                Ok(None) | Err(_) => break,
+            }
         }
         Ok(votes.verdict())
     }
@@ -149,12 +150,28 @@ impl Shared {
         if syncing {
             current = self.brought_to(&found, name, current).await?;
         }
+        if let Some(current) = current.as_ref().filter(|current| current.record().target == target) {
+            return self.write_nothing_new(found.owner, current).await;
+        }
         let record = next_record(name.clone(), target, current.as_ref(), self.next_clock(), self.position());
         let signed = self.sign(&record)?;
         let mut copies = Copies::default();
         self.put_at_owner(&found.owner, &signed, &mut copies).await?;
         let replaced = current.and_then(|old| content_of(old.record()));
         Ok(Written { owner: found.owner.position, record, signed, replaced, copies })
+    }
+
+    /// The name stands for this already: there is no new record, only the copies of the one that there is.
+    async fn write_nothing_new(
+        self: &Arc<Self>,
+        owner: Entry,
+        current: &CheckedRecord,
+    ) -> Result<Written, String> {
+        let (record, signed) = (current.record().clone(), current.signed().clone());
+        let mut copies = Copies::default();
+        self.put_at_owner(&owner, &signed, &mut copies).await?;
+        let replaced = content_of(&record);
+        Ok(Written { owner: owner.position, record, signed, replaced, copies })
     }
 
     /// Gives a record that was written before to the owner of its name once more, for more copies.

@@ -1,17 +1,19 @@
 //! `Status`, `Ring`, `Files`: what people want to see.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::api::{Listed, RingFile, RingFiles, RingLine, StatusReport, word_list};
 use super::shared::{STORAGE_TIMEOUT, Shared};
 use crate::chord::{PhaseKind, View};
 use crate::id::{ContentId, Position};
 use crate::names::NameHistory;
+use crate::replica::all_is_seen;
 use crate::wire::limits::{FILES_PER_PAGE_MAX, MEMBERS_MAX};
 use crate::wire::{
     Entry, Fault, FileEntry, MemberState, MembershipReply, MembershipRequest, StorageReply, StorageRequest,
@@ -29,7 +31,7 @@ impl Shared {
             })
             .await;
         let poisoned = self.store.is_poisoned().then(|| {
-            "nothing is written any more since the disk failed; make room and start the peer again".to_owned()
+            "this peer could not make sure that what it wrote is on its disk, so it writes nothing more until it is started again".to_owned()
         });
         let trouble = poisoned.or_else(|| counted.as_ref().err().map(ToString::to_string));
         let trouble = trouble.or_else(|| self.clock_trouble());
@@ -141,7 +143,7 @@ impl Shared {
     /// When this peer is in no ring.
     pub(super) async fn files_of_ring(self: &Arc<Self>) -> Result<RingFiles, String> {
         let _one_at_a_time = self.listing.lock().await;
-        let walked = self.walk().await?;
+        let (walked, passed_over) = self.everybody().await?;
         let mut asked = JoinSet::new();
         let budget = Arc::new(AtomicUsize::new(0));
         for (rank, whom) in walked.iter().cloned().enumerate() {
@@ -149,12 +151,18 @@ impl Shared {
             asked.spawn(async move { (rank, shared.files_of(&whom, &budget).await) });
         }
         let mut by_content: BTreeMap<ContentId, (FileEntry, Vec<usize>)> = BTreeMap::new();
-        let mut silent: Vec<Position> = self.view().away().map(|entry| entry.position).collect();
-        while let Some(Ok((rank, files))) = asked.join_next().await {
-            let Some(files) = files else {
-                silent.push(walked[rank].position);
-                continue;
+        let view = self.view();
+        let mut heard: BTreeSet<Position> = BTreeSet::new();
+        loop {
+            // One that is silent costs no more than this once the others are enough.
+            let enough = all_is_seen(&view, self.copies(), &heard);
+            let patience = if enough { LATE_LISTING } else { LISTING_MAX };
+            let (rank, files) = match timeout(patience, asked.join_next()).await {
+                Ok(Some(Ok((rank, Some(files))))) => (rank, files),
+                Ok(Some(_)) => continue,
+                Ok(None) | Err(_) => break,
             };
+            heard.insert(walked[rank].position);
             for file in files {
                 let (known, ranks) =
                     by_content.entry(file.object.content).or_insert_with(|| (file.clone(), Vec::new()));
@@ -173,7 +181,28 @@ impl Shared {
             })
             .collect();
         files.sort_by(|a, b| a.file.names.first().cmp(&b.file.names.first()));
-        Ok(RingFiles { files, silent: self.all_named(&silent) })
+        let silent: BTreeSet<Position> = walked
+            .iter()
+            .map(|entry| entry.position)
+            .chain(passed_over)
+            .chain(view.away().map(|entry| entry.position))
+            .filter(|peer| !heard.contains(peer))
+            .collect();
+        let complete = silent.is_empty() || all_is_seen(&view, self.copies(), &heard);
+        Ok(RingFiles { files, silent: self.all_named(&silent), complete })
+    }
+
+    /// Whom to ask for what all have: the members that are believed to live, in order, this one first; and those of them
+    /// that did not answer on the way. In a small ring nobody has to be asked who there is.
+    async fn everybody(self: &Arc<Self>) -> Result<(Vec<Entry>, Vec<Position>), String> {
+        let view = self.view();
+        if view.is_member() && view.small {
+            return Ok((std::iter::once(&view.me).chain(view.alive()).cloned().collect(), Vec::new()));
+        }
+        let walked = self.walk().await?;
+        let known = view.alive().map(|entry| entry.position);
+        let passed_over = known.filter(|peer| walked.iter().all(|entry| entry.position != *peer)).collect();
+        Ok((walked, passed_over))
     }
 
     /// The ring's living peers in order, each asked for the next, this one first.
@@ -304,6 +333,8 @@ fn siblings(store: &crate::blob::Store) -> Result<Vec<crate::id::FileName>, crat
 
 /// How long one peer of a walk may take.
 const HOP_TIMEOUT: Duration = Duration::from_secs(1);
+/// For how long the next listing is waited for once those that came are enough.
+const LATE_LISTING: Duration = Duration::from_secs(1);
 /// How long one peer's listing may take.
 const LISTING_MAX: Duration = Duration::from_secs(60);
 /// What all peers' listings together may take in memory.

@@ -1,16 +1,16 @@
 //! `Request NAME | sha256:HEX`: from a name to its content, to its holders, to a file in received/.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::api::{Progress, RequestError, RequestReport, Wanted, WhereisReport, nearest};
 use super::fetch::Wish;
-use super::shared::{STORAGE_TIMEOUT, Shared};
+use super::shared::{LATE_WORD, STORAGE_TIMEOUT, Shared};
 use crate::blob::{BlobError, Store};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{Verdict, content_of};
@@ -33,8 +33,9 @@ impl Shared {
         let begin = Instant::now();
         self.until_member().await.map_err(RequestError::NotActive)?;
         let (content, record) = match wanted {
-            Wanted::Name(name) => {
-                let (content, record) = self.named_content(name).await?;
+            Wanted::Name(name) | Wanted::NameOrBeginning(name) => {
+                let a_beginning_will_do = matches!(wanted, Wanted::NameOrBeginning(_));
+                let (content, record) = self.named_content(name, a_beginning_will_do).await?;
                 (content, Some(record))
             }
             Wanted::Content(content) => (*content, None),
@@ -69,15 +70,19 @@ impl Shared {
     ///
     /// # Errors
     /// As [`Shared::request`].
-    pub(super) async fn whereis(self: &Arc<Self>, name: &FileName) -> Result<WhereisReport, RequestError> {
-        let (content, record) = self.named_content(name).await?;
+    pub(super) async fn whereis(
+        self: &Arc<Self>,
+        name: &FileName,
+        a_beginning_will_do: bool,
+    ) -> Result<WhereisReport, RequestError> {
+        let (content, record) = self.named_content(name, a_beginning_will_do).await?;
         let name = &record.name;
         let length = match record.target {
             RecordTarget::Content { length, .. } => length,
             RecordTarget::Tombstone => 0,
         };
         let record_peers = self.record_peers(name).await?;
-        let holders = self.holders_of(content).await?;
+        let holders = self.holders_of(content, LATE_WORD).await?;
         let history = self.history(name.key()).await.map_or(0, |history| history.past.len());
         let content_owner = holders.replicas.first().map_or_else(|| self.position(), |entry| entry.position);
         Ok(WhereisReport {
@@ -96,10 +101,12 @@ impl Shared {
         })
     }
 
-    /// What a name stands for; or, where there is no such name, what the one name stands for that begins so.
+    /// What a name stands for; or, for a person at a prompt and where there is no such name, what the one name stands
+    /// for that begins so. A program, or a script, gets what it named or nothing.
     async fn named_content(
         self: &Arc<Self>,
         name: &FileName,
+        a_beginning_will_do: bool,
     ) -> Result<(ContentId, NameRecord), RequestError> {
         let unknown = match self.content_record(name).await {
             Err(RequestError::UnknownName { .. }) => self.unknown(name),
@@ -112,9 +119,11 @@ impl Shared {
         let longer: Vec<&FileName> =
             names.iter().filter(|other| other.as_str().starts_with(name.as_str())).collect();
         match longer.as_slice() {
-            [] => Err(match unknown {
+            // Which it may have been is told in any case.
+            [] | [_, ..] if longer.is_empty() || !a_beginning_will_do => Err(match unknown {
                 RequestError::UnknownName { name, ring, .. } => {
-                    let nearest = nearest(name.as_str(), names.iter().map(FileName::as_str));
+                    let alike = || nearest(name.as_str(), names.iter().map(FileName::as_str));
+                    let nearest = longer.first().map(|longer| longer.as_str()).or_else(alike);
                     RequestError::UnknownName {
                         nearest: nearest.and_then(|n| FileName::new(n).ok()),
                         name,
@@ -151,7 +160,7 @@ impl Shared {
             .collect();
         match contents.as_slice() {
             [one] => Ok(*one),
-            [] if listed.silent.is_empty() => Err(RequestError::UnknownContent {
+            [] if listed.complete => Err(RequestError::UnknownContent {
                 content: digits.to_owned() + "…",
                 ring: self.verifier.ring_name().to_owned(),
             }),
@@ -186,8 +195,13 @@ impl Shared {
         }
     }
 
-    /// Who holds an object: its replicas and those that announced themselves to them.
-    pub(super) async fn holders_of(self: &Arc<Self>, content: ContentId) -> Result<Holders, RequestError> {
+    /// Who holds an object: its replicas and those that announced themselves to them. Once there is an answer, each of the
+    /// others is waited for so long.
+    pub(super) async fn holders_of(
+        self: &Arc<Self>,
+        content: ContentId,
+        late: Duration,
+    ) -> Result<Holders, RequestError> {
         let copies = self.copies();
         let found =
             self.find_soon(content.key(), vote_count(copies) - 1).await.map_err(RequestError::NotActive)?;
@@ -201,7 +215,10 @@ impl Shared {
                 (whom.position, reply)
             });
         }
-        while let Some(Ok((whom, reply))) = asked.join_next().await {
+        while !search.is_over() {
+            let patience = if search.is_decided() { late } else { STORAGE_TIMEOUT };
+            let Ok(Some(answered)) = timeout(patience, asked.join_next()).await else { break };
+            let Ok((whom, reply)) = answered else { continue };
             if let Ok(reply) = reply
                 && let Err(fault) = search.hear(&whom, reply)
             {
@@ -225,7 +242,7 @@ impl Shared {
         let me = self.position();
         let deadline = Instant::now() + WORD_WAIT;
         loop {
-            let mut holders = self.holders_of(wish.content).await?;
+            let mut holders = self.holders_of(wish.content, LATE_WORD).await?;
             holders.entries.retain(|entry| entry.position != me);
             if !holders.entries.is_empty() {
                 return Ok(holders);
@@ -249,7 +266,16 @@ impl Shared {
         let (me, content) = (self.position(), wish.content);
         let holders = self.holders_for(&wish).await?;
         let all: Vec<PeerName> = self.all_named(holders.entries.iter().map(|entry| &entry.position));
-        let sources = self.fetch(wish, holders.entries, progress).await;
+        let asked: BTreeSet<Position> = holders.entries.iter().map(|entry| entry.position).collect();
+        let mut sources = self.fetch(wish.clone(), holders.entries, progress.clone()).await;
+        if matches!(sources, Err(RequestError::Unreachable { .. } | RequestError::Corrupt { .. })) {
+            // Those that were too slow to say that they have it are waited for now.
+            let mut others = self.holders_of(content, STORAGE_TIMEOUT).await?.entries;
+            others.retain(|entry| entry.position != me && !asked.contains(&entry.position));
+            if !others.is_empty() {
+                sources = self.fetch(wish, others, progress).await;
+            }
+        }
         let sources = sources.map_err(|error| match error {
             RequestError::Unreachable { content, .. } => RequestError::Unreachable { content, holders: all },
             other => other,
@@ -332,15 +358,25 @@ impl Shared {
     /// Who keeps the record of a name, owner first.
     async fn record_peers(self: &Arc<Self>, name: &FileName) -> Result<Vec<Position>, RequestError> {
         let replicas = self.replicas_of(name.key()).await.map_err(RequestError::NotActive)?;
-        let mut peers = Vec::new();
-        for whom in replicas {
-            let request = StorageRequest::FetchRecord { name: name.clone() };
-            let reply = self.ask_storage(&whom, request, STORAGE_TIMEOUT).await;
-            if let Ok(StorageReply::Record { record: Some(_), .. }) = reply {
-                peers.push(whom.position);
+        let mut asked = JoinSet::new();
+        for (rank, whom) in replicas.into_iter().enumerate() {
+            let (shared, request) = (self.clone(), StorageRequest::FetchRecord { name: name.clone() });
+            asked.spawn(async move {
+                let reply = shared.ask_storage(&whom, request, STORAGE_TIMEOUT).await;
+                let has_it = matches!(reply, Ok(StorageReply::Record { record: Some(_), .. }));
+                has_it.then_some((rank, whom.position))
+            });
+        }
+        let mut peers = BTreeMap::new();
+        loop {
+            // One that is silent is not named, and costs no more than this.
+            let patience = if peers.is_empty() { STORAGE_TIMEOUT } else { LATE_WORD };
+            match timeout(patience, asked.join_next()).await {
+                Ok(Some(Ok(found))) => peers.extend(found),
+                Ok(Some(Err(_))) => {}
+                Ok(None) | Err(_) => return Ok(peers.into_values().collect()),
             }
         }
-        Ok(peers)
     }
 
     /// This peer's disk is why there is no file.

@@ -347,6 +347,8 @@ pub(super) fn unix_ms() -> u64 {
 
 /// How long a short request about files may take.
 pub(super) const STORAGE_TIMEOUT: Duration = Duration::from_secs(5);
+/// For how long the next of those that were asked is waited for, once what the others said is enough for an answer.
+pub(super) const LATE_WORD: Duration = Duration::from_millis(300);
 /// Transfers in each direction at the same time; each has a thread, of which tokio has 512.
 const TRANSFERS_MAX: usize = 128;
 /// Of these, one peer's: it cannot keep all others out.

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::placement::{Found, Voters};
+use super::election::Election;
+use super::placement::Found;
 use crate::chord::View;
 use crate::id::{ContentId, Position};
 use crate::wire::limits::HOLDERS_PER_OBJECT_MAX;
@@ -15,13 +16,9 @@ use crate::wire::{Entry, Fault, StorageReply};
 pub struct HolderSearch {
     asked: Vec<Entry>,
     copies: usize,
-    /// So many of those asked stand first from the key on; the others are asked for what they kept apart.
-    first: usize,
-    away: Vec<Position>,
+    election: Election,
     /// By the place among those asked: it holds the object itself, and these others are believed to.
     said: BTreeMap<usize, (bool, Vec<Entry>)>,
-    /// Whose "no" is no vote, being still taken up with taking over.
-    syncing: BTreeSet<usize>,
 }
 
 /// Who has an object, and who could not be asked.
@@ -30,7 +27,8 @@ pub struct Holders {
     /// Peers that hold it: first those that say so of themselves, the replicas before others, in ring
     /// order; then those of which others say so.
     pub entries: Vec<Entry>,
-    /// Peers that did not answer, are still taking over, or are away.
+    /// Peers whose word is missing, for which nobody can tell whether there is a copy: they did not answer, are still
+    /// taking over, or are away. None where the others would have said so.
     pub silent: Vec<Position>,
     /// Some of these were asked, and may have a word in a moment, as [`crate::names::Verdict`] tells.
     pub in_a_moment: bool,
@@ -41,15 +39,8 @@ pub struct Holders {
 impl HolderSearch {
     /// Begins, with R copies of everything, once the owner is found with 2R − 2 peers behind it.
     pub fn begin(view: &View, copies: usize, content: &ContentId, found: &Found) -> HolderSearch {
-        let voters = Voters::of(view, copies, &content.key(), found);
-        HolderSearch {
-            asked: voters.asked().cloned().collect(),
-            copies,
-            first: voters.first.len(),
-            away: voters.away,
-            said: BTreeMap::new(),
-            syncing: BTreeSet::new(),
-        }
+        let (election, asked) = Election::of(view, copies, &content.key(), found);
+        HolderSearch { asked, copies, election, said: BTreeMap::new() }
     }
 
     /// Those who are asked (`WhoHas`), all at once.
@@ -71,27 +62,33 @@ impl HolderSearch {
         others.truncate(HOLDERS_PER_OBJECT_MAX);
         if let Some(place) = self.asked.iter().position(|entry| entry.position == *from) {
             self.said.insert(place, (here, others));
-            // Who is asked for what it kept has that, whatever it takes over at the moment.
-            match syncing && place < self.first {
-                true => self.syncing.insert(place),
-                false => self.syncing.remove(&place),
-            };
+            self.election.hear(from, here || !syncing);
         }
         if too_many { Err(Fault::BadList) } else { Ok(()) }
     }
 
+    /// Whether somebody that holds it has said so.
+    pub fn has_holder(&self) -> bool {
+        self.said.values().any(|(here, _)| *here)
+    }
+
+    /// Whether the rest need not be waited for: nobody holds it, or all have been heard.
+    pub fn is_over(&self) -> bool {
+        let nobody = self.said.values().all(|(here, others)| !here && others.is_empty());
+        self.election.all_were_heard() || (nobody && self.election.is_over())
+    }
+
+    /// Whether there is an answer, should the rest not say anything.
+    pub fn is_decided(&self) -> bool {
+        self.has_holder() || self.election.is_decided()
+    }
+
     /// What they come to. Whoever was not heard is silent.
     pub fn end(self) -> Holders {
-        let HolderSearch { asked, copies, first: _, away, said, syncing } = self;
-        let has_a_word = |place: usize| said.contains_key(&place) && !syncing.contains(&place);
-        let (heard, unheard): (Vec<_>, Vec<_>) =
-            asked.iter().enumerate().partition(|(place, _)| has_a_word(*place));
-        let heard: BTreeSet<Position> = heard.into_iter().map(|(_, entry)| entry.position).collect();
-        let away = away.into_iter().filter(|peer| !heard.contains(peer));
-        let silent: BTreeSet<Position> =
-            unheard.iter().map(|(_, entry)| entry.position).chain(away).collect();
+        let HolderSearch { asked, copies, election, said } = self;
+        let silent = if election.is_decided() { BTreeSet::new() } else { election.silent() };
         let mut holders = Holders {
-            in_a_moment: !unheard.is_empty(),
+            in_a_moment: !silent.is_empty() && election.may_change(),
             silent: silent.into_iter().collect(),
             ..Holders::default()
         };

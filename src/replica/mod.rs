@@ -5,6 +5,7 @@
 //! | `placement` | who keeps a key, whose word on it counts, who of these does not answer |
 //! | `copies` | who has a copy and who has not; when a store is acknowledged |
 //! | `duty` | what a peer answers to a store, to whom it passes it on, and what its owner still has to do |
+//! | `election` | whose word it takes to say that there is nothing of a key |
 //! | `holders` | who has an object, for a request |
 //! | `offers` | what a peer offers to whom: repair, hand-over, a joiner's take-over |
 //! | `round` | what a round of offers did, and what is short after it |
@@ -25,6 +26,7 @@
 mod arrivals;
 mod copies;
 mod duty;
+mod election;
 mod holders;
 mod offers;
 mod placement;
@@ -35,9 +37,10 @@ mod takeover;
 pub use arrivals::Arrivals;
 pub use copies::{Copies, CopiesWanted, WaitError};
 pub use duty::{ChainWords, NotKept, StoreDuty, put_duty, store_duty};
+pub use election::{Election, all_is_seen};
 pub use holders::{HolderSearch, Holders, who_has};
 pub use offers::{Offer, OfferPlan, plan_handover, plan_offers, plan_repair, plan_sync};
-pub use placement::{Found, Voters, known_after, own_replicas, replicas, vote_count};
+pub use placement::{Found, known_after, own_replicas, replicas, vote_count};
 pub use repair::RepairSchedule;
 pub use round::{Holdings, Round, Short};
 pub use takeover::{Sources, TakeOver, has_no_vote};

@@ -35,6 +35,8 @@ pub struct Voters {
     pub apart: Vec<Entry>,
     /// Who would be among the first, and cannot be asked.
     pub away: Vec<Position>,
+    /// Who would be among the first, and left while others may have missed what it kept.
+    pub departed: Vec<Position>,
 }
 
 impl Voters {
@@ -43,7 +45,10 @@ impl Voters {
         let count = vote_count(copies);
         let first = found.first(count);
         let apart = kept_apart(view, key, &first, count);
-        Voters { first, apart, away: away_voters(view, key, &found.owner, count) }
+        let away = away_voters(view, key, &found.owner, count);
+        let departed =
+            departed_among(view, key, first.iter().map(|entry| &entry.position).chain(&away), count);
+        Voters { first, apart, away, departed }
     }
 
     /// All who are asked.
@@ -66,6 +71,20 @@ fn away_voters(view: &View, key: &Position, owner: &Entry, count: usize) -> Vec<
     around.dedup_by_key(|(position, _)| *position);
     let missing = around.into_iter().take(count).filter(|(position, alive)| !alive || nearer(position));
     missing.map(|(position, _)| position).collect()
+}
+
+/// Members that left lately and would stand among the first `count` from a key on, with these.
+fn departed_among<'a>(
+    view: &View,
+    key: &Position,
+    members: impl Iterator<Item = &'a Position>,
+    count: usize,
+) -> Vec<Position> {
+    let mut around: Vec<(Position, bool)> = members.map(|position| (*position, false)).collect();
+    around.extend(view.departed.iter().map(|position| (*position, true)));
+    around.sort_by_key(|(position, _)| key.distance_to(position));
+    around.dedup_by_key(|(position, _)| *position);
+    around.into_iter().take(count).filter(|(_, departed)| *departed).map(|(position, _)| position).collect()
 }
 
 /// Peers beside those that are `asked` which may have kept a key while the ring was split: the first `count` from the

@@ -44,6 +44,7 @@ pub(super) fn view_with(me: u8, others: &[u8], away: &[u8]) -> View {
         members: Table::of(members),
         acquaintances: Vec::new(),
         rejoined: Default::default(),
+        departed: Default::default(),
         small: true,
         waiting_for: Vec::new(),
         turn: Default::default(),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::chord::View;
 use crate::id::Position;
 use crate::time::Moment;
-use crate::wire::{Entry, StorageReply};
+use crate::wire::{Entry, MemberState, StorageReply};
 
 /// What a peer takes over.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +25,8 @@ pub struct TakeOver {
     asked: BTreeSet<Position>,
     /// Those that may have more, and when they last gave something.
     sources: BTreeMap<Position, Moment>,
+    /// Those that were asked and have not given all, in this life of theirs.
+    owing: BTreeMap<Position, u64>,
     objects: u64,
     bytes: u64,
 }
@@ -61,20 +63,35 @@ impl TakeOver {
                 Some(due) => now.max(due + LIVES_APART),
             };
             let life = Some(view.me.incarnation);
-            *self = TakeOver { life, begun: now, due: Some(due), ..TakeOver::default() };
+            let owing = std::mem::take(&mut self.owing);
+            *self = TakeOver { life, begun: now, due: Some(due), owing, ..TakeOver::default() };
         }
-        let due = self.due.filter(|_| now.since(self.begun) < YOUNG)?;
-        let copies = view.settings.unwrap_or_default().replicas.into();
-        let near: Vec<&Entry> = view.alive().collect();
-        let around = near.iter().take(copies).chain(near.iter().rev().take(copies));
-        let mut ask = Vec::new();
-        for entry in around {
-            if self.asked.insert(entry.position) {
-                self.sources.insert(entry.position, now.max(due));
-                ask.push(((*entry).clone(), due.since(now)));
+        let mut ask = self.ask_around(now, view);
+        for entry in view.alive() {
+            // It broke off, and is back with what it has.
+            if self.owing.get(&entry.position).is_some_and(|life| *life != entry.incarnation) {
+                self.owing.insert(entry.position, entry.incarnation);
+                self.sources.insert(entry.position, now);
+                ask.push((entry.clone(), Duration::ZERO));
             }
         }
         (anew || !ask.is_empty()).then_some(Sources { anew, ask })
+    }
+
+    /// The neighbours that were not asked in this life yet.
+    fn ask_around(&mut self, now: Moment, view: &View) -> Vec<(Entry, Duration)> {
+        let mut ask = Vec::new();
+        let Some(due) = self.due.filter(|_| now.since(self.begun) < YOUNG) else { return ask };
+        let copies = view.settings.unwrap_or_default().replicas.into();
+        let near: Vec<&Entry> = view.alive().collect();
+        for entry in near.iter().take(copies).chain(near.iter().rev().take(copies)) {
+            if self.asked.insert(entry.position) {
+                self.sources.insert(entry.position, now.max(due));
+                self.owing.insert(entry.position, entry.incarnation);
+                ask.push(((*entry).clone(), due.since(now)));
+            }
+        }
+        ask
     }
 
     /// Hears what one of them answered; `None` when it did not. Says after how long it is asked again, if it
@@ -87,6 +104,9 @@ impl TakeOver {
                 self.bytes = self.bytes.saturating_add(*bytes);
                 if *objects > 0 {
                     *progress = now;
+                }
+                if *complete {
+                    self.owing.remove(from);
                 }
                 let in_time = (now + PAUSE).since(*progress) < PROGRESS_WITHIN;
                 !complete && in_time && now.since(self.begun) < GIVEN_WITHIN
@@ -107,15 +127,24 @@ impl TakeOver {
         (std::mem::take(&mut self.objects), std::mem::take(&mut self.bytes), self.begun)
     }
 
+    /// Whether a member that is away now broke off before it had given all. Once it has left, or was forgotten, it owes
+    /// nothing.
+    fn is_owed(&self, view: &View) -> bool {
+        let is_away =
+            |peer: &Position| view.members.at(peer).is_some_and(|member| member.state == MemberState::Dead);
+        self.owing.keys().any(is_away)
+    }
+
     /// Whether nobody has anything more to give to this peer in the life that it has.
     pub fn is_over(&self, view: &View) -> bool {
         self.life == Some(view.me.incarnation) && self.sources.is_empty()
     }
 }
 
-/// Whether a peer's "no" is no vote: it is taking over, or it is no member.
+/// Whether a peer's "no" is no vote: it is taking over, or it is no member; or one of those that it took over from
+/// went away before it had given all, and may be the only one that has something of it.
 pub fn has_no_vote(view: &View, takeover: &TakeOver) -> bool {
-    !view.is_member() || !takeover.is_over(view)
+    !view.is_member() || !takeover.is_over(view) || takeover.is_owed(view)
 }
 
 /// Before a peer that has not given all is asked again.
@@ -133,10 +162,11 @@ const LIVES_APART: Duration = Duration::from_secs(3);
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::sample::{numbers_of, peer, view, view_of, view_with};
+    use super::super::sample::{entry, numbers_of, peer, view, view_of, view_with};
     use super::*;
     use crate::chord::PhaseKind;
     use crate::config::RingSettings;
+    use crate::wire::Member;
 
     fn synced(objects: u64, complete: bool) -> StorageReply {
         StorageReply::Synced { objects, bytes: 10 * objects, records: 0, complete }
@@ -208,6 +238,28 @@ mod tests {
         assert_eq!(takeover.hear(at(40), &peer(20), Some(&synced(3, true))), None);
         assert!(!has_no_vote(&third, &takeover));
         assert!(has_no_vote(&View { phase: PhaseKind::Checking, ..third }, &takeover));
+    }
+
+    #[test]
+    fn who_broke_off_and_is_away_leaves_no_vote_until_it_is_back_or_forgotten() {
+        let one = |others: &[u8], away: &[u8]| with_copies(view_with(30, others, away), 1);
+        let (mut takeover, _) = begun(&one(&[20, 40], &[]));
+        assert_eq!(takeover.hear(at(10), &peer(20), Some(&synced(3, true))), None);
+        assert_eq!(takeover.hear(at(10), &peer(40), None), None);
+        assert!(takeover.is_over(&one(&[20, 40], &[])) && !has_no_vote(&one(&[20, 40], &[]), &takeover));
+        assert!(has_no_vote(&one(&[20], &[40]), &takeover), "it may have what nobody else has");
+        assert!(!has_no_vote(&one(&[40], &[20]), &takeover), "this one has given all");
+        assert!(!has_no_vote(&one(&[20], &[]), &takeover), "it was forgotten");
+        // Long after, it is back: in another life.
+        let mut members = one(&[20, 40], &[]);
+        let back = Member { entry: entry(40).with_incarnation(2), state: MemberState::Alive };
+        let known = Member { entry: entry(20), state: MemberState::Alive };
+        members.members = crate::chord::Table::of([known, back]);
+        assert_eq!(asked(takeover.look(at(900_000), &members)), [40]);
+        assert!(has_no_vote(&members, &takeover));
+        assert_eq!(takeover.hear(at(900_010), &peer(40), Some(&synced(1, true))), None);
+        assert!(!has_no_vote(&members, &takeover));
+        assert_eq!(takeover.look(at(900_020), &members), None);
     }
 
     #[test]

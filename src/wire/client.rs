@@ -12,8 +12,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    FileEntry, LeavePlan, LeaveReport, ObjectInfo, PeerName, PingReport, RequestReport, RingFile, RingLine,
-    ShortFile, StatusReport, StoreReport, WhereisReport, limits,
+    FileEntry, ForgetReport, LeavePlan, LeaveReport, ObjectInfo, PeerName, PingReport, RequestReport,
+    RingFile, RingLine, ShortFile, StatusReport, StoreReport, WhereisReport, limits,
 };
 use crate::id::{ContentId, FileName};
 
@@ -67,6 +67,13 @@ pub enum ClientRequest {
     PlanLeave,
     /// Hand everything over, tell the neighbours, and end. `-> Left`.
     Leave,
+    /// Count a member no more that will not come back. `-> Forgotten`.
+    Forget {
+        /// Its number, display name, address, or the beginning of its position.
+        peer: String,
+        /// Do it; else only say which peer is meant, and whether it can be done.
+        sure: bool,
+    },
 }
 
 /// What comes back.
@@ -111,6 +118,10 @@ pub enum ClientReply {
     Failed(Failure),
     /// The command broke the protocol and was not looked at further; says why.
     ProtocolError(String),
+    /// A member is counted no more, or could be.
+    Forgotten(ForgetReport),
+    /// In a list of the ring's files: those that did not answer hold nothing that the list lacks.
+    AllListed,
 }
 
 /// Why a command was not done, in words for people.
@@ -164,20 +175,31 @@ impl FromStr for Wait {
 /// What is requested.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Wanted {
-    /// What a name stands for; or, where there is no such name, the one name that begins so.
+    /// What this name stands for.
     Name(FileName),
     /// `sha256:` and 64 digits.
     Content(ContentId),
     /// `sha256:` and fewer digits: the one object whose address begins so. In lower case.
     ContentPrefix(String),
+    /// What a name stands for; or, where there is no such name, the one name that begins so. For a person at a prompt,
+    /// who sees which it was.
+    NameOrBeginning(FileName),
 }
 
 impl Wanted {
     /// The fewest digits of an address that are looked for.
     pub const PREFIX_DIGITS_MIN: usize = 4;
+
+    /// The same for a person at a prompt: the beginning of a name is enough.
+    pub fn or_beginning(self) -> Wanted {
+        match self {
+            Wanted::Name(name) => Wanted::NameOrBeginning(name),
+            other => other,
+        }
+    }
 }
 
-/// `sha256:` and hexadecimal digits, else a name or the beginning of one.
+/// `sha256:` and hexadecimal digits, else a name.
 impl FromStr for Wanted {
     type Err = String;
 

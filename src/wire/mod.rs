@@ -24,8 +24,9 @@ pub use membership::{
 };
 pub use record::{NameRecord, RecordError, RecordTarget, SignedRecord};
 pub use report::{
-    LeavePlan, LeaveReport, Listed, Misbehaviour, MissingCopy, PeerName, PingReport, RequestReport, RingFile,
-    RingFiles, RingLine, ShortFile, StatusReport, StoreReport, Unreachable, WhereisReport,
+    ForgetReport, LeavePlan, LeaveReport, Listed, Misbehaviour, MissingCopy, PeerName, PingReport,
+    RequestReport, RingFile, RingFiles, RingLine, ShortFile, StatusReport, StoreReport, Unreachable,
+    WhereisReport,
 };
 pub use storage::{
     FileEntry, FileHealth, Link, Missing, MissingReason, ObjectInfo, OfferedRecord, PutRole, StorageReply,

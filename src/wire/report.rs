@@ -106,11 +106,18 @@ pub struct StoreReport {
     pub missing: Vec<MissingCopy>,
     /// The record's version, from 1.
     pub version: u64,
-    /// The content that the name stood for before, if it did.
+    /// The content that the name stood for before, if it did. This content itself, if nothing was written.
     pub replaces: Option<ContentId>,
     /// From the start to the acknowledgement.
     #[serde(with = "micros")]
     pub took: Duration,
+}
+
+impl StoreReport {
+    /// Whether the name stood for these bytes already: there is no new version.
+    pub fn is_unchanged(&self) -> bool {
+        self.replaces == Some(self.content)
+    }
 }
 
 /// What a request did.
@@ -163,6 +170,20 @@ pub struct LeavePlan {
     pub copies: usize,
     /// The files that nobody could reach: this is the last peer.
     pub unreachable: Listed<FileName>,
+}
+
+/// A member that is counted no more, or could be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForgetReport {
+    /// Which.
+    pub peer: PeerName,
+    /// Where it was reached last.
+    pub address: Address,
+    /// It was forgotten; else nothing was done yet.
+    pub done: bool,
+    /// How many files have no copy at a member that answers. What only the forgotten one has of these is gone for the ring,
+    /// unless it comes back.
+    pub without_copy: u64,
 }
 
 /// How another peer answers.
@@ -227,6 +248,9 @@ pub struct RingFiles {
     pub files: Vec<RingFile>,
     /// Peers that did not answer.
     pub silent: Vec<PeerName>,
+    /// Whether every file of the ring is here all the same: whatever set of peers a file was acknowledged by, one of
+    /// them answered.
+    pub complete: bool,
 }
 
 /// Where a name's record and its file are.
@@ -371,6 +395,12 @@ pub struct StatusReport {
 }
 
 impl StatusReport {
+    /// Whether every acknowledged file is known to have all its copies: the peer is in its ring, and all members that
+    /// answer say so.
+    pub fn is_whole(&self) -> bool {
+        !self.alive.is_empty() && self.short_total == 0 && self.unheard.is_empty()
+    }
+
     /// Whether some file has fewer copies left than acknowledge a store.
     pub fn is_below_quorum(&self) -> bool {
         self.below_quorum > 0

@@ -3,6 +3,7 @@
 
 mod away;
 mod disk;
+mod gone;
 mod harness;
 mod leave;
 mod names;

@@ -41,7 +41,8 @@ const RULES: &[Rule] = &[
         ],
         pure: true,
     },
-    Rule { module: "names", sees: &["id", "time", "config", "wire"], pure: true },
+    // whose word counts is decided once, for names and bytes
+    Rule { module: "names", sees: &["id", "time", "config", "wire", "replica::Election"], pure: true },
     // L3: disk, network, and the world for tests; they do not know each other, nor the core's rules
     Rule { module: "blob", sees: &["id", "time", "config", "wire"], pure: false },
     Rule { module: "transport", sees: &["id", "time", "config", "wire"], pure: false },

@@ -8,8 +8,8 @@ use super::samples::Sample;
 /// The line of a ring in which nothing is missing.
 const ALL_FINE: &str = "  copies       all files of the ring have their copies";
 
-/// Goal: every peer names the files that are short, who has them and who is missing, and says no more once
-/// they are there again.
+/// Goal: every peer says in one line how many files are short and who is away, and exits with 3, or 2 where they are at
+/// risk; names them only where that is wanted; and says no more once they are there again.
 #[test]
 fn short_files_are_named_until_their_copies_are_back() {
     let mut ring = Ring::of(8, &[36, 109, 219]);
@@ -19,16 +19,32 @@ fn short_files_are_named_until_their_copies_are_back() {
     [36, 109, 219].into_iter().for_each(|number| says(&ring, number, &[ALL_FINE]));
     ring.kill(&[219]);
     for number in [36, 109] {
-        let line = "  short        1 file: a.bin, b.bin: 2 of 3 copies: ";
-        says(&ring, number, &[line, "; 219 away", "  away         219"]);
+        let line = "  short        1 file has 2 of 3 copies: 219 is away";
+        says(&ring, number, &[line, "    a.bin, b.bin: 2 of 3 copies: ", "; 219 away", "  away         219"]);
+        let said = ring.said(number, &["status"]);
+        assert_eq!(said.code, Some(3), "{said:?}");
+        let text = String::from_utf8_lossy(&said.out);
+        assert!(text.contains(line) && !text.contains("a.bin"), "one line, without names: {text}");
         assert!(!status(&ring, number).contains("  at risk"), "two acknowledge");
     }
     ring.kill(&[109]);
-    let line = "  short        1 file: a.bin, b.bin: 1 of 3 copies: 36; ";
-    says(&ring, 36, &[line, "109 away", "219 away", "  at risk      1 file has fewer copies than"]);
+    let line = "  short        1 file has 1 of 3 copies: 109 and 219 are away";
+    says(
+        &ring,
+        36,
+        &[
+            line,
+            "    a.bin, b.bin: 1 of 3 copies: 36; ",
+            "109 away",
+            "219 away",
+            "  at risk      1 file has fewer copies than",
+        ],
+    );
+    assert_eq!(ring.said(36, &["status"]).code, Some(2));
     ring.begin_run(109);
     ring.begin_run(219);
     [36, 109, 219].into_iter().for_each(|number| says(&ring, number, &[ALL_FINE]));
+    [36, 109, 219].into_iter().for_each(|number| drop(ring.said(number, &["status"]).done()));
 }
 
 /// Goal: after a death the copies are made again elsewhere, and the numbers follow.
@@ -75,7 +91,7 @@ fn a_file_without_any_copy_is_told() {
 }
 
 fn status(ring: &Ring, number: u8) -> String {
-    ring.ask(number, "Status").done()
+    ring.ask(number, "Status --verbose").done()
 }
 
 /// Waits until a peer's status has all these texts.

@@ -19,4 +19,5 @@ mod refusals;
 mod rot;
 mod samples;
 mod shell;
+mod silent;
 mod starting;

@@ -352,6 +352,7 @@ fn a_member_cannot_command_another_peer() {
     let name = FileName::new("theirs").unwrap();
     let requests = [
         ClientRequest::Leave,
+        ClientRequest::Forget { peer: "240".to_owned(), sure: true },
         ClientRequest::PlanLeave,
         ClientRequest::Store { name, object, wait: Wait::Quorum, timeout_ms: 1_000 },
         ClientRequest::Request { wanted, keep: true },
@@ -389,7 +390,7 @@ fn a_member_cannot_command_another_peer() {
 /// Goal: help is for people who read to the end of the first screen, and for pipes.
 #[test]
 fn help_of_every_command_goes_to_a_closed_pipe() {
-    for word in ["store", "request", "cat", "files", "ring", "status", "whereis", "ping", "leave"] {
+    for word in ["store", "request", "cat", "files", "ring", "status", "whereis", "ping", "leave", "forget"] {
         let said = Said::by(sh("\"$0\" \"$@\" | head -c 1", &quoit(&[word, "--help"])));
         assert!(said.code == Some(0) && said.out.len() == 1 && said.err.is_empty(), "{said:?}");
     }

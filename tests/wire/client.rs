@@ -40,7 +40,12 @@ fn file() -> FileEntry {
 }
 
 fn requests() -> Vec<ClientRequest> {
-    let wanted = [Wanted::Name(name()), Wanted::Content(content()), Wanted::ContentPrefix("c0c0".to_owned())];
+    let wanted = [
+        Wanted::Name(name()),
+        Wanted::Content(content()),
+        Wanted::ContentPrefix("c0c0".to_owned()),
+        Wanted::NameOrBeginning(name()),
+    ];
     let waits = [Wait::Quorum, Wait::Copies(2), Wait::All];
     let mut requests: Vec<ClientRequest> = waits
         .into_iter()
@@ -57,6 +62,7 @@ fn requests() -> Vec<ClientRequest> {
         ClientRequest::Ping { peer: "nas".to_owned() },
         ClientRequest::PlanLeave,
         ClientRequest::Leave,
+        ClientRequest::Forget { peer: "nas".to_owned(), sure: true },
     ]);
     requests
 }
@@ -182,6 +188,8 @@ fn replies() -> Vec<ClientReply> {
         ClientReply::End,
         ClientReply::Failed(Failure::not_found("no file named x")),
         ClientReply::ProtocolError("malformed".to_owned()),
+        ClientReply::Forgotten(ForgetReport { peer: nas(), address: address(), done: true, without_copy: 2 }),
+        ClientReply::AllListed,
     ]
 }
 
@@ -226,7 +234,7 @@ fn every_command_and_answer_is_in_the_golden_file() {
             assert!(table.iter().any(|g| is_there(&g)), "{kind}: nothing has tag {tag}");
         }
     }
-    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (11, 17), "this test reads counts");
+    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (12, 19), "this test reads counts");
 }
 
 proptest! {

@@ -200,7 +200,7 @@ fn short_one(name: &str, holders: &[PeerName], missing: &[PeerName]) -> ShortFil
 
 /// What a status says behind this word.
 fn said_of(report: &StatusReport, word: &str) -> Vec<String> {
-    let text = status_at(report, 1_800_000_000);
+    let text = status_at(report, true, 1_800_000_000);
     text.lines().filter(|line| line.trim_start().starts_with(word)).map(str::to_owned).collect()
 }
 
@@ -214,21 +214,35 @@ fn a_status_names_the_short_files() {
     report.short_total = 1;
     assert_eq!(
         said_of(&report, "short"),
-        ["  short        1 file: report.pdf: 2 of 3 copies: nas, vps; laptop away"]
+        ["  short        1 file has 2 of 3 copies: laptop is away, desk is gone"]
     );
+    assert_eq!(said_of(&report, "report.pdf"), ["    report.pdf: 2 of 3 copies: nas, vps; laptop away"]);
+    assert!(!status(&report, false).contains("report.pdf"), "names only where they are wanted");
+    assert!(!report.is_whole());
     assert_eq!(said_of(&report, "gone"), ["  gone         desk"]);
     assert!(said_of(&report, "copies").is_empty() && said_of(&report, "at risk").is_empty());
     assert!(!report.is_below_quorum());
-    report.short.insert(0, ShortFile { names: vec![], ..short_one("abc", &[], &[desk, laptop, nas]) });
+    report
+        .short
+        .insert(0, ShortFile { names: vec![], ..short_one("abc", &[], &[desk, laptop, nas.clone()]) });
     (report.short_total, report.below_quorum) = (30, 1);
-    let text = status(&report);
+    let text = status(&report, true);
     assert!(text.contains(
-        "  short        30 files:\n  \
-         sha256:ba7816bf…: 0 of 3 copies; desk gone, laptop away, nas not yet\n  \
-         report.pdf: 2 of 3 copies: nas, vps; laptop away\n  \
-         … and 28 more\n  \
-         at risk      1 file has fewer copies than acknowledge a store\n"
+        "  short        30 files have 0 to 2 of 3 copies: laptop is away, desk is gone\n  \
+         at risk      1 file has fewer copies than acknowledge a store\n    \
+         sha256:ba7816bf…: 0 of 3 copies; desk gone, laptop away, nas not yet\n    \
+         report.pdf: 2 of 3 copies: nas, vps; laptop away\n    \
+         … and 28 more\n"
     ));
+    let text = status(&report, false);
+    assert_eq!(text.lines().filter(|line| line.contains("copies:")).count(), 1, "{text}");
+    report.short =
+        (0..20).map(|i| short_one(&format!("IMG_{i:04}.jpg"), &[nas.clone(), vps.clone()], &[])).collect();
+    (report.short_total, report.below_quorum, report.gone) = (20, 0, Listed::default());
+    assert_eq!(said_of(&report, "short"), ["  short        20 files have 2 of 3 copies: laptop is away"]);
+    report.away = Listed::default();
+    assert_eq!(said_of(&report, "short"), ["  short        20 files have 2 of 3 copies: not copied yet"]);
+    (report.short_total, report.below_quorum) = (30, 1);
     assert!(report.is_below_quorum());
 }
 
@@ -262,7 +276,8 @@ fn a_certificate_is_spoken_of_when_it_ends() {
 #[test]
 fn a_status() {
     let report = how_it_is();
-    let text = status_at(&report, 1_800_000_000);
+    let text = status_at(&report, false, 1_800_000_000);
+    assert!(report.is_whole());
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines[0], "Peer 36 of ring calm-otter: active");
     assert_eq!(

@@ -30,6 +30,7 @@ fn view() -> View {
         ]),
         acquaintances: Vec::new(),
         rejoined: Default::default(),
+        departed: Default::default(),
         small: true,
         waiting_for: Vec::new(),
         turn: Default::default(),

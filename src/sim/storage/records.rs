@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use super::copy::disk_reason;
 use super::disk::DiskError;
-use super::keeper::{Keeper, STORAGE_TIMEOUT};
+use super::keeper::{Keeper, LATE_WORD, STORAGE_TIMEOUT};
 use super::wait::Set;
 use crate::id::{FileName, Position};
 use crate::names::{CheckedRecord, Greatest, Verdict, Vote, Votes, next_record};
-use crate::replica::{Copies, Found, Voters, has_no_vote, own_replicas, put_duty, vote_count};
+use crate::replica::{Copies, Election, Found, has_no_vote, own_replicas, put_duty, vote_count};
 use crate::time::Moment;
 use crate::wire::{
     Entry, Missing, MissingReason, NameRecord, PutRole, RecordTarget, SignedRecord, StorageReply,
@@ -108,19 +108,18 @@ impl Keeper {
     /// What the first 2R − 1 members from a name key on say of the name; nothing when nobody can be asked.
     pub(super) async fn resolve(self: &Rc<Self>, name: &FileName) -> Option<Verdict> {
         let found = self.find_soon(name.key(), vote_count(self.copies()) - 1).await?;
-        let owner_says = self.fetch_record(&found.owner, name).await.ok();
-        if let Some(record) = owner_says.as_ref().and_then(Vote::if_it_suffices) {
-            return Some(Verdict::Found(Box::new(record.clone())));
-        }
-        let voters = Voters::of(&self.view(), self.copies(), &name.key(), &found);
-        let at = |peers: &[Entry]| -> Vec<Position> { peers.iter().map(|peer| peer.position).collect() };
-        let mut votes = Votes::new(at(&voters.first), at(&voters.apart), voters.away.iter().copied());
+        let (election, everybody) = Election::of(&self.view(), self.copies(), &name.key(), &found);
+        let mut votes = Votes::new(found.owner.position, election);
         let mut asked = Set::new();
-        for whom in voters.asked() {
-            asked.add(async move { (whom.position, self.fetch_record(whom, name).await.ok()) });
+        for whom in everybody {
+            asked.add(async move { (whom.position, self.fetch_record(&whom, name).await.ok()) });
         }
-        while let Some((peer, vote)) = asked.next().await {
-            votes.hear(peer, vote);
+        while !votes.is_over() {
+            let patience = if votes.is_decided() { LATE_WORD } else { STORAGE_TIMEOUT };
+            match self.timeout(patience, asked.next()).await {
+                Some(Some((peer, vote))) => votes.hear(peer, vote),
+                Some(None) | None => break,
+            }
         }
         Some(votes.verdict())
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::copy::{Incoming, PIECE_TIMEOUT};
 use super::disk::DiskError;
-use super::keeper::{Keeper, STORAGE_TIMEOUT};
+use super::keeper::{Keeper, LATE_WORD, STORAGE_TIMEOUT};
 use super::outcome::{Named, Requested};
 use super::stream::Stream;
 use super::wait::Set;
@@ -61,7 +61,9 @@ impl Keeper {
                 (whom.position, reply)
             });
         }
-        while let Some((whom, reply)) = asked.next().await {
+        while !search.is_over() {
+            let patience = if search.is_decided() { LATE_WORD } else { STORAGE_TIMEOUT };
+            let Some(Some((whom, reply))) = self.timeout(patience, asked.next()).await else { break };
             if let Ok(reply) = reply {
                 // Nobody lies here.
                 let _ = search.hear(&whom, reply);

@@ -76,7 +76,9 @@ fn a_ring_that_does_not_close() {
         let why = ring.said(120, words).error(2);
         assert!(why.contains("it waits for 240 and 9"), "{words:?}: {why}");
     }
-    let phase = ring.said(120, &["status", "--json"]).value()["phase"].to_string();
+    let said = ring.said(120, &["status", "--json"]);
+    assert_eq!(said.code, Some(3), "how the files are is not known: {said:?}");
+    let phase = serde_json::from_slice::<serde_json::Value>(&said.out).unwrap()["phase"].to_string();
     assert!(phase.contains("waiting for") && phase.contains("240") && phase.contains('9'), "{phase}");
     // Once they come it closes, though their own words were others.
     ring.init(240, 9, 60);

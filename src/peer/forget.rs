@@ -1,0 +1,71 @@
+//! `forget PEER`: a member that will not come back is counted no more.
+//!
+//! It is news like any other, that it left in a life after the one that is known: so nothing that is still told of
+//! its last life brings it back, and it may join again with a life of its own that is later still.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::actor::ActorMessage;
+use super::api::{Failure, ForgetReport};
+use super::shared::Shared;
+use crate::wire::{Entry, MemberState, MembershipRequest, NeighbourRequest};
+
+impl Shared {
+    /// Counts a member no more that does not answer. Unless `sure`, only says which is meant.
+    ///
+    /// # Errors
+    /// There is no such member, it answers, or the ring has not given it up yet.
+    pub(super) async fn forget(self: &Arc<Self>, whom: &str, sure: bool) -> Result<ForgetReport, Failure> {
+        if !self.view().is_member() {
+            return Err(Failure::new(self.why_not_active()));
+        }
+        let entry = self.entry_of(whom).await?;
+        let peer = self.named(&entry.position);
+        if entry.position == self.position() {
+            return Err(Failure::new(format!(
+                "peer {peer} is the one that you ask; to take it out of the ring, tell it to `leave`"
+            )));
+        }
+        let state = self.view().members.at(&entry.position).map(|member| member.state);
+        if self.answers(&entry).await {
+            return Err(Failure::new(format!(
+                "peer {peer} answers, so it is not forgotten; to take it out of the ring, tell it to `leave`"
+            )));
+        }
+        match state {
+            Some(MemberState::Dead) => {}
+            Some(MemberState::Alive) => {
+                return Err(Failure::new(format!(
+                    "peer {peer} does not answer, but the ring has not given it up yet; try again in a moment"
+                )));
+            }
+            Some(MemberState::Left) | None => {
+                return Err(Failure::not_found(format!("peer {peer} is no member of this ring")));
+            }
+        }
+        let without_copy = self.health().await.without_copy;
+        if sure && !self.forget_now(&entry).await {
+            return Err(Failure::new(format!("peer {peer} is back, so it is not forgotten")));
+        }
+        Ok(ForgetReport { peer, address: entry.address.clone(), done: sure, without_copy })
+    }
+
+    /// Whether a peer answers a probe.
+    async fn answers(&self, entry: &Entry) -> bool {
+        let probe = MembershipRequest::Neighbour(NeighbourRequest::Probe);
+        self.ask_membership(entry, probe, PROBE_TIMEOUT).await.is_ok()
+    }
+
+    /// Tells the ring. False when it is no member that does not answer any more.
+    async fn forget_now(&self, entry: &Entry) -> bool {
+        let (done, forgotten) = oneshot::channel();
+        self.tell_actor(ActorMessage::Forget { whom: entry.position, done }).await;
+        forgotten.await.unwrap_or(false)
+    }
+}
+
+/// How long a peer may take to show that it is there after all.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
