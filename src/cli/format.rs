@@ -6,8 +6,9 @@ use super::words::quoted;
 use crate::id::{FileName, escaped};
 use crate::peer::{
     LeavePlan, LeaveReport, Listed, PeerName, PingReport, RequestReport, ShortFile, StatusReport,
-    StoreReport, Unreachable, WhereisReport, missing_list, peer_list, word_list,
+    StoreReport, UnkeptFiles, Unreachable, WhereisReport, missing_list, peer_list, word_list,
 };
+use crate::wire::MissingReason;
 
 /// What a store did.
 pub(super) fn store(report: &StoreReport) -> String {
@@ -179,6 +180,7 @@ fn status_at(report: &StatusReport, now: u64) -> String {
         count(report.records, "name record", "name records")
     ));
     lines.extend(short(report));
+    lines.extend(unkept(report));
     lines.extend(report.trouble.iter().map(|why| format!("  trouble      {}", escaped(why))));
     if report.syncing {
         lines.push("  syncing      still taking over its part of the ring".to_owned());
@@ -247,6 +249,23 @@ fn short(report: &StatusReport) -> Vec<String> {
         lines.push(format!("  at risk      {files} fewer copies than acknowledge a store"));
     }
     lines.extend((!report.unheard.is_empty()).then(|| unheard(report)));
+    lines
+}
+
+/// Members that cannot take what belongs to them: "12 files (3.1 GB) have no copy on 73: no room (55 MB free)".
+fn unkept(report: &StatusReport) -> Vec<String> {
+    let line = |unkept: &UnkeptFiles| {
+        let why = match &unkept.reason {
+            MissingReason::NoRoom { free, .. } => format!("no room ({} free)", size(*free)),
+            reason => escaped(&reason.to_string()),
+        };
+        let files = count(unkept.files, "file", "files");
+        let have = if unkept.files == 1 { "has" } else { "have" };
+        format!("  not kept     {files} ({}) {have} no copy on {}: {why}", size(unkept.bytes), unkept.peer)
+    };
+    let mut lines: Vec<String> = report.unkept.first.iter().take(LISTED_MAX).map(line).collect();
+    let more = report.unkept.total.saturating_sub(lines.len() as u64);
+    lines.extend((more > 0).then(|| format!("  … and {more} more")));
     lines
 }
 

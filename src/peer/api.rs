@@ -12,8 +12,8 @@ use crate::wire::Address;
 
 pub use crate::wire::{
     Failure, Fault, LeavePlan, LeaveReport, Listed, Misbehaviour, MissingCopy, PeerName, PingReport,
-    RequestReport, RingFile, RingFiles, RingLine, ShortFile, StatusReport, StoreReport, Unreachable, Wait,
-    Wanted, WhereisReport,
+    RequestReport, RingFile, RingFiles, RingLine, ShortFile, StatusReport, StoreReport, UnkeptFiles,
+    Unreachable, Wait, Wanted, WhereisReport,
 };
 
 /// How a peer comes into its ring.

@@ -37,6 +37,7 @@ mod fetch;
 mod forward;
 mod handle;
 mod health;
+mod hopeless;
 mod leave;
 mod ledger;
 mod lookup;

@@ -33,7 +33,7 @@ impl Shared {
         });
         let trouble = poisoned.or_else(|| counted.as_ref().err().map(ToString::to_string));
         let (objects, bytes, records, siblings) = counted.unwrap_or_default();
-        let health = self.health().await;
+        let (health, unkept) = tokio::join!(self.health(), self.unkept_of_ring());
         let (gone, away): (Vec<_>, Vec<_>) =
             view.away().map(|entry| entry.position).partition(|peer| self.is_gone_for_good(peer));
         let me = view.is_member().then_some(&view.me).into_iter();
@@ -69,6 +69,7 @@ impl Shared {
             refused: counters.refused_handshakes(),
             malformed: counters.malformed(),
             dropped: counters.dropped_datagrams() + counters.flooded_datagrams(),
+            unkept,
         }
     }
 

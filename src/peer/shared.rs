@@ -14,6 +14,7 @@ use super::clock::Clock;
 use super::contact::Contacts;
 use super::forward::Forwards;
 use super::health::HealthBook;
+use super::hopeless::Hopeless;
 use super::ledger::Ledger;
 use super::serve::Asker;
 use super::shares::Slots;
@@ -71,6 +72,8 @@ pub(super) struct Shared {
     pub contacts: Contacts,
     /// Who has copies of what this peer answers for.
     pub health: HealthBook,
+    /// What need not be tried.
+    pub hopeless: Hopeless,
 }
 
 impl Shared {
@@ -109,6 +112,7 @@ impl Shared {
             forwards: Forwards::default(),
             contacts: Contacts::default(),
             health: HealthBook::default(),
+            hopeless: Hopeless::default(),
         }
     }
 
@@ -265,9 +269,15 @@ impl Shared {
 /// A future of a size that is known.
 pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A disk's failure, as a reason that a copy is missing.
+/// A failure to write an object here, as a reason that a copy is missing.
 pub(super) fn disk_reason(error: &BlobError) -> MissingReason {
-    MissingReason::Disk(shortened(error.to_string()))
+    match error {
+        BlobError::NoRoom { length, free } => MissingReason::NoRoom { length: *length, free: *free },
+        // It may be here in a moment, or its sender may have gone.
+        BlobError::AlreadyReceiving { .. } => MissingReason::Refused(error.to_string()),
+        BlobError::TooLong { .. } => MissingReason::Final(error.to_string()),
+        _ => MissingReason::Disk(shortened(error.to_string())),
+    }
 }
 
 /// A text that fits a reply.

@@ -24,7 +24,7 @@ pub use membership::{
 pub use record::{NameRecord, RecordError, RecordTarget, SignedRecord};
 pub use report::{
     LeavePlan, LeaveReport, Listed, Misbehaviour, MissingCopy, PeerName, PingReport, RequestReport, RingFile,
-    RingFiles, RingLine, ShortFile, StatusReport, StoreReport, Unreachable, WhereisReport,
+    RingFiles, RingLine, ShortFile, StatusReport, StoreReport, UnkeptFiles, Unreachable, WhereisReport,
 };
 pub use storage::{
     FileEntry, FileHealth, Link, Missing, MissingReason, ObjectInfo, OfferedRecord, PutRole, StorageReply,

@@ -9,6 +9,7 @@ mod lab;
 #[path = "../ring/peer.rs"]
 #[allow(dead_code, reason = "shared with the tests of rings on loopback, which use more of it")]
 mod peer;
+mod room;
 mod translators;
 
 use lab::{Family, Lab};
