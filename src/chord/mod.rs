@@ -32,6 +32,7 @@ mod output;
 mod pause;
 mod rejoined;
 mod rules;
+mod silence;
 mod stabilise;
 mod table;
 mod view;

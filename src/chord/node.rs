@@ -16,6 +16,7 @@ use super::output::{EndReason, Event, Output, ReplyTo, Token, Unanswered};
 use super::pause::Checking;
 use super::rejoined::Rejoined;
 use super::rules::Rules;
+use super::silence::Silences;
 use super::stabilise::Query;
 use super::table::Table;
 use super::view::{Local, PhaseKind, Turn, View};
@@ -71,6 +72,7 @@ pub struct Node {
     pub(super) detector: Detector,
     pub(super) gossip: Gossip,
     pub(super) rejoined: Rejoined,
+    pub(super) silences: Silences,
     /// When this peer last did anything: a long time ago means that its process was stopped.
     pub(super) last_turn: Moment,
     /// Contacts that were given and have not been met in the ring yet.
@@ -155,6 +157,7 @@ impl Node {
             detector: Detector::new(now),
             gossip: Gossip::new(now),
             rejoined: Rejoined::default(),
+            silences: Silences::default(),
             last_turn: now,
             strangers: Vec::new(),
             given_order: None,
@@ -583,6 +586,7 @@ impl Node {
             + self.members.bytes()
             + self.gossip.bytes()
             + self.rejoined.bytes()
+            + self.silences.bytes()
             + (self.successors.capacity() + self.shown.1.capacity()) * size_of::<Entry>()
             + (self.pending.len() + self.candidates.len()) * size_of::<(Token, (Moment, Purpose))>()
     }
