@@ -67,7 +67,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn address(port: u16) -> Address {
-        Address::new(format!("127.0.0.1:{port}")).unwrap()
+        Address::new(&format!("127.0.0.1:{port}")).unwrap()
     }
 
     /// The seconds at which it is asked within an hour, where it is looked each second.
