@@ -132,7 +132,7 @@ impl Shared {
         duty: StoreDuty,
     ) -> Result<(), StreamError> {
         let (chain, owner) = (&duty.chain, duty.owner);
-        let (word, mut words) = mpsc::channel(WORDS_MAX);
+        let (word, words) = mpsc::channel(WORDS_MAX);
         let copied = match self.receiver(object, RECEIVING_WAIT).await {
             Ok(Some(receiver)) => {
                 let offset = receiver.offset();
@@ -173,6 +173,19 @@ impl Shared {
             }
         };
         drop(word);
+        self.tell_of_copies(upstream, object, links, &duty, copied, words).await
+    }
+
+    /// Says one word on each copy, this peer's own first. As the owner, makes those that the chain did not.
+    async fn tell_of_copies(
+        self: &Arc<Self>,
+        upstream: &mut Upstream,
+        object: ObjectInfo,
+        links: Vec<Link>,
+        duty: &StoreDuty,
+        copied: Result<(), MissingReason>,
+        mut words: mpsc::Receiver<StorageReply>,
+    ) -> Result<(), StreamError> {
         match &copied {
             Ok(()) => self.hopeless.came(&object.content),
             Err(reason) => self.hopeless.refused(&object, reason),
@@ -193,9 +206,9 @@ impl Shared {
                 upstream.reply(reply).await?;
             }
         }
-        if owner && copied.is_ok() {
+        if duty.owner && copied.is_ok() {
             self.complete_copies(upstream, object, links, &copies).await?;
-        } else if owner {
+        } else if duty.owner {
             // Without the bytes nothing more can be done for those that the chain did not reach.
             for copy in copies.missing().into_iter().filter(|copy| copy.peer != self.position()) {
                 upstream.reply(StorageReply::Missing(copy)).await?;
