@@ -9,6 +9,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use super::room::Room;
+
 /// The operations on files and folders that a [`Store`](super::Store) needs. All block.
 ///
 /// Nothing is durable before [`DiskFile::sync`] for a file's bytes and [`Disk::sync_dir`] for the
@@ -42,8 +44,8 @@ pub trait Disk: Send + Sync {
     fn symlink(&self, target: &Path, link: &Path) -> io::Result<()>;
     /// What a symbolic link says.
     fn read_link(&self, path: &Path) -> io::Result<std::path::PathBuf>;
-    /// How many more bytes fit beside this file or folder.
-    fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+    /// What the file system below this folder has left.
+    fn room(&self, path: &Path) -> io::Result<Room>;
 }
 
 /// An open file. Reads and writes name their place, so there is no position to lose.
@@ -195,9 +197,8 @@ impl Disk for RealDisk {
         fs::read_link(path)
     }
 
-    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
-        let system = rustix::fs::statvfs(path)?;
-        Ok(system.f_bavail.saturating_mul(system.f_frsize))
+    fn room(&self, path: &Path) -> io::Result<Room> {
+        Room::of(path)
     }
 }
 
@@ -264,7 +265,7 @@ pub(super) fn read_full_at(file: &dyn DiskFile, bytes: &mut [u8], offset: u64) -
 pub(super) mod faulty {
     use std::path::PathBuf;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
     use super::*;
 
@@ -291,6 +292,8 @@ pub(super) mod faulty {
         pub objects_apart: AtomicBool,
         /// names/ and received/ fold case.
         pub folds: AtomicBool,
+        /// Bytes that the file system says are free; 0 for the truth.
+        pub free: AtomicU64,
     }
 
     /// The real disk under [`Faults`].
@@ -368,10 +371,12 @@ pub(super) mod faulty {
         fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
             RealDisk.read_link(&self.folded(path))
         }
-        fn free_bytes(&self, path: &Path) -> io::Result<u64> {
-            let limited = self.0.limited.load(Ordering::SeqCst);
-            let room = self.0.room.load(Ordering::SeqCst).max(0) as u64;
-            if limited { Ok(room) } else { RealDisk.free_bytes(path) }
+        fn room(&self, path: &Path) -> io::Result<Room> {
+            let room = RealDisk.room(path)?;
+            match self.0.free.load(Ordering::SeqCst) {
+                0 => Ok(room),
+                free => Ok(Room { free, total: free, inodes: None }),
+            }
         }
     }
 

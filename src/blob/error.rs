@@ -81,6 +81,22 @@ pub enum BlobError {
         /// The format that this program reads and writes.
         known: u8,
     },
+    /// The file system has no room for the object; nothing of it was taken.
+    #[error("no room: it is {length} bytes long, and {free} are free here")]
+    NoRoom {
+        /// How long the object is, in bytes.
+        length: u64,
+        /// How many bytes objects may take, beside the reserve and what others were promised.
+        free: u64,
+    },
+    /// An object that was no longer could not be written a short while ago; nothing of it was taken.
+    #[error("no room for {length} bytes: not tried again so soon after this failed: {why}")]
+    NoRoomLately {
+        /// How long the object is, in bytes.
+        length: u64,
+        /// What went wrong then.
+        why: String,
+    },
     /// The source is no regular file.
     #[error("{} is {kind}, not a file", .path.display())]
     NotAFile {
@@ -195,6 +211,18 @@ pub enum BlobError {
 }
 
 impl BlobError {
+    /// Whether an object does not fit here: there is no room, or a write of it failed for lack of some.
+    pub fn lacks_room(&self) -> bool {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        match self {
+            BlobError::NoRoom { .. } | BlobError::NoRoomLately { .. } => true,
+            BlobError::Io { source, .. } => {
+                matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether the disk is full, so that making room helps.
     pub fn is_disk_full(&self) -> bool {
         matches!(self, BlobError::Io { source, .. }

@@ -144,7 +144,7 @@ impl Index {
     /// How many bytes are free on a disk that has no room for a commit; nothing on any other.
     pub fn full_with(&self) -> Option<u64> {
         // A disk that does not tell is found out by writing.
-        let free = self.layout.disk.free_bytes(&self.layout.root).ok()?;
+        let free = self.layout.disk.room(&self.layout.root).ok()?.free;
         (free < COMMIT_ROOM_BYTES).then_some(free)
     }
 

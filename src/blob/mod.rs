@@ -37,6 +37,7 @@ mod pages;
 mod rebuild;
 mod receive;
 mod records;
+mod room;
 mod source;
 mod store;
 #[cfg(test)]
@@ -52,5 +53,6 @@ pub use outboard::{CHUNK_BYTES, ChunkHasher, Midstate, Outboard, OutboardError, 
 pub use pages::{OutboardPages, PageError};
 pub use receive::Receiver;
 pub use records::Holder;
+pub use room::Room;
 pub use source::{Source, SourceReader};
 pub use store::{ObjectReader, Store};

@@ -241,6 +241,54 @@ impl ChunkHasher {
     }
 }
 
+/// Checks the bytes of a file whose outboard is known, in order from the beginning of some chunk on.
+#[derive(Debug, Clone)]
+pub(super) struct ChunkChecker {
+    blocks: BlockHasher,
+    offset: u64,
+    content: ContentId,
+    outboard: std::sync::Arc<Outboard>,
+}
+
+impl ChunkChecker {
+    /// From the chunk on in which this byte is, or would be.
+    pub(super) fn new(
+        content: ContentId,
+        outboard: std::sync::Arc<Outboard>,
+        offset: u64,
+    ) -> Option<ChunkChecker> {
+        let chunk = offset / CHUNK_BYTES;
+        let blocks = BlockHasher::new(outboard.before(chunk)?);
+        Some(ChunkChecker { blocks, offset: chunk * CHUNK_BYTES, content, outboard })
+    }
+
+    /// How far it is.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Takes the next bytes. False as soon as a chunk that became whole is another one, or the whole file is.
+    pub(super) fn update(&mut self, mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() {
+            let room = usize::try_from(CHUNK_BYTES - self.offset % CHUNK_BYTES).unwrap_or(usize::MAX);
+            let (piece, rest) = bytes.split_at(bytes.len().min(room));
+            self.blocks.update(piece);
+            self.offset += piece.len() as u64;
+            let last = self.offset >= self.outboard.length;
+            if last {
+                return rest.is_empty() && self.blocks.clone().finish(self.outboard.length) == self.content.0;
+            }
+            if self.offset.is_multiple_of(CHUNK_BYTES)
+                && self.outboard.before(self.offset / CHUNK_BYTES) != Some(self.blocks.midstate())
+            {
+                return false;
+            }
+            bytes = rest;
+        }
+        true
+    }
+}
+
 /// SHA-256 from a midstate on, without the count of bytes that came before.
 #[derive(Clone)]
 struct BlockHasher {

@@ -13,6 +13,7 @@ use super::error::{BlobError, IoContext, Result};
 use super::index::{Change, Kind};
 use super::layout::Layout;
 use super::outboard::{CHUNK_BYTES, ChunkHasher, Midstate, Outboard, OutboardError};
+use super::room::Promise;
 use super::store::Store;
 use crate::id::ContentId;
 use crate::wire::{Link, ObjectInfo, limits};
@@ -32,6 +33,7 @@ pub struct Receiver {
     resumed: u64,
     /// The part file is gone after a failed write; nothing more is taken.
     abandoned: bool,
+    promise: Promise,
     _claim: Claim,
 }
 
@@ -40,7 +42,8 @@ impl Store {
     ///
     /// # Errors
     /// [`BlobError::AlreadyReceiving`] while another receiver has it, [`BlobError::AlreadyHere`] when it
-    /// is complete, and whatever the disk says.
+    /// is complete, [`BlobError::NoRoom`] or [`BlobError::NoRoomLately`] when it does not fit, and whatever the
+    /// disk says.
     pub fn receive(&self, content: ContentId, length: u64) -> Result<Receiver> {
         self.layout().check()?;
         if length > limits::FILE_BYTES_MAX {
@@ -52,7 +55,9 @@ impl Store {
         if self.check(&content)? {
             return Err(BlobError::AlreadyHere { content });
         }
+        let part = self.layout().disk.stat(&self.layout().part(&content));
         let mut receiver = Receiver {
+            promise: self.promise(length, part.map_or(0, |part| part.length()))?,
             file: open_part(self, &content)?,
             store: self.clone(),
             content,
@@ -183,6 +188,7 @@ impl Receiver {
             if let Err(source) = self.file.write_all_at(part, offset) {
                 return Err(self.abandon(source));
             }
+            self.promise.written(part.len() as u64);
             piece = rest;
         }
         Ok(())
@@ -216,11 +222,15 @@ impl Receiver {
             // What a failed sync left in the page cache must not be taken for what is on disk.
             self.store.layout().remove_quietly(&self.store.layout().part(&self.content));
         }
+        if let Err(error) = &placed {
+            self.store.note_failed_write(self.length, error);
+        }
         placed?;
         // The bytes were hashed on their way in; what the file looks like in its place is what is trusted.
         if let Ok(stamp) = self.file.stamp() {
             self.store.checks().note(found, stamp);
         }
+        self.store.promises().succeeded(self.length);
         let info = ObjectInfo { content: found, length: self.length, outboard: outboard.digest() };
         let linked = links.iter().take(limits::LINKS_PER_OBJECT_MAX).map(|link| Change::Link {
             name: link.name.clone(),
@@ -318,7 +328,9 @@ impl Receiver {
             tracing::warn!(file = %path.display(), %error, "cannot cut");
         }
         self.store.layout().remove_quietly(&path);
-        BlobError::Io { doing: "write", path, source }
+        let error = BlobError::Io { doing: "write", path, source };
+        self.store.note_failed_write(self.length, &error);
+        error
     }
 }
 

@@ -1,15 +1,20 @@
 //! A user's own file, read once to hash it and once more to send it.
+//!
+//! What is sent is checked against what was hashed, chunk by chunk: the times and the length of a file that was
+//! written to can be put back.
 
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
+use super::disk::Stamp;
 use super::error::{BlobError, IoContext, Result};
-use super::outboard::{ChunkHasher, Outboard};
+use super::outboard::{ChunkChecker, ChunkHasher, Outboard};
+use crate::id::ContentId;
 use crate::wire::{ObjectInfo, limits};
 
 /// A regular file that is kept open, so that all reads see the same one even when its name moves on.
@@ -18,13 +23,8 @@ pub struct Source {
     file: Arc<File>,
     path: Arc<PathBuf>,
     seen: Stamp,
-}
-
-/// What changes when a file is written to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    length: u64,
-    modified: (i64, i64),
+    /// What [`Source::hash`] found.
+    hashed: Arc<OnceLock<(ContentId, Arc<Outboard>)>>,
 }
 
 impl Source {
@@ -42,7 +42,12 @@ impl Source {
             // As those in /proc are: bytes, but no length that says how many.
             return Err(BlobError::NotAFile { path: path.to_owned(), kind: "a view of the system's state" });
         }
-        Ok(Source { file: Arc::new(file), path: Arc::new(path.to_owned()), seen: Stamp::of(&metadata) })
+        Ok(Source {
+            file: Arc::new(file),
+            path: Arc::new(path.to_owned()),
+            seen: Stamp::of(&metadata),
+            hashed: Arc::default(),
+        })
     }
 
     /// Whether there is a regular file, without opening it.
@@ -73,12 +78,16 @@ impl Source {
         self.check()?;
         let (content, outboard) = hasher.finish();
         let info = ObjectInfo { content, length: outboard.length(), outboard: outboard.digest() };
+        // All clones give out what the first one found.
+        let _ = self.hashed.set((content, Arc::new(outboard.clone())));
         Ok((info, outboard))
     }
 
-    /// Reads the file from a byte on.
+    /// Reads the file from a byte on. After [`Source::hash`] only the bytes that were hashed are given.
     pub fn reader(&self, offset: u64) -> SourceReader {
-        SourceReader { source: self.clone(), offset }
+        let hashed = self.hashed.get().cloned();
+        let checker = hashed.and_then(|(content, outboard)| ChunkChecker::new(content, outboard, offset));
+        SourceReader { source: self.clone(), offset, checker }
     }
 
     /// Whether the file is as it was when it was opened.
@@ -87,7 +96,7 @@ impl Source {
     /// [`BlobError::Changed`] when it is not; [`BlobError::Io`].
     pub fn check(&self) -> Result<()> {
         let metadata = self.file.metadata().during("read", &self.path)?;
-        if Stamp::of(&metadata) == self.seen { Ok(()) } else { Err(self.changed()) }
+        if looks_the_same(&Stamp::of(&metadata), &self.seen) { Ok(()) } else { Err(self.changed()) }
     }
 
     /// Fills the piece as far as the file reached when it was opened.
@@ -111,30 +120,49 @@ impl Source {
 pub struct SourceReader {
     source: Source,
     offset: u64,
+    checker: Option<ChunkChecker>,
 }
 
 impl SourceReader {
-    /// The next bytes, at most [`limits::PIECE_BYTES`]; empty at the end. The last bytes of a file that
-    /// was written to since it was opened are not given, so that nobody gets the whole of it.
+    /// The next bytes, at most [`limits::PIECE_BYTES`]; empty at the end. The last bytes of a chunk that is another
+    /// one than was hashed are not given, nor are those of a file that was written to since it was opened: nobody
+    /// gets the whole of it.
     ///
     /// # Errors
     /// [`BlobError::Changed`], with the last bytes at the latest; [`BlobError::Io`].
     pub fn read_piece(&mut self) -> Result<Bytes> {
+        self.catch_up()?;
         let left = self.source.seen.length.saturating_sub(self.offset);
         let mut piece = vec![0; left.min(limits::PIECE_BYTES as u64) as usize];
         let read = self.source.read_at(&mut piece, self.offset)?;
         self.offset += read as u64;
+        if self.checker.as_mut().is_some_and(|checker| !checker.update(&piece[..read])) {
+            return Err(self.source.changed());
+        }
         if self.offset >= self.source.seen.length {
             self.source.check()?;
         }
         Ok(piece.into())
     }
+
+    /// A reader that begins within a chunk checks the bytes before it, too.
+    fn catch_up(&mut self) -> Result<()> {
+        let Some(checker) = &mut self.checker else { return Ok(()) };
+        if let Some(behind) = self.offset.checked_sub(checker.offset()).filter(|behind| *behind > 0) {
+            let mut piece = vec![0; usize::try_from(behind).unwrap_or(usize::MAX)];
+            let read = self.source.read_at(&mut piece, checker.offset())?;
+            if !checker.update(&piece[..read]) {
+                return Err(self.source.changed());
+            }
+        }
+        Ok(())
+    }
 }
 
-impl Stamp {
-    fn of(metadata: &Metadata) -> Stamp {
-        Stamp { length: metadata.len(), modified: (metadata.mtime(), metadata.mtime_nsec()) }
-    }
+/// Whether a file looks as if nobody wrote to it meanwhile. Its name may move on, which changes its ctime; a
+/// change in secret, with the mtime put back, is found by its bytes.
+fn looks_the_same(one: &Stamp, other: &Stamp) -> bool {
+    (one.length, one.modified) == (other.length, other.modified)
 }
 
 fn regular(path: &Path, metadata: &Metadata) -> Result<()> {

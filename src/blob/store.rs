@@ -15,6 +15,7 @@ use super::notice::{Notice, Notices};
 use super::outboard::{CHUNK_BYTES, Outboard, verify_chunk};
 use super::receive::Receiving;
 use super::records::{Holders, Stripes};
+use super::room::Promises;
 use super::source::Source;
 use super::{links, rebuild};
 use crate::id::ContentId;
@@ -30,6 +31,7 @@ struct Shared {
     index: Index,
     layout: Arc<Layout>,
     receiving: Arc<Receiving>,
+    promises: Promises,
     holders: Holders,
     record_locks: Stripes,
     link_locks: Stripes,
@@ -52,6 +54,7 @@ impl Store {
             index,
             layout,
             receiving: Arc::default(),
+            promises: Promises::default(),
             holders: Holders::default(),
             record_locks: Stripes::default(),
             link_locks: Stripes::default(),
@@ -182,6 +185,10 @@ impl Store {
 
     pub(super) fn receiving(&self) -> Arc<Receiving> {
         self.shared.receiving.clone()
+    }
+
+    pub(super) fn promises(&self) -> &Promises {
+        &self.shared.promises
     }
 
     pub(super) fn holder_table(&self) -> &Holders {

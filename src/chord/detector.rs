@@ -174,6 +174,7 @@ impl Node {
     pub(super) fn heard(&mut self, now: Moment, from: &Entry) {
         if !self.second_hand {
             self.members.met(&from.position);
+            self.silences.broken(&from.address);
             self.members.prove(from);
             if self.is_wrongly_dead(from) {
                 self.exchange(now, from.clone());

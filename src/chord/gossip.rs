@@ -165,12 +165,16 @@ impl Node {
             .iter()
             .filter(|entry| self.members.is_gone(entry))
             .chain(self.members.away())
+            .filter(|entry| self.silences.may_ask(now, &entry.address))
             .collect();
         // Whoever seems dead is the way into another ring; one that is in contact costs nothing to ask.
         let dead = seems_dead.into_iter().choose(&mut self.rng).cloned();
         let alive = self.gossip.partners.iter().choose(&mut self.rng).cloned();
         let first = if self.rng.random_bool(0.5) { dead.or(alive) } else { alive };
         if let Some(whom) = first {
+            if self.members.is_gone(&whom) {
+                self.asks_in_silence(now, &whom.address);
+            }
             self.ask_for_myself(now, whom, 0);
         }
     }
@@ -184,6 +188,7 @@ impl Node {
     ) {
         let me = self.me.position;
         let Ok((from, reply)) = answer else { return };
+        self.silences.broken(&whom.address);
         if self.members.is_gone(&from) {
             // It lives, and belongs to another ring or to none.
             self.exchange(now, from.clone());

@@ -32,6 +32,7 @@ impl Node {
         let was_alive = before_state == Some(MemberState::Alive);
         match member.state {
             MemberState::Alive => {
+                self.silences.broken(&member.entry.address);
                 if let Some(old) = before.filter(|b| b.entry.key == member.entry.key) {
                     self.replace_life(&old.entry, &member.entry);
                 }

@@ -34,6 +34,7 @@ mod output;
 mod pause;
 mod rejoined;
 mod rules;
+mod silence;
 mod stabilise;
 mod table;
 mod view;

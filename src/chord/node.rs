@@ -17,6 +17,7 @@ use super::output::{EndReason, Event, Output, ReplyTo, Token, Unanswered};
 use super::pause::Checking;
 use super::rejoined::Rejoined;
 use super::rules::Rules;
+use super::silence::Silences;
 use super::stabilise::Query;
 use super::table::Table;
 use super::view::{Local, PhaseKind, Turn, View};
@@ -74,6 +75,7 @@ pub struct Node {
     pub(super) gossip: Gossip,
     pub(super) rejoined: Rejoined,
     pub(super) departed: Departed,
+    pub(super) silences: Silences,
     /// When this peer last did anything: a long time ago means that its process was stopped.
     pub(super) last_turn: Moment,
     /// Contacts that were given and have not been met in the ring yet.
@@ -192,6 +194,7 @@ impl Node {
             gossip: Gossip::new(now),
             rejoined: Rejoined::default(),
             departed: Departed::default(),
+            silences: Silences::default(),
             last_turn: now,
             strangers: Vec::new(),
             given_order: None,
@@ -676,6 +679,7 @@ impl Node {
             + self.gossip.bytes()
             + self.rejoined.bytes()
             + self.departed.bytes()
+            + self.silences.bytes()
             + (self.successors.capacity() + self.shown.1.capacity() + self.face.successors.capacity())
                 * size_of::<Entry>()
             + (self.pending.len() + self.candidates.len()) * size_of::<(Token, (Moment, Purpose))>()

@@ -12,7 +12,8 @@ use super::output::Unanswered;
 use crate::id::{Position, between};
 use crate::time::Moment;
 use crate::wire::{
-    Entry, Member, MemberState, MembershipReply, MembershipRequest, NeighbourReply, NeighbourRequest, Target,
+    Address, Entry, Member, MemberState, MembershipReply, MembershipRequest, NeighbourReply,
+    NeighbourRequest, Target,
 };
 
 /// A stabilise query under way.
@@ -447,12 +448,20 @@ impl Node {
     /// Now and then a member is asked that did not answer: it may be back, or never have been gone.
     fn reach_out(&mut self, now: Moment) {
         if self.rng.random_range(0..REACH_OUT_EVERY) == 0 {
-            let away = self.members.away().choose(&mut self.rng).cloned();
-            if let Some(entry) = away {
+            let silences = &self.silences;
+            let due = self.members.away().filter(|entry| silences.may_ask(now, &entry.address));
+            if let Some(entry) = due.choose(&mut self.rng).cloned() {
+                self.asks_in_silence(now, &entry.address);
                 self.exchange(now, entry);
             }
         }
         self.ask_strangers(now);
+    }
+
+    /// A member that may not answer is asked: not again so soon.
+    pub(super) fn asks_in_silence(&mut self, now: Moment, address: &Address) {
+        let askers = self.members.alive_count() + 1;
+        self.silences.asked(now, address, self.interval * REACH_OUT_EVERY, askers);
     }
 
     /// Contacts that were given are asked until they are met.
@@ -460,7 +469,10 @@ impl Node {
         let mut strangers = std::mem::take(&mut self.strangers);
         strangers.retain(|stranger| self.met(stranger).is_none());
         self.strangers.clone_from(&strangers);
+        strangers.retain(|stranger| self.silences.may_ask(now, &stranger.address));
         for stranger in strangers {
+            // Only this peer was told of it, so nobody else asks.
+            self.silences.asked(now, &stranger.address, self.interval, 1);
             let me = Member { entry: self.me.clone(), state: MemberState::Alive };
             self.exchange_with(now, stranger, vec![me]);
         }

@@ -7,8 +7,9 @@ use super::words::quoted;
 use crate::id::{FileName, escaped};
 use crate::peer::{
     ForgetReport, LeavePlan, LeaveReport, Listed, PeerName, PingReport, RequestReport, ShortFile,
-    StatusReport, StoreReport, Unreachable, WhereisReport, missing_list, peer_list, word_list,
+    StatusReport, StoreReport, UnkeptFiles, Unreachable, WhereisReport, missing_list, peer_list, word_list,
 };
+use crate::wire::MissingReason;
 
 /// What a store did.
 pub(super) fn store(report: &StoreReport) -> String {
@@ -208,6 +209,7 @@ fn status_at(report: &StatusReport, verbose: bool, now: u64) -> String {
         count(report.records, "name record", "name records")
     ));
     lines.extend(short(report, verbose));
+    lines.extend(unkept(report));
     lines.extend(report.trouble.iter().map(|why| format!("  trouble      {}", escaped(why))));
     lines.extend(report.notices.first.iter().map(|line| format!("  notice       {}", escaped(line))));
     if report.syncing {
@@ -298,6 +300,23 @@ fn short_in_one_line(report: &StatusReport) -> String {
         absent => absent.join(", "),
     };
     format!("{total} {verb} {have} of {of}: {why}")
+}
+
+/// Members that cannot take what belongs to them: "12 files (3.1 GB) have no copy on 73: no room (55 MB free)".
+fn unkept(report: &StatusReport) -> Vec<String> {
+    let line = |unkept: &UnkeptFiles| {
+        let why = match &unkept.reason {
+            MissingReason::NoRoom { free, .. } => format!("no room ({} free)", size(*free)),
+            reason => escaped(&reason.to_string()),
+        };
+        let files = count(unkept.files, "file", "files");
+        let have = if unkept.files == 1 { "has" } else { "have" };
+        format!("  not kept     {files} ({}) {have} no copy on {}: {why}", size(unkept.bytes), unkept.peer)
+    };
+    let mut lines: Vec<String> = report.unkept.first.iter().take(LISTED_MAX).map(line).collect();
+    let more = report.unkept.total.saturating_sub(lines.len() as u64);
+    lines.extend((more > 0).then(|| format!("  … and {more} more")));
+    lines
 }
 
 /// Whose word on the copies is missing.

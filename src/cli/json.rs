@@ -150,6 +150,13 @@ pub(super) fn status(report: &StatusReport) -> Value {
         }),
         "below_quorum": report.below_quorum,
         "unheard": listed(&report.unheard, peer),
+        "unkept": listed(&report.unkept, |unkept| {
+            let mut value = peer(&unkept.peer);
+            value["files"] = json!(unkept.files);
+            value["bytes"] = json!(unkept.bytes);
+            value["reason"] = json!(unkept.reason.to_string());
+            value
+        }),
         "trouble": report.trouble,
         "siblings": listed(&report.siblings, |name| json!(name.as_str())),
         "certificate_until": report.certificate_until,

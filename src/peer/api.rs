@@ -13,7 +13,7 @@ use crate::wire::Address;
 pub use crate::wire::{
     Failure, Fault, ForgetReport, LeavePlan, LeaveReport, Listed, Misbehaviour, MissingCopy, PeerName,
     PingReport, RequestReport, RingFile, RingFiles, RingLine, ShortFile, StatusReport, StoreReport,
-    Unreachable, Wait, Wanted, WhereisReport,
+    UnkeptFiles, Unreachable, Wait, Wanted, WhereisReport,
 };
 
 /// How a peer comes into its ring.

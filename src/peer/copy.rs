@@ -8,18 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::api::PeerEvent;
-use super::push::{Feed, Passed};
+use super::push::{Feed, LiveFrom, Passed};
 use super::shared::{BoxFuture, Shared, disk_reason, finished, shortened, spawn_blocking};
 use super::shares::Party;
 use crate::blob::{BlobError, Kind, Receiver};
 use crate::chord::PhaseKind;
 use crate::id::{ContentId, Position};
-use crate::replica::{Copies, StoreDuty, store_duty};
+use crate::replica::{Copies, NotKept, StoreDuty, store_duty};
 use crate::transport::{RequestStream, StreamError};
 use crate::wire::limits::{LINKS_PER_OBJECT_MAX, PIECE_BYTES};
 use crate::wire::{Entry, Fault, Link, Missing, MissingReason, ObjectInfo, Reply, StorageReply, StoreRole};
@@ -102,6 +102,9 @@ impl Shared {
         self.view_until(ENTRANCE_WAIT, |view| view.phase != PhaseKind::Entering).await;
         let done = match store_duty(&self.view(), self.copies(), &object, role) {
             Ok(duty) => self.accept_and_pass_on(&mut upstream, object, links, duty).await,
+            Err(why @ NotKept::TooLong { .. }) => {
+                upstream.reply(self.own_word(&Err(MissingReason::Final(why.to_string())))).await
+            }
             Err(why) => upstream.reply(why.into()).await,
         };
         match done {
@@ -129,12 +132,13 @@ impl Shared {
         duty: StoreDuty,
     ) -> Result<(), StreamError> {
         let (chain, owner) = (&duty.chain, duty.owner);
-        let (word, mut words) = mpsc::channel(WORDS_MAX);
+        let (word, words) = mpsc::channel(WORDS_MAX);
         let copied = match self.receiver(object, RECEIVING_WAIT).await {
             Ok(Some(receiver)) => {
                 let offset = receiver.offset();
                 upstream.reply(StorageReply::Proceed { offset }).await?;
-                let feed = self.pass_on_live(object, links.clone(), chain.clone(), offset, word.clone());
+                let begin = LiveFrom::Here(offset);
+                let feed = self.pass_on_live(object, links.clone(), chain.clone(), begin, word.clone());
                 let copied = self.write_and_feed(upstream, receiver, &links, object, owner, feed).await?;
                 if copied.is_ok() {
                     self.tell(PeerEvent::Copied {
@@ -147,7 +151,7 @@ impl Shared {
             Ok(None) if !self.is_the_same(object).await => {
                 self.blame_client(upstream, owner, Fault::BadOutboard);
                 let why = "the length or the outboard is not the one of these bytes".to_owned();
-                return upstream.reply(StorageReply::Refused(why)).await;
+                return upstream.reply(self.own_word(&Err(MissingReason::Final(why)))).await;
             }
             Ok(None) => {
                 upstream.reply(StorageReply::AlreadyHere).await?;
@@ -158,14 +162,34 @@ impl Shared {
                 Ok(())
             }
             Err(error) => {
-                // A disk that takes nothing here does not keep the bytes from the others.
-                upstream.reply(StorageReply::Proceed { offset: 0 }).await?;
-                let feed = self.pass_on_live(object, links.clone(), chain.clone(), 0, word.clone());
-                self.only_feed(upstream, object.length, feed).await?;
-                Err(disk_reason(&error))
+                let reason = disk_reason(&error);
+                self.hopeless.refused(&object, &reason);
+                if !owner {
+                    // The sender gives the bytes to the next one itself.
+                    return upstream.reply(self.own_word(&Err(reason))).await;
+                }
+                self.only_pass_on(upstream, object, links.clone(), chain.clone(), word.clone()).await?;
+                Err(reason)
             }
         };
         drop(word);
+        self.tell_of_copies(upstream, object, links, &duty, copied, words).await
+    }
+
+    /// Says one word on each copy, this peer's own first. As the owner, makes those that the chain did not.
+    async fn tell_of_copies(
+        self: &Arc<Self>,
+        upstream: &mut Upstream,
+        object: ObjectInfo,
+        links: Vec<Link>,
+        duty: &StoreDuty,
+        copied: Result<(), MissingReason>,
+        mut words: mpsc::Receiver<StorageReply>,
+    ) -> Result<(), StreamError> {
+        match &copied {
+            Ok(()) => self.hopeless.came(&object.content),
+            Err(reason) => self.hopeless.refused(&object, reason),
+        }
         if copied.is_ok() && duty.has_come_back(&self.view(), &object.content.key()) {
             self.repair_wanted.notify_one();
         }
@@ -182,8 +206,13 @@ impl Shared {
                 upstream.reply(reply).await?;
             }
         }
-        if owner && copied.is_ok() {
+        if duty.owner && copied.is_ok() {
             self.complete_copies(upstream, object, links, &copies).await?;
+        } else if duty.owner {
+            // Without the bytes nothing more can be done for those that the chain did not reach.
+            for copy in copies.missing().into_iter().filter(|copy| copy.peer != self.position()) {
+                upstream.reply(StorageReply::Missing(copy)).await?;
+            }
         }
         upstream.reply(StorageReply::Finished).await
     }
@@ -266,7 +295,7 @@ impl Shared {
             // The bytes are what their address says, and stay; the store that claims otherwise is refused.
             Ok(_) => {
                 self.blame_client(upstream, owner, Fault::BadOutboard);
-                Ok(Err(MissingReason::Refused("the outboard is not the one of these bytes".to_owned())))
+                Ok(Err(MissingReason::Final("the outboard is not the one of these bytes".to_owned())))
             }
             // What lay here of an earlier transfer was wrong, which is no fault of this sender's. It is gone.
             Err(error @ BlobError::Mismatch { resumed: 1.., .. }) => {
@@ -274,13 +303,30 @@ impl Shared {
             }
             Err(error @ (BlobError::Mismatch { .. } | BlobError::ChunkMismatch { .. })) => {
                 self.blame_client(upstream, owner, Fault::CorruptBytes);
-                Ok(Err(MissingReason::Refused(shortened(error.to_string()))))
+                Ok(Err(MissingReason::Final(shortened(error.to_string()))))
             }
             Err(error) => Ok(Err(disk_reason(&error))),
         }
     }
 
-    /// Reads all bytes and only gives them to the next peer, if there is one.
+    /// An owner that takes no bytes itself: they go through it to the replicas, if one of them takes them. Else they
+    /// are not asked for at all.
+    async fn only_pass_on(
+        self: &Arc<Self>,
+        upstream: &mut Upstream,
+        object: ObjectInfo,
+        links: Vec<Link>,
+        chain: Vec<Entry>,
+        word: mpsc::Sender<StorageReply>,
+    ) -> Result<(), StreamError> {
+        let (agreed, offset) = oneshot::channel();
+        let feed = self.pass_on_live(object, links, chain, LiveFrom::Wherever(agreed), word);
+        let offset = if feed.is_some() { offset.await.unwrap_or(object.length) } else { object.length };
+        upstream.reply(StorageReply::Proceed { offset }).await?;
+        self.only_feed(upstream, object.length - offset, feed).await
+    }
+
+    /// Reads so many bytes and only gives them to the next peer, if there is one.
     async fn only_feed(
         &self,
         upstream: &mut Upstream,
@@ -291,6 +337,10 @@ impl Shared {
             let piece = upstream.piece(left).await?;
             left = left.saturating_sub(piece.len() as u64);
             pass(&mut feed, Passed::Piece(piece)).await;
+            if feed.is_none() {
+                // They would go nowhere.
+                return Err(StreamError::Ended);
+            }
         }
         Ok(())
     }
@@ -335,7 +385,7 @@ impl Shared {
         object: ObjectInfo,
         links: Vec<Link>,
         chain: Vec<Entry>,
-        offset: u64,
+        from: LiveFrom,
         word: mpsc::Sender<StorageReply>,
     ) -> Option<mpsc::Sender<Passed>> {
         let (next, rest) = chain.split_first()?;
@@ -344,7 +394,7 @@ impl Shared {
         let shared = self.clone();
         tokio::spawn(async move {
             let role = StoreRole::Replica { chain: rest };
-            shared.push(&next, object, links, role, Feed::Live { offset, pieces: feed }, &word).await;
+            shared.push(&next, object, links, role, Feed::Live { from, pieces: feed }, &word).await;
         });
         Some(pieces)
     }

@@ -244,7 +244,12 @@ impl Shared {
     ) {
         for content in asked {
             self.health.hear_copy(to, *content, has.contains(content));
-            if !view.owns(&content.key()) {
+            // What another replica has says nothing of the owner.
+            let is_owner = match view.route(&content.key()) {
+                Some(Route::Owner { owner, .. }) => owner.position == to.position,
+                _ => true,
+            };
+            if is_owner && !view.owns(&content.key()) {
                 self.health.hear_owner(*content, has.contains(content));
             }
         }

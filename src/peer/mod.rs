@@ -38,6 +38,7 @@ mod forget;
 mod forward;
 mod handle;
 mod health;
+mod hopeless;
 mod leave;
 mod ledger;
 mod lookup;

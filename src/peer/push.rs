@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::copy::Upstream;
 use super::shared::{STORAGE_TIMEOUT, Shared};
-use crate::blob::{BlobError, Source};
+use crate::blob::{BlobError, ChunkHasher, Source};
 use crate::config::RingSettings;
 use crate::replica::ChainWords;
 use crate::transport::{Connection, OpenStream, StreamError};
@@ -27,8 +27,16 @@ pub(super) enum Feed {
     File { source: Source, progress: Arc<super::Progress> },
     /// From the client that wants it stored, which is asked for them.
     Client { client: Connection, progress: Arc<super::Progress> },
-    /// From whoever sends it to this peer at the moment, from that byte on.
-    Live { offset: u64, pieces: mpsc::Receiver<Passed> },
+    /// From whoever sends it to this peer at the moment.
+    Live { from: LiveFrom, pieces: mpsc::Receiver<Passed> },
+}
+
+/// From which byte on an object passes by.
+pub(super) enum LiveFrom {
+    /// From this one on: what comes before is here already.
+    Here(u64),
+    /// From wherever the other side wants it, who is told so.
+    Wherever(oneshot::Sender<u64>),
 }
 
 /// What is passed on while it comes in.
@@ -51,6 +59,8 @@ pub(super) enum PushFailure {
     Source(BlobError),
     /// The client does not give the bytes.
     Client(StreamError),
+    /// The client gives other bytes than it announced.
+    OtherBytes,
 }
 
 /// The other side of a push: another peer, or this one itself.
@@ -91,33 +101,46 @@ impl Downstream {
 
 impl Shared {
     /// Gives an object to a replica, and passes on what it says of its own copy and of those behind it.
-    /// Whatever goes wrong becomes a word on the missing copies.
+    /// Whatever goes wrong becomes a word on the missing copies. A replica that cannot be reached, or takes no
+    /// bytes, is passed over: the next of its chain gets them.
     pub(super) async fn push(
         self: &Arc<Self>,
         to: &Entry,
         object: ObjectInfo,
         links: Vec<Link>,
-        role: StoreRole,
+        mut role: StoreRole,
         feed: Feed,
         word: &mpsc::Sender<StorageReply>,
     ) {
-        let mut words = ChainWords::new(to.position, &role);
-        let request = StorageRequest::StoreObject { object, links, role };
-        let ended = self.push_exchange(to, object, request, feed, word, &mut words).await;
-        if let Err(failure) = ended {
+        let (mut to, mut feed) = (to.clone(), Some(feed));
+        loop {
+            let mut words = ChainWords::new(to.position, &role);
+            let request = StorageRequest::StoreObject { object, links: links.clone(), role: role.clone() };
+            let ended = self.push_exchange(&to, object, request, &mut feed, word, &mut words).await;
+            let Err(failure) = ended else { return };
             let reason = match failure {
                 PushFailure::Peer(reason) => reason,
                 PushFailure::NotOwner => MissingReason::Refused("it does not own this key".to_owned()),
                 PushFailure::Source(error) => MissingReason::Refused(error.to_string()),
                 PushFailure::Client(error) => MissingReason::Refused(error.to_string()),
+                PushFailure::OtherBytes => MissingReason::Final("the bytes are other ones".to_owned()),
             };
-            for missing in words.unheard(&reason) {
+            let mut unheard = words.unheard(&reason);
+            let next = next_of(&mut role).filter(|_| feed.is_some());
+            if next.is_some() {
+                unheard.truncate(1);
+            }
+            for missing in unheard {
                 let _ = word.send(StorageReply::Missing(missing)).await;
+            }
+            match next {
+                Some(next) => to = next,
+                None => return,
             }
         }
     }
 
-    /// One exchange: offer, bytes, words until `Finished`.
+    /// One exchange: offer, bytes, words until `Finished`. The feed is left where it is when no bytes were wanted.
     ///
     /// # Errors
     /// [`PushFailure`]; words that came before are passed on all the same.
@@ -126,7 +149,7 @@ impl Shared {
         to: &Entry,
         object: ObjectInfo,
         request: StorageRequest,
-        feed: Feed,
+        feed: &mut Option<Feed>,
         word: &mpsc::Sender<StorageReply>,
         words: &mut ChainWords,
     ) -> Result<(), PushFailure> {
@@ -134,10 +157,15 @@ impl Shared {
         let lost = |_| PushFailure::Peer(MissingReason::Unreachable);
         match downstream.reply().await.map_err(lost)? {
             StorageReply::Proceed { offset } if offset <= object.length => {
-                self.send_bytes(&mut downstream, object, feed, offset).await?;
+                if let Some(feed) = feed.take() {
+                    self.send_bytes(&mut downstream, object, feed, offset).await?;
+                }
                 downstream.finish();
             }
-            StorageReply::AlreadyHere => downstream.finish(),
+            StorageReply::AlreadyHere => {
+                *feed = None;
+                downstream.finish();
+            }
             StorageReply::NotOwner { .. } => return Err(PushFailure::NotOwner),
             StorageReply::Refused(why) => return Err(PushFailure::Peer(MissingReason::Refused(why))),
             StorageReply::Missing(copy) => return Err(PushFailure::Peer(copy.reason)),
@@ -217,11 +245,15 @@ impl Shared {
         offset: u64,
     ) -> Result<(), PushFailure> {
         let (mut pieces, mut skip, progress) = match feed {
-            Feed::Live { offset: from, .. } if from > offset => {
+            Feed::Live { from: LiveFrom::Here(from), .. } if from > offset => {
                 // Earlier bytes are wanted than pass by here: the owner gives them from its disk later.
                 return Err(PushFailure::Peer(MissingReason::Unreachable));
             }
-            Feed::Live { offset: from, pieces } => (Pieces::Live(pieces), offset - from, None),
+            Feed::Live { from: LiveFrom::Here(from), pieces } => (Pieces::Live(pieces), offset - from, None),
+            Feed::Live { from: LiveFrom::Wherever(agreed), pieces } => {
+                agreed.send(offset).map_err(|_| PushFailure::Peer(MissingReason::Unreachable))?;
+                (Pieces::Live(pieces), 0, None)
+            }
             Feed::Disk => {
                 let reader = self.blocking(move |store| store.read(&object.content, offset)).await;
                 let mut reader = reader.map_err(PushFailure::Source)?;
@@ -234,8 +266,12 @@ impl Shared {
             }
             Feed::Client { client, progress } => {
                 progress.begin(offset, object.length);
-                let stream = self.fetch_from_client(&client, object, offset).await;
-                (Pieces::Client(Box::new(stream.map_err(PushFailure::Client)?)), 0, Some(progress))
+                // From its beginning on, although not all is passed on: only the whole can be checked.
+                let from = if offset < object.length { 0 } else { offset };
+                let stream = self.fetch_from_client(&client, object, from).await;
+                let stream = Box::new(stream.map_err(PushFailure::Client)?);
+                let hasher = ChunkHasher::default();
+                (Pieces::Client { stream, hasher, object }, offset - from, Some(progress))
             }
         };
         let mut left = object.length - offset;
@@ -266,8 +302,21 @@ impl Shared {
     }
 }
 
+/// The next of a chain, which is shorter by it then.
+fn next_of(role: &mut StoreRole) -> Option<Entry> {
+    match role {
+        StoreRole::Replica { chain } if !chain.is_empty() => Some(chain.remove(0)),
+        StoreRole::Replica { .. } | StoreRole::Owner => None,
+    }
+}
+
 enum Pieces {
-    Client(Box<OpenStream>),
+    /// Hashed as they come: what a client gives is checked before the last of it goes on.
+    Client {
+        stream: Box<OpenStream>,
+        hasher: ChunkHasher,
+        object: ObjectInfo,
+    },
     Read(mpsc::Receiver<Result<Bytes, BlobError>>),
     Live(mpsc::Receiver<Passed>),
 }
@@ -275,15 +324,25 @@ enum Pieces {
 impl Pieces {
     async fn next(&mut self) -> Result<Bytes, PushFailure> {
         match self {
-            Pieces::Client(stream) => match timeout(CLIENT_SILENCE_MAX, stream.read_piece(PIECE_BYTES)).await
-            {
-                Ok(Ok(Some(piece))) => Ok(piece),
-                Ok(Ok(None)) => Err(PushFailure::Client(StreamError::Ended)),
-                Ok(Err(error)) => Err(PushFailure::Client(error)),
-                Err(_) => Err(PushFailure::Client(StreamError::Silent {
-                    waited_ms: CLIENT_SILENCE_MAX.as_millis() as u64,
-                })),
-            },
+            Pieces::Client { stream, hasher, object } => {
+                match timeout(CLIENT_SILENCE_MAX, stream.read_piece(PIECE_BYTES)).await {
+                    Ok(Ok(Some(piece))) => {
+                        hasher.update(&piece);
+                        if hasher.offset() < object.length {
+                            return Ok(piece);
+                        }
+                        let (content, outboard) = std::mem::take(hasher).finish();
+                        let found =
+                            ObjectInfo { content, length: outboard.length(), outboard: outboard.digest() };
+                        if found == *object { Ok(piece) } else { Err(PushFailure::OtherBytes) }
+                    }
+                    Ok(Ok(None)) => Err(PushFailure::Client(StreamError::Ended)),
+                    Ok(Err(error)) => Err(PushFailure::Client(error)),
+                    Err(_) => Err(PushFailure::Client(StreamError::Silent {
+                        waited_ms: CLIENT_SILENCE_MAX.as_millis() as u64,
+                    })),
+                }
+            }
             Pieces::Live(pieces) => match pieces.recv().await {
                 Some(Passed::Piece(piece)) => Ok(piece),
                 Some(Passed::GivenUp) => Err(PushFailure::Client(StreamError::Cancelled)),

@@ -169,19 +169,16 @@ impl Shared {
         if !self.view().is_member() {
             return Err("this peer is not active in its ring".to_owned());
         }
-        let arrivals = self.arrivals.clone();
+        let (arrivals, hopeless) = (self.arrivals.clone(), self.hopeless.clone());
         let answer = self.blocking(move |store| {
-            let objects_here = objects
-                .iter()
-                .map(|content| Ok((*content, store.contains(content)?)))
-                .collect::<Result<Vec<_>, _>>()?;
+            let objects_here = hopeless.presence(store, objects)?;
             let mut records_here = Vec::with_capacity(records.len());
             for offered in &records {
                 let history: Option<NameHistory> =
                     store.record(&offered.key)?.and_then(|bytes| codec::decode(&bytes).ok());
                 records_here.push(history.is_some_and(|history| history.knows(&offered.id)));
             }
-            Ok(arrivals.with(|expected, now| expected.answer_offer(now, objects_here, records_here)))
+            Ok(arrivals.with(|expected, now| expected.answer_offer_in_part(now, objects_here, records_here)))
         });
         answer.await.map_err(|error| error.to_string())
     }
@@ -252,11 +249,18 @@ impl Shared {
         for page in holdings.objects_of(&offer).chunks(OFFERS_PER_MESSAGE_MAX) {
             let request = StorageRequest::Offer { objects: page.to_vec(), records: Vec::new() };
             let answer = self.ask_storage(&offer.to, request, STORAGE_TIMEOUT).await;
-            let Ok(StorageReply::Wanted { objects, arriving, .. }) = answer else {
-                report.round.incomplete = true;
-                return report;
+            let (objects, arriving, unkept) = match answer {
+                Ok(StorageReply::Wanted { objects, arriving, .. }) => (objects, arriving, Vec::new()),
+                Ok(StorageReply::WantedInPart { objects, arriving, unkept, .. }) => {
+                    (objects, arriving, unkept)
+                }
+                _ => {
+                    report.round.incomplete = true;
+                    return report;
+                }
             };
-            let wanted = report.round.hear_wanted(to, page, &objects, &arriving);
+            let mut wanted = report.round.hear_wanted_in_part(to, page, &objects, &arriving, &unkept);
+            wanted.retain(|content| self.hopeless.may_try(&offer.to, content));
             let answers = self.give_objects(&offer.to, wanted, transfers, &mut report.round).await;
             let has = page.iter().filter(|content| report.round.has_object(&to, content)).copied().collect();
             report.asked.push((offer.to.clone(), page.iter().copied().collect(), has));
@@ -298,8 +302,11 @@ impl Shared {
             });
         }
         while let Some(Ok((content, given))) = pushes.join_next().await {
+            self.hopeless.tried(to, content, &given);
             match given {
                 Ok(bytes) => round.gave_object(to.position, content, bytes),
+                // It is offered again with every round, and taken when it can be.
+                Err(reason) if reason.is_final() => {}
                 Err(reason) => {
                     round.incomplete = true;
                     if reason == MissingReason::Unreachable {

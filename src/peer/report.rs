@@ -36,7 +36,7 @@ impl Shared {
         let trouble = poisoned.or_else(|| counted.as_ref().err().map(ToString::to_string));
         let trouble = trouble.or_else(|| self.clock_trouble());
         let (objects, bytes, records, siblings) = counted.unwrap_or_default();
-        let health = self.health().await;
+        let (health, unkept) = tokio::join!(self.health(), self.unkept_of_ring());
         let (gone, away): (Vec<_>, Vec<_>) =
             view.away().map(|entry| entry.position).partition(|peer| self.is_gone_for_good(peer));
         let me = view.is_member().then_some(&view.me).into_iter();
@@ -73,6 +73,7 @@ impl Shared {
             malformed: counters.malformed(),
             dropped: counters.dropped_datagrams() + counters.flooded_datagrams(),
             notices: self.store_notices().await,
+            unkept,
         }
     }
 

@@ -156,6 +156,7 @@ impl Shared {
                     self.answer_offer(objects, records).await
                 }
             }
+            StorageRequest::Unkept => Ok(self.hopeless.report()),
             StorageRequest::Health => Ok(self.answer_health().await),
             StorageRequest::Lacks { objects } if objects.len() > OFFERS_PER_MESSAGE_MAX => {
                 Err(format!("at most {OFFERS_PER_MESSAGE_MAX} objects are asked for at a time"))

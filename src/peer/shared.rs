@@ -14,6 +14,7 @@ use super::clock::Clock;
 use super::contact::Contacts;
 use super::forward::Forwards;
 use super::health::HealthBook;
+use super::hopeless::Hopeless;
 use super::ledger::Ledger;
 use super::mend::NoticeBook;
 use super::serve::Asker;
@@ -79,6 +80,8 @@ pub(super) struct Shared {
     pub health: HealthBook,
     /// What the store told lately.
     pub notices: NoticeBook,
+    /// What need not be tried.
+    pub hopeless: Hopeless,
 }
 
 impl Shared {
@@ -120,6 +123,7 @@ impl Shared {
             contacts: Contacts::default(),
             health: HealthBook::default(),
             notices: NoticeBook::default(),
+            hopeless: Hopeless::default(),
         }
     }
 
@@ -313,9 +317,15 @@ fn roughly(time: Duration) -> String {
     format!("{count} {unit}")
 }
 
-/// A disk's failure, as a reason that a copy is missing.
+/// A failure to write an object here, as a reason that a copy is missing.
 pub(super) fn disk_reason(error: &BlobError) -> MissingReason {
-    MissingReason::Disk(shortened(error.to_string()))
+    match error {
+        BlobError::NoRoom { length, free } => MissingReason::NoRoom { length: *length, free: *free },
+        // It may be here in a moment, or its sender may have gone.
+        BlobError::AlreadyReceiving { .. } => MissingReason::Refused(error.to_string()),
+        BlobError::TooLong { .. } => MissingReason::Final(error.to_string()),
+        _ => MissingReason::Disk(shortened(error.to_string())),
+    }
 }
 
 /// A text that fits a reply.

@@ -155,7 +155,9 @@ impl Transfer<'_> {
             if owner.is_ok_and(acknowledge) {
                 return Ok(copies);
             }
-            if Instant::now() + RETRY >= patience.deadline() {
+            // Too many will not take it, however often they are asked.
+            let hopeless = copies.are_out_of_reach(&self.shared.view(), self.wanted.needed, self.wanted.most);
+            if hopeless || Instant::now() + RETRY >= patience.deadline() {
                 break;
             }
             tokio::time::sleep(RETRY).await;
@@ -167,7 +169,7 @@ impl Transfer<'_> {
     async fn copy_once(&self, patience: &mut Patience, copies: &mut Copies) -> Result<(), StoreError> {
         let Ok(found) = self.shared.find(self.object.content.key(), 0).await else { return Ok(()) };
         let (word, mut words) = mpsc::channel(WORDS_MAX);
-        let feed = self.origin.feed(patience.progress.clone());
+        let mut feed = Some(self.origin.feed(patience.progress.clone()));
         let request = StorageRequest::StoreObject {
             object: self.object,
             links: self.links.clone(),
@@ -176,7 +178,7 @@ impl Transfer<'_> {
         let (shared, object, owner) = (self.shared.clone(), self.object, found.owner.clone());
         let pushing = tokio::spawn(async move {
             let mut heard = ChainWords::new(owner.position, &StoreRole::Owner);
-            shared.push_exchange(&owner, object, request, feed, &word, &mut heard).await
+            shared.push_exchange(&owner, object, request, &mut feed, &word, &mut heard).await
         });
         let mut enough_since: Option<Instant> = None;
         let mut ticked = Instant::now();
@@ -214,6 +216,9 @@ impl Transfer<'_> {
             }),
             Ok(Err(PushFailure::Client(error))) => {
                 Err(self.failed(format!("whoever wanted it stored stopped giving its bytes: {error}")))
+            }
+            Ok(Err(PushFailure::OtherBytes)) => {
+                Err(self.failed("its bytes changed while it was stored; nothing was kept".to_owned()))
             }
             Ok(Err(PushFailure::Peer(reason))) => {
                 copies.hear(StorageReply::Missing(Missing { peer: found.owner.position, reason }));
@@ -259,7 +264,7 @@ impl Transfer<'_> {
             name: self.name.clone(),
             durable: copies.living(&self.shared.view()).len(),
             needed: self.wanted.needed,
-            waited: patience.timeout,
+            waited: patience.waited(),
             missing: self.shared.missing_named(&missing),
         }
     }
@@ -271,11 +276,23 @@ struct Patience {
     progress: Arc<Progress>,
     seen: u64,
     moved: Instant,
+    begun: Instant,
 }
 
 impl Patience {
     fn begin(timeout: Duration, progress: Arc<Progress>) -> Patience {
-        Patience { timeout, progress, seen: 0, moved: Instant::now() }
+        let now = Instant::now();
+        Patience { timeout, progress, seen: 0, moved: now, begun: now }
+    }
+
+    /// How long it took: the time-out itself, where that is why it ended.
+    fn waited(&self) -> Duration {
+        let elapsed = self.begun.elapsed();
+        match elapsed.checked_sub(self.timeout) {
+            Some(more) if more < Duration::from_secs(1) => self.timeout,
+            Some(_) => Duration::from_secs(elapsed.as_secs()),
+            None => Duration::from_millis(elapsed.as_millis().max(1) as u64),
+        }
     }
 
     fn deadline(&mut self) -> Instant {

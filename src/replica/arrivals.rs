@@ -11,6 +11,17 @@ use crate::wire::StorageReply;
 #[derive(Debug, Clone, Default)]
 pub struct Arrivals(BTreeMap<ContentId, Expected>);
 
+/// Whether an offered object is here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// It is, complete.
+    Here,
+    /// It is not, and can be taken as far as is known.
+    Lacking,
+    /// It is not, and there is no room for it.
+    Unkept,
+}
+
 #[derive(Debug, Clone, Default)]
 struct Expected {
     /// Transfers under way.
@@ -65,16 +76,32 @@ impl Arrivals {
         objects: impl IntoIterator<Item = (ContentId, bool)>,
         records: impl IntoIterator<Item = bool>,
     ) -> StorageReply {
-        let (mut wanted, mut arriving) = (Vec::new(), Vec::new());
-        for (i, (content, _)) in (0..u16::MAX).zip(objects).filter(|(_, (_, is_here))| !is_here) {
-            if self.ask_for(now, content) {
-                wanted.push(i);
-            } else {
-                arriving.push(i);
+        let presence = |is_here| if is_here { Presence::Here } else { Presence::Lacking };
+        let objects = objects.into_iter().map(|(content, is_here)| (content, presence(is_here)));
+        self.answer_offer_in_part(now, objects, records)
+    }
+
+    /// As [`Arrivals::answer_offer`], where some of the objects may be out of the question.
+    pub fn answer_offer_in_part(
+        &mut self,
+        now: Moment,
+        objects: impl IntoIterator<Item = (ContentId, Presence)>,
+        records: impl IntoIterator<Item = bool>,
+    ) -> StorageReply {
+        let (mut wanted, mut arriving, mut unkept) = (Vec::new(), Vec::new(), Vec::new());
+        for (i, (content, presence)) in (0..u16::MAX).zip(objects) {
+            match presence {
+                Presence::Here => {}
+                Presence::Unkept => unkept.push(i),
+                Presence::Lacking if self.ask_for(now, content) => wanted.push(i),
+                Presence::Lacking => arriving.push(i),
             }
         }
         let records = (0..u16::MAX).zip(records).filter(|(_, is_here)| !is_here).map(|(i, _)| i).collect();
-        StorageReply::Wanted { objects: wanted, records, arriving }
+        if unkept.is_empty() {
+            return StorageReply::Wanted { objects: wanted, records, arriving };
+        }
+        StorageReply::WantedInPart { objects: wanted, records, arriving, unkept }
     }
 }
 

@@ -154,19 +154,31 @@ impl Copies {
     }
 
     /// The replicas of what this peer owns that still need the object, once the chain has had its turn. A
-    /// disk that is full stays so; who refused or did not answer may not now, or another is in its place.
+    /// final reason stays one; a peer that refused for the moment, or did not answer, may take it now.
     pub fn to_complete(&self, view: &View, copies: usize) -> Vec<Entry> {
-        let lacks = |peer: &Position| !self.has(peer) && !self.has_failed(peer);
+        let lacks = |peer: &Position| !self.has(peer) && !self.has_refused(peer);
         own_replicas(view, copies).into_iter().filter(|replica| lacks(&replica.position)).collect()
     }
 
-    /// Those whose disk failed: waiting does not help.
+    /// Those that will not take it: waiting does not help.
     pub fn hopeless(&self) -> impl Iterator<Item = Missing> {
-        self.missing().into_iter().filter(|copy| matches!(copy.reason, MissingReason::Disk(_)))
+        self.missing().into_iter().filter(|copy| copy.reason.is_final())
+    }
+
+    /// Whether so many living copies are out of reach, of `most` places for them: too many of those that should
+    /// make one have said that they will not.
+    pub fn are_out_of_reach(&self, view: &View, needed: usize, most: usize) -> bool {
+        let members = || view.alive().chain([&view.me]);
+        let refused = self.hopeless().filter(|copy| members().any(|member| member.position == copy.peer));
+        !self.are_enough(view, needed) && most.saturating_sub(refused.count()) < needed
     }
 
     fn has_failed(&self, peer: &Position) -> bool {
-        matches!(self.missing.get(peer), Some(MissingReason::Disk(_)))
+        self.missing.get(peer).is_some_and(MissingReason::is_of_its_disk)
+    }
+
+    fn has_refused(&self, peer: &Position) -> bool {
+        self.missing.get(peer).is_some_and(MissingReason::is_final)
     }
 }
 

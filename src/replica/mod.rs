@@ -10,6 +10,8 @@
 //! | `offers` | what a peer offers to whom: repair, hand-over, a joiner's take-over |
 //! | `round` | what a round of offers did, and what is short after it |
 //! | `arrivals` | what a peer wants of an offer |
+//! | `setbacks` | which copies are not tried again for a while, since they would fail again |
+//! | `unkept` | which files belong to a peer that cannot take them |
 //! | `repair` | when the next round of repair is due |
 //! | `takeover` | whom a joiner asks for what belongs to it, and when that is over |
 //!
@@ -32,9 +34,11 @@ mod offers;
 mod placement;
 mod repair;
 mod round;
+mod setbacks;
 mod takeover;
+mod unkept;
 
-pub use arrivals::Arrivals;
+pub use arrivals::{Arrivals, Presence};
 pub use copies::{Copies, CopiesWanted, WaitError};
 pub use duty::{ChainWords, NotKept, StoreDuty, put_duty, store_duty};
 pub use election::{Election, all_is_seen};
@@ -43,7 +47,9 @@ pub use offers::{Offer, OfferPlan, plan_handover, plan_offers, plan_repair, plan
 pub use placement::{Found, known_after, own_replicas, replicas, vote_count};
 pub use repair::RepairSchedule;
 pub use round::{Holdings, Round, Short};
+pub use setbacks::Setbacks;
 pub use takeover::{Sources, TakeOver, has_no_vote};
+pub use unkept::Unkept;
 
 #[cfg(test)]
 mod sample;

@@ -81,10 +81,23 @@ impl Round {
         wanted: &[u16],
         arriving: &[u16],
     ) -> Vec<ContentId> {
+        self.hear_wanted_in_part(to, offered, wanted, arriving, &[])
+    }
+
+    /// As [`Round::hear_wanted`], by a peer that cannot take some of them. It is not asked again for that: with
+    /// every round it is offered them anew, and says by itself when it can.
+    pub fn hear_wanted_in_part(
+        &mut self,
+        to: Position,
+        offered: &[ContentId],
+        wanted: &[u16],
+        arriving: &[u16],
+        unkept: &[u16],
+    ) -> Vec<ContentId> {
         self.incomplete |= !arriving.is_empty();
-        let (wanted, arriving) = (places(wanted), places(arriving));
+        let (wanted, arriving, unkept) = (places(wanted), places(arriving), places(unkept));
         for (i, content) in offered.iter().enumerate() {
-            if !wanted.contains(&i) && !arriving.contains(&i) {
+            if !wanted.contains(&i) && !arriving.contains(&i) && !unkept.contains(&i) {
                 self.with_object.entry(*content).or_default().insert(to);
             }
         }

@@ -234,7 +234,12 @@ impl Shared {
     }
 
     async fn shake_hands(&self, target: &Target, address: SocketAddr) -> Outcome {
-        let quic = open(&self.endpoint, self.client.clone(), target, address).await?;
+        let client = self.unanswered.dialled(address, &self.client);
+        let opened = open(&self.endpoint, client, target, address).await;
+        if !matches!(opened, Err(DialError::Timeout { .. })) {
+            self.unanswered.answered(&address);
+        }
+        let quic = opened?;
         let proven = proven_as_expected(&quic, target)?;
         if proven.position == self.own {
             quic.close(close_code::SAME_POSITION, b"");

@@ -25,6 +25,7 @@ use super::lock;
 use super::pool::{Offer, Pool};
 use super::settings::{self, TransportSettings};
 use super::stream::RequestStream;
+use super::unanswered::Unanswered;
 use super::verifier::Verifier;
 use crate::id::{KeyHash, Position};
 use crate::wire::{Entry, Fault, Hello, Target, limits};
@@ -84,6 +85,7 @@ pub enum Incoming {
 pub(super) struct Shared {
     pub(super) endpoint: quinn::Endpoint,
     pub(super) client: quinn::ClientConfig,
+    pub(super) unanswered: Unanswered,
     pub(super) own: Position,
     pub(super) own_key: KeyHash,
     /// Where it listens: what it can reach follows from that.
@@ -130,9 +132,11 @@ impl Transport {
         let (chain, key) = identity.for_tls();
         let counters: Arc<TransportCounters> = Arc::default();
         let guard = Arc::new(Guard::new(counters.clone(), incoming.clone()));
+        let client = settings::client(chain, key, verifier, settings::ALPN_PEER, settings)?;
         let shared = Arc::new(Shared {
             endpoint,
-            client: settings::client(chain, key, verifier, settings::ALPN_PEER, settings)?,
+            unanswered: Unanswered::new(&client, settings),
+            client,
             own: identity.position(),
             own_key: identity.key_hash(),
             listen: listens,

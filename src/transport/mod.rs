@@ -26,6 +26,7 @@ mod request;
 mod settings;
 mod stream;
 mod turns;
+mod unanswered;
 mod verifier;
 
 #[cfg(test)]

@@ -143,6 +143,13 @@ pub(super) fn protocol(quic: &quinn::Connection) -> Vec<u8> {
     handshake.and_then(|handshake| handshake.protocol).unwrap_or_default()
 }
 
+/// For a dial that repeats no packet within its time: quinn does so after three of these.
+pub(super) fn patient(settings: &TransportSettings) -> TransportConfig {
+    let mut config = transport(settings);
+    config.initial_rtt(limits::CONNECT_TIMEOUT);
+    config
+}
+
 fn transport(settings: &TransportSettings) -> TransportConfig {
     let mut config = TransportConfig::default();
     let mut discovery = quinn::MtuDiscoveryConfig::default();

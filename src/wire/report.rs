@@ -306,6 +306,19 @@ impl ShortFile {
     }
 }
 
+/// Files that belong to a peer and that it cannot take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnkeptFiles {
+    /// Which peer.
+    pub peer: PeerName,
+    /// How many files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Why, as of the latest one.
+    pub reason: MissingReason,
+}
+
 /// What a peer did wrong to another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Misbehaviour {
@@ -392,6 +405,8 @@ pub struct StatusReport {
     pub dropped: u64,
     /// What this peer's store told lately, one line each: bad copies, strange files, links that cannot be made.
     pub notices: Listed<String>,
+    /// Living members that cannot take what belongs to them.
+    pub unkept: Listed<UnkeptFiles>,
 }
 
 impl StatusReport {

@@ -63,7 +63,8 @@ pub enum StorageRequest {
     /// Keep this object.
     /// `-> Proceed { offset }`, then the asker sends the bytes from there; or `-> AlreadyHere`;
     /// then in both cases `-> Durable | Missing`, one for each copy, and `-> Finished`.
-    /// Or `-> NotOwner | Refused`.
+    /// An owner that cannot take the bytes, and has no replica that does, wants them from their end on.
+    /// Or `-> NotOwner | Refused`; or, by a replica that cannot take the bytes, `-> Missing`.
     StoreObject {
         /// Which.
         object: ObjectInfo,
@@ -108,7 +109,7 @@ pub enum StorageRequest {
         /// As what.
         role: PutRole,
     },
-    /// The asker has these and believes that they belong here. `-> Wanted`.
+    /// The asker has these and believes that they belong here. `-> Wanted | WantedInPart`.
     Offer {
         /// Objects.
         objects: Vec<ContentId>,
@@ -129,6 +130,8 @@ pub enum StorageRequest {
         /// At most [`super::limits::OFFERS_PER_MESSAGE_MAX`].
         objects: Vec<ContentId>,
     },
+    /// The files that belong to this peer and that it cannot take. `-> Unkept`.
+    Unkept,
 }
 
 /// A copy that is not there.
@@ -152,6 +155,32 @@ pub enum MissingReason {
     /// It refused; in its own words.
     #[error("refused: {0}")]
     Refused(String),
+    /// It has no room.
+    #[error("no room for {length} bytes; {free} are free")]
+    NoRoom {
+        /// How long the object is.
+        length: u64,
+        /// What objects may still take there.
+        free: u64,
+    },
+    /// It refused, and would refuse the same again; in its own words.
+    #[error("refused: {0}")]
+    Final(String),
+}
+
+impl MissingReason {
+    /// Whether the same bytes, given again soon, meet the same answer: nothing is gained by moving them.
+    pub fn is_final(&self) -> bool {
+        match self {
+            MissingReason::Unreachable | MissingReason::Refused(_) => false,
+            MissingReason::Disk(_) | MissingReason::NoRoom { .. } | MissingReason::Final(_) => true,
+        }
+    }
+
+    /// Whether its disk takes nothing: it is full, or failed.
+    pub fn is_of_its_disk(&self) -> bool {
+        matches!(self, MissingReason::Disk(_) | MissingReason::NoRoom { .. })
+    }
 }
 
 /// A file that a peer holds.
@@ -282,5 +311,25 @@ pub enum StorageReply {
     Syncing {
         /// These are believed to hold it.
         others: Vec<Entry>,
+    },
+    /// As `Wanted`, by a peer that lacks more than it can take.
+    WantedInPart {
+        /// Into the offered objects.
+        objects: Vec<u16>,
+        /// Into the offered records.
+        records: Vec<u16>,
+        /// Into the offered objects: somebody else sends these at the moment.
+        arriving: Vec<u16>,
+        /// Into the offered objects: these are not here, and cannot be taken now.
+        unkept: Vec<u16>,
+    },
+    /// What belongs to this peer and cannot be taken.
+    Unkept {
+        /// How many files.
+        files: u64,
+        /// Their bytes.
+        bytes: u64,
+        /// Why, as of the latest one.
+        reason: Option<MissingReason>,
     },
 }

@@ -6,7 +6,8 @@ use quoit::sim::{Slot, World, seeds};
 use quoit::wire::MissingReason;
 
 use crate::harness::{
-    MINUTE, SECOND, all_are_found_everywhere, converged, keepers, members, request_everywhere, settle, stored,
+    MINUTE, SECOND, all_are_found_everywhere, converged, keepers, members, request_everywhere, settings,
+    settle, stored,
 };
 
 fn content(seed: u64) -> ContentId {
@@ -58,6 +59,47 @@ fn a_disk_that_takes_nothing() {
                 assert!(format!("{failure:?}").contains("Disk"), "seed {seed}: {failure:?}");
             }
         }
+    }
+}
+
+/// Scenario 27. Goal: a peer without room for what belongs to it, for a day: its neighbours hold the copies, no
+/// byte is sent to it again and again, and everything is found. Once it has room it gets its copies.
+#[test]
+fn a_peer_without_room_for_a_day() {
+    for seed in seeds(0..2) {
+        let mut world = World::converged(seed, settings(seed), 7, SECOND * 10, 4_096);
+        world.enable_files();
+        let full = members(&world)[seed as usize % 7];
+        world.with_disk(full, |disk| disk.capacity_bytes = 1 << 19);
+        let from = members(&world)[(seed as usize + 3) % 7];
+        for i in 0..12 {
+            world.store(from, &format!("{i}.bin"), 1 << 20);
+        }
+        world.finish(MINUTE * 10);
+        assert_eq!(world.files_acknowledged(), 12, "seed {seed}");
+        let moved = |world: &World| {
+            let moved = world.moved();
+            moved.stored + moved.repaired + moved.taken_over + moved.handed_over
+        };
+        // The others make what the stores left undone.
+        world.run_for(MINUTE * 10);
+        let before = moved(&world);
+        world.run_for(MINUTE * 60 * 24);
+        assert_eq!(moved(&world) - before, 0, "seed {seed}");
+        check::copies_at_least(&world, 2).unwrap();
+        all_are_found_by_others(&mut world, full, seed);
+        world.with_disk(full, |disk| disk.mend());
+        settle(&mut world, MINUTE * 10, seed);
+        all_are_found_everywhere(&mut world, seed);
+    }
+}
+
+/// Every acknowledged file is found from every living member but one, which has no room for it.
+fn all_are_found_by_others(world: &mut World, full: Slot, seed: u64) {
+    let names: Vec<String> = world.acknowledged().iter().map(|file| file.name.to_string()).collect();
+    for (slot, name, what) in request_everywhere(world, &names) {
+        let found = matches!(what, Requested::Found { .. });
+        assert!(found || slot == full, "seed {seed}: {name} at {slot}: {what:?}");
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Lab {
     homes: BTreeMap<u8, String>,
     /// Peers that were killed, for their last words.
     ended: Vec<Peer>,
+    /// File systems to unmount in the end.
+    mounts: Vec<PathBuf>,
 }
 
 struct Machine {
@@ -80,6 +82,7 @@ impl Lab {
             peers: BTreeMap::new(),
             homes: BTreeMap::new(),
             ended: Vec::new(),
+            mounts: Vec::new(),
         };
         if !lab.ip(&["netns", "add", &lab.space("hub")]) {
             return skipped("cannot make network namespaces here");
@@ -341,13 +344,47 @@ impl Lab {
         if family == Family::V4 { machine.v4.clone() } else { machine.v6.clone() }
     }
 
-    /// Runs a command on a machine.
+    /// Runs a command on a machine; what it prints.
     #[track_caller]
-    pub fn run(&self, machine: &str, line: &str) {
+    pub fn run(&self, machine: &str, line: &str) -> String {
         let words: Vec<&str> = line.split(' ').collect();
         let output =
             Command::new("ip").args(["netns", "exec", &self.space(machine)]).args(&words).output().unwrap();
         assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// The bytes that went over a machine's cable so far, in both directions.
+    pub fn traffic(&self, machine: &str) -> u64 {
+        let text = self.run(machine, "cat /proc/net/dev");
+        let line = text.lines().find_map(|line| line.trim_start().strip_prefix("eth0:")).unwrap();
+        let figures: Vec<u64> = line.split_whitespace().map(|figure| figure.parse().unwrap()).collect();
+        figures[0] + figures[8]
+    }
+
+    /// Before a peer is started: its files are on a file system of its own, in memory, of this size.
+    pub fn on_a_disk_of(&mut self, number: u8, size: &str) {
+        let dir = self.data_dir(number);
+        std::fs::create_dir_all(&dir).unwrap();
+        self.mount(&dir, &format!("size={size}"));
+        self.mounts.push(dir);
+    }
+
+    /// Makes the file system of a peer larger or smaller.
+    pub fn resize_disk(&self, number: u8, size: &str) {
+        self.mount(&self.data_dir(number), &format!("remount,size={size}"));
+    }
+
+    #[track_caller]
+    fn mount(&self, dir: &Path, options: &str) {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(dir);
+        assert!(mount.status().unwrap().success(), "{options}");
+    }
+
+    /// A folder for what a test makes.
+    pub fn scratch(&self) -> &Path {
+        self.dir.path()
     }
 
     fn start(&mut self, number: u8, machine: &str, family: Family, words: &[&str], more: &[&str]) {
@@ -420,6 +457,10 @@ impl Drop for Lab {
         }
         // Their processes first: a namespace lives as long as one is in it.
         self.peers.clear();
+        for mount in &self.mounts {
+            // Lazily: the end of a process may take a moment.
+            let _ = Command::new("umount").arg("-l").arg(mount).status();
+        }
         for machine in self.machines.keys().map(String::as_str).chain(["hub"]) {
             self.ip(&["netns", "del", &self.space(machine)]);
             let _ = std::fs::remove_dir_all(self.hosts_dir(machine));

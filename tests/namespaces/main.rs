@@ -10,6 +10,7 @@ mod moved;
 #[path = "../ring/peer.rs"]
 #[allow(dead_code, reason = "shared with the tests of rings on loopback, which use more of it")]
 mod peer;
+mod room;
 mod translators;
 
 use lab::{Family, Lab};

@@ -10,6 +10,7 @@ mod files;
 mod forming;
 mod harness;
 mod health;
+mod idle;
 mod input;
 mod names;
 mod pauses;

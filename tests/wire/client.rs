@@ -118,6 +118,14 @@ fn status() -> StatusReport {
         malformed: 2,
         dropped: 3,
         notices: ["a line".to_owned()].into_iter().collect(),
+        unkept: [UnkeptFiles {
+            peer: peer(73),
+            files: 12,
+            bytes: 3_100_000_000,
+            reason: MissingReason::NoRoom { length: 1 << 30, free: 55_000_000 },
+        }]
+        .into_iter()
+        .collect(),
     }
 }
 
@@ -268,6 +276,12 @@ fn the_largest_reports_fit_a_frame() {
     let names = || -> Listed<FileName> { std::iter::repeat_n(longest.clone(), 100_000).collect() };
     let apart = Unreachable { peer: long.clone(), through: Some(long.clone()) };
     let fault = Misbehaviour { peer: long.clone(), kind: Fault::CorruptBytes, count: u64::MAX };
+    let unkept = UnkeptFiles {
+        peer: long.clone(),
+        files: u64::MAX,
+        bytes: u64::MAX,
+        reason: MissingReason::Disk("d".repeat(200)),
+    };
     let largest = StatusReport {
         successors: vec![long.clone(); RingSettings::SUCCESSORS_MAX.into()],
         alive: many(),
@@ -279,6 +293,7 @@ fn the_largest_reports_fit_a_frame() {
         siblings: names(),
         misbehaving: std::iter::repeat_n(fault, 100_000).collect(),
         data_dir: "d".repeat(4_096),
+        unkept: std::iter::repeat_n(unkept, 100_000).collect(),
         ..status()
     };
     let departure = LeaveReport {

@@ -220,17 +220,27 @@ fn storage_request() -> BoxedStrategy<StorageRequest> {
         option::of(content()).prop_map(|after| ListFiles { after }),
         Just(Health),
         vec(content(), 0..FEW).prop_map(|objects| Lacks { objects }),
+        Just(Unkept),
     ]
     .boxed()
 }
 
-fn missing() -> impl Strategy<Value = Missing> {
-    let reason = prop_oneof![
+fn missing_reason() -> impl Strategy<Value = MissingReason> {
+    prop_oneof![
         Just(MissingReason::Unreachable),
         text().prop_map(MissingReason::Disk),
         text().prop_map(MissingReason::Refused),
-    ];
-    (position(), reason).prop_map(|(peer, reason)| Missing { peer, reason })
+        (number(), number()).prop_map(|(length, free)| MissingReason::NoRoom { length, free }),
+        text().prop_map(MissingReason::Final),
+    ]
+}
+
+fn missing() -> impl Strategy<Value = Missing> {
+    (position(), missing_reason()).prop_map(|(peer, reason)| Missing { peer, reason })
+}
+
+fn places() -> impl Strategy<Value = Vec<u16>> {
+    vec(any::<u16>(), 0..FEW)
 }
 
 fn health() -> impl Strategy<Value = FileHealth> {
@@ -261,8 +271,11 @@ fn storage_reply() -> BoxedStrategy<StorageReply> {
         (vec(position(), 0..FEW), vec(missing(), 0..FEW))
             .prop_map(|(durable, missing)| Put { durable, missing }),
         option::of(signed_record()).prop_map(|current| Conflict { current }),
-        (vec(any::<u16>(), 0..FEW), vec(any::<u16>(), 0..FEW), vec(any::<u16>(), 0..FEW))
-            .prop_map(|(objects, records, arriving)| Wanted { objects, records, arriving }),
+        (places(), places(), places()).prop_map(|(objects, records, arriving)| Wanted {
+            objects,
+            records,
+            arriving
+        }),
         (number(), number(), number(), any::<bool>())
             .prop_map(|(objects, bytes, records, complete)| Synced { objects, bytes, records, complete }),
         (vec(health(), 0..FEW), number(), number()).prop_map(|(short, total, below_quorum)| Health {
@@ -271,6 +284,14 @@ fn storage_reply() -> BoxedStrategy<StorageReply> {
             below_quorum
         }),
         entries().prop_map(|others| Syncing { others }),
+        (places(), places(), places(), places()).prop_map(|(objects, records, arriving, unkept)| {
+            WantedInPart { objects, records, arriving, unkept }
+        }),
+        (number(), number(), option::of(missing_reason())).prop_map(|(files, bytes, reason)| Unkept {
+            files,
+            bytes,
+            reason
+        }),
     ];
     prop_oneof![written, read, records].boxed()
 }

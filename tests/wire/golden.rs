@@ -140,6 +140,7 @@ fn storage_requests() -> Vec<StorageRequest> {
         ListFiles { after: Some(content) },
         Health,
         Lacks { objects: vec![content] },
+        Unkept,
     ]
 }
 
@@ -154,6 +155,8 @@ fn storage_replies() -> Vec<StorageReply> {
         Missing(missing(MissingReason::Unreachable)),
         Missing(missing(MissingReason::Disk("full".to_owned()))),
         Missing(missing(MissingReason::Refused("no".to_owned()))),
+        Missing(missing(MissingReason::NoRoom { length: 3 << 20, free: 1 << 20 })),
+        Missing(missing(MissingReason::Final("no".to_owned()))),
         Finished,
         NotOwner { owner: Some(entry(10)) },
         Refused("no".to_owned()),
@@ -170,6 +173,12 @@ fn storage_replies() -> Vec<StorageReply> {
         Files { files: vec![FileEntry { object: object(), names: vec![name()] }], more: true },
         Health { short: vec![health()], total: 300, below_quorum: 1 },
         Syncing { others: vec![entry(10)] },
+        WantedInPart { objects: vec![0, 300], records: vec![1], arriving: vec![2], unkept: vec![3] },
+        Unkept {
+            files: 12,
+            bytes: 3 << 30,
+            reason: Some(MissingReason::NoRoom { length: 1 << 30, free: 7 }),
+        },
     ]
 }
 

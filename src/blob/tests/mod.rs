@@ -661,3 +661,94 @@ fn parts_that_nobody_goes_on_with_make_place() {
     receiver.discard();
     assert!(!part_of(&files[1]).exists());
 }
+
+/// Goal: what is sent of a user's file are the bytes that were hashed, even when its times were put back.
+#[test]
+fn a_source_gives_only_the_bytes_that_were_hashed() {
+    use std::os::unix::fs::FileExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    for length in [CHUNK / 2, CHUNK, 3 * CHUNK + 5] {
+        for changed in [0, length / 2, length - 1] {
+            fs::write(&path, vec![7; length]).unwrap();
+            let source = Source::open(&path).unwrap();
+            source.hash(&mut |_| ()).unwrap();
+            let given = |offset: u64| {
+                let mut reader = source.reader(offset);
+                let mut bytes = 0;
+                loop {
+                    match reader.read_piece() {
+                        Ok(piece) if piece.is_empty() => return Ok(bytes + offset),
+                        Ok(piece) => bytes += piece.len() as u64,
+                        Err(error) => return Err((error, bytes + offset)),
+                    }
+                }
+            };
+            for offset in [0, 5, length as u64 / CHUNK_BYTES * CHUNK_BYTES, length as u64] {
+                assert_eq!(given(offset).unwrap(), length as u64, "{length} bytes from {offset}");
+            }
+            let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+            let modified = file.metadata().unwrap().modified().unwrap();
+            file.write_all_at(&[8], changed as u64).unwrap();
+            file.set_modified(modified).unwrap();
+            let (error, bytes) = given(0).unwrap_err();
+            assert!(matches!(error, BlobError::Changed { .. }), "{error}");
+            let chunk = (changed as u64 / CHUNK_BYTES + 1) * CHUNK_BYTES;
+            assert!(
+                bytes < chunk.min(length as u64),
+                "{length} bytes, {changed} changed: {bytes} were given"
+            );
+        }
+    }
+}
+
+/// Goal: an object that does not fit is refused before any byte of it is taken, and the promises of others count.
+#[test]
+fn what_does_not_fit_is_refused_at_once() {
+    let fixture = Fixture::new();
+    fixture.disk.0.free.store(11 << 20, SeqCst);
+    let content = |n: u8| ContentId::of(&[n]);
+    let refused = |n, length| match fixture.store.receive(content(n), length).map(drop) {
+        Err(BlobError::NoRoom { length: asked, free }) => {
+            assert_eq!(asked, length);
+            Some(free)
+        }
+        Ok(()) => None,
+        Err(error) => panic!("{error}"),
+    };
+    assert_eq!(refused(1, 20 << 20), Some(10 << 20), "a reserve is kept");
+    assert!(fs::read_dir(fixture.path("incoming")).unwrap().next().is_none());
+    let mut first = fixture.store.receive(content(1), 6 << 20).unwrap();
+    let free = refused(2, 6 << 20).expect("the first one has the room");
+    assert!(free < 4 << 20, "{free}");
+    assert_eq!(refused(2, 3 << 20), None);
+    first.write(&vec![0; 5 << 20]).unwrap();
+    // In truth the file system has fewer bytes free by now; here it has as many as before.
+    assert_eq!(refused(2, 6 << 20), None);
+    drop(first);
+    assert_eq!(refused(2, 9 << 20), None);
+    assert!(fixture.store.room_for(5 << 20, 4 << 20).is_ok());
+    assert!(fixture.store.room_for(5 << 20, 6 << 20).is_err());
+}
+
+/// Goal: an object that cannot be written although there seemed to be room is tried once more, and then left alone
+/// for a while; a shorter one is taken all the same.
+#[test]
+fn a_write_that_failed_twice_is_not_tried_again_at_once() {
+    let fixture = Fixture::new();
+    let bytes = vec![1; 2 * CHUNK];
+    let content = ContentId::of(&bytes);
+    fixture.disk.0.free.store(1 << 30, SeqCst);
+    fixture.disk.0.limited.store(true, SeqCst);
+    for _ in 0..2 {
+        fixture.disk.0.room.store(CHUNK as i64, SeqCst);
+        let mut receiver = fixture.store.receive(content, bytes.len() as u64).unwrap();
+        assert!(receiver.write(&bytes).unwrap_err().lacks_room());
+    }
+    fixture.disk.0.limited.store(false, SeqCst);
+    let again = fixture.store.receive(content, bytes.len() as u64).map(drop);
+    assert!(matches!(again, Err(BlobError::NoRoomLately { .. })), "{again:?}");
+    let mut shorter = fixture.store.receive(ContentId::of(b"short"), 5).unwrap();
+    shorter.write(b"short").unwrap();
+    shorter.finish(Kind::Replica).unwrap();
+}

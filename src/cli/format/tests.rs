@@ -180,6 +180,7 @@ fn how_it_is() -> StatusReport {
         refused: 1,
         malformed: 0,
         dropped: 20,
+        unkept: Listed::default(),
     }
 }
 
@@ -257,6 +258,22 @@ fn a_status_names_whom_it_cannot_reach() {
         [
             "  unreachable  cannot reach laptop directly; reached through vps",
             "  unreachable  cannot reach laptop directly; and no way through another peer is known",
+        ]
+    );
+}
+
+#[test]
+fn a_status_names_who_has_no_room() {
+    let mut report = how_it_is();
+    let unkept = |files, reason| UnkeptFiles { peer: named(3, "laptop"), files, bytes: 3 << 30, reason };
+    let (full, failed) =
+        (MissingReason::NoRoom { length: 1 << 30, free: 55 << 20 }, MissingReason::Disk("no\n".to_owned()));
+    report.unkept = [unkept(12, full), unkept(1, failed)].into_iter().collect();
+    assert_eq!(
+        said_of(&report, "not kept"),
+        [
+            "  not kept     12 files (3.0 GiB) have no copy on laptop: no room (55.0 MiB free)",
+            "  not kept     1 file (3.0 GiB) has no copy on laptop: cannot write: no\\n",
         ]
     );
 }

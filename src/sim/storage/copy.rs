@@ -118,6 +118,12 @@ impl Keeper {
                 }
                 Ok(())
             }
+            Err(error) if !owner && error != DiskError::AlreadyReceiving => {
+                // The sender gives the bytes to the next one itself.
+                let copy = Missing { peer: self.position(), reason: disk_reason(error) };
+                upstream.send_reply(StorageReply::Missing(copy));
+                return Ok(());
+            }
             Err(error) => {
                 // A disk that takes nothing here does not keep the bytes from the others.
                 upstream.send_reply(StorageReply::Proceed { offset: 0 });
@@ -204,7 +210,7 @@ impl Keeper {
         }
         drop(feed);
         Ok(incoming.finish().await.map_err(|error| match error {
-            DiskError::Mismatch => MissingReason::Refused(error.to_string()),
+            DiskError::Mismatch => MissingReason::Final(error.to_string()),
             error => disk_reason(error),
         }))
     }

@@ -45,24 +45,41 @@ pub(super) enum PushFailure {
 
 impl Keeper {
     /// Gives an object to a replica, and passes on what it says of its own copy and of those behind it.
-    /// Whatever goes wrong becomes a word on the missing copies.
+    /// Whatever goes wrong becomes a word on the missing copies. A replica that cannot be reached, or takes no
+    /// bytes, is passed over: the next of its chain gets them.
     pub(super) async fn push(
         self: &Rc<Self>,
         to: &Entry,
         object: ObjectInfo,
-        role: StoreRole,
+        mut role: StoreRole,
         feed: Feed,
         cause: Cause,
         word: &Sender<StorageReply>,
     ) {
-        let mut words = ChainWords::new(to.position, &role);
-        if let Err(failure) = self.push_exchange(to, object, role, feed, cause, word, &mut words).await {
+        let (mut to, mut feed) = (to.clone(), Some(feed));
+        loop {
+            let mut words = ChainWords::new(to.position, &role);
+            let ended =
+                self.push_exchange(&to, object, role.clone(), &mut feed, cause, word, &mut words).await;
+            let Err(failure) = ended else { return };
             let reason = match failure {
                 PushFailure::Peer(reason) => reason,
                 PushFailure::NotOwner => MissingReason::Refused("it does not own this key".to_owned()),
                 PushFailure::GivenUp => MissingReason::Refused("it was given up".to_owned()),
             };
-            words.unheard(&reason).into_iter().for_each(|missing| word.send(StorageReply::Missing(missing)));
+            let mut unheard = words.unheard(&reason);
+            let next = match &mut role {
+                StoreRole::Replica { chain } if !chain.is_empty() && feed.is_some() => Some(chain.remove(0)),
+                StoreRole::Replica { .. } | StoreRole::Owner => None,
+            };
+            if next.is_some() {
+                unheard.truncate(1);
+            }
+            unheard.into_iter().for_each(|missing| word.send(StorageReply::Missing(missing)));
+            match next {
+                Some(next) => to = next,
+                None => return,
+            }
         }
     }
 
@@ -73,7 +90,7 @@ impl Keeper {
         to: &Entry,
         object: ObjectInfo,
         role: StoreRole,
-        feed: Feed,
+        feed: &mut Option<Feed>,
         cause: Cause,
         word: &Sender<StorageReply>,
         words: &mut ChainWords,
@@ -82,9 +99,11 @@ impl Keeper {
         let lost = |_| PushFailure::Peer(MissingReason::Unreachable);
         match downstream.reply(DURABLE_TIMEOUT).await.map_err(lost)? {
             StorageReply::Proceed { offset } if offset <= object.length => {
-                self.send_bytes(&mut downstream, object, feed, offset, cause).await?;
+                if let Some(feed) = feed.take() {
+                    self.send_bytes(&mut downstream, object, feed, offset, cause).await?;
+                }
             }
-            StorageReply::AlreadyHere => {}
+            StorageReply::AlreadyHere => *feed = None,
             StorageReply::NotOwner { .. } => return Err(PushFailure::NotOwner),
             StorageReply::Refused(why) => return Err(PushFailure::Peer(MissingReason::Refused(why))),
             StorageReply::Missing(copy) => return Err(PushFailure::Peer(copy.reason)),

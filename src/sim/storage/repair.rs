@@ -189,6 +189,8 @@ impl Keeper {
             let Some((content, given)) = pushes.next().await else { return true };
             match given {
                 Ok(bytes) => round.gave_object(to.position, content, bytes),
+                // It is offered again with every round, and taken when it can be.
+                Err(reason) if reason.is_final() => {}
                 Err(reason) => {
                     round.incomplete = true;
                     if reason == MissingReason::Unreachable {

@@ -72,7 +72,9 @@ impl Transfer<'_> {
             if found.is_some_and(|found| self.is_enough(&copies, &found.owner.position)) {
                 return Ok(copies);
             }
-            if self.keeper.now() + RETRY >= self.patience.deadline() {
+            // Too many will not take it, however often they are asked.
+            let hopeless = copies.are_out_of_reach(&self.keeper.view(), self.wanted.needed, self.wanted.most);
+            if hopeless || self.keeper.now() + RETRY >= self.patience.deadline() {
                 break;
             }
             self.keeper.sleep(RETRY).await;
@@ -94,9 +96,10 @@ impl Transfer<'_> {
             async move {
                 let mut heard = ChainWords::new(to.position, &StoreRole::Owner);
                 let mover = keeper.clone();
-                let feed = Feed::File(Rc::new(move || patience.moved.set(mover.now())));
+                let mut feed = Some(Feed::File(Rc::new(move || patience.moved.set(mover.now()))));
                 let role = StoreRole::Owner;
-                let push = keeper.push_exchange(&to, object, role, feed, Cause::Store, &word, &mut heard);
+                let push =
+                    keeper.push_exchange(&to, object, role, &mut feed, Cause::Store, &word, &mut heard);
                 if let Either::One(pushed) = race(push, stop.heard()).await {
                     result.send(pushed);
                 }

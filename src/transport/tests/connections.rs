@@ -178,6 +178,29 @@ async fn silence_is_bounded() {
     assert!(begun.elapsed() < limits::CONNECT_TIMEOUT + Duration::from_secs(2));
 }
 
+/// Goal: an address that never answers costs a packet for each dial, not a handful, once a few dials were in vain.
+#[tokio::test]
+async fn after_a_few_dials_in_vain_no_packet_is_repeated() {
+    let ring = Ring::new();
+    let a = ring.peer(1);
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    silent.set_nonblocking(true).unwrap();
+    let address = crate::wire::Address::from(silent.local_addr().unwrap());
+    let came = || std::iter::from_fn(|| silent.recv(&mut [0; 2_000]).ok()).count();
+    let dial = |number| {
+        let target = Target { position: Some(Position::of_number(number)), address: address.clone() };
+        let transport = a.transport.clone();
+        async move { assert!(matches!(transport.connect(&target).await, Err(DialError::Timeout { .. }))) }
+    };
+    tokio::join!(dial(2), dial(3), dial(4));
+    let repeated = came();
+    assert!(repeated >= 9, "three dials: {repeated} packets");
+    dial(5).await;
+    // Its first packet and, in the end, that it is given up.
+    let once = came();
+    assert!((1..=2).contains(&once), "one dial: {once} packets");
+}
+
 /// Goal: a peer that was killed without a word and started again on its port is reached at once,
 /// although the other side still believes in the old connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

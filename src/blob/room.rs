@@ -1,0 +1,263 @@
+//! Whether there is room for an object, known before any of its bytes move.
+//!
+//! An object fits when the file system has its bytes free beside a reserve and beside what the other
+//! transfers that are on their way in still lack, and has the few inodes that it takes. Where a write failed
+//! for lack of room although the figures promised some (a quota, the longest file that a process or a file
+//! system may have), it is tried once more; from then on an object that is no shorter is refused unread for a
+//! while, longer each time, or until much more is free than was.
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::error::{BlobError, Result};
+use super::outboard::chunk_count;
+use super::store::Store;
+
+/// What a file system has left for a process without privileges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes that are free.
+    pub free: u64,
+    /// Its size in bytes.
+    pub total: u64,
+    /// Files that it can still hold; `None` where it has no limit.
+    pub inodes: Option<u64>,
+}
+
+impl Room {
+    /// Asks the operating system.
+    ///
+    /// # Errors
+    /// What it says.
+    pub fn of(path: &Path) -> io::Result<Room> {
+        let stat = rustix::fs::statvfs(path)?;
+        Ok(Room {
+            free: stat.f_bavail.saturating_mul(stat.f_frsize),
+            total: stat.f_blocks.saturating_mul(stat.f_frsize),
+            // Some file systems make inodes as they go, and tell of none.
+            inodes: (stat.f_files > 0).then_some(stat.f_favail),
+        })
+    }
+
+    /// What is left for the index, the records and the logs of this and other programs: a share of the whole,
+    /// within bounds.
+    fn reserve(&self) -> u64 {
+        (self.total / RESERVE_SHARE).clamp(RESERVE_MIN, RESERVE_MAX)
+    }
+
+    /// The bytes that objects may take.
+    fn for_objects(&self) -> u64 {
+        match self.inodes {
+            Some(inodes) if inodes < INODES_RESERVED + INODES_PER_OBJECT => 0,
+            _ => self.free.saturating_sub(self.reserve()),
+        }
+    }
+}
+
+/// What the transfers of one store have been promised, and what failed lately.
+#[derive(Default)]
+pub(super) struct Promises {
+    /// Bytes that transfers under way still lack.
+    promised: Arc<AtomicU64>,
+    setback: Mutex<Option<Setback>>,
+}
+
+/// A write failed for lack of room.
+#[derive(Debug, Clone)]
+struct Setback {
+    /// Objects of this length or more are refused.
+    length: u64,
+    times: u32,
+    until: Instant,
+    /// Bytes that were free then.
+    free: u64,
+    why: String,
+}
+
+/// Bytes that one transfer still lacks; free for others when dropped.
+pub(super) struct Promise {
+    promised: Arc<AtomicU64>,
+    left: u64,
+}
+
+impl Promise {
+    fn new(promised: Arc<AtomicU64>, left: u64) -> Promise {
+        promised.fetch_add(left, Ordering::SeqCst);
+        Promise { promised, left }
+    }
+
+    /// So many bytes are written now, and no longer free.
+    pub(super) fn written(&mut self, bytes: u64) {
+        let bytes = bytes.min(self.left);
+        self.left -= bytes;
+        self.promised.fetch_sub(bytes, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        self.promised.fetch_sub(self.left, Ordering::SeqCst);
+    }
+}
+
+impl Promises {
+    /// A write of an object of this length failed for lack of room, with so many bytes free.
+    fn failed(&self, length: u64, free: u64, why: &BlobError) {
+        let mut setback = self.lock();
+        let times = setback.as_ref().map_or(0, |last| last.times.saturating_add(1));
+        let length = setback.as_ref().map_or(length, |last| last.length.min(length));
+        let pause = match times.checked_sub(1) {
+            None => Duration::ZERO,
+            Some(doubled) => SETBACK_MIN.saturating_mul(1 << doubled.min(16)).min(SETBACK_MAX),
+        };
+        *setback = Some(Setback { length, times, until: Instant::now() + pause, free, why: why.to_string() });
+    }
+
+    /// An object of this length was written: whatever kept others of its length out is over.
+    pub(super) fn succeeded(&self, length: u64) {
+        self.lock().take_if(|setback| setback.length <= length);
+    }
+
+    fn refuses(&self, length: u64, free: u64) -> Option<BlobError> {
+        let mut setback = self.lock();
+        setback.take_if(|setback| free >= setback.free.saturating_add(setback.length.clamp(1, MUCH_MORE)));
+        let setback = setback.as_ref().filter(|s| s.length <= length && s.until > Instant::now())?;
+        Some(BlobError::NoRoomLately { length, why: setback.why.clone() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Setback>> {
+        self.setback.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store {
+    /// Whether an object of this length could be taken in now, of which nothing is here yet, beside so many bytes
+    /// of others that are going to be asked for.
+    ///
+    /// # Errors
+    /// [`BlobError::NoRoom`] and [`BlobError::NoRoomLately`] when it could not.
+    pub fn room_for(&self, length: u64, others: u64) -> Result<()> {
+        let _others = Promise::new(self.promises().promised.clone(), others);
+        self.promise(length, 0).map(drop)
+    }
+
+    /// Keeps room for the bytes of an object behind `offset`, until the promise is dropped.
+    ///
+    /// # Errors
+    /// As [`Store::room_for`].
+    pub(super) fn promise(&self, length: u64, offset: u64) -> Result<Promise> {
+        let (promises, room) = (self.promises(), self.room());
+        if let Some(refused) = promises.refuses(length, room.map_or(0, |room| room.free)) {
+            return Err(refused);
+        }
+        let left = length - offset.min(length);
+        let outboard = chunk_count(length).saturating_mul(OUTBOARD_BYTES_PER_CHUNK);
+        // Promised first and looked at then: of two that come at the same time, not both take the last room.
+        let promise = Promise::new(promises.promised.clone(), left.saturating_add(outboard));
+        let promised = promises.promised.load(Ordering::SeqCst);
+        // Where the file system does not say, the write will tell.
+        let Some(room) = self.room() else { return Ok(promise) };
+        if promised <= room.for_objects() {
+            return Ok(promise);
+        }
+        let free = room.for_objects().saturating_sub(promised - promise.left);
+        Err(BlobError::NoRoom { length, free })
+    }
+
+    /// A write of an object of this length failed; where room was lacking, that is kept in mind.
+    pub(super) fn note_failed_write(&self, length: u64, why: &BlobError) {
+        if why.lacks_room() {
+            self.promises().failed(length, self.room().map_or(0, |room| room.free), why);
+        }
+    }
+
+    fn room(&self) -> Option<Room> {
+        self.layout().disk.room(&self.layout().root).ok()
+    }
+}
+
+/// The reserve: one part in so many of the file system, at least and at most so many bytes.
+const RESERVE_SHARE: u64 = 64;
+const RESERVE_MIN: u64 = 1 << 20;
+const RESERVE_MAX: u64 = 256 << 20;
+/// Object, outboard, the folders of both, and a link.
+const INODES_PER_OBJECT: u64 = 5;
+/// For the index, temporary files, and what else a peer writes.
+const INODES_RESERVED: u64 = 16;
+const OUTBOARD_BYTES_PER_CHUNK: u64 = 32;
+/// For how long nothing is tried after a write that failed twice; doubled each time.
+const SETBACK_MIN: Duration = Duration::from_secs(15);
+const SETBACK_MAX: Duration = Duration::from_secs(3_600);
+/// So many bytes more than there were when a write failed are a reason to try again at once.
+const MUCH_MORE: u64 = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure() -> BlobError {
+        BlobError::NoRoom { length: 1, free: 0 }
+    }
+
+    #[test]
+    fn the_reserve_is_a_share_within_bounds() {
+        let reserve = |total| Room { free: total, total, inodes: None }.reserve();
+        assert_eq!([reserve(1), reserve(1 << 30), reserve(1 << 50)], [1 << 20, 16 << 20, 256 << 20]);
+        let room = |inodes| Room { free: 100 << 20, total: 128 << 20, inodes }.for_objects();
+        assert_eq!([room(None), room(Some(21)), room(Some(20))], [98 << 20, 98 << 20, 0]);
+    }
+
+    #[test]
+    fn a_setback_counts_for_what_is_no_shorter_until_something_as_long_was_written() {
+        let promises = Promises::default();
+        promises.failed(1_000, 7, &failure());
+        assert!(promises.refuses(1_000, 7).is_none(), "once more, at once");
+        promises.failed(1_000, 7, &failure());
+        assert!(promises.refuses(999, 7).is_none());
+        assert!(promises.refuses(1_000, 7).is_some() && promises.refuses(2_000, 1_006).is_some());
+        promises.succeeded(999);
+        assert!(promises.refuses(1_000, 7).is_some());
+        promises.succeeded(1_000);
+        assert!(promises.refuses(2_000, 7).is_none());
+    }
+
+    #[test]
+    fn what_is_freed_ends_a_setback() {
+        let promises = Promises::default();
+        for length in [100 << 20, 1_000] {
+            promises.failed(length, 7, &failure());
+            promises.failed(length, 7, &failure());
+            let enough = 7 + length.min(MUCH_MORE);
+            assert!(promises.refuses(length, enough - 1).is_some());
+            assert!(promises.refuses(length, enough).is_none());
+        }
+    }
+
+    #[test]
+    fn setbacks_last_longer_each_time_and_not_for_ever() {
+        let promises = Promises::default();
+        let mut pauses = Vec::new();
+        for _ in 0..11 {
+            let begun = Instant::now();
+            promises.failed(10, 0, &failure());
+            let until = promises.lock().as_ref().unwrap().until;
+            pauses.push(until.duration_since(begun).as_secs());
+        }
+        assert_eq!(pauses, [0, 15, 30, 60, 120, 240, 480, 960, 1_920, 3_600, 3_600]);
+    }
+
+    #[test]
+    fn a_promise_is_given_back() {
+        let promised = Arc::new(AtomicU64::new(0));
+        let mut promise = Promise::new(promised.clone(), 100);
+        promise.written(30);
+        assert_eq!(promised.load(Ordering::SeqCst), 70);
+        promise.written(1_000);
+        assert_eq!(promised.load(Ordering::SeqCst), 0);
+        drop(promise);
+        assert_eq!(promised.load(Ordering::SeqCst), 0);
+    }
+}

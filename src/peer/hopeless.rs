@@ -1,0 +1,152 @@
+//! What need not be tried: files that this peer cannot take, and copies that others do not take from it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::api::{Listed, UnkeptFiles};
+use super::clock::Clock;
+use super::shared::{Shared, disk_reason};
+use crate::blob::{BlobError, Store};
+use crate::id::ContentId;
+use crate::replica::{Presence, Setbacks, Unkept};
+use crate::wire::{Entry, MissingReason, ObjectInfo, StorageReply, StorageRequest};
+
+/// What this peer knows of that. Cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Hopeless {
+    unkept: Arc<Mutex<Unkept>>,
+    setbacks: Arc<Mutex<Setbacks>>,
+    clock: Clock,
+}
+
+impl Hopeless {
+    /// An object that belongs here was not taken; where the disk is the reason, it counts as unkept.
+    pub(super) fn refused(&self, object: &ObjectInfo, reason: &MissingReason) {
+        if reason.is_of_its_disk() {
+            self.unkept().refused(self.clock.now(), object.content, object.length, reason.clone());
+        }
+    }
+
+    /// An object is here.
+    pub(super) fn came(&self, content: &ContentId) {
+        self.unkept().came(content);
+    }
+
+    /// Whether each of these offered objects is here, or can be taken. One whose length is not known is asked for:
+    /// when it is sent, its length comes before its bytes.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub(super) fn presence(
+        &self,
+        store: &Store,
+        objects: Vec<ContentId>,
+    ) -> Result<Vec<(ContentId, Presence)>, BlobError> {
+        let mut asked = 0;
+        let mut here = Vec::with_capacity(objects.len());
+        for content in objects {
+            let length = self.unkept().length(&content);
+            let presence = match length {
+                _ if store.contains(&content)? => {
+                    self.came(&content);
+                    Presence::Here
+                }
+                None => Presence::Lacking,
+                Some(length) => match store.room_for(length, asked) {
+                    Ok(()) => {
+                        asked = asked.saturating_add(length);
+                        Presence::Lacking
+                    }
+                    Err(error) => {
+                        let reason = disk_reason(&error);
+                        self.unkept().refused(self.clock.now(), content, length, reason);
+                        Presence::Unkept
+                    }
+                },
+            };
+            here.push((content, presence));
+        }
+        Ok(here)
+    }
+
+    /// Handles `Unkept`.
+    pub(super) fn report(&self) -> StorageReply {
+        self.unkept().report(self.clock.now())
+    }
+
+    /// Whether a copy of an object is to be offered to that peer's disk now.
+    pub(super) fn may_try(&self, to: &Entry, content: &ContentId) -> bool {
+        self.setbacks().may_try(self.clock.now(), to, content)
+    }
+
+    /// What came of giving an object to a peer. One that lacks room says so itself when it is offered the object
+    /// the next time.
+    pub(super) fn tried<T>(&self, to: &Entry, content: ContentId, result: &Result<T, MissingReason>) {
+        match result {
+            Ok(_) => self.setbacks().succeeded(to, &content),
+            Err(MissingReason::NoRoom { .. }) => {}
+            Err(reason) if reason.is_final() => self.setbacks().failed(self.clock.now(), to, content),
+            Err(_) => {}
+        }
+    }
+
+    fn unkept(&self) -> MutexGuard<'_, Unkept> {
+        self.unkept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn setbacks(&self) -> MutexGuard<'_, Setbacks> {
+        self.setbacks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    /// Which living members cannot take files that belong to them, by their own word; at most so many are asked.
+    pub(super) async fn unkept_of_ring(self: &Arc<Self>) -> Listed<UnkeptFiles> {
+        let view = self.view();
+        if !view.is_member() {
+            return Listed::default();
+        }
+        let mut asked = JoinSet::new();
+        for whom in std::iter::once(&view.me).chain(view.alive()).take(ASKED_MAX) {
+            let (shared, whom) = (self.clone(), whom.clone());
+            asked.spawn(async move {
+                let answer = shared.ask_storage(&whom, StorageRequest::Unkept, UNKEPT_TIMEOUT).await;
+                (whom.position, answer)
+            });
+        }
+        let mut unkept = Vec::new();
+        while let Some(Ok((peer, answer))) = asked.join_next().await {
+            if let Ok(StorageReply::Unkept { files, bytes, reason: Some(reason) }) = answer
+                && files > 0
+            {
+                let reason = in_short(reason);
+                unkept.push(UnkeptFiles { peer: self.named(&peer), files, bytes, reason });
+            }
+        }
+        let me = self.position();
+        unkept.sort_by_key(|one: &UnkeptFiles| me.distance_to(&one.peer.position));
+        unkept.into_iter().collect()
+    }
+}
+
+/// A reason that a list of many holds.
+fn in_short(reason: MissingReason) -> MissingReason {
+    let cut = |mut text: String| {
+        text.truncate(text.floor_char_boundary(REASON_TOLD_BYTES_MAX));
+        text
+    };
+    match reason {
+        MissingReason::Disk(text) => MissingReason::Disk(cut(text)),
+        MissingReason::Refused(text) => MissingReason::Refused(cut(text)),
+        MissingReason::Final(text) => MissingReason::Final(cut(text)),
+        MissingReason::Unreachable | MissingReason::NoRoom { .. } => reason,
+    }
+}
+
+/// Members that one status asks, and how long they may take.
+const ASKED_MAX: usize = 64;
+const UNKEPT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Of a reason in the words of another peer, so much is told.
+const REASON_TOLD_BYTES_MAX: usize = 200;

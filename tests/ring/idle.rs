@@ -1,0 +1,41 @@
+//! What peers send for nothing.
+
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
+use super::harness::{LISTS, Ring};
+
+/// Goal: a member that died is asked whether it is back, less often each time, and few packets a time; once it is
+/// back it is in the ring at once.
+#[test]
+fn the_dead_are_asked_less_and_less() {
+    for successors in LISTS {
+        let mut ring = Ring::of(successors, &[36, 146, 255]);
+        ring.kill(&[255]);
+        ring.settle();
+        let socket = UdpSocket::bind(("127.0.0.1", ring.port(255))).unwrap();
+        let windows = [(); 3].map(|()| packets_within(&socket, WINDOW));
+        // Two peers ask; each would ask twice in a second, and repeat each packet four times.
+        assert!(windows[2] <= PACKETS_MAX, "r = {successors}: {windows:?} packets in each {WINDOW:?}");
+        drop(socket);
+        ring.begin_run(255);
+        ring.settle();
+    }
+}
+
+fn packets_within(socket: &UdpSocket, window: Duration) -> usize {
+    let end = Instant::now() + window;
+    let mut count = 0;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return count;
+        }
+        socket.set_read_timeout(Some(left)).unwrap();
+        count += usize::from(socket.recv(&mut [0; 2_000]).is_ok());
+    }
+}
+
+const WINDOW: Duration = Duration::from_secs(15);
+/// By then at most two tries of each peer.
+const PACKETS_MAX: usize = 8;
