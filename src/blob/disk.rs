@@ -350,6 +350,9 @@ pub(super) mod faulty {
             RealDisk.rename(&self.folded(from), &self.folded(to))
         }
         fn remove(&self, path: &Path) -> io::Result<()> {
+            // What is removed makes room.
+            let length = RealDisk.stat(path).map_or(0, |stat| stat.length());
+            self.0.room.fetch_add(length as i64, Ordering::SeqCst);
             RealDisk.remove(&self.folded(path))
         }
         fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {

@@ -225,8 +225,12 @@ impl BlobError {
 
     /// Whether the disk is full, so that making room helps.
     pub fn is_disk_full(&self) -> bool {
-        matches!(self, BlobError::Io { source, .. }
-            if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+        matches!(self, BlobError::Io { source, .. } if BlobError::is_full(source))
+    }
+
+    /// Whether an error of the system says that the disk is full.
+    pub(super) fn is_full(error: &io::Error) -> bool {
+        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::disk::{Access, Disk, SyncError, read_full_at};
 use super::error::{BlobError, IoContext, Result};
+use super::reserve;
 use crate::id::Position;
 use crate::wire::Address;
 
@@ -94,29 +95,38 @@ impl PeerFile {
         toml::to_string(self).map(|text| format!("{HEADER}{text}")).map_err(|error| error.to_string())
     }
 
-    /// Writes DATA_DIR/peer.toml in one step; durable on return.
+    /// Writes DATA_DIR/peer.toml in one step; durable on return. On a full disk the reserve makes room for it.
     ///
     /// # Errors
     /// [`BlobError::Sync`] when the disk did not take it; [`BlobError::Io`].
     pub fn save(&self, dir: &Path, disk: &dyn Disk) -> Result<()> {
         let path = PeerFile::path(dir);
         let text = self.to_text().map_err(|reason| BlobError::PeerFile { path: path.clone(), reason })?;
-        let temporary = path.with_added_extension("tmp");
         disk.create_dir(dir).during("create", dir)?;
-        let file = disk.create(&temporary).during("create", &temporary)?;
-        file.write_all_at(text.as_bytes(), 0).during("write", &temporary)?;
-        file.sync().map_err(|source| BlobError::Sync { path: temporary.clone(), source })?;
-        disk.rename(&temporary, &path).during("write", &path)?;
-        disk.sync_dir(dir).map_err(|error| match error {
-            SyncError::Begin(source) => BlobError::Io { doing: "sync", path, source },
-            SyncError::Sync(source) => BlobError::Sync { path, source },
-        })
+        reserve::with_reserve(dir, disk, || write(dir, disk, &path, text.as_bytes()))
     }
 
     /// Where it is in a data directory.
     pub fn path(dir: &Path) -> PathBuf {
         dir.join("peer.toml")
     }
+}
+
+/// Puts bytes in the place of a file, in one step.
+fn write(dir: &Path, disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
+    let temporary = path.with_added_extension("tmp");
+    let file = disk.create(&temporary).during("create", &temporary)?;
+    if let Err(error) = file.write_all_at(bytes, 0) {
+        // Half of it would stand in the way of whoever looks for room.
+        let _ = disk.remove(&temporary);
+        return Err(error).during("write", &temporary);
+    }
+    file.sync().map_err(|source| BlobError::Sync { path: temporary.clone(), source })?;
+    disk.rename(&temporary, path).during("write", path)?;
+    disk.sync_dir(dir).map_err(|error| match error {
+        SyncError::Begin(source) => BlobError::Io { doing: "sync", path: path.to_owned(), source },
+        SyncError::Sync(source) => BlobError::Sync { path: path.to_owned(), source },
+    })
 }
 
 /// A position as hexadecimal digits.

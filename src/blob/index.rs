@@ -18,6 +18,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, StorageError, TableDefinit
 use super::backend::{self, Opened};
 use super::error::{BlobError, Result};
 use super::layout::Layout;
+use super::reserve;
 use crate::id::{ContentId, FileName, OutboardDigest, Position};
 use crate::time::Timestamp;
 use crate::wire::{Link, ObjectInfo, limits};
@@ -94,7 +95,7 @@ impl Index {
     pub fn open(layout: Arc<Layout>) -> Result<(Index, Option<String>)> {
         let path = layout.index();
         let before = layout.disk.stat(&path).ok().map(|stat| stat.length());
-        let mut opened = backend::open(&layout).map_err(|error| index_error(&layout, error))?;
+        let mut opened = open_file(&layout).map_err(|error| index_error(&layout, error))?;
         let mut set_aside = match before {
             Some(0) => Some(format!("{} was empty", path.display())),
             // A new data directory has no index either.
@@ -105,7 +106,7 @@ impl Index {
             layout.quarantine_file(&path, &format!("the index cannot be read: {why}"))?;
             set_aside =
                 Some(format!("{} could not be read ({why}) and is in quarantine/ now", path.display()));
-            opened = backend::open(&layout).map_err(|error| index_error(&layout, error))?;
+            opened = open_file(&layout).map_err(|error| index_error(&layout, error))?;
         }
         let database = sound(&layout, opened)?;
         layout.sync_dir(&layout.root)?;
@@ -320,7 +321,7 @@ impl Index {
         }
         // Closed first: its lock is in the way of another.
         file.database = None;
-        match backend::open(&self.layout)? {
+        match open_file(&self.layout)? {
             Opened::Sound(database) => {
                 tracing::info!(file = %self.layout.index().display(), "the index was opened again");
                 *file = File { database: Some(database), opened: opened + 1 };
@@ -534,6 +535,16 @@ fn read_object(key: &[u8; 32], (length, outboard, kind): (u64, &[u8; 32], u8)) -
 
 fn read_name((clock, content): (u64, Option<&[u8; 32]>)) -> (Timestamp, Option<ContentId>) {
     (Timestamp(clock), content.map(|content| ContentId(*content)))
+}
+
+/// Opens the file. redb writes to one that was not closed, so that on a full disk the reserve makes room.
+fn open_file(layout: &Arc<Layout>) -> std::result::Result<Opened, redb::Error> {
+    match backend::open(layout) {
+        Err(error) if reserve::is_full(&error) && reserve::release(&layout.root, &*layout.disk) => {
+            backend::open(layout)
+        }
+        opened => opened,
+    }
 }
 
 /// The database that was opened, or why there is none.

@@ -13,6 +13,7 @@
 //!   incoming/N.tmp                on their way to their place; removed when the store opens
 //!   quarantine/                   what failed verification, with the reason beside it
 //!   index.redb                    objects, names, records
+//!   reserve                       room for what must be written on a full disk
 //! ```
 //!
 //! Invariants. Only a complete file, every byte hashed, is in objects/ or the index. What a call
@@ -37,6 +38,7 @@ mod pages;
 mod rebuild;
 mod receive;
 mod records;
+mod reserve;
 mod room;
 mod source;
 mod store;

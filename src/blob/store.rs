@@ -17,7 +17,7 @@ use super::receive::Receiving;
 use super::records::{Holders, Stripes};
 use super::room::Promises;
 use super::source::Source;
-use super::{links, rebuild};
+use super::{links, rebuild, reserve};
 use crate::id::ContentId;
 use crate::wire::{FileEntry, ObjectInfo, limits};
 
@@ -67,6 +67,7 @@ impl Store {
         }
         rebuild::put_right(&store)?;
         links::restore(&store)?;
+        store.keep_reserve();
         Ok(store)
     }
 
@@ -117,6 +118,11 @@ impl Store {
         };
         let file = self.open_object(content)?;
         Ok(ObjectReader { store: self.clone(), file, info, offset, outboard, ready: Bytes::new() })
+    }
+
+    /// Makes the reserve again, once there is plenty of room. Whether it is there.
+    pub fn keep_reserve(&self) -> bool {
+        self.layout().check().is_ok() && reserve::keep(self.dir(), &*self.layout().disk)
     }
 
     /// How many bytes are free on a disk that is too full for a commit to the index; nothing on any other.

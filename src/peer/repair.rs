@@ -107,7 +107,11 @@ pub(super) async fn take_over(shared: Arc<Shared>) {
 impl Shared {
     /// Partial transfers that nobody goes on with make place.
     async fn expire_parts(self: &Arc<Self>) {
-        if let Err(error) = self.blocking(|store| store.expire_parts(PART_UNUSED_MAX, PARTS_MAX)).await {
+        let expired = self.blocking(|store| {
+            store.expire_parts(PART_UNUSED_MAX, PARTS_MAX)?;
+            Ok(store.keep_reserve())
+        });
+        if let Err(error) = expired.await {
             tracing::warn!(%error, "partial transfers were not looked through");
         }
     }

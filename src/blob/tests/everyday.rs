@@ -144,24 +144,54 @@ fn a_full_disk_fails_each_write_by_itself() {
     let fixture = Fixture::new();
     let info = fixture.put(b"before");
     let faults = fixture.disk.0.clone();
-    faults.limited.store(true, SeqCst);
-    // Less than a commit wants; enough to begin one, but not for all of it.
-    for room in [0, 2 << 20] {
-        faults.room.store(room, SeqCst);
-        let large = fixture.store.put_record(Position::ZERO, sample(4 << 20));
-        let error = large.unwrap_err();
+    let full = |record: Vec<u8>| {
+        let error = fixture.store.put_record(Position::ZERO, record).unwrap_err();
         assert!(error.is_disk_full(), "{error}");
         assert!(!fixture.store.is_poisoned());
         // Reading needs no room, also right after.
-        faults.room.store(0, SeqCst);
         assert_eq!(fixture.get(&info.content, 0), b"before");
         assert_eq!(fixture.store.record(&Position::ZERO).unwrap(), None);
-        assert!(fixture.store.put_record(Position::ZERO, vec![1]).unwrap_err().is_disk_full());
-    }
+    };
+    // Less than a commit wants: redb is not even asked.
+    faults.free.store(1, SeqCst);
+    full(vec![1]);
+    assert!(fixture.store.full_with().is_some());
+    faults.free.store(0, SeqCst);
+    // Enough to begin a commit, but not for all of it: redb refuses everything until it is opened again, and
+    // to open it again takes the reserve.
+    faults.room.store(2 << 20, SeqCst);
+    faults.limited.store(true, SeqCst);
+    full(sample(4 << 20));
+    assert!(!fixture.path("reserve").exists());
     faults.limited.store(false, SeqCst);
     fixture.store.put_record(Position::ZERO, vec![1]).unwrap();
     assert_eq!(fixture.store.record(&Position::ZERO).unwrap(), Some(vec![1]));
     fixture.put(b"after");
+    assert!(fixture.store.keep_reserve() && fixture.path("reserve").exists());
+}
+
+/// Reported: "cannot write peer.toml.tmp" at the start on a full disk.
+#[test]
+fn the_reserve_makes_room_for_who_a_peer_is() {
+    let fixture = Fixture::new();
+    let faults = fixture.disk.0.clone();
+    let file = PeerFile::parse(
+        format!(
+            "position = \"{}\"\nring = \"r\"\nlisten = \"127.0.0.1:1\"\ncertificate = \"1\"\nincarnation = 1\n",
+            Position::of_number(1)
+        )
+        .as_bytes(),
+    )
+    .unwrap();
+    let save = || file.save(fixture.store.dir(), &fixture.disk);
+    faults.room.store(0, SeqCst);
+    faults.limited.store(true, SeqCst);
+    save().unwrap();
+    assert!(!fixture.path("reserve").exists() && fixture.path("peer.toml").exists());
+    faults.room.store(0, SeqCst);
+    assert!(save().unwrap_err().is_disk_full(), "there is no second reserve");
+    assert!(!fixture.path("peer.toml.tmp").exists() && fixture.path("peer.toml").exists());
+    assert!(!fixture.store.keep_reserve() || fixture.path("reserve").exists());
 }
 
 /// Goal: of many threads that wait for a commit which fails, each hears why, and none waits for ever.
@@ -169,7 +199,7 @@ fn a_full_disk_fails_each_write_by_itself() {
 fn a_failed_commit_is_told_to_all_that_wait() {
     let fixture = Fixture::new();
     let faults = fixture.disk.0.clone();
-    faults.limited.store(true, SeqCst);
+    faults.free.store(1, SeqCst);
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..16u8)
             .map(|i| {

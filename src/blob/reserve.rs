@@ -1,0 +1,65 @@
+//! A little room that is kept for what must be written on a full disk: who this peer is, and an index that has
+//! to be opened again.
+//!
+//! DATA_DIR/reserve is a file of zeros that nobody reads. It is removed when one of these writes finds no room,
+//! and made again once there is plenty.
+
+use std::path::{Path, PathBuf};
+
+use super::disk::Disk;
+use super::error::{BlobError, Result};
+
+/// Makes the reserve where it is missing and there is room for it several times over. Whether it is there.
+pub(super) fn keep(dir: &Path, disk: &dyn Disk) -> bool {
+    let path = place(dir);
+    if disk.stat(&path).is_ok_and(|stat| stat.length() == RESERVE_BYTES) {
+        return true;
+    }
+    if disk.room(dir).map_or(0, |room| room.free) < ROOM_FOR_RESERVE_BYTES {
+        return false;
+    }
+    let made = disk.create(&path).and_then(|file| {
+        let zeros = vec![0; RESERVE_BYTES as usize];
+        file.write_all_at(&zeros, 0)
+    });
+    if let Err(error) = &made {
+        tracing::warn!(file = %path.display(), %error, "no reserve is kept");
+        let _ = disk.remove(&path);
+    }
+    made.is_ok()
+}
+
+/// Does what must be written. Where there is no room for it, the reserve makes some, once.
+///
+/// # Errors
+/// As `write`.
+pub(super) fn with_reserve<T>(dir: &Path, disk: &dyn Disk, write: impl Fn() -> Result<T>) -> Result<T> {
+    match write() {
+        Err(error) if error.is_disk_full() && release(dir, disk) => write(),
+        written => written,
+    }
+}
+
+/// Removes the reserve. Whether there was one.
+pub(super) fn release(dir: &Path, disk: &dyn Disk) -> bool {
+    let released = disk.remove(&place(dir)).is_ok();
+    if released {
+        tracing::warn!(dir = %dir.display(), "the disk is full; the reserve was used");
+    }
+    released
+}
+
+fn place(dir: &Path) -> PathBuf {
+    dir.join(RESERVE)
+}
+
+/// Whether an error says that the disk is full, whoever met it.
+pub(super) fn is_full(error: &redb::Error) -> bool {
+    matches!(error, redb::Error::Io(error) if BlobError::is_full(error))
+}
+
+const RESERVE: &str = "reserve";
+/// Enough for peer.toml and for what redb writes when it opens a file that was not closed.
+const RESERVE_BYTES: u64 = 2 << 20;
+/// It is made only where so much is free.
+const ROOM_FOR_RESERVE_BYTES: u64 = 64 << 20;
