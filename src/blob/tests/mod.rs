@@ -293,7 +293,11 @@ fn a_full_disk_frees_its_part_and_goes_on() {
     receiver.write(&bytes).unwrap();
     assert!(receiver.finish(Kind::Replica).unwrap_err().is_disk_full());
     assert_eq!(fixture.incoming(), 0);
+    // Twice is enough, until there is more room.
+    let again = fixture.store.receive(ContentId::of(&bytes), bytes.len() as u64).map(drop);
+    assert!(matches!(again, Err(BlobError::NoRoomLately { .. })), "{again:?}");
     fixture.disk.0.limited.store(false, SeqCst);
+    fixture.disk.0.free.store(1 << 60, SeqCst);
     fixture.put(&bytes);
 }
 
