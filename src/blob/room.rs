@@ -134,6 +134,11 @@ impl Promises {
 }
 
 impl Store {
+    /// A person wants an object here: what failed for lack of room is tried anew, however long ago that was.
+    pub fn try_again(&self) {
+        self.promises().lock().take();
+    }
+
     /// Whether an object of this length could be taken in now, of which nothing is here yet, beside so many bytes
     /// of others that are going to be asked for.
     ///

@@ -255,6 +255,7 @@ impl Fetch {
         object: ObjectInfo,
         outboard: Option<Outboard>,
     ) -> Result<Option<Receiver>, BlobError> {
+        self.shared.store.try_again();
         let Some(mut receiver) = self.shared.receiver(object, RECEIVING_WAIT_MAX).await? else {
             return Ok(None);
         };

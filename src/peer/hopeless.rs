@@ -127,7 +127,9 @@ impl Shared {
         }
         let me = self.position();
         unkept.sort_by_key(|one: &UnkeptFiles| me.distance_to(&one.peer.position));
-        unkept.into_iter().collect()
+        let total = unkept.len() as u64;
+        unkept.truncate(TOLD_MAX);
+        Listed { first: unkept, total }
     }
 }
 
@@ -150,3 +152,5 @@ const ASKED_MAX: usize = 64;
 const UNKEPT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Of a reason in the words of another peer, so much is told.
 const REASON_TOLD_BYTES_MAX: usize = 200;
+/// So many full peers one status names.
+const TOLD_MAX: usize = 8;

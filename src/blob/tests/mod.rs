@@ -293,7 +293,12 @@ fn a_full_disk_frees_its_part_and_goes_on() {
     receiver.write(&bytes).unwrap();
     assert!(receiver.finish(Kind::Replica).unwrap_err().is_disk_full());
     assert_eq!(fixture.incoming(), 0);
+    // Twice is enough, until there is more room.
+    let again = fixture.store.receive(ContentId::of(&bytes), bytes.len() as u64).map(drop);
+    assert!(matches!(again, Err(BlobError::NoRoomLately { .. })), "{again:?}");
+    // Unless a person wants it.
     fixture.disk.0.limited.store(false, SeqCst);
+    fixture.store.try_again();
     fixture.put(&bytes);
 }
 

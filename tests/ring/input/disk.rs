@@ -117,9 +117,9 @@ fn a_full_file_system() {
     let sample = with_holder(&ring, "large", "tmpfs", |holders| holders[1..].contains(&full));
     let value = ring.said(FOUR[0], &["store", "--json", "large"]).value();
     let why = missing(&value, full);
-    assert!(why.contains("No space left"), "{why}");
+    assert!(why.contains(&format!("no room for {LARGE} bytes")), "{why}");
     let why = super::refused(&ring, full, &["request", "large"], 2);
-    assert!(why.contains("cannot keep") && why.contains("No space left"), "{why}");
+    assert!(why.contains("cannot keep") && why.contains("no room"), "{why}");
     assert!(!sample.on_disk(&ring).contains(&full));
     assert!(parts(&ring).iter().all(|(number, _)| *number != full));
     check_disk(&ring, full);
