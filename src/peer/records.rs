@@ -194,8 +194,14 @@ impl Shared {
         has: Option<CheckedRecord>,
     ) -> Result<Option<CheckedRecord>, String> {
         let mut greatest = Greatest::new(has);
-        for other in &found.successors {
-            let Ok((Some(signed), _)) = self.fetch_signed(other, name).await else { continue };
+        let mut asked = JoinSet::new();
+        for other in found.successors.iter().cloned() {
+            let (shared, name) = (self.clone(), name.clone());
+            asked.spawn(async move { shared.fetch_signed(&other, &name).await });
+        }
+        // All of them, side by side: any may have the greatest.
+        while let Some(answered) = asked.join_next().await {
+            let Ok(Ok((Some(signed), _))) = answered else { continue };
             if let Ok(checked) = self.checked(signed, name) {
                 greatest.hear(checked);
             }

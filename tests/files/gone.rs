@@ -43,7 +43,7 @@ fn denials(world: &mut World) -> (usize, usize) {
 /// the two are three apart; of no name whose windows hold both.
 #[test]
 fn two_of_six_are_gone_for_ever() {
-    for seed in seeds(0..3) {
+    for seed in seeds(0..1) {
         let mut sums = [(0, 0); 3];
         for first in 0..6 {
             for apart in [1, 2, 3] {
@@ -90,11 +90,12 @@ fn what_only_the_gone_had_is_not_denied() {
             .map(|i| format!("file-{i}"))
             .filter(|name| world.first_at_or_after(&FileName::new(name).unwrap().key()) == Some(before));
         let names: Vec<String> = names.take(4).collect();
-        world.network.set_group(silent, 1);
+        all.iter().for_each(|slot| world.network.set_group(*slot, u8::from(*slot == silent)));
         for name in &names {
             world.store(before, name, 1 << 10);
         }
-        world.finish(SECOND * 25);
+        // Those that wait for the middle one itself are given up with their peer.
+        world.run_for(SECOND * 20);
         let stored: Vec<String> = world.acknowledged().iter().map(|file| file.name.to_string()).collect();
         world.crash_slot(before);
         world.crash_slot(after);
