@@ -47,7 +47,10 @@ impl World {
             3 => Start::Form {
                 contacts: vec![Target::from(&entry(10)), Target::from(entry(20).address.clone())],
             },
-            _ => Start::Resume { remembered: piece(rest).and_then(one_encoding::<Vec<Member>>)? },
+            _ => Start::Resume {
+                remembered: piece(rest).and_then(one_encoding::<Vec<Member>>)?,
+                given: Vec::new(),
+            },
         };
         let config = NodeConfig {
             me: entry(0),

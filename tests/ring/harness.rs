@@ -184,16 +184,13 @@ impl Ring {
 
     /// The living peers as `Ring` shows them at this peer, in that order.
     pub fn shown_by(&self, number: u8) -> Vec<u8> {
-        let text = self.ask(number, "Ring").done();
-        let alive: Vec<u8> = text
-            .lines()
-            .filter(|line| line.split_whitespace().any(|word| word == "alive"))
-            .filter_map(|line| line.split_whitespace().next()?.parse().ok())
-            .collect();
-        // The last line counts: "7 peers alive".
-        let (count, rows) = alive.split_last().expect("a last line");
-        assert_eq!(usize::from(*count), rows.len(), "{text}");
-        rows.to_vec()
+        alive_in(&self.ask(number, "Ring").done())
+    }
+
+    /// As [`Ring::shown_by`]; none where the peer is not in its ring at the moment.
+    pub fn shown_if_any(&self, number: u8) -> Option<Vec<u8>> {
+        let answer = self.ask(number, "Ring");
+        (!answer.is_error()).then(|| alive_in(&answer.done()))
     }
 
     fn order_from(&self, number: u8) -> Vec<u8> {
@@ -233,6 +230,18 @@ impl Drop for Ring {
         }
         // Its peers end with it: each kills its own child.
     }
+}
+
+fn alive_in(text: &str) -> Vec<u8> {
+    let alive: Vec<u8> = text
+        .lines()
+        .filter(|line| line.split_whitespace().any(|word| word == "alive"))
+        .filter_map(|line| line.split_whitespace().next()?.parse().ok())
+        .collect();
+    // The last line counts: "7 peers alive".
+    let (count, rows) = alive.split_last().expect("a last line");
+    assert_eq!(usize::from(*count), rows.len(), "{text}");
+    rows.to_vec()
 }
 
 /// The binary of this build, with nothing of the person's own settings.

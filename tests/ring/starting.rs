@@ -12,8 +12,9 @@ use super::samples::Sample;
 /// never elsewhere.
 #[test]
 fn a_port_that_is_taken() {
-    let mut ring = Ring::new(8);
-    ring.found(36);
+    let mut ring = Ring::of(8, &[36, 146]);
+    let sample = Sample::random(&ring.scratch(), "before", 1, 1_000);
+    sample.store(&ring, 36, "--wait all");
     ring.kill(&[36]);
     let toml = || fs::read_to_string(ring.data_dir(36).join("peer.toml")).unwrap();
     let line = |text: &str| text.lines().find(|line| line.starts_with("listen")).unwrap().to_owned();
@@ -36,8 +37,7 @@ fn a_port_that_is_taken() {
 /// Goal: an address that this machine has not at the moment is waited for, and kept.
 #[test]
 fn an_address_that_is_not_there() {
-    let mut ring = Ring::new(8);
-    ring.found(36);
+    let mut ring = Ring::of(8, &[36, 146]);
     ring.kill(&[36]);
     // As after a move to another network: documentation's own, which no machine has.
     let file = ring.data_dir(36).join("peer.toml");
