@@ -46,7 +46,7 @@ pub use holders::{HolderSearch, Holders, who_has};
 pub use offers::{Offer, OfferPlan, plan_handover, plan_offers, plan_repair, plan_sync};
 pub use placement::{Found, known_after, own_replicas, replicas, vote_count};
 pub use repair::RepairSchedule;
-pub use round::{Holdings, Round, Short};
+pub use round::{Holdings, LeftWith, Round, Short, too_few_stay};
 pub use setbacks::Setbacks;
 pub use takeover::{Sources, TakeOver, has_no_vote};
 pub use unkept::Unkept;

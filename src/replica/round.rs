@@ -50,6 +50,24 @@ pub struct Round {
     with_record: BTreeMap<RecordId, BTreeSet<Position>>,
 }
 
+/// What would be left with a number of copies when this peer goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeftWith {
+    /// So many files.
+    pub files: u64,
+    /// The records of so many names.
+    pub names: u64,
+    /// The peers with these copies.
+    pub on: BTreeSet<Position>,
+}
+
+/// How many living peers are too few for a departure: those that stay, where min(R, N − 1) are needed, the members
+/// that do not answer counted in N. `None` where there are enough.
+pub fn too_few_stay(view: &View, copies: usize) -> Option<usize> {
+    let stay = view.alive().count();
+    (stay < copies.min(view.members_count().saturating_sub(1))).then_some(stay)
+}
+
 /// Of which fewer others than needed have a copy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Short {
@@ -137,6 +155,33 @@ impl Round {
     /// Whether a peer has an object, as far as was learned.
     pub fn has_object(&self, peer: &Position, content: &ContentId) -> bool {
         self.with_object.get(content).is_some_and(|peers| peers.contains(peer))
+    }
+
+    /// How many others have an object, as far as was learned.
+    pub fn others_with(&self, content: &ContentId) -> usize {
+        self.with_object.get(content).map_or(0, BTreeSet::len)
+    }
+
+    /// Those of what is short that are left with so many copies at living peers, and where these are.
+    pub fn left_with(&self, view: &View, short: &Short) -> BTreeMap<usize, LeftWith> {
+        let alive: BTreeSet<Position> = view.alive().map(|entry| entry.position).collect();
+        let with = |peers: Option<&BTreeSet<Position>>| -> BTreeSet<Position> {
+            peers.map(|peers| peers.intersection(&alive).copied().collect()).unwrap_or_default()
+        };
+        let mut left: BTreeMap<usize, LeftWith> = BTreeMap::new();
+        for content in &short.objects {
+            let peers = with(self.with_object.get(content));
+            let of_these = left.entry(peers.len()).or_default();
+            of_these.files += 1;
+            of_these.on.extend(peers);
+        }
+        for record in &short.records {
+            let peers = with(self.with_record.get(&record.id()));
+            let of_these = left.entry(peers.len()).or_default();
+            of_these.names += 1;
+            of_these.on.extend(peers);
+        }
+        left
     }
 
     /// Adds what came of another offer of the same round.

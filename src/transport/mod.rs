@@ -21,6 +21,7 @@ mod guard;
 mod identity;
 mod install;
 mod keys;
+mod pace;
 mod pool;
 mod request;
 mod settings;

@@ -40,7 +40,8 @@ impl OpenStream {
                 }
             })?;
         let mut stream = OpenStream { send, recv, in_use, reached: None, heard, finished: false };
-        stream.send_piece(request).await?;
+        let sent = frame::write_piece(&mut stream.send, request).await;
+        stream.watched(sent)?;
         Ok(stream)
     }
 
@@ -64,6 +65,7 @@ impl OpenStream {
     /// # Errors
     /// [`StreamError`] when the other side takes nothing for long, gives up, or is gone.
     pub async fn send_piece(&mut self, piece: Bytes) -> Result<(), StreamError> {
+        self.in_use.connection().begin_bulk(&self.send);
         let sent = frame::write_piece(&mut self.send, piece).await;
         self.watched(sent)
     }
@@ -260,6 +262,7 @@ impl RequestStream {
     /// # Errors
     /// [`StreamError`] when the other side takes nothing for long, gives up, or is gone.
     pub async fn send_piece(&mut self, piece: Bytes) -> Result<(), StreamError> {
+        self.in_use.connection().begin_bulk(&self.send);
         frame::write_piece(&mut self.send, piece).await
     }
 
