@@ -335,8 +335,7 @@ impl Shared {
                 }
                 _ => return log.incomplete(),
             };
-            let heard =
-                log.with(|round| round.hear_wanted_in_part(to, page, &objects, &arriving, &unkept));
+            let heard = log.with(|round| round.hear_wanted_in_part(to, page, &objects, &arriving, &unkept));
             wanted.extend(heard.into_iter().filter(|content| self.hopeless.may_try(&offer.to, content)));
             let has = |content: &&ContentId| log.with(|round| round.has_object(&to, content));
             let has = page.iter().filter(has).copied().collect();
