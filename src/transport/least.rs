@@ -23,7 +23,7 @@ impl LeastPace {
         limit: Duration,
         step: impl Future<Output = Result<T, E>>,
     ) -> Result<T, StreamError> {
-        let limit = limit.min(WITHIN.saturating_sub(self.waited));
+        let limit = limit.min(self.left());
         let begun = Instant::now();
         let done = timeout(limit, step).await;
         self.waited += begun.elapsed();
@@ -31,6 +31,10 @@ impl LeastPace {
             Ok(done) => done.map_err(Into::into),
             Err(_) => Err(StreamError::Silent { waited_ms: limit.as_millis() as u64 }),
         }
+    }
+
+    fn left(&self) -> Duration {
+        WITHIN.saturating_sub(self.waited)
     }
 
     /// As [`LeastPace::keep`], for as long as a stream may be silent.
@@ -58,32 +62,32 @@ const WITHIN: Duration = Duration::from_secs(60);
 mod tests {
     use super::*;
 
-    async fn after(seconds: u64) -> Result<(), StreamError> {
-        tokio::time::sleep(Duration::from_secs(seconds)).await;
-        Ok(())
+    /// Whether a pace of so many bytes, each so many seconds after the last, ends within so many steps.
+    fn ends(bytes: usize, seconds: u64, steps: usize) -> bool {
+        let mut pace = LeastPace::default();
+        (0..steps).any(|_| {
+            pace.waited += Duration::from_secs(seconds);
+            pace.moved(bytes);
+            pace.left().is_zero()
+        })
     }
 
     /// Reported: a reader of a byte every nine seconds held its place for ever.
-    #[tokio::test(start_paused = true)]
-    async fn a_byte_every_nine_seconds_is_too_slow_and_a_slow_line_is_not() {
+    #[test]
+    fn a_byte_every_nine_seconds_is_too_slow_and_a_slow_line_is_not() {
+        assert!(ends(1, 9, 7));
+        assert!(!ends(1_280, 2, 1_000), "256 kbit/s among fifty");
+    }
+
+    #[tokio::test]
+    async fn what_stands_still_ends_and_who_does_not_wait_is_not_slow() {
         let mut pace = LeastPace::default();
-        for _ in 0..6 {
-            pace.heard(after(9)).await.unwrap();
-            pace.moved(1);
-        }
-        assert!(matches!(pace.heard(after(9)).await, Err(StreamError::Silent { .. })));
-        // 256 kbit/s among fifty.
-        let mut pace = LeastPace::default();
-        for _ in 0..1_000 {
-            pace.heard(after(2)).await.unwrap();
-            pace.moved(1_280);
-        }
-        // Whoever waits for something else meanwhile is not slow.
-        let mut pace = LeastPace::default();
-        for _ in 0..100 {
-            pace.heard(after(0)).await.unwrap();
-            pace.moved(1);
-            tokio::time::sleep(Duration::from_secs(100)).await;
-        }
+        let short = Duration::from_millis(5);
+        let never = std::future::pending::<Result<(), StreamError>>();
+        assert!(matches!(pace.keep(short, never).await, Err(StreamError::Silent { .. })));
+        let waited = pace.waited;
+        tokio::time::sleep(short).await;
+        pace.keep(short, async { Ok::<_, StreamError>(()) }).await.unwrap();
+        assert!(pace.waited < waited + short, "only what is waited for counts");
     }
 }
