@@ -18,9 +18,12 @@ use super::api::PeerEvent;
 use super::push::Feed;
 use super::shared::{GIVES_PER_PEER_MAX, STORAGE_TIMEOUT, Shared};
 use super::shares::Party;
+use crate::chord::Route;
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{NameHistory, content_of};
-use crate::replica::{Holdings, Offer, OfferPlan, RepairSchedule, Round, Sources, plan_offers, plan_sync};
+use crate::replica::{
+    Holdings, Offer, OfferPlan, RepairSchedule, Round, Sources, plan_help, plan_offers, plan_sync,
+};
 use crate::time::Moment;
 use crate::wire::limits::{HEALTH_NAMES_MAX, LINKS_PER_OBJECT_MAX, OFFERS_PER_MESSAGE_MAX};
 use crate::wire::{
@@ -84,15 +87,17 @@ pub(super) async fn repair(shared: Arc<Shared>) {
     let mut schedule = RepairSchedule::new(shared.interval);
     let (mut giving, mut waited) = (Giving::default(), None::<Waited>);
     let mut lost = JoinSet::new();
+    let mut help = Help::default();
     loop {
         let (seen, now) = (view.borrow_and_update().clone(), clock.now());
+        help.look(now, &seen);
         let is_over = |round: &mut Waited| round.left.is_empty() || round.until <= now;
         if let Some(round) = waited.take_if(is_over) {
             schedule.end(now, !round.left.is_empty() || round.log.round().incomplete);
         }
         if schedule.begin(now, &seen) {
             lost.abort_all();
-            waited = Some(shared.begin_round(&mut giving, &mut lost).await);
+            waited = Some(shared.begin_round(&mut giving, &mut lost, help.begins(now)).await);
             continue;
         }
         let due = schedule.poll_timeout().into_iter().chain(waited.as_ref().map(|round| round.until)).min();
@@ -163,11 +168,23 @@ impl Shared {
     }
 
     /// Begins to give all that is to be given. Whoever is still given what an earlier round found is passed over.
-    async fn begin_round(self: &Arc<Self>, giving: &mut Giving, lost: &mut JoinSet<()>) -> Waited {
+    async fn begin_round(
+        self: &Arc<Self>,
+        giving: &mut Giving,
+        lost: &mut JoinSet<()>,
+        helps: bool,
+    ) -> Waited {
         self.expire_parts().await;
         let (log, until) = (RoundLog::default(), self.clock.now() + ROUND_WAIT);
         let mut left = BTreeSet::new();
-        match self.planned(&plan_offers).await {
+        let plan = |view: &crate::chord::View, copies: usize, keys: BTreeSet<Position>| {
+            let mut plan = plan_offers(view, copies, keys.iter().copied());
+            if helps {
+                plan.join(plan_help(view, copies, keys));
+            }
+            plan
+        };
+        match self.planned(&plan).await {
             Ok((plan, holdings)) => {
                 for (peer, offer) in plan.offers {
                     if giving.is_busy(&peer) {
@@ -339,7 +356,11 @@ impl Shared {
             wanted.extend(heard.into_iter().filter(|content| self.hopeless.may_try(&offer.to, content)));
             let has = |content: &&ContentId| log.with(|round| round.has_object(&to, content));
             let has = page.iter().filter(has).copied().collect();
-            self.note_offer(&self.view(), &offer.to, &page.iter().copied().collect(), &has);
+            // What is given for its owner is the owner's to tell.
+            let view = self.view();
+            let mine =
+                page.iter().filter(|content| view.owns(&content.key()) || is_owned_by(&view, content, &to));
+            self.note_offer(&view, &offer.to, &mine.copied().collect(), &has);
         }
         self.give_objects(&offer.to, wanted, log).await;
     }
@@ -365,7 +386,10 @@ impl Shared {
                 Err(reason) if reason.is_final() => {}
                 Ok(bytes) => {
                     log.with(|round| round.gave_object(to.position, content, bytes));
-                    self.note_offer(&self.view(), to, &[content].into(), &[content].into());
+                    let view = self.view();
+                    if view.owns(&content.key()) || is_owned_by(&view, &content, &to.position) {
+                        self.note_offer(&view, to, &[content].into(), &[content].into());
+                    }
                     self.moved.fetch_add(1, Ordering::Relaxed);
                 }
                 Err(reason) => {
@@ -431,6 +455,33 @@ impl Shared {
     }
 }
 
+fn is_owned_by(view: &crate::chord::View, content: &ContentId, peer: &Position) -> bool {
+    matches!(view.route(&content.key()), Some(Route::Owner { owner, .. }) if owner.position == *peer)
+}
+
+/// When this peer gives copies in place of their owners: for a while after its neighbours changed, and not in the
+/// first round after that, which is the owners' own.
+#[derive(Default)]
+struct Help {
+    neighbours: Option<(Option<Entry>, Vec<Entry>)>,
+    changed: Option<Moment>,
+    is_first: bool,
+}
+
+impl Help {
+    fn look(&mut self, now: Moment, view: &crate::chord::View) {
+        let seen = Some((view.predecessor.clone(), view.successors.clone()));
+        if self.neighbours != seen {
+            (self.neighbours, self.changed, self.is_first) = (seen, Some(now), true);
+        }
+    }
+
+    fn begins(&mut self, now: Moment) -> bool {
+        let is_first = std::mem::take(&mut self.is_first);
+        !is_first && self.changed.is_some_and(|changed| now.since(changed) < HELP_FOR)
+    }
+}
+
 /// The next object to give. What other peers answered meanwhile is looked at now and then.
 fn next_of(wanted: &mut Vec<ContentId>, until_sorted: &mut usize, log: &RoundLog) -> Option<ContentId> {
     if *until_sorted == 0 {
@@ -447,6 +498,8 @@ fn next_of(wanted: &mut Vec<ContentId>, until_sorted: &mut usize, log: &RoundLog
 const SYNC_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long news of a joiner may lag behind the joiner itself.
 const NEWS_WAIT: Duration = Duration::from_secs(3);
+/// For how long after a change of its neighbours a replica gives copies, too.
+const HELP_FOR: Duration = Duration::from_secs(300);
 /// How long a round is waited for; what takes longer goes on beside the next ones.
 const ROUND_WAIT: Duration = Duration::from_secs(3);
 /// Objects that are given to one peer at the same time: before its line is known, and while that is full.
