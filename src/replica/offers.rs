@@ -267,6 +267,17 @@ mod tests {
         numbers(plan.offers.keys())
     }
 
+    /// Goal: where the owner is slow, each of its replicas gives the others what it has, and nobody else does.
+    #[test]
+    fn a_replica_helps_the_other_replicas() {
+        let offers = |me| plan_help(&view(me), 3, [peer(15)]).offers;
+        // 20 owns it, 30 and 40 are its replicas.
+        assert_eq!(numbers(offers(30).keys()), [40]);
+        assert_eq!(numbers(offers(40).keys()), [30]);
+        assert!(offers(20).is_empty(), "the owner gives by itself");
+        assert!(offers(50).is_empty(), "and this one keeps nothing of it");
+    }
+
     #[test]
     fn the_owner_offers_to_its_replicas_and_others_to_the_owner() {
         let key = Position::of_number(15); // owned by 20, kept by 20, 30, 40

@@ -230,7 +230,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::plan_handover;
-    use super::super::sample::{entry, peer, view, view_of};
+    use super::super::sample::{entry, peer, view, view_of, view_with};
     use super::*;
 
     fn content(number: u8) -> ContentId {
@@ -303,6 +303,28 @@ mod tests {
         assert_eq!((short.objects.len(), short.records.len()), (1, 0), "no more than there are others");
         assert!(Round::failed().short(&view_of(10, &[]), 3, &holdings).is_empty(), "the last one");
         assert!(!Round::failed().short(&view(10), 1, &holdings).is_empty(), "nothing was learned");
+    }
+
+    /// Reported: with two of four machines off, a departure left one copy of each file.
+    #[test]
+    fn members_that_do_not_answer_count_for_what_has_to_stay() {
+        assert_eq!(too_few_stay(&view_with(10, &[20], &[30, 40]), 3), Some(1));
+        assert_eq!(too_few_stay(&view_with(10, &[], &[20]), 3), Some(0));
+        assert_eq!(too_few_stay(&view_with(10, &[20, 30, 40], &[50]), 3), None, "three are left");
+        assert_eq!(too_few_stay(&view_of(10, &[20]), 3), None, "no more than there are members");
+        assert_eq!(too_few_stay(&view_of(10, &[]), 3), None, "the last one");
+    }
+
+    #[test]
+    fn what_is_short_is_told_by_the_copies_that_are_left() {
+        let holdings = holdings(&[15, 35], &[(25, 1)]);
+        let mut round = Round::default();
+        round.gave_object(peer(20), content(15), 1);
+        let view = view_of(10, &[20, 30]);
+        let left = round.left_with(&view, &round.short(&view, 3, &holdings));
+        let none = LeftWith { files: 1, names: 1, on: BTreeSet::new() };
+        let one = LeftWith { files: 1, names: 0, on: [peer(20)].into() };
+        assert_eq!(left, [(0, none), (1, one)].into());
     }
 
     proptest! {
