@@ -102,11 +102,12 @@ impl Shared {
             let left = short.objects.len() + short.records.len();
             fruitless = if left < fewest { 0 } else { fruitless + 1 };
             fewest = fewest.min(left);
-            // What is given and refused again and again moves, too, and leads nowhere.
+            // What is given and refused again and again moves, too, and leads nowhere; what others give to the same
+            // peers at the moment is waited for.
             if stands_still || fruitless >= FRUITLESS_ROUNDS_MAX {
                 return if force { Ok(short) } else { Err(self.what_is_short(&round, &short)) };
             }
-            tokio::time::sleep(RETRY).await;
+            tokio::time::sleep(RETRY * fruitless.clamp(1, 10)).await;
         }
     }
 
@@ -277,7 +278,7 @@ const STAYS: &str = "; this peer stays (`leave --force` leaves all the same)";
 /// How long a departure goes on while nothing moves.
 const STILL_MAX: Duration = Duration::from_secs(30);
 /// How many rounds in a row a departure goes on that make nothing less short.
-const FRUITLESS_ROUNDS_MAX: u32 = 200;
+const FRUITLESS_ROUNDS_MAX: u32 = 10_000;
 /// How long the node may take to change its phase.
 const PHASE_WAIT: Duration = Duration::from_secs(5);
 /// How long a departure waits for its neighbours' departures.

@@ -182,6 +182,7 @@ impl Shared {
                 return Err(PushFailure::Peer(MissingReason::Refused("it broke the protocol".to_owned())));
             }
         }
+        moving.since = Instant::now();
         let mut heard = 0;
         while heard < WORDS_PER_PUSH_MAX {
             let reply = downstream.reply().await.map_err(lost)?;
@@ -315,30 +316,31 @@ impl Shared {
             };
             let skipped = skip.min(piece.len() as u64);
             skip -= skipped;
-            let piece = piece.split_off(skipped as usize);
-            if piece.is_empty() {
-                continue;
-            }
+            let mut piece = piece.split_off(skipped as usize);
             left = left.saturating_sub(piece.len() as u64);
             if let Some(progress) = &progress {
                 progress.advance(piece.len() as u64);
             }
-            let length = piece.len() as u64;
-            tokio::select! {
-                biased;
-                sent = downstream.send(piece) => {
-                    sent.map_err(|_| PushFailure::Peer(MissingReason::Unreachable))?;
+            // In slices, so that a slow line is seen to move.
+            while !piece.is_empty() {
+                let length = piece.len().min(SLICE_BYTES);
+                let slice = piece.split_to(length);
+                tokio::select! {
+                    biased;
+                    sent = downstream.send(slice) => {
+                        sent.map_err(|_| PushFailure::Peer(MissingReason::Unreachable))?;
+                    }
+                    () = notified(too_slow.as_deref()) => {
+                        // The others do not wait for it; what it has serves the owner, who gives it the rest.
+                        downstream.finish();
+                        return Err(PushFailure::Peer(MissingReason::NotYet));
+                    }
                 }
-                () = notified(too_slow.as_deref()) => {
-                    // The others do not wait for it; what it has serves the owner, who gives it the rest.
-                    downstream.finish();
-                    return Err(PushFailure::Peer(MissingReason::NotYet));
+                untold += length as u64;
+                if told_at.elapsed() >= TELL_MOVING && matches!(downstream, Downstream::Remote(_)) {
+                    self.note_moving(untold, word);
+                    (told_at, untold) = (Instant::now(), 0);
                 }
-            }
-            untold += length;
-            if told_at.elapsed() >= TELL_MOVING && matches!(downstream, Downstream::Remote(_)) {
-                self.note_moving(untold, word);
-                (told_at, untold) = (Instant::now(), 0);
             }
         }
         Ok(())
@@ -455,6 +457,8 @@ pub(super) fn read_ahead(
 
 /// How long the other side may take to say that its copy is durable: hashing and syncing a large file.
 const DURABLE_TIMEOUT: Duration = Duration::from_secs(120);
+/// Bytes that are given to the network at a time.
+const SLICE_BYTES: usize = 64 << 10;
 /// How often is told that bytes move.
 const TELL_MOVING: Duration = Duration::from_secs(1);
 /// The least of them that is believed, in so much time.
