@@ -334,6 +334,13 @@ impl Receiver {
     }
 }
 
+impl Store {
+    /// How much of an object has come so far, as its part in incoming/ shows; 0 where there is none.
+    pub fn received_bytes(&self, content: &ContentId) -> u64 {
+        self.layout().disk.stat(&self.layout().part(content)).map_or(0, |part| part.length())
+    }
+}
+
 /// The exclusive right to receive an object; given back when dropped.
 struct Claim {
     receiving: Arc<Receiving>,

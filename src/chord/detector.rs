@@ -2,7 +2,8 @@
 //!
 //! After the second missed ping a probe goes out on a reliable stream, directly and through two
 //! helpers, after SWIM. Dead is who missed three pings, left the direct probe unanswered, and was
-//! reached by no helper. Slow is not dead: any sign of life begins the count anew.
+//! reached by no helper. Slow is not dead: any sign of life begins the count anew, also one below this protocol (see
+//! [`Node::handle_sign_of_life`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -56,6 +57,11 @@ impl Watch {
             stranger: false,
             slowness: 0,
         }
+    }
+
+    /// Whether its death may come of what it leaves unanswered now.
+    fn is_awaited(&self) -> bool {
+        !self.stranger && (self.outstanding.is_some() || self.misses > 0)
     }
 
     /// Neighbours always; others until enough pings were missed for their death.
@@ -167,6 +173,26 @@ impl Node {
         }
         if self.detector.ping_at <= now {
             self.send_pings(now);
+        }
+    }
+
+    /// The peers whose next silence counts: from the ping on, any packet of theirs is a sign of life.
+    pub fn awaited(&self) -> impl Iterator<Item = &Entry> {
+        self.detector.watches.values().filter(|watch| watch.is_awaited()).map(|watch| &watch.entry)
+    }
+
+    /// The network has taken a packet of this very life of a peer since it was pinged last, if only an
+    /// acknowledgement. Its answers may be late, behind other bytes on a slow line, but it is not dead.
+    pub fn handle_sign_of_life(&mut self, _now: Moment, from: &Entry) {
+        let Some(watch) = self.detector.watches.get_mut(&from.position) else { return };
+        let same_life = (watch.entry.key, watch.entry.incarnation) == (from.key, from.incarnation);
+        // A stranger becomes a member by its own words only.
+        if !same_life || watch.stranger {
+            return;
+        }
+        (watch.misses, watch.probe, watch.outstanding) = (0, Probe::None, None);
+        if watch.suspect {
+            self.detector.watches.remove(&from.position);
         }
     }
 

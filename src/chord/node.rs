@@ -440,6 +440,16 @@ impl Node {
         self.settle(now);
     }
 
+    /// Does not leave after all: it takes what is new again.
+    pub fn stay(&mut self, now: Moment) {
+        if matches!(self.phase, Phase::Leaving) {
+            self.phase = Phase::Active;
+            self.turn = Turn::Unasked;
+            self.version += 1;
+        }
+        self.settle(now);
+    }
+
     /// A leaving peer begins to ask its neighbours whether it may go (`MayLeave`).
     pub fn ask_turn(&mut self) {
         if matches!(self.phase, Phase::Leaving) && self.turn == Turn::Unasked {

@@ -143,6 +143,9 @@ pub(super) struct LeaveArgs {
     /// Only say what would have to be copied first
     #[arg(long)]
     pub(super) dry_run: bool,
+    /// Leave whatever would be lost, once nothing moves any more
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(super) force: bool,
     #[command(flatten)]
     pub(super) output: OutputArgs,
 }
@@ -182,7 +185,11 @@ pub(super) enum PromptCommand {
     #[command(flatten)]
     Peer(Command),
     /// Hand everything over, tell the neighbours, and leave
-    Quit,
+    Quit {
+        /// Leave whatever would be lost, once nothing moves any more
+        #[arg(long)]
+        force: bool,
+    },
     /// What can be typed
     Help {
         /// Tell more of one command
@@ -261,7 +268,7 @@ impl PromptCommand {
             PromptCommand::Peer(Command::Files(files)) => files.ring,
             PromptCommand::Peer(Command::Status(_) | Command::Ring(_)) => false,
             PromptCommand::Peer(_) => true,
-            PromptCommand::Quit | PromptCommand::Help { .. } => false,
+            PromptCommand::Quit { .. } | PromptCommand::Help { .. } => false,
         }
     }
 }
@@ -412,7 +419,7 @@ mod tests {
 
     #[test]
     fn any_case_and_shell_quoting() {
-        assert!(matches!(parsed("qUIT"), PromptCommand::Quit));
+        assert!(matches!(parsed("qUIT"), PromptCommand::Quit { force: false }));
         assert!(matches!(parsed("  status  # how is it"), PromptCommand::Peer(Command::Status(_))));
         for line in ["store 'a b.txt'", r"STORE a\ b.txt", "Store \"a b.txt\""] {
             assert_eq!(store(line).files, [PathBuf::from("a b.txt")]);

@@ -111,9 +111,11 @@ impl Door {
         }
     }
 
-    pub(super) async fn leave(&self) -> Answer<LeaveReport> {
+    pub(super) async fn leave(&self, force: bool) -> Answer<LeaveReport> {
         match self {
+            Door::Here(peer) if force => peer.leave_anyway().await.map_err(Failure::new),
             Door::Here(peer) => peer.leave().await.map_err(Failure::new),
+            Door::There(peer) if force => peer.leave_anyway().await,
             Door::There(peer) => peer.leave().await,
         }
     }

@@ -129,7 +129,7 @@ impl Executor<'_> {
 
     /// Leaves the ring; `None` when that did not work and the peer goes on.
     pub(super) async fn leave(&self, args: &LeaveArgs) -> Option<u8> {
-        let mut leaving = std::pin::pin!(self.peer.leave());
+        let mut leaving = std::pin::pin!(self.peer.leave(args.force));
         let left = tokio::select! {
             left = &mut leaving => left,
             () = tokio::time::sleep(SILENT_MAX) => {

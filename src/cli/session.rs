@@ -238,7 +238,9 @@ impl Session {
                 self.out.error(&format!("not in the ring yet ({phase}); Status shows more"));
                 None
             }
-            Ok(Some(PromptCommand::Quit)) => self.quit(&executor, &LeaveArgs::default()).await,
+            Ok(Some(PromptCommand::Quit { force })) => {
+                self.quit(&executor, &LeaveArgs { force, ..LeaveArgs::default() }).await
+            }
             Ok(Some(PromptCommand::Peer(Command::Leave(args)))) if !args.dry_run => {
                 self.quit(&executor, &args).await
             }
@@ -275,8 +277,9 @@ impl Session {
             }
             None => {
                 self.leaving.store(false, Ordering::Relaxed);
-                // A script's Quit is its last word; a person may try again.
-                if self.interactive {
+                // A script's Quit is its last word; a person may try again. A peer that stays in its ring, since
+                // something would be lost without it, goes on in any case.
+                if self.interactive || self.peer.status().await.phase == "active" {
                     return None;
                 }
                 self.peer.shutdown().await;

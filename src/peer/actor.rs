@@ -48,6 +48,8 @@ pub(super) enum ActorMessage {
     Forget { whom: Position, done: oneshot::Sender<bool> },
     /// Take nothing new.
     BeginLeaving,
+    /// Do not leave after all.
+    Stay,
     /// This peer asks its neighbours whether it may go.
     AskTurn,
     /// They let it.
@@ -77,6 +79,8 @@ pub(super) struct Actor {
     pub was_here: Option<IpAddr>,
     /// Who was told lately what this machine's clock shows.
     pub clock_told: BTreeMap<Position, Moment>,
+    /// What had come from each peer when it was pinged last.
+    pub taken: HashMap<Position, u64>,
 }
 
 impl Actor {
@@ -109,6 +113,7 @@ impl Actor {
                 },
                 () = self.clock.sleep_until(wake) => {
                     let now = self.clock.now();
+                    self.look_for_life(now);
                     self.node.handle_timeout(now);
                 }
             }
@@ -161,12 +166,34 @@ impl Actor {
                 let _ = done.send(self.node.forget(now, &whom));
             }
             ActorMessage::BeginLeaving => self.node.begin_leaving(now),
+            ActorMessage::Stay => self.node.stay(now),
             ActorMessage::AskTurn => self.node.ask_turn(),
             ActorMessage::TakeTurn => self.node.take_turn(),
             ActorMessage::Depart => self.node.depart(now),
             #[cfg(test)]
             ActorMessage::Sleep(time) => self.clock.skip(time),
         }
+    }
+
+    /// Whoever has sent anything since its ping is alive, however late its answers are.
+    fn look_for_life(&mut self, now: Moment) {
+        let awaited: Vec<Entry> = self.node.awaited().cloned().collect();
+        self.taken.retain(|position, _| awaited.iter().any(|entry| entry.position == *position));
+        for entry in awaited {
+            let Some(taken) = self.frames_taken(&entry) else { continue };
+            // Where the ping had no connection yet, the dial was the answer to it.
+            let before = self.taken.insert(entry.position, taken).unwrap_or(0);
+            if taken > before {
+                self.node.handle_sign_of_life(now, &entry);
+            }
+        }
+    }
+
+    /// What came on the connection with this life of a peer.
+    fn frames_taken(&self, entry: &Entry) -> Option<u64> {
+        let connection = self.shared.transport.connection(&entry.position)?;
+        let of_this_life = |peer: &Entry| (peer.key, peer.incarnation) == (entry.key, entry.incarnation);
+        of_this_life(connection.peer()).then(|| connection.frames_taken())
     }
 
     /// A peer that listens on every address tells the one by which whom it met first can reach it.
@@ -211,6 +238,9 @@ impl Actor {
                     // Before the ping: of what waits for a dial the last one stays.
                     if matches!(datagram, Datagram::Ping { .. }) {
                         self.tell_clock(&to);
+                        if let Some(taken) = self.frames_taken(&to) {
+                            self.taken.insert(to.position, taken);
+                        }
                     }
                     if let Ok(bytes) = codec::encode(&datagram) {
                         self.shared.transport.send_datagram(&Target::from(&to), Bytes::from(bytes));

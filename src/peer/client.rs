@@ -246,7 +246,19 @@ impl Client {
     /// # Errors
     /// As there, in words.
     pub async fn leave(&self) -> Result<LeaveReport, Failure> {
-        let left = self.ask(&ClientRequest::Leave, &self.idle, |reply| match reply {
+        self.leave_by(&ClientRequest::Leave).await
+    }
+
+    /// See [`super::Handle::leave_anyway`]; waits as [`Client::leave`].
+    ///
+    /// # Errors
+    /// As there, in words.
+    pub async fn leave_anyway(&self) -> Result<LeaveReport, Failure> {
+        self.leave_by(&ClientRequest::LeaveAnyway).await
+    }
+
+    async fn leave_by(&self, command: &ClientRequest) -> Result<LeaveReport, Failure> {
+        let left = self.ask(command, &self.idle, |reply| match reply {
             ClientReply::Left(report) => Some(report),
             _ => None,
         });

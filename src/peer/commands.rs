@@ -84,7 +84,8 @@ impl Shared {
                 let plan = while_heard(stream, &idle, self.plan_leave()).await?;
                 answer(stream, plan.map(ClientReply::LeavePlan).map_err(Failure::new)).await
             }
-            ClientRequest::Leave => self.leave_on_command(stream, &idle).await,
+            ClientRequest::Leave => self.leave_on_command(stream, &idle, false).await,
+            ClientRequest::LeaveAnyway => self.leave_on_command(stream, &idle, true).await,
         }
     }
 
@@ -93,10 +94,11 @@ impl Shared {
         self: &Arc<Self>,
         stream: &mut CommandStream,
         idle: &Progress,
+        force: bool,
     ) -> Result<(), StreamError> {
         // Once begun it goes on, whether the client is still there or not.
         let shared = self.clone();
-        let leaving = tokio::spawn(async move { shared.leave().await });
+        let leaving = tokio::spawn(async move { shared.leave(force).await });
         let left = match while_heard(stream, idle, leaving).await {
             Ok(Ok(Ok(report))) => answer(stream, Ok::<_, Failure>(ClientReply::Left(report))).await,
             Ok(Ok(Err(reason))) => return refuse(stream, reason).await,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -60,10 +60,12 @@ impl Upstream {
         match self {
             Upstream::Remote(stream) => {
                 let mut piece = vec![0; left.min(PIECE_BYTES as u64) as usize];
-                let filled = timeout(PIECE_TIMEOUT, stream.fill(&mut piece)).await;
-                match filled.map_err(|_| StreamError::Ended)?? {
-                    filled if filled == piece.len() => Ok(Bytes::from(piece)),
-                    _ => Err(StreamError::Ended),
+                match stream.fill_within(&mut piece, GATHER).await? {
+                    0 => Err(StreamError::Ended),
+                    filled => {
+                        piece.truncate(filled);
+                        Ok(Bytes::from(piece))
+                    }
                 }
             }
             // A task of this process ends early only when its work is given up.
@@ -133,7 +135,7 @@ impl Shared {
     ) -> Result<(), StreamError> {
         let (chain, owner) = (&duty.chain, duty.owner);
         let (word, words) = mpsc::channel(WORDS_MAX);
-        let copied = match self.receiver(object, RECEIVING_WAIT).await {
+        let copied = match self.receiver_for(upstream, object).await? {
             Ok(Some(receiver)) => {
                 let offset = receiver.offset();
                 upstream.reply(StorageReply::Proceed { offset }).await?;
@@ -246,6 +248,28 @@ impl Shared {
         }
     }
 
+    /// As [`Shared::receiver`]. While somebody else sends the object, its sender hears how that goes on; what stands
+    /// still is not waited for.
+    async fn receiver_for(
+        self: &Arc<Self>,
+        upstream: &mut Upstream,
+        object: ObjectInfo,
+    ) -> Result<Result<Option<Receiver>, BlobError>, StreamError> {
+        let (mut last, mut seen) = (Instant::now(), 0);
+        loop {
+            match self.receiver(object, TELL_RECEIVING).await {
+                Err(BlobError::AlreadyReceiving { .. }) if last.elapsed() < RECEIVING_WAIT => {}
+                received => return Ok(received),
+            }
+            let part =
+                self.blocking(move |store| Ok(store.received_bytes(&object.content))).await.unwrap_or(0);
+            if part > seen {
+                upstream.reply(StorageReply::Moving { bytes: part - seen }).await?;
+                (last, seen) = (Instant::now(), part);
+            }
+        }
+    }
+
     /// Reads all bytes, writes them, and gives each piece to the next peer. A disk that fails here does
     /// not keep the bytes from the next peer.
     async fn write_and_feed(
@@ -255,7 +279,7 @@ impl Shared {
         links: &[Link],
         object: ObjectInfo,
         owner: bool,
-        mut feed: Option<mpsc::Sender<Passed>>,
+        mut feed: Option<Next>,
     ) -> Result<Result<(), MissingReason>, StreamError> {
         let mut left = object.length - receiver.offset();
         let writer = Writer::begin(receiver);
@@ -331,8 +355,12 @@ impl Shared {
         &self,
         upstream: &mut Upstream,
         mut left: u64,
-        mut feed: Option<mpsc::Sender<Passed>>,
+        mut feed: Option<Next>,
     ) -> Result<(), StreamError> {
+        // Nobody keeps them here for later.
+        if let Some(next) = &mut feed {
+            next.patience = Duration::MAX;
+        }
         while left > 0 {
             let piece = upstream.piece(left).await?;
             left = left.saturating_sub(piece.len() as u64);
@@ -387,16 +415,17 @@ impl Shared {
         chain: Vec<Entry>,
         from: LiveFrom,
         word: mpsc::Sender<StorageReply>,
-    ) -> Option<mpsc::Sender<Passed>> {
+    ) -> Option<Next> {
         let (next, rest) = chain.split_first()?;
         let (next, rest) = (next.clone(), rest.to_vec());
         let (pieces, feed) = mpsc::channel(FEED_PIECES_MAX);
-        let shared = self.clone();
+        let (shared, too_slow) = (self.clone(), Arc::new(Notify::new()));
+        let live = Feed::Live { from, pieces: feed, too_slow: too_slow.clone() };
         tokio::spawn(async move {
             let role = StoreRole::Replica { chain: rest };
-            shared.push(&next, object, links, role, Feed::Live { from, pieces: feed }, &word).await;
+            shared.push(&next, object, links, role, live, &word).await;
         });
-        Some(pieces)
+        Some(Next { pieces, patience: SLOW_PATIENCE, too_slow })
     }
 
     fn pass_on_from_disk(
@@ -477,12 +506,26 @@ impl Writer {
     }
 }
 
-/// Gives a piece to the next peer, unless that one takes no more.
-async fn pass(feed: &mut Option<mpsc::Sender<Passed>>, piece: Passed) {
-    if let Some(next) = feed
-        && next.send(piece).await.is_err()
-    {
-        *feed = None;
+/// The next peer of a chain, while an object passes by.
+struct Next {
+    pieces: mpsc::Sender<Passed>,
+    /// How long it is waited for in all: it does not keep this peer, and whoever sends, from going on.
+    patience: Duration,
+    too_slow: Arc<Notify>,
+}
+
+/// Gives a piece to the next peer, unless that one takes no more. One that is too slow gets the rest later, from a
+/// disk.
+async fn pass(feed: &mut Option<Next>, piece: Passed) {
+    let Some(next) = feed else { return };
+    let begun = Instant::now();
+    match timeout(next.patience, next.pieces.send(piece)).await {
+        Ok(Ok(())) => next.patience = next.patience.saturating_sub(begun.elapsed()),
+        Ok(Err(_)) => *feed = None,
+        Err(_) => {
+            next.too_slow.notify_one();
+            *feed = None;
+        }
     }
 }
 
@@ -490,11 +533,14 @@ async fn pass(feed: &mut Option<mpsc::Sender<Passed>>, piece: Passed) {
 const FEED_PIECES_MAX: usize = 8;
 /// Words on copies that wait to be passed on.
 const WORDS_MAX: usize = 32;
-/// How long somebody else's transfer of the same object is waited for.
+/// How long the next peer of a chain may keep a transfer waiting, in all.
+const SLOW_PATIENCE: Duration = Duration::from_secs(2);
+/// How often is told how far somebody else's transfer is.
+const TELL_RECEIVING: Duration = Duration::from_secs(1);
+/// How long somebody else's transfer of the same object is waited for, since its last byte.
 const RECEIVING_WAIT: Duration = Duration::from_secs(60);
 const RECEIVING_PAUSE: Duration = Duration::from_millis(50);
-/// How long one piece of 256 KiB may take to come: slower is as good as silent, and another may wait to send the
-/// same object.
-const PIECE_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long bytes of a slow line are gathered before they are written and passed on.
+const GATHER: Duration = Duration::from_secs(1);
 /// How long a store waits for this peer to come into its ring.
 const ENTRANCE_WAIT: Duration = Duration::from_secs(3);

@@ -97,10 +97,8 @@ impl Shared {
             match pieces.recv().await {
                 Some(Ok(piece)) => {
                     left = left.saturating_sub(piece.len() as u64);
-                    // Slower than that is as good as silent, and would hold its slot for ever.
-                    timeout(SLOW_PIECE_TIMEOUT, stream.send_piece(piece))
-                        .await
-                        .map_err(|_| StreamError::Ended)??;
+                    // A pace that only holds the slot ends it.
+                    stream.send_piece(piece).await?;
                 }
                 Some(Err(_)) | None => return Err(StreamError::Ended),
             }
@@ -339,9 +337,8 @@ impl Fetch {
     async fn copy_pieces(&self, stream: &mut OpenStream, writer: &Writer, mut left: u64) -> bool {
         while left > 0 {
             let mut piece = vec![0; left.min(PIECE_BYTES as u64) as usize];
-            let filled = timeout(PIECE_TIMEOUT, stream.fill(&mut piece)).await;
-            let Ok(Ok(filled)) = filled else { return false };
-            let early = filled < piece.len();
+            let Ok(filled) = stream.fill_within(&mut piece, GATHER).await else { return false };
+            let early = filled == 0;
             piece.truncate(filled);
             left -= filled as u64;
             if filled > 0 && !writer.write(Bytes::from(piece)).await {
@@ -395,8 +392,8 @@ impl Fetch {
 
 /// How long another transfer of the same object is waited for: a silent one ends much sooner.
 const RECEIVING_WAIT_MAX: Duration = Duration::from_secs(600);
-/// How long one piece may take to come, before another holder is asked.
-const PIECE_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long bytes of a slow line are gathered before they are written and told of.
+const GATHER: Duration = Duration::from_secs(1);
 /// What a page that is none says of its sender; nothing, where only this peer does not want so much.
 fn fault_of_page(error: &PageError) -> Option<Fault> {
     match error {
@@ -408,7 +405,5 @@ fn fault_of_page(error: &PageError) -> Option<Fault> {
 
 /// How long the end of a stream is waited for after its last byte.
 const END_WAIT: Duration = Duration::from_millis(500);
-/// How long a piece of 256 KiB may take to be taken: slower than 4 KiB a second.
-const SLOW_PIECE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often a whole object is fetched anew because it was another one in the end.
 const ROUNDS_MAX: u32 = 8;

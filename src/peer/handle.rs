@@ -83,9 +83,22 @@ impl Handle {
     /// Hands everything over, tells the neighbours, and ends the peer.
     ///
     /// # Errors
-    /// When the peer is in no ring, or is leaving already.
+    /// When the peer is in no ring, is leaving already, or stays, since fewer than min(R, N − 1) living peers would have
+    /// a copy of something; then what would be lost.
     pub async fn leave(&self) -> Result<LeaveReport, String> {
-        let report = self.shared.leave().await?;
+        self.leave_if(false).await
+    }
+
+    /// As [`Handle::leave`], but leaves whatever may be lost, once nothing moves any more.
+    ///
+    /// # Errors
+    /// When the peer is in no ring, or is leaving already.
+    pub async fn leave_anyway(&self) -> Result<LeaveReport, String> {
+        self.leave_if(true).await
+    }
+
+    async fn leave_if(&self, force: bool) -> Result<LeaveReport, String> {
+        let report = self.shared.leave(force).await?;
         self.running.stop(&self.shared, true).await;
         Ok(report)
     }
@@ -172,7 +185,7 @@ impl Handle {
     /// What leaving would do now.
     ///
     /// # Errors
-    /// When the peer is in no ring.
+    /// When the peer is in no ring, or would stay; then what would be lost.
     pub async fn plan_leave(&self) -> Result<LeavePlan, String> {
         self.shared.plan_leave().await
     }

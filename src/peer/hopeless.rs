@@ -143,7 +143,7 @@ fn in_short(reason: MissingReason) -> MissingReason {
         MissingReason::Disk(text) => MissingReason::Disk(cut(text)),
         MissingReason::Refused(text) => MissingReason::Refused(cut(text)),
         MissingReason::Final(text) => MissingReason::Final(cut(text)),
-        MissingReason::Unreachable | MissingReason::NoRoom { .. } => reason,
+        MissingReason::Unreachable | MissingReason::NoRoom { .. } | MissingReason::NotYet => reason,
     }
 }
 

@@ -1,11 +1,12 @@
 //! An object on its way out: to the owner it belongs to, or to a replica.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{Instant, timeout};
 
 use super::copy::Upstream;
 use super::shared::{STORAGE_TIMEOUT, Shared};
@@ -27,8 +28,8 @@ pub(super) enum Feed {
     File { source: Source, progress: Arc<super::Progress> },
     /// From the client that wants it stored, which is asked for them.
     Client { client: Connection, progress: Arc<super::Progress> },
-    /// From whoever sends it to this peer at the moment.
-    Live { from: LiveFrom, pieces: mpsc::Receiver<Passed> },
+    /// From whoever sends it to this peer at the moment, unless the other side is too slow for that.
+    Live { from: LiveFrom, pieces: mpsc::Receiver<Passed>, too_slow: Arc<Notify> },
 }
 
 /// From which byte on an object passes by.
@@ -155,10 +156,17 @@ impl Shared {
     ) -> Result<(), PushFailure> {
         let mut downstream = self.downstream(to, request).await?;
         let lost = |_| PushFailure::Peer(MissingReason::Unreachable);
-        match downstream.reply().await.map_err(lost)? {
+        let mut moving = Moving::begin(&object);
+        let first = loop {
+            let reply = downstream.reply().await.map_err(lost)?;
+            let StorageReply::Moving { bytes } = reply else { break reply };
+            moving.heard(bytes)?;
+            self.note_moving(bytes, word);
+        };
+        match first {
             StorageReply::Proceed { offset } if offset <= object.length => {
                 if let Some(feed) = feed.take() {
-                    self.send_bytes(&mut downstream, object, feed, offset).await?;
+                    self.send_bytes(&mut downstream, object, feed, offset, word).await?;
                 }
                 downstream.finish();
             }
@@ -174,8 +182,16 @@ impl Shared {
                 return Err(PushFailure::Peer(MissingReason::Refused("it broke the protocol".to_owned())));
             }
         }
-        for _ in 0..WORDS_PER_PUSH_MAX {
+        moving.since = Instant::now();
+        let mut heard = 0;
+        while heard < WORDS_PER_PUSH_MAX {
             let reply = downstream.reply().await.map_err(lost)?;
+            if let StorageReply::Moving { bytes } = reply {
+                moving.heard(bytes)?;
+                self.note_moving(bytes, word);
+                continue;
+            }
+            heard += 1;
             match &reply {
                 StorageReply::Durable { .. } | StorageReply::Missing(_) => {
                     if !words.hear(&self.view(), &reply) {
@@ -198,6 +214,12 @@ impl Shared {
         }
         self.blame_answer(&to.position, Fault::FalseCopies);
         Err(PushFailure::Peer(MissingReason::Refused("it does not stop to talk of copies".to_owned())))
+    }
+
+    /// Bytes of a push came somewhere. A word on that is worth no wait: the next one says more.
+    fn note_moving(&self, bytes: u64, word: &mpsc::Sender<StorageReply>) {
+        self.moved.fetch_add(bytes, Ordering::Relaxed);
+        let _ = word.try_send(StorageReply::Moving { bytes });
     }
 
     async fn downstream(
@@ -243,14 +265,19 @@ impl Shared {
         object: ObjectInfo,
         feed: Feed,
         offset: u64,
+        word: &mpsc::Sender<StorageReply>,
     ) -> Result<(), PushFailure> {
+        let mut too_slow = None;
         let (mut pieces, mut skip, progress) = match feed {
             Feed::Live { from: LiveFrom::Here(from), .. } if from > offset => {
                 // Earlier bytes are wanted than pass by here: the owner gives them from its disk later.
                 return Err(PushFailure::Peer(MissingReason::Unreachable));
             }
-            Feed::Live { from: LiveFrom::Here(from), pieces } => (Pieces::Live(pieces), offset - from, None),
-            Feed::Live { from: LiveFrom::Wherever(agreed), pieces } => {
+            Feed::Live { from: LiveFrom::Here(from), pieces, too_slow: notice } => {
+                too_slow = Some(notice);
+                (Pieces::Live(pieces), offset - from, None)
+            }
+            Feed::Live { from: LiveFrom::Wherever(agreed), pieces, .. } => {
                 agreed.send(offset).map_err(|_| PushFailure::Peer(MissingReason::Unreachable))?;
                 (Pieces::Live(pieces), 0, None)
             }
@@ -275,6 +302,7 @@ impl Shared {
             }
         };
         let mut left = object.length - offset;
+        let (mut told_at, mut untold) = (Instant::now(), 0);
         while left > 0 {
             let mut piece = match pieces.next().await {
                 Ok(piece) => piece,
@@ -288,15 +316,67 @@ impl Shared {
             };
             let skipped = skip.min(piece.len() as u64);
             skip -= skipped;
-            let piece = piece.split_off(skipped as usize);
-            if piece.is_empty() {
-                continue;
-            }
+            let mut piece = piece.split_off(skipped as usize);
             left = left.saturating_sub(piece.len() as u64);
             if let Some(progress) = &progress {
                 progress.advance(piece.len() as u64);
             }
-            downstream.send(piece).await.map_err(|_| PushFailure::Peer(MissingReason::Unreachable))?;
+            // In slices, so that a slow line is seen to move.
+            while !piece.is_empty() {
+                let length = piece.len().min(SLICE_BYTES);
+                let slice = piece.split_to(length);
+                tokio::select! {
+                    biased;
+                    sent = downstream.send(slice) => {
+                        sent.map_err(|_| PushFailure::Peer(MissingReason::Unreachable))?;
+                    }
+                    () = notified(too_slow.as_deref()) => {
+                        // The others do not wait for it; what it has serves the owner, who gives it the rest.
+                        downstream.finish();
+                        return Err(PushFailure::Peer(MissingReason::NotYet));
+                    }
+                }
+                untold += length as u64;
+                if told_at.elapsed() >= TELL_MOVING && matches!(downstream, Downstream::Remote(_)) {
+                    self.note_moving(untold, word);
+                    (told_at, untold) = (Instant::now(), 0);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn notified(notice: Option<&Notify>) {
+    match notice {
+        Some(notice) => notice.notified().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What the other side says of bytes that move, held against what can be true: all copies of an object have so many
+/// bytes in all, and a pace that only holds a place is none.
+struct Moving {
+    left: u64,
+    since: Instant,
+    bytes: u64,
+}
+
+impl Moving {
+    fn begin(object: &ObjectInfo) -> Moving {
+        let left = object.length.saturating_mul(u64::from(RingSettings::REPLICAS_MAX) + 2);
+        Moving { left, since: Instant::now(), bytes: 0 }
+    }
+
+    fn heard(&mut self, bytes: u64) -> Result<(), PushFailure> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        let slow = self.since.elapsed() >= MOVING_WITHIN && self.bytes < MOVING_BYTES_MIN;
+        if bytes == 0 || bytes > self.left || slow {
+            return Err(PushFailure::Peer(MissingReason::Refused("its bytes do not move".to_owned())));
+        }
+        self.left -= bytes;
+        if self.bytes >= MOVING_BYTES_MIN {
+            (self.since, self.bytes) = (Instant::now(), 0);
         }
         Ok(())
     }
@@ -377,6 +457,13 @@ pub(super) fn read_ahead(
 
 /// How long the other side may take to say that its copy is durable: hashing and syncing a large file.
 const DURABLE_TIMEOUT: Duration = Duration::from_secs(120);
+/// Bytes that are given to the network at a time.
+const SLICE_BYTES: usize = 64 << 10;
+/// How often is told that bytes move.
+const TELL_MOVING: Duration = Duration::from_secs(1);
+/// The least of them that is believed, in so much time.
+const MOVING_BYTES_MIN: u64 = 4 << 10;
+const MOVING_WITHIN: Duration = Duration::from_secs(60);
 /// Words on copies in one exchange: each copy may be missing first and made after all.
 const WORDS_PER_PUSH_MAX: u32 = 2 * (RingSettings::REPLICAS_MAX as u32 + 2);
 /// Pieces that are read ahead.

@@ -115,6 +115,15 @@ impl Shared {
             }
             // Handled where the stream begins.
             Request::Forward { .. } | Request::Forwarded { .. } => Ok(()),
+            Request::Storage(request @ StorageRequest::Sync) => {
+                let reply = tokio::select! {
+                    reply = self.answer_storage(from, request) => reply,
+                    // Nobody waits any more for what it moves; repair goes on with it.
+                    () = stream.given_up() => return Err(StreamError::Cancelled),
+                };
+                stream.send_reply(&Reply::Storage(reply)).await?;
+                stream.finish().await
+            }
             Request::Storage(request) => {
                 let reply = self.answer_storage(from, request).await;
                 stream.send_reply(&Reply::Storage(reply)).await?;

@@ -1,7 +1,7 @@
 //! What all tasks of one peer share.
 
 use std::pin::Pin;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -50,8 +50,12 @@ pub(super) struct Shared {
     pub repair_wanted: Notify,
     /// One listing of the whole ring at a time, since it is held in memory.
     pub listing: tokio::sync::Mutex<()>,
-    /// One round of repair at a time.
-    pub repairing: tokio::sync::Mutex<()>,
+    /// One departure at a time.
+    pub departing: tokio::sync::Mutex<()>,
+    /// Objects that this peer gives to others by itself: a share for each, so that none waits for another.
+    pub gives: Slots,
+    /// Rises with all that others take or say that they are taking: transfers go on.
+    pub moved: AtomicU64,
     /// Why the peer ended, once it has.
     pub ended: watch::Sender<Option<String>>,
     /// What leaving did, once it is done.
@@ -107,7 +111,9 @@ impl Shared {
             takeover: Mutex::default(),
             repair_wanted: Notify::new(),
             listing: tokio::sync::Mutex::new(()),
-            repairing: tokio::sync::Mutex::new(()),
+            departing: tokio::sync::Mutex::new(()),
+            gives: Slots::new(TRANSFERS_MAX, GIVES_PER_PEER_MAX),
+            moved: AtomicU64::new(0),
             ended: watch::Sender::new(None),
             left: watch::Sender::new(None),
             running: OnceLock::new(),
@@ -361,6 +367,8 @@ pub(super) const STORAGE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) const LATE_WORD: Duration = Duration::from_millis(300);
 /// Transfers in each direction at the same time; each has a thread, of which tokio has 512.
 const TRANSFERS_MAX: usize = 128;
+/// Of those that this peer gives by itself, to one peer.
+pub(super) const GIVES_PER_PEER_MAX: usize = 8;
 /// Of these, one peer's: it cannot keep all others out.
 const TRANSFERS_PER_PEER_MAX: usize = TRANSFERS_MAX / 4;
 /// Events that a slow watcher may lag behind.

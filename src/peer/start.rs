@@ -1,6 +1,6 @@
 //! From options to a running peer: identity, folders, socket, and the tasks that make the peer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -317,6 +317,7 @@ fn launch(parts: Parts) -> Handle {
         move_check_at: follows_machine.then(|| clock.now()),
         was_here: None,
         clock_told: BTreeMap::new(),
+        taken: HashMap::new(),
     };
     let tasks = vec![
         tokio::spawn(serve(shared.clone(), incoming)),

@@ -15,7 +15,7 @@ use super::shared::{Shared, spawn_blocking};
 use crate::blob::{BlobError, Source};
 use crate::chord::PhaseKind;
 use crate::id::{FileName, FileNameError, Position};
-use crate::replica::{ChainWords, Copies, CopiesWanted, WaitError};
+use crate::replica::{ChainWords, Copies, CopiesWanted, WaitError, replicas};
 use crate::transport::Connection;
 use crate::wire::{
     Link, Missing, MissingReason, ObjectInfo, RecordTarget, StorageReply, StorageRequest, StoreRole,
@@ -63,7 +63,7 @@ impl Shared {
         };
         let written = store.name_until(target, &mut patience).await?;
         let view = self.view();
-        let mut missing = copies.missing_of(&view, wanted.most);
+        let mut missing = store.all_missing(&copies).await;
         let mut holders: Vec<Position> = copies.living(&view).into_iter().collect();
         missing.retain(|copy| !holders.contains(&copy.peer));
         let key = object.content.key();
@@ -162,7 +162,25 @@ impl Transfer<'_> {
             }
             tokio::time::sleep(RETRY).await;
         }
-        Err(self.too_few(&copies, copies.missing_of(&self.shared.view(), self.wanted.most), patience))
+        Err(self.too_few(&copies, self.all_missing(&copies).await, patience))
+    }
+
+    /// The copies that are not there: of those that said why, and of those that have not said anything yet.
+    async fn all_missing(&self, copies: &Copies) -> Vec<Missing> {
+        let view = self.shared.view();
+        let (mut missing, most) = (copies.missing_of(&view, self.wanted.most), self.wanted.most);
+        let durable = copies.living(&view).len();
+        if missing.len() + durable >= most {
+            return missing;
+        }
+        let Ok(found) = self.shared.find(self.object.content.key(), most).await else { return missing };
+        for replica in replicas(&found.owner, &found.successors, most) {
+            let is_named = missing.iter().any(|copy| copy.peer == replica.position);
+            if !is_named && !copies.has(&replica.position) && missing.len() + durable < most {
+                missing.push(Missing { peer: replica.position, reason: MissingReason::NotYet });
+            }
+        }
+        missing
     }
 
     /// Gives the object to the owner of its content id, once, and hears of all copies.
@@ -189,6 +207,7 @@ impl Transfer<'_> {
             }
             ticked = Instant::now();
             match word {
+                Ok(Some(StorageReply::Moving { bytes })) => patience.joined(bytes, self.object.length),
                 Ok(Some(word)) => {
                     if copies.hear(word) {
                         patience.moved();
@@ -306,6 +325,17 @@ impl Patience {
 
     fn moved(&mut self) {
         self.moved = Instant::now();
+    }
+
+    /// Bytes move that somebody else gives, or further down the chain.
+    fn joined(&mut self, bytes: u64, length: u64) {
+        self.moved();
+        let done = self.progress.done.load(Ordering::Relaxed);
+        if self.progress.total.load(Ordering::Relaxed) == 0 {
+            self.progress.begin(bytes.min(length), length);
+        } else {
+            self.progress.advance(bytes.min(length.saturating_sub(done)));
+        }
     }
 }
 

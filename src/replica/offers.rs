@@ -34,6 +34,23 @@ pub fn plan_offers(view: &View, copies: usize, keys: impl IntoIterator<Item = Po
     plan_repair(view, copies, &BTreeSet::new(), keys)
 }
 
+/// What a replica offers to the other replicas of what somebody else owns. The owner gives it to them by itself; where
+/// its line is slow, this peer's may not be.
+pub fn plan_help(view: &View, copies: usize, keys: impl IntoIterator<Item = Position>) -> OfferPlan {
+    let (mut plan, me) = (OfferPlan { spread: 1, ..OfferPlan::default() }, view.me.position);
+    for key in keys {
+        let Some(Route::Owner { owner, successors, .. }) = view.route(&key) else { continue };
+        let keepers = replicas(&owner, &successors, copies);
+        if owner.position == me || keepers.iter().all(|keeper| keeper.position != me) {
+            continue;
+        }
+        for keeper in keepers.into_iter().filter(|keeper| ![me, owner.position].contains(&keeper.position)) {
+            plan.add(keeper, key);
+        }
+    }
+    plan
+}
+
 /// The same, with patience: members that are away and waited for keep what they have, so nobody else is given
 /// it, as long as two living peers of the first R from the key on are left to keep it. Where only this one is
 /// left, the next living one is given it at once.
@@ -185,6 +202,15 @@ pub fn plan_handover(view: &View, copies: usize, keys: impl IntoIterator<Item = 
 }
 
 impl OfferPlan {
+    /// Offers what another plan offers, too.
+    pub fn join(&mut self, other: OfferPlan) {
+        for offer in other.offers.into_values() {
+            for key in offer.keys {
+                self.add(offer.to.clone(), key);
+            }
+        }
+    }
+
     /// Offers one key to one peer.
     pub fn add(&mut self, to: Entry, key: Position) {
         self.offers.entry(to.position).or_insert_with(|| Offer { to, keys: Vec::new() }).keys.push(key);
@@ -239,6 +265,17 @@ mod tests {
 
     fn offered(plan: &OfferPlan) -> Vec<u8> {
         numbers(plan.offers.keys())
+    }
+
+    /// Goal: where the owner is slow, each of its replicas gives the others what it has, and nobody else does.
+    #[test]
+    fn a_replica_helps_the_other_replicas() {
+        let offers = |me| plan_help(&view(me), 3, [peer(15)]).offers;
+        // 20 owns it, 30 and 40 are its replicas.
+        assert_eq!(numbers(offers(30).keys()), [40]);
+        assert_eq!(numbers(offers(40).keys()), [30]);
+        assert!(offers(20).is_empty(), "the owner gives by itself");
+        assert!(offers(50).is_empty(), "and this one keeps nothing of it");
     }
 
     #[test]

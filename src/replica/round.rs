@@ -50,6 +50,24 @@ pub struct Round {
     with_record: BTreeMap<RecordId, BTreeSet<Position>>,
 }
 
+/// What would be left with a number of copies when this peer goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeftWith {
+    /// So many files.
+    pub files: u64,
+    /// The records of so many names.
+    pub names: u64,
+    /// The peers with these copies.
+    pub on: BTreeSet<Position>,
+}
+
+/// How many living peers are too few for a departure: those that stay, where min(R, N − 1) are needed, the members
+/// that do not answer counted in N. `None` where there are enough.
+pub fn too_few_stay(view: &View, copies: usize) -> Option<usize> {
+    let stay = view.alive().count();
+    (stay < copies.min(view.members_count().saturating_sub(1))).then_some(stay)
+}
+
 /// Of which fewer others than needed have a copy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Short {
@@ -139,6 +157,33 @@ impl Round {
         self.with_object.get(content).is_some_and(|peers| peers.contains(peer))
     }
 
+    /// How many others have an object, as far as was learned.
+    pub fn others_with(&self, content: &ContentId) -> usize {
+        self.with_object.get(content).map_or(0, BTreeSet::len)
+    }
+
+    /// Those of what is short that are left with so many copies at living peers, and where these are.
+    pub fn left_with(&self, view: &View, short: &Short) -> BTreeMap<usize, LeftWith> {
+        let alive: BTreeSet<Position> = view.alive().map(|entry| entry.position).collect();
+        let with = |peers: Option<&BTreeSet<Position>>| -> BTreeSet<Position> {
+            peers.map(|peers| peers.intersection(&alive).copied().collect()).unwrap_or_default()
+        };
+        let mut left: BTreeMap<usize, LeftWith> = BTreeMap::new();
+        for content in &short.objects {
+            let peers = with(self.with_object.get(content));
+            let of_these = left.entry(peers.len()).or_default();
+            of_these.files += 1;
+            of_these.on.extend(peers);
+        }
+        for record in &short.records {
+            let peers = with(self.with_record.get(&record.id()));
+            let of_these = left.entry(peers.len()).or_default();
+            of_these.names += 1;
+            of_these.on.extend(peers);
+        }
+        left
+    }
+
     /// Adds what came of another offer of the same round.
     pub fn absorb(&mut self, other: Round) {
         self.objects = self.objects.saturating_add(other.objects);
@@ -185,7 +230,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::plan_handover;
-    use super::super::sample::{entry, peer, view, view_of};
+    use super::super::sample::{entry, peer, view, view_of, view_with};
     use super::*;
 
     fn content(number: u8) -> ContentId {
@@ -258,6 +303,28 @@ mod tests {
         assert_eq!((short.objects.len(), short.records.len()), (1, 0), "no more than there are others");
         assert!(Round::failed().short(&view_of(10, &[]), 3, &holdings).is_empty(), "the last one");
         assert!(!Round::failed().short(&view(10), 1, &holdings).is_empty(), "nothing was learned");
+    }
+
+    /// Reported: with two of four machines off, a departure left one copy of each file.
+    #[test]
+    fn members_that_do_not_answer_count_for_what_has_to_stay() {
+        assert_eq!(too_few_stay(&view_with(10, &[20], &[30, 40]), 3), Some(1));
+        assert_eq!(too_few_stay(&view_with(10, &[], &[20]), 3), Some(0));
+        assert_eq!(too_few_stay(&view_with(10, &[20, 30, 40], &[50]), 3), None, "three are left");
+        assert_eq!(too_few_stay(&view_of(10, &[20]), 3), None, "no more than there are members");
+        assert_eq!(too_few_stay(&view_of(10, &[]), 3), None, "the last one");
+    }
+
+    #[test]
+    fn what_is_short_is_told_by_the_copies_that_are_left() {
+        let holdings = holdings(&[15, 35], &[(25, 1)]);
+        let mut round = Round::default();
+        round.gave_object(peer(20), content(15), 1);
+        let view = view_of(10, &[20, 30]);
+        let left = round.left_with(&view, &round.short(&view, 3, &holdings));
+        let none = LeftWith { files: 1, names: 1, on: BTreeSet::new() };
+        let one = LeftWith { files: 1, names: 0, on: [peer(20)].into() };
+        assert_eq!(left, [(0, none), (1, one)].into());
     }
 
     proptest! {

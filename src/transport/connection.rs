@@ -11,6 +11,8 @@ use rustls::pki_types::CertificateDer;
 use super::frame;
 use super::frame::{StreamError, close_code};
 use super::identity::IdentityError;
+use super::pace;
+use super::settings::TransportSettings;
 use super::stream::OpenStream;
 use super::verifier;
 use crate::id::{KeyHash, Position};
@@ -30,6 +32,7 @@ struct Inner {
     streams: AtomicUsize,
     last_used_ms: AtomicU64,
     suspect_at: AtomicU64,
+    send_window_bytes: u64,
 }
 
 impl Connection {
@@ -103,6 +106,29 @@ impl Connection {
     /// How many packets have come, of any kind.
     pub(super) fn heard(&self) -> u64 {
         self.0.quic.stats().udp_rx.datagrams
+    }
+
+    /// Whether what is sent waits for the line: more at once would only wait longer.
+    pub fn is_full(&self) -> bool {
+        pace::is_bound(self.0.quic.congestion_state())
+    }
+
+    /// What is about to be sent on this stream is bulk: it waits behind everything else of this connection, and only
+    /// so much of it is kept here as the line takes within a few round trips, so that what was taken has moved.
+    pub(super) fn begin_bulk(&self, stream: &quinn::SendStream) {
+        // A stream that has ended says so itself.
+        let _ = stream.set_priority(BULK_PRIORITY);
+        let window =
+            self.0.quic.stats().path.cwnd.saturating_mul(BULK_WINDOWS).saturating_add(BULK_BYTES_MIN);
+        self.0.quic.set_send_window(window.min(self.0.send_window_bytes));
+    }
+
+    /// How many frames this side took from the other one; only whoever has the connection's keys makes them.
+    pub fn frames_taken(&self) -> u64 {
+        let frames = self.0.quic.stats().frame_rx;
+        let counts = [frames.acks, frames.ping, frames.stream, frames.datagram, frames.crypto];
+        let windows = [frames.max_data, frames.max_stream_data, frames.stop_sending, frames.reset_stream];
+        counts.into_iter().chain(windows).sum()
     }
 
     /// When no packet has come since then, no new stream goes this way until one comes.
@@ -275,6 +301,7 @@ fn up(
         streams: AtomicUsize::new(0),
         last_used_ms: AtomicU64::new(0),
         suspect_at: AtomicU64::new(TRUSTED),
+        send_window_bytes: TransportSettings::default().send_window_bytes,
     }))
 }
 
@@ -285,6 +312,11 @@ fn observed(quic: &quinn::Connection) -> Address {
     address.into()
 }
 
+/// Below that of requests and their answers, which is 0.
+const BULK_PRIORITY: i32 = -1;
+/// How many congestion windows of bulk are kept for sending and until they are acknowledged, and what beside them.
+const BULK_WINDOWS: u64 = 4;
+const BULK_BYTES_MIN: u64 = 128 << 10;
 /// Of `suspect_at`: no request has failed in silence.
 const TRUSTED: u64 = u64::MAX;
 /// How much may be on its way to us on a connection that is about to end.

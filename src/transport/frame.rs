@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
+use super::least::LeastPace;
 use crate::wire::codec::{self, CodecError};
 use crate::wire::limits;
 
@@ -135,14 +136,19 @@ pub(super) async fn write<T: Serialize>(
     message: &T,
 ) -> Result<(), StreamError> {
     let frame = Bytes::from(codec::frame(message)?);
-    write_piece(send, frame).await
+    write_piece(send, frame, &mut LeastPace::default()).await
 }
 
-/// Writes raw bytes; may take as long as it likes while some are taken now and then.
-pub(super) async fn write_piece(send: &mut quinn::SendStream, piece: Bytes) -> Result<(), StreamError> {
+/// Writes raw bytes; may take as long as it likes while the least pace is kept.
+pub(super) async fn write_piece(
+    send: &mut quinn::SendStream,
+    piece: Bytes,
+    pace: &mut LeastPace,
+) -> Result<(), StreamError> {
     let mut rest = [piece];
     while !rest[0].is_empty() {
-        within(limits::STREAM_SILENCE_MAX, send.write_chunks(&mut rest)).await?;
+        let written = pace.heard(send.write_chunks(&mut rest)).await?;
+        pace.moved(written.bytes);
     }
     Ok(())
 }
@@ -151,8 +157,10 @@ pub(super) async fn write_piece(send: &mut quinn::SendStream, piece: Bytes) -> R
 pub(super) async fn read_piece(
     recv: &mut quinn::RecvStream,
     max_bytes: usize,
+    pace: &mut LeastPace,
 ) -> Result<Option<Bytes>, StreamError> {
-    let chunk = within(limits::STREAM_SILENCE_MAX, recv.read_chunk(max_bytes, true)).await?;
+    let chunk = pace.heard(recv.read_chunk(max_bytes, true)).await?;
+    pace.moved(chunk.as_ref().map_or(0, |chunk| chunk.bytes.len()));
     Ok(chunk.map(|chunk| chunk.bytes))
 }
 
@@ -163,6 +171,34 @@ pub(super) async fn fill(recv: &mut quinn::RecvStream, buffer: &mut [u8]) -> Res
         match within(limits::STREAM_SILENCE_MAX, recv.read(&mut buffer[filled..])).await? {
             Some(count) => filled += count,
             None => break,
+        }
+    }
+    Ok(filled)
+}
+
+/// Reads raw bytes until the buffer is full, the stream ends, or this time is over and at least one byte came; 0 is
+/// the end. A slow line is heard of before a buffer is full.
+pub(super) async fn fill_within(
+    recv: &mut quinn::RecvStream,
+    buffer: &mut [u8],
+    gather: Duration,
+    pace: &mut LeastPace,
+) -> Result<usize, StreamError> {
+    let until = tokio::time::Instant::now() + gather;
+    let mut filled = 0;
+    while filled < buffer.len() {
+        let limit = match filled {
+            0 => limits::STREAM_SILENCE_MAX,
+            _ => until.saturating_duration_since(tokio::time::Instant::now()),
+        };
+        match pace.keep(limit, recv.read(&mut buffer[filled..])).await {
+            Ok(Some(count)) => {
+                filled += count;
+                pace.moved(count);
+            }
+            Ok(None) => break,
+            Err(StreamError::Silent { .. }) if filled > 0 => break,
+            Err(error) => return Err(error),
         }
     }
     Ok(filled)

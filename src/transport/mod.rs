@@ -21,6 +21,8 @@ mod guard;
 mod identity;
 mod install;
 mod keys;
+mod least;
+mod pace;
 mod pool;
 mod request;
 mod settings;

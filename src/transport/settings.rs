@@ -10,6 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::TLS13;
 
 use super::identity::Identity;
+use super::pace::PaceConfig;
 use super::verifier::{Verifier, provider};
 use crate::wire::limits;
 
@@ -24,7 +25,8 @@ pub struct TransportSettings {
     pub stream_window_bytes: u32,
     /// How much of all streams of a connection may be on its way to us.
     pub connection_window_bytes: u32,
-    /// How much a connection keeps of what was sent and is not acknowledged.
+    /// How much a connection keeps of what was sent and is not acknowledged, at most: on a slow line less (see
+    /// `pace`).
     pub send_window_bytes: u64,
     /// The congestion window that a connection starts with. RFC 9002 asks for 12,000 or so; larger
     /// finishes small files in fewer round trips and is rude to a slow network.
@@ -45,7 +47,7 @@ impl Default for TransportSettings {
             stream_window_bytes: 8 << 20,
             connection_window_bytes: 32 << 20,
             send_window_bytes: 16 << 20,
-            initial_window_bytes: 128 << 10,
+            initial_window_bytes: 32 << 10,
             packet_bytes_max: 6_500,
             socket_buffer_bytes: 1 << 20,
             connections_max: limits::CONNECTIONS_MAX,
@@ -166,7 +168,7 @@ fn transport(settings: &TransportSettings) -> TransportConfig {
         .send_window(settings.send_window_bytes)
         .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER_BYTES))
         .datagram_send_buffer_size(DATAGRAM_BUFFER_BYTES)
-        .congestion_controller_factory(Arc::new(congestion))
+        .congestion_controller_factory(Arc::new(PaceConfig(Arc::new(congestion))))
         .mtu_discovery_config(Some(discovery));
     config
 }

@@ -13,6 +13,7 @@ use super::counters::TransportCounters;
 use super::detour::Reached;
 use super::frame::{self, StreamError, close_code, within};
 use super::guard::Guard;
+use super::least::LeastPace;
 use super::lock;
 use crate::wire::{Entry, Fault, Reply, Request, limits, shortened};
 
@@ -26,6 +27,8 @@ pub struct OpenStream {
     reached: Option<Reached>,
     heard: u64,
     finished: bool,
+    pace_in: LeastPace,
+    pace_out: LeastPace,
 }
 
 impl OpenStream {
@@ -39,8 +42,18 @@ impl OpenStream {
                     connection.suspect_if_silent_since(heard);
                 }
             })?;
-        let mut stream = OpenStream { send, recv, in_use, reached: None, heard, finished: false };
-        stream.send_piece(request).await?;
+        let mut stream = OpenStream {
+            send,
+            recv,
+            in_use,
+            reached: None,
+            heard,
+            finished: false,
+            pace_in: LeastPace::default(),
+            pace_out: LeastPace::default(),
+        };
+        let sent = frame::write_piece(&mut stream.send, request, &mut stream.pace_out).await;
+        stream.watched(sent)?;
         Ok(stream)
     }
 
@@ -64,7 +77,8 @@ impl OpenStream {
     /// # Errors
     /// [`StreamError`] when the other side takes nothing for long, gives up, or is gone.
     pub async fn send_piece(&mut self, piece: Bytes) -> Result<(), StreamError> {
-        let sent = frame::write_piece(&mut self.send, piece).await;
+        self.in_use.connection().begin_bulk(&self.send);
+        let sent = frame::write_piece(&mut self.send, piece, &mut self.pace_out).await;
         self.watched(sent)
     }
 
@@ -97,8 +111,18 @@ impl OpenStream {
     /// # Errors
     /// [`StreamError`] when nothing comes for long, or the other side gave up or is gone.
     pub async fn read_piece(&mut self, max_bytes: usize) -> Result<Option<Bytes>, StreamError> {
-        let piece = frame::read_piece(&mut self.recv, max_bytes).await;
+        let piece = frame::read_piece(&mut self.recv, max_bytes, &mut self.pace_in).await;
         self.watched(piece)
+    }
+
+    /// Reads raw bytes until the buffer is full, the stream ends, or this time is over and something came; says how
+    /// many, 0 at the end.
+    ///
+    /// # Errors
+    /// As [`OpenStream::read_piece`].
+    pub async fn fill_within(&mut self, buffer: &mut [u8], gather: Duration) -> Result<usize, StreamError> {
+        let filled = frame::fill_within(&mut self.recv, buffer, gather, &mut self.pace_in).await;
+        self.watched(filled)
     }
 
     /// Reads raw bytes until the buffer is full or the stream ends; says how many.
@@ -144,6 +168,8 @@ pub struct RequestStream {
     guard: Option<Arc<Guard>>,
     through_a_helper: bool,
     finished: bool,
+    pace_in: LeastPace,
+    pace_out: LeastPace,
 }
 
 impl RequestStream {
@@ -159,6 +185,8 @@ impl RequestStream {
             guard: Some(guard),
             through_a_helper: false,
             finished: false,
+            pace_in: LeastPace::default(),
+            pace_out: LeastPace::default(),
         }
     }
 
@@ -174,6 +202,8 @@ impl RequestStream {
             guard: None,
             through_a_helper: false,
             finished: false,
+            pace_in: LeastPace::default(),
+            pace_out: LeastPace::default(),
         }
     }
 
@@ -260,7 +290,8 @@ impl RequestStream {
     /// # Errors
     /// [`StreamError`] when the other side takes nothing for long, gives up, or is gone.
     pub async fn send_piece(&mut self, piece: Bytes) -> Result<(), StreamError> {
-        frame::write_piece(&mut self.send, piece).await
+        self.in_use.connection().begin_bulk(&self.send);
+        frame::write_piece(&mut self.send, piece, &mut self.pace_out).await
     }
 
     /// Reads raw bytes as they come, at most so many, without copying; `None` at the end.
@@ -268,7 +299,16 @@ impl RequestStream {
     /// # Errors
     /// [`StreamError`] when nothing comes for long, or the other side gave up or is gone.
     pub async fn read_piece(&mut self, max_bytes: usize) -> Result<Option<Bytes>, StreamError> {
-        frame::read_piece(&mut self.recv, max_bytes).await
+        frame::read_piece(&mut self.recv, max_bytes, &mut self.pace_in).await
+    }
+
+    /// Reads raw bytes until the buffer is full, the stream ends, or this time is over and something came; says how
+    /// many, 0 at the end.
+    ///
+    /// # Errors
+    /// As [`RequestStream::read_piece`].
+    pub async fn fill_within(&mut self, buffer: &mut [u8], gather: Duration) -> Result<usize, StreamError> {
+        frame::fill_within(&mut self.recv, buffer, gather, &mut self.pace_in).await
     }
 
     /// Reads raw bytes until the buffer is full or the stream ends; says how many.
@@ -373,10 +413,11 @@ async fn pump(
     to: &mut quinn::SendStream,
     moved: &impl Fn(),
 ) -> Result<(), Broken> {
+    let mut pace = LeastPace::default();
     let reading = |error: quinn::ReadError| Broken::Reading(error.into());
     while let Some(piece) = from.read_chunk(limits::PIECE_BYTES, true).await.map_err(reading)? {
         moved();
-        frame::write_piece(to, piece.bytes).await.map_err(Broken::Writing)?;
+        frame::write_piece(to, piece.bytes, &mut pace).await.map_err(Broken::Writing)?;
     }
     // An error means that the other side has stopped reading, which is its right.
     let _ = to.finish();

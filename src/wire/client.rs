@@ -65,7 +65,7 @@ pub enum ClientRequest {
     },
     /// What leaving would do. `-> LeavePlan`.
     PlanLeave,
-    /// Hand everything over, tell the neighbours, and end. `-> Left`.
+    /// Hand everything over, tell the neighbours, and end; stay where something would be lost. `-> Left`.
     Leave,
     /// Count a member no more that will not come back. `-> Forgotten`.
     Forget {
@@ -74,6 +74,8 @@ pub enum ClientRequest {
         /// Do it; else only say which peer is meant, and whether it can be done.
         sure: bool,
     },
+    /// The same, whatever may be lost. `-> Left`.
+    LeaveAnyway,
 }
 
 /// What comes back.

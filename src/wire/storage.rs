@@ -166,13 +166,16 @@ pub enum MissingReason {
     /// It refused, and would refuse the same again; in its own words.
     #[error("refused: {0}")]
     Final(String),
+    /// Its bytes are on their way, or it has not said anything yet.
+    #[error("its copy is not complete yet")]
+    NotYet,
 }
 
 impl MissingReason {
     /// Whether the same bytes, given again soon, meet the same answer: nothing is gained by moving them.
     pub fn is_final(&self) -> bool {
         match self {
-            MissingReason::Unreachable | MissingReason::Refused(_) => false,
+            MissingReason::Unreachable | MissingReason::Refused(_) | MissingReason::NotYet => false,
             MissingReason::Disk(_) | MissingReason::NoRoom { .. } | MissingReason::Final(_) => true,
         }
     }
@@ -331,5 +334,11 @@ pub enum StorageReply {
         bytes: u64,
         /// Why, as of the latest one.
         reason: Option<MissingReason>,
+    },
+    /// The object goes on to come, to the answering peer or to those behind it. Before `Proceed` somebody else sends
+    /// it, and the end of that is waited for; after the bytes a copy takes long. Said every few seconds.
+    Moving {
+        /// So many more bytes have come since the last word; not 0.
+        bytes: u64,
     },
 }

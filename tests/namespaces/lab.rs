@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -138,6 +139,50 @@ impl Lab {
             // In place: the machine's processes have this very file.
             std::fs::write(file, format!("127.0.0.1 localhost\n{ip} {name}\n")).unwrap();
         }
+    }
+
+    /// From now on a machine's line is that slow both ways, with a queue of so many bytes before it.
+    pub fn slow(&self, name: &str, rate: &str, queue: &str) {
+        let ip = &self.machines[name].v4;
+        let n = ip.rsplit('.').next().unwrap();
+        let shape = format!("root tbf rate {rate} burst 4kb limit {queue}");
+        self.run(name, &format!("tc qdisc replace dev eth0 {shape}"));
+        self.run("hub", &format!("tc qdisc replace dev p{n} {shape}"));
+    }
+
+    /// The objects on the disk of a peer.
+    pub fn objects_of(&self, number: u8) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut dirs = vec![self.data_dir(number).join("objects")];
+        while let Some(dir) = dirs.pop() {
+            for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+                match entry.file_type() {
+                    Ok(kind) if kind.is_dir() => dirs.push(entry.path()),
+                    _ => found.push(entry.file_name().to_string_lossy().into_owned()),
+                }
+            }
+        }
+        found
+    }
+
+    /// `Quit`, and its exit code and all that it printed.
+    pub fn quit_within(&mut self, number: u8, bound: Duration) -> (Option<i32>, String) {
+        self.begin_quit(number);
+        self.ended_within(number, bound)
+    }
+
+    /// `Quit`, not waited for.
+    pub fn begin_quit(&self, number: u8) {
+        self.peers[&number].type_in("Quit\n");
+    }
+
+    /// Waits for the end of a peer; its exit code and all that it printed.
+    pub fn ended_within(&mut self, number: u8, bound: Duration) -> (Option<i32>, String) {
+        let peer = self.peers.remove(&number).unwrap();
+        let code = peer.wait_ended(bound);
+        let all = peer.all();
+        self.ended.push(peer);
+        (code, all.out + &all.err)
     }
 
     /// Founds a ring on a machine.

@@ -11,6 +11,7 @@ mod moved;
 #[allow(dead_code, reason = "shared with the tests of rings on loopback, which use more of it")]
 mod peer;
 mod room;
+mod slow;
 mod translators;
 
 use lab::{Family, Lab};

@@ -51,6 +51,38 @@ fn all_quit_one_after_the_other() {
     }
 }
 
+/// Reported: with two of four machines off, leaving said that nothing had to be copied, and left one copy of each file.
+/// Goal: it says what would remain, and stays, unless it is forced.
+#[test]
+fn who_would_leave_too_few_copies_stays() {
+    let mut ring = Ring::of(8, &[36, 109, 182, 255]);
+    let samples = several(&ring);
+    samples.iter().for_each(|sample| drop(sample.store(&ring, 36, "--wait all")));
+    ring.kill(&[182, 255]);
+    ring.settle();
+    for sample in &samples {
+        eventually("both have it", || sample.on_disk(&ring).len() >= 2);
+    }
+    let said = format!("only ONE copy of {} files and ", samples.len());
+    for line in ["Leave --dry-run", "Leave", "Quit"] {
+        let refused = ring.ask(36, line).error();
+        assert!(
+            refused.contains(&said) && refused.contains("would remain, on 109; this peer stays"),
+            "{refused}"
+        );
+        assert!(refused.contains("--force"), "{refused}");
+    }
+    ring.settle();
+    // It takes new files as before.
+    samples[0].request(&ring, 36);
+    let late = Sample::random(&ring.scratch(), "late", 99, 10_000);
+    late.store(&ring, 36, "");
+    ring.peer(36).type_in("Quit --force\n");
+    let (code, answer) = ring.ended_by_itself(36);
+    assert_eq!(code, Some(0), "{answer:?}");
+    samples.iter().chain([&late]).for_each(|sample| drop(sample.request(&ring, 109)));
+}
+
 /// Goal: a killed peer that starts again, by whichever command, is itself again, with its files.
 #[test]
 fn a_killed_peer_starts_again() {

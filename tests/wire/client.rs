@@ -63,6 +63,7 @@ fn requests() -> Vec<ClientRequest> {
         ClientRequest::PlanLeave,
         ClientRequest::Leave,
         ClientRequest::Forget { peer: "nas".to_owned(), sure: true },
+        ClientRequest::LeaveAnyway,
     ]);
     requests
 }

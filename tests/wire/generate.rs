@@ -230,6 +230,7 @@ fn missing_reason() -> impl Strategy<Value = MissingReason> {
         Just(MissingReason::Unreachable),
         text().prop_map(MissingReason::Disk),
         text().prop_map(MissingReason::Refused),
+        Just(MissingReason::NotYet),
         (number(), number()).prop_map(|(length, free)| MissingReason::NoRoom { length, free }),
         text().prop_map(MissingReason::Final),
     ]
@@ -287,6 +288,7 @@ fn storage_reply() -> BoxedStrategy<StorageReply> {
         (places(), places(), places(), places()).prop_map(|(objects, records, arriving, unkept)| {
             WantedInPart { objects, records, arriving, unkept }
         }),
+        number().prop_map(|bytes| Moving { bytes }),
         (number(), number(), option::of(missing_reason())).prop_map(|(files, bytes, reason)| Unkept {
             files,
             bytes,

@@ -157,6 +157,7 @@ fn storage_replies() -> Vec<StorageReply> {
         Missing(missing(MissingReason::Refused("no".to_owned()))),
         Missing(missing(MissingReason::NoRoom { length: 3 << 20, free: 1 << 20 })),
         Missing(missing(MissingReason::Final("no".to_owned()))),
+        Missing(missing(MissingReason::NotYet)),
         Finished,
         NotOwner { owner: Some(entry(10)) },
         Refused("no".to_owned()),
@@ -179,6 +180,7 @@ fn storage_replies() -> Vec<StorageReply> {
             bytes: 3 << 30,
             reason: Some(MissingReason::NoRoom { length: 1 << 30, free: 7 }),
         },
+        Moving { bytes: 256 << 10 },
     ]
 }
 

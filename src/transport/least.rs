@@ -1,0 +1,93 @@
+//! The least pace of a transfer: slow is no fault, to stand still is, and so is a pace that only holds a place.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::frame::StreamError;
+use crate::wire::limits::STREAM_SILENCE_MAX;
+
+/// So many bytes within so much time of waiting, again and again; the time in which nobody waits does not count.
+///
+/// An honest line of 256 kbit/s that is shared by fifty transfers gives each of them nine times as much.
+#[derive(Debug, Default)]
+pub(super) struct LeastPace {
+    waited: Duration,
+    bytes: u64,
+}
+
+impl LeastPace {
+    /// Waits for one step of a transfer, at most so long, and as long as the pace allows.
+    pub(super) async fn keep<T, E: Into<StreamError>>(
+        &mut self,
+        limit: Duration,
+        step: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, StreamError> {
+        let limit = limit.min(self.left());
+        let begun = Instant::now();
+        let done = timeout(limit, step).await;
+        self.waited += begun.elapsed();
+        match done {
+            Ok(done) => done.map_err(Into::into),
+            Err(_) => Err(StreamError::Silent { waited_ms: limit.as_millis() as u64 }),
+        }
+    }
+
+    fn left(&self) -> Duration {
+        WITHIN.saturating_sub(self.waited)
+    }
+
+    /// As [`LeastPace::keep`], for as long as a stream may be silent.
+    pub(super) async fn heard<T, E: Into<StreamError>>(
+        &mut self,
+        step: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, StreamError> {
+        self.keep(STREAM_SILENCE_MAX, step).await
+    }
+
+    /// So many bytes moved.
+    pub(super) fn moved(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+        if self.bytes >= BYTES_MIN {
+            *self = LeastPace::default();
+        }
+    }
+}
+
+/// So many bytes at least in each such time: 68 bytes a second.
+const BYTES_MIN: u64 = 4 << 10;
+const WITHIN: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a pace of so many bytes, each so many seconds after the last, ends within so many steps.
+    fn ends(bytes: usize, seconds: u64, steps: usize) -> bool {
+        let mut pace = LeastPace::default();
+        (0..steps).any(|_| {
+            pace.waited += Duration::from_secs(seconds);
+            pace.moved(bytes);
+            pace.left().is_zero()
+        })
+    }
+
+    /// Reported: a reader of a byte every nine seconds held its place for ever.
+    #[test]
+    fn a_byte_every_nine_seconds_is_too_slow_and_a_slow_line_is_not() {
+        assert!(ends(1, 9, 7));
+        assert!(!ends(1_280, 2, 1_000), "256 kbit/s among fifty");
+    }
+
+    #[tokio::test]
+    async fn what_stands_still_ends_and_who_does_not_wait_is_not_slow() {
+        let mut pace = LeastPace::default();
+        let short = Duration::from_millis(5);
+        let never = std::future::pending::<Result<(), StreamError>>();
+        assert!(matches!(pace.keep(short, never).await, Err(StreamError::Silent { .. })));
+        let waited = pace.waited;
+        tokio::time::sleep(short).await;
+        pace.keep(short, async { Ok::<_, StreamError>(()) }).await.unwrap();
+        assert!(pace.waited < waited + short, "only what is waited for counts");
+    }
+}
