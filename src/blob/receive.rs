@@ -220,7 +220,7 @@ impl Receiver {
         let placed = self.place(&outboard);
         if let Err(BlobError::Sync { .. } | BlobError::Io { .. }) = placed {
             // What a failed sync left in the page cache must not be taken for what is on disk.
-            self.store.layout().remove_quietly(&self.store.layout().part(&self.content));
+            self.remove_part();
         }
         if let Err(error) = &placed {
             self.store.note_failed_write(self.length, error);
@@ -322,15 +322,21 @@ impl Receiver {
 
     fn abandon(&mut self, source: std::io::Error) -> BlobError {
         self.abandoned = true;
+        self.remove_part();
+        let path = self.store.layout().part(&self.content);
+        let error = BlobError::Io { doing: "write", path, source };
+        self.store.note_failed_write(self.length, &error);
+        error
+    }
+
+    /// Removes the part, and with it what it takes on the disk.
+    fn remove_part(&self) {
         let path = self.store.layout().part(&self.content);
         // The open handle keeps the blocks until the receiver is dropped, so they are freed first.
         if let Err(error) = self.file.set_length(0) {
             tracing::warn!(file = %path.display(), %error, "cannot cut");
         }
         self.store.layout().remove_quietly(&path);
-        let error = BlobError::Io { doing: "write", path, source };
-        self.store.note_failed_write(self.length, &error);
-        error
     }
 }
 

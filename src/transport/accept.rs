@@ -241,7 +241,8 @@ fn is_given_up(error: &quinn::ConnectionError) -> bool {
         quinn::ConnectionError::ConnectionClosed(close) => {
             matches!(close.error_code, Code::APPLICATION_ERROR | Code::NO_ERROR)
         }
-        quinn::ConnectionError::Reset | quinn::ConnectionError::LocallyClosed => true,
+        quinn::ConnectionError::Reset => true,
+        // Among the others is what this side has closed, for a reason.
         _ => false,
     }
 }
