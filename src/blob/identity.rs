@@ -53,9 +53,21 @@ pub struct PeerFile {
     /// Whether it left its ring.
     #[serde(default)]
     pub left: bool,
+    /// Addresses of other members, to come back through when the index is lost: at most
+    /// [`PeerFile::CONTACTS_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contacts: Vec<Address>,
 }
 
 impl PeerFile {
+    /// Contacts that are kept.
+    pub const CONTACTS_MAX: usize = 16;
+
+    /// Whether this peer was a member of its ring, as far as is written here.
+    pub fn was_member(&self) -> bool {
+        !self.left && self.replicas.is_some()
+    }
+
     /// Reads DATA_DIR/peer.toml; `None` where no peer lives.
     ///
     /// # Errors
@@ -168,6 +180,7 @@ mod tests {
             replicas: Some(3),
             successors: None,
             left: false,
+            contacts: vec![Address::new("127.0.0.1:12036").unwrap()],
         }
     }
 

@@ -25,11 +25,10 @@ impl Store {
     /// # Errors
     /// [`BlobError::NotHere`] when the object is not; [`BlobError::Poisoned`]; what the index says.
     pub fn link(&self, link: &Link, content: ContentId) -> Result<()> {
-        match self.linked(&link.name)? {
-            Some(linked) if linked == content => return Ok(()),
-            _ if self.info(&content)?.is_none() => return Err(BlobError::NotHere { content }),
-            _ => self.set_link(&link.name, link.clock, Some(content)),
+        if self.info(&content)?.is_none() {
+            return Err(BlobError::NotHere { content });
         }
+        self.set_link(&link.name, link.clock, Some(content))
     }
 
     /// Takes a name away, unless it was linked at a later clock; an earlier link does not bring it back.

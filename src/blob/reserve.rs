@@ -62,4 +62,4 @@ const RESERVE: &str = "reserve";
 /// Enough for peer.toml and for what redb writes when it opens a file that was not closed.
 const RESERVE_BYTES: u64 = 2 << 20;
 /// It is made only where so much is free.
-const ROOM_FOR_RESERVE_BYTES: u64 = 64 << 20;
+const ROOM_FOR_RESERVE_BYTES: u64 = 16 << 20;

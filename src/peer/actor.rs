@@ -20,8 +20,8 @@ use crate::id::Position;
 use crate::time::Moment;
 use crate::transport::RequestFailure;
 use crate::wire::{
-    Datagram, Entry, Fault, Member, MemberState, MembershipReply, MembershipRequest, Reply, Request, Target,
-    codec,
+    Address, Datagram, Entry, Fault, Member, MemberState, MembershipReply, MembershipRequest, Reply, Request,
+    Target, codec,
 };
 
 /// What the actor is told.
@@ -367,23 +367,41 @@ pub(super) async fn save_file(
 }
 
 /// Keeps the members that are known on disk, for the next start.
-pub(super) async fn remember_members(shared: Arc<Shared>) {
+pub(super) async fn remember_members(shared: Arc<Shared>, file: SharedFile) {
     let mut view = shared.view.clone();
     let mut last: Option<Vec<Member>> = None;
     loop {
         let now = view.borrow_and_update().clone();
         if now.is_member() {
             let members = worth_remembering(&now);
-            if last.as_ref() != Some(&members) {
+            // A full disk is told by the status; the next change of the ring tries again.
+            if last.as_ref() != Some(&members) && shared.store.full_with().is_none() {
                 if let Err(error) = remember(&shared, &members).await {
                     shared.tell(PeerEvent::Warning(error));
                 }
+                keep_contacts(&shared, &file, &now).await;
                 last = Some(members);
             }
         }
         if view.changed().await.is_err() {
             return;
         }
+    }
+}
+
+/// Keeps addresses in peer.toml, for a start without the index; written anew once too few of them are members.
+async fn keep_contacts(shared: &Shared, file: &SharedFile, view: &View) {
+    let alive: Vec<Address> = view.alive().map(|entry| entry.address.clone()).collect();
+    let wanted = alive.len().min(PeerFile::CONTACTS_MAX);
+    let good = file.lock().await.contacts.iter().filter(|contact| alive.contains(contact)).count();
+    if good >= wanted.min(CONTACTS_ENOUGH) || shared.store.full_with().is_some() {
+        return;
+    }
+    let saved = save_file(shared, file, |file| {
+        file.contacts = alive.into_iter().take(PeerFile::CONTACTS_MAX).collect();
+    });
+    if let Err(error) = saved.await {
+        shared.tell(PeerEvent::Warning(error.to_string()));
     }
 }
 
@@ -442,6 +460,8 @@ const CLOCK_EVERY: Duration = Duration::from_secs(20);
 const CLOCK_TOLD_MAX: usize = 256;
 /// How often a peer that listens on every address looks whether its machine has moved.
 const MOVE_CHECK_EVERY: Duration = Duration::from_secs(3);
+/// So many contacts in peer.toml that are members are enough.
+const CONTACTS_ENOUGH: usize = PeerFile::CONTACTS_MAX / 2;
 /// Members that are kept on disk.
 const REMEMBERED_MAX: usize = 128;
 

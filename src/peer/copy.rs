@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use super::api::PeerEvent;
 use super::push::{Feed, LiveFrom, Passed};
-use super::shared::{BoxFuture, Shared, disk_reason, finished, shortened, spawn_blocking};
+use super::shared::{BoxFuture, STORAGE_TIMEOUT, Shared, disk_reason, finished, shortened, spawn_blocking};
 use super::shares::Party;
 use crate::blob::{BlobError, Kind, Receiver};
 use crate::chord::PhaseKind;
@@ -22,7 +22,10 @@ use crate::id::{ContentId, Position};
 use crate::replica::{Copies, NotKept, StoreDuty, store_duty};
 use crate::transport::{RequestStream, StreamError};
 use crate::wire::limits::{LINKS_PER_OBJECT_MAX, PIECE_BYTES};
-use crate::wire::{Entry, Fault, Link, Missing, MissingReason, ObjectInfo, Reply, StorageReply, StoreRole};
+use crate::wire::{
+    Entry, Fault, Link, Missing, MissingReason, ObjectInfo, Reply, Request, StorageReply, StorageRequest,
+    StoreRole, Target,
+};
 
 /// Where an object comes from: another peer, or this one itself.
 pub(super) enum Upstream {
@@ -300,6 +303,9 @@ impl Shared {
         let given_up = matches!(came, Err(StreamError::Cancelled));
         if given_up {
             pass(&mut feed, Passed::GivenUp).await;
+            if let Some(Next { is_left_behind: true, chain, .. }) = &feed {
+                self.discard_along(object, chain);
+            }
         }
         drop(feed);
         // What came is kept for whoever sends the rest, unless the sender itself does not want it any more.
@@ -323,7 +329,7 @@ impl Shared {
             }
             // What lay here of an earlier transfer was wrong, which is no fault of this sender's. It is gone.
             Err(error @ BlobError::Mismatch { resumed: 1.., .. }) => {
-                Ok(Err(MissingReason::Disk(shortened(error.to_string()))))
+                Ok(Err(MissingReason::Refused(shortened(error.to_string()))))
             }
             Err(error @ (BlobError::Mismatch { .. } | BlobError::ChunkMismatch { .. })) => {
                 self.blame_client(upstream, owner, Fault::CorruptBytes);
@@ -425,7 +431,9 @@ impl Shared {
             let role = StoreRole::Replica { chain: rest };
             shared.push(&next, object, links, role, live, &word).await;
         });
-        Some(Next { pieces, patience: SLOW_PATIENCE, too_slow })
+        let (begun, waited) = (Instant::now(), Duration::ZERO);
+        let patience = SLOW_PATIENCE;
+        Some(Next { pieces, chain, begun, patience, waited, is_left_behind: false, too_slow })
     }
 
     fn pass_on_from_disk(
@@ -441,6 +449,23 @@ impl Shared {
             let role = StoreRole::Replica { chain: rest };
             shared.push(&next, object, links, role, Feed::Disk, &word).await;
         });
+    }
+
+    /// Those that were left behind keep what came for whoever gives them the rest. Nobody will: a transfer that is
+    /// begun and given up has them remove it.
+    fn discard_along(self: &Arc<Self>, object: ObjectInfo, chain: &[Entry]) {
+        for to in chain.iter().filter(|to| to.position != self.position()).cloned() {
+            let shared = self.clone();
+            tokio::spawn(async move {
+                let role = StoreRole::Replica { chain: Vec::new() };
+                let request = StorageRequest::StoreObject { object, links: Vec::new(), role };
+                let opened = shared.transport.open(&Target::from(&to), &Request::Storage(request)).await;
+                if let Ok(mut stream) = opened {
+                    // Whatever it says: dropped after its word, the stream is reset.
+                    let _ = stream.read_reply(STORAGE_TIMEOUT).await;
+                }
+            });
+        }
     }
 
     /// The owner gives the object from its own disk to all replicas that have not got it yet.
@@ -506,26 +531,43 @@ impl Writer {
     }
 }
 
-/// The next peer of a chain, while an object passes by.
+/// The next peer of the chain, while it is given what comes in.
 struct Next {
     pieces: mpsc::Sender<Passed>,
-    /// How long it is waited for in all: it does not keep this peer, and whoever sends, from going on.
+    /// It, and those behind it.
+    chain: Vec<Entry>,
+    begun: Instant,
+    /// How long it may keep a transfer waiting, beside half of the time that this takes.
     patience: Duration,
+    /// How long this peer, and the sender, have waited for it so far.
+    waited: Duration,
+    /// It was too slow: it is given the rest later, from a disk.
+    is_left_behind: bool,
     too_slow: Arc<Notify>,
 }
 
-/// Gives a piece to the next peer, unless that one takes no more. One that is too slow gets the rest later, from a
-/// disk.
-async fn pass(feed: &mut Option<Next>, piece: Passed) {
-    let Some(next) = feed else { return };
-    let begun = Instant::now();
-    match timeout(next.patience, next.pieces.send(piece)).await {
-        Ok(Ok(())) => next.patience = next.patience.saturating_sub(begun.elapsed()),
-        Ok(Err(_)) => *feed = None,
-        Err(_) => {
-            next.too_slow.notify_one();
-            *feed = None;
+impl Next {
+    /// Gives it a piece, unless it takes no more. One at less than about half the sender's pace is left behind.
+    async fn pass(&mut self, piece: Passed) {
+        if self.is_left_behind {
+            return;
         }
+        let (begun, patience) = (Instant::now(), self.patience.saturating_add(self.begun.elapsed() / 2));
+        match timeout(patience.saturating_sub(self.waited), self.pieces.send(piece)).await {
+            // One that takes no more has said why.
+            Ok(_) => self.waited += begun.elapsed(),
+            Err(_) => {
+                self.too_slow.notify_one();
+                self.is_left_behind = true;
+            }
+        }
+    }
+}
+
+/// Gives a piece to the next peer, if there is one.
+async fn pass(feed: &mut Option<Next>, piece: Passed) {
+    if let Some(next) = feed {
+        next.pass(piece).await;
     }
 }
 

@@ -297,7 +297,7 @@ impl Shared {
                 let from = if offset < object.length { 0 } else { offset };
                 let stream = self.fetch_from_client(&client, object, from).await;
                 let stream = Box::new(stream.map_err(PushFailure::Client)?);
-                let hasher = ChunkHasher::default();
+                let hasher = Box::default();
                 (Pieces::Client { stream, hasher, object }, offset - from, Some(progress))
             }
         };
@@ -394,7 +394,7 @@ enum Pieces {
     /// Hashed as they come: what a client gives is checked before the last of it goes on.
     Client {
         stream: Box<OpenStream>,
-        hasher: ChunkHasher,
+        hasher: Box<ChunkHasher>,
         object: ObjectInfo,
     },
     Read(mpsc::Receiver<Result<Bytes, BlobError>>),

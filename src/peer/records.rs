@@ -195,8 +195,8 @@ impl Shared {
     ) -> Result<Option<CheckedRecord>, String> {
         let mut greatest = Greatest::new(has);
         let mut asked = JoinSet::new();
-        for other in found.successors.iter().cloned() {
-            let (shared, name) = (self.clone(), name.clone());
+        for other in &found.successors {
+            let (shared, other, name) = (self.clone(), other.clone(), name.clone());
             asked.spawn(async move { shared.fetch_signed(&other, &name).await });
         }
         // All of them, side by side: any may have the greatest.

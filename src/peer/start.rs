@@ -206,7 +206,7 @@ async fn prepare(
     let (store, remembered, known) =
         opened.map_err(|error| store_error(data_dir, existing.as_ref(), error))?;
     let remembered: Option<Vec<Member>> = remembered.and_then(|bytes| codec::decode(&bytes).ok());
-    let start = way_in(options, remembered, data_dir)?;
+    let start = way_in(options, remembered, existing.as_ref(), data_dir)?;
     let kept = existing
         .as_ref()
         .and_then(|file| Some(RingSettings { replicas: file.replicas?, successors: file.successors? }));
@@ -236,6 +236,7 @@ async fn prepare(
         replicas: settings.map(|s| s.replicas),
         successors: settings.map(|s| s.successors),
         left: false,
+        contacts: contacts_of(options, existing.as_ref()),
     };
     let hello = Hello { incarnation: peer_file.incarnation, advertised: peer_file.advertise.clone() };
     let (transport, incoming) = listen.bind(&identity, &verifier, &hello, existing.is_some(), notice).await?;
@@ -321,7 +322,7 @@ fn launch(parts: Parts) -> Handle {
     };
     let tasks = vec![
         tokio::spawn(serve(shared.clone(), incoming)),
-        tokio::spawn(remember_members(shared.clone())),
+        tokio::spawn(remember_members(shared.clone(), peer_file.clone())),
         tokio::spawn(repair(shared.clone())),
         tokio::spawn(take_over(shared.clone())),
         tokio::spawn(mend(shared.clone())),
@@ -497,16 +498,17 @@ fn check_same(asked: Option<Position>, file: &PeerFile, data_dir: &Path) -> Resu
 fn way_in(
     options: &StartOptions,
     remembered: Option<Vec<Member>>,
+    existing: Option<&PeerFile>,
     data_dir: &Path,
 ) -> Result<Start, StartError> {
     let contact = |address: &Address| Target { address: address.clone(), position: None };
     if let Some(remembered) = remembered {
-        let given = match &options.entrance {
-            Entrance::Found | Entrance::Resume => Vec::new(),
-            Entrance::Form { contacts } => contacts.iter().map(contact).collect(),
-            Entrance::Join { known } => vec![contact(known)],
-        };
-        return Ok(Start::Resume { remembered, given });
+        return Ok(Start::Resume { remembered, given: given(options).iter().map(contact).collect() });
+    }
+    // The index is lost: peer.toml knows whom to come back through.
+    if let Some(file) = existing.filter(|file| file.was_member()) {
+        let contacts = contacts_of(options, Some(file));
+        return Ok(Start::Resume { remembered: Vec::new(), given: contacts.iter().map(contact).collect() });
     }
     Ok(match &options.entrance {
         Entrance::Found => Start::Found,
@@ -516,6 +518,27 @@ fn way_in(
         Entrance::Join { known } => Start::Join { known: contact(known) },
         Entrance::Resume => return Err(StartError::NoIdentity { data_dir: data_dir.to_owned() }),
     })
+}
+
+/// The contacts that a person named.
+fn given(options: &StartOptions) -> &[Address] {
+    match &options.entrance {
+        Entrance::Found | Entrance::Resume => &[],
+        Entrance::Form { contacts } => contacts,
+        Entrance::Join { known } => std::slice::from_ref(known),
+    }
+}
+
+/// Those that a person named, and those that peer.toml remembers.
+fn contacts_of(options: &StartOptions, existing: Option<&PeerFile>) -> Vec<Address> {
+    let mut contacts = given(options).to_vec();
+    for known in existing.into_iter().flat_map(|file| &file.contacts) {
+        if !contacts.contains(known) {
+            contacts.push(known.clone());
+        }
+    }
+    contacts.truncate(PeerFile::CONTACTS_MAX);
+    contacts
 }
 
 /// A contact on this machine stands at its number's position.
@@ -693,10 +716,10 @@ mod tests {
         for bundle in [false, true] {
             assert_eq!(listens(nas(), bundle, Some(8), Some("10.0.0.7:99")), "10.0.0.7:99");
         }
-        let listen = Some("10.0.0.9:7".parse().unwrap());
-        let options = StartOptions { listen, ..StartOptions::new(nas()) };
+        let listen = "10.0.0.9:7".parse().unwrap();
+        let options = StartOptions { listen: Some(listen), ..StartOptions::new(nas()) };
         let before = peer_file("10.0.0.7:99".parse().unwrap());
-        assert_eq!(Listen::of(&options, None, Some(&before)), Listen::There(listen.unwrap()));
+        assert_eq!(Listen::of(&options, None, Some(&before)), Listen::There(listen));
     }
 
     fn peer_file(listen: SocketAddr) -> PeerFile {
@@ -715,6 +738,7 @@ mod tests {
             replicas: None,
             successors: None,
             left: false,
+            contacts: Vec::new(),
         }
     }
 }

@@ -8,6 +8,7 @@ mod client;
 mod departing;
 mod files;
 mod forming;
+mod full;
 mod harness;
 mod health;
 mod idle;

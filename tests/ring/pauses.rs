@@ -81,7 +81,7 @@ fn many_stops() {
 
 /// In a ring of its own: how long it took, how long the stop was in seconds, and how many were stopped.
 fn some_stops(seed: u64, stops: u64) -> Vec<(Duration, u64, usize)> {
-    let successors = if seed % 2 == 0 { 8 } else { 2 };
+    let successors = if seed.is_multiple_of(2) { 8 } else { 2 };
     let ring = seconds_ring(successors);
     let mut took = Vec::new();
     for stop in 0..stops {

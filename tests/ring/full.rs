@@ -1,0 +1,254 @@
+//! Disks that are full or out of inodes, folders on file systems of their own, too few open files, and an index
+//! that is lost.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+
+use super::client::skipped;
+use super::harness::{Ring, eventually};
+use super::samples::{Sample, check_disk, sha256_of};
+
+const THREE: [u8; 3] = [36, 146, 255];
+
+/// Whether a file system can be mounted here; says why not.
+fn can_mount(test: &str) -> bool {
+    if std::env::var_os("QUOIT_TEST_ALL").is_none() {
+        skipped(test, "runs with scripts/test.sh --all");
+        return false;
+    }
+    if !rustix::process::geteuid().is_root() {
+        skipped(test, "mounts a file system, which takes root");
+        return false;
+    }
+    true
+}
+
+fn run(command: &mut Command) -> bool {
+    command.output().is_ok_and(|output| output.status.success())
+}
+
+/// An ext4 of its own in a file, mounted at a path; gone with this.
+struct Disk {
+    at: PathBuf,
+    _image: tempfile::NamedTempFile,
+}
+
+impl Disk {
+    fn of(at: &Path, megabytes: u64, options: &[&str]) -> Option<Disk> {
+        let image = tempfile::NamedTempFile::new().unwrap();
+        image.as_file().set_len(megabytes << 20).unwrap();
+        fs::create_dir_all(at).unwrap();
+        let made = run(Command::new("mkfs.ext4").args(["-q", "-m", "0"]).args(options).arg(image.path()));
+        let mounted = made && run(Command::new("mount").args(["-o", "loop"]).arg(image.path()).arg(at));
+        mounted.then(|| Disk { at: at.to_owned(), _image: image })
+    }
+
+    /// Writes until nothing fits any more; the file that takes it all.
+    fn fill(&self) -> PathBuf {
+        use std::io::Write as _;
+        let path = self.at.join("filler");
+        let mut file = fs::File::options().create(true).append(true).open(&path).unwrap();
+        for size in [1 << 20, 4096, 1] {
+            while file.write_all(&vec![7; size]).is_ok() {}
+        }
+        let _ = file.sync_all();
+        path
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: whoever still has a file open there keeps it.
+        run(Command::new("umount").arg("-l").arg(&self.at));
+    }
+}
+
+/// What `cat` gives at a peer.
+#[track_caller]
+fn cat(ring: &Ring, number: u8, sample: &Sample) {
+    let said = ring.said(number, &["cat", &sample.name]);
+    assert!(said.code == Some(0), "{}", said.err);
+    assert!(said.out == fs::read(&sample.path).unwrap(), "other bytes");
+}
+
+/// Reported: a disk that was filled; from then on every store, cat and request failed at that peer, also after
+/// space was freed, and the start failed.
+#[test]
+fn a_full_disk_reads_and_recovers_without_a_restart() {
+    const TEST: &str = "a_full_disk_reads_and_recovers_without_a_restart";
+    if !can_mount(TEST) {
+        return;
+    }
+    let mut ring = Ring::new(8);
+    let Some(disk) = Disk::of(&ring.data_dir(146), 64, &[]) else {
+        return skipped(TEST, "no ext4 can be made and mounted here");
+    };
+    ring.init_all(&THREE);
+    ring.settle();
+    let dir = ring.scratch();
+    let before = Sample::random(&dir, "before", 1, (2 << 20) + 5);
+    before.store(&ring, 36, "--wait all");
+    let filler = disk.fill();
+    for _ in 0..2 {
+        cat(&ring, 146, &before);
+    }
+    // What is not here passes through.
+    let beside = Sample::random(&dir, "beside", 2, (3 << 20) + 1);
+    ring.said(36, &["store", "--wait", "2", "beside"]).done();
+    assert!(!beside.on_disk(&ring).contains(&146));
+    cat(&ring, 146, &beside);
+    let path = dir.join("copy of beside");
+    ring.said(146, &["request", "beside", "-o", path.to_str().unwrap()]).done();
+    assert_eq!(sha256_of(&path), beside.sha256);
+    // What needs space fails by itself, and says why.
+    let why = ring.said(146, &["request", "beside"]).error(2);
+    assert!(why.contains("room") || why.contains("No space left"), "{why}");
+    let status = String::from_utf8_lossy(&ring.said(146, &["status"]).out).into_owned();
+    assert!(status.contains("is full"), "{status}");
+    // A death on top of it: others take over, and this one takes part as it can.
+    ring.kill(&[255]);
+    ring.settle();
+    cat(&ring, 146, &before);
+    // It starts on the full disk, and serves.
+    ring.kill(&[146]);
+    ring.begin_run(146);
+    ring.peer(146).wait_active();
+    ring.settle();
+    cat(&ring, 146, &before);
+    before.request(&ring, 36);
+    ring.begin_run(255);
+    ring.peer(255).wait_active();
+    ring.settle();
+    // With room again everything works, without a restart.
+    fs::remove_file(filler).unwrap();
+    let after = Sample::random(&dir, "after", 3, 100_000);
+    after.store(&ring, 146, "--wait all");
+    eventually("the copy that had no room", || beside.on_disk(&ring).contains(&146));
+    beside.request(&ring, 146);
+    check_disk(&ring, 146);
+    ring.kill(&[146]);
+}
+
+/// Goal: a disk without inodes is a full one.
+#[test]
+fn a_disk_without_inodes() {
+    const TEST: &str = "a_disk_without_inodes";
+    if !can_mount(TEST) {
+        return;
+    }
+    let mut ring = Ring::new(8);
+    let Some(disk) = Disk::of(&ring.data_dir(146), 64, &["-N", "400"]) else {
+        return skipped(TEST, "no ext4 can be made and mounted here");
+    };
+    ring.init_all(&THREE);
+    ring.settle();
+    let before = Sample::random(&ring.scratch(), "before", 1, 5_000);
+    before.store(&ring, 36, "--wait all");
+    let folder = disk.at.join("filler");
+    fs::create_dir(&folder).unwrap();
+    let full = (0..1_000).find(|i| fs::write(folder.join(i.to_string()), b"").is_err());
+    assert!(full.is_some(), "no inode is left");
+    let beside = Sample::random(&ring.scratch(), "beside", 2, 5_000);
+    ring.said(36, &["store", "--wait", "2", "beside"]).done();
+    cat(&ring, 146, &before);
+    cat(&ring, 146, &beside);
+    fs::remove_dir_all(&folder).unwrap();
+    eventually("the copy for which there was no inode", || beside.on_disk(&ring).contains(&146));
+    let after = Sample::random(&ring.scratch(), "after", 3, 5_000);
+    after.store(&ring, 146, "--wait all");
+    ring.kill(&[146]);
+}
+
+/// Reported: the limit of open files, reached for one moment, latched the store for ever.
+#[test]
+#[cfg(target_os = "linux")]
+fn too_few_open_files_for_a_moment() {
+    let ring = Ring::of(8, &THREE);
+    let dir = ring.scratch();
+    let id = Pid::from_raw(i32::try_from(ring.peer(146).id()).unwrap());
+    let limit = getrlimit(Resource::Nofile);
+    let open = fs::read_dir(format!("/proc/{}/fd", ring.peer(146).id())).unwrap().count() as u64;
+    prlimit(id, Resource::Nofile, Rlimit { current: Some(open), maximum: limit.maximum }).unwrap();
+    for i in 0..3 {
+        let sample = Sample::random(&dir, &format!("during {i}"), i, 50_000);
+        // Whether this one is kept there is not the question.
+        ring.said(36, &["store", "--timeout", "3", &sample.name]);
+    }
+    prlimit(id, Resource::Nofile, limit).unwrap();
+    let after = Sample::random(&dir, "after", 9, 50_000);
+    after.store(&ring, 36, "--wait all");
+    after.request(&ring, 146);
+    check_disk(&ring, 146);
+}
+
+/// Reported: received/ on tmpfs, and "Invalid cross-device link" for every copy. And for the folders that have to
+/// be on one file system, one sentence at the start.
+#[test]
+fn folders_on_file_systems_of_their_own() {
+    const TEST: &str = "folders_on_file_systems_of_their_own";
+    if !can_mount(TEST) {
+        return;
+    }
+    let mut ring = Ring::of(8, &THREE);
+    let mount = |folder: &str| {
+        let at = ring.data_dir(146).join(folder);
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(&at)).then_some(at)
+    };
+    let umount = |at: &Path| run(Command::new("umount").arg("-l").arg(at));
+    let sample = Sample::random(&ring.scratch(), "file", 1, 70_000);
+    sample.store(&ring, 36, "--wait all");
+    let Some(received) = mount("received") else { return skipped(TEST, "no tmpfs can be mounted here") };
+    sample.request(&ring, 146);
+    umount(&received);
+    ring.kill(&[146]);
+    let objects = ring.data_dir(146).join("objects");
+    let at = mount_at(&objects);
+    ring.begin_run(146);
+    let (code, answer) = ring.ended_by_itself(146);
+    umount(&objects);
+    assert!(at && code == Some(2), "{code:?}");
+    assert!(answer.err.contains("objects is on another file system"), "{}", answer.err);
+}
+
+fn mount_at(at: &Path) -> bool {
+    run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(at))
+}
+
+/// Reported: an index that was cut, emptied, overwritten or missing ended the identity of its peer: "no peer of a
+/// ring lives in …".
+#[test]
+fn a_peer_without_its_index_comes_back() {
+    let mut ring = Ring::of(8, &THREE);
+    let sample = Sample::random(&ring.scratch(), "file", 1, (1 << 20) + 7);
+    sample.store(&ring, 36, "--wait all");
+    let index = ring.data_dir(146).join("index.redb");
+    let harms: [fn(&Path); 4] = [
+        |path| fs::File::options().write(true).open(path).unwrap().set_len(5_000).unwrap(),
+        |path| fs::write(path, b"").unwrap(),
+        |path| fs::write(path, vec![0x5a; 200_000]).unwrap(),
+        |path| fs::remove_file(path).unwrap(),
+    ];
+    for (i, harm) in harms.into_iter().enumerate() {
+        // Whichever command starts it, it is the same peer of the same ring.
+        let contacts = fs::read_to_string(ring.data_dir(146).join("peer.toml")).unwrap();
+        assert!(contacts.contains("contacts = ["), "{contacts}");
+        ring.kill(&[146]);
+        harm(&index);
+        match i % 2 {
+            0 => ring.begin_run(146),
+            _ => ring.start(146, &["init", "146"]),
+        }
+        ring.peer(146).wait_active();
+        ring.settle();
+        sample.request(&ring, 146);
+        let status = String::from_utf8_lossy(&ring.said(146, &["status"]).out).into_owned();
+        assert!(status.contains("the index was built anew"), "{i}: {status}");
+        eventually("its records again", || {
+            let said = ring.said(146, &["status", "--json"]);
+            String::from_utf8_lossy(&said.out).contains(r#""records":1,"#)
+        });
+    }
+}
