@@ -12,22 +12,22 @@ use redb::{BackendError, Builder, Database, DatabaseError, StorageBackend, Stora
 use super::disk::{Access, DiskFile, read_full_at};
 use super::layout::Layout;
 
-/// What became of an attempt to open an index file.
+/// The outcome of opening an index file.
 pub(super) enum Opened {
-    /// It is open.
+    /// The database, open.
     Sound(Database),
-    /// It was open before, in this process or another.
+    /// This process or another has the file open already.
     InUse,
-    /// It holds no index that can be read, and why.
+    /// The file holds no readable index; the text says why.
     Damaged(String),
-    /// It is sound, and of another version of redb's file format.
+    /// The file is sound, and of this other version of redb's file format.
     OtherFormat(u8),
 }
 
-/// Opens the index's file, and makes one where there is none.
+/// Opens the index's file, and makes one if it is missing.
 ///
 /// # Errors
-/// What the disk says.
+/// An I/O error of the disk.
 pub(super) fn open(layout: &Arc<Layout>) -> Result<Opened, redb::Error> {
     let path = layout.index();
     let file = match layout.disk.open(&path, Access::Update) {

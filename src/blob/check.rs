@@ -19,13 +19,13 @@ use super::rebuild;
 use super::store::Store;
 use crate::id::ContentId;
 
-/// Which objects were hashed lately, and what their files looked like then.
+/// The objects that were hashed lately, and the stamps of their files at that time.
 #[derive(Default)]
 pub(super) struct Checks {
     table: Mutex<HashMap<ContentId, (Stamp, Instant)>>,
 }
 
-/// What a look at an object's file says.
+/// The state of an object's file, seen without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
     /// Hashed lately, and unchanged since.
@@ -39,7 +39,7 @@ enum Standing {
 }
 
 impl Checks {
-    /// The object was hashed, and its file looked like this before and after.
+    /// Records that the object was hashed while its file had this stamp.
     pub fn note(&self, content: ContentId, stamp: Stamp) {
         let mut table = self.lock();
         if table.len() >= CHECKS_MAX && !table.contains_key(&content) {
@@ -69,7 +69,7 @@ impl Store {
     /// wrong.
     ///
     /// # Errors
-    /// What the index or the disk says.
+    /// An error of the index or of the disk.
     pub fn contains(&self, content: &ContentId) -> Result<bool> {
         match self.standing(content)? {
             Standing::Trusted | Standing::Unchecked => Ok(true),
@@ -82,7 +82,7 @@ impl Store {
     /// changed since. Wrong bytes go to quarantine.
     ///
     /// # Errors
-    /// What the index or the disk says.
+    /// An error of the index or of the disk.
     pub fn check(&self, content: &ContentId) -> Result<bool> {
         match self.standing(content)? {
             Standing::Trusted => Ok(true),
@@ -95,7 +95,7 @@ impl Store {
     /// quarantine and is forgotten; an outboard that is lost is written again. Whether the object is sound.
     ///
     /// # Errors
-    /// What the index or the disk says.
+    /// An error of the index or of the disk.
     pub fn scrub(&self, content: &ContentId) -> Result<bool> {
         Ok(self.hash_object(content)?.is_some())
     }
@@ -103,7 +103,7 @@ impl Store {
     /// The outboard of an object that is here; computed anew when its file is lost or damaged.
     ///
     /// # Errors
-    /// What the index or the disk says.
+    /// An error of the index or of the disk.
     pub fn outboard(&self, content: &ContentId) -> Result<Option<Outboard>> {
         let Some(info) = self.info(content)? else { return Ok(None) };
         match rebuild::read_outboard(self.layout(), content, info.length) {
@@ -118,10 +118,10 @@ impl Store {
         matches!(self.standing(content), Ok(Standing::Trusted))
     }
 
-    /// An object's file is not what the index says: it goes to quarantine/, and whoever watches is told.
+    /// Moves an object's file to quarantine/, forgets the object, and tells the listener.
     ///
     /// # Errors
-    /// [`BlobError::Poisoned`], or what the disk says.
+    /// [`BlobError::Poisoned`], or an error of the disk.
     pub fn quarantine(&self, content: &ContentId, reason: &str) -> Result<()> {
         self.layout().check()?;
         let known = self.index().object(content)?;
@@ -230,12 +230,12 @@ impl Store {
     }
 }
 
-/// Hashes pieces as they are copied, and says at the end whether they were the object.
+/// Hashes pieces while they are copied.
 #[derive(Default)]
 pub(super) struct PassHasher(Option<ChunkHasher>);
 
 impl PassHasher {
-    /// Does nothing for an object that is trusted.
+    /// A hasher that does nothing for a trusted object.
     pub fn new(is_trusted: bool) -> PassHasher {
         PassHasher((!is_trusted).then(ChunkHasher::default))
     }

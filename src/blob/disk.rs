@@ -50,7 +50,7 @@ pub trait Disk: Send + Sync {
 
 /// An open file. Reads and writes name their place, so there is no position to lose.
 pub trait DiskFile: Send + Sync {
-    /// What changes when the file is written to; its length is a part of it.
+    /// The stamp of the file, its length included.
     fn stamp(&self) -> io::Result<Stamp>;
     /// Reads some bytes from this offset on; none at the end.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
@@ -95,7 +95,7 @@ pub enum Access {
 pub struct Stat {
     /// A regular file, rather than a folder, a link or something else.
     pub is_file: bool,
-    /// What changes when it is written to.
+    /// The stamp, which changes when the file is written to.
     pub stamp: Stamp,
     /// When it was written to last, where the file system tells.
     pub modified: Option<std::time::SystemTime>,
@@ -108,7 +108,7 @@ impl Stat {
     }
 }
 
-/// What changes when a file is written to, or another takes its place: see stat(2).
+/// The values of stat(2) that change when a file is written to or replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Stamp {
     /// The file system.

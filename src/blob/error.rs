@@ -46,7 +46,7 @@ pub enum BlobError {
     Apart {
         /// The data directory.
         dir: PathBuf,
-        /// Which folder in it.
+        /// The folder below it, such as `objects`.
         folder: &'static str,
     },
     /// The index cannot be read or written.

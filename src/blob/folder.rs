@@ -1,8 +1,8 @@
 //! A folder of files under people's names, on a file system that may not tell some names apart.
 //!
-//! Where the folder folds case (or makes composed and decomposed letters one), names are written with
-//! percent signs: each byte that is no lower-case ASCII letter, digit or plain sign becomes `%XX` in lower
-//! case. So two names never share an entry, and each entry says its name.
+//! In a folder that folds case (or takes composed and decomposed letters for one), a name is written with
+//! percent signs: each byte except lower-case ASCII letters, digits and plain signs becomes `%xx`. So two
+//! names never share an entry, and each entry says its name.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,12 +28,12 @@ impl Folder {
         &self.path
     }
 
-    /// Where a name's file is.
+    /// The path of a name's file.
     pub fn entry(&self, name: &str) -> PathBuf {
         if self.folds { self.path.join(escape(name)) } else { self.path.join(name) }
     }
 
-    /// The name that an entry stands for; `None` where it stands for none.
+    /// The name that an entry stands for, if it stands for one.
     pub fn name_of(&self, entry: &str) -> Option<String> {
         if !self.folds {
             return Some(entry.to_owned());

@@ -70,12 +70,12 @@ struct File {
 #[derive(Default)]
 struct Group {
     waiting: Vec<Change>,
-    /// What becomes of the batch that is being gathered; a batch is one transaction.
+    /// The outcome of the batch that is being gathered; a batch is one transaction.
     gathering: Arc<Outcome>,
     writing: bool,
 }
 
-/// What became of one batch, once it is known.
+/// The outcome of one batch, once it is known.
 type Outcome = OnceLock<std::result::Result<(), Failure>>;
 
 /// Why a batch was not written, for each thread that waited for it.
@@ -547,7 +547,7 @@ fn open_file(layout: &Arc<Layout>) -> std::result::Result<Opened, redb::Error> {
     }
 }
 
-/// The database that was opened, or why there is none.
+/// Maps the outcome of opening to a database or an error.
 fn sound(layout: &Layout, opened: Opened) -> Result<Database> {
     let path = layout.index();
     match opened {

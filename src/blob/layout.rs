@@ -187,7 +187,7 @@ impl Layout {
         }
     }
 
-    /// What is renamed out of incoming/ must be able to get to its place.
+    /// Makes sure that a file can be renamed out of incoming/ into each folder where files end.
     fn check_one_file_system(&self) -> Result<()> {
         let probe = self.incoming().join(format!("probe{TEMPORARY_SUFFIX}"));
         for folder in [OBJECTS, OUTBOARDS, QUARANTINE] {

@@ -1,4 +1,4 @@
-//! What a store tells the person whose files it keeps.
+//! Notices of a store to the person whose files it keeps.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,43 +8,43 @@ use super::index::Kind;
 use crate::id::FileName;
 use crate::wire::ObjectInfo;
 
-/// Something that a person should hear of. Its text is one line.
+/// An event that a person should hear of. Its text is one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
     /// An object's file was wrong, and is in quarantine/ now.
     Quarantined {
-        /// What the index said of it.
+        /// The object, as the index had it.
         object: ObjectInfo,
         /// Why it was here.
         kind: Kind,
         /// The names under which it was linked here.
         names: Vec<FileName>,
-        /// What was wrong.
+        /// The fault that was found.
         reason: String,
     },
     /// A file in objects/ is no object of this peer. It is left where it is.
     Stranger {
-        /// Which.
+        /// Its path.
         path: PathBuf,
     },
     /// The index could not be used, and was built anew from the folders.
     IndexRebuilt {
-        /// What was wrong with the one before.
+        /// The fault of the earlier index.
         reason: String,
     },
     /// A link in names/ could not be made. The object is here all the same.
     NoLink {
-        /// Which.
+        /// Its path.
         path: PathBuf,
         /// Why not.
         reason: String,
     },
     /// A file in received/ could not have its own name there.
     Renamed {
-        /// What was to be there.
+        /// The name that was asked for.
         name: FileName,
-        /// What is there instead.
+        /// The path that the file got instead.
         path: PathBuf,
     },
 }
@@ -77,7 +77,7 @@ impl fmt::Display for Notice {
     }
 }
 
-/// Whom to tell; until somebody listens, what there is to tell.
+/// The listener; until there is one, the notices that wait for it.
 #[derive(Default)]
 pub(super) struct Notices(Mutex<State>);
 

@@ -53,7 +53,7 @@ fn place(dir: &Path) -> PathBuf {
     dir.join(RESERVE)
 }
 
-/// Whether an error says that the disk is full, whoever met it.
+/// Whether an error of redb says that the disk is full.
 pub(super) fn is_full(error: &redb::Error) -> bool {
     matches!(error, redb::Error::Io(error) if BlobError::is_full(error))
 }
@@ -61,5 +61,5 @@ pub(super) fn is_full(error: &redb::Error) -> bool {
 const RESERVE: &str = "reserve";
 /// Enough for peer.toml and for what redb writes when it opens a file that was not closed.
 const RESERVE_BYTES: u64 = 2 << 20;
-/// It is made only where so much is free.
+/// The reserve is made only while this much is free.
 const ROOM_FOR_RESERVE_BYTES: u64 = 16 << 20;

@@ -217,7 +217,7 @@ pub struct ObjectReader {
     info: ObjectInfo,
     /// The next byte to be read from the file.
     offset: u64,
-    /// What each chunk is checked against; nothing for an object that was hashed lately.
+    /// The outboard that each chunk is checked against; `None` for an object that was hashed lately.
     outboard: Option<Outboard>,
     /// Checked bytes that were not given yet.
     ready: Bytes,

@@ -1,4 +1,4 @@
-//! What happens to the files of a peer in everyday life: bytes that change, disks that are full, folders that
+//! Everyday life with the files of a peer: bytes that change, disks that are full, folders that
 //! cannot do what is asked, an index that is cut or of another version.
 
 use std::os::unix::fs::FileExt;
