@@ -436,7 +436,14 @@ impl Shared {
             self.push(to, object, links, role, Feed::Disk, &word).await;
             drop(word);
         };
-        tokio::join!(push, heard).1
+        match tokio::join!(push, heard).1 {
+            // Refused for what it is: this peer looks at its own copy before it tries, or believes, that again.
+            Err(MissingReason::Final(why)) => match self.blocking(move |store| store.scrub(&content)).await {
+                Ok(true) => Err(MissingReason::Final(why)),
+                _ => Err(MissingReason::Refused("the copy here was bad".to_owned())),
+            },
+            given => given,
+        }
     }
 
     /// Gives records to one peer. False, and no more of them, when it does not take one.
