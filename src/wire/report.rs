@@ -413,7 +413,9 @@ impl StatusReport {
     /// Whether every acknowledged file is known to have all its copies: the peer is in its ring, and all members that
     /// answer say so.
     pub fn is_whole(&self) -> bool {
-        !self.alive.is_empty() && self.short_total == 0 && self.unheard.is_empty()
+        // A member is the first of those that are alive; one that still waits for its ring may know others.
+        let is_member = self.alive.first.first().is_some_and(|first| first.position == self.peer.position);
+        is_member && self.short_total == 0 && self.unheard.is_empty()
     }
 
     /// Whether some file has fewer copies left than acknowledge a store.
