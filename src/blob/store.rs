@@ -102,7 +102,7 @@ impl Store {
     }
 
     /// Opens an object to read it from a byte on. Each chunk is checked before a byte of it is given, unless
-    /// the object was hashed lately (see [`super::check`]).
+    /// the object was hashed within the last hour and its file has not changed since.
     ///
     /// # Errors
     /// [`BlobError::NotHere`], [`BlobError::PastEnd`], or what the disk says.

@@ -454,8 +454,8 @@ impl Shared {
     /// Those that were left behind keep what came for whoever gives them the rest. Nobody will: a transfer that is
     /// begun and given up has them remove it.
     fn discard_along(self: &Arc<Self>, object: ObjectInfo, chain: &[Entry]) {
-        for to in chain.iter().filter(|to| to.position != self.position()).cloned() {
-            let shared = self.clone();
+        for to in chain.iter().filter(|to| to.position != self.position()) {
+            let (shared, to) = (self.clone(), to.clone());
             tokio::spawn(async move {
                 let role = StoreRole::Replica { chain: Vec::new() };
                 let request = StorageRequest::StoreObject { object, links: Vec::new(), role };
