@@ -6,6 +6,7 @@
     scripts/measure.py transfer [--rounds 5] [--mebibytes 1024]               store and request beside cp and rsync
     scripts/measure.py hostile  [--seconds 60] [--from 127.0.0.1,…]           requests while a member floods the peer
     scripts/measure.py commands [--rounds 3] [--commands 1000]                `quoit request` in a shell loop
+    scripts/measure.py local    [--rounds 3] [--mebibytes 1024] [--files 1000]  request of what is there already
 
 It uses target/release/quoit (or --bin) and a temporary folder (or --root), starts peers on ports from
 --base-port on, and ends every process that it started.
@@ -247,6 +248,43 @@ def commands(ring, options):
     print(f"load average of the machine: {os.getloadavg()[0]:.1f}, {os.cpu_count()} processors")
 
 
+def local(ring, options):
+    """Requests at a peer that holds the file: the first after its start, when nothing is known of the bytes, and
+    the next ones; a large file, and many of 10 KiB."""
+    numbers = [36, 146, 255]
+    ring.found(numbers[0])
+    for number in numbers[1:]:
+        ring.join(number, numbers[0])
+    settle(ring)
+    noise, big = random.Random(1), os.path.join(ring.root, "big")
+    with open(big, "wb") as file, open("/dev/urandom", "rb") as source:
+        for _ in range(options.mebibytes):
+            file.write(source.read(1 << 20))
+    ring.peers[36].done(f"Store --wait all {big}", "^Stored big ")
+    small = [os.path.join(ring.root, f"small-{i}") for i in range(options.files)]
+    for path in small:
+        with open(path, "wb") as file:
+            file.write(noise.randbytes(10 * 1024))
+        ring.peers[36].done(f"Store --wait all {path}", f"^Stored {os.path.basename(path)} ")
+    figures = {"big, first": [], "big, again": [], "small, first": [], "small, again": []}
+    for _ in range(options.rounds):
+        ring.peers[146].kill()
+        ring.peers[146].process.wait()
+        ring.run(146)
+        settle(ring)
+        peer = ring.peers[146]
+        for when in ("first", "again"):
+            figures[f"big, {when}"].append(peer.done("Request big", "^Received big "))
+            begin = time.monotonic()
+            for path in small:
+                peer.done(f"Request {os.path.basename(path)}", f"^Received {os.path.basename(path)} ")
+            figures[f"small, {when}"].append(time.monotonic() - begin)
+    row(f"request of {options.mebibytes} MiB that is here, first after the start", figures["big, first"], "s")
+    row(f"request of {options.mebibytes} MiB that is here, again", figures["big, again"], "s")
+    row(f"{options.files} requests of 10 KiB that are here, first after the start", figures["small, first"], "s")
+    row(f"{options.files} requests of 10 KiB that are here, again", figures["small, again"], "s")
+
+
 def rsync_daemon(ring):
     if not shutil.which("rsync"):
         print("rsync is not installed: not measured", file=sys.stderr)
@@ -388,7 +426,7 @@ def digest(path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["repair", "join", "transfer", "hostile", "commands"])
+    parser.add_argument("what", choices=["repair", "join", "transfer", "hostile", "commands", "local"])
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--deaths", type=int, default=1)
     parser.add_argument("--successors", type=int, default=8)
@@ -402,9 +440,10 @@ def main():
     parser.add_argument("--root")
     parser.add_argument("--bin", default=os.path.join(os.path.dirname(__file__), "..", "target", "release", "quoit"))
     options = parser.parse_args()
-    rounds = {"repair": 20, "join": 10, "transfer": 5, "hostile": 1, "commands": 3}
+    rounds = {"repair": 20, "join": 10, "transfer": 5, "hostile": 1, "commands": 3, "local": 3}
     options.rounds = options.rounds or rounds[options.what]
-    measures = {"repair": repair, "join": join, "transfer": transfer, "hostile": hostile, "commands": commands}
+    measures = {"repair": repair, "join": join, "transfer": transfer, "hostile": hostile, "commands": commands,
+                "local": local}
     ring = Ring(options)
     try:
         measures[options.what](ring, options)
