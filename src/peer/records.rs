@@ -72,6 +72,8 @@ impl Shared {
                 Ok(None) | Err(_) => break,
             }
         }
+        // What comes late is checked all the same: a forger is not spared because others were quicker.
+        asked.detach_all();
         Ok(votes.verdict())
     }
 
