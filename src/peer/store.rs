@@ -307,7 +307,8 @@ impl Patience {
     /// How long it took: the time-out itself, where that is why it ended.
     fn waited(&self) -> Duration {
         let elapsed = self.begun.elapsed();
-        match elapsed.checked_sub(self.timeout) {
+        // No try begins that could not end before the time is up.
+        match (elapsed + RETRY).checked_sub(self.timeout) {
             Some(more) if more < Duration::from_secs(1) => self.timeout,
             Some(_) => Duration::from_secs(elapsed.as_secs()),
             None => Duration::from_millis(elapsed.as_millis().max(1) as u64),
