@@ -238,7 +238,11 @@ fn which_peer_is_meant() {
         command.arg("--data-dir").arg(&all).arg("--certs-dir").arg(ring.certs_dir()).args(more);
         Said::by(command)
     };
-    assert_eq!(to(&[]).value()["label"], "240");
+    // Right after two deaths the exit code says that not all is known; the report comes all the same.
+    let said = to(&[]);
+    assert!(matches!(said.code, Some(0 | 3)), "{said:?}");
+    let report: serde_json::Value = serde_json::from_slice(&said.out).unwrap();
+    assert_eq!(report["label"], "240");
     let why = to(&["--peer", "60"]).error(2);
     assert!(why.contains("peer 60 is not running") && why.contains(&start(60)), "{why}");
     let why = ring.said(120, &["files"]).error(2);
