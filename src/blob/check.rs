@@ -231,7 +231,6 @@ impl Store {
 }
 
 /// Hashes pieces while they are copied.
-#[derive(Default)]
 pub(super) struct PassHasher(Option<ChunkHasher>);
 
 impl PassHasher {

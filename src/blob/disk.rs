@@ -44,7 +44,7 @@ pub trait Disk: Send + Sync {
     fn symlink(&self, target: &Path, link: &Path) -> io::Result<()>;
     /// What a symbolic link says.
     fn read_link(&self, path: &Path) -> io::Result<std::path::PathBuf>;
-    /// What the file system below this folder has left.
+    /// The room that is left on the file system of this folder.
     fn room(&self, path: &Path) -> io::Result<Room>;
 }
 

@@ -94,7 +94,7 @@ pub enum BlobError {
     NoRoomLately {
         /// How long the object is, in bytes.
         length: u64,
-        /// What went wrong then.
+        /// The failure of that time.
         why: String,
     },
     /// The source is no regular file.

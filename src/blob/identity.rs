@@ -129,7 +129,7 @@ fn write(dir: &Path, disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
     let temporary = path.with_added_extension("tmp");
     let file = disk.create(&temporary).during("create", &temporary)?;
     if let Err(error) = file.write_all_at(bytes, 0) {
-        // Half of it would stand in the way of whoever looks for room.
+        // A half-written file would only take room.
         let _ = disk.remove(&temporary);
         return Err(error).during("write", &temporary);
     }

@@ -50,7 +50,7 @@ impl Store {
             return Err(BlobError::TooLong { length });
         }
         let claim = Claim::new(self.receiving(), content)?;
-        // Looked up under the claim: whoever had it before has committed or given up. "Already here" is said
+        // The look-up holds the claim, so that no other receiver is under way. "Already here" is said
         // of checked bytes only; wrong ones make place for the right ones.
         if self.check(&content)? {
             return Err(BlobError::AlreadyHere { content });

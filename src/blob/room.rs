@@ -16,7 +16,7 @@ use super::error::{BlobError, Result};
 use super::outboard::chunk_count;
 use super::store::Store;
 
-/// What a file system has left for a process without privileges.
+/// The room that a file system leaves to a process without privileges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
     /// Bytes that are free.

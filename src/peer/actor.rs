@@ -375,7 +375,7 @@ pub(super) async fn remember_members(shared: Arc<Shared>, file: SharedFile) {
         if now.is_member() {
             let members = worth_remembering(&now);
             // A full disk is told by the status; the next change of the ring tries again.
-            if last.as_ref() != Some(&members) && shared.store.full_with().is_none() {
+            if last.as_ref() != Some(&members) && shared.full_with().await.is_none() {
                 if let Err(error) = remember(&shared, &members).await {
                     shared.tell(PeerEvent::Warning(error));
                 }
@@ -394,7 +394,7 @@ async fn keep_contacts(shared: &Shared, file: &SharedFile, view: &View) {
     let alive: Vec<Address> = view.alive().map(|entry| entry.address.clone()).collect();
     let wanted = alive.len().min(PeerFile::CONTACTS_MAX);
     let good = file.lock().await.contacts.iter().filter(|contact| alive.contains(contact)).count();
-    if good >= wanted.min(CONTACTS_ENOUGH) || shared.store.full_with().is_some() {
+    if good >= wanted.min(CONTACTS_ENOUGH) || shared.full_with().await.is_some() {
         return;
     }
     let saved = save_file(shared, file, |file| {

@@ -79,7 +79,7 @@ impl Shared {
 
     /// What the store tells: that its disk is full now, and what it told lately.
     async fn store_notices(self: &Arc<Self>) -> Listed<String> {
-        let full = self.blocking(|store| Ok(store.full_with())).await.ok().flatten().map(|free| {
+        let full = self.full_with().await.map(|free| {
             format!(
                 "the disk under {} is full ({free} bytes are free): nothing new is kept here until there is \
                  room; what is here is served",

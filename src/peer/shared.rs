@@ -204,6 +204,11 @@ impl Shared {
         spawn_blocking(move || work(&store)).await
     }
 
+    /// As [`Store::full_with`], off the async threads.
+    pub(super) async fn full_with(&self) -> Option<u64> {
+        self.blocking(|store| Ok(store.full_with())).await.ok().flatten()
+    }
+
     /// The next reading of this peer's hybrid logical clock, after all that it has seen.
     pub(super) fn next_clock(&self) -> Timestamp {
         let mut clock = self.timestamp.lock().unwrap_or_else(PoisonError::into_inner);
