@@ -136,7 +136,7 @@ static EXPECTED: std::sync::LazyLock<Vec<(&str, Outcome)>> = std::sync::LazyLock
         ("silent_upload", Fields(broken_off)),
         (
             "impossible_length",
-            Fields(json!({"replies": [["Storage::Refused"], ["Storage::Refused"]], "lives": true})),
+            Fields(json!({"replies": [["Storage::Missing"], ["Storage::Missing"]], "lives": true})),
         ),
         (
             "close_mid_exchange",

@@ -165,14 +165,15 @@ impl Screen {
         self.marks += 1;
         let (data, certs) = (ring.data_dir(60), ring.certs_dir());
         let line = format!(
-            "clear; cd {}; QUOIT_DATA_DIR={} QUOIT_CERTS_DIR={} {} {words}; echo status $? mark{}",
+            "clear; cd {}; QUOIT_DATA_DIR={} QUOIT_CERTS_DIR={} {} {words}; echo status $? ma''rk{}",
             ring.scratch().display(),
             data.display(),
             certs.display(),
             env!("CARGO_BIN_EXE_quoit"),
             self.marks
         );
-        // The line itself is long; what is looked at comes after it has been cleared away.
+        // The line itself is long, and what is looked at comes after it has been cleared away. It spells the
+        // mark otherwise than its output does: a narrow terminal may begin a row anywhere in it.
         self.keys(&line);
     }
 
