@@ -45,6 +45,8 @@ pub enum Verdict {
     CannotTell {
         /// Who did not answer, is still taking over, or is away.
         silent: Vec<Position>,
+        /// Those of them that did answer: they are still taking over.
+        taking_over: Vec<Position>,
         /// Some of these were asked, and may have a word in a moment: they are still taking over, or could not be
         /// reached right now. The others are known to be away.
         in_a_moment: bool,
@@ -91,6 +93,7 @@ impl Votes {
             None if self.election.is_decided() => Verdict::Unknown,
             None => Verdict::CannotTell {
                 silent: self.election.silent().into_iter().collect(),
+                taking_over: self.election.taking_over().into_iter().collect(),
                 in_a_moment: self.election.may_change(),
             },
         }
@@ -126,17 +129,18 @@ mod tests {
     #[test]
     fn a_no_needs_so_many_words_that_one_of_them_would_have_it() {
         let mut votes = votes(&[3]);
-        let missing = |silent: &[u8], in_a_moment| {
-            let silent = silent.iter().map(|number| peer(*number)).collect();
-            Verdict::CannotTell { silent, in_a_moment }
+        let missing = |silent: &[u8], taking_over: &[u8], in_a_moment| {
+            let [silent, taking_over] =
+                [silent, taking_over].map(|peers| peers.iter().copied().map(peer).collect());
+            Verdict::CannotTell { silent, taking_over, in_a_moment }
         };
         votes.hear(peer(2), None);
         votes.hear(peer(1), no(true));
-        assert_eq!(votes.clone().verdict(), missing(&[1, 2, 3, 4, 5], true));
+        assert_eq!(votes.clone().verdict(), missing(&[1, 2, 3, 4, 5], &[1], true));
         votes.hear(peer(1), no(false));
         votes.hear(peer(2), no(false));
         votes.hear(peer(5), no(false));
-        assert_eq!(votes.clone().verdict(), missing(&[3, 4], true), "these two may have it");
+        assert_eq!(votes.clone().verdict(), missing(&[3, 4], &[], true), "these two may have it");
         votes.hear(peer(4), no(false));
         assert!(votes.is_over());
         assert_eq!(votes.clone().verdict(), Verdict::Unknown, "3 alone is no quorum");
@@ -145,7 +149,7 @@ mod tests {
         let mut votes = self::votes(&[3, 4]);
         [1, 2, 5].map(peer).into_iter().for_each(|peer| votes.hear(peer, no(false)));
         assert!(!votes.is_over(), "3 and 4 are away");
-        assert_eq!(votes.verdict(), missing(&[3, 4], false), "nobody who was asked is silent");
+        assert_eq!(votes.verdict(), missing(&[3, 4], &[], false), "nobody who was asked is silent");
     }
 
     #[test]
@@ -205,10 +209,12 @@ mod tests {
                     prop_assert_eq!(record.clock.unix_ms(), u64::from(greatest.unwrap().unwrap()));
                 }
                 Verdict::Unknown => prop_assert!(!any),
-                Verdict::CannotTell { silent, in_a_moment } => {
+                Verdict::CannotTell { silent, taking_over, in_a_moment } => {
                     prop_assert!(!any && missing > 0);
                     let missing = asked.iter().filter(|(_, a)| *a < 2).map(|(peer, _)| *peer);
                     prop_assert_eq!(silent, missing.collect::<Vec<_>>());
+                    let syncing = asked.iter().filter(|(_, a)| *a == 1).map(|(peer, _)| *peer);
+                    prop_assert_eq!(taking_over, syncing.collect::<Vec<_>>());
                     prop_assert!(in_a_moment);
                 }
             }

@@ -353,13 +353,15 @@ pub enum RequestError {
         /// What there is.
         candidates: Vec<String>,
     },
-    /// Some who would know do not answer.
-    #[error("cannot tell whether there is {what}: {}", do_not_answer(.silent))]
+    /// Some who would know do not answer, or do not know yet.
+    #[error("cannot tell whether there is {what}: {}", have_no_word(.silent, .taking_over))]
     CannotTell {
         /// What was asked for.
         what: String,
         /// Who does not answer.
         silent: Vec<PeerName>,
+        /// Who has not been given all that it should have.
+        taking_over: Vec<PeerName>,
     },
     /// There is such a file, but no holder answers.
     #[error("none of the holders of {content} answers; they are {}", peer_list(.holders))]
@@ -484,12 +486,19 @@ pub fn peer_list(peers: &[PeerName]) -> String {
     word_list(peers.iter().map(PeerName::label))
 }
 
-/// "peer 4 does not answer", "peers 4 and 5 do not answer".
-fn do_not_answer(peers: &[PeerName]) -> String {
-    match peers {
-        [one] => format!("peer {one} does not answer"),
-        several => format!("peers {} do not answer", peer_list(several)),
-    }
+/// "peers 4 and 5 do not answer, and peer 6 was not given all of its part yet".
+fn have_no_word(silent: &[PeerName], taking_over: &[PeerName]) -> String {
+    let silent = match silent {
+        [] => None,
+        [one] => Some(format!("peer {one} does not answer")),
+        several => Some(format!("peers {} do not answer", peer_list(several))),
+    };
+    let taking_over = match taking_over {
+        [] => None,
+        [one] => Some(format!("peer {one} was not given all of its part yet")),
+        several => Some(format!("peers {} were not given all of their parts yet", peer_list(several))),
+    };
+    silent.into_iter().chain(taking_over).collect::<Vec<_>>().join(", and ")
 }
 
 fn did_you_mean(nearest: Option<&FileName>) -> String {
@@ -578,6 +587,23 @@ impl From<RequestError> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_has_no_word_does_not_answer_or_takes_over() {
+        let told = |silent: &[u8], taking_over: &[u8]| {
+            let named =
+                |number: &u8| PeerName { position: crate::id::Position::of_number(*number), name: None };
+            let [silent, taking_over] = [silent, taking_over].map(|peers| peers.iter().map(named).collect());
+            RequestError::CannotTell { what: "it".to_owned(), silent, taking_over }.to_string()
+        };
+        assert_eq!(told(&[4], &[]), "cannot tell whether there is it: peer 4 does not answer");
+        assert_eq!(
+            told(&[4, 5], &[6]),
+            "cannot tell whether there is it: peers 4 and 5 do not answer, and peer 6 was not given all of its part yet"
+        );
+        let several = told(&[], &[6, 7]);
+        assert!(several.ends_with("it: peers 6 and 7 were not given all of their parts yet"), "{several}");
+    }
 
     #[test]
     fn a_failed_store_does_not_say_that_all_copies_are_there() {

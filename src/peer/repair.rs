@@ -140,7 +140,7 @@ pub(super) async fn take_over(shared: Arc<Shared>) {
                 asked.spawn(ask(whom, after));
             }
         }
-        if running && asked.is_empty() {
+        if running && (asked.is_empty() || shared.takeover().is_over(&seen)) {
             running = false;
             let (objects, bytes, begun) = shared.takeover().end();
             let ms = clock.now().since(begun).as_millis() as u64;

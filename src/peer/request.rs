@@ -167,6 +167,7 @@ impl Shared {
             [] => Err(RequestError::CannotTell {
                 what: format!("a file with sha256:{digits}…"),
                 silent: listed.silent,
+                taking_over: Vec::new(),
             }),
             several => Err(RequestError::Ambiguous {
                 beginning: format!("sha256:{digits}"),
@@ -185,11 +186,8 @@ impl Shared {
                 Verdict::CannotTell { in_a_moment: true, .. } if Instant::now() < deadline => {
                     tokio::time::sleep(WORD_PAUSE).await;
                 }
-                Verdict::CannotTell { silent, .. } => {
-                    return Err(RequestError::CannotTell {
-                        what: format!("a file named {name}"),
-                        silent: self.all_named(&silent),
-                    });
+                Verdict::CannotTell { silent, taking_over, .. } => {
+                    return Err(self.cannot_tell(format!("a file named {name}"), &silent, &taking_over));
                 }
             }
         }
@@ -389,6 +387,16 @@ impl Shared {
         RequestError::UnknownName { name: name.clone(), ring, nearest: None }
     }
 
+    /// The word of these is missing, of whom some answered and are still taking over.
+    fn cannot_tell(&self, what: String, missing: &[Position], taking_over: &[Position]) -> RequestError {
+        let silent = missing.iter().filter(|peer| !taking_over.contains(peer));
+        RequestError::CannotTell {
+            what,
+            silent: self.all_named(silent),
+            taking_over: self.all_named(taking_over),
+        }
+    }
+
     fn no_holder(&self, wish: &Wish, holders: &Holders) -> RequestError {
         let (content, name) = (wish.content, wish.links.first().map(|link| &link.name));
         if !holders.silent.is_empty() {
@@ -396,7 +404,7 @@ impl Shared {
                 Some(name) => format!("a copy of {name} (sha256:{content})"),
                 None => format!("a file with sha256:{content}"),
             };
-            return RequestError::CannotTell { what, silent: self.all_named(&holders.silent) };
+            return self.cannot_tell(what, &holders.silent, &holders.taking_over);
         }
         match name {
             Some(_) => RequestError::Unreachable {

@@ -51,6 +51,8 @@ enum Word {
     Away,
     /// It left not long ago, or was forgotten: nobody waits for it.
     Departed,
+    /// It said what it has, and was not given all that it should have yet.
+    TakingOver,
     /// It said what it has, and has all that it should.
     Heard,
 }
@@ -93,8 +95,9 @@ impl Election {
     /// is asked for what it kept apart, it does not matter.
     pub fn hear(&mut self, peer: &Position, has_a_vote: bool) {
         self.apart.remove(peer);
-        if let Some(seat) = self.seats.iter_mut().find(|seat| seat.peer == *peer && has_a_vote) {
-            seat.word = Word::Heard;
+        if let Some(seat) = self.seats.iter_mut().find(|seat| seat.peer == *peer && seat.word != Word::Heard)
+        {
+            seat.word = if has_a_vote { Word::Heard } else { Word::TakingOver };
         }
     }
 
@@ -122,15 +125,23 @@ impl Election {
         !self.of_all && self.sees_into(&self.seats[..self.copies])
     }
 
-    /// Those that are missing: they do not answer, or are taking over.
+    /// Those whose word is missing: they do not answer, or are taking over.
     pub fn silent(&self) -> BTreeSet<Position> {
-        let missing = self.seats.iter().filter(|seat| matches!(seat.word, Word::Awaited | Word::Away));
+        let is_missing = |word| matches!(word, Word::Awaited | Word::Away | Word::TakingOver);
+        let missing = self.seats.iter().filter(|seat| is_missing(seat.word));
         missing.map(|seat| seat.peer).chain(self.apart.iter().copied()).collect()
+    }
+
+    /// Those of the missing that did answer.
+    pub fn taking_over(&self) -> BTreeSet<Position> {
+        let answered = self.seats.iter().filter(|seat| seat.word == Word::TakingOver);
+        answered.map(|seat| seat.peer).collect()
     }
 
     /// Whether one of these may have a word in a moment. The others are known to be away.
     pub fn may_change(&self) -> bool {
-        !self.apart.is_empty() || self.seats.iter().any(|seat| seat.word == Word::Awaited)
+        let may_change = |seat: &Seat| matches!(seat.word, Word::Awaited | Word::TakingOver);
+        !self.apart.is_empty() || self.seats.iter().any(may_change)
     }
 
     /// Whether so many of a window were heard that every set of W of it has one of them.
@@ -253,6 +264,7 @@ mod tests {
         election.hear(&peer(2), false);
         assert!(!election.is_decided() && election.may_change());
         assert_eq!(numbers(&election.silent()), [2, 3]);
+        assert_eq!(numbers(&election.taking_over()), [2]);
         election.hear(&peer(3), true);
         assert!(election.is_over(), "2 alone is no quorum");
     }

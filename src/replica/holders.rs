@@ -30,6 +30,8 @@ pub struct Holders {
     /// Peers whose word is missing, for which nobody can tell whether there is a copy: they did not answer, are still
     /// taking over, or are away. None where the others would have said so.
     pub silent: Vec<Position>,
+    /// Those of them that did answer: they are still taking over.
+    pub taking_over: Vec<Position>,
     /// Some of these were asked, and may have a word in a moment, as [`crate::names::Verdict`] tells.
     pub in_a_moment: bool,
     /// Those who should hold it.
@@ -89,6 +91,7 @@ impl HolderSearch {
         let silent = if election.is_decided() { BTreeSet::new() } else { election.silent() };
         let mut holders = Holders {
             in_a_moment: !silent.is_empty() && election.may_change(),
+            taking_over: election.taking_over().intersection(&silent).copied().collect(),
             silent: silent.into_iter().collect(),
             ..Holders::default()
         };

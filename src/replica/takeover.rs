@@ -5,6 +5,9 @@
 //! the joiner is *syncing*: it takes and gives what it is asked, but its "no" is no vote. A peer that was
 //! believed dead and contradicts it does the same in its new life: meanwhile others have stood in its place.
 //! Where it believed them dead, too, they come to be its neighbours only after that, and are asked then.
+//!
+//! A neighbour that did not answer, or gave nothing for a while, is waited for no longer, and *owes*: it is asked
+//! again later, with growing pauses. Should it go away before it has given all, the peer's "no" is no vote.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -25,10 +28,19 @@ pub struct TakeOver {
     asked: BTreeSet<Position>,
     /// Those that may have more, and when they last gave something.
     sources: BTreeMap<Position, Moment>,
-    /// Those that were asked and have not given all, in this life of theirs.
-    owing: BTreeMap<Position, u64>,
+    /// Those that were asked and have not given all.
+    owing: BTreeMap<Position, Debt>,
     objects: u64,
     bytes: u64,
+}
+
+/// What is known of a neighbour that has not given all.
+#[derive(Debug, Clone, Copy)]
+struct Debt {
+    /// The neighbour's life.
+    life: u64,
+    /// How often it was given up.
+    given_up: u32,
 }
 
 /// Whom to ask now.
@@ -69,8 +81,8 @@ impl TakeOver {
         let mut ask = self.ask_around(now, view);
         for entry in view.alive() {
             // It broke off, and is back with what it has.
-            if self.owing.get(&entry.position).is_some_and(|life| *life != entry.incarnation) {
-                self.owing.insert(entry.position, entry.incarnation);
+            if self.owing.get(&entry.position).is_some_and(|debt| debt.life != entry.incarnation) {
+                self.owing.insert(entry.position, Debt { life: entry.incarnation, given_up: 0 });
                 self.sources.insert(entry.position, now);
                 ask.push((entry.clone(), Duration::ZERO));
             }
@@ -87,7 +99,7 @@ impl TakeOver {
         for entry in near.iter().take(copies).chain(near.iter().rev().take(copies)) {
             if self.asked.insert(entry.position) {
                 self.sources.insert(entry.position, now.max(due));
-                self.owing.insert(entry.position, entry.incarnation);
+                self.owing.insert(entry.position, Debt { life: entry.incarnation, given_up: 0 });
                 ask.push(((*entry).clone(), due.since(now)));
             }
         }
@@ -97,27 +109,26 @@ impl TakeOver {
     /// Hears what one of them answered; `None` when it did not. Says after how long it is asked again, if it
     /// is.
     pub fn hear(&mut self, now: Moment, from: &Position, answer: Option<&StorageReply>) -> Option<Duration> {
-        let progress = self.sources.get_mut(from)?;
-        let again = match answer {
-            Some(StorageReply::Synced { objects, bytes, complete, .. }) => {
+        if let Some(StorageReply::Synced { objects, bytes, complete, .. }) = answer {
+            if let Some(progress) = self.sources.get_mut(from) {
                 self.objects = self.objects.saturating_add(*objects);
                 self.bytes = self.bytes.saturating_add(*bytes);
                 if *objects > 0 {
                     *progress = now;
                 }
-                if *complete {
-                    self.owing.remove(from);
-                }
                 let in_time = (now + PAUSE).since(*progress) < PROGRESS_WITHIN;
-                !complete && in_time && now.since(self.begun) < GIVEN_WITHIN
+                if !complete && in_time && now.since(self.begun) < GIVEN_WITHIN {
+                    return Some(PAUSE);
+                }
             }
-            // Another keeper of the same has it too, or repair brings it later.
-            _ => false,
-        };
-        if !again {
-            self.sources.remove(from);
+            if *complete {
+                self.owing.remove(from);
+            }
         }
-        again.then_some(PAUSE)
+        self.sources.remove(from);
+        let debt = self.owing.get_mut(from)?;
+        debt.given_up = debt.given_up.saturating_add(1);
+        Some(LATER * (1 << (debt.given_up - 1).min(LATER_DOUBLED_MAX)))
     }
 
     /// Nobody is left who was asked and may answer: how many objects came, and their bytes, and since when. Begins to
@@ -149,6 +160,9 @@ pub fn has_no_vote(view: &View, takeover: &TakeOver) -> bool {
 
 /// Before a peer that has not given all is asked again.
 const PAUSE: Duration = Duration::from_millis(150);
+/// Before one that was given up is asked again: 15 s, and after each time twice as long, up to 16 minutes.
+const LATER: Duration = Duration::from_secs(15);
+const LATER_DOUBLED_MAX: u32 = 6;
 /// For how long a peer asks one that has not given all and gives nothing.
 const PROGRESS_WITHIN: Duration = Duration::from_secs(15);
 /// For how long it asks one that says each time that it gave something.
@@ -212,11 +226,9 @@ mod tests {
         assert_eq!(takeover.hear(at(10), &peer(20), Some(&synced(3, true))), None);
         assert!(!takeover.is_over(&view));
         assert_eq!(takeover.hear(at(10), &peer(40), Some(&synced(1, false))), Some(PAUSE));
-        assert_eq!(takeover.hear(at(200), &peer(40), None), None);
+        assert_eq!(takeover.hear(at(200), &peer(40), None), Some(LATER));
         assert!(takeover.is_over(&view));
         assert_eq!(takeover.end(), (4, 40, at(0)));
-        assert_eq!(takeover.hear(at(300), &peer(40), Some(&synced(9, false))), None, "too late");
-        assert_eq!(takeover.end(), (0, 0, at(0)));
         assert_eq!(takeover.look(at(400), &view), None, "once in each life");
     }
 
@@ -233,7 +245,7 @@ mod tests {
         assert_eq!(takeover.hear(at(15), &peer(20), Some(&synced(3, true))), None);
         let third = later_life(second, 3);
         assert!(takeover.look(at(20), &third).unwrap().anew);
-        assert_eq!(takeover.hear(at(40), &peer(40), None), None);
+        assert_eq!(takeover.hear(at(40), &peer(40), None), Some(LATER));
         assert!(has_no_vote(&third, &takeover), "20 gave to an earlier life");
         assert_eq!(takeover.hear(at(40), &peer(20), Some(&synced(3, true))), None);
         assert!(!has_no_vote(&third, &takeover));
@@ -245,7 +257,7 @@ mod tests {
         let one = |others: &[u8], away: &[u8]| with_copies(view_with(30, others, away), 1);
         let (mut takeover, _) = begun(&one(&[20, 40], &[]));
         assert_eq!(takeover.hear(at(10), &peer(20), Some(&synced(3, true))), None);
-        assert_eq!(takeover.hear(at(10), &peer(40), None), None);
+        assert_eq!(takeover.hear(at(10), &peer(40), None), Some(LATER));
         assert!(takeover.is_over(&one(&[20, 40], &[])) && !has_no_vote(&one(&[20, 40], &[]), &takeover));
         assert!(has_no_vote(&one(&[20], &[40]), &takeover), "it may have what nobody else has");
         assert!(!has_no_vote(&one(&[40], &[20]), &takeover), "this one has given all");
@@ -260,6 +272,27 @@ mod tests {
         assert_eq!(takeover.hear(at(900_010), &peer(40), Some(&synced(1, true))), None);
         assert!(!has_no_vote(&members, &takeover));
         assert_eq!(takeover.look(at(900_020), &members), None);
+    }
+
+    /// Goal: one failed question does not make a debt for the rest of a life.
+    #[test]
+    fn who_was_given_up_is_asked_again_and_pays() {
+        let view = with_copies(view_of(30, &[20, 40]), 1);
+        let (mut takeover, _) = begun(&view);
+        let mut now = at(10);
+        assert_eq!(takeover.hear(now, &peer(40), Some(&synced(0, true))), None);
+        let mut pauses = Vec::new();
+        for _ in 0..9 {
+            let pause = takeover.hear(now, &peer(20), None).unwrap();
+            pauses.push(pause.as_secs());
+            now = now + pause;
+            assert!(takeover.is_over(&view), "nobody waits for it");
+        }
+        assert_eq!(pauses, [15, 30, 60, 120, 240, 480, 960, 960, 960]);
+        let gone = with_copies(view_with(30, &[40], &[20]), 1);
+        assert!(has_no_vote(&gone, &takeover));
+        assert_eq!(takeover.hear(now, &peer(20), Some(&synced(2, true))), None);
+        assert!(!has_no_vote(&gone, &takeover), "it has given all, and may go");
     }
 
     #[test]
@@ -303,12 +336,12 @@ mod tests {
         assert_eq!(takeover.hear(at(14_000), &peer(20), Some(&synced(0, false))), Some(PAUSE));
         assert_eq!(takeover.hear(at(14_500), &peer(20), Some(&synced(2, false))), Some(PAUSE), "progress");
         assert_eq!(takeover.hear(at(29_000), &peer(20), Some(&synced(0, false))), Some(PAUSE));
-        assert_eq!(takeover.hear(at(29_350), &peer(20), Some(&synced(0, false))), None);
+        assert_eq!(takeover.hear(at(29_350), &peer(20), Some(&synced(0, false))), Some(LATER));
         assert!(takeover.is_over(&view));
     }
 
     proptest! {
-        /// Goal: syncing ends: no peer is asked for longer than the limits, whether it gives nothing or says each time
+        /// Goal: syncing ends: no peer is waited for longer than the limits, whether it gives nothing or says each time
         /// that it gave something.
         #[test]
         fn it_ends(
@@ -324,8 +357,8 @@ mod tests {
             let most = if objects == 0 { PROGRESS_WITHIN } else { GIVEN_WITHIN };
             for (source, _) in &sources {
                 let (mut now, mut asked) = (at(0), 0);
-                while let Some(pause) = takeover.hear(now, &source.position, Some(&synced(objects, false))) {
-                    now = now + pause;
+                while takeover.hear(now, &source.position, Some(&synced(objects, false))) == Some(PAUSE) {
+                    now = now + PAUSE;
                     asked += 1;
                     prop_assert!(asked <= most.as_millis() / PAUSE.as_millis());
                 }
