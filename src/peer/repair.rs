@@ -93,7 +93,8 @@ pub(super) async fn repair(shared: Arc<Shared>) {
         help.look(now, &seen);
         let is_over = |round: &mut Waited| round.left.is_empty() || round.until <= now;
         if let Some(round) = waited.take_if(is_over) {
-            schedule.end(now, !round.left.is_empty() || round.log.round().incomplete);
+            let incomplete = !round.left.is_empty() || round.log.round().incomplete;
+            schedule.end(now, incomplete || help.is_to_come());
         }
         if schedule.begin(now, &seen) {
             lost.abort_all();
@@ -470,26 +471,34 @@ fn is_owned_by(view: &crate::chord::View, content: &ContentId, peer: &Position) 
     matches!(view.route(&content.key()), Some(Route::Owner { owner, .. }) if owner.position == *peer)
 }
 
-/// When this peer gives copies in place of their owners: for a while after its neighbours changed, and not in the
-/// first round after that, which is the owners' own.
+/// When this peer gives copies in place of their owners: for a while after its neighbours changed, but not in the
+/// first round after that, which is the owners' own. The second round comes soon, as after a round that could not do
+/// all: an owner behind a slow line is not waited for.
 #[derive(Default)]
 struct Help {
     neighbours: Option<(Option<Entry>, Vec<Entry>)>,
     changed: Option<Moment>,
-    is_first: bool,
+    /// Rounds since then.
+    rounds: u32,
 }
 
 impl Help {
     fn look(&mut self, now: Moment, view: &crate::chord::View) {
         let seen = Some((view.predecessor.clone(), view.successors.clone()));
         if self.neighbours != seen {
-            (self.neighbours, self.changed, self.is_first) = (seen, Some(now), true);
+            (self.neighbours, self.changed, self.rounds) = (seen, Some(now), 0);
         }
     }
 
+    /// A round begins: whether this peer helps in it.
     fn begins(&mut self, now: Moment) -> bool {
-        let is_first = std::mem::take(&mut self.is_first);
-        !is_first && self.changed.is_some_and(|changed| now.since(changed) < HELP_FOR)
+        self.rounds = self.rounds.saturating_add(1);
+        self.rounds > 1 && self.changed.is_some_and(|changed| now.since(changed) < HELP_FOR)
+    }
+
+    /// Whether the next round will be the first in which this peer helps.
+    fn is_to_come(&self) -> bool {
+        self.rounds == 1
     }
 }
 

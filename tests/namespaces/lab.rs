@@ -13,6 +13,19 @@ use sha2::{Digest as _, Sha256};
 use super::harness::{PATIENCE, eventually};
 use super::peer::{Answer, Peer};
 
+/// The bytes of the file that [`Lab::store`] makes of a seed.
+pub fn random_bytes(seed: u64, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    ChaCha8Rng::seed_from_u64(seed).fill_bytes(&mut bytes);
+    bytes
+}
+
+/// Seeds of files that belong to one of these peers.
+pub fn seeds_owned_by(owner: u8, peers: &[u8], length: usize) -> impl Iterator<Item = u64> {
+    let peers = peers.to_vec();
+    (0..).filter(move |seed| replicas(Sha256::digest(random_bytes(*seed, length))[0], &peers)[0] == owner)
+}
+
 /// Machines, their network, and the peers on them. All of it ends when this is dropped.
 pub struct Lab {
     /// What the names of its namespaces begin with.
@@ -52,8 +65,23 @@ pub enum Nat {
 /// A file that was stored.
 pub struct Stored {
     pub name: String,
-    sha256: String,
+    pub sha256: String,
     said: String,
+}
+
+impl Stored {
+    /// The three of these peers that should have it: from the first byte of its SHA-256 on.
+    pub fn replicas(&self, peers: &[u8]) -> Vec<u8> {
+        replicas(u8::from_str_radix(&self.sha256[..2], 16).unwrap(), peers)
+    }
+}
+
+/// The three of these peers that follow the first byte of a key.
+fn replicas(first: u8, peers: &[u8]) -> Vec<u8> {
+    let mut peers = peers.to_vec();
+    peers.sort_unstable_by_key(|peer| peer.wrapping_sub(first));
+    peers.truncate(3);
+    peers
 }
 
 impl Lab {
@@ -328,8 +356,7 @@ impl Lab {
     /// Stores random bytes at a peer.
     #[track_caller]
     pub fn store(&self, number: u8, seed: u64, length: usize) -> Stored {
-        let mut bytes = vec![0; length];
-        ChaCha8Rng::seed_from_u64(seed).fill_bytes(&mut bytes);
+        let bytes = random_bytes(seed, length);
         let sha256 = hex(&Sha256::digest(&bytes));
         let name = format!("{}.bin", &sha256[..16]);
         let path = self.dir.path().join(&name);
