@@ -136,6 +136,13 @@ fn is_damage(error: &DatabaseError) -> bool {
     }
 }
 
+/// Has [`is_in_use`] say so of this data directory until the file is dropped; `None` where there is no index to lock, or
+/// somebody has it.
+pub fn occupy(dir: &Path) -> Option<std::fs::File> {
+    let file = std::fs::File::open(dir.join(super::layout::INDEX)).ok()?;
+    file.try_lock().is_ok().then_some(file)
+}
+
 /// Whether a store has this data directory open, as the lock of its index tells.
 pub fn is_in_use(dir: &Path) -> bool {
     let opened = std::fs::File::open(dir.join(super::layout::INDEX));

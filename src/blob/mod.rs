@@ -45,7 +45,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use backend::is_in_use;
+pub use backend::{is_in_use, occupy};
 pub use disk::{Access, Disk, DiskFile, RealDisk, Stamp, Stat, SyncError};
 pub use error::BlobError;
 pub use identity::PeerFile;

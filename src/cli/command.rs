@@ -236,7 +236,7 @@ impl PromptCommand {
         let mut words =
             super::words::split(line).ok_or_else(|| wrong("a quotation mark or a backslash is left open"))?;
         // As at a shell; the peer is this one.
-        if words.len() > 1 && words[0] == "quoit" {
+        if words.len() > 1 && words[0].eq_ignore_ascii_case("quoit") {
             words.remove(0);
         }
         let Some(name) = words.first_mut() else { return Ok(None) };
@@ -341,7 +341,7 @@ pub(super) fn one_line(text: &str) -> String {
 
 fn unknown(name: &str) -> String {
     let shown: String = name.chars().take(NAME_SHOWN_MAX).collect();
-    if shown == "quoit" {
+    if shown.eq_ignore_ascii_case("quoit") {
         return "quoit is this program; at its prompt a command stands alone. Help lists all".to_owned();
     }
     if let Some(why) = no_removal(&shown) {
@@ -488,7 +488,9 @@ mod tests {
             let Err(NoCommand::Wrong(why)) = PromptCommand::parse(typed) else { panic!("{typed}") };
             assert!(!why.contains("Leave") && !why.contains("Quit") && !why.contains("Forget"), "{why}");
         }
-        assert!(matches!(parsed("quoit status"), PromptCommand::Peer(Command::Status(_))));
+        for line in ["quoit status", "Quoit status", "QUOIT Status"] {
+            assert!(matches!(parsed(line), PromptCommand::Peer(Command::Status(_))), "{line}");
+        }
         let names = ["leave", "store", "request"];
         assert!(!unknown_at_a_shell("remove", names).contains("leave"));
         assert!(unknown_at_a_shell("stroe", names).contains("did you mean store?"));

@@ -1,6 +1,6 @@
 //! Reports as people read them. Pure: a report in, lines out, without a last line break.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::words::quoted;
@@ -290,16 +290,49 @@ fn short_in_one_line(report: &StatusReport) -> String {
     };
     let verb = if total == 1 { "file has" } else { "files have" };
     let of = count(copies as u64, "copy", "copies");
-    let is = |who: &Listed<PeerName>, state: &str| {
-        let verb = if who.total == 1 { "is" } else { "are" };
-        (!who.is_empty()).then(|| format!("{} {verb} {state}", peers(who)))
-    };
-    let absent: Vec<String> = is(&report.away, "away").into_iter().chain(is(&report.gone, "gone")).collect();
-    let why = match absent.as_slice() {
-        [] => "not copied yet".to_owned(),
-        absent => absent.join(", "),
-    };
+    let mut lacking: BTreeMap<Lack, BTreeSet<&PeerName>> = BTreeMap::new();
+    for peer in report.short.iter().flat_map(|file| &file.missing) {
+        lacking.entry(why_missing(report, peer)).or_default().insert(peer);
+    }
+    let known = lacking.iter().filter(|(why, _)| **why != Lack::NotYet);
+    let why: Vec<String> = known.map(|(why, peers)| why.in_words(peers)).collect();
+    let why = if why.is_empty() { "not copied yet".to_owned() } else { why.join(", ") };
     format!("{total} {verb} {have} of {of}: {why}")
+}
+
+/// The reason that a member lacks a copy that it should have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Lack {
+    Away,
+    Gone,
+    /// It cannot take the file, as a line of its own says.
+    Unkept,
+    NotYet,
+}
+
+impl Lack {
+    fn in_words(self, peers: &BTreeSet<&PeerName>) -> String {
+        let names = word_list(peers.iter().map(|peer| peer.label()));
+        let is = if peers.len() == 1 { "is" } else { "are" };
+        match self {
+            Lack::Away => format!("{names} {is} away"),
+            Lack::Gone => format!("{names} {is} gone"),
+            Lack::Unkept => {
+                format!("{names} cannot keep {}", if peers.len() == 1 { "its copies" } else { "theirs" })
+            }
+            Lack::NotYet => format!("{names} not yet"),
+        }
+    }
+}
+
+fn why_missing(report: &StatusReport, peer: &PeerName) -> Lack {
+    let among = |list: &Listed<PeerName>| list.first.iter().any(|other| other.position == peer.position);
+    match () {
+        () if among(&report.away) => Lack::Away,
+        () if among(&report.gone) => Lack::Gone,
+        () if report.unkept.first.iter().any(|unkept| unkept.peer.position == peer.position) => Lack::Unkept,
+        () => Lack::NotYet,
+    }
 }
 
 /// Members that cannot take what belongs to them: "12 files (3.1 GB) have no copy on 73: no room (55 MB free)".
@@ -330,16 +363,12 @@ fn short_file(report: &StatusReport, file: &ShortFile) -> String {
         [] => format!("sha256:{}…", file.content.short()),
         names => names.iter().map(FileName::to_string).collect::<Vec<_>>().join(", "),
     };
-    let among = |list: &Listed<PeerName>, peer: &PeerName| {
-        list.first.iter().any(|other| other.position == peer.position)
-    };
     let missing = file.missing.iter().map(|peer| {
-        let why = if among(&report.away, peer) {
-            "away"
-        } else if among(&report.gone, peer) {
-            "gone"
-        } else {
-            "not yet"
+        let why = match why_missing(report, peer) {
+            Lack::Away => "away",
+            Lack::Gone => "gone",
+            Lack::Unkept => "cannot keep it",
+            Lack::NotYet => "not yet",
         };
         format!("{peer} {why}")
     });

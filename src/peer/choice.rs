@@ -91,14 +91,7 @@ impl PeerChoice {
         let running: Vec<&Resident> = residents.iter().filter(|resident| resident.runs()).collect();
         match running.as_slice() {
             [only] => self.chosen(only),
-            [] if residents.len() == 1 => {
-                let resident = residents.remove(0);
-                Err(Failure::new(format!(
-                    "peer {} is not running; start it with `{}`",
-                    resident.label(),
-                    resident.start_with()
-                )))
-            }
+            [] if residents.len() == 1 => Err(residents.remove(0).takes_no_commands()),
             [] => Err(Failure::new(format!(
                 "none of the {} peers in {} is running; start one, as with `{}`",
                 residents.len(),
@@ -115,11 +108,7 @@ impl PeerChoice {
 
     fn chosen(&self, resident: &Resident) -> Result<Chosen, Failure> {
         if !resident.runs() {
-            return Err(Failure::new(format!(
-                "peer {} is not running; start it with `{}`",
-                resident.label(),
-                resident.start_with()
-            )));
+            return Err(resident.takes_no_commands());
         }
         Ok(Chosen {
             address: Address::from(reached_at(resident.file.listen)),
@@ -221,6 +210,17 @@ impl Resident {
         let lives = |id| !matches!(rustix::process::test_kill_process(id), Err(rustix::io::Errno::SRCH));
         // After a kill the id may be another process's; the store is locked by a peer alone.
         id.is_some_and(lives) && is_in_use(&self.data_dir)
+    }
+
+    /// It does not run, or it has its folder and does not listen yet: its address is not there, or its clock is wrong.
+    fn takes_no_commands(&self) -> Failure {
+        let label = self.label();
+        if is_in_use(&self.data_dir) {
+            return Failure::new(format!(
+                "peer {label} is starting and takes no commands yet; what it waits for is in its own output"
+            ));
+        }
+        Failure::new(format!("peer {label} is not running; start it with `{}`", self.start_with()))
     }
 
     fn start_with(&self) -> String {

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::api::{Listed, PeerName, ShortFile};
-use super::shared::{STORAGE_TIMEOUT, Shared, unix_ms};
+use super::shared::{STORAGE_TIMEOUT, Shared, shortened, unix_ms};
+use crate::blob::BlobError;
 use crate::chord::{Route, View};
 use crate::id::{ContentId, FileName, Position};
 use crate::replica::replicas;
@@ -190,7 +191,11 @@ impl Shared {
         let view = self.view();
         let (settings, members) = (self.settings(), view.members_count());
         let (copies, quorum) = (settings.copies(members), settings.write_quorum(members));
-        let mine = self.answered_for(&view).await;
+        let mine = match self.answered_for(&view).await {
+            Ok(mine) => mine,
+            // Whoever cannot say what it holds has no word on how that is.
+            Err(error) => return StorageReply::Refused(shortened(error.to_string())),
+        };
         let living = Living::of(&view);
         let seems_short = |content: &&ContentId| self.health.holders(&living, content).len() < copies;
         let doubtful: Vec<ContentId> =
@@ -297,14 +302,12 @@ impl Shared {
     }
 
     /// The files whose copies this peer counts: its own range, and what their owner lacks.
-    async fn answered_for(&self, view: &View) -> Vec<ContentId> {
-        let held = self.blocking(|store| store.object_ids()).await.unwrap_or_default();
+    async fn answered_for(&self, view: &View) -> Result<Vec<ContentId>, BlobError> {
+        let held = self.blocking(|store| store.object_ids()).await?;
         let orphans = self.health.lock().orphans.clone();
         // What was only requested here came from the ring, too: as its owner this peer keeps it.
-        held.into_iter()
-            .map(|(content, _)| content)
-            .filter(|content| view.owns(&content.key()) || orphans.contains(content))
-            .collect()
+        let contents = held.into_iter().map(|(content, _)| content);
+        Ok(contents.filter(|content| view.owns(&content.key()) || orphans.contains(content)).collect())
     }
 
     /// Asks those that should have these, or were heard to have, whether they do.

@@ -34,7 +34,6 @@ impl Shared {
             "this peer could not make sure that what it wrote is on its disk, so it writes nothing more until it is started again".to_owned()
         });
         let trouble = poisoned.or_else(|| counted.as_ref().err().map(ToString::to_string));
-        let trouble = trouble.or_else(|| self.clock_trouble());
         let (objects, bytes, records, siblings) = counted.unwrap_or_default();
         let (health, unkept) = tokio::join!(self.health(), self.unkept_of_ring());
         let (gone, away): (Vec<_>, Vec<_>) =
@@ -72,13 +71,13 @@ impl Shared {
             refused: counters.refused_handshakes(),
             malformed: counters.malformed(),
             dropped: counters.dropped_datagrams() + counters.flooded_datagrams(),
-            notices: self.store_notices().await,
+            notices: self.notice_lines().await,
             unkept,
         }
     }
 
-    /// What the store tells: that its disk is full now, and what it told lately.
-    async fn store_notices(self: &Arc<Self>) -> Listed<String> {
+    /// What a person should know: that the disk is full now, that the clock is wrong, and what the store told lately.
+    async fn notice_lines(self: &Arc<Self>) -> Listed<String> {
         let full = self.full_with().await.map(|free| {
             format!(
                 "the disk under {} is full ({free} bytes are free): nothing new is kept here until there is \
@@ -86,7 +85,7 @@ impl Shared {
                 self.store.dir().display()
             )
         });
-        full.into_iter().chain(self.notices.lines()).collect()
+        full.into_iter().chain(self.clock_notice()).chain(self.notices.lines()).collect()
     }
 
     /// The peers of the ring in order, this one first; then the members that do not answer.

@@ -227,7 +227,7 @@ impl Shared {
     }
 
     /// Says that this machine's clock is wrong, if it is.
-    pub(super) fn clock_trouble(&self) -> Option<String> {
+    pub(super) fn clock_notice(&self) -> Option<String> {
         let error = self.ring_clock().own_error_ms(self.clock.now(), unix_ms())?;
         let (time, side) =
             (Duration::from_millis(error.unsigned_abs()), if error > 0 { "behind" } else { "ahead of" });

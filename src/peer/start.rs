@@ -19,7 +19,7 @@ use super::mend::mend;
 use super::repair::{repair, take_over};
 use super::serve::serve;
 use super::shared::{Shared, spawn_blocking};
-use crate::blob::{BlobError, PeerFile, RealDisk, Store};
+use crate::blob::{BlobError, PeerFile, RealDisk, Store, occupy};
 use crate::chord::{Node, NodeConfig, Start};
 use crate::config::{Interval, RingSettings};
 use crate::id::Position;
@@ -128,14 +128,19 @@ async fn find_identity_in_time(
 ) -> Result<(Folders, Found), StartError> {
     let mut told = false;
     loop {
-        let options = options.clone();
-        match spawn_blocking(move || find_identity(&options)).await {
+        let asked = options.clone();
+        match spawn_blocking(move || find_identity(&asked)).await {
             Err(StartError::ClockNotSet { now, begin }) => {
                 if !told {
                     notice(&StartNotice::ClockNotSet { now, begin });
                     told = true;
                 }
+                // Others see meanwhile that the peer has been started.
+                let asked = options.clone();
+                let dir = move || data_dir_of(&asked, None).ok().flatten();
+                let occupied = spawn_blocking(move || occupy(&dir()?)).await;
                 tokio::time::sleep(CLOCK_RETRY).await;
+                drop(occupied);
             }
             found => return found,
         }

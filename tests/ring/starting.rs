@@ -102,6 +102,11 @@ fn a_clock_that_is_not_set() {
     ring.begin_run(146);
     ring.peer(146).wait_said("this machine's clock says 1970-01-02; the ring's certificates begin on 20");
     assert!(!ring.peer(146).all().err.contains("is active"));
+    let why = ring.said(146, &["status"]).error(2);
+    assert!(
+        why.contains("peer 146 is starting and takes no commands yet") && !why.contains("quoit run"),
+        "{why}"
+    );
     fs::write(&clock, "+0").unwrap();
     ring.peer(146).wait_active();
     ring.environment.clear();
@@ -133,6 +138,8 @@ fn a_wrong_clock_keeps_nobody_from_a_name() {
             again.store(&ring, [182, 36][round % 2], "--wait all");
             again.request(&ring, 109);
         }
+        // It is told; nothing fails.
+        ring.said(182, &["status"]).done();
         for right in [36, 109, 255] {
             assert!(!status(right).contains("this machine's clock"), "{wrong}: {}", status(right));
         }

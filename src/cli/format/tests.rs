@@ -215,7 +215,8 @@ fn a_status_names_the_short_files() {
     report.short_total = 1;
     assert_eq!(
         said_of(&report, "short"),
-        ["  short        1 file has 2 of 3 copies: laptop is away, desk is gone"]
+        ["  short        1 file has 2 of 3 copies: laptop is away"],
+        "desk is gone, and lacks nothing"
     );
     assert_eq!(said_of(&report, "report.pdf"), ["    report.pdf: 2 of 3 copies: nas, vps; laptop away"]);
     assert!(!status(&report, false).contains("report.pdf"), "names only where they are wanted");
@@ -223,9 +224,10 @@ fn a_status_names_the_short_files() {
     assert_eq!(said_of(&report, "gone"), ["  gone         desk"]);
     assert!(said_of(&report, "copies").is_empty() && said_of(&report, "at risk").is_empty());
     assert!(!report.is_below_quorum());
-    report
-        .short
-        .insert(0, ShortFile { names: vec![], ..short_one("abc", &[], &[desk, laptop, nas.clone()]) });
+    report.short.insert(
+        0,
+        ShortFile { names: vec![], ..short_one("abc", &[], &[desk, laptop.clone(), nas.clone()]) },
+    );
     (report.short_total, report.below_quorum) = (30, 1);
     let text = status(&report, true);
     assert!(text.contains(
@@ -237,8 +239,12 @@ fn a_status_names_the_short_files() {
     ));
     let text = status(&report, false);
     assert_eq!(text.lines().filter(|line| line.contains("copies:")).count(), 1, "{text}");
-    report.short =
-        (0..20).map(|i| short_one(&format!("IMG_{i:04}.jpg"), &[nas.clone(), vps.clone()], &[])).collect();
+    report.short = (0..20)
+        .map(|i| {
+            let missing = std::slice::from_ref(&laptop);
+            short_one(&format!("IMG_{i:04}.jpg"), &[nas.clone(), vps.clone()], missing)
+        })
+        .collect();
     (report.short_total, report.below_quorum, report.gone) = (20, 0, Listed::default());
     assert_eq!(said_of(&report, "short"), ["  short        20 files have 2 of 3 copies: laptop is away"]);
     report.away = Listed::default();
@@ -269,6 +275,15 @@ fn a_status_names_who_has_no_room() {
     let (full, failed) =
         (MissingReason::NoRoom { length: 1 << 30, free: 55 << 20 }, MissingReason::Disk("no\n".to_owned()));
     report.unkept = [unkept(12, full), unkept(1, failed)].into_iter().collect();
+    let (nas, vps, laptop) = (named(1, "nas"), named(2, "vps"), named(3, "laptop"));
+    report.short = vec![short_one("a film", &[nas, vps], &[laptop])];
+    report.short_total = 1;
+    assert_eq!(
+        said_of(&report, "short"),
+        ["  short        1 file has 2 of 3 copies: laptop cannot keep its copies"],
+        "whoever is away as well has nothing to do with it"
+    );
+    assert_eq!(said_of(&report, "a film"), ["    a film: 2 of 3 copies: nas, vps; laptop cannot keep it"]);
     assert_eq!(
         said_of(&report, "not kept"),
         [
