@@ -3,7 +3,7 @@
 #
 #   scripts/test.sh          what runs anywhere
 #   scripts/test.sh --all    also what needs root, network namespaces, a terminal multiplexer, 1 GiB
-#                            files, or a minute of each fuzz target; what cannot run here is named with
+#                            files, or ten seconds of each fuzz target; what cannot run here is named with
 #                            a line "SKIPPED: …"
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -36,7 +36,7 @@ if command -v shellcheck >/dev/null; then
 fi
 if [[ ${QUOIT_TEST_ALL:-} == 1 ]]; then
     step cargo fmt --check --manifest-path fuzz/Cargo.toml
-    step scripts/fuzz.sh --seconds "${QUOIT_FUZZ_SECONDS:-60}"
+    step scripts/fuzz.sh --seconds "${QUOIT_FUZZ_SECONDS:-10}"
 fi
 
 # The tests come last, so that their summary is what one reads. Documentation tests are not
