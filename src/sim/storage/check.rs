@@ -3,7 +3,6 @@
 //! After the faults have stopped, within a bounded time: [`in_place`] and [`names_agree`]. At any time, where a
 //! scenario promises it: [`copies_at_least`].
 
-use std::cell::Ref;
 use std::collections::BTreeMap;
 
 use super::super::network::Slot;
@@ -83,14 +82,14 @@ pub fn copies_at_least(world: &World, least: usize) -> Result<(), String> {
 
 /// The living members in the order of their positions, with what they keep.
 struct Ring<'a> {
-    members: Vec<(Position, Slot, Ref<'a, Disk>)>,
+    members: Vec<(Position, Slot, std::sync::MutexGuard<'a, Disk>)>,
     copies: usize,
 }
 
 impl Ring<'_> {
     fn of(world: &World) -> Ring<'_> {
         let members: Vec<_> =
-            world.living_disks().map(|(position, slot, disk)| (position, slot, disk.borrow())).collect();
+            world.living_disks().map(|(position, slot, disk)| (position, slot, disk.lock())).collect();
         let copies = world.settings.copies(members.len());
         Ring { members, copies }
     }

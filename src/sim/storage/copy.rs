@@ -1,6 +1,6 @@
 //! An object on its way in, and on to the next replica at the same time. As `peer::copy` does it.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::disk::DiskError;
@@ -19,13 +19,13 @@ struct Arrival<'a>(&'a Keeper, ContentId);
 
 impl Drop for Arrival<'_> {
     fn drop(&mut self) {
-        self.0.arrivals.borrow_mut().end(self.0.now(), &self.1);
+        self.0.arrivals.lock().end(self.0.now(), &self.1);
     }
 }
 
 /// An object that is being written.
 pub(super) struct Incoming {
-    keeper: Rc<Keeper>,
+    keeper: Arc<Keeper>,
     pub(super) object: ObjectInfo,
     /// So many bytes are there.
     pub(super) done: u64,
@@ -38,7 +38,7 @@ impl Incoming {
         self.done += bytes;
         self.sound &= sound;
         if self.failed.is_none() {
-            let written = self.keeper.disk.borrow_mut().append(&self.object.content, bytes);
+            let written = self.keeper.disk.lock().append(&self.object.content, bytes);
             self.failed = written.err();
         }
     }
@@ -49,7 +49,7 @@ impl Incoming {
     }
 
     pub(super) fn discard(self) {
-        self.keeper.disk.borrow_mut().discard(&self.object.content);
+        self.keeper.disk.lock().discard(&self.object.content);
     }
 
     /// Syncs, and makes an object of it.
@@ -58,20 +58,20 @@ impl Incoming {
             return Err(error);
         }
         self.keeper.sleep(self.keeper.ways.settings.sync_time).await;
-        self.keeper.disk.borrow_mut().finish(self.object, self.sound)
+        self.keeper.disk.lock().finish(self.object, self.sound)
     }
 }
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        self.keeper.disk.borrow_mut().stop_receiving(&self.object.content);
+        self.keeper.disk.lock().stop_receiving(&self.object.content);
     }
 }
 
 impl Keeper {
     /// As [`Keeper::accept_object`], of a size that is known: accepting passes on, and passing on may accept.
     pub(super) fn accept_boxed(
-        self: Rc<Self>,
+        self: Arc<Self>,
         upstream: Stream,
         object: ObjectInfo,
         role: StoreRole,
@@ -80,8 +80,8 @@ impl Keeper {
     }
 
     /// Keeps an object as its owner or as a replica, and passes it on.
-    async fn accept_object(self: Rc<Self>, mut upstream: Stream, object: ObjectInfo, role: StoreRole) {
-        self.arrivals.borrow_mut().begin(object.content);
+    async fn accept_object(self: Arc<Self>, mut upstream: Stream, object: ObjectInfo, role: StoreRole) {
+        self.arrivals.lock().begin(object.content);
         let _arrival = Arrival(&self, object.content);
         // A peer that is just coming into the ring is worth a moment.
         self.view_until(ENTRANCE_WAIT, |view| view.phase != PhaseKind::Entering).await;
@@ -97,7 +97,7 @@ impl Keeper {
     }
 
     async fn accept_and_pass_on(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         upstream: &mut Stream,
         object: ObjectInfo,
         duty: StoreDuty,
@@ -160,13 +160,13 @@ impl Keeper {
     /// A place to write to, whose first bytes may be there from an earlier try; nothing when the object is
     /// here already. Waits, not for ever, while somebody else sends it.
     pub(super) async fn incoming(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         object: ObjectInfo,
         wait: Duration,
     ) -> Result<Option<Incoming>, DiskError> {
         let deadline = self.now() + wait;
         loop {
-            let begun = self.disk.borrow_mut().receive(&object);
+            let begun = self.disk.lock().receive(&object);
             match begun {
                 Ok(Some(done)) => {
                     let keeper = self.clone();
@@ -184,7 +184,7 @@ impl Keeper {
     /// Takes all bytes, writes them, and gives each piece to the next peer. A disk that fails here does not
     /// keep the bytes from the next peer.
     async fn write_and_feed(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         upstream: &mut Stream,
         mut incoming: Incoming,
         feed: Option<Sender<Passed>>,
@@ -216,7 +216,7 @@ impl Keeper {
     }
 
     fn pass_on_live(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         object: ObjectInfo,
         chain: &[Entry],
         offset: u64,
@@ -228,7 +228,7 @@ impl Keeper {
 
     /// Gives an object to the first of a chain, with the rest of it. Whether there is one.
     fn pass_on(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         object: ObjectInfo,
         chain: &[Entry],
         feed: Feed,
@@ -241,7 +241,7 @@ impl Keeper {
     }
 
     /// The owner gives the object from its own disk to all replicas that have not got it yet.
-    async fn complete_copies(self: &Rc<Self>, upstream: &Stream, object: ObjectInfo, copies: &Copies) {
+    async fn complete_copies(self: &Arc<Self>, upstream: &Stream, object: ObjectInfo, copies: &Copies) {
         let (word, mut words) = channel();
         let mut pushes = Set::new();
         for replica in copies.to_complete(&self.view(), self.copies()) {

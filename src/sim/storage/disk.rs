@@ -8,7 +8,7 @@
 //! Of an object only the length is kept, and whether its bytes are still the right ones.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
@@ -26,7 +26,7 @@ pub struct Disk {
     /// all objects had just passed by. (A peer has no such schedule yet.)
     pub checks_reads: bool,
     objects: BTreeMap<ContentId, Object>,
-    records: BTreeMap<Position, Rc<NameHistory>>,
+    records: BTreeMap<Position, Arc<NameHistory>>,
     /// Partial transfers, by how many bytes came.
     parts: BTreeMap<ContentId, u64>,
     used_bytes: u64,
@@ -91,7 +91,7 @@ impl Disk {
 
     /// What is kept of one name.
     pub fn record(&self, key: &Position) -> Option<&NameHistory> {
-        self.records.get(key).map(Rc::as_ref)
+        self.records.get(key).map(Arc::as_ref)
     }
 
     /// How many bytes of a partial transfer are here.
@@ -210,7 +210,7 @@ impl Disk {
         let done = work(&mut history);
         if self.record(&key) != Some(&history) && history.current.is_some() {
             self.sync()?;
-            self.records.insert(key, Rc::new(history));
+            self.records.insert(key, Arc::new(history));
         }
         Ok(done)
     }
@@ -236,7 +236,7 @@ impl Disk {
         }
     }
 
-    pub(super) fn put_record(&mut self, key: Position, history: Rc<NameHistory>) {
+    pub(super) fn put_record(&mut self, key: Position, history: Arc<NameHistory>) {
         self.records.insert(key, history);
     }
 

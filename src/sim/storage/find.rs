@@ -1,6 +1,6 @@
 //! Finding owners and replicas: the production lookup, driven by a task. As `peer::lookup` does it.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::keeper::{Effect, Keeper};
@@ -13,7 +13,7 @@ use crate::wire::{Entry, MembershipReply, MembershipRequest};
 impl Keeper {
     /// Finds the owner of a key, with at least `wanted` peers after it if there are so many; nothing when
     /// nobody who is left to ask knows.
-    pub(super) async fn find(self: &Rc<Self>, key: Position, wanted: usize) -> Option<Found> {
+    pub(super) async fn find(self: &Arc<Self>, key: Position, wanted: usize) -> Option<Found> {
         let view = self.view();
         if !view.is_member() {
             return None;
@@ -25,7 +25,7 @@ impl Keeper {
 
     /// As [`Keeper::find`], for somebody who waits: right after a departure or a death nobody answers for its
     /// range, until its neighbours have noticed.
-    pub(super) async fn find_soon(self: &Rc<Self>, key: Position, wanted: usize) -> Option<Found> {
+    pub(super) async fn find_soon(self: &Arc<Self>, key: Position, wanted: usize) -> Option<Found> {
         let deadline = self.now() + FIND_WAIT;
         loop {
             match self.find(key, wanted).await {
@@ -35,7 +35,7 @@ impl Keeper {
         }
     }
 
-    async fn drive(self: &Rc<Self>, lookup: &mut Lookup, key: Position) -> Option<Found> {
+    async fn drive(self: &Arc<Self>, lookup: &mut Lookup, key: Position) -> Option<Found> {
         let mut asked = Set::new();
         loop {
             let patience = match lookup.next_step() {
@@ -69,7 +69,7 @@ impl Keeper {
     }
 
     /// Asks on where a successor list ends before the wanted peers do.
-    async fn with_successors(self: &Rc<Self>, mut found: Found, wanted: usize) -> Found {
+    async fn with_successors(self: &Arc<Self>, mut found: Found, wanted: usize) -> Found {
         let view = self.view();
         while let Some(last) = found.ends_early(&view, wanted).cloned() {
             let behind = match self.successors_of(&last).await {
@@ -84,7 +84,7 @@ impl Keeper {
         found
     }
 
-    async fn successors_of(self: &Rc<Self>, whom: &Entry) -> Option<Vec<Entry>> {
+    async fn successors_of(self: &Arc<Self>, whom: &Entry) -> Option<Vec<Entry>> {
         let view = self.view();
         if whom.position == view.me.position {
             return Some(view.successors.clone());

@@ -4,17 +4,17 @@
 //! disk, its open streams. A task that wants something done puts an [`Effect`] into the outbox; the world carries
 //! it out after the task has gone as far as it can.
 
-use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::super::network::Slot;
 use super::FileSettings;
 use super::disk::Disk;
+use super::lock::Lock;
 use super::outcome::{Cause, Outcome};
 use super::stream::{End, Frame, Stream};
 use super::tasks::Task;
@@ -79,12 +79,12 @@ pub(super) enum Effect {
 /// The files' side of one process.
 pub(super) struct Keeper {
     pub(super) process: Process,
-    pub(super) disk: Rc<RefCell<Disk>>,
+    pub(super) disk: Arc<Lock<Disk>>,
     pub(super) ways: Ways,
     pub(super) interval: Duration,
-    pub(super) arrivals: RefCell<Arrivals>,
+    pub(super) arrivals: Lock<Arrivals>,
     /// What this peer takes over in its present life.
-    pub(super) takeover: RefCell<TakeOver>,
+    pub(super) takeover: Lock<TakeOver>,
     /// One round of repair at a time.
     pub(super) repairing: Permits,
     pub(super) repair_wanted: Bell,
@@ -92,22 +92,22 @@ pub(super) struct Keeper {
     pub(super) repair_looks: Bell,
     pub(super) takeover_looks: Bell,
     /// Who announced to hold what, and in which life.
-    pub(super) holders: RefCell<BTreeMap<ContentId, BTreeMap<Position, u64>>>,
+    pub(super) holders: Lock<BTreeMap<ContentId, BTreeMap<Position, u64>>>,
     /// How far this peer's wall clock is from the true time, in milliseconds.
-    pub(super) clock_offset_ms: Cell<i64>,
+    pub(super) clock_offset_ms: Lock<i64>,
     /// Since when members have been seen to be away.
-    away_since: RefCell<BTreeMap<Position, Moment>>,
-    timestamp: Cell<Timestamp>,
-    now: Cell<Moment>,
-    view: RefCell<Rc<View>>,
-    pub(super) seen_version: Cell<Option<u64>>,
-    view_watchers: RefCell<Vec<Waker>>,
-    outbox: RefCell<VecDeque<Effect>>,
-    timers: RefCell<BTreeMap<u64, Waker>>,
-    answers: RefCell<BTreeMap<u64, Waiting>>,
-    pub(super) streams: RefCell<BTreeMap<u64, End>>,
-    ids: Rc<Cell<u64>>,
-    uplink_free_at: Cell<Moment>,
+    away_since: Lock<BTreeMap<Position, Moment>>,
+    timestamp: Lock<Timestamp>,
+    now: Lock<Moment>,
+    view: Lock<Arc<View>>,
+    pub(super) seen_version: Lock<Option<u64>>,
+    view_watchers: Lock<Vec<Waker>>,
+    outbox: Lock<VecDeque<Effect>>,
+    timers: Lock<BTreeMap<u64, Waker>>,
+    answers: Lock<BTreeMap<u64, Waiting>>,
+    pub(super) streams: Lock<BTreeMap<u64, End>>,
+    ids: Arc<Lock<u64>>,
+    uplink_free_at: Lock<Moment>,
 }
 
 /// How fast everything is.
@@ -127,37 +127,37 @@ enum Waiting {
 impl Keeper {
     pub(super) fn new(
         process: Process,
-        disk: Rc<RefCell<Disk>>,
+        disk: Arc<Lock<Disk>>,
         ways: Ways,
         interval: Duration,
         view: View,
-        ids: Rc<Cell<u64>>,
+        ids: Arc<Lock<u64>>,
     ) -> Keeper {
         Keeper {
             process,
             disk,
             ways,
             interval,
-            arrivals: RefCell::default(),
-            takeover: RefCell::default(),
+            arrivals: Lock::default(),
+            takeover: Lock::default(),
             repairing: Permits::new(1),
             repair_wanted: Bell::default(),
             repair_looks: Bell::default(),
             takeover_looks: Bell::default(),
-            holders: RefCell::default(),
-            clock_offset_ms: Cell::new(0),
-            away_since: RefCell::default(),
-            timestamp: Cell::default(),
-            now: Cell::default(),
-            view: RefCell::new(Rc::new(view)),
-            seen_version: Cell::new(None),
-            view_watchers: RefCell::default(),
-            outbox: RefCell::default(),
-            timers: RefCell::default(),
-            answers: RefCell::default(),
-            streams: RefCell::default(),
+            holders: Lock::default(),
+            clock_offset_ms: Lock::new(0),
+            away_since: Lock::default(),
+            timestamp: Lock::default(),
+            now: Lock::default(),
+            view: Lock::new(Arc::new(view)),
+            seen_version: Lock::new(None),
+            view_watchers: Lock::default(),
+            outbox: Lock::default(),
+            timers: Lock::default(),
+            answers: Lock::default(),
+            streams: Lock::default(),
             ids,
-            uplink_free_at: Cell::default(),
+            uplink_free_at: Lock::default(),
         }
     }
 
@@ -166,17 +166,17 @@ impl Keeper {
     }
 
     /// What this peer believes of the ring at the moment.
-    pub(super) fn view(&self) -> Rc<View> {
-        self.view.borrow().clone()
+    pub(super) fn view(&self) -> Arc<View> {
+        self.view.lock().clone()
     }
 
     pub(super) fn position(&self) -> Position {
-        self.view.borrow().me.position
+        self.view.lock().me.position
     }
 
     /// R, how many copies there should be.
     pub(super) fn copies(&self) -> usize {
-        self.view.borrow().settings.unwrap_or_default().replicas.into()
+        self.view.lock().settings.unwrap_or_default().replicas.into()
     }
 
     /// Milliseconds since the Unix epoch, by this peer's own clock.
@@ -199,7 +199,7 @@ impl Keeper {
     pub(super) fn waited_for(&self) -> BTreeSet<Position> {
         let view = self.view();
         let away: BTreeSet<Position> = view.away().map(|entry| entry.position).collect();
-        let mut since = self.away_since.borrow_mut();
+        let mut since = self.away_since.lock();
         since.retain(|position, _| away.contains(position));
         for position in away {
             since.entry(position).or_insert(self.now());
@@ -214,24 +214,24 @@ impl Keeper {
     }
 
     pub(super) fn want(&self, effect: Effect) {
-        self.outbox.borrow_mut().push_back(effect);
+        self.outbox.lock().push_back(effect);
     }
 
-    pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.want(Effect::Spawn(Box::pin(task)));
     }
 
-    pub(super) fn sleep_until(self: &Rc<Self>, at: Moment) -> Sleep {
+    pub(super) fn sleep_until(self: &Arc<Self>, at: Moment) -> Sleep {
         Sleep { keeper: self.clone(), at, timer: None }
     }
 
-    pub(super) fn sleep(self: &Rc<Self>, duration: Duration) -> Sleep {
+    pub(super) fn sleep(self: &Arc<Self>, duration: Duration) -> Sleep {
         self.sleep_until(self.now() + duration)
     }
 
     /// What a future comes to, if it does in time.
     pub(super) async fn timeout<T>(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         within: Duration,
         future: impl Future<Output = T>,
     ) -> Option<T> {
@@ -242,19 +242,19 @@ impl Keeper {
     }
 
     /// Waits until the view satisfies a condition, at most so long.
-    pub(super) async fn view_until(self: &Rc<Self>, within: Duration, holds: impl Fn(&View) -> bool) {
+    pub(super) async fn view_until(self: &Arc<Self>, within: Duration, holds: impl Fn(&View) -> bool) {
         let seen = poll_fn(|context| {
             if holds(&self.view()) {
                 return Poll::Ready(());
             }
-            watch(&mut self.view_watchers.borrow_mut(), context.waker());
+            watch(&mut self.view_watchers.lock(), context.waker());
             Poll::Pending
         });
         self.timeout(within, seen).await;
     }
 
     /// Sends so many bytes through this peer's one way out.
-    pub(super) async fn send_time(self: &Rc<Self>, bytes: u64) {
+    pub(super) async fn send_time(self: &Arc<Self>, bytes: u64) {
         let begin = self.uplink_free_at.get().max(self.now());
         let micros = bytes.saturating_mul(1_000_000) / self.ways.settings.bandwidth_bytes_s.max(1);
         let end = begin + Duration::from_micros(micros);
@@ -264,7 +264,7 @@ impl Keeper {
 
     /// Asks a peer about files: another one, or this one itself.
     pub(super) async fn ask_storage(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         whom: &Entry,
         request: StorageRequest,
         timeout: Duration,
@@ -284,13 +284,13 @@ impl Keeper {
     }
 
     /// As `answer`, of a size that is known: answering may ask, and asking may answer.
-    fn answer_here(self: Rc<Self>, me: Entry, request: StorageRequest) -> BoxFuture<StorageReply> {
+    fn answer_here(self: Arc<Self>, me: Entry, request: StorageRequest) -> BoxFuture<StorageReply> {
         Box::pin(async move { self.answer(&me, request).await })
     }
 
     /// Asks another peer about the ring.
     pub(super) async fn ask_membership(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         whom: &Entry,
         request: MembershipRequest,
         timeout: Duration,
@@ -298,7 +298,7 @@ impl Keeper {
         let token = self.next_id();
         self.want(Effect::Ask { token, to: whom.clone(), request });
         let answer = poll_fn(|context| {
-            let mut answers = self.answers.borrow_mut();
+            let mut answers = self.answers.lock();
             match answers.remove(&token) {
                 Some(Waiting::Came(reply)) => Poll::Ready(reply),
                 _ => {
@@ -308,7 +308,7 @@ impl Keeper {
             }
         });
         let answer = self.timeout(timeout, answer).await;
-        self.answers.borrow_mut().remove(&token);
+        self.answers.lock().remove(&token);
         answer
     }
 }
@@ -320,7 +320,7 @@ impl Keeper {
     }
 
     pub(super) fn set_view(&self, view: View) {
-        self.view.replace(Rc::new(view));
+        self.view.replace(Arc::new(view));
     }
 
     pub(super) fn view_changed(&self) {
@@ -329,17 +329,17 @@ impl Keeper {
     }
 
     pub(super) fn is_watched(&self) -> bool {
-        !self.view_watchers.borrow().is_empty()
+        !self.view_watchers.lock().is_empty()
     }
 
     pub(super) fn timer(&self, timer: u64) {
-        if let Some(waker) = self.timers.borrow_mut().remove(&timer) {
+        if let Some(waker) = self.timers.lock().remove(&timer) {
             waker.wake();
         }
     }
 
     pub(super) fn answered(&self, token: u64, reply: MembershipReply) {
-        let mut answers = self.answers.borrow_mut();
+        let mut answers = self.answers.lock();
         // Whoever waited may have given up.
         if let Some(Waiting::For(waker)) = answers.remove(&token) {
             answers.insert(token, Waiting::Came(reply));
@@ -348,13 +348,13 @@ impl Keeper {
     }
 
     pub(super) fn take_effect(&self) -> Option<Effect> {
-        self.outbox.borrow_mut().pop_front()
+        self.outbox.lock().pop_front()
     }
 }
 
 /// Waits for a moment.
 pub(super) struct Sleep {
-    keeper: Rc<Keeper>,
+    keeper: Arc<Keeper>,
     at: Moment,
     timer: Option<u64>,
 }
@@ -372,7 +372,7 @@ impl Future for Sleep {
             timer
         });
         self.timer = Some(timer);
-        self.keeper.timers.borrow_mut().insert(timer, context.waker().clone());
+        self.keeper.timers.lock().insert(timer, context.waker().clone());
         Poll::Pending
     }
 }
@@ -380,13 +380,13 @@ impl Future for Sleep {
 impl Drop for Sleep {
     fn drop(&mut self) {
         if let Some(timer) = self.timer {
-            self.keeper.timers.borrow_mut().remove(&timer);
+            self.keeper.timers.lock().remove(&timer);
         }
     }
 }
 
 /// A future of a size that is known.
-pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
+pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// How long a short request about files may take.
 pub(super) const STORAGE_TIMEOUT: Duration = Duration::from_secs(5);

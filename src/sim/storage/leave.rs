@@ -1,6 +1,6 @@
 //! Leaving: hand over first, then tell the neighbours, then go. As `peer::leave` does it.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::keeper::{Effect, Keeper};
@@ -12,7 +12,7 @@ use crate::wire::{Entry, MembershipReply, MembershipRequest};
 
 impl Keeper {
     /// Leaves the ring: copies until min(R, N − 1) copies exist without this peer, or time is over.
-    pub(super) async fn leave(self: Rc<Self>, id: u64) {
+    pub(super) async fn leave(self: Arc<Self>, id: u64) {
         if self.view().phase != PhaseKind::Active {
             return;
         }
@@ -38,7 +38,7 @@ impl Keeper {
     }
 
     /// Of those that leave side by side one goes at a time (see [`Turn`]).
-    async fn wait_for_turn(self: &Rc<Self>, deadline: Moment) {
+    async fn wait_for_turn(self: &Arc<Self>, deadline: Moment) {
         while self.now() < deadline {
             self.want(Effect::AskTurn);
             let view = self.view();

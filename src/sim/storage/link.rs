@@ -1,6 +1,6 @@
 //! What the world does for the tasks: it carries messages, lets time pass, and tells them of their node.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt as _;
@@ -40,7 +40,7 @@ impl World {
         let (ways, interval, ids) = (self.ways(files.settings), self.interval, files.ids.clone());
         let Some(files) = &mut self.files else { return };
         let home = files.home(slot);
-        let keeper = Rc::new(Keeper::new((slot, generation), home.disk.clone(), ways, interval, view, ids));
+        let keeper = Arc::new(Keeper::new((slot, generation), home.disk.clone(), ways, interval, view, ids));
         keeper.clock_offset_ms.set(home.clock_offset_ms);
         home.keeper = Some(keeper.clone());
         home.seen = None;
@@ -48,7 +48,7 @@ impl World {
         let pause = if settled { REPAIR_PERIOD.mul_f64(files.rng.random()) } else { Duration::ZERO };
         files.tasks.spawn(slot, Box::pin(keeper.clone().repair(pause)));
         if founds {
-            *keeper.takeover.borrow_mut() = TakeOver::of_founder(&keeper.view().me);
+            *keeper.takeover.lock() = TakeOver::of_founder(&keeper.view().me);
         }
         files.tasks.spawn(slot, Box::pin(keeper.take_over()));
         self.look_at_neighbours(slot);
@@ -58,7 +58,7 @@ impl World {
     pub(in crate::sim) fn crash_keeper(&mut self, slot: Slot) {
         let Some(files) = &mut self.files else { return };
         if let Some(home) = files.homes.get(&slot) {
-            home.disk.borrow_mut().crash(&mut files.rng);
+            home.disk.lock().crash(&mut files.rng);
         }
         self.end_keeper(slot);
     }
@@ -184,7 +184,7 @@ impl World {
         debug_assert!(process.node.is_shown_in(&keeper.view()), "a view that is not the node's");
     }
 
-    fn carry_out(&mut self, keeper: &Rc<Keeper>, effect: Effect) {
+    fn carry_out(&mut self, keeper: &Arc<Keeper>, effect: Effect) {
         let (slot, generation) = keeper.process;
         let local = self.local_time(slot);
         match effect {
@@ -197,7 +197,7 @@ impl World {
             Effect::Timer { at, timer } => self.put_news(at, slot, News::Timer { generation, timer }),
             Effect::Open { stream, to, request } => self.open_stream(keeper, stream, &to, request),
             Effect::Frame { stream, to, frame } => self.send_frame(keeper, stream, to, frame),
-            Effect::Close { stream } => drop(keeper.streams.borrow_mut().remove(&stream)),
+            Effect::Close { stream } => drop(keeper.streams.lock().remove(&stream)),
             Effect::Probe { stream, with } => {
                 let ways = self.network.carries(slot, with.0) && self.network.carries(with.0, slot);
                 if !ways || self.generation_at(with.0) != Some(with.1) {
@@ -290,7 +290,7 @@ impl World {
             peer.sent.count(Purpose::Files, traffic::stream_bytes(payload));
         }
         let (now, delay) = (self.now(), self.network.stream(slot, to.0));
-        let mut streams = keeper.streams.borrow_mut();
+        let mut streams = keeper.streams.lock();
         let end = streams.get_mut(&stream);
         match delay {
             Some(delay) => {

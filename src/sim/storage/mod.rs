@@ -25,6 +25,7 @@ mod find;
 mod keeper;
 mod leave;
 mod link;
+mod lock;
 mod outcome;
 mod place;
 mod push;
@@ -37,9 +38,8 @@ mod stream;
 mod tasks;
 mod wait;
 
-use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::SeedableRng as _;
@@ -50,6 +50,7 @@ pub(super) use link::News;
 pub use outcome::{Acknowledged, Ended, Moved, Outcome, Requested, StoreFailure, StoredFile};
 
 use self::keeper::{Effect, Keeper, Ways};
+use self::lock::Lock;
 use self::tasks::Tasks;
 use super::network::{Slot, mixed};
 use super::world::World;
@@ -85,7 +86,7 @@ pub(super) struct Files {
     settings: FileSettings,
     homes: BTreeMap<Slot, Home>,
     tasks: Tasks,
-    ids: Rc<Cell<u64>>,
+    ids: Arc<Lock<u64>>,
     /// What was begun and has not ended, by where.
     under_way: BTreeMap<u64, (Slot, FileName)>,
     ended: Vec<Ended>,
@@ -98,8 +99,8 @@ pub(super) struct Files {
 
 /// Where processes of one peer run, one after the other.
 struct Home {
-    disk: Rc<RefCell<Disk>>,
-    keeper: Option<Rc<Keeper>>,
+    disk: Arc<Lock<Disk>>,
+    keeper: Option<Arc<Keeper>>,
     clock_offset_ms: i64,
     seen: Option<Neighbours>,
 }
@@ -110,7 +111,7 @@ type Neighbours = ((PhaseKind, u64), Option<Entry>, Vec<Entry>);
 impl Files {
     fn home(&mut self, slot: Slot) -> &mut Home {
         self.homes.entry(slot).or_insert_with(|| Home {
-            disk: Rc::default(),
+            disk: Arc::default(),
             keeper: None,
             clock_offset_ms: 0,
             seen: None,
@@ -124,7 +125,7 @@ impl Files {
         }
     }
 
-    fn keeper(&self, slot: Slot) -> Option<&Rc<Keeper>> {
+    fn keeper(&self, slot: Slot) -> Option<&Arc<Keeper>> {
         self.homes.get(&slot)?.keeper.as_ref()
     }
 }
@@ -142,7 +143,7 @@ impl World {
             settings,
             homes: BTreeMap::new(),
             tasks: Tasks::default(),
-            ids: Rc::default(),
+            ids: Arc::default(),
             under_way: BTreeMap::new(),
             ended: Vec::new(),
             acknowledged: Vec::new(),
@@ -208,9 +209,9 @@ impl World {
         self.go_on_with_files();
     }
 
-    fn begin<F>(&mut self, at: Slot, name: &str, what: impl FnOnce(Rc<Keeper>, FileName) -> F) -> u64
+    fn begin<F>(&mut self, at: Slot, name: &str, what: impl FnOnce(Arc<Keeper>, FileName) -> F) -> u64
     where
-        F: Future<Output = Outcome> + 'static,
+        F: Future<Output = Outcome> + Send + 'static,
     {
         let name = FileName::new(name).unwrap_or_else(|error| panic!("{error}"));
         let Some(files) = &mut self.files else { panic!("this world has no files") };
@@ -256,7 +257,7 @@ impl World {
     /// Changes the disk of a peer, whether its process runs or not.
     pub fn with_disk<T>(&mut self, slot: Slot, change: impl FnOnce(&mut Disk) -> T) -> Option<T> {
         let files = self.files.as_mut()?;
-        Some(change(&mut files.home(slot).disk.borrow_mut()))
+        Some(change(&mut files.home(slot).disk.lock()))
     }
 
     /// Sets the wall clock of a peer wrong by so many milliseconds.
@@ -305,7 +306,7 @@ impl World {
     pub fn copies_of_all(&self) -> BTreeMap<ContentId, usize> {
         let mut copies = BTreeMap::new();
         for (.., disk) in self.living_disks() {
-            for (content, _) in disk.borrow().objects().filter(|(_, sound)| *sound) {
+            for (content, _) in disk.lock().objects().filter(|(_, sound)| *sound) {
                 *copies.entry(*content).or_default() += 1;
             }
         }
@@ -313,7 +314,7 @@ impl World {
     }
 
     /// The disks of the living members, by position.
-    fn living_disks(&self) -> impl Iterator<Item = (Position, Slot, &Rc<RefCell<Disk>>)> {
+    fn living_disks(&self) -> impl Iterator<Item = (Position, Slot, &Arc<Lock<Disk>>)> {
         let disk = |slot: &Slot| Some(&self.files.as_ref()?.homes.get(slot)?.disk);
         self.living().iter().filter_map(move |(position, slot)| Some((*position, *slot, disk(slot)?)))
     }

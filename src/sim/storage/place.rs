@@ -1,6 +1,6 @@
 //! Files that are there from the beginning, with all their copies and records.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::super::network::Slot;
 use super::super::world::World;
@@ -37,13 +37,13 @@ impl World {
             let clock = Timestamp::of_unix_ms(BEGIN_UNIX_MS - count + i);
             let writer = members[i as usize % members.len()].0;
             let record = next_record(name.clone(), target, None, clock, writer);
-            let history = Rc::new(NameHistory { current: Some(signed(&record)), past: Vec::new() });
+            let history = Arc::new(NameHistory { current: Some(signed(&record)), past: Vec::new() });
             for disk in keepers(&content.key()) {
-                disk.borrow_mut().put_object(ObjectInfo { content, length, outboard });
+                disk.lock().put_object(ObjectInfo { content, length, outboard });
             }
             let key = name.key();
             for disk in keepers(&key) {
-                disk.borrow_mut().put_record(key, history.clone());
+                disk.lock().put_record(key, history.clone());
             }
             files.acknowledge_name(&record);
             files.acknowledged.push(Acknowledged { name, content, length });

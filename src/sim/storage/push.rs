@@ -1,6 +1,6 @@
 //! An object on its way out: to the owner it belongs to, or to a replica. As `peer::push` does it.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::keeper::Keeper;
@@ -16,7 +16,7 @@ pub(super) enum Feed {
     /// From this peer's own object.
     Disk,
     /// From a user's file; each piece is told.
-    File(Rc<dyn Fn()>),
+    File(Arc<dyn Fn() + Send + Sync>),
     /// From whoever sends it to this peer at the moment, from that byte on.
     Live { offset: u64, pieces: Receiver<Passed> },
 }
@@ -48,7 +48,7 @@ impl Keeper {
     /// Whatever goes wrong becomes a word on the missing copies. A replica that cannot be reached, or takes no
     /// bytes, is passed over: the next of its chain gets them.
     pub(super) async fn push(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         to: &Entry,
         object: ObjectInfo,
         mut role: StoreRole,
@@ -86,7 +86,7 @@ impl Keeper {
     /// One exchange: offer, bytes, words until `Finished`.
     #[expect(clippy::too_many_arguments, reason = "one exchange has as many sides")]
     pub(super) async fn push_exchange(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         to: &Entry,
         object: ObjectInfo,
         role: StoreRole,
@@ -131,7 +131,7 @@ impl Keeper {
         Err(broken())
     }
 
-    fn downstream(self: &Rc<Self>, to: &Entry, object: ObjectInfo, role: StoreRole) -> Stream {
+    fn downstream(self: &Arc<Self>, to: &Entry, object: ObjectInfo, role: StoreRole) -> Stream {
         if to.position != self.position() {
             let request = StorageRequest::StoreObject { object, links: Vec::new(), role };
             return Stream::open(self, to, request);
@@ -142,7 +142,7 @@ impl Keeper {
     }
 
     async fn send_bytes(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         downstream: &mut Stream,
         object: ObjectInfo,
         mut feed: Feed,
@@ -157,7 +157,7 @@ impl Keeper {
                 return Err(PushFailure::Peer(MissingReason::Unreachable));
             }
             Feed::Live { offset: from, .. } => skip = offset - from,
-            Feed::Disk => match self.disk.borrow_mut().read(&object.content) {
+            Feed::Disk => match self.disk.lock().read(&object.content) {
                 Some((_, sound)) => is_sound = sound,
                 None => return Err(gone()),
             },
@@ -197,12 +197,12 @@ impl Keeper {
 
     /// Gives out an object that is here.
     pub(super) async fn serve_object(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         stream: &mut Stream,
         content: crate::id::ContentId,
         offset: u64,
     ) -> Result<(), StreamError> {
-        let read = self.disk.borrow_mut().read(&content);
+        let read = self.disk.lock().read(&content);
         let Some((object, sound)) = read.filter(|(object, _)| offset <= object.length) else {
             stream.send_reply(StorageReply::NotHere);
             return Ok(());

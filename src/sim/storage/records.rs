@@ -2,7 +2,7 @@
 //!
 //! Nobody forges a signature here, so none is made and none is checked.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::copy::disk_reason;
@@ -29,7 +29,7 @@ impl Keeper {
     /// Writes what a name stands for, through the owner of the name key. What is in the way, once the deadline
     /// has passed.
     pub(super) async fn write_record(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         name: &FileName,
         target: RecordTarget,
         deadline: Moment,
@@ -43,7 +43,11 @@ impl Keeper {
         }
     }
 
-    async fn try_to_write(self: &Rc<Self>, name: &FileName, target: RecordTarget) -> Result<Written, String> {
+    async fn try_to_write(
+        self: &Arc<Self>,
+        name: &FileName,
+        target: RecordTarget,
+    ) -> Result<Written, String> {
         let found = self.find(name.key(), self.copies() - 1).await.ok_or("nobody knows its owner")?;
         let owner_has = self.fetch_record(&found.owner, name).await?;
         let mut current = owner_has.record;
@@ -58,7 +62,7 @@ impl Keeper {
     }
 
     /// Gives a record that was written before to the owner of its name once more, for more copies.
-    pub(super) async fn write_again(self: &Rc<Self>, written: &mut Written) {
+    pub(super) async fn write_again(self: &Arc<Self>, written: &mut Written) {
         let Some(found) = self.find(written.record.name.key(), 0).await else { return };
         // What goes wrong now shows in the copies that are missing at the deadline.
         let _ = self.put_at_owner(&found.owner, &written.signed, &mut written.copies).await;
@@ -67,7 +71,7 @@ impl Keeper {
     /// An owner that is still taking over may not have the record that its replicas have: the greatest that
     /// any has is given to it first. Which that is.
     async fn brought_to(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         found: &Found,
         name: &FileName,
         has: Option<CheckedRecord>,
@@ -87,7 +91,7 @@ impl Keeper {
     }
 
     async fn put_at_owner(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         owner: &Entry,
         signed: &SignedRecord,
         copies: &mut Copies,
@@ -106,7 +110,7 @@ impl Keeper {
     }
 
     /// What the first 2R − 1 members from a name key on say of the name; nothing when nobody can be asked.
-    pub(super) async fn resolve(self: &Rc<Self>, name: &FileName) -> Option<Verdict> {
+    pub(super) async fn resolve(self: &Arc<Self>, name: &FileName) -> Option<Verdict> {
         let found = self.find_soon(name.key(), vote_count(self.copies()) - 1).await?;
         let (election, everybody) = Election::of(&self.view(), self.copies(), &name.key(), &found);
         let mut votes = Votes::new(found.owner.position, election);
@@ -125,7 +129,7 @@ impl Keeper {
     }
 
     /// One peer's record of a name, and whether that peer is still syncing.
-    async fn fetch_record(self: &Rc<Self>, whom: &Entry, name: &FileName) -> Result<Vote, String> {
+    async fn fetch_record(self: &Arc<Self>, whom: &Entry, name: &FileName) -> Result<Vote, String> {
         let request = StorageRequest::FetchRecord { name: name.clone() };
         match self.ask_storage(whom, request, STORAGE_TIMEOUT).await {
             Ok(StorageReply::Record { record, syncing }) => {
@@ -146,12 +150,12 @@ impl Keeper {
 
     /// Handles `FetchRecord`.
     pub(super) fn answer_record(&self, name: &FileName) -> StorageReply {
-        let record = self.disk.borrow().record(&name.key()).and_then(|history| history.current.clone());
-        StorageReply::Record { record, syncing: has_no_vote(&self.view(), &self.takeover.borrow()) }
+        let record = self.disk.lock().record(&name.key()).and_then(|history| history.current.clone());
+        StorageReply::Record { record, syncing: has_no_vote(&self.view(), &self.takeover.lock()) }
     }
 
     /// Handles `PutRecord`.
-    pub(super) async fn accept_record(self: &Rc<Self>, signed: SignedRecord, role: PutRole) -> StorageReply {
+    pub(super) async fn accept_record(self: &Arc<Self>, signed: SignedRecord, role: PutRole) -> StorageReply {
         let new = match self.read(signed) {
             Ok(new) => new,
             Err(why) => return StorageReply::Refused(why),
@@ -174,14 +178,14 @@ impl Keeper {
 
     /// Merges a record into what this peer keeps; durable on return.
     async fn merge_record(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         key: Position,
         new: &CheckedRecord,
         role: PutRole,
     ) -> Result<Result<(), StorageReply>, DiskError> {
         self.sleep(self.ways.settings.sync_time).await;
         let now = self.unix_ms();
-        self.disk.borrow_mut().update_record(key, |history| match history.put(new, role, now) {
+        self.disk.lock().update_record(key, |history| match history.put(new, role, now) {
             Ok(_) => Ok(()),
             Err(refusal) => Err(refusal.into_reply(history)),
         })
@@ -189,7 +193,7 @@ impl Keeper {
 
     /// The owner gives a record to its replicas, all at once.
     async fn pass_record_on(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         key: Position,
         signed: &SignedRecord,
         own: Option<MissingReason>,

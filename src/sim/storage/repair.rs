@@ -2,7 +2,7 @@
 //!
 //! Not here: what only the health that people see comes from.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::keeper::{Keeper, STORAGE_TIMEOUT};
@@ -19,7 +19,7 @@ use crate::wire::{
 
 impl Keeper {
     /// Repairs until the process ends; after a pause, unless something changes meanwhile.
-    pub(super) async fn repair(self: Rc<Self>, pause: Duration) {
+    pub(super) async fn repair(self: Arc<Self>, pause: Duration) {
         race(self.sleep(pause), race(self.repair_looks.heard(), self.repair_wanted.heard())).await;
         let mut schedule = RepairSchedule::new(self.interval);
         loop {
@@ -44,7 +44,7 @@ impl Keeper {
     }
 
     /// Takes over what belongs here, in each life of this peer.
-    pub(super) async fn take_over(self: Rc<Self>) {
+    pub(super) async fn take_over(self: Arc<Self>) {
         let mut asked = Set::new();
         let ask = |whom: Entry, after: Duration| {
             let keeper = self.clone();
@@ -55,7 +55,7 @@ impl Keeper {
             }
         };
         loop {
-            let sources = self.takeover.borrow_mut().look(self.now(), &self.view());
+            let sources = self.takeover.lock().look(self.now(), &self.view());
             if let Some(Sources { anew, ask: sources }) = sources {
                 if anew {
                     asked = Set::new();
@@ -73,7 +73,7 @@ impl Keeper {
             let Either::Other((whom, answer)) = race(self.takeover_looks.heard(), answered).await else {
                 continue;
             };
-            let pause = self.takeover.borrow_mut().hear(self.now(), &whom.position, answer.as_ref().ok());
+            let pause = self.takeover.lock().hear(self.now(), &whom.position, answer.as_ref().ok());
             if let Some(pause) = pause {
                 asked.add(ask(whom, pause));
             }
@@ -82,7 +82,7 @@ impl Keeper {
 
     /// One round: offers by a plan, then pushes.
     pub(super) async fn round(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         cause: Cause,
         plan: impl Fn(&View, usize, Vec<Position>) -> OfferPlan,
     ) -> Round {
@@ -111,7 +111,7 @@ impl Keeper {
     }
 
     /// Handles `Sync`: what belongs to the asker is offered to it now.
-    pub(super) async fn answer_sync(self: &Rc<Self>, asker: &Entry) -> StorageReply {
+    pub(super) async fn answer_sync(self: &Arc<Self>, asker: &Entry) -> StorageReply {
         let position = asker.position;
         // The asker may be here before the news of it.
         self.view_until(NEWS_WAIT, |view| view.alive().any(|entry| entry.position == position)).await;
@@ -121,7 +121,7 @@ impl Keeper {
     }
 
     pub(super) fn holdings(&self) -> Holdings {
-        let disk = self.disk.borrow();
+        let disk = self.disk.lock();
         let records = disk.records().map(|(key, history)| {
             let past = history.past.iter().map(|past| past.record.clone());
             (*key, history.current.iter().cloned().chain(past).collect())
@@ -131,7 +131,7 @@ impl Keeper {
 
     /// Everything that is offered to one peer; no more, once it does not answer.
     async fn offer(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         offer: Offer,
         holdings: &Holdings,
         transfers: &Permits,
@@ -169,7 +169,7 @@ impl Keeper {
 
     /// Pushes objects to one peer. False, and no more of them, when it does not answer.
     async fn give_objects(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         to: &Entry,
         wanted: Vec<ContentId>,
         transfers: &Permits,
@@ -204,12 +204,12 @@ impl Keeper {
 
     /// Pushes one object to one peer. Its length, once that peer has it.
     async fn give_object(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         to: &Entry,
         content: ContentId,
         cause: Cause,
     ) -> Result<u64, MissingReason> {
-        let Some(object) = self.disk.borrow_mut().info(&content) else {
+        let Some(object) = self.disk.lock().info(&content) else {
             return Err(MissingReason::Refused("the object is not here any more".to_owned()));
         };
         let (word, mut words) = channel();
@@ -235,7 +235,7 @@ impl Keeper {
     }
 
     /// Gives records to one peer. False, and no more of them, when it does not take one.
-    async fn give_records(self: &Rc<Self>, to: &Entry, wanted: &[&SignedRecord], round: &mut Round) -> bool {
+    async fn give_records(self: &Arc<Self>, to: &Entry, wanted: &[&SignedRecord], round: &mut Round) -> bool {
         for record in wanted {
             let (id, record) = (record.id(), SignedRecord::clone(record));
             let request = StorageRequest::PutRecord { record, role: PutRole::Replica };

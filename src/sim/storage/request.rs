@@ -4,7 +4,7 @@
 //! Each piece is taken to be checked as it comes, as it is where the name record names the outboard. Not here: a
 //! name that is only the beginning of another one.
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::copy::{Incoming, PIECE_TIMEOUT};
@@ -20,7 +20,7 @@ use crate::wire::{Entry, NameRecord, ObjectInfo, RecordTarget, StorageReply, Sto
 
 impl Keeper {
     /// Brings a file here.
-    pub(super) async fn request(self: &Rc<Self>, name: &FileName) -> Requested {
+    pub(super) async fn request(self: &Arc<Self>, name: &FileName) -> Requested {
         if !self.view().is_member() {
             return Requested::NotActive;
         }
@@ -29,14 +29,14 @@ impl Keeper {
             Named::Content(content, record) => (content, record),
             Named::Not(why) => return why,
         };
-        if self.disk.borrow_mut().contains(&content) {
+        if self.disk.lock().contains(&content) {
             return Requested::Found { content, sources: Vec::new() };
         }
         self.bring(content, &record).await
     }
 
     /// What a name stands for: one record, or all who would know say no, or nobody can tell.
-    async fn verdict_of(self: &Rc<Self>, name: &FileName) -> Option<Verdict> {
+    async fn verdict_of(self: &Arc<Self>, name: &FileName) -> Option<Verdict> {
         let deadline = self.now() + WORD_WAIT;
         loop {
             match self.resolve(name).await? {
@@ -49,7 +49,7 @@ impl Keeper {
     }
 
     /// Who holds an object: its replicas and those that announced themselves to them.
-    async fn holders_of(self: &Rc<Self>, content: ContentId) -> Option<Holders> {
+    async fn holders_of(self: &Arc<Self>, content: ContentId) -> Option<Holders> {
         let copies = self.copies();
         let found = self.find_soon(content.key(), vote_count(copies) - 1).await?;
         let mut search = HolderSearch::begin(&self.view(), copies, &content, &found);
@@ -73,7 +73,7 @@ impl Keeper {
     }
 
     /// Fetches the bytes, and tells the replicas that they are here now.
-    async fn bring(self: &Rc<Self>, content: ContentId, record: &NameRecord) -> Requested {
+    async fn bring(self: &Arc<Self>, content: ContentId, record: &NameRecord) -> Requested {
         let me = self.position();
         let deadline = self.now() + WORD_WAIT;
         let holders = loop {
@@ -103,7 +103,7 @@ impl Keeper {
     }
 
     /// Fetches an object from these holders, in this order.
-    async fn fetch(self: &Rc<Self>, object: ObjectInfo, holders: &[Entry]) -> Requested {
+    async fn fetch(self: &Arc<Self>, object: ObjectInfo, holders: &[Entry]) -> Requested {
         let content = object.content;
         let mut incoming = match self.incoming(object, RECEIVING_WAIT_MAX).await {
             Ok(Some(incoming)) => incoming,
@@ -132,7 +132,7 @@ impl Keeper {
     }
 
     /// Takes bytes from one holder until all came, or it stops, or one is wrong.
-    async fn stream_from(self: &Rc<Self>, holder: &Entry, incoming: &mut Incoming) -> Taken {
+    async fn stream_from(self: &Arc<Self>, holder: &Entry, incoming: &mut Incoming) -> Taken {
         let object = incoming.object;
         let request = StorageRequest::FetchObject { content: object.content, offset: incoming.done };
         let mut stream = Stream::open(self, holder, request);

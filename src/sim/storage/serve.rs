@@ -1,6 +1,6 @@
 //! What other peers ask of this one. As `peer::serve` does it; what only people see is not asked here.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::keeper::Keeper;
 use super::stream::Stream;
@@ -11,7 +11,7 @@ use crate::wire::{Entry, OfferedRecord, StorageReply, StorageRequest};
 
 impl Keeper {
     /// Handles one stream.
-    pub(super) async fn serve(self: Rc<Self>, mut stream: Stream, from: Entry, request: StorageRequest) {
+    pub(super) async fn serve(self: Arc<Self>, mut stream: Stream, from: Entry, request: StorageRequest) {
         match request {
             StorageRequest::StoreObject { object, role, .. } => {
                 self.accept_boxed(stream, object, role).await;
@@ -30,15 +30,15 @@ impl Keeper {
     }
 
     /// Answers what needs no raw bytes.
-    pub(super) async fn answer(self: &Rc<Self>, from: &Entry, request: StorageRequest) -> StorageReply {
+    pub(super) async fn answer(self: &Arc<Self>, from: &Entry, request: StorageRequest) -> StorageReply {
         match request {
             StorageRequest::WhoHas { content } => {
-                let here = self.disk.borrow_mut().contains(&content);
-                let has_no_vote = has_no_vote(&self.view(), &self.takeover.borrow());
+                let here = self.disk.lock().contains(&content);
+                let has_no_vote = has_no_vote(&self.view(), &self.takeover.lock());
                 who_has(here, has_no_vote, self.known_holders(&content))
             }
             StorageRequest::Announce { content } => {
-                let mut holders = self.holders.borrow_mut();
+                let mut holders = self.holders.lock();
                 holders.entry(content).or_default().insert(from.position, from.incarnation);
                 StorageReply::Noted
             }
@@ -59,17 +59,17 @@ impl Keeper {
         if !self.view().is_member() {
             return StorageReply::Refused("this peer is not active in its ring".to_owned());
         }
-        let mut disk = self.disk.borrow_mut();
+        let mut disk = self.disk.lock();
         let objects: Vec<_> = objects.iter().map(|content| (*content, disk.contains(content))).collect();
         let knows = |offered: &OfferedRecord| {
             disk.record(&offered.key).is_some_and(|history| history.knows(&offered.id))
         };
-        self.arrivals.borrow_mut().answer_offer(self.now(), objects, records.iter().map(knows))
+        self.arrivals.lock().answer_offer(self.now(), objects, records.iter().map(knows))
     }
 
     /// Holders that announced themselves and still live that life.
     fn known_holders(&self, content: &ContentId) -> Vec<Entry> {
-        let holders = self.holders.borrow();
+        let holders = self.holders.lock();
         let Some(holders) = holders.get(content) else { return Vec::new() };
         let view = self.view();
         view.alive()

@@ -1,11 +1,11 @@
 //! A store: the bytes to the content's replicas, the record to the name's, acknowledged when enough copies of
 //! both are durable. As `peer::store` does it.
 
-use std::cell::Cell;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::keeper::Keeper;
+use super::lock::Lock;
 use super::outcome::{Cause, StoreFailure, StoredFile};
 use super::push::{Feed, PushFailure};
 use super::records::Written;
@@ -19,7 +19,7 @@ use crate::wire::{Missing, MissingReason, ObjectInfo, RecordTarget, StorageReply
 impl Keeper {
     /// Stores an object that lies in a file of this peer's user.
     pub(super) async fn store(
-        self: &Rc<Self>,
+        self: &Arc<Self>,
         name: &FileName,
         object: ObjectInfo,
     ) -> Result<StoredFile, StoreFailure> {
@@ -30,7 +30,7 @@ impl Keeper {
         let settings = view.settings.unwrap_or_default();
         let wanted = CopiesWanted::new(Wait::Quorum, &settings, view.members_count())
             .map_err(|error| StoreFailure::Name(error.to_string()))?;
-        let patience = Rc::new(Patience { moved: Cell::new(self.now()) });
+        let patience = Arc::new(Patience { moved: Lock::new(self.now()) });
         let store = Transfer { keeper: self.clone(), name, object, wanted, patience };
         let copies = store.copy_until().await?;
         let ObjectInfo { content, length, outboard } = object;
@@ -44,16 +44,16 @@ impl Keeper {
 
 /// One store under way.
 struct Transfer<'a> {
-    keeper: Rc<Keeper>,
+    keeper: Arc<Keeper>,
     name: &'a FileName,
     object: ObjectInfo,
     wanted: CopiesWanted,
-    patience: Rc<Patience>,
+    patience: Arc<Patience>,
 }
 
 /// How long to go on: as long as something moves, and so long after.
 struct Patience {
-    moved: Cell<Moment>,
+    moved: Lock<Moment>,
 }
 
 impl Patience {
@@ -89,14 +89,14 @@ impl Transfer<'_> {
         let owner = found.owner.position;
         let (word, mut words) = channel();
         let (result, mut ended) = channel();
-        let stop = Rc::new(Bell::default());
+        let stop = Arc::new(Bell::default());
         let pushing = {
             let (keeper, patience, object) = (self.keeper.clone(), self.patience.clone(), self.object);
             let (stop, to) = (stop.clone(), found.owner);
             async move {
                 let mut heard = ChainWords::new(to.position, &StoreRole::Owner);
                 let mover = keeper.clone();
-                let mut feed = Some(Feed::File(Rc::new(move || patience.moved.set(mover.now()))));
+                let mut feed = Some(Feed::File(Arc::new(move || patience.moved.set(mover.now()))));
                 let role = StoreRole::Owner;
                 let push =
                     keeper.push_exchange(&to, object, role, &mut feed, Cause::Store, &word, &mut heard);

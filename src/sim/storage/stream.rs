@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ enum Other {
 
 /// One end, as the task has it that uses it.
 pub(super) struct Stream {
-    keeper: Rc<Keeper>,
+    keeper: Arc<Keeper>,
     id: u64,
     /// Nothing is said any more when this is dropped.
     finished: bool,
@@ -67,25 +67,25 @@ pub(super) struct Stream {
 
 impl Stream {
     /// Asks another peer.
-    pub(super) fn open(keeper: &Rc<Keeper>, to: &Entry, request: StorageRequest) -> Stream {
+    pub(super) fn open(keeper: &Arc<Keeper>, to: &Entry, request: StorageRequest) -> Stream {
         let stream = Stream::at(keeper, keeper.next_id(), Other::Unknown);
         keeper.want(Effect::Open { stream: stream.id, to: to.clone(), request: Box::new(request) });
         stream
     }
 
     /// The other end of a stream that somebody opened.
-    pub(super) fn accepted(keeper: &Rc<Keeper>, id: u64, from: Process) -> Stream {
+    pub(super) fn accepted(keeper: &Arc<Keeper>, id: u64, from: Process) -> Stream {
         Stream::at(keeper, id, Other::At(from))
     }
 
     /// Both ends of a stream between two tasks of one process.
-    pub(super) fn pair(keeper: &Rc<Keeper>) -> (Stream, Stream) {
+    pub(super) fn pair(keeper: &Arc<Keeper>) -> (Stream, Stream) {
         let (one, other) = (keeper.next_id(), keeper.next_id());
         (Stream::at(keeper, one, Other::Here(other)), Stream::at(keeper, other, Other::Here(one)))
     }
 
-    fn at(keeper: &Rc<Keeper>, id: u64, other: Other) -> Stream {
-        keeper.streams.borrow_mut().insert(id, End { other, ..End::default() });
+    fn at(keeper: &Arc<Keeper>, id: u64, other: Other) -> Stream {
+        keeper.streams.lock().insert(id, End { other, ..End::default() });
         Stream { keeper: keeper.clone(), id, finished: false }
     }
 
@@ -153,7 +153,7 @@ impl Stream {
     }
 
     fn other(&self) -> Other {
-        self.keeper.streams.borrow().get(&self.id).map_or(Other::Unknown, |end| end.other)
+        self.keeper.streams.lock().get(&self.id).map_or(Other::Unknown, |end| end.other)
     }
 }
 
@@ -170,7 +170,7 @@ impl Drop for Stream {
 impl Keeper {
     /// A frame came. Whoever waited for it may be gone.
     pub(super) fn frame(&self, stream: u64, frame: Frame) {
-        if let Some(end) = self.streams.borrow_mut().get_mut(&stream) {
+        if let Some(end) = self.streams.lock().get_mut(&stream) {
             end.frames.push_back(frame);
             if let Some(waker) = end.waiting.take() {
                 waker.wake();
@@ -180,7 +180,7 @@ impl Keeper {
 
     /// Which process is at the other end of a stream that was opened here.
     pub(super) fn opened(&self, stream: u64, other: Process, arrives: Moment) {
-        if let Some(end) = self.streams.borrow_mut().get_mut(&stream) {
+        if let Some(end) = self.streams.lock().get_mut(&stream) {
             end.other = Other::At(other);
             end.arrives_after = arrives;
         }
@@ -190,7 +190,7 @@ impl Keeper {
     pub(super) fn lose_all_with(&self, slot: super::super::network::Slot) {
         let with = |end: &End| matches!(end.other, Other::At((at, _)) if at == slot);
         let lost: Vec<u64> =
-            self.streams.borrow().iter().filter(|(_, end)| with(end)).map(|(id, _)| *id).collect();
+            self.streams.lock().iter().filter(|(_, end)| with(end)).map(|(id, _)| *id).collect();
         for id in lost {
             self.frame(id, Frame::Lost);
         }
@@ -198,7 +198,7 @@ impl Keeper {
 
     async fn next_frame(&self, stream: u64) -> Frame {
         poll_fn(|context| {
-            let mut streams = self.streams.borrow_mut();
+            let mut streams = self.streams.lock();
             let Some(end) = streams.get_mut(&stream) else { return Poll::Ready(Frame::Lost) };
             match end.frames.pop_front() {
                 Some(frame) => Poll::Ready(frame),

@@ -11,7 +11,7 @@ use std::task::{Context, Wake, Waker};
 use super::super::network::Slot;
 
 /// Something that one process does.
-pub(super) type Task = Pin<Box<dyn Future<Output = ()>>>;
+pub(super) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// By the place of its process.
 pub(super) type TaskId = (Slot, u64);

@@ -1,10 +1,10 @@
 //! What tasks of one process wait with: for the first of several, for each other, and for a turn.
 
-use std::cell::{Cell, RefCell};
+use super::lock::Lock;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 /// Which of two came first.
@@ -52,14 +52,14 @@ pub(super) async fn both<A, B>(one: impl Future<Output = A>, other: impl Future<
 }
 
 /// Futures that go on side by side; those that are done come out one by one. The rest ends with the set.
-pub(super) struct Set<'a, T>(Vec<Pin<Box<dyn Future<Output = T> + 'a>>>);
+pub(super) struct Set<'a, T>(Vec<Pin<Box<dyn Future<Output = T> + Send + 'a>>>);
 
-impl<'a, T> Set<'a, T> {
+impl<'a, T: Send> Set<'a, T> {
     pub(super) fn new() -> Set<'a, T> {
         Set(Vec::new())
     }
 
-    pub(super) fn add(&mut self, future: impl Future<Output = T> + 'a) {
+    pub(super) fn add(&mut self, future: impl Future<Output = T> + Send + 'a) {
         self.0.push(Box::pin(future));
     }
 
@@ -83,21 +83,21 @@ impl<'a, T> Set<'a, T> {
 }
 
 /// One end of a queue between two tasks.
-pub(super) struct Sender<T>(Rc<Queue<T>>);
+pub(super) struct Sender<T>(Arc<Queue<T>>);
 
 /// The other end.
-pub(super) struct Receiver<T>(Rc<Queue<T>>);
+pub(super) struct Receiver<T>(Arc<Queue<T>>);
 
 struct Queue<T> {
-    items: RefCell<VecDeque<T>>,
-    senders: Cell<usize>,
-    waiting: RefCell<Option<Waker>>,
+    items: Lock<VecDeque<T>>,
+    senders: Lock<usize>,
+    waiting: Lock<Option<Waker>>,
 }
 
 /// A queue between two tasks.
 pub(super) fn channel<T>() -> (Sender<T>, Receiver<T>) {
-    let queue = Queue { items: RefCell::default(), senders: Cell::new(1), waiting: RefCell::default() };
-    let queue = Rc::new(queue);
+    let queue = Queue { items: Lock::default(), senders: Lock::new(1), waiting: Lock::default() };
+    let queue = Arc::new(queue);
     (Sender(queue.clone()), Receiver(queue))
 }
 
@@ -112,7 +112,7 @@ impl<T> Queue<T> {
 impl<T> Sender<T> {
     /// Nobody may be left to take it.
     pub(super) fn send(&self, item: T) {
-        self.0.items.borrow_mut().push_back(item);
+        self.0.items.lock().push_back(item);
         self.0.wake();
     }
 }
@@ -134,7 +134,7 @@ impl<T> Drop for Sender<T> {
 impl<T> Receiver<T> {
     /// The next item; nothing once all senders are gone.
     pub(super) async fn next(&mut self) -> Option<T> {
-        poll_fn(|context| match self.0.items.borrow_mut().pop_front() {
+        poll_fn(|context| match self.0.items.lock().pop_front() {
             Some(item) => Poll::Ready(Some(item)),
             None if self.0.senders.get() == 0 => Poll::Ready(None),
             None => {
@@ -148,8 +148,8 @@ impl<T> Receiver<T> {
 
 /// So many may do something at the same time.
 pub(super) struct Permits {
-    free: Cell<usize>,
-    waiting: RefCell<Vec<Waker>>,
+    free: Lock<usize>,
+    waiting: Lock<Vec<Waker>>,
 }
 
 /// One of them, until this is dropped.
@@ -157,7 +157,7 @@ pub(super) struct Permit<'a>(&'a Permits);
 
 impl Permits {
     pub(super) fn new(count: usize) -> Permits {
-        Permits { free: Cell::new(count), waiting: RefCell::default() }
+        Permits { free: Lock::new(count), waiting: Lock::default() }
     }
 
     pub(super) async fn take(&self) -> Permit<'_> {
@@ -167,7 +167,7 @@ impl Permits {
                 Poll::Ready(Permit(self))
             }
             None => {
-                watch(&mut self.waiting.borrow_mut(), context.waker());
+                watch(&mut self.waiting.lock(), context.waker());
                 Poll::Pending
             }
         })
@@ -193,8 +193,8 @@ impl Drop for Permit<'_> {
 /// Somebody, and nobody else, is to look at something: once rung, until it is heard.
 #[derive(Default)]
 pub(super) struct Bell {
-    rung: Cell<bool>,
-    waiting: RefCell<Option<Waker>>,
+    rung: Lock<bool>,
+    waiting: Lock<Option<Waker>>,
 }
 
 impl Bell {
