@@ -7,7 +7,7 @@
 //! | L0 | [`id`] [`time`] [`config`] | values |
 //! | L1 | [`wire`] | messages, their codec and their bounds |
 //! | L2 | [`chord`] [`replica`] [`names`] | the pure core: decides, touches nothing |
-//! | L3 | [`blob`] [`transport`] [`sim`] | disk, network, and the deterministic world for tests |
+//! | L3 | [`files`] [`blob`] [`transport`] [`sim`] | what is done with files; disk, network, and the deterministic world for tests |
 //! | L4 | [`peer`] | joins core, disk and network into one running peer |
 //! | L5 | [`cli`] | commands and the prompt |
 
@@ -15,6 +15,7 @@ pub mod blob;
 pub mod chord;
 pub mod cli;
 pub mod config;
+pub mod files;
 pub mod id;
 pub mod names;
 pub mod peer;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::config::{Interval, RingSettings, SettingsError};
 use crate::id::{ContentId, FileName, FileNameError};
 use crate::wire::Address;
+pub use crate::wire::word_list;
 
 pub use crate::wire::{
     Failure, Fault, ForgetReport, LeavePlan, LeaveReport, Listed, Misbehaviour, MissingCopy, PeerName,
@@ -527,16 +528,6 @@ pub fn nearest<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Opti
         .min()
         .filter(|(distance, _)| *distance <= (word.chars().count() / 3).max(1))
         .map(|(_, other)| other)
-}
-
-/// Words as people read them: "a, b and c".
-pub fn word_list(words: impl IntoIterator<Item = String>) -> String {
-    let mut words: Vec<String> = words.into_iter().collect();
-    match words.pop() {
-        None => "none".to_owned(),
-        Some(last) if words.is_empty() => last,
-        Some(last) => format!("{} and {last}", words.join(", ")),
-    }
 }
 
 /// Missing copies as people read them: "peer 4 (does not answer)".

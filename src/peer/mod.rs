@@ -7,7 +7,7 @@
 //! | `bundle` | a start with a certificate that was made elsewhere |
 //! | `actor` | owns the [`crate::chord::Node`]; publishes a [`crate::chord::View`] after every change |
 //! | `serve` | takes streams and hands each request to its one handler |
-//! | `lookup` | finds owners and replicas |
+//! | `env`, `lookup` | between this peer and [`crate::files`] |
 //! | `copy`, `push` | objects on their way to other peers, and in from them |
 //! | `fetch` | objects from their holders, on a user's request |
 //! | `records` | name records, read and written |
@@ -32,6 +32,7 @@ mod clock;
 mod commands;
 mod contact;
 mod copy;
+mod env;
 mod export;
 mod fetch;
 mod forget;

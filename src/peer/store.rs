@@ -83,7 +83,7 @@ impl Shared {
         })
     }
 
-    async fn copies_wanted(&self, wait: Wait) -> Result<CopiesWanted, StoreError> {
+    async fn copies_wanted(self: &Arc<Self>, wait: Wait) -> Result<CopiesWanted, StoreError> {
         self.until_member().await.map_err(StoreError::NotActive)?;
         let view = self.view();
         if view.phase != PhaseKind::Active {

@@ -32,7 +32,7 @@ pub use storage::{
     FileEntry, FileHealth, Link, Missing, MissingReason, ObjectInfo, OfferedRecord, PutRole, StorageReply,
     StorageRequest, StoreRole,
 };
-pub use text::shortened;
+pub use text::{shortened, word_list};
 
 use serde::{Deserialize, Serialize};
 

@@ -20,6 +20,16 @@ pub fn shortened(mut text: String, bytes_max: usize) -> String {
     text
 }
 
+/// Words as people read them: "a, b and c".
+pub fn word_list(words: impl IntoIterator<Item = String>) -> String {
+    let mut words: Vec<String> = words.into_iter().collect();
+    match words.pop() {
+        None => "none".to_owned(),
+        Some(last) if words.is_empty() => last,
+        Some(last) => format!("{} and {last}", words.join(", ")),
+    }
+}
+
 const MORE: &str = " …";
 
 #[cfg(test)]

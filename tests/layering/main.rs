@@ -43,18 +43,24 @@ const RULES: &[Rule] = &[
     },
     // whose word counts is decided once, for names and bytes
     Rule { module: "names", sees: &["id", "time", "config", "wire", "replica::Election"], pure: true },
-    // L3: disk, network, and the world for tests; they do not know each other, nor the core's rules
+    // L3: what is done with files, as pure as the core but that it waits
+    Rule {
+        module: "files",
+        sees: &["id", "time", "config", "wire", "chord", "replica", "names"],
+        pure: true,
+    },
+    // disk, network, and the world for tests; they do not know each other, nor the core's rules
     Rule { module: "blob", sees: &["id", "time", "config", "wire"], pure: false },
     Rule { module: "transport", sees: &["id", "time", "config", "wire"], pure: false },
     Rule {
         module: "sim",
-        sees: &["id", "time", "config", "wire", "chord", "replica", "names", "blob::Disk"],
+        sees: &["id", "time", "config", "wire", "chord", "replica", "names", "files", "blob::Disk"],
         pure: false,
     },
     // L4: joins them
     Rule {
         module: "peer",
-        sees: &["id", "time", "config", "wire", "chord", "replica", "names", "blob", "transport"],
+        sees: &["id", "time", "config", "wire", "chord", "replica", "names", "files", "blob", "transport"],
         pure: false,
     },
     // L5: people; of the messages only values that are shown or given, of the simulator its experiments

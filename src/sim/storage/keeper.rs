@@ -97,6 +97,8 @@ pub(super) struct Keeper {
     pub(super) clock_offset_ms: Lock<i64>,
     /// Since when members have been seen to be away.
     away_since: Lock<BTreeMap<Position, Moment>>,
+    /// This process has been a member.
+    pub(super) was_member: Lock<bool>,
     timestamp: Lock<Timestamp>,
     now: Lock<Moment>,
     view: Lock<Arc<View>>,
@@ -147,6 +149,7 @@ impl Keeper {
             holders: Lock::default(),
             clock_offset_ms: Lock::new(0),
             away_since: Lock::default(),
+            was_member: Lock::new(view.is_member()),
             timestamp: Lock::default(),
             now: Lock::default(),
             view: Lock::new(Arc::new(view)),
@@ -320,6 +323,7 @@ impl Keeper {
     }
 
     pub(super) fn set_view(&self, view: View) {
+        self.was_member.set(self.was_member.get() || view.is_member());
         self.view.replace(Arc::new(view));
     }
 

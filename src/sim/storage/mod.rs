@@ -11,7 +11,8 @@
 //! | `keeper` | what the tasks of one process share |
 //! | `tasks`, `wait` | futures in virtual time, and what they wait with |
 //! | `stream`, `link` | requests, answers and bytes over the network |
-//! | `find`, `store`, `push`, `copy`, `records`, `request`, `repair`, `leave`, `serve` | one each for a part of `peer` |
+//! | `env` | between a simulated peer and [`crate::files`] |
+//! | `store`, `push`, `copy`, `records`, `request`, `repair`, `leave`, `serve` | one each for a part of `peer` |
 //! | `place` | files that are there from the beginning |
 //! | `check` | what must hold |
 //!
@@ -21,7 +22,7 @@
 pub mod check;
 mod copy;
 mod disk;
-mod find;
+mod env;
 mod keeper;
 mod leave;
 mod link;

@@ -1,0 +1,186 @@
+//! Finding owners and replicas: the pure lookup, driven over the network.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::env::Env;
+use super::wait::{Together, timeout};
+use crate::chord::{HOP_GIVEN_UP, Lookup, PhaseKind, Step, View, check_list};
+use crate::id::Position;
+use crate::replica::{Found, known_after};
+use crate::wire::{Entry, MembershipReply, MembershipRequest, word_list};
+
+/// Why an owner is not found.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum FindError {
+    /// This peer is no member of its ring.
+    #[error("{}", not_active(.waiting_for))]
+    NotActive {
+        /// Peers without which it cannot become one.
+        waiting_for: Vec<String>,
+    },
+    /// Nobody who is left to ask knows.
+    #[error("nobody who answers knows who owns {}", .key.short())]
+    NobodyKnows {
+        /// The key.
+        key: Position,
+    },
+}
+
+impl FindError {
+    /// As this view shows why the peer is no member.
+    pub fn not_active(view: &View) -> FindError {
+        FindError::NotActive { waiting_for: view.waiting_for.clone() }
+    }
+}
+
+fn not_active(waiting_for: &[String]) -> String {
+    match waiting_for {
+        [] => "this peer is not in its ring (yet)".to_owned(),
+        peers => {
+            format!("this peer is not in its ring yet; it waits for {}", word_list(peers.iter().cloned()))
+        }
+    }
+}
+
+/// Finds the owner of a key, with at least `wanted` peers after it if there are so many.
+///
+/// # Errors
+/// This peer is no member, or nobody who is left to ask knows.
+pub async fn find<E: Env>(env: &Arc<E>, key: Position, wanted: usize) -> Result<Found, FindError> {
+    member(env).await?;
+    let view = env.view();
+    let standing = env.standing(&view);
+    let mut lookup = Lookup::new(&view, key, standing.distrusted);
+    let found = drive(env, &mut lookup, key).await;
+    for doubt in lookup.doubts() {
+        if doubt.certain || standing.settled {
+            env.blame_answer(&doubt.peer, doubt.fault);
+        }
+    }
+    Ok(with_successors(env, found?, wanted).await)
+}
+
+/// As [`find`], for somebody who waits: right after a departure or a death nobody answers for its range, until its
+/// neighbours have noticed.
+///
+/// # Errors
+/// As [`find`], once that has gone on for a while.
+pub async fn find_soon<E: Env>(env: &Arc<E>, key: Position, wanted: usize) -> Result<Found, FindError> {
+    let deadline = env.now() + FIND_WAIT;
+    loop {
+        match find(env, key, wanted).await {
+            Err(_) if env.view().is_member() && env.now() < deadline => {
+                env.sleep_until(env.now() + FIND_PAUSE).await;
+            }
+            found => return found,
+        }
+    }
+}
+
+/// The peers that should keep what belongs to a key, owner first.
+///
+/// # Errors
+/// As [`find`].
+pub async fn replicas_of<E: Env>(env: &Arc<E>, key: Position) -> Result<Vec<Entry>, FindError> {
+    let copies = usize::from(env.view().settings.unwrap_or_default().replicas);
+    let found = find_soon(env, key, copies - 1).await?;
+    Ok(found.first(copies))
+}
+
+/// Waits until this peer is a member. One that has been a member, and asks after a pause whether it still is, or comes
+/// back, will be one in a moment.
+///
+/// # Errors
+/// It is no member.
+pub async fn member<E: Env>(env: &Arc<E>) -> Result<(), FindError> {
+    if env.view().is_member() {
+        return Ok(());
+    }
+    let is_over = |view: &View| view.is_member() || view.phase == PhaseKind::Ended;
+    if env.was_member() {
+        env.view_until(MEMBER_WAIT, is_over).await;
+    }
+    let view = env.view();
+    if view.is_member() { Ok(()) } else { Err(FindError::not_active(&view)) }
+}
+
+/// The successor list that a peer gave as its own; one that is none is held against it.
+pub fn list_after<E: Env>(env: &E, whom: &Entry, list: Vec<Entry>) -> Option<Vec<Entry>> {
+    let most = env.view().settings.unwrap_or_default().successors.into();
+    match check_list(&whom.position, &list, most) {
+        Ok(()) => Some(list),
+        Err(fault) => {
+            env.blame_answer(&whom.position, fault);
+            None
+        }
+    }
+}
+
+async fn drive<E: Env>(env: &Arc<E>, lookup: &mut Lookup, key: Position) -> Result<Found, FindError> {
+    let mut asked = Together::new();
+    loop {
+        let patience = match lookup.next_step() {
+            Step::Ask(whom) => {
+                let patience = env.hop_timeout(&whom.position);
+                asked.add(ask(env, whom, key));
+                patience
+            }
+            Step::Wait => HOP_GIVEN_UP,
+            Step::Found { owner, predecessor, successors } => {
+                return Ok(Found { owner, predecessor, successors });
+            }
+            Step::Failed => return Err(FindError::NobodyKnows { key }),
+        };
+        // Whoever takes longer may still answer while the next best is asked.
+        let Some(Some((whom, reply))) = timeout(env, patience, asked.next()).await else { continue };
+        match &reply {
+            Some(reply) => lookup.answered(&whom, reply.clone()),
+            None => lookup.failed(&whom.position),
+        }
+        env.tell_of_lookup(whom, reply).await;
+    }
+}
+
+/// Asks one peer of a lookup.
+async fn ask<E: Env>(env: &Arc<E>, whom: Entry, key: Position) -> (Entry, Option<MembershipReply>) {
+    let reply = env.ask_membership(&whom, MembershipRequest::FindOwner { key }, HOP_GIVEN_UP).await;
+    (whom, reply)
+}
+
+/// Asks on where a successor list ends before the wanted peers do.
+async fn with_successors<E: Env>(env: &Arc<E>, mut found: Found, wanted: usize) -> Found {
+    let view = env.view();
+    while let Some(last) = found.ends_early(&view, wanted).cloned() {
+        let behind = match successors_of(env, &last).await {
+            Some(behind) => behind,
+            // Silent, or dead and not known to be: this peer's own knowledge of who follows takes the place.
+            None => known_after(&view, &last.position, wanted),
+        };
+        if !found.extend(behind) {
+            break;
+        }
+    }
+    found
+}
+
+async fn successors_of<E: Env>(env: &Arc<E>, whom: &Entry) -> Option<Vec<Entry>> {
+    let view = env.view();
+    if whom.position == view.me.position {
+        return Some(view.successors.clone());
+    }
+    match ask(env, whom.clone(), whom.position).await.1 {
+        Some(MembershipReply::Owner { owner, successors, .. }) if owner.position == whom.position => {
+            list_after(&**env, whom, successors)
+        }
+        _ => None,
+    }
+}
+
+/// How long a peer that was stopped is given to be a member again: three rounds of questions, and a join.
+const MEMBER_WAIT: Duration = Duration::from_secs(12);
+/// How long an owner is looked for that nobody knows at the moment, and how often.
+const FIND_WAIT: Duration = Duration::from_secs(5);
+const FIND_PAUSE: Duration = Duration::from_millis(200);

@@ -1,0 +1,24 @@
+//! What a peer does with files: the flows that carry out what [`crate::replica`] and [`crate::names`] decide.
+//!
+//! | part | what it does |
+//! |---|---|
+//! | `env` | all that the flows know of the world |
+//! | `find` | finds owners and replicas |
+//! | `wait` | waits for the first of several, and for no longer than so long |
+//!
+//! The flows are asynchronous functions without a runtime. A running peer gives them tokio, the network and the
+//! disk; the simulator gives them virtual time. So both run the same code. No file, clock, thread, runtime or
+//! unseeded chance stands in here; of two events that are there at the same time, the one that is named first
+//! counts.
+//!
+//! The other flows still stand twice, in `peer` and in `sim::storage`; they move here one by one.
+
+#![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod env;
+mod find;
+mod wait;
+
+pub use env::{Env, Standing};
+pub use find::{FindError, find, find_soon, list_after, member, replicas_of};
+pub use wait::{Together, timeout};
