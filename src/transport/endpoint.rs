@@ -297,6 +297,10 @@ impl Shared {
         let winner = match offer {
             Offer::Pooled { displaced } => {
                 displaced.map(|displaced| tokio::spawn(displaced.retire()));
+                // Its hello may have been said just before this peer's incarnation was raised.
+                if self.is_outdated(&connection) {
+                    tokio::spawn(self.clone().greet_again(vec![connection.peer().clone()]));
+                }
                 connection.clone()
             }
             Offer::Second { first } => {
@@ -394,16 +398,35 @@ impl Shared {
     }
 
     async fn greet_again(self: Arc<Self>, peers: Vec<Entry>) {
-        let mut dials = JoinSet::new();
+        let mut greetings = JoinSet::new();
         for peer in peers {
-            if dials.len() >= GREETINGS_AT_ONCE_MAX {
-                let _ = dials.join_next().await;
+            if greetings.len() >= GREETINGS_AT_ONCE_MAX {
+                let _ = greetings.join_next().await;
             }
-            let shared = self.clone();
-            // Where it fails, the old connection stays.
-            dials.spawn(async move { shared.dial(&Target::from(&peer)).await.is_ok() });
+            greetings.spawn(self.clone().greet_one_again(peer));
         }
-        while dials.join_next().await.is_some() {}
+        while greetings.join_next().await.is_some() {}
+    }
+
+    /// Dials a peer that knows this one by an earlier incarnation, until it does not. Where that fails for long, the
+    /// old connection stays.
+    async fn greet_one_again(self: Arc<Self>, peer: Entry) {
+        let mut pause = GREETING_PAUSE;
+        for _ in 0..GREETINGS_MAX {
+            let known = lock(&self.pool).usable(&peer.position);
+            if !known.is_some_and(|connection| self.is_outdated(&connection)) {
+                return;
+            }
+            if self.dial(&Target::from(&peer)).await.is_err() {
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+        }
+    }
+
+    /// Whether the other side knows this peer by an earlier incarnation.
+    fn is_outdated(&self, connection: &Connection) -> bool {
+        connection.own_incarnation() < lock(&self.hello).incarnation
     }
 }
 
@@ -429,6 +452,10 @@ fn bind_socket(listen: SocketAddr, settings: &TransportSettings) -> io::Result<s
 /// Addresses of other networks, which nobody has (RFC 5737, RFC 3849).
 const ELSEWHERE: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
+/// How often a peer is dialled that knows this one by an earlier incarnation, and the pause after the first dial that
+/// fails, which doubles: for about a minute.
+const GREETINGS_MAX: u32 = 8;
+const GREETING_PAUSE: Duration = Duration::from_millis(250);
 /// Streams, datagrams and news that wait for their reader.
 const INCOMING_MAX: usize = 1_024;
 /// Requests on one connection. What is more waits at the other side; an honest peer that stores small files

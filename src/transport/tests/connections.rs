@@ -129,6 +129,28 @@ async fn a_raised_incarnation_reaches_the_others() {
     assert_eq!(b.probe(&a.target).await.unwrap().0.incarnation, 7);
 }
 
+/// Goal: whichever of the two comes first, a greeting that is under way or a new incarnation, the other side knows the
+/// new one soon. A peer that was stopped dials all that it knows, hears that it was declared dead, and takes another
+/// incarnation while some of these dials are still greeting.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_incarnation_that_is_raised_during_a_greeting_reaches_the_other() {
+    let ring = Ring::new();
+    for round in 0..60 {
+        let (a, b) = (ring.peer(1), ring.peer(2));
+        let raise = async {
+            tokio::time::sleep(Duration::from_micros(round * 100)).await;
+            a.transport.set_incarnation(7);
+        };
+        let (asked, ()) = tokio::join!(a.probe(&b.target), raise);
+        asked.unwrap();
+        let position = a.target.position.unwrap();
+        eventually("the new incarnation is known", || {
+            b.transport.connection(&position).is_some_and(|c| c.peer().incarnation == 7)
+        })
+        .await;
+    }
+}
+
 #[tokio::test]
 async fn another_ring_is_refused_and_the_reason_is_readable() {
     let (ring, other) = (Ring::new(), Ring::new());
