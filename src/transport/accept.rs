@@ -169,7 +169,12 @@ impl Shared {
         incoming: quinn::Incoming,
         handshake: &mut Handshake,
     ) -> Result<Accepted, NotAccepted> {
-        let connecting = incoming.accept().map_err(|error| error.to_string())?;
+        let connecting = incoming.accept().map_err(|error| match error {
+            quinn::ConnectionError::CidsExhausted => NotAccepted::Refused(error.to_string()),
+            // It is too old, or has no key of its own: a late packet of a handshake that this side has given up, as of
+            // a peer that was stopped.
+            _ => NotAccepted::GivenUp(error.to_string()),
+        })?;
         let quic = connecting.await.map_err(|error| {
             let (reason, answered) = why(&error);
             if answered {

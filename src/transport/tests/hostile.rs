@@ -114,3 +114,25 @@ async fn a_hello_that_is_none_is_refused() {
     assert!(matches!(end, quinn::ConnectionError::ApplicationClosed(_)), "{end:?}");
     assert_eq!(b.transport.counters().refused_handshakes(), 1);
 }
+
+/// Goal: late packets of handshakes that a peer has given up are no connections that it refuses: nobody is told of
+/// them. A peer that was stopped sends such packets when it goes on.
+#[tokio::test]
+async fn late_packets_of_a_handshake_are_dropped_in_silence() {
+    let ring = Ring::new();
+    let (a, b) = (ring.peer(1), ring.peer(2));
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let accepted = || b.transport.shared.endpoint.stats().accepted_handshakes;
+    for id in 0..64u8 {
+        // RFC 9000, section 17.2.2: an Initial of version 1, with two connection ids, no token, and 1,178 bytes whose
+        // key nobody has.
+        let mut packet = vec![0xc0, 0, 0, 0, 1, 8];
+        packet.extend([id; 8]);
+        packet.extend([8, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0x44, 0x9a]);
+        packet.resize(1_204, id);
+        socket.send_to(&packet, b.transport.local_address().unwrap()).unwrap();
+    }
+    a.probe(&b.target).await.unwrap();
+    assert_eq!(accepted(), 1, "only the last one is a connection");
+    assert_eq!(b.transport.counters().refused_handshakes(), 0);
+}
