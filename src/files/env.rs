@@ -1,13 +1,18 @@
 //! The world of the flows.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use crate::chord::View;
-use crate::id::Position;
-use crate::time::Moment;
-use crate::wire::{Entry, Fault, MembershipReply, MembershipRequest};
+use crate::id::{FileName, Position};
+use crate::names::NameHistory;
+use crate::replica::TakeOver;
+use crate::time::{Moment, Timestamp};
+use crate::wire::{
+    Entry, Fault, MembershipReply, MembershipRequest, MissingReason, NameRecord, PeerName, SignedRecord,
+    StorageReply, StorageRequest,
+};
 
 /// All that the flows of one peer know of the world.
 ///
@@ -18,6 +23,9 @@ pub trait Env: Send + Sync + 'static {
 
     /// Waits until then.
     fn sleep_until(self: &Arc<Self>, at: Moment) -> impl Future<Output = ()> + Send;
+
+    /// Begins something that nobody waits for. It ends with this peer's process at the latest.
+    fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static);
 
     /// What this peer believes of the ring at the moment.
     fn view(&self) -> Arc<View>;
@@ -40,6 +48,14 @@ pub trait Env: Send + Sync + 'static {
         within: Duration,
     ) -> impl Future<Output = Option<MembershipReply>> + Send;
 
+    /// Asks a peer about files: another one, or this one itself.
+    fn ask_storage(
+        self: &Arc<Self>,
+        whom: &Entry,
+        request: StorageRequest,
+        within: Duration,
+    ) -> impl Future<Output = Result<StorageReply, MissingReason>> + Send;
+
     /// How long one peer of a lookup is waited for before the next one is asked.
     fn hop_timeout(&self, whom: &Position) -> Duration;
 
@@ -53,8 +69,74 @@ pub trait Env: Send + Sync + 'static {
     /// Whom this peer believes, with this view.
     fn standing(&self, view: &View) -> Standing;
 
-    /// Holds what a peer answered against it.
+    /// Holds what a peer did against it.
+    fn blame(&self, peer: &Position, fault: Fault);
+
+    /// Holds what a peer answered against it, unless that may be the lie of a helper.
     fn blame_answer(&self, peer: &Position, fault: Fault);
+
+    /// A peer as people know it.
+    fn named(&self, peer: &Position) -> PeerName;
+
+    /// What this peer takes over in its present life.
+    fn takeover(&self) -> MutexGuard<'_, TakeOver>;
+
+    /// The ring's time, in milliseconds since the Unix epoch.
+    fn ring_ms(&self) -> u64;
+
+    /// The next reading of this peer's hybrid logical clock, after all that it has seen.
+    fn next_clock(&self) -> Timestamp;
+
+    /// Takes notice of another peer's clock.
+    fn saw_clock(&self, seen: Timestamp);
+
+    /// Signs a record that this peer writes.
+    ///
+    /// # Errors
+    /// It cannot be encoded.
+    fn sign(&self, record: &NameRecord) -> Result<SignedRecord, String>;
+
+    /// Who signed a record, which was decoded as `record`.
+    ///
+    /// # Errors
+    /// The signature or the certificate is not good.
+    fn signer_of(&self, signed: &SignedRecord, record: &NameRecord) -> Result<Position, String>;
+
+    /// What this peer keeps of a name; an empty history where that is nothing.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    fn history(self: &Arc<Self>, key: Position) -> impl Future<Output = Result<NameHistory, String>> + Send;
+
+    /// Changes what this peer keeps of a name, durable on return. `change` says whether there is a change, and
+    /// something else.
+    ///
+    /// # Errors
+    /// Why it cannot be read or written.
+    fn update_history<T: Send + 'static>(
+        self: &Arc<Self>,
+        key: Position,
+        change: impl FnOnce(&mut NameHistory) -> (bool, T) + Send + 'static,
+    ) -> impl Future<Output = Result<T, MissingReason>> + Send;
+
+    /// A name stands for nothing any more since then: what shows it to people goes.
+    ///
+    /// # Errors
+    /// Why it stays.
+    fn unlink(
+        self: &Arc<Self>,
+        name: &FileName,
+        since: Timestamp,
+    ) -> impl Future<Output = Result<(), MissingReason>> + Send;
+}
+
+/// Who asks.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    /// It.
+    pub entry: Entry,
+    /// That it is this peer is the word of a helper: hearsay, that convicts nobody.
+    pub through_a_helper: bool,
 }
 
 /// Whom a peer believes.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `env` | all that the flows know of the world |
 //! | `find` | finds owners and replicas |
+//! | `records` | reads and writes name records |
 //! | `wait` | waits for the first of several, and for no longer than so long |
 //!
 //! The flows are asynchronous functions without a runtime. A running peer gives them tokio, the network and the
@@ -17,8 +18,12 @@
 
 mod env;
 mod find;
+mod records;
 mod wait;
 
-pub use env::{Env, Standing};
+pub use env::{Asker, Env, Standing};
 pub use find::{FindError, find, find_soon, list_after, member, replicas_of};
+pub use records::{
+    LATE_WORD, STORAGE_TIMEOUT, Written, accept_record, answer_record, resolve, write_again, write_record,
+};
 pub use wait::{Together, timeout};

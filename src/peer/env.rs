@@ -1,16 +1,21 @@
 //! The world of the flows of [`crate::files`], in a running peer.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use super::actor::ActorMessage;
-use super::shared::Shared;
+use super::shared::{Shared, disk_reason};
 use crate::chord::{View, hop_timeout};
 use crate::files::{Env, Standing};
-use crate::id::Position;
-use crate::time::Moment;
-use crate::wire::{Entry, Fault, MembershipReply, MembershipRequest};
+use crate::id::{FileName, Position};
+use crate::names::NameHistory;
+use crate::replica::TakeOver;
+use crate::time::{Moment, Timestamp};
+use crate::wire::{
+    Entry, Fault, MembershipReply, MembershipRequest, MissingReason, NameRecord, PeerName, SignedRecord,
+    StorageReply, StorageRequest,
+};
 
 impl Env for Shared {
     fn now(&self) -> Moment {
@@ -19,6 +24,10 @@ impl Env for Shared {
 
     async fn sleep_until(self: &Arc<Self>, at: Moment) {
         self.clock.sleep_until(Some(at)).await;
+    }
+
+    fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
+        tokio::spawn(task);
     }
 
     fn view(&self) -> Arc<View> {
@@ -46,6 +55,15 @@ impl Env for Shared {
         Shared::ask_membership(self, whom, request, within).await.ok()
     }
 
+    async fn ask_storage(
+        self: &Arc<Self>,
+        whom: &Entry,
+        request: StorageRequest,
+        within: Duration,
+    ) -> Result<StorageReply, MissingReason> {
+        Shared::ask_storage(self, whom, request, within).await
+    }
+
     fn hop_timeout(&self, whom: &Position) -> Duration {
         let connection = self.transport.connection(whom);
         hop_timeout(connection.map(|connection| connection.round_trip_time()))
@@ -65,7 +83,55 @@ impl Env for Shared {
         Standing { distrusted: self.ledger.distrusted(), settled: self.ledger.is_settled(view) }
     }
 
+    fn blame(&self, peer: &Position, fault: Fault) {
+        Shared::blame(self, peer, fault);
+    }
+
     fn blame_answer(&self, peer: &Position, fault: Fault) {
         Shared::blame_answer(self, peer, fault);
+    }
+
+    fn named(&self, peer: &Position) -> PeerName {
+        Shared::named(self, peer)
+    }
+
+    fn takeover(&self) -> MutexGuard<'_, TakeOver> {
+        Shared::takeover(self)
+    }
+
+    fn ring_ms(&self) -> u64 {
+        Shared::ring_ms(self)
+    }
+
+    fn next_clock(&self) -> Timestamp {
+        Shared::next_clock(self)
+    }
+
+    fn saw_clock(&self, seen: Timestamp) {
+        Shared::saw_clock(self, seen);
+    }
+
+    fn sign(&self, record: &NameRecord) -> Result<SignedRecord, String> {
+        self.signed(record)
+    }
+
+    fn signer_of(&self, signed: &SignedRecord, record: &NameRecord) -> Result<Position, String> {
+        self.signer(signed, record)
+    }
+
+    async fn history(self: &Arc<Self>, key: Position) -> Result<NameHistory, String> {
+        self.kept_history(key).await
+    }
+
+    async fn update_history<T: Send + 'static>(
+        self: &Arc<Self>,
+        key: Position,
+        change: impl FnOnce(&mut NameHistory) -> (bool, T) + Send + 'static,
+    ) -> Result<T, MissingReason> {
+        self.change_history(key, change).await
+    }
+
+    async fn unlink(self: &Arc<Self>, name: &FileName, since: Timestamp) -> Result<(), MissingReason> {
+        self.unlinked(name, since).await.map_err(|error| disk_reason(&error))
     }
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::api::{Listed, PeerName, ShortFile};
-use super::shared::{STORAGE_TIMEOUT, Shared, shortened, unix_ms};
+use super::shared::{STORAGE_TIMEOUT, Shared, unix_ms};
 use crate::blob::BlobError;
 use crate::chord::{Route, View};
 use crate::id::{ContentId, FileName, Position};
@@ -194,7 +194,7 @@ impl Shared {
         let mine = match self.answered_for(&view).await {
             Ok(mine) => mine,
             // Whoever cannot say what it holds has no word on how that is.
-            Err(error) => return StorageReply::Refused(shortened(error.to_string())),
+            Err(error) => return StorageReply::refused(error.to_string()),
         };
         let living = Living::of(&view);
         let seems_short = |content: &&ContentId| self.health.holders(&living, content).len() < copies;

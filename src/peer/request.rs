@@ -83,7 +83,7 @@ impl Shared {
         };
         let record_peers = self.record_peers(name).await?;
         let holders = self.holders_of(content, LATE_WORD).await?;
-        let history = self.history(name.key()).await.map_or(0, |history| history.past.len());
+        let history = self.kept_history(name.key()).await.map_or(0, |history| history.past.len());
         let content_owner = holders.replicas.first().map_or_else(|| self.position(), |entry| entry.position);
         Ok(WhereisReport {
             name_key: name.key(),

@@ -8,20 +8,13 @@ use tokio::sync::{mpsc, oneshot};
 use super::actor::ActorMessage;
 use super::api::PeerEvent;
 use super::copy::Upstream;
-use super::shared::{Shared, shortened};
+use super::shared::Shared;
 use crate::blob::Holder;
+use crate::files::{self, Asker};
 use crate::replica::{has_no_vote, who_has};
 use crate::transport::{Incoming, RequestStream, StreamError};
 use crate::wire::limits::{FILES_PER_PAGE_MAX, FRAME_BYTES_MAX, OFFERS_PER_MESSAGE_MAX};
 use crate::wire::{Entry, Reply, Request, StorageReply, StorageRequest, codec};
-
-/// Who asks.
-#[derive(Debug, Clone)]
-pub(super) struct Asker {
-    pub entry: Entry,
-    /// That it is this peer is the word of a helper: hearsay, that convicts nobody.
-    pub through_a_helper: bool,
-}
 
 /// Takes what comes in until the transport closes.
 pub(super) async fn serve(shared: Arc<Shared>, mut incoming: mpsc::Receiver<Incoming>) {
@@ -155,8 +148,10 @@ impl Shared {
                 self.store.add_holder(content, holder);
                 Ok(StorageReply::Noted)
             }
-            StorageRequest::FetchRecord { name } => self.answer_record(&name).await,
-            StorageRequest::PutRecord { record, role } => Ok(self.accept_record(from, record, role).await),
+            StorageRequest::FetchRecord { name } => files::answer_record(self, &name).await,
+            StorageRequest::PutRecord { record, role } => {
+                Ok(files::accept_record(self, from, record, role).await)
+            }
             StorageRequest::Offer { objects, records } => {
                 if objects.len() > OFFERS_PER_MESSAGE_MAX || records.len() > OFFERS_PER_MESSAGE_MAX {
                     Err(format!("an offer has at most {OFFERS_PER_MESSAGE_MAX} entries of a kind"))
@@ -178,7 +173,7 @@ impl Shared {
                 page.map(page_of_files).map_err(|error| error.to_string())
             }
         };
-        answer.unwrap_or_else(|why| StorageReply::Refused(shortened(why)))
+        answer.unwrap_or_else(|why| StorageReply::refused(why))
     }
 
     /// Holders that announced themselves and still live that life.

@@ -17,12 +17,13 @@ use super::health::HealthBook;
 use super::hopeless::Hopeless;
 use super::ledger::Ledger;
 use super::mend::NoticeBook;
-use super::serve::Asker;
 use super::shares::Slots;
 use super::start::Running;
 use crate::blob::{BlobError, Store};
 use crate::chord::View;
 use crate::config::RingSettings;
+use crate::files::Asker;
+pub(super) use crate::files::{LATE_WORD, STORAGE_TIMEOUT};
 use crate::id::Position;
 use crate::names::RingClock;
 use crate::replica::TakeOver;
@@ -366,10 +367,6 @@ pub(super) fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
-/// How long a short request about files may take.
-pub(super) const STORAGE_TIMEOUT: Duration = Duration::from_secs(5);
-/// For how long the next of those that were asked is waited for, once what the others said is enough for an answer.
-pub(super) const LATE_WORD: Duration = Duration::from_millis(300);
 /// Transfers in each direction at the same time; each has a thread, of which tokio has 512.
 const TRANSFERS_MAX: usize = 128;
 /// Of those that this peer gives by itself, to one peer.

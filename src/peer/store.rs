@@ -256,7 +256,7 @@ impl Transfer<'_> {
         &self,
         target: RecordTarget,
         patience: &mut Patience,
-    ) -> Result<super::records::Written, StoreError> {
+    ) -> Result<crate::files::Written, StoreError> {
         let written = self.shared.write_record(self.name, target, patience.deadline()).await;
         let mut written =
             written.map_err(|reason| self.failed(format!("its name cannot be written: {reason}")))?;

@@ -342,3 +342,10 @@ pub enum StorageReply {
         bytes: u64,
     },
 }
+
+impl StorageReply {
+    /// Nothing was done; why, as long as a reply may be.
+    pub fn refused(why: String) -> StorageReply {
+        StorageReply::Refused(super::shortened(why, super::limits::REASON_BYTES_MAX))
+    }
+}

@@ -1,15 +1,20 @@
 //! The world of the flows of [`crate::files`], in the simulator.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
+use super::copy::disk_reason;
 use super::keeper::{Effect, Keeper};
 use crate::chord::View;
 use crate::files::{self, Env, Standing};
-use crate::id::Position;
-use crate::replica::Found;
-use crate::time::Moment;
-use crate::wire::{Entry, Fault, MembershipReply, MembershipRequest};
+use crate::id::{FileName, Position};
+use crate::names::NameHistory;
+use crate::replica::{Found, TakeOver};
+use crate::time::{Moment, Timestamp};
+use crate::wire::{
+    Entry, Fault, MembershipReply, MembershipRequest, MissingReason, NameRecord, PeerName, SignedRecord,
+    StorageReply, StorageRequest, codec,
+};
 
 impl Env for Keeper {
     fn now(&self) -> Moment {
@@ -18,6 +23,10 @@ impl Env for Keeper {
 
     async fn sleep_until(self: &Arc<Self>, at: Moment) {
         Keeper::sleep_until(self, at).await;
+    }
+
+    fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
+        Keeper::spawn(self, task);
     }
 
     fn view(&self) -> Arc<View> {
@@ -46,6 +55,15 @@ impl Env for Keeper {
         Keeper::ask_membership(self, whom, request, within).await
     }
 
+    async fn ask_storage(
+        self: &Arc<Self>,
+        whom: &Entry,
+        request: StorageRequest,
+        within: Duration,
+    ) -> Result<StorageReply, MissingReason> {
+        Keeper::ask_storage(self, whom, request, within).await
+    }
+
     fn hop_timeout(&self, _: &Position) -> Duration {
         self.ways.hop_timeout
     }
@@ -62,7 +80,58 @@ impl Env for Keeper {
     }
 
     /// Nobody lies here.
+    fn blame(&self, _: &Position, _: Fault) {}
+
     fn blame_answer(&self, _: &Position, _: Fault) {}
+
+    fn named(&self, peer: &Position) -> PeerName {
+        PeerName { position: *peer, name: None }
+    }
+
+    fn takeover(&self) -> MutexGuard<'_, TakeOver> {
+        self.takeover.lock()
+    }
+
+    fn ring_ms(&self) -> u64 {
+        self.unix_ms()
+    }
+
+    fn next_clock(&self) -> Timestamp {
+        Keeper::next_clock(self)
+    }
+
+    fn saw_clock(&self, seen: Timestamp) {
+        Keeper::saw_clock(self, seen);
+    }
+
+    fn sign(&self, record: &NameRecord) -> Result<SignedRecord, String> {
+        let body = codec::encode(record).map_err(|error| error.to_string())?;
+        Ok(unsigned(body))
+    }
+
+    /// Nobody forges a signature here, so none is made and none is checked.
+    fn signer_of(&self, _: &SignedRecord, record: &NameRecord) -> Result<Position, String> {
+        Ok(record.writer)
+    }
+
+    async fn history(self: &Arc<Self>, key: Position) -> Result<NameHistory, String> {
+        Ok(self.disk.lock().record(&key).cloned().unwrap_or_default())
+    }
+
+    async fn update_history<T: Send + 'static>(
+        self: &Arc<Self>,
+        key: Position,
+        change: impl FnOnce(&mut NameHistory) -> (bool, T) + Send + 'static,
+    ) -> Result<T, MissingReason> {
+        self.sleep(self.ways.settings.sync_time).await;
+        let changed = self.disk.lock().update_record(key, |history| change(history).1);
+        changed.map_err(disk_reason)
+    }
+
+    /// There are no links here.
+    async fn unlink(self: &Arc<Self>, _: &FileName, _: Timestamp) -> Result<(), MissingReason> {
+        Ok(())
+    }
 }
 
 impl Keeper {
@@ -75,4 +144,9 @@ impl Keeper {
     pub(super) async fn find_soon(self: &Arc<Self>, key: Position, wanted: usize) -> Option<Found> {
         files::find_soon(self, key, wanted).await.ok()
     }
+}
+
+/// A record as it travels.
+pub(super) fn unsigned(body: Vec<u8>) -> SignedRecord {
+    SignedRecord { body, signature: vec![0; SignedRecord::SIGNATURE_BYTES], certificate: Vec::new() }
 }

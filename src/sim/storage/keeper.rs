@@ -392,9 +392,5 @@ impl Drop for Sleep {
 /// A future of a size that is known.
 pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// How long a short request about files may take.
-pub(super) const STORAGE_TIMEOUT: Duration = Duration::from_secs(5);
-/// As in `peer::shared`.
-pub(super) const LATE_WORD: Duration = Duration::from_millis(300);
 /// The true time at the beginning of every world.
 pub(super) const BEGIN_UNIX_MS: u64 = 1_750_000_000_000;

@@ -12,7 +12,7 @@
 //! | `tasks`, `wait` | futures in virtual time, and what they wait with |
 //! | `stream`, `link` | requests, answers and bytes over the network |
 //! | `env` | between a simulated peer and [`crate::files`] |
-//! | `store`, `push`, `copy`, `records`, `request`, `repair`, `leave`, `serve` | one each for a part of `peer` |
+//! | `store`, `push`, `copy`, `request`, `repair`, `leave`, `serve` | one each for a part of `peer` |
 //! | `place` | files that are there from the beginning |
 //! | `check` | what must hold |
 //!
@@ -30,7 +30,6 @@ mod lock;
 mod outcome;
 mod place;
 mod push;
-mod records;
 mod repair;
 mod request;
 mod serve;
@@ -56,6 +55,7 @@ use self::tasks::Tasks;
 use super::network::{Slot, mixed};
 use super::world::World;
 use crate::chord::{PhaseKind, hop_timeout};
+use crate::files;
 use crate::id::{ContentId, FileName, OutboardDigest, Position};
 use crate::wire::{Entry, NameRecord, ObjectInfo, RecordTarget};
 
@@ -190,7 +190,7 @@ impl World {
     pub fn remove(&mut self, at: Slot, name: &str) -> u64 {
         self.begin(at, name, |keeper, name| async move {
             let deadline = keeper.now() + Duration::from_secs(30);
-            let written = keeper.write_record(&name, RecordTarget::Tombstone, deadline).await;
+            let written = files::write_record(&keeper, &name, RecordTarget::Tombstone, deadline).await;
             let view = keeper.view();
             let quorum = view.settings.unwrap_or_default().write_quorum(view.members_count());
             Outcome::Removed(written.and_then(|written| match written.copies.are_enough(&view, quorum) {

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::super::network::Slot;
 use super::super::world::World;
+use super::env::unsigned;
 use super::keeper::BEGIN_UNIX_MS;
 use super::outcome::Acknowledged;
-use super::records::signed;
 use crate::id::{ContentId, FileName, OutboardDigest, Position};
 use crate::names::{NameHistory, next_record};
 use crate::time::Timestamp;
-use crate::wire::{ObjectInfo, RecordTarget};
+use crate::wire::{ObjectInfo, RecordTarget, codec};
 
 impl World {
     /// Puts so many files of so many bytes where they belong, as if they had been stored long ago: all copies,
@@ -37,7 +37,10 @@ impl World {
             let clock = Timestamp::of_unix_ms(BEGIN_UNIX_MS - count + i);
             let writer = members[i as usize % members.len()].0;
             let record = next_record(name.clone(), target, None, clock, writer);
-            let history = Arc::new(NameHistory { current: Some(signed(&record)), past: Vec::new() });
+            let history = Arc::new(NameHistory {
+                current: Some(unsigned(codec::encode(&record).unwrap_or_default())),
+                past: Vec::new(),
+            });
             for disk in keepers(&content.key()) {
                 disk.lock().put_object(ObjectInfo { content, length, outboard });
             }

@@ -5,11 +5,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::keeper::{Keeper, STORAGE_TIMEOUT};
+use super::keeper::Keeper;
 use super::outcome::Cause;
 use super::push::Feed;
 use super::wait::{Either, Permits, Set, both, channel, race};
 use crate::chord::View;
+use crate::files::STORAGE_TIMEOUT;
 use crate::id::{ContentId, Position};
 use crate::replica::{Holdings, Offer, OfferPlan, RepairSchedule, Round, Sources, plan_repair, plan_sync};
 use crate::wire::limits::OFFERS_PER_MESSAGE_MAX;

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use super::copy::{Incoming, PIECE_TIMEOUT};
 use super::disk::DiskError;
-use super::keeper::{Keeper, LATE_WORD, STORAGE_TIMEOUT};
+use super::keeper::Keeper;
 use super::outcome::{Named, Requested};
 use super::stream::Stream;
 use super::wait::Set;
+use crate::files::{self, LATE_WORD, STORAGE_TIMEOUT};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::Verdict;
 use crate::replica::{HolderSearch, Holders, vote_count};
@@ -39,7 +40,7 @@ impl Keeper {
     async fn verdict_of(self: &Arc<Self>, name: &FileName) -> Option<Verdict> {
         let deadline = self.now() + WORD_WAIT;
         loop {
-            match self.resolve(name).await? {
+            match files::resolve(self, name).await.ok()? {
                 Verdict::CannotTell { in_a_moment: true, .. } if self.now() < deadline => {
                     self.sleep(WORD_PAUSE).await;
                 }

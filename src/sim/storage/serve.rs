@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::keeper::Keeper;
 use super::stream::Stream;
+use crate::files::{self, Asker};
 use crate::id::ContentId;
 use crate::replica::{has_no_vote, who_has};
 use crate::wire::limits::OFFERS_PER_MESSAGE_MAX;
@@ -42,8 +43,13 @@ impl Keeper {
                 holders.entry(content).or_default().insert(from.position, from.incarnation);
                 StorageReply::Noted
             }
-            StorageRequest::FetchRecord { name } => self.answer_record(&name),
-            StorageRequest::PutRecord { record, role } => self.accept_record(record, role).await,
+            StorageRequest::FetchRecord { name } => {
+                files::answer_record(self, &name).await.unwrap_or_else(StorageReply::refused)
+            }
+            StorageRequest::PutRecord { record, role } => {
+                let from = Asker { entry: from.clone(), through_a_helper: false };
+                files::accept_record(self, &from, record, role).await
+            }
             StorageRequest::Offer { objects, records }
                 if objects.len() <= OFFERS_PER_MESSAGE_MAX && records.len() <= OFFERS_PER_MESSAGE_MAX =>
             {

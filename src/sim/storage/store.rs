@@ -8,9 +8,9 @@ use super::keeper::Keeper;
 use super::lock::Lock;
 use super::outcome::{Cause, StoreFailure, StoredFile};
 use super::push::{Feed, PushFailure};
-use super::records::Written;
 use super::wait::{Bell, Either, channel, race};
 use crate::chord::PhaseKind;
+use crate::files::{self, Written};
 use crate::id::FileName;
 use crate::replica::{ChainWords, Copies, CopiesWanted};
 use crate::time::Moment;
@@ -138,7 +138,7 @@ impl Transfer<'_> {
 
     /// Writes the name record until enough copies of it are durable.
     async fn name_until(&self, target: RecordTarget) -> Result<Written, StoreFailure> {
-        let written = self.keeper.write_record(self.name, target, self.patience.deadline()).await;
+        let written = files::write_record(&self.keeper, self.name, target, self.patience.deadline()).await;
         let mut written = written.map_err(StoreFailure::Name)?;
         loop {
             let found = self.keeper.find(self.name.key(), 0).await;
@@ -149,7 +149,8 @@ impl Transfer<'_> {
                 return Err(self.too_few(&written.copies, written.copies.missing()));
             }
             self.keeper.sleep(RETRY).await;
-            self.keeper.write_again(&mut written).await;
+            // What goes wrong now shows in the copies that are missing at the deadline.
+            let _ = files::write_again(&self.keeper, &mut written).await;
         }
     }
 

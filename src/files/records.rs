@@ -1,0 +1,351 @@
+//! Name records: read from the replicas of the name key, written through its owner.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::env::{Asker, Env};
+use super::find::{FindError, find, find_soon};
+use super::wait::{Together, timeout};
+use crate::id::{ContentId, FileName, Position};
+use crate::names::{CheckedRecord, Greatest, Verdict, Vote, Votes, content_of, next_record};
+use crate::replica::{Copies, Election, Found, has_no_vote, own_replicas, put_duty, vote_count};
+use crate::time::Moment;
+use crate::wire::{
+    Entry, Fault, Missing, MissingReason, NameRecord, PutRole, RecordTarget, SignedRecord, StorageReply,
+    StorageRequest,
+};
+
+/// A record that was written.
+#[derive(Debug)]
+pub struct Written {
+    /// Who owned the name then.
+    pub owner: Position,
+    /// The record.
+    pub record: NameRecord,
+    signed: SignedRecord,
+    /// What the name stood for before.
+    pub replaced: Option<ContentId>,
+    /// Who has the record, as far as is known.
+    pub copies: Copies,
+}
+
+/// Writes what a name stands for, through the owner of the name key.
+///
+/// # Errors
+/// Who did not take it and why, once the deadline has passed.
+pub async fn write_record<E: Env>(
+    env: &Arc<E>,
+    name: &FileName,
+    target: RecordTarget,
+    deadline: Moment,
+) -> Result<Written, String> {
+    loop {
+        match try_to_write(env, name, target).await {
+            Ok(written) => return Ok(written),
+            Err(why) if env.now() + RETRY >= deadline => return Err(why),
+            Err(_) => env.sleep_until(env.now() + RETRY).await,
+        }
+    }
+}
+
+/// What the first 2R − 1 members from a name key on say of the name.
+///
+/// # Errors
+/// Nobody could be asked.
+pub async fn resolve<E: Env>(env: &Arc<E>, name: &FileName) -> Result<Verdict, FindError> {
+    let found = find_soon(env, name.key(), vote_count(copies(env)) - 1).await?;
+    let (election, everybody) = Election::of(&env.view(), copies(env), &name.key(), &found);
+    let mut votes = Votes::new(found.owner.position, election);
+    let mut asked = Together::new();
+    for whom in everybody {
+        asked.add(vote_of(env.clone(), whom, name.clone()));
+    }
+    // One that is silent costs no more than this once the others are enough.
+    while !votes.is_over() {
+        let patience = if votes.is_decided() { LATE_WORD } else { STORAGE_TIMEOUT };
+        match timeout(env, patience, asked.next()).await {
+            Some(Some((peer, vote))) => votes.hear(peer, vote),
+            Some(None) | None => break,
+        }
+    }
+    // What comes late is checked all the same: a forger is not spared because others were quicker.
+    env.spawn(async move { while asked.next().await.is_some() {} });
+    Ok(votes.verdict())
+}
+
+/// Gives a record that was written before to the owner of its name once more, for more copies.
+///
+/// # Errors
+/// Why it was not taken.
+pub async fn write_again<E: Env>(env: &Arc<E>, written: &mut Written) -> Result<(), String> {
+    let found = find(env, written.record.name.key(), 0).await.map_err(|error| error.to_string())?;
+    put_at_owner(env, &found.owner, &written.signed, &mut written.copies).await?;
+    written.owner = found.owner.position;
+    Ok(())
+}
+
+async fn try_to_write<E: Env>(
+    env: &Arc<E>,
+    name: &FileName,
+    target: RecordTarget,
+) -> Result<Written, String> {
+    let found = find(env, name.key(), copies(env) - 1).await.map_err(|error| error.to_string())?;
+    let (signed, mut syncing) = fetch_signed(env, &found.owner, name).await?;
+    let mut current = None;
+    if let Some(signed) = signed {
+        match checked(&**env, signed, name) {
+            Ok(checked) => current = Some(checked),
+            Err(_) => {
+                // What the owner has is no record: its replicas are asked, as if it had none yet.
+                env.blame_answer(&found.owner.position, Fault::BadRecord);
+                syncing = true;
+            }
+        }
+    }
+    if syncing {
+        current = brought_to(env, &found, name, current).await?;
+    }
+    if let Some(current) = current.as_ref().filter(|current| current.record().target == target) {
+        return write_nothing_new(env, found.owner, current).await;
+    }
+    let me = env.view().me.position;
+    let record = next_record(name.clone(), target, current.as_ref(), env.next_clock(), me);
+    let signed = env.sign(&record)?;
+    let mut copies = Copies::default();
+    put_at_owner(env, &found.owner, &signed, &mut copies).await?;
+    let replaced = current.and_then(|old| content_of(old.record()));
+    Ok(Written { owner: found.owner.position, record, signed, replaced, copies })
+}
+
+/// The name stands for this already: there is no new record, only the copies of the one that there is.
+async fn write_nothing_new<E: Env>(
+    env: &Arc<E>,
+    owner: Entry,
+    current: &CheckedRecord,
+) -> Result<Written, String> {
+    let (record, signed) = (current.record().clone(), current.signed().clone());
+    let mut copies = Copies::default();
+    put_at_owner(env, &owner, &signed, &mut copies).await?;
+    let replaced = content_of(&record);
+    Ok(Written { owner: owner.position, record, signed, replaced, copies })
+}
+
+/// An owner that is still taking over may not have the record that its replicas have: the greatest that any has is
+/// given to it first. Which that is.
+async fn brought_to<E: Env>(
+    env: &Arc<E>,
+    found: &Found,
+    name: &FileName,
+    has: Option<CheckedRecord>,
+) -> Result<Option<CheckedRecord>, String> {
+    let mut greatest = Greatest::new(has);
+    let mut asked = Together::new();
+    for other in &found.successors {
+        asked.add(fetch_signed(env, other, name));
+    }
+    // All of them, side by side: any may have the greatest.
+    while let Some(answered) = asked.next().await {
+        let Ok((Some(signed), _)) = answered else { continue };
+        if let Ok(checked) = checked(&**env, signed, name) {
+            greatest.hear(checked);
+        }
+    }
+    if let Some(record) = greatest.to_bring().cloned() {
+        let request = StorageRequest::PutRecord { record, role: PutRole::Replica };
+        let brought = env.ask_storage(&found.owner, request, STORAGE_TIMEOUT).await;
+        brought.map_err(|reason| format!("peer {} {reason}", env.named(&found.owner.position)))?;
+    }
+    Ok(greatest.into_current())
+}
+
+async fn put_at_owner<E: Env>(
+    env: &Arc<E>,
+    owner: &Entry,
+    signed: &SignedRecord,
+    copies: &mut Copies,
+) -> Result<(), String> {
+    let request = StorageRequest::PutRecord { record: signed.clone(), role: PutRole::Owner };
+    match env.ask_storage(owner, request, STORAGE_TIMEOUT * 2).await {
+        Ok(StorageReply::Put { durable, missing }) => {
+            copies.hear_all(durable, missing);
+            Ok(())
+        }
+        Ok(StorageReply::Conflict { .. }) => Err("the name was written by another peer just now".to_owned()),
+        Ok(StorageReply::NotOwner { .. }) => Err("the name's owner has just changed".to_owned()),
+        Ok(_) => Err(format!("peer {} broke the protocol", env.named(&owner.position))),
+        Err(reason) => Err(format!("peer {} {reason}", env.named(&owner.position))),
+    }
+}
+
+/// One peer's word on a name, if it gives one that can be used.
+async fn vote_of<E: Env>(env: Arc<E>, whom: Entry, name: FileName) -> (Position, Option<Vote>) {
+    (whom.position, fetch_record(&env, &whom, &name).await.ok())
+}
+
+/// One peer's record of a name, its signature checked, and whether that peer is still syncing.
+async fn fetch_record<E: Env>(env: &Arc<E>, whom: &Entry, name: &FileName) -> Result<Vote, String> {
+    let (signed, syncing) = fetch_signed(env, whom, name).await?;
+    let record = signed.map(|signed| checked(&**env, signed, name)).transpose();
+    if record.is_err() {
+        env.blame_answer(&whom.position, Fault::BadRecord);
+    }
+    Ok(Vote { record: record?, syncing })
+}
+
+async fn fetch_signed<E: Env>(
+    env: &Arc<E>,
+    whom: &Entry,
+    name: &FileName,
+) -> Result<(Option<SignedRecord>, bool), String> {
+    let request = StorageRequest::FetchRecord { name: name.clone() };
+    match env.ask_storage(whom, request, STORAGE_TIMEOUT).await {
+        Ok(StorageReply::Record { record, syncing }) => Ok((record, syncing)),
+        Ok(_) => {
+            env.blame_answer(&whom.position, Fault::WrongReply);
+            Err(format!("peer {} broke the protocol", env.named(&whom.position)))
+        }
+        Err(reason) => Err(format!("peer {} {reason}", env.named(&whom.position))),
+    }
+}
+
+/// Reads a record that came from elsewhere: of this name, signed by its writer.
+fn checked<E: Env>(env: &E, signed: SignedRecord, name: &FileName) -> Result<CheckedRecord, String> {
+    let checked = verified(env, signed)?;
+    if checked.record().name != *name {
+        return Err("the record is of another name".to_owned());
+    }
+    Ok(checked)
+}
+
+/// Reads a record whose signature and certificate are good.
+fn verified<E: Env>(env: &E, signed: SignedRecord) -> Result<CheckedRecord, String> {
+    let record = signed.decode().map_err(|error| error.to_string())?;
+    let writer = env.signer_of(&signed, &record)?;
+    if writer != record.writer {
+        return Err(format!("the record names peer {} but another signed it", env.named(&record.writer)));
+    }
+    let checked = CheckedRecord::new(signed, record);
+    env.saw_clock(checked.clock_seen(env.ring_ms()));
+    Ok(checked)
+}
+
+/// Handles `FetchRecord`.
+///
+/// # Errors
+/// Why what this peer keeps cannot be read.
+pub async fn answer_record<E: Env>(env: &Arc<E>, name: &FileName) -> Result<StorageReply, String> {
+    // Before the disk is read: what comes meanwhile, with the end of the take-over, makes no vote of this "no".
+    let syncing = has_no_vote(&env.view(), &env.takeover());
+    let record = env.history(name.key()).await?.current;
+    Ok(StorageReply::Record { record, syncing })
+}
+
+/// Handles `PutRecord`.
+pub async fn accept_record<E: Env>(
+    env: &Arc<E>,
+    from: &Asker,
+    signed: SignedRecord,
+    role: PutRole,
+) -> StorageReply {
+    let new = match verified(&**env, signed) {
+        Ok(new) => new,
+        Err(why) => {
+            // Nobody passes on what they have not checked themselves; but for a helper, which reads nothing.
+            if !from.through_a_helper {
+                env.blame(&from.entry.position, Fault::BadRecord);
+            }
+            return StorageReply::refused(why);
+        }
+    };
+    let view = env.view();
+    let (key, signed) = (new.record().name.key(), new.signed().clone());
+    if let Err(why) = put_duty(&view, &key, role) {
+        return why.into();
+    }
+    match merge_record(env, key, new, role).await {
+        Ok(()) if role == PutRole::Owner => pass_record_on(env, key, signed, None).await,
+        Ok(()) => StorageReply::Put { durable: vec![view.me.position], missing: Vec::new() },
+        // A disk that takes nothing here does not keep the record from the others.
+        Err(NotMerged::Disk(reason)) if role == PutRole::Owner => {
+            pass_record_on(env, key, signed, Some(reason)).await
+        }
+        Err(NotMerged::Disk(reason)) => StorageReply::refused(reason.to_string()),
+        Err(NotMerged::Refused(refusal)) => refusal,
+    }
+}
+
+/// Merges a record into what this peer keeps; durable on return.
+async fn merge_record<E: Env>(
+    env: &Arc<E>,
+    key: Position,
+    new: CheckedRecord,
+    role: PutRole,
+) -> Result<(), NotMerged> {
+    let (name, clock) = (new.record().name.clone(), new.record().clock);
+    let tombstone = new.record().target == RecordTarget::Tombstone;
+    let now = env.ring_ms();
+    let merged = env.update_history(key, move |history| match history.put(&new, role, now) {
+        Ok(changed) => (changed, None),
+        Err(refusal) => (false, Some(refusal.into_reply(history))),
+    });
+    if let Some(refusal) = merged.await.map_err(NotMerged::Disk)? {
+        return Err(NotMerged::Refused(refusal));
+    }
+    if tombstone {
+        env.unlink(&name, clock).await.map_err(NotMerged::Disk)?;
+    }
+    Ok(())
+}
+
+/// The owner gives a record to its replicas, all at once.
+async fn pass_record_on<E: Env>(
+    env: &Arc<E>,
+    key: Position,
+    signed: SignedRecord,
+    own: Option<MissingReason>,
+) -> StorageReply {
+    let view = env.view();
+    let mut asked = Together::new();
+    for whom in own_replicas(&view, copies(env)) {
+        asked.add(give_record(env, whom, signed.clone()));
+    }
+    let mut copies = Copies::default();
+    let peer = view.me.position;
+    copies.hear(match own {
+        None => StorageReply::Durable { peer },
+        Some(reason) => StorageReply::Missing(Missing { peer, reason }),
+    });
+    while let Some((peer, answer)) = asked.next().await {
+        copies.hear_answer(peer, answer);
+    }
+    copies.into_put(&key)
+}
+
+async fn give_record<E: Env>(
+    env: &Arc<E>,
+    whom: Entry,
+    record: SignedRecord,
+) -> (Position, Result<StorageReply, MissingReason>) {
+    let request = StorageRequest::PutRecord { record, role: PutRole::Replica };
+    (whom.position, env.ask_storage(&whom, request, STORAGE_TIMEOUT).await)
+}
+
+/// R, how many copies there should be.
+fn copies<E: Env>(env: &Arc<E>) -> usize {
+    env.view().settings.unwrap_or_default().replicas.into()
+}
+
+/// Why a record is not kept here.
+enum NotMerged {
+    /// It may not be.
+    Refused(StorageReply),
+    /// It cannot be.
+    Disk(MissingReason),
+}
+
+/// Between two tries to write a record.
+const RETRY: Duration = Duration::from_millis(150);
+/// How long a short request about files may take.
+pub const STORAGE_TIMEOUT: Duration = Duration::from_secs(5);
+/// For how long the next of those that were asked is waited for, once what the others said is enough for an answer.
+pub const LATE_WORD: Duration = Duration::from_millis(300);
