@@ -5,7 +5,7 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use crate::chord::View;
-use crate::id::{FileName, Position};
+use crate::id::{ContentId, FileName, Position};
 use crate::names::NameHistory;
 use crate::replica::TakeOver;
 use crate::time::{Moment, Timestamp};
@@ -101,6 +101,15 @@ pub trait Env: Send + Sync + 'static {
     /// # Errors
     /// The signature or the certificate is not good.
     fn signer_of(&self, signed: &SignedRecord, record: &NameRecord) -> Result<Position, String>;
+
+    /// Whether an object is here, and its bytes are right as far as is known.
+    ///
+    /// # Errors
+    /// Why that cannot be told.
+    fn holds(self: &Arc<Self>, content: ContentId) -> impl Future<Output = Result<bool, String>> + Send;
+
+    /// Who announced to hold an object, and in which life.
+    fn announced(&self, content: &ContentId) -> BTreeSet<(Position, u64)>;
 
     /// What this peer keeps of a name; an empty history where that is nothing.
     ///

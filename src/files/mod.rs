@@ -5,6 +5,7 @@
 //! | `env` | all that the flows know of the world |
 //! | `find` | finds owners and replicas |
 //! | `records` | reads and writes name records |
+//! | `search` | what a name stands for, who holds an object |
 //! | `wait` | waits for the first of several, and for no longer than so long |
 //!
 //! The flows are asynchronous functions without a runtime. A running peer gives them tokio, the network and the
@@ -19,6 +20,7 @@
 mod env;
 mod find;
 mod records;
+mod search;
 mod wait;
 
 pub use env::{Asker, Env, Standing};
@@ -26,4 +28,5 @@ pub use find::{FindError, find, find_soon, list_after, member, replicas_of};
 pub use records::{
     LATE_WORD, STORAGE_TIMEOUT, Written, accept_record, answer_record, resolve, write_again, write_record,
 };
+pub use search::{answer_who_has, holders_of, other_holders, resolve_soon};
 pub use wait::{Together, timeout};

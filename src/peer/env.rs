@@ -1,5 +1,6 @@
 //! The world of the flows of [`crate::files`], in a running peer.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use super::actor::ActorMessage;
 use super::shared::{Shared, disk_reason};
 use crate::chord::{View, hop_timeout};
 use crate::files::{Env, Standing};
-use crate::id::{FileName, Position};
+use crate::id::{ContentId, FileName, Position};
 use crate::names::NameHistory;
 use crate::replica::TakeOver;
 use crate::time::{Moment, Timestamp};
@@ -117,6 +118,14 @@ impl Env for Shared {
 
     fn signer_of(&self, signed: &SignedRecord, record: &NameRecord) -> Result<Position, String> {
         self.signer(signed, record)
+    }
+
+    async fn holds(self: &Arc<Self>, content: ContentId) -> Result<bool, String> {
+        self.blocking(move |store| store.contains(&content)).await.map_err(|error| error.to_string())
+    }
+
+    fn announced(&self, content: &ContentId) -> BTreeSet<(Position, u64)> {
+        self.store.holders(content).iter().map(|holder| (holder.position, holder.incarnation)).collect()
     }
 
     async fn history(self: &Arc<Self>, key: Position) -> Result<NameHistory, String> {

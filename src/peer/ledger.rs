@@ -114,12 +114,6 @@ impl Shared {
         let lines = self.ledger.report().into_iter();
         lines.map(|(peer, kind, count)| Misbehaviour { peer: self.named(&peer), kind, count }).collect()
     }
-
-    /// Puts those who lied lately to the end.
-    pub(super) fn distrusted_last<T>(&self, items: &mut [T], position: impl Fn(&T) -> Position) {
-        let distrusted = self.ledger.distrusted();
-        items.sort_by_key(|item| distrusted.contains(&position(item)));
-    }
 }
 
 /// Peers of which faults are remembered.

@@ -17,14 +17,6 @@ impl Shared {
         files::find(self, key, wanted).await.map_err(|error| error.to_string())
     }
 
-    /// As [`files::find_soon`].
-    ///
-    /// # Errors
-    /// As there.
-    pub(super) async fn find_soon(self: &Arc<Self>, key: Position, wanted: usize) -> Result<Found, String> {
-        files::find_soon(self, key, wanted).await.map_err(|error| error.to_string())
-    }
-
     /// As [`files::replicas_of`].
     ///
     /// # Errors

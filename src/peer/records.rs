@@ -8,7 +8,7 @@ use super::shared::{Shared, disk_reason};
 use crate::blob::BlobError;
 use crate::files::{self, Env as _, Written};
 use crate::id::{FileName, Position};
-use crate::names::{NameHistory, Verdict};
+use crate::names::NameHistory;
 use crate::time::Timestamp;
 use crate::wire::{MissingReason, NameRecord, RecordTarget, SignedRecord, codec};
 
@@ -33,14 +33,6 @@ impl Shared {
     /// As there.
     pub(super) async fn write_again(self: &Arc<Self>, written: &mut Written) -> Result<(), String> {
         files::write_again(self, written).await
-    }
-
-    /// As [`files::resolve`].
-    ///
-    /// # Errors
-    /// As there.
-    pub(super) async fn resolve(self: &Arc<Self>, name: &FileName) -> Result<Verdict, String> {
-        files::resolve(self, name).await.map_err(|error| error.to_string())
     }
 
     pub(super) fn signed(&self, record: &NameRecord) -> Result<SignedRecord, String> {

@@ -12,9 +12,10 @@ use super::api::{Progress, RequestError, RequestReport, Wanted, WhereisReport, n
 use super::fetch::Wish;
 use super::shared::{LATE_WORD, STORAGE_TIMEOUT, Shared};
 use crate::blob::{BlobError, Store};
+use crate::files::{self, FindError};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{Verdict, content_of};
-use crate::replica::{HolderSearch, Holders, vote_count};
+use crate::replica::Holders;
 use crate::wire::{
     Entry, Link, NameRecord, ObjectInfo, PeerName, RecordTarget, StorageReply, StorageRequest,
 };
@@ -178,54 +179,25 @@ impl Shared {
 
     /// What a name stands for: one record, or all who would know say no, or nobody can tell.
     async fn record_of(self: &Arc<Self>, name: &FileName) -> Result<NameRecord, RequestError> {
-        let deadline = Instant::now() + WORD_WAIT;
-        loop {
-            match self.resolve(name).await.map_err(RequestError::NotActive)? {
-                Verdict::Found(record) => return Ok(*record),
-                Verdict::Unknown => return Err(self.unknown(name)),
-                Verdict::CannotTell { in_a_moment: true, .. } if Instant::now() < deadline => {
-                    tokio::time::sleep(WORD_PAUSE).await;
-                }
-                Verdict::CannotTell { silent, taking_over, .. } => {
-                    return Err(self.cannot_tell(format!("a file named {name}"), &silent, &taking_over));
-                }
+        match files::resolve_soon(self, name).await.map_err(not_active)? {
+            Verdict::Found(record) => Ok(*record),
+            Verdict::Unknown => Err(self.unknown(name)),
+            Verdict::CannotTell { silent, taking_over, .. } => {
+                Err(self.cannot_tell(format!("a file named {name}"), &silent, &taking_over))
             }
         }
     }
 
-    /// Who holds an object: its replicas and those that announced themselves to them. Once there is an answer, each of the
-    /// others is waited for so long.
+    /// As [`files::holders_of`].
+    ///
+    /// # Errors
+    /// As there.
     pub(super) async fn holders_of(
         self: &Arc<Self>,
         content: ContentId,
         late: Duration,
     ) -> Result<Holders, RequestError> {
-        let copies = self.copies();
-        let found =
-            self.find_soon(content.key(), vote_count(copies) - 1).await.map_err(RequestError::NotActive)?;
-        let mut search = HolderSearch::begin(&self.view(), copies, &content, &found);
-        let mut asked = JoinSet::new();
-        for whom in search.asked().iter().cloned() {
-            let shared = self.clone();
-            asked.spawn(async move {
-                let reply =
-                    shared.ask_storage(&whom, StorageRequest::WhoHas { content }, STORAGE_TIMEOUT).await;
-                (whom.position, reply)
-            });
-        }
-        while !search.is_over() {
-            let patience = if search.is_decided() { late } else { STORAGE_TIMEOUT };
-            let Ok(Some(answered)) = timeout(patience, asked.join_next()).await else { break };
-            let Ok((whom, reply)) = answered else { continue };
-            if let Ok(reply) = reply
-                && let Err(fault) = search.hear(&whom, reply)
-            {
-                self.blame_answer(&whom, fault);
-            }
-        }
-        let mut holders = search.end();
-        self.distrusted_last(&mut holders.entries, |entry| entry.position);
-        Ok(holders)
+        files::holders_of(self, content, late).await.map_err(not_active)
     }
 
     /// The holders of an object beside this peer, waited for where one of them may have a word in a moment.
@@ -237,19 +209,8 @@ impl Shared {
     }
 
     async fn holders_for(self: &Arc<Self>, wish: &Wish) -> Result<Holders, RequestError> {
-        let me = self.position();
-        let deadline = Instant::now() + WORD_WAIT;
-        loop {
-            let mut holders = self.holders_of(wish.content, LATE_WORD).await?;
-            holders.entries.retain(|entry| entry.position != me);
-            if !holders.entries.is_empty() {
-                return Ok(holders);
-            }
-            if !holders.in_a_moment || Instant::now() >= deadline {
-                return Err(self.no_holder(wish, &holders));
-            }
-            tokio::time::sleep(WORD_PAUSE).await;
-        }
+        let holders = files::other_holders(self, wish.content).await.map_err(not_active)?;
+        if holders.entries.is_empty() { Err(self.no_holder(wish, &holders)) } else { Ok(holders) }
     }
 
     /// Fetches the bytes, and tells the replicas that they are here now. Says whom the bytes came from.
@@ -441,6 +402,10 @@ fn hand_over(
     if store.check(content)? { Ok((None, length)) } else { Err(BlobError::NotHere { content: *content }) }
 }
 
+fn not_active(error: FindError) -> RequestError {
+    RequestError::NotActive(error.to_string())
+}
+
 /// The object that a name stands for.
 fn object_of(record: &NameRecord) -> Option<ObjectInfo> {
     match record.target {
@@ -449,8 +414,5 @@ fn object_of(record: &NameRecord) -> Option<ObjectInfo> {
     }
 }
 
-/// For how long those whose word is missing are asked again, before a name or its bytes are given up; and how often.
-const WORD_WAIT: Duration = Duration::from_secs(5);
-const WORD_PAUSE: Duration = Duration::from_millis(200);
 /// How long the names of the ring may take to come, when none of them is the one that was asked for.
 const LISTING_WAIT: Duration = Duration::from_secs(3);

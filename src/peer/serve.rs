@@ -11,7 +11,6 @@ use super::copy::Upstream;
 use super::shared::Shared;
 use crate::blob::Holder;
 use crate::files::{self, Asker};
-use crate::replica::{has_no_vote, who_has};
 use crate::transport::{Incoming, RequestStream, StreamError};
 use crate::wire::limits::{FILES_PER_PAGE_MAX, FRAME_BYTES_MAX, OFFERS_PER_MESSAGE_MAX};
 use crate::wire::{Entry, Reply, Request, StorageReply, StorageRequest, codec};
@@ -136,13 +135,7 @@ impl Shared {
                 Err("this request comes with bytes".to_owned())
             }
             StorageRequest::FetchOutboard { content, first } => self.answer_outboard(content, first).await,
-            StorageRequest::WhoHas { content } => {
-                // Before the disk is read, as for records.
-                let has_no_vote = has_no_vote(&self.view(), &self.takeover());
-                let here = self.blocking(move |store| store.contains(&content)).await;
-                here.map(|here| who_has(here, has_no_vote, self.known_holders(&content)))
-                    .map_err(|error| error.to_string())
-            }
+            StorageRequest::WhoHas { content } => files::answer_who_has(self, content).await,
             StorageRequest::Announce { content } => {
                 let holder = Holder { position: from.entry.position, incarnation: from.entry.incarnation };
                 self.store.add_holder(content, holder);
@@ -174,18 +167,6 @@ impl Shared {
             }
         };
         answer.unwrap_or_else(|why| StorageReply::refused(why))
-    }
-
-    /// Holders that announced themselves and still live that life.
-    fn known_holders(&self, content: &crate::id::ContentId) -> Vec<Entry> {
-        let view = self.view();
-        let holders = self.store.holders(content);
-        view.alive()
-            .filter(|entry| {
-                holders.iter().any(|h| h.position == entry.position && h.incarnation == entry.incarnation)
-            })
-            .cloned()
-            .collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The world of the flows of [`crate::files`], in the simulator.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use super::copy::disk_reason;
 use super::keeper::{Effect, Keeper};
 use crate::chord::View;
 use crate::files::{self, Env, Standing};
-use crate::id::{FileName, Position};
+use crate::id::{ContentId, FileName, Position};
 use crate::names::NameHistory;
 use crate::replica::{Found, TakeOver};
 use crate::time::{Moment, Timestamp};
@@ -114,6 +115,15 @@ impl Env for Keeper {
         Ok(record.writer)
     }
 
+    async fn holds(self: &Arc<Self>, content: ContentId) -> Result<bool, String> {
+        Ok(self.disk.lock().contains(&content))
+    }
+
+    fn announced(&self, content: &ContentId) -> BTreeSet<(Position, u64)> {
+        let holders = self.holders.lock();
+        holders.get(content).map(|lives| lives.iter().map(|(p, i)| (*p, *i)).collect()).unwrap_or_default()
+    }
+
     async fn history(self: &Arc<Self>, key: Position) -> Result<NameHistory, String> {
         Ok(self.disk.lock().record(&key).cloned().unwrap_or_default())
     }
@@ -138,11 +148,6 @@ impl Keeper {
     /// As [`files::find`].
     pub(super) async fn find(self: &Arc<Self>, key: Position, wanted: usize) -> Option<Found> {
         files::find(self, key, wanted).await.ok()
-    }
-
-    /// As [`files::find_soon`].
-    pub(super) async fn find_soon(self: &Arc<Self>, key: Position, wanted: usize) -> Option<Found> {
-        files::find_soon(self, key, wanted).await.ok()
     }
 }
 

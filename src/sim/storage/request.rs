@@ -12,11 +12,8 @@ use super::disk::DiskError;
 use super::keeper::Keeper;
 use super::outcome::{Named, Requested};
 use super::stream::Stream;
-use super::wait::Set;
-use crate::files::{self, LATE_WORD, STORAGE_TIMEOUT};
+use crate::files::{self, STORAGE_TIMEOUT};
 use crate::id::{ContentId, FileName, Position};
-use crate::names::Verdict;
-use crate::replica::{HolderSearch, Holders, vote_count};
 use crate::wire::{Entry, NameRecord, ObjectInfo, RecordTarget, StorageReply, StorageRequest};
 
 impl Keeper {
@@ -25,7 +22,7 @@ impl Keeper {
         if !self.view().is_member() {
             return Requested::NotActive;
         }
-        let Some(verdict) = self.verdict_of(name).await else { return Requested::NotActive };
+        let Ok(verdict) = files::resolve_soon(self, name).await else { return Requested::NotActive };
         let (content, record) = match verdict.into() {
             Named::Content(content, record) => (content, record),
             Named::Not(why) => return why,
@@ -36,55 +33,10 @@ impl Keeper {
         self.bring(content, &record).await
     }
 
-    /// What a name stands for: one record, or all who would know say no, or nobody can tell.
-    async fn verdict_of(self: &Arc<Self>, name: &FileName) -> Option<Verdict> {
-        let deadline = self.now() + WORD_WAIT;
-        loop {
-            match files::resolve(self, name).await.ok()? {
-                Verdict::CannotTell { in_a_moment: true, .. } if self.now() < deadline => {
-                    self.sleep(WORD_PAUSE).await;
-                }
-                verdict => return Some(verdict),
-            }
-        }
-    }
-
-    /// Who holds an object: its replicas and those that announced themselves to them.
-    async fn holders_of(self: &Arc<Self>, content: ContentId) -> Option<Holders> {
-        let copies = self.copies();
-        let found = self.find_soon(content.key(), vote_count(copies) - 1).await?;
-        let mut search = HolderSearch::begin(&self.view(), copies, &content, &found);
-        let mut asked = Set::new();
-        for whom in search.asked().to_vec() {
-            asked.add(async move {
-                let reply =
-                    self.ask_storage(&whom, StorageRequest::WhoHas { content }, STORAGE_TIMEOUT).await;
-                (whom.position, reply)
-            });
-        }
-        while !search.is_over() {
-            let patience = if search.is_decided() { LATE_WORD } else { STORAGE_TIMEOUT };
-            let Some(Some((whom, reply))) = self.timeout(patience, asked.next()).await else { break };
-            if let Ok(reply) = reply {
-                // Nobody lies here.
-                let _ = search.hear(&whom, reply);
-            }
-        }
-        Some(search.end())
-    }
-
     /// Fetches the bytes, and tells the replicas that they are here now.
     async fn bring(self: &Arc<Self>, content: ContentId, record: &NameRecord) -> Requested {
         let me = self.position();
-        let deadline = self.now() + WORD_WAIT;
-        let holders = loop {
-            let Some(mut holders) = self.holders_of(content).await else { return Requested::NotActive };
-            holders.entries.retain(|entry| entry.position != me);
-            if !holders.entries.is_empty() || !holders.in_a_moment || self.now() >= deadline {
-                break holders;
-            }
-            self.sleep(WORD_PAUSE).await;
-        };
+        let Ok(holders) = files::other_holders(self, content).await else { return Requested::NotActive };
         if holders.entries.is_empty() && !holders.silent.is_empty() {
             return Requested::CannotTell(holders.silent);
         }
@@ -162,8 +114,5 @@ enum Taken {
     Corrupt,
 }
 
-/// For how long those whose word is missing are asked again, before a name or its bytes are given up; and how often.
-const WORD_WAIT: Duration = Duration::from_secs(5);
-const WORD_PAUSE: Duration = Duration::from_millis(200);
 /// How long another transfer of the same object is waited for.
 const RECEIVING_WAIT_MAX: Duration = Duration::from_secs(600);

@@ -6,7 +6,6 @@ use super::keeper::Keeper;
 use super::stream::Stream;
 use crate::files::{self, Asker};
 use crate::id::ContentId;
-use crate::replica::{has_no_vote, who_has};
 use crate::wire::limits::OFFERS_PER_MESSAGE_MAX;
 use crate::wire::{Entry, OfferedRecord, StorageReply, StorageRequest};
 
@@ -34,9 +33,7 @@ impl Keeper {
     pub(super) async fn answer(self: &Arc<Self>, from: &Entry, request: StorageRequest) -> StorageReply {
         match request {
             StorageRequest::WhoHas { content } => {
-                let here = self.disk.lock().contains(&content);
-                let has_no_vote = has_no_vote(&self.view(), &self.takeover.lock());
-                who_has(here, has_no_vote, self.known_holders(&content))
+                files::answer_who_has(self, content).await.unwrap_or_else(StorageReply::refused)
             }
             StorageRequest::Announce { content } => {
                 let mut holders = self.holders.lock();
@@ -71,16 +68,5 @@ impl Keeper {
             disk.record(&offered.key).is_some_and(|history| history.knows(&offered.id))
         };
         self.arrivals.lock().answer_offer(self.now(), objects, records.iter().map(knows))
-    }
-
-    /// Holders that announced themselves and still live that life.
-    fn known_holders(&self, content: &ContentId) -> Vec<Entry> {
-        let holders = self.holders.lock();
-        let Some(holders) = holders.get(content) else { return Vec::new() };
-        let view = self.view();
-        view.alive()
-            .filter(|entry| holders.get(&entry.position) == Some(&entry.incarnation))
-            .cloned()
-            .collect()
     }
 }

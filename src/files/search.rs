@@ -1,0 +1,106 @@
+//! What a name stands for, and who holds an object.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::env::Env;
+use super::find::{FindError, find_soon};
+use super::records::{LATE_WORD, STORAGE_TIMEOUT, resolve};
+use super::wait::{Together, timeout};
+use crate::id::{ContentId, FileName, Position};
+use crate::names::Verdict;
+use crate::replica::{HolderSearch, Holders, has_no_vote, vote_count, who_has};
+use crate::wire::{Entry, MissingReason, StorageReply, StorageRequest};
+
+/// As [`resolve`], where those who may have a word in a moment are asked again for a while.
+///
+/// # Errors
+/// Nobody could be asked.
+pub async fn resolve_soon<E: Env>(env: &Arc<E>, name: &FileName) -> Result<Verdict, FindError> {
+    let deadline = env.now() + WORD_WAIT;
+    loop {
+        match resolve(env, name).await? {
+            Verdict::CannotTell { in_a_moment: true, .. } if env.now() < deadline => {
+                env.sleep_until(env.now() + WORD_PAUSE).await;
+            }
+            verdict => return Ok(verdict),
+        }
+    }
+}
+
+/// Who holds an object: its replicas and those that announced themselves to them; whom this peer distrusts last. Once
+/// there is an answer, each of the others is waited for for so long.
+///
+/// # Errors
+/// Nobody could be asked.
+pub async fn holders_of<E: Env>(
+    env: &Arc<E>,
+    content: ContentId,
+    late: Duration,
+) -> Result<Holders, FindError> {
+    let copies = usize::from(env.view().settings.unwrap_or_default().replicas);
+    let found = find_soon(env, content.key(), vote_count(copies) - 1).await?;
+    let view = env.view();
+    let mut search = HolderSearch::begin(&view, copies, &content, &found);
+    let mut asked = Together::new();
+    for whom in search.asked() {
+        asked.add(ask(env, whom.clone(), content));
+    }
+    while !search.is_over() {
+        let patience = if search.is_decided() { late } else { STORAGE_TIMEOUT };
+        let Some(Some((whom, reply))) = timeout(env, patience, asked.next()).await else { break };
+        if let Ok(reply) = reply
+            && let Err(fault) = search.hear(&whom, reply)
+        {
+            env.blame_answer(&whom, fault);
+        }
+    }
+    let mut holders = search.end();
+    let distrusted = env.standing(&view).distrusted;
+    holders.entries.sort_by_key(|entry| distrusted.contains(&entry.position));
+    Ok(holders)
+}
+
+/// As [`holders_of`], without this peer. Where nobody is found, those who may have a word in a moment are asked again
+/// for a while.
+///
+/// # Errors
+/// Nobody could be asked.
+pub async fn other_holders<E: Env>(env: &Arc<E>, content: ContentId) -> Result<Holders, FindError> {
+    let deadline = env.now() + WORD_WAIT;
+    loop {
+        let mut holders = holders_of(env, content, LATE_WORD).await?;
+        let me = env.view().me.position;
+        holders.entries.retain(|entry| entry.position != me);
+        if !holders.entries.is_empty() || !holders.in_a_moment || env.now() >= deadline {
+            return Ok(holders);
+        }
+        env.sleep_until(env.now() + WORD_PAUSE).await;
+    }
+}
+
+/// Handles `WhoHas`.
+///
+/// # Errors
+/// Why this peer cannot tell.
+pub async fn answer_who_has<E: Env>(env: &Arc<E>, content: ContentId) -> Result<StorageReply, String> {
+    // Before the disk is read: what comes meanwhile, with the end of the take-over, makes no vote of this "no".
+    let has_no_vote = has_no_vote(&env.view(), &env.takeover());
+    let here = env.holds(content).await?;
+    // Holders that announced themselves and still live that life.
+    let (view, announced) = (env.view(), env.announced(&content));
+    let lives = |entry: &&Entry| announced.contains(&(entry.position, entry.incarnation));
+    Ok(who_has(here, has_no_vote, view.alive().filter(lives).cloned().collect()))
+}
+
+async fn ask<E: Env>(
+    env: &Arc<E>,
+    whom: Entry,
+    content: ContentId,
+) -> (Position, Result<StorageReply, MissingReason>) {
+    (whom.position, env.ask_storage(&whom, StorageRequest::WhoHas { content }, STORAGE_TIMEOUT).await)
+}
+
+/// For how long those whose word is missing are asked again, before a name or its bytes are given up; and how often.
+const WORD_WAIT: Duration = Duration::from_secs(5);
+const WORD_PAUSE: Duration = Duration::from_millis(200);
