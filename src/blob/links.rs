@@ -93,7 +93,7 @@ impl Store {
         });
         self.layout().remove_quietly(&temporary);
         placed?;
-        self.layout().sync_dir(folder.path())
+        self.layout().sync_folder_of_copies(folder.path())
     }
 
     /// Makes names/ show what the index says of this name. A link that cannot be made is told, and no more.
@@ -171,7 +171,7 @@ impl Store {
         }
         disk.set_mode(to, OBJECT_MODE).during("make read-only", to)?;
         let file = disk.open(to, Access::Read).during("read", to)?;
-        self.layout().sync_file(&*file, to)
+        Layout::sync_copy(&*file, to)
     }
 
     fn rotten(&self, content: &ContentId) -> BlobError {

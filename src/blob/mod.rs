@@ -46,6 +46,7 @@ mod store;
 mod tests;
 
 pub use backend::is_in_use;
+pub(crate) use disk::is_sync_unsupported;
 pub use disk::{Access, Disk, DiskFile, RealDisk, Stamp, Stat, SyncError};
 pub use error::BlobError;
 pub use identity::PeerFile;

@@ -330,3 +330,23 @@ fn names_that_a_disk_takes_for_one_stay_two() {
     assert_eq!(fixture.store.linked(&name("A")).unwrap(), Some(ContentId::of(b"upper")));
     assert_eq!(fixture.store.linked(&name("a")).unwrap(), Some(ContentId::of(b"lower")));
 }
+
+/// By reading: a failed sync in received/, which may be another file system, poisoned the store.
+#[test]
+fn a_failed_sync_of_a_received_file_fails_that_copy_only() {
+    let fixture = Fixture::new();
+    let content = fixture.put(b"some bytes").content;
+    let faults = fixture.disk.0.clone();
+    for fault in [&faults.file_syncs, &faults.dir_syncs] {
+        fault.store(true, SeqCst);
+        let placed = fixture.store.place_received(&content, &name("a"));
+        assert!(matches!(placed, Err(BlobError::Io { doing: "sync", .. })), "{placed:?}");
+        fault.store(false, SeqCst);
+        assert!(!fixture.store.is_poisoned());
+    }
+    faults.dir_syncs_unsupported.store(true, SeqCst);
+    let path = fixture.store.place_received(&content, &name("a")).unwrap();
+    assert_eq!(fs::read(path).unwrap(), b"some bytes");
+    faults.dir_syncs_unsupported.store(false, SeqCst);
+    fixture.put(b"others");
+}
