@@ -146,9 +146,14 @@ impl Layout {
 
     /// Renames a synced file into a shard folder (`ab/`) and makes its name there durable.
     pub fn publish(&self, from: &Path, to: &Path) -> Result<()> {
+        self.publish_by(to, || self.disk.rename(from, to))
+    }
+
+    /// As [`Layout::publish`], with the rename as it is given.
+    pub fn publish_by(&self, to: &Path, rename: impl FnOnce() -> std::io::Result<()>) -> Result<()> {
         let shard = to.parent().unwrap_or(&self.root);
         self.ensure_shard(shard)?;
-        self.disk.rename(from, to).during("write", to)?;
+        rename().during("write", to)?;
         self.sync_dir(shard)
     }
 

@@ -152,7 +152,7 @@ impl Store {
             // It shares the object's blocks: what is right of one is right of both.
             if !self.check(content)? {
                 self.layout().remove_quietly(to);
-                return Err(self.rotten(content));
+                return Err(is_rotten(content));
             }
         } else {
             let mut hasher = PassHasher::new(self.is_trusted(content));
@@ -166,16 +166,12 @@ impl Store {
                 // Whether the object is wrong, or was only read wrongly this once, the check tells.
                 self.checks().forget(content);
                 self.check(content)?;
-                return Err(self.rotten(content));
+                return Err(is_rotten(content));
             }
         }
         disk.set_mode(to, OBJECT_MODE).during("make read-only", to)?;
         let file = disk.open(to, Access::Read).during("read", to)?;
         Layout::sync_copy(&*file, to)
-    }
-
-    fn rotten(&self, content: &ContentId) -> BlobError {
-        BlobError::Rotten { content: *content, reason: "its bytes are others".to_owned() }
     }
 }
 
@@ -214,6 +210,10 @@ fn copy(disk: &dyn Disk, from: &Path, to: &Path, hasher: &mut PassHasher) -> io:
         to.write_all_at(&piece[..read], offset)?;
         offset += read as u64;
     }
+}
+
+fn is_rotten(content: &ContentId) -> BlobError {
+    BlobError::Rotten { content: *content, reason: "its bytes are others".to_owned() }
 }
 
 /// Whether the file system takes no file of this name, whatever else.

@@ -259,7 +259,12 @@ impl Receiver {
         if !outboard.midstates().is_empty() {
             layout.publish_bytes(&outboard.to_bytes(), &layout.outboard(&self.content))?;
         }
-        layout.publish(&part, &layout.object(&self.content))
+        let object = layout.object(&self.content);
+        layout.publish_by(&object, || {
+            // Nobody who found an earlier file of this object wrong takes this one for it.
+            let _lock = self.store.object_locks().lock(&self.content.0);
+            layout.disk.rename(&part, &object)
+        })
     }
 
     /// Hashes the whole chunks of an earlier transfer, and cuts off what follows them.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::check::{Checks, is_unreadable};
-use super::disk::{Disk, DiskFile, read_full_at};
+use super::check::{Checks, is_unreadable, unreadable};
+use super::disk::{Disk, DiskFile, Stamp, read_full_at};
 use super::error::{BlobError, IoContext, Result};
 use super::index::{Change, Index, Kind, NAMES_LISTED_MAX};
 
@@ -35,6 +35,7 @@ struct Shared {
     holders: Holders,
     record_locks: Stripes,
     link_locks: Stripes,
+    object_locks: Stripes,
     checks: Checks,
     notices: Notices,
 }
@@ -58,6 +59,7 @@ impl Store {
             holders: Holders::default(),
             record_locks: Stripes::default(),
             link_locks: Stripes::default(),
+            object_locks: Stripes::default(),
             checks: Checks::default(),
             notices: Notices::default(),
         };
@@ -117,7 +119,8 @@ impl Store {
             false => Some(self.outboard(content)?.ok_or(BlobError::NotHere { content: *content })?),
         };
         let file = self.open_object(content)?;
-        Ok(ObjectReader { store: self.clone(), file, info, offset, outboard, ready: Bytes::new() })
+        let opened = file.stamp().during("read", &self.layout().object(content))?;
+        Ok(ObjectReader { store: self.clone(), file, opened, info, offset, outboard, ready: Bytes::new() })
     }
 
     /// Makes the reserve again, once there is plenty of room. Whether it is there.
@@ -208,12 +211,19 @@ impl Store {
     pub(super) fn link_locks(&self) -> &Stripes {
         &self.shared.link_locks
     }
+
+    /// Held while an object's file is put into its place or taken out of it, and out of the index.
+    pub(super) fn object_locks(&self) -> &Stripes {
+        &self.shared.object_locks
+    }
 }
 
 /// An object, read from some byte to its end.
 pub struct ObjectReader {
     store: Store,
     file: Box<dyn DiskFile>,
+    /// The file's stamp when it was opened.
+    opened: Stamp,
     info: ObjectInfo,
     /// The next byte to be read from the file.
     offset: u64,
@@ -250,7 +260,9 @@ impl ObjectReader {
 
     fn read_trusted(&mut self) -> Result<Bytes> {
         let left = self.info.length - self.offset;
-        self.read(left.min(Self::PIECE_BYTES_MAX as u64) as usize, self.offset)
+        let piece = self.read(left.min(Self::PIECE_BYTES_MAX as u64) as usize, self.offset)?;
+        self.offset += piece.len() as u64;
+        Ok(piece)
     }
 
     /// The whole chunk that the next byte is in, from that byte on.
@@ -269,29 +281,25 @@ impl ObjectReader {
         if !verify_chunk(before, &chunk, index, outboard, &self.info.content) {
             return Err(self.rotten(&format!("chunk {index} holds other bytes")));
         }
+        self.offset = begin + length;
         Ok(chunk.slice(skip..))
     }
 
-    fn read(&mut self, length: usize, from: u64) -> Result<Bytes> {
+    fn read(&self, length: usize, from: u64) -> Result<Bytes> {
         let mut bytes = vec![0; length];
         match read_full_at(&*self.file, &mut bytes, from) {
             Ok(read) if read == length => {}
             Ok(read) => return Err(self.rotten(&format!("it ends after {} bytes", from + read as u64))),
             Err(error) if is_unreadable(&error) => {
-                return Err(self.rotten(&format!("the disk cannot read it: {error}")));
+                return Err(self.rotten(&unreadable(&error)));
             }
             Err(error) => return Err(error).during("read", &self.store.layout().object(&self.info.content)),
         }
-        self.offset = from + length as u64;
         Ok(bytes.into())
     }
 
     fn rotten(&self, reason: &str) -> BlobError {
-        let content = self.info.content;
-        if let Err(error) = self.store.quarantine(&content, reason) {
-            tracing::warn!(%content, %error, "a rotten object was not moved away");
-        }
-        BlobError::Rotten { content, reason: reason.to_owned() }
+        self.store.rotten(&self.info.content, &self.opened, reason)
     }
 
     /// The longest piece: large enough that a system call costs little beside it.

@@ -350,3 +350,39 @@ fn a_failed_sync_of_a_received_file_fails_that_copy_only() {
     faults.dir_syncs_unsupported.store(false, SeqCst);
     fixture.put(b"others");
 }
+
+/// Puts the right bytes in the place of an object's file, as a transfer does.
+fn replace(path: &Path, bytes: &[u8]) {
+    let temporary = path.with_added_extension("new");
+    fs::write(&temporary, bytes).unwrap();
+    fs::rename(&temporary, path).unwrap();
+}
+
+/// By reading: whoever found rot in an object's earlier file moved away what had come in its place.
+#[test]
+fn rot_of_an_earlier_file_does_not_move_the_present_one() {
+    let bytes = sample(2 * CHUNK + 5);
+    let fixture = Fixture::new();
+    let info = fixture.put(&bytes);
+    let path = fixture.path(&object(&info.content));
+    let fixture = fixture.reopen(|dir| flip(&dir.join(object(&info.content)), CHUNK as u64 + 7));
+    // A slow reader has the bad file open while a good one comes.
+    let mut reader = fixture.store.read(&info.content, 0).unwrap();
+    assert_eq!(reader.read_piece().unwrap(), bytes[..ObjectReader::PIECE_BYTES_MAX]);
+    replace(&path, &bytes);
+    while matches!(reader.read_piece(), Ok(piece) if !piece.is_empty()) {}
+    assert!(matches!(reader.read_piece(), Err(BlobError::Rotten { .. })));
+    assert!(path.exists() && fixture.store.check(&info.content).unwrap());
+    // So does a long hash: it says what it finds of the present file.
+    flip(&path, 3);
+    let replaced = Arc::new(std::sync::Once::new());
+    let good = bytes.clone();
+    *fixture.disk.0.on_read.lock().unwrap() = Some(Arc::new(move |path, offset| {
+        if offset > CHUNK_BYTES {
+            replaced.call_once(|| replace(path, &good));
+        }
+    }));
+    assert!(fixture.store.scrub(&info.content).unwrap());
+    assert!(path.exists() && fixture.store.info(&info.content).unwrap().is_some());
+    assert_eq!(quarantined(&fixture), None);
+}
