@@ -2,7 +2,8 @@
 //!
 //! The rule: "here" is said of bytes, never of a line in the index. An object is hashed in the pass that
 //! gives it out or copies it, unless it was hashed within [`TRUSTED_FOR`] and its [`Stamp`] (device, inode,
-//! length, mtime, ctime) has stayed the same since. A question that moves no bytes ([`Store::contains`])
+//! length, mtime, ctime) has stayed the same since, which is looked at once more after each piece is read and
+//! before it is given. A question that moves no bytes ([`Store::contains`])
 //! looks at the stamp, and hashes only what has changed. What is wrong goes to quarantine at once.
 
 use std::collections::HashMap;
@@ -52,6 +53,11 @@ impl Checks {
 
     pub fn forget(&self, content: &ContentId) {
         self.lock().remove(content);
+    }
+
+    /// Whether the object was hashed lately, while its file had this stamp.
+    pub fn trusts(&self, content: &ContentId, stamp: &Stamp) -> bool {
+        self.of(content) == Some((*stamp, true))
     }
 
     /// The stamp of the last check, and whether that check is recent.
@@ -112,11 +118,6 @@ impl Store {
             _ => tracing::warn!(%content, "outboard lost or damaged; hashing the object again"),
         }
         self.hash_object(content)
-    }
-
-    /// Whether the bytes of an object need not be hashed once more before they are given out.
-    pub(super) fn is_trusted(&self, content: &ContentId) -> bool {
-        matches!(self.standing(content), Ok(Standing::Trusted))
     }
 
     /// Moves an object's file, whichever is there now, to quarantine/, forgets the object, and tells the listener.

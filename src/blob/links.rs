@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::check::PassHasher;
-use super::disk::{Access, Disk, read_full_at};
+use super::disk::{Access, Disk, DiskFile, read_full_at};
 use super::error::{BlobError, IoContext, Result};
 use super::folder::Folder;
 use super::index::Change;
@@ -144,34 +144,66 @@ impl Store {
 
     /// Makes a synced file of an object's bytes at this path, and makes sure that they are the object's.
     fn duplicate(&self, content: &ContentId, to: &Path) -> Result<()> {
-        let (disk, from) = (&*self.layout().disk, self.layout().object(content));
         if !self.contains(content)? {
             return Err(BlobError::NotHere { content: *content });
         }
-        if disk.reflink(&from, to).is_ok() {
-            // It shares the object's blocks: what is right of one is right of both.
-            if !self.check(content)? {
-                self.layout().remove_quietly(to);
-                return Err(is_rotten(content));
-            }
-        } else {
-            let mut hasher = PassHasher::new(self.is_trusted(content));
-            let copied = copy(disk, &from, to, &mut hasher);
-            if copied.is_err() {
-                self.layout().remove_quietly(to);
-            }
-            copied.during("copy to", to)?;
-            if hasher.finish().is_some_and(|found| found != *content) {
-                self.layout().remove_quietly(to);
-                // Whether the object is wrong, or was only read wrongly this once, the check tells.
-                self.checks().forget(content);
-                self.check(content)?;
-                return Err(is_rotten(content));
-            }
+        let disk = &*self.layout().disk;
+        let made = self.reflink(content, to).and_then(|made| match made {
+            true => Ok(()),
+            false => self.copy(content, to),
+        });
+        let synced = made.and_then(|()| {
+            disk.set_mode(to, OBJECT_MODE).during("make read-only", to)?;
+            let file = disk.open(to, Access::Read).during("read", to)?;
+            Layout::sync_copy(&*file, to)
+        });
+        if synced.is_err() {
+            self.layout().remove_quietly(to);
         }
-        disk.set_mode(to, OBJECT_MODE).during("make read-only", to)?;
-        let file = disk.open(to, Access::Read).during("read", to)?;
-        Layout::sync_copy(&*file, to)
+        synced
+    }
+
+    /// Makes a reflink of an object. Whether there is one, of bytes that are known to be right.
+    fn reflink(&self, content: &ContentId, to: &Path) -> Result<bool> {
+        let (disk, from) = (&self.layout().disk, self.layout().object(content));
+        let before = disk.stat(&from).during("read", &from)?.stamp;
+        if disk.reflink(&from, to).is_err() {
+            return Ok(false);
+        }
+        // It shares the object's blocks: what is right of one is right of both, if it is of the file that was hashed.
+        if !self.check(content)? {
+            return Err(is_rotten(content));
+        }
+        let after = disk.stat(&from).during("read", &from)?.stamp;
+        Ok(after == before && self.checks().trusts(content, &before))
+    }
+
+    /// Copies an object, and hashes it meanwhile unless it was hashed lately.
+    fn copy(&self, content: &ContentId, to: &Path) -> Result<()> {
+        let file = self.open_object(content)?;
+        let from = self.layout().object(content);
+        let before = file.stamp().during("read", &from)?;
+        let trusted = self.checks().trusts(content, &before);
+        let found = self.copy_file(&*file, to, !trusted)?;
+        if trusted && file.stamp().during("read", &from)? == before {
+            return Ok(());
+        }
+        // It changed while it was copied: once more then, hashed.
+        let found = if trusted { self.copy_file(&*file, to, true)? } else { found };
+        if found == Some(*content) {
+            return Ok(());
+        }
+        // Whether the object is wrong, or was only read wrongly this once, the check tells.
+        self.checks().forget(content);
+        self.check(content)?;
+        Err(is_rotten(content))
+    }
+
+    /// Copies a file; the address of what was copied, if it was hashed.
+    fn copy_file(&self, from: &dyn DiskFile, to: &Path, hashed: bool) -> Result<Option<ContentId>> {
+        let mut hasher = PassHasher::new(!hashed);
+        copy(&*self.layout().disk, from, to, &mut hasher).during("copy to", to)?;
+        Ok(hasher.finish())
     }
 }
 
@@ -197,12 +229,12 @@ pub(super) fn restore(store: &Store) -> Result<()> {
     }
 }
 
-fn copy(disk: &dyn Disk, from: &Path, to: &Path, hasher: &mut PassHasher) -> io::Result<()> {
-    let (from, to) = (disk.open(from, Access::Read)?, disk.create(to)?);
+fn copy(disk: &dyn Disk, from: &dyn DiskFile, to: &Path, hasher: &mut PassHasher) -> io::Result<()> {
+    let to = disk.create(to)?;
     let mut piece = vec![0; limits::PIECE_BYTES];
     let mut offset = 0;
     loop {
-        let read = read_full_at(&*from, &mut piece, offset)?;
+        let read = read_full_at(from, &mut piece, offset)?;
         if read == 0 {
             return Ok(());
         }

@@ -104,7 +104,8 @@ impl Store {
     }
 
     /// Opens an object to read it from a byte on. Each chunk is checked before a byte of it is given, unless
-    /// the object was hashed within the last hour and its file has not changed since.
+    /// the object was hashed within the last hour and its file has not changed since; one that changes later is
+    /// checked from then on.
     ///
     /// # Errors
     /// [`BlobError::NotHere`], [`BlobError::PastEnd`], or what the disk says.
@@ -114,12 +115,12 @@ impl Store {
         if offset > info.length {
             return Err(BlobError::PastEnd { content: *content, length: info.length, offset });
         }
-        let outboard = match self.is_trusted(content) {
+        let file = self.open_object(content)?;
+        let opened = file.stamp().during("read", &self.layout().object(content))?;
+        let outboard = match self.checks().trusts(content, &opened) {
             true => None,
             false => Some(self.outboard(content)?.ok_or(BlobError::NotHere { content: *content })?),
         };
-        let file = self.open_object(content)?;
-        let opened = file.stamp().during("read", &self.layout().object(content))?;
         Ok(ObjectReader { store: self.clone(), file, opened, info, offset, outboard, ready: Bytes::new() })
     }
 
@@ -227,7 +228,8 @@ pub struct ObjectReader {
     info: ObjectInfo,
     /// The next byte to be read from the file.
     offset: u64,
-    /// The outboard that each chunk is checked against; `None` for an object that was hashed lately.
+    /// The outboard that each chunk is checked against; `None` for an object that was hashed lately, as long as its
+    /// file keeps its stamp.
     outboard: Option<Outboard>,
     /// Checked bytes that were not given yet.
     ready: Bytes,
@@ -246,28 +248,33 @@ impl ObjectReader {
     /// Otherwise what the disk says.
     pub fn read_piece(&mut self) -> Result<Bytes> {
         if self.ready.is_empty() {
-            self.ready = match self.outboard.take() {
+            self.ready = match self.outboard {
+                Some(_) => self.read_checked()?,
                 None => self.read_trusted()?,
-                Some(outboard) => {
-                    let ready = self.read_checked(&outboard);
-                    self.outboard = Some(outboard);
-                    ready?
-                }
             };
         }
         Ok(self.ready.split_to(self.ready.len().min(Self::PIECE_BYTES_MAX)))
     }
 
+    /// The next piece, where the file is as it was when it was hashed; else the next chunk, checked.
     fn read_trusted(&mut self) -> Result<Bytes> {
         let left = self.info.length - self.offset;
         let piece = self.read(left.min(Self::PIECE_BYTES_MAX as u64) as usize, self.offset)?;
-        self.offset += piece.len() as u64;
-        Ok(piece)
+        // Looked at after the read: what was written before it has changed the stamp.
+        let content = self.info.content;
+        if self.file.stamp().during("read", &self.store.layout().object(&content))? == self.opened {
+            self.offset += piece.len() as u64;
+            return Ok(piece);
+        }
+        tracing::info!(%content, "the file of an object changed while it was read; it is checked from now on");
+        self.outboard = Some(self.store.outboard(&content)?.ok_or(BlobError::NotHere { content })?);
+        self.read_checked()
     }
 
     /// The whole chunk that the next byte is in, from that byte on.
-    fn read_checked(&mut self, outboard: &Outboard) -> Result<Bytes> {
+    fn read_checked(&mut self) -> Result<Bytes> {
         let index = self.offset / CHUNK_BYTES;
+        let Some(outboard) = &self.outboard else { return Ok(Bytes::new()) };
         let (begin, Some(before), Some(length)) =
             (index * CHUNK_BYTES, outboard.before(index), outboard.chunk_length(index))
         else {

@@ -386,3 +386,64 @@ fn rot_of_an_earlier_file_does_not_move_the_present_one() {
     assert!(path.exists() && fixture.store.info(&info.content).unwrap().is_some());
     assert_eq!(quarantined(&fixture), None);
 }
+
+/// By reading: whether an object is trusted was decided once for each read; what changed later in a long read
+/// was given out unchecked.
+#[test]
+fn an_object_that_changes_during_a_read_is_checked_from_then_on() {
+    let bytes = sample(3 * CHUNK);
+    let piece = ObjectReader::PIECE_BYTES_MAX;
+    for changed in [CHUNK, CHUNK + piece, 3 * CHUNK - 1] {
+        let fixture = Fixture::new();
+        let info = fixture.put(&bytes);
+        let mut reader = fixture.store.read(&info.content, 0).unwrap();
+        assert_eq!(reader.read_piece().unwrap(), bytes[..piece]);
+        flip(&fixture.path(&object(&info.content)), changed as u64);
+        let mut given = piece;
+        let error = loop {
+            match reader.read_piece() {
+                Ok(piece) => {
+                    assert!(!piece.is_empty(), "it ends well");
+                    assert_eq!(piece, bytes[given..given + piece.len()]);
+                    given += piece.len();
+                }
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, BlobError::Rotten { .. }), "{error}");
+        assert!(given <= changed);
+        assert_eq!(quarantined(&fixture), Some(info));
+    }
+    // Only its times change: all of it is given.
+    let fixture = Fixture::new();
+    let info = fixture.put(&bytes);
+    let mut reader = fixture.store.read(&info.content, 5).unwrap();
+    let mut given = reader.read_piece().unwrap().to_vec();
+    let path = fixture.path(&object(&info.content));
+    fs::set_permissions(path, fs::Permissions::from_mode(0o400)).unwrap();
+    while let piece = reader.read_piece().unwrap()
+        && !piece.is_empty()
+    {
+        given.extend_from_slice(&piece);
+    }
+    assert!(given == bytes[5..]);
+}
+
+/// As above, of the copy for a person.
+#[test]
+fn an_object_that_changes_while_it_is_copied_is_not_handed_out() {
+    let bytes = sample(2 * CHUNK);
+    let fixture = Fixture::new();
+    fixture.disk.0.no_reflinks.store(true, SeqCst);
+    let info = fixture.put(&bytes);
+    let changed = std::sync::Once::new();
+    *fixture.disk.0.on_read.lock().unwrap() = Some(Arc::new(move |path, offset| {
+        if offset >= CHUNK_BYTES {
+            changed.call_once(|| flip(path, 2 * CHUNK_BYTES - 1));
+        }
+    }));
+    let placed = fixture.store.place_received(&info.content, &name("a"));
+    assert!(matches!(placed, Err(BlobError::Rotten { .. })), "{placed:?}");
+    assert_eq!(fs::read_dir(fixture.path("received")).unwrap().count(), 0);
+    assert_eq!(quarantined(&fixture), Some(info));
+}
