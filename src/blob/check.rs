@@ -15,7 +15,7 @@ use super::disk::Stamp;
 use super::error::{BlobError, IoContext, Result};
 use super::index::Change;
 use super::notice::Notice;
-use super::outboard::{ChunkHasher, Outboard, chunk_count};
+use super::outboard::{Outboard, chunk_count};
 use super::rebuild;
 use super::store::Store;
 use crate::id::ContentId;
@@ -283,27 +283,6 @@ impl Store {
         if let Err(error) = self.forget(content) {
             tracing::warn!(%content, %error, "the index still names an object that is gone");
         }
-    }
-}
-
-/// Hashes pieces while they are copied.
-pub(super) struct PassHasher(Option<ChunkHasher>);
-
-impl PassHasher {
-    /// A hasher that does nothing for a trusted object.
-    pub fn new(is_trusted: bool) -> PassHasher {
-        PassHasher((!is_trusted).then(ChunkHasher::default))
-    }
-
-    pub fn update(&mut self, piece: &[u8]) {
-        if let Some(hasher) = &mut self.0 {
-            hasher.update(piece);
-        }
-    }
-
-    /// The address of what was copied, if it was hashed.
-    pub fn finish(self) -> Option<ContentId> {
-        self.0.map(|hasher| hasher.finish().0)
     }
 }
 

@@ -311,7 +311,7 @@ pub(super) mod faulty {
         pub no_inodes: AtomicBool,
         /// Files in received/ take none of the room, as on a file system of its own.
         pub received_roomy: AtomicBool,
-        /// Each read of a file in objects/.
+        /// Each read of a file in objects/ and incoming/.
         pub unreadable: AtomicBool,
         /// Called before each read of a file in objects/, with its path and the offset.
         pub on_read: Mutex<Option<Hook>>,
@@ -444,9 +444,10 @@ pub(super) mod faulty {
                 if let Some(hook) = hook {
                     hook(&self.2, offset);
                 }
-                if self.1.unreadable.load(Ordering::SeqCst) {
-                    return Err(rustix::io::Errno::IO.into());
-                }
+            }
+            let stored = self.is_below("objects") || self.is_below("incoming");
+            if stored && self.1.unreadable.load(Ordering::SeqCst) {
+                return Err(rustix::io::Errno::IO.into());
             }
             self.0.read_at(bytes, offset)
         }

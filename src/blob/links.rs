@@ -6,13 +6,14 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::check::PassHasher;
+use super::check::{is_unreadable, unreadable};
 use super::disk::{Access, Disk, DiskFile, read_full_at};
 use super::error::{BlobError, IoContext, Result};
 use super::folder::Folder;
 use super::index::Change;
 use super::layout::Layout;
 use super::notice::Notice;
+use super::outboard::ChunkHasher;
 use super::receive::OBJECT_MODE;
 use super::store::Store;
 use crate::id::{ContentId, FileName};
@@ -183,27 +184,28 @@ impl Store {
         let file = self.open_object(content)?;
         let from = self.layout().object(content);
         let before = file.stamp().during("read", &from)?;
-        let trusted = self.checks().trusts(content, &before);
-        let found = self.copy_file(&*file, to, !trusted)?;
-        if trusted && file.stamp().during("read", &from)? == before {
-            return Ok(());
+        let copy = |hasher| match copy(&*self.layout().disk, &*file, to, hasher) {
+            Err(CopyError::Read(error)) if is_unreadable(&error) => {
+                Err(self.rotten(content, &before, &unreadable(&error)))
+            }
+            Err(CopyError::Read(error)) => Err(error).during("read", &from),
+            Err(CopyError::Write(error)) => Err(error).during("copy to", to),
+            Ok(found) => Ok(found),
+        };
+        if self.checks().trusts(content, &before) {
+            copy(None)?;
+            if file.stamp().during("read", &from)? == before {
+                return Ok(());
+            }
+            // It changed while it was copied: once more then, hashed.
         }
-        // It changed while it was copied: once more then, hashed.
-        let found = if trusted { self.copy_file(&*file, to, true)? } else { found };
-        if found == Some(*content) {
+        if copy(Some(ChunkHasher::default()))? == Some(*content) {
             return Ok(());
         }
         // Whether the object is wrong, or was only read wrongly this once, the check tells.
         self.checks().forget(content);
         self.check(content)?;
         Err(is_rotten(content))
-    }
-
-    /// Copies a file; the address of what was copied, if it was hashed.
-    fn copy_file(&self, from: &dyn DiskFile, to: &Path, hashed: bool) -> Result<Option<ContentId>> {
-        let mut hasher = PassHasher::new(!hashed);
-        copy(&*self.layout().disk, from, to, &mut hasher).during("copy to", to)?;
-        Ok(hasher.finish())
     }
 }
 
@@ -229,17 +231,31 @@ pub(super) fn restore(store: &Store) -> Result<()> {
     }
 }
 
-fn copy(disk: &dyn Disk, from: &dyn DiskFile, to: &Path, hasher: &mut PassHasher) -> io::Result<()> {
-    let to = disk.create(to)?;
+/// Which side of a copy failed.
+enum CopyError {
+    Read(io::Error),
+    Write(io::Error),
+}
+
+/// Copies a file; the address of what was copied, if it was hashed.
+fn copy(
+    disk: &dyn Disk,
+    from: &dyn DiskFile,
+    to: &Path,
+    mut hasher: Option<ChunkHasher>,
+) -> std::result::Result<Option<ContentId>, CopyError> {
+    let to = disk.create(to).map_err(CopyError::Write)?;
     let mut piece = vec![0; limits::PIECE_BYTES];
     let mut offset = 0;
     loop {
-        let read = read_full_at(from, &mut piece, offset)?;
+        let read = read_full_at(from, &mut piece, offset).map_err(CopyError::Read)?;
         if read == 0 {
-            return Ok(());
+            return Ok(hasher.map(|hasher| hasher.finish().0));
         }
-        hasher.update(&piece[..read]);
-        to.write_all_at(&piece[..read], offset)?;
+        if let Some(hasher) = &mut hasher {
+            hasher.update(&piece[..read]);
+        }
+        to.write_all_at(&piece[..read], offset).map_err(CopyError::Write)?;
         offset += read as u64;
     }
 }

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use super::check::is_unreadable;
 use super::disk::{Access, DiskFile, read_full_at};
 use super::error::{BlobError, IoContext, Result};
 use super::index::{Change, Kind};
@@ -274,11 +275,12 @@ impl Receiver {
         let whole = here / CHUNK_BYTES;
         let mut chunk = vec![0; if whole > 0 { CHUNK_BYTES as usize } else { 0 }];
         for index in 0..whole {
-            let read = read_full_at(&*self.file, &mut chunk, index * CHUNK_BYTES).during("read", &path)?;
-            if read < chunk.len() {
-                break;
+            match read_full_at(&*self.file, &mut chunk, index * CHUNK_BYTES) {
+                Ok(read) if read == chunk.len() => self.hasher.update(&chunk),
+                // What the disk cannot read comes again.
+                Err(error) if !is_unreadable(&error) => return Err(error).during("read", &path),
+                _ => break,
             }
-            self.hasher.update(&chunk);
         }
         self.resumed = self.offset();
         self.file.set_length(self.offset()).during("cut", &path)

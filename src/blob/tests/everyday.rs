@@ -447,3 +447,50 @@ fn an_object_that_changes_while_it_is_copied_is_not_handed_out() {
     assert_eq!(fs::read_dir(fixture.path("received")).unwrap().count(), 0);
     assert_eq!(quarantined(&fixture), Some(info));
 }
+
+/// By reading: a read error in the copy to received/ was told as "cannot copy to …", for ever.
+#[test]
+fn an_object_that_the_disk_cannot_read_is_rotten_for_each_reader() {
+    type Reader = fn(&Fixture, &ContentId) -> Option<BlobError>;
+    let readers: [Reader; 3] = [
+        |fixture, content| fixture.store.place_received(content, &name("a")).err(),
+        |fixture, content| fixture.store.read(content, 0).unwrap().read_piece().err(),
+        |fixture, content| {
+            let here = fixture.store.scrub(content).unwrap();
+            (!here).then_some(BlobError::Rotten { content: *content, reason: String::new() })
+        },
+    ];
+    for reader in readers {
+        let fixture = Fixture::new();
+        fixture.disk.0.no_reflinks.store(true, SeqCst);
+        let info = fixture.put(b"some bytes");
+        fixture.disk.0.unreadable.store(true, SeqCst);
+        let error = reader(&fixture, &info.content);
+        assert!(matches!(error, Some(BlobError::Rotten { .. })), "{error:?}");
+        assert_eq!(quarantined(&fixture), Some(info));
+        assert!(!fixture.path("received/a").exists());
+        fixture.disk.0.unreadable.store(false, SeqCst);
+        fixture.put(b"some bytes");
+        // A target that cannot be written is no fault of the object.
+        fixture.disk.0.room.store(0, SeqCst);
+        fixture.disk.0.limited.store(true, SeqCst);
+        let full = fixture.store.place_received(&info.content, &name("a")).unwrap_err();
+        assert!(full.is_disk_full(), "{full}");
+        assert!(fixture.store.check(&info.content).unwrap());
+    }
+}
+
+/// As above, of what an earlier transfer left.
+#[test]
+fn a_part_that_the_disk_cannot_read_comes_again() {
+    let fixture = Fixture::new();
+    let bytes = sample(2 * CHUNK);
+    let content = ContentId::of(&bytes);
+    let mut receiver = fixture.store.receive(content, bytes.len() as u64).unwrap();
+    receiver.write(&bytes[..CHUNK + 5]).unwrap();
+    drop(receiver);
+    fixture.disk.0.unreadable.store(true, SeqCst);
+    assert_eq!(fixture.store.receive(content, bytes.len() as u64).unwrap().offset(), 0);
+    fixture.disk.0.unreadable.store(false, SeqCst);
+    fixture.put(&bytes);
+}
