@@ -4,15 +4,17 @@
 //! gives it out or copies it, unless it was hashed within [`TRUSTED_FOR`] and its [`Stamp`] (device, inode,
 //! length, mtime, ctime) has stayed the same since, which is looked at once more after each piece is read and
 //! before it is given. A question that moves no bytes ([`Store::contains`])
-//! looks at the stamp, and hashes only what has changed. What is wrong goes to quarantine at once.
+//! looks at the stamp, and hashes only what has changed; those that ask meanwhile wait for that hash. What is wrong goes to quarantine at once.
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::disk::Stamp;
 use super::error::{BlobError, IoContext, Result};
+use super::flight::Flights;
 use super::index::Change;
 use super::notice::Notice;
 use super::outboard::{Outboard, chunk_count};
@@ -25,6 +27,7 @@ use crate::wire::ObjectInfo;
 #[derive(Default)]
 pub(super) struct Checks {
     table: Mutex<HashMap<ContentId, (Stamp, Instant)>>,
+    flights: Flights,
 }
 
 /// The state of an object's file, seen without reading it.
@@ -191,8 +194,18 @@ impl Store {
         })
     }
 
-    /// Hashes an object. `None` when it is not here, or went to quarantine.
+    /// The bytes hashed so far of an object that is being checked now; `None` while none is.
+    pub fn hashed_bytes(&self, content: &ContentId) -> Option<u64> {
+        self.checks().flights.hashed_bytes(content)
+    }
+
+    /// Hashes an object, or waits for a hash of it that runs already. `None` when it is not here, or went to
+    /// quarantine.
     fn hash_object(&self, content: &ContentId) -> Result<Option<Outboard>> {
+        self.checks().flights.run(content, |hashed| self.hash_now(content, hashed))
+    }
+
+    fn hash_now(&self, content: &ContentId, hashed: &AtomicU64) -> Result<Option<Outboard>> {
         for _ in 0..REPLACED_MAX {
             let Some(info) = self.info(content)? else { return Ok(None) };
             let file = match self.open_object(content) {
@@ -201,7 +214,7 @@ impl Store {
             };
             let path = self.layout().object(content);
             let stamp = file.stamp().during("read", &path)?;
-            let reason = match rebuild::hash_file(&*file, &path) {
+            let reason = match rebuild::hash_file(&*file, &path, hashed) {
                 Ok((found, outboard)) if found == *content => {
                     if file.stamp().during("read", &path)? == stamp {
                         self.checks().note(*content, stamp);

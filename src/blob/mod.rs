@@ -27,6 +27,7 @@ mod backend;
 mod check;
 mod disk;
 mod error;
+mod flight;
 mod folder;
 mod identity;
 mod index;

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::disk::{Access, DiskFile, read_full_at};
 use super::error::{IoContext, Result};
@@ -138,7 +139,7 @@ fn adopt(layout: &Layout, content: ContentId) -> Result<Option<ObjectInfo>> {
         }
         return Ok(Some(ObjectInfo { content, length, outboard: outboard.digest() }));
     }
-    let (found, outboard) = hash_file(&*file, &path)?;
+    let (found, outboard) = hash_file(&*file, &path, &AtomicU64::new(0))?;
     if found != content {
         return Ok(None);
     }
@@ -166,11 +167,16 @@ fn is_linked(
     Ok(verify_chunk(before, &chunk[..read], index, outboard, content))
 }
 
-/// The address and the outboard of what a file holds now.
-pub(super) fn hash_file(file: &dyn DiskFile, path: &Path) -> Result<(ContentId, Outboard)> {
+/// The address and the outboard of what a file holds now. `hashed` shows how far it is.
+pub(super) fn hash_file(
+    file: &dyn DiskFile,
+    path: &Path,
+    hashed: &AtomicU64,
+) -> Result<(ContentId, Outboard)> {
     let mut hasher = ChunkHasher::default();
     let mut piece = vec![0; limits::PIECE_BYTES];
     loop {
+        hashed.store(hasher.offset(), Ordering::Relaxed);
         match read_full_at(file, &mut piece, hasher.offset()).during("read", path)? {
             0 => return Ok(hasher.finish()),
             read => hasher.update(&piece[..read]),

@@ -494,3 +494,44 @@ fn a_part_that_the_disk_cannot_read_comes_again() {
     fixture.disk.0.unreadable.store(false, SeqCst);
     fixture.put(&bytes);
 }
+
+/// By reading: after `chmod -R` each question about an object began a hash of its own.
+#[test]
+fn one_hash_of_an_object_answers_all_that_ask_meanwhile() {
+    let fixture = Fixture::new();
+    let bytes = sample(2 * CHUNK);
+    let content = fixture.put(&bytes).content;
+    for wrong in [false, true] {
+        let path = fixture.path(&object(&content));
+        fs::set_permissions(&path, fs::Permissions::from_mode(if wrong { 0o400 } else { 0o440 })).unwrap();
+        if wrong {
+            flip(&path, CHUNK as u64);
+        }
+        let begun = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let asked = Arc::new(std::sync::Barrier::new(ASKERS));
+        let (count, store) = (begun.clone(), fixture.store.clone());
+        *fixture.disk.0.on_read.lock().unwrap() = Some(Arc::new(move |_, offset| {
+            if offset == 0 {
+                count.fetch_add(1, SeqCst);
+                // Long enough for the others to ask.
+                std::thread::sleep(std::time::Duration::from_millis(300));
+            } else {
+                assert!(store.hashed_bytes(&content).is_some_and(|hashed| hashed > 0 && hashed <= offset));
+            }
+        }));
+        std::thread::scope(|scope| {
+            for _ in 0..ASKERS {
+                scope.spawn(|| {
+                    asked.wait();
+                    assert_eq!(fixture.store.contains(&content).unwrap(), !wrong);
+                });
+            }
+        });
+        assert_eq!(begun.load(SeqCst), 1);
+        assert_eq!(fixture.store.hashed_bytes(&content), None);
+        *fixture.disk.0.on_read.lock().unwrap() = None;
+    }
+    assert!(quarantined(&fixture).is_some());
+}
+
+const ASKERS: usize = 8;
