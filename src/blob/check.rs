@@ -283,17 +283,21 @@ impl Store {
         Ok(())
     }
 
-    /// As [`Store::forget`], where the file is gone, unless it has come again meanwhile. Each question finds that out
-    /// anew, so that failing does no harm.
-    pub(super) fn forget_quietly(&self, content: &ContentId) {
+    /// As [`Store::forget`], where the file is gone, unless it has come again meanwhile.
+    pub(super) fn forget_gone(&self, content: &ContentId) -> Result<()> {
         let _lock = self.object_locks().lock(&content.0);
         let there = self.layout().disk.stat(&self.layout().object(content));
         if !there.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-            return;
+            return Ok(());
         }
         tracing::warn!(%content, "an object is gone from the disk");
         self.checks().forget(content);
-        if let Err(error) = self.forget(content) {
+        self.forget(content)
+    }
+
+    /// As [`Store::forget_gone`]. Each question finds anew that the file is gone, so that failing does no harm.
+    fn forget_quietly(&self, content: &ContentId) {
+        if let Err(error) = self.forget_gone(content) {
             tracing::warn!(%content, %error, "the index still names an object that is gone");
         }
     }

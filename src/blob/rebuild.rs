@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::disk::{Access, DiskFile, read_full_at};
-use super::error::{IoContext, Result};
+use super::check::is_unreadable;
+use super::disk::{Access, DiskFile, Stamp, read_full_at};
+use super::error::{BlobError, IoContext, Result};
 use super::index::{Change, Index, Kind};
 use super::layout::{Layout, TEMPORARY_SUFFIX, parse_object_name};
 use super::notice::Notice;
@@ -19,18 +20,31 @@ use crate::id::{ContentId, FileName};
 use crate::time::Timestamp;
 use crate::wire::{ObjectInfo, limits};
 
-/// Makes folders and index agree: removes left-overs, takes in what only lies in objects/, forgets what
-/// does not, and puts away what has another length than it should. What is of the right length counts as
-/// unchecked until it is read.
-pub(super) fn put_right(store: &Store) -> Result<()> {
-    let (layout, index) = (store.layout(), store.index());
-    clean_incoming(layout, index)?;
-    reconcile_objects(store)?;
-    if !index.is_built()? {
-        adopt_links(layout, index)?;
-        index.submit([Change::Built])?;
+/// Makes folders and index agree: removes left-overs, and what [`settle`] does. Whether all was done.
+pub(super) fn put_right(store: &Store) -> Result<bool> {
+    clean_incoming(store.layout(), store.index())?;
+    settle(store)
+}
+
+/// Takes in what only lies in objects/, forgets what does not, and puts away what has another length than it
+/// should. What is of the right length counts as unchecked until it is read. What finds no room for its commit is
+/// left for another time; whether nothing was. May run while the store is in use.
+pub(super) fn settle(store: &Store) -> Result<bool> {
+    let mut all = reconcile_objects(store)?;
+    // Names of objects that are not taken in yet would be lost.
+    if all && !store.index().is_built()? {
+        all =
+            done(adopt_links(store.layout(), store.index()))? && done(store.index().submit([Change::Built]))?;
     }
-    Ok(())
+    Ok(all)
+}
+
+/// Whether something was done; a full disk is no error.
+fn done(result: Result<()>) -> Result<bool> {
+    match result {
+        Err(error) if error.is_disk_full() => Ok(false),
+        result => result.map(|()| true),
+    }
 }
 
 /// Removes temporary files, and parts of objects that are complete.
@@ -48,11 +62,12 @@ fn clean_incoming(layout: &Layout, index: &Index) -> Result<()> {
     Ok(())
 }
 
-/// Makes the index agree with objects/.
-fn reconcile_objects(store: &Store) -> Result<()> {
+/// Makes the index agree with objects/. Whether all was done.
+fn reconcile_objects(store: &Store) -> Result<bool> {
     let (layout, index) = (store.layout(), store.index());
     let objects = layout.objects();
     let shards: BTreeSet<_> = layout.disk.read_dir(&objects).during("list", &objects)?.into_iter().collect();
+    let mut all = true;
     for first in 0..=u8::MAX {
         let shard = format!("{first:02x}");
         let here = if shards.contains(shard.as_ref() as &std::ffi::OsStr) {
@@ -62,16 +77,14 @@ fn reconcile_objects(store: &Store) -> Result<()> {
         };
         let indexed = index.objects_of(first)?;
         for (content, length) in &indexed {
-            match here.get(content) {
-                None => {
-                    tracing::warn!(%content, "an object is gone from the disk");
-                    index.submit([Change::Forget(*content)])?;
+            all &= match here.get(content) {
+                None => done(store.forget_gone(content))?,
+                Some(there) if there.length != *length => {
+                    let reason = format!("it has {} bytes instead of {length}", there.length);
+                    done(store.quarantine_file(content, there, &reason).map(drop))?
                 }
-                Some(found) if found != length => {
-                    store.quarantine(content, &format!("it has {found} bytes instead of {length}"))?;
-                }
-                Some(_) => {}
-            }
+                Some(_) => true,
+            };
         }
         let found: Vec<_> = here.into_keys().filter(|content| !indexed.contains_key(content)).collect();
         if found.is_empty() {
@@ -86,9 +99,9 @@ fn reconcile_objects(store: &Store) -> Result<()> {
                 None => store.notices().tell(Notice::Stranger { path: layout.object(&content) }),
             }
         }
-        index.submit(changes)?;
+        all &= done(index.submit(changes))?;
     }
-    Ok(())
+    Ok(all)
 }
 
 /// Takes links in names/ into an index that knows none. Their clocks are lost: any record wins.
@@ -124,6 +137,16 @@ pub(super) fn read_outboard(layout: &Layout, content: &ContentId, length: u64) -
 /// outboard must link from the standard initial value to the address. `None` for a stranger, which is left
 /// where it is.
 fn adopt(layout: &Layout, content: ContentId) -> Result<Option<ObjectInfo>> {
+    match prove(layout, content) {
+        Err(BlobError::Io { source, path, .. }) if is_unreadable(&source) => {
+            tracing::warn!(file = %path.display(), error = %source, "the disk cannot read it; left alone");
+            Ok(None)
+        }
+        proved => proved,
+    }
+}
+
+fn prove(layout: &Layout, content: ContentId) -> Result<Option<ObjectInfo>> {
     let path = layout.object(&content);
     let file = layout.disk.open(&path, Access::Read).during("read", &path)?;
     let length = file.stamp().during("read", &path)?.length;
@@ -184,8 +207,8 @@ pub(super) fn hash_file(
     }
 }
 
-/// The files in a shard folder that are named as objects, and their lengths.
-fn objects_in(layout: &Layout, shard: &Path, first: u8) -> Result<BTreeMap<ContentId, u64>> {
+/// The files in a shard folder that are named as objects, and their stamps.
+fn objects_in(layout: &Layout, shard: &Path, first: u8) -> Result<BTreeMap<ContentId, Stamp>> {
     let names = layout.disk.read_dir(shard).during("list", shard)?;
     let objects = names.iter().filter_map(|name| {
         let content = parse_object_name(name).filter(|content| content.0[0] == first);
@@ -194,7 +217,7 @@ fn objects_in(layout: &Layout, shard: &Path, first: u8) -> Result<BTreeMap<Conte
         if fits.is_none() {
             tracing::warn!(file = %shard.join(name).display(), "not an object; left alone");
         }
-        fits.map(|(content, stat)| (content, stat.length()))
+        fits.map(|(content, stat)| (content, stat.stamp))
     });
     Ok(objects.collect())
 }

@@ -1,7 +1,7 @@
 //! The store of one data directory: opening it, and reading what is in it.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
@@ -38,13 +38,16 @@ struct Shared {
     object_locks: Stripes,
     checks: Checks,
     notices: Notices,
+    /// Whether a full disk left something of [`rebuild::settle`] to be done. Locked while that is done.
+    unsettled: Mutex<bool>,
 }
 
 impl Store {
     /// Opens a data directory, and makes it where there is none.
     ///
     /// Puts right what a crash left: removes temporary files, takes objects into the index that reached
-    /// their place but not the index, and builds a missing or corrupt index up from the folders.
+    /// their place but not the index, and builds a missing or corrupt index up from the folders. What the index
+    /// has no room for on a full disk is done by a later [`Store::keep_reserve`], and a notice says so.
     ///
     /// # Errors
     /// [`BlobError::InUse`] while another store has it; otherwise what the disk says.
@@ -62,12 +65,16 @@ impl Store {
             object_locks: Stripes::default(),
             checks: Checks::default(),
             notices: Notices::default(),
+            unsettled: Mutex::default(),
         };
         let store = Store { shared: Arc::new(shared) };
         if let Some(reason) = set_aside {
             store.notices().tell(Notice::IndexRebuilt { reason });
         }
-        rebuild::put_right(&store)?;
+        if !rebuild::put_right(&store)? {
+            *store.unsettled() = true;
+            store.notices().tell(Notice::Full { dir: store.dir().to_owned() });
+        }
         links::restore(&store)?;
         store.keep_reserve();
         Ok(store)
@@ -124,9 +131,26 @@ impl Store {
         Ok(ObjectReader { store: self.clone(), file, opened, info, offset, outboard, ready: Bytes::new() })
     }
 
-    /// Makes the reserve again, once there is plenty of room. Whether it is there.
+    /// Makes the reserve again, once there is plenty of room, and does what a full disk kept the start from doing.
+    /// Whether the reserve is there.
     pub fn keep_reserve(&self) -> bool {
+        self.settle();
         self.layout().check().is_ok() && reserve::keep(self.dir(), &*self.layout().disk)
+    }
+
+    fn settle(&self) {
+        let mut unsettled = self.unsettled();
+        if !*unsettled || self.full_with().is_some() {
+            return;
+        }
+        match rebuild::settle(self).and_then(|all| links::restore(self).map(|()| all)) {
+            Ok(all) => *unsettled = !all,
+            Err(error) => tracing::warn!(%error, "the index does not agree with objects/ yet"),
+        }
+    }
+
+    fn unsettled(&self) -> MutexGuard<'_, bool> {
+        self.shared.unsettled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many bytes are free on a disk that is too full for a commit to the index; nothing on any other.

@@ -535,3 +535,55 @@ fn one_hash_of_an_object_answers_all_that_ask_meanwhile() {
 }
 
 const ASKERS: usize = 8;
+
+/// By reading: what the start found to put right in the index ended it on a full disk.
+#[test]
+fn a_start_on_a_full_disk_puts_right_what_it_can() {
+    for lost in [false, true] {
+        let fixture = Fixture::new();
+        let [kept, gone] = [b"kept", b"gone"].map(|bytes| fixture.put(bytes).content);
+        fixture.store.link(&link("a", 1), kept).unwrap();
+        let (new, faults) = (ContentId::of(b"new"), fixture.disk.0.clone());
+        let fixture = fixture.reopen(|dir| {
+            fs::remove_file(dir.join(object(&gone))).unwrap();
+            let path = dir.join(object(&new));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, b"new").unwrap();
+            if lost {
+                fs::remove_file(dir.join("index.redb")).unwrap();
+            }
+            faults.free.store(1, SeqCst);
+        });
+        let notices = fixture.notices();
+        assert!(notices.iter().any(|notice| matches!(notice, Notice::Full { .. })), "{notices:?}");
+        fixture.store.keep_reserve();
+        assert_eq!(fixture.store.info(&new).unwrap(), None);
+        // Once there is room, the rest is done, without a restart.
+        fixture.disk.0.free.store(1 << 30, SeqCst);
+        assert!(fixture.store.keep_reserve());
+        for content in [kept, new] {
+            assert!(fixture.store.check(&content).unwrap());
+        }
+        assert_eq!(fixture.store.totals().unwrap().0, 2);
+        assert_eq!(fixture.store.linked(&name("a")).unwrap(), Some(kept));
+    }
+}
+
+/// By reading: an object whose commit found no room stayed where nobody knew of it, and took the room that its
+/// next transfer needed.
+#[test]
+fn an_object_whose_commit_fails_leaves_nothing() {
+    let fixture = Fixture::new();
+    let bytes = sample(CHUNK + 5);
+    let content = ContentId::of(&bytes);
+    let mut receiver = fixture.store.receive(content, bytes.len() as u64).unwrap();
+    receiver.write(&bytes).unwrap();
+    fixture.disk.0.free.store(1, SeqCst);
+    let error = receiver.finish(Kind::Replica).unwrap_err();
+    assert!(error.is_disk_full(), "{error}");
+    assert!(!fixture.path(&object(&content)).exists());
+    assert_eq!(fixture.incoming(), 0);
+    assert!(!fixture.store.is_poisoned());
+    fixture.disk.0.free.store(0, SeqCst);
+    fixture.put(&bytes);
+}
