@@ -28,6 +28,8 @@ pub trait Disk: Send + Sync {
     fn read_dir(&self, path: &Path) -> io::Result<Vec<OsString>>;
     /// Gives a file another name, atomically, in place of what has that name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives two files each other's name, atomically. Fails where the file system cannot.
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()>;
     /// Removes a file or a symbolic link.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Sets a file's permission bits.
@@ -56,6 +58,9 @@ pub trait DiskFile: Send + Sync {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes all bytes from this offset on.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Takes room for so many bytes from the beginning on, and leaves the length as it is. Fails where the file
+    /// system cannot.
+    fn allocate(&self, bytes: u64) -> io::Result<()>;
     /// Cuts the file, or extends it with zeros.
     fn set_length(&self, length: u64) -> io::Result<()>;
     /// Sets the permission bits.
@@ -178,6 +183,17 @@ impl Disk for RealDisk {
         fs::rename(from, to)
     }
 
+    #[cfg(target_os = "linux")]
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn exchange(&self, _one: &Path, _other: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }
@@ -220,6 +236,16 @@ impl DiskFile for RealFile {
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.0.write_all_at(bytes, offset)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        Ok(rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::KEEP_SIZE, 0, bytes)?)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn allocate(&self, _bytes: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn set_length(&self, length: u64) -> io::Result<()> {
@@ -297,6 +323,8 @@ pub(super) mod faulty {
         pub limited: AtomicBool,
         /// Reflinks, as on a file system that has none.
         pub no_reflinks: AtomicBool,
+        /// Exchanges of two names, as on a file system that has none.
+        pub no_exchange: AtomicBool,
         /// Symbolic links, as on a file system that has none.
         pub no_symlinks: AtomicBool,
         /// Renames into received/ and names/, as where these are file systems of their own.
@@ -371,7 +399,9 @@ pub(super) mod faulty {
             RealDisk.create_dir(path)
         }
         fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-            Ok(self.wrap(RealDisk.create(&self.folded(path))?, path))
+            let file = RealDisk.create(&self.folded(path))?;
+            self.0.allocated.lock().unwrap().remove(&file.stamp()?.inode);
+            Ok(self.wrap(file, path))
         }
         fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
             Ok(self.wrap(RealDisk.open(&self.folded(path), access)?, path))
@@ -393,6 +423,12 @@ pub(super) mod faulty {
                 return Err(io::ErrorKind::CrossesDevices.into());
             }
             RealDisk.rename(&self.folded(from), &self.folded(to))
+        }
+        fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+            if self.0.no_exchange.load(Ordering::SeqCst) {
+                return Err(io::ErrorKind::Unsupported.into());
+            }
+            RealDisk.exchange(one, other)
         }
         fn remove(&self, path: &Path) -> io::Result<()> {
             // What is removed makes room.
@@ -459,7 +495,17 @@ pub(super) mod faulty {
             }
             self.0.write_all_at(bytes, offset)
         }
+        fn allocate(&self, bytes: u64) -> io::Result<()> {
+            let (limited, cost) = (self.1.limited.load(Ordering::SeqCst), self.cost(bytes as usize, 0));
+            if limited && cost > self.1.room.load(Ordering::SeqCst) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.1.room.fetch_sub(cost, Ordering::SeqCst);
+            self.1.allocated.lock().unwrap().insert(self.0.stamp()?.inode, bytes);
+            self.0.allocate(bytes)
+        }
         fn set_length(&self, length: u64) -> io::Result<()> {
+            self.1.allocated.lock().unwrap().remove(&self.0.stamp()?.inode);
             self.0.set_length(length)
         }
         fn set_mode(&self, mode: u32) -> io::Result<()> {

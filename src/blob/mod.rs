@@ -5,6 +5,7 @@
 //! ```text
 //! DATA_DIR/                       mode 0700
 //!   peer.toml                     PeerFile: who this peer is
+//!   peer.toml.spare               room for the next one
 //!   objects/ab/abcdef…            whole files, mode 0444; the name is the SHA-256
 //!   outboards/ab/abcdef….mid      outboards, for files of more than one chunk
 //!   names/report.pdf              relative symbolic link to an object held here
