@@ -73,27 +73,14 @@ impl Store {
         }
     }
 
+    /// The file is made beside its place, which may be on another file system with room of its own.
     fn place_at(&self, content: &ContentId, place: &Path, folder: &Folder) -> Result<()> {
-        let disk = &*self.layout().disk;
-        let temporary = self.layout().temporary();
-        let placed = self.duplicate(content, &temporary).and_then(|()| {
-            match disk.rename(&temporary, place) {
-                Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                    // received/ is a file system of its own: the copy is made there.
-                    let beside = folder.temporary(self.layout());
-                    let moved = self
-                        .duplicate(content, &beside)
-                        .and_then(|()| disk.rename(&beside, place).during("write", place));
-                    if moved.is_err() {
-                        self.layout().remove_quietly(&beside);
-                    }
-                    moved
-                }
-                renamed => renamed.during("write", place),
-            }
-        });
-        self.layout().remove_quietly(&temporary);
-        placed?;
+        let temporary = folder.temporary(self.layout());
+        self.duplicate(content, &temporary)?;
+        if let Err(error) = self.layout().disk.rename(&temporary, place) {
+            self.layout().remove_quietly(&temporary);
+            return Err(error).during("write", place);
+        }
         self.layout().sync_folder_of_copies(folder.path())
     }
 

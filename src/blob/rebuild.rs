@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::check::is_unreadable;
 use super::disk::{Access, DiskFile, Stamp, read_full_at};
 use super::error::{BlobError, IoContext, Result};
+use super::folder::Folder;
 use super::index::{Change, Index, Kind};
 use super::layout::{Layout, TEMPORARY_SUFFIX, parse_object_name};
 use super::notice::Notice;
@@ -23,6 +24,7 @@ use crate::wire::{ObjectInfo, limits};
 /// Makes folders and index agree: removes left-overs, and what [`settle`] does. Whether all was done.
 pub(super) fn put_right(store: &Store) -> Result<bool> {
     clean_incoming(store.layout(), store.index())?;
+    clean_received(store.layout());
     settle(store)
 }
 
@@ -60,6 +62,16 @@ fn clean_incoming(layout: &Layout, index: &Index) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Removes copies for people that were not finished. A folder that cannot be listed is nobody's loss.
+fn clean_received(layout: &Layout) {
+    let folder = layout.received_folder().path();
+    for name in layout.disk.read_dir(folder).unwrap_or_default() {
+        if name.to_str().is_some_and(Folder::is_temporary) {
+            layout.remove_quietly(&folder.join(&name));
+        }
+    }
 }
 
 /// Makes the index agree with objects/. Whether all was done.

@@ -650,3 +650,28 @@ fn what_a_crash_leaves_beside_who_a_peer_is_does_no_harm() {
         assert_eq!(PeerFile::load(&dir).unwrap().unwrap().incarnation + 1, file.incarnation);
     }
 }
+
+/// By reading: a roomy received/ of its own file system was of no use while the data directory was full, since
+/// each copy was made there first.
+#[test]
+fn a_received_file_takes_room_in_received_only() {
+    let fixture = Fixture::new();
+    let faults = fixture.disk.0.clone();
+    let content = fixture.put(b"some bytes").content;
+    faults.no_reflinks.store(true, SeqCst);
+    faults.names_apart.store(true, SeqCst);
+    faults.received_roomy.store(true, SeqCst);
+    faults.limited.store(true, SeqCst);
+    let path = fixture.store.place_received(&content, &name("a")).unwrap();
+    assert_eq!(fs::read(path).unwrap(), b"some bytes");
+    faults.limited.store(false, SeqCst);
+    // What a crash left goes with the next start; a person's files do not.
+    let fixture = fixture.reopen(|dir| {
+        fs::write(dir.join("received/.quoit-123-4.tmp"), b"half").unwrap();
+        fs::write(dir.join("received/.quoit-notes"), b"mine").unwrap();
+    });
+    let mut left: Vec<_> =
+        fs::read_dir(fixture.path("received")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    left.sort_unstable();
+    assert_eq!(left, [".quoit-notes", "a"]);
+}
