@@ -675,3 +675,16 @@ fn a_received_file_takes_room_in_received_only() {
     left.sort_unstable();
     assert_eq!(left, [".quoit-notes", "a"]);
 }
+
+/// By reading: a file system without inodes was told as "0 bytes are free".
+#[test]
+fn a_file_system_without_inodes_is_told_as_such() {
+    let fixture = Fixture::new();
+    fixture.disk.0.no_inodes.store(true, SeqCst);
+    let refused = fixture.store.receive(ContentId::of(b"x"), 1).map(drop).unwrap_err();
+    assert!(refused.lacks_room());
+    assert_eq!(refused.to_string(), "no room for another file: the file system has no inodes left");
+    assert!(fixture.store.room_for(1, 0).is_err());
+    fixture.disk.0.no_inodes.store(false, SeqCst);
+    fixture.put(b"x");
+}
