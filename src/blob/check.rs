@@ -2,9 +2,10 @@
 //!
 //! The rule: "here" is said of bytes, never of a line in the index. An object is hashed in the pass that
 //! gives it out or copies it, unless it was hashed within [`TRUSTED_FOR`] and its [`Stamp`] (device, inode,
-//! length, mtime, ctime) has stayed the same since, which is looked at once more after each piece is read and
-//! before it is given. A question that moves no bytes ([`Store::contains`])
-//! looks at the stamp, and hashes only what has changed; those that ask meanwhile wait for that hash. What is wrong goes to quarantine at once.
+//! length, mtime, ctime) has stayed the same since, which is looked at again after each piece is read and
+//! before it is given. A question that moves no bytes ([`Store::contains`]) looks at the stamp, and hashes only
+//! what has changed; whoever asks meanwhile waits for that hash. What is wrong goes to quarantine at once: the
+//! file in which the fault was seen, and no other.
 
 use std::collections::HashMap;
 use std::io;
