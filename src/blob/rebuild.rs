@@ -25,14 +25,15 @@ use crate::wire::{ObjectInfo, limits};
 pub(super) fn put_right(store: &Store) -> Result<bool> {
     clean_incoming(store.layout(), store.index())?;
     clean_received(store.layout());
-    settle(store)
+    settle(store, true)
 }
 
 /// Takes in what only lies in objects/, forgets what does not, and puts away what has another length than it
 /// should. What is of the right length counts as unchecked until it is read. What finds no room for its commit is
-/// left for another time; whether nothing was. May run while the store is in use.
-pub(super) fn settle(store: &Store) -> Result<bool> {
-    let mut all = reconcile_objects(store)?;
+/// left for another time; whether nothing was. Strangers are told the first time. May run while the store is in
+/// use.
+pub(super) fn settle(store: &Store, first: bool) -> Result<bool> {
+    let mut all = reconcile_objects(store, first)?;
     // Names of objects that are not taken in yet would be lost.
     if all && !store.index().is_built()? {
         all =
@@ -75,7 +76,7 @@ fn clean_received(layout: &Layout) {
 }
 
 /// Makes the index agree with objects/. Whether all was done.
-fn reconcile_objects(store: &Store) -> Result<bool> {
+fn reconcile_objects(store: &Store, tells: bool) -> Result<bool> {
     let (layout, index) = (store.layout(), store.index());
     let objects = layout.objects();
     let shards: BTreeSet<_> = layout.disk.read_dir(&objects).during("list", &objects)?.into_iter().collect();
@@ -108,7 +109,8 @@ fn reconcile_objects(store: &Store) -> Result<bool> {
         for content in found {
             match adopt(layout, content)? {
                 Some(info) => changes.push(Change::Object(info, Kind::Replica)),
-                None => store.notices().tell(Notice::Stranger { path: layout.object(&content) }),
+                None if tells => store.notices().tell(Notice::Stranger { path: layout.object(&content) }),
+                None => {}
             }
         }
         all &= done(index.submit(changes))?;

@@ -143,7 +143,7 @@ impl Store {
         if !*unsettled || self.full_with().is_some() {
             return;
         }
-        match rebuild::settle(self).and_then(|all| links::restore(self).map(|()| all)) {
+        match rebuild::settle(self, false).and_then(|all| links::restore(self).map(|()| all)) {
             Ok(all) => *unsettled = !all,
             Err(error) => tracing::warn!(%error, "the index does not agree with objects/ yet"),
         }

@@ -553,12 +553,14 @@ fn a_start_on_a_full_disk_puts_right_what_it_can() {
                 fs::remove_file(dir.join("index.redb")).unwrap();
             }
             faults.free.store(1, SeqCst);
+            faults.limited.store(true, SeqCst);
         });
         let notices = fixture.notices();
         assert!(notices.iter().any(|notice| matches!(notice, Notice::Full { .. })), "{notices:?}");
         fixture.store.keep_reserve();
         assert_eq!(fixture.store.info(&new).unwrap(), None);
         // Once there is room, the rest is done, without a restart.
+        fixture.disk.0.limited.store(false, SeqCst);
         fixture.disk.0.free.store(1 << 30, SeqCst);
         assert!(fixture.store.keep_reserve());
         for content in [kept, new] {
