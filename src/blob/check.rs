@@ -2,27 +2,33 @@
 //!
 //! The rule: "here" is said of bytes, never of a line in the index. An object is hashed in the pass that
 //! gives it out or copies it, unless it was hashed within [`TRUSTED_FOR`] and its [`Stamp`] (device, inode,
-//! length, mtime, ctime) has stayed the same since. A question that moves no bytes ([`Store::contains`])
-//! looks at the stamp, and hashes only what has changed. What is wrong goes to quarantine at once.
+//! length, mtime, ctime) has stayed the same since, which is looked at again after each piece is read and
+//! before it is given. A question that moves no bytes ([`Store::contains`]) looks at the stamp, and hashes only
+//! what has changed; whoever asks meanwhile waits for that hash. What is wrong goes to quarantine at once: the
+//! file in which the fault was seen, and no other.
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::disk::Stamp;
 use super::error::{BlobError, IoContext, Result};
+use super::flight::Flights;
 use super::index::Change;
 use super::notice::Notice;
-use super::outboard::{ChunkHasher, Outboard, chunk_count};
+use super::outboard::{Outboard, chunk_count};
 use super::rebuild;
 use super::store::Store;
 use crate::id::ContentId;
+use crate::wire::ObjectInfo;
 
 /// The objects that were hashed lately, and the stamps of their files at that time.
 #[derive(Default)]
 pub(super) struct Checks {
     table: Mutex<HashMap<ContentId, (Stamp, Instant)>>,
+    flights: Flights,
 }
 
 /// The state of an object's file, seen without reading it.
@@ -51,6 +57,11 @@ impl Checks {
 
     pub fn forget(&self, content: &ContentId) {
         self.lock().remove(content);
+    }
+
+    /// Whether the object was hashed lately, while its file had this stamp.
+    pub fn trusts(&self, content: &ContentId, stamp: &Stamp) -> bool {
+        self.of(content) == Some((*stamp, true))
     }
 
     /// The stamp of the last check, and whether that check is recent.
@@ -113,22 +124,37 @@ impl Store {
         self.hash_object(content)
     }
 
-    /// Whether the bytes of an object need not be hashed once more before they are given out.
-    pub(super) fn is_trusted(&self, content: &ContentId) -> bool {
-        matches!(self.standing(content), Ok(Standing::Trusted))
-    }
-
-    /// Moves an object's file to quarantine/, forgets the object, and tells the listener.
+    /// Moves an object's file, whichever is there now, to quarantine/, forgets the object, and tells the listener.
     ///
     /// # Errors
     /// [`BlobError::Poisoned`], or an error of the disk.
     pub fn quarantine(&self, content: &ContentId, reason: &str) -> Result<()> {
         self.layout().check()?;
+        let path = self.layout().object(content);
+        let there = self.layout().disk.stat(&path).during("move to quarantine", &path)?;
+        self.quarantine_file(content, &there.stamp, reason).map(drop)
+    }
+
+    /// As [`Store::quarantine`], of the file that was read. Does nothing where another one, or none, has its place
+    /// by now: the fault was not seen in that. Whether the file was moved.
+    pub(super) fn quarantine_file(&self, content: &ContentId, read: &Stamp, reason: &str) -> Result<bool> {
+        self.layout().check()?;
+        // No file comes into this place until the earlier one is out of the index.
+        let _lock = self.object_locks().lock(&content.0);
+        let path = self.layout().object(content);
+        match self.layout().disk.stat(&path) {
+            Ok(there) if there.stamp.is_same_file(read) => {}
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).during("read", &path),
+            _ => {
+                tracing::info!(%content, reason, "the bad file of an object has been replaced already");
+                return Ok(false);
+            }
+        }
         let known = self.index().object(content)?;
         let names = self.names_of(content).unwrap_or_default();
         self.checks().forget(content);
         // The file first: a rename needs no space, so that this works on a full disk too.
-        let moved = self.layout().quarantine_file(&self.layout().object(content), reason);
+        let moved = self.layout().quarantine_file(&path, reason);
         if moved.is_ok() {
             // The file is gone, which counts; the index follows now or when it can.
             if let Err(error) = self.forget(content) {
@@ -139,7 +165,15 @@ impl Store {
             let names = names.into_iter().map(|link| link.name).collect();
             self.notices().tell(Notice::Quarantined { object, kind, names, reason: reason.to_owned() });
         }
-        moved
+        moved.map(|()| true)
+    }
+
+    /// The file of an object that was read is wrong: it goes to quarantine. The error for its reader.
+    pub(super) fn rotten(&self, content: &ContentId, read: &Stamp, reason: &str) -> BlobError {
+        if let Err(error) = self.quarantine_file(content, read, reason) {
+            tracing::warn!(%content, %error, "a rotten object was not moved away");
+        }
+        BlobError::Rotten { content: *content, reason: reason.to_owned() }
     }
 
     fn standing(&self, content: &ContentId) -> Result<Standing> {
@@ -148,7 +182,6 @@ impl Store {
         let stat = match self.layout().disk.stat(&path) {
             Ok(stat) => stat,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                tracing::warn!(file = %path.display(), "an object is gone from the disk");
                 self.forget_quietly(content);
                 return Ok(Standing::Absent);
             }
@@ -162,54 +195,84 @@ impl Store {
         })
     }
 
-    /// Hashes an object. `None` when it is not here, or went to quarantine.
+    /// The bytes hashed so far of an object that is being checked now; `None` while none is.
+    pub fn hashed_bytes(&self, content: &ContentId) -> Option<u64> {
+        self.checks().flights.hashed_bytes(content)
+    }
+
+    /// Hashes an object, or waits for a hash of it that runs already. `None` when it is not here, or went to
+    /// quarantine.
     fn hash_object(&self, content: &ContentId) -> Result<Option<Outboard>> {
-        let Some(info) = self.info(content)? else { return Ok(None) };
-        let path = self.layout().object(content);
-        let hashed = self.open_object(content).and_then(|file| {
-            let before = file.stamp().during("read", &path)?;
-            let (found, outboard) = rebuild::hash_file(&*file, &path)?;
-            let after = file.stamp().during("read", &path)?;
-            Ok((found, outboard, before, before == after))
-        });
-        let (found, outboard, stamp, is_still) = match hashed {
-            Ok(hashed) => hashed,
-            Err(BlobError::NotHere { .. }) => return Ok(None),
-            Err(BlobError::Io { source, .. }) if is_unreadable(&source) => {
-                self.quarantine(content, &format!("the disk cannot read it: {source}"))?;
+        self.checks().flights.run(content, |hashed| self.hash_now(content, hashed))
+    }
+
+    fn hash_now(&self, content: &ContentId, hashed: &AtomicU64) -> Result<Option<Outboard>> {
+        for _ in 0..REPLACED_MAX {
+            let Some(info) = self.info(content)? else { return Ok(None) };
+            let file = match self.open_object(content) {
+                Err(BlobError::NotHere { .. } | BlobError::Rotten { .. }) => return Ok(None),
+                opened => opened?,
+            };
+            let path = self.layout().object(content);
+            let stamp = file.stamp().during("read", &path)?;
+            let reason = match rebuild::hash_file(&*file, &path, hashed) {
+                Ok((found, outboard)) if found == *content => {
+                    if file.stamp().during("read", &path)? == stamp {
+                        self.checks().note(*content, stamp);
+                    }
+                    self.mend_outboard(&info, &outboard);
+                    return Ok(Some(outboard));
+                }
+                Ok((found, outboard)) => format!("its {} bytes are {found}", outboard.length()),
+                Err(BlobError::Io { source, .. }) if is_unreadable(&source) => unreadable(&source),
+                Err(error) => return Err(error),
+            };
+            // The file is held open until here, so that no other one has its inode.
+            if self.quarantine_file(content, &stamp, &reason)? {
                 return Ok(None);
             }
-            Err(error) => return Err(error),
-        };
-        if found != *content {
-            self.quarantine(content, &format!("its {} bytes are {found}", outboard.length()))?;
-            return Ok(None);
         }
-        if is_still {
-            self.checks().note(*content, stamp);
-        }
+        Ok(None)
+    }
+
+    /// Writes the outboard of an object where its file is lost or damaged.
+    fn mend_outboard(&self, info: &ObjectInfo, outboard: &Outboard) {
+        let content = &info.content;
         if chunk_count(info.length) > 1
-            && rebuild::read_outboard(self.layout(), content, info.length).as_ref() != Some(&outboard)
+            && rebuild::read_outboard(self.layout(), content, info.length).as_ref() != Some(outboard)
             && let Err(error) =
                 self.layout().publish_bytes(&outboard.to_bytes(), &self.layout().outboard(content))
         {
             // It serves from memory; a disk that is full keeps nobody from reading.
             tracing::warn!(%content, %error, "its outboard was not written again");
         }
-        Ok(Some(outboard))
     }
 
-    /// Opens an object's file. One that is gone is forgotten.
+    /// Opens an object's file. One that is gone is forgotten; one that cannot be opened for the medium's sake, or
+    /// is no file, goes to quarantine.
+    ///
+    /// # Errors
+    /// [`BlobError::NotHere`], [`BlobError::Rotten`], or an error of the disk.
     pub(super) fn open_object(&self, content: &ContentId) -> Result<Box<dyn super::DiskFile>> {
-        let path = self.layout().object(content);
-        match self.layout().disk.open(&path, super::Access::Read) {
+        let (disk, path) = (&self.layout().disk, self.layout().object(content));
+        let there = match disk.stat(&path) {
+            Ok(there) if !there.is_file => {
+                return Err(self.rotten(content, &there.stamp, "it is no regular file"));
+            }
+            there => there,
+        };
+        match disk.open(&path, super::Access::Read) {
             Ok(file) => Ok(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                tracing::warn!(file = %path.display(), "an object is gone from the disk");
                 self.forget_quietly(content);
                 Err(BlobError::NotHere { content: *content })
             }
-            Err(error) => Err(error).during("read", &path),
+            Err(error) => match there {
+                Ok(there) if is_unreadable(&error) => {
+                    Err(self.rotten(content, &there.stamp, &unreadable(&error)))
+                }
+                _ => Err(error).during("read", &path),
+            },
         }
     }
 
@@ -221,42 +284,41 @@ impl Store {
         Ok(())
     }
 
-    /// As [`Store::forget`], where the file is gone already: each question finds that out anew.
-    fn forget_quietly(&self, content: &ContentId) {
+    /// As [`Store::forget`], where the file is gone, unless it has come again meanwhile.
+    pub(super) fn forget_gone(&self, content: &ContentId) -> Result<()> {
+        let _lock = self.object_locks().lock(&content.0);
+        let there = self.layout().disk.stat(&self.layout().object(content));
+        if !there.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            return Ok(());
+        }
+        tracing::warn!(%content, "an object is gone from the disk");
         self.checks().forget(content);
-        if let Err(error) = self.forget(content) {
+        self.forget(content)
+    }
+
+    /// As [`Store::forget_gone`]. Each question finds anew that the file is gone, so that failing does no harm.
+    fn forget_quietly(&self, content: &ContentId) {
+        if let Err(error) = self.forget_gone(content) {
             tracing::warn!(%content, %error, "the index still names an object that is gone");
         }
     }
 }
 
-/// Hashes pieces while they are copied.
-pub(super) struct PassHasher(Option<ChunkHasher>);
-
-impl PassHasher {
-    /// A hasher that does nothing for a trusted object.
-    pub fn new(is_trusted: bool) -> PassHasher {
-        PassHasher((!is_trusted).then(ChunkHasher::default))
-    }
-
-    pub fn update(&mut self, piece: &[u8]) {
-        if let Some(hasher) = &mut self.0 {
-            hasher.update(piece);
-        }
-    }
-
-    /// The address of what was copied, if it was hashed.
-    pub fn finish(self) -> Option<ContentId> {
-        self.0.map(|hasher| hasher.finish().0)
-    }
-}
-
 /// Whether a read failed because of the medium, rather than for want of memory or descriptors.
 pub(super) fn is_unreadable(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+    use rustix::io::Errno;
+    let medium = [Errno::IO, Errno::UCLEAN, Errno::BADMSG, Errno::NODATA];
+    medium.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// Why an object that cannot be read is in quarantine.
+pub(super) fn unreadable(error: &io::Error) -> String {
+    format!("the disk cannot read it: {error}")
 }
 
 /// For how long a hash is trusted while the file's stamp stays the same.
 const TRUSTED_FOR: Duration = Duration::from_secs(3_600);
+/// So often a hash is begun anew when the file that it was of has been replaced.
+const REPLACED_MAX: usize = 4;
 /// Objects whose last check is remembered.
 const CHECKS_MAX: usize = 100_000;

@@ -28,6 +28,8 @@ pub trait Disk: Send + Sync {
     fn read_dir(&self, path: &Path) -> io::Result<Vec<OsString>>;
     /// Gives a file another name, atomically, in place of what has that name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives two files each other's name, atomically. Fails where the file system cannot.
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()>;
     /// Removes a file or a symbolic link.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Sets a file's permission bits.
@@ -56,6 +58,9 @@ pub trait DiskFile: Send + Sync {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes all bytes from this offset on.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Takes room for so many bytes from the beginning on, and leaves the length as it is. Fails where the file
+    /// system cannot.
+    fn allocate(&self, bytes: u64) -> io::Result<()>;
     /// Cuts the file, or extends it with zeros.
     fn set_length(&self, length: u64) -> io::Result<()>;
     /// Sets the permission bits.
@@ -134,6 +139,11 @@ impl Stamp {
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
     }
+
+    /// Whether both are of one file, in whatever states of it.
+    pub fn is_same_file(&self, other: &Stamp) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
 }
 
 /// The operating system's file system.
@@ -171,6 +181,17 @@ impl Disk for RealDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn exchange(&self, _one: &Path, _other: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -217,6 +238,16 @@ impl DiskFile for RealFile {
         self.0.write_all_at(bytes, offset)
     }
 
+    #[cfg(target_os = "linux")]
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        Ok(rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::KEEP_SIZE, 0, bytes)?)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn allocate(&self, _bytes: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn set_length(&self, length: u64) -> io::Result<()> {
         self.0.set_len(length)
     }
@@ -246,6 +277,11 @@ impl DiskFile for RealFile {
     }
 }
 
+/// Whether the error of a folder's sync says that its file system cannot sync folders.
+pub(crate) fn is_sync_unsupported(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
+}
+
 /// Fills `bytes` from this offset on as far as the file reaches; how many bytes that were.
 pub(super) fn read_full_at(file: &dyn DiskFile, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;
@@ -263,9 +299,10 @@ pub(super) fn read_full_at(file: &dyn DiskFile, bytes: &mut [u8], offset: u64) -
 /// A disk for tests: the real one, with failures on demand.
 #[cfg(test)]
 pub(super) mod faulty {
+    use std::collections::HashMap;
     use std::path::PathBuf;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+    use std::sync::{Arc, Mutex};
 
     use super::*;
 
@@ -276,6 +313,8 @@ pub(super) mod faulty {
         pub file_syncs: AtomicBool,
         /// Each sync of a folder.
         pub dir_syncs: AtomicBool,
+        /// Each sync of a folder, as on a file system that cannot sync one.
+        pub dir_syncs_unsupported: AtomicBool,
         /// To open a folder for its sync, as where too many files are open.
         pub dir_opens: AtomicBool,
         /// Bytes that fit while `limited`.
@@ -284,6 +323,8 @@ pub(super) mod faulty {
         pub limited: AtomicBool,
         /// Reflinks, as on a file system that has none.
         pub no_reflinks: AtomicBool,
+        /// Exchanges of two names, as on a file system that has none.
+        pub no_exchange: AtomicBool,
         /// Symbolic links, as on a file system that has none.
         pub no_symlinks: AtomicBool,
         /// Renames into received/ and names/, as where these are file systems of their own.
@@ -294,17 +335,49 @@ pub(super) mod faulty {
         pub folds: AtomicBool,
         /// Bytes that the file system says are free; 0 for the truth.
         pub free: AtomicU64,
+        /// The file system says that it has hardly an inode left.
+        pub no_inodes: AtomicBool,
+        /// Files in received/ take none of the room, as on a file system of its own.
+        pub received_roomy: AtomicBool,
+        /// Each read of a file in objects/ and incoming/.
+        pub unreadable: AtomicBool,
+        /// Called before each read of a file in objects/, with its path and the offset.
+        pub on_read: Mutex<Option<Hook>>,
+        /// Blocks that files got beyond their length, by inode.
+        pub allocated: Mutex<HashMap<u64, u64>>,
     }
+
+    pub type Hook = Arc<dyn Fn(&Path, u64) + Send + Sync>;
 
     /// The real disk under [`Faults`].
     #[derive(Clone, Default)]
     pub struct FaultyDisk(pub Arc<Faults>);
 
-    struct FaultyFile(Box<dyn DiskFile>, Arc<Faults>);
+    struct FaultyFile(Box<dyn DiskFile>, Arc<Faults>, PathBuf);
 
     impl FaultyDisk {
-        fn wrap(&self, file: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
-            Box::new(FaultyFile(file, self.0.clone()))
+        fn wrap(&self, file: Box<dyn DiskFile>, path: &Path) -> Box<dyn DiskFile> {
+            Box::new(FaultyFile(file, self.0.clone(), path.to_owned()))
+        }
+    }
+
+    impl FaultyFile {
+        fn is_below(&self, folder: &str) -> bool {
+            self.2.iter().any(|part| part == folder)
+        }
+
+        /// How many bytes of a write need room. redb leaves holes in its file, which are not looked at here.
+        fn cost(&self, length: usize, offset: u64) -> i64 {
+            let name = self.2.file_name().unwrap_or_default().to_string_lossy();
+            if self.is_below("received") && self.1.received_roomy.load(Ordering::SeqCst) {
+                return 0;
+            }
+            if !name.starts_with("peer.toml") {
+                return length as i64;
+            }
+            let stamp = self.0.stamp().unwrap();
+            let allocated = self.1.allocated.lock().unwrap().get(&stamp.inode).copied().unwrap_or(0);
+            (offset + length as u64).saturating_sub(allocated.max(stamp.length)) as i64
         }
     }
 
@@ -326,10 +399,12 @@ pub(super) mod faulty {
             RealDisk.create_dir(path)
         }
         fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-            Ok(self.wrap(RealDisk.create(&self.folded(path))?))
+            let file = RealDisk.create(&self.folded(path))?;
+            self.0.allocated.lock().unwrap().remove(&file.stamp()?.inode);
+            Ok(self.wrap(file, path))
         }
         fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
-            Ok(self.wrap(RealDisk.open(&self.folded(path), access)?))
+            Ok(self.wrap(RealDisk.open(&self.folded(path), access)?, path))
         }
         fn stat(&self, path: &Path) -> io::Result<Stat> {
             RealDisk.stat(&self.folded(path))
@@ -349,6 +424,12 @@ pub(super) mod faulty {
             }
             RealDisk.rename(&self.folded(from), &self.folded(to))
         }
+        fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+            if self.0.no_exchange.load(Ordering::SeqCst) {
+                return Err(io::ErrorKind::Unsupported.into());
+            }
+            RealDisk.exchange(one, other)
+        }
         fn remove(&self, path: &Path) -> io::Result<()> {
             // What is removed makes room.
             let length = RealDisk.stat(path).map_or(0, |stat| stat.length());
@@ -361,6 +442,9 @@ pub(super) mod faulty {
         fn sync_dir(&self, path: &Path) -> Result<(), SyncError> {
             fail_if(&self.0.dir_opens).map_err(SyncError::Begin)?;
             fail_if(&self.0.dir_syncs).map_err(SyncError::Sync)?;
+            if self.0.dir_syncs_unsupported.load(Ordering::SeqCst) {
+                return Err(SyncError::Sync(rustix::io::Errno::INVAL.into()));
+            }
             RealDisk.sync_dir(path)
         }
         fn reflink(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -375,7 +459,10 @@ pub(super) mod faulty {
             RealDisk.read_link(&self.folded(path))
         }
         fn room(&self, path: &Path) -> io::Result<Room> {
-            let room = RealDisk.room(path)?;
+            let mut room = RealDisk.room(path)?;
+            if self.0.no_inodes.load(Ordering::SeqCst) {
+                room.inodes = Some(3);
+            }
             match self.0.free.load(Ordering::SeqCst) {
                 0 => Ok(room),
                 free => Ok(Room { free, total: free, inodes: None }),
@@ -388,16 +475,37 @@ pub(super) mod faulty {
             self.0.stamp()
         }
         fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+            if self.is_below("objects") {
+                let hook = self.1.on_read.lock().unwrap().clone();
+                if let Some(hook) = hook {
+                    hook(&self.2, offset);
+                }
+            }
+            let stored = self.is_below("objects") || self.is_below("incoming");
+            if stored && self.1.unreadable.load(Ordering::SeqCst) {
+                return Err(rustix::io::Errno::IO.into());
+            }
             self.0.read_at(bytes, offset)
         }
         fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
             let limited = self.1.limited.load(Ordering::SeqCst);
-            if limited && self.1.room.fetch_sub(bytes.len() as i64, Ordering::SeqCst) < bytes.len() as i64 {
+            let cost = self.cost(bytes.len(), offset);
+            if limited && cost > 0 && self.1.room.fetch_sub(cost, Ordering::SeqCst) < cost {
                 return Err(io::ErrorKind::StorageFull.into());
             }
             self.0.write_all_at(bytes, offset)
         }
+        fn allocate(&self, bytes: u64) -> io::Result<()> {
+            let (limited, cost) = (self.1.limited.load(Ordering::SeqCst), self.cost(bytes as usize, 0));
+            if limited && cost > self.1.room.load(Ordering::SeqCst) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.1.room.fetch_sub(cost, Ordering::SeqCst);
+            self.1.allocated.lock().unwrap().insert(self.0.stamp()?.inode, bytes);
+            self.0.allocate(bytes)
+        }
         fn set_length(&self, length: u64) -> io::Result<()> {
+            self.1.allocated.lock().unwrap().remove(&self.0.stamp()?.inode);
             self.0.set_length(length)
         }
         fn set_mode(&self, mode: u32) -> io::Result<()> {

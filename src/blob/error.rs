@@ -89,6 +89,9 @@ pub enum BlobError {
         /// How many bytes objects may take, beside the reserve and what others were promised.
         free: u64,
     },
+    /// The file system can hold no more files; nothing of the object was taken.
+    #[error("no room for another file: the file system has no inodes left")]
+    NoInodes,
     /// An object that was no longer could not be written a short while ago; nothing of it was taken.
     #[error("no room for {length} bytes: not tried again so soon after this failed: {why}")]
     NoRoomLately {
@@ -215,7 +218,7 @@ impl BlobError {
     pub fn lacks_room(&self) -> bool {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         match self {
-            BlobError::NoRoom { .. } | BlobError::NoRoomLately { .. } => true,
+            BlobError::NoRoom { .. } | BlobError::NoInodes | BlobError::NoRoomLately { .. } => true,
             BlobError::Io { source, .. } => {
                 matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge)
             }

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::disk::Disk;
-use super::layout::Layout;
+use super::layout::{Layout, TEMPORARY_SUFFIX};
 
 /// names/ or received/.
 #[derive(Debug)]
@@ -45,7 +45,15 @@ impl Folder {
     pub fn temporary(&self, layout: &Layout) -> PathBuf {
         let name = layout.temporary();
         let name = name.file_name().unwrap_or_default().to_string_lossy();
-        self.path.join(format!(".quoit-{}-{name}", std::process::id()))
+        self.path.join(format!("{TEMPORARY_PREFIX}{}-{name}", std::process::id()))
+    }
+
+    /// Whether an entry is such a temporary file.
+    pub fn is_temporary(entry: &str) -> bool {
+        let middle =
+            entry.strip_prefix(TEMPORARY_PREFIX).and_then(|rest| rest.strip_suffix(TEMPORARY_SUFFIX));
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        middle.and_then(|middle| middle.split_once('-')).is_some_and(|(a, b)| is_number(a) && is_number(b))
     }
 }
 
@@ -99,6 +107,7 @@ fn unescape(entry: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+const TEMPORARY_PREFIX: &str = ".quoit-";
 const PROBE: &str = "quoit.probe";
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::disk::{Access, Disk, SyncError, read_full_at};
+use super::disk::{Access, Disk, DiskFile, SyncError, read_full_at};
 use super::error::{BlobError, IoContext, Result};
 use super::reserve;
 use crate::id::Position;
@@ -107,7 +107,8 @@ impl PeerFile {
         toml::to_string(self).map(|text| format!("{HEADER}{text}")).map_err(|error| error.to_string())
     }
 
-    /// Writes DATA_DIR/peer.toml in one step; durable on return. On a full disk the reserve makes room for it.
+    /// Writes DATA_DIR/peer.toml in one step; durable on return. On a full disk a spare file has the room for it, and
+    /// where there is none yet, the reserve makes some.
     ///
     /// # Errors
     /// [`BlobError::Sync`] when the disk did not take it; [`BlobError::Io`].
@@ -124,21 +125,62 @@ impl PeerFile {
     }
 }
 
-/// Puts bytes in the place of a file, in one step.
+/// Puts bytes in the place of peer.toml, in one step. They are written into a spare file that has its blocks already,
+/// and the two exchange their names: so no block is freed that another program could take, and none is needed.
 fn write(dir: &Path, disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
-    let temporary = path.with_added_extension("tmp");
-    let file = disk.create(&temporary).during("create", &temporary)?;
-    if let Err(error) = file.write_all_at(bytes, 0) {
-        // A half-written file would only take room.
-        let _ = disk.remove(&temporary);
-        return Err(error).during("write", &temporary);
+    let spare = spare_of(path);
+    let (file, kept) = match disk.stat(&spare) {
+        Ok(there) if there.is_file && there.length() <= SPARE_BYTES => {
+            (disk.open(&spare, Access::Update).during("open", &spare)?, there.length() as usize)
+        }
+        _ => (make_spare(disk, &spare)?, 0),
+    };
+    take_blocks(&*file, &spare);
+    // To shorten a file frees its blocks, so it keeps its length: spaces follow the text.
+    let mut text = bytes.to_vec();
+    if let Some(spaces) = kept.checked_sub(text.len() + 1) {
+        text.resize(text.len() + spaces, b' ');
+        text.push(b'\n');
     }
-    file.sync().map_err(|source| BlobError::Sync { path: temporary.clone(), source })?;
-    disk.rename(&temporary, path).during("write", path)?;
+    if let Err(error) = file.write_all_at(&text, 0) {
+        if kept == 0 {
+            // A half-written file would only take room.
+            let _ = disk.remove(&spare);
+        }
+        return Err(error).during("write", &spare);
+    }
+    file.set_mode(PEER_FILE_MODE).during("close to others", &spare)?;
+    file.sync().map_err(|source| BlobError::Sync { path: spare.clone(), source })?;
+    if disk.exchange(&spare, path).is_err() {
+        // The first time there is nothing to exchange; some file systems cannot.
+        disk.rename(&spare, path).during("write", path)?;
+        match make_spare(disk, &spare) {
+            Ok(next) => take_blocks(&*next, &spare),
+            Err(error) => tracing::debug!(file = %spare.display(), %error, "no spare file is kept"),
+        }
+    }
     disk.sync_dir(dir).map_err(|error| match error {
         SyncError::Begin(source) => BlobError::Io { doing: "sync", path: path.to_owned(), source },
         SyncError::Sync(source) => BlobError::Sync { path: path.to_owned(), source },
     })
+}
+
+fn make_spare(disk: &dyn Disk, spare: &Path) -> Result<Box<dyn DiskFile>> {
+    if disk.stat(spare).is_ok_and(|there| !there.is_file) {
+        disk.remove(spare).during("remove", spare)?;
+    }
+    disk.create(spare).during("create", spare)
+}
+
+/// Takes blocks for a spare file, where there is room for them and the file system can.
+fn take_blocks(file: &dyn DiskFile, spare: &Path) {
+    if let Err(error) = file.allocate(SPARE_BYTES) {
+        tracing::debug!(file = %spare.display(), %error, "it has only the blocks that it had");
+    }
+}
+
+fn spare_of(path: &Path) -> PathBuf {
+    path.with_added_extension("spare")
 }
 
 /// A position as hexadecimal digits.
@@ -158,6 +200,9 @@ mod hex {
 
 const HEADER: &str = "# Who this peer is. Read it as you like; the peer itself writes it.\n";
 const FILE_BYTES_MAX: usize = 64 * 1024;
+/// More than any peer.toml takes in practice: sixteen contacts, two long paths.
+const SPARE_BYTES: u64 = 16 * 1024;
+const PEER_FILE_MODE: u32 = 0o600;
 
 #[cfg(test)]
 mod tests {
@@ -194,7 +239,7 @@ mod tests {
         peer.name = Some("café \"4\"\n".to_owned());
         peer.save(dir.path(), &RealDisk).unwrap();
         assert_eq!(PeerFile::load(dir.path()).unwrap(), Some(peer));
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "itself and the spare file");
         let text = std::fs::read_to_string(PeerFile::path(dir.path())).unwrap();
         assert!(text.starts_with("# Who") && text.contains("position = \"04ffff"), "{text}");
     }

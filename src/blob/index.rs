@@ -112,7 +112,8 @@ impl Index {
         layout.sync_dir(&layout.root)?;
         let file = RwLock::new(File { database: Some(database), opened: 0 });
         let index = Index { file, layout, group: Mutex::default(), turned: Condvar::new() };
-        index.check_format()?;
+        let layout = &index.layout;
+        reserve::with_reserve(&layout.root, &*layout.disk, || index.check_format())?;
         Ok((index, set_aside))
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::disk::{Access, Disk, DiskFile, SyncError, read_full_at};
+use super::disk::{Access, Disk, DiskFile, SyncError, is_sync_unsupported, read_full_at};
 use super::error::{BlobError, IoContext, Result};
 use super::folder::Folder;
 use crate::id::ContentId;
@@ -129,11 +129,31 @@ impl Layout {
         })
     }
 
+    /// Syncs a file on which no object depends, such as one in received/, which may be another file system. Only
+    /// this file fails.
+    pub fn sync_copy(file: &dyn DiskFile, path: &Path) -> Result<()> {
+        file.sync().during("sync", path)
+    }
+
+    /// As [`Layout::sync_copy`], of the names in a folder. A file system that cannot sync folders is left alone.
+    pub fn sync_folder_of_copies(&self, path: &Path) -> Result<()> {
+        match self.disk.sync_dir(path) {
+            Err(SyncError::Sync(error)) if is_sync_unsupported(&error) => Ok(()),
+            Err(SyncError::Begin(error) | SyncError::Sync(error)) => Err(error).during("sync", path),
+            Ok(()) => Ok(()),
+        }
+    }
+
     /// Renames a synced file into a shard folder (`ab/`) and makes its name there durable.
     pub fn publish(&self, from: &Path, to: &Path) -> Result<()> {
+        self.publish_by(to, || self.disk.rename(from, to))
+    }
+
+    /// As [`Layout::publish`], with the rename as it is given.
+    pub fn publish_by(&self, to: &Path, rename: impl FnOnce() -> std::io::Result<()>) -> Result<()> {
         let shard = to.parent().unwrap_or(&self.root);
         self.ensure_shard(shard)?;
-        self.disk.rename(from, to).during("write", to)?;
+        rename().during("write", to)?;
         self.sync_dir(shard)
     }
 
@@ -155,7 +175,8 @@ impl Layout {
         tracing::warn!(file = %place.display(), reason, "moved to quarantine");
         let note = place.with_added_extension("reason");
         // The file is out of the way; a full disk has no room for the note, and the log has it.
-        if let Err(error) = self.write_synced(format!("{reason}\n").as_bytes(), &note) {
+        let written = self.write(format!("{reason}\n").as_bytes(), &note);
+        if let Err(error) = written.and_then(|file| Layout::sync_copy(&*file, &note)) {
             tracing::warn!(file = %note.display(), %error, "the reason was not written");
         }
         self.sync_dir(&self.quarantine())
@@ -206,9 +227,13 @@ impl Layout {
     }
 
     fn write_synced(&self, bytes: &[u8], path: &Path) -> Result<()> {
+        self.sync_file(&*self.write(bytes, path)?, path)
+    }
+
+    fn write(&self, bytes: &[u8], path: &Path) -> Result<Box<dyn DiskFile>> {
         let file = self.disk.create(path).during("create", path)?;
         file.write_all_at(bytes, 0).during("write", path)?;
-        self.sync_file(&*file, path)
+        Ok(file)
     }
 
     /// Two threads may both sync the folder above; none goes on before its own sync has returned.

@@ -6,13 +6,14 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::check::PassHasher;
-use super::disk::{Access, Disk, read_full_at};
+use super::check::{is_unreadable, unreadable};
+use super::disk::{Access, Disk, DiskFile, read_full_at};
 use super::error::{BlobError, IoContext, Result};
 use super::folder::Folder;
 use super::index::Change;
 use super::layout::Layout;
 use super::notice::Notice;
+use super::outboard::ChunkHasher;
 use super::receive::OBJECT_MODE;
 use super::store::Store;
 use crate::id::{ContentId, FileName};
@@ -72,28 +73,15 @@ impl Store {
         }
     }
 
+    /// The file is made beside its place, which may be on another file system with room of its own.
     fn place_at(&self, content: &ContentId, place: &Path, folder: &Folder) -> Result<()> {
-        let disk = &*self.layout().disk;
-        let temporary = self.layout().temporary();
-        let placed = self.duplicate(content, &temporary).and_then(|()| {
-            match disk.rename(&temporary, place) {
-                Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                    // received/ is a file system of its own: the copy is made there.
-                    let beside = folder.temporary(self.layout());
-                    let moved = self
-                        .duplicate(content, &beside)
-                        .and_then(|()| disk.rename(&beside, place).during("write", place));
-                    if moved.is_err() {
-                        self.layout().remove_quietly(&beside);
-                    }
-                    moved
-                }
-                renamed => renamed.during("write", place),
-            }
-        });
-        self.layout().remove_quietly(&temporary);
-        placed?;
-        self.layout().sync_dir(folder.path())
+        let temporary = folder.temporary(self.layout());
+        self.duplicate(content, &temporary)?;
+        if let Err(error) = self.layout().disk.rename(&temporary, place) {
+            self.layout().remove_quietly(&temporary);
+            return Err(error).during("write", place);
+        }
+        self.layout().sync_folder_of_copies(folder.path())
     }
 
     /// Makes names/ show what the index says of this name. A link that cannot be made is told, and no more.
@@ -144,38 +132,67 @@ impl Store {
 
     /// Makes a synced file of an object's bytes at this path, and makes sure that they are the object's.
     fn duplicate(&self, content: &ContentId, to: &Path) -> Result<()> {
-        let (disk, from) = (&*self.layout().disk, self.layout().object(content));
         if !self.contains(content)? {
             return Err(BlobError::NotHere { content: *content });
         }
-        if disk.reflink(&from, to).is_ok() {
-            // It shares the object's blocks: what is right of one is right of both.
-            if !self.check(content)? {
-                self.layout().remove_quietly(to);
-                return Err(self.rotten(content));
-            }
-        } else {
-            let mut hasher = PassHasher::new(self.is_trusted(content));
-            let copied = copy(disk, &from, to, &mut hasher);
-            if copied.is_err() {
-                self.layout().remove_quietly(to);
-            }
-            copied.during("copy to", to)?;
-            if hasher.finish().is_some_and(|found| found != *content) {
-                self.layout().remove_quietly(to);
-                // Whether the object is wrong, or was only read wrongly this once, the check tells.
-                self.checks().forget(content);
-                self.check(content)?;
-                return Err(self.rotten(content));
-            }
+        let disk = &*self.layout().disk;
+        let made = self.reflink(content, to).and_then(|made| match made {
+            true => Ok(()),
+            false => self.copy(content, to),
+        });
+        let synced = made.and_then(|()| {
+            disk.set_mode(to, OBJECT_MODE).during("make read-only", to)?;
+            let file = disk.open(to, Access::Read).during("read", to)?;
+            Layout::sync_copy(&*file, to)
+        });
+        if synced.is_err() {
+            self.layout().remove_quietly(to);
         }
-        disk.set_mode(to, OBJECT_MODE).during("make read-only", to)?;
-        let file = disk.open(to, Access::Read).during("read", to)?;
-        self.layout().sync_file(&*file, to)
+        synced
     }
 
-    fn rotten(&self, content: &ContentId) -> BlobError {
-        BlobError::Rotten { content: *content, reason: "its bytes are others".to_owned() }
+    /// Makes a reflink of an object. Whether there is one, of bytes that are known to be right.
+    fn reflink(&self, content: &ContentId, to: &Path) -> Result<bool> {
+        let (disk, from) = (&self.layout().disk, self.layout().object(content));
+        let before = disk.stat(&from).during("read", &from)?.stamp;
+        if disk.reflink(&from, to).is_err() {
+            return Ok(false);
+        }
+        // It shares the object's blocks: what is right of one is right of both, if it is of the file that was hashed.
+        if !self.check(content)? {
+            return Err(is_rotten(content));
+        }
+        let after = disk.stat(&from).during("read", &from)?.stamp;
+        Ok(after == before && self.checks().trusts(content, &before))
+    }
+
+    /// Copies an object, and hashes it meanwhile unless it was hashed lately.
+    fn copy(&self, content: &ContentId, to: &Path) -> Result<()> {
+        let file = self.open_object(content)?;
+        let from = self.layout().object(content);
+        let before = file.stamp().during("read", &from)?;
+        let copy = |hasher| match copy(&*self.layout().disk, &*file, to, hasher) {
+            Err(CopyError::Read(error)) if is_unreadable(&error) => {
+                Err(self.rotten(content, &before, &unreadable(&error)))
+            }
+            Err(CopyError::Read(error)) => Err(error).during("read", &from),
+            Err(CopyError::Write(error)) => Err(error).during("copy to", to),
+            Ok(found) => Ok(found),
+        };
+        if self.checks().trusts(content, &before) {
+            copy(None)?;
+            if file.stamp().during("read", &from)? == before {
+                return Ok(());
+            }
+            // It changed while it was copied: once more then, hashed.
+        }
+        if copy(Some(ChunkHasher::default()))? == Some(*content) {
+            return Ok(());
+        }
+        // Whether the object is wrong, or was only read wrongly this once, the check tells.
+        self.checks().forget(content);
+        self.check(content)?;
+        Err(is_rotten(content))
     }
 }
 
@@ -201,19 +218,37 @@ pub(super) fn restore(store: &Store) -> Result<()> {
     }
 }
 
-fn copy(disk: &dyn Disk, from: &Path, to: &Path, hasher: &mut PassHasher) -> io::Result<()> {
-    let (from, to) = (disk.open(from, Access::Read)?, disk.create(to)?);
+/// Which side of a copy failed.
+enum CopyError {
+    Read(io::Error),
+    Write(io::Error),
+}
+
+/// Copies a file; the address of what was copied, if it was hashed.
+fn copy(
+    disk: &dyn Disk,
+    from: &dyn DiskFile,
+    to: &Path,
+    mut hasher: Option<ChunkHasher>,
+) -> std::result::Result<Option<ContentId>, CopyError> {
+    let to = disk.create(to).map_err(CopyError::Write)?;
     let mut piece = vec![0; limits::PIECE_BYTES];
     let mut offset = 0;
     loop {
-        let read = read_full_at(&*from, &mut piece, offset)?;
+        let read = read_full_at(from, &mut piece, offset).map_err(CopyError::Read)?;
         if read == 0 {
-            return Ok(());
+            return Ok(hasher.map(|hasher| hasher.finish().0));
         }
-        hasher.update(&piece[..read]);
-        to.write_all_at(&piece[..read], offset)?;
+        if let Some(hasher) = &mut hasher {
+            hasher.update(&piece[..read]);
+        }
+        to.write_all_at(&piece[..read], offset).map_err(CopyError::Write)?;
         offset += read as u64;
     }
+}
+
+fn is_rotten(content: &ContentId) -> BlobError {
+    BlobError::Rotten { content: *content, reason: "its bytes are others".to_owned() }
 }
 
 /// Whether the file system takes no file of this name, whatever else.

@@ -5,6 +5,7 @@
 //! ```text
 //! DATA_DIR/                       mode 0700
 //!   peer.toml                     PeerFile: who this peer is
+//!   peer.toml.spare               room for the next one
 //!   objects/ab/abcdef…            whole files, mode 0444; the name is the SHA-256
 //!   outboards/ab/abcdef….mid      outboards, for files of more than one chunk
 //!   names/report.pdf              relative symbolic link to an object held here
@@ -27,6 +28,7 @@ mod backend;
 mod check;
 mod disk;
 mod error;
+mod flight;
 mod folder;
 mod identity;
 mod index;
@@ -46,6 +48,7 @@ mod store;
 mod tests;
 
 pub use backend::{is_in_use, occupy};
+pub(crate) use disk::is_sync_unsupported;
 pub use disk::{Access, Disk, DiskFile, RealDisk, Stamp, Stat, SyncError};
 pub use error::BlobError;
 pub use identity::PeerFile;

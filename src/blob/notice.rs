@@ -33,6 +33,11 @@ pub enum Notice {
         /// The fault of the earlier index.
         reason: String,
     },
+    /// The disk was full at the start: what the start found to put right in the index is done once there is room.
+    Full {
+        /// The data directory.
+        dir: PathBuf,
+    },
     /// A link in names/ could not be made. The object is here all the same.
     NoLink {
         /// Its path.
@@ -67,6 +72,12 @@ impl fmt::Display for Notice {
             Notice::IndexRebuilt { reason } => {
                 write!(f, "{reason}; the index was built anew from the files that are here")
             }
+            Notice::Full { dir } => write!(
+                f,
+                "the disk under {} is full: some files are not in the index, or no longer should be; that is put \
+                 right once there is room",
+                dir.display()
+            ),
             Notice::NoLink { path, reason } => {
                 write!(f, "no link {}: {reason}; the file itself is kept", path.display())
             }

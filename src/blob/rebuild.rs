@@ -6,9 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::disk::{Access, DiskFile, read_full_at};
-use super::error::{IoContext, Result};
+use super::check::is_unreadable;
+use super::disk::{Access, DiskFile, Stamp, read_full_at};
+use super::error::{BlobError, IoContext, Result};
+use super::folder::Folder;
 use super::index::{Change, Index, Kind};
 use super::layout::{Layout, TEMPORARY_SUFFIX, parse_object_name};
 use super::notice::Notice;
@@ -18,18 +21,33 @@ use crate::id::{ContentId, FileName};
 use crate::time::Timestamp;
 use crate::wire::{ObjectInfo, limits};
 
-/// Makes folders and index agree: removes left-overs, takes in what only lies in objects/, forgets what
-/// does not, and puts away what has another length than it should. What is of the right length counts as
-/// unchecked until it is read.
-pub(super) fn put_right(store: &Store) -> Result<()> {
-    let (layout, index) = (store.layout(), store.index());
-    clean_incoming(layout, index)?;
-    reconcile_objects(store)?;
-    if !index.is_built()? {
-        adopt_links(layout, index)?;
-        index.submit([Change::Built])?;
+/// Makes folders and index agree: removes left-overs, and what [`settle`] does. Whether all was done.
+pub(super) fn put_right(store: &Store) -> Result<bool> {
+    clean_incoming(store.layout(), store.index())?;
+    clean_received(store.layout());
+    settle(store, true)
+}
+
+/// Takes in what only lies in objects/, forgets what does not, and puts away what has another length than it
+/// should. What is of the right length counts as unchecked until it is read. What finds no room for its commit is
+/// left for another time; whether nothing was. Strangers are told the first time. May run while the store is in
+/// use.
+pub(super) fn settle(store: &Store, first: bool) -> Result<bool> {
+    let mut all = reconcile_objects(store, first)?;
+    // Names of objects that are not taken in yet would be lost.
+    if all && !store.index().is_built()? {
+        all =
+            done(adopt_links(store.layout(), store.index()))? && done(store.index().submit([Change::Built]))?;
     }
-    Ok(())
+    Ok(all)
+}
+
+/// Whether something was done; a full disk is no error.
+fn done(result: Result<()>) -> Result<bool> {
+    match result {
+        Err(error) if error.is_disk_full() => Ok(false),
+        result => result.map(|()| true),
+    }
 }
 
 /// Removes temporary files, and parts of objects that are complete.
@@ -47,11 +65,22 @@ fn clean_incoming(layout: &Layout, index: &Index) -> Result<()> {
     Ok(())
 }
 
-/// Makes the index agree with objects/.
-fn reconcile_objects(store: &Store) -> Result<()> {
+/// Removes copies for people that were not finished. A folder that cannot be listed is nobody's loss.
+fn clean_received(layout: &Layout) {
+    let folder = layout.received_folder().path();
+    for name in layout.disk.read_dir(folder).unwrap_or_default() {
+        if name.to_str().is_some_and(Folder::is_temporary) {
+            layout.remove_quietly(&folder.join(&name));
+        }
+    }
+}
+
+/// Makes the index agree with objects/. Whether all was done.
+fn reconcile_objects(store: &Store, tells: bool) -> Result<bool> {
     let (layout, index) = (store.layout(), store.index());
     let objects = layout.objects();
     let shards: BTreeSet<_> = layout.disk.read_dir(&objects).during("list", &objects)?.into_iter().collect();
+    let mut all = true;
     for first in 0..=u8::MAX {
         let shard = format!("{first:02x}");
         let here = if shards.contains(shard.as_ref() as &std::ffi::OsStr) {
@@ -61,16 +90,14 @@ fn reconcile_objects(store: &Store) -> Result<()> {
         };
         let indexed = index.objects_of(first)?;
         for (content, length) in &indexed {
-            match here.get(content) {
-                None => {
-                    tracing::warn!(%content, "an object is gone from the disk");
-                    index.submit([Change::Forget(*content)])?;
+            all &= match here.get(content) {
+                None => done(store.forget_gone(content))?,
+                Some(there) if there.length != *length => {
+                    let reason = format!("it has {} bytes instead of {length}", there.length);
+                    done(store.quarantine_file(content, there, &reason).map(drop))?
                 }
-                Some(found) if found != length => {
-                    store.quarantine(content, &format!("it has {found} bytes instead of {length}"))?;
-                }
-                Some(_) => {}
-            }
+                Some(_) => true,
+            };
         }
         let found: Vec<_> = here.into_keys().filter(|content| !indexed.contains_key(content)).collect();
         if found.is_empty() {
@@ -82,12 +109,13 @@ fn reconcile_objects(store: &Store) -> Result<()> {
         for content in found {
             match adopt(layout, content)? {
                 Some(info) => changes.push(Change::Object(info, Kind::Replica)),
-                None => store.notices().tell(Notice::Stranger { path: layout.object(&content) }),
+                None if tells => store.notices().tell(Notice::Stranger { path: layout.object(&content) }),
+                None => {}
             }
         }
-        index.submit(changes)?;
+        all &= done(index.submit(changes))?;
     }
-    Ok(())
+    Ok(all)
 }
 
 /// Takes links in names/ into an index that knows none. Their clocks are lost: any record wins.
@@ -123,6 +151,16 @@ pub(super) fn read_outboard(layout: &Layout, content: &ContentId, length: u64) -
 /// outboard must link from the standard initial value to the address. `None` for a stranger, which is left
 /// where it is.
 fn adopt(layout: &Layout, content: ContentId) -> Result<Option<ObjectInfo>> {
+    match prove(layout, content) {
+        Err(BlobError::Io { source, path, .. }) if is_unreadable(&source) => {
+            tracing::warn!(file = %path.display(), error = %source, "the disk cannot read it; left alone");
+            Ok(None)
+        }
+        proved => proved,
+    }
+}
+
+fn prove(layout: &Layout, content: ContentId) -> Result<Option<ObjectInfo>> {
     let path = layout.object(&content);
     let file = layout.disk.open(&path, Access::Read).during("read", &path)?;
     let length = file.stamp().during("read", &path)?.length;
@@ -138,7 +176,7 @@ fn adopt(layout: &Layout, content: ContentId) -> Result<Option<ObjectInfo>> {
         }
         return Ok(Some(ObjectInfo { content, length, outboard: outboard.digest() }));
     }
-    let (found, outboard) = hash_file(&*file, &path)?;
+    let (found, outboard) = hash_file(&*file, &path, &AtomicU64::new(0))?;
     if found != content {
         return Ok(None);
     }
@@ -166,11 +204,16 @@ fn is_linked(
     Ok(verify_chunk(before, &chunk[..read], index, outboard, content))
 }
 
-/// The address and the outboard of what a file holds now.
-pub(super) fn hash_file(file: &dyn DiskFile, path: &Path) -> Result<(ContentId, Outboard)> {
+/// The address and the outboard of what a file holds now. `hashed` shows how far it is.
+pub(super) fn hash_file(
+    file: &dyn DiskFile,
+    path: &Path,
+    hashed: &AtomicU64,
+) -> Result<(ContentId, Outboard)> {
     let mut hasher = ChunkHasher::default();
     let mut piece = vec![0; limits::PIECE_BYTES];
     loop {
+        hashed.store(hasher.offset(), Ordering::Relaxed);
         match read_full_at(file, &mut piece, hasher.offset()).during("read", path)? {
             0 => return Ok(hasher.finish()),
             read => hasher.update(&piece[..read]),
@@ -178,8 +221,8 @@ pub(super) fn hash_file(file: &dyn DiskFile, path: &Path) -> Result<(ContentId, 
     }
 }
 
-/// The files in a shard folder that are named as objects, and their lengths.
-fn objects_in(layout: &Layout, shard: &Path, first: u8) -> Result<BTreeMap<ContentId, u64>> {
+/// The files in a shard folder that are named as objects, and their stamps.
+fn objects_in(layout: &Layout, shard: &Path, first: u8) -> Result<BTreeMap<ContentId, Stamp>> {
     let names = layout.disk.read_dir(shard).during("list", shard)?;
     let objects = names.iter().filter_map(|name| {
         let content = parse_object_name(name).filter(|content| content.0[0] == first);
@@ -188,7 +231,7 @@ fn objects_in(layout: &Layout, shard: &Path, first: u8) -> Result<BTreeMap<Conte
         if fits.is_none() {
             tracing::warn!(file = %shard.join(name).display(), "not an object; left alone");
         }
-        fits.map(|(content, stat)| (content, stat.length()))
+        fits.map(|(content, stat)| (content, stat.stamp))
     });
     Ok(objects.collect())
 }

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use super::check::is_unreadable;
 use super::disk::{Access, DiskFile, read_full_at};
 use super::error::{BlobError, IoContext, Result};
 use super::index::{Change, Kind};
@@ -199,7 +200,7 @@ impl Receiver {
     /// # Errors
     /// [`BlobError::Incomplete`] keeps the bytes; [`BlobError::Mismatch`] removes them, except that with a
     /// trusted outboard only the last chunk goes, as [`BlobError::ChunkMismatch`]; [`BlobError::Sync`]
-    /// poisons the store.
+    /// poisons the store; a full disk, also where only the commit finds no room, removes them.
     pub fn finish(self, kind: Kind) -> Result<ObjectInfo> {
         self.finish_linked(kind, &[])
     }
@@ -230,14 +231,19 @@ impl Receiver {
         if let Ok(stamp) = self.file.stamp() {
             self.store.checks().note(found, stamp);
         }
-        self.store.promises().succeeded(self.length);
         let info = ObjectInfo { content: found, length: self.length, outboard: outboard.digest() };
         let linked = links.iter().take(limits::LINKS_PER_OBJECT_MAX).map(|link| Change::Link {
             name: link.name.clone(),
             clock: link.clock,
             content: Some(found),
         });
-        self.store.index().submit([Change::Object(info, kind)].into_iter().chain(linked))?;
+        if let Err(error) = self.store.index().submit([Change::Object(info, kind)].into_iter().chain(linked))
+        {
+            self.store.note_failed_write(self.length, &error);
+            self.take_back();
+            return Err(error);
+        }
+        self.store.promises().succeeded(self.length);
         for link in links.iter().take(limits::LINKS_PER_OBJECT_MAX) {
             self.store.show_link(&link.name);
         }
@@ -259,7 +265,27 @@ impl Receiver {
         if !outboard.midstates().is_empty() {
             layout.publish_bytes(&outboard.to_bytes(), &layout.outboard(&self.content))?;
         }
-        layout.publish(&part, &layout.object(&self.content))
+        let object = layout.object(&self.content);
+        layout.publish_by(&object, || {
+            // Nobody who found an earlier file of this object wrong takes this one for it.
+            let _lock = self.store.object_locks().lock(&self.content.0);
+            layout.disk.rename(&part, &object)
+        })
+    }
+
+    /// Removes an object from its place that the index did not take: nobody would know of it, and it would take the
+    /// room that the next try needs. After a failed sync nothing is touched.
+    fn take_back(&self) {
+        let layout = self.store.layout();
+        let object = layout.object(&self.content);
+        let _lock = self.store.object_locks().lock(&self.content.0);
+        let is_own = |own| layout.disk.stat(&object).is_ok_and(|there| there.stamp.is_same_file(&own));
+        if layout.check().is_ok() && self.file.stamp().is_ok_and(is_own) {
+            self.store.checks().forget(&self.content);
+            self.cut();
+            layout.remove_quietly(&object);
+            layout.remove_quietly(&layout.outboard(&self.content));
+        }
     }
 
     /// Hashes the whole chunks of an earlier transfer, and cuts off what follows them.
@@ -269,11 +295,12 @@ impl Receiver {
         let whole = here / CHUNK_BYTES;
         let mut chunk = vec![0; if whole > 0 { CHUNK_BYTES as usize } else { 0 }];
         for index in 0..whole {
-            let read = read_full_at(&*self.file, &mut chunk, index * CHUNK_BYTES).during("read", &path)?;
-            if read < chunk.len() {
-                break;
+            match read_full_at(&*self.file, &mut chunk, index * CHUNK_BYTES) {
+                Ok(read) if read == chunk.len() => self.hasher.update(&chunk),
+                // What the disk cannot read comes again.
+                Err(error) if !is_unreadable(&error) => return Err(error).during("read", &path),
+                _ => break,
             }
-            self.hasher.update(&chunk);
         }
         self.resumed = self.offset();
         self.file.set_length(self.offset()).during("cut", &path)
@@ -331,12 +358,15 @@ impl Receiver {
 
     /// Removes the part, and with it what it takes on the disk.
     fn remove_part(&self) {
-        let path = self.store.layout().part(&self.content);
-        // The open handle keeps the blocks until the receiver is dropped, so they are freed first.
+        self.cut();
+        self.store.layout().remove_quietly(&self.store.layout().part(&self.content));
+    }
+
+    /// Frees the blocks of the file, which the open handle would keep until the receiver is dropped.
+    fn cut(&self) {
         if let Err(error) = self.file.set_length(0) {
-            tracing::warn!(file = %path.display(), %error, "cannot cut");
+            tracing::warn!(content = %self.content, %error, "cannot cut what was received");
         }
-        self.store.layout().remove_quietly(&path);
     }
 }
 

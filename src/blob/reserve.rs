@@ -1,5 +1,5 @@
-//! A little room that is kept for what must be written on a full disk: who this peer is, and an index that has
-//! to be opened again.
+//! A little room that is kept for what must be written on a full disk: an index that has to be opened again, and
+//! who this peer is where its spare file is not there yet (see [`super::identity`]).
 //!
 //! DATA_DIR/reserve is a file of zeros that nobody reads. It is removed when one of these writes finds no room,
 //! and made again once there is plenty.

@@ -50,10 +50,11 @@ impl Room {
 
     /// The bytes that objects may take.
     fn for_objects(&self) -> u64 {
-        match self.inodes {
-            Some(inodes) if inodes < INODES_RESERVED + INODES_PER_OBJECT => 0,
-            _ => self.free.saturating_sub(self.reserve()),
-        }
+        self.free.saturating_sub(self.reserve())
+    }
+
+    fn has_inodes(&self) -> bool {
+        self.inodes.is_none_or(|inodes| inodes >= INODES_RESERVED + INODES_PER_OBJECT)
     }
 }
 
@@ -143,7 +144,7 @@ impl Store {
     /// of others that are going to be asked for.
     ///
     /// # Errors
-    /// [`BlobError::NoRoom`] and [`BlobError::NoRoomLately`] when it could not.
+    /// [`BlobError::NoRoom`], [`BlobError::NoInodes`] and [`BlobError::NoRoomLately`] when it could not.
     pub fn room_for(&self, length: u64, others: u64) -> Result<()> {
         let _others = Promise::new(self.promises().promised.clone(), others);
         self.promise(length, 0).map(drop)
@@ -165,6 +166,9 @@ impl Store {
         let promised = promises.promised.load(Ordering::SeqCst);
         // Where the file system does not say, the write will tell.
         let Some(room) = self.room() else { return Ok(promise) };
+        if !room.has_inodes() {
+            return Err(BlobError::NoInodes);
+        }
         if promised <= room.for_objects() {
             return Ok(promise);
         }
@@ -211,8 +215,9 @@ mod tests {
     fn the_reserve_is_a_share_within_bounds() {
         let reserve = |total| Room { free: total, total, inodes: None }.reserve();
         assert_eq!([reserve(1), reserve(1 << 30), reserve(1 << 50)], [1 << 20, 16 << 20, 256 << 20]);
-        let room = |inodes| Room { free: 100 << 20, total: 128 << 20, inodes }.for_objects();
-        assert_eq!([room(None), room(Some(21)), room(Some(20))], [98 << 20, 98 << 20, 0]);
+        let room = |inodes| Room { free: 100 << 20, total: 128 << 20, inodes };
+        assert_eq!(room(None).for_objects(), 98 << 20);
+        assert_eq!([None, Some(21), Some(20)].map(|inodes| room(inodes).has_inodes()), [true, true, false]);
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! The store of one data directory: opening it, and reading what is in it.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::check::{Checks, is_unreadable};
-use super::disk::{Disk, DiskFile, read_full_at};
+use super::check::{Checks, is_unreadable, unreadable};
+use super::disk::{Disk, DiskFile, Stamp, read_full_at};
 use super::error::{BlobError, IoContext, Result};
 use super::index::{Change, Index, Kind, NAMES_LISTED_MAX};
 
@@ -35,15 +35,19 @@ struct Shared {
     holders: Holders,
     record_locks: Stripes,
     link_locks: Stripes,
+    object_locks: Stripes,
     checks: Checks,
     notices: Notices,
+    /// Whether a full disk left something of [`rebuild::settle`] to be done. Locked while that is done.
+    unsettled: Mutex<bool>,
 }
 
 impl Store {
     /// Opens a data directory, and makes it where there is none.
     ///
     /// Puts right what a crash left: removes temporary files, takes objects into the index that reached
-    /// their place but not the index, and builds a missing or corrupt index up from the folders.
+    /// their place but not the index, and builds a missing or corrupt index up from the folders. What the index
+    /// has no room for on a full disk is done by a later [`Store::keep_reserve`], and a notice says so.
     ///
     /// # Errors
     /// [`BlobError::InUse`] while another store has it; otherwise what the disk says.
@@ -58,14 +62,19 @@ impl Store {
             holders: Holders::default(),
             record_locks: Stripes::default(),
             link_locks: Stripes::default(),
+            object_locks: Stripes::default(),
             checks: Checks::default(),
             notices: Notices::default(),
+            unsettled: Mutex::default(),
         };
         let store = Store { shared: Arc::new(shared) };
         if let Some(reason) = set_aside {
             store.notices().tell(Notice::IndexRebuilt { reason });
         }
-        rebuild::put_right(&store)?;
+        if !rebuild::put_right(&store)? {
+            *store.unsettled() = true;
+            store.notices().tell(Notice::Full { dir: store.dir().to_owned() });
+        }
         links::restore(&store)?;
         store.keep_reserve();
         Ok(store)
@@ -102,7 +111,8 @@ impl Store {
     }
 
     /// Opens an object to read it from a byte on. Each chunk is checked before a byte of it is given, unless
-    /// the object was hashed within the last hour and its file has not changed since.
+    /// the object was hashed within the last hour and its file has not changed since; one that changes later is
+    /// checked from then on.
     ///
     /// # Errors
     /// [`BlobError::NotHere`], [`BlobError::PastEnd`], or what the disk says.
@@ -112,17 +122,35 @@ impl Store {
         if offset > info.length {
             return Err(BlobError::PastEnd { content: *content, length: info.length, offset });
         }
-        let outboard = match self.is_trusted(content) {
+        let file = self.open_object(content)?;
+        let opened = file.stamp().during("read", &self.layout().object(content))?;
+        let outboard = match self.checks().trusts(content, &opened) {
             true => None,
             false => Some(self.outboard(content)?.ok_or(BlobError::NotHere { content: *content })?),
         };
-        let file = self.open_object(content)?;
-        Ok(ObjectReader { store: self.clone(), file, info, offset, outboard, ready: Bytes::new() })
+        Ok(ObjectReader { store: self.clone(), file, opened, info, offset, outboard, ready: Bytes::new() })
     }
 
-    /// Makes the reserve again, once there is plenty of room. Whether it is there.
+    /// Makes the reserve again, once there is plenty of room, and does what a full disk kept the start from doing.
+    /// Whether the reserve is there.
     pub fn keep_reserve(&self) -> bool {
+        self.settle();
         self.layout().check().is_ok() && reserve::keep(self.dir(), &*self.layout().disk)
+    }
+
+    fn settle(&self) {
+        let mut unsettled = self.unsettled();
+        if !*unsettled || self.full_with().is_some() {
+            return;
+        }
+        match rebuild::settle(self, false).and_then(|all| links::restore(self).map(|()| all)) {
+            Ok(all) => *unsettled = !all,
+            Err(error) => tracing::warn!(%error, "the index does not agree with objects/ yet"),
+        }
+    }
+
+    fn unsettled(&self) -> MutexGuard<'_, bool> {
+        self.shared.unsettled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many bytes are free on a disk that is too full for a commit to the index; nothing on any other.
@@ -208,16 +236,24 @@ impl Store {
     pub(super) fn link_locks(&self) -> &Stripes {
         &self.shared.link_locks
     }
+
+    /// Held while an object's file is put into its place or taken out of it, and out of the index.
+    pub(super) fn object_locks(&self) -> &Stripes {
+        &self.shared.object_locks
+    }
 }
 
 /// An object, read from some byte to its end.
 pub struct ObjectReader {
     store: Store,
     file: Box<dyn DiskFile>,
+    /// The file's stamp when it was opened.
+    opened: Stamp,
     info: ObjectInfo,
     /// The next byte to be read from the file.
     offset: u64,
-    /// The outboard that each chunk is checked against; `None` for an object that was hashed lately.
+    /// The outboard that each chunk is checked against; `None` for an object that was hashed lately, as long as its
+    /// file keeps its stamp.
     outboard: Option<Outboard>,
     /// Checked bytes that were not given yet.
     ready: Bytes,
@@ -236,26 +272,33 @@ impl ObjectReader {
     /// Otherwise what the disk says.
     pub fn read_piece(&mut self) -> Result<Bytes> {
         if self.ready.is_empty() {
-            self.ready = match self.outboard.take() {
+            self.ready = match self.outboard {
+                Some(_) => self.read_checked()?,
                 None => self.read_trusted()?,
-                Some(outboard) => {
-                    let ready = self.read_checked(&outboard);
-                    self.outboard = Some(outboard);
-                    ready?
-                }
             };
         }
         Ok(self.ready.split_to(self.ready.len().min(Self::PIECE_BYTES_MAX)))
     }
 
+    /// The next piece, where the file is as it was when it was hashed; else the next chunk, checked.
     fn read_trusted(&mut self) -> Result<Bytes> {
         let left = self.info.length - self.offset;
-        self.read(left.min(Self::PIECE_BYTES_MAX as u64) as usize, self.offset)
+        let piece = self.read(left.min(Self::PIECE_BYTES_MAX as u64) as usize, self.offset)?;
+        // Looked at after the read: what was written before it has changed the stamp.
+        let content = self.info.content;
+        if self.file.stamp().during("read", &self.store.layout().object(&content))? == self.opened {
+            self.offset += piece.len() as u64;
+            return Ok(piece);
+        }
+        tracing::info!(%content, "the file of an object changed while it was read; it is checked from now on");
+        self.outboard = Some(self.store.outboard(&content)?.ok_or(BlobError::NotHere { content })?);
+        self.read_checked()
     }
 
     /// The whole chunk that the next byte is in, from that byte on.
-    fn read_checked(&mut self, outboard: &Outboard) -> Result<Bytes> {
+    fn read_checked(&mut self) -> Result<Bytes> {
         let index = self.offset / CHUNK_BYTES;
+        let Some(outboard) = &self.outboard else { return Ok(Bytes::new()) };
         let (begin, Some(before), Some(length)) =
             (index * CHUNK_BYTES, outboard.before(index), outboard.chunk_length(index))
         else {
@@ -269,29 +312,25 @@ impl ObjectReader {
         if !verify_chunk(before, &chunk, index, outboard, &self.info.content) {
             return Err(self.rotten(&format!("chunk {index} holds other bytes")));
         }
+        self.offset = begin + length;
         Ok(chunk.slice(skip..))
     }
 
-    fn read(&mut self, length: usize, from: u64) -> Result<Bytes> {
+    fn read(&self, length: usize, from: u64) -> Result<Bytes> {
         let mut bytes = vec![0; length];
         match read_full_at(&*self.file, &mut bytes, from) {
             Ok(read) if read == length => {}
             Ok(read) => return Err(self.rotten(&format!("it ends after {} bytes", from + read as u64))),
             Err(error) if is_unreadable(&error) => {
-                return Err(self.rotten(&format!("the disk cannot read it: {error}")));
+                return Err(self.rotten(&unreadable(&error)));
             }
             Err(error) => return Err(error).during("read", &self.store.layout().object(&self.info.content)),
         }
-        self.offset = from + length as u64;
         Ok(bytes.into())
     }
 
     fn rotten(&self, reason: &str) -> BlobError {
-        let content = self.info.content;
-        if let Err(error) = self.store.quarantine(&content, reason) {
-            tracing::warn!(%content, %error, "a rotten object was not moved away");
-        }
-        BlobError::Rotten { content, reason: reason.to_owned() }
+        self.store.rotten(&self.info.content, &self.opened, reason)
     }
 
     /// The longest piece: large enough that a system call costs little beside it.

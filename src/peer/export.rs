@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::api::{Failure, Progress};
 use super::client::ObjectBytes;
 use super::shared::{finished, spawn_blocking};
-use crate::blob::ChunkHasher;
+use crate::blob::{ChunkHasher, is_sync_unsupported};
 
 /// A place for a file that a person named; checked before anything is fetched for it.
 #[derive(Debug)]
@@ -136,7 +136,11 @@ impl Begun {
             Kind::File { overwrite: true } => temporary.persist(path).map_err(|error| error.error)?,
             _ => temporary.persist_noclobber(path).map_err(|error| error.error)?,
         }
-        File::open(folder_of(path))?.sync_all()
+        match File::open(folder_of(path))?.sync_all() {
+            // The file system has no such sync; the file is there.
+            Err(error) if is_sync_unsupported(&error) => Ok(()),
+            synced => synced,
+        }
     }
 }
 

@@ -1,0 +1,107 @@
+//! One hash of an object at a time: whoever asks while it runs waits for its outcome.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use super::error::{BlobError, Result};
+use super::outboard::Outboard;
+use crate::id::ContentId;
+
+/// The hashes that run now.
+#[derive(Default)]
+pub(super) struct Flights(Mutex<HashMap<ContentId, Arc<Flight>>>);
+
+#[derive(Default)]
+struct Flight {
+    hashed: AtomicU64,
+    outcome: OnceLock<std::result::Result<Option<Outboard>, Failure>>,
+}
+
+/// Why a hash failed, for each thread that waited for it.
+#[derive(Debug, Clone)]
+struct Failure {
+    doing: &'static str,
+    path: PathBuf,
+    kind: io::ErrorKind,
+    code: Option<i32>,
+    text: String,
+}
+
+impl Flights {
+    /// Hashes an object, or waits for the hash of it that runs already. `hash` counts the bytes that it has hashed.
+    ///
+    /// # Errors
+    /// As `hash`.
+    pub fn run(
+        &self,
+        content: &ContentId,
+        hash: impl FnOnce(&AtomicU64) -> Result<Option<Outboard>>,
+    ) -> Result<Option<Outboard>> {
+        let mut hash = Some(hash);
+        let flight = self.lock().entry(*content).or_default().clone();
+        let _landing = Landing { flights: self, content, flight: &flight };
+        let mut own = None;
+        // Of those that come here at the same time one hashes, and the others wait in this call.
+        let outcome = flight.outcome.get_or_init(|| {
+            let outcome = hash.take().map_or(Ok(None), |hash| hash(&flight.hashed));
+            outcome.map_err(|error| {
+                let failure = Failure::of(content, &error);
+                own = Some(error);
+                failure
+            })
+        });
+        match own {
+            Some(error) => Err(error),
+            None => outcome.clone().map_err(Failure::into_error),
+        }
+    }
+
+    /// The bytes hashed so far of the hash that runs.
+    pub fn hashed_bytes(&self, content: &ContentId) -> Option<u64> {
+        self.lock().get(content).map(|flight| flight.hashed.load(Ordering::Relaxed))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ContentId, Arc<Flight>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends a flight once its hash has returned, or panicked: whoever asks from then on begins another one.
+struct Landing<'a> {
+    flights: &'a Flights,
+    content: &'a ContentId,
+    flight: &'a Arc<Flight>,
+}
+
+impl Drop for Landing<'_> {
+    fn drop(&mut self) {
+        let mut flights = self.flights.lock();
+        // Each thread that waited comes here too, when another flight may have begun already.
+        if flights.get(self.content).is_some_and(|current| Arc::ptr_eq(current, self.flight)) {
+            flights.remove(self.content);
+        }
+    }
+}
+
+impl Failure {
+    fn of(content: &ContentId, error: &BlobError) -> Failure {
+        let (doing, path, kind, code) = match error {
+            BlobError::Io { doing, path, source } => {
+                (*doing, path.clone(), source.kind(), source.raw_os_error())
+            }
+            _ => ("check", content.to_string().into(), io::ErrorKind::Other, None),
+        };
+        Failure { doing, path, kind, code, text: error.to_string() }
+    }
+
+    fn into_error(self) -> BlobError {
+        let source = match self.code {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::new(self.kind, self.text),
+        };
+        BlobError::Io { doing: self.doing, path: self.path, source }
+    }
+}
