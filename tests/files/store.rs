@@ -1,7 +1,7 @@
 //! Stores and requests, on a good network and on a bad one, while the ring changes.
 
 use quoit::id::ContentId;
-use quoit::sim::storage::{Outcome, Requested, check};
+use quoit::sim::storage::{Ended, Outcome, Requested, check};
 use quoit::sim::{check as ring, seeds};
 
 use crate::harness::{
