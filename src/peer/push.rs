@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::copy::Upstream;
 use super::shared::{STORAGE_TIMEOUT, Shared};
 use crate::blob::{BlobError, ChunkHasher, Source};
 use crate::config::RingSettings;
 use crate::replica::ChainWords;
-use crate::transport::{Connection, OpenStream, StreamError};
+use crate::transport::{Connection, OpenStream, StreamError, wait_awake};
 use crate::wire::limits::{CLIENT_SILENCE_MAX, PIECE_BYTES};
 use crate::wire::{
     Entry, Fault, Link, MissingReason, ObjectInfo, Reply, Request, StorageReply, StorageRequest, StoreRole,
@@ -62,6 +62,13 @@ pub(super) enum PushFailure {
     Client(StreamError),
     /// The client gives other bytes than it announced.
     OtherBytes,
+}
+
+impl PushFailure {
+    /// Whether another try may go well: the other side is away, or the client is silent and still connected.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self, PushFailure::Peer(_) | PushFailure::Client(StreamError::Silent { .. }))
+    }
 }
 
 /// The other side of a push: another peer, or this one itself.
@@ -307,7 +314,7 @@ impl Shared {
             let mut piece = match pieces.next().await {
                 Ok(piece) => piece,
                 Err(failure) => {
-                    if matches!(failure, PushFailure::Peer(_)) {
+                    if failure.may_pass() {
                         // What has come by then may serve another try; a reset would have it thrown away.
                         downstream.finish();
                     }
@@ -405,8 +412,8 @@ impl Pieces {
     async fn next(&mut self) -> Result<Bytes, PushFailure> {
         match self {
             Pieces::Client { stream, hasher, object } => {
-                match timeout(CLIENT_SILENCE_MAX, stream.read_piece(PIECE_BYTES)).await {
-                    Ok(Ok(Some(piece))) => {
+                match wait_awake(CLIENT_SILENCE_MAX, stream.read_piece(PIECE_BYTES)).await.0 {
+                    Some(Ok(Some(piece))) => {
                         hasher.update(&piece);
                         if hasher.offset() < object.length {
                             return Ok(piece);
@@ -416,9 +423,9 @@ impl Pieces {
                             ObjectInfo { content, length: outboard.length(), outboard: outboard.digest() };
                         if found == *object { Ok(piece) } else { Err(PushFailure::OtherBytes) }
                     }
-                    Ok(Ok(None)) => Err(PushFailure::Client(StreamError::Ended)),
-                    Ok(Err(error)) => Err(PushFailure::Client(error)),
-                    Err(_) => Err(PushFailure::Client(StreamError::Silent {
+                    Some(Ok(None)) => Err(PushFailure::Client(StreamError::Ended)),
+                    Some(Err(error)) => Err(PushFailure::Client(error)),
+                    None => Err(PushFailure::Client(StreamError::Silent {
                         waited_ms: CLIENT_SILENCE_MAX.as_millis() as u64,
                     })),
                 }

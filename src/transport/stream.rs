@@ -190,7 +190,8 @@ impl RequestStream {
         }
     }
 
-    /// Between a client and its own peer, where nobody is held to account.
+    /// Between a client and its own peer, where nobody is held to account. Whoever takes no bytes, since it is stopped
+    /// or a slow line is behind it, is waited for as long as the connection lives.
     pub(super) fn of_client(
         connection: &Connection,
         (send, recv): (quinn::SendStream, quinn::RecvStream),
@@ -203,7 +204,7 @@ impl RequestStream {
             through_a_helper: false,
             finished: false,
             pace_in: LeastPace::default(),
-            pace_out: LeastPace::default(),
+            pace_out: LeastPace::waived(),
         }
     }
 
@@ -276,7 +277,7 @@ impl RequestStream {
     }
 
     pub(super) async fn send_frame<T: Serialize>(&mut self, message: &T) -> Result<(), StreamError> {
-        frame::write(&mut self.send, message).await
+        frame::write_within(&mut self.send, message, self.pace_out.anew()).await
     }
 
     /// Waits until whoever asked wants no answer any more, or is gone.
