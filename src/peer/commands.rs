@@ -9,11 +9,11 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::api::{Failure, Progress, StoreOptions};
+use super::relay::Pieces;
 use super::shared::Shared;
 use super::store::{Offered, Origin};
-use crate::id::ContentId;
 use crate::transport::{CommandStream, StreamError};
-use crate::wire::{ClientReply, ClientRequest};
+use crate::wire::{ClientReply, ClientRequest, ObjectInfo};
 
 impl Shared {
     /// Reads one command, does it, and answers.
@@ -43,7 +43,10 @@ impl Shared {
                 let received = while_heard(stream, &progress, received).await?;
                 answer(stream, received.map(ClientReply::Received)).await
             }
-            ClientRequest::Read { content, offset } => self.send_object(stream, content, offset).await,
+            ClientRequest::Read { content, offset } => {
+                let found = while_heard(stream, &idle, self.bytes_of(content, offset)).await?;
+                send_object(stream, found, offset).await
+            }
             ClientRequest::Files => match self.files().await {
                 Ok(files) => list(stream, files.into_iter().map(ClientReply::File), ClientReply::End).await,
                 Err(reason) => refuse(stream, reason).await,
@@ -122,28 +125,27 @@ impl Shared {
             running.stop(self, true).await;
         }
     }
+}
 
-    async fn send_object(
-        self: &Arc<Self>,
-        stream: &mut CommandStream,
-        content: ContentId,
-        offset: u64,
-    ) -> Result<(), StreamError> {
-        let (object, mut pieces) = match self.bytes_of(content, offset).await {
-            Ok(found) => found,
-            Err(failure) => return answer(stream, Err(failure)).await,
-        };
-        stream.reply(&ClientReply::Object(object)).await?;
-        let mut left = object.length - offset;
-        while left > 0 {
-            // Ending early is all that can be said among raw bytes; the client counts them.
-            let Some(Ok(piece)) = pieces.recv().await else { return Err(StreamError::Ended) };
-            left = left.saturating_sub(piece.len() as u64);
-            stream.send_piece(piece).await?;
-        }
-        stream.finish_send();
-        Ok(())
+async fn send_object(
+    stream: &mut CommandStream,
+    found: Result<(ObjectInfo, Pieces), Failure>,
+    offset: u64,
+) -> Result<(), StreamError> {
+    let (object, mut pieces) = match found {
+        Ok(found) => found,
+        Err(failure) => return answer(stream, Err(failure)).await,
+    };
+    stream.reply(&ClientReply::Object(object)).await?;
+    let mut left = object.length - offset;
+    while left > 0 {
+        // Ending early is all that can be said among raw bytes; the client counts them.
+        let Some(Ok(piece)) = pieces.recv().await else { return Err(StreamError::Ended) };
+        left = left.saturating_sub(piece.len() as u64);
+        stream.send_piece(piece).await?;
     }
+    stream.finish_send();
+    Ok(())
 }
 
 /// Does a command's work, and tells the client how far it is, as long as the client is there.

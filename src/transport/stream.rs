@@ -62,6 +62,11 @@ impl OpenStream {
         self.reached.as_ref().map_or_else(|| self.in_use.connection().peer(), |reached| reached.peer())
     }
 
+    /// From now on raw bytes are waited for as long as the connection lives.
+    pub(super) fn waits_for_bytes(&mut self) {
+        self.pace_in = LeastPace::waived();
+    }
+
     /// The connection is a helper's; who answers is somebody else.
     pub(super) fn reached(&mut self, reached: Reached) {
         self.reached = Some(reached);

@@ -38,7 +38,7 @@ pub enum ClientRequest {
         /// Whether it is put into received/ of the peer.
         keep: bool,
     },
-    /// The bytes of an object that the peer holds. `-> Object`, then its bytes from `offset` to the end.
+    /// The bytes of an object that the peer holds or can get. `-> Progress…, Object`, then its bytes from `offset` on.
     Read {
         /// Which.
         content: ContentId,
