@@ -140,6 +140,7 @@ fn in_short(reason: MissingReason) -> MissingReason {
         MissingReason::Disk(text) => MissingReason::Disk(cut(text)),
         MissingReason::Refused(text) => MissingReason::Refused(cut(text)),
         MissingReason::Final(text) => MissingReason::Final(cut(text)),
+        MissingReason::NotGiven(text) => MissingReason::NotGiven(cut(text)),
         MissingReason::Unreachable | MissingReason::NoRoom { .. } | MissingReason::NotYet => reason,
     }
 }

@@ -9,15 +9,15 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::copy::Upstream;
-use super::shared::{STORAGE_TIMEOUT, Shared};
+use super::shared::{STORAGE_TIMEOUT, Shared, shortened};
 use crate::blob::{BlobError, ChunkHasher, Source};
 use crate::config::RingSettings;
 use crate::replica::ChainWords;
 use crate::transport::{Connection, OpenStream, StreamError, wait_awake};
 use crate::wire::limits::{CLIENT_SILENCE_MAX, PIECE_BYTES};
 use crate::wire::{
-    Entry, Fault, Link, MissingReason, ObjectInfo, Reply, Request, StorageReply, StorageRequest, StoreRole,
-    Target,
+    Entry, Fault, Link, MissingReason, ObjectInfo, PeerName, Reply, Request, StorageReply, StorageRequest,
+    StoreRole, Target,
 };
 
 /// Where the bytes of a push come from.
@@ -129,8 +129,8 @@ impl Shared {
             let reason = match failure {
                 PushFailure::Peer(reason) => reason,
                 PushFailure::NotOwner => MissingReason::Refused("it does not own this key".to_owned()),
-                PushFailure::Source(error) => MissingReason::Refused(error.to_string()),
-                PushFailure::Client(error) => MissingReason::Refused(error.to_string()),
+                PushFailure::Source(error) => self.not_given(&error),
+                PushFailure::Client(_) => MissingReason::NotGiven("its sender gave the store up".to_owned()),
                 PushFailure::OtherBytes => MissingReason::Final("the bytes are other ones".to_owned()),
             };
             let mut unheard = words.unheard(&reason);
@@ -221,6 +221,11 @@ impl Shared {
         }
         self.blame_answer(&to.position, Fault::FalseCopies);
         Err(PushFailure::Peer(MissingReason::Refused("it does not stop to talk of copies".to_owned())))
+    }
+
+    /// Why another peer does not get an object of which this one's own copy fails.
+    pub(super) fn not_given(&self, error: &BlobError) -> MissingReason {
+        not_given(&self.named(&self.position()), error)
     }
 
     /// Bytes of a push came somewhere. A word on that is worth no wait: the next one says more.
@@ -354,6 +359,14 @@ impl Shared {
     }
 }
 
+fn not_given(giver: &PeerName, error: &BlobError) -> MissingReason {
+    MissingReason::NotGiven(match error {
+        BlobError::Rotten { .. } => format!("the copy at peer {giver} was bad"),
+        BlobError::NotHere { .. } => format!("the copy at peer {giver} is gone"),
+        error => shortened(format!("peer {giver} cannot read its copy: {error}")),
+    })
+}
+
 async fn notified(notice: Option<&Notify>) {
     match notice {
         Some(notice) => notice.notified().await,
@@ -438,7 +451,7 @@ impl Pieces {
             Pieces::Read(pieces) => match pieces.recv().await {
                 Some(Ok(piece)) => Ok(piece),
                 Some(Err(error)) => Err(PushFailure::Source(error)),
-                None => Err(PushFailure::Peer(MissingReason::Refused("the object ended early".to_owned()))),
+                None => Err(PushFailure::Peer(MissingReason::NotGiven("the object ended early".to_owned()))),
             },
         }
     }
@@ -477,3 +490,28 @@ const WORDS_PER_PUSH_MAX: u32 = 2 * (RingSettings::REPLICAS_MAX as u32 + 2);
 const READ_AHEAD_MAX: usize = 4;
 /// Pieces between two tasks of this process.
 const LOCAL_PIECES_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{ContentId, Position};
+
+    /// Reported by reading: a peer whose own copy had gone bad said that the receiver refused it.
+    #[test]
+    fn a_copy_that_is_bad_here_is_not_the_receivers_fault() {
+        let giver = PeerName { position: Position::of_number(36), name: None };
+        let said = |error| not_given(&giver, &error).to_string();
+        let content = ContentId::of(b"a");
+        assert_eq!(
+            said(BlobError::Rotten { content, reason: "it ends after 3 bytes".to_owned() }),
+            "was not given it: the copy at peer 36 was bad"
+        );
+        assert_eq!(said(BlobError::NotHere { content }), "was not given it: the copy at peer 36 is gone");
+        let path = std::path::PathBuf::from("o");
+        let source = std::io::Error::other("no such device");
+        assert_eq!(
+            said(BlobError::Io { doing: "read", path, source }),
+            "was not given it: peer 36 cannot read its copy: cannot read o: no such device"
+        );
+    }
+}
