@@ -193,7 +193,10 @@ impl Shared {
         mut words: mpsc::Receiver<StorageReply>,
     ) -> Result<(), StreamError> {
         match &copied {
-            Ok(()) => self.hopeless.came(&object.content),
+            Ok(()) => {
+                self.hopeless.came(&object.content);
+                self.notices.came(&object.content, upstream.peer().map(|peer| self.named(&peer)));
+            }
             Err(reason) => self.hopeless.refused(&object, reason),
         }
         if copied.is_ok() && duty.has_come_back(&self.view(), &object.content.key()) {
