@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::api::{Failure, Progress, StoreOptions};
@@ -101,13 +102,15 @@ impl Shared {
     ) -> Result<(), StreamError> {
         // Once begun it goes on, whether the client is still there or not.
         let shared = self.clone();
-        let leaving = tokio::spawn(async move { shared.leave(force).await });
-        let left = match while_heard(stream, idle, leaving).await {
+        let mut leaving = tokio::spawn(async move { shared.leave(force).await });
+        let left = match while_heard(stream, idle, &mut leaving).await {
             Ok(Ok(Ok(report))) => answer(stream, Ok::<_, Failure>(ClientReply::Left(report))).await,
             Ok(Ok(Err(reason))) => return refuse(stream, reason).await,
             // The task was ended with the peer.
             Ok(Err(_)) => return Ok(()),
-            Err(gone) => Err(gone),
+            Err(gone) if has_left(leaving).await => Err(gone),
+            // It stays, and may end later for another reason.
+            Err(gone) => return Err(gone),
         };
         if left.is_ok() {
             // The words have to be there before the network ends.
@@ -125,6 +128,11 @@ impl Shared {
             running.stop(self, true).await;
         }
     }
+}
+
+/// Waits for the end of a departure that nobody hears of any more. Whether the peer left.
+async fn has_left<R, E>(leaving: JoinHandle<Result<R, E>>) -> bool {
+    matches!(leaving.await, Ok(Ok(_)))
 }
 
 async fn send_object(
@@ -202,3 +210,26 @@ async fn list(
 const TICK: Duration = Duration::from_millis(100);
 /// How long a client hears nothing, at most.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by reading: the client of a departure went away and the peer stayed; when that peer ended later by itself,
+    /// its peer.toml said that it had left the ring.
+    #[tokio::test]
+    async fn a_refused_departure_is_none_although_its_client_is_gone() {
+        let soon = || tokio::time::sleep(Duration::from_millis(1));
+        let departure = |outcome: Result<(), ()>| {
+            tokio::spawn(async move {
+                soon().await;
+                outcome
+            })
+        };
+        assert!(has_left(departure(Ok(()))).await);
+        assert!(!has_left(departure(Err(()))).await, "it stays");
+        let ended = departure(Ok(()));
+        ended.abort();
+        assert!(!has_left(ended).await, "it was ended with its peer");
+    }
+}
