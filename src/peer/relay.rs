@@ -16,6 +16,7 @@ use super::push::read_ahead;
 use super::shared::Shared;
 use crate::blob::{BlobError, CHUNK_BYTES, ObjectReader, Outboard, chunk_count, verify_chunk};
 use crate::id::ContentId;
+use crate::transport::interrupted_waits;
 use crate::wire::limits::PIECE_BYTES;
 use crate::wire::{Entry, ObjectInfo};
 
@@ -157,7 +158,7 @@ impl Relay {
         given: &mut u64,
         pieces: &mpsc::Sender<Result<Bytes, BlobError>>,
     ) -> Option<()> {
-        let begin = *given / CHUNK_BYTES * CHUNK_BYTES;
+        let (begin, interrupted) = (*given / CHUNK_BYTES * CHUNK_BYTES, interrupted_waits());
         let Ok(mut stream) = self.fetch.open(holder, self.object, begin + self.part.bytes.len() as u64).await
         else {
             self.fetch.drop_holder(holder);
@@ -176,7 +177,7 @@ impl Relay {
                     Ok(filled @ 1..) => self.part.bytes.extend_from_slice(&piece[..filled]),
                     // It stands still, or is gone. What came of it serves with the next holder.
                     Ok(0) | Err(_) => {
-                        self.fetch.drop_holder(holder);
+                        self.fetch.lost(holder, interrupted).await;
                         return Some(());
                     }
                 }

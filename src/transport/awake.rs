@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
@@ -11,6 +12,12 @@ use tokio::time::{Instant, timeout};
 /// it ended in time, and how long it was waited for since the last pause.
 pub(crate) async fn wait_awake<T>(limit: Duration, work: impl Future<Output = T>) -> (Option<T>, Duration) {
     wait(limit, LOOK, STOPPED_AFTER, work).await
+}
+
+/// How many waits a pause of this process has interrupted so far: more than before, and what broke off meanwhile may
+/// have done so because this process was stopped.
+pub(crate) fn interrupted_waits() -> u64 {
+    INTERRUPTED.load(Ordering::Relaxed)
 }
 
 async fn wait<T>(
@@ -26,6 +33,7 @@ async fn wait<T>(
         let done = timeout(slice, work.as_mut()).await.ok();
         if looked.elapsed() > slice.saturating_add(stopped_after) {
             begun = Instant::now();
+            INTERRUPTED.fetch_add(1, Ordering::Relaxed);
         }
         let waited = begun.elapsed();
         if done.is_some() || waited >= limit {
@@ -33,6 +41,8 @@ async fn wait<T>(
         }
     }
 }
+
+static INTERRUPTED: AtomicU64 = AtomicU64::new(0);
 
 /// How often is looked whether this process was stopped.
 const LOOK: Duration = Duration::from_secs(1);
@@ -43,7 +53,7 @@ const STOPPED_AFTER: Duration = Duration::from_secs(3);
 mod tests {
     use super::*;
 
-    const LIMIT: Duration = Duration::from_millis(60);
+    const LIMIT: Duration = Duration::from_millis(150);
 
     async fn waited_for(work: impl Future<Output = ()>) -> (bool, Duration) {
         let (done, waited) = wait(LIMIT, LIMIT / 6, LIMIT * 2, work).await;
@@ -59,7 +69,9 @@ mod tests {
             std::thread::sleep(LIMIT * 4);
             tokio::time::sleep(LIMIT / 3).await;
         };
+        let before = interrupted_waits();
         let (done, waited) = waited_for(paused).await;
+        assert!(interrupted_waits() > before);
         assert!(done && waited < LIMIT, "{done}, after {waited:?}");
     }
 

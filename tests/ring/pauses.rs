@@ -89,6 +89,30 @@ fn a_store_under_way_goes_on_after_its_peer_was_stopped() {
     }
 }
 
+/// Goal: a request goes on when its peer was stopped in the middle of it, although the only holder gave it up meanwhile.
+#[test]
+fn a_request_under_way_goes_on_after_its_peer_was_stopped() {
+    if std::env::var_os("QUOIT_TEST_ALL").is_none() {
+        return skipped("a_request_under_way_goes_on_after_its_peer_was_stopped", "stops for 12 s; --all");
+    }
+    let ring = Ring::of(8, &SEVEN);
+    let sample = Sample::random(&ring.scratch(), "long", 1, 256 << 20);
+    sample.store(&ring, 36, "--wait all");
+    let holders = sample.on_disk(&ring);
+    let at = *SEVEN.iter().find(|number| !holders.contains(number)).unwrap();
+    // The others do not answer.
+    holders.iter().skip(1).for_each(|holder| signal(&ring, *holder, Signal::STOP));
+    let parts = ring.data_dir(at).join("incoming");
+    let request = ring.peer(at).begin("Request long");
+    eventually("bytes move", || {
+        entries(&parts).iter().any(|part| part.metadata().is_ok_and(|part| part.len() > 0))
+    });
+    signal(&ring, at, Signal::STOP);
+    std::thread::sleep(Duration::from_secs(12));
+    signal(&ring, at, Signal::CONT);
+    sample.check_received(&ring, at, request.answer());
+}
+
 /// Goal: stops of 1 to 120 seconds, of one and of two of seven peers: all are back within five seconds, every time.
 /// Method: `QUOIT_STOPS=N` such stops in several rings at the same time, at an interval of a second. Prints what
 /// docs/measurements.md shows.
