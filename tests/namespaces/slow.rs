@@ -157,6 +157,34 @@ fn a_peer_without_room_reads_over_a_slow_line() {
     assert!(!lab.objects_of(150).contains(&file.sha256), "there is no room for it");
 }
 
+/// Goal: a store of what repair, or the chain of an earlier store, gives to the same peer at the moment joins that
+/// transfer: its time-out is for standing still.
+#[test]
+fn a_store_again_joins_the_transfer_of_an_interrupted_one() {
+    const LENGTH: usize = 4 << 20;
+    let Some(mut lab) = Lab::new("a_store_again_joins_the_transfer_of_an_interrupted_one") else { return };
+    ring(&mut lab, &[10, 150]);
+    lab.slow("m150", "2mbit", "300kb");
+    let seed = seeds_owned_by(10, &[10, 150], LENGTH).next().unwrap();
+    let (path, sha256) = lab.write(seed, LENGTH);
+    let path = path.display().to_string();
+    let mut first = lab.shell(10, &["store", &path]).spawn().unwrap();
+    eventually("the copy at 10", || {
+        if lab.objects_of(10).contains(&sha256) { Ok(()) } else { Err("not there".to_owned()) }
+    });
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert!(!lab.objects_of(150).contains(&sha256), "the first store is to be interrupted");
+    let begun = Instant::now();
+    let said = lab.ask(10, &format!("Store --timeout 5 '{path}'")).done();
+    eprintln!(
+        "4 MiB to 150 over 2 Mbit/s, after an interrupted store: {:.0} s",
+        begun.elapsed().as_secs_f64()
+    );
+    assert!(said.contains(&sha256) && said.contains("2 of 2 copies"), "{said}");
+    assert!(lab.objects_of(150).contains(&sha256));
+}
+
 /// Machines `mN` with one peer N each, all active.
 fn ring(lab: &mut Lab, numbers: &[u8]) {
     for number in numbers {
