@@ -138,6 +138,14 @@ impl Fetch {
         self.holders.first().cloned()
     }
 
+    /// Looks for holders again, once all have failed. Who lied is none.
+    pub(super) async fn seek_holders(&mut self) {
+        if let Ok(mut holders) = self.shared.other_holders(&self.wish).await {
+            holders.retain(|holder| Some(holder.position) != self.liar);
+            self.holders = holders;
+        }
+    }
+
     /// A holder's stream broke off. It is not asked again, unless this process was stopped meanwhile, for which the
     /// holder may have given the stream up.
     pub(super) async fn lost(&mut self, holder: &Entry, interrupted_before: u64) {

@@ -138,9 +138,17 @@ impl Shared {
 impl Relay {
     /// Gives checked pieces until all are given, or nobody takes them, or no holder is left.
     async fn run(mut self, offset: u64, pieces: mpsc::Sender<Result<Bytes, BlobError>>) {
-        let mut given = offset;
+        let (mut given, mut searches, mut before) = (offset, 0, offset);
         while given < self.object.length {
             let Some(holder) = self.fetch.next_holder() else {
+                searches = if given > before { 1 } else { searches + 1 };
+                before = given;
+                if searches <= SEARCHES_MAX && !pieces.is_closed() {
+                    // Each may only have been away for a moment.
+                    tokio::time::sleep(SEARCH_PAUSE).await;
+                    self.fetch.seek_holders().await;
+                    continue;
+                }
                 let (content, length) = (self.object.content, self.object.length);
                 let _ = pieces.send(Err(BlobError::Incomplete { content, offset: given, length })).await;
                 return;
@@ -231,6 +239,9 @@ impl Part {
     }
 }
 
+/// How often holders are looked for again between two chunks, once none is left, and after which pause.
+const SEARCHES_MAX: u32 = 5;
+const SEARCH_PAUSE: Duration = Duration::from_secs(1);
 /// Checked pieces that wait to be taken.
 const AHEAD_MAX: usize = 8;
 /// How long bytes of a slow line are gathered.

@@ -40,6 +40,8 @@ pub struct Lab {
     ended: Vec<Peer>,
     /// File systems to unmount in the end.
     mounts: Vec<PathBuf>,
+    /// Seconds between pings of the peers that are started.
+    pub interval: &'static str,
 }
 
 struct Machine {
@@ -113,6 +115,7 @@ impl Lab {
             homes: BTreeMap::new(),
             ended: Vec::new(),
             mounts: Vec::new(),
+            interval: INTERVAL,
         };
         if !lab.ip(&["netns", "add", &lab.space("hub")]) {
             return skipped("cannot make network namespaces here");
@@ -482,7 +485,7 @@ impl Lab {
     fn start(&mut self, number: u8, machine: &str, family: Family, words: &[&str], more: &[&str]) {
         let listen = if family == Family::V4 { "0.0.0.0:12300" } else { "[::]:12300" };
         let mut command = self.command(number, machine, words);
-        command.args(["--listen", listen, "--interval", INTERVAL]).args(more);
+        command.args(["--listen", listen, "--interval", self.interval]).args(more);
         let peer = Peer::start(number, command);
         peer.wait_active();
         self.peers.insert(number, peer);

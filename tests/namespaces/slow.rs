@@ -143,6 +143,8 @@ fn two_leave_over_slow_lines_and_one_is_killed() {
 fn a_peer_without_room_reads_over_a_slow_line() {
     let Some(mut lab) = Lab::new("a_peer_without_room_reads_over_a_slow_line") else { return };
     lab.on_a_disk_of(150, "40m");
+    // Two packets of this line take longer than four pings a second leave.
+    lab.interval = "1";
     ring(&mut lab, &[10, 80, 150]);
     lab.fill_disk(150);
     let file = lab.store(10, 1, (1 << 20) + 100_000);
