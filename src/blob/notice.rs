@@ -61,8 +61,7 @@ impl fmt::Display for Notice {
                 let name = names.first().map_or_else(String::new, |name| format!("{name} "));
                 write!(
                     f,
-                    "the copy of {name}(sha256:{}) here was bad: {reason}; it is in quarantine/, and is \
-                     fetched from another holder",
+                    "the copy of {name}(sha256:{}) here was bad: {reason}; it is in quarantine/",
                     object.content
                 )
             }
@@ -127,4 +126,4 @@ impl Notices {
 }
 
 /// Notices that are kept until somebody listens.
-const KEPT_MAX: usize = 64;
+const KEPT_MAX: usize = 4_096;

@@ -112,11 +112,15 @@ impl Client {
     /// As there, in words.
     pub async fn read(&self, content: ContentId) -> Result<ObjectBytes, Failure> {
         let mut replies = self.command(&ClientRequest::Read { content, offset: 0 }).await?;
-        match self.next(&mut replies).await? {
-            ClientReply::Object(object) if object.content == content => {
-                Ok(ObjectBytes { object, left: object.length, pieces: Pieces::Remote(replies) })
+        loop {
+            match self.next(&mut replies).await? {
+                // The peer looks for holders, or checks its own copy.
+                ClientReply::Progress { .. } => {}
+                ClientReply::Object(object) if object.content == content => {
+                    return Ok(ObjectBytes { object, left: object.length, pieces: Pieces::Remote(replies) });
+                }
+                _ => return Err(self.broke_the_protocol()),
             }
-            _ => Err(self.broke_the_protocol()),
         }
     }
 

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::api::{Failure, Progress, StoreOptions};
+use super::relay::Pieces;
 use super::shared::Shared;
 use super::store::{Offered, Origin};
-use crate::id::ContentId;
 use crate::transport::{CommandStream, StreamError};
-use crate::wire::{ClientReply, ClientRequest};
+use crate::wire::{ClientReply, ClientRequest, ObjectInfo};
 
 impl Shared {
     /// Reads one command, does it, and answers.
@@ -43,7 +44,10 @@ impl Shared {
                 let received = while_heard(stream, &progress, received).await?;
                 answer(stream, received.map(ClientReply::Received)).await
             }
-            ClientRequest::Read { content, offset } => self.send_object(stream, content, offset).await,
+            ClientRequest::Read { content, offset } => {
+                let found = while_heard(stream, &idle, self.bytes_of(content, offset)).await?;
+                send_object(stream, found, offset).await
+            }
             ClientRequest::Files => match self.files().await {
                 Ok(files) => list(stream, files.into_iter().map(ClientReply::File), ClientReply::End).await,
                 Err(reason) => refuse(stream, reason).await,
@@ -98,13 +102,15 @@ impl Shared {
     ) -> Result<(), StreamError> {
         // Once begun it goes on, whether the client is still there or not.
         let shared = self.clone();
-        let leaving = tokio::spawn(async move { shared.leave(force).await });
-        let left = match while_heard(stream, idle, leaving).await {
+        let mut leaving = tokio::spawn(async move { shared.leave(force).await });
+        let left = match while_heard(stream, idle, &mut leaving).await {
             Ok(Ok(Ok(report))) => answer(stream, Ok::<_, Failure>(ClientReply::Left(report))).await,
             Ok(Ok(Err(reason))) => return refuse(stream, reason).await,
             // The task was ended with the peer.
             Ok(Err(_)) => return Ok(()),
-            Err(gone) => Err(gone),
+            Err(gone) if has_left(leaving).await => Err(gone),
+            // It stays, and may end later for another reason.
+            Err(gone) => return Err(gone),
         };
         if left.is_ok() {
             // The words have to be there before the network ends.
@@ -122,28 +128,32 @@ impl Shared {
             running.stop(self, true).await;
         }
     }
+}
 
-    async fn send_object(
-        self: &Arc<Self>,
-        stream: &mut CommandStream,
-        content: ContentId,
-        offset: u64,
-    ) -> Result<(), StreamError> {
-        let (object, mut pieces) = match self.bytes_of(content, offset).await {
-            Ok(found) => found,
-            Err(failure) => return answer(stream, Err(failure)).await,
-        };
-        stream.reply(&ClientReply::Object(object)).await?;
-        let mut left = object.length - offset;
-        while left > 0 {
-            // Ending early is all that can be said among raw bytes; the client counts them.
-            let Some(Ok(piece)) = pieces.recv().await else { return Err(StreamError::Ended) };
-            left = left.saturating_sub(piece.len() as u64);
-            stream.send_piece(piece).await?;
-        }
-        stream.finish_send();
-        Ok(())
+/// Waits for the end of a departure that nobody hears of any more. Whether the peer left.
+async fn has_left<R, E>(leaving: JoinHandle<Result<R, E>>) -> bool {
+    matches!(leaving.await, Ok(Ok(_)))
+}
+
+async fn send_object(
+    stream: &mut CommandStream,
+    found: Result<(ObjectInfo, Pieces), Failure>,
+    offset: u64,
+) -> Result<(), StreamError> {
+    let (object, mut pieces) = match found {
+        Ok(found) => found,
+        Err(failure) => return answer(stream, Err(failure)).await,
+    };
+    stream.reply(&ClientReply::Object(object)).await?;
+    let mut left = object.length - offset;
+    while left > 0 {
+        // Ending early is all that can be said among raw bytes; the client counts them.
+        let Some(Ok(piece)) = pieces.recv().await else { return Err(StreamError::Ended) };
+        left = left.saturating_sub(piece.len() as u64);
+        stream.send_piece(piece).await?;
     }
+    stream.finish_send();
+    Ok(())
 }
 
 /// Does a command's work, and tells the client how far it is, as long as the client is there.
@@ -200,3 +210,26 @@ async fn list(
 const TICK: Duration = Duration::from_millis(100);
 /// How long a client hears nothing, at most.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by reading: the client of a departure went away and the peer stayed; when that peer ended later by itself,
+    /// its peer.toml said that it had left the ring.
+    #[tokio::test]
+    async fn a_refused_departure_is_none_although_its_client_is_gone() {
+        let soon = || tokio::time::sleep(Duration::from_millis(1));
+        let departure = |outcome: Result<(), ()>| {
+            tokio::spawn(async move {
+                soon().await;
+                outcome
+            })
+        };
+        assert!(has_left(departure(Ok(()))).await);
+        assert!(!has_left(departure(Err(()))).await, "it stays");
+        let ended = departure(Ok(()));
+        ended.abort();
+        assert!(!has_left(ended).await, "it was ended with its peer");
+    }
+}

@@ -4,6 +4,7 @@
 //! becomes durable, then `Finished`. B passes each piece on to the next peer of the chain while it
 //! writes it. What the chain could not do, the owner does again from its own disk.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use super::api::PeerEvent;
 use super::push::{Feed, LiveFrom, Passed};
 use super::shared::{BoxFuture, STORAGE_TIMEOUT, Shared, disk_reason, finished, shortened, spawn_blocking};
 use super::shares::Party;
-use crate::blob::{BlobError, Kind, Receiver};
+use crate::blob::{BlobError, CHUNK_BYTES, Kind, Receiver};
 use crate::chord::PhaseKind;
 use crate::id::{ContentId, Position};
 use crate::replica::{Copies, NotKept, StoreDuty, store_duty};
@@ -192,7 +193,10 @@ impl Shared {
         mut words: mpsc::Receiver<StorageReply>,
     ) -> Result<(), StreamError> {
         match &copied {
-            Ok(()) => self.hopeless.came(&object.content),
+            Ok(()) => {
+                self.hopeless.came(&object.content);
+                self.notices.came(&object.content, upstream.peer().map(|peer| self.named(&peer)));
+            }
             Err(reason) => self.hopeless.refused(&object, reason),
         }
         if copied.is_ok() && duty.has_come_back(&self.view(), &object.content.key()) {
@@ -251,19 +255,25 @@ impl Shared {
         }
     }
 
-    /// As [`Shared::receiver`]. While somebody else sends the object, its sender hears how that goes on; what stands
-    /// still is not waited for.
+    /// As [`Shared::receiver`]. The sender hears how it goes on while this peer hashes what it has of the object already,
+    /// and while somebody else sends it; what stands still is not waited for.
     async fn receiver_for(
         self: &Arc<Self>,
         upstream: &mut Upstream,
         object: ObjectInfo,
     ) -> Result<Result<Option<Receiver>, BlobError>, StreamError> {
-        let (mut last, mut seen) = (Instant::now(), 0);
+        let (mut last, mut seen, mut looked, mut hashed) = (Instant::now(), 0, Instant::now(), 0);
         loop {
-            match self.receiver(object, TELL_RECEIVING).await {
+            let receiving = self.receiver(object, Duration::ZERO);
+            match tell_of_hashing(upstream, object.length, &mut hashed, TELL_RECEIVING, receiving).await? {
                 Err(BlobError::AlreadyReceiving { .. }) if last.elapsed() < RECEIVING_WAIT => {}
                 received => return Ok(received),
             }
+            tokio::time::sleep(RECEIVING_PAUSE).await;
+            if looked.elapsed() < TELL_RECEIVING {
+                continue;
+            }
+            looked = Instant::now();
             let part =
                 self.blocking(move |store| Ok(store.received_bytes(&object.content))).await.unwrap_or(0);
             if part > seen {
@@ -499,6 +509,28 @@ impl Shared {
     }
 }
 
+/// Waits until this peer knows what it has of an object, for which it hashes it. Each time that a look takes so long the
+/// sender hears of one more chunk, which any disk reads meanwhile, and in all of no more than the object has.
+async fn tell_of_hashing<T>(
+    upstream: &mut Upstream,
+    length: u64,
+    told: &mut u64,
+    each: Duration,
+    receiving: impl Future<Output = T>,
+) -> Result<T, StreamError> {
+    let mut receiving = std::pin::pin!(receiving);
+    loop {
+        if let Ok(received) = timeout(each, receiving.as_mut()).await {
+            return Ok(received);
+        }
+        let bytes = CHUNK_BYTES.min(length - *told);
+        if bytes > 0 {
+            upstream.reply(StorageReply::Moving { bytes }).await?;
+            *told += bytes;
+        }
+    }
+}
+
 /// A receiver on a thread of its own: pieces go in through a bounded queue.
 pub(super) struct Writer {
     pieces: mpsc::Sender<Bytes>,
@@ -577,7 +609,7 @@ const FEED_PIECES_MAX: usize = 8;
 const WORDS_MAX: usize = 32;
 /// How long the next peer of a chain may keep a transfer waiting, in all.
 const SLOW_PATIENCE: Duration = Duration::from_secs(2);
-/// How often is told how far somebody else's transfer is.
+/// How often is told how far a check of what is here, or somebody else's transfer, is.
 const TELL_RECEIVING: Duration = Duration::from_secs(1);
 /// How long somebody else's transfer of the same object is waited for, since its last byte.
 const RECEIVING_WAIT: Duration = Duration::from_secs(60);
@@ -586,3 +618,29 @@ const RECEIVING_PAUSE: Duration = Duration::from_millis(50);
 const GATHER: Duration = Duration::from_secs(1);
 /// How long a store waits for this peer to come into its ring.
 const ENTRANCE_WAIT: Duration = Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reported by reading: a store of 5 GB that its peers had already said "does not answer", since they hashed their
+    /// copies without a word.
+    #[tokio::test]
+    async fn a_sender_hears_while_a_copy_is_hashed() {
+        let each = Duration::from_millis(5);
+        let (_, pieces) = mpsc::channel(1);
+        let (replies, mut words) = mpsc::channel(WORDS_MAX);
+        let mut upstream = Upstream::Local { pieces, replies };
+        let (length, mut told) = (2 * CHUNK_BYTES + 1, 0);
+        for _ in 0..2 {
+            let hashing = tokio::time::sleep(each * 4);
+            tell_of_hashing(&mut upstream, length, &mut told, each, hashing).await.unwrap();
+        }
+        drop(upstream);
+        let mut heard = Vec::new();
+        while let Some(StorageReply::Moving { bytes }) = words.recv().await {
+            heard.push(bytes);
+        }
+        assert_eq!(heard, [CHUNK_BYTES, CHUNK_BYTES, 1], "never more than the object has");
+    }
+}

@@ -19,7 +19,7 @@ use super::shared::{STORAGE_TIMEOUT, Shared, spawn_blocking};
 use super::shares::Party;
 use crate::blob::{BlobError, Kind, Outboard, OutboardPages, PageError, Receiver, chunk_count};
 use crate::id::{ContentId, Position};
-use crate::transport::{OpenStream, RequestStream, StreamError};
+use crate::transport::{OpenStream, RequestStream, StreamError, interrupted_waits};
 use crate::wire::limits::{MIDSTATES_PER_PAGE_MAX, PIECE_BYTES};
 use crate::wire::{Entry, Fault, Link, ObjectInfo, Reply, Request, StorageReply, StorageRequest, Target};
 
@@ -138,7 +138,26 @@ impl Fetch {
         self.holders.first().cloned()
     }
 
-    /// A holder has no such object, or went silent.
+    /// Looks for holders again, once all have failed. Who lied is none.
+    pub(super) async fn seek_holders(&mut self) {
+        if let Ok(mut holders) = self.shared.other_holders(&self.wish).await {
+            holders.retain(|holder| Some(holder.position) != self.liar);
+            self.holders = holders;
+        }
+    }
+
+    /// A holder's stream broke off. It is not asked again, unless this process was stopped meanwhile, for which the
+    /// holder may have given the stream up.
+    pub(super) async fn lost(&mut self, holder: &Entry, interrupted_before: u64) {
+        if interrupted_waits() == interrupted_before {
+            return self.drop_holder(holder);
+        }
+        // Until the ring counts this peer again, nobody gives it anything.
+        tokio::time::sleep(AFTER_PAUSE).await;
+        let _ = self.shared.until_member().await;
+    }
+
+    /// A holder has no such object.
     pub(super) fn drop_holder(&mut self, holder: &Entry) {
         self.holders.retain(|other| other.position != holder.position);
     }
@@ -156,12 +175,12 @@ impl Fetch {
             self.progress.begin(receiver.offset(), object.length);
             let (mut whole, senders_before) = (receiver.offset() == object.length, self.sources.len());
             while !whole && !self.holders.is_empty() {
-                let holder = self.holders[0].clone();
+                let (holder, interrupted) = (self.holders[0].clone(), interrupted_waits());
                 let (back, end) = self.stream_from(&holder, receiver, object).await;
                 receiver = back;
                 match end {
                     StreamEnd::Complete => whole = true,
-                    StreamEnd::Lost => drop(self.holders.remove(0)),
+                    StreamEnd::Lost => self.lost(&holder, interrupted).await,
                     StreamEnd::Lied => self.convict(&holder),
                     StreamEnd::Disk(error) => return Err(self.disk(error)),
                 }
@@ -390,6 +409,8 @@ impl Fetch {
     }
 }
 
+/// After a pause of this process: so long, and until the ring counts it again, no holder is asked.
+const AFTER_PAUSE: Duration = Duration::from_secs(1);
 /// How long another transfer of the same object is waited for: a silent one ends much sooner.
 const RECEIVING_WAIT_MAX: Duration = Duration::from_secs(600);
 /// How long bytes of a slow line are gathered before they are written and told of.

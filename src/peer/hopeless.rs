@@ -11,7 +11,7 @@ use super::shared::{Shared, disk_reason};
 use crate::blob::{BlobError, Store};
 use crate::id::ContentId;
 use crate::replica::{Presence, Setbacks, Unkept};
-use crate::wire::{Entry, MissingReason, ObjectInfo, StorageReply, StorageRequest};
+use crate::wire::{Entry, MissingReason, ObjectInfo, StorageReply, StorageRequest, shortened};
 
 /// What this peer knows of that. Cheap to clone.
 #[derive(Clone, Default)]
@@ -135,14 +135,12 @@ impl Shared {
 
 /// A reason that a list of many holds.
 fn in_short(reason: MissingReason) -> MissingReason {
-    let cut = |mut text: String| {
-        text.truncate(text.floor_char_boundary(REASON_TOLD_BYTES_MAX));
-        text
-    };
+    let cut = |text: String| shortened(text, REASON_TOLD_BYTES_MAX);
     match reason {
         MissingReason::Disk(text) => MissingReason::Disk(cut(text)),
         MissingReason::Refused(text) => MissingReason::Refused(cut(text)),
         MissingReason::Final(text) => MissingReason::Final(cut(text)),
+        MissingReason::NotGiven(text) => MissingReason::NotGiven(cut(text)),
         MissingReason::Unreachable | MissingReason::NoRoom { .. } | MissingReason::NotYet => reason,
     }
 }
@@ -154,3 +152,15 @@ const UNKEPT_TIMEOUT: Duration = Duration::from_secs(3);
 const REASON_TOLD_BYTES_MAX: usize = 200;
 /// So many full peers one status names.
 const TOLD_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_ends_with_a_whole_word() {
+        let reason = in_short(MissingReason::Disk("unreachable ".repeat(REASON_TOLD_BYTES_MAX)));
+        let text = reason.to_string();
+        assert!(text.ends_with("unreachable …"), "{text}");
+    }
+}

@@ -11,100 +11,204 @@ use super::api::{PeerEvent, Progress};
 use super::fetch::Wish;
 use super::shared::Shared;
 use crate::blob::{Kind, Notice};
-use crate::id::FileName;
+use crate::id::{ContentId, FileName};
 use crate::time::Timestamp;
-use crate::wire::{Link, ObjectInfo};
+use crate::wire::{Link, ObjectInfo, PeerName};
 
 /// The last things that the store told, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct NoticeBook(Mutex<VecDeque<String>>);
+pub(super) struct NoticeBook(Mutex<VecDeque<Told>>);
+
+#[derive(Debug)]
+struct Told {
+    what: String,
+    /// Of a bad copy, what became of it.
+    then: String,
+    /// The object of which a good copy is still looked for.
+    lacking: Option<ContentId>,
+}
 
 impl NoticeBook {
     /// All of them, each one line.
     pub(super) fn lines(&self) -> Vec<String> {
-        self.lock().iter().cloned().collect()
+        self.lock().iter().map(|told| format!("{}{}", told.what, told.then)).collect()
     }
 
-    fn add(&self, line: String) {
-        let mut lines = self.lock();
-        if lines.len() == NOTICES_MAX {
-            lines.pop_front();
+    /// A good copy of an object is here.
+    pub(super) fn came(&self, content: &ContentId, from: Option<PeerName>) {
+        self.change(content, |told| {
+            told.then = format!(", and {}", came_back(from));
+            told.lacking = None;
+        });
+    }
+
+    /// All that were asked for a good copy of an object did not give it.
+    fn nobody_answered(&self, content: &ContentId) {
+        self.change(content, |told| told.then = format!(", and {NOBODY_ANSWERED}"));
+    }
+
+    fn change(&self, content: &ContentId, change: impl FnOnce(&mut Told)) {
+        if let Some(told) = self.lock().iter_mut().rfind(|told| told.lacking.as_ref() == Some(content)) {
+            change(told);
         }
-        lines.push_back(line);
     }
 
-    fn replace(&self, old: &str, new: String) {
-        match self.lock().iter_mut().find(|line| *line == old) {
-            Some(line) => *line = new,
-            None => self.add(new),
+    /// Writes a notice down; its line.
+    fn add(&self, notice: &Notice) -> String {
+        let (then, lacking) = match notice {
+            Notice::Quarantined { object, kind: Kind::Replica, .. } => {
+                (", and a good copy is looked for", Some(object.content))
+            }
+            Notice::Quarantined { kind: Kind::Requested, .. } => (", and a request brings a good one", None),
+            _ => ("", None),
+        };
+        let told = Told { what: notice.to_string(), then: then.to_owned(), lacking };
+        let line = format!("{}{}", told.what, told.then);
+        let mut book = self.lock();
+        if book.len() == NOTICES_MAX {
+            book.pop_front();
         }
+        book.push_back(told);
+        line
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<String>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Told>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+fn came_back(from: Option<PeerName>) -> String {
+    from.map_or("a good copy came back".to_owned(), |peer| format!("a good copy came back from peer {peer}"))
+}
+
 /// Shows what the store tells, and fetches again what went to quarantine, until the peer ends.
 pub(super) async fn mend(shared: Arc<Shared>) {
-    let (tell, mut notices) = mpsc::channel(NOTICES_MAX);
+    let (tell, mut notices) = mpsc::channel(WAITING_MAX);
+    let weak = Arc::downgrade(&shared);
     shared.store.on_notice(move |notice| {
-        // More at once than a person reads: the log has them all.
-        let _ = tell.try_send(notice);
+        let is_shown = tell.max_capacity() - tell.capacity() < NOTICES_MAX;
+        if tell.try_send((notice, is_shown)).is_err()
+            && let Some(shared) = weak.upgrade()
+        {
+            shared.repair_wanted.notify_one();
+        }
     });
     let places = Arc::new(Semaphore::new(FETCHES_MAX));
     let mut fetches = JoinSet::new();
     loop {
-        let notice: Notice = tokio::select! {
+        let (notice, is_shown): (Notice, bool) = tokio::select! {
             notice = notices.recv() => match notice {
                 Some(notice) => notice,
                 None => return,
             },
             Some(_) = fetches.join_next() => continue,
         };
-        let text = notice.to_string();
-        shared.notices.add(text.clone());
-        shared.tell(PeerEvent::Warning(text.clone()));
-        if let Notice::Quarantined { object, kind: Kind::Replica, names, .. } = notice {
-            let (shared, places) = (shared.clone(), places.clone());
-            fetches.spawn(async move {
-                let _place = places.acquire().await;
-                shared.fetch_again(object, names, &text).await;
-            });
+        if is_shown {
+            // More at once than a person reads: the log has them all.
+            shared.tell(PeerEvent::Warning(shared.notices.add(&notice)));
         }
+        let Notice::Quarantined { object, kind: Kind::Replica, names, .. } = notice else { continue };
+        if fetches.len() >= WAITING_MAX {
+            shared.repair_wanted.notify_one();
+            continue;
+        }
+        let (shared, places) = (shared.clone(), places.clone());
+        fetches.spawn(async move { shared.fetch_again(object, names, &places, is_shown).await });
     }
 }
 
 impl Shared {
     /// Brings an object of which the copy here was bad from another holder. What does not come now comes with
     /// a round of repair, as any missing copy does.
-    async fn fetch_again(self: &Arc<Self>, object: ObjectInfo, names: Vec<FileName>, told: &str) {
+    async fn fetch_again(
+        self: &Arc<Self>,
+        object: ObjectInfo,
+        names: Vec<FileName>,
+        places: &Semaphore,
+        is_shown: bool,
+    ) {
+        let content = object.content;
         let links = names.into_iter().map(|name| Link { name, clock: Timestamp::default() }).collect();
-        let wish = Wish { content: object.content, known: Some(object), links };
-        for pause in FETCH_PAUSES {
-            tokio::time::sleep(pause).await;
-            let Ok(sources) = self.bring(wish.clone(), Arc::new(Progress::default())).await else { continue };
-            let kept = self.blocking(move |store| store.promote(&object.content)).await;
-            if !matches!(kept, Ok(true)) {
-                continue;
+        let wish = Wish { content, known: Some(object), links };
+        let what = 'tried: {
+            for pause in FETCH_PAUSES {
+                tokio::time::sleep(pause).await;
+                let _place = places.acquire().await;
+                let Ok(sources) = self.bring(wish.clone(), Arc::new(Progress::default())).await else {
+                    continue;
+                };
+                if matches!(self.blocking(move |store| store.promote(&content)).await, Ok(true)) {
+                    let from = sources.last().map(|peer| self.named(peer));
+                    self.notices.came(&content, from.clone());
+                    break 'tried came_back(from);
+                }
             }
-            let from = match sources.last() {
-                Some(peer) => format!("it came again from peer {}", self.named(peer)),
-                None => "it is here again".to_owned(),
-            };
-            let bad = told.split("; it is in quarantine/").next().unwrap_or(told);
-            self.notices.replace(told, format!("{bad}; it is in quarantine/, and {from}"));
-            self.tell(PeerEvent::Warning(format!("sha256:{}: {from}", object.content)));
-            return;
+            self.notices.nobody_answered(&content);
+            self.repair_wanted.notify_one();
+            NOBODY_ANSWERED.to_owned()
+        };
+        if is_shown {
+            self.tell(PeerEvent::Warning(format!("sha256:{content}: {what}")));
         }
-        self.repair_wanted.notify_one();
     }
 }
 
+const NOBODY_ANSWERED: &str = "no other holder has answered yet";
 /// Lines that `status` shows.
 const NOTICES_MAX: usize = 16;
+/// Notices that wait to be looked at, and objects that wait to be fetched again. Of more, repair brings the copies.
+const WAITING_MAX: usize = 4_096;
 /// Objects that are fetched again at the same time.
 const FETCHES_MAX: usize = 4;
 /// Before each try to fetch an object again.
 const FETCH_PAUSES: [Duration; 4] =
     [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(15)];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{OutboardDigest, Position};
+
+    fn quarantined(seed: usize, kind: Kind) -> (ContentId, Notice) {
+        let content = ContentId::of(&seed.to_le_bytes());
+        let object = ObjectInfo { content, length: 8, outboard: OutboardDigest([0; 32]) };
+        (content, Notice::Quarantined { object, kind, names: Vec::new(), reason: "it is rotten".to_owned() })
+    }
+
+    fn last_of(book: &NoticeBook) -> String {
+        let line = book.lines().pop().unwrap();
+        line.split_once("it is in quarantine/").unwrap().1.to_owned()
+    }
+
+    /// Reported by reading: "is fetched from another holder" stood for a copy that nobody fetched, and after all tries
+    /// had failed.
+    #[test]
+    fn a_notice_says_what_happened() {
+        let book = NoticeBook::default();
+        let (content, notice) = quarantined(1, Kind::Replica);
+        book.add(&notice);
+        assert_eq!(last_of(&book), ", and a good copy is looked for");
+        book.nobody_answered(&content);
+        assert_eq!(last_of(&book), ", and no other holder has answered yet");
+        let peer = PeerName { position: Position::of_number(36), name: None };
+        book.came(&content, Some(peer));
+        assert_eq!(last_of(&book), ", and a good copy came back from peer 36");
+        book.came(&content, None);
+        assert!(last_of(&book).ends_with("from peer 36"), "that one was lacking no more");
+        let (content, notice) = quarantined(2, Kind::Requested);
+        book.add(&notice);
+        book.came(&content, None);
+        assert_eq!(last_of(&book), ", and a request brings a good one");
+    }
+
+    #[test]
+    fn the_book_keeps_the_last_notices() {
+        let book = NoticeBook::default();
+        for seed in 0..2 * NOTICES_MAX {
+            book.add(&quarantined(seed, Kind::Replica).1);
+        }
+        assert_eq!(book.lines().len(), NOTICES_MAX);
+        book.came(&quarantined(0, Kind::Replica).0, None);
+        assert!(book.lines().iter().all(|line| line.ends_with("is looked for")));
+    }
+}

@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::copy::Upstream;
-use super::shared::{STORAGE_TIMEOUT, Shared};
+use super::shared::{STORAGE_TIMEOUT, Shared, shortened};
 use crate::blob::{BlobError, ChunkHasher, Source};
 use crate::config::RingSettings;
 use crate::replica::ChainWords;
-use crate::transport::{Connection, OpenStream, StreamError};
+use crate::transport::{Connection, OpenStream, StreamError, wait_awake};
 use crate::wire::limits::{CLIENT_SILENCE_MAX, PIECE_BYTES};
 use crate::wire::{
-    Entry, Fault, Link, MissingReason, ObjectInfo, Reply, Request, StorageReply, StorageRequest, StoreRole,
-    Target,
+    Entry, Fault, Link, MissingReason, ObjectInfo, PeerName, Reply, Request, StorageReply, StorageRequest,
+    StoreRole, Target,
 };
 
 /// Where the bytes of a push come from.
@@ -62,6 +62,13 @@ pub(super) enum PushFailure {
     Client(StreamError),
     /// The client gives other bytes than it announced.
     OtherBytes,
+}
+
+impl PushFailure {
+    /// Whether another try may go well: the other side is away, or the client is silent and still connected.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self, PushFailure::Peer(_) | PushFailure::Client(StreamError::Silent { .. }))
+    }
 }
 
 /// The other side of a push: another peer, or this one itself.
@@ -122,8 +129,8 @@ impl Shared {
             let reason = match failure {
                 PushFailure::Peer(reason) => reason,
                 PushFailure::NotOwner => MissingReason::Refused("it does not own this key".to_owned()),
-                PushFailure::Source(error) => MissingReason::Refused(error.to_string()),
-                PushFailure::Client(error) => MissingReason::Refused(error.to_string()),
+                PushFailure::Source(error) => self.not_given(&error),
+                PushFailure::Client(_) => MissingReason::NotGiven("its sender gave the store up".to_owned()),
                 PushFailure::OtherBytes => MissingReason::Final("the bytes are other ones".to_owned()),
             };
             let mut unheard = words.unheard(&reason);
@@ -214,6 +221,11 @@ impl Shared {
         }
         self.blame_answer(&to.position, Fault::FalseCopies);
         Err(PushFailure::Peer(MissingReason::Refused("it does not stop to talk of copies".to_owned())))
+    }
+
+    /// Why another peer does not get an object of which this one's own copy fails.
+    pub(super) fn not_given(&self, error: &BlobError) -> MissingReason {
+        not_given(&self.named(&self.position()), error)
     }
 
     /// Bytes of a push came somewhere. A word on that is worth no wait: the next one says more.
@@ -307,7 +319,7 @@ impl Shared {
             let mut piece = match pieces.next().await {
                 Ok(piece) => piece,
                 Err(failure) => {
-                    if matches!(failure, PushFailure::Peer(_)) {
+                    if failure.may_pass() {
                         // What has come by then may serve another try; a reset would have it thrown away.
                         downstream.finish();
                     }
@@ -345,6 +357,14 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+fn not_given(giver: &PeerName, error: &BlobError) -> MissingReason {
+    MissingReason::NotGiven(match error {
+        BlobError::Rotten { .. } => format!("the copy at peer {giver} was bad"),
+        BlobError::NotHere { .. } => format!("the copy at peer {giver} is gone"),
+        error => shortened(format!("peer {giver} cannot read its copy: {error}")),
+    })
 }
 
 async fn notified(notice: Option<&Notify>) {
@@ -405,8 +425,8 @@ impl Pieces {
     async fn next(&mut self) -> Result<Bytes, PushFailure> {
         match self {
             Pieces::Client { stream, hasher, object } => {
-                match timeout(CLIENT_SILENCE_MAX, stream.read_piece(PIECE_BYTES)).await {
-                    Ok(Ok(Some(piece))) => {
+                match wait_awake(CLIENT_SILENCE_MAX, stream.read_piece(PIECE_BYTES)).await.0 {
+                    Some(Ok(Some(piece))) => {
                         hasher.update(&piece);
                         if hasher.offset() < object.length {
                             return Ok(piece);
@@ -416,9 +436,9 @@ impl Pieces {
                             ObjectInfo { content, length: outboard.length(), outboard: outboard.digest() };
                         if found == *object { Ok(piece) } else { Err(PushFailure::OtherBytes) }
                     }
-                    Ok(Ok(None)) => Err(PushFailure::Client(StreamError::Ended)),
-                    Ok(Err(error)) => Err(PushFailure::Client(error)),
-                    Err(_) => Err(PushFailure::Client(StreamError::Silent {
+                    Some(Ok(None)) => Err(PushFailure::Client(StreamError::Ended)),
+                    Some(Err(error)) => Err(PushFailure::Client(error)),
+                    None => Err(PushFailure::Client(StreamError::Silent {
                         waited_ms: CLIENT_SILENCE_MAX.as_millis() as u64,
                     })),
                 }
@@ -431,7 +451,7 @@ impl Pieces {
             Pieces::Read(pieces) => match pieces.recv().await {
                 Some(Ok(piece)) => Ok(piece),
                 Some(Err(error)) => Err(PushFailure::Source(error)),
-                None => Err(PushFailure::Peer(MissingReason::Refused("the object ended early".to_owned()))),
+                None => Err(PushFailure::Peer(MissingReason::NotGiven("the object ended early".to_owned()))),
             },
         }
     }
@@ -470,3 +490,28 @@ const WORDS_PER_PUSH_MAX: u32 = 2 * (RingSettings::REPLICAS_MAX as u32 + 2);
 const READ_AHEAD_MAX: usize = 4;
 /// Pieces between two tasks of this process.
 const LOCAL_PIECES_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{ContentId, Position};
+
+    /// Reported by reading: a peer whose own copy had gone bad said that the receiver refused it.
+    #[test]
+    fn a_copy_that_is_bad_here_is_not_the_receivers_fault() {
+        let giver = PeerName { position: Position::of_number(36), name: None };
+        let said = |error| not_given(&giver, &error).to_string();
+        let content = ContentId::of(b"a");
+        assert_eq!(
+            said(BlobError::Rotten { content, reason: "it ends after 3 bytes".to_owned() }),
+            "was not given it: the copy at peer 36 was bad"
+        );
+        assert_eq!(said(BlobError::NotHere { content }), "was not given it: the copy at peer 36 is gone");
+        let path = std::path::PathBuf::from("o");
+        let source = std::io::Error::other("no such device");
+        assert_eq!(
+            said(BlobError::Io { doing: "read", path, source }),
+            "was not given it: peer 36 cannot read its copy: cannot read o: no such device"
+        );
+    }
+}

@@ -6,16 +6,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::Instant;
 
 use super::api::{Failure, Progress, RequestError};
 use super::fetch::{Fetch, Wish};
 use super::push::read_ahead;
 use super::shared::Shared;
-use crate::blob::{BlobError, CHUNK_BYTES, Outboard, chunk_count, verify_chunk};
+use crate::blob::{BlobError, CHUNK_BYTES, ObjectReader, Outboard, chunk_count, verify_chunk};
 use crate::id::ContentId;
+use crate::transport::interrupted_waits;
 use crate::wire::limits::PIECE_BYTES;
 use crate::wire::{Entry, ObjectInfo};
 
@@ -27,6 +28,8 @@ pub(super) struct Relay {
     fetch: Fetch,
     object: ObjectInfo,
     outboard: Outboard,
+    /// What has come of the chunk that is to be given next.
+    part: Part,
 }
 
 impl Relay {
@@ -36,7 +39,8 @@ impl Relay {
 }
 
 impl Shared {
-    /// The bytes of an object from this byte on.
+    /// The bytes of an object from this byte on. Where this peer's own copy fails in the middle, the holders have the
+    /// rest.
     ///
     /// # Errors
     /// When no holder that answers has it, or this peer's own copy cannot be read.
@@ -55,7 +59,11 @@ impl Shared {
             })
             .await;
         match opened {
-            Ok(mut reader) => Ok((*reader.info(), read_ahead(move || reader.read_piece()))),
+            Ok(reader) => {
+                let (object, (pieces, ahead)) = (*reader.info(), mpsc::channel(AHEAD_MAX));
+                tokio::spawn(self.clone().give_own(reader, offset, pieces));
+                Ok((object, ahead))
+            }
             Err(error @ BlobError::PastEnd { .. }) => Err(Failure::new(error.to_string())),
             Err(_) => {
                 let wish = Wish { content, known: None, links: Vec::new() };
@@ -67,6 +75,38 @@ impl Shared {
                 let (object, (pieces, ahead)) = (relay.object, mpsc::channel(AHEAD_MAX));
                 tokio::spawn(relay.run(offset, pieces));
                 Ok((object, ahead))
+            }
+        }
+    }
+
+    /// Gives the bytes of this peer's own copy, and from where that fails those of other holders.
+    async fn give_own(
+        self: Arc<Self>,
+        mut reader: ObjectReader,
+        mut given: u64,
+        pieces: mpsc::Sender<Result<Bytes, BlobError>>,
+    ) {
+        let object = *reader.info();
+        let mut own = read_ahead(move || reader.read_piece());
+        while let Some(piece) = own.recv().await {
+            match piece {
+                Ok(piece) => {
+                    given += piece.len() as u64;
+                    if pieces.send(Ok(piece)).await.is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    let wish = Wish { content: object.content, known: Some(object), links: Vec::new() };
+                    match self.relay(wish).await {
+                        Ok(relay) => relay.run(given, pieces).await,
+                        Err(_) => {
+                            // Whoever reads hears what is wrong here.
+                            let _ = pieces.send(Err(error)).await;
+                        }
+                    }
+                    return;
+                }
             }
         }
     }
@@ -86,7 +126,7 @@ impl Shared {
             outboard => outboard,
         };
         match outboard {
-            Some(outboard) => Ok(Relay { fetch, object, outboard }),
+            Some(outboard) => Ok(Relay { fetch, object, outboard, part: Part::default() }),
             None => Err(self.disk_failure(
                 content,
                 "its bytes could only be checked once all are here, and there is no room for them",
@@ -98,9 +138,17 @@ impl Shared {
 impl Relay {
     /// Gives checked pieces until all are given, or nobody takes them, or no holder is left.
     async fn run(mut self, offset: u64, pieces: mpsc::Sender<Result<Bytes, BlobError>>) {
-        let mut given = offset;
+        let (mut given, mut searches, mut before) = (offset, 0, offset);
         while given < self.object.length {
             let Some(holder) = self.fetch.next_holder() else {
+                searches = if given > before { 1 } else { searches + 1 };
+                before = given;
+                if searches <= SEARCHES_MAX && !pieces.is_closed() {
+                    // Each may only have been away for a moment.
+                    tokio::time::sleep(SEARCH_PAUSE).await;
+                    self.fetch.seek_holders().await;
+                    continue;
+                }
                 let (content, length) = (self.object.content, self.object.length);
                 let _ = pieces.send(Err(BlobError::Incomplete { content, offset: given, length })).await;
                 return;
@@ -118,42 +166,104 @@ impl Relay {
         given: &mut u64,
         pieces: &mpsc::Sender<Result<Bytes, BlobError>>,
     ) -> Option<()> {
-        let begin = *given / CHUNK_BYTES * CHUNK_BYTES;
-        let Ok(mut stream) = self.fetch.open(holder, self.object, begin).await else {
+        let (begin, interrupted) = (*given / CHUNK_BYTES * CHUNK_BYTES, interrupted_waits());
+        let Ok(mut stream) = self.fetch.open(holder, self.object, begin + self.part.bytes.len() as u64).await
+        else {
             self.fetch.drop_holder(holder);
             return Some(());
         };
+        self.part.senders += 1;
         for index in begin / CHUNK_BYTES..chunk_count(self.object.length) {
             let (Some(length), Some(before)) =
                 (self.outboard.chunk_length(index), self.outboard.before(index))
             else {
                 return Some(());
             };
-            let mut chunk = BytesMut::zeroed(length as usize);
-            // A chunk is four pieces, each of which may take its time.
-            let filled = timeout(CHUNK_TIMEOUT, stream.fill(&mut chunk)).await;
-            if !matches!(filled, Ok(Ok(filled)) if filled == chunk.len()) {
-                self.fetch.drop_holder(holder);
-                return Some(());
+            while let Some(lacking) = self.part.lacking(length) {
+                let mut piece = vec![0; lacking];
+                match stream.fill_within(&mut piece, GATHER).await {
+                    Ok(filled @ 1..) => self.part.bytes.extend_from_slice(&piece[..filled]),
+                    // It stands still, or is gone. What came of it serves with the next holder.
+                    Ok(0) | Err(_) => {
+                        self.fetch.lost(holder, interrupted).await;
+                        return Some(());
+                    }
+                }
             }
+            let (mut chunk, senders) = self.part.take();
             if !verify_chunk(before, &chunk, index, &self.outboard, &self.object.content) {
-                self.fetch.convict(holder);
+                // Of two senders nobody knows which one it was; this one is asked for the whole chunk.
+                if senders == 1 {
+                    self.fetch.convict(holder);
+                }
                 return Some(());
             }
-            let mut chunk = chunk.freeze();
+            self.part.senders = 1;
             let skip = given.saturating_sub(index * CHUNK_BYTES).min(length);
             drop(chunk.split_to(skip as usize));
+            let taken = Instant::now();
             while !chunk.is_empty() {
                 let piece = chunk.split_to(chunk.len().min(PIECE_BYTES));
                 *given += piece.len() as u64;
                 pieces.send(Ok(piece)).await.ok()?;
+            }
+            if taken.elapsed() > READER_PAUSE {
+                // The holder may have given this stream up meanwhile, which is no fault of its.
+                self.part.senders = 0;
+                return Some(());
             }
         }
         Some(())
     }
 }
 
+/// A chunk that has not come whole yet.
+#[derive(Debug, Default)]
+struct Part {
+    bytes: Vec<u8>,
+    /// How many gave, or were asked to go on with, these bytes.
+    senders: u32,
+}
+
+impl Part {
+    /// How many bytes the next piece may have, if any are lacking of a chunk of this length.
+    fn lacking(&self, length: u64) -> Option<usize> {
+        let lacking = (length as usize).saturating_sub(self.bytes.len());
+        (lacking > 0).then_some(lacking.min(PIECE_BYTES))
+    }
+
+    /// The whole chunk, and how many gave it. What follows is of one sender again.
+    fn take(&mut self) -> (Bytes, u32) {
+        let part = std::mem::take(self);
+        (part.bytes.into(), part.senders)
+    }
+}
+
+/// How often holders are looked for again between two chunks, once none is left, and after which pause.
+const SEARCHES_MAX: u32 = 5;
+const SEARCH_PAUSE: Duration = Duration::from_secs(1);
 /// Checked pieces that wait to be taken.
 const AHEAD_MAX: usize = 8;
-/// How long a chunk of 1 MiB may take to come, before another holder is asked.
-const CHUNK_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long bytes of a slow line are gathered.
+const GATHER: Duration = Duration::from_secs(1);
+/// After a reader took nothing for so long, a holder is asked anew: half of what its stream may stand still.
+const READER_PAUSE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: bytes of a slow holder that went away serve with the next one, and then a wrong chunk convicts nobody.
+    #[test]
+    fn a_part_of_a_chunk_is_kept_for_the_next_holder() {
+        let mut part = Part { bytes: vec![7; PIECE_BYTES + 1], senders: 1 };
+        part.senders += 1;
+        assert_eq!(part.lacking(3 * PIECE_BYTES as u64), Some(PIECE_BYTES));
+        assert_eq!(part.lacking(PIECE_BYTES as u64 + 3), Some(2));
+        part.bytes.extend([8, 8]);
+        assert_eq!(part.lacking(PIECE_BYTES as u64 + 3), None);
+        let (chunk, senders) = part.take();
+        assert_eq!((chunk.len(), senders), (PIECE_BYTES + 3, 2));
+        assert_eq!((part.bytes.len(), part.senders), (0, 0), "the next chunk is of one sender");
+    }
+}

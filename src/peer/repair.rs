@@ -18,6 +18,7 @@ use super::api::PeerEvent;
 use super::push::Feed;
 use super::shared::{GIVES_PER_PEER_MAX, STORAGE_TIMEOUT, Shared};
 use super::shares::Party;
+use crate::blob::BlobError;
 use crate::chord::Route;
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{NameHistory, content_of};
@@ -415,7 +416,7 @@ impl Shared {
     async fn give_object(self: &Arc<Self>, to: &Entry, content: ContentId) -> Result<u64, MissingReason> {
         let found = self.blocking(move |store| Ok((store.info(&content)?, store.names_of(&content)?))).await;
         let Ok((Some(object), mut links)) = found else {
-            return Err(MissingReason::Refused("the object is not here any more".to_owned()));
+            return Err(self.not_given(&BlobError::NotHere { content }));
         };
         links.truncate(LINKS_PER_OBJECT_MAX);
         let (word, mut words) = mpsc::channel(1);
@@ -441,7 +442,8 @@ impl Shared {
             // Refused for what it is: this peer looks at its own copy before it tries, or believes, that again.
             Err(MissingReason::Final(why)) => match self.blocking(move |store| store.scrub(&content)).await {
                 Ok(true) => Err(MissingReason::Final(why)),
-                _ => Err(MissingReason::Refused("the copy here was bad".to_owned())),
+                Ok(false) => Err(self.not_given(&BlobError::Rotten { content, reason: why })),
+                Err(error) => Err(self.not_given(&error)),
             },
             given => given,
         }

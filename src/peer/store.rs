@@ -16,7 +16,7 @@ use crate::blob::{BlobError, Source};
 use crate::chord::PhaseKind;
 use crate::id::{FileName, FileNameError, Position};
 use crate::replica::{ChainWords, Copies, CopiesWanted, WaitError, replicas};
-use crate::transport::Connection;
+use crate::transport::{Connection, StreamError};
 use crate::wire::{
     Link, Missing, MissingReason, ObjectInfo, RecordTarget, StorageReply, StorageRequest, StoreRole,
 };
@@ -162,6 +162,9 @@ impl Transfer<'_> {
             }
             tokio::time::sleep(RETRY).await;
         }
+        if let Some(silence) = patience.silence.take() {
+            return Err(self.not_given(&silence));
+        }
         Err(self.too_few(&copies, self.all_missing(&copies).await, patience))
     }
 
@@ -233,9 +236,12 @@ impl Transfer<'_> {
                 Origin::File(_, path) => unreadable(path, error),
                 Origin::Client(_) => self.failed(error.to_string()),
             }),
-            Ok(Err(PushFailure::Client(error))) => {
-                Err(self.failed(format!("whoever wanted it stored stopped giving its bytes: {error}")))
+            // It is asked again as long as it is connected: it may have been stopped, as this peer may have been.
+            Ok(Err(PushFailure::Client(silence @ StreamError::Silent { .. }))) => {
+                patience.silence = Some(silence);
+                Ok(())
             }
+            Ok(Err(PushFailure::Client(error))) => Err(self.not_given(&error)),
             Ok(Err(PushFailure::OtherBytes)) => {
                 Err(self.failed("its bytes changed while it was stored; nothing was kept".to_owned()))
             }
@@ -245,6 +251,10 @@ impl Transfer<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    fn not_given(&self, error: &StreamError) -> StoreError {
+        self.failed(format!("whoever wanted it stored stopped giving its bytes: {error}"))
     }
 
     fn failed(&self, reason: String) -> StoreError {
@@ -296,12 +306,14 @@ struct Patience {
     seen: u64,
     moved: Instant,
     begun: Instant,
+    /// The client gave nothing when it was asked last.
+    silence: Option<StreamError>,
 }
 
 impl Patience {
     fn begin(timeout: Duration, progress: Arc<Progress>) -> Patience {
         let now = Instant::now();
-        Patience { timeout, progress, seen: 0, moved: now, begun: now }
+        Patience { timeout, progress, seen: 0, moved: now, begun: now, silence: None }
     }
 
     /// How long it took: the time-out itself, where that is why it ended.
@@ -326,6 +338,7 @@ impl Patience {
 
     fn moved(&mut self) {
         self.moved = Instant::now();
+        self.silence = None;
     }
 
     /// Bytes move that somebody else gives, or further down the chain.

@@ -100,6 +100,9 @@ impl ClientConnection {
         let mut stream =
             OpenStream::open(&self.connection, bytes::Bytes::from(codec::frame(command)?)).await?;
         stream.finish_send();
+        // A chunk is checked before a byte of it is given, and over a slow line one takes minutes. The peer knows
+        // whether its bytes stand still, and ends the stream then.
+        stream.waits_for_bytes();
         Ok(CommandReplies(stream))
     }
 
@@ -137,7 +140,7 @@ impl CommandReplies {
         self.0.read_frame(limits::COMMAND_SILENCE_MAX).await
     }
 
-    /// Raw bytes as they come, at most so many; `None` at the end.
+    /// Raw bytes as they come, at most so many; `None` at the end. Waits as long as the connection lives.
     ///
     /// # Errors
     /// As [`OpenStream::read_piece`].

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
 
+use super::awake::wait_awake;
 use super::least::LeastPace;
 use crate::wire::codec::{self, CodecError};
 use crate::wire::limits;
@@ -108,14 +108,14 @@ pub(super) mod close_code {
     pub(in super::super) const CANCELLED: VarInt = VarInt::from_u32(7);
 }
 
-/// Waits, but not for ever.
+/// Waits, but not for ever; the pauses of this process do not count.
 pub(super) async fn within<T, E: Into<StreamError>>(
     limit: Duration,
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, StreamError> {
-    match timeout(limit, work).await {
-        Ok(done) => done.map_err(Into::into),
-        Err(_) => Err(StreamError::Silent { waited_ms: limit.as_millis() as u64 }),
+    match wait_awake(limit, work).await.0 {
+        Some(done) => done.map_err(Into::into),
+        None => Err(StreamError::Silent { waited_ms: limit.as_millis() as u64 }),
     }
 }
 
@@ -135,8 +135,17 @@ pub(super) async fn write<T: Serialize>(
     send: &mut quinn::SendStream,
     message: &T,
 ) -> Result<(), StreamError> {
+    write_within(send, message, LeastPace::default()).await
+}
+
+/// As [`write`], at this least pace.
+pub(super) async fn write_within<T: Serialize>(
+    send: &mut quinn::SendStream,
+    message: &T,
+    mut pace: LeastPace,
+) -> Result<(), StreamError> {
     let frame = Bytes::from(codec::frame(message)?);
-    write_piece(send, frame, &mut LeastPace::default()).await
+    write_piece(send, frame, &mut pace).await
 }
 
 /// Writes raw bytes; may take as long as it likes while the least pace is kept.

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
-
+use super::awake::wait_awake;
 use super::frame::StreamError;
 use crate::wire::limits::STREAM_SILENCE_MAX;
 
@@ -14,27 +13,38 @@ use crate::wire::limits::STREAM_SILENCE_MAX;
 pub(super) struct LeastPace {
     waited: Duration,
     bytes: u64,
+    is_waived: bool,
 }
 
 impl LeastPace {
-    /// Waits for one step of a transfer, at most so long, and as long as the pace allows.
+    /// Between a peer and its own client: neither gives the other up while their connection lives.
+    pub(super) fn waived() -> LeastPace {
+        LeastPace { is_waived: true, ..LeastPace::default() }
+    }
+
+    /// The same rule, with nothing counted yet.
+    pub(super) fn anew(&self) -> LeastPace {
+        LeastPace { is_waived: self.is_waived, ..LeastPace::default() }
+    }
+
+    /// Waits for one step of a transfer, at most so long, and as long as the pace allows. The pauses of this process
+    /// do not count.
     pub(super) async fn keep<T, E: Into<StreamError>>(
         &mut self,
         limit: Duration,
         step: impl Future<Output = Result<T, E>>,
     ) -> Result<T, StreamError> {
         let limit = limit.min(self.left());
-        let begun = Instant::now();
-        let done = timeout(limit, step).await;
-        self.waited += begun.elapsed();
+        let (done, waited) = wait_awake(limit, step).await;
+        self.waited += waited;
         match done {
-            Ok(done) => done.map_err(Into::into),
-            Err(_) => Err(StreamError::Silent { waited_ms: limit.as_millis() as u64 }),
+            Some(done) => done.map_err(Into::into),
+            None => Err(StreamError::Silent { waited_ms: limit.as_millis() as u64 }),
         }
     }
 
     fn left(&self) -> Duration {
-        WITHIN.saturating_sub(self.waited)
+        if self.is_waived { Duration::MAX } else { WITHIN.saturating_sub(self.waited) }
     }
 
     /// As [`LeastPace::keep`], for as long as a stream may be silent.
@@ -42,6 +52,9 @@ impl LeastPace {
         &mut self,
         step: impl Future<Output = Result<T, E>>,
     ) -> Result<T, StreamError> {
+        if self.is_waived {
+            return step.await.map_err(Into::into);
+        }
         self.keep(STREAM_SILENCE_MAX, step).await
     }
 
@@ -49,7 +62,7 @@ impl LeastPace {
     pub(super) fn moved(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_add(bytes as u64);
         if self.bytes >= BYTES_MIN {
-            *self = LeastPace::default();
+            *self = self.anew();
         }
     }
 }
@@ -85,6 +98,7 @@ mod tests {
         let short = Duration::from_millis(5);
         let never = std::future::pending::<Result<(), StreamError>>();
         assert!(matches!(pace.keep(short, never).await, Err(StreamError::Silent { .. })));
+        assert_eq!(LeastPace::waived().left(), Duration::MAX);
         let waited = pace.waited;
         tokio::time::sleep(short).await;
         pace.keep(short, async { Ok::<_, StreamError>(()) }).await.unwrap();

@@ -6,6 +6,7 @@
 mod accept;
 mod admission;
 mod authority;
+mod awake;
 mod bucket;
 mod bundle;
 mod client;
@@ -38,6 +39,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use admission::read_pem;
 pub use authority::{Authority, Placement};
+pub(crate) use awake::{interrupted_waits, wait_awake};
 pub use bundle::{Bundle, BundleError};
 pub use client::{ClientConnection, CommandReplies, CommandStream, Credentials};
 pub use connection::Connection;

@@ -62,6 +62,11 @@ impl OpenStream {
         self.reached.as_ref().map_or_else(|| self.in_use.connection().peer(), |reached| reached.peer())
     }
 
+    /// From now on raw bytes are waited for as long as the connection lives.
+    pub(super) fn waits_for_bytes(&mut self) {
+        self.pace_in = LeastPace::waived();
+    }
+
     /// The connection is a helper's; who answers is somebody else.
     pub(super) fn reached(&mut self, reached: Reached) {
         self.reached = Some(reached);
@@ -190,7 +195,8 @@ impl RequestStream {
         }
     }
 
-    /// Between a client and its own peer, where nobody is held to account.
+    /// Between a client and its own peer, where nobody is held to account. Whoever takes no bytes, since it is stopped
+    /// or a slow line is behind it, is waited for as long as the connection lives.
     pub(super) fn of_client(
         connection: &Connection,
         (send, recv): (quinn::SendStream, quinn::RecvStream),
@@ -203,7 +209,7 @@ impl RequestStream {
             through_a_helper: false,
             finished: false,
             pace_in: LeastPace::default(),
-            pace_out: LeastPace::default(),
+            pace_out: LeastPace::waived(),
         }
     }
 
@@ -276,7 +282,7 @@ impl RequestStream {
     }
 
     pub(super) async fn send_frame<T: Serialize>(&mut self, message: &T) -> Result<(), StreamError> {
-        frame::write(&mut self.send, message).await
+        frame::write_within(&mut self.send, message, self.pace_out.anew()).await
     }
 
     /// Waits until whoever asked wants no answer any more, or is gone.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     FileEntry, ForgetReport, LeavePlan, LeaveReport, ObjectInfo, PeerName, PingReport, RequestReport,
-    RingFile, RingLine, ShortFile, StatusReport, StoreReport, WhereisReport, limits,
+    RingFile, RingLine, ShortFile, StatusReport, StoreReport, WhereisReport, limits, shortened,
 };
 use crate::id::{ContentId, FileName};
 
@@ -38,7 +38,7 @@ pub enum ClientRequest {
         /// Whether it is put into received/ of the peer.
         keep: bool,
     },
-    /// The bytes of an object that the peer holds. `-> Object`, then its bytes from `offset` to the end.
+    /// The bytes of an object that the peer holds or can get. `-> Progress…, Object`, then its bytes from `offset` on.
     Read {
         /// Which.
         content: ContentId,
@@ -139,9 +139,7 @@ pub struct Failure {
 impl Failure {
     /// It failed.
     pub fn new(message: impl Into<String>) -> Failure {
-        let mut message = message.into();
-        message.truncate(message.floor_char_boundary(limits::FAILURE_BYTES_MAX));
-        Failure { not_found: false, message }
+        Failure { not_found: false, message: shortened(message.into(), limits::FAILURE_BYTES_MAX) }
     }
 
     /// There is no such thing.
@@ -217,9 +215,21 @@ impl FromStr for Wanted {
             }
             _ => Err(format!(
                 "sha256:{} is no address: it has 64 hexadecimal digits, or the first {} of them at least",
-                digits.chars().take(80).collect::<String>(),
+                shortened(digits.to_owned(), limits::TYPED_SHOWN_BYTES_MAX),
                 Wanted::PREFIX_DIGITS_MIN
             )),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_failure_ends_with_a_whole_word() {
+        let failure = Failure::new("unreachable ".repeat(limits::FAILURE_BYTES_MAX / 10));
+        assert!(failure.message.len() <= limits::FAILURE_BYTES_MAX);
+        assert!(failure.message.ends_with("unreachable …"), "{}", failure.message);
     }
 }

@@ -52,10 +52,12 @@ pub const STREAM_SILENCE_MAX: Duration = Duration::from_secs(10);
 pub const LISTED_MAX: usize = 48;
 /// The words of a command's failure.
 pub const FAILURE_BYTES_MAX: usize = 4 * 1024;
+/// Of what was typed wrongly, so much is said back.
+pub const TYPED_SHOWN_BYTES_MAX: usize = 80;
 /// Clients that command one peer at once.
 pub const CLIENTS_MAX: usize = 256;
-/// How long a client that is asked for bytes may be silent. Shorter than between peers, so that a store is
-/// given up, and what came of it thrown away, before the next peer takes the silence for a lost way.
+/// How long a client that is asked for bytes may be silent, before it is asked again. Shorter than between peers, so
+/// that the next peer does not take the silence for a lost way.
 pub const CLIENT_SILENCE_MAX: Duration = Duration::from_secs(5);
 /// How long a command may be silent: its peer says now and then how far it is.
 pub const COMMAND_SILENCE_MAX: Duration = Duration::from_secs(60);

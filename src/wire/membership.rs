@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::limits::{self, INCARNATION_MAX};
+use super::shortened;
 use crate::config::RingSettings;
 use crate::id::{KeyHash, Position};
 
@@ -19,7 +20,7 @@ pub struct Address(Arc<str>);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not HOST:PORT")]
 pub struct AddressError {
-    /// The text, cut after 80 characters.
+    /// The text, at most [`limits::TYPED_SHOWN_BYTES_MAX`] of it.
     pub text: String,
 }
 
@@ -39,7 +40,7 @@ impl Address {
         if fine {
             Ok(Address(text.into()))
         } else {
-            Err(AddressError { text: text.chars().take(80).collect() })
+            Err(AddressError { text: shortened(text.to_owned(), limits::TYPED_SHOWN_BYTES_MAX) })
         }
     }
 

@@ -169,13 +169,19 @@ pub enum MissingReason {
     /// Its bytes are on their way, or it has not said anything yet.
     #[error("its copy is not complete yet")]
     NotYet,
+    /// Whoever was to give it the bytes could not; in the words of that one.
+    #[error("was not given it: {0}")]
+    NotGiven(String),
 }
 
 impl MissingReason {
     /// Whether the same bytes, given again soon, meet the same answer: nothing is gained by moving them.
     pub fn is_final(&self) -> bool {
         match self {
-            MissingReason::Unreachable | MissingReason::Refused(_) | MissingReason::NotYet => false,
+            MissingReason::Unreachable
+            | MissingReason::Refused(_)
+            | MissingReason::NotYet
+            | MissingReason::NotGiven(_) => false,
             MissingReason::Disk(_) | MissingReason::NoRoom { .. } | MissingReason::Final(_) => true,
         }
     }

@@ -1,6 +1,7 @@
 //! Machines on a network: namespaces on one bridge, some behind a router that translates addresses.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -39,6 +40,8 @@ pub struct Lab {
     ended: Vec<Peer>,
     /// File systems to unmount in the end.
     mounts: Vec<PathBuf>,
+    /// Seconds between pings of the peers that are started.
+    pub interval: &'static str,
 }
 
 struct Machine {
@@ -112,6 +115,7 @@ impl Lab {
             homes: BTreeMap::new(),
             ended: Vec::new(),
             mounts: Vec::new(),
+            interval: INTERVAL,
         };
         if !lab.ip(&["netns", "add", &lab.space("hub")]) {
             return skipped("cannot make network namespaces here");
@@ -300,6 +304,20 @@ impl Lab {
         self.peers[&number].ask(line)
     }
 
+    /// `quoit WORDS` from a shell of a peer's machine, for that peer.
+    pub fn shell(&self, number: u8, words: &[&str]) -> Command {
+        let mut command = self.command(number, &self.homes[&number], words);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Fills the file system that a peer has for itself up to the last byte.
+    pub fn fill_disk(&self, number: u8) {
+        let mut file = std::fs::File::create(self.data_dir(number).join("filler")).unwrap();
+        let piece = vec![0; 64 << 10];
+        while file.write_all(&piece).is_ok() {}
+    }
+
     /// All that a peer told so far.
     pub fn all_said(&self, number: u8) -> String {
         self.peers[&number].all().err
@@ -356,14 +374,19 @@ impl Lab {
     /// Stores random bytes at a peer.
     #[track_caller]
     pub fn store(&self, number: u8, seed: u64, length: usize) -> Stored {
-        let bytes = random_bytes(seed, length);
-        let sha256 = hex(&Sha256::digest(&bytes));
-        let name = format!("{}.bin", &sha256[..16]);
-        let path = self.dir.path().join(&name);
-        std::fs::write(&path, bytes).unwrap();
+        let (path, sha256) = self.write(seed, length);
         let said = self.ask(number, &format!("Store '{}'", path.display())).done();
         assert!(said.contains(&sha256), "{said}");
-        Stored { name, sha256, said }
+        Stored { name: path.file_name().unwrap().to_str().unwrap().to_owned(), sha256, said }
+    }
+
+    /// A file of random bytes, and its SHA-256.
+    pub fn write(&self, seed: u64, length: usize) -> (PathBuf, String) {
+        let bytes = random_bytes(seed, length);
+        let sha256 = sha256(&bytes);
+        let path = self.dir.path().join(format!("{}.bin", &sha256[..16]));
+        std::fs::write(&path, bytes).unwrap();
+        (path, sha256)
     }
 
     /// Stores small files until one is on this peer, and on it alone.
@@ -382,7 +405,7 @@ impl Lab {
         let said = self.ask(number, &format!("Request '{}'", file.name)).done();
         let received = self.data_dir(number).join("received").join(&file.name);
         let bytes = std::fs::read(&received).unwrap_or_else(|error| panic!("{error}: {said}"));
-        assert_eq!(hex(&Sha256::digest(&bytes)), file.sha256, "{said}");
+        assert_eq!(sha256(&bytes), file.sha256, "{said}");
     }
 
     /// As [`Lab::request`], at a peer that may not have heard yet that the holder is back. Until then it says that it
@@ -462,7 +485,7 @@ impl Lab {
     fn start(&mut self, number: u8, machine: &str, family: Family, words: &[&str], more: &[&str]) {
         let listen = if family == Family::V4 { "0.0.0.0:12300" } else { "[::]:12300" };
         let mut command = self.command(number, machine, words);
-        command.args(["--listen", listen, "--interval", INTERVAL]).args(more);
+        command.args(["--listen", listen, "--interval", self.interval]).args(more);
         let peer = Peer::start(number, command);
         peer.wait_active();
         self.peers.insert(number, peer);
@@ -544,8 +567,9 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    data_encoding::HEXLOWER.encode(bytes)
+/// The SHA-256 of these bytes in hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(&Sha256::digest(bytes))
 }
 
 /// Seconds between pings: a quarter of the default, to find deaths in a quarter of the time.

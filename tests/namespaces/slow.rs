@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::harness::{eventually, eventually_within};
-use super::lab::{Family, Lab, Stored, seeds_owned_by};
+use super::lab::{Family, Lab, Stored, seeds_owned_by, sha256};
 
 /// Goal: bytes on their way to a slow peer keep no ping from it: nobody declares anybody dead, and the copy is made.
 #[test]
@@ -135,6 +135,56 @@ fn two_leave_over_slow_lines_and_one_is_killed() {
     for number in [20, 60, 220] {
         files.iter().for_each(|file| lab.request(number, file));
     }
+}
+
+/// Goal: a person reads over any line that moves bytes, at a peer that can keep none of them: a chunk takes more than a
+/// minute to come, and not a byte of it is given before all of it is checked.
+#[test]
+fn a_peer_without_room_reads_over_a_slow_line() {
+    let Some(mut lab) = Lab::new("a_peer_without_room_reads_over_a_slow_line") else { return };
+    lab.on_a_disk_of(150, "40m");
+    // Two packets of this line take longer than four pings a second leave.
+    lab.interval = "1";
+    ring(&mut lab, &[10, 80, 150]);
+    lab.fill_disk(150);
+    let file = lab.store(10, 1, (1 << 20) + 100_000);
+    lab.slow("m150", "128kbit", "300kb");
+    let begun = Instant::now();
+    let said = lab.shell(150, &["cat", &file.name]).output().unwrap();
+    let (took, err) = (begun.elapsed(), String::from_utf8_lossy(&said.stderr));
+    eprintln!("1.1 MiB over 128 kbit/s, not kept: {:.0} s", took.as_secs_f64());
+    assert!(said.status.success(), "{err}");
+    assert_eq!(sha256(&said.stdout), file.sha256);
+    assert!(took > Duration::from_secs(60), "{took:?}: it was kept, or the line is not slow");
+    assert!(!lab.objects_of(150).contains(&file.sha256), "there is no room for it");
+}
+
+/// Goal: a store of what repair, or the chain of an earlier store, gives to the same peer at the moment joins that
+/// transfer: its time-out is for standing still.
+#[test]
+fn a_store_again_joins_the_transfer_of_an_interrupted_one() {
+    const LENGTH: usize = 4 << 20;
+    let Some(mut lab) = Lab::new("a_store_again_joins_the_transfer_of_an_interrupted_one") else { return };
+    ring(&mut lab, &[10, 150]);
+    lab.slow("m150", "2mbit", "300kb");
+    let seed = seeds_owned_by(10, &[10, 150], LENGTH).next().unwrap();
+    let (path, sha256) = lab.write(seed, LENGTH);
+    let path = path.display().to_string();
+    let mut first = lab.shell(10, &["store", &path]).spawn().unwrap();
+    eventually("the copy at 10", || {
+        if lab.objects_of(10).contains(&sha256) { Ok(()) } else { Err("not there".to_owned()) }
+    });
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert!(!lab.objects_of(150).contains(&sha256), "the first store is to be interrupted");
+    let begun = Instant::now();
+    let said = lab.ask(10, &format!("Store --timeout 5 '{path}'")).done();
+    eprintln!(
+        "4 MiB to 150 over 2 Mbit/s, after an interrupted store: {:.0} s",
+        begun.elapsed().as_secs_f64()
+    );
+    assert!(said.contains(&sha256) && said.contains("2 of 2 copies"), "{said}");
+    assert!(lab.objects_of(150).contains(&sha256));
 }
 
 /// Machines `mN` with one peer N each, all active.

@@ -1,12 +1,13 @@
 //! Processes that are stopped for a while, as on a laptop that sleeps.
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::client::skipped;
-use super::harness::{PATIENCE, Ring, SEVEN, holds_within};
-use super::samples::Sample;
+use super::client::{Said, skipped};
+use super::harness::{PATIENCE, Ring, SEVEN, eventually, holds_within};
+use super::samples::{Sample, entries};
 
 /// Goal: a peer, or two side by side, that were stopped until the ring took them for dead are members again for
 /// everybody, themselves included, within five seconds, and store and fetch.
@@ -50,6 +51,66 @@ fn commands_wait_for_a_peer_that_was_stopped() {
         assert!(!whereis.is_error(), "{}", whereis.err);
         before.request(&ring, 109);
     }
+}
+
+/// Goal: a store from a shell goes on when its peer was stopped in the middle of it for longer than a stream may be
+/// silent, whether that peer owns the content or passes it on; and so when the shell's own process was stopped.
+#[test]
+fn a_store_under_way_goes_on_after_its_peer_was_stopped() {
+    if std::env::var_os("QUOIT_TEST_ALL").is_none() {
+        return skipped(
+            "a_store_under_way_goes_on_after_its_peer_was_stopped",
+            "stops for half a minute; --all",
+        );
+    }
+    let ring = Ring::of(8, &SEVEN);
+    for (round, ahead, the_client) in [(0, 4, false), (1, 0, false), (2, 4, true)] {
+        let sample = Sample::random(&ring.scratch(), &format!("long {round}"), round, 128 << 20);
+        let key = u8::from_str_radix(&sample.sha256[..2], 16).unwrap();
+        let owner = SEVEN.iter().position(|number| *number >= key).unwrap_or(0);
+        let (owner, at) = (SEVEN[owner], SEVEN[(owner + ahead) % SEVEN.len()]);
+        let mut store = ring.shell(at, &["store".as_ref(), sample.path.as_os_str()]);
+        let mut child = store.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let parts = ring.data_dir(owner).join("incoming");
+        eventually("bytes move", || {
+            entries(&parts).iter().any(|part| part.metadata().is_ok_and(|part| part.len() > 0))
+        });
+        let stopped = if the_client { child.id() } else { ring.peer(at).id() };
+        signal_process(stopped, Signal::STOP);
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "round {round}: it was stored before its peer was stopped"
+        );
+        std::thread::sleep(Duration::from_secs(12));
+        signal_process(stopped, Signal::CONT);
+        let said = Said::of(child);
+        assert_eq!(said.code, Some(0), "round {round}: {}", said.err);
+        sample.request(&ring, 36);
+    }
+}
+
+/// Goal: a request goes on when its peer was stopped in the middle of it, although the only holder gave it up meanwhile.
+#[test]
+fn a_request_under_way_goes_on_after_its_peer_was_stopped() {
+    if std::env::var_os("QUOIT_TEST_ALL").is_none() {
+        return skipped("a_request_under_way_goes_on_after_its_peer_was_stopped", "stops for 12 s; --all");
+    }
+    let ring = Ring::of(8, &SEVEN);
+    let sample = Sample::random(&ring.scratch(), "long", 1, 256 << 20);
+    sample.store(&ring, 36, "--wait all");
+    let holders = sample.on_disk(&ring);
+    let at = *SEVEN.iter().find(|number| !holders.contains(number)).unwrap();
+    // The others do not answer.
+    holders.iter().skip(1).for_each(|holder| signal(&ring, *holder, Signal::STOP));
+    let parts = ring.data_dir(at).join("incoming");
+    let request = ring.peer(at).begin("Request long");
+    eventually("bytes move", || {
+        entries(&parts).iter().any(|part| part.metadata().is_ok_and(|part| part.len() > 0))
+    });
+    signal(&ring, at, Signal::STOP);
+    std::thread::sleep(Duration::from_secs(12));
+    signal(&ring, at, Signal::CONT);
+    sample.check_received(&ring, at, request.answer());
 }
 
 /// Goal: stops of 1 to 120 seconds, of one and of two of seven peers: all are back within five seconds, every time.
@@ -145,8 +206,11 @@ fn states(ring: &Ring) -> String {
 }
 
 fn signal(ring: &Ring, number: u8, signal: Signal) {
-    let id = Pid::from_raw(ring.peer(number).id() as i32).unwrap();
-    kill_process(id, signal).unwrap();
+    signal_process(ring.peer(number).id(), signal);
+}
+
+fn signal_process(id: u32, signal: Signal) {
+    kill_process(Pid::from_raw(id as i32).unwrap(), signal).unwrap();
 }
 
 const BACK_WITHIN: Duration = Duration::from_secs(5);

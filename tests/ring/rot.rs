@@ -1,8 +1,10 @@
 //! Files that change on the disk of a peer: by a flipped byte, a cut, an editor, a hand.
 
 use std::fs::{self, Permissions};
+use std::io::Read as _;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use super::client::Said;
 use super::harness::{Ring, SEVEN, eventually};
@@ -41,7 +43,10 @@ fn check_mended(ring: &Ring, number: u8, sample: &Sample) {
     let mut status = String::new();
     eventually("the status tells of it", || {
         status = String::from_utf8(ring.said(number, &["status"]).out).unwrap();
-        status.contains(&sample.sha256) && status.contains("it is in quarantine/")
+        let told = |line: &str| {
+            line.contains(&sample.sha256) && line.contains("it is in quarantine/, and a good copy came back")
+        };
+        status.lines().any(told)
     });
     check_disk(ring, number);
 }
@@ -74,6 +79,26 @@ fn a_changed_byte_is_never_given_out() {
         let status = ring.said(number, &["status"]).done();
         assert!(!status.contains("corrupt bytes"), "nobody honest is blamed: {status}");
     }
+}
+
+/// Goal: a copy that goes bad while a person reads it costs nothing: the rest comes from another holder.
+#[test]
+fn a_copy_that_fails_in_the_middle_is_read_on_elsewhere() {
+    let ring = Ring::of(8, &THREE);
+    let sample = Sample::random(&ring.scratch(), "long", 8, 64 << 20);
+    sample.store(&ring, 36, "--wait all");
+    let mut cat = ring.shell(36, &["cat", &sample.name]);
+    let mut child = cat.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = vec![0; 1 << 20];
+    child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+    let path = object(&ring, 36, &sample);
+    fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_len(2 << 20).unwrap();
+    let said = Said::of(child);
+    assert!(said.code == Some(0) && said.err.is_empty(), "{}", said.err);
+    let bytes = [first, said.out].concat();
+    assert!(bytes == fs::read(&sample.path).unwrap(), "{} bytes came", bytes.len());
+    check_mended(&ring, 36, &sample);
 }
 
 /// Goal: another peer that asks a holder with a bad copy gets the file from a good one, and nobody is blamed.

@@ -233,6 +233,7 @@ fn missing_reason() -> impl Strategy<Value = MissingReason> {
         Just(MissingReason::NotYet),
         (number(), number()).prop_map(|(length, free)| MissingReason::NoRoom { length, free }),
         text().prop_map(MissingReason::Final),
+        text().prop_map(MissingReason::NotGiven),
     ]
 }
 

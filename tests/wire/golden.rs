@@ -158,6 +158,7 @@ fn storage_replies() -> Vec<StorageReply> {
         Missing(missing(MissingReason::NoRoom { length: 3 << 20, free: 1 << 20 })),
         Missing(missing(MissingReason::Final("no".to_owned()))),
         Missing(missing(MissingReason::NotYet)),
+        Missing(missing(MissingReason::NotGiven("rot".to_owned()))),
         Finished,
         NotOwner { owner: Some(entry(10)) },
         Refused("no".to_owned()),
