@@ -4,7 +4,6 @@
 //! becomes durable, then `Finished`. B passes each piece on to the next peer of the chain while it
 //! writes it. What the chain could not do, the owner does again from its own disk.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use super::api::PeerEvent;
 use super::push::{Feed, LiveFrom, Passed};
 use super::shared::{BoxFuture, STORAGE_TIMEOUT, Shared, disk_reason, finished, shortened, spawn_blocking};
 use super::shares::Party;
-use crate::blob::{BlobError, CHUNK_BYTES, Kind, Receiver};
+use crate::blob::{BlobError, Kind, Receiver};
 use crate::chord::PhaseKind;
 use crate::id::{ContentId, Position};
 use crate::replica::{Copies, NotKept, StoreDuty, store_duty};
@@ -265,7 +264,8 @@ impl Shared {
         let (mut last, mut seen, mut looked, mut hashed) = (Instant::now(), 0, Instant::now(), 0);
         loop {
             let receiving = self.receiver(object, Duration::ZERO);
-            match tell_of_hashing(upstream, object.length, &mut hashed, TELL_RECEIVING, receiving).await? {
+            let so_far = || self.store.hashed_bytes(&object.content).unwrap_or(0);
+            match tell_of_hashing(upstream, so_far, &mut hashed, TELL_RECEIVING, receiving).await? {
                 Err(BlobError::AlreadyReceiving { .. }) if last.elapsed() < RECEIVING_WAIT => {}
                 received => return Ok(received),
             }
@@ -509,11 +509,11 @@ impl Shared {
     }
 }
 
-/// Waits until this peer knows what it has of an object, for which it hashes it. Each time that a look takes so long the
-/// sender hears of one more chunk, which any disk reads meanwhile, and in all of no more than the object has.
+/// Waits until this peer knows what it has of an object, for which it hashes it. Each time that this takes so long the
+/// sender hears how many more bytes were hashed.
 async fn tell_of_hashing<T>(
     upstream: &mut Upstream,
-    length: u64,
+    so_far: impl Fn() -> u64,
     told: &mut u64,
     each: Duration,
     receiving: impl Future<Output = T>,
@@ -523,10 +523,10 @@ async fn tell_of_hashing<T>(
         if let Ok(received) = timeout(each, receiving.as_mut()).await {
             return Ok(received);
         }
-        let bytes = CHUNK_BYTES.min(length - *told);
-        if bytes > 0 {
-            upstream.reply(StorageReply::Moving { bytes }).await?;
-            *told += bytes;
+        let hashed = so_far();
+        if hashed > *told {
+            upstream.reply(StorageReply::Moving { bytes: hashed - *told }).await?;
+            *told = hashed;
         }
     }
 }
@@ -621,6 +621,8 @@ const ENTRANCE_WAIT: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
 
     /// Reported by reading: a store of 5 GB that its peers had already said "does not answer", since they hashed their
@@ -631,16 +633,20 @@ mod tests {
         let (_, pieces) = mpsc::channel(1);
         let (replies, mut words) = mpsc::channel(WORDS_MAX);
         let mut upstream = Upstream::Local { pieces, replies };
-        let (length, mut told) = (2 * CHUNK_BYTES + 1, 0);
-        for _ in 0..2 {
-            let hashing = tokio::time::sleep(each * 4);
-            tell_of_hashing(&mut upstream, length, &mut told, each, hashing).await.unwrap();
-        }
+        let (hashed, mut told) = (AtomicU64::new(0), 0);
+        let (so_far, bytes) = (|| hashed.load(Ordering::Relaxed), [3, 3, 3, 10]);
+        let hashing = async {
+            for more in bytes {
+                hashed.store(more, Ordering::Relaxed);
+                tokio::time::sleep(each * 4).await;
+            }
+        };
+        tell_of_hashing(&mut upstream, so_far, &mut told, each, hashing).await.unwrap();
         drop(upstream);
         let mut heard = Vec::new();
         while let Some(StorageReply::Moving { bytes }) = words.recv().await {
             heard.push(bytes);
         }
-        assert_eq!(heard, [CHUNK_BYTES, CHUNK_BYTES, 1], "never more than the object has");
+        assert_eq!(heard, [3, 7], "nothing while it stands still");
     }
 }

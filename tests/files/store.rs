@@ -71,7 +71,8 @@ fn stores_are_idempotent_on_a_bad_network() {
         for (i, id) in again.iter().enumerate() {
             let record = stored(&ended, *id, seed).record;
             // The name stands for these bytes already: its record is one of those that were written before.
-            let written = |one: &Ended| matches!(&one.outcome, Outcome::Stored(Ok(file)) if file.record == record);
+            let written =
+                |one: &Ended| matches!(&one.outcome, Outcome::Stored(Ok(file)) if file.record == record);
             assert!(first.iter().any(written), "seed {seed}: {i} {record:?}");
         }
     }
