@@ -166,7 +166,7 @@ impl Shared {
                 page.map(page_of_files).map_err(|error| error.to_string())
             }
         };
-        answer.unwrap_or_else(|why| StorageReply::refused(why))
+        answer.unwrap_or_else(StorageReply::refused)
     }
 }
 
