@@ -16,17 +16,17 @@ pub enum BlobError {
     Io {
         /// A verb: "read", "write", …
         doing: &'static str,
-        /// What.
+        /// The path of the file or folder.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         source: io::Error,
     },
     /// The disk did not take what was written to it. From now on the store is [`BlobError::Poisoned`].
     #[error("cannot sync {} to disk: {source}; nothing is written any more until the peer starts again", .path.display())]
     Sync {
-        /// What.
+        /// The path of the file or folder.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         source: io::Error,
     },
     /// An earlier sync failed, so what is on disk is not known; open the store again.
@@ -54,7 +54,7 @@ pub enum BlobError {
     Index {
         /// The index file.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         source: Box<dyn Error + Send + Sync>,
     },
     /// The index was written by a later version of the program.
@@ -103,7 +103,7 @@ pub enum BlobError {
     /// The source is no regular file.
     #[error("{} is {kind}, not a file", .path.display())]
     NotAFile {
-        /// Which.
+        /// The path of the file or folder.
         path: PathBuf,
         /// What it is: "a directory", "a FIFO", …
         kind: &'static str,
@@ -111,33 +111,33 @@ pub enum BlobError {
     /// The source was written to in the meantime.
     #[error("{} changed while it was read", .path.display())]
     Changed {
-        /// Which.
+        /// The path of the file or folder.
         path: PathBuf,
     },
     /// Another receiver has this object.
     #[error("{content} is being received already")]
     AlreadyReceiving {
-        /// Which.
+        /// The content id.
         content: ContentId,
     },
     /// The object is here, complete.
     #[error("{content} is here already")]
     AlreadyHere {
-        /// Which.
+        /// The content id.
         content: ContentId,
     },
     /// There is no such object here, complete.
     #[error("{content} is not here")]
     NotHere {
-        /// Which.
+        /// The content id.
         content: ContentId,
     },
     /// The object's file was not what its name says; it is in quarantine.
     #[error("the copy of {content} here was bad ({reason}); it is in quarantine")]
     Rotten {
-        /// Which.
+        /// The content id.
         content: ContentId,
-        /// What was wrong.
+        /// The reason, in words.
         reason: String,
     },
     /// A file cannot be that long.

@@ -24,7 +24,7 @@ pub enum PageError {
     /// It has more midstates than are wanted, too few, or a part of one.
     #[error("the page has {bytes} bytes where others are due")]
     Length {
-        /// How many.
+        /// The number of bytes that came.
         bytes: usize,
     },
     /// The object would be larger than any that is fetched.

@@ -31,7 +31,7 @@ impl Room {
     /// Asks the operating system.
     ///
     /// # Errors
-    /// What it says.
+    /// The error of `statvfs`.
     pub fn of(path: &Path) -> io::Result<Room> {
         let stat = rustix::fs::statvfs(path)?;
         Ok(Room {

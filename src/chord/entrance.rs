@@ -25,7 +25,7 @@ pub enum Start {
     },
     /// Through a known peer, within 4.5 seconds or not at all.
     Join {
-        /// It.
+        /// The known peer through which this one comes in.
         known: Target,
     },
     /// Again, through those that are remembered. Never founds a second ring: a peer that was not the last one

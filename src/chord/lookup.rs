@@ -62,7 +62,7 @@ pub enum Step {
     Wait,
     /// The owner is known.
     Found {
-        /// It.
+        /// The owner of the key.
         owner: Entry,
         /// Who stands before it.
         predecessor: Option<Entry>,

@@ -20,30 +20,30 @@ pub enum Output {
     Request {
         /// For the answer.
         token: Token,
-        /// Whom.
+        /// The peer that is asked.
         to: Target,
-        /// What.
+        /// The request.
         request: MembershipRequest,
         /// After how long the node gives up.
         timeout: Duration,
     },
-    /// Answer.
+    /// Give this answer.
     Reply {
         /// To which request.
         to: ReplyTo,
-        /// What.
+        /// The reply.
         reply: MembershipReply,
     },
     /// Send, unreliably.
     Datagram {
         /// To whom.
         to: Entry,
-        /// What.
+        /// The datagram.
         datagram: Datagram,
     },
     /// Put this incarnation on disk, synced, then call [`super::Node::handle_persisted`].
     Persist {
-        /// It.
+        /// The incarnation to be saved.
         incarnation: u64,
     },
     /// This peer is over: drop what connections to it are kept.
@@ -91,9 +91,9 @@ pub enum Event {
     Clash(Position),
     /// A peer said what no peer says in good faith.
     Misbehaved {
-        /// Which.
+        /// The position of the peer.
         peer: Position,
-        /// What.
+        /// The fault.
         fault: Fault,
     },
     /// The node is over.

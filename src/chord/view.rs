@@ -70,7 +70,7 @@ pub enum PhaseKind {
 pub enum Route {
     /// To this peer.
     Owner {
-        /// It.
+        /// The owner of the key.
         owner: Entry,
         /// Who stands before it: the owner's range begins after there.
         predecessor: Option<Entry>,

@@ -258,7 +258,7 @@ fn words(size: u32) -> TextStyle<'static> {
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
 
-/// Pixels.
+/// The width of the drawing in pixels.
 const WIDTH: u32 = 900;
 const HEAD: u32 = 80;
 const HOPS: u32 = 330;

@@ -142,7 +142,7 @@ pub trait Env: Send + Sync + 'static {
 /// Who asks.
 #[derive(Debug, Clone)]
 pub struct Asker {
-    /// It.
+    /// The peer that asks.
     pub entry: Entry,
     /// That it is this peer is the word of a helper: hearsay, that convicts nobody.
     pub through_a_helper: bool,

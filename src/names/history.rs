@@ -21,7 +21,7 @@ pub struct NameHistory {
 /// A record that lost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PastRecord {
-    /// It.
+    /// The record, with its signature.
     pub record: SignedRecord,
     /// The winner, or one that it stands upon, does not name this one as replaced.
     pub sibling: bool,

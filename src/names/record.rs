@@ -17,12 +17,12 @@ pub struct CheckedRecord {
 }
 
 impl CheckedRecord {
-    /// This record, which says that.
+    /// A record as it travels, and the same decoded. The caller has checked the signature.
     pub fn new(signed: SignedRecord, record: NameRecord) -> CheckedRecord {
         CheckedRecord { signed, record }
     }
 
-    /// What it says.
+    /// The decoded record.
     pub fn record(&self) -> &NameRecord {
         &self.record
     }

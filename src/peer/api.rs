@@ -29,7 +29,7 @@ pub enum Entrance {
     },
     /// `join`: through a known peer.
     Join {
-        /// It.
+        /// The known peer through which this one comes in.
         known: Address,
     },
     /// `run`: again, with the identity and the remembered peers of the data directory.
@@ -169,7 +169,7 @@ pub enum StartError {
     Listen {
         /// The UDP address.
         address: std::net::SocketAddr,
-        /// Why.
+        /// The underlying error.
         source: io::Error,
     },
     /// A certificate or key cannot be read, made or used.
@@ -177,7 +177,7 @@ pub enum StartError {
     Certificates {
         /// The folder.
         certs_dir: PathBuf,
-        /// Why.
+        /// The reason, in words.
         reason: String,
     },
     /// The bundle is no good, or does not fit.
@@ -185,7 +185,7 @@ pub enum StartError {
     Bundle {
         /// Its file.
         path: PathBuf,
-        /// Why.
+        /// The reason, in words.
         reason: String,
     },
     /// The data directory cannot be made or read.
@@ -193,7 +193,7 @@ pub enum StartError {
     Data {
         /// The folder.
         data_dir: PathBuf,
-        /// Why.
+        /// The reason, in words.
         reason: String,
     },
     /// The ring did not take this peer.
@@ -201,7 +201,7 @@ pub enum StartError {
     Join {
         /// The known peer.
         known: String,
-        /// Why.
+        /// The reason, in words.
         reason: String,
     },
     /// This identity lives elsewhere, at a later incarnation, or the peer could not go on.
@@ -260,15 +260,15 @@ pub enum StoreError {
     /// The file cannot be read.
     #[error("cannot read {}: {source}", .path.display())]
     Read {
-        /// Which.
+        /// The path of the file or folder.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         source: io::Error,
     },
     /// It is no regular file.
     #[error("{} is {kind}, not a file", .path.display())]
     NotAFile {
-        /// Which.
+        /// The path of the file or folder.
         path: PathBuf,
         /// What it is: "a directory", "a FIFO", …
         kind: &'static str,
@@ -284,7 +284,7 @@ pub enum StoreError {
     /// The file was written to in the meantime.
     #[error("{} changed while it was stored; nothing was kept", .path.display())]
     Changed {
-        /// Which.
+        /// The path of the file or folder.
         path: PathBuf,
     },
     /// Too few copies in time.
@@ -319,7 +319,7 @@ pub enum StoreError {
     Failed {
         /// Of what.
         name: FileName,
-        /// Why.
+        /// The reason, in words.
         reason: String,
     },
 }
@@ -387,7 +387,7 @@ pub enum RequestError {
         peer: PeerName,
         /// The address.
         content: ContentId,
-        /// Why.
+        /// The reason, in words.
         reason: String,
     },
     /// This peer is not, or no longer, active.
@@ -408,7 +408,7 @@ pub enum PeerEvent {
     Active,
     /// Took over its ranges.
     Synced {
-        /// Objects.
+        /// How many objects came.
         objects: u64,
         /// Their bytes.
         bytes: u64,
@@ -432,22 +432,22 @@ pub enum PeerEvent {
     },
     /// A member does not answer any more.
     PeerDead {
-        /// Which.
+        /// The peer, as people know it.
         peer: PeerName,
     },
     /// A member left.
     PeerLeft {
-        /// Which.
+        /// The peer, as people know it.
         peer: PeerName,
     },
     /// A member that did not answer was forgotten, and is none any more.
     PeerForgotten {
-        /// Which.
+        /// The peer, as people know it.
         peer: PeerName,
     },
     /// A member is new, or back.
     PeerAlive {
-        /// Which.
+        /// The peer, as people know it.
         peer: PeerName,
     },
     /// The first or second successor is another one.
@@ -471,7 +471,7 @@ pub enum PeerEvent {
     },
     /// A file came, or was copied on.
     Copied {
-        /// Which.
+        /// The content id.
         content: ContentId,
         /// To whom; this peer, when it received it.
         to: PeerName,

@@ -26,9 +26,9 @@ use crate::wire::{Entry, MembershipReply, NeighbourReply};
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// When.
+    /// The moment at which it happened.
     pub at: Moment,
-    /// What.
+    /// The violation, in words.
     pub what: String,
 }
 

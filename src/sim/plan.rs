@@ -41,7 +41,7 @@ pub struct Plan {
 pub struct Timed {
     /// When, in milliseconds.
     pub at_ms: u32,
-    /// What.
+    /// The fault.
     pub fault: Fault,
 }
 

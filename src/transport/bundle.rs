@@ -45,13 +45,13 @@ pub enum BundleError {
     /// It is no PEM file.
     #[error("it is no bundle: {reason}")]
     Malformed {
-        /// Why.
+        /// The reason, in words.
         reason: String,
     },
     /// A part is missing.
     #[error("it holds no {part}; a bundle of `quoit admit` holds the ring CA's certificate and the peer's")]
     Part {
-        /// Which.
+        /// The part that is missing.
         part: &'static str,
     },
     /// The key is another one.
@@ -85,13 +85,13 @@ pub enum BundleError {
     /// The file is there already.
     #[error("{} exists already; --overwrite replaces it", .path.display())]
     Exists {
-        /// Which.
+        /// The path of the bundle.
         path: std::path::PathBuf,
     },
     /// Something else is there, which is never replaced.
     #[error("{} is no regular file; the bundle needs a path of its own", .path.display())]
     NotAFile {
-        /// What.
+        /// The path of the file or folder.
         path: std::path::PathBuf,
     },
     /// The certificates directory belongs to another ring.

@@ -35,15 +35,15 @@ pub enum DialError {
     Resolve {
         /// The name.
         address: Address,
-        /// Why.
+        /// The reason, in words.
         reason: String,
     },
     /// This socket cannot send there.
     #[error("cannot reach {address}: {reason}")]
     NoWay {
-        /// Where.
+        /// The address that was dialled.
         address: Address,
-        /// Why.
+        /// The reason, in words.
         reason: String,
     },
     /// One side refused the other.
@@ -51,13 +51,13 @@ pub enum DialError {
     Refused {
         /// With whom.
         address: Address,
-        /// Why.
+        /// The refusal, as the other side said it.
         refusal: Refusal,
     },
     /// Another peer of this ring answered.
     #[error("{address} is not peer {}{}", .expected.label(), .found.map_or(String::new(), |p| format!(", but peer {}", p.label())))]
     WrongPeer {
-        /// Where.
+        /// The address that was dialled.
         address: Address,
         /// Who should have.
         expected: Position,
@@ -67,7 +67,7 @@ pub enum DialError {
     /// Who answered stands at this peer's own position.
     #[error("{address} is this peer itself, or another process at its position")]
     SamePosition {
-        /// Where.
+        /// The address that was dialled.
         address: Address,
     },
     /// The connection broke while it was made.
@@ -75,7 +75,7 @@ pub enum DialError {
     Broken {
         /// To where.
         address: Address,
-        /// Why.
+        /// The reason, in words.
         reason: String,
     },
     /// Too many dials are under way.

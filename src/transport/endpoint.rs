@@ -43,7 +43,7 @@ pub struct Transport {
 pub enum Incoming {
     /// A peer asks something; its request is not read yet.
     Stream {
-        /// Who.
+        /// The peer that sent it.
         from: Entry,
         /// What, and the way back.
         stream: RequestStream,
@@ -52,30 +52,30 @@ pub enum Incoming {
     Command(CommandStream),
     /// A peer sent a datagram, not decoded yet.
     Datagram {
-        /// Who.
+        /// The peer that sent it.
         from: Entry,
-        /// What.
+        /// The bytes of the datagram.
         bytes: Bytes,
     },
     /// A peer did what no peer does.
     Misbehaved {
-        /// Which.
+        /// The position of the peer.
         peer: Position,
-        /// What.
+        /// The fault.
         fault: Fault,
     },
     /// A connection was refused. Of many, only now and then one is told.
     Refused {
         /// From where it came.
         from: SocketAddr,
-        /// Why.
+        /// The reason, in words.
         reason: String,
         /// How many were refused so far.
         total: u64,
     },
     /// The connection to a peer ended, not by this side's will, and there is no other to it.
     Closed {
-        /// Whose.
+        /// The peer at the other end.
         peer: Entry,
     },
 }

@@ -25,7 +25,7 @@ pub enum StreamError {
     /// The connection ended.
     #[error("the connection ended: {reason}")]
     Lost {
-        /// Why.
+        /// The reason for which the connection was lost.
         reason: LostReason,
     },
     /// The other side gave this stream up.

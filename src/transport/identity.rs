@@ -34,21 +34,21 @@ pub enum IdentityError {
     /// A file is not there.
     #[error("there is no {}", .path.display())]
     Missing {
-        /// Which.
+        /// The path of the file or folder.
         path: PathBuf,
     },
     /// A file cannot be read or written.
     #[error("{}: {source}", .path.display())]
     Io {
-        /// Which.
+        /// The path of the file or folder.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         source: io::Error,
     },
     /// A file holds something else.
     #[error("{}: {reason}", .path.display())]
     Malformed {
-        /// Which.
+        /// The path of the file or folder.
         path: PathBuf,
         /// What is wrong.
         reason: String,
@@ -102,7 +102,7 @@ pub enum IdentityError {
     /// It is no request for a certificate that can be given.
     #[error("no certificate request of an Ed25519 key: {reason}")]
     Request {
-        /// Why.
+        /// The reason, in words.
         reason: &'static str,
     },
     /// A key and a certificate do not belong together.
@@ -114,7 +114,7 @@ pub enum IdentityError {
     /// A certificate could not be made.
     #[error("cannot make a certificate: {reason}")]
     Making {
-        /// Why.
+        /// The reason, in words.
         reason: String,
     },
     /// The system gave no random numbers.
@@ -125,19 +125,19 @@ pub enum IdentityError {
         "{name:?} cannot be a display name: that is a DNS name of letters, digits, `-` and `.`, not ending in `quoit`, not of digits alone, and no label of 16 hexadecimal digits"
     )]
     DisplayName {
-        /// It.
+        /// The name that the certificate gives.
         name: String,
     },
     /// The certificate is not of this ring, or was not good at that time.
     #[error("not a certificate of this ring: {reason}")]
     NotOfThisRing {
-        /// Why.
+        /// The reason, in words.
         reason: String,
     },
     /// The certificate does not say where its peer stands, or with which key.
     #[error("not a peer's certificate: {reason}")]
     Position {
-        /// Why.
+        /// The reason, in words.
         reason: &'static str,
     },
     /// The signature is not by the certificate's key over these bytes.

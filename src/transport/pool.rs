@@ -26,7 +26,7 @@ pub(super) enum Offer {
     },
     /// There is a better one.
     Second {
-        /// It.
+        /// The better connection.
         first: Connection,
     },
     /// The place is taken by another key. It is served, but nothing is sent to that position

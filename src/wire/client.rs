@@ -33,14 +33,14 @@ pub enum ClientRequest {
     },
     /// Bring a file to the peer. `-> Progress…, Received`.
     Request {
-        /// Which.
+        /// The name or the address of the file.
         wanted: Wanted,
         /// Whether it is put into received/ of the peer.
         keep: bool,
     },
     /// The bytes of an object that the peer holds or can get. `-> Progress…, Object`, then its bytes from `offset` on.
     Read {
-        /// Which.
+        /// The content id.
         content: ContentId,
         /// From which byte.
         offset: u64,

@@ -22,7 +22,7 @@ pub enum CodecError {
     /// Bytes are left over after the message.
     #[error("{left} bytes follow the message")]
     Trailing {
-        /// How many.
+        /// The number of bytes that were left over.
         left: usize,
     },
     /// A number is longer than it needs to be: two encodings of one message.
@@ -36,7 +36,7 @@ pub enum CodecError {
     /// More bytes than a frame has.
     #[error("a message of {length} bytes exceeds the {} of a frame", limits::FRAME_BYTES_MAX)]
     TooLarge {
-        /// How many.
+        /// The length that the frame claims, in bytes.
         length: u64,
     },
 }

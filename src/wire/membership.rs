@@ -185,7 +185,7 @@ impl fmt::Debug for Entry {
 /// Whom to reach. Without a position, whoever of this ring answers at the address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Target {
-    /// Where.
+    /// The address at which the peer listens.
     pub address: Address,
     /// Who it must be.
     pub position: Option<Position>,
@@ -242,7 +242,7 @@ pub enum Datagram {
         /// At most [`limits::NEWS_MAX`] recent changes.
         news: Vec<Member>,
     },
-    /// Yes.
+    /// The answer to a ping.
     Pong {
         /// From the ping.
         sequence: u64,
@@ -289,7 +289,7 @@ pub enum NeighbourReply {
     },
     /// My list is undefined at the moment; try again in a while.
     Busy,
-    /// Heard.
+    /// The peer has taken notice.
     Noted,
     /// I am no active member of a ring.
     Inactive,
@@ -304,7 +304,7 @@ pub enum MembershipRequest {
     Relay {
         /// To whom.
         target: Entry,
-        /// What.
+        /// The request.
         request: NeighbourRequest,
     },
     /// The asker wants its place. `-> Welcome | Closer | Forming | Refused | Busy`.
@@ -344,7 +344,7 @@ pub enum MembershipReply {
     Relayed(Result<NeighbourReply, RelayFailure>),
     /// My list is undefined at the moment; try again in a while.
     Busy,
-    /// Heard.
+    /// The peer has taken notice.
     Noted,
     /// You are a member. Your predecessor is who answers.
     Welcome {
@@ -359,7 +359,7 @@ pub enum MembershipReply {
     },
     /// Ask these; each lies closer. Nearest first, at most [`limits::CLOSER_MAX`].
     Closer {
-        /// Them.
+        /// The peers, the nearest first.
         peers: Vec<Entry>,
     },
     /// I am forming a ring myself and know these.
@@ -384,7 +384,7 @@ pub enum MembershipReply {
     Inactive,
     /// I have left; this was my successor.
     Gone {
-        /// It.
+        /// The successor of the peer that left, if it had one.
         successor: Option<Entry>,
     },
     /// Leave now.
@@ -394,7 +394,7 @@ pub enum MembershipReply {
     /// One of these owns the key, most likely the first: they stand at or after it, as far as my contacts tell,
     /// and nearer than I. Nearest first, at most [`limits::CLOSER_MAX`]; none, where I know of nobody between.
     Near {
-        /// Them.
+        /// The peers, the nearest first.
         peers: Vec<Entry>,
     },
     /// Living members clockwise from the position that was asked; fewer than fit where there are no more.

@@ -175,7 +175,7 @@ pub struct LeavePlan {
 /// A member that is counted no more, or could be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForgetReport {
-    /// Which.
+    /// The peer, as people know it.
     pub peer: PeerName,
     /// Where it was reached last.
     pub address: Address,
@@ -189,7 +189,7 @@ pub struct ForgetReport {
 /// How another peer answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PingReport {
-    /// Which.
+    /// The peer, as people know it.
     pub peer: PeerName,
     /// Where it was reached, or should have been.
     pub address: Address,
@@ -204,7 +204,7 @@ pub struct PingReport {
 /// One peer as `Ring` shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RingLine {
-    /// Who.
+    /// The peer, as people know it.
     pub peer: PeerName,
     /// Where to reach it.
     pub address: Address,
@@ -235,7 +235,7 @@ impl RingLine {
 /// A file of the ring, and who said to hold it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RingFile {
-    /// It.
+    /// The file, as its holders list it.
     pub file: FileEntry,
     /// The peers that hold it, in ring order.
     pub holders: Vec<PeerName>,
@@ -285,7 +285,7 @@ pub struct WhereisReport {
 /// A file that has fewer copies than it should.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShortFile {
-    /// Which.
+    /// The content id.
     pub content: ContentId,
     /// Names that it has, the first few.
     pub names: Vec<FileName>,
@@ -322,9 +322,9 @@ pub struct UnkeptFiles {
 /// What a peer did wrong to another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Misbehaviour {
-    /// Which.
+    /// The peer, as people know it.
     pub peer: PeerName,
-    /// What.
+    /// The kind of its fault.
     pub kind: Fault,
     /// How often, since the other one started.
     pub count: u64,
@@ -333,7 +333,7 @@ pub struct Misbehaviour {
 /// A member that lives and cannot be reached directly.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unreachable {
-    /// Which.
+    /// The peer, as people know it.
     pub peer: PeerName,
     /// Through whom it is reached; none where nobody was found.
     pub through: Option<PeerName>,
@@ -342,7 +342,7 @@ pub struct Unreachable {
 /// How this peer is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusReport {
-    /// Who.
+    /// The peer, as people know it.
     pub peer: PeerName,
     /// Which life of it.
     pub incarnation: u64,

@@ -66,7 +66,7 @@ pub enum StorageRequest {
     /// An owner that cannot take the bytes, and has no replica that does, wants them from their end on.
     /// Or `-> NotOwner | Refused`; or, by a replica that cannot take the bytes, `-> Missing`.
     StoreObject {
-        /// Which.
+        /// The content id, length and outboard digest of the object.
         object: ObjectInfo,
         /// Under which names it is linked.
         links: Vec<Link>,
@@ -75,7 +75,7 @@ pub enum StorageRequest {
     },
     /// `-> Object`, then its bytes from `offset` to the end; or `-> NotHere`.
     FetchObject {
-        /// Which.
+        /// The content id.
         content: ContentId,
         /// From which byte.
         offset: u64,
@@ -94,7 +94,7 @@ pub enum StorageRequest {
     },
     /// The asker holds this object, complete. `-> Noted`.
     Announce {
-        /// Which.
+        /// The content id.
         content: ContentId,
     },
     /// `-> Record`.
@@ -111,9 +111,9 @@ pub enum StorageRequest {
     },
     /// The asker has these and believes that they belong here. `-> Wanted | WantedInPart`.
     Offer {
-        /// Objects.
+        /// The content ids of the objects.
         objects: Vec<ContentId>,
-        /// Records.
+        /// The ids of the records, by name key.
         records: Vec<OfferedRecord>,
     },
     /// Give me now what you hold and I should. `-> Synced` when it is done.
@@ -195,7 +195,7 @@ impl MissingReason {
 /// A file that a peer holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileEntry {
-    /// Which.
+    /// The content id, length and outboard digest of the object.
     pub object: ObjectInfo,
     /// The names that are linked to it here.
     pub names: Vec<FileName>,
@@ -204,7 +204,7 @@ pub struct FileEntry {
 /// A file with fewer copies than there should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileHealth {
-    /// Which.
+    /// The content id.
     pub content: ContentId,
     /// Names that it has, at most [`super::limits::HEALTH_NAMES_MAX`].
     pub names: Vec<FileName>,
@@ -246,7 +246,7 @@ pub enum StorageReply {
     NotHere,
     /// A page of an outboard.
     Outboard {
-        /// Whose.
+        /// The content id, length and outboard digest of the object.
         object: ObjectInfo,
         /// 32 bytes a midstate, at most [`super::limits::MIDSTATES_PER_PAGE_MAX`].
         midstates: Vec<u8>,
@@ -258,7 +258,7 @@ pub enum StorageReply {
         /// And these are believed to.
         others: Vec<Entry>,
     },
-    /// Heard.
+    /// The peer has taken notice.
     Noted,
     /// What is known of a name.
     Record {
@@ -276,7 +276,7 @@ pub enum StorageReply {
     },
     /// The record does not replace the current one, which is this.
     Conflict {
-        /// It.
+        /// The record that stands there now.
         current: Option<SignedRecord>,
     },
     /// What is wanted of an offer, by index.

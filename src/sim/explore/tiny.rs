@@ -20,7 +20,7 @@ use crate::wire::Member;
 pub enum Step {
     /// A peer begins to join through a member.
     Join {
-        /// It.
+        /// The number of the peer.
         number: u8,
         /// The member.
         through: u8,
@@ -31,7 +31,7 @@ pub enum Step {
     Detect(u8),
     /// A letter arrives.
     Arrive {
-        /// What.
+        /// The kind of the fault.
         kind: Kind,
         /// Who sent it.
         from: u8,

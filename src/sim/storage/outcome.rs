@@ -14,11 +14,11 @@ use crate::wire::{Missing, NameRecord};
 pub struct Ended {
     /// As it was begun.
     pub id: u64,
-    /// Where.
+    /// The place of the peer.
     pub at: Slot,
-    /// When.
+    /// The moment at which it ended.
     pub ended: Moment,
-    /// How.
+    /// What came of it.
     pub outcome: Outcome,
 }
 
