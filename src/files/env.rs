@@ -1,6 +1,7 @@
 //! The world of the flows.
 
 use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ use crate::wire::{
     Entry, Fault, MembershipReply, MembershipRequest, MissingReason, NameRecord, PeerName, SignedRecord,
     StorageReply, StorageRequest,
 };
+
+/// A future of a size that is known.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// All that the flows of one peer know of the world.
 ///
@@ -48,13 +52,20 @@ pub trait Env: Send + Sync + 'static {
         within: Duration,
     ) -> impl Future<Output = Option<MembershipReply>> + Send;
 
-    /// Asks a peer about files: another one, or this one itself.
-    fn ask_storage(
+    /// Asks another peer about files.
+    ///
+    /// # Errors
+    /// There is no answer, or none that can be used.
+    fn ask_other(
         self: &Arc<Self>,
         whom: &Entry,
         request: StorageRequest,
         within: Duration,
     ) -> impl Future<Output = Result<StorageReply, MissingReason>> + Send;
+
+    /// Answers a question about files that this peer asks itself. Of a size that is known: answering may ask, and asking
+    /// may answer.
+    fn answer_here(self: &Arc<Self>, request: StorageRequest) -> BoxFuture<'static, StorageReply>;
 
     /// How long one peer of a lookup is waited for before the next one is asked.
     fn hop_timeout(&self, whom: &Position) -> Duration;

@@ -2,6 +2,7 @@
 //!
 //! | part | what it does |
 //! |---|---|
+//! | `ask` | asks a peer about files, this one itself too |
 //! | `env` | all that the flows know of the world |
 //! | `find` | finds owners and replicas |
 //! | `records` | reads and writes name records |
@@ -17,13 +18,15 @@
 
 #![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod ask;
 mod env;
 mod find;
 mod records;
 mod search;
 mod wait;
 
-pub use env::{Asker, Env, Standing};
+pub use ask::ask_storage;
+pub use env::{Asker, BoxFuture, Env, Standing};
 pub use find::{FindError, find, find_soon, list_after, member, replicas_of};
 pub use records::{
     LATE_WORD, STORAGE_TIMEOUT, Written, accept_record, answer_record, resolve, write_again, write_record,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ask::ask_storage;
 use super::env::{Asker, Env};
 use super::find::{FindError, find, find_soon};
 use super::wait::{Together, timeout};
@@ -152,7 +153,7 @@ async fn brought_to<E: Env>(
     }
     if let Some(record) = greatest.to_bring().cloned() {
         let request = StorageRequest::PutRecord { record, role: PutRole::Replica };
-        let brought = env.ask_storage(&found.owner, request, STORAGE_TIMEOUT).await;
+        let brought = ask_storage(env, &found.owner, request, STORAGE_TIMEOUT).await;
         brought.map_err(|reason| format!("peer {} {reason}", env.named(&found.owner.position)))?;
     }
     Ok(greatest.into_current())
@@ -165,7 +166,7 @@ async fn put_at_owner<E: Env>(
     copies: &mut Copies,
 ) -> Result<(), String> {
     let request = StorageRequest::PutRecord { record: signed.clone(), role: PutRole::Owner };
-    match env.ask_storage(owner, request, STORAGE_TIMEOUT * 2).await {
+    match ask_storage(env, owner, request, STORAGE_TIMEOUT * 2).await {
         Ok(StorageReply::Put { durable, missing }) => {
             copies.hear_all(durable, missing);
             Ok(())
@@ -198,7 +199,7 @@ async fn fetch_signed<E: Env>(
     name: &FileName,
 ) -> Result<(Option<SignedRecord>, bool), String> {
     let request = StorageRequest::FetchRecord { name: name.clone() };
-    match env.ask_storage(whom, request, STORAGE_TIMEOUT).await {
+    match ask_storage(env, whom, request, STORAGE_TIMEOUT).await {
         Ok(StorageReply::Record { record, syncing }) => Ok((record, syncing)),
         Ok(_) => {
             env.blame_answer(&whom.position, Fault::WrongReply);
@@ -327,7 +328,7 @@ async fn give_record<E: Env>(
     record: SignedRecord,
 ) -> (Position, Result<StorageReply, MissingReason>) {
     let request = StorageRequest::PutRecord { record, role: PutRole::Replica };
-    (whom.position, env.ask_storage(&whom, request, STORAGE_TIMEOUT).await)
+    (whom.position, ask_storage(env, &whom, request, STORAGE_TIMEOUT).await)
 }
 
 /// R, how many copies there should be.

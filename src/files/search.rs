@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ask::ask_storage;
 use super::env::Env;
 use super::find::{FindError, find_soon};
 use super::records::{LATE_WORD, STORAGE_TIMEOUT, resolve};
@@ -98,7 +99,7 @@ async fn ask<E: Env>(
     whom: Entry,
     content: ContentId,
 ) -> (Position, Result<StorageReply, MissingReason>) {
-    (whom.position, env.ask_storage(&whom, StorageRequest::WhoHas { content }, STORAGE_TIMEOUT).await)
+    (whom.position, ask_storage(env, &whom, StorageRequest::WhoHas { content }, STORAGE_TIMEOUT).await)
 }
 
 /// For how long those whose word is missing are asked again, before a name or its bytes are given up; and how often.

@@ -8,14 +8,14 @@ use std::time::Duration;
 use super::actor::ActorMessage;
 use super::shared::{Shared, disk_reason};
 use crate::chord::{View, hop_timeout};
-use crate::files::{Env, Standing};
+use crate::files::{Asker, BoxFuture, Env, Standing};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::NameHistory;
 use crate::replica::TakeOver;
 use crate::time::{Moment, Timestamp};
 use crate::wire::{
-    Entry, Fault, MembershipReply, MembershipRequest, MissingReason, NameRecord, PeerName, SignedRecord,
-    StorageReply, StorageRequest,
+    Entry, Fault, MembershipReply, MembershipRequest, MissingReason, NameRecord, PeerName, Reply, Request,
+    SignedRecord, StorageReply, StorageRequest, Target,
 };
 
 impl Env for Shared {
@@ -56,13 +56,28 @@ impl Env for Shared {
         Shared::ask_membership(self, whom, request, within).await.ok()
     }
 
-    async fn ask_storage(
+    async fn ask_other(
         self: &Arc<Self>,
         whom: &Entry,
         request: StorageRequest,
         within: Duration,
     ) -> Result<StorageReply, MissingReason> {
-        Shared::ask_storage(self, whom, request, within).await
+        match self.transport.request(&Target::from(whom), &Request::Storage(request), within).await {
+            Ok((_, Reply::Storage(reply))) => Ok(reply),
+            Ok((_, Reply::ProtocolError(why))) => Err(MissingReason::Refused(why)),
+            Ok((from, Reply::Membership(_) | Reply::Forwarding(_))) => {
+                Shared::blame_answer(self, &from.position, Fault::WrongReply);
+                Err(MissingReason::Refused("it broke the protocol".to_owned()))
+            }
+            Err(failure) => Err(self.reason_of(whom, &failure)),
+        }
+    }
+
+    fn answer_here(self: &Arc<Self>, request: StorageRequest) -> BoxFuture<'static, StorageReply> {
+        let (shared, me) = (self.clone(), Shared::view(self).me.clone());
+        Box::pin(async move {
+            shared.answer_storage(&Asker { entry: me, through_a_helper: false }, request).await
+        })
     }
 
     fn hop_timeout(&self, whom: &Position) -> Duration {

@@ -1,6 +1,5 @@
 //! What all tasks of one peer share.
 
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -22,8 +21,8 @@ use super::start::Running;
 use crate::blob::{BlobError, Store};
 use crate::chord::View;
 use crate::config::RingSettings;
-use crate::files::Asker;
-pub(super) use crate::files::{LATE_WORD, STORAGE_TIMEOUT};
+use crate::files;
+pub(super) use crate::files::{BoxFuture, LATE_WORD, STORAGE_TIMEOUT};
 use crate::id::Position;
 use crate::names::RingClock;
 use crate::replica::TakeOver;
@@ -266,27 +265,17 @@ impl Shared {
         }
     }
 
-    /// Asks a peer about files: another one, or this one itself.
+    /// As [`files::ask_storage`].
+    ///
+    /// # Errors
+    /// As there.
     pub(super) async fn ask_storage(
         self: &Arc<Self>,
         whom: &Entry,
         request: StorageRequest,
         timeout: Duration,
     ) -> Result<StorageReply, MissingReason> {
-        if whom.position == self.position() {
-            let me = self.view().me.clone();
-            return Ok(self.clone().answer_here(me, request).await);
-        }
-        match self.transport.request(&Target::from(whom), &Request::Storage(request), timeout).await {
-            Ok((_, Reply::Storage(StorageReply::Refused(why)))) => Err(MissingReason::Refused(why)),
-            Ok((_, Reply::Storage(reply))) => Ok(reply),
-            Ok((_, Reply::ProtocolError(why))) => Err(MissingReason::Refused(why)),
-            Ok((from, Reply::Membership(_) | Reply::Forwarding(_))) => {
-                self.blame_answer(&from.position, Fault::WrongReply);
-                Err(MissingReason::Refused("it broke the protocol".to_owned()))
-            }
-            Err(failure) => Err(self.reason_of(whom, &failure)),
-        }
+        files::ask_storage(self, whom, request, timeout).await
     }
 
     /// Why there is no answer, as a reason that a copy is missing. Who cannot be dialled is sought.
@@ -299,13 +288,6 @@ impl Shared {
         MissingReason::Unreachable
     }
 
-    /// As [`Shared::answer_storage`], of a size that is known: answering may ask, and asking may answer.
-    fn answer_here(self: Arc<Self>, me: Entry, request: StorageRequest) -> BoxFuture<'static, StorageReply> {
-        Box::pin(
-            async move { self.answer_storage(&Asker { entry: me, through_a_helper: false }, request).await },
-        )
-    }
-
     /// Waits until the view satisfies a condition, at most so long. Says whether it does.
     pub(super) async fn view_until(&self, within: Duration, holds: impl Fn(&View) -> bool) -> bool {
         let mut view = self.view.clone();
@@ -313,9 +295,6 @@ impl Shared {
         waited.is_ok_and(|seen| seen.is_ok())
     }
 }
-
-/// A future of a size that is known.
-pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A time span in its largest unit.
 fn roughly(time: Duration) -> String {

@@ -1,6 +1,6 @@
 //! Who has a copy of one object or record, and when that is enough.
 //!
-//! Only durable copies count, and of these only such whose peers are not known to be away. What is
+//! Only durable copies count, and of these only such whose peers are not known to be away or to have left. What is
 //! acknowledged has enough of them, and the owner of its key knows of it: its copy is one of them, or its
 //! disk takes none and the others hold.
 
@@ -10,7 +10,7 @@ use super::placement::own_replicas;
 use crate::chord::View;
 use crate::config::RingSettings;
 use crate::id::Position;
-use crate::wire::{Entry, Missing, MissingReason, StorageReply, Wait};
+use crate::wire::{Entry, MemberState, Missing, MissingReason, StorageReply, Wait};
 
 /// How many copies of what is stored are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,13 +114,13 @@ impl Copies {
         self.durable.contains(peer)
     }
 
-    /// Those that have a copy and are not known to be away: only they count.
+    /// Those that have a copy and are not known to be away or to have left: only they count.
     pub fn living(&self, view: &View) -> BTreeSet<Position> {
-        let mut living = self.durable.clone();
-        for entry in view.away() {
-            living.remove(&entry.position);
-        }
-        living
+        let stays = |peer: &&Position| {
+            let known = view.members.at(peer);
+            known.is_none_or(|member| member.state == MemberState::Alive) && !view.departed.contains(*peer)
+        };
+        self.durable.iter().filter(stays).copied().collect()
     }
 
     /// Whether there are so many living copies.
@@ -199,6 +199,20 @@ mod tests {
 
     fn full() -> MissingReason {
         MissingReason::Disk("full".to_owned())
+    }
+
+    /// Goal: a replica that says that its copy is durable, and leaves before the store ends, is no copy.
+    #[test]
+    fn who_left_counts_no_more() {
+        let mut copies = Copies::default();
+        for number in [10, 20, 30] {
+            copies.hear(durable(number));
+        }
+        let view = View { departed: [peer(20)].into(), ..view_with(10, &[40], &[30]) };
+        assert_eq!(numbers(&copies.living(&view)), [10]);
+        assert!(!copies.acknowledge(&view, 2, &peer(10)));
+        let back = view_with(10, &[20, 40], &[30]);
+        assert_eq!(numbers(&copies.living(&back)), [10, 20]);
     }
 
     #[test]

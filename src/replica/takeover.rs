@@ -292,7 +292,9 @@ mod tests {
         assert_eq!(takeover.hear(at(15_010), &peer(40), Some(&synced(1, true))), None);
         assert!(takeover.is_over(&view), "20 owes, and nobody waits for it");
         let (mut takeover, _) = begun(&view);
-        [20, 40].map(|neighbour| takeover.hear(at(10), &peer(neighbour), None));
+        for neighbour in [20, 40] {
+            takeover.hear(at(10), &peer(neighbour), None);
+        }
         assert!(takeover.is_over(&with_copies(view_of(30, &[]), 1)), "both were forgotten");
     }
 

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::disk::DiskError;
-use super::keeper::{BoxFuture, Keeper};
+use super::keeper::Keeper;
 use super::outcome::Cause;
 use super::push::{Feed, Passed};
 use super::stream::{Stream, StreamError};
 use super::wait::{Sender, Set, both, channel};
 use crate::chord::PhaseKind;
+use crate::files::BoxFuture;
 use crate::id::ContentId;
 use crate::replica::{Copies, StoreDuty, store_duty};
 use crate::wire::{Entry, Missing, MissingReason, ObjectInfo, StorageReply, StoreRole};
@@ -75,7 +76,7 @@ impl Keeper {
         upstream: Stream,
         object: ObjectInfo,
         role: StoreRole,
-    ) -> BoxFuture<()> {
+    ) -> BoxFuture<'static, ()> {
         Box::pin(async move { self.accept_object(upstream, object, role).await })
     }
 

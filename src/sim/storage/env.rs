@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::copy::disk_reason;
 use super::keeper::{Effect, Keeper};
+use super::stream::Stream;
 use crate::chord::View;
-use crate::files::{self, Env, Standing};
+use crate::files::{self, BoxFuture, Env, Standing};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::NameHistory;
 use crate::replica::{Found, TakeOver};
@@ -56,13 +57,20 @@ impl Env for Keeper {
         Keeper::ask_membership(self, whom, request, within).await
     }
 
-    async fn ask_storage(
+    async fn ask_other(
         self: &Arc<Self>,
         whom: &Entry,
         request: StorageRequest,
         within: Duration,
     ) -> Result<StorageReply, MissingReason> {
-        Keeper::ask_storage(self, whom, request, within).await
+        let mut stream = Stream::open(self, whom, request);
+        stream.finish();
+        stream.reply(within).await.map_err(|_| MissingReason::Unreachable)
+    }
+
+    fn answer_here(self: &Arc<Self>, request: StorageRequest) -> BoxFuture<'static, StorageReply> {
+        let (keeper, me) = (self.clone(), Keeper::view(self).me.clone());
+        Box::pin(async move { keeper.answer(&me, request).await })
     }
 
     fn hop_timeout(&self, _: &Position) -> Duration {

@@ -16,10 +16,11 @@ use super::FileSettings;
 use super::disk::Disk;
 use super::lock::Lock;
 use super::outcome::{Cause, Outcome};
-use super::stream::{End, Frame, Stream};
+use super::stream::{End, Frame};
 use super::tasks::Task;
 use super::wait::{Bell, Either, Permits, race, watch};
 use crate::chord::View;
+use crate::files;
 use crate::id::{ContentId, Position};
 use crate::replica::{Arrivals, TakeOver};
 use crate::time::{Moment, Timestamp};
@@ -265,30 +266,14 @@ impl Keeper {
         self.sleep_until(end).await;
     }
 
-    /// Asks a peer about files: another one, or this one itself.
+    /// As [`files::ask_storage`].
     pub(super) async fn ask_storage(
         self: &Arc<Self>,
         whom: &Entry,
         request: StorageRequest,
         timeout: Duration,
     ) -> Result<StorageReply, MissingReason> {
-        let answer = if whom.position == self.position() {
-            let me = self.view().me.clone();
-            self.clone().answer_here(me, request).await
-        } else {
-            let mut stream = Stream::open(self, whom, request);
-            stream.finish();
-            stream.reply(timeout).await.map_err(|_| MissingReason::Unreachable)?
-        };
-        match answer {
-            StorageReply::Refused(why) => Err(MissingReason::Refused(why)),
-            reply => Ok(reply),
-        }
-    }
-
-    /// As `answer`, of a size that is known: answering may ask, and asking may answer.
-    fn answer_here(self: Arc<Self>, me: Entry, request: StorageRequest) -> BoxFuture<StorageReply> {
-        Box::pin(async move { self.answer(&me, request).await })
+        files::ask_storage(self, whom, request, timeout).await
     }
 
     /// Asks another peer about the ring.
@@ -388,9 +373,6 @@ impl Drop for Sleep {
         }
     }
 }
-
-/// A future of a size that is known.
-pub(super) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// The true time at the beginning of every world.
 pub(super) const BEGIN_UNIX_MS: u64 = 1_750_000_000_000;

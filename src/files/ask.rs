@@ -1,0 +1,44 @@
+//! Questions about files.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::env::Env;
+use crate::wire::{Entry, MissingReason, StorageReply, StorageRequest};
+
+/// Asks a peer about files: another one, or this one itself.
+///
+/// # Errors
+/// There is no answer, or it refuses: this peer itself as well.
+pub async fn ask_storage<E: Env>(
+    env: &Arc<E>,
+    whom: &Entry,
+    request: StorageRequest,
+    within: Duration,
+) -> Result<StorageReply, MissingReason> {
+    if whom.position == env.view().me.position {
+        return heard(env.answer_here(request).await);
+    }
+    heard(env.ask_other(whom, request, within).await?)
+}
+
+fn heard(reply: StorageReply) -> Result<StorageReply, MissingReason> {
+    match reply {
+        StorageReply::Refused(why) => Err(MissingReason::Refused(why)),
+        reply => Ok(reply),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reported: a peer that was leaving, or whose disk had failed, said of its own refusal that it "broke the protocol",
+    /// or took it for success.
+    #[test]
+    fn a_refusal_is_no_answer_whoever_gives_it() {
+        let refused = heard(StorageReply::Refused("it is leaving".to_owned()));
+        assert_eq!(refused, Err(MissingReason::Refused("it is leaving".to_owned())));
+        assert_eq!(heard(StorageReply::Noted), Ok(StorageReply::Noted));
+    }
+}
