@@ -19,7 +19,7 @@ use super::shared::{STORAGE_TIMEOUT, Shared, spawn_blocking};
 use super::shares::Party;
 use crate::blob::{BlobError, Kind, Outboard, OutboardPages, PageError, Receiver, chunk_count};
 use crate::id::{ContentId, Position};
-use crate::transport::{OpenStream, RequestStream, StreamError, interrupted_waits};
+use crate::transport::{OpenStream, RequestStream, StreamError, interrupted_waits, wait_awake};
 use crate::wire::limits::{MIDSTATES_PER_PAGE_MAX, PIECE_BYTES};
 use crate::wire::{Entry, Fault, Link, ObjectInfo, Reply, Request, StorageReply, StorageRequest, Target};
 
@@ -146,24 +146,13 @@ impl Fetch {
         }
     }
 
-    /// A holder's stream broke off. It is not asked again, unless this process was stopped meanwhile, for which the
-    /// holder may have given the stream up.
-    pub(super) async fn lost(&mut self, holder: &Entry, interrupted_before: u64) {
-        if interrupted_waits() == interrupted_before {
-            return self.drop_holder(holder);
-        }
-        // Until the ring counts this peer again, nobody gives it anything.
-        tokio::time::sleep(AFTER_PAUSE).await;
-        let _ = self.shared.until_member().await;
-    }
-
-    /// A holder has no such object.
+    /// A holder has no such object, or went silent.
     pub(super) fn drop_holder(&mut self, holder: &Entry) {
         self.holders.retain(|other| other.position != holder.position);
     }
 
     async fn run(&mut self) -> Result<Vec<Position>, RequestError> {
-        let mut rounds = 0;
+        let (mut rounds, mut searches, interrupted) = (0, 0, interrupted_waits());
         loop {
             let Some((object, outboard)) = self.plan().await else { return Err(self.failure()) };
             let checked = outboard.is_some() || chunk_count(object.length) == 1;
@@ -174,13 +163,23 @@ impl Fetch {
             };
             self.progress.begin(receiver.offset(), object.length);
             let (mut whole, senders_before) = (receiver.offset() == object.length, self.sources.len());
-            while !whole && !self.holders.is_empty() {
-                let (holder, interrupted) = (self.holders[0].clone(), interrupted_waits());
+            while !whole {
+                let Some(holder) = self.next_holder() else {
+                    // They may have given this peer up while it was stopped, until the ring counts it again.
+                    if searches == SEARCHES_MAX || interrupted_waits() == interrupted {
+                        break;
+                    }
+                    searches += 1;
+                    tokio::time::sleep(SEARCH_PAUSE).await;
+                    let _ = self.shared.until_member().await;
+                    self.seek_holders().await;
+                    continue;
+                };
                 let (back, end) = self.stream_from(&holder, receiver, object).await;
                 receiver = back;
                 match end {
                     StreamEnd::Complete => whole = true,
-                    StreamEnd::Lost => self.lost(&holder, interrupted).await,
+                    StreamEnd::Lost => self.drop_holder(&holder),
                     StreamEnd::Lied => self.convict(&holder),
                     StreamEnd::Disk(error) => return Err(self.disk(error)),
                 }
@@ -360,7 +359,9 @@ impl Fetch {
             let early = filled == 0;
             piece.truncate(filled);
             left -= filled as u64;
-            if filled > 0 && !writer.write(Bytes::from(piece)).await {
+            // A pause of this process is noticed here, too.
+            if filled > 0 && wait_awake(Duration::MAX, writer.write(Bytes::from(piece))).await.0 != Some(true)
+            {
                 return false;
             }
             if early {
@@ -409,8 +410,9 @@ impl Fetch {
     }
 }
 
-/// After a pause of this process: so long, and until the ring counts it again, no holder is asked.
-const AFTER_PAUSE: Duration = Duration::from_secs(1);
+/// How often holders are looked for again after a pause of this process, and after which pause each time.
+const SEARCHES_MAX: u32 = 5;
+const SEARCH_PAUSE: Duration = Duration::from_secs(1);
 /// How long another transfer of the same object is waited for: a silent one ends much sooner.
 const RECEIVING_WAIT_MAX: Duration = Duration::from_secs(600);
 /// How long bytes of a slow line are gathered before they are written and told of.

@@ -16,7 +16,6 @@ use super::push::read_ahead;
 use super::shared::Shared;
 use crate::blob::{BlobError, CHUNK_BYTES, ObjectReader, Outboard, chunk_count, verify_chunk};
 use crate::id::ContentId;
-use crate::transport::interrupted_waits;
 use crate::wire::limits::PIECE_BYTES;
 use crate::wire::{Entry, ObjectInfo};
 
@@ -166,7 +165,7 @@ impl Relay {
         given: &mut u64,
         pieces: &mpsc::Sender<Result<Bytes, BlobError>>,
     ) -> Option<()> {
-        let (begin, interrupted) = (*given / CHUNK_BYTES * CHUNK_BYTES, interrupted_waits());
+        let begin = *given / CHUNK_BYTES * CHUNK_BYTES;
         let Ok(mut stream) = self.fetch.open(holder, self.object, begin + self.part.bytes.len() as u64).await
         else {
             self.fetch.drop_holder(holder);
@@ -185,7 +184,7 @@ impl Relay {
                     Ok(filled @ 1..) => self.part.bytes.extend_from_slice(&piece[..filled]),
                     // It stands still, or is gone. What came of it serves with the next holder.
                     Ok(0) | Err(_) => {
-                        self.fetch.lost(holder, interrupted).await;
+                        self.fetch.drop_holder(holder);
                         return Some(());
                     }
                 }
