@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::chord::View;
 use crate::id::{ContentId, FileName, Position};
-use crate::names::NameHistory;
+use crate::names::{Bygones, NameHistory};
 use crate::replica::TakeOver;
 use crate::time::{Moment, Timestamp};
 use crate::wire::{
@@ -91,6 +91,9 @@ pub trait Env: Send + Sync + 'static {
 
     /// What this peer takes over in its present life.
     fn takeover(&self) -> MutexGuard<'_, TakeOver>;
+
+    /// Records that this peer does not want again.
+    fn bygones(&self) -> MutexGuard<'_, Bygones>;
 
     /// The ring's time, in milliseconds since the Unix epoch.
     fn ring_ms(&self) -> u64;

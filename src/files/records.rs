@@ -284,13 +284,14 @@ async fn merge_record<E: Env>(
 ) -> Result<(), NotMerged> {
     let (name, clock) = (new.record().name.clone(), new.record().clock);
     let tombstone = new.record().target == RecordTarget::Tombstone;
-    let now = env.ring_ms();
+    let (now, id) = (env.ring_ms(), new.id());
     let merged = env.update_history(key, move |history| match history.put(&new, role, now) {
-        Ok(changed) => (changed, None),
-        Err(refusal) => (false, Some(refusal.into_reply(history))),
+        Ok(changed) => (changed, Ok(history.knows(&id))),
+        Err(refusal) => (false, Err(refusal.into_reply(history))),
     });
-    if let Some(refusal) = merged.await.map_err(NotMerged::Disk)? {
-        return Err(NotMerged::Refused(refusal));
+    let is_kept = merged.await.map_err(NotMerged::Disk)?.map_err(NotMerged::Refused)?;
+    if !is_kept {
+        env.bygones().hear(id);
     }
     if tombstone {
         env.unlink(&name, clock).await.map_err(NotMerged::Disk)?;

@@ -85,6 +85,9 @@ impl NameHistory {
             return Ok(true);
         };
         let old = current.decode()?;
+        if self.is_bygone(&new, &id) {
+            return Ok(false);
+        }
         if rank(&new, &id) > rank(&old, &current.id()) {
             let sibling = new.replaces != Some(current.id());
             self.current = Some(incoming);
@@ -128,6 +131,13 @@ impl NameHistory {
         self.current.iter().chain(self.past.iter().map(|past| &past.record)).any(|record| record.id() == *id)
     }
 
+    /// Whether the history is full of later records: this one would be cut off again.
+    fn is_bygone(&self, record: &NameRecord, id: &RecordId) -> bool {
+        let last = self.past.last().filter(|_| self.past.len() >= HISTORY_MAX);
+        let last = last.and_then(|last| Some((last.record.decode().ok()?, last.record.id())));
+        last.is_some_and(|(last, last_id)| rank(record, id) < rank(&last, &last_id))
+    }
+
     /// Whether the winner, or a record in the history, names this one as replaced.
     fn is_replaced(&self, id: &RecordId, current: &NameRecord) -> bool {
         let past = self.past.iter().filter_map(|past| past.record.decode().ok());
@@ -152,6 +162,28 @@ impl NameHistory {
     }
 }
 
+/// Records that were given to this peer and are older than all that it keeps of their names: it does not want them
+/// again when they are offered. Bounded; what is forgotten is given once more.
+#[derive(Debug, Clone, Default)]
+pub struct Bygones(BTreeSet<RecordId>);
+
+impl Bygones {
+    /// A record was given, and is not kept.
+    pub fn hear(&mut self, id: RecordId) {
+        if self.0.len() >= BYGONES_MAX {
+            self.0.clear();
+        }
+        self.0.insert(id);
+    }
+
+    /// Whether it is one of them.
+    pub fn knows(&self, id: &RecordId) -> bool {
+        self.0.contains(id)
+    }
+}
+
+/// How many bygone records are remembered: 128 KiB.
+const BYGONES_MAX: usize = 4_096;
 /// How many past records of a name are kept.
 pub const HISTORY_MAX: usize = 16;
 /// How far a client's clock may be ahead of the owner's, in milliseconds.
@@ -202,6 +234,34 @@ mod tests {
         assert_eq!(history.current, Some(third.clone()));
         assert_eq!(history.siblings().collect::<Vec<_>>(), [&beside]);
         assert!(!history.merge(first).unwrap(), "known already");
+    }
+
+    /// Reported: an old version that a former keeper offered was taken, cut off and counted as a change, in every round.
+    #[test]
+    fn a_version_older_than_a_full_history_changes_nothing() {
+        let mut history = NameHistory::default();
+        for clock in 2..=18 {
+            assert!(history.merge(record(clock, 1, None)).unwrap());
+        }
+        assert_eq!(history.past.len(), HISTORY_MAX);
+        let before = history.clone();
+        let old = record(1, 1, None);
+        assert!(!history.merge(old.clone()).unwrap());
+        assert_eq!(history, before);
+        assert_eq!(history.put(&checked(old.clone()), PutRole::Replica, 20), Ok(false));
+        assert!(!history.knows(&old.id()));
+        assert!(history.merge(record(19, 1, None)).unwrap(), "a later one is taken");
+    }
+
+    #[test]
+    fn bygones_are_bounded() {
+        let mut bygones = Bygones::default();
+        let id = |n: u64| record(n, 1, None).id();
+        assert!(!bygones.knows(&id(1)));
+        for n in 0..=BYGONES_MAX as u64 {
+            bygones.hear(id(n));
+            assert!(bygones.knows(&id(n)) && bygones.0.len() <= BYGONES_MAX);
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::shared::{Shared, disk_reason};
 use crate::chord::{View, hop_timeout};
 use crate::files::{Asker, BoxFuture, Env, Standing};
 use crate::id::{ContentId, FileName, Position};
-use crate::names::NameHistory;
+use crate::names::{Bygones, NameHistory};
 use crate::replica::TakeOver;
 use crate::time::{Moment, Timestamp};
 use crate::wire::{
@@ -113,6 +113,10 @@ impl Env for Shared {
 
     fn takeover(&self) -> MutexGuard<'_, TakeOver> {
         Shared::takeover(self)
+    }
+
+    fn bygones(&self) -> MutexGuard<'_, Bygones> {
+        Shared::bygones(self)
     }
 
     fn ring_ms(&self) -> u64 {

@@ -24,7 +24,7 @@ use crate::config::RingSettings;
 use crate::files;
 pub(super) use crate::files::{BoxFuture, LATE_WORD, STORAGE_TIMEOUT};
 use crate::id::Position;
-use crate::names::RingClock;
+use crate::names::{Bygones, RingClock};
 use crate::replica::TakeOver;
 use crate::time::Timestamp;
 use crate::transport::{Identity, RequestFailure, Transport, Verifier};
@@ -46,6 +46,8 @@ pub(super) struct Shared {
     pub clock: Clock,
     /// What this peer takes over in its present life.
     takeover: Mutex<TakeOver>,
+    /// Records that this peer does not want again.
+    bygones: Mutex<Bygones>,
     /// Wakes the repair.
     pub repair_wanted: Notify,
     /// One listing of the whole ring at a time, since it is held in memory.
@@ -109,6 +111,7 @@ impl Shared {
             interval,
             clock: Clock::default(),
             takeover: Mutex::default(),
+            bygones: Mutex::default(),
             repair_wanted: Notify::new(),
             listing: tokio::sync::Mutex::new(()),
             departing: tokio::sync::Mutex::new(()),
@@ -176,6 +179,11 @@ impl Shared {
     /// What this peer takes over in its present life.
     pub(super) fn takeover(&self) -> MutexGuard<'_, TakeOver> {
         self.takeover.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records that this peer does not want again.
+    pub(super) fn bygones(&self) -> MutexGuard<'_, Bygones> {
+        self.bygones.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether this peer is still taking over.

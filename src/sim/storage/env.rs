@@ -10,7 +10,7 @@ use super::stream::Stream;
 use crate::chord::View;
 use crate::files::{self, BoxFuture, Env, Standing};
 use crate::id::{ContentId, FileName, Position};
-use crate::names::NameHistory;
+use crate::names::{Bygones, NameHistory};
 use crate::replica::{Found, TakeOver};
 use crate::time::{Moment, Timestamp};
 use crate::wire::{
@@ -99,6 +99,10 @@ impl Env for Keeper {
 
     fn takeover(&self) -> MutexGuard<'_, TakeOver> {
         self.takeover.lock()
+    }
+
+    fn bygones(&self) -> MutexGuard<'_, Bygones> {
+        self.bygones.lock()
     }
 
     fn ring_ms(&self) -> u64 {

@@ -22,6 +22,7 @@ use super::wait::{Bell, Either, Permits, race, watch};
 use crate::chord::View;
 use crate::files;
 use crate::id::{ContentId, Position};
+use crate::names::Bygones;
 use crate::replica::{Arrivals, TakeOver};
 use crate::time::{Moment, Timestamp};
 use crate::wire::{Entry, MembershipReply, MembershipRequest, MissingReason, StorageReply, StorageRequest};
@@ -86,6 +87,8 @@ pub(super) struct Keeper {
     pub(super) arrivals: Lock<Arrivals>,
     /// What this peer takes over in its present life.
     pub(super) takeover: Lock<TakeOver>,
+    /// Records that this peer does not want again.
+    pub(super) bygones: Lock<Bygones>,
     /// One round of repair at a time.
     pub(super) repairing: Permits,
     pub(super) repair_wanted: Bell,
@@ -143,6 +146,7 @@ impl Keeper {
             interval,
             arrivals: Lock::default(),
             takeover: Lock::default(),
+            bygones: Lock::default(),
             repairing: Permits::new(1),
             repair_wanted: Bell::default(),
             repair_looks: Bell::default(),

@@ -64,8 +64,10 @@ impl Keeper {
         }
         let mut disk = self.disk.lock();
         let objects: Vec<_> = objects.iter().map(|content| (*content, disk.contains(content))).collect();
+        let bygones = self.bygones.lock();
         let knows = |offered: &OfferedRecord| {
-            disk.record(&offered.key).is_some_and(|history| history.knows(&offered.id))
+            let is_kept = disk.record(&offered.key).is_some_and(|history| history.knows(&offered.id));
+            is_kept || bygones.knows(&offered.id)
         };
         self.arrivals.lock().answer_offer(self.now(), objects, records.iter().map(knows))
     }
