@@ -69,11 +69,15 @@ pub async fn find<E: Env>(env: &Arc<E>, key: Position, wanted: usize) -> Result<
 /// # Errors
 /// As [`find`], once that has gone on for a while.
 pub async fn find_soon<E: Env>(env: &Arc<E>, key: Position, wanted: usize) -> Result<Found, FindError> {
+    // A peer that was stopped begins to look with connections that are dead: that is no look at its ring.
+    member(env).await?;
     let deadline = env.now() + FIND_WAIT;
+    let mut looks = 1;
     loop {
         match find(env, key, wanted).await {
-            Err(_) if env.view().is_member() && env.now() < deadline => {
+            Err(_) if env.view().is_member() && (looks < LOOKS_MIN || env.now() < deadline) => {
                 env.sleep_until(env.now() + FIND_PAUSE).await;
+                looks += 1;
             }
             found => return found,
         }
@@ -184,3 +188,5 @@ const MEMBER_WAIT: Duration = Duration::from_secs(12);
 /// How long an owner is looked for that nobody knows at the moment, and how often.
 const FIND_WAIT: Duration = Duration::from_secs(5);
 const FIND_PAUSE: Duration = Duration::from_millis(200);
+/// How often it is looked for at least.
+const LOOKS_MIN: u32 = 2;

@@ -56,7 +56,7 @@ pub async fn write_record<E: Env>(
 pub async fn resolve<E: Env>(env: &Arc<E>, name: &FileName) -> Result<Verdict, FindError> {
     let found = find_soon(env, name.key(), vote_count(copies(env)) - 1).await?;
     let (election, everybody) = Election::of(&env.view(), copies(env), &name.key(), &found);
-    let mut votes = Votes::new(found.owner.position, election);
+    let mut votes = Votes::new(election);
     let mut asked = Together::new();
     for whom in everybody {
         asked.add(vote_of(env.clone(), whom, name.clone()));
@@ -91,21 +91,7 @@ async fn try_to_write<E: Env>(
     target: RecordTarget,
 ) -> Result<Written, String> {
     let found = find(env, name.key(), copies(env) - 1).await.map_err(|error| error.to_string())?;
-    let (signed, mut syncing) = fetch_signed(env, &found.owner, name).await?;
-    let mut current = None;
-    if let Some(signed) = signed {
-        match checked(&**env, signed, name) {
-            Ok(checked) => current = Some(checked),
-            Err(_) => {
-                // What the owner has is no record: its replicas are asked, as if it had none yet.
-                env.blame_answer(&found.owner.position, Fault::BadRecord);
-                syncing = true;
-            }
-        }
-    }
-    if syncing {
-        current = brought_to(env, &found, name, current).await?;
-    }
+    let current = current_of(env, &found, name).await?;
     if let Some(current) = current.as_ref().filter(|current| current.record().target == target) {
         return write_nothing_new(env, found.owner, current).await;
     }
@@ -131,32 +117,60 @@ async fn write_nothing_new<E: Env>(
     Ok(Written { owner: owner.position, record, signed, replaced, copies })
 }
 
-/// An owner that is still taking over may not have the record that its replicas have: the greatest that any has is
-/// given to it first. Which that is.
-async fn brought_to<E: Env>(
+/// The record that a new one is to replace: the greatest that any acknowledged one may be. An owner that is taking over,
+/// or has just become the owner, may not have it; then it is given to it first.
+///
+/// # Errors
+/// The owner does not answer, or does not take what it lacks.
+async fn current_of<E: Env>(
     env: &Arc<E>,
     found: &Found,
     name: &FileName,
-    has: Option<CheckedRecord>,
 ) -> Result<Option<CheckedRecord>, String> {
-    let mut greatest = Greatest::new(has);
+    let (election, _) = Election::of(&env.view(), copies(env), &name.key(), found);
+    let (mut votes, mut owner_said) = (Votes::new(election), None);
     let mut asked = Together::new();
-    for other in &found.successors {
-        asked.add(fetch_signed(env, other, name));
+    for whom in [&found.owner].into_iter().chain(&found.successors) {
+        asked.add(vote_for_a_writer(env, whom, name));
     }
-    // All of them, side by side: any may have the greatest.
-    while let Some(answered) = asked.next().await {
-        let Ok((Some(signed), _)) = answered else { continue };
-        if let Ok(checked) = checked(&**env, signed, name) {
-            greatest.hear(checked);
+    while (owner_said.is_none() || !votes.has_the_newest())
+        && let Some((peer, vote)) = asked.next().await
+    {
+        if peer == found.owner.position {
+            owner_said = Some(vote.clone()?.record);
         }
+        votes.hear(peer, vote.ok());
     }
+    let owner_has = owner_said.flatten();
+    let mut greatest = Greatest::new(owner_has);
+    votes.into_greatest().into_iter().for_each(|record| greatest.hear(record));
     if let Some(record) = greatest.to_bring().cloned() {
         let request = StorageRequest::PutRecord { record, role: PutRole::Replica };
         let brought = ask_storage(env, &found.owner, request, STORAGE_TIMEOUT).await;
         brought.map_err(|reason| format!("peer {} {reason}", env.named(&found.owner.position)))?;
     }
     Ok(greatest.into_current())
+}
+
+/// One peer's word on a name, for whoever writes it. What it has may be no record: then it counts as a peer that has none
+/// and takes over.
+async fn vote_for_a_writer<E: Env>(
+    env: &Arc<E>,
+    whom: &Entry,
+    name: &FileName,
+) -> (Position, Result<Vote, String>) {
+    let vote = match fetch_signed(env, whom, name).await {
+        Ok((None, syncing)) => Ok(Vote { record: None, syncing }),
+        Ok((Some(signed), syncing)) => match checked(&**env, signed, name) {
+            Ok(record) => Ok(Vote { record: Some(record), syncing }),
+            Err(_) => {
+                env.blame_answer(&whom.position, Fault::BadRecord);
+                Ok(Vote { record: None, syncing: true })
+            }
+        },
+        Err(why) => Err(why),
+    };
+    (whom.position, vote)
 }
 
 async fn put_at_owner<E: Env>(

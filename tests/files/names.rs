@@ -54,6 +54,51 @@ fn clocks_that_are_an_hour_off() {
     }
 }
 
+/// Reported: version 2 was acknowledged by the owner and the second replica; the owner died; the first replica, now the
+/// owner, spoke for all with version 1, and the next write made version 2 a sibling.
+///
+/// Goal: no reader gets a version older than the one that was acknowledged, and no writer passes it over.
+#[test]
+fn a_new_owner_does_not_hide_what_others_have() {
+    for seed in seeds(0..12) {
+        let mut world = converged(seed, 12);
+        let key = quoit::id::FileName::new("a.txt").unwrap().key();
+        let mut around = members(&world);
+        around.sort_by_key(|slot| key.distance_to(&world.entry(*slot).unwrap().position));
+        let (owner, first, writer, reader) = (around[0], around[1], around[5], around[7]);
+        let one = world.store(writer, "a.txt", 1 << 10);
+        let ended = world.finish(MINUTE);
+        assert_eq!(stored(&ended, one, seed).record.version, 1);
+        settle(&mut world, MINUTE, seed);
+        world.network.cut(owner, first);
+        let two = world.store(writer, "a.txt", 1 << 10);
+        let ended = world.finish(MINUTE);
+        let second = stored(&ended, two, seed);
+        assert_eq!(second.record.version, 2, "seed {seed}");
+        world.crash_slot(owner);
+        let (mut asked, mut third) = (Vec::new(), None);
+        for step in 0..400 {
+            world.run_for(SECOND / 20);
+            asked.push(world.request(reader, "a.txt"));
+            if world.first_at_or_after(&key) == Some(first) && step == 20 * seed as usize {
+                third = Some(world.store(writer, "a.txt", 1 << 10));
+            }
+        }
+        let ended = world.finish(MINUTE);
+        let third = stored(&ended, third.unwrap(), seed);
+        assert_eq!(third.record.version, 3, "seed {seed}: it replaces version 1");
+        let allowed = [second.content, third.content];
+        for id in asked {
+            match requested(&ended, id, seed) {
+                Requested::Found { content, .. } => {
+                    assert!(allowed.contains(&content), "seed {seed}: request {id} got version 1");
+                }
+                other => assert!(!matches!(other, Requested::Unknown), "seed {seed}: {other:?}"),
+            }
+        }
+    }
+}
+
 /// Scenario 17. Goal: an owner whose own clock is an hour ahead, or behind, refuses nobody whose clock is right
 /// for longer than that takes to show, and the greatest record wins everywhere.
 #[test]
