@@ -41,6 +41,10 @@ pub trait Env: Send + Sync + 'static {
         holds: impl Fn(&View) -> bool + Send + Sync,
     ) -> impl Future<Output = bool> + Send;
 
+    /// Waits until the view is another one than this: at least until the phase, the life or the neighbours of this peer
+    /// have changed. False once the peer has ended.
+    fn view_changed(self: &Arc<Self>, seen: &Arc<View>) -> impl Future<Output = bool> + Send;
+
     /// Whether this process has been a member of its ring: if it is none now, it soon will be again.
     fn was_member(&self) -> bool;
 
@@ -91,6 +95,9 @@ pub trait Env: Send + Sync + 'static {
 
     /// What this peer takes over in its present life.
     fn takeover(&self) -> MutexGuard<'_, TakeOver>;
+
+    /// Tells people that this peer has taken over: how many objects came, their bytes, and how long it took.
+    fn tell_synced(&self, objects: u64, bytes: u64, took: Duration);
 
     /// Records that this peer does not want again.
     fn bygones(&self) -> MutexGuard<'_, Bygones>;

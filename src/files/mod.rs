@@ -7,6 +7,7 @@
 //! | `find` | finds owners and replicas |
 //! | `records` | reads and writes name records |
 //! | `search` | what a name stands for, who holds an object |
+//! | `takeover` | takes over the peer's ranges |
 //! | `wait` | waits for the first of several, and for no longer than so long |
 //!
 //! The flows are asynchronous functions without a runtime. A running peer gives them tokio, the network and the
@@ -23,6 +24,7 @@ mod env;
 mod find;
 mod records;
 mod search;
+mod takeover;
 mod wait;
 
 pub use ask::ask_storage;
@@ -32,4 +34,5 @@ pub use records::{
     LATE_WORD, STORAGE_TIMEOUT, Written, accept_record, answer_record, resolve, write_again, write_record,
 };
 pub use search::{answer_who_has, holders_of, other_holders, resolve_soon};
+pub use takeover::take_over;
 pub use wait::{Together, timeout};

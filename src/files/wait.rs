@@ -36,6 +36,14 @@ impl<F: Future> Together<F> {
         self.0.push(future);
     }
 
+    /// The next that is done; waits for ever while there is none.
+    pub async fn next_or_never(&mut self) -> F::Output {
+        match self.next().await {
+            Some(done) => done,
+            None => std::future::pending().await,
+        }
+    }
+
     /// The next that is done; nothing once there is none left.
     pub async fn next(&mut self) -> Option<F::Output> {
         self.0.next().await

@@ -6,6 +6,7 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use super::actor::ActorMessage;
+use super::api::PeerEvent;
 use super::shared::{Shared, disk_reason};
 use crate::chord::{View, hop_timeout};
 use crate::files::{Asker, BoxFuture, Env, Standing};
@@ -41,6 +42,11 @@ impl Env for Shared {
         holds: impl Fn(&View) -> bool + Send + Sync,
     ) -> bool {
         Shared::view_until(self, within, holds).await
+    }
+
+    async fn view_changed(self: &Arc<Self>, seen: &Arc<View>) -> bool {
+        let mut view = self.view.clone();
+        view.wait_for(|now| !Arc::ptr_eq(now, seen)).await.is_ok()
     }
 
     fn was_member(&self) -> bool {
@@ -113,6 +119,10 @@ impl Env for Shared {
 
     fn takeover(&self) -> MutexGuard<'_, TakeOver> {
         Shared::takeover(self)
+    }
+
+    fn tell_synced(&self, objects: u64, bytes: u64, took: Duration) {
+        self.tell(PeerEvent::Synced { objects, bytes, ms: took.as_millis() as u64 });
     }
 
     fn bygones(&self) -> MutexGuard<'_, Bygones> {

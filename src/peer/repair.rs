@@ -1,4 +1,4 @@
-//! Copies that are missing are made again, and a peer takes over its ranges.
+//! Copies that are missing are made again.
 //!
 //! After every change of the ring, and now and then, each peer offers what it holds to whom it belongs
 //! (see [`crate::replica`]): `A ->[Offer] B`, `B ->[Wanted] A`, then A pushes what is wanted.
@@ -22,9 +22,7 @@ use crate::blob::BlobError;
 use crate::chord::Route;
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{NameHistory, content_of};
-use crate::replica::{
-    Holdings, Offer, OfferPlan, RepairSchedule, Round, Sources, plan_help, plan_offers, plan_sync,
-};
+use crate::replica::{Holdings, Offer, OfferPlan, RepairSchedule, Round, plan_help, plan_offers, plan_sync};
 use crate::time::Moment;
 use crate::wire::limits::{HEALTH_NAMES_MAX, LINKS_PER_OBJECT_MAX, OFFERS_PER_MESSAGE_MAX};
 use crate::wire::{
@@ -114,49 +112,6 @@ pub(super) async fn repair(shared: Arc<Shared>) {
                 }
             }
             () = clock.sleep_until(due) => {}
-        }
-    }
-}
-
-/// Takes over what belongs here, in each life of this peer, and says so.
-pub(super) async fn take_over(shared: Arc<Shared>) {
-    let (mut view, clock) = (shared.view.clone(), shared.clock);
-    let mut asked = JoinSet::new();
-    let mut running = false;
-    let ask = |whom: Entry, after: Duration| {
-        let shared = shared.clone();
-        async move {
-            tokio::time::sleep(after).await;
-            let answer = shared.ask_storage(&whom, StorageRequest::Sync, SYNC_TIMEOUT).await;
-            (whom, answer)
-        }
-    };
-    loop {
-        let seen = view.borrow_and_update().clone();
-        if let Some(Sources { anew, ask: sources }) = shared.takeover().look(clock.now(), &seen) {
-            if anew {
-                asked = JoinSet::new();
-            }
-            running = true;
-            for (whom, after) in sources {
-                asked.spawn(ask(whom, after));
-            }
-        }
-        if running && (asked.is_empty() || shared.takeover().is_over(&seen)) {
-            running = false;
-            let (objects, bytes, begun) = shared.takeover().end();
-            let ms = clock.now().since(begun).as_millis() as u64;
-            shared.tell(PeerEvent::Synced { objects, bytes, ms });
-        }
-        tokio::select! {
-            changed = view.changed() => if changed.is_err() { return },
-            Some(answered) = asked.join_next() => {
-                let Ok((whom, answer)) = answered else { continue };
-                let pause = shared.takeover().hear(clock.now(), &whom.position, answer.as_ref().ok());
-                if let Some(pause) = pause {
-                    asked.spawn(ask(whom, pause));
-                }
-            }
         }
     }
 }
@@ -521,8 +476,6 @@ fn next_of(wanted: &mut Vec<ContentId>, until_sorted: &mut usize, log: &RoundLog
     wanted.pop()
 }
 
-/// How long a peer may take to give a joiner everything.
-const SYNC_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long news of a joiner may lag behind the joiner itself.
 const NEWS_WAIT: Duration = Duration::from_secs(3);
 /// For how long after a change of its neighbours a replica gives copies, too.

@@ -16,12 +16,13 @@ use super::clock::Clock;
 use super::contact::{Known, decode_known, keep_contact};
 use super::handle::Handle;
 use super::mend::mend;
-use super::repair::{repair, take_over};
+use super::repair::repair;
 use super::serve::serve;
 use super::shared::{Shared, spawn_blocking};
 use crate::blob::{BlobError, PeerFile, RealDisk, Store, occupy};
 use crate::chord::{Node, NodeConfig, Start};
 use crate::config::{Interval, RingSettings};
+use crate::files;
 use crate::id::Position;
 use crate::replica::TakeOver;
 use crate::transport::{
@@ -329,7 +330,7 @@ fn launch(parts: Parts) -> Handle {
         tokio::spawn(serve(shared.clone(), incoming)),
         tokio::spawn(remember_members(shared.clone(), peer_file.clone())),
         tokio::spawn(repair(shared.clone())),
-        tokio::spawn(take_over(shared.clone())),
+        tokio::spawn(files::take_over(shared.clone())),
         tokio::spawn(mend(shared.clone())),
         tokio::spawn(watch_certificate(shared.clone())),
         tokio::spawn(keep_contact(shared.clone())),

@@ -44,6 +44,13 @@ impl Env for Keeper {
         holds(&Keeper::view(self))
     }
 
+    async fn view_changed(self: &Arc<Self>, seen: &Arc<View>) -> bool {
+        while Arc::ptr_eq(&Keeper::view(self), seen) {
+            self.takeover_looks.heard().await;
+        }
+        true
+    }
+
     fn was_member(&self) -> bool {
         self.was_member.get()
     }
@@ -100,6 +107,9 @@ impl Env for Keeper {
     fn takeover(&self) -> MutexGuard<'_, TakeOver> {
         self.takeover.lock()
     }
+
+    /// There are no people here.
+    fn tell_synced(&self, _: u64, _: u64, _: Duration) {}
 
     fn bygones(&self) -> MutexGuard<'_, Bygones> {
         self.bygones.lock()

@@ -13,6 +13,7 @@ use super::keeper::{Effect, Keeper, Process};
 use super::outcome::{Acknowledged, Ended, Outcome, StoredFile};
 use super::stream::{Frame, Stream};
 use crate::chord::Node;
+use crate::files::take_over;
 use crate::replica::TakeOver;
 use crate::time::Moment;
 use crate::wire::{Entry, MembershipReply, RecordTarget, StorageRequest, Target, codec, limits};
@@ -50,7 +51,7 @@ impl World {
         if founds {
             *keeper.takeover.lock() = TakeOver::of_founder(&keeper.view().me);
         }
-        files.tasks.spawn(slot, Box::pin(keeper.take_over()));
+        files.tasks.spawn(slot, Box::pin(take_over(keeper)));
         self.look_at_neighbours(slot);
     }
 

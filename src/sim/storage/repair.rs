@@ -12,7 +12,7 @@ use super::wait::{Either, Permits, Set, both, channel, race};
 use crate::chord::View;
 use crate::files::STORAGE_TIMEOUT;
 use crate::id::{ContentId, Position};
-use crate::replica::{Holdings, Offer, OfferPlan, RepairSchedule, Round, Sources, plan_repair, plan_sync};
+use crate::replica::{Holdings, Offer, OfferPlan, RepairSchedule, Round, plan_repair, plan_sync};
 use crate::wire::limits::OFFERS_PER_MESSAGE_MAX;
 use crate::wire::{
     Entry, MissingReason, OfferedRecord, PutRole, SignedRecord, StorageReply, StorageRequest, StoreRole,
@@ -40,43 +40,6 @@ impl Keeper {
             let wanted = race(self.repair_wanted.heard(), race(self.repair_looks.heard(), due));
             if let Either::One(()) = wanted.await {
                 schedule.want(self.now());
-            }
-        }
-    }
-
-    /// Takes over what belongs here, in each life of this peer.
-    pub(super) async fn take_over(self: Arc<Self>) {
-        let mut asked = Set::new();
-        let ask = |whom: Entry, after: Duration| {
-            let keeper = self.clone();
-            async move {
-                keeper.sleep(after).await;
-                let answer = keeper.ask_storage(&whom, StorageRequest::Sync, SYNC_TIMEOUT).await;
-                (whom, answer)
-            }
-        };
-        loop {
-            let sources = self.takeover.lock().look(self.now(), &self.view());
-            if let Some(Sources { anew, ask: sources }) = sources {
-                if anew {
-                    asked = Set::new();
-                }
-                for (whom, after) in sources {
-                    asked.add(ask(whom, after));
-                }
-            }
-            let answered = async {
-                match asked.next().await {
-                    Some(answered) => answered,
-                    None => std::future::pending().await,
-                }
-            };
-            let Either::Other((whom, answer)) = race(self.takeover_looks.heard(), answered).await else {
-                continue;
-            };
-            let pause = self.takeover.lock().hear(self.now(), &whom.position, answer.as_ref().ok());
-            if let Some(pause) = pause {
-                asked.add(ask(whom, pause));
             }
         }
     }
@@ -252,8 +215,6 @@ impl Keeper {
     }
 }
 
-/// How long a peer may take to give a joiner everything.
-const SYNC_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long news of a joiner may lag behind the joiner itself.
 const NEWS_WAIT: Duration = Duration::from_secs(3);
 /// Objects that one round pushes at the same time.

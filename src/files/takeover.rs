@@ -1,0 +1,58 @@
+//! A peer takes over its ranges.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+
+use super::ask::ask_storage;
+use super::env::Env;
+use super::wait::Together;
+use crate::replica::Sources;
+use crate::wire::{Entry, MissingReason, StorageReply, StorageRequest};
+
+/// Takes over what belongs to this peer, in each of its lives, and tells so. Ends with the peer.
+pub async fn take_over<E: Env>(env: Arc<E>) {
+    let (mut asked, mut running) = (Together::new(), false);
+    loop {
+        let view = env.view();
+        let sources = env.takeover().look(env.now(), &view);
+        if let Some(Sources { anew, ask: sources }) = sources {
+            if anew {
+                asked = Together::new();
+            }
+            running = true;
+            for (whom, after) in sources {
+                asked.add(ask(env.clone(), whom, after));
+            }
+        }
+        if running && env.takeover().is_over(&view) {
+            running = false;
+            let (objects, bytes, begun) = env.takeover().end();
+            env.tell_synced(objects, bytes, env.now().since(begun));
+        }
+        let changed = std::pin::pin!(env.view_changed(&view));
+        let (whom, answer) = match select(changed, std::pin::pin!(asked.next_or_never())).await {
+            Either::Left((true, _)) => continue,
+            Either::Left((false, _)) => return,
+            Either::Right((answered, _)) => answered,
+        };
+        let pause = env.takeover().hear(env.now(), &whom.position, answer.as_ref().ok());
+        if let Some(pause) = pause {
+            asked.add(ask(env.clone(), whom, pause));
+        }
+    }
+}
+
+async fn ask<E: Env>(
+    env: Arc<E>,
+    whom: Entry,
+    after: Duration,
+) -> (Entry, Result<StorageReply, MissingReason>) {
+    env.sleep_until(env.now() + after).await;
+    let answer = ask_storage(&env, &whom, StorageRequest::Sync, SYNC_TIMEOUT).await;
+    (whom, answer)
+}
+
+/// How long a peer may take to give a joiner everything.
+const SYNC_TIMEOUT: Duration = Duration::from_secs(600);
