@@ -8,15 +8,18 @@ use std::time::Duration;
 use crate::chord::View;
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{Bygones, NameHistory};
-use crate::replica::TakeOver;
+use crate::replica::{Arrivals, Presence, TakeOver};
 use crate::time::{Moment, Timestamp};
 use crate::wire::{
-    Entry, Fault, MembershipReply, MembershipRequest, MissingReason, NameRecord, PeerName, SignedRecord,
-    StorageReply, StorageRequest,
+    Entry, Fault, MembershipReply, MembershipRequest, MissingReason, NameRecord, OfferedRecord, PeerName,
+    SignedRecord, StorageReply, StorageRequest,
 };
 
 /// A future of a size that is known.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Of each object that is offered whether it is here, and of each record whether it is known.
+pub type OfferLook = (Vec<(ContentId, Presence)>, Vec<bool>);
 
 /// All that the flows of one peer know of the world.
 ///
@@ -95,6 +98,19 @@ pub trait Env: Send + Sync + 'static {
 
     /// What this peer takes over in its present life.
     fn takeover(&self) -> MutexGuard<'_, TakeOver>;
+
+    /// Which of these objects are here, or can be taken, and which of these records are known here.
+    ///
+    /// # Errors
+    /// Why that cannot be told.
+    fn look_at_offer(
+        self: &Arc<Self>,
+        objects: Vec<ContentId>,
+        records: Vec<OfferedRecord>,
+    ) -> impl Future<Output = Result<OfferLook, String>> + Send;
+
+    /// Asks or changes which objects are on their way in.
+    fn with_arrivals<T>(&self, work: impl FnOnce(&mut Arrivals) -> T) -> T;
 
     /// Tells people that this peer has taken over: how many objects came, their bytes, and how long it took.
     fn tell_synced(&self, objects: u64, bytes: u64, took: Duration);

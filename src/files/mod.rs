@@ -5,6 +5,7 @@
 //! | `ask` | asks a peer about files, this one itself too |
 //! | `env` | all that the flows know of the world |
 //! | `find` | finds owners and replicas |
+//! | `offers` | says what this peer wants of what others offer |
 //! | `records` | reads and writes name records |
 //! | `search` | what a name stands for, who holds an object |
 //! | `takeover` | takes over the peer's ranges |
@@ -22,14 +23,16 @@
 mod ask;
 mod env;
 mod find;
+mod offers;
 mod records;
 mod search;
 mod takeover;
 mod wait;
 
 pub use ask::ask_storage;
-pub use env::{Asker, BoxFuture, Env, Standing};
+pub use env::{Asker, BoxFuture, Env, OfferLook, Standing};
 pub use find::{FindError, find, find_soon, list_after, member, replicas_of};
+pub use offers::answer_offer;
 pub use records::{
     LATE_WORD, STORAGE_TIMEOUT, Written, accept_record, answer_record, resolve, write_again, write_record,
 };

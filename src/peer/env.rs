@@ -8,15 +8,16 @@ use std::time::Duration;
 use super::actor::ActorMessage;
 use super::api::PeerEvent;
 use super::shared::{Shared, disk_reason};
+use crate::blob::BlobError;
 use crate::chord::{View, hop_timeout};
-use crate::files::{Asker, BoxFuture, Env, Standing};
+use crate::files::{Asker, BoxFuture, Env, OfferLook, Standing};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{Bygones, NameHistory};
-use crate::replica::TakeOver;
+use crate::replica::{Arrivals, TakeOver};
 use crate::time::{Moment, Timestamp};
 use crate::wire::{
-    Entry, Fault, MembershipReply, MembershipRequest, MissingReason, NameRecord, PeerName, Reply, Request,
-    SignedRecord, StorageReply, StorageRequest, Target,
+    Entry, Fault, MembershipReply, MembershipRequest, MissingReason, NameRecord, OfferedRecord, PeerName,
+    Reply, Request, SignedRecord, StorageReply, StorageRequest, Target, codec,
 };
 
 impl Env for Shared {
@@ -119,6 +120,28 @@ impl Env for Shared {
 
     fn takeover(&self) -> MutexGuard<'_, TakeOver> {
         Shared::takeover(self)
+    }
+
+    async fn look_at_offer(
+        self: &Arc<Self>,
+        objects: Vec<ContentId>,
+        records: Vec<OfferedRecord>,
+    ) -> Result<OfferLook, String> {
+        let hopeless = self.hopeless.clone();
+        let looked = self.blocking(move |store| {
+            let objects = hopeless.presence(store, objects)?;
+            let is_known = |offered: &OfferedRecord| -> Result<bool, BlobError> {
+                let bytes = store.record(&offered.key)?;
+                let history: Option<NameHistory> = bytes.and_then(|bytes| codec::decode(&bytes).ok());
+                Ok(history.is_some_and(|history| history.knows(&offered.id)))
+            };
+            Ok((objects, records.iter().map(is_known).collect::<Result<_, _>>()?))
+        });
+        looked.await.map_err(|error| error.to_string())
+    }
+
+    fn with_arrivals<T>(&self, work: impl FnOnce(&mut Arrivals) -> T) -> T {
+        self.arrivals.with(|arrivals, _| work(arrivals))
     }
 
     fn tell_synced(&self, objects: u64, bytes: u64, took: Duration) {

@@ -229,34 +229,6 @@ impl Shared {
         log.round().synced()
     }
 
-    /// Handles `Offer`: what is not here yet.
-    pub(super) async fn answer_offer(
-        self: &Arc<Self>,
-        objects: Vec<ContentId>,
-        records: Vec<OfferedRecord>,
-    ) -> Result<StorageReply, String> {
-        if !self.view().is_member() {
-            return Err("this peer is not active in its ring".to_owned());
-        }
-        let (arrivals, hopeless) = (self.arrivals.clone(), self.hopeless.clone());
-        let is_bygone: Vec<bool> = {
-            let bygones = self.bygones();
-            records.iter().map(|offered| bygones.knows(&offered.id)).collect()
-        };
-        let answer = self.blocking(move |store| {
-            let objects_here = hopeless.presence(store, objects)?;
-            let mut records_here = Vec::with_capacity(records.len());
-            for (offered, is_bygone) in records.iter().zip(is_bygone) {
-                let history: Option<NameHistory> =
-                    store.record(&offered.key)?.and_then(|bytes| codec::decode(&bytes).ok());
-                let is_known = history.is_some_and(|history| history.knows(&offered.id));
-                records_here.push(is_known || is_bygone);
-            }
-            Ok(arrivals.with(|expected, now| expected.answer_offer_in_part(now, objects_here, records_here)))
-        });
-        answer.await.map_err(|error| error.to_string())
-    }
-
     pub(super) async fn holdings(self: &Arc<Self>) -> Result<Holdings, String> {
         let read = self.blocking(|store| {
             let mut holdings = Holdings {

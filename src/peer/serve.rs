@@ -146,12 +146,10 @@ impl Shared {
                 Ok(files::accept_record(self, from, record, role).await)
             }
             StorageRequest::Offer { objects, records } => {
-                if objects.len() > OFFERS_PER_MESSAGE_MAX || records.len() > OFFERS_PER_MESSAGE_MAX {
-                    Err(format!("an offer has at most {OFFERS_PER_MESSAGE_MAX} entries of a kind"))
-                } else {
+                if objects.len() <= OFFERS_PER_MESSAGE_MAX {
                     self.health.hear_offer(&from.entry, &objects);
-                    self.answer_offer(objects, records).await
                 }
+                files::answer_offer(self, objects, records).await
             }
             StorageRequest::Unkept => Ok(self.hopeless.report()),
             StorageRequest::Health => Ok(self.answer_health().await),

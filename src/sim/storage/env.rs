@@ -8,14 +8,14 @@ use super::copy::disk_reason;
 use super::keeper::{Effect, Keeper};
 use super::stream::Stream;
 use crate::chord::View;
-use crate::files::{self, BoxFuture, Env, Standing};
+use crate::files::{self, BoxFuture, Env, OfferLook, Standing};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{Bygones, NameHistory};
-use crate::replica::{Found, TakeOver};
+use crate::replica::{Arrivals, Found, Presence, TakeOver};
 use crate::time::{Moment, Timestamp};
 use crate::wire::{
-    Entry, Fault, MembershipReply, MembershipRequest, MissingReason, NameRecord, PeerName, SignedRecord,
-    StorageReply, StorageRequest, codec,
+    Entry, Fault, MembershipReply, MembershipRequest, MissingReason, NameRecord, OfferedRecord, PeerName,
+    SignedRecord, StorageReply, StorageRequest, codec,
 };
 
 impl Env for Keeper {
@@ -106,6 +106,27 @@ impl Env for Keeper {
 
     fn takeover(&self) -> MutexGuard<'_, TakeOver> {
         self.takeover.lock()
+    }
+
+    async fn look_at_offer(
+        self: &Arc<Self>,
+        objects: Vec<ContentId>,
+        records: Vec<OfferedRecord>,
+    ) -> Result<OfferLook, String> {
+        let mut disk = self.disk.lock();
+        let mut presence = |content: ContentId| match disk.contains(&content) {
+            true => (content, Presence::Here),
+            false => (content, Presence::Lacking),
+        };
+        let objects = objects.into_iter().map(&mut presence).collect();
+        let knows = |offered: &OfferedRecord| {
+            disk.record(&offered.key).is_some_and(|history| history.knows(&offered.id))
+        };
+        Ok((objects, records.iter().map(knows).collect()))
+    }
+
+    fn with_arrivals<T>(&self, work: impl FnOnce(&mut Arrivals) -> T) -> T {
+        work(&mut self.arrivals.lock())
     }
 
     /// There are no people here.

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use super::keeper::Keeper;
 use super::stream::Stream;
 use crate::files::{self, Asker};
-use crate::id::ContentId;
-use crate::wire::limits::OFFERS_PER_MESSAGE_MAX;
-use crate::wire::{Entry, OfferedRecord, StorageReply, StorageRequest};
+use crate::wire::{Entry, StorageReply, StorageRequest};
 
 impl Keeper {
     /// Handles one stream.
@@ -47,28 +45,11 @@ impl Keeper {
                 let from = Asker { entry: from.clone(), through_a_helper: false };
                 files::accept_record(self, &from, record, role).await
             }
-            StorageRequest::Offer { objects, records }
-                if objects.len() <= OFFERS_PER_MESSAGE_MAX && records.len() <= OFFERS_PER_MESSAGE_MAX =>
-            {
-                self.answer_offer(&objects, &records)
+            StorageRequest::Offer { objects, records } => {
+                files::answer_offer(self, objects, records).await.unwrap_or_else(StorageReply::refused)
             }
             StorageRequest::Sync => self.answer_sync(from).await,
             _ => StorageReply::Refused("nobody asks this of a simulated peer".to_owned()),
         }
-    }
-
-    /// Handles `Offer`: what is not here yet.
-    fn answer_offer(&self, objects: &[ContentId], records: &[OfferedRecord]) -> StorageReply {
-        if !self.view().is_member() {
-            return StorageReply::Refused("this peer is not active in its ring".to_owned());
-        }
-        let mut disk = self.disk.lock();
-        let objects: Vec<_> = objects.iter().map(|content| (*content, disk.contains(content))).collect();
-        let bygones = self.bygones.lock();
-        let knows = |offered: &OfferedRecord| {
-            let is_kept = disk.record(&offered.key).is_some_and(|history| history.knows(&offered.id));
-            is_kept || bygones.knows(&offered.id)
-        };
-        self.arrivals.lock().answer_offer(self.now(), objects, records.iter().map(knows))
     }
 }

@@ -1,0 +1,35 @@
+//! Offers of other peers.
+
+use std::sync::Arc;
+
+use super::env::Env;
+use crate::id::ContentId;
+use crate::wire::limits::OFFERS_PER_MESSAGE_MAX;
+use crate::wire::{OfferedRecord, StorageReply};
+
+/// Handles `Offer`: says what this peer lacks and can take, and nobody else sends it at the moment.
+///
+/// # Errors
+/// Too much is offered, this peer is no member, or what it keeps cannot be read.
+pub async fn answer_offer<E: Env>(
+    env: &Arc<E>,
+    objects: Vec<ContentId>,
+    records: Vec<OfferedRecord>,
+) -> Result<StorageReply, String> {
+    if objects.len() > OFFERS_PER_MESSAGE_MAX || records.len() > OFFERS_PER_MESSAGE_MAX {
+        return Err(format!("an offer has at most {OFFERS_PER_MESSAGE_MAX} entries of a kind"));
+    }
+    if !env.view().is_member() {
+        return Err("this peer is not active in its ring".to_owned());
+    }
+    let offered = records.clone();
+    let (objects, mut records_here) = env.look_at_offer(objects, records).await?;
+    {
+        let bygones = env.bygones();
+        for (is_here, offered) in records_here.iter_mut().zip(&offered) {
+            *is_here |= bygones.knows(&offered.id);
+        }
+    }
+    let now = env.now();
+    Ok(env.with_arrivals(|arrivals| arrivals.answer_offer_in_part(now, objects, records_here)))
+}
