@@ -21,12 +21,13 @@ use rand::seq::IteratorRandom as _;
 
 use super::counted::Counted;
 use super::entrance::Start;
-use super::judge::{TOLD_MAX, Teller, check_closer, check_near};
+use super::judge::{TOLD_MAX, Teller, check_closer, check_near, check_owner};
 use super::members::Listener;
 use super::node::{Node, Purpose};
 use super::output::{Output, Unanswered};
 use crate::id::Position;
 use crate::time::Moment;
+use crate::wire::limits::MEMBERS_PER_MESSAGE_MAX;
 use crate::wire::{Datagram, Entry, MemberState, MembershipReply, MembershipRequest, Target};
 
 /// Random members, what is asked of them, and how far that is.
@@ -148,8 +149,10 @@ impl Node {
             cursor == self.me.position || new < old
         };
         let next = last.filter(goes_on).filter(|last| *last != self.me.position);
+        // Who gives little at a time, and goes on, would have this peer ask without end.
+        let failures = failures + u32::from(members.len() < PAGE_MIN);
         self.hear_quietly(now, &Teller::from(&from), members.into_iter().take(TOLD_MAX));
-        self.gossip.copying = next.map(|next| (next, failures));
+        self.gossip.copying = next.filter(|_| failures <= COPY_FAILURES_MAX).map(|next| (next, failures));
         self.copy_page(now);
     }
 
@@ -193,7 +196,14 @@ impl Node {
             // It lives, and belongs to another ring or to none.
             self.exchange(now, from.clone());
         }
+        let most = self.settings.successors.into();
         let next = match reply {
+            MembershipReply::Owner { ref owner, ref predecessor, ref successors }
+                if check_owner(&me, &from.position, owner, predecessor.as_ref(), successors, most)
+                    .is_err() =>
+            {
+                return;
+            }
             MembershipReply::Owner { owner, .. } if owner.position == me => None,
             MembershipReply::Owner { owner, predecessor, .. } if owner.position == from.position => {
                 return self.found_other_ring(now, [Some(owner), predecessor].into_iter().flatten());
@@ -318,5 +328,77 @@ const HEAL_HOPS_MAX: u32 = 32;
 const HEALS_MAX: u32 = 8;
 /// How many contacts are copied from one neighbour before the next one is asked.
 const COPIED_FROM_ONE: usize = 512;
-/// How many sources may fail.
+/// How many sources may fail, or give pages that are nearly empty although more follow.
 const COPY_FAILURES_MAX: u32 = 4;
+/// A page with fewer members is nearly empty: a frame has room for more, however long their addresses are.
+const PAGE_MIN: usize = MEMBERS_PER_MESSAGE_MAX / 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chord::NodeConfig;
+    use crate::config::RingSettings;
+    use crate::id::KeyHash;
+    use crate::wire::{Life, Member};
+
+    fn entry(position: Position) -> Entry {
+        Entry::from(Life {
+            position,
+            incarnation: 1,
+            key: KeyHash([7; 32]),
+            address: crate::wire::Address::new("127.0.0.1:12001").unwrap(),
+        })
+    }
+
+    fn founder(number: u8) -> Node {
+        Node::new(
+            Moment::default(),
+            NodeConfig {
+                me: entry(Position::of_number(number)),
+                address_given: true,
+                settings: Some(RingSettings::default()),
+                interval: Duration::from_secs(1),
+                contacts_max: 4_096,
+                start: Start::Found,
+                seed: 1,
+            },
+        )
+    }
+
+    /// Reported: a neighbour could draw out the copying of contacts one point a page, without bound.
+    #[test]
+    fn a_neighbour_that_gives_one_contact_a_page_is_not_asked_for_ever() {
+        let mut node = founder(10);
+        let liar = entry(Position::of_number(20));
+        node.successors = vec![liar.clone()];
+        node.gossip.copying = Some((node.me.position, 0));
+        let mut pages = 0;
+        for step in 1..=u8::MAX {
+            if node.gossip.copying.is_none() {
+                break;
+            }
+            let mut point = [step; 32];
+            point[0] = 30;
+            let members = vec![Member { entry: entry(Position(point)), state: MemberState::Alive }];
+            let page = MembershipReply::Contacts { members };
+            node.contacts_answered(Moment::default(), Ok((liar.clone(), page)));
+            pages += 1;
+        }
+        assert_eq!((pages, node.gossip.copying), (COPY_FAILURES_MAX + 1, None));
+    }
+
+    /// Reported: in the search for another ring an owner was believed against the rules.
+    #[test]
+    fn an_owner_that_cannot_be_one_tells_nothing_of_another_ring() {
+        let mut node = founder(10);
+        let liar = entry(Position::of_number(20));
+        for (predecessor, heals) in
+            [(Some(entry(Position::of_number(15))), 0), (Some(entry(Position::of_number(5))), 1)]
+        {
+            // 10 lies before 15, and so not between it and 20; but between 5 and 20.
+            let claim = MembershipReply::Owner { owner: liar.clone(), predecessor, successors: Vec::new() };
+            node.heal_answered(Moment::default(), &liar, 0, Ok((liar.clone(), claim)));
+            assert_eq!(node.gossip.heals, heals);
+        }
+    }
+}
