@@ -255,6 +255,9 @@ impl<'a> Run<'a> {
         let at_s = (self.world.now() - self.begin).as_secs_f64();
         let alive = self.world.living().len();
         self.health.push(Health { at_s, alive, in_order: check::in_order(&self.world) });
+        // Nothing of the past is kept but what the report needs.
+        self.count_outcomes();
+        self.world.forget_events();
     }
 
     fn look_for_order(&mut self) {
