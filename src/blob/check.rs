@@ -4,8 +4,8 @@
 //! gives it out or copies it, unless it was hashed within [`TRUSTED_FOR`] and its [`Stamp`] (device, inode,
 //! length, mtime, ctime) has stayed the same since, which is looked at again after each piece is read and
 //! before it is given. A question that moves no bytes ([`Store::contains`]) looks at the stamp, and hashes only
-//! what has changed; whoever asks meanwhile waits for that hash. What is wrong goes to quarantine at once: the
-//! file in which the fault was seen, and no other.
+//! what has changed; other questions about that object wait for the same hash. A file in which a fault was seen goes to
+//! quarantine at once, and no other file does.
 
 use std::collections::HashMap;
 use std::io;
@@ -318,7 +318,7 @@ pub(super) fn unreadable(error: &io::Error) -> String {
 
 /// For how long a hash is trusted while the file's stamp stays the same.
 const TRUSTED_FOR: Duration = Duration::from_secs(3_600);
-/// So often a hash is begun anew when the file that it was of has been replaced.
+/// How many times the store begins a hash, when the object's file is replaced while it is hashed.
 const REPLACED_MAX: usize = 4;
 /// Objects whose last check is remembered.
 const CHECKS_MAX: usize = 100_000;

@@ -1,4 +1,4 @@
-//! One hash of an object at a time: whoever asks while it runs waits for its outcome.
+//! One hash of an object at a time: a thread that asks while the hash runs waits for its outcome.
 
 use std::collections::HashMap;
 use std::io;
@@ -69,7 +69,7 @@ impl Flights {
     }
 }
 
-/// Ends a flight once its hash has returned, or panicked: whoever asks from then on begins another one.
+/// Ends a flight once its hash has returned, or panicked. The next thread that asks begins another flight.
 struct Landing<'a> {
     flights: &'a Flights,
     content: &'a ContentId,

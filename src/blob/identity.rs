@@ -107,8 +107,8 @@ impl PeerFile {
         toml::to_string(self).map(|text| format!("{HEADER}{text}")).map_err(|error| error.to_string())
     }
 
-    /// Writes DATA_DIR/peer.toml in one step; durable on return. On a full disk a spare file has the room for it, and
-    /// where there is none yet, the reserve makes some.
+    /// Writes DATA_DIR/peer.toml in one step; durable on return. On a full disk the spare file has the room for it. As
+    /// long as there is no spare file, the store gives up its reserve to make room.
     ///
     /// # Errors
     /// [`BlobError::Sync`] when the disk did not take it; [`BlobError::Io`].

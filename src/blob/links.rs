@@ -218,7 +218,7 @@ pub(super) fn restore(store: &Store) -> Result<()> {
     }
 }
 
-/// Which side of a copy failed.
+/// A copy that failed: the object could not be read, or the new file could not be written.
 enum CopyError {
     Read(io::Error),
     Write(io::Error),

@@ -371,7 +371,7 @@ impl Receiver {
 }
 
 impl Store {
-    /// The length in bytes of an object's partial transfer in incoming/; 0 where there is none.
+    /// The length in bytes of an object's partial transfer in incoming/; 0 if incoming/ has no part of the object.
     pub fn received_bytes(&self, content: &ContentId) -> u64 {
         self.layout().disk.stat(&self.layout().part(content)).map_or(0, |part| part.length())
     }

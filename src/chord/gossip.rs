@@ -149,7 +149,7 @@ impl Node {
             cursor == self.me.position || new < old
         };
         let next = last.filter(goes_on).filter(|last| *last != self.me.position);
-        // Who gives little at a time, and goes on, would have this peer ask without end.
+        // A neighbour that gives few members a page, and always has more, would have this peer ask without end.
         let failures = failures + u32::from(members.len() < PAGE_MIN);
         self.hear_quietly(now, &Teller::from(&from), members.into_iter().take(TOLD_MAX));
         self.gossip.copying = next.filter(|_| failures <= COPY_FAILURES_MAX).map(|next| (next, failures));

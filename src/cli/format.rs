@@ -292,22 +292,22 @@ fn short_in_one_line(report: &StatusReport) -> String {
     let of = count(copies as u64, "copy", "copies");
     let mut lacking: BTreeMap<Lack, BTreeSet<&PeerName>> = BTreeMap::new();
     for peer in report.short.iter().flat_map(|file| &file.missing) {
-        lacking.entry(why_missing(report, peer)).or_default().insert(peer);
+        if let Some(why) = why_missing(report, peer) {
+            lacking.entry(why).or_default().insert(peer);
+        }
     }
-    let known = lacking.iter().filter(|(why, _)| **why != Lack::NotYet);
-    let why: Vec<String> = known.map(|(why, peers)| why.in_words(peers)).collect();
+    let why: Vec<String> = lacking.iter().map(|(why, peers)| why.in_words(peers)).collect();
     let why = if why.is_empty() { "not copied yet".to_owned() } else { why.join(", ") };
     format!("{total} {verb} {have} of {of}: {why}")
 }
 
-/// The reason that a member lacks a copy that it should have.
+/// The reason for which a member lacks a copy that it should have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Lack {
     Away,
     Gone,
-    /// It cannot take the file, as a line of its own says.
+    /// The member cannot take the file. The status has a line on that member, with the cause.
     Unkept,
-    NotYet,
 }
 
 impl Lack {
@@ -320,18 +320,19 @@ impl Lack {
             Lack::Unkept => {
                 format!("{names} cannot keep {}", if peers.len() == 1 { "its copies" } else { "theirs" })
             }
-            Lack::NotYet => format!("{names} not yet"),
         }
     }
 }
 
-fn why_missing(report: &StatusReport, peer: &PeerName) -> Lack {
-    let among = |list: &Listed<PeerName>| list.first.iter().any(|other| other.position == peer.position);
-    match () {
-        () if among(&report.away) => Lack::Away,
-        () if among(&report.gone) => Lack::Gone,
-        () if report.unkept.first.iter().any(|unkept| unkept.peer.position == peer.position) => Lack::Unkept,
-        () => Lack::NotYet,
+/// `None` where nothing but time is missing.
+fn why_missing(report: &StatusReport, peer: &PeerName) -> Option<Lack> {
+    let is_it = |other: &PeerName| other.position == peer.position;
+    if report.away.first.iter().any(is_it) {
+        Some(Lack::Away)
+    } else if report.gone.first.iter().any(is_it) {
+        Some(Lack::Gone)
+    } else {
+        report.unkept.first.iter().any(|unkept| is_it(&unkept.peer)).then_some(Lack::Unkept)
     }
 }
 
@@ -365,10 +366,10 @@ fn short_file(report: &StatusReport, file: &ShortFile) -> String {
     };
     let missing = file.missing.iter().map(|peer| {
         let why = match why_missing(report, peer) {
-            Lack::Away => "away",
-            Lack::Gone => "gone",
-            Lack::Unkept => "cannot keep it",
-            Lack::NotYet => "not yet",
+            Some(Lack::Away) => "away",
+            Some(Lack::Gone) => "gone",
+            Some(Lack::Unkept) => "cannot keep it",
+            None => "not yet",
         };
         format!("{peer} {why}")
     });

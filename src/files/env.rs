@@ -34,7 +34,7 @@ pub trait Env: Send + Sync + 'static {
     /// Begins something that nobody waits for. It ends with this peer's process at the latest.
     fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static);
 
-    /// What this peer believes of the ring at the moment.
+    /// The view that this peer has of the ring at the moment.
     fn view(&self) -> Arc<View>;
 
     /// Waits until the view satisfies a condition, at most so long. Says whether it does.
@@ -47,6 +47,11 @@ pub trait Env: Send + Sync + 'static {
     /// Waits until the view is another one than this: at least until the phase, the life or the neighbours of this peer
     /// have changed. False once the peer has ended.
     fn view_changed(self: &Arc<Self>, seen: &Arc<View>) -> impl Future<Output = bool> + Send;
+
+    /// R, the number of copies that there should be.
+    fn copies(&self) -> usize {
+        self.view().settings.unwrap_or_default().replicas.into()
+    }
 
     /// Whether this process has been a member of its ring: if it is none now, it soon will be again.
     fn was_member(&self) -> bool;
@@ -84,8 +89,12 @@ pub trait Env: Send + Sync + 'static {
         reply: Option<MembershipReply>,
     ) -> impl Future<Output = ()> + Send;
 
-    /// Whom this peer believes, with this view.
-    fn standing(&self, view: &View) -> Standing;
+    /// Peers that lied lately: they are asked last.
+    fn distrusted(&self) -> BTreeSet<Position>;
+
+    /// Whether the ring has been as in this view for a while, so that a peer that knows less of it does not merely lag
+    /// behind.
+    fn is_settled(&self, view: &View) -> bool;
 
     /// Holds what a peer did against it.
     fn blame(&self, peer: &Position, fault: Fault);
@@ -183,13 +192,4 @@ pub struct Asker {
     pub entry: Entry,
     /// That it is this peer is the word of a helper: hearsay, that convicts nobody.
     pub through_a_helper: bool,
-}
-
-/// Whom a peer believes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Standing {
-    /// Peers that lied lately: they are asked last.
-    pub distrusted: BTreeSet<Position>,
-    /// The ring has been the same for a while, so that whoever knows less of it does not merely lag behind.
-    pub settled: bool,
 }

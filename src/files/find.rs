@@ -52,11 +52,11 @@ fn not_active(waiting_for: &[String]) -> String {
 pub async fn find<E: Env>(env: &Arc<E>, key: Position, wanted: usize) -> Result<Found, FindError> {
     member(env).await?;
     let view = env.view();
-    let standing = env.standing(&view);
-    let mut lookup = Lookup::new(&view, key, standing.distrusted);
+    let is_settled = env.is_settled(&view);
+    let mut lookup = Lookup::new(&view, key, env.distrusted());
     let found = drive(env, &mut lookup, key).await;
     for doubt in lookup.doubts() {
-        if doubt.certain || standing.settled {
+        if doubt.certain || is_settled {
             env.blame_answer(&doubt.peer, doubt.fault);
         }
     }
@@ -89,9 +89,8 @@ pub async fn find_soon<E: Env>(env: &Arc<E>, key: Position, wanted: usize) -> Re
 /// # Errors
 /// As [`find`].
 pub async fn replicas_of<E: Env>(env: &Arc<E>, key: Position) -> Result<Vec<Entry>, FindError> {
-    let copies = usize::from(env.view().settings.unwrap_or_default().replicas);
-    let found = find_soon(env, key, copies - 1).await?;
-    Ok(found.first(copies))
+    let found = find_soon(env, key, env.copies() - 1).await?;
+    Ok(found.first(env.copies()))
 }
 
 /// Waits until this peer is a member. One that has been a member, and asks after a pause whether it still is, or comes

@@ -30,7 +30,7 @@ mod takeover;
 mod wait;
 
 pub use ask::ask_storage;
-pub use env::{Asker, BoxFuture, Env, OfferLook, Standing};
+pub use env::{Asker, BoxFuture, Env, OfferLook};
 pub use find::{FindError, find, find_soon, list_after, member, replicas_of};
 pub use offers::answer_offer;
 pub use records::{
@@ -38,4 +38,4 @@ pub use records::{
 };
 pub use search::{answer_who_has, holders_of, other_holders, resolve_soon};
 pub use takeover::take_over;
-pub use wait::{Together, timeout};
+pub use wait::{Either, Together, race, timeout};

@@ -22,14 +22,12 @@ pub async fn answer_offer<E: Env>(
     if !env.view().is_member() {
         return Err("this peer is not active in its ring".to_owned());
     }
-    let offered = records.clone();
-    let (objects, mut records_here) = env.look_at_offer(objects, records).await?;
-    {
+    let are_bygones: Vec<bool> = {
         let bygones = env.bygones();
-        for (is_here, offered) in records_here.iter_mut().zip(&offered) {
-            *is_here |= bygones.knows(&offered.id);
-        }
-    }
+        records.iter().map(|offered| bygones.knows(&offered.id)).collect()
+    };
+    let (objects, records_here) = env.look_at_offer(objects, records).await?;
+    let records_unwanted = records_here.into_iter().zip(are_bygones).map(|(here, bygone)| here || bygone);
     let now = env.now();
-    Ok(env.with_arrivals(|arrivals| arrivals.answer_offer_in_part(now, objects, records_here)))
+    Ok(env.with_arrivals(|arrivals| arrivals.answer_offer_in_part(now, objects, records_unwanted)))
 }

@@ -54,8 +54,8 @@ pub async fn write_record<E: Env>(
 /// # Errors
 /// Nobody could be asked.
 pub async fn resolve<E: Env>(env: &Arc<E>, name: &FileName) -> Result<Verdict, FindError> {
-    let found = find_soon(env, name.key(), vote_count(copies(env)) - 1).await?;
-    let (election, everybody) = Election::of(&env.view(), copies(env), &name.key(), &found);
+    let found = find_soon(env, name.key(), vote_count(env.copies()) - 1).await?;
+    let (election, everybody) = Election::of(&env.view(), env.copies(), &name.key(), &found);
     let mut votes = Votes::new(election);
     let mut asked = Together::new();
     for whom in everybody {
@@ -90,7 +90,7 @@ async fn try_to_write<E: Env>(
     name: &FileName,
     target: RecordTarget,
 ) -> Result<Written, String> {
-    let found = find(env, name.key(), copies(env) - 1).await.map_err(|error| error.to_string())?;
+    let found = find(env, name.key(), env.copies() - 1).await.map_err(|error| error.to_string())?;
     let current = current_of(env, &found, name).await?;
     if let Some(current) = current.as_ref().filter(|current| current.record().target == target) {
         return write_nothing_new(env, found.owner, current).await;
@@ -127,7 +127,7 @@ async fn current_of<E: Env>(
     found: &Found,
     name: &FileName,
 ) -> Result<Option<CheckedRecord>, String> {
-    let (election, _) = Election::of(&env.view(), copies(env), &name.key(), found);
+    let (election, _) = Election::of(&env.view(), env.copies(), &name.key(), found);
     let (mut votes, mut owner_said) = (Votes::new(election), None);
     let mut asked = Together::new();
     for whom in [&found.owner].into_iter().chain(&found.successors) {
@@ -152,23 +152,17 @@ async fn current_of<E: Env>(
     Ok(greatest.into_current())
 }
 
-/// One peer's word on a name, for whoever writes it. What it has may be no record: then it counts as a peer that has none
-/// and takes over.
+/// One peer's word on a name, for the peer that writes it. A peer whose record is none counts as one that takes over and
+/// has none.
 async fn vote_for_a_writer<E: Env>(
     env: &Arc<E>,
     whom: &Entry,
     name: &FileName,
 ) -> (Position, Result<Vote, String>) {
-    let vote = match fetch_signed(env, whom, name).await {
-        Ok((None, syncing)) => Ok(Vote { record: None, syncing }),
-        Ok((Some(signed), syncing)) => match checked(&**env, signed, name) {
-            Ok(record) => Ok(Vote { record: Some(record), syncing }),
-            Err(_) => {
-                env.blame_answer(&whom.position, Fault::BadRecord);
-                Ok(Vote { record: None, syncing: true })
-            }
-        },
-        Err(why) => Err(why),
+    let vote = match fetch_record(env, whom, name).await {
+        Ok(vote) => Ok(vote),
+        Err(NoVote::BadRecord) => Ok(Vote { record: None, syncing: true }),
+        Err(NoVote::NoAnswer(why)) => Err(why),
     };
     (whom.position, vote)
 }
@@ -198,28 +192,23 @@ async fn vote_of<E: Env>(env: Arc<E>, whom: Entry, name: FileName) -> (Position,
 }
 
 /// One peer's record of a name, its signature checked, and whether that peer is still syncing.
-async fn fetch_record<E: Env>(env: &Arc<E>, whom: &Entry, name: &FileName) -> Result<Vote, String> {
-    let (signed, syncing) = fetch_signed(env, whom, name).await?;
-    let record = signed.map(|signed| checked(&**env, signed, name)).transpose();
-    if record.is_err() {
-        env.blame_answer(&whom.position, Fault::BadRecord);
-    }
-    Ok(Vote { record: record?, syncing })
-}
-
-async fn fetch_signed<E: Env>(
-    env: &Arc<E>,
-    whom: &Entry,
-    name: &FileName,
-) -> Result<(Option<SignedRecord>, bool), String> {
+async fn fetch_record<E: Env>(env: &Arc<E>, whom: &Entry, name: &FileName) -> Result<Vote, NoVote> {
     let request = StorageRequest::FetchRecord { name: name.clone() };
+    let no_answer = |why| NoVote::NoAnswer(format!("peer {} {why}", env.named(&whom.position)));
     match ask_storage(env, whom, request, STORAGE_TIMEOUT).await {
-        Ok(StorageReply::Record { record, syncing }) => Ok((record, syncing)),
+        Ok(StorageReply::Record { record: None, syncing }) => Ok(Vote { record: None, syncing }),
+        Ok(StorageReply::Record { record: Some(signed), syncing }) => match checked(&**env, signed, name) {
+            Ok(record) => Ok(Vote { record: Some(record), syncing }),
+            Err(_) => {
+                env.blame_answer(&whom.position, Fault::BadRecord);
+                Err(NoVote::BadRecord)
+            }
+        },
         Ok(_) => {
             env.blame_answer(&whom.position, Fault::WrongReply);
-            Err(format!("peer {} broke the protocol", env.named(&whom.position)))
+            Err(no_answer("broke the protocol".to_owned()))
         }
-        Err(reason) => Err(format!("peer {} {reason}", env.named(&whom.position))),
+        Err(reason) => Err(no_answer(reason.to_string())),
     }
 }
 
@@ -322,7 +311,7 @@ async fn pass_record_on<E: Env>(
 ) -> StorageReply {
     let view = env.view();
     let mut asked = Together::new();
-    for whom in own_replicas(&view, copies(env)) {
+    for whom in own_replicas(&view, env.copies()) {
         asked.add(give_record(env, whom, signed.clone()));
     }
     let mut copies = Copies::default();
@@ -346,9 +335,12 @@ async fn give_record<E: Env>(
     (whom.position, ask_storage(env, &whom, request, STORAGE_TIMEOUT).await)
 }
 
-/// R, how many copies there should be.
-fn copies<E: Env>(env: &Arc<E>) -> usize {
-    env.view().settings.unwrap_or_default().replicas.into()
+/// Why a peer has no word on a name.
+enum NoVote {
+    /// It gave no answer that can be used.
+    NoAnswer(String),
+    /// Its record is of another name, or its signature is not good.
+    BadRecord,
 }
 
 /// Why a record is not kept here.

@@ -39,10 +39,8 @@ pub async fn holders_of<E: Env>(
     content: ContentId,
     late: Duration,
 ) -> Result<Holders, FindError> {
-    let copies = usize::from(env.view().settings.unwrap_or_default().replicas);
-    let found = find_soon(env, content.key(), vote_count(copies) - 1).await?;
-    let view = env.view();
-    let mut search = HolderSearch::begin(&view, copies, &content, &found);
+    let found = find_soon(env, content.key(), vote_count(env.copies()) - 1).await?;
+    let mut search = HolderSearch::begin(&env.view(), env.copies(), &content, &found);
     let mut asked = Together::new();
     for whom in search.asked() {
         asked.add(ask(env, whom.clone(), content));
@@ -57,7 +55,7 @@ pub async fn holders_of<E: Env>(
         }
     }
     let mut holders = search.end();
-    let distrusted = env.standing(&view).distrusted;
+    let distrusted = env.distrusted();
     holders.entries.sort_by_key(|entry| distrusted.contains(&entry.position));
     Ok(holders)
 }

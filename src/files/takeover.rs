@@ -3,11 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
-
 use super::ask::ask_storage;
 use super::env::Env;
-use super::wait::Together;
+use super::wait::{Either, Together, race};
 use crate::replica::Sources;
 use crate::wire::{Entry, MissingReason, StorageReply, StorageRequest};
 
@@ -31,11 +29,10 @@ pub async fn take_over<E: Env>(env: Arc<E>) {
             let (objects, bytes, begun) = env.takeover().end();
             env.tell_synced(objects, bytes, env.now().since(begun));
         }
-        let changed = std::pin::pin!(env.view_changed(&view));
-        let (whom, answer) = match select(changed, std::pin::pin!(asked.next_or_never())).await {
-            Either::Left((true, _)) => continue,
-            Either::Left((false, _)) => return,
-            Either::Right((answered, _)) => answered,
+        let (whom, answer) = match race(env.view_changed(&view), asked.next_or_never()).await {
+            Either::Left(true) => continue,
+            Either::Left(false) => return,
+            Either::Right(answered) => answered,
         };
         let pause = env.takeover().hear(env.now(), &whom.position, answer.as_ref().ok());
         if let Some(pause) = pause {

@@ -4,21 +4,29 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
+pub use futures_util::future::Either;
+use futures_util::future::select;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use super::env::Env;
+
+/// Waits for the first of two; the other one is given up. Of two that are there at the same time the left one counts.
+pub async fn race<A, B>(left: impl Future<Output = A>, right: impl Future<Output = B>) -> Either<A, B> {
+    match select(pin!(left), pin!(right)).await {
+        Either::Left((done, _)) => Either::Left(done),
+        Either::Right((done, _)) => Either::Right(done),
+    }
+}
 
 /// What a future comes to, if it does within so long.
 pub async fn timeout<E: Env, T>(
     env: &Arc<E>,
     within: Duration,
-    future: impl Future<Output = T> + Send,
+    future: impl Future<Output = T>,
 ) -> Option<T> {
-    let end = pin!(env.sleep_until(env.now() + within));
-    match select(pin!(future), end).await {
-        Either::Left((done, _)) => Some(done),
-        Either::Right(_) => None,
+    match race(future, env.sleep_until(env.now() + within)).await {
+        Either::Left(done) => Some(done),
+        Either::Right(()) => None,
     }
 }
 
@@ -34,6 +42,11 @@ impl<F: Future> Together<F> {
     /// One more.
     pub fn add(&mut self, future: F) {
         self.0.push(future);
+    }
+
+    /// How many are under way.
+    pub fn count(&self) -> usize {
+        self.0.len()
     }
 
     /// The next that is done; waits for ever while there is none.

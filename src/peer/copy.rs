@@ -14,7 +14,9 @@ use tokio::time::{Instant, timeout};
 
 use super::api::PeerEvent;
 use super::push::{Feed, LiveFrom, Passed};
-use super::shared::{BoxFuture, STORAGE_TIMEOUT, Shared, disk_reason, finished, shortened, spawn_blocking};
+use super::shared::{
+    BoxFuture, GATHER, STORAGE_TIMEOUT, Shared, disk_reason, finished, shortened, spawn_blocking,
+};
 use super::shares::Party;
 use crate::blob::{BlobError, Kind, Receiver};
 use crate::chord::PhaseKind;
@@ -614,8 +616,6 @@ const TELL_RECEIVING: Duration = Duration::from_secs(1);
 /// How long somebody else's transfer of the same object is waited for, since its last byte.
 const RECEIVING_WAIT: Duration = Duration::from_secs(60);
 const RECEIVING_PAUSE: Duration = Duration::from_millis(50);
-/// How long bytes of a slow line are gathered before they are written and passed on.
-const GATHER: Duration = Duration::from_secs(1);
 /// How long a store waits for this peer to come into its ring.
 const ENTRANCE_WAIT: Duration = Duration::from_secs(3);
 

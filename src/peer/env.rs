@@ -10,7 +10,7 @@ use super::api::PeerEvent;
 use super::shared::{Shared, disk_reason};
 use crate::blob::BlobError;
 use crate::chord::{View, hop_timeout};
-use crate::files::{Asker, BoxFuture, Env, OfferLook, Standing};
+use crate::files::{Asker, BoxFuture, Env, OfferLook};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{Bygones, NameHistory};
 use crate::replica::{Arrivals, TakeOver};
@@ -102,8 +102,12 @@ impl Env for Shared {
         self.tell_actor(message).await;
     }
 
-    fn standing(&self, view: &View) -> Standing {
-        Standing { distrusted: self.ledger.distrusted(), settled: self.ledger.is_settled(view) }
+    fn distrusted(&self) -> BTreeSet<Position> {
+        self.ledger.distrusted()
+    }
+
+    fn is_settled(&self, view: &View) -> bool {
+        self.ledger.is_settled(view)
     }
 
     fn blame(&self, peer: &Position, fault: Fault) {

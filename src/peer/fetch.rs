@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::api::{Progress, RequestError};
 use super::copy::Writer;
 use super::push::read_ahead;
-use super::shared::{STORAGE_TIMEOUT, Shared, spawn_blocking};
+use super::shared::{GATHER, STORAGE_TIMEOUT, Shared, spawn_blocking};
 use super::shares::Party;
 use crate::blob::{BlobError, Kind, Outboard, OutboardPages, PageError, Receiver, chunk_count};
 use crate::id::{ContentId, Position};
@@ -410,13 +410,12 @@ impl Fetch {
     }
 }
 
-/// How often holders are looked for again after a pause of this process, and after which pause each time.
-const SEARCHES_MAX: u32 = 5;
-const SEARCH_PAUSE: Duration = Duration::from_secs(1);
+/// How often holders are looked for again once none is left, as after a pause of this process, and the pause before each
+/// time.
+pub(super) const SEARCHES_MAX: u32 = 5;
+pub(super) const SEARCH_PAUSE: Duration = Duration::from_secs(1);
 /// How long another transfer of the same object is waited for: a silent one ends much sooner.
 const RECEIVING_WAIT_MAX: Duration = Duration::from_secs(600);
-/// How long bytes of a slow line are gathered before they are written and told of.
-const GATHER: Duration = Duration::from_secs(1);
 /// What a page that is none says of its sender; nothing, where only this peer does not want so much.
 fn fault_of_page(error: &PageError) -> Option<Fault> {
     match error {

@@ -11,9 +11,9 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::api::{Failure, Progress, RequestError};
-use super::fetch::{Fetch, Wish};
+use super::fetch::{Fetch, SEARCH_PAUSE, SEARCHES_MAX, Wish};
 use super::push::read_ahead;
-use super::shared::Shared;
+use super::shared::{GATHER, Shared};
 use crate::blob::{BlobError, CHUNK_BYTES, ObjectReader, Outboard, chunk_count, verify_chunk};
 use crate::id::ContentId;
 use crate::wire::limits::PIECE_BYTES;
@@ -238,13 +238,8 @@ impl Part {
     }
 }
 
-/// How often holders are looked for again between two chunks, once none is left, and after which pause.
-const SEARCHES_MAX: u32 = 5;
-const SEARCH_PAUSE: Duration = Duration::from_secs(1);
 /// Checked pieces that wait to be taken.
 const AHEAD_MAX: usize = 8;
-/// How long bytes of a slow line are gathered.
-const GATHER: Duration = Duration::from_secs(1);
 /// After a reader took nothing for so long, a holder is asked anew: half of what its stream may stand still.
 const READER_PAUSE: Duration = Duration::from_secs(5);
 

@@ -136,7 +136,7 @@ impl Shared {
         }
     }
 
-    /// What this peer believes of the ring at the moment.
+    /// The view that this peer has of the ring at the moment.
     pub(super) fn view(&self) -> Arc<View> {
         self.view.borrow().clone()
     }
@@ -360,5 +360,7 @@ const TRANSFERS_MAX: usize = 128;
 pub(super) const GIVES_PER_PEER_MAX: usize = 8;
 /// Of these, one peer's: it cannot keep all others out.
 const TRANSFERS_PER_PEER_MAX: usize = TRANSFERS_MAX / 4;
+/// How long bytes of a slow line are gathered before they are written, told of, or given on.
+pub(super) const GATHER: Duration = Duration::from_secs(1);
 /// Events that a slow watcher may lag behind.
 const EVENTS_MAX: usize = 1_024;

@@ -358,7 +358,8 @@ fn replace(path: &Path, bytes: &[u8]) {
     fs::rename(&temporary, path).unwrap();
 }
 
-/// By reading: whoever found rot in an object's earlier file moved away what had come in its place.
+/// Found by reading: a reader that found rot in an object's earlier file moved the file to quarantine that had come in
+/// its place.
 #[test]
 fn rot_of_an_earlier_file_does_not_move_the_present_one() {
     let bytes = sample(2 * CHUNK + 5);
@@ -590,20 +591,22 @@ fn an_object_whose_commit_fails_leaves_nothing() {
     fixture.put(&bytes);
 }
 
+/// Peer 1 in its first life.
+fn peer_one() -> PeerFile {
+    let position = Position::of_number(1);
+    let text = format!(
+        "position = \"{position}\"\nring = \"r\"\nlisten = \"127.0.0.1:1\"\ncertificate = \"1\"\nincarnation = 1\n"
+    );
+    PeerFile::parse(text.as_bytes()).unwrap()
+}
+
 /// By reading: the reserve made room for one new peer.toml; another program took that room, and the next start, or
 /// the next life of a peer that was declared dead, failed.
 #[test]
 fn who_a_peer_is_can_be_written_again_and_again_on_a_full_disk() {
     let fixture = Fixture::new();
     let dir = fixture.store.dir().to_owned();
-    let mut file = PeerFile::parse(
-        format!(
-            "position = \"{}\"\nring = \"r\"\nlisten = \"127.0.0.1:1\"\ncertificate = \"1\"\nincarnation = 1\n",
-            Position::of_number(1)
-        )
-        .as_bytes(),
-    )
-    .unwrap();
+    let mut file = peer_one();
     file.save(&dir, &fixture.disk).unwrap();
     fs::remove_file(fixture.path("reserve")).unwrap();
     fixture.disk.0.room.store(0, SeqCst);
@@ -632,14 +635,7 @@ fn who_a_peer_is_can_be_written_again_and_again_on_a_full_disk() {
 fn what_a_crash_leaves_beside_who_a_peer_is_does_no_harm() {
     let fixture = Fixture::new();
     let dir = fixture.store.dir().to_owned();
-    let mut file = PeerFile::parse(
-        format!(
-            "position = \"{}\"\nring = \"r\"\nlisten = \"127.0.0.1:1\"\ncertificate = \"1\"\nincarnation = 1\n",
-            Position::of_number(1)
-        )
-        .as_bytes(),
-    )
-    .unwrap();
+    let mut file = peer_one();
     for spare in [Vec::new(), b"half a fi".to_vec(), vec![0; 100_000]] {
         file.save(&dir, &fixture.disk).unwrap();
         fs::write(fixture.path("peer.toml.spare"), spare).unwrap();

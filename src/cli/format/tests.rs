@@ -281,7 +281,7 @@ fn a_status_names_who_has_no_room() {
     assert_eq!(
         said_of(&report, "short"),
         ["  short        1 file has 2 of 3 copies: laptop cannot keep its copies"],
-        "whoever is away as well has nothing to do with it"
+        "255 is away too, and lacks none of these copies"
     );
     assert_eq!(said_of(&report, "a film"), ["    a film: 2 of 3 copies: nas, vps; laptop cannot keep it"]);
     assert_eq!(

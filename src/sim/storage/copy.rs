@@ -8,9 +8,9 @@ use super::keeper::Keeper;
 use super::outcome::Cause;
 use super::push::{Feed, Passed};
 use super::stream::{Stream, StreamError};
-use super::wait::{Sender, Set, both, channel};
+use super::wait::{Sender, channel};
 use crate::chord::PhaseKind;
-use crate::files::BoxFuture;
+use crate::files::{BoxFuture, Together};
 use crate::id::ContentId;
 use crate::replica::{Copies, StoreDuty, store_duty};
 use crate::wire::{Entry, Missing, MissingReason, ObjectInfo, StorageReply, StoreRole};
@@ -244,7 +244,7 @@ impl Keeper {
     /// The owner gives the object from its own disk to all replicas that have not got it yet.
     async fn complete_copies(self: &Arc<Self>, upstream: &Stream, object: ObjectInfo, copies: &Copies) {
         let (word, mut words) = channel();
-        let mut pushes = Set::new();
+        let mut pushes = Together::new();
         for replica in copies.to_complete(&self.view(), self.copies()) {
             let word = word.clone();
             let role = StoreRole::Replica { chain: Vec::new() };
@@ -258,7 +258,7 @@ impl Keeper {
                 upstream.send_reply(reply);
             }
         };
-        both(async { while pushes.next().await.is_some() {} }, pass_back).await;
+        futures_util::future::join(async { while pushes.next().await.is_some() {} }, pass_back).await;
         for copy in copies.hopeless() {
             upstream.send_reply(StorageReply::Missing(copy));
         }

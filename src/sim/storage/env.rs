@@ -8,7 +8,7 @@ use super::copy::disk_reason;
 use super::keeper::{Effect, Keeper};
 use super::stream::Stream;
 use crate::chord::View;
-use crate::files::{self, BoxFuture, Env, OfferLook, Standing};
+use crate::files::{self, BoxFuture, Env, OfferLook};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{Bygones, NameHistory};
 use crate::replica::{Arrivals, Found, Presence, TakeOver};
@@ -91,11 +91,15 @@ impl Env for Keeper {
         });
     }
 
-    fn standing(&self, _: &View) -> Standing {
-        Standing::default()
+    /// Nobody lies here.
+    fn distrusted(&self) -> BTreeSet<Position> {
+        BTreeSet::new()
     }
 
-    /// Nobody lies here.
+    fn is_settled(&self, _: &View) -> bool {
+        false
+    }
+
     fn blame(&self, _: &Position, _: Fault) {}
 
     fn blame_answer(&self, _: &Position, _: Fault) {}

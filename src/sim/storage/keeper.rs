@@ -18,9 +18,9 @@ use super::lock::Lock;
 use super::outcome::{Cause, Outcome};
 use super::stream::{End, Frame};
 use super::tasks::Task;
-use super::wait::{Bell, Either, Permits, race, watch};
+use super::wait::{Bell, Permits, watch};
 use crate::chord::View;
-use crate::files;
+use crate::files::{self, timeout};
 use crate::id::{ContentId, Position};
 use crate::names::Bygones;
 use crate::replica::{Arrivals, TakeOver};
@@ -173,7 +173,7 @@ impl Keeper {
         self.now.get()
     }
 
-    /// What this peer believes of the ring at the moment.
+    /// The view that this peer has of the ring at the moment.
     pub(super) fn view(&self) -> Arc<View> {
         self.view.lock().clone()
     }
@@ -237,18 +237,6 @@ impl Keeper {
         self.sleep_until(self.now() + duration)
     }
 
-    /// What a future comes to, if it does in time.
-    pub(super) async fn timeout<T>(
-        self: &Arc<Self>,
-        within: Duration,
-        future: impl Future<Output = T>,
-    ) -> Option<T> {
-        match race(future, self.sleep(within)).await {
-            Either::One(done) => Some(done),
-            Either::Other(()) => None,
-        }
-    }
-
     /// Waits until the view satisfies a condition, at most so long.
     pub(super) async fn view_until(self: &Arc<Self>, within: Duration, holds: impl Fn(&View) -> bool) {
         let seen = poll_fn(|context| {
@@ -258,7 +246,7 @@ impl Keeper {
             watch(&mut self.view_watchers.lock(), context.waker());
             Poll::Pending
         });
-        self.timeout(within, seen).await;
+        timeout(self, within, seen).await;
     }
 
     /// Sends so many bytes through this peer's one way out.
@@ -275,9 +263,9 @@ impl Keeper {
         self: &Arc<Self>,
         whom: &Entry,
         request: StorageRequest,
-        timeout: Duration,
+        within: Duration,
     ) -> Result<StorageReply, MissingReason> {
-        files::ask_storage(self, whom, request, timeout).await
+        files::ask_storage(self, whom, request, within).await
     }
 
     /// Asks another peer about the ring.
@@ -285,7 +273,7 @@ impl Keeper {
         self: &Arc<Self>,
         whom: &Entry,
         request: MembershipRequest,
-        timeout: Duration,
+        within: Duration,
     ) -> Option<MembershipReply> {
         let token = self.next_id();
         self.want(Effect::Ask { token, to: whom.clone(), request });
@@ -299,7 +287,7 @@ impl Keeper {
                 }
             }
         });
-        let answer = self.timeout(timeout, answer).await;
+        let answer = timeout(self, within, answer).await;
         self.answers.lock().remove(&token);
         answer
     }
@@ -313,7 +301,7 @@ impl Keeper {
 
     pub(super) fn set_view(&self, view: View) {
         self.was_member.set(self.was_member.get() || view.is_member());
-        self.view.replace(Arc::new(view));
+        self.view.set(Arc::new(view));
     }
 
     pub(super) fn view_changed(&self) {

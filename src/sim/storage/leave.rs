@@ -24,7 +24,8 @@ impl Keeper {
         let short = loop {
             // What a round that takes too long has learned is lost, and counts as short.
             let within = deadline.since(self.now());
-            let round = self.timeout(within, self.round(Cause::HandOver, plan_handover)).await;
+            let round =
+                crate::files::timeout(&self, within, self.round(Cause::HandOver, plan_handover)).await;
             let round: Round = round.unwrap_or_default();
             let short = round.short(&self.view(), self.copies(), &self.holdings());
             if short.is_empty() || self.now() >= deadline {

@@ -21,10 +21,6 @@ impl<T> Lock<T> {
         }
     }
 
-    pub(super) fn replace(&self, value: T) -> T {
-        std::mem::replace(&mut *self.lock(), value)
-    }
-
     pub(super) fn set(&self, value: T) {
         *self.lock() = value;
     }

@@ -1,4 +1,4 @@
-//! Copies that are missing are made again, and a peer takes over its ranges. As `peer::repair` does it.
+//! Copies that are missing are made again. As `peer::repair` does it.
 //!
 //! Not here: what only the health that people see comes from.
 
@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::keeper::Keeper;
 use super::outcome::Cause;
 use super::push::Feed;
-use super::wait::{Either, Permits, Set, both, channel, race};
+use super::wait::{Permits, channel};
 use crate::chord::View;
-use crate::files::STORAGE_TIMEOUT;
+use crate::files::{Either, STORAGE_TIMEOUT, Together, race};
 use crate::id::{ContentId, Position};
 use crate::replica::{Holdings, Offer, OfferPlan, RepairSchedule, Round, plan_repair, plan_sync};
 use crate::wire::limits::OFFERS_PER_MESSAGE_MAX;
@@ -38,7 +38,7 @@ impl Keeper {
                 }
             };
             let wanted = race(self.repair_wanted.heard(), race(self.repair_looks.heard(), due));
-            if let Either::One(()) = wanted.await {
+            if let Either::Left(()) = wanted.await {
                 schedule.want(self.now());
             }
         }
@@ -62,7 +62,7 @@ impl Keeper {
             }
         }
         let transfers = Permits::new(TRANSFERS_MAX);
-        let mut offers = Set::new();
+        let mut offers = Together::new();
         for offer in plan.offers.into_values() {
             let (holdings, transfers) = (&holdings, &transfers);
             offers.add(async move { self.offer(offer, holdings, transfers, cause).await });
@@ -140,11 +140,11 @@ impl Keeper {
         cause: Cause,
         round: &mut Round,
     ) -> bool {
-        let mut pushes = Set::new();
+        let mut pushes = Together::new();
         let mut wanted = wanted.into_iter();
         loop {
             // No more at a time than may go on at all: the rest would only wait for its turn.
-            for content in wanted.by_ref().take(TRANSFERS_MAX - pushes.len()) {
+            for content in wanted.by_ref().take(TRANSFERS_MAX - pushes.count()) {
                 pushes.add(async move {
                     let _permit = transfers.take().await;
                     (content, self.give_object(to, content, cause).await)
@@ -195,7 +195,7 @@ impl Keeper {
             self.push(to, object, role, Feed::Disk, cause, &word).await;
             drop(word);
         };
-        both(push, heard).await.1
+        futures_util::future::join(push, heard).await.1
     }
 
     /// Gives records to one peer. False, and no more of them, when it does not take one.

@@ -8,9 +8,9 @@ use super::keeper::Keeper;
 use super::lock::Lock;
 use super::outcome::{Cause, StoreFailure, StoredFile};
 use super::push::{Feed, PushFailure};
-use super::wait::{Bell, Either, channel, race};
+use super::wait::{Bell, channel};
 use crate::chord::PhaseKind;
-use crate::files::{self, Written};
+use crate::files::{self, Either, Written, race, timeout};
 use crate::id::FileName;
 use crate::replica::{ChainWords, Copies, CopiesWanted};
 use crate::time::Moment;
@@ -100,7 +100,7 @@ impl Transfer<'_> {
                 let role = StoreRole::Owner;
                 let push =
                     keeper.push_exchange(&to, object, role, &mut feed, Cause::Store, &word, &mut heard);
-                if let Either::One(pushed) = race(push, stop.heard()).await {
+                if let Either::Left(pushed) = race(push, stop.heard()).await {
                     result.send(pushed);
                 }
                 drop(word);
@@ -109,7 +109,7 @@ impl Transfer<'_> {
         self.keeper.spawn(pushing);
         let mut enough_since: Option<Moment> = None;
         loop {
-            match self.keeper.timeout(TICK, words.next()).await {
+            match timeout(&self.keeper, TICK, words.next()).await {
                 Some(Some(word)) => {
                     let one_more = copies.hear(word);
                     if one_more {

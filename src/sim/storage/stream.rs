@@ -122,7 +122,7 @@ impl Stream {
         let deadline = self.keeper.now() + timeout;
         loop {
             let wait = deadline.since(self.keeper.now()).min(IDLE_TIMEOUT);
-            match self.keeper.timeout(wait, self.keeper.next_frame(self.id)).await {
+            match crate::files::timeout(&self.keeper, wait, self.keeper.next_frame(self.id)).await {
                 Some(Frame::Reset) => return Err(StreamError::Cancelled),
                 Some(Frame::Lost) => return Err(StreamError::Ended),
                 Some(frame) => return Ok(frame),

@@ -1,86 +1,10 @@
-//! What tasks of one process wait with: for the first of several, for each other, and for a turn.
+//! What tasks of one process wait with, beside what [`crate::files`] has: for each other, and for a turn.
 
 use super::lock::Lock;
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
-
-/// Which of two came first.
-pub(super) enum Either<A, B> {
-    One(A),
-    Other(B),
-}
-
-/// Waits for the first of two; the other one is given up.
-pub(super) async fn race<A, B>(one: impl Future<Output = A>, other: impl Future<Output = B>) -> Either<A, B> {
-    let (mut one, mut other) = (pin!(one), pin!(other));
-    poll_fn(|context| {
-        if let Poll::Ready(done) = one.as_mut().poll(context) {
-            return Poll::Ready(Either::One(done));
-        }
-        other.as_mut().poll(context).map(Either::Other)
-    })
-    .await
-}
-
-/// Waits for both.
-pub(super) async fn both<A, B>(one: impl Future<Output = A>, other: impl Future<Output = B>) -> (A, B) {
-    let (mut one, mut other) = (pin!(one), pin!(other));
-    let (mut first, mut second) = (None, None);
-    poll_fn(|context| {
-        if first.is_none()
-            && let Poll::Ready(done) = one.as_mut().poll(context)
-        {
-            first = Some(done);
-        }
-        if second.is_none()
-            && let Poll::Ready(done) = other.as_mut().poll(context)
-        {
-            second = Some(done);
-        }
-        match (first.take(), second.take()) {
-            (Some(first), Some(second)) => Poll::Ready((first, second)),
-            (one, other) => {
-                (first, second) = (one, other);
-                Poll::Pending
-            }
-        }
-    })
-    .await
-}
-
-/// Futures that go on side by side; those that are done come out one by one. The rest ends with the set.
-pub(super) struct Set<'a, T>(Vec<Pin<Box<dyn Future<Output = T> + Send + 'a>>>);
-
-impl<'a, T: Send> Set<'a, T> {
-    pub(super) fn new() -> Set<'a, T> {
-        Set(Vec::new())
-    }
-
-    pub(super) fn add(&mut self, future: impl Future<Output = T> + Send + 'a) {
-        self.0.push(Box::pin(future));
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// The next one that is done; nothing once there is none left.
-    pub(super) async fn next(&mut self) -> Option<T> {
-        poll_fn(|context| {
-            for i in 0..self.0.len() {
-                if let Poll::Ready(done) = self.0[i].as_mut().poll(context) {
-                    drop(self.0.remove(i));
-                    return Poll::Ready(Some(done));
-                }
-            }
-            if self.0.is_empty() { Poll::Ready(None) } else { Poll::Pending }
-        })
-        .await
-    }
-}
 
 /// One end of a queue between two tasks.
 pub(super) struct Sender<T>(Arc<Queue<T>>);
@@ -138,7 +62,7 @@ impl<T> Receiver<T> {
             Some(item) => Poll::Ready(Some(item)),
             None if self.0.senders.get() == 0 => Poll::Ready(None),
             None => {
-                self.0.waiting.replace(Some(context.waker().clone()));
+                self.0.waiting.set(Some(context.waker().clone()));
                 Poll::Pending
             }
         })
@@ -210,7 +134,7 @@ impl Bell {
             if self.rung.take() {
                 return Poll::Ready(());
             }
-            self.waiting.replace(Some(context.waker().clone()));
+            self.waiting.set(Some(context.waker().clone()));
             Poll::Pending
         })
         .await
