@@ -45,14 +45,22 @@ pub(super) struct Fetch {
     liar: Option<Position>,
     /// Whose bytes a helper may have forged: they were asked once more, another way.
     again: BTreeSet<Position>,
+    /// A stream broke off that had been opened: its holder may be there again in a moment.
+    broken_off: bool,
+    /// How often holders were looked for again without a byte having come, and how many had come then.
+    searches: (u32, u64),
+    /// As [`interrupted_waits`] said when this began.
+    interrupted: u64,
 }
 
 /// Why one holder's stream ended.
 enum StreamEnd {
     /// All bytes came.
     Complete,
-    /// It has no such object, or went silent.
+    /// It has no such object, or does not answer.
     Lost,
+    /// It had begun to give the bytes, and went silent or ended.
+    BrokenOff,
     /// Its bytes are not the object's.
     Lied,
     /// This peer's own disk failed.
@@ -130,29 +138,49 @@ impl Fetch {
         progress: Arc<Progress>,
     ) -> Fetch {
         let (sources, liar, again) = (Vec::new(), None, BTreeSet::new());
-        Fetch { shared: shared.clone(), wish, holders, progress, sources, liar, again }
+        let (broken_off, searches, interrupted) = (false, (0, 0), interrupted_waits());
+        let shared = shared.clone();
+        Fetch { shared, wish, holders, progress, sources, liar, again, broken_off, searches, interrupted }
     }
 
-    /// The holder that is to be asked now; none when all have failed.
-    pub(super) fn next_holder(&self) -> Option<Entry> {
-        self.holders.first().cloned()
-    }
-
-    /// Looks for holders again, once all have failed. Who lied is none.
-    pub(super) async fn seek_holders(&mut self) {
-        if let Ok(mut holders) = self.shared.other_holders(&self.wish).await {
-            holders.retain(|holder| Some(holder.position) != self.liar);
-            self.holders = holders;
+    /// The holder that is to be asked now, when so many bytes have come. Once all have failed, they are looked for
+    /// again where they may only have been away for a moment, or may have given this peer up while it was stopped,
+    /// until the ring counts it again.
+    pub(super) async fn next_holder(&mut self, came: u64) -> Option<Entry> {
+        loop {
+            if let Some(holder) = self.holders.first() {
+                return Some(holder.clone());
+            }
+            let (searches, before) = self.searches;
+            let searches = if came > before { 1 } else { searches + 1 };
+            let may_be_back = self.broken_off || interrupted_waits() > self.interrupted;
+            if searches > SEARCHES_MAX || !may_be_back {
+                return None;
+            }
+            self.searches = (searches, came);
+            tokio::time::sleep(SEARCH_PAUSE).await;
+            let _ = self.shared.until_member().await;
+            if let Ok(mut holders) = self.shared.other_holders(&self.wish).await {
+                // Who lied is none.
+                holders.retain(|holder| Some(holder.position) != self.liar);
+                self.holders = holders;
+            }
         }
     }
 
-    /// A holder has no such object, or went silent.
-    pub(super) fn drop_holder(&mut self, holder: &Entry) {
+    /// A holder has no such object, or does not answer.
+    fn drop_holder(&mut self, holder: &Entry) {
         self.holders.retain(|other| other.position != holder.position);
     }
 
+    /// A holder that had begun to give the bytes went silent or ended.
+    pub(super) fn broke_off(&mut self, holder: &Entry) {
+        self.broken_off = true;
+        self.drop_holder(holder);
+    }
+
     async fn run(&mut self) -> Result<Vec<Position>, RequestError> {
-        let (mut rounds, mut searches, interrupted) = (0, 0, interrupted_waits());
+        let mut rounds = 0;
         loop {
             let Some((object, outboard)) = self.plan().await else { return Err(self.failure()) };
             let checked = outboard.is_some() || chunk_count(object.length) == 1;
@@ -164,22 +192,13 @@ impl Fetch {
             self.progress.begin(receiver.offset(), object.length);
             let (mut whole, senders_before) = (receiver.offset() == object.length, self.sources.len());
             while !whole {
-                let Some(holder) = self.next_holder() else {
-                    // They may have given this peer up while it was stopped, until the ring counts it again.
-                    if searches == SEARCHES_MAX || interrupted_waits() == interrupted {
-                        break;
-                    }
-                    searches += 1;
-                    tokio::time::sleep(SEARCH_PAUSE).await;
-                    let _ = self.shared.until_member().await;
-                    self.seek_holders().await;
-                    continue;
-                };
+                let Some(holder) = self.next_holder(receiver.offset()).await else { break };
                 let (back, end) = self.stream_from(&holder, receiver, object).await;
                 receiver = back;
                 match end {
                     StreamEnd::Complete => whole = true,
                     StreamEnd::Lost => self.drop_holder(&holder),
+                    StreamEnd::BrokenOff => self.broke_off(&holder),
                     StreamEnd::Lied => self.convict(&holder),
                     StreamEnd::Disk(error) => return Err(self.disk(error)),
                 }
@@ -313,7 +332,7 @@ impl Fetch {
             Err(BlobError::ChunkMismatch { .. } | BlobError::Overrun { .. }) => (receiver, StreamEnd::Lied),
             Err(error) => (receiver, StreamEnd::Disk(error)),
             Ok(()) if came && done == object.length => (receiver, StreamEnd::Complete),
-            Ok(()) => (receiver, StreamEnd::Lost),
+            Ok(()) => (receiver, StreamEnd::BrokenOff),
         }
     }
 
@@ -410,10 +429,9 @@ impl Fetch {
     }
 }
 
-/// How often holders are looked for again once none is left, as after a pause of this process, and the pause before each
-/// time.
-pub(super) const SEARCHES_MAX: u32 = 5;
-pub(super) const SEARCH_PAUSE: Duration = Duration::from_secs(1);
+/// How often holders are looked for again once none is left and no byte came since, and the pause before each time.
+const SEARCHES_MAX: u32 = 5;
+const SEARCH_PAUSE: Duration = Duration::from_secs(1);
 /// How long another transfer of the same object is waited for: a silent one ends much sooner.
 const RECEIVING_WAIT_MAX: Duration = Duration::from_secs(600);
 /// What a page that is none says of its sender; nothing, where only this peer does not want so much.

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::api::{Failure, Progress, RequestError};
-use super::fetch::{Fetch, SEARCH_PAUSE, SEARCHES_MAX, Wish};
+use super::fetch::{Fetch, Wish};
 use super::push::read_ahead;
 use super::shared::{GATHER, Shared};
 use crate::blob::{BlobError, CHUNK_BYTES, ObjectReader, Outboard, chunk_count, verify_chunk};
@@ -137,17 +137,14 @@ impl Shared {
 impl Relay {
     /// Gives checked pieces until all are given, or nobody takes them, or no holder is left.
     async fn run(mut self, offset: u64, pieces: mpsc::Sender<Result<Bytes, BlobError>>) {
-        let (mut given, mut searches, mut before) = (offset, 0, offset);
+        let mut given = offset;
         while given < self.object.length {
-            let Some(holder) = self.fetch.next_holder() else {
-                searches = if given > before { 1 } else { searches + 1 };
-                before = given;
-                if searches <= SEARCHES_MAX && !pieces.is_closed() {
-                    // Each may only have been away for a moment.
-                    tokio::time::sleep(SEARCH_PAUSE).await;
-                    self.fetch.seek_holders().await;
-                    continue;
-                }
+            let next = tokio::select! {
+                biased;
+                () = pieces.closed() => return,
+                next = self.fetch.next_holder(given) => next,
+            };
+            let Some(holder) = next else {
                 let (content, length) = (self.object.content, self.object.length);
                 let _ = pieces.send(Err(BlobError::Incomplete { content, offset: given, length })).await;
                 return;
@@ -168,7 +165,8 @@ impl Relay {
         let begin = *given / CHUNK_BYTES * CHUNK_BYTES;
         let Ok(mut stream) = self.fetch.open(holder, self.object, begin + self.part.bytes.len() as u64).await
         else {
-            self.fetch.drop_holder(holder);
+            // It told of the object's outboard a moment ago.
+            self.fetch.broke_off(holder);
             return Some(());
         };
         self.part.senders += 1;
@@ -184,7 +182,7 @@ impl Relay {
                     Ok(filled @ 1..) => self.part.bytes.extend_from_slice(&piece[..filled]),
                     // It stands still, or is gone. What came of it serves with the next holder.
                     Ok(0) | Err(_) => {
-                        self.fetch.drop_holder(holder);
+                        self.fetch.broke_off(holder);
                         return Some(());
                     }
                 }

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::client::Said;
 use super::harness::{LISTS, PATIENCE, Ring, SEVEN, eventually, holds_within};
 use super::peer::Answer;
-use super::samples::{Sample, check_disk, entries, pdf, png};
+use super::samples::{Sample, check_disk, entries, pdf, png, sha256_of};
 
 /// Goal: whatever is stored at one peer comes out of every other one, byte for byte; on disk all is as
 /// promised.
@@ -89,6 +90,24 @@ fn the_sender_is_killed_in_mid_transfer() {
     assert!(from.starts_with(&format!("peers {sender} and ")), "from more than peer {sender}: {text}");
     ring.kill(&[sender]);
     check_disk(&ring, asker);
+}
+
+/// Goal: when all holders are killed in the middle and one starts again at once, the transfer goes on from it.
+#[test]
+fn the_only_holder_starts_again_in_mid_transfer() {
+    let mut ring = Ring::of(8, &[36, 109, 182, 255]);
+    let sample = Sample::random(&ring.scratch(), "large", 7, 2 * LARGE);
+    sample.store(&ring, 36, "--wait all --timeout 60");
+    let holders = sample.holders(&ring, 36);
+    let asker = *ring.numbers().iter().find(|number| !holders.contains(number)).unwrap();
+    let mut request = ring.shell(asker, &["request", "large"]);
+    let request = request.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    assert!(under_way(&ring, asker), "the transfer does not begin");
+    ring.kill(&holders);
+    ring.begin_run(holders[0]);
+    let said = Said::of(request);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert_eq!(sha256_of(&ring.data_dir(asker).join("received/large")), sample.sha256);
 }
 
 /// Goal: a requester that is killed in the middle goes on where it was, once it runs again.
