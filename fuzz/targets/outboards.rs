@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use quoit::blob::{CHUNK_BYTES, ChunkHasher, Outboard, OutboardPages, chunk_count, verify_chunk};
+use quoit::outboard::{CHUNK_BYTES, ChunkHasher, Outboard, OutboardPages, chunk_count, verify_chunk};
 use quoit::id::{ContentId, OutboardDigest};
 use quoit::wire::ObjectInfo;
 use quoit_fuzz::{byte, choice, piece};
@@ -58,7 +58,7 @@ fn pages(rest: &mut &[u8]) {
         let length = u64::from_be_bytes(*length);
         let digest = match Outboard::new(
             length,
-            page.as_chunks::<32>().0.iter().copied().map(quoit::blob::Midstate).collect(),
+            page.as_chunks::<32>().0.iter().copied().map(quoit::outboard::Midstate).collect(),
         ) {
             Ok(outboard) if other & 2 == 0 => outboard.digest(),
             _ => OutboardDigest([other; 32]),

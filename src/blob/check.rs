@@ -18,10 +18,10 @@ use super::error::{BlobError, IoContext, Result};
 use super::flight::Flights;
 use super::index::Change;
 use super::notice::Notice;
-use super::outboard::{Outboard, chunk_count};
 use super::rebuild;
 use super::store::Store;
 use crate::id::ContentId;
+use crate::outboard::{Outboard, chunk_count};
 use crate::wire::ObjectInfo;
 
 /// The objects that were hashed lately, and the stamps of their files at that time.

@@ -4,8 +4,8 @@ use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::outboard::OutboardError;
 use crate::id::ContentId;
+use crate::outboard::OutboardError;
 
 /// Why a file operation did not succeed.
 #[derive(Debug, thiserror::Error)]

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::error::{BlobError, Result};
-use super::outboard::Outboard;
 use crate::id::ContentId;
+use crate::outboard::Outboard;
 
 /// The hashes that run now.
 #[derive(Default)]

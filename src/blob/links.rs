@@ -13,10 +13,10 @@ use super::folder::Folder;
 use super::index::Change;
 use super::layout::Layout;
 use super::notice::Notice;
-use super::outboard::ChunkHasher;
 use super::receive::OBJECT_MODE;
 use super::store::Store;
 use crate::id::{ContentId, FileName};
+use crate::outboard::ChunkHasher;
 use crate::time::Timestamp;
 use crate::wire::{Link, limits};
 

@@ -15,9 +15,9 @@ use super::folder::Folder;
 use super::index::{Change, Index, Kind};
 use super::layout::{Layout, TEMPORARY_SUFFIX, parse_object_name};
 use super::notice::Notice;
-use super::outboard::{CHUNK_BYTES, ChunkHasher, Outboard, chunk_count, verify_chunk};
 use super::store::Store;
 use crate::id::{ContentId, FileName};
+use crate::outboard::{CHUNK_BYTES, ChunkHasher, Outboard, chunk_count, verify_chunk};
 use crate::time::Timestamp;
 use crate::wire::{ObjectInfo, limits};
 

@@ -13,10 +13,10 @@ use super::disk::{Access, DiskFile, read_full_at};
 use super::error::{BlobError, IoContext, Result};
 use super::index::{Change, Kind};
 use super::layout::Layout;
-use super::outboard::{CHUNK_BYTES, ChunkHasher, Midstate, Outboard, OutboardError};
 use super::room::Promise;
 use super::store::Store;
 use crate::id::ContentId;
+use crate::outboard::{CHUNK_BYTES, ChunkHasher, Midstate, Outboard, OutboardError};
 use crate::wire::{Link, ObjectInfo, limits};
 
 /// Which objects are being received, each by one receiver.
@@ -141,7 +141,7 @@ impl Receiver {
     pub fn check_against(&mut self, outboard: &Outboard) -> Result<()> {
         if outboard.length() != self.length {
             let found = outboard.midstates().len() as u64;
-            let expected = super::outboard::chunk_count(self.length) - 1;
+            let expected = crate::outboard::chunk_count(self.length) - 1;
             let source = OutboardError::Count { length: self.length, expected, found };
             return Err(BlobError::Outboard { content: self.content, source });
         }
@@ -330,7 +330,7 @@ impl Receiver {
 
     /// What to do with a whole file that is not the right one.
     fn refuse(&mut self, found: ContentId) -> BlobError {
-        let last = super::outboard::chunk_count(self.length) - 1;
+        let last = crate::outboard::chunk_count(self.length) - 1;
         if self.trusted.is_some() && last > 0 {
             // All chunks before the last agreed with the outboard; they may serve another transfer.
             return match self.rewind(last) {

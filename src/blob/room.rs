@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::error::{BlobError, Result};
-use super::outboard::chunk_count;
 use super::store::Store;
+use crate::outboard::chunk_count;
 
 /// The room that a file system leaves to a process without privileges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,8 +13,8 @@ use bytes::Bytes;
 
 use super::disk::Stamp;
 use super::error::{BlobError, IoContext, Result};
-use super::outboard::{ChunkChecker, ChunkHasher, Outboard};
 use crate::id::ContentId;
+use crate::outboard::{ChunkChecker, ChunkHasher, Outboard};
 use crate::wire::{ObjectInfo, limits};
 
 /// A regular file that is kept open, so that all reads see the same one even when its name moves on.

@@ -12,13 +12,13 @@ use super::index::{Change, Index, Kind, NAMES_LISTED_MAX};
 
 use super::layout::Layout;
 use super::notice::{Notice, Notices};
-use super::outboard::{CHUNK_BYTES, Outboard, verify_chunk};
 use super::receive::Receiving;
 use super::records::{Holders, Stripes};
 use super::room::Promises;
 use super::source::Source;
 use super::{links, rebuild, reserve};
 use crate::id::ContentId;
+use crate::outboard::{CHUNK_BYTES, Outboard, verify_chunk};
 use crate::wire::{FileEntry, ObjectInfo, limits};
 
 /// The files of one peer. Clones share one state; all methods block and may be called from any thread.

@@ -5,14 +5,20 @@ use std::pin::Pin;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
+use super::bytes::{Answering, Asking, DiskError, GiveError, Incoming, Piece, Reader};
+use super::laws::Laws;
+use super::shares::Transfers;
 use crate::chord::View;
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{Bygones, NameHistory};
-use crate::replica::{Arrivals, Presence, TakeOver};
+use crate::outboard::Outboard;
+use crate::replica::{Arrivals, Holdings, Presence, TakeOver};
 use crate::time::{Moment, Timestamp};
 use crate::wire::{
-    Entry, Fault, MembershipReply, MembershipRequest, MissingReason, NameRecord, OfferedRecord, PeerName,
-    SignedRecord, StorageReply, StorageRequest,
+    Entry, Fault, Link, MembershipReply, MembershipRequest, MissingReason, NameRecord, ObjectInfo,
+    OfferedRecord, PeerName, SignedRecord, StorageReply, StorageRequest,
 };
 
 /// A future of a size that is known.
@@ -25,6 +31,26 @@ pub type OfferLook = (Vec<(ContentId, Presence)>, Vec<bool>);
 ///
 /// Futures are `Send`, so that a runtime with several threads can run the flows.
 pub trait Env: Send + Sync + 'static {
+    /// Bytes of objects.
+    type Piece: Piece;
+    /// The asking side of an exchange with another peer.
+    type Asking: Asking<Piece = Self::Piece>;
+    /// The answering side.
+    type Answering: Answering<Piece = Self::Piece>;
+    /// Why this peer's disk does not do something.
+    type DiskError: DiskError;
+    /// An object that is being written.
+    type Incoming: Incoming<Piece = Self::Piece, Error = Self::DiskError>;
+    /// Bytes that are read.
+    type Reader: Reader<Piece = Self::Piece, Error = Self::DiskError>;
+    /// Where the bytes of a store are: in a user's file, or at a client.
+    type Origin: Send + Sync + 'static;
+
+    /// Which laws of the store hold: all of them, but in a simulation that tries what happens without one.
+    fn laws(&self) -> Laws {
+        Laws::default()
+    }
+
     /// The time, on a clock that never goes back.
     fn now(&self) -> Moment;
 
@@ -99,8 +125,8 @@ pub trait Env: Send + Sync + 'static {
     /// Holds what a peer did against it.
     fn blame(&self, peer: &Position, fault: Fault);
 
-    /// Holds what a peer answered against it, unless that may be the lie of a helper.
-    fn blame_answer(&self, peer: &Position, fault: Fault);
+    /// Holds what a peer answered against it, unless that may be the lie of a helper. Whether it was its own.
+    fn blame_answer(&self, peer: &Position, fault: Fault) -> bool;
 
     /// A peer as people know it.
     fn named(&self, peer: &Position) -> PeerName;
@@ -183,6 +209,195 @@ pub trait Env: Send + Sync + 'static {
         name: &FileName,
         since: Timestamp,
     ) -> impl Future<Output = Result<(), MissingReason>> + Send;
+
+    /// Opens an exchange with another peer.
+    ///
+    /// # Errors
+    /// There is no way to it.
+    fn open(
+        self: &Arc<Self>,
+        whom: &Entry,
+        request: StorageRequest,
+    ) -> impl Future<Output = Result<Self::Asking, MissingReason>> + Send;
+
+    /// The most bytes that are given to the network at a time, so that a slow line is seen to move.
+    fn slice_bytes(&self) -> u64;
+
+    /// The slots for transfers.
+    fn transfers(&self) -> &Transfers;
+
+    /// Whether more at once to a peer would only make each transfer slower, since the line to it is full.
+    fn is_line_full(&self, to: &Position) -> bool;
+
+    /// Bytes of an object have gone to another peer.
+    fn sent(&self, cause: Cause, bytes: u64);
+
+    /// Rises with all that others take or say that they are taking.
+    fn moved(&self) -> u64;
+
+    /// Tells the ring's protocol what a departure wants.
+    fn tell_ring(self: &Arc<Self>, wish: RingWish) -> impl Future<Output = ()> + Send;
+
+    /// Another peer says that so many bytes of what this one gives have moved, or has taken something else.
+    fn heard_moving(&self, bytes: u64);
+
+    /// A place for an object that comes, whose first bytes may be here from an earlier try.
+    ///
+    /// # Errors
+    /// Why there is none; among others that the object is here already, or that somebody else sends it.
+    fn receive(
+        self: &Arc<Self>,
+        object: ObjectInfo,
+    ) -> impl Future<Output = Result<Self::Incoming, Self::DiskError>> + Send;
+
+    /// While [`Env::receive`] looks at what is here of an object already: how many of its bytes were hashed so far.
+    fn hashed_bytes(&self, content: &ContentId) -> u64;
+
+    /// How many bytes of an object that somebody else sends are here.
+    fn received_bytes(self: &Arc<Self>, content: ContentId) -> impl Future<Output = u64> + Send;
+
+    /// What is known of an object that is here; nothing where it is not.
+    ///
+    /// # Errors
+    /// Why that cannot be told.
+    fn info(
+        self: &Arc<Self>,
+        content: ContentId,
+    ) -> impl Future<Output = Result<Option<ObjectInfo>, Self::DiskError>> + Send;
+
+    /// An object that is here, and its outboard; nothing where it is not.
+    ///
+    /// # Errors
+    /// Why that cannot be told.
+    fn outboard(
+        self: &Arc<Self>,
+        content: ContentId,
+    ) -> impl Future<Output = Result<Option<(ObjectInfo, Outboard)>, Self::DiskError>> + Send;
+
+    /// Somebody wants something written: a disk that had no room is asked again.
+    fn try_disk_again(&self);
+
+    /// How many pauses of this process have interrupted something so far: more than before, and what broke off
+    /// meanwhile may have done so because this process was stopped.
+    fn pauses(&self) -> u64;
+
+    /// The bytes of an object that is here, from this one on.
+    ///
+    /// # Errors
+    /// Why they cannot be read.
+    fn read(
+        self: &Arc<Self>,
+        content: ContentId,
+        offset: u64,
+    ) -> impl Future<Output = Result<(ObjectInfo, Self::Reader), Self::DiskError>> + Send;
+
+    /// The bytes of an object that is to be stored, from this one on.
+    ///
+    /// # Errors
+    /// Why they are not to be had.
+    fn read_origin(
+        self: &Arc<Self>,
+        origin: &Self::Origin,
+        object: ObjectInfo,
+        offset: u64,
+    ) -> impl Future<Output = Result<Self::Reader, GiveError<Self::DiskError>>> + Send;
+
+    /// Why another peer is not given an object that this one cannot read.
+    fn not_given(&self, error: &Self::DiskError) -> MissingReason;
+
+    /// An object that is here already belongs here from now on, under these names.
+    fn keep_linked(self: &Arc<Self>, content: ContentId, links: Vec<Link>)
+    -> impl Future<Output = ()> + Send;
+
+    /// An object has come and is durable, or was here when it was sent. `anew`: its bytes came now.
+    fn copy_came(&self, content: &ContentId, from: Option<Position>, anew: bool);
+
+    /// An object that belongs here was not taken.
+    fn copy_refused(&self, object: &ObjectInfo, reason: &MissingReason);
+
+    /// A living peer says that its copy of an object is durable.
+    fn copy_is_at(&self, peer: &Position, content: ContentId);
+
+    /// Wakes the repair.
+    fn repair_wanted(&self) -> &Notify;
+
+    /// How often repair looks by itself, at least.
+    fn repair_interval(&self) -> Duration;
+
+    /// Members that are away, and not for too long to be waited for.
+    fn waited_for(&self) -> BTreeSet<Position>;
+
+    /// Before a round of repair: what nobody needs any more is thrown away.
+    fn tidy(self: &Arc<Self>) -> impl Future<Output = ()> + Send;
+
+    /// Looks for what records here name and nobody has, for people to see.
+    fn look_for_lost(self: &Arc<Self>, holdings: Arc<Holdings>) -> BoxFuture<'static, ()>;
+
+    /// All objects and records that are here.
+    ///
+    /// # Errors
+    /// Why that cannot be read.
+    fn holdings(self: &Arc<Self>) -> impl Future<Output = Result<Holdings, String>> + Send;
+
+    /// What is known of an object that is here, and the names that are linked to it.
+    ///
+    /// # Errors
+    /// Why it cannot be read, or that it is not here.
+    fn info_and_links(
+        self: &Arc<Self>,
+        content: ContentId,
+    ) -> impl Future<Output = Result<(ObjectInfo, Vec<Link>), Self::DiskError>> + Send;
+
+    /// Reads an object that is here whole: its bytes are right.
+    ///
+    /// # Errors
+    /// They are not, or cannot be read.
+    fn look_at_own(
+        self: &Arc<Self>,
+        content: ContentId,
+    ) -> impl Future<Output = Result<(), Self::DiskError>> + Send;
+
+    /// Whether a copy of an object is to be given to that peer now.
+    fn may_give(&self, to: &Entry, content: &ContentId) -> bool;
+
+    /// What came of giving an object to a peer; nothing where it has it now.
+    fn gave(&self, to: &Entry, content: ContentId, refusal: Option<&MissingReason>);
+
+    /// Of these objects a peer has those.
+    fn heard_offer(&self, view: &View, from: &Entry, asked: &BTreeSet<ContentId>, has: &BTreeSet<ContentId>);
+
+    /// Tells people that something went wrong.
+    fn warn(&self, what: String);
+}
+
+/// What a departure wants of the ring's protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RingWish {
+    /// This peer takes nothing new any more.
+    BeginLeaving,
+    /// It would go now, if its neighbours let it.
+    AskTurn,
+    /// They do.
+    TakeTurn,
+    /// It does not leave after all.
+    Stay,
+    /// It says farewell, and goes.
+    Depart,
+}
+
+/// Why something is given to other peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Somebody stores it.
+    Store,
+    /// A copy is missing.
+    Repair,
+    /// A peer takes over its ranges.
+    TakeOver,
+    /// This peer leaves.
+    HandOver,
+    /// Somebody requests it.
+    Request,
 }
 
 /// Who asks.

@@ -3,11 +3,21 @@
 //! | part | what it does |
 //! |---|---|
 //! | `ask` | asks a peer about files, this one itself too |
+//! | `bytes` | the bytes of objects, on streams and on the disk |
+//! | `copy` | takes an object in, and passes it on |
 //! | `env` | all that the flows know of the world |
+//! | `fetch` | brings an object from its holders; gives one out on request |
 //! | `find` | finds owners and replicas |
+//! | `progress` | how far a store or request is |
+//! | `push` | gives an object out |
+//! | `laws` | switches for the simulator: which laws of the store hold |
+//! | `leave` | hands over before a departure |
 //! | `offers` | says what this peer wants of what others offer |
 //! | `records` | reads and writes name records |
+//! | `shares` | how many transfers go on at the same time, and whose |
+//! | `repair` | rounds in which missing copies are made again |
 //! | `search` | what a name stands for, who holds an object |
+//! | `store` | a store, until it is acknowledged |
 //! | `takeover` | takes over the peer's ranges |
 //! | `wait` | waits for the first of several, and for no longer than so long |
 //!
@@ -21,21 +31,43 @@
 #![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod ask;
+mod bytes;
+mod copy;
 mod env;
+mod fetch;
 mod find;
+mod laws;
+mod leave;
 mod offers;
+mod progress;
+mod push;
 mod records;
+mod repair;
 mod search;
+mod shares;
+mod store;
 mod takeover;
 mod wait;
 
 pub use ask::ask_storage;
-pub use env::{Asker, BoxFuture, Env, OfferLook};
+pub use bytes::{
+    Answering, Asking, DiskError, DiskFault, GiveError, Incoming, KeptAs, Piece, Reader, StreamError,
+};
+pub use copy::{Arrival, Upstream, accept_object, receive};
+pub use env::{Asker, BoxFuture, Cause, Env, OfferLook, RingWish};
+pub use fetch::{Fetch, FetchError, NotOpened, Wish, answer_outboard, bring, holders_to_ask, serve_object};
 pub use find::{FindError, find, find_soon, list_after, member, replicas_of};
+pub use laws::Laws;
+pub use leave::{HandedOver, hand_over_and_wait, why_stay};
 pub use offers::answer_offer;
+pub use progress::Progress;
+pub use push::{Feed, Given, LiveFrom, Passed, PushFailure, push, push_exchange};
 pub use records::{
     LATE_WORD, STORAGE_TIMEOUT, Written, accept_record, answer_record, resolve, write_again, write_record,
 };
+pub use repair::{RoundLog, answer_sync, planned, repair, round};
 pub use search::{answer_who_has, holders_of, other_holders, resolve_soon};
+pub use shares::{Party, Slot, Slots, Transfers};
+pub use store::{Order, StoreFailure, Stored, copies_wanted, store};
 pub use takeover::take_over;
-pub use wait::{Either, Together, race, timeout};
+pub use wait::{Either, Task, Together, race, timeout};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::ask::ask_storage;
 use super::env::{Asker, Env};
 use super::find::{FindError, find, find_soon};
+use super::search::copies_that_vote;
 use super::wait::{Together, timeout};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{CheckedRecord, Greatest, Verdict, Vote, Votes, content_of, next_record};
@@ -54,8 +55,9 @@ pub async fn write_record<E: Env>(
 /// # Errors
 /// Nobody could be asked.
 pub async fn resolve<E: Env>(env: &Arc<E>, name: &FileName) -> Result<Verdict, FindError> {
-    let found = find_soon(env, name.key(), vote_count(env.copies()) - 1).await?;
-    let (election, everybody) = Election::of(&env.view(), env.copies(), &name.key(), &found);
+    let copies = copies_that_vote(env);
+    let found = find_soon(env, name.key(), vote_count(copies) - 1).await?;
+    let (election, everybody) = Election::of(&env.view(), copies, &name.key(), &found);
     let mut votes = Votes::new(election);
     let mut asked = Together::new();
     for whom in everybody {
@@ -239,7 +241,7 @@ fn verified<E: Env>(env: &E, signed: SignedRecord) -> Result<CheckedRecord, Stri
 /// Why what this peer keeps cannot be read.
 pub async fn answer_record<E: Env>(env: &Arc<E>, name: &FileName) -> Result<StorageReply, String> {
     // Before the disk is read: what comes meanwhile, with the end of the take-over, makes no vote of this "no".
-    let syncing = has_no_vote(&env.view(), &env.takeover());
+    let syncing = env.laws().no_vote_while_taking_over && has_no_vote(&env.view(), &env.takeover());
     let record = env.history(name.key()).await?.current;
     Ok(StorageReply::Record { record, syncing })
 }

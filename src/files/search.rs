@@ -39,8 +39,9 @@ pub async fn holders_of<E: Env>(
     content: ContentId,
     late: Duration,
 ) -> Result<Holders, FindError> {
-    let found = find_soon(env, content.key(), vote_count(env.copies()) - 1).await?;
-    let mut search = HolderSearch::begin(&env.view(), env.copies(), &content, &found);
+    let copies = copies_that_vote(env);
+    let found = find_soon(env, content.key(), vote_count(copies) - 1).await?;
+    let mut search = HolderSearch::begin(&env.view(), copies, &content, &found);
     let mut asked = Together::new();
     for whom in search.asked() {
         asked.add(ask(env, whom.clone(), content));
@@ -58,6 +59,11 @@ pub async fn holders_of<E: Env>(
     let distrusted = env.distrusted();
     holders.entries.sort_by_key(|entry| distrusted.contains(&entry.position));
     Ok(holders)
+}
+
+/// R, as far as votes go.
+pub(super) fn copies_that_vote<E: Env>(env: &Arc<E>) -> usize {
+    if env.laws().several_noes { env.copies() } else { 1 }
 }
 
 /// As [`holders_of`], without this peer. Where nobody is found, those who may have a word in a moment are asked again
@@ -84,7 +90,7 @@ pub async fn other_holders<E: Env>(env: &Arc<E>, content: ContentId) -> Result<H
 /// Why this peer cannot tell.
 pub async fn answer_who_has<E: Env>(env: &Arc<E>, content: ContentId) -> Result<StorageReply, String> {
     // Before the disk is read: what comes meanwhile, with the end of the take-over, makes no vote of this "no".
-    let has_no_vote = has_no_vote(&env.view(), &env.takeover());
+    let has_no_vote = env.laws().no_vote_while_taking_over && has_no_vote(&env.view(), &env.takeover());
     let here = env.holds(content).await?;
     // Holders that announced themselves and still live that life.
     let (view, announced) = (env.view(), env.announced(&content));

@@ -1,12 +1,14 @@
 //! Waiting.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 pub use futures_util::future::Either;
 use futures_util::future::select;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::oneshot;
 
 use super::env::Env;
 
@@ -27,6 +29,31 @@ pub async fn timeout<E: Env, T>(
     match race(future, env.sleep_until(env.now() + within)).await {
         Either::Left(done) => Some(done),
         Either::Right(()) => None,
+    }
+}
+
+/// Something that was begun and is waited for: what it came to, or nothing if it broke. Dropped, it is given up.
+pub struct Task<T>(oneshot::Receiver<T>);
+
+impl<T: Send + 'static> Task<T> {
+    /// Begins it, beside everything else.
+    pub fn spawn<E: Env>(env: &Arc<E>, work: impl Future<Output = T> + Send + 'static) -> Task<T> {
+        let (mut told, result) = oneshot::channel();
+        env.spawn(async move {
+            if let Either::Left(done) = race(work, told.closed()).await {
+                // Nobody may be left to hear it.
+                let _ = told.send(done);
+            }
+        });
+        Task(result)
+    }
+}
+
+impl<T> Future for Task<T> {
+    type Output = Option<T>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
+        Pin::new(&mut self.0).poll(context).map(Result::ok)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::history::CLOCK_AHEAD_MAX_MS;
 use crate::id::{ContentId, FileName, Position, RecordId};
 use crate::time::Timestamp;
-use crate::wire::{NameRecord, RecordTarget, SignedRecord};
+use crate::wire::{NameRecord, ObjectInfo, RecordTarget, SignedRecord};
 
 /// What decides between two records, the greater one wins. An honest writer dates no two alike; of one
 /// that does, all peers must take the same.
@@ -57,6 +57,14 @@ pub(super) fn rank(record: &NameRecord, id: &RecordId) -> Rank {
 pub fn content_of(record: &NameRecord) -> Option<ContentId> {
     match record.target {
         RecordTarget::Content { content, .. } => Some(content),
+        RecordTarget::Tombstone => None,
+    }
+}
+
+/// The object that a record names; nothing where the name stands for nothing.
+pub fn object_of(record: &NameRecord) -> Option<ObjectInfo> {
+    match record.target {
+        RecordTarget::Content { content, length, outboard } => Some(ObjectInfo { content, length, outboard }),
         RecordTarget::Tombstone => None,
     }
 }

@@ -3,10 +3,10 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::config::{Interval, RingSettings, SettingsError};
+pub use crate::files::Progress;
 use crate::id::{ContentId, FileName, FileNameError};
 use crate::wire::Address;
 pub use crate::wire::word_list;
@@ -207,28 +207,6 @@ pub enum StartError {
     /// This identity lives elsewhere, at a later incarnation, or the peer could not go on.
     #[error("{0}")]
     Ended(String),
-}
-
-/// How far a store or request is. Shared with whoever draws it.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Bytes of the whole; 0 while unknown.
-    pub total: AtomicU64,
-    /// Bytes done.
-    pub done: AtomicU64,
-}
-
-impl Progress {
-    /// Sets both figures.
-    pub fn begin(&self, done: u64, total: u64) {
-        self.total.store(total, Ordering::Relaxed);
-        self.done.store(done, Ordering::Relaxed);
-    }
-
-    /// Counts bytes.
-    pub fn advance(&self, bytes: u64) {
-        self.done.fetch_add(bytes, Ordering::Relaxed);
-    }
 }
 
 /// How to store.

@@ -12,8 +12,8 @@ use super::api::{
     Failure, ForgetReport, LeavePlan, LeaveReport, PingReport, Progress, RequestReport, RingFiles, RingLine,
     StatusReport, StoreOptions, StoreReport, Wanted, WhereisReport,
 };
+use super::bytes::read_ahead;
 use super::choice::{Chosen, PeerChoice};
-use super::push::read_ahead;
 use super::shared::spawn_blocking;
 use super::store::{hash, name_of, unreadable};
 use crate::blob::{BlobError, Source, is_in_use};

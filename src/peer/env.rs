@@ -1,26 +1,41 @@
 //! The world of the flows of [`crate::files`], in a running peer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
 
 use super::actor::ActorMessage;
 use super::api::PeerEvent;
-use super::shared::{Shared, disk_reason};
+use super::bytes::{Arriving, Reading, not_given, read_ahead};
+use super::shared::Shared;
+use super::store::Origin;
 use crate::blob::BlobError;
 use crate::chord::{View, hop_timeout};
-use crate::files::{Asker, BoxFuture, Env, OfferLook};
+use crate::files::{Asker, BoxFuture, Cause, DiskError as _, Env, GiveError, OfferLook, RingWish, Transfers};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{Bygones, NameHistory};
-use crate::replica::{Arrivals, TakeOver};
+use crate::outboard::Outboard;
+use crate::replica::{Arrivals, Holdings, TakeOver};
 use crate::time::{Moment, Timestamp};
+use crate::transport::{OpenStream, RequestStream, interrupted_waits};
 use crate::wire::{
-    Entry, Fault, MembershipReply, MembershipRequest, MissingReason, NameRecord, OfferedRecord, PeerName,
-    Reply, Request, SignedRecord, StorageReply, StorageRequest, Target, codec,
+    Entry, Fault, Link, MembershipReply, MembershipRequest, MissingReason, NameRecord, ObjectInfo,
+    OfferedRecord, PeerName, Reply, Request, SignedRecord, StorageReply, StorageRequest, Target, codec,
 };
 
 impl Env for Shared {
+    type Piece = Bytes;
+    type Asking = OpenStream;
+    type Answering = RequestStream;
+    type DiskError = BlobError;
+    type Incoming = Arriving;
+    type Reader = Reading;
+    type Origin = Origin;
+
     fn now(&self) -> Moment {
         self.clock.now()
     }
@@ -114,8 +129,8 @@ impl Env for Shared {
         Shared::blame(self, peer, fault);
     }
 
-    fn blame_answer(&self, peer: &Position, fault: Fault) {
-        Shared::blame_answer(self, peer, fault);
+    fn blame_answer(&self, peer: &Position, fault: Fault) -> bool {
+        Shared::blame_answer(self, peer, fault)
     }
 
     fn named(&self, peer: &Position) -> PeerName {
@@ -145,7 +160,7 @@ impl Env for Shared {
     }
 
     fn with_arrivals<T>(&self, work: impl FnOnce(&mut Arrivals) -> T) -> T {
-        self.arrivals.with(|arrivals, _| work(arrivals))
+        work(&mut self.arrivals.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn tell_synced(&self, objects: u64, bytes: u64, took: Duration) {
@@ -197,6 +212,233 @@ impl Env for Shared {
     }
 
     async fn unlink(self: &Arc<Self>, name: &FileName, since: Timestamp) -> Result<(), MissingReason> {
-        self.unlinked(name, since).await.map_err(|error| disk_reason(&error))
+        self.unlinked(name, since).await.map_err(|error| error.missing_reason())
+    }
+
+    async fn open(
+        self: &Arc<Self>,
+        whom: &Entry,
+        request: StorageRequest,
+    ) -> Result<OpenStream, MissingReason> {
+        let opened = self.transport.open(&Target::from(whom), &Request::Storage(request)).await;
+        opened.map_err(|failure| self.reason_of(whom, &failure))
+    }
+
+    fn slice_bytes(&self) -> u64 {
+        SLICE_BYTES
+    }
+
+    fn transfers(&self) -> &Transfers {
+        &self.transfers
+    }
+
+    fn is_line_full(&self, to: &Position) -> bool {
+        self.transport.connection(to).is_some_and(|line| line.is_full())
+    }
+
+    fn sent(&self, _: Cause, bytes: u64) {
+        self.moved.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn moved(&self) -> u64 {
+        self.moved.load(Ordering::Relaxed)
+    }
+
+    async fn tell_ring(self: &Arc<Self>, wish: RingWish) {
+        self.tell_actor(match wish {
+            RingWish::BeginLeaving => ActorMessage::BeginLeaving,
+            RingWish::AskTurn => ActorMessage::AskTurn,
+            RingWish::TakeTurn => ActorMessage::TakeTurn,
+            RingWish::Stay => ActorMessage::Stay,
+            RingWish::Depart => ActorMessage::Depart,
+        })
+        .await;
+    }
+
+    fn heard_moving(&self, bytes: u64) {
+        self.moved.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    async fn receive(self: &Arc<Self>, object: ObjectInfo) -> Result<Arriving, BlobError> {
+        let receiver = self.blocking(move |store| store.receive(object.content, object.length)).await;
+        receiver.map(Arriving::new)
+    }
+
+    fn hashed_bytes(&self, content: &ContentId) -> u64 {
+        self.store.hashed_bytes(content).unwrap_or(0)
+    }
+
+    async fn received_bytes(self: &Arc<Self>, content: ContentId) -> u64 {
+        self.blocking(move |store| Ok(store.received_bytes(&content))).await.unwrap_or(0)
+    }
+
+    async fn info(self: &Arc<Self>, content: ContentId) -> Result<Option<ObjectInfo>, BlobError> {
+        self.blocking(move |store| store.info(&content)).await
+    }
+
+    async fn outboard(
+        self: &Arc<Self>,
+        content: ContentId,
+    ) -> Result<Option<(ObjectInfo, Outboard)>, BlobError> {
+        self.blocking(move |store| Ok(store.info(&content)?.zip(store.outboard(&content)?))).await
+    }
+
+    fn try_disk_again(&self) {
+        self.store.try_again();
+    }
+
+    fn pauses(&self) -> u64 {
+        interrupted_waits()
+    }
+
+    async fn read(
+        self: &Arc<Self>,
+        content: ContentId,
+        offset: u64,
+    ) -> Result<(ObjectInfo, Reading), BlobError> {
+        let mut reader = self.blocking(move |store| store.read(&content, offset)).await?;
+        Ok((*reader.info(), Reading::Ahead(read_ahead(move || reader.read_piece()))))
+    }
+
+    async fn read_origin(
+        self: &Arc<Self>,
+        origin: &Origin,
+        object: ObjectInfo,
+        offset: u64,
+    ) -> Result<Reading, GiveError<BlobError>> {
+        match origin {
+            Origin::File(source, _) => {
+                let mut reader = source.reader(offset);
+                Ok(Reading::Ahead(read_ahead(move || reader.read_piece())))
+            }
+            Origin::Client(client) => Reading::client(client, object, offset).await,
+        }
+    }
+
+    fn not_given(&self, error: &BlobError) -> MissingReason {
+        not_given(&Shared::named(self, &self.position()), error)
+    }
+
+    async fn keep_linked(self: &Arc<Self>, content: ContentId, links: Vec<Link>) {
+        let linked = self.blocking(move |store| {
+            store.promote(&content)?;
+            links.iter().try_for_each(|link| store.link(link, content))
+        });
+        if let Err(error) = linked.await {
+            self.tell(PeerEvent::Warning(error.to_string()));
+        }
+    }
+
+    fn copy_came(&self, content: &ContentId, from: Option<Position>, anew: bool) {
+        if anew {
+            self.tell(PeerEvent::Copied { content: *content, to: Shared::named(self, &self.position()) });
+        }
+        self.hopeless.came(content);
+        self.notices.came(content, from.map(|peer| Shared::named(self, &peer)));
+    }
+
+    fn copy_refused(&self, object: &ObjectInfo, reason: &MissingReason) {
+        self.hopeless.refused(object, reason);
+    }
+
+    fn copy_is_at(&self, peer: &Position, content: ContentId) {
+        if let Some(entry) = Shared::view(self).alive().find(|entry| entry.position == *peer) {
+            self.health.hear_copy(entry, content, true);
+        }
+    }
+
+    fn repair_wanted(&self) -> &Notify {
+        &self.repair_wanted
+    }
+
+    fn repair_interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// Nobody is waited for: who is away has no copies.
+    fn waited_for(&self) -> BTreeSet<Position> {
+        BTreeSet::new()
+    }
+
+    /// Partial transfers that nobody goes on with make place.
+    async fn tidy(self: &Arc<Self>) {
+        let expired = self.blocking(|store| {
+            store.expire_parts(PART_UNUSED_MAX, PARTS_MAX)?;
+            Ok(store.keep_reserve())
+        });
+        if let Err(error) = expired.await {
+            tracing::warn!(%error, "partial transfers were not looked through");
+        }
+    }
+
+    fn look_for_lost(self: &Arc<Self>, holdings: Arc<Holdings>) -> BoxFuture<'static, ()> {
+        let shared = self.clone();
+        Box::pin(async move {
+            let named = shared.named_elsewhere(&holdings);
+            Shared::look_for_lost(&shared, &holdings.objects, named).await;
+        })
+    }
+
+    async fn holdings(self: &Arc<Self>) -> Result<Holdings, String> {
+        let read = self.blocking(|store| {
+            let mut holdings = Holdings {
+                objects: store.object_ids()?.into_iter().map(|(content, _)| content).collect(),
+                records: BTreeMap::new(),
+            };
+            let mut after = None;
+            loop {
+                let page = store.records_after(after, RECORDS_PER_PAGE)?;
+                let Some((last, _)) = page.last() else { return Ok(holdings) };
+                after = Some(*last);
+                for (key, bytes) in page {
+                    let history = codec::decode::<NameHistory>(&bytes).unwrap_or_default();
+                    let past = history.past.into_iter().map(|past| past.record);
+                    holdings.records.insert(key, history.current.into_iter().chain(past).collect());
+                }
+            }
+        });
+        read.await.map_err(|error| error.to_string())
+    }
+
+    async fn info_and_links(
+        self: &Arc<Self>,
+        content: ContentId,
+    ) -> Result<(ObjectInfo, Vec<Link>), BlobError> {
+        self.blocking(move |store| {
+            let info = store.info(&content)?.ok_or(BlobError::NotHere { content })?;
+            Ok((info, store.names_of(&content)?))
+        })
+        .await
+    }
+
+    async fn look_at_own(self: &Arc<Self>, content: ContentId) -> Result<(), BlobError> {
+        match self.blocking(move |store| store.scrub(&content)).await? {
+            true => Ok(()),
+            false => Err(BlobError::Rotten { content, reason: "its bytes are other ones".to_owned() }),
+        }
+    }
+
+    fn may_give(&self, to: &Entry, content: &ContentId) -> bool {
+        self.hopeless.may_try(to, content)
+    }
+
+    fn gave(&self, to: &Entry, content: ContentId, refusal: Option<&MissingReason>) {
+        self.hopeless.tried(to, content, refusal);
+    }
+
+    fn heard_offer(&self, view: &View, from: &Entry, asked: &BTreeSet<ContentId>, has: &BTreeSet<ContentId>) {
+        self.note_offer(view, from, asked, has);
+    }
+
+    fn warn(&self, what: String) {
+        self.tell(PeerEvent::Warning(what));
     }
 }
+
+/// Bytes that are given to the network at a time.
+const SLICE_BYTES: u64 = 64 << 10;
+/// How long a partial transfer is kept for whoever sends the rest, and how many of them.
+const PART_UNUSED_MAX: Duration = Duration::from_secs(24 * 3_600);
+const PARTS_MAX: usize = 256;
+/// Records that are read at a time.
+const RECORDS_PER_PAGE: usize = 1_000;

@@ -13,7 +13,8 @@ use tokio::sync::mpsc;
 use super::api::{Failure, Progress};
 use super::client::ObjectBytes;
 use super::shared::{finished, spawn_blocking};
-use crate::blob::{ChunkHasher, is_sync_unsupported};
+use crate::blob::is_sync_unsupported;
+use crate::outboard::ChunkHasher;
 
 /// A place for a file that a person named; checked before anything is fetched for it.
 #[derive(Debug)]

@@ -18,11 +18,12 @@ use super::shared::{STORAGE_TIMEOUT, Shared, unix_ms};
 use crate::blob::BlobError;
 use crate::chord::{Route, View};
 use crate::id::{ContentId, FileName, Position};
-use crate::replica::replicas;
+use crate::names::content_of;
+use crate::replica::{Holdings, replicas};
 use crate::wire::limits::{
     FRAME_BYTES_MAX, HEALTH_NAMES_MAX, HOLDERS_PER_OBJECT_MAX, LISTED_MAX, OFFERS_PER_MESSAGE_MAX,
 };
-use crate::wire::{Entry, FileHealth, StorageReply, StorageRequest, codec};
+use crate::wire::{Entry, FileHealth, SignedRecord, StorageReply, StorageRequest, codec};
 
 /// Who has copies of the files that this peer answers for, as far as it learned.
 #[derive(Debug, Default)]
@@ -258,6 +259,22 @@ impl Shared {
                 self.health.hear_owner(*content, has.contains(content));
             }
         }
+    }
+
+    /// What records here name and is not here.
+    pub(super) fn named_elsewhere(&self, holdings: &Holdings) -> BTreeMap<ContentId, Vec<FileName>> {
+        let view = self.view();
+        let mut named: BTreeMap<ContentId, Vec<FileName>> = BTreeMap::new();
+        for records in holdings.records.iter().filter(|(key, _)| view.owns(key)).map(|(_, records)| records) {
+            let Some(Ok(record)) = records.first().map(SignedRecord::decode) else { continue };
+            if let Some(content) = content_of(&record).filter(|c| !holdings.objects.contains(c)) {
+                let names = named.entry(content).or_default();
+                if names.len() < HEALTH_NAMES_MAX {
+                    names.push(record.name);
+                }
+            }
+        }
+        named
     }
 
     /// After a round: forgets what is not here any more, and looks for what records name and nobody has.

@@ -7,8 +7,9 @@ use tokio::task::JoinSet;
 
 use super::api::{Listed, UnkeptFiles};
 use super::clock::Clock;
-use super::shared::{Shared, disk_reason};
+use super::shared::Shared;
 use crate::blob::{BlobError, Store};
+use crate::files::DiskError as _;
 use crate::id::ContentId;
 use crate::replica::{Presence, Setbacks, Unkept};
 use crate::wire::{Entry, MissingReason, ObjectInfo, StorageReply, StorageRequest, shortened};
@@ -60,7 +61,7 @@ impl Hopeless {
                         Presence::Lacking
                     }
                     Err(error) => {
-                        let reason = disk_reason(&error);
+                        let reason = error.missing_reason();
                         self.unkept().refused(self.clock.now(), content, length, reason);
                         Presence::Unkept
                     }
@@ -83,12 +84,12 @@ impl Hopeless {
 
     /// What came of giving an object to a peer. One that lacks room says so itself when it is offered the object
     /// the next time.
-    pub(super) fn tried<T>(&self, to: &Entry, content: ContentId, result: &Result<T, MissingReason>) {
-        match result {
-            Ok(_) => self.setbacks().succeeded(to, &content),
-            Err(MissingReason::NoRoom { .. }) => {}
-            Err(reason) if reason.is_final() => self.setbacks().failed(self.clock.now(), to, content),
-            Err(_) => {}
+    pub(super) fn tried(&self, to: &Entry, content: ContentId, refusal: Option<&MissingReason>) {
+        match refusal {
+            None => self.setbacks().succeeded(to, &content),
+            Some(MissingReason::NoRoom { .. }) => {}
+            Some(reason) if reason.is_final() => self.setbacks().failed(self.clock.now(), to, content),
+            Some(_) => {}
         }
     }
 

@@ -8,9 +8,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::api::{PeerEvent, Progress};
-use super::fetch::Wish;
 use super::shared::Shared;
 use crate::blob::{Kind, Notice};
+use crate::files::Wish;
 use crate::id::{ContentId, FileName};
 use crate::time::Timestamp;
 use crate::wire::{Link, ObjectInfo, PeerName};

@@ -8,8 +8,7 @@
 //! | `actor` | owns the [`crate::chord::Node`]; publishes a [`crate::chord::View`] after every change |
 //! | `serve` | takes streams and hands each request to its one handler |
 //! | `env`, `lookup` | between this peer and [`crate::files`] |
-//! | `copy`, `push` | objects on their way to other peers, and in from them |
-//! | `fetch` | objects from their holders, on a user's request |
+//! | `bytes` | the bytes of objects, on streams and on the disk |
 //! | `records` | name records, read and written |
 //! | `contact` | keeps connections to the members, finds ways to those that cannot be reached, keeps their names |
 //! | `forward` | joins streams between two peers that cannot reach each other |
@@ -17,24 +16,21 @@
 //! | `store`, `request`, `leave`, `ping`, `report` | what people ask for |
 //! | `commands`, `client`, `choice` | both ends of `quoit-client/1`: another process commands the peer |
 //! | `ledger` | who did what wrong, and how that is told |
-//! | `repair` | copies that are missing are made again; a joiner takes over its ranges |
 //!
 //! Nothing here blocks an async thread: disk and hashing go through `Shared::blocking`.
 
 mod actor;
 mod admit;
 mod api;
-mod arrivals;
 mod bundle;
+mod bytes;
 mod choice;
 mod client;
 mod clock;
 mod commands;
 mod contact;
-mod copy;
 mod env;
 mod export;
-mod fetch;
 mod forget;
 mod forward;
 mod handle;
@@ -45,15 +41,12 @@ mod ledger;
 mod lookup;
 mod mend;
 mod ping;
-mod push;
 mod records;
 mod relay;
-mod repair;
 mod report;
 mod request;
 mod serve;
 mod shared;
-mod shares;
 mod start;
 mod store;
 

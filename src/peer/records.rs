@@ -1,40 +1,14 @@
-//! What other parts of a peer call of [`crate::files`] to read and write name records; how it signs and keeps them.
+//! How a peer signs and keeps name records.
 
-use std::sync::Arc;
-
-use tokio::time::Instant;
-
-use super::shared::{Shared, disk_reason};
+use super::shared::Shared;
 use crate::blob::BlobError;
-use crate::files::{self, Env as _, Written};
+use crate::files::DiskError as _;
 use crate::id::{FileName, Position};
 use crate::names::NameHistory;
 use crate::time::Timestamp;
-use crate::wire::{MissingReason, NameRecord, RecordTarget, SignedRecord, codec};
+use crate::wire::{MissingReason, NameRecord, SignedRecord, codec};
 
 impl Shared {
-    /// As [`files::write_record`].
-    ///
-    /// # Errors
-    /// As there.
-    pub(super) async fn write_record(
-        self: &Arc<Self>,
-        name: &FileName,
-        target: RecordTarget,
-        deadline: Instant,
-    ) -> Result<Written, String> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        files::write_record(self, name, target, self.now() + left).await
-    }
-
-    /// As [`files::write_again`].
-    ///
-    /// # Errors
-    /// As there.
-    pub(super) async fn write_again(self: &Arc<Self>, written: &mut Written) -> Result<(), String> {
-        files::write_again(self, written).await
-    }
-
     pub(super) fn signed(&self, record: &NameRecord) -> Result<SignedRecord, String> {
         let body = codec::encode(record).map_err(|error| error.to_string())?;
         let signature = self.identity.sign(&SignedRecord::signed_bytes(&body)).to_vec();
@@ -78,7 +52,7 @@ impl Shared {
         match changed.await {
             Ok(Some(result)) => result.map_err(MissingReason::Disk),
             Ok(None) => Err(MissingReason::Disk("the record was not looked at".to_owned())),
-            Err(error) => Err(disk_reason(&error)),
+            Err(error) => Err(error.missing_reason()),
         }
     }
 

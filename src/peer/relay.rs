@@ -11,11 +11,12 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::api::{Failure, Progress, RequestError};
-use super::fetch::{Fetch, Wish};
-use super::push::read_ahead;
-use super::shared::{GATHER, Shared};
-use crate::blob::{BlobError, CHUNK_BYTES, ObjectReader, Outboard, chunk_count, verify_chunk};
+use super::bytes::read_ahead;
+use super::shared::Shared;
+use crate::blob::{BlobError, ObjectReader};
+use crate::files::{Asking as _, Fetch, Wish, holders_to_ask};
 use crate::id::ContentId;
+use crate::outboard::{CHUNK_BYTES, Outboard, chunk_count, verify_chunk};
 use crate::wire::limits::PIECE_BYTES;
 use crate::wire::{Entry, ObjectInfo};
 
@@ -24,7 +25,7 @@ pub(super) type Pieces = mpsc::Receiver<Result<Bytes, BlobError>>;
 
 /// An object that is read from its holders.
 pub(super) struct Relay {
-    fetch: Fetch,
+    fetch: Fetch<Shared>,
     object: ObjectInfo,
     outboard: Outboard,
     /// What has come of the chunk that is to be given next.
@@ -116,8 +117,8 @@ impl Shared {
     /// As a request; and where no outboard is certain.
     pub(super) async fn relay(self: &Arc<Self>, wish: Wish) -> Result<Relay, RequestError> {
         let content = wish.content;
-        let holders = self.other_holders(&wish).await?;
-        let mut fetch = Fetch::new(self, wish, holders, Arc::new(Progress::default()));
+        let holders = holders_to_ask(self, content).await.map_err(|error| self.fetch_error(&wish, error))?;
+        let mut fetch = Fetch::new(self, wish, holders.entries, Arc::new(Progress::default()));
         let unreachable = || RequestError::Unreachable { content, holders: Vec::new() };
         let (object, outboard) = fetch.plan().await.ok_or_else(unreachable)?;
         let outboard = match outboard {
@@ -177,11 +178,10 @@ impl Relay {
                 return Some(());
             };
             while let Some(lacking) = self.part.lacking(length) {
-                let mut piece = vec![0; lacking];
-                match stream.fill_within(&mut piece, GATHER).await {
-                    Ok(filled @ 1..) => self.part.bytes.extend_from_slice(&piece[..filled]),
+                match stream.piece(lacking as u64).await {
+                    Ok(Some(piece)) => self.part.bytes.extend_from_slice(&piece),
                     // It stands still, or is gone. What came of it serves with the next holder.
-                    Ok(0) | Err(_) => {
+                    Ok(None) | Err(_) => {
                         self.fetch.broke_off(holder);
                         return Some(());
                     }

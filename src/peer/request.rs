@@ -9,16 +9,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::api::{Progress, RequestError, RequestReport, Wanted, WhereisReport, nearest};
-use super::fetch::Wish;
 use super::shared::{LATE_WORD, STORAGE_TIMEOUT, Shared};
 use crate::blob::{BlobError, Store};
-use crate::files::{self, FindError};
+use crate::files::{self, FetchError, FindError, Wish};
 use crate::id::{ContentId, FileName, Position};
-use crate::names::{Verdict, content_of};
+use crate::names::{Verdict, content_of, object_of};
 use crate::replica::Holders;
-use crate::wire::{
-    Entry, Link, NameRecord, ObjectInfo, PeerName, RecordTarget, StorageReply, StorageRequest,
-};
+use crate::wire::{Link, NameRecord, RecordTarget, StorageReply, StorageRequest};
 
 impl Shared {
     /// Brings a file here.
@@ -200,20 +197,7 @@ impl Shared {
         files::holders_of(self, content, late).await.map_err(not_active)
     }
 
-    /// The holders of an object beside this peer, waited for where one of them may have a word in a moment.
-    ///
-    /// # Errors
-    /// As a request.
-    pub(super) async fn other_holders(self: &Arc<Self>, wish: &Wish) -> Result<Vec<Entry>, RequestError> {
-        Ok(self.holders_for(wish).await?.entries)
-    }
-
-    async fn holders_for(self: &Arc<Self>, wish: &Wish) -> Result<Holders, RequestError> {
-        let holders = files::other_holders(self, wish.content).await.map_err(not_active)?;
-        if holders.entries.is_empty() { Err(self.no_holder(wish, &holders)) } else { Ok(holders) }
-    }
-
-    /// Fetches the bytes, and tells the replicas that they are here now. Says whom the bytes came from.
+    /// As [`files::bring`].
     ///
     /// # Errors
     /// As a request.
@@ -222,34 +206,22 @@ impl Shared {
         wish: Wish,
         progress: Arc<Progress>,
     ) -> Result<Vec<Position>, RequestError> {
-        let (me, content) = (self.position(), wish.content);
-        let holders = self.holders_for(&wish).await?;
-        let all: Vec<PeerName> = self.all_named(holders.entries.iter().map(|entry| &entry.position));
-        let asked: BTreeSet<Position> = holders.entries.iter().map(|entry| entry.position).collect();
-        let mut sources = self.fetch(wish.clone(), holders.entries, progress.clone()).await;
-        if matches!(sources, Err(RequestError::Unreachable { .. } | RequestError::Corrupt { .. })) {
-            // Those that were too slow to say that they have it are waited for now.
-            let mut others = self.holders_of(content, STORAGE_TIMEOUT).await?.entries;
-            others.retain(|entry| entry.position != me && !asked.contains(&entry.position));
-            if !others.is_empty() {
-                sources = self.fetch(wish, others, progress).await;
+        let brought = files::bring(self, wish.clone(), progress).await;
+        brought.map_err(|error| self.fetch_error(&wish, error))
+    }
+
+    /// Why an object does not come, as people read of it.
+    pub(super) fn fetch_error(&self, wish: &Wish, error: FetchError<BlobError>) -> RequestError {
+        let content = wish.content;
+        match error {
+            FetchError::NotActive(why) => not_active(why),
+            FetchError::NoHolder(holders) => self.no_holder(wish, &holders),
+            FetchError::Unreachable(holders) => {
+                RequestError::Unreachable { content, holders: self.all_named(&holders) }
             }
+            FetchError::Corrupt(from) => RequestError::Corrupt { content, from: self.named(&from) },
+            FetchError::Disk(error) => self.disk_failure(content, error),
         }
-        let sources = sources.map_err(|error| match error {
-            RequestError::Unreachable { content, .. } => RequestError::Unreachable { content, holders: all },
-            other => other,
-        })?;
-        for replica in holders.replicas {
-            if replica.position != me {
-                let shared = self.clone();
-                tokio::spawn(async move {
-                    let request = StorageRequest::Announce { content };
-                    // A replica that does not hear of it only lacks one more holder to name.
-                    let _ = shared.ask_storage(&replica, request, STORAGE_TIMEOUT).await;
-                });
-            }
-        }
-        Ok(sources)
     }
 
     /// Makes sure that the right bytes are here, fetching them if they are not, and puts them into received/
@@ -404,14 +376,6 @@ fn hand_over(
 
 fn not_active(error: FindError) -> RequestError {
     RequestError::NotActive(error.to_string())
-}
-
-/// The object that a name stands for.
-fn object_of(record: &NameRecord) -> Option<ObjectInfo> {
-    match record.target {
-        RecordTarget::Content { content, length, outboard } => Some(ObjectInfo { content, length, outboard }),
-        RecordTarget::Tombstone => None,
-    }
 }
 
 /// How long the names of the ring may take to come, when none of them is the one that was asked for.

@@ -7,10 +7,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::actor::ActorMessage;
 use super::api::PeerEvent;
-use super::copy::Upstream;
 use super::shared::Shared;
 use crate::blob::Holder;
-use crate::files::{self, Asker};
+use crate::files::{self, Asker, Upstream};
 use crate::transport::{Incoming, RequestStream, StreamError};
 use crate::wire::limits::{FILES_PER_PAGE_MAX, FRAME_BYTES_MAX, OFFERS_PER_MESSAGE_MAX};
 use crate::wire::{Entry, Reply, Request, StorageReply, StorageRequest, codec};
@@ -99,11 +98,15 @@ impl Shared {
                 Ok(())
             }
             Request::Storage(StorageRequest::StoreObject { object, links, role }) => {
-                self.accept_object(Upstream::Remote(stream), object, links, role).await;
+                files::accept_object(self, Upstream::Remote(stream), object, links, role).await;
                 Ok(())
             }
             Request::Storage(StorageRequest::FetchObject { content, offset }) => {
-                self.serve_object(stream, content, offset).await
+                let served = files::serve_object(self, stream, content, offset).await;
+                served.or_else(|error| {
+                    tracing::debug!(%content, %error, "an object did not go out whole");
+                    Ok(())
+                })
             }
             // Handled where the stream begins.
             Request::Forward { .. } | Request::Forwarded { .. } => Ok(()),
@@ -134,7 +137,9 @@ impl Shared {
             StorageRequest::StoreObject { .. } | StorageRequest::FetchObject { .. } => {
                 Err("this request comes with bytes".to_owned())
             }
-            StorageRequest::FetchOutboard { content, first } => self.answer_outboard(content, first).await,
+            StorageRequest::FetchOutboard { content, first } => {
+                files::answer_outboard(self, content, first).await
+            }
             StorageRequest::WhoHas { content } => files::answer_who_has(self, content).await,
             StorageRequest::Announce { content } => {
                 let holder = Holder { position: from.entry.position, incarnation: from.entry.incarnation };
@@ -157,7 +162,7 @@ impl Shared {
                 Err(format!("at most {OFFERS_PER_MESSAGE_MAX} objects are asked for at a time"))
             }
             StorageRequest::Lacks { objects } => self.answer_lacks(objects).await,
-            StorageRequest::Sync => Ok(self.answer_sync(&from.entry).await),
+            StorageRequest::Sync => Ok(files::answer_sync(self, &from.entry).await),
             StorageRequest::ListFiles { after } => {
                 let page =
                     self.blocking(move |store| store.objects_after(after, FILES_PER_PAGE_MAX + 1)).await;

@@ -8,7 +8,6 @@ use tokio::sync::{Notify, broadcast, mpsc, watch};
 
 use super::actor::ActorMessage;
 use super::api::{LeaveReport, PeerEvent};
-use super::arrivals::Arrivals;
 use super::clock::Clock;
 use super::contact::Contacts;
 use super::forward::Forwards;
@@ -16,16 +15,15 @@ use super::health::HealthBook;
 use super::hopeless::Hopeless;
 use super::ledger::Ledger;
 use super::mend::NoticeBook;
-use super::shares::Slots;
 use super::start::Running;
 use crate::blob::{BlobError, Store};
 use crate::chord::View;
 use crate::config::RingSettings;
-use crate::files;
-pub(super) use crate::files::{BoxFuture, LATE_WORD, STORAGE_TIMEOUT};
+use crate::files::{self, Transfers};
+pub(super) use crate::files::{LATE_WORD, STORAGE_TIMEOUT};
 use crate::id::Position;
 use crate::names::{Bygones, RingClock};
-use crate::replica::TakeOver;
+use crate::replica::{Arrivals, TakeOver};
 use crate::time::Timestamp;
 use crate::transport::{Identity, RequestFailure, Transport, Verifier};
 use crate::wire::{
@@ -54,8 +52,8 @@ pub(super) struct Shared {
     pub listing: tokio::sync::Mutex<()>,
     /// One departure at a time.
     pub departing: tokio::sync::Mutex<()>,
-    /// Objects that this peer gives to others by itself: a share for each, so that none waits for another.
-    pub gives: Slots,
+    /// Objects on their way: a share for each peer, so that none waits for another.
+    pub transfers: Transfers,
     /// Rises with all that others take or say that they are taking: transfers go on.
     pub moved: AtomicU64,
     /// Why the peer ended, once it has.
@@ -71,13 +69,10 @@ pub(super) struct Shared {
     timestamp: Mutex<Timestamp>,
     /// What the clocks of others show.
     ring_clock: Mutex<RingClock>,
-    /// Objects that other peers send here at the same time, and that are sent to them on their request.
-    pub transfers_in: Slots,
-    pub transfers_out: Slots,
     /// Who did what wrong.
     pub ledger: Ledger,
     /// Objects that are on their way in.
-    pub arrivals: Arrivals,
+    pub arrivals: Mutex<Arrivals>,
     /// Exchanges that are forwarded between others.
     pub forwards: Forwards,
     /// Whom this peer is in contact with, and whom it cannot reach.
@@ -115,7 +110,7 @@ impl Shared {
             repair_wanted: Notify::new(),
             listing: tokio::sync::Mutex::new(()),
             departing: tokio::sync::Mutex::new(()),
-            gives: Slots::new(TRANSFERS_MAX, GIVES_PER_PEER_MAX),
+            transfers: Transfers::default(),
             moved: AtomicU64::new(0),
             ended: watch::Sender::new(None),
             left: watch::Sender::new(None),
@@ -124,10 +119,8 @@ impl Shared {
             was_member: AtomicBool::new(false),
             timestamp: Mutex::new(Timestamp::default()),
             ring_clock: Mutex::default(),
-            transfers_in: Slots::new(TRANSFERS_MAX, TRANSFERS_PER_PEER_MAX),
-            transfers_out: Slots::new(TRANSFERS_MAX, TRANSFERS_PER_PEER_MAX),
             ledger: Ledger::default(),
-            arrivals: Arrivals::default(),
+            arrivals: Mutex::default(),
             forwards: Forwards::default(),
             contacts: Contacts::default(),
             health: HealthBook::default(),
@@ -316,17 +309,6 @@ fn roughly(time: Duration) -> String {
     format!("{count} {unit}")
 }
 
-/// A failure to write an object here, as a reason that a copy is missing.
-pub(super) fn disk_reason(error: &BlobError) -> MissingReason {
-    match error {
-        BlobError::NoRoom { length, free } => MissingReason::NoRoom { length: *length, free: *free },
-        // It may be here in a moment, or its sender may have gone.
-        BlobError::AlreadyReceiving { .. } => MissingReason::Refused(error.to_string()),
-        BlobError::TooLong { .. } => MissingReason::Final(error.to_string()),
-        _ => MissingReason::Disk(shortened(error.to_string())),
-    }
-}
-
 /// A text that fits a reply.
 pub(super) fn shortened(text: String) -> String {
     crate::wire::shortened(text, crate::wire::limits::REASON_BYTES_MAX)
@@ -354,12 +336,6 @@ pub(super) fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
-/// Transfers in each direction at the same time; each has a thread, of which tokio has 512.
-const TRANSFERS_MAX: usize = 128;
-/// Of those that this peer gives by itself, to one peer.
-pub(super) const GIVES_PER_PEER_MAX: usize = 8;
-/// Of these, one peer's: it cannot keep all others out.
-const TRANSFERS_PER_PEER_MAX: usize = TRANSFERS_MAX / 4;
 /// How long bytes of a slow line are gathered before they are written, told of, or given on.
 pub(super) const GATHER: Duration = Duration::from_secs(1);
 /// Events that a slow watcher may lag behind.

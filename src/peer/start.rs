@@ -16,7 +16,6 @@ use super::clock::Clock;
 use super::contact::{Known, decode_known, keep_contact};
 use super::handle::Handle;
 use super::mend::mend;
-use super::repair::repair;
 use super::serve::serve;
 use super::shared::{Shared, spawn_blocking};
 use crate::blob::{BlobError, PeerFile, RealDisk, Store, occupy};
@@ -329,7 +328,7 @@ fn launch(parts: Parts) -> Handle {
     let tasks = vec![
         tokio::spawn(serve(shared.clone(), incoming)),
         tokio::spawn(remember_members(shared.clone(), peer_file.clone())),
-        tokio::spawn(repair(shared.clone())),
+        tokio::spawn(files::repair(shared.clone(), Duration::ZERO)),
         tokio::spawn(files::take_over(shared.clone())),
         tokio::spawn(mend(shared.clone())),
         tokio::spawn(watch_certificate(shared.clone())),

@@ -278,7 +278,7 @@ impl World {
     }
 
     /// All peers that there ever were.
-    pub(super) fn slots(&self) -> Vec<Slot> {
+    pub fn slots(&self) -> Vec<Slot> {
         (0..self.peers.len() as Slot).filter(|slot| self.process(*slot).is_some()).collect()
     }
 

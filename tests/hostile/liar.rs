@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use quoit::blob::{ChunkHasher, Outboard};
 use quoit::chord::{Node, NodeConfig, Output, ReplyTo, Start, Token, Unanswered, View};
 use quoit::id::{ContentId, Position};
+use quoit::outboard::{ChunkHasher, Outboard};
 use quoit::time::Moment;
 use quoit::transport::{Authority, Identity, Incoming, Placement, RequestStream, StreamError, Transport};
 use quoit::wire::limits::{self, MIDSTATES_PER_PAGE_MAX};

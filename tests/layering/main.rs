@@ -25,6 +25,8 @@ const RULES: &[Rule] = &[
     Rule { module: "config", sees: &[], pure: true },
     // L1: messages
     Rule { module: "wire", sees: &["id", "time", "config"], pure: true },
+    // what chunks of an object are checked against
+    Rule { module: "outboard", sees: &["id", "wire"], pure: true },
     // L2: the pure core; placement reads the ring's view
     Rule { module: "chord", sees: &["id", "time", "config", "wire"], pure: true },
     Rule {
@@ -46,21 +48,44 @@ const RULES: &[Rule] = &[
     // L3: what is done with files, as pure as the core but that it waits
     Rule {
         module: "files",
-        sees: &["id", "time", "config", "wire", "chord", "replica", "names"],
+        sees: &["id", "time", "config", "wire", "outboard", "chord", "replica", "names"],
         pure: true,
     },
     // disk, network, and the world for tests; they do not know each other, nor the core's rules
-    Rule { module: "blob", sees: &["id", "time", "config", "wire"], pure: false },
+    Rule { module: "blob", sees: &["id", "time", "config", "wire", "outboard"], pure: false },
     Rule { module: "transport", sees: &["id", "time", "config", "wire"], pure: false },
     Rule {
         module: "sim",
-        sees: &["id", "time", "config", "wire", "chord", "replica", "names", "files", "blob::Disk"],
+        sees: &[
+            "id",
+            "time",
+            "config",
+            "wire",
+            "outboard",
+            "chord",
+            "replica",
+            "names",
+            "files",
+            "blob::Disk",
+        ],
         pure: false,
     },
     // L4: joins them
     Rule {
         module: "peer",
-        sees: &["id", "time", "config", "wire", "chord", "replica", "names", "files", "blob", "transport"],
+        sees: &[
+            "id",
+            "time",
+            "config",
+            "wire",
+            "outboard",
+            "chord",
+            "replica",
+            "names",
+            "files",
+            "blob",
+            "transport",
+        ],
         pure: false,
     },
     // L5: people; of the messages only values that are shown or given, of the simulator its experiments
@@ -114,6 +139,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("plotters", &["cli/plot.rs"]),
     ("tracing_subscriber", &["cli"]),
     ("tokio", &["transport", "peer", "cli"]),
+    // Channels and locks that need no runtime.
+    ("tokio::sync", &["transport", "peer", "cli", "files", "sim"]),
 ];
 
 /// Names that a pure module must not have, beside what clippy holds: whole modules of `std`.
@@ -137,10 +164,12 @@ fn violations(path: &str, text: &str) -> Vec<String> {
     }
     for import in source.foreign() {
         let (top, name) = (import.segments[0].as_str(), import.segments.join("::"));
-        if let Some((_, places)) = CRATES.iter().find(|(name, _)| *name == top)
+        let part = import.segments.get(1).map(|part| format!("{top}::{part}")).unwrap_or_default();
+        let known = |of: &str| CRATES.iter().find(|(name, _)| *name == of);
+        if let Some((known, places)) = known(&part).or(known(top))
             && !places.iter().any(|place| is_in(path, place))
         {
-            wrong.push(format!("{path}:{}: only {places:?} know the crate {top}", import.line));
+            wrong.push(format!("{path}:{}: only {places:?} know {known}", import.line));
         }
         if rule.pure
             && IMPURE.iter().any(|impure| name == *impure || name.starts_with(&format!("{impure}::")))
@@ -209,22 +238,24 @@ fn the_rules_are_about_this_crate() {
     }
 }
 
-/// Goal: no running peer can be told to go by other rules of the ring than the right ones: `chord::Rules` and what
-/// sets them are named by the simulator only.
+/// Goal: no running peer can be told to go by other rules of the ring, or by other laws of the store, than the right
+/// ones: `chord::Rules`, `files::Laws` and what sets them are named by the simulator only.
 #[test]
 fn wrong_rules_are_for_the_simulator() {
-    let may = |path: &str| is_in(path, "chord") || is_in(path, "sim");
-    let (mut inside, mut outside) = (0, Vec::new());
-    for (path, text) in sources() {
-        let names = Source::new(&path, &text).names_any(&["Rules", "set_rules"]);
-        match may(&path) {
-            true => inside += usize::from(names),
-            false if names => outside.push(path),
-            false => {}
+    for (home, named) in [("chord", ["Rules", "set_rules"]), ("files", ["Laws", "set_laws"])] {
+        let may = |path: &str| is_in(path, home) || is_in(path, "sim");
+        let (mut inside, mut outside) = (0, Vec::new());
+        for (path, text) in sources() {
+            let names = Source::new(&path, &text).names_any(&named);
+            match may(&path) {
+                true => inside += usize::from(names),
+                false if names => outside.push(path),
+                false => {}
+            }
         }
+        assert!(inside > 0, "nobody names {named:?}: were they renamed?");
+        assert!(outside.is_empty(), "{outside:?}");
     }
-    assert!(inside > 0, "nobody names them: were they renamed?");
-    assert!(outside.is_empty(), "{outside:?}");
 }
 
 /// Goal: clippy's lists of disallowed names hold in all of each pure module.

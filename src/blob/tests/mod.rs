@@ -14,6 +14,7 @@ mod everyday;
 use super::disk::faulty::FaultyDisk;
 use super::*;
 use crate::id::{ContentId, FileName, Position};
+use crate::outboard::{CHUNK_BYTES, ChunkHasher, Outboard};
 use crate::time::Timestamp;
 use crate::wire::{Link, ObjectInfo};
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 
+use crate::files::Laws;
 use crate::id::{ContentId, Position};
 use crate::names::NameHistory;
 use crate::wire::ObjectInfo;
@@ -35,6 +36,10 @@ pub struct Disk {
     poisoned: bool,
     /// Transfers of this process that are under way.
     receiving: BTreeSet<ContentId>,
+    /// Objects that are not synced: a crash takes them away.
+    unsynced: BTreeSet<ContentId>,
+    /// Partial transfers of which not all bytes are the right ones, and nobody has looked.
+    torn: BTreeSet<ContentId>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -45,9 +50,17 @@ struct Object {
 
 /// Why a disk takes something not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum DiskError {
-    #[error("no space left on the disk")]
-    Full,
+pub(in crate::sim) enum DiskFailure {
+    #[error("no space left on the disk: {length} bytes, and {free} are free")]
+    Full { length: u64, free: u64 },
+    #[error("it is here already")]
+    AlreadyHere,
+    #[error("it is not here")]
+    NotHere,
+    #[error("its bytes are other ones")]
+    Rotten,
+    #[error("a chunk is another one")]
+    WrongChunk,
     #[error("a sync has failed; nothing is written until this peer starts anew")]
     Poisoned,
     #[error("somebody else sends it at the moment")]
@@ -68,6 +81,8 @@ impl Default for Disk {
             sync_fails: false,
             poisoned: false,
             receiving: BTreeSet::new(),
+            unsynced: BTreeSet::new(),
+            torn: BTreeSet::new(),
         }
     }
 }
@@ -104,6 +119,16 @@ impl Disk {
         if let Some(object) = self.objects.get_mut(content) {
             object.sound = false;
         }
+    }
+
+    /// Whether an object is here, its bytes right or not.
+    pub fn has(&self, content: &ContentId) -> bool {
+        self.objects.contains_key(content)
+    }
+
+    /// Everything on it is gone, as with a new disk.
+    pub fn lose(&mut self) {
+        *self = Disk { checks_reads: self.checks_reads, ..Disk::default() };
     }
 
     /// The next sync fails, and the disk with it.
@@ -145,33 +170,35 @@ impl Disk {
         self.objects.keys().copied().collect()
     }
 
-    /// Begins to take an object in: from which byte on. Nothing where it is here already.
-    pub(super) fn receive(&mut self, info: &ObjectInfo) -> Result<Option<u64>, DiskError> {
+    /// Begins to take an object in: from which byte on.
+    pub(super) fn receive(&mut self, info: &ObjectInfo) -> Result<u64, DiskFailure> {
         let content = &info.content;
         if self.contains(content) {
-            return Ok(None);
+            return Err(DiskFailure::AlreadyHere);
         }
         if self.receiving.contains(content) {
-            return Err(DiskError::AlreadyReceiving);
+            return Err(DiskFailure::AlreadyReceiving);
         }
         if self.poisoned {
-            return Err(DiskError::Poisoned);
+            return Err(DiskFailure::Poisoned);
         }
         let part = self.part(content).unwrap_or(0);
-        if info.length - part.min(info.length) > self.capacity_bytes.saturating_sub(self.used_bytes) {
-            return Err(DiskError::Full);
+        let free = self.capacity_bytes.saturating_sub(self.used_bytes);
+        if info.length - part.min(info.length) > free {
+            return Err(DiskFailure::Full { length: info.length, free });
         }
         self.receiving.insert(*content);
-        Ok(Some(part))
+        Ok(part)
     }
 
     /// More bytes of it came.
-    pub(super) fn append(&mut self, content: &ContentId, bytes: u64) -> Result<(), DiskError> {
+    pub(super) fn append(&mut self, content: &ContentId, bytes: u64) -> Result<(), DiskFailure> {
         if self.poisoned {
-            return Err(DiskError::Poisoned);
+            return Err(DiskFailure::Poisoned);
         }
-        if bytes > self.capacity_bytes.saturating_sub(self.used_bytes) {
-            return Err(DiskError::Full);
+        let free = self.capacity_bytes.saturating_sub(self.used_bytes);
+        if bytes > free {
+            return Err(DiskFailure::Full { length: bytes, free });
         }
         self.used_bytes += bytes;
         *self.parts.entry(*content).or_default() += bytes;
@@ -183,16 +210,37 @@ impl Disk {
         self.receiving.remove(content);
     }
 
+    /// Of what came only so many bytes are kept.
+    pub(super) fn cut_part(&mut self, content: &ContentId, bytes: u64) {
+        if let Some(part) = self.parts.get_mut(content) {
+            self.used_bytes -= part.saturating_sub(bytes);
+            *part = (*part).min(bytes);
+        }
+    }
+
+    /// Reads an object whole. One that has rotted goes.
+    pub(super) fn scrub(&mut self, content: &ContentId) -> Result<(), DiskFailure> {
+        match self.objects.get(content) {
+            None => Err(DiskFailure::NotHere),
+            Some(object) if object.sound => Ok(()),
+            Some(_) => {
+                self.forget(content);
+                Err(DiskFailure::Rotten)
+            }
+        }
+    }
+
     /// What came of it is thrown away.
     pub(super) fn discard(&mut self, content: &ContentId) {
+        self.torn.remove(content);
         self.used_bytes -= self.parts.remove(content).unwrap_or(0);
     }
 
     /// All bytes came, are the right ones or not, and are synced now: it becomes an object in one step.
-    pub(super) fn finish(&mut self, info: ObjectInfo, sound: bool) -> Result<(), DiskError> {
+    pub(super) fn finish(&mut self, info: ObjectInfo, sound: bool) -> Result<(), DiskFailure> {
         if !sound {
             self.discard(&info.content);
-            return Err(DiskError::Mismatch);
+            return Err(DiskFailure::Mismatch);
         }
         self.sync()?;
         self.discard(&info.content);
@@ -205,7 +253,7 @@ impl Disk {
         &mut self,
         key: Position,
         work: impl FnOnce(&mut NameHistory) -> T,
-    ) -> Result<T, DiskError> {
+    ) -> Result<T, DiskFailure> {
         let mut history = self.records.get(&key).map(|kept| kept.as_ref().clone()).unwrap_or_default();
         let done = work(&mut history);
         if self.record(&key) != Some(&history) && history.current.is_some() {
@@ -215,8 +263,40 @@ impl Disk {
         Ok(done)
     }
 
-    /// The process ends without notice: of what was on its way, as much is there as happened to be written.
-    pub(super) fn crash(&mut self, rng: &mut ChaCha8Rng) {
+    /// Without the law that a copy is synced before it counts: it is an object before.
+    pub(super) fn finish_unsynced(&mut self, info: ObjectInfo) {
+        self.discard(&info.content);
+        self.put_object(info);
+        self.unsynced.insert(info.content);
+    }
+
+    /// A sync has ended.
+    pub(super) fn synced(&mut self, content: &ContentId) {
+        self.unsynced.remove(content);
+    }
+
+    /// Without the law that bytes are checked: an object of other bytes.
+    pub(super) fn finish_unchecked(&mut self, info: ObjectInfo) -> Result<(), DiskFailure> {
+        self.finish(info, true)?;
+        self.rot(&info.content);
+        Ok(())
+    }
+
+    /// Whether a part is one of which what was noted is not so.
+    pub(super) fn is_torn(&self, content: &ContentId) -> bool {
+        self.torn.contains(content)
+    }
+
+    /// The process ends without notice: of what was on its way, as much is there as happened to be written. Without
+    /// the law that it is hashed again as much is believed as was noted.
+    pub(super) fn crash(&mut self, rng: &mut ChaCha8Rng, laws: Laws) {
+        for content in std::mem::take(&mut self.unsynced) {
+            self.forget(&content);
+        }
+        if !laws.parts_hashed_again {
+            let noted = std::mem::take(&mut self.receiving);
+            self.torn.extend(noted.into_iter().filter(|content| self.parts.contains_key(content)));
+        }
         for content in std::mem::take(&mut self.receiving) {
             let written = self.part(&content).unwrap_or(0);
             self.discard(&content);
@@ -246,9 +326,9 @@ impl Disk {
         }
     }
 
-    fn sync(&mut self) -> Result<(), DiskError> {
+    fn sync(&mut self) -> Result<(), DiskFailure> {
         self.poisoned |= std::mem::take(&mut self.sync_fails);
-        if self.poisoned { Err(DiskError::Poisoned) } else { Ok(()) }
+        if self.poisoned { Err(DiskFailure::Poisoned) } else { Ok(()) }
     }
 }
 
@@ -269,17 +349,17 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(7);
         for written in [0, 1, 60, 100] {
             let (mut disk, object) = (Disk::default(), info(1, 100));
-            assert_eq!(disk.receive(&object), Ok(Some(0)));
+            assert_eq!(disk.receive(&object), Ok(0));
             disk.append(&object.content, written).unwrap();
-            disk.crash(&mut rng);
+            disk.crash(&mut rng, Laws::default());
             assert!(!disk.contains(&object.content));
             let part = disk.part(&object.content).unwrap_or(0);
             assert!(part <= written);
-            assert_eq!(disk.receive(&object), Ok(Some(part)), "it goes on from there");
+            assert_eq!(disk.receive(&object), Ok(part), "it goes on from there");
             disk.append(&object.content, 100 - part).unwrap();
             disk.finish(object, true).unwrap();
             disk.stop_receiving(&object.content);
-            disk.crash(&mut rng);
+            disk.crash(&mut rng, Laws::default());
             assert!(disk.holds(&object.content) && disk.used_bytes == 100);
         }
     }
@@ -288,17 +368,17 @@ mod tests {
     fn a_full_or_poisoned_disk_takes_nothing_and_keeps_what_it_has() {
         let mut disk = Disk { capacity_bytes: 100, ..Disk::default() };
         disk.put_object(info(1, 70));
-        assert_eq!(disk.receive(&info(2, 31)), Err(DiskError::Full));
-        assert_eq!(disk.receive(&info(3, 30)), Ok(Some(0)));
-        assert_eq!(disk.receive(&info(3, 30)), Err(DiskError::AlreadyReceiving));
+        assert_eq!(disk.receive(&info(2, 31)), Err(DiskFailure::Full { length: 31, free: 30 }));
+        assert_eq!(disk.receive(&info(3, 30)), Ok(0));
+        assert_eq!(disk.receive(&info(3, 30)), Err(DiskFailure::AlreadyReceiving));
         disk.fail_next_sync();
         disk.append(&info(3, 30).content, 30).unwrap();
-        assert_eq!(disk.finish(info(3, 30), true), Err(DiskError::Poisoned));
+        assert_eq!(disk.finish(info(3, 30), true), Err(DiskFailure::Poisoned));
         disk.stop_receiving(&info(3, 30).content);
-        assert_eq!(disk.receive(&info(3, 30)), Err(DiskError::Poisoned));
+        assert_eq!(disk.receive(&info(3, 30)), Err(DiskFailure::Poisoned));
         assert!(disk.holds(&info(1, 70).content) && !disk.holds(&info(3, 30).content));
-        disk.crash(&mut ChaCha8Rng::seed_from_u64(1));
-        assert_eq!(disk.receive(&info(3, 30)), Ok(Some(30)), "a new process");
+        disk.crash(&mut ChaCha8Rng::seed_from_u64(1), Laws::default());
+        assert_eq!(disk.receive(&info(3, 30)), Ok(30), "a new process");
         disk.finish(info(3, 30), true).unwrap();
     }
 

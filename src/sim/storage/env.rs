@@ -4,21 +4,38 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use super::copy::disk_reason;
+use tokio::sync::Notify;
+
+use super::bytes::{Arriving, Reading, Span, outboard_of};
+use super::disk::DiskFailure;
 use super::keeper::{Effect, Keeper};
 use super::stream::Stream;
 use crate::chord::View;
-use crate::files::{self, BoxFuture, Env, OfferLook};
+use crate::files::{BoxFuture, Cause, DiskError as _, Env, GiveError, Laws, OfferLook, RingWish, Transfers};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{Bygones, NameHistory};
-use crate::replica::{Arrivals, Found, Presence, TakeOver};
+use crate::outboard::Outboard;
+use crate::replica::{Arrivals, Holdings, Presence, TakeOver};
 use crate::time::{Moment, Timestamp};
 use crate::wire::{
-    Entry, Fault, MembershipReply, MembershipRequest, MissingReason, NameRecord, OfferedRecord, PeerName,
-    SignedRecord, StorageReply, StorageRequest, codec,
+    Entry, Fault, Link, MembershipReply, MembershipRequest, MissingReason, NameRecord, ObjectInfo,
+    OfferedRecord, PeerName, SignedRecord, StorageReply, StorageRequest, codec,
 };
 
 impl Env for Keeper {
+    type Piece = Span;
+    type Asking = Stream;
+    type Answering = Stream;
+    type DiskError = DiskFailure;
+    type Incoming = Arriving;
+    type Reader = Reading;
+    /// A file of the peer's user, which can always be read.
+    type Origin = ();
+
+    fn laws(&self) -> Laws {
+        self.laws
+    }
+
     fn now(&self) -> Moment {
         Keeper::now(self)
     }
@@ -45,9 +62,7 @@ impl Env for Keeper {
     }
 
     async fn view_changed(self: &Arc<Self>, seen: &Arc<View>) -> bool {
-        while Arc::ptr_eq(&Keeper::view(self), seen) {
-            self.takeover_looks.heard().await;
-        }
+        self.neighbours_changed(seen).await;
         true
     }
 
@@ -71,8 +86,9 @@ impl Env for Keeper {
         within: Duration,
     ) -> Result<StorageReply, MissingReason> {
         let mut stream = Stream::open(self, whom, request);
-        stream.finish();
-        stream.reply(within).await.map_err(|_| MissingReason::Unreachable)
+        let reply = stream.next_reply(within).await.map_err(|_| MissingReason::Unreachable);
+        stream.is_over();
+        reply
     }
 
     fn answer_here(self: &Arc<Self>, request: StorageRequest) -> BoxFuture<'static, StorageReply> {
@@ -102,7 +118,9 @@ impl Env for Keeper {
 
     fn blame(&self, _: &Position, _: Fault) {}
 
-    fn blame_answer(&self, _: &Position, _: Fault) {}
+    fn blame_answer(&self, _: &Position, _: Fault) -> bool {
+        true
+    }
 
     fn named(&self, peer: &Position) -> PeerName {
         PeerName { position: *peer, name: None }
@@ -182,20 +200,160 @@ impl Env for Keeper {
     ) -> Result<T, MissingReason> {
         self.sleep(self.ways.settings.sync_time).await;
         let changed = self.disk.lock().update_record(key, |history| change(history).1);
-        changed.map_err(disk_reason)
+        changed.map_err(|error| error.missing_reason())
     }
 
     /// There are no links here.
     async fn unlink(self: &Arc<Self>, _: &FileName, _: Timestamp) -> Result<(), MissingReason> {
         Ok(())
     }
-}
 
-impl Keeper {
-    /// As [`files::find`].
-    pub(super) async fn find(self: &Arc<Self>, key: Position, wanted: usize) -> Option<Found> {
-        files::find(self, key, wanted).await.ok()
+    async fn open(self: &Arc<Self>, whom: &Entry, request: StorageRequest) -> Result<Stream, MissingReason> {
+        Ok(Stream::open(self, whom, request))
     }
+
+    /// A whole piece: a simulated line is seen to move by its pieces.
+    fn slice_bytes(&self) -> u64 {
+        u64::MAX
+    }
+
+    fn transfers(&self) -> &Transfers {
+        &self.transfers
+    }
+
+    fn is_line_full(&self, _: &Position) -> bool {
+        false
+    }
+
+    fn moved(&self) -> u64 {
+        self.moved.get()
+    }
+
+    async fn tell_ring(self: &Arc<Self>, wish: RingWish) {
+        self.want(Effect::Leaving(wish));
+    }
+
+    fn sent(&self, cause: Cause, bytes: u64) {
+        self.moved.set(self.moved.get() + bytes);
+        self.want(Effect::Moved { cause, bytes });
+    }
+
+    fn heard_moving(&self, bytes: u64) {
+        self.moved.set(self.moved.get() + bytes);
+    }
+
+    async fn receive(self: &Arc<Self>, object: ObjectInfo) -> Result<Arriving, DiskFailure> {
+        let done = self.disk.lock().receive(&object)?;
+        Ok(Arriving::new(self, object, done))
+    }
+
+    fn hashed_bytes(&self, _: &ContentId) -> u64 {
+        0
+    }
+
+    async fn received_bytes(self: &Arc<Self>, content: ContentId) -> u64 {
+        self.disk.lock().part(&content).unwrap_or(0)
+    }
+
+    async fn info(self: &Arc<Self>, content: ContentId) -> Result<Option<ObjectInfo>, DiskFailure> {
+        Ok(self.disk.lock().info(&content))
+    }
+
+    async fn outboard(
+        self: &Arc<Self>,
+        content: ContentId,
+    ) -> Result<Option<(ObjectInfo, Outboard)>, DiskFailure> {
+        let info = self.disk.lock().info(&content);
+        Ok(info.map(|object| (object, outboard_of(&content, object.length))))
+    }
+
+    fn try_disk_again(&self) {}
+
+    /// A process that stands still here hears nothing of it; the ring's protocol does.
+    fn pauses(&self) -> u64 {
+        0
+    }
+
+    async fn read(
+        self: &Arc<Self>,
+        content: ContentId,
+        offset: u64,
+    ) -> Result<(ObjectInfo, Reading), DiskFailure> {
+        let (object, sound) = self.disk.lock().read(&content).ok_or(DiskFailure::NotHere)?;
+        Ok((object, Reading::new(&object, offset, sound)))
+    }
+
+    async fn read_origin(
+        self: &Arc<Self>,
+        (): &(),
+        object: ObjectInfo,
+        offset: u64,
+    ) -> Result<Reading, GiveError<DiskFailure>> {
+        Ok(Reading::new(&object, offset, true))
+    }
+
+    fn not_given(&self, error: &DiskFailure) -> MissingReason {
+        MissingReason::NotGiven(error.to_string())
+    }
+
+    /// There are no links here.
+    async fn keep_linked(self: &Arc<Self>, _: ContentId, _: Vec<Link>) {}
+
+    fn copy_came(&self, _: &ContentId, _: Option<Position>, _: bool) {}
+
+    fn copy_refused(&self, _: &ObjectInfo, _: &MissingReason) {}
+
+    fn copy_is_at(&self, _: &Position, _: ContentId) {}
+
+    fn repair_wanted(&self) -> &Notify {
+        &self.repair_wanted
+    }
+
+    fn repair_interval(&self) -> Duration {
+        self.interval
+    }
+
+    fn waited_for(&self) -> BTreeSet<Position> {
+        Keeper::waited_for(self)
+    }
+
+    async fn tidy(self: &Arc<Self>) {}
+
+    fn look_for_lost(self: &Arc<Self>, _: Arc<Holdings>) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    async fn holdings(self: &Arc<Self>) -> Result<Holdings, String> {
+        let disk = self.disk.lock();
+        let records = disk.records().map(|(key, history)| {
+            let past = history.past.iter().map(|past| past.record.clone());
+            (*key, history.current.iter().cloned().chain(past).collect())
+        });
+        Ok(Holdings { objects: disk.object_ids(), records: records.collect() })
+    }
+
+    async fn info_and_links(
+        self: &Arc<Self>,
+        content: ContentId,
+    ) -> Result<(ObjectInfo, Vec<Link>), DiskFailure> {
+        let info = self.disk.lock().info(&content).ok_or(DiskFailure::NotHere)?;
+        Ok((info, Vec::new()))
+    }
+
+    async fn look_at_own(self: &Arc<Self>, content: ContentId) -> Result<(), DiskFailure> {
+        self.disk.lock().scrub(&content)
+    }
+
+    fn may_give(&self, _: &Entry, _: &ContentId) -> bool {
+        true
+    }
+
+    fn gave(&self, _: &Entry, _: ContentId, _: Option<&MissingReason>) {}
+
+    /// There are no people here.
+    fn heard_offer(&self, _: &View, _: &Entry, _: &BTreeSet<ContentId>, _: &BTreeSet<ContentId>) {}
+
+    fn warn(&self, _: String) {}
 }
 
 /// A record as it travels.

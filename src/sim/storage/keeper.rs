@@ -11,21 +11,22 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::super::network::Slot;
 use super::FileSettings;
 use super::disk::Disk;
 use super::lock::Lock;
-use super::outcome::{Cause, Outcome};
+use super::outcome::Outcome;
 use super::stream::{End, Frame};
 use super::tasks::Task;
-use super::wait::{Bell, Permits, watch};
 use crate::chord::View;
-use crate::files::{self, timeout};
+use crate::files::{Cause, Laws, RingWish, Transfers, timeout};
 use crate::id::{ContentId, Position};
 use crate::names::Bygones;
 use crate::replica::{Arrivals, TakeOver};
 use crate::time::{Moment, Timestamp};
-use crate::wire::{Entry, MembershipReply, MembershipRequest, MissingReason, StorageReply, StorageRequest};
+use crate::wire::{Entry, MembershipReply, MembershipRequest, StorageRequest};
 
 /// Where a process runs, and which of those that ran there it is.
 pub(super) type Process = (Slot, u32);
@@ -63,10 +64,7 @@ pub(super) enum Effect {
     /// A peer answered a lookup, or left it unanswered.
     Heard(Entry, MembershipReply),
     Silence(Entry),
-    BeginLeaving,
-    AskTurn,
-    TakeTurn,
-    Depart,
+    Leaving(RingWish),
     Ended {
         id: u64,
         outcome: Outcome,
@@ -89,12 +87,13 @@ pub(super) struct Keeper {
     pub(super) takeover: Lock<TakeOver>,
     /// Records that this peer does not want again.
     pub(super) bygones: Lock<Bygones>,
-    /// One round of repair at a time.
-    pub(super) repairing: Permits,
-    pub(super) repair_wanted: Bell,
-    /// This peer or those beside it have changed: one bell for each that looks.
-    pub(super) repair_looks: Bell,
-    pub(super) takeover_looks: Bell,
+    pub(super) laws: Laws,
+    pub(super) transfers: Transfers,
+    /// Bytes that others took, and other things.
+    pub(super) moved: Lock<u64>,
+    pub(super) repair_wanted: Notify,
+    /// How often this peer or those beside it have changed, and who waits for that.
+    neighbours: Lock<(u64, Vec<Waker>)>,
     /// Who announced to hold what, and in which life.
     pub(super) holders: Lock<BTreeMap<ContentId, BTreeMap<Position, u64>>>,
     /// How far this peer's wall clock is from the true time, in milliseconds.
@@ -138,6 +137,7 @@ impl Keeper {
         interval: Duration,
         view: View,
         ids: Arc<Lock<u64>>,
+        laws: Laws,
     ) -> Keeper {
         Keeper {
             process,
@@ -147,10 +147,11 @@ impl Keeper {
             arrivals: Lock::default(),
             takeover: Lock::default(),
             bygones: Lock::default(),
-            repairing: Permits::new(1),
-            repair_wanted: Bell::default(),
-            repair_looks: Bell::default(),
-            takeover_looks: Bell::default(),
+            laws,
+            transfers: Transfers::default(),
+            moved: Lock::default(),
+            repair_wanted: Notify::new(),
+            neighbours: Lock::default(),
             holders: Lock::default(),
             clock_offset_ms: Lock::new(0),
             away_since: Lock::default(),
@@ -176,15 +177,6 @@ impl Keeper {
     /// The view that this peer has of the ring at the moment.
     pub(super) fn view(&self) -> Arc<View> {
         self.view.lock().clone()
-    }
-
-    pub(super) fn position(&self) -> Position {
-        self.view.lock().me.position
-    }
-
-    /// R, how many copies there should be.
-    pub(super) fn copies(&self) -> usize {
-        self.view.lock().settings.unwrap_or_default().replicas.into()
     }
 
     /// Milliseconds since the Unix epoch, by this peer's own clock.
@@ -249,6 +241,21 @@ impl Keeper {
         timeout(self, within, seen).await;
     }
 
+    /// Waits until the view is another one than this, and this peer or those beside it have changed since this was
+    /// asked.
+    pub(super) async fn neighbours_changed(&self, seen: &Arc<View>) {
+        let before = self.neighbours.lock().0;
+        poll_fn(|context| {
+            let mut neighbours = self.neighbours.lock();
+            if neighbours.0 > before && !Arc::ptr_eq(&self.view.lock(), seen) {
+                return Poll::Ready(());
+            }
+            watch(&mut neighbours.1, context.waker());
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// Sends so many bytes through this peer's one way out.
     pub(super) async fn send_time(self: &Arc<Self>, bytes: u64) {
         let begin = self.uplink_free_at.get().max(self.now());
@@ -256,16 +263,6 @@ impl Keeper {
         let end = begin + Duration::from_micros(micros);
         self.uplink_free_at.set(end);
         self.sleep_until(end).await;
-    }
-
-    /// As [`files::ask_storage`].
-    pub(super) async fn ask_storage(
-        self: &Arc<Self>,
-        whom: &Entry,
-        request: StorageRequest,
-        within: Duration,
-    ) -> Result<StorageReply, MissingReason> {
-        files::ask_storage(self, whom, request, within).await
     }
 
     /// Asks another peer about the ring.
@@ -309,6 +306,16 @@ impl Keeper {
         watchers.into_iter().for_each(Waker::wake);
     }
 
+    /// This peer or those beside it have changed.
+    pub(super) fn neighbours_change(&self) {
+        let waiting = {
+            let mut neighbours = self.neighbours.lock();
+            neighbours.0 += 1;
+            std::mem::take(&mut neighbours.1)
+        };
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
     pub(super) fn is_watched(&self) -> bool {
         !self.view_watchers.lock().is_empty()
     }
@@ -330,6 +337,13 @@ impl Keeper {
 
     pub(super) fn take_effect(&self) -> Option<Effect> {
         self.outbox.lock().pop_front()
+    }
+}
+
+/// One more that waits, once however often it looks.
+fn watch(waiting: &mut Vec<Waker>, waker: &Waker) {
+    if !waiting.iter().any(|known| known.will_wake(waker)) {
+        waiting.push(waker.clone());
     }
 }
 

@@ -13,7 +13,7 @@ use super::keeper::{Effect, Keeper, Process};
 use super::outcome::{Acknowledged, Ended, Outcome, StoredFile};
 use super::stream::{Frame, Stream};
 use crate::chord::Node;
-use crate::files::take_over;
+use crate::files::{RingWish, repair, take_over};
 use crate::replica::TakeOver;
 use crate::time::Moment;
 use crate::wire::{Entry, MembershipReply, RecordTarget, StorageRequest, Target, codec, limits};
@@ -39,15 +39,17 @@ impl World {
         let (view, generation) = (process.node.view(), process.generation);
         let Some(files) = &self.files else { return };
         let (ways, interval, ids) = (self.ways(files.settings), self.interval, files.ids.clone());
+        let laws = files.laws;
         let Some(files) = &mut self.files else { return };
         let home = files.home(slot);
-        let keeper = Arc::new(Keeper::new((slot, generation), home.disk.clone(), ways, interval, view, ids));
+        let keeper =
+            Arc::new(Keeper::new((slot, generation), home.disk.clone(), ways, interval, view, ids, laws));
         keeper.clock_offset_ms.set(home.clock_offset_ms);
         home.keeper = Some(keeper.clone());
         home.seen = None;
         // Those that have been there for long do not all look at the same moment.
         let pause = if settled { REPAIR_PERIOD.mul_f64(files.rng.random()) } else { Duration::ZERO };
-        files.tasks.spawn(slot, Box::pin(keeper.clone().repair(pause)));
+        files.tasks.spawn(slot, Box::pin(repair(keeper.clone(), pause)));
         if founds {
             *keeper.takeover.lock() = TakeOver::of_founder(&keeper.view().me);
         }
@@ -59,7 +61,7 @@ impl World {
     pub(in crate::sim) fn crash_keeper(&mut self, slot: Slot) {
         let Some(files) = &mut self.files else { return };
         if let Some(home) = files.homes.get(&slot) {
-            home.disk.lock().crash(&mut files.rng);
+            home.disk.lock().crash(&mut files.rng, files.laws);
         }
         self.end_keeper(slot);
     }
@@ -87,8 +89,7 @@ impl World {
         });
         if !same {
             home.seen = Some((now, node.predecessor().cloned(), node.successors().to_vec()));
-            keeper.repair_looks.ring();
-            keeper.takeover_looks.ring();
+            keeper.neighbours_change();
         }
         if keeper.is_watched() {
             keeper.view_changed();
@@ -113,7 +114,7 @@ impl World {
                 keeper.frame(stream, frame);
             }
             News::Open { stream, from, asker, request } => {
-                let stream = Stream::accepted(&keeper, stream, asker);
+                let stream = Stream::accepted(&keeper, stream, &from, asker);
                 if let Some(files) = &mut self.files {
                     files.tasks.spawn(slot, Box::pin(keeper.serve(stream, from, *request)));
                 }
@@ -212,10 +213,13 @@ impl World {
                 self.tell_node(slot, |node| node.handle_lookup_answer(local, &whom, &reply));
             }
             Effect::Silence(whom) => self.tell_node(slot, |node| node.handle_lookup_silence(local, &whom)),
-            Effect::BeginLeaving => self.tell_node(slot, |node| node.begin_leaving(local)),
-            Effect::AskTurn => self.tell_node(slot, Node::ask_turn),
-            Effect::TakeTurn => self.tell_node(slot, Node::take_turn),
-            Effect::Depart => self.tell_node(slot, |node| node.depart(local)),
+            Effect::Leaving(wish) => self.tell_node(slot, |node| match wish {
+                RingWish::BeginLeaving => node.begin_leaving(local),
+                RingWish::AskTurn => node.ask_turn(),
+                RingWish::TakeTurn => node.take_turn(),
+                RingWish::Stay => node.stay(local),
+                RingWish::Depart => node.depart(local),
+            }),
             Effect::Ended { id, outcome } => self.end_of(id, slot, outcome),
             Effect::Moved { cause, bytes } => {
                 if let Some(files) = &mut self.files {
@@ -284,8 +288,8 @@ impl World {
         let (slot, generation) = keeper.process;
         let payload = match &frame {
             Frame::Reply(reply) => codec::encoded_length(reply).unwrap_or(0),
-            Frame::Piece { bytes, .. } => *bytes as usize,
-            Frame::End | Frame::Reset | Frame::Lost => 0,
+            Frame::Piece(span) => span.bytes as usize,
+            Frame::Taken(_) | Frame::End | Frame::Reset | Frame::Lost => 0,
         };
         if let Some(peer) = self.running(slot) {
             peer.sent.count(Purpose::Files, traffic::stream_bytes(payload));

@@ -9,34 +9,28 @@
 //! |---|---|
 //! | `disk` | what outlives a process, and how it fails |
 //! | `keeper` | what the tasks of one process share |
-//! | `tasks`, `wait` | futures in virtual time, and what they wait with |
+//! | `tasks` | futures in virtual time |
 //! | `stream`, `link` | requests, answers and bytes over the network |
-//! | `env` | between a simulated peer and [`crate::files`] |
-//! | `store`, `push`, `copy`, `request`, `repair`, `leave`, `serve` | one each for a part of `peer` |
+//! | `env`, `bytes` | between a simulated peer and [`crate::files`] |
+//! | `work` | what its user wants, and what other peers ask of it |
 //! | `place` | files that are there from the beginning |
 //! | `check` | what must hold |
 //!
 //! Of an object there is the length alone. Nobody lies: no signature is made, nobody is blamed; how hostile peers
 //! are met is tested over the real network. A world without files has none of this.
 
+mod bytes;
 pub mod check;
-mod copy;
 mod disk;
 mod env;
 mod keeper;
-mod leave;
 mod link;
 mod lock;
 mod outcome;
 mod place;
-mod push;
-mod repair;
-mod request;
-mod serve;
-mod store;
 mod stream;
 mod tasks;
-mod wait;
+mod work;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,14 +43,15 @@ pub use disk::Disk;
 pub(super) use link::News;
 pub use outcome::{Acknowledged, Ended, Moved, Outcome, Requested, StoreFailure, StoredFile};
 
+use self::bytes::outboard_of;
 use self::keeper::{Effect, Keeper, Ways};
 use self::lock::Lock;
 use self::tasks::Tasks;
 use super::network::{Slot, mixed};
 use super::world::World;
 use crate::chord::{PhaseKind, hop_timeout};
-use crate::files;
-use crate::id::{ContentId, FileName, OutboardDigest, Position};
+use crate::files::{self, Laws};
+use crate::id::{ContentId, FileName, Position};
 use crate::wire::{Entry, NameRecord, ObjectInfo, RecordTarget};
 
 /// How fast the files' side of a world is.
@@ -96,6 +91,7 @@ pub(super) struct Files {
     names: BTreeMap<Position, NameRecord>,
     moved: Moved,
     rng: ChaCha8Rng,
+    laws: Laws,
 }
 
 /// Where processes of one peer run, one after the other.
@@ -151,9 +147,21 @@ impl World {
             names: BTreeMap::new(),
             moved: Moved::default(),
             rng: ChaCha8Rng::seed_from_u64(mixed(self.seed)),
+            laws: Laws::default(),
         }));
         let running: Vec<Slot> = self.slots_running();
         for slot in running {
+            self.start_keeper(slot, true, true);
+        }
+        self.go_on_with_files();
+    }
+
+    /// From now on, and for all who start later, these laws of the store hold. Those that run start anew.
+    pub fn set_laws(&mut self, laws: Laws) {
+        if let Some(files) = &mut self.files {
+            files.laws = laws;
+        }
+        for slot in self.slots_running() {
             self.start_keeper(slot, true, true);
         }
         self.go_on_with_files();
@@ -173,7 +181,7 @@ impl World {
 
     /// As [`World::store`], of bytes that are known.
     pub fn store_content(&mut self, at: Slot, name: &str, content: ContentId, length: u64) -> u64 {
-        let object = ObjectInfo { content, length, outboard: OutboardDigest([0; 32]) };
+        let object = ObjectInfo { content, length, outboard: outboard_of(&content, length).digest() };
         self.begin(
             at,
             name,

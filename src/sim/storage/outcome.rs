@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::super::network::Slot;
+use crate::files::Cause;
 use crate::id::{ContentId, FileName, Position};
-use crate::names::Verdict;
 use crate::replica::Short;
 use crate::time::Moment;
 use crate::wire::{Missing, NameRecord};
@@ -98,16 +98,6 @@ pub enum Requested {
     NotActive,
 }
 
-/// Why bytes of objects went to another peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cause {
-    Store,
-    Repair,
-    TakeOver,
-    HandOver,
-    Request,
-}
-
 /// Bytes of objects that went to other peers, by why.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Moved {
@@ -132,25 +122,6 @@ impl Moved {
             Cause::HandOver => &mut self.handed_over,
             Cause::Request => &mut self.requested,
         } += bytes;
-    }
-}
-
-/// What the peers around a name key say of it, with what it stands for.
-pub(super) enum Named {
-    Content(ContentId, NameRecord),
-    Not(Requested),
-}
-
-impl From<Verdict> for Named {
-    fn from(verdict: Verdict) -> Named {
-        match verdict {
-            Verdict::Found(record) => match crate::names::content_of(&record) {
-                Some(content) => Named::Content(content, *record),
-                None => Named::Not(Requested::Unknown),
-            },
-            Verdict::Unknown => Named::Not(Requested::Unknown),
-            Verdict::CannotTell { silent, .. } => Named::Not(Requested::CannotTell(silent)),
-        }
     }
 }
 

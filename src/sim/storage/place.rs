@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::super::network::Slot;
 use super::super::world::World;
+use super::bytes::outboard_of;
 use super::env::unsigned;
 use super::keeper::BEGIN_UNIX_MS;
 use super::outcome::Acknowledged;
-use crate::id::{ContentId, FileName, OutboardDigest, Position};
+use crate::id::{ContentId, FileName, Position};
 use crate::names::{NameHistory, next_record};
 use crate::time::Timestamp;
 use crate::wire::{ObjectInfo, RecordTarget, codec};
@@ -30,8 +31,8 @@ impl World {
         };
         files.acknowledged.reserve(usize::try_from(count).unwrap_or(0));
         for i in 0..count {
-            let (content, outboard) =
-                (ContentId::of(&[seed, i].map(u64::to_be_bytes).concat()), OutboardDigest([0; 32]));
+            let content = ContentId::of(&[seed, i].map(u64::to_be_bytes).concat());
+            let outboard = outboard_of(&content, length).digest();
             let name = FileName::new(format!("file-{i}")).unwrap_or_else(|error| panic!("{error}"));
             let target = RecordTarget::Content { content, length, outboard };
             let clock = Timestamp::of_unix_ms(BEGIN_UNIX_MS - count + i);

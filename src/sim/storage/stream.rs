@@ -1,7 +1,8 @@
-//! A stream between two processes, or within one: a request, then answers one way and bytes the other.
+//! A stream between two processes: a request, then answers one way and bytes one way.
 //!
-//! Frames arrive in order or not at all. An end that is dropped before its time breaks the stream off; one whose
-//! process dies says nothing, and whoever waits finds out by and by.
+//! Frames arrive in order or not at all. Bytes that the other end has not taken fill a window, and then their sender
+//! waits. An end that is dropped before its time breaks the stream off; one whose process dies says nothing, and
+//! whoever waits finds out by and by.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -9,34 +10,28 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use super::bytes::Span;
 use super::keeper::{Effect, Keeper, Process};
+use crate::files::{self, Piece as _, StreamError};
+use crate::id::Position;
 use crate::time::Moment;
+use crate::wire::limits::STREAM_SILENCE_MAX;
 use crate::wire::{Entry, StorageReply, StorageRequest};
 
 /// What goes over a stream after the request.
 #[derive(Debug, Clone)]
 pub(in crate::sim) enum Frame {
     Reply(StorageReply),
-    /// So many bytes of an object, which are the right ones or not.
-    Piece {
-        bytes: u64,
-        sound: bool,
-    },
-    /// No more bytes come, though more were to.
+    /// Bytes of an object.
+    Piece(Span),
+    /// No more bytes come.
     End,
+    /// So many bytes were taken: the window is open for as many more.
+    Taken(u64),
     /// The other end does not want to hear or say any more.
     Reset,
     /// There is no way to the other end, or nobody there.
     Lost,
-}
-
-/// Why nothing more comes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum StreamError {
-    /// It ended, or the other side is silent.
-    Ended,
-    /// The other side broke it off.
-    Cancelled,
 }
 
 /// What a process knows of one end.
@@ -44,91 +39,117 @@ pub(super) enum StreamError {
 pub(super) struct End {
     frames: VecDeque<Frame>,
     waiting: Option<Waker>,
-    other: Other,
+    other: Option<Process>,
     /// What is sent next arrives after that.
     pub arrives_after: Moment,
-}
-
-#[derive(Debug, Default, Clone, Copy)]
-enum Other {
-    #[default]
-    Unknown,
-    Here(u64),
-    At(Process),
+    /// Bytes that were sent and not taken yet, and who waits for them to be.
+    unread: u64,
+    blocked: Option<Waker>,
+    /// Bytes that were taken, which the other end has not heard yet.
+    untold: u64,
+    broken: Option<StreamError>,
 }
 
 /// One end, as the task has it that uses it.
-pub(super) struct Stream {
+pub(in crate::sim) struct Stream {
     keeper: Arc<Keeper>,
     id: u64,
+    with: Position,
     /// Nothing is said any more when this is dropped.
     finished: bool,
+    sent_bytes: bool,
 }
 
 impl Stream {
     /// Asks another peer.
     pub(super) fn open(keeper: &Arc<Keeper>, to: &Entry, request: StorageRequest) -> Stream {
-        let stream = Stream::at(keeper, keeper.next_id(), Other::Unknown);
+        let stream = Stream::at(keeper, keeper.next_id(), to.position, None);
         keeper.want(Effect::Open { stream: stream.id, to: to.clone(), request: Box::new(request) });
         stream
     }
 
     /// The other end of a stream that somebody opened.
-    pub(super) fn accepted(keeper: &Arc<Keeper>, id: u64, from: Process) -> Stream {
-        Stream::at(keeper, id, Other::At(from))
+    pub(super) fn accepted(keeper: &Arc<Keeper>, id: u64, from: &Entry, process: Process) -> Stream {
+        Stream::at(keeper, id, from.position, Some(process))
     }
 
-    /// Both ends of a stream between two tasks of one process.
-    pub(super) fn pair(keeper: &Arc<Keeper>) -> (Stream, Stream) {
-        let (one, other) = (keeper.next_id(), keeper.next_id());
-        (Stream::at(keeper, one, Other::Here(other)), Stream::at(keeper, other, Other::Here(one)))
-    }
-
-    fn at(keeper: &Arc<Keeper>, id: u64, other: Other) -> Stream {
+    fn at(keeper: &Arc<Keeper>, id: u64, with: Position, other: Option<Process>) -> Stream {
         keeper.streams.lock().insert(id, End { other, ..End::default() });
-        Stream { keeper: keeper.clone(), id, finished: false }
+        Stream { keeper: keeper.clone(), id, with, finished: false, sent_bytes: false }
     }
 
-    /// Whether the other end is another process.
-    pub(super) fn is_remote(&self) -> bool {
-        !matches!(self.other(), Other::Here(_))
+    /// Who is at the other end.
+    pub(super) fn with(&self) -> Position {
+        self.with
     }
 
-    pub(super) fn send(&self, frame: Frame) {
-        match self.other() {
-            Other::Here(other) => self.keeper.frame(other, frame),
-            Other::At(to) => self.keeper.want(Effect::Frame { stream: self.id, to, frame }),
-            Other::Unknown => {}
+    fn say(&self, frame: Frame) {
+        if let Some(to) = self.other() {
+            self.keeper.want(Effect::Frame { stream: self.id, to, frame });
         }
     }
 
-    pub(super) fn send_reply(&self, reply: StorageReply) {
-        self.send(Frame::Reply(reply));
+    pub(super) fn say_reply(&self, reply: StorageReply) {
+        self.say(Frame::Reply(reply));
     }
 
-    /// This end has said all that it has to say.
-    pub(super) fn finish(&mut self) {
+    /// Sends bytes through this peer's one way out, once the window is open.
+    pub(super) async fn send_span(&mut self, span: Span) -> Result<(), StreamError> {
+        let opened = files::timeout(&self.keeper, STREAM_SILENCE_MAX, self.keeper.window(self.id)).await;
+        opened.unwrap_or_else(|| Err(silent(STREAM_SILENCE_MAX)))?;
+        self.keeper.send_time(span.bytes).await;
+        self.sent_bytes = true;
+        self.keeper.fills(self.id, span.bytes);
+        self.say(Frame::Piece(span));
+        Ok(())
+    }
+
+    /// All bytes have gone.
+    pub(super) fn end_bytes(&mut self) {
+        self.say(Frame::End);
         self.finished = true;
     }
 
-    /// Ends it before its time, in good order.
-    pub(super) fn finish_early(&mut self) {
-        self.send(Frame::End);
+    /// All is said: the answering end has nothing more.
+    pub(super) fn is_over(&mut self) {
+        if self.sent_bytes {
+            self.say(Frame::End);
+        }
         self.finished = true;
     }
 
-    /// What comes next.
-    pub(super) async fn next(&mut self, timeout: Duration) -> Result<Frame, StreamError> {
-        let deadline = self.keeper.now() + timeout;
+    /// The next answer, waited for at most so long.
+    pub(super) async fn next_reply(&mut self, within: Duration) -> Result<StorageReply, StreamError> {
+        match self.next(within).await? {
+            Frame::Reply(reply) => Ok(reply),
+            _ => Err(StreamError::Ended),
+        }
+    }
+
+    /// The next bytes, at most so many; nothing once all have come.
+    pub(super) async fn next_span(&mut self, most: u64) -> Result<Option<Span>, StreamError> {
+        match self.next(STREAM_SILENCE_MAX).await? {
+            Frame::Piece(mut span) => {
+                let first = span.split_to(most.min(span.bytes));
+                self.keeper.took(self.id, first.bytes, span);
+                Ok(Some(first))
+            }
+            Frame::End => Ok(None),
+            _ => Err(StreamError::Ended),
+        }
+    }
+
+    async fn next(&mut self, within: Duration) -> Result<Frame, StreamError> {
+        let deadline = self.keeper.now() + within;
         loop {
             let wait = deadline.since(self.keeper.now()).min(IDLE_TIMEOUT);
-            match crate::files::timeout(&self.keeper, wait, self.keeper.next_frame(self.id)).await {
+            match files::timeout(&self.keeper, wait, self.keeper.next_frame(self.id)).await {
                 Some(Frame::Reset) => return Err(StreamError::Cancelled),
                 Some(Frame::Lost) => return Err(StreamError::Ended),
                 Some(frame) => return Ok(frame),
-                None if self.keeper.now() >= deadline => return Err(StreamError::Ended),
+                None if self.keeper.now() >= deadline => return Err(silent(within)),
                 None => {
-                    if let Other::At(with) = self.other() {
+                    if let Some(with) = self.other() {
                         self.keeper.want(Effect::Probe { stream: self.id, with });
                     }
                 }
@@ -136,31 +157,19 @@ impl Stream {
         }
     }
 
-    /// The next answer.
-    pub(super) async fn reply(&mut self, timeout: Duration) -> Result<StorageReply, StreamError> {
-        match self.next(timeout).await? {
-            Frame::Reply(reply) => Ok(reply),
-            _ => Err(StreamError::Ended),
-        }
+    fn other(&self) -> Option<Process> {
+        self.keeper.streams.lock().get(&self.id).and_then(|end| end.other)
     }
+}
 
-    /// The next bytes: how many, and whether they are the right ones.
-    pub(super) async fn piece(&mut self, timeout: Duration) -> Result<(u64, bool), StreamError> {
-        match self.next(timeout).await? {
-            Frame::Piece { bytes, sound } => Ok((bytes, sound)),
-            _ => Err(StreamError::Ended),
-        }
-    }
-
-    fn other(&self) -> Other {
-        self.keeper.streams.lock().get(&self.id).map_or(Other::Unknown, |end| end.other)
-    }
+fn silent(within: Duration) -> StreamError {
+    StreamError::Silent { waited_ms: within.as_millis() as u64 }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
         if !self.finished {
-            self.send(Frame::Reset);
+            self.say(Frame::Reset);
         }
         // Behind all frames that are still to go.
         self.keeper.want(Effect::Close { stream: self.id });
@@ -170,7 +179,18 @@ impl Drop for Stream {
 impl Keeper {
     /// A frame came. Whoever waited for it may be gone.
     pub(super) fn frame(&self, stream: u64, frame: Frame) {
-        if let Some(end) = self.streams.lock().get_mut(&stream) {
+        let mut streams = self.streams.lock();
+        let Some(end) = streams.get_mut(&stream) else { return };
+        match frame {
+            Frame::Taken(bytes) => end.unread = end.unread.saturating_sub(bytes),
+            Frame::Reset => end.broken = Some(StreamError::Cancelled),
+            Frame::Lost => end.broken = Some(StreamError::Ended),
+            Frame::Reply(_) | Frame::Piece(_) | Frame::End => {}
+        }
+        if let Some(waker) = end.blocked.take() {
+            waker.wake();
+        }
+        if !matches!(frame, Frame::Taken(_)) {
             end.frames.push_back(frame);
             if let Some(waker) = end.waiting.take() {
                 waker.wake();
@@ -181,18 +201,51 @@ impl Keeper {
     /// Which process is at the other end of a stream that was opened here.
     pub(super) fn opened(&self, stream: u64, other: Process, arrives: Moment) {
         if let Some(end) = self.streams.lock().get_mut(&stream) {
-            end.other = Other::At(other);
+            end.other = Some(other);
             end.arrives_after = arrives;
         }
     }
 
     /// All streams with a place are lost.
     pub(super) fn lose_all_with(&self, slot: super::super::network::Slot) {
-        let with = |end: &End| matches!(end.other, Other::At((at, _)) if at == slot);
+        let with = |end: &End| matches!(end.other, Some((at, _)) if at == slot);
         let lost: Vec<u64> =
             self.streams.lock().iter().filter(|(_, end)| with(end)).map(|(id, _)| *id).collect();
         for id in lost {
             self.frame(id, Frame::Lost);
+        }
+    }
+
+    /// Waits until the window is open.
+    async fn window(&self, stream: u64) -> Result<(), StreamError> {
+        poll_fn(|context| {
+            let mut streams = self.streams.lock();
+            let Some(end) = streams.get_mut(&stream) else { return Poll::Ready(Err(StreamError::Ended)) };
+            if let Some(broken) = &end.broken {
+                return Poll::Ready(Err(broken.clone()));
+            }
+            if end.unread < WINDOW_BYTES {
+                return Poll::Ready(Ok(()));
+            }
+            end.blocked = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Bytes were taken, and the rest of their piece not yet. The other end hears it by halves of a window.
+    fn took(&self, stream: u64, bytes: u64, rest: Span) {
+        let mut streams = self.streams.lock();
+        let Some(end) = streams.get_mut(&stream) else { return };
+        if rest.bytes > 0 {
+            end.frames.push_front(Frame::Piece(rest));
+        }
+        end.untold += bytes;
+        if end.untold >= WINDOW_BYTES / 2
+            && let Some(to) = end.other
+        {
+            let frame = Frame::Taken(std::mem::take(&mut end.untold));
+            self.want(Effect::Frame { stream, to, frame });
         }
     }
 
@@ -210,7 +263,16 @@ impl Keeper {
         })
         .await
     }
+
+    /// Bytes are under way on a stream.
+    pub(super) fn fills(&self, stream: u64, bytes: u64) {
+        if let Some(end) = self.streams.lock().get_mut(&stream) {
+            end.unread += bytes;
+        }
+    }
 }
 
 /// A connection that hears nothing for so long ends.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
+/// Bytes that the other end has not taken, and no more but a piece, are on their way at a time.
+const WINDOW_BYTES: u64 = 4 << 20;

@@ -15,12 +15,18 @@
 //! The outboard digest is SHA-256 of all these bytes; for a file of one chunk, of the header alone.
 //! Nothing here touches a disk.
 
+#![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod pages;
+
 use std::fmt;
 
 use sha2::block_api::compress256;
 
 use crate::id::{ContentId, OutboardDigest, sha256};
 use crate::wire::limits;
+
+pub use pages::{OutboardPages, PageError};
 
 /// The bytes of every chunk but the last.
 pub const CHUNK_BYTES: u64 = 1 << 20;
@@ -243,7 +249,7 @@ impl ChunkHasher {
 
 /// Checks the bytes of a file whose outboard is known, in order from the beginning of some chunk on.
 #[derive(Debug, Clone)]
-pub(super) struct ChunkChecker {
+pub struct ChunkChecker {
     blocks: BlockHasher,
     offset: u64,
     content: ContentId,
@@ -252,23 +258,19 @@ pub(super) struct ChunkChecker {
 
 impl ChunkChecker {
     /// From the chunk on in which this byte is, or would be.
-    pub(super) fn new(
-        content: ContentId,
-        outboard: std::sync::Arc<Outboard>,
-        offset: u64,
-    ) -> Option<ChunkChecker> {
+    pub fn new(content: ContentId, outboard: std::sync::Arc<Outboard>, offset: u64) -> Option<ChunkChecker> {
         let chunk = offset / CHUNK_BYTES;
         let blocks = BlockHasher::new(outboard.before(chunk)?);
         Some(ChunkChecker { blocks, offset: chunk * CHUNK_BYTES, content, outboard })
     }
 
     /// How far it is.
-    pub(super) fn offset(&self) -> u64 {
+    pub fn offset(&self) -> u64 {
         self.offset
     }
 
     /// Takes the next bytes. False as soon as a chunk that became whole is another one, or the whole file is.
-    pub(super) fn update(&mut self, mut bytes: &[u8]) -> bool {
+    pub fn update(&mut self, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
             let room = usize::try_from(CHUNK_BYTES - self.offset % CHUNK_BYTES).unwrap_or(usize::MAX);
             let (piece, rest) = bytes.split_at(bytes.len().min(room));

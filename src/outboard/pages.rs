@@ -1,6 +1,6 @@
 //! An outboard as it comes from another peer: page after page, each checked before it is kept.
 
-use super::outboard::{Midstate, Outboard, chunk_count};
+use super::{Midstate, Outboard, chunk_count};
 use crate::id::ContentId;
 use crate::wire::ObjectInfo;
 use crate::wire::limits::MIDSTATES_PER_PAGE_MAX;
@@ -90,8 +90,8 @@ impl OutboardPages {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::blob::CHUNK_BYTES;
     use crate::id::OutboardDigest;
+    use crate::outboard::CHUNK_BYTES;
 
     const PAGE: usize = MIDSTATES_PER_PAGE_MAX;
 

@@ -1,0 +1,215 @@
+//! A departure: hand over first, then tell the neighbours, then go. A peer that cannot hand over stays, unless it is
+//! forced.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::env::{Cause, Env, RingWish};
+use super::repair::{RoundLog, round};
+use super::wait::{Either, race};
+use crate::chord::{PhaseKind, Turn};
+use crate::replica::{LeftWith, Round, Short, plan_handover, too_few_stay};
+use crate::time::Moment;
+use crate::wire::{Entry, MembershipReply, MembershipRequest, PeerName};
+
+/// What a departure gave to others, and what is short all the same.
+#[derive(Debug, Default)]
+pub struct HandedOver {
+    /// Objects and records that others took.
+    pub count: u64,
+    /// Of which fewer than min(R, N − 1) others have a copy.
+    pub short: Short,
+}
+
+/// Hands over until min(R, N − 1) living peers have a copy of everything that is here, however long that takes, as long
+/// as something moves, and waits for this peer's turn: it may go then. Where it cannot be, this peer stays, unless it is
+/// forced.
+///
+/// # Errors
+/// When this peer stays; then what would be lost.
+pub async fn hand_over_and_wait<E: Env>(env: &Arc<E>, force: bool) -> Result<HandedOver, String> {
+    let mut handed_over = HandedOver::default();
+    if !env.laws().leaves_copies {
+        return Ok(handed_over);
+    }
+    // Most of it while it still takes new files; what comes meanwhile is little.
+    hand_over(env, force, &mut handed_over).await?;
+    env.tell_ring(RingWish::BeginLeaving).await;
+    env.view_until(PHASE_WAIT, |view| view.phase != PhaseKind::Active).await;
+    let last = async {
+        wait_for_turn(env, force).await?;
+        hand_over(env, force, &mut handed_over).await
+    };
+    if let Err(why) = last.await {
+        env.tell_ring(RingWish::Stay).await;
+        env.view_until(PHASE_WAIT, |view| view.phase == PhaseKind::Active).await;
+        env.repair_wanted().notify_one();
+        return Err(why);
+    }
+    Ok(handed_over)
+}
+
+/// Hands over until nothing is short. Forced, it ends as well when nothing moves any more, and says what is short.
+async fn hand_over<E: Env>(env: &Arc<E>, force: bool, handed_over: &mut HandedOver) -> Result<(), String> {
+    let (mut moves, mut fewest, mut fruitless) = (Moves::begin(env), usize::MAX, 0);
+    loop {
+        if !force && let Some(why) = why_stay(env).await? {
+            return Err(why);
+        }
+        let log = RoundLog::new(Cause::HandOver);
+        let stands_still = match race(round(env, &plan_handover, &log), moves.until_still()).await {
+            Either::Left(()) => moves.stand_still(),
+            Either::Right(()) => true,
+        };
+        // Also a round that was cut short counts for what it learned.
+        let round = log.round();
+        handed_over.count += round.objects + round.records;
+        handed_over.short = match env.holdings().await {
+            Ok(holdings) => round.short(&env.view(), env.copies(), &holdings),
+            Err(why) if force => {
+                env.warn(why);
+                Short::default()
+            }
+            Err(why) => return Err(format!("what is here cannot be read: {why}{STAYS}")),
+        };
+        let short = &handed_over.short;
+        if short.is_empty() {
+            return Ok(());
+        }
+        let left = short.objects.len() + short.records.len();
+        fruitless = if left < fewest { 0 } else { fruitless + 1 };
+        fewest = fewest.min(left);
+        // What is given and refused again and again moves, too, and leads nowhere; what others give to the same
+        // peers at the moment is waited for.
+        if stands_still || fruitless >= FRUITLESS_ROUNDS_MAX {
+            return if force { Ok(()) } else { Err(what_is_short(env, &round, short)) };
+        }
+        env.sleep_until(env.now() + RETRY * fruitless.clamp(1, 10)).await;
+    }
+}
+
+/// Why this peer stays, if those that stay with it are too few and it has something to lose.
+///
+/// # Errors
+/// What is here cannot be read.
+pub async fn why_stay<E: Env>(env: &Arc<E>) -> Result<Option<String>, String> {
+    let view = env.view();
+    let Some(copies) = too_few_stay(&view, env.copies()) else { return Ok(None) };
+    let holdings =
+        env.holdings().await.map_err(|why| format!("what is here cannot be read: {why}{STAYS}"))?;
+    let (files, names) = (holdings.objects.len() as u64, holdings.records.len() as u64);
+    if files + names == 0 {
+        return Ok(None);
+    }
+    let on = view.alive().map(|entry| env.named(&entry.position)).collect::<Vec<_>>();
+    Ok(Some(format!("{}{STAYS}", would_remain(copies, files, names, &on))))
+}
+
+/// What would be lost, since nothing moves any more.
+fn what_is_short<E: Env>(env: &Arc<E>, round: &Round, short: &Short) -> String {
+    let left = round.left_with(&env.view(), short);
+    let lines = left.into_iter().map(|(copies, LeftWith { files, names, on })| {
+        would_remain(copies, files, names, &on.iter().map(|peer| env.named(peer)).collect::<Vec<_>>())
+    });
+    format!("{}; nothing moves any more{STAYS}", lines.collect::<Vec<_>>().join("; "))
+}
+
+/// Of those that leave side by side one goes at a time (see [`Turn`]).
+async fn wait_for_turn<E: Env>(env: &Arc<E>, force: bool) -> Result<(), String> {
+    let deadline = env.now() + TURN_WAIT_MAX;
+    while env.now() < deadline {
+        env.tell_ring(RingWish::AskTurn).await;
+        let view = env.view();
+        let neighbours: Vec<Entry> =
+            view.predecessor.iter().chain(view.successors.iter().take(2)).cloned().collect();
+        let mut wait = false;
+        for neighbour in &neighbours {
+            let answer = env.ask_membership(neighbour, MembershipRequest::MayLeave, ASK_TIMEOUT).await;
+            // Who let this peer go may not have heard yet that somebody else has gone.
+            wait |= matches!(answer, Some(MembershipReply::Wait | MembershipReply::Gone { .. }));
+        }
+        if !wait {
+            env.tell_ring(RingWish::TakeTurn).await;
+            env.view_until(ASK_TIMEOUT, |view| view.turn != Turn::Asked).await;
+            if env.view().turn == Turn::Taken {
+                return Ok(());
+            }
+        }
+        env.sleep_until(env.now() + RETRY).await;
+    }
+    if force { Ok(()) } else { Err(format!("its neighbours, which leave too, do not let it go{STAYS}")) }
+}
+
+/// Whether something still goes to others.
+struct Moves<E: Env> {
+    env: Arc<E>,
+    seen: u64,
+    last: Moment,
+}
+
+impl<E: Env> Moves<E> {
+    fn begin(env: &Arc<E>) -> Moves<E> {
+        Moves { env: env.clone(), seen: env.moved(), last: env.now() }
+    }
+
+    fn stand_still(&mut self) -> bool {
+        let moved = self.env.moved();
+        if moved != self.seen {
+            (self.seen, self.last) = (moved, self.env.now());
+        }
+        self.env.now().since(self.last) >= STILL_MAX
+    }
+
+    async fn until_still(&mut self) {
+        while !self.stand_still() {
+            self.env.sleep_until(self.env.now() + RETRY).await;
+        }
+    }
+}
+
+/// How many copies would remain of so much, and where.
+fn would_remain(copies: usize, files: u64, names: u64, on: &[PeerName]) -> String {
+    let counted = |count: u64, one: &str, many: &str| match count {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        n => Some(format!("{n} {many}")),
+    };
+    let what = [counted(files, "file", "files"), counted(names, "name record", "name records")];
+    let what = what.into_iter().flatten().collect::<Vec<_>>().join(" and ");
+    let on = on.iter().take(LISTED_MAX).map(PeerName::to_string).collect::<Vec<_>>().join(", ");
+    match copies {
+        0 => format!("no copy of {what} would remain at a living peer"),
+        1 => format!("only ONE copy of {what} would remain, on {on}"),
+        n => format!("only {n} copies of {what} would remain, on {on}"),
+    }
+}
+
+/// The end of why a peer stays.
+const STAYS: &str = "; this peer stays (`leave --force` leaves all the same)";
+/// How long a departure goes on while nothing moves.
+const STILL_MAX: Duration = Duration::from_secs(30);
+/// How many rounds in a row a departure goes on that make nothing less short.
+const FRUITLESS_ROUNDS_MAX: u32 = 10_000;
+/// How long the node may take to change its phase.
+const PHASE_WAIT: Duration = Duration::from_secs(5);
+/// How long a departure waits for its neighbours' departures.
+const TURN_WAIT_MAX: Duration = Duration::from_secs(600);
+const ASK_TIMEOUT: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_millis(200);
+/// How many peers are named.
+const LISTED_MAX: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Position;
+
+    #[test]
+    fn what_would_remain_is_said_in_one_line() {
+        let nas = [PeerName { position: Position::of_number(4), name: Some("nas".to_owned()) }];
+        let said = |copies, files, names, on: &[PeerName]| would_remain(copies, files, names, on);
+        assert_eq!(said(1, 304, 0, &nas), "only ONE copy of 304 files would remain, on nas");
+        assert_eq!(said(0, 1, 1, &[]), "no copy of 1 file and 1 name record would remain at a living peer");
+        assert_eq!(said(2, 0, 3, &nas), "only 2 copies of 3 name records would remain, on nas");
+    }
+}

@@ -1,0 +1,421 @@
+//! An object on its way out: to the owner it belongs to, or to a replica.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::bytes::{Asking as _, GiveError, Piece as _, Reader as _, StreamError};
+use super::copy::{Upstream, accept_local};
+use super::env::{Cause, Env};
+use super::progress::Progress;
+use super::wait::{Either, race};
+use crate::config::RingSettings;
+use crate::replica::ChainWords;
+use crate::time::Moment;
+use crate::wire::{Entry, Fault, Link, MissingReason, ObjectInfo, StorageReply, StorageRequest, StoreRole};
+
+/// What is given to others, and why.
+#[derive(Debug, Clone)]
+pub struct Given {
+    /// Which object.
+    pub object: ObjectInfo,
+    /// The names that it is kept under.
+    pub links: Vec<Link>,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// Where the bytes of a push come from.
+pub enum Feed<E: Env> {
+    /// From this peer's own object.
+    Disk,
+    /// From whoever wants it stored; counted as they go.
+    Origin {
+        /// Where they are.
+        origin: Arc<E::Origin>,
+        /// Counts them.
+        progress: Arc<Progress>,
+    },
+    /// From whoever sends it to this peer at the moment, unless the other side is too slow for that.
+    Live {
+        /// From which byte on.
+        from: LiveFrom,
+        /// What passes by.
+        pieces: mpsc::Receiver<Passed<E::Piece>>,
+        /// The other side is too slow.
+        too_slow: Arc<Notify>,
+    },
+}
+
+/// From which byte on an object passes by.
+pub enum LiveFrom {
+    /// From this one on: what comes before is here already.
+    Here(u64),
+    /// From wherever the other side wants it, who is told so.
+    Wherever(oneshot::Sender<u64>),
+}
+
+/// What is passed on while it comes in.
+#[derive(Debug, Clone)]
+pub enum Passed<P> {
+    /// The next bytes.
+    Piece(P),
+    /// The sender has given the transfer up: nothing of it is to be kept.
+    GivenUp,
+}
+
+/// Why a push ended without the other side's word.
+#[derive(Debug)]
+pub enum PushFailure<D> {
+    /// The other side, or the way to it.
+    Peer(MissingReason),
+    /// The key belongs to another peer.
+    NotOwner,
+    /// The bytes are not given.
+    Source(GiveError<D>),
+}
+
+impl<D> PushFailure<D> {
+    /// Whether another try may go well: the other side is away, or the client is silent and still connected.
+    fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            PushFailure::Peer(_) | PushFailure::Source(GiveError::Client(StreamError::Silent { .. }))
+        )
+    }
+}
+
+/// The other side of a push: another peer, or this one itself.
+enum Downstream<E: Env> {
+    Remote(Box<E::Asking>),
+    Local { pieces: Option<mpsc::Sender<E::Piece>>, replies: mpsc::Receiver<StorageReply> },
+}
+
+impl<E: Env> Downstream<E> {
+    async fn send(&mut self, piece: E::Piece) -> Result<(), StreamError> {
+        match self {
+            Downstream::Remote(stream) => stream.send(piece).await,
+            Downstream::Local { pieces: Some(pieces), .. } => {
+                pieces.send(piece).await.map_err(|_| StreamError::Cancelled)
+            }
+            Downstream::Local { pieces: None, .. } => Err(StreamError::Cancelled),
+        }
+    }
+
+    fn finish(&mut self) {
+        match self {
+            Downstream::Remote(stream) => stream.finish_send(),
+            Downstream::Local { pieces, .. } => *pieces = None,
+        }
+    }
+
+    async fn reply(&mut self) -> Result<StorageReply, StreamError> {
+        match self {
+            Downstream::Remote(stream) => stream.reply(DURABLE_TIMEOUT).await,
+            Downstream::Local { replies, .. } => replies.recv().await.ok_or(StreamError::Ended),
+        }
+    }
+}
+
+/// Gives an object to a replica, and passes on what it says of its own copy and of those behind it. Whatever goes
+/// wrong becomes a word on the missing copies. A replica that cannot be reached, or takes no bytes, is passed over:
+/// the next of its chain gets them.
+pub async fn push<E: Env>(
+    env: &Arc<E>,
+    to: &Entry,
+    given: &Given,
+    mut role: StoreRole,
+    feed: Feed<E>,
+    word: &mpsc::Sender<StorageReply>,
+) {
+    let (mut to, mut feed) = (to.clone(), Some(feed));
+    loop {
+        let mut words = ChainWords::new(to.position, &role);
+        let ended = push_exchange(env, &to, given, role.clone(), &mut feed, word, &mut words).await;
+        let Err(failure) = ended else { return };
+        let reason = match failure {
+            PushFailure::Peer(reason) => reason,
+            PushFailure::NotOwner => MissingReason::Refused("it does not own this key".to_owned()),
+            PushFailure::Source(GiveError::Disk(error)) => env.not_given(&error),
+            PushFailure::Source(GiveError::Client(_)) => {
+                MissingReason::NotGiven("its sender gave the store up".to_owned())
+            }
+            PushFailure::Source(GiveError::OtherBytes) => {
+                MissingReason::Final("the bytes are other ones".to_owned())
+            }
+        };
+        let mut unheard = words.unheard(&reason);
+        let next = next_of(&mut role).filter(|_| feed.is_some());
+        if next.is_some() {
+            unheard.truncate(1);
+        }
+        for missing in unheard {
+            let _ = word.send(StorageReply::Missing(missing)).await;
+        }
+        match next {
+            Some(next) => to = next,
+            None => return,
+        }
+    }
+}
+
+/// One exchange: offer, bytes, words until `Finished`. The feed is left where it is when no bytes were wanted.
+///
+/// # Errors
+/// [`PushFailure`]; words that came before are passed on all the same.
+pub async fn push_exchange<E: Env>(
+    env: &Arc<E>,
+    to: &Entry,
+    given: &Given,
+    role: StoreRole,
+    feed: &mut Option<Feed<E>>,
+    word: &mpsc::Sender<StorageReply>,
+    words: &mut ChainWords,
+) -> Result<(), PushFailure<E::DiskError>> {
+    let object = given.object;
+    let mut downstream = downstream(env, to, given, role).await?;
+    let lost = |_| PushFailure::Peer(MissingReason::Unreachable);
+    let mut moving = Moving::begin(env.now(), &object);
+    let first = loop {
+        let reply = downstream.reply().await.map_err(lost)?;
+        let StorageReply::Moving { bytes } = reply else { break reply };
+        moving.heard(env.now(), bytes)?;
+        note_moving(env, bytes, word);
+    };
+    match first {
+        StorageReply::Proceed { offset } if offset <= object.length => {
+            if let Some(feed) = feed.take() {
+                send_bytes(env, &mut downstream, given, feed, offset, word).await?;
+            }
+            downstream.finish();
+        }
+        StorageReply::AlreadyHere => {
+            *feed = None;
+            downstream.finish();
+        }
+        StorageReply::NotOwner { .. } => return Err(PushFailure::NotOwner),
+        StorageReply::Refused(why) => return Err(PushFailure::Peer(MissingReason::Refused(why))),
+        StorageReply::Missing(copy) => return Err(PushFailure::Peer(copy.reason)),
+        _ => {
+            env.blame_answer(&to.position, Fault::WrongReply);
+            return Err(broken());
+        }
+    }
+    moving.since = env.now();
+    let mut heard = 0;
+    while heard < WORDS_PER_PUSH_MAX {
+        let reply = downstream.reply().await.map_err(lost)?;
+        if let StorageReply::Moving { bytes } = reply {
+            moving.heard(env.now(), bytes)?;
+            note_moving(env, bytes, word);
+            continue;
+        }
+        heard += 1;
+        match &reply {
+            StorageReply::Durable { .. } | StorageReply::Missing(_) => {
+                if !words.hear(&env.view(), &reply) {
+                    env.blame_answer(&to.position, Fault::FalseCopies);
+                    continue;
+                }
+            }
+            StorageReply::Finished => return Ok(()),
+            StorageReply::Refused(why) => {
+                return Err(PushFailure::Peer(MissingReason::Refused(why.clone())));
+            }
+            _ => return Err(broken()),
+        }
+        // Nobody may be left to hear it; the copies are made all the same.
+        let _ = word.send(reply).await;
+    }
+    env.blame_answer(&to.position, Fault::FalseCopies);
+    Err(PushFailure::Peer(MissingReason::Refused("it does not stop to talk of copies".to_owned())))
+}
+
+fn broken<D>() -> PushFailure<D> {
+    PushFailure::Peer(MissingReason::Refused("it broke the protocol".to_owned()))
+}
+
+/// Bytes of a push came somewhere. A word on that is worth no wait: the next one says more.
+fn note_moving<E: Env>(env: &Arc<E>, bytes: u64, word: &mpsc::Sender<StorageReply>) {
+    env.heard_moving(bytes);
+    let _ = word.try_send(StorageReply::Moving { bytes });
+}
+
+async fn downstream<E: Env>(
+    env: &Arc<E>,
+    to: &Entry,
+    given: &Given,
+    role: StoreRole,
+) -> Result<Downstream<E>, PushFailure<E::DiskError>> {
+    let (object, links) = (given.object, given.links.clone());
+    if to.position != env.view().me.position {
+        let opened = env.open(to, StorageRequest::StoreObject { object, links, role }).await;
+        return opened.map(|stream| Downstream::Remote(Box::new(stream))).map_err(PushFailure::Peer);
+    }
+    let (pieces, theirs) = mpsc::channel(LOCAL_PIECES_MAX);
+    let (words, replies) = mpsc::channel(LOCAL_PIECES_MAX);
+    let upstream = Upstream::Local { pieces: theirs, replies: words };
+    env.spawn(accept_local(env.clone(), upstream, object, links, role));
+    Ok(Downstream::Local { pieces: Some(pieces), replies })
+}
+
+async fn send_bytes<E: Env>(
+    env: &Arc<E>,
+    downstream: &mut Downstream<E>,
+    given: &Given,
+    feed: Feed<E>,
+    offset: u64,
+    word: &mpsc::Sender<StorageReply>,
+) -> Result<(), PushFailure<E::DiskError>> {
+    let object = given.object;
+    let mut too_slow = None;
+    let (mut pieces, mut skip, progress): (Pieces<E>, u64, _) = match feed {
+        Feed::Live { from: LiveFrom::Here(from), .. } if from > offset => {
+            // Earlier bytes are wanted than pass by here: the owner gives them from its disk later.
+            return Err(PushFailure::Peer(MissingReason::Unreachable));
+        }
+        Feed::Live { from: LiveFrom::Here(from), pieces, too_slow: notice } => {
+            too_slow = Some(notice);
+            (Pieces::Live(pieces), offset - from, None)
+        }
+        Feed::Live { from: LiveFrom::Wherever(agreed), pieces, .. } => {
+            agreed.send(offset).map_err(|_| PushFailure::Peer(MissingReason::Unreachable))?;
+            (Pieces::Live(pieces), 0, None)
+        }
+        Feed::Disk => {
+            let read = env.read(object.content, offset).await;
+            let (_, reader) = read.map_err(|error| PushFailure::Source(GiveError::Disk(error)))?;
+            (Pieces::Read(reader), 0, None)
+        }
+        Feed::Origin { origin, progress } => {
+            progress.begin(offset, object.length);
+            let reader = env.read_origin(&origin, object, offset).await.map_err(PushFailure::Source)?;
+            (Pieces::Read(reader), 0, Some(progress))
+        }
+    };
+    let mut left = object.length - offset;
+    let (mut told_at, mut untold) = (env.now(), 0);
+    while left > 0 {
+        let mut piece = match pieces.next().await {
+            Ok(piece) => piece,
+            Err(failure) => {
+                if failure.may_pass() {
+                    // What has come by then may serve another try; a reset would have it thrown away.
+                    downstream.finish();
+                }
+                return Err(failure);
+            }
+        };
+        let skipped = skip.min(piece.length());
+        skip -= skipped;
+        piece.split_to(skipped);
+        left = left.saturating_sub(piece.length());
+        if let Some(progress) = &progress {
+            progress.advance(piece.length());
+        }
+        // In slices, so that a slow line is seen to move.
+        while piece.length() > 0 {
+            let length = piece.length().min(env.slice_bytes());
+            let slice = piece.split_to(length);
+            match race(downstream.send(slice), notified(too_slow.as_deref())).await {
+                Either::Left(sent) => sent.map_err(|_| PushFailure::Peer(MissingReason::Unreachable))?,
+                Either::Right(()) => {
+                    // The others do not wait for it; what it has serves the owner, who gives it the rest.
+                    downstream.finish();
+                    return Err(PushFailure::Peer(MissingReason::NotYet));
+                }
+            }
+            untold += length;
+            if matches!(downstream, Downstream::Local { .. }) {
+                continue;
+            }
+            env.sent(given.cause, length);
+            if env.now().since(told_at) >= TELL_MOVING {
+                // A word on that is worth no wait: the next one says more.
+                let _ = word.try_send(StorageReply::Moving { bytes: untold });
+                (told_at, untold) = (env.now(), 0);
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn notified(notice: Option<&Notify>) {
+    match notice {
+        Some(notice) => notice.notified().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What the other side says of bytes that move, held against what can be true: all copies of an object have so many
+/// bytes in all, and a pace that only holds a place is none.
+struct Moving {
+    left: u64,
+    since: Moment,
+    bytes: u64,
+}
+
+impl Moving {
+    fn begin(now: Moment, object: &ObjectInfo) -> Moving {
+        let left = object.length.saturating_mul(u64::from(RingSettings::REPLICAS_MAX) + 2);
+        Moving { left, since: now, bytes: 0 }
+    }
+
+    fn heard<D>(&mut self, now: Moment, bytes: u64) -> Result<(), PushFailure<D>> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        let slow = now.since(self.since) >= MOVING_WITHIN && self.bytes < MOVING_BYTES_MIN;
+        if bytes == 0 || bytes > self.left || slow {
+            return Err(PushFailure::Peer(MissingReason::Refused("its bytes do not move".to_owned())));
+        }
+        self.left -= bytes;
+        if self.bytes >= MOVING_BYTES_MIN {
+            (self.since, self.bytes) = (now, 0);
+        }
+        Ok(())
+    }
+}
+
+/// The next of a chain, which is shorter by it then.
+fn next_of(role: &mut StoreRole) -> Option<Entry> {
+    match role {
+        StoreRole::Replica { chain } if !chain.is_empty() => Some(chain.remove(0)),
+        StoreRole::Replica { .. } | StoreRole::Owner => None,
+    }
+}
+
+enum Pieces<E: Env> {
+    Read(E::Reader),
+    Live(mpsc::Receiver<Passed<E::Piece>>),
+}
+
+impl<E: Env> Pieces<E> {
+    async fn next(&mut self) -> Result<E::Piece, PushFailure<E::DiskError>> {
+        match self {
+            Pieces::Live(pieces) => match pieces.recv().await {
+                Some(Passed::Piece(piece)) => Ok(piece),
+                Some(Passed::GivenUp) => Err(PushFailure::Source(GiveError::Client(StreamError::Cancelled))),
+                None => Err(PushFailure::Peer(MissingReason::Unreachable)),
+            },
+            Pieces::Read(reader) => match reader.next().await {
+                Ok(Some(piece)) => Ok(piece),
+                Err(error) => Err(PushFailure::Source(error)),
+                Ok(None) => {
+                    Err(PushFailure::Peer(MissingReason::NotGiven("the object ended early".to_owned())))
+                }
+            },
+        }
+    }
+}
+
+/// How long the other side may take to say that its copy is durable: hashing and syncing a large file.
+const DURABLE_TIMEOUT: Duration = Duration::from_secs(120);
+/// How often is told that bytes move.
+const TELL_MOVING: Duration = Duration::from_secs(1);
+/// The least of them that is believed, in so much time.
+const MOVING_BYTES_MIN: u64 = 4 << 10;
+const MOVING_WITHIN: Duration = Duration::from_secs(60);
+/// Words on copies in one exchange: each copy may be missing first and made after all.
+const WORDS_PER_PUSH_MAX: u32 = 2 * (RingSettings::REPLICAS_MAX as u32 + 2);
+/// Pieces between two tasks of this process.
+const LOCAL_PIECES_MAX: usize = 8;

@@ -1,0 +1,437 @@
+//! Copies that are missing are made again.
+//!
+//! After every change of the ring, and now and then, each peer offers what it holds to whom it belongs
+//! (see [`crate::replica`]): `A ->[Offer] B`, `B ->[Wanted] A`, then A pushes what is wanted.
+//! Transfers to different peers do not wait for each other: a round ends without those that take long, which go on.
+//! A leaving peer makes rounds of the same kind until nothing is short.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::ask::ask_storage;
+use super::env::{Cause, Env};
+use super::find::find;
+use super::push::{Feed, Given, push};
+use super::records::STORAGE_TIMEOUT;
+use super::shares::{GIVES_PER_PEER_MAX, Party};
+use super::wait::{Either, Task, Together, race};
+use crate::chord::{Route, View};
+use crate::id::{ContentId, Position};
+use crate::replica::{Holdings, Offer, OfferPlan, RepairSchedule, Round, plan_help, plan_repair, plan_sync};
+use crate::time::Moment;
+use crate::wire::limits::{LINKS_PER_OBJECT_MAX, OFFERS_PER_MESSAGE_MAX};
+use crate::wire::{
+    Entry, MissingReason, OfferedRecord, PutRole, SignedRecord, StorageReply, StorageRequest, StoreRole,
+};
+
+/// What a round of offers learned so far; a round that is cut short leaves it here.
+#[derive(Debug, Clone)]
+pub struct RoundLog {
+    round: Arc<Mutex<Round>>,
+    cause: Cause,
+}
+
+impl RoundLog {
+    /// Nothing yet.
+    pub fn new(cause: Cause) -> RoundLog {
+        RoundLog { round: Arc::default(), cause }
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Round) -> T) -> T {
+        work(&mut self.round.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// All of it.
+    pub fn round(&self) -> Round {
+        self.with(|round| round.clone())
+    }
+
+    fn incomplete(&self) {
+        self.with(|round| round.incomplete = true);
+    }
+}
+
+/// A round of repair, as long as it is waited for.
+struct Waited {
+    log: RoundLog,
+    /// Those that are still given something.
+    left: BTreeSet<Position>,
+    /// Until then: a slow peer does not keep the next round from the others.
+    until: Moment,
+}
+
+/// Who is given what at the moment: one offer for each peer, each on its own.
+struct Giving {
+    offers: Together<std::pin::Pin<Box<dyn Future<Output = Position> + Send>>>,
+    to: BTreeSet<Position>,
+}
+
+/// What wakes the repair.
+enum Event {
+    /// The ring has changed, or not.
+    View(bool),
+    Wanted,
+    /// All that was to be given to a peer is given, or it does not answer.
+    Gave(Position),
+    Due,
+}
+
+/// Repairs until the peer ends; first after a pause, unless something changes meanwhile.
+pub async fn repair<E: Env>(env: Arc<E>, pause: Duration) {
+    let mut schedule = RepairSchedule::new(env.repair_interval());
+    let mut giving = Giving { offers: Together::new(), to: BTreeSet::new() };
+    let (mut waited, mut help) = (None::<Waited>, Help::default());
+    // Peers that are silent take it long; repair does not wait for that, but gives it up for the next.
+    let mut _lost = None;
+    if !pause.is_zero() {
+        let seen = env.view();
+        let changed = race(env.view_changed(&seen), env.repair_wanted().notified());
+        race(env.sleep_until(env.now() + pause), changed).await;
+    }
+    loop {
+        let (seen, now) = (env.view(), env.now());
+        help.look(now, &seen);
+        let is_over = |round: &mut Waited| round.left.is_empty() || round.until <= now;
+        if let Some(round) = waited.take_if(is_over) {
+            let incomplete = !round.left.is_empty() || round.log.round().incomplete;
+            schedule.end(now, incomplete || help.is_to_come());
+        }
+        if schedule.begin(now, &seen) {
+            let (round, lost) = begin_round(&env, &mut giving, help.begins(now)).await;
+            (waited, _lost) = (Some(round), lost);
+            continue;
+        }
+        let due = schedule.poll_timeout().into_iter().chain(waited.as_ref().map(|round| round.until)).min();
+        match next_event(&env, &seen, &mut giving, due).await {
+            Event::View(true) | Event::Due => {}
+            Event::View(false) => return,
+            Event::Wanted => schedule.want(env.now()),
+            Event::Gave(peer) => {
+                if !waited.as_mut().is_some_and(|round| round.left.remove(&peer)) {
+                    // It had its turn before the last round, which passed it over.
+                    schedule.want(env.now());
+                }
+            }
+        }
+    }
+}
+
+async fn next_event<E: Env>(
+    env: &Arc<E>,
+    seen: &Arc<View>,
+    giving: &mut Giving,
+    due: Option<Moment>,
+) -> Event {
+    let looks = race(env.view_changed(seen), env.repair_wanted().notified());
+    let due = async {
+        match due {
+            Some(at) => env.sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    };
+    match race(looks, race(giving.offers.next_or_never(), due)).await {
+        Either::Left(Either::Left(goes_on)) => Event::View(goes_on),
+        Either::Left(Either::Right(())) => Event::Wanted,
+        Either::Right(Either::Left(peer)) => {
+            giving.to.remove(&peer);
+            Event::Gave(peer)
+        }
+        Either::Right(Either::Right(())) => Event::Due,
+    }
+}
+
+/// Begins to give all that is to be given. Whoever is still given what an earlier round found is passed over.
+async fn begin_round<E: Env>(env: &Arc<E>, giving: &mut Giving, helps: bool) -> (Waited, Option<Task<()>>) {
+    env.tidy().await;
+    let (log, until) = (RoundLog::new(Cause::Repair), env.now() + ROUND_WAIT);
+    let (mut left, mut lost) = (BTreeSet::new(), None);
+    let waited_for = env.waited_for();
+    let plan = |view: &View, copies: usize, keys: BTreeSet<Position>| {
+        let mut plan = plan_repair(view, copies, &waited_for, keys.iter().copied());
+        if helps {
+            plan.join(plan_help(view, copies, keys));
+        }
+        plan
+    };
+    match planned(env, &plan).await {
+        Ok((plan, holdings)) => {
+            for (peer, offer) in plan.offers {
+                if !giving.to.insert(peer) {
+                    log.incomplete();
+                    continue;
+                }
+                let (giver, holdings, log) = (env.clone(), holdings.clone(), log.clone());
+                let task = Task::spawn(env, async move { self::offer(&giver, offer, &holdings, &log).await });
+                giving.offers.add(Box::pin(async move {
+                    task.await;
+                    peer
+                }));
+                left.insert(peer);
+            }
+            lost = Some(Task::spawn(env, env.look_for_lost(holdings)));
+        }
+        Err(error) => {
+            log.incomplete();
+            env.warn(error);
+        }
+    }
+    (Waited { log, left, until }, lost)
+}
+
+/// One round to its end: offers by a plan, then pushes. What it learns is in the log as it goes.
+pub async fn round<E: Env, P>(env: &Arc<E>, plan: &P, log: &RoundLog)
+where
+    P: Fn(&View, usize, BTreeSet<Position>) -> OfferPlan + Sync,
+{
+    match planned(env, plan).await {
+        Ok((plan, holdings)) => {
+            let mut offers = Together::new();
+            for one in plan.offers.into_values() {
+                let (giver, holdings, log) = (env.clone(), holdings.clone(), log.clone());
+                offers.add(Task::spawn(env, async move { offer(&giver, one, &holdings, &log).await }));
+            }
+            while let Some(ended) = offers.next().await {
+                if ended.is_none() {
+                    log.incomplete();
+                }
+            }
+        }
+        Err(error) => {
+            env.warn(error);
+            log.incomplete();
+        }
+    }
+}
+
+/// What is offered to whom, by a plan; and what this peer holds.
+///
+/// # Errors
+/// When that cannot be read.
+pub async fn planned<E: Env, P>(env: &Arc<E>, plan: &P) -> Result<(OfferPlan, Arc<Holdings>), String>
+where
+    P: Fn(&View, usize, BTreeSet<Position>) -> OfferPlan + Sync,
+{
+    let holdings = Arc::new(env.holdings().await?);
+    let view = env.view();
+    let mut plan = plan(&view, env.copies(), holdings.keys());
+    // What this peer does not know by itself is found by asking, once for each range.
+    while let Some(key) = plan.next_unknown() {
+        match find(env, key, plan.spread).await {
+            Ok(found) => plan.place(&view.me.position, &key, &found),
+            Err(_) => plan.pass_over(&key),
+        }
+    }
+    Ok((plan, holdings))
+}
+
+/// Handles `Sync`: what belongs to the asker is offered to it now.
+pub async fn answer_sync<E: Env>(env: &Arc<E>, asker: &Entry) -> StorageReply {
+    let position = asker.position;
+    // The asker may be here before the news of it.
+    env.view_until(NEWS_WAIT, |view| view.alive().any(|entry| entry.position == position)).await;
+    let only_asker =
+        |view: &View, copies: usize, keys: BTreeSet<Position>| plan_sync(view, copies, keys, asker);
+    let log = RoundLog::new(Cause::TakeOver);
+    round(env, &only_asker, &log).await;
+    log.round().synced()
+}
+
+/// Everything that is offered to one peer, records first; no more, once it does not answer.
+async fn offer<E: Env>(env: &Arc<E>, offer: Offer, holdings: &Holdings, log: &RoundLog) {
+    let to = offer.to.position;
+    for page in holdings.records_of(&offer).chunks(OFFERS_PER_MESSAGE_MAX) {
+        let offered = page.iter().map(|(key, record)| OfferedRecord { key: *key, id: record.id() }).collect();
+        let request = StorageRequest::Offer { objects: Vec::new(), records: offered };
+        let answer = ask_storage(env, &offer.to, request, STORAGE_TIMEOUT).await;
+        let Ok(StorageReply::Wanted { records, .. }) = answer else { return log.incomplete() };
+        let wanted = log.with(|round| round.hear_wanted_records(to, page, &records));
+        if !give_records(env, &offer.to, &wanted, log).await {
+            return;
+        }
+    }
+    let mut wanted = Vec::new();
+    for page in holdings.objects_of(&offer).chunks(OFFERS_PER_MESSAGE_MAX) {
+        let request = StorageRequest::Offer { objects: page.to_vec(), records: Vec::new() };
+        let answer = ask_storage(env, &offer.to, request, STORAGE_TIMEOUT).await;
+        let (objects, arriving, unkept) = match answer {
+            Ok(StorageReply::Wanted { objects, arriving, .. }) => (objects, arriving, Vec::new()),
+            Ok(StorageReply::WantedInPart { objects, arriving, unkept, .. }) => (objects, arriving, unkept),
+            _ => return log.incomplete(),
+        };
+        let arriving = if env.laws().arriving_is_not_here { arriving } else { Vec::new() };
+        let heard = log.with(|round| round.hear_wanted_in_part(to, page, &objects, &arriving, &unkept));
+        wanted.extend(heard.into_iter().filter(|content| env.may_give(&offer.to, content)));
+        let has = |content: &&ContentId| log.with(|round| round.has_object(&to, content));
+        let has = page.iter().filter(has).copied().collect();
+        // What is given for its owner is the owner's to tell.
+        let view = env.view();
+        let mine =
+            page.iter().filter(|content| view.owns(&content.key()) || is_owned_by(&view, content, &to));
+        env.heard_offer(&view, &offer.to, &mine.copied().collect(), &has);
+    }
+    give_objects(env, &offer.to, wanted, log).await;
+}
+
+/// Pushes objects to one peer, those with the fewest copies first; no more of them when it does not answer.
+async fn give_objects<E: Env>(env: &Arc<E>, to: &Entry, mut wanted: Vec<ContentId>, log: &RoundLog) {
+    let mut pushes = Together::new();
+    let (mut at_once, mut until_sorted) = (AT_ONCE_FIRST, 0);
+    while !wanted.is_empty() || pushes.count() > 0 {
+        while pushes.count() < at_once
+            && let Some(content) = next_of(&mut wanted, &mut until_sorted, log)
+        {
+            let (giver, to, cause) = (env.clone(), to.clone(), log.cause);
+            pushes.add(Task::spawn(env, async move {
+                let party = Party::Peer(to.position);
+                let _slot = giver.transfers().gives.slot(&giver, party, GIVE_WAIT_MAX).await;
+                (content, give_object(&giver, &to, content, cause).await)
+            }));
+        }
+        let Some(Some((content, given))) = pushes.next().await else { return log.incomplete() };
+        env.gave(to, content, given.as_ref().err());
+        match given {
+            // It is offered again with every round, and taken when it can be.
+            Err(reason) if reason.is_final() => {}
+            Ok(bytes) => {
+                log.with(|round| round.gave_object(to.position, content, bytes));
+                let view = env.view();
+                if view.owns(&content.key()) || is_owned_by(&view, &content, &to.position) {
+                    env.heard_offer(&view, to, &[content].into(), &[content].into());
+                }
+                env.heard_moving(1);
+            }
+            Err(reason) => {
+                log.incomplete();
+                if reason == MissingReason::Unreachable {
+                    // Those under way end with this set.
+                    return;
+                }
+            }
+        }
+        // On a line that is full more at once would only make each of them slower.
+        at_once = if env.is_line_full(&to.position) { AT_ONCE_FIRST } else { GIVES_PER_PEER_MAX };
+    }
+}
+
+/// Pushes one object to one peer. Its length, once that peer has it.
+async fn give_object<E: Env>(
+    env: &Arc<E>,
+    to: &Entry,
+    content: ContentId,
+    cause: Cause,
+) -> Result<u64, MissingReason> {
+    let (object, mut links) = env.info_and_links(content).await.map_err(|error| env.not_given(&error))?;
+    links.truncate(LINKS_PER_OBJECT_MAX);
+    let (word, mut words) = mpsc::channel(1);
+    let role = StoreRole::Replica { chain: Vec::new() };
+    let heard = async {
+        let mut copy = Err(MissingReason::Unreachable);
+        while let Some(reply) = words.recv().await {
+            match reply {
+                StorageReply::Durable { peer } if peer == to.position => copy = Ok(object.length),
+                StorageReply::Missing(missing) if missing.peer == to.position => {
+                    copy = Err(missing.reason);
+                }
+                _ => {}
+            }
+        }
+        copy
+    };
+    let given = Given { object, links, cause };
+    let push = async {
+        push(env, to, &given, role, Feed::Disk, &word).await;
+        drop(word);
+    };
+    match futures_util::future::join(push, heard).await.1 {
+        // Refused for what it is: this peer looks at its own copy before it tries, or believes, that again.
+        Err(MissingReason::Final(why)) => match env.look_at_own(content).await {
+            Ok(()) => Err(MissingReason::Final(why)),
+            Err(error) => Err(env.not_given(&error)),
+        },
+        given => given,
+    }
+}
+
+/// Gives records to one peer. False, and no more of them, when it does not take one.
+async fn give_records<E: Env>(env: &Arc<E>, to: &Entry, wanted: &[&SignedRecord], log: &RoundLog) -> bool {
+    for record in wanted {
+        let (id, record) = (record.id(), SignedRecord::clone(record));
+        let request = StorageRequest::PutRecord { record, role: PutRole::Replica };
+        match ask_storage(env, to, request, STORAGE_TIMEOUT).await {
+            Ok(StorageReply::Put { .. }) => {
+                log.with(|round| round.gave_record(to.position, id));
+                env.heard_moving(1);
+            }
+            _ => {
+                log.incomplete();
+                return false;
+            }
+        }
+    }
+    true
+}
+
+fn is_owned_by(view: &View, content: &ContentId, peer: &Position) -> bool {
+    matches!(view.route(&content.key()), Some(Route::Owner { owner, .. }) if owner.position == *peer)
+}
+
+/// When this peer gives copies in place of their owners: for a while after its neighbours changed, but not in the
+/// first round after that, which is the owners' own. The second round comes soon, as after a round that could not do
+/// all: an owner behind a slow line is not waited for.
+#[derive(Default)]
+struct Help {
+    neighbours: Option<(Option<Entry>, Vec<Entry>)>,
+    changed: Option<Moment>,
+    /// Rounds since then.
+    rounds: u32,
+}
+
+impl Help {
+    fn look(&mut self, now: Moment, view: &crate::chord::View) {
+        let seen = Some((view.predecessor.clone(), view.successors.clone()));
+        if self.neighbours != seen {
+            (self.neighbours, self.changed, self.rounds) = (seen, Some(now), 0);
+        }
+    }
+
+    /// A round begins: whether this peer helps in it.
+    fn begins(&mut self, now: Moment) -> bool {
+        self.rounds = self.rounds.saturating_add(1);
+        self.rounds > 1 && self.changed.is_some_and(|changed| now.since(changed) < HELP_FOR)
+    }
+
+    /// Whether the next round will be the first in which this peer helps.
+    fn is_to_come(&self) -> bool {
+        self.rounds == 1
+    }
+}
+
+/// The next object to give. What other peers answered meanwhile is looked at now and then.
+fn next_of(wanted: &mut Vec<ContentId>, until_sorted: &mut usize, log: &RoundLog) -> Option<ContentId> {
+    if *until_sorted == 0 {
+        log.with(|round| {
+            wanted.sort_by_cached_key(|content| Reverse((round.others_with(content), *content)))
+        });
+        *until_sorted = (wanted.len() / SORTS_MAX).max(SORTED_MIN);
+    }
+    *until_sorted -= 1;
+    wanted.pop()
+}
+
+/// How long news of a joiner may lag behind the joiner itself.
+const NEWS_WAIT: Duration = Duration::from_secs(3);
+/// For how long after a change of its neighbours a replica gives copies, too.
+const HELP_FOR: Duration = Duration::from_secs(300);
+/// How long a round is waited for; what takes longer goes on beside the next ones.
+const ROUND_WAIT: Duration = Duration::from_secs(3);
+/// Objects that are given to one peer at the same time: before its line is known, and while that is full.
+const AT_ONCE_FIRST: usize = 2;
+/// How long an object waits for its turn: as long as other transfers to the same peer may take.
+const GIVE_WAIT_MAX: Duration = Duration::from_secs(600);
+/// What is to be given is sorted anew after so many objects, or after this part of all.
+const SORTED_MIN: usize = 64;
+const SORTS_MAX: usize = 16;

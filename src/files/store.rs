@@ -1,0 +1,373 @@
+//! A store: the bytes to the content's replicas, the record to the name's, acknowledged when enough copies of both are
+//! durable.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::bytes::{GiveError, StreamError};
+use super::env::{Cause, Env};
+use super::find::{FindError, find, member};
+use super::progress::Progress;
+use super::push::{Feed, Given, PushFailure, push_exchange};
+use super::records::{Written, write_again, write_record};
+use super::wait::{Task, timeout};
+use crate::chord::PhaseKind;
+use crate::id::FileName;
+use crate::replica::{ChainWords, Copies, CopiesWanted, WaitError, replicas};
+use crate::time::Moment;
+use crate::wire::{Link, Missing, MissingReason, ObjectInfo, RecordTarget, StorageReply, StoreRole, Wait};
+
+/// What is to be stored.
+pub struct Order<E: Env> {
+    /// Under which name.
+    pub name: FileName,
+    /// What.
+    pub object: ObjectInfo,
+    /// Where its bytes are.
+    pub origin: Arc<E::Origin>,
+    /// How many copies are waited for.
+    pub wait: Wait,
+    /// For how long a store in which nothing moves goes on.
+    pub timeout: Duration,
+}
+
+/// A store that was acknowledged.
+#[derive(Debug)]
+pub struct Stored {
+    /// Who has a durable copy.
+    pub copies: Copies,
+    /// Whose copy is not there, or not yet, and why.
+    pub missing: Vec<Missing>,
+    /// The record that was written.
+    pub written: Written,
+    /// How many copies were waited for, and how many there are to be.
+    pub wanted: CopiesWanted,
+}
+
+/// Why a store was not acknowledged.
+#[derive(Debug)]
+pub enum StoreFailure<D> {
+    /// This peer is not active in its ring.
+    NotActive(FindError),
+    /// Fewer copies, or more, are to be waited for than can be.
+    Wait(WaitError),
+    /// The bytes are not given.
+    Source(GiveError<D>),
+    /// The name cannot be written; why.
+    Name(String),
+    /// Fewer copies than needed, of the object or of its record, are durable.
+    TooFewCopies {
+        /// So many are.
+        durable: usize,
+        /// So many would do.
+        needed: usize,
+        /// How long was waited.
+        waited: Duration,
+        /// Whose are not, and why.
+        missing: Vec<Missing>,
+    },
+}
+
+/// Stores an object.
+///
+/// # Errors
+/// [`StoreFailure`]; what was copied by then stays where it is, unnamed.
+pub async fn store<E: Env>(
+    env: &Arc<E>,
+    order: Order<E>,
+    progress: Arc<Progress>,
+) -> Result<Stored, StoreFailure<E::DiskError>> {
+    let wanted = copies_wanted(env, order.wait).await?;
+    let Order { name, object, origin, timeout, .. } = order;
+    let mut patience = Patience::begin(env.now(), timeout, progress);
+    let links = vec![Link { name: name.clone(), clock: env.next_clock() }];
+    let given = Given { object, links, cause: Cause::Store };
+    let store = Store { env: env.clone(), name, given, origin, wanted };
+    let target =
+        RecordTarget::Content { content: object.content, length: object.length, outboard: object.outboard };
+    let (copies, written) = if env.laws().bytes_before_name {
+        let copies = store.copy_until(&mut patience).await?;
+        (copies, store.name_until(target, &mut patience).await?)
+    } else {
+        let written = store.name_until(target, &mut patience).await?;
+        (store.copy_until(&mut patience).await?, written)
+    };
+    let view = env.view();
+    let mut missing = store.all_missing(&copies).await;
+    let holders = copies.living(&view);
+    missing.retain(|copy| !holders.contains(&copy.peer));
+    Ok(Stored { copies, missing, written, wanted })
+}
+
+/// How many copies a store would wait for.
+///
+/// # Errors
+/// This peer stores nothing at the moment, or not with so many copies.
+pub async fn copies_wanted<E: Env>(
+    env: &Arc<E>,
+    wait: Wait,
+) -> Result<CopiesWanted, StoreFailure<E::DiskError>> {
+    member(env).await.map_err(StoreFailure::NotActive)?;
+    let view = env.view();
+    if view.phase != PhaseKind::Active {
+        return Err(StoreFailure::NotActive(FindError::not_active(&view)));
+    }
+    let settings = view.settings.unwrap_or_default();
+    let laws = env.laws();
+    let members = if laws.w_of_all_members { view.members_count() } else { 1 + view.alive().count() };
+    let wanted = CopiesWanted::new(wait, &settings, members).map_err(StoreFailure::Wait)?;
+    let needed = if laws.w_copies { wanted.needed } else { (wanted.needed - 1).max(1) };
+    Ok(CopiesWanted { needed, ..wanted })
+}
+
+/// One store under way.
+struct Store<E: Env> {
+    env: Arc<E>,
+    name: FileName,
+    given: Given,
+    origin: Arc<E::Origin>,
+    wanted: CopiesWanted,
+}
+
+impl<E: Env> Store<E> {
+    /// Copies until enough are durable and the owner of the content is one of them.
+    async fn copy_until(&self, patience: &mut Patience) -> Result<Copies, StoreFailure<E::DiskError>> {
+        let mut copies = Copies::default();
+        for _ in 0..COPY_TRIES_MAX {
+            self.copy_once(patience, &mut copies).await?;
+            if !self.env.laws().owner_looked_up_again
+                && copies.are_enough(&self.env.view(), self.wanted.needed)
+            {
+                return Ok(copies);
+            }
+            let owner = find(&self.env, self.given.object.content.key(), 0).await;
+            let acknowledge = |owner: &_| copies.acknowledge(&self.env.view(), self.wanted.needed, owner);
+            if owner.is_ok_and(|found| acknowledge(&found.owner.position)) {
+                return Ok(copies);
+            }
+            // Too many will not take it, however often they are asked.
+            let hopeless = copies.are_out_of_reach(&self.env.view(), self.wanted.needed, self.wanted.most);
+            if hopeless || self.env.now() + RETRY >= patience.deadline(self.env.now()) {
+                break;
+            }
+            self.env.sleep_until(self.env.now() + RETRY).await;
+        }
+        if let Some(silence) = patience.silence.take() {
+            return Err(StoreFailure::Source(GiveError::Client(silence)));
+        }
+        Err(self.too_few(&copies, self.all_missing(&copies).await, patience))
+    }
+
+    /// The copies that are not there: of those that said why, and of those that have not said anything yet.
+    async fn all_missing(&self, copies: &Copies) -> Vec<Missing> {
+        let view = self.env.view();
+        let (mut missing, most) = (copies.missing_of(&view, self.wanted.most), self.wanted.most);
+        let durable = copies.living(&view).len();
+        if missing.len() + durable >= most {
+            return missing;
+        }
+        let Ok(found) = find(&self.env, self.given.object.content.key(), most).await else { return missing };
+        for replica in replicas(&found.owner, &found.successors, most) {
+            let is_named = missing.iter().any(|copy| copy.peer == replica.position);
+            if !is_named && !copies.has(&replica.position) && missing.len() + durable < most {
+                missing.push(Missing { peer: replica.position, reason: MissingReason::NotYet });
+            }
+        }
+        missing
+    }
+
+    /// Gives the object to the owner of its content id, once, and hears of all copies.
+    async fn copy_once(
+        &self,
+        patience: &mut Patience,
+        copies: &mut Copies,
+    ) -> Result<(), StoreFailure<E::DiskError>> {
+        let Ok(found) = find(&self.env, self.given.object.content.key(), 0).await else { return Ok(()) };
+        let (word, mut words) = mpsc::channel(WORDS_MAX);
+        let pushing = {
+            let (env, given, owner) = (self.env.clone(), self.given.clone(), found.owner.clone());
+            let (origin, progress) = (self.origin.clone(), patience.progress.clone());
+            Task::spawn(&self.env, async move {
+                let mut feed = Some(Feed::Origin { origin, progress });
+                let mut heard = ChainWords::new(owner.position, &StoreRole::Owner);
+                push_exchange(&env, &owner, &given, StoreRole::Owner, &mut feed, &word, &mut heard).await
+            })
+        };
+        let mut enough_since: Option<Moment> = None;
+        let mut ticked = self.env.now();
+        loop {
+            let word = timeout(&self.env, TICK, words.recv()).await;
+            let now = self.env.now();
+            if now.since(ticked) > STOPPED_AFTER {
+                patience.moved(now);
+            }
+            ticked = now;
+            match word {
+                Some(Some(StorageReply::Moving { bytes })) => {
+                    patience.joined(now, bytes, self.given.object.length);
+                }
+                Some(Some(word)) => {
+                    let is_new = copies.hear(word);
+                    if is_new {
+                        patience.moved(now);
+                    }
+                }
+                Some(None) => break,
+                // Once enough are durable the rest is waited for a moment only; it is made all the same.
+                None if enough_since.is_some_and(|since| now.since(since) >= LINGER) => {
+                    self.env.spawn(async move { drop(pushing.await) });
+                    return Ok(());
+                }
+                None if now >= patience.deadline(now) => {
+                    let reason = MissingReason::Unreachable;
+                    copies.hear(StorageReply::Missing(Missing { peer: found.owner.position, reason }));
+                    return Ok(());
+                }
+                None => {}
+            }
+            if enough_since.is_none() && copies.are_enough(&self.env.view(), self.wanted.needed) {
+                enough_since = Some(now);
+            }
+        }
+        match pushing.await {
+            // It is asked again as long as it is connected: it may have been stopped, as this peer may have been.
+            Some(Err(PushFailure::Source(GiveError::Client(silence @ StreamError::Silent { .. })))) => {
+                patience.silence = Some(silence);
+                Ok(())
+            }
+            Some(Err(PushFailure::Source(error))) => Err(StoreFailure::Source(error)),
+            Some(Err(PushFailure::Peer(reason))) => {
+                copies.hear(StorageReply::Missing(Missing { peer: found.owner.position, reason }));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the name record until enough copies of it are durable.
+    async fn name_until(
+        &self,
+        target: RecordTarget,
+        patience: &mut Patience,
+    ) -> Result<Written, StoreFailure<E::DiskError>> {
+        let deadline = patience.deadline(self.env.now());
+        let written = write_record(&self.env, &self.name, target, deadline).await;
+        let mut written = written.map_err(StoreFailure::Name)?;
+        loop {
+            let owner = find(&self.env, self.name.key(), 0).await;
+            let acknowledge =
+                |owner: &_| written.copies.acknowledge(&self.env.view(), self.wanted.needed, owner);
+            if owner.is_ok_and(|found| acknowledge(&found.owner.position)) {
+                return Ok(written);
+            }
+            if self.env.now() + RETRY >= patience.deadline(self.env.now()) {
+                return Err(self.too_few(&written.copies, written.copies.missing(), patience));
+            }
+            self.env.sleep_until(self.env.now() + RETRY).await;
+            // What goes wrong now shows in the copies that are missing at the deadline.
+            if let Err(error) = write_again(&self.env, &mut written).await {
+                tracing::debug!(%error, name = %self.name, "a record was not given again");
+            }
+        }
+    }
+
+    fn too_few(
+        &self,
+        copies: &Copies,
+        missing: Vec<Missing>,
+        patience: &Patience,
+    ) -> StoreFailure<E::DiskError> {
+        StoreFailure::TooFewCopies {
+            durable: copies.living(&self.env.view()).len(),
+            needed: self.wanted.needed,
+            waited: patience.waited(self.env.now()),
+            missing,
+        }
+    }
+}
+
+/// How long to go on: as long as something moves, and so long after.
+struct Patience {
+    timeout: Duration,
+    progress: Arc<Progress>,
+    seen: u64,
+    moved: Moment,
+    begun: Moment,
+    /// The client gave nothing when it was asked last.
+    silence: Option<StreamError>,
+}
+
+impl Patience {
+    fn begin(now: Moment, timeout: Duration, progress: Arc<Progress>) -> Patience {
+        Patience { timeout, progress, seen: 0, moved: now, begun: now, silence: None }
+    }
+
+    /// How long it took: the time-out itself, where that is why it ended.
+    fn waited(&self, now: Moment) -> Duration {
+        let elapsed = now.since(self.begun);
+        // No try begins that could not end before the time is up.
+        match (elapsed + RETRY).checked_sub(self.timeout) {
+            Some(more) if more < Duration::from_secs(1) => self.timeout,
+            Some(_) => Duration::from_secs(elapsed.as_secs()),
+            None => Duration::from_millis(elapsed.as_millis().max(1) as u64),
+        }
+    }
+
+    fn deadline(&mut self, now: Moment) -> Moment {
+        let done = self.progress.done.load(Ordering::Relaxed);
+        if done != self.seen {
+            self.seen = done;
+            self.moved(now);
+        }
+        self.moved + self.timeout
+    }
+
+    fn moved(&mut self, now: Moment) {
+        self.moved = now;
+        self.silence = None;
+    }
+
+    /// Bytes move that somebody else gives, or further down the chain.
+    fn joined(&mut self, now: Moment, bytes: u64, length: u64) {
+        self.moved(now);
+        let done = self.progress.done.load(Ordering::Relaxed);
+        if self.progress.total.load(Ordering::Relaxed) == 0 {
+            self.progress.begin(bytes.min(length), length);
+        } else {
+            self.progress.advance(bytes.min(length.saturating_sub(done)));
+        }
+    }
+}
+
+/// How often a store whose bytes moved is begun anew.
+const COPY_TRIES_MAX: u32 = 200;
+/// How often is looked whether bytes move.
+const TICK: Duration = Duration::from_millis(200);
+/// A tick that takes so long means that this process was stopped: nobody else stood still.
+const STOPPED_AFTER: Duration = Duration::from_secs(3);
+/// Between two tries to copy.
+const RETRY: Duration = Duration::from_millis(250);
+/// How long the other copies are waited for after enough are durable, to say so in one go.
+const LINGER: Duration = Duration::from_secs(2);
+/// Words on copies that wait to be heard.
+const WORDS_MAX: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: `--timeout` is for a store in which nothing moves, not for one that takes long.
+    #[test]
+    fn patience_lasts_as_long_as_something_moves() {
+        let at = |seconds| Moment::default() + Duration::from_secs(seconds);
+        let progress = Arc::new(Progress::default());
+        let mut patience = Patience::begin(at(0), Duration::from_secs(30), progress.clone());
+        assert_eq!(patience.deadline(at(1)), at(30), "nothing moved");
+        progress.advance(1);
+        assert_eq!(patience.deadline(at(2)), at(32), "a byte went");
+        assert_eq!(patience.deadline(at(3)), at(32), "and no other");
+    }
+}

@@ -1,0 +1,370 @@
+//! The bytes of objects in a running peer: on QUIC streams, and on the disk by threads of their own.
+
+use bytes::Bytes;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+use super::shared::{GATHER, STORAGE_TIMEOUT, finished, shortened, spawn_blocking};
+use crate::blob::{BlobError, Kind, Receiver};
+use crate::files::{
+    Answering, Asking, DiskError, DiskFault, GiveError, Incoming, KeptAs, Party, Piece, Reader, StreamError,
+};
+use crate::id::Position;
+use crate::outboard::{ChunkHasher, Outboard};
+use crate::transport::{self, Connection, OpenStream, RequestStream, wait_awake};
+use crate::wire::limits::{CLIENT_SILENCE_MAX, PIECE_BYTES};
+use crate::wire::{Link, MissingReason, ObjectInfo, PeerName, Reply, Request, StorageReply, StorageRequest};
+
+impl Piece for Bytes {
+    fn length(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn split_to(&mut self, bytes: u64) -> Bytes {
+        Bytes::split_to(self, bytes as usize)
+    }
+}
+
+impl From<transport::StreamError> for StreamError {
+    fn from(error: transport::StreamError) -> StreamError {
+        match error {
+            transport::StreamError::Cancelled => StreamError::Cancelled,
+            transport::StreamError::Ended => StreamError::Ended,
+            transport::StreamError::Silent { waited_ms } => StreamError::Silent { waited_ms },
+            other => StreamError::Broken(other.to_string()),
+        }
+    }
+}
+
+impl Asking for OpenStream {
+    type Piece = Bytes;
+
+    fn peer(&self) -> Position {
+        OpenStream::peer(self).position
+    }
+
+    async fn send(&mut self, piece: Bytes) -> Result<(), StreamError> {
+        Ok(self.send_piece(piece).await?)
+    }
+
+    fn finish_send(&mut self) {
+        OpenStream::finish_send(self);
+    }
+
+    async fn reply(&mut self, within: Duration) -> Result<StorageReply, StreamError> {
+        match self.read_reply(within).await? {
+            Reply::Storage(reply) => Ok(reply),
+            Reply::ProtocolError(why) => Ok(StorageReply::Refused(why)),
+            Reply::Membership(_) | Reply::Forwarding(_) => Err(StreamError::Ended),
+        }
+    }
+
+    async fn piece(&mut self, most: u64) -> Result<Option<Bytes>, StreamError> {
+        let mut piece = vec![0; most.min(PIECE_BYTES as u64) as usize];
+        let filled = self.fill_within(&mut piece, GATHER).await?;
+        piece.truncate(filled);
+        Ok((filled > 0).then(|| Bytes::from(piece)))
+    }
+}
+
+impl Answering for RequestStream {
+    type Piece = Bytes;
+
+    fn party(&self) -> Party {
+        let peer = self.peer().position;
+        if self.is_through_a_helper() { Party::Through(peer) } else { Party::Peer(peer) }
+    }
+
+    async fn reply(&mut self, reply: StorageReply) -> Result<(), StreamError> {
+        Ok(self.send_reply(&Reply::Storage(reply)).await?)
+    }
+
+    async fn send(&mut self, piece: Bytes) -> Result<(), StreamError> {
+        Ok(self.send_piece(piece).await?)
+    }
+
+    async fn piece(&mut self, most: u64) -> Result<Bytes, StreamError> {
+        let mut piece = vec![0; most.min(PIECE_BYTES as u64) as usize];
+        match self.fill_within(&mut piece, GATHER).await? {
+            0 => Err(StreamError::Ended),
+            filled => {
+                piece.truncate(filled);
+                Ok(Bytes::from(piece))
+            }
+        }
+    }
+
+    async fn finish(self) -> Result<(), StreamError> {
+        Ok(RequestStream::finish(self).await?)
+    }
+}
+
+impl DiskError for BlobError {
+    fn fault(&self) -> DiskFault {
+        match self {
+            BlobError::AlreadyHere { .. } => DiskFault::AlreadyHere,
+            BlobError::AlreadyReceiving { .. } => DiskFault::AlreadyReceiving,
+            BlobError::NotHere { .. } => DiskFault::NotHere,
+            BlobError::Rotten { .. } => DiskFault::Rotten,
+            BlobError::Mismatch { resumed, .. } => DiskFault::Mismatch { resumed: *resumed > 0 },
+            BlobError::ChunkMismatch { .. } | BlobError::Overrun { .. } => DiskFault::WrongChunk,
+            _ => DiskFault::Other,
+        }
+    }
+
+    fn missing_reason(&self) -> MissingReason {
+        match self {
+            BlobError::NoRoom { length, free } => MissingReason::NoRoom { length: *length, free: *free },
+            // It may be here in a moment, or its sender may have gone.
+            BlobError::AlreadyReceiving { .. } => MissingReason::Refused(self.to_string()),
+            BlobError::TooLong { .. } => MissingReason::Final(self.to_string()),
+            _ => MissingReason::Disk(shortened(self.to_string())),
+        }
+    }
+}
+
+/// Why another peer is not given an object that cannot be read here.
+pub(super) fn not_given(giver: &PeerName, error: &BlobError) -> MissingReason {
+    MissingReason::NotGiven(match error {
+        BlobError::Rotten { .. } => format!("the copy at peer {giver} was bad"),
+        BlobError::NotHere { .. } => format!("the copy at peer {giver} is gone"),
+        error => shortened(format!("peer {giver} cannot read its copy: {error}")),
+    })
+}
+
+/// An object that is being written: by a thread, once there is something to write.
+pub(super) struct Arriving {
+    at: At,
+    offset: u64,
+}
+
+enum At {
+    Rest(Box<Receiver>),
+    Thread(Writer),
+    /// Only while it goes from one to the other; or a panic of the thread goes on.
+    Nowhere,
+}
+
+/// Pieces go in through a bounded queue.
+struct Writer {
+    pieces: mpsc::Sender<Bytes>,
+    thread: tokio::task::JoinHandle<(Receiver, Result<(), BlobError>)>,
+}
+
+impl Writer {
+    fn begin(mut receiver: Receiver) -> Writer {
+        let (pieces, mut queue) = mpsc::channel::<Bytes>(QUEUED_PIECES_MAX);
+        let thread = tokio::task::spawn_blocking(move || {
+            while let Some(piece) = queue.blocking_recv() {
+                if let Err(error) = receiver.write(&piece) {
+                    return (receiver, Err(error));
+                }
+            }
+            (receiver, Ok(()))
+        });
+        Writer { pieces, thread }
+    }
+}
+
+impl Arriving {
+    pub(super) fn new(receiver: Receiver) -> Arriving {
+        let offset = receiver.offset();
+        Arriving { at: At::Rest(Box::new(receiver)), offset }
+    }
+
+    /// Waits until nothing is written any more; the receiver, and what came of writing.
+    async fn rest(&mut self) -> (Receiver, Result<(), BlobError>) {
+        let (receiver, written) = match std::mem::replace(&mut self.at, At::Nowhere) {
+            At::Rest(receiver) => (*receiver, Ok(())),
+            At::Thread(Writer { pieces, thread }) => {
+                drop(pieces);
+                finished(thread).await
+            }
+            // Whoever waited for the thread was given up, and with it this.
+            At::Nowhere => std::future::pending().await,
+        };
+        self.offset = receiver.offset();
+        (receiver, written)
+    }
+
+    async fn at_rest<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Receiver) -> Result<T, BlobError> + Send + 'static,
+    ) -> Result<T, BlobError> {
+        let (mut receiver, written) = self.rest().await;
+        let (receiver, done) = spawn_blocking(move || {
+            let done = written.and_then(|()| work(&mut receiver));
+            (receiver, done)
+        })
+        .await;
+        self.offset = receiver.offset();
+        self.at = At::Rest(Box::new(receiver));
+        done
+    }
+}
+
+impl Incoming for Arriving {
+    type Piece = Bytes;
+    type Error = BlobError;
+
+    fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    async fn check_against(&mut self, outboard: Outboard) -> Result<(), BlobError> {
+        self.at_rest(move |receiver| receiver.check_against(&outboard)).await
+    }
+
+    async fn drop_part_of_chunk(&mut self) -> Result<(), BlobError> {
+        self.at_rest(Receiver::drop_part_of_chunk).await
+    }
+
+    async fn write(&mut self, piece: Bytes) -> bool {
+        if let At::Rest(_) = self.at
+            && let At::Rest(receiver) = std::mem::replace(&mut self.at, At::Nowhere)
+        {
+            self.at = At::Thread(Writer::begin(*receiver));
+        }
+        let At::Thread(writer) = &self.at else { return false };
+        // A pause of this process is noticed here, too.
+        matches!(wait_awake(Duration::MAX, writer.pieces.send(piece)).await.0, Some(Ok(())))
+    }
+
+    async fn settle(&mut self) -> Result<(), BlobError> {
+        let (receiver, written) = self.rest().await;
+        self.at = At::Rest(Box::new(receiver));
+        written
+    }
+
+    async fn finish(mut self, kept_as: KeptAs, links: Vec<Link>) -> Result<ObjectInfo, BlobError> {
+        let (receiver, written) = self.rest().await;
+        written?;
+        let kind = match kept_as {
+            KeptAs::Replica => Kind::Replica,
+            KeptAs::Requested => Kind::Requested,
+        };
+        spawn_blocking(move || receiver.finish_linked(kind, &links)).await
+    }
+
+    async fn discard(mut self) {
+        let (receiver, _) = self.rest().await;
+        spawn_blocking(move || receiver.discard()).await;
+    }
+}
+
+/// Bytes that are read.
+pub(super) enum Reading {
+    /// By a thread, a few pieces ahead.
+    Ahead(mpsc::Receiver<Result<Bytes, BlobError>>),
+    /// From a client: hashed as they come, so that what it gives is checked before the last of it goes on. Only the
+    /// whole can be checked, so the first ones are read and not given.
+    Client { stream: Box<OpenStream>, hasher: Box<ChunkHasher>, object: ObjectInfo, skip: u64 },
+}
+
+/// Reads pieces on a thread of its own, a few ahead; an empty piece is the end.
+pub(super) fn read_ahead(
+    mut read: impl FnMut() -> Result<Bytes, BlobError> + Send + 'static,
+) -> mpsc::Receiver<Result<Bytes, BlobError>> {
+    let (pieces, ahead) = mpsc::channel(READ_AHEAD_MAX);
+    tokio::task::spawn_blocking(move || {
+        loop {
+            let piece = read();
+            let last = piece.as_ref().map_or(true, |piece| piece.is_empty());
+            let ended = matches!(&piece, Ok(piece) if piece.is_empty());
+            if ended || pieces.blocking_send(piece).is_err() || last {
+                return;
+            }
+        }
+    });
+    ahead
+}
+
+impl Reading {
+    /// Asks a client for the bytes that it offered, as any holder is asked.
+    pub(super) async fn client(
+        client: &Connection,
+        object: ObjectInfo,
+        offset: u64,
+    ) -> Result<Reading, GiveError<BlobError>> {
+        let from = if offset < object.length { 0 } else { offset };
+        let request = StorageRequest::FetchObject { content: object.content, offset: from };
+        let lost = |error: transport::StreamError| GiveError::Client(error.into());
+        let mut stream = client.open(&Request::Storage(request)).await.map_err(lost)?;
+        OpenStream::finish_send(&mut stream);
+        match stream.read_reply(STORAGE_TIMEOUT).await.map_err(lost)? {
+            Reply::Storage(StorageReply::Object(given)) if given == object => {}
+            _ => return Err(GiveError::Client(StreamError::Ended)),
+        }
+        Ok(Reading::Client { stream: Box::new(stream), hasher: Box::default(), object, skip: offset - from })
+    }
+}
+
+impl Reader for Reading {
+    type Piece = Bytes;
+    type Error = BlobError;
+
+    async fn next(&mut self) -> Result<Option<Bytes>, GiveError<BlobError>> {
+        match self {
+            Reading::Ahead(pieces) => match pieces.recv().await {
+                Some(Ok(piece)) => Ok(Some(piece)),
+                Some(Err(error)) => Err(GiveError::Disk(error)),
+                None => Ok(None),
+            },
+            Reading::Client { stream, hasher, object, skip } => loop {
+                let piece = wait_awake(CLIENT_SILENCE_MAX, stream.read_piece(PIECE_BYTES)).await.0;
+                let silent =
+                    || transport::StreamError::Silent { waited_ms: CLIENT_SILENCE_MAX.as_millis() as u64 };
+                let piece = piece.unwrap_or_else(|| Err(silent()));
+                let mut piece = match piece.map_err(|error| GiveError::Client(error.into()))? {
+                    Some(piece) => piece,
+                    None => return Err(GiveError::Client(StreamError::Ended)),
+                };
+                hasher.update(&piece);
+                if hasher.offset() >= object.length {
+                    let (content, outboard) = std::mem::take(hasher).finish();
+                    let found =
+                        ObjectInfo { content, length: outboard.length(), outboard: outboard.digest() };
+                    if found != *object {
+                        return Err(GiveError::OtherBytes);
+                    }
+                }
+                let skipped = (*skip).min(piece.len() as u64);
+                *skip -= skipped;
+                drop(piece.split_to(skipped as usize));
+                if !piece.is_empty() {
+                    return Ok(Some(piece));
+                }
+            },
+        }
+    }
+}
+
+/// Pieces that are read ahead.
+const READ_AHEAD_MAX: usize = 4;
+/// Pieces that wait for the disk: 2 MiB.
+const QUEUED_PIECES_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::ContentId;
+
+    /// Reported by reading: a peer whose own copy had gone bad said that the receiver refused it.
+    #[test]
+    fn a_copy_that_is_bad_here_is_not_the_receivers_fault() {
+        let giver = PeerName { position: Position::of_number(36), name: None };
+        let said = |error| not_given(&giver, &error).to_string();
+        let content = ContentId::of(b"a");
+        assert_eq!(
+            said(BlobError::Rotten { content, reason: "it ends after 3 bytes".to_owned() }),
+            "was not given it: the copy at peer 36 was bad"
+        );
+        assert_eq!(said(BlobError::NotHere { content }), "was not given it: the copy at peer 36 is gone");
+        let path = std::path::PathBuf::from("o");
+        let source = std::io::Error::other("no such device");
+        assert_eq!(
+            said(BlobError::Io { doing: "read", path, source }),
+            "was not given it: peer 36 cannot read its copy: cannot read o: no such device"
+        );
+    }
+}

@@ -1,0 +1,130 @@
+//! What the user of a simulated peer wants of [`crate::files`], and what other peers ask of this one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::keeper::{Effect, Keeper};
+use super::outcome::{Outcome, Requested, StoreFailure, StoredFile};
+use super::stream::Stream;
+use crate::chord::PhaseKind;
+use crate::files::{
+    self, Answering as _, Asker, FetchError, HandedOver, Order, Progress, RingWish, Upstream, Wish,
+};
+use crate::id::FileName;
+use crate::names::{Verdict, content_of, object_of};
+use crate::wire::{Entry, ObjectInfo, StorageReply, StorageRequest, Wait};
+
+impl Keeper {
+    /// Stores an object that lies in a file of this peer's user.
+    pub(super) async fn store(
+        self: &Arc<Self>,
+        name: &FileName,
+        object: ObjectInfo,
+    ) -> Result<StoredFile, StoreFailure> {
+        let (name, origin) = (name.clone(), Arc::new(()));
+        let order = Order { name, object, origin, wait: Wait::Quorum, timeout: STORE_TIMEOUT };
+        match files::store(self, order, Arc::new(Progress::default())).await {
+            Ok(stored) => Ok(StoredFile {
+                content: object.content,
+                record: stored.written.record,
+                holders: stored.copies.living(&self.view()).into_iter().collect(),
+                missing: stored.missing,
+            }),
+            Err(files::StoreFailure::NotActive(_)) => Err(StoreFailure::NotActive),
+            Err(files::StoreFailure::TooFewCopies { durable, needed, missing, .. }) => {
+                Err(StoreFailure::TooFewCopies { durable, needed, missing })
+            }
+            Err(files::StoreFailure::Name(why)) => Err(StoreFailure::Name(why)),
+            Err(files::StoreFailure::Wait(why)) => Err(StoreFailure::Name(why.to_string())),
+            Err(files::StoreFailure::Source(why)) => Err(StoreFailure::Name(format!("{why:?}"))),
+        }
+    }
+
+    /// Brings a file here.
+    pub(super) async fn request(self: &Arc<Self>, name: &FileName) -> Requested {
+        if files::member(self).await.is_err() {
+            return Requested::NotActive;
+        }
+        let record = match files::resolve_soon(self, name).await {
+            Ok(Verdict::Found(record)) => *record,
+            Ok(Verdict::Unknown) => return Requested::Unknown,
+            Ok(Verdict::CannotTell { silent, .. }) => return Requested::CannotTell(silent),
+            Err(_) => return Requested::NotActive,
+        };
+        let Some(content) = content_of(&record) else { return Requested::Unknown };
+        if self.disk.lock().contains(&content) {
+            return Requested::Found { content, sources: Vec::new() };
+        }
+        let wish = Wish { content, known: object_of(&record), links: Vec::new() };
+        match files::bring(self, wish, Arc::new(Progress::default())).await {
+            Ok(sources) => Requested::Found { content, sources },
+            Err(FetchError::NotActive(_)) => Requested::NotActive,
+            Err(FetchError::NoHolder(holders)) if !holders.silent.is_empty() => {
+                Requested::CannotTell(holders.silent)
+            }
+            Err(FetchError::NoHolder(_) | FetchError::Unreachable(_)) => {
+                Requested::Unreachable { content, corrupt: false }
+            }
+            Err(FetchError::Corrupt(_)) => Requested::Unreachable { content, corrupt: true },
+            Err(FetchError::Disk(_)) => Requested::Disk,
+        }
+    }
+
+    /// Leaves the ring, forced: what stays short when nothing moves any more is told.
+    pub(super) async fn leave(self: Arc<Self>, id: u64) {
+        if self.view().phase != PhaseKind::Active {
+            return;
+        }
+        let begin = self.now();
+        if let Ok(HandedOver { short, .. }) = files::hand_over_and_wait(&self, true).await {
+            let took = self.now().since(begin);
+            self.want(Effect::Ended { id, outcome: Outcome::Left { short, took } });
+            self.want(Effect::Leaving(RingWish::Depart));
+        }
+    }
+
+    /// Handles one stream.
+    pub(super) async fn serve(self: Arc<Self>, stream: Stream, from: Entry, request: StorageRequest) {
+        match request {
+            StorageRequest::StoreObject { object, links, role } => {
+                files::accept_object(&self, Upstream::Remote(stream), object, links, role).await;
+            }
+            StorageRequest::FetchObject { content, offset } => {
+                // Whoever asked finds out.
+                let _ = files::serve_object(&self, stream, content, offset).await;
+            }
+            request => {
+                let reply = self.answer(&from, request).await;
+                stream.say_reply(reply);
+                let _ = stream.finish().await;
+            }
+        }
+    }
+
+    /// Answers what needs no raw bytes.
+    pub(super) async fn answer(self: &Arc<Self>, from: &Entry, request: StorageRequest) -> StorageReply {
+        let answer = match request {
+            StorageRequest::WhoHas { content } => files::answer_who_has(self, content).await,
+            StorageRequest::Announce { content } => {
+                let mut holders = self.holders.lock();
+                holders.entry(content).or_default().insert(from.position, from.incarnation);
+                Ok(StorageReply::Noted)
+            }
+            StorageRequest::FetchRecord { name } => files::answer_record(self, &name).await,
+            StorageRequest::FetchOutboard { content, first } => {
+                files::answer_outboard(self, content, first).await
+            }
+            StorageRequest::PutRecord { record, role } => {
+                let from = Asker { entry: from.clone(), through_a_helper: false };
+                Ok(files::accept_record(self, &from, record, role).await)
+            }
+            StorageRequest::Offer { objects, records } => files::answer_offer(self, objects, records).await,
+            StorageRequest::Sync => Ok(files::answer_sync(self, from).await),
+            _ => Err("nobody asks this of a simulated peer".to_owned()),
+        };
+        answer.unwrap_or_else(StorageReply::refused)
+    }
+}
+
+/// How long a store in which nothing moves goes on.
+const STORE_TIMEOUT: Duration = Duration::from_secs(30);
