@@ -33,6 +33,9 @@ pub enum StreamError {
         /// For how long, in milliseconds.
         waited_ms: u64,
     },
+    /// What came is an answer to something else.
+    #[error("it broke the protocol")]
+    WrongReply,
     /// The connection, or the other side's message, is no good; why.
     #[error("{0}")]
     Broken(String),

@@ -424,11 +424,12 @@ impl<E: Env> Fetch<E> {
                 Err(NotOpened::Lost)
             }
             Ok(StorageReply::Refused(_)) => Err(NotOpened::Busy),
-            Ok(StorageReply::NotHere) | Err(_) => Err(NotOpened::Lost),
-            Ok(_) => {
+            Ok(StorageReply::NotHere) => Err(NotOpened::Lost),
+            Ok(_) | Err(StreamError::WrongReply) => {
                 self.env.blame_answer(&holder.position, Fault::WrongReply);
                 Err(NotOpened::Lost)
             }
+            Err(_) => Err(NotOpened::Lost),
         }
     }
 

@@ -175,7 +175,13 @@ pub async fn push_exchange<E: Env>(
 ) -> Result<(), PushFailure<E::DiskError>> {
     let object = given.object;
     let mut downstream = downstream(env, to, given, role).await?;
-    let lost = |_| PushFailure::Peer(MissingReason::Unreachable);
+    let lost = |error: StreamError| {
+        if error == StreamError::WrongReply {
+            env.blame_answer(&to.position, Fault::WrongReply);
+            return broken();
+        }
+        PushFailure::Peer(MissingReason::Unreachable)
+    };
     let mut moving = Moving::begin(env.now(), &object);
     let first = loop {
         let reply = downstream.reply().await.map_err(lost)?;

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::ask::ask_storage;
 use super::env::{Asker, Env};
 use super::find::{FindError, find, find_soon};
-use super::search::copies_that_vote;
 use super::wait::{Together, timeout};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{CheckedRecord, Greatest, Verdict, Vote, Votes, content_of, next_record};
@@ -55,9 +54,11 @@ pub async fn write_record<E: Env>(
 /// # Errors
 /// Nobody could be asked.
 pub async fn resolve<E: Env>(env: &Arc<E>, name: &FileName) -> Result<Verdict, FindError> {
-    let copies = copies_that_vote(env);
-    let found = find_soon(env, name.key(), vote_count(copies) - 1).await?;
-    let (election, everybody) = Election::of(&env.view(), copies, &name.key(), &found);
+    let found = find_soon(env, name.key(), vote_count(env.copies()) - 1).await?;
+    let (election, everybody) = match env.laws().several_noes {
+        true => Election::of(&env.view(), env.copies(), &name.key(), &found),
+        false => (Election::new(1, &name.key(), [found.owner.position], [], []), vec![found.owner.clone()]),
+    };
     let mut votes = Votes::new(election);
     let mut asked = Together::new();
     for whom in everybody {

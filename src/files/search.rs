@@ -39,9 +39,8 @@ pub async fn holders_of<E: Env>(
     content: ContentId,
     late: Duration,
 ) -> Result<Holders, FindError> {
-    let copies = copies_that_vote(env);
-    let found = find_soon(env, content.key(), vote_count(copies) - 1).await?;
-    let mut search = HolderSearch::begin(&env.view(), copies, &content, &found);
+    let found = find_soon(env, content.key(), vote_count(env.copies()) - 1).await?;
+    let mut search = HolderSearch::begin(&env.view(), env.copies(), &content, &found);
     let mut asked = Together::new();
     for whom in search.asked() {
         asked.add(ask(env, whom.clone(), content));
@@ -59,11 +58,6 @@ pub async fn holders_of<E: Env>(
     let distrusted = env.distrusted();
     holders.entries.sort_by_key(|entry| distrusted.contains(&entry.position));
     Ok(holders)
-}
-
-/// R, as far as votes go.
-pub(super) fn copies_that_vote<E: Env>(env: &Arc<E>) -> usize {
-    if env.laws().several_noes { env.copies() } else { 1 }
 }
 
 /// As [`holders_of`], without this peer. Where nobody is found, those who may have a word in a moment are asked again

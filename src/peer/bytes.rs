@@ -55,7 +55,7 @@ impl Asking for OpenStream {
         match self.read_reply(within).await? {
             Reply::Storage(reply) => Ok(reply),
             Reply::ProtocolError(why) => Ok(StorageReply::Refused(why)),
-            Reply::Membership(_) | Reply::Forwarding(_) => Err(StreamError::Ended),
+            Reply::Membership(_) | Reply::Forwarding(_) => Err(StreamError::WrongReply),
         }
     }
 
