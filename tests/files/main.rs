@@ -2,6 +2,7 @@
 //! demand. `QUOIT_SEED` replays one seed.
 
 mod away;
+mod controls;
 mod disk;
 mod gone;
 mod harness;
