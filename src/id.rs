@@ -16,8 +16,23 @@ use sha2::{Digest as _, Sha256};
 macro_rules! bytes32 {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub struct $name(pub [u8; 32]);
+
+        /// The order of the numbers. Most comparisons end with the first eight bytes.
+        impl Ord for $name {
+            #[inline]
+            fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+                head(&self.0).cmp(&head(&other.0)).then_with(|| self.0.cmp(&other.0))
+            }
+        }
+
+        impl PartialOrd for $name {
+            #[inline]
+            fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+                Some(self.cmp(other))
+            }
+        }
 
         impl $name {
             /// The 32 bytes.
@@ -99,28 +114,27 @@ impl Position {
     }
 
     /// Its first eight bytes as a number.
+    #[inline]
     pub(crate) fn prefix(&self) -> u64 {
-        let (head, _) = self.0.split_at(8);
-        head.iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
+        head(&self.0)
     }
 
     /// How far `to` lies ahead, clockwise: `to − self` modulo 2^256.
     pub fn distance_to(&self, to: &Position) -> Position {
         let mut out = [0; 32];
-        let mut borrow = 0i16;
-        for i in (0..32).rev() {
-            let d = i16::from(to.0[i]) - i16::from(self.0[i]) - borrow;
-            borrow = i16::from(d < 0);
-            out[i] = d.rem_euclid(256) as u8;
+        let mut borrow = false;
+        for i in (0..4).rev() {
+            let (difference, below) = word(&to.0, i).overflowing_sub(word(&self.0, i));
+            let (difference, below_by_borrow) = difference.overflowing_sub(u64::from(borrow));
+            borrow = below || below_by_borrow;
+            out[i * 8..i * 8 + 8].copy_from_slice(&difference.to_be_bytes());
         }
         Position(out)
     }
 
     /// This distance as a share of the whole circle, in 0.0 .. 1.0. For people, not for decisions.
     pub fn as_fraction(&self) -> f64 {
-        let (head, _) = self.0.split_at(8);
-        let head = head.iter().fold(0u64, |value, &byte| value << 8 | u64::from(byte));
-        head as f64 / 2f64.powi(64)
+        self.prefix() as f64 / 2f64.powi(64)
     }
 
     /// The position as a DNS label: lower-case base32 (RFC 4648) without padding, 52 characters.
@@ -172,6 +186,18 @@ impl KeyHash {
     pub fn of(public_key: &[u8]) -> KeyHash {
         KeyHash(sha256(public_key))
     }
+}
+
+/// The first of the four words of 64 bits.
+#[inline]
+fn head(bytes: &[u8; 32]) -> u64 {
+    word(bytes, 0)
+}
+
+/// One of the four words of 64 bits, the greatest first.
+#[inline]
+fn word(bytes: &[u8; 32], i: usize) -> u64 {
+    bytes[i * 8..i * 8 + 8].iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
 }
 
 /// SHA-256 of some bytes that are in memory anyway.

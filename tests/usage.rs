@@ -1,5 +1,6 @@
 //! Misuse of the binary: refused before anything starts, with exit code 2 and the argument's name.
 
+use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,7 @@ fn misuse_exits_with_2_and_says_what_is_wrong() {
         (vec!["simulate", "--peers", "-1"], "--peers"),
         (vec!["simulate", "--fail-fraction", "1.5"], "--fail-fraction"),
         (vec!["simulate", "--session-median", "NaN"], "--session-median"),
+        (vec!["simulate", "--leave-kind", "crash"], "--leave-kind"),
         (vec!["simulate", "--peers", "10", "--leave-rate", "1", "--duration", "60"], "--leave-rate"),
         (vec![], "Usage"),
     ] {
@@ -157,6 +159,28 @@ fn a_simulation_can_be_interrupted() {
     }
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stdout), (Some(130), Vec::new()));
+}
+
+/// Goal: a simulation that takes long says beforehand how long, and on a pipe now and then how far it is.
+#[test]
+fn a_long_simulation_says_how_far_it_is() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_quoit"))
+        .args(["simulate", "--peers", "1000", "--duration", "600000"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut next = || lines.next().unwrap().unwrap();
+    let (beforehand, meanwhile) = (next(), next());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(
+        beforehand.starts_with("this takes about ") && beforehand.contains(" on one core"),
+        "{beforehand}"
+    );
+    assert!(meanwhile.starts_with("after ") && !meanwhile.contains("nan"), "{meanwhile}");
 }
 
 /// How long something of a moment may take on a busy machine.

@@ -65,6 +65,10 @@ impl Gossip {
         (self.replace_at, self.heal_at) = (at, at);
     }
 
+    pub(super) fn partners(&self) -> impl Iterator<Item = &Entry> + Clone {
+        self.partners.iter()
+    }
+
     pub(super) fn has_partner(&self, position: &Position) -> bool {
         self.partners.iter().any(|partner| partner.position == *position)
     }

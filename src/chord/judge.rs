@@ -4,7 +4,7 @@
 //! come of a ring that changes at the moment; it is checked with others before it is believed.
 
 use super::detector::WATCHES_MAX;
-use super::members::{CONTRADICTED_LEAP_MAX, Members};
+use super::members::{CONTRADICTED_LEAP_MAX, Members, is_more};
 use super::node::{Node, Phase};
 use super::output::Event;
 use crate::id::{Position, between, owns};
@@ -155,7 +155,8 @@ impl Node {
             return self.convict(teller, fault);
         }
         let position = member.entry.position;
-        let known = position != self.me.position && !self.members.is_news(&member);
+        let before = self.members.at(&position);
+        let known = position != self.me.position && !is_more(&member, before);
         if position == teller.entry.position && teller.first_hand && !self.second_hand {
             let entry = member.entry.clone();
             if !known {
@@ -173,21 +174,18 @@ impl Node {
             }
             return;
         }
-        if !self.members.may_hear(&member) {
+        let is_stranger = before.is_none();
+        if !self.members.may_hear(before, &member) {
             return;
         }
         // Names that helpers tell cost nothing: all of them together may tell of as many as one peer.
         let accountable = if self.second_hand { self.me.position } else { teller.entry.position };
-        match self.members.at(&position) {
-            Some(_) => self.take_in(now, member, is_news),
-            None if member.state == MemberState::Alive && self.meets_strangers() => {
-                self.meet(now, &member.entry);
-            }
-            None if self.members.may_tell(&accountable) => {
-                self.members.told(position, accountable);
-                self.take_in(now, member, is_news);
-            }
-            None => {}
+        if !is_stranger {
+            self.take_in(now, member, is_news);
+        } else if member.state == MemberState::Alive && self.meets_strangers() {
+            self.meet(now, &member.entry);
+        } else if self.members.may_tell(&accountable) {
+            self.take_in_told(now, member, is_news, accountable);
         }
     }
 

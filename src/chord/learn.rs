@@ -1,9 +1,8 @@
 //! What a node makes of news: of others, and of itself.
 
-use std::collections::BTreeSet;
-
 use rand::RngExt as _;
 
+use super::gossip::Gossip;
 use super::node::{Node, Phase};
 use super::output::{EndReason, Event, Output};
 use crate::id::Position;
@@ -19,15 +18,37 @@ impl Node {
 
     /// As [`Node::learn`]; told to others as news, or not.
     pub(super) fn take_in(&mut self, now: Moment, member: Member, is_news: bool) {
+        self.take_in_from(now, member, is_news, None);
+    }
+
+    /// As [`Node::take_in`], of a member that is not known, on the word of this peer.
+    pub(super) fn take_in_told(&mut self, now: Moment, member: Member, is_news: bool, teller: Position) {
+        self.take_in_from(now, member, is_news, Some(teller));
+    }
+
+    fn take_in_from(&mut self, now: Moment, member: Member, is_news: bool, teller: Option<Position>) {
         if member.entry.position == self.me.position {
             return self.learn_of_myself(&member);
         }
-        let before = self.members.at(&member.entry.position).cloned();
-        if !self.members.merge(member.clone(), is_news) {
-            return;
-        }
-        self.thin_out();
         let position = member.entry.position;
+        let before = match teller {
+            Some(_) => None,
+            None => self.members.at(&position).cloned(),
+        };
+        if before.is_none() && self.has_no_place_for(&member) {
+            // As most that a peer with few contacts hears of: told on, and forgotten.
+            if is_news {
+                self.members.announce(member.clone());
+            }
+        } else {
+            if let Some(teller) = teller {
+                self.members.told(position, teller);
+            }
+            if !self.members.merge(member.clone(), is_news) {
+                return;
+            }
+            self.thin_out();
+        }
         let before_state = before.as_ref().map(|b| b.state);
         let was_alive = before_state == Some(MemberState::Alive);
         match member.state {
@@ -72,15 +93,20 @@ impl Node {
     /// Within the budget: neighbours and partners stay, of the others whoever crowds least.
     fn thin_out(&mut self) {
         while self.members.is_over_budget(self.settings.neighbours()) {
-            let neighbours = self.successors.iter().chain(&self.predecessor);
-            let neighbours: BTreeSet<Position> = neighbours.map(|entry| entry.position).collect();
-            let pinned = |entry: &Entry| {
-                neighbours.contains(&entry.position) || self.gossip.has_partner(&entry.position)
-            };
+            let pins = pins(&self.successors, self.predecessor.as_ref(), &self.gossip);
+            let pinned = |entry: &Entry| pins.clone().any(|pin| pin.position == entry.position);
             if !self.members.thin_out(&self.me.position, pinned) {
                 return;
             }
         }
+    }
+
+    /// Whether a member that is not known would be forgotten at once for the sake of the others.
+    fn has_no_place_for(&mut self, member: &Member) -> bool {
+        let pins = pins(&self.successors, self.predecessor.as_ref(), &self.gossip);
+        let (me, neighbours) = (&self.me.position, self.settings.neighbours());
+        member.state == MemberState::Alive
+            && self.members.would_go(me, &member.entry.position, neighbours, pins)
     }
 
     /// Somebody speaks of this peer itself: a death to contradict, or another process with its key.
@@ -142,6 +168,15 @@ impl Node {
             self.output(Output::Persist { incarnation: to });
         }
     }
+}
+
+/// Neighbours and partners.
+fn pins<'a>(
+    successors: &'a [Entry],
+    predecessor: Option<&'a Entry>,
+    gossip: &'a Gossip,
+) -> impl Iterator<Item = &'a Entry> + Clone {
+    successors.iter().chain(predecessor).chain(gossip.partners())
 }
 
 /// How many lives are left out at most when the news of an end is contradicted.

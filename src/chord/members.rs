@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::counted::Counted;
-use super::table::Table;
+use super::table::{Crowded, Table};
 use crate::id::{KeyHash, Position};
 use crate::wire::limits::{
     DATAGRAM_BYTES_MAX, INCARNATION_LEAP_MAX, MEMBERS_MAX, MEMBERS_PER_MESSAGE_MAX, NEWS_MAX,
@@ -25,14 +25,51 @@ pub struct Members {
     tellers: BTreeMap<Position, usize>,
     /// In which life a member was last heard of by its own word.
     proven: BTreeMap<Position, u64>,
+    /// As it was when it was asked for last.
+    crowding: Option<Crowding>,
+}
+
+/// Who has the least room in the table, with these changes and these that stay.
+#[derive(Debug, Clone)]
+struct Crowding {
+    changes: u64,
+    pins: Vec<Entry>,
+    /// The first bytes of their positions.
+    prefixes: Vec<u64>,
+    crowded: Crowded,
+}
+
+impl Crowding {
+    fn of(table: &Counted<Table>, me: &Position, pins: Vec<Entry>) -> Crowding {
+        let prefixes: Vec<u64> = pins.iter().map(|pin| pin.position.prefix()).collect();
+        let crowded = table.most_crowded(me, |position| is_among(&pins, &prefixes, position));
+        Crowding { changes: table.changes(), pins, prefixes, crowded }
+    }
+
+    fn is_pinned(&self, position: &Position) -> bool {
+        is_among(&self.pins, &self.prefixes, position)
+    }
+
+    fn bytes(&self) -> usize {
+        self.pins.capacity() * size_of::<Entry>()
+            + self.prefixes.capacity() * size_of::<u64>()
+            + self.crowded.bytes()
+    }
+}
+
+/// Most are told apart by their first bytes.
+fn is_among(pins: &[Entry], prefixes: &[u64], position: &Position) -> bool {
+    prefixes.contains(&position.prefix()) && pins.iter().any(|pin| pin.position == *position)
 }
 
 /// A change that is still passed on.
 #[derive(Debug, Clone)]
 struct News {
     member: Member,
+    /// The first bytes of its position.
+    prefix: u32,
     /// How often it is still told to neighbours, and to others.
-    copies_left: [u32; 2],
+    copies_left: [u8; 2],
 }
 
 /// To whom news is told.
@@ -58,6 +95,7 @@ impl Members {
             told: BTreeMap::new(),
             tellers: BTreeMap::new(),
             proven: BTreeMap::new(),
+            crowding: None,
         }
     }
 
@@ -101,10 +139,8 @@ impl Members {
     /// bounded by the last one that it was, not by what others said before: step by step they would lead
     /// beyond what the member itself believes, and could not be contradicted. That it lives is believed of
     /// more of them, so that every death which is believed can be contradicted, by hearsay too.
-    pub(super) fn may_hear(&self, member: &Member) -> bool {
-        let ends_known_life =
-            self.at(&member.entry.position).is_some_and(|k| k.entry.incarnation >= member.entry.incarnation);
-        if ends_known_life {
+    pub(super) fn may_hear(&self, known: Option<&Member>, member: &Member) -> bool {
+        if known.is_some_and(|known| known.entry.incarnation >= member.entry.incarnation) {
             return true;
         }
         let proven = self.proven.get(&member.entry.position).copied().unwrap_or(0);
@@ -128,8 +164,7 @@ impl Members {
 
     /// Whether what somebody says is more than is known.
     pub(super) fn is_news(&self, member: &Member) -> bool {
-        let order = |m: &Member| (m.entry.incarnation, m.state);
-        self.table.at(&member.entry.position).is_none_or(|known| order(member) > order(known))
+        is_more(member, self.table.at(&member.entry.position))
     }
 
     /// Merges what somebody says, and tells it on where it is news. Returns whether that was new.
@@ -160,8 +195,34 @@ impl Members {
         self.table.alive_count() >= self.contacts_max.saturating_add(neighbours)
     }
 
+    /// Whether one more that answers, which is not known, would be the one to go, there being no place beside so many
+    /// neighbours. Those that `pins` lists stay.
+    pub(super) fn would_go<'a>(
+        &mut self,
+        me: &Position,
+        newcomer: &Position,
+        neighbours: usize,
+        pins: impl Iterator<Item = &'a Entry> + Clone,
+    ) -> bool {
+        if !self.is_full(neighbours) || self.is_over_budget(neighbours) {
+            return false;
+        }
+        let changes = self.table.changes();
+        let is_of_now = |known: &Crowding| {
+            known.changes == changes
+                && pins.clone().map(Entry::handle).eq(known.pins.iter().map(Entry::handle))
+        };
+        let known = match self.crowding.take().filter(is_of_now) {
+            Some(known) => known,
+            None => Crowding::of(&self.table, me, pins.cloned().collect()),
+        };
+        let known = self.crowding.insert(known);
+        let pinned = |position: &Position| known.is_pinned(position);
+        !pinned(newcomer) && self.table.would_crowd_most(newcomer, &known.crowded, pinned)
+    }
+
     /// Forgets the contact that crowds its neighbours most. `pinned` ones stay. Says whether there was one.
-    pub(super) fn thin_out(&mut self, me: &Position, pinned: impl Fn(&Entry) -> bool) -> bool {
+    pub(super) fn thin_out(&mut self, me: &Position, pinned: impl FnMut(&Entry) -> bool) -> bool {
         let victim = self.table.most_crowding(me, pinned);
         if let Some(victim) = victim {
             self.forget(&victim);
@@ -171,19 +232,29 @@ impl Members {
 
     /// Puts a change into the news, to be passed on a bounded number of times.
     pub fn announce(&mut self, member: Member) {
-        self.news.retain(|news| news.member.entry.position != member.entry.position);
-        if self.news.len() >= NEWS_KEPT_MAX {
-            // The one that was told most often already.
-            self.news.pop();
+        let position = member.entry.position;
+        let prefix = (position.prefix() >> 32) as u32;
+        let news = News { prefix, member, copies_left: [COPIES_TO_NEIGHBOURS, COPIES_TO_OTHERS] };
+        // Most are told apart without a look at the entry.
+        let is_of_same = |news: &News| news.prefix == prefix && news.member.entry.position == position;
+        // It takes the place of what was said of the same peer before, or of what was told most often already.
+        let full = self.news.len() >= NEWS_KEPT_MAX;
+        match self.news.iter().position(is_of_same).or(full.then(|| self.news.len() - 1)) {
+            Some(at) => {
+                self.news[..=at].rotate_right(1);
+                self.news[0] = news;
+            }
+            None => self.news.insert(0, news),
         }
-        self.news.insert(0, News { member, copies_left: [COPIES_TO_NEIGHBOURS, COPIES_TO_OTHERS] });
     }
 
     /// The freshest news for somebody, at most [`NEWS_MAX`] and as many as a datagram holds, each counted as passed on
     /// once.
     pub fn take_news(&mut self, to: Listener, first: Option<Member>) -> Vec<Member> {
         let to = to as usize;
-        self.news.sort_by_key(|news| std::cmp::Reverse(news.copies_left[to]));
+        if !self.news.is_sorted_by(|one, other| one.copies_left[to] >= other.copies_left[to]) {
+            self.news.sort_by_key(|news| std::cmp::Reverse(news.copies_left[to]));
+        }
         let mut taken: Vec<Member> = first.into_iter().collect();
         let mut bytes: usize = taken.iter().map(wire_bytes).sum();
         for news in self.news.iter_mut().take_while(|news| news.copies_left[to] > 0) {
@@ -260,6 +331,7 @@ impl Members {
         self.table.bytes()
             + self.gone.capacity() * size_of::<Position>()
             + self.news.capacity() * size_of::<News>()
+            + self.crowding.as_ref().map_or(0, Crowding::bytes)
             + (self.told.len() + self.tellers.len() + self.proven.len()) * TREE_ENTRY_BYTES
     }
 
@@ -279,6 +351,12 @@ impl Members {
         self.met(position);
         self.table.change().remove(position);
     }
+}
+
+/// Whether what somebody says of a member is more than what is known of it.
+pub(super) fn is_more(said: &Member, known: Option<&Member>) -> bool {
+    let order = |member: &Member| (member.entry.incarnation, member.state);
+    known.is_none_or(|known| order(said) > order(known))
 }
 
 /// As many of these as a message holds.
@@ -306,9 +384,9 @@ fn wire_bytes(member: &Member) -> usize {
 /// on hearsay.
 pub(super) const CONTRADICTED_LEAP_MAX: u64 = 2 * INCARNATION_LEAP_MAX;
 /// How often a peer passes a change on to its neighbours: so that nobody along the ring is left out.
-const COPIES_TO_NEIGHBOURS: u32 = 3;
+const COPIES_TO_NEIGHBOURS: u8 = 3;
 /// How often to others, which are random: each doubles the number of those who know.
-const COPIES_TO_OTHERS: u32 = 4;
+const COPIES_TO_OTHERS: u8 = 4;
 /// Changes that are still passed on.
 const NEWS_KEPT_MAX: usize = 1_024;
 /// Members that are remembered although they do not answer any more, or left: for so long no stale news brings

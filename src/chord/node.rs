@@ -245,6 +245,20 @@ impl Node {
         self.rules = rules;
     }
 
+    /// Forgets all that a peer needs no more which has ended or died: it still says that it is gone, and whom it kept
+    /// contact with. For simulations.
+    pub fn shed(&mut self) {
+        self.members = Members::new(0);
+        self.detector = Detector::new(self.last_turn);
+        (self.rejoined, self.departed) = (Rejoined::default(), Departed::default());
+        (self.silences, self.face) = (Silences::default(), Face::default());
+        self.shown = (None, Vec::new());
+        self.candidates.clear();
+        self.pending.clear();
+        self.outputs = VecDeque::new();
+        (self.query, self.strangers, self.given_order) = (None, Vec::new(), None);
+    }
+
     /// Takes a datagram. `from` is who the connection says it is.
     pub fn handle_datagram(&mut self, now: Moment, from: &Entry, datagram: Datagram) {
         if matches!(self.phase, Phase::Gone { .. } | Phase::Ended) {

@@ -157,27 +157,81 @@ impl Table {
 
     /// Of those that answer, the one that crowds its neighbours most, relative to how far it lies ahead of
     /// `me`. `pinned` ones never do.
-    pub(super) fn most_crowding(&self, me: &Position, pinned: impl Fn(&Entry) -> bool) -> Option<Position> {
-        let (from, mut last) = (me.prefix(), 0);
+    /// `pinned` is asked in the order in which they lie ahead.
+    pub(super) fn most_crowding(
+        &self,
+        me: &Position,
+        mut pinned: impl FnMut(&Entry) -> bool,
+    ) -> Option<Position> {
         let (before, after) = self.around(me);
-        let ahead: Vec<(u64, &Entry)> = alive_of(after)
-            .chain(alive_of(before))
-            .map(|entry| (entry.position.prefix().wrapping_sub(from), entry))
-            .collect();
-        let mut most: Option<(u64, u64, &Entry)> = None;
-        for (i, (distance, entry)) in ahead.iter().enumerate() {
-            let next = ahead.get(i + 1).map_or(u64::MAX, |(next, _)| *next);
-            let gap = next - last;
-            last = *distance;
-            // gap / distance, without division: the same on every machine.
-            let less = most.is_none_or(|(least_gap, its_distance, _)| {
-                u128::from(gap) * u128::from(its_distance) < u128::from(least_gap) * u128::from(*distance)
-            });
-            if less && !pinned(entry) {
-                most = Some((gap, *distance, entry));
+        let mut most: Option<(Room, &Entry)> = None;
+        for (room, entry) in rooms(me, [after, before]) {
+            if most.is_none_or(|(least, _)| room.is_less_than(&least)) && !pinned(entry) {
+                most = Some((room, entry));
             }
         }
-        most.map(|(_, _, entry)| entry.position)
+        most.map(|(_, entry)| entry.position)
+    }
+
+    /// Those that have the least room between their neighbours, of those that answer and are not pinned.
+    pub(super) fn most_crowded(&self, me: &Position, pinned: impl Fn(&Position) -> bool) -> Crowded {
+        let (before, after) = self.around(me);
+        let mut least: Vec<(Room, Position)> = Vec::with_capacity(Crowded::KEPT + 1);
+        for (room, entry) in rooms(me, [after, before]) {
+            let place = least.partition_point(|(other, _)| !room.is_less_than(other));
+            if place < Crowded::KEPT && !pinned(&entry.position) {
+                least.insert(place, (room, entry.position));
+                least.truncate(Crowded::KEPT);
+            }
+        }
+        Crowded { me: *me, before: before.len(), after: self.slots.len() - after.len(), least }
+    }
+
+    /// Whether a member that is not in the table would, put into it, be the one of [`Table::most_crowding`]. `crowded`
+    /// are those of now.
+    pub(super) fn would_crowd_most(
+        &self,
+        newcomer: &Position,
+        crowded: &Crowded,
+        pinned: impl Fn(&Position) -> bool,
+    ) -> bool {
+        let Err(place) = self.find(newcomer) else { return false };
+        let (before, after) = (&self.slots[..crowded.before], &self.slots[crowded.after..]);
+        // Those between this peer and the newcomer, and those beyond it.
+        let (nearer, farther): ([&[Slot]; 2], [&[Slot]; 2]) =
+            match place.checked_sub(crowded.after).filter(|_| *newcomer > crowded.me) {
+                Some(place) => ([&after[..place], &[]], [&after[place..], before]),
+                None => ([after, &before[..place]], [&before[place..], &[]]),
+            };
+        let origin = crowded.me.prefix();
+        let ahead =
+            |slot: Option<&Slot>, none: u64| slot.map_or(none, |slot| slot.prefix.wrapping_sub(origin));
+        let alive = |slots: [_; 2]| slots.into_iter().flatten().filter(|slot: &&Slot| slot.is_alive());
+        let mut back = alive(nearer).rev();
+        let mut onward = alive(farther);
+        let [(last, last_but_one), (next, next_but_one)] =
+            [(back.next(), back.next()), (onward.next(), onward.next())];
+        let distance = newcomer.prefix().wrapping_sub(origin);
+        let room = |last: u64, distance: u64, next: u64| Room { gap: next - last, distance };
+        let its = room(ahead(last, 0), distance, ahead(next, u64::MAX));
+        // Of two with the same room the nearer one crowds most.
+        let is_it = |slot: Option<&Slot>, position: &Position| {
+            slot.is_some_and(|slot| slot.member.entry.position == *position)
+        };
+        let others = crowded.least.iter().find(|(_, at)| !is_it(last, at) && !is_it(next, at));
+        let by_others = others.is_some_and(|(other, at)| {
+            let is_nearer = (other.distance, at) < (distance, newcomer);
+            if is_nearer { !its.is_less_than(other) } else { other.is_less_than(&its) }
+        });
+        let by_last = last.is_some_and(|slot| {
+            let other = room(ahead(last_but_one, 0), ahead(last, 0), distance);
+            !its.is_less_than(&other) && !pinned(&slot.member.entry.position)
+        });
+        let by_next = next.is_some_and(|slot| {
+            let other = room(distance, ahead(next, 0), ahead(next_but_one, u64::MAX));
+            other.is_less_than(&its) && !pinned(&slot.member.entry.position)
+        });
+        !by_others && !by_last && !by_next
     }
 
     fn find(&self, position: &Position) -> Result<usize, usize> {
@@ -220,6 +274,56 @@ impl From<Member> for Slot {
     fn from(member: Member) -> Slot {
         Slot { prefix: member.entry.position.prefix(), member }
     }
+}
+
+/// Those of a table that have the least room.
+#[derive(Debug, Clone)]
+pub(super) struct Crowded {
+    /// From where distances count.
+    me: Position,
+    /// How many stand before it, and where those begin that stand after it.
+    before: usize,
+    after: usize,
+    /// The least first; of two with the same room the nearer one.
+    least: Vec<(Room, Position)>,
+}
+
+impl Crowded {
+    /// A newcomer changes the room of its two neighbours: that of a third one still counts.
+    const KEPT: usize = 3;
+
+    /// What this takes, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.least.capacity() * size_of::<(Room, Position)>()
+    }
+}
+
+/// How much room a member has between its neighbours, and how far it lies ahead.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    gap: u64,
+    distance: u64,
+}
+
+impl Room {
+    /// By gap / distance, without division: the same on every machine.
+    fn is_less_than(&self, other: &Room) -> bool {
+        u128::from(self.gap) * u128::from(other.distance) < u128::from(other.gap) * u128::from(self.distance)
+    }
+}
+
+/// Those that answer of all slots ahead of `me`, in their order, and their room.
+fn rooms<'a>(me: &Position, slots: [&'a [Slot]; 2]) -> impl Iterator<Item = (Room, &'a Entry)> {
+    let origin = me.prefix();
+    let alive = slots.into_iter().flatten().filter(|slot| slot.is_alive());
+    let mut ahead = alive.map(move |slot| (slot.prefix.wrapping_sub(origin), &slot.member.entry)).peekable();
+    let mut last = 0;
+    std::iter::from_fn(move || {
+        let (distance, entry) = ahead.next()?;
+        let next = ahead.peek().map_or(u64::MAX, |(next, _)| *next);
+        let gap = next - std::mem::replace(&mut last, distance);
+        Some((Room { gap, distance }, entry))
+    })
 }
 
 fn alive_of(slots: &[Slot]) -> impl DoubleEndedIterator<Item = &Entry> {
@@ -269,6 +373,33 @@ mod tests {
             prop_assert!(table.clockwise_from(&from).map(|e| e.position).eq(ahead.iter().copied()));
             prop_assert!(table.counter_clockwise_from(&from).map(|e| e.position).eq(ahead.into_iter().rev()));
             prop_assert!(Table::of(model.into_values()).iter().eq(table.iter()));
+        }
+    }
+
+    proptest! {
+        /// Goal: who would go at once is told without putting it in, wherever ties and the pinned ones are.
+        #[test]
+        fn a_newcomer_that_would_go_is_told(
+            known in prop::collection::btree_map(any::<u8>(), 0u8..4, 0..40),
+            pins in prop::collection::btree_set(any::<u8>(), 0..20),
+            me in any::<u8>(),
+        ) {
+            let me = Position::of_number(me);
+            let state = |kind: u8| if kind == 0 { MemberState::Dead } else { MemberState::Alive };
+            let others = known.iter().map(|(number, kind)| member(Position::of_number(*number), state(*kind)));
+            let table = Table::of(others.filter(|other| other.entry.position != me));
+            let pinned = |at: &Position| at.number().is_some_and(|number| pins.contains(&number));
+            let crowded = table.most_crowded(&me, pinned);
+            for newcomer in (0..=u8::MAX).map(numbered) {
+                let position = newcomer.entry.position;
+                if position == me || table.at(&position).is_some() || pinned(&position) {
+                    continue;
+                }
+                let mut larger = table.clone();
+                larger.insert(newcomer);
+                let goes = larger.most_crowding(&me, |entry| pinned(&entry.position)) == Some(position);
+                prop_assert_eq!(table.would_crowd_most(&position, &crowded, pinned), goes, "{:?}", position);
+            }
         }
     }
 

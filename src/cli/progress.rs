@@ -1,4 +1,4 @@
-//! A bar for what takes a while, on a terminal only.
+//! A bar for what takes a while, on a terminal; a line now and then of long work, where nobody sits.
 
 use std::future::Future;
 use std::io::IsTerminal as _;
@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::fit;
+use super::format::seconds;
 use super::output::Output;
 use crate::peer::Progress;
 
@@ -34,7 +35,10 @@ pub(super) async fn drawn_as<T>(
     work: impl Future<Output = T>,
 ) -> T {
     if !std::io::stderr().is_terminal() {
-        return work.await;
+        return match counted {
+            Counted::Bytes => work.await,
+            Counted::Parts => told(out, progress, work).await,
+        };
     }
     let mut work = std::pin::pin!(work);
     let mut ticks = interval_at(Instant::now() + FIRST_DRAWN, REDRAWN);
@@ -65,6 +69,41 @@ pub(super) async fn drawn_as<T>(
     result
 }
 
+/// Runs some work and says in a line now and then how far it is.
+async fn told<T>(out: &Output, progress: &Progress, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    let begun = Instant::now();
+    let mut ticks = interval_at(begun + FIRST_TOLD, TOLD_AGAIN);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            result = &mut work => return result,
+            _ = ticks.tick() => {}
+        }
+        let (done, total) = (&progress.done, &progress.total);
+        out.note(&line(begun.elapsed(), done.load(Ordering::Relaxed), total.load(Ordering::Relaxed)));
+    }
+}
+
+/// How far some work is after a while, and how long the rest takes if it goes on like that.
+fn line(elapsed: Duration, done: u64, total: u64) -> String {
+    let so_far = roughly(elapsed);
+    if done == 0 || total == 0 {
+        return format!("after {so_far}: it is being prepared");
+    }
+    let share = done.min(total) as f64 / total as f64;
+    let left = elapsed.mul_f64(1.0 / share - 1.0);
+    format!("after {so_far}: {:.0} %, about {} left", (share * 100.0).floor(), roughly(left))
+}
+
+/// A span of time, without the fractions of a second that an estimate does not have.
+pub(super) fn roughly(span: Duration) -> String {
+    match span.as_secs_f64().round() as u64 {
+        whole @ ..60 => format!("{whole} s"),
+        whole => seconds(Duration::from_secs(whole)),
+    }
+}
+
 /// As much as fits into the terminal as wide as it is now.
 fn style(counted: Counted) -> ProgressStyle {
     let width = fit::width_of(&std::io::stderr()).unwrap_or(usize::MAX);
@@ -84,6 +123,9 @@ fn templates(counted: Counted) -> &'static [(usize, &'static str)] {
 /// What is over sooner gets no bar.
 const FIRST_DRAWN: Duration = Duration::from_millis(300);
 const REDRAWN: Duration = Duration::from_millis(100);
+/// What is over sooner gets no line.
+const FIRST_TOLD: Duration = Duration::from_secs(5);
+const TOLD_AGAIN: Duration = Duration::from_secs(15);
 /// What is drawn from which width on.
 const BYTES: [(usize, &str); 3] = [
     (70, "  {wide_bar} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left"),
@@ -97,6 +139,15 @@ const SMALLEST: &str = "{percent} %";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_says_how_far_it_is_and_how_long_the_rest_takes() {
+        let after = |seconds, done| line(Duration::from_secs(seconds), done, 10_000);
+        assert_eq!(after(5, 0), "after 5 s: it is being prepared");
+        assert_eq!(after(20, 2_500), "after 20 s: 25 %, about 1 min 0 s left");
+        assert_eq!(after(80, 9_999), "after 1 min 20 s: 99 %, about 0 s left");
+        assert_eq!(after(90, 10_000), "after 1 min 30 s: 100 %, about 0 s left");
+    }
 
     #[test]
     fn the_templates_are_sound() {

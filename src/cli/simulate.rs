@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::args::Misuse;
 use super::output::Output;
-use super::progress::{Counted, drawn_as};
+use super::progress::{Counted, drawn_as, roughly};
 use super::signals::Signals;
 use super::{DONE, FAILED, json, plot, tables};
 use crate::config::RingSettings;
@@ -57,9 +57,9 @@ pub(super) struct Args {
           allow_hyphen_values = true, help_heading = RING)]
     latency: String,
     /// For how much virtual time, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = in_s(by_default().duration),
-          allow_hyphen_values = true, help_heading = EVENTS)]
-    duration: String,
+    /// [default: 600; of more than 1000 peers 600000 / N, so that it takes no longer, at least 10]
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, help_heading = EVENTS)]
+    duration: Option<String>,
     /// How many random keys random peers look up, spread evenly over the time
     #[arg(long, value_name = "N", default_value_t = by_default().lookups.to_string(),
           allow_hyphen_values = true, help_heading = EVENTS)]
@@ -76,10 +76,14 @@ pub(super) struct Args {
     #[arg(long, value_name = "R", default_value_t = by_default().join_rate.to_string(),
           allow_hyphen_values = true, help_heading = EVENTS)]
     join_rate: String,
-    /// Peers that leave in order, a second
+    /// Peers that leave, a second
     #[arg(long, value_name = "R", default_value_t = by_default().leave_rate.to_string(),
           allow_hyphen_values = true, help_heading = EVENTS)]
     leave_rate: String,
+    /// How they leave: `notice`, handing over and telling their neighbours; `death`, without a word
+    #[arg(long, value_name = "KIND", default_value_t = by_default().leave_kind.to_string(),
+          allow_hyphen_values = true, help_heading = EVENTS)]
+    leave_kind: String,
     /// Peers stay for so many seconds in the median (Pareto), then die without notice, and as many join
     /// [default: they stay]
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, help_heading = EVENTS)]
@@ -106,17 +110,25 @@ pub(super) struct Plan {
 
 impl Args {
     pub(super) fn plan(self) -> Result<Plan, Misuse> {
+        let peers = number("--peers", &self.peers)?;
         let experiment = Experiment {
-            peers: number("--peers", &self.peers)?,
+            peers,
             lookups: number("--lookups", &self.lookups)?,
             fail_fraction: number("--fail-fraction", &self.fail_fraction)?,
             join_rate: number("--join-rate", &self.join_rate)?,
             leave_rate: number("--leave-rate", &self.leave_rate)?,
+            leave_kind: self
+                .leave_kind
+                .parse()
+                .map_err(|error: ExperimentError| Misuse(error.to_string()))?,
             session_median: match &self.session_median {
                 Some(text) => Some(span("--session-median", text, Duration::from_secs(1))?),
                 None => by_default().session_median,
             },
-            duration: span("--duration", &self.duration, Duration::from_secs(1))?,
+            duration: match &self.duration {
+                Some(text) => span("--duration", text, Duration::from_secs(1))?,
+                None => Experiment::usual_duration(peers),
+            },
             settings: RingSettings {
                 replicas: number("--replicas", &self.replicas)?,
                 successors: number("--successors", &self.successors)?,
@@ -165,6 +177,13 @@ async fn simulated(out: &Output, plan: Plan) -> anyhow::Result<u8> {
         },
         None => None,
     };
+    let likely = plan.experiment.likely_time();
+    if likely >= LONG {
+        out.note(&format!(
+            "this takes about {} on one core; less with a shorter --duration or a longer --interval",
+            roughly(likely)
+        ));
+    }
     let progress = Arc::new(Progress::default());
     let work = on_a_thread(plan.experiment, progress.clone());
     let report = drawn_as(Counted::Parts, out, &progress, work).await??;
@@ -235,6 +254,8 @@ fn in_ms(span: Duration) -> String {
 
 const RING: &str = "The ring and its network";
 const EVENTS: &str = "What happens";
+/// Whatever is likely to take so long says so beforehand.
+const LONG: Duration = Duration::from_secs(60);
 /// In how many parts progress is told.
 const PARTS: u64 = 10_000;
 const AFTER_HELP: &str = "\
@@ -251,7 +272,7 @@ pub(super) mod tests {
 
     use super::super::{Work, plan};
     use super::*;
-    use crate::sim::{Health, Spread};
+    use crate::sim::{Health, LeaveKind, Spread};
 
     /// As a ring may come through the sudden death of a third of its peers.
     pub(in super::super) fn report() -> Report {
@@ -310,13 +331,17 @@ pub(super) mod tests {
         assert!(!plan.json && plan.plot.is_none());
         // As the help says.
         assert_eq!(plan.experiment.session_median, None);
+        for (peers, seconds) in [("1", 600), ("1000", 600), ("10000", 60), ("262144", 10)] {
+            let usual = planned(&format!("--peers {peers}")).experiment.duration;
+            assert_eq!(usual, Duration::from_secs(seconds), "{peers}");
+        }
     }
 
     #[test]
     fn every_option_has_its_place() {
         let plan = planned(
             "--peers 20 --lookups 30 --fail-fraction 0.25 --join-rate 1.5 --leave-rate 0.5 \
-             --session-median 600.5 --duration 90 --successors 4 --contacts 64 --loss 0.01 --latency 0.25 \
+             --leave-kind death --session-median 600.5 --duration 90 --successors 4 --contacts 64 --loss 0.01 --latency 0.25 \
              --files 7 --replicas 5 --interval 0.5 --seed 9 --json --plot ring.SVG",
         );
         let expected = Experiment {
@@ -325,6 +350,7 @@ pub(super) mod tests {
             fail_fraction: 0.25,
             join_rate: 1.5,
             leave_rate: 0.5,
+            leave_kind: LeaveKind::Death,
             session_median: Some(Duration::from_millis(600_500)),
             duration: Duration::from_secs(90),
             settings: RingSettings { replicas: 5, successors: 4 },
@@ -366,6 +392,8 @@ pub(super) mod tests {
             ("--join-rate inf", "--join-rate is 0 to 1000 a second, not inf"),
             ("--leave-rate -inf", "--leave-rate is 0 to 1000 a second, not -inf"),
             ("--leave-rate 1001", "--leave-rate is 0 to 1000 a second, not 1001"),
+            ("--leave-kind crash", "--leave-kind is notice or death, not \"crash\""),
+            ("--leave-kind=", "--leave-kind is notice or death, not \"\""),
             ("--session-median 0", "--session-median is 10 to 31536000 s, not 0 s"),
             ("--session-median NaN", "--session-median is 10 to 31536000 s, not NaN"),
             ("--session-median inf", "--session-median is 10 to 31536000 s, not inf"),

@@ -148,6 +148,7 @@ impl World {
             seen_member: false,
             was_member: false,
             clones,
+            is_shed: false,
         };
         self.peers[at] = Some(Box::new(process));
         self.schedule_wake(slot);

@@ -17,8 +17,10 @@ pub struct Experiment {
     pub fail_fraction: f64,
     /// New peers that join, Poisson.
     pub join_rate: f64,
-    /// Peers that leave in order, Poisson.
+    /// Peers that leave, Poisson.
     pub leave_rate: f64,
+    /// How they leave.
+    pub leave_kind: LeaveKind,
     /// Peers stay for Pareto-distributed sessions with this median, then die without notice, and as many
     /// new ones join.
     pub session_median: Option<Duration>,
@@ -42,6 +44,36 @@ pub struct Experiment {
     pub seed: u64,
 }
 
+/// How a peer leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaveKind {
+    /// It hands its files over and tells its neighbours.
+    Notice,
+    /// It dies: nobody is told anything.
+    Death,
+}
+
+impl LeaveKind {
+    const NAMES: [(&'static str, LeaveKind); 2] =
+        [("notice", LeaveKind::Notice), ("death", LeaveKind::Death)];
+}
+
+impl std::fmt::Display for LeaveKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = LeaveKind::NAMES.iter().find(|(_, kind)| kind == self).map_or("", |(name, _)| name);
+        f.write_str(name)
+    }
+}
+
+impl std::str::FromStr for LeaveKind {
+    type Err = ExperimentError;
+
+    fn from_str(text: &str) -> Result<LeaveKind, ExperimentError> {
+        let named = LeaveKind::NAMES.iter().find(|(name, _)| *name == text);
+        named.map(|(_, kind)| *kind).ok_or_else(|| ExperimentError::of("--leave-kind", format!("{text:?}")))
+    }
+}
+
 impl Default for Experiment {
     fn default() -> Experiment {
         Experiment {
@@ -50,6 +82,7 @@ impl Default for Experiment {
             fail_fraction: 0.0,
             join_rate: 0.0,
             leave_rate: 0.0,
+            leave_kind: LeaveKind::Notice,
             session_median: None,
             duration: Duration::from_secs(600),
             settings: RingSettings::default(),
@@ -171,6 +204,8 @@ impl ExperimentError {
 impl Experiment {
     /// The most peers.
     pub const PEERS_MAX: usize = 1 << 18;
+    /// Up to how many peers [`Experiment::usual_duration`] is ten minutes.
+    pub const SMALL_MAX: usize = 1_000;
     /// The most lookups.
     pub const LOOKUPS_MAX: u64 = 10_000_000;
     /// The most contacts of a peer, as many as it has room for.
@@ -190,6 +225,7 @@ impl Experiment {
             "--lookups" => format!("0 to {}", Self::LOOKUPS_MAX),
             "--fail-fraction" => "0 to 1".to_owned(),
             "--join-rate" | "--leave-rate" => format!("0 to {RATE_MAX} a second"),
+            "--leave-kind" => LeaveKind::NAMES.map(|(name, _)| name).join(" or "),
             "--session-median" => seconds(SESSION_MIN, SESSION_MAX),
             "--duration" => seconds(DURATION_MIN, DURATION_MAX),
             "--successors" => format!("2 to {}", RingSettings::SUCCESSORS_MAX),
@@ -249,6 +285,26 @@ impl Experiment {
         Ok(super::run::run(self, progress))
     }
 
+    /// How much virtual time is simulated where nobody says it: ten minutes. A ring of more than
+    /// [`Experiment::SMALL_MAX`] peers gets as much less as it is larger, so that the work stays the same, and
+    /// ten seconds at least.
+    pub fn usual_duration(peers: usize) -> Duration {
+        let usual = Experiment::default().duration;
+        let larger = peers.max(Self::SMALL_MAX) as f64 / Self::SMALL_MAX as f64;
+        usual.div_f64(larger).max(USUAL_DURATION_MIN)
+    }
+
+    /// About how long it takes on one core, as measured (docs/measurements.md): to be told beforehand, no more.
+    pub fn likely_time(&self) -> Duration {
+        let turns = self.peers as f64 * self.duration.as_secs_f64() / self.interval.as_secs_f64();
+        let changes = self.join_rate > 0.0 || self.leave_rate > 0.0 || self.session_median.is_some();
+        let turn = if changes { TURN_WITH_CHANGES } else { TURN };
+        let contacts = self.contacts_max().min(self.peers) as f64 * self.peers as f64;
+        turn.mul_f64(turns)
+            + LOOKUP.mul_f64(self.lookups as f64)
+            + Duration::from_secs_f64(contacts * CONTACT_S)
+    }
+
     /// How many contacts a peer keeps: as asked, or as many as Chord has fingers.
     pub(super) fn contacts_max(&self) -> usize {
         match self.fingers_only {
@@ -269,6 +325,13 @@ fn written_ms(span: Duration) -> String {
 const RATE_MAX: f64 = 1_000.0;
 const SESSION_MIN: Duration = Duration::from_secs(10);
 const SESSION_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
+/// What the simulation of one peer takes for one interval, in a ring that stays as it is and in one that does not; what
+/// a lookup takes; and a contact, to begin with.
+const TURN: Duration = Duration::from_micros(50);
+const TURN_WITH_CHANGES: Duration = Duration::from_micros(100);
+const LOOKUP: Duration = Duration::from_micros(100);
+const CONTACT_S: f64 = 20e-9;
+const USUAL_DURATION_MIN: Duration = Duration::from_secs(10);
 const DURATION_MIN: Duration = Duration::from_secs(1);
 const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
 const LATENCY_MAX: Duration = Duration::from_secs(10);

@@ -261,19 +261,32 @@ impl<'a> Snapshot<'a> {
 
     /// Which living member an entry names.
     fn named(&self, entry: &Entry) -> Option<usize> {
-        let at = self.index(&entry.position).ok()?;
-        let lives = !self.by_lives || self.members[at].me().incarnation <= entry.incarnation;
-        lives.then_some(at)
+        self.index(&entry.position).ok().filter(|at| self.is_named(*at, entry))
+    }
+
+    /// Whether an entry of the position of this member names it.
+    fn is_named(&self, at: usize, entry: &Entry) -> bool {
+        !self.by_lives || self.members[at].me().incarnation <= entry.incarnation
+    }
+
+    /// As [`Snapshot::index`], of a member that is most likely this one.
+    fn index_from(&self, likely: usize, position: &Position) -> Result<usize, usize> {
+        let likely = likely % self.members.len().max(1);
+        match self.members.get(likely).is_some_and(|node| node.me().position == *position) {
+            true => Ok(likely),
+            false => self.index(position),
+        }
     }
 
     /// Which members some list passes over.
     fn skipped(&self) -> Vec<bool> {
         let mut skipped = vec![false; self.members.len()];
         for list in self.lists.iter().chain(&self.more) {
-            let mut last = list.whose;
+            let (mut last, mut last_at) = (list.whose, self.index(list.whose));
             for entry in &list.entries {
                 // Strictly between: from the one after `last` on.
-                let begin = self.index(last).map_or_else(|i| i, |i| i + 1);
+                let begin = last_at.map_or_else(|i| i, |i| i + 1);
+                let at = self.index_from(begin, &entry.position);
                 let onward = (0..self.members.len()).map(|step| (begin + step) % self.members.len());
                 for i in onward {
                     if !between(last, &self.members[i].me().position, &entry.position) {
@@ -281,10 +294,10 @@ impl<'a> Snapshot<'a> {
                     }
                     skipped[i] = true;
                 }
-                if let (Ok(at), None) = (self.index(&entry.position), self.named(entry)) {
+                if let (Ok(at), None) = (at, at.ok().filter(|at| self.is_named(*at, entry))) {
                     skipped[at] = true;
                 }
-                last = &entry.position;
+                (last, last_at) = (&entry.position, at);
             }
         }
         skipped

@@ -91,10 +91,9 @@ impl World {
         }
         self.disconnect(from, to);
         for (one, other) in [(from, to), (to, from)] {
-            let full = self.process(one).is_some_and(|peer| peer.connections.are_full());
-            let oldest =
-                self.process(one).and_then(|peer| peer.connections.oldest(|slot| self.is_kept(one, slot)));
-            if let Some(oldest) = oldest.filter(|_| full) {
+            let full = self.process(one).filter(|peer| peer.connections.are_full());
+            let oldest = full.and_then(|peer| peer.connections.oldest(|slot| self.is_kept(one, slot)));
+            if let Some(oldest) = oldest {
                 self.disconnect(one, oldest);
             }
             if let Some(peer) = self.running(one) {

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::chance::{rest_of_session, session, until_next};
 use super::check;
-use super::experiment::{Experiment, Health, Report, Spread};
+use super::experiment::{Experiment, Health, LeaveKind, Report, Spread};
 use super::network::{Slot, mixed};
 use super::search::Outcome;
 use super::world::World;
@@ -22,22 +22,7 @@ pub(super) fn run(experiment: &Experiment, progress: &mut dyn FnMut(f64)) -> Rep
     let mut run = Run::begin(experiment);
     let started = Instant::now();
     run.fail_at_once();
-    let end = run.begin + experiment.duration;
-    loop {
-        let (at, what) = run.next();
-        if at > end {
-            break;
-        }
-        run.world.run_to(at);
-        run.happen(what);
-        if matches!(what, What::Sample) {
-            progress(
-                (run.world.now() - run.begin).as_secs_f64() / experiment.duration.as_secs_f64()
-                    * SHARE_OF_RUN,
-            );
-        }
-    }
-    run.world.run_to(end);
+    run.go_on(run.begin + experiment.duration, progress);
     run.settle();
     progress(1.0);
     run.report(started.elapsed())
@@ -63,6 +48,8 @@ struct Run<'a> {
     world: World,
     rng: ChaCha8Rng,
     begin: Moment,
+    /// Up to when it was told how far it is.
+    told: Moment,
     next: BinaryHeap<Reverse<(Moment, u64, What)>>,
     sequence: u64,
     lookups_left: u64,
@@ -85,6 +72,7 @@ impl<'a> Run<'a> {
     fn begin(experiment: &'a Experiment) -> Run<'a> {
         let Experiment { seed, settings, peers, interval, .. } = *experiment;
         let mut world = World::converged(seed, settings, peers, interval, experiment.contacts_max());
+        world.keep_no_events();
         world.network.latency = experiment.latency;
         world.network.loss = experiment.loss;
         if experiment.files > 0 {
@@ -97,6 +85,7 @@ impl<'a> Run<'a> {
             world,
             rng: ChaCha8Rng::seed_from_u64(mixed(seed ^ SUB_SEED)),
             begin,
+            told: begin,
             next: BinaryHeap::new(),
             sequence: 0,
             lookups_left: experiment.lookups,
@@ -152,8 +141,29 @@ impl<'a> Run<'a> {
         self.disturb();
     }
 
-    fn next(&mut self) -> (Moment, What) {
-        self.next.pop().map_or((Moment(u64::MAX), What::Sample), |Reverse((at, _, what))| (at, what))
+    /// Lets happen what happens until a moment.
+    fn go_on(&mut self, end: Moment, progress: &mut dyn FnMut(f64)) {
+        while self.next.peek().is_some_and(|Reverse((at, ..))| *at <= end) {
+            let Some(Reverse((at, _, what))) = self.next.pop() else { break };
+            self.run_to(at, progress);
+            self.happen(what);
+        }
+        self.run_to(end, progress);
+    }
+
+    /// Lets time pass until a moment, and tells now and then how far it is.
+    fn run_to(&mut self, at: Moment, progress: &mut dyn FnMut(f64)) {
+        let pause = (self.experiment.duration / TOLD).min(TOLD_EVERY_MAX);
+        while self.told + pause <= at {
+            self.told = self.told + pause;
+            self.world.run_to(self.told);
+            // Nothing of the past is kept but what the report needs.
+            self.count_outcomes();
+            self.world.forget_the_past();
+            let so_far = (self.told - self.begin).as_secs_f64() / self.experiment.duration.as_secs_f64();
+            progress(so_far * SHARE_OF_RUN);
+        }
+        self.world.run_to(at);
     }
 
     fn happen(&mut self, what: What) {
@@ -167,7 +177,10 @@ impl<'a> Run<'a> {
                 if self.world.living().len() > 1
                     && let Some(slot) = self.world.random_member()
                 {
-                    self.world.leave_slot(slot);
+                    match self.experiment.leave_kind {
+                        LeaveKind::Notice => self.world.leave_slot(slot),
+                        LeaveKind::Death => self.world.crash_slot(slot),
+                    }
                     self.gone.insert(slot);
                     self.disturb();
                 }
@@ -255,9 +268,6 @@ impl<'a> Run<'a> {
         let at_s = (self.world.now() - self.begin).as_secs_f64();
         let alive = self.world.living().len();
         self.health.push(Health { at_s, alive, in_order: check::in_order(&self.world) });
-        // Nothing of the past is kept but what the report needs.
-        self.count_outcomes();
-        self.world.forget_events();
     }
 
     fn look_for_order(&mut self) {
@@ -380,6 +390,9 @@ const SUB_SEED: u64 = 0x0e1f_9c5a;
 const FILE_BYTES: u64 = 1 << 20;
 /// Samples of the ring's health.
 const SAMPLES: u32 = 100;
+/// How often it is told how far the run is, and what is past forgotten: so often, and in long runs each minute.
+const TOLD: u32 = 1_000;
+const TOLD_EVERY_MAX: Duration = Duration::from_secs(60);
 /// Traffic counts from here on, or from a fifth of the duration.
 const WARM_UP_MAX: Duration = Duration::from_secs(300);
 /// How long a peer has to be there for its traffic to count, in seconds.
@@ -476,5 +489,65 @@ mod tests {
         assert_eq!((report.lookups, report.lookups_failed, report.lookups_wrong_owner), (300, 0, 0));
         assert!(report.convergence_s.is_some_and(|s| s < 30.0), "{:?}", report.convergence_s);
         assert!(report.health.first().is_some_and(|h| h.alive == 70 && h.in_order < 1.0));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::RingSettings;
+
+    fn with_churn(leave_kind: LeaveKind) -> Experiment {
+        Experiment {
+            peers: 40,
+            lookups: 800,
+            join_rate: 1.0,
+            leave_rate: 1.0,
+            leave_kind,
+            duration: Duration::from_secs(400),
+            settings: RingSettings { successors: 6, ..RingSettings::default() },
+            fingers_only: true,
+            interval: Duration::from_secs(5),
+            ..Experiment::default()
+        }
+    }
+
+    /// Reported: a simulation grew by 1.6 MB for every second of virtual time.
+    #[test]
+    fn what_a_world_keeps_does_not_grow_with_time() {
+        for leave_kind in [LeaveKind::Notice, LeaveKind::Death] {
+            let experiment = with_churn(leave_kind);
+            let mut run = Run::begin(&experiment);
+            let mut kept = Vec::new();
+            for seconds in [100, 400] {
+                run.go_on(run.begin + Duration::from_secs(seconds), &mut |_| ());
+                kept.push(run.world.kept());
+            }
+            let [[_, _, begun_under_way, begun_known], [events, replies, under_way, known]] = kept[..] else {
+                panic!("{kept:?}")
+            };
+            assert_eq!(events, 0, "{leave_kind}");
+            // Three hundred more peers have come and gone.
+            assert!(replies < 50 && under_way < 2 * begun_under_way, "{leave_kind}: {kept:?}");
+            assert!(known < 2 * begun_known, "{leave_kind}: {kept:?}");
+        }
+    }
+
+    /// Goal: who leaves with a notice is asked by nobody any more; who dies is, and does not answer.
+    #[test]
+    fn deaths_cost_timeouts() {
+        let timeouts = |kind| with_churn(kind).run(&mut |_| ()).unwrap().timeouts_mean;
+        let (notice, death) = (timeouts(LeaveKind::Notice), timeouts(LeaveKind::Death));
+        assert!(death > 0.01 && death > 10.0 * notice, "{notice} with a notice, {death} without");
+    }
+
+    #[test]
+    fn how_far_it_is_is_told_evenly() {
+        let experiment = Experiment { lookups: 0, peers: 4, ..with_churn(LeaveKind::Notice) };
+        let experiment = Experiment { join_rate: 0.0, leave_rate: 0.0, ..experiment };
+        let mut shares = Vec::new();
+        run(&experiment, &mut |share| shares.push(share));
+        assert_eq!(shares.len(), TOLD as usize + 1);
+        assert!(shares.is_sorted() && shares.last() == Some(&1.0), "{shares:?}");
     }
 }

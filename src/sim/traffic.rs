@@ -69,7 +69,18 @@ impl Connections {
 
     /// The least recently used one, of those that nobody keeps if there are any.
     pub(super) fn oldest(&self, is_kept: impl Fn(Slot) -> bool) -> Option<Slot> {
-        self.0.iter().min_by_key(|(slot, used)| (is_kept(*slot), *used)).map(|(slot, _)| *slot)
+        let mut oldest: Option<(bool, Moment, Slot)> = None;
+        for (slot, used) in &self.0 {
+            // Whether it is kept takes long to say.
+            if oldest.is_some_and(|(kept, since, _)| !kept && since <= *used) {
+                continue;
+            }
+            let kept = is_kept(*slot);
+            if oldest.is_none_or(|(its, since, _)| (kept, *used) < (its, since)) {
+                oldest = Some((kept, *used, *slot));
+            }
+        }
+        oldest.map(|(_, _, slot)| slot)
     }
 
     /// Ends one. How many keep-alives were sent on it since it was used last.
@@ -121,3 +132,22 @@ const CONNECTIONS_MAX: usize = 64;
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(20);
 /// After so long without use a connection that nobody keeps is closed.
 pub(super) const UNUSED_MAX: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_those_that_nobody_keeps_the_one_that_is_quiet_for_longest_makes_place() {
+        let mut connections = Connections::default();
+        for (slot, used) in [(1, 5), (2, 3), (3, 4), (4, 3), (5, 9)] {
+            connections.open(slot, Moment(used));
+        }
+        let oldest = |kept: &[Slot]| connections.oldest(|slot| kept.contains(&slot));
+        assert_eq!(oldest(&[]), Some(2));
+        assert_eq!(oldest(&[2]), Some(4));
+        assert_eq!(oldest(&[2, 4, 3]), Some(1));
+        assert_eq!(oldest(&[1, 2, 3, 4, 5]), Some(2));
+        assert_eq!(Connections::default().oldest(|_| false), None);
+    }
+}

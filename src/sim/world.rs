@@ -14,7 +14,7 @@ use super::replay::is_shown;
 use super::search::{Outcome, Searches};
 use super::storage::{Files, News};
 use super::traffic::{Connections, Purpose, Sent};
-use crate::chord::{Event, Node, Output, ReplyTo, Rules, Token, View};
+use crate::chord::{Event, Node, Output, PhaseKind, ReplyTo, Rules, Token, View};
 use crate::config::RingSettings;
 use crate::id::Position;
 use crate::time::Moment;
@@ -47,10 +47,14 @@ pub struct World {
     pub(super) files: Option<Box<Files>>,
     pub(super) replies: BTreeMap<ReplyTo, (Slot, u32, Ask)>,
     next_reply: u64,
+    /// Which replies were the next ones, and when.
+    old_replies: VecDeque<(Moment, u64)>,
     pub(super) next_identity: u32,
     /// Living members, by position.
     pub(super) living: BTreeMap<Position, Slot>,
     events: Vec<(Moment, Position, Event)>,
+    /// Whether anybody will ask for them.
+    keeps_events: bool,
     pub(super) log: Option<Vec<String>>,
     steps: u64,
 }
@@ -82,6 +86,8 @@ pub(super) struct Process {
     pub(super) was_member: bool,
     /// How many copies of its disk were started.
     pub(super) clones: u64,
+    /// It is no more, and what it knew is forgotten.
+    pub(super) is_shed: bool,
 }
 
 /// For what an answer is.
@@ -164,9 +170,11 @@ impl World {
             files: None,
             replies: BTreeMap::new(),
             next_reply: 0,
+            old_replies: VecDeque::new(),
             next_identity: 0,
             living: BTreeMap::new(),
             events: Vec::new(),
+            keeps_events: true,
             log: is_shown().then(Vec::new),
             steps: 0,
         }
@@ -255,6 +263,39 @@ impl World {
     /// Forgets what happened so far.
     pub fn forget_events(&mut self) {
         self.events.clear();
+    }
+
+    /// Nobody will ask for [`World::events`]: in a long run they would take all memory.
+    pub(super) fn keep_no_events(&mut self) {
+        (self.events, self.keeps_events) = (Vec::new(), false);
+    }
+
+    /// Forgets what nobody will ask for any more: requests that nobody waits for, and, in a world without files, what
+    /// peers knew that are no more. None of them may be started again.
+    pub(super) fn forget_the_past(&mut self) {
+        let (now, fresh) = (self.now, self.next_reply);
+        self.old_replies.push_back((now, fresh));
+        let answered_within = self.interval * ANSWERED_WITHIN_INTERVALS + ANSWERED_WITHIN;
+        while self.old_replies.front().is_some_and(|(at, _)| now.since(*at) >= answered_within) {
+            let Some((_, first)) = self.old_replies.pop_front() else { break };
+            self.replies = self.replies.split_off(&ReplyTo(first));
+        }
+        if self.files.is_some() {
+            return;
+        }
+        for peer in self.peers.iter_mut().flatten().filter(|peer| !peer.is_shed) {
+            if !peer.up || peer.node.phase() == PhaseKind::Ended {
+                (peer.is_shed, peer.remembered, peer.shown) = (true, None, None);
+                peer.node.shed();
+            }
+        }
+    }
+
+    /// How much a world keeps: events, requests to be answered, what is under way, and members that the peers know.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> [usize; 4] {
+        let known = self.peers.iter().flatten().map(|peer| peer.node.members().len());
+        [self.events.len(), self.replies.len(), self.queue.iter().count(), known.sum()]
     }
 
     /// The present.
@@ -405,8 +446,10 @@ impl World {
                     if matches!(event, Event::Ended(_)) {
                         self.end_keeper(slot);
                     }
-                    let position = self.entry(slot).map_or(Position::ZERO, |me| me.position);
-                    self.events.push((self.now, position, event));
+                    if self.keeps_events {
+                        let position = self.entry(slot).map_or(Position::ZERO, |me| me.position);
+                        self.events.push((self.now, position, event));
+                    }
                 }
             }
         }
@@ -467,6 +510,9 @@ impl World {
 
 /// Up to how many members a peer knows, each of its steps is checked for a view that nobody was told of.
 const VIEWS_COMPARED_MAX: usize = 16;
+/// A request that a peer has not answered for so long is answered no more: whoever asked has given up.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
+const ANSWERED_WITHIN_INTERVALS: u32 = 4;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How long an incarnation takes to be on disk.
 const PERSIST_TIME: Duration = Duration::from_millis(2);

@@ -12,9 +12,15 @@ use crate::id::{KeyHash, Position};
 
 /// Where a peer can be reached: `HOST:PORT`, the host a name or an address
 /// (IPv6 in brackets). Shared, since many tables hold the same one.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Address(Arc<str>);
+
+impl Serialize for Address {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
 
 /// A text that is no address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -147,6 +153,11 @@ impl Entry {
     /// Whether its incarnation is one that a peer can have.
     pub fn has_lived(&self) -> bool {
         (1..=INCARNATION_MAX).contains(&self.incarnation)
+    }
+
+    /// Equal for handles of one and the same value.
+    pub(crate) fn handle(&self) -> *const Life {
+        Arc::as_ptr(&self.0)
     }
 
     /// The same peer in another life.
