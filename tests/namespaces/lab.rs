@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use sha2::{Digest as _, Sha256};
 
 use super::harness::{PATIENCE, eventually};
-use super::peer::{Answer, Peer};
+use crate::ring::peer::{Answer, Peer};
 
 /// The bytes of the file that [`Lab::store`] makes of a seed.
 pub fn random_bytes(seed: u64, length: usize) -> Vec<u8> {

@@ -7,9 +7,6 @@
 mod harness;
 mod lab;
 mod moved;
-#[path = "../ring/peer.rs"]
-#[allow(dead_code, reason = "shared with the tests of rings on loopback, which use more of it")]
-mod peer;
 mod room;
 mod slow;
 mod translators;

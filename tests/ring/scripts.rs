@@ -1,5 +1,4 @@
 //! scripts/ring.sh as a person uses it, with the binary of this build, in a folder of its own.
-#![cfg(unix)]
 
 use std::io::Write as _;
 use std::net::UdpSocket;

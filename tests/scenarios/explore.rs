@@ -29,7 +29,7 @@ fn depth(or: usize) -> usize {
 fn shown(setup: &str, found: &Found) -> String {
     let steps: Vec<String> = found.steps.iter().map(ToString::to_string).collect();
     let steps = steps.join("; ");
-    format!("{found}\nQUOIT_EXPLORE='{setup}: {steps}' cargo test --test explore replay -- --nocapture")
+    format!("{found}\nQUOIT_EXPLORE='{setup}: {steps}' cargo test --test scenarios explore::replay -- --nocapture")
 }
 
 fn print(name: &str, report: &Report, began: Instant) {

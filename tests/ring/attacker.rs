@@ -3,17 +3,6 @@
 //! come and go meanwhile and afterwards, and no wrong byte is kept.
 //!
 //! Runs with `scripts/test.sh --all` where Python has aioquic; `.ci/run` installs it.
-#![cfg(target_os = "linux")]
-
-#[allow(dead_code)]
-#[path = "ring/harness.rs"]
-mod harness;
-#[allow(dead_code)]
-#[path = "ring/peer.rs"]
-mod peer;
-#[allow(dead_code)]
-#[path = "ring/samples.rs"]
-mod samples;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
@@ -21,9 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use harness::Ring;
-use samples::{Sample, check_disk};
 use serde_json::{Value, json};
+
+use super::harness::Ring;
+use super::samples::{Sample, check_disk};
 
 /// The one that is attacked.
 const VICTIM: u8 = 90;

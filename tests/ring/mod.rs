@@ -4,22 +4,27 @@
 #![cfg(unix)]
 
 mod admission;
+#[cfg(target_os = "linux")]
+mod attacker;
 mod client;
 mod departing;
 mod files;
 mod forming;
+mod forward;
 mod full;
-mod harness;
+pub mod harness;
 mod health;
 mod idle;
 mod input;
 mod names;
 mod pauses;
-mod peer;
+pub mod peer;
 mod reach;
 mod refusals;
 mod rot;
 mod samples;
+mod scripts;
 mod shell;
 mod silent;
 mod starting;
+mod usage;
