@@ -44,10 +44,15 @@ run_tests() {
     done < <(scripts/skipped.sh)
     if cargo nextest --version >/dev/null 2>&1; then
         step cargo test --locked --profile ci --doc
-        step cargo nextest run --locked --cargo-profile ci --no-fail-fast -- "${options[@]}"
+        step cargo nextest run --locked --cargo-profile ci --profile ci --test-threads "$((2 * $(processors)))" \
+            --no-fail-fast -- "${options[@]}"
     else
         step cargo test --locked --profile ci --no-fail-fast -- "${options[@]}"
     fi
+}
+
+processors() {
+    getconf _NPROCESSORS_ONLN
 }
 
 step() {
