@@ -58,7 +58,7 @@ fn commands_wait_for_a_peer_that_was_stopped() {
 #[test]
 #[ignore = "needs --all"]
 fn a_store_under_way_goes_on_after_its_peer_was_stopped() {
-    let ring = Ring::of(8, &SEVEN);
+    let ring = ring_of_short_silence(&SEVEN);
     for (round, ahead, the_client) in [(0, 4, false), (1, 0, false), (2, 4, true)] {
         let sample = Sample::random(&ring.scratch(), &format!("long {round}"), round, 128 << 20);
         let owner = owner_of(&sample, &SEVEN);
@@ -75,7 +75,7 @@ fn a_store_under_way_goes_on_after_its_peer_was_stopped() {
             child.try_wait().unwrap().is_none(),
             "round {round}: it was stored before its peer was stopped"
         );
-        std::thread::sleep(Duration::from_secs(12));
+        std::thread::sleep(BEYOND_SILENCE);
         signal_process(stopped, Signal::CONT);
         let said = Said::of(child);
         assert_eq!(said.code, Some(0), "round {round}: {}", said.err);
@@ -88,7 +88,7 @@ fn a_store_under_way_goes_on_after_its_peer_was_stopped() {
 #[ignore = "needs --all"]
 fn a_request_under_way_goes_on_after_its_peer_was_stopped() {
     let numbers = [36, 109, 182, 255];
-    let ring = Ring::of(8, &numbers);
+    let ring = ring_of_short_silence(&numbers);
     let sample = Sample::random(&ring.scratch(), "long", 1, 256 << 20);
     sample.store(&ring, 36, "--wait all");
     let holders = sample.on_disk(&ring);
@@ -102,9 +102,18 @@ fn a_request_under_way_goes_on_after_its_peer_was_stopped() {
     // Only the one that gives it answers from now on, and nobody is there to whom repair could give it.
     let others = holders.iter().filter(|holder| **holder != owner_of(&sample, &numbers));
     others.for_each(|holder| signal(&ring, *holder, Signal::STOP));
-    std::thread::sleep(Duration::from_secs(12));
+    std::thread::sleep(BEYOND_SILENCE);
     signal(&ring, at, Signal::CONT);
     sample.check_received(&ring, at, request.answer());
+}
+
+/// Its peers give up a stream that is silent for half of the usual time.
+fn ring_of_short_silence(numbers: &[u8]) -> Ring {
+    let mut ring = Ring::new(8);
+    ring.environment = vec![("QUOIT_STREAM_SILENCE".to_owned(), "5".to_owned())];
+    ring.init_all(numbers);
+    ring.settle();
+    ring
 }
 
 /// Goal: stops of 1 to 120 seconds, of one and of two of seven peers: all are back within five seconds, every time.
@@ -213,3 +222,5 @@ fn signal_process(id: u32, signal: Signal) {
 }
 
 const BACK_WITHIN: Duration = Duration::from_secs(5);
+/// Longer than a stream may be silent in a ring of short silence, and than a peer may stand still unnoticed.
+const BEYOND_SILENCE: Duration = Duration::from_millis(6_500);
