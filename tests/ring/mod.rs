@@ -1,6 +1,6 @@
 //! Rings of real peers: processes of this build on loopback, with real files.
 //!
-//! Tests of 1 GiB run with `scripts/test.sh --all` only, and say so.
+//! A test that needs more than any machine has says so where it is ignored.
 #![cfg(unix)]
 
 mod admission;
