@@ -67,7 +67,7 @@ has_component() {
 }
 
 run_tests() {
-    local name options=(--include-ignored --exact)
+    local name options=(--include-ignored)
     while IFS= read -r name; do
         options+=(--skip "$name")
     done < <(scripts/skipped.sh)

@@ -38,7 +38,7 @@ main() {
 # The tests come last, so that their summary is what one reads. Documentation tests are not
 # nextest's, so they run before it.
 run_tests() {
-    local name options=(--include-ignored --exact)
+    local name options=(--include-ignored)
     while IFS= read -r name; do
         options+=(--skip "$name")
     done < <(scripts/skipped.sh)

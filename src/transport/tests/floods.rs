@@ -347,7 +347,9 @@ async fn a_flood_of_datagrams_is_dropped_unread_and_ends_the_connection() {
 #[tokio::test]
 async fn streams_opened_and_left_end() {
     let ring = Ring::new();
-    let (a, b) = (ring.peer(1), ring.peer(2));
+    let settings =
+        TransportSettings { stream_silence: Duration::from_secs(2), ..TransportSettings::default() };
+    let (a, b) = (ring.peer(1), Peer::with(&ring.identity(2), &settings).unwrap());
     a.probe(&b.target).await.unwrap();
     let member = bare_member(&ring.identity(3), "127.0.0.1:0");
     let connection = greeted(&member, b.transport.local_address().unwrap(), 1).await;
