@@ -67,10 +67,14 @@ has_component() {
 }
 
 run_tests() {
+    local name options=(--include-ignored)
+    while IFS= read -r name; do
+        options+=(--skip "$name")
+    done < <(scripts/skipped.sh)
     if cargo nextest --version >/dev/null 2>&1; then
-        cargo llvm-cov nextest --no-report --locked --no-fail-fast "$@"
+        cargo llvm-cov nextest --no-report --locked --no-fail-fast "$@" -- "${options[@]}"
     else
-        cargo llvm-cov test --no-report --locked --no-fail-fast "$@"
+        cargo llvm-cov test --no-report --locked --no-fail-fast "$@" -- "${options[@]}"
     fi
 }
 

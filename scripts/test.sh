@@ -3,47 +3,66 @@
 #
 #   scripts/test.sh          what runs anywhere
 #   scripts/test.sh --all    also what needs root, network namespaces, a terminal multiplexer, 1 GiB
-#                            files, or ten seconds of each fuzz target; what cannot run here is named with
-#                            a line "SKIPPED: …"
+#                            files, or a few seconds of each fuzz target; what cannot run here is named with
+#                            a line "SKIPPED: …", and counted as skipped, not as passed
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-case $# in
-    0) ;;
-    1)
-        [[ $1 == --all ]] || { sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
-        export QUOIT_TEST_ALL=1
-        ;;
-    *)
-        sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
-        exit 2
-        ;;
-esac
+main() {
+    case $# in
+        0) ;;
+        1)
+            [[ $1 == --all ]] || misuse
+            export QUOIT_TEST_ALL=1
+            ;;
+        *) misuse ;;
+    esac
+
+    step cargo fmt --check
+    step cargo clippy --locked --profile ci --all-targets -- -D warnings
+    RUSTDOCFLAGS='-D warnings' step cargo doc --locked --profile ci --no-deps
+    local script
+    for script in scripts/*.sh .ci/run; do
+        bash -n "$script"
+    done
+    if command -v shellcheck >/dev/null; then
+        step shellcheck scripts/*.sh .ci/run
+    fi
+    if [[ ${QUOIT_TEST_ALL:-} == 1 ]]; then
+        step cargo fmt --check --manifest-path fuzz/Cargo.toml
+        step scripts/fuzz.sh --seconds "${QUOIT_FUZZ_SECONDS:-3}"
+    fi
+    run_tests
+}
+
+# The tests come last, so that their summary is what one reads. Documentation tests are not
+# nextest's, so they run before it.
+run_tests() {
+    local name options=(--include-ignored)
+    while IFS= read -r name; do
+        options+=(--skip "$name")
+    done < <(scripts/skipped.sh)
+    if cargo nextest --version >/dev/null 2>&1; then
+        step cargo test --locked --profile ci --doc
+        step cargo nextest run --locked --cargo-profile ci --profile ci --test-threads "$((2 * $(processors)))" \
+            --no-fail-fast -- "${options[@]}"
+    else
+        step cargo test --locked --profile ci --no-fail-fast -- "${options[@]}"
+    fi
+}
+
+processors() {
+    getconf _NPROCESSORS_ONLN
+}
 
 step() {
     printf '\n== %s\n' "$*"
     "$@"
 }
 
-step cargo fmt --check
-step cargo clippy --locked --all-targets -- -D warnings
-RUSTDOCFLAGS='-D warnings' step cargo doc --locked --no-deps
-for script in scripts/*.sh .ci/run; do
-    bash -n "$script"
-done
-if command -v shellcheck >/dev/null; then
-    step shellcheck scripts/*.sh .ci/run
-fi
-if [[ ${QUOIT_TEST_ALL:-} == 1 ]]; then
-    step cargo fmt --check --manifest-path fuzz/Cargo.toml
-    step scripts/fuzz.sh --seconds "${QUOIT_FUZZ_SECONDS:-10}"
-fi
+misuse() {
+    sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    exit 2
+}
 
-# The tests come last, so that their summary is what one reads. Documentation tests are not
-# nextest's, so they run before it.
-if cargo nextest --version >/dev/null 2>&1; then
-    step cargo test --locked --doc
-    step cargo nextest run --locked --no-fail-fast
-else
-    step cargo test --locked --no-fail-fast
-fi
+main "$@"

@@ -49,6 +49,9 @@ pub(super) struct PeerArgs {
     /// Write this file once the peer is active; scripts wait for it
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
+    /// How long a stream may be silent while bytes are due, in seconds
+    #[arg(long, value_name = "SECONDS", env = "QUOIT_STREAM_SILENCE", hide = true)]
+    stream_silence: Option<Interval>,
 }
 
 /// The options of a command whose peer may have been admitted elsewhere.
@@ -76,19 +79,19 @@ impl BundleArgs {
 impl PeerArgs {
     /// These options, and this way into the ring, as a plan.
     pub(super) fn plan(self, entrance: Entrance, number: Option<u8>, interval: Option<Interval>) -> Plan {
-        let start = StartOptions {
-            entrance,
+        let mut start = StartOptions {
             number,
             data_dir: self.data_dir,
             certs_dir: self.certs_dir,
             listen: self.listen,
             base_port: self.base_port,
             advertise: self.advertise,
-            settings: None,
             interval,
-            bundle: None,
-            key: None,
+            ..StartOptions::new(entrance)
         };
+        if let Some(silence) = self.stream_silence {
+            start.transport.stream_silence = silence.duration();
+        }
         Plan { start, verbose: self.verbose, ready_file: self.ready_file }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::config::{Interval, RingSettings, SettingsError};
 pub use crate::files::Progress;
 use crate::id::{ContentId, FileName, FileNameError};
+use crate::transport::TransportSettings;
 use crate::wire::Address;
 pub use crate::wire::word_list;
 
@@ -64,6 +65,8 @@ pub struct StartOptions {
     pub bundle: Option<PathBuf>,
     /// The file of the bundle's key, where that is not in the bundle.
     pub key: Option<PathBuf>,
+    /// How it uses the network.
+    pub transport: TransportSettings,
 }
 
 impl StartOptions {
@@ -81,6 +84,7 @@ impl StartOptions {
             interval: None,
             bundle: None,
             key: None,
+            transport: TransportSettings::default(),
         }
     }
 }

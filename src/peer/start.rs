@@ -244,7 +244,8 @@ async fn prepare(
         contacts: contacts_of(options, existing.as_ref()),
     };
     let hello = Hello { incarnation: peer_file.incarnation, advertised: peer_file.advertise.clone() };
-    let (transport, incoming) = listen.bind(&identity, &verifier, &hello, existing.is_some(), notice).await?;
+    let (transport, incoming) =
+        listen.bind(&identity, &verifier, &hello, &options.transport, existing.is_some(), notice).await?;
     let bound = transport
         .local_address()
         .map_err(|source| StartError::Listen { address: peer_file.listen, source })?;
@@ -594,16 +595,16 @@ impl Listen {
         identity: &Identity,
         verifier: &Verifier,
         hello: &Hello,
+        settings: &TransportSettings,
         lived_before: bool,
         notice: &Notice<'_>,
     ) -> Result<(Transport, mpsc::Receiver<Incoming>), StartError> {
-        let settings = TransportSettings::default();
         let candidates = self.candidates();
         let mut told = false;
         loop {
             let mut last = io::Error::from(io::ErrorKind::AddrInUse);
             for address in &candidates {
-                match Transport::bind(identity, verifier, *address, hello.clone(), &settings) {
+                match Transport::bind(identity, verifier, *address, hello.clone(), settings) {
                     Ok(bound) => return Ok(bound),
                     Err(error) => last = error,
                 }

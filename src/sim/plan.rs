@@ -242,8 +242,8 @@ impl Plan {
     pub fn replay(&self, seed: u64) -> String {
         let text = self.to_string().trim_end().replace('\n', "; ");
         format!(
-            "QUOIT_SEED={seed} QUOIT_PLAN='{text}' QUOIT_LOG_EVENTS=1 cargo test --test scenarios replay -- \
-             --nocapture"
+            "QUOIT_SEED={seed} QUOIT_PLAN='{text}' QUOIT_LOG_EVENTS=1 cargo test --test scenarios swarm::replay \
+             -- --include-ignored --nocapture"
         )
     }
 }

@@ -409,6 +409,7 @@ const STEPS_MAX: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::RingSettings;
 
     #[test]
     fn percentiles_are_those_of_the_counts() {
@@ -490,12 +491,6 @@ mod tests {
         assert!(report.convergence_s.is_some_and(|s| s < 30.0), "{:?}", report.convergence_s);
         assert!(report.health.first().is_some_and(|h| h.alive == 70 && h.in_order < 1.0));
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::RingSettings;
 
     fn with_churn(leave_kind: LeaveKind) -> Experiment {
         Experiment {

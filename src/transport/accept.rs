@@ -89,7 +89,7 @@ impl Shared {
     }
 
     fn hear(self: &Arc<Self>, incoming: quinn::Incoming, turn: Option<Turn>) {
-        let full = self.endpoint.open_connections() >= self.connections_max + CONNECTIONS_SPARE;
+        let full = self.endpoint.open_connections() >= self.settings.connections_max + CONNECTIONS_SPARE;
         match self.handshakes.clone().try_acquire_owned() {
             Ok(permit) if !full => {
                 let proven = incoming.remote_address_validated();
@@ -195,12 +195,13 @@ impl Shared {
             return Err("it stands at this peer's own position".into());
         }
         let hello = lock(&self.hello).clone();
-        let welcomed = connection::welcome(quic.clone(), proven, &hello).await.map_err(|error| {
-            let given_up = quic.close_reason().is_some_and(|reason| is_given_up(&reason));
-            quic.close(close_code::NO_HELLO, b"");
-            let reason = error.to_string();
-            if given_up { NotAccepted::GivenUp(reason) } else { NotAccepted::Refused(reason) }
-        });
+        let welcomed =
+            connection::welcome(quic.clone(), proven, &hello, &self.settings).await.map_err(|error| {
+                let given_up = quic.close_reason().is_some_and(|reason| is_given_up(&reason));
+                quic.close(close_code::NO_HELLO, b"");
+                let reason = error.to_string();
+                if given_up { NotAccepted::GivenUp(reason) } else { NotAccepted::Refused(reason) }
+            });
         welcomed.map(Accepted::Peer)
     }
 
@@ -215,10 +216,11 @@ impl Shared {
             return Err("too many clients".into());
         };
         let hello = lock(&self.hello).clone();
-        let client = connection::welcome(quic.clone(), proven, &hello).await.map_err(|error| {
-            quic.close(close_code::NO_HELLO, b"");
-            error.to_string()
-        })?;
+        let client =
+            connection::welcome(quic.clone(), proven, &hello, &self.settings).await.map_err(|error| {
+                quic.close(close_code::NO_HELLO, b"");
+                error.to_string()
+            })?;
         Ok(Accepted::Client(client, place))
     }
 

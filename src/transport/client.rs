@@ -241,7 +241,7 @@ async fn dial_one(
     // A client has no life of its own in the ring.
     let hello = Hello { incarnation: 1, advertised: None };
     let position = proven.position;
-    let greeted = connection::greet(quic.clone(), proven, position, &hello).await;
+    let greeted = connection::greet(quic.clone(), proven, position, &hello, &settings).await;
     let connection = greeted.map_err(|error| dial::ungreeted(target, &quic, &error))?;
     Ok(ClientConnection { _endpoint: endpoint, connection })
 }

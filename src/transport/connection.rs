@@ -33,6 +33,7 @@ struct Inner {
     last_used_ms: AtomicU64,
     suspect_at: AtomicU64,
     send_window_bytes: u64,
+    stream_silence: Duration,
 }
 
 impl Connection {
@@ -101,6 +102,11 @@ impl Connection {
         self.0.streams.fetch_add(1, Ordering::AcqRel);
         self.touch();
         InUse(self.clone())
+    }
+
+    /// How long one of its streams may be silent while bytes are due.
+    pub(super) fn stream_silence(&self) -> Duration {
+        self.0.stream_silence
     }
 
     /// How many packets have come, of any kind.
@@ -239,12 +245,13 @@ pub(super) async fn greet(
     proven: Proven,
     own_position: Position,
     hello: &Hello,
+    settings: &TransportSettings,
 ) -> Result<Connection, StreamError> {
     let (mut send, mut recv) = quic.open_bi().await?;
     frame::write(&mut send, hello).await?;
     let _ = send.finish();
     let theirs = read_hello(&quic, &mut recv).await?;
-    Ok(up(quic, proven, hello, theirs, own_position))
+    Ok(up(quic, proven, hello, theirs, own_position, settings))
 }
 
 /// The other half: it listens, then answers.
@@ -252,13 +259,14 @@ pub(super) async fn welcome(
     quic: quinn::Connection,
     proven: Proven,
     hello: &Hello,
+    settings: &TransportSettings,
 ) -> Result<Connection, StreamError> {
     let (mut send, mut recv) = quic.accept_bi().await?;
     let theirs = read_hello(&quic, &mut recv).await?;
     frame::write(&mut send, hello).await?;
     let _ = send.finish();
     let dialled_by = proven.position;
-    Ok(up(quic, proven, hello, theirs, dialled_by))
+    Ok(up(quic, proven, hello, theirs, dialled_by, settings))
 }
 
 /// A hello says no position: that is the certificate's. An incarnation that no peer can have ends the
@@ -280,6 +288,7 @@ fn up(
     ours: &Hello,
     theirs: Hello,
     dialled_by: Position,
+    settings: &TransportSettings,
 ) -> Connection {
     let peer = Entry::from(Life {
         position: proven.position,
@@ -301,7 +310,8 @@ fn up(
         streams: AtomicUsize::new(0),
         last_used_ms: AtomicU64::new(0),
         suspect_at: AtomicU64::new(TRUSTED),
-        send_window_bytes: TransportSettings::default().send_window_bytes,
+        send_window_bytes: settings.send_window_bytes,
+        stream_silence: settings.stream_silence,
     }))
 }
 

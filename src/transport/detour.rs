@@ -20,7 +20,7 @@ use super::lock;
 use super::request::RequestFailure;
 use super::stream::OpenStream;
 use crate::id::Position;
-use crate::wire::{Entry, RelayFailure, Reply, Request, Target, codec, limits};
+use crate::wire::{Entry, RelayFailure, Reply, Request, Target, codec};
 
 /// Through whom a peer is reached, and who was asked through a helper lately; at most [`DETOURS_MAX`] and
 /// [`USED_MAX`].
@@ -174,7 +174,7 @@ pub(super) async fn open_through(
     let mut frames = codec::frame(&Request::Forward { to })?;
     frames.extend_from_slice(&request);
     let mut stream = OpenStream::open(helper, Bytes::from(frames)).await?;
-    match stream.read_reply(timeout.min(limits::STREAM_SILENCE_MAX)).await? {
+    match stream.read_reply(timeout.min(helper.stream_silence())).await? {
         Reply::Forwarding(Ok(peer)) if peer.position == to && peer.has_lived() => {
             stream.reached(Reached::new(peer, &shared.detours));
             Ok(stream)

@@ -247,7 +247,7 @@ impl Shared {
         }
         let hello = lock(&self.hello).clone();
         // Under TLS 1.3 a client that was refused learns of it only now.
-        let greeted = connection::greet(quic.clone(), proven, self.own, &hello).await;
+        let greeted = connection::greet(quic.clone(), proven, self.own, &hello, &self.settings).await;
         greeted.map_err(|error| ungreeted(target, &quic, &error))
     }
 }

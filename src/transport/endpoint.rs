@@ -103,7 +103,7 @@ pub(super) struct Shared {
     pub(super) incoming: mpsc::Sender<Incoming>,
     pub(super) handshakes: Arc<Semaphore>,
     pub(super) clients: Arc<Semaphore>,
-    pub(super) connections_max: usize,
+    pub(super) settings: TransportSettings,
     pub(super) log: LogGate,
 }
 
@@ -131,7 +131,7 @@ impl Transport {
         let (incoming, receiver) = mpsc::channel(INCOMING_MAX);
         let (chain, key) = identity.for_tls();
         let counters: Arc<TransportCounters> = Arc::default();
-        let guard = Arc::new(Guard::new(counters.clone(), incoming.clone()));
+        let guard = Arc::new(Guard::new(counters.clone(), incoming.clone(), settings));
         let client = settings::client(chain, key, verifier, settings::ALPN_PEER, settings)?;
         let shared = Arc::new(Shared {
             endpoint,
@@ -151,7 +151,7 @@ impl Transport {
             incoming,
             handshakes: Arc::new(Semaphore::new(settings::HANDSHAKES_MAX)),
             clients: Arc::new(Semaphore::new(limits::CLIENTS_MAX)),
-            connections_max: settings.connections_max,
+            settings: settings.clone(),
             log: LogGate::default(),
         });
         tokio::spawn(shared.clone().accept());

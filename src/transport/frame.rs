@@ -135,7 +135,7 @@ pub(super) async fn write<T: Serialize>(
     send: &mut quinn::SendStream,
     message: &T,
 ) -> Result<(), StreamError> {
-    write_within(send, message, LeastPace::default()).await
+    write_within(send, message, LeastPace::new(limits::STREAM_SILENCE_MAX)).await
 }
 
 /// As [`write`], at this least pace.
@@ -174,10 +174,14 @@ pub(super) async fn read_piece(
 }
 
 /// Reads raw bytes until the buffer is full or the stream ends; says how many.
-pub(super) async fn fill(recv: &mut quinn::RecvStream, buffer: &mut [u8]) -> Result<usize, StreamError> {
+pub(super) async fn fill(
+    recv: &mut quinn::RecvStream,
+    buffer: &mut [u8],
+    silence: Duration,
+) -> Result<usize, StreamError> {
     let mut filled = 0;
     while filled < buffer.len() {
-        match within(limits::STREAM_SILENCE_MAX, recv.read(&mut buffer[filled..])).await? {
+        match within(silence, recv.read(&mut buffer[filled..])).await? {
             Some(count) => filled += count,
             None => break,
         }
@@ -197,7 +201,7 @@ pub(super) async fn fill_within(
     let mut filled = 0;
     while filled < buffer.len() {
         let limit = match filled {
-            0 => limits::STREAM_SILENCE_MAX,
+            0 => pace.silence(),
             _ => until.saturating_duration_since(tokio::time::Instant::now()),
         };
         match pace.keep(limit, recv.read(&mut buffer[filled..])).await {

@@ -22,7 +22,7 @@ use super::counters::TransportCounters;
 use super::endpoint::Incoming;
 use super::frame::close_code;
 use super::lock;
-use super::settings::HANDSHAKES_MAX;
+use super::settings::{HANDSHAKES_MAX, TransportSettings};
 use super::turns::{Line, Turns};
 use crate::id::Position;
 use crate::wire::Fault;
@@ -34,6 +34,8 @@ pub(super) struct Guard {
     incoming: mpsc::Sender<Incoming>,
     sources: Mutex<HashMap<Source, Credit>>,
     accounts: Mutex<HashMap<Position, Account>>,
+    shun_min: Duration,
+    shun_max: Duration,
 }
 
 /// What to do with somebody who wants to shake hands.
@@ -95,8 +97,14 @@ pub(super) struct Handshake {
 }
 
 impl Guard {
-    pub(super) fn new(counters: Arc<TransportCounters>, incoming: mpsc::Sender<Incoming>) -> Guard {
-        Guard { counters, incoming, sources: Mutex::default(), accounts: Mutex::default() }
+    pub(super) fn new(
+        counters: Arc<TransportCounters>,
+        incoming: mpsc::Sender<Incoming>,
+        settings: &TransportSettings,
+    ) -> Guard {
+        let (sources, accounts) = (Mutex::default(), Mutex::default());
+        let TransportSettings { shun_min, shun_max, .. } = *settings;
+        Guard { counters, incoming, sources, accounts, shun_min, shun_max }
     }
 
     /// Somebody wants to shake hands, and so many places for handshakes are free. Nothing is paid yet.
@@ -223,7 +231,7 @@ impl Guard {
             if account.faults.take(now) {
                 Vec::new()
             } else {
-                account.shun(now);
+                account.shun(now, self.shun_min, self.shun_max);
                 // Those that end now may still have messages on their way; they cost no second time.
                 account.faults = Bucket::full(FAULTS, now);
                 std::mem::take(&mut account.connections)
@@ -283,10 +291,10 @@ impl Credit {
 }
 
 impl Account {
-    /// For ten seconds; twice as long as the last time if that is not long ago.
-    fn shun(&mut self, now: Instant) {
+    /// For the shortest time; twice as long as the last time if that is not long ago.
+    fn shun(&mut self, now: Instant, min: Duration, max: Duration) {
         let again = self.shun.filter(|last| now.saturating_duration_since(last.until) < FORGIVEN_AFTER);
-        let length = again.map_or(SHUN_MIN, |last| (last.length * 2).min(SHUN_MAX));
+        let length = again.map_or(min, |last| (last.length * 2).min(max));
         self.shun = Some(Shun { until: now + length, length });
     }
 
@@ -397,9 +405,6 @@ pub(super) const CONNECTIONS_PER_PEER_MAX: usize = 4;
 pub(super) const HELLOS: Rate = Rate { burst: 32.0, per_second: 1.0 };
 /// What a peer may do wrong before it is shunned.
 pub(super) const FAULTS: Rate = Rate { burst: 16.0, per_second: 0.1 };
-/// How long the first time, and at most.
-const SHUN_MIN: Duration = Duration::from_secs(10);
-const SHUN_MAX: Duration = Duration::from_secs(600);
 /// Who was not shunned for so long begins anew.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(600);
 /// Addresses that are remembered, ports of each, and peers.
@@ -412,7 +417,7 @@ mod tests {
     use super::*;
 
     fn guard() -> Arc<Guard> {
-        Arc::new(Guard::new(Arc::default(), mpsc::channel(1).0))
+        Arc::new(Guard::new(Arc::default(), mpsc::channel(1).0, &TransportSettings::default()))
     }
 
     fn from(address: &str) -> SocketAddr {
@@ -537,8 +542,11 @@ mod tests {
                 guard.fault(&peer, Fault::Malformed);
             }
             let left = guard.shunned(&peer).expect("shunned");
-            assert!(left > last || left > SHUN_MAX.mul_f64(0.9), "round {round}: {left:?} after {last:?}");
-            assert!(left <= SHUN_MAX);
+            assert!(
+                left > last || left > guard.shun_max.mul_f64(0.9),
+                "round {round}: {left:?} after {last:?}"
+            );
+            assert!(left <= guard.shun_max);
             last = left;
         }
         assert_eq!(guard.shunned(&Position::of_number(6)), None);

@@ -4,27 +4,32 @@ use std::time::Duration;
 
 use super::awake::wait_awake;
 use super::frame::StreamError;
-use crate::wire::limits::STREAM_SILENCE_MAX;
 
 /// So many bytes within so much time of waiting, again and again; the time in which nobody waits does not count.
 ///
 /// An honest line of 256 kbit/s that is shared by fifty transfers gives each of them nine times as much.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct LeastPace {
+    silence: Duration,
     waited: Duration,
     bytes: u64,
     is_waived: bool,
 }
 
 impl LeastPace {
+    /// For a stream that may be silent for so long.
+    pub(super) fn new(silence: Duration) -> LeastPace {
+        LeastPace { silence, waited: Duration::ZERO, bytes: 0, is_waived: false }
+    }
+
     /// Between a peer and its own client: neither gives the other up while their connection lives.
-    pub(super) fn waived() -> LeastPace {
-        LeastPace { is_waived: true, ..LeastPace::default() }
+    pub(super) fn waived(silence: Duration) -> LeastPace {
+        LeastPace { is_waived: true, ..LeastPace::new(silence) }
     }
 
     /// The same rule, with nothing counted yet.
     pub(super) fn anew(&self) -> LeastPace {
-        LeastPace { is_waived: self.is_waived, ..LeastPace::default() }
+        LeastPace { is_waived: self.is_waived, ..LeastPace::new(self.silence) }
     }
 
     /// Waits for one step of a transfer, at most so long, and as long as the pace allows. The pauses of this process
@@ -47,6 +52,11 @@ impl LeastPace {
         if self.is_waived { Duration::MAX } else { WITHIN.saturating_sub(self.waited) }
     }
 
+    /// How long the stream may be silent.
+    pub(super) fn silence(&self) -> Duration {
+        self.silence
+    }
+
     /// As [`LeastPace::keep`], for as long as a stream may be silent.
     pub(super) async fn heard<T, E: Into<StreamError>>(
         &mut self,
@@ -55,7 +65,7 @@ impl LeastPace {
         if self.is_waived {
             return step.await.map_err(Into::into);
         }
-        self.keep(STREAM_SILENCE_MAX, step).await
+        self.keep(self.silence, step).await
     }
 
     /// So many bytes moved.
@@ -74,10 +84,11 @@ const WITHIN: Duration = Duration::from_secs(60);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::limits::STREAM_SILENCE_MAX;
 
     /// Whether a pace of so many bytes, each so many seconds after the last, ends within so many steps.
     fn ends(bytes: usize, seconds: u64, steps: usize) -> bool {
-        let mut pace = LeastPace::default();
+        let mut pace = LeastPace::new(STREAM_SILENCE_MAX);
         (0..steps).any(|_| {
             pace.waited += Duration::from_secs(seconds);
             pace.moved(bytes);
@@ -94,11 +105,11 @@ mod tests {
 
     #[tokio::test]
     async fn what_stands_still_ends_and_who_does_not_wait_is_not_slow() {
-        let mut pace = LeastPace::default();
+        let mut pace = LeastPace::new(STREAM_SILENCE_MAX);
         let short = Duration::from_millis(5);
         let never = std::future::pending::<Result<(), StreamError>>();
         assert!(matches!(pace.keep(short, never).await, Err(StreamError::Silent { .. })));
-        assert_eq!(LeastPace::waived().left(), Duration::MAX);
+        assert_eq!(LeastPace::waived(STREAM_SILENCE_MAX).left(), Duration::MAX);
         let waited = pace.waited;
         tokio::time::sleep(short).await;
         pace.keep(short, async { Ok::<_, StreamError>(()) }).await.unwrap();

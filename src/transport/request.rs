@@ -13,7 +13,7 @@ use super::frame::{LostReason, StreamError};
 use super::stream::OpenStream;
 use crate::id::Position;
 use crate::wire::codec::{self, CodecError};
-use crate::wire::{Entry, Reply, Request, Target, limits};
+use crate::wire::{Entry, Reply, Request, Target};
 
 /// Why a request got no reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -91,7 +91,7 @@ impl Transport {
             let (opened, to) = match self.shared.way(target).await? {
                 Way::Direct(connection) => (OpenStream::open(&connection, frame.clone()).await, None),
                 Way::Through { helper, to } => {
-                    let silence = limits::STREAM_SILENCE_MAX;
+                    let silence = helper.stream_silence();
                     (open_through(&self.shared, &helper, to, frame.clone(), silence).await, Some(to))
                 }
             };

@@ -37,6 +37,12 @@ pub struct TransportSettings {
     pub socket_buffer_bytes: usize,
     /// Connections at once; the least recently used idle one makes place for a new one.
     pub connections_max: usize,
+    /// How long a stream may be silent while bytes are due. Longer bears with more; shorter finds a lost way sooner.
+    pub stream_silence: Duration,
+    /// For so long a peer that goes on misbehaving is not let in, the first time.
+    pub shun_min: Duration,
+    /// Each time it is twice as long, up to this.
+    pub shun_max: Duration,
 }
 
 impl Default for TransportSettings {
@@ -51,6 +57,9 @@ impl Default for TransportSettings {
             packet_bytes_max: 6_500,
             socket_buffer_bytes: 1 << 20,
             connections_max: limits::CONNECTIONS_MAX,
+            stream_silence: limits::STREAM_SILENCE_MAX,
+            shun_min: Duration::from_secs(10),
+            shun_max: Duration::from_secs(600),
         }
     }
 }

@@ -35,13 +35,12 @@ impl OpenStream {
     /// Opens a stream on a connection and sends the request.
     pub(super) async fn open(connection: &Connection, request: Bytes) -> Result<OpenStream, StreamError> {
         let in_use = connection.in_use();
-        let heard = connection.heard();
-        let (send, recv) =
-            within(limits::STREAM_SILENCE_MAX, connection.quic().open_bi()).await.inspect_err(|error| {
-                if matches!(error, StreamError::Silent { .. }) {
-                    connection.suspect_if_silent_since(heard);
-                }
-            })?;
+        let (heard, silence) = (connection.heard(), connection.stream_silence());
+        let (send, recv) = within(silence, connection.quic().open_bi()).await.inspect_err(|error| {
+            if matches!(error, StreamError::Silent { .. }) {
+                connection.suspect_if_silent_since(heard);
+            }
+        })?;
         let mut stream = OpenStream {
             send,
             recv,
@@ -49,8 +48,8 @@ impl OpenStream {
             reached: None,
             heard,
             finished: false,
-            pace_in: LeastPace::default(),
-            pace_out: LeastPace::default(),
+            pace_in: LeastPace::new(silence),
+            pace_out: LeastPace::new(silence),
         };
         let sent = frame::write_piece(&mut stream.send, request, &mut stream.pace_out).await;
         stream.watched(sent)?;
@@ -64,7 +63,7 @@ impl OpenStream {
 
     /// From now on raw bytes are waited for as long as the connection lives.
     pub(super) fn waits_for_bytes(&mut self) {
-        self.pace_in = LeastPace::waived();
+        self.pace_in = LeastPace::waived(self.pace_in.silence());
     }
 
     /// The connection is a helper's; who answers is somebody else.
@@ -135,7 +134,7 @@ impl OpenStream {
     /// # Errors
     /// As [`OpenStream::read_piece`].
     pub async fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, StreamError> {
-        let filled = frame::fill(&mut self.recv, buffer).await;
+        let filled = frame::fill(&mut self.recv, buffer, self.pace_in.silence()).await;
         self.watched(filled)
     }
 
@@ -190,8 +189,8 @@ impl RequestStream {
             guard: Some(guard),
             through_a_helper: false,
             finished: false,
-            pace_in: LeastPace::default(),
-            pace_out: LeastPace::default(),
+            pace_in: LeastPace::new(connection.stream_silence()),
+            pace_out: LeastPace::new(connection.stream_silence()),
         }
     }
 
@@ -208,8 +207,8 @@ impl RequestStream {
             guard: None,
             through_a_helper: false,
             finished: false,
-            pace_in: LeastPace::default(),
-            pace_out: LeastPace::waived(),
+            pace_in: LeastPace::new(connection.stream_silence()),
+            pace_out: LeastPace::waived(connection.stream_silence()),
         }
     }
 
@@ -246,7 +245,7 @@ impl RequestStream {
         refusal: impl FnOnce(String) -> R,
     ) -> Result<T, StreamError> {
         let heard = self.in_use.connection().heard();
-        let request = within(limits::STREAM_SILENCE_MAX, frame::read(&mut self.recv)).await;
+        let request = within(self.in_use.connection().stream_silence(), frame::read(&mut self.recv)).await;
         let reason = match &request {
             Err(StreamError::Malformed(error)) => error.to_string(),
             Err(StreamError::Ended) => "the stream ended within the request".to_owned(),
@@ -322,7 +321,7 @@ impl RequestStream {
     /// # Errors
     /// As [`RequestStream::read_piece`].
     pub async fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, StreamError> {
-        frame::fill(&mut self.recv, buffer).await
+        frame::fill(&mut self.recv, buffer, self.pace_in.silence()).await
     }
 
     /// Joins this stream with another: what comes on either goes out on the other, until both have ended or
@@ -337,7 +336,9 @@ impl RequestStream {
             moved();
         };
         let there = async {
-            match pump(&mut self.recv, &mut other.send, &moved).await {
+            match pump(&mut self.recv, &mut other.send, LeastPace::new(other.pace_out.silence()), &moved)
+                .await
+            {
                 // Who answers may have heard enough; its answer goes on all the same.
                 Err(Broken::Writing(_)) => Ok(()),
                 Err(Broken::Reading(error)) => Err(error),
@@ -345,7 +346,8 @@ impl RequestStream {
             }
         };
         let back = async {
-            let passed = pump(&mut other.recv, &mut self.send, &moved).await;
+            let passed =
+                pump(&mut other.recv, &mut self.send, LeastPace::new(self.pace_out.silence()), &moved).await;
             passed.map_err(|(Broken::Reading(error) | Broken::Writing(error))| error)
         };
         let both = async { tokio::try_join!(there, back).map(drop) };
@@ -378,9 +380,10 @@ impl RequestStream {
         let stopped = self.send.stopped();
         tokio::pin!(stopped);
         let connection = self.in_use.connection();
+        let silence = connection.stream_silence();
         let mut heard = connection.heard();
         for _ in 0..FINISH_ROUNDS_MAX {
-            match within(limits::STREAM_SILENCE_MAX, stopped.as_mut()).await {
+            match within(silence, stopped.as_mut()).await {
                 Ok(None) => return Ok(()),
                 Ok(Some(_)) => return Err(StreamError::Cancelled),
                 Err(silent @ StreamError::Silent { .. }) if connection.heard() == heard => {
@@ -390,7 +393,7 @@ impl RequestStream {
                 Err(error) => return Err(error),
             }
         }
-        Err(StreamError::Silent { waited_ms: limits::STREAM_SILENCE_MAX.as_millis() as u64 })
+        Err(StreamError::Silent { waited_ms: silence.as_millis() as u64 })
     }
 
     pub(super) fn finish_send(&mut self) {
@@ -417,9 +420,9 @@ enum Broken {
 async fn pump(
     from: &mut quinn::RecvStream,
     to: &mut quinn::SendStream,
+    mut pace: LeastPace,
     moved: &impl Fn(),
 ) -> Result<(), Broken> {
-    let mut pace = LeastPace::default();
     let reading = |error: quinn::ReadError| Broken::Reading(error.into());
     while let Some(piece) = from.read_chunk(limits::PIECE_BYTES, true).await.map_err(reading)? {
         moved();

@@ -1,7 +1,7 @@
 //! A valid member that lies: the honest membership code over the honest transport, a small store in memory,
 //! and a hook through which each of its answers goes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -50,9 +50,18 @@ struct Store {
     lie: Mutex<Arc<Lie>>,
     /// Members that it tells of beside those it knows.
     invented: Mutex<Vec<Member>>,
+    told: Mutex<Told>,
 }
 
-enum Told {
+/// Lies that arrived: answers that were read to their end, and pings that were answered.
+#[derive(Default)]
+struct Told {
+    by_peer: BTreeMap<Position, usize>,
+    /// Numbers of pings with invented members.
+    pings: BTreeSet<u64>,
+}
+
+enum Heard {
     Datagram(Entry, Bytes),
     Request(Entry, MembershipRequest, oneshot::Sender<MembershipReply>),
     Reply(Token, Result<(Entry, MembershipReply), Unanswered>),
@@ -94,6 +103,7 @@ impl Liar {
             records: Mutex::default(),
             lie: Mutex::new(Arc::new(|_, _, honest| honest)),
             invented: Mutex::default(),
+            told: Mutex::default(),
         });
         let (tell, told) = mpsc::channel(1_024);
         let driver = Driver {
@@ -125,6 +135,11 @@ impl Liar {
         *self.store.invented.lock().unwrap() = members;
     }
 
+    /// How many lies arrived at each peer.
+    pub fn lies_told(&self) -> BTreeMap<Position, usize> {
+        self.store.told.lock().unwrap().by_peer.clone()
+    }
+
     /// Gives it a file, so that it is a holder.
     pub fn hold(&self, bytes: &[u8]) -> ObjectInfo {
         let (object, outboard) = describe(bytes);
@@ -152,8 +167,8 @@ pub fn describe(bytes: &[u8]) -> (ObjectInfo, Outboard) {
 struct Driver {
     node: Node,
     transport: Transport,
-    told: mpsc::Receiver<Told>,
-    tell: mpsc::Sender<Told>,
+    told: mpsc::Receiver<Heard>,
+    tell: mpsc::Sender<Heard>,
     seen: watch::Sender<Arc<View>>,
     origin: Instant,
     store: Arc<Store>,
@@ -176,16 +191,18 @@ impl Driver {
             match told {
                 Err(_) => self.node.handle_timeout(now),
                 Ok(None) => return,
-                Ok(Some(Told::Datagram(from, bytes))) => {
-                    self.node.handle_datagram(now, &from, codec::decode(&bytes).unwrap());
+                Ok(Some(Heard::Datagram(from, bytes))) => {
+                    let datagram = codec::decode(&bytes).unwrap();
+                    self.store.note_answered(&from, &datagram);
+                    self.node.handle_datagram(now, &from, datagram);
                 }
-                Ok(Some(Told::Request(from, request, reply))) => {
+                Ok(Some(Heard::Request(from, request, reply))) => {
                     next += 1;
                     replies.insert(ReplyTo(next), reply);
                     self.node.handle_request(now, &from, ReplyTo(next), request);
                 }
-                Ok(Some(Told::Reply(token, answer))) => self.node.handle_reply(now, token, answer),
-                Ok(Some(Told::Persisted(incarnation))) => {
+                Ok(Some(Heard::Reply(token, answer))) => self.node.handle_reply(now, token, answer),
+                Ok(Some(Heard::Persisted(incarnation))) => {
                     self.transport.set_incarnation(incarnation);
                     self.node.handle_persisted(now, incarnation);
                 }
@@ -203,7 +220,7 @@ impl Driver {
                         Ok((from, Reply::Membership(reply))) => Ok((from, reply)),
                         other => Err(Unanswered::from(format!("{other:?}"))),
                     };
-                    let _ = tell.send(Told::Reply(token, answer)).await;
+                    let _ = tell.send(Heard::Reply(token, answer)).await;
                 });
             }
             Output::Reply { to, reply } => {
@@ -213,16 +230,12 @@ impl Driver {
                 }
             }
             Output::Datagram { to, mut datagram } => {
-                let invented = self.store.invented.lock().unwrap().clone();
-                if let Datagram::Ping { news, .. } | Datagram::Pong { news, .. } = &mut datagram {
-                    news.extend(invented);
-                    news.truncate(5);
-                }
+                self.store.invent_into(&mut datagram);
                 let bytes = codec::encode(&datagram).unwrap();
                 self.transport.send_datagram(&Target::from(&to), bytes.into());
             }
             Output::Persist { incarnation } => {
-                let _ = self.tell.try_send(Told::Persisted(incarnation));
+                let _ = self.tell.try_send(Heard::Persisted(incarnation));
             }
             Output::Forget { entry } => self.transport.drop_connection(&entry.position, entry.incarnation),
             Output::Event(_) => {}
@@ -230,14 +243,14 @@ impl Driver {
     }
 }
 
-async fn serve(store: Arc<Store>, mut incoming: mpsc::Receiver<Incoming>, tell: mpsc::Sender<Told>) {
+async fn serve(store: Arc<Store>, mut incoming: mpsc::Receiver<Incoming>, tell: mpsc::Sender<Heard>) {
     while let Some(incoming) = incoming.recv().await {
         match incoming {
             Incoming::Stream { from, stream } => {
                 tokio::spawn(serve_one(store.clone(), from, stream, tell.clone()));
             }
             Incoming::Datagram { from, bytes } => {
-                let _ = tell.send(Told::Datagram(from, bytes)).await;
+                let _ = tell.send(Heard::Datagram(from, bytes)).await;
             }
             _ => {}
         }
@@ -248,13 +261,13 @@ async fn serve_one(
     store: Arc<Store>,
     from: Entry,
     mut stream: RequestStream,
-    tell: mpsc::Sender<Told>,
+    tell: mpsc::Sender<Heard>,
 ) -> Result<(), StreamError> {
     let request = stream.read_request().await?;
     let honest = match &request {
         Request::Membership(asked) => {
             let (reply, answer) = oneshot::channel();
-            let _ = tell.send(Told::Request(from.clone(), asked.clone(), reply)).await;
+            let _ = tell.send(Heard::Request(from.clone(), asked.clone(), reply)).await;
             let Ok(answer) = answer.await else { return Ok(()) };
             Answer::Say(vec![Reply::Membership(answer)])
         }
@@ -264,11 +277,17 @@ async fn serve_one(
         }
     };
     let lie = store.lie.lock().unwrap().clone();
+    let truth = if let Answer::Say(replies) = &honest { said(replies) } else { Vec::new() };
     match lie(&from, &request, honest) {
         Answer::Say(replies) => {
-            for reply in replies {
-                stream.send_reply(&reply).await?;
+            for reply in &replies {
+                stream.send_reply(reply).await?;
             }
+            stream.finish().await?;
+            if said(&replies) != truth {
+                store.note_told(&from);
+            }
+            return Ok(());
         }
         Answer::Send(reply, bytes) => {
             stream.send_reply(&reply).await?;
@@ -295,7 +314,40 @@ async fn serve_one(
     stream.finish().await
 }
 
+fn said(replies: &[Reply]) -> Vec<Vec<u8>> {
+    replies.iter().map(|reply| codec::encode(reply).unwrap()).collect()
+}
+
 impl Store {
+    /// Puts the invented members before all other news.
+    fn invent_into(&self, datagram: &mut Datagram) {
+        let invented = self.invented.lock().unwrap().clone();
+        if invented.is_empty() {
+            return;
+        }
+        if let Datagram::Ping { sequence, .. } = datagram {
+            self.told.lock().unwrap().pings.insert(*sequence);
+        }
+        if let Datagram::Ping { news, .. } | Datagram::Pong { news, .. } = datagram {
+            news.splice(0..0, invented);
+            news.truncate(limits::NEWS_MAX);
+        }
+    }
+
+    /// A ping with invented members that is answered has arrived.
+    fn note_answered(&self, from: &Entry, datagram: &Datagram) {
+        if let Datagram::Pong { sequence, .. } = datagram {
+            let was_a_lie = self.told.lock().unwrap().pings.remove(sequence);
+            if was_a_lie {
+                self.note_told(from);
+            }
+        }
+    }
+
+    fn note_told(&self, from: &Entry) {
+        *self.told.lock().unwrap().by_peer.entry(from.position).or_default() += 1;
+    }
+
     /// As an honest peer would, but that it keeps only what the test gave it.
     fn answer(&self, request: &StorageRequest) -> Answer {
         let files = self.files.lock().unwrap();

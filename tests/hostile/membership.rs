@@ -1,7 +1,5 @@
 //! Lies about the ring.
 
-use std::time::Duration;
-
 use quoit::id::{KeyHash, Position};
 use quoit::peer::Fault;
 use quoit::wire::limits::INCARNATION_MAX;
@@ -10,12 +8,16 @@ use quoit::wire::{
     NeighbourRequest, Reply, Request,
 };
 
-use super::liar::Answer;
+use super::liar::{Answer, Liar};
 use super::ring::{Ring, eventually};
 
 const LIAR: u8 = 128;
 /// With the liar and r = 2, corrected Chord.
 const HONEST: [u8; 7] = [10, 40, 70, 100, 160, 200, 240];
+/// The liar pings two successors and a predecessor in each interval.
+const NEIGHBOURS: usize = 3;
+/// In each, at least one lie more arrives at each of them.
+const ROUNDS: usize = 10;
 const CLUSTERED: [u8; 7] = [10, 12, 14, 100, 160, 200, 240];
 
 fn stranger(number: u8, incarnation: u64) -> Entry {
@@ -181,6 +183,14 @@ async fn impossible_incarnations_of_others() {
     }
 }
 
+/// Waits until lies have arrived, so many at each of so many peers.
+async fn have_arrived(liar: &Liar, lies: usize, peers: usize) {
+    eventually(&format!("{lies} lies at {peers} peers"), async || {
+        liar.lies_told().values().filter(|told| **told >= lies).count() >= peers
+    })
+    .await;
+}
+
 /// Goal: members that nobody can reach own no keys, and are not even shown.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn invented_members_do_not_count() {
@@ -201,7 +211,8 @@ async fn invented_members_do_not_count() {
         honest => honest,
     });
     let bytes = ring.owned_by(70, &[10, 40, 100, LIAR, 160, 200, 240], 10_240);
-    for (round, name) in ring.honest_names().take(20).enumerate() {
+    for (round, name) in ring.honest_names().take(ROUNDS).enumerate() {
+        have_arrived(&liar, round + 1, NEIGHBOURS).await;
         let at = HONEST[round % 7];
         ring.store(at, &name, &bytes).await.unwrap();
         assert_eq!(std::fs::read(ring.request(at, &name).await.unwrap().path.unwrap()).unwrap(), bytes);
@@ -214,7 +225,6 @@ async fn invented_members_do_not_count() {
             assert!(status.alive.first.iter().all(known), "{:?}", status.alive);
             assert!(status.away.first.iter().all(known), "{:?}", status.away);
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     ring.is_clean(liar.position()).await;
 }
@@ -228,9 +238,9 @@ async fn leaps_of_an_incarnation_are_not_believed() {
     let dead = victim.with_incarnation(INCARNATION_MAX - 1);
     liar.invent(vec![Member { entry: dead, state: MemberState::Dead }]);
     let bytes = ring.owned_by(40, &[10, 70, 100, LIAR, 160, 200, 240], 10_240);
-    for name in ring.honest_names().take(20) {
+    for (round, name) in ring.honest_names().take(ROUNDS).enumerate() {
+        have_arrived(&liar, round + 1, NEIGHBOURS).await;
         ring.store(100, &name, &bytes).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(100)).await;
         for peer in &ring.peers {
             assert_eq!(peer.status().await.alive.first.len(), HONEST.len() + 1);
         }

@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use sha2::{Digest as _, Sha256};
 
 use super::harness::{PATIENCE, eventually};
-use super::peer::{Answer, Peer};
+use crate::ring::peer::{Answer, Peer};
 
 /// The bytes of the file that [`Lab::store`] makes of a seed.
 pub fn random_bytes(seed: u64, length: usize) -> Vec<u8> {
@@ -88,23 +88,8 @@ fn replicas(first: u8, peers: &[u8]) -> Vec<u8> {
 }
 
 impl Lab {
-    /// An empty network; none, and a word on it, where these tests do not run.
-    pub fn new(test: &str) -> Option<Lab> {
-        let skipped = |why: &str| {
-            eprintln!("SKIPPED: {test} {why}");
-            None
-        };
-        if std::env::var_os("QUOIT_TEST_ALL").is_none() {
-            return skipped("runs with scripts/test.sh --all");
-        }
-        if !is_root() {
-            return skipped("needs root, for network namespaces");
-        }
-        if [["ip", "-V"], ["iptables", "-V"]].iter().any(|[program, word]| {
-            !Command::new(program).arg(word).output().is_ok_and(|output| output.status.success())
-        }) {
-            return skipped("needs ip and iptables");
-        }
+    /// An empty network.
+    pub fn new() -> Lab {
         static LABS: AtomicU32 = AtomicU32::new(0);
         let prefix = format!("quoit-{}-{}", std::process::id(), LABS.fetch_add(1, Ordering::Relaxed));
         let lab = Lab {
@@ -117,12 +102,11 @@ impl Lab {
             mounts: Vec::new(),
             interval: INTERVAL,
         };
-        if !lab.ip(&["netns", "add", &lab.space("hub")]) {
-            return skipped("cannot make network namespaces here");
-        }
+        let made = lab.ip(&["netns", "add", &lab.space("hub")]);
+        assert!(made, "no network namespace can be made here; scripts/test.sh --all skips what cannot run");
         lab.run("hub", "ip link add br0 type bridge");
         lab.run("hub", "ip link set br0 up");
-        Some(lab)
+        lab
     }
 
     /// A machine with addresses of its own on the common network.
@@ -561,10 +545,6 @@ impl Drop for Lab {
             let _ = std::fs::remove_dir_all(self.hosts_dir(machine));
         }
     }
-}
-
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
 }
 
 /// The SHA-256 of these bytes in hexadecimal.

@@ -13,8 +13,9 @@ const THREE: [u8; 3] = [36, 146, 255];
 /// Goal: a file that does not fit on two of three peers is not sent to them, by a store or afterwards; the time-out
 /// is kept, and every status says whose disk is full. Once there is room, the copy is made without a restart.
 #[test]
+#[ignore = "needs --all, namespaces"]
 fn a_file_that_fits_nowhere_stays_where_it_is() {
-    let Some(mut lab) = Lab::new("a_file_that_fits_nowhere_stays_where_it_is") else { return };
+    let mut lab = Lab::new();
     for number in THREE {
         lab.machine(&machine(number));
     }

@@ -1,7 +1,7 @@
 //! Commands from a shell to peers of a ring, and what they print.
 
 use std::ffi::OsStr;
-use std::io::{Read, Write as _};
+use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -119,9 +119,4 @@ pub fn sh(script: &str, command: &Command) -> Command {
         sh.current_dir(dir);
     }
     sh
-}
-
-/// Says that a test cannot run here.
-pub fn skipped(test: &str, why: &str) {
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: {why}");
 }

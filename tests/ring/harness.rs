@@ -272,13 +272,13 @@ pub fn eventually(what: &str, holds: impl FnMut() -> bool) {
 
 /// A range of 256 ports. Tests run side by side, in threads, processes and checkouts: whoever holds the
 /// port behind the range has the range.
-struct Ports {
-    base: u16,
+pub struct Ports {
+    pub base: u16,
     _reservation: UdpSocket,
 }
 
 impl Ports {
-    fn reserve() -> Ports {
+    pub fn reserve() -> Ports {
         static RANGES: AtomicU32 = AtomicU32::new(0);
         let first = std::process::id().wrapping_mul(5).wrapping_add(RANGES.fetch_add(1, Ordering::Relaxed));
         for i in 0..RANGES_MAX {
@@ -288,7 +288,7 @@ impl Ports {
                 return Ports { base, _reservation: reservation };
             }
         }
-        panic!("no 256 free UDP ports in a row between {PORTS_FROM} and 20000");
+        panic!("no 256 free UDP ports in a row between {PORTS_FROM} and 32768");
     }
 
     fn of(&self, number: u8) -> u16 {
@@ -298,6 +298,6 @@ impl Ports {
 
 /// Below what systems give to outgoing connections, and beside the ports of rings that people run.
 const PORTS_FROM: u16 = 13_000;
-const RANGES_MAX: u32 = 27;
+const RANGES_MAX: u32 = 76;
 /// Seconds between pings: a quarter of the default, to find deaths in a quarter of the time.
 const INTERVAL: &str = "0.25";

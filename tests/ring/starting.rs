@@ -4,7 +4,6 @@ use std::fs;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 
-use super::client::skipped;
 use super::harness::{Ring, SEVEN, eventually};
 use super::samples::Sample;
 
@@ -92,8 +91,9 @@ fn members_do_not_warn_of_each_other() {
 
 /// Goal: a board that starts in 1970 says so, waits for its clock, and is a member once that is set.
 #[test]
+#[ignore = "needs --all, faketime"]
 fn a_clock_that_is_not_set() {
-    let Some(faketime) = faketime("a_clock_that_is_not_set") else { return };
+    let faketime = faketime();
     let mut ring = Ring::of(8, &[36, 146, 255]);
     ring.kill(&[146]);
     let clock = ring.scratch().join("clock");
@@ -116,8 +116,9 @@ fn a_clock_that_is_not_set() {
 /// Goal: one wrong clock, of an owner or of a writer, by half an hour or by a day, keeps nobody from a name; its own
 /// peer says that it is wrong, and no other does.
 #[test]
+#[ignore = "needs --all, faketime"]
 fn a_wrong_clock_keeps_nobody_from_a_name() {
-    let Some(faketime) = faketime("a_wrong_clock_keeps_nobody_from_a_name") else { return };
+    let faketime = faketime();
     for (wrong, words) in [("-30m", "minutes behind the ring's"), ("+1d", "hours ahead of the ring's")] {
         let mut ring = Ring::of(8, &[36, 109, 182, 255]);
         ring.kill(&[182]);
@@ -169,16 +170,9 @@ impl Faketime {
     }
 }
 
-/// It, where it is installed and these tests run.
-fn faketime(test: &str) -> Option<Faketime> {
-    if std::env::var_os("QUOIT_TEST_ALL").is_none() {
-        skipped(test, "runs with scripts/test.sh --all");
-        return None;
-    }
+/// It, which must be installed (Debian: apt install faketime).
+fn faketime() -> Faketime {
     let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|folder| folder.path());
-    let found = folders.map(|folder| folder.join("faketime/libfaketime.so.1")).find(|path| path.exists());
-    if found.is_none() {
-        skipped(test, "needs libfaketime (Debian: apt install faketime)");
-    }
-    found.map(Faketime)
+    let mut libraries = folders.map(|folder| folder.join("faketime/libfaketime.so.1"));
+    Faketime(libraries.find(|path| path.exists()).expect("libfaketime.so.1 below /usr/lib"))
 }

@@ -10,14 +10,18 @@
 //! large and the time as long as the scenarios ask, which is for a release build and an evening.
 
 mod churn;
+mod controls;
 mod corrupt;
 mod deaths;
 mod departures;
 mod detection;
+mod explore;
+mod files;
 mod identity;
 mod joins;
 mod links;
 mod lookups;
+mod membership;
 mod pauses;
 mod sizes;
 mod splits;

@@ -277,7 +277,8 @@ async fn a_thousand_connections_from_one_address_are_bounded() {
 #[tokio::test]
 async fn who_goes_on_with_malformed_messages_is_shunned_and_comes_back_by_itself() {
     let ring = Ring::new();
-    let (a, mut b) = (ring.peer(1), ring.peer(2));
+    let settings = TransportSettings { shun_min: Duration::from_secs(3), ..TransportSettings::default() };
+    let (a, mut b) = (ring.peer(1), Peer::with(&ring.identity(2), &settings).unwrap());
     a.probe(&b.target).await.unwrap();
     let identity = ring.identity(3);
     let member = bare_member(&identity, "127.0.0.1:0");
@@ -308,11 +309,11 @@ async fn who_goes_on_with_malformed_messages_is_shunned_and_comes_back_by_itself
     assert!(!error.is_final());
     assert_eq!(a.probe(&b.target).await.unwrap().1, alive());
 
-    // An honest peer with one bug that is over: after ten seconds it is a peer like others.
+    // An honest peer with one bug that is over: after a while it is a peer like others.
     let honest = Peer::start(&identity, "127.0.0.1:0".parse().unwrap(), 2).unwrap();
     let welcome = timeout(PATIENCE, async {
         while honest.probe(&b.target).await.is_err() {
-            sleep(Duration::from_millis(500)).await;
+            sleep(Duration::from_millis(50)).await;
         }
     });
     welcome.await.expect("it comes back");
@@ -346,7 +347,9 @@ async fn a_flood_of_datagrams_is_dropped_unread_and_ends_the_connection() {
 #[tokio::test]
 async fn streams_opened_and_left_end() {
     let ring = Ring::new();
-    let (a, b) = (ring.peer(1), ring.peer(2));
+    let settings =
+        TransportSettings { stream_silence: Duration::from_secs(2), ..TransportSettings::default() };
+    let (a, b) = (ring.peer(1), Peer::with(&ring.identity(2), &settings).unwrap());
     a.probe(&b.target).await.unwrap();
     let member = bare_member(&ring.identity(3), "127.0.0.1:0");
     let connection = greeted(&member, b.transport.local_address().unwrap(), 1).await;
@@ -363,7 +366,7 @@ async fn streams_opened_and_left_end() {
         async move {
             // It is there all the time.
             while connection.send_datagram(Bytes::from_static(b"x")).is_ok() {
-                sleep(Duration::from_millis(500)).await;
+                sleep(Duration::from_millis(50)).await;
             }
         }
     });

@@ -136,7 +136,7 @@ async fn datagrams_beyond_the_queue_are_dropped_and_counted() {
 /// Prints the throughput of one stream, memory to memory:
 /// `cargo test --release --lib transport:: -- --ignored --nocapture`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement, not a test"]
+#[ignore = "needs QUOIT_MEASURE"]
 async fn throughput_of_one_stream() {
     const BYTES: u64 = 1 << 30;
     let ring = Ring::new();

@@ -2,20 +2,13 @@
 
 use std::process::Command;
 
-use super::super::client::skipped;
 use super::super::harness::{PATIENCE, Ring, holds_within};
 use super::super::samples::Sample;
 
 /// Goal: tables, help, errors, progress bars and the prompt in 20 columns and in 80.
 #[test]
+#[ignore = "needs --all, tmux"]
 fn a_narrow_terminal() {
-    const TEST: &str = "a_narrow_terminal";
-    if std::env::var_os("QUOIT_TEST_ALL").is_none() {
-        return skipped(TEST, "runs with scripts/test.sh --all");
-    }
-    if !Command::new("tmux").arg("-V").output().is_ok_and(|output| output.status.success()) {
-        return skipped(TEST, "no tmux here");
-    }
     let ring = Ring::of(8, &[60, 120]);
     let dir = ring.scratch();
     for name in ["report of the year.pdf", "esc\u{1b}]0;title\u{7}ape", "x"] {
@@ -75,14 +68,8 @@ fn a_narrow_terminal() {
 /// Goal: at the prompt, too, names do not write to the terminal, completion closes what was opened, and lines that
 /// were typed while a command ran are run after it; in 80 columns and in 20.
 #[test]
+#[ignore = "needs --all, tmux"]
 fn the_prompt_in_a_terminal() {
-    const TEST: &str = "the_prompt_in_a_terminal";
-    if std::env::var_os("QUOIT_TEST_ALL").is_none() {
-        return skipped(TEST, "runs with scripts/test.sh --all");
-    }
-    if !Command::new("tmux").arg("-V").output().is_ok_and(|output| output.status.success()) {
-        return skipped(TEST, "no tmux here");
-    }
     let ring = Ring::of(8, &[60]);
     let dir = ring.scratch();
     std::fs::write(dir.join("two\nlines of text"), "two lines").unwrap();

@@ -5,7 +5,7 @@ use quoit::sim::storage::{Outcome, Requested, StoreFailure, check};
 use quoit::sim::{Slot, World, seeds};
 use quoit::wire::MissingReason;
 
-use crate::harness::{
+use super::harness::{
     MINUTE, SECOND, all_are_found_everywhere, converged, keepers, members, request_everywhere, settings,
     settle, stored,
 };
@@ -55,7 +55,7 @@ fn a_disk_that_takes_nothing() {
                     assert_eq!(matches!(what, Requested::Found { .. }), takes, "seed {seed}: {at} {what:?}");
                 }
             } else {
-                let failure = crate::harness::failed(&ended, id, seed);
+                let failure = super::harness::failed(&ended, id, seed);
                 assert!(failure_of_disks(&failure), "seed {seed}: {failure:?}");
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use quoit::sim::storage::{Ended, Outcome, check};
 use quoit::sim::{Slot, World, seeds};
 
-use crate::harness::{MINUTE, SECOND, all_are_found_everywhere, converged, keepers, members, settle};
+use super::harness::{MINUTE, SECOND, all_are_found_everywhere, converged, keepers, members, settle};
 
 /// Lets time pass until these have left and nothing else is under way; no acknowledged file is below W meanwhile.
 fn until_left(world: &mut World, leavers: &[Slot], seed: u64) -> Vec<Ended> {

@@ -4,7 +4,7 @@ use quoit::sim::storage::{Outcome, Requested, check};
 use quoit::sim::{World, seeds};
 use quoit::wire::RecordTarget;
 
-use crate::harness::{
+use super::harness::{
     MINUTE, SECOND, all_are_found_everywhere, converged, members, request_everywhere, requested, settings,
     settle, stored,
 };
@@ -32,7 +32,7 @@ fn clocks_that_are_an_hour_off() {
             if goes {
                 versions.push(stored(&ended, id, seed).record);
             } else {
-                let failure = crate::harness::failed(&ended, id, seed);
+                let failure = super::harness::failed(&ended, id, seed);
                 assert!(format!("{failure:?}").contains("ahead"), "seed {seed}: {failure:?}");
             }
         }

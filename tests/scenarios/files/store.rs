@@ -4,7 +4,7 @@ use quoit::id::ContentId;
 use quoit::sim::storage::{Ended, Outcome, Requested, check};
 use quoit::sim::{check as ring, seeds};
 
-use crate::harness::{
+use super::harness::{
     MINUTE, SECOND, all_are_found_everywhere, converged, keepers, members, request_everywhere, settle,
     stored, until_member,
 };

@@ -263,29 +263,29 @@ fn play_small(seed: u64, r: u8, rules: Rules) -> Result<(), String> {
     end(&mut adversary.world)
 }
 
-/// In how many runs of the fixed seeds, with r = 2 and with r = 3, something is seen; and what is seen first.
-fn caught(
-    name: &str,
-    play: fn(u64, u8, Rules) -> Result<(), String>,
-    rules: Rules,
-) -> (usize, Option<String>) {
+/// What is seen first in the runs of the fixed seeds, with r = 2 and with r = 3. The first catch ends them;
+/// `QUOIT_COUNT=1` plays them all and prints how many are caught.
+fn caught(name: &str, play: fn(u64, u8, Rules) -> Result<(), String>, rules: Rules) -> Option<String> {
     let runs: Vec<(u8, u64)> =
         [2, 3].into_iter().flat_map(|r| seeds(0..SEEDS).into_iter().map(move |seed| (r, seed))).collect();
-    let seen: Vec<String> = runs
-        .iter()
-        .filter_map(|(r, seed)| {
-            play(*seed, *r, rules).err().map(|what| format!("r {r}, seed {seed}, {what}"))
-        })
-        .collect();
+    let played = |(r, seed): &(u8, u64)| {
+        play(*seed, *r, rules).err().map(|what| format!("r {r}, seed {seed}, {what}"))
+    };
+    if std::env::var_os("QUOIT_COUNT").is_none() {
+        let first = runs.iter().find_map(played);
+        println!("{name}: the first that is caught: {first:?}");
+        return first;
+    }
+    let seen: Vec<String> = runs.iter().filter_map(played).collect();
     println!("{name}: caught in {} of {} runs; the first: {:?}", seen.len(), runs.len(), seen.first());
-    (seen.len(), seen.into_iter().next())
+    seen.into_iter().next()
 }
 
 /// Goal: with the rules as they are none of the schedules does harm: what is caught below is not their doing.
 #[test]
 fn right_rules_pass() {
-    assert_eq!(caught("the rules", play, Rules::default()).1, None);
-    assert_eq!(caught("the rules, few peers", play_small, Rules::default()).1, None);
+    assert_eq!(caught("the rules", play, Rules::default()), None);
+    assert_eq!(caught("the rules, few peers", play_small, Rules::default()), None);
 }
 
 // Goal of the others: the oracle sees what each correction is there for. Method: the same schedules with the rules
@@ -293,55 +293,55 @@ fn right_rules_pass() {
 
 #[test]
 fn the_original_rules_are_caught() {
-    assert!(caught("the rules of 2001", play, Rules::original()).0 > 0);
+    assert!(caught("the rules of 2001", play, Rules::original()).is_some());
 }
 
 #[test]
 fn a_list_that_is_told_while_it_is_undefined_is_caught() {
     let rules = Rules { busy_while_asking: false, ..Rules::default() };
-    assert!(caught("busy_while_asking", play, rules).0 > 0);
+    assert!(caught("busy_while_asking", play, rules).is_some());
 }
 
 #[test]
 fn a_join_that_is_not_checked_again_is_caught() {
     let rules = Rules { join_checked_again: false, ..Rules::default() };
-    assert!(caught("join_checked_again", play, rules).0 > 0);
+    assert!(caught("join_checked_again", play, rules).is_some());
 }
 
 #[test]
 fn a_join_in_two_steps_is_caught() {
     let rules = Rules { join_in_one_step: false, ..Rules::default() };
-    assert!(caught("join_in_one_step", play, rules).0 > 0);
+    assert!(caught("join_in_one_step", play, rules).is_some());
 }
 
 #[test]
 fn a_list_in_two_steps_is_caught() {
     let rules = Rules { list_in_one_step: false, ..Rules::default() };
-    assert!(caught("list_in_one_step", play, rules).0 > 0);
+    assert!(caught("list_in_one_step", play, rules).is_some());
 }
 
 #[test]
 fn a_candidate_that_is_not_asked_first_is_caught() {
     let rules = Rules { candidate_asked_first: false, ..Rules::default() };
-    assert!(caught("candidate_asked_first", play, rules).0 > 0);
+    assert!(caught("candidate_asked_first", play, rules).is_some());
 }
 
 #[test]
 fn a_predecessor_that_is_forgotten_is_caught() {
     let rules = Rules { predecessor_kept: false, ..Rules::default() };
-    assert!(caught("predecessor_kept", play, rules).0 > 0);
+    assert!(caught("predecessor_kept", play, rules).is_some());
 }
 
 #[test]
 fn a_peer_that_answers_before_it_is_a_member_is_caught() {
     let rules = Rules { only_members_answer: false, ..Rules::default() };
-    assert!(caught("only_members_answer", play, rules).0 > 0);
+    assert!(caught("only_members_answer", play, rules).is_some());
 }
 
 #[test]
 fn the_rules_of_a_large_ring_among_few_are_caught() {
     let rules = Rules { small_ring_map: false, ..Rules::default() };
-    assert!(caught("small_ring_map", play_small, rules).0 > 0);
+    assert!(caught("small_ring_map", play_small, rules).is_some());
 }
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -17,7 +17,7 @@ use rand::seq::IteratorRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use crate::harness::{MINUTE, SECOND, keepers, members};
+use super::harness::{MINUTE, SECOND, keepers, members};
 
 /// Plays against a ring from outside.
 struct Adversary {

@@ -7,7 +7,7 @@ use quoit::config::RingSettings;
 use quoit::sim::storage::{Ended, Outcome, Requested, check};
 use quoit::sim::{Slot, World, check as ring, seeds};
 
-use crate::harness::{
+use super::harness::{
     MINUTE, SECOND, all_are_found_everywhere, converged, converged_with, members, request_everywhere,
     settings, settle,
 };

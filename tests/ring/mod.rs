@@ -1,25 +1,30 @@
 //! Rings of real peers: processes of this build on loopback, with real files.
 //!
-//! Tests of 1 GiB run with `scripts/test.sh --all` only, and say so.
+//! A test that needs more than any machine has says so where it is ignored.
 #![cfg(unix)]
 
 mod admission;
+#[cfg(target_os = "linux")]
+mod attacker;
 mod client;
 mod departing;
 mod files;
 mod forming;
+mod forward;
 mod full;
-mod harness;
+pub mod harness;
 mod health;
 mod idle;
 mod input;
 mod names;
 mod pauses;
-mod peer;
+pub mod peer;
 mod reach;
 mod refusals;
 mod rot;
 mod samples;
+mod scripts;
 mod shell;
 mod silent;
 mod starting;
+mod usage;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use quoit::sim::storage::{FileSettings, Outcome, Requested, check};
 use quoit::sim::{World, check as ring, seeds};
 
-use crate::harness::{MINUTE, SECOND, all_are_found_everywhere, is_chosen, members, settings, settle};
+use super::harness::{MINUTE, SECOND, all_are_found_everywhere, is_chosen, members, settings, settle};
 
 fn world_that_waits(seed: u64, peers: usize, away_wait: Duration) -> World {
     let mut world = World::converged(seed, settings(seed), peers, SECOND, 4_096);

@@ -6,7 +6,7 @@ use quoit::sim::{Slot, World, seeds};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use crate::harness::{MINUTE, SECOND, converged, is_chosen, members, settle};
+use super::harness::{MINUTE, SECOND, converged, is_chosen, members, settle};
 
 /// Goal: files that are there from the beginning are just where they belong: nobody moves any.
 #[test]

@@ -5,7 +5,7 @@ use quoit::id::FileName;
 use quoit::sim::storage::Requested;
 use quoit::sim::{World, seeds};
 
-use crate::harness::{MINUTE, SECOND, converged_with, members, request_everywhere};
+use super::harness::{MINUTE, SECOND, converged_with, members, request_everywhere};
 
 /// Six peers, all in one map, three copies.
 fn six(seed: u64) -> World {

@@ -1,0 +1,7 @@
+//! Real peers over QUIC: processes of this build on loopback, members that lie among honest peers in this
+//! process, and machines of their own. One binary, since each one links the crate anew; what needs no
+//! network is in `scenarios`, which runs in virtual time.
+
+mod hostile;
+mod namespaces;
+mod ring;
