@@ -138,11 +138,13 @@ impl Incoming for Arriving {
     }
 
     async fn check_against(&mut self, _: Outboard) -> Result<(), DiskFailure> {
+        self.keeper.disk_call().await;
         self.checked = true;
         Ok(())
     }
 
     async fn drop_part_of_chunk(&mut self) -> Result<(), DiskFailure> {
+        self.keeper.disk_call().await;
         let whole = self.done / CHUNK_BYTES * CHUNK_BYTES;
         self.disk().lock().cut_part(&self.object.content, whole);
         self.done = whole;
@@ -150,6 +152,7 @@ impl Incoming for Arriving {
     }
 
     async fn write(&mut self, piece: Span) -> bool {
+        self.keeper.disk_call().await;
         if self.failed.is_none() && self.checked && !piece.sound && self.keeper.laws.bytes_checked {
             self.failed = Some(DiskFailure::WrongChunk);
         }
@@ -196,6 +199,7 @@ impl Incoming for Arriving {
     }
 
     async fn discard(self) {
+        self.keeper.disk_call().await;
         self.disk().lock().discard(&self.object.content);
     }
 }

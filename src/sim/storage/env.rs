@@ -135,6 +135,7 @@ impl Env for Keeper {
         objects: Vec<ContentId>,
         records: Vec<OfferedRecord>,
     ) -> Result<OfferLook, String> {
+        self.disk_call().await;
         let mut disk = self.disk.lock();
         let mut presence = |content: ContentId| match disk.contains(&content) {
             true => (content, Presence::Here),
@@ -181,6 +182,7 @@ impl Env for Keeper {
     }
 
     async fn holds(self: &Arc<Self>, content: ContentId) -> Result<bool, String> {
+        self.disk_call().await;
         Ok(self.disk.lock().contains(&content))
     }
 
@@ -190,6 +192,7 @@ impl Env for Keeper {
     }
 
     async fn history(self: &Arc<Self>, key: Position) -> Result<NameHistory, String> {
+        self.disk_call().await;
         Ok(self.disk.lock().record(&key).cloned().unwrap_or_default())
     }
 
@@ -243,6 +246,7 @@ impl Env for Keeper {
     }
 
     async fn receive(self: &Arc<Self>, object: ObjectInfo) -> Result<Arriving, DiskFailure> {
+        self.disk_call().await;
         let done = self.disk.lock().receive(&object)?;
         Ok(Arriving::new(self, object, done))
     }
@@ -252,10 +256,12 @@ impl Env for Keeper {
     }
 
     async fn received_bytes(self: &Arc<Self>, content: ContentId) -> u64 {
+        self.disk_call().await;
         self.disk.lock().part(&content).unwrap_or(0)
     }
 
     async fn info(self: &Arc<Self>, content: ContentId) -> Result<Option<ObjectInfo>, DiskFailure> {
+        self.disk_call().await;
         Ok(self.disk.lock().info(&content))
     }
 
@@ -263,6 +269,7 @@ impl Env for Keeper {
         self: &Arc<Self>,
         content: ContentId,
     ) -> Result<Option<(ObjectInfo, Outboard)>, DiskFailure> {
+        self.disk_call().await;
         let info = self.disk.lock().info(&content);
         Ok(info.map(|object| (object, outboard_of(&content, object.length))))
     }
@@ -279,6 +286,7 @@ impl Env for Keeper {
         content: ContentId,
         offset: u64,
     ) -> Result<(ObjectInfo, Reading), DiskFailure> {
+        self.disk_call().await;
         let (object, sound) = self.disk.lock().read(&content).ok_or(DiskFailure::NotHere)?;
         Ok((object, Reading::new(&object, offset, sound)))
     }
@@ -324,6 +332,7 @@ impl Env for Keeper {
     }
 
     async fn holdings(self: &Arc<Self>) -> Result<Holdings, String> {
+        self.disk_call().await;
         let disk = self.disk.lock();
         let records = disk.records().map(|(key, history)| {
             let past = history.past.iter().map(|past| past.record.clone());
@@ -336,11 +345,13 @@ impl Env for Keeper {
         self: &Arc<Self>,
         content: ContentId,
     ) -> Result<(ObjectInfo, Vec<Link>), DiskFailure> {
+        self.disk_call().await;
         let info = self.disk.lock().info(&content).ok_or(DiskFailure::NotHere)?;
         Ok((info, Vec::new()))
     }
 
     async fn look_at_own(self: &Arc<Self>, content: ContentId) -> Result<(), DiskFailure> {
+        self.disk_call().await;
         self.disk.lock().scrub(&content)
     }
 

@@ -229,6 +229,13 @@ impl Keeper {
         self.sleep_until(self.now() + duration)
     }
 
+    /// The disk is asked for something: other tasks go on meanwhile.
+    pub(super) async fn disk_call(self: &Arc<Self>) {
+        if !self.ways.settings.call_time.is_zero() {
+            self.sleep(self.ways.settings.call_time).await;
+        }
+    }
+
     /// Waits until the view satisfies a condition, at most so long.
     pub(super) async fn view_until(self: &Arc<Self>, within: Duration, holds: impl Fn(&View) -> bool) {
         let seen = poll_fn(|context| {

@@ -172,6 +172,21 @@ impl World {
             while let Some(effect) = keeper.take_effect() {
                 self.carry_out(&keeper, effect);
             }
+            self.count_step(task.0);
+        }
+    }
+
+    fn count_step(&mut self, slot: Slot) {
+        let Some(files) = &mut self.files else { return };
+        files.home(slot).steps += 1;
+        if let Some((whose, left)) = &mut files.dies
+            && *whose == slot
+        {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                files.dies = None;
+                self.crash_slot(slot);
+            }
         }
     }
 

@@ -61,6 +61,8 @@ pub struct FileSettings {
     pub bandwidth_bytes_s: u64,
     /// How long a sync takes.
     pub sync_time: Duration,
+    /// How long any other call of the disk takes; other tasks go on meanwhile.
+    pub call_time: Duration,
     /// How long a member that is away is waited for before its copies are made anew, while two are left. The
     /// running peer does not wait.
     pub away_wait: Duration,
@@ -72,6 +74,7 @@ impl Default for FileSettings {
         FileSettings {
             bandwidth_bytes_s: 12_500_000,
             sync_time: Duration::from_millis(8),
+            call_time: Duration::from_micros(100),
             away_wait: Duration::ZERO,
         }
     }
@@ -92,6 +95,8 @@ pub(super) struct Files {
     moved: Moved,
     rng: ChaCha8Rng,
     laws: Laws,
+    /// A process that is to die after so many more steps.
+    dies: Option<(Slot, u64)>,
 }
 
 /// Where processes of one peer run, one after the other.
@@ -100,6 +105,8 @@ struct Home {
     keeper: Option<Arc<Keeper>>,
     clock_offset_ms: i64,
     seen: Option<Neighbours>,
+    /// How often a task of its processes went from one wait to the next.
+    steps: u64,
 }
 
 /// How far a process is and in which life, and who stands beside it.
@@ -112,6 +119,7 @@ impl Files {
             keeper: None,
             clock_offset_ms: 0,
             seen: None,
+            steps: 0,
         })
     }
 
@@ -148,6 +156,7 @@ impl World {
             moved: Moved::default(),
             rng: ChaCha8Rng::seed_from_u64(mixed(self.seed)),
             laws: Laws::default(),
+            dies: None,
         }));
         let running: Vec<Slot> = self.slots_running();
         for slot in running {
@@ -267,6 +276,19 @@ impl World {
     pub fn with_disk<T>(&mut self, slot: Slot, change: impl FnOnce(&mut Disk) -> T) -> Option<T> {
         let files = self.files.as_mut()?;
         Some(change(&mut files.home(slot).disk.lock()))
+    }
+
+    /// How many steps with files the processes of a peer have made: each goes from one wait, for the disk, for others
+    /// or for time, to the next.
+    pub fn steps_with_files(&self, slot: Slot) -> u64 {
+        self.files.as_ref().and_then(|files| files.homes.get(&slot)).map_or(0, |home| home.steps)
+    }
+
+    /// A process dies after so many more of its steps with files, what it sent by then on its way.
+    pub fn die_after_steps(&mut self, slot: Slot, steps: u64) {
+        if let Some(files) = &mut self.files {
+            files.dies = Some((slot, steps));
+        }
     }
 
     /// Sets the wall clock of a peer wrong by so many milliseconds.

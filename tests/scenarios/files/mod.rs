@@ -3,6 +3,7 @@
 
 mod away;
 mod controls;
+mod deaths;
 mod disk;
 mod gone;
 mod harness;
