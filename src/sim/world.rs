@@ -295,8 +295,8 @@ impl World {
     /// more.
     #[cfg(test)]
     pub(super) fn kept(&self) -> [usize; 3] {
-        let is_past = |peer: &&Box<Process>| !peer.up || peer.node.phase() == PhaseKind::Ended;
-        let known = self.peers.iter().flatten().filter(is_past).map(|peer| peer.node.members().len());
+        let past = self.peers.iter().flatten().filter(|p| !p.up || p.node.phase() == PhaseKind::Ended);
+        let known = past.map(|peer| peer.node.members().len());
         [self.events.len(), self.replies.len(), known.sum()]
     }
 
