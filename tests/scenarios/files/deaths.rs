@@ -74,6 +74,8 @@ fn die(flow: Flow, laws: Laws, victim: Slot, step: u64, restarts: bool) -> Resul
     if restarts {
         world.restart_slot(victim);
     }
+    // It is a member again, and repair has looked at what belongs to it.
+    world.run_for(SECOND * 12);
     // A peer that was never a member has nothing to come back to; one that left is gone.
     let settled = world.run_until(MINUTE * 4, |world| match world.files_under_way() {
         0 => check::in_place(world).and_then(|()| check::names_agree(world)),
