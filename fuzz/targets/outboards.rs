@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use quoit::outboard::{CHUNK_BYTES, ChunkHasher, Outboard, OutboardPages, chunk_count, verify_chunk};
 use quoit::id::{ContentId, OutboardDigest};
+use quoit::outboard::{CHUNK_BYTES, ChunkHasher, Outboard, OutboardPages, chunk_count, verify_chunk};
 use quoit::wire::ObjectInfo;
 use quoit_fuzz::{byte, choice, piece};
 
