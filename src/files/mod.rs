@@ -26,7 +26,7 @@
 //! unseeded chance stands in here; of two events that are there at the same time, the one that is named first
 //! counts.
 //!
-//! The other flows still stand twice, in `peer` and in `sim::storage`; they move here one by one.
+//! What only people see (requests for what somebody typed, reports, health) stays in `peer`.
 
 #![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 

@@ -465,10 +465,10 @@ fn with_the_laws_nothing_is_lost() {
     }
 }
 
-/// Goal: without any one of the laws some game does. The first is enough; `QUOIT_SEEDS=N` counts them of N games.
+/// Goal: without any one of the laws some game does. The first is enough; `QUOIT_COUNT=1` counts them of all.
 #[test]
 fn without_a_law_the_oracle_sees_it() {
-    let count_all = std::env::var_os("QUOIT_SEEDS").is_some();
+    let count_all = std::env::var_os("QUOIT_COUNT").is_some();
     let mut missed = Vec::new();
     for (name, take_away) in CONTROLS {
         let mut laws = Laws::default();

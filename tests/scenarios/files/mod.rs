@@ -1,6 +1,7 @@
 //! Files in virtual time: what peers do with objects and name records, over a network and on disks that fail on
 //! demand. `QUOIT_SEED` replays one seed.
 
+mod again;
 mod away;
 mod controls;
 mod deaths;
