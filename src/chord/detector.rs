@@ -201,8 +201,8 @@ impl Node {
         if !self.second_hand {
             self.members.met(&from.position);
             self.silences.broken(&from.address);
-            self.members.prove(from);
-            if self.is_wrongly_dead(from) {
+            // Whoever is wrongly believed dead does not know of it, or would have contradicted; an exchange tells it.
+            if self.members.prove(from) {
                 self.exchange(now, from.clone());
             }
         }
@@ -228,16 +228,6 @@ impl Node {
                 self.learn(now, Member { entry, state: MemberState::Alive });
             }
         }
-    }
-
-    /// Whether this life is believed to have ended without notice, though the peer speaks. It does not know of it,
-    /// or would have contradicted; an exchange tells it.
-    fn is_wrongly_dead(&self, from: &Entry) -> bool {
-        self.members.at(&from.position).is_some_and(|known| {
-            known.state == MemberState::Dead
-                && known.entry.key == from.key
-                && known.entry.incarnation >= from.incarnation
-        })
     }
 
     /// Somebody is said to ask: no sign of life, but its own answer may be one.

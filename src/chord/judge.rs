@@ -162,7 +162,8 @@ impl Node {
             if !known {
                 self.take_in(now, member, is_news);
             }
-            return self.members.prove(&entry);
+            self.members.prove(&entry);
+            return;
         }
         if known {
             return; // as most of what is told

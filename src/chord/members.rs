@@ -127,12 +127,14 @@ impl Members {
         *self.tellers.entry(teller).or_default() += 1;
     }
 
-    /// A member was heard of by its own word, in this life.
-    pub(super) fn prove(&mut self, entry: &Entry) {
-        if self.at(&entry.position).is_some_and(|known| known.entry.key == entry.key) {
-            let proven = self.proven.entry(entry.position).or_default();
-            *proven = (*proven).max(entry.incarnation);
-        }
+    /// A member was heard of by its own word, in this life. Returns whether this life is believed to have ended without
+    /// notice.
+    pub(super) fn prove(&mut self, entry: &Entry) -> bool {
+        let known = self.table.at(&entry.position).filter(|known| known.entry.key == entry.key);
+        let Some(known) = known else { return false };
+        let proven = self.proven.entry(entry.position).or_default();
+        *proven = (*proven).max(entry.incarnation);
+        known.state == MemberState::Dead && known.entry.incarnation >= entry.incarnation
     }
 
     /// Whether what somebody else says of a member can be believed. Lives that it was never heard of in are

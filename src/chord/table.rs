@@ -79,7 +79,9 @@ impl Table {
 
     /// Those that do not answer but are still members.
     pub fn away(&self) -> impl Iterator<Item = &Entry> {
-        self.iter().filter(|m| m.state == MemberState::Dead).map(|m| &m.entry)
+        // Mostly all answer, and a large table need not be gone through.
+        let slots = if self.alive == self.slots.len() { &[] } else { self.slots.as_slice() };
+        slots.iter().map(|slot| &slot.member).filter(|m| m.state == MemberState::Dead).map(|m| &m.entry)
     }
 
     /// How many answer.

@@ -56,8 +56,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "MS", default_value_t = in_ms(by_default().latency),
           allow_hyphen_values = true, help_heading = RING)]
     latency: String,
-    /// For how much virtual time, in seconds
-    /// [default: 600; of more than 1000 peers 600000 / N, so that it takes no longer, at least 10]
+    /// For how much virtual time, in seconds; of more than 1000 peers 600000 / N by default, at least 10
+    /// [default: 600]
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, help_heading = EVENTS)]
     duration: Option<String>,
     /// How many random keys random peers look up, spread evenly over the time

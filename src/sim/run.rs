@@ -495,11 +495,11 @@ mod tests {
     fn with_churn(leave_kind: LeaveKind) -> Experiment {
         Experiment {
             peers: 40,
-            lookups: 800,
+            lookups: 300,
             join_rate: 1.0,
             leave_rate: 1.0,
             leave_kind,
-            duration: Duration::from_secs(400),
+            duration: Duration::from_secs(300),
             settings: RingSettings { successors: 6, ..RingSettings::default() },
             fingers_only: true,
             interval: Duration::from_secs(5),
@@ -513,15 +513,13 @@ mod tests {
         for leave_kind in [LeaveKind::Notice, LeaveKind::Death] {
             let experiment = with_churn(leave_kind);
             let mut run = Run::begin(&experiment);
-            for seconds in [100, 400] {
+            for seconds in [100, 300] {
                 run.go_on(run.begin + Duration::from_secs(seconds), &mut |_| ());
                 run.world.forget_the_past();
-                let [events, replies, known] = run.world.kept();
-                assert_eq!((events, known), (0, 0), "{leave_kind}, {seconds} s");
-                assert!(replies < 50, "{leave_kind}, {seconds} s: {replies}");
+                assert_eq!(run.world.kept(), [0, 0, 0], "{leave_kind}, {seconds} s");
             }
             let gone = run.world.slots().len() - run.world.living().len();
-            assert!(gone > 300, "{gone}");
+            assert!(gone > 200, "{gone}");
         }
     }
 

@@ -90,6 +90,13 @@ pub(super) struct Process {
     pub(super) is_shed: bool,
 }
 
+impl Process {
+    /// Whether it has died, or has left and waits for nothing any more.
+    fn is_past(&self) -> bool {
+        !self.up || self.node.phase() == PhaseKind::Ended && self.node.poll_timeout().is_none()
+    }
+}
+
 /// For what an answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ask {
@@ -276,28 +283,34 @@ impl World {
         let (now, fresh) = (self.now, self.next_reply);
         self.old_replies.push_back((now, fresh));
         let answered_within = self.interval * ANSWERED_WITHIN_INTERVALS + ANSWERED_WITHIN;
-        while self.old_replies.front().is_some_and(|(at, _)| now.since(*at) >= answered_within) {
-            let Some((_, first)) = self.old_replies.pop_front() else { break };
-            self.replies = self.replies.split_off(&ReplyTo(first));
+        let is_over = |mark: &&(Moment, u64)| now.since(mark.0) >= answered_within;
+        while self.old_replies.get(1).as_ref().is_some_and(is_over) {
+            self.old_replies.pop_front();
+        }
+        if let Some((_, first)) = self.old_replies.front().filter(is_over) {
+            self.replies = self.replies.split_off(&ReplyTo(*first));
         }
         if self.files.is_some() {
             return;
         }
-        for peer in self.peers.iter_mut().flatten().filter(|peer| !peer.is_shed) {
-            if !peer.up || peer.node.phase() == PhaseKind::Ended {
+        // Lookups of theirs that are under way may still tell them of others.
+        let knows = |peer: &&mut Box<Process>| !peer.is_shed || !peer.node.members().is_empty();
+        for peer in self.peers.iter_mut().flatten().filter(knows) {
+            if peer.is_past() {
                 (peer.is_shed, peer.remembered, peer.shown) = (true, None, None);
                 peer.node.shed();
             }
         }
     }
 
-    /// How much of the past a world keeps: events, requests to be answered, and members that those know that are no
-    /// more.
+    /// How much of the past a world keeps: events, requests that nobody waits for, and members that those know that are
+    /// no more.
     #[cfg(test)]
     pub(super) fn kept(&self) -> [usize; 3] {
-        let past = self.peers.iter().flatten().filter(|p| !p.up || p.node.phase() == PhaseKind::Ended);
-        let known = past.map(|peer| peer.node.members().len());
-        [self.events.len(), self.replies.len(), known.sum()]
+        let known =
+            self.peers.iter().flatten().filter(|peer| peer.is_past()).map(|peer| peer.node.members().len());
+        let awaited_from = self.old_replies.front().map_or(0, |(_, first)| *first);
+        [self.events.len(), self.replies.range(..ReplyTo(awaited_from)).count(), known.sum()]
     }
 
     /// The present.

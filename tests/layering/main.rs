@@ -98,6 +98,7 @@ const RULES: &[Rule] = &[
             "sim::Experiment",
             "sim::ExperimentError",
             "sim::Health",
+            "sim::LeaveKind",
             "sim::Report",
             "sim::Spread",
             "wire::Address",
