@@ -7,8 +7,8 @@
 //! | L0 | [`id`] [`time`] [`config`] | values |
 //! | L1 | [`wire`] [`outboard`] | messages, their codec and their bounds; SHA-256 chunk by chunk |
 //! | L2 | [`chord`] [`replica`] [`names`] | the pure core: decides, touches nothing |
-//! | L3 | [`files`] [`blob`] [`transport`] [`sim`] | what is done with files; disk, network, and the deterministic world for tests |
-//! | L4 | [`peer`] | joins core, disk and network into one running peer |
+//! | L3 | [`files`] [`blob`] [`transport`] | what is done with files; disk and network |
+//! | L4 | `shelf` [`peer`] [`sim`] | joins flows and disk; core, flows, disk and network in one running peer; the same in a deterministic world for tests |
 //! | L5 | [`cli`] | commands and the prompt |
 
 pub mod blob;
@@ -21,6 +21,7 @@ pub mod names;
 pub mod outboard;
 pub mod peer;
 pub mod replica;
+mod shelf;
 pub mod sim;
 pub mod time;
 pub mod transport;

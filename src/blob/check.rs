@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::disk::Stamp;
 use super::error::{BlobError, IoContext, Result};
@@ -22,12 +22,13 @@ use super::rebuild;
 use super::store::Store;
 use crate::id::ContentId;
 use crate::outboard::{Outboard, chunk_count};
+use crate::time::Moment;
 use crate::wire::ObjectInfo;
 
 /// The objects that were hashed lately, and the stamps of their files at that time.
 #[derive(Default)]
 pub(super) struct Checks {
-    table: Mutex<HashMap<ContentId, (Stamp, Instant)>>,
+    table: Mutex<HashMap<ContentId, (Stamp, Moment)>>,
     flights: Flights,
 }
 
@@ -46,13 +47,13 @@ enum Standing {
 
 impl Checks {
     /// Records that the object was hashed while its file had this stamp.
-    pub fn note(&self, content: ContentId, stamp: Stamp) {
+    pub fn note(&self, content: ContentId, stamp: Stamp, now: Moment) {
         let mut table = self.lock();
         if table.len() >= CHECKS_MAX && !table.contains_key(&content) {
             // Forgetting costs one more hash of each, and keeps the table small.
             table.clear();
         }
-        table.insert(content, (stamp, Instant::now()));
+        table.insert(content, (stamp, now));
     }
 
     pub fn forget(&self, content: &ContentId) {
@@ -60,16 +61,16 @@ impl Checks {
     }
 
     /// Whether the object was hashed lately, while its file had this stamp.
-    pub fn trusts(&self, content: &ContentId, stamp: &Stamp) -> bool {
-        self.of(content) == Some((*stamp, true))
+    pub fn trusts(&self, content: &ContentId, stamp: &Stamp, now: Moment) -> bool {
+        self.of(content, now) == Some((*stamp, true))
     }
 
     /// The stamp of the last check, and whether that check is recent.
-    fn of(&self, content: &ContentId) -> Option<(Stamp, bool)> {
-        self.lock().get(content).map(|(stamp, at)| (*stamp, at.elapsed() < TRUSTED_FOR))
+    fn of(&self, content: &ContentId, now: Moment) -> Option<(Stamp, bool)> {
+        self.lock().get(content).map(|(stamp, at)| (*stamp, now.since(*at) < TRUSTED_FOR))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ContentId, (Stamp, Instant)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ContentId, (Stamp, Moment)>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -187,7 +188,7 @@ impl Store {
             }
             Err(error) => return Err(error).during("read", &path),
         };
-        Ok(match self.checks().of(content) {
+        Ok(match self.checks().of(content, self.now()) {
             _ if !stat.is_file || stat.length() != info.length => Standing::Changed,
             Some((stamp, _)) if stamp != stat.stamp => Standing::Changed,
             Some((_, true)) => Standing::Trusted,
@@ -218,7 +219,7 @@ impl Store {
             let reason = match rebuild::hash_file(&*file, &path, hashed) {
                 Ok((found, outboard)) if found == *content => {
                     if file.stamp().during("read", &path)? == stamp {
-                        self.checks().note(*content, stamp);
+                        self.checks().note(*content, stamp, self.now());
                     }
                     self.mend_outboard(&info, &outboard);
                     return Ok(Some(outboard));

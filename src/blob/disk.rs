@@ -8,14 +8,21 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::sync::OnceLock;
+use std::time::{Instant, SystemTime};
 
 use super::room::Room;
+use crate::time::Moment;
 
 /// The operations on files and folders that a [`Store`](super::Store) needs. All block.
 ///
 /// Nothing is durable before [`DiskFile::sync`] for a file's bytes and [`Disk::sync_dir`] for the
 /// names in a folder.
 pub trait Disk: Send + Sync {
+    /// The time on a clock that never goes back: by it the store counts for how long something holds.
+    fn now(&self) -> Moment;
+    /// The time by which files are stamped.
+    fn wall_clock(&self) -> SystemTime;
     /// Makes a folder of mode 0700 and the folders above it; one that is there already is fine.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
     /// Makes a file of mode 0600, or empties the one that is there, to read and write.
@@ -103,7 +110,7 @@ pub struct Stat {
     /// The stamp, which changes when the file is written to.
     pub stamp: Stamp,
     /// When it was written to last, where the file system tells.
-    pub modified: Option<std::time::SystemTime>,
+    pub modified: Option<SystemTime>,
 }
 
 impl Stat {
@@ -151,6 +158,15 @@ impl Stamp {
 pub struct RealDisk;
 
 impl Disk for RealDisk {
+    fn now(&self) -> Moment {
+        static FIRST: OnceLock<Instant> = OnceLock::new();
+        Moment::default() + FIRST.get_or_init(Instant::now).elapsed()
+    }
+
+    fn wall_clock(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)
     }
@@ -395,6 +411,12 @@ pub(super) mod faulty {
     }
 
     impl Disk for FaultyDisk {
+        fn now(&self) -> Moment {
+            RealDisk.now()
+        }
+        fn wall_clock(&self) -> SystemTime {
+            RealDisk.wall_clock()
+        }
         fn create_dir(&self, path: &Path) -> io::Result<()> {
             RealDisk.create_dir(path)
         }

@@ -25,7 +25,7 @@ pub(super) struct Layout {
 impl Layout {
     /// Makes the folders that are not there.
     pub fn create(root: &Path, disk: Arc<dyn Disk>) -> Result<Layout> {
-        disk.create_dir(root).during("create", root)?;
+        create_root(&*disk, root)?;
         disk.set_mode(root, 0o700).during("close to others", root)?;
         for folder in [OBJECTS, OUTBOARDS, NAMES, RECEIVED, INCOMING, QUARANTINE] {
             let path = root.join(folder);
@@ -254,6 +254,29 @@ impl Layout {
         tracing::error!(file = %path.display(), error = %source, "sync failed");
         BlobError::Sync { path: path.to_owned(), source }
     }
+}
+
+/// Makes the data directory and the folders above it that are missing, and their names durable: without its name in the
+/// folder above, everything in the data directory would be gone after a loss of power.
+fn create_root(disk: &dyn Disk, root: &Path) -> Result<()> {
+    let above = |path: &Path| match path.parent() {
+        Some(above) if above.as_os_str().is_empty() => Path::new(".").to_owned(),
+        Some(above) => above.to_owned(),
+        None => path.to_owned(),
+    };
+    let missing: Vec<PathBuf> =
+        root.ancestors().take_while(|path| disk.stat(path).is_err()).map(above).collect();
+    disk.create_dir(root).during("create", root)?;
+    for folder in missing {
+        match disk.sync_dir(&folder) {
+            Err(SyncError::Sync(error)) if !is_sync_unsupported(&error) => {
+                return Err(error).during("sync", &folder);
+            }
+            // A folder that this process may search and not read is synced by its owner, or by time.
+            synced => drop(synced),
+        }
+    }
+    Ok(())
 }
 
 /// `ab/abcdef…` below a folder.

@@ -91,9 +91,9 @@ impl Store {
             parts.push((stat.modified.unwrap_or(SystemTime::UNIX_EPOCH), content));
         }
         parts.sort_unstable_by_key(|(modified, _)| std::cmp::Reverse(*modified));
-        let mut removed = 0;
+        let (mut removed, now) = (0, layout.disk.wall_clock());
         for (rank, (modified, content)) in parts.into_iter().enumerate() {
-            let is_old = modified.elapsed().is_ok_and(|age| age >= unused_for);
+            let is_old = now.duration_since(modified).is_ok_and(|age| age >= unused_for);
             // A transfer that is under way has its part for itself.
             if (is_old || rank >= keep_max)
                 && let Ok(_claim) = Claim::new(self.receiving(), content)
@@ -229,7 +229,7 @@ impl Receiver {
         placed?;
         // The bytes were hashed on their way in; what the file looks like in its place is what is trusted.
         if let Ok(stamp) = self.file.stamp() {
-            self.store.checks().note(found, stamp);
+            self.store.checks().note(found, stamp, self.store.now());
         }
         let info = ObjectInfo { content: found, length: self.length, outboard: outboard.digest() };
         let linked = links.iter().take(limits::LINKS_PER_OBJECT_MAX).map(|link| Change::Link {

@@ -10,11 +10,12 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::error::{BlobError, Result};
 use super::store::Store;
 use crate::outboard::chunk_count;
+use crate::time::Moment;
 
 /// The room that a file system leaves to a process without privileges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +73,7 @@ struct Setback {
     /// Objects of this length or more are refused.
     length: u64,
     times: u32,
-    until: Instant,
+    until: Moment,
     /// Bytes that were free then.
     free: u64,
     why: String,
@@ -106,7 +107,7 @@ impl Drop for Promise {
 
 impl Promises {
     /// A write of an object of this length failed for lack of room, with so many bytes free.
-    fn failed(&self, length: u64, free: u64, why: &BlobError) {
+    fn failed(&self, length: u64, free: u64, why: &BlobError, now: Moment) {
         let mut setback = self.lock();
         let times = setback.as_ref().map_or(0, |last| last.times.saturating_add(1));
         let length = setback.as_ref().map_or(length, |last| last.length.min(length));
@@ -114,7 +115,7 @@ impl Promises {
             None => Duration::ZERO,
             Some(doubled) => SETBACK_MIN.saturating_mul(1 << doubled.min(16)).min(SETBACK_MAX),
         };
-        *setback = Some(Setback { length, times, until: Instant::now() + pause, free, why: why.to_string() });
+        *setback = Some(Setback { length, times, until: now + pause, free, why: why.to_string() });
     }
 
     /// An object of this length was written: whatever kept others of its length out is over.
@@ -122,10 +123,10 @@ impl Promises {
         self.lock().take_if(|setback| setback.length <= length);
     }
 
-    fn refuses(&self, length: u64, free: u64) -> Option<BlobError> {
+    fn refuses(&self, length: u64, free: u64, now: Moment) -> Option<BlobError> {
         let mut setback = self.lock();
         setback.take_if(|setback| free >= setback.free.saturating_add(setback.length.clamp(1, MUCH_MORE)));
-        let setback = setback.as_ref().filter(|s| s.length <= length && s.until > Instant::now())?;
+        let setback = setback.as_ref().filter(|s| s.length <= length && s.until > now)?;
         Some(BlobError::NoRoomLately { length, why: setback.why.clone() })
     }
 
@@ -156,7 +157,7 @@ impl Store {
     /// As [`Store::room_for`].
     pub(super) fn promise(&self, length: u64, offset: u64) -> Result<Promise> {
         let (promises, room) = (self.promises(), self.room());
-        if let Some(refused) = promises.refuses(length, room.map_or(0, |room| room.free)) {
+        if let Some(refused) = promises.refuses(length, room.map_or(0, |room| room.free), self.now()) {
             return Err(refused);
         }
         let left = length - offset.min(length);
@@ -179,7 +180,8 @@ impl Store {
     /// A write of an object of this length failed; where room was lacking, that is kept in mind.
     pub(super) fn note_failed_write(&self, length: u64, why: &BlobError) {
         if why.lacks_room() {
-            self.promises().failed(length, self.room().map_or(0, |room| room.free), why);
+            let free = self.room().map_or(0, |room| room.free);
+            self.promises().failed(length, free, why, self.now());
         }
     }
 
@@ -207,6 +209,8 @@ const MUCH_MORE: u64 = 16 << 20;
 mod tests {
     use super::*;
 
+    const NOW: Moment = Moment(7_000_000);
+
     fn failure() -> BlobError {
         BlobError::NoRoom { length: 1, free: 0 }
     }
@@ -223,26 +227,26 @@ mod tests {
     #[test]
     fn a_setback_counts_for_what_is_no_shorter_until_something_as_long_was_written() {
         let promises = Promises::default();
-        promises.failed(1_000, 7, &failure());
-        assert!(promises.refuses(1_000, 7).is_none(), "once more, at once");
-        promises.failed(1_000, 7, &failure());
-        assert!(promises.refuses(999, 7).is_none());
-        assert!(promises.refuses(1_000, 7).is_some() && promises.refuses(2_000, 1_006).is_some());
+        promises.failed(1_000, 7, &failure(), NOW);
+        assert!(promises.refuses(1_000, 7, NOW).is_none(), "once more, at once");
+        promises.failed(1_000, 7, &failure(), NOW);
+        assert!(promises.refuses(999, 7, NOW).is_none());
+        assert!(promises.refuses(1_000, 7, NOW).is_some() && promises.refuses(2_000, 1_006, NOW).is_some());
         promises.succeeded(999);
-        assert!(promises.refuses(1_000, 7).is_some());
+        assert!(promises.refuses(1_000, 7, NOW).is_some());
         promises.succeeded(1_000);
-        assert!(promises.refuses(2_000, 7).is_none());
+        assert!(promises.refuses(2_000, 7, NOW).is_none());
     }
 
     #[test]
     fn what_is_freed_ends_a_setback() {
         let promises = Promises::default();
         for length in [100 << 20, 1_000] {
-            promises.failed(length, 7, &failure());
-            promises.failed(length, 7, &failure());
+            promises.failed(length, 7, &failure(), NOW);
+            promises.failed(length, 7, &failure(), NOW);
             let enough = 7 + length.min(MUCH_MORE);
-            assert!(promises.refuses(length, enough - 1).is_some());
-            assert!(promises.refuses(length, enough).is_none());
+            assert!(promises.refuses(length, enough - 1, NOW).is_some());
+            assert!(promises.refuses(length, enough, NOW).is_none());
         }
     }
 
@@ -251,10 +255,9 @@ mod tests {
         let promises = Promises::default();
         let mut pauses = Vec::new();
         for _ in 0..11 {
-            let begun = Instant::now();
-            promises.failed(10, 0, &failure());
+            promises.failed(10, 0, &failure(), NOW);
             let until = promises.lock().as_ref().unwrap().until;
-            pauses.push(until.duration_since(begun).as_secs());
+            pauses.push(until.since(NOW).as_secs());
         }
         assert_eq!(pauses, [0, 15, 30, 60, 120, 240, 480, 960, 1_920, 3_600, 3_600]);
     }

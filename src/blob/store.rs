@@ -19,6 +19,7 @@ use super::source::Source;
 use super::{links, rebuild, reserve};
 use crate::id::ContentId;
 use crate::outboard::{CHUNK_BYTES, Outboard, verify_chunk};
+use crate::time::Moment;
 use crate::wire::{FileEntry, ObjectInfo, limits};
 
 /// The files of one peer. Clones share one state; all methods block and may be called from any thread.
@@ -124,7 +125,7 @@ impl Store {
         }
         let file = self.open_object(content)?;
         let opened = file.stamp().during("read", &self.layout().object(content))?;
-        let outboard = match self.checks().trusts(content, &opened) {
+        let outboard = match self.checks().trusts(content, &opened, self.now()) {
             true => None,
             false => Some(self.outboard(content)?.ok_or(BlobError::NotHere { content: *content })?),
         };
@@ -199,6 +200,10 @@ impl Store {
     /// call counts.
     pub fn on_notice(&self, tell: impl Fn(Notice) + Send + 'static) {
         self.shared.notices.listen(tell);
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        self.layout().disk.now()
     }
 
     pub(super) fn notices(&self) -> &Notices {

@@ -1,8 +1,10 @@
-//! The bytes of objects, as the flows see them: on a stream, on the disk, at whoever wants them stored.
+//! The bytes of objects as the flows handle them: on a stream, on the disk, and at the client that stores them.
 //!
 //! A running peer moves real bytes. A light simulated world moves lengths, and whether the bytes are the right ones.
 
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::shares::Party;
 use crate::id::Position;
@@ -16,6 +18,16 @@ pub trait Piece: Clone + Send + Sync + 'static {
 
     /// Takes the first bytes off: so many, which must be there.
     fn split_to(&mut self, bytes: u64) -> Self;
+}
+
+impl Piece for Bytes {
+    fn length(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn split_to(&mut self, bytes: u64) -> Bytes {
+        Bytes::split_to(self, bytes as usize)
+    }
 }
 
 /// Why a stream does not go on.
@@ -33,7 +45,7 @@ pub enum StreamError {
         /// For how long, in milliseconds.
         waited_ms: u64,
     },
-    /// What came is an answer to something else.
+    /// The other side answered something that this side had not asked.
     #[error("it broke the protocol")]
     WrongReply,
     /// The connection, or the other side's message, is no good; why.
@@ -46,7 +58,7 @@ pub trait Asking: Send + 'static {
     /// Bytes on it.
     type Piece: Piece;
 
-    /// Who answers.
+    /// The position of the peer that answers.
     fn peer(&self) -> Position;
 
     /// Sends bytes; waits while the other side takes none. Given up in the middle, a part of them has gone.
@@ -67,7 +79,7 @@ pub trait Answering: Send + 'static {
     /// Bytes on it.
     type Piece: Piece;
 
-    /// Who asks.
+    /// The party that asks.
     fn party(&self) -> Party;
 
     /// Sends an answer.
@@ -83,17 +95,13 @@ pub trait Answering: Send + 'static {
     fn finish(self) -> impl Future<Output = Result<(), StreamError>> + Send;
 }
 
-/// What a failure of the disk means for a flow.
+/// The meaning of a disk's failure for a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DiskFault {
     /// The object is here already.
     AlreadyHere,
     /// Somebody else sends it at the moment.
     AlreadyReceiving,
-    /// It is not here.
-    NotHere,
-    /// It was here, and its bytes were bad.
-    Rotten,
     /// The bytes that came are not the object's.
     Mismatch {
         /// Some of them lay here before.

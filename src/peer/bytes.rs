@@ -1,29 +1,19 @@
 //! The bytes of objects in a running peer: on QUIC streams, and on the disk by threads of their own.
 
-use bytes::Bytes;
 use std::time::Duration;
+
+use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::shared::{GATHER, STORAGE_TIMEOUT, finished, shortened, spawn_blocking};
-use crate::blob::{BlobError, Kind, Receiver};
-use crate::files::{
-    Answering, Asking, DiskError, DiskFault, GiveError, Incoming, KeptAs, Party, Piece, Reader, StreamError,
-};
+use super::shared::{GATHER, STORAGE_TIMEOUT, finished, spawn_blocking};
+use crate::blob::{BlobError, Receiver};
+use crate::files::{Answering, Asking, GiveError, Incoming, KeptAs, Party, Reader, StreamError};
 use crate::id::Position;
 use crate::outboard::{ChunkHasher, Outboard};
+use crate::shelf;
 use crate::transport::{self, Connection, OpenStream, RequestStream, wait_awake};
 use crate::wire::limits::{CLIENT_SILENCE_MAX, PIECE_BYTES};
-use crate::wire::{Link, MissingReason, ObjectInfo, PeerName, Reply, Request, StorageReply, StorageRequest};
-
-impl Piece for Bytes {
-    fn length(&self) -> u64 {
-        self.len() as u64
-    }
-
-    fn split_to(&mut self, bytes: u64) -> Bytes {
-        Bytes::split_to(self, bytes as usize)
-    }
-}
+use crate::wire::{Link, ObjectInfo, Reply, Request, StorageReply, StorageRequest};
 
 impl From<transport::StreamError> for StreamError {
     fn from(error: transport::StreamError) -> StreamError {
@@ -60,10 +50,9 @@ impl Asking for OpenStream {
     }
 
     async fn piece(&mut self, most: u64) -> Result<Option<Bytes>, StreamError> {
-        let mut piece = vec![0; most.min(PIECE_BYTES as u64) as usize];
+        let mut piece = empty_piece(most);
         let filled = self.fill_within(&mut piece, GATHER).await?;
-        piece.truncate(filled);
-        Ok((filled > 0).then(|| Bytes::from(piece)))
+        Ok(filled_piece(piece, filled))
     }
 }
 
@@ -84,14 +73,9 @@ impl Answering for RequestStream {
     }
 
     async fn piece(&mut self, most: u64) -> Result<Bytes, StreamError> {
-        let mut piece = vec![0; most.min(PIECE_BYTES as u64) as usize];
-        match self.fill_within(&mut piece, GATHER).await? {
-            0 => Err(StreamError::Ended),
-            filled => {
-                piece.truncate(filled);
-                Ok(Bytes::from(piece))
-            }
-        }
+        let mut piece = empty_piece(most);
+        let filled = self.fill_within(&mut piece, GATHER).await?;
+        filled_piece(piece, filled).ok_or(StreamError::Ended)
     }
 
     async fn finish(self) -> Result<(), StreamError> {
@@ -99,37 +83,15 @@ impl Answering for RequestStream {
     }
 }
 
-impl DiskError for BlobError {
-    fn fault(&self) -> DiskFault {
-        match self {
-            BlobError::AlreadyHere { .. } => DiskFault::AlreadyHere,
-            BlobError::AlreadyReceiving { .. } => DiskFault::AlreadyReceiving,
-            BlobError::NotHere { .. } => DiskFault::NotHere,
-            BlobError::Rotten { .. } => DiskFault::Rotten,
-            BlobError::Mismatch { resumed, .. } => DiskFault::Mismatch { resumed: *resumed > 0 },
-            BlobError::ChunkMismatch { .. } | BlobError::Overrun { .. } => DiskFault::WrongChunk,
-            _ => DiskFault::Other,
-        }
-    }
-
-    fn missing_reason(&self) -> MissingReason {
-        match self {
-            BlobError::NoRoom { length, free } => MissingReason::NoRoom { length: *length, free: *free },
-            // It may be here in a moment, or its sender may have gone.
-            BlobError::AlreadyReceiving { .. } => MissingReason::Refused(self.to_string()),
-            BlobError::TooLong { .. } => MissingReason::Final(self.to_string()),
-            _ => MissingReason::Disk(shortened(self.to_string())),
-        }
-    }
+/// A buffer for the next bytes of a stream, at most so many.
+fn empty_piece(most: u64) -> Vec<u8> {
+    vec![0; most.min(PIECE_BYTES as u64) as usize]
 }
 
-/// Why another peer is not given an object that cannot be read here.
-pub(super) fn not_given(giver: &PeerName, error: &BlobError) -> MissingReason {
-    MissingReason::NotGiven(match error {
-        BlobError::Rotten { .. } => format!("the copy at peer {giver} was bad"),
-        BlobError::NotHere { .. } => format!("the copy at peer {giver} is gone"),
-        error => shortened(format!("peer {giver} cannot read its copy: {error}")),
-    })
+/// The bytes that came into a buffer; nothing at the end of a stream.
+fn filled_piece(mut piece: Vec<u8>, filled: usize) -> Option<Bytes> {
+    piece.truncate(filled);
+    (filled > 0).then(|| Bytes::from(piece))
 }
 
 /// An object that is being written: by a thread, once there is something to write.
@@ -239,11 +201,7 @@ impl Incoming for Arriving {
     async fn finish(mut self, kept_as: KeptAs, links: Vec<Link>) -> Result<ObjectInfo, BlobError> {
         let (receiver, written) = self.rest().await;
         written?;
-        let kind = match kept_as {
-            KeptAs::Replica => Kind::Replica,
-            KeptAs::Requested => Kind::Requested,
-        };
-        spawn_blocking(move || receiver.finish_linked(kind, &links)).await
+        spawn_blocking(move || shelf::finish(receiver, kept_as, &links)).await
     }
 
     async fn discard(mut self) {
@@ -343,28 +301,3 @@ impl Reader for Reading {
 const READ_AHEAD_MAX: usize = 4;
 /// Pieces that wait for the disk: 2 MiB.
 const QUEUED_PIECES_MAX: usize = 8;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::id::ContentId;
-
-    /// Reported by reading: a peer whose own copy had gone bad said that the receiver refused it.
-    #[test]
-    fn a_copy_that_is_bad_here_is_not_the_receivers_fault() {
-        let giver = PeerName { position: Position::of_number(36), name: None };
-        let said = |error| not_given(&giver, &error).to_string();
-        let content = ContentId::of(b"a");
-        assert_eq!(
-            said(BlobError::Rotten { content, reason: "it ends after 3 bytes".to_owned() }),
-            "was not given it: the copy at peer 36 was bad"
-        );
-        assert_eq!(said(BlobError::NotHere { content }), "was not given it: the copy at peer 36 is gone");
-        let path = std::path::PathBuf::from("o");
-        let source = std::io::Error::other("no such device");
-        assert_eq!(
-            said(BlobError::Io { doing: "read", path, source }),
-            "was not given it: peer 36 cannot read its copy: cannot read o: no such device"
-        );
-    }
-}

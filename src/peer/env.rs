@@ -1,6 +1,6 @@
 //! The world of the flows of [`crate::files`], in a running peer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::actor::ActorMessage;
 use super::api::PeerEvent;
-use super::bytes::{Arriving, Reading, not_given, read_ahead};
+use super::bytes::{Arriving, Reading, read_ahead};
 use super::shared::Shared;
 use super::store::Origin;
 use crate::blob::BlobError;
@@ -20,11 +20,12 @@ use crate::id::{ContentId, FileName, Position};
 use crate::names::{Bygones, NameHistory};
 use crate::outboard::Outboard;
 use crate::replica::{Arrivals, Holdings, TakeOver};
+use crate::shelf;
 use crate::time::{Moment, Timestamp};
 use crate::transport::{OpenStream, RequestStream, interrupted_waits};
 use crate::wire::{
     Entry, Fault, Link, MembershipReply, MembershipRequest, MissingReason, NameRecord, ObjectInfo,
-    OfferedRecord, PeerName, Reply, Request, SignedRecord, StorageReply, StorageRequest, Target, codec,
+    OfferedRecord, PeerName, Reply, Request, SignedRecord, StorageReply, StorageRequest, Target,
 };
 
 impl Env for Shared {
@@ -148,15 +149,9 @@ impl Env for Shared {
     ) -> Result<OfferLook, String> {
         let hopeless = self.hopeless.clone();
         let looked = self.blocking(move |store| {
-            let objects = hopeless.presence(store, objects)?;
-            let is_known = |offered: &OfferedRecord| -> Result<bool, BlobError> {
-                let bytes = store.record(&offered.key)?;
-                let history: Option<NameHistory> = bytes.and_then(|bytes| codec::decode(&bytes).ok());
-                Ok(history.is_some_and(|history| history.knows(&offered.id)))
-            };
-            Ok((objects, records.iter().map(is_known).collect::<Result<_, _>>()?))
+            Ok((hopeless.presence(store, objects)?, shelf::known_records(store, &records)?))
         });
-        looked.await.map_err(|error| error.to_string())
+        looked.await.map_err(|error: BlobError| error.to_string())
     }
 
     fn with_arrivals<T>(&self, work: impl FnOnce(&mut Arrivals) -> T) -> T {
@@ -200,7 +195,7 @@ impl Env for Shared {
     }
 
     async fn history(self: &Arc<Self>, key: Position) -> Result<NameHistory, String> {
-        self.kept_history(key).await
+        self.blocking(move |store| shelf::history(store, &key)).await
     }
 
     async fn update_history<T: Send + 'static>(
@@ -208,11 +203,13 @@ impl Env for Shared {
         key: Position,
         change: impl FnOnce(&mut NameHistory) -> (bool, T) + Send + 'static,
     ) -> Result<T, MissingReason> {
-        self.change_history(key, change).await
+        self.blocking(move |store| shelf::change_history(store, key, change)).await
     }
 
     async fn unlink(self: &Arc<Self>, name: &FileName, since: Timestamp) -> Result<(), MissingReason> {
-        self.unlinked(name, since).await.map_err(|error| error.missing_reason())
+        let name = name.clone();
+        let unlinked = self.blocking(move |store| store.unlink(&name, since));
+        unlinked.await.map_err(|error| error.missing_reason())
     }
 
     async fn open(
@@ -269,7 +266,7 @@ impl Env for Shared {
     }
 
     async fn received_bytes(self: &Arc<Self>, content: ContentId) -> u64 {
-        self.blocking(move |store| Ok(store.received_bytes(&content))).await.unwrap_or(0)
+        self.blocking(move |store| store.received_bytes(&content)).await
     }
 
     async fn info(self: &Arc<Self>, content: ContentId) -> Result<Option<ObjectInfo>, BlobError> {
@@ -316,14 +313,11 @@ impl Env for Shared {
     }
 
     fn not_given(&self, error: &BlobError) -> MissingReason {
-        not_given(&Shared::named(self, &self.position()), error)
+        shelf::not_given(&Shared::named(self, &self.position()), error)
     }
 
     async fn keep_linked(self: &Arc<Self>, content: ContentId, links: Vec<Link>) {
-        let linked = self.blocking(move |store| {
-            store.promote(&content)?;
-            links.iter().try_for_each(|link| store.link(link, content))
-        });
+        let linked = self.blocking(move |store| shelf::keep_linked(store, content, &links));
         if let Err(error) = linked.await {
             self.tell(PeerEvent::Warning(error.to_string()));
         }
@@ -363,8 +357,8 @@ impl Env for Shared {
     /// Partial transfers that nobody goes on with make place.
     async fn tidy(self: &Arc<Self>) {
         let expired = self.blocking(|store| {
-            store.expire_parts(PART_UNUSED_MAX, PARTS_MAX)?;
-            Ok(store.keep_reserve())
+            let expired = store.expire_parts(PART_UNUSED_MAX, PARTS_MAX);
+            expired.map(|_| store.keep_reserve())
         });
         if let Err(error) = expired.await {
             tracing::warn!(%error, "partial transfers were not looked through");
@@ -380,42 +374,18 @@ impl Env for Shared {
     }
 
     async fn holdings(self: &Arc<Self>) -> Result<Holdings, String> {
-        let read = self.blocking(|store| {
-            let mut holdings = Holdings {
-                objects: store.object_ids()?.into_iter().map(|(content, _)| content).collect(),
-                records: BTreeMap::new(),
-            };
-            let mut after = None;
-            loop {
-                let page = store.records_after(after, RECORDS_PER_PAGE)?;
-                let Some((last, _)) = page.last() else { return Ok(holdings) };
-                after = Some(*last);
-                for (key, bytes) in page {
-                    let history = codec::decode::<NameHistory>(&bytes).unwrap_or_default();
-                    let past = history.past.into_iter().map(|past| past.record);
-                    holdings.records.insert(key, history.current.into_iter().chain(past).collect());
-                }
-            }
-        });
-        read.await.map_err(|error| error.to_string())
+        self.blocking(shelf::holdings).await.map_err(|error| error.to_string())
     }
 
     async fn info_and_links(
         self: &Arc<Self>,
         content: ContentId,
     ) -> Result<(ObjectInfo, Vec<Link>), BlobError> {
-        self.blocking(move |store| {
-            let info = store.info(&content)?.ok_or(BlobError::NotHere { content })?;
-            Ok((info, store.names_of(&content)?))
-        })
-        .await
+        self.blocking(move |store| shelf::info_and_links(store, content)).await
     }
 
     async fn look_at_own(self: &Arc<Self>, content: ContentId) -> Result<(), BlobError> {
-        match self.blocking(move |store| store.scrub(&content)).await? {
-            true => Ok(()),
-            false => Err(BlobError::Rotten { content, reason: "its bytes are other ones".to_owned() }),
-        }
+        self.blocking(move |store| shelf::look_at_own(store, content)).await
     }
 
     fn may_give(&self, to: &Entry, content: &ContentId) -> bool {
@@ -440,5 +410,3 @@ const SLICE_BYTES: u64 = 64 << 10;
 /// How long a partial transfer is kept for whoever sends the rest, and how many of them.
 const PART_UNUSED_MAX: Duration = Duration::from_secs(24 * 3_600);
 const PARTS_MAX: usize = 256;
-/// Records that are read at a time.
-const RECORDS_PER_PAGE: usize = 1_000;

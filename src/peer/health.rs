@@ -236,7 +236,7 @@ impl Shared {
             }
             Ok(lacking)
         });
-        let objects = lacking.await.map_err(|error| error.to_string())?;
+        let objects = lacking.await.map_err(|error: BlobError| error.to_string())?;
         Ok(StorageReply::Wanted { objects, records: Vec::new(), arriving: Vec::new() })
     }
 

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::api::{Listed, RingFile, RingFiles, RingLine, StatusReport, word_list};
 use super::shared::{STORAGE_TIMEOUT, Shared};
+use crate::blob::BlobError;
 use crate::chord::{PhaseKind, View};
 use crate::id::{ContentId, Position};
 use crate::names::NameHistory;
@@ -25,7 +26,7 @@ impl Shared {
     pub(super) async fn status(self: &Arc<Self>) -> StatusReport {
         let view = self.view();
         let counted = self
-            .blocking(|store| {
+            .blocking(|store| -> Result<_, BlobError> {
                 let (objects, bytes) = store.totals()?;
                 Ok((objects, bytes, store.record_count()?, siblings(store)?))
             })
@@ -134,7 +135,7 @@ impl Shared {
                 files.extend(page);
             }
         });
-        read.await.map_err(|error| error.to_string())
+        read.await.map_err(|error: BlobError| error.to_string())
     }
 
     /// The files of all peers of the ring.
@@ -316,7 +317,7 @@ fn phase_in_words(view: &View) -> String {
 }
 
 /// Names whose history holds a record that lost without being replaced.
-fn siblings(store: &crate::blob::Store) -> Result<Vec<crate::id::FileName>, crate::blob::BlobError> {
+fn siblings(store: &crate::blob::Store) -> Result<Vec<crate::id::FileName>, BlobError> {
     let mut names = Vec::new();
     let mut after = None;
     loop {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use super::api::{Progress, RequestError, RequestReport, Wanted, WhereisReport, nearest};
 use super::shared::{LATE_WORD, STORAGE_TIMEOUT, Shared};
 use crate::blob::{BlobError, Store};
-use crate::files::{self, FetchError, FindError, Wish};
+use crate::files::{self, Env as _, FetchError, FindError, Wish};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{Verdict, content_of, object_of};
 use crate::replica::Holders;
@@ -81,7 +81,7 @@ impl Shared {
         };
         let record_peers = self.record_peers(name).await?;
         let holders = self.holders_of(content, LATE_WORD).await?;
-        let history = self.kept_history(name.key()).await.map_or(0, |history| history.past.len());
+        let history = self.history(name.key()).await.map_or(0, |history| history.past.len());
         let content_owner = holders.replicas.first().map_or_else(|| self.position(), |entry| entry.position);
         Ok(WhereisReport {
             name_key: name.key(),
@@ -267,7 +267,7 @@ impl Shared {
         let shared = self.clone();
         tokio::spawn(async move {
             let content = wish.content;
-            let linked = shared.blocking(move |store| {
+            let linked = shared.blocking(move |store| -> Result<(), BlobError> {
                 for link in &wish.links {
                     if store.linked(&link.name)? != Some(content) {
                         store.link(link, content)?;

@@ -16,7 +16,7 @@ use super::hopeless::Hopeless;
 use super::ledger::Ledger;
 use super::mend::NoticeBook;
 use super::start::Running;
-use crate::blob::{BlobError, Store};
+use crate::blob::Store;
 use crate::chord::View;
 use crate::config::RingSettings;
 use crate::files::{self, Transfers};
@@ -199,15 +199,15 @@ impl Shared {
     /// Runs disk or hashing work off the async threads.
     pub(super) async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Store) -> Result<T, BlobError> + Send + 'static,
-    ) -> Result<T, BlobError> {
+        work: impl FnOnce(&Store) -> T + Send + 'static,
+    ) -> T {
         let store = self.store.clone();
         spawn_blocking(move || work(&store)).await
     }
 
     /// As [`Store::full_with`], off the async threads.
     pub(super) async fn full_with(&self) -> Option<u64> {
-        self.blocking(|store| Ok(store.full_with())).await.ok().flatten()
+        self.blocking(Store::full_with).await
     }
 
     /// The next reading of this peer's hybrid logical clock, after all that it has seen.
@@ -307,11 +307,6 @@ fn roughly(time: Duration) -> String {
         _ => (seconds / 86_400, "days"),
     };
     format!("{count} {unit}")
-}
-
-/// A text that fits a reply.
-pub(super) fn shortened(text: String) -> String {
-    crate::wire::shortened(text, crate::wire::limits::REASON_BYTES_MAX)
 }
 
 /// Runs blocking work; a panic in it goes on here.

@@ -314,7 +314,7 @@ impl Fault {
             }
             Fault::Full(peer) => {
                 if let Some(slot) = slot(peer) {
-                    world.with_disk(slot, |disk| disk.capacity_bytes = 0);
+                    world.with_disk(slot, |disk| disk.set_capacity(0));
                 }
             }
             Fault::FailSync(peer) => {

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 mod everyday;
+mod power;
 
 use super::disk::faulty::FaultyDisk;
 use super::*;

@@ -1,36 +1,53 @@
-//! The bytes of objects in a light world: lengths, and whether the bytes are the right ones.
+//! The bytes of objects in a simulated world. Where disks are light these are lengths, and whether the bytes are the
+//! right ones; where stores are real, so are the bytes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::disk::{Disk, DiskFailure};
+use bytes::Bytes;
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+use super::disk::{Failure, Kind};
 use super::keeper::Keeper;
-use super::lock::Lock;
+use super::light::{DiskFailure, Light};
 use super::stream::Stream;
+use crate::blob::{BlobError, ObjectReader, Receiver};
 use crate::files::{
     Answering, Asking, DiskError, DiskFault, GiveError, Incoming, KeptAs, Party, Piece, Reader, StreamError,
 };
 use crate::id::{ContentId, Position, sha256};
-use crate::outboard::{CHUNK_BYTES, Midstate, Outboard, chunk_count};
-use crate::wire::{Link, MissingReason, ObjectInfo, StorageReply};
+use crate::outboard::{CHUNK_BYTES, ChunkHasher, Midstate, Outboard, chunk_count};
+use crate::shelf;
+use crate::wire::{Link, MissingReason, ObjectInfo, StorageReply, limits};
 
 /// Some bytes of an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::sim) struct Span {
-    /// How many.
-    pub bytes: u64,
-    /// Whether they are the right ones.
-    pub sound: bool,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::sim) enum Span {
+    /// So many, and whether they are the right ones.
+    Light {
+        bytes: u64,
+        sound: bool,
+    },
+    Real(Bytes),
 }
 
 impl Piece for Span {
     fn length(&self) -> u64 {
-        self.bytes
+        match self {
+            Span::Light { bytes, .. } => *bytes,
+            Span::Real(bytes) => bytes.length(),
+        }
     }
 
-    fn split_to(&mut self, bytes: u64) -> Span {
-        self.bytes -= bytes;
-        Span { bytes, sound: self.sound }
+    fn split_to(&mut self, first: u64) -> Span {
+        match self {
+            Span::Light { bytes, sound } => {
+                *bytes -= first;
+                Span::Light { bytes: first, sound: *sound }
+            }
+            Span::Real(bytes) => Span::Real(Piece::split_to(bytes, first)),
+        }
     }
 }
 
@@ -89,11 +106,11 @@ impl DiskError for DiskFailure {
         match self {
             DiskFailure::AlreadyHere => DiskFault::AlreadyHere,
             DiskFailure::AlreadyReceiving => DiskFault::AlreadyReceiving,
-            DiskFailure::NotHere => DiskFault::NotHere,
-            DiskFailure::Rotten => DiskFault::Rotten,
             DiskFailure::Mismatch => DiskFault::Mismatch { resumed: false },
             DiskFailure::WrongChunk => DiskFault::WrongChunk,
-            DiskFailure::Full { .. } | DiskFailure::Poisoned => DiskFault::Other,
+            DiskFailure::NotHere | DiskFailure::Rotten | DiskFailure::Full { .. } | DiskFailure::Poisoned => {
+                DiskFault::Other
+            }
         }
     }
 
@@ -107,7 +124,133 @@ impl DiskError for DiskFailure {
 }
 
 /// An object that is being written.
-pub(in crate::sim) struct Arriving {
+pub(in crate::sim) enum Arriving {
+    Light(LightArriving),
+    Real(Box<RealArriving>),
+}
+
+impl Arriving {
+    /// A place on the disk for an object that comes.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) fn begin(keeper: &Arc<Keeper>, object: ObjectInfo) -> Result<Arriving, Failure> {
+        let keeper = keeper.clone();
+        let mut disk = keeper.disk.lock();
+        match &mut disk.0 {
+            Kind::Light(light) => {
+                let done = light.receive(&object)?;
+                let sound = !light.is_torn(&object.content);
+                let keeper = keeper.clone();
+                let arriving = LightArriving { keeper, object, done, sound, checked: false, failed: None };
+                Ok(Arriving::Light(arriving))
+            }
+            Kind::Real(real) => {
+                let receiver = real.store()?.receive(object.content, object.length)?;
+                let arriving = RealArriving { keeper: keeper.clone(), receiver, failed: None };
+                Ok(Arriving::Real(Box::new(arriving)))
+            }
+        }
+    }
+}
+
+impl Incoming for Arriving {
+    type Piece = Span;
+    type Error = Failure;
+
+    fn offset(&self) -> u64 {
+        match self {
+            Arriving::Light(light) => light.done,
+            Arriving::Real(real) => real.receiver.offset(),
+        }
+    }
+
+    async fn check_against(&mut self, outboard: Outboard) -> Result<(), Failure> {
+        match self {
+            Arriving::Light(light) => {
+                light.keeper.disk_call().await;
+                light.checked = true;
+                Ok(())
+            }
+            Arriving::Real(real) => {
+                real.keeper.disk_call().await;
+                Ok(real.receiver.check_against(&outboard)?)
+            }
+        }
+    }
+
+    async fn drop_part_of_chunk(&mut self) -> Result<(), Failure> {
+        match self {
+            Arriving::Light(light) => {
+                light.keeper.disk_call().await;
+                let whole = light.done / CHUNK_BYTES * CHUNK_BYTES;
+                light.with_disk(|disk| disk.cut_part(&light.object.content, whole));
+                light.done = whole;
+                Ok(())
+            }
+            Arriving::Real(real) => {
+                real.keeper.disk_call().await;
+                Ok(real.receiver.drop_part_of_chunk()?)
+            }
+        }
+    }
+
+    async fn write(&mut self, piece: Span) -> bool {
+        match (self, piece) {
+            (Arriving::Light(light), piece) => light.write(piece).await,
+            (Arriving::Real(real), Span::Real(bytes)) => {
+                real.keeper.disk_call().await;
+                if real.failed.is_none() {
+                    real.failed = real.receiver.write(&bytes).err();
+                }
+                real.failed.is_none()
+            }
+            (Arriving::Real(_), Span::Light { .. }) => panic!("a real store keeps bytes"),
+        }
+    }
+
+    async fn settle(&mut self) -> Result<(), Failure> {
+        match self {
+            Arriving::Light(light) => Ok(light.settle()?),
+            Arriving::Real(real) => real.failed.take().map_or(Ok(()), |error| Err(error.into())),
+        }
+    }
+
+    async fn finish(self, kept_as: KeptAs, links: Vec<Link>) -> Result<ObjectInfo, Failure> {
+        match self {
+            Arriving::Light(light) => Ok(light.finish().await?),
+            Arriving::Real(real) => {
+                let RealArriving { keeper, receiver, failed } = *real;
+                failed.map_or(Ok(()), Err)?;
+                keeper.sleep(keeper.ways.settings.sync_time).await;
+                Ok(shelf::finish(receiver, kept_as, &links)?)
+            }
+        }
+    }
+
+    async fn discard(self) {
+        match self {
+            Arriving::Light(light) => {
+                light.keeper.disk_call().await;
+                light.with_disk(|disk| disk.discard(&light.object.content));
+            }
+            Arriving::Real(real) => {
+                real.keeper.disk_call().await;
+                real.receiver.discard();
+            }
+        }
+    }
+}
+
+/// An object that comes to a real store.
+pub(in crate::sim) struct RealArriving {
+    keeper: Arc<Keeper>,
+    receiver: Receiver,
+    failed: Option<BlobError>,
+}
+
+/// An object that comes to a light disk.
+pub(in crate::sim) struct LightArriving {
     keeper: Arc<Keeper>,
     object: ObjectInfo,
     /// So many bytes are there.
@@ -118,120 +261,140 @@ pub(in crate::sim) struct Arriving {
     failed: Option<DiskFailure>,
 }
 
-impl Arriving {
-    pub(super) fn new(keeper: &Arc<Keeper>, object: ObjectInfo, done: u64) -> Arriving {
-        let sound = !keeper.disk.lock().is_torn(&object.content);
-        Arriving { keeper: keeper.clone(), object, done, sound, checked: false, failed: None }
-    }
-
-    fn disk(&self) -> &Arc<Lock<Disk>> {
-        &self.keeper.disk
-    }
-}
-
-impl Incoming for Arriving {
-    type Piece = Span;
-    type Error = DiskFailure;
-
-    fn offset(&self) -> u64 {
-        self.done
-    }
-
-    async fn check_against(&mut self, _: Outboard) -> Result<(), DiskFailure> {
-        self.keeper.disk_call().await;
-        self.checked = true;
-        Ok(())
-    }
-
-    async fn drop_part_of_chunk(&mut self) -> Result<(), DiskFailure> {
-        self.keeper.disk_call().await;
-        let whole = self.done / CHUNK_BYTES * CHUNK_BYTES;
-        self.disk().lock().cut_part(&self.object.content, whole);
-        self.done = whole;
-        Ok(())
+impl LightArriving {
+    fn with_disk<T>(&self, work: impl FnOnce(&mut Light) -> T) -> T {
+        match &mut self.keeper.disk.lock().0 {
+            Kind::Light(light) => work(light),
+            Kind::Real(_) => panic!("a disk does not change its kind"),
+        }
     }
 
     async fn write(&mut self, piece: Span) -> bool {
+        let Span::Light { bytes, sound } = piece else { panic!("a light disk keeps no bytes") };
         self.keeper.disk_call().await;
-        if self.failed.is_none() && self.checked && !piece.sound && self.keeper.laws.bytes_checked {
+        if self.failed.is_none() && self.checked && !sound && self.keeper.laws.bytes_checked {
             self.failed = Some(DiskFailure::WrongChunk);
         }
         if self.failed.is_none() {
-            let written = self.disk().lock().append(&self.object.content, piece.bytes);
-            self.failed = written.err();
+            self.failed = self.with_disk(|disk| disk.append(&self.object.content, bytes)).err();
         }
         if self.failed.is_none() {
-            self.done += piece.bytes;
-            self.sound &= piece.sound;
+            self.done += bytes;
+            self.sound &= sound;
         }
         self.failed.is_none()
     }
 
-    async fn settle(&mut self) -> Result<(), DiskFailure> {
+    fn settle(&mut self) -> Result<(), DiskFailure> {
         // What is wrong with one sender's bytes is not wrong with the next one's.
         let failed =
             if self.failed == Some(DiskFailure::WrongChunk) { self.failed.take() } else { self.failed };
         failed.map_or(Ok(()), Err)
     }
 
-    async fn finish(self, _: KeptAs, _: Vec<Link>) -> Result<ObjectInfo, DiskFailure> {
+    async fn finish(self) -> Result<ObjectInfo, DiskFailure> {
         if let Some(error) = self.failed {
             return Err(error);
         }
         let (laws, object, sync_time) = (self.keeper.laws, self.object, self.keeper.ways.settings.sync_time);
         let is_checked = laws.bytes_checked && laws.parts_hashed_again;
         if !self.sound && !is_checked {
-            self.disk().lock().finish_unchecked(object)?;
+            self.with_disk(|disk| disk.finish_unchecked(object))?;
             return Ok(object);
         }
         if !laws.synced_first {
-            self.disk().lock().finish_unsynced(object);
+            self.with_disk(|disk| disk.finish_unsynced(object));
             let keeper = self.keeper.clone();
             self.keeper.spawn(async move {
                 keeper.sleep(WRITTEN_AFTER).await;
-                keeper.disk.lock().synced(&object.content);
+                if let Kind::Light(light) = &mut keeper.disk.lock().0 {
+                    light.synced(&object.content);
+                }
             });
             return Ok(object);
         }
         self.keeper.sleep(sync_time).await;
-        self.disk().lock().finish(object, self.sound)?;
+        self.with_disk(|disk| disk.finish(object, self.sound))?;
         Ok(object)
     }
-
-    async fn discard(self) {
-        self.keeper.disk_call().await;
-        self.disk().lock().discard(&self.object.content);
-    }
 }
 
-impl Drop for Arriving {
+impl Drop for LightArriving {
     fn drop(&mut self) {
-        self.disk().lock().stop_receiving(&self.object.content);
+        self.with_disk(|disk| disk.stop_receiving(&self.object.content));
     }
 }
 
-/// Bytes that are read.
-pub(in crate::sim) struct Reading {
-    length: u64,
-    left: u64,
-    sound: bool,
+/// Bytes that are read, from the disk or from a user's file.
+pub(in crate::sim) enum Reading {
+    Light { length: u64, left: u64, sound: bool },
+    Store(Arc<Keeper>, Box<ObjectReader>),
+    Text(Bytes),
 }
 
 impl Reading {
-    pub(super) fn new(object: &ObjectInfo, offset: u64, sound: bool) -> Reading {
-        Reading { length: object.length, left: object.length.saturating_sub(offset), sound }
+    pub(super) fn light(object: &ObjectInfo, offset: u64, sound: bool) -> Reading {
+        Reading::Light { length: object.length, left: object.length.saturating_sub(offset), sound }
+    }
+
+    /// What is read of an object that is here, from this byte on.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub(super) fn begin(
+        keeper: &Arc<Keeper>,
+        content: &ContentId,
+        offset: u64,
+    ) -> Result<(ObjectInfo, Reading), Failure> {
+        match &mut keeper.disk.lock().0 {
+            Kind::Light(light) => {
+                let (object, sound) = light.read(content).ok_or(DiskFailure::NotHere)?;
+                Ok((object, Reading::light(&object, offset, sound)))
+            }
+            Kind::Real(real) => {
+                let reader = real.store()?.read(content, offset)?;
+                Ok((*reader.info(), Reading::Store(keeper.clone(), Box::new(reader))))
+            }
+        }
     }
 }
 
 impl Reader for Reading {
     type Piece = Span;
-    type Error = DiskFailure;
+    type Error = Failure;
 
-    async fn next(&mut self) -> Result<Option<Span>, GiveError<DiskFailure>> {
-        let bytes = piece_of(self.length).min(self.left);
-        self.left -= bytes;
-        Ok((bytes > 0).then_some(Span { bytes, sound: self.sound }))
+    async fn next(&mut self) -> Result<Option<Span>, GiveError<Failure>> {
+        match self {
+            Reading::Light { length, left, sound } => {
+                let bytes = piece_of(*length).min(*left);
+                *left -= bytes;
+                Ok((bytes > 0).then_some(Span::Light { bytes, sound: *sound }))
+            }
+            Reading::Store(keeper, reader) => {
+                keeper.disk_call().await;
+                let piece = reader.read_piece().map_err(|error| GiveError::Disk(error.into()))?;
+                Ok((!piece.is_empty()).then_some(Span::Real(piece)))
+            }
+            Reading::Text(text) => {
+                let piece = text.split_to(text.len().min(limits::PIECE_BYTES));
+                Ok((!piece.is_empty()).then_some(Span::Real(piece)))
+            }
+        }
     }
+}
+
+/// The file of so many bytes that a label determines: what is known of it, and its bytes where stores are real.
+pub(in crate::sim) fn file_of(label: &[u8], length: u64, real_stores: bool) -> (ObjectInfo, Option<Bytes>) {
+    if !real_stores {
+        let content = ContentId::of(label);
+        return (ObjectInfo { content, length, outboard: outboard_of(&content, length).digest() }, None);
+    }
+    let mut text = vec![0; length as usize];
+    ChaCha8Rng::from_seed(sha256(label)).fill_bytes(&mut text);
+    let mut hasher = ChunkHasher::default();
+    hasher.update(&text);
+    let (content, outboard) = hasher.finish();
+    (ObjectInfo { content, length, outboard: outboard.digest() }, Some(text.into()))
 }
 
 /// The outboard of an object of which there are no bytes: as long as a real one, and always the same.

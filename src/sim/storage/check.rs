@@ -36,14 +36,15 @@ pub fn names_agree(world: &World) -> Result<(), String> {
     let ring = Ring::of(world);
     let mut greatest: BTreeMap<Position, (Rank, String)> = BTreeMap::new();
     let rank_on = |disk: &Disk, key: &Position| {
-        let current = disk.record(key)?.current.as_ref()?;
+        let history = disk.record(key)?;
+        let current = history.current.as_ref()?;
         let record = current.decode().ok()?;
         Some(((record.clock, record.writer, current.id()), record.name.to_string()))
     };
     for (.., disk) in &ring.members {
-        for (key, _) in disk.records() {
-            let Some(rank) = rank_on(disk, key) else { continue };
-            let known = greatest.entry(*key).or_insert_with(|| rank.clone());
+        for key in disk.record_keys() {
+            let Some(rank) = rank_on(disk, &key) else { continue };
+            let known = greatest.entry(key).or_insert_with(|| rank.clone());
             if rank.0 > known.0 {
                 *known = rank;
             }

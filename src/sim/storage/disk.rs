@@ -1,395 +1,328 @@
-//! The disk of one peer: it outlives the process, it fills up, it fails, and it rots.
-//!
-//! - Only what was synced is there after a crash. An object whose sync did not end is gone then, or a part of it
-//!   lies where partial transfers do; never is it complete.
-//! - A sync that fails leaves the disk poisoned: nothing is written any more until the process starts anew.
-//! - An object may rot where it lies. Who reads it gets other bytes than its address says.
-//!
-//! Of an object only the length is kept, and whether its bytes are still the right ones.
+//! The disk of one peer, of one of two kinds. A light one keeps of an object its length alone, and serves worlds of any
+//! size. In a small world it can be a real [`Store`](crate::blob::Store), index and outboards included, on a disk in
+//! memory that loses what was not synced.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 
-use crate::files::Laws;
+use super::light::{DiskFailure, Light};
+use super::real::Real;
+use crate::blob::BlobError;
+use crate::files::{DiskError, DiskFault, Laws, OfferLook};
 use crate::id::{ContentId, Position};
 use crate::names::NameHistory;
-use crate::wire::ObjectInfo;
+use crate::outboard::Outboard;
+use crate::replica::{Holdings, Presence};
+use crate::shelf;
+use crate::time::Moment;
+use crate::wire::{Link, MissingReason, ObjectInfo, OfferedRecord};
 
 /// What a peer keeps, and how its disk is.
-#[derive(Debug, Clone)]
-pub struct Disk {
-    /// How many bytes of objects there is room for.
-    pub capacity_bytes: u64,
-    /// An object that is read or asked for is checked, and one that has rotted goes: as if the slow reading of
-    /// all objects had just passed by. (A peer has no such schedule yet.)
-    pub checks_reads: bool,
-    objects: BTreeMap<ContentId, Object>,
-    records: BTreeMap<Position, Arc<NameHistory>>,
-    /// Partial transfers, by how many bytes came.
-    parts: BTreeMap<ContentId, u64>,
-    used_bytes: u64,
-    /// The next sync fails.
-    sync_fails: bool,
-    poisoned: bool,
-    /// Transfers of this process that are under way.
-    receiving: BTreeSet<ContentId>,
-    /// Objects that are not synced: a crash takes them away.
-    unsynced: BTreeSet<ContentId>,
-    /// Partial transfers of which not all bytes are the right ones, and nobody has looked.
-    torn: BTreeSet<ContentId>,
+pub struct Disk(pub(super) Kind);
+
+pub(super) enum Kind {
+    Light(Light),
+    Real(Real),
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Object {
-    info: ObjectInfo,
-    sound: bool,
+/// Why a disk does not do something.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::sim) enum Failure {
+    #[error(transparent)]
+    Light(#[from] DiskFailure),
+    #[error(transparent)]
+    Store(#[from] BlobError),
 }
 
-/// Why a disk takes something not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(in crate::sim) enum DiskFailure {
-    #[error("no space left on the disk: {length} bytes, and {free} are free")]
-    Full { length: u64, free: u64 },
-    #[error("it is here already")]
-    AlreadyHere,
-    #[error("it is not here")]
-    NotHere,
-    #[error("its bytes are other ones")]
-    Rotten,
-    #[error("a chunk is another one")]
-    WrongChunk,
-    #[error("a sync has failed; nothing is written until this peer starts anew")]
-    Poisoned,
-    #[error("somebody else sends it at the moment")]
-    AlreadyReceiving,
-    #[error("the bytes are not those of the address")]
-    Mismatch,
-}
+type Result<T> = std::result::Result<T, Failure>;
 
-impl Default for Disk {
-    fn default() -> Disk {
-        Disk {
-            capacity_bytes: u64::MAX,
-            checks_reads: false,
-            objects: BTreeMap::new(),
-            records: BTreeMap::new(),
-            parts: BTreeMap::new(),
-            used_bytes: 0,
-            sync_fails: false,
-            poisoned: false,
-            receiving: BTreeSet::new(),
-            unsynced: BTreeSet::new(),
-            torn: BTreeSet::new(),
+impl DiskError for Failure {
+    fn fault(&self) -> DiskFault {
+        match self {
+            Failure::Light(failure) => failure.fault(),
+            Failure::Store(error) => error.fault(),
+        }
+    }
+
+    fn missing_reason(&self) -> MissingReason {
+        match self {
+            Failure::Light(failure) => failure.missing_reason(),
+            Failure::Store(error) => error.missing_reason(),
         }
     }
 }
 
-/// Looking, and faults from outside.
+/// What there is to see, and faults from outside.
 impl Disk {
-    /// The objects here, complete, and whether their bytes are still right.
-    pub fn objects(&self) -> impl Iterator<Item = (&ContentId, bool)> {
-        self.objects.iter().map(|(content, object)| (content, object.sound))
+    /// The objects here, complete, and whether their bytes are the right ones.
+    pub fn objects(&self) -> Vec<(ContentId, bool)> {
+        match &self.0 {
+            Kind::Light(light) => light.objects().map(|(content, sound)| (*content, sound)).collect(),
+            Kind::Real(real) => real.objects(),
+        }
     }
 
     /// Whether an object is here, complete, its bytes as they should be.
     pub fn holds(&self, content: &ContentId) -> bool {
-        self.objects.get(content).is_some_and(|object| object.sound)
-    }
-
-    /// The records here, by name key.
-    pub fn records(&self) -> impl Iterator<Item = (&Position, &NameHistory)> {
-        self.records.iter().map(|(key, history)| (key, history.as_ref()))
-    }
-
-    /// What is kept of one name.
-    pub fn record(&self, key: &Position) -> Option<&NameHistory> {
-        self.records.get(key).map(Arc::as_ref)
-    }
-
-    /// How many bytes of a partial transfer are here.
-    pub fn part(&self, content: &ContentId) -> Option<u64> {
-        self.parts.get(content).copied()
-    }
-
-    /// An object's bytes change where they lie, if it is here.
-    pub fn rot(&mut self, content: &ContentId) {
-        if let Some(object) = self.objects.get_mut(content) {
-            object.sound = false;
+        match &self.0 {
+            Kind::Light(light) => light.holds(content),
+            Kind::Real(real) => real.holds(content),
         }
     }
 
     /// Whether an object is here, its bytes right or not.
     pub fn has(&self, content: &ContentId) -> bool {
-        self.objects.contains_key(content)
+        match &self.0 {
+            Kind::Light(light) => light.has(content),
+            Kind::Real(real) => real.has(content),
+        }
     }
 
-    /// Everything on it is gone, as with a new disk.
+    /// The keys of the names of which something is kept here.
+    pub fn record_keys(&self) -> Vec<Position> {
+        match &self.0 {
+            Kind::Light(light) => light.records().map(|(key, _)| *key).collect(),
+            Kind::Real(real) => real.record_keys(),
+        }
+    }
+
+    /// What is kept of one name. A real store is asked while its process runs only.
+    pub fn record(&self, key: &Position) -> Option<Cow<'_, NameHistory>> {
+        match &self.0 {
+            Kind::Light(light) => light.record(key).map(Cow::Borrowed),
+            Kind::Real(real) => real.record(key).map(Cow::Owned),
+        }
+    }
+
+    /// How many bytes of a partial transfer are here.
+    pub fn part(&self, content: &ContentId) -> Option<u64> {
+        match &self.0 {
+            Kind::Light(light) => light.part(content),
+            Kind::Real(real) => real.part(content),
+        }
+    }
+
+    /// An object's bytes change where they lie, if it is here.
+    pub fn rot(&mut self, content: &ContentId) {
+        match &mut self.0 {
+            Kind::Light(light) => light.rot(content),
+            Kind::Real(real) => real.rot(content),
+        }
+    }
+
+    /// Everything on it is gone, as with a new disk. No process runs meanwhile.
     pub fn lose(&mut self) {
-        *self = Disk { checks_reads: self.checks_reads, ..Disk::default() };
+        match &mut self.0 {
+            Kind::Light(light) => light.lose(),
+            Kind::Real(real) => real.lose(),
+        }
     }
 
-    /// The next sync fails, and the disk with it.
+    /// From now on objects have so much room on it, in bytes; those that are here take a part of it.
+    pub fn set_capacity(&mut self, bytes: u64) {
+        match &mut self.0 {
+            Kind::Light(light) => light.capacity_bytes = bytes,
+            Kind::Real(real) => real.set_capacity(bytes),
+        }
+    }
+
+    /// From now on an object that is asked for is checked first, and a rotten one goes: as if the slow reading of all
+    /// objects had just passed by. (A running peer has no such schedule yet.)
+    pub fn check_reads(&mut self) {
+        match &mut self.0 {
+            Kind::Light(light) => light.checks_reads = true,
+            Kind::Real(real) => real.checks_reads = true,
+        }
+    }
+
+    /// The next sync fails.
     pub fn fail_next_sync(&mut self) {
-        self.sync_fails = true;
+        match &mut self.0 {
+            Kind::Light(light) => light.fail_next_sync(),
+            Kind::Real(real) => real.memory.fail_next_sync(),
+        }
     }
-}
 
-/// What a person does with it.
-impl Disk {
-    /// Makes room again, and lets syncs succeed. Whether one had failed, so that the process has to start anew.
+    /// A person makes room again, and lets syncs succeed. Whether one had failed, so that the process has to start
+    /// anew.
     pub fn mend(&mut self) -> bool {
-        self.capacity_bytes = u64::MAX;
-        self.sync_fails = false;
-        self.poisoned
+        match &mut self.0 {
+            Kind::Light(light) => light.mend(),
+            Kind::Real(real) => real.mend(),
+        }
+    }
+
+    /// How often a real disk was called so far; a light one does not count.
+    pub fn calls(&self) -> u64 {
+        match &self.0 {
+            Kind::Light(_) => 0,
+            Kind::Real(real) => real.memory.calls(),
+        }
+    }
+
+    /// A real disk loses power, and its process with it, instead of its n-th call from now on.
+    pub fn die_before_call(&mut self, n: u64) {
+        if let Kind::Real(real) = &mut self.0 {
+            real.memory.die_before_call(n);
+        }
     }
 }
 
 /// What a process does with it.
 impl Disk {
-    pub(super) fn info(&mut self, content: &ContentId) -> Option<ObjectInfo> {
-        if self.checks_reads && self.objects.get(content).is_some_and(|object| !object.sound) {
-            self.forget(content);
+    pub(super) fn set_time(&mut self, now: Moment, unix_ms: u64) {
+        if let Kind::Real(real) = &mut self.0 {
+            real.set_time(now, unix_ms);
         }
-        self.objects.get(content).map(|object| object.info)
     }
 
-    pub(super) fn contains(&mut self, content: &ContentId) -> bool {
-        self.info(content).is_some()
+    /// A process begins.
+    pub(super) fn open(&mut self) {
+        if let Kind::Real(real) = &mut self.0 {
+            real.open();
+        }
     }
 
-    /// An object to be read: what it is, and whether its bytes are right.
-    pub(super) fn read(&mut self, content: &ContentId) -> Option<(ObjectInfo, bool)> {
-        self.info(content)?;
-        self.objects.get(content).map(|object| (object.info, object.sound))
+    /// A process has ended in good order.
+    pub(super) fn close(&mut self) {
+        if let Kind::Real(real) = &mut self.0 {
+            real.close();
+        }
     }
 
-    pub(super) fn object_ids(&self) -> BTreeSet<ContentId> {
-        self.objects.keys().copied().collect()
+    /// The process ends without notice.
+    pub(super) fn crash(&mut self, rng: &mut ChaCha8Rng, laws: Laws) {
+        match &mut self.0 {
+            Kind::Light(light) => light.crash(rng, laws),
+            Kind::Real(real) => real.crash(rng),
+        }
     }
 
-    /// Begins to take an object in: from which byte on.
-    pub(super) fn receive(&mut self, info: &ObjectInfo) -> Result<u64, DiskFailure> {
-        let content = &info.content;
-        if self.contains(content) {
-            return Err(DiskFailure::AlreadyHere);
+    pub(super) fn has_power(&self) -> bool {
+        match &self.0 {
+            Kind::Light(_) => true,
+            Kind::Real(real) => real.memory.has_power(),
         }
-        if self.receiving.contains(content) {
-            return Err(DiskFailure::AlreadyReceiving);
-        }
-        if self.poisoned {
-            return Err(DiskFailure::Poisoned);
-        }
-        let part = self.part(content).unwrap_or(0);
-        let free = self.capacity_bytes.saturating_sub(self.used_bytes);
-        if info.length - part.min(info.length) > free {
-            return Err(DiskFailure::Full { length: info.length, free });
-        }
-        self.receiving.insert(*content);
-        Ok(part)
     }
 
-    /// More bytes of it came.
-    pub(super) fn append(&mut self, content: &ContentId, bytes: u64) -> Result<(), DiskFailure> {
-        if self.poisoned {
-            return Err(DiskFailure::Poisoned);
+    pub(super) fn contains(&mut self, content: &ContentId) -> Result<bool> {
+        match &mut self.0 {
+            Kind::Light(light) => Ok(light.contains(content)),
+            Kind::Real(real) => Ok(real.contains(content)?),
         }
-        let free = self.capacity_bytes.saturating_sub(self.used_bytes);
-        if bytes > free {
-            return Err(DiskFailure::Full { length: bytes, free });
-        }
-        self.used_bytes += bytes;
-        *self.parts.entry(*content).or_default() += bytes;
-        Ok(())
     }
 
-    /// Nothing more of it comes; what did is kept for whoever sends the rest.
-    pub(super) fn stop_receiving(&mut self, content: &ContentId) {
-        self.receiving.remove(content);
+    pub(super) fn info(&mut self, content: &ContentId) -> Result<Option<ObjectInfo>> {
+        match &mut self.0 {
+            Kind::Light(light) => Ok(light.info(content)),
+            Kind::Real(real) => Ok(real.store()?.info(content)?),
+        }
     }
 
-    /// Of what came only so many bytes are kept.
-    pub(super) fn cut_part(&mut self, content: &ContentId, bytes: u64) {
-        if let Some(part) = self.parts.get_mut(content) {
-            self.used_bytes -= part.saturating_sub(bytes);
-            *part = (*part).min(bytes);
+    pub(super) fn outboard(&mut self, content: &ContentId) -> Result<Option<(ObjectInfo, Outboard)>> {
+        match &mut self.0 {
+            Kind::Light(light) => {
+                let info = light.info(content);
+                Ok(info.map(|object| (object, super::bytes::outboard_of(content, object.length))))
+            }
+            Kind::Real(real) => {
+                let store = real.store()?;
+                Ok(store.info(content)?.zip(store.outboard(content)?))
+            }
+        }
+    }
+
+    pub(super) fn info_and_links(&mut self, content: ContentId) -> Result<(ObjectInfo, Vec<Link>)> {
+        match &mut self.0 {
+            // There are no links on a light disk.
+            Kind::Light(light) => Ok((light.info(&content).ok_or(DiskFailure::NotHere)?, Vec::new())),
+            Kind::Real(real) => Ok(shelf::info_and_links(&real.store()?, content)?),
+        }
+    }
+
+    pub(super) fn keep_linked(&mut self, content: ContentId, links: &[Link]) -> Result<()> {
+        match &mut self.0 {
+            Kind::Light(_) => Ok(()),
+            Kind::Real(real) => Ok(shelf::keep_linked(&real.store()?, content, links)?),
+        }
+    }
+
+    pub(super) fn look_at_offer(
+        &mut self,
+        objects: Vec<ContentId>,
+        records: &[OfferedRecord],
+    ) -> Result<OfferLook> {
+        let mut presence = Vec::with_capacity(objects.len());
+        for content in objects {
+            let here = self.contains(&content)?;
+            presence.push((content, if here { Presence::Here } else { Presence::Lacking }));
+        }
+        let known = match &mut self.0 {
+            Kind::Light(light) => {
+                let knows = |offered: &OfferedRecord| {
+                    light.record(&offered.key).is_some_and(|history| history.knows(&offered.id))
+                };
+                records.iter().map(knows).collect()
+            }
+            Kind::Real(real) => shelf::known_records(&real.store()?, records)?,
+        };
+        Ok((presence, known))
+    }
+
+    pub(super) fn holdings(&mut self) -> Result<Holdings> {
+        match &mut self.0 {
+            Kind::Light(light) => {
+                let records = light.records().map(|(key, history)| {
+                    let past = history.past.iter().map(|past| past.record.clone());
+                    (*key, history.current.iter().cloned().chain(past).collect())
+                });
+                Ok(Holdings { objects: light.object_ids(), records: records.collect() })
+            }
+            Kind::Real(real) => Ok(shelf::holdings(&real.store()?)?),
         }
     }
 
     /// Reads an object whole. One that has rotted goes.
-    pub(super) fn scrub(&mut self, content: &ContentId) -> Result<(), DiskFailure> {
-        match self.objects.get(content) {
-            None => Err(DiskFailure::NotHere),
-            Some(object) if object.sound => Ok(()),
-            Some(_) => {
-                self.forget(content);
-                Err(DiskFailure::Rotten)
-            }
+    pub(super) fn scrub(&mut self, content: ContentId) -> Result<()> {
+        match &mut self.0 {
+            Kind::Light(light) => Ok(light.scrub(&content)?),
+            Kind::Real(real) => Ok(shelf::look_at_own(&real.store()?, content)?),
         }
     }
 
-    /// What came of it is thrown away.
-    pub(super) fn discard(&mut self, content: &ContentId) {
-        self.torn.remove(content);
-        self.used_bytes -= self.parts.remove(content).unwrap_or(0);
-    }
-
-    /// All bytes came, are the right ones or not, and are synced now: it becomes an object in one step.
-    pub(super) fn finish(&mut self, info: ObjectInfo, sound: bool) -> Result<(), DiskFailure> {
-        if !sound {
-            self.discard(&info.content);
-            return Err(DiskFailure::Mismatch);
-        }
-        self.sync()?;
-        self.discard(&info.content);
-        self.put_object(info);
-        Ok(())
-    }
-
-    /// Changes what is kept of a name; synced on return.
     pub(super) fn update_record<T>(
         &mut self,
         key: Position,
-        work: impl FnOnce(&mut NameHistory) -> T,
-    ) -> Result<T, DiskFailure> {
-        let mut history = self.records.get(&key).map(|kept| kept.as_ref().clone()).unwrap_or_default();
-        let done = work(&mut history);
-        if self.record(&key) != Some(&history) && history.current.is_some() {
-            self.sync()?;
-            self.records.insert(key, Arc::new(history));
-        }
-        Ok(done)
-    }
-
-    /// Without the law that a copy is synced before it counts: it is an object before.
-    pub(super) fn finish_unsynced(&mut self, info: ObjectInfo) {
-        self.discard(&info.content);
-        self.put_object(info);
-        self.unsynced.insert(info.content);
-    }
-
-    /// A sync has ended.
-    pub(super) fn synced(&mut self, content: &ContentId) {
-        self.unsynced.remove(content);
-    }
-
-    /// Without the law that bytes are checked: an object of other bytes.
-    pub(super) fn finish_unchecked(&mut self, info: ObjectInfo) -> Result<(), DiskFailure> {
-        self.finish(info, true)?;
-        self.rot(&info.content);
-        Ok(())
-    }
-
-    /// Whether a part is one of which what was noted is not so.
-    pub(super) fn is_torn(&self, content: &ContentId) -> bool {
-        self.torn.contains(content)
-    }
-
-    /// The process ends without notice: of what was on its way, as much is there as happened to be written. Without
-    /// the law that it is hashed again as much is believed as was noted.
-    pub(super) fn crash(&mut self, rng: &mut ChaCha8Rng, laws: Laws) {
-        for content in std::mem::take(&mut self.unsynced) {
-            self.forget(&content);
-        }
-        if !laws.parts_hashed_again {
-            let noted = std::mem::take(&mut self.receiving);
-            self.torn.extend(noted.into_iter().filter(|content| self.parts.contains_key(content)));
-        }
-        for content in std::mem::take(&mut self.receiving) {
-            let written = self.part(&content).unwrap_or(0);
-            self.discard(&content);
-            let left = rng.random_range(0..=written);
-            if left > 0 {
-                self.parts.insert(content, left);
-                self.used_bytes += left;
+        change: impl FnOnce(&mut NameHistory) -> (bool, T),
+    ) -> std::result::Result<T, MissingReason> {
+        match &mut self.0 {
+            Kind::Light(light) => {
+                let changed = light.update_record(key, |history| change(history).1);
+                changed.map_err(|error| error.missing_reason())
+            }
+            Kind::Real(real) => {
+                let store = real.store().map_err(|error| error.missing_reason())?;
+                shelf::change_history(&store, key, change)
             }
         }
-        self.poisoned = false;
-        self.sync_fails = false;
     }
 
-    pub(super) fn put_object(&mut self, info: ObjectInfo) {
-        if self.objects.insert(info.content, Object { info, sound: true }).is_none() {
-            self.used_bytes += info.length;
+    /// Puts an object here that is there from the beginning.
+    pub(super) fn put_object(&mut self, info: ObjectInfo, text: Option<&[u8]>) {
+        match (&mut self.0, text) {
+            (Kind::Light(light), _) => light.put_object(info),
+            (Kind::Real(real), Some(text)) => real.put_object(&info, text),
+            (Kind::Real(_), None) => panic!("a real store keeps bytes"),
         }
     }
 
+    /// As [`Disk::put_object`], of a record.
     pub(super) fn put_record(&mut self, key: Position, history: Arc<NameHistory>) {
-        self.records.insert(key, history);
-    }
-
-    fn forget(&mut self, content: &ContentId) {
-        if let Some(object) = self.objects.remove(content) {
-            self.used_bytes -= object.info.length;
+        match &mut self.0 {
+            Kind::Light(light) => light.put_record(key, history),
+            Kind::Real(real) => real.put_record(key, &history),
         }
-    }
-
-    fn sync(&mut self) -> Result<(), DiskFailure> {
-        self.poisoned |= std::mem::take(&mut self.sync_fails);
-        if self.poisoned { Err(DiskFailure::Poisoned) } else { Ok(()) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rand::SeedableRng as _;
-
-    use super::*;
-    use crate::id::OutboardDigest;
-
-    fn info(of: u8, length: u64) -> ObjectInfo {
-        ObjectInfo { content: ContentId::of(&[of]), length, outboard: OutboardDigest([0; 32]) }
-    }
-
-    /// Goal: at whatever moment the process ends, an object is complete only if its sync had ended.
-    #[test]
-    fn a_crash_leaves_a_part_at_most() {
-        let mut rng = ChaCha8Rng::seed_from_u64(7);
-        for written in [0, 1, 60, 100] {
-            let (mut disk, object) = (Disk::default(), info(1, 100));
-            assert_eq!(disk.receive(&object), Ok(0));
-            disk.append(&object.content, written).unwrap();
-            disk.crash(&mut rng, Laws::default());
-            assert!(!disk.contains(&object.content));
-            let part = disk.part(&object.content).unwrap_or(0);
-            assert!(part <= written);
-            assert_eq!(disk.receive(&object), Ok(part), "it goes on from there");
-            disk.append(&object.content, 100 - part).unwrap();
-            disk.finish(object, true).unwrap();
-            disk.stop_receiving(&object.content);
-            disk.crash(&mut rng, Laws::default());
-            assert!(disk.holds(&object.content) && disk.used_bytes == 100);
-        }
-    }
-
-    #[test]
-    fn a_full_or_poisoned_disk_takes_nothing_and_keeps_what_it_has() {
-        let mut disk = Disk { capacity_bytes: 100, ..Disk::default() };
-        disk.put_object(info(1, 70));
-        assert_eq!(disk.receive(&info(2, 31)), Err(DiskFailure::Full { length: 31, free: 30 }));
-        assert_eq!(disk.receive(&info(3, 30)), Ok(0));
-        assert_eq!(disk.receive(&info(3, 30)), Err(DiskFailure::AlreadyReceiving));
-        disk.fail_next_sync();
-        disk.append(&info(3, 30).content, 30).unwrap();
-        assert_eq!(disk.finish(info(3, 30), true), Err(DiskFailure::Poisoned));
-        disk.stop_receiving(&info(3, 30).content);
-        assert_eq!(disk.receive(&info(3, 30)), Err(DiskFailure::Poisoned));
-        assert!(disk.holds(&info(1, 70).content) && !disk.holds(&info(3, 30).content));
-        disk.crash(&mut ChaCha8Rng::seed_from_u64(1), Laws::default());
-        assert_eq!(disk.receive(&info(3, 30)), Ok(30), "a new process");
-        disk.finish(info(3, 30), true).unwrap();
-    }
-
-    #[test]
-    fn what_has_rotted_is_read_as_it_is_unless_it_is_checked() {
-        let (mut disk, object) = (Disk::default(), info(1, 10));
-        disk.put_object(object);
-        disk.rot(&object.content);
-        assert_eq!(disk.read(&object.content), Some((object, false)));
-        assert!(!disk.holds(&object.content) && disk.contains(&object.content));
-        disk.checks_reads = true;
-        assert!(!disk.contains(&object.content) && disk.used_bytes == 0);
     }
 }

@@ -1,21 +1,23 @@
 //! The world of the flows of [`crate::files`], in the simulator.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::bytes::{Arriving, Reading, Span, outboard_of};
-use super::disk::DiskFailure;
+use super::bytes::{Arriving, Reading, Span};
+use super::disk::Failure;
 use super::keeper::{Effect, Keeper};
 use super::stream::Stream;
 use crate::chord::View;
-use crate::files::{BoxFuture, Cause, DiskError as _, Env, GiveError, Laws, OfferLook, RingWish, Transfers};
+use crate::files::{BoxFuture, Cause, Env, GiveError, Laws, OfferLook, RingWish, Transfers};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{Bygones, NameHistory};
 use crate::outboard::Outboard;
-use crate::replica::{Arrivals, Holdings, Presence, TakeOver};
+use crate::replica::{Arrivals, Holdings, TakeOver};
 use crate::time::{Moment, Timestamp};
 use crate::wire::{
     Entry, Fault, Link, MembershipReply, MembershipRequest, MissingReason, NameRecord, ObjectInfo,
@@ -26,11 +28,11 @@ impl Env for Keeper {
     type Piece = Span;
     type Asking = Stream;
     type Answering = Stream;
-    type DiskError = DiskFailure;
+    type DiskError = Failure;
     type Incoming = Arriving;
     type Reader = Reading;
-    /// A file of the peer's user, which can always be read.
-    type Origin = ();
+    /// A file of the peer's user, which can always be read: its bytes, where stores are real.
+    type Origin = Option<Bytes>;
 
     fn laws(&self) -> Laws {
         self.laws
@@ -136,16 +138,7 @@ impl Env for Keeper {
         records: Vec<OfferedRecord>,
     ) -> Result<OfferLook, String> {
         self.disk_call().await;
-        let mut disk = self.disk.lock();
-        let mut presence = |content: ContentId| match disk.contains(&content) {
-            true => (content, Presence::Here),
-            false => (content, Presence::Lacking),
-        };
-        let objects = objects.into_iter().map(&mut presence).collect();
-        let knows = |offered: &OfferedRecord| {
-            disk.record(&offered.key).is_some_and(|history| history.knows(&offered.id))
-        };
-        Ok((objects, records.iter().map(knows).collect()))
+        self.disk.lock().look_at_offer(objects, &records).map_err(|error| error.to_string())
     }
 
     fn with_arrivals<T>(&self, work: impl FnOnce(&mut Arrivals) -> T) -> T {
@@ -183,7 +176,7 @@ impl Env for Keeper {
 
     async fn holds(self: &Arc<Self>, content: ContentId) -> Result<bool, String> {
         self.disk_call().await;
-        Ok(self.disk.lock().contains(&content))
+        self.disk.lock().contains(&content).map_err(|error| error.to_string())
     }
 
     fn announced(&self, content: &ContentId) -> BTreeSet<(Position, u64)> {
@@ -193,7 +186,7 @@ impl Env for Keeper {
 
     async fn history(self: &Arc<Self>, key: Position) -> Result<NameHistory, String> {
         self.disk_call().await;
-        Ok(self.disk.lock().record(&key).cloned().unwrap_or_default())
+        Ok(self.disk.lock().record(&key).map(Cow::into_owned).unwrap_or_default())
     }
 
     async fn update_history<T: Send + 'static>(
@@ -202,8 +195,7 @@ impl Env for Keeper {
         change: impl FnOnce(&mut NameHistory) -> (bool, T) + Send + 'static,
     ) -> Result<T, MissingReason> {
         self.sleep(self.ways.settings.sync_time).await;
-        let changed = self.disk.lock().update_record(key, |history| change(history).1);
-        changed.map_err(|error| error.missing_reason())
+        self.disk.lock().update_record(key, change)
     }
 
     /// There are no links here.
@@ -245,10 +237,9 @@ impl Env for Keeper {
         self.moved.set(self.moved.get() + bytes);
     }
 
-    async fn receive(self: &Arc<Self>, object: ObjectInfo) -> Result<Arriving, DiskFailure> {
+    async fn receive(self: &Arc<Self>, object: ObjectInfo) -> Result<Arriving, Failure> {
         self.disk_call().await;
-        let done = self.disk.lock().receive(&object)?;
-        Ok(Arriving::new(self, object, done))
+        Arriving::begin(self, object)
     }
 
     fn hashed_bytes(&self, _: &ContentId) -> u64 {
@@ -260,18 +251,17 @@ impl Env for Keeper {
         self.disk.lock().part(&content).unwrap_or(0)
     }
 
-    async fn info(self: &Arc<Self>, content: ContentId) -> Result<Option<ObjectInfo>, DiskFailure> {
+    async fn info(self: &Arc<Self>, content: ContentId) -> Result<Option<ObjectInfo>, Failure> {
         self.disk_call().await;
-        Ok(self.disk.lock().info(&content))
+        self.disk.lock().info(&content)
     }
 
     async fn outboard(
         self: &Arc<Self>,
         content: ContentId,
-    ) -> Result<Option<(ObjectInfo, Outboard)>, DiskFailure> {
+    ) -> Result<Option<(ObjectInfo, Outboard)>, Failure> {
         self.disk_call().await;
-        let info = self.disk.lock().info(&content);
-        Ok(info.map(|object| (object, outboard_of(&content, object.length))))
+        self.disk.lock().outboard(&content)
     }
 
     fn try_disk_again(&self) {}
@@ -285,27 +275,32 @@ impl Env for Keeper {
         self: &Arc<Self>,
         content: ContentId,
         offset: u64,
-    ) -> Result<(ObjectInfo, Reading), DiskFailure> {
+    ) -> Result<(ObjectInfo, Reading), Failure> {
         self.disk_call().await;
-        let (object, sound) = self.disk.lock().read(&content).ok_or(DiskFailure::NotHere)?;
-        Ok((object, Reading::new(&object, offset, sound)))
+        Reading::begin(self, &content, offset)
     }
 
     async fn read_origin(
         self: &Arc<Self>,
-        (): &(),
+        origin: &Option<Bytes>,
         object: ObjectInfo,
         offset: u64,
-    ) -> Result<Reading, GiveError<DiskFailure>> {
-        Ok(Reading::new(&object, offset, true))
+    ) -> Result<Reading, GiveError<Failure>> {
+        Ok(match origin {
+            Some(text) => Reading::Text(text.slice((offset as usize).min(text.len())..)),
+            None => Reading::light(&object, offset, true),
+        })
     }
 
-    fn not_given(&self, error: &DiskFailure) -> MissingReason {
+    fn not_given(&self, error: &Failure) -> MissingReason {
         MissingReason::NotGiven(error.to_string())
     }
 
-    /// There are no links here.
-    async fn keep_linked(self: &Arc<Self>, _: ContentId, _: Vec<Link>) {}
+    async fn keep_linked(self: &Arc<Self>, content: ContentId, links: Vec<Link>) {
+        self.disk_call().await;
+        // A running peer warns its people, and goes on.
+        let _ = self.disk.lock().keep_linked(content, &links);
+    }
 
     fn copy_came(&self, _: &ContentId, _: Option<Position>, _: bool) {}
 
@@ -333,26 +328,20 @@ impl Env for Keeper {
 
     async fn holdings(self: &Arc<Self>) -> Result<Holdings, String> {
         self.disk_call().await;
-        let disk = self.disk.lock();
-        let records = disk.records().map(|(key, history)| {
-            let past = history.past.iter().map(|past| past.record.clone());
-            (*key, history.current.iter().cloned().chain(past).collect())
-        });
-        Ok(Holdings { objects: disk.object_ids(), records: records.collect() })
+        self.disk.lock().holdings().map_err(|error| error.to_string())
     }
 
     async fn info_and_links(
         self: &Arc<Self>,
         content: ContentId,
-    ) -> Result<(ObjectInfo, Vec<Link>), DiskFailure> {
+    ) -> Result<(ObjectInfo, Vec<Link>), Failure> {
         self.disk_call().await;
-        let info = self.disk.lock().info(&content).ok_or(DiskFailure::NotHere)?;
-        Ok((info, Vec::new()))
+        self.disk.lock().info_and_links(content)
     }
 
-    async fn look_at_own(self: &Arc<Self>, content: ContentId) -> Result<(), DiskFailure> {
+    async fn look_at_own(self: &Arc<Self>, content: ContentId) -> Result<(), Failure> {
         self.disk_call().await;
-        self.disk.lock().scrub(&content)
+        self.disk.lock().scrub(content)
     }
 
     fn may_give(&self, _: &Entry, _: &ContentId) -> bool {

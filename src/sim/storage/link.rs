@@ -13,7 +13,7 @@ use super::keeper::{Effect, Keeper, Process};
 use super::outcome::{Acknowledged, Ended, Outcome, StoredFile};
 use super::stream::{Frame, Stream};
 use crate::chord::Node;
-use crate::files::{RingWish, repair, take_over};
+use crate::files::{Piece as _, RingWish, repair, take_over};
 use crate::replica::TakeOver;
 use crate::time::Moment;
 use crate::wire::{Entry, MembershipReply, RecordTarget, StorageRequest, Target, codec, limits};
@@ -39,12 +39,16 @@ impl World {
         let (view, generation) = (process.node.view(), process.generation);
         let Some(files) = &self.files else { return };
         let (ways, interval, ids) = (self.ways(files.settings), self.interval, files.ids.clone());
-        let laws = files.laws;
+        let (laws, now) = (files.laws, self.now);
         let Some(files) = &mut self.files else { return };
         let home = files.home(slot);
         let keeper =
             Arc::new(Keeper::new((slot, generation), home.disk.clone(), ways, interval, view, ids, laws));
         keeper.clock_offset_ms.set(home.clock_offset_ms);
+        let mut disk = home.disk.lock();
+        disk.set_time(now, keeper.unix_ms());
+        disk.open();
+        drop(disk);
         home.keeper = Some(keeper.clone());
         home.seen = None;
         // Those that have been there for long do not all look at the same moment.
@@ -73,6 +77,8 @@ impl World {
         if home.keeper.take().is_some() {
             files.tasks.end(slot);
             files.under_way.retain(|_, (at, _)| *at != slot);
+            // Its tasks have let go of it.
+            files.home(slot).disk.lock().close();
         }
     }
 
@@ -169,6 +175,11 @@ impl World {
             if let Some(files) = &mut self.files {
                 files.tasks.poll(task);
             }
+            if !keeper.disk.lock().has_power() {
+                // What it wanted in this step it never said.
+                self.crash_slot(task.0);
+                continue;
+            }
             while let Some(effect) = keeper.take_effect() {
                 self.carry_out(&keeper, effect);
             }
@@ -192,6 +203,7 @@ impl World {
 
     fn bring_up_to_date(&mut self, keeper: &Keeper) {
         keeper.set_now(self.now());
+        keeper.disk.lock().set_time(self.now(), keeper.unix_ms());
         let Some(process) = self.running(keeper.process.0) else { return };
         let version = process.node.version();
         if keeper.seen_version.get() != Some(version) {
@@ -303,7 +315,7 @@ impl World {
         let (slot, generation) = keeper.process;
         let payload = match &frame {
             Frame::Reply(reply) => codec::encoded_length(reply).unwrap_or(0),
-            Frame::Piece(span) => span.bytes as usize,
+            Frame::Piece(span) => span.length() as usize,
             Frame::Taken(_) | Frame::End | Frame::Reset | Frame::Lost => 0,
         };
         if let Some(peer) = self.running(slot) {

@@ -7,7 +7,7 @@
 //!
 //! | part | what it is |
 //! |---|---|
-//! | `disk` | what outlives a process, and how it fails |
+//! | `disk` | what outlives a process, and how it fails: `light`, or `real` with the store of a running peer |
 //! | `keeper` | what the tasks of one process share |
 //! | `tasks` | futures in virtual time |
 //! | `stream`, `link` | requests, answers and bytes over the network |
@@ -24,10 +24,12 @@ pub mod check;
 mod disk;
 mod env;
 mod keeper;
+mod light;
 mod link;
 mod lock;
 mod outcome;
 mod place;
+mod real;
 mod stream;
 mod tasks;
 mod work;
@@ -36,6 +38,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::bytes::Bytes;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
@@ -43,9 +46,12 @@ pub use disk::Disk;
 pub(super) use link::News;
 pub use outcome::{Acknowledged, Ended, Moved, Outcome, Requested, StoreFailure, StoredFile};
 
-use self::bytes::outboard_of;
+use self::bytes::file_of;
+use self::disk::Kind;
 use self::keeper::{Effect, Keeper, Ways};
+use self::light::Light;
 use self::lock::Lock;
+use self::real::Real;
 use self::tasks::Tasks;
 use super::network::{Slot, mixed};
 use super::world::World;
@@ -66,6 +72,8 @@ pub struct FileSettings {
     /// How long a member that is away is waited for before its copies are made anew, while two are left. The
     /// running peer does not wait.
     pub away_wait: Duration,
+    /// Peers keep their files in real stores, on disks in memory; for worlds of a few peers.
+    pub real_stores: bool,
 }
 
 impl Default for FileSettings {
@@ -76,6 +84,7 @@ impl Default for FileSettings {
             sync_time: Duration::from_millis(8),
             call_time: Duration::from_micros(100),
             away_wait: Duration::ZERO,
+            real_stores: false,
         }
     }
 }
@@ -114,8 +123,12 @@ type Neighbours = ((PhaseKind, u64), Option<Entry>, Vec<Entry>);
 
 impl Files {
     fn home(&mut self, slot: Slot) -> &mut Home {
+        let kind = || match self.settings.real_stores {
+            true => Kind::Real(Real::default()),
+            false => Kind::Light(Light::default()),
+        };
         self.homes.entry(slot).or_insert_with(|| Home {
-            disk: Arc::default(),
+            disk: Arc::new(Lock::new(Disk(kind()))),
             keeper: None,
             clock_offset_ms: 0,
             seen: None,
@@ -166,8 +179,12 @@ impl World {
     }
 
     /// From now on, and for all who start later, these laws of the store hold. Those that run start anew.
+    ///
+    /// # Panics
+    /// When a law is off and the stores are real: these know no other laws.
     pub fn set_laws(&mut self, laws: Laws) {
         if let Some(files) = &mut self.files {
+            assert!(!files.settings.real_stores || laws == Laws::default(), "a real store keeps to its laws");
             files.laws = laws;
         }
         for slot in self.slots_running() {
@@ -184,18 +201,26 @@ impl World {
     /// A user of a peer stores a new file of so many bytes. As what; see [`World::take_ended`].
     pub fn store(&mut self, at: Slot, name: &str, length: u64) -> u64 {
         let next = self.files.as_ref().map_or(0, |files| files.ids.get());
-        let content = ContentId::of(format!("{name} {next} {}", self.seed).as_bytes());
-        self.store_content(at, name, content, length)
+        let label = format!("{name} {next} {}", self.seed);
+        self.store_labelled(at, name, label.as_bytes(), length)
     }
 
-    /// As [`World::store`], of bytes that are known.
-    pub fn store_content(&mut self, at: Slot, name: &str, content: ContentId, length: u64) -> u64 {
-        let object = ObjectInfo { content, length, outboard: outboard_of(&content, length).digest() };
-        self.begin(
-            at,
-            name,
-            move |keeper, name| async move { Outcome::Stored(keeper.store(&name, object).await) },
-        )
+    /// As [`World::store`], of a file whose bytes a label determines.
+    pub fn store_labelled(&mut self, at: Slot, name: &str, label: &[u8], length: u64) -> u64 {
+        let (object, text) = self.file_of(label, length);
+        self.begin(at, name, move |keeper, name| async move {
+            Outcome::Stored(keeper.store(&name, object, text).await)
+        })
+    }
+
+    /// The content id of the file of so many bytes that a label determines.
+    pub fn content_of(&self, label: &[u8], length: u64) -> ContentId {
+        self.file_of(label, length).0.content
+    }
+
+    fn file_of(&self, label: &[u8], length: u64) -> (ObjectInfo, Option<Bytes>) {
+        let real_stores = self.files.as_ref().is_some_and(|files| files.settings.real_stores);
+        file_of(label, length, real_stores)
     }
 
     /// A user of a peer requests a file by its name.
@@ -337,8 +362,8 @@ impl World {
     pub fn copies_of_all(&self) -> BTreeMap<ContentId, usize> {
         let mut copies = BTreeMap::new();
         for (.., disk) in self.living_disks() {
-            for (content, _) in disk.lock().objects().filter(|(_, sound)| *sound) {
-                *copies.entry(*content).or_default() += 1;
+            for (content, _) in disk.lock().objects().into_iter().filter(|(_, sound)| *sound) {
+                *copies.entry(content).or_default() += 1;
             }
         }
         copies

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::super::network::Slot;
 use super::super::world::World;
-use super::bytes::outboard_of;
+use super::bytes::file_of;
 use super::env::unsigned;
 use super::keeper::BEGIN_UNIX_MS;
 use super::outcome::Acknowledged;
-use crate::id::{ContentId, FileName, Position};
+use crate::id::{FileName, Position};
 use crate::names::{NameHistory, next_record};
 use crate::time::Timestamp;
 use crate::wire::{ObjectInfo, RecordTarget, codec};
@@ -24,6 +24,7 @@ impl World {
         assert!(!members.is_empty(), "nobody is there to keep them");
         let (copies, seed) = (self.settings.copies(members.len()), self.seed);
         let Some(files) = &mut self.files else { panic!("this world has no files") };
+        let real_stores = files.settings.real_stores;
         let disks: Vec<_> = members.iter().map(|(_, slot)| files.home(*slot).disk.clone()).collect();
         let keepers = |key: &Position| {
             let owner = members.partition_point(|(position, _)| position < key);
@@ -31,8 +32,9 @@ impl World {
         };
         files.acknowledged.reserve(usize::try_from(count).unwrap_or(0));
         for i in 0..count {
-            let content = ContentId::of(&[seed, i].map(u64::to_be_bytes).concat());
-            let outboard = outboard_of(&content, length).digest();
+            let label = [seed, i].map(u64::to_be_bytes).concat();
+            let (object, text) = file_of(&label, length, real_stores);
+            let ObjectInfo { content, outboard, .. } = object;
             let name = FileName::new(format!("file-{i}")).unwrap_or_else(|error| panic!("{error}"));
             let target = RecordTarget::Content { content, length, outboard };
             let clock = Timestamp::of_unix_ms(BEGIN_UNIX_MS - count + i);
@@ -43,7 +45,7 @@ impl World {
                 past: Vec::new(),
             });
             for disk in keepers(&content.key()) {
-                disk.lock().put_object(ObjectInfo { content, length, outboard });
+                disk.lock().put_object(object, text.as_deref());
             }
             let key = name.key();
             for disk in keepers(&key) {

@@ -97,9 +97,9 @@ impl Stream {
     pub(super) async fn send_span(&mut self, span: Span) -> Result<(), StreamError> {
         let opened = files::timeout(&self.keeper, STREAM_SILENCE_MAX, self.keeper.window(self.id)).await;
         opened.unwrap_or_else(|| Err(silent(STREAM_SILENCE_MAX)))?;
-        self.keeper.send_time(span.bytes).await;
+        self.keeper.send_time(span.length()).await;
         self.sent_bytes = true;
-        self.keeper.fills(self.id, span.bytes);
+        self.keeper.fills(self.id, span.length());
         self.say(Frame::Piece(span));
         Ok(())
     }
@@ -130,8 +130,8 @@ impl Stream {
     pub(super) async fn next_span(&mut self, most: u64) -> Result<Option<Span>, StreamError> {
         match self.next(STREAM_SILENCE_MAX).await? {
             Frame::Piece(mut span) => {
-                let first = span.split_to(most.min(span.bytes));
-                self.keeper.took(self.id, first.bytes, span);
+                let first = span.split_to(most.min(span.length()));
+                self.keeper.took(self.id, first.length(), span);
                 Ok(Some(first))
             }
             Frame::End => Ok(None),
@@ -237,7 +237,7 @@ impl Keeper {
     fn took(&self, stream: u64, bytes: u64, rest: Span) {
         let mut streams = self.streams.lock();
         let Some(end) = streams.get_mut(&stream) else { return };
-        if rest.bytes > 0 {
+        if rest.length() > 0 {
             end.frames.push_front(Frame::Piece(rest));
         }
         end.untold += bytes;

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::keeper::{Effect, Keeper};
 use super::outcome::{Outcome, Requested, StoreFailure, StoredFile};
 use super::stream::Stream;
@@ -20,8 +22,9 @@ impl Keeper {
         self: &Arc<Self>,
         name: &FileName,
         object: ObjectInfo,
+        text: Option<Bytes>,
     ) -> Result<StoredFile, StoreFailure> {
-        let (name, origin) = (name.clone(), Arc::new(()));
+        let (name, origin) = (name.clone(), Arc::new(text));
         let order = Order { name, object, origin, wait: Wait::Quorum, timeout: STORE_TIMEOUT };
         match files::store(self, order, Arc::new(Progress::default())).await {
             Ok(stored) => Ok(StoredFile {
@@ -52,7 +55,7 @@ impl Keeper {
             Err(_) => return Requested::NotActive,
         };
         let Some(content) = content_of(&record) else { return Requested::Unknown };
-        if self.disk.lock().contains(&content) {
+        if self.disk.lock().contains(&content).unwrap_or(false) {
             return Requested::Found { content, sources: Vec::new() };
         }
         let wish = Wish { content, known: object_of(&record), links: Vec::new() };

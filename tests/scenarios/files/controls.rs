@@ -83,15 +83,20 @@ impl Adversary {
         format!("{}.bin", self.stored)
     }
 
+    fn label(&self) -> Vec<u8> {
+        [self.seed, self.stored].map(u64::to_be_bytes).concat()
+    }
+
+    /// The content of what is stored next: on light disks its length makes no difference.
     fn content(&self) -> ContentId {
-        ContentId::of(&[self.seed, self.stored].map(u64::to_be_bytes).concat())
+        self.world.content_of(&self.label(), 0)
     }
 
     fn store(&mut self, from: Slot, length: u64) {
-        let (name, content) = (self.name(), self.content());
+        let (name, label) = (self.name(), self.label());
         self.stored += 1;
         if self.world.keeps_files(from) {
-            self.world.store_content(from, &name, content, length);
+            self.world.store_labelled(from, &name, &label, length);
         }
     }
 
@@ -145,7 +150,7 @@ impl Adversary {
         let full = self.rng.random();
         for slot in &bad {
             self.world.with_disk(*slot, |disk| match full {
-                true => disk.capacity_bytes = 0,
+                true => disk.set_capacity(0),
                 false => disk.fail_next_sync(),
             });
         }
@@ -315,7 +320,7 @@ impl Adversary {
         self.ask(&file.name.to_string());
         self.world.run_for(SECOND * 20);
         // It is found when it is read, and goes: repair brings another.
-        self.world.with_disk(rotten, |disk| disk.checks_reads = true);
+        self.world.with_disk(rotten, |disk| disk.check_reads());
     }
 
     /// A keeper leaves soon after a store, and then another one is lost.
@@ -403,7 +408,7 @@ impl Adversary {
         self.let_restart();
         for slot in self.world.slots() {
             if self.world.with_disk(slot, |disk| {
-                disk.checks_reads = true;
+                disk.check_reads();
                 disk.mend()
             }) == Some(true)
             {

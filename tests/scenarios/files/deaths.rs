@@ -3,7 +3,6 @@
 
 use quoit::config::RingSettings;
 use quoit::files::Laws;
-use quoit::id::ContentId;
 use quoit::sim::storage::{Outcome, Requested, check};
 use quoit::sim::{Slot, World};
 
@@ -30,13 +29,13 @@ fn begin(flow: Flow, laws: Laws) -> (World, Vec<Slot>) {
     world.place_files(3, 1 << 20);
     world.run_for(SECOND * 3);
     let mut parties = members(&world);
-    let content = ContentId::of(b"a flow");
+    let content = world.content_of(b"a flow", 3 << 20);
     let file = world.acknowledged()[0].clone();
     match flow {
         Flow::Store => {
             let keepers = keepers(&world, &content);
             let from = *parties.iter().find(|slot| !keepers.contains(slot)).unwrap();
-            world.store_content(from, "a flow.bin", content, 3 << 20);
+            world.store_labelled(from, "a flow.bin", b"a flow", 3 << 20);
         }
         Flow::Request => {
             let keepers = keepers(&world, &file.content);

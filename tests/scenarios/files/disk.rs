@@ -6,43 +6,41 @@ use quoit::sim::{Slot, World, seeds};
 use quoit::wire::MissingReason;
 
 use super::harness::{
-    MINUTE, SECOND, all_are_found_everywhere, converged, keepers, members, request_everywhere, settings,
-    settle, stored,
+    MINUTE, SECOND, Stores, all_are_found_everywhere, converged_on, enable, keepers, members, on_both,
+    request_everywhere, settings, settle, stored,
 };
 
-fn content(seed: u64) -> ContentId {
-    ContentId::of(&seed.to_be_bytes())
-}
-
 /// A file of which all R copies are there; who keeps it.
-fn with_a_file(seed: u64, length: u64) -> (World, Vec<Slot>) {
-    let mut world = converged(seed, 12);
-    let keepers = keepers(&world, &content(seed));
+fn with_a_file(seed: u64, stores: Stores, length: u64) -> (World, ContentId, Vec<Slot>) {
+    let mut world = converged_on(stores, seed, 12);
+    let content = world.content_of(&seed.to_be_bytes(), length);
+    let keepers = keepers(&world, &content);
     let from = members(&world)[seed as usize % 12];
-    let id = world.store_content(from, "a.bin", content(seed), length);
+    let id = world.store_labelled(from, "a.bin", &seed.to_be_bytes(), length);
     let ended = world.finish(MINUTE);
     stored(&ended, id, seed);
     settle(&mut world, MINUTE, seed);
-    (world, keepers)
+    (world, content, keepers)
 }
 
 /// Scenario 18. Goal: where one of the R disks is full or fails its sync, be it the owner's, the others hold, the
 /// store is acknowledged and says who has no copy and why. Where two fail it is not acknowledged.
 #[test]
 fn a_disk_that_takes_nothing() {
-    for seed in seeds(0..6) {
+    for (seed, stores) in on_both(seeds(0..6)) {
         for (full, failing) in [(true, 1), (false, 1), (true, 2), (false, 2)] {
-            let mut world = converged(seed, 12);
-            let keepers = keepers(&world, &content(seed));
+            let mut world = converged_on(stores, seed, 12);
+            let content = world.content_of(&seed.to_be_bytes(), 1 << 20);
+            let keepers = keepers(&world, &content);
             let from = *members(&world).iter().find(|slot| !keepers.contains(slot)).unwrap();
             for i in 0..failing {
                 let slot = keepers[(seed as usize + i) % 3];
                 world.with_disk(slot, |disk| match full {
-                    true => disk.capacity_bytes = 1 << 19,
+                    true => disk.set_capacity(1 << 19),
                     false => disk.fail_next_sync(),
                 });
             }
-            let id = world.store_content(from, "a.bin", content(seed), 1 << 20);
+            let id = world.store_labelled(from, "a.bin", &seed.to_be_bytes(), 1 << 20);
             let ended = world.finish(MINUTE * 3);
             if failing == 1 {
                 let stored = stored(&ended, id, seed);
@@ -66,11 +64,11 @@ fn a_disk_that_takes_nothing() {
 /// byte is sent to it again and again, and everything is found. Once it has room it gets its copies.
 #[test]
 fn a_peer_without_room_for_a_day() {
-    for seed in seeds(0..2) {
+    for (seed, stores) in on_both(seeds(0..2)) {
         let mut world = World::converged(seed, settings(seed), 7, SECOND * 10, 4_096);
-        world.enable_files();
+        enable(&mut world, stores);
         let full = members(&world)[seed as usize % 7];
-        world.with_disk(full, |disk| disk.capacity_bytes = 1 << 19);
+        world.with_disk(full, |disk| disk.set_capacity(1 << 19));
         let from = members(&world)[(seed as usize + 3) % 7];
         for i in 0..12 {
             world.store(from, &format!("{i}.bin"), 1 << 20);
@@ -106,8 +104,8 @@ fn all_are_found_by_others(world: &mut World, full: Slot, seed: u64) {
 /// Scenario 18. Goal: a peer whose sync failed starts anew, and has all that it should soon after.
 #[test]
 fn after_a_failed_sync_a_new_start_heals() {
-    for seed in seeds(0..8) {
-        let (mut world, keepers) = with_a_file(seed, 1 << 20);
+    for (seed, stores) in on_both(seeds(0..8)) {
+        let (mut world, _, keepers) = with_a_file(seed, stores, 1 << 20);
         let poisoned = keepers[seed as usize % 3];
         world.with_disk(poisoned, |disk| disk.fail_next_sync());
         let from = members(&world)[0];
@@ -127,16 +125,17 @@ fn after_a_failed_sync_a_new_start_heals() {
 /// object at all; and it gets what it lacks.
 #[test]
 fn a_keeper_crashes_while_it_writes() {
-    for seed in seeds(0..24) {
-        let mut world = converged(seed, 12);
-        let keepers = keepers(&world, &content(seed));
+    for (seed, stores) in on_both(seeds(0..24)) {
+        let mut world = converged_on(stores, seed, 12);
+        let content = world.content_of(&seed.to_be_bytes(), 12_500_000);
+        let keepers = keepers(&world, &content);
         let from = *members(&world).iter().find(|slot| !keepers.contains(slot)).unwrap();
-        world.store_content(from, "a.bin", content(seed), 12_500_000);
+        world.store_labelled(from, "a.bin", &seed.to_be_bytes(), 12_500_000);
         world.run_for(SECOND / 20 * (seed as u32 % 24 + 1));
         let victim = keepers[seed as usize % 3];
-        let was_there = world.with_disk(victim, |disk| disk.holds(&content(seed))).unwrap();
+        let was_there = world.with_disk(victim, |disk| disk.holds(&content)).unwrap();
         world.crash_slot(victim);
-        let is_there = world.with_disk(victim, |disk| disk.holds(&content(seed))).unwrap();
+        let is_there = world.with_disk(victim, |disk| disk.holds(&content)).unwrap();
         assert_eq!(was_there, is_there, "seed {seed}");
         world.run_for(SECOND * (seed as u32 % 5));
         world.restart_slot(victim);
@@ -151,14 +150,14 @@ fn a_keeper_crashes_while_it_writes() {
 /// and as long as one copy is sound everybody finds it.
 #[test]
 fn nothing_corrupt_is_delivered() {
-    for seed in seeds(0..8) {
+    for (seed, stores) in on_both(seeds(0..8)) {
         for rotten in [1, 2, 3] {
-            let (mut world, keepers) = with_a_file(seed, 5 << 20);
+            let (mut world, content, keepers) = with_a_file(seed, stores, 5 << 20);
             for i in 0..rotten {
-                world.with_disk(keepers[(seed as usize + i) % 3], |disk| disk.rot(&content(seed)));
+                world.with_disk(keepers[(seed as usize + i) % 3], |disk| disk.rot(&content));
             }
             for (slot, _, what) in request_everywhere(&mut world, &["a.bin".to_owned()]) {
-                let sound = world.with_disk(slot, |disk| disk.holds(&content(seed))).unwrap();
+                let sound = world.with_disk(slot, |disk| disk.holds(&content)).unwrap();
                 match what {
                     // Who keeps a rotten copy believes that it is there; nobody has read it.
                     Requested::Found { sources, .. } if sources.is_empty() && keepers.contains(&slot) => {}
@@ -179,14 +178,14 @@ fn nothing_corrupt_is_delivered() {
 /// what it has believes its index. So these disks check what they are asked for.
 #[test]
 fn rot_is_healed_where_it_is_noticed() {
-    for seed in seeds(0..8) {
+    for (seed, stores) in on_both(seeds(0..8)) {
         for rotten in [1, 2] {
-            let (mut world, keepers) = with_a_file(seed, 5 << 20);
+            let (mut world, content, keepers) = with_a_file(seed, stores, 5 << 20);
             for slot in members(&world) {
-                world.with_disk(slot, |disk| disk.checks_reads = true);
+                world.with_disk(slot, |disk| disk.check_reads());
             }
             for i in 0..rotten {
-                world.with_disk(keepers[(seed as usize + i) % 3], |disk| disk.rot(&content(seed)));
+                world.with_disk(keepers[(seed as usize + i) % 3], |disk| disk.rot(&content));
             }
             settle(&mut world, MINUTE * 2, seed);
         }
@@ -196,12 +195,14 @@ fn rot_is_healed_where_it_is_noticed() {
 /// Goal: a request to a peer whose own disk is full says so and harms nobody.
 #[test]
 fn who_requests_has_a_full_disk() {
-    let (mut world, keepers) = with_a_file(1, 5 << 20);
-    let other = *members(&world).iter().find(|slot| !keepers.contains(slot)).unwrap();
-    world.with_disk(other, |disk| disk.capacity_bytes = 1 << 20);
-    world.request(other, "a.bin");
-    let ended = world.finish(MINUTE);
-    assert!(matches!(ended[0].outcome, Outcome::Requested(Requested::Disk)), "{ended:?}");
+    for stores in [Stores::Light, Stores::Real] {
+        let (mut world, _, keepers) = with_a_file(1, stores, 5 << 20);
+        let other = *members(&world).iter().find(|slot| !keepers.contains(slot)).unwrap();
+        world.with_disk(other, |disk| disk.set_capacity(1 << 20));
+        world.request(other, "a.bin");
+        let ended = world.finish(MINUTE);
+        assert!(matches!(ended[0].outcome, Outcome::Requested(Requested::Disk)), "{ended:?}");
+    }
 }
 
 /// Whether the copies are missing since disks take nothing.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quoit::config::RingSettings;
 use quoit::id::ContentId;
-use quoit::sim::storage::{Ended, Outcome, Requested, StoreFailure, StoredFile, check};
+use quoit::sim::storage::{Ended, FileSettings, Outcome, Requested, StoreFailure, StoredFile, check};
 use quoit::sim::{Slot, World};
 
 pub const SECOND: Duration = Duration::from_secs(1);
@@ -18,6 +18,34 @@ pub fn settings(seed: u64) -> RingSettings {
 /// A ring of so many self-placed peers that have been together for long, with files.
 pub fn converged(seed: u64, peers: usize) -> World {
     converged_with(seed, settings(seed), peers)
+}
+
+/// The stores that the peers of a world have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stores {
+    /// Disks that keep lengths.
+    Light,
+    /// Those of running peers, on disks in memory.
+    Real,
+}
+
+/// Each seed with light disks; and the first seeds, one in four of all, with real stores as well.
+pub fn on_both(seeds: Vec<u64>) -> Vec<(u64, Stores)> {
+    let real = seeds.len().div_ceil(4);
+    let light = seeds.iter().map(|seed| (*seed, Stores::Light));
+    light.chain(seeds.iter().take(real).map(|seed| (*seed, Stores::Real))).collect()
+}
+
+/// As [`converged`], with stores of this kind.
+pub fn converged_on(stores: Stores, seed: u64, peers: usize) -> World {
+    let mut world = World::converged(seed, settings(seed), peers, SECOND, 4_096);
+    enable(&mut world, stores);
+    world
+}
+
+/// From now on the peers of a world keep files, in stores of this kind.
+pub fn enable(world: &mut World, stores: Stores) {
+    world.enable_files_with(FileSettings { real_stores: stores == Stores::Real, ..FileSettings::default() });
 }
 
 /// As that, with other settings.

@@ -5,7 +5,9 @@ use std::time::Duration;
 use quoit::sim::storage::{Ended, Outcome, check};
 use quoit::sim::{Slot, World, seeds};
 
-use super::harness::{MINUTE, SECOND, all_are_found_everywhere, converged, keepers, members, settle};
+use super::harness::{
+    MINUTE, SECOND, all_are_found_everywhere, converged_on, keepers, members, on_both, settle,
+};
 
 /// Lets time pass until these have left and nothing else is under way; no acknowledged file is below W meanwhile.
 fn until_left(world: &mut World, leavers: &[Slot], seed: u64) -> Vec<Ended> {
@@ -35,13 +37,13 @@ fn nothing_was_short(ended: &[Ended], leavers: &[Slot], seed: u64) {
 /// Scenario 15. Goal: the owner, or a replica, or who stores, leaves in the middle of a transfer.
 #[test]
 fn a_peer_leaves_during_a_transfer() {
-    for seed in seeds(0..12) {
-        let mut world = converged(seed, 14);
+    for (seed, stores) in on_both(seeds(0..12)) {
+        let mut world = converged_on(stores, seed, 14);
         world.place_files(60, 1 << 20);
-        let content = quoit::id::ContentId::of(&seed.to_be_bytes());
+        let content = world.content_of(&seed.to_be_bytes(), 25_000_000);
         let keepers = keepers(&world, &content);
         let from = *members(&world).iter().find(|slot| !keepers.contains(slot)).unwrap();
-        world.store_content(from, "large.bin", content, 25_000_000);
+        world.store_labelled(from, "large.bin", &seed.to_be_bytes(), 25_000_000);
         world.run_for(SECOND / 10 * (seed as u32 % 12 * 2 + 1));
         let leaver = keepers[seed as usize % 3];
         world.leave_slot(leaver);
@@ -57,9 +59,9 @@ fn a_peer_leaves_during_a_transfer() {
 /// leave all copies behind.
 #[test]
 fn neighbours_leave_at_the_same_moment() {
-    for seed in seeds(0..12) {
+    for (seed, stores) in on_both(seeds(0..12)) {
         for count in [2, 3] {
-            let mut world = converged(seed, 14);
+            let mut world = converged_on(stores, seed, 14);
             world.place_files(60, 1 << 20);
             let leavers: Vec<Slot> =
                 members(&world).into_iter().cycle().skip(seed as usize).take(count).collect();
@@ -75,8 +77,8 @@ fn neighbours_leave_at_the_same_moment() {
 /// Scenario 15. Goal: a peer joins into the gap that another one leaves.
 #[test]
 fn one_leaves_and_another_joins() {
-    for seed in seeds(0..8) {
-        let mut world = converged(seed, 14);
+    for (seed, stores) in on_both(seeds(0..8)) {
+        let mut world = converged_on(stores, seed, 14);
         world.place_files(60, 1 << 20);
         let leaver = members(&world)[seed as usize % 14];
         world.leave_slot(leaver);
@@ -91,8 +93,8 @@ fn one_leaves_and_another_joins() {
 /// its farewell has left. No acknowledged file is below W in either case, nor later.
 #[test]
 fn a_leaver_crashes() {
-    for seed in seeds(0..12) {
-        let mut world = converged(seed, 14);
+    for (seed, stores) in on_both(seeds(0..12)) {
+        let mut world = converged_on(stores, seed, 14);
         world.place_files(60, 1 << 20);
         let leaver = members(&world)[seed as usize % 14];
         world.leave_slot(leaver);

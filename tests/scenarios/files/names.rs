@@ -5,8 +5,8 @@ use quoit::sim::{World, seeds};
 use quoit::wire::RecordTarget;
 
 use super::harness::{
-    MINUTE, SECOND, all_are_found_everywhere, converged, members, request_everywhere, requested, settings,
-    settle, stored,
+    MINUTE, SECOND, all_are_found_everywhere, converged_on, members, on_both, request_everywhere, requested,
+    settings, settle, stored,
 };
 
 fn owner_of_name(world: &World, name: &str) -> u32 {
@@ -18,8 +18,8 @@ fn owner_of_name(world: &World, name: &str) -> u32 {
 /// have seen it; those whose clocks are an hour ahead of the owner's are refused, and harm no later writer.
 #[test]
 fn clocks_that_are_an_hour_off() {
-    for seed in seeds(0..8) {
-        let mut world = converged(seed, 12);
+    for (seed, stores) in on_both(seeds(0..8)) {
+        let mut world = converged_on(stores, seed, 12);
         let owner = owner_of_name(&world, "a.txt");
         let at: Vec<_> = members(&world).into_iter().filter(|slot| *slot != owner).collect();
         let hour = 3_600_000;
@@ -60,8 +60,8 @@ fn clocks_that_are_an_hour_off() {
 /// Goal: no reader gets a version older than the one that was acknowledged, and no writer passes it over.
 #[test]
 fn a_new_owner_does_not_hide_what_others_have() {
-    for seed in seeds(0..12) {
-        let mut world = converged(seed, 12);
+    for (seed, stores) in on_both(seeds(0..12)) {
+        let mut world = converged_on(stores, seed, 12);
         let key = quoit::id::FileName::new("a.txt").unwrap().key();
         let mut around = members(&world);
         around.sort_by_key(|slot| key.distance_to(&world.entry(*slot).unwrap().position));
@@ -103,8 +103,8 @@ fn a_new_owner_does_not_hide_what_others_have() {
 /// for longer than that takes to show, and the greatest record wins everywhere.
 #[test]
 fn an_owner_whose_clock_is_ahead() {
-    for seed in seeds(0..8) {
-        let mut world = converged(seed, 12);
+    for (seed, stores) in on_both(seeds(0..8)) {
+        let mut world = converged_on(stores, seed, 12);
         let owner = owner_of_name(&world, "a.txt");
         world.set_clock_offset(owner, 3_600_000);
         let at = members(&world);
@@ -163,8 +163,8 @@ fn a_tombstone_wins_over_a_late_replica() {
 /// Goal: a name that was removed can be given again.
 #[test]
 fn a_removed_name_is_stored_again() {
-    for seed in seeds(0..4) {
-        let mut world = converged(seed, 12);
+    for (seed, stores) in on_both(seeds(0..4)) {
+        let mut world = converged_on(stores, seed, 12);
         let at = members(&world);
         world.store(at[0], "a.txt", 1 << 20);
         world.finish(MINUTE);

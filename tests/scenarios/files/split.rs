@@ -1,5 +1,6 @@
 //! A ring that falls apart and comes together again.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -70,7 +71,7 @@ fn what_was_stored_on_both_sides_of_a_split_is_found_after_it() {
             let owner = world.first_at_or_after(&key).unwrap();
             let written =
                 world.acknowledged().iter().filter(|f| f.name.as_str() == "of-all-sides.txt").count();
-            let history = world.with_disk(owner, |disk| disk.record(&key).cloned()).unwrap();
+            let history = world.with_disk(owner, |disk| disk.record(&key).map(Cow::into_owned)).unwrap();
             let siblings = history.map_or(0, |history| history.siblings().count());
             assert!(written >= 2, "seed {seed}, {how}: the name was written on {written} sides");
             assert!(

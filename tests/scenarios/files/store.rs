@@ -1,20 +1,19 @@
 //! Stores and requests, on a good network and on a bad one, while the ring changes.
 
-use quoit::id::ContentId;
 use quoit::sim::storage::{Ended, Outcome, Requested, check};
 use quoit::sim::{check as ring, seeds};
 
 use super::harness::{
-    MINUTE, SECOND, all_are_found_everywhere, converged, keepers, members, request_everywhere, settle,
-    stored, until_member,
+    MINUTE, SECOND, all_are_found_everywhere, converged_on, keepers, members, on_both, request_everywhere,
+    settle, stored, until_member,
 };
 
 /// Goal: an acknowledged file is durable at W peers at that moment, at R soon after, and every peer finds it.
 #[test]
 fn what_is_stored_is_found_from_every_peer() {
-    for seed in seeds(0..4) {
+    for (seed, stores) in on_both(seeds(0..4)) {
         for peers in [1, 2, 3, 12] {
-            let mut world = converged(seed, peers);
+            let mut world = converged_on(stores, seed, peers);
             let at = members(&world);
             for i in 0..20 {
                 let id = world.store(at[i % peers], &format!("{i}.txt"), (i as u64) << 18);
@@ -39,18 +38,18 @@ fn what_is_stored_is_found_from_every_peer() {
 /// acknowledged is there; and what is there already is not moved again.
 #[test]
 fn stores_are_idempotent_on_a_bad_network() {
-    for seed in seeds(0..8) {
-        let mut world = converged(seed, 12);
+    for (seed, stores) in on_both(seeds(0..8)) {
+        let mut world = converged_on(stores, seed, 12);
         let at = members(&world);
         world.network.loss = 0.3;
         world.network.duplication = 0.3;
         world.network.holdups = (0.1, SECOND * 5);
-        let content = |i: u64| ContentId::of(&[seed, i].map(u64::to_be_bytes).concat());
+        let label = |i: u64| [seed, i].map(u64::to_be_bytes).concat();
         for i in 0..8 {
             // The same file, under the same name, from two peers at once; and under another from a third.
             for (peer, name) in [(i, "a"), (i + 4, "a"), (i + 7, "b")] {
                 let slot = at[peer as usize % at.len()];
-                world.store_content(slot, &format!("{i}-{name}.txt"), content(i), 3 << 20);
+                world.store_labelled(slot, &format!("{i}-{name}.txt"), &label(i), 3 << 20);
             }
             let (one, other) = (at[i as usize], at[(i as usize + 5) % at.len()]);
             world.network.cut(one, other);
@@ -64,7 +63,7 @@ fn stores_are_idempotent_on_a_bad_network() {
         all_are_found_everywhere(&mut world, seed);
         let before = world.moved().stored;
         let again: Vec<u64> =
-            (0..8).map(|i| world.store_content(at[0], &format!("{i}-a.txt"), content(i), 3 << 20)).collect();
+            (0..8).map(|i| world.store_labelled(at[0], &format!("{i}-a.txt"), &label(i), 3 << 20)).collect();
         let ended = world.finish(MINUTE);
         again.iter().for_each(|id| drop(stored(&ended, *id, seed)));
         assert_eq!(world.moved().stored, before, "seed {seed}: bytes that are there are not moved again");
@@ -82,8 +81,8 @@ fn stores_are_idempotent_on_a_bad_network() {
 /// is asked at any moment afterwards, and nobody ever says "no such file" of it.
 #[test]
 fn what_is_acknowledged_while_ownership_moves_is_found() {
-    for seed in seeds(0..8) {
-        let mut world = converged(seed, 14);
+    for (seed, stores) in on_both(seeds(0..8)) {
+        let mut world = converged_on(stores, seed, 14);
         world.oracle.safety = false;
         let at = members(&world);
         let (mut ids, mut names) = (Vec::new(), Vec::new());
@@ -122,8 +121,8 @@ fn what_is_acknowledged_while_ownership_moves_is_found() {
 /// found through it and through everybody else.
 #[test]
 fn a_request_reaches_a_joiner_that_is_taking_over() {
-    for seed in seeds(0..8) {
-        let mut world = converged(seed, 14);
+    for (seed, stores) in on_both(seeds(0..8)) {
+        let mut world = converged_on(stores, seed, 14);
         world.place_files(150, 4 << 20);
         let joiner = world.join_one().unwrap();
         until_member(&mut world, joiner, seed);
@@ -143,8 +142,8 @@ fn a_request_reaches_a_joiner_that_is_taking_over() {
 /// files are where they belong.
 #[test]
 fn a_peer_joins_through_one_that_is_taking_over() {
-    for seed in seeds(0..8) {
-        let mut world = converged(seed, 14);
+    for (seed, stores) in on_both(seeds(0..8)) {
+        let mut world = converged_on(stores, seed, 14);
         world.place_files(60, 1 << 20);
         let elder = world.join_one().unwrap();
         until_member(&mut world, elder, seed);
@@ -160,14 +159,14 @@ fn a_peer_joins_through_one_that_is_taking_over() {
 /// store goes on with whoever owns the key then. If whoever stores dies too, the file is whole or absent.
 #[test]
 fn the_owner_dies_in_the_middle_of_a_store() {
-    for seed in seeds(0..24) {
+    for (seed, stores) in on_both(seeds(0..24)) {
         for both_die in [false, true] {
-            let mut world = converged(seed, 14);
-            let content = ContentId::of(&seed.to_be_bytes());
+            let mut world = converged_on(stores, seed, 14);
+            let content = world.content_of(&seed.to_be_bytes(), 25_000_000);
             let keepers = keepers(&world, &content);
             let from = *members(&world).iter().find(|slot| !keepers.contains(slot)).unwrap();
             // Two seconds from peer to peer, and syncs at the end.
-            let id = world.store_content(from, "large.bin", content, 25_000_000);
+            let id = world.store_labelled(from, "large.bin", &seed.to_be_bytes(), 25_000_000);
             world.run_for(SECOND * 2 / 20 * (seed as u32 % 22) + SECOND / 1_000 * (seed as u32 % 100));
             world.crash_slot(keepers[0]);
             if both_die {
@@ -198,13 +197,13 @@ fn the_owner_dies_in_the_middle_of_a_store() {
 #[test]
 fn a_process_stops_in_the_middle_of_a_transfer() {
     for (stopped, count) in [(SECOND, 12), (SECOND * 6, 12), (MINUTE * 60, 3)] {
-        for seed in seeds(0..count) {
-            let mut world = converged(seed, 14);
+        for (seed, stores) in on_both(seeds(0..count)) {
+            let mut world = converged_on(stores, seed, 14);
             world.oracle.safety = false;
-            let content = ContentId::of(&seed.to_be_bytes());
+            let content = world.content_of(&seed.to_be_bytes(), 25_000_000);
             let keepers = keepers(&world, &content);
             let from = *members(&world).iter().find(|slot| !keepers.contains(slot)).unwrap();
-            let id = world.store_content(from, "large.bin", content, 25_000_000);
+            let id = world.store_labelled(from, "large.bin", &seed.to_be_bytes(), 25_000_000);
             world.run_for(SECOND / 12 * (1 + seed as u32));
             // The owner, a replica, or whoever stores.
             let who = [keepers[0], keepers[1], from][seed as usize % 3];

@@ -1,0 +1,807 @@
+//! A disk in memory that loses power: for simulated peers and for tests of crash safety.
+//!
+//! A sync makes what was done before it durable: of a file its bytes and its length, of a folder its names. When the
+//! power goes, chance decides about everything else. Of the writes that no sync followed some are there and some are
+//! not, in any combination, and each of them may be there in part, sector by sector. The same holds of names, except
+//! that a rename is one step, as on a file system with a journal.
+//!
+//! A handle on the disk belongs to one life of it. Once the power is off, everything that is done through the handles
+//! of that life fails and changes nothing, so that a process that died cannot write any more.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use rand::RngExt as _;
+use rand_chacha::ChaCha8Rng;
+
+use super::disk::{Access, Disk, DiskFile, Stamp, Stat, SyncError};
+use super::room::Room;
+use crate::time::Moment;
+
+/// One life of a disk in memory. Clones are the same life of the same disk.
+#[derive(Clone)]
+pub struct MemoryDisk {
+    shared: Arc<Mutex<Shared>>,
+    life: u64,
+}
+
+struct Shared {
+    /// The life that has power; nothing when the power is off.
+    powered: Option<u64>,
+    lives: u64,
+    names: BTreeMap<PathBuf, Node>,
+    /// Changes of names that no sync has made durable, oldest first.
+    pending: Vec<Renaming>,
+    files: BTreeMap<u64, Inode>,
+    next_inode: u64,
+    /// Rises with each change, and is part of each stamp.
+    tick: u64,
+    now: Moment,
+    wall_clock: SystemTime,
+    capacity: u64,
+    next_sync_fails: bool,
+    calls: u64,
+    dies_before: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Node {
+    Folder,
+    File(u64),
+    Link(PathBuf),
+}
+
+/// Names that changed in one step: what was there before, and what is there after.
+struct Renaming(Vec<(PathBuf, Option<Node>, Option<Node>)>);
+
+#[derive(Default)]
+struct Inode {
+    bytes: Vec<u8>,
+    /// Writes that no sync has made durable, oldest first.
+    pending: Vec<Write>,
+    mode: u32,
+    modified: (i64, i64),
+    changed: (i64, i64),
+    /// Rises with each change of the bytes, those that nobody made included.
+    version: u64,
+    handles: u32,
+    locked_by: Option<u64>,
+}
+
+/// One change of a file's bytes, and how to undo it.
+struct Write {
+    offset: u64,
+    /// The bytes that the change put there; none when it set the length.
+    new: Vec<u8>,
+    new_length: u64,
+    /// The bytes that were there, as far as the file reached.
+    old: Vec<u8>,
+    old_length: u64,
+}
+
+impl Default for MemoryDisk {
+    fn default() -> MemoryDisk {
+        let shared = Shared {
+            powered: Some(0),
+            lives: 0,
+            names: BTreeMap::from([(PathBuf::from("/"), Node::Folder)]),
+            pending: Vec::new(),
+            files: BTreeMap::new(),
+            next_inode: 1,
+            tick: 0,
+            now: Moment::default(),
+            wall_clock: SystemTime::UNIX_EPOCH,
+            capacity: UNLIMITED_BYTES,
+            next_sync_fails: false,
+            calls: 0,
+            dies_before: None,
+        };
+        MemoryDisk { shared: Arc::new(Mutex::new(shared)), life: 0 }
+    }
+}
+
+/// Power, time and faults.
+impl MemoryDisk {
+    /// Cuts the power. Everything fails from now on; what is on the disk is decided by [`MemoryDisk::power_on`].
+    pub fn power_off(&self) {
+        self.lock().powered = None;
+    }
+
+    /// Whether this life of the disk has power.
+    pub fn has_power(&self) -> bool {
+        self.lock().powered == Some(self.life)
+    }
+
+    /// Begins the next life of the disk. Chance decides which of the changes that no sync had made durable are on it.
+    #[must_use]
+    pub fn power_on(&self, rng: &mut ChaCha8Rng) -> MemoryDisk {
+        let mut shared = self.lock();
+        shared.lose_unsynced(rng);
+        shared.lives += 1;
+        let life = shared.lives;
+        shared.powered = Some(life);
+        shared.dies_before = None;
+        shared.next_sync_fails = false;
+        MemoryDisk { shared: self.shared.clone(), life }
+    }
+
+    /// Sets both clocks of the disk.
+    pub fn set_time(&self, now: Moment, wall_clock: SystemTime) {
+        let mut shared = self.lock();
+        (shared.now, shared.wall_clock) = (now, wall_clock);
+    }
+
+    /// How many bytes the disk can hold.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.lock().capacity = bytes.unwrap_or(UNLIMITED_BYTES);
+    }
+
+    /// How many bytes all files have together.
+    pub fn used(&self) -> u64 {
+        self.lock().used()
+    }
+
+    /// The next sync fails.
+    pub fn fail_next_sync(&self) {
+        self.lock().next_sync_fails = true;
+    }
+
+    /// Takes back what [`MemoryDisk::fail_next_sync`] set.
+    pub fn mend_syncs(&self) {
+        self.lock().next_sync_fails = false;
+    }
+
+    /// How often the disk was called so far, reads included.
+    pub fn calls(&self) -> u64 {
+        self.lock().calls
+    }
+
+    /// Cuts the power instead of the n-th call from now on, counted from 1.
+    pub fn die_before_call(&self, n: u64) {
+        let mut shared = self.lock();
+        shared.dies_before = Some(shared.calls + n);
+    }
+
+    /// Removes everything, as with a new disk.
+    pub fn erase(&self) {
+        let mut shared = self.lock();
+        shared.names.retain(|path, _| path.parent().is_none());
+        shared.files.clear();
+        shared.pending.clear();
+    }
+
+    /// Flips a bit of a file where it lies: its times stay as they are. Whether there is such a file, with a byte in
+    /// it.
+    pub fn flip_bit(&self, path: &Path, rng: &mut ChaCha8Rng) -> bool {
+        let mut shared = self.lock();
+        let Some(Node::File(inode)) = shared.names.get(path).cloned() else { return false };
+        let Some(file) = shared.files.get_mut(&inode) else { return false };
+        if file.bytes.is_empty() {
+            return false;
+        }
+        let at = rng.random_range(0..file.bytes.len());
+        file.bytes[at] ^= 1 << rng.random_range(0..8);
+        file.version += 1;
+        true
+    }
+
+    /// The bytes of a file, whether the power is on or not; nothing where there is none.
+    pub fn contents(&self, path: &Path) -> Option<Vec<u8>> {
+        let shared = self.lock();
+        match shared.names.get(path)? {
+            Node::File(inode) => shared.files.get(inode).map(|file| file.bytes.clone()),
+            Node::Folder | Node::Link(_) => None,
+        }
+    }
+
+    /// The file at a path, and a number that is another one after each change of its bytes; nothing where there is none.
+    pub fn version(&self, path: &Path) -> Option<(u64, u64)> {
+        let shared = self.lock();
+        match shared.names.get(path)? {
+            Node::File(inode) => shared.files.get(inode).map(|file| (*inode, file.version)),
+            Node::Folder | Node::Link(_) => None,
+        }
+    }
+
+    /// The regular files below a folder and their lengths, whether the power is on or not.
+    pub fn files_below(&self, folder: &Path) -> Vec<(PathBuf, u64)> {
+        let shared = self.lock();
+        let file = |(path, node): (&PathBuf, &Node)| match node {
+            Node::File(inode) => Some((path.clone(), shared.files.get(inode)?.bytes.len() as u64)),
+            Node::Folder | Node::Link(_) => None,
+        };
+        let below = shared.names.range(folder.to_owned()..).take_while(|(path, _)| path.starts_with(folder));
+        below.filter_map(file).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As `lock`, for a call of a process.
+    fn call(&self) -> io::Result<MutexGuard<'_, Shared>> {
+        let mut shared = self.lock();
+        if shared.powered != Some(self.life) {
+            return Err(power_is_off());
+        }
+        shared.calls += 1;
+        if shared.dies_before == Some(shared.calls) {
+            shared.powered = None;
+            return Err(power_is_off());
+        }
+        Ok(shared)
+    }
+}
+
+impl Shared {
+    fn stamp_now(&mut self) -> (i64, i64) {
+        self.tick += 1;
+        let since = self.wall_clock.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        (since.as_secs() as i64, self.tick as i64)
+    }
+
+    fn used(&self) -> u64 {
+        let named = self.names.values().filter_map(|node| match node {
+            Node::File(inode) => Some(*inode),
+            Node::Folder | Node::Link(_) => None,
+        });
+        let named: std::collections::BTreeSet<u64> = named.collect();
+        let counts = |(inode, file): &(&u64, &Inode)| named.contains(inode) || file.handles > 0;
+        self.files.iter().filter(counts).map(|(_, file)| file.bytes.len() as u64).sum()
+    }
+
+    fn node(&self, path: &Path) -> io::Result<&Node> {
+        self.names.get(path).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn inode(&self, path: &Path) -> io::Result<u64> {
+        match self.node(path)? {
+            Node::File(inode) => Ok(*inode),
+            Node::Folder => Err(io::ErrorKind::IsADirectory.into()),
+            Node::Link(_) => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn file(&mut self, inode: u64) -> io::Result<&mut Inode> {
+        self.files.get_mut(&inode).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Changes names in one step.
+    fn set_names(&mut self, changes: Vec<(PathBuf, Option<Node>)>) {
+        let mut steps = Vec::with_capacity(changes.len());
+        for (path, after) in changes {
+            let before = match &after {
+                Some(node) => self.names.insert(path.clone(), node.clone()),
+                None => self.names.remove(&path),
+            };
+            steps.push((path, before, after));
+        }
+        self.pending.push(Renaming(steps));
+    }
+
+    fn has_parent(&self, path: &Path) -> io::Result<()> {
+        match path.parent() {
+            Some(parent) if self.names.get(parent) != Some(&Node::Folder) => {
+                Err(io::ErrorKind::NotFound.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn new_file(&mut self, path: &Path) -> io::Result<u64> {
+        self.has_parent(path)?;
+        let (inode, stamp) = (self.next_inode, self.stamp_now());
+        self.next_inode += 1;
+        let file = Inode { mode: 0o600, modified: stamp, changed: stamp, ..Inode::default() };
+        self.files.insert(inode, file);
+        self.set_names(vec![(path.to_owned(), Some(Node::File(inode)))]);
+        Ok(inode)
+    }
+
+    fn write(&mut self, inode: u64, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let end = offset + bytes.len() as u64;
+        let length = self.file(inode)?.bytes.len() as u64;
+        self.make_room(end.saturating_sub(length))?;
+        let stamp = self.stamp_now();
+        let file = self.file(inode)?;
+        let old_end = end.min(length);
+        let old = if offset < old_end {
+            file.bytes[offset as usize..old_end as usize].to_vec()
+        } else {
+            Vec::new()
+        };
+        let write =
+            Write { offset, new: bytes.to_vec(), new_length: end.max(length), old, old_length: length };
+        write.redo(&mut file.bytes, |_| true);
+        file.pending.push(write);
+        (file.modified, file.changed, file.version) = (stamp, stamp, file.version + 1);
+        Ok(())
+    }
+
+    fn set_length(&mut self, inode: u64, new_length: u64) -> io::Result<()> {
+        let old_length = self.file(inode)?.bytes.len() as u64;
+        self.make_room(new_length.saturating_sub(old_length))?;
+        let stamp = self.stamp_now();
+        let file = self.file(inode)?;
+        let offset = new_length.min(old_length);
+        let old = file.bytes[offset as usize..].to_vec();
+        let write = Write { offset, new: Vec::new(), new_length, old, old_length };
+        write.redo(&mut file.bytes, |_| true);
+        file.pending.push(write);
+        (file.modified, file.changed, file.version) = (stamp, stamp, file.version + 1);
+        Ok(())
+    }
+
+    fn make_room(&self, more: u64) -> io::Result<()> {
+        if more > 0 && self.capacity < UNLIMITED_BYTES && self.used() + more > self.capacity {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+
+    /// Whether a sync fails, as it was told to.
+    fn sync_fails(&mut self) -> bool {
+        std::mem::take(&mut self.next_sync_fails)
+    }
+
+    /// Undoes what was not synced, and does again what chance keeps of it.
+    fn lose_unsynced(&mut self, rng: &mut ChaCha8Rng) {
+        let pending = std::mem::take(&mut self.pending);
+        for Renaming(steps) in pending.iter().rev() {
+            for (path, before, _) in steps.iter().rev() {
+                self.put_name(path, before.as_ref());
+            }
+        }
+        let keeps = Keeping::draw(rng, pending.len());
+        for (at, Renaming(steps)) in pending.iter().enumerate() {
+            if keeps.keeps(rng, at) {
+                steps.iter().for_each(|(path, _, after)| self.put_name(path, after.as_ref()));
+            }
+        }
+        // What lies in a folder that is not there is not there either.
+        let lost: Vec<PathBuf> = self.names.keys().filter(|path| !self.is_reachable(path)).cloned().collect();
+        lost.iter().for_each(|path| drop(self.names.remove(path)));
+        let mut named = std::collections::BTreeSet::new();
+        for node in self.names.values() {
+            if let Node::File(inode) = node {
+                named.insert(*inode);
+            }
+        }
+        self.files.retain(|inode, _| named.contains(inode));
+        for file in self.files.values_mut() {
+            let pending = std::mem::take(&mut file.pending);
+            pending.iter().rev().for_each(|write| write.undo(&mut file.bytes));
+            let keeps = Keeping::draw(rng, pending.len());
+            for (at, write) in pending.iter().enumerate() {
+                if keeps.keeps(rng, at) {
+                    let torn = rng.random_bool(0.5);
+                    write.redo(&mut file.bytes, |_| !torn || rng.random_bool(0.5));
+                }
+            }
+            (file.handles, file.locked_by, file.version) = (0, None, file.version + 1);
+        }
+    }
+
+    fn put_name(&mut self, path: &Path, node: Option<&Node>) {
+        match node {
+            Some(node) => drop(self.names.insert(path.to_owned(), node.clone())),
+            None => drop(self.names.remove(path)),
+        }
+    }
+
+    fn is_reachable(&self, path: &Path) -> bool {
+        path.ancestors().skip(1).all(|above| self.names.get(above) == Some(&Node::Folder))
+    }
+}
+
+impl Write {
+    /// Makes the change; `keeps` says of each sector whether its bytes are written.
+    fn redo(&self, bytes: &mut Vec<u8>, mut keeps: impl FnMut(usize) -> bool) {
+        if self.new.is_empty() {
+            bytes.resize(self.new_length as usize, 0);
+            return;
+        }
+        let length = bytes.len().max(self.offset as usize + self.new.len());
+        bytes.resize(length, 0);
+        for (sector, new) in self.new.chunks(SECTOR_BYTES).enumerate() {
+            if keeps(sector) {
+                let at = self.offset as usize + sector * SECTOR_BYTES;
+                bytes[at..at + new.len()].copy_from_slice(new);
+            }
+        }
+    }
+
+    fn undo(&self, bytes: &mut Vec<u8>) {
+        bytes.resize(self.old_length as usize, 0);
+        let at = self.offset as usize;
+        bytes[at..at + self.old.len()].copy_from_slice(&self.old);
+    }
+}
+
+/// Which of the unsynced changes of one place are there after the power was cut.
+enum Keeping {
+    /// The first so many: they were written in their order.
+    First(usize),
+    /// Each by chance: they were written in any order.
+    Any,
+}
+
+impl Keeping {
+    fn draw(rng: &mut ChaCha8Rng, count: usize) -> Keeping {
+        if rng.random_bool(0.5) { Keeping::First(rng.random_range(0..=count)) } else { Keeping::Any }
+    }
+
+    fn keeps(&self, rng: &mut ChaCha8Rng, at: usize) -> bool {
+        match self {
+            Keeping::First(count) => at < *count,
+            Keeping::Any => rng.random_bool(0.5),
+        }
+    }
+}
+
+impl Disk for MemoryDisk {
+    fn now(&self) -> Moment {
+        self.lock().now
+    }
+
+    fn wall_clock(&self) -> SystemTime {
+        self.lock().wall_clock
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        let mut shared = self.call()?;
+        let mut missing: Vec<&Path> =
+            path.ancestors().filter(|above| !above.as_os_str().is_empty()).collect();
+        missing.retain(|above| !shared.names.contains_key(*above));
+        for folder in missing.into_iter().rev() {
+            shared.set_names(vec![(folder.to_owned(), Some(Node::Folder))]);
+        }
+        match shared.node(path)? {
+            Node::Folder => Ok(()),
+            Node::File(_) | Node::Link(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        }
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let mut shared = self.call()?;
+        let inode = match shared.inode(path) {
+            Ok(inode) => {
+                shared.set_length(inode, 0)?;
+                inode
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => shared.new_file(path)?,
+            Err(error) => return Err(error),
+        };
+        Ok(Box::new(self.handle(&mut shared, inode)?))
+    }
+
+    fn open(&self, path: &Path, _: Access) -> io::Result<Box<dyn DiskFile>> {
+        let mut shared = self.call()?;
+        let inode = shared.inode(path)?;
+        Ok(Box::new(self.handle(&mut shared, inode)?))
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        let shared = self.call()?;
+        match shared.node(path)? {
+            Node::File(inode) => {
+                let stamp = shared.stamp(*inode)?;
+                let modified = Duration::from_secs(stamp.modified.0.unsigned_abs());
+                Ok(Stat { is_file: true, stamp, modified: Some(SystemTime::UNIX_EPOCH + modified) })
+            }
+            Node::Folder | Node::Link(_) => {
+                let stamp = Stamp { device: DEVICE, inode: 0, length: 0, modified: (0, 0), changed: (0, 0) };
+                Ok(Stat { is_file: false, stamp, modified: None })
+            }
+        }
+    }
+
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        let shared = self.call()?;
+        if *shared.node(path)? != Node::Folder {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        let below = shared.names.range(path.to_owned()..).skip(1).map(|(name, _)| name);
+        let inside =
+            below.take_while(|name| name.starts_with(path)).filter(|name| name.parent() == Some(path));
+        Ok(inside.filter_map(|name| name.file_name()).map(OsString::from).collect())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut shared = self.call()?;
+        let node = shared.node(from)?.clone();
+        shared.has_parent(to)?;
+        if from != to {
+            shared.set_names(vec![(to.to_owned(), Some(node)), (from.to_owned(), None)]);
+        }
+        Ok(())
+    }
+
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+        let mut shared = self.call()?;
+        let (first, second) = (shared.node(one)?.clone(), shared.node(other)?.clone());
+        shared.set_names(vec![(one.to_owned(), Some(second)), (other.to_owned(), Some(first))]);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut shared = self.call()?;
+        if *shared.node(path)? == Node::Folder {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        shared.set_names(vec![(path.to_owned(), None)]);
+        Ok(())
+    }
+
+    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
+        let mut shared = self.call()?;
+        match shared.inode(path) {
+            Ok(inode) => shared.set_mode(inode, mode),
+            // Folders have no modes here.
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn sync_dir(&self, path: &Path) -> Result<(), SyncError> {
+        let mut shared = self.call().map_err(SyncError::Begin)?;
+        if shared.sync_fails() {
+            return Err(SyncError::Sync(io::Error::other("this sync was to fail")));
+        }
+        let is_in = |(changed, ..): &(PathBuf, Option<Node>, Option<Node>)| changed.parent() == Some(path);
+        shared.pending.retain(|Renaming(steps)| !steps.iter().any(is_in));
+        Ok(())
+    }
+
+    fn reflink(&self, _: &Path, _: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn symlink(&self, target: &Path, link: &Path) -> io::Result<()> {
+        let mut shared = self.call()?;
+        shared.has_parent(link)?;
+        if shared.names.contains_key(link) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        shared.set_names(vec![(link.to_owned(), Some(Node::Link(target.to_owned())))]);
+        Ok(())
+    }
+
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        match self.call()?.node(path)? {
+            Node::Link(target) => Ok(target.clone()),
+            Node::File(_) | Node::Folder => Err(io::ErrorKind::InvalidInput.into()),
+        }
+    }
+
+    fn room(&self, _: &Path) -> io::Result<Room> {
+        let shared = self.call()?;
+        let free = shared.capacity.saturating_sub(shared.used());
+        Ok(Room { free, total: shared.capacity, inodes: None })
+    }
+}
+
+impl Shared {
+    fn stamp(&self, inode: u64) -> io::Result<Stamp> {
+        let file = self.files.get(&inode).ok_or(io::ErrorKind::NotFound)?;
+        let length = file.bytes.len() as u64;
+        Ok(Stamp { device: DEVICE, inode, length, modified: file.modified, changed: file.changed })
+    }
+
+    fn set_mode(&mut self, inode: u64, mode: u32) -> io::Result<()> {
+        let stamp = self.stamp_now();
+        let file = self.file(inode)?;
+        (file.mode, file.changed) = (mode, stamp);
+        Ok(())
+    }
+}
+
+/// An open file of one life of a disk.
+struct MemoryFile {
+    disk: MemoryDisk,
+    inode: u64,
+    /// Which opening of the file this is, for its lock.
+    opening: u64,
+}
+
+impl MemoryDisk {
+    fn handle(&self, shared: &mut Shared, inode: u64) -> io::Result<MemoryFile> {
+        shared.tick += 1;
+        let opening = shared.tick;
+        shared.file(inode)?.handles += 1;
+        Ok(MemoryFile { disk: self.clone(), inode, opening })
+    }
+}
+
+impl Drop for MemoryFile {
+    fn drop(&mut self) {
+        let mut shared = self.disk.lock();
+        if shared.powered == Some(self.disk.life)
+            && let Ok(file) = shared.file(self.inode)
+        {
+            file.handles = file.handles.saturating_sub(1);
+            file.locked_by.take_if(|holder| *holder == self.opening);
+        }
+    }
+}
+
+impl MemoryFile {
+    fn sync_bytes(&self) -> io::Result<()> {
+        let mut shared = self.disk.call()?;
+        if shared.sync_fails() {
+            return Err(io::Error::other("this sync was to fail"));
+        }
+        shared.file(self.inode)?.pending.clear();
+        Ok(())
+    }
+}
+
+impl DiskFile for MemoryFile {
+    fn stamp(&self) -> io::Result<Stamp> {
+        self.disk.call()?.stamp(self.inode)
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut shared = self.disk.call()?;
+        let file = shared.file(self.inode)?;
+        let begin = (offset as usize).min(file.bytes.len());
+        let read = bytes.len().min(file.bytes.len() - begin);
+        bytes[..read].copy_from_slice(&file.bytes[begin..begin + read]);
+        Ok(read)
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let mut shared = self.disk.call()?;
+        if bytes.is_empty() { Ok(()) } else { shared.write(self.inode, offset, bytes) }
+    }
+
+    fn allocate(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        self.disk.call()?.set_length(self.inode, length)
+    }
+
+    fn set_mode(&self, mode: u32) -> io::Result<()> {
+        self.disk.call()?.set_mode(self.inode, mode)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_bytes()
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.sync_bytes()
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        let mut shared = self.disk.call()?;
+        let holder = &mut shared.file(self.inode)?.locked_by;
+        Ok(*holder.get_or_insert(self.opening) == self.opening)
+    }
+
+    fn unlock(&self) -> io::Result<()> {
+        let mut shared = self.disk.call()?;
+        shared.file(self.inode)?.locked_by.take_if(|holder| *holder == self.opening);
+        Ok(())
+    }
+}
+
+fn power_is_off() -> io::Error {
+    io::Error::other("the power is off")
+}
+
+/// A disk without a bound says that it is so large.
+const UNLIMITED_BYTES: u64 = 1 << 40;
+const SECTOR_BYTES: usize = 512;
+const DEVICE: u64 = 1;
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng as _;
+
+    use super::*;
+
+    fn rng(seed: u64) -> ChaCha8Rng {
+        ChaCha8Rng::seed_from_u64(seed)
+    }
+
+    /// Goal: what was synced is there after every loss of power; what was not may be there, be torn, or be gone, and
+    /// each of these happens.
+    #[test]
+    fn a_sync_is_what_makes_bytes_and_names_durable() {
+        let mut seen = std::collections::BTreeSet::new();
+        for seed in 0..200 {
+            let disk = MemoryDisk::default();
+            disk.create_dir(Path::new("/d")).unwrap();
+            let file = disk.create(Path::new("/d/a")).unwrap();
+            file.write_all_at(&[1; 2_048], 0).unwrap();
+            file.sync().unwrap();
+            disk.sync_dir(Path::new("/d")).unwrap();
+            disk.sync_dir(Path::new("/")).unwrap();
+            file.write_all_at(&[2; 2_048], 0).unwrap();
+            disk.create(Path::new("/d/b")).unwrap();
+            disk.power_off();
+            let disk = disk.power_on(&mut rng(seed));
+            let bytes = disk.contents(Path::new("/d/a")).unwrap();
+            assert_eq!(bytes.len(), 2_048);
+            let written = bytes.iter().filter(|byte| **byte == 2).count();
+            assert!(bytes.iter().all(|byte| [1, 2].contains(byte)) && written.is_multiple_of(SECTOR_BYTES));
+            let state = if written == 0 {
+                "lost"
+            } else if written == 2_048 {
+                "there"
+            } else {
+                "torn"
+            };
+            seen.insert((state, disk.contents(Path::new("/d/b")).is_some()));
+        }
+        assert_eq!(seen.len(), 6, "{seen:?}");
+    }
+
+    /// Goal: two writes may come to the disk in the other order.
+    #[test]
+    fn writes_are_reordered() {
+        let later_alone = (0..200).filter(|seed| {
+            let disk = MemoryDisk::default();
+            disk.create_dir(Path::new("/d")).unwrap();
+            let file = disk.create(Path::new("/d/a")).unwrap();
+            file.set_length(1_024).unwrap();
+            file.sync().unwrap();
+            disk.sync_dir(Path::new("/")).unwrap();
+            disk.sync_dir(Path::new("/d")).unwrap();
+            file.write_all_at(&[1; 512], 0).unwrap();
+            file.write_all_at(&[2; 512], 512).unwrap();
+            let disk = disk.power_on(&mut rng(*seed));
+            let bytes = disk.contents(Path::new("/d/a")).unwrap();
+            (bytes[0], bytes[512]) == (0, 2)
+        });
+        assert!(later_alone.count() > 10);
+    }
+
+    /// Goal: a process that died changes nothing any more, and its lock is gone.
+    #[test]
+    fn an_earlier_life_is_over() {
+        let disk = MemoryDisk::default();
+        disk.create_dir(Path::new("/d")).unwrap();
+        let old = disk.create(Path::new("/d/a")).unwrap();
+        assert!(old.try_lock().unwrap());
+        disk.sync_dir(Path::new("/d")).unwrap();
+        disk.sync_dir(Path::new("/")).unwrap();
+        assert!(!disk.open(Path::new("/d/a"), Access::Update).unwrap().try_lock().unwrap());
+        let next = disk.power_on(&mut rng(1));
+        assert!(old.write_all_at(b"late", 0).is_err() && old.sync().is_err());
+        assert!(disk.create(Path::new("/d/b")).is_err());
+        assert!(next.open(Path::new("/d/a"), Access::Update).unwrap().try_lock().unwrap());
+        assert_eq!(next.contents(Path::new("/d/a")), Some(Vec::new()));
+    }
+
+    #[test]
+    fn the_power_goes_before_the_call_that_was_named() {
+        let disk = MemoryDisk::default();
+        disk.die_before_call(2);
+        disk.create_dir(Path::new("/d")).unwrap();
+        assert!(disk.create(Path::new("/d/a")).is_err() && !disk.has_power());
+    }
+
+    #[test]
+    fn a_full_disk_takes_nothing_more_until_there_is_room() {
+        let disk = MemoryDisk::default();
+        disk.create_dir(Path::new("/d")).unwrap();
+        let file = disk.create(Path::new("/d/a")).unwrap();
+        disk.set_capacity(Some(100));
+        file.write_all_at(&[1; 100], 0).unwrap();
+        let full = file.write_all_at(&[1; 1], 100).unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+        file.write_all_at(&[2; 100], 0).unwrap();
+        disk.remove(Path::new("/d/a")).unwrap();
+        assert_eq!(disk.used(), 100, "it is open");
+        drop(file);
+        assert_eq!(disk.used(), 0);
+    }
+}

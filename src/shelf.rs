@@ -1,0 +1,226 @@
+//! What the flows of [`crate::files`] ask of a [`Store`]: functions that block. A running peer calls them on threads of
+//! their own, a simulated one in virtual time.
+
+use std::collections::BTreeMap;
+
+use crate::blob::{BlobError, Kind, Receiver, Store};
+use crate::files::{DiskError, DiskFault, KeptAs};
+use crate::id::{ContentId, Position};
+use crate::names::NameHistory;
+use crate::replica::Holdings;
+use crate::wire::{Link, MissingReason, ObjectInfo, OfferedRecord, PeerName, codec, limits, shortened};
+
+impl DiskError for BlobError {
+    fn fault(&self) -> DiskFault {
+        match self {
+            BlobError::AlreadyHere { .. } => DiskFault::AlreadyHere,
+            BlobError::AlreadyReceiving { .. } => DiskFault::AlreadyReceiving,
+            BlobError::Mismatch { resumed, .. } => DiskFault::Mismatch { resumed: *resumed > 0 },
+            BlobError::ChunkMismatch { .. } | BlobError::Overrun { .. } => DiskFault::WrongChunk,
+            _ => DiskFault::Other,
+        }
+    }
+
+    fn missing_reason(&self) -> MissingReason {
+        match self {
+            BlobError::NoRoom { length, free } => MissingReason::NoRoom { length: *length, free: *free },
+            // It may be here in a moment, or its sender may have gone.
+            BlobError::AlreadyReceiving { .. } => MissingReason::Refused(self.to_string()),
+            BlobError::TooLong { .. } => MissingReason::Final(self.to_string()),
+            _ => MissingReason::Disk(in_short(self.to_string())),
+        }
+    }
+}
+
+/// The reason that another peer is told when this one cannot read an object that it was to give.
+pub(crate) fn not_given(giver: &PeerName, error: &BlobError) -> MissingReason {
+    MissingReason::NotGiven(match error {
+        BlobError::Rotten { .. } => format!("the copy at peer {giver} was bad"),
+        BlobError::NotHere { .. } => format!("the copy at peer {giver} is gone"),
+        error => in_short(format!("peer {giver} cannot read its copy: {error}")),
+    })
+}
+
+fn in_short(text: String) -> String {
+    shortened(text, limits::REASON_BYTES_MAX)
+}
+
+/// Makes an object of what came, durable on return, and links names to it.
+///
+/// # Errors
+/// As [`Receiver::finish_linked`].
+pub(crate) fn finish(receiver: Receiver, kept_as: KeptAs, links: &[Link]) -> Result<ObjectInfo, BlobError> {
+    let kind = match kept_as {
+        KeptAs::Replica => Kind::Replica,
+        KeptAs::Requested => Kind::Requested,
+    };
+    receiver.finish_linked(kind, links)
+}
+
+/// An object that is here already belongs here from now on, under these names.
+///
+/// # Errors
+/// What the index says.
+pub(crate) fn keep_linked(store: &Store, content: ContentId, links: &[Link]) -> Result<(), BlobError> {
+    store.promote(&content)?;
+    links.iter().try_for_each(|link| store.link(link, content))
+}
+
+/// What is known of an object that is here, and the names that are linked to it.
+///
+/// # Errors
+/// [`BlobError::NotHere`], or what the index says.
+pub(crate) fn info_and_links(
+    store: &Store,
+    content: ContentId,
+) -> Result<(ObjectInfo, Vec<Link>), BlobError> {
+    let info = store.info(&content)?.ok_or(BlobError::NotHere { content })?;
+    Ok((info, store.names_of(&content)?))
+}
+
+/// Hashes an object that is here: its bytes are right.
+///
+/// # Errors
+/// [`BlobError::Rotten`] when they are not, or what the disk says.
+pub(crate) fn look_at_own(store: &Store, content: ContentId) -> Result<(), BlobError> {
+    match store.scrub(&content)? {
+        true => Ok(()),
+        false => Err(BlobError::Rotten { content, reason: "its bytes are other ones".to_owned() }),
+    }
+}
+
+/// What is kept of a name; an empty history where that is nothing.
+///
+/// # Errors
+/// Why it cannot be read.
+pub(crate) fn history(store: &Store, key: &Position) -> Result<NameHistory, String> {
+    let bytes = store.record(key).map_err(|error| error.to_string())?;
+    bytes.map_or(Ok(NameHistory::default()), |bytes| codec::decode(&bytes).map_err(|error| error.to_string()))
+}
+
+/// Changes what is kept of a name; durable on return. What cannot be decoded is not written over. `change` says whether
+/// there is a change, and something else.
+///
+/// # Errors
+/// Why it cannot be read or written.
+pub(crate) fn change_history<T>(
+    store: &Store,
+    key: Position,
+    change: impl FnOnce(&mut NameHistory) -> (bool, T),
+) -> Result<T, MissingReason> {
+    let mut done = None;
+    let written = store.update_record(key, |bytes| {
+        let (new, result) = changed_history(bytes, change);
+        done = Some(result);
+        new
+    });
+    written.map_err(|error| error.missing_reason())?;
+    let unseen = || Err("the record was not looked at".to_owned());
+    done.unwrap_or_else(unseen).map_err(MissingReason::Disk)
+}
+
+/// The new bytes of a history, if there are any, and what its change came to.
+fn changed_history<T>(
+    bytes: Option<&[u8]>,
+    change: impl FnOnce(&mut NameHistory) -> (bool, T),
+) -> (Option<Vec<u8>>, Result<T, String>) {
+    let history = bytes.map_or(Ok(NameHistory::default()), codec::decode);
+    let mut history = match history {
+        Ok(history) => history,
+        Err(error) => return (None, Err(format!("what is kept of this name cannot be read: {error}"))),
+    };
+    match change(&mut history) {
+        (false, result) => (None, Ok(result)),
+        (true, result) => match codec::encode(&history) {
+            Ok(bytes) => (Some(bytes), Ok(result)),
+            Err(error) => (None, Err(error.to_string())),
+        },
+    }
+}
+
+/// Of each record that is offered, whether it is known here.
+///
+/// # Errors
+/// What the index says.
+pub(crate) fn known_records(store: &Store, offered: &[OfferedRecord]) -> Result<Vec<bool>, BlobError> {
+    let is_known = |offered: &OfferedRecord| -> Result<bool, BlobError> {
+        let bytes = store.record(&offered.key)?;
+        let history: Option<NameHistory> = bytes.and_then(|bytes| codec::decode(&bytes).ok());
+        Ok(history.is_some_and(|history| history.knows(&offered.id)))
+    };
+    offered.iter().map(is_known).collect()
+}
+
+/// All objects and records that are here.
+///
+/// # Errors
+/// What the index says.
+pub(crate) fn holdings(store: &Store) -> Result<Holdings, BlobError> {
+    let objects = store.object_ids()?.into_iter().map(|(content, _)| content).collect();
+    let mut records = BTreeMap::new();
+    for_each_record(store, |key, history| {
+        let past = history.past.into_iter().map(|past| past.record);
+        records.insert(key, history.current.into_iter().chain(past).collect());
+    })?;
+    Ok(Holdings { objects, records })
+}
+
+/// Visits what is kept of each name, in the order of the keys. A history that cannot be decoded is visited as an empty
+/// one.
+///
+/// # Errors
+/// What the index says.
+pub(crate) fn for_each_record(
+    store: &Store,
+    mut visit: impl FnMut(Position, NameHistory),
+) -> Result<(), BlobError> {
+    let mut after = None;
+    loop {
+        let page = store.records_after(after, RECORDS_PER_PAGE)?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        after = Some(*last);
+        for (key, bytes) in page {
+            visit(key, codec::decode(&bytes).unwrap_or_default());
+        }
+    }
+}
+
+/// Records that are read at a time.
+const RECORDS_PER_PAGE: usize = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: what cannot be read is neither written over nor taken for nothing; what cannot be written is no success.
+    #[test]
+    fn a_history_that_cannot_be_read_stays_as_it_is() {
+        let untouched = |_: &mut NameHistory| -> (bool, ()) { panic!("there is nothing to change") };
+        let (new, result) = changed_history(Some(&[0xff; 40]), untouched);
+        assert_eq!(new, None);
+        assert!(result.unwrap_err().contains("cannot be read"));
+        let (new, result) = changed_history(None, |_| (false, 7));
+        assert_eq!((new, result), (None, Ok(7)));
+        let (new, result) = changed_history(None, |_| (true, 7));
+        assert_eq!((new, result), (codec::encode(&NameHistory::default()).ok(), Ok(7)));
+    }
+
+    /// Reported by reading: a peer whose own copy had gone bad said that the receiver refused it.
+    #[test]
+    fn a_copy_that_is_bad_here_is_not_the_receivers_fault() {
+        let giver = PeerName { position: Position::of_number(36), name: None };
+        let said = |error| not_given(&giver, &error).to_string();
+        let content = ContentId::of(b"a");
+        assert_eq!(
+            said(BlobError::Rotten { content, reason: "it ends after 3 bytes".to_owned() }),
+            "was not given it: the copy at peer 36 was bad"
+        );
+        assert_eq!(said(BlobError::NotHere { content }), "was not given it: the copy at peer 36 is gone");
+        let path = std::path::PathBuf::from("o");
+        let source = std::io::Error::other("no such device");
+        assert_eq!(
+            said(BlobError::Io { doing: "read", path, source }),
+            "was not given it: peer 36 cannot read its copy: cannot read o: no such device"
+        );
+    }
+}

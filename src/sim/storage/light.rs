@@ -1,0 +1,395 @@
+//! The light disk of one peer: it outlives the process, it fills up, it fails, and it rots.
+//!
+//! - Only what was synced is there after a crash. An object whose sync did not end is gone then, or a part of it
+//!   lies where partial transfers do; never is it complete.
+//! - A sync that fails leaves the disk poisoned: nothing is written any more until the process starts anew.
+//! - An object may rot where it lies. Who reads it gets other bytes than its address says.
+//!
+//! Of an object only the length is kept, and whether its bytes are still the right ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use rand::RngExt as _;
+use rand_chacha::ChaCha8Rng;
+
+use crate::files::Laws;
+use crate::id::{ContentId, Position};
+use crate::names::NameHistory;
+use crate::wire::ObjectInfo;
+
+/// What a peer keeps, and how its disk is.
+#[derive(Debug, Clone)]
+pub(in crate::sim) struct Light {
+    /// How many bytes of objects there is room for.
+    pub capacity_bytes: u64,
+    /// An object that is read or asked for is checked, and one that has rotted goes: as if the slow reading of
+    /// all objects had just passed by. (A peer has no such schedule yet.)
+    pub checks_reads: bool,
+    objects: BTreeMap<ContentId, Object>,
+    records: BTreeMap<Position, Arc<NameHistory>>,
+    /// Partial transfers, by how many bytes came.
+    parts: BTreeMap<ContentId, u64>,
+    used_bytes: u64,
+    /// The next sync fails.
+    sync_fails: bool,
+    poisoned: bool,
+    /// Transfers of this process that are under way.
+    receiving: BTreeSet<ContentId>,
+    /// Objects that are not synced: a crash takes them away.
+    unsynced: BTreeSet<ContentId>,
+    /// Partial transfers of which not all bytes are the right ones, and nobody has looked.
+    torn: BTreeSet<ContentId>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Object {
+    info: ObjectInfo,
+    sound: bool,
+}
+
+/// Why a disk takes something not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(in crate::sim) enum DiskFailure {
+    #[error("no space left on the disk: {length} bytes, and {free} are free")]
+    Full { length: u64, free: u64 },
+    #[error("it is here already")]
+    AlreadyHere,
+    #[error("it is not here")]
+    NotHere,
+    #[error("its bytes are other ones")]
+    Rotten,
+    #[error("a chunk is another one")]
+    WrongChunk,
+    #[error("a sync has failed; nothing is written until this peer starts anew")]
+    Poisoned,
+    #[error("somebody else sends it at the moment")]
+    AlreadyReceiving,
+    #[error("the bytes are not those of the address")]
+    Mismatch,
+}
+
+impl Default for Light {
+    fn default() -> Light {
+        Light {
+            capacity_bytes: u64::MAX,
+            checks_reads: false,
+            objects: BTreeMap::new(),
+            records: BTreeMap::new(),
+            parts: BTreeMap::new(),
+            used_bytes: 0,
+            sync_fails: false,
+            poisoned: false,
+            receiving: BTreeSet::new(),
+            unsynced: BTreeSet::new(),
+            torn: BTreeSet::new(),
+        }
+    }
+}
+
+/// Looking, and faults from outside.
+impl Light {
+    /// The objects here, complete, and whether their bytes are still right.
+    pub fn objects(&self) -> impl Iterator<Item = (&ContentId, bool)> {
+        self.objects.iter().map(|(content, object)| (content, object.sound))
+    }
+
+    /// Whether an object is here, complete, its bytes as they should be.
+    pub fn holds(&self, content: &ContentId) -> bool {
+        self.objects.get(content).is_some_and(|object| object.sound)
+    }
+
+    /// The records here, by name key.
+    pub fn records(&self) -> impl Iterator<Item = (&Position, &NameHistory)> {
+        self.records.iter().map(|(key, history)| (key, history.as_ref()))
+    }
+
+    /// What is kept of one name.
+    pub fn record(&self, key: &Position) -> Option<&NameHistory> {
+        self.records.get(key).map(Arc::as_ref)
+    }
+
+    /// How many bytes of a partial transfer are here.
+    pub fn part(&self, content: &ContentId) -> Option<u64> {
+        self.parts.get(content).copied()
+    }
+
+    /// An object's bytes change where they lie, if it is here.
+    pub fn rot(&mut self, content: &ContentId) {
+        if let Some(object) = self.objects.get_mut(content) {
+            object.sound = false;
+        }
+    }
+
+    /// Whether an object is here, its bytes right or not.
+    pub fn has(&self, content: &ContentId) -> bool {
+        self.objects.contains_key(content)
+    }
+
+    /// Everything on it is gone, as with a new disk.
+    pub fn lose(&mut self) {
+        *self = Light { checks_reads: self.checks_reads, ..Light::default() };
+    }
+
+    /// The next sync fails, and the disk with it.
+    pub fn fail_next_sync(&mut self) {
+        self.sync_fails = true;
+    }
+}
+
+/// What a person does with it.
+impl Light {
+    /// Makes room again, and lets syncs succeed. Whether one had failed, so that the process has to start anew.
+    pub fn mend(&mut self) -> bool {
+        self.capacity_bytes = u64::MAX;
+        self.sync_fails = false;
+        self.poisoned
+    }
+}
+
+/// What a process does with it.
+impl Light {
+    pub(super) fn info(&mut self, content: &ContentId) -> Option<ObjectInfo> {
+        if self.checks_reads && self.objects.get(content).is_some_and(|object| !object.sound) {
+            self.forget(content);
+        }
+        self.objects.get(content).map(|object| object.info)
+    }
+
+    pub(super) fn contains(&mut self, content: &ContentId) -> bool {
+        self.info(content).is_some()
+    }
+
+    /// An object to be read: what it is, and whether its bytes are right.
+    pub(super) fn read(&mut self, content: &ContentId) -> Option<(ObjectInfo, bool)> {
+        self.info(content)?;
+        self.objects.get(content).map(|object| (object.info, object.sound))
+    }
+
+    pub(super) fn object_ids(&self) -> BTreeSet<ContentId> {
+        self.objects.keys().copied().collect()
+    }
+
+    /// Begins to take an object in: from which byte on.
+    pub(super) fn receive(&mut self, info: &ObjectInfo) -> Result<u64, DiskFailure> {
+        let content = &info.content;
+        if self.contains(content) {
+            return Err(DiskFailure::AlreadyHere);
+        }
+        if self.receiving.contains(content) {
+            return Err(DiskFailure::AlreadyReceiving);
+        }
+        if self.poisoned {
+            return Err(DiskFailure::Poisoned);
+        }
+        let part = self.part(content).unwrap_or(0);
+        let free = self.capacity_bytes.saturating_sub(self.used_bytes);
+        if info.length - part.min(info.length) > free {
+            return Err(DiskFailure::Full { length: info.length, free });
+        }
+        self.receiving.insert(*content);
+        Ok(part)
+    }
+
+    /// More bytes of it came.
+    pub(super) fn append(&mut self, content: &ContentId, bytes: u64) -> Result<(), DiskFailure> {
+        if self.poisoned {
+            return Err(DiskFailure::Poisoned);
+        }
+        let free = self.capacity_bytes.saturating_sub(self.used_bytes);
+        if bytes > free {
+            return Err(DiskFailure::Full { length: bytes, free });
+        }
+        self.used_bytes += bytes;
+        *self.parts.entry(*content).or_default() += bytes;
+        Ok(())
+    }
+
+    /// Nothing more of it comes; what did is kept for whoever sends the rest.
+    pub(super) fn stop_receiving(&mut self, content: &ContentId) {
+        self.receiving.remove(content);
+    }
+
+    /// Of what came only so many bytes are kept.
+    pub(super) fn cut_part(&mut self, content: &ContentId, bytes: u64) {
+        if let Some(part) = self.parts.get_mut(content) {
+            self.used_bytes -= part.saturating_sub(bytes);
+            *part = (*part).min(bytes);
+        }
+    }
+
+    /// Reads an object whole. One that has rotted goes.
+    pub(super) fn scrub(&mut self, content: &ContentId) -> Result<(), DiskFailure> {
+        match self.objects.get(content) {
+            None => Err(DiskFailure::NotHere),
+            Some(object) if object.sound => Ok(()),
+            Some(_) => {
+                self.forget(content);
+                Err(DiskFailure::Rotten)
+            }
+        }
+    }
+
+    /// What came of it is thrown away.
+    pub(super) fn discard(&mut self, content: &ContentId) {
+        self.torn.remove(content);
+        self.used_bytes -= self.parts.remove(content).unwrap_or(0);
+    }
+
+    /// All bytes came, are the right ones or not, and are synced now: it becomes an object in one step.
+    pub(super) fn finish(&mut self, info: ObjectInfo, sound: bool) -> Result<(), DiskFailure> {
+        if !sound {
+            self.discard(&info.content);
+            return Err(DiskFailure::Mismatch);
+        }
+        self.sync()?;
+        self.discard(&info.content);
+        self.put_object(info);
+        Ok(())
+    }
+
+    /// Changes what is kept of a name; synced on return.
+    pub(super) fn update_record<T>(
+        &mut self,
+        key: Position,
+        work: impl FnOnce(&mut NameHistory) -> T,
+    ) -> Result<T, DiskFailure> {
+        let mut history = self.records.get(&key).map(|kept| kept.as_ref().clone()).unwrap_or_default();
+        let done = work(&mut history);
+        if self.record(&key) != Some(&history) && history.current.is_some() {
+            self.sync()?;
+            self.records.insert(key, Arc::new(history));
+        }
+        Ok(done)
+    }
+
+    /// Without the law that a copy is synced before it counts: it is an object before.
+    pub(super) fn finish_unsynced(&mut self, info: ObjectInfo) {
+        self.discard(&info.content);
+        self.put_object(info);
+        self.unsynced.insert(info.content);
+    }
+
+    /// A sync has ended.
+    pub(super) fn synced(&mut self, content: &ContentId) {
+        self.unsynced.remove(content);
+    }
+
+    /// Without the law that bytes are checked: an object of other bytes.
+    pub(super) fn finish_unchecked(&mut self, info: ObjectInfo) -> Result<(), DiskFailure> {
+        self.finish(info, true)?;
+        self.rot(&info.content);
+        Ok(())
+    }
+
+    /// Whether a part is one of which what was noted is not so.
+    pub(super) fn is_torn(&self, content: &ContentId) -> bool {
+        self.torn.contains(content)
+    }
+
+    /// The process ends without notice: of what was on its way, as much is there as happened to be written. Without
+    /// the law that it is hashed again as much is believed as was noted.
+    pub(super) fn crash(&mut self, rng: &mut ChaCha8Rng, laws: Laws) {
+        for content in std::mem::take(&mut self.unsynced) {
+            self.forget(&content);
+        }
+        if !laws.parts_hashed_again {
+            let noted = std::mem::take(&mut self.receiving);
+            self.torn.extend(noted.into_iter().filter(|content| self.parts.contains_key(content)));
+        }
+        for content in std::mem::take(&mut self.receiving) {
+            let written = self.part(&content).unwrap_or(0);
+            self.discard(&content);
+            let left = rng.random_range(0..=written);
+            if left > 0 {
+                self.parts.insert(content, left);
+                self.used_bytes += left;
+            }
+        }
+        self.poisoned = false;
+        self.sync_fails = false;
+    }
+
+    pub(super) fn put_object(&mut self, info: ObjectInfo) {
+        if self.objects.insert(info.content, Object { info, sound: true }).is_none() {
+            self.used_bytes += info.length;
+        }
+    }
+
+    pub(super) fn put_record(&mut self, key: Position, history: Arc<NameHistory>) {
+        self.records.insert(key, history);
+    }
+
+    fn forget(&mut self, content: &ContentId) {
+        if let Some(object) = self.objects.remove(content) {
+            self.used_bytes -= object.info.length;
+        }
+    }
+
+    fn sync(&mut self) -> Result<(), DiskFailure> {
+        self.poisoned |= std::mem::take(&mut self.sync_fails);
+        if self.poisoned { Err(DiskFailure::Poisoned) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng as _;
+
+    use super::*;
+    use crate::id::OutboardDigest;
+
+    fn info(of: u8, length: u64) -> ObjectInfo {
+        ObjectInfo { content: ContentId::of(&[of]), length, outboard: OutboardDigest([0; 32]) }
+    }
+
+    /// Goal: at whatever moment the process ends, an object is complete only if its sync had ended.
+    #[test]
+    fn a_crash_leaves_a_part_at_most() {
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        for written in [0, 1, 60, 100] {
+            let (mut disk, object) = (Light::default(), info(1, 100));
+            assert_eq!(disk.receive(&object), Ok(0));
+            disk.append(&object.content, written).unwrap();
+            disk.crash(&mut rng, Laws::default());
+            assert!(!disk.contains(&object.content));
+            let part = disk.part(&object.content).unwrap_or(0);
+            assert!(part <= written);
+            assert_eq!(disk.receive(&object), Ok(part), "it goes on from there");
+            disk.append(&object.content, 100 - part).unwrap();
+            disk.finish(object, true).unwrap();
+            disk.stop_receiving(&object.content);
+            disk.crash(&mut rng, Laws::default());
+            assert!(disk.holds(&object.content) && disk.used_bytes == 100);
+        }
+    }
+
+    #[test]
+    fn a_full_or_poisoned_disk_takes_nothing_and_keeps_what_it_has() {
+        let mut disk = Light { capacity_bytes: 100, ..Light::default() };
+        disk.put_object(info(1, 70));
+        assert_eq!(disk.receive(&info(2, 31)), Err(DiskFailure::Full { length: 31, free: 30 }));
+        assert_eq!(disk.receive(&info(3, 30)), Ok(0));
+        assert_eq!(disk.receive(&info(3, 30)), Err(DiskFailure::AlreadyReceiving));
+        disk.fail_next_sync();
+        disk.append(&info(3, 30).content, 30).unwrap();
+        assert_eq!(disk.finish(info(3, 30), true), Err(DiskFailure::Poisoned));
+        disk.stop_receiving(&info(3, 30).content);
+        assert_eq!(disk.receive(&info(3, 30)), Err(DiskFailure::Poisoned));
+        assert!(disk.holds(&info(1, 70).content) && !disk.holds(&info(3, 30).content));
+        disk.crash(&mut ChaCha8Rng::seed_from_u64(1), Laws::default());
+        assert_eq!(disk.receive(&info(3, 30)), Ok(30), "a new process");
+        disk.finish(info(3, 30), true).unwrap();
+    }
+
+    #[test]
+    fn what_has_rotted_is_read_as_it_is_unless_it_is_checked() {
+        let (mut disk, object) = (Light::default(), info(1, 10));
+        disk.put_object(object);
+        disk.rot(&object.content);
+        assert_eq!(disk.read(&object.content), Some((object, false)));
+        assert!(!disk.holds(&object.content) && disk.contains(&object.content));
+        disk.checks_reads = true;
+        assert!(!disk.contains(&object.content) && disk.used_bytes == 0);
+    }
+}

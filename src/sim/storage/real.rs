@@ -1,0 +1,178 @@
+//! A real [`Store`] in a simulated peer: its index, its outboards and its files lie on a disk in memory, which
+//! outlives the process and loses what was not synced.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+
+use crate::blob::{BlobError, Kind, MemoryDisk, Store};
+use crate::id::{ContentId, Position};
+use crate::names::NameHistory;
+use crate::shelf;
+use crate::time::Moment;
+use crate::wire::{ObjectInfo, codec};
+
+pub(super) struct Real {
+    pub(super) memory: MemoryDisk,
+    pub(super) checks_reads: bool,
+    /// While a process runs.
+    store: Option<Store>,
+    /// Whether a sync failed since a person looked.
+    poisoned: bool,
+    /// Of each object whether its bytes are right, and which version of which file that was.
+    looked: RefCell<BTreeMap<ContentId, ((u64, u64), bool)>>,
+}
+
+impl Default for Real {
+    fn default() -> Real {
+        let memory = MemoryDisk::default();
+        Real { memory, checks_reads: false, store: None, poisoned: false, looked: RefCell::default() }
+    }
+}
+
+impl Real {
+    /// The store of the process that runs.
+    ///
+    /// # Errors
+    /// [`BlobError::Poisoned`] when none does: what calls this is about to end.
+    pub(super) fn store(&self) -> Result<Store, BlobError> {
+        self.store.clone().ok_or_else(|| BlobError::Poisoned { dir: ROOT.into() })
+    }
+
+    pub(super) fn set_time(&mut self, now: Moment, unix_ms: u64) {
+        self.memory.set_time(now, SystemTime::UNIX_EPOCH + Duration::from_millis(unix_ms));
+    }
+
+    /// # Panics
+    /// When the store does not open: whatever happened to the disk, it must.
+    pub(super) fn open(&mut self) {
+        if self.store.is_none() {
+            let opened = Store::open(Path::new(ROOT), Arc::new(self.memory.clone()));
+            self.store = Some(opened.unwrap_or_else(|error| panic!("the store does not open: {error}")));
+        }
+    }
+
+    pub(super) fn close(&mut self) {
+        self.poisoned |= self.store.take().is_some_and(|store| store.is_poisoned());
+    }
+
+    /// The power goes. What is on the disk afterwards is decided at once.
+    pub(super) fn crash(&mut self, rng: &mut ChaCha8Rng) {
+        self.memory.power_off();
+        self.store = None;
+        self.memory = self.memory.power_on(rng);
+        self.poisoned = false;
+    }
+
+    pub(super) fn mend(&mut self) -> bool {
+        self.memory.set_capacity(None);
+        self.memory.mend_syncs();
+        self.poisoned || self.store.as_ref().is_some_and(Store::is_poisoned)
+    }
+
+    pub(super) fn lose(&mut self) {
+        self.memory.erase();
+        self.looked.take();
+    }
+
+    /// Index, outboards and the reserve of the file system take what they take; the rest is for objects.
+    pub(super) fn set_capacity(&mut self, bytes: u64) {
+        let objects: u64 = self.files_in(OBJECTS).map(|(_, length)| length).sum();
+        let others = self.memory.used() - objects;
+        self.memory.set_capacity(Some((others + INDEX_GROWTH_BYTES).saturating_add(bytes)));
+    }
+
+    pub(super) fn contains(&self, content: &ContentId) -> Result<bool, BlobError> {
+        let store = self.store()?;
+        if self.checks_reads { store.scrub(content) } else { store.contains(content) }
+    }
+
+    pub(super) fn objects(&self) -> Vec<(ContentId, bool)> {
+        let contents =
+            self.files_in(OBJECTS).filter_map(|(path, _)| path.file_name()?.to_str()?.parse().ok());
+        contents.map(|content| (content, self.holds(&content))).collect()
+    }
+
+    pub(super) fn has(&self, content: &ContentId) -> bool {
+        self.memory.version(&object_path(content)).is_some()
+    }
+
+    /// Looks at the bytes on the disk, whatever the store believes.
+    pub(super) fn holds(&self, content: &ContentId) -> bool {
+        let path = object_path(content);
+        let Some(version) = self.memory.version(&path) else { return false };
+        let mut looked = self.looked.borrow_mut();
+        if let Some((seen, sound)) = looked.get(content)
+            && *seen == version
+        {
+            return *sound;
+        }
+        let sound = self.memory.contents(&path).is_some_and(|bytes| ContentId::of(&bytes) == *content);
+        looked.insert(*content, (version, sound));
+        sound
+    }
+
+    pub(super) fn record_keys(&self) -> Vec<Position> {
+        let mut keys = Vec::new();
+        if let Ok(store) = self.store() {
+            // A disk that has just lost power tells nothing.
+            let _ = shelf::for_each_record(&store, |key, _| keys.push(key));
+        }
+        keys
+    }
+
+    pub(super) fn record(&self, key: &Position) -> Option<NameHistory> {
+        let history = shelf::history(&self.store().ok()?, key).ok()?;
+        history.current.is_some().then_some(history)
+    }
+
+    pub(super) fn part(&self, content: &ContentId) -> Option<u64> {
+        let path = Path::new(ROOT).join("incoming").join(format!("{content}.part"));
+        self.memory.contents(&path).map(|bytes| bytes.len() as u64)
+    }
+
+    pub(super) fn rot(&mut self, content: &ContentId) {
+        // Which bit makes no difference.
+        let mut rng = ChaCha8Rng::seed_from_u64(u64::from(content.as_bytes()[0]));
+        self.memory.flip_bit(&object_path(content), &mut rng);
+    }
+
+    pub(super) fn put_object(&mut self, info: &ObjectInfo, text: &[u8]) {
+        let put = || -> Result<(), BlobError> {
+            let mut receiver = self.store()?.receive(info.content, info.length)?;
+            receiver.write(text)?;
+            receiver.finish(Kind::Replica).map(drop)
+        };
+        match put() {
+            Ok(()) | Err(BlobError::AlreadyHere { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    pub(super) fn put_record(&mut self, key: Position, history: &NameHistory) {
+        let put = || -> Result<(), BlobError> {
+            self.store()?.put_record(key, codec::encode(history).unwrap_or_default())
+        };
+        put().unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    fn files_in(&self, folder: &str) -> impl Iterator<Item = (PathBuf, u64)> {
+        self.memory.files_below(&Path::new(ROOT).join(folder)).into_iter()
+    }
+}
+
+fn object_path(content: &ContentId) -> PathBuf {
+    let hex = content.to_string();
+    Path::new(ROOT).join(OBJECTS).join(&hex[..2]).join(hex)
+}
+
+/// The data directory.
+const ROOT: &str = "/peer";
+const OBJECTS: &str = "objects";
+/// The reserve that objects leave free on a small file system (1 MiB), and room for the index to grow.
+const INDEX_GROWTH_BYTES: u64 = (1 << 20) + (1 << 18);
