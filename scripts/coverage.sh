@@ -67,10 +67,9 @@ has_component() {
 }
 
 run_tests() {
-    local name options=(--include-ignored)
-    while IFS= read -r name; do
-        options+=(--skip "$name")
-    done < <(scripts/skipped.sh)
+    local skipped options
+    mapfile -t skipped < <(scripts/skipped.sh)
+    options=(--include-ignored "${skipped[@]/#/--skip=}")
     if cargo nextest --version >/dev/null 2>&1; then
         cargo llvm-cov nextest --no-report --locked --no-fail-fast "$@" -- "${options[@]}"
     else

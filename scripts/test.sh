@@ -38,10 +38,9 @@ main() {
 # The tests come last, so that their summary is what one reads. Documentation tests are not
 # nextest's, so they run before it.
 run_tests() {
-    local name options=(--include-ignored)
-    while IFS= read -r name; do
-        options+=(--skip "$name")
-    done < <(scripts/skipped.sh)
+    local skipped options
+    mapfile -t skipped < <(scripts/skipped.sh)
+    options=(--include-ignored "${skipped[@]/#/--skip=}")
     if cargo nextest --version >/dev/null 2>&1; then
         step cargo test --locked --profile ci --doc
         step cargo nextest run --locked --cargo-profile ci --profile ci --test-threads "$((2 * $(processors)))" \

@@ -29,7 +29,7 @@ pub struct Members {
     crowding: Option<Crowding>,
 }
 
-/// Who has the least room in the table, with these changes and these that stay.
+/// The peers with the least room in the table, as it was after so many changes, except for the pinned ones.
 #[derive(Debug, Clone)]
 struct Crowding {
     changes: u64,

@@ -175,7 +175,7 @@ impl Table {
         most.map(|(_, entry)| entry.position)
     }
 
-    /// Those that have the least room between their neighbours, of those that answer and are not pinned.
+    /// The peers with the least room between their neighbours, of those that answer and are not pinned.
     pub(super) fn most_crowded(&self, me: &Position, pinned: impl Fn(&Position) -> bool) -> Crowded {
         let (before, after) = self.around(me);
         let mut least: Vec<(Room, Position)> = Vec::with_capacity(Crowded::KEPT + 1);
@@ -278,7 +278,7 @@ impl From<Member> for Slot {
     }
 }
 
-/// Those of a table that have the least room.
+/// The peers of a table with the least room.
 #[derive(Debug, Clone)]
 pub(super) struct Crowded {
     /// From where distances count.
@@ -294,7 +294,7 @@ impl Crowded {
     /// A newcomer changes the room of its two neighbours: that of a third one still counts.
     const KEPT: usize = 3;
 
-    /// What this takes, in bytes.
+    /// How many bytes of memory this takes.
     pub(super) fn bytes(&self) -> usize {
         self.least.capacity() * size_of::<(Room, Position)>()
     }
@@ -314,7 +314,7 @@ impl Room {
     }
 }
 
-/// Those that answer of all slots ahead of `me`, in their order, and their room.
+/// The living peers of these slots, from `me` on, each with its room.
 fn rooms<'a>(me: &Position, slots: [&'a [Slot]; 2]) -> impl Iterator<Item = (Room, &'a Entry)> {
     let origin = me.prefix();
     let alive = slots.into_iter().flatten().filter(|slot| slot.is_alive());

@@ -120,10 +120,10 @@ fn templates(counted: Counted) -> &'static [(usize, &'static str)] {
     }
 }
 
-/// What is over sooner gets no bar.
+/// A transfer that ends sooner gets no bar.
 const FIRST_DRAWN: Duration = Duration::from_millis(300);
 const REDRAWN: Duration = Duration::from_millis(100);
-/// What is over sooner gets no line.
+/// A transfer that ends sooner gets no line.
 const FIRST_TOLD: Duration = Duration::from_secs(5);
 const TOLD_AGAIN: Duration = Duration::from_secs(15);
 /// What is drawn from which width on.

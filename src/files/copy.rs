@@ -166,15 +166,15 @@ async fn accept_and_pass_on<E: Env>(
             upstream.reply(StorageReply::AlreadyHere).await?;
             env.keep_linked(object.content, given.links.clone()).await;
             if !duty.owner {
-                pass_on_from_disk(env, &given, chain.clone(), word.clone());
+                pass_on(env, &given, chain, Feed::Disk, word.clone());
             }
             env.copy_came(&object.content, upstream.party().certain(), false);
             Ok(())
         }
         Err(error) => {
             let reason = error.missing_reason();
-            env.copy_refused(&object, &reason);
             if !duty.owner {
+                env.copy_refused(&object, &reason);
                 // The sender gives the bytes to the next one itself.
                 return upstream.reply(own_word(env, &Err(reason))).await;
             }
@@ -449,15 +449,6 @@ fn pass_on_live<E: Env>(
     }
     let (begun, waited, patience) = (env.now(), Duration::ZERO, SLOW_PATIENCE);
     Some(Next { pieces, chain, begun, patience, waited, is_left_behind: false, too_slow })
-}
-
-fn pass_on_from_disk<E: Env>(
-    env: &Arc<E>,
-    given: &Given,
-    chain: Vec<Entry>,
-    word: mpsc::Sender<StorageReply>,
-) {
-    pass_on(env, given, &chain, Feed::Disk, word);
 }
 
 /// Gives an object to the first of a chain, with the rest of it. Whether there is one.

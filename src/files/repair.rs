@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::ask::ask_storage;
-use super::env::{Cause, Env};
+use super::env::{BoxFuture, Cause, Env};
 use super::find::find;
 use super::push::{Feed, Given, push};
 use super::records::STORAGE_TIMEOUT;
@@ -66,7 +66,7 @@ struct Waited {
 
 /// Who is given what at the moment: one offer for each peer, each on its own.
 struct Giving {
-    offers: Together<std::pin::Pin<Box<dyn Future<Output = Position> + Send>>>,
+    offers: Together<BoxFuture<'static, Position>>,
     to: BTreeSet<Position>,
 }
 
@@ -85,8 +85,8 @@ pub async fn repair<E: Env>(env: Arc<E>, pause: Duration) {
     let mut schedule = RepairSchedule::new(env.repair_interval());
     let mut giving = Giving { offers: Together::new(), to: BTreeSet::new() };
     let (mut waited, mut help) = (None::<Waited>, Help::default());
-    // Peers that are silent take it long; repair does not wait for that, but gives it up for the next.
-    let mut _lost = None;
+    // The search for lost objects takes long where peers are silent. Repair does not wait for it; the next round ends it.
+    let mut search = None;
     if !pause.is_zero() {
         let seen = env.view();
         let changed = race(env.view_changed(&seen), env.repair_wanted().notified());
@@ -101,8 +101,9 @@ pub async fn repair<E: Env>(env: Arc<E>, pause: Duration) {
             schedule.end(now, incomplete || help.is_to_come());
         }
         if schedule.begin(now, &seen) {
-            let (round, lost) = begin_round(&env, &mut giving, help.begins(now)).await;
-            (waited, _lost) = (Some(round), lost);
+            drop(search.take());
+            let (round, begun) = begin_round(&env, &mut giving, help.begins(now)).await;
+            (waited, search) = (Some(round), begun);
             continue;
         }
         let due = schedule.poll_timeout().into_iter().chain(waited.as_ref().map(|round| round.until)).min();

@@ -119,11 +119,13 @@ impl Env for Shared {
     }
 
     fn distrusted(&self) -> BTreeSet<Position> {
-        self.ledger.distrusted()
+        let now = self.clock.now();
+        self.ledger().distrusted(now)
     }
 
     fn is_settled(&self, view: &View) -> bool {
-        self.ledger.is_settled(view)
+        let now = self.clock.now();
+        self.ledger().is_settled(view, now)
     }
 
     fn blame(&self, peer: &Position, fault: Fault) {

@@ -9,7 +9,7 @@ use super::actor::ActorMessage;
 use super::api::{LeavePlan, LeaveReport};
 use super::shared::{STORAGE_TIMEOUT, Shared};
 use crate::chord::PhaseKind;
-use crate::files::{self, HandedOver};
+use crate::files::{self, Env as _, HandedOver};
 use crate::id::{ContentId, FileName, Position};
 use crate::replica::{Holdings, Offer, plan_handover};
 use crate::wire::limits::OFFERS_PER_MESSAGE_MAX;

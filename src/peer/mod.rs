@@ -15,13 +15,14 @@
 //! | `health` | which files have fewer copies than they should |
 //! | `store`, `request`, `leave`, `ping`, `report` | what people ask for |
 //! | `commands`, `client`, `choice` | both ends of `quoit-client/1`: another process commands the peer |
-//! | `ledger` | who did what wrong, and how that is told |
+//! | `blame` | what is held against other peers, and how that is told |
 //!
 //! Nothing here blocks an async thread: disk and hashing go through `Shared::blocking`.
 
 mod actor;
 mod admit;
 mod api;
+mod blame;
 mod bundle;
 mod bytes;
 mod choice;
@@ -37,7 +38,6 @@ mod handle;
 mod health;
 mod hopeless;
 mod leave;
-mod ledger;
 mod lookup;
 mod mend;
 mod ping;

@@ -12,6 +12,7 @@ use super::api::{Listed, RingFile, RingFiles, RingLine, StatusReport, word_list}
 use super::shared::{STORAGE_TIMEOUT, Shared};
 use crate::blob::BlobError;
 use crate::chord::{PhaseKind, View};
+use crate::files;
 use crate::id::{ContentId, Position};
 use crate::names::NameHistory;
 use crate::replica::all_is_seen;
@@ -156,7 +157,7 @@ impl Shared {
         let mut heard: BTreeSet<Position> = BTreeSet::new();
         loop {
             // One that is silent costs no more than this once the others are enough.
-            let enough = all_is_seen(&view, self.copies(), &heard);
+            let enough = all_is_seen(&view, files::Env::copies(self.as_ref()), &heard);
             let patience = if enough { LATE_LISTING } else { LISTING_MAX };
             let (rank, files) = match timeout(patience, asked.join_next()).await {
                 Ok(Some(Ok((rank, Some(files))))) => (rank, files),
@@ -189,7 +190,7 @@ impl Shared {
             .chain(view.away().map(|entry| entry.position))
             .filter(|peer| !heard.contains(peer))
             .collect();
-        let complete = silent.is_empty() || all_is_seen(&view, self.copies(), &heard);
+        let complete = silent.is_empty() || all_is_seen(&view, files::Env::copies(self.as_ref()), &heard);
         Ok(RingFiles { files, silent: self.all_named(&silent), complete })
     }
 

@@ -13,7 +13,6 @@ use super::contact::Contacts;
 use super::forward::Forwards;
 use super::health::HealthBook;
 use super::hopeless::Hopeless;
-use super::ledger::Ledger;
 use super::mend::NoticeBook;
 use super::start::Running;
 use crate::blob::Store;
@@ -23,7 +22,7 @@ use crate::files::{self, Transfers};
 pub(super) use crate::files::{LATE_WORD, STORAGE_TIMEOUT};
 use crate::id::Position;
 use crate::names::{Bygones, RingClock};
-use crate::replica::{Arrivals, TakeOver};
+use crate::replica::{Arrivals, Ledger, TakeOver};
 use crate::time::Timestamp;
 use crate::transport::{Identity, RequestFailure, Transport, Verifier};
 use crate::wire::{
@@ -69,8 +68,7 @@ pub(super) struct Shared {
     timestamp: Mutex<Timestamp>,
     /// What the clocks of others show.
     ring_clock: Mutex<RingClock>,
-    /// Who did what wrong.
-    pub ledger: Ledger,
+    pub ledger: Mutex<Ledger>,
     /// Objects that are on their way in.
     pub arrivals: Mutex<Arrivals>,
     /// Exchanges that are forwarded between others.
@@ -119,7 +117,7 @@ impl Shared {
             was_member: AtomicBool::new(false),
             timestamp: Mutex::new(Timestamp::default()),
             ring_clock: Mutex::default(),
-            ledger: Ledger::default(),
+            ledger: Mutex::default(),
             arrivals: Mutex::default(),
             forwards: Forwards::default(),
             contacts: Contacts::default(),
@@ -142,11 +140,6 @@ impl Shared {
     /// The ring's settings, or the default while they are not known.
     pub(super) fn settings(&self) -> RingSettings {
         self.view.borrow().settings.unwrap_or_default()
-    }
-
-    /// R, how many copies there should be.
-    pub(super) fn copies(&self) -> usize {
-        self.settings().replicas.into()
     }
 
     /// A peer as people know it.

@@ -9,6 +9,7 @@
 //! | `holders` | who has an object, for a request |
 //! | `offers` | what a peer offers to whom: repair, hand-over, a joiner's take-over |
 //! | `round` | what a round of offers did, and what is short after it |
+//! | `ledger` | which peers did what wrong, and for how long that is held against them |
 //! | `arrivals` | what a peer wants of an offer |
 //! | `setbacks` | which copies are not tried again for a while, since they would fail again |
 //! | `unkept` | which files belong to a peer that cannot take them |
@@ -30,6 +31,7 @@ mod copies;
 mod duty;
 mod election;
 mod holders;
+mod ledger;
 mod offers;
 mod placement;
 mod repair;
@@ -43,6 +45,7 @@ pub use copies::{Copies, CopiesWanted, WaitError};
 pub use duty::{ChainWords, NotKept, StoreDuty, put_duty, store_duty};
 pub use election::{Election, all_is_seen};
 pub use holders::{HolderSearch, Holders, who_has};
+pub use ledger::Ledger;
 pub use offers::{Offer, OfferPlan, plan_handover, plan_help, plan_offers, plan_repair, plan_sync};
 pub use placement::{Found, known_after, own_replicas, replicas, vote_count};
 pub use repair::RepairSchedule;

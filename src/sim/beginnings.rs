@@ -12,7 +12,7 @@ use super::world::{Process, World};
 use crate::chord::{Node, NodeConfig, Rules, Start, Table};
 use crate::config::RingSettings;
 use crate::id::{KeyHash, Position, sha256};
-use crate::wire::{Entry, Life, Member, MemberState, Target};
+use crate::wire::{Address, Entry, Life, Member, MemberState, Target};
 
 impl World {
     /// A ring of so many self-placed peers that has been together for long: all lists are right, and each
@@ -157,11 +157,16 @@ impl World {
 
     pub(super) fn next_self_placed(&mut self, incarnation: u64) -> Entry {
         let identity = self.next_identity;
-        self.next_identity += 1;
+        let address = self.next_address();
         let bytes = [self.seed.to_be_bytes().as_slice(), identity.to_be_bytes().as_slice()].concat();
         let position = Position(sha256(&bytes));
-        let (key, address) = (KeyHash(position.0), address_of(SLOT_OF_SELF_PLACED + identity));
-        Entry::from(Life { position, incarnation, key, address })
+        Entry::from(Life { position, incarnation, key: KeyHash(position.0), address })
+    }
+
+    /// An address that no peer has had.
+    pub(super) fn next_address(&mut self) -> Address {
+        self.next_identity += 1;
+        address_of(SLOT_OF_SELF_PLACED + self.next_identity - 1)
     }
 }
 

@@ -1,10 +1,11 @@
 //! What happens to peers and to the ways between them from outside.
 
 use super::network::Slot;
+use super::places::slot_of;
 use super::traffic::Connections;
 use super::world::{Delivery, World};
 use crate::chord::Start;
-use crate::wire::Member;
+use crate::wire::{Entry, Life, Member, Target};
 
 impl World {
     /// Ends peers without notice.
@@ -46,6 +47,22 @@ impl World {
         let me = peer.node.me().with_incarnation(peer.incarnation_on_disk + 1);
         self.note(|| format!("restart {slot}"));
         self.start_entry(me, Start::Resume { remembered, given: Vec::new() });
+    }
+
+    /// Starts a crashed peer again at another address, with its disk; a person names these contacts. Where it is now;
+    /// nothing where it was never a member.
+    pub fn restart_elsewhere(&mut self, slot: Slot, contacts: &[Slot]) -> Option<Slot> {
+        let peer = self.process(slot).filter(|peer| !peer.up)?;
+        let remembered = peer.remembered.clone()?;
+        let (me, incarnation) = (peer.node.me().clone(), peer.incarnation_on_disk + 1);
+        let given = contacts.iter().filter_map(|slot| self.entry(*slot)).map(Target::from).collect();
+        let address = self.next_address();
+        let new = slot_of(&address);
+        let me = Life { position: me.position, incarnation, key: me.key, address };
+        self.note(|| format!("restart {slot} at {new}"));
+        self.move_files(slot, new);
+        self.start_entry(Entry::from(me), Start::Resume { remembered, given });
+        Some(new)
     }
 
     /// Whether a crashed peer was a member when it crashed and remembers somebody who still is one.

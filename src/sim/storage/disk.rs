@@ -112,6 +112,14 @@ impl Disk {
         }
     }
 
+    /// A bit of a partial transfer on a real disk changes where it lies. Whether there was one.
+    pub fn spoil_part(&mut self, content: &ContentId) -> bool {
+        match &mut self.0 {
+            Kind::Light(_) => false,
+            Kind::Real(real) => real.spoil_part(content),
+        }
+    }
+
     /// Everything on it is gone, as with a new disk. No process runs meanwhile.
     pub fn lose(&mut self) {
         match &mut self.0 {

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use super::bytes::{Arriving, Reading, Span};
 use super::disk::Failure;
 use super::keeper::{Effect, Keeper};
+use super::liar::FORGED;
 use super::stream::Stream;
 use crate::chord::View;
 use crate::files::{BoxFuture, Cause, Env, GiveError, Laws, OfferLook, RingWish, Transfers};
@@ -109,18 +110,23 @@ impl Env for Keeper {
         });
     }
 
-    /// Nobody lies here.
     fn distrusted(&self) -> BTreeSet<Position> {
-        BTreeSet::new()
+        self.ledger.lock().distrusted(Keeper::now(self))
     }
 
-    fn is_settled(&self, _: &View) -> bool {
-        false
+    fn is_settled(&self, view: &View) -> bool {
+        self.ledger.lock().is_settled(view, Keeper::now(self))
     }
 
-    fn blame(&self, _: &Position, _: Fault) {}
+    fn blame(&self, peer: &Position, fault: Fault) {
+        if *peer != Keeper::view(self).me.position {
+            self.ledger.lock().note(*peer, fault, Keeper::now(self));
+        }
+    }
 
-    fn blame_answer(&self, _: &Position, _: Fault) -> bool {
+    /// No answer comes through a helper here.
+    fn blame_answer(&self, peer: &Position, fault: Fault) -> bool {
+        Env::blame(self, peer, fault);
         true
     }
 
@@ -169,9 +175,11 @@ impl Env for Keeper {
         Ok(unsigned(body))
     }
 
-    /// Nobody forges a signature here, so none is made and none is checked.
-    fn signer_of(&self, _: &SignedRecord, record: &NameRecord) -> Result<Position, String> {
-        Ok(record.writer)
+    fn signer_of(&self, signed: &SignedRecord, record: &NameRecord) -> Result<Position, String> {
+        match signed.signature.contains(&FORGED) {
+            true => Err("the signature is not good".to_owned()),
+            false => Ok(record.writer),
+        }
     }
 
     async fn holds(self: &Arc<Self>, content: ContentId) -> Result<bool, String> {
@@ -207,9 +215,9 @@ impl Env for Keeper {
         Ok(Stream::open(self, whom, request))
     }
 
-    /// A whole piece: a simulated line is seen to move by its pieces.
+    /// As much as goes out in half a second: a simulated line is seen to move by its pieces.
     fn slice_bytes(&self) -> u64 {
-        u64::MAX
+        self.ways.settings.bandwidth_bytes_s.div_ceil(2)
     }
 
     fn transfers(&self) -> &Transfers {
@@ -356,7 +364,7 @@ impl Env for Keeper {
     fn warn(&self, _: String) {}
 }
 
-/// A record as it travels.
+/// A record as it travels. Its signature stands for a good one.
 pub(super) fn unsigned(body: Vec<u8>) -> SignedRecord {
     SignedRecord { body, signature: vec![0; SignedRecord::SIGNATURE_BYTES], certificate: Vec::new() }
 }

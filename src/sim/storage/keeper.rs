@@ -13,9 +13,10 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::super::network::Slot;
+use super::super::network::{Slot, mixed};
 use super::FileSettings;
 use super::disk::Disk;
+use super::liar::Lie;
 use super::lock::Lock;
 use super::outcome::Outcome;
 use super::stream::{End, Frame};
@@ -24,7 +25,7 @@ use crate::chord::View;
 use crate::files::{Cause, Laws, RingWish, Transfers, timeout};
 use crate::id::{ContentId, Position};
 use crate::names::Bygones;
-use crate::replica::{Arrivals, TakeOver};
+use crate::replica::{Arrivals, Ledger, TakeOver};
 use crate::time::{Moment, Timestamp};
 use crate::wire::{Entry, MembershipReply, MembershipRequest, StorageRequest};
 
@@ -88,6 +89,14 @@ pub(super) struct Keeper {
     /// Records that this peer does not want again.
     pub(super) bygones: Lock<Bygones>,
     pub(super) laws: Laws,
+    /// The faults that it has seen of others.
+    pub(super) ledger: Lock<Ledger>,
+    /// In which way this peer lies.
+    pub(super) lie: Lock<Option<Lie>>,
+    /// How often it has lied.
+    pub(super) lies_told: Lock<u64>,
+    /// What it says that it has, and has not.
+    pub(super) false_copies: Lock<BTreeSet<ContentId>>,
     pub(super) transfers: Transfers,
     /// Bytes that others took, and other things.
     pub(super) moved: Lock<u64>,
@@ -148,6 +157,10 @@ impl Keeper {
             takeover: Lock::default(),
             bygones: Lock::default(),
             laws,
+            ledger: Lock::default(),
+            lie: Lock::default(),
+            lies_told: Lock::default(),
+            false_copies: Lock::default(),
             transfers: Transfers::default(),
             moved: Lock::default(),
             repair_wanted: Notify::new(),
@@ -231,9 +244,15 @@ impl Keeper {
 
     /// The disk is asked for something: other tasks go on meanwhile.
     pub(super) async fn disk_call(self: &Arc<Self>) {
-        if !self.ways.settings.call_time.is_zero() {
-            self.sleep(self.ways.settings.call_time).await;
+        let (least, most) = self.ways.settings.call_time;
+        if most.is_zero() {
+            return;
         }
+        let more = match most - least {
+            Duration::ZERO => Duration::ZERO,
+            range => range.mul_f64(mixed(self.next_id()) as f64 / u64::MAX as f64),
+        };
+        self.sleep(least + more).await;
     }
 
     /// Waits until the view satisfies a condition, at most so long.

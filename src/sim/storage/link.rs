@@ -82,6 +82,15 @@ impl World {
         }
     }
 
+    /// A disk goes to another place, with all that is on it.
+    pub(in crate::sim) fn move_files(&mut self, from: Slot, to: Slot) {
+        if let Some(files) = &mut self.files
+            && let Some(home) = files.homes.remove(&from)
+        {
+            files.homes.insert(to, home);
+        }
+    }
+
     /// A node has changed.
     pub(in crate::sim) fn look_at_neighbours(&mut self, slot: Slot) {
         let Some(files) = self.files.as_deref_mut() else { return };

@@ -1,9 +1,8 @@
 //! Files in the simulated world: what peers do with objects and name records, over a network and on disks that
 //! fail on demand.
 //!
-//! The decisions are production's ([`crate::replica`], [`crate::names`], [`crate::chord::Lookup`] and
-//! [`crate::chord::View`]); here is only what stands between them and the world, as `peer` stands between them
-//! and tokio, in the same order and with the same waits:
+//! What peers do is production's code ([`crate::files`], and in small worlds [`crate::blob::Store`]); here is what stands
+//! between it and the world, as `peer` stands between it and tokio:
 //!
 //! | part | what it is |
 //! |---|---|
@@ -13,17 +12,19 @@
 //! | `stream`, `link` | requests, answers and bytes over the network |
 //! | `env`, `bytes` | between a simulated peer and [`crate::files`] |
 //! | `work` | what its user wants, and what other peers ask of it |
+//! | `liar` | a member that lies |
 //! | `place` | files that are there from the beginning |
 //! | `check` | what must hold |
 //!
-//! Of an object there is the length alone. Nobody lies: no signature is made, nobody is blamed; how hostile peers
-//! are met is tested over the real network. A world without files has none of this.
+//! On a light disk there is of an object its length alone. No signature is made: what a forged one means is known. A
+//! world without files has none of this.
 
 mod bytes;
 pub mod check;
 mod disk;
 mod env;
 mod keeper;
+mod liar;
 mod light;
 mod link;
 mod lock;
@@ -43,6 +44,7 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
 pub use disk::Disk;
+pub use liar::Lie;
 pub(super) use link::News;
 pub use outcome::{Acknowledged, Ended, Moved, Outcome, Requested, StoreFailure, StoredFile};
 
@@ -58,7 +60,7 @@ use super::world::World;
 use crate::chord::{PhaseKind, hop_timeout};
 use crate::files::{self, Laws};
 use crate::id::{ContentId, FileName, Position};
-use crate::wire::{Entry, NameRecord, ObjectInfo, RecordTarget};
+use crate::wire::{Entry, Fault, NameRecord, ObjectInfo, RecordTarget};
 
 /// How fast the files' side of a world is.
 #[derive(Debug, Clone, Copy)]
@@ -67,8 +69,8 @@ pub struct FileSettings {
     pub bandwidth_bytes_s: u64,
     /// How long a sync takes.
     pub sync_time: Duration,
-    /// How long any other call of the disk takes; other tasks go on meanwhile.
-    pub call_time: Duration,
+    /// How long any other call of the disk takes, at least and at most; other tasks go on meanwhile.
+    pub call_time: (Duration, Duration),
     /// How long a member that is away is waited for before its copies are made anew, while two are left. The
     /// running peer does not wait.
     pub away_wait: Duration,
@@ -82,7 +84,7 @@ impl Default for FileSettings {
         FileSettings {
             bandwidth_bytes_s: 12_500_000,
             sync_time: Duration::from_millis(8),
-            call_time: Duration::from_micros(100),
+            call_time: (Duration::from_micros(100), Duration::from_micros(100)),
             away_wait: Duration::ZERO,
             real_stores: false,
         }
@@ -314,6 +316,25 @@ impl World {
         if let Some(files) = &mut self.files {
             files.dies = Some((slot, steps));
         }
+    }
+
+    /// From now on, until its process ends, a peer lies.
+    pub fn set_lie(&mut self, slot: Slot, lie: Lie) {
+        if let Some(keeper) = self.files.as_ref().and_then(|files| files.keeper(slot)) {
+            keeper.lie.set(Some(lie));
+        }
+    }
+
+    /// How often the process of a peer has lied.
+    pub fn lies_told(&self, slot: Slot) -> u64 {
+        self.files.as_ref().and_then(|files| files.keeper(slot)).map_or(0, |keeper| keeper.lies_told.get())
+    }
+
+    /// The faults that the process of a peer has seen of others.
+    pub fn faults_seen(&self, slot: Slot) -> Vec<(Position, Fault)> {
+        let keeper = self.files.as_ref().and_then(|files| files.keeper(slot));
+        let seen = keeper.map(|keeper| keeper.ledger.lock().report()).unwrap_or_default();
+        seen.into_iter().map(|(peer, fault, _)| (peer, fault)).collect()
     }
 
     /// Sets the wall clock of a peer wrong by so many milliseconds.

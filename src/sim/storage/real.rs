@@ -25,8 +25,11 @@ pub(super) struct Real {
     /// Whether a sync failed since a person looked.
     poisoned: bool,
     /// Of each object whether its bytes are right, and which version of which file that was.
-    looked: RefCell<BTreeMap<ContentId, ((u64, u64), bool)>>,
+    looked: RefCell<BTreeMap<ContentId, Looked>>,
 }
+
+/// Which version of which file was looked at, and whether its bytes were right.
+type Looked = ((u64, u64), bool);
 
 impl Default for Real {
     fn default() -> Real {
@@ -132,14 +135,20 @@ impl Real {
     }
 
     pub(super) fn part(&self, content: &ContentId) -> Option<u64> {
-        let path = Path::new(ROOT).join("incoming").join(format!("{content}.part"));
-        self.memory.contents(&path).map(|bytes| bytes.len() as u64)
+        self.memory.contents(&part_path(content)).map(|bytes| bytes.len() as u64)
     }
 
     pub(super) fn rot(&mut self, content: &ContentId) {
+        self.flip_bit(&object_path(content));
+    }
+
+    pub(super) fn spoil_part(&mut self, content: &ContentId) -> bool {
+        self.flip_bit(&part_path(content))
+    }
+
+    fn flip_bit(&self, path: &Path) -> bool {
         // Which bit makes no difference.
-        let mut rng = ChaCha8Rng::seed_from_u64(u64::from(content.as_bytes()[0]));
-        self.memory.flip_bit(&object_path(content), &mut rng);
+        self.memory.flip_bit(path, &mut ChaCha8Rng::seed_from_u64(0))
     }
 
     pub(super) fn put_object(&mut self, info: &ObjectInfo, text: &[u8]) {
@@ -169,6 +178,10 @@ impl Real {
 fn object_path(content: &ContentId) -> PathBuf {
     let hex = content.to_string();
     Path::new(ROOT).join(OBJECTS).join(&hex[..2]).join(hex)
+}
+
+fn part_path(content: &ContentId) -> PathBuf {
+    Path::new(ROOT).join("incoming").join(format!("{content}.part"))
 }
 
 /// The data directory.

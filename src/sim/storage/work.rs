@@ -88,6 +88,7 @@ impl Keeper {
 
     /// Handles one stream.
     pub(super) async fn serve(self: Arc<Self>, stream: Stream, from: Entry, request: StorageRequest) {
+        let Some((stream, request)) = self.lie(stream, request).await else { return };
         match request {
             StorageRequest::StoreObject { object, links, role } => {
                 files::accept_object(&self, Upstream::Remote(stream), object, links, role).await;

@@ -1,12 +1,15 @@
 //! A death at every step: each process that takes part in a flow dies at each of its waits in turn, for the disk, for
-//! others or for time, and starts again or not.
+//! others or for time, and starts again or not. With a real store it dies at each call of its disk as well, and loses
+//! what was not synced.
+//!
+//! With real stores the gate tries one death in 29; `QUOIT_DEATHS=1` tries all.
 
 use quoit::config::RingSettings;
 use quoit::files::Laws;
 use quoit::sim::storage::{Outcome, Requested, check};
 use quoit::sim::{Slot, World};
 
-use super::harness::{MINUTE, SECOND, keepers, members, request_everywhere};
+use super::harness::{MINUTE, SECOND, Stores, enable, keepers, members, request_everywhere};
 
 /// What goes on while somebody dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,13 +23,25 @@ enum Flow {
 
 const FLOWS: [Flow; 5] = [Flow::Store, Flow::Request, Flow::Join, Flow::Leave, Flow::Repair];
 
+/// When a process dies.
+#[derive(Debug, Clone, Copy)]
+enum Death {
+    /// After so many more of its steps with files.
+    Step(u64),
+    /// Instead of so manieth call of its disk from now on.
+    Call(u64),
+}
+
 /// A ring of five with one file, and what the flow is about to do.
-fn begin(flow: Flow, laws: Laws) -> (World, Vec<Slot>) {
+fn begin(flow: Flow, laws: Laws, stores: Stores) -> (World, Vec<Slot>) {
     let settings = RingSettings { replicas: 3, successors: 2 };
     let mut world = World::converged(7, settings, 5, SECOND, 4_096);
-    world.enable_files();
-    world.set_laws(laws);
-    world.place_files(3, 1 << 20);
+    enable(&mut world, stores);
+    if laws != Laws::default() {
+        world.set_laws(laws);
+    }
+    // Of more than one chunk, so that there is an outboard.
+    world.place_files(3, 3 << 19);
     world.run_for(SECOND * 3);
     let mut parties = members(&world);
     let content = world.content_of(b"a flow", 3 << 20);
@@ -56,19 +71,40 @@ fn begin(flow: Flow, laws: Laws) -> (World, Vec<Slot>) {
     (world, parties)
 }
 
-/// How many steps each party makes in the flow, when nobody dies.
-fn steps(flow: Flow) -> Vec<(Slot, u64)> {
-    let (mut world, parties) = begin(flow, Laws::default());
-    let before: Vec<u64> = parties.iter().map(|slot| world.steps_with_files(*slot)).collect();
+/// All deaths of all parties in the flow, as it goes when nobody dies.
+fn deaths(flow: Flow, stores: Stores) -> Vec<(Slot, Death)> {
+    let (mut world, parties) = begin(flow, Laws::default(), stores);
+    let counts = |world: &mut World| -> Vec<(u64, u64)> {
+        let calls = |world: &mut World, slot| world.with_disk(slot, |disk| disk.calls()).unwrap_or(0);
+        parties.iter().map(|slot| (world.steps_with_files(*slot), calls(world, *slot))).collect()
+    };
+    let before = counts(&mut world);
     world.run_for(SECOND * 8);
-    let of = |(slot, before): (Slot, u64)| (slot, world.steps_with_files(slot) - before);
-    parties.into_iter().zip(before).map(of).collect()
+    let after = counts(&mut world);
+    let mut deaths = Vec::new();
+    for (at, slot) in parties.iter().enumerate() {
+        let ((steps, calls), (steps_after, calls_after)) = (before[at], after[at]);
+        deaths.extend((1..=steps_after - steps).map(|step| (*slot, Death::Step(step))));
+        deaths.extend((1..=calls_after - calls).map(|call| (*slot, Death::Call(call))));
+    }
+    deaths
 }
 
 /// One death. What is wrong after it.
-fn die(flow: Flow, laws: Laws, victim: Slot, step: u64, restarts: bool) -> Result<(), String> {
-    let (mut world, _) = begin(flow, laws);
-    world.die_after_steps(victim, step);
+fn die(
+    flow: Flow,
+    laws: Laws,
+    stores: Stores,
+    (victim, death): (Slot, Death),
+    restarts: bool,
+) -> Result<(), String> {
+    let (mut world, _) = begin(flow, laws, stores);
+    match death {
+        Death::Step(step) => world.die_after_steps(victim, step),
+        Death::Call(call) => {
+            world.with_disk(victim, |disk| disk.die_before_call(call));
+        }
+    }
     world.run_for(SECOND * 8);
     if restarts {
         world.restart_slot(victim);
@@ -101,17 +137,19 @@ fn die(flow: Flow, laws: Laws, victim: Slot, step: u64, restarts: bool) -> Resul
     }
 }
 
-/// All deaths in a flow, each in a world of its own: how many there are, and the first after which something is wrong.
-fn all_deaths(flow: Flow, laws: Laws) -> (u64, Option<String>) {
+/// Deaths in a flow, one in so many of all, each in a world of its own: how many there are, and the first after which
+/// something is wrong.
+fn try_deaths(flow: Flow, laws: Laws, stores: Stores, one_in: usize) -> (u64, Option<String>) {
     let mut points = 0;
-    for (victim, steps) in steps(flow) {
-        for step in 1..=steps {
-            for restarts in [true, false] {
-                points += 1;
-                if let Err(why) = die(flow, laws, victim, step, restarts) {
-                    let restarts = if restarts { "and starts again" } else { "for good" };
-                    return (points, Some(format!("{victim} dies after {step} steps {restarts}: {why}")));
-                }
+    for (at, death) in deaths(flow, stores).into_iter().enumerate() {
+        for restarts in [true, false] {
+            if !(2 * at + usize::from(restarts)).is_multiple_of(one_in) {
+                continue;
+            }
+            points += 1;
+            if let Err(why) = die(flow, laws, stores, death, restarts) {
+                let restarts = if restarts { "and starts again" } else { "for good" };
+                return (points, Some(format!("{death:?} {restarts}: {why}")));
             }
         }
     }
@@ -123,9 +161,21 @@ fn all_deaths(flow: Flow, laws: Laws) -> (u64, Option<String>) {
 #[test]
 fn a_death_at_every_step() {
     for flow in FLOWS {
-        let (points, wrong) = all_deaths(flow, Laws::default());
+        let (points, wrong) = try_deaths(flow, Laws::default(), Stores::Light, 1);
         println!("{flow:?}: {points} deaths");
         assert!(points > 100, "{flow:?} has {points} points of death");
+        assert_eq!(wrong, None, "{flow:?}");
+    }
+}
+
+/// Goal: the same where peers have real stores, at each call of the disk too.
+#[test]
+fn a_death_at_every_call_of_the_disk() {
+    let one_in = if std::env::var_os("QUOIT_DEATHS").is_some() { 1 } else { 29 };
+    for flow in FLOWS {
+        let (points, wrong) = try_deaths(flow, Laws::default(), Stores::Real, one_in);
+        println!("{flow:?}: {points} deaths, one in {one_in} of all");
+        assert!(points > 10, "{flow:?} has {points} points of death");
         assert_eq!(wrong, None, "{flow:?}");
     }
 }
@@ -134,5 +184,5 @@ fn a_death_at_every_step() {
 #[test]
 fn a_death_shows_a_part_that_is_believed() {
     let laws = Laws { parts_hashed_again: false, ..Laws::default() };
-    assert!(all_deaths(Flow::Store, laws).1.is_some());
+    assert!(try_deaths(Flow::Store, laws, Stores::Light, 1).1.is_some());
 }

@@ -1,0 +1,246 @@
+//! A member that lies about files, in one way at a time, and is honest in everything else.
+
+use std::sync::Arc;
+
+use super::bytes::{Reading, Span};
+use super::env::unsigned;
+use super::keeper::Keeper;
+use super::stream::Stream;
+use crate::files::{GiveError, Piece as _, Reader as _, StreamError};
+use crate::id::{ContentId, Position};
+use crate::outboard::chunk_count;
+use crate::time::Timestamp;
+use crate::wire::{Fault, ObjectInfo, StorageReply, StorageRequest, codec, limits};
+
+/// One way to lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lie {
+    /// One piece of an object has other bytes.
+    CorruptBytes,
+    /// An object is said to be longer than it is.
+    WrongLength,
+    /// Half of an object is sent.
+    FewerBytes,
+    /// An object is sent, and more.
+    MoreBytes,
+    /// The answer is one to another question.
+    OtherReply,
+    /// The midstates of an outboard are other ones.
+    OtherOutboard,
+    /// A page of an outboard has more midstates than a page can have.
+    LongOutboard,
+    /// One byte of an object is sent, and then none.
+    OneByte,
+    /// There is no such object and no such name.
+    Denial,
+    /// A name stands for something else; another peer's signature is forged.
+    ForgedRecord,
+    /// Every object is here already.
+    FalseHere,
+    /// A peer that was not asked has a copy.
+    FalseCopies,
+}
+
+impl Lie {
+    /// All of them.
+    pub const ALL: [Lie; 12] = [
+        Lie::CorruptBytes,
+        Lie::WrongLength,
+        Lie::FewerBytes,
+        Lie::MoreBytes,
+        Lie::OtherReply,
+        Lie::OtherOutboard,
+        Lie::LongOutboard,
+        Lie::OneByte,
+        Lie::Denial,
+        Lie::ForgedRecord,
+        Lie::FalseHere,
+        Lie::FalseCopies,
+    ];
+
+    /// The fault that is to be seen; nothing where a lie cannot be told from bad luck.
+    pub fn fault(self) -> Option<Fault> {
+        match self {
+            Lie::CorruptBytes => Some(Fault::CorruptBytes),
+            Lie::WrongLength | Lie::FewerBytes => Some(Fault::WrongLength),
+            Lie::MoreBytes | Lie::LongOutboard => Some(Fault::Endless),
+            Lie::OtherReply => Some(Fault::WrongReply),
+            Lie::OtherOutboard => Some(Fault::BadOutboard),
+            Lie::ForgedRecord => Some(Fault::BadRecord),
+            Lie::FalseCopies => Some(Fault::FalseCopies),
+            Lie::OneByte | Lie::Denial | Lie::FalseHere => None,
+        }
+    }
+}
+
+impl Keeper {
+    /// Lies, if this is a liar and can lie about this. Otherwise gives the stream and the request back.
+    pub(super) async fn lie(
+        self: &Arc<Self>,
+        stream: Stream,
+        request: StorageRequest,
+    ) -> Option<(Stream, StorageRequest)> {
+        let Some(lie) = self.lie.get() else { return Some((stream, request)) };
+        match &request {
+            StorageRequest::FetchObject { content, offset } => {
+                let (content, offset) = (*content, *offset);
+                let is_about_objects = matches!(
+                    lie,
+                    Lie::CorruptBytes
+                        | Lie::WrongLength
+                        | Lie::FewerBytes
+                        | Lie::MoreBytes
+                        | Lie::OtherReply
+                        | Lie::OneByte
+                );
+                match Reading::begin(self, &content, offset) {
+                    Ok((object, reading)) if is_about_objects && offset < object.length => {
+                        self.tell_lie();
+                        // Whoever asked may hang up.
+                        let _ = give(lie, stream, object, offset, reading).await;
+                        None
+                    }
+                    _ => Some((stream, request)),
+                }
+            }
+            StorageRequest::StoreObject { object, .. } => {
+                let others: &[Position] = match lie {
+                    Lie::FalseHere => &[],
+                    Lie::FalseCopies => &[STRANGER],
+                    _ => return Some((stream, request)),
+                };
+                self.tell_lie();
+                self.false_copies.lock().insert(object.content);
+                let mut stream = stream;
+                stream.say_reply(StorageReply::AlreadyHere);
+                let me = self.view().me.position;
+                for peer in others.iter().chain([&me]) {
+                    stream.say_reply(StorageReply::Durable { peer: *peer });
+                }
+                stream.say_reply(StorageReply::Finished);
+                stream.is_over();
+                None
+            }
+            other => match self.false_answer(lie, other).await {
+                Some(reply) => {
+                    self.tell_lie();
+                    let mut stream = stream;
+                    stream.say_reply(reply);
+                    stream.is_over();
+                    None
+                }
+                None => Some((stream, request)),
+            },
+        }
+    }
+
+    async fn false_answer(self: &Arc<Self>, lie: Lie, request: &StorageRequest) -> Option<StorageReply> {
+        match (lie, request) {
+            (Lie::OtherOutboard | Lie::LongOutboard, StorageRequest::FetchOutboard { content, .. }) => {
+                let object = self.disk.lock().info(content).ok()??;
+                let count = match lie {
+                    Lie::OtherOutboard => chunk_count(object.length) as usize - 1,
+                    _ => limits::MIDSTATES_PER_PAGE_MAX + 1,
+                };
+                Some(StorageReply::Outboard { object, midstates: vec![9; 32 * count] })
+            }
+            (Lie::Denial, StorageRequest::WhoHas { .. }) => {
+                Some(StorageReply::Holders { here: false, others: Vec::new() })
+            }
+            (Lie::Denial, StorageRequest::FetchRecord { .. }) => {
+                Some(StorageReply::Record { record: None, syncing: false })
+            }
+            (Lie::ForgedRecord, StorageRequest::FetchRecord { name }) => {
+                let mut record = self.disk.lock().record(&name.key())?.current.as_ref()?.decode().ok()?;
+                record.clock = Timestamp(record.clock.0 + 1);
+                if let crate::wire::RecordTarget::Content { content, .. } = &mut record.target {
+                    *content = ContentId::of(b"another file");
+                }
+                let mut forged = unsigned(codec::encode(&record).ok()?);
+                forged.signature.fill(FORGED);
+                Some(StorageReply::Record { record: Some(forged), syncing: false })
+            }
+            (Lie::FalseHere, StorageRequest::Offer { objects, .. }) => {
+                self.false_copies.lock().extend(objects);
+                Some(StorageReply::Wanted { objects: Vec::new(), records: Vec::new(), arriving: Vec::new() })
+            }
+            (Lie::FalseHere, StorageRequest::WhoHas { content })
+                if self.false_copies.lock().contains(content) =>
+            {
+                Some(StorageReply::Holders { here: true, others: Vec::new() })
+            }
+            _ => None,
+        }
+    }
+
+    fn tell_lie(&self) {
+        self.lies_told.set(self.lies_told.get() + 1);
+    }
+}
+
+/// Sends an object as a liar does.
+async fn give(
+    lie: Lie,
+    mut stream: Stream,
+    object: ObjectInfo,
+    offset: u64,
+    mut reading: Reading,
+) -> Result<(), StreamError> {
+    if lie == Lie::OtherReply {
+        stream.say_reply(StorageReply::Noted);
+        stream.is_over();
+        return Ok(());
+    }
+    let length = object.length + u64::from(lie == Lie::WrongLength);
+    stream.say_reply(StorageReply::Object(ObjectInfo { length, ..object }));
+    let mut left = match lie {
+        Lie::FewerBytes => (object.length - offset) / 2,
+        _ => u64::MAX,
+    };
+    let mut last = None;
+    while let Some(mut piece) = reading.next().await.map_err(broken)? {
+        let mut piece = piece.split_to(left.min(piece.length()));
+        left -= piece.length();
+        match lie {
+            Lie::CorruptBytes if last.is_none() => piece = corrupted(piece),
+            Lie::OneByte => {
+                stream.send_span(piece.split_to(1)).await?;
+                // Until its process ends, or the other side has enough of it.
+                stream.next_reply(std::time::Duration::from_secs(86_400)).await?;
+            }
+            _ => {}
+        }
+        if piece.length() > 0 {
+            stream.send_span(piece.clone()).await?;
+        }
+        last = Some(piece);
+    }
+    while lie == Lie::MoreBytes
+        && let Some(piece) = &last
+    {
+        stream.send_span(piece.clone()).await?;
+    }
+    stream.is_over();
+    Ok(())
+}
+
+fn corrupted(piece: Span) -> Span {
+    match piece {
+        Span::Light { bytes, .. } => Span::Light { bytes, sound: false },
+        Span::Real(bytes) => {
+            let mut bytes = bytes.to_vec();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            Span::Real(bytes.into())
+        }
+    }
+}
+
+fn broken<D>(_: GiveError<D>) -> StreamError {
+    StreamError::Broken("it cannot be read".to_owned())
+}
+
+/// A peer of no ring.
+const STRANGER: Position = Position([7; 32]);
+/// The bytes of a signature that nobody made; of a good one all are 0.
+pub(super) const FORGED: u8 = 1;

@@ -1,0 +1,124 @@
+//! Members that lie about files, in virtual time.
+
+use quoit::id::Position;
+use quoit::sim::storage::{Lie, Outcome, Requested};
+use quoit::sim::{Slot, World, seeds};
+use quoit::wire::Fault;
+
+use super::harness::{
+    MINUTE, SECOND, Stores, converged_on, keepers, members, on_both, request_everywhere, requested,
+};
+
+/// A ring of eight, one of which is about to lie: it owns a file of three chunks, and the name of that file belongs
+/// to others.
+fn ring_with_liar(seed: u64, stores: Stores) -> (World, Slot, String) {
+    let mut world = converged_on(stores, seed, 8);
+    world.place_files(24, 3 << 20);
+    world.run_for(SECOND * 30);
+    let owned = |file: &&quoit::sim::storage::Acknowledged| {
+        let liar = keepers(&world, &file.content)[0];
+        let of_name = world.first_at_or_after(&file.name.key()).unwrap();
+        of_name != liar
+    };
+    let file = world.acknowledged().iter().find(owned).unwrap().clone();
+    let liar = keepers(&world, &file.content)[0];
+    (world, liar, file.name.to_string())
+}
+
+/// The faults that honest peers have seen, of whom.
+fn seen_by_honest(world: &World, liar: Slot) -> Vec<(Position, Fault)> {
+    members(world).into_iter().filter(|slot| *slot != liar).flat_map(|slot| world.faults_seen(slot)).collect()
+}
+
+fn nobody_honest_is_blamed(world: &World, liar: Slot, seed: u64, lie: Lie) {
+    let position = world.entry(liar).unwrap().position;
+    let wronged = seen_by_honest(world, liar).into_iter().find(|(peer, _)| *peer != position);
+    assert_eq!(wronged, None, "seed {seed}, {lie:?}");
+}
+
+/// Goal: a request succeeds whatever the owner of the file says. What can be held against the owner is, and nothing is
+/// held against anybody else.
+#[test]
+fn a_request_survives_each_lie_of_the_owner() {
+    let mut told = [0; Lie::ALL.len()];
+    for (seed, stores) in on_both(seeds(0..8)) {
+        for (at, lie) in Lie::ALL.into_iter().enumerate() {
+            let (mut world, liar, name) = ring_with_liar(seed, stores);
+            world.set_lie(liar, lie);
+            let content =
+                world.acknowledged().iter().find(|file| file.name.as_str() == name).unwrap().content;
+            let keepers = keepers(&world, &content);
+            let reader = *members(&world).iter().find(|slot| !keepers.contains(slot)).unwrap();
+            let id = world.request(reader, &name);
+            let ended = world.finish(MINUTE * 3);
+            let outcome = requested(&ended, id, seed);
+            assert!(matches!(outcome, Requested::Found { .. }), "seed {seed}, {lie:?}: {outcome:?}");
+            assert_eq!(
+                world.with_disk(reader, |disk| disk.holds(&content)),
+                Some(true),
+                "seed {seed}, {lie:?}"
+            );
+            nobody_honest_is_blamed(&world, liar, seed, lie);
+            let position = world.entry(liar).unwrap().position;
+            let faults = world.faults_seen(reader);
+            if world.lies_told(liar) > 0
+                && lie != Lie::ForgedRecord
+                && lie != Lie::FalseCopies
+                && let Some(fault) = lie.fault()
+            {
+                assert!(faults.contains(&(position, fault)), "seed {seed}, {lie:?}: {faults:?}");
+            }
+            told[at] += world.lies_told(liar);
+        }
+    }
+    // Nobody stores here, and nobody asks this owner for a name.
+    let untold = [Lie::FalseHere, Lie::FalseCopies, Lie::ForgedRecord];
+    for (lie, told) in Lie::ALL.into_iter().zip(told) {
+        assert!(told > 0 || untold.contains(&lie), "{lie:?} was never told");
+    }
+}
+
+/// Goal: with one liar in the ring, stores, departures, deaths and repair go on. Every file that was acknowledged has a
+/// sound copy at an honest peer, each honest peer finds it, and no honest peer is blamed.
+#[test]
+fn a_ring_lives_with_each_liar() {
+    let mut told = [0; Lie::ALL.len()];
+    for (seed, stores) in on_both(seeds(0..4)) {
+        for (at, lie) in Lie::ALL.into_iter().enumerate() {
+            let (mut world, liar, name) = ring_with_liar(seed, stores);
+            world.oracle.safety = false;
+            world.set_lie(liar, lie);
+            let honest: Vec<Slot> = members(&world).into_iter().filter(|slot| *slot != liar).collect();
+            for i in 0..10 {
+                world.store(honest[i % honest.len()], &format!("new-{i}.bin"), 2 << 20);
+                world.request(honest[(i + 3) % honest.len()], &name);
+                for file in (i..24).step_by(10) {
+                    world.request(honest[(i + 5) % honest.len()], &format!("file-{file}"));
+                }
+                world.run_for(SECOND / 2);
+            }
+            for ended in world.finish(MINUTE * 5) {
+                if let Outcome::Requested(requested) = &ended.outcome {
+                    assert!(matches!(requested, Requested::Found { .. }), "seed {seed}, {lie:?}: {ended:?}");
+                }
+            }
+            // Repair talks with the liar, too.
+            world.run_for(MINUTE * 2);
+            told[at] += world.lies_told(liar);
+            nobody_honest_is_blamed(&world, liar, seed, lie);
+            let names: Vec<String> = world.acknowledged().iter().map(|file| file.name.to_string()).collect();
+            for (slot, name, what) in request_everywhere(&mut world, &names) {
+                let found = matches!(what, Requested::Found { .. });
+                assert!(slot == liar || found, "seed {seed}, {lie:?}: {name} at {slot}: {what:?}");
+            }
+            for file in world.acknowledged().to_vec() {
+                let mut sound =
+                    |slot: &Slot| world.with_disk(*slot, |disk| disk.holds(&file.content)) == Some(true);
+                assert!(honest.iter().any(&mut sound), "seed {seed}, {lie:?}: {}", file.name);
+            }
+        }
+    }
+    for (lie, told) in Lie::ALL.into_iter().zip(told) {
+        assert!(told > 0, "{lie:?} was never told");
+    }
+}
