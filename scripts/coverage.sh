@@ -67,9 +67,9 @@ has_component() {
 }
 
 run_tests() {
-    local skipped options
-    mapfile -t skipped < <(scripts/skipped.sh)
-    options=(--include-ignored "${skipped[@]/#/--skip=}")
+    local options
+    mapfile -t options < <(scripts/skipped.sh)
+    options+=(--include-ignored)
     if cargo nextest --version >/dev/null 2>&1; then
         cargo llvm-cov nextest --no-report --locked --no-fail-fast "$@" -- "${options[@]}"
     else

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Prints the names of the tests that cannot run here, and on standard error why. What a test needs stands at it, as
-# #[ignore = "needs --all, tmux"]; `--all` is there where QUOIT_TEST_ALL is 1, and a variable where it is set.
+# Prints the options, a word a line, that leave out the tests which cannot run here, and on standard error why. What a
+# test needs stands at it, as #[ignore = "needs --all, tmux"]; `--all` is there where QUOIT_TEST_ALL is 1, and a variable
+# where it is set.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -23,7 +24,7 @@ main() {
             name=${name#*::}
         fi
         printf 'SKIPPED: %s needs %s\n' "$name" "$lacking" >&2
-        printf '%s\n' "$name"
+        printf '%s\n' --skip "$name"
     done < <(find src tests -name '*.rs' -exec awk '
         FNR == 1 {
             needs = ""

@@ -38,9 +38,9 @@ main() {
 # The tests come last, so that their summary is what one reads. Documentation tests are not
 # nextest's, so they run before it.
 run_tests() {
-    local skipped options
-    mapfile -t skipped < <(scripts/skipped.sh)
-    options=(--include-ignored "${skipped[@]/#/--skip=}")
+    local options
+    mapfile -t options < <(scripts/skipped.sh)
+    options+=(--include-ignored)
     if cargo nextest --version >/dev/null 2>&1; then
         step cargo test --locked --profile ci --doc
         step cargo nextest run --locked --cargo-profile ci --profile ci --test-threads "$((2 * $(processors)))" \

@@ -272,7 +272,7 @@ impl Node {
         let Phase::Entering(entering) = &mut self.phase else { return };
         let often = entering.later_lives.iter().filter(|teller| **teller == from.position).count();
         let full = entering.later_lives.len() >= LATER_LIVES_MAX;
-        if may_be && often < LATER_LIVES_BY_ONE_MAX && !full {
+        if self.rules.stale_life_raised && may_be && often < LATER_LIVES_BY_ONE_MAX && !full {
             entering.later_lives.push(from.position);
             // Some are left out: the other life may contradict the news of its end meanwhile.
             return self.raise_incarnation_far_above(incarnation);

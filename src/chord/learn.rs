@@ -133,6 +133,8 @@ impl Node {
             {
                 self.raise_incarnation_far_above(theirs);
             }
+        } else if !self.rules.stale_life_raised && theirs >= self.me.incarnation {
+            // Without the rule it takes no notice.
         } else if member.state != MemberState::Alive && theirs >= self.me.incarnation {
             // A second process with this identity begins with the very next life, and of two in one life neither
             // would end.

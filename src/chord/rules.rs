@@ -25,10 +25,13 @@ pub struct Rules {
     pub only_members_answer: bool,
     /// Fewer than r + 2 members keep a map instead. Else they go by the rules of a large ring.
     pub small_ring_map: bool,
+    /// A peer that learns of a later life of its own, or of the end of its present one, begins a life above that. Else
+    /// it goes on in the life that its disk names, which an older copy of the disk may have taken back.
+    pub stale_life_raised: bool,
 }
 
 impl Rules {
-    /// Chord of 2001: none of the corrections.
+    /// Chord of 2001: none of the corrections. Lives of a peer it does not know.
     pub fn original() -> Rules {
         Rules {
             busy_while_asking: false,
@@ -39,6 +42,7 @@ impl Rules {
             predecessor_kept: false,
             only_members_answer: false,
             small_ring_map: false,
+            stale_life_raised: true,
         }
     }
 }
@@ -54,6 +58,7 @@ impl Default for Rules {
             predecessor_kept: true,
             only_members_answer: true,
             small_ring_map: true,
+            stale_life_raised: true,
         }
     }
 }

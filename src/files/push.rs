@@ -70,6 +70,8 @@ pub enum Passed<P> {
 pub enum PushFailure<D> {
     /// The other side, or the way to it.
     Peer(MissingReason),
+    /// The other side says now and then that bytes move, and of so few that it only holds the sender.
+    TooSlow,
     /// The key belongs to another peer.
     NotOwner,
     /// The bytes are not given.
@@ -81,7 +83,9 @@ impl<D> PushFailure<D> {
     fn may_pass(&self) -> bool {
         matches!(
             self,
-            PushFailure::Peer(_) | PushFailure::Source(GiveError::Client(StreamError::Silent { .. }))
+            PushFailure::Peer(_)
+                | PushFailure::TooSlow
+                | PushFailure::Source(GiveError::Client(StreamError::Silent { .. }))
         )
     }
 }
@@ -136,6 +140,7 @@ pub async fn push<E: Env>(
         let Err(failure) = ended else { return };
         let reason = match failure {
             PushFailure::Peer(reason) => reason,
+            PushFailure::TooSlow => too_slow(),
             PushFailure::NotOwner => MissingReason::Refused("it does not own this key".to_owned()),
             PushFailure::Source(GiveError::Disk(error)) => env.not_given(&error),
             PushFailure::Source(GiveError::Client(_)) => {
@@ -236,6 +241,11 @@ pub async fn push_exchange<E: Env>(
     }
     env.blame_answer(&to.position, Fault::FalseCopies);
     Err(PushFailure::Peer(MissingReason::Refused("it does not stop to talk of copies".to_owned())))
+}
+
+/// The reason that people are told.
+pub(super) fn too_slow() -> MissingReason {
+    MissingReason::Refused("its bytes do not move".to_owned())
 }
 
 fn broken<D>() -> PushFailure<D> {
@@ -372,7 +382,7 @@ impl Moving {
         self.bytes = self.bytes.saturating_add(bytes);
         let slow = now.since(self.since) >= MOVING_WITHIN && self.bytes < MOVING_BYTES_MIN;
         if bytes == 0 || bytes > self.left || slow {
-            return Err(PushFailure::Peer(MissingReason::Refused("its bytes do not move".to_owned())));
+            return Err(PushFailure::TooSlow);
         }
         self.left -= bytes;
         if self.bytes >= MOVING_BYTES_MIN {

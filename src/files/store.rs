@@ -11,7 +11,7 @@ use super::bytes::{GiveError, StreamError};
 use super::env::{Cause, Env};
 use super::find::{FindError, find, member};
 use super::progress::Progress;
-use super::push::{Feed, Given, PushFailure, push_exchange};
+use super::push::{Feed, Given, PushFailure, push_exchange, too_slow};
 use super::records::{Written, write_again, write_record};
 use super::wait::{Task, timeout};
 use crate::chord::PhaseKind;
@@ -196,6 +196,7 @@ impl<E: Env> Store<E> {
                 push_exchange(&env, &owner, &given, StoreRole::Owner, &mut feed, &word, &mut heard).await
             })
         };
+        let begun_after = patience.moved;
         let mut enough_since: Option<Moment> = None;
         let mut ticked = self.env.now();
         loop {
@@ -239,6 +240,14 @@ impl<E: Env> Store<E> {
                 Ok(())
             }
             Some(Err(PushFailure::Source(error))) => Err(StoreFailure::Source(error)),
+            Some(Err(PushFailure::TooSlow)) => {
+                // An owner that takes a byte now and then must not hold the store for ever.
+                patience.moved = begun_after;
+                patience.seen = patience.progress.done.load(Ordering::Relaxed);
+                let missing = Missing { peer: found.owner.position, reason: too_slow() };
+                copies.hear(StorageReply::Missing(missing));
+                Ok(())
+            }
             Some(Err(PushFailure::Peer(reason))) => {
                 copies.hear(StorageReply::Missing(Missing { peer: found.owner.position, reason }));
                 Ok(())

@@ -65,6 +65,16 @@ impl World {
         Some(new)
     }
 
+    /// Starts a crashed peer from an old copy of its data directory, of the time when it had just joined: it is in its
+    /// first life, as far as it knows, and has no files.
+    pub fn restore_slot(&mut self, slot: Slot) {
+        let peer = self.peers.get_mut(slot as usize).and_then(Option::as_mut).filter(|peer| !peer.up);
+        let Some(peer) = peer else { return };
+        peer.incarnation_on_disk = 0;
+        self.with_disk(slot, |disk| disk.lose());
+        self.restart_slot(slot);
+    }
+
     /// Whether a crashed peer was a member when it crashed and remembers somebody who still is one.
     pub fn could_return(&self, number: u8) -> bool {
         self.process(Slot::from(number)).is_some_and(|peer| {

@@ -33,7 +33,8 @@ impl World {
             whom: to.position,
             request,
         };
-        if let Some(delay) = self.network.stream(from, slot) {
+        let helper = self.helper_of(ask, from, slot);
+        if let Some(delay) = self.stream_delay(from, helper, slot) {
             self.queue.put(self.now + dialled + delay, delivery);
         }
     }
@@ -52,7 +53,8 @@ impl World {
         peer.sent.count(purpose, bytes);
         let me = peer.node.me().clone();
         self.oracle_hears(from, &reply);
-        if let Some(delay) = self.network.stream(from, to) {
+        let helper = self.helper_of(ask, from, to);
+        if let Some(delay) = self.stream_delay(from, helper, to) {
             self.queue.put(self.now + delay, Delivery::Reply { to, generation, ask, from: me, reply });
         }
     }
@@ -71,6 +73,36 @@ impl World {
             let (from, to, datagram) = (me.clone(), to.clone(), datagram.clone());
             self.queue.put(self.now + dialled + delay, Delivery::Datagram { from, to, slot, datagram });
         }
+    }
+
+    /// The third peer that passes on a question about the ring, and its answer: only the flows with files ask through
+    /// one here.
+    fn helper_of(&self, ask: Ask, one: Slot, other: Slot) -> Option<Slot> {
+        matches!(ask, Ask::Files(_)).then(|| self.helper_between(one, other)).flatten()
+    }
+
+    /// The first member that both of two peers reach, where they do not reach each other. (A running peer asks those
+    /// that it has a connection with, and finds one of them.)
+    pub(super) fn helper_between(&self, one: Slot, other: Slot) -> Option<Slot> {
+        let both_ways = |a, b| self.network.carries(a, b) && self.network.carries(b, a);
+        if both_ways(one, other) {
+            return None;
+        }
+        let helps = |slot: &Slot| both_ways(one, *slot) && both_ways(*slot, other);
+        self.living().values().copied().filter(|slot| *slot != one && *slot != other).find(helps)
+    }
+
+    /// How long a frame takes; nothing where there is no way any more.
+    pub(super) fn stream_delay(&mut self, from: Slot, helper: Option<Slot>, to: Slot) -> Option<Duration> {
+        match helper {
+            None => self.network.stream(from, to),
+            Some(helper) if !self.runs(helper) => None,
+            Some(helper) => Some(self.network.stream(from, helper)? + self.network.stream(helper, to)?),
+        }
+    }
+
+    fn runs(&self, slot: Slot) -> bool {
+        self.process(slot).is_some_and(|peer| peer.up)
     }
 
     /// Uses the connection between two peers, or makes one: how long that takes.

@@ -20,6 +20,7 @@ use super::lock;
 use super::request::RequestFailure;
 use super::stream::OpenStream;
 use crate::id::Position;
+use crate::wire::limits;
 use crate::wire::{Entry, RelayFailure, Reply, Request, Target, codec};
 
 /// Through whom a peer is reached, and who was asked through a helper lately; at most [`DETOURS_MAX`] and
@@ -97,7 +98,7 @@ impl Transport {
     /// said may then be the helper's lie.
     pub fn was_asked_through_a_helper(&self, peer: &Position) -> bool {
         let used = lock(&self.shared.detours).used.get(peer).copied();
-        used.is_some_and(|at| at.elapsed() < LATELY)
+        used.is_some_and(|at| at.elapsed() < limits::HEARSAY_MAX)
     }
 
     /// Opens a stream to a peer that this one is connected with, for a helper that forwards.
@@ -188,5 +189,3 @@ pub(super) async fn open_through(
 const DETOURS_MAX: usize = 256;
 /// Peers of which is remembered that they were asked through a helper.
 const USED_MAX: usize = 1_024;
-/// For how long after its end an exchange is remembered: what came is judged much sooner.
-const LATELY: Duration = Duration::from_secs(600);

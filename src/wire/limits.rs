@@ -46,6 +46,9 @@ pub const STREAMS_PER_CONNECTION_MAX: u32 = 256;
 pub const CONNECTIONS_MAX: usize = 1_024;
 /// How long a handshake and hello may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// For how long a peer remembers that a third one passed an answer on, so that a wrong answer convicts nobody. The
+/// answer is judged much sooner.
+pub const HEARSAY_MAX: Duration = Duration::from_secs(600);
 /// How long a stream may stay silent while bytes are due.
 pub const STREAM_SILENCE_MAX: Duration = Duration::from_secs(10);
 /// Entries of a report's list that are written out.

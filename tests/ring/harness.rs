@@ -182,6 +182,17 @@ impl Ring {
         assert!(settled, "no one ring of {:?}:\n{seen}", self.numbers());
     }
 
+    /// Waits until all peers have taken over their parts of the ring. A peer that was not given all by one that is
+    /// killed would be sure of no "no" until that one is back.
+    pub fn wait_taken_over(&self) {
+        for number in self.numbers() {
+            let over = || {
+                self.said(number, &["status", "--json"]).value()["syncing"] == serde_json::Value::Bool(false)
+            };
+            assert!(holds_within(PATIENCE, over), "peer {number} does not take over");
+        }
+    }
+
     /// The living peers as `Ring` shows them at this peer, in that order.
     pub fn shown_by(&self, number: u8) -> Vec<u8> {
         alive_in(&self.ask(number, "Ring").done())

@@ -81,6 +81,7 @@ fn a_file_without_any_copy_is_told() {
             elsewhere.then_some((sample, holders))
         })
         .expect("names and bytes have other owners");
+    ring.wait_taken_over();
     let dead: Vec<u8> = holders.into_iter().collect();
     ring.kill(&dead);
     ring.settle();

@@ -67,12 +67,7 @@ fn two_of_six_are_gone() {
     for (i, sample) in samples.iter().enumerate() {
         sample.store(&ring, SIX[i % 6], "");
     }
-    // Whoever was not given all by one that is killed now would have no word until that one is back.
-    for number in ring.numbers() {
-        eventually("it has taken over", || {
-            ring.said(number, &["status", "--json"]).value()["syncing"] == false
-        });
-    }
+    ring.wait_taken_over();
     ring.kill(&[80, 200]);
     ring.settle();
     for sample in &samples {

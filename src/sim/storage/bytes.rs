@@ -79,7 +79,10 @@ impl Answering for Stream {
     type Piece = Span;
 
     fn party(&self) -> Party {
-        Party::Peer(self.with())
+        match self.is_through_a_helper() {
+            true => Party::Through(self.with()),
+            false => Party::Peer(self.with()),
+        }
     }
 
     async fn reply(&mut self, reply: StorageReply) -> Result<(), StreamError> {

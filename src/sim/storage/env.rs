@@ -105,6 +105,8 @@ impl Env for Keeper {
 
     async fn tell_of_lookup(self: &Arc<Self>, whom: Entry, reply: Option<MembershipReply>) {
         self.want(match reply {
+            // What a helper passes on is no sign of life.
+            Some(_) if self.was_asked_through_a_helper(&whom.position) => return,
             Some(reply) => Effect::Heard(whom, reply),
             None => Effect::Silence(whom),
         });
@@ -124,10 +126,12 @@ impl Env for Keeper {
         }
     }
 
-    /// No answer comes through a helper here.
     fn blame_answer(&self, peer: &Position, fault: Fault) -> bool {
-        Env::blame(self, peer, fault);
-        true
+        let hearsay = self.was_asked_through_a_helper(peer);
+        if !hearsay {
+            Env::blame(self, peer, fault);
+        }
+        !hearsay
     }
 
     fn named(&self, peer: &Position) -> PeerName {

@@ -27,6 +27,7 @@ use crate::id::{ContentId, Position};
 use crate::names::Bygones;
 use crate::replica::{Arrivals, Ledger, TakeOver};
 use crate::time::{Moment, Timestamp};
+use crate::wire::limits::HEARSAY_MAX;
 use crate::wire::{Entry, MembershipReply, MembershipRequest, StorageRequest};
 
 /// Where a process runs, and which of those that ran there it is.
@@ -91,6 +92,8 @@ pub(super) struct Keeper {
     pub(super) laws: Laws,
     /// The faults that it has seen of others.
     pub(super) ledger: Lock<Ledger>,
+    /// The peers that were asked through a third one, and when that was last.
+    pub(super) through_helpers: Lock<BTreeMap<Position, Moment>>,
     /// In which way this peer lies.
     pub(super) lie: Lock<Option<Lie>>,
     /// How often it has lied.
@@ -158,6 +161,7 @@ impl Keeper {
             bygones: Lock::default(),
             laws,
             ledger: Lock::default(),
+            through_helpers: Lock::default(),
             lie: Lock::default(),
             lies_told: Lock::default(),
             false_copies: Lock::default(),
@@ -219,6 +223,12 @@ impl Keeper {
         }
         let waited = |since: Moment| self.now().since(since) < self.ways.settings.away_wait;
         since.iter().filter(|(_, since)| waited(**since)).map(|(position, _)| *position).collect()
+    }
+
+    /// Whether a third peer passed on what a peer said lately.
+    pub(super) fn was_asked_through_a_helper(&self, peer: &Position) -> bool {
+        let lately = |at: &Moment| self.now().since(*at) < HEARSAY_MAX;
+        self.through_helpers.lock().get(peer).is_some_and(lately)
     }
 
     pub(super) fn next_id(&self) -> u64 {

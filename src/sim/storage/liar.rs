@@ -1,6 +1,7 @@
 //! A member that lies about files, in one way at a time, and is honest in everything else.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::bytes::{Reading, Span};
 use super::env::unsigned;
@@ -39,11 +40,13 @@ pub enum Lie {
     FalseHere,
     /// A peer that was not asked has a copy.
     FalseCopies,
+    /// Of an object that it is given it reads a byte every nine seconds, just often enough not to be silent.
+    SlowReader,
 }
 
 impl Lie {
     /// All of them.
-    pub const ALL: [Lie; 12] = [
+    pub const ALL: [Lie; 13] = [
         Lie::CorruptBytes,
         Lie::WrongLength,
         Lie::FewerBytes,
@@ -56,6 +59,7 @@ impl Lie {
         Lie::ForgedRecord,
         Lie::FalseHere,
         Lie::FalseCopies,
+        Lie::SlowReader,
     ];
 
     /// The fault that is to be seen; nothing where a lie cannot be told from bad luck.
@@ -68,7 +72,7 @@ impl Lie {
             Lie::OtherOutboard => Some(Fault::BadOutboard),
             Lie::ForgedRecord => Some(Fault::BadRecord),
             Lie::FalseCopies => Some(Fault::FalseCopies),
-            Lie::OneByte | Lie::Denial | Lie::FalseHere => None,
+            Lie::OneByte | Lie::Denial | Lie::FalseHere | Lie::SlowReader => None,
         }
     }
 }
@@ -102,6 +106,12 @@ impl Keeper {
                     }
                     _ => Some((stream, request)),
                 }
+            }
+            StorageRequest::StoreObject { .. } if lie == Lie::SlowReader => {
+                self.tell_lie();
+                // Whoever gives it the object has enough of it some time.
+                let _ = self.read_slowly(stream).await;
+                None
             }
             StorageRequest::StoreObject { object, .. } => {
                 let others: &[Position] = match lie {
@@ -173,6 +183,15 @@ impl Keeper {
         }
     }
 
+    async fn read_slowly(self: &Arc<Self>, mut stream: Stream) -> Result<(), StreamError> {
+        stream.say_reply(StorageReply::Proceed { offset: 0 });
+        while stream.next_span(1).await?.is_some() {
+            stream.say_reply(StorageReply::Moving { bytes: 1 });
+            self.sleep(SLOW_BYTE).await;
+        }
+        Ok(())
+    }
+
     fn tell_lie(&self) {
         self.lies_told.set(self.lies_told.get() + 1);
     }
@@ -206,7 +225,7 @@ async fn give(
             Lie::OneByte => {
                 stream.send_span(piece.split_to(1)).await?;
                 // Until its process ends, or the other side has enough of it.
-                stream.next_reply(std::time::Duration::from_secs(86_400)).await?;
+                stream.next_reply(Duration::from_secs(86_400)).await?;
             }
             _ => {}
         }
@@ -240,6 +259,7 @@ fn broken<D>(_: GiveError<D>) -> StreamError {
     StreamError::Broken("it cannot be read".to_owned())
 }
 
+const SLOW_BYTE: Duration = Duration::from_secs(9);
 /// A peer of no ring.
 const STRANGER: Position = Position([7; 32]);
 /// The bytes of a signature that nobody made; of a good one all are 0.

@@ -22,7 +22,7 @@ use crate::wire::{Entry, MembershipReply, RecordTarget, StorageRequest, Target, 
 #[derive(Debug)]
 pub(in crate::sim) enum News {
     Timer { generation: u32, timer: u64 },
-    Open { stream: u64, from: Entry, asker: Process, request: Box<StorageRequest> },
+    Open { stream: u64, from: Entry, asker: Process, helper: Option<Slot>, request: Box<StorageRequest> },
     Frame { generation: u32, stream: u64, frame: Frame, sender: Option<Sender> },
 }
 
@@ -128,8 +128,8 @@ impl World {
             News::Frame { generation, stream, frame, .. } if is_it(generation) => {
                 keeper.frame(stream, frame);
             }
-            News::Open { stream, from, asker, request } => {
-                let stream = Stream::accepted(&keeper, stream, &from, asker);
+            News::Open { stream, from, asker, helper, request } => {
+                let stream = Stream::accepted(&keeper, stream, &from, asker, helper);
                 if let Some(files) = &mut self.files {
                     files.tasks.spawn(slot, Box::pin(keeper.serve(stream, from, *request)));
                 }
@@ -237,12 +237,25 @@ impl World {
             Effect::Frame { stream, to, frame } => self.send_frame(keeper, stream, to, frame),
             Effect::Close { stream } => drop(keeper.streams.lock().remove(&stream)),
             Effect::Probe { stream, with } => {
-                let ways = self.network.carries(slot, with.0) && self.network.carries(with.0, slot);
-                if !ways || self.generation_at(with.0) != Some(with.1) {
+                let helper = keeper.streams.lock().get(&stream).and_then(|end| end.helper);
+                let passes = |from, to| match helper {
+                    None => self.network.carries(from, to),
+                    Some(helper) => {
+                        self.network.carries(from, helper)
+                            && self.network.carries(helper, to)
+                            && self.generation_at(helper).is_some()
+                    }
+                };
+                if !(passes(slot, with.0) && passes(with.0, slot))
+                    || self.generation_at(with.0) != Some(with.1)
+                {
                     keeper.frame(stream, Frame::Lost);
                 }
             }
             Effect::Ask { token, to, request } => {
+                if self.helper_between(slot, slot_of(&to.address)).is_some() {
+                    keeper.through_helpers.lock().insert(to.position, self.now());
+                }
                 self.send_request(slot, &Target::from(&to), Ask::Files(token), request, Purpose::Lookup);
             }
             Effect::Heard(whom, reply) => {
@@ -310,11 +323,16 @@ impl World {
         let from = peer.node.me().clone();
         let is_it = self.node(whom).is_some_and(|node| node.me().position == to.position);
         let there = self.generation_at(whom).filter(|_| is_it);
-        match (there, self.network.stream(slot, whom)) {
+        let helper = self.helper_between(slot, whom);
+        match (there, self.stream_delay(slot, helper, whom)) {
             (Some(there), Some(delay)) => {
                 let arrives = self.now() + dialled + delay;
-                keeper.opened(stream, (whom, there), arrives);
-                self.put_news(arrives, whom, News::Open { stream, from, asker: (slot, generation), request });
+                keeper.opened(stream, (whom, there), helper, arrives);
+                if helper.is_some() {
+                    keeper.through_helpers.lock().insert(to.position, self.now());
+                }
+                let asker = (slot, generation);
+                self.put_news(arrives, whom, News::Open { stream, from, asker, helper, request });
             }
             _ => self.lose_stream(slot, generation, stream, limits::CONNECT_TIMEOUT),
         }
@@ -330,7 +348,8 @@ impl World {
         if let Some(peer) = self.running(slot) {
             peer.sent.count(Purpose::Files, traffic::stream_bytes(payload));
         }
-        let (now, delay) = (self.now(), self.network.stream(slot, to.0));
+        let helper = keeper.streams.lock().get(&stream).and_then(|end| end.helper);
+        let (now, delay) = (self.now(), self.stream_delay(slot, helper, to.0));
         let mut streams = keeper.streams.lock();
         let end = streams.get_mut(&stream);
         match delay {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use super::super::network::Slot;
 use super::bytes::Span;
 use super::keeper::{Effect, Keeper, Process};
 use crate::files::{self, Piece as _, StreamError};
@@ -40,6 +41,8 @@ pub(super) struct End {
     frames: VecDeque<Frame>,
     waiting: Option<Waker>,
     other: Option<Process>,
+    /// The third peer that passes on what is sent here, where there is no direct way.
+    pub helper: Option<Slot>,
     /// What is sent next arrives after that.
     pub arrives_after: Moment,
     /// Bytes that were sent and not taken yet, and who waits for them to be.
@@ -63,24 +66,35 @@ pub(in crate::sim) struct Stream {
 impl Stream {
     /// Asks another peer.
     pub(super) fn open(keeper: &Arc<Keeper>, to: &Entry, request: StorageRequest) -> Stream {
-        let stream = Stream::at(keeper, keeper.next_id(), to.position, None);
+        let stream = Stream::at(keeper, keeper.next_id(), to.position, End::default());
         keeper.want(Effect::Open { stream: stream.id, to: to.clone(), request: Box::new(request) });
         stream
     }
 
     /// The other end of a stream that somebody opened.
-    pub(super) fn accepted(keeper: &Arc<Keeper>, id: u64, from: &Entry, process: Process) -> Stream {
-        Stream::at(keeper, id, from.position, Some(process))
+    pub(super) fn accepted(
+        keeper: &Arc<Keeper>,
+        id: u64,
+        from: &Entry,
+        process: Process,
+        helper: Option<Slot>,
+    ) -> Stream {
+        Stream::at(keeper, id, from.position, End { other: Some(process), helper, ..End::default() })
     }
 
-    fn at(keeper: &Arc<Keeper>, id: u64, with: Position, other: Option<Process>) -> Stream {
-        keeper.streams.lock().insert(id, End { other, ..End::default() });
+    fn at(keeper: &Arc<Keeper>, id: u64, with: Position, end: End) -> Stream {
+        keeper.streams.lock().insert(id, end);
         Stream { keeper: keeper.clone(), id, with, finished: false, sent_bytes: false }
     }
 
     /// Who is at the other end.
     pub(super) fn with(&self) -> Position {
         self.with
+    }
+
+    /// Whether a third peer passes on what is said here.
+    pub(super) fn is_through_a_helper(&self) -> bool {
+        self.keeper.streams.lock().get(&self.id).is_some_and(|end| end.helper.is_some())
     }
 
     fn say(&self, frame: Frame) {
@@ -199,16 +213,16 @@ impl Keeper {
     }
 
     /// Which process is at the other end of a stream that was opened here.
-    pub(super) fn opened(&self, stream: u64, other: Process, arrives: Moment) {
+    pub(super) fn opened(&self, stream: u64, other: Process, helper: Option<Slot>, arrives: Moment) {
         if let Some(end) = self.streams.lock().get_mut(&stream) {
-            end.other = Some(other);
+            (end.other, end.helper) = (Some(other), helper);
             end.arrives_after = arrives;
         }
     }
 
-    /// All streams with a place are lost.
-    pub(super) fn lose_all_with(&self, slot: super::super::network::Slot) {
-        let with = |end: &End| matches!(end.other, Some((at, _)) if at == slot);
+    /// All streams with a place, or through it, are lost.
+    pub(super) fn lose_all_with(&self, slot: Slot) {
+        let with = |end: &End| end.helper == Some(slot) || matches!(end.other, Some((at, _)) if at == slot);
         let lost: Vec<u64> =
             self.streams.lock().iter().filter(|(_, end)| with(end)).map(|(id, _)| *id).collect();
         for id in lost {

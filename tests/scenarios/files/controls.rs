@@ -6,12 +6,12 @@
 
 use std::time::Duration;
 
-use quoit::chord::Start;
+use quoit::chord::{Rules, Start};
 use quoit::config::RingSettings;
 use quoit::files::Laws;
 use quoit::id::{ContentId, FileName, Position};
 use quoit::sim::storage::{Acknowledged, FileSettings, Outcome, Requested, check};
-use quoit::sim::{Slot, World, seeds};
+use quoit::sim::{Slot, World, check as ring, seeds};
 use quoit::wire::Target;
 use rand::seq::IteratorRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
@@ -495,6 +495,48 @@ fn without_a_law_the_oracle_sees_it() {
         }
     }
     assert!(missed.is_empty(), "nothing is seen without {missed:?}");
+}
+
+/// One peer comes back from an old copy of its data directory, whose life is a past one. Whether the ring is whole with
+/// it afterwards, and each file in its place.
+fn restore(seed: u64, rules: Rules) -> Result<(), String> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let settings = RingSettings { replicas: 3, successors: [2, 8][rng.random_range(0..2)] };
+    let mut world = World::converged(seed, settings, rng.random_range(7..=10), SECOND, 4_096);
+    world.oracle.safety = false;
+    world.enable_files();
+    world.set_rules(rules);
+    world.place_files(12, 1 << 20);
+    let victim = *members(&world).iter().choose(&mut rng).unwrap();
+    // Three lives that the others know of.
+    for _ in 0..3 {
+        world.crash_slot(victim);
+        world.restart_slot(victim);
+        world.run_for(MINUTE / 2);
+    }
+    world.crash_slot(victim);
+    // Before its death is noticed, or after.
+    world.run_for(SECOND * rng.random_range(0..20));
+    world.restore_slot(victim);
+    let whole = world.run_until(MINUTE * 2, |world| {
+        ring::one_ordered_ring(world)?;
+        check::in_place(world).and_then(|()| check::names_agree(world))
+    });
+    whole.map(drop)
+}
+
+/// Goal: a peer that was restored begins a new life, and has all that belongs to it soon after. Without that rule it
+/// stays outside, which the oracle sees.
+#[test]
+fn a_restored_peer_begins_a_new_life() {
+    let wrong = Rules { stale_life_raised: false, ..Rules::default() };
+    let mut caught = 0;
+    for seed in seeds(0..20) {
+        restore(seed, Rules::default()).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        caught += u32::from(restore(seed, wrong).is_err());
+    }
+    println!("without \"a stale life is raised\": {caught} of the games");
+    assert!(caught > 0, "nothing is seen without the rule");
 }
 
 const ROUNDS: u32 = 6;

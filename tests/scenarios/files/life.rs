@@ -124,6 +124,29 @@ fn a_bad_part_is_noticed() {
     assert!(cut_off > 3, "only {cut_off} parts were there to go bad");
 }
 
+/// Scenario 10, of files. Goal: the owner of a file and one of its replicas do not reach each other, and whoever stores it
+/// does not reach the owner: a third peer passes on what they say, and all copies are made.
+#[test]
+fn files_go_through_a_third_peer() {
+    for (seed, stores) in on_both(seeds(0..8)) {
+        let mut world = converged_on(stores, seed, 9);
+        world.oracle.safety = false;
+        let (label, length) = (seed.to_be_bytes(), 5 << 19);
+        let content = world.content_of(&label, length);
+        let keepers = keepers(&world, &content);
+        let from = *members(&world).iter().find(|slot| !keepers.contains(slot)).unwrap();
+        for (one, other) in [(keepers[0], keepers[1]), (from, keepers[0])] {
+            world.network.cut(one, other);
+            world.network.cut(other, one);
+        }
+        let id = world.store_labelled(from, "a.bin", &label, length);
+        let ended = world.finish(MINUTE * 3);
+        stored(&ended, id, seed);
+        settle(&mut world, MINUTE * 3, seed);
+        all_are_found_everywhere(&mut world, seed);
+    }
+}
+
 /// Scenario 29. Goal: the only peer that has a copy of a file leaves, over a line of one megabit a second; or two such
 /// peers leave; or one is killed while its neighbour leaves. No acknowledged file is lost: who leaves waits as long as
 /// something moves.
