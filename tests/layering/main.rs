@@ -157,6 +157,30 @@ const CRATES: &[(&str, &[&str])] = &[
 /// Names that a pure module must not have, beside what clippy holds: whole modules of `std`.
 const IMPURE: &[&str] = &["std::fs", "std::thread", "std::process", "std::env", "std::os"];
 
+/// The rooms of `peer`: each may name these others, and `api` and `shared`, which all have in common.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("ring", &[]),
+    ("flows", &["ring"]),
+    ("control", &["ring", "flows", "boot"]),
+    ("boot", &["ring", "flows", "control"]),
+];
+
+/// Which other rooms of `peer` a file in one of them names and must not, each in one line.
+fn intrusions(path: &str, text: &str) -> Vec<String> {
+    let Some((_, below)) = path.split_once("peer/") else { return Vec::new() };
+    let Some((room, may)) = ROOMS.iter().find(|(room, _)| is_in(below, room)) else { return Vec::new() };
+    let source = Source::new(path, text);
+    let imports = source.imports().into_iter().filter(|import| import.segments[0] == "peer");
+    let named = imports.filter_map(|import| Some((import.line, import.segments.get(1)?.clone())));
+    let intrudes = |(_, other): &(usize, String)| {
+        other != room && ROOMS.iter().any(|(known, _)| known == other) && !may.contains(&other.as_str())
+    };
+    named
+        .filter(intrudes)
+        .map(|(line, other)| format!("{path}:{line}: {room} must not see {other}"))
+        .collect()
+}
+
 /// What is wrong in one file, each in one line.
 fn violations(path: &str, text: &str) -> Vec<String> {
     let source = Source::new(path, text);
@@ -220,6 +244,26 @@ fn sources() -> Vec<(String, String)> {
 fn imports_go_downward_only() {
     let wrong: Vec<String> = sources().iter().flat_map(|(path, text)| violations(path, text)).collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// Goal: what a peer is told, what it does with files and what it knows of the ring stay apart.
+#[test]
+fn rooms_of_a_peer_see_downward() {
+    let sources = sources();
+    let wrong: Vec<String> = sources.iter().flat_map(|(path, text)| intrusions(path, text)).collect();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    for (room, _) in ROOMS {
+        assert!(sources.iter().any(|(path, _)| path.starts_with(&format!("peer/{room}/"))), "no room {room}");
+    }
+    for (path, text) in [
+        ("peer/ring/actor.rs", "use crate::peer::control::handle::Handle;"),
+        ("peer/ring/actor.rs", "fn f() { crate::peer::flows::mend::mend(); }"),
+        ("peer/flows/store.rs", "use super::super::boot::start;"),
+    ] {
+        assert!(!intrusions(path, text).is_empty(), "{path}: {text}");
+    }
+    let right = "use crate::peer::shared::Shared; use crate::peer::ring::actor::ActorMessage;";
+    assert!(intrusions("peer/flows/store.rs", right).is_empty());
 }
 
 /// Goal: the scanner sees something at all, and every rule is of a module that there is.

@@ -3,22 +3,22 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::api::{PeerEvent, StartError, StartOptions};
-use super::shared::Shared;
 use crate::blob::PeerFile;
 use crate::id::Position;
+use crate::peer::api::{PeerEvent, StartError, StartOptions};
+use crate::peer::shared::Shared;
 use crate::time::Timestamp;
 use crate::transport::{Bundle, Installed};
 
 /// A bundle that fits what was asked for.
-pub(super) struct Given {
+pub(in crate::peer) struct Given {
     bundle: Bundle,
     path: PathBuf,
 }
 
 impl Given {
     /// The bundle of the options, with its key if that was given apart; `None` where there is none.
-    pub(super) fn read(options: &StartOptions) -> Result<Option<Given>, StartError> {
+    pub(in crate::peer) fn read(options: &StartOptions) -> Result<Option<Given>, StartError> {
         let Some(path) = options.bundle.clone() else { return Ok(None) };
         let failed = |reason: String| StartError::Bundle { path: path.clone(), reason };
         let mut bundle = Bundle::read(&path).map_err(|error| failed(error.to_string()))?;
@@ -36,22 +36,22 @@ impl Given {
         }
     }
 
-    pub(super) fn position(&self) -> Option<Position> {
+    pub(in crate::peer) fn position(&self) -> Option<Position> {
         self.bundle.position()
     }
 
     /// What the files of its peer are called.
-    pub(super) fn label(&self) -> String {
+    pub(in crate::peer) fn label(&self) -> String {
         self.bundle.label().unwrap_or_default()
     }
 
     /// What its peer's data directory is called where none is given.
-    pub(super) fn folder(&self) -> String {
+    pub(in crate::peer) fn folder(&self) -> String {
         self.bundle.display_name().unwrap_or_else(|| self.label())
     }
 
     /// Puts it into the certificates directory.
-    pub(super) fn install(&self, certs_dir: &Path) -> Result<Installed, StartError> {
+    pub(in crate::peer) fn install(&self, certs_dir: &Path) -> Result<Installed, StartError> {
         self.bundle
             .install(certs_dir)
             .map_err(|error| StartError::Bundle { path: self.path.clone(), reason: error.to_string() })
@@ -59,14 +59,18 @@ impl Given {
 }
 
 /// Where the certificates are: as asked, as this peer used them before, or in the default place.
-pub(super) fn certs_dir_of(options: &StartOptions, existing: Option<&PeerFile>, default: PathBuf) -> PathBuf {
+pub(in crate::peer) fn certs_dir_of(
+    options: &StartOptions,
+    existing: Option<&PeerFile>,
+    default: PathBuf,
+) -> PathBuf {
     let dir = options.certs_dir.clone().or_else(|| existing?.certs_dir.clone()).unwrap_or(default);
     std::path::absolute(&dir).unwrap_or(dir)
 }
 
 impl Shared {
     /// Tells whoever watches when this peer's certificate ends soon.
-    pub(super) fn warn_of_certificate(&self) {
+    pub(in crate::peer) fn warn_of_certificate(&self) {
         let until = self.identity.valid_until();
         if SystemTime::now() + CERTIFICATE_WARNING < until {
             return;
@@ -81,7 +85,7 @@ impl Shared {
 }
 
 /// A peer that runs for years is told as well.
-pub(super) async fn watch_certificate(shared: std::sync::Arc<Shared>) {
+pub(in crate::peer) async fn watch_certificate(shared: std::sync::Arc<Shared>) {
     loop {
         tokio::time::sleep(CERTIFICATE_CHECKS).await;
         shared.warn_of_certificate();

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::shared::Shared;
 use crate::files::{self, FindError};
 use crate::id::Position;
+use crate::peer::shared::Shared;
 use crate::replica::Found;
 use crate::wire::Entry;
 
@@ -13,7 +13,11 @@ impl Shared {
     ///
     /// # Errors
     /// As there.
-    pub(super) async fn find(self: &Arc<Self>, key: Position, wanted: usize) -> Result<Found, String> {
+    pub(in crate::peer) async fn find(
+        self: &Arc<Self>,
+        key: Position,
+        wanted: usize,
+    ) -> Result<Found, String> {
         files::find(self, key, wanted).await.map_err(|error| error.to_string())
     }
 
@@ -21,7 +25,7 @@ impl Shared {
     ///
     /// # Errors
     /// As there.
-    pub(super) async fn replicas_of(self: &Arc<Self>, key: Position) -> Result<Vec<Entry>, String> {
+    pub(in crate::peer) async fn replicas_of(self: &Arc<Self>, key: Position) -> Result<Vec<Entry>, String> {
         files::replicas_of(self, key).await.map_err(|error| error.to_string())
     }
 
@@ -29,17 +33,17 @@ impl Shared {
     ///
     /// # Errors
     /// Says why it is no member.
-    pub(super) async fn until_member(self: &Arc<Self>) -> Result<(), String> {
+    pub(in crate::peer) async fn until_member(self: &Arc<Self>) -> Result<(), String> {
         files::member(self).await.map_err(|error| error.to_string())
     }
 
     /// Why this peer does nothing for the ring at the moment.
-    pub(super) fn why_not_active(&self) -> String {
+    pub(in crate::peer) fn why_not_active(&self) -> String {
         FindError::not_active(&self.view()).to_string()
     }
 
     /// As [`files::list_after`].
-    pub(super) fn list_after(&self, whom: &Entry, list: Vec<Entry>) -> Option<Vec<Entry>> {
+    pub(in crate::peer) fn list_after(&self, whom: &Entry, list: Vec<Entry>) -> Option<Vec<Entry>> {
         files::list_after(self, whom, list)
     }
 }

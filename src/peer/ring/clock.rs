@@ -7,7 +7,7 @@ use crate::time::Moment;
 
 /// Moments since it was made.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Clock {
+pub(in crate::peer) struct Clock {
     /// On the clock of the system.
     made_at: Duration,
     /// By how much it is ahead of that, in tests.
@@ -21,18 +21,18 @@ impl Default for Clock {
 }
 
 impl Clock {
-    pub(super) fn now(self) -> Moment {
+    pub(in crate::peer) fn now(self) -> Moment {
         Moment::default() + self.ahead + since_boot().saturating_sub(self.made_at)
     }
 
     /// As if so much time had passed at once.
     #[cfg(test)]
-    pub(super) fn skip(&mut self, time: Duration) {
+    pub(in crate::peer) fn skip(&mut self, time: Duration) {
         self.ahead += time;
     }
 
     /// Waits until then, or for ever. A machine that sleeps meanwhile makes it later.
-    pub(super) async fn sleep_until(self, wake: Option<Moment>) {
+    pub(in crate::peer) async fn sleep_until(self, wake: Option<Moment>) {
         match wake {
             Some(at) => tokio::time::sleep(at.since(self.now())).await,
             None => std::future::pending().await,

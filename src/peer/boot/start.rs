@@ -9,20 +9,20 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::actor::{Actor, SharedFile, remember_members, save_file};
-use super::api::{Entrance, StartError, StartNotice, StartOptions};
 use super::bundle::{Given, certs_dir_of, watch_certificate};
-use super::clock::Clock;
-use super::contact::{Known, decode_known, keep_contact};
-use super::handle::Handle;
-use super::mend::mend;
-use super::serve::serve;
-use super::shared::{Shared, spawn_blocking};
 use crate::blob::{BlobError, PeerFile, RealDisk, Store, occupy};
 use crate::chord::{Node, NodeConfig, Start};
 use crate::config::{Interval, RingSettings};
 use crate::files;
 use crate::id::Position;
+use crate::peer::api::{Entrance, StartError, StartNotice, StartOptions};
+use crate::peer::control::handle::Handle;
+use crate::peer::flows::mend::mend;
+use crate::peer::flows::serve::serve;
+use crate::peer::ring::actor::{Actor, SharedFile, remember_members, save_file};
+use crate::peer::ring::clock::Clock;
+use crate::peer::ring::contact::{Known, decode_known, keep_contact};
+use crate::peer::shared::{Shared, spawn_blocking};
 use crate::replica::TakeOver;
 use crate::transport::{
     Authority, Identity, IdentityError, Incoming, Installed, Placement, Transport, TransportSettings,
@@ -149,12 +149,12 @@ async fn find_identity_in_time(
 
 impl Running {
     /// Waits until the peer is stopped, by whomever.
-    pub(super) async fn stopped(&self) {
+    pub(in crate::peer) async fn stopped(&self) {
         let _ = self.stopped.subscribe().wait_for(|stopped| *stopped).await;
     }
 
     /// Removes what the start of a stopped peer has made.
-    pub(super) async fn undo(&self) {
+    pub(in crate::peer) async fn undo(&self) {
         let made = self.made.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         if let Some(folders) = made {
             folders.undo().await;
@@ -162,7 +162,7 @@ impl Running {
     }
 
     /// Ends all tasks, closes the network and the store.
-    pub(super) async fn stop(&self, shared: &Shared, left: bool) {
+    pub(in crate::peer) async fn stop(&self, shared: &Shared, left: bool) {
         let tasks: Vec<_> =
             self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).drain(..).collect();
         if tasks.is_empty() {
@@ -483,7 +483,7 @@ fn data_dir_of(options: &StartOptions, bundle: Option<&Given>) -> Result<Option<
             reason: format!(
                 "{} peers live there; name one with --data-dir: {}",
                 several.len(),
-                super::word_list(several.iter().map(|path| path.display().to_string()))
+                crate::peer::word_list(several.iter().map(|path| path.display().to_string()))
             ),
         }),
     }
@@ -673,7 +673,7 @@ fn data_error(data_dir: &Path, error: BlobError) -> StartError {
 }
 
 /// Where certificates are unless somebody says otherwise.
-pub(super) fn default_certs_dir() -> PathBuf {
+pub(in crate::peer) fn default_certs_dir() -> PathBuf {
     base_dir().join("certs")
 }
 
@@ -683,7 +683,7 @@ fn base_dir() -> PathBuf {
         .map_or_else(|| PathBuf::from(".quoit"), |dirs| dirs.data_dir().to_owned())
 }
 
-pub(super) fn peers_dir() -> PathBuf {
+pub(in crate::peer) fn peers_dir() -> PathBuf {
     base_dir().join("peers")
 }
 

@@ -7,17 +7,17 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use super::api::{PeerEvent, Progress};
-use super::shared::Shared;
 use crate::blob::{Kind, Notice};
 use crate::files::Wish;
 use crate::id::{ContentId, FileName};
+use crate::peer::api::{PeerEvent, Progress};
+use crate::peer::shared::Shared;
 use crate::time::Timestamp;
 use crate::wire::{Link, ObjectInfo, PeerName};
 
 /// The last things that the store told, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct NoticeBook(Mutex<VecDeque<Told>>);
+pub(in crate::peer) struct NoticeBook(Mutex<VecDeque<Told>>);
 
 #[derive(Debug)]
 struct Told {
@@ -30,12 +30,12 @@ struct Told {
 
 impl NoticeBook {
     /// All of them, each one line.
-    pub(super) fn lines(&self) -> Vec<String> {
+    pub(in crate::peer) fn lines(&self) -> Vec<String> {
         self.lock().iter().map(|told| format!("{}{}", told.what, told.then)).collect()
     }
 
     /// A good copy of an object is here.
-    pub(super) fn came(&self, content: &ContentId, from: Option<PeerName>) {
+    pub(in crate::peer) fn came(&self, content: &ContentId, from: Option<PeerName>) {
         self.change(content, |told| {
             told.then = format!(", and {}", came_back(from));
             told.lacking = None;
@@ -82,7 +82,7 @@ fn came_back(from: Option<PeerName>) -> String {
 }
 
 /// Shows what the store tells, and fetches again what went to quarantine, until the peer ends.
-pub(super) async fn mend(shared: Arc<Shared>) {
+pub(in crate::peer) async fn mend(shared: Arc<Shared>) {
     let (tell, mut notices) = mpsc::channel(WAITING_MAX);
     let weak = Arc::downgrade(&shared);
     shared.store.on_notice(move |notice| {

@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::actor::ActorMessage;
-use super::api::{Failure, ForgetReport};
-use super::shared::Shared;
+use crate::peer::api::{Failure, ForgetReport};
+use crate::peer::shared::Shared;
 use crate::wire::{Entry, MemberState, MembershipRequest, NeighbourRequest};
 
 impl Shared {
@@ -18,7 +18,11 @@ impl Shared {
     ///
     /// # Errors
     /// There is no such member, it answers, or the ring has not given it up yet.
-    pub(super) async fn forget(self: &Arc<Self>, whom: &str, sure: bool) -> Result<ForgetReport, Failure> {
+    pub(in crate::peer) async fn forget(
+        self: &Arc<Self>,
+        whom: &str,
+        sure: bool,
+    ) -> Result<ForgetReport, Failure> {
         if !self.view().is_member() {
             return Err(Failure::new(self.why_not_active()));
         }

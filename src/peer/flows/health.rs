@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::api::{Listed, PeerName, ShortFile};
-use super::shared::{STORAGE_TIMEOUT, Shared, unix_ms};
 use crate::blob::BlobError;
 use crate::chord::{Route, View};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::content_of;
+use crate::peer::api::{Listed, PeerName, ShortFile};
+use crate::peer::shared::{STORAGE_TIMEOUT, Shared, unix_ms};
 use crate::replica::{Holdings, replicas};
 use crate::wire::limits::{
     FRAME_BYTES_MAX, HEALTH_NAMES_MAX, HOLDERS_PER_OBJECT_MAX, LISTED_MAX, OFFERS_PER_MESSAGE_MAX,
@@ -27,7 +27,7 @@ use crate::wire::{Entry, FileHealth, SignedRecord, StorageReply, StorageRequest,
 
 /// Who has copies of the files that this peer answers for, as far as it learned.
 #[derive(Debug, Default)]
-pub(super) struct HealthBook {
+pub(in crate::peer) struct HealthBook {
     book: Mutex<Book>,
     /// The last answer to `Health`, and when it was made.
     last: tokio::sync::Mutex<Option<(Instant, StorageReply)>>,
@@ -58,7 +58,7 @@ impl Living {
 
 /// What the living members say of their files.
 #[derive(Debug, Default)]
-pub(super) struct Health {
+pub(in crate::peer) struct Health {
     /// The files with the fewest copies, those first.
     pub short: Vec<ShortFile>,
     pub total: u64,
@@ -71,12 +71,12 @@ pub(super) struct Health {
 
 impl HealthBook {
     /// Another peer offers these, so it has them.
-    pub(super) fn hear_offer(&self, from: &Entry, objects: &[ContentId]) {
+    pub(in crate::peer) fn hear_offer(&self, from: &Entry, objects: &[ContentId]) {
         objects.iter().for_each(|content| self.hear_copy(from, *content, true));
     }
 
     /// What another peer says of an object: it has it, or it has not.
-    pub(super) fn hear_copy(&self, of: &Entry, content: ContentId, has: bool) {
+    pub(in crate::peer) fn hear_copy(&self, of: &Entry, content: ContentId, has: bool) {
         let mut book = self.lock();
         if !has {
             if let Some(copies) = book.copies.get_mut(&content) {
@@ -131,7 +131,7 @@ impl HealthBook {
 
 impl Shared {
     /// How the files of the ring are, as its living members say; at most so many are asked.
-    pub(super) async fn health(self: &Arc<Self>) -> Health {
+    pub(in crate::peer) async fn health(self: &Arc<Self>) -> Health {
         let view = self.view();
         if !view.is_member() {
             return Health::default();
@@ -176,7 +176,7 @@ impl Shared {
     }
 
     /// Handles `Health`. Whoever asks at nearly the same time gets the same answer, made once.
-    pub(super) async fn answer_health(self: &Arc<Self>) -> StorageReply {
+    pub(in crate::peer) async fn answer_health(self: &Arc<Self>) -> StorageReply {
         let mut last = self.health.last.lock().await;
         if let Some((made, answer)) = last.as_ref()
             && made.elapsed() < FRESH
@@ -223,7 +223,7 @@ impl Shared {
     }
 
     /// Handles `Lacks`.
-    pub(super) async fn answer_lacks(
+    pub(in crate::peer) async fn answer_lacks(
         self: &Arc<Self>,
         objects: Vec<ContentId>,
     ) -> Result<StorageReply, String> {
@@ -241,7 +241,7 @@ impl Shared {
     }
 
     /// What a round of offers has learned of one peer.
-    pub(super) fn note_offer(
+    pub(in crate::peer) fn note_offer(
         &self,
         view: &View,
         to: &Entry,
@@ -262,7 +262,7 @@ impl Shared {
     }
 
     /// What records here name and is not here.
-    pub(super) fn named_elsewhere(&self, holdings: &Holdings) -> BTreeMap<ContentId, Vec<FileName>> {
+    pub(in crate::peer) fn named_elsewhere(&self, holdings: &Holdings) -> BTreeMap<ContentId, Vec<FileName>> {
         let view = self.view();
         let mut named: BTreeMap<ContentId, Vec<FileName>> = BTreeMap::new();
         for records in holdings.records.iter().filter(|(key, _)| view.owns(key)).map(|(_, records)| records) {
@@ -278,7 +278,7 @@ impl Shared {
     }
 
     /// After a round: forgets what is not here any more, and looks for what records name and nobody has.
-    pub(super) async fn look_for_lost(
+    pub(in crate::peer) async fn look_for_lost(
         self: &Arc<Self>,
         held: &BTreeSet<ContentId>,
         named: BTreeMap<ContentId, Vec<FileName>>,
@@ -314,7 +314,7 @@ impl Shared {
     }
 
     /// Since when a member has been away for too long to be waited for.
-    pub(super) fn is_gone_for_good(&self, peer: &Position) -> bool {
+    pub(in crate::peer) fn is_gone_for_good(&self, peer: &Position) -> bool {
         self.contacts.away_since(peer).is_some_and(|since| gone(since, unix_ms()))
     }
 
@@ -356,7 +356,7 @@ impl Shared {
     }
 
     /// Which of these a peer has not; none when it does not say.
-    pub(super) async fn lacking(
+    pub(in crate::peer) async fn lacking(
         self: &Arc<Self>,
         whom: &Entry,
         contents: &[ContentId],

@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::shared::Shared;
 use crate::id::Position;
+use crate::peer::shared::Shared;
 use crate::transport::{RequestStream, StreamError};
 use crate::wire::limits::{FORWARDS_MAX, FORWARDS_PER_PEER_MAX, INCARNATION_LEAP_MAX};
 use crate::wire::{Entry, Member, RelayFailure, Reply, Request, Target};
 
 /// The exchanges that are forwarded.
 #[derive(Debug, Default)]
-pub(super) struct Forwards(Mutex<Table>);
+pub(in crate::peer) struct Forwards(Mutex<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
@@ -105,7 +105,7 @@ impl Drop for Place<'_> {
 
 impl Shared {
     /// Handles `Forward`.
-    pub(super) async fn forward(
+    pub(in crate::peer) async fn forward(
         self: &Arc<Self>,
         from: &Entry,
         mut stream: RequestStream,
@@ -146,7 +146,7 @@ impl Shared {
     ///
     /// # Errors
     /// Why the request is not looked at.
-    pub(super) fn origin_of(&self, origin: Entry, request: &Request) -> Result<Entry, String> {
+    pub(in crate::peer) fn origin_of(&self, origin: Entry, request: &Request) -> Result<Entry, String> {
         if matches!(request, Request::Forward { .. } | Request::Forwarded { .. }) {
             return Err("what was forwarded is not forwarded again".to_owned());
         }

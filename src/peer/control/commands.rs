@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::api::{Failure, Progress, StoreOptions};
-use super::relay::Pieces;
-use super::shared::Shared;
-use super::store::{Offered, Origin};
+use crate::peer::api::{Failure, Progress, StoreOptions};
+use crate::peer::flows::relay::Pieces;
+use crate::peer::flows::store::{Offered, Origin};
+use crate::peer::shared::Shared;
 use crate::transport::{CommandStream, StreamError};
 use crate::wire::{ClientReply, ClientRequest, ObjectInfo};
 
@@ -21,7 +21,7 @@ impl Shared {
     ///
     /// # Errors
     /// [`StreamError`] when the client is gone or broke the protocol.
-    pub(super) async fn serve_command(
+    pub(in crate::peer) async fn serve_command(
         self: &Arc<Self>,
         mut stream: CommandStream,
     ) -> Result<(), StreamError> {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::api::{Progress, StoreError, StoreOptions, StoreReport, Wanted};
-use super::shared::{Shared, spawn_blocking};
 use crate::blob::{BlobError, Source};
 use crate::files::{self, GiveError, Order, StoreFailure};
 use crate::id::{FileName, FileNameError, Position};
+use crate::peer::api::{Progress, StoreError, StoreOptions, StoreReport, Wanted};
+use crate::peer::shared::{Shared, spawn_blocking};
 use crate::replica::WaitError;
 use crate::transport::Connection;
 use crate::wire::ObjectInfo;
@@ -19,7 +19,7 @@ impl Shared {
     ///
     /// # Errors
     /// [`StoreError`]; what was copied by then stays where it is, unnamed.
-    pub(super) async fn store(
+    pub(in crate::peer) async fn store(
         self: &Arc<Self>,
         path: &Path,
         options: &StoreOptions,
@@ -38,7 +38,7 @@ impl Shared {
     ///
     /// # Errors
     /// As [`Shared::store`].
-    pub(super) async fn store_object(
+    pub(in crate::peer) async fn store_object(
         self: &Arc<Self>,
         offered: Offered,
         options: &StoreOptions,
@@ -103,14 +103,14 @@ impl Shared {
 }
 
 /// What is to be stored, under which name, and where its bytes are.
-pub(super) struct Offered {
+pub(in crate::peer) struct Offered {
     pub name: FileName,
     pub object: ObjectInfo,
     pub origin: Origin,
 }
 
 /// Where the bytes of a store are.
-pub(super) enum Origin {
+pub(in crate::peer) enum Origin {
     /// In a file of this process's user.
     File(Source, PathBuf),
     /// At a client, which gives them when it is asked.
@@ -121,7 +121,10 @@ pub(super) enum Origin {
 ///
 /// # Errors
 /// [`StoreError`] names the file and what is wrong with it.
-pub(super) async fn hash(path: &Path, progress: &Arc<Progress>) -> Result<(Source, ObjectInfo), StoreError> {
+pub(in crate::peer) async fn hash(
+    path: &Path,
+    progress: &Arc<Progress>,
+) -> Result<(Source, ObjectInfo), StoreError> {
     let (file, progress) = (path.to_owned(), progress.clone());
     let hashed = spawn_blocking(move || {
         let source = Source::open(&file)?;
@@ -133,7 +136,7 @@ pub(super) async fn hash(path: &Path, progress: &Arc<Progress>) -> Result<(Sourc
 }
 
 /// Under which name a file is to be stored. What is no file at all is told first, since that is why it has no name.
-pub(super) async fn name_of(path: &Path, options: &StoreOptions) -> Result<FileName, StoreError> {
+pub(in crate::peer) async fn name_of(path: &Path, options: &StoreOptions) -> Result<FileName, StoreError> {
     let file = path.to_owned();
     spawn_blocking(move || Source::look(&file)).await.map_err(|error| unreadable(path, error))?;
     let refused = |source| StoreError::Name { path: path.to_owned(), source };
@@ -151,7 +154,7 @@ pub(super) async fn name_of(path: &Path, options: &StoreOptions) -> Result<FileN
     }
 }
 
-pub(super) fn unreadable(path: &Path, error: BlobError) -> StoreError {
+pub(in crate::peer) fn unreadable(path: &Path, error: BlobError) -> StoreError {
     let path: PathBuf = path.to_owned();
     match error {
         BlobError::Io { source, .. } => StoreError::Read { path, source },

@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::actor::ActorMessage;
-use super::api::PeerEvent;
-use super::shared::Shared;
 use crate::blob::Holder;
 use crate::files::{self, Asker, Upstream};
+use crate::peer::api::PeerEvent;
+use crate::peer::ring::actor::ActorMessage;
+use crate::peer::shared::Shared;
 use crate::transport::{Incoming, RequestStream, StreamError};
 use crate::wire::limits::{FILES_PER_PAGE_MAX, FRAME_BYTES_MAX, OFFERS_PER_MESSAGE_MAX};
 use crate::wire::{Entry, Reply, Request, StorageReply, StorageRequest, codec};
 
 /// Takes what comes in until the transport closes.
-pub(super) async fn serve(shared: Arc<Shared>, mut incoming: mpsc::Receiver<Incoming>) {
+pub(in crate::peer) async fn serve(shared: Arc<Shared>, mut incoming: mpsc::Receiver<Incoming>) {
     while let Some(incoming) = incoming.recv().await {
         match incoming {
             Incoming::Stream { from, stream } => {
@@ -128,7 +128,7 @@ impl Shared {
     }
 
     /// Answers what needs no raw bytes.
-    pub(super) async fn answer_storage(
+    pub(in crate::peer) async fn answer_storage(
         self: &Arc<Self>,
         from: &Asker,
         request: StorageRequest,

@@ -10,21 +10,21 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::api::{Failure, Progress, RequestError};
 use super::bytes::read_ahead;
-use super::shared::Shared;
 use crate::blob::{BlobError, ObjectReader};
 use crate::files::{Asking as _, Fetch, Wish, holders_to_ask};
 use crate::id::ContentId;
 use crate::outboard::{CHUNK_BYTES, Outboard, chunk_count, verify_chunk};
+use crate::peer::api::{Failure, Progress, RequestError};
+use crate::peer::shared::Shared;
 use crate::wire::limits::PIECE_BYTES;
 use crate::wire::{Entry, ObjectInfo};
 
 /// Checked pieces of an object, in order; an error ends them.
-pub(super) type Pieces = mpsc::Receiver<Result<Bytes, BlobError>>;
+pub(in crate::peer) type Pieces = mpsc::Receiver<Result<Bytes, BlobError>>;
 
 /// An object that is read from its holders.
-pub(super) struct Relay {
+pub(in crate::peer) struct Relay {
     fetch: Fetch<Shared>,
     object: ObjectInfo,
     outboard: Outboard,
@@ -33,7 +33,7 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    pub(super) fn object(&self) -> &ObjectInfo {
+    pub(in crate::peer) fn object(&self) -> &ObjectInfo {
         &self.object
     }
 }
@@ -44,7 +44,7 @@ impl Shared {
     ///
     /// # Errors
     /// When no holder that answers has it, or this peer's own copy cannot be read.
-    pub(super) async fn bytes_of(
+    pub(in crate::peer) async fn bytes_of(
         self: &Arc<Self>,
         content: ContentId,
         offset: u64,
@@ -115,7 +115,7 @@ impl Shared {
     ///
     /// # Errors
     /// As a request; and where no outboard is certain.
-    pub(super) async fn relay(self: &Arc<Self>, wish: Wish) -> Result<Relay, RequestError> {
+    pub(in crate::peer) async fn relay(self: &Arc<Self>, wish: Wish) -> Result<Relay, RequestError> {
         let content = wish.content;
         let holders = holders_to_ask(self, content).await.map_err(|error| self.fetch_error(&wish, error))?;
         let mut fetch = Fetch::new(self, wish, holders.entries, Arc::new(Progress::default()));

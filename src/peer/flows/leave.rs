@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::actor::ActorMessage;
-use super::api::{LeavePlan, LeaveReport};
-use super::shared::{STORAGE_TIMEOUT, Shared};
 use crate::chord::PhaseKind;
 use crate::files::{self, Env as _, HandedOver};
 use crate::id::{ContentId, FileName, Position};
+use crate::peer::api::{LeavePlan, LeaveReport};
+use crate::peer::ring::actor::ActorMessage;
+use crate::peer::shared::{STORAGE_TIMEOUT, Shared};
 use crate::replica::{Holdings, Offer, plan_handover};
 use crate::wire::limits::OFFERS_PER_MESSAGE_MAX;
 use crate::wire::{StorageReply, StorageRequest};
@@ -21,7 +21,7 @@ impl Shared {
     ///
     /// # Errors
     /// When this peer is in no ring, leaves already, or stays; then what would be lost.
-    pub(super) async fn leave(self: &Arc<Self>, force: bool) -> Result<LeaveReport, String> {
+    pub(in crate::peer) async fn leave(self: &Arc<Self>, force: bool) -> Result<LeaveReport, String> {
         self.until_member().await?;
         if self.view().phase != PhaseKind::Active {
             return Err(self.why_not_active());
@@ -55,7 +55,7 @@ impl Shared {
     ///
     /// # Errors
     /// When this peer is in no ring, or would stay; then what would be lost.
-    pub(super) async fn plan_leave(self: &Arc<Self>) -> Result<LeavePlan, String> {
+    pub(in crate::peer) async fn plan_leave(self: &Arc<Self>) -> Result<LeavePlan, String> {
         self.until_member().await?;
         let view = self.view();
         if view.phase != PhaseKind::Active {

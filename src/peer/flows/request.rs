@@ -8,12 +8,12 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::api::{Progress, RequestError, RequestReport, Wanted, WhereisReport, nearest};
-use super::shared::{LATE_WORD, STORAGE_TIMEOUT, Shared};
 use crate::blob::{BlobError, Store};
 use crate::files::{self, Env as _, FetchError, FindError, Wish};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{Verdict, content_of, object_of};
+use crate::peer::api::{Progress, RequestError, RequestReport, Wanted, WhereisReport, nearest};
+use crate::peer::shared::{LATE_WORD, STORAGE_TIMEOUT, Shared};
 use crate::replica::Holders;
 use crate::wire::{Link, NameRecord, RecordTarget, StorageReply, StorageRequest};
 
@@ -22,7 +22,7 @@ impl Shared {
     ///
     /// # Errors
     /// [`RequestError`].
-    pub(super) async fn request(
+    pub(in crate::peer) async fn request(
         self: &Arc<Self>,
         wanted: &Wanted,
         keep: bool,
@@ -68,7 +68,7 @@ impl Shared {
     ///
     /// # Errors
     /// As [`Shared::request`].
-    pub(super) async fn whereis(
+    pub(in crate::peer) async fn whereis(
         self: &Arc<Self>,
         name: &FileName,
         a_beginning_will_do: bool,
@@ -189,7 +189,7 @@ impl Shared {
     ///
     /// # Errors
     /// As there.
-    pub(super) async fn holders_of(
+    pub(in crate::peer) async fn holders_of(
         self: &Arc<Self>,
         content: ContentId,
         late: Duration,
@@ -201,7 +201,7 @@ impl Shared {
     ///
     /// # Errors
     /// As a request.
-    pub(super) async fn bring(
+    pub(in crate::peer) async fn bring(
         self: &Arc<Self>,
         wish: Wish,
         progress: Arc<Progress>,
@@ -211,7 +211,7 @@ impl Shared {
     }
 
     /// Why an object does not come, as people read of it.
-    pub(super) fn fetch_error(&self, wish: &Wish, error: FetchError<BlobError>) -> RequestError {
+    pub(in crate::peer) fn fetch_error(&self, wish: &Wish, error: FetchError<BlobError>) -> RequestError {
         let content = wish.content;
         match error {
             FetchError::NotActive(why) => not_active(why),
@@ -311,7 +311,11 @@ impl Shared {
     }
 
     /// This peer's disk is why there is no file.
-    pub(super) fn disk_failure(&self, content: ContentId, reason: impl std::fmt::Display) -> RequestError {
+    pub(in crate::peer) fn disk_failure(
+        &self,
+        content: ContentId,
+        reason: impl std::fmt::Display,
+    ) -> RequestError {
         RequestError::Disk { peer: self.named(&self.position()), content, reason: reason.to_string() }
     }
 

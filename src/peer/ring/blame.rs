@@ -2,15 +2,15 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
-use super::api::{Listed, Misbehaviour, PeerEvent};
-use super::shared::Shared;
 use crate::id::Position;
+use crate::peer::api::{Listed, Misbehaviour, PeerEvent};
+use crate::peer::shared::Shared;
 use crate::replica::Ledger;
 use crate::wire::Fault;
 
 impl Shared {
     /// Holds a fault against a peer.
-    pub(super) fn blame(&self, peer: &Position, fault: Fault) {
+    pub(in crate::peer) fn blame(&self, peer: &Position, fault: Fault) {
         let now = self.clock.now();
         if *peer != self.position() && self.ledger().note(*peer, fault, now) {
             let warning = format!("peer {} misbehaves: {fault}", self.named(peer));
@@ -21,7 +21,7 @@ impl Shared {
 
     /// Holds a wrong answer against the peer that gave it, unless a helper passed it on and may have changed it: then
     /// nobody is blamed, and another way to the peer is looked for. Whether the peer was blamed.
-    pub(super) fn blame_answer(&self, peer: &Position, fault: Fault) -> bool {
+    pub(in crate::peer) fn blame_answer(&self, peer: &Position, fault: Fault) -> bool {
         let hearsay = self.transport.was_asked_through_a_helper(peer);
         if hearsay {
             tracing::debug!(peer = %peer.label(), %fault, "through a helper, so nobody is held to account");
@@ -34,12 +34,12 @@ impl Shared {
     }
 
     /// All faults that were seen, for people.
-    pub(super) fn misbehaving(&self) -> Listed<Misbehaviour> {
+    pub(in crate::peer) fn misbehaving(&self) -> Listed<Misbehaviour> {
         let lines = self.ledger().report().into_iter();
         lines.map(|(peer, kind, count)| Misbehaviour { peer: self.named(&peer), kind, count }).collect()
     }
 
-    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    pub(in crate::peer) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::shared::{GATHER, STORAGE_TIMEOUT, finished, spawn_blocking};
 use crate::blob::{BlobError, Receiver};
 use crate::files::{Answering, Asking, GiveError, Incoming, KeptAs, Party, Reader, StreamError};
 use crate::id::Position;
 use crate::outboard::{ChunkHasher, Outboard};
+use crate::peer::shared::{GATHER, STORAGE_TIMEOUT, finished, spawn_blocking};
 use crate::shelf;
 use crate::transport::{self, Connection, OpenStream, RequestStream, wait_awake};
 use crate::wire::limits::{CLIENT_SILENCE_MAX, PIECE_BYTES};
@@ -95,7 +95,7 @@ fn filled_piece(mut piece: Vec<u8>, filled: usize) -> Option<Bytes> {
 }
 
 /// An object that is being written: by a thread, once there is something to write.
-pub(super) struct Arriving {
+pub(in crate::peer) struct Arriving {
     at: At,
     offset: u64,
 }
@@ -129,7 +129,7 @@ impl Writer {
 }
 
 impl Arriving {
-    pub(super) fn new(receiver: Receiver) -> Arriving {
+    pub(in crate::peer) fn new(receiver: Receiver) -> Arriving {
         let offset = receiver.offset();
         Arriving { at: At::Rest(Box::new(receiver)), offset }
     }
@@ -211,7 +211,7 @@ impl Incoming for Arriving {
 }
 
 /// Bytes that are read.
-pub(super) enum Reading {
+pub(in crate::peer) enum Reading {
     /// By a thread, a few pieces ahead.
     Ahead(mpsc::Receiver<Result<Bytes, BlobError>>),
     /// From a client: hashed as they come, so that what it gives is checked before the last of it goes on. Only the
@@ -220,7 +220,7 @@ pub(super) enum Reading {
 }
 
 /// Reads pieces on a thread of its own, a few ahead; an empty piece is the end.
-pub(super) fn read_ahead(
+pub(in crate::peer) fn read_ahead(
     mut read: impl FnMut() -> Result<Bytes, BlobError> + Send + 'static,
 ) -> mpsc::Receiver<Result<Bytes, BlobError>> {
     let (pieces, ahead) = mpsc::channel(READ_AHEAD_MAX);
@@ -239,7 +239,7 @@ pub(super) fn read_ahead(
 
 impl Reading {
     /// Asks a client for the bytes that it offered, as any holder is asked.
-    pub(super) async fn client(
+    pub(in crate::peer) async fn client(
         client: &Connection,
         object: ObjectInfo,
         offset: u64,

@@ -10,11 +10,11 @@ use bytes::Bytes;
 use tempfile::TempPath;
 use tokio::sync::mpsc;
 
-use super::api::{Failure, Progress};
 use super::client::ObjectBytes;
-use super::shared::{finished, spawn_blocking};
 use crate::blob::is_sync_unsupported;
 use crate::outboard::ChunkHasher;
+use crate::peer::api::{Failure, Progress};
+use crate::peer::shared::{finished, spawn_blocking};
 
 /// A place for a file that a person named; checked before anything is fetched for it.
 #[derive(Debug)]

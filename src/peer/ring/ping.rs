@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::api::{Failure, PingReport, nearest};
-use super::shared::Shared;
 use crate::id::Position;
+use crate::peer::api::{Failure, PingReport, nearest};
+use crate::peer::shared::Shared;
 use crate::wire::{Address, Entry, MembershipRequest, PeerName, Target};
 
 impl Shared {
@@ -14,7 +14,7 @@ impl Shared {
     ///
     /// # Errors
     /// Not found, where there is no such peer. One that does not answer is no error.
-    pub(super) async fn ping(self: &Arc<Self>, whom: &str) -> Result<PingReport, Failure> {
+    pub(in crate::peer) async fn ping(self: &Arc<Self>, whom: &str) -> Result<PingReport, Failure> {
         let entry = self.entry_of(whom).await?;
         let mut report = PingReport {
             peer: self.named(&entry.position),
@@ -52,7 +52,7 @@ impl Shared {
     ///
     /// # Errors
     /// Not found, with what comes near.
-    pub(super) async fn entry_of(self: &Arc<Self>, whom: &str) -> Result<Entry, Failure> {
+    pub(in crate::peer) async fn entry_of(self: &Arc<Self>, whom: &str) -> Result<Entry, Failure> {
         let view = self.view();
         let known: Vec<(PeerName, Entry)> = std::iter::once(&view.me)
             .chain(view.alive())

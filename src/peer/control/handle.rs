@@ -6,22 +6,22 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::broadcast;
 
-use super::api::{
+use super::client::ObjectBytes;
+use crate::id::{ContentId, FileName, Position};
+use crate::peer::api::{
     Failure, ForgetReport, LeavePlan, LeaveReport, PeerEvent, PeerName, PingReport, Progress, RequestError,
     RequestReport, RingFiles, RingLine, StartError, StatusReport, StoreError, StoreOptions, StoreReport,
     Wanted, WhereisReport,
 };
-use super::client::ObjectBytes;
-use super::shared::Shared;
-use super::start::Running;
-use crate::id::{ContentId, FileName, Position};
+use crate::peer::boot::start::Running;
+use crate::peer::shared::Shared;
 use crate::wire::{Address, FileEntry};
 
 /// A running peer. Cheap to clone. The peer runs until it leaves, is shut down, or ends by itself.
 #[derive(Clone)]
 pub struct Handle {
-    pub(super) shared: Arc<Shared>,
-    pub(super) running: Arc<Running>,
+    pub(in crate::peer) shared: Arc<Shared>,
+    pub(in crate::peer) running: Arc<Running>,
 }
 
 impl Handle {

@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use super::api::{Failure, nearest, word_list};
-use super::start::{default_certs_dir, peers_dir};
 use crate::blob::{PeerFile, is_in_use};
 use crate::id::Position;
+use crate::peer::api::{Failure, nearest, word_list};
+use crate::peer::boot::start::{default_certs_dir, peers_dir};
 use crate::transport::{Credentials, Identity, IdentityError, label_of};
 use crate::wire::Address;
 
@@ -26,7 +26,7 @@ pub struct PeerChoice {
 }
 
 /// The peer that is meant.
-pub(super) struct Chosen {
+pub(in crate::peer) struct Chosen {
     pub address: Address,
     pub position: Option<Position>,
     pub credentials: Credentials,
@@ -49,7 +49,7 @@ impl PeerChoice {
     ///
     /// # Errors
     /// Which peer is not there, or cannot be told from others, and what to do.
-    pub(super) fn find(&self) -> Result<Chosen, Failure> {
+    pub(in crate::peer) fn find(&self) -> Result<Chosen, Failure> {
         let residents = self.residents()?;
         let Some(wanted) = &self.peer else { return self.only(residents) };
         if let Some(resident) = residents.iter().find(|resident| resident.is_called(wanted)) {

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::api::{Listed, RingFile, RingFiles, RingLine, StatusReport, word_list};
-use super::shared::{STORAGE_TIMEOUT, Shared};
 use crate::blob::BlobError;
 use crate::chord::{PhaseKind, View};
 use crate::files;
 use crate::id::{ContentId, Position};
 use crate::names::NameHistory;
+use crate::peer::api::{Listed, RingFile, RingFiles, RingLine, StatusReport, word_list};
+use crate::peer::shared::{STORAGE_TIMEOUT, Shared};
 use crate::replica::all_is_seen;
 use crate::wire::limits::{FILES_PER_PAGE_MAX, MEMBERS_MAX};
 use crate::wire::{
@@ -24,7 +24,7 @@ use crate::wire::{
 
 impl Shared {
     /// How this peer is.
-    pub(super) async fn status(self: &Arc<Self>) -> StatusReport {
+    pub(in crate::peer) async fn status(self: &Arc<Self>) -> StatusReport {
         let view = self.view();
         let counted = self
             .blocking(|store| -> Result<_, BlobError> {
@@ -94,7 +94,7 @@ impl Shared {
     ///
     /// # Errors
     /// When this peer is in no ring.
-    pub(super) async fn ring(self: &Arc<Self>) -> Result<Vec<RingLine>, String> {
+    pub(in crate::peer) async fn ring(self: &Arc<Self>) -> Result<Vec<RingLine>, String> {
         let walked = self.walk().await?;
         let mut lines: Vec<RingLine> = walked
             .iter()
@@ -116,7 +116,7 @@ impl Shared {
     ///
     /// # Errors
     /// When the index cannot be read.
-    pub(super) async fn files(self: &Arc<Self>) -> Result<Vec<FileEntry>, String> {
+    pub(in crate::peer) async fn files(self: &Arc<Self>) -> Result<Vec<FileEntry>, String> {
         self.first_files(usize::MAX).await
     }
 
@@ -124,7 +124,10 @@ impl Shared {
     ///
     /// # Errors
     /// When the index cannot be read.
-    pub(super) async fn first_files(self: &Arc<Self>, wanted: usize) -> Result<Vec<FileEntry>, String> {
+    pub(in crate::peer) async fn first_files(
+        self: &Arc<Self>,
+        wanted: usize,
+    ) -> Result<Vec<FileEntry>, String> {
         let read = self.blocking(move |store| {
             let mut files: Vec<FileEntry> = Vec::new();
             loop {
@@ -143,7 +146,7 @@ impl Shared {
     ///
     /// # Errors
     /// When this peer is in no ring.
-    pub(super) async fn files_of_ring(self: &Arc<Self>) -> Result<RingFiles, String> {
+    pub(in crate::peer) async fn files_of_ring(self: &Arc<Self>) -> Result<RingFiles, String> {
         let _one_at_a_time = self.listing.lock().await;
         let (walked, passed_over) = self.everybody().await?;
         let mut asked = JoinSet::new();

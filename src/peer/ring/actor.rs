@@ -10,13 +10,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::api::PeerEvent;
 use super::clock::Clock;
-use super::shared::{Shared, spawn_blocking, unix_ms};
 use crate::blob::{BlobError, PeerFile, RealDisk};
 use crate::chord::{Event, Node, Output, ReplyTo, Token, Unanswered, View};
 use crate::config::RingSettings;
 use crate::id::Position;
+use crate::peer::api::PeerEvent;
+use crate::peer::shared::{Shared, spawn_blocking, unix_ms};
 use crate::time::Moment;
 use crate::transport::RequestFailure;
 use crate::wire::{
@@ -26,7 +26,7 @@ use crate::wire::{
 
 /// What the actor is told.
 #[derive(Debug)]
-pub(super) enum ActorMessage {
+pub(in crate::peer) enum ActorMessage {
     /// A datagram came.
     Datagram { from: Entry, bytes: Bytes },
     /// A request came; the answer goes back through the channel.
@@ -62,10 +62,10 @@ pub(super) enum ActorMessage {
 }
 
 /// What DATA_DIR/peer.toml says. Whoever changes it writes it before the next one may.
-pub(super) type SharedFile = Arc<tokio::sync::Mutex<PeerFile>>;
+pub(in crate::peer) type SharedFile = Arc<tokio::sync::Mutex<PeerFile>>;
 
 /// The node and what it is driven with.
-pub(super) struct Actor {
+pub(in crate::peer) struct Actor {
     pub node: Node,
     pub shared: Arc<Shared>,
     pub inbox: mpsc::Receiver<ActorMessage>,
@@ -85,7 +85,7 @@ pub(super) struct Actor {
 
 impl Actor {
     /// Runs until the node has ended.
-    pub(super) async fn run(mut self) {
+    pub(in crate::peer) async fn run(mut self) {
         let mut replies: HashMap<ReplyTo, oneshot::Sender<MembershipReply>> = HashMap::new();
         let mut next_reply = 0;
         let mut published = None;
@@ -355,7 +355,7 @@ fn sender(message: &ActorMessage) -> Option<&Entry> {
 ///
 /// # Errors
 /// What the disk says.
-pub(super) async fn save_file(
+pub(in crate::peer) async fn save_file(
     shared: &Shared,
     file: &SharedFile,
     change: impl FnOnce(&mut PeerFile),
@@ -367,7 +367,7 @@ pub(super) async fn save_file(
 }
 
 /// Keeps the members that are known on disk, for the next start.
-pub(super) async fn remember_members(shared: Arc<Shared>, file: SharedFile) {
+pub(in crate::peer) async fn remember_members(shared: Arc<Shared>, file: SharedFile) {
     let mut view = shared.view.clone();
     let mut last: Option<Vec<Member>> = None;
     loop {

@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use super::api::{
+use super::choice::{Chosen, PeerChoice};
+use crate::blob::{BlobError, Source, is_in_use};
+use crate::id::{ContentId, FileName};
+use crate::peer::api::{
     Failure, ForgetReport, LeavePlan, LeaveReport, PingReport, Progress, RequestReport, RingFiles, RingLine,
     StatusReport, StoreOptions, StoreReport, Wanted, WhereisReport,
 };
-use super::bytes::read_ahead;
-use super::choice::{Chosen, PeerChoice};
-use super::shared::spawn_blocking;
-use super::store::{hash, name_of, unreadable};
-use crate::blob::{BlobError, Source, is_in_use};
-use crate::id::{ContentId, FileName};
+use crate::peer::flows::bytes::read_ahead;
+use crate::peer::flows::store::{hash, name_of, unreadable};
+use crate::peer::shared::spawn_blocking;
 use crate::transport::{ClientConnection, CommandReplies, DialError, Refusal, RequestStream, StreamError};
 use crate::wire::limits::{LISTED_MAX, PIECE_BYTES};
 use crate::wire::{
@@ -360,12 +360,15 @@ pub struct ObjectBytes {
 }
 
 enum Pieces {
-    Local(super::relay::Pieces),
+    Local(crate::peer::flows::relay::Pieces),
     Remote(CommandReplies),
 }
 
 impl ObjectBytes {
-    pub(super) fn of_pieces(object: ObjectInfo, pieces: super::relay::Pieces) -> ObjectBytes {
+    pub(in crate::peer) fn of_pieces(
+        object: ObjectInfo,
+        pieces: crate::peer::flows::relay::Pieces,
+    ) -> ObjectBytes {
         ObjectBytes { object, left: object.length, pieces: Pieces::Local(pieces) }
     }
 

@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::api::{Listed, UnkeptFiles};
-use super::clock::Clock;
-use super::shared::Shared;
 use crate::blob::{BlobError, Store};
 use crate::files::DiskError as _;
 use crate::id::ContentId;
+use crate::peer::api::{Listed, UnkeptFiles};
+use crate::peer::ring::clock::Clock;
+use crate::peer::shared::Shared;
 use crate::replica::{Presence, Setbacks, Unkept};
 use crate::wire::{Entry, MissingReason, ObjectInfo, StorageReply, StorageRequest, shortened};
 
 /// What this peer knows of that. Cheap to clone.
 #[derive(Clone, Default)]
-pub(super) struct Hopeless {
+pub(in crate::peer) struct Hopeless {
     unkept: Arc<Mutex<Unkept>>,
     setbacks: Arc<Mutex<Setbacks>>,
     clock: Clock,
@@ -24,14 +24,14 @@ pub(super) struct Hopeless {
 
 impl Hopeless {
     /// An object that belongs here was not taken; where the disk is the reason, it counts as unkept.
-    pub(super) fn refused(&self, object: &ObjectInfo, reason: &MissingReason) {
+    pub(in crate::peer) fn refused(&self, object: &ObjectInfo, reason: &MissingReason) {
         if reason.is_of_its_disk() {
             self.unkept().refused(self.clock.now(), object.content, object.length, reason.clone());
         }
     }
 
     /// An object is here.
-    pub(super) fn came(&self, content: &ContentId) {
+    pub(in crate::peer) fn came(&self, content: &ContentId) {
         self.unkept().came(content);
     }
 
@@ -40,7 +40,7 @@ impl Hopeless {
     ///
     /// # Errors
     /// When the index cannot be read.
-    pub(super) fn presence(
+    pub(in crate::peer) fn presence(
         &self,
         store: &Store,
         objects: Vec<ContentId>,
@@ -73,18 +73,18 @@ impl Hopeless {
     }
 
     /// Handles `Unkept`.
-    pub(super) fn report(&self) -> StorageReply {
+    pub(in crate::peer) fn report(&self) -> StorageReply {
         self.unkept().report(self.clock.now())
     }
 
     /// Whether a copy of an object is to be offered to that peer's disk now.
-    pub(super) fn may_try(&self, to: &Entry, content: &ContentId) -> bool {
+    pub(in crate::peer) fn may_try(&self, to: &Entry, content: &ContentId) -> bool {
         self.setbacks().may_try(self.clock.now(), to, content)
     }
 
     /// What came of giving an object to a peer. One that lacks room says so itself when it is offered the object
     /// the next time.
-    pub(super) fn tried(&self, to: &Entry, content: ContentId, refusal: Option<&MissingReason>) {
+    pub(in crate::peer) fn tried(&self, to: &Entry, content: ContentId, refusal: Option<&MissingReason>) {
         match refusal {
             None => self.setbacks().succeeded(to, &content),
             Some(MissingReason::NoRoom { .. }) => {}
@@ -104,7 +104,7 @@ impl Hopeless {
 
 impl Shared {
     /// Which living members cannot take files that belong to them, by their own word; at most so many are asked.
-    pub(super) async fn unkept_of_ring(self: &Arc<Self>) -> Listed<UnkeptFiles> {
+    pub(in crate::peer) async fn unkept_of_ring(self: &Arc<Self>) -> Listed<UnkeptFiles> {
         let view = self.view();
         if !view.is_member() {
             return Listed::default();

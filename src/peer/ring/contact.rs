@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::api::{PeerEvent, Unreachable};
-use super::shared::{Shared, unix_ms};
 use crate::chord::{NEAR_KEPT, View};
 use crate::id::Position;
+use crate::peer::api::{PeerEvent, Unreachable};
+use crate::peer::shared::{Shared, unix_ms};
 use crate::transport::RequestFailure;
 use crate::wire::{
     Entry, MemberState, MembershipReply, MembershipRequest, NeighbourReply, NeighbourRequest, Reply, Request,
@@ -27,7 +27,7 @@ use crate::wire::{
 
 /// What is known of the contact with each member.
 #[derive(Debug, Default)]
-pub(super) struct Contacts {
+pub(in crate::peer) struct Contacts {
     /// Members that there is no connection with.
     apart: Mutex<BTreeMap<Position, Apart>>,
     /// Members farther away that were to be asked and could not be dialled, and until when that counts.
@@ -52,7 +52,7 @@ struct Apart {
 
 /// What outlives the process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Known {
+pub(in crate::peer) struct Known {
     position: Position,
     name: Option<String>,
     away_since_ms: Option<u64>,
@@ -60,12 +60,12 @@ pub(super) struct Known {
 
 impl Contacts {
     /// Since when a member does not answer.
-    pub(super) fn away_since(&self, position: &Position) -> Option<u64> {
+    pub(in crate::peer) fn away_since(&self, position: &Position) -> Option<u64> {
         lock(&self.away_since).get(position).copied()
     }
 
     /// A member was to be asked something and could not be dialled: a way to it is worth looking for.
-    pub(super) fn seek(&self, peer: Position) {
+    pub(in crate::peer) fn seek(&self, peer: Position) {
         let now = Instant::now();
         let mut sought = lock(&self.sought);
         sought.retain(|_, until| *until > now);
@@ -152,7 +152,7 @@ impl Contacts {
 
 impl Shared {
     /// Members that live, and that this peer cannot reach itself at the moment.
-    pub(super) fn unreachable(&self) -> Vec<Unreachable> {
+    pub(in crate::peer) fn unreachable(&self) -> Vec<Unreachable> {
         let view = self.view();
         let apart = view.alive().filter_map(|entry| {
             let through = self.transport.detour(&entry.position);
@@ -168,7 +168,7 @@ impl Shared {
     }
 
     /// Asks to be let into the ring. Who cannot be dialled is asked through those that answered before.
-    pub(super) async fn ask_to_join(
+    pub(in crate::peer) async fn ask_to_join(
         self: &Arc<Self>,
         to: &Target,
         request: &Request,
@@ -210,7 +210,7 @@ impl Shared {
     }
 
     /// Takes what an earlier run knew.
-    pub(super) fn recall(&self, known: Vec<Known>) {
+    pub(in crate::peer) fn recall(&self, known: Vec<Known>) {
         let mut since = lock(&self.contacts.away_since);
         for Known { position, name, away_since_ms } in known {
             name.into_iter().for_each(|name| self.transport.learn_display_name(position, &name));
@@ -284,7 +284,7 @@ impl Shared {
 }
 
 /// Keeps in contact with the members until the peer ends.
-pub(super) async fn keep_contact(shared: Arc<Shared>) {
+pub(in crate::peer) async fn keep_contact(shared: Arc<Shared>) {
     let mut view = shared.view.clone();
     let mut tries = JoinSet::new();
     let mut last = None;
@@ -325,7 +325,7 @@ pub(super) async fn keep_contact(shared: Arc<Shared>) {
 }
 
 /// Reads what an earlier run knew.
-pub(super) fn decode_known(bytes: &[u8]) -> Vec<Known> {
+pub(in crate::peer) fn decode_known(bytes: &[u8]) -> Vec<Known> {
     codec::decode(bytes).unwrap_or_default()
 }
 

@@ -8,10 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::actor::ActorMessage;
-use super::api::PeerEvent;
 use super::bytes::{Arriving, Reading, read_ahead};
-use super::shared::Shared;
 use super::store::Origin;
 use crate::blob::BlobError;
 use crate::chord::{View, hop_timeout};
@@ -19,6 +16,9 @@ use crate::files::{Asker, BoxFuture, Cause, DiskError as _, Env, GiveError, Offe
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{Bygones, NameHistory};
 use crate::outboard::Outboard;
+use crate::peer::api::PeerEvent;
+use crate::peer::ring::actor::ActorMessage;
+use crate::peer::shared::Shared;
 use crate::replica::{Arrivals, Holdings, TakeOver};
 use crate::shelf;
 use crate::time::{Moment, Timestamp};

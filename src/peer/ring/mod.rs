@@ -1,0 +1,21 @@
+//! The ring, as one running peer keeps it.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | `actor` | owns the [`crate::chord::Node`]; publishes a [`crate::chord::View`] after every change |
+//! | `contact` | keeps connections to the members, finds ways to those that cannot be reached, keeps their names |
+//! | `forward` | joins streams between two peers that cannot reach each other |
+//! | `lookup` | asks other peers about the ring |
+//! | `blame` | what is held against other peers, and how that is told |
+//! | `ping` | asks a peer that a person names how it answers |
+//! | `forget` | counts a member no more that will not come back |
+//! | `clock` | time since the peer was made, sleep of the machine included |
+
+pub(in crate::peer) mod actor;
+pub(in crate::peer) mod blame;
+pub(in crate::peer) mod clock;
+pub(in crate::peer) mod contact;
+pub(in crate::peer) mod forget;
+pub(in crate::peer) mod forward;
+pub(in crate::peer) mod lookup;
+pub(in crate::peer) mod ping;
