@@ -1,5 +1,5 @@
 //! A peer of another process, commanded over `quoit-client/1`: the same methods and reports as
-//! [`super::Handle`].
+//! [`crate::peer::Handle`].
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -58,7 +58,7 @@ impl Client {
         self.link.close().await;
     }
 
-    /// See [`super::Handle::store`]. The file is read by this process; its bytes go through the peer.
+    /// See [`crate::peer::Handle::store`]. The file is read by this process; its bytes go through the peer.
     ///
     /// # Errors
     /// As there, in words.
@@ -88,7 +88,7 @@ impl Client {
         }
     }
 
-    /// See [`super::Handle::request`].
+    /// See [`crate::peer::Handle::request`].
     ///
     /// # Errors
     /// As there, in words.
@@ -106,7 +106,7 @@ impl Client {
         received.await
     }
 
-    /// See [`super::Handle::read`].
+    /// See [`crate::peer::Handle::read`].
     ///
     /// # Errors
     /// As there, in words.
@@ -124,7 +124,7 @@ impl Client {
         }
     }
 
-    /// See [`super::Handle::status`].
+    /// See [`crate::peer::Handle::status`].
     ///
     /// # Errors
     /// When the peer does not answer.
@@ -144,7 +144,7 @@ impl Client {
         Ok(StatusReport { short, ..status })
     }
 
-    /// See [`super::Handle::ring`].
+    /// See [`crate::peer::Handle::ring`].
     ///
     /// # Errors
     /// As there, in words.
@@ -159,7 +159,7 @@ impl Client {
         Ok(lines)
     }
 
-    /// See [`super::Handle::files`].
+    /// See [`crate::peer::Handle::files`].
     ///
     /// # Errors
     /// As there, in words.
@@ -174,7 +174,7 @@ impl Client {
         Ok(files)
     }
 
-    /// See [`super::Handle::files_of_ring`].
+    /// See [`crate::peer::Handle::files_of_ring`].
     ///
     /// # Errors
     /// As there, in words.
@@ -193,7 +193,7 @@ impl Client {
         Ok(found)
     }
 
-    /// See [`super::Handle::whereis`].
+    /// See [`crate::peer::Handle::whereis`].
     ///
     /// # Errors
     /// As there, in words.
@@ -206,7 +206,7 @@ impl Client {
         found.await
     }
 
-    /// See [`super::Handle::ping`].
+    /// See [`crate::peer::Handle::ping`].
     ///
     /// # Errors
     /// As there, in words.
@@ -219,7 +219,7 @@ impl Client {
         pinged.await
     }
 
-    /// See [`super::Handle::forget`].
+    /// See [`crate::peer::Handle::forget`].
     ///
     /// # Errors
     /// As there, in words.
@@ -232,7 +232,7 @@ impl Client {
         forgotten.await
     }
 
-    /// See [`super::Handle::plan_leave`].
+    /// See [`crate::peer::Handle::plan_leave`].
     ///
     /// # Errors
     /// As there, in words.
@@ -244,7 +244,7 @@ impl Client {
         plan.await
     }
 
-    /// See [`super::Handle::leave`]. Of a peer of this machine it is waited for that its data directory is
+    /// See [`crate::peer::Handle::leave`]. Of a peer of this machine it is waited for that its data directory is
     /// free again.
     ///
     /// # Errors
@@ -253,7 +253,7 @@ impl Client {
         self.leave_by(&ClientRequest::Leave).await
     }
 
-    /// See [`super::Handle::leave_anyway`]; waits as [`Client::leave`].
+    /// See [`crate::peer::Handle::leave_anyway`]; waits as [`Client::leave`].
     ///
     /// # Errors
     /// As there, in words.

@@ -1,5 +1,5 @@
 //! What a client commands over `quoit-client/1`: each command has its one handler, the same that this process's
-//! own [`super::Handle`] has. A client that goes away takes its command with it.
+//! own [`crate::peer::Handle`] has. A client that goes away takes its command with it.
 
 use std::future::Future;
 use std::sync::Arc;
