@@ -1,6 +1,7 @@
-//! Texts for people, as long as they may be.
+//! Texts for people, cut to a length.
 
-/// A text of at most so many bytes: of a longer one, the words that fit, and a sign that there were more.
+/// A text of at most `bytes_max` bytes. A longer text is cut after the last whole word that fits, and a sign shows the
+/// cut.
 pub fn shortened(mut text: String, bytes_max: usize) -> String {
     if text.len() <= bytes_max {
         return text;
