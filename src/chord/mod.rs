@@ -1,4 +1,4 @@
-//! Membership and routing: who is in the ring, in which order, and who owns a key.
+//! Membership and routing: the members of the ring, their order, and the owner of each key.
 //!
 //! Pure (sans-IO): time comes in as an argument, effects go out as [`Output`] values. The rules in
 //! rings of at least r + 2 members known alive are those of P. Zave, *Reasoning About Identifier

@@ -197,7 +197,7 @@ pub struct PingReport {
     pub incarnation: u64,
     /// The round trips in microseconds, in the order in which they were made; `None` for an unanswered ping.
     pub round_trips_us: Vec<Option<u64>>,
-    /// The error of the last try; `None` if a ping was answered.
+    /// Why pings failed, by the last error; `None` if none failed.
     pub trouble: Option<String>,
 }
 
