@@ -45,7 +45,7 @@ pub struct Lookup {
     acting: Vec<(Entry, Vec<Position>)>,
     /// The peers at or after the key that answered and named no peer there.
     behind: Vec<Entry>,
-    /// Claims of ownership: the peer that made the claim, the owner that it named, and the peers named behind the owner.
+    /// Claims of ownership: the claiming peer, the owner that it named, and the peers that it named behind the owner.
     claims: Vec<(Position, Entry, Vec<Entry>)>,
     doubts: Vec<Doubt>,
     /// The asker itself, with all living peers that it knows between the key and itself, if those are few.

@@ -238,8 +238,8 @@ impl<'a> Local<'a> {
             return None;
         }
         let near = self.nearest_at_or_after(key, CLOSER_MAX);
-        // With no known peer between this one and the key just ahead, the key's predecessor is dead and not replaced
-        // yet.
+        // An empty list: no living peer is known between the key and this peer, so its predecessor is dead and not
+        // replaced yet.
         (behind || !near.is_empty()).then_some(Route::Near(near))
     }
 
