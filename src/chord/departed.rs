@@ -25,7 +25,7 @@ impl Departed {
     /// The time for which every member has to answer: several rounds of repair.
     const FOR: Duration = Duration::from_secs(60);
 
-    /// A member left, or was forgotten.
+    /// Notes that a member left, or was forgotten.
     pub(super) fn left(&mut self, position: Position) {
         self.all_here_since = None;
         if self.gone.len() < Departed::MAX {
@@ -83,7 +83,7 @@ mod tests {
         departed.left(peer(1));
         departed.left(peer(2));
         departed.lives(&peer(2));
-        // Somebody is away at 60 s, so that the minute begins anew.
+        // A member is away at 60 s, so that the minute begins anew.
         for (at, somebody_is_away) in [(0, false), (59, false), (60, true), (61, false), (120, false)] {
             departed.look(second(at), somebody_is_away);
             assert_eq!(departed.positions(), [peer(1)].into(), "at {at} s");

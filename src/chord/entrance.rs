@@ -59,7 +59,7 @@ pub(super) struct Entering {
     /// The moment at which the next round of asking begins.
     next_at: Moment,
     deadline: Option<Moment>,
-    /// The last thing that went wrong, for people.
+    /// The last error on the way in, in words for people.
     trouble: String,
     rounds: u32,
     /// Whether a member of a ring has answered in this round: then that ring is the one to enter.

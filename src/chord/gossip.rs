@@ -149,7 +149,7 @@ impl Node {
         let last = members.last().map(|member| member.entry.position);
         let goes_on = |last: &Position| {
             let (old, new) = (cursor.distance_to(&self.me.position), last.distance_to(&self.me.position));
-            // From its own place once around: what lies ahead of this peer shrinks with each page.
+            // From its own place once around: the part that lies ahead of this peer shrinks with each page.
             cursor == self.me.position || new < old
         };
         let next = last.filter(goes_on).filter(|last| *last != self.me.position);

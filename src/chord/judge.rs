@@ -167,7 +167,7 @@ impl Node {
             return;
         }
         if known {
-            return; // as most of what is told
+            return; // as most reports are
         }
         // By leaps, this peer's incarnations would soon be used up.
         if position == self.me.position {

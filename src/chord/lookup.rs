@@ -528,7 +528,7 @@ mod tests {
         assert_eq!((found(&mut lookup), lookup.doubts().len()), (Some(150), 0));
     }
 
-    /// Goal: who takes too long is not waited for, and may still answer.
+    /// Goal: a slow peer is not waited for, and may still answer.
     #[test]
     fn the_next_best_is_asked_while_the_first_is_slow() {
         let mut lookup = lookup(120, &FEW, &[]);
@@ -551,8 +551,8 @@ mod tests {
         assert_eq!(found(&mut lookup), Some(14));
     }
 
-    /// Goal: right after deaths, the first living peer behind the key is found by the list of whoever stands
-    /// before it, although nobody has noticed the deaths yet.
+    /// Goal: right after deaths, the list of a peer before the key leads to the first living peer behind it,
+    /// although no peer has noticed the deaths yet.
     #[test]
     fn behind_dead_owners_the_first_living_one_is_taken() {
         let mut lookup = lookup(120, &FEW, &[]);
@@ -569,7 +569,7 @@ mod tests {
         assert_eq!((found(&mut lookup), lookup.doubts().len()), (Some(170), 0));
     }
 
-    /// Goal: slow is not dead: nobody takes the place of an owner that may still answer.
+    /// Goal: slow is not dead: no peer takes the place of an owner that may still answer.
     #[test]
     fn a_slow_owner_stays_the_owner() {
         let mut lookup = lookup(120, &FEW, &[]);
@@ -587,7 +587,7 @@ mod tests {
         assert_eq!(found(&mut lookup), Some(150));
     }
 
-    /// Goal: whose predecessor has just died finds itself.
+    /// Goal: a peer whose predecessor has just died finds itself.
     #[test]
     fn who_asks_may_be_the_owner_in_effect_itself() {
         let mut lookup = lookup(230, &[12, 14, 100, 240], &[]);
@@ -597,7 +597,7 @@ mod tests {
         assert_eq!(found(&mut lookup), Some(10));
     }
 
-    /// Goal: others know already whose predecessor has died; it need not ask everybody first.
+    /// Goal: other peers know the predecessor's death already; the asker need not ask all of them first.
     #[test]
     fn who_asks_and_is_named_as_the_owner_is() {
         let mut lookup = lookup(230, &[12, 14, 100, 240], &[]);
@@ -652,7 +652,7 @@ mod tests {
         assert_eq!((found(&mut lookup), lookup.doubts().len()), (Some(200), 0));
     }
 
-    /// Goal: what a chain of the dead leaves open is asked of those it depends on, not of all others first.
+    /// Goal: after a row of deaths, the asker asks the peers that the answer depends on, not all others first.
     #[test]
     fn before_one_takes_the_place_of_the_owner_those_that_lie_nearer_are_asked() {
         let mut lookup = lookup(120, &ALL, &[]);

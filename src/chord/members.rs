@@ -29,7 +29,7 @@ pub struct Members {
     crowding: Option<Crowding>,
 }
 
-/// The peers with the least room in the table, as it was after so many changes, except for the pinned ones.
+/// The unpinned peers with the least room in the table, as of its change number `changes`.
 #[derive(Debug, Clone)]
 struct Crowding {
     changes: u64,
@@ -262,7 +262,7 @@ impl Members {
         for news in self.news.iter_mut().take_while(|news| news.copies_left[to] > 0) {
             bytes += wire_bytes(&news.member);
             if taken.len() >= NEWS_MAX || bytes > NEWS_BYTES {
-                break; // what is fresher goes first, so none of it is passed over for ever
+                break; // fresher news goes first, so none is passed over for ever
             }
             taken.push(news.member.clone());
             news.copies_left[to] -= 1;
@@ -456,7 +456,7 @@ mod tests {
         assert!((80..300).contains(&copies), "{copies}");
     }
 
-    /// Goal: who tells of ever new dead members fills no table beyond its bound.
+    /// Goal: a peer that tells of ever new dead members fills no table beyond its bound.
     #[test]
     fn news_is_bounded_as_members_are() {
         let mut members = Members::new(MEMBERS_MAX);

@@ -381,7 +381,7 @@ impl Node {
         self.settle(now);
     }
 
-    /// The incarnation of an [`Output::Persist`] is on disk.
+    /// Notes that the incarnation of an [`Output::Persist`] is on disk.
     pub fn handle_persisted(&mut self, now: Moment, incarnation: u64) {
         if self.persisting.take_if(|asked| *asked <= incarnation).is_some() {
             self.me = self.me.with_incarnation(incarnation);

@@ -92,7 +92,7 @@ pub enum Event {
     Clash(Position),
     /// A peer sent something that no correct peer sends.
     Misbehaved {
-        /// The position of the peer.
+        /// The position of the misbehaving peer.
         peer: Position,
         /// The kind of fault.
         fault: Fault,

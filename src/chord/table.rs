@@ -377,7 +377,7 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: who would go at once is told without putting it in, wherever ties and the pinned ones are.
+        /// Goal: a member that would go at once is recognised without inserting it, wherever ties and pinned ones are.
         #[test]
         fn a_newcomer_that_would_go_is_told(
             known in prop::collection::btree_map(any::<u8>(), 0u8..4, 0..40),

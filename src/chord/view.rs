@@ -45,7 +45,7 @@ pub enum Turn {
     /// It has not asked yet, or has let another peer go first since it asked.
     #[default]
     Unasked,
-    /// It asks its neighbours.
+    /// It asks its neighbours whether it may go.
     Asked,
     /// It goes next, and lets no neighbour go before it.
     Taken,
@@ -352,7 +352,7 @@ mod tests {
         fn times_undoes_divided(bytes in any::<[u8; 32]>(), parts in 1u64..1_000) {
             let distance = Position(bytes);
             let whole = times(&divided(&distance, parts), parts);
-            // What is lost is the rest of the division.
+            // Only the rest of the division is lost.
             let mut rest = Position::ZERO;
             rest.0[24..].copy_from_slice(&parts.to_be_bytes());
             prop_assert!(whole <= distance && whole.distance_to(&distance) < rest);

@@ -36,7 +36,7 @@ pub enum StreamError {
     /// The other side gave the exchange up.
     #[error("the other side gave the exchange up")]
     Cancelled,
-    /// The stream ended where more was due.
+    /// The stream ended although more bytes or answers were due.
     #[error("the stream ended early")]
     Ended,
     /// Nothing came, or nothing was taken, before the timeout.
@@ -139,7 +139,7 @@ pub trait Incoming: Send + 'static {
     /// Drops the bytes of an incomplete chunk, so that one sender answers for each chunk.
     fn drop_part_of_chunk(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// Queues bytes to be written; waits while too many are queued. False once writing has failed.
+    /// Queues bytes to be written; waits while too many are queued. Returns false once writing has failed.
     fn write(&mut self, piece: Self::Piece) -> impl Future<Output = bool> + Send;
 
     /// Waits until all queued bytes are written.
@@ -176,7 +176,7 @@ pub enum GiveError<D> {
     OtherBytes,
 }
 
-/// Bytes that are read here, or come from a client, a few pieces ahead.
+/// A source of bytes that are read here, or come from a client, a few pieces ahead.
 pub trait Reader: Send + 'static {
     /// The bytes that are read.
     type Piece: Piece;

@@ -51,7 +51,7 @@ pub trait Env: Send + Sync + 'static {
         Laws::default()
     }
 
-    /// The time, on a clock that never goes back.
+    /// The present moment, on a clock that never goes back.
     fn now(&self) -> Moment;
 
     /// Waits until the clock shows `at`.
@@ -365,7 +365,7 @@ pub trait Env: Send + Sync + 'static {
     /// Notes which of the offered objects a peer has.
     fn heard_offer(&self, view: &View, from: &Entry, asked: &BTreeSet<ContentId>, has: &BTreeSet<ContentId>);
 
-    /// Tells people that something went wrong.
+    /// Warns people of a failure, in these words.
     fn warn(&self, what: String);
 }
 
@@ -391,7 +391,7 @@ pub enum Cause {
     Store,
     /// A copy is missing.
     Repair,
-    /// A peer takes over its ranges.
+    /// A joiner takes over its ranges.
     TakeOver,
     /// This peer leaves.
     HandOver,

@@ -171,7 +171,7 @@ pub async fn serve_object<E: Env>(
         let Ok(Some(piece)) = reader.next().await else { return Err(StreamError::Ended) };
         let length = piece.length();
         left = left.saturating_sub(length);
-        // A peer that only holds the slot, at a pace that is none, ends it.
+        // The stream breaks off at a pace so slow that it only holds the slot.
         stream.send(piece).await?;
         env.sent(Cause::Request, length);
     }

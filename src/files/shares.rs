@@ -88,7 +88,7 @@ impl Slots {
         let own = self.lock().entry(party).or_insert_with(share).clone();
         // The share comes first: a party over its share does not stand in the queue of all.
         let mut slot = Slot { slots: self.clone(), party, permits: None };
-        // Neither is ever closed.
+        // Neither semaphore is ever closed.
         if let (Ok(own), Ok(one)) = (own.acquire_owned().await, self.all.clone().acquire_owned().await) {
             slot.permits = Some((own, one));
         }

@@ -277,7 +277,7 @@ mod tests {
         assert_eq!(history.accepts(&far, 2_000), Err(PutRefusal::ClockAhead { ms: 398_000 }));
     }
 
-    /// Goal: a record of a writer, or an owner, whose clock was an hour ahead can be replaced by everybody.
+    /// Goal: any writer can replace a record of a writer, or an owner, whose clock was an hour ahead.
     #[test]
     fn a_clock_that_was_far_ahead_keeps_nobody_from_the_name() {
         let hour = 3_600_000;

@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(judged(&[900, -900, 4_000]), (0, None), "clocks differ a little");
     }
 
-    /// Goal: of two nobody is called wrong, and the later one bounds the future, so that neither refuses the other.
+    /// Goal: of two clocks neither is called wrong; the later one bounds the future, so neither refuses the other.
     #[test]
     fn of_two_the_later_one_counts() {
         assert_eq!(judged(&[HALF_AN_HOUR]), (HALF_AN_HOUR, None));

@@ -179,11 +179,11 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: "there is none" never comes out while one has a record, or while so many do not say so that they may
-        /// have kept one; it always does once all say so. The order of the answers decides nothing.
+        /// Goal: the verdict is never "unknown" while one voter has a record, or while so many have not said no that
+        /// they may have kept one; it always is once all say no. The order of the answers decides nothing.
         #[test]
         fn a_no_is_a_no_of_enough(
-            // For each of those asked: does not answer, syncs, says no, has a record.
+            // Each asked peer does not answer, syncs, says no, or has a record.
             answers in prop::collection::vec(0u8..4, 1..8),
             rotate in 0usize..8,
         ) {

@@ -191,7 +191,7 @@ pub fn verify_chunk(
 pub struct ChunkHasher {
     blocks: BlockHasher,
     offset: u64,
-    /// After each whole chunk so far: s(1), s(2), …
+    /// The midstates after each whole chunk so far: s(1), s(2), …
     midstates: Vec<Midstate>,
 }
 
@@ -202,7 +202,7 @@ impl Default for ChunkHasher {
 }
 
 impl ChunkHasher {
-    /// Takes the next bytes.
+    /// Takes the next bytes of the file.
     pub fn update(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let room = usize::try_from(CHUNK_BYTES - self.offset % CHUNK_BYTES).unwrap_or(usize::MAX);
@@ -231,7 +231,7 @@ impl ChunkHasher {
         self.midstates.last().copied().unwrap_or(Midstate::INITIAL)
     }
 
-    /// Goes back to where this many chunks, or all whole ones if that is fewer, had been taken.
+    /// Goes back to the end of this many chunks, or of all whole ones if those are fewer.
     pub fn rewind(&mut self, chunks: u64) {
         self.midstates.truncate(usize::try_from(chunks).unwrap_or(usize::MAX));
         self.blocks = BlockHasher::new(self.midstate());
@@ -295,7 +295,7 @@ impl ChunkChecker {
 #[derive(Clone)]
 struct BlockHasher {
     state: [u32; 8],
-    /// The beginning of a block that is not whole yet.
+    /// The bytes of a block that is not whole yet; the first `filled` count.
     partial: [u8; BLOCK_BYTES],
     filled: usize,
 }

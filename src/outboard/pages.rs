@@ -39,7 +39,7 @@ pub enum PageError {
 }
 
 impl OutboardPages {
-    /// The midstates of the largest outboard that is fetched: of a file of 2 TiB, 64 MiB of them.
+    /// The number of midstates of the largest outboard that is fetched: 64 MiB, for a file of 2 TiB.
     pub const MIDSTATES_MAX: u64 = 1 << 21;
 
     /// No pages yet, of the outboard of this content id.
@@ -55,7 +55,7 @@ impl OutboardPages {
     /// Takes the page that was due. Returns the outboard once it is whole. Proves nothing about its truth.
     ///
     /// # Errors
-    /// [`PageError`] when the sender is to be asked no further.
+    /// [`PageError`] when the page is bad; the sender is asked no further.
     pub fn add(
         &mut self,
         object: ObjectInfo,

@@ -201,7 +201,7 @@ mod tests {
         MissingReason::Disk("full".to_owned())
     }
 
-    /// Goal: a replica that says that its copy is durable, and leaves before the store ends, is no copy.
+    /// Goal: the copy of a replica that reported it as durable, and left before the store ended, does not count.
     #[test]
     fn who_left_counts_no_more() {
         let mut copies = Copies::default();

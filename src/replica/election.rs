@@ -278,7 +278,7 @@ mod tests {
         [3, 4, 5].map(peer).iter().for_each(|peer| election.hear(peer, true));
         assert!(!election.is_decided() && !election.may_change());
         assert_eq!(numbers(&election.silent()), [2]);
-        // Once 2 is forgotten, too, there is nobody to wait for.
+        // Once 2 is forgotten, too, there is no peer to wait for.
         let mut election = Election::new(3, &peer(0), [3, 4, 5].map(peer), [], [1, 2].map(peer));
         [3, 4, 5].map(peer).iter().for_each(|peer| election.hear(peer, true));
         assert!(election.is_over());
@@ -299,7 +299,7 @@ mod tests {
         assert!(!election.is_decided(), "20 and 50 are not in one window, but 50 and 10 are");
         election.hear(&peer(10), true);
         assert!(election.is_over());
-        // Of a ring that was split a moment ago, all have to say so.
+        // In a ring that was split a moment ago, the votes of all are needed.
         let split = View { rejoined: [peer(40)].into(), ..view.clone() };
         let (mut election, asked) = Election::of(&split, 3, &peer(15), &found);
         asked.iter().for_each(|entry| election.hear(&entry.position, true));

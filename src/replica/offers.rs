@@ -269,7 +269,7 @@ mod tests {
         numbers(plan.offers.keys())
     }
 
-    /// Goal: where the owner is slow, each of its replicas gives the others what it has, and nobody else does.
+    /// Goal: where the owner is slow, each of its replicas gives the others what it has, and no other peer does.
     #[test]
     fn a_replica_helps_the_other_replicas() {
         let offers = |me| plan_help(&view(me), 3, [peer(15)]).offers;
@@ -289,7 +289,7 @@ mod tests {
         }
     }
 
-    /// Goal: who is away and waited for is not replaced, but where one copy is left a second is made at once.
+    /// Goal: a peer that is away and waited for is not replaced, but where one copy is left a second is made at once.
     #[test]
     fn who_is_away_is_waited_for_while_two_copies_are_left() {
         let waits = |view: &View, waited: &[u8], key| {
@@ -387,8 +387,8 @@ mod tests {
             prop_assert!(plan.unknown.iter().all(|key| !placed(&key)));
         }
 
-        /// Goal: nothing is offered to where it does not belong, nothing is forgotten, and nobody offers to
-        /// themselves.
+        /// Goal: nothing is offered to where it does not belong, nothing is forgotten, and no peer offers to
+        /// itself.
         #[test]
         fn every_key_is_offered_to_its_owner_or_its_replicas(
             ring in prop::collection::btree_set(0u8..=255, 2..12),

@@ -1,4 +1,4 @@
-//! A peer takes over what belongs to it, in each of its lives.
+//! The take-over of a peer's range: it gets what belongs to it, in each of its lives.
 //!
 //! The R peers after a joiner and the R before it keep what the joiner should keep. It asks each of them for it
 //! (`Sync`), until that peer has given all or gives nothing more. As long as one of them may have more, the joiner is
@@ -336,7 +336,7 @@ mod tests {
         assert_eq!(takeover.look(at(15_000), &joined), None, "a joiner brings nothing");
     }
 
-    /// Goal: somebody who has a peer declared dead again and again does not have its neighbours asked each time, and
+    /// Goal: an attacker that has a peer declared dead again and again does not have its neighbours asked each time, and
     /// does not keep it from asking.
     #[test]
     fn lives_that_follow_each_other_quickly_ask_now_and_then() {

@@ -151,10 +151,10 @@ impl Failure {
 /// The number of copies that must be durable before a store is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Wait {
-    /// W = ⌊min(R, members)/2⌋ + 1.
+    /// The write quorum W = ⌊min(R, members)/2⌋ + 1.
     #[default]
     Quorum,
-    /// This many, at least W.
+    /// This many copies, at least W.
     Copies(u8),
     /// All copies: min(R, members).
     All,
@@ -177,9 +177,9 @@ impl FromStr for Wait {
 pub enum Wanted {
     /// The file that this name stands for.
     Name(FileName),
-    /// `sha256:` and 64 digits.
+    /// The file with this content id: `sha256:` and 64 digits.
     Content(ContentId),
-    /// `sha256:` and fewer digits: the one object whose address begins so. In lower case.
+    /// The one file whose content id begins with these digits: `sha256:` and fewer than 64. In lower case.
     ContentPrefix(String),
     /// The file that this name stands for; or, if there is no such name, the one name that begins so. For a person at a
     /// prompt, who sees which name it was.
@@ -190,7 +190,7 @@ impl Wanted {
     /// The fewest digits of an address that a search accepts.
     pub const PREFIX_DIGITS_MIN: usize = 4;
 
-    /// The same for a person at a prompt: the beginning of a name is enough.
+    /// The same wish by a person at a prompt: the beginning of a name is enough.
     pub fn or_beginning(self) -> Wanted {
         match self {
             Wanted::Name(name) => Wanted::NameOrBeginning(name),
@@ -199,7 +199,7 @@ impl Wanted {
     }
 }
 
-/// `sha256:` and hexadecimal digits, else a name.
+/// Reads `sha256:` and hexadecimal digits as a content id or its beginning, and any other text as a name.
 impl FromStr for Wanted {
     type Err = String;
 

@@ -1,9 +1,9 @@
 //! The only place that knows bincode: bytes to messages and back.
 //!
 //! bincode's varint encoding with little-endian floats and no trailing bytes. Each message has one
-//! encoding: what decodes would be encoded to the same bytes again. What is decoded is
-//! bounded by its caller's slice, and each claimed length by [`limits::FRAME_BYTES_MAX`] before
-//! memory is taken. Hash and sign received bytes, never what this module makes of them.
+//! encoding: a message that decodes would be encoded to the same bytes again. The caller's slice
+//! bounds the input, and [`limits::FRAME_BYTES_MAX`] bounds each claimed length before memory is
+//! taken. Hash and sign received bytes, never bytes that this module encodes anew.
 
 use bincode::config::{self, Configuration, Limit, LittleEndian, Varint};
 use bincode::enc::write::SizeWriter;

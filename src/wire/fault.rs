@@ -26,9 +26,9 @@ pub enum Fault {
     NotCloser,
     /// Bytes that do not belong to the file.
     CorruptBytes,
-    /// Another length, or fewer bytes, than the file has.
+    /// A length other than the file's, or fewer bytes than the file has.
     WrongLength,
-    /// Bytes beyond the end, or pages without one.
+    /// Bytes beyond the end of a file, or pages without an end.
     Endless,
     /// An outboard that contradicts itself or the name record.
     BadOutboard,

@@ -155,7 +155,7 @@ impl Entry {
         (1..=INCARNATION_MAX).contains(&self.incarnation)
     }
 
-    /// Equal for handles of one and the same value.
+    /// The address of the shared value: equal for handles of one and the same value.
     pub(crate) fn handle(&self) -> *const Life {
         Arc::as_ptr(&self.0)
     }
@@ -272,14 +272,14 @@ pub enum Datagram {
 pub enum NeighbourRequest {
     /// Asks on a reliable stream whether the receiver is alive. `-> Alive`.
     Probe,
-    /// The stabilise query. `-> State | Busy`.
+    /// The stabilise query: asks for the receiver's predecessor and successor list. `-> State | Busy`.
     State {
         /// The members that the asker knows, while the ring is small; and its belief about the peer it asks.
         members: Vec<Member>,
     },
-    /// The asker believes to be your predecessor, or has changed beside you. `-> Noted`.
+    /// The asker believes that it is the receiver's predecessor, or has changed beside the receiver. `-> Noted`.
     Notify,
-    /// The asker's successor changed: stabilise now. `-> Noted`.
+    /// The asker's successor changed: the receiver should stabilise now. `-> Noted`.
     Changed,
 }
 
@@ -294,7 +294,7 @@ pub enum NeighbourReply {
         predecessor: Option<Entry>,
         /// The successor list of the answering peer. Fewer than r entries stand for a list padded at its end.
         successors: Vec<Entry>,
-        /// The members, while the ring is small.
+        /// The members that the answering peer knows, while the ring is small.
         members: Vec<Member>,
     },
     /// The answering peer's list is undefined at the moment; ask again later.
@@ -364,7 +364,7 @@ pub enum MembershipReply {
         successors: Vec<Entry>,
         /// The ring's settings.
         settings: RingSettings,
-        /// The members, while the ring is small.
+        /// The members that the answering peer knows, while the ring is small.
         members: Vec<Member>,
     },
     /// Peers that lie closer to the key than the answering peer; ask them next. At most [`limits::CLOSER_MAX`].

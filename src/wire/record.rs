@@ -78,7 +78,7 @@ impl SignedRecord {
         RecordId(sha256(&self.body))
     }
 
-    /// Reads the body. The signature is not checked here.
+    /// Decodes the body. The signature is not checked here.
     ///
     /// # Errors
     /// [`RecordError`] when a part is out of bounds or the body is not a record.

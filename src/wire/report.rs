@@ -145,7 +145,7 @@ pub struct RequestReport {
 pub struct LeaveReport {
     /// The number of objects and records that were copied to other peers before leaving.
     pub handed_over: u64,
-    /// Objects that fewer than min(R, N − 1) other peers hold.
+    /// The objects that fewer than min(R, N − 1) other peers hold.
     pub short: Listed<ContentId>,
     /// Names whose records are held by fewer than that.
     pub short_names: Listed<FileName>,
@@ -164,7 +164,7 @@ pub struct LeavePlan {
     pub bytes: u64,
     /// The number of name records here that another peer would have to copy first.
     pub records: u64,
-    /// The peers that stay.
+    /// The living peers that would stay.
     pub stay: Listed<PeerName>,
     /// The number of copies that each file would have: min(R, N − 1).
     pub copies: usize,
@@ -324,7 +324,7 @@ pub struct UnkeptFiles {
 pub struct Misbehaviour {
     /// The peer, as people know it.
     pub peer: PeerName,
-    /// The kind of its fault.
+    /// The kind of the fault.
     pub kind: Fault,
     /// The number of times since the other peer started.
     pub count: u64,

@@ -7,7 +7,7 @@ pub fn shortened(mut text: String, bytes_max: usize) -> String {
         return text;
     }
     let whole = text.floor_char_boundary(bytes_max.saturating_sub(MORE.len()));
-    // The text goes on here with the end of a word, or with what is between two.
+    // The text goes on here inside a word, or between two words.
     let in_a_word = !text[whole..].starts_with(char::is_whitespace);
     let fitting = &text[..whole];
     let end = match fitting.rfind(char::is_whitespace) {
