@@ -8,10 +8,10 @@
 //! from its neighbours, page by page.
 //!
 //! A ring that was split has two rings' worth of correct neighbours, and stabilising never joins them. So each peer
-//! remembers random members, even when they seem dead, and has one of them look up its own position now and then. An
-//! answer that names another peer comes from another ring: the two peers exchange what they know, and each takes its
-//! place between the other's neighbours. Where that leads to nothing for long, the peer leaves its list behind and
-//! joins again through the others.
+//! remembers random members, even when they seem dead, and now and then asks one of them to look up the asker's
+//! position. An answer that names another peer comes from another ring: the two peers exchange what they know, and each
+//! takes its place between the other's neighbours. Where that leads to nothing for long, the asker leaves its list
+//! behind and joins again through the others.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -160,7 +160,7 @@ impl Node {
         self.copy_page(now);
     }
 
-    /// Now and then, asks a remembered peer whether it finds this peer at its own position.
+    /// Now and then, has a remembered peer look up this peer's position: does it find this peer there?
     pub(super) fn heal_timeout(&mut self, now: Moment) {
         if self.gossip.heal_at > now || self.exchanges_whole() {
             return;

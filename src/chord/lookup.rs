@@ -366,7 +366,7 @@ impl Lookup {
                 self.found = Some(found.clone());
                 found
             }
-            // The asker never queries itself: if every peer before it has failed, it is the owner.
+            // The asker never queries itself: if every peer between the key and it has failed, it is the owner.
             None => self.owner_in_the_end().unwrap_or(Step::Failed),
         }
     }

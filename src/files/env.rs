@@ -179,7 +179,7 @@ pub trait Env: Send + Sync + 'static {
     /// The reason why that cannot be told.
     fn holds(self: &Arc<Self>, content: ContentId) -> impl Future<Output = Result<bool, String>> + Send;
 
-    /// The peers that announced to hold an object, each with its incarnation.
+    /// The peers that announced their copy of an object, each with its incarnation.
     fn announced(&self, content: &ContentId) -> BTreeSet<(Position, u64)>;
 
     /// This peer's history of a name; empty if it keeps no record of it.

@@ -7,8 +7,8 @@
 pub struct Laws {
     /// A store is acknowledged once W copies are durable. Without: once W − 1 are.
     pub w_copies: bool,
-    /// The owner of the key is looked up again before a store is acknowledged, and must have a copy. Without: it need
-    /// not be; the owner at the beginning counts.
+    /// The owner of the key is looked up again before a store is acknowledged, and must have a copy. Without: enough
+    /// copies acknowledge it, whichever peer owns the key by then.
     pub owner_looked_up_again: bool,
     /// A copy is durable once it is synced. Without: once all its bytes were written.
     pub synced_first: bool,

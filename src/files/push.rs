@@ -30,9 +30,9 @@ pub struct Given {
 pub enum Feed<E: Env> {
     /// This peer's own copy of the object.
     Disk,
-    /// The client's source of the store; counted as bytes go.
+    /// The source of a store: a user's file or a client. The bytes are counted as they go.
     Origin {
-        /// The place of the bytes.
+        /// The source of the bytes.
         origin: Arc<E::Origin>,
         /// The counter of the bytes.
         progress: Arc<Progress>,

@@ -44,7 +44,7 @@ pub enum Verdict {
 }
 
 impl Votes {
-    /// No votes yet, in an election on the name.
+    /// A count without any vote yet, for this election.
     pub fn new(election: Election) -> Votes {
         Votes { greatest: None, election }
     }

@@ -132,7 +132,7 @@ pub struct ChainWords {
 }
 
 impl ChainWords {
-    /// Begins for an object that is given to this peer in this role.
+    /// No reports yet, on an object that is given to the peer `to` in this role.
     pub fn new(to: Position, role: &StoreRole) -> ChainWords {
         let behind = match role {
             StoreRole::Replica { chain } => Some(chain.iter().map(|entry| entry.position).collect()),

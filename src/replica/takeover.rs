@@ -336,8 +336,8 @@ mod tests {
         assert_eq!(takeover.look(at(15_000), &joined), None, "a joiner brings nothing");
     }
 
-    /// Goal: an attacker that has a peer declared dead again and again does not have its neighbours asked each time, and
-    /// does not keep it from asking.
+    /// Goal: an attacker that has a peer declared dead again and again cannot make it ask its neighbours each time,
+    /// and cannot keep it from asking.
     #[test]
     fn lives_that_follow_each_other_quickly_ask_now_and_then() {
         let view = with_copies(view_of(30, &[20]), 1);
