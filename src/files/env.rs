@@ -387,11 +387,11 @@ pub enum RingWish {
 /// The cause for which an object or record is given to other peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// A client or this peer stores the object.
+    /// The object is being stored in the ring.
     Store,
     /// A copy is missing.
     Repair,
-    /// A joiner takes over its ranges.
+    /// A peer takes over its ranges.
     TakeOver,
     /// This peer leaves.
     HandOver,
