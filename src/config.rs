@@ -1,4 +1,4 @@
-//! Settings: what a ring agrees on, what a peer chooses, and their bounds.
+//! Settings of a ring, settings of a peer, and their bounds.
 
 #![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 
@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// What all peers of one ring agree on; given at `init`, learned at `join`.
+/// The settings that all peers of one ring share; given at `init`, learned at `join`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RingSettings {
-    /// R, how many peers keep each file and each name record. More copies survive more deaths
-    /// at once and cost that many times the disk.
+    /// R, the number of peers that keep each file and each name record. More copies survive more deaths at once and
+    /// cost that many times the disk.
     pub replicas: u8,
     /// r, the length of the successor list. A ring survives r − 1 adjacent deaths at once.
     pub successors: u8,
@@ -29,43 +29,43 @@ pub enum SettingsError {
     /// The number of replicas is out of bounds.
     #[error("--replicas is 1 to {max}, not {value}")]
     Replicas {
-        /// What was asked.
+        /// The requested number of replicas.
         value: u8,
-        /// The most there can be.
+        /// The greatest number allowed.
         max: u8,
     },
     /// The length of the successor list is out of bounds.
     #[error("--successors is 2 to {max}, not {value}")]
     Successors {
-        /// What was asked.
+        /// The requested length of the list.
         value: u8,
-        /// The most there can be.
+        /// The greatest length allowed.
         max: u8,
     },
     /// More replicas than the successor list can name.
     #[error("--replicas {replicas} needs --successors of at least {}, not {successors}", .replicas - 1)]
     ListTooShort {
-        /// R.
+        /// R, the number of replicas.
         replicas: u8,
-        /// r.
+        /// r, the length of the successor list.
         successors: u8,
     },
     /// The ping interval is out of bounds.
     #[error("INTERVAL is {min:?} to {max:?} (in seconds), not {text}")]
     Interval {
-        /// What was asked.
+        /// The requested interval, as text.
         text: String,
-        /// The shortest.
+        /// The shortest interval allowed.
         min: Duration,
-        /// The longest.
+        /// The longest interval allowed.
         max: Duration,
     },
 }
 
 impl RingSettings {
-    /// The most replicas.
+    /// The greatest number of replicas, R.
     pub const REPLICAS_MAX: u8 = 16;
-    /// The longest successor list.
+    /// The greatest length of the successor list, r.
     pub const SUCCESSORS_MAX: u8 = 32;
 
     /// Checks the bounds of both settings and that a list can name all replicas.
@@ -86,28 +86,28 @@ impl RingSettings {
         Ok(())
     }
 
-    /// From how many peers known alive (this one included) the corrected Chord protocol holds: r + 2.
+    /// The number of peers known alive (this one included) from which the corrected Chord protocol holds: r + 2.
     pub fn chord_from(&self) -> usize {
         usize::from(self.successors) + 2
     }
 
-    /// Below how many peers known alive (this one included) members are exchanged whole: in rings that are small,
-    /// or may soon be.
+    /// The number of peers known alive (this one included) below which members are exchanged whole: in rings that are
+    /// small, or may soon be.
     pub fn known_whole_below(&self) -> usize {
         2 * self.chord_from()
     }
 
-    /// How many peers one stands beside: r successors and a predecessor.
+    /// The number of neighbours of a peer: r successors and a predecessor.
     pub fn neighbours(&self) -> usize {
         usize::from(self.successors) + 1
     }
 
-    /// W, how many durable copies acknowledge a store in a ring of `members`: ⌊min(R, members)/2⌋ + 1.
+    /// W, the number of durable copies that acknowledge a store in a ring of `members`: ⌊min(R, members)/2⌋ + 1.
     pub fn write_quorum(&self, members: usize) -> usize {
         self.copies(members) / 2 + 1
     }
 
-    /// How many copies a file has in a ring of `members`: min(R, members).
+    /// The number of copies of a file in a ring of `members`: min(R, members).
     pub fn copies(&self, members: usize) -> usize {
         usize::from(self.replicas).min(members)
     }
@@ -124,12 +124,12 @@ impl Default for Interval {
 }
 
 impl Interval {
-    /// The shortest interval.
+    /// The shortest interval allowed.
     pub const MIN: Duration = Duration::from_millis(50);
-    /// The longest interval.
+    /// The longest interval allowed.
     pub const MAX: Duration = Duration::from_secs(3_600);
 
-    /// Checks an interval.
+    /// Checks that an interval is within its bounds.
     ///
     /// # Errors
     /// [`SettingsError::Interval`] below [`Interval::MIN`] or above [`Interval::MAX`].
@@ -141,7 +141,7 @@ impl Interval {
         }
     }
 
-    /// The interval.
+    /// The interval as a duration.
     pub fn duration(self) -> Duration {
         self.0
     }

@@ -35,7 +35,7 @@ macro_rules! bytes32 {
         }
 
         impl $name {
-            /// The 32 bytes.
+            /// The value as its 32 bytes.
             pub fn as_bytes(&self) -> &[u8; 32] {
                 &self.0
             }
@@ -77,15 +77,15 @@ bytes32! {
     ContentId
 }
 bytes32! {
-    /// SHA-256 of an outboard's bytes (see `blob`): which list of midstates is meant.
+    /// SHA-256 of an outboard's bytes (see `blob`); tells lists of midstates apart.
     OutboardDigest
 }
 bytes32! {
-    /// SHA-256 of a name record's signed bytes: which record is meant.
+    /// SHA-256 of a name record's signed bytes; tells records apart.
     RecordId
 }
 bytes32! {
-    /// SHA-256 of a peer's raw 32-byte Ed25519 public key: which identity is meant.
+    /// SHA-256 of a peer's raw 32-byte Ed25519 public key; tells identities apart.
     KeyHash
 }
 
@@ -113,13 +113,13 @@ impl Position {
         Position(sha256(public_key))
     }
 
-    /// Its first eight bytes as a number.
+    /// The first eight bytes of the position as a number.
     #[inline]
     pub(crate) fn prefix(&self) -> u64 {
         head(&self.0)
     }
 
-    /// How far `to` lies ahead, clockwise: `to − self` modulo 2^256.
+    /// The clockwise distance from this position to `to`: `to − self` modulo 2^256.
     pub fn distance_to(&self, to: &Position) -> Position {
         let mut out = [0; 32];
         let mut borrow = false;
@@ -149,7 +149,7 @@ impl Position {
         (position.dns_label() == label).then_some(position)
     }
 
-    /// What people call the peer that stands here: its number, or eight hexadecimal digits.
+    /// The label of the peer at this position, for people: its number, or eight hexadecimal digits.
     pub fn label(&self) -> String {
         match self.number() {
             Some(number) => number.to_string(),
@@ -200,7 +200,7 @@ fn word(bytes: &[u8; 32], i: usize) -> u64 {
     bytes[i * 8..i * 8 + 8].iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
 }
 
-/// SHA-256 of some bytes that are in memory anyway.
+/// SHA-256 of bytes that are in memory anyway.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
@@ -213,7 +213,7 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
 #[serde(try_from = "String", into = "String")]
 pub struct FileName(String);
 
-/// Why a text is no file name.
+/// Why a text is not a file name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileNameError {
@@ -223,19 +223,19 @@ pub enum FileNameError {
     /// The name is longer than the 255 bytes that file systems allow.
     #[error("a file name has at most {} bytes; this one has {length}", FileName::BYTES_MAX)]
     TooLong {
-        /// Its length in bytes.
+        /// The length of the name in bytes.
         length: usize,
     },
     /// The name would leave its folder.
     #[error("{name:?} is no file name: it would leave its folder")]
     Unsafe {
-        /// The name.
+        /// The refused name.
         name: String,
     },
     /// The name is not UTF-8. (A `String` always is; a name on disk may be anything.)
     #[error("its name is not UTF-8; give it another one with --as NAME")]
     NotText,
-    /// The name reads like an address, so that nobody could ask for the file by it.
+    /// The name reads like an address, so that no one could ask for the file by it.
     #[error("a name that begins with sha256: is taken for an address; give it another one with --as NAME")]
     Address,
 }
@@ -244,7 +244,7 @@ impl FileName {
     /// The longest name, in bytes.
     pub const BYTES_MAX: usize = 255;
 
-    /// Checks a name.
+    /// Checks a name and makes a file name of it.
     ///
     /// # Errors
     /// [`FileNameError`] when the text is empty, too long, `.`, `..`, or holds `/` or NUL.
@@ -262,7 +262,7 @@ impl FileName {
         Ok(FileName(name))
     }
 
-    /// The name.
+    /// The name as text, not escaped.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -294,13 +294,13 @@ impl fmt::Display for FileName {
     }
 }
 
-/// A text of somebody else's making as people may see it: what would write to a terminal is escaped.
+/// A foreign text made safe to show: characters that a terminal would obey are escaped.
 pub fn escaped(text: &str) -> String {
     text.chars().map(|c| if is_unshown(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
-/// Whether a terminal obeys this character instead of showing it: control characters, and those that turn the
-/// direction of writing, under which a name looks like another one.
+/// Whether a terminal obeys this character instead of showing it: control characters, and characters that turn the
+/// direction of writing and make a name look like another one.
 pub fn is_unshown(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -312,11 +312,11 @@ impl fmt::Debug for FileName {
     }
 }
 
-/// Why a text is no 32-byte id.
+/// Why a text is not a 32-byte id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not 64 hexadecimal digits")]
 pub struct ParseIdError {
-    /// The text.
+    /// The refused text, at most its first 80 characters.
     pub text: String,
 }
 

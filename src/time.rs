@@ -53,7 +53,7 @@ impl Timestamp {
         self.0 >> Self::COUNTER_BITS
     }
 
-    /// The next reading after this one: the physical clock if it is ahead, else this plus one.
+    /// The next reading after this one: the physical clock if it is ahead, else this reading plus one.
     #[must_use]
     pub fn next(self, unix_ms: u64) -> Timestamp {
         Timestamp(Timestamp::of_unix_ms(unix_ms).0.max(self.0.saturating_add(1)))

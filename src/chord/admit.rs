@@ -1,4 +1,4 @@
-//! Who is let into the ring: JOIN at the peer that is asked, and who may not come in.
+//! Admission to the ring: the asked peer's side of JOIN, and the refusals.
 
 use super::judge::TOLD_MAX;
 use super::node::{Node, Phase};
@@ -18,7 +18,7 @@ impl Node {
         if self.settings_known && settings.is_some_and(|theirs| theirs != self.settings) {
             return MembershipReply::Refused(Refusal::SettingsDiffer(self.settings));
         }
-        // Who was a member before was reached before, however it names its address now.
+        // A former member was reached before, however it names its address now.
         let known = self.members.at(&from.position).is_some_and(|known| known.entry.key == from.key);
         if !known && from.address.is_loopback() != self.me.address.is_loopback() {
             return MembershipReply::Refused(Refusal::LoopbackRing { address: from.address.clone() });
@@ -28,20 +28,21 @@ impl Node {
         }
         match self.phase {
             Phase::Entering(_) => self.answer_forming(now, from, forming),
-            // Who is counted already only does not know it yet; refused, it would be waited for while it waits.
+            // A joiner we already list as alive is admitted even while we leave; refusing would make each wait for the
+            // other.
             Phase::Leaving if !self.counts(from) => MembershipReply::Refused(Refusal::Leaving),
             Phase::Checking(_) => MembershipReply::Busy,
             _ => self.place(now, from),
         }
     }
 
-    /// Whether this very life is a member, as far as this peer knows.
+    /// Whether this very life is a living member, as far as this peer knows.
     fn counts(&self, entry: &Entry) -> bool {
         let of_it = |known: &Member| known.entry == *entry && known.state == MemberState::Alive;
         self.members.at(&entry.position).is_some_and(of_it)
     }
 
-    /// JOIN, at the peer that is asked: the place is here, or closer peers are named.
+    /// JOIN at the asked peer: the place is here, or closer peers are named.
     fn place(&mut self, now: Moment, joiner: &Entry) -> MembershipReply {
         let me = self.me.position;
         let here = self.successors.first().is_none_or(|first| {
@@ -63,11 +64,11 @@ impl Node {
         let predecessor = self.predecessor.clone().filter(|p| p.position != joiner.position);
         let mut members = self.members_for(joiner);
         if !self.exchanges_whole() {
-            // Enough for the joiner not to take the ring for a small one, whoever of these is dead already.
+            // Enough members that the joiner does not take the ring for a small one, even if some of them are dead.
             let near = self.members.clockwise_from(&joiner.position).take(self.settings.known_whole_below());
             members.extend(near.map(|entry| Member { entry: entry.clone(), state: MemberState::Alive }));
         }
-        // From where it is seen: it may not know its own address.
+        // The joiner's own entry, with the address that this peer sees: it may not know its own address.
         members.push(Member { entry: joiner.clone(), state: MemberState::Alive });
         if self.is_small() {
             self.hear_from(now, joiner, MemberState::Alive);
@@ -75,7 +76,7 @@ impl Node {
         MembershipReply::Welcome { predecessor, successors, settings: self.settings, members }
     }
 
-    /// A joiner at a position that is known: the same identity again, or another one.
+    /// Checks a joiner at a known position: it is the same identity again, or another one.
     fn identity_clash(&mut self, now: Moment, from: &Entry, returns: bool) -> Option<MembershipReply> {
         if from.position == self.me.position {
             return Some(MembershipReply::Refused(if from.key == self.me.key {
@@ -86,8 +87,8 @@ impl Node {
         }
         let known = self.members.at(&from.position)?.clone();
         let alive = known.state == MemberState::Alive;
-        // Who joins for the first time with the key of a living peer has no more right to its place than
-        // another key; who comes back from its data directory may be that peer itself.
+        // A first-time joiner with the key of a living peer has no more right to its place than another key has; a peer
+        // that comes back from its data directory may be that living peer itself.
         let elsewhere = known.entry.address != from.address && !returns;
         if alive && (known.entry.key != from.key || elsewhere) {
             return Some(MembershipReply::Refused(Refusal::PositionTaken { by: known.entry }));

@@ -1,4 +1,4 @@
-//! What a node answers to the requests of others.
+//! The answers of a node to the requests of others.
 
 use super::judge::TOLD_MAX;
 use super::node::{Node, Phase, Purpose};
@@ -12,7 +12,7 @@ use crate::wire::{
 };
 
 impl Node {
-    /// Computes an answer, or `None` when it comes later.
+    /// Computes an answer, or `None` if the answer comes later.
     pub(super) fn answer(
         &mut self,
         now: Moment,
@@ -21,7 +21,8 @@ impl Node {
         request: MembershipRequest,
     ) -> Option<MembershipReply> {
         match self.phase {
-            // Not all have heard the farewell: whoever has this peer in its list may have nobody beside the asker.
+            // Some neighbours have not heard the farewell yet: a neighbour that lists this peer may list no other but
+            // the asker.
             Phase::Gone { .. } if matches!(request, MembershipRequest::MayLeave) && self.says_farewell() => {
                 return Some(MembershipReply::Wait);
             }
@@ -66,7 +67,7 @@ impl Node {
         if matches!(self.phase, Phase::Checking(_))
             && let NeighbourRequest::State { members } = request
         {
-            // Whoever asks may know that this peer is counted no more.
+            // The asker may know that this peer is counted no more.
             self.hear_all(now, &from.into(), members, TOLD_MAX);
             return NeighbourReply::Inactive;
         }
@@ -125,5 +126,5 @@ impl Node {
     }
 }
 
-/// Requests that a peer relays at the same time.
+/// The most requests that a peer relays at the same time.
 const RELAYS_MAX: usize = 64;

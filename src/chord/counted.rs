@@ -1,6 +1,6 @@
-//! A value that counts how often it was lent out to be changed.
+//! A value that counts how often it was lent out for a change.
 
-/// Read freely; changed only through [`Counted::change`], which counts. So nobody can change it unnoticed.
+/// Read freely, change only through [`Counted::change`], which counts. So no change goes unnoticed.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Counted<T> {
     value: T,
@@ -8,13 +8,13 @@ pub(super) struct Counted<T> {
 }
 
 impl<T> Counted<T> {
-    /// The value, to be changed.
+    /// Lends the value out for a change, and counts that.
     pub(super) fn change(&mut self) -> &mut T {
         self.changes += 1;
         &mut self.value
     }
 
-    /// How often it was lent out so far.
+    /// The number of times the value was lent out so far.
     pub(super) fn changes(&self) -> u64 {
         self.changes
     }

@@ -1,8 +1,8 @@
-//! Members that left, or were forgotten, and may have kept what nobody else who answers has seen.
+//! Members that left or were forgotten, and may have kept records or files that no answering member has seen.
 //!
-//! What such a member kept for the ring is with its other keepers, and repair makes copies of it again. A keeper that
-//! does not answer at that time makes none. So those that went count as long as somebody is away: until there was a
-//! minute in which every member answered.
+//! The other keepers hold what such a member kept for the ring, and repair makes new copies from theirs. A keeper that
+//! does not answer at that time makes none. So departed members count for as long as any member is away: until every
+//! member has answered for one whole minute.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,20 +12,20 @@ use super::members::TREE_ENTRY_BYTES;
 use crate::id::Position;
 use crate::time::Moment;
 
-/// Who went, at most [`Departed::MAX`].
+/// The departed members, at most [`Departed::MAX`].
 #[derive(Debug, Clone, Default)]
 pub(super) struct Departed {
     gone: Counted<BTreeSet<Position>>,
-    /// Since when every member answers and nobody went.
+    /// The moment since which every member answers and no member has departed.
     all_here_since: Option<Moment>,
 }
 
 impl Departed {
     pub(super) const MAX: usize = 1_024;
-    /// For how long every member has to answer: several rounds of repair.
+    /// The time for which every member has to answer: several rounds of repair.
     const FOR: Duration = Duration::from_secs(60);
 
-    /// A member left, or was forgotten.
+    /// Notes that a member left, or was forgotten.
     pub(super) fn left(&mut self, position: Position) {
         self.all_here_since = None;
         if self.gone.len() < Departed::MAX {
@@ -33,14 +33,14 @@ impl Departed {
         }
     }
 
-    /// It is a member again.
+    /// The peer is a member again.
     pub(super) fn lives(&mut self, position: &Position) {
         if self.gone.contains(position) {
             self.gone.change().remove(position);
         }
     }
 
-    /// Lets time pass: those that went count no more once every member has answered for long enough.
+    /// Lets time pass: departed members no longer count once every member has answered for long enough.
     pub(super) fn look(&mut self, now: Moment, somebody_is_away: bool) {
         if somebody_is_away || self.gone.is_empty() {
             self.all_here_since = None;
@@ -53,7 +53,7 @@ impl Departed {
         }
     }
 
-    /// How often it was changed who went.
+    /// The number of changes to the set of departed members.
     pub(super) fn changes(&self) -> u64 {
         self.gone.changes()
     }
@@ -62,7 +62,7 @@ impl Departed {
         BTreeSet::clone(&self.gone)
     }
 
-    /// What this takes, in bytes.
+    /// The memory that this set takes, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.gone.len() * TREE_ENTRY_BYTES
     }
@@ -83,7 +83,7 @@ mod tests {
         departed.left(peer(1));
         departed.left(peer(2));
         departed.lives(&peer(2));
-        // Somebody is away at 60 s, so that the minute begins anew.
+        // A member is away at 60 s, so that the minute begins anew.
         for (at, somebody_is_away) in [(0, false), (59, false), (60, true), (61, false), (120, false)] {
             departed.look(second(at), somebody_is_away);
             assert_eq!(departed.positions(), [peer(1)].into(), "at {at} s");

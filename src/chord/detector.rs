@@ -1,9 +1,8 @@
 //! Failure detection: pings to the neighbours, then a probe, direct and through helpers.
 //!
-//! After the second missed ping a probe goes out on a reliable stream, directly and through two
-//! helpers, after SWIM. Dead is who missed three pings, left the direct probe unanswered, and was
-//! reached by no helper. Slow is not dead: any sign of life begins the count anew, also one below this protocol (see
-//! [`Node::handle_sign_of_life`]).
+//! After the second missed ping a probe goes out on a reliable stream, directly and through two helpers, after SWIM. A
+//! peer is dead if it missed three pings, left the direct probe unanswered, and was reached by no helper. Slow is not
+//! dead: any sign of life begins the count anew, even one below this protocol (see [`Node::handle_sign_of_life`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,15 +18,15 @@ use crate::wire::{
     NeighbourRequest, Target,
 };
 
-/// Who is watched, and how it goes.
+/// The watched peers, and the state of each watch.
 #[derive(Debug, Clone)]
 pub(super) struct Detector {
     watches: BTreeMap<Position, Watch>,
-    /// Who is reached through whom, where there is no direct way.
+    /// The helpers through which peers are reached that cannot be reached directly.
     via: BTreeMap<Position, Entry>,
     ping_at: Moment,
     next_sequence: u64,
-    /// Where else this peer was said to live, and how often it began a new life for that.
+    /// Other addresses at which this peer was said to live, and how often it began a new life for each.
     elsewhere: BTreeMap<Address, u8>,
 }
 
@@ -35,14 +34,14 @@ pub(super) struct Detector {
 struct Watch {
     entry: Entry,
     misses: u32,
-    /// The sequence of the last ping, and until when its answer is due.
+    /// The sequence number of the last ping, and the moment until which its answer is due.
     outstanding: Option<(u64, Moment)>,
     probe: Probe,
-    /// Not a neighbour: only whether it is dead is wanted.
+    /// Whether this is a suspicion: the peer is not a neighbour, and is watched only until it answers or is found dead.
     suspect: bool,
-    /// Not known yet: it becomes a member once it was reached.
+    /// Whether the peer is unknown so far: it becomes a member once it was reached.
     stranger: bool,
-    /// How many queries it has left unanswered, although it lives.
+    /// The number of queries it has left unanswered although it is alive.
     slowness: u32,
 }
 
@@ -59,12 +58,12 @@ impl Watch {
         }
     }
 
-    /// Whether its death may come of what it leaves unanswered now.
+    /// Whether the peer's present silence may lead to its death.
     fn is_awaited(&self) -> bool {
         !self.stranger && (self.outstanding.is_some() || self.misses > 0)
     }
 
-    /// Neighbours always; others until enough pings were missed for their death.
+    /// Whether the peer is pinged: a neighbour always, any other until it has missed enough pings for a death.
     fn is_pinged(&self) -> bool {
         !self.suspect || self.misses < MISSES_DEAD
     }
@@ -73,7 +72,7 @@ impl Watch {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Probe {
     None,
-    /// Unanswered so far: the direct way, and the helpers.
+    /// The ways that are still unanswered: the direct one, and the helpers.
     Running {
         direct: bool,
         helpers: BTreeSet<Position>,
@@ -93,7 +92,7 @@ impl Detector {
         }
     }
 
-    /// Keeps in mind through whom a peer is reached; of peers that are not watched only for a while.
+    /// Remembers the helper through which a peer is reached; for a peer that is not watched, only for a while.
     fn reach_through(&mut self, target: Position, helper: Entry) {
         if self.via.len() >= WATCHES_MAX {
             self.via.retain(|position, _| self.watches.contains_key(position));
@@ -101,8 +100,8 @@ impl Detector {
         self.via.insert(target, helper);
     }
 
-    /// This peer's very life is said to be lived at another address. Whether to begin a new one, so that one of two
-    /// processes ends: not for ever, since behind an address translator one process has several addresses.
+    /// Another address is said to run this peer's very life. Returns whether to begin a new life, so that one of the
+    /// two processes ends. Not for ever: behind an address translator one process has several addresses.
     pub(super) fn is_lived_elsewhere(&mut self, address: &Address) -> bool {
         if self.elsewhere.len() >= ELSEWHERE_MAX && !self.elsewhere.contains_key(address) {
             return false;
@@ -112,13 +111,13 @@ impl Detector {
         *times <= NEW_LIVES_MAX
     }
 
-    /// A number for one more ping.
+    /// The sequence number of one more ping.
     pub(super) fn take_sequence(&mut self) -> u64 {
         self.next_sequence += 1;
         self.next_sequence - 1
     }
 
-    /// As if nobody had been asked anything: whoever is a neighbour is watched from now on.
+    /// Begins anew, as if no peer had been asked; neighbours stay watched.
     pub(super) fn begin_anew(&mut self, now: Moment) {
         self.watches.retain(|_, watch| !watch.suspect);
         for watch in self.watches.values_mut() {
@@ -134,7 +133,7 @@ impl Detector {
 }
 
 impl Node {
-    /// Watches both nearest successors and the predecessor, and nobody else for long.
+    /// Watches the two nearest successors and the predecessor, and no other peer for long.
     pub(super) fn watch_neighbours(&mut self, now: Moment) {
         let neighbours: Vec<Entry> =
             self.successors.iter().take(2).chain(&self.predecessor).cloned().collect();
@@ -176,13 +175,13 @@ impl Node {
         }
     }
 
-    /// The peers whose next silence counts: from the ping on, any packet of theirs is a sign of life.
+    /// The peers whose silence counts from their ping on; any packet of theirs is a sign of life.
     pub fn awaited(&self) -> impl Iterator<Item = &Entry> {
         self.detector.watches.values().filter(|watch| watch.is_awaited()).map(|watch| &watch.entry)
     }
 
-    /// The network has taken a packet of this very life of a peer since it was pinged last, if only an
-    /// acknowledgement. Its answers may be late, behind other bytes on a slow line, but it is not dead.
+    /// The network has taken a packet from this very life of a peer since it was last pinged, if only an
+    /// acknowledgement. Its answers may be late, behind other bytes on a slow line, but the peer is not dead.
     pub fn handle_sign_of_life(&mut self, _now: Moment, from: &Entry) {
         let Some(watch) = self.detector.watches.get_mut(&from.position) else { return };
         let same_life = (watch.entry.key, watch.entry.incarnation) == (from.key, from.incarnation);
@@ -196,12 +195,13 @@ impl Node {
         }
     }
 
-    /// A sign of life from a peer, of whatever kind.
+    /// Takes a sign of life from a peer, of any kind.
     pub(super) fn heard(&mut self, now: Moment, from: &Entry) {
         if !self.second_hand {
             self.members.met(&from.position);
             self.silences.broken(&from.address);
-            // Whoever is wrongly believed dead does not know of it, or would have contradicted; an exchange tells it.
+            // A peer that is wrongly believed dead has not heard of it, or it would have contradicted; an exchange
+            // tells it.
             if self.members.prove(from) {
                 self.exchange(now, from.clone());
             }
@@ -211,9 +211,9 @@ impl Node {
             return;
         };
         if from.key != watch.entry.key {
-            // Another peer that wants this one's place: it says nothing of whoever stands there.
+            // Another peer wants this one's place: its message is no sign of life of the watched peer.
         } else if from.incarnation > watch.entry.incarnation {
-            // A later life: whether it is in the ring again, its own answer tells.
+            // A later life: its own answer tells whether it is in the ring again.
             self.exchange(now, from.clone());
         } else {
             watch.misses = 0;
@@ -230,7 +230,7 @@ impl Node {
         }
     }
 
-    /// Somebody is said to ask: no sign of life, but its own answer may be one.
+    /// A relayed message names a later life of a watched peer: no sign of life, but the peer's own answer may be one.
     pub(super) fn heard_of_later_life(&mut self, now: Moment, from: &Entry) {
         let of_earlier =
             |watch: &Watch| watch.entry.key == from.key && watch.entry.incarnation < from.incarnation;
@@ -248,20 +248,20 @@ impl Node {
         self.heard(now, from);
     }
 
-    /// A peer left a request unanswered, which counts as the first miss: find out whether it is dead.
+    /// Begins a suspicion: a peer left a request unanswered, which counts as the first miss.
     pub(super) fn suspect(&mut self, now: Moment, entry: &Entry) {
         self.doubt(now, entry, 1);
     }
 
-    /// A neighbour was found dead, and others in the list may have died with it: whoever of them leaves one ping
-    /// unanswered is probed. Else a row of deaths would take a death's time for every two of them.
+    /// Suspects the rest of the list after a neighbour was found dead, since others may have died with it: each that
+    /// leaves one ping unanswered is probed. Otherwise a row of deaths would take a death's time for every two of them.
     pub(super) fn doubt_all(&mut self, now: Moment, entries: &[Entry]) {
         for entry in entries {
             self.doubt(now, entry, MISSES_DEAD - 1);
         }
     }
 
-    /// Watches a peer that is no neighbour until it answers or is found dead.
+    /// Watches a peer that is not a neighbour until it answers or is found dead.
     fn doubt(&mut self, now: Moment, entry: &Entry, misses: u32) {
         if self.detector.watches.contains_key(&entry.position) || self.detector.watches.len() >= WATCHES_MAX {
             return; // its pings will tell
@@ -274,7 +274,7 @@ impl Node {
         self.output(Output::Datagram { to: entry.clone(), datagram: Datagram::Ping { sequence, news } });
     }
 
-    /// Somebody tells of a peer that this one does not know: it is one once it was reached.
+    /// Probes a peer that another one told of: it becomes a member once it was reached.
     pub(super) fn meet(&mut self, now: Moment, entry: &Entry) {
         if self.detector.watches.contains_key(&entry.position) || self.detector.watches.len() >= WATCHES_MAX {
             return;
@@ -284,24 +284,24 @@ impl Node {
         self.start_probe(now, entry.position);
     }
 
-    /// A neighbour left a query unanswered. If it lives, it is slow, and the next one has more time.
+    /// Gives a neighbour that left a query unanswered more time for the next one: if it lives, it is slow.
     pub(super) fn wait_longer_for(&mut self, position: &Position) {
         if let Some(watch) = self.detector.watches.get_mut(position) {
             watch.slowness = (watch.slowness + 1).min(SLOWNESS_MAX);
         }
     }
 
-    /// How many times as long as others a peer has for its answer.
+    /// The factor by which a peer has longer for its answer than others.
     pub(super) fn patience(&self, position: &Position) -> u32 {
         self.detector.watches.get(position).map_or(1, |watch| 1 + watch.slowness)
     }
 
-    /// Through whom a peer is reached, if not directly.
+    /// The helper through which a peer is reached, if it is not reached directly.
     pub(super) fn via(&self, position: &Position) -> Option<&Entry> {
         self.detector.via.get(position)
     }
 
-    /// Nothing more is to be found out about this peer.
+    /// Ends the watch on this life of a peer.
     pub(super) fn unwatch(&mut self, entry: &Entry) {
         let of_this_life = |w: &Watch| w.entry.incarnation <= entry.incarnation;
         if self.detector.watches.get(&entry.position).is_some_and(of_this_life) {
@@ -387,7 +387,7 @@ impl Node {
         self.detector.ping_at = now + self.jittered(self.interval);
     }
 
-    /// Decides what the misses so far mean.
+    /// Judges the misses so far: starts a probe, or declares the peer dead.
     fn weigh(&mut self, now: Moment, position: Position) {
         let Some(watch) = self.detector.watches.get(&position) else { return };
         match watch.probe {
@@ -425,7 +425,7 @@ impl Node {
             .filter(|e| e.position != position && !tried.contains(&e.position))
             .cloned()
             .collect();
-        // Who missed a ping itself is asked only where there is nobody else.
+        // A peer that missed a ping itself is a helper only if there is no other.
         if !helpers.iter().all(|e| doubtful(&e.position)) {
             helpers.retain(|e| !doubtful(&e.position));
         }
@@ -448,26 +448,26 @@ impl Node {
         }
     }
 
-    /// A helper needs a probe's time for its own try, and half of that for the way.
+    /// The timeout of a relayed request: a probe's time for the helper's own try, and half of that for the way.
     pub(super) fn relay_timeout(&self) -> Duration {
         self.probe_timeout().mul_f64(1.5)
     }
 }
 
-/// After how many missed pings a probe goes out.
+/// The number of missed pings after which a probe goes out.
 const MISSES_PROBE: u32 = 2;
-/// How many missed pings a death takes.
+/// The number of missed pings that a death takes.
 const MISSES_DEAD: u32 = 3;
-/// How many times longer than others a slow peer is waited for, at most, less one.
+/// The most by which the waiting factor for a slow peer exceeds one.
 const SLOWNESS_MAX: u32 = 3;
-/// How many helpers a probe has at a time.
+/// The number of helpers that a probe has at a time.
 const HELPERS: usize = 2;
-/// How many helpers a probe has in all.
+/// The number of helpers that a probe has in all.
 const HELPERS_MAX: usize = 5;
-/// From how many of the next members helpers are drawn.
+/// The number of next members that helpers are drawn from.
 const HELPERS_AMONG: usize = 64;
-/// At how many other addresses a peer takes notice of its own life, and how often for each.
+/// The most other addresses at which a peer takes notice of its own life, and the most new lives for each.
 const ELSEWHERE_MAX: usize = 8;
 const NEW_LIVES_MAX: u8 = 3;
-/// How many peers are watched at once, suspects included.
+/// The most peers that are watched at once, suspects included.
 pub(super) const WATCHES_MAX: usize = 64;

@@ -1,4 +1,4 @@
-//! What of a peer's state decides the order of its ring, for whoever looks through all orders of events.
+//! The part of a peer's state that decides the order of its ring, for a search through all orders of events.
 
 use std::hash::{Hash as _, Hasher};
 
@@ -6,8 +6,8 @@ use super::node::{Node, Phase};
 use crate::wire::Entry;
 
 impl Node {
-    /// Phase, lives, neighbours, the query under way, candidates, who is known in which state, and whether the ring
-    /// is taken for small. Not clocks, chance, what is counted, news that is still passed on, who is watched.
+    /// Hashes the phase, lives, neighbours, the query under way, candidates, the known members with their states, and
+    /// whether the ring is taken for small. Leaves out clocks, chance, counters, news still passed on, and watches.
     pub fn digest(&self, into: &mut impl Hasher) {
         let life = |entry: &Entry| (entry.position, entry.incarnation);
         std::mem::discriminant(&self.phase).hash(into);

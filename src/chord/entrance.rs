@@ -13,38 +13,38 @@ use crate::time::Moment;
 use crate::wire::limits::CLOSER_MAX;
 use crate::wire::{Entry, Fault, Member, MemberState, MembershipReply, MembershipRequest, Refusal, Target};
 
-/// How a node comes into its ring.
+/// The way in which a node comes into its ring.
 #[derive(Debug, Clone)]
 pub enum Start {
-    /// Alone, at once.
+    /// Found a ring alone, at once.
     Found,
-    /// With others that start as well: active once all contacts have answered.
+    /// Form a ring with others that start as well: active once all contacts have answered.
     Form {
-        /// FIRST and SECOND.
+        /// The contacts FIRST and SECOND.
         contacts: Vec<Target>,
     },
-    /// Through a known peer, within 4.5 seconds or not at all.
+    /// Join through a known peer, within 4.5 seconds or not at all.
     Join {
         /// The known peer through which this one comes in.
         known: Target,
     },
-    /// Again, through those that are remembered. Never founds a second ring: a peer that was not the last one
-    /// waits for another.
+    /// Come back through remembered members. This never founds a second ring: a peer that was not the last one waits
+    /// for another.
     Resume {
         /// Members as they were known when this peer stopped.
         remembered: Vec<Member>,
-        /// Contacts that a person named, which are tried first: those that are remembered may have moved.
+        /// Contacts that a person named, which are tried first: the remembered members may have moved.
         given: Vec<Target>,
     },
 }
 
-/// What FIRST and SECOND were given as, until compared with the real order.
+/// The given contacts FIRST and SECOND, until they are compared with the real order.
 #[derive(Debug, Clone)]
 pub(super) struct GivenOrder {
     contacts: Vec<Target>,
-    /// When it is looked at next.
+    /// The moment of the next comparison.
     pub(super) at: Moment,
-    /// All contacts were members when it was last looked at.
+    /// Whether all contacts were members at the last comparison.
     met: bool,
 }
 
@@ -53,22 +53,22 @@ pub(super) struct GivenOrder {
 pub(super) struct Entering {
     kind: Kind,
     doors: Vec<Door>,
-    /// Whom to ask next on the way to this peer's place, nearest last.
+    /// The peers to ask next on the way to this peer's place, nearest last.
     path: Vec<Entry>,
     hops: u32,
-    /// When the next round of knocking begins.
+    /// The moment at which the next round of asking begins.
     next_at: Moment,
     deadline: Option<Moment>,
-    /// The last thing that went wrong, for people.
+    /// The last error on the way in, in words for people.
     trouble: String,
     rounds: u32,
-    /// In this round a member of a ring has answered: that ring is the one to come into.
+    /// Whether a member of a ring has answered in this round: then that ring is the one to enter.
     met_ring: bool,
-    /// For whom this peer was last said to wait.
+    /// The peers that this peer last reported to wait for.
     said: Vec<String>,
-    /// Who was busy, and is asked again at the next timeout.
+    /// A busy peer that is asked again at the next timeout.
     again: Option<Entry>,
-    /// Who said, and was believed, that this peer has had a later life.
+    /// The peers that said, and were believed, that this peer has had a later life.
     later_lives: Vec<Position>,
 }
 
@@ -79,13 +79,13 @@ enum Kind {
     Resume,
 }
 
-/// Somebody to ask, and what came of it.
+/// A peer to ask, and the outcome so far.
 #[derive(Debug, Clone)]
 struct Door {
     target: Target,
-    /// As it was remembered.
+    /// The member as it was remembered.
     remembered: Option<Member>,
-    /// It answered that it is forming a ring too.
+    /// Whether it answered that it is forming a ring too.
     present: bool,
 }
 
@@ -94,14 +94,14 @@ impl Entering {
         [Some(self.next_at), self.deadline].into_iter().flatten().min()
     }
 
-    /// Who has to be there, or to be known as gone, before this peer is in. A contact that was given to one that comes
-    /// back is only one more way.
+    /// The peers that must be present, or known as gone, before this peer is in. For a peer that comes back, a given
+    /// contact is only one more way.
     fn awaited(&self) -> impl Iterator<Item = &Door> {
         let any = self.kind != Kind::Resume;
         self.doors.iter().filter(move |door| any || door.remembered.is_some())
     }
 
-    /// Whom this peer is about to ask, the next one last.
+    /// The peers that this peer is about to ask, the next one last.
     pub(super) fn to_ask(&self) -> impl Iterator<Item = &Entry> {
         self.path.iter().chain(&self.again)
     }
@@ -179,11 +179,11 @@ impl Node {
         if entering.next_at > now {
             return;
         }
-        // Whoever was busy knows this peer's place, most likely: the way there need not be found anew.
+        // The busy peer most likely knows this peer's place: the way there need not be found anew.
         if let Some(busy) = entering.again.clone() {
             return self.ask_again(now, &busy);
         }
-        // A peer that comes back must have been able to hear from everybody.
+        // A peer that comes back must have been able to hear from every remembered peer.
         let heard_all = entering.kind != Kind::Resume || !self.is_joining();
         if entering.rounds > 0 && heard_all && self.close_round(now) {
             return;
@@ -191,7 +191,7 @@ impl Node {
         self.knock(now);
     }
 
-    /// After this peer's incarnation was raised, the join that was refused for it is tried again.
+    /// Tries a join again that was refused for this peer's incarnation, after the incarnation was raised.
     pub(super) fn retry_entrance(&mut self, now: Moment) {
         if let Phase::Entering(entering) = &mut self.phase {
             entering.next_at = now;
@@ -261,7 +261,7 @@ impl Node {
         }
     }
 
-    /// Who is asked says that this peer has lived longer than it knows. A liar would use its lives up, so that
+    /// Handles an asked peer's claim that this peer has lived longer than it knows. A liar would use its lives up, so
     /// only so much is believed of one life, and only so often of one peer.
     fn told_of_later_life(&mut self, now: Moment, from: &Entry, incarnation: u64) {
         if incarnation < self.me.incarnation {
@@ -274,7 +274,7 @@ impl Node {
         let full = entering.later_lives.len() >= LATER_LIVES_MAX;
         if self.rules.stale_life_raised && may_be && often < LATER_LIVES_BY_ONE_MAX && !full {
             entering.later_lives.push(from.position);
-            // Some are left out: the other life may contradict the news of its end meanwhile.
+            // Some lives are skipped: the other life may contradict the news of its end meanwhile.
             return self.raise_incarnation_far_above(incarnation);
         }
         let who = from.position.label();
@@ -306,7 +306,7 @@ impl Node {
         }
     }
 
-    /// Whether somebody was asked to let this peer in, and has not answered yet.
+    /// Whether a request to let this peer in is still unanswered.
     fn is_joining(&self) -> bool {
         self.is_pending(|purpose| matches!(purpose, Purpose::Join(_)))
     }
@@ -321,7 +321,7 @@ impl Node {
         }
     }
 
-    /// A round of knocking is over. Returns whether this peer is in.
+    /// Ends a round of asking. Returns whether this peer is in.
     fn close_round(&mut self, now: Moment) -> bool {
         let Phase::Entering(entering) = &self.phase else { return false };
         let all = entering.awaited().all(|door| door.present);
@@ -332,8 +332,8 @@ impl Node {
         let active = match entering.kind {
             Kind::Form => all,
             Kind::Join => false,
-            // Not all that were remembered come back at once; those that do are met in the second round.
-            // Who was the last one alive need not wait.
+            // Remembered peers do not all come back at once; those that do are met in the second round. The last peer
+            // alive need not wait.
             Kind::Resume => !entering.met_ring && (all || (any && entering.rounds > 1) || last_one),
         };
         if !active {
@@ -374,7 +374,7 @@ impl Node {
             let refusal = Refusal::SettingsDiffer(settings);
             return self.end(EndReason::JoinFailed(format!("refused by this peer itself: {refusal}")));
         }
-        // What this peer itself brings was looked at by whoever brought it.
+        // Settings that this peer itself brings were validated before.
         if !self.settings_known
             && let Err(error) = settings.validate()
         {
@@ -432,7 +432,7 @@ impl Node {
         }
     }
 
-    /// Once all contacts have been members for a while: are they the first successors?
+    /// Compares the first successors with the given contacts, once all contacts have been members for a while.
     pub(super) fn compare_given_order(&mut self, now: Moment) {
         let Some(mut given) = self.given_order.take_if(|given| given.at <= now) else { return };
         let contacts: Option<Vec<Position>> =
@@ -454,7 +454,7 @@ impl Node {
         }
     }
 
-    /// Where a contact that is a member stands.
+    /// The position of a contact, if it is a member.
     pub(super) fn met(&self, contact: &Target) -> Option<Position> {
         let is_it = |entry: &&Entry| match contact.position {
             Some(position) => entry.position == position,
@@ -463,7 +463,7 @@ impl Node {
         self.members.alive().find(is_it).map(|entry| entry.position)
     }
 
-    /// Asks at every door and all forming peers that were met, unless an answer is due from there.
+    /// Asks every door and all forming peers that were met, unless an answer is due from there.
     fn knock(&mut self, now: Moment) {
         let timeout = self.request_timeout();
         let met: Vec<Target> = self.members.alive().take(DOORS_MAX).map(Target::from).collect();
@@ -487,7 +487,7 @@ impl Node {
         }
     }
 
-    /// Asks the next one on the way to this peer's place.
+    /// Asks the next peer on the way to this peer's place.
     fn follow_path(&mut self, now: Moment) {
         let timeout = self.request_timeout();
         let Phase::Entering(entering) = &mut self.phase else { return };
@@ -496,13 +496,13 @@ impl Node {
             return;
         };
         entering.hops += 1;
-        // No knocking anew while this way may still lead in.
+        // No new round begins while this way may still lead in.
         entering.next_at = entering.next_at.max(now + timeout);
         let forming = (entering.kind != Kind::Join).then(Vec::new);
         self.send_join(now, Target::from(&next), forming, timeout);
     }
 
-    /// Asks a peer that was busy.
+    /// Asks a peer again that was busy.
     fn ask_again(&mut self, now: Moment, busy: &Entry) {
         let timeout = self.request_timeout();
         let Phase::Entering(entering) = &mut self.phase else { return };
@@ -520,16 +520,16 @@ impl Node {
     }
 }
 
-/// How long a join may take before it fails.
+/// The timeout of a join.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(4);
-/// How often one peer is believed that this one has had a later life, and all in all.
+/// The most claims of a later life of this peer that are believed of one peer, and of all together.
 const LATER_LIVES_BY_ONE_MAX: usize = 3;
 const LATER_LIVES_MAX: usize = 64;
-/// Between rounds of asking.
+/// The pause between rounds of asking.
 const RETRY: Duration = Duration::from_millis(250);
-/// How far a join is passed on.
+/// The most hops of a join.
 const HOPS_MAX: u32 = 64;
-/// How many remembered peers are asked.
+/// The most peers of each kind (remembered, given, met) that one round asks.
 const DOORS_MAX: usize = 32;
-/// How many intervals after all contacts were met the real order is compared with theirs.
+/// The number of intervals after all contacts were met at which the real order is compared with theirs.
 const ORDER_AFTER: u32 = 5;

@@ -7,11 +7,11 @@
 //! Maintenance*, PODC 1987), in about log2 N intervals. A peer that comes into a large ring copies contacts
 //! from its neighbours, page by page.
 //!
-//! A ring that was split has two rings' worth of correct neighbours, and no stabilising joins them. So each
-//! peer remembers random members, also when they seem dead, and has its own position looked up by one of
-//! them now and then. An answer other than itself comes from another ring: it and who stands there exchange
-//! what they know, and each takes its place between the other's neighbours. Where that leads to nothing for
-//! long, the peer leaves its list behind and joins again through the others.
+//! A ring that was split has two rings' worth of correct neighbours, and stabilising never joins them. So each peer
+//! remembers random members, even when they seem dead, and now and then asks one of them to look up the asker's
+//! position. An answer that names another peer comes from another ring: the two peers exchange what they know, and each
+//! takes its place between the other's neighbours. Where that leads to nothing for long, the asker leaves its list
+//! behind and joins again through the others.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -30,20 +30,20 @@ use crate::time::Moment;
 use crate::wire::limits::MEMBERS_PER_MESSAGE_MAX;
 use crate::wire::{Datagram, Entry, MemberState, MembershipReply, MembershipRequest, Target};
 
-/// Random members, what is asked of them, and how far that is.
+/// Random members, the requests to them, and the progress of these.
 #[derive(Debug, Clone)]
 pub(super) struct Gossip {
-    /// Kept in contact, the one that was pinged longest ago first.
+    /// The members that are kept in contact, the one pinged longest ago first.
     partners: VecDeque<Entry>,
-    /// The partner that was pinged last, with which sequence and how often without an answer, until it answers.
+    /// The partner that was pinged last, until it answers: its position, the sequence number and the misses.
     pinged: Option<(Position, u64, u32)>,
     replace_at: Moment,
-    /// Remembered to find another ring by.
+    /// Members that are remembered to find another ring by.
     acquaintances: Counted<Vec<Entry>>,
     heal_at: Moment,
-    /// How often another ring was found, one time after the other.
+    /// The number of times in a row that another ring was found.
     heals: u32,
-    /// How far the contacts are that are being copied, and from how many sources there was no answer.
+    /// The position up to which contacts are copied, and the number of sources that failed.
     copying: Option<(Position, u32)>,
 }
 
@@ -60,7 +60,7 @@ impl Gossip {
         }
     }
 
-    /// As a peer that has been in its ring for long.
+    /// Begins at this moment, like a peer that has long been in its ring.
     pub(super) fn begin_at(&mut self, at: Moment) {
         (self.replace_at, self.heal_at) = (at, at);
     }
@@ -77,17 +77,17 @@ impl Gossip {
         &self.acquaintances
     }
 
-    /// How often they were changed.
+    /// The number of changes to the acquaintances.
     pub(super) fn acquaintance_changes(&self) -> u64 {
         self.acquaintances.changes()
     }
 
-    /// A partner answered a ping.
+    /// Takes a partner's answer to a ping.
     pub(super) fn answered(&mut self, from: &Position, sequence: u64) {
         self.pinged.take_if(|(partner, asked, _)| partner == from && *asked == sequence);
     }
 
-    /// A peer is over: no partner any more. It stays an acquaintance, since it may only be in another ring.
+    /// Ends a partnership, since the peer is over. It stays an acquaintance: it may only be in another ring.
     pub(super) fn departed(&mut self, entry: &Entry) {
         self.partners.retain(|partner| partner.position != entry.position);
         self.pinged.take_if(|(partner, ..)| *partner == entry.position);
@@ -99,7 +99,7 @@ impl Gossip {
 }
 
 impl Node {
-    /// With each round of pings one goes to a partner.
+    /// Sends one ping to a partner, with each round of pings.
     pub(super) fn ping_partner(&mut self, now: Moment) {
         if self.exchanges_whole() {
             return self.members.keep_no_news_for_others();
@@ -128,7 +128,7 @@ impl Node {
         self.output(Output::Datagram { to: partner, datagram: Datagram::Ping { sequence, news } });
     }
 
-    /// Comes to a large ring from outside: its contacts are copied, from here on clockwise.
+    /// Begins to copy contacts after this peer comes into a large ring from outside: from its own place on, clockwise.
     pub(super) fn copy_contacts(&mut self, now: Moment) {
         if !self.exchanges_whole() {
             self.gossip.copying = Some((self.me.position, 0));
@@ -149,18 +149,18 @@ impl Node {
         let last = members.last().map(|member| member.entry.position);
         let goes_on = |last: &Position| {
             let (old, new) = (cursor.distance_to(&self.me.position), last.distance_to(&self.me.position));
-            // From its own place once around: what lies ahead of this peer shrinks with each page.
+            // From its own place once around: the part that lies ahead of this peer shrinks with each page.
             cursor == self.me.position || new < old
         };
         let next = last.filter(goes_on).filter(|last| *last != self.me.position);
-        // A neighbour that gives few members a page, and always has more, would have this peer ask without end.
+        // A neighbour that gives few members a page and always has more would make this peer ask without end.
         let failures = failures + u32::from(members.len() < PAGE_MIN);
         self.hear_quietly(now, &Teller::from(&from), members.into_iter().take(TOLD_MAX));
         self.gossip.copying = next.filter(|_| failures <= COPY_FAILURES_MAX).map(|next| (next, failures));
         self.copy_page(now);
     }
 
-    /// Now and then: does who is remembered find this peer at its own position?
+    /// Now and then, has a remembered peer look up this peer's position: does it find this peer there?
     pub(super) fn heal_timeout(&mut self, now: Moment) {
         if self.gossip.heal_at > now || self.exchanges_whole() {
             return;
@@ -174,7 +174,7 @@ impl Node {
             .chain(self.members.away())
             .filter(|entry| self.silences.may_ask(now, &entry.address))
             .collect();
-        // Whoever seems dead is the way into another ring; one that is in contact costs nothing to ask.
+        // A peer that seems dead is the way into another ring; a peer that is in contact costs nothing to ask.
         let dead = seems_dead.into_iter().choose(&mut self.rng).cloned();
         let alive = self.gossip.partners.iter().choose(&mut self.rng).cloned();
         let first = if self.rng.random_bool(0.5) { dead.or(alive) } else { alive };
@@ -197,7 +197,7 @@ impl Node {
         let Ok((from, reply)) = answer else { return };
         self.silences.broken(&whom.address);
         if self.members.is_gone(&from) {
-            // It lives, and belongs to another ring or to none.
+            // The peer is alive, and belongs to another ring or to none.
             self.exchange(now, from.clone());
         }
         let most = self.settings.successors.into();
@@ -219,7 +219,7 @@ impl Node {
             MembershipReply::Closer { peers } if check_closer(&me, &from.position, &peers).is_ok() => {
                 peers.into_iter().next()
             }
-            // An answer that is none tells nothing of another ring.
+            // A faulty answer tells nothing of another ring.
             _ => return,
         };
         match next {
@@ -231,7 +231,7 @@ impl Node {
         }
     }
 
-    /// Somebody else stands where this peer does, in a ring that does not know it.
+    /// Another peer stands at this peer's place, in a ring that does not know this peer.
     fn found_other_ring(&mut self, now: Moment, hints: impl Iterator<Item = Entry>) {
         let hints: Vec<Entry> = hints.filter(|hint| hint.position != self.me.position).collect();
         self.gossip.heals += 1;
@@ -259,7 +259,7 @@ impl Node {
 
     fn copy_page(&mut self, now: Moment) {
         let Some((after, failures)) = self.gossip.copying else { return };
-        // In turn, so that nobody tells of more than one peer may tell of.
+        // The sources take turns, so that none tells of more peers than one peer may tell of.
         let sources = self.successors.iter().chain(&self.predecessor);
         let turn = self.members.alive_count() / COPIED_FROM_ONE + failures as usize;
         let count = sources.clone().count();
@@ -271,7 +271,8 @@ impl Node {
         self.ask(now, Target::from(&source), request, self.request_timeout(), Purpose::Contacts);
     }
 
-    /// At most so many partners, one replaced now and then by another random one; one more at a time.
+    /// Keeps at most [`PARTNERS_MAX`] partners: replaces one by another random member now and then, and adds one at a
+    /// time.
     fn keep_partners(&mut self, now: Moment) {
         if self.gossip.replace_at <= now {
             self.gossip.replace_at = now + self.jittered(REPLACE_EVERY);
@@ -305,8 +306,8 @@ impl Node {
         }
     }
 
-    /// A living member some steps behind a random point: far ones as likely as near ones, however the contacts
-    /// lie, and who stands behind a wide gap hardly more often than others.
+    /// A living member some steps behind a random point: far ones as likely as near ones, however the contacts lie, and
+    /// a member behind a wide gap hardly more often than others.
     fn random_member(&mut self) -> Option<Entry> {
         let point = Position(self.rng.random());
         let steps = self.rng.random_range(0..STEPS_MAX);
@@ -314,25 +315,25 @@ impl Node {
     }
 }
 
-/// Random members that are kept in contact. Of the connections of a peer, so many are long-lived.
+/// The number of random members that are kept in contact. Each holds one long-lived connection of a peer.
 pub(super) const PARTNERS_MAX: usize = 16;
-/// How many members behind a random point may be chosen.
+/// The number of members behind a random point that may be chosen.
 const STEPS_MAX: usize = 16;
-/// How often one of them is replaced.
+/// The time between two replacements of a partner.
 const REPLACE_EVERY: Duration = Duration::from_secs(60);
-/// After so many pings without an answer a partner is suspected.
+/// The number of pings without an answer after which a partner is suspected.
 const PARTNER_MISSES_MAX: u32 = 2;
-/// Random members that are remembered to find another ring by.
+/// The number of random members that are remembered to find another ring by.
 const ACQUAINTANCES_MAX: usize = 32;
-/// How many intervals lie between two searches for another ring.
+/// The number of intervals between two searches for another ring.
 pub(super) const HEAL_EVERY: u32 = 12;
-/// How many peers one search asks.
+/// The most peers that one search asks.
 const HEAL_HOPS_MAX: u32 = 32;
-/// How often another ring is found before this peer joins that one.
+/// The number of times that another ring is found before this peer joins that one.
 const HEALS_MAX: u32 = 8;
-/// How many contacts are copied from one neighbour before the next one is asked.
+/// The number of contacts that are copied from one neighbour before the next one is asked.
 const COPIED_FROM_ONE: usize = 512;
-/// How many sources may fail, or give pages that are nearly empty although more follow.
+/// The number of sources that may fail, or give nearly empty pages although more follow.
 const COPY_FAILURES_MAX: u32 = 4;
 /// A page with fewer members is nearly empty: a frame has room for more, however long their addresses are.
 const PAGE_MIN: usize = MEMBERS_PER_MESSAGE_MAX / 4;

@@ -1,7 +1,7 @@
-//! What others say of the ring, held against the rules and against what is known.
+//! Judging what others say of the ring, against the rules and against what is known.
 //!
-//! An answer that contradicts itself convicts who gave it. One that only contradicts what this peer knows may
-//! come of a ring that changes at the moment; it is checked with others before it is believed.
+//! An answer that contradicts itself convicts its sender. An answer that only contradicts what this peer knows may come
+//! from a ring that changes at the moment; it is checked with others before it is believed.
 
 use super::detector::WATCHES_MAX;
 use super::members::{CONTRADICTED_LEAP_MAX, Members, is_more};
@@ -12,11 +12,11 @@ use crate::time::Moment;
 use crate::wire::limits::{CLOSER_MAX, INCARNATION_MAX, MEMBERS_PER_MESSAGE_MAX, NEWS_MAX};
 use crate::wire::{Entry, Fault, Member, MemberState};
 
-/// A list of those who follow a position: in clockwise order, none twice, the position itself not among them,
-/// at most `most`.
+/// Checks a list of the peers that follow a position: in clockwise order, without duplicates, without the position
+/// itself, at most `most` entries.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The fault in the list.
 pub fn check_list(after: &Position, list: &[Entry], most: usize) -> Result<(), Fault> {
     let mut last = after;
     for entry in list {
@@ -28,7 +28,7 @@ pub fn check_list(after: &Position, list: &[Entry], most: usize) -> Result<(), F
     if list.len() > most { Err(Fault::BadList) } else { check_lives(list) }
 }
 
-/// An answer that names the owner of a key. Only a peer that is alone knows of no predecessor, its own.
+/// Checks an answer that names the owner of a key. Only a peer that is alone may name no predecessor, its own.
 pub(super) fn check_owner(
     key: &Position,
     from: &Position,
@@ -48,7 +48,7 @@ pub(super) fn check_owner(
     check_list(&owner.position, successors, most)
 }
 
-/// An answer that names peers closer to a key than the one that answers.
+/// Checks an answer that names peers closer to a key than the answering peer.
 pub(super) fn check_closer(key: &Position, from: &Position, peers: &[Entry]) -> Result<(), Fault> {
     if peers.len() > CLOSER_MAX || peers.iter().any(|peer| !between(from, &peer.position, key)) {
         return Err(Fault::NotCloser);
@@ -56,7 +56,7 @@ pub(super) fn check_closer(key: &Position, from: &Position, peers: &[Entry]) -> 
     check_lives(peers)
 }
 
-/// An answer that names peers at or after a key, nearer to it than the one that answers.
+/// Checks an answer that names peers at or after a key, nearer to it than the answering peer.
 pub(super) fn check_near(key: &Position, from: &Position, peers: &[Entry]) -> Result<(), Fault> {
     let is_near = |peer: &Entry| peer.position == *key || between(key, &peer.position, from);
     if peers.len() > CLOSER_MAX || !peers.iter().all(is_near) {
@@ -65,16 +65,17 @@ pub(super) fn check_near(key: &Position, from: &Position, peers: &[Entry]) -> Re
     check_lives(peers)
 }
 
-/// No peer has lived never, or longer than anybody can.
+/// Checks that each incarnation is one that a peer can have.
 fn check_lives(entries: &[Entry]) -> Result<(), Fault> {
     if entries.iter().all(Entry::has_lived) { Ok(()) } else { Err(Fault::BadIncarnation) }
 }
 
-/// Who tells something.
+/// The source of a report.
 #[derive(Debug, Clone)]
 pub(super) struct Teller {
     entry: Entry,
-    /// Its own words. What came through a helper may be the lie of either, and convicts neither.
+    /// Whether these are the peer's own words. Words that came through a helper may be the lie of either, and convict
+    /// neither.
     first_hand: bool,
 }
 
@@ -91,7 +92,7 @@ impl From<&Entry> for Teller {
 }
 
 impl Node {
-    /// The state of a neighbour, as somebody tells it. Convicts the teller when it is none.
+    /// Checks the state of a neighbour as `teller` reports it. A bad state convicts the teller.
     pub(super) fn check_state(
         &mut self,
         teller: &Teller,
@@ -108,8 +109,8 @@ impl Node {
         checked.and(lives).inspect_err(|fault| self.convict(teller, *fault))
     }
 
-    /// News of members, or members themselves, that somebody else tells of. What no peer can have said in good
-    /// faith is left out, and convicts the teller.
+    /// Takes news of members, or members themselves, that another peer tells of. A report that no peer can have made in
+    /// good faith is left out, and convicts the teller.
     pub(super) fn hear_all(&mut self, now: Moment, teller: &Teller, members: Vec<Member>, most: usize) {
         if members.len() > most {
             self.convict(teller, Fault::BadList);
@@ -119,14 +120,14 @@ impl Node {
         }
     }
 
-    /// As [`Node::hear_all`], of peers that are said to live: neighbours of somebody, of whom others hear by
+    /// Like [`Node::hear_all`], for peers that are said to be alive: neighbours of the teller, of which others hear by
     /// other ways.
     pub(super) fn hear_of(&mut self, now: Moment, teller: &Teller, entries: impl IntoIterator<Item = Entry>) {
         let alive = |entry| Member { entry, state: MemberState::Alive };
         self.hear_quietly(now, teller, entries.into_iter().map(alive));
     }
 
-    /// What is told of members that is no news: it is not passed on, but while the ring is nearly small.
+    /// Takes reports on members that are no news: they are not passed on, except while the ring is nearly small.
     pub(super) fn hear_quietly(
         &mut self,
         now: Moment,
@@ -139,7 +140,7 @@ impl Node {
         }
     }
 
-    /// What a peer says of itself: that it lives, or leaves. Through a helper it is hearsay.
+    /// Takes a peer's report on itself: that it is alive, or leaves. Through a helper it is hearsay.
     pub(super) fn hear_from(&mut self, now: Moment, from: &Entry, state: MemberState) {
         self.hear(now, &from.into(), Member { entry: from.clone(), state }, true);
     }
@@ -166,9 +167,9 @@ impl Node {
             return;
         }
         if known {
-            return; // as most of what is told
+            return; // as most reports are
         }
-        // By leaps, somebody's lives would soon be used up.
+        // By leaps, this peer's incarnations would soon be used up.
         if position == self.me.position {
             if self.may_be_mine(member.entry.incarnation) {
                 self.learn(now, member);
@@ -179,7 +180,7 @@ impl Node {
         if !self.members.may_hear(before, &member) {
             return;
         }
-        // Names that helpers tell cost nothing: all of them together may tell of as many as one peer.
+        // A sender that a helper names costs nothing to invent: all of them together may tell of as many as one peer.
         let accountable = if self.second_hand { self.me.position } else { teller.entry.position };
         if !is_stranger {
             self.take_in(now, member, is_news);
@@ -190,8 +191,9 @@ impl Node {
         }
     }
 
-    /// In a ring that is small, or nearly so, everybody comes to know everybody. There a stranger has to be
-    /// reached, by this peer or by others, before it counts: invented members would otherwise own keys.
+    /// Whether strangers have to be met. In a ring that is small, or nearly so, every peer comes to know every other.
+    /// There a stranger has to be reached, by this peer or by others, before it counts: invented members would
+    /// otherwise own keys.
     fn meets_strangers(&self) -> bool {
         matches!(self.phase, Phase::Active | Phase::Leaving) && self.exchanges_whole()
     }
@@ -203,9 +205,9 @@ impl Node {
     }
 }
 
-/// Members in one message: all that may be told, the one that is asked, and who tells.
+/// The most members in one message: all that may be told, the asked peer, and the teller.
 pub(super) const TOLD_MAX: usize = MEMBERS_PER_MESSAGE_MAX + 2;
-/// News in one datagram: who is believed dead may come on top.
+/// The most news in one datagram: the correction for the receiver may come on top.
 pub(super) const NEWS_TOLD_MAX: usize = NEWS_MAX + 1;
 const _: () = assert!(WATCHES_MAX <= Members::TOLD_BY_ONE_MAX);
 

@@ -1,4 +1,4 @@
-//! What a node makes of news: of others, and of itself.
+//! The effects of news on a node: news of other members, and news of itself.
 
 use rand::RngExt as _;
 
@@ -11,17 +11,17 @@ use crate::wire::limits::INCARNATION_MAX;
 use crate::wire::{Entry, Member, MemberState};
 
 impl Node {
-    /// Merges what somebody says of a member, and does what follows from it.
+    /// Merges a report on a member, and does what follows from it.
     pub(super) fn learn(&mut self, now: Moment, member: Member) {
         self.take_in(now, member, true);
     }
 
-    /// As [`Node::learn`]; told to others as news, or not.
+    /// Like [`Node::learn`]; `is_news` says whether the report is told on to others.
     pub(super) fn take_in(&mut self, now: Moment, member: Member, is_news: bool) {
         self.take_in_from(now, member, is_news, None);
     }
 
-    /// As [`Node::take_in`], of a member that is not known, on the word of this peer.
+    /// Like [`Node::take_in`], for an unknown member, on the word of `teller`.
     pub(super) fn take_in_told(&mut self, now: Moment, member: Member, is_news: bool, teller: Position) {
         self.take_in_from(now, member, is_news, Some(teller));
     }
@@ -36,7 +36,7 @@ impl Node {
             None => self.members.at(&position).cloned(),
         };
         if before.is_none() && self.has_no_place_for(&member) {
-            // As most that a peer with few contacts hears of: told on, and forgotten.
+            // A peer with few contacts drops most of what it hears: it tells this on and forgets it.
             if is_news {
                 self.members.announce(member.clone());
             }
@@ -90,7 +90,7 @@ impl Node {
         }
     }
 
-    /// Within the budget: neighbours and partners stay, of the others whoever crowds least.
+    /// Thins the table out to its budget. Neighbours and partners stay; of the others, the one that crowds most goes.
     fn thin_out(&mut self) {
         while self.members.is_over_budget(self.settings.neighbours()) {
             let pins = pins(&self.successors, self.predecessor.as_ref(), &self.gossip);
@@ -101,7 +101,7 @@ impl Node {
         }
     }
 
-    /// Whether a member that is not known would be forgotten at once for the sake of the others.
+    /// Whether an unknown member would be forgotten at once in favour of the others.
     fn has_no_place_for(&mut self, member: &Member) -> bool {
         let pins = pins(&self.successors, self.predecessor.as_ref(), &self.gossip);
         let (me, neighbours) = (&self.me.position, self.settings.neighbours());
@@ -109,7 +109,7 @@ impl Node {
             && self.members.would_go(me, &member.entry.position, neighbours, pins)
     }
 
-    /// Somebody speaks of this peer itself: a death to contradict, or another process with its key.
+    /// Handles a report on this peer itself: a death to contradict, or another process with its key.
     fn learn_of_myself(&mut self, member: &Member) {
         if matches!(self.phase, Phase::Gone { .. } | Phase::Ended) {
             return;
@@ -120,7 +120,7 @@ impl Node {
                 self.event(Event::Clash(member.entry.position));
             }
         } else if member.state == MemberState::Alive && theirs == self.me.incarnation {
-            // Who is let in is told as whom: a peer cannot see itself from outside.
+            // An entering peer learns its address from the peer that lets it in: it cannot see itself from outside.
             let entering = matches!(self.phase, Phase::Entering(_)) && !self.address_given;
             let address = &member.entry.address;
             if entering && !address.is_unspecified() {
@@ -134,35 +134,35 @@ impl Node {
                 self.raise_incarnation_far_above(theirs);
             }
         } else if !self.rules.stale_life_raised && theirs >= self.me.incarnation {
-            // Without the rule it takes no notice.
+            // Without the rule, the report is ignored.
         } else if member.state != MemberState::Alive && theirs >= self.me.incarnation {
-            // A second process with this identity begins with the very next life, and of two in one life neither
-            // would end.
+            // A second process with this identity begins with the very next life. Two processes in one life would both
+            // go on.
             let left_out = self.rng.random_range(1..=LIVES_LEFT_OUT_MAX);
             self.raise_incarnation_above(
                 theirs.saturating_add(left_out).min(INCARNATION_MAX - 1).max(theirs),
             );
         } else if member.state == MemberState::Alive && theirs > self.me.incarnation {
-            // Of an identity that is just entering, this may be its own past; once it is in, it is not.
+            // While this identity is entering, the later life may be its own past; once it is a member, it is not.
             if matches!(self.phase, Phase::Entering(_)) {
                 self.raise_incarnation_above(theirs);
             } else if self.persisting.is_none_or(|mine| mine < theirs) {
-                // On disk, so that the next start of this one is no second process in the same life.
+                // Saved on disk, so that the next start of this process is not a second process in the same life.
                 self.output(Output::Persist { incarnation: theirs });
                 self.end(EndReason::Fenced { incarnation: theirs });
             }
         }
     }
 
-    /// As [`Node::raise_incarnation_above`], where another process may do the same at this moment: not to the very
-    /// next life, and by chance.
+    /// Like [`Node::raise_incarnation_above`], where another process may do the same at this moment: skips a random
+    /// number of lives, so that the two differ.
     pub(super) fn raise_incarnation_far_above(&mut self, known: u64) {
         let left_out = self.rng.random_range(1..=LIVES_LEFT_OUT_MAX);
         self.raise_incarnation_above(known.saturating_add(left_out).min(INCARNATION_MAX - 1).max(known));
     }
 
-    /// Asks for a greater incarnation; it is used once it is on disk. Above the last there is none:
-    /// no peer gets there by starting, so whoever names it lies.
+    /// Asks for a greater incarnation; it is used once it is on disk. Above the last one there is none: no peer gets
+    /// there by starting, so a peer that names it lies.
     pub(super) fn raise_incarnation_above(&mut self, known: u64) {
         let Some(to) = known.checked_add(1).filter(|to| *to <= INCARNATION_MAX) else { return };
         if self.persisting.is_none_or(|asked| asked < to) {
@@ -172,7 +172,7 @@ impl Node {
     }
 }
 
-/// Neighbours and partners.
+/// The entries that always stay in the table: neighbours and partners.
 fn pins<'a>(
     successors: &'a [Entry],
     predecessor: Option<&'a Entry>,
@@ -181,5 +181,5 @@ fn pins<'a>(
     successors.iter().chain(predecessor).chain(gossip.partners())
 }
 
-/// How many lives are left out at most when the news of an end is contradicted.
+/// The most lives that are skipped when this peer contradicts news of its own end.
 const LIVES_LEFT_OUT_MAX: u64 = 32;

@@ -1,13 +1,12 @@
-//! One iterative lookup: ask ever closer peers, until the owner of a key says that it is.
+//! One iterative lookup: asks ever closer peers, until the owner of a key says that it owns it.
 //!
-//! Who lies before the key names closer peers, or those at or after it; who is named as the owner is asked
-//! itself, and its word counts. Whoever takes too long is not waited for: the next best is asked while the
-//! first may still answer. Of those at or after the key the nearest one that answers is taken, where all that
-//! are known to lie nearer have failed.
+//! A peer before the key names closer peers, or peers at or after the key. A peer that is named as the owner is asked
+//! itself, and its word counts. The lookup does not wait for a slow peer: it asks the next best while the first may
+//! still answer. Of the peers at or after the key, the nearest that answers is taken once every peer that is known to
+//! lie nearer has failed.
 //!
-//! Each answer is held against the rules and against what the asker knows. One that contradicts itself is
-//! dropped. One that passes over a peer which is known to live and lies nearer is kept in mind while that
-//! peer is asked itself.
+//! Each answer is checked against the rules and against the asker's knowledge. An answer that contradicts itself is
+//! dropped. An answer that passes over a nearer peer that is known to be alive is kept while that peer is asked.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,86 +18,86 @@ use crate::config::RingSettings;
 use crate::id::{Position, between};
 use crate::wire::{Entry, Fault, MembershipReply};
 
-/// A lookup under way. Drive it: take a [`Step`], ask, tell what came of it, again.
+/// A lookup under way. To drive it: take a [`Step`], ask, report the outcome, and repeat.
 #[derive(Debug)]
 pub struct Lookup {
     me: Position,
     key: Position,
-    /// Before the key and not asked yet, the nearest to it last; who is distrusted goes first, to be asked
+    /// Peers before the key that were not asked yet, the nearest to it last. Distrusted peers stand first, to be asked
     /// last.
     candidates: Vec<Entry>,
-    /// At or after the key, named by somebody as its owner or near it, and not asked yet; the nearest last.
+    /// Peers at or after the key that another peer named as its owner or near it, not asked yet, the nearest last.
     near: Vec<Entry>,
     /// The nearest living peers at or after the key, as the asker knows them, nearest last.
     beyond: Vec<Entry>,
-    /// As those, more of them: for when all others are silent.
+    /// More of the same, for when all others are silent.
     farther: Vec<Entry>,
     distrusted: BTreeSet<Position>,
     asked: BTreeSet<Position>,
-    /// Asked, and neither answered nor failed.
+    /// Peers that were asked and have neither answered nor failed.
     open: BTreeSet<Position>,
     failed: BTreeSet<Position>,
     successors_max: usize,
     found: Option<Step>,
-    /// Answers of peers that own the key as far as they know, though somebody nearer lives; with who gave it.
+    /// The answer of a peer that claims the key although a nearer peer is known to be alive, with that peer.
     passed_over: Option<(Position, Step)>,
-    /// Those at or after the key that answered, and whom each named nearer.
+    /// The peers at or after the key that answered, and the nearer peers that each named.
     acting: Vec<(Entry, Vec<Position>)>,
-    /// Those at or after the key that answered, and named nobody there.
+    /// The peers at or after the key that answered and named no peer there.
     behind: Vec<Entry>,
-    /// Who was named as the owner, by whom, and who was named to stand behind it.
+    /// Claims of ownership: the claiming peer, the owner that it named, and the peers that it named behind the owner.
     claims: Vec<(Position, Entry, Vec<Entry>)>,
     doubts: Vec<Doubt>,
-    /// The asker itself, with all that it knows to live between the key and itself, where those are few.
+    /// The asker itself, with all living peers that it knows between the key and itself, if those are few.
     myself: Option<(Entry, Vec<Position>)>,
 }
 
-/// What to do next.
+/// The next step of the driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Ask this peer who owns the key.
     Ask(Entry),
-    /// Nobody else is to be asked before one of those that were asked answers or fails.
+    /// Ask no other peer before one of the asked peers answers or fails.
     Wait,
-    /// The owner is known.
+    /// The lookup has found the owner.
     Found {
         /// The owner of the key.
         owner: Entry,
-        /// Who stands before it.
+        /// The predecessor of the owner.
         predecessor: Option<Entry>,
-        /// Who stands after it.
+        /// The peers after the owner.
         successors: Vec<Entry>,
     },
-    /// Nobody is left to ask.
+    /// The lookup failed: no peer is left to ask.
     Failed,
 }
 
-/// An answer that was wrong.
+/// A fault in an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Doubt {
-    /// Who gave it.
+    /// The peer that gave the answer.
     pub peer: Position,
-    /// What is wrong with it.
+    /// The kind of fault.
     pub fault: Fault,
-    /// It contradicts itself. Otherwise it contradicts what others say, which in a ring that changes at the
-    /// moment may be no fault.
+    /// Whether the answer contradicts itself. Otherwise it contradicts what others say, which may be no fault while the
+    /// ring changes.
     pub certain: bool,
 }
 
-/// Whether somebody is the owner in effect.
+/// The owner in effect, as far as it can be told.
 enum Acting {
     None,
-    /// It depends on somebody who was asked and may still answer.
+    /// It depends on a peer that was asked and may still answer.
     Awaited,
     /// It depends on this peer, which is known to stand nearer to the key and was not asked yet.
     Unasked(Entry),
-    /// Nobody who stands before the key has named it yet, and there are some to ask.
+    /// No peer before the key has named it yet, and some of them can still be asked.
     Unlisted,
     Owner(Step),
 }
 
 impl Lookup {
-    /// Begins with what this peer knows. Those who are distrusted are asked last.
+    /// Begins with this peer's own knowledge. Distrusted peers are asked last.
     pub fn new(view: &View, key: Position, distrusted: BTreeSet<Position>) -> Lookup {
         Lookup::with(view.local(), key, distrusted)
     }
@@ -152,7 +151,7 @@ impl Lookup {
         lookup
     }
 
-    /// What to do next.
+    /// The next step: a peer to ask, a wait, or the end of the lookup.
     pub fn next_step(&mut self) -> Step {
         if let Some(found) = &self.found {
             return found.clone();
@@ -166,7 +165,7 @@ impl Lookup {
             _ if self.open.len() >= OPEN_MAX => return Step::Wait,
             acting => acting,
         };
-        // Nobody can ask the asker: where others name it, and all that it knows nearer have failed, it is.
+        // The asker never queries itself: if others name it and every nearer peer failed, it is the owner.
         if self.claims.iter().any(|(by, owner, _)| owner.position == self.me && *by != self.me)
             && let Some(found) = self.owner_in_the_end()
         {
@@ -174,7 +173,7 @@ impl Lookup {
         }
         let next = match (&self.passed_over, acting) {
             _ if self.asked.len() > ASKED_MAX => None,
-            // Whoever was passed over is asked before anybody else.
+            // A peer that was passed over is asked before any other.
             (Some(_), _) => self.next_beyond(),
             (None, Acting::Unasked(nearer)) => {
                 self.near.retain(|entry| entry.position != nearer.position);
@@ -197,7 +196,7 @@ impl Lookup {
         }
     }
 
-    /// What an asked peer said; anything but an owner or peers to ask counts as no answer.
+    /// Takes an asked peer's reply; any reply but an owner or peers to ask counts as no answer.
     pub fn answered(&mut self, from: &Entry, reply: MembershipReply) {
         let position = &from.position;
         self.open.remove(position);
@@ -243,13 +242,13 @@ impl Lookup {
         }
     }
 
-    /// An asked peer does not answer, for good.
+    /// Notes that an asked peer will not answer.
     pub fn failed(&mut self, whom: &Position) {
         self.open.remove(whom);
         self.failed.insert(*whom);
     }
 
-    /// Whose answers were wrong so far.
+    /// The faults in the answers so far.
     pub fn doubts(&self) -> &[Doubt] {
         &self.doubts
     }
@@ -259,7 +258,7 @@ impl Lookup {
         self.doubts.push(Doubt { peer: *peer, fault, certain: true });
     }
 
-    /// Somebody names an owner, and who stands behind it.
+    /// Takes a claim of `by`: the owner that it names, and the peers behind that owner.
     fn claim(&mut self, by: Position, owner: Entry, behind: Vec<Entry>) {
         let behind_until_self = behind.iter().take_while(|entry| entry.position != by);
         let chain: Vec<Entry> = std::iter::once(&owner).chain(behind_until_self).cloned().collect();
@@ -269,7 +268,7 @@ impl Lookup {
         }
     }
 
-    /// A peer says that it owns the key: believed, unless somebody nearer is known to live.
+    /// Judges a peer's claim to own the key: it is believed, unless a nearer peer is known to be alive.
     fn weigh(&mut self, owner: Entry, predecessor: Option<Entry>, successors: Vec<Entry>) {
         let reach = distance_behind(&self.key, &owner.position);
         let nearer = |entry: &Entry| distance_behind(&self.key, &entry.position) < reach;
@@ -296,8 +295,8 @@ impl Lookup {
         self.found = Some(found);
     }
 
-    /// Of those at or after the key that answered, and named others nearer, the nearest: the owner in effect
-    /// where none of those is left that could answer. It takes their place as soon as it knows as much.
+    /// The owner in effect: of the peers at or after the key that answered and named nearer ones, the nearest, once
+    /// none of the nearer ones can answer any more. It takes their place as soon as it knows as much.
     fn acting_owner(&self) -> Acting {
         let reach = |position: &Position| distance_behind(&self.key, position);
         let claimed = self.behind.iter().filter_map(|entry| Some((entry, self.claimed_before(entry)?)));
@@ -326,14 +325,14 @@ impl Lookup {
         };
         let listed = self.claims.iter().find_map(claimed);
         if listed.is_none() && !self.candidates.is_empty() {
-            // It knows little of what lies behind it: whoever stands before the key has a list.
+            // The owner knows little of the peers behind it; a peer before the key has a list of them.
             return Acting::Unlisted;
         }
         let successors = listed.unwrap_or_default();
         Acting::Owner(Step::Found { owner: owner.clone(), predecessor: None, successors })
     }
 
-    /// Whom a claim names to stand between the key and this peer.
+    /// The peers that a claim names between the key and this peer.
     fn claimed_before(&self, entry: &Entry) -> Option<Vec<Position>> {
         self.claims.iter().find_map(|(_, owner, behind)| {
             let chain: Vec<Position> = std::iter::once(owner).chain(behind).map(|e| e.position).collect();
@@ -360,19 +359,19 @@ impl Lookup {
         None
     }
 
-    /// Whoever was passed over does not answer, so the answer may be right.
+    /// The peer that was passed over does not answer, so the kept answer may be right.
     fn last_resort(&mut self) -> Step {
         match self.passed_over.take() {
             Some((_, found)) => {
                 self.found = Some(found.clone());
                 found
             }
-            // Nobody can ask the asker. Where all that stand before it have failed, it is the owner.
+            // The asker never queries itself: if every peer between the key and it has failed, it is the owner.
             None => self.owner_in_the_end().unwrap_or(Step::Failed),
         }
     }
 
-    /// Nobody who could own the key answers: is that the asker itself?
+    /// No peer that could own the key answers: returns the asker itself as the owner if every nearer peer failed.
     fn owner_in_the_end(&mut self) -> Option<Step> {
         let (me, nearer) = self.myself.as_ref()?;
         if nearer.iter().all(|peer| self.failed.contains(peer)) {
@@ -416,25 +415,26 @@ impl Lookup {
     }
 }
 
-/// How long one peer of a lookup may take before the next one is asked: four round trips, within bounds.
+/// The time that one peer of a lookup has before the next one is asked: four round trips, within bounds.
 pub fn hop_timeout(round_trip: Option<Duration>) -> Duration {
     round_trip.map_or(HOP_TIMEOUT_MIN, |trip| (trip * 4).clamp(HOP_TIMEOUT_MIN, HOP_GIVEN_UP))
 }
 
-/// How long one peer of a lookup may take, at least, before the next one is asked.
+/// The least time that one peer of a lookup has before the next one is asked.
 const HOP_TIMEOUT_MIN: Duration = Duration::from_millis(250);
-/// After how long it is not expected to answer any more.
+/// The time after which an asked peer is no longer expected to answer.
 pub const HOP_GIVEN_UP: Duration = Duration::from_secs(1);
-/// How many peers one lookup asks.
+/// The most peers that one lookup asks.
 const ASKED_MAX: usize = 64;
-/// How many it waits for at the same moment: with more, what the first of them would have answered is asked of
-/// ever worse ones. As in Kademlia (Maymounkov and Mazières, IPTPS 2002).
+/// The most peers that it waits for at the same moment. With more, the lookup would ask ever worse peers for what the
+/// first of them would have answered. As in Kademlia (Maymounkov and Mazières, IPTPS 2002).
 const OPEN_MAX: usize = 3;
-/// How many it keeps in mind, before the key and behind it.
+/// The most peers it keeps in mind before the key, and at or after it.
 const CANDIDATES_MAX: usize = 32;
-/// How many of those that lie at or after the key are asked when nobody else knows, or are passed over.
+/// The most peers at or after the key that are asked from the asker's own table: when no other peer knows, or an answer
+/// passes over them.
 const BEYOND_MAX: usize = 3;
-/// How many claims of others it keeps in mind.
+/// The most claims of others that it keeps in mind.
 const CLAIMS_MAX: usize = 8;
 
 #[cfg(test)]
@@ -528,7 +528,7 @@ mod tests {
         assert_eq!((found(&mut lookup), lookup.doubts().len()), (Some(150), 0));
     }
 
-    /// Goal: who takes too long is not waited for, and may still answer.
+    /// Goal: a slow peer is not waited for, and may still answer.
     #[test]
     fn the_next_best_is_asked_while_the_first_is_slow() {
         let mut lookup = lookup(120, &FEW, &[]);
@@ -551,8 +551,8 @@ mod tests {
         assert_eq!(found(&mut lookup), Some(14));
     }
 
-    /// Goal: right after deaths, the first living peer behind the key is found by the list of whoever stands
-    /// before it, although nobody has noticed the deaths yet.
+    /// Goal: right after deaths, the list of a peer before the key leads to the first living peer behind it,
+    /// although no peer has noticed the deaths yet.
     #[test]
     fn behind_dead_owners_the_first_living_one_is_taken() {
         let mut lookup = lookup(120, &FEW, &[]);
@@ -569,7 +569,7 @@ mod tests {
         assert_eq!((found(&mut lookup), lookup.doubts().len()), (Some(170), 0));
     }
 
-    /// Goal: slow is not dead: nobody takes the place of an owner that may still answer.
+    /// Goal: slow is not dead: no peer takes the place of an owner that may still answer.
     #[test]
     fn a_slow_owner_stays_the_owner() {
         let mut lookup = lookup(120, &FEW, &[]);
@@ -587,7 +587,7 @@ mod tests {
         assert_eq!(found(&mut lookup), Some(150));
     }
 
-    /// Goal: whose predecessor has just died finds itself.
+    /// Goal: a peer whose predecessor has just died finds itself.
     #[test]
     fn who_asks_may_be_the_owner_in_effect_itself() {
         let mut lookup = lookup(230, &[12, 14, 100, 240], &[]);
@@ -597,7 +597,7 @@ mod tests {
         assert_eq!(found(&mut lookup), Some(10));
     }
 
-    /// Goal: others know already whose predecessor has died; it need not ask everybody first.
+    /// Goal: other peers know the predecessor's death already; the asker need not ask all of them first.
     #[test]
     fn who_asks_and_is_named_as_the_owner_is() {
         let mut lookup = lookup(230, &[12, 14, 100, 240], &[]);
@@ -652,7 +652,7 @@ mod tests {
         assert_eq!((found(&mut lookup), lookup.doubts().len()), (Some(200), 0));
     }
 
-    /// Goal: what a chain of the dead leaves open is asked of those it depends on, not of all others first.
+    /// Goal: after a row of deaths, the asker asks the peers that the answer depends on, not all others first.
     #[test]
     fn before_one_takes_the_place_of_the_owner_those_that_lie_nearer_are_asked() {
         let mut lookup = lookup(120, &ALL, &[]);

@@ -1,4 +1,4 @@
-//! The members that a peer knows of, merged by the greatest (incarnation, state), and the news of them.
+//! The members that a peer knows, merged by the greatest (incarnation, state), and the news of them.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -10,31 +10,31 @@ use crate::wire::limits::{
 };
 use crate::wire::{Entry, Life, Member, MemberState};
 
-/// Members by position, this peer not among them, within a budget of those that answer and of those that do not.
+/// Members by position, without this peer, within a budget of members that answer and of members that do not.
 #[derive(Debug, Clone)]
 pub struct Members {
     table: Counted<Table>,
-    /// How many that answer are kept.
+    /// The number of answering members that are kept, beside the neighbours.
     contacts_max: usize,
-    /// Those that do not answer, or left, in the order in which that was learned.
+    /// The positions of members that do not answer or left, in the order in which that was learned.
     gone: VecDeque<Position>,
     /// Changes that are still passed on.
     news: Vec<News>,
-    /// Members that were never met, and who told of them.
+    /// Members that were never met, each with the peer that told of it.
     told: BTreeMap<Position, Position>,
     tellers: BTreeMap<Position, usize>,
-    /// In which life a member was last heard of by its own word.
+    /// The last incarnation of a member that its own word confirmed.
     proven: BTreeMap<Position, u64>,
-    /// As it was when it was asked for last.
+    /// The crowding at the time of the last question.
     crowding: Option<Crowding>,
 }
 
-/// The peers with the least room in the table, as it was after so many changes, except for the pinned ones.
+/// The unpinned peers with the least room in the table, as of its change number `changes`.
 #[derive(Debug, Clone)]
 struct Crowding {
     changes: u64,
     pins: Vec<Entry>,
-    /// The first bytes of their positions.
+    /// The first bytes of the positions of these pins.
     prefixes: Vec<u64>,
     crowded: Crowded,
 }
@@ -57,7 +57,7 @@ impl Crowding {
     }
 }
 
-/// Most are told apart by their first bytes.
+/// Whether a position is among these pins. The first bytes tell most of them apart.
 fn is_among(pins: &[Entry], prefixes: &[u64], position: &Position) -> bool {
     prefixes.contains(&position.prefix()) && pins.iter().any(|pin| pin.position == *position)
 }
@@ -66,26 +66,26 @@ fn is_among(pins: &[Entry], prefixes: &[u64], position: &Position) -> bool {
 #[derive(Debug, Clone)]
 struct News {
     member: Member,
-    /// The first bytes of its position.
+    /// The first bytes of the member's position.
     prefix: u32,
-    /// How often it is still told to neighbours, and to others.
+    /// The number of times the change is still told to neighbours, and to others.
     copies_left: [u8; 2],
 }
 
-/// To whom news is told.
+/// The kind of peer that hears news.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listener {
     /// A peer beside this one on the ring, which hears most of it from others beside it.
     Neighbour,
-    /// Anybody else.
+    /// Any other peer.
     Random,
 }
 
 impl Members {
-    /// Of how many members that were never met one peer may tell: a liar fills at most so much of the table.
+    /// The most members never met that one peer may tell of: a liar fills at most this much of the table.
     pub(super) const TOLD_BY_ONE_MAX: usize = MEMBERS_MAX / 4;
 
-    /// None known yet.
+    /// An empty table, for at most `contacts_max` answering members beside the neighbours.
     pub fn new(contacts_max: usize) -> Members {
         Members {
             table: Counted::default(),
@@ -99,35 +99,35 @@ impl Members {
         }
     }
 
-    /// All that are known.
+    /// The table of all known members.
     pub(super) fn table(&self) -> &Table {
         &self.table
     }
 
-    /// How often the table was changed.
+    /// The number of changes to the table.
     pub(super) fn changes(&self) -> u64 {
         self.table.changes()
     }
 
-    /// Has known these for long: there is no news to tell.
+    /// Takes a table as known for long: there is no news to tell.
     pub(super) fn settled(&mut self, table: Table) {
         *self.table.change() = table;
         self.news.clear();
     }
 
-    /// Whether this peer may tell of one more that nobody here has met.
+    /// Whether this peer may tell of one more member that was never met here.
     pub(super) fn may_tell(&self, teller: &Position) -> bool {
         self.tellers.get(teller).is_none_or(|told| *told < Members::TOLD_BY_ONE_MAX)
     }
 
-    /// A peer told of one that is about to be merged.
+    /// Notes that `teller` told of a member that is about to be merged.
     pub(super) fn told(&mut self, of: Position, teller: Position) {
         self.met(&of);
         self.told.insert(of, teller);
         *self.tellers.entry(teller).or_default() += 1;
     }
 
-    /// A member was heard of by its own word, in this life. Returns whether this life is believed to have ended without
+    /// Notes that a member's own word confirmed this life. Returns whether this life is believed to have ended without
     /// notice.
     pub(super) fn prove(&mut self, entry: &Entry) -> bool {
         let known = self.table.at(&entry.position).filter(|known| known.entry.key == entry.key);
@@ -137,10 +137,10 @@ impl Members {
         known.state == MemberState::Dead && known.entry.incarnation >= entry.incarnation
     }
 
-    /// Whether what somebody else says of a member can be believed. Lives that it was never heard of in are
-    /// bounded by the last one that it was, not by what others said before: step by step they would lead
-    /// beyond what the member itself believes, and could not be contradicted. That it lives is believed of
-    /// more of them, so that every death which is believed can be contradicted, by hearsay too.
+    /// Whether hearsay about a member can be believed. It may exceed the last incarnation the member itself confirmed
+    /// by at most a leap. What others said before does not count: step by step it would lead beyond what the member
+    /// itself believes, and could not be contradicted. News that the member is alive may leap twice as far, so that
+    /// every believed death can be contradicted, by hearsay too.
     pub(super) fn may_hear(&self, known: Option<&Member>, member: &Member) -> bool {
         if known.is_some_and(|known| known.entry.incarnation >= member.entry.incarnation) {
             return true;
@@ -153,7 +153,7 @@ impl Members {
         member.entry.incarnation <= proven.saturating_add(leap)
     }
 
-    /// A member was met, or is forgotten.
+    /// Notes that a member was met, or is forgotten: it no longer counts against its teller.
     pub(super) fn met(&mut self, position: &Position) {
         let Some(teller) = self.told.remove(position) else { return };
         if let Some(told) = self.tellers.get_mut(&teller) {
@@ -164,12 +164,12 @@ impl Members {
         }
     }
 
-    /// Whether what somebody says is more than is known.
+    /// Whether a report on a member is newer than what is known of it.
     pub(super) fn is_news(&self, member: &Member) -> bool {
         is_more(member, self.table.at(&member.entry.position))
     }
 
-    /// Merges what somebody says, and tells it on where it is news. Returns whether that was new.
+    /// Merges a report on a member, and tells it on if `is_news`. Returns whether the report was new.
     pub fn merge(&mut self, member: Member, is_news: bool) -> bool {
         let position = member.entry.position;
         if !self.is_news(&member) {
@@ -187,18 +187,18 @@ impl Members {
         true
     }
 
-    /// Whether more that answer are known than are kept, beside so many neighbours.
+    /// Whether more answering members are known than are kept, beside so many neighbours.
     pub(super) fn is_over_budget(&self, neighbours: usize) -> bool {
         self.table.alive_count() > self.contacts_max.saturating_add(neighbours)
     }
 
-    /// Whether one more that answers would be too many.
+    /// Whether there is no room for one more answering member.
     pub(super) fn is_full(&self, neighbours: usize) -> bool {
         self.table.alive_count() >= self.contacts_max.saturating_add(neighbours)
     }
 
-    /// Whether one more that answers, which is not known, would be the one to go, there being no place beside so many
-    /// neighbours. Those that `pins` lists stay.
+    /// Whether an unknown answering member would itself be the one to go, because there is no room for it beside so
+    /// many neighbours. The members that `pins` lists stay.
     pub(super) fn would_go<'a>(
         &mut self,
         me: &Position,
@@ -223,7 +223,7 @@ impl Members {
         !pinned(newcomer) && self.table.would_crowd_most(newcomer, &known.crowded, pinned)
     }
 
-    /// Forgets the contact that crowds its neighbours most. `pinned` ones stay. Says whether there was one.
+    /// Forgets the contact that crowds its neighbours most, except `pinned` ones. Returns whether there was one.
     pub(super) fn thin_out(&mut self, me: &Position, pinned: impl FnMut(&Entry) -> bool) -> bool {
         let victim = self.table.most_crowding(me, pinned);
         if let Some(victim) = victim {
@@ -237,9 +237,9 @@ impl Members {
         let position = member.entry.position;
         let prefix = (position.prefix() >> 32) as u32;
         let news = News { prefix, member, copies_left: [COPIES_TO_NEIGHBOURS, COPIES_TO_OTHERS] };
-        // Most are told apart without a look at the entry.
+        // The first bytes tell most positions apart without a look at the entry.
         let is_of_same = |news: &News| news.prefix == prefix && news.member.entry.position == position;
-        // It takes the place of what was said of the same peer before, or of what was told most often already.
+        // It takes the place of older news of the same peer, or else of the news that was told most often already.
         let full = self.news.len() >= NEWS_KEPT_MAX;
         match self.news.iter().position(is_of_same).or(full.then(|| self.news.len() - 1)) {
             Some(at) => {
@@ -250,8 +250,8 @@ impl Members {
         }
     }
 
-    /// The freshest news for somebody, at most [`NEWS_MAX`] and as many as a datagram holds, each counted as passed on
-    /// once.
+    /// The freshest news for a listener, at most [`NEWS_MAX`] and as many as fit a datagram; each is counted as passed
+    /// on once.
     pub fn take_news(&mut self, to: Listener, first: Option<Member>) -> Vec<Member> {
         let to = to as usize;
         if !self.news.is_sorted_by(|one, other| one.copies_left[to] >= other.copies_left[to]) {
@@ -262,7 +262,7 @@ impl Members {
         for news in self.news.iter_mut().take_while(|news| news.copies_left[to] > 0) {
             bytes += wire_bytes(&news.member);
             if taken.len() >= NEWS_MAX || bytes > NEWS_BYTES {
-                break; // what is fresher goes first, so none of it is passed over for ever
+                break; // fresher news goes first, so none is passed over for ever
             }
             taken.push(news.member.clone());
             news.copies_left[to] -= 1;
@@ -271,7 +271,7 @@ impl Members {
         taken
     }
 
-    /// Nobody but neighbours is told: there are no others, or they hear of everything anyway.
+    /// Drops the news for all but neighbours: there are no other peers, or they hear of everything anyway.
     pub(super) fn keep_no_news_for_others(&mut self) {
         for news in &mut self.news {
             news.copies_left[Listener::Random as usize] = 0;
@@ -279,56 +279,56 @@ impl Members {
         self.news.retain(|news| news.copies_left != [0, 0]);
     }
 
-    /// What is known of the peer at a position.
+    /// The member at a position, as far as is known.
     pub fn at(&self, position: &Position) -> Option<&Member> {
         self.table.at(position)
     }
 
-    /// Whether this life of this peer is known to be over.
+    /// Whether this life of the peer is known to be over.
     pub fn is_gone(&self, entry: &Entry) -> bool {
         self.table.is_gone(entry)
     }
 
-    /// All that are known, by position.
+    /// All known members, by position.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Member> {
         self.table.iter()
     }
 
-    /// Those that answer, by position.
+    /// The members that answer, by position.
     pub fn alive(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.table.alive()
     }
 
-    /// How many answer.
+    /// The number of known members that answer.
     pub fn alive_count(&self) -> usize {
         self.table.alive_count()
     }
 
-    /// Those that do not answer but are still members.
+    /// The members that do not answer but remain members.
     pub fn away(&self) -> impl Iterator<Item = &Entry> {
         self.table.away()
     }
 
-    /// Those that answer, clockwise from just after a position.
+    /// The members that answer, clockwise from just after a position.
     pub fn clockwise_from(&self, from: &Position) -> impl Iterator<Item = &Entry> {
         self.table.clockwise_from(from)
     }
 
-    /// As many as a message holds, those that answer first.
+    /// As many members as a message holds, those that answer first.
     pub fn for_message(&self) -> Vec<Member> {
         let mut all: Vec<&Member> = self.iter().collect();
         all.sort_by_key(|m| m.state);
         fitting(all)
     }
 
-    /// Those that answer, clockwise from just after a position, as many as a message holds.
+    /// The members that answer, clockwise from just after a position, as many as a message holds.
     pub(super) fn page_after(&self, after: &Position) -> Vec<Member> {
         let alive = |entry: &Entry| Member { entry: entry.clone(), state: MemberState::Alive };
         let page: Vec<Member> = self.clockwise_from(after).take(MEMBERS_PER_MESSAGE_MAX).map(alive).collect();
         fitting(page.iter())
     }
 
-    /// What all this takes, in bytes, beside what the handles of one life share.
+    /// The memory that all this takes, in bytes, besides what the handles of one life share.
     pub(super) fn bytes(&self) -> usize {
         self.table.bytes()
             + self.gone.capacity() * size_of::<Position>()
@@ -337,7 +337,7 @@ impl Members {
             + (self.told.len() + self.tellers.len() + self.proven.len()) * TREE_ENTRY_BYTES
     }
 
-    /// Of those that do not answer any more, the longest known go first.
+    /// Forgets surplus members that no longer answer, those known longest first.
     fn forget_long_gone(&mut self) {
         while self.gone.len() > GONE_MAX {
             let Some(position) = self.gone.pop_front() else { return };
@@ -355,13 +355,13 @@ impl Members {
     }
 }
 
-/// Whether what somebody says of a member is more than what is known of it.
+/// Whether a report on a member is newer than what is known of it.
 pub(super) fn is_more(said: &Member, known: Option<&Member>) -> bool {
     let order = |member: &Member| (member.entry.incarnation, member.state);
     known.is_none_or(|known| order(said) > order(known))
 }
 
-/// As many of these as a message holds.
+/// As many of these members as a message holds.
 fn fitting<'a>(members: impl IntoIterator<Item = &'a Member>) -> Vec<Member> {
     let mut bytes = 0;
     members
@@ -375,33 +375,34 @@ fn fitting<'a>(members: impl IntoIterator<Item = &'a Member>) -> Vec<Member> {
         .collect()
 }
 
-/// A member's bytes on the wire, at most.
+/// The most bytes that a member takes on the wire.
 fn wire_bytes(member: &Member) -> usize {
     let Life { position, key, address, .. } = &*member.entry;
     let key_bytes = if key.0 == position.0 { 0 } else { size_of::<KeyHash>() };
     MEMBER_BYTES + key_bytes + address.as_str().len()
 }
 
-/// How far beyond its own a peer believes a life of its own that others tell of: as far as anybody believes one
+/// The most by which a life of its own that others tell of may exceed a peer's present one: as far as any peer believes
 /// on hearsay.
 pub(super) const CONTRADICTED_LEAP_MAX: u64 = 2 * INCARNATION_LEAP_MAX;
-/// How often a peer passes a change on to its neighbours: so that nobody along the ring is left out.
+/// The number of times a peer passes a change on to its neighbours, so that no peer along the ring is left out.
 const COPIES_TO_NEIGHBOURS: u8 = 3;
-/// How often to others, which are random: each doubles the number of those who know.
+/// The number of times it passes a change on to others, which are random: each time doubles the number of peers that
+/// know.
 const COPIES_TO_OTHERS: u8 = 4;
-/// Changes that are still passed on.
+/// The most changes that are still passed on.
 const NEWS_KEPT_MAX: usize = 1_024;
-/// Members that are remembered although they do not answer any more, or left: for so long no stale news brings
+/// The most members that are remembered although they left or no longer answer: while they are, no stale news brings
 /// them back.
 const GONE_MAX: usize = MEMBERS_MAX / 4;
-/// What an entry of a map takes, about, in bytes.
+/// The memory that an entry of a map takes, in bytes, about.
 pub(super) const TREE_ENTRY_BYTES: usize = 96;
-/// A member's bytes on the wire, at most, without its key and its address: a hash, an incarnation, whether there is
-/// a key, a length, a state.
+/// The most bytes of a member on the wire without its key and its address: a hash, an incarnation, whether there is a
+/// key, a length, a state.
 const MEMBER_BYTES: usize = 32 + 9 + 1 + 3 + 1;
-/// What the news of a ping or pong may take of a datagram: all but a tag, a sequence and a length.
+/// The bytes that news may take of a datagram: all but a tag, a sequence number and a length.
 const NEWS_BYTES: usize = DATAGRAM_BYTES_MAX - (1 + 9 + 1);
-/// What the members of one message may take of a frame.
+/// The bytes that the members of one message may take of a frame.
 const MESSAGE_BYTES: usize = 40_000;
 
 #[cfg(test)]
@@ -455,7 +456,7 @@ mod tests {
         assert!((80..300).contains(&copies), "{copies}");
     }
 
-    /// Goal: who tells of ever new dead members fills no table beyond its bound.
+    /// Goal: a peer that tells of ever new dead members fills no table beyond its bound.
     #[test]
     fn news_is_bounded_as_members_are() {
         let mut members = Members::new(MEMBERS_MAX);

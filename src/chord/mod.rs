@@ -1,4 +1,4 @@
-//! Membership and routing: who is in the ring, in which order, and who owns a key.
+//! Membership and routing: the members of the ring, their order, and the owner of each key.
 //!
 //! Pure (sans-IO): time comes in as an argument, effects go out as [`Output`] values. The rules in
 //! rings of at least r + 2 members known alive are those of P. Zave, *Reasoning About Identifier
@@ -8,7 +8,7 @@
 //! others in order. Both kinds of peer speak the same messages.
 //!
 //! A successor list that the paper would pad at its end is here simply shorter than r: a pad is
-//! dead by definition, is never dialled, and lies just past the last entry, so that it skips nobody.
+//! dead by definition, is never dialled, and lies just past the last entry, so that it skips no peer.
 //!
 //! Laws: a message that breaks a rule is dropped, never a panic; every table is bounded; after any
 //! `handle_*`, drain `poll_output`, then re-arm `poll_timeout`.

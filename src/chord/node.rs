@@ -1,4 +1,4 @@
-//! The state of one peer in the ring, and its doors: messages, time and wishes in; outputs out.
+//! The state of one peer in the ring, and its interface: messages, time and wishes in; outputs out.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -30,32 +30,32 @@ use crate::wire::{
     NeighbourRequest, RelayFailure, Target,
 };
 
-/// What a node is made from.
+/// The configuration of a new node.
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
-    /// This peer, with an incarnation that is on disk.
+    /// The entry of this peer, with an incarnation that is on disk.
     pub me: Entry,
-    /// Its address was given by a person. Else the one counts by which its contact sees it.
+    /// Whether a person gave the address. If not, the address counts at which the peer's contact sees it.
     pub address_given: bool,
-    /// The ring's settings, where this peer brings them.
+    /// The ring's settings, if this peer brings them.
     pub settings: Option<RingSettings>,
-    /// Between pings.
+    /// The time between two pings.
     pub interval: Duration,
-    /// How many members that answer are kept as contacts. A ring of so many is one hop wide; each takes
-    /// [`Table::BYTES_PER_MEMBER`] and what its news cost.
+    /// The number of answering members that are kept as contacts. A ring of so many is one hop wide; each takes
+    /// [`Table::BYTES_PER_MEMBER`] and the cost of its news.
     pub contacts_max: usize,
-    /// The way in.
+    /// The way into the ring.
     pub start: Start,
-    /// For jitter and the choice of helpers.
+    /// The seed for jitter and the choice of helpers.
     pub seed: u64,
 }
 
-/// One peer's membership.
+/// The membership of one peer.
 #[derive(Debug, Clone)]
 pub struct Node {
     pub(super) me: Entry,
     pub(super) address_given: bool,
-    /// As given or learned; the default until then.
+    /// The settings as given or learned; the default until then.
     pub(super) settings: RingSettings,
     pub(super) settings_known: bool,
     pub(super) interval: Duration,
@@ -63,40 +63,40 @@ pub struct Node {
     pub(super) members: Members,
     pub(super) predecessor: Option<Entry>,
     pub(super) successors: Vec<Entry>,
-    /// The stabilise query under way. While there is one, the list is undefined to others.
+    /// The stabilise query under way. Meanwhile the list is undefined to others.
     pub(super) query: Option<Query>,
     pub(super) busy_tries: u8,
-    /// Live peers that may lie before the first successor.
+    /// Living peers that may lie before the first successor.
     pub(super) candidates: BTreeMap<Position, Entry>,
     pub(super) stabilise_at: Moment,
-    /// Since the last stabilise period.
+    /// Whether the neighbours changed since the last stabilise period.
     pub(super) neighbours_changed: bool,
     pub(super) detector: Detector,
     pub(super) gossip: Gossip,
     pub(super) rejoined: Rejoined,
     pub(super) departed: Departed,
     pub(super) silences: Silences,
-    /// When this peer last did anything: a long time ago means that its process was stopped.
+    /// The last turn of this peer: a long time ago means that its process was stopped.
     pub(super) last_turn: Moment,
-    /// Contacts that were given and have not been met in the ring yet.
+    /// Given contacts that have not been met in the ring yet.
     pub(super) strangers: Vec<Target>,
     pub(super) given_order: Option<GivenOrder>,
     pub(super) rules: Rules,
-    /// Membership is the small ring's map.
+    /// Whether membership is the small ring's map.
     small: bool,
-    /// Since when so few are known alive that the ring may be small, it not having been so.
+    /// The moment since which so few are known alive that a large ring may have become small.
     pub(super) few_since: Option<Moment>,
     pub(super) rng: ChaCha8Rng,
     pub(super) persisting: Option<u64>,
-    /// What is handled at the moment came through a helper: hearsay, whoever it is said to be from.
+    /// Whether the message at hand came through a helper: then its sender is hearsay.
     pub(super) second_hand: bool,
     pending: BTreeMap<Token, (Moment, Purpose)>,
     next_token: u64,
     shown: (Option<Entry>, Vec<Entry>),
-    /// The view as it was when somebody last asked whether it changed, and how often it had.
+    /// The view at the last call of [`Node::version`], and the number of its changes so far.
     face: Face,
     version: u64,
-    /// While it leaves.
+    /// The turn of this peer while it leaves.
     turn: Turn,
     outputs: VecDeque<Output>,
 }
@@ -106,16 +106,16 @@ pub(super) enum Phase {
     Entering(Entering),
     Active,
     Leaving,
-    /// Was stopped, and asks whether it is still counted.
+    /// The process was stopped, and asks whether the ring still counts this peer.
     Checking(Checking),
-    /// Left: answers `Gone` until then.
+    /// The peer has left: it answers `Gone` until this moment.
     Gone {
         until: Moment,
     },
     Ended,
 }
 
-/// What an answer is for.
+/// The purpose of a request.
 #[derive(Debug, Clone)]
 pub(super) enum Purpose {
     Join(Address),
@@ -129,18 +129,18 @@ pub(super) enum Purpose {
     },
     Relay(ReplyTo),
     Farewell,
-    /// A page of contacts.
+    /// Asks for a page of contacts.
     Contacts,
-    /// This peer's own position is looked up by another.
+    /// Has another peer look up this peer's own position.
     Heal {
         whom: Entry,
         hops: u32,
     },
-    /// Whether this peer is still counted.
+    /// Asks whether the ring still counts this peer.
     Check(Position),
 }
 
-/// What a view shows, without what is large: of that, how often it was changed. A field that [`View`] gets has its
+/// The content of a view without its large parts; of those, the number of changes. A field that [`View`] gets has its
 /// counterpart here; wherever debug assertions are on, each published view is compared with the node's own.
 #[derive(Debug, Clone, Default)]
 struct Face {
@@ -172,7 +172,7 @@ impl Face {
 }
 
 impl Node {
-    /// Begins. The first outputs are there at once.
+    /// Begins; the first outputs are ready at once.
     pub fn new(now: Moment, config: NodeConfig) -> Node {
         let NodeConfig { me, address_given, settings, interval, contacts_max, start, seed } = config;
         let mut node = Node {
@@ -217,7 +217,7 @@ impl Node {
         node
     }
 
-    /// As a peer that has been in its ring for long, with these neighbours and contacts. For simulations.
+    /// A node like that of a peer which has long been in its ring, with these neighbours and contacts. For simulations.
     pub fn converged(
         now: Moment,
         config: NodeConfig,
@@ -231,7 +231,7 @@ impl Node {
         (node.predecessor, node.successors) = (predecessor, successors);
         node.shown = (node.predecessor.clone(), node.successors.clone());
         node.watch_neighbours(now);
-        // Not all at the same moment.
+        // Not all peers begin at the same moment.
         let [stabilise, ping, heal]: [f64; 3] = node.rng.random();
         node.stabilise_at = now + node.interval.mul_f64(stabilise);
         node.detector.begin_anew(now + node.interval.mul_f64(ping));
@@ -240,13 +240,13 @@ impl Node {
         node
     }
 
-    /// Goes by other rules from now on. For simulations.
+    /// Follows other rules from now on. For simulations.
     pub fn set_rules(&mut self, rules: Rules) {
         self.rules = rules;
     }
 
-    /// Forgets all that a peer needs no more which has ended or died: it still says that it is gone, and whom it kept
-    /// contact with. For simulations.
+    /// Forgets all that an ended or dead peer no longer needs. It still answers that it is gone, and still tells which
+    /// peers it kept contact with. For simulations.
     pub fn shed(&mut self) {
         self.members = Members::new(0);
         self.detector = Detector::new(self.last_turn);
@@ -259,7 +259,7 @@ impl Node {
         (self.query, self.strangers, self.given_order) = (None, Vec::new(), None);
     }
 
-    /// Takes a datagram. `from` is who the connection says it is.
+    /// Takes a datagram from the peer that the connection proves.
     pub fn handle_datagram(&mut self, now: Moment, from: &Entry, datagram: Datagram) {
         if matches!(self.phase, Phase::Gone { .. } | Phase::Ended) {
             return;
@@ -268,7 +268,7 @@ impl Node {
         match datagram {
             Datagram::Ping { sequence, news } => {
                 self.event(Event::PingReceived(from.position));
-                // Not what it tells itself.
+                // The answer leaves out the news that this datagram brings.
                 let belief = self.must_hear(from);
                 let answer = self.members.take_news(self.listener(from), belief);
                 self.hear_all(now, &from.into(), news, NEWS_TOLD_MAX);
@@ -282,13 +282,13 @@ impl Node {
                 self.hear_all(now, &from.into(), news, NEWS_TOLD_MAX);
                 self.handle_pong(now, from, sequence);
             }
-            // The ring's time is no matter of membership.
+            // The ring's clock is not a matter of membership.
             Datagram::Clock { .. } => {}
         }
         self.settle(now);
     }
 
-    /// Takes a request, to be answered by an [`Output::Reply`], most often at once.
+    /// Takes a request; an [`Output::Reply`] answers it, most often at once.
     pub fn handle_request(&mut self, now: Moment, from: &Entry, to: ReplyTo, request: MembershipRequest) {
         self.notice_pause(now);
         if self.second_hand {
@@ -302,8 +302,8 @@ impl Node {
         self.settle(now);
     }
 
-    /// As [`Node::handle_request`], of a request that a helper forwarded: that it is from this peer is hearsay,
-    /// and no sign of life.
+    /// Like [`Node::handle_request`], for a request that a helper forwarded: its sender is hearsay, and it is no sign
+    /// of life.
     pub fn handle_forwarded_request(
         &mut self,
         now: Moment,
@@ -316,7 +316,7 @@ impl Node {
         self.second_hand = false;
     }
 
-    /// As [`Node::handle_reply`], of an answer that came through a helper.
+    /// Like [`Node::handle_reply`], for an answer that came through a helper.
     pub fn handle_forwarded_reply(
         &mut self,
         now: Moment,
@@ -328,7 +328,7 @@ impl Node {
         self.second_hand = false;
     }
 
-    /// Takes the answer to a request, or that there is none. Late answers are dropped.
+    /// Takes the answer to a request, or the fact that there is none. Late answers are dropped.
     pub fn handle_reply(
         &mut self,
         now: Moment,
@@ -336,8 +336,8 @@ impl Node {
         answer: Result<(Entry, MembershipReply), Unanswered>,
     ) {
         self.notice_pause(now);
-        // While the request still counts as pending: what is heard begins an exchange where there is none, and the
-        // answer to one would begin the next, in every round trip for as long as who answers is busy.
+        // Before the request is taken from `pending`: `heard` begins an exchange where none is pending, so the answer
+        // to one would begin the next, in every round trip while the answering peer is busy.
         if let Ok((from, _)) = &answer
             && self.pending.contains_key(&token)
         {
@@ -349,13 +349,12 @@ impl Node {
         self.settle(now);
     }
 
-    /// Begins to look up who owns a key; to be driven by whoever began it. Those who are distrusted are asked
-    /// last.
+    /// Begins to look up the owner of a key; the caller drives the lookup. Distrusted peers are asked last.
     pub fn lookup(&self, key: Position, distrusted: BTreeSet<Position>) -> Lookup {
         Lookup::with(self.local(), key, distrusted)
     }
 
-    /// A peer answered a lookup of this one: it lives, and whom it names is worth knowing.
+    /// Takes an answer to a lookup of this peer: its sender is alive, and the peers that it names are worth knowing.
     pub fn handle_lookup_answer(&mut self, now: Moment, from: &Entry, reply: &MembershipReply) {
         self.notice_pause(now);
         self.heard(now, from);
@@ -371,7 +370,7 @@ impl Node {
         self.settle(now);
     }
 
-    /// A peer left a lookup of this one unanswered.
+    /// Notes that a peer left a lookup of this one unanswered.
     pub fn handle_lookup_silence(&mut self, now: Moment, whom: &Entry) {
         self.notice_pause(now);
         let believed_alive =
@@ -382,7 +381,7 @@ impl Node {
         self.settle(now);
     }
 
-    /// The incarnation of an [`Output::Persist`] is on disk.
+    /// Notes that the incarnation of an [`Output::Persist`] is on disk.
     pub fn handle_persisted(&mut self, now: Moment, incarnation: u64) {
         if self.persisting.take_if(|asked| *asked <= incarnation).is_some() {
             self.me = self.me.with_incarnation(incarnation);
@@ -393,7 +392,7 @@ impl Node {
         self.settle(now);
     }
 
-    /// Lets time pass.
+    /// Lets time pass: handles everything that is due by `now`.
     pub fn handle_timeout(&mut self, now: Moment) {
         self.notice_pause(now);
         self.rejoined.forget(now, self.death_timeout());
@@ -420,12 +419,12 @@ impl Node {
         self.settle(now);
     }
 
-    /// The next thing to do.
+    /// The next output for the driver, if there is one.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// When to call [`Node::handle_timeout`] next.
+    /// The moment at which to call [`Node::handle_timeout`] next.
     pub fn poll_timeout(&self) -> Option<Moment> {
         let phase = match &self.phase {
             Phase::Entering(entering) => entering.next_timeout(),
@@ -445,7 +444,7 @@ impl Node {
         phase.into_iter().chain(pending).min()
     }
 
-    /// Takes nothing new from now on; still answers and keeps its range.
+    /// Begins to leave: takes nothing new from now on, but still answers and keeps its range.
     pub fn begin_leaving(&mut self, now: Moment) {
         if matches!(self.phase, Phase::Active) {
             self.phase = Phase::Leaving;
@@ -454,7 +453,7 @@ impl Node {
         self.settle(now);
     }
 
-    /// Does not leave after all: it takes what is new again.
+    /// Stays after all: takes new objects again.
     pub fn stay(&mut self, now: Moment) {
         if matches!(self.phase, Phase::Leaving) {
             self.phase = Phase::Active;
@@ -464,23 +463,23 @@ impl Node {
         self.settle(now);
     }
 
-    /// A leaving peer begins to ask its neighbours whether it may go (`MayLeave`).
+    /// Begins to ask the neighbours whether this leaving peer may go (`MayLeave`).
     pub fn ask_turn(&mut self) {
         if matches!(self.phase, Phase::Leaving) && self.turn == Turn::Unasked {
             self.turn = Turn::Asked;
         }
     }
 
-    /// All neighbours let it go: it does ([`Turn::Taken`]), unless it has let one of them go first meanwhile, who may
-    /// not have been leaving when it answered.
+    /// All neighbours let this peer go: it does ([`Turn::Taken`]), unless it has let one of them go first meanwhile,
+    /// which may not have been leaving when it answered.
     pub fn take_turn(&mut self) {
         if self.turn == Turn::Asked {
             self.turn = Turn::Taken;
         }
     }
 
-    /// Whether a neighbour that leaves may go: not while this peer's list names nobody else that lives. Of two that
-    /// leave the lower position goes first, but nobody before one that goes already.
+    /// Whether a neighbour that leaves may go. It may not while this peer's list names no other living peer. Of two
+    /// that leave, the lower position goes first, but no peer goes before one that has its turn.
     pub(super) fn lets_go(&mut self, whom: &Entry) -> bool {
         let is_other = |entry: &Entry| entry.position != whom.position && !self.members.is_gone(entry);
         if !self.is_small() && self.successors.len() > 1 && !self.successors.iter().any(is_other) {
@@ -500,7 +499,7 @@ impl Node {
 
     /// Tells the neighbours and goes; `Ended` follows after two ping intervals of answering `Gone`.
     pub fn depart(&mut self, now: Moment) {
-        // Whoever was stopped meanwhile, and asks whether it is still counted, goes all the same.
+        // A peer that was stopped meanwhile, and checks whether it is still counted, goes all the same.
         if !matches!(self.phase, Phase::Active | Phase::Leaving | Phase::Checking(_)) {
             return;
         }
@@ -524,8 +523,8 @@ impl Node {
         self.settle(now);
     }
 
-    /// Counts a member no more that does not answer, and tells the ring. Its last life is over and the one after it, so
-    /// that it may come back with a later one. False where it is no such member.
+    /// No longer counts a member that does not answer, and tells the ring. Its last life and the next one are declared
+    /// over, so that the peer may come back with a later one. Returns false if there is no such member.
     pub fn forget(&mut self, now: Moment, whom: &Position) -> bool {
         let known = self.members.at(whom).filter(|known| known.state == MemberState::Dead);
         let Some(entry) = known.map(|known| known.entry.clone()) else { return false };
@@ -535,13 +534,13 @@ impl Node {
         self.members.at(whom).is_none_or(|known| known.state == MemberState::Left)
     }
 
-    /// Whether a farewell is on its way.
+    /// Whether a farewell of this peer is still unanswered.
     pub(super) fn says_farewell(&self) -> bool {
         self.pending.values().any(|(_, purpose)| matches!(purpose, Purpose::Farewell))
     }
 
-    /// Changes whenever [`Node::view`] does: found by comparing what a view shows, so that no step of this node
-    /// can forget to say so.
+    /// A number that changes whenever [`Node::view`] does. It is found by comparing what a view shows, so that no step
+    /// of this node can forget to report a change.
     pub fn version(&mut self) -> u64 {
         if !self.is_shown_by(&self.face) {
             self.face = Face::of(self);
@@ -550,8 +549,8 @@ impl Node {
         self.version
     }
 
-    /// Whether a view shows this node as it is, compared in full where the ring is small enough for that. For checks
-    /// of [`Node::version`].
+    /// Whether a view shows this node as it is, compared in full if the ring is small enough. For checks of
+    /// [`Node::version`].
     pub fn is_shown_in(&self, view: &View) -> bool {
         view.members.len().max(self.members.table().len()) > COMPARED_MAX || *view == self.view()
     }
@@ -568,7 +567,7 @@ impl Node {
             && (!waits || face.waiting_for == self.waiting_for())
     }
 
-    /// How often the parts of a view were changed that are large.
+    /// The number of changes to the large parts of a view.
     fn face_counts(&self) -> [u64; 4] {
         let gossip = self.gossip.acquaintance_changes();
         [self.members.changes(), gossip, self.rejoined.changes(), self.departed.changes()]
@@ -585,7 +584,7 @@ impl Node {
         }
     }
 
-    /// What this peer believes at the moment.
+    /// The beliefs of this peer at the moment.
     pub fn view(&self) -> View {
         View {
             me: self.me.clone(),
@@ -603,7 +602,7 @@ impl Node {
         }
     }
 
-    /// How far it is.
+    /// The phase of this peer.
     pub fn phase(&self) -> PhaseKind {
         match self.phase {
             Phase::Entering(_) => PhaseKind::Entering,
@@ -614,22 +613,22 @@ impl Node {
         }
     }
 
-    /// This peer.
+    /// The entry of this peer.
     pub fn me(&self) -> &Entry {
         &self.me
     }
 
-    /// Where this peer is to be reached, found out before it tells anybody.
+    /// Sets the address of this peer, found out before it tells any other.
     pub fn set_address(&mut self, address: Address) {
         self.me = self.me.with_address(address);
         if matches!(self.phase, Phase::Active | Phase::Leaving) {
-            // In the place of the news with the address before.
+            // This takes the place of the news with the old address.
             self.members.announce(Member { entry: self.me.clone(), state: MemberState::Alive });
         }
     }
 
-    /// This peer's machine has another address than before, which others know: they learn the new one with a new life,
-    /// since of one life the first word counts.
+    /// Sets a new address of this peer's machine when others know the old one. They learn it with a new life, since of
+    /// one life the first word counts.
     pub fn moved(&mut self, now: Moment, address: Address) {
         if matches!(self.phase, Phase::Gone { .. } | Phase::Ended) || address == self.me.address {
             return;
@@ -644,13 +643,13 @@ impl Node {
         self.members.table()
     }
 
-    /// Whether this peer keeps in contact with another one: its neighbour, or one of its random partners.
+    /// Whether this peer keeps in contact with another one: a neighbour, or one of its random partners.
     pub fn keeps_contact_with(&self, position: &Position) -> bool {
         let mut neighbours = self.successors.iter().take(NEAR_KEPT).chain(&self.predecessor);
         neighbours.any(|entry| entry.position == *position) || self.gossip.has_partner(position)
     }
 
-    /// As what a peer hears news of this one.
+    /// The kind of listener that a peer is to the news of this one.
     pub(super) fn listener(&self, whom: &Entry) -> Listener {
         let ahead = self.successors.iter().take(2);
         let mut beside = ahead.chain(self.members.table().counter_clockwise_from(&self.me.position).take(2));
@@ -660,22 +659,22 @@ impl Node {
         }
     }
 
-    /// Who stands before it; none while alone.
+    /// The predecessor; `None` while alone.
     pub fn predecessor(&self) -> Option<&Entry> {
         self.predecessor.as_ref()
     }
 
-    /// Who stands after it, at most r.
+    /// The successor list, at most r entries.
     pub fn successors(&self) -> &[Entry] {
         &self.successors
     }
 
-    /// Whether it takes part in the ring.
+    /// Whether this peer takes part in the ring.
     pub fn is_member(&self) -> bool {
         matches!(self.phase, Phase::Active | Phase::Leaving)
     }
 
-    /// Whose list the answer to this request is that becomes this peer's own, if it is for that.
+    /// If the answer to this request brings a list that this peer takes over: the peer whose list it is.
     pub fn awaits_list(&self, token: Token) -> Option<&Entry> {
         let query = self.query.as_ref().filter(|_| {
             self.pending.get(&token).is_some_and(|(_, purpose)| matches!(purpose, Purpose::Query))
@@ -683,12 +682,12 @@ impl Node {
         Some(query.whom())
     }
 
-    /// Whose list this peer waits for, its own being undefined meanwhile.
+    /// The peer whose list this one waits for; its own list is undefined meanwhile.
     pub fn asks(&self) -> Option<&Entry> {
         self.query.as_ref().map(Query::whom)
     }
 
-    /// For whose request this one was passed on, if it was.
+    /// The request for which this one was relayed, if it was.
     pub fn relays(&self, token: Token) -> Option<ReplyTo> {
         match self.pending.get(&token)? {
             (_, Purpose::Relay(to)) => Some(*to),
@@ -696,7 +695,7 @@ impl Node {
         }
     }
 
-    /// What this peer's state takes, in bytes, beside what the handles of one life share.
+    /// The memory that this peer's state takes, in bytes, besides what the handles of one life share.
     pub fn bytes(&self) -> usize {
         size_of::<Node>()
             + self.members.bytes()
@@ -726,9 +725,9 @@ impl Node {
         self.rules.small_ring_map && self.small
     }
 
-    /// Is the ring small? A member that took it for large does not believe so before a period has passed: of a
-    /// death it may hear long before it has met those that came meanwhile, and a list of the few that it knows
-    /// would pass over them. With nobody left in its own list it has nothing better.
+    /// Judges whether the ring is small. A member that took it for large waits one period before it believes so: it may
+    /// hear of a death long before it has met the peers that came meanwhile, and a list of the few that it knows would
+    /// pass over them. With no peer left in its own list it has nothing better.
     pub(super) fn judge_size(&mut self, now: Moment) {
         let few = self.members.alive_count() + 1 < self.settings.chord_from();
         if !few || self.small {
@@ -790,7 +789,7 @@ impl Node {
         token
     }
 
-    /// Whose requests this peer passes on at the moment.
+    /// The requests that this peer relays at the moment.
     pub(super) fn relays_under_way(&self) -> Vec<ReplyTo> {
         let relays = self.pending.values().filter_map(|(_, purpose)| match purpose {
             Purpose::Relay(to) => Some(*to),
@@ -807,7 +806,7 @@ impl Node {
         self.pending.values().filter(|(_, purpose)| of(purpose)).count()
     }
 
-    /// Stops waiting for answers of this kind.
+    /// Drops the pending requests of this kind.
     pub(super) fn forget_pending(&mut self, of: impl Fn(&Purpose) -> bool) {
         self.pending.retain(|_, (_, purpose)| !of(purpose));
     }
@@ -828,7 +827,7 @@ impl Node {
         }
     }
 
-    /// After every step: what changed is told to people, to the detector and to the neighbour behind.
+    /// After every step: reports changes to people, to the detector and to the neighbour behind.
     fn settle(&mut self, now: Moment) {
         if !matches!(self.phase, Phase::Active | Phase::Leaving) {
             return;
@@ -850,7 +849,7 @@ impl Node {
             self.event(Event::PredecessorChanged(new));
         }
         if position(self.shown.1.first()) != position(self.successors.first()) && !self.is_small() {
-            // The second predecessor of whoever came or went learns of it at once.
+            // The second predecessor of the peer that came or went learns of it at once.
             if let Some(predecessor) = self.predecessor.clone() {
                 let request = MembershipRequest::Neighbour(NeighbourRequest::Changed);
                 self.ask(now, Target::from(&predecessor), request, self.request_timeout(), Purpose::Notify);
@@ -860,7 +859,7 @@ impl Node {
         self.watch_neighbours(now);
     }
 
-    /// The predecessor's predecessor, where the members that are known tell.
+    /// The predecessor's predecessor, as far as the known members tell.
     fn second_predecessor(&self) -> Option<Entry> {
         let predecessor = self.predecessor.as_ref()?;
         let before: Option<&Entry> = self.members.clockwise_from(&predecessor.position).last();
@@ -875,17 +874,17 @@ impl Node {
         (self.interval / 2).max(PROBE_TIMEOUT_MIN)
     }
 
-    /// A duration, shortened by up to a quarter.
+    /// A duration, shortened at random by up to a quarter.
     pub(super) fn jittered(&mut self, period: Duration) -> Duration {
         period.mul_f64(1.0 - 0.25 * self.rng.random::<f64>())
     }
 }
 
-/// How many successors a peer of a large ring keeps a connection with.
+/// The number of successors that a peer of a large ring keeps connected.
 pub const NEAR_KEPT: usize = 3;
-/// Up to how many members a view is compared in full.
+/// The most members up to which a view is compared in full.
 const COMPARED_MAX: usize = 64;
-/// Peers that one answer of a lookup names.
+/// The most peers that one answer of a lookup names.
 const NAMED_MAX: usize = 1 + crate::config::RingSettings::SUCCESSORS_MAX as usize;
 const REQUEST_TIMEOUT_MIN: Duration = Duration::from_millis(500);
 const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(2);

@@ -1,44 +1,45 @@
-//! What a node wants done, and what it tells.
+//! The outputs of a node: the effects that it wants, and the events that it reports.
 
 use std::time::Duration;
 
 use crate::id::Position;
 use crate::wire::{Datagram, Entry, Fault, MembershipReply, MembershipRequest, Target};
 
-/// A request of ours that awaits its answer.
+/// The number of one of our own requests, which awaits its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(pub u64);
 
-/// A request of somebody else's that awaits ours; chosen by the driver.
+/// The number of another peer's request, which awaits our answer; chosen by the driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplyTo(pub u64);
 
-/// What the node wants done.
+/// An effect that the node wants from its driver.
 #[derive(Debug, Clone)]
 pub enum Output {
-    /// Ask, and bring the answer to [`super::Node::handle_reply`]; failing sooner than the node's own deadline is welcome.
+    /// Send this request, and bring the answer to [`super::Node::handle_reply`]; failing sooner than the node's own
+    /// deadline is welcome.
     Request {
-        /// For the answer.
+        /// The number under which the answer comes back.
         token: Token,
         /// The peer that is asked.
         to: Target,
-        /// The request.
+        /// The request to send.
         request: MembershipRequest,
-        /// After how long the node gives up.
+        /// The time after which the node gives up.
         timeout: Duration,
     },
-    /// Give this answer.
+    /// Send this reply.
     Reply {
-        /// To which request.
+        /// The request that is answered.
         to: ReplyTo,
-        /// The reply.
+        /// The reply to send.
         reply: MembershipReply,
     },
-    /// Send, unreliably.
+    /// Send this datagram; it may be lost.
     Datagram {
-        /// To whom.
+        /// The receiving peer.
         to: Entry,
-        /// The datagram.
+        /// The datagram to send.
         datagram: Datagram,
     },
     /// Put this incarnation on disk, synced, then call [`super::Node::handle_persisted`].
@@ -46,73 +47,73 @@ pub enum Output {
         /// The incarnation to be saved.
         incarnation: u64,
     },
-    /// This peer is over: drop what connections to it are kept.
+    /// This life of a peer is over: drop the connections to it.
     Forget {
-        /// Which life of it.
+        /// The peer and its life.
         entry: Entry,
     },
-    /// Tell whoever watches.
+    /// Report this event to the watchers of the node.
     Event(Event),
 }
 
-/// What happened, for people and for the layers above.
+/// An event, for people and for the layers above.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// For whom an entering peer waits: labels or addresses.
+    /// An entering peer waits for these peers: labels or addresses.
     WaitingFor(Vec<String>),
-    /// A member from now on.
+    /// This peer is a member from now on.
     Active,
-    /// Pings went out.
+    /// Pings were sent to these peers, the nearest successor first.
     PingsSent(Vec<Position>),
-    /// A ping came in.
+    /// A ping came from this peer.
     PingReceived(Position),
-    /// A ping was answered.
+    /// This peer answered a ping.
     PingAnswered(Position),
-    /// A member is known to be alive that was not.
+    /// This member is known to be alive; it was not before.
     Alive(Position),
-    /// A member does not answer any more.
+    /// This member no longer answers.
     Dead(Position),
-    /// A member left.
+    /// This member left the ring.
     Left(Position),
-    /// A member that did not answer is none any more.
+    /// This member, which did not answer, is no longer a member.
     Forgotten(Position),
-    /// The first (1) or second (2) successor is another one.
+    /// The first (1) or second (2) successor is now another peer.
     SuccessorChanged(u8, Position),
-    /// The predecessor is another one.
+    /// The predecessor is now another peer.
     PredecessorChanged(Position),
     /// The contacts that were given are not the first two successors.
     OrderDiffers {
-        /// As given.
+        /// The positions of the given contacts, in the given order.
         given: Vec<Position>,
-        /// As it is.
+        /// The positions of the real first successors.
         real: Vec<Position>,
     },
-    /// Two peers claim one position; ours stays out of it.
+    /// Two peers claim one position; this peer does nothing about it.
     Clash(Position),
-    /// A peer said what no peer says in good faith.
+    /// A peer sent something that no correct peer sends.
     Misbehaved {
-        /// The position of the peer.
+        /// The position of the misbehaving peer.
         peer: Position,
-        /// The fault.
+        /// The kind of fault.
         fault: Fault,
     },
-    /// The node is over.
+    /// The node has ended.
     Ended(EndReason),
 }
 
-/// Why a node is over.
+/// Why a node has ended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndReason {
-    /// It left.
+    /// The peer left the ring.
     #[error("left the ring")]
     Left,
     /// The same identity lives elsewhere at a greater incarnation.
     #[error("this identity runs elsewhere at incarnation {incarnation}; this process fences itself off")]
     Fenced {
-        /// The greater one.
+        /// The incarnation of the other process.
         incarnation: u64,
     },
-    /// The join failed.
+    /// The join failed; the text says why.
     #[error("{0}")]
     JoinFailed(String),
 }
@@ -120,13 +121,13 @@ pub enum EndReason {
 /// Why a request got no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unanswered {
-    /// In words.
+    /// The reason, in words for people.
     pub why: String,
-    /// One side has refused the other for good: to ask again is of no use.
+    /// Whether one side has refused the other for good, so that asking again is of no use.
     pub refused: bool,
 }
 
-/// Silence, which may end.
+/// Plain silence: the peer may answer later.
 impl From<String> for Unanswered {
     fn from(why: String) -> Unanswered {
         Unanswered { why, refused: false }

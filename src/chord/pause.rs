@@ -1,10 +1,10 @@
-//! After a pause of the whole process: does the ring still count this peer?
+//! The check after a pause of the whole process: whether the ring still counts this peer.
 //!
-//! A process that was stopped, or whose machine slept, wakes with the belief that it owns its range, while
-//! others may have taken its place. So a peer that finds more time between two turns than a death takes
-//! stops acting as owner, drops what it was waiting for (nobody was silent but itself), and asks its
-//! neighbours and some that it remembers. If anybody has declared it dead it takes a new incarnation and
-//! comes in again; otherwise it goes on where it was.
+//! A process that was stopped, or whose machine slept, wakes with the belief that it owns its range, while others may
+//! have taken its place. So a peer that finds more time between two turns than a death takes stops acting as owner. It
+//! drops the requests it was waiting for (no peer was silent but itself), and asks its neighbours and some peers that
+//! it remembers. If any of them declared it dead, it takes a new incarnation and joins again; otherwise it goes on
+//! where it was.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,20 +22,20 @@ use crate::wire::{
 /// A peer that asks whether it is still counted.
 #[derive(Debug, Clone)]
 pub(super) struct Checking {
-    /// It was leaving when it was stopped.
+    /// Whether the peer was leaving when it was stopped.
     leaving: bool,
-    /// In which life it was stopped.
+    /// The incarnation in which it was stopped.
     life: u64,
-    /// Who has not answered yet.
+    /// The peers that have not answered yet.
     asked: BTreeSet<Position>,
     answered: usize,
-    /// When it asks again, nobody having answered.
+    /// The moment at which it asks again if no peer has answered.
     pub(super) again_at: Moment,
     rounds: u32,
 }
 
 impl Node {
-    /// To be called first at every turn.
+    /// Looks for a pause; to be called first at every turn.
     pub(super) fn notice_pause(&mut self, now: Moment) {
         let paused = now.since(self.last_turn);
         self.last_turn = now;
@@ -46,8 +46,7 @@ impl Node {
         }
     }
 
-    /// How long it takes until others declare this peer dead: three pings, the last one's half interval, and
-    /// the probes.
+    /// The time until others declare this peer dead: three pings, half an interval for the last one, and the probes.
     pub(super) fn death_timeout(&self) -> Duration {
         self.interval * 7 / 2
     }
@@ -77,7 +76,7 @@ impl Node {
                 self.hear_all(now, &Teller::from(&from), members, TOLD_MAX);
                 true
             }
-            // Busy, or on its way itself: it says nothing of this peer, but somebody is there.
+            // The peer is busy or entering itself: it says nothing of this peer, but it is alive.
             Ok(_) => true,
             Err(_) => false,
         };
@@ -89,7 +88,7 @@ impl Node {
         }
         let (answered, leaving, life) = (checking.answered, checking.leaving, checking.life);
         if self.persisting.is_some() || self.me.incarnation != life {
-            // Somebody has declared it dead; the next life may be on disk already.
+            // Another peer has declared this one dead; the next life may be on disk already.
             return self.come_back(now);
         }
         if answered > 0 {
@@ -98,7 +97,7 @@ impl Node {
         }
     }
 
-    /// Stops acting as a member, and asks.
+    /// Stops acting as a member, and asks whether the ring still counts this peer.
     fn check_membership(&mut self, now: Moment) {
         if self.members.alive_count() == 0 {
             return;
@@ -136,13 +135,13 @@ impl Node {
         }
     }
 
-    /// In again, through whoever is known.
+    /// Enters the ring again, through the members that are known.
     fn come_back(&mut self, now: Moment) {
         let remembered = self.remembered();
         self.enter(now, Start::Resume { remembered, given: Vec::new() });
     }
 
-    /// Members to come back through: the nearest, and random ones.
+    /// The members to come back through: the nearest, and random ones.
     pub fn remembered(&self) -> Vec<Member> {
         let near = self.members.clockwise_from(&self.me.position).take(ASKED_MAX);
         let mut seen = BTreeSet::from([self.me.position]);
@@ -159,7 +158,7 @@ impl Node {
         members
     }
 
-    /// What was asked before a pause is not waited for, and whoever waits for this peer hears that.
+    /// Drops the answers that are due from before a pause, and tells the peers that wait for a relayed answer.
     fn stop_waiting(&mut self) {
         let relays: Vec<ReplyTo> = self.relays_under_way();
         for to in relays {
@@ -174,9 +173,9 @@ impl Node {
 
 /// The shortest pause that makes a peer ask, however short its interval is.
 const PAUSE_MIN: Duration = Duration::from_secs(5);
-/// How many are asked.
+/// The number of peers that are asked.
 const ASKED_MAX: usize = 32;
-/// How often all are asked before this peer comes in anew.
+/// The number of rounds of asking before this peer joins anew.
 const ROUNDS_MAX: u32 = 3;
-/// Between two rounds, beside the time that an answer may take.
+/// The pause between two rounds, beside the time that an answer may take.
 const RETRY: Duration = Duration::from_millis(250);

@@ -1,8 +1,8 @@
 //! Members that were believed dead for a while and are back.
 //!
-//! They, with others that were away, may have been a ring of their own: what was stored there is with them, and
-//! comes to where it belongs only with the next rounds of repair. A death that is contradicted at once, as others
-//! had only heard of it, kept nobody apart.
+//! They may have formed a ring of their own with others that were away: what was stored there is with them, and reaches
+//! its owners only with the next rounds of repair. A death that is contradicted at once, because others had it from
+//! hearsay, separated no peer.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -12,28 +12,28 @@ use super::members::TREE_ENTRY_BYTES;
 use crate::id::Position;
 use crate::time::Moment;
 
-/// Who came back lately, at most [`Rejoined::MAX`].
+/// The members that came back lately, at most [`Rejoined::MAX`].
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rejoined {
-    /// Deaths that were learned of just now.
+    /// Recent deaths, with the time at which each was learned.
     fresh: BTreeMap<Position, Moment>,
-    /// The latest one last.
+    /// Recent returns with their times, the latest last.
     recent: Counted<VecDeque<(Moment, Position)>>,
 }
 
 impl Rejoined {
     pub(super) const MAX: usize = 1_024;
-    /// For how long that is of interest, at least: several rounds of repair.
+    /// The least time for which a return is kept: several rounds of repair.
     const FOR: Duration = Duration::from_secs(60);
 
-    /// A member is believed dead.
+    /// Notes that a member is believed dead.
     pub(super) fn died(&mut self, now: Moment, position: Position) {
         if self.fresh.len() < Rejoined::MAX {
             self.fresh.insert(position, now);
         }
     }
 
-    /// A member that was believed dead lives.
+    /// Notes that a member that was believed dead is alive.
     pub(super) fn lives(&mut self, now: Moment, position: Position) {
         if self.fresh.remove(&position).is_some() {
             return;
@@ -46,7 +46,7 @@ impl Rejoined {
         recent.push_back((now, position));
     }
 
-    /// Forgets who came back long ago, and deaths older than `death_timeout`.
+    /// Forgets old returns, and deaths older than `death_timeout`.
     pub(super) fn forget(&mut self, now: Moment, death_timeout: Duration) {
         self.fresh.retain(|_, at| now.since(*at) <= death_timeout);
         let kept_for = Rejoined::FOR.max(death_timeout * 4);
@@ -55,7 +55,7 @@ impl Rejoined {
         }
     }
 
-    /// How often it was changed who came back.
+    /// The number of changes to the set of members that came back.
     pub(super) fn changes(&self) -> u64 {
         self.recent.changes()
     }
@@ -64,7 +64,7 @@ impl Rejoined {
         self.recent.iter().map(|(_, position)| *position).collect()
     }
 
-    /// What this takes, in bytes.
+    /// The memory that this takes, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.recent.capacity() * size_of::<(Moment, Position)>() + self.fresh.len() * TREE_ENTRY_BYTES
     }

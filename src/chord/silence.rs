@@ -1,8 +1,8 @@
-//! Members that do not answer are asked now and then, for they may be back: less often each time.
+//! The backoff for silent members. They are asked again now and then, since they may be back: less often each time.
 //!
-//! Every peer of a ring does that. So the longest pause grows with their number, and all together ask a member
-//! that is silent for long about once a minute. After a long split each half still finds the other within a
-//! minute or so: the fewer remember a member, the more often each asks it.
+//! Every peer of a ring does that. So the longest pause grows with the number of peers, and all together ask a member
+//! that has long been silent about once a minute. After a long split each half still finds the other within a minute or
+//! so: the fewer peers remember a member, the more often each asks it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use std::time::Duration;
 use crate::time::Moment;
 use crate::wire::Address;
 
-/// Whom this peer has asked in vain, and when it asks next. At most [`Silences::MAX`]; of more nothing is known,
-/// and they are asked.
+/// The addresses that this peer has asked in vain, and when it asks next. At most [`Silences::MAX`]; an address beyond
+/// that is not recorded, and is asked without backoff.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Silences(BTreeMap<Address, Silence>);
 
@@ -19,19 +19,20 @@ pub(super) struct Silences(BTreeMap<Address, Silence>);
 struct Silence {
     times: u32,
     next: Moment,
-    /// After that long without another try it is forgotten.
+    /// The moment at which the silence is forgotten, unless the address is asked again before.
     until: Moment,
 }
 
 impl Silences {
     pub(super) const MAX: usize = 4_096;
 
-    /// Whether it is time to ask there.
+    /// Whether the backoff for this address has passed.
     pub(super) fn may_ask(&self, now: Moment, address: &Address) -> bool {
         self.0.get(address).is_none_or(|silence| silence.next <= now)
     }
 
-    /// There is asked now. `step` is the first pause; as many peers as `askers` do the same.
+    /// Notes that this address is asked now. `step` is the first pause; `askers` is the number of peers that do the
+    /// same.
     pub(super) fn asked(&mut self, now: Moment, address: &Address, step: Duration, askers: usize) {
         if self.0.len() >= Silences::MAX {
             self.0.retain(|_, silence| silence.until > now);
@@ -46,18 +47,18 @@ impl Silences {
         self.0.insert(address.clone(), silence);
     }
 
-    /// Somebody there is alive.
+    /// Notes that a peer at this address is alive.
     pub(super) fn broken(&mut self, address: &Address) {
         self.0.remove(address);
     }
 
-    /// What this takes, in bytes, about.
+    /// The memory that this takes, in bytes, about.
     pub(super) fn bytes(&self) -> usize {
         self.0.len() * super::members::TREE_ENTRY_BYTES
     }
 }
 
-/// So often a member that is silent for long is asked by all peers together.
+/// The time between two questions to a member that has long been silent, by all peers together.
 const EACH: Duration = Duration::from_secs(60);
 
 #[cfg(test)]

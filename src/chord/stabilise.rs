@@ -28,7 +28,7 @@ pub(super) struct Query {
 enum QueryKind {
     /// STABILISE: the first successor is asked.
     Successor,
-    /// FROM_PRED: a live peer is asked that may lie before the first successor.
+    /// FROM_PRED: a living peer is asked that may lie before the first successor.
     Candidate,
 }
 
@@ -37,7 +37,7 @@ impl Query {
         &self.whom
     }
 
-    /// Whether it is FROM_PRED's.
+    /// Whether the query belongs to FROM_PRED.
     pub(super) fn is_of_candidate(&self) -> bool {
         self.kind == QueryKind::Candidate
     }
@@ -48,8 +48,8 @@ impl Node {
         if self.stabilise_at > now {
             return;
         }
-        // Changes bring themselves to notice at once; where there were none, every second period is enough.
-        // A list that names somebody who is gone, or too few, is not quiet.
+        // Changes are noticed at once; without any, every second period is enough. A list that is too short, or names a
+        // peer that is gone, is not quiet.
         let whole = self.successors.len() >= usize::from(self.settings.successors)
             && !self.successors.iter().any(|entry| self.members.is_gone(entry));
         let changed = std::mem::take(&mut self.neighbours_changed);
@@ -68,13 +68,13 @@ impl Node {
         }
     }
 
-    /// RECTIFY, and a chance for FROM_PRED: a live peer believes to be beside this one.
+    /// RECTIFY, and a chance for FROM_PRED: a living peer believes that it stands beside this one.
     pub(super) fn rectify(&mut self, now: Moment, from: &Entry) {
         self.hear_from(now, from, MemberState::Alive);
         if self.is_small() || self.members.is_gone(from) || from.position == self.me.position {
             return;
         }
-        // On a helper's word nobody becomes a neighbour that is not known to live.
+        // On a helper's word, a peer becomes a neighbour only if it is known to be alive.
         if self.second_hand && !self.members.alive().any(|known| known.position == from.position) {
             return;
         }
@@ -90,7 +90,7 @@ impl Node {
         self.consider(from);
     }
 
-    /// Keeps a live peer in mind that may lie before the first successor.
+    /// Remembers a living peer that may lie before the first successor.
     pub(super) fn consider(&mut self, entry: &Entry) {
         if !self.is_small()
             && self.lies_before_first(&entry.position)
@@ -100,7 +100,7 @@ impl Node {
         }
     }
 
-    /// What a stabilise query gets: the list, unless it is undefined at the moment.
+    /// The answer to a stabilise query: the list, unless it is undefined at the moment.
     pub(super) fn answer_state(&mut self, from: &Entry) -> NeighbourReply {
         if self.is_undefined() {
             return NeighbourReply::Busy;
@@ -112,17 +112,17 @@ impl Node {
         }
     }
 
-    /// Whether this peer's list is undefined to others: an answer is awaited that changes it.
+    /// Whether this peer's list is undefined to others: it awaits an answer that changes the list.
     pub(super) fn is_undefined(&self) -> bool {
         self.query.is_some() && !self.is_small() && self.rules.busy_while_asking
     }
 
-    /// A peer is over: no list entry is dialled that is known to be dead, no query waits for it.
+    /// Handles the end of a peer: dead list entries are not dialled, and no query waits for it.
     pub(super) fn departed(&mut self, now: Moment, entry: &Entry) {
         self.unwatch(entry);
         self.gossip.departed(entry);
         if self.successors.iter().any(|known| known.position == entry.position) {
-            // Not only the peer before it has a list to fill up.
+            // Other peers than its predecessor have a list to fill up, too.
             self.stabilise_at = self.stabilise_at.min(now + self.interval / 2);
         }
         self.candidates.remove(&entry.position);
@@ -142,7 +142,7 @@ impl Node {
         }
     }
 
-    /// The same identity begins a new life at the same place.
+    /// Replaces an old life of a peer in the list by its new life.
     pub(super) fn replace_life(&mut self, old: &Entry, new: &Entry) {
         for entry in self.successors.iter_mut().chain(&mut self.predecessor) {
             if entry.position == new.position && entry.incarnation <= old.incarnation {
@@ -160,15 +160,15 @@ impl Node {
         self.predecessor = self.members.clockwise_from(&self.me.position).last().cloned();
     }
 
-    /// Between two queries: the next candidate, if any; and alone in a large ring, the way back in.
+    /// Between two queries: asks the next candidate, if any; alone in a large ring, takes the way back in.
     pub(super) fn continue_stabilising(&mut self, now: Moment) {
         if self.is_small() || self.query.is_some() {
             return;
         }
         self.drop_dead_heads();
         if self.successors.is_empty() {
-            // A list that is wholly dead: the way back leads through whoever is remembered, nearest first.
-            // Whom that skips is found by stabilising, as FROM_PRED walks back towards this peer.
+            // The list is wholly dead: the way back leads through remembered members, nearest first. Peers that this
+            // skips are found by stabilising, as FROM_PRED walks back towards this peer.
             let Some(next) = self.members.clockwise_from(&self.me.position).next().cloned() else {
                 let remembered = self.members.iter().cloned().collect();
                 return self.enter(now, Start::Resume { remembered, given: Vec::new() });
@@ -208,7 +208,7 @@ impl Node {
         match reply {
             NeighbourReply::State { predecessor, successors, members } => {
                 self.busy_tries = 0;
-                // Answers that take as long as the period would leave no time in which this peer is not busy.
+                // Answers that take as long as the period would leave this peer busy all the time.
                 self.stabilise_at = self.stabilise_at.max(now + now.since(query.began));
                 self.hear_all(now, &teller, members, TOLD_MAX);
                 if self.is_small() {
@@ -216,7 +216,7 @@ impl Node {
                 }
                 match self.check_state(&teller, &query.whom, predecessor.as_ref(), &successors) {
                     Ok(()) => self.adopt(now, &query, predecessor, successors),
-                    // Its list is worth nothing: this peer's own knowledge of who follows it takes the place.
+                    // Its list is worth nothing: this peer's own knowledge of the peers behind it takes its place.
                     Err(_) => {
                         let after = query.whom.position;
                         let known: Vec<Entry> = self.members.clockwise_from(&after).cloned().collect();
@@ -226,7 +226,8 @@ impl Node {
             }
             NeighbourReply::Busy if self.busy_tries < BUSY_TRIES_MAX => {
                 self.busy_tries += 1;
-                // In proportion to the way there: else, far apart, all would be busy with asking who is busy.
+                // In proportion to the round trip: otherwise, far apart, all peers would be busy asking which peers are
+                // busy.
                 let unit = BUSY_WAIT.max(now.since(query.began));
                 let wait = unit.mul_f64(0.5 + self.rng.random::<f64>() * f64::from(self.busy_tries));
                 self.stabilise_at = now + wait;
@@ -255,7 +256,7 @@ impl Node {
                 self.hear_from(now, &from, MemberState::Left);
             }
             Ok((from, MembershipReply::Neighbour(NeighbourReply::Inactive))) => {
-                // It runs again but is not in the ring: the life that is known of it is over.
+                // The peer runs again but is not in the ring: the known life is over.
                 let known = self.members.at(&from.position).map(|m| m.entry.clone());
                 let earlier = |known: &Entry| known.key == from.key && known.incarnation < from.incarnation;
                 if let Some(entry) = known.filter(earlier) {
@@ -266,7 +267,7 @@ impl Node {
         }
     }
 
-    /// Tells every living member of a small ring what is known; used when this peer has just become one.
+    /// Exchanges members with every living member of a small ring; used when this peer has just become one.
     pub(super) fn exchange_with_all(&mut self, now: Moment) {
         let all: Vec<Entry> =
             self.members.alive().take(usize::from(self.settings.successors) + 1).cloned().collect();
@@ -286,16 +287,17 @@ impl Node {
             && !self.members.is_full(self.settings.neighbours())
     }
 
-    /// What a peer must hear of itself: that it is over or has a later life, or could not contradict; that its life
-    /// is also lived elsewhere, or neither of two processes would end.
+    /// The correction for a peer about itself. If it is believed over, or in a later life, it must hear that to
+    /// contradict it. If its life is also lived at another address, it must hear that, or neither of two processes
+    /// would end.
     pub(super) fn must_hear(&self, whom: &Entry) -> Option<Member> {
         let known = self.members.at(&whom.position)?;
         let elsewhere = known.entry.incarnation == whom.incarnation && known.entry.address != whom.address;
         (self.members.is_gone(whom) || elsewhere).then(|| known.clone())
     }
 
-    /// While the ring is small or nearly so, members are exchanged whole. Always: that the asked peer is
-    /// over or has a later life, if so, for it to contradict; and this peer itself.
+    /// The members to send to a peer: all, while the ring is small or nearly so. Always the correction for that peer,
+    /// if any, and this peer itself.
     pub(super) fn members_for(&self, whom: &Entry) -> Vec<Member> {
         let whole = self.exchanges_whole();
         let mut members = if whole { self.members.for_message() } else { Vec::new() };
@@ -306,13 +308,13 @@ impl Node {
         members
     }
 
-    /// STABILISE.
+    /// STABILISE: asks the first successor for its list.
     fn stabilise(&mut self, now: Moment) {
         if self.query.is_some() {
             return;
         }
         self.drop_dead_heads();
-        // Whoever is known to live before the first successor should be it, wherever it was heard of.
+        // A peer that is known to live before the first successor should take its place, however it became known.
         let nearest = self.members.clockwise_from(&self.me.position).next().cloned();
         if let Some(nearest) = nearest {
             self.consider(&nearest);
@@ -322,7 +324,7 @@ impl Node {
         }
     }
 
-    /// FROM_PRED.
+    /// FROM_PRED: asks a candidate for its list, or, without that rule, adopts it at once.
     fn ask_candidate(&mut self, now: Moment, candidate: Entry) {
         if self.rules.candidate_asked_first {
             return self.send_query(now, Query { whom: candidate, kind: QueryKind::Candidate, began: now });
@@ -350,7 +352,7 @@ impl Node {
         }
     }
 
-    /// The answer to a query: `succ := whom :: L[..r-1]`, then FROM_PRED or notify.
+    /// Adopts the answer to a query: `succ := whom :: L[..r-1]`, then FROM_PRED or notify.
     fn adopt(&mut self, now: Moment, query: &Query, predecessor: Option<Entry>, list: Vec<Entry>) {
         let whom = &query.whom;
         let still = match query.kind {
@@ -365,8 +367,8 @@ impl Node {
         let mut between_us =
             predecessor.filter(|p| query.kind == QueryKind::Successor && self.lies_before_first(&p.position));
         if let Some(dead) = between_us.take_if(|p| self.members.is_gone(p)) {
-            // One of the two is wrong. If it lives, it has to hear of its death, or could not contradict, and would
-            // stand beside the ring for as long as nobody else tells it.
+            // One of the two is wrong. If the peer is alive, it has to hear of its death to contradict it; otherwise it
+            // would stand beside the ring until another peer tells it.
             self.exchange(now, dead);
         }
         match between_us {
@@ -385,9 +387,9 @@ impl Node {
         }
     }
 
-    /// `first :: list`, cut to r entries and where it is not in order clockwise up to this peer:
-    /// no self, no duplicate, whatever the other side says. Of a peer that is known to live again, the other side
-    /// may not know that yet.
+    /// `first :: list`, cut to r entries and at the first entry that is not in order clockwise up to this peer: no
+    /// self, no duplicate, whatever the other side says. An entry is replaced by a later life that this peer knows to
+    /// be alive and the other side may not know yet.
     pub(super) fn chain(&self, first: &Entry, list: Vec<Entry>) -> Vec<Entry> {
         let mut chain = vec![first.clone()];
         for entry in list {
@@ -445,7 +447,7 @@ impl Node {
         self.reach_out(now);
     }
 
-    /// Now and then a member is asked that did not answer: it may be back, or never have been gone.
+    /// Now and then, asks a member that did not answer: it may be back, or may never have been gone.
     fn reach_out(&mut self, now: Moment) {
         if self.rng.random_range(0..REACH_OUT_EVERY) == 0 {
             let silences = &self.silences;
@@ -458,33 +460,33 @@ impl Node {
         self.ask_strangers(now);
     }
 
-    /// A member that may not answer is asked: not again so soon.
+    /// Notes that a member that may not answer is asked: the backoff begins.
     pub(super) fn asks_in_silence(&mut self, now: Moment, address: &Address) {
         let askers = self.members.alive_count() + 1;
         self.silences.asked(now, address, self.interval * REACH_OUT_EVERY, askers);
     }
 
-    /// Contacts that were given are asked until they are met.
+    /// Asks the given contacts until they are met.
     fn ask_strangers(&mut self, now: Moment) {
         let mut strangers = std::mem::take(&mut self.strangers);
         strangers.retain(|stranger| self.met(stranger).is_none());
         self.strangers.clone_from(&strangers);
         strangers.retain(|stranger| self.silences.may_ask(now, &stranger.address));
         for stranger in strangers {
-            // Only this peer was told of it, so nobody else asks.
+            // Only this peer was told of the contact, so no other peer asks.
             self.silences.asked(now, &stranger.address, self.interval, 1);
             let me = Member { entry: self.me.clone(), state: MemberState::Alive };
             self.exchange_with(now, stranger, vec![me]);
         }
     }
 
-    /// Asks for the state of a peer, outside of STABILISE.
+    /// Asks a peer for its state, outside of STABILISE.
     pub(super) fn exchange(&mut self, now: Moment, with: Entry) {
         let members = self.members_for(&with);
         self.exchange_with(now, Target::from(&with), members);
     }
 
-    /// As [`Node::exchange`], unless that peer was asked already, or this one has left.
+    /// Like [`Node::exchange`], unless that peer was asked already, or this one has left.
     fn exchange_with(&mut self, now: Moment, with: Target, members: Vec<Member>) {
         if matches!(self.phase, Phase::Gone { .. } | Phase::Ended) {
             return;
@@ -497,11 +499,11 @@ impl Node {
     }
 }
 
-/// How often a busy peer is asked again before the next period.
+/// The number of times a busy peer is asked again before the next period.
 const BUSY_TRIES_MAX: u8 = 5;
 /// The shortest unit of the random wait after `Busy`.
 const BUSY_WAIT: Duration = Duration::from_millis(20);
-/// Live peers kept in mind that may lie before the first successor.
+/// The most living peers that are remembered as possible first successors.
 const CANDIDATES_MAX: usize = 32;
-/// One in so many stabilise periods asks a member that is away.
+/// The number of stabilise periods in which a member that is away is asked once, on average.
 const REACH_OUT_EVERY: u32 = 4;

@@ -1,4 +1,4 @@
-//! Members by position, at 24 bytes each beside what their entries share.
+//! Members by position, at 24 bytes each besides what their entries share.
 //!
 //! A sorted vector: a ring that fits the budget is known whole, and a lookup is a binary search. Where the
 //! budget is exceeded, the contact goes that crowds its neighbours most, relative to its distance from this
@@ -15,8 +15,7 @@ pub struct Table {
     alive: usize,
 }
 
-/// One member. The first bytes of its position stand beside the handle, so that most comparisons touch
-/// nothing else.
+/// One member. The first bytes of its position stand beside the handle, so that most comparisons touch nothing else.
 #[derive(Clone)]
 struct Slot {
     prefix: u64,
@@ -26,10 +25,10 @@ struct Slot {
 const _: () = assert!(size_of::<Slot>() == Table::BYTES_PER_MEMBER);
 
 impl Table {
-    /// What a member takes, in bytes, beside what all handles of one life share.
+    /// The memory that a member takes, in bytes, besides what all handles of one life share.
     pub const BYTES_PER_MEMBER: usize = 24;
 
-    /// A table of these, in any order; of two at one position the later one counts.
+    /// A table of these members, in any order; of two at one position the later one counts.
     pub fn of(members: impl IntoIterator<Item = Member>) -> Table {
         let mut slots: Vec<Slot> = members.into_iter().map(Slot::from).collect();
         slots.sort_by_key(|slot| slot.member.entry.position);
@@ -41,11 +40,11 @@ impl Table {
         Table { slots, alive }
     }
 
-    /// Those at these ranks ahead of the one of this rank, all taken modulo how many there are.
+    /// The members at these ranks ahead of the one of rank `from`, all taken modulo the number of members.
     pub fn pick(&self, from: usize, ranks: &[usize]) -> Table {
         let count = self.slots.len();
         let at = |rank: &usize| (from + rank) % count.max(1);
-        // In order: from where the ranks pass the end of the table on.
+        // In order: begins with the ranks that wrap around the end of the table.
         let wrapped = ranks.partition_point(|rank| from + rank < count);
         let (ahead, around) = ranks.split_at(wrapped);
         let mut slots = Vec::with_capacity(ranks.len());
@@ -54,12 +53,12 @@ impl Table {
         Table { slots, alive }
     }
 
-    /// What is known of the peer at a position.
+    /// The member at a position, as far as is known.
     pub fn at(&self, position: &Position) -> Option<&Member> {
         self.find(position).ok().map(|i| &self.slots[i].member)
     }
 
-    /// Whether this life of this peer is known to be over.
+    /// Whether this life of the peer is known to be over.
     pub fn is_gone(&self, entry: &Entry) -> bool {
         self.at(&entry.position).is_some_and(|known| {
             known.entry.incarnation > entry.incarnation
@@ -67,56 +66,56 @@ impl Table {
         })
     }
 
-    /// All, by position.
+    /// All members, by position.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Member> {
         self.slots.iter().map(|slot| &slot.member)
     }
 
-    /// Those that answer, by position.
+    /// The members that answer, by position.
     pub fn alive(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         alive_of(&self.slots)
     }
 
-    /// Those that do not answer but are still members.
+    /// The members that do not answer but remain members.
     pub fn away(&self) -> impl Iterator<Item = &Entry> {
-        // Mostly all answer, and a large table need not be gone through.
+        // Mostly all answer, and then a large table need not be searched.
         let slots = if self.alive == self.slots.len() { &[] } else { self.slots.as_slice() };
         slots.iter().map(|slot| &slot.member).filter(|m| m.state == MemberState::Dead).map(|m| &m.entry)
     }
 
-    /// How many answer.
+    /// The number of members that answer.
     pub fn alive_count(&self) -> usize {
         self.alive
     }
 
-    /// How many there are, in whatever state.
+    /// The number of members, in whatever state.
     pub fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// Whether there are none.
+    /// Whether the table has no members.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
-    /// What the table takes, in bytes, beside what all handles of one life share.
+    /// The memory that the table takes, in bytes, besides what all handles of one life share.
     pub fn bytes(&self) -> usize {
         self.slots.capacity() * Table::BYTES_PER_MEMBER
     }
 
-    /// Those that answer, clockwise from just after a position, once around; the one at the position is none.
+    /// The members that answer, clockwise from just after a position, once around; without the one at the position.
     pub fn clockwise_from(&self, from: &Position) -> impl Iterator<Item = &Entry> {
         let (before, after) = self.around(from);
         alive_of(after).chain(alive_of(before))
     }
 
-    /// Those that answer, counter-clockwise from just before a position, once around.
+    /// The members that answer, counter-clockwise from just before a position, once around.
     pub fn counter_clockwise_from(&self, from: &Position) -> impl Iterator<Item = &Entry> {
         let (before, after) = self.around(from);
         alive_of(before).rev().chain(alive_of(after).rev())
     }
 
-    /// The member that answers at or after a position.
+    /// The first member that answers at or after a position.
     pub fn at_or_after(&self, position: &Position) -> Option<&Entry> {
         match self.at(position) {
             Some(member) if member.state == MemberState::Alive => Some(&member.entry),
@@ -124,7 +123,7 @@ impl Table {
         }
     }
 
-    /// One of those that answer, by a number that is taken modulo how many there are.
+    /// The `n`th member that answers, modulo their number.
     pub fn nth_alive(&self, n: usize) -> Option<&Entry> {
         let n = n.checked_rem(self.alive)?;
         if self.alive == self.slots.len() {
@@ -133,7 +132,7 @@ impl Table {
         self.alive().nth(n)
     }
 
-    /// Puts a member in its place; what was known of that position before.
+    /// Puts a member in its place; returns the earlier one at that position.
     pub(super) fn insert(&mut self, member: Member) -> Option<Member> {
         self.alive += usize::from(member.state == MemberState::Alive);
         let slot = Slot::from(member);
@@ -157,9 +156,8 @@ impl Table {
         Some(old)
     }
 
-    /// Of those that answer, the one that crowds its neighbours most, relative to how far it lies ahead of
-    /// `me`. `pinned` ones never do.
-    /// `pinned` is asked in the order in which they lie ahead.
+    /// Of the members that answer, the one that crowds its neighbours most, relative to its distance ahead of `me`;
+    /// never a pinned one. `pinned` is asked in the order of that distance.
     pub(super) fn most_crowding(
         &self,
         me: &Position,
@@ -175,7 +173,7 @@ impl Table {
         most.map(|(_, entry)| entry.position)
     }
 
-    /// The peers with the least room between their neighbours, of those that answer and are not pinned.
+    /// The answering, unpinned peers with the least room between their neighbours.
     pub(super) fn most_crowded(&self, me: &Position, pinned: impl Fn(&Position) -> bool) -> Crowded {
         let (before, after) = self.around(me);
         let mut least: Vec<(Room, Position)> = Vec::with_capacity(Crowded::KEPT + 1);
@@ -190,7 +188,7 @@ impl Table {
     }
 
     /// Whether a member that is not in the table would, put into it, be the one of [`Table::most_crowding`]. `crowded`
-    /// are those of now.
+    /// must belong to the table as it is now.
     pub(super) fn would_crowd_most(
         &self,
         newcomer: &Position,
@@ -199,7 +197,7 @@ impl Table {
     ) -> bool {
         let Err(place) = self.find(newcomer) else { return false };
         let (before, after) = (&self.slots[..crowded.before], &self.slots[crowded.after..]);
-        // Those between this peer and the newcomer, and those beyond it.
+        // The slots between this peer and the newcomer, and the slots beyond it.
         let (nearer, farther): ([&[Slot]; 2], [&[Slot]; 2]) =
             match place.checked_sub(crowded.after).filter(|_| *newcomer > crowded.me) {
                 Some(place) => ([&after[..place], &[]], [&after[place..], before]),
@@ -243,7 +241,7 @@ impl Table {
         })
     }
 
-    /// Those before a position and those after it.
+    /// The slots before a position and the slots after it.
     fn around(&self, position: &Position) -> (&[Slot], &[Slot]) {
         match self.find(position) {
             Ok(i) => (&self.slots[..i], &self.slots[i + 1..]),
@@ -281,26 +279,26 @@ impl From<Member> for Slot {
 /// The peers of a table with the least room.
 #[derive(Debug, Clone)]
 pub(super) struct Crowded {
-    /// From where distances count.
+    /// The position from which distances count.
     me: Position,
-    /// How many stand before it, and where those begin that stand after it.
+    /// The number of slots before it, and the index at which those after it begin.
     before: usize,
     after: usize,
-    /// The least first; of two with the same room the nearer one.
+    /// The peers with the least room, the least first; of two with the same room the nearer one.
     least: Vec<(Room, Position)>,
 }
 
 impl Crowded {
-    /// A newcomer changes the room of its two neighbours: that of a third one still counts.
+    /// A newcomer changes the room of its two neighbours; the third peer's room still counts.
     const KEPT: usize = 3;
 
-    /// How many bytes of memory this takes.
+    /// The memory that this takes, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.least.capacity() * size_of::<(Room, Position)>()
     }
 }
 
-/// How much room a member has between its neighbours, and how far it lies ahead.
+/// The room of a member between its neighbours, and its distance ahead.
 #[derive(Debug, Clone, Copy)]
 struct Room {
     gap: u64,
@@ -379,7 +377,7 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: who would go at once is told without putting it in, wherever ties and the pinned ones are.
+        /// Goal: a member that would go at once is recognised without inserting it, wherever ties and pinned ones are.
         #[test]
         fn a_newcomer_that_would_go_is_told(
             known in prop::collection::btree_map(any::<u8>(), 0u8..4, 0..40),

@@ -1,4 +1,4 @@
-//! What a peer believes of the ring at one moment, as a value that others may keep.
+//! A peer's beliefs about the ring at one moment, as a value that others may keep.
 
 use std::collections::BTreeSet;
 
@@ -11,76 +11,77 @@ use crate::wire::{Entry, MemberState};
 /// A snapshot of a [`super::Node`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
-    /// This peer.
+    /// The peer whose view this is.
     pub me: Entry,
-    /// How far it is.
+    /// The phase of this peer: entering, active, leaving, checking or ended.
     pub phase: PhaseKind,
-    /// The ring's settings; none before they are known.
+    /// The ring's settings; `None` before they are known.
     pub settings: Option<RingSettings>,
-    /// Who stands before it; none while alone.
+    /// The predecessor; `None` while alone.
     pub predecessor: Option<Entry>,
-    /// Who stands after it, at most r.
+    /// The successor list, at most r entries.
     pub successors: Vec<Entry>,
-    /// All known members and former members, by position, this one not among them.
+    /// All known members and former members, by position, without this peer.
     pub members: Table,
-    /// Random members, to find another ring by.
+    /// Random members, through which another ring is found.
     pub acquaintances: Vec<Entry>,
-    /// Members that were believed dead for a while and came back in the last minute; where pings are rare, later.
+    /// Members that were believed dead for a while and came back in the last minute; the time is longer where pings are
+    /// rare.
     pub rejoined: BTreeSet<Position>,
-    /// Members that left, or were forgotten, while others may have missed what they kept: since they did there was no
+    /// Members that left or were forgotten, while others may have missed what they kept: since then, there was no whole
     /// minute in which every member answered.
     pub departed: BTreeSet<Position>,
-    /// Membership is the small ring's map.
+    /// Whether membership is the small ring's map.
     pub small: bool,
-    /// Not active yet: for whom it waits (labels or addresses).
+    /// The peers that an entering peer waits for (labels or addresses); empty once it is active.
     pub waiting_for: Vec<String>,
-    /// While it leaves: whether it may go.
+    /// The turn of this peer while it leaves: whether it may go.
     pub turn: Turn,
 }
 
-/// Whether a peer that leaves may go. Of several side by side one goes at a time.
+/// Whether a leaving peer may go. Of several neighbours that leave, one goes at a time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Turn {
-    /// It has not asked yet, or has let somebody else go first since it asked.
+    /// It has not asked yet, or has let another peer go first since it asked.
     #[default]
     Unasked,
-    /// It asks its neighbours.
+    /// It asks its neighbours whether it may go.
     Asked,
-    /// It goes next, and lets nobody beside it go before.
+    /// It goes next, and lets no neighbour go before it.
     Taken,
 }
 
-/// How far a peer is.
+/// The phase of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PhaseKind {
-    /// On its way into the ring.
+    /// The peer is on its way into the ring.
     Entering,
-    /// A member.
+    /// The peer is a member.
     Active,
-    /// A member that takes nothing new.
+    /// The peer is a member that takes nothing new.
     Leaving,
-    /// Was stopped for so long that the ring may not count it any more, and asks.
+    /// The process was stopped for so long that the ring may not count the peer any more; it asks.
     Checking,
-    /// Out of the ring.
+    /// The peer is out of the ring.
     Ended,
 }
 
-/// Where a key belongs, as far as one peer knows.
+/// The place of a key, as far as one peer knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
-    /// To this peer.
+    /// The owner of the key is known.
     Owner {
         /// The owner of the key.
         owner: Entry,
-        /// Who stands before it: the owner's range begins after there.
+        /// The predecessor of the owner: the owner's range begins after it.
         predecessor: Option<Entry>,
-        /// Who stands after it.
+        /// The peers after the owner.
         successors: Vec<Entry>,
     },
-    /// To one of these, as far as contacts tell, most likely to the first; they stand at or after the key,
-    /// nearest first. Each knows best itself. Of none of them: nobody lives between the key and this peer.
+    /// One of these owns the key, as far as contacts tell, most likely the first. They stand at or after the key,
+    /// nearest first; each of them knows best itself. Empty: no living peer is known between the key and this peer.
     Near(Vec<Entry>),
-    /// These lie closer; nearest to the key first.
+    /// These peers lie closer to the key; the nearest first.
     Closer(Vec<Entry>),
 }
 
@@ -95,7 +96,7 @@ impl View {
         self.local().owns(key)
     }
 
-    /// Where a key belongs; `None` when this peer is no member.
+    /// The place of a key; `None` when this peer is not a member.
     pub fn route(&self, key: &Position) -> Option<Route> {
         self.local().route(key)
     }
@@ -110,12 +111,12 @@ impl View {
         self.members.away()
     }
 
-    /// How many members there are, answering or not, this one included, as far as is known.
+    /// The number of members, answering or not, this one included, as far as is known.
     pub fn members_count(&self) -> usize {
         1 + self.members.iter().filter(|m| m.state != MemberState::Left).count()
     }
 
-    /// Whether this life of this peer is known to be over.
+    /// Whether this life of the peer is known to be over.
     pub fn is_gone(&self, entry: &Entry) -> bool {
         self.members.is_gone(entry)
     }
@@ -138,7 +139,7 @@ impl View {
     }
 }
 
-/// What routing needs of a peer, borrowed from its node or from a view of it.
+/// The part of a peer that routing needs, borrowed from its node or from a view of it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Local<'a> {
     pub me: &'a Entry,
@@ -178,12 +179,12 @@ impl<'a> Local<'a> {
         Some(route.unwrap_or_else(|| Route::Closer(self.closest_before(key))))
     }
 
-    /// Known members between this peer and a key, nearest to the key first, as many as one answer names.
+    /// Known members between this peer and a key, nearest to the key first, at most as many as one answer names.
     pub(super) fn closest_before(&self, key: &Position) -> Vec<Entry> {
         self.nearest_before(key, CLOSER_MAX)
     }
 
-    /// Known members between this peer and a key, nearest to the key first.
+    /// Known members between this peer and a key, nearest to the key first, at most `most`.
     pub(super) fn nearest_before(&self, key: &Position, most: usize) -> Vec<Entry> {
         let me = &self.me.position;
         let contacts = self.members.counter_clockwise_from(key).take_while(|e| between(me, &e.position, key));
@@ -200,7 +201,7 @@ impl<'a> Local<'a> {
         closer
     }
 
-    /// The owner among the successors, if the key lies in their reach. In a small ring, that is always.
+    /// The owner among the successors, if the key lies in their reach. In a small ring, it always does.
     fn route_by_list(&self, key: &Position) -> Option<Route> {
         let list: Vec<&Entry> = if self.small {
             self.members.clockwise_from(&self.me.position).collect()
@@ -227,8 +228,8 @@ impl<'a> Local<'a> {
         None
     }
 
-    /// Those at or after a key, where this peer knows at least every second member around there, or where the
-    /// key lies just behind it.
+    /// The members at or after a key, if this peer knows at least every second member around there, or if the key lies
+    /// just behind this peer.
     fn route_by_contacts(&self, key: &Position) -> Option<Route> {
         let spacing = self.spacing()?;
         let back = key.distance_to(&self.me.position);
@@ -237,11 +238,12 @@ impl<'a> Local<'a> {
             return None;
         }
         let near = self.nearest_at_or_after(key, CLOSER_MAX);
-        // Just ahead of the key with nobody known between: its predecessor is dead, and not replaced yet.
+        // An empty list: no living peer is known between the key and this peer, so its predecessor is dead and not
+        // replaced yet.
         (behind || !near.is_empty()).then_some(Route::Near(near))
     }
 
-    /// The members that answer at or after a key, up to this peer, nearest first.
+    /// The members that answer at or after a key, up to this peer, nearest first, at most `most`.
     pub(super) fn nearest_at_or_after(&self, key: &Position, most: usize) -> Vec<Entry> {
         let me = &self.me.position;
         let reach = |entry: &&Entry| entry.position == *key || between(key, &entry.position, me);
@@ -272,8 +274,8 @@ impl<'a> Local<'a> {
         span <= times(spacing, 2 * all as u64)
     }
 
-    /// How far apart members stand on average, as the nearest contacts ahead tell, or, where those are thinner
-    /// than the successor list is by far, that one; nothing where there is nobody.
+    /// The average distance between members, by the nearest contacts ahead; or by the successor list, if the contacts
+    /// are far thinner than that. `None` if no peer is known.
     fn spacing(&self) -> Option<Position> {
         let me = &self.me.position;
         let (mut last, mut count) = (None, 0);
@@ -294,12 +296,12 @@ impl<'a> Local<'a> {
     }
 }
 
-/// How far a peer lies behind a key; the owner of the key first.
+/// The distance of a peer behind a key; zero for a peer at the key.
 pub(super) fn distance_behind(key: &Position, peer: &Position) -> Position {
     if key == peer { Position::ZERO } else { key.distance_to(peer) }
 }
 
-/// A distance, so many times; as far as the circle reaches.
+/// A distance multiplied by `factor`, at most the whole circle.
 fn times(distance: &Position, factor: u64) -> Position {
     let mut out = [0; 32];
     let mut carry = 0u128;
@@ -311,7 +313,7 @@ fn times(distance: &Position, factor: u64) -> Position {
     if carry > 0 { Position::MAX } else { Position(out) }
 }
 
-/// A distance in so many parts.
+/// A distance divided by `parts`.
 fn divided(distance: &Position, parts: u64) -> Position {
     let mut out = [0; 32];
     let mut rest = 0u128;
@@ -329,12 +331,12 @@ fn word(position: &Position, i: usize) -> u64 {
     position.0[i * 8..i * 8 + 8].iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
 }
 
-/// How many contacts on each side of a key tell how dense they are there.
+/// The number of contacts on each side of a key that tell how dense they are there.
 const WINDOW: usize = 16;
 
-/// How many times as far apart as so many successors contacts must be, to be too thin to tell how dense the ring is. The
-/// fewer successors, the more often they stand that close together by chance: for two or for eight, in 2 to 5 of 100
-/// places.
+/// The ratio of contact spacing to successor spacing above which contacts are too thin to tell how dense the ring is.
+/// The fewer successors, the more often they stand that close together by chance: for two or for eight, in 2 to 5 of
+/// 100 places.
 fn by_far(successors: usize) -> u64 {
     (WINDOW / successors.max(1)).max(2) as u64
 }
@@ -350,7 +352,7 @@ mod tests {
         fn times_undoes_divided(bytes in any::<[u8; 32]>(), parts in 1u64..1_000) {
             let distance = Position(bytes);
             let whole = times(&divided(&distance, parts), parts);
-            // What is lost is the rest of the division.
+            // Only the rest of the division is lost.
             let mut rest = Position::ZERO;
             rest.0[24..].copy_from_slice(&parts.to_be_bytes());
             prop_assert!(whole <= distance && whole.distance_to(&distance) < rest);

@@ -1,4 +1,4 @@
-//! Questions about files.
+//! Requests about files, to any peer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::env::Env;
 use crate::wire::{Entry, MissingReason, StorageReply, StorageRequest};
 
-/// Asks a peer about files: another one, or this one itself.
+/// Sends a request about files to another peer, or to this one itself.
 ///
 /// # Errors
-/// There is no answer, or it refuses: this peer itself as well.
+/// The reason when there is no answer, or when the asked peer, even this one itself, refuses.
 pub async fn ask_storage<E: Env>(
     env: &Arc<E>,
     whom: &Entry,

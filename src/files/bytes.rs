@@ -13,10 +13,10 @@ use crate::wire::{Link, MissingReason, ObjectInfo, StorageReply};
 
 /// Some bytes of an object, in order. Cheap to clone.
 pub trait Piece: Clone + Send + Sync + 'static {
-    /// How many.
+    /// The number of bytes in this piece.
     fn length(&self) -> u64;
 
-    /// Takes the first bytes off: so many, which must be there.
+    /// Takes the first `bytes` bytes off; the piece must have as many.
     fn split_to(&mut self, bytes: u64) -> Self;
 }
 
@@ -33,65 +33,65 @@ impl Piece for Bytes {
 /// Why a stream does not go on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StreamError {
-    /// The other side gave this exchange up.
+    /// The other side gave the exchange up.
     #[error("the other side gave the exchange up")]
     Cancelled,
-    /// The stream ended where more was due.
+    /// The stream ended although more bytes or answers were due.
     #[error("the stream ended early")]
     Ended,
-    /// Nothing came, or nothing was taken, for so long.
+    /// Nothing came, or nothing was taken, before the timeout.
     #[error("silent for {waited_ms} ms")]
     Silent {
-        /// For how long, in milliseconds.
+        /// The timeout in milliseconds.
         waited_ms: u64,
     },
-    /// The other side answered something that this side had not asked.
+    /// The other side gave an answer that does not belong to the request.
     #[error("it broke the protocol")]
     WrongReply,
-    /// The connection, or the other side's message, is no good; why.
+    /// The connection failed or the other side's message is bad; the text says why.
     #[error("{0}")]
     Broken(String),
 }
 
 /// The asking side of an exchange whose request has been sent. Dropped before its end, it tells the other side to stop.
 pub trait Asking: Send + 'static {
-    /// Bytes on it.
+    /// The bytes on the stream.
     type Piece: Piece;
 
     /// The position of the peer that answers.
     fn peer(&self) -> Position;
 
-    /// Sends bytes; waits while the other side takes none. Given up in the middle, a part of them has gone.
+    /// Sends bytes; waits while the other side takes none. If it is cancelled midway, a part of them has gone.
     fn send(&mut self, piece: Self::Piece) -> impl Future<Output = Result<(), StreamError>> + Send;
 
-    /// Nothing more is sent: what has gone is whole as far as it goes.
+    /// Ends sending: the bytes that have gone count, as far as they go.
     fn finish_send(&mut self);
 
-    /// The next answer, waited for at most so long.
+    /// The next answer, waited for at most `within`.
     fn reply(&mut self, within: Duration) -> impl Future<Output = Result<StorageReply, StreamError>> + Send;
 
-    /// The next bytes, at most so many, gathered for a moment; nothing once the other side has sent all.
+    /// The next bytes, at most `most`, gathered for a moment; `None` once the other side has sent all.
     fn piece(&mut self, most: u64) -> impl Future<Output = Result<Option<Self::Piece>, StreamError>> + Send;
 }
 
 /// The answering side of an exchange whose request has been read. Dropped before [`Answering::finish`], it breaks off.
 pub trait Answering: Send + 'static {
-    /// Bytes on it.
+    /// The bytes on the stream.
     type Piece: Piece;
 
-    /// The party that asks.
+    /// The party that asks: a peer, or a task of this process.
     fn party(&self) -> Party;
 
-    /// Sends an answer.
+    /// Sends an answer to the asking side.
     fn reply(&mut self, reply: StorageReply) -> impl Future<Output = Result<(), StreamError>> + Send;
 
     /// Sends bytes; waits while the other side takes none.
     fn send(&mut self, piece: Self::Piece) -> impl Future<Output = Result<(), StreamError>> + Send;
 
-    /// The next bytes, at most so many, gathered for a moment.
+    /// The next bytes, at most `most`, gathered for a moment.
     fn piece(&mut self, most: u64) -> impl Future<Output = Result<Self::Piece, StreamError>> + Send;
 
-    /// All is said; waits until the other side has it.
+    /// Ends the exchange; waits until the other side has received everything.
     fn finish(self) -> impl Future<Output = Result<(), StreamError>> + Send;
 }
 
@@ -100,89 +100,89 @@ pub trait Answering: Send + 'static {
 pub enum DiskFault {
     /// The object is here already.
     AlreadyHere,
-    /// Somebody else sends it at the moment.
+    /// Another sender is giving it to this peer at the moment.
     AlreadyReceiving,
-    /// The bytes that came are not the object's.
+    /// The bytes that came do not match the object.
     Mismatch {
-        /// Some of them lay here before.
+        /// Whether some of them lay here before.
         resumed: bool,
     },
-    /// The bytes of one chunk are not the object's, or more came than it has: whoever sent them is to blame.
+    /// The bytes of one chunk do not match the object, or more came than it has: their sender is to blame.
     WrongChunk,
-    /// Its disk takes nothing, or gives nothing.
+    /// The disk takes nothing, or gives nothing.
     Other,
 }
 
-/// Why this peer's disk does not do something.
+/// Why this peer's disk fails to do something.
 pub trait DiskError: std::error::Error + Send + Sync + 'static {
-    /// What it means for a flow.
+    /// The meaning of this failure for a flow.
     fn fault(&self) -> DiskFault;
 
-    /// As a reason that a copy is missing here.
+    /// The failure as the reason why a copy is missing here.
     fn missing_reason(&self) -> MissingReason;
 }
 
-/// An object that is being written. Dropped, what came is kept for whoever sends the rest.
+/// An object that is being written. If dropped, its bytes so far are kept for the sender of the rest.
 pub trait Incoming: Send + 'static {
-    /// Bytes of it.
+    /// The bytes of the object.
     type Piece: Piece;
-    /// Why the disk does not do something.
+    /// The errors of this peer's disk.
     type Error: DiskError;
 
-    /// From which byte on it is to be sent: so many are here. As long as pieces are being written, as many as there
-    /// were before.
+    /// The first byte that is to be sent: all bytes before it are here. It does not move while pieces are being
+    /// written.
     fn offset(&self) -> u64;
 
-    /// What an outboard says of the bytes that are here already is looked up; all that come are held against it.
+    /// Checks the bytes that are here already against an outboard, and all further ones as they come.
     fn check_against(&mut self, outboard: Outboard) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// Bytes of a chunk that is not whole are forgotten, so that one sender answers for each chunk.
+    /// Drops the bytes of an incomplete chunk, so that one sender answers for each chunk.
     fn drop_part_of_chunk(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// Queues bytes to be written; waits while too many are queued. False once writing has failed.
+    /// Queues bytes to be written; waits while too many are queued. Returns false once writing has failed.
     fn write(&mut self, piece: Self::Piece) -> impl Future<Output = bool> + Send;
 
-    /// Waits until all that was queued is written.
+    /// Waits until all queued bytes are written.
     fn settle(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// Makes an object of it, durable on return, and links names to it.
+    /// Makes an object of the bytes, durable on return, and links names to it.
     fn finish(
         self,
         use_as: KeptAs,
         links: Vec<Link>,
     ) -> impl Future<Output = Result<ObjectInfo, Self::Error>> + Send;
 
-    /// What came is thrown away.
+    /// Throws the bytes so far away.
     fn discard(self) -> impl Future<Output = ()> + Send;
 }
 
-/// Why an object is here.
+/// Why an object is kept here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeptAs {
-    /// It belongs here.
+    /// The object belongs here.
     Replica,
-    /// Somebody here asked for it.
+    /// A person or program here asked for it.
     Requested,
 }
 
 /// Why bytes are not given.
 #[derive(Debug)]
 pub enum GiveError<D> {
-    /// They cannot be read here.
+    /// The bytes cannot be read here.
     Disk(D),
-    /// The client does not give them.
+    /// The client does not give the bytes.
     Client(StreamError),
     /// The client gives other bytes than it announced.
     OtherBytes,
 }
 
-/// Bytes that are read here, or come from a client, a few pieces ahead.
+/// A source of bytes that are read here, or come from a client, a few pieces ahead.
 pub trait Reader: Send + 'static {
-    /// Bytes.
+    /// The bytes that are read.
     type Piece: Piece;
-    /// Why the disk does not give them.
+    /// The errors of this peer's disk.
     type Error: DiskError;
 
-    /// The next bytes, in order; nothing after the last.
+    /// The next bytes, in order; `None` after the last.
     fn next(&mut self) -> impl Future<Output = Result<Option<Self::Piece>, GiveError<Self::Error>>> + Send;
 }

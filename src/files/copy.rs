@@ -1,8 +1,8 @@
-//! An object on its way in, and on to the next replica at the same time.
+//! Receiving an object, and passing it on to the next replica at the same time.
 //!
-//! `A ->[StoreObject] B`, `B ->[Proceed | AlreadyHere] A`, A's bytes, then B's word on every copy as it
-//! becomes durable, then `Finished`. B passes each piece on to the next peer of the chain while it
-//! writes it. What the chain could not do, the owner does again from its own disk.
+//! `A ->[StoreObject] B`, `B ->[Proceed | AlreadyHere] A`, A's bytes, then B's report on every copy as it becomes
+//! durable, then `Finished`. B passes each piece on to the next peer of the chain while it writes it. Copies that the
+//! chain could not make, the owner makes from its own disk.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,15 +27,15 @@ use crate::wire::{
     shortened,
 };
 
-/// Where an object comes from: another peer, or this one itself.
+/// The sender of an object: another peer, or this one itself.
 pub enum Upstream<E: Env> {
-    /// Over the network.
+    /// Another peer, over the network.
     Remote(E::Answering),
-    /// From a task of this process.
+    /// A task of this process.
     Local {
-        /// Its bytes.
+        /// The bytes of the object.
         pieces: mpsc::Receiver<E::Piece>,
-        /// What is said of copies.
+        /// The reports on copies.
         replies: mpsc::Sender<StorageReply>,
     },
 }
@@ -55,7 +55,7 @@ impl<E: Env> Upstream<E> {
         }
     }
 
-    /// The next bytes, at most so many; as large a piece as there is.
+    /// The next bytes, at most `left`; as large a piece as there is.
     async fn piece(&mut self, left: u64) -> Result<E::Piece, StreamError> {
         match self {
             Upstream::Remote(stream) => stream.piece(left).await,
@@ -66,20 +66,20 @@ impl<E: Env> Upstream<E> {
 
     async fn finish(self) {
         if let Upstream::Remote(stream) = self {
-            // Whoever asked has had all answers, or is gone.
+            // The asking side has had all answers, or is gone.
             let _ = stream.finish().await;
         }
     }
 }
 
-/// A transfer is under way as long as this lives.
+/// A transfer that is under way; it ends when this is dropped.
 pub struct Arrival<E: Env> {
     env: Arc<E>,
     content: ContentId,
 }
 
 impl<E: Env> Arrival<E> {
-    /// A transfer begins.
+    /// Notes that a transfer of this object begins.
     pub fn begin(env: &Arc<E>, content: ContentId) -> Arrival<E> {
         env.with_arrivals(|arrivals| arrivals.begin(content));
         Arrival { env: env.clone(), content }
@@ -111,7 +111,7 @@ pub async fn accept_object<E: Env>(
         return;
     };
     let _arrival = Arrival::begin(env, object.content);
-    // A peer that is just coming into the ring is worth a moment.
+    // A peer that is just entering the ring is worth a short wait.
     env.view_until(ENTRANCE_WAIT, |view| view.phase != PhaseKind::Entering).await;
     let done = match store_duty(&env.view(), env.copies(), &object, role) {
         Ok(duty) => accept_and_pass_on(env, &mut upstream, object, links, duty).await,
@@ -126,7 +126,7 @@ pub async fn accept_object<E: Env>(
     }
 }
 
-/// As [`accept_object`], of a size that is known: accepting passes on, and passing on may accept.
+/// Like [`accept_object`], boxed: accepting passes on, and passing on may accept.
 pub(super) fn accept_local<E: Env>(
     env: Arc<E>,
     upstream: Upstream<E>,
@@ -175,7 +175,7 @@ async fn accept_and_pass_on<E: Env>(
             let reason = error.missing_reason();
             if !duty.owner {
                 env.copy_refused(&object, &reason);
-                // The sender gives the bytes to the next one itself.
+                // The sender gives the bytes to the next peer itself.
                 return upstream.reply(own_word(env, &Err(reason))).await;
             }
             only_pass_on(env, upstream, &given, chain.clone(), word.clone()).await?;
@@ -186,7 +186,7 @@ async fn accept_and_pass_on<E: Env>(
     tell_of_copies(env, upstream, &given, &duty, copied, words).await
 }
 
-/// Says one word on each copy, this peer's own first. As the owner, makes those that the chain did not.
+/// Reports on each copy, this peer's own first. The owner then makes the copies that the chain did not.
 async fn tell_of_copies<E: Env>(
     env: &Arc<E>,
     upstream: &mut Upstream<E>,
@@ -217,7 +217,7 @@ async fn tell_of_copies<E: Env>(
     if duty.owner && copied.is_ok() {
         complete_copies(env, upstream, given, &copies).await?;
     } else if duty.owner {
-        // Without the bytes nothing more can be done for those that the chain did not reach.
+        // Without the bytes, nothing more can be done for the peers that the chain did not reach.
         let me = env.view().me.position;
         for copy in copies.missing().into_iter().filter(|copy| copy.peer != me) {
             upstream.reply(StorageReply::Missing(copy)).await?;
@@ -226,7 +226,7 @@ async fn tell_of_copies<E: Env>(
     upstream.reply(StorageReply::Finished).await
 }
 
-/// What this peer says of its own copy.
+/// The report on this peer's own copy.
 fn own_word<E: Env>(env: &Arc<E>, copied: &Result<(), MissingReason>) -> StorageReply {
     let peer = env.view().me.position;
     match copied {
@@ -235,11 +235,11 @@ fn own_word<E: Env>(env: &Arc<E>, copied: &Result<(), MissingReason>) -> Storage
     }
 }
 
-/// A place to write to, whose first bytes may be there from an earlier try; `None` when the object is here already.
-/// Waits, not for ever, while somebody else sends it.
+/// A place to write to, whose first bytes may be there from an earlier try; `None` if the object is here already. While
+/// another peer sends it, waits at most `wait`.
 ///
 /// # Errors
-/// Why the disk takes it not.
+/// The reason why the disk does not take it.
 pub async fn receive<E: Env>(
     env: &Arc<E>,
     object: ObjectInfo,
@@ -260,8 +260,8 @@ pub async fn receive<E: Env>(
     }
 }
 
-/// As [`receive`]. The sender hears how it goes on while this peer hashes what it has of the object already, and while
-/// somebody else sends it; what stands still is not waited for.
+/// Like [`receive`]. The sender hears of the progress while this peer hashes what it has of the object already, and
+/// while another peer sends it; a transfer that stands still is not waited for.
 async fn receive_for<E: Env>(
     env: &Arc<E>,
     upstream: &mut Upstream<E>,
@@ -289,8 +289,8 @@ async fn receive_for<E: Env>(
     }
 }
 
-/// Waits until this peer knows what it has of an object, for which it hashes it. Each second that this takes the
-/// sender hears how many more bytes were hashed.
+/// Waits until this peer has hashed what it has of an object. Once a second, tells the sender how many more bytes were
+/// hashed.
 async fn tell_of_hashing<E: Env, T>(
     env: &Arc<E>,
     upstream: &mut Upstream<E>,
@@ -334,7 +334,7 @@ async fn write_and_feed<E: Env>(
         };
         left = left.saturating_sub(piece.length());
         pass(env, &mut feed, Passed::Piece(piece.clone())).await;
-        // When the disk has failed, the rest is read all the same, so that the sender hears why.
+        // When the disk has failed, the rest is still read, so that the sender hears why.
         incoming.write(piece).await;
     }
     let given_up = matches!(came, Err(StreamError::Cancelled));
@@ -345,7 +345,7 @@ async fn write_and_feed<E: Env>(
         }
     }
     drop(feed);
-    // What came is kept for whoever sends the rest, unless the sender itself does not want it any more.
+    // The bytes so far are kept for the sender of the rest, unless this sender has cancelled the transfer.
     let written = incoming.settle().await;
     if let Err(error) = came {
         if given_up {
@@ -358,7 +358,7 @@ async fn write_and_feed<E: Env>(
     }
     let error = match incoming.finish(KeptAs::Replica, given.links.clone()).await {
         Ok(kept) if kept.outboard == object.outboard => return Ok(Ok(())),
-        // The bytes are what their address says, and stay; the store that claims otherwise is refused.
+        // The bytes match their content id, and stay; the store that claims another outboard is refused.
         Ok(_) => {
             blame_client(env, upstream, owner, Fault::BadOutboard);
             return Ok(Err(MissingReason::Final("the outboard is not the one of these bytes".to_owned())));
@@ -366,7 +366,7 @@ async fn write_and_feed<E: Env>(
         Err(error) => error,
     };
     Ok(Err(match error.fault() {
-        // What lay here of an earlier transfer was wrong, which is no fault of this sender's. It is gone.
+        // Bytes of an earlier transfer were wrong, which is no fault of this sender's. They are gone.
         DiskFault::Mismatch { resumed: true } => MissingReason::Refused(in_short(&error)),
         DiskFault::Mismatch { resumed: false } | DiskFault::WrongChunk => {
             blame_client(env, upstream, owner, Fault::CorruptBytes);
@@ -380,8 +380,8 @@ fn in_short(error: &impl std::error::Error) -> String {
     shortened(error.to_string(), REASON_BYTES_MAX)
 }
 
-/// An owner that takes no bytes itself: they go through it to the replicas, if one of them takes them. Else they are
-/// not asked for at all.
+/// Serves as an owner that takes no bytes itself: they go through it to the replicas, if one of them takes them.
+/// Otherwise it asks for none.
 async fn only_pass_on<E: Env>(
     env: &Arc<E>,
     upstream: &mut Upstream<E>,
@@ -397,14 +397,14 @@ async fn only_pass_on<E: Env>(
     only_feed(env, upstream, length - offset, feed).await
 }
 
-/// Reads so many bytes and only gives them to the next peer, if there is one.
+/// Reads `left` bytes and only gives them to the next peer, if there is one.
 async fn only_feed<E: Env>(
     env: &Arc<E>,
     upstream: &mut Upstream<E>,
     mut left: u64,
     mut feed: Option<Next<E>>,
 ) -> Result<(), StreamError> {
-    // Nobody keeps them here for later.
+    // No peer here keeps the bytes for later.
     if let Some(next) = &mut feed {
         next.patience = Duration::MAX;
     }
@@ -413,27 +413,27 @@ async fn only_feed<E: Env>(
         left = left.saturating_sub(piece.length());
         pass(env, &mut feed, Passed::Piece(piece)).await;
         if feed.is_none() {
-            // They would go nowhere.
+            // There is no peer left to take them.
             return Err(StreamError::Ended);
         }
     }
     Ok(())
 }
 
-/// Bytes of a client are its own; those that a peer passes on may be somebody else's lie.
+/// Blames a client for its bytes; bytes that a peer passes on may be another one's lie.
 fn blame_client<E: Env>(env: &Arc<E>, upstream: &Upstream<E>, owner: bool, fault: Fault) {
     if let Some(client) = upstream.party().certain().filter(|_| owner) {
         env.blame(&client, fault);
     }
 }
 
-/// Whether what is here is what is offered, in length and outboard too.
+/// Whether the object that is here is the offered one, in length and outboard too.
 async fn is_the_same<E: Env>(env: &Arc<E>, object: ObjectInfo) -> bool {
-    // A disk that cannot tell now is no proof of a lie.
+    // A disk that cannot tell now does not prove a lie.
     !matches!(env.info(object.content).await, Ok(Some(here)) if here != object)
 }
 
-/// Passes an object on while it comes in. The channel takes its pieces.
+/// Passes an object on while it comes in. The channel of the result takes its pieces.
 fn pass_on_live<E: Env>(
     env: &Arc<E>,
     given: &Given,
@@ -451,7 +451,7 @@ fn pass_on_live<E: Env>(
     Some(Next { pieces, chain, begun, patience, waited, is_left_behind: false, too_slow })
 }
 
-/// Gives an object to the first of a chain, with the rest of it. Whether there is one.
+/// Gives an object to the first peer of a chain, with the rest of the chain. Returns whether there is one.
 fn pass_on<E: Env>(
     env: &Arc<E>,
     given: &Given,
@@ -467,8 +467,8 @@ fn pass_on<E: Env>(
     true
 }
 
-/// Those that were left behind keep what came for whoever gives them the rest. Nobody will: a transfer that is begun and
-/// given up has them remove it.
+/// Has the peers that were left behind remove their bytes. They keep them for a sender of the rest, which will not
+/// come: a transfer that is begun and cancelled makes them remove these.
 fn discard_along<E: Env>(env: &Arc<E>, object: ObjectInfo, chain: &[Entry]) {
     let me = env.view().me.position;
     for to in chain.iter().filter(|to| to.position != me) {
@@ -477,14 +477,14 @@ fn discard_along<E: Env>(env: &Arc<E>, object: ObjectInfo, chain: &[Entry]) {
             let role = StoreRole::Replica { chain: Vec::new() };
             let request = StorageRequest::StoreObject { object, links: Vec::new(), role };
             if let Ok(mut stream) = teller.open(&to, request).await {
-                // Whatever it says: dropped after its word, the stream is reset.
+                // Whatever the answer: dropping the stream after it resets the stream.
                 let _ = stream.reply(STORAGE_TIMEOUT).await;
             }
         });
     }
 }
 
-/// The owner gives the object from its own disk to all replicas that have not got it yet.
+/// Gives the object from the owner's own disk to all replicas that do not have it yet.
 async fn complete_copies<E: Env>(
     env: &Arc<E>,
     upstream: &mut Upstream<E>,
@@ -492,8 +492,8 @@ async fn complete_copies<E: Env>(
     copies: &Copies,
 ) -> Result<(), StreamError> {
     let (word, mut words) = mpsc::channel(WORDS_MAX);
-    // All at once: one that is silent for long, or still waits for who sent it the object before, does not keep
-    // it from the others. They end with this set.
+    // All at once: a replica that is silent for long, or still waits for its earlier sender, does not keep it from the
+    // others. The pushes end with this set.
     let mut pushes = Together::new();
     for replica in copies.to_complete(&env.view(), env.copies()) {
         let word = word.clone();
@@ -512,7 +512,7 @@ async fn complete_copies<E: Env>(
     };
     let push_all = async {
         while pushes.next().await.is_some() {}
-        // The last words are told all the same.
+        // The last reports are told all the same.
         std::future::pending::<()>().await;
     };
     match race(tell, push_all).await {
@@ -525,23 +525,23 @@ async fn complete_copies<E: Env>(
     Ok(())
 }
 
-/// The next peer of the chain, while it is given what comes in.
+/// The next peer of the chain, while it is given the pieces that come in.
 struct Next<E: Env> {
     pieces: mpsc::Sender<Passed<E::Piece>>,
-    /// It, and those behind it.
+    /// That peer, and the peers behind it.
     chain: Vec<Entry>,
     begun: Moment,
-    /// How long it may keep a transfer waiting, beside half of the time that this takes.
+    /// The time that it may keep a transfer waiting, beside half of the time that the transfer takes.
     patience: Duration,
-    /// How long this peer, and the sender, have waited for it so far.
+    /// The time that this peer, and the sender, have waited for it so far.
     waited: Duration,
-    /// It was too slow: it is given the rest later, from a disk.
+    /// Whether it was too slow: then it is given the rest later, from a disk.
     is_left_behind: bool,
     too_slow: Arc<Notify>,
 }
 
 impl<E: Env> Next<E> {
-    /// Gives it a piece, unless it takes no more. One at less than about half the sender's pace is left behind.
+    /// Gives it a piece, unless it takes no more. A peer at less than about half the sender's pace is left behind.
     async fn pass(&mut self, env: &Arc<E>, piece: Passed<E::Piece>) {
         if self.is_left_behind {
             return;
@@ -549,7 +549,7 @@ impl<E: Env> Next<E> {
         let begun = env.now();
         let patience = self.patience.saturating_add(begun.since(self.begun) / 2);
         match timeout(env, patience.saturating_sub(self.waited), self.pieces.send(piece)).await {
-            // One that takes no more has said why.
+            // A peer that takes no more has said why.
             Some(_) => self.waited += env.now().since(begun),
             None => {
                 self.too_slow.notify_one();
@@ -566,16 +566,16 @@ async fn pass<E: Env>(env: &Arc<E>, feed: &mut Option<Next<E>>, piece: Passed<E:
     }
 }
 
-/// Pieces that wait for the next peer: 2 MiB each way, where a piece is as large as the network's.
+/// The most pieces that wait for the next peer: 2 MiB each way, if a piece is as large as the network's.
 const FEED_PIECES_MAX: usize = 8;
-/// Words on copies that wait to be passed on.
+/// The most reports on copies that wait to be passed on.
 const WORDS_MAX: usize = 32;
-/// How long the next peer of a chain may keep a transfer waiting, in all.
+/// The time that the next peer of a chain may keep a transfer waiting, in all.
 const SLOW_PATIENCE: Duration = Duration::from_secs(2);
-/// How often is told how far a check of what is here, or somebody else's transfer, is.
+/// The time between two reports on a check of what is here, or on another peer's transfer.
 const TELL_RECEIVING: Duration = Duration::from_secs(1);
-/// How long somebody else's transfer of the same object is waited for, since its last byte.
+/// The time for which another peer's transfer of the same object is waited for, since its last byte.
 const RECEIVING_WAIT: Duration = Duration::from_secs(60);
 const RECEIVING_PAUSE: Duration = Duration::from_millis(50);
-/// How long a store waits for this peer to come into its ring.
+/// The time that a store waits for this peer to enter its ring.
 const ENTRANCE_WAIT: Duration = Duration::from_secs(3);

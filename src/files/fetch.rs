@@ -1,9 +1,9 @@
-//! An object from its holders: streamed, checked chunk by chunk as it arrives, and from another holder
-//! when one dies or lies.
+//! Fetching an object from its holders: streamed, checked chunk by chunk as it arrives, and continued from another
+//! holder when one dies or lies.
 //!
-//! The outboard that the signed name record names says after every chunk whether it is the right one. For
-//! a bare content id an outboard on which two holders agree serves as well; else the end decides. In every
-//! case only bytes whose SHA-256 is the content id become an object.
+//! The signed name record names an outboard, which tells after every chunk whether it is right. For a bare content id,
+//! an outboard on which two holders agree serves as well; otherwise the end decides. In every case only bytes whose
+//! SHA-256 is the content id become an object.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,29 +27,29 @@ use crate::replica::Holders;
 use crate::wire::limits::MIDSTATES_PER_PAGE_MAX;
 use crate::wire::{Entry, Fault, Link, ObjectInfo, StorageReply, StorageRequest};
 
-/// What is to be fetched.
+/// The object that is to be fetched.
 #[derive(Debug, Clone)]
 pub struct Wish {
-    /// Its address.
+    /// The content id of the object.
     pub content: ContentId,
-    /// What the name record says; nothing for a bare content id.
+    /// The object by its name record; `None` for a bare content id.
     pub known: Option<ObjectInfo>,
-    /// Names to link it under.
+    /// The names to link it under.
     pub links: Vec<Link>,
 }
 
 /// Why an object does not come.
 #[derive(Debug)]
 pub enum FetchError<D> {
-    /// Nobody can be asked who has it.
+    /// No peer can be asked for holders.
     NotActive(FindError),
-    /// Nobody is known to have it.
+    /// No holder is known.
     NoHolder(Holders),
-    /// Those who have it do not give it.
+    /// The holders do not give it.
     Unreachable(Vec<Position>),
-    /// The bytes that this peer gives are not the object's.
+    /// The bytes from this peer do not match the object.
     Corrupt(Position),
-    /// This peer's own disk.
+    /// This peer's own disk failed.
     Disk(D),
 }
 
@@ -59,17 +59,17 @@ pub struct Fetch<E: Env> {
     wish: Wish,
     holders: Vec<Entry>,
     progress: Arc<Progress>,
-    /// Whom bytes came from, in order.
+    /// The peers that bytes came from, in order.
     sources: Vec<Position>,
-    /// Who sent what is not the object.
+    /// The peer that sent bytes which do not match the object.
     liar: Option<Position>,
-    /// Whose bytes a helper may have forged: they were asked once more, another way.
+    /// The peers whose bytes a helper may have forged: they were asked once more, another way.
     again: BTreeSet<Position>,
-    /// A stream broke off that had been opened, or a holder was busy: it may be there again in a moment.
+    /// Whether an open stream broke off, or a holder was busy: it may be back in a moment.
     broken_off: bool,
-    /// How often holders were looked for again without a byte having come, and how many had come then.
+    /// The number of searches for holders without a new byte, and the number of bytes at that time.
     searches: (u32, u64),
-    /// As [`Env::pauses`] said when this began.
+    /// The count of [`Env::pauses`] when this began.
     pauses: u64,
 }
 
@@ -77,11 +77,11 @@ pub struct Fetch<E: Env> {
 enum StreamEnd<D> {
     /// All bytes came.
     Complete,
-    /// It has no such object, or does not answer.
+    /// The holder has no such object, or does not answer.
     Lost,
-    /// It had begun to give the bytes, and went silent or ended; or it gives too much already.
+    /// The holder began to give the bytes, and went silent or ended; or it gives too much already.
     BrokenOff,
-    /// Its bytes are not the object's.
+    /// The holder's bytes do not match the object.
     Lied,
     /// This peer's own disk failed.
     Disk(D),
@@ -90,16 +90,16 @@ enum StreamEnd<D> {
 /// Why a holder gives nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotOpened {
-    /// It gives too much already: it may give this later.
+    /// The holder gives too much already: it may give this later.
     Busy,
-    /// It has no such object, or does not answer.
+    /// The holder has no such object, or does not answer.
     Lost,
 }
 
-/// Fetches the bytes of an object, and tells the replicas that they are here now. Says whom the bytes came from.
+/// Fetches the bytes of an object, and announces them to the replicas. Returns the peers that the bytes came from.
 ///
 /// # Errors
-/// [`FetchError`].
+/// [`FetchError`] says why the object did not come.
 pub async fn bring<E: Env>(
     env: &Arc<E>,
     wish: Wish,
@@ -110,7 +110,7 @@ pub async fn bring<E: Env>(
     let all: Vec<Position> = holders.entries.iter().map(|entry| entry.position).collect();
     let mut sources = Fetch::new(env, wish.clone(), holders.entries, progress.clone()).run().await;
     if matches!(sources, Err(FetchError::Unreachable(_) | FetchError::Corrupt(_))) {
-        // Those that were too slow to say that they have it are waited for now.
+        // Holders that were too slow to answer are waited for now.
         let others = holders_of(env, content, STORAGE_TIMEOUT).await.map_err(FetchError::NotActive)?;
         let mut others = others.entries;
         others.retain(|entry| entry.position != me && !all.contains(&entry.position));
@@ -127,7 +127,7 @@ pub async fn bring<E: Env>(
             let teller = env.clone();
             env.spawn(async move {
                 let request = StorageRequest::Announce { content };
-                // A replica that does not hear of it only lacks one more holder to name.
+                // A replica that misses this only lacks one more holder to name.
                 let _ = ask_storage(&teller, &replica, request, STORAGE_TIMEOUT).await;
             });
         }
@@ -135,10 +135,10 @@ pub async fn bring<E: Env>(
     Ok(sources)
 }
 
-/// The holders of an object beside this peer, waited for where one of them may have a word in a moment.
+/// The holders of an object other than this peer; waits for them if one may answer in a moment.
 ///
 /// # Errors
-/// Nobody can be asked, or nobody is known to have it.
+/// No peer can be asked, or no holder is known.
 pub async fn holders_to_ask<E: Env>(
     env: &Arc<E>,
     content: ContentId,
@@ -147,7 +147,7 @@ pub async fn holders_to_ask<E: Env>(
     if holders.entries.is_empty() { Err(FetchError::NoHolder(holders)) } else { Ok(holders) }
 }
 
-/// Handles `FetchObject`.
+/// Handles `FetchObject`: sends the bytes of an object.
 ///
 /// # Errors
 /// The stream breaks off.
@@ -171,17 +171,17 @@ pub async fn serve_object<E: Env>(
         let Ok(Some(piece)) = reader.next().await else { return Err(StreamError::Ended) };
         let length = piece.length();
         left = left.saturating_sub(length);
-        // A pace that only holds the slot ends it.
+        // The stream breaks off at a pace so slow that it only holds the slot.
         stream.send(piece).await?;
         env.sent(Cause::Request, length);
     }
     stream.finish().await
 }
 
-/// Handles `FetchOutboard`.
+/// Handles `FetchOutboard`: answers with a page of an outboard.
 ///
 /// # Errors
-/// Why that cannot be told.
+/// The reason why it cannot be read.
 pub async fn answer_outboard<E: Env>(
     env: &Arc<E>,
     content: ContentId,
@@ -210,9 +210,8 @@ impl<E: Env> Fetch<E> {
         }
     }
 
-    /// The holder that is to be asked now, when so many bytes have come. Once all have failed, they are looked for
-    /// again where they may only have been away for a moment, or may have given this peer up while it was stopped,
-    /// until the ring counts it again.
+    /// The holder to ask now, when `came` bytes have come. Once all holders have failed, they are searched for again,
+    /// if they may only have been away for a moment, or may have given this peer up while it was stopped.
     pub async fn next_holder(&mut self, came: u64) -> Option<Entry> {
         loop {
             if let Some(holder) = self.holders.first() {
@@ -228,19 +227,19 @@ impl<E: Env> Fetch<E> {
             self.env.sleep_until(self.env.now() + SEARCH_PAUSE).await;
             let _ = member(&self.env).await;
             if let Ok(mut holders) = holders_to_ask(&self.env, self.wish.content).await {
-                // Who lied is none.
+                // A peer that lied is no holder.
                 holders.entries.retain(|holder| Some(holder.position) != self.liar);
                 self.holders = holders.entries;
             }
         }
     }
 
-    /// A holder has no such object, or does not answer.
+    /// Drops a holder that has no such object, or does not answer.
     fn drop_holder(&mut self, holder: &Entry) {
         self.holders.retain(|other| other.position != holder.position);
     }
 
-    /// A holder that may be back in a moment does not go on.
+    /// Drops a holder that broke off and may be back in a moment.
     pub fn broke_off(&mut self, holder: &Entry) {
         self.broken_off = true;
         self.drop_holder(holder);
@@ -273,11 +272,11 @@ impl<E: Env> Fetch<E> {
                 return Ok(std::mem::take(&mut self.sources));
             };
             match error.fault() {
-                // Bytes that lay here before were wrong, which is nobody's fault; they are gone now.
+                // Bytes from an earlier try were wrong, through no fault of a sender; they are gone now.
                 DiskFault::Mismatch { resumed: true } if rounds < ROUNDS_MAX => {}
                 DiskFault::Mismatch { .. } | DiskFault::WrongChunk if rounds < ROUNDS_MAX => {
-                    // The last chunk, or all of it without an outboard: the last sender is not asked again. It
-                    // lied for certain if there was no other.
+                    // The last chunk was wrong, or, without an outboard, any of the bytes: the last sender is not asked
+                    // again. It lied for certain if there was no other.
                     let senders = &self.sources[senders_before..];
                     let alone = checked || senders.iter().all(|sender| Some(sender) == senders.last());
                     let sent = |holder: &&Entry| senders.last() == Some(&holder.position);
@@ -293,7 +292,7 @@ impl<E: Env> Fetch<E> {
         }
     }
 
-    /// The object's length and outboard, from what the record says and what the holders have.
+    /// The object's length and outboard, from the name record and from the holders.
     pub async fn plan(&mut self) -> Option<(ObjectInfo, Option<Outboard>)> {
         if let Some(object) = self.wish.known {
             if chunk_count(object.length) == 1 {
@@ -319,11 +318,11 @@ impl<E: Env> Fetch<E> {
                 Some(_) => {}
             }
         }
-        // Nobody confirms what the first one says: its length is a start, its outboard proves nothing.
+        // No second holder confirms the first: its length is a start, its outboard proves nothing.
         first.map(|(object, _)| (object, None))
     }
 
-    /// A holder's outboard, page by page.
+    /// Fetches a holder's outboard, page by page.
     async fn outboard_of(&self, holder: &Entry) -> Option<(ObjectInfo, Outboard)> {
         let content = self.wish.content;
         let mut pages = OutboardPages::new(content);
@@ -349,7 +348,7 @@ impl<E: Env> Fetch<E> {
         }
     }
 
-    /// A place to write to, its first bytes and all that come checked against the outboard.
+    /// A place to write to; its first bytes and all that come are checked against the outboard.
     async fn begin(
         &self,
         object: ObjectInfo,
@@ -365,7 +364,7 @@ impl<E: Env> Fetch<E> {
         Ok(Some(incoming))
     }
 
-    /// Takes bytes from one holder until all came or it stops.
+    /// Takes bytes from one holder until all have come or it stops.
     async fn stream_from(
         &mut self,
         holder: &Entry,
@@ -397,10 +396,10 @@ impl<E: Env> Fetch<E> {
         }
     }
 
-    /// Asks a holder for the bytes of the object from this one on.
+    /// Asks a holder for the bytes of the object from `offset` on.
     ///
     /// # Errors
-    /// It does not give them.
+    /// The holder does not give them.
     pub async fn open(
         &self,
         holder: &Entry,
@@ -417,7 +416,7 @@ impl<E: Env> Fetch<E> {
                 Ok(stream)
             }
             Ok(StorageReply::Object(_)) => {
-                // Without a record that says so, this peer's own idea of the length may be the wrong one.
+                // Without a record that confirms it, this peer's own idea of the length may be wrong.
                 if self.wish.known.is_some() {
                     self.env.blame_answer(&holder.position, Fault::WrongLength);
                 }
@@ -437,7 +436,7 @@ impl<E: Env> Fetch<E> {
         while left > 0 {
             let Ok(piece) = stream.piece(left).await else { return false };
             let Some(piece) = piece else {
-                // It was ended, not broken off, and before its time.
+                // The stream was ended early, not broken off.
                 self.env.blame_answer(&stream.peer(), Fault::WrongLength);
                 return false;
             };
@@ -451,14 +450,15 @@ impl<E: Env> Fetch<E> {
         true
     }
 
-    /// The file is here; whether its sender ends as well is its own affair, but told. Nothing more is taken.
+    /// Looks for bytes past the end. The file is complete; a sender that goes on is reported, and nothing more is
+    /// taken.
     async fn look_beyond(&self, stream: &mut E::Asking) {
         if let Some(Ok(Some(_))) = timeout(&self.env, END_WAIT, stream.piece(1)).await {
             self.env.blame_answer(&stream.peer(), Fault::Endless);
         }
     }
 
-    /// A holder gave bytes that are not the object's.
+    /// Handles a holder that gave bytes which do not match the object.
     pub fn convict(&mut self, holder: &Entry) {
         let peer = self.env.named(&holder.position);
         tracing::warn!(%peer, content = %self.wish.content, "a holder sent other bytes");
@@ -478,7 +478,7 @@ impl<E: Env> Fetch<E> {
     }
 }
 
-/// What a page that is none says of its sender; nothing, where only this peer does not want so much.
+/// Maps a bad outboard page to a fault of its sender; `None` if this peer merely does not want so large an outboard.
 fn fault_of_page(error: &PageError) -> Option<Fault> {
     match error {
         PageError::TooLong { .. } => None,
@@ -487,14 +487,14 @@ fn fault_of_page(error: &PageError) -> Option<Fault> {
     }
 }
 
-/// How often holders are looked for again once none is left and no byte came since, and the pause before each time.
+/// The number of searches after no holder is left and no byte has come since, and the pause before each.
 const SEARCHES_MAX: u32 = 5;
 const SEARCH_PAUSE: Duration = Duration::from_secs(1);
-/// How long another transfer of the same object is waited for: a silent one ends much sooner.
+/// The time for which another transfer of the same object is waited for: a silent one ends much sooner.
 const RECEIVING_WAIT_MAX: Duration = Duration::from_secs(600);
-/// How long whoever requests an object waits for a slot: less than it waits for the answer.
+/// The time that a peer which requests an object waits for a slot: less than its timeout for the answer.
 const SLOT_WAIT: Duration = Duration::from_secs(4);
-/// How long the end of a stream is waited for after its last byte.
+/// The time for which the end of a stream is waited for after its last byte.
 const END_WAIT: Duration = Duration::from_millis(500);
-/// How often a whole object is fetched anew because it was another one in the end.
+/// The number of times a whole object is fetched anew because its bytes did not match in the end.
 const ROUNDS_MAX: u32 = 8;

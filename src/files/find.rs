@@ -15,22 +15,22 @@ use crate::wire::{Entry, MembershipReply, MembershipRequest, word_list};
 /// Why an owner is not found.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum FindError {
-    /// This peer is no member of its ring.
+    /// This peer is not a member of its ring.
     #[error("{}", not_active(.waiting_for))]
     NotActive {
-        /// Peers without which it cannot become one.
+        /// The peers that it waits for before it can become one.
         waiting_for: Vec<String>,
     },
-    /// Nobody who is left to ask knows.
+    /// No peer that is left to ask knows the owner.
     #[error("nobody who answers knows who owns {}", .key.short())]
     NobodyKnows {
-        /// The key.
+        /// The key that was looked up.
         key: Position,
     },
 }
 
 impl FindError {
-    /// As this view shows why the peer is no member.
+    /// The error for a peer that is not a member, with the peers that it waits for in this view.
     pub fn not_active(view: &View) -> FindError {
         FindError::NotActive { waiting_for: view.waiting_for.clone() }
     }
@@ -48,7 +48,7 @@ fn not_active(waiting_for: &[String]) -> String {
 /// Finds the owner of a key, with at least `wanted` peers after it if there are so many.
 ///
 /// # Errors
-/// This peer is no member, or nobody who is left to ask knows.
+/// [`FindError`] when this peer is not a member, or no peer that is left to ask knows the owner.
 pub async fn find<E: Env>(env: &Arc<E>, key: Position, wanted: usize) -> Result<Found, FindError> {
     member(env).await?;
     let view = env.view();
@@ -63,13 +63,13 @@ pub async fn find<E: Env>(env: &Arc<E>, key: Position, wanted: usize) -> Result<
     Ok(with_successors(env, found?, wanted).await)
 }
 
-/// As [`find`], for somebody who waits: right after a departure or a death nobody answers for its range, until its
-/// neighbours have noticed.
+/// Like [`find`], for a caller that can wait: right after a departure or a death, no peer answers for the range until
+/// its neighbours have noticed.
 ///
 /// # Errors
-/// As [`find`], once that has gone on for a while.
+/// Like [`find`], once that has gone on for a while.
 pub async fn find_soon<E: Env>(env: &Arc<E>, key: Position, wanted: usize) -> Result<Found, FindError> {
-    // A peer that was stopped begins to look with connections that are dead: that is no look at its ring.
+    // A peer that was stopped begins its search over dead connections, which tells nothing of its ring.
     member(env).await?;
     let deadline = env.now() + FIND_WAIT;
     let mut looks = 1;
@@ -87,17 +87,17 @@ pub async fn find_soon<E: Env>(env: &Arc<E>, key: Position, wanted: usize) -> Re
 /// The peers that should keep what belongs to a key, owner first.
 ///
 /// # Errors
-/// As [`find`].
+/// Like [`find`].
 pub async fn replicas_of<E: Env>(env: &Arc<E>, key: Position) -> Result<Vec<Entry>, FindError> {
     let found = find_soon(env, key, env.copies() - 1).await?;
     Ok(found.first(env.copies()))
 }
 
-/// Waits until this peer is a member. One that has been a member, and asks after a pause whether it still is, or comes
-/// back, will be one in a moment.
+/// Waits until this peer is a member. A former member that comes back, or checks after a pause whether it still counts,
+/// will soon be one.
 ///
 /// # Errors
-/// It is no member.
+/// [`FindError::NotActive`] when it does not become a member.
 pub async fn member<E: Env>(env: &Arc<E>) -> Result<(), FindError> {
     if env.view().is_member() {
         return Ok(());
@@ -110,7 +110,7 @@ pub async fn member<E: Env>(env: &Arc<E>) -> Result<(), FindError> {
     if view.is_member() { Ok(()) } else { Err(FindError::not_active(&view)) }
 }
 
-/// The successor list that a peer gave as its own; one that is none is held against it.
+/// The successor list that a peer gave as its own; a bad list is held against it.
 pub fn list_after<E: Env>(env: &E, whom: &Entry, list: Vec<Entry>) -> Option<Vec<Entry>> {
     let most = env.view().settings.unwrap_or_default().successors.into();
     match check_list(&whom.position, &list, most) {
@@ -137,7 +137,7 @@ async fn drive<E: Env>(env: &Arc<E>, lookup: &mut Lookup, key: Position) -> Resu
             }
             Step::Failed => return Err(FindError::NobodyKnows { key }),
         };
-        // Whoever takes longer may still answer while the next best is asked.
+        // A slower peer may still answer while the next best is asked.
         let Some(Some((whom, reply))) = timeout(env, patience, asked.next()).await else { continue };
         match &reply {
             Some(reply) => lookup.answered(&whom, reply.clone()),
@@ -147,19 +147,19 @@ async fn drive<E: Env>(env: &Arc<E>, lookup: &mut Lookup, key: Position) -> Resu
     }
 }
 
-/// Asks one peer of a lookup.
+/// Asks one peer of a lookup, which is one hop.
 async fn ask<E: Env>(env: &Arc<E>, whom: Entry, key: Position) -> (Entry, Option<MembershipReply>) {
     let reply = env.ask_membership(&whom, MembershipRequest::FindOwner { key }, HOP_GIVEN_UP).await;
     (whom, reply)
 }
 
-/// Asks on where a successor list ends before the wanted peers do.
+/// Asks further peers when a successor list ends before the wanted peers do.
 async fn with_successors<E: Env>(env: &Arc<E>, mut found: Found, wanted: usize) -> Found {
     let view = env.view();
     while let Some(last) = found.ends_early(&view, wanted).cloned() {
         let behind = match successors_of(env, &last).await {
             Some(behind) => behind,
-            // Silent, or dead and not known to be: this peer's own knowledge of who follows takes the place.
+            // Silent, or dead without this peer's knowledge: its own knowledge of the peers behind takes the place.
             None => known_after(&view, &last.position, wanted),
         };
         if !found.extend(behind) {
@@ -182,10 +182,10 @@ async fn successors_of<E: Env>(env: &Arc<E>, whom: &Entry) -> Option<Vec<Entry>>
     }
 }
 
-/// How long a peer that was stopped is given to be a member again: three rounds of questions, and a join.
+/// The time in which a peer that was stopped should be a member again: three rounds of questions, and a join.
 const MEMBER_WAIT: Duration = Duration::from_secs(12);
-/// How long an owner is looked for that nobody knows at the moment, and how often.
+/// Retry budget when no owner is known, and the pause between two lookups.
 const FIND_WAIT: Duration = Duration::from_secs(5);
 const FIND_PAUSE: Duration = Duration::from_millis(200);
-/// How often it is looked for at least.
+/// The fewest lookups that are made.
 const LOOKS_MIN: u32 = 2;

@@ -1,32 +1,33 @@
-//! Which laws of the store hold. All of them, in every running peer: the switches are there for the simulator, whose
-//! oracle has to see what goes wrong without them.
+//! The laws of the store that a peer keeps. Every running peer keeps all of them. The switches exist for the simulator,
+//! whose oracle has to see what goes wrong without them.
 
 /// The laws that a store, a read, a departure and a restart keep to. Only `sim` and tests name this type; a test holds
 /// that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Laws {
-    /// A store is acknowledged once W copies are durable. Else after W − 1.
+    /// A store is acknowledged once W copies are durable. Without: once W − 1 are.
     pub w_copies: bool,
-    /// The owner of the key is looked up again before a store is acknowledged, and must have a copy. Else whoever
-    /// owned it at the beginning does.
+    /// The owner of the key is looked up again before a store is acknowledged, and must have a copy. Without: enough
+    /// copies acknowledge it, whichever peer owns the key by then.
     pub owner_looked_up_again: bool,
-    /// A copy is durable once it is synced. Else once all its bytes were written.
+    /// A copy is durable once it is synced. Without: once all its bytes were written.
     pub synced_first: bool,
-    /// The name is written once the bytes are durable. Else before.
+    /// The name is written once the bytes are durable. Without: before.
     pub bytes_before_name: bool,
-    /// The "no" of a peer that is taking over is no vote. Else it counts.
+    /// The "no" of a peer that is taking over is no vote. Without: it counts.
     pub no_vote_while_taking_over: bool,
-    /// It takes the word of several that there is nothing. Else the owner's alone.
+    /// A name has no record only by the votes of several peers. Without: by the owner's alone.
     pub several_noes: bool,
-    /// W is a majority of the copies that all members would keep. Else of those that answer.
+    /// W is a majority of the copies that all members would keep. Without: of those that answering members would keep.
     pub w_of_all_members: bool,
-    /// Bytes that come from another peer are checked. Else they are believed.
+    /// Bytes from another peer are checked. Without: they are believed.
     pub bytes_checked: bool,
-    /// A peer leaves once others have copies. Else at once.
+    /// A peer leaves once others have copies. Without: it leaves at once.
     pub leaves_copies: bool,
-    /// Of an object that a peer is just being sent it is not believed that it is there. Else it is.
+    /// An object that is just being sent to a peer does not count as being there. Without: it does.
     pub arriving_is_not_here: bool,
-    /// After a crash a part of an object is worth what its bytes hash to. Else what was noted of it.
+    /// After a crash, the hash of its bytes decides how much of a partial object counts. Without: the notes about it
+    /// do.
     pub parts_hashed_again: bool,
 }
 

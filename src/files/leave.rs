@@ -12,27 +12,27 @@ use crate::replica::{LeftWith, Round, Short, plan_handover, too_few_stay};
 use crate::time::Moment;
 use crate::wire::{Entry, MembershipReply, MembershipRequest, PeerName};
 
-/// What a departure gave to others, and what is short all the same.
+/// The outcome of a hand-over: what other peers took, and what is short all the same.
 #[derive(Debug, Default)]
 pub struct HandedOver {
-    /// Objects and records that others took.
+    /// The number of objects and records that others took.
     pub count: u64,
-    /// Of which fewer than min(R, N − 1) others have a copy.
+    /// The objects and records of which fewer than min(R, N − 1) others have a copy.
     pub short: Short,
 }
 
-/// Hands over until min(R, N − 1) living peers have a copy of everything that is here, however long that takes, as long
-/// as something moves, and waits for this peer's turn: it may go then. Where it cannot be, this peer stays, unless it is
+/// Hands over until min(R, N − 1) living peers have a copy of everything that is here, for as long as something moves.
+/// Then it waits for this peer's turn to go. If the hand-over cannot be completed, this peer stays, unless it is
 /// forced.
 ///
 /// # Errors
-/// When this peer stays; then what would be lost.
+/// The reason why this peer stays, with what would be lost.
 pub async fn hand_over_and_wait<E: Env>(env: &Arc<E>, force: bool) -> Result<HandedOver, String> {
     let mut handed_over = HandedOver::default();
     if !env.laws().leaves_copies {
         return Ok(handed_over);
     }
-    // Most of it while it still takes new files; what comes meanwhile is little.
+    // Most of it is handed over while this peer still takes new files; little is added meanwhile.
     hand_over(env, force, &mut handed_over).await?;
     env.tell_ring(RingWish::BeginLeaving).await;
     env.view_until(PHASE_WAIT, |view| view.phase != PhaseKind::Active).await;
@@ -49,7 +49,7 @@ pub async fn hand_over_and_wait<E: Env>(env: &Arc<E>, force: bool) -> Result<Han
     Ok(handed_over)
 }
 
-/// Hands over until nothing is short. Forced, it ends as well when nothing moves any more, and says what is short.
+/// Hands over until nothing is short. If forced, it also ends when nothing moves any more, and reports what is short.
 async fn hand_over<E: Env>(env: &Arc<E>, force: bool, handed_over: &mut HandedOver) -> Result<(), String> {
     let (mut moves, mut fewest, mut fruitless) = (Moves::begin(env), usize::MAX, 0);
     loop {
@@ -61,7 +61,7 @@ async fn hand_over<E: Env>(env: &Arc<E>, force: bool, handed_over: &mut HandedOv
             Either::Left(()) => moves.stand_still(),
             Either::Right(()) => true,
         };
-        // Also a round that was cut short counts for what it learned.
+        // A round that was cut short counts for what it learned, too.
         let round = log.round();
         handed_over.count += round.objects + round.records;
         handed_over.short = match env.holdings().await {
@@ -79,8 +79,8 @@ async fn hand_over<E: Env>(env: &Arc<E>, force: bool, handed_over: &mut HandedOv
         let left = short.objects.len() + short.records.len();
         fruitless = if left < fewest { 0 } else { fruitless + 1 };
         fewest = fewest.min(left);
-        // What is given and refused again and again moves, too, and leads nowhere; what others give to the same
-        // peers at the moment is waited for.
+        // Objects that are given and refused again and again move, too, and lead nowhere. Objects that others give to
+        // the same peers at the moment are waited for.
         if stands_still || fruitless >= FRUITLESS_ROUNDS_MAX {
             return if force { Ok(()) } else { Err(what_is_short(env, &round, short)) };
         }
@@ -88,10 +88,10 @@ async fn hand_over<E: Env>(env: &Arc<E>, force: bool, handed_over: &mut HandedOv
     }
 }
 
-/// Why this peer stays, if those that stay with it are too few and it has something to lose.
+/// The reason why this peer stays, if too few peers would remain and it has something to lose.
 ///
 /// # Errors
-/// What is here cannot be read.
+/// This peer's holdings cannot be read.
 pub async fn why_stay<E: Env>(env: &Arc<E>) -> Result<Option<String>, String> {
     let view = env.view();
     let Some(copies) = too_few_stay(&view, env.copies()) else { return Ok(None) };
@@ -105,7 +105,7 @@ pub async fn why_stay<E: Env>(env: &Arc<E>) -> Result<Option<String>, String> {
     Ok(Some(format!("{}{STAYS}", would_remain(copies, files, names, &on))))
 }
 
-/// What would be lost, since nothing moves any more.
+/// Reports what would be lost, since nothing moves any more.
 fn what_is_short<E: Env>(env: &Arc<E>, round: &Round, short: &Short) -> String {
     let left = round.left_with(&env.view(), short);
     let lines = left.into_iter().map(|(copies, LeftWith { files, names, on })| {
@@ -114,7 +114,7 @@ fn what_is_short<E: Env>(env: &Arc<E>, round: &Round, short: &Short) -> String {
     format!("{}; nothing moves any more{STAYS}", lines.collect::<Vec<_>>().join("; "))
 }
 
-/// Of those that leave side by side one goes at a time (see [`Turn`]).
+/// Waits for this peer's turn: of neighbours that leave, one goes at a time (see [`Turn`]).
 async fn wait_for_turn<E: Env>(env: &Arc<E>, force: bool) -> Result<(), String> {
     let deadline = env.now() + TURN_WAIT_MAX;
     while env.now() < deadline {
@@ -125,7 +125,7 @@ async fn wait_for_turn<E: Env>(env: &Arc<E>, force: bool) -> Result<(), String> 
         let mut wait = false;
         for neighbour in &neighbours {
             let answer = env.ask_membership(neighbour, MembershipRequest::MayLeave, ASK_TIMEOUT).await;
-            // Who let this peer go may not have heard yet that somebody else has gone.
+            // A peer that let this one go may not have heard yet that another one has gone.
             wait |= matches!(answer, Some(MembershipReply::Wait | MembershipReply::Gone { .. }));
         }
         if !wait {
@@ -140,7 +140,7 @@ async fn wait_for_turn<E: Env>(env: &Arc<E>, force: bool) -> Result<(), String> 
     if force { Ok(()) } else { Err(format!("its neighbours, which leave too, do not let it go{STAYS}")) }
 }
 
-/// Whether something still goes to others.
+/// Watches whether anything still moves to other peers.
 struct Moves<E: Env> {
     env: Arc<E>,
     seen: u64,
@@ -167,7 +167,7 @@ impl<E: Env> Moves<E> {
     }
 }
 
-/// How many copies would remain of so much, and where.
+/// Reports how many copies of these files and names would remain, and where.
 fn would_remain(copies: usize, files: u64, names: u64, on: &[PeerName]) -> String {
     let counted = |count: u64, one: &str, many: &str| match count {
         0 => None,
@@ -184,19 +184,19 @@ fn would_remain(copies: usize, files: u64, names: u64, on: &[PeerName]) -> Strin
     }
 }
 
-/// The end of why a peer stays.
+/// The end of each reason why a peer stays.
 const STAYS: &str = "; this peer stays (`leave --force` leaves all the same)";
-/// How long a departure goes on while nothing moves.
+/// The time that a departure goes on while nothing moves.
 const STILL_MAX: Duration = Duration::from_secs(30);
-/// How many rounds in a row a departure goes on that make nothing less short.
+/// The number of rounds in a row without any gain after which a departure stops.
 const FRUITLESS_ROUNDS_MAX: u32 = 10_000;
-/// How long the node may take to change its phase.
+/// The time that the node may take to change its phase.
 const PHASE_WAIT: Duration = Duration::from_secs(5);
-/// How long a departure waits for its neighbours' departures.
+/// The time that a departure waits for its neighbours' departures.
 const TURN_WAIT_MAX: Duration = Duration::from_secs(600);
 const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(200);
-/// How many peers are named.
+/// The most peers that a reason names.
 const LISTED_MAX: usize = 20;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a peer does with files: the flows that carry out what [`crate::replica`] and [`crate::names`] decide.
+//! The flows of a peer that move files: they carry out what [`crate::replica`] and [`crate::names`] decide.
 //!
 //! | part | what it does |
 //! |---|---|
@@ -8,25 +8,24 @@
 //! | `env` | all that the flows know of the world |
 //! | `fetch` | brings an object from its holders; gives one out on request |
 //! | `find` | finds owners and replicas |
-//! | `progress` | how far a store or request is |
+//! | `progress` | the progress of a store or request |
 //! | `push` | gives an object out |
-//! | `laws` | switches for the simulator: which laws of the store hold |
+//! | `laws` | switches for the simulator: the laws of the store that hold |
 //! | `leave` | hands over before a departure |
-//! | `offers` | says what this peer wants of what others offer |
+//! | `offers` | answers the offers of other peers: which objects and records are wanted |
 //! | `records` | reads and writes name records |
-//! | `shares` | how many transfers go on at the same time, and whose |
-//! | `repair` | rounds in which missing copies are made again |
-//! | `search` | what a name stands for, who holds an object |
+//! | `shares` | the limits on transfers at the same time, in all and for each peer |
+//! | `repair` | rounds that make missing copies again |
+//! | `search` | the content that a name stands for, and the holders of an object |
 //! | `store` | a store, until it is acknowledged |
 //! | `takeover` | takes over the peer's ranges |
-//! | `wait` | waits for the first of several, and for no longer than so long |
+//! | `wait` | waits for the first of several futures, and with a timeout |
 //!
-//! The flows are asynchronous functions without a runtime. A running peer gives them tokio, the network and the
-//! disk; the simulator gives them virtual time. So both run the same code. No file, clock, thread, runtime or
-//! unseeded chance stands in here; of two events that are there at the same time, the one that is named first
-//! counts.
+//! The flows are asynchronous functions without a runtime. A running peer gives them tokio, the network and the disk;
+//! the simulator gives them virtual time. So both run the same code. No file, clock, thread, runtime or unseeded chance
+//! stands in here; of two events at the same time, the one that is named first counts.
 //!
-//! What only people see (requests for what somebody typed, reports, health) stays in `peer`.
+//! Work that only people see (requests for what a person typed, reports, health) stays in `peer`.
 
 #![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 

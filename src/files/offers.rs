@@ -1,4 +1,4 @@
-//! Offers of other peers.
+//! The answer to the offers of other peers.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use crate::id::ContentId;
 use crate::wire::limits::OFFERS_PER_MESSAGE_MAX;
 use crate::wire::{OfferedRecord, StorageReply};
 
-/// Handles `Offer`: says what this peer lacks and can take, and nobody else sends it at the moment.
+/// Handles `Offer`: answers which of these this peer lacks and can take, and no other peer sends it at the moment.
 ///
 /// # Errors
-/// Too much is offered, this peer is no member, or what it keeps cannot be read.
+/// The reason when too much is offered, this peer is not a member, or its holdings cannot be read.
 pub async fn answer_offer<E: Env>(
     env: &Arc<E>,
     objects: Vec<ContentId>,

@@ -1,4 +1,4 @@
-//! An object on its way out: to the owner it belongs to, or to a replica.
+//! Pushing an object to the owner that it belongs to, or to a replica.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,71 +15,71 @@ use crate::replica::ChainWords;
 use crate::time::Moment;
 use crate::wire::{Entry, Fault, Link, MissingReason, ObjectInfo, StorageReply, StorageRequest, StoreRole};
 
-/// What is given to others, and why.
+/// An object that is given to others, and why.
 #[derive(Debug, Clone)]
 pub struct Given {
-    /// Which object.
+    /// The content id, length and outboard digest of the object.
     pub object: ObjectInfo,
     /// The names that it is kept under.
     pub links: Vec<Link>,
-    /// Why.
+    /// The cause for which it is given.
     pub cause: Cause,
 }
 
-/// Where the bytes of a push come from.
+/// The source of the bytes of a push.
 pub enum Feed<E: Env> {
-    /// From this peer's own object.
+    /// This peer's own copy of the object.
     Disk,
-    /// From whoever wants it stored; counted as they go.
+    /// The source of a store: a user's file or a client. The bytes are counted as they go.
     Origin {
-        /// Where they are.
+        /// The source of the bytes.
         origin: Arc<E::Origin>,
-        /// Counts them.
+        /// The counter of the bytes.
         progress: Arc<Progress>,
     },
-    /// From whoever sends it to this peer at the moment, unless the other side is too slow for that.
+    /// The incoming transfer of the object, passed on as it arrives, unless the other side is too slow for that.
     Live {
-        /// From which byte on.
+        /// The first byte that passes by.
         from: LiveFrom,
-        /// What passes by.
+        /// The pieces that pass by.
         pieces: mpsc::Receiver<Passed<E::Piece>>,
-        /// The other side is too slow.
+        /// The notice that the other side is too slow.
         too_slow: Arc<Notify>,
     },
 }
 
-/// From which byte on an object passes by.
+/// The first byte of an object that passes by.
 pub enum LiveFrom {
-    /// From this one on: what comes before is here already.
+    /// This byte: the bytes before it are here already.
     Here(u64),
-    /// From wherever the other side wants it, who is told so.
+    /// Any byte that the other side asks for; the sender of the object learns it through this channel.
     Wherever(oneshot::Sender<u64>),
 }
 
-/// What is passed on while it comes in.
+/// An item that is passed on as it comes in.
 #[derive(Debug, Clone)]
 pub enum Passed<P> {
-    /// The next bytes.
+    /// The next bytes of the object.
     Piece(P),
-    /// The sender has given the transfer up: nothing of it is to be kept.
+    /// The sender has cancelled the transfer: nothing of it is to be kept.
     GivenUp,
 }
 
-/// Why a push ended without the other side's word.
+/// Why a push ended without a final report of the other side.
 #[derive(Debug)]
 pub enum PushFailure<D> {
-    /// The other side, or the way to it.
+    /// The other side failed, or could not be reached.
     Peer(MissingReason),
-    /// The other side says now and then that bytes move, and of so few that it only holds the sender.
+    /// The other side reports moving bytes now and then, but so few that it only holds the sender.
     TooSlow,
     /// The key belongs to another peer.
     NotOwner,
-    /// The bytes are not given.
+    /// The bytes cannot be had from their source.
     Source(GiveError<D>),
 }
 
 impl<D> PushFailure<D> {
-    /// Whether another try may go well: the other side is away, or the client is silent and still connected.
+    /// Whether another try may succeed: the other side is away, or the client is silent and still connected.
     fn may_pass(&self) -> bool {
         matches!(
             self,
@@ -122,9 +122,9 @@ impl<E: Env> Downstream<E> {
     }
 }
 
-/// Gives an object to a replica, and passes on what it says of its own copy and of those behind it. Whatever goes
-/// wrong becomes a word on the missing copies. A replica that cannot be reached, or takes no bytes, is passed over:
-/// the next of its chain gets them.
+/// Gives an object to a replica, and passes on its reports on its own copy and on those behind it. Each failure becomes
+/// a report on the missing copies. A replica that cannot be reached, or takes no bytes, is passed over: the next of its
+/// chain gets them.
 pub async fn push<E: Env>(
     env: &Arc<E>,
     to: &Entry,
@@ -165,10 +165,10 @@ pub async fn push<E: Env>(
     }
 }
 
-/// One exchange: offer, bytes, words until `Finished`. The feed is left where it is when no bytes were wanted.
+/// One exchange: offer, bytes, reports until `Finished`. The feed stays unused if no bytes were wanted.
 ///
 /// # Errors
-/// [`PushFailure`]; words that came before are passed on all the same.
+/// [`PushFailure`]; reports that came before are passed on all the same.
 pub async fn push_exchange<E: Env>(
     env: &Arc<E>,
     to: &Entry,
@@ -236,14 +236,14 @@ pub async fn push_exchange<E: Env>(
             }
             _ => return Err(broken()),
         }
-        // Nobody may be left to hear it; the copies are made all the same.
+        // The receiver of the reports may be gone; the copies are made all the same.
         let _ = word.send(reply).await;
     }
     env.blame_answer(&to.position, Fault::FalseCopies);
     Err(PushFailure::Peer(MissingReason::Refused("it does not stop to talk of copies".to_owned())))
 }
 
-/// The reason that people are told.
+/// The reason that people see for a peer that is too slow.
 pub(super) fn too_slow() -> MissingReason {
     MissingReason::Refused("its bytes do not move".to_owned())
 }
@@ -252,7 +252,7 @@ fn broken<D>() -> PushFailure<D> {
     PushFailure::Peer(MissingReason::Refused("it broke the protocol".to_owned()))
 }
 
-/// Bytes of a push came somewhere. A word on that is worth no wait: the next one says more.
+/// Reports that bytes of a push have moved. It does not wait for room in the channel: the next report says more.
 fn note_moving<E: Env>(env: &Arc<E>, bytes: u64, word: &mpsc::Sender<StorageReply>) {
     env.heard_moving(bytes);
     let _ = word.try_send(StorageReply::Moving { bytes });
@@ -288,7 +288,7 @@ async fn send_bytes<E: Env>(
     let mut too_slow = None;
     let (mut pieces, mut skip, progress): (Pieces<E>, u64, _) = match feed {
         Feed::Live { from: LiveFrom::Here(from), .. } if from > offset => {
-            // Earlier bytes are wanted than pass by here: the owner gives them from its disk later.
+            // The other side wants earlier bytes than pass by here: the owner gives them from its disk later.
             return Err(PushFailure::Peer(MissingReason::Unreachable));
         }
         Feed::Live { from: LiveFrom::Here(from), pieces, too_slow: notice } => {
@@ -317,7 +317,7 @@ async fn send_bytes<E: Env>(
             Ok(piece) => piece,
             Err(failure) => {
                 if failure.may_pass() {
-                    // What has come by then may serve another try; a reset would have it thrown away.
+                    // The bytes so far may serve another try; a reset would throw them away.
                     downstream.finish();
                 }
                 return Err(failure);
@@ -337,7 +337,7 @@ async fn send_bytes<E: Env>(
             match race(downstream.send(slice), notified(too_slow.as_deref())).await {
                 Either::Left(sent) => sent.map_err(|_| PushFailure::Peer(MissingReason::Unreachable))?,
                 Either::Right(()) => {
-                    // The others do not wait for it; what it has serves the owner, who gives it the rest.
+                    // The others do not wait for it; its bytes so far serve the owner, which gives it the rest.
                     downstream.finish();
                     return Err(PushFailure::Peer(MissingReason::NotYet));
                 }
@@ -348,7 +348,7 @@ async fn send_bytes<E: Env>(
             }
             env.sent(given.cause, length);
             if env.now().since(told_at) >= TELL_MOVING {
-                // A word on that is worth no wait: the next one says more.
+                // Does not wait for room in the channel: the next report says more.
                 let _ = word.try_send(StorageReply::Moving { bytes: untold });
                 (told_at, untold) = (env.now(), 0);
             }
@@ -364,8 +364,8 @@ async fn notified(notice: Option<&Notify>) {
     }
 }
 
-/// What the other side says of bytes that move, held against what can be true: all copies of an object have so many
-/// bytes in all, and a pace that only holds a place is none.
+/// Checks the other side's reports on moving bytes against what can be true: all copies of an object have only so many
+/// bytes in all, and too slow a pace only holds a place.
 struct Moving {
     left: u64,
     since: Moment,
@@ -392,7 +392,7 @@ impl Moving {
     }
 }
 
-/// The next of a chain, which is shorter by it then.
+/// Takes the next peer off a chain.
 fn next_of(role: &mut StoreRole) -> Option<Entry> {
     match role {
         StoreRole::Replica { chain } if !chain.is_empty() => Some(chain.remove(0)),
@@ -424,14 +424,14 @@ impl<E: Env> Pieces<E> {
     }
 }
 
-/// How long the other side may take to say that its copy is durable: hashing and syncing a large file.
+/// The timeout for the other side's report that its copy is durable: it hashes and syncs a large file.
 const DURABLE_TIMEOUT: Duration = Duration::from_secs(120);
-/// How often is told that bytes move.
+/// The time between two reports that bytes move.
 const TELL_MOVING: Duration = Duration::from_secs(1);
-/// The least of them that is believed, in so much time.
+/// The fewest moving bytes that are believed, in this time.
 const MOVING_BYTES_MIN: u64 = 4 << 10;
 const MOVING_WITHIN: Duration = Duration::from_secs(60);
-/// Words on copies in one exchange: each copy may be missing first and made after all.
+/// The most reports on copies in one exchange: each copy may be missing first and made after all.
 const WORDS_PER_PUSH_MAX: u32 = 2 * (RingSettings::REPLICAS_MAX as u32 + 2);
-/// Pieces between two tasks of this process.
+/// The most pieces that wait between two tasks of this process.
 const LOCAL_PIECES_MAX: usize = 8;

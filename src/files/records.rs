@@ -19,21 +19,21 @@ use crate::wire::{
 /// A record that was written.
 #[derive(Debug)]
 pub struct Written {
-    /// Who owned the name then.
+    /// The owner of the name at that time.
     pub owner: Position,
-    /// The record.
+    /// The record that the name has now.
     pub record: NameRecord,
     signed: SignedRecord,
-    /// What the name stood for before.
+    /// The content that the name stood for before.
     pub replaced: Option<ContentId>,
-    /// Who has the record, as far as is known.
+    /// The peers that have the record, as far as is known.
     pub copies: Copies,
 }
 
-/// Writes what a name stands for, through the owner of the name key.
+/// Gives a name a new target, through the owner of the name key.
 ///
 /// # Errors
-/// Who did not take it and why, once the deadline has passed.
+/// The peer that did not take it and why, once the deadline has passed.
 pub async fn write_record<E: Env>(
     env: &Arc<E>,
     name: &FileName,
@@ -49,10 +49,10 @@ pub async fn write_record<E: Env>(
     }
 }
 
-/// What the first 2R − 1 members from a name key on say of the name.
+/// The verdict of the first 2R − 1 members from a name key on.
 ///
 /// # Errors
-/// Nobody could be asked.
+/// [`FindError`] when no peer could be asked.
 pub async fn resolve<E: Env>(env: &Arc<E>, name: &FileName) -> Result<Verdict, FindError> {
     let found = find_soon(env, name.key(), vote_count(env.copies()) - 1).await?;
     let (election, everybody) = match env.laws().several_noes {
@@ -64,7 +64,7 @@ pub async fn resolve<E: Env>(env: &Arc<E>, name: &FileName) -> Result<Verdict, F
     for whom in everybody {
         asked.add(vote_of(env.clone(), whom, name.clone()));
     }
-    // One that is silent costs no more than this once the others are enough.
+    // A silent peer costs no more than this once the others are enough.
     while !votes.is_over() {
         let patience = if votes.is_decided() { LATE_WORD } else { STORAGE_TIMEOUT };
         match timeout(env, patience, asked.next()).await {
@@ -72,15 +72,15 @@ pub async fn resolve<E: Env>(env: &Arc<E>, name: &FileName) -> Result<Verdict, F
             Some(None) | None => break,
         }
     }
-    // What comes late is checked all the same: a forger is not spared because others were quicker.
+    // A late answer is checked all the same: a forger is not spared because others were quicker.
     env.spawn(async move { while asked.next().await.is_some() {} });
     Ok(votes.verdict())
 }
 
-/// Gives a record that was written before to the owner of its name once more, for more copies.
+/// Gives a written record to the owner of its name once more, for more copies.
 ///
 /// # Errors
-/// Why it was not taken.
+/// The reason why it was not taken.
 pub async fn write_again<E: Env>(env: &Arc<E>, written: &mut Written) -> Result<(), String> {
     let found = find(env, written.record.name.key(), 0).await.map_err(|error| error.to_string())?;
     put_at_owner(env, &found.owner, &written.signed, &mut written.copies).await?;
@@ -107,7 +107,7 @@ async fn try_to_write<E: Env>(
     Ok(Written { owner: found.owner.position, record, signed, replaced, copies })
 }
 
-/// The name stands for this already: there is no new record, only the copies of the one that there is.
+/// The name has this target already: no new record is written, only copies of the current one.
 async fn write_nothing_new<E: Env>(
     env: &Arc<E>,
     owner: Entry,
@@ -120,11 +120,11 @@ async fn write_nothing_new<E: Env>(
     Ok(Written { owner: owner.position, record, signed, replaced, copies })
 }
 
-/// The record that a new one is to replace: the greatest that any acknowledged one may be. An owner that is taking over,
-/// or has just become the owner, may not have it; then it is given to it first.
+/// The record that a new one is to replace: the greatest that may have been acknowledged. An owner that is taking over,
+/// or has just become the owner, may lack it; then it is given to the owner first.
 ///
 /// # Errors
-/// The owner does not answer, or does not take what it lacks.
+/// The owner does not answer, or does not take the record that it lacks.
 async fn current_of<E: Env>(
     env: &Arc<E>,
     found: &Found,
@@ -155,8 +155,8 @@ async fn current_of<E: Env>(
     Ok(greatest.into_current())
 }
 
-/// One peer's word on a name, for the peer that writes it. A peer whose record is none counts as one that takes over and
-/// has none.
+/// One peer's vote on a name, for the writer of a record. A peer with a bad record counts as one that is taking over
+/// and has none.
 async fn vote_for_a_writer<E: Env>(
     env: &Arc<E>,
     whom: &Entry,
@@ -189,7 +189,7 @@ async fn put_at_owner<E: Env>(
     }
 }
 
-/// One peer's word on a name, if it gives one that can be used.
+/// One peer's vote on a name, if it gives a usable one.
 async fn vote_of<E: Env>(env: Arc<E>, whom: Entry, name: FileName) -> (Position, Option<Vote>) {
     (whom.position, fetch_record(&env, &whom, &name).await.ok())
 }
@@ -215,7 +215,7 @@ async fn fetch_record<E: Env>(env: &Arc<E>, whom: &Entry, name: &FileName) -> Re
     }
 }
 
-/// Reads a record that came from elsewhere: of this name, signed by its writer.
+/// Decodes a record from another peer, and checks that it is of this name and signed by its writer.
 fn checked<E: Env>(env: &E, signed: SignedRecord, name: &FileName) -> Result<CheckedRecord, String> {
     let checked = verified(env, signed)?;
     if checked.record().name != *name {
@@ -224,7 +224,7 @@ fn checked<E: Env>(env: &E, signed: SignedRecord, name: &FileName) -> Result<Che
     Ok(checked)
 }
 
-/// Reads a record whose signature and certificate are good.
+/// Decodes a record, and checks its signature and certificate.
 fn verified<E: Env>(env: &E, signed: SignedRecord) -> Result<CheckedRecord, String> {
     let record = signed.decode().map_err(|error| error.to_string())?;
     let writer = env.signer_of(&signed, &record)?;
@@ -236,18 +236,18 @@ fn verified<E: Env>(env: &E, signed: SignedRecord) -> Result<CheckedRecord, Stri
     Ok(checked)
 }
 
-/// Handles `FetchRecord`.
+/// Handles `FetchRecord`: answers with the record of a name.
 ///
 /// # Errors
-/// Why what this peer keeps cannot be read.
+/// The reason why the history cannot be read.
 pub async fn answer_record<E: Env>(env: &Arc<E>, name: &FileName) -> Result<StorageReply, String> {
-    // Before the disk is read: what comes meanwhile, with the end of the take-over, makes no vote of this "no".
+    // Read before the disk is: a take-over that ends meanwhile does not make a vote of this "no".
     let syncing = env.laws().no_vote_while_taking_over && has_no_vote(&env.view(), &env.takeover());
     let record = env.history(name.key()).await?.current;
     Ok(StorageReply::Record { record, syncing })
 }
 
-/// Handles `PutRecord`.
+/// Handles `PutRecord`: keeps a record as its owner or as a replica.
 pub async fn accept_record<E: Env>(
     env: &Arc<E>,
     from: &Asker,
@@ -257,7 +257,7 @@ pub async fn accept_record<E: Env>(
     let new = match verified(&**env, signed) {
         Ok(new) => new,
         Err(why) => {
-            // Nobody passes on what they have not checked themselves; but for a helper, which reads nothing.
+            // A peer checks each record that it passes on, except a helper, which reads none.
             if !from.through_a_helper {
                 env.blame(&from.entry.position, Fault::BadRecord);
             }
@@ -281,7 +281,7 @@ pub async fn accept_record<E: Env>(
     }
 }
 
-/// Merges a record into what this peer keeps; durable on return.
+/// Merges a record into this peer's history of the name; durable on return.
 async fn merge_record<E: Env>(
     env: &Arc<E>,
     key: Position,
@@ -305,7 +305,7 @@ async fn merge_record<E: Env>(
     Ok(())
 }
 
-/// The owner gives a record to its replicas, all at once.
+/// Passes a record from the owner to all its replicas at once.
 async fn pass_record_on<E: Env>(
     env: &Arc<E>,
     key: Position,
@@ -338,25 +338,25 @@ async fn give_record<E: Env>(
     (whom.position, ask_storage(env, &whom, request, STORAGE_TIMEOUT).await)
 }
 
-/// Why a peer has no word on a name.
+/// Why a peer has no vote on a name.
 enum NoVote {
-    /// It gave no answer that can be used.
+    /// The peer gave no usable answer.
     NoAnswer(String),
-    /// Its record is of another name, or its signature is not good.
+    /// The peer's record is of another name, or its signature is bad.
     BadRecord,
 }
 
 /// Why a record is not kept here.
 enum NotMerged {
-    /// It may not be.
+    /// The record is not acceptable; this is the answer.
     Refused(StorageReply),
-    /// It cannot be.
+    /// The disk cannot keep the record.
     Disk(MissingReason),
 }
 
-/// Between two tries to write a record.
+/// The pause between two tries to write a record.
 const RETRY: Duration = Duration::from_millis(150);
-/// How long a short request about files may take.
+/// The timeout of a short request about files.
 pub const STORAGE_TIMEOUT: Duration = Duration::from_secs(5);
-/// For how long the next of those that were asked is waited for, once what the others said is enough for an answer.
+/// The time for which the next answer is waited for, once the earlier ones are enough for a result.
 pub const LATE_WORD: Duration = Duration::from_millis(300);

@@ -1,9 +1,9 @@
-//! Copies that are missing are made again.
+//! Rounds of repair, which make missing copies again.
 //!
-//! After every change of the ring, and now and then, each peer offers what it holds to whom it belongs
-//! (see [`crate::replica`]): `A ->[Offer] B`, `B ->[Wanted] A`, then A pushes what is wanted.
-//! Transfers to different peers do not wait for each other: a round ends without those that take long, which go on.
-//! A leaving peer makes rounds of the same kind until nothing is short.
+//! After every change of the ring, and now and then, each peer offers what it holds to the peers that it belongs to
+//! (see [`crate::replica`]): `A ->[Offer] B`, `B ->[Wanted] A`, then A pushes what is wanted. Transfers to different
+//! peers do not wait for each other: a round ends without the slow ones, which go on. A leaving peer makes rounds of
+//! the same kind until nothing is short.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -28,7 +28,7 @@ use crate::wire::{
     Entry, MissingReason, OfferedRecord, PutRole, SignedRecord, StorageReply, StorageRequest, StoreRole,
 };
 
-/// What a round of offers learned so far; a round that is cut short leaves it here.
+/// The knowledge that a round of offers has gained so far; a round that is cut short leaves it here.
 #[derive(Debug, Clone)]
 pub struct RoundLog {
     round: Arc<Mutex<Round>>,
@@ -36,7 +36,7 @@ pub struct RoundLog {
 }
 
 impl RoundLog {
-    /// Nothing yet.
+    /// An empty log, for a round with this cause.
     pub fn new(cause: Cause) -> RoundLog {
         RoundLog { round: Arc::default(), cause }
     }
@@ -45,7 +45,7 @@ impl RoundLog {
         work(&mut self.round.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// All of it.
+    /// A copy of all that the round has learned so far.
     pub fn round(&self) -> Round {
         self.with(|round| round.clone())
     }
@@ -55,32 +55,32 @@ impl RoundLog {
     }
 }
 
-/// A round of repair, as long as it is waited for.
+/// A round of repair that is waited for.
 struct Waited {
     log: RoundLog,
-    /// Those that are still given something.
+    /// The peers that are still given something.
     left: BTreeSet<Position>,
-    /// Until then: a slow peer does not keep the next round from the others.
+    /// The end of the wait: a slow peer does not keep the next round from the others.
     until: Moment,
 }
 
-/// Who is given what at the moment: one offer for each peer, each on its own.
+/// The gifts under way: one offer for each peer, each on its own.
 struct Giving {
     offers: Together<BoxFuture<'static, Position>>,
     to: BTreeSet<Position>,
 }
 
-/// What wakes the repair.
+/// An event that wakes the repair.
 enum Event {
-    /// The ring has changed, or not.
+    /// The view has changed; false if the peer has ended.
     View(bool),
     Wanted,
-    /// All that was to be given to a peer is given, or it does not answer.
+    /// A peer was given everything that was to be given to it, or it does not answer.
     Gave(Position),
     Due,
 }
 
-/// Repairs until the peer ends; first after a pause, unless something changes meanwhile.
+/// Repairs until the peer ends; first pauses, unless something changes meanwhile.
 pub async fn repair<E: Env>(env: Arc<E>, pause: Duration) {
     let mut schedule = RepairSchedule::new(env.repair_interval());
     let mut giving = Giving { offers: Together::new(), to: BTreeSet::new() };
@@ -113,7 +113,7 @@ pub async fn repair<E: Env>(env: Arc<E>, pause: Duration) {
             Event::Wanted => schedule.want(env.now()),
             Event::Gave(peer) => {
                 if !waited.as_mut().is_some_and(|round| round.left.remove(&peer)) {
-                    // It had its turn before the last round, which passed it over.
+                    // This peer was still busy with an earlier offer when the last round began, and was passed over.
                     schedule.want(env.now());
                 }
             }
@@ -145,7 +145,7 @@ async fn next_event<E: Env>(
     }
 }
 
-/// Begins to give all that is to be given. Whoever is still given what an earlier round found is passed over.
+/// Begins to give what a new round finds. A peer that is still given what an earlier round found is passed over.
 async fn begin_round<E: Env>(env: &Arc<E>, giving: &mut Giving, helps: bool) -> (Waited, Option<Task<()>>) {
     env.tidy().await;
     let (log, until) = (RoundLog::new(Cause::Repair), env.now() + ROUND_WAIT);
@@ -183,7 +183,7 @@ async fn begin_round<E: Env>(env: &Arc<E>, giving: &mut Giving, helps: bool) -> 
     (Waited { log, left, until }, lost)
 }
 
-/// One round to its end: offers by a plan, then pushes. What it learns is in the log as it goes.
+/// Runs one round to its end: offers by a plan, then pushes. The log gets what it learns as it goes.
 pub async fn round<E: Env, P>(env: &Arc<E>, plan: &P, log: &RoundLog)
 where
     P: Fn(&View, usize, BTreeSet<Position>) -> OfferPlan + Sync,
@@ -208,10 +208,10 @@ where
     }
 }
 
-/// What is offered to whom, by a plan; and what this peer holds.
+/// The planned offers, and the holdings of this peer.
 ///
 /// # Errors
-/// When that cannot be read.
+/// The holdings cannot be read.
 pub async fn planned<E: Env, P>(env: &Arc<E>, plan: &P) -> Result<(OfferPlan, Arc<Holdings>), String>
 where
     P: Fn(&View, usize, BTreeSet<Position>) -> OfferPlan + Sync,
@@ -219,7 +219,7 @@ where
     let holdings = Arc::new(env.holdings().await?);
     let view = env.view();
     let mut plan = plan(&view, env.copies(), holdings.keys());
-    // What this peer does not know by itself is found by asking, once for each range.
+    // A place that this peer does not know itself is found by asking, once for each range.
     while let Some(key) = plan.next_unknown() {
         match find(env, key, plan.spread).await {
             Ok(found) => plan.place(&view.me.position, &key, &found),
@@ -229,10 +229,10 @@ where
     Ok((plan, holdings))
 }
 
-/// Handles `Sync`: what belongs to the asker is offered to it now.
+/// Handles `Sync`: offers what belongs to the asking peer to it now.
 pub async fn answer_sync<E: Env>(env: &Arc<E>, asker: &Entry) -> StorageReply {
     let position = asker.position;
-    // The asker may be here before the news of it.
+    // The asking peer may be faster than the news of it.
     env.view_until(NEWS_WAIT, |view| view.alive().any(|entry| entry.position == position)).await;
     let only_asker =
         |view: &View, copies: usize, keys: BTreeSet<Position>| plan_sync(view, copies, keys, asker);
@@ -241,7 +241,7 @@ pub async fn answer_sync<E: Env>(env: &Arc<E>, asker: &Entry) -> StorageReply {
     log.round().synced()
 }
 
-/// Everything that is offered to one peer, records first; no more, once it does not answer.
+/// Offers everything in an offer to one peer, records first; stops once it does not answer.
 async fn offer<E: Env>(env: &Arc<E>, offer: Offer, holdings: &Holdings, log: &RoundLog) {
     let to = offer.to.position;
     for page in holdings.records_of(&offer).chunks(OFFERS_PER_MESSAGE_MAX) {
@@ -268,7 +268,7 @@ async fn offer<E: Env>(env: &Arc<E>, offer: Offer, holdings: &Holdings, log: &Ro
         wanted.extend(heard.into_iter().filter(|content| env.may_give(&offer.to, content)));
         let has = |content: &&ContentId| log.with(|round| round.has_object(&to, content));
         let has = page.iter().filter(has).copied().collect();
-        // What is given for its owner is the owner's to tell.
+        // If this peer gives for an owner, the owner reports the copies itself.
         let view = env.view();
         let mine =
             page.iter().filter(|content| view.owns(&content.key()) || is_owned_by(&view, content, &to));
@@ -277,7 +277,7 @@ async fn offer<E: Env>(env: &Arc<E>, offer: Offer, holdings: &Holdings, log: &Ro
     give_objects(env, &offer.to, wanted, log).await;
 }
 
-/// Pushes objects to one peer, those with the fewest copies first; no more of them when it does not answer.
+/// Pushes objects to one peer, those with the fewest copies first; stops when it does not answer.
 async fn give_objects<E: Env>(env: &Arc<E>, to: &Entry, mut wanted: Vec<ContentId>, log: &RoundLog) {
     let mut pushes = Together::new();
     let (mut at_once, mut until_sorted) = (AT_ONCE_FIRST, 0);
@@ -295,7 +295,7 @@ async fn give_objects<E: Env>(env: &Arc<E>, to: &Entry, mut wanted: Vec<ContentI
         let Some(Some((content, given))) = pushes.next().await else { return log.incomplete() };
         env.gave(to, content, given.as_ref().err());
         match given {
-            // It is offered again with every round, and taken when it can be.
+            // Each round offers it again, and the peer takes it when it can.
             Err(reason) if reason.is_final() => {}
             Ok(bytes) => {
                 log.with(|round| round.gave_object(to.position, content, bytes));
@@ -308,17 +308,17 @@ async fn give_objects<E: Env>(env: &Arc<E>, to: &Entry, mut wanted: Vec<ContentI
             Err(reason) => {
                 log.incomplete();
                 if reason == MissingReason::Unreachable {
-                    // Those under way end with this set.
+                    // The pushes under way end with this set.
                     return;
                 }
             }
         }
-        // On a line that is full more at once would only make each of them slower.
+        // On a full line, more transfers at once would only make each of them slower.
         at_once = if env.is_line_full(&to.position) { AT_ONCE_FIRST } else { GIVES_PER_PEER_MAX };
     }
 }
 
-/// Pushes one object to one peer. Its length, once that peer has it.
+/// Pushes one object to one peer. Returns its length in bytes, once that peer has it.
 async fn give_object<E: Env>(
     env: &Arc<E>,
     to: &Entry,
@@ -348,7 +348,7 @@ async fn give_object<E: Env>(
         drop(word);
     };
     match futures_util::future::join(push, heard).await.1 {
-        // Refused for what it is: this peer looks at its own copy before it tries, or believes, that again.
+        // The peer refused it for good: this peer checks its own copy before it tries again or believes that.
         Err(MissingReason::Final(why)) => match env.look_at_own(content).await {
             Ok(()) => Err(MissingReason::Final(why)),
             Err(error) => Err(env.not_given(&error)),
@@ -357,7 +357,7 @@ async fn give_object<E: Env>(
     }
 }
 
-/// Gives records to one peer. False, and no more of them, when it does not take one.
+/// Gives records to one peer. Returns false, and stops, when it does not take one.
 async fn give_records<E: Env>(env: &Arc<E>, to: &Entry, wanted: &[&SignedRecord], log: &RoundLog) -> bool {
     for record in wanted {
         let (id, record) = (record.id(), SignedRecord::clone(record));
@@ -380,14 +380,14 @@ fn is_owned_by(view: &View, content: &ContentId, peer: &Position) -> bool {
     matches!(view.route(&content.key()), Some(Route::Owner { owner, .. }) if owner.position == *peer)
 }
 
-/// When this peer gives copies in place of their owners: for a while after its neighbours changed, but not in the
-/// first round after that, which is the owners' own. The second round comes soon, as after a round that could not do
-/// all: an owner behind a slow line is not waited for.
+/// The times at which this peer gives copies in place of their owners: for a while after its neighbours changed, but
+/// not in the first round after that, which is the owners' own. The second round comes soon, as after a round that
+/// could not do all: an owner behind a slow line is not waited for.
 #[derive(Default)]
 struct Help {
     neighbours: Option<(Option<Entry>, Vec<Entry>)>,
     changed: Option<Moment>,
-    /// Rounds since then.
+    /// The number of rounds since the neighbours changed.
     rounds: u32,
 }
 
@@ -399,7 +399,7 @@ impl Help {
         }
     }
 
-    /// A round begins: whether this peer helps in it.
+    /// Counts a round that begins. Returns whether this peer helps in it.
     fn begins(&mut self, now: Moment) -> bool {
         self.rounds = self.rounds.saturating_add(1);
         self.rounds > 1 && self.changed.is_some_and(|changed| now.since(changed) < HELP_FOR)
@@ -411,7 +411,7 @@ impl Help {
     }
 }
 
-/// The next object to give. What other peers answered meanwhile is looked at now and then.
+/// The next object to give. The order is renewed now and then, by what other peers answered meanwhile.
 fn next_of(wanted: &mut Vec<ContentId>, until_sorted: &mut usize, log: &RoundLog) -> Option<ContentId> {
     if *until_sorted == 0 {
         log.with(|round| {
@@ -423,16 +423,16 @@ fn next_of(wanted: &mut Vec<ContentId>, until_sorted: &mut usize, log: &RoundLog
     wanted.pop()
 }
 
-/// How long news of a joiner may lag behind the joiner itself.
+/// The most by which news of a joiner may lag behind the joiner itself.
 const NEWS_WAIT: Duration = Duration::from_secs(3);
-/// For how long after a change of its neighbours a replica gives copies, too.
+/// The time after a change of its neighbours in which a replica gives copies, too.
 const HELP_FOR: Duration = Duration::from_secs(300);
-/// How long a round is waited for; what takes longer goes on beside the next ones.
+/// The time for which a round is waited for; slower transfers go on beside the next rounds.
 const ROUND_WAIT: Duration = Duration::from_secs(3);
-/// Objects that are given to one peer at the same time: before its line is known, and while that is full.
+/// The objects that are given to one peer at the same time before its line is known, and while it is full.
 const AT_ONCE_FIRST: usize = 2;
-/// How long an object waits for its turn: as long as other transfers to the same peer may take.
+/// The time that an object waits for its turn: as long as other transfers to the same peer may take.
 const GIVE_WAIT_MAX: Duration = Duration::from_secs(600);
-/// What is to be given is sorted anew after so many objects, or after this part of all.
+/// The objects to give are sorted anew after this many of them, or after this part of all.
 const SORTED_MIN: usize = 64;
 const SORTS_MAX: usize = 16;

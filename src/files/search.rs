@@ -1,4 +1,4 @@
-//! What a name stands for, and who holds an object.
+//! The content that a name stands for, and the holders of an object.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::names::Verdict;
 use crate::replica::{HolderSearch, Holders, has_no_vote, vote_count, who_has};
 use crate::wire::{Entry, MissingReason, StorageReply, StorageRequest};
 
-/// As [`resolve`], where those who may have a word in a moment are asked again for a while.
+/// Like [`resolve`], but asks again for a while if missing peers may answer in a moment.
 ///
 /// # Errors
-/// Nobody could be asked.
+/// [`FindError`] when no peer could be asked.
 pub async fn resolve_soon<E: Env>(env: &Arc<E>, name: &FileName) -> Result<Verdict, FindError> {
     let deadline = env.now() + WORD_WAIT;
     loop {
@@ -29,11 +29,11 @@ pub async fn resolve_soon<E: Env>(env: &Arc<E>, name: &FileName) -> Result<Verdi
     }
 }
 
-/// Who holds an object: its replicas and those that announced themselves to them; whom this peer distrusts last. Once
-/// there is an answer, each of the others is waited for for so long.
+/// The holders of an object: its replicas and the peers that announced themselves to these; distrusted peers last. Once
+/// there is a result, each further answer is waited for no longer than `late`.
 ///
 /// # Errors
-/// Nobody could be asked.
+/// [`FindError`] when no peer could be asked.
 pub async fn holders_of<E: Env>(
     env: &Arc<E>,
     content: ContentId,
@@ -60,11 +60,11 @@ pub async fn holders_of<E: Env>(
     Ok(holders)
 }
 
-/// As [`holders_of`], without this peer. Where nobody is found, those who may have a word in a moment are asked again
+/// Like [`holders_of`], without this peer. If no holder is found and missing peers may answer in a moment, asks again
 /// for a while.
 ///
 /// # Errors
-/// Nobody could be asked.
+/// [`FindError`] when no peer could be asked.
 pub async fn other_holders<E: Env>(env: &Arc<E>, content: ContentId) -> Result<Holders, FindError> {
     let deadline = env.now() + WORD_WAIT;
     loop {
@@ -78,15 +78,15 @@ pub async fn other_holders<E: Env>(env: &Arc<E>, content: ContentId) -> Result<H
     }
 }
 
-/// Handles `WhoHas`.
+/// Handles `WhoHas`: answers which peers hold an object.
 ///
 /// # Errors
-/// Why this peer cannot tell.
+/// The reason why this peer cannot tell.
 pub async fn answer_who_has<E: Env>(env: &Arc<E>, content: ContentId) -> Result<StorageReply, String> {
-    // Before the disk is read: what comes meanwhile, with the end of the take-over, makes no vote of this "no".
+    // Read before the disk is: a take-over that ends meanwhile does not make a vote of this "no".
     let has_no_vote = env.laws().no_vote_while_taking_over && has_no_vote(&env.view(), &env.takeover());
     let here = env.holds(content).await?;
-    // Holders that announced themselves and still live that life.
+    // The holders that announced themselves and are still in that life.
     let (view, announced) = (env.view(), env.announced(&content));
     let lives = |entry: &&Entry| announced.contains(&(entry.position, entry.incarnation));
     Ok(who_has(here, has_no_vote, view.alive().filter(lives).cloned().collect()))
@@ -100,6 +100,6 @@ async fn ask<E: Env>(
     (whom.position, ask_storage(env, &whom, StorageRequest::WhoHas { content }, STORAGE_TIMEOUT).await)
 }
 
-/// For how long those whose word is missing are asked again, before a name or its bytes are given up; and how often.
+/// The time for which missing peers are asked again before a name or its bytes are given up, and the pause between.
 const WORD_WAIT: Duration = Duration::from_secs(5);
 const WORD_PAUSE: Duration = Duration::from_millis(200);

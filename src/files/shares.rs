@@ -1,4 +1,4 @@
-//! Transfers at the same time: so many in all, and of these at most a share for each peer.
+//! Limits on transfers at the same time: a number in all, and of these at most a share for each peer.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,19 +10,19 @@ use super::env::Env;
 use super::wait::timeout;
 use crate::id::Position;
 
-/// Whose transfer it is.
+/// The party that a transfer belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Party {
-    /// This peer's own tasks, which share among themselves.
+    /// The tasks of this peer itself, which share among themselves.
     Here,
-    /// Another peer's.
+    /// Another peer, known by its connection.
     Peer(Position),
-    /// Of whoever asks through this helper: who that is, is hearsay, and the helper's own share is another.
+    /// Requests relayed by this peer; their origin is not authenticated. They do not use the helper's own share.
     Through(Position),
 }
 
 impl Party {
-    /// The other peer, if there is one and it is known for certain.
+    /// The other peer, if there is one and its connection proves it.
     pub fn certain(self) -> Option<Position> {
         match self {
             Party::Peer(peer) => Some(peer),
@@ -34,11 +34,11 @@ impl Party {
 /// The slots of one peer for transfers of objects.
 #[derive(Debug)]
 pub struct Transfers {
-    /// Objects that others send here.
+    /// The slots for objects that others send here.
     pub incoming: Slots,
-    /// Objects that are sent on request.
+    /// The slots for objects that are sent on request.
     pub outgoing: Slots,
-    /// Objects that this peer gives by itself.
+    /// The slots for objects that this peer gives on its own.
     pub gives: Slots,
 }
 
@@ -57,38 +57,38 @@ impl Default for Transfers {
 pub struct Slots {
     all: Arc<Semaphore>,
     share: usize,
-    /// Those that have or want a slot.
+    /// The parties that have or want a slot.
     parties: Arc<Mutex<BTreeMap<Party, Arc<Semaphore>>>>,
 }
 
-/// A slot, as long as this lives.
+/// A slot for one transfer; dropping it frees it.
 #[derive(Debug)]
 pub struct Slot {
     slots: Slots,
     party: Party,
-    /// Gone before the table is looked at.
+    /// Taken out and dropped first, before the table of parties is checked.
     permits: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
 }
 
 impl Slots {
-    /// So many in all, and of them at most so many for each other peer.
+    /// `all` slots, of which each other peer gets at most `share`.
     pub fn new(all: usize, share: usize) -> Slots {
         Slots { all: Arc::new(Semaphore::new(all)), share, parties: Arc::default() }
     }
 
-    /// A slot; waits for it at most so long.
+    /// A slot; waits for it at most `wait`.
     pub async fn slot<E: Env>(&self, env: &Arc<E>, party: Party, wait: Duration) -> Option<Slot> {
         timeout(env, wait, self.acquire(party)).await
     }
 
-    /// A slot; waits for it as long as that takes.
+    /// A slot; waits for it without a timeout.
     async fn acquire(&self, party: Party) -> Slot {
         let most = if party == Party::Here { Semaphore::MAX_PERMITS } else { self.share };
         let share = || Arc::new(Semaphore::new(most));
         let own = self.lock().entry(party).or_insert_with(share).clone();
-        // The share first: who has too many does not stand in the queue of all.
+        // The share comes first: a party over its share does not stand in the queue of all.
         let mut slot = Slot { slots: self.clone(), party, permits: None };
-        // Neither is ever closed.
+        // Neither semaphore is ever closed.
         if let (Ok(own), Ok(one)) = (own.acquire_owned().await, self.all.clone().acquire_owned().await) {
             slot.permits = Some((own, one));
         }
@@ -104,18 +104,18 @@ impl Drop for Slot {
     fn drop(&mut self) {
         self.permits = None;
         let mut parties = self.slots.lock();
-        // Nobody else has it or waits for it: the table's own is the only one.
+        // The table holds the only reference: no transfer of this party has a slot or waits for one.
         if parties.get(&self.party).is_some_and(|own| Arc::strong_count(own) == 1) {
             parties.remove(&self.party);
         }
     }
 }
 
-/// Transfers in each direction at the same time; each may have a thread at the disk.
+/// The transfers in each direction at the same time; each may have a thread at the disk.
 const TRANSFERS_MAX: usize = 128;
-/// Of these, one peer's: it cannot keep all others out.
+/// The transfers of one peer among these: it cannot keep all others out.
 const TRANSFERS_PER_PEER_MAX: usize = TRANSFERS_MAX / 4;
-/// Of those that this peer gives by itself, to one peer.
+/// The transfers to one peer among those that this peer gives on its own.
 pub(super) const GIVES_PER_PEER_MAX: usize = 8;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! A store: the bytes to the content's replicas, the record to the name's, acknowledged when enough copies of both are
-//! durable.
+//! A store: the bytes go to the content's replicas and the record to the name's. It is acknowledged when enough copies
+//! of both are durable.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,30 +20,30 @@ use crate::replica::{ChainWords, Copies, CopiesWanted, WaitError, replicas};
 use crate::time::Moment;
 use crate::wire::{Link, Missing, MissingReason, ObjectInfo, RecordTarget, StorageReply, StoreRole, Wait};
 
-/// What is to be stored.
+/// An order to store an object.
 pub struct Order<E: Env> {
-    /// Under which name.
+    /// The name under which the object is stored.
     pub name: FileName,
-    /// What.
+    /// The content id, length and outboard digest of the object.
     pub object: ObjectInfo,
-    /// Where its bytes are.
+    /// The source of its bytes.
     pub origin: Arc<E::Origin>,
-    /// How many copies are waited for.
+    /// The number of copies to wait for.
     pub wait: Wait,
-    /// For how long a store in which nothing moves goes on.
+    /// The time for which a store goes on while nothing moves.
     pub timeout: Duration,
 }
 
 /// A store that was acknowledged.
 #[derive(Debug)]
 pub struct Stored {
-    /// Who has a durable copy.
+    /// The peers that have a durable copy.
     pub copies: Copies,
-    /// Whose copy is not there, or not yet, and why.
+    /// The copies that are not there, or not yet, and why.
     pub missing: Vec<Missing>,
     /// The record that was written.
     pub written: Written,
-    /// How many copies were waited for, and how many there are to be.
+    /// The number of copies that were waited for, and the number there will be.
     pub wanted: CopiesWanted,
 }
 
@@ -52,29 +52,29 @@ pub struct Stored {
 pub enum StoreFailure<D> {
     /// This peer is not active in its ring.
     NotActive(FindError),
-    /// Fewer copies, or more, are to be waited for than can be.
+    /// The requested number of copies is out of bounds.
     Wait(WaitError),
-    /// The bytes are not given.
+    /// The bytes cannot be had from their source.
     Source(GiveError<D>),
-    /// The name cannot be written; why.
+    /// The name record cannot be written; the text says why.
     Name(String),
     /// Fewer copies than needed, of the object or of its record, are durable.
     TooFewCopies {
-        /// So many are.
+        /// The number of durable copies.
         durable: usize,
-        /// So many would do.
+        /// The number of copies that would be enough.
         needed: usize,
-        /// How long was waited.
+        /// The time that the store waited.
         waited: Duration,
-        /// Whose are not, and why.
+        /// The copies that are not durable, and why.
         missing: Vec<Missing>,
     },
 }
 
-/// Stores an object.
+/// Stores an object and its name record.
 ///
 /// # Errors
-/// [`StoreFailure`]; what was copied by then stays where it is, unnamed.
+/// [`StoreFailure`]; the copies made by then stay where they are, without a name.
 pub async fn store<E: Env>(
     env: &Arc<E>,
     order: Order<E>,
@@ -102,10 +102,10 @@ pub async fn store<E: Env>(
     Ok(Stored { copies, missing, written, wanted })
 }
 
-/// How many copies a store would wait for.
+/// The number of copies that a store would wait for.
 ///
 /// # Errors
-/// This peer stores nothing at the moment, or not with so many copies.
+/// This peer stores nothing at the moment, or cannot wait for so many copies.
 pub async fn copies_wanted<E: Env>(
     env: &Arc<E>,
     wait: Wait,
@@ -133,7 +133,7 @@ struct Store<E: Env> {
 }
 
 impl<E: Env> Store<E> {
-    /// Copies until enough are durable and the owner of the content is one of them.
+    /// Copies the object until enough copies are durable and the owner of the content has one.
     async fn copy_until(&self, patience: &mut Patience) -> Result<Copies, StoreFailure<E::DiskError>> {
         let mut copies = Copies::default();
         for _ in 0..COPY_TRIES_MAX {
@@ -148,7 +148,7 @@ impl<E: Env> Store<E> {
             if owner.is_ok_and(|found| acknowledge(&found.owner.position)) {
                 return Ok(copies);
             }
-            // Too many will not take it, however often they are asked.
+            // Too many peers refuse it for good.
             let hopeless = copies.are_out_of_reach(&self.env.view(), self.wanted.needed, self.wanted.most);
             if hopeless || self.env.now() + RETRY >= patience.deadline(self.env.now()) {
                 break;
@@ -161,7 +161,7 @@ impl<E: Env> Store<E> {
         Err(self.too_few(&copies, self.all_missing(&copies).await, patience))
     }
 
-    /// The copies that are not there: of those that said why, and of those that have not said anything yet.
+    /// The missing copies: those with a reported reason, and those without any report yet.
     async fn all_missing(&self, copies: &Copies) -> Vec<Missing> {
         let view = self.env.view();
         let (mut missing, most) = (copies.missing_of(&view, self.wanted.most), self.wanted.most);
@@ -179,7 +179,7 @@ impl<E: Env> Store<E> {
         missing
     }
 
-    /// Gives the object to the owner of its content id, once, and hears of all copies.
+    /// Gives the object to the owner of its content id, once, and takes the reports on all copies.
     async fn copy_once(
         &self,
         patience: &mut Patience,
@@ -217,7 +217,7 @@ impl<E: Env> Store<E> {
                     }
                 }
                 Some(None) => break,
-                // Once enough are durable the rest is waited for a moment only; it is made all the same.
+                // Once enough are durable, the rest is waited for only a moment; it is made all the same.
                 None if enough_since.is_some_and(|since| now.since(since) >= LINGER) => {
                     self.env.spawn(async move { drop(pushing.await) });
                     return Ok(());
@@ -234,7 +234,7 @@ impl<E: Env> Store<E> {
             }
         }
         match pushing.await {
-            // It is asked again as long as it is connected: it may have been stopped, as this peer may have been.
+            // The client is asked again as long as it is connected: it, or this peer, may have been stopped.
             Some(Err(PushFailure::Source(GiveError::Client(silence @ StreamError::Silent { .. })))) => {
                 patience.silence = Some(silence);
                 Ok(())
@@ -276,7 +276,7 @@ impl<E: Env> Store<E> {
                 return Err(self.too_few(&written.copies, written.copies.missing(), patience));
             }
             self.env.sleep_until(self.env.now() + RETRY).await;
-            // What goes wrong now shows in the copies that are missing at the deadline.
+            // A failure now shows in the copies that are missing at the deadline.
             if let Err(error) = write_again(&self.env, &mut written).await {
                 tracing::debug!(%error, name = %self.name, "a record was not given again");
             }
@@ -298,14 +298,14 @@ impl<E: Env> Store<E> {
     }
 }
 
-/// How long to go on: as long as something moves, and so long after.
+/// The patience of a store: it goes on while something moves, and for the timeout after that.
 struct Patience {
     timeout: Duration,
     progress: Arc<Progress>,
     seen: u64,
     moved: Moment,
     begun: Moment,
-    /// The client gave nothing when it was asked last.
+    /// The error of the client, if it gave nothing when it was last asked.
     silence: Option<StreamError>,
 }
 
@@ -314,10 +314,10 @@ impl Patience {
         Patience { timeout, progress, seen: 0, moved: now, begun: now, silence: None }
     }
 
-    /// How long it took: the time-out itself, where that is why it ended.
+    /// The time that the store took, or the timeout itself if that ended it.
     fn waited(&self, now: Moment) -> Duration {
         let elapsed = now.since(self.begun);
-        // No try begins that could not end before the time is up.
+        // No try begins that could not end before the deadline.
         match (elapsed + RETRY).checked_sub(self.timeout) {
             Some(more) if more < Duration::from_secs(1) => self.timeout,
             Some(_) => Duration::from_secs(elapsed.as_secs()),
@@ -339,7 +339,7 @@ impl Patience {
         self.silence = None;
     }
 
-    /// Bytes move that somebody else gives, or further down the chain.
+    /// Notes bytes that another peer gives, or that move further down the chain.
     fn joined(&mut self, now: Moment, bytes: u64, length: u64) {
         self.moved(now);
         let done = self.progress.done.load(Ordering::Relaxed);
@@ -351,17 +351,17 @@ impl Patience {
     }
 }
 
-/// How often a store whose bytes moved is begun anew.
+/// The most tries of a store whose bytes moved.
 const COPY_TRIES_MAX: u32 = 200;
-/// How often is looked whether bytes move.
+/// The time between two checks whether bytes move.
 const TICK: Duration = Duration::from_millis(200);
-/// A tick that takes so long means that this process was stopped: nobody else stood still.
+/// A tick that takes this long means that this process was stopped: the other peers did not stand still.
 const STOPPED_AFTER: Duration = Duration::from_secs(3);
-/// Between two tries to copy.
+/// The pause between two tries to copy.
 const RETRY: Duration = Duration::from_millis(250);
-/// How long the other copies are waited for after enough are durable, to say so in one go.
+/// The time for which further copies are waited for after enough are durable, to report them in one go.
 const LINGER: Duration = Duration::from_secs(2);
-/// Words on copies that wait to be heard.
+/// The most reports on copies that wait to be read.
 const WORDS_MAX: usize = 32;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A peer takes over its ranges.
+//! The flow by which a peer takes over its ranges.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::wait::{Either, Together, race};
 use crate::replica::Sources;
 use crate::wire::{Entry, MissingReason, StorageReply, StorageRequest};
 
-/// Takes over what belongs to this peer, in each of its lives, and tells so. Ends with the peer.
+/// Takes over what belongs to this peer, in each of its lives, and reports it. Ends with the peer.
 pub async fn take_over<E: Env>(env: Arc<E>) {
     let (mut asked, mut running) = (Together::new(), false);
     loop {
@@ -51,5 +51,5 @@ async fn ask<E: Env>(
     (whom, answer)
 }
 
-/// How long a peer may take to give a joiner everything.
+/// The timeout for a peer that hands its share over to a joiner.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(600);

@@ -1,4 +1,4 @@
-//! Waiting.
+//! Waiting for futures: the first of two, a timeout, a task, a set.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::env::Env;
 
-/// Waits for the first of two; the other one is given up. Of two that are there at the same time the left one counts.
+/// Waits for the first of two futures and drops the other. If both are ready at the same time, the left one counts.
 pub async fn race<A, B>(left: impl Future<Output = A>, right: impl Future<Output = B>) -> Either<A, B> {
     match select(pin!(left), pin!(right)).await {
         Either::Left((done, _)) => Either::Left(done),
@@ -20,7 +20,7 @@ pub async fn race<A, B>(left: impl Future<Output = A>, right: impl Future<Output
     }
 }
 
-/// What a future comes to, if it does within so long.
+/// The result of a future, or `None` if it is not ready within the timeout.
 pub async fn timeout<E: Env, T>(
     env: &Arc<E>,
     within: Duration,
@@ -32,16 +32,17 @@ pub async fn timeout<E: Env, T>(
     }
 }
 
-/// Something that was begun and is waited for: what it came to, or nothing if it broke. Dropped, it is given up.
+/// Work that was begun in the background; awaiting it gives its result, or `None` if it broke. If dropped, it is
+/// cancelled.
 pub struct Task<T>(oneshot::Receiver<T>);
 
 impl<T: Send + 'static> Task<T> {
-    /// Begins it, beside everything else.
+    /// Begins the work in the background.
     pub fn spawn<E: Env>(env: &Arc<E>, work: impl Future<Output = T> + Send + 'static) -> Task<T> {
         let (mut told, result) = oneshot::channel();
         env.spawn(async move {
             if let Either::Left(done) = race(work, told.closed()).await {
-                // Nobody may be left to hear it.
+                // The receiver of the result may be gone.
                 let _ = told.send(done);
             }
         });
@@ -57,26 +58,26 @@ impl<T> Future for Task<T> {
     }
 }
 
-/// Futures that go on side by side. What they come to comes out one by one; the rest ends with the set.
+/// A set of futures that run side by side. Their results come out one by one; dropping the set ends the rest.
 pub struct Together<F: Future>(FuturesUnordered<F>);
 
 impl<F: Future> Together<F> {
-    /// None yet.
+    /// An empty set.
     pub fn new() -> Together<F> {
         Together(FuturesUnordered::new())
     }
 
-    /// One more.
+    /// Adds one more future to the set.
     pub fn add(&mut self, future: F) {
         self.0.push(future);
     }
 
-    /// How many are under way.
+    /// The number of futures under way.
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// The next that is done; waits for ever while there is none.
+    /// The next result; waits for ever while the set is empty.
     pub async fn next_or_never(&mut self) -> F::Output {
         match self.next().await {
             Some(done) => done,
@@ -84,7 +85,7 @@ impl<F: Future> Together<F> {
         }
     }
 
-    /// The next that is done; nothing once there is none left.
+    /// The next result; `None` once the set is empty.
     pub async fn next(&mut self) -> Option<F::Output> {
         self.0.next().await
     }

@@ -1,4 +1,4 @@
-//! What a peer keeps of one name, and what it takes of others and of clients.
+//! The records that a peer keeps of one name, and the records that it takes from others and from clients.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +9,10 @@ use crate::id::RecordId;
 use crate::time::Timestamp;
 use crate::wire::{NameRecord, PutRole, RecordError, SignedRecord, StorageReply};
 
-/// What a peer keeps of one name: the winner and the records before and beside it.
+/// The records that a peer keeps of one name: the winner and the records before and beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct NameHistory {
-    /// The record that counts.
+    /// The record that won.
     pub current: Option<SignedRecord>,
     /// Records that lost, latest first, at most [`HISTORY_MAX`].
     pub past: Vec<PastRecord>,
@@ -23,26 +23,26 @@ pub struct NameHistory {
 pub struct PastRecord {
     /// The record, with its signature.
     pub record: SignedRecord,
-    /// The winner, or one that it stands upon, does not name this one as replaced.
+    /// Whether it is a sibling: neither the winner nor a record in the history names this one as replaced.
     pub sibling: bool,
 }
 
 /// Why the owner of a name does not take a client's record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PutRefusal {
-    /// It does not replace the current record.
+    /// The record does not replace the current one.
     Conflict,
-    /// Its clock is too far ahead, in milliseconds.
+    /// The record's clock is too far ahead.
     ClockAhead {
-        /// By how much.
+        /// The lead of the record's clock, in milliseconds.
         ms: u64,
     },
-    /// Its clock is not after the one that it replaces.
+    /// The record's clock is not after that of the record that it replaces.
     ClockBehind,
 }
 
 impl PutRefusal {
-    /// The answer to the client, by the owner that keeps this.
+    /// The owner's answer to the client, with the current record of this history.
     pub fn into_reply(self, history: &NameHistory) -> StorageReply {
         match self {
             PutRefusal::Conflict | PutRefusal::ClockBehind => {
@@ -56,12 +56,11 @@ impl PutRefusal {
 }
 
 impl NameHistory {
-    /// Takes a record as what it is given (`PutRecord`): as a replica whatever comes, as the owner of the
-    /// name what [`NameHistory::accepts`]; the same record again is a client, or a network, that did not
-    /// hear the answer. Returns whether anything changed.
-    ///
+    /// Takes a record in a role (`PutRecord`): as a replica any record, as the owner of the name one that
+    /// [`NameHistory::accepts`]. The same record again comes from a client, or a network, that did not hear the answer.
+    /// Returns whether anything changed.
     /// # Errors
-    /// [`PutRefusal`] says why not; nothing is changed then.
+    /// [`PutRefusal`] gives the reason; nothing is changed then.
     pub fn put(&mut self, new: &CheckedRecord, role: PutRole, now_unix_ms: u64) -> Result<bool, PutRefusal> {
         let again = self.current.as_ref().is_some_and(|current| current.id() == new.id());
         if role == PutRole::Owner && !again {
@@ -100,11 +99,11 @@ impl NameHistory {
         Ok(true)
     }
 
-    /// Whether the owner takes this record from a client at this time. One that follows the current record
-    /// closely is not ahead: a wrong clock that got through once keeps nobody from the name.
+    /// Checks whether the owner takes this record from a client at this time. A record that follows the current one
+    /// closely does not count as ahead, so that a wrong clock that got through once blocks the name for no writer.
     ///
     /// # Errors
-    /// [`PutRefusal`] says why not.
+    /// [`PutRefusal`] gives the reason.
     pub fn accepts(&self, record: &NameRecord, now_unix_ms: u64) -> Result<(), PutRefusal> {
         let current =
             self.current.as_ref().map(|c| (c.id(), c.decode().map_or(Timestamp::default(), |r| r.clock)));
@@ -126,7 +125,7 @@ impl NameHistory {
         self.past.iter().filter(|past| past.sibling).map(|past| &past.record)
     }
 
-    /// Whether this record is kept, as the winner or beside it.
+    /// Whether this record is kept, as the winner or in the history.
     pub fn knows(&self, id: &RecordId) -> bool {
         self.current.iter().chain(self.past.iter().map(|past| &past.record)).any(|record| record.id() == *id)
     }
@@ -152,7 +151,7 @@ impl NameHistory {
         self.past.truncate(HISTORY_MAX);
     }
 
-    /// A record that came late may be the link that shows another to be an ancestor.
+    /// Counts the siblings anew: a record that came late may be the link that shows another to be an ancestor.
     fn recount_siblings(&mut self) {
         let all = self.current.iter().chain(self.past.iter().map(|past| &past.record));
         let replaced: BTreeSet<RecordId> = all.filter_map(|record| record.decode().ok()?.replaces).collect();
@@ -163,12 +162,12 @@ impl NameHistory {
 }
 
 /// Records that were given to this peer and are older than all that it keeps of their names: it does not want them
-/// again when they are offered. Bounded; what is forgotten is given once more.
+/// again. Bounded; a forgotten one is given once more.
 #[derive(Debug, Clone, Default)]
 pub struct Bygones(BTreeSet<RecordId>);
 
 impl Bygones {
-    /// A record was given, and is not kept.
+    /// Notes that a record was given, and is not kept.
     pub fn hear(&mut self, id: RecordId) {
         if self.0.len() >= BYGONES_MAX {
             self.0.clear();
@@ -176,17 +175,17 @@ impl Bygones {
         self.0.insert(id);
     }
 
-    /// Whether it is one of them.
+    /// Whether a record is one of them.
     pub fn knows(&self, id: &RecordId) -> bool {
         self.0.contains(id)
     }
 }
 
-/// How many bygone records are remembered: 128 KiB.
+/// The most bygone records that are remembered: 128 KiB.
 const BYGONES_MAX: usize = 4_096;
-/// How many past records of a name are kept.
+/// The most past records of a name that are kept.
 pub const HISTORY_MAX: usize = 16;
-/// How far a client's clock may be ahead of the owner's, in milliseconds.
+/// The most that a client's clock may be ahead of the owner's, in milliseconds.
 pub const CLOCK_AHEAD_MAX_MS: u64 = 5 * 60 * 1_000;
 
 #[cfg(test)]
@@ -278,7 +277,7 @@ mod tests {
         assert_eq!(history.accepts(&far, 2_000), Err(PutRefusal::ClockAhead { ms: 398_000 }));
     }
 
-    /// Goal: a record of a writer, or an owner, whose clock was an hour ahead can be replaced by everybody.
+    /// Goal: any writer can replace a record of a writer, or an owner, whose clock was an hour ahead.
     #[test]
     fn a_clock_that_was_far_ahead_keeps_nobody_from_the_name() {
         let hour = 3_600_000;

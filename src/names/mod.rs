@@ -1,16 +1,15 @@
-//! Name records: which of two wins, what becomes of the other, and what those who keep them say together.
+//! Name records: which of two wins, what becomes of the other, and how the votes of their keepers add up.
 //!
 //! | part | what it decides |
 //! |---|---|
-//! | `record` | the order of records; the record that replaces another; what an owner that lacks it is brought |
-//! | `history` | what a peer keeps of one name, and what it takes |
+//! | `record` | the order of records; the record that replaces another; the record that an owner lacks |
+//! | `history` | the records that a peer keeps of one name, and the records that it takes |
 //! | `ring_clock` | the ring's time, by which writers date records and owners bound the future |
-//! | `votes` | what the peers around a name key say of a name |
+//! | `votes` | the verdict of the peers around a name key on a name |
 //!
-//! Pure. The greatest (clock, writer) wins, everywhere and in whatever order records arrive; of two
-//! that a writer dates alike, the one with the greater id. A record that loses although the winner did
-//! not replace it is a sibling: it stays in the history with its bytes. Signatures are checked by whoever
-//! receives a record, before it comes here.
+//! Pure. The greatest (clock, writer) wins, everywhere and in whatever order records arrive; of two that a writer dates
+//! alike, the one with the greater id. A record that loses although the winner did not replace it is a sibling: it
+//! stays in the history with its bytes. The receiver of a record checks its signature before it comes here.
 
 #![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 

@@ -5,11 +5,11 @@ use crate::id::{ContentId, FileName, Position, RecordId};
 use crate::time::Timestamp;
 use crate::wire::{NameRecord, ObjectInfo, RecordTarget, SignedRecord};
 
-/// What decides between two records, the greater one wins. An honest writer dates no two alike; of one
-/// that does, all peers must take the same.
+/// The rank of a record; the greater one wins. An honest writer dates no two records alike; of two by one that does,
+/// all peers must take the same.
 pub type Rank = (Timestamp, Position, RecordId);
 
-/// A record that was read, and whose signature whoever made this has checked.
+/// A decoded record whose signature was checked by the code that built this.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedRecord {
     signed: SignedRecord,
@@ -17,33 +17,33 @@ pub struct CheckedRecord {
 }
 
 impl CheckedRecord {
-    /// A record as it travels, and the same decoded. The caller has checked the signature.
+    /// Joins a record as it travels with its decoded form. The caller has checked the signature.
     pub fn new(signed: SignedRecord, record: NameRecord) -> CheckedRecord {
         CheckedRecord { signed, record }
     }
 
-    /// The decoded record.
+    /// The decoded form of the record.
     pub fn record(&self) -> &NameRecord {
         &self.record
     }
 
-    /// As it travels.
+    /// The signed form of the record, as it travels.
     pub fn signed(&self) -> &SignedRecord {
         &self.signed
     }
 
-    /// Which record it is.
+    /// The id of the record.
     pub fn id(&self) -> RecordId {
         self.signed.id()
     }
 
-    /// What a peer's hybrid logical clock takes from it at this time: no record moves it further ahead than
-    /// a client may be.
+    /// The reading that a peer's hybrid logical clock takes from the record at this time: no record moves it further
+    /// ahead than a client may be.
     pub fn clock_seen(&self, now_unix_ms: u64) -> Timestamp {
         self.record.clock.min(Timestamp::of_unix_ms(now_unix_ms.saturating_add(CLOCK_AHEAD_MAX_MS)))
     }
 
-    /// Its place among the records of its name.
+    /// The rank of the record among the records of its name.
     pub fn rank(&self) -> Rank {
         rank(&self.record, &self.id())
     }
@@ -53,7 +53,7 @@ pub(super) fn rank(record: &NameRecord, id: &RecordId) -> Rank {
     (record.clock, record.writer, *id)
 }
 
-/// What a record stands for, if it is no tombstone.
+/// The content that a record stands for; `None` for a tombstone.
 pub fn content_of(record: &NameRecord) -> Option<ContentId> {
     match record.target {
         RecordTarget::Content { content, .. } => Some(content),
@@ -61,7 +61,7 @@ pub fn content_of(record: &NameRecord) -> Option<ContentId> {
     }
 }
 
-/// The object that a record names; nothing where the name stands for nothing.
+/// The object that a record stands for; `None` for a tombstone.
 pub fn object_of(record: &NameRecord) -> Option<ObjectInfo> {
     match record.target {
         RecordTarget::Content { content, length, outboard } => Some(ObjectInfo { content, length, outboard }),
@@ -69,8 +69,8 @@ pub fn object_of(record: &NameRecord) -> Option<ObjectInfo> {
     }
 }
 
-/// The record that makes a name stand for something else than it does now. It is dated after the one that it
-/// replaces, however far that one's writer was ahead of this one.
+/// The record that gives a name a new target. It is dated after the one that it replaces, however far that one's writer
+/// was ahead of this one.
 pub fn next_record(
     name: FileName,
     target: RecordTarget,
@@ -89,23 +89,23 @@ pub fn next_record(
     }
 }
 
-/// What an owner that is still taking over has of a name, and the greatest record that its replicas have:
-/// that is given to the owner before it is replaced.
+/// The record that an owner has of a name, and the greatest record of the other voters: that is given to the owner
+/// before it is replaced.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Greatest {
     greatest: Option<CheckedRecord>,
-    /// The owner has no greater one.
+    /// Whether the greatest record is another peer's, so that the owner lacks it.
     lacked: bool,
 }
 
 impl Greatest {
-    /// The owner has this.
+    /// Begins with the record that the owner has.
     pub fn new(owner_has: Option<CheckedRecord>) -> Greatest {
         Greatest { greatest: owner_has, lacked: false }
     }
 
-    /// A replica has this. One that does not answer had less than W copies beside it, or another of those
-    /// who are asked has the record, too.
+    /// Takes the record of a replica. If a replica does not answer, its record had fewer than W other copies, or
+    /// another asked peer has it, too.
     pub fn hear(&mut self, replica_has: CheckedRecord) {
         if self.greatest.as_ref().is_none_or(|greatest| replica_has.rank() > greatest.rank()) {
             self.greatest = Some(replica_has);
@@ -113,12 +113,12 @@ impl Greatest {
         }
     }
 
-    /// What is given to the owner first.
+    /// The record to give to the owner first, if it lacks the greatest one.
     pub fn to_bring(&self) -> Option<&SignedRecord> {
         self.greatest.as_ref().filter(|_| self.lacked).map(CheckedRecord::signed)
     }
 
-    /// The record that counts.
+    /// The greatest record: the one that counts.
     pub fn into_current(self) -> Option<CheckedRecord> {
         self.greatest
     }

@@ -1,7 +1,7 @@
-//! The ring's time: what the clocks around a peer say together.
+//! The ring's time: the median of the clocks around a peer.
 //!
-//! One wrong clock, a neighbour's or a peer's own, moves the median of several by nothing. Of two that differ
-//! nobody can tell which is right: then the later one counts, so that neither is refused for being ahead.
+//! One wrong clock, a neighbour's or a peer's own, does not move the median of several. Of two clocks that differ, it
+//! cannot be told which is right: then the later one counts, so that neither is refused for being ahead.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,16 +9,16 @@ use std::time::Duration;
 use crate::id::Position;
 use crate::time::Moment;
 
-/// What the clocks of others show, on the clock by which a peer decides: so this machine's own clock may be set
-/// meanwhile.
+/// The readings of other clocks, relative to the monotonic clock by which a peer decides. So this machine's own clock
+/// may be set meanwhile.
 #[derive(Debug, Clone, Default)]
 pub struct RingClock {
-    /// What it showed, less the moment at which it said so, in milliseconds; and that moment.
+    /// The reading of each clock, less the moment at which it was heard, in milliseconds; and that moment.
     heard: BTreeMap<Position, (i64, Moment)>,
 }
 
 impl RingClock {
-    /// A peer says what its clock shows. How long that was on its way is far below what counts here.
+    /// Takes the reading of a peer's clock. The time that it was on its way is far below what counts here.
     pub fn hear(&mut self, now: Moment, from: Position, its_unix_ms: u64) {
         self.heard.retain(|_, (_, at)| now.since(*at) <= HEARD_FOR);
         if self.heard.len() < HEARD_MAX || self.heard.contains_key(&from) {
@@ -26,8 +26,8 @@ impl RingClock {
         }
     }
 
-    /// How far the ring's time is ahead of this machine's clock, in milliseconds: the median of all that were heard
-    /// lately and this one. What is within [`CLOCK_WRONG_MS`] is no difference.
+    /// The lead of the ring's time over this machine's clock, in milliseconds: the median of all clocks that were heard
+    /// lately and this one. A difference within [`CLOCK_WRONG_MS`] counts as 0.
     pub fn offset_ms(&self, now: Moment, own_unix_ms: u64) -> i64 {
         let own = clamped(own_unix_ms, millis(now));
         let mut offsets: Vec<i64> = self.lately(now).map(|its| its.saturating_sub(own)).chain([0]).collect();
@@ -36,14 +36,14 @@ impl RingClock {
         if median.unsigned_abs() > CLOCK_WRONG_MS { median } else { 0 }
     }
 
-    /// How far this machine's own clock is from the ring's time, where others are enough to tell; in milliseconds,
-    /// positive where it is behind.
+    /// The error of this machine's own clock against the ring's time, in milliseconds, positive if it is behind; `None`
+    /// if it is right or too few other clocks were heard.
     pub fn own_error_ms(&self, now: Moment, own_unix_ms: u64) -> Option<i64> {
         let judges = self.lately(now).count();
         Some(self.offset_ms(now, own_unix_ms)).filter(|offset| *offset != 0 && judges >= JUDGES_MIN)
     }
 
-    /// The ring's time, where this machine's clock shows that.
+    /// The ring's time in milliseconds since the Unix epoch, when this machine's clock shows `own_unix_ms`.
     pub fn unix_ms(&self, now: Moment, own_unix_ms: u64) -> u64 {
         own_unix_ms.saturating_add_signed(self.offset_ms(now, own_unix_ms))
     }
@@ -61,13 +61,13 @@ fn clamped(more: u64, less: u64) -> i64 {
     (i128::from(more) - i128::from(less)).clamp(i64::MIN.into(), i64::MAX.into()) as i64
 }
 
-/// A clock that differs by no more is right.
+/// The greatest difference, in milliseconds, at which a clock still counts as right.
 pub const CLOCK_WRONG_MS: u64 = 10_000;
-/// For how long a clock that was heard counts: pings may be a minute apart.
+/// The time for which a clock that was heard counts: pings may be a minute apart.
 const HEARD_FOR: Duration = Duration::from_secs(180);
-/// How many clocks are kept.
+/// The most clocks that are kept.
 const HEARD_MAX: usize = 32;
-/// Of so many other clocks the most agree, or none is called wrong.
+/// The fewest other clocks that can call this machine's clock wrong.
 const JUDGES_MIN: usize = 2;
 
 #[cfg(test)]
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(judged(&[900, -900, 4_000]), (0, None), "clocks differ a little");
     }
 
-    /// Goal: of two nobody is called wrong, and the later one bounds the future, so that neither refuses the other.
+    /// Goal: of two clocks neither is called wrong; the later one bounds the future, so neither refuses the other.
     #[test]
     fn of_two_the_later_one_counts() {
         assert_eq!(judged(&[HALF_AN_HOUR]), (HALF_AN_HOUR, None));

@@ -1,58 +1,58 @@
-//! What the peers around a name key say of a name.
+//! The votes of the peers around a name key on a name.
 //!
-//! A record counts whoever has it, since its signature is checked. Whose word it takes to say that there is none, the
-//! [`Election`] tells.
+//! A record counts from any peer, since its signature is checked. The [`Election`] tells whose votes it takes to say
+//! that there is none.
 
 use super::record::CheckedRecord;
 use crate::id::Position;
 use crate::replica::Election;
 use crate::wire::NameRecord;
 
-/// One peer's word.
+/// The vote of one peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vote {
-    /// The record that it has.
+    /// The record that the peer has.
     pub record: Option<CheckedRecord>,
-    /// It is still taking over its range: its "no" is no vote.
+    /// Whether the peer is still taking over its range: then its "no" is no vote.
     pub syncing: bool,
 }
 
-/// The words that were heard.
+/// The votes that were heard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Votes {
     greatest: Option<CheckedRecord>,
     election: Election,
 }
 
-/// What they come to.
+/// The verdict on a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// The greatest record that any of them has.
+    /// The greatest record that any voter has.
     Found(Box<NameRecord>),
-    /// So many say that there is none that one of them would have it, had it been acknowledged.
+    /// The name is unknown: had a record been acknowledged, one of the voters that said no would have it.
     Unknown,
-    /// None has a record, and the word of these is missing.
+    /// No voter has a record, and votes are missing.
     CannotTell {
-        /// Who did not answer, is still taking over, or is away.
+        /// The peers that did not answer, are still taking over, or are away.
         silent: Vec<Position>,
-        /// Those of them that did answer: they are still taking over.
+        /// Those of the silent peers that did answer: they are still taking over.
         taking_over: Vec<Position>,
-        /// Some of these were asked, and may have a word in a moment: they are still taking over, or could not be
-        /// reached right now. The others are known to be away.
+        /// Whether some of the silent peers were asked, and may vote in a moment: they are still taking over, or could
+        /// not be reached right now. The others are known to be away.
         in_a_moment: bool,
     },
 }
 
 impl Votes {
-    /// None yet. These have a word on the name.
+    /// A count without any vote yet, for this election.
     pub fn new(election: Election) -> Votes {
         Votes { greatest: None, election }
     }
 
-    /// Hears one of them; `None` when it did not answer, or nothing that can be used.
+    /// Takes the vote of one peer; `None` if it did not answer, or not in a usable way.
     pub fn hear(&mut self, peer: Position, vote: Option<Vote>) {
         let Some(Vote { record, syncing }) = vote else { return };
-        // What one that is taking over has may be old.
+        // The record of a peer that is taking over may be old.
         self.election.hear(&peer, !syncing);
         if let Some(record) = record
             && self.greatest.as_ref().is_none_or(|greatest| record.rank() > greatest.rank())
@@ -61,8 +61,8 @@ impl Votes {
         }
     }
 
-    /// Whether the rest need not be waited for. No single word suffices: an owner that has just become one may lack what
-    /// the owner before it and another replica have acknowledged.
+    /// Whether the rest need not be waited for. No single vote suffices: an owner that has just become one may lack
+    /// what the owner before it and another replica have acknowledged.
     pub fn is_over(&self) -> bool {
         match self.greatest {
             Some(_) => self.has_the_newest(),
@@ -70,17 +70,17 @@ impl Votes {
         }
     }
 
-    /// Whether the newest record that was acknowledged is among those that were heard, if there is one.
+    /// Whether the newest record that was acknowledged is among the votes, if there is one.
     pub fn has_the_newest(&self) -> bool {
         self.election.has_the_newest() || self.election.all_were_heard()
     }
 
-    /// The greatest record that was heard.
+    /// The greatest record among the votes.
     pub fn into_greatest(self) -> Option<CheckedRecord> {
         self.greatest
     }
 
-    /// Whether there is an answer, should the rest not say anything.
+    /// Whether there is a verdict even if the rest do not answer.
     pub fn is_decided(&self) -> bool {
         match self.greatest {
             Some(_) => self.has_the_newest(),
@@ -88,7 +88,7 @@ impl Votes {
         }
     }
 
-    /// What they come to, as far as they were heard.
+    /// The verdict of the votes so far.
     pub fn verdict(self) -> Verdict {
         match self.greatest {
             Some(greatest) => Verdict::Found(Box::new(greatest.record().clone())),
@@ -179,11 +179,11 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: "there is none" never comes out while one has a record, or while so many do not say so that they may
-        /// have kept one; it always does once all say so. The order of the answers decides nothing.
+        /// Goal: the verdict is never "unknown" while one voter has a record, or while so many have not said no that
+        /// they may have kept one; it always is once all say no. The order of the answers decides nothing.
         #[test]
         fn a_no_is_a_no_of_enough(
-            // For each of those asked: does not answer, syncs, says no, has a record.
+            // Each asked peer does not answer, syncs, says no, or has a record.
             answers in prop::collection::vec(0u8..4, 1..8),
             rotate in 0usize..8,
         ) {

@@ -28,7 +28,7 @@ use crate::wire::limits;
 
 pub use pages::{OutboardPages, PageError};
 
-/// The bytes of every chunk but the last.
+/// The length in bytes of every chunk but the last.
 pub const CHUNK_BYTES: u64 = 1 << 20;
 
 /// The chaining value of SHA-256 between two chunks, written as a digest is.
@@ -61,7 +61,7 @@ impl fmt::Debug for Midstate {
     }
 }
 
-/// Into how many chunks a file of this length falls.
+/// The number of chunks of a file of this length.
 pub fn chunk_count(length: u64) -> u64 {
     length.div_ceil(CHUNK_BYTES).max(1)
 }
@@ -73,27 +73,27 @@ pub struct Outboard {
     midstates: Vec<Midstate>,
 }
 
-/// Why bytes, or midstates, are no outboard.
+/// Why bytes, or midstates, are not an outboard.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OutboardError {
     /// The header is cut short, or is another format's or version's.
     #[error("no outboard of version 1 with chunks of {CHUNK_BYTES} bytes")]
     Header,
-    /// A file cannot be that long.
+    /// The claimed length is longer than any file.
     #[error("a file of {length} bytes is longer than SHA-256 allows")]
     TooLong {
-        /// The claimed length.
+        /// The claimed length in bytes.
         length: u64,
     },
     /// The midstates are too many or too few for the length.
     #[error("a file of {length} bytes has {expected} midstates, not {found}")]
     Count {
-        /// The length of the file.
+        /// The length of the file in bytes.
         length: u64,
-        /// How many there should be.
+        /// The number of midstates that the length demands.
         expected: u64,
-        /// How many there are; a part of one counts as one.
+        /// The number of midstates found; a part of one counts as one.
         found: u64,
     },
 }
@@ -111,7 +111,7 @@ impl Outboard {
     /// Reads exactly what [`Outboard::to_bytes`] writes.
     ///
     /// # Errors
-    /// [`OutboardError`] at the first thing that differs.
+    /// [`OutboardError`] at the first difference.
     pub fn from_bytes(bytes: &[u8]) -> Result<Outboard, OutboardError> {
         let (header, rest) = bytes.split_at_checked(HEADER_BYTES).ok_or(OutboardError::Header)?;
         let length = u64::from_be_bytes(header[8..16].try_into().map_err(|_| OutboardError::Header)?);
@@ -127,7 +127,7 @@ impl Outboard {
         Ok(Outboard { length, midstates: midstates.iter().copied().map(Midstate).collect() })
     }
 
-    /// The bytes that the module's head describes.
+    /// The bytes of the outboard, in the format that the module's head describes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEADER_BYTES + 32 * self.midstates.len());
         bytes.extend_from_slice(&header_bytes(self.length));
@@ -135,7 +135,7 @@ impl Outboard {
         bytes
     }
 
-    /// SHA-256 of [`Outboard::to_bytes`].
+    /// The outboard digest: SHA-256 of [`Outboard::to_bytes`].
     pub fn digest(&self) -> OutboardDigest {
         OutboardDigest(sha256(&self.to_bytes()))
     }
@@ -145,7 +145,7 @@ impl Outboard {
         self.length
     }
 
-    /// s(1) … s(n−1).
+    /// The midstates s(1) … s(n−1), in order.
     pub fn midstates(&self) -> &[Midstate] {
         &self.midstates
     }
@@ -158,7 +158,7 @@ impl Outboard {
         }
     }
 
-    /// How long this chunk is; `None` past the last chunk.
+    /// The length of this chunk in bytes; `None` past the last chunk.
     pub fn chunk_length(&self, index: u64) -> Option<u64> {
         (index < chunk_count(self.length)).then(|| (self.length - index * CHUNK_BYTES).min(CHUNK_BYTES))
     }
@@ -191,7 +191,7 @@ pub fn verify_chunk(
 pub struct ChunkHasher {
     blocks: BlockHasher,
     offset: u64,
-    /// After each whole chunk so far: s(1), s(2), …
+    /// The midstates after each whole chunk so far: s(1), s(2), …
     midstates: Vec<Midstate>,
 }
 
@@ -202,7 +202,7 @@ impl Default for ChunkHasher {
 }
 
 impl ChunkHasher {
-    /// Takes the next bytes.
+    /// Takes the next bytes of the file.
     pub fn update(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let room = usize::try_from(CHUNK_BYTES - self.offset % CHUNK_BYTES).unwrap_or(usize::MAX);
@@ -216,7 +216,7 @@ impl ChunkHasher {
         }
     }
 
-    /// How many bytes were taken.
+    /// The number of bytes taken so far.
     pub fn offset(&self) -> u64 {
         self.offset
     }
@@ -231,14 +231,14 @@ impl ChunkHasher {
         self.midstates.last().copied().unwrap_or(Midstate::INITIAL)
     }
 
-    /// Goes back to where this many chunks, or all whole ones if that is fewer, had been taken.
+    /// Goes back to the end of this many chunks, or of all whole ones if those are fewer.
     pub fn rewind(&mut self, chunks: u64) {
         self.midstates.truncate(usize::try_from(chunks).unwrap_or(usize::MAX));
         self.blocks = BlockHasher::new(self.midstate());
         self.offset = self.midstates.len() as u64 * CHUNK_BYTES;
     }
 
-    /// The address of what was taken, and its outboard.
+    /// The content id of all bytes taken, and their outboard.
     pub fn finish(mut self) -> (ContentId, Outboard) {
         // The midstate after a last chunk of full size is no part of the outboard.
         self.midstates.truncate(chunk_count(self.offset) as usize - 1);
@@ -257,19 +257,19 @@ pub struct ChunkChecker {
 }
 
 impl ChunkChecker {
-    /// From the chunk on in which this byte is, or would be.
+    /// Begins at the chunk in which the byte at `offset` is, or would be; `None` past the last chunk.
     pub fn new(content: ContentId, outboard: std::sync::Arc<Outboard>, offset: u64) -> Option<ChunkChecker> {
         let chunk = offset / CHUNK_BYTES;
         let blocks = BlockHasher::new(outboard.before(chunk)?);
         Some(ChunkChecker { blocks, offset: chunk * CHUNK_BYTES, content, outboard })
     }
 
-    /// How far it is.
+    /// The offset of the next byte to check.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Takes the next bytes. False as soon as a chunk that became whole is another one, or the whole file is.
+    /// Takes the next bytes. Returns false as soon as a whole chunk, or the whole file, is not the expected one.
     pub fn update(&mut self, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
             let room = usize::try_from(CHUNK_BYTES - self.offset % CHUNK_BYTES).unwrap_or(usize::MAX);
@@ -295,7 +295,7 @@ impl ChunkChecker {
 #[derive(Clone)]
 struct BlockHasher {
     state: [u32; 8],
-    /// The beginning of a block that is not whole yet.
+    /// The bytes of a block that is not whole yet; the first `filled` count.
     partial: [u8; BLOCK_BYTES],
     filled: usize,
 }

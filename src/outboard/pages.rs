@@ -1,36 +1,36 @@
-//! An outboard as it comes from another peer: page after page, each checked before it is kept.
+//! An outboard that comes from another peer: page after page, each checked before it is kept.
 
 use super::{Midstate, Outboard, chunk_count};
 use crate::id::ContentId;
 use crate::wire::ObjectInfo;
 use crate::wire::limits::MIDSTATES_PER_PAGE_MAX;
 
-/// The pages of one outboard so far, all of one sender.
+/// The pages of one outboard so far, all from one sender.
 #[derive(Debug)]
 pub struct OutboardPages {
     content: ContentId,
-    /// What the first page said of the object; the others must say the same.
+    /// The object as the first page described it; the other pages must agree.
     object: Option<ObjectInfo>,
     midstates: Vec<Midstate>,
 }
 
-/// Why a page is none, or the outboard is another one.
+/// Why a page is bad, or the outboard is not the one that was named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PageError {
-    /// It is of another object, or another length or digest than the page before.
+    /// The page is of another object, or has another length or digest than the page before.
     #[error("the page is of another object")]
     OtherObject,
-    /// It has more midstates than are wanted, too few, or a part of one.
+    /// The page has more midstates than are wanted, too few, or a part of one.
     #[error("the page has {bytes} bytes where others are due")]
     Length {
-        /// The number of bytes that came.
+        /// The number of bytes of the page.
         bytes: usize,
     },
     /// The object would be larger than any that is fetched.
     #[error("an outboard of {midstates} midstates is not fetched")]
     TooLong {
-        /// How many there would be.
+        /// The number of midstates that it would have.
         midstates: u64,
     },
     /// The whole is not the outboard that the sender named.
@@ -39,10 +39,10 @@ pub enum PageError {
 }
 
 impl OutboardPages {
-    /// The midstates of the largest outboard that is fetched: of a file of 2 TiB, 64 MiB of them.
+    /// The number of midstates of the largest outboard that is fetched: 64 MiB, for a file of 2 TiB.
     pub const MIDSTATES_MAX: u64 = 1 << 21;
 
-    /// None so far.
+    /// No pages yet, of the outboard of this content id.
     pub fn new(content: ContentId) -> OutboardPages {
         OutboardPages { content, object: None, midstates: Vec::new() }
     }
@@ -52,10 +52,10 @@ impl OutboardPages {
         self.midstates.len() as u32
     }
 
-    /// Takes the page that was due. The outboard, once it is whole. Proves nothing about its truth.
+    /// Takes the page that was due. Returns the outboard once it is whole. Proves nothing about its truth.
     ///
     /// # Errors
-    /// [`PageError`] when the sender is to be asked no further.
+    /// [`PageError`] when the page is bad; the sender is asked no further.
     pub fn add(
         &mut self,
         object: ObjectInfo,

@@ -1,4 +1,4 @@
-//! What a peer wants of an offer: what it lacks and nobody else sends it at the moment.
+//! The wanted part of an offer: the objects that a peer lacks and no other peer sends it at the moment.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,26 +7,26 @@ use crate::id::ContentId;
 use crate::time::Moment;
 use crate::wire::StorageReply;
 
-/// Objects that are on their way in, so that no two peers send the same one at the same time.
+/// The objects that are on their way in, so that no two peers send the same one at the same time.
 #[derive(Debug, Clone, Default)]
 pub struct Arrivals(BTreeMap<ContentId, Expected>);
 
-/// Whether an offered object is here.
+/// Whether this peer has an offered object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
-    /// It is, complete.
+    /// The object is here, complete.
     Here,
-    /// It is not, and can be taken as far as is known.
+    /// The object is not here, and can be taken as far as is known.
     Lacking,
-    /// It is not, and there is no room for it.
+    /// The object is not here, and there is no room for it.
     Unkept,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Expected {
-    /// Transfers under way.
+    /// The number of transfers under way.
     transfers: u32,
-    /// Somebody was told to send it, and has until then to begin.
+    /// The moment until which a peer that was told to send the object has to begin.
     promised_until: Option<Moment>,
 }
 
@@ -37,14 +37,14 @@ impl Expected {
 }
 
 impl Arrivals {
-    /// A transfer begins.
+    /// Notes that a transfer begins.
     pub fn begin(&mut self, content: ContentId) {
         let expected = self.0.entry(content).or_default();
         expected.transfers += 1;
         expected.promised_until = None;
     }
 
-    /// A transfer that began is over, however it ended.
+    /// Notes that a transfer is over, however it ended.
     pub fn end(&mut self, now: Moment, content: &ContentId) {
         if let Some(expected) = self.0.get_mut(content) {
             expected.transfers = expected.transfers.saturating_sub(1);
@@ -54,7 +54,7 @@ impl Arrivals {
         }
     }
 
-    /// Whether an object is to be asked of one more peer; if so, that one is expected to send it.
+    /// Whether to ask one more peer for an object; if so, that peer is expected to send it.
     pub fn ask_for(&mut self, now: Moment, content: ContentId) -> bool {
         if self.0.len() >= EXPECTED_MAX {
             self.0.retain(|_, expected| !expected.is_over(now));
@@ -69,7 +69,7 @@ impl Arrivals {
         true
     }
 
-    /// The answer to an offer of these objects and records, of each of which is said whether it is here.
+    /// The answer to an offer of these objects and records; each comes with whether it is here.
     pub fn answer_offer(
         &mut self,
         now: Moment,
@@ -81,7 +81,7 @@ impl Arrivals {
         self.answer_offer_in_part(now, objects, records)
     }
 
-    /// As [`Arrivals::answer_offer`], where some of the objects may be out of the question.
+    /// Like [`Arrivals::answer_offer`], where there may be no room for some of the objects.
     pub fn answer_offer_in_part(
         &mut self,
         now: Moment,
@@ -105,9 +105,9 @@ impl Arrivals {
     }
 }
 
-/// How long a peer that offered an object has to begin to send it.
+/// The time that a peer has to begin to send an object that it offered.
 const PROMISE: Duration = Duration::from_secs(10);
-/// Objects that are expected at the same time; beyond, some may be sent twice.
+/// The most objects that are expected at the same time; beyond that, some may be sent twice.
 const EXPECTED_MAX: usize = 4_096;
 
 #[cfg(test)]

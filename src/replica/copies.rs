@@ -1,8 +1,8 @@
-//! Who has a copy of one object or record, and when that is enough.
+//! The copies of one object or record, and when they are enough.
 //!
-//! Only durable copies count, and of these only such whose peers are not known to be away or to have left. What is
-//! acknowledged has enough of them, and the owner of its key knows of it: its copy is one of them, or its
-//! disk takes none and the others hold.
+//! Only durable copies count, and of these only copies at peers that are not known to be away or to have left. An
+//! acknowledged object or record has enough of them, and the owner of its key knows of it: either the owner has a copy,
+//! or its disk takes none and the others hold.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,32 +12,32 @@ use crate::config::RingSettings;
 use crate::id::Position;
 use crate::wire::{Entry, MemberState, Missing, MissingReason, StorageReply, Wait};
 
-/// How many copies of what is stored are wanted.
+/// The number of copies that a store wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CopiesWanted {
-    /// So many durable ones acknowledge a store.
+    /// The number of durable copies that acknowledge a store.
     pub needed: usize,
-    /// So many there are in the end: min(R, members).
+    /// The number of copies there will be in the end: min(R, members).
     pub most: usize,
 }
 
-/// More copies, or fewer, are to be waited for than can be.
+/// The requested number of copies cannot be waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{least} to {most} copies can be waited for, not {asked}")]
 pub struct WaitError {
-    /// What was asked.
+    /// The requested number of copies.
     pub asked: u8,
-    /// The quorum: fewer acknowledge nothing.
+    /// The quorum: fewer copies acknowledge nothing.
     pub least: usize,
-    /// As many copies as there will be.
+    /// The number of copies that there will be.
     pub most: usize,
 }
 
 impl CopiesWanted {
-    /// What a store waits for in a ring of so many members, whether they answer or not.
+    /// The copies that a store waits for in a ring of so many members, whether they answer or not.
     ///
     /// # Errors
-    /// [`WaitError`] when a number is out of bounds.
+    /// [`WaitError`] when the requested number is out of bounds.
     pub fn new(wait: Wait, settings: &RingSettings, members: usize) -> Result<CopiesWanted, WaitError> {
         let (least, most) = (settings.write_quorum(members), settings.copies(members));
         let needed = match wait {
@@ -50,7 +50,7 @@ impl CopiesWanted {
     }
 }
 
-/// Who has a durable copy, and who has not and why.
+/// The peers with a durable copy, and the peers without one and why.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Copies {
     durable: BTreeSet<Position>,
@@ -58,7 +58,7 @@ pub struct Copies {
 }
 
 impl Copies {
-    /// Hears a word on one copy; every other reply says nothing. Says whether there is one more copy now.
+    /// Takes a report on one copy; any other reply is ignored. Returns whether there is one more copy now.
     pub fn hear(&mut self, word: StorageReply) -> bool {
         match word {
             StorageReply::Durable { peer } => {
@@ -75,7 +75,7 @@ impl Copies {
         }
     }
 
-    /// What one replica answered to a record that it was given.
+    /// Takes the answer of one replica to a record that it was given.
     pub fn hear_answer(&mut self, peer: Position, answer: Result<StorageReply, MissingReason>) {
         let reason = match answer {
             Ok(StorageReply::Put { .. }) => {
@@ -88,8 +88,8 @@ impl Copies {
         self.hear(StorageReply::Missing(Missing { peer, reason }));
     }
 
-    /// What the owner of a name says of all copies of a record. It speaks of all: what was missing before is
-    /// missing no more, unless it says so.
+    /// Takes the report of a name's owner on all copies of a record. It covers all: a copy that was missing before is
+    /// not missing any more, unless the owner says so.
     pub fn hear_all(&mut self, durable: Vec<Position>, missing: Vec<Missing>) {
         self.missing.clear();
         for peer in durable {
@@ -100,8 +100,8 @@ impl Copies {
         }
     }
 
-    /// The owner's answer to whoever wrote a record with this key: who has it, from the owner on, and who
-    /// has not.
+    /// The owner's answer to the writer of a record with this key: the peers that have it, from the owner on, and the
+    /// peers that do not.
     pub fn into_put(self, key: &Position) -> StorageReply {
         let missing = self.missing();
         let mut durable: Vec<Position> = self.durable.into_iter().collect();
@@ -109,12 +109,12 @@ impl Copies {
         StorageReply::Put { durable, missing }
     }
 
-    /// Whether this peer said that its copy is durable.
+    /// Whether this peer reported its copy as durable.
     pub fn has(&self, peer: &Position) -> bool {
         self.durable.contains(peer)
     }
 
-    /// Those that have a copy and are not known to be away or to have left: only they count.
+    /// The peers that have a copy and are not known to be away or to have left: only they count.
     pub fn living(&self, view: &View) -> BTreeSet<Position> {
         let stays = |peer: &&Position| {
             let known = view.members.at(peer);
@@ -123,24 +123,24 @@ impl Copies {
         self.durable.iter().filter(stays).copied().collect()
     }
 
-    /// Whether there are so many living copies.
+    /// Whether there are at least `needed` living copies.
     pub fn are_enough(&self, view: &View, needed: usize) -> bool {
         self.living(view).len() >= needed
     }
 
-    /// Whether what is stored may be acknowledged, with so many copies, while this peer owns its key. An
-    /// owner whose disk is full is the owner all the same; the others hold.
+    /// Whether the object or record may be acknowledged with `needed` copies, while `owner` owns its key. An owner
+    /// whose disk is full is still the owner; the others hold.
     pub fn acknowledge(&self, view: &View, needed: usize, owner: &Position) -> bool {
         let living = self.living(view);
         living.len() >= needed && (living.contains(owner) || self.has_failed(owner))
     }
 
-    /// Those that said why they have no copy.
+    /// The missing copies, each with the reason that was reported.
     pub fn missing(&self) -> Vec<Missing> {
         self.missing.iter().map(|(peer, reason)| Missing { peer: *peer, reason: reason.clone() }).collect()
     }
 
-    /// Those that said why, and the members that do not answer at all, of so many copies.
+    /// The missing copies out of `most`: those with a reported reason, and those of members that do not answer at all.
     pub fn missing_of(&self, view: &View, most: usize) -> Vec<Missing> {
         let mut missing = self.missing();
         for entry in view.away() {
@@ -153,20 +153,20 @@ impl Copies {
         missing
     }
 
-    /// The replicas of what this peer owns that still need the object, once the chain has had its turn. A
-    /// final reason stays one; a peer that refused for the moment, or did not answer, may take it now.
+    /// The replicas of this peer's range that still need the object, once the chain has had its turn. A final reason
+    /// stays final; a peer that refused for the moment, or did not answer, may take it now.
     pub fn to_complete(&self, view: &View, copies: usize) -> Vec<Entry> {
         let lacks = |peer: &Position| !self.has(peer) && !self.has_refused(peer);
         own_replicas(view, copies).into_iter().filter(|replica| lacks(&replica.position)).collect()
     }
 
-    /// Those that will not take it: waiting does not help.
+    /// The missing copies with a final reason: waiting does not help.
     pub fn hopeless(&self) -> impl Iterator<Item = Missing> {
         self.missing().into_iter().filter(|copy| copy.reason.is_final())
     }
 
-    /// Whether so many living copies are out of reach, of `most` places for them: too many of those that should
-    /// make one have said that they will not.
+    /// Whether `needed` living copies are out of reach: too many of the peers in the `most` places for them have
+    /// refused for good.
     pub fn are_out_of_reach(&self, view: &View, needed: usize, most: usize) -> bool {
         let members = || view.alive().chain([&view.me]);
         let refused = self.hopeless().filter(|copy| members().any(|member| member.position == copy.peer));
@@ -201,7 +201,7 @@ mod tests {
         MissingReason::Disk("full".to_owned())
     }
 
-    /// Goal: a replica that says that its copy is durable, and leaves before the store ends, is no copy.
+    /// Goal: the copy of a replica that reported it as durable, and left before the store ended, does not count.
     #[test]
     fn who_left_counts_no_more() {
         let mut copies = Copies::default();

@@ -1,8 +1,8 @@
-//! What a peer answers to what it is given to keep, and what it believes of those to whom it passes it on.
+//! The duty of a peer that is given an object or a record, and its check of reports from the peers it passes it on to.
 //!
-//! The owner of a key answers for all copies: it chooses the replicas, passes an object down their chain,
-//! and completes what the chain could not do (see [`super::Copies::to_complete`]). A replica passes on to
-//! whom it is told.
+//! The owner of a key answers for all copies: it chooses the replicas, passes an object down their chain, and completes
+//! what the chain could not do (see [`super::Copies::to_complete`]). A replica passes the object on to the chain that
+//! it is given.
 
 use super::placement::{Found, own_replicas};
 use crate::chord::{PhaseKind, View};
@@ -11,24 +11,24 @@ use crate::id::Position;
 use crate::wire::limits::FILE_BYTES_MAX;
 use crate::wire::{Entry, Missing, MissingReason, ObjectInfo, PutRole, StorageReply, StoreRole};
 
-/// A peer keeps an object and passes it on.
+/// The duty to keep an object and pass it on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreDuty {
-    /// To the first of these, which passes it on to the rest.
+    /// The chain: the object goes to the first peer, which passes it on to the rest.
     pub chain: Vec<Entry>,
-    /// As the owner of its key, this peer answers for all copies.
+    /// Whether this peer answers for all copies, as the owner of the key.
     pub owner: bool,
 }
 
 impl StoreDuty {
-    /// Whether a word on another copy goes back to whoever gave the object at once. What the chain could not
-    /// do, the owner may do yet, and says later.
+    /// Whether a report on another copy is passed back to the sender of the object at once. The owner may still make a
+    /// copy that the chain could not, and reports on it later.
     pub fn passes_back(&self, word: &StorageReply) -> bool {
         !(self.owner && matches!(word, StorageReply::Missing(_)))
     }
 
-    /// Whether an object with this key, once it is kept, has come back to its owner, whose replicas may lack
-    /// it: a reason for repair.
+    /// Whether an object with this key, once it is kept, has come back to its owner, whose replicas may lack it: a
+    /// reason for repair.
     pub fn has_come_back(&self, view: &View, key: &Position) -> bool {
         !self.owner && view.owns(key)
     }
@@ -37,25 +37,25 @@ impl StoreDuty {
 /// Why a peer does not keep what it is given.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotKept {
-    /// It is in no ring, or leaves it.
+    /// The peer is not a member of a ring.
     #[error("this peer is not active in its ring")]
     NotActive,
-    /// It takes nothing new as an owner.
+    /// The peer is leaving: it takes nothing new as an owner.
     #[error("this peer is leaving")]
     Leaving,
-    /// A file cannot be that long.
+    /// The claimed length is longer than any file.
     #[error("a file of {length} bytes is longer than SHA-256 allows")]
     TooLong {
-        /// The claimed length.
+        /// The claimed length in bytes.
         length: u64,
     },
-    /// More replicas than a ring has.
+    /// The chain has more replicas than a ring may have.
     #[error("the chain is too long")]
     ChainTooLong,
     /// The key belongs to another peer.
     #[error("the key belongs to another peer")]
     NotOwner {
-        /// To this one, as far as is known.
+        /// The owner of the key, as far as is known.
         owner: Option<Entry>,
     },
 }
@@ -69,12 +69,12 @@ impl From<NotKept> for StorageReply {
     }
 }
 
-/// What a peer has to do with an object that it is given (`StoreObject`). One that is leaving takes nothing new as
-/// an owner; as a replica it keeps what others hand over or repair, and hands it over in its turn. Of two
-/// neighbours that leave, the first could otherwise not go before its time is over.
+/// The duty of a peer for an object that it is given (`StoreObject`). A leaving peer takes nothing new as an owner. As
+/// a replica it keeps what others hand over or repair, and hands it over in its turn; otherwise the first of two
+/// neighbours that leave could not go before its time is over.
 ///
 /// # Errors
-/// [`NotKept`], which is the answer.
+/// [`NotKept`] is the answer to the sender.
 pub fn store_duty(
     view: &View,
     copies: usize,
@@ -100,11 +100,11 @@ pub fn store_duty(
     }
 }
 
-/// Whether a peer takes a record with this key (`PutRecord`). An owner gives it to its replicas
-/// ([`own_replicas`]) then, all at once; a replica merges whatever comes.
+/// Checks whether a peer takes a record with this key (`PutRecord`). An owner then gives it to all its replicas
+/// ([`own_replicas`]) at once; a replica merges any record.
 ///
 /// # Errors
-/// [`NotKept`], which is the answer.
+/// [`NotKept`] is the answer to the sender.
 pub fn put_duty(view: &View, key: &Position, role: PutRole) -> Result<(), NotKept> {
     match role {
         PutRole::Replica => Ok(()),
@@ -122,17 +122,17 @@ fn check_owner(view: &View, key: &Position) -> Result<(), NotKept> {
     Err(NotKept::NotOwner { owner: view.route(key).and_then(Found::of).map(|found| found.owner) })
 }
 
-/// What is heard of copies from one peer to whom an object was passed on.
+/// The reports on copies that one receiver of an object sends back.
 #[derive(Debug, Clone)]
 pub struct ChainWords {
     to: Position,
-    /// Who was to get it from there; `None` where that peer is the owner and chooses.
+    /// The peers that get the object through that receiver; `None` if it is the owner and chooses them.
     behind: Option<Vec<Position>>,
     heard: Vec<Position>,
 }
 
 impl ChainWords {
-    /// An object is given to this peer, as that.
+    /// No reports yet, on an object that is given to the peer `to` in this role.
     pub fn new(to: Position, role: &StoreRole) -> ChainWords {
         let behind = match role {
             StoreRole::Replica { chain } => Some(chain.iter().map(|entry| entry.position).collect()),
@@ -141,8 +141,8 @@ impl ChainWords {
         ChainWords { to, behind, heard: Vec::new() }
     }
 
-    /// Hears a word. False when it cannot be true and is not to be passed on: a copy at a peer that was not
-    /// asked to make one or, where the owner chooses, is no member.
+    /// Takes a report. Returns false if it cannot be true and is not to be passed on: a copy at a peer that was not
+    /// asked to make one or, where the owner chooses, is not a member.
     pub fn hear(&mut self, view: &View, word: &StorageReply) -> bool {
         match word {
             StorageReply::Durable { peer } if !self.may_have(view, peer) => return false,
@@ -153,8 +153,8 @@ impl ChainWords {
         true
     }
 
-    /// The exchange broke off for this reason: the copies of which nothing was heard. Of those behind,
-    /// nothing is known but that they were not reached this way.
+    /// The copies without a report when the exchange breaks off for this reason. Of the peers behind the receiver, only
+    /// this is known: they were not reached this way.
     pub fn unheard(&self, reason: &MissingReason) -> Vec<Missing> {
         let asked = std::iter::once(&self.to).chain(self.behind.iter().flatten());
         let silent = asked.filter(|peer| !self.heard.contains(peer));

@@ -1,16 +1,17 @@
-//! Whose word it takes to say that there is nothing of a key.
+//! The votes that it takes to say that a key has nothing.
 //!
-//! A record, or a copy, is acknowledged once W = ⌊min(R, members)/2⌋ + 1 members of a window have it: of R members
-//! that follow each other from the key on. Members that do not answer are members all the same. Which window it was
-//! depends on who was a member then: up to R − 1 of those that stand first today may have come since, so it is one of
-//! the R windows within the first 2R − 1 members. "There is nothing" is certain once each of these windows holds
-//! R − W + 1 members that say so: as W and R − W + 1 are more than R, whatever set of W members kept it, one of them
-//! was asked and would have said. One word fewer in one window, and the W others of it may be those that have it.
+//! A record, or a copy, is acknowledged once W = ⌊min(R, members)/2⌋ + 1 members of a window have it: of R members that
+//! follow each other from the key on. Members that do not answer are members all the same. Which window it was depends
+//! on the members at that time: up to R − 1 of those that stand first today may have come since, so it is one of the R
+//! windows within the first 2R − 1 members. "There is nothing" is certain once each of these windows holds R − W + 1
+//! members that say so: as W and R − W + 1 are more than R, each set of W members that can have kept it has one member
+//! that was asked, which would have said so. With one vote fewer in one window, the W other members of it may be those
+//! that have it.
 //!
-//! A "no" counts only of a member that is not taking over: it has been given what is its to keep. Members that left
+//! A "no" counts only from a member that is not taking over: it has been given what is its to keep. Members that left
 //! count as silent for a while, since they, too, may have been among the W (see [`View::departed`]). While the parts of
-//! a split come together the windows of each part may have been others, so the word of all is needed, as it always
-//! suffices.
+//! a split come together, the windows of each part may have been others. So the votes of all are needed then; they
+//! always suffice.
 
 use std::collections::BTreeSet;
 
@@ -19,21 +20,21 @@ use crate::chord::View;
 use crate::id::Position;
 use crate::wire::Entry;
 
-/// Those whose word counts, and who of them was heard.
+/// The voters on a key, and the votes that were heard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Election {
-    /// R, or fewer where there are not so many members.
+    /// R, or the number of voters if that is smaller.
     copies: usize,
-    /// The first 2R − 1 from the key on, the nearest first, whether they answer or not; and those beyond that are
-    /// asked as well.
+    /// The first 2R − 1 members from the key on, the nearest first, whether they answer or not; and further ones that
+    /// are asked as well.
     seats: Vec<Seat>,
-    /// So many of the seats hold the windows.
+    /// The number of seats, from the first on, that hold the windows.
     windows_in: usize,
-    /// Others that may have kept it while the ring was split, and that have not been heard.
+    /// Other peers that may have kept it while the ring was split, and that have not been heard.
     apart: BTreeSet<Position>,
-    /// The ring was split a moment ago: the word of all is needed.
+    /// Whether the ring was split a moment ago: then the votes of all are needed.
     of_all: bool,
-    /// Every member is known here: nobody unknown stands between those that are.
+    /// Whether every member is known here, so that no unknown one stands between the seats.
     all_known: bool,
 }
 
@@ -45,20 +46,21 @@ struct Seat {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Word {
-    /// It was asked.
+    /// The peer was asked.
     Awaited,
-    /// It does not answer, and is a member.
+    /// The peer does not answer, and is a member.
     Away,
-    /// It left not long ago, or was forgotten: nobody waits for it.
+    /// The peer left not long ago, or was forgotten: it is not waited for.
     Departed,
-    /// It said what it has, and was not given all that it should have yet.
+    /// The peer answered, but was not given all that it should have yet.
     TakingOver,
-    /// It said what it has, and has all that it should.
+    /// The peer answered, and has all that it should.
     Heard,
 }
 
 impl Election {
-    /// With R copies of everything, once the owner of the key is found with 2R − 2 peers behind it.
+    /// An election with R copies of everything, once the owner of the key is found with 2R − 2 peers behind it; and the
+    /// peers to ask.
     pub fn of(view: &View, copies: usize, key: &Position, found: &Found) -> (Election, Vec<Entry>) {
         let voters = Voters::of(view, copies, key, found);
         let asked = voters.asked().cloned().collect();
@@ -71,7 +73,7 @@ impl Election {
         (election, asked)
     }
 
-    /// Of these members around a key, in a ring that is known whole.
+    /// An election among these members around a key, in a ring that is known whole.
     pub fn new(
         copies: usize,
         key: &Position,
@@ -91,8 +93,8 @@ impl Election {
         Election { copies, seats, windows_in, apart: BTreeSet::new(), of_all: false, all_known: true }
     }
 
-    /// One of them said what it has. `has_a_vote`: it has all that it should, or it has what was asked for. Of one that
-    /// is asked for what it kept apart, it does not matter.
+    /// Takes the vote of one of them. `has_a_vote`: it has all that it should, or it has what was asked for. For a peer
+    /// that is asked for what it kept during a split, this does not matter.
     pub fn hear(&mut self, peer: &Position, has_a_vote: bool) {
         self.apart.remove(peer);
         if let Some(seat) = self.seats.iter_mut().find(|seat| seat.peer == *peer && seat.word != Word::Heard)
@@ -101,59 +103,59 @@ impl Election {
         }
     }
 
-    /// Whether all of them have been heard that can ever say anything.
+    /// Whether all voters have been heard that can ever answer.
     pub fn all_were_heard(&self) -> bool {
         let heard = |seat: &Seat| matches!(seat.word, Word::Heard | Word::Departed);
         self.apart.is_empty() && self.seats.iter().all(heard)
     }
 
-    /// Whether any of them would have said so by now, had anything been acknowledged: a "no" of all of them is one.
+    /// Whether the votes suffice: had anything been acknowledged, one of the heard voters would have it.
     pub fn is_decided(&self) -> bool {
         let mut windows = self.seats[..self.windows_in].windows(self.copies.max(1));
         self.all_were_heard()
             || (!self.of_all && !self.seats.is_empty() && windows.all(|window| self.sees_into(window)))
     }
 
-    /// Whether the rest need not be waited for. Where this peer does not know all members, one that it has not heard
-    /// of may stand between those that it knows: the rest are waited for a little.
+    /// Whether the rest need not be waited for. If this peer does not know all members, an unknown one may stand
+    /// between those that it knows: then the rest are waited for a little.
     pub fn is_over(&self) -> bool {
         self.all_were_heard() || (self.all_known && self.is_decided())
     }
 
-    /// Whether the newest that was acknowledged lately is among what was said: that is of the first R members.
+    /// Whether the newest version that was acknowledged lately is among the votes: they cover the first R members.
     pub fn has_the_newest(&self) -> bool {
         !self.of_all && self.sees_into(&self.seats[..self.copies])
     }
 
-    /// Those whose word is missing: they do not answer, or are taking over.
+    /// The voters whose vote is missing: they do not answer, or are taking over.
     pub fn silent(&self) -> BTreeSet<Position> {
         let is_missing = |word| matches!(word, Word::Awaited | Word::Away | Word::TakingOver);
         let missing = self.seats.iter().filter(|seat| is_missing(seat.word));
         missing.map(|seat| seat.peer).chain(self.apart.iter().copied()).collect()
     }
 
-    /// Those of the missing that did answer.
+    /// Those of the missing voters that did answer: they are taking over.
     pub fn taking_over(&self) -> BTreeSet<Position> {
         let answered = self.seats.iter().filter(|seat| seat.word == Word::TakingOver);
         answered.map(|seat| seat.peer).collect()
     }
 
-    /// Whether one of these may have a word in a moment. The others are known to be away.
+    /// Whether a missing vote may still come in a moment. The other missing voters are known to be away.
     pub fn may_change(&self) -> bool {
         let may_change = |seat: &Seat| matches!(seat.word, Word::Awaited | Word::TakingOver);
         !self.apart.is_empty() || self.seats.iter().any(may_change)
     }
 
-    /// Whether so many of a window were heard that every set of W of it has one of them.
+    /// Whether so many of a window were heard that every set of W of it contains one of them.
     fn sees_into(&self, window: &[Seat]) -> bool {
         let heard = window.iter().filter(|seat| seat.word == Word::Heard).count();
         heard >= words_needed(self.copies)
     }
 }
 
-/// Whether these members together have all that was acknowledged in the ring, with R copies of everything: each window
-/// of R members, wherever on the circle it is, has so many of them. Where a peer does not know all members, or while
-/// the parts of a split come together, that is so when all that are known were heard.
+/// Whether the heard members together have all that was acknowledged in the ring, with R copies of everything: each
+/// window of R members, wherever on the circle, has enough of them. If a peer does not know all members, or while the
+/// parts of a split come together, all known members must have been heard.
 pub fn all_is_seen(view: &View, copies: usize, heard: &BTreeSet<Position>) -> bool {
     let members = view.alive().chain([&view.me]).chain(view.away()).map(|entry| entry.position);
     let members: BTreeSet<Position> = members.collect();
@@ -169,7 +171,7 @@ pub fn all_is_seen(view: &View, copies: usize, heard: &BTreeSet<Position>) -> bo
     view.small && view.rejoined.is_empty() && (0..around.len()).all(sees_into)
 }
 
-/// R − W + 1, where R are the copies that there are at most.
+/// R − W + 1, where R is `copies`.
 fn words_needed(copies: usize) -> usize {
     let quorum = copies / 2 + 1;
     copies + 1 - quorum.min(copies)
@@ -276,7 +278,7 @@ mod tests {
         [3, 4, 5].map(peer).iter().for_each(|peer| election.hear(peer, true));
         assert!(!election.is_decided() && !election.may_change());
         assert_eq!(numbers(&election.silent()), [2]);
-        // Once 2 is forgotten, too, there is nobody to wait for.
+        // Once 2 is forgotten, too, there is no peer to wait for.
         let mut election = Election::new(3, &peer(0), [3, 4, 5].map(peer), [], [1, 2].map(peer));
         [3, 4, 5].map(peer).iter().for_each(|peer| election.hear(peer, true));
         assert!(election.is_over());
@@ -297,7 +299,7 @@ mod tests {
         assert!(!election.is_decided(), "20 and 50 are not in one window, but 50 and 10 are");
         election.hear(&peer(10), true);
         assert!(election.is_over());
-        // Of a ring that was split a moment ago, all have to say so.
+        // In a ring that was split a moment ago, the votes of all are needed.
         let split = View { rejoined: [peer(40)].into(), ..view.clone() };
         let (mut election, asked) = Election::of(&split, 3, &peer(15), &found);
         asked.iter().for_each(|entry| election.hear(&entry.position, true));

@@ -1,5 +1,5 @@
-//! Who has an object, for a request: its replicas, those who kept it before, and those who announced
-//! themselves to them.
+//! The peers that hold an object, for a request: its replicas, the peers that kept it before, and the peers that
+//! announced themselves to these.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,50 +10,51 @@ use crate::id::{ContentId, Position};
 use crate::wire::limits::HOLDERS_PER_OBJECT_MAX;
 use crate::wire::{Entry, Fault, StorageReply};
 
-/// What the first 2R − 1 peers from an object's key on say of who holds it, and others that may have kept it while
-/// the ring was split.
+/// The search for the holders of an object: the words of the first 2R − 1 peers from its key on, and of others that may
+/// have kept it while the ring was split.
 #[derive(Debug, Clone)]
 pub struct HolderSearch {
     asked: Vec<Entry>,
     copies: usize,
     election: Election,
-    /// By the place among those asked: it holds the object itself, and these others are believed to.
+    /// The words, by the place among those asked: whether the peer itself holds the object, and the others believed to
+    /// hold it.
     said: BTreeMap<usize, (bool, Vec<Entry>)>,
 }
 
-/// Who has an object, and who could not be asked.
+/// The peers that hold an object, and the peers that could not be asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Holders {
-    /// Peers that hold it: first those that say so of themselves, the replicas before others, in ring
-    /// order; then those of which others say so.
+    /// The holders: first those that say so of themselves, the replicas before others, in ring order; then those that
+    /// other peers named.
     pub entries: Vec<Entry>,
-    /// Peers whose word is missing, for which nobody can tell whether there is a copy: they did not answer, are still
-    /// taking over, or are away. None where the others would have said so.
+    /// The peers whose word is missing, so that a copy cannot be ruled out: they did not answer, are still taking over,
+    /// or are away. Empty if the others would have known of a copy.
     pub silent: Vec<Position>,
-    /// Those of them that did answer: they are still taking over.
+    /// Those of the silent peers that did answer: they are still taking over.
     pub taking_over: Vec<Position>,
-    /// Some of these were asked, and may have a word in a moment, as [`crate::names::Verdict`] tells.
+    /// Whether some of the silent peers were asked, and may answer in a moment, as [`crate::names::Verdict`] tells.
     pub in_a_moment: bool,
-    /// Those who should hold it.
+    /// The peers that should hold the object.
     pub replicas: Vec<Entry>,
 }
 
 impl HolderSearch {
-    /// Begins, with R copies of everything, once the owner is found with 2R − 2 peers behind it.
+    /// Begins the search, with R copies of everything, once the owner is found with 2R − 2 peers behind it.
     pub fn begin(view: &View, copies: usize, content: &ContentId, found: &Found) -> HolderSearch {
         let (election, asked) = Election::of(view, copies, &content.key(), found);
         HolderSearch { asked, copies, election, said: BTreeMap::new() }
     }
 
-    /// Those who are asked (`WhoHas`), all at once.
+    /// The peers that are asked (`WhoHas`), all at once.
     pub fn asked(&self) -> &[Entry] {
         &self.asked
     }
 
-    /// Hears one of them; anything but a word on who holds it counts as no answer.
+    /// Takes the word of one of them; any reply but `Holders` and `Syncing` counts as no answer.
     ///
     /// # Errors
-    /// It names more others than anybody may know. What is beyond that is left out.
+    /// [`Fault::BadList`] if it names more holders than any peer may know. The surplus is left out.
     pub fn hear(&mut self, from: &Position, reply: StorageReply) -> Result<(), Fault> {
         let (here, syncing, mut others) = match reply {
             StorageReply::Holders { here, others } => (here, false, others),
@@ -69,23 +70,23 @@ impl HolderSearch {
         if too_many { Err(Fault::BadList) } else { Ok(()) }
     }
 
-    /// Whether somebody that holds it has said so.
+    /// Whether a peer has said that it holds the object itself.
     pub fn has_holder(&self) -> bool {
         self.said.values().any(|(here, _)| *here)
     }
 
-    /// Whether the rest need not be waited for: nobody holds it, or all have been heard.
+    /// Whether the rest need not be waited for: no peer holds it, or all have answered.
     pub fn is_over(&self) -> bool {
         let nobody = self.said.values().all(|(here, others)| !here && others.is_empty());
         self.election.all_were_heard() || (nobody && self.election.is_over())
     }
 
-    /// Whether there is an answer, should the rest not say anything.
+    /// Whether there is a result even if the rest do not answer.
     pub fn is_decided(&self) -> bool {
         self.has_holder() || self.election.is_decided()
     }
 
-    /// What they come to. Whoever was not heard is silent.
+    /// The result of the search. A peer that did not answer is silent.
     pub fn end(self) -> Holders {
         let HolderSearch { asked, copies, election, said } = self;
         let silent = if election.is_decided() { BTreeSet::new() } else { election.silent() };
@@ -107,8 +108,8 @@ impl HolderSearch {
     }
 }
 
-/// What a peer says of who holds an object: itself, and these others as far as it knows. `has_no_vote` as
-/// [`super::has_no_vote`] tells.
+/// A peer's answer to `WhoHas`: whether it holds the object, and the others that hold it as far as it knows.
+/// `has_no_vote` comes from [`super::has_no_vote`].
 pub fn who_has(here: bool, has_no_vote: bool, others: Vec<Entry>) -> StorageReply {
     match here {
         false if has_no_vote => StorageReply::Syncing { others },

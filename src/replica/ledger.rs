@@ -1,4 +1,4 @@
-//! The faults of other peers: counted, told, and held against them for a while.
+//! The faults of other peers: counted, reported, and held against them for a while.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -9,11 +9,11 @@ use crate::id::Position;
 use crate::time::Moment;
 use crate::wire::Fault;
 
-/// The faults that one peer has seen of others, of at most 256 peers.
+/// The faults that one peer has seen in others, for at most 256 peers.
 #[derive(Debug, Default)]
 pub struct Ledger {
     peers: BTreeMap<Position, BTreeMap<Fault, Line>>,
-    /// The living members, hashed, and since when they are the same.
+    /// The hash of the living members, and the moment since which it is the same.
     ring: Option<(u64, Moment)>,
 }
 
@@ -25,7 +25,7 @@ struct Line {
 }
 
 impl Ledger {
-    /// Counts a fault. Says whether it is to be told: the first time, and then now and then.
+    /// Counts a fault. Returns whether to report it: the first time, and then once in a while.
     pub fn note(&mut self, peer: Position, fault: Fault, now: Moment) -> bool {
         if self.peers.len() >= PEERS_MAX && !self.peers.contains_key(&peer) {
             let last = |lines: &BTreeMap<Fault, Line>| lines.values().map(|line| line.last).max();
@@ -44,21 +44,21 @@ impl Ledger {
         tell
     }
 
-    /// The peers of which a fault was seen within ten minutes: they are asked last.
+    /// The peers with a fault in the last ten minutes: they are asked last.
     pub fn distrusted(&self, now: Moment) -> BTreeSet<Position> {
         let lately =
             |lines: &BTreeMap<Fault, Line>| lines.values().any(|line| now.since(line.last) < DISTRUST);
         self.peers.iter().filter(|(_, lines)| lately(lines)).map(|(peer, _)| *peer).collect()
     }
 
-    /// Each peer, each fault of it, and how often it was seen.
+    /// The number of times that each fault of each peer was seen.
     pub fn report(&self) -> Vec<(Position, Fault, u64)> {
         let lines = self.peers.iter().flat_map(|(peer, lines)| lines.iter().map(move |line| (peer, line)));
         lines.map(|(peer, (kind, line))| (*peer, *kind, line.count)).collect()
     }
 
-    /// Whether the ring has been the same for ten seconds, so that a peer that knows less of it than this one does not
-    /// merely lag behind.
+    /// Whether the ring has been the same for ten seconds, so that a peer with less knowledge of it than this one does
+    /// not merely lag behind.
     pub fn is_settled(&mut self, view: &View, now: Moment) -> bool {
         let mut hasher = DefaultHasher::new();
         view.alive().for_each(|entry| (entry.position, entry.incarnation).hash(&mut hasher));
@@ -73,13 +73,14 @@ impl Ledger {
     }
 }
 
-/// Peers of which faults are remembered.
+/// The most peers whose faults are remembered.
 const PEERS_MAX: usize = 256;
-/// The same fault of the same peer is told once in so long.
+/// The time between two reports of the same fault of the same peer.
 const TELL_EVERY: Duration = Duration::from_secs(60);
-/// For how long a peer is asked last after a fault.
+/// The time for which a peer is asked last after a fault.
 const DISTRUST: Duration = Duration::from_secs(600);
-/// News of a join or a death has gone round a ring of thousands in less.
+/// The time without changes after which the ring is settled: news of a join or a death goes round a ring of thousands
+/// in less.
 const SETTLED_AFTER: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

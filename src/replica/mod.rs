@@ -1,25 +1,26 @@
-//! Where copies belong, who is given them, and what is made of what the others say: decisions, no effects.
+//! The decisions about copies: where they belong, which peers are given them, and what the others' answers add up to.
+//! No effects.
 //!
 //! | part | what it decides |
 //! |---|---|
-//! | `placement` | who keeps a key, whose word on it counts, who of these does not answer |
-//! | `copies` | who has a copy and who has not; when a store is acknowledged |
-//! | `duty` | what a peer answers to a store, to whom it passes it on, and what its owner still has to do |
-//! | `election` | whose word it takes to say that there is nothing of a key |
-//! | `holders` | who has an object, for a request |
-//! | `offers` | what a peer offers to whom: repair, hand-over, a joiner's take-over |
+//! | `placement` | which peers keep a key, which have a vote on it, and which of these do not answer |
+//! | `copies` | which peers have a copy and which do not; when a store is acknowledged |
+//! | `duty` | a peer's answer to a store, the peers it passes the object on to, and what its owner still has to do |
+//! | `election` | the votes that it takes to say that a key has nothing |
+//! | `holders` | which peers hold an object, for a request |
+//! | `offers` | the offers between peers: repair, hand-over, a joiner's take-over |
 //! | `round` | what a round of offers did, and what is short after it |
-//! | `ledger` | which peers did what wrong, and for how long that is held against them |
-//! | `arrivals` | what a peer wants of an offer |
+//! | `ledger` | which peers committed which faults, and for how long they are distrusted |
+//! | `arrivals` | which objects of an offer a peer wants |
 //! | `setbacks` | which copies are not tried again for a while, since they would fail again |
 //! | `unkept` | which files belong to a peer that cannot take them |
 //! | `repair` | when the next round of repair is due |
-//! | `takeover` | whom a joiner asks for what belongs to it, and when that is over |
+//! | `takeover` | which peers a joiner asks for what belongs to it, and when that is over |
 //!
-//! The replicas of a key are its owner and the R − 1 peers after it. Whoever holds something compares it
-//! with that: an owner offers its range to its replicas, everybody else offers what they hold to the
-//! owner it belongs to. So a copy that survives anywhere comes back to its owner, and from there to all
-//! replicas. ([`plan_repair`] waits for who is away, and moves less; the running peer does not wait yet.)
+//! The replicas of a key are its owner and the R − 1 peers after it. Each peer compares its holdings with that: an
+//! owner offers its range to its replicas, and any other peer offers what it holds to the owner. So a copy that
+//! survives anywhere comes back to its owner, and from there to all replicas. ([`plan_repair`] waits for peers that are
+//! away, and moves less; the running peer does not wait yet.)
 //!
 //! Pure: time comes in as an argument, effects go out as values. Not here: bytes, disks, sockets, and which
 //! of two records of a name wins (see [`crate::names`]).

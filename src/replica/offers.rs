@@ -1,4 +1,4 @@
-//! What a peer offers to whom, so that every copy comes where it belongs.
+//! The offers between peers, by which every copy comes to where it belongs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Included, Unbounded};
@@ -8,34 +8,34 @@ use crate::chord::{Route, Table, View};
 use crate::id::{Position, between, owns};
 use crate::wire::{Entry, Member, MemberState};
 
-/// What a peer offers to whom.
+/// The offers that a peer plans to make.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct OfferPlan {
-    /// Keys by the peer that should have what belongs to them.
+    /// The offers, by the position of the peer that should have these keys.
     pub offers: BTreeMap<Position, Offer>,
-    /// Keys of which too little is known here: to be looked up first (see [`OfferPlan::place`]), with
+    /// Keys of which too little is known here. They have to be looked up first (see [`OfferPlan::place`]), with
     /// `spread` peers behind the owner.
     pub unknown: BTreeSet<Position>,
-    /// To how many peers, the owner first and without this one, an unknown key is offered.
+    /// The number of peers that an unknown key is offered to, the owner first and without this one.
     pub spread: usize,
 }
 
-/// To one peer.
+/// An offer to one peer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Offer {
-    /// The peer.
+    /// The peer that the offer goes to.
     pub to: Entry,
-    /// The keys.
+    /// The keys of the offered objects and records.
     pub keys: Vec<Position>,
 }
 
-/// Whom to offer what this peer holds: repair. An owner offers to its living replicas.
+/// Plans repair: this peer's holdings are offered to their owners, and an owner offers to its living replicas.
 pub fn plan_offers(view: &View, copies: usize, keys: impl IntoIterator<Item = Position>) -> OfferPlan {
     plan_repair(view, copies, &BTreeSet::new(), keys)
 }
 
-/// What a replica offers to the other replicas of what somebody else owns. The owner gives it to them by itself; where
-/// its line is slow, this peer's may not be.
+/// Plans the help of a replica: it offers objects of another owner to the other replicas. The owner gives them these by
+/// itself; where its line is slow, this peer's may not be.
 pub fn plan_help(view: &View, copies: usize, keys: impl IntoIterator<Item = Position>) -> OfferPlan {
     let (mut plan, me) = (OfferPlan { spread: 1, ..OfferPlan::default() }, view.me.position);
     for key in keys {
@@ -51,8 +51,8 @@ pub fn plan_help(view: &View, copies: usize, keys: impl IntoIterator<Item = Posi
     plan
 }
 
-/// The same, with patience: members that are away and waited for keep what they have, so nobody else is given
-/// it, as long as two living peers of the first R from the key on are left to keep it. Where only this one is
+/// Like [`plan_offers`], with patience. Members that are away and waited for keep what they have, so no other peer is
+/// given it, as long as two living peers of the first R from the key on are left to keep it. Where only this one is
 /// left, the next living one is given it at once.
 pub fn plan_repair(
     view: &View,
@@ -77,14 +77,14 @@ pub fn plan_repair(
     plan
 }
 
-/// Who keeps what this peer owns.
+/// The peers that keep what this peer owns.
 struct Keepers {
     me: Position,
-    /// The living replicas.
+    /// The living replicas of this peer's range.
     replicas: Vec<Entry>,
-    /// The R − 1 behind this peer, those that are waited for among them; nothing where nobody is.
+    /// The R − 1 peers behind this one, including those that are waited for; empty if none is waited for.
     patient: Vec<(Entry, bool)>,
-    /// Those that are waited for and stand before this peer, where they owned a part of what it owns now.
+    /// The peers that are waited for and stand before this one, and owned a part of what it owns now.
     before: Vec<Position>,
 }
 
@@ -117,12 +117,12 @@ impl Keepers {
     }
 }
 
-/// What of it is offered to a joiner that asks for what belongs to it (`Sync`): what it owns, and what this peer
-/// owns where the joiner is one of its replicas. Nobody else is bothered.
+/// Plans the offers to a joiner that asks for what belongs to it (`Sync`): what it owns, and what this peer owns if the
+/// joiner is one of its replicas. No other peer is offered anything.
 ///
-/// The joiner stands in its place already, whether this peer has made room for it yet or not, and its range ends
-/// at the nearest member before it that is known here: it would otherwise be told that there is nothing more, and
-/// take itself for complete.
+/// The joiner counts as standing in its place, whether this peer has made room for it yet or not. Its range ends at the
+/// nearest member before it that is known here; otherwise it would be told that there is nothing more, and take itself
+/// for complete.
 pub fn plan_sync(
     view: &View,
     copies: usize,
@@ -144,7 +144,8 @@ pub fn plan_sync(
     plan
 }
 
-/// Where the nearest living member before a position stands, as far as this peer knows; itself, if nobody else.
+/// The position of the nearest living member before a position, as far as this peer knows; its own if there is no
+/// other.
 fn member_before(view: &View, position: &Position) -> Position {
     let neighbours = view.predecessor.iter().chain(&view.successors).filter(|entry| !view.is_gone(entry));
     let known = view.alive().chain(neighbours).map(|entry| entry.position);
@@ -152,7 +153,7 @@ fn member_before(view: &View, position: &Position) -> Position {
     others.min_by_key(|other| other.distance_to(position)).unwrap_or(view.me.position)
 }
 
-/// What a peer will believe once it has taken notice of one more member.
+/// The view that a peer will have once it has taken notice of one more member.
 fn with_member(view: &View, new: &Entry) -> View {
     let (me, there) = (view.me.position, new.position);
     let mut view = view.clone();
@@ -163,7 +164,7 @@ fn with_member(view: &View, new: &Entry) -> View {
     view.successors.retain(|entry| entry.position != there);
     let place =
         view.successors.partition_point(|entry| me.distance_to(&entry.position) < me.distance_to(&there));
-    // Behind the last of a full list there may be others that are nearer.
+    // Behind the last entry of a full list there may be other peers that are nearer.
     let most = view.settings.unwrap_or_default().successors.into();
     if place < view.successors.len() || view.successors.len() < most {
         view.successors.insert(place, new.clone());
@@ -174,7 +175,8 @@ fn with_member(view: &View, new: &Entry) -> View {
     view
 }
 
-/// Whom to offer what this peer holds when it is about to leave: all replicas as they will be without it.
+/// Plans the hand-over of a peer that is about to leave: it offers its holdings to all replicas as they will be without
+/// it.
 pub fn plan_handover(view: &View, copies: usize, keys: impl IntoIterator<Item = Position>) -> OfferPlan {
     let mut plan = OfferPlan { spread: copies, ..OfferPlan::default() };
     for key in keys {
@@ -184,7 +186,7 @@ pub fn plan_handover(view: &View, copies: usize, keys: impl IntoIterator<Item = 
                     .chain(successors)
                     .filter(|entry| entry.position != view.me.position)
                     .collect();
-                // A short list ends before the replicas do; in a small ring it holds everybody.
+                // A short list ends before the replicas do; in a small ring it holds every member.
                 if others.len() < copies && !view.small {
                     plan.look_up(key);
                     continue;
@@ -202,7 +204,7 @@ pub fn plan_handover(view: &View, copies: usize, keys: impl IntoIterator<Item = 
 }
 
 impl OfferPlan {
-    /// Offers what another plan offers, too.
+    /// Adds the offers of another plan.
     pub fn join(&mut self, other: OfferPlan) {
         for offer in other.offers.into_values() {
             for key in offer.keys {
@@ -216,13 +218,13 @@ impl OfferPlan {
         self.offers.entry(to.position).or_insert_with(|| Offer { to, keys: Vec::new() }).keys.push(key);
     }
 
-    /// The next key to look up; it, and with it the rest of its range, leaves the list with
-    /// [`OfferPlan::place`] or [`OfferPlan::pass_over`].
+    /// The next key to look up. It, and with it the rest of its range, leaves the list with [`OfferPlan::place`] or
+    /// [`OfferPlan::pass_over`].
     pub fn next_unknown(&self) -> Option<Position> {
         self.unknown.first().copied()
     }
 
-    /// A key was looked up by the peer at `me`: it is offered to the first `spread` others, and with it all
+    /// Places a key that the peer at `me` has looked up: it is offered to the first `spread` others, and with it all
     /// unknown keys of the same range.
     pub fn place(&mut self, me: &Position, key: &Position, found: &Found) {
         let (mut there, end) = (vec![*key], found.owner.position);
@@ -246,7 +248,7 @@ impl OfferPlan {
         }
     }
 
-    /// Nobody knows where a key belongs: it is offered to nobody in this round.
+    /// Drops a key whose place no peer knows: this round does not offer it.
     pub fn pass_over(&mut self, key: &Position) {
         self.unknown.remove(key);
     }
@@ -267,7 +269,7 @@ mod tests {
         numbers(plan.offers.keys())
     }
 
-    /// Goal: where the owner is slow, each of its replicas gives the others what it has, and nobody else does.
+    /// Goal: where the owner is slow, each of its replicas gives the others what it has, and no other peer does.
     #[test]
     fn a_replica_helps_the_other_replicas() {
         let offers = |me| plan_help(&view(me), 3, [peer(15)]).offers;
@@ -287,7 +289,7 @@ mod tests {
         }
     }
 
-    /// Goal: who is away and waited for is not replaced, but where one copy is left a second is made at once.
+    /// Goal: a peer that is away and waited for is not replaced, but where one copy is left a second is made at once.
     #[test]
     fn who_is_away_is_waited_for_while_two_copies_are_left() {
         let waits = |view: &View, waited: &[u8], key| {
@@ -385,8 +387,8 @@ mod tests {
             prop_assert!(plan.unknown.iter().all(|key| !placed(&key)));
         }
 
-        /// Goal: nothing is offered to where it does not belong, nothing is forgotten, and nobody offers to
-        /// themselves.
+        /// Goal: nothing is offered to where it does not belong, nothing is forgotten, and no peer offers to
+        /// itself.
         #[test]
         fn every_key_is_offered_to_its_owner_or_its_replicas(
             ring in prop::collection::btree_set(0u8..=255, 2..12),

@@ -1,10 +1,10 @@
-//! Who keeps a key, and whose word on it counts.
+//! The peers that keep a key, and the peers that have a vote on it.
 
 use crate::chord::{Route, View};
 use crate::id::{Position, owns};
 use crate::wire::Entry;
 
-/// The peers that should keep what the owner owns: the owner and the next R − 1, without repetition.
+/// The peers that should keep what the owner owns: the owner and the next R − 1, without duplicates.
 pub fn replicas(owner: &Entry, successors: &[Entry], copies: usize) -> Vec<Entry> {
     let mut replicas: Vec<Entry> = Vec::with_capacity(copies);
     for entry in std::iter::once(owner).chain(successors) {
@@ -20,27 +20,27 @@ pub fn own_replicas(view: &View, copies: usize) -> Vec<Entry> {
     replicas(&view.me, &view.successors, copies).into_iter().skip(1).collect()
 }
 
-/// How many peers from a key on are asked before something is said not to be there: 2R − 1. All who kept the
-/// key before are still among them after R − 1 joins in front of them.
+/// The number of peers from a key on that are asked before a key is said to have nothing: 2R − 1. All peers that kept
+/// the key before are still among them after R − 1 joins in front of them.
 pub fn vote_count(copies: usize) -> usize {
     (2 * copies).saturating_sub(1)
 }
 
-/// Whose word it takes to say that there is nothing of a key.
+/// The peers whose votes it takes to say that a key has nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Voters {
-    /// The first 2R − 1 from the key on, the owner first.
+    /// The first 2R − 1 peers from the key on, the owner first.
     pub first: Vec<Entry>,
-    /// Others that may have kept it while the ring was split. They are asked, too, for what they kept.
+    /// Other peers that may have kept it while the ring was split. They are asked, too, for what they kept.
     pub apart: Vec<Entry>,
-    /// Who would be among the first, and cannot be asked.
+    /// Peers that would be among the first, and cannot be asked.
     pub away: Vec<Position>,
-    /// Who would be among the first, and left while others may have missed what it kept.
+    /// Peers that would be among the first, and left while others may have missed what they kept.
     pub departed: Vec<Position>,
 }
 
 impl Voters {
-    /// With R copies of everything, once the owner is found with 2R − 2 peers behind it.
+    /// The voters with R copies of everything, once the owner is found with 2R − 2 peers behind it.
     pub fn of(view: &View, copies: usize, key: &Position, found: &Found) -> Voters {
         let count = vote_count(copies);
         let first = found.first(count);
@@ -51,14 +51,14 @@ impl Voters {
         Voters { first, apart, away, departed }
     }
 
-    /// All who are asked.
+    /// All peers that are asked.
     pub fn asked(&self) -> impl Iterator<Item = &Entry> {
         self.first.iter().chain(&self.apart)
     }
 }
 
-/// Members that do not answer and would stand among the first `count` from a key on: their word is missing. So is
-/// that of one that is believed to answer and lies nearer to the key than the owner that was found: the lookup
+/// Members that do not answer and would stand among the first `count` from a key on: their votes are missing. So is the
+/// vote of a member that is believed to answer and lies nearer to the key than the owner that was found: the lookup
 /// asked it in vain, before the ring has noticed.
 fn away_voters(view: &View, key: &Position, owner: &Entry, count: usize) -> Vec<Position> {
     let nearer = |position: &Position| {
@@ -73,7 +73,7 @@ fn away_voters(view: &View, key: &Position, owner: &Entry, count: usize) -> Vec<
     missing.map(|(position, _)| position).collect()
 }
 
-/// Members that left lately and would stand among the first `count` from a key on, with these.
+/// Members that left lately and would stand among the first `count` from a key on, together with `members`.
 fn departed_among<'a>(
     view: &View,
     key: &Position,
@@ -87,9 +87,9 @@ fn departed_among<'a>(
     around.into_iter().take(count).filter(|(_, departed)| *departed).map(|(position, _)| position).collect()
 }
 
-/// Peers beside those that are `asked` which may have kept a key while the ring was split: the first `count` from the
-/// key on of those that came back lately, and of those that did not; three at least, since those that came back may
-/// have been several parts. Each of these may have been a ring of its own until then.
+/// Other peers than those `asked` that may have kept a key while the ring was split: the first `count` from the key on
+/// of the members that came back lately, and of the members that stayed. At least three of each, since the members that
+/// came back may have been several parts. Each of these may have been a ring of its own until then.
 fn kept_apart(view: &View, key: &Position, asked: &[Entry], count: usize) -> Vec<Entry> {
     if view.rejoined.is_empty() {
         return Vec::new();
@@ -103,7 +103,7 @@ fn kept_apart(view: &View, key: &Position, asked: &[Entry], count: usize) -> Vec
     kept.filter(|entry| asked.iter().all(|other| other.position != entry.position)).cloned().collect()
 }
 
-/// The peers that are known to live after a position, this one among them; the nearest first.
+/// The living peers that are known after a position, this one among them; the nearest first, at most `count`.
 pub fn known_after(view: &View, position: &Position, count: usize) -> Vec<Entry> {
     let mut known: Vec<Entry> = view.alive().chain([&view.me]).cloned().collect();
     known.retain(|entry| entry.position != *position);
@@ -112,19 +112,19 @@ pub fn known_after(view: &View, position: &Position, count: usize) -> Vec<Entry>
     known
 }
 
-/// Who owns a key, and who stands around the owner.
+/// The owner of a key, and its neighbours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// The owner.
+    /// The peer that owns the key.
     pub owner: Entry,
-    /// Who stands before it, where that is known: its range begins after there.
+    /// The predecessor of the owner, if it is known: the owner's range begins after it.
     pub predecessor: Option<Entry>,
-    /// Who stands after it.
+    /// The peers after the owner.
     pub successors: Vec<Entry>,
 }
 
 impl Found {
-    /// What a peer knows by itself; `None` when it only knows who lies closer.
+    /// The owner from a peer's own route; `None` if the peer only knows other peers to ask.
     pub fn of(route: Route) -> Option<Found> {
         match route {
             Route::Owner { owner, predecessor, successors } => Some(Found { owner, predecessor, successors }),
@@ -132,28 +132,26 @@ impl Found {
         }
     }
 
-    /// Whether this is the answer for that key, too.
+    /// Whether this is the owner of that key, too.
     pub fn owns(&self, key: &Position) -> bool {
         let before = self.predecessor.as_ref();
         before.is_some_and(|before| owns(&before.position, key, &self.owner.position))
     }
 
-    /// The first `count` peers from the key on, the owner first: its replicas for R, those whose word counts
-    /// for [`vote_count`].
+    /// The first `count` peers from the key on, the owner first: the replicas for R, the voters for [`vote_count`].
     pub fn first(&self, count: usize) -> Vec<Entry> {
         replicas(&self.owner, &self.successors, count)
     }
 
-    /// A successor list may end before the wanted peers do (R > r, or an owner at the end of the asker's own
-    /// list): whoever stands last in it knows who comes then. That one, if more than are known are wanted
-    /// and can be.
+    /// The peer to ask for the rest of a list that ends before the wanted peers do (R > r, or an owner at the end of
+    /// the asker's own list): the last peer in it knows those that follow. `None` if enough are known.
     pub fn ends_early(&self, view: &View, wanted: usize) -> Option<&Entry> {
         let wanted = if view.small { wanted.min(view.alive().count()) } else { wanted };
         (self.successors.len() < wanted).then(|| self.successors.last().unwrap_or(&self.owner))
     }
 
-    /// Adds who comes behind the last one. False when there is nobody else to be had: once around, or
-    /// nothing new.
+    /// Adds the peers behind the last one. Returns false if there are no more: the list has come around, or nothing is
+    /// new.
     pub fn extend(&mut self, behind: Vec<Entry>) -> bool {
         let before = self.successors.len();
         for entry in behind {

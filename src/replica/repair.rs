@@ -1,8 +1,8 @@
-//! When the next round of repair is due.
+//! The schedule of repair rounds.
 //!
-//! After every change of this peer's neighbours, once they have been the same for a moment; after something came
-//! that others may lack, again and again after a round that could not do all, and now and then without any
-//! reason. What a round finds when it begins is covered by it; what comes later leads to one more.
+//! A round is due after every change of this peer's neighbours, once they have been the same for a moment; after an
+//! object or record came that others may lack; again and again after a round that could not do all; and now and then
+//! without any reason. A round covers what it finds when it begins; what comes later leads to one more.
 
 use std::time::Duration;
 
@@ -10,36 +10,36 @@ use crate::chord::{PhaseKind, View};
 use crate::time::Moment;
 use crate::wire::Entry;
 
-/// When a peer makes its rounds of repair, one at a time.
+/// The schedule by which a peer makes its rounds of repair, one at a time.
 ///
-/// Law: after any call, re-arm [`RepairSchedule::poll_timeout`]. Every [`RepairSchedule::begin`] that says
-/// yes is followed by one [`RepairSchedule::end`].
+/// Law: after any call, re-arm [`RepairSchedule::poll_timeout`]. Every [`RepairSchedule::begin`] that returns true is
+/// followed by one [`RepairSchedule::end`].
 #[derive(Debug, Clone)]
 pub struct RepairSchedule {
-    /// How long changes are gathered.
+    /// The time for which changes are gathered.
     settle: Duration,
-    /// This peer is active: others make no rounds.
+    /// Whether this peer is active: only active peers make rounds.
     active: bool,
     /// The neighbours at the beginning of the last round.
     neighbours: Option<Neighbours>,
-    /// The neighbours as they were seen last.
+    /// The neighbours in the last view.
     seen: Option<Neighbours>,
-    /// Since when they are other ones than at the last round, and when they are expected to be the same for long
-    /// enough.
+    /// The moment since which the neighbours differ from the last round's, and the moment at which they should have
+    /// been the same for long enough.
     changed: Option<(Moment, Moment)>,
     running: bool,
-    /// While a round is running: another is due after it.
+    /// The moment at which another round is due; set during a round as well, for after it.
     due: Option<Moment>,
-    /// The pause after the last round that could not do all; none when it did.
+    /// The pause after the last round that could not do all; `None` if it did.
     retry: Option<Duration>,
 }
 
 type Neighbours = (Option<Entry>, Vec<Entry>);
 
 impl RepairSchedule {
-    /// The schedule of a peer with this ping interval, before its first round. Changes are gathered for one
-    /// interval, within bounds: several in a row are one, and a ring that is still coming together, or a peer
-    /// that starts anew and is in no list for a moment, moves no files.
+    /// The schedule of a peer with this ping interval, before its first round. Changes are gathered for one interval,
+    /// within bounds. So several in a row are one, and no files move while a ring is still coming together, or while a
+    /// peer that starts anew is in no list for a moment.
     pub fn new(interval: Duration) -> RepairSchedule {
         RepairSchedule {
             settle: interval.clamp(SETTLE_MIN, SETTLE_MAX),
@@ -53,11 +53,11 @@ impl RepairSchedule {
         }
     }
 
-    /// The ring looks like that now.
+    /// Takes notice of the ring as it is now.
     pub fn look(&mut self, now: Moment, view: &View) {
         let was_active = std::mem::replace(&mut self.active, view.phase == PhaseKind::Active);
         let seen = (view.predecessor.clone(), view.successors.clone());
-        // On its way in, a peer may know its neighbours already.
+        // An entering peer may know its neighbours already.
         let is_new = !was_active || self.seen.as_ref() != Some(&seen);
         let differs = self.neighbours.as_ref() != Some(&seen);
         self.seen = Some(seen);
@@ -67,18 +67,18 @@ impl RepairSchedule {
         }
     }
 
-    /// Something came here that others may lack.
+    /// Asks for a round, since an object or record came that others may lack.
     pub fn want(&mut self, now: Moment) {
         self.hasten(now);
     }
 
-    /// When a round is due; nothing while one is running, or this peer takes no part in the ring.
+    /// The moment at which a round is due; `None` while one is running, or while this peer is not active.
     pub fn poll_timeout(&self) -> Option<Moment> {
         let changed = self.changed.map(|(_, due)| due);
         self.due.into_iter().chain(changed).min().filter(|_| self.active && !self.running)
     }
 
-    /// Whether a round begins now, with this view.
+    /// Begins a round with this view if one is due. Returns whether it begins.
     pub fn begin(&mut self, now: Moment, view: &View) -> bool {
         self.look(now, view);
         if self.poll_timeout().is_none_or(|due| due > now) {
@@ -91,7 +91,7 @@ impl RepairSchedule {
         true
     }
 
-    /// The round is over; whether it could do all.
+    /// Ends the round; `incomplete` if it could not do all.
     pub fn end(&mut self, now: Moment, incomplete: bool) {
         self.running = false;
         self.retry = incomplete.then(|| self.retry.map_or(RETRY_MIN, |pause| (pause * 2).min(PERIOD)));
@@ -109,14 +109,14 @@ impl RepairSchedule {
     }
 }
 
-/// How long changes of the ring are gathered before a round, at least and at most; one interval between.
+/// The bounds of the time for which changes of the ring are gathered before a round.
 const SETTLE_MIN: Duration = Duration::from_millis(150);
 const SETTLE_MAX: Duration = Duration::from_secs(2);
-/// For how many times as long a round is put off at most while changes go on.
+/// The most times as long as that a round is put off while changes go on.
 const PUT_OFF_MAX: u32 = 4;
-/// After a round that could not do all; doubled each time, up to the period.
+/// The first pause after a round that could not do all; doubled each time, up to the period.
 const RETRY_MIN: Duration = Duration::from_secs(2);
-/// Between two rounds without any change.
+/// The time between two rounds without any change.
 const PERIOD: Duration = Duration::from_secs(30);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a round of offers did: `A ->[Offer] B`, `B ->[Wanted] A`, then A gives what is wanted.
+//! The outcome of a round of offers: `A ->[Offer] B`, `B ->[Wanted] A`, then A gives what is wanted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,10 +7,10 @@ use crate::chord::View;
 use crate::id::{ContentId, Position, RecordId};
 use crate::wire::{SignedRecord, StorageReply};
 
-/// What a peer holds, by key.
+/// The objects and records that a peer holds.
 #[derive(Debug, Clone, Default)]
 pub struct Holdings {
-    /// Its objects.
+    /// The content ids of the objects that it holds complete.
     pub objects: BTreeSet<ContentId>,
     /// All records of each name, by name key, the current one first.
     pub records: BTreeMap<Position, Vec<SignedRecord>>,
@@ -22,76 +22,76 @@ impl Holdings {
         self.objects.iter().map(ContentId::key).chain(self.records.keys().copied()).collect()
     }
 
-    /// The objects of an offer.
+    /// The held objects among the keys of an offer.
     pub fn objects_of(&self, offer: &Offer) -> Vec<ContentId> {
         let contents = offer.keys.iter().map(|key| ContentId(key.0));
         contents.filter(|content| self.objects.contains(content)).collect()
     }
 
-    /// The records of an offer, those that lost, too: history goes where its name goes.
+    /// The held records among the keys of an offer, including those that lost: history goes where its name goes.
     pub fn records_of(&self, offer: &Offer) -> Vec<(Position, SignedRecord)> {
         let held = offer.keys.iter().filter_map(|key| self.records.get_key_value(key));
         held.flat_map(|(key, records)| records.iter().map(|record| (*key, record.clone()))).collect()
     }
 }
 
-/// What a round of offers did, and what it learned of the others.
+/// The outcome of a round of offers, and what it learned of the other peers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Round {
-    /// How many objects were given.
+    /// The number of objects that were given.
     pub objects: u64,
-    /// Their bytes.
+    /// The number of bytes of these objects.
     pub bytes: u64,
-    /// How many records were given.
+    /// The number of records that were given.
     pub records: u64,
-    /// Some offer or push failed, or was left to somebody else.
+    /// Whether some offer or push failed, or was left to another peer.
     pub incomplete: bool,
     with_object: BTreeMap<ContentId, BTreeSet<Position>>,
     with_record: BTreeMap<RecordId, BTreeSet<Position>>,
 }
 
-/// What would be left with a number of copies when this peer goes.
+/// The files and names that would be left with a given number of copies when this peer goes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LeftWith {
-    /// So many files.
+    /// The number of files.
     pub files: u64,
-    /// The records of so many names.
+    /// The number of names, by their records.
     pub names: u64,
-    /// The peers with these copies.
+    /// The peers that have these copies.
     pub on: BTreeSet<Position>,
 }
 
-/// How many living peers are too few for a departure: those that stay, where min(R, N − 1) are needed, the members
-/// that do not answer counted in N. `None` where there are enough.
+/// The number of living peers that would stay, if it is too small for a departure: min(R, N − 1) are needed, where N
+/// counts the members that do not answer. `None` if enough stay.
 pub fn too_few_stay(view: &View, copies: usize) -> Option<usize> {
     let stay = view.alive().count();
     (stay < copies.min(view.members_count().saturating_sub(1))).then_some(stay)
 }
 
-/// Of which fewer others than needed have a copy.
+/// The objects and records of which fewer other peers than needed have a copy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Short {
-    /// These objects.
+    /// The content ids of these objects.
     pub objects: Vec<ContentId>,
     /// The current records of these names.
     pub records: Vec<SignedRecord>,
 }
 
 impl Short {
-    /// Whether there is nothing.
+    /// Whether nothing is short.
     pub fn is_empty(&self) -> bool {
         self.objects.is_empty() && self.records.is_empty()
     }
 }
 
 impl Round {
-    /// A round, or one offer of it, of which nothing came.
+    /// A round, or one offer of it, that failed.
     pub fn failed() -> Round {
         Round { incomplete: true, ..Round::default() }
     }
 
-    /// A peer was offered these objects, and wants some by index. Says which are given to it: what somebody
-    /// else sends at the moment is neither sent again nor counted as being there, and the rest is there.
+    /// Takes a peer's answer to an offer of these objects, by index. Returns the objects to give to it. An object that
+    /// another peer sends at the moment is neither given nor counted as there; the peer has the rest.
     pub fn hear_wanted(
         &mut self,
         to: Position,
@@ -102,8 +102,8 @@ impl Round {
         self.hear_wanted_in_part(to, offered, wanted, arriving, &[])
     }
 
-    /// As [`Round::hear_wanted`], by a peer that cannot take some of them. It is not asked again for that: with
-    /// every round it is offered them anew, and says by itself when it can.
+    /// Like [`Round::hear_wanted`], for a peer that cannot take some of them. It is not asked again for that: each
+    /// round offers them anew, and the peer says when it can take them.
     pub fn hear_wanted_in_part(
         &mut self,
         to: Position,
@@ -122,8 +122,8 @@ impl Round {
         wanted.into_iter().filter_map(|i| offered.get(i).copied()).collect()
     }
 
-    /// A peer was offered these records, and wants some by index. Says which are given to it; the rest is
-    /// there.
+    /// Takes a peer's answer to an offer of these records, by index. Returns the records to give to it; the peer has
+    /// the rest.
     pub fn hear_wanted_records<'a>(
         &mut self,
         to: Position,
@@ -139,30 +139,30 @@ impl Round {
         wanted.into_iter().filter_map(|i| offered.get(i)).map(|(_, record)| record).collect()
     }
 
-    /// A peer was given an object, and has it.
+    /// Notes that a peer was given an object, and has it.
     pub fn gave_object(&mut self, to: Position, content: ContentId, bytes: u64) {
         self.objects = self.objects.saturating_add(1);
         self.bytes = self.bytes.saturating_add(bytes);
         self.with_object.entry(content).or_default().insert(to);
     }
 
-    /// A peer was given a record, and has it.
+    /// Notes that a peer was given a record, and has it.
     pub fn gave_record(&mut self, to: Position, record: RecordId) {
         self.records = self.records.saturating_add(1);
         self.with_record.entry(record).or_default().insert(to);
     }
 
-    /// Whether a peer has an object, as far as was learned.
+    /// Whether a peer has an object, as far as the round learned.
     pub fn has_object(&self, peer: &Position, content: &ContentId) -> bool {
         self.with_object.get(content).is_some_and(|peers| peers.contains(peer))
     }
 
-    /// How many others have an object, as far as was learned.
+    /// The number of other peers that have an object, as far as the round learned.
     pub fn others_with(&self, content: &ContentId) -> usize {
         self.with_object.get(content).map_or(0, BTreeSet::len)
     }
 
-    /// Those of what is short that are left with so many copies at living peers, and where these are.
+    /// The short files and names by the number of their copies at living peers, and where these are.
     pub fn left_with(&self, view: &View, short: &Short) -> BTreeMap<usize, LeftWith> {
         let alive: BTreeSet<Position> = view.alive().map(|entry| entry.position).collect();
         let with = |peers: Option<&BTreeSet<Position>>| -> BTreeSet<Position> {
@@ -184,7 +184,7 @@ impl Round {
         left
     }
 
-    /// Adds what came of another offer of the same round.
+    /// Adds the outcome of another offer of the same round.
     pub fn absorb(&mut self, other: Round) {
         self.objects = self.objects.saturating_add(other.objects);
         self.bytes = self.bytes.saturating_add(other.bytes);
@@ -198,7 +198,7 @@ impl Round {
         }
     }
 
-    /// The answer to the joiner that asked for it (`Sync`).
+    /// The answer to the joiner that asked for the round (`Sync`).
     pub fn synced(&self) -> StorageReply {
         StorageReply::Synced {
             objects: self.objects,
@@ -208,8 +208,8 @@ impl Round {
         }
     }
 
-    /// What is short when this peer leaves after this round: of which fewer than min(R, N − 1) others have
-    /// a copy, as far as was learned. Those that have left or do not answer any more do not count.
+    /// What is short if this peer leaves after this round: fewer than min(R, N − 1) others have a copy, as far as the
+    /// round learned. Peers that left or no longer answer do not count.
     pub fn short(&self, view: &View, copies: usize, holdings: &Holdings) -> Short {
         let alive: BTreeSet<Position> = view.alive().map(|entry| entry.position).collect();
         let needed = copies.min(alive.len());

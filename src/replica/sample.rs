@@ -27,7 +27,7 @@ pub(super) fn view_of(me: u8, others: &[u8]) -> View {
     view_with(me, others, &[])
 }
 
-/// The same, and some members that do not answer.
+/// Like [`view_of`], with some members that do not answer.
 pub(super) fn view_with(me: u8, others: &[u8], away: &[u8]) -> View {
     let mut clockwise: Vec<Entry> = others.iter().map(|number| entry(*number)).collect();
     clockwise.sort_by_key(|other| peer(me).distance_to(&other.position));

@@ -1,8 +1,8 @@
-//! Copies that another peer will not take, whoever tries and however often: not tried again for a while.
+//! The backoff for copies that a peer will not take, whichever peer gives them and however often.
 //!
-//! A peer without room says so when it is offered an object, and needs no memory here. This is for the rest: it
-//! takes the bytes for other ones than their address says, its disk fails, and the like. Each failure makes the
-//! pause longer; a new life of that peer ends it, and so does a copy that was made after all.
+//! A peer without room says so when it is offered an object, and needs no memory here. This is for the rest: the peer
+//! finds that the bytes do not match their content id, its disk fails, and the like. Each failure makes the pause
+//! longer; a new life of that peer ends it, and so does a copy that was made after all.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use crate::id::{ContentId, Position};
 use crate::time::Moment;
 use crate::wire::Entry;
 
-/// Which copies failed for good, and how long each is not tried. At most [`Setbacks::MAX`]; of more than that
-/// nothing is known, and they are tried.
+/// The copies that failed for good, and the time until which each is not tried. At most [`Setbacks::MAX`]; a copy
+/// beyond that is not recorded, and is tried.
 #[derive(Debug, Clone, Default)]
 pub struct Setbacks(BTreeMap<(Position, ContentId), Setback>);
 
@@ -24,10 +24,10 @@ struct Setback {
 }
 
 impl Setbacks {
-    /// Copies that are remembered.
+    /// The most copies that are remembered.
     pub const MAX: usize = 65_536;
 
-    /// A peer gave a final reason for which it does not take an object.
+    /// Notes that a peer gave a final reason for not taking an object.
     pub fn failed(&mut self, now: Moment, peer: &Entry, content: ContentId) {
         let key = (peer.position, content);
         let last = self.0.get(&key).filter(|last| last.incarnation == peer.incarnation);
@@ -42,19 +42,19 @@ impl Setbacks {
         self.0.insert(key, Setback { incarnation: peer.incarnation, times, until });
     }
 
-    /// A peer took an object.
+    /// Notes that a peer took an object.
     pub fn succeeded(&mut self, peer: &Entry, content: &ContentId) {
         self.0.remove(&(peer.position, *content));
     }
 
-    /// Whether this copy is to be tried now.
+    /// Whether the backoff for this copy has passed.
     pub fn may_try(&self, now: Moment, peer: &Entry, content: &ContentId) -> bool {
         let setback = self.0.get(&(peer.position, *content));
         setback.is_none_or(|setback| setback.incarnation != peer.incarnation || setback.until <= now)
     }
 }
 
-/// The pause after the first failure, doubled with each, and the longest.
+/// The pause after the first failure, doubled with each, and the longest pause.
 const PAUSE_MIN: Duration = Duration::from_secs(60);
 const PAUSE_MAX: Duration = Duration::from_secs(3_600);
 

@@ -1,14 +1,14 @@
-//! A peer takes over what belongs to it, in each of its lives.
+//! The take-over of a peer's range: it gets what belongs to it, in each of its lives.
 //!
-//! What a joiner should keep is kept by the R peers after it and by the R before. It asks each of them for
-//! it (`Sync`), until that one has given all or nothing more comes. As long as one of them may have more,
-//! the joiner is *syncing*: it takes and gives what it is asked, but its "no" is no vote. A peer that was
-//! believed dead and contradicts it does the same in its new life: meanwhile others have stood in its place.
-//! Where it believed them dead, too, they come to be its neighbours only after that, and are asked then.
+//! The R peers after a joiner and the R before it keep what the joiner should keep. It asks each of them for it
+//! (`Sync`), until that peer has given all or gives nothing more. As long as one of them may have more, the joiner is
+//! *syncing*: it takes and gives what it is asked, but its "no" is no vote. A peer that was believed dead and
+//! contradicts it does the same in its new life: meanwhile others have stood in its place. If it believed those others
+//! dead, too, they become its neighbours only after that, and are asked then.
 //!
-//! A neighbour that did not answer, or gave nothing for a while, is waited for no longer, and *owes*: it is asked
-//! again later, with growing pauses. Should it go away before it has given all, the peer's "no" is no vote. As long as
-//! all neighbours owe, the take-over is not over.
+//! A neighbour that did not answer, or gave nothing for a while, is no longer waited for, and *owes*: it is asked again
+//! later, with backoff. Should it go away before it has given all, the peer's "no" is no vote. As long as all
+//! neighbours owe, the take-over is not over.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,54 +18,54 @@ use crate::id::Position;
 use crate::time::Moment;
 use crate::wire::{Entry, MemberState, StorageReply};
 
-/// What a peer takes over.
+/// The take-over of a peer's range.
 #[derive(Debug, Clone, Default)]
 pub struct TakeOver {
-    /// The life in which it is done, or was begun; none before the first.
+    /// The incarnation in which the take-over is done, or was begun; `None` before the first.
     life: Option<u64>,
     begun: Moment,
-    /// When the first questions of a life were due last.
+    /// The moment at which the first requests of the last life were due.
     due: Option<Moment>,
     asked: BTreeSet<Position>,
-    /// Those that may have more, and when they last gave something.
+    /// The neighbours that may have more, and the moment when each last gave something.
     sources: BTreeMap<Position, Moment>,
-    /// One of them has given all, in this life.
+    /// Whether one of them has given all, in this life.
     gave_all: bool,
-    /// Those that were asked and have not given all.
+    /// The neighbours that were asked and have not given all.
     owing: BTreeMap<Position, Debt>,
     objects: u64,
     bytes: u64,
 }
 
-/// What is known of a neighbour that has not given all.
+/// The debt of a neighbour that has not given all.
 #[derive(Debug, Clone, Copy)]
 struct Debt {
-    /// The neighbour's life.
+    /// The incarnation of the neighbour.
     life: u64,
-    /// How often it was given up.
+    /// The number of times it was given up.
     given_up: u32,
 }
 
-/// Whom to ask now.
+/// The neighbours to ask now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sources {
-    /// A new life has begun: what was asked before does not count any more.
+    /// Whether a new life has begun: requests from before do not count any more.
     pub anew: bool,
-    /// Each of these, after so long, and again as [`TakeOver::hear`] says.
+    /// The neighbours to ask, each after this time, and again as [`TakeOver::hear`] says.
     pub ask: Vec<(Entry, Duration)>,
 }
 
 impl TakeOver {
-    /// That of a founder: in its first life there is nothing to take over.
+    /// The take-over of a founder: in its first life there is nothing to take over.
     pub fn of_founder(me: &Entry) -> TakeOver {
         TakeOver { life: Some(me.incarnation), ..TakeOver::default() }
     }
 
-    /// Looks at the ring, after each change of it: begins anew once this peer is a member in another life than
-    /// before, and has those asked that have become its neighbours shortly after. Nothing where there is nobody to
-    /// ask and nothing has begun.
+    /// Looks at the ring after each change. Begins anew once this peer is a member in another life than before, and
+    /// lists the peers that become its neighbours shortly after. Returns `None` if there is no peer to ask and nothing
+    /// has begun.
     ///
-    /// Lives that follow each other quickly, as somebody may cause them, ask once in a few seconds.
+    /// Lives that follow each other quickly, as an attacker may cause them, ask once in a few seconds.
     pub fn look(&mut self, now: Moment, view: &View) -> Option<Sources> {
         if !view.is_member() {
             return None;
@@ -83,7 +83,7 @@ impl TakeOver {
         }
         let mut ask = self.ask_around(now, view);
         for entry in view.alive() {
-            // It broke off, and is back with what it has.
+            // The neighbour broke off, and is back with what it has.
             if self.owing.get(&entry.position).is_some_and(|debt| debt.life != entry.incarnation) {
                 self.owing.insert(entry.position, Debt { life: entry.incarnation, given_up: 0 });
                 self.sources.insert(entry.position, now);
@@ -109,8 +109,8 @@ impl TakeOver {
         ask
     }
 
-    /// Hears what one of them answered; `None` when it did not. Says after how long it is asked again, if it
-    /// is.
+    /// Takes the answer of one neighbour; `None` if it did not answer. Returns the time after which it is asked again,
+    /// if it is.
     pub fn hear(&mut self, now: Moment, from: &Position, answer: Option<&StorageReply>) -> Option<Duration> {
         if let Some(StorageReply::Synced { objects, bytes, complete, .. }) = answer {
             if let Some(progress) = self.sources.get_mut(from) {
@@ -135,14 +135,14 @@ impl TakeOver {
         Some(LATER * (1 << (debt.given_up - 1).min(LATER_DOUBLED_MAX)))
     }
 
-    /// Nobody is left who was asked and may answer: how many objects came, and their bytes, and since when. Begins to
-    /// count anew.
+    /// Ends the take-over when no asked peer may still answer. Returns the number of objects that came, their bytes,
+    /// and the moment of the beginning; counts anew.
     pub fn end(&mut self) -> (u64, u64, Moment) {
         self.sources.clear();
         (std::mem::take(&mut self.objects), std::mem::take(&mut self.bytes), self.begun)
     }
 
-    /// Whether a member that is away now broke off before it had given all. Once it has left, or was forgotten, it owes
+    /// Whether a member that is away now broke off before it had given all. A peer that left or was forgotten owes
     /// nothing.
     fn is_owed(&self, view: &View) -> bool {
         let is_away =
@@ -150,7 +150,8 @@ impl TakeOver {
         self.owing.keys().any(is_away)
     }
 
-    /// Whether nobody is waited for in the life that this peer has, and somebody has given all, if there is anybody.
+    /// Whether the take-over of the present life is over: no neighbour is waited for, and one has given all, if there
+    /// is any.
     pub fn is_over(&self, view: &View) -> bool {
         let is_member = |peer: &Position| view.members.at(peer).is_some_and(|m| m.state != MemberState::Left);
         let all_owe = !self.gave_all && self.owing.keys().any(is_member);
@@ -158,24 +159,24 @@ impl TakeOver {
     }
 }
 
-/// Whether a peer's "no" is no vote: it is taking over, or it is no member; or one of those that it took over from
-/// went away before it had given all, and may be the only one that has something of it.
+/// Whether a peer's "no" is no vote: it is taking over, or is not a member; or a neighbour went away before it had
+/// given all, and may be the only one that has some of it.
 pub fn has_no_vote(view: &View, takeover: &TakeOver) -> bool {
     !view.is_member() || !takeover.is_over(view) || takeover.is_owed(view)
 }
 
-/// Before a peer that has not given all is asked again.
+/// The pause before a peer that has not given all is asked again.
 const PAUSE: Duration = Duration::from_millis(150);
-/// Before one that was given up is asked again: 15 s, and after each time twice as long, up to 16 minutes.
+/// The pause before a peer that was given up is asked again: 15 s, and after each time twice as long, up to 16 minutes.
 const LATER: Duration = Duration::from_secs(15);
 const LATER_DOUBLED_MAX: u32 = 6;
-/// For how long a peer asks one that has not given all and gives nothing.
+/// The time for which a peer asks a neighbour that has not given all and gives nothing.
 const PROGRESS_WITHIN: Duration = Duration::from_secs(15);
-/// For how long it asks one that says each time that it gave something.
+/// The time for which it asks a neighbour that says each time that it gave something.
 const GIVEN_WITHIN: Duration = Duration::from_secs(3_600);
-/// For how long after the beginning of a life new neighbours are asked, too: they may have been apart.
+/// The time after the beginning of a life in which new neighbours are asked, too: the ring may have been split.
 const YOUNG: Duration = Duration::from_secs(15);
-/// Between the first questions of one life and those of the next.
+/// The time between the first requests of one life and those of the next.
 const LIVES_APART: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
@@ -335,8 +336,8 @@ mod tests {
         assert_eq!(takeover.look(at(15_000), &joined), None, "a joiner brings nothing");
     }
 
-    /// Goal: somebody who has a peer declared dead again and again does not have its neighbours asked each time, and
-    /// does not keep it from asking.
+    /// Goal: an attacker that has a peer declared dead again and again cannot make it ask its neighbours each time,
+    /// and cannot keep it from asking.
     #[test]
     fn lives_that_follow_each_other_quickly_ask_now_and_then() {
         let view = with_copies(view_of(30, &[20]), 1);

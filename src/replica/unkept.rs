@@ -1,7 +1,7 @@
-//! The files that belong to this peer and that it cannot take, as its neighbours try to give them to it.
+//! The files that belong to this peer and that it cannot take, as its neighbours offer them.
 //!
-//! Each round of repair offers them again, so an entry that is not renewed for a few rounds is of a file that
-//! is gone, or that belongs elsewhere now.
+//! Each round of repair offers them again. So an entry that is not renewed for a few rounds is of a file that is gone,
+//! or that belongs elsewhere now.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,11 +10,12 @@ use crate::id::ContentId;
 use crate::time::Moment;
 use crate::wire::{MissingReason, StorageReply};
 
-/// What cannot be taken, and why. At most [`Unkept::MAX`] files; more are refused one by one, and not counted.
+/// The files that cannot be taken, and the latest reason. At most [`Unkept::MAX`] files; more are refused one by one,
+/// and not counted.
 #[derive(Debug, Clone, Default)]
 pub struct Unkept {
     files: BTreeMap<ContentId, File>,
-    /// Why, as of the latest one.
+    /// The reason for the latest refusal.
     reason: Option<MissingReason>,
 }
 
@@ -25,10 +26,10 @@ struct File {
 }
 
 impl Unkept {
-    /// Files that are remembered.
+    /// The most files that are remembered.
     pub const MAX: usize = 65_536;
 
-    /// An object of this length was to be kept here, and cannot be, for this reason.
+    /// Notes that an object of this length should be kept here and cannot be, for this reason.
     pub fn refused(&mut self, now: Moment, content: ContentId, length: u64, reason: MissingReason) {
         if self.files.len() >= Unkept::MAX && !self.files.contains_key(&content) {
             self.forget(now);
@@ -39,17 +40,17 @@ impl Unkept {
         }
     }
 
-    /// How long an object is that could not be taken before.
+    /// The length in bytes of an object that could not be taken before.
     pub fn length(&self, content: &ContentId) -> Option<u64> {
         self.files.get(content).map(|file| file.length)
     }
 
-    /// An object is here.
+    /// Notes that an object is here now.
     pub fn came(&mut self, content: &ContentId) {
         self.files.remove(content);
     }
 
-    /// The answer to whoever wants to know how much that is.
+    /// The answer to an `Unkept` request: the number of files, their bytes and the latest reason.
     pub fn report(&mut self, now: Moment) -> StorageReply {
         self.forget(now);
         let bytes = self.files.values().fold(0u64, |sum, file| sum.saturating_add(file.length));
@@ -62,7 +63,7 @@ impl Unkept {
     }
 }
 
-/// For how long a file counts after it was last to be kept here: several rounds of repair.
+/// The time for which a file counts after it was last offered: several rounds of repair.
 const FRESH: Duration = Duration::from_secs(300);
 
 #[cfg(test)]

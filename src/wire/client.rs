@@ -1,11 +1,11 @@
-//! `quoit-client/1`: what a command line, or a program, asks of its own peer.
+//! `quoit-client/1`: the commands that a command line, or a program, gives its own peer.
 //!
 //! One stream is one command: `C ->[ClientRequest] P`, then `P ->[ClientReply] C` as often as its kind
 //! says: progress and list entries first, one last reply at the end, raw bytes after an `Object`.
 //! While a store goes on, P fetches the bytes from C as it would from any holder, each time it needs
 //! them: `P ->[FetchObject] C` on a stream of P's own, `C ->[Object]`, then the bytes.
 //!
-//! Who may command is decided before, by the certificate: the peer's own key, or `client.quoit`.
+//! The certificate decides beforehand who may command: the peer's own key, or `client.quoit`.
 
 use std::str::FromStr;
 
@@ -17,80 +17,80 @@ use super::{
 };
 use crate::id::{ContentId, FileName};
 
-/// What a client asks; the first frame of its stream.
+/// A command of a client; the first frame of its stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ClientRequest {
-    /// Put this object, whose bytes the client has, into the ring. `-> Progress…, Stored`.
+    /// Stores this object, whose bytes the client has, in the ring. `-> Progress…, Stored`.
     Store {
-        /// Under which name.
+        /// The name under which the object is stored.
         name: FileName,
-        /// Which bytes.
+        /// The content id, length and outboard digest of the object.
         object: ObjectInfo,
-        /// What to wait for.
+        /// The number of durable copies to wait for.
         wait: Wait,
-        /// How long to wait for it, in milliseconds.
+        /// The time to wait for them, in milliseconds.
         timeout_ms: u64,
     },
-    /// Bring a file to the peer. `-> Progress…, Received`.
+    /// Brings a file to the peer. `-> Progress…, Received`.
     Request {
-        /// The name or the address of the file.
+        /// The name or the content id of the file.
         wanted: Wanted,
-        /// Whether it is put into received/ of the peer.
+        /// Whether the file is put into received/ of the peer.
         keep: bool,
     },
     /// The bytes of an object that the peer holds or can get. `-> Progress…, Object`, then its bytes from `offset` on.
     Read {
-        /// The content id.
+        /// The content id of the object.
         content: ContentId,
-        /// From which byte.
+        /// The first byte to be sent, counted from zero.
         offset: u64,
     },
     /// The files that the peer holds. `-> File…, End`.
     Files,
     /// The files of all peers. `-> RingFile…, Silent…, End`.
     RingFiles,
-    /// Who is in the ring. `-> RingLine…, End`.
+    /// The members of the ring. `-> RingLine…, End`.
     Ring,
-    /// How the peer is. `-> ShortFile…, Status`.
+    /// The state of the peer. `-> ShortFile…, Status`.
     Status,
-    /// Where a name's record and bytes are. `-> Whereis`.
+    /// The places of a name's record and bytes. `-> Whereis`.
     Whereis {
-        /// Which name.
+        /// The name that is searched for.
         name: FileName,
     },
-    /// How another peer answers. `-> Pinged`.
+    /// Pings another peer. `-> Pinged`.
     Ping {
-        /// Its number, display name, address, or the beginning of its position.
+        /// The peer's number, display name, address, or the beginning of its position.
         peer: String,
     },
-    /// What leaving would do. `-> LeavePlan`.
+    /// The effect that leaving would have. `-> LeavePlan`.
     PlanLeave,
-    /// Hand everything over, tell the neighbours, and end; stay where something would be lost. `-> Left`.
+    /// Hands everything over, tells the neighbours and ends; the peer stays if something would be lost. `-> Left`.
     Leave,
-    /// Count a member no more that will not come back. `-> Forgotten`.
+    /// No longer counts a member that will not come back. `-> Forgotten`.
     Forget {
-        /// Its number, display name, address, or the beginning of its position.
+        /// The peer's number, display name, address, or the beginning of its position.
         peer: String,
-        /// Do it; else only say which peer is meant, and whether it can be done.
+        /// Whether to do it. If false, only tells which peer is meant and whether it can be forgotten.
         sure: bool,
     },
-    /// The same, whatever may be lost. `-> Left`.
+    /// Like `Leave`, but the peer leaves even if something is lost. `-> Left`.
     LeaveAnyway,
 }
 
-/// What comes back.
+/// A reply to a client's command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ClientReply {
-    /// How far a store or a request is.
+    /// The progress of a store or a request.
     Progress {
-        /// Bytes done.
+        /// The number of bytes done.
         done: u64,
-        /// Of so many; 0 while unknown.
+        /// The number of bytes in all; 0 while unknown.
         total: u64,
     },
     /// A store is acknowledged.
     Stored(StoreReport),
-    /// A file is here.
+    /// A requested file has arrived at the peer.
     Received(RequestReport),
     /// An object; its bytes follow.
     Object(ObjectInfo),
@@ -104,13 +104,13 @@ pub enum ClientReply {
     RingLine(RingLine),
     /// A file with too few copies.
     ShortFile(ShortFile),
-    /// How the peer is; its files with too few copies came before.
+    /// The state of the peer; its files with too few copies came before.
     Status(Box<StatusReport>),
-    /// Where a name's record and bytes are.
+    /// The places of a name's record and bytes.
     Whereis(WhereisReport),
-    /// How another peer answered.
+    /// The result of pinging another peer.
     Pinged(PingReport),
-    /// What leaving would do.
+    /// The effect that leaving would have.
     LeavePlan(LeavePlan),
     /// The peer has left.
     Left(LeaveReport),
@@ -118,11 +118,11 @@ pub enum ClientReply {
     End,
     /// The command was not done.
     Failed(Failure),
-    /// The command broke the protocol and was not looked at further; says why.
+    /// The command broke the protocol and was dropped; the text says why.
     ProtocolError(String),
-    /// A member is counted no more, or could be.
+    /// A member was forgotten, or can be.
     Forgotten(ForgetReport),
-    /// In a list of the ring's files: those that did not answer hold nothing that the list lacks.
+    /// In a list of the ring's files: the list is complete, although some peers did not answer.
     AllListed,
 }
 
@@ -130,33 +130,33 @@ pub enum ClientReply {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
-    /// What was asked for does not exist, as everybody who would know says.
+    /// Whether the wanted item does not exist, by the word of every peer that would know.
     pub not_found: bool,
-    /// The words; at most [`limits::FAILURE_BYTES_MAX`].
+    /// The message, at most [`limits::FAILURE_BYTES_MAX`] bytes.
     pub message: String,
 }
 
 impl Failure {
-    /// It failed.
+    /// A failure with this message.
     pub fn new(message: impl Into<String>) -> Failure {
         Failure { not_found: false, message: shortened(message.into(), limits::FAILURE_BYTES_MAX) }
     }
 
-    /// There is no such thing.
+    /// A failure because the wanted item does not exist.
     pub fn not_found(message: impl Into<String>) -> Failure {
         Failure { not_found: true, ..Failure::new(message) }
     }
 }
 
-/// How many copies must be durable before `Store` says so.
+/// The number of copies that must be durable before a store is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Wait {
-    /// W = ⌊min(R, members)/2⌋ + 1.
+    /// The write quorum W = ⌊min(R, members)/2⌋ + 1.
     #[default]
     Quorum,
-    /// This many, at least W.
+    /// This many copies, at least W.
     Copies(u8),
-    /// min(R, members).
+    /// All copies: min(R, members).
     All,
 }
 
@@ -172,25 +172,25 @@ impl FromStr for Wait {
     }
 }
 
-/// What is requested.
+/// The file that a client wants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Wanted {
-    /// What this name stands for.
+    /// The file that this name stands for.
     Name(FileName),
-    /// `sha256:` and 64 digits.
+    /// The file with this content id: `sha256:` and 64 digits.
     Content(ContentId),
-    /// `sha256:` and fewer digits: the one object whose address begins so. In lower case.
+    /// The one file whose content id begins with these digits: `sha256:` and fewer than 64. In lower case.
     ContentPrefix(String),
-    /// What a name stands for; or, where there is no such name, the one name that begins so. For a person at a prompt,
-    /// who sees which it was.
+    /// The file that this name stands for; or, if there is no such name, the one name that begins so. For a person at a
+    /// prompt, who sees which name it was.
     NameOrBeginning(FileName),
 }
 
 impl Wanted {
-    /// The fewest digits of an address that are looked for.
+    /// The fewest digits of an address that a search accepts.
     pub const PREFIX_DIGITS_MIN: usize = 4;
 
-    /// The same for a person at a prompt: the beginning of a name is enough.
+    /// The same wish by a person at a prompt: the beginning of a name is enough.
     pub fn or_beginning(self) -> Wanted {
         match self {
             Wanted::Name(name) => Wanted::NameOrBeginning(name),
@@ -199,7 +199,7 @@ impl Wanted {
     }
 }
 
-/// `sha256:` and hexadecimal digits, else a name.
+/// Reads `sha256:` and hexadecimal digits as a content id or its beginning, and any other text as a name.
 impl FromStr for Wanted {
     type Err = String;
 

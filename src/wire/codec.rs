@@ -1,9 +1,9 @@
 //! The only place that knows bincode: bytes to messages and back.
 //!
 //! bincode's varint encoding with little-endian floats and no trailing bytes. Each message has one
-//! encoding: what decodes would be encoded to the same bytes again. What is decoded is
-//! bounded by its caller's slice, and each claimed length by [`limits::FRAME_BYTES_MAX`] before
-//! memory is taken. Hash and sign received bytes, never what this module makes of them.
+//! encoding: a message that decodes would be encoded to the same bytes again. The caller's slice
+//! bounds the input, and [`limits::FRAME_BYTES_MAX`] bounds each claimed length before memory is
+//! taken. Hash and sign received bytes, never bytes that this module encodes anew.
 
 use bincode::config::{self, Configuration, Limit, LittleEndian, Varint};
 use bincode::enc::write::SizeWriter;
@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::limits;
 
-/// Why bytes are no message, or a message is too large for a frame.
+/// Why bytes are not a message, or a message is too large for a frame.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CodecError {
@@ -25,15 +25,15 @@ pub enum CodecError {
         /// The number of bytes that were left over.
         left: usize,
     },
-    /// A number is longer than it needs to be: two encodings of one message.
+    /// A number is longer than needed, so that one message would have two encodings.
     #[error("the message has {length} bytes and needs {needed}")]
     NotCanonical {
-        /// How many it has.
+        /// The number of bytes of the message.
         length: usize,
-        /// How many the encoder makes of it.
+        /// The number of bytes that the encoder makes of it.
         needed: usize,
     },
-    /// More bytes than a frame has.
+    /// The message has more bytes than fit a frame.
     #[error("a message of {length} bytes exceeds the {} of a frame", limits::FRAME_BYTES_MAX)]
     TooLarge {
         /// The length that the frame claims, in bytes.
@@ -41,10 +41,10 @@ pub enum CodecError {
     },
 }
 
-/// Encodes a message.
+/// Encodes a message without the header of a frame.
 ///
 /// # Errors
-/// [`CodecError::TooLarge`] when it does not fit a frame.
+/// [`CodecError::TooLarge`] when the message does not fit a frame.
 pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
     let bytes = bincode::serde::encode_to_vec(message, CONFIG)
         .map_err(|error| CodecError::Malformed(error.to_string()))?;
@@ -57,8 +57,8 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
 /// Decodes a message from exactly these bytes.
 ///
 /// # Errors
-/// [`CodecError`] when there are too many bytes, they are malformed, some are left over, or the
-/// encoder would make others of the same message.
+/// [`CodecError`] when there are too many bytes, they are malformed, some are left over, or the encoder would make
+/// other bytes of the same message.
 pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     if bytes.len() > limits::FRAME_BYTES_MAX {
         return Err(CodecError::TooLarge { length: bytes.len() as u64 });
@@ -77,10 +77,10 @@ pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecE
     }
 }
 
-/// How many bytes [`encode`] would make of a message.
+/// The number of bytes that [`encode`] would make of a message.
 ///
 /// # Errors
-/// [`CodecError::Malformed`] when it cannot be encoded.
+/// [`CodecError::Malformed`] when the message cannot be encoded.
 pub fn encoded_length<T: Serialize>(message: &T) -> Result<usize, CodecError> {
     let mut length = SizeWriter::default();
     bincode::serde::encode_into_writer(message, &mut length, CONFIG)
@@ -91,7 +91,7 @@ pub fn encoded_length<T: Serialize>(message: &T) -> Result<usize, CodecError> {
 /// Encodes a message as a frame: its length in four bytes, big-endian, and the message.
 ///
 /// # Errors
-/// [`CodecError::TooLarge`] when it does not fit.
+/// [`CodecError::TooLarge`] when the message does not fit.
 pub fn frame<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
     let body = encode(message)?;
     let mut frame = Vec::with_capacity(FRAME_HEADER_BYTES + body.len());
@@ -100,10 +100,10 @@ pub fn frame<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
     Ok(frame)
 }
 
-/// Reads a frame's header: how many bytes of message follow.
+/// Reads a frame's header: the number of bytes of the message that follows.
 ///
 /// # Errors
-/// [`CodecError::TooLarge`] when more are claimed than a frame has.
+/// [`CodecError::TooLarge`] when the header claims more bytes than a frame may have.
 pub fn frame_length(header: [u8; FRAME_HEADER_BYTES]) -> Result<usize, CodecError> {
     match u32::from_be_bytes(header) {
         length if length as usize <= limits::FRAME_BYTES_MAX => Ok(length as usize),
@@ -111,7 +111,7 @@ pub fn frame_length(header: [u8; FRAME_HEADER_BYTES]) -> Result<usize, CodecErro
     }
 }
 
-/// The bytes before each message of a stream.
+/// The length of a frame's header in bytes.
 pub const FRAME_HEADER_BYTES: usize = 4;
 
 const CONFIG: Configuration<LittleEndian, Varint, Limit<{ limits::FRAME_BYTES_MAX }>> =

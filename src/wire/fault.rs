@@ -1,40 +1,40 @@
-//! What a peer can do wrong to another, as it is counted and shown. No message by itself.
+//! The faults of one peer towards another, as they are counted and shown. Not a message by itself.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A kind of misbehaviour. Each is something that a peer which follows the protocol does not do.
+/// A kind of misbehaviour. A peer that follows the protocol never does any of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Bytes that are no message: random, truncated, oversized, unknown.
+    /// Bytes that are not a message: random, truncated, oversized, unknown.
     Malformed,
-    /// More datagrams than any peer has to send.
+    /// More datagrams than any peer needs to send.
     Flood,
     /// Streams on which no request came although the peer was there.
     LeftOpen,
-    /// Ever new connections, more than any peer needs.
+    /// New connections again and again, more than any peer needs.
     Reconnecting,
-    /// An incarnation that no peer can have, of itself or of others.
+    /// An incarnation that no peer can have, the peer's own or another's.
     BadIncarnation,
-    /// A list of peers or files out of order, with duplicates, too long, or with who cannot be in it.
+    /// A list of peers or files that is out of order, too long, or has duplicates or members that cannot be in it.
     BadList,
-    /// An owner that does not own the key, by the answer itself or by who is known to live.
+    /// A named owner that does not own the key, by the answer itself or by the peers that are known to live.
     WrongOwner,
-    /// Peers named as closer to a key that are not.
+    /// Peers named as closer to a key that are not closer.
     NotCloser,
-    /// Bytes of a file that are not the file's.
+    /// Bytes that do not belong to the file.
     CorruptBytes,
-    /// Another length, or fewer bytes, than the file has.
+    /// A length other than the file's, or fewer bytes than the file has.
     WrongLength,
-    /// Bytes beyond the end, or pages without one.
+    /// Bytes beyond the end of a file, or pages without an end.
     Endless,
     /// An outboard that contradicts itself or the name record.
     BadOutboard,
     /// A name record that its writer did not sign, or that is of another name.
     BadRecord,
-    /// Word of copies at peers that were not asked, or too many words.
+    /// Reports of copies at peers that were not asked, or too many reports.
     FalseCopies,
     /// A reply of a kind that does not belong to the request.
     WrongReply,

@@ -2,73 +2,73 @@
 
 use std::time::Duration;
 
-/// The largest frame: one request or one reply.
+/// The largest frame, in bytes: one request or one reply.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024;
-/// The largest datagram we send; below what QUIC guarantees before it knows the path.
+/// The largest datagram we send, in bytes; below what QUIC guarantees before it knows the path.
 pub const DATAGRAM_BYTES_MAX: usize = 1_150;
-/// The longest `HOST:PORT`.
+/// The longest `HOST:PORT`, in bytes.
 pub const ADDRESS_BYTES_MAX: usize = 260;
-/// Membership news in one ping or pong.
+/// The most membership news in one ping or pong.
 pub const NEWS_MAX: usize = 10;
-/// Members in one stabilise exchange.
+/// The most members in one stabilise exchange.
 pub const MEMBERS_PER_MESSAGE_MAX: usize = 256;
-/// Members that a peer keeps as contacts. A ring of so many is one hop wide.
+/// The most members that a peer keeps as contacts. A ring of so many is one hop wide.
 pub const MEMBERS_MAX: usize = 4_096;
-/// The greatest incarnation. One start a second leads there in nine million years; whoever names a greater
-/// one lies, and peer.toml could not hold all that fit 64 bits.
+/// The greatest incarnation. One start a second leads there in nine million years. A peer that names a greater one
+/// lies, and peer.toml could not hold all that fit 64 bits.
 pub const INCARNATION_MAX: u64 = 1 << 48;
-/// How far beyond the last life in which a peer itself was heard of its end may lie to be believed on hearsay;
-/// that it lives, twice as far. A peer's own word may lie further.
+/// The leap that hearsay about a member may make beyond the last incarnation that the member itself confirmed: this far
+/// for news of its end, twice as far for news that it lives. A peer's own word may lie further.
 pub const INCARNATION_LEAP_MAX: u64 = 1 << 20;
-/// Contacts in one answer of a lookup.
+/// The most contacts in one answer of a lookup.
 pub const CLOSER_MAX: usize = 4;
-/// Links that travel with an object.
+/// The most links that travel with an object.
 pub const LINKS_PER_OBJECT_MAX: usize = 16;
-/// Objects, or records, in one offer.
+/// The most objects, and the most records, in one offer.
 pub const OFFERS_PER_MESSAGE_MAX: usize = 400;
-/// Files in one page of a listing.
+/// The most files in one page of a listing.
 pub const FILES_PER_PAGE_MAX: usize = 100;
-/// Midstates in one page of an outboard.
+/// The most midstates in one page of an outboard.
 pub const MIDSTATES_PER_PAGE_MAX: usize = 1_024;
-/// Holders that are remembered of a file, beside its replicas.
+/// The most holders of a file that are remembered, besides its replicas.
 pub const HOLDERS_PER_OBJECT_MAX: usize = 64;
-/// A certificate in a name record, in DER.
+/// The longest certificate in a name record: bytes of DER.
 pub const CERTIFICATE_BYTES_MAX: usize = 2_048;
-/// A reason that travels to another peer.
+/// The longest reason that travels to another peer, in bytes.
 pub const REASON_BYTES_MAX: usize = 400;
-/// The longest file: FIPS 180-4 counts bits in 64 bits.
+/// The longest file, in bytes: FIPS 180-4 counts bits in 64 bits.
 pub const FILE_BYTES_MAX: u64 = (1 << 61) - 1;
-/// Raw bytes that are read or written in one piece.
+/// The number of raw bytes that are read or written in one piece.
 pub const PIECE_BYTES: usize = 256 * 1024;
-/// Streams that one peer may have open at another.
+/// The most streams that one peer may have open at another.
 pub const STREAMS_PER_CONNECTION_MAX: u32 = 256;
-/// Connections that a peer accepts at once.
+/// The most connections that a peer accepts at once.
 pub const CONNECTIONS_MAX: usize = 1_024;
-/// How long a handshake and hello may take.
+/// The timeout of a handshake and hello.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// For how long a peer remembers that a third one passed an answer on, so that a wrong answer convicts nobody. The
-/// answer is judged much sooner.
+/// The time for which a peer remembers that a third peer relayed an answer, so that a wrong answer convicts no peer.
+/// The answer is judged much sooner.
 pub const HEARSAY_MAX: Duration = Duration::from_secs(600);
-/// How long a stream may stay silent while bytes are due.
+/// The timeout for silence on a stream while bytes are due.
 pub const STREAM_SILENCE_MAX: Duration = Duration::from_secs(10);
-/// Entries of a report's list that are written out.
+/// The most entries of a report's list that are written out.
 pub const LISTED_MAX: usize = 48;
-/// The words of a command's failure.
+/// The longest message of a command's failure, in bytes.
 pub const FAILURE_BYTES_MAX: usize = 4 * 1024;
-/// Of what was typed wrongly, so much is said back.
+/// The most bytes of mistyped input that an error repeats.
 pub const TYPED_SHOWN_BYTES_MAX: usize = 80;
-/// Clients that command one peer at once.
+/// The most clients that command one peer at once.
 pub const CLIENTS_MAX: usize = 256;
-/// How long a client that is asked for bytes may be silent, before it is asked again. Shorter than between peers, so
-/// that the next peer does not take the silence for a lost way.
+/// The timeout for a client that is asked for bytes, before it is asked again. Shorter than between peers, so that the
+/// next peer does not take the silence for a lost connection.
 pub const CLIENT_SILENCE_MAX: Duration = Duration::from_secs(5);
-/// How long a command may be silent: its peer says now and then how far it is.
+/// The timeout for silence during a command: its peer reports its progress now and then.
 pub const COMMAND_SILENCE_MAX: Duration = Duration::from_secs(60);
-/// Names of one file that a report on its copies has.
+/// The most names of one file in a report on its copies.
 pub const HEALTH_NAMES_MAX: usize = 2;
-/// Exchanges that a helper forwards at the same time.
+/// The most exchanges that a helper forwards at the same time.
 pub const FORWARDS_MAX: usize = 128;
-/// Of these, for one asker.
+/// The most of these for one asking peer.
 pub const FORWARDS_PER_PEER_MAX: usize = 32;
-/// How long a forwarded exchange may be silent both ways: a joiner's `Sync` is for minutes.
+/// The timeout for silence in both directions of a forwarded exchange: a joiner's `Sync` takes minutes.
 pub const FORWARD_SILENCE_MAX: Duration = Duration::from_secs(660);

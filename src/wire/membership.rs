@@ -1,4 +1,4 @@
-//! Messages about who is in the ring.
+//! Messages about the members of the ring.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use super::shortened;
 use crate::config::RingSettings;
 use crate::id::{KeyHash, Position};
 
-/// Where a peer can be reached: `HOST:PORT`, the host a name or an address
-/// (IPv6 in brackets). Shared, since many tables hold the same one.
+/// The network address of a peer: `HOST:PORT`, the host a name or an IP address (IPv6 in brackets). Shared, since many
+/// tables hold the same one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Address(Arc<str>);
@@ -22,7 +22,7 @@ impl Serialize for Address {
     }
 }
 
-/// A text that is no address.
+/// The error for a text that is not an address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not HOST:PORT")]
 pub struct AddressError {
@@ -34,7 +34,7 @@ impl Address {
     /// Checks the form `HOST:PORT`; the host is not resolved.
     ///
     /// # Errors
-    /// [`AddressError`] when a part is missing, the port is no number, or the whole is too long.
+    /// [`AddressError`] when a part is missing, the port is not a number, or the text is too long.
     pub fn new(text: &str) -> Result<Address, AddressError> {
         let fine = text.len() <= limits::ADDRESS_BYTES_MAX
             && text.rsplit_once(':').is_some_and(|(host, port)| {
@@ -50,18 +50,18 @@ impl Address {
         }
     }
 
-    /// Whether it stands for any address of its machine (0.0.0.0 or `[::]`), which nobody else can dial.
+    /// Whether the address stands for any address of its machine (0.0.0.0 or `[::]`); no other machine can dial it.
     pub fn is_unspecified(&self) -> bool {
         self.0.parse::<std::net::SocketAddr>().is_ok_and(|address| address.ip().is_unspecified())
     }
 
-    /// Whether it can be reached from its own machine only.
+    /// Whether the address can be reached from its own machine only.
     pub fn is_loopback(&self) -> bool {
         let parsed = self.0.parse::<std::net::SocketAddr>();
         parsed.map_or_else(|_| self.0.starts_with("localhost:"), |a| a.ip().to_canonical().is_loopback())
     }
 
-    /// `HOST:PORT`.
+    /// The address as text, in the form `HOST:PORT`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -104,21 +104,21 @@ impl fmt::Debug for Address {
 #[serde(transparent)]
 pub struct Entry(Arc<Life>);
 
-/// What an [`Entry`] says: where the peer stands, which start of it this is, who it is, where to reach it.
+/// The content of an [`Entry`]: the peer's position, its incarnation, its key and its address.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "ToldLife", into = "ToldLife")]
 pub struct Life {
-    /// Where it stands.
+    /// The peer's position on the ring.
     pub position: Position,
-    /// Counts its starts, and the times it had to contradict news of its death. Higher is later.
+    /// The number of starts of the peer, plus the times it had to contradict news of its death. Higher is later.
     pub incarnation: u64,
-    /// Which key it has.
+    /// The hash of the peer's public key.
     pub key: KeyHash,
-    /// Where to reach it.
+    /// The address at which others reach the peer.
     pub address: Address,
 }
 
-/// A [`Life`] on the wire: whoever stands where its key's hash says does not say that twice.
+/// A [`Life`] on the wire. The key is left out where it equals the position, as it does for a peer without a number.
 #[derive(Serialize, Deserialize)]
 struct ToldLife {
     position: Position,
@@ -150,12 +150,12 @@ impl TryFrom<ToldLife> for Life {
 }
 
 impl Entry {
-    /// Whether its incarnation is one that a peer can have.
+    /// Whether the incarnation is one that a peer can have: 1 to [`INCARNATION_MAX`].
     pub fn has_lived(&self) -> bool {
         (1..=INCARNATION_MAX).contains(&self.incarnation)
     }
 
-    /// Equal for handles of one and the same value.
+    /// The address of the shared value: equal for handles of one and the same value.
     pub(crate) fn handle(&self) -> *const Life {
         Arc::as_ptr(&self.0)
     }
@@ -166,7 +166,7 @@ impl Entry {
         Entry::from(Life { incarnation, ..self.0.as_ref().clone() })
     }
 
-    /// The same life, reached elsewhere.
+    /// The same life at another address.
     #[must_use]
     pub fn with_address(&self, address: Address) -> Entry {
         Entry::from(Life { address, ..self.0.as_ref().clone() })
@@ -193,12 +193,12 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// Whom to reach. Without a position, whoever of this ring answers at the address.
+/// The peer to reach. Without a position, any peer of this ring that answers at the address.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Target {
     /// The address at which the peer listens.
     pub address: Address,
-    /// Who it must be.
+    /// The position that the peer must have; `None` accepts any.
     pub position: Option<Position>,
 }
 
@@ -214,23 +214,23 @@ impl From<Address> for Target {
     }
 }
 
-/// What is known of a member. The order is the merge order at equal incarnation: later wins.
+/// The state of a member, as far as is known. The order is the merge order at equal incarnation: later wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum MemberState {
-    /// It answers.
+    /// The member answers.
     Alive,
-    /// It left; it is no member any more.
+    /// The member left the ring; it is no longer a member.
     Left,
-    /// It does not answer; it is still a member.
+    /// The member does not answer; it remains a member.
     Dead,
 }
 
 /// A member and its state; merged by the greatest (incarnation, state).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Member {
-    /// Which life of which peer.
+    /// The peer and its life.
     pub entry: Entry,
-    /// What is known of it.
+    /// The state of this life, as far as is known.
     pub state: MemberState,
 }
 
@@ -239,109 +239,108 @@ pub struct Member {
 pub struct Hello {
     /// The sender's incarnation.
     pub incarnation: u64,
-    /// Where it wants to be reached; `None` for the address that the receiver sees.
+    /// The address at which the sender wants to be reached; `None` for the address that the receiver sees.
     pub advertised: Option<Address>,
 }
 
-/// Liveness, unreliable. `A ->[Ping] B`, `B ->[Pong] A`, always answered at once.
+/// Liveness over unreliable datagrams. `A ->[Ping] B`, `B ->[Pong] A`; B always answers at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Datagram {
-    /// Are you there?
+    /// Asks whether the receiver is alive.
     Ping {
-        /// Echoed in the pong.
+        /// A number that the pong repeats.
         sequence: u64,
         /// At most [`limits::NEWS_MAX`] recent changes.
         news: Vec<Member>,
     },
     /// The answer to a ping.
     Pong {
-        /// From the ping.
+        /// The sequence number of the ping.
         sequence: u64,
         /// At most [`limits::NEWS_MAX`] recent changes.
         news: Vec<Member>,
     },
-    /// Goes with a ping now and then: what the sender's clock shows. Not answered.
+    /// The reading of the sender's clock; goes with a ping now and then. Not answered.
     Clock {
         /// Milliseconds since the Unix epoch.
         unix_ms: u64,
     },
 }
 
-/// What neighbours ask of each other; a helper passes it on where there is no direct way.
+/// A request between neighbours; a helper passes it on where the asker cannot reach the neighbour directly.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NeighbourRequest {
-    /// Are you there, on a reliable stream? `-> Alive`.
+    /// Asks on a reliable stream whether the receiver is alive. `-> Alive`.
     Probe,
-    /// The stabilise query. `-> State | Busy`.
+    /// The stabilise query: asks for the receiver's predecessor and successor list. `-> State | Busy`.
     State {
-        /// What the asker knows of the members, while the ring is small; and what it
-        /// believes of the one it asks.
+        /// The members that the asker knows, while the ring is small; and its belief about the peer it asks.
         members: Vec<Member>,
     },
-    /// The asker believes to be your predecessor, or has changed beside you. `-> Noted`.
+    /// The asker believes that it is the receiver's predecessor, or has changed beside the receiver. `-> Noted`.
     Notify,
-    /// The asker's successor changed: stabilise now. `-> Noted`.
+    /// The asker's successor changed: the receiver should stabilise now. `-> Noted`.
     Changed,
 }
 
 /// The answer to a [`NeighbourRequest`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NeighbourReply {
-    /// To a probe.
+    /// The answer to a probe: the peer is alive.
     Alive,
-    /// To a stabilise query.
+    /// The answer to a stabilise query.
     State {
-        /// The predecessor; none while alone.
+        /// The predecessor of the answering peer; `None` while it is alone.
         predecessor: Option<Entry>,
-        /// The successor list. Fewer than r entries stand for a list padded at its end.
+        /// The successor list of the answering peer. Fewer than r entries stand for a list padded at its end.
         successors: Vec<Entry>,
-        /// The members, while the ring is small.
+        /// The members that the answering peer knows, while the ring is small.
         members: Vec<Member>,
     },
-    /// My list is undefined at the moment; try again in a while.
+    /// The answering peer's list is undefined at the moment; ask again later.
     Busy,
-    /// The peer has taken notice.
+    /// The answering peer has taken notice.
     Noted,
-    /// I am no active member of a ring.
+    /// The answering peer is not an active member of a ring.
     Inactive,
 }
 
-/// A question about the ring. Who asks is known from the connection.
+/// A request about the ring. The connection tells who asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MembershipRequest {
-    /// To a neighbour. `-> Neighbour`.
+    /// A request to a neighbour. `-> Neighbour`.
     Neighbour(NeighbourRequest),
-    /// Pass this on to another peer. `-> Relayed`.
+    /// Asks the receiver to pass a request on to another peer. `-> Relayed`.
     Relay {
-        /// To whom.
+        /// The peer that the request is for.
         target: Entry,
-        /// The request.
+        /// The request to pass on.
         request: NeighbourRequest,
     },
-    /// The asker wants its place. `-> Welcome | Closer | Forming | Refused | Busy`.
+    /// The asker wants to enter the ring at its position. `-> Welcome | Closer | Forming | Refused | Busy`.
     Join {
-        /// The ring's settings, where the joiner knows them.
+        /// The ring's settings, if the joiner knows them.
         settings: Option<RingSettings>,
-        /// The joiner takes part in forming a ring, and knows of these members.
+        /// The members that the joiner knows, if it takes part in forming a ring or comes back to one.
         forming: Option<Vec<Member>>,
     },
-    /// Who owns this key? `-> Owner | Near | Closer | Inactive`.
+    /// Asks for the owner of a key. `-> Owner | Near | Closer | Inactive`.
     FindOwner {
-        /// The key.
+        /// The key that is looked up.
         key: Position,
     },
     /// The asker has left. `-> Noted`.
     Left {
-        /// Its predecessor.
+        /// The predecessor of the peer that left.
         predecessor: Option<Entry>,
-        /// Its successor list.
+        /// The successor list of the peer that left.
         successors: Vec<Entry>,
     },
     /// The asker wants to leave. `-> Proceed | Wait`.
     MayLeave,
-    /// Whom do you know alive, clockwise from just after this position? `-> Contacts`.
+    /// Asks for living members, clockwise from just after a position. `-> Contacts`.
     Contacts {
-        /// The position.
+        /// The position that the page begins after.
         after: Position,
     },
 }
@@ -349,68 +348,69 @@ pub enum MembershipRequest {
 /// An answer about the ring.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MembershipReply {
-    /// From a neighbour.
+    /// The answer of a neighbour.
     Neighbour(NeighbourReply),
-    /// What came of a relayed request.
+    /// The outcome of a relayed request.
     Relayed(Result<NeighbourReply, RelayFailure>),
-    /// My list is undefined at the moment; try again in a while.
+    /// The answering peer's list is undefined at the moment; ask again later.
     Busy,
-    /// The peer has taken notice.
+    /// The answering peer has taken notice.
     Noted,
-    /// You are a member. Your predecessor is who answers.
+    /// The joiner is a member now. Its predecessor is the answering peer.
     Welcome {
         /// The predecessor of the peer that answers.
         predecessor: Option<Entry>,
-        /// Your successor list.
+        /// The joiner's successor list.
         successors: Vec<Entry>,
         /// The ring's settings.
         settings: RingSettings,
-        /// The members, while the ring is small.
+        /// The members that the answering peer knows, while the ring is small.
         members: Vec<Member>,
     },
-    /// Ask these; each lies closer. Nearest first, at most [`limits::CLOSER_MAX`].
+    /// Peers that lie closer to the key than the answering peer; ask them next. At most [`limits::CLOSER_MAX`].
     Closer {
         /// The peers, the nearest first.
         peers: Vec<Entry>,
     },
-    /// I am forming a ring myself and know these.
+    /// The answering peer is itself forming a ring.
     Forming {
-        /// The ring's settings, as I was given them.
+        /// The ring's settings, as the answering peer was given them.
         settings: RingSettings,
-        /// The members that I know of, myself included.
+        /// The members that the answering peer knows, itself included.
         members: Vec<Member>,
     },
-    /// No, and why.
+    /// The join is refused, for this reason.
     Refused(Refusal),
     /// The owner of the key, and the peers after it.
     Owner {
-        /// The owner.
+        /// The peer that owns the key.
         owner: Entry,
         /// Its predecessor, where the answering peer knows it: the owner's range begins after it.
         predecessor: Option<Entry>,
         /// The peers after the owner, as far as the answering peer knows them.
         successors: Vec<Entry>,
     },
-    /// I am no active member of a ring.
+    /// The answering peer is not an active member of a ring.
     Inactive,
-    /// I have left; this was my successor.
+    /// The answering peer has left.
     Gone {
         /// The successor of the peer that left, if it had one.
         successor: Option<Entry>,
     },
-    /// Leave now.
+    /// The asker may leave now.
     Proceed,
-    /// I am leaving myself, and before you.
+    /// The answering peer is leaving too, and goes first.
     Wait,
-    /// One of these owns the key, most likely the first: they stand at or after it, as far as my contacts tell,
-    /// and nearer than I. Nearest first, at most [`limits::CLOSER_MAX`]; none, where I know of nobody between.
+    /// One of these peers owns the key, most likely the first. They stand at or after the key, as far as the answering
+    /// peer's contacts tell, and nearer to it than the answering peer. At most [`limits::CLOSER_MAX`]; an empty list
+    /// where it knows no peer in between.
     Near {
         /// The peers, the nearest first.
         peers: Vec<Entry>,
     },
-    /// Living members clockwise from the position that was asked; fewer than fit where there are no more.
+    /// Living members clockwise from the requested position; fewer than fit where there are no more.
     Contacts {
-        /// At most [`limits::MEMBERS_PER_MESSAGE_MAX`].
+        /// The members, at most [`limits::MEMBERS_PER_MESSAGE_MAX`].
         members: Vec<Member>,
     },
 }
@@ -418,13 +418,13 @@ pub enum MembershipReply {
 /// Why a join is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
-    /// The position belongs to a living peer: with another key, or elsewhere with the same.
+    /// The position belongs to a living peer: one with another key, or one with the same key at another address.
     #[error("position {} is taken by a living peer, at {}", .by.position.label(), .by.address)]
     PositionTaken {
-        /// By whom.
+        /// The living peer at that position.
         by: Entry,
     },
-    /// The ring knows a later life of this identity.
+    /// The ring knows a later life of this identity, or this very life.
     #[error("the ring knows this identity at incarnation {incarnation}")]
     Stale {
         /// The greatest incarnation that the ring knows.
@@ -433,13 +433,14 @@ pub enum Refusal {
     /// The ring has other settings.
     #[error("the ring has {replicas} replicas and {successors} successors: start with --replicas {replicas} --successors {successors}", replicas = .0.replicas, successors = .0.successors)]
     SettingsDiffer(RingSettings),
-    /// The peer that was asked is leaving.
+    /// The asked peer is leaving.
     #[error("that peer is leaving the ring")]
     Leaving,
-    /// A ring of loopback addresses takes no peer from elsewhere, nor the other way round.
+    /// A ring of loopback addresses takes no peer from another machine, and a ring of network addresses takes no
+    /// loopback peer.
     #[error("{}", loopback_in_words(address))]
     LoopbackRing {
-        /// The joiner's address.
+        /// The address of the joiner.
         address: Address,
     },
 }
@@ -450,12 +451,12 @@ pub enum RelayFailure {
     /// The target did not answer the helper either.
     #[error("the target did not answer the helper either")]
     Unanswered,
-    /// The helper relays too much already, or will not relay this.
+    /// The helper relays too many requests already, or does not relay this kind.
     #[error("the helper does not relay this")]
     Refused,
 }
 
-/// Which of the two sides has the loopback address shows in the joiner's.
+/// Explains a [`Refusal::LoopbackRing`]; the joiner's address shows which side has the loopback address.
 fn loopback_in_words(joiner: &Address) -> String {
     if joiner.is_loopback() {
         format!(

@@ -1,4 +1,4 @@
-//! What peers say to each other: typed messages, their codec, and the bounds of both.
+//! The messages between peers: typed messages, their codec, and the bounds of both.
 //!
 //! One bidirectional stream carries one request: a frame with the request, then raw bytes where the
 //! exchange has any; back come one or more frames with replies, then raw bytes where there are any.
@@ -38,35 +38,35 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::Position;
 
-/// What a peer asks of another; the first frame of a stream.
+/// A request of one peer to another; the first frame of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    /// About the ring; answered by the pure core.
+    /// A request about the ring; the pure core answers it.
     Membership(MembershipRequest),
-    /// About files and name records.
+    /// A request about files and name records.
     Storage(StorageRequest),
-    /// To a helper: whatever else the asker sends on this stream is for that peer, which the asker cannot
-    /// reach itself. `-> Forwarding`, and after `Ok` whatever that peer answers.
+    /// To a helper: the rest of this stream is for a peer that the asker cannot reach directly. `-> Forwarding`, and
+    /// after `Ok` the answers of that peer.
     Forward {
-        /// Which peer; a living one that the helper knows.
+        /// The position of that peer; a living one that the helper knows.
         to: Position,
     },
-    /// From a helper: the request behind this one is of a peer that cannot reach the asked one itself.
+    /// From a helper: the next request comes from a peer that cannot reach the asked peer directly.
     Forwarded {
-        /// Which peer, as its connection to the helper proves it.
+        /// The asking peer, as its connection to the helper proves it.
         from: Entry,
     },
 }
 
-/// What comes back.
+/// A reply to a [`Request`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
-    /// To a [`Request::Membership`].
+    /// The reply to a [`Request::Membership`].
     Membership(MembershipReply),
-    /// To a [`Request::Storage`].
+    /// The reply to a [`Request::Storage`].
     Storage(StorageReply),
-    /// The request broke the protocol and was not looked at further; says why.
+    /// The request broke the protocol and was dropped; the text says why.
     ProtocolError(String),
-    /// To a [`Request::Forward`]: who is asked, as the helper knows it; or why nobody is.
+    /// The reply to a [`Request::Forward`]: the peer that is asked, as the helper knows it; or why none is asked.
     Forwarding(Result<Entry, RelayFailure>),
 }

@@ -1,4 +1,4 @@
-//! The name record: what a name stands for, and who says so.
+//! The name record: the file that a name stands for, and the signature of its writer.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,33 +6,33 @@ use super::{codec, limits};
 use crate::id::{ContentId, FileName, OutboardDigest, Position, RecordId, sha256};
 use crate::time::Timestamp;
 
-/// What a name stands for. Greatest (clock, writer) wins; at a tie, the greater id.
+/// The file that a name stands for. The greatest (clock, writer) wins; at a tie, the greater id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NameRecord {
-    /// The name.
+    /// The name that the record is about.
     pub name: FileName,
-    /// What it stands for.
+    /// The file that the name stands for, or a tombstone.
     pub target: RecordTarget,
-    /// When it was written, by the writer's hybrid logical clock.
+    /// The time of writing, by the writer's hybrid logical clock.
     pub clock: Timestamp,
     /// The position of the peer that wrote it.
     pub writer: Position,
-    /// A counter for people, from 1; given by the owner of the name. Decides nothing.
+    /// A counter for people, from 1, given by the owner of the name. It decides nothing.
     pub version: u64,
     /// The record that the writer saw and replaced.
     pub replaces: Option<RecordId>,
 }
 
-/// Content, or nothing any more.
+/// A file, or the mark of a removed name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RecordTarget {
-    /// A file.
+    /// The name stands for a file.
     Content {
-        /// Its address.
+        /// The content id of the file.
         content: ContentId,
-        /// Its length in bytes.
+        /// The length of the file in bytes.
         length: u64,
-        /// The SHA-256 of its outboard.
+        /// The SHA-256 of the file's outboard.
         outboard: OutboardDigest,
     },
     /// The name was removed.
@@ -42,7 +42,7 @@ pub enum RecordTarget {
 /// A name record as it travels and rests: the bytes that were signed, never encoded anew.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedRecord {
-    /// The encoded [`NameRecord`].
+    /// The encoded [`NameRecord`], at most [`SignedRecord::BODY_BYTES_MAX`] bytes.
     pub body: Vec<u8>,
     /// The writer's Ed25519 signature (RFC 8032) over [`SignedRecord::signed_bytes`]: 64 bytes.
     pub signature: Vec<u8>,
@@ -54,7 +54,7 @@ pub struct SignedRecord {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordError {
-    /// The body is no name record.
+    /// The body does not decode to a name record.
     #[error("the record cannot be decoded: {0}")]
     Codec(#[from] codec::CodecError),
     /// The signature, the certificate or the body is too long, or of the wrong length.
@@ -68,20 +68,20 @@ impl SignedRecord {
     /// The length of an Ed25519 signature in bytes.
     pub const SIGNATURE_BYTES: usize = 64;
 
-    /// What is signed: a fixed prefix, so that the signature can mean nothing else, and the body.
+    /// The bytes that are signed: a fixed prefix, so that the signature can mean nothing else, and the body.
     pub fn signed_bytes(body: &[u8]) -> Vec<u8> {
         [b"quoit name record 1\0", body].concat()
     }
 
-    /// Which record this is: SHA-256 of the body as received.
+    /// The id of this record: SHA-256 of the body as received.
     pub fn id(&self) -> RecordId {
         RecordId(sha256(&self.body))
     }
 
-    /// Reads the body. The signature is not checked here.
+    /// Decodes the body. The signature is not checked here.
     ///
     /// # Errors
-    /// [`RecordError`] when a part is out of bounds or the body is no record.
+    /// [`RecordError`] when a part is out of bounds or the body is not a record.
     pub fn decode(&self) -> Result<NameRecord, RecordError> {
         if self.body.len() > Self::BODY_BYTES_MAX
             || self.signature.len() != Self::SIGNATURE_BYTES

@@ -1,4 +1,4 @@
-//! What a peer says of its own work and of its ring, to the person or program that commands it.
+//! Reports of a peer on its own work and on its ring, for the person or program that commands it.
 //!
 //! Plain values: the same ones come from a peer in this process and, over `quoit-client/1`, from another.
 //! Lists that a large ring makes long are [`Listed`].
@@ -16,14 +16,14 @@ use crate::id::{ContentId, FileName, Position};
 /// first hexadecimal digits of its position.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PeerName {
-    /// Where it stands.
+    /// The position of the peer.
     pub position: Position,
-    /// Its display name, where it has one and its certificate was seen.
+    /// Its display name, if it has one and its certificate was seen.
     pub name: Option<String>,
 }
 
 impl PeerName {
-    /// What people call it.
+    /// The name to show: the display name, else the label of the position.
     pub fn label(&self) -> String {
         self.name.clone().unwrap_or_else(|| self.position.label())
     }
@@ -41,12 +41,12 @@ impl fmt::Display for PeerName {
     }
 }
 
-/// The beginning of a list, and how long the whole is.
+/// The beginning of a list, and the length of the whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed<T> {
-    /// The first ones, at most [`super::limits::LISTED_MAX`].
+    /// The first entries, at most [`super::limits::LISTED_MAX`].
     pub first: Vec<T>,
-    /// How many there are in all.
+    /// The number of entries in all.
     pub total: u64,
 }
 
@@ -70,153 +70,153 @@ impl<T> FromIterator<T> for Listed<T> {
 }
 
 impl<T> Listed<T> {
-    /// Whether there is nothing in it.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.total == 0
     }
 }
 
-/// A copy that is not there.
+/// A missing copy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MissingCopy {
-    /// Who should have it.
+    /// The peer that should have the copy.
     pub peer: PeerName,
-    /// Why it has not.
+    /// The reason why that peer does not have it.
     pub reason: MissingReason,
 }
 
-/// What a store did.
+/// The result of a store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreReport {
-    /// The name.
+    /// The name under which the file was stored.
     pub name: FileName,
-    /// Where the name's record lives.
+    /// The key of the name: the place of its record.
     pub name_key: Position,
-    /// The name key's owner.
+    /// The owner of the name key.
     pub name_owner: PeerName,
-    /// The length in bytes.
+    /// The length of the file in bytes.
     pub length: u64,
-    /// The address.
+    /// The content id of the file.
     pub content: ContentId,
-    /// Who holds it, durably, in ring order.
+    /// The peers that hold the file durably, in ring order.
     pub holders: Vec<PeerName>,
-    /// How many copies there should be: min(R, members).
+    /// The number of copies there should be: min(R, members).
     pub copies: usize,
-    /// Who should hold it and does not.
+    /// The peers that should hold the file and do not.
     pub missing: Vec<MissingCopy>,
-    /// The record's version, from 1.
+    /// The version of the name record, from 1.
     pub version: u64,
-    /// The content that the name stood for before, if it did. This content itself, if nothing was written.
+    /// The content that the name stood for before, if any. This same content if nothing was written.
     pub replaces: Option<ContentId>,
-    /// From the start to the acknowledgement.
+    /// The time from the start to the acknowledgement.
     #[serde(with = "micros")]
     pub took: Duration,
 }
 
 impl StoreReport {
-    /// Whether the name stood for these bytes already: there is no new version.
+    /// Whether the name stood for these bytes already, so that there is no new version.
     pub fn is_unchanged(&self) -> bool {
         self.replaces == Some(self.content)
     }
 }
 
-/// What a request did.
+/// The result of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestReport {
-    /// The name, where one was asked for or is known.
+    /// The name of the file, if one was asked for or is known.
     pub name: Option<FileName>,
-    /// The address.
+    /// The content id of the file.
     pub content: ContentId,
-    /// The length in bytes.
+    /// The length of the file in bytes.
     pub length: u64,
-    /// The record's version, where a name was asked for.
+    /// The version of the name record, if a name was asked for.
     pub version: Option<u64>,
-    /// Whom the bytes came from, in order; empty when they were here already.
+    /// The peers that the bytes came from, in order; empty if the bytes were here already.
     pub sources: Vec<PeerName>,
-    /// Where the file is now in received/ of the peer; none where it was not wanted there.
+    /// The path of the file in received/ of the peer; `None` if it was not wanted there.
     pub path: Option<String>,
-    /// From the start to the end.
+    /// The time from the start to the end.
     #[serde(with = "micros")]
     pub took: Duration,
 }
 
-/// What leaving did.
+/// The result of leaving.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaveReport {
-    /// Objects and records that were copied to others before leaving.
+    /// The number of objects and records that were copied to other peers before leaving.
     pub handed_over: u64,
-    /// Objects that fewer than min(R, N − 1) other peers hold.
+    /// The objects that fewer than min(R, N − 1) other peers hold.
     pub short: Listed<ContentId>,
-    /// Names whose records fewer than that hold.
+    /// Names whose records are held by fewer than that.
     pub short_names: Listed<FileName>,
-    /// The files that nobody else holds: the last peer left.
+    /// The files that no other peer holds, because the last peer left.
     pub unreachable: Listed<FileName>,
-    /// Where the peer's files stay.
+    /// The data directory in which the peer's files stay.
     pub data_dir: String,
 }
 
-/// What leaving would do now.
+/// The effect that leaving would have now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeavePlan {
-    /// Objects here of which another peer would have to get a copy first.
+    /// The number of objects here that another peer would have to copy first.
     pub objects: u64,
-    /// Their bytes.
+    /// The number of bytes of these objects.
     pub bytes: u64,
-    /// Name records of the same kind.
+    /// The number of name records here that another peer would have to copy first.
     pub records: u64,
-    /// The peers that stay.
+    /// The living peers that would stay.
     pub stay: Listed<PeerName>,
-    /// How many copies each file would have: min(R, N − 1).
+    /// The number of copies that each file would have: min(R, N − 1).
     pub copies: usize,
-    /// The files that nobody could reach: this is the last peer.
+    /// The files that would be out of reach, because this is the last peer.
     pub unreachable: Listed<FileName>,
 }
 
-/// A member that is counted no more, or could be.
+/// A member that was forgotten, or can be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForgetReport {
     /// The peer, as people know it.
     pub peer: PeerName,
-    /// Where it was reached last.
+    /// The address at which the peer was last reached.
     pub address: Address,
-    /// It was forgotten; else nothing was done yet.
+    /// Whether the peer was forgotten; if false, nothing was done yet.
     pub done: bool,
-    /// How many files have no copy at a member that answers. What only the forgotten one has of these is gone for the ring,
-    /// unless it comes back.
+    /// The number of files without a copy at a member that answers. Files that only the forgotten peer has are lost to
+    /// the ring, unless it comes back.
     pub without_copy: u64,
 }
 
-/// How another peer answers.
+/// The result of pinging another peer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PingReport {
     /// The peer, as people know it.
     pub peer: PeerName,
-    /// Where it was reached, or should have been.
+    /// The address at which the peer was reached, or should have been.
     pub address: Address,
-    /// Which life of it.
+    /// The incarnation of the peer.
     pub incarnation: u64,
-    /// The round trips in microseconds, in the order in which they were made; none for what was not answered.
+    /// The round trips in microseconds, in the order in which they were made; `None` for an unanswered ping.
     pub round_trips_us: Vec<Option<u64>>,
-    /// Why nothing came back, in the words of the last try.
+    /// Why pings failed, by the last error; `None` if none failed.
     pub trouble: Option<String>,
 }
 
-/// One peer as `Ring` shows it.
+/// One peer as the command `Ring` shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RingLine {
     /// The peer, as people know it.
     pub peer: PeerName,
-    /// Where to reach it.
+    /// The address of the peer.
     pub address: Address,
-    /// Which life of it.
+    /// The incarnation of the peer.
     pub incarnation: u64,
-    /// Alive, left or dead.
+    /// The state of the peer: alive, left or dead.
     pub state: MemberState,
-    /// Away for so long that it is not waited for any more.
+    /// Whether the peer has been away for so long that it is no longer waited for.
     pub gone: bool,
     /// The share of the circle that it owns, 0.0 ..= 1.0; 0 unless alive.
     pub share: f64,
-    /// It is the peer that was asked.
+    /// Whether this is the peer that was asked.
     pub me: bool,
 }
 
@@ -232,7 +232,7 @@ impl RingLine {
     }
 }
 
-/// A file of the ring, and who said to hold it.
+/// A file of the ring, and the peers that said to hold it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RingFile {
     /// The file, as its holders list it.
@@ -241,66 +241,66 @@ pub struct RingFile {
     pub holders: Vec<PeerName>,
 }
 
-/// What `Files --ring` found.
+/// The result of `Files --ring`: the files of all peers.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RingFiles {
-    /// In the order of their first name, then content id.
+    /// The files, in the order of their first name, then content id.
     pub files: Vec<RingFile>,
-    /// Peers that did not answer.
+    /// The peers that did not answer.
     pub silent: Vec<PeerName>,
-    /// Whether every file of the ring is here all the same: whatever set of peers a file was acknowledged by, one of
-    /// them answered.
+    /// Whether every file of the ring is listed even so: in each set of peers that can have acknowledged a file, at
+    /// least one answered.
     pub complete: bool,
 }
 
-/// Where a name's record and its file are.
+/// The places of a name's record and of its file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WhereisReport {
-    /// The name.
+    /// The name that was searched for.
     pub name: FileName,
-    /// Its key.
+    /// The key of the name.
     pub name_key: Position,
-    /// Who keeps the record, owner first.
+    /// The peers that keep the record, owner first.
     pub record_peers: Vec<PeerName>,
-    /// The record's version.
+    /// The version of the record.
     pub version: u64,
-    /// Who wrote it.
+    /// The peer that wrote the record.
     pub writer: PeerName,
-    /// When, as RFC 3339.
+    /// The time at which the record was written, as RFC 3339.
     pub written: String,
-    /// What the name stands for.
+    /// The content id that the name stands for.
     pub content: ContentId,
-    /// Its length in bytes.
+    /// The length of the file in bytes.
     pub length: u64,
     /// The owner of the content id.
     pub content_owner: PeerName,
-    /// Who holds the bytes, in ring order from the owner.
+    /// The peers that hold the bytes, in ring order from the owner.
     pub holders: Vec<PeerName>,
-    /// How many copies there should be.
+    /// The number of copies there should be.
     pub copies: usize,
-    /// How many earlier or sibling records are in the history here.
+    /// The number of earlier or sibling records in the history here.
     pub history: u64,
 }
 
 /// A file that has fewer copies than it should.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShortFile {
-    /// The content id.
+    /// The content id of the file.
     pub content: ContentId,
-    /// Names that it has, the first few.
+    /// Some names of the file, the first few.
     pub names: Vec<FileName>,
-    /// Who has a copy.
+    /// The peers that have a copy.
     pub holders: Vec<PeerName>,
-    /// How many copies there should be: min(R, members).
+    /// The number of copies there should be: min(R, members).
     pub copies: usize,
-    /// How many acknowledge a store: W.
+    /// The number of copies that acknowledge a store: W.
     pub quorum: usize,
-    /// Who should have one and has not, or does not answer.
+    /// The peers that should have a copy and have none, or do not answer.
     pub missing: Vec<PeerName>,
 }
 
 impl ShortFile {
-    /// Whether fewer copies are left than acknowledge a store.
+    /// Whether fewer copies are left than the write quorum.
     pub fn below_quorum(&self) -> bool {
         self.holders.len() < self.quorum
     }
@@ -309,101 +309,101 @@ impl ShortFile {
 /// Files that belong to a peer and that it cannot take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnkeptFiles {
-    /// Which peer.
+    /// The peer that cannot take the files.
     pub peer: PeerName,
-    /// How many files.
+    /// The number of these files.
     pub files: u64,
-    /// Their bytes.
+    /// The number of bytes of these files.
     pub bytes: u64,
-    /// Why, as of the latest one.
+    /// The reason for the latest of them.
     pub reason: MissingReason,
 }
 
-/// What a peer did wrong to another.
+/// A fault of one peer towards another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Misbehaviour {
     /// The peer, as people know it.
     pub peer: PeerName,
-    /// The kind of its fault.
+    /// The kind of the fault.
     pub kind: Fault,
-    /// How often, since the other one started.
+    /// The number of times since the other peer started.
     pub count: u64,
 }
 
-/// A member that lives and cannot be reached directly.
+/// A member that is alive but cannot be reached directly.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unreachable {
     /// The peer, as people know it.
     pub peer: PeerName,
-    /// Through whom it is reached; none where nobody was found.
+    /// The helper through which it is reached; `None` if no helper was found.
     pub through: Option<PeerName>,
 }
 
-/// How this peer is.
+/// The state of this peer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusReport {
     /// The peer, as people know it.
     pub peer: PeerName,
-    /// Which life of it.
+    /// The incarnation of this peer.
     pub incarnation: u64,
-    /// The ring's name.
+    /// The name of the ring.
     pub ring: String,
-    /// Where others reach it.
+    /// The address at which others reach this peer.
     pub address: Address,
     /// "active", "waiting for peers 4 and 5", "leaving", …
     pub phase: String,
-    /// The ring's settings; none before they are learned.
+    /// The settings of the ring; `None` before they are learned.
     pub settings: Option<RingSettings>,
-    /// Between pings.
+    /// The time between two pings.
     #[serde(with = "micros")]
     pub interval: Duration,
     /// Whether membership is the small ring's map (true) or the corrected Chord (false).
     pub small_ring: bool,
-    /// The predecessor; none while alone.
+    /// The predecessor of this peer; `None` while it is alone.
     pub predecessor: Option<PeerName>,
-    /// The successor list.
+    /// The successor list of this peer.
     pub successors: Vec<PeerName>,
     /// Members that answer, this one included.
     pub alive: Listed<PeerName>,
-    /// Members that do not, and are waited for.
+    /// Members that do not answer and are waited for.
     pub away: Listed<PeerName>,
-    /// Members that have not answered for so long that they are not waited for.
+    /// Members that have not answered for so long that they are no longer waited for.
     pub gone: Listed<PeerName>,
-    /// Members that live, but that this peer cannot reach itself.
+    /// Members that are alive but that this peer cannot reach directly.
     pub unreachable: Listed<Unreachable>,
-    /// Objects here.
+    /// The number of objects that this peer holds.
     pub objects: u64,
-    /// Their bytes.
+    /// The number of bytes of these objects.
     pub bytes: u64,
-    /// Name records here.
+    /// The number of name records that this peer holds.
     pub records: u64,
-    /// This peer is still taking over its ranges.
+    /// Whether this peer is still taking over its ranges.
     pub syncing: bool,
     /// Files of the ring with fewer copies than there should be, those with the fewest first.
     pub short: Vec<ShortFile>,
-    /// How many such files there are in all.
+    /// The number of such files in all.
     pub short_total: u64,
-    /// And how many of these have fewer copies than acknowledge a store.
+    /// The number of these files that have fewer copies than the write quorum.
     pub below_quorum: u64,
-    /// Living members that did not say how their files are: what is short there is not known.
+    /// Living members that did not report on their files: what is short there is not known.
     pub unheard: Listed<PeerName>,
-    /// Why the figures of this peer's own store are not there.
+    /// The reason why the figures of this peer's own store are missing.
     pub trouble: Option<String>,
     /// Names whose history holds a record that lost without being replaced.
     pub siblings: Listed<FileName>,
-    /// When this peer's certificate ends, in seconds since the Unix epoch.
+    /// The time at which this peer's certificate ends, in seconds since the Unix epoch.
     pub certificate_until: u64,
-    /// Where its files are.
+    /// The data directory of this peer.
     pub data_dir: String,
-    /// What other peers did wrong to this one.
+    /// The faults of other peers towards this one.
     pub misbehaving: Listed<Misbehaviour>,
-    /// Connections from others that were refused.
+    /// The number of connections from others that were refused.
     pub refused: u64,
-    /// Streams and datagrams that were no messages.
+    /// The number of streams and datagrams that did not carry a message.
     pub malformed: u64,
-    /// Datagrams that were dropped unread: too many came.
+    /// The number of datagrams that were dropped unread because too many came.
     pub dropped: u64,
-    /// What this peer's store told lately, one line each: bad copies, strange files, links that cannot be made.
+    /// Recent notices of this peer's store, one line each: bad copies, strange files, links that cannot be made.
     pub notices: Listed<String>,
     /// Living members that cannot take what belongs to them.
     pub unkept: Listed<UnkeptFiles>,
@@ -418,7 +418,7 @@ impl StatusReport {
         is_member && self.short_total == 0 && self.unheard.is_empty()
     }
 
-    /// Whether some file has fewer copies left than acknowledge a store.
+    /// Whether some file has fewer copies left than the write quorum.
     pub fn is_below_quorum(&self) -> bool {
         self.below_quorum > 0
     }

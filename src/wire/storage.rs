@@ -6,10 +6,10 @@ use super::{Entry, SignedRecord};
 use crate::id::{ContentId, FileName, OutboardDigest, Position, RecordId};
 use crate::time::Timestamp;
 
-/// An object: which bytes, how many, and which outboard.
+/// The identity of an object: its content id, its length and the digest of its outboard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectInfo {
-    /// The address.
+    /// The content id of the object.
     pub content: ContentId,
     /// The length in bytes.
     pub length: u64,
@@ -20,162 +20,162 @@ pub struct ObjectInfo {
 /// A name under which an object is linked in names/. The later clock wins the link.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
-    /// The name.
+    /// The name that is linked.
     pub name: FileName,
     /// The clock of the record, or of the store that is going to write it.
     pub clock: Timestamp,
 }
 
-/// As what a peer is given an object.
+/// The receiver's role for an object: owner or replica.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StoreRole {
-    /// As its owner, who chooses the replicas and passes the bytes on to them.
+    /// The owner: it chooses the replicas and passes the bytes on to them.
     Owner,
-    /// As a replica, who passes the bytes on to these, in their order.
+    /// A replica: it passes the bytes on to the next peer of the chain.
     Replica {
-        /// The rest of the chain, at most [`crate::config::RingSettings::REPLICAS_MAX`].
+        /// The peers that follow in the chain, in their order; at most [`crate::config::RingSettings::REPLICAS_MAX`].
         chain: Vec<Entry>,
     },
 }
 
-/// As what a peer is given a record.
+/// The receiver's role for a name record: owner or replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PutRole {
-    /// As the name's owner, by a client: the clock is checked, the record must
-    /// replace the current one, and the owner passes it on.
+    /// The owner of the name, addressed by a client. It checks the clock, demands that the record replace the current
+    /// one, and passes it on.
     Owner,
-    /// As a replica: merged.
+    /// A replica: it merges the record.
     Replica,
 }
 
-/// A record that is offered: where it belongs and which it is.
+/// An offered record: its key and its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OfferedRecord {
-    /// The name key.
+    /// The key of the record's name.
     pub key: Position,
-    /// The record.
+    /// The id of the record.
     pub id: RecordId,
 }
 
 /// A request about files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StorageRequest {
-    /// Keep this object.
+    /// Asks the receiver to keep this object.
     /// `-> Proceed { offset }`, then the asker sends the bytes from there; or `-> AlreadyHere`;
     /// then in both cases `-> Durable | Missing`, one for each copy, and `-> Finished`.
-    /// An owner that cannot take the bytes, and has no replica that does, wants them from their end on.
-    /// Or `-> NotOwner | Refused`; or, by a replica that cannot take the bytes, `-> Missing`.
+    /// An owner that cannot take the bytes, and has no replica that can, asks for none: its offset is the length.
+    /// Or `-> NotOwner | Refused`; or, from a replica that cannot take the bytes, `-> Missing`.
     StoreObject {
         /// The content id, length and outboard digest of the object.
         object: ObjectInfo,
-        /// Under which names it is linked.
+        /// The names under which the object is linked, at most [`super::limits::LINKS_PER_OBJECT_MAX`].
         links: Vec<Link>,
-        /// As what.
+        /// The receiver's role: owner or replica.
         role: StoreRole,
     },
-    /// `-> Object`, then its bytes from `offset` to the end; or `-> NotHere`.
+    /// Asks for an object. `-> Object`, then its bytes from `offset` to the end; or `-> NotHere`.
     FetchObject {
-        /// The content id.
+        /// The content id of the object to be sent.
         content: ContentId,
-        /// From which byte.
+        /// The first byte to be sent, counted from zero.
         offset: u64,
     },
-    /// `-> Outboard`; or `-> NotHere`.
+    /// Asks for a page of an outboard. `-> Outboard`; or `-> NotHere`.
     FetchOutboard {
-        /// Of which object.
+        /// The content id of the object.
         content: ContentId,
-        /// From which midstate, counted from zero.
+        /// The first midstate to be sent, counted from zero.
         first: u32,
     },
-    /// `-> Holders`; or `-> Syncing`.
+    /// Asks for the peers that hold an object. `-> Holders`; or `-> Syncing`.
     WhoHas {
-        /// Which object.
+        /// The content id of the object that is searched for.
         content: ContentId,
     },
-    /// The asker holds this object, complete. `-> Noted`.
+    /// The asker holds a complete copy of this object. `-> Noted`.
     Announce {
-        /// The content id.
+        /// The content id of the held object.
         content: ContentId,
     },
-    /// `-> Record`.
+    /// Asks for a name's record. `-> Record`.
     FetchRecord {
-        /// Of which name.
+        /// The name whose record is wanted.
         name: FileName,
     },
-    /// `-> Put | Conflict | NotOwner | Refused`.
+    /// Asks the receiver to keep a name record. `-> Put | Conflict | NotOwner | Refused`.
     PutRecord {
-        /// The record.
+        /// The record to be kept.
         record: SignedRecord,
-        /// As what.
+        /// The receiver's role: owner or replica.
         role: PutRole,
     },
-    /// The asker has these and believes that they belong here. `-> Wanted | WantedInPart`.
+    /// The asker has these and believes that they belong at the receiver. `-> Wanted | WantedInPart`.
     Offer {
         /// The content ids of the objects.
         objects: Vec<ContentId>,
-        /// The ids of the records, by name key.
+        /// The keys and ids of the records.
         records: Vec<OfferedRecord>,
     },
-    /// Give me now what you hold and I should. `-> Synced` when it is done.
+    /// Asks the receiver to hand over now all that it holds and the asker should hold. `-> Synced` when it is done.
     Sync,
-    /// The files that this peer holds, in the order of their content ids, after this one. `-> Files`.
+    /// Asks for the files that the receiver holds, in the order of their content ids. `-> Files`.
     ListFiles {
-        /// `None` for the beginning.
+        /// The content id after which the page begins; `None` for the first page.
         after: Option<ContentId>,
     },
-    /// The files with fewer copies than there should be, as far as this peer answers for them. `-> Health`.
+    /// Asks for the files with too few copies, as far as the receiver answers for them. `-> Health`.
     Health,
-    /// Which of these are not held here, complete? Nothing follows from it. `-> Wanted`, objects only.
+    /// Asks which of these objects the receiver does not hold complete. It only answers. `-> Wanted`, objects only.
     Lacks {
-        /// At most [`super::limits::OFFERS_PER_MESSAGE_MAX`].
+        /// The content ids of the objects, at most [`super::limits::OFFERS_PER_MESSAGE_MAX`].
         objects: Vec<ContentId>,
     },
-    /// The files that belong to this peer and that it cannot take. `-> Unkept`.
+    /// Asks for the files that belong to the receiver and that it cannot take. `-> Unkept`.
     Unkept,
 }
 
-/// A copy that is not there.
+/// A missing copy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missing {
-    /// Who should have it.
+    /// The peer that should have the copy.
     pub peer: Position,
-    /// Why it has not.
+    /// The reason why that peer does not have it.
     pub reason: MissingReason,
 }
 
 /// Why a copy is not there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum MissingReason {
-    /// It does not answer.
+    /// The peer does not answer.
     #[error("does not answer")]
     Unreachable,
-    /// Its disk failed or is full; in its own words.
+    /// The peer's disk failed or is full; in that peer's words.
     #[error("cannot write: {0}")]
     Disk(String),
-    /// It refused; in its own words.
+    /// The peer refused; in its own words.
     #[error("refused: {0}")]
     Refused(String),
-    /// It has no room.
+    /// The peer has too little room for the object.
     #[error("no room for {length} bytes; {free} are free")]
     NoRoom {
-        /// How long the object is.
+        /// The length of the object in bytes.
         length: u64,
-        /// What objects may still take there.
+        /// The bytes that objects may still take at that peer.
         free: u64,
     },
-    /// It refused, and would refuse the same again; in its own words.
+    /// The peer refused, and would refuse the same object again; in its own words.
     #[error("refused: {0}")]
     Final(String),
-    /// Its bytes are on their way, or it has not said anything yet.
+    /// The bytes are on their way, or the peer has not reported anything yet.
     #[error("its copy is not complete yet")]
     NotYet,
-    /// Whoever was to give it the bytes could not; in the words of that one.
+    /// The sender that was to give the peer the bytes could not; in the sender's words.
     #[error("was not given it: {0}")]
     NotGiven(String),
 }
 
 impl MissingReason {
-    /// Whether the same bytes, given again soon, meet the same answer: nothing is gained by moving them.
+    /// Whether the peer would refuse the same bytes again soon, so that sending them gains nothing.
     pub fn is_final(&self) -> bool {
         match self {
             MissingReason::Unreachable
@@ -186,7 +186,7 @@ impl MissingReason {
         }
     }
 
-    /// Whether its disk takes nothing: it is full, or failed.
+    /// Whether the peer's disk is full or failed.
     pub fn is_of_its_disk(&self) -> bool {
         matches!(self, MissingReason::Disk(_) | MissingReason::NoRoom { .. })
     }
@@ -204,153 +204,154 @@ pub struct FileEntry {
 /// A file with fewer copies than there should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileHealth {
-    /// The content id.
+    /// The content id of the file.
     pub content: ContentId,
-    /// Names that it has, at most [`super::limits::HEALTH_NAMES_MAX`].
+    /// Names of the file, at most [`super::limits::HEALTH_NAMES_MAX`].
     pub names: Vec<FileName>,
     /// The peers that have a copy and answer.
     pub holders: Vec<Position>,
-    /// The peers that should have one and have not, or do not answer.
+    /// The peers that should have a copy and have none, or do not answer.
     pub missing: Vec<Position>,
 }
 
 /// An answer about files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StorageReply {
-    /// Send the bytes from this one on.
+    /// The asker sends the bytes from this offset on.
     Proceed {
-        /// A multiple of the chunk size, or the length.
+        /// The first byte to be sent: a multiple of the chunk size, or the length.
         offset: u64,
     },
-    /// The bytes are here already.
+    /// The answering peer has the bytes already.
     AlreadyHere,
-    /// This peer has the copy, complete and synced to disk.
+    /// A peer has a complete copy, synced to disk.
     Durable {
-        /// Which peer.
+        /// The position of that peer.
         peer: Position,
     },
-    /// This peer has not.
+    /// A peer has no copy, for this reason.
     Missing(Missing),
-    /// No more copies are tried.
+    /// The store is over: no more copies are tried.
     Finished,
     /// The key belongs to another peer.
     NotOwner {
-        /// To this one, as far as is known.
+        /// The owner of the key, as far as the answering peer knows it.
         owner: Option<Entry>,
     },
-    /// No, and why.
+    /// The request is refused, for this reason.
     Refused(String),
-    /// The object; its bytes follow, from the offset that was asked.
+    /// The object; its bytes follow, from the requested offset on.
     Object(ObjectInfo),
-    /// There is no such object here, complete.
+    /// The answering peer holds no complete copy of the object.
     NotHere,
     /// A page of an outboard.
     Outboard {
         /// The content id, length and outboard digest of the object.
         object: ObjectInfo,
-        /// 32 bytes a midstate, at most [`super::limits::MIDSTATES_PER_PAGE_MAX`].
+        /// The midstates, 32 bytes each, at most [`super::limits::MIDSTATES_PER_PAGE_MAX`].
         midstates: Vec<u8>,
     },
-    /// Who holds an object, as far as this peer knows.
+    /// The holders of an object, as far as the answering peer knows.
     Holders {
-        /// The answering peer does.
+        /// Whether the answering peer holds it.
         here: bool,
-        /// And these are believed to.
+        /// Other peers that are believed to hold it.
         others: Vec<Entry>,
     },
-    /// The peer has taken notice.
+    /// The answering peer has taken notice.
     Noted,
-    /// What is known of a name.
+    /// The answering peer's knowledge of a name.
     Record {
-        /// The winning record.
+        /// The winning record; `None` if the peer knows no record of the name.
         record: Option<SignedRecord>,
-        /// This peer is still taking over its range: its "no" is no vote.
+        /// Whether the peer is still taking over its range: then an absent record is no vote.
         syncing: bool,
     },
     /// The record is kept.
     Put {
-        /// By these, synced to disk.
+        /// The peers that have the record synced to disk.
         durable: Vec<Position>,
-        /// But not by these.
+        /// The peers that do not have it, with reasons.
         missing: Vec<Missing>,
     },
-    /// The record does not replace the current one, which is this.
+    /// The record does not replace the current one.
     Conflict {
-        /// The record that stands there now.
+        /// The current record.
         current: Option<SignedRecord>,
     },
-    /// What is wanted of an offer, by index.
+    /// The wanted part of an offer, by index.
     Wanted {
-        /// Into the offered objects.
+        /// Indices of the wanted objects in the offer.
         objects: Vec<u16>,
-        /// Into the offered records.
+        /// Indices of the wanted records in the offer.
         records: Vec<u16>,
-        /// Into the offered objects: somebody else sends these at the moment.
+        /// Indices of offered objects that another peer sends at the moment.
         arriving: Vec<u16>,
     },
-    /// What there was to give was given.
+    /// The hand-over of a `Sync` is over.
     Synced {
-        /// How many objects.
+        /// The number of objects handed over.
         objects: u64,
-        /// Their bytes.
+        /// The number of bytes of these objects.
         bytes: u64,
-        /// How many records.
+        /// The number of records handed over.
         records: u64,
-        /// Nothing failed, and nothing was left to somebody else. Else ask again.
+        /// Whether nothing failed and nothing was left to another peer. If false, ask again.
         complete: bool,
     },
     /// A page of a listing.
     Files {
-        /// At most [`super::limits::FILES_PER_PAGE_MAX`].
+        /// The files, at most [`super::limits::FILES_PER_PAGE_MAX`].
         files: Vec<FileEntry>,
-        /// There are more after the last of these.
+        /// Whether more files follow after the last of these.
         more: bool,
     },
-    /// How the files are that this peer answers for.
+    /// The state of the files that the answering peer answers for.
     Health {
-        /// Those with the fewest copies, at most [`super::limits::LISTED_MAX`] and what a frame holds.
+        /// The files with the fewest copies, at most [`super::limits::LISTED_MAX`] and as many as fit a frame.
         short: Vec<FileHealth>,
-        /// How many have fewer copies than there should be.
+        /// The number of files with too few copies.
         total: u64,
-        /// How many of these have fewer than acknowledge a store.
+        /// The number of these that have fewer copies than the write quorum.
         below_quorum: u64,
     },
-    /// The answering peer does not hold an object, and is still taking over or no member at the moment: its "no" is no
-    /// vote.
+    /// The answering peer does not hold the object, and is still taking over or is no member at the moment: its "no" is
+    /// no vote.
     Syncing {
-        /// These are believed to hold it.
+        /// Other peers that are believed to hold it.
         others: Vec<Entry>,
     },
-    /// As `Wanted`, by a peer that lacks more than it can take.
+    /// Like `Wanted`, from a peer that lacks more than it can take.
     WantedInPart {
-        /// Into the offered objects.
+        /// Indices of the wanted objects in the offer.
         objects: Vec<u16>,
-        /// Into the offered records.
+        /// Indices of the wanted records in the offer.
         records: Vec<u16>,
-        /// Into the offered objects: somebody else sends these at the moment.
+        /// Indices of offered objects that another peer sends at the moment.
         arriving: Vec<u16>,
-        /// Into the offered objects: these are not here, and cannot be taken now.
+        /// Indices of offered objects that the answering peer lacks and cannot take now.
         unkept: Vec<u16>,
     },
-    /// What belongs to this peer and cannot be taken.
+    /// The files that belong to the answering peer and that it cannot take.
     Unkept {
-        /// How many files.
+        /// The number of these files.
         files: u64,
-        /// Their bytes.
+        /// The number of bytes of these files.
         bytes: u64,
-        /// Why, as of the latest one.
+        /// The reason for the latest of them; `None` if there are none.
         reason: Option<MissingReason>,
     },
-    /// The object goes on to come, to the answering peer or to those behind it. Before `Proceed` somebody else sends
-    /// it, and the end of that is waited for; after the bytes a copy takes long. Said every few seconds.
+    /// The object is still arriving, at the answering peer or at those behind it in the chain. Before `Proceed`,
+    /// another peer sends it and the answering peer waits for the end; after the bytes, a copy takes long. Sent every
+    /// few seconds.
     Moving {
-        /// So many more bytes have come since the last word; not 0.
+        /// The number of bytes that have arrived since the last `Moving`; not 0.
         bytes: u64,
     },
 }
 
 impl StorageReply {
-    /// Nothing was done; why, as long as a reply may be.
+    /// A refusal with its reason, cut to [`super::limits::REASON_BYTES_MAX`].
     pub fn refused(why: String) -> StorageReply {
         StorageReply::Refused(super::shortened(why, super::limits::REASON_BYTES_MAX))
     }

@@ -1,12 +1,13 @@
-//! Texts for people, as long as they may be.
+//! Texts for people, cut to a length.
 
-/// A text of at most so many bytes: of a longer one, the words that fit, and a sign that there were more.
+/// A text of at most `bytes_max` bytes. A longer text is cut after the last whole word that fits, and a sign shows the
+/// cut.
 pub fn shortened(mut text: String, bytes_max: usize) -> String {
     if text.len() <= bytes_max {
         return text;
     }
     let whole = text.floor_char_boundary(bytes_max.saturating_sub(MORE.len()));
-    // The text goes on here with the end of a word, or with what is between two.
+    // The text goes on here inside a word, or between two words.
     let in_a_word = !text[whole..].starts_with(char::is_whitespace);
     let fitting = &text[..whole];
     let end = match fitting.rfind(char::is_whitespace) {
