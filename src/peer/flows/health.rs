@@ -5,7 +5,8 @@
 //! again, so that the report does not lag. `status` joins the reports of the living members:
 //! `A ->[Health] B`, `B ->[Health { short, total, below_quorum }] A`.
 //!
-//! Only what the ring was given counts: objects that its peers hold, and contents that a name record names. A holder that is no replica counts as a copy; one that does not answer counts as none.
+//! Only data that the ring was given counts: objects that its peers hold, and contents that a name record names. A
+//! holder that is not a replica counts as a copy; a holder that does not answer does not count.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
