@@ -48,7 +48,7 @@ fn in_short(text: String) -> String {
 /// Makes an object of the received bytes, durable on return, and links names to it.
 ///
 /// # Errors
-/// Those of [`Receiver::finish_linked`].
+/// The errors of [`Receiver::finish_linked`].
 pub(crate) fn finish(receiver: Receiver, kept_as: KeptAs, links: &[Link]) -> Result<ObjectInfo, BlobError> {
     let kind = match kept_as {
         KeptAs::Replica => Kind::Replica,

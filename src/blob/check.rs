@@ -1,4 +1,4 @@
-//! Whether the bytes of an object are still the right ones.
+//! The checks that the bytes of an object are still the right ones.
 //!
 //! The rule: an object counts as "here" because of its bytes, never because of a line in the index. An object is hashed
 //! in the pass that sends or copies it, unless it was hashed within [`TRUSTED_FOR`] and its [`Stamp`] (device, inode,

@@ -143,7 +143,7 @@ pub enum BlobError {
     /// No file can be that long.
     #[error("a file of {length} bytes is longer than SHA-256 allows")]
     TooLong {
-        /// The claimed length.
+        /// The claimed length, in bytes.
         length: u64,
     },
     /// The offset lies beyond the end.

@@ -207,7 +207,7 @@ impl Receiver {
     /// Like [`Receiver::finish`], and links the object under these names in the same commit.
     ///
     /// # Errors
-    /// Those of [`Receiver::finish`].
+    /// The errors of [`Receiver::finish`].
     pub fn finish_linked(mut self, kind: Kind, links: &[Link]) -> Result<ObjectInfo> {
         self.store.layout().check()?;
         if self.abandoned || self.offset() != self.length {

@@ -91,7 +91,7 @@ impl Store {
     /// Stores one value for the next start: names and absence of the members. Durable on return.
     ///
     /// # Errors
-    /// Those of [`Store::remember`].
+    /// The errors of [`Store::remember`].
     pub fn remember_known(&self, known: Vec<u8>) -> Result<()> {
         self.index().submit([Change::Known(known)])
     }

@@ -1,4 +1,4 @@
-//! Whether there is room for an object, known before any of its bytes move.
+//! The check for room: it decides whether an object fits before any of its bytes move.
 //!
 //! An object fits if the file system has its bytes free, beside a reserve and the bytes that other incoming transfers
 //! still lack, and has the few inodes that the object takes. If a write failed for lack of room although the figures
@@ -155,7 +155,7 @@ impl Store {
     /// Keeps room for the bytes of an object beyond `offset`, until the promise is dropped.
     ///
     /// # Errors
-    /// Those of [`Store::room_for`].
+    /// The errors of [`Store::room_for`].
     pub(super) fn promise(&self, length: u64, offset: u64) -> Result<Promise> {
         let (promises, room) = (self.promises(), self.room());
         if let Some(refused) = promises.refuses(length, room.map_or(0, |room| room.free), self.now()) {

@@ -53,7 +53,7 @@ impl Source {
     /// Checks that there is a regular file, without opening it.
     ///
     /// # Errors
-    /// Those of [`Source::open`].
+    /// The errors of [`Source::open`].
     pub fn look(path: &Path) -> Result<()> {
         regular(path, &std::fs::metadata(path).during("read", path)?)
     }

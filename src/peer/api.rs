@@ -1,5 +1,4 @@
-//! What a running peer can be asked, and what it answers: the values that commands,
-//! gateways and tests see. No I/O here.
+//! The requests to a running peer and its answers: the values that commands, gateways and tests see. No I/O here.
 
 use std::io;
 use std::path::PathBuf;
@@ -46,7 +45,7 @@ pub struct StartOptions {
     pub number: Option<u8>,
     /// The data directory; `None` for the default place, one folder per peer.
     pub data_dir: Option<PathBuf>,
-    /// Where the ring CA and the peers' certificates are; `None` for the default place.
+    /// The directory of the ring CA and the peers' certificates; `None` for the default place.
     pub certs_dir: Option<PathBuf>,
     /// The UDP address to listen on. `None` for the previous address of a peer that has run before. Otherwise `None`
     /// means 127.0.0.1, or all addresses if there is a bundle, with the number's port; a self-placed peer takes port
@@ -171,7 +170,7 @@ pub enum StartError {
     /// The port is taken, or the address is not ours.
     #[error("cannot listen on {address}: {source}")]
     Listen {
-        /// The UDP address.
+        /// The UDP address to listen on.
         address: std::net::SocketAddr,
         /// The underlying error.
         source: io::Error,
@@ -260,7 +259,7 @@ pub enum StoreError {
     Name {
         /// The path of the file.
         path: PathBuf,
-        /// What is wrong with its name.
+        /// The defect of the name.
         source: FileNameError,
     },
     /// The file was written to while it was being stored.

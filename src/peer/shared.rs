@@ -1,4 +1,4 @@
-//! What all tasks of one peer share.
+//! The state that all tasks of one peer share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -75,7 +75,7 @@ pub(super) struct Shared {
     pub forwards: Forwards,
     /// The members that this peer is in contact with, and those that it cannot reach.
     pub contacts: Contacts,
-    /// The copies, by holder, of the objects that this peer owns.
+    /// The known copies, by holder, of the files that this peer reports on.
     pub health: HealthBook,
     /// The recent notices of the store.
     pub notices: NoticeBook,
@@ -198,7 +198,7 @@ impl Shared {
         spawn_blocking(move || work(&store)).await
     }
 
-    /// As [`Store::full_with`], off the async threads.
+    /// The number of free bytes on a full disk, as [`Store::full_with`] tells, off the async threads.
     pub(super) async fn full_with(&self) -> Option<u64> {
         self.blocking(Store::full_with).await
     }

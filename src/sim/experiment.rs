@@ -278,7 +278,7 @@ impl Experiment {
     /// Runs the experiment. `progress` is told now and then the part that is done, 0.0 to 1.0.
     ///
     /// # Errors
-    /// Those of [`Experiment::validate`].
+    /// The errors of [`Experiment::validate`].
     pub fn run(&self, progress: &mut dyn FnMut(f64)) -> Result<Report, ExperimentError> {
         self.validate()?;
         Ok(super::run::run(self, progress))

@@ -71,7 +71,7 @@ impl Connections {
     pub(super) fn oldest(&self, is_kept: impl Fn(Slot) -> bool) -> Option<Slot> {
         let mut oldest: Option<(bool, Moment, Slot)> = None;
         for (slot, used) in &self.0 {
-            // Whether a connection is kept takes long to compute.
+            // This avoids the call of `is_kept`, which takes long.
             if oldest.is_some_and(|(kept, since, _)| !kept && since <= *used) {
                 continue;
             }

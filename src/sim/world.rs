@@ -525,8 +525,8 @@ impl World {
 
 /// The number of known members up to which each step of a peer is checked for an unannounced change of its view.
 const VIEWS_COMPARED_MAX: usize = 16;
-/// The time after which an unanswered request is no longer answered, since its asker has given up; at least this, and
-/// at least this many intervals.
+/// The time after which an unanswered request is no longer answered, since its asker has given up: this span plus this
+/// many intervals.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
 const ANSWERED_WITHIN_INTERVALS: u32 = 4;
 const LOOK_EVERY: Duration = Duration::from_millis(10);

@@ -35,7 +35,7 @@ impl Credentials {
     /// The credentials of the peer's own key.
     ///
     /// # Errors
-    /// Those of [`Identity::verifier`].
+    /// The errors of [`Identity::verifier`].
     pub fn of_peer(identity: &Identity) -> Result<Credentials, IdentityError> {
         let (chain, key) = identity.for_tls();
         Ok(Credentials { chain, key, verifier: identity.verifier()? })
@@ -143,7 +143,7 @@ impl CommandReplies {
     /// Reads raw bytes as they come, `max_bytes` at most; `None` at the end. Waits as long as the connection lives.
     ///
     /// # Errors
-    /// Those of [`OpenStream::read_piece`].
+    /// The errors of [`OpenStream::read_piece`].
     pub async fn read_piece(&mut self, max_bytes: usize) -> Result<Option<bytes::Bytes>, StreamError> {
         self.0.read_piece(max_bytes).await
     }
@@ -177,7 +177,7 @@ impl CommandStream {
     /// Sends raw bytes.
     ///
     /// # Errors
-    /// Those of [`RequestStream::send_piece`].
+    /// The errors of [`RequestStream::send_piece`].
     pub async fn send_piece(&mut self, piece: bytes::Bytes) -> Result<(), StreamError> {
         self.stream.send_piece(piece).await
     }

@@ -86,50 +86,50 @@ pub enum DialError {
     Closed,
 }
 
-/// Why one side refused the other. "It" is the other side.
+/// Why one side refused the other.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// Its certificate is of another CA.
+    /// The other side's certificate is of another CA.
     #[error("its certificate is of another ring")]
     OtherRing,
-    /// Its certificate is out of date.
+    /// The other side's certificate is out of date.
     #[error("its certificate has expired or is not valid yet; do the clocks agree?")]
     Expired,
-    /// Its certificate is unusable for another reason.
+    /// The other side's certificate is unusable for another reason.
     #[error("its certificate is no peer's of this ring")]
     NoPeer,
-    /// It says that our certificate is of another CA.
+    /// The other side says that our certificate is of another CA.
     #[error("it says that this peer's certificate is of another ring")]
     OursOtherRing,
-    /// It says that our certificate is out of date.
+    /// The other side says that our certificate is out of date.
     #[error("it says that this peer's certificate has expired or is not valid yet; do the clocks agree?")]
     OursExpired,
-    /// It says that our certificate is unusable for another reason.
+    /// The other side says that our certificate is unusable for another reason.
     #[error("it says that this peer's certificate is no peer's of its ring")]
     OursNoPeer,
-    /// It takes commands only from its own key, or from one for `client.quoit`.
+    /// The other side takes commands only from its own key, or from one for `client.quoit`.
     #[error("it takes commands only with its own key, or with a certificate for client.quoit")]
     NotYours,
-    /// It speaks another protocol or version.
+    /// The other side speaks another protocol or version.
     #[error("it speaks another protocol or version")]
     OtherProtocol,
-    /// It has no place for more connections.
+    /// The other side has no place for more connections.
     #[error("it has no place for one more connection")]
     Full,
-    /// It did not greet as a peer does.
+    /// The other side did not greet as a peer does.
     #[error("it did not greet as a peer does")]
     NoHello,
-    /// It shuns this peer for a while.
+    /// The other side shuns this peer for a while.
     #[error("it says that this peer misbehaved: {0}")]
     Shunned(String),
-    /// This peer shuns it for a while.
+    /// This peer shuns the other side for a while.
     #[error("{}", guard::SHUNNED)]
     ShunnedHere,
-    /// Its hello, or ours, is against the rules.
+    /// The other side's hello, or ours, is against the rules.
     #[error("a hello is against the rules: {0}")]
     BadHello(String),
-    /// It is about to end.
+    /// The other side is about to end.
     #[error("it is shutting down")]
     Ending,
     /// Another reason, in the words of TLS.

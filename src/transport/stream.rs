@@ -123,7 +123,7 @@ impl OpenStream {
     /// returns the number of bytes, 0 at the end.
     ///
     /// # Errors
-    /// Those of [`OpenStream::read_piece`].
+    /// The errors of [`OpenStream::read_piece`].
     pub async fn fill_within(&mut self, buffer: &mut [u8], gather: Duration) -> Result<usize, StreamError> {
         let filled = frame::fill_within(&mut self.recv, buffer, gather, &mut self.pace_in).await;
         self.watched(filled)
@@ -132,7 +132,7 @@ impl OpenStream {
     /// Reads raw bytes until the buffer is full or the stream ends; returns the number of bytes.
     ///
     /// # Errors
-    /// Those of [`OpenStream::read_piece`].
+    /// The errors of [`OpenStream::read_piece`].
     pub async fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, StreamError> {
         let filled = frame::fill(&mut self.recv, buffer, self.pace_in.silence()).await;
         self.watched(filled)
@@ -311,7 +311,7 @@ impl RequestStream {
     /// returns the number of bytes, 0 at the end.
     ///
     /// # Errors
-    /// Those of [`RequestStream::read_piece`].
+    /// The errors of [`RequestStream::read_piece`].
     pub async fn fill_within(&mut self, buffer: &mut [u8], gather: Duration) -> Result<usize, StreamError> {
         frame::fill_within(&mut self.recv, buffer, gather, &mut self.pace_in).await
     }
@@ -319,7 +319,7 @@ impl RequestStream {
     /// Reads raw bytes until the buffer is full or the stream ends; returns the number of bytes.
     ///
     /// # Errors
-    /// Those of [`RequestStream::read_piece`].
+    /// The errors of [`RequestStream::read_piece`].
     pub async fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, StreamError> {
         frame::fill(&mut self.recv, buffer, self.pace_in.silence()).await
     }

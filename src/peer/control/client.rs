@@ -61,7 +61,7 @@ impl Client {
     /// See [`super::Handle::store`]. The file is read by this process; its bytes go through the peer.
     ///
     /// # Errors
-    /// Those of [`super::Handle::store`], in words.
+    /// The errors of [`super::Handle::store`], in words.
     pub async fn store(
         &self,
         path: &Path,
@@ -91,7 +91,7 @@ impl Client {
     /// See [`super::Handle::request`].
     ///
     /// # Errors
-    /// Those of [`super::Handle::request`], in words.
+    /// The errors of [`super::Handle::request`], in words.
     pub async fn request(
         &self,
         wanted: &Wanted,
@@ -109,7 +109,7 @@ impl Client {
     /// See [`super::Handle::read`].
     ///
     /// # Errors
-    /// Those of [`super::Handle::read`], in words.
+    /// The errors of [`super::Handle::read`], in words.
     pub async fn read(&self, content: ContentId) -> Result<ObjectBytes, Failure> {
         let mut replies = self.command(&ClientRequest::Read { content, offset: 0 }).await?;
         loop {
@@ -147,7 +147,7 @@ impl Client {
     /// See [`super::Handle::ring`].
     ///
     /// # Errors
-    /// Those of [`super::Handle::ring`], in words.
+    /// The errors of [`super::Handle::ring`], in words.
     pub async fn ring(&self) -> Result<Vec<RingLine>, Failure> {
         let mut lines = Vec::new();
         self.list(&ClientRequest::Ring, |reply| {
@@ -162,7 +162,7 @@ impl Client {
     /// See [`super::Handle::files`].
     ///
     /// # Errors
-    /// Those of [`super::Handle::files`], in words.
+    /// The errors of [`super::Handle::files`], in words.
     pub async fn files(&self) -> Result<Vec<FileEntry>, Failure> {
         let mut files = Vec::new();
         self.list(&ClientRequest::Files, |reply| {
@@ -177,7 +177,7 @@ impl Client {
     /// See [`super::Handle::files_of_ring`].
     ///
     /// # Errors
-    /// Those of [`super::Handle::files_of_ring`], in words.
+    /// The errors of [`super::Handle::files_of_ring`], in words.
     pub async fn files_of_ring(&self) -> Result<RingFiles, Failure> {
         let mut found = RingFiles::default();
         self.list(&ClientRequest::RingFiles, |reply| {
@@ -196,7 +196,7 @@ impl Client {
     /// See [`super::Handle::whereis`].
     ///
     /// # Errors
-    /// Those of [`super::Handle::whereis`], in words.
+    /// The errors of [`super::Handle::whereis`], in words.
     pub async fn whereis(&self, name: &FileName) -> Result<WhereisReport, Failure> {
         let command = ClientRequest::Whereis { name: name.clone() };
         let found = self.ask(&command, &self.idle, |reply| match reply {
@@ -209,7 +209,7 @@ impl Client {
     /// See [`super::Handle::ping`].
     ///
     /// # Errors
-    /// Those of [`super::Handle::ping`], in words.
+    /// The errors of [`super::Handle::ping`], in words.
     pub async fn ping(&self, whom: &str) -> Result<PingReport, Failure> {
         let command = ClientRequest::Ping { peer: whom.to_owned() };
         let pinged = self.ask(&command, &self.idle, |reply| match reply {
@@ -222,7 +222,7 @@ impl Client {
     /// See [`super::Handle::forget`].
     ///
     /// # Errors
-    /// Those of [`super::Handle::forget`], in words.
+    /// The errors of [`super::Handle::forget`], in words.
     pub async fn forget(&self, whom: &str, sure: bool) -> Result<ForgetReport, Failure> {
         let command = ClientRequest::Forget { peer: whom.to_owned(), sure };
         let forgotten = self.ask(&command, &self.idle, |reply| match reply {
@@ -235,7 +235,7 @@ impl Client {
     /// See [`super::Handle::plan_leave`].
     ///
     /// # Errors
-    /// Those of [`super::Handle::plan_leave`], in words.
+    /// The errors of [`super::Handle::plan_leave`], in words.
     pub async fn plan_leave(&self) -> Result<LeavePlan, Failure> {
         let plan = self.ask(&ClientRequest::PlanLeave, &self.idle, |reply| match reply {
             ClientReply::LeavePlan(plan) => Some(plan),
@@ -248,7 +248,7 @@ impl Client {
     /// again.
     ///
     /// # Errors
-    /// Those of [`super::Handle::leave`], in words.
+    /// The errors of [`super::Handle::leave`], in words.
     pub async fn leave(&self) -> Result<LeaveReport, Failure> {
         self.leave_by(&ClientRequest::Leave).await
     }
@@ -256,7 +256,7 @@ impl Client {
     /// See [`super::Handle::leave_anyway`]; waits in the same way as [`Client::leave`].
     ///
     /// # Errors
-    /// Those of [`super::Handle::leave_anyway`], in words.
+    /// The errors of [`super::Handle::leave_anyway`], in words.
     pub async fn leave_anyway(&self) -> Result<LeaveReport, Failure> {
         self.leave_by(&ClientRequest::LeaveAnyway).await
     }

@@ -114,7 +114,7 @@ impl Shared {
     /// Finds holders of an object, and an outboard by which their bytes are checked.
     ///
     /// # Errors
-    /// Those of a request; also if no outboard is certain.
+    /// The errors of a request; also if no outboard is certain.
     pub(in crate::peer) async fn relay(self: &Arc<Self>, wish: Wish) -> Result<Relay, RequestError> {
         let content = wish.content;
         let holders = holders_to_ask(self, content).await.map_err(|error| self.fetch_error(&wish, error))?;

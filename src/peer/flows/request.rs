@@ -200,7 +200,7 @@ impl Shared {
     /// Fetches an object, as [`files::bring`] does.
     ///
     /// # Errors
-    /// Those of a request.
+    /// The errors of a request.
     pub(in crate::peer) async fn bring(
         self: &Arc<Self>,
         wish: Wish,

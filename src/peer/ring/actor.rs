@@ -411,8 +411,8 @@ async fn remember(shared: &Shared, members: &Vec<Member>) -> Result<(), String> 
     shared.blocking(move |store| store.remember(bytes)).await.map_err(|error| error.to_string())
 }
 
-/// The members to remember: all of a small ring; in a large ring the random partners, then others, up to
-/// [`REMEMBERED_MAX`].
+/// The members to remember, at most [`REMEMBERED_MAX`]: random partners of a large ring first, then the other living
+/// members, then those that do not answer.
 fn worth_remembering(view: &View) -> Vec<Member> {
     let as_known = |entry: &Entry| match view.members.at(&entry.position) {
         Some(known) => known.clone(),

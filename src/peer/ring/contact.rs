@@ -354,7 +354,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The reply to a probe.
 const ALIVE: Reply = Reply::Membership(MembershipReply::Neighbour(NeighbourReply::Alive));
-/// The number of members up to which a ring is small.
+/// The largest ring in which a connection is kept with every member.
 const CONTACTS_MAX: usize = 64;
 /// In a large ring, other connections are closed after this much time without use, and after this many intervals;
 /// within them each random partner is pinged once.

@@ -287,8 +287,8 @@ impl Light {
         self.torn.contains(content)
     }
 
-    /// Handles the end of a process without notice: of each transfer under way, a random part survives. In a world without the
-    /// law that this data is hashed again, the noted lengths are believed.
+    /// Handles the end of a process without notice: of each transfer under way, a random part survives. In a world
+    /// without the law that this data is hashed again, the noted lengths are believed.
     pub(super) fn crash(&mut self, rng: &mut ChaCha8Rng, laws: Laws) {
         for content in std::mem::take(&mut self.unsynced) {
             self.forget(&content);

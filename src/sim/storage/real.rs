@@ -147,7 +147,7 @@ impl Real {
     }
 
     fn flip_bit(&self, path: &Path) -> bool {
-        // It does not matter which bit.
+        // Any bit will do.
         self.memory.flip_bit(path, &mut ChaCha8Rng::seed_from_u64(0))
     }
 

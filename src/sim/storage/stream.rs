@@ -118,7 +118,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Ends the bytes.
+    /// Tells the other end that all bytes were sent.
     pub(super) fn end_bytes(&mut self) {
         self.say(Frame::End);
         self.finished = true;

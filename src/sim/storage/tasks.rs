@@ -1,6 +1,6 @@
 //! Tasks in virtual time: futures that are polled one at a time, in the order in which they were woken.
 //!
-//! As over a real network, a peer's work with files waits for answers, for bytes and for time; here the world decides
+//! A peer's work with files waits for answers, for bytes and for time; here the world decides
 //! when they come. There is no other runtime beneath.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
