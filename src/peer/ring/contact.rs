@@ -367,7 +367,7 @@ const SOUGHT_FOR: Duration = Duration::from_secs(600);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long the peer with the higher position waits before it dials.
 const GRACE: Duration = Duration::from_millis(400);
-/// The pause after a failed dial; it doubles with each failure up to PAUSE_MAX.
+/// The backoff of dials: n failures in a row pause for 2^n times this span, at most for the second one.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// The pause between two searches for a helper.

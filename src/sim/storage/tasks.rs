@@ -1,7 +1,7 @@
 //! Tasks in virtual time: futures that are polled one at a time, in the order in which they were woken.
 //!
-//! A peer's work with files waits for answers, for bytes and for time; here the world decides
-//! when they come. There is no other runtime beneath.
+//! A peer's work with files waits for answers, for bytes and for time; here the world decides when they come. There is
+//! no other runtime beneath.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::Pin;
