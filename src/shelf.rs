@@ -1,5 +1,5 @@
-//! What the flows of [`crate::files`] ask of a [`Store`]: functions that block. A running peer calls them on threads of
-//! their own, a simulated one in virtual time.
+//! The functions of a [`Store`] that the flows of [`crate::files`] use. They block: a running peer calls them on
+//! threads of their own, a simulated peer in virtual time.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ impl DiskError for BlobError {
     fn missing_reason(&self) -> MissingReason {
         match self {
             BlobError::NoRoom { length, free } => MissingReason::NoRoom { length: *length, free: *free },
-            // It may be here in a moment, or its sender may have gone.
+            // The object may be here in a moment, or its sender may have gone.
             BlobError::AlreadyReceiving { .. } => MissingReason::Refused(self.to_string()),
             BlobError::TooLong { .. } => MissingReason::Final(self.to_string()),
             _ => MissingReason::Disk(in_short(self.to_string())),
@@ -32,7 +32,7 @@ impl DiskError for BlobError {
     }
 }
 
-/// The reason that another peer is told when this one cannot read an object that it was to give.
+/// The reason that another peer is told when this one cannot read an object that it was to send.
 pub(crate) fn not_given(giver: &PeerName, error: &BlobError) -> MissingReason {
     MissingReason::NotGiven(match error {
         BlobError::Rotten { .. } => format!("the copy at peer {giver} was bad"),
@@ -45,10 +45,10 @@ fn in_short(text: String) -> String {
     shortened(text, limits::REASON_BYTES_MAX)
 }
 
-/// Makes an object of what came, durable on return, and links names to it.
+/// Makes an object of the received bytes, durable on return, and links names to it.
 ///
 /// # Errors
-/// As [`Receiver::finish_linked`].
+/// The errors of [`Receiver::finish_linked`].
 pub(crate) fn finish(receiver: Receiver, kept_as: KeptAs, links: &[Link]) -> Result<ObjectInfo, BlobError> {
     let kind = match kept_as {
         KeptAs::Replica => Kind::Replica,
@@ -57,19 +57,19 @@ pub(crate) fn finish(receiver: Receiver, kept_as: KeptAs, links: &[Link]) -> Res
     receiver.finish_linked(kind, links)
 }
 
-/// An object that is here already belongs here from now on, under these names.
+/// Marks an object that is already here as belonging here, under these names.
 ///
 /// # Errors
-/// What the index says.
+/// The error of the index.
 pub(crate) fn keep_linked(store: &Store, content: ContentId, links: &[Link]) -> Result<(), BlobError> {
     store.promote(&content)?;
     links.iter().try_for_each(|link| store.link(link, content))
 }
 
-/// What is known of an object that is here, and the names that are linked to it.
+/// The info of an object that is here, and the names that are linked to it.
 ///
 /// # Errors
-/// [`BlobError::NotHere`], or what the index says.
+/// [`BlobError::NotHere`], or the error of the index.
 pub(crate) fn info_and_links(
     store: &Store,
     content: ContentId,
@@ -78,10 +78,10 @@ pub(crate) fn info_and_links(
     Ok((info, store.names_of(&content)?))
 }
 
-/// Hashes an object that is here: its bytes are right.
+/// Hashes an object that is here, to check that its bytes are right.
 ///
 /// # Errors
-/// [`BlobError::Rotten`] when they are not, or what the disk says.
+/// [`BlobError::Rotten`] when they are not, or the error of the disk.
 pub(crate) fn look_at_own(store: &Store, content: ContentId) -> Result<(), BlobError> {
     match store.scrub(&content)? {
         true => Ok(()),
@@ -89,20 +89,20 @@ pub(crate) fn look_at_own(store: &Store, content: ContentId) -> Result<(), BlobE
     }
 }
 
-/// What is kept of a name; an empty history where that is nothing.
+/// The history that is kept of a name; empty if nothing is kept.
 ///
 /// # Errors
-/// Why it cannot be read.
+/// Why the history cannot be read.
 pub(crate) fn history(store: &Store, key: &Position) -> Result<NameHistory, String> {
     let bytes = store.record(key).map_err(|error| error.to_string())?;
     bytes.map_or(Ok(NameHistory::default()), |bytes| codec::decode(&bytes).map_err(|error| error.to_string()))
 }
 
-/// Changes what is kept of a name; durable on return. What cannot be decoded is not written over. `change` says whether
-/// there is a change, and something else.
+/// Changes the history of a name; durable on return. A history that cannot be decoded is not overwritten. `change`
+/// returns whether it changed anything, and a value for the caller.
 ///
 /// # Errors
-/// Why it cannot be read or written.
+/// Why the history cannot be read or written.
 pub(crate) fn change_history<T>(
     store: &Store,
     key: Position,
@@ -119,7 +119,7 @@ pub(crate) fn change_history<T>(
     done.unwrap_or_else(unseen).map_err(MissingReason::Disk)
 }
 
-/// The new bytes of a history, if there are any, and what its change came to.
+/// The new bytes of a history, if it changed, and the value that `change` returned.
 fn changed_history<T>(
     bytes: Option<&[u8]>,
     change: impl FnOnce(&mut NameHistory) -> (bool, T),
@@ -138,10 +138,10 @@ fn changed_history<T>(
     }
 }
 
-/// Of each record that is offered, whether it is known here.
+/// For each offered record, whether it is known here.
 ///
 /// # Errors
-/// What the index says.
+/// The error of the index.
 pub(crate) fn known_records(store: &Store, offered: &[OfferedRecord]) -> Result<Vec<bool>, BlobError> {
     let is_known = |offered: &OfferedRecord| -> Result<bool, BlobError> {
         let bytes = store.record(&offered.key)?;
@@ -154,7 +154,7 @@ pub(crate) fn known_records(store: &Store, offered: &[OfferedRecord]) -> Result<
 /// All objects and records that are here.
 ///
 /// # Errors
-/// What the index says.
+/// The error of the index.
 pub(crate) fn holdings(store: &Store) -> Result<Holdings, BlobError> {
     let objects = store.object_ids()?.into_iter().map(|(content, _)| content).collect();
     let mut records = BTreeMap::new();
@@ -165,11 +165,11 @@ pub(crate) fn holdings(store: &Store) -> Result<Holdings, BlobError> {
     Ok(Holdings { objects, records })
 }
 
-/// Visits what is kept of each name, in the order of the keys. A history that cannot be decoded is visited as an empty
+/// Visits the history of each name, in the order of the keys. A history that cannot be decoded is visited as an empty
 /// one.
 ///
 /// # Errors
-/// What the index says.
+/// The error of the index.
 pub(crate) fn for_each_record(
     store: &Store,
     mut visit: impl FnMut(Position, NameHistory),
@@ -185,7 +185,7 @@ pub(crate) fn for_each_record(
     }
 }
 
-/// Records that are read at a time.
+/// The number of records that are read at a time.
 const RECORDS_PER_PAGE: usize = 1_000;
 
 #[cfg(test)]

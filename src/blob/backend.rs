@@ -14,7 +14,7 @@ use super::layout::Layout;
 
 /// The outcome of opening an index file.
 pub(super) enum Opened {
-    /// The database, open.
+    /// The opened database.
     Sound(Database),
     /// This process or another has the file open already.
     InUse,
@@ -108,14 +108,14 @@ impl StorageBackend for Backend {
     }
 }
 
-/// A lock of the file is a lock of all of it.
+/// Whether a lock is for the whole file.
 fn is_whole(start: Bound<u64>, end: Bound<u64>) -> bool {
     matches!(start, Bound::Unbounded | Bound::Included(0)) && end == Bound::Unbounded
 }
 
-/// The version of the file format, where it is later than the one that this program's redb knows. redb
-/// itself calls such a file corrupt. Its file begins with a magic number; each of the two slots of its
-/// header begins with the version (redb's docs/design.md).
+/// The version of the file format, if it is later than the one that this program's redb knows. redb itself calls such a
+/// file corrupt. The file begins with a magic number; each of the two slots of its header begins with the version
+/// (redb's docs/design.md).
 fn later_format(file: &dyn DiskFile) -> io::Result<Option<u8>> {
     let mut header = [0; HEADER_BYTES];
     if read_full_at(file, &mut header, 0)? < header.len() || !header.starts_with(MAGIC) {
@@ -136,14 +136,14 @@ fn is_damage(error: &DatabaseError) -> bool {
     }
 }
 
-/// Has [`is_in_use`] say so of this data directory until the file is dropped; `None` where there is no index to lock, or
-/// somebody has it.
+/// Locks the index, so that [`is_in_use`] is true for this data directory until the file is dropped; `None` if there is
+/// no index to lock, or another process has locked it.
 pub fn occupy(dir: &Path) -> Option<std::fs::File> {
     let file = std::fs::File::open(dir.join(super::layout::INDEX)).ok()?;
     file.try_lock().is_ok().then_some(file)
 }
 
-/// Whether a store has this data directory open, as the lock of its index tells.
+/// Whether a store has this data directory open, according to the lock of its index.
 pub fn is_in_use(dir: &Path) -> bool {
     let opened = std::fs::File::open(dir.join(super::layout::INDEX));
     opened.is_ok_and(|file| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))

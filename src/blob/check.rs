@@ -1,11 +1,11 @@
-//! Whether the bytes of an object are still the right ones.
+//! The checks that the bytes of an object are still the right ones.
 //!
-//! The rule: "here" is said of bytes, never of a line in the index. An object is hashed in the pass that
-//! gives it out or copies it, unless it was hashed within [`TRUSTED_FOR`] and its [`Stamp`] (device, inode,
-//! length, mtime, ctime) has stayed the same since, which is looked at again after each piece is read and
-//! before it is given. A question that moves no bytes ([`Store::contains`]) looks at the stamp, and hashes only
-//! what has changed; other questions about that object wait for the same hash. A file in which a fault was seen goes to
-//! quarantine at once, and no other file does.
+//! The rule: an object counts as "here" because of its bytes, never because of a line in the index. An object is hashed
+//! in the pass that sends or copies it, unless it was hashed within [`TRUSTED_FOR`] and its [`Stamp`] (device, inode,
+//! length, mtime, ctime) has stayed the same since. The stamp is checked again after each piece is read and before it
+//! is passed on. A question that moves no bytes ([`Store::contains`]) checks the stamp, and hashes only objects that
+//! have changed; other questions about the same object wait for the same hash. A file in which a fault was found goes
+//! to quarantine at once, and no other file does.
 
 use std::collections::HashMap;
 use std::io;
@@ -25,19 +25,19 @@ use crate::outboard::{Outboard, chunk_count};
 use crate::time::Moment;
 use crate::wire::ObjectInfo;
 
-/// The objects that were hashed lately, and the stamps of their files at that time.
+/// The objects that were recently hashed, with the stamps of their files at that time.
 #[derive(Default)]
 pub(super) struct Checks {
     table: Mutex<HashMap<ContentId, (Stamp, Moment)>>,
     flights: Flights,
 }
 
-/// The state of an object's file, seen without reading it.
+/// The state of an object's file, as far as it shows without reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
-    /// Hashed lately, and unchanged since.
+    /// Recently hashed, and unchanged since.
     Trusted,
-    /// Of the right length, and not hashed lately.
+    /// Of the right length, but not recently hashed.
     Unchecked,
     /// Changed since it was hashed, or of another length.
     Changed,
@@ -50,7 +50,7 @@ impl Checks {
     pub fn note(&self, content: ContentId, stamp: Stamp, now: Moment) {
         let mut table = self.lock();
         if table.len() >= CHECKS_MAX && !table.contains_key(&content) {
-            // Forgetting costs one more hash of each, and keeps the table small.
+            // Clearing costs one more hash of each object, and keeps the table small.
             table.clear();
         }
         table.insert(content, (stamp, now));
@@ -60,7 +60,7 @@ impl Checks {
         self.lock().remove(content);
     }
 
-    /// Whether the object was hashed lately, while its file had this stamp.
+    /// Whether the object was recently hashed while its file had this stamp.
     pub fn trusts(&self, content: &ContentId, stamp: &Stamp, now: Moment) -> bool {
         self.of(content, now) == Some((*stamp, true))
     }
@@ -76,9 +76,8 @@ impl Checks {
 }
 
 impl Store {
-    /// Whether an object is here, as far as its file shows without being read: there, of the right length,
-    /// and unchanged since it was hashed. A file that has changed is hashed, and goes to quarantine if it is
-    /// wrong.
+    /// Whether an object is here, as far as its file shows without reading: present, of the right length, and unchanged
+    /// since it was hashed. A file that has changed is hashed, and goes to quarantine if it is wrong.
     ///
     /// # Errors
     /// An error of the index or of the disk.
@@ -90,7 +89,7 @@ impl Store {
         }
     }
 
-    /// Whether an object is here with the right bytes: hashed now, unless it was hashed lately and has not
+    /// Whether an object is here with the right bytes: it is hashed now, unless it was recently hashed and has not
     /// changed since. Wrong bytes go to quarantine.
     ///
     /// # Errors
@@ -103,8 +102,8 @@ impl Store {
         }
     }
 
-    /// Hashes an object from its first byte to its last, whatever is known of it. A corrupt one goes to
-    /// quarantine and is forgotten; an outboard that is lost is written again. Whether the object is sound.
+    /// Hashes an object from its first byte to its last, whatever is known about it. A corrupt object goes to
+    /// quarantine and is forgotten; a lost outboard is written again. True if the object is sound.
     ///
     /// # Errors
     /// An error of the index or of the disk.
@@ -112,7 +111,7 @@ impl Store {
         Ok(self.hash_object(content)?.is_some())
     }
 
-    /// The outboard of an object that is here; computed anew when its file is lost or damaged.
+    /// The outboard of an object that is here; computed anew if its file is lost or damaged.
     ///
     /// # Errors
     /// An error of the index or of the disk.
@@ -125,7 +124,7 @@ impl Store {
         self.hash_object(content)
     }
 
-    /// Moves an object's file, whichever is there now, to quarantine/, forgets the object, and tells the listener.
+    /// Moves the object's present file to quarantine/, forgets the object, and notifies the listener.
     ///
     /// # Errors
     /// [`BlobError::Poisoned`], or an error of the disk.
@@ -136,11 +135,11 @@ impl Store {
         self.quarantine_file(content, &there.stamp, reason).map(drop)
     }
 
-    /// As [`Store::quarantine`], of the file that was read. Does nothing where another one, or none, has its place
-    /// by now: the fault was not seen in that. Whether the file was moved.
+    /// Like [`Store::quarantine`], for the file that was read. Does nothing if another file, or none, is in its place
+    /// by now: the fault was not seen in that one. True if the file was moved.
     pub(super) fn quarantine_file(&self, content: &ContentId, read: &Stamp, reason: &str) -> Result<bool> {
         self.layout().check()?;
-        // No file comes into this place until the earlier one is out of the index.
+        // No other file comes into this place until the earlier one is out of the index.
         let _lock = self.object_locks().lock(&content.0);
         let path = self.layout().object(content);
         match self.layout().disk.stat(&path) {
@@ -154,10 +153,10 @@ impl Store {
         let known = self.index().object(content)?;
         let names = self.names_of(content).unwrap_or_default();
         self.checks().forget(content);
-        // The file first: a rename needs no space, so that this works on a full disk too.
+        // The file moves first: a rename needs no space, so this works on a full disk too.
         let moved = self.layout().quarantine_file(&path, reason);
         if moved.is_ok() {
-            // The file is gone, which counts; the index follows now or when it can.
+            // The file is gone, which is what counts; the index follows now or when it can.
             if let Err(error) = self.forget(content) {
                 tracing::warn!(%content, %error, "the index still names a quarantined object");
             }
@@ -169,7 +168,7 @@ impl Store {
         moved.map(|()| true)
     }
 
-    /// The file of an object that was read is wrong: it goes to quarantine. The error for its reader.
+    /// Moves the wrong file of an object to quarantine; returns the error for its reader.
     pub(super) fn rotten(&self, content: &ContentId, read: &Stamp, reason: &str) -> BlobError {
         if let Err(error) = self.quarantine_file(content, read, reason) {
             tracing::warn!(%content, %error, "a rotten object was not moved away");
@@ -196,12 +195,12 @@ impl Store {
         })
     }
 
-    /// The bytes hashed so far of an object that is being checked now; `None` while none is.
+    /// The bytes hashed so far of an object that is being checked now; `None` if no check runs.
     pub fn hashed_bytes(&self, content: &ContentId) -> Option<u64> {
         self.checks().flights.hashed_bytes(content)
     }
 
-    /// Hashes an object, or waits for a hash of it that runs already. `None` when it is not here, or went to
+    /// Hashes an object, or waits for a hash of it that already runs. `None` if the object is not here, or went to
     /// quarantine.
     fn hash_object(&self, content: &ContentId) -> Result<Option<Outboard>> {
         self.checks().flights.run(content, |hashed| self.hash_now(content, hashed))
@@ -228,7 +227,7 @@ impl Store {
                 Err(BlobError::Io { source, .. }) if is_unreadable(&source) => unreadable(&source),
                 Err(error) => return Err(error),
             };
-            // The file is held open until here, so that no other one has its inode.
+            // The file is held open until here, so that no other file gets its inode.
             if self.quarantine_file(content, &stamp, &reason)? {
                 return Ok(None);
             }
@@ -236,7 +235,7 @@ impl Store {
         Ok(None)
     }
 
-    /// Writes the outboard of an object where its file is lost or damaged.
+    /// Writes the outboard of an object again if its file is lost or damaged.
     fn mend_outboard(&self, info: &ObjectInfo, outboard: &Outboard) {
         let content = &info.content;
         if chunk_count(info.length) > 1
@@ -244,13 +243,13 @@ impl Store {
             && let Err(error) =
                 self.layout().publish_bytes(&outboard.to_bytes(), &self.layout().outboard(content))
         {
-            // It serves from memory; a disk that is full keeps nobody from reading.
+            // The outboard in memory is enough for reads; a full disk does not prevent them.
             tracing::warn!(%content, %error, "its outboard was not written again");
         }
     }
 
-    /// Opens an object's file. One that is gone is forgotten; one that cannot be opened for the medium's sake, or
-    /// is no file, goes to quarantine.
+    /// Opens an object's file. An object without a file is forgotten; a file that the medium cannot open, or that is
+    /// not a regular file, goes to quarantine.
     ///
     /// # Errors
     /// [`BlobError::NotHere`], [`BlobError::Rotten`], or an error of the disk.
@@ -285,7 +284,7 @@ impl Store {
         Ok(())
     }
 
-    /// As [`Store::forget`], where the file is gone, unless it has come again meanwhile.
+    /// Like [`Store::forget`], for an object whose file is gone, unless the file has come back meanwhile.
     pub(super) fn forget_gone(&self, content: &ContentId) -> Result<()> {
         let _lock = self.object_locks().lock(&content.0);
         let there = self.layout().disk.stat(&self.layout().object(content));
@@ -297,7 +296,8 @@ impl Store {
         self.forget(content)
     }
 
-    /// As [`Store::forget_gone`]. Each question finds anew that the file is gone, so that failing does no harm.
+    /// Like [`Store::forget_gone`], without an error: each later question finds anew that the file is gone, so a
+    /// failure does no harm.
     fn forget_quietly(&self, content: &ContentId) {
         if let Err(error) = self.forget_gone(content) {
             tracing::warn!(%content, %error, "the index still names an object that is gone");
@@ -305,21 +305,21 @@ impl Store {
     }
 }
 
-/// Whether a read failed because of the medium, rather than for want of memory or descriptors.
+/// Whether a read failed because of the medium, and not for lack of memory or descriptors.
 pub(super) fn is_unreadable(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let medium = [Errno::IO, Errno::UCLEAN, Errno::BADMSG, Errno::NODATA];
     medium.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-/// Why an object that cannot be read is in quarantine.
+/// The reason why an unreadable object is in quarantine.
 pub(super) fn unreadable(error: &io::Error) -> String {
     format!("the disk cannot read it: {error}")
 }
 
-/// For how long a hash is trusted while the file's stamp stays the same.
+/// How long a hash is trusted while the file's stamp stays the same.
 const TRUSTED_FOR: Duration = Duration::from_secs(3_600);
-/// How many times the store begins a hash, when the object's file is replaced while it is hashed.
+/// The most times that the store begins a hash of one object whose file is replaced meanwhile.
 const REPLACED_MAX: usize = 4;
-/// Objects whose last check is remembered.
+/// The most objects whose last check is remembered.
 const CHECKS_MAX: usize = 100_000;

@@ -1,7 +1,7 @@
-//! The file operations that durability depends on, as a trait: the real disk, one that fails on
-//! purpose in tests, one in the simulator.
+//! The file operations that durability depends on, as a trait: implemented by the real disk, by one that fails on
+//! purpose in tests, and by one in the simulator.
 //!
-//! The index's file is behind it too (see [`super::backend`]).
+//! The index's file uses it too (see [`super::backend`]).
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
@@ -19,23 +19,23 @@ use crate::time::Moment;
 /// Nothing is durable before [`DiskFile::sync`] for a file's bytes and [`Disk::sync_dir`] for the
 /// names in a folder.
 pub trait Disk: Send + Sync {
-    /// The time on a clock that never goes back: by it the store counts for how long something holds.
+    /// The time on a clock that never goes back; the store measures spans of time by it.
     fn now(&self) -> Moment;
     /// The time by which files are stamped.
     fn wall_clock(&self) -> SystemTime;
-    /// Makes a folder of mode 0700 and the folders above it; one that is there already is fine.
+    /// Makes a folder of mode 0700 and the folders above it; an existing folder is fine.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
-    /// Makes a file of mode 0600, or empties the one that is there, to read and write.
+    /// Makes a file of mode 0600, or empties an existing one, for reading and writing.
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
-    /// Opens a file that is there.
+    /// Opens an existing file.
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>>;
-    /// What is at this path, symbolic links not followed.
+    /// The kind and stamp of the entry at this path; symbolic links are not followed.
     fn stat(&self, path: &Path) -> io::Result<Stat>;
     /// The names in a folder, in any order.
     fn read_dir(&self, path: &Path) -> io::Result<Vec<OsString>>;
-    /// Gives a file another name, atomically, in place of what has that name.
+    /// Renames a file atomically, over any file that has the new name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Gives two files each other's name, atomically. Fails where the file system cannot.
+    /// Exchanges the names of two files atomically. Fails if the file system cannot do that.
     fn exchange(&self, one: &Path, other: &Path) -> io::Result<()>;
     /// Removes a file or a symbolic link.
     fn remove(&self, path: &Path) -> io::Result<()>;
@@ -46,27 +46,26 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// [`SyncError`] tells a sync that failed from one that could not be begun.
     fn sync_dir(&self, path: &Path) -> Result<(), SyncError>;
-    /// Makes a copy that shares blocks until one of the two is written to. Fails where the file
-    /// system cannot.
+    /// Makes a copy that shares blocks until one of the two is written to. Fails if the file system cannot do that.
     fn reflink(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Makes a symbolic link at `link` that says `target`.
+    /// Makes a symbolic link at `link` with the text `target`.
     fn symlink(&self, target: &Path, link: &Path) -> io::Result<()>;
-    /// What a symbolic link says.
+    /// The text of a symbolic link.
     fn read_link(&self, path: &Path) -> io::Result<std::path::PathBuf>;
     /// The room that is left on the file system of this folder.
     fn room(&self, path: &Path) -> io::Result<Room>;
 }
 
-/// An open file. Reads and writes name their place, so there is no position to lose.
+/// An open file. Reads and writes name their offset, so there is no position to lose.
 pub trait DiskFile: Send + Sync {
     /// The stamp of the file, its length included.
     fn stamp(&self) -> io::Result<Stamp>;
-    /// Reads some bytes from this offset on; none at the end.
+    /// Reads some bytes from this offset on; 0 at the end.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes all bytes from this offset on.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// Takes room for so many bytes from the beginning on, and leaves the length as it is. Fails where the file
-    /// system cannot.
+    /// Allocates room for this many bytes from the beginning on, and leaves the length as it is. Fails if the file
+    /// system cannot do that.
     fn allocate(&self, bytes: u64) -> io::Result<()>;
     /// Cuts the file, or extends it with zeros.
     fn set_length(&self, length: u64) -> io::Result<()>;
@@ -76,9 +75,9 @@ pub trait DiskFile: Send + Sync {
     fn sync(&self) -> io::Result<()>;
     /// Makes bytes and length durable.
     fn sync_data(&self) -> io::Result<()>;
-    /// Takes the lock of the whole file, unless another process or another opening of the file has it.
+    /// Takes the lock of the whole file; false if another process or another opening of the file has it.
     fn try_lock(&self) -> io::Result<bool>;
-    /// Gives the lock back.
+    /// Releases the lock.
     fn unlock(&self) -> io::Result<()>;
 }
 
@@ -88,28 +87,28 @@ pub enum SyncError {
     /// The folder could not be opened: nothing was asked of the disk, and a later try may succeed.
     #[error("{0}")]
     Begin(io::Error),
-    /// The disk did not take what was written: what it holds is not known any more.
+    /// The disk did not take the written data: its content is now unknown.
     #[error("{0}")]
     Sync(io::Error),
 }
 
-/// What a file is opened for.
+/// The purpose for which a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// To read.
+    /// For reading.
     Read,
-    /// To read and write.
+    /// For reading and writing.
     Update,
 }
 
-/// What is at a path.
+/// The kind and stamp of the entry at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
     /// A regular file, rather than a folder, a link or something else.
     pub is_file: bool,
     /// The stamp, which changes when the file is written to.
     pub stamp: Stamp,
-    /// When it was written to last, where the file system tells.
+    /// The time of the last write, if the file system reports it.
     pub modified: Option<SystemTime>,
 }
 
@@ -123,9 +122,9 @@ impl Stat {
 /// The values of stat(2) that change when a file is written to or replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Stamp {
-    /// The file system.
+    /// The device number of the file system.
     pub device: u64,
-    /// The file in it.
+    /// The inode number of the file.
     pub inode: u64,
     /// The length in bytes.
     pub length: u64,
@@ -136,7 +135,7 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// Of what the system says of a file.
+    /// The stamp in the metadata of a file.
     pub fn of(metadata: &fs::Metadata) -> Stamp {
         Stamp {
             device: metadata.dev(),
@@ -147,7 +146,7 @@ impl Stamp {
         }
     }
 
-    /// Whether both are of one file, in whatever states of it.
+    /// Whether both are stamps of one file, perhaps in different states.
     pub fn is_same_file(&self, other: &Stamp) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
     }
@@ -298,7 +297,7 @@ pub(crate) fn is_sync_unsupported(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
 }
 
-/// Fills `bytes` from this offset on as far as the file reaches; how many bytes that were.
+/// Fills `bytes` from this offset on as far as the file reaches; returns the number of bytes read.
 pub(super) fn read_full_at(file: &dyn DiskFile, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;
     while filled < bytes.len() {
@@ -322,44 +321,44 @@ pub(super) mod faulty {
 
     use super::*;
 
-    /// What fails.
+    /// The failures that a test switches on.
     #[derive(Default)]
     pub struct Faults {
-        /// Each sync of a file.
+        /// Each sync of a file fails.
         pub file_syncs: AtomicBool,
-        /// Each sync of a folder.
+        /// Each sync of a folder fails.
         pub dir_syncs: AtomicBool,
-        /// Each sync of a folder, as on a file system that cannot sync one.
+        /// Each sync of a folder fails, as on a file system that cannot sync folders.
         pub dir_syncs_unsupported: AtomicBool,
-        /// To open a folder for its sync, as where too many files are open.
+        /// Opening a folder for its sync fails, as if too many files were open.
         pub dir_opens: AtomicBool,
-        /// Bytes that fit while `limited`.
+        /// The number of bytes that fit while `limited`.
         pub room: AtomicI64,
-        /// Whether `room` counts.
+        /// Whether `room` limits writes.
         pub limited: AtomicBool,
-        /// Reflinks, as on a file system that has none.
+        /// Reflinks fail, as on a file system without them.
         pub no_reflinks: AtomicBool,
-        /// Exchanges of two names, as on a file system that has none.
+        /// Exchanges of two names fail, as on a file system without them.
         pub no_exchange: AtomicBool,
-        /// Symbolic links, as on a file system that has none.
+        /// Symbolic links fail, as on a file system without them.
         pub no_symlinks: AtomicBool,
-        /// Renames into received/ and names/, as where these are file systems of their own.
+        /// Renames into received/ and names/ fail, as if these were file systems of their own.
         pub names_apart: AtomicBool,
-        /// Renames into objects/, likewise.
+        /// Renames into objects/ fail, as if it were a file system of its own.
         pub objects_apart: AtomicBool,
-        /// names/ and received/ fold case.
+        /// The folders names/ and received/ fold case.
         pub folds: AtomicBool,
-        /// Bytes that the file system says are free; 0 for the truth.
+        /// The number of bytes that the file system reports as free; 0 for the truth.
         pub free: AtomicU64,
-        /// The file system says that it has hardly an inode left.
+        /// The file system reports that hardly an inode is left.
         pub no_inodes: AtomicBool,
-        /// Files in received/ take none of the room, as on a file system of its own.
+        /// Files in received/ take no room, as on a file system of their own.
         pub received_roomy: AtomicBool,
-        /// Each read of a file in objects/ and incoming/.
+        /// Each read of a file in objects/ and incoming/ fails.
         pub unreadable: AtomicBool,
-        /// Called before each read of a file in objects/, with its path and the offset.
+        /// A callback before each read of a file in objects/, with its path and the offset.
         pub on_read: Mutex<Option<Hook>>,
-        /// Blocks that files got beyond their length, by inode.
+        /// The blocks that files were allocated beyond their length, by inode.
         pub allocated: Mutex<HashMap<u64, u64>>,
     }
 
@@ -382,7 +381,7 @@ pub(super) mod faulty {
             self.2.iter().any(|part| part == folder)
         }
 
-        /// How many bytes of a write need room. redb leaves holes in its file, which are not looked at here.
+        /// The number of bytes of a write that need room. redb leaves holes in its file, which are ignored here.
         fn cost(&self, length: usize, offset: u64) -> i64 {
             let name = self.2.file_name().unwrap_or_default().to_string_lossy();
             if self.is_below("received") && self.1.received_roomy.load(Ordering::SeqCst) {
@@ -398,7 +397,7 @@ pub(super) mod faulty {
     }
 
     impl FaultyDisk {
-        /// The path that a folder which folds case finds.
+        /// The path that a case-folding folder finds.
         fn folded(&self, path: &Path) -> PathBuf {
             let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return path.into() };
             let is_in = |folder: &str| parent.ends_with(folder);
@@ -453,7 +452,7 @@ pub(super) mod faulty {
             RealDisk.exchange(one, other)
         }
         fn remove(&self, path: &Path) -> io::Result<()> {
-            // What is removed makes room.
+            // A removed file frees its room.
             let length = RealDisk.stat(path).map_or(0, |stat| stat.length());
             self.0.room.fetch_add(length as i64, Ordering::SeqCst);
             RealDisk.remove(&self.folded(path))

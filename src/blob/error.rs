@@ -1,4 +1,4 @@
-//! What can go wrong with files, for people and for code.
+//! The errors of file operations, for people and for code.
 
 use std::error::Error;
 use std::io;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::id::ContentId;
 use crate::outboard::OutboardError;
 
-/// Why a file operation did not succeed.
+/// Why a file operation failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BlobError {
@@ -21,7 +21,7 @@ pub enum BlobError {
         /// The underlying error.
         source: io::Error,
     },
-    /// The disk did not take what was written to it. From now on the store is [`BlobError::Poisoned`].
+    /// The disk did not take written data. From now on the store is [`BlobError::Poisoned`].
     #[error("cannot sync {} to disk: {source}; nothing is written any more until the peer starts again", .path.display())]
     Sync {
         /// The path of the file or folder.
@@ -29,13 +29,13 @@ pub enum BlobError {
         /// The underlying error.
         source: io::Error,
     },
-    /// An earlier sync failed, so what is on disk is not known; open the store again.
+    /// An earlier sync failed, so the content of the disk is unknown; open the store again.
     #[error("{} is not written to any more since the disk failed; start the peer again", .dir.display())]
     Poisoned {
         /// The data directory.
         dir: PathBuf,
     },
-    /// Another process, or another store of this one, has the data directory.
+    /// Another process, or another store of this one, uses the data directory.
     #[error("{} is in use by another process", .dir.display())]
     InUse {
         /// The data directory.
@@ -62,7 +62,7 @@ pub enum BlobError {
     Format {
         /// The index file.
         path: PathBuf,
-        /// Its format.
+        /// The format of the index that was found.
         found: u64,
         /// The latest format that is known.
         known: u64,
@@ -76,28 +76,28 @@ pub enum BlobError {
     FileFormat {
         /// The index file.
         path: PathBuf,
-        /// Its format.
+        /// The format of the file that was found.
         found: u8,
         /// The format that this program reads and writes.
         known: u8,
     },
-    /// The file system has no room for the object; nothing of it was taken.
+    /// The file system has no room for the object; no byte of it was taken.
     #[error("no room: it is {length} bytes long, and {free} are free here")]
     NoRoom {
-        /// How long the object is, in bytes.
+        /// The length of the object, in bytes.
         length: u64,
-        /// How many bytes objects may take, beside the reserve and what others were promised.
+        /// The bytes that objects may still take, beside the reserve and the room that was promised to others.
         free: u64,
     },
-    /// The file system can hold no more files; nothing of the object was taken.
+    /// The file system can hold no more files; no byte of the object was taken.
     #[error("no room for another file: the file system has no inodes left")]
     NoInodes,
-    /// An object that was no longer could not be written a short while ago; nothing of it was taken.
+    /// A write of an object that was no longer than this one failed a short while ago; no byte of this one was taken.
     #[error("no room for {length} bytes: not tried again so soon after this failed: {why}")]
     NoRoomLately {
-        /// How long the object is, in bytes.
+        /// The length of the object, in bytes.
         length: u64,
-        /// The failure of that time.
+        /// The earlier failure, in words.
         why: String,
     },
     /// The source is no regular file.
@@ -105,7 +105,7 @@ pub enum BlobError {
     NotAFile {
         /// The path of the file or folder.
         path: PathBuf,
-        /// What it is: "a directory", "a FIFO", …
+        /// The kind of thing at the path: "a directory", "a FIFO", …
         kind: &'static str,
     },
     /// The source was written to in the meantime.
@@ -117,104 +117,104 @@ pub enum BlobError {
     /// Another receiver has this object.
     #[error("{content} is being received already")]
     AlreadyReceiving {
-        /// The content id.
+        /// The content id of the object.
         content: ContentId,
     },
-    /// The object is here, complete.
+    /// The object is already here, complete.
     #[error("{content} is here already")]
     AlreadyHere {
-        /// The content id.
+        /// The content id of the object.
         content: ContentId,
     },
-    /// There is no such object here, complete.
+    /// The complete object is not here.
     #[error("{content} is not here")]
     NotHere {
-        /// The content id.
+        /// The content id of the object.
         content: ContentId,
     },
-    /// The object's file was not what its name says; it is in quarantine.
+    /// The object's file did not match its name; it is in quarantine.
     #[error("the copy of {content} here was bad ({reason}); it is in quarantine")]
     Rotten {
-        /// The content id.
+        /// The content id of the object.
         content: ContentId,
         /// The reason, in words.
         reason: String,
     },
-    /// A file cannot be that long.
+    /// No file can be that long.
     #[error("a file of {length} bytes is longer than SHA-256 allows")]
     TooLong {
-        /// The claimed length.
+        /// The claimed length, in bytes.
         length: u64,
     },
-    /// The offset lies behind the end.
+    /// The offset lies beyond the end.
     #[error("{content} has {length} bytes; there is none at {offset}")]
     PastEnd {
-        /// Which object.
+        /// The content id of the object.
         content: ContentId,
         /// Its length in bytes.
         length: u64,
-        /// What was asked.
+        /// The offset that was asked for, in bytes.
         offset: u64,
     },
     /// More bytes came than were announced. None of them was kept.
     #[error("more than the announced {length} bytes came for {content}")]
     Overrun {
-        /// Which object.
+        /// The content id of the object.
         content: ContentId,
-        /// The announced length.
+        /// The announced length, in bytes.
         length: u64,
     },
-    /// Fewer bytes came than were announced. They are kept, to be resumed.
+    /// Fewer bytes came than were announced. They are kept, so that the transfer can be resumed.
     #[error("{offset} of {length} bytes of {content} are here")]
     Incomplete {
-        /// Which object.
+        /// The content id of the object.
         content: ContentId,
-        /// How many bytes are here.
+        /// The number of bytes that are here.
         offset: u64,
-        /// How many there should be.
+        /// The announced length, in bytes.
         length: u64,
     },
-    /// The bytes are others than the address says. They are removed.
+    /// The bytes do not match the content id. They are removed.
     #[error(
         "what came for {content} is {found}; it was refused{}",
         if *resumed > 0 { " (some of it lay here from an earlier transfer; that is gone)" } else { "" }
     )]
     Mismatch {
-        /// The address.
+        /// The content id that was expected.
         content: ContentId,
-        /// The address of what came.
+        /// The content id of the bytes that came.
         found: ContentId,
-        /// How many of the bytes lay here from an earlier transfer: no fault of this sender's.
+        /// The number of bytes that lay here from an earlier transfer: this sender is not at fault for them.
         resumed: u64,
     },
-    /// A chunk does not lead to the trusted outboard's next midstate. It is removed.
+    /// A chunk does not lead to the next midstate of the trusted outboard. The chunk is removed.
     #[error("chunk {chunk} of {content} arrived corrupt; it was refused")]
     ChunkMismatch {
-        /// Which object.
+        /// The content id of the object.
         content: ContentId,
-        /// Which chunk, counted from zero.
+        /// The index of the chunk, counted from zero.
         chunk: u64,
     },
-    /// The outboard is of a file of another length, or none at all.
+    /// The outboard belongs to a file of another length, or is malformed.
     #[error("outboard of {content}: {source}")]
     Outboard {
-        /// Which object.
+        /// The content id of the object.
         content: ContentId,
-        /// What is wrong with it.
+        /// The defect of the outboard.
         source: OutboardError,
     },
     /// peer.toml cannot be understood.
     #[error("{}: {reason}", .path.display())]
     PeerFile {
-        /// Where it is.
+        /// The path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect, in words.
         reason: String,
     },
 }
 
 impl BlobError {
-    /// Whether an object does not fit here: there is no room, or a write of it failed for lack of some.
+    /// Whether an object does not fit here: there is no room, or a write of it failed for lack of room.
     pub fn lacks_room(&self) -> bool {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         match self {
@@ -231,7 +231,7 @@ impl BlobError {
         matches!(self, BlobError::Io { source, .. } if BlobError::is_full(source))
     }
 
-    /// Whether an error of the system says that the disk is full.
+    /// Whether an error of the system means that the disk is full.
     pub(super) fn is_full(error: &io::Error) -> bool {
         matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
@@ -239,7 +239,7 @@ impl BlobError {
 
 pub(super) type Result<T> = std::result::Result<T, BlobError>;
 
-/// Adds what was done to which path.
+/// Adds the operation and the path to an I/O error.
 pub(super) trait IoContext<T> {
     fn during(self, doing: &'static str, path: &Path) -> Result<T>;
 }

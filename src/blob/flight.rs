@@ -31,10 +31,10 @@ struct Failure {
 }
 
 impl Flights {
-    /// Hashes an object, or waits for the hash of it that runs already. `hash` counts the bytes that it has hashed.
+    /// Hashes an object, or waits for a hash of it that already runs. `hash` counts the bytes that it has hashed.
     ///
     /// # Errors
-    /// As `hash`.
+    /// The error of `hash`.
     pub fn run(
         &self,
         content: &ContentId,
@@ -44,7 +44,7 @@ impl Flights {
         let flight = self.lock().entry(*content).or_default().clone();
         let _landing = Landing { flights: self, content, flight: &flight };
         let mut own = None;
-        // Of those that come here at the same time one hashes, and the others wait in this call.
+        // Of the threads that come here at the same time, one hashes, and the others wait in this call.
         let outcome = flight.outcome.get_or_init(|| {
             let outcome = hash.take().map_or(Ok(None), |hash| hash(&flight.hashed));
             outcome.map_err(|error| {
@@ -59,7 +59,7 @@ impl Flights {
         }
     }
 
-    /// The bytes hashed so far of the hash that runs.
+    /// The bytes hashed so far; `None` if no hash of the object runs.
     pub fn hashed_bytes(&self, content: &ContentId) -> Option<u64> {
         self.lock().get(content).map(|flight| flight.hashed.load(Ordering::Relaxed))
     }
@@ -69,7 +69,7 @@ impl Flights {
     }
 }
 
-/// Ends a flight once its hash has returned, or panicked. The next thread that asks begins another flight.
+/// Ends a flight once its hash has returned or panicked. The next thread that asks begins another flight.
 struct Landing<'a> {
     flights: &'a Flights,
     content: &'a ContentId,
@@ -79,7 +79,7 @@ struct Landing<'a> {
 impl Drop for Landing<'_> {
     fn drop(&mut self) {
         let mut flights = self.flights.lock();
-        // Each thread that waited comes here too, when another flight may have begun already.
+        // Each waiting thread comes here too, perhaps after another flight has begun.
         if flights.get(self.content).is_some_and(|current| Arc::ptr_eq(current, self.flight)) {
             flights.remove(self.content);
         }

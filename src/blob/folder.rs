@@ -1,8 +1,8 @@
 //! A folder of files under people's names, on a file system that may not tell some names apart.
 //!
-//! In a folder that folds case (or takes composed and decomposed letters for one), a name is written with
-//! percent signs: each byte except lower-case ASCII letters, digits and plain signs becomes `%xx`. So two
-//! names never share an entry, and each entry says its name.
+//! In a folder that folds case (or treats composed and decomposed letters as equal), a name is written with percent
+//! signs: each byte except lower-case ASCII letters, digits and plain signs becomes `%xx`. So two names never share an
+//! entry, and each entry determines its name.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::disk::Disk;
 use super::layout::{Layout, TEMPORARY_SUFFIX};
 
-/// names/ or received/.
+/// The folder names/ or received/, and whether it folds case.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
@@ -18,7 +18,7 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Looks at a folder that is there.
+    /// Examines an existing folder.
     pub fn look(disk: &dyn Disk, path: PathBuf) -> Folder {
         let folds = folds_case(disk, &path);
         Folder { path, folds }
@@ -33,7 +33,7 @@ impl Folder {
         if self.folds { self.path.join(escape(name)) } else { self.path.join(name) }
     }
 
-    /// The name that an entry stands for, if it stands for one.
+    /// The name that an entry stands for; `None` if the entry does not stand for a name.
     pub fn name_of(&self, entry: &str) -> Option<String> {
         if !self.folds {
             return Some(entry.to_owned());
@@ -41,7 +41,7 @@ impl Folder {
         unescape(entry).filter(|name| escape(name) == entry)
     }
 
-    /// A path in this folder for something that is renamed into its place.
+    /// A temporary path in this folder, for a file that is renamed into its place later.
     pub fn temporary(&self, layout: &Layout) -> PathBuf {
         let name = layout.temporary();
         let name = name.file_name().unwrap_or_default().to_string_lossy();
@@ -57,8 +57,8 @@ impl Folder {
     }
 }
 
-/// Whether a folder finds a file under its name in other letters. Without writing where the folder's own
-/// name, looked up in other letters, answers that; a folder on a file system of its own is tried.
+/// Whether a folder finds a file under its name in other letters. The folder's own name, looked up in other letters,
+/// usually answers that without a write; a folder that is a file system of its own is tested with a file.
 fn folds_case(disk: &dyn Disk, path: &Path) -> bool {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
         return false;

@@ -1,4 +1,4 @@
-//! peer.toml: who a peer is, from one start to the next.
+//! peer.toml: the identity of a peer, from one start to the next.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -12,72 +12,72 @@ use super::reserve;
 use crate::id::Position;
 use crate::wire::Address;
 
-/// What peer.toml says.
+/// The content of peer.toml.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerFile {
-    /// Where the peer stands.
+    /// The peer's position.
     #[serde(with = "hex")]
     pub position: Position,
-    /// Its number, if it has one.
+    /// The peer's number, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<u8>,
-    /// What people call it, if not by its number.
+    /// The peer's display name, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The name of its ring.
+    /// The name of the peer's ring.
     pub ring: String,
-    /// The UDP address that it listens on.
+    /// The UDP address that the peer listens on.
     pub listen: SocketAddr,
-    /// Where other peers reach it, if not there.
+    /// The address at which other peers reach it, if it is not the one it listens on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advertise: Option<Address>,
     /// The label of its certificate's file in the folder of certificates.
     pub certificate: String,
-    /// The folder of certificates that it used last, an absolute path.
+    /// The certificates directory that the peer used last, an absolute path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certs_dir: Option<PathBuf>,
-    /// Which life of it this is, or was. Saved before it is used. At most 2^63 − 1, as TOML allows.
+    /// The peer's present or last incarnation. Saved before it is used. At most 2^63 − 1, as TOML allows.
     pub incarnation: u64,
-    /// The process that is this peer; 0 when it was stopped cleanly.
+    /// The process id of this peer; 0 if it was stopped cleanly.
     #[serde(default)]
     pub process_id: u32,
-    /// Between pings, in milliseconds.
+    /// The time between pings, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval_ms: Option<u64>,
-    /// R of its ring, once known.
+    /// R of the peer's ring, once known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u8>,
-    /// r of its ring, once known.
+    /// r of the peer's ring, once known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub successors: Option<u8>,
-    /// Whether it left its ring.
+    /// Whether the peer left its ring.
     #[serde(default)]
     pub left: bool,
-    /// Addresses of other members, to come back through when the index is lost: at most
+    /// Addresses of other members, through which the peer comes back if the index is lost: at most
     /// [`PeerFile::CONTACTS_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub contacts: Vec<Address>,
 }
 
 impl PeerFile {
-    /// Contacts that are kept.
+    /// The most contacts that are kept.
     pub const CONTACTS_MAX: usize = 16;
 
-    /// Whether this peer was a member of its ring, as far as is written here.
+    /// Whether this peer was a member of its ring, according to this file.
     pub fn was_member(&self) -> bool {
         !self.left && self.replicas.is_some()
     }
 
-    /// Reads DATA_DIR/peer.toml; `None` where no peer lives.
+    /// Reads DATA_DIR/peer.toml; `None` if no peer lives there.
     ///
     /// # Errors
-    /// [`BlobError::PeerFile`] when it cannot be understood; [`BlobError::Io`].
+    /// [`BlobError::PeerFile`] when the file cannot be understood; [`BlobError::Io`].
     pub fn load(dir: &Path) -> Result<Option<PeerFile>> {
         let path = PeerFile::path(dir);
         let mut text = vec![0; FILE_BYTES_MAX + 1];
         let read = match super::disk::RealDisk.open(&path, Access::Read) {
             Ok(file) => read_full_at(&*file, &mut text, 0).during("read", &path)?,
-            // A file where the folder would be is no peer, either.
+            // A file in the place of the folder also means that no peer lives there.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 return Ok(None);
             }
@@ -90,28 +90,28 @@ impl PeerFile {
         PeerFile::parse(&text[..read]).map(Some).map_err(wrong)
     }
 
-    /// Reads what peer.toml holds.
+    /// Parses the content of peer.toml.
     ///
     /// # Errors
-    /// What cannot be understood.
+    /// The part that cannot be understood.
     pub fn parse(text: &[u8]) -> std::result::Result<PeerFile, String> {
         let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
         toml::from_str(text).map_err(|error| error.to_string())
     }
 
-    /// As peer.toml holds it.
+    /// The content of peer.toml as text.
     ///
     /// # Errors
-    /// What TOML cannot say: an incarnation of 2^63 or more.
+    /// A value that TOML cannot express: an incarnation of 2^63 or more.
     pub fn to_text(&self) -> std::result::Result<String, String> {
         toml::to_string(self).map(|text| format!("{HEADER}{text}")).map_err(|error| error.to_string())
     }
 
-    /// Writes DATA_DIR/peer.toml in one step; durable on return. On a full disk the spare file has the room for it. As
+    /// Writes DATA_DIR/peer.toml in one step; durable on return. On a full disk the spare file provides the room. As
     /// long as there is no spare file, the store gives up its reserve to make room.
     ///
     /// # Errors
-    /// [`BlobError::Sync`] when the disk did not take it; [`BlobError::Io`].
+    /// [`BlobError::Sync`] when the disk did not take the file; [`BlobError::Io`].
     pub fn save(&self, dir: &Path, disk: &dyn Disk) -> Result<()> {
         let path = PeerFile::path(dir);
         let text = self.to_text().map_err(|reason| BlobError::PeerFile { path: path.clone(), reason })?;
@@ -119,14 +119,14 @@ impl PeerFile {
         reserve::with_reserve(dir, disk, || write(dir, disk, &path, text.as_bytes()))
     }
 
-    /// Where it is in a data directory.
+    /// The path of peer.toml in a data directory.
     pub fn path(dir: &Path) -> PathBuf {
         dir.join("peer.toml")
     }
 }
 
-/// Puts bytes in the place of peer.toml, in one step. They are written into a spare file that has its blocks already,
-/// and the two exchange their names: so no block is freed that another program could take, and none is needed.
+/// Replaces the content of peer.toml in one step. The bytes are written into a spare file that already has its blocks,
+/// and the two files exchange their names: so no block is freed that another program could take, and none is needed.
 fn write(dir: &Path, disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
     let spare = spare_of(path);
     let (file, kept) = match disk.stat(&spare) {
@@ -136,7 +136,7 @@ fn write(dir: &Path, disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
         _ => (make_spare(disk, &spare)?, 0),
     };
     take_blocks(&*file, &spare);
-    // To shorten a file frees its blocks, so it keeps its length: spaces follow the text.
+    // Shortening a file frees its blocks, so the file keeps its length: spaces follow the text.
     let mut text = bytes.to_vec();
     if let Some(spaces) = kept.checked_sub(text.len() + 1) {
         text.resize(text.len() + spaces, b' ');
@@ -152,7 +152,7 @@ fn write(dir: &Path, disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
     file.set_mode(PEER_FILE_MODE).during("close to others", &spare)?;
     file.sync().map_err(|source| BlobError::Sync { path: spare.clone(), source })?;
     if disk.exchange(&spare, path).is_err() {
-        // The first time there is nothing to exchange; some file systems cannot.
+        // At the first write there is nothing to exchange, and some file systems cannot do it.
         disk.rename(&spare, path).during("write", path)?;
         match make_spare(disk, &spare) {
             Ok(next) => take_blocks(&*next, &spare),
@@ -172,7 +172,7 @@ fn make_spare(disk: &dyn Disk, spare: &Path) -> Result<Box<dyn DiskFile>> {
     disk.create(spare).during("create", spare)
 }
 
-/// Takes blocks for a spare file, where there is room for them and the file system can.
+/// Allocates blocks for a spare file, if there is room for them and the file system can do it.
 fn take_blocks(file: &dyn DiskFile, spare: &Path) {
     if let Err(error) = file.allocate(SPARE_BYTES) {
         tracing::debug!(file = %spare.display(), %error, "it has only the blocks that it had");
@@ -200,7 +200,7 @@ mod hex {
 
 const HEADER: &str = "# Who this peer is. Read it as you like; the peer itself writes it.\n";
 const FILE_BYTES_MAX: usize = 64 * 1024;
-/// More than any peer.toml takes in practice: sixteen contacts, two long paths.
+/// The size of the spare file: more than any peer.toml takes in practice (sixteen contacts, two long paths).
 const SPARE_BYTES: u64 = 16 * 1024;
 const PEER_FILE_MODE: u32 = 0o600;
 

@@ -1,11 +1,10 @@
-//! The index: what is here, under which names, and the name records, in one redb file.
+//! The index: the objects that are here, their names, and the name records, in one redb file.
 //!
-//! Each change is durable when its call returns. Threads that wait for the disk at the same time
-//! share one transaction: the first that finds nobody writing writes for all that wait (group commit).
+//! Each change is durable when its call returns. Threads that wait for the disk at the same time share one transaction:
+//! the first thread that finds no other writing writes for all that wait (group commit).
 //!
-//! A commit that fails changes nothing, and the next one may succeed: only a failed sync poisons the store.
-//! redb refuses everything after any failed read or write until its file is opened again, so that is what
-//! the next call does.
+//! A commit that fails changes nothing, and the next one may succeed: only a failed sync poisons the store. After any
+//! failed read or write redb refuses everything until its file is opened again, so the next call does that.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -26,26 +25,26 @@ use crate::wire::{Link, ObjectInfo, limits};
 /// Why an object is here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// The ring put it here: as the owner of its key, or a peer behind it.
+    /// The ring placed it here, because this peer owns its key or is one of the peers behind the owner.
     Replica,
-    /// It was requested here.
+    /// A user of this peer requested it.
     Requested,
 }
 
 /// One change to the index.
 #[derive(Debug)]
 pub(super) enum Change {
-    /// An object is here. One that is a replica already stays one.
+    /// An object is here. An object that is already a replica stays one.
     Object(ObjectInfo, Kind),
-    /// An object is not here any more, nor are its links.
+    /// An object and its links are no longer here.
     Forget(ContentId),
-    /// A name stands for an object here, or for none, unless a later clock says otherwise.
+    /// A name stands for an object here, or for none (`None`), unless a later clock says otherwise.
     Link { name: FileName, clock: Timestamp, content: Option<ContentId> },
     /// The record of a name key; `None` removes it.
     Record(Position, Option<Vec<u8>>),
-    /// The remembered members.
+    /// The remembered members, encoded.
     Remembered(Vec<u8>),
-    /// What is known of them.
+    /// Names and absence of the members, encoded.
     Known(Vec<u8>),
     /// The index was built up from the folders, or began empty with them.
     Built,
@@ -60,13 +59,13 @@ pub(super) struct Index {
 }
 
 struct File {
-    /// Nothing after a failure, until the next call opens it again.
+    /// `None` after a failure, until the next call opens the file again.
     database: Option<Database>,
-    /// How often it was opened: of two threads that saw the same failure, one opens it again.
+    /// The number of times that the file was opened: of two threads that saw the same failure, only one opens it again.
     opened: u64,
 }
 
-/// The changes that wait. There are no more of them than threads that wait.
+/// The waiting changes. There are no more of them than waiting threads.
 #[derive(Default)]
 struct Group {
     waiting: Vec<Change>,
@@ -86,12 +85,12 @@ enum Failure {
 }
 
 impl Index {
-    /// Opens or makes the index. One that cannot be read goes to quarantine, and an empty one takes its
-    /// place; why, says the second value.
+    /// Opens or makes the index. An unreadable index goes to quarantine, and an empty one takes its place; the second
+    /// value gives the reason.
     ///
     /// # Errors
-    /// [`BlobError::InUse`]; [`BlobError::Format`] for one of another version, which is left as it is; what
-    /// the disk says.
+    /// [`BlobError::InUse`]; [`BlobError::Format`] for an index of another version, which is left as it is; the errors
+    /// of the disk.
     pub fn open(layout: Arc<Layout>) -> Result<(Index, Option<String>)> {
         let path = layout.index();
         let before = layout.disk.stat(&path).ok().map(|stat| stat.length());
@@ -120,7 +119,7 @@ impl Index {
     /// Makes changes, together and durably.
     ///
     /// # Errors
-    /// [`BlobError::Poisoned`]; [`BlobError::Io`], a full disk among these, after which nothing has changed.
+    /// [`BlobError::Poisoned`]; [`BlobError::Io`], also for a full disk; then nothing has changed.
     pub fn submit(&self, changes: impl IntoIterator<Item = Change>) -> Result<()> {
         self.layout.check()?;
         let changes: Vec<_> = changes.into_iter().collect();
@@ -143,9 +142,9 @@ impl Index {
         }
     }
 
-    /// How many bytes are free on a disk that has no room for a commit; nothing on any other.
+    /// The number of free bytes on a disk that has no room for a commit; `None` on any other disk.
     pub fn full_with(&self) -> Option<u64> {
-        // A disk that does not tell is found out by writing.
+        // On a disk that does not report its room, only a write shows whether it is full.
         let free = self.layout.disk.room(&self.layout.root).ok()?.free;
         (free < COMMIT_ROOM_BYTES).then_some(free)
     }
@@ -162,7 +161,7 @@ impl Index {
         })
     }
 
-    /// Objects in the order of their content ids, from after this one on.
+    /// The objects in the order of their content ids, after this one.
     pub fn objects_after(&self, after: Option<ContentId>, max: usize) -> Result<Vec<(ObjectInfo, Kind)>> {
         self.read(|tables| {
             let table = tables.open_table(OBJECTS)?;
@@ -183,7 +182,7 @@ impl Index {
         })
     }
 
-    /// The objects whose content ids begin with this byte, and their lengths in bytes.
+    /// The objects whose content ids begin with this byte, with their lengths in bytes.
     pub fn objects_of(&self, first: u8) -> Result<BTreeMap<ContentId, u64>> {
         let (mut start, mut end) = ([0; 32], [0xff; 32]);
         (start[0], end[0]) = (first, first);
@@ -196,7 +195,7 @@ impl Index {
         })
     }
 
-    /// How many objects there are, and their bytes.
+    /// The number of objects, and the number of their bytes.
     pub fn totals(&self) -> Result<(u64, u64)> {
         self.read(|tables| {
             let bytes = tables.open_table(NUMBERS)?.get(BYTES)?.map_or(0, |row| row.value());
@@ -223,12 +222,12 @@ impl Index {
         })
     }
 
-    /// What a name stands for here.
+    /// The clock of a name, and the object that it stands for here, if any.
     pub fn linked(&self, name: &str) -> Result<Option<(Timestamp, Option<ContentId>)>> {
         self.read(|tables| Ok(tables.open_table(NAMES)?.get(name)?.map(|row| read_name(row.value()))))
     }
 
-    /// Names that are linked to an object here, from after this one on.
+    /// The names that are linked to an object here, after this one.
     pub fn links_after(&self, after: &str, max: usize) -> Result<Vec<(String, ContentId)>> {
         self.read(|tables| {
             let mut links = Vec::new();
@@ -251,7 +250,7 @@ impl Index {
         self.read(|tables| Ok(tables.open_table(RECORDS)?.get(&key.0)?.map(|record| record.value().to_vec())))
     }
 
-    /// Records in the order of their keys, from after this one on.
+    /// The records in the order of their keys, after this one.
     pub fn records_after(&self, after: Option<Position>, max: usize) -> Result<Vec<(Position, Vec<u8>)>> {
         self.read(|tables| {
             let start = after.map_or([0; 32], |key| key.0);
@@ -294,7 +293,7 @@ impl Index {
         done.map_err(|error| index_error(&self.layout, error))
     }
 
-    /// Works on the database. One that refuses everything after an earlier failure is opened again first.
+    /// Works on the database. A database that refuses everything after an earlier failure is opened again first.
     fn with_database<T>(
         &self,
         work: impl Fn(&Database) -> std::result::Result<T, redb::Error>,
@@ -314,13 +313,13 @@ impl Index {
         }
     }
 
-    /// Opens the file again, unless another thread has done so since it was opened for the n-th time.
+    /// Opens the file again, unless another thread has done so since the `opened`-th opening.
     fn open_again(&self, opened: u64) -> std::result::Result<(), redb::Error> {
         let mut file = self.exclusive();
         if file.opened != opened {
             return Ok(());
         }
-        // Closed first: its lock is in the way of another.
+        // The old database is closed first: its lock would block the new one.
         file.database = None;
         match open_file(&self.layout)? {
             Opened::Sound(database) => {
@@ -342,12 +341,12 @@ impl Index {
             tracing::error!(%error, "cannot commit to the index");
             Failure::of(error)
         });
-        // Set once, here; the turn sets it where the commit has panicked.
+        // It is set only here; after a panic of the commit, the turn sets it.
         let _ = turn.outcome.set(outcome);
     }
 
     fn commit(&self, changes: &[Change]) -> std::result::Result<(), redb::Error> {
-        // redb refuses everything after a write that finds no room, so that it is better not to begin one.
+        // redb refuses everything after a write that finds no room, so such a write is better not begun.
         if self.full_with().is_some() {
             return Err(redb::Error::Io(io::ErrorKind::StorageFull.into()));
         }
@@ -366,7 +365,7 @@ impl Index {
             let found = tables.open_table(NUMBERS)?.get(FORMAT)?.map(|row| row.value());
             Ok(found.unwrap_or_default())
         }) {
-            // Nothing is to be written, so that a store opens on a full disk.
+            // Nothing has to be written, so a store opens on a full disk.
             return Ok(());
         }
         let check = |database: &Database| -> std::result::Result<u64, redb::Error> {
@@ -417,7 +416,7 @@ impl Index {
     }
 }
 
-/// The right to write; given back however the writing ends, so that nobody waits for ever.
+/// The right to write; given back however the write ends, so that no thread waits for ever.
 struct Turn<'a> {
     index: &'a Index,
     outcome: Arc<Outcome>,
@@ -425,7 +424,7 @@ struct Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        // Only a panic leaves it open.
+        // The outcome is still open only after a panic.
         let _ = self.outcome.set(Err(Failure::Other("the commit was broken off".to_owned())));
         self.index.lock().writing = false;
         self.index.turned.notify_all();
@@ -487,7 +486,7 @@ fn forget_object(transaction: &redb::WriteTransaction, content: &ContentId) -> A
     let mut names = transaction.open_table(NAMES)?;
     let mut names_of = transaction.open_table(NAMES_OF)?;
     loop {
-        // One by one, since a range cannot be walked while rows are taken out of it.
+        // The rows are removed one by one, since a range cannot be walked while rows are taken out of it.
         let name = match names_of.range((&content.0, "")..)?.next().transpose()? {
             Some((key, _)) if *key.value().0 == content.0 => key.value().1.to_owned(),
             _ => break,
@@ -538,7 +537,7 @@ fn read_name((clock, content): (u64, Option<&[u8; 32]>)) -> (Timestamp, Option<C
     (Timestamp(clock), content.map(|content| ContentId(*content)))
 }
 
-/// Opens the file. redb writes to one that was not closed, so that on a full disk the reserve makes room.
+/// Opens the file. redb writes to a file that was not closed, so on a full disk the reserve makes room.
 fn open_file(layout: &Arc<Layout>) -> std::result::Result<Opened, redb::Error> {
     match backend::open(layout) {
         Err(error) if reserve::is_full(&error) && reserve::release(&layout.root, &*layout.disk) => {
@@ -569,14 +568,14 @@ fn index_error(layout: &Layout, error: impl Into<redb::Error>) -> BlobError {
     }
 }
 
-/// Names of one object that a listing shows.
+/// The most names of one object that a listing shows.
 pub(super) const NAMES_LISTED_MAX: usize = limits::LINKS_PER_OBJECT_MAX;
 
 /// Content id → length, outboard digest, kind.
 const OBJECTS: TableDefinition<'_, &[u8; 32], (u64, &[u8; 32], u8)> = TableDefinition::new("objects");
-/// Name → clock, and the object that it stands for; none once it was unlinked.
+/// Name → clock, and the object that it stands for; no object once the name was unlinked.
 const NAMES: TableDefinition<'_, &str, (u64, Option<&[u8; 32]>)> = TableDefinition::new("names");
-/// (Content id, name) → clock: the table above the other way round.
+/// (Content id, name) → clock: the reverse of the table above.
 const NAMES_OF: TableDefinition<'_, (&[u8; 32], &str), u64> = TableDefinition::new("names of objects");
 /// Name key → record, opaque here.
 const RECORDS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("records");
@@ -591,5 +590,5 @@ const BUILT: &str = "built";
 const BYTES: &str = "bytes";
 const REPLICA: u8 = 0;
 const REQUESTED: u8 = 1;
-/// A commit is begun only with so much room: what redb may write for one batch, and as much again.
+/// The free room that a commit needs to begin: as much as redb may write for one batch, twice.
 const COMMIT_ROOM_BYTES: u64 = 1 << 20;

@@ -1,4 +1,4 @@
-//! Where everything is under DATA_DIR, and the steps that put a file there for good.
+//! The paths under DATA_DIR, and the steps that put a file there durably.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -17,13 +17,13 @@ pub(super) struct Layout {
     poisoned: AtomicBool,
     names: Folder,
     received: Folder,
-    /// Shard folders whose names in the folder above are durable.
+    /// The shard folders whose names in the folder above are durable.
     durable_shards: Mutex<HashSet<PathBuf>>,
     temporaries: AtomicU64,
 }
 
 impl Layout {
-    /// Makes the folders that are not there.
+    /// Makes the folders that are missing.
     pub fn create(root: &Path, disk: Arc<dyn Disk>) -> Result<Layout> {
         create_root(&*disk, root)?;
         disk.set_mode(root, 0o700).during("close to others", root)?;
@@ -48,7 +48,7 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Whether a peer lives here, as its peer.toml says.
+    /// Whether a peer lives here, according to its peer.toml.
     pub fn has_peer(&self) -> bool {
         self.disk.stat(&super::PeerFile::path(&self.root)).is_ok()
     }
@@ -89,23 +89,23 @@ impl Layout {
         self.incoming().join(format!("{content}{PART_SUFFIX}"))
     }
 
-    /// Of which object a file in incoming/ is a part; none for other files.
+    /// The object of which a file in incoming/ is a part; `None` for other files.
     pub fn content_of_part(name: &std::ffi::OsStr) -> Option<ContentId> {
         name.to_str()?.strip_suffix(PART_SUFFIX)?.parse().ok()
     }
 
-    /// What a link in names/ says.
+    /// The text of a link in names/.
     pub fn link_target(content: &ContentId) -> PathBuf {
         Path::new("..").join(object_below(OBJECTS, content))
     }
 
-    /// A path for something that is renamed into its place; left-overs are removed when the store opens.
+    /// A path for a file that is renamed into its place; left-over files are removed when the store opens.
     pub fn temporary(&self) -> PathBuf {
         let count = self.temporaries.fetch_add(1, Ordering::Relaxed);
         self.incoming().join(format!("{count}{TEMPORARY_SUFFIX}"))
     }
 
-    /// Refuses to go on after a failed sync.
+    /// Fails after a failed sync.
     pub fn check(&self) -> Result<()> {
         if self.poisoned.load(Ordering::SeqCst) {
             return Err(BlobError::Poisoned { dir: self.root.clone() });
@@ -113,7 +113,7 @@ impl Layout {
         Ok(())
     }
 
-    /// From now on [`Layout::check`] fails: what the disk holds is not known any more.
+    /// Makes [`Layout::check`] fail from now on: the content of the disk is no longer known.
     pub fn poison(&self) {
         self.poisoned.store(true, Ordering::SeqCst);
     }
@@ -129,13 +129,13 @@ impl Layout {
         })
     }
 
-    /// Syncs a file on which no object depends, such as one in received/, which may be another file system. Only
-    /// this file fails.
+    /// Syncs a file on which no object depends, such as one in received/, which may be on another file system. A
+    /// failure affects only this file.
     pub fn sync_copy(file: &dyn DiskFile, path: &Path) -> Result<()> {
         file.sync().during("sync", path)
     }
 
-    /// As [`Layout::sync_copy`], of the names in a folder. A file system that cannot sync folders is left alone.
+    /// Like [`Layout::sync_copy`], for the names in a folder. A file system that cannot sync folders causes no error.
     pub fn sync_folder_of_copies(&self, path: &Path) -> Result<()> {
         match self.disk.sync_dir(path) {
             Err(SyncError::Sync(error)) if is_sync_unsupported(&error) => Ok(()),
@@ -149,7 +149,7 @@ impl Layout {
         self.publish_by(to, || self.disk.rename(from, to))
     }
 
-    /// As [`Layout::publish`], with the rename as it is given.
+    /// Like [`Layout::publish`], with the given rename.
     pub fn publish_by(&self, to: &Path, rename: impl FnOnce() -> std::io::Result<()>) -> Result<()> {
         let shard = to.parent().unwrap_or(&self.root);
         self.ensure_shard(shard)?;
@@ -167,14 +167,14 @@ impl Layout {
         written
     }
 
-    /// Moves a file that failed verification out of the way and puts the reason beside it.
+    /// Moves a file that failed verification to quarantine, and puts the reason beside it.
     pub fn quarantine_file(&self, path: &Path, reason: &str) -> Result<()> {
         let name = path.file_name().unwrap_or_default();
         let place = self.quarantine().join(name);
         self.disk.rename(path, &place).during("move to quarantine", path)?;
         tracing::warn!(file = %place.display(), reason, "moved to quarantine");
         let note = place.with_added_extension("reason");
-        // The file is out of the way; a full disk has no room for the note, and the log has it.
+        // The file is out of the way; a full disk has no room for the note, but the log has it.
         let written = self.write(format!("{reason}\n").as_bytes(), &note);
         if let Err(error) = written.and_then(|file| Layout::sync_copy(&*file, &note)) {
             tracing::warn!(file = %note.display(), %error, "the reason was not written");
@@ -198,7 +198,7 @@ impl Layout {
         read().during("read", path)
     }
 
-    /// Removes what may not be there; failing costs space, not truth.
+    /// Removes a file that may be missing; a failure costs only space.
     pub fn remove_quietly(&self, path: &Path) {
         match self.disk.remove(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -208,13 +208,13 @@ impl Layout {
         }
     }
 
-    /// Makes sure that a file can be renamed out of incoming/ into each folder where files end.
+    /// Checks that a file can be renamed from incoming/ into each folder where files end.
     fn check_one_file_system(&self) -> Result<()> {
         let probe = self.incoming().join(format!("probe{TEMPORARY_SUFFIX}"));
         for folder in [OBJECTS, OUTBOARDS, QUARANTINE] {
             let there = self.root.join(folder).join(format!("probe{TEMPORARY_SUFFIX}"));
             if self.disk.create(&probe).is_err() {
-                // A full disk: nothing can be tried, and nothing is renamed either.
+                // On a full disk nothing can be tried, and nothing is renamed either.
                 return Ok(());
             }
             let moved = self.disk.rename(&probe, &there);
@@ -236,7 +236,8 @@ impl Layout {
         Ok(file)
     }
 
-    /// Two threads may both sync the folder above; none goes on before its own sync has returned.
+    /// Makes a shard folder durable. Two threads may both sync the folder above; none goes on before its own sync has
+    /// returned.
     fn ensure_shard(&self, shard: &Path) -> Result<()> {
         let known =
             |shard: &Path| self.durable_shards.lock().unwrap_or_else(PoisonError::into_inner).contains(shard);
@@ -256,8 +257,8 @@ impl Layout {
     }
 }
 
-/// Makes the data directory and the folders above it that are missing, and their names durable: without its name in the
-/// folder above, everything in the data directory would be gone after a loss of power.
+/// Makes the data directory and the missing folders above it, and makes their names durable: without its name in the
+/// folder above, the whole data directory would be gone after a loss of power.
 fn create_root(disk: &dyn Disk, root: &Path) -> Result<()> {
     let above = |path: &Path| match path.parent() {
         Some(above) if above.as_os_str().is_empty() => Path::new(".").to_owned(),
@@ -272,26 +273,26 @@ fn create_root(disk: &dyn Disk, root: &Path) -> Result<()> {
             Err(SyncError::Sync(error)) if !is_sync_unsupported(&error) => {
                 return Err(error).during("sync", &folder);
             }
-            // A folder that this process may search and not read is synced by its owner, or by time.
+            // A folder that this process may search but not read is synced by its owner, or in time.
             synced => drop(synced),
         }
     }
     Ok(())
 }
 
-/// `ab/abcdef…` below a folder.
+/// The path `ab/abcdef…` below a folder.
 fn object_below(folder: &str, content: &ContentId) -> PathBuf {
     let hex = content.to_string();
     Path::new(folder).join(&hex[..2]).join(hex)
 }
 
-/// The content id that a file name says, if it is 64 lower-case hexadecimal digits.
+/// The content id in a file name, if the name is 64 lower-case hexadecimal digits.
 pub(super) fn parse_object_name(name: &std::ffi::OsStr) -> Option<ContentId> {
     let content: ContentId = name.to_str()?.parse().ok()?;
     (content.to_string().as_str() == name).then_some(content)
 }
 
-/// The index's file.
+/// The file name of the index.
 pub const INDEX: &str = "index.redb";
 pub(super) const PART_SUFFIX: &str = ".part";
 pub(super) const TEMPORARY_SUFFIX: &str = ".tmp";

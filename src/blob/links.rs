@@ -1,7 +1,7 @@
-//! names/ and received/: the files under names that people read.
+//! names/ and received/: the files under the names that people read.
 //!
-//! The index decides what a name stands for; names/ shows it and is put right when the store opens. It is a
-//! convenience: where a link cannot be made, the object is here all the same, and one notice says so.
+//! The index decides which object a name stands for; names/ shows it and is corrected when the store opens. It is a
+//! convenience: if a link cannot be made, the object is here all the same, and one notice says so.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,10 +21,10 @@ use crate::time::Timestamp;
 use crate::wire::{Link, limits};
 
 impl Store {
-    /// Links a name to an object that is here, unless the name was linked or unlinked at a later clock.
+    /// Links a name to an object that is here, unless the name was linked or unlinked with a later clock.
     ///
     /// # Errors
-    /// [`BlobError::NotHere`] when the object is not; [`BlobError::Poisoned`]; what the index says.
+    /// [`BlobError::NotHere`] when the object is missing; [`BlobError::Poisoned`]; the errors of the index.
     pub fn link(&self, link: &Link, content: ContentId) -> Result<()> {
         if self.info(&content)?.is_none() {
             return Err(BlobError::NotHere { content });
@@ -32,10 +32,10 @@ impl Store {
         self.set_link(&link.name, link.clock, Some(content))
     }
 
-    /// Takes a name away, unless it was linked at a later clock; an earlier link does not bring it back.
+    /// Removes a name, unless it was linked with a later clock; an earlier link does not bring it back.
     ///
     /// # Errors
-    /// [`BlobError::Poisoned`]; what the index says.
+    /// [`BlobError::Poisoned`]; the errors of the index.
     pub fn unlink(&self, name: &FileName, clock: Timestamp) -> Result<()> {
         self.set_link(name, clock, None)
     }
@@ -45,19 +45,19 @@ impl Store {
         self.index().names_of(content, usize::MAX)
     }
 
-    /// What a name is linked to here.
+    /// The object that a name is linked to here.
     pub fn linked(&self, name: &FileName) -> Result<Option<ContentId>> {
         Ok(self.index().linked(name.as_str())?.and_then(|(_, content)| content))
     }
 
-    /// Puts an object into received/ under this name, in place of what has that name there, and says
-    /// where it is: a reflink where the file system can, else a copy, mode 0444. Its bytes are hashed in
-    /// this pass, unless they were lately. Where the folder cannot have a file of that name, the file is
-    /// called by its content id, and a notice says so.
+    /// Puts an object into received/ under this name, over any file that has the name, and returns its path. The file
+    /// is a reflink if the file system can make one, otherwise a copy; its mode is 0444. Its bytes are hashed in this
+    /// pass, unless they were recently hashed. If the folder cannot hold a file of that name, the file is named after
+    /// its content id, and a notice says so.
     ///
     /// # Errors
-    /// [`BlobError::NotHere`]; [`BlobError::Rotten`] when the object was not what its name says;
-    /// [`BlobError::Poisoned`]; what the disk says.
+    /// [`BlobError::NotHere`]; [`BlobError::Rotten`] when the object did not match its name; [`BlobError::Poisoned`];
+    /// the errors of the disk.
     pub fn place_received(&self, content: &ContentId, name: &FileName) -> Result<PathBuf> {
         self.layout().check()?;
         let folder = self.layout().received_folder();
@@ -73,7 +73,7 @@ impl Store {
         }
     }
 
-    /// The file is made beside its place, which may be on another file system with room of its own.
+    /// The file is made beside its place, which may be on another file system with its own room.
     fn place_at(&self, content: &ContentId, place: &Path, folder: &Folder) -> Result<()> {
         let temporary = folder.temporary(self.layout());
         self.duplicate(content, &temporary)?;
@@ -84,7 +84,7 @@ impl Store {
         self.layout().sync_folder_of_copies(folder.path())
     }
 
-    /// Makes names/ show what the index says of this name. A link that cannot be made is told, and no more.
+    /// Makes names/ agree with the index about this name. A link that cannot be made causes only a notice.
     pub(super) fn show_link(&self, name: &FileName) {
         let _lock = self.link_locks().lock(name.as_str().as_bytes());
         let path = self.layout().names_folder().entry(name.as_str());
@@ -151,14 +151,14 @@ impl Store {
         synced
     }
 
-    /// Makes a reflink of an object. Whether there is one, of bytes that are known to be right.
+    /// Makes a reflink of an object. True if it exists and its bytes are known to be right.
     fn reflink(&self, content: &ContentId, to: &Path) -> Result<bool> {
         let (disk, from) = (&self.layout().disk, self.layout().object(content));
         let before = disk.stat(&from).during("read", &from)?.stamp;
         if disk.reflink(&from, to).is_err() {
             return Ok(false);
         }
-        // It shares the object's blocks: what is right of one is right of both, if it is of the file that was hashed.
+        // The reflink shares the object's blocks: if it was made of the file that was hashed, both are right.
         if !self.check(content)? {
             return Err(is_rotten(content));
         }
@@ -166,7 +166,7 @@ impl Store {
         Ok(after == before && self.checks().trusts(content, &before, self.now()))
     }
 
-    /// Copies an object, and hashes it meanwhile unless it was hashed lately.
+    /// Copies an object, and hashes it meanwhile unless it was recently hashed.
     fn copy(&self, content: &ContentId, to: &Path) -> Result<()> {
         let file = self.open_object(content)?;
         let from = self.layout().object(content);
@@ -184,19 +184,19 @@ impl Store {
             if file.stamp().during("read", &from)? == before {
                 return Ok(());
             }
-            // It changed while it was copied: once more then, hashed.
+            // The file changed while it was copied: it is copied once more, and hashed.
         }
         if copy(Some(ChunkHasher::default()))? == Some(*content) {
             return Ok(());
         }
-        // Whether the object is wrong, or was only read wrongly this once, the check tells.
+        // The check tells whether the object is wrong, or was only read wrongly this once.
         self.checks().forget(content);
         self.check(content)?;
         Err(is_rotten(content))
     }
 }
 
-/// Makes names/ show what the index says, after a crash or a hand in the folder.
+/// Makes names/ agree with the index, after a crash or a manual change in the folder.
 pub(super) fn restore(store: &Store) -> Result<()> {
     let mut after = String::new();
     loop {
@@ -224,7 +224,7 @@ enum CopyError {
     Write(io::Error),
 }
 
-/// Copies a file; the address of what was copied, if it was hashed.
+/// Copies a file; returns the content id of the copied bytes, if they were hashed.
 fn copy(
     disk: &dyn Disk,
     from: &dyn DiskFile,
@@ -251,7 +251,7 @@ fn is_rotten(content: &ContentId) -> BlobError {
     BlobError::Rotten { content: *content, reason: "its bytes are others".to_owned() }
 }
 
-/// Whether the file system takes no file of this name, whatever else.
+/// Whether the file system accepts no file of this name, whatever its content.
 fn is_name_refused(error: &io::Error) -> bool {
     matches!(
         error.kind(),

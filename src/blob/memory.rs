@@ -1,12 +1,12 @@
 //! A disk in memory that loses power: for simulated peers and for tests of crash safety.
 //!
-//! A sync makes what was done before it durable: of a file its bytes and its length, of a folder its names. When the
-//! power goes, chance decides about everything else. Of the writes that no sync followed some are there and some are
-//! not, in any combination, and each of them may be there in part, sector by sector. The same holds of names, except
-//! that a rename is one step, as on a file system with a journal.
+//! A sync makes earlier changes durable: for a file its bytes and its length, for a folder its names. When the power
+//! goes, chance decides about everything else. Of the writes that no sync followed, any combination may be there, each
+//! of them perhaps in part, sector by sector. The same holds for names, except that a rename is one step, as on a file
+//! system with a journal.
 //!
-//! A handle on the disk belongs to one life of it. Once the power is off, everything that is done through the handles
-//! of that life fails and changes nothing, so that a process that died cannot write any more.
+//! A handle belongs to one life of the disk. Once the power is off, every operation through the handles of that life
+//! fails and changes nothing, so that a dead process cannot write any more.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -30,11 +30,11 @@ pub struct MemoryDisk {
 }
 
 struct Shared {
-    /// The life that has power; nothing when the power is off.
+    /// The life that has power; `None` while the power is off.
     powered: Option<u64>,
     lives: u64,
     names: BTreeMap<PathBuf, Node>,
-    /// Changes of names that no sync has made durable, oldest first.
+    /// The changes of names that no sync has made durable, oldest first.
     pending: Vec<Renaming>,
     files: BTreeMap<u64, Inode>,
     next_inode: u64,
@@ -55,18 +55,18 @@ enum Node {
     Link(PathBuf),
 }
 
-/// Names that changed in one step: what was there before, and what is there after.
+/// Names that changed in one step, each with its node before and after.
 struct Renaming(Vec<(PathBuf, Option<Node>, Option<Node>)>);
 
 #[derive(Default)]
 struct Inode {
     bytes: Vec<u8>,
-    /// Writes that no sync has made durable, oldest first.
+    /// The writes that no sync has made durable, oldest first.
     pending: Vec<Write>,
     mode: u32,
     modified: (i64, i64),
     changed: (i64, i64),
-    /// Rises with each change of the bytes, those that nobody made included.
+    /// Rises with each change of the bytes, also with bit rot.
     version: u64,
     handles: u32,
     locked_by: Option<u64>,
@@ -75,10 +75,10 @@ struct Inode {
 /// One change of a file's bytes, and how to undo it.
 struct Write {
     offset: u64,
-    /// The bytes that the change put there; none when it set the length.
+    /// The bytes that the change wrote; empty if it set the length.
     new: Vec<u8>,
     new_length: u64,
-    /// The bytes that were there, as far as the file reached.
+    /// The bytes that were there before, as far as the file reached.
     old: Vec<u8>,
     old_length: u64,
 }
@@ -106,7 +106,7 @@ impl Default for MemoryDisk {
 
 /// Power, time and faults.
 impl MemoryDisk {
-    /// Cuts the power. Everything fails from now on; what is on the disk is decided by [`MemoryDisk::power_on`].
+    /// Cuts the power. Every call fails from now on; [`MemoryDisk::power_on`] decides what is on the disk.
     pub fn power_off(&self) {
         self.lock().powered = None;
     }
@@ -116,7 +116,7 @@ impl MemoryDisk {
         self.lock().powered == Some(self.life)
     }
 
-    /// Begins the next life of the disk. Chance decides which of the changes that no sync had made durable are on it.
+    /// Begins the next life of the disk. Chance decides which of the unsynced changes are on it.
     #[must_use]
     pub fn power_on(&self, rng: &mut ChaCha8Rng) -> MemoryDisk {
         let mut shared = self.lock();
@@ -135,27 +135,27 @@ impl MemoryDisk {
         (shared.now, shared.wall_clock) = (now, wall_clock);
     }
 
-    /// How many bytes the disk can hold.
+    /// Sets the number of bytes that the disk can hold; `None` for no limit.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.lock().capacity = bytes.unwrap_or(UNLIMITED_BYTES);
     }
 
-    /// How many bytes all files have together.
+    /// The number of bytes of all files together.
     pub fn used(&self) -> u64 {
         self.lock().used()
     }
 
-    /// The next sync fails.
+    /// Makes the next sync fail.
     pub fn fail_next_sync(&self) {
         self.lock().next_sync_fails = true;
     }
 
-    /// Takes back what [`MemoryDisk::fail_next_sync`] set.
+    /// Takes back [`MemoryDisk::fail_next_sync`].
     pub fn mend_syncs(&self) {
         self.lock().next_sync_fails = false;
     }
 
-    /// How often the disk was called so far, reads included.
+    /// The number of calls of the disk so far, reads included.
     pub fn calls(&self) -> u64 {
         self.lock().calls
     }
@@ -174,8 +174,7 @@ impl MemoryDisk {
         shared.pending.clear();
     }
 
-    /// Flips a bit of a file where it lies: its times stay as they are. Whether there is such a file, with a byte in
-    /// it.
+    /// Flips a bit of a file in place: its times stay as they are. False if there is no such file, or it is empty.
     pub fn flip_bit(&self, path: &Path, rng: &mut ChaCha8Rng) -> bool {
         let mut shared = self.lock();
         let Some(Node::File(inode)) = shared.names.get(path).cloned() else { return false };
@@ -189,7 +188,7 @@ impl MemoryDisk {
         true
     }
 
-    /// The bytes of a file, whether the power is on or not; nothing where there is none.
+    /// The bytes of a file, whether the power is on or not; `None` if there is no such file.
     pub fn contents(&self, path: &Path) -> Option<Vec<u8>> {
         let shared = self.lock();
         match shared.names.get(path)? {
@@ -198,7 +197,7 @@ impl MemoryDisk {
         }
     }
 
-    /// The file at a path, and a number that is another one after each change of its bytes; nothing where there is none.
+    /// The file at a path, and a number that differs after each change of its bytes; `None` if there is no such file.
     pub fn version(&self, path: &Path) -> Option<(u64, u64)> {
         let shared = self.lock();
         match shared.names.get(path)? {
@@ -222,7 +221,7 @@ impl MemoryDisk {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As `lock`, for a call of a process.
+    /// Locks the state for a call of a process; fails without power.
     fn call(&self) -> io::Result<MutexGuard<'_, Shared>> {
         let mut shared = self.lock();
         if shared.powered != Some(self.life) {
@@ -343,12 +342,12 @@ impl Shared {
         Ok(())
     }
 
-    /// Whether a sync fails, as it was told to.
+    /// Whether this sync fails, because a test asked for that.
     fn sync_fails(&mut self) -> bool {
         std::mem::take(&mut self.next_sync_fails)
     }
 
-    /// Undoes what was not synced, and does again what chance keeps of it.
+    /// Undoes the unsynced changes, and redoes those that chance keeps.
     fn lose_unsynced(&mut self, rng: &mut ChaCha8Rng) {
         let pending = std::mem::take(&mut self.pending);
         for Renaming(steps) in pending.iter().rev() {
@@ -362,7 +361,7 @@ impl Shared {
                 steps.iter().for_each(|(path, _, after)| self.put_name(path, after.as_ref()));
             }
         }
-        // What lies in a folder that is not there is not there either.
+        // Entries of a folder that is not there are not there either.
         let lost: Vec<PathBuf> = self.names.keys().filter(|path| !self.is_reachable(path)).cloned().collect();
         lost.iter().for_each(|path| drop(self.names.remove(path)));
         let mut named = std::collections::BTreeSet::new();
@@ -399,7 +398,7 @@ impl Shared {
 }
 
 impl Write {
-    /// Makes the change; `keeps` says of each sector whether its bytes are written.
+    /// Redoes the change; `keeps` decides for each sector whether its bytes are written.
     fn redo(&self, bytes: &mut Vec<u8>, mut keeps: impl FnMut(usize) -> bool) {
         if self.new.is_empty() {
             bytes.resize(self.new_length as usize, 0);
@@ -422,11 +421,11 @@ impl Write {
     }
 }
 
-/// Which of the unsynced changes of one place are there after the power was cut.
+/// The unsynced changes of one place that remain after the power was cut.
 enum Keeping {
-    /// The first so many: they were written in their order.
+    /// The first few: the changes were written in their order.
     First(usize),
-    /// Each by chance: they were written in any order.
+    /// Each one by chance: the changes were written in any order.
     Any,
 }
 
@@ -604,7 +603,7 @@ impl Shared {
 struct MemoryFile {
     disk: MemoryDisk,
     inode: u64,
-    /// Which opening of the file this is, for its lock.
+    /// The number of this opening of the file, for its lock.
     opening: u64,
 }
 
@@ -696,7 +695,7 @@ fn power_is_off() -> io::Error {
     io::Error::other("the power is off")
 }
 
-/// A disk without a bound says that it is so large.
+/// The size that a disk without a bound reports.
 const UNLIMITED_BYTES: u64 = 1 << 40;
 const SECTOR_BYTES: usize = 512;
 const DEVICE: u64 = 1;

@@ -16,33 +16,34 @@ pub enum Notice {
     Quarantined {
         /// The object, as the index had it.
         object: ObjectInfo,
-        /// Why it was here.
+        /// Why the object was here.
         kind: Kind,
         /// The names under which it was linked here.
         names: Vec<FileName>,
         /// The fault that was found.
         reason: String,
     },
-    /// A file in objects/ is no object of this peer. It is left where it is.
+    /// A file in objects/ is not an object of this peer. It is left in its place.
     Stranger {
-        /// Its path.
+        /// The path of the file.
         path: PathBuf,
     },
-    /// The index could not be used, and was built anew from the folders.
+    /// The index could not be used, and was rebuilt from the folders.
     IndexRebuilt {
         /// The fault of the earlier index.
         reason: String,
     },
-    /// The disk was full at the start: what the start found to put right in the index is done once there is room.
+    /// The disk was full at the start: corrections of the index that the start found necessary are made once there is
+    /// room.
     Full {
         /// The data directory.
         dir: PathBuf,
     },
     /// A link in names/ could not be made. The object is here all the same.
     NoLink {
-        /// Its path.
+        /// The path of the link.
         path: PathBuf,
-        /// Why not.
+        /// The reason, in words.
         reason: String,
     },
     /// A file in received/ could not have its own name there.
@@ -87,7 +88,7 @@ impl fmt::Display for Notice {
     }
 }
 
-/// The listener; until there is one, the notices that wait for it.
+/// The listener, or the notices that wait for one.
 #[derive(Default)]
 pub(super) struct Notices(Mutex<State>);
 
@@ -95,12 +96,12 @@ pub(super) struct Notices(Mutex<State>);
 struct State {
     kept: Vec<Notice>,
     tell: Option<Box<dyn Fn(Notice) + Send>>,
-    /// Failed links: one notice for all of them.
+    /// Whether the one notice about failed links was given.
     told_of_links: bool,
 }
 
 impl Notices {
-    /// Tells what was kept, and from now on each notice.
+    /// Reports the kept notices, and from now on each new one.
     pub fn listen(&self, tell: impl Fn(Notice) + Send + 'static) {
         let mut state = self.lock();
         state.kept.drain(..).for_each(&tell);
@@ -125,5 +126,5 @@ impl Notices {
     }
 }
 
-/// Notices that are kept until somebody listens.
+/// The most notices that are kept until there is a listener.
 const KEPT_MAX: usize = 4_096;

@@ -1,8 +1,8 @@
-//! What opening a store puts right: left-overs of a crash, and an index that does not agree with
-//! the folders.
+//! The corrections that opening a store makes: left-overs of a crash, and an index that does not agree with the
+//! folders.
 //!
-//! A file that the index knows is compared by its length, which is cheap, and counts as unchecked until it
-//! is read. One that the index does not know has to prove that it is what its name says.
+//! A file that the index knows is checked by its length, which is cheap, and counts as unchecked until it is read. A
+//! file that the index does not know has to prove that its bytes match its name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -21,20 +21,20 @@ use crate::outboard::{CHUNK_BYTES, ChunkHasher, Outboard, chunk_count, verify_ch
 use crate::time::Timestamp;
 use crate::wire::{ObjectInfo, limits};
 
-/// Makes folders and index agree: removes left-overs, and what [`settle`] does. Whether all was done.
+/// Makes folders and index agree: removes left-overs, and does the work of [`settle`]. True if all was done.
 pub(super) fn put_right(store: &Store) -> Result<bool> {
     clean_incoming(store.layout(), store.index())?;
     clean_received(store.layout());
     settle(store, true)
 }
 
-/// Takes in what only lies in objects/, forgets what does not, and puts away what has another length than it
-/// should. What is of the right length counts as unchecked until it is read. What finds no room for its commit is
-/// left for another time; whether nothing was. Strangers are told the first time. May run while the store is in
-/// use.
+/// Adds objects that are only in objects/ to the index, forgets objects that are not there, and moves away files of a
+/// wrong length. Files of the right length count as unchecked until they are read. Changes that find no room for their
+/// commit are left for another time; true if none was left. Strangers are reported the first time. May run while the
+/// store is in use.
 pub(super) fn settle(store: &Store, first: bool) -> Result<bool> {
     let mut all = reconcile_objects(store, first)?;
-    // Names of objects that are not taken in yet would be lost.
+    // The names of objects that are not in the index yet would be lost.
     if all && !store.index().is_built()? {
         all =
             done(adopt_links(store.layout(), store.index()))? && done(store.index().submit([Change::Built]))?;
@@ -42,7 +42,7 @@ pub(super) fn settle(store: &Store, first: bool) -> Result<bool> {
     Ok(all)
 }
 
-/// Whether something was done; a full disk is no error.
+/// Whether the work was done; a full disk is not an error.
 fn done(result: Result<()>) -> Result<bool> {
     match result {
         Err(error) if error.is_disk_full() => Ok(false),
@@ -65,7 +65,7 @@ fn clean_incoming(layout: &Layout, index: &Index) -> Result<()> {
     Ok(())
 }
 
-/// Removes copies for people that were not finished. A folder that cannot be listed is nobody's loss.
+/// Removes unfinished copies for people. A folder that cannot be listed does no harm.
 fn clean_received(layout: &Layout) {
     let folder = layout.received_folder().path();
     for name in layout.disk.read_dir(folder).unwrap_or_default() {
@@ -75,7 +75,7 @@ fn clean_received(layout: &Layout) {
     }
 }
 
-/// Makes the index agree with objects/. Whether all was done.
+/// Makes the index agree with objects/. True if all was done.
 fn reconcile_objects(store: &Store, tells: bool) -> Result<bool> {
     let (layout, index) = (store.layout(), store.index());
     let objects = layout.objects();
@@ -118,7 +118,7 @@ fn reconcile_objects(store: &Store, tells: bool) -> Result<bool> {
     Ok(all)
 }
 
-/// Takes links in names/ into an index that knows none. Their clocks are lost: any record wins.
+/// Adds the links in names/ to an index without names. Their clocks are lost: any record wins.
 fn adopt_links(layout: &Layout, index: &Index) -> Result<()> {
     let folder = layout.names_folder();
     let mut changes = Vec::new();
@@ -136,7 +136,7 @@ fn adopt_links(layout: &Layout, index: &Index) -> Result<()> {
     index.submit(changes)
 }
 
-/// The outboard of an object of this length, if its file is there and sound in form.
+/// The outboard of an object of this length, if its file is there and well-formed.
 pub(super) fn read_outboard(layout: &Layout, content: &ContentId, length: u64) -> Option<Outboard> {
     let midstates = chunk_count(length) - 1;
     if midstates == 0 {
@@ -146,10 +146,9 @@ pub(super) fn read_outboard(layout: &Layout, content: &ContentId, length: u64) -
     Outboard::from_bytes(&bytes).ok().filter(|outboard| outboard.length() == length)
 }
 
-/// The info of a file that the index does not know, if it proves to be what its name says: a file of one
-/// chunk, or without an outboard, by its hash; a longer one by its first chunk and its last, which its
-/// outboard must link from the standard initial value to the address. `None` for a stranger, which is left
-/// where it is.
+/// The info of a file that the index does not know, if its bytes prove to match its name. A file of one chunk, or
+/// without an outboard, is proved by its hash; a longer one by its first chunk and its last, which its outboard must
+/// link from the standard initial value to the content id. `None` for a stranger, which is left in its place.
 fn adopt(layout: &Layout, content: ContentId) -> Result<Option<ObjectInfo>> {
     match prove(layout, content) {
         Err(BlobError::Io { source, path, .. }) if is_unreadable(&source) => {
@@ -188,7 +187,7 @@ fn prove(layout: &Layout, content: ContentId) -> Result<Option<ObjectInfo>> {
     Ok(Some(ObjectInfo { content, length: outboard.length(), outboard: outboard.digest() }))
 }
 
-/// Whether a chunk of a file leads where the outboard says.
+/// Whether a chunk of a file leads to the next midstate of the outboard.
 fn is_linked(
     file: &dyn DiskFile,
     path: &Path,
@@ -204,7 +203,7 @@ fn is_linked(
     Ok(verify_chunk(before, &chunk[..read], index, outboard, content))
 }
 
-/// The address and the outboard of what a file holds now. `hashed` shows how far it is.
+/// The content id and the outboard of a file's present bytes. `hashed` shows the progress.
 pub(super) fn hash_file(
     file: &dyn DiskFile,
     path: &Path,
@@ -221,7 +220,7 @@ pub(super) fn hash_file(
     }
 }
 
-/// The files in a shard folder that are named as objects, and their stamps.
+/// The files in a shard folder that are named like objects, with their stamps.
 fn objects_in(layout: &Layout, shard: &Path, first: u8) -> Result<BTreeMap<ContentId, Stamp>> {
     let names = layout.disk.read_dir(shard).during("list", shard)?;
     let objects = names.iter().filter_map(|name| {
@@ -236,5 +235,5 @@ fn objects_in(layout: &Layout, shard: &Path, first: u8) -> Result<BTreeMap<Conte
     Ok(objects.collect())
 }
 
-/// More than an outboard's header has.
+/// An upper bound of the header of an outboard, in bytes.
 const HEADER_ROOM: u64 = CHUNK_BYTES;

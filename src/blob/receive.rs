@@ -1,8 +1,8 @@
-//! Taking an object in: hashed while it is written, checked, and made visible in one step.
+//! Receiving an object: it is hashed while it is written, checked, and made visible in one step.
 //!
-//! The order that makes a file durable: bytes and mode synced, outboard synced and in its place,
-//! object renamed into its place, its folder synced, index committed. Until the rename the bytes lie
-//! in incoming/, where a later transfer goes on from the last whole chunk.
+//! The order that makes a file durable: bytes and mode synced, outboard synced and in its place, object renamed into
+//! its place, its folder synced, index committed. Until the rename the bytes lie in incoming/, where a later transfer
+//! continues from the last whole chunk.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,11 +19,11 @@ use crate::id::ContentId;
 use crate::outboard::{CHUNK_BYTES, ChunkHasher, Midstate, Outboard, OutboardError};
 use crate::wire::{Link, ObjectInfo, limits};
 
-/// Which objects are being received, each by one receiver.
+/// The objects that are being received, each by one receiver.
 #[derive(Default)]
 pub(super) struct Receiving(Mutex<HashSet<ContentId>>);
 
-/// One object on its way in. Dropped before its end, it leaves its bytes to be resumed.
+/// One object on its way in. If it is dropped before its end, its bytes stay, so that the transfer can be resumed.
 pub struct Receiver {
     store: Store,
     content: ContentId,
@@ -32,27 +32,27 @@ pub struct Receiver {
     hasher: ChunkHasher,
     trusted: Option<Outboard>,
     resumed: u64,
-    /// The part file is gone after a failed write; nothing more is taken.
+    /// Whether the part file is gone after a failed write; then no more bytes are taken.
     abandoned: bool,
     promise: Promise,
     _claim: Claim,
 }
 
 impl Store {
-    /// Begins, or goes on, to receive an object of this length.
+    /// Begins or continues to receive an object of this length.
     ///
     /// # Errors
-    /// [`BlobError::AlreadyReceiving`] while another receiver has it, [`BlobError::AlreadyHere`] when it
-    /// is complete, [`BlobError::NoRoom`] or [`BlobError::NoRoomLately`] when it does not fit, and whatever the
-    /// disk says.
+    /// [`BlobError::AlreadyReceiving`] while another receiver has the object, [`BlobError::AlreadyHere`] when the
+    /// object is complete, [`BlobError::NoRoom`] or [`BlobError::NoRoomLately`] when it does not fit, and the errors of
+    /// the disk.
     pub fn receive(&self, content: ContentId, length: u64) -> Result<Receiver> {
         self.layout().check()?;
         if length > limits::FILE_BYTES_MAX {
             return Err(BlobError::TooLong { length });
         }
         let claim = Claim::new(self.receiving(), content)?;
-        // The look-up holds the claim, so that no other receiver is under way. "Already here" is said
-        // of checked bytes only; wrong ones make place for the right ones.
+        // This check holds the claim, so no other receiver is under way. "Already here" applies only to checked bytes;
+        // wrong bytes make room for the right ones.
         if self.check(&content)? {
             return Err(BlobError::AlreadyHere { content });
         }
@@ -75,8 +75,8 @@ impl Store {
 }
 
 impl Store {
-    /// Removes what transfers left that nobody goes on with: parts that were not written to for so long, and
-    /// the oldest of more than so many. How many went.
+    /// Removes parts that no transfer continues: parts that were not written to for `unused_for`, and the oldest of
+    /// more than `keep_max`. Returns the number of removed parts.
     ///
     /// # Errors
     /// When incoming/ cannot be listed.
@@ -86,7 +86,7 @@ impl Store {
         let mut parts: Vec<(SystemTime, ContentId)> = Vec::new();
         for name in layout.disk.read_dir(&folder).during("list", &folder)? {
             let Some(content) = Layout::content_of_part(&name) else { continue };
-            // What is gone by now needs no removal.
+            // A part that is gone by now needs no removal.
             let Ok(stat) = layout.disk.stat(&layout.part(&content)) else { continue };
             parts.push((stat.modified.unwrap_or(SystemTime::UNIX_EPOCH), content));
         }
@@ -94,7 +94,7 @@ impl Store {
         let (mut removed, now) = (0, layout.disk.wall_clock());
         for (rank, (modified, content)) in parts.into_iter().enumerate() {
             let is_old = now.duration_since(modified).is_ok_and(|age| age >= unused_for);
-            // A transfer that is under way has its part for itself.
+            // A transfer under way owns its part.
             if (is_old || rank >= keep_max)
                 && let Ok(_claim) = Claim::new(self.receiving(), content)
             {
@@ -107,17 +107,17 @@ impl Store {
 }
 
 impl Receiver {
-    /// Which object.
+    /// The content id of the object.
     pub fn content(&self) -> ContentId {
         self.content
     }
 
-    /// Its length in bytes.
+    /// The length of the object, in bytes.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// From which byte on the bytes are wanted. A whole number of chunks at first and after a
+    /// The offset of the next wanted byte. It is a whole number of chunks at first and after a
     /// [`BlobError::ChunkMismatch`].
     pub fn offset(&self) -> u64 {
         self.hasher.offset()
@@ -133,11 +133,11 @@ impl Receiver {
         self.hasher.midstates()
     }
 
-    /// From now on each chunk must lead to this outboard's next midstate. Chunks that are here already
-    /// and do not are dropped without an error, and [`Receiver::offset`] goes back.
+    /// Makes each chunk be checked against the next midstate of this outboard from now on. Chunks that are already here
+    /// and do not match are dropped without an error, and [`Receiver::offset`] goes back.
     ///
     /// # Errors
-    /// [`BlobError::Outboard`] when it is of a file of another length.
+    /// [`BlobError::Outboard`] when the outboard is for a file of another length.
     pub fn check_against(&mut self, outboard: &Outboard) -> Result<()> {
         if outboard.length() != self.length {
             let found = outboard.midstates().len() as u64;
@@ -152,11 +152,11 @@ impl Receiver {
         if good < comparable { self.rewind(good as u64) } else { Ok(()) }
     }
 
-    /// Gives up the bytes of a chunk that is not whole: another sender begins, and each chunk is to be of one
-    /// sender, so that a wrong one says whose it is.
+    /// Drops the bytes of an incomplete chunk when another sender begins: each chunk is to come from one sender, so
+    /// that a wrong chunk identifies its sender.
     ///
     /// # Errors
-    /// Whatever the disk says.
+    /// The errors of the disk.
     pub fn drop_part_of_chunk(&mut self) -> Result<()> {
         let whole = self.offset() / CHUNK_BYTES;
         if self.abandoned || self.offset().is_multiple_of(CHUNK_BYTES) || self.offset() == self.length {
@@ -168,10 +168,9 @@ impl Receiver {
     /// Takes the next bytes.
     ///
     /// # Errors
-    /// [`BlobError::Overrun`] for more than the length; none of the piece is taken.
-    /// [`BlobError::ChunkMismatch`] against a trusted outboard; the chunk is dropped, and the receiver
-    /// goes on from [`Receiver::offset`]. [`BlobError::Io`] when the disk is full or fails; all bytes so
-    /// far are removed, and the receiver is at its end.
+    /// [`BlobError::Overrun`] for more bytes than the length; none of the piece is taken. [`BlobError::ChunkMismatch`]
+    /// against a trusted outboard; the chunk is dropped, and the receiver continues from [`Receiver::offset`].
+    /// [`BlobError::Io`] when the disk is full or fails; all bytes so far are removed, and the receiver is at its end.
     pub fn write(&mut self, mut piece: &[u8]) -> Result<()> {
         self.store.layout().check()?;
         if self.abandoned {
@@ -195,20 +194,20 @@ impl Receiver {
         Ok(())
     }
 
-    /// Checks the whole, makes it durable and visible.
+    /// Checks the whole object, and makes it durable and visible.
     ///
     /// # Errors
-    /// [`BlobError::Incomplete`] keeps the bytes; [`BlobError::Mismatch`] removes them, except that with a
-    /// trusted outboard only the last chunk goes, as [`BlobError::ChunkMismatch`]; [`BlobError::Sync`]
-    /// poisons the store; a full disk, also where only the commit finds no room, removes them.
+    /// [`BlobError::Incomplete`] keeps the bytes. [`BlobError::Mismatch`] removes them; with a trusted outboard only
+    /// the last chunk goes, as [`BlobError::ChunkMismatch`]. [`BlobError::Sync`] poisons the store. A full disk removes
+    /// them, also if only the commit finds no room.
     pub fn finish(self, kind: Kind) -> Result<ObjectInfo> {
         self.finish_linked(kind, &[])
     }
 
-    /// As [`Receiver::finish`], and links the object under these names in the same commit.
+    /// Like [`Receiver::finish`], and links the object under these names in the same commit.
     ///
     /// # Errors
-    /// As [`Receiver::finish`].
+    /// The errors of [`Receiver::finish`].
     pub fn finish_linked(mut self, kind: Kind, links: &[Link]) -> Result<ObjectInfo> {
         self.store.layout().check()?;
         if self.abandoned || self.offset() != self.length {
@@ -220,14 +219,14 @@ impl Receiver {
         }
         let placed = self.place(&outboard);
         if let Err(BlobError::Sync { .. } | BlobError::Io { .. }) = placed {
-            // What a failed sync left in the page cache must not be taken for what is on disk.
+            // Bytes that a failed sync left in the page cache must not be taken for the bytes on disk.
             self.remove_part();
         }
         if let Err(error) = &placed {
             self.store.note_failed_write(self.length, error);
         }
         placed?;
-        // The bytes were hashed on their way in; what the file looks like in its place is what is trusted.
+        // The bytes were hashed on their way in; the stamp of the file in its place is what is trusted.
         if let Ok(stamp) = self.file.stamp() {
             self.store.checks().note(found, stamp, self.store.now());
         }
@@ -250,13 +249,13 @@ impl Receiver {
         Ok(info)
     }
 
-    /// Gives the transfer up for good: whoever sent the bytes does not want them kept.
+    /// Gives the transfer up for good: the sender does not want the bytes kept.
     pub fn discard(mut self) {
         self.abandoned = true;
         self.store.layout().remove_quietly(&self.store.layout().part(&self.content));
     }
 
-    /// Bytes, outboard, name, folder: in this order.
+    /// Puts the bytes, the outboard, the name and the folder in place, in this order.
     fn place(&self, outboard: &Outboard) -> Result<()> {
         let layout = self.store.layout();
         let part = layout.part(&self.content);
@@ -267,14 +266,14 @@ impl Receiver {
         }
         let object = layout.object(&self.content);
         layout.publish_by(&object, || {
-            // Nobody who found an earlier file of this object wrong takes this one for it.
+            // The lock ensures that a fault found in an earlier file of this object is not attributed to this one.
             let _lock = self.store.object_locks().lock(&self.content.0);
             layout.disk.rename(&part, &object)
         })
     }
 
-    /// Removes an object from its place that the index did not take: nobody would know of it, and it would take the
-    /// room that the next try needs. After a failed sync nothing is touched.
+    /// Removes an object from its place that the index did not take: it would be unknown, and would take the room that
+    /// the next try needs. After a failed sync nothing is touched.
     fn take_back(&self) {
         let layout = self.store.layout();
         let object = layout.object(&self.content);
@@ -297,7 +296,7 @@ impl Receiver {
         for index in 0..whole {
             match read_full_at(&*self.file, &mut chunk, index * CHUNK_BYTES) {
                 Ok(read) if read == chunk.len() => self.hasher.update(&chunk),
-                // What the disk cannot read comes again.
+                // Bytes that the disk cannot read are received again.
                 Err(error) if !is_unreadable(&error) => return Err(error).during("read", &path),
                 _ => break,
             }
@@ -306,7 +305,7 @@ impl Receiver {
         self.file.set_length(self.offset()).during("cut", &path)
     }
 
-    /// With a trusted outboard: whether the chunk that has just become whole leads where it should.
+    /// Checks, with a trusted outboard, that the chunk that has just become complete leads to the next midstate.
     fn check_last_chunk(&mut self) -> Result<()> {
         let whole = self.hasher.midstates().len();
         if whole == 0 || !self.offset().is_multiple_of(CHUNK_BYTES) {
@@ -328,7 +327,7 @@ impl Receiver {
         self.file.set_length(self.offset()).during("cut", &path)
     }
 
-    /// What to do with a whole file that is not the right one.
+    /// Decides what to do with a complete file that does not match.
     fn refuse(&mut self, found: ContentId) -> BlobError {
         let last = crate::outboard::chunk_count(self.length) - 1;
         if self.trusted.is_some() && last > 0 {
@@ -356,7 +355,7 @@ impl Receiver {
         error
     }
 
-    /// Removes the part, and with it what it takes on the disk.
+    /// Removes the part and frees its blocks.
     fn remove_part(&self) {
         self.cut();
         self.store.layout().remove_quietly(&self.store.layout().part(&self.content));
@@ -377,7 +376,7 @@ impl Store {
     }
 }
 
-/// The exclusive right to receive an object; given back when dropped.
+/// The exclusive right to receive an object; dropping it gives the right back.
 struct Claim {
     receiving: Arc<Receiving>,
     content: ContentId,
@@ -402,7 +401,7 @@ fn open_part(store: &Store, content: &ContentId) -> Result<Box<dyn DiskFile>> {
     let (disk, path) = (&store.layout().disk, store.layout().part(content));
     match disk.stat(&path) {
         Ok(_) => {
-            // A crash between chmod and rename leaves it read-only.
+            // A crash between chmod and rename leaves the part read-only.
             disk.set_mode(&path, 0o600).during("open", &path)?;
             disk.open(&path, Access::Update).during("open", &path)
         }
@@ -413,5 +412,5 @@ fn open_part(store: &Store, content: &ContentId) -> Result<Box<dyn DiskFile>> {
     }
 }
 
-/// Objects are read-only for everybody.
+/// The mode of an object: read-only for everybody.
 pub(super) const OBJECT_MODE: u32 = 0o444;

@@ -1,5 +1,5 @@
-//! What the index keeps for others, and holders: name records as opaque bytes, the remembered
-//! members, and who else is believed to hold a file.
+//! The values that the index keeps for other modules, and holders: name records as opaque bytes, the remembered
+//! members, and the peers that are believed to hold a file.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,12 +10,12 @@ use super::store::Store;
 use crate::id::{ContentId, Position};
 use crate::wire::limits;
 
-/// A peer that is believed to hold a file; valid while this life of it lasts.
+/// A peer that is believed to hold a file; valid while this incarnation of the peer lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Holder {
-    /// Which peer.
+    /// The position of the peer.
     pub position: Position,
-    /// Which life of it.
+    /// The incarnation of the peer.
     pub incarnation: u64,
 }
 
@@ -25,10 +25,10 @@ impl Store {
         self.index().record(key)
     }
 
-    /// Keeps a record, in place of the one that is there; durable on return.
+    /// Stores a record, in place of the existing one; durable on return.
     ///
     /// # Errors
-    /// [`Poisoned`](super::BlobError::Poisoned), or what the index says.
+    /// [`Poisoned`](super::BlobError::Poisoned), or the errors of the index.
     pub fn put_record(&self, key: Position, record: Vec<u8>) -> Result<()> {
         let _lock = self.record_locks().lock(&key.0);
         self.index().submit([Change::Record(key, Some(record))])
@@ -37,18 +37,18 @@ impl Store {
     /// Removes a record; durable on return.
     ///
     /// # Errors
-    /// [`Poisoned`](super::BlobError::Poisoned), or what the index says.
+    /// [`Poisoned`](super::BlobError::Poisoned), or the errors of the index.
     pub fn remove_record(&self, key: Position) -> Result<()> {
         let _lock = self.record_locks().lock(&key.0);
         self.index().submit([Change::Record(key, None)])
     }
 
-    /// Reads, merges and writes a record with no other write of that key between. `merge` gets what is
-    /// there and gives what shall be, or `None` to leave it. Whether it was written; then durably.
-    /// `merge` must not call back into the records of this store.
+    /// Reads, merges and writes a record with no other write of that key between. `merge` takes the present record and
+    /// returns the new one, or `None` to leave it. True if the record was written; then durably. `merge` must not call
+    /// back into the records of this store.
     ///
     /// # Errors
-    /// [`Poisoned`](super::BlobError::Poisoned), or what the index says.
+    /// [`Poisoned`](super::BlobError::Poisoned), or the errors of the index.
     pub fn update_record(
         &self,
         key: Position,
@@ -65,44 +65,44 @@ impl Store {
         }
     }
 
-    /// At most `max` records in the order of their keys, from after this one on.
+    /// At most `max` records in the order of their keys, after this one.
     pub fn records_after(&self, after: Option<Position>, max: usize) -> Result<Vec<(Position, Vec<u8>)>> {
         self.index().records_after(after, max)
     }
 
-    /// How many records are here.
+    /// The number of records that are here.
     pub fn record_count(&self) -> Result<u64> {
         self.index().record_count()
     }
 
-    /// Keeps one value for the next start: the remembered members. Durable on return.
+    /// Stores one value for the next start: the remembered members. Durable on return.
     ///
     /// # Errors
-    /// [`Poisoned`](super::BlobError::Poisoned), or what the index says.
+    /// [`Poisoned`](super::BlobError::Poisoned), or the errors of the index.
     pub fn remember(&self, members: Vec<u8>) -> Result<()> {
         self.index().submit([Change::Remembered(members)])
     }
 
-    /// What [`Store::remember`] was last given.
+    /// The last value of [`Store::remember`].
     pub fn remembered(&self) -> Result<Option<Vec<u8>>> {
         self.index().remembered()
     }
 
-    /// Keeps one value for the next start: what is known of the members beside. Durable on return.
+    /// Stores one value for the next start: names and absence of the members. Durable on return.
     ///
     /// # Errors
-    /// As [`Store::remember`].
+    /// The errors of [`Store::remember`].
     pub fn remember_known(&self, known: Vec<u8>) -> Result<()> {
         self.index().submit([Change::Known(known)])
     }
 
-    /// What [`Store::remember_known`] was last given.
+    /// The last value of [`Store::remember_known`].
     pub fn known(&self) -> Result<Option<Vec<u8>>> {
         self.index().known()
     }
 
-    /// Remembers a holder of a file, until this store is closed. A later life of a peer takes the place
-    /// of an earlier one; the oldest entry gives way when there are [`limits::HOLDERS_PER_OBJECT_MAX`].
+    /// Remembers a holder of a file until this store is closed. A later incarnation of a peer replaces an earlier one;
+    /// the oldest entry is dropped when there are [`limits::HOLDERS_PER_OBJECT_MAX`].
     pub fn add_holder(&self, content: ContentId, holder: Holder) {
         let mut table = self.holder_table().lock();
         if table.len() >= HELD_OBJECTS_MAX && !table.contains_key(&content) {
@@ -120,12 +120,12 @@ impl Store {
         }
     }
 
-    /// Who is believed to hold a file, oldest news first.
+    /// The peers that are believed to hold a file, oldest news first.
     pub fn holders(&self, content: &ContentId) -> Vec<Holder> {
         self.holder_table().lock().get(content).cloned().unwrap_or_default()
     }
 
-    /// Forgets that a peer, in whichever life, holds a file.
+    /// Forgets that a peer, in any incarnation, holds a file.
     pub fn remove_holder(&self, content: &ContentId, position: &Position) {
         let mut table = self.holder_table().lock();
         if let Some(holders) = table.get_mut(content) {
@@ -137,7 +137,7 @@ impl Store {
     }
 }
 
-/// Soft state: lost at a restart, and announced anew.
+/// The known holders, as soft state: lost at a restart, and announced anew.
 #[derive(Default)]
 pub(super) struct Holders(Mutex<HashMap<ContentId, Vec<Holder>>>);
 
@@ -158,5 +158,5 @@ impl Stripes {
     }
 }
 
-/// Files of which holders are remembered.
+/// The most files whose holders are remembered.
 const HELD_OBJECTS_MAX: usize = 100_000;

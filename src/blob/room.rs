@@ -1,10 +1,10 @@
-//! Whether there is room for an object, known before any of its bytes move.
+//! The check for room: it decides whether an object fits before any of its bytes move.
 //!
-//! An object fits when the file system has its bytes free beside a reserve and beside what the other
-//! transfers that are on their way in still lack, and has the few inodes that it takes. Where a write failed
-//! for lack of room although the figures promised some (a quota, the longest file that a process or a file
-//! system may have), it is tried once more; from then on an object that is no shorter is refused unread for a
-//! while, longer each time, or until much more is free than was.
+//! An object fits if the file system has its bytes free, beside a reserve and the bytes that other incoming transfers
+//! still lack, and has the few inodes that the object takes. If a write failed for lack of room although the figures
+//! promised some (because of a quota, or the longest file that a process or a file system may have), it is tried once
+//! more. After that an object that is no shorter is refused unread, for a time that grows with each failure, or until
+//! much more room is free than before.
 
 use std::io;
 use std::path::Path;
@@ -20,16 +20,16 @@ use crate::time::Moment;
 /// The room that a file system leaves to a process without privileges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
-    /// Bytes that are free.
+    /// The number of free bytes.
     pub free: u64,
-    /// Its size in bytes.
+    /// The size of the file system, in bytes.
     pub total: u64,
-    /// Files that it can still hold; `None` where it has no limit.
+    /// The number of files that it can still hold; `None` if it has no limit.
     pub inodes: Option<u64>,
 }
 
 impl Room {
-    /// Asks the operating system.
+    /// Asks the operating system for the room of a path's file system.
     ///
     /// # Errors
     /// The error of `statvfs`.
@@ -38,12 +38,12 @@ impl Room {
         Ok(Room {
             free: stat.f_bavail.saturating_mul(stat.f_frsize),
             total: stat.f_blocks.saturating_mul(stat.f_frsize),
-            // Some file systems make inodes as they go, and tell of none.
+            // Some file systems make inodes as needed, and report none.
             inodes: (stat.f_files > 0).then_some(stat.f_favail),
         })
     }
 
-    /// What is left for the index, the records and the logs of this and other programs: a share of the whole,
+    /// The part that is kept for the index, the records and the logs of this and other programs: a share of the whole,
     /// within bounds.
     fn reserve(&self) -> u64 {
         (self.total / RESERVE_SHARE).clamp(RESERVE_MIN, RESERVE_MAX)
@@ -59,27 +59,27 @@ impl Room {
     }
 }
 
-/// What the transfers of one store have been promised, and what failed lately.
+/// The room promised to the transfers of one store, and the last failure for lack of room.
 #[derive(Default)]
 pub(super) struct Promises {
-    /// Bytes that transfers under way still lack.
+    /// The bytes that transfers under way still lack.
     promised: Arc<AtomicU64>,
     setback: Mutex<Option<Setback>>,
 }
 
-/// A write failed for lack of room.
+/// A write that failed for lack of room.
 #[derive(Debug, Clone)]
 struct Setback {
-    /// Objects of this length or more are refused.
+    /// The shortest length of objects that are refused.
     length: u64,
     times: u32,
     until: Moment,
-    /// Bytes that were free then.
+    /// The number of bytes that were free at that time.
     free: u64,
     why: String,
 }
 
-/// Bytes that one transfer still lacks; free for others when dropped.
+/// The bytes that one transfer still lacks; dropping it frees them for others.
 pub(super) struct Promise {
     promised: Arc<AtomicU64>,
     left: u64,
@@ -91,7 +91,7 @@ impl Promise {
         Promise { promised, left }
     }
 
-    /// So many bytes are written now, and no longer free.
+    /// Notes that this many bytes are written now; they are no longer free.
     pub(super) fn written(&mut self, bytes: u64) {
         let bytes = bytes.min(self.left);
         self.left -= bytes;
@@ -106,7 +106,7 @@ impl Drop for Promise {
 }
 
 impl Promises {
-    /// A write of an object of this length failed for lack of room, with so many bytes free.
+    /// Notes that a write of an object of this length failed for lack of room, with this many bytes free.
     fn failed(&self, length: u64, free: u64, why: &BlobError, now: Moment) {
         let mut setback = self.lock();
         let times = setback.as_ref().map_or(0, |last| last.times.saturating_add(1));
@@ -118,7 +118,7 @@ impl Promises {
         *setback = Some(Setback { length, times, until: now + pause, free, why: why.to_string() });
     }
 
-    /// An object of this length was written: whatever kept others of its length out is over.
+    /// Notes that an object of this length was written: a refusal of objects of its length is over.
     pub(super) fn succeeded(&self, length: u64) {
         self.lock().take_if(|setback| setback.length <= length);
     }
@@ -136,13 +136,14 @@ impl Promises {
 }
 
 impl Store {
-    /// A person wants an object here: what failed for lack of room is tried anew, however long ago that was.
+    /// Clears the last failure, because a person wants an object here: the write is tried again, however recent the
+    /// failure.
     pub fn try_again(&self) {
         self.promises().lock().take();
     }
 
-    /// Whether an object of this length could be taken in now, of which nothing is here yet, beside so many bytes
-    /// of others that are going to be asked for.
+    /// Whether an object of this length, of which nothing is here yet, could be taken now, beside `others` bytes of
+    /// objects that are going to be asked for.
     ///
     /// # Errors
     /// [`BlobError::NoRoom`], [`BlobError::NoInodes`] and [`BlobError::NoRoomLately`] when it could not.
@@ -151,10 +152,10 @@ impl Store {
         self.promise(length, 0).map(drop)
     }
 
-    /// Keeps room for the bytes of an object behind `offset`, until the promise is dropped.
+    /// Keeps room for the bytes of an object beyond `offset`, until the promise is dropped.
     ///
     /// # Errors
-    /// As [`Store::room_for`].
+    /// The errors of [`Store::room_for`].
     pub(super) fn promise(&self, length: u64, offset: u64) -> Result<Promise> {
         let (promises, room) = (self.promises(), self.room());
         if let Some(refused) = promises.refuses(length, room.map_or(0, |room| room.free), self.now()) {
@@ -162,10 +163,11 @@ impl Store {
         }
         let left = length - offset.min(length);
         let outboard = chunk_count(length).saturating_mul(OUTBOARD_BYTES_PER_CHUNK);
-        // Promised first and looked at then: of two that come at the same time, not both take the last room.
+        // The bytes are promised first and checked then: of two transfers that come at the same time, not both take the
+        // last room.
         let promise = Promise::new(promises.promised.clone(), left.saturating_add(outboard));
         let promised = promises.promised.load(Ordering::SeqCst);
-        // Where the file system does not say, the write will tell.
+        // If the file system does not report its room, the write will show it.
         let Some(room) = self.room() else { return Ok(promise) };
         if !room.has_inodes() {
             return Err(BlobError::NoInodes);
@@ -177,7 +179,7 @@ impl Store {
         Err(BlobError::NoRoom { length, free })
     }
 
-    /// A write of an object of this length failed; where room was lacking, that is kept in mind.
+    /// Notes a failed write of an object of this length if room was lacking.
     pub(super) fn note_failed_write(&self, length: u64, why: &BlobError) {
         if why.lacks_room() {
             let free = self.room().map_or(0, |room| room.free);
@@ -190,19 +192,19 @@ impl Store {
     }
 }
 
-/// The reserve: one part in so many of the file system, at least and at most so many bytes.
+/// The reserve: this part (1/64) of the file system, with its least and greatest number of bytes.
 const RESERVE_SHARE: u64 = 64;
 const RESERVE_MIN: u64 = 1 << 20;
 const RESERVE_MAX: u64 = 256 << 20;
-/// Object, outboard, the folders of both, and a link.
+/// The inodes of one object: object, outboard, the folders of both, and a link.
 const INODES_PER_OBJECT: u64 = 5;
-/// For the index, temporary files, and what else a peer writes.
+/// The inodes kept for the index, temporary files, and other files of a peer.
 const INODES_RESERVED: u64 = 16;
 const OUTBOARD_BYTES_PER_CHUNK: u64 = 32;
-/// For how long nothing is tried after a write that failed twice; doubled each time.
+/// How long nothing is tried after a write that failed twice; doubled each time.
 const SETBACK_MIN: Duration = Duration::from_secs(15);
 const SETBACK_MAX: Duration = Duration::from_secs(3_600);
-/// So many bytes more than there were when a write failed are a reason to try again at once.
+/// The number of additional free bytes after which a failed write is tried again at once.
 const MUCH_MORE: u64 = 16 << 20;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A user's own file, read once to hash it and once more to send it.
 //!
-//! What is sent is checked against what was hashed, chunk by chunk: the times and the length of a file that was
-//! written to can be put back.
+//! The bytes that are sent are checked against those that were hashed, chunk by chunk: the times and the length of a
+//! changed file can be put back.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -17,13 +17,13 @@ use crate::id::ContentId;
 use crate::outboard::{ChunkChecker, ChunkHasher, Outboard};
 use crate::wire::{ObjectInfo, limits};
 
-/// A regular file that is kept open, so that all reads see the same one even when its name moves on.
+/// A regular file that is kept open, so that all reads see the same file even if its name moves on.
 #[derive(Debug, Clone)]
 pub struct Source {
     file: Arc<File>,
     path: Arc<PathBuf>,
     seen: Stamp,
-    /// What [`Source::hash`] found.
+    /// The result of [`Source::hash`].
     hashed: Arc<OnceLock<(ContentId, Arc<Outboard>)>>,
 }
 
@@ -33,13 +33,13 @@ impl Source {
     /// # Errors
     /// [`BlobError::NotAFile`] for anything but a regular file; [`BlobError::Io`].
     pub fn open(path: &Path) -> Result<Source> {
-        // Before opening, since to open a FIFO waits for a writer.
+        // The check comes before the open, since opening a FIFO waits for a writer.
         Source::look(path)?;
         let file = File::open(path).during("read", path)?;
         let metadata = file.metadata().during("read", path)?;
         regular(path, &metadata)?;
         if metadata.len() == 0 && file.read_at(&mut [0], 0).during("read", path)? > 0 {
-            // As those in /proc are: bytes, but no length that says how many.
+            // Files in /proc are like this: they have bytes, but no length that gives their number.
             return Err(BlobError::NotAFile { path: path.to_owned(), kind: "a view of the system's state" });
         }
         Ok(Source {
@@ -50,10 +50,10 @@ impl Source {
         })
     }
 
-    /// Whether there is a regular file, without opening it.
+    /// Checks that there is a regular file, without opening it.
     ///
     /// # Errors
-    /// As [`Source::open`].
+    /// The errors of [`Source::open`].
     pub fn look(path: &Path) -> Result<()> {
         regular(path, &std::fs::metadata(path).during("read", path)?)
     }
@@ -63,7 +63,7 @@ impl Source {
         self.seen.length
     }
 
-    /// Reads the file to its end; `on_progress` is told the bytes of each piece.
+    /// Reads the file to its end; `on_progress` is told the number of bytes of each piece.
     ///
     /// # Errors
     /// [`BlobError::Changed`] when the file was written to since it was opened; [`BlobError::Io`].
@@ -78,22 +78,22 @@ impl Source {
         self.check()?;
         let (content, outboard) = hasher.finish();
         let info = ObjectInfo { content, length: outboard.length(), outboard: outboard.digest() };
-        // All clones give out what the first one found.
+        // All clones then send the bytes that the first one hashed.
         let _ = self.hashed.set((content, Arc::new(outboard.clone())));
         Ok((info, outboard))
     }
 
-    /// Reads the file from a byte on. After [`Source::hash`] only the bytes that were hashed are given.
+    /// Reads the file from a byte on. After [`Source::hash`] only the bytes that were hashed are returned.
     pub fn reader(&self, offset: u64) -> SourceReader {
         let hashed = self.hashed.get().cloned();
         let checker = hashed.and_then(|(content, outboard)| ChunkChecker::new(content, outboard, offset));
         SourceReader { source: self.clone(), offset, checker }
     }
 
-    /// Whether the file is as it was when it was opened.
+    /// Checks that the file is unchanged since it was opened.
     ///
     /// # Errors
-    /// [`BlobError::Changed`] when it is not; [`BlobError::Io`].
+    /// [`BlobError::Changed`] when it was changed; [`BlobError::Io`].
     pub fn check(&self) -> Result<()> {
         let metadata = self.file.metadata().during("read", &self.path)?;
         if looks_the_same(&Stamp::of(&metadata), &self.seen) { Ok(()) } else { Err(self.changed()) }
@@ -124,9 +124,9 @@ pub struct SourceReader {
 }
 
 impl SourceReader {
-    /// The next bytes, at most [`limits::PIECE_BYTES`]; empty at the end. The last bytes of a chunk that is another
-    /// one than was hashed are not given, nor are those of a file that was written to since it was opened: nobody
-    /// gets the whole of it.
+    /// The next bytes, at most [`limits::PIECE_BYTES`]; empty at the end. The last bytes of a chunk that differs from
+    /// the hashed one are not returned, nor are those of a file that was written to since it was opened: no reader gets
+    /// all of it.
     ///
     /// # Errors
     /// [`BlobError::Changed`], with the last bytes at the latest; [`BlobError::Io`].
@@ -145,7 +145,7 @@ impl SourceReader {
         Ok(piece.into())
     }
 
-    /// A reader that begins within a chunk checks the bytes before it, too.
+    /// Checks the bytes before a reader that begins within a chunk, too.
     fn catch_up(&mut self) -> Result<()> {
         let Some(checker) = &mut self.checker else { return Ok(()) };
         if let Some(behind) = self.offset.checked_sub(checker.offset()).filter(|behind| *behind > 0) {
@@ -159,8 +159,8 @@ impl SourceReader {
     }
 }
 
-/// Whether a file looks as if nobody wrote to it meanwhile. Its name may move on, which changes its ctime; a
-/// change in secret, with the mtime put back, is found by its bytes.
+/// Whether a file looks unchanged. Its name may move on, which changes its ctime; a change with the mtime put back is
+/// found by its bytes.
 fn looks_the_same(one: &Stamp, other: &Stamp) -> bool {
     (one.length, one.modified) == (other.length, other.modified)
 }

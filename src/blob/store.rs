@@ -39,19 +39,19 @@ struct Shared {
     object_locks: Stripes,
     checks: Checks,
     notices: Notices,
-    /// Whether a full disk left something of [`rebuild::settle`] to be done. Locked while that is done.
+    /// Whether a full disk left a part of [`rebuild::settle`] undone. Locked while that part is done.
     unsettled: Mutex<bool>,
 }
 
 impl Store {
-    /// Opens a data directory, and makes it where there is none.
+    /// Opens a data directory, and makes it if it is missing.
     ///
-    /// Puts right what a crash left: removes temporary files, takes objects into the index that reached
-    /// their place but not the index, and builds a missing or corrupt index up from the folders. What the index
-    /// has no room for on a full disk is done by a later [`Store::keep_reserve`], and a notice says so.
+    /// Corrects the left-overs of a crash: removes temporary files, adds objects to the index that reached their place
+    /// but not the index, and rebuilds a missing or corrupt index from the folders. Changes of the index that find no
+    /// room on a full disk are made by a later [`Store::keep_reserve`], and a notice says so.
     ///
     /// # Errors
-    /// [`BlobError::InUse`] while another store has it; otherwise what the disk says.
+    /// [`BlobError::InUse`] while another store uses the directory; otherwise the errors of the disk.
     pub fn open(dir: &Path, disk: Arc<dyn Disk>) -> Result<Store> {
         let layout = Arc::new(Layout::create(dir, disk)?);
         let (index, set_aside) = Index::open(layout.clone())?;
@@ -86,37 +86,37 @@ impl Store {
         &self.layout().root
     }
 
-    /// Whether nothing is written any more, after a failed sync.
+    /// Whether nothing is written any more after a failed sync.
     pub fn is_poisoned(&self) -> bool {
         self.layout().check().is_err()
     }
 
-    /// Hashes a file of the user's once, from its beginning to its end. `on_progress` is told the bytes
-    /// of each piece. To send the same bytes afterwards, keep a [`Source`] and use its methods.
+    /// Hashes a user's file once, from its beginning to its end. `on_progress` is told the number of bytes of each
+    /// piece. To send the same bytes afterwards, keep a [`Source`] and use its methods.
     ///
     /// # Errors
-    /// [`BlobError::Changed`] when the file was written to meanwhile, [`BlobError::NotAFile`] for
-    /// anything but a regular file, [`BlobError::Io`] when it cannot be read.
+    /// [`BlobError::Changed`] when the file was written to meanwhile, [`BlobError::NotAFile`] for anything but a
+    /// regular file, [`BlobError::Io`] when it cannot be read.
     pub fn hash_file(&self, path: &Path, on_progress: &mut dyn FnMut(u64)) -> Result<(ObjectInfo, Outboard)> {
         Source::open(path)?.hash(on_progress)
     }
 
-    /// What is known of an object that is here, complete.
+    /// The length and outboard digest of an object that is here, complete.
     pub fn info(&self, content: &ContentId) -> Result<Option<ObjectInfo>> {
         Ok(self.index().object(content)?.map(|(info, _)| info))
     }
 
-    /// Why an object is here, if it is.
+    /// Why an object is here; `None` if it is not.
     pub fn kind(&self, content: &ContentId) -> Result<Option<Kind>> {
         Ok(self.index().object(content)?.map(|(_, kind)| kind))
     }
 
-    /// Opens an object to read it from a byte on. Each chunk is checked before a byte of it is given, unless
-    /// the object was hashed within the last hour and its file has not changed since; one that changes later is
+    /// Opens an object for reading from a byte on. Each chunk is checked before any of its bytes is returned, unless
+    /// the object was hashed within the last hour and its file has not changed since; if the file changes later, it is
     /// checked from then on.
     ///
     /// # Errors
-    /// [`BlobError::NotHere`], [`BlobError::PastEnd`], or what the disk says.
+    /// [`BlobError::NotHere`], [`BlobError::PastEnd`], or the errors of the disk.
     pub fn read(&self, content: &ContentId, offset: u64) -> Result<ObjectReader> {
         let here = self.contains(content)?;
         let info = self.info(content)?.filter(|_| here).ok_or(BlobError::NotHere { content: *content })?;
@@ -132,8 +132,8 @@ impl Store {
         Ok(ObjectReader { store: self.clone(), file, opened, info, offset, outboard, ready: Bytes::new() })
     }
 
-    /// Makes the reserve again, once there is plenty of room, and does what a full disk kept the start from doing.
-    /// Whether the reserve is there.
+    /// Makes the reserve again once there is plenty of room, and makes the corrections that a full disk prevented at
+    /// the start. True if the reserve is there.
     pub fn keep_reserve(&self) -> bool {
         self.settle();
         self.layout().check().is_ok() && reserve::keep(self.dir(), &*self.layout().disk)
@@ -154,15 +154,15 @@ impl Store {
         self.shared.unsettled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many bytes are free on a disk that is too full for a commit to the index; nothing on any other.
+    /// The number of free bytes on a disk that is too full for a commit to the index; `None` on any other disk.
     pub fn full_with(&self) -> Option<u64> {
         self.index().full_with()
     }
 
-    /// Makes an object that was requested here a replica. Whether the object is here.
+    /// Makes an object that was requested here a replica. True if the object is here.
     ///
     /// # Errors
-    /// [`BlobError::Poisoned`], or what the index says.
+    /// [`BlobError::Poisoned`], or the errors of the index.
     pub fn promote(&self, content: &ContentId) -> Result<bool> {
         match self.index().object(content)? {
             None => Ok(false),
@@ -174,7 +174,7 @@ impl Store {
         }
     }
 
-    /// At most `max` objects in the order of their content ids, from after this one on, each with at most
+    /// At most `max` objects in the order of their content ids, after this one, each with at most
     /// [`limits::LINKS_PER_OBJECT_MAX`] of its names.
     pub fn objects_after(&self, after: Option<ContentId>, max: usize) -> Result<Vec<FileEntry>> {
         let objects = self.index().objects_after(after, max)?;
@@ -185,19 +185,18 @@ impl Store {
         objects.into_iter().map(entry).collect()
     }
 
-    /// All objects here, in the order of their content ids, and why they are here.
+    /// All objects here, in the order of their content ids, each with the reason why it is here.
     pub fn object_ids(&self) -> Result<Vec<(ContentId, Kind)>> {
         let objects = self.index().objects_after(None, usize::MAX)?;
         Ok(objects.into_iter().map(|(info, kind)| (info.content, kind)).collect())
     }
 
-    /// How many objects are here, and their bytes.
+    /// The number of objects here, and the number of their bytes.
     pub fn totals(&self) -> Result<(u64, u64)> {
         self.index().totals()
     }
 
-    /// From now on this is told what a person should hear of, and first what the opening found. The last
-    /// call counts.
+    /// Sets the listener for notices, and reports to it first what the opening found. The last call counts.
     pub fn on_notice(&self, tell: impl Fn(Notice) + Send + 'static) {
         self.shared.notices.listen(tell);
     }
@@ -242,13 +241,13 @@ impl Store {
         &self.shared.link_locks
     }
 
-    /// Held while an object's file is put into its place or taken out of it, and out of the index.
+    /// The locks that are held while an object's file is put into its place, or taken out of it and out of the index.
     pub(super) fn object_locks(&self) -> &Stripes {
         &self.shared.object_locks
     }
 }
 
-/// An object, read from some byte to its end.
+/// An object that is read from some byte to its end.
 pub struct ObjectReader {
     store: Store,
     file: Box<dyn DiskFile>,
@@ -257,15 +256,15 @@ pub struct ObjectReader {
     info: ObjectInfo,
     /// The next byte to be read from the file.
     offset: u64,
-    /// The outboard that each chunk is checked against; `None` for an object that was hashed lately, as long as its
+    /// The outboard that each chunk is checked against; `None` for an object that was recently hashed, as long as its
     /// file keeps its stamp.
     outboard: Option<Outboard>,
-    /// Checked bytes that were not given yet.
+    /// Checked bytes that were not returned yet.
     ready: Bytes,
 }
 
 impl ObjectReader {
-    /// Which object.
+    /// The object that is read.
     pub fn info(&self) -> &ObjectInfo {
         &self.info
     }
@@ -273,8 +272,8 @@ impl ObjectReader {
     /// The next bytes, at most [`ObjectReader::PIECE_BYTES_MAX`]; empty at the end.
     ///
     /// # Errors
-    /// [`BlobError::Rotten`] when the file holds other bytes or fewer; the object is in quarantine then.
-    /// Otherwise what the disk says.
+    /// [`BlobError::Rotten`] when the file holds other bytes or fewer; the object is then in quarantine. Otherwise the
+    /// errors of the disk.
     pub fn read_piece(&mut self) -> Result<Bytes> {
         if self.ready.is_empty() {
             self.ready = match self.outboard {
@@ -285,11 +284,11 @@ impl ObjectReader {
         Ok(self.ready.split_to(self.ready.len().min(Self::PIECE_BYTES_MAX)))
     }
 
-    /// The next piece, where the file is as it was when it was hashed; else the next chunk, checked.
+    /// The next piece if the file is unchanged since it was hashed; otherwise the next chunk, checked.
     fn read_trusted(&mut self) -> Result<Bytes> {
         let left = self.info.length - self.offset;
         let piece = self.read(left.min(Self::PIECE_BYTES_MAX as u64) as usize, self.offset)?;
-        // Looked at after the read: what was written before it has changed the stamp.
+        // The stamp is checked after the read: any earlier write has changed it.
         let content = self.info.content;
         if self.file.stamp().during("read", &self.store.layout().object(&content))? == self.opened {
             self.offset += piece.len() as u64;
@@ -300,7 +299,7 @@ impl ObjectReader {
         self.read_checked()
     }
 
-    /// The whole chunk that the next byte is in, from that byte on.
+    /// The whole chunk that contains the next byte, from that byte on.
     fn read_checked(&mut self) -> Result<Bytes> {
         let index = self.offset / CHUNK_BYTES;
         let Some(outboard) = &self.outboard else { return Ok(Bytes::new()) };

@@ -23,7 +23,7 @@ pub enum Start {
         /// The contacts FIRST and SECOND.
         contacts: Vec<Target>,
     },
-    /// Join through a known peer, within 4.5 seconds or not at all.
+    /// Join through a known peer, within 4 seconds (`JOIN_TIMEOUT`) or not at all.
     Join {
         /// The known peer through which this one comes in.
         known: Target,

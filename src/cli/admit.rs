@@ -1,4 +1,4 @@
-//! `quoit admit`: certificates for peers of other machines and for clients, where the ring CA's key is.
+//! `quoit admit`: certificates for peers on other machines and for clients, on the machine with the ring CA's key.
 
 use std::path::{Path, PathBuf};
 
@@ -46,7 +46,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// What is to be done.
+/// The checked settings of an admission.
 #[derive(Debug)]
 pub(super) struct Plan {
     options: AdmitOptions,
@@ -72,10 +72,10 @@ impl Args {
     }
 }
 
-/// Admits, and says what to do next.
+/// Admits, and prints the next step.
 ///
 /// # Errors
-/// When the answer cannot be written as JSON.
+/// When the report cannot be written as JSON.
 pub(super) fn run(plan: &Plan) -> anyhow::Result<u8> {
     let out = Output::new();
     let report = match admit(&plan.options) {
@@ -94,17 +94,17 @@ pub(super) fn run(plan: &Plan) -> anyhow::Result<u8> {
     Ok(DONE)
 }
 
-/// One object.
+/// The JSON object of an admission.
 #[derive(Serialize)]
 struct Json<'a> {
-    /// "peer", "request", "renewal" or "client".
+    /// The kind of certificate: "peer", "request", "renewal" or "client".
     made: &'static str,
     name: Option<&'a str>,
     number: Option<u8>,
     label: Option<&'a str>,
     position: Option<String>,
     ring: &'a str,
-    /// The bundle; null when only a certificate here was renewed.
+    /// The path of the bundle; null if only a certificate here was renewed.
     path: Option<String>,
     key_in_bundle: bool,
     /// The certificate that was renewed in its place, if its key is here.
@@ -155,7 +155,7 @@ fn made(report: &AdmitReport) -> String {
     lines.join("\n")
 }
 
-/// What the person does now.
+/// The next step for the person.
 fn next(report: &AdmitReport) -> String {
     let shown = |path: &Path| crate::id::escaped(&path.to_string_lossy());
     let file = report.bundle.as_deref().map(shown);

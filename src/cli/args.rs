@@ -9,18 +9,18 @@ use crate::config::Interval;
 use crate::peer::{Entrance, StartOptions};
 use crate::wire::Address;
 
-/// Why checked arguments do not fit together; names the argument.
+/// Why checked arguments do not fit together; the text names the argument.
 #[derive(Debug)]
 pub(super) struct Misuse(pub(super) String);
 
-/// What is to be done, checked as far as it can be before anything starts.
+/// The settings of a run, checked as far as possible before anything starts.
 #[derive(Debug)]
 pub(super) struct Plan {
     /// How to start the peer.
     pub(super) start: StartOptions,
-    /// Pings and copies are told as well.
+    /// Whether pings and copies are reported too.
     pub(super) verbose: bool,
-    /// Is written once the peer is active.
+    /// The file that is written once the peer is active.
     pub(super) ready_file: Option<PathBuf>,
 }
 
@@ -77,7 +77,7 @@ impl BundleArgs {
 }
 
 impl PeerArgs {
-    /// These options, and this way into the ring, as a plan.
+    /// Combines these options and this way into the ring to a plan.
     pub(super) fn plan(self, entrance: Entrance, number: Option<u8>, interval: Option<Interval>) -> Plan {
         let mut start = StartOptions {
             number,
@@ -95,7 +95,7 @@ impl PeerArgs {
         Plan { start, verbose: self.verbose, ready_file: self.ready_file }
     }
 
-    /// Where this contact is reached; `argument` is its name in the usage line.
+    /// The address of this contact; `argument` is its name in the usage line.
     pub(super) fn address(&self, argument: &str, contact: &Contact) -> Result<Address, Misuse> {
         match contact {
             Contact::Address(address) => Ok(address.clone()),
@@ -106,7 +106,7 @@ impl PeerArgs {
         }
     }
 
-    /// Checks a peer's number, and that a contact is somebody else.
+    /// Checks a peer's number, and that each contact is another peer.
     pub(super) fn check_peer(&self, peer: u8, contacts: &[(&str, &Address)]) -> Result<(), Misuse> {
         let port = self.port("PEER", peer)?;
         let local = SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, port));
@@ -134,7 +134,7 @@ impl PeerArgs {
 pub(super) enum Contact {
     /// The peer of this number on this machine.
     Number(u8),
-    /// Wherever it says.
+    /// The peer at this address.
     Address(Address),
 }
 

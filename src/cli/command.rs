@@ -1,4 +1,4 @@
-//! What a peer is told to do, at its prompt or from a shell: one definition for both.
+//! The commands to a peer, at its prompt or from a shell: one definition for both.
 //!
 //! At the prompt and on a pipe a line is one command: its words are split as a shell does (see
 //! `words`), and the command's name may be in any case. Nothing here runs anything.
@@ -197,13 +197,13 @@ pub(super) enum PromptCommand {
     },
 }
 
-/// The prompt's commands, in the order in which `Help` tells them.
+/// The prompt's commands, in the order in which `Help` lists them.
 pub(super) const NAMES: [&str; 12] = [
     "Store", "Request", "Cat", "Files", "Whereis", "Ring", "Ping", "Status", "Leave", "Forget", "Quit",
     "Help",
 ];
 
-/// What `Help` prints.
+/// The text that `Help` prints.
 pub(super) const HELP: &str = "\
 Store FILE               put a file into the ring, under its own name or --as NAME
 Request NAME             get a file from the ring, into received/ of this peer or to -o PATH
@@ -220,7 +220,7 @@ Quit                     hand everything over, tell the neighbours, and leave
 Help [COMMAND]           this list, or all options of a command
 Ctrl+C ends the peer without notice; the others repair the ring.";
 
-/// What a line that is no command gets.
+/// The answer to a line that is not a command.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum NoCommand {
     /// Help was asked for.
@@ -235,7 +235,7 @@ impl PromptCommand {
         let wrong = |why: &str| NoCommand::Wrong(why.to_owned());
         let mut words =
             super::words::split(line).ok_or_else(|| wrong("a quotation mark or a backslash is left open"))?;
-        // As at a shell; the peer is this one.
+        // A leading `quoit` is accepted, as at a shell; the peer is this one.
         if words.len() > 1 && words[0].eq_ignore_ascii_case("quoit") {
             words.remove(0);
         }
@@ -248,7 +248,7 @@ impl PromptCommand {
         }
     }
 
-    /// The same from a person, who sees what comes: the beginning of a name is enough.
+    /// The same command from a person, who sees the result: the beginning of a name is enough.
     pub(super) fn by_a_person(mut self) -> PromptCommand {
         match &mut self {
             PromptCommand::Peer(
@@ -262,7 +262,7 @@ impl PromptCommand {
         self
     }
 
-    /// Whether it only makes sense in a ring.
+    /// Whether the command makes sense only in a ring.
     pub(super) fn needs_ring(&self) -> bool {
         match self {
             PromptCommand::Peer(Command::Files(files)) => files.ring,
@@ -274,10 +274,10 @@ impl PromptCommand {
 }
 
 impl StoreArgs {
-    /// What to wait for, and under which name to store.
+    /// The copies to wait for, and the name under which to store.
     ///
     /// # Errors
-    /// Two files would get one name: the second would replace the first.
+    /// Two files would get one name, so that the second would replace the first.
     pub(super) fn options(&self) -> Result<StoreOptions, String> {
         if self.name.is_some() && self.files.len() > 1 {
             return Err("--as names one file; these are several".to_owned());
@@ -315,7 +315,7 @@ pub(super) fn help_of(command: &str) -> Result<String, String> {
     }
 }
 
-/// clap's words, of which a prompt shows one line.
+/// clap's message, of which a prompt shows one line.
 fn no_command(name: &str, error: &clap::Error) -> NoCommand {
     let text = error.to_string();
     match error.kind() {
@@ -326,7 +326,7 @@ fn no_command(name: &str, error: &clap::Error) -> NoCommand {
     NoCommand::Wrong(one_line(&text))
 }
 
-/// What clap says of misuse, in one line.
+/// clap's message on misuse, in one line.
 pub(super) fn one_line(text: &str) -> String {
     let paragraphs = text.split("\n\n").map(|paragraph| {
         let lines: Vec<&str> = paragraph.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
@@ -353,7 +353,7 @@ fn unknown(name: &str) -> String {
     }
 }
 
-/// What a command from a shell gets that there is not.
+/// The answer to an unknown command from a shell.
 pub(super) fn unknown_at_a_shell<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> String {
     let shown: String = name.chars().take(NAME_SHOWN_MAX).collect();
     no_removal(&shown).unwrap_or_else(|| match nearest(&shown, names) {
@@ -362,7 +362,7 @@ pub(super) fn unknown_at_a_shell<'a>(name: &str, names: impl IntoIterator<Item =
     })
 }
 
-/// Whoever wants to remove a file must not be sent to a command that takes a peer out of the ring.
+/// A person who wants to remove a file must not be sent to a command that takes a peer out of the ring.
 fn no_removal(name: &str) -> Option<String> {
     let lower = name.to_lowercase();
     let means_it = ["remove", "rm", "delete", "del", "erase", "unlink", "unstore"].contains(&lower.as_str());
@@ -381,7 +381,7 @@ fn timeout(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("seconds, more than 0 and at most {}", StoreOptions::TIMEOUT_MAX.as_secs()))
 }
 
-/// How much of an unknown command is repeated and compared.
+/// The most characters of an unknown command that are repeated and compared.
 const NAME_SHOWN_MAX: usize = 40;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What the Tab key offers: commands first, then local files for `Store`, known names for the rest.
+//! The completions of the Tab key: commands first, then local files for `Store`, known names for the rest.
 
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::{Context, Helper, Highlighter, Hinter, Validator};
@@ -8,7 +8,7 @@ use super::input::KnownNames;
 use super::words;
 use crate::id::escaped;
 
-/// The prompt's completion.
+/// The completer of the prompt.
 #[derive(Helper, Highlighter, Hinter, Validator)]
 pub(super) struct PromptHelper {
     files: FilenameCompleter,
@@ -39,7 +39,7 @@ impl PromptHelper {
         }
     }
 
-    /// The known names that begin with what this word means, as they are typed.
+    /// The known names that begin with the meaning of this word, in the form in which they are typed.
     fn known(&self, word: &str, no_options_follow: bool) -> Vec<Pair> {
         let names = self.names.beginning_with(word);
         let typed = |name: &str| {

@@ -1,5 +1,5 @@
-//! The way to a peer: this process's own one, or one of another process. Prompt and shell go through it,
-//! so that a command is the same thing in both.
+//! The way to a peer: the one of this process, or one of another process. Prompt and shell both use it, so that a
+//! command is the same in both.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use crate::wire::FileEntry;
 
 /// A peer that takes commands.
 pub(super) enum Door {
-    /// In this process.
+    /// A peer in this process.
     Here(Handle),
-    /// In another one, over `quoit-client/1`.
+    /// A peer in another process, over `quoit-client/1`.
     There(Client),
 }
 
@@ -81,7 +81,7 @@ impl Door {
         }
     }
 
-    /// A beginning will do for a person at the prompt of the peer itself.
+    /// Finds a name; for a person at the prompt of the peer itself, the beginning of a name is enough.
     pub(super) async fn whereis(&self, name: &FileName, a_beginning_will_do: bool) -> Answer<WhereisReport> {
         match self {
             Door::Here(peer) if a_beginning_will_do => Ok(peer.whereis_beginning(name).await?),

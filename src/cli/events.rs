@@ -1,10 +1,10 @@
-//! What happens in a peer, told as a teacher would tell it.
+//! The events of a peer, explained as a teacher would explain them.
 
 use crate::id::Position;
 use crate::peer::{PeerEvent, peer_list, word_list};
 
-/// The line for this event at the peer that stands at `me`; `None` where only `verbose` tells it, or
-/// where somebody else does.
+/// The line for this event at the peer with position `me`; `None` if only `verbose` shows it, or if another part of the
+/// program does.
 pub(super) fn tell(event: &PeerEvent, me: &Position, verbose: bool) -> Option<String> {
     match event {
         PeerEvent::PingsSent { .. }
@@ -56,13 +56,13 @@ fn line(event: &PeerEvent, me: &Position) -> Option<String> {
             format!("A copy of sha256:{}… went to Peer {}", content.short(), to)
         }
         PeerEvent::Warning(text) => format!("warning: {text}"),
-        // The session tells these two itself, since more follows from them than a line.
+        // The session reports these two itself, since they lead to more than a line.
         PeerEvent::Active | PeerEvent::Ended(_) => return None,
     };
     Some(line)
 }
 
-/// "peers 4 and 5", "peer 4 and host:12005": a label needs the word, an address does not.
+/// A list of awaited peers, "peers 4 and 5" or "peer 4 and host:12005": a label needs the word, an address does not.
 fn waited_for(peers: &[String]) -> String {
     let is_label = |peer: &String| !peer.contains([':', ' ']);
     match peers {

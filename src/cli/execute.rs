@@ -1,4 +1,4 @@
-//! Runs one command against a peer and says what came of it: the prompt's and the shell's implementation.
+//! Runs one command against a peer and reports the result: the implementation for the prompt and the shell.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,14 +16,14 @@ use crate::peer::{
     nearest, peer_list,
 };
 
-/// Where commands run.
+/// The peer and the output of a command.
 pub(super) struct Executor<'a> {
     pub(super) peer: &'a Door,
     pub(super) out: &'a Output,
 }
 
 impl Executor<'_> {
-    /// Runs a command; its exit code. At a prompt, a departure for good is the session's to run.
+    /// Runs a command; returns its exit code. At a prompt, the session itself runs a departure for good.
     pub(super) async fn run(&self, command: Command) -> u8 {
         match command {
             Command::Store(args) => self.store(&args).await,
@@ -79,7 +79,7 @@ impl Executor<'_> {
         }
     }
 
-    /// Forgets a member once its name was said back: the next line of standard input.
+    /// Forgets a member after its name was typed again on the next line of standard input.
     async fn forget_on_request(&self, args: ForgetArgs) -> u8 {
         if args.yes {
             return self.forget(&args.whom, args.output.json).await;
@@ -98,10 +98,10 @@ impl Executor<'_> {
         }
     }
 
-    /// Says which member would be forgotten, and asks for its name: that has to come back.
+    /// Shows which member would be forgotten, and asks for its name, which has to be typed.
     ///
     /// # Errors
-    /// The exit code, where there is no such member, or it answers.
+    /// The exit code, if there is no such member, or it answers.
     pub(super) async fn ask_whether_to_forget(&self, whom: &str) -> Result<String, u8> {
         match self.peer.forget(whom, false).await {
             Ok(report) => {
@@ -112,7 +112,7 @@ impl Executor<'_> {
         }
     }
 
-    /// The answer to that question; whether it was the name.
+    /// Forgets the member if the answer to that question was its name.
     pub(super) async fn forget_if_named(&self, label: &str, said: &str) {
         match said.trim() == label {
             true => self.forget(label, false).await,
@@ -127,7 +127,7 @@ impl Executor<'_> {
         }
     }
 
-    /// Leaves the ring; `None` when that did not work and the peer goes on.
+    /// Leaves the ring; `None` if that failed and the peer goes on.
     pub(super) async fn leave(&self, args: &LeaveArgs) -> Option<u8> {
         let mut leaving = std::pin::pin!(self.peer.leave(args.force));
         let left = tokio::select! {
@@ -146,7 +146,7 @@ impl Executor<'_> {
         }
     }
 
-    /// Says what leaving did; the exit code.
+    /// Reports a departure; returns the exit code.
     pub(super) fn tell_departure(&self, report: &LeaveReport, as_json: bool) -> u8 {
         self.say(as_json, &json::leave(report), || format::leave(report));
         if report.short.is_empty() && report.short_names.is_empty() {
@@ -156,7 +156,7 @@ impl Executor<'_> {
         FAILED
     }
 
-    /// Every file, one after the other; the worst exit code of all.
+    /// Stores every file, one after the other; returns the worst exit code.
     async fn store(&self, args: &StoreArgs) -> u8 {
         let options = match args.options() {
             Ok(options) => options,
@@ -187,7 +187,7 @@ impl Executor<'_> {
         let done = match &args.output_path {
             None => self.bring(&args.wanted, true).await.map(|report| (report, None)),
             Some(path) if path.as_os_str() == "-" => {
-                // Standard output is the file's.
+                // Standard output carries the file.
                 return match self.to_standard_output(&args.wanted).await {
                     Ok(Some(report)) => {
                         self.out.note(&match args.output.json {
@@ -242,7 +242,7 @@ impl Executor<'_> {
         Ok(report)
     }
 
-    /// Writes a file to standard output; no report when nobody reads it to its end, which is no failure.
+    /// Writes a file to standard output; returns no report if the reader stops before the end, which is no failure.
     async fn to_standard_output(&self, wanted: &Wanted) -> Result<Option<RequestReport>, Failure> {
         let (report, bytes) = self.open(wanted).await?;
         match bytes.write_to(io::stdout(), &Progress::default()).await {
@@ -293,7 +293,7 @@ impl Executor<'_> {
         DONE
     }
 
-    /// A list: a table, or JSON Lines.
+    /// Prints a list: a table, or JSON Lines.
     fn list(&self, as_json: bool, values: impl Iterator<Item = Value>, table: impl FnOnce() -> Table) -> u8 {
         match as_json {
             true => values.for_each(|value| self.out.json(&value)),
@@ -314,7 +314,7 @@ fn not_forgotten(label: &str) -> Failure {
     ))
 }
 
-/// A file beside this one that does not exist, with a name that looks like it.
+/// A file beside this one with a similar name, which exists.
 async fn nearest_file(path: PathBuf) -> Option<String> {
     let looked = tokio::task::spawn_blocking(move || look_for_nearest(&path)).await;
     looked.ok().flatten()
@@ -336,7 +336,7 @@ fn look_for_nearest(path: &Path) -> Option<String> {
     Some(crate::id::escaped(&path.with_file_name(meant).to_string_lossy()))
 }
 
-/// How long a departure may be silent.
+/// How long a departure may take before a line is shown.
 const SILENT_MAX: std::time::Duration = std::time::Duration::from_secs(1);
-/// Files of a folder whose names are compared with one that is not there.
+/// The most files of a folder whose names are compared with a missing one.
 const FILES_COMPARED_MAX: usize = 1_000;

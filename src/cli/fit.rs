@@ -1,11 +1,11 @@
-//! Text in a terminal that is narrower than the text is: broken between words, with what goes on set in.
+//! Text that is wider than its terminal: broken between words, with continuation lines indented.
 
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
 
 use unicode_width::UnicodeWidthStr as _;
 
-/// How many columns there are, where this is a terminal that says so.
+/// The number of columns; `None` if this is not a terminal, or it does not tell.
 pub(super) fn width_of(terminal: &(impl IsTerminal + AsFd)) -> Option<usize> {
     if !terminal.is_terminal() {
         return None;
@@ -14,8 +14,8 @@ pub(super) fn width_of(terminal: &(impl IsTerminal + AsFd)) -> Option<usize> {
     (size.ws_col > 0).then(|| usize::from(size.ws_col))
 }
 
-/// The text with no line wider than this, as far as its words allow: a longer word, such as an address, stays
-/// whole, so that it can be copied.
+/// The text with no line wider than `width`, as far as its words allow: a longer word, such as an address, stays whole,
+/// so that it can be copied.
 pub(super) fn wrapped(text: &str, width: usize) -> String {
     text.split('\n').map(|line| wrapped_line(line, width)).collect::<Vec<_>>().join("\n")
 }
@@ -28,7 +28,7 @@ fn wrapped_line(line: &str, width: usize) -> String {
     let indent = " ".repeat((line.len() - inner.len()).min(width / 4));
     let hanging = format!("{indent}  ");
     let mut lines = vec![indent];
-    // Words keep the spaces before them, unless a line begins with them.
+    // Words keep the spaces before them, except at the beginning of a line.
     for word in inner.split_inclusive(' ') {
         let last = lines.len() - 1;
         let begins = lines[last].trim().is_empty();

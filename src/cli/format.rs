@@ -11,7 +11,7 @@ use crate::peer::{
 };
 use crate::wire::MissingReason;
 
-/// What a store did.
+/// The text on a store.
 pub(super) fn store(report: &StoreReport) -> String {
     let done = match report.is_unchanged() {
         true => format!("Unchanged: {} is these bytes already ({})", report.name, size(report.length)),
@@ -36,7 +36,7 @@ pub(super) fn store(report: &StoreReport) -> String {
     lines.join("\n")
 }
 
-/// What a request did; `output` is where the file was written, if not to received/ of the peer.
+/// The text on a request; `output` is the path of the file if it was not written to received/ of the peer.
 pub(super) fn request(report: &RequestReport, output: Option<&str>) -> String {
     let what = match (&report.name, report.version) {
         (Some(name), Some(version)) if version > 1 => format!("{name}, version {version}"),
@@ -61,7 +61,7 @@ pub(super) fn request(report: &RequestReport, output: Option<&str>) -> String {
     .join("\n")
 }
 
-/// What leaving did.
+/// The text on a departure.
 pub(super) fn leave(report: &LeaveReport) -> String {
     let mut lines = vec![match report.handed_over {
         0 => "Left the ring; nothing had to be handed over".to_owned(),
@@ -78,7 +78,7 @@ pub(super) fn leave(report: &LeaveReport) -> String {
     lines.join("\n")
 }
 
-/// What is asked before a member is forgotten.
+/// The question before a member is forgotten.
 pub(super) fn forget_question(report: &ForgetReport) -> String {
     let mut lines = vec![format!(
         "Forget peer {} ({}) for good? The ring does not wait for it any more; it may join again.",
@@ -95,12 +95,12 @@ pub(super) fn forget_question(report: &ForgetReport) -> String {
     lines.join("\n")
 }
 
-/// What forgetting did.
+/// The text on a forgotten member.
 pub(super) fn forget(report: &ForgetReport) -> String {
     format!("Forgot peer {}: it is no member any more", report.peer)
 }
 
-/// What leaving would do.
+/// The text on the plan of a departure.
 pub(super) fn leave_plan(plan: &LeavePlan) -> String {
     let mut lines = vec![match (plan.stay.total, plan.objects, plan.records) {
         (0, ..) => format!(
@@ -123,7 +123,7 @@ pub(super) fn leave_plan(plan: &LeavePlan) -> String {
     lines.join("\n")
 }
 
-/// How another peer answers.
+/// The text on a ping.
 pub(super) fn ping(report: &PingReport) -> String {
     let mut lines = vec![format!("Peer {} at {}, life {}", report.peer, report.address, report.incarnation)];
     for (i, trip) in report.round_trips_us.iter().enumerate() {
@@ -136,7 +136,7 @@ pub(super) fn ping(report: &PingReport) -> String {
     lines.join("\n")
 }
 
-/// What leaving left undone.
+/// The text on the work that a departure left undone.
 pub(super) fn leave_short(report: &LeaveReport) -> String {
     let mut lines = Vec::new();
     match report.short.total {
@@ -155,7 +155,7 @@ pub(super) fn leave_short(report: &LeaveReport) -> String {
     lines.join("\n")
 }
 
-/// Where a name's record and its bytes are.
+/// The text on the peers with a name's record and its bytes.
 pub(super) fn whereis(report: &WhereisReport) -> String {
     let mut lines = vec![
         format!("{} ({}), version {}", report.name, size(report.length), report.version),
@@ -170,13 +170,13 @@ pub(super) fn whereis(report: &WhereisReport) -> String {
     lines.join("\n")
 }
 
-/// How a peer is.
+/// The text on the state of a peer.
 pub(super) fn status(report: &StatusReport, verbose: bool) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     status_at(report, verbose, now)
 }
 
-/// As [`status`], at that second since the Unix epoch.
+/// Like [`status`], at that second since the Unix epoch.
 fn status_at(report: &StatusReport, verbose: bool, now: u64) -> String {
     let mut lines = vec![
         format!("Peer {} of ring {}: {}", report.peer, escaped(&report.ring), report.phase),
@@ -237,7 +237,7 @@ fn status_at(report: &StatusReport, verbose: bool, now: u64) -> String {
     lines.join("\n")
 }
 
-/// Members that this peer cannot reach itself.
+/// The lines on members that this peer cannot reach directly.
 fn unreachable(report: &StatusReport) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     for Unreachable { peer, through } in report.unreachable.first.iter().take(LISTED_MAX) {
@@ -252,7 +252,7 @@ fn unreachable(report: &StatusReport) -> Vec<String> {
     words
 }
 
-/// Files with fewer copies than there should be: how many, and who is away; each of them only if that is wanted.
+/// The lines on files with too few copies: their number and the away members, and with `verbose` each file.
 fn short(report: &StatusReport, verbose: bool) -> Vec<String> {
     if report.short_total == 0 {
         let fine = "  copies       all files of the ring have their copies";
@@ -281,7 +281,7 @@ fn short_in_one_line(report: &StatusReport) -> String {
     let total = report.short_total;
     let holders: BTreeSet<usize> = report.short.iter().map(|file| file.holders.len()).collect();
     let copies = report.short.iter().map(|file| file.copies).max().unwrap_or_default();
-    // Those with the fewest copies are listed first, so that of a list that is cut short the rest has no fewer.
+    // The files with the fewest copies are listed first, so in a truncated list the rest has no fewer copies.
     let have = match (holders.first(), holders.last()) {
         (Some(least), Some(most)) if least == most && report.short.len() as u64 == total => least.to_string(),
         (Some(least), Some(most)) if *most == copies.saturating_sub(1) && least == most => least.to_string(),
@@ -324,7 +324,7 @@ impl Lack {
     }
 }
 
-/// `None` where nothing but time is missing.
+/// The reason why a peer lacks a copy; `None` if it only needs more time.
 fn why_missing(report: &StatusReport, peer: &PeerName) -> Option<Lack> {
     let is_it = |other: &PeerName| other.position == peer.position;
     if report.away.first.iter().any(is_it) {
@@ -336,7 +336,7 @@ fn why_missing(report: &StatusReport, peer: &PeerName) -> Option<Lack> {
     }
 }
 
-/// Members that cannot take what belongs to them: "12 files (3.1 GB) have no copy on 73: no room (55 MB free)".
+/// The lines on members that cannot take their files: "12 files (3.1 GB) have no copy on 73: no room (55 MB free)".
 fn unkept(report: &StatusReport) -> Vec<String> {
     let line = |unkept: &UnkeptFiles| {
         let why = match &unkept.reason {
@@ -353,7 +353,7 @@ fn unkept(report: &StatusReport) -> Vec<String> {
     lines
 }
 
-/// Whose word on the copies is missing.
+/// The line on members that did not report on their copies.
 fn unheard(report: &StatusReport) -> String {
     format!("  cannot tell  how the files of {} are: no answer in time", peers(&report.unheard))
 }
@@ -410,7 +410,7 @@ pub(super) fn size(bytes: u64) -> String {
     let mut value = bytes as f64;
     let mut unit = "bytes";
     for next in ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] {
-        // What would be written as 1024.0 of one unit is 1.0 of the next.
+        // A value that would be written as 1024.0 of one unit becomes 1.0 of the next.
         if value < 1023.95 {
             break;
         }
@@ -420,7 +420,7 @@ pub(super) fn size(bytes: u64) -> String {
     format!("{value:.1} {unit}")
 }
 
-/// A time span: hundredths below ten seconds, tenths below a minute, then minutes, and hours.
+/// A time span: with hundredths below ten seconds, tenths below a minute, then in minutes, and in hours.
 pub(super) fn seconds(span: Duration) -> String {
     let seconds = span.as_secs_f64();
     if seconds < 9.995 {
@@ -436,14 +436,14 @@ pub(super) fn seconds(span: Duration) -> String {
     }
 }
 
-/// Bytes per second.
+/// A rate of bytes per second.
 pub(super) fn rate(bytes: u64, span: Duration) -> String {
     // Below a millisecond the clock says more about the machine than about the transfer.
     let per_second = bytes as f64 / span.as_secs_f64().max(0.001);
     format!("{}/s", size(per_second as u64))
 }
 
-/// A figure with up to two decimals.
+/// A number with up to two decimals.
 pub(super) fn figure(value: f64) -> String {
     if !value.is_finite() {
         return "-".to_owned();
@@ -453,12 +453,12 @@ pub(super) fn figure(value: f64) -> String {
     if text == "-0" { "0" } else { text }.to_owned()
 }
 
-/// "1 file", "2 files".
+/// A number with its noun: "1 file", "2 files".
 pub(super) fn count(n: u64, one: &str, several: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { several })
 }
 
-/// Peers, of which a large ring has more than anybody reads.
+/// A list of peers, shortened for large rings.
 fn peers(peers: &Listed<PeerName>) -> String {
     let shown = peers.first.iter().take(LISTED_MAX).map(PeerName::label);
     let more = peers.total.saturating_sub(LISTED_MAX as u64);
@@ -474,9 +474,9 @@ fn listed<T>(items: &Listed<T>, line: impl Fn(&T) -> String) -> Vec<String> {
     lines
 }
 
-/// How many items of a long list are written out.
+/// The most items of a list that are written out.
 const LISTED_MAX: usize = 20;
-/// How long before its end a certificate is spoken of.
+/// How many days before its end a certificate is mentioned.
 const CERTIFICATE_WARNING_DAYS: u64 = 30;
 const HOUR_SECONDS: u64 = 3_600;
 const DAY_SECONDS: u64 = 24 * HOUR_SECONDS;

@@ -1,7 +1,7 @@
-//! The way in: lines from a prompt on a terminal, or from a pipe.
+//! The input: lines from a prompt on a terminal, or from a pipe.
 //!
-//! Both read in a thread of their own, since a read from a terminal or a pipe cannot be given up. The
-//! prompt draws itself only when the line before has been dealt with.
+//! Both are read in a thread of their own, since a read from a terminal or a pipe cannot be cancelled. The prompt draws
+//! itself only when the previous line has been handled.
 
 use std::io::{BufRead, Read as _};
 use std::path::PathBuf;
@@ -17,23 +17,23 @@ use super::complete::PromptHelper;
 use super::output::Output;
 use crate::id::FileName;
 
-/// Lines, one at a time, in order.
+/// The lines of the input, one at a time, in order.
 pub(super) struct Input {
     lines: mpsc::Receiver<Line>,
-    /// Lets the prompt draw itself; none on a pipe.
+    /// Lets the prompt draw itself; `None` on a pipe.
     turn: Option<SyncSender<()>>,
 }
 
-/// What came in.
+/// An event of the input.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line {
     /// A line, without its break.
     Text(String),
-    /// Something that is no line of text; why.
+    /// Input that is not a line of text, with the reason.
     Unreadable(&'static str),
     /// Ctrl+C at the prompt.
     Interrupt,
-    /// Nothing more comes.
+    /// The end of the input.
     End,
 }
 
@@ -42,7 +42,7 @@ pub(super) enum Line {
 pub(super) struct KnownNames(Arc<Mutex<Vec<String>>>);
 
 impl KnownNames {
-    /// These are known now.
+    /// Replaces the known names.
     pub(super) fn replace(&self, names: impl Iterator<Item = FileName>) {
         let mut names: Vec<String> = names.take(NAMES_MAX).map(String::from).collect();
         names.sort_unstable();
@@ -50,7 +50,7 @@ impl KnownNames {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = names;
     }
 
-    /// Those that begin like this.
+    /// The known names that begin with this text.
     pub(super) fn beginning_with(&self, start: &str) -> Vec<String> {
         let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         names.iter().filter(|name| name.starts_with(start)).cloned().collect()
@@ -58,7 +58,7 @@ impl KnownNames {
 }
 
 impl Input {
-    /// Commands from standard input, line by line.
+    /// The commands from standard input, line by line.
     pub(super) fn pipe() -> Input {
         let (sender, lines) = mpsc::channel(1);
         std::thread::spawn(move || {
@@ -77,7 +77,7 @@ impl Input {
     /// A prompt with line editing, history and completion.
     ///
     /// # Errors
-    /// When the terminal cannot do that.
+    /// When the terminal does not support that.
     pub(super) fn prompt(text: String, names: KnownNames, out: &Output) -> anyhow::Result<Input> {
         let config = Config::builder()
             .completion_type(CompletionType::List)
@@ -94,7 +94,7 @@ impl Input {
         std::thread::spawn(move || {
             let history = history_file();
             if let Some(path) = &history {
-                // No history yet is how everybody begins.
+                // At the first start there is no history yet.
                 let _ = editor.load_history(path);
             }
             while turns.recv().is_ok() {
@@ -121,7 +121,7 @@ impl Input {
         Ok(Input { lines, turn: Some(turn) })
     }
 
-    /// The next line; the one before has been dealt with.
+    /// The next line, after the previous one has been handled.
     pub(super) async fn next(&mut self) -> Line {
         if let Some(turn) = &self.turn {
             let _ = turn.try_send(());
@@ -148,8 +148,8 @@ fn read_line(input: &mut impl BufRead) -> Line {
     }
 }
 
-/// A whole line that was typed while the command before ran. The editor would take all that was typed and keep the
-/// first line; the terminal, not raw at the moment, gives one line at a time.
+/// A whole line that was typed while the previous command ran. The editor would take everything that was typed and keep
+/// only the first line; the terminal, which is not raw at the moment, gives one line at a time.
 fn typed_ahead() -> Option<String> {
     let terminal = std::io::stdin();
     if rustix::io::ioctl_fionread(&terminal).ok()? == 0 {
@@ -161,7 +161,7 @@ fn typed_ahead() -> Option<String> {
     (!line.is_empty()).then(|| line.to_owned())
 }
 
-/// Where the history is kept from one session to the next; none where that cannot be.
+/// The file that keeps the history between sessions; `None` if there is no place for it.
 fn history_file() -> Option<PathBuf> {
     let dirs = directories::ProjectDirs::from("", "", "quoit")?;
     let dir = dirs.state_dir().unwrap_or_else(|| dirs.data_dir());
@@ -169,13 +169,13 @@ fn history_file() -> Option<PathBuf> {
     Some(dir.join("history"))
 }
 
-/// The longest command on a pipe.
+/// The longest command on a pipe, in bytes.
 const LINE_BYTES_MAX: u64 = 64 * 1024;
-/// The longest line that a terminal gives.
+/// The longest line that a terminal gives, in bytes.
 const LINE_TYPED_MAX: usize = 4_096;
-/// The longest history.
+/// The most lines of history that are kept.
 const HISTORY_MAX: usize = 1_000;
-/// How many names completion knows.
+/// The most names that completion knows.
 pub(super) const NAMES_MAX: usize = 10_000;
 
 #[cfg(test)]

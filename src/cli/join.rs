@@ -41,7 +41,7 @@ impl Args {
         let mut interval = self.third.or(self.interval);
         let (peer, known) = match &self.second {
             None => (None, &self.first),
-            // A bundle says who joins, so that the second word may be INTERVAL.
+            // A bundle determines the joining peer, so the second word may be INTERVAL.
             Some(second) if self.bundle.is_given() && self.first.contains(':') && interval.is_none() => {
                 let wrong = |reason| Misuse(format!("invalid value '{second}' for 'INTERVAL': {reason}"));
                 interval = Some(second.parse::<Interval>().map_err(wrong)?);

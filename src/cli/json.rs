@@ -1,7 +1,7 @@
-//! Reports as JSON, for programs: one shape for each, told in docs/commands.md. Pure.
+//! Reports as JSON for programs: one shape for each, described in docs/commands.md. Pure.
 //!
-//! Bytes and milliseconds are numbers, ids are hexadecimal text, peers are objects with a `label` and a
-//! `position`; what there is not is `null`.
+//! Bytes and milliseconds are numbers, ids are hexadecimal text, peers are objects with a `label` and a `position`;
+//! missing values are `null`.
 
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ pub(super) fn forget(report: &ForgetReport) -> Value {
     })
 }
 
-/// `output` is where the file was written, if not to received/ of the peer.
+/// The JSON of a request; `output` is the path of the file if it was not written to received/ of the peer.
 pub(super) fn request(report: &RequestReport, output: Option<&str>) -> Value {
     json!({
         "name": report.name.as_ref().map(FileName::as_str),
@@ -239,7 +239,7 @@ fn names(names: &[FileName]) -> Vec<&str> {
     names.iter().map(FileName::as_str).collect()
 }
 
-/// The first ones, and how many there are in all.
+/// The first items, and the total number of items.
 fn listed<T>(list: &Listed<T>, value: impl Fn(&T) -> Value) -> Value {
     json!({ "total": list.total, "first": list.first.iter().map(value).collect::<Vec<_>>() })
 }

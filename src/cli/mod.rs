@@ -1,7 +1,7 @@
 //! The command line: raw flags become checked settings, settings become work, work becomes an exit code.
 //!
-//! Results go to standard output, everything else to standard error. Nothing here decides anything
-//! about the ring or a file; it asks a [`crate::peer::Handle`] and says what came back.
+//! Results go to standard output, everything else to standard error. Nothing here decides anything about the ring or a
+//! file; this module asks a [`crate::peer::Handle`] and reports the answers.
 
 mod admit;
 mod args;
@@ -39,14 +39,14 @@ use shell::TargetArgs;
 
 /// The exit code of work that is done.
 pub const DONE: u8 = 0;
-/// The exit code when what was asked for does not exist.
+/// The exit code when the requested thing does not exist.
 pub const NOT_FOUND: u8 = 1;
 /// The exit code of failure and of misuse.
 pub const FAILED: u8 = 2;
-/// The exit code of `status` where some file lacks copies, or nobody can tell.
+/// The exit code of `status` when some file lacks copies, or when that cannot be told.
 pub const DEGRADED: u8 = 3;
 
-/// Runs the command line with these arguments, the program's name first, and gives the exit code.
+/// Runs the command line with these arguments, the program's name first, and returns the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let plan = match plan(arguments) {
         Ok(plan) => plan,
@@ -63,7 +63,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
                 output::Output::new().error(&command::one_line(&error.to_string()));
                 return FAILED;
             }
-            // Help that nobody reads any more is no failure: a closed pipe ends quietly.
+            // A closed pipe after help ends quietly: it is no failure.
             let _ = error.print();
             return if error.use_stderr() { FAILED } else { DONE };
         }
@@ -102,16 +102,16 @@ enum Command {
     Peer(command::Command),
 }
 
-/// What a command line comes to.
+/// The work that a command line asks for.
 #[derive(Debug)]
 enum Work {
-    /// A peer in the foreground.
+    /// Run a peer in the foreground.
     Run(Box<Plan>),
-    /// A command to one that runs.
+    /// Send a command to a running peer.
     Command(command::Command, TargetArgs),
-    /// Somebody is admitted; needs no peer.
+    /// Admit a peer or a client; needs no running peer.
     Admit(admit::Plan),
-    /// A ring is simulated; needs no peer.
+    /// Simulate a ring; needs no running peer.
     Simulate(simulate::Plan),
 }
 
@@ -140,12 +140,13 @@ fn plan(arguments: impl IntoIterator<Item = OsString>) -> Result<Work, clap::Err
     })
 }
 
-/// Misuse is told in one line; help, also where nothing but it can follow, in many.
+/// Whether an error is misuse, which is reported in one line; help takes many, also when it is shown because a
+/// subcommand is missing.
 fn is_misuse(error: &clap::Error) -> bool {
     error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
 }
 
-/// The whole command line: a command that a prompt has too takes from a shell which peer is meant.
+/// The whole command line: commands that a prompt has too also take from a shell the peer that is meant.
 fn definition() -> clap::Command {
     let of_peers = command::Command::augment_subcommands(clap::Command::new("peer"));
     let names: Vec<String> =
@@ -153,7 +154,7 @@ fn definition() -> clap::Command {
     let cli = names
         .into_iter()
         .fold(Cli::command(), |cli, name| cli.mut_subcommand(name, TargetArgs::augment_args));
-    // Two columns side by side take room.
+    // Two columns side by side need room.
     let narrow = fit::width_of(&std::io::stdout()).is_some_and(|width| width < HELP_COLUMNS_MIN);
     let all: Vec<String> = cli.get_subcommands().map(|command| command.get_name().to_owned()).collect();
     let stacked = |command: clap::Command| command.next_line_help(narrow);
@@ -164,12 +165,12 @@ fn within_runtime(work: impl Future<Output = anyhow::Result<u8>>) -> anyhow::Res
     start_log();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let code = runtime.block_on(work)?;
-    // The thread that reads standard input may still sit in its read; it is not waited for.
+    // The thread that reads standard input may still wait in its read; it is not waited for.
     runtime.shutdown_timeout(RUNTIME_END);
     Ok(code)
 }
 
-/// `QUOIT_LOG=quoit=debug` shows the log of the parts below; errors alone are shown without it.
+/// Starts the log. `QUOIT_LOG=quoit=debug` shows the log of the lower layers; without it only errors are shown.
 fn start_log() {
     let filter = tracing_subscriber::EnvFilter::builder()
         .with_default_directive(tracing::level_filters::LevelFilter::ERROR.into())
@@ -177,17 +178,17 @@ fn start_log() {
         .from_env_lossy();
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours);
-    // Fails only where a log runs already, as in a test of several commands in one process.
+    // This fails only if a log runs already, as in a test of several commands in one process.
     let _ = log.with_writer(std::io::stderr).try_init();
 }
 
-/// What fuzz/ reaches beside the public functions. Not part of the crate as others build it.
+/// The functions that fuzz/ uses beside the public ones. Not part of the crate in other builds.
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzz {
     use std::ffi::OsString;
 
-    /// Reads a line of the prompt; as it was understood, or why not.
+    /// Reads a line of the prompt; returns how it was understood, or why not.
     pub fn prompt_line(line: &str) -> Result<String, String> {
         use super::command::{NoCommand, PromptCommand};
         match PromptCommand::parse(line) {
@@ -197,7 +198,7 @@ pub mod fuzz {
         }
     }
 
-    /// Reads arguments as the program does; as they were understood, or why not, with the exit code.
+    /// Reads arguments as the program does; returns how they were understood, or why not, with the exit code.
     pub fn arguments(words: &[OsString]) -> Result<String, (String, i32)> {
         super::plan(words.iter().cloned())
             .map(|plan| format!("{plan:?}"))
@@ -205,9 +206,9 @@ pub mod fuzz {
     }
 }
 
-/// In a narrower terminal, what an option does is told below it.
+/// The terminal width below which an option's explanation is shown below the option.
 const HELP_COLUMNS_MIN: usize = 60;
-/// How long work that runs on after the end of a command may take.
+/// How long work may go on after the end of a command.
 const RUNTIME_END: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! The way out: results to standard output, everything else to standard error, neither through a
-//! prompt or a progress bar that is being drawn.
+//! The output: results to standard output, everything else to standard error, both above a prompt or progress bar that
+//! is being drawn.
 //!
-//! Whatever is in a name, no escape sequence of it reaches a terminal or a log: this is the last one to look.
-//! A reader that has gone away (`quoit … | head -1`) is no failure: what it would have read is dropped.
+//! No escape sequence in a name reaches a terminal or a log: this is the last check. A reader that has gone away
+//! (`quoit … | head -1`) is no failure: the rest of its output is dropped.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -21,12 +21,12 @@ use crate::id::{escaped, is_unshown};
 #[derive(Clone, Default)]
 pub(super) struct Output(Arc<Mutex<Above>>);
 
-/// What is being drawn at the bottom of the terminal, and how to print above it.
+/// The prompt or bar at the bottom of the terminal, and how to print above it.
 #[derive(Default)]
 struct Above {
     prompt: Option<SyncSender<String>>,
     bar: Option<ProgressBar>,
-    /// Why a result did not go out.
+    /// The reason why a result could not be written.
     unwritten: Option<std::io::Error>,
 }
 
@@ -35,7 +35,7 @@ impl Output {
         Output::default()
     }
 
-    /// A result, in lines.
+    /// Prints a result, in lines.
     pub(super) fn result(&self, text: &str) {
         let text = lines_of(text);
         self.write_result(&match fit::width_of(&std::io::stdout()) {
@@ -44,15 +44,15 @@ impl Output {
         });
     }
 
-    /// A table, which knows how wide it may be.
+    /// Prints a table, fitted to the width of the terminal.
     pub(super) fn table(&self, table: &Table) {
         self.write_result(&lines_of(&table.fitted(fit::width_of(&std::io::stdout()))));
     }
 
-    /// A result for a program.
+    /// Prints a result for a program.
     pub(super) fn json(&self, value: &Value) {
         let text = value.to_string();
-        // JSON itself lets through what some terminals obey.
+        // JSON itself allows characters that some terminals obey.
         self.write_result(&text.chars().fold(String::with_capacity(text.len()), |mut line, c| {
             if is_unshown(c) {
                 line.push_str(&format!("\\u{:04x}", u32::from(c)));
@@ -63,7 +63,7 @@ impl Output {
         }));
     }
 
-    /// Whether all results so far went out, as far as anybody wanted to read them; says so when not.
+    /// Whether all results so far were written, as far as a reader wanted them; reports an error if not.
     pub(super) fn was_written(&self) -> bool {
         match self.above().unwritten.take() {
             None => true,
@@ -85,7 +85,7 @@ impl Output {
         }
     }
 
-    /// What happened meanwhile; above the prompt or the progress bar, if there is one.
+    /// Prints a note on an event, above the prompt or the progress bar if there is one.
     pub(super) fn note(&self, text: &str) {
         let text = for_standard_error(lines_of(text));
         let text = match text.strip_prefix("warning:") {
@@ -96,7 +96,7 @@ impl Output {
         if let Some(bar) = &above.bar {
             bar.println(text);
         } else if let Some(prompt) = &above.prompt {
-            // A full queue means that nobody draws: the line goes out as it is.
+            // A full queue means that no prompt draws: the line is printed as it is.
             if let Err(TrySendError::Full(line) | TrySendError::Disconnected(line)) =
                 prompt.try_send(text + "\n")
             {
@@ -107,7 +107,7 @@ impl Output {
         }
     }
 
-    /// Why something that was asked for was not done: one line, whatever names it has in it.
+    /// Prints why a request was not carried out: one line, whatever names it contains.
     pub(super) fn error(&self, text: &str) {
         let text = for_standard_error(format!("error: {}", escaped(text)));
         write_error(&match text.strip_prefix("error:") {
@@ -116,14 +116,14 @@ impl Output {
         });
     }
 
-    /// A line that was typed before its prompt was there.
+    /// Prints a line that was typed before its prompt was there.
     pub(super) fn prompted(&self, prompt: &str, line: &str) {
         self.result(&format!("{prompt}{line}"));
     }
 
-    /// From now on a prompt is drawn, and this prints above it.
+    /// From now on a prompt is drawn, and notes are printed above it.
     pub(super) fn draw_prompt(&self, mut printer: impl ExternalPrinter + Send + 'static) {
-        // A terminal that is a file in truth, or the standard error of another one, is left alone.
+        // A standard error that is a file or another terminal is left alone.
         if !std::io::stderr().is_terminal() {
             return;
         }
@@ -139,12 +139,12 @@ impl Output {
         self.above().prompt = Some(sender);
     }
 
-    /// The prompt is gone for good.
+    /// Notes that no prompt is drawn any more.
     pub(super) fn end_prompt(&self) {
         self.above().prompt = None;
     }
 
-    /// From now on this bar is drawn, or none.
+    /// Sets the bar that is drawn from now on; `None` for no bar.
     pub(super) fn draw_bar(&self, bar: Option<ProgressBar>) {
         self.above().bar = bar;
     }
@@ -154,7 +154,7 @@ impl Output {
     }
 }
 
-/// The text with its line breaks, but nothing else that a terminal obeys.
+/// The text with its line breaks, but without other characters that a terminal obeys.
 fn lines_of(text: &str) -> String {
     text.split('\n').map(escaped).collect::<Vec<_>>().join("\n")
 }
@@ -178,5 +178,5 @@ fn styled(colour: AnsiColor, head: &str, rest: &str) -> String {
     format!("{style}{head}{style:#}{rest}")
 }
 
-/// How many lines wait for a prompt that is busy.
+/// The number of lines that wait for a busy prompt.
 const NOTES_QUEUED_MAX: usize = 256;

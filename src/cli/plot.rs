@@ -1,6 +1,6 @@
-//! The report of a simulation as one picture: how many hops lookups took, and how the ring was over time.
+//! The report of a simulation as one picture: the hops of lookups, and the state of the ring over time.
 //!
-//! Pure: a report in, SVG out. No font is read; whoever shows the picture has one.
+//! Pure: a report in, SVG out. No font is read; the program that shows the picture has one.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -55,7 +55,7 @@ fn subtitle(report: &Report) -> String {
     }
 }
 
-/// Which part of all lookups took how many hops.
+/// Draws the shares of all lookups by number of hops.
 fn draw_hops(area: &Area<'_>, report: &Report) -> anyhow::Result<()> {
     let bars = lookups_by_hops(report);
     let total: u64 = bars.iter().sum();
@@ -83,13 +83,13 @@ fn draw_hops(area: &Area<'_>, report: &Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Which part of the peers has its true neighbours.
+/// Draws the share of peers with their true neighbours.
 fn draw_order(area: &Area<'_>, health: &[Health]) -> anyhow::Result<()> {
     let time = Time::of(health);
     let shares = samples(health, &time, |health| health.in_order * 100.0);
     let lowest = shares.iter().map(|(_, share)| *share).fold(100.0, f64::min);
     let from = [90.0, 50.0].into_iter().find(|from| lowest >= *from).unwrap_or(0.0);
-    // A little above, so that a line at the top is seen.
+    // The axis ends a little above, so that a line at the top is visible.
     let to = 100.0 + (100.0 - from) / 20.0;
     let mut chart = Panel {
         caption: "Peers that have their true neighbours",
@@ -100,7 +100,7 @@ fn draw_order(area: &Area<'_>, health: &[Health]) -> anyhow::Result<()> {
     draw_line(&mut chart, shares, FIRST)
 }
 
-/// How many peers there are.
+/// Draws the number of peers.
 fn draw_alive(area: &Area<'_>, health: &[Health]) -> anyhow::Result<()> {
     let time = Time::of(health);
     let alive = samples(health, &time, |health| health.alive as f64);
@@ -131,7 +131,7 @@ fn draw_line(chart: &mut Chart<'_, '_>, line: Vec<(f64, f64)>, colour: RGBColor)
     Ok(())
 }
 
-/// What a chart shows beside its figures.
+/// The parts of a chart beside its data.
 struct Panel {
     caption: &'static str,
     x: Axis,
@@ -141,13 +141,13 @@ struct Panel {
 struct Axis {
     from: f64,
     to: f64,
-    /// Between two of its labels, which are multiples of it.
+    /// The distance between two labels, which are multiples of it.
     step: f64,
     name: &'static str,
 }
 
 impl Panel {
-    /// Draws it, still without figures.
+    /// Draws the panel, still without data.
     fn draw<'a, 'b>(self, area: &'a Area<'b>) -> anyhow::Result<Chart<'a, 'b>> {
         let Panel { caption, x, y } = self;
         let (x_name, y_name) = (x.name, y.name);
@@ -225,7 +225,7 @@ fn samples(health: &[Health], time: &Time, of: impl Fn(&Health) -> f64) -> Vec<(
     health.iter().map(|health| (health.at_s / time.unit_s, of(health))).collect()
 }
 
-/// By their number of hops, without those at the end that none took.
+/// The lookups by their number of hops, without the empty counts at the end.
 fn lookups_by_hops(report: &Report) -> &[u64] {
     let all = &report.hops_histogram;
     let last = all.iter().rposition(|lookups| *lookups > 0);
@@ -240,7 +240,7 @@ fn share_in_words(share: f64) -> String {
     }
 }
 
-/// 1, 2 or 5, times a power of ten, so that a span has no more steps than that.
+/// A step of 1, 2 or 5 times a power of ten, so that a span has at most `steps_max` steps.
 fn step(span: f64, steps_max: usize) -> f64 {
     let least = span / steps_max as f64;
     let power = 10f64.powf(least.log10().floor());
@@ -275,19 +275,19 @@ const FAINT: RGBColor = RGBColor(0xe5, 0xe7, 0xeb);
 const FIRST: RGBColor = RGBColor(0x1f, 0x6f, 0xeb);
 const SECOND: RGBColor = RGBColor(0xb4, 0x53, 0x09);
 
-/// An axis for that many bars, even if there are fewer.
+/// The least number of bars for which an axis has room.
 const BARS_LEAST: usize = 5;
-/// Of more bars not all have their share and their number written to them.
+/// The most bars that all get their share and their number as labels.
 const BARS_NAMED_MAX: usize = 16;
 /// Half of a bar's width, in hops.
 const BAR_HALF: f64 = 0.4;
 const TICKS_MAX: usize = 6;
-/// How much higher than its highest figure a chart is.
+/// The height of a chart in relation to its highest value.
 const ROOM_ABOVE: f64 = 1.12;
-/// Seconds, and what an axis of such units is called.
+/// The seconds of a unit, and the label of an axis in that unit.
 const UNITS: [(f64, &str); 3] = [(1.0, "seconds"), (60.0, "minutes"), (3_600.0, "hours")];
 const LONGEST_UNIT: (f64, &str) = (86_400.0, "days");
-/// An axis has no more units, unless there is no longer one.
+/// The most units on an axis, unless there is no longer unit.
 const UNIT_MAX: f64 = 180.0;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A bar for what takes a while, on a terminal; a line now and then of long work, where nobody sits.
+//! A progress bar on a terminal; without a terminal, a line now and then for long work.
 
 use std::future::Future;
 use std::io::IsTerminal as _;
@@ -13,21 +13,21 @@ use super::format::seconds;
 use super::output::Output;
 use crate::peer::Progress;
 
-/// What a bar counts.
+/// The unit of a bar.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Counted {
     /// Bytes of a transfer.
     Bytes,
-    /// Parts of some work, of which only the share is told.
+    /// Parts of some work, of which only the share is shown.
     Parts,
 }
 
-/// Runs a transfer and draws how far it is.
+/// Runs a transfer and draws its progress.
 pub(super) async fn drawn<T>(out: &Output, progress: &Progress, transfer: impl Future<Output = T>) -> T {
     drawn_as(Counted::Bytes, out, progress, transfer).await
 }
 
-/// Runs some work and draws how far it is.
+/// Runs some work and draws its progress.
 pub(super) async fn drawn_as<T>(
     counted: Counted,
     out: &Output,
@@ -50,7 +50,7 @@ pub(super) async fn drawn_as<T>(
             _ = ticks.tick() => {}
         }
         let total = progress.total.load(Ordering::Relaxed);
-        // A total of zero is one that is not known yet, or of a file that takes no time.
+        // A total of zero is unknown so far, or belongs to a file that takes no time.
         if total > 0 {
             let bar = bar.get_or_insert_with(|| {
                 let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
@@ -69,7 +69,7 @@ pub(super) async fn drawn_as<T>(
     result
 }
 
-/// Runs some work and says in a line now and then how far it is.
+/// Runs some work and prints its progress in a line now and then.
 async fn told<T>(out: &Output, progress: &Progress, work: impl Future<Output = T>) -> T {
     let mut work = std::pin::pin!(work);
     let begun = Instant::now();
@@ -85,7 +85,7 @@ async fn told<T>(out: &Output, progress: &Progress, work: impl Future<Output = T
     }
 }
 
-/// How far some work is after a while, and how long the rest takes if it goes on like that.
+/// The progress of some work after `elapsed`, and the time that the rest takes at the same speed.
 fn line(elapsed: Duration, done: u64, total: u64) -> String {
     let so_far = roughly(elapsed);
     if done == 0 || total == 0 {
@@ -96,7 +96,7 @@ fn line(elapsed: Duration, done: u64, total: u64) -> String {
     format!("after {so_far}: {:.0} %, about {} left", (share * 100.0).floor(), roughly(left))
 }
 
-/// A span of time, without the fractions of a second that an estimate does not have.
+/// A span of time without the fractions of a second, which an estimate does not have.
 pub(super) fn roughly(span: Duration) -> String {
     match span.as_secs_f64().round() as u64 {
         whole @ ..60 => format!("{whole} s"),
@@ -104,12 +104,12 @@ pub(super) fn roughly(span: Duration) -> String {
     }
 }
 
-/// As much as fits into the terminal as wide as it is now.
+/// The longest style that fits into the terminal at its present width.
 fn style(counted: Counted) -> ProgressStyle {
     let width = fit::width_of(&std::io::stderr()).unwrap_or(usize::MAX);
     let fitting = templates(counted).iter().find(|(least, _)| *least <= width);
     let template = fitting.map_or(SMALLEST, |(_, template)| *template);
-    // The templates are constants; the plain bar takes their place should one ever be wrong.
+    // The templates are constants; the plain bar is a fallback if one is ever wrong.
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
@@ -120,13 +120,13 @@ fn templates(counted: Counted) -> &'static [(usize, &'static str)] {
     }
 }
 
-/// A transfer that ends sooner gets no bar.
+/// The time after which a transfer gets a bar.
 const FIRST_DRAWN: Duration = Duration::from_millis(300);
 const REDRAWN: Duration = Duration::from_millis(100);
-/// A transfer that ends sooner gets no line.
+/// The time after which work gets a line.
 const FIRST_TOLD: Duration = Duration::from_secs(5);
 const TOLD_AGAIN: Duration = Duration::from_secs(15);
-/// What is drawn from which width on.
+/// The templates of bars, each with the least width that it needs.
 const BYTES: [(usize, &str); 3] = [
     (70, "  {wide_bar} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left"),
     (36, "  {wide_bar} {binary_bytes}, {eta} left"),

@@ -1,8 +1,8 @@
-//! One peer in the foreground: started, told about, commanded, ended.
+//! One peer in the foreground: it is started, reported on, commanded and ended.
 //!
-//! Commands run one after the other. From a pipe, the first runs once the peer is active and the end
-//! of input leaves the peer running; at a prompt they are taken at once, and those that need the ring
-//! say for whom the peer still waits.
+//! Commands run one after the other. From a pipe, the first command runs once the peer is active, and the end of input
+//! leaves the peer running. At a prompt commands are taken at once, and those that need the ring say for which peers
+//! this one still waits.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,15 +25,15 @@ use super::{DONE, FAILED};
 use crate::id::Position;
 use crate::peer::{Handle, PeerEvent, StartNotice, start_telling};
 
-/// Runs a peer until it leaves, is ended by a signal, or ends by itself; gives the exit code.
+/// Runs a peer until it leaves, is ended by a signal, or ends by itself; returns the exit code.
 ///
 /// # Errors
-/// When signals cannot be taken.
+/// When the signals cannot be handled.
 pub(super) async fn run(plan: Plan) -> anyhow::Result<u8> {
     let out = Output::new();
     let mut signals = Signals::new()?;
     if let Some(path) = &plan.ready_file {
-        // One that is left over from another run would lie.
+        // A ready file of an earlier run would be wrong.
         let _ = std::fs::remove_file(path);
     }
     let notice = |notice: &StartNotice| out.note(&notice.to_string());
@@ -65,7 +65,7 @@ pub(super) async fn run(plan: Plan) -> anyhow::Result<u8> {
         End::Code(code) => code,
         End::Failed(why) => {
             if !session.active.load(Ordering::Relaxed) {
-                // The ring did not take it: nothing of it is worth keeping.
+                // The ring did not take the peer, so nothing of it is worth keeping.
                 session.peer.undo_start().await;
             }
             out.error(&why);
@@ -81,25 +81,25 @@ pub(super) async fn run(plan: Plan) -> anyhow::Result<u8> {
 struct Session {
     peer: Handle,
     out: Output,
-    /// A person sits at a prompt.
+    /// Whether a person types at a prompt.
     interactive: bool,
     active: AtomicBool,
-    /// Somebody has been told for whom the peer waits.
+    /// Whether the awaited peers have been reported.
     told_waiting: AtomicBool,
-    /// `Quit` is at work, so that the end of the peer is what is wanted.
+    /// Whether `Quit` is at work, so that the end of the peer is wanted.
     leaving: AtomicBool,
     names: KnownNames,
-    /// Which peer's name is to be typed next, for it to be forgotten.
+    /// The name of the peer that is forgotten if its name is typed next.
     to_forget: Mutex<Option<String>>,
 }
 
 /// Why a session is over.
 enum End {
-    /// By a command.
+    /// Ended by a command, with this exit code.
     Code(u8),
-    /// By a signal, or Ctrl+C at the prompt; with this exit code.
+    /// Ended by a signal, or Ctrl+C at the prompt, with this exit code.
     Signal(u8),
-    /// By itself.
+    /// The peer ended by itself, for this reason.
     Failed(String),
 }
 
@@ -120,7 +120,7 @@ impl Session {
         ));
         let me = self.peer.position();
         tokio::select! {
-            // What happened is told before what follows from it: whom the peer waited for, then that it is active.
+            // Events are reported before their consequences: first the awaited peers, then that the peer is active.
             biased;
             () = self.tell_events(events, &me, verbose) => End::Failed("the peer ended".to_owned()),
             end = self.commands(ready_file.as_deref()) => end,
@@ -129,7 +129,7 @@ impl Session {
         }
     }
 
-    /// Commands until one of them ends the session.
+    /// Runs commands until one of them ends the session.
     async fn commands(&self, ready_file: Option<&Path>) -> End {
         if !self.interactive {
             return match self.activity(ready_file).await {
@@ -155,7 +155,7 @@ impl Session {
         }
     }
 
-    /// Waits until the peer is active, and says so; nobody waits without being told for whom.
+    /// Waits until the peer is active, and reports that; the awaited peers are reported too.
     async fn activity(&self, ready_file: Option<&Path>) -> Result<(), String> {
         let mut active = std::pin::pin!(self.peer.wait_active());
         let result = tokio::select! {
@@ -197,7 +197,7 @@ impl Session {
                 }
                 Line::Unreadable(why) => self.out.error(why),
                 Line::Interrupt => return End::Signal(INTERRUPTED),
-                // Ctrl+D; but a terminal that only ever says so is gone.
+                // This is Ctrl+D; but a terminal that reports nothing else is gone.
                 Line::End if self.interactive && ends < ENDS_MAX => {
                     self.out
                         .note("The peer goes on; Quit leaves the ring, Ctrl+C ends the peer without notice");
@@ -210,7 +210,7 @@ impl Session {
         }
     }
 
-    /// Runs one line; an exit code when it ends the session.
+    /// Runs one line; returns an exit code if it ends the session.
     async fn command(&self, line: &str) -> Option<u8> {
         let door = Door::Here(self.peer.clone());
         let executor = Executor { peer: &door, out: &self.out };
@@ -277,8 +277,8 @@ impl Session {
             }
             None => {
                 self.leaving.store(false, Ordering::Relaxed);
-                // A script's Quit is its last word; a person may try again. A peer that stays in its ring, since
-                // something would be lost without it, goes on in any case.
+                // A script's Quit is its last command; a person may try again. A peer that stays in its ring, since its
+                // departure would lose data, goes on in any case.
                 if self.interactive || self.peer.status().await.phase == "active" {
                     return None;
                 }
@@ -288,14 +288,14 @@ impl Session {
         }
     }
 
-    /// What this peer holds, for completion. No answer is no news.
+    /// Learns the names of this peer's files, for completion. Without an answer nothing changes.
     async fn learn_names(&self) {
         if let Ok(Ok(files)) = tokio::time::timeout(NAMES_WAIT, self.peer.first_files(NAMES_MAX)).await {
             self.names.replace(files.into_iter().flat_map(|file| file.names));
         }
     }
 
-    /// Why the peer ended, unless it was asked to here.
+    /// Why the peer ended, unless it was asked to end here.
     async fn ended(&self) -> End {
         let why = self.peer.ended().await;
         if self.leaving.load(Ordering::Relaxed) {
@@ -317,7 +317,7 @@ impl Session {
                     self.out.note(&format!("warning: {missed} events came too fast to be told"));
                     continue;
                 }
-                // The peer has ended, and another branch says why.
+                // The peer has ended, and another branch reports the reason.
                 Err(RecvError::Closed) => return std::future::pending().await,
             };
             match &event {
@@ -325,7 +325,7 @@ impl Session {
                     self.told_waiting.store(true, Ordering::Relaxed);
                     waiting = self.active.load(Ordering::Relaxed);
                 }
-                // The first time is told by whoever waits for it.
+                // The first time is reported by the task that waits for it.
                 PeerEvent::Active if waiting => {
                     waiting = false;
                     self.out.note(&format!("Peer {} is active again", self.peer.name()));
@@ -338,7 +338,7 @@ impl Session {
         }
     }
 
-    /// Departure without notice; a second signal does not wait for the disk.
+    /// Ends the peer without notice; a second signal does not wait for the disk.
     async fn depart(&self, signals: &mut Signals) {
         self.out.note("Stopped without notice; the other peers repair the ring");
         tokio::select! {
@@ -351,7 +351,7 @@ impl Session {
     }
 }
 
-/// Writes a file that is there whole or not at all.
+/// Writes a file that appears completely or not at all.
 fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
     let mut unready = path.as_os_str().to_owned();
     unready.push(".part");
@@ -359,13 +359,13 @@ fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
     std::fs::rename(unready, path)
 }
 
-/// How long a start may be silent.
+/// How long a start may take before a line is shown.
 const SILENT_MAX: Duration = Duration::from_millis(700);
-/// How long the prompt waits for the names of this peer's files.
+/// The time for which the prompt waits for the names of this peer's files.
 const NAMES_WAIT: Duration = Duration::from_millis(200);
-/// How many times in a row a terminal may report the end of input.
+/// The number of times in a row that a terminal may report the end of input.
 const ENDS_MAX: u32 = 10;
-/// How long a departure that was commanded elsewhere may take to end after the node has.
+/// How long a departure that another client commanded may take after the node has ended.
 const LEFT_WAIT: Duration = Duration::from_secs(20);
-/// How long the store may take to close.
+/// The time that the store may take to close.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! A command from a shell: to a peer of another process.
+//! A command from a shell, to a peer of another process.
 
 use std::path::PathBuf;
 
@@ -45,10 +45,10 @@ impl TargetArgs {
     }
 }
 
-/// Connects, runs the command, and gives its exit code.
+/// Connects, runs the command, and returns its exit code.
 ///
 /// # Errors
-/// When signals cannot be taken.
+/// When the signals cannot be handled.
 pub(super) async fn run(command: Command, target: TargetArgs) -> anyhow::Result<u8> {
     let out = Output::new();
     let mut signals = Signals::new()?;
@@ -72,7 +72,7 @@ pub(super) async fn run(command: Command, target: TargetArgs) -> anyhow::Result<
         }
         code = signals.next() => code,
     };
-    // In any case: a peer that hears no goodbye waits for the bytes of a store that is over.
+    // The goodbye is sent in any case: without it the peer would wait for the bytes of a store that is over.
     if let Door::There(client) = door {
         client.close().await;
     }

@@ -1,19 +1,19 @@
-//! The signals that end a peer without notice to the others, and one that must not.
+//! The signals that end a peer without notice to the others, and one signal that must not.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGINT, SIGTERM and SIGHUP.
+/// Handlers of SIGINT, SIGTERM and SIGHUP.
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hang_up: Signal,
-    /// Taken, so that it does not end the process: a write beyond the limit of the user's files fails like one on a
-    /// full disk.
+    /// SIGXFSZ, handled so that it does not end the process: a write beyond the user's file size limit fails like a
+    /// write on a full disk.
     _file_size: Signal,
 }
 
 impl Signals {
-    /// Takes them from now on.
+    /// Handles the signals from now on.
     pub(super) fn new() -> std::io::Result<Signals> {
         Ok(Signals {
             interrupt: signal(SignalKind::interrupt())?,
@@ -23,7 +23,7 @@ impl Signals {
         })
     }
 
-    /// The exit code that shells expect of the next one: 128 and its number.
+    /// Waits for the next signal; returns the exit code that shells expect: 128 and its number.
     pub(super) async fn next(&mut self) -> u8 {
         tokio::select! {
             _ = self.interrupt.recv() => INTERRUPTED,

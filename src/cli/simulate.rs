@@ -100,7 +100,7 @@ pub(super) struct Args {
     plot: Option<PathBuf>,
 }
 
-/// What is to be done.
+/// The checked settings of a simulation.
 #[derive(Debug)]
 pub(super) struct Plan {
     experiment: Experiment,
@@ -154,22 +154,22 @@ impl Args {
     }
 }
 
-/// Simulates, and says what came of it.
+/// Simulates, and prints the figures.
 ///
 /// # Errors
-/// When signals cannot be taken, or the simulation does not end as it should.
+/// When the signals cannot be handled, or the simulation ends unexpectedly.
 pub(super) async fn run(plan: Plan) -> anyhow::Result<u8> {
     let out = Output::new();
     let mut signals = Signals::new()?;
     tokio::select! {
         code = simulated(&out, plan) => code,
-        // Its thread ends with the process.
+        // The thread of the simulation ends with the process.
         code = signals.next() => Ok(code),
     }
 }
 
 async fn simulated(out: &Output, plan: Plan) -> anyhow::Result<u8> {
-    // Before the work, so that a path that cannot be is told at once.
+    // This comes before the work, so that an unusable path is reported at once.
     let picture = match &plan.plot {
         Some(path) => match begun(path).await {
             Ok(picture) => Some(picture),
@@ -200,7 +200,7 @@ async fn simulated(out: &Output, plan: Plan) -> anyhow::Result<u8> {
     Ok(if out.was_written() { DONE } else { FAILED })
 }
 
-/// The work has a thread of its own, which nothing waits for.
+/// Runs the work on a thread of its own, which nothing waits for.
 async fn on_a_thread(
     experiment: Experiment,
     progress: Arc<Progress>,
@@ -208,7 +208,7 @@ async fn on_a_thread(
     let (sender, report) = oneshot::channel();
     let work = move || {
         let ended = experiment.run(&mut |share| progress.begin((share * PARTS as f64) as u64, PARTS));
-        // Nobody listens any more when the command was stopped.
+        // The receiver is gone if the command was stopped.
         let _ = sender.send(ended);
     };
     std::thread::Builder::new().name("simulation".to_owned()).spawn(work)?;
@@ -228,13 +228,13 @@ fn number<T: FromStr>(option: &'static str, text: &str) -> Result<T, Misuse> {
     text.parse().map_err(|_| no_value(option, text))
 }
 
-/// So many of that unit; fractions are allowed.
+/// A span of time from a number of units; fractions are allowed.
 fn span(option: &'static str, text: &str, unit: Duration) -> Result<Duration, Misuse> {
     let units: f64 = number(option, text)?;
     Duration::try_from_secs_f64(units * unit.as_secs_f64()).map_err(|_| no_value(option, text))
 }
 
-/// The text is no number of the kind that the option takes, or one that is far out of its bounds.
+/// The error for a text that is no number of the kind that the option takes, or is far out of its bounds.
 fn no_value(option: &'static str, text: &str) -> Misuse {
     let told = if text.parse::<f64>().is_ok() { text.to_owned() } else { format!("{text:?}") };
     Misuse(ExperimentError::of(option, told).to_string())
@@ -254,9 +254,9 @@ fn in_ms(span: Duration) -> String {
 
 const RING: &str = "The ring and its network";
 const EVENTS: &str = "What happens";
-/// Whatever is likely to take so long says so beforehand.
+/// The expected duration from which on a simulation is announced beforehand.
 const LONG: Duration = Duration::from_secs(60);
-/// In how many parts progress is told.
+/// The number of parts in which progress is reported.
 const PARTS: u64 = 10_000;
 const AFTER_HELP: &str = "\
 Example: quoit simulate --peers 10000 --plot ring.svg            hops of 10,000 peers, as a picture

@@ -1,5 +1,5 @@
-//! Reports that are tables. No borders and no wrapping, so that `awk` and `grep` read them too; in a terminal that
-//! is narrower than the table, what can be shortened is, and else each row becomes a few lines.
+//! Reports that are tables. No borders and no wrapping, so that `awk` and `grep` can read them; in a terminal that is
+//! narrower than the table, cells are shortened where possible, otherwise each row becomes a few lines.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,16 +14,16 @@ use crate::peer::{RingFiles, RingLine, peer_list};
 use crate::sim::Report;
 use crate::wire::{FileEntry, MemberState};
 
-/// Rows under a header, and a last line; or that line alone.
+/// Rows under a header, and a last line; or only that line.
 pub(super) struct Table {
     header: &'static [&'static str],
-    /// The columns of figures.
+    /// The indices of the right-aligned columns, which hold numbers.
     right: &'static [usize],
     rows: Vec<Vec<Cut>>,
     last: String,
 }
 
-/// What stands in a cell, at length and in short.
+/// The content of a cell, in full and shortened.
 struct Cut {
     long: String,
     short: Option<String>,
@@ -34,7 +34,7 @@ impl Table {
         Table { header: &[], right: &[], rows: Vec::new(), last: last.to_owned() }
     }
 
-    /// As it is best shown in so many columns; `None` is as many as it takes.
+    /// The best layout for this width; `None` for as wide as needed.
     pub(super) fn fitted(&self, width: Option<usize>) -> String {
         let Some(width) = width else { return self.laid_out(Cut::long) };
         for cell in [Cut::long, Cut::short] {
@@ -46,7 +46,7 @@ impl Table {
         self.stacked(width)
     }
 
-    /// Column by column.
+    /// The layout in columns.
     fn laid_out(&self, cell: fn(&Cut) -> &str) -> String {
         if self.rows.is_empty() {
             return self.last.clone();
@@ -61,12 +61,12 @@ impl Table {
         for row in &self.rows {
             table.add_row(row.iter().map(|cut| Cell::new(cell(cut))));
         }
-        // Without the spaces that the style puts at both ends of a line.
+        // The style puts spaces at both ends of a line; they are removed.
         let lines = table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned());
         lines.chain([self.last.clone()]).collect::<Vec<_>>().join("\n")
     }
 
-    /// Row by row: the first cell, and below it the others with their headers.
+    /// The layout in rows: the first cell, and below it the others with their headers.
     fn stacked(&self, width: usize) -> String {
         let heads = self.header.iter().map(|head| head.to_lowercase());
         let heads: Vec<String> = heads.collect();
@@ -104,7 +104,7 @@ impl Cut {
     }
 }
 
-/// Who is in the ring, in its order.
+/// The peers of the ring, in its order.
 pub(super) fn ring(lines: &[RingLine]) -> Table {
     let row = |line: &RingLine| {
         let share = match line.state {
@@ -146,7 +146,7 @@ pub(super) fn files(files: &[FileEntry]) -> Table {
     }
 }
 
-/// The files of the ring, and who holds them.
+/// The files of the ring, with their holders.
 pub(super) fn files_of_ring(report: &RingFiles) -> Table {
     if report.files.is_empty() {
         return Table::empty("No files in this ring");
@@ -168,7 +168,7 @@ pub(super) fn files_of_ring(report: &RingFiles) -> Table {
     }
 }
 
-/// What came of a simulation, one figure a row.
+/// The figures of a simulation, one in each row.
 pub(super) fn simulation(report: &Report) -> Table {
     let found = report.lookups > report.lookups_failed;
     let hops = |value: f64| if found { figure(value) } else { "-".to_owned() };

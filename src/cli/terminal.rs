@@ -1,13 +1,13 @@
-//! The terminal as it was before the prompt, so that it can be put back.
+//! The terminal's settings from before the prompt, so that they can be restored.
 //!
-//! The prompt's thread sits in a read with the terminal in raw mode; when the process ends for
-//! another reason (a signal, a fenced peer), that thread never gets to put things right itself.
+//! The prompt's thread sits in a read with the terminal in raw mode; if the process ends for another reason (a signal,
+//! a fenced peer), that thread cannot restore the terminal itself.
 
 use std::io::{IsTerminal as _, Write as _};
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
-/// A terminal's settings; put back when this is dropped.
+/// A terminal's settings; they are restored when this is dropped.
 pub(super) struct Terminal(Option<Termios>);
 
 impl Terminal {
@@ -16,12 +16,12 @@ impl Terminal {
         Terminal(tcgetattr(std::io::stdin()).ok())
     }
 
-    /// Whether a person sits at both ends.
+    /// Whether a person uses both input and output.
     pub(super) fn is_interactive(&self) -> bool {
         self.0.is_some() && std::io::stdout().is_terminal()
     }
 
-    /// Puts the settings back and begins a new line if a prompt is standing there.
+    /// Restores the settings, and begins a new line if a prompt is shown.
     pub(super) fn restore(&self) {
         let Some(before) = &self.0 else { return };
         let raw = tcgetattr(std::io::stdin()).is_ok_and(|now| now.local_modes != before.local_modes);
@@ -40,5 +40,5 @@ impl Drop for Terminal {
     }
 }
 
-/// Undoes what the prompt switched on (xterm's DECRST 2004).
+/// The sequence that undoes the prompt's bracketed paste (xterm's DECRST 2004).
 const BRACKETED_PASTE_OFF: &[u8] = b"\x1b[?2004l";

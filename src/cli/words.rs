@@ -1,7 +1,7 @@
-//! A line as a shell reads it: words, quoted or not; and a word as it has to be typed. Pure.
+//! Splits a line into words like a shell, quoted or not; and quotes a word for typing. Pure.
 //!
-//! `'my file'`, `"my file"` and `my\ file` are one word, `# remark` is none. `$'new\nline'` is how bash and zsh
-//! write what cannot be typed: names may hold anything but `/`.
+//! `'my file'`, `"my file"` and `my\ file` are one word each; `# remark` is not a word. In bash and zsh `$'new\nline'`
+//! writes characters that cannot be typed: names may hold anything but `/`.
 
 use crate::id::is_unshown;
 
@@ -11,8 +11,8 @@ pub(super) fn split(line: &str) -> Option<Vec<String>> {
     (!read.open).then(|| read.words.into_iter().map(|(_, word)| word).collect())
 }
 
-/// The word that is being typed at the end of this line: where it begins, quotation mark included, and what it
-/// means so far.
+/// The word that is being typed at the end of this line: its beginning, quotation mark included, and its meaning so
+/// far.
 pub(super) fn last(line: &str) -> (usize, String) {
     let mut read = Read::of(line);
     match read.words.pop() {
@@ -21,7 +21,7 @@ pub(super) fn last(line: &str) -> (usize, String) {
     }
 }
 
-/// A word as a shell, and [`split`], read it.
+/// A word in a form that a shell, and [`split`], read as this word.
 pub(super) fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "-_./:=,+@%^".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
@@ -46,24 +46,24 @@ fn escape(c: char) -> String {
     }
 }
 
-/// What has been read of a line.
+/// The part of a line that has been read.
 #[derive(Default)]
 struct Read {
-    /// Where each word begins, and what it means.
+    /// The words, each with the offset at which it begins.
     words: Vec<(usize, String)>,
-    /// The line ends within the last word.
+    /// Whether the line ends within the last word.
     in_word: bool,
-    /// And within a quotation, or behind a backslash.
+    /// Whether the line ends within a quotation, or behind a backslash.
     open: bool,
 }
 
-/// Within what a character stands.
+/// The kind of quotation that a character stands in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Within {
     Nothing,
     Single,
     Double,
-    /// `$'…'`
+    /// A quotation `$'…'`, in which backslashes are interpreted.
     Escaping,
 }
 
@@ -91,7 +91,7 @@ impl Read {
                     };
                     match within {
                         Within::Escaping => word.push_str(&unescaped(next, &mut rest)),
-                        // Between double quotes a backslash is one, but before these.
+                        // Between double quotes a backslash stands for itself, except before these characters.
                         Within::Double if !"\"\\$`".contains(next) => word.extend(['\\', next]),
                         _ => word.push(next),
                     }
@@ -103,7 +103,7 @@ impl Read {
         read
     }
 
-    /// The word at this place of the line: the one that is being read, or a new one.
+    /// The word at this offset of the line: the one that is being read, or a new one.
     fn word(&mut self, at: usize) -> &mut String {
         if !self.in_word || self.words.is_empty() {
             self.in_word = true;
@@ -114,7 +114,7 @@ impl Read {
     }
 }
 
-/// What a backslash and this character mean within `$'…'`.
+/// The meaning of a backslash and this character within `$'…'`.
 fn unescaped(c: char, rest: &mut std::iter::Peekable<std::str::CharIndices<'_>>) -> String {
     let mut number = |digits_max: u32| {
         let mut text = String::new();

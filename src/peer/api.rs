@@ -1,5 +1,4 @@
-//! What a running peer can be asked, and what it answers: the values that commands,
-//! gateways and tests see. No I/O here.
+//! The requests to a running peer and its answers: the values that commands, gateways and tests see. No I/O here.
 
 use std::io;
 use std::path::PathBuf;
@@ -40,37 +39,37 @@ pub enum Entrance {
 /// How to start a peer.
 #[derive(Debug, Clone)]
 pub struct StartOptions {
-    /// The way in. Where the data directory holds an identity already, [`Entrance::Resume`] takes its place.
+    /// The way in. If the data directory already holds an identity, [`Entrance::Resume`] takes its place.
     pub entrance: Entrance,
-    /// The number; `None` for a self-placed peer.
+    /// The peer's number; `None` for a self-placed peer.
     pub number: Option<u8>,
-    /// Its data directory; `None` for the default place, one folder per peer.
+    /// The data directory; `None` for the default place, one folder per peer.
     pub data_dir: Option<PathBuf>,
-    /// Where the ring CA and the peers' certificates are; `None` for the default place.
+    /// The directory of the ring CA and the peers' certificates; `None` for the default place.
     pub certs_dir: Option<PathBuf>,
-    /// The UDP address to listen on; `None` for the one before, where the peer has lived before. Else for 127.0.0.1,
-    /// or all addresses where there is a bundle, and the number's port, or port 12300 or the next free one for a
-    /// self-placed peer.
+    /// The UDP address to listen on. `None` for the previous address of a peer that has run before. Otherwise `None`
+    /// means 127.0.0.1, or all addresses if there is a bundle, with the number's port; a self-placed peer takes port
+    /// 12300 or the next free one.
     pub listen: Option<std::net::SocketAddr>,
     /// Number n stands for UDP port `base_port` + n.
     pub base_port: u16,
-    /// Where other peers reach this one; `None` for the address it listens on.
+    /// The address at which other peers reach this one; `None` for the address it listens on.
     pub advertise: Option<Address>,
     /// The ring's settings, where this peer brings them (`init`); `None` to learn them.
     pub settings: Option<RingSettings>,
-    /// Between pings; `None` for the remembered or the default one.
+    /// The time between pings; `None` for the remembered or the default interval.
     pub interval: Option<Interval>,
-    /// What `quoit admit` made for this peer: CA certificate, certificate, and its key or not. It is put
+    /// The bundle that `quoit admit` made for this peer: CA certificate, certificate, and perhaps its key. It is put
     /// into the certificates directory.
     pub bundle: Option<PathBuf>,
-    /// The file of the bundle's key, where that is not in the bundle.
+    /// The file of the peer's key, if the bundle does not contain it.
     pub key: Option<PathBuf>,
-    /// How it uses the network.
+    /// The settings of the transport.
     pub transport: TransportSettings,
 }
 
 impl StartOptions {
-    /// This way in, and the defaults of everything else: a self-placed peer in the default places.
+    /// Options with this way in and defaults for everything else: a self-placed peer in the default places.
     pub fn new(entrance: Entrance) -> StartOptions {
         StartOptions {
             entrance,
@@ -89,13 +88,13 @@ impl StartOptions {
     }
 }
 
-/// What a start waits for, told once.
+/// An obstacle that a start waits for; reported once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StartNotice {
-    /// This machine has not the address on which the peer is to listen.
+    /// This machine does not have the address on which the peer is to listen.
     AddressNotThere {
-        /// The address.
+        /// The address on which the peer is to listen.
         address: std::net::SocketAddr,
     },
     /// This machine's clock stands before the ring's certificates begin.
@@ -133,7 +132,7 @@ pub enum StartError {
     /// There is no CA to admit this peer.
     #[error("no certificate for this peer, and no ring CA's key in {} to make one; where that key is, `quoit admit` makes a bundle for `quoit join --bundle`", .certs_dir.display())]
     NoAuthority {
-        /// Where it was looked for.
+        /// The certificates directory that was searched.
         certs_dir: PathBuf,
     },
     /// `run` without an identity.
@@ -147,12 +146,12 @@ pub enum StartError {
     OtherIdentity {
         /// The data directory.
         data_dir: PathBuf,
-        /// Whose it is.
+        /// The peer to which the data directory belongs.
         found: String,
-        /// Who was asked for.
+        /// The peer that was to be started.
         asked: String,
     },
-    /// Another process has the data directory.
+    /// Another process uses the data directory.
     #[error("{} is in use by {}", .data_dir.display(), .process.map_or("another process".to_owned(), |id| format!("process {id}")))]
     InUse {
         /// The data directory.
@@ -171,7 +170,7 @@ pub enum StartError {
     /// The port is taken, or the address is not ours.
     #[error("cannot listen on {address}: {source}")]
     Listen {
-        /// The UDP address.
+        /// The UDP address to listen on.
         address: std::net::SocketAddr,
         /// The underlying error.
         source: io::Error,
@@ -179,15 +178,15 @@ pub enum StartError {
     /// A certificate or key cannot be read, made or used.
     #[error("certificates in {}: {reason}", .certs_dir.display())]
     Certificates {
-        /// The folder.
+        /// The certificates directory.
         certs_dir: PathBuf,
         /// The reason, in words.
         reason: String,
     },
-    /// The bundle is no good, or does not fit.
+    /// The bundle is damaged, or does not fit this peer.
     #[error("bundle {}: {reason}", .path.display())]
     Bundle {
-        /// Its file.
+        /// The path of the bundle.
         path: PathBuf,
         /// The reason, in words.
         reason: String,
@@ -195,7 +194,7 @@ pub enum StartError {
     /// The data directory cannot be made or read.
     #[error("data directory {}: {reason}", .data_dir.display())]
     Data {
-        /// The folder.
+        /// The data directory.
         data_dir: PathBuf,
         /// The reason, in words.
         reason: String,
@@ -203,29 +202,29 @@ pub enum StartError {
     /// The ring did not take this peer.
     #[error("cannot join through {known}: {reason}")]
     Join {
-        /// The known peer.
+        /// The known peer, as the person named it.
         known: String,
         /// The reason, in words.
         reason: String,
     },
-    /// This identity lives elsewhere, at a later incarnation, or the peer could not go on.
+    /// This identity runs elsewhere with a later incarnation, or the peer could not go on.
     #[error("{0}")]
     Ended(String),
 }
 
-/// How to store.
+/// How a file is stored: its name, and which copies to wait for.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
-    /// The name, if not the file's own.
+    /// The name in the ring; `None` for the file's own name.
     pub name: Option<FileName>,
-    /// What to wait for.
+    /// The number of copies to wait for.
     pub wait: Wait,
-    /// How long to wait for it.
+    /// The longest wait for these copies.
     pub timeout: Duration,
 }
 
 impl StoreOptions {
-    /// A day: nobody waits longer for a copy.
+    /// One day: the longest timeout of a store.
     pub const TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
 }
 
@@ -247,127 +246,127 @@ pub enum StoreError {
         /// The underlying error.
         source: io::Error,
     },
-    /// It is no regular file.
+    /// The path is not a regular file.
     #[error("{} is {kind}, not a file", .path.display())]
     NotAFile {
         /// The path of the file or folder.
         path: PathBuf,
-        /// What it is: "a directory", "a FIFO", …
+        /// The kind of thing at the path: "a directory", "a FIFO", …
         kind: &'static str,
     },
-    /// Its name cannot be a name in the ring.
+    /// The file's name cannot be a name in the ring.
     #[error("{}: {source}", .path.display())]
     Name {
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
-        /// What is wrong with its name.
+        /// The defect of the name.
         source: FileNameError,
     },
-    /// The file was written to in the meantime.
+    /// The file was written to while it was being stored.
     #[error("{} changed while it was stored; nothing was kept", .path.display())]
     Changed {
         /// The path of the file or folder.
         path: PathBuf,
     },
-    /// Too few copies in time.
+    /// Too few copies became durable in time.
     #[error("{name}: {}", too_few_copies(*.durable, *.needed, *.waited, .missing))]
     TooFewCopies {
-        /// Of what.
+        /// The name of the file.
         name: FileName,
-        /// How many are durable.
+        /// The number of copies that are durable.
         durable: usize,
-        /// How many were needed.
+        /// The number of copies that were needed.
         needed: usize,
-        /// How long was waited.
+        /// The time that was waited.
         waited: Duration,
-        /// Who is missing.
+        /// The peers whose copies are missing, with the reasons.
         missing: Vec<MissingCopy>,
     },
     /// `--wait` asks for fewer than W, or more than there can be.
     #[error("--wait {asked}: a store in this ring waits for {least} to {most} copies")]
     Wait {
-        /// What was asked.
+        /// The number of copies that `--wait` asks for.
         asked: u8,
-        /// W.
+        /// The least that may be asked for: W.
         least: usize,
-        /// min(R, members).
+        /// The most that may be asked for: min(R, members).
         most: usize,
     },
     /// This peer is not, or no longer, active.
     #[error("{0}")]
     NotActive(String),
-    /// Something else that cannot be mended by waiting.
+    /// Another failure, which waiting cannot mend.
     #[error("{name}: {reason}")]
     Failed {
-        /// Of what.
+        /// The name of the file.
         name: FileName,
         /// The reason, in words.
         reason: String,
     },
 }
 
-/// Why there is no file.
+/// Why a request brings no file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// All who would know say no.
+    /// All peers that would hold the name record say that there is none.
     #[error("no file named {name} in ring {ring}; {}", did_you_mean(.nearest.as_ref()))]
     UnknownName {
-        /// The name.
+        /// The name that was asked for.
         name: FileName,
-        /// The ring.
+        /// The name of the ring.
         ring: String,
-        /// A name that there is, and that looks like it.
+        /// The existing name that looks most like it, if any does.
         nearest: Option<FileName>,
     },
-    /// All who would know say no.
+    /// All peers that would hold the object say that they do not.
     #[error("no peer of ring {ring} holds sha256:{content}")]
     UnknownContent {
-        /// The address, or its beginning.
+        /// The content id that was asked for, or its beginning.
         content: String,
-        /// The ring.
+        /// The name of the ring.
         ring: String,
     },
-    /// Several begin so.
+    /// Several candidates begin with the given text.
     #[error("{beginning} is the beginning of {}: say which; they are {}", .candidates.len(), first_words(.candidates))]
     Ambiguous {
-        /// What was asked for.
+        /// The text that was given.
         beginning: String,
-        /// What there is.
+        /// The candidates that begin with it.
         candidates: Vec<String>,
     },
-    /// Some who would know do not answer, or do not know yet.
+    /// Some peers that would know do not answer, or have not taken over their records yet.
     #[error("cannot tell whether there is {what}: {}", have_no_word(.silent, .taking_over))]
     CannotTell {
-        /// What was asked for.
+        /// The name or content id that was asked for.
         what: String,
-        /// Who does not answer.
+        /// The peers that do not answer.
         silent: Vec<PeerName>,
-        /// Who has not been given all that it should have.
+        /// The peers that have not been given all of their ranges yet.
         taking_over: Vec<PeerName>,
     },
-    /// There is such a file, but no holder answers.
+    /// The file exists, but no holder answers.
     #[error("none of the holders of {content} answers; they are {}", peer_list(.holders))]
     Unreachable {
-        /// The address.
+        /// The content id of the object.
         content: ContentId,
-        /// The holders.
+        /// The peers that hold the object.
         holders: Vec<PeerName>,
     },
-    /// Every holder sent something else.
+    /// Every holder sent bytes that do not match the content id.
     #[error("{content} arrived corrupt from peer {}; that copy was refused", .from)]
     Corrupt {
-        /// The address.
+        /// The content id of the object.
         content: ContentId,
-        /// From whom.
+        /// The peer that sent the wrong bytes.
         from: PeerName,
     },
-    /// The peer that was asked cannot keep it.
+    /// The peer that was asked cannot keep the object.
     #[error("peer {peer} cannot keep sha256:{content}: {reason}")]
     Disk {
-        /// The peer.
+        /// The peer that was asked.
         peer: PeerName,
-        /// The address.
+        /// The content id of the object.
         content: ContentId,
         /// The reason, in words.
         reason: String,
@@ -377,39 +376,39 @@ pub enum RequestError {
     NotActive(String),
 }
 
-/// What happens in a peer, as people follow it.
+/// An event in a peer's life, for people who watch it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PeerEvent {
-    /// Not active yet: for whom it waits.
+    /// The peer is not active yet and waits for others.
     WaitingFor {
-        /// Positions or addresses.
+        /// The peers it waits for: positions or addresses.
         peers: Vec<String>,
     },
-    /// A member of the ring from now on.
+    /// The peer is a member of the ring from now on.
     Active,
-    /// Took over its ranges.
+    /// The peer has taken over its ranges.
     Synced {
-        /// How many objects came.
+        /// The number of objects that came.
         objects: u64,
-        /// Their bytes.
+        /// The number of bytes of these objects.
         bytes: u64,
-        /// Since it became active, in milliseconds.
+        /// The time since the peer became active, in milliseconds.
         ms: u64,
     },
     /// Pings went out.
     PingsSent {
-        /// To whom.
+        /// The peers that were pinged.
         to: Vec<PeerName>,
     },
     /// A ping came in.
     PingReceived {
-        /// From whom.
+        /// The peer that sent the ping.
         from: PeerName,
     },
     /// A ping was answered.
     PingAnswered {
-        /// By whom.
+        /// The peer that answered.
         from: PeerName,
     },
     /// A member does not answer any more.
@@ -422,7 +421,7 @@ pub enum PeerEvent {
         /// The peer, as people know it.
         peer: PeerName,
     },
-    /// A member that did not answer was forgotten, and is none any more.
+    /// A member that did not answer was forgotten; it is no longer a member.
     PeerForgotten {
         /// The peer, as people know it.
         peer: PeerName,
@@ -432,39 +431,39 @@ pub enum PeerEvent {
         /// The peer, as people know it.
         peer: PeerName,
     },
-    /// The first or second successor is another one.
+    /// The first or second successor has changed.
     SuccessorChanged {
-        /// 1 or 2.
+        /// The rank of the successor: 1 or 2.
         rank: u8,
-        /// Who it is now.
+        /// The new successor.
         peer: PeerName,
     },
-    /// The predecessor is another one.
+    /// The predecessor has changed.
     PredecessorChanged {
-        /// Who it is now.
+        /// The new predecessor.
         peer: PeerName,
     },
-    /// FIRST or SECOND was not the real order.
+    /// The FIRST and SECOND that were given are not the real successors.
     OrderDiffers {
-        /// What was given.
+        /// The successors that were given.
         given: Vec<PeerName>,
-        /// What holds.
+        /// The successors that the ring has.
         real: Vec<PeerName>,
     },
-    /// A file came, or was copied on.
+    /// A copy of an object arrived here, or was sent to another peer.
     Copied {
-        /// The content id.
+        /// The content id of the object.
         content: ContentId,
-        /// To whom; this peer, when it received it.
+        /// The peer that received the copy; this peer itself if it was the receiver.
         to: PeerName,
     },
-    /// Something is wrong that the person should know.
+    /// A warning that the person should read.
     Warning(String),
-    /// The peer ended; why.
+    /// The peer ended, with the reason.
     Ended(String),
 }
 
-/// Peers as people read them: "4, 5 and 8".
+/// A list of peers as people read it: "4, 5 and 8".
 pub fn peer_list(peers: &[PeerName]) -> String {
     word_list(peers.iter().map(PeerName::label))
 }
@@ -491,17 +490,17 @@ fn did_you_mean(nearest: Option<&FileName>) -> String {
     }
 }
 
-/// The first of many words.
+/// The first few words, and the number of those left out.
 fn first_words(words: &[String]) -> String {
     let more = words.len().saturating_sub(CANDIDATES_TOLD_MAX);
     let first = words.iter().take(CANDIDATES_TOLD_MAX).cloned();
     word_list(first.chain((more > 0).then(|| format!("{more} more"))))
 }
 
-/// The word that looks most like this one, if any looks like it: at most a third of its letters differ
-/// (Damerau–Levenshtein).
+/// The word that looks most like the given one: at most a third of its letters differ (Damerau–Levenshtein). `None` if
+/// no word is that close.
 pub fn nearest<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // A long word is like no short one, and comparing takes the product of their lengths.
+    // A long word resembles no short one, and comparing costs the product of their lengths.
     let is_like = |other: &&str| other.len().abs_diff(word.len()) <= word.len() / 3 + 1;
     let compared = words.into_iter().filter(is_like).take(COMPARED_MAX);
     let lower = word.to_lowercase();
@@ -512,12 +511,12 @@ pub fn nearest<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, other)| other)
 }
 
-/// Missing copies as people read them: "peer 4 (does not answer)".
+/// A list of missing copies as people read it: "peer 4 (does not answer)".
 pub fn missing_list(missing: &[MissingCopy]) -> String {
     word_list(missing.iter().map(|m| format!("peer {} ({})", m.peer, m.reason)))
 }
 
-/// Why a store is not acknowledged. Copies that are there are no reason, so where all are it says what else is missing.
+/// Why a store is not acknowledged. If enough copies are durable, the text says that the owner did not confirm one.
 fn too_few_copies(durable: usize, needed: usize, waited: Duration, missing: &[MissingCopy]) -> String {
     let who = match missing {
         [] => String::new(),
@@ -535,9 +534,9 @@ fn too_few_copies(durable: usize, needed: usize, waited: Duration, missing: &[Mi
     }
 }
 
-/// Candidates that an error names.
+/// The most candidates that an error names.
 const CANDIDATES_TOLD_MAX: usize = 8;
-/// Words that one is compared with.
+/// The most words that one word is compared with.
 const COMPARED_MAX: usize = 10_000;
 
 impl From<StoreError> for Failure {

@@ -1,4 +1,4 @@
-//! What all tasks of one peer share.
+//! The state that all tasks of one peer share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -30,7 +30,7 @@ use crate::wire::{
     Request, StorageReply, StorageRequest, Target,
 };
 
-/// One peer's parts. Held by every task of it.
+/// The parts of one peer, held by every task of it.
 pub(super) struct Shared {
     pub store: Store,
     pub transport: Transport,
@@ -41,45 +41,45 @@ pub(super) struct Shared {
     pub events: broadcast::Sender<PeerEvent>,
     pub interval: Duration,
     pub clock: Clock,
-    /// What this peer takes over in its present life.
+    /// The ranges that this peer takes over in its present incarnation.
     takeover: Mutex<TakeOver>,
-    /// Records that this peer does not want again.
+    /// The records that this peer does not want again.
     bygones: Mutex<Bygones>,
-    /// Wakes the repair.
+    /// Wakes the repair task.
     pub repair_wanted: Notify,
-    /// One listing of the whole ring at a time, since it is held in memory.
+    /// Allows one listing of the whole ring at a time, since a listing is held in memory.
     pub listing: tokio::sync::Mutex<()>,
-    /// One departure at a time.
+    /// Allows one departure at a time.
     pub departing: tokio::sync::Mutex<()>,
-    /// Objects on their way: a share for each peer, so that none waits for another.
+    /// The places of objects on their way, in and out; each peer has its own share, so that no peer waits for another.
     pub transfers: Transfers,
-    /// Rises with all that others take or say that they are taking: transfers go on.
+    /// Rises whenever another peer takes something or says that it is taking it: a sign that transfers go on.
     pub moved: AtomicU64,
-    /// Why the peer ended, once it has.
+    /// The reason why the peer ended, once it has.
     pub ended: watch::Sender<Option<String>>,
-    /// What leaving did, once it is done.
+    /// The report of the departure, once it is done.
     pub left: watch::Sender<Option<LeaveReport>>,
-    /// What has to end with the peer, for a command that ends it.
+    /// The parts that have to end with the peer, for a command that ends it.
     pub running: OnceLock<Weak<Running>>,
-    /// Somebody has been told at the start, if there was something to be told.
+    /// The certificate warning, if there was one, has been given to the first subscriber.
     pub warned_of_certificate: AtomicBool,
-    /// This process has been a member: if it is none now, it soon will be again.
+    /// This process has been a member: if it is not a member now, it soon will be again.
     pub was_member: AtomicBool,
     timestamp: Mutex<Timestamp>,
-    /// What the clocks of others show.
+    /// The readings of other peers' clocks.
     ring_clock: Mutex<RingClock>,
     pub ledger: Mutex<Ledger>,
-    /// Objects that are on their way in.
+    /// The objects that are on their way in.
     pub arrivals: Mutex<Arrivals>,
-    /// Exchanges that are forwarded between others.
+    /// The exchanges that this peer forwards between others.
     pub forwards: Forwards,
-    /// Whom this peer is in contact with, and whom it cannot reach.
+    /// The members that this peer is in contact with, and those that it cannot reach.
     pub contacts: Contacts,
-    /// Who has copies of what this peer answers for.
+    /// The known copies, by holder, of the files that this peer reports on.
     pub health: HealthBook,
-    /// What the store told lately.
+    /// The recent notices of the store.
     pub notices: NoticeBook,
-    /// What need not be tried.
+    /// The attempts that are not worth making.
     pub hopeless: Hopeless,
 }
 
@@ -132,22 +132,22 @@ impl Shared {
         self.view.borrow().clone()
     }
 
-    /// Where this peer stands.
+    /// The position of this peer.
     pub(super) fn position(&self) -> Position {
         self.identity.position()
     }
 
-    /// The ring's settings, or the default while they are not known.
+    /// The ring's settings, or the default settings while they are not known.
     pub(super) fn settings(&self) -> RingSettings {
         self.view.borrow().settings.unwrap_or_default()
     }
 
-    /// A peer as people know it.
+    /// The name of a peer, as people know it.
     pub(super) fn named(&self, peer: &Position) -> PeerName {
         PeerName { position: *peer, name: self.transport.display_name(peer) }
     }
 
-    /// Peers as people know them.
+    /// The names of peers, as people know them.
     pub(super) fn all_named<'a, L: FromIterator<PeerName>>(
         &self,
         peers: impl IntoIterator<Item = &'a Position>,
@@ -155,37 +155,37 @@ impl Shared {
         peers.into_iter().map(|peer| self.named(peer)).collect()
     }
 
-    /// Copies that are not there, as people read of them.
+    /// Missing copies, with the peers' names as people know them.
     pub(super) fn missing_named(&self, missing: &[Missing]) -> Vec<MissingCopy> {
         let named =
             |copy: &Missing| MissingCopy { peer: self.named(&copy.peer), reason: copy.reason.clone() };
         missing.iter().map(named).collect()
     }
 
-    /// What this peer takes over in its present life.
+    /// The ranges that this peer takes over in its present incarnation.
     pub(super) fn takeover(&self) -> MutexGuard<'_, TakeOver> {
         self.takeover.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records that this peer does not want again.
+    /// The records that this peer does not want again.
     pub(super) fn bygones(&self) -> MutexGuard<'_, Bygones> {
         self.bygones.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether this peer is still taking over.
+    /// Whether this peer is still taking over its ranges.
     pub(super) fn is_syncing(&self) -> bool {
         !self.takeover().is_over(&self.view())
     }
 
-    /// Tells whoever watches.
+    /// Sends an event to all who watch this peer.
     pub(super) fn tell(&self, event: PeerEvent) {
-        // Without anybody who watches, there is nobody to tell.
+        // Sending fails only if nobody watches.
         let _ = self.events.send(event);
     }
 
-    /// Tells the actor.
+    /// Sends a message to the actor.
     pub(super) async fn tell_actor(&self, message: ActorMessage) {
-        // Without an actor the peer has ended, which whoever waits sees from the view.
+        // Sending fails only if the peer has ended, and the waiting task sees that from the view.
         let _ = self.actor.send(message).await;
     }
 
@@ -198,7 +198,7 @@ impl Shared {
         spawn_blocking(move || work(&store)).await
     }
 
-    /// As [`Store::full_with`], off the async threads.
+    /// The number of free bytes on a full disk, as [`Store::full_with`] tells, off the async threads.
     pub(super) async fn full_with(&self) -> Option<u64> {
         self.blocking(Store::full_with).await
     }
@@ -210,17 +210,18 @@ impl Shared {
         *clock
     }
 
-    /// Another peer says what its clock shows.
+    /// Notes the time that another peer's clock shows.
     pub(super) fn hear_clock(&self, from: Position, its_unix_ms: u64) {
         self.ring_clock().hear(self.clock.now(), from, its_unix_ms);
     }
 
-    /// The ring's time, in milliseconds since the Unix epoch: this machine's, unless most others say that it is wrong.
+    /// The ring's time, in milliseconds since the Unix epoch: this machine's time, unless most other peers contradict
+    /// it.
     pub(super) fn ring_ms(&self) -> u64 {
         self.ring_clock().unix_ms(self.clock.now(), unix_ms())
     }
 
-    /// Says that this machine's clock is wrong, if it is.
+    /// A warning that this machine's clock is wrong, if it is.
     pub(super) fn clock_notice(&self) -> Option<String> {
         let error = self.ring_clock().own_error_ms(self.clock.now(), unix_ms())?;
         let (time, side) =
@@ -235,7 +236,7 @@ impl Shared {
         self.ring_clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes notice of another peer's clock.
+    /// Moves this peer's hybrid logical clock up to a timestamp that another peer gave.
     pub(super) fn saw_clock(&self, seen: Timestamp) {
         let mut clock = self.timestamp.lock().unwrap_or_else(PoisonError::into_inner);
         *clock = (*clock).max(seen);
@@ -259,10 +260,10 @@ impl Shared {
         }
     }
 
-    /// As [`files::ask_storage`].
+    /// Asks another peer about files, as [`files::ask_storage`] does.
     ///
     /// # Errors
-    /// As there.
+    /// The same as [`files::ask_storage`].
     pub(super) async fn ask_storage(
         self: &Arc<Self>,
         whom: &Entry,
@@ -272,7 +273,7 @@ impl Shared {
         files::ask_storage(self, whom, request, timeout).await
     }
 
-    /// Why there is no answer, as a reason that a copy is missing. Who cannot be dialled is sought.
+    /// Turns a failed request into the reason why a copy is missing. A peer that cannot be dialled is marked as sought.
     pub(super) fn reason_of(&self, whom: &Entry, failure: &RequestFailure) -> MissingReason {
         match failure {
             RequestFailure::Unsendable(error) => return MissingReason::Refused(error.to_string()),
@@ -282,7 +283,7 @@ impl Shared {
         MissingReason::Unreachable
     }
 
-    /// Waits until the view satisfies a condition, at most so long. Says whether it does.
+    /// Waits until the view satisfies a condition, at most `within`. True if it does.
     pub(super) async fn view_until(&self, within: Duration, holds: impl Fn(&View) -> bool) -> bool {
         let mut view = self.view.clone();
         let waited = tokio::time::timeout(within, view.wait_for(|view| holds(view))).await;
@@ -307,13 +308,13 @@ pub(super) async fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T +
     finished(tokio::task::spawn_blocking(work)).await
 }
 
-/// What a thread came to; a panic in it goes on here.
+/// The result of a thread; a panic in it goes on here.
 pub(super) async fn finished<T>(thread: tokio::task::JoinHandle<T>) -> T {
     match thread.await {
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime is shutting down, and with it whoever waits.
+            // The runtime is shutting down, and the waiting task with it.
             Err(_) => std::future::pending().await,
         },
     }
@@ -324,7 +325,7 @@ pub(super) fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
-/// How long bytes of a slow line are gathered before they are written, told of, or given on.
+/// How long bytes from a slow connection are gathered before they are written, reported or passed on.
 pub(super) const GATHER: Duration = Duration::from_secs(1);
-/// Events that a slow watcher may lag behind.
+/// The number of events that a slow watcher may lag behind.
 const EVENTS_MAX: usize = 1_024;

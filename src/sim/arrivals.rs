@@ -1,5 +1,4 @@
-//! Peers that come into a world in other ways than by themselves: at any position, as copies of others, with state
-//! that somebody made up.
+//! Peers that come into a world in special ways: at any position, as copies of others, or with invented state.
 
 use super::network::Slot;
 use super::places::{SLOT_OF_SELF_PLACED, address_of, numbered, slot_of};
@@ -9,8 +8,8 @@ use crate::id::Position;
 use crate::wire::{Entry, Life, Member, MemberState, Target};
 
 impl World {
-    /// As [`World::start_clone`], of any peer: with a copy of its disk, each copy started once more often than the
-    /// one before. Where it is; nothing where there is no such peer, or none that was ever a member.
+    /// Like [`World::start_clone`], for any peer: starts a process with a copy of its disk, each copy started once more
+    /// often than the one before. Returns its slot; `None` if there is no such peer, or it was never a member.
     pub fn clone_slot(&mut self, slot: Slot) -> Option<Slot> {
         let peer = self.peers.get_mut(slot as usize)?.as_mut()?;
         let remembered = match peer.was_member && peer.up {
@@ -27,7 +26,7 @@ impl World {
         Some(at)
     }
 
-    /// Starts one more peer, at any position. Where it is.
+    /// Starts one more peer at any position. Returns its slot.
     pub fn start_at(&mut self, position: Position, start: Start) -> Slot {
         let placed = self.next_self_placed(1);
         let me = Entry::from(Life { position, ..(*placed).clone() });
@@ -36,7 +35,7 @@ impl World {
         slot
     }
 
-    /// One more self-placed peer joins through this one. Where it is; nothing where there is no such peer.
+    /// Starts one more self-placed peer that joins through this one. Returns its slot; `None` if there is no such peer.
     pub fn join_through(&mut self, known: Slot) -> Option<Slot> {
         let known = Target::from(self.entry(known)?);
         let me = self.next_self_placed(1);
@@ -45,7 +44,7 @@ impl World {
         Some(slot)
     }
 
-    /// Puts numbered peers into the world that have these neighbours and know these others, right or wrong.
+    /// Puts a numbered peer into the world with these neighbours and known members, right or wrong.
     pub fn put_with(&mut self, number: u8, predecessor: Option<u8>, successors: &[u8], known: &[u8]) {
         let entry = |number: &u8| numbered(Slot::from(*number), *number, *number, 1);
         let alive = |number: &u8| Member { entry: entry(number), state: MemberState::Alive };
@@ -58,7 +57,7 @@ impl World {
         self.put(slot, node, 1);
     }
 
-    /// Before any time has passed: how much the clocks go wrong at most, in millionths.
+    /// Sets the greatest drift of the clocks, in millionths. Must be called before any time has passed.
     pub fn drift(&mut self, ppm_max: i64) {
         self.drift_ppm_max = ppm_max;
         for slot in 0..self.peers.len() {
@@ -69,7 +68,7 @@ impl World {
         }
     }
 
-    /// Lets a numbered peer begin to leave: it takes nothing new, and stays until [`World::leave`].
+    /// Lets a numbered peer begin to leave: it takes no new work, and stays until [`World::leave`].
     pub fn begin_leaving(&mut self, number: u8) {
         let slot = Slot::from(number);
         let now = self.local_time(slot);
@@ -79,7 +78,7 @@ impl World {
         self.drain(slot);
     }
 
-    /// Lets so many events happen, or all that there are.
+    /// Runs `steps` events, or all that there are.
     pub fn run_steps(&mut self, steps: u64) {
         for _ in 0..steps {
             self.step();

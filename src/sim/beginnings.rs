@@ -1,4 +1,4 @@
-//! How peers come into a world: a ring that has been together for long, and peers that start one by one.
+//! The ways in which peers come into a world: as a ring that has been together for long, or one by one.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,8 +15,8 @@ use crate::id::{KeyHash, Position, sha256};
 use crate::wire::{Address, Entry, Life, Member, MemberState, Target};
 
 impl World {
-    /// A ring of so many self-placed peers that has been together for long: all lists are right, and each
-    /// peer has the contacts that it would have.
+    /// A ring of self-placed peers that has been together for long: all lists are right, and each peer has the contacts
+    /// that it would have.
     pub fn converged(
         seed: u64,
         settings: RingSettings,
@@ -46,7 +46,7 @@ impl World {
         world
     }
 
-    /// All peers go by these rules from now on; wrong ones show what the oracle sees.
+    /// Sets the rules of all peers from now on; wrong rules show what the oracle detects.
     pub fn set_rules(&mut self, rules: Rules) {
         self.rules = rules;
         self.peers.iter_mut().flatten().for_each(|peer| peer.node.set_rules(rules));
@@ -81,7 +81,8 @@ impl World {
         self.drain(slot);
     }
 
-    /// One more self-placed peer joins through a random member. Where it is; nothing where there is no member.
+    /// Starts one more self-placed peer that joins through a random member. Returns its slot; `None` if there is no
+    /// member.
     pub fn join_one(&mut self) -> Option<Slot> {
         let known = self.random_member()?;
         let me = self.next_self_placed(1);
@@ -94,7 +95,7 @@ impl World {
     /// Founds a ring with the first number and lets the others join through it, one after the other.
     ///
     /// # Panics
-    /// When a join does not end.
+    /// When a join does not complete.
     pub fn grow(&mut self, numbers: &[u8]) {
         for (i, number) in numbers.iter().enumerate() {
             match i {
@@ -113,7 +114,7 @@ impl World {
         start: Start,
         settings: Option<RingSettings>,
     ) -> NodeConfig {
-        // Of its own, so that what happens to others does not change what a peer draws.
+        // Each peer has a seed of its own, so that events of others do not change what it draws.
         let seed = mixed(mixed(self.seed ^ u64::from(slot) << 32).wrapping_add(me.incarnation));
         let (interval, contacts_max) = (self.interval, self.contacts_max);
         NodeConfig { me, address_given: true, settings, interval, contacts_max, start, seed }
@@ -170,8 +171,8 @@ impl World {
     }
 }
 
-/// How many ranks ahead the contacts of a peer stand, in a ring of so many: all, or as they thin out with the
-/// distance where the budget is smaller.
+/// The ranks ahead of a peer at which its contacts stand, in a ring of `count` peers: all, or thinning out with the
+/// distance if the budget is smaller.
 fn contact_ranks(count: usize, budget: usize) -> Vec<usize> {
     if count <= budget + 1 {
         return (1..count).collect();
@@ -184,7 +185,7 @@ fn contact_ranks(count: usize, budget: usize) -> Vec<usize> {
             ranks.push(rank as usize);
             rank += (rank / dense).max(1.0);
         }
-        // Whoever stands before it, as every peer knows.
+        // The predecessor, which every peer knows.
         ranks.push(count - 1);
         ranks
     };

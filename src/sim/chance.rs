@@ -1,4 +1,4 @@
-//! Times drawn by chance, with nothing but comparisons, sums and square roots: the same on every machine.
+//! Random times, computed with comparisons, sums and square roots only: the same on every machine.
 
 use std::time::Duration;
 
@@ -26,12 +26,12 @@ pub(super) fn exponential(rng: &mut ChaCha8Rng) -> f64 {
     }
 }
 
-/// The time to the next event of a Poisson process with so many events a second; none at a rate of zero.
+/// The time to the next event of a Poisson process with this rate per second; `None` at a rate of zero.
 pub fn until_next(rng: &mut ChaCha8Rng, rate: f64) -> Option<Duration> {
     (rate > 0.0).then(|| Duration::from_secs_f64((exponential(rng) / rate).min(FOREVER_S)))
 }
 
-/// A session: Pareto with shape 2 and this median, so with a mean of √2 times the median, and none shorter than
+/// The length of a session: Pareto with shape 2 and this median, so with a mean of √2 times the median and a minimum of
 /// half of that mean.
 pub(super) fn session(rng: &mut ChaCha8Rng, median: Duration) -> Duration {
     let shortest = median.as_secs_f64() / 2f64.sqrt();
@@ -39,7 +39,7 @@ pub(super) fn session(rng: &mut ChaCha8Rng, median: Duration) -> Duration {
     Duration::from_secs_f64((shortest / chance.sqrt()).min(FOREVER_S))
 }
 
-/// What is left of a session that is looked at at a random moment.
+/// The rest of a session that is observed at a random moment.
 pub(super) fn rest_of_session(rng: &mut ChaCha8Rng, median: Duration) -> Duration {
     let shortest = median.as_secs_f64() / 2f64.sqrt();
     let chance: f64 = rng.random();
@@ -47,7 +47,7 @@ pub(super) fn rest_of_session(rng: &mut ChaCha8Rng, median: Duration) -> Duratio
     Duration::from_secs_f64(rest.min(FOREVER_S))
 }
 
-/// As good as never.
+/// As good as never, in seconds.
 const FOREVER_S: f64 = 1e9;
 
 #[cfg(test)]

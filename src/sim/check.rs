@@ -1,4 +1,4 @@
-//! What must hold in a [`World`] in the end.
+//! The conditions that must hold in a [`World`] in the end.
 
 use super::World;
 use super::oracle::list_in_order;
@@ -6,15 +6,15 @@ use crate::chord::{Node, PhaseKind};
 use crate::id::{Position, owns};
 use crate::wire::Entry;
 
-/// Liveness: all peers that run are active, and each has its true neighbours and its full list.
+/// Liveness: all running peers are active, and each has its true neighbours and its full list.
 ///
 /// # Errors
-/// The first peer for which that does not hold, and what it has instead.
+/// The first peer that violates this, and what it has instead.
 pub fn one_ordered_ring(world: &World) -> Result<(), String> {
     is_one_ordered_ring(world.nodes(), world.settings.successors.into())
 }
 
-/// As [`one_ordered_ring`], of these peers.
+/// Like [`one_ordered_ring`], for these nodes.
 pub(super) fn is_one_ordered_ring<'a>(nodes: impl Iterator<Item = &'a Node>, r: usize) -> Result<(), String> {
     let mut nodes: Vec<&Node> = nodes.filter(|node| node.phase() != PhaseKind::Ended).collect();
     if let Some(node) = nodes.iter().find(|node| node.phase() != PhaseKind::Active) {
@@ -35,10 +35,10 @@ pub(super) fn is_one_ordered_ring<'a>(nodes: impl Iterator<Item = &'a Node>, r: 
     Ok(())
 }
 
-/// Ownership where the ring is settled: each key has exactly one owner among the members.
+/// Ownership in a settled ring: each key has exactly one owner among the members.
 ///
 /// # Errors
-/// The first of these keys for which that does not hold, and who owns it.
+/// The first key that violates this, and its owners.
 pub fn one_owner_each(world: &World, keys: &[Position]) -> Result<(), String> {
     for key in keys {
         let owners = owners(world, key);
@@ -49,7 +49,7 @@ pub fn one_owner_each(world: &World, keys: &[Position]) -> Result<(), String> {
     Ok(())
 }
 
-/// Who of the members takes itself for the owner of a key.
+/// The members that take themselves for the owner of a key.
 pub fn owners(world: &World, key: &Position) -> Vec<Entry> {
     world.nodes().filter(|node| owns_key(node, key)).map(|node| node.me().clone()).collect()
 }
@@ -60,7 +60,7 @@ pub(super) fn owns_key(node: &Node, key: &Position) -> bool {
     node.is_member() && before.is_none_or(|before| owns(before, key, &node.me().position))
 }
 
-/// Which part of the living members has its true first successor and its true predecessor, 0.0 to 1.0.
+/// The part of the living members that have their true first successor and their true predecessor, 0.0 to 1.0.
 pub fn in_order(world: &World) -> f64 {
     let nodes: Vec<&Node> = world.living().values().filter_map(|slot| world.node(*slot)).collect();
     let count = nodes.len();
@@ -73,7 +73,7 @@ pub fn in_order(world: &World) -> f64 {
     if count == 0 { 1.0 } else { right.count() as f64 / count as f64 }
 }
 
-/// Safety: no self, no duplicate and no disorder in any list, at any time.
+/// Safety: at any time, no list contains its own peer, a duplicate, or disorder.
 ///
 /// # Errors
 /// The first peer whose list is wrong.

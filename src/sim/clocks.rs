@@ -1,11 +1,11 @@
-//! The clocks of the peers, which go wrong by a little.
+//! The clocks of the peers, which drift a little.
 
 use super::network::{Slot, mixed};
 use super::world::World;
 use crate::time::Moment;
 
 impl World {
-    /// The present by the clock of one peer.
+    /// The present time by the clock of one peer.
     pub(super) fn local_time(&self, slot: Slot) -> Moment {
         let drift = self.process(slot).map_or_else(|| self.drift_of(slot), |peer| peer.drift_ppm);
         local_time(self.now, drift)
@@ -24,7 +24,7 @@ fn local_time(world: Moment, drift_ppm: i64) -> Moment {
     Moment(world.0.saturating_add_signed(world.0 as i64 / 1_000 * drift_ppm / 1_000))
 }
 
-/// The first moment of the world at which a peer's clock is there.
+/// The first moment of the world at which a peer's clock shows this time.
 pub(super) fn world_time(local: Moment, drift_ppm: i64) -> Moment {
     let mut world = Moment(local.0.saturating_add_signed(-(local.0 as i64 / 1_000 * drift_ppm / 1_000)));
     while local_time(world, drift_ppm) < local {

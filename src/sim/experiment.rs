@@ -1,4 +1,4 @@
-//! One experiment: a ring of many peers, what happens to it, and the figures that come of it.
+//! One experiment: a ring of many peers, the events in it, and the resulting figures.
 
 use std::time::Duration;
 
@@ -6,50 +6,50 @@ use serde::Serialize;
 
 use crate::config::{Interval, RingSettings, SettingsError};
 
-/// What is simulated. Rates are events per second in the whole ring.
+/// The parameters of a simulation. Rates are events per second in the whole ring.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Experiment {
-    /// How many peers the ring begins with; it begins converged.
+    /// The number of peers at the beginning, in a converged ring.
     pub peers: usize,
-    /// Lookups of random keys by random peers, spread evenly over the duration.
+    /// The number of lookups of random keys by random peers, spread evenly over the duration.
     pub lookups: u64,
-    /// Which part of the peers dies at once at the beginning, 0.0 to 1.0.
+    /// The part of the peers that dies at once at the beginning, 0.0 to 1.0.
     pub fail_fraction: f64,
-    /// New peers that join, Poisson.
+    /// The rate of joins of new peers (Poisson).
     pub join_rate: f64,
-    /// Peers that leave, Poisson.
+    /// The rate of departures (Poisson).
     pub leave_rate: f64,
-    /// How they leave.
+    /// The way in which peers leave.
     pub leave_kind: LeaveKind,
-    /// Peers stay for Pareto-distributed sessions with this median, then die without notice, and as many
-    /// new ones join.
+    /// The median of Pareto-distributed sessions, after which peers die without notice and as many new ones join;
+    /// `None` for peers that stay.
     pub session_median: Option<Duration>,
-    /// Virtual time.
+    /// The span of virtual time.
     pub duration: Duration,
     /// The ring's settings.
     pub settings: RingSettings,
-    /// How many contacts a peer keeps.
+    /// The number of contacts that a peer keeps.
     pub contacts: usize,
-    /// As many contacts as Chord has fingers: log2 of the number of peers.
+    /// Whether a peer keeps as many contacts as Chord has fingers: log2 of the number of peers.
     pub fingers_only: bool,
-    /// Which part of all packets is lost, 0.0 to 1.0 (exclusive).
+    /// The part of all packets that is lost, 0.0 to 1.0 (exclusive).
     pub loss: f64,
     /// The mean time of a packet from one peer to another.
     pub latency: Duration,
-    /// Files that are stored, with all their copies, before anything happens.
+    /// The number of files that are stored, with all their copies, before any event.
     pub files: u64,
-    /// Between pings.
+    /// The time between pings.
     pub interval: Duration,
-    /// Everything random comes from it.
+    /// The seed of everything random.
     pub seed: u64,
 }
 
 /// How a peer leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaveKind {
-    /// It hands its files over and tells its neighbours.
+    /// The peer hands its files over and tells its neighbours.
     Notice,
-    /// It dies: nobody is told anything.
+    /// The peer dies without telling any other peer.
     Death,
 }
 
@@ -97,33 +97,33 @@ impl Default for Experiment {
     }
 }
 
-/// Why an experiment cannot be.
+/// Why an experiment cannot be run.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExperimentError {
     /// The ring's settings are out of bounds.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// More peers would fail or leave than there ever are, on average.
+    /// On average more peers would fail or leave than there are.
     #[error(
         "--leave-rate and --fail-fraction take {going} peers of the {peers} there are and the {coming} that join"
     )]
     MoreGoThanCome {
-        /// Peers at the beginning.
+        /// The number of peers at the beginning.
         peers: usize,
-        /// How many join within the duration.
+        /// The number of peers that join within the duration.
         coming: u64,
-        /// How many fail at the beginning or leave within the duration.
+        /// The number of peers that fail at the beginning or leave within the duration.
         going: u64,
     },
     /// A value is out of its bounds.
     #[error("{option} is {bounds}, not {value}")]
     OutOfBounds {
-        /// Which, as the command line names it.
+        /// The option, as the command line names it.
         option: &'static str,
-        /// What it may be.
+        /// The bounds of the option, in words.
         bounds: String,
-        /// What it is.
+        /// The value that was given, in words.
         value: String,
     },
 }
@@ -141,79 +141,78 @@ pub struct Spread {
     pub p99: f64,
 }
 
-/// How the ring is at one moment.
+/// The state of the ring at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Health {
     /// Virtual seconds since the beginning.
     pub at_s: f64,
-    /// Members that run.
+    /// The number of members that run.
     pub alive: usize,
-    /// Which part of them has its true first successor and its true predecessor, 0.0 to 1.0.
+    /// The part of them that have their true first successor and their true predecessor, 0.0 to 1.0.
     pub in_order: f64,
 }
 
 /// The figures of an experiment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Report {
-    /// Peers at the beginning.
+    /// The number of peers at the beginning.
     pub peers: usize,
-    /// Everything random came from it.
+    /// The seed of everything random.
     pub seed: u64,
-    /// Virtual time, in seconds.
+    /// The span of virtual time, in seconds.
     pub virtual_s: f64,
-    /// Lookups that were begun and ended.
+    /// The number of lookups that were begun and ended.
     pub lookups: u64,
-    /// Messages to another peer that were answered, the last one, to the owner, among them; of lookups that
-    /// found an owner.
+    /// The answered messages of each lookup that found an owner, including the last one, to the owner.
     pub hops: Spread,
-    /// How many lookups took that many hops, by their number.
+    /// The number of lookups for each number of hops; the index is the number of hops.
     pub hops_histogram: Vec<u64>,
-    /// Messages that were not answered in time, per lookup.
+    /// The mean number of messages per lookup that were not answered in time.
     pub timeouts_mean: f64,
-    /// Lookups that ended without an owner. Nothing is tried again as a whole.
+    /// The number of lookups that ended without an owner. No lookup is repeated as a whole.
     pub lookups_failed: u64,
-    /// Lookups that ended with a peer that was not the first living member at or after the key.
+    /// The number of lookups that ended with a peer that was not the first living member at or after the key.
     pub lookups_wrong_owner: u64,
-    /// Sent by one peer in one second, headers of UDP and IP among them, lookups and files not.
+    /// The bytes that one peer sends per second, including the headers of UDP and IP, but without lookups and files.
     pub maintenance_bytes_per_peer_s: Spread,
-    /// After what happened last, until the ring was in order again, in seconds; none if it never was.
+    /// The time from the last change until the ring was in order again, in seconds; `None` if it never was.
     pub convergence_s: Option<f64>,
-    /// Files that were acknowledged.
+    /// The number of files that were acknowledged.
     pub files_acknowledged: u64,
-    /// Acknowledged files of which no copy was left.
+    /// The number of acknowledged files without any copy left.
     pub files_lost: u64,
-    /// Bytes of files that were copied to repair.
+    /// The number of bytes of files that were copied for repair.
     pub repair_bytes: u64,
-    /// Breaches of the invariants of the ring, each second and each change.
+    /// The number of violations of the ring's invariants, checked each second and after each change.
     pub invariant_violations: u64,
-    /// Events of the simulation in a second of real time.
+    /// The number of simulated events per second of real time.
     pub events_per_s: f64,
-    /// Memory that the state of one peer takes, contacts among it, in bytes, mean.
+    /// The mean memory of one peer's state, including its contacts, in bytes.
     pub bytes_per_peer: f64,
-    /// The ring over time, about a hundred samples.
+    /// The state of the ring over time, in about a hundred samples.
     pub health: Vec<Health>,
 }
 
 impl ExperimentError {
-    /// This value, as it is told, is not one of that option.
+    /// The error of an option with this value, which is not one of its values.
     pub fn of(option: &'static str, value: String) -> ExperimentError {
         ExperimentError::OutOfBounds { option, bounds: Experiment::bounds(option), value }
     }
 }
 
 impl Experiment {
-    /// The most peers.
+    /// The greatest number of peers.
     pub const PEERS_MAX: usize = 1 << 18;
-    /// Up to how many peers [`Experiment::usual_duration`] is ten minutes.
+    /// The number of peers up to which [`Experiment::usual_duration`] is ten minutes.
     pub const SMALL_MAX: usize = 1_000;
-    /// The most lookups.
+    /// The greatest number of lookups.
     pub const LOOKUPS_MAX: u64 = 10_000_000;
-    /// The most contacts of a peer, as many as it has room for.
+    /// The greatest number of contacts of a peer: as many as it has room for.
     pub const CONTACTS_MAX: usize = crate::wire::limits::MEMBERS_MAX;
-    /// The most files.
+    /// The greatest number of files.
     pub const FILES_MAX: u64 = 1_000_000;
 
-    /// What the value of an option may be, in words.
+    /// The allowed values of an option, in words.
     ///
     /// # Panics
     /// When there is no such option.
@@ -240,10 +239,10 @@ impl Experiment {
         }
     }
 
-    /// Checks every bound, and that not more peers go than come.
+    /// Checks every bound, and that no more peers leave than there are.
     ///
     /// # Errors
-    /// [`ExperimentError`] names the option, its bounds and what it is.
+    /// [`ExperimentError`] names the option, its bounds and its value.
     pub fn validate(&self) -> Result<(), ExperimentError> {
         self.settings.validate()?;
         let session = self.session_median.unwrap_or(SESSION_MIN);
@@ -276,25 +275,25 @@ impl Experiment {
         Ok(())
     }
 
-    /// Runs it. `progress` is told now and then which part is done, 0.0 to 1.0.
+    /// Runs the experiment. `progress` is told now and then the part that is done, 0.0 to 1.0.
     ///
     /// # Errors
-    /// As [`Experiment::validate`].
+    /// The errors of [`Experiment::validate`].
     pub fn run(&self, progress: &mut dyn FnMut(f64)) -> Result<Report, ExperimentError> {
         self.validate()?;
         Ok(super::run::run(self, progress))
     }
 
-    /// How much virtual time is simulated where nobody says it: ten minutes. A ring of more than
-    /// [`Experiment::SMALL_MAX`] peers gets as much less as it is larger, so that the work stays the same, and
-    /// ten seconds at least.
+    /// The default duration: ten minutes. For a ring of more than [`Experiment::SMALL_MAX`] peers it is shorter in
+    /// proportion, so that the work stays the same, and at least ten seconds.
     pub fn usual_duration(peers: usize) -> Duration {
         let usual = Experiment::default().duration;
         let larger = peers.max(Self::SMALL_MAX) as f64 / Self::SMALL_MAX as f64;
         usual.div_f64(larger).max(USUAL_DURATION_MIN)
     }
 
-    /// About how long it takes on one core, as measured (docs/measurements.md): to be told beforehand, no more.
+    /// The approximate run time on one core, as measured (docs/measurements.md): an estimate to be shown before the
+    /// run.
     pub fn likely_time(&self) -> Duration {
         let turns = self.peers as f64 * self.duration.as_secs_f64() / self.interval.as_secs_f64();
         let changes = self.join_rate > 0.0 || self.leave_rate > 0.0 || self.session_median.is_some();
@@ -305,7 +304,7 @@ impl Experiment {
             + Duration::from_secs_f64(contacts * CONTACT_S)
     }
 
-    /// How many contacts a peer keeps: as asked, or as many as Chord has fingers.
+    /// The number of contacts that a peer keeps: as given, or as many as Chord has fingers.
     pub(super) fn contacts_max(&self) -> usize {
         match self.fingers_only {
             true => (self.peers.max(2) - 1).ilog2() as usize + 1,
@@ -325,8 +324,8 @@ fn written_ms(span: Duration) -> String {
 const RATE_MAX: f64 = 1_000.0;
 const SESSION_MIN: Duration = Duration::from_secs(10);
 const SESSION_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
-/// What the simulation of one peer takes for one interval, in a ring that stays as it is and in one that does not; what
-/// a lookup takes; and a contact, to begin with.
+/// The real time that the simulation of one peer takes for one interval, in a stable ring and in a changing one; that
+/// of a lookup; and that of a contact at the beginning.
 const TURN: Duration = Duration::from_micros(50);
 const TURN_WITH_CHANGES: Duration = Duration::from_micros(100);
 const LOOKUP: Duration = Duration::from_micros(100);

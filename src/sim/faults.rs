@@ -1,4 +1,4 @@
-//! What happens to peers and to the ways between them from outside.
+//! Faults from outside, of peers and of the ways between them.
 
 use super::network::Slot;
 use super::places::slot_of;
@@ -15,7 +15,7 @@ impl World {
         }
     }
 
-    /// As [`World::crash`], of any peer.
+    /// Like [`World::crash`], for any peer.
     pub fn crash_slot(&mut self, slot: Slot) {
         let now = self.now;
         let Some(peer) = self.peers.get_mut(slot as usize).and_then(Option::as_mut).filter(|p| p.up) else {
@@ -23,7 +23,7 @@ impl World {
         };
         peer.up = false;
         peer.died_at = Some(now);
-        // As a running peer does, which writes down whom it knows while it is a member.
+        // The remembered members are saved, as a running peer saves them while it is a member.
         if peer.was_member {
             peer.remembered = Some(peer.node.remembered());
         }
@@ -34,23 +34,23 @@ impl World {
         self.look_at(slot);
     }
 
-    /// Starts a crashed peer again, from what its disk remembers.
+    /// Starts a crashed peer again, with the state that its disk remembers.
     pub fn restart(&mut self, number: u8) {
         self.restart_slot(Slot::from(number));
     }
 
-    /// As [`World::restart`], of any peer.
+    /// Like [`World::restart`], for any peer.
     pub fn restart_slot(&mut self, slot: Slot) {
         let Some(peer) = self.process(slot).filter(|peer| !peer.up) else { return };
-        // Who was never a member has nothing to come back to.
+        // A peer that was never a member has nothing to come back to.
         let Some(remembered) = peer.remembered.clone() else { return };
         let me = peer.node.me().with_incarnation(peer.incarnation_on_disk + 1);
         self.note(|| format!("restart {slot}"));
         self.start_entry(me, Start::Resume { remembered, given: Vec::new() });
     }
 
-    /// Starts a crashed peer again at another address, with its disk; a person names these contacts. Where it is now;
-    /// nothing where it was never a member.
+    /// Starts a crashed peer again at another address, with its disk; a person names these contacts. Returns its new
+    /// slot; `None` if it was never a member.
     pub fn restart_elsewhere(&mut self, slot: Slot, contacts: &[Slot]) -> Option<Slot> {
         let peer = self.process(slot).filter(|peer| !peer.up)?;
         let remembered = peer.remembered.clone()?;
@@ -65,8 +65,8 @@ impl World {
         Some(new)
     }
 
-    /// Starts a crashed peer from an old copy of its data directory, of the time when it had just joined: it is in its
-    /// first life, as far as it knows, and has no files.
+    /// Starts a crashed peer from an old copy of its data directory, made when it had just joined: it believes to be in
+    /// its first incarnation, and has no files.
     pub fn restore_slot(&mut self, slot: Slot) {
         let peer = self.peers.get_mut(slot as usize).and_then(Option::as_mut).filter(|peer| !peer.up);
         let Some(peer) = peer else { return };
@@ -75,7 +75,7 @@ impl World {
         self.restart_slot(slot);
     }
 
-    /// Whether a crashed peer was a member when it crashed and remembers somebody who still is one.
+    /// Whether a crashed peer was a member when it crashed and remembers a peer that still is one.
     pub fn could_return(&self, number: u8) -> bool {
         self.process(Slot::from(number)).is_some_and(|peer| {
             let lives = |member: &Member| self.living.contains_key(&member.entry.position);
@@ -83,12 +83,12 @@ impl World {
         })
     }
 
-    /// Lets a peer leave. Where there are files, it hands them over first.
+    /// Lets a peer leave. In a world with files it hands them over first.
     pub fn leave(&mut self, number: u8) {
         self.leave_slot(Slot::from(number));
     }
 
-    /// As [`World::leave`], of any peer.
+    /// Like [`World::leave`], for any peer.
     pub fn leave_slot(&mut self, slot: Slot) {
         let now = self.local_time(slot);
         self.note(|| format!("leave {slot}"));
@@ -102,12 +102,12 @@ impl World {
         self.drain(slot);
     }
 
-    /// Stops a peer's process, or lets it go on.
+    /// Stops a peer's process, or lets it continue.
     pub fn pause(&mut self, number: u8, paused: bool) {
         self.pause_slot(Slot::from(number), paused);
     }
 
-    /// As [`World::pause`], of any peer.
+    /// Like [`World::pause`], for any peer.
     pub fn pause_slot(&mut self, slot: Slot, paused: bool) {
         let now = self.now;
         self.note(|| format!("pause {slot}: {paused}"));
@@ -129,13 +129,13 @@ impl World {
         }
     }
 
-    /// Mends every cut.
+    /// Repairs every cut and every partition of the network.
     pub fn heal(&mut self) {
         self.note(|| "heal".to_owned());
         self.network.heal();
     }
 
-    /// Makes everything to and from a numbered peer that many times slower.
+    /// Makes everything to and from a numbered peer slower by this factor.
     pub fn slow(&mut self, number: u8, factor: u32) {
         self.network.set_slow(Slot::from(number), factor);
     }

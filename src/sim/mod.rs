@@ -1,8 +1,8 @@
 //! A deterministic world for the pure core: virtual time, one seed, faults on demand.
 //!
-//! It drives [`crate::chord::Node`]s through the same inputs and outputs as the network driver does. The same
-//! seed gives the same run, event by event. What must hold at every moment is in [`oracle`], what must hold in the
-//! end in [`check`].
+//! The world drives [`crate::chord::Node`]s through the same inputs and outputs as the network driver does. The same
+//! seed gives the same run, event by event. The invariants of every moment are in [`oracle`], those of the end in
+//! [`check`].
 
 mod arrivals;
 mod beginnings;

@@ -1,4 +1,4 @@
-//! The ways between peers: how long they are, what they lose, double, delay and do not carry at all.
+//! The ways between peers: how long they are, and which packets they lose, duplicate, delay or block.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -6,25 +6,26 @@ use std::time::Duration;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-/// A peer's place in the world; its address follows from it.
+/// The place of a peer in the world, which determines its address.
 pub type Slot = u32;
 
 /// The ways between all peers.
 #[derive(Debug)]
 pub struct Network {
-    /// The mean time of a packet from one peer to another; each pair has its own, half of it to one and a
-    /// half times it, and each packet up to a tenth more.
+    /// The mean time of a packet from one peer to another. Each pair has its own time, between half and one and a half
+    /// of the mean, and each packet takes up to a tenth more.
     pub latency: Duration,
-    /// Which part of the packets is lost, 0.0 to 1.0 (exclusive). Streams send again; datagrams do not.
+    /// The part of the packets that is lost, 0.0 to 1.0 (exclusive). Streams send lost packets again; datagrams do not.
     pub loss: f64,
-    /// Which part of the datagrams comes twice.
+    /// The part of the datagrams that comes twice.
     pub duplication: f64,
-    /// Which part of the datagrams is held up, and for how long at most.
+    /// The part of the datagrams that is delayed, and the longest delay.
     pub holdups: (f64, Duration),
     rng: ChaCha8Rng,
-    /// One-way: from, to.
+    /// The cut ways, each in one direction: from, to.
     cuts: BTreeSet<(Slot, Slot)>,
-    /// Peers of different groups do not reach each other; who is in none reaches everybody.
+    /// The groups of a partition: peers of different groups do not reach each other; a peer without a group reaches
+    /// all.
     groups: BTreeMap<Slot, u8>,
     slow: BTreeMap<Slot, u32>,
 }
@@ -43,7 +44,7 @@ impl Network {
         }
     }
 
-    /// Cuts one direction.
+    /// Cuts the way from one peer to another, in this direction only.
     pub fn cut(&mut self, from: Slot, to: Slot) {
         self.cuts.insert((from, to));
     }
@@ -53,25 +54,25 @@ impl Network {
         self.groups.insert(slot, group);
     }
 
-    /// Makes everything to and from a peer that many times slower.
+    /// Makes everything to and from a peer slower by this factor.
     pub fn set_slow(&mut self, slot: Slot, factor: u32) {
         self.slow.insert(slot, factor);
     }
 
-    /// Mends every cut and every partition.
+    /// Repairs every cut and every partition.
     pub fn heal(&mut self) {
         self.cuts.clear();
         self.groups.clear();
     }
 
-    /// Mends everything, and loses and delays nothing any more.
+    /// Repairs everything, and stops losses and delays.
     pub fn calm(&mut self) {
         self.heal();
         self.slow.clear();
         (self.loss, self.duplication, self.holdups) = (0.0, 0.0, (0.0, Duration::ZERO));
     }
 
-    /// Whether packets get from one to the other.
+    /// Whether packets get from one peer to the other.
     pub fn carries(&self, from: Slot, to: Slot) -> bool {
         let apart = !self.groups.is_empty()
             && match (self.groups.get(&from), self.groups.get(&to)) {
@@ -81,7 +82,7 @@ impl Network {
         !apart && (self.cuts.is_empty() || !self.cuts.contains(&(from, to)))
     }
 
-    /// When the copies of a datagram arrive: none, one, or two.
+    /// The delays of a datagram's copies: none, one, or two.
     pub(super) fn datagram(&mut self, from: Slot, to: Slot) -> impl Iterator<Item = Duration> + use<> {
         let lost = self.loss > 0.0 && self.rng.random_bool(self.loss);
         let arrives = self.carries(from, to) && !lost;
@@ -91,8 +92,8 @@ impl Network {
         first.into_iter().chain(second)
     }
 
-    /// When a message on a stream arrives, if it does: lost packets are sent again, each time after twice as
-    /// long, until the connection is given up. A stream needs both directions.
+    /// The delay of a message on a stream, if it arrives: lost packets are sent again, each time after twice as long,
+    /// until the connection is given up. A stream needs both directions.
     pub(super) fn stream(&mut self, from: Slot, to: Slot) -> Option<Duration> {
         if !self.carries(from, to) || !self.carries(to, from) {
             return None;
@@ -109,10 +110,10 @@ impl Network {
         Some(delay)
     }
 
-    /// The time of one packet.
+    /// The travel time of one packet.
     pub(super) fn delay(&mut self, from: Slot, to: Slot) -> Duration {
         let pair = u64::from(from.min(to)) << 32 | u64::from(from.max(to));
-        // Half to one and a half, by the pair alone.
+        // Half to one and a half of the mean, determined by the pair alone.
         let share = 512 + (mixed(pair) & 1_023);
         let mean = self.latency.as_micros() as u64;
         let base = mean * share / 1_024;
@@ -122,9 +123,9 @@ impl Network {
         Duration::from_micros(base + jitter) * factor
     }
 
-    /// The longest time from a question to its answer where nothing is slow or lost.
+    /// The longest time from a request to its answer if nothing is slow or lost.
     pub(super) fn round_trip_max(&self) -> Duration {
-        // The longest ways take half as long again as the mean.
+        // The longest ways take one and a half times the mean.
         self.latency * 3
     }
 
@@ -148,5 +149,5 @@ pub(super) fn mixed(number: u64) -> u64 {
 
 /// The shortest time after which a lost packet of a stream is sent again.
 const PROBE_TIMEOUT_MIN: Duration = Duration::from_millis(20);
-/// After so long without an answer a connection ends.
+/// The time without an answer after which a connection ends.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(45);

@@ -1,18 +1,18 @@
-//! What must hold in a large ring at every moment: the invariant of P. Zave, *Reasoning About Identifier Spaces:
-//! How to Make Chord Correct* (IEEE TSE 2017), and what follows from it.
+//! The invariants of a large ring at every moment: the invariant of P. Zave, *Reasoning About Identifier Spaces: How to
+//! Make Chord Correct* (IEEE TSE 2017), and its consequences.
 //!
-//! - No list names its own peer, or anybody twice, or out of order.
+//! - No list names its own peer, or any peer twice, or peers out of order.
 //! - Every member has a living member in its list.
-//! - The first living entries make one ring, in order, that winds round the circle once; who is not on it yet
+//! - The first living entries form one ring, in order, that winds round the circle once; a member that is not on it yet
 //!   leads to it.
-//! - Every member knows who stands before it: else it would own every key.
+//! - Every member knows its predecessor: otherwise it would own every key.
 //! - Only members say that they own a key, give their list, or let others in.
-//! - At least r + 1 members are principals: no two neighbours in any member's list, itself at its head, pass
-//!   over them, nor in any list that is on its way to somebody.
+//! - At least r + 1 members are principals: no two neighbours in any member's list, with the member itself at its head,
+//!   pass over them, nor in any list that is on its way to a peer.
 //!
-//! It looks at everything and changes nothing. After every change of a peer that peer's list is looked at; the
-//! whole ring once a virtual second, and after every change where it has few members. In small rings, which lie
-//! outside the theorem, and while safety is suspended, only the lists and the answers are looked at.
+//! The oracle looks at everything and changes nothing. It checks a peer's list after every change of that peer; the
+//! whole ring once a virtual second, and after every change if the ring has few members. In small rings, which lie
+//! outside the theorem, and while safety is suspended, it checks only the lists and the answers.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::id::{Position, between};
 use crate::time::Moment;
 use crate::wire::{Entry, MembershipReply, NeighbourReply};
 
-/// What was found.
+/// A violation of an invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     /// The moment at which it happened.
@@ -32,16 +32,16 @@ pub struct Violation {
     pub what: String,
 }
 
-/// Where and when to look, and what was found.
+/// The schedule of the checks, and the violations found.
 #[derive(Debug)]
 pub struct Oracle {
-    /// Whether the whole ring is looked at; not while a scenario itself breaks the invariant.
+    /// Whether the whole ring is checked; false while a scenario itself breaks the invariant.
     pub safety: bool,
-    /// Up to how many members the whole ring is looked at after every change.
+    /// The number of members up to which the whole ring is checked after every change.
     pub every_change_up_to: usize,
     violations: Vec<Violation>,
     count: u64,
-    /// Something changed since the whole ring was looked at.
+    /// Whether anything changed since the whole ring was checked.
     changed: bool,
     next_look: Moment,
 }
@@ -60,12 +60,12 @@ impl Default for Oracle {
 }
 
 impl Oracle {
-    /// What was found; of many the first ones.
+    /// The violations found; if there are many, the first ones.
     pub fn violations(&self) -> &[Violation] {
         &self.violations
     }
 
-    /// How much was found.
+    /// The number of violations found.
     pub fn count(&self) -> u64 {
         self.count
     }
@@ -79,7 +79,7 @@ impl Oracle {
 }
 
 impl World {
-    /// A peer has changed.
+    /// Checks a peer that has changed.
     pub(super) fn oracle_look(&mut self, slot: Slot) {
         self.oracle.changed = true;
         let now = self.now;
@@ -91,8 +91,8 @@ impl World {
         }
     }
 
-    /// A peer answers. What only a member may say, nobody says who is none: that it owns a key or stands in the
-    /// ring, or that somebody else may. (Who has ended answered in the same step, just before.)
+    /// Checks the answer of a peer. Only a member may say that it owns a key or stands in the ring, or that another
+    /// peer may join. (A peer that has ended answered in the same step, just before.)
     pub(super) fn oracle_hears(&mut self, from: Slot, reply: &MembershipReply) {
         let of_members = match reply {
             MembershipReply::Owner { .. } | MembershipReply::Welcome { .. } => true,
@@ -107,7 +107,7 @@ impl World {
         }
     }
 
-    /// Time has passed.
+    /// Checks the whole ring when it is due, as time passes.
     pub(super) fn oracle_tick(&mut self) {
         if self.oracle.safety && self.oracle.changed && self.oracle.next_look <= self.now {
             self.look_at_all();
@@ -125,7 +125,7 @@ impl World {
     }
 }
 
-/// No self, no duplicate, no disorder.
+/// Checks that a node's list has no self, no duplicate and no disorder.
 pub(super) fn list_in_order(node: &Node) -> Result<(), String> {
     let me = node.me();
     let mut last = me.position;
@@ -138,47 +138,47 @@ pub(super) fn list_in_order(node: &Node) -> Result<(), String> {
     Ok(())
 }
 
-/// The invariant, where the ring is large for all its members.
+/// The invariant, if the ring is large for all its members.
 ///
 /// # Errors
-/// What does not hold.
+/// The part of the invariant that does not hold.
 pub fn one_ring(world: &World) -> Result<(), String> {
     invariant(&Snapshot::of(world, None))
 }
 
-/// Whether the invariant would hold if a peer died now. Without it, nobody promises that the ring is repaired.
+/// Whether the invariant would hold if a peer died now. Without it, repair of the ring is not guaranteed.
 ///
-/// Here an earlier life of a peer that lives again counts as dead, as it soon will where it stands in a list.
+/// An earlier incarnation of a peer that lives again counts as dead here, as it soon will wherever it is listed.
 pub fn could_die(world: &World, slot: Slot) -> bool {
     could_go_on(Snapshot::of(world, Some(slot)))
 }
 
-/// As [`could_die`], of a world without that peer.
+/// Like [`could_die`], for a snapshot without that peer.
 pub(super) fn could_go_on(mut snapshot: Snapshot<'_>) -> bool {
     snapshot.by_lives = true;
     snapshot.is_large() && invariant(&snapshot).is_ok()
 }
 
-/// The living members and all lists that count, at one moment.
+/// The living members and all relevant lists, at one moment.
 ///
-/// While a peer's list is undefined, it being asked for by nobody, the one counts that is on its way to it: in the
-/// paper, who is asked, answers, and has its answer applied in one step. So does the list of a joiner that is
-/// on its way to it.
+/// While a peer's list is undefined and no peer asks for it, the list that is on its way to it counts: in the paper, a
+/// request, its answer and the application of the answer are one step. The list that is on its way to a joiner counts
+/// in the same way.
 pub(super) struct Snapshot<'a> {
     r: usize,
-    /// By position.
+    /// The members, by position.
     members: Vec<&'a Node>,
-    /// The first bytes of their positions, to find them by without looking at many of them.
+    /// The first bytes of their positions, by which they are found with few comparisons.
     prefixes: Vec<u64>,
-    /// Of each member, in the same order.
+    /// The lists of the members, in the same order.
     lists: Vec<List<'a>>,
-    /// Lists beside these: of those that are just let in, and what comes through a helper.
+    /// Additional lists: those of peers that are just let in, and those that come through a helper.
     more: Vec<List<'a>>,
-    /// An entry is of one life only, not of whoever stands there.
+    /// Whether an entry names only one incarnation, and not any process at its position.
     by_lives: bool,
 }
 
-/// A successor list.
+/// A successor list, and the peer whose list it is.
 #[derive(Debug, Clone)]
 pub(super) struct List<'a> {
     whose: &'a Position,
@@ -186,7 +186,7 @@ pub(super) struct List<'a> {
 }
 
 impl<'a> Snapshot<'a> {
-    /// Without the lists that are on their way.
+    /// A snapshot without the lists that are on their way.
     pub(super) fn new(r: usize, members: Vec<&'a Node>) -> Snapshot<'a> {
         let own = |node: &&'a Node| List {
             whose: &node.me().position,
@@ -197,7 +197,7 @@ impl<'a> Snapshot<'a> {
         Snapshot { r, members, prefixes, lists, more: Vec::new(), by_lives: false }
     }
 
-    /// An answer is on its way. One that comes through a helper may still be lost with it: both lists count.
+    /// Adds an answer that is on its way. An answer through a helper may still be lost: then both lists count.
     pub(super) fn coming(&mut self, to: &'a Node, token: Token, reply: &'a MembershipReply, direct: bool) {
         let whose = &to.me().position;
         let (successors, direct) = match reply {
@@ -220,7 +220,7 @@ impl<'a> Snapshot<'a> {
         let living = world.living().values().filter(|slot| except != Some(**slot));
         let members = living.filter_map(|slot| world.node(*slot)).collect();
         let mut snapshot = Snapshot::new(world.settings.successors.into(), members);
-        // A process that still runs, not an earlier one.
+        // Only a process that still runs counts, not an earlier one.
         let asker = |slot: Slot, generation: u32, ask: Ask| {
             let process = world.process(slot).filter(|_| except != Some(slot))?;
             match ask {
@@ -245,7 +245,7 @@ impl<'a> Snapshot<'a> {
         snapshot
     }
 
-    /// Whether the ring is large, and all its members take it for that.
+    /// Whether the ring is large, and all its members take it for large.
     pub(super) fn is_large(&self) -> bool {
         self.members.len() >= self.r + 2 && !self.members.iter().any(|node| node.is_small())
     }
@@ -259,17 +259,17 @@ impl<'a> Snapshot<'a> {
         found.map(|at| begin + at).map_err(|at| begin + at)
     }
 
-    /// Which living member an entry names.
+    /// The living member that an entry names, by index.
     fn named(&self, entry: &Entry) -> Option<usize> {
         self.index(&entry.position).ok().filter(|at| self.is_named(*at, entry))
     }
 
-    /// Whether an entry of the position of this member names it.
+    /// Whether an entry with the position of this member names it.
     fn is_named(&self, at: usize, entry: &Entry) -> bool {
         !self.by_lives || self.members[at].me().incarnation <= entry.incarnation
     }
 
-    /// As [`Snapshot::index`], of a member that is most likely this one.
+    /// Like [`Snapshot::index`], with a likely index to try first.
     fn index_from(&self, likely: usize, position: &Position) -> Result<usize, usize> {
         let likely = likely % self.members.len().max(1);
         match self.members.get(likely).is_some_and(|node| node.me().position == *position) {
@@ -278,13 +278,13 @@ impl<'a> Snapshot<'a> {
         }
     }
 
-    /// Which members some list passes over.
+    /// For each member, whether some list passes over it.
     fn skipped(&self) -> Vec<bool> {
         let mut skipped = vec![false; self.members.len()];
         for list in self.lists.iter().chain(&self.more) {
             let (mut last, mut last_at) = (list.whose, self.index(list.whose));
             for entry in &list.entries {
-                // Strictly between: from the one after `last` on.
+                // Strictly between: from the member after `last` on.
                 let begin = last_at.map_or_else(|i| i, |i| i + 1);
                 let at = self.index_from(begin, &entry.position);
                 let onward = (0..self.members.len()).map(|step| (begin + step) % self.members.len());
@@ -304,14 +304,14 @@ impl<'a> Snapshot<'a> {
     }
 }
 
-/// The invariant.
+/// Checks the invariant in a snapshot.
 ///
 /// # Errors
-/// What does not hold.
+/// The part of the invariant that does not hold.
 pub(super) fn invariant(snapshot: &Snapshot<'_>) -> Result<(), String> {
     let Snapshot { r, members, lists, more, .. } = snapshot;
     if !snapshot.is_large() {
-        // A ring grows by one at a time: nobody is that far behind.
+        // A ring grows by one member at a time: no member may be that far behind.
         let behind = members.iter().find(|node| node.is_small() && members.len() >= 2 * (r + 2));
         return behind.map_or(Ok(()), |node| {
             Err(format!("{:?} takes a ring of {} for small, r = {r}", node.me(), members.len()))
@@ -335,7 +335,7 @@ pub(super) fn invariant(snapshot: &Snapshot<'_>) -> Result<(), String> {
     let ring = cycle(&next[..members.len()]).map_err(|(one, other)| {
         format!("two rings: {} is in one, {} leads to the other", label(one), label(other))
     })?;
-    // Once around: on the way there is one step down.
+    // Once around: the positions decrease exactly once on the way.
     let descents =
         ring.windows(2).filter(|two| two[1] < two[0]).count() + usize::from(ring[ring.len() - 1] > ring[0]);
     if descents != 1 {
@@ -349,7 +349,7 @@ pub(super) fn invariant(snapshot: &Snapshot<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// The one cycle of a graph in which each has one next; or one of each of two.
+/// The one cycle of a graph in which each node has one successor; or a node of each of two cycles.
 fn cycle(next: &[usize]) -> Result<Vec<usize>, (usize, usize)> {
     let mut seen_in = vec![usize::MAX; next.len()];
     let mut ring: Vec<usize> = Vec::new();
@@ -360,7 +360,7 @@ fn cycle(next: &[usize]) -> Result<Vec<usize>, (usize, usize)> {
             at = next[at];
         }
         if seen_in[at] == start {
-            // A cycle that was not known.
+            // This is a new cycle.
             if let Some(first) = ring.first() {
                 return Err((*first, at));
             }
@@ -377,9 +377,9 @@ fn cycle(next: &[usize]) -> Result<Vec<usize>, (usize, usize)> {
     Ok(ring)
 }
 
-/// Violations that are kept word for word.
+/// The number of violations that are kept in words.
 const KEPT_MAX: usize = 64;
-/// Between two looks at the whole ring.
+/// The time between two checks of the whole ring.
 const LOOK_AT_ALL_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

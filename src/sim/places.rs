@@ -1,22 +1,22 @@
-//! Who is where: numbered peers, and the addresses of all.
+//! The places of peers: numbered peers, and the addresses of all.
 
 use super::network::Slot;
 use crate::id::{KeyHash, Position, sha256};
 use crate::wire::{Address, Entry, Life, Target};
 
-/// A numbered peer, with the key of another one or its own.
+/// The entry of a numbered peer, with its own key or that of another number.
 pub(super) fn numbered(slot: Slot, number: u8, key: u8, incarnation: u64) -> Entry {
     let (position, key) = (Position::of_number(number), KeyHash(sha256(&[key])));
     Entry::from(Life { position, incarnation, key, address: address_of(slot) })
 }
 
-/// How to reach a numbered peer of a world.
+/// The target by which a numbered peer of a world is reached.
 pub fn contact(number: u8) -> Target {
     Target { address: address_of(Slot::from(number)), position: Some(Position::of_number(number)) }
 }
 
 pub(super) fn address_of(slot: Slot) -> Address {
-    // The port is there because every address has one.
+    // The port is there only because every address has one.
     Address::new(&format!("p{slot}:1")).unwrap_or_else(|error| unreachable!("{error}"))
 }
 

@@ -1,10 +1,10 @@
-//! Fault plans: what is done to a ring, and when. Drawn from a seed, printed, read back, run, and made as short as
-//! they can be while they still fail.
+//! Fault plans: the faults of a ring and their times. Plans are drawn from a seed, printed, read back, run, and made as
+//! short as possible while they still fail.
 //!
-//! A plan names its peers by numbers: those that begin in the ring from 0 on, in the order of their positions, so
-//! that numbers side by side are neighbours; then whoever joins, by the number that its `join` gives it. A fault
-//! that makes no sense when its time comes (a peer that is not there, one that is dead already) does nothing: any
-//! part of a plan is a plan.
+//! A plan names its peers by numbers: those of the initial ring from 0 on, in the order of their positions, so that
+//! consecutive numbers are neighbours; then each joining peer by the number that its `join` gives it. A fault that
+//! makes no sense at its time (a peer that is not there, or is already dead) does nothing: so any part of a plan is a
+//! plan.
 
 mod draw;
 mod text;
@@ -23,115 +23,115 @@ use crate::config::RingSettings;
 use crate::id::{Position, sha256};
 use crate::wire::Target;
 
-/// A ring, and what happens to it.
+/// A ring and its faults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// How many peers begin in the ring.
+    /// The number of peers in the initial ring.
     pub peers: u16,
-    /// r, the length of their lists.
+    /// The length of their successor lists, r.
     pub successors: u8,
-    /// How much their clocks go wrong at most, in millionths.
+    /// The greatest drift of their clocks, in millionths.
     pub drift_ppm: u16,
-    /// What happens, in the order of time.
+    /// The faults, in the order of time.
     pub faults: Vec<Timed>,
 }
 
-/// A fault, and when after the beginning it comes.
+/// A fault and its time after the beginning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timed {
-    /// When, in milliseconds.
+    /// The time of the fault, in milliseconds.
     pub at_ms: u32,
-    /// The fault.
+    /// The fault that happens.
     pub fault: Fault,
 }
 
-/// One thing that is done to a ring. Parts are in thousandths.
+/// One fault of a ring. Fractions are in thousandths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// A peer ends without notice.
     Crash(u16),
     /// A crashed peer starts again.
     Restart(u16),
-    /// A process stops.
+    /// The process of a peer is paused.
     Pause(u16),
-    /// A process that was stopped goes on.
+    /// A paused process continues.
     Resume(u16),
     /// A new peer joins through another one.
     Join(u16, u16),
-    /// A peer leaves in order.
+    /// A peer leaves in good order.
     Leave(u16),
     /// A second process begins with a copy of a peer's disk.
     Clone(u16),
-    /// Nothing gets from the first to the second any more.
+    /// Packets no longer get from the first peer to the second.
     Cut(u16, u16),
-    /// Peers of different groups do not reach each other any more.
+    /// Peers of different groups no longer reach each other.
     Split(Vec<Vec<u16>>),
-    /// All cuts and splits are mended.
+    /// All cuts and splits are repaired.
     Heal,
-    /// A peer is so many times slower.
+    /// A peer becomes slower by this factor.
     Slow(u16, u8),
-    /// So many packets are lost.
+    /// This part of the packets is lost.
     Loss(u16),
-    /// So many datagrams come twice.
+    /// This part of the datagrams comes twice.
     Duplication(u16),
-    /// So many datagrams are held up, for at most so many milliseconds.
+    /// This part of the datagrams is delayed, each by at most this many milliseconds.
     Holdups(u16, u16),
-    /// A user of a peer stores a new file under a name of this number.
+    /// A user of a peer stores a new file under the name of this number.
     Store(u16, u16),
     /// A user of a peer removes that name.
     Remove(u16, u16),
-    /// The disk of a peer takes nothing more.
+    /// The disk of a peer accepts no more data.
     Full(u16),
     /// The next sync of a peer's disk fails.
     FailSync(u16),
-    /// The wall clock of a peer goes wrong by so many seconds.
+    /// The wall clock of a peer is wrong by this many seconds.
     Clock(u16, i16),
 }
 
 /// Why a plan failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// The oracle found something. Of a plan that the theorem does not cover it looks only at what holds always.
+    /// The oracle found a violation. If the theorem does not cover the plan, it checks only what always holds.
     #[error("at {} ms: {}", .0.at.0 / 1_000, .0.what)]
     Safety(Violation),
-    /// The faults were over, and the files were not where they belong in time.
+    /// After the faults, the files were not in their places in time.
     #[error("files {after_s} s after the ring was one again: {why}")]
     Files {
-        /// How long was waited.
+        /// The time that was waited, in seconds.
         after_s: u64,
-        /// What is wrong.
+        /// The defect, in words.
         why: String,
     },
-    /// The faults were over, and the ring was not one again in time.
+    /// After the faults, the ring was not one ordered ring in time.
     #[error("not one ordered ring {after_s} s after the faults: {why}")]
     Liveness {
-        /// How long was waited.
+        /// The time that was waited, in seconds.
         after_s: u64,
-        /// What is wrong.
+        /// The defect, in words.
         why: String,
     },
-    /// What the caller checks after each fault did not hold.
+    /// The caller's check after a fault failed.
     #[error("after \"{fault}\": {why}")]
     Checked {
-        /// After which fault.
+        /// The fault before the check.
         fault: Timed,
-        /// What is wrong.
+        /// The defect, in words.
         why: String,
     },
 }
 
 impl Plan {
-    /// Runs it, calms everything, brings everybody back, and demands one ordered ring within a bounded time, and of
-    /// plans with files that each acknowledged one has all its copies and each name one winner; and safety throughout,
-    /// where the theorem covers what happens.
+    /// Runs the plan, ends all faults, brings every peer back, and demands one ordered ring within a bounded time. In
+    /// plans with files it also demands that each acknowledged file has all its copies and each name one winner. Safety
+    /// must hold throughout if the theorem covers the plan.
     ///
     /// # Errors
-    /// What did not hold.
+    /// The demand that was not met.
     pub fn run(&self, seed: u64) -> Result<(), Failure> {
         self.play(&mut self.world(seed), &mut |_, _| Ok(()))
     }
 
-    /// The world in which it begins.
+    /// The world in which the plan begins.
     pub fn world(&self, seed: u64) -> World {
         let settings = RingSettings { replicas: 3, successors: self.successors };
         let mut world = World::converged(seed, settings, self.peers.into(), INTERVAL, CONTACTS);
@@ -142,10 +142,10 @@ impl Plan {
         world
     }
 
-    /// As [`Plan::run`], in a world of [`Plan::world`]. `check` is asked after each fault.
+    /// Like [`Plan::run`], in a world of [`Plan::world`]. `check` is called after each fault.
     ///
     /// # Errors
-    /// What did not hold.
+    /// The demand that was not met.
     pub fn play(
         &self,
         world: &mut World,
@@ -166,7 +166,7 @@ impl Plan {
         }
         for slot in names.values() {
             if world.with_disk(*slot, |disk| disk.mend()) == Some(true) {
-                // A disk that has failed takes nothing before a new start.
+                // A disk that has failed accepts nothing before a new start.
                 world.run_for(Duration::from_millis(REPAIRED_AFTER_MS.into()));
                 world.crash_slot(*slot);
                 world.restart_slot(*slot);
@@ -185,9 +185,9 @@ impl Plan {
         }
     }
 
-    /// Whether the theorem covers it: peers come, crash, come back and leave, one at a time, with time for repair
-    /// between two that go, and never so many that the ring becomes small. Nothing in it makes anybody take a
-    /// living peer for dead.
+    /// Whether the theorem covers the plan: peers join, crash, come back and leave, one at a time, with time for repair
+    /// between two that go, and never so many that the ring becomes small. No fault makes a peer take a living peer for
+    /// dead.
     pub fn is_covered(&self) -> bool {
         let mut gone_at: Option<u32> = None;
         let mut gone = 0;
@@ -210,8 +210,8 @@ impl Plan {
         covered && usize::from(self.peers) >= usize::from(self.successors) + 3 + gone
     }
 
-    /// The shortest plan that this leads to by leaving faults out, in ever smaller groups, as long as it still
-    /// fails (Zeller and Hildebrandt, *Simplifying and Isolating Failure-Inducing Input*, TSE 2002).
+    /// The shortest plan that is found by leaving faults out, in ever smaller groups, as long as the plan still fails
+    /// (Zeller and Hildebrandt, *Simplifying and Isolating Failure-Inducing Input*, TSE 2002).
     #[must_use]
     pub fn shortest(&self, mut fails: impl FnMut(&Plan) -> bool) -> Plan {
         let mut plan = self.clone();
@@ -238,7 +238,7 @@ impl Plan {
         plan
     }
 
-    /// The one command that shows what a plan does.
+    /// The one command that replays the plan.
     pub fn replay(&self, seed: u64) -> String {
         let text = self.to_string().trim_end().replace('\n', "; ");
         format!(
@@ -249,7 +249,7 @@ impl Plan {
 }
 
 impl Fault {
-    /// Whether it means something only where there are files.
+    /// Whether the fault makes sense only in a world with files.
     fn is_of_files(&self) -> bool {
         matches!(
             self,
@@ -274,7 +274,7 @@ impl Fault {
             }
             Fault::Clone(peer) => {
                 let clone = slot(peer).and_then(|slot| world.clone_slot(slot));
-                // It goes by a name of its own from now on, so that it is brought back as well.
+                // The clone gets a name of its own, so that it is brought back as well.
                 let name = (CLONES..).find(|name| !names.contains_key(name));
                 names.extend(name.zip(clone));
             }
@@ -333,15 +333,15 @@ impl Fault {
 
 const INTERVAL: Duration = Duration::from_secs(1);
 const CONTACTS: usize = 4_096;
-/// How long after the faults the ring must be one.
+/// The time after the faults within which the ring must be one.
 const HEALED_WITHIN: Duration = Duration::from_secs(60);
-/// How long after that all files must be where they belong.
+/// The time after that within which all files must be in their places.
 const SETTLED_WITHIN: Duration = Duration::from_secs(300);
-/// How long the files are that plans store.
+/// The length of the files that plans store, in bytes.
 const FILE_BYTES: u64 = 1 << 20;
-/// How long a ring needs after a death, until it can bear the next one.
+/// The time that a ring needs after a death before the next one, in milliseconds.
 const REPAIRED_AFTER_MS: u32 = 15_000;
-/// How often a plan is run to find a shorter one.
+/// The most runs of a plan in the search for a shorter one.
 const TRIES_MAX: u32 = 1_000;
-/// From which name on clones are named.
+/// The first name of clones.
 const CLONES: u16 = 30_000;

@@ -1,4 +1,4 @@
-//! What peers send to each other: what it takes, and the connections that carry it.
+//! The messages between peers: their cost, and the connections that carry them.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ impl World {
         let bytes = traffic::stream_bytes(codec::encoded_length(&request).unwrap_or(0));
         let dialled = self.connect(from, slot, purpose);
         let Some(peer) = self.running(from) else { return };
-        // The answer is acknowledged by a packet of its own.
+        // A separate packet acknowledges the answer.
         peer.sent.count(purpose, bytes + traffic::ACK_BYTES);
         let (entry, generation) = (peer.node.me().clone(), peer.generation);
         let delivery = Delivery::Request {
@@ -65,7 +65,7 @@ impl World {
         let bytes = traffic::datagram_bytes(codec::encoded_length(&datagram).unwrap_or(0));
         let dialled = self.connect(from, slot, Purpose::Maintenance);
         let Some(peer) = self.running(from) else { return };
-        // A pong is acknowledged by a packet of its own, which whoever pinged sends.
+        // The peer that pinged acknowledges a pong with a separate packet.
         let acknowledgement = if is_pong { 0 } else { traffic::ACK_BYTES };
         peer.sent.count(Purpose::Maintenance, bytes + acknowledgement);
         let me = peer.node.me().clone();
@@ -75,14 +75,14 @@ impl World {
         }
     }
 
-    /// The third peer that passes on a question about the ring, and its answer: only the flows with files ask through
-    /// one here.
+    /// The helper that passes on a request about the ring, and its answer: here only the flows with files ask through
+    /// one.
     fn helper_of(&self, ask: Ask, one: Slot, other: Slot) -> Option<Slot> {
         matches!(ask, Ask::Files(_)).then(|| self.helper_between(one, other)).flatten()
     }
 
-    /// The first member that both of two peers reach, where they do not reach each other. (A running peer asks those
-    /// that it has a connection with, and finds one of them.)
+    /// The first member that both peers reach, if they do not reach each other. (A running peer asks the members that
+    /// it has a connection with, and finds one of them.)
     pub(super) fn helper_between(&self, one: Slot, other: Slot) -> Option<Slot> {
         let both_ways = |a, b| self.network.carries(a, b) && self.network.carries(b, a);
         if both_ways(one, other) {
@@ -92,7 +92,7 @@ impl World {
         self.living().values().copied().filter(|slot| *slot != one && *slot != other).find(helps)
     }
 
-    /// How long a frame takes; nothing where there is no way any more.
+    /// The delay of a frame; `None` if there is no longer a way.
     pub(super) fn stream_delay(&mut self, from: Slot, helper: Option<Slot>, to: Slot) -> Option<Duration> {
         match helper {
             None => self.network.stream(from, to),
@@ -105,7 +105,7 @@ impl World {
         self.process(slot).is_some_and(|peer| peer.up)
     }
 
-    /// Uses the connection between two peers, or makes one: how long that takes.
+    /// Uses the connection between two peers, or makes one; returns the time that this takes.
     pub(super) fn connect(&mut self, from: Slot, to: Slot, purpose: Purpose) -> Duration {
         let now = self.now;
         let used = |one, other| self.process(one).filter(|p| p.up).and_then(|p| p.connections.used(other));
@@ -115,7 +115,7 @@ impl World {
             return Duration::ZERO;
         }
         if !self.network.carries(from, to) || !self.network.carries(to, from) || self.node(to).is_none() {
-            // First packets that nobody answers.
+            // The first packets get no answer.
             if let Some(peer) = self.running(from) {
                 peer.sent.count(purpose, traffic::HANDSHAKE_BYTES);
             }
@@ -137,7 +137,7 @@ impl World {
         round_trip * 2 + traffic::HANDSHAKE_TIME
     }
 
-    /// Uses a connection, on which keep-alives were sent since it was used last.
+    /// Uses a connection, and counts the keep-alives that were sent on it since its last use.
     pub(super) fn touch(&mut self, from: Slot, to: Slot) {
         let now = self.now;
         for (one, other) in [(from, to), (to, from)] {

@@ -1,11 +1,11 @@
-//! What is going to happen, in the order of time; what was put in first comes first at the same time.
+//! The future events, in the order of time; of two at the same time, the one that was put in first comes first.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::time::Moment;
 
-/// A queue of things that are due at moments.
+/// A queue of items that are due at moments.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
     heap: BinaryHeap<Reverse<(Moment, u64, usize)>>,
@@ -36,7 +36,7 @@ impl<T> Queue<T> {
         self.next_sequence += 1;
     }
 
-    /// When the next thing is due.
+    /// The moment at which the next item is due.
     pub(super) fn next_at(&self) -> Option<Moment> {
         self.heap.peek().map(|Reverse((at, ..))| *at)
     }
@@ -47,7 +47,7 @@ impl<T> Queue<T> {
         self.slots[slot].take().map(|what| (at, what))
     }
 
-    /// All that is under way, in no order.
+    /// All items in the queue, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.slots.iter().flatten()
     }

@@ -1,8 +1,9 @@
-//! Which seeds a test runs, and how one that failed is shown event by event.
+//! The seeds that a test runs, and the replay of a failed one event by event.
 
 use super::world::World;
 
-/// The seeds of a test: these, as many from there on as `QUOIT_SEEDS` says, or the one that `QUOIT_SEED` names.
+/// The seeds of a test: this range, as many seeds from its start as `QUOIT_SEEDS` gives, or the one that `QUOIT_SEED`
+/// names.
 pub fn seeds(range: std::ops::Range<u64>) -> Vec<u64> {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     match (number("QUOIT_SEED"), number("QUOIT_SEEDS")) {
@@ -12,18 +13,18 @@ pub fn seeds(range: std::ops::Range<u64>) -> Vec<u64> {
     }
 }
 
-/// Whether `QUOIT_LOG_EVENTS` asks for every event of every world.
+/// Whether `QUOIT_LOG_EVENTS` asks for a log of every event of every world.
 pub(super) fn is_shown() -> bool {
     std::env::var_os("QUOIT_LOG_EVENTS").is_some()
 }
 
 impl World {
-    /// From now on every event is written down.
+    /// Records every event from now on.
     pub fn record(&mut self) {
         self.log.get_or_insert_default();
     }
 
-    /// What was written down.
+    /// The recorded events.
     pub fn log(&self) -> &[String] {
         self.log.as_deref().unwrap_or_default()
     }
@@ -35,7 +36,7 @@ impl World {
     }
 }
 
-/// A world that ends because its test failed says how that is shown; one that is to be shown is.
+/// When a failed test drops a world, the world prints how to replay it; a world that is to be shown prints its log.
 impl Drop for World {
     fn drop(&mut self) {
         if is_shown() {
@@ -51,7 +52,7 @@ impl Drop for World {
     }
 }
 
-/// The test that runs in this thread, as cargo names it; nothing outside of tests.
+/// The test that runs in this thread, as cargo names it; `None` outside of tests.
 fn this_test() -> Option<String> {
     let binary = std::env::current_exe().ok()?;
     let (name, _) = binary.file_stem()?.to_str()?.rsplit_once('-')?;

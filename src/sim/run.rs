@@ -1,4 +1,4 @@
-//! An experiment under way: what happens when, and what is counted.
+//! An experiment under way: its schedule, and its counts.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -28,18 +28,18 @@ pub(super) fn run(experiment: &Experiment, progress: &mut dyn FnMut(f64)) -> Rep
     run.report(started.elapsed())
 }
 
-/// What happens next.
+/// The kind of the next event of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum What {
     Lookup,
     Join,
     Leave,
     SessionEnds(Slot),
-    /// Whether the ring is in order again, is looked at.
+    /// Check whether the ring is in order again.
     Look,
-    /// How the ring is, is written down.
+    /// Record the state of the ring.
     Sample,
-    /// From now on traffic counts.
+    /// Begin to count traffic.
     Measure,
 }
 
@@ -48,7 +48,7 @@ struct Run<'a> {
     world: World,
     rng: ChaCha8Rng,
     begin: Moment,
-    /// Up to when it was told how far it is.
+    /// The moment of the last progress report.
     told: Moment,
     next: BinaryHeap<Reverse<(Moment, u64, What)>>,
     sequence: u64,
@@ -58,12 +58,12 @@ struct Run<'a> {
     timeouts: u64,
     failed: u64,
     wrong: u64,
-    /// What each peer had sent when traffic began to count, and since when it is there.
+    /// The bytes that each peer had sent when the count began, and since when the peer is there.
     sent_before: BTreeMap<Slot, (Moment, u64)>,
     measured_from: Option<Moment>,
     disturbed: Moment,
     converged: Option<Moment>,
-    /// Failed or left before their sessions ended.
+    /// The peers that failed or left before their sessions ended.
     gone: BTreeSet<Slot>,
     health: Vec<Health>,
 }
@@ -120,11 +120,11 @@ impl<'a> Run<'a> {
             }
         }
         self.put(Duration::ZERO, What::Sample);
-        // Connections and partners that a ring has had for long are made anew in the beginning.
+        // At the beginning, connections and partners that an old ring would already have are made anew.
         self.put((duration / 5).min(WARM_UP_MAX), What::Measure);
     }
 
-    /// The part of the peers that dies in the beginning, chosen by chance.
+    /// Kills the part of the peers that dies at the beginning, chosen at random.
     fn fail_at_once(&mut self) {
         let mut slots: Vec<Slot> = self.world.living().values().copied().collect();
         slots.shuffle(&mut self.rng);
@@ -132,7 +132,7 @@ impl<'a> Run<'a> {
         if dead == 0 {
             return;
         }
-        // This may be more than any ring is made for.
+        // No ring need survive that many deaths.
         self.world.oracle.safety = false;
         for slot in &slots[..dead.min(slots.len())] {
             self.world.crash_slot(*slot);
@@ -141,7 +141,7 @@ impl<'a> Run<'a> {
         self.disturb();
     }
 
-    /// Lets happen what happens until a moment.
+    /// Runs the scheduled events until a moment.
     fn go_on(&mut self, end: Moment, progress: &mut dyn FnMut(f64)) {
         while self.next.peek().is_some_and(|Reverse((at, ..))| *at <= end) {
             let Some(Reverse((at, _, what))) = self.next.pop() else { break };
@@ -151,13 +151,13 @@ impl<'a> Run<'a> {
         self.run_to(end, progress);
     }
 
-    /// Lets time pass until a moment, and tells now and then how far it is.
+    /// Lets time pass until a moment, and reports progress now and then.
     fn run_to(&mut self, at: Moment, progress: &mut dyn FnMut(f64)) {
         let pause = (self.experiment.duration / TOLD).min(TOLD_EVERY_MAX);
         while self.told + pause <= at {
             self.told = self.told + pause;
             self.world.run_to(self.told);
-            // Nothing of the past is kept but what the report needs.
+            // Only the part of the past that the report needs is kept.
             self.count_outcomes();
             self.world.forget_the_past();
             let so_far = (self.told - self.begin).as_secs_f64() / self.experiment.duration.as_secs_f64();
@@ -229,7 +229,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// A living member, each about as likely as any other.
+    /// A living member, each about equally likely.
     fn random_slot(&mut self) -> Option<Slot> {
         let count = self.world.living().len();
         let point = Position(self.rng.random());
@@ -287,7 +287,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Nothing happens any more: lookups end, and the ring comes to order.
+    /// Ends the run: no more events happen, lookups end, and the ring comes to order.
     fn settle(&mut self) {
         let end = self.world.now() + SETTLE_MAX;
         self.count_outcomes();
@@ -325,7 +325,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What each peer sent in a second, of those that were there for long enough.
+    /// The bytes per second of each peer that was there for long enough.
     fn traffic(&mut self) -> Vec<f64> {
         let now = self.world.now();
         let Some(from) = self.measured_from else { return Vec::new() };
@@ -384,26 +384,27 @@ fn spread_of(sorted: &[f64]) -> Spread {
     Spread { mean, p1: at(0.01), p50: at(0.5), p99: at(0.99) }
 }
 
-/// What tells an experiment's draws from those of its world.
+/// The constant that separates an experiment's draws from those of its world.
 const SUB_SEED: u64 = 0x0e1f_9c5a;
-/// The length of a file.
+/// The length of a file, in bytes.
 const FILE_BYTES: u64 = 1 << 20;
-/// Samples of the ring's health.
+/// The number of samples of the ring's health.
 const SAMPLES: u32 = 100;
-/// How often it is told how far the run is, and what is past forgotten: so often, and in long runs each minute.
+/// The number of progress reports of a run, at which the past is forgotten too, and the longest time between two of
+/// them.
 const TOLD: u32 = 1_000;
 const TOLD_EVERY_MAX: Duration = Duration::from_secs(60);
-/// Traffic counts from here on, or from a fifth of the duration.
+/// The longest time before traffic counts; in a short run it is a fifth of the duration.
 const WARM_UP_MAX: Duration = Duration::from_secs(300);
-/// How long a peer has to be there for its traffic to count, in seconds.
+/// The time that a peer must be there for its traffic to count, in seconds.
 const THERE_MIN_S: f64 = 60.0;
-/// How long the ring may take to come to order in the end.
+/// The longest time that the ring may take to come to order at the end.
 const SETTLE_MAX: Duration = Duration::from_secs(300);
-/// How often a ring that something has happened to is looked at, until it is in order.
+/// How often a changed ring is checked until it is in order.
 const LOOK_FOR_ORDER_EVERY: Duration = Duration::from_millis(250);
-/// How much of the work the run itself is, for the progress.
+/// The share of the run itself in the whole work, for the progress.
 const SHARE_OF_RUN: f64 = 0.95;
-/// How many members behind a random point may be chosen to look something up.
+/// The number of members behind a random point among which a searcher may be chosen.
 const STEPS_MAX: usize = 64;
 
 #[cfg(test)]

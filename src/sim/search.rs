@@ -1,4 +1,4 @@
-//! Lookups under way: the production lookup, driven by the world.
+//! Lookups under way: the production code of a lookup, driven by the world.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,24 +11,24 @@ use crate::id::Position;
 use crate::time::Moment;
 use crate::wire::{Entry, MembershipReply, MembershipRequest, Target};
 
-/// What came of a lookup.
+/// The outcome of a lookup.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// Where it began.
+    /// The peer that began the lookup.
     pub from: Slot,
-    /// What was looked up.
+    /// The key that was looked up.
     pub key: Position,
-    /// Who was found.
+    /// The owner that was found, if one was.
     pub found: Option<Entry>,
-    /// Whether that is the first living member at or after the key, at the end.
+    /// Whether the found peer is the first living member at or after the key, at the end.
     pub right: bool,
-    /// Messages that were answered, the last one, to the owner, among them.
+    /// The number of answered messages, including the last one, to the owner.
     pub hops: u32,
-    /// Messages that were not answered in time.
+    /// The number of messages that were not answered in time.
     pub timeouts: u32,
-    /// How long it took.
+    /// The time that the lookup took.
     pub took: Duration,
-    /// When it ended.
+    /// The moment at which the lookup ended.
     pub ended: Moment,
 }
 
@@ -112,7 +112,7 @@ impl World {
             let local = self.local_time(from);
             match self.running(from) {
                 Some(peer) => peer.node.handle_lookup_silence(local, &whom),
-                // Whoever looked up is dead itself.
+                // The peer that looked up is dead itself.
                 None => {
                     self.searches.under_way.remove(&id);
                     return;
@@ -128,7 +128,7 @@ impl World {
     fn end_search(&mut self, id: u64, found: Option<Entry>) {
         let Some(search) = self.searches.under_way.remove(&id) else { return };
         let truth = self.first_at_or_after(&search.key).and_then(|slot| self.entry(slot)).map(|e| e.position);
-        // Who knows the owner by itself has to ask only it.
+        // A peer that knows the owner by itself has to ask only the owner.
         let itself = self.entry(search.from).map(|entry| entry.position);
         let told = found.as_ref().is_some_and(|owner| search.hops == 0 && Some(owner.position) != itself);
         let right = found.as_ref().map(|owner| owner.position) == truth;

@@ -24,80 +24,80 @@ use crate::wire::{Datagram, Entry, Member, MembershipReply, MembershipRequest, l
 pub struct World {
     pub(super) now: Moment,
     pub(super) seed: u64,
-    /// For whom to choose; the network and each peer have their own.
+    /// The source of the world's own choices; the network and each peer have their own.
     pub(super) rng: ChaCha8Rng,
-    /// What new peers are made with.
+    /// The settings of new peers.
     pub settings: RingSettings,
-    /// Between pings.
+    /// The time between pings.
     pub interval: Duration,
-    /// How many contacts a new peer keeps.
+    /// The number of contacts that a new peer keeps.
     pub contacts_max: usize,
-    /// How much the clock of a new peer goes wrong at most, in millionths.
+    /// The greatest drift of a new peer's clock, in millionths.
     pub drift_ppm_max: i64,
     /// The rules of new peers.
     pub(super) rules: Rules,
     /// The ways between the peers.
     pub network: Network,
-    /// What is held against the rules.
+    /// The oracle that checks the invariants.
     pub oracle: Oracle,
     pub(super) peers: Vec<Option<Box<Process>>>,
     pub(super) queue: Queue<Delivery>,
     pub(super) searches: Searches,
-    /// Nothing in a world without files.
+    /// The files' side; `None` in a world without files.
     pub(super) files: Option<Box<Files>>,
     pub(super) replies: BTreeMap<ReplyTo, (Slot, u32, Ask)>,
     next_reply: u64,
-    /// Which replies were the next ones, and when.
+    /// The number of the next reply at earlier moments.
     old_replies: VecDeque<(Moment, u64)>,
     pub(super) next_identity: u32,
-    /// Living members, by position.
+    /// The living members, by position.
     pub(super) living: BTreeMap<Position, Slot>,
     events: Vec<(Moment, Position, Event)>,
-    /// Whether anybody will ask for them.
+    /// Whether events are kept for a later reader.
     keeps_events: bool,
     pub(super) log: Option<Vec<String>>,
     steps: u64,
 }
 
-/// One process of a peer: what dies with it, and the disk, which does not.
+/// One process of a peer: the state that dies with it, and the disk, which does not.
 pub(super) struct Process {
     pub node: Node,
     pub up: bool,
-    /// Which process of this slot it is: answers to an earlier one are nobody's.
+    /// The number of this process among those of its slot: answers to an earlier process are dropped.
     pub generation: u32,
     pub(super) paused: bool,
     pub(super) held: VecDeque<Delivery>,
-    /// When the next wake is due; earlier ones that are still queued are void.
+    /// The moment of the next wake; earlier ones that are still queued are void.
     pub(super) wake_at: Option<Moment>,
     pub(super) drift_ppm: i64,
     pub(super) connections: Connections,
     pub sent: Sent,
-    /// On its disk: the incarnation and the remembered members.
+    /// The incarnation on its disk; the remembered members are on its disk too.
     pub(super) incarnation_on_disk: u64,
     pub(super) remembered: Option<Vec<Member>>,
     pub(super) started_at: Moment,
-    /// Since when it is dead, if it is.
+    /// The moment of its death, if it is dead.
     pub(super) died_at: Option<Moment>,
     pub(super) seen_version: u64,
-    /// Its view, as somebody has it who takes a new one with each new version. For checks, in small worlds.
+    /// The view of a subscriber that takes a new view with each new version. For checks, in small worlds.
     pub(super) shown: Option<View>,
     pub(super) seen_member: bool,
-    /// This process was a member at some time.
+    /// Whether this process was a member at some time.
     pub(super) was_member: bool,
-    /// How many copies of its disk were started.
+    /// The number of copies of its disk that were started.
     pub(super) clones: u64,
-    /// It is no more, and what it knew is forgotten.
+    /// Whether it is gone and its knowledge is forgotten.
     pub(super) is_shed: bool,
 }
 
 impl Process {
-    /// Whether it has died, or has left and waits for nothing any more.
+    /// Whether it has died, or has left and waits for nothing more.
     fn is_past(&self) -> bool {
         !self.up || self.node.phase() == PhaseKind::Ended && self.node.poll_timeout().is_none()
     }
 }
 
-/// For what an answer is.
+/// The part of the simulation that an answer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ask {
     Node(Token),
@@ -135,9 +135,9 @@ pub(super) enum Delivery {
         from: Entry,
         reply: MembershipReply,
     },
-    /// For what a peer does with files.
+    /// News for a peer's work with files.
     Files(Slot, Box<News>),
-    /// A peer that a search asked takes long, or is not waited for any more.
+    /// A peer that a search asked is slow, or is no longer waited for (`for_good`).
     SearchTimeout {
         search: u64,
         whom: Entry,
@@ -187,7 +187,7 @@ impl World {
         }
     }
 
-    /// Lets time pass.
+    /// Lets this much time pass.
     pub fn run_for(&mut self, duration: Duration) {
         self.run_to(self.now + duration);
     }
@@ -203,7 +203,7 @@ impl World {
     /// Lets time pass until a condition holds.
     ///
     /// # Errors
-    /// What the condition last said, when it does not hold in time.
+    /// The last complaint of the condition, when it does not hold in time.
     pub fn run_until(
         &mut self,
         within: Duration,
@@ -219,19 +219,19 @@ impl World {
         }
     }
 
-    /// The views of the peers that run, by position.
+    /// The views of the running peers, by position.
     pub fn views(&self) -> Vec<View> {
         let mut views: Vec<View> = self.nodes().map(Node::view).collect();
         views.sort_by_key(|view| view.me.position);
         views
     }
 
-    /// The view of one numbered peer that runs.
+    /// The view of one numbered peer, if it runs.
     pub fn view(&self, number: u8) -> Option<View> {
         self.nodes().find(|node| node.me().position == Position::of_number(number)).map(Node::view)
     }
 
-    /// The nodes of all processes that run, in no order that means anything.
+    /// The nodes of all running processes, in no particular order.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.peers.iter().flatten().filter(|peer| peer.up).map(|peer| &peer.node)
     }
@@ -246,39 +246,39 @@ impl World {
         self.process(slot).map(|peer| peer.node.me())
     }
 
-    /// Where the living members are, by position.
+    /// The slots of the living members, by position.
     pub fn living(&self) -> &BTreeMap<Position, Slot> {
         &self.living
     }
 
-    /// A living member, by chance.
+    /// A random living member.
     pub fn random_member(&mut self) -> Option<Slot> {
         let point = Position(self.rng.random());
         self.first_at_or_after(&point)
     }
 
-    /// The living member that owns a key in truth.
+    /// The true owner of a key among the living members.
     pub fn first_at_or_after(&self, key: &Position) -> Option<Slot> {
         self.living.range(*key..).chain(self.living.iter()).map(|(_, slot)| *slot).next()
     }
 
-    /// What happened so far, pings aside.
+    /// The events so far, except pings.
     pub fn events(&self) -> &[(Moment, Position, Event)] {
         &self.events
     }
 
-    /// Forgets what happened so far.
+    /// Forgets the events so far.
     pub fn forget_events(&mut self) {
         self.events.clear();
     }
 
-    /// Nobody will ask for [`World::events`]: in a long run they would take all memory.
+    /// Stops the record of [`World::events`]: in a long run it would take all memory.
     pub(super) fn keep_no_events(&mut self) {
         (self.events, self.keeps_events) = (Vec::new(), false);
     }
 
-    /// Forgets what nobody will ask for any more: requests that nobody waits for, and, in a world without files, what
-    /// peers knew that are no more. None of them may be started again.
+    /// Forgets data that is no longer needed: requests whose askers no longer wait and, in a world without files, the
+    /// knowledge of peers that are gone. None of these peers may be started again.
     pub(super) fn forget_the_past(&mut self) {
         let (now, fresh) = (self.now, self.next_reply);
         self.old_replies.push_back((now, fresh));
@@ -293,7 +293,7 @@ impl World {
         if self.files.is_some() {
             return;
         }
-        // Lookups of theirs that are under way may still tell them of others.
+        // Lookups of these peers that are under way may still tell them of others.
         let knows = |peer: &&mut Box<Process>| !peer.is_shed || !peer.node.members().is_empty();
         for peer in self.peers.iter_mut().flatten().filter(knows) {
             if peer.is_past() {
@@ -303,8 +303,8 @@ impl World {
         }
     }
 
-    /// How much of the past a world keeps: events, requests that nobody waits for, and members that those know that are
-    /// no more.
+    /// How much of the past a world keeps: events, requests whose askers no longer wait, and members that gone peers
+    /// know.
     #[cfg(test)]
     pub(super) fn kept(&self) -> [usize; 3] {
         let known =
@@ -313,32 +313,32 @@ impl World {
         [self.events.len(), self.replies.range(..ReplyTo(awaited_from)).count(), known.sum()]
     }
 
-    /// The present.
+    /// The present moment of the world.
     pub fn now(&self) -> Moment {
         self.now
     }
 
-    /// How many events of the simulation there were.
+    /// The number of simulated events so far.
     pub fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// Since when a peer is dead, if it is.
+    /// The moment of a peer's death, if it is dead.
     pub fn died_at(&self, slot: Slot) -> Option<Moment> {
         self.process(slot)?.died_at
     }
 
-    /// When a peer was started last.
+    /// The moment of a peer's last start.
     pub fn started_at(&self, slot: Slot) -> Option<Moment> {
         self.process(slot).map(|peer| peer.started_at)
     }
 
-    /// All peers that there ever were.
+    /// All peers that ever were in the world.
     pub fn slots(&self) -> Vec<Slot> {
         (0..self.peers.len() as Slot).filter(|slot| self.process(*slot).is_some()).collect()
     }
 
-    /// What a peer has sent so far, dead or alive.
+    /// The bytes that a peer has sent so far, dead or alive.
     pub fn sent(&mut self, slot: Slot) -> Sent {
         let others = self.process(slot).map(|peer| peer.connections.others()).unwrap_or_default();
         for other in others {
@@ -349,7 +349,7 @@ impl World {
         self.process(slot).map(|peer| peer.sent).unwrap_or_default()
     }
 
-    /// Begins to look up a key from a member; see [`World::take_outcomes`].
+    /// Begins a lookup of a key from a member; see [`World::take_outcomes`].
     pub fn search(&mut self, from: Slot, key: Position) {
         let Some(node) = self.node(from) else { return };
         let lookup = node.lookup(key, Default::default());
@@ -357,12 +357,12 @@ impl World {
         self.drive_search(id);
     }
 
-    /// The searches that have ended since this was asked last.
+    /// The lookups that have ended since the last call.
     pub fn take_outcomes(&mut self) -> Vec<Outcome> {
         self.searches.take_outcomes()
     }
 
-    /// How many searches are under way.
+    /// The number of lookups under way.
     pub fn searches_under_way(&self) -> usize {
         self.searches.under_way()
     }
@@ -435,7 +435,7 @@ impl World {
         }
     }
 
-    /// Carries out what a node wants.
+    /// Carries out the outputs of a node.
     pub(super) fn drain(&mut self, slot: Slot) {
         loop {
             let Some(peer) = self.running(slot) else { return };
@@ -483,7 +483,7 @@ impl World {
         }
     }
 
-    /// After every step of a peer: is it a member, and what does the oracle say?
+    /// After every step of a peer, updates whether it is a member and lets the oracle check it.
     pub(super) fn look_at(&mut self, slot: Slot) {
         let Some(peer) = self.peers.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         let is_member = peer.up && peer.node.is_member();
@@ -523,11 +523,12 @@ impl World {
     }
 }
 
-/// Up to how many members a peer knows, each of its steps is checked for a view that nobody was told of.
+/// The number of known members up to which each step of a peer is checked for an unannounced change of its view.
 const VIEWS_COMPARED_MAX: usize = 16;
-/// A request that a peer has not answered for so long is answered no more: whoever asked has given up.
+/// The time after which an unanswered request is no longer answered, since its asker has given up: this span plus this
+/// many intervals.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
 const ANSWERED_WITHIN_INTERVALS: u32 = 4;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// How long an incarnation takes to be on disk.
+/// The time until an incarnation is on disk.
 const PERSIST_TIME: Duration = Duration::from_millis(2);

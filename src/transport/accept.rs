@@ -1,4 +1,4 @@
-//! Who comes in: let in, asked for a proof, heard in turn, or refused.
+//! Incoming connections: each is let in, asked for a proof of its address, heard in turn, or refused.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,11 +18,11 @@ use super::settings;
 use super::turns::{HEARD_IN_TURN_MAX, Line, TURN_MAX, Turn};
 use crate::wire::{limits, shortened};
 
-/// Why a connection that came in was not let in.
+/// Why an incoming connection was not let in.
 enum NotAccepted {
     /// This peer refused it.
     Refused(String),
-    /// The other side gave it up: it has another connection by now, has ended, or waits no more.
+    /// The other side gave it up: it has another connection by now, has ended, or no longer waits.
     GivenUp(String),
 }
 
@@ -38,15 +38,15 @@ impl From<&str> for NotAccepted {
     }
 }
 
-/// A connection that came in, and greeted.
+/// An incoming connection after its hello.
 enum Accepted {
     Peer(Connection),
-    /// A client, and its place among those that there may be.
+    /// A client, with its place among the clients.
     Client(Connection, OwnedSemaphorePermit),
 }
 
 impl Shared {
-    /// Until the endpoint closes, or nobody takes what comes in.
+    /// Accepts connections until the endpoint closes, or until no task takes what comes in.
     pub(super) async fn accept(self: Arc<Self>) {
         loop {
             let incoming = tokio::select! {
@@ -142,7 +142,7 @@ impl Shared {
         }
     }
 
-    /// The handshake, as long as it may take; the turn ends before it if others wait too long.
+    /// Runs the handshake within its time limit; the turn ends earlier if others wait too long.
     async fn within_time(
         &self,
         incoming: quinn::Incoming,
@@ -171,7 +171,8 @@ impl Shared {
     ) -> Result<Accepted, NotAccepted> {
         let connecting = incoming.accept().map_err(|error| match error {
             quinn::ConnectionError::CidsExhausted => NotAccepted::Refused(error.to_string()),
-            // It is too old, or has no key of its own: a late packet of a handshake that this side has given up, as of
+            // The packet is too old or has no key: it is a late packet of a handshake that this side has given up, such
+            // as that of a stopped peer.
             // a peer that was stopped.
             _ => NotAccepted::GivenUp(error.to_string()),
         })?;
@@ -205,7 +206,7 @@ impl Shared {
         welcomed.map(Accepted::Peer)
     }
 
-    /// Only this peer's own key, or a certificate for `client.quoit`, commands it.
+    /// Welcomes a client. Only this peer's own key, or a certificate for `client.quoit`, commands it.
     async fn welcome_client(&self, quic: quinn::Connection) -> Result<Accepted, NotAccepted> {
         let proven = connection::proven_client(&quic, self.own, self.own_key).map_err(|error| {
             quic.close(close_code::NO_CLIENT, b"");
@@ -227,18 +228,18 @@ impl Shared {
     fn refused(&self, from: SocketAddr, reason: &str) {
         let total = self.counters.count_refused();
         if self.log.open() {
-            // It may hold words of the other side, which are not to write to a terminal.
+            // The reason may hold words of the other side, which must not write control characters to a terminal.
             let reason = reason.chars().filter(|c| !c.is_control()).collect();
             let reason = shortened(reason, limits::REASON_BYTES_MAX);
             tracing::debug!(%from, reason, total, "refused a connection");
-            // A full queue loses the word, not the count.
+            // A full queue loses the report, but not the count.
             let _ = self.incoming.try_send(Incoming::Refused { from, reason, total });
         }
     }
 }
 
-/// Whether the other side ended the connection, without finding fault with this one. Of members that dial each other
-/// at the same time, and of one that ends, that is what happens.
+/// Whether the other side ended the connection without finding fault with this one. That happens with members that dial
+/// each other at the same time, and with a member that ends.
 fn is_given_up(error: &quinn::ConnectionError) -> bool {
     match error {
         quinn::ConnectionError::ApplicationClosed(close) => matches!(
@@ -249,19 +250,20 @@ fn is_given_up(error: &quinn::ConnectionError) -> bool {
             matches!(close.error_code, Code::APPLICATION_ERROR | Code::NO_ERROR)
         }
         quinn::ConnectionError::Reset => true,
-        // Among the others is what this side has closed, for a reason.
+        // The other codes include connections that this side closed for a reason.
         _ => false,
     }
 }
 
-/// Costs a forger of addresses a round trip that it cannot make, and us nothing.
+/// Asks the other side to prove its address: this costs a forger of addresses a round trip that it cannot make, and us
+/// nothing.
 fn prove(incoming: quinn::Incoming) {
-    // It can only fail for one that has proven itself.
+    // This fails only for an address that has already proven itself.
     let _ = incoming.retry();
 }
 
-/// Why a handshake failed; and whether the other side had answered, so that it is where it says that it is.
-/// What is in a certificate comes after our answer; everything before it may be sent blindly.
+/// Why a handshake failed, and whether the other side had answered, so that its address is proven. The content of a
+/// certificate comes after our answer; everything before it may be sent blindly.
 fn why(error: &quinn::ConnectionError) -> (String, bool) {
     let alert = match error {
         quinn::ConnectionError::TransportError(here) => dial::alert(here.code),
@@ -287,5 +289,5 @@ fn why(error: &quinn::ConnectionError) -> (String, bool) {
     }
 }
 
-/// Connections beside the pool: being made, or about to close.
+/// The connections beside the pool: those being made, and those about to close.
 const CONNECTIONS_SPARE: usize = 256;

@@ -1,8 +1,8 @@
-//! Who is admitted: certificates for peers of other machines, for requests whose key stays where it
-//! is, and for clients; and the same certificates again, for longer.
+//! Admission: certificates for peers on other machines, for requests whose key stays where it is, and for clients; and
+//! renewals of these certificates.
 //!
-//! The public certificate of every peer that was admitted stays in the certificates directory, so
-//! that a number or a display name never stands for two keys, and a certificate can be renewed.
+//! The public certificate of every admitted peer stays in the certificates directory. So a number or a display name
+//! never stands for two keys, and a certificate can be renewed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,9 +22,9 @@ use super::keys::{self, SecretKey};
 use super::verifier::{self, CLIENT_NAME};
 use crate::id::Position;
 
-/// What a peer's certificate is to say.
+/// The content of a certificate that is to be made.
 struct Wanted {
-    /// In DER.
+    /// The public key info, in DER.
     key_info: Vec<u8>,
     public_key: Vec<u8>,
     position: Position,
@@ -32,12 +32,12 @@ struct Wanted {
 }
 
 impl Authority {
-    /// Makes key and certificate of a peer that is to run elsewhere. The certificate stays here as
-    /// well, the key does not.
+    /// Makes the key and certificate of a peer that is to run on another machine. A copy of the certificate stays here;
+    /// the key does not.
     ///
     /// # Errors
-    /// [`IdentityError::GivenOut`] when the number or the display name is another key's already;
-    /// other errors when the display name is refused or files cannot be read or written.
+    /// [`IdentityError::GivenOut`] when the number or the display name already belongs to another key; other errors
+    /// when the display name is refused or files cannot be read or written.
     pub fn admit(&self, placement: Placement, display_name: Option<&str>) -> Result<Bundle, IdentityError> {
         let key = SecretKey::generate().ok_or(IdentityError::NoRandomness)?;
         let key_info = key.public_key_info();
@@ -45,12 +45,12 @@ impl Authority {
         Bundle::new(self.certificate().clone(), certificate, Some(key))
     }
 
-    /// Makes a certificate for the key of a PKCS#10 request (RFC 2986), in PEM. Nothing else of the
-    /// request is used: where the peer stands and what it is called is said here.
+    /// Makes a certificate for the key of a PKCS#10 request (RFC 2986), in PEM. Nothing else of the request is used:
+    /// the caller decides the position and the display name.
     ///
     /// # Errors
-    /// [`IdentityError::Request`] when it is none, or not of an Ed25519 key, or not signed by that
-    /// key; otherwise as [`Authority::admit`].
+    /// [`IdentityError::Request`] when the request is malformed, not for an Ed25519 key, or not signed by that key;
+    /// otherwise the errors of [`Authority::admit`].
     pub fn certify_request(
         &self,
         request_pem: &[u8],
@@ -62,8 +62,8 @@ impl Authority {
         Bundle::new(self.certificate().clone(), certificate, None)
     }
 
-    /// Makes a new certificate for the same key, position and display name, and puts it in the place
-    /// of the one that is kept here. It may have ended already.
+    /// Makes a new certificate for the same key, position and display name, and replaces the one that is kept here. The
+    /// old certificate may have ended already.
     ///
     /// # Errors
     /// [`IdentityError::Missing`] when no peer of this label was admitted here; other errors when its
@@ -88,11 +88,11 @@ impl Authority {
         Bundle::new(self.certificate().clone(), certificate, None)
     }
 
-    /// Makes key and certificate of a client, which may command every peer of the ring and is none.
-    /// Nothing of it is kept here.
+    /// Makes the key and certificate of a client. A client may command every peer of the ring and is not a peer itself.
+    /// No copy is kept here.
     ///
     /// # Errors
-    /// [`IdentityError`] when it cannot be made.
+    /// [`IdentityError`] when the certificate cannot be made.
     pub fn issue_client(&self) -> Result<Bundle, IdentityError> {
         let key = SecretKey::generate().ok_or(IdentityError::NoRandomness)?;
         let info = SubjectPublicKeyInfo::from_der(&key.public_key_info()).map_err(IdentityError::making)?;
@@ -123,10 +123,10 @@ impl Authority {
         Ok(found)
     }
 
-    /// Takes back an admission that never reached anybody.
+    /// Takes back an admission whose bundle reached no one.
     ///
     /// # Errors
-    /// [`IdentityError::Io`] when the certificate that is kept cannot be removed.
+    /// [`IdentityError::Io`] when the copy of the certificate cannot be removed.
     pub fn take_back(&self, bundle: &Bundle) -> Result<(), IdentityError> {
         let Some(label) = bundle.label() else { return Ok(()) };
         let path = identity::paths(self.certs_dir(), &label).0;
@@ -170,8 +170,8 @@ impl Authority {
         Ok(certificate)
     }
 
-    /// A position and a display name stand for one key, and a key for one peer. The very same
-    /// admission may be repeated.
+    /// Checks that the position and the display name are not those of another key, and that the key is not another
+    /// peer's. The same admission may be repeated.
     fn check_free(&self, wanted: &Wanted) -> Result<(), IdentityError> {
         self.each_admitted(|path, certificate| {
             let position = verifier::certificate_position(certificate)?;
@@ -194,7 +194,7 @@ impl Authority {
         })
     }
 
-    /// Goes through the certificates of this ring's peers that are kept here.
+    /// Visits the certificates of this ring's peers that are kept here.
     fn each_admitted(
         &self,
         mut visit: impl FnMut(&Path, &CertificateDer<'static>) -> Result<(), IdentityError>,
@@ -219,7 +219,7 @@ impl Authority {
         Ok(())
     }
 
-    /// Whether this CA made the certificate, for a peer; it may have ended.
+    /// Checks that this CA made the certificate for a peer; it may have ended.
     fn check_own(&self, certificate: &CertificateDer<'static>) -> Result<(), IdentityError> {
         let at = verifier::last_ms(certificate)?;
         self.verifier()?.verify_certificate(certificate, at).map(drop)
@@ -233,14 +233,14 @@ impl Authority {
 /// The bytes of a small file.
 ///
 /// # Errors
-/// [`IdentityError::Missing`], [`IdentityError::Io`]; also when it is too long for a certificate or key.
+/// [`IdentityError::Missing`], [`IdentityError::Io`]; also when the file is too long for a certificate or key.
 pub fn read_pem(path: &Path) -> Result<Vec<u8>, IdentityError> {
     files::read(path)
         .map_err(|source| IdentityError::io(path, source))?
         .ok_or_else(|| IdentityError::Missing { path: path.to_owned() })
 }
 
-/// The key of a request, as its key info in DER. Whoever made the request has the private key.
+/// The key of a request, as its key info in DER. The signature proves that the requester has the private key.
 fn requested_key(request_pem: &[u8]) -> Result<Vec<u8>, IdentityError> {
     let wrong = |reason| IdentityError::Request { reason };
     let mut sections = <(SectionKind, Vec<u8>)>::pem_slice_iter(request_pem);

@@ -1,6 +1,6 @@
-//! The ring CA: who has its key admits peers.
+//! The ring CA: the holder of its key admits peers.
 //!
-//! It is made at most once per certificates directory, whole or not at all, whoever else tries at
+//! The CA is made at most once per certificates directory, completely or not at all, even if several processes try at
 //! the same time. Nothing is revoked here: a certificate is good until it expires.
 
 use std::fs;
@@ -28,18 +28,18 @@ pub struct Authority {
     certs_dir: PathBuf,
 }
 
-/// Where a peer is to stand.
+/// The position that a peer is to get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
-    /// Where its number says.
+    /// The position of this number.
     Numbered(u8),
-    /// At SHA-256 of its public key.
+    /// The SHA-256 of the peer's public key.
     SelfPlaced,
 }
 
 impl Authority {
-    /// Opens the CA of a certificates directory, or founds one where there is none. Of several that
-    /// try at once one founds it, and the others open that one.
+    /// Opens the CA of a certificates directory, or founds one if there is none. If several processes try at once, one
+    /// founds the CA and the others open it.
     ///
     /// # Errors
     /// [`IdentityError`] when files cannot be read or written, or there is a CA without its key.
@@ -53,7 +53,7 @@ impl Authority {
         Authority::open(certs_dir)?.ok_or_else(|| IdentityError::Missing { path: folder.join(KEY_FILE) })
     }
 
-    /// Opens the CA of a certificates directory; `None` when its private key is not there.
+    /// Opens the CA of a certificates directory; `None` when its private key is missing.
     ///
     /// # Errors
     /// [`IdentityError`] when the files cannot be read, or do not belong together.
@@ -76,7 +76,7 @@ impl Authority {
         ring_name(self.key.public_key())
     }
 
-    /// What checks this ring's certificates.
+    /// The verifier of this ring's certificates.
     ///
     /// # Errors
     /// [`IdentityError`] when the CA's certificate cannot serve as an anchor of trust.
@@ -103,7 +103,7 @@ impl Authority {
         Identity::new(key, certificate, self.certificate.clone())
     }
 
-    /// A peer's certificate; the display name has been checked.
+    /// Makes a peer's certificate; the display name has been checked.
     pub(super) fn certify_peer(
         &self,
         key: &SubjectPublicKeyInfo,
@@ -125,7 +125,7 @@ impl Authority {
     ) -> Result<CertificateDer<'static>, rcgen::Error> {
         let mut parameters = CertificateParams::new(names)?;
         set_validity(&mut parameters, PEER_DAYS);
-        // rcgen would take one from the key, and a renewed certificate must have another (RFC 5280).
+        // rcgen would derive the serial number from the key, and a renewed certificate must have a new one (RFC 5280).
         let mut serial = rand::random::<[u8; SERIAL_BYTES]>();
         serial[0] &= 0x7f;
         parameters.serial_number = Some(serial.to_vec().into());
@@ -145,8 +145,8 @@ impl Authority {
         &self.certs_dir
     }
 
-    /// Both files are made in a folder beside, which then takes its place in one step. When another
-    /// was first, `rename` onto its folder fails, and this attempt goes.
+    /// Founds the CA: both files are made in a folder beside its place, which then takes the place in one step. If
+    /// another process was first, `rename` onto its folder fails, and this attempt is removed.
     fn found(certs_dir: &Path, folder: &Path) -> io::Result<()> {
         let key = SecretKey::generate().ok_or_else(|| io::Error::other("no random numbers"))?;
         let certificate = self_signed(&key).map_err(io::Error::other)?;
@@ -158,8 +158,8 @@ impl Authority {
     }
 }
 
-/// Puts the certificate of a CA whose key is elsewhere into a certificates directory, and says where
-/// it is; `None` when a CA was there first.
+/// Puts the certificate of a CA whose key is on another machine into a certificates directory, and returns its path;
+/// `None` when another CA was there first.
 pub(super) fn put_certificate(certs_dir: &Path, ca: &CertificateDer<'static>) -> io::Result<Option<PathBuf>> {
     let beside = tempfile::Builder::new().prefix(".ca-").tempdir_in(certs_dir)?;
     let pem = keys::pem("CERTIFICATE", ca);
@@ -168,7 +168,7 @@ pub(super) fn put_certificate(certs_dir: &Path, ca: &CertificateDer<'static>) ->
     Ok(put.then(|| certificate_path(certs_dir)))
 }
 
-/// The CA's folder appears whole; false when another one is in its place.
+/// Moves the CA's folder into its place as a whole; false when another one is there.
 fn put_in_place(beside: tempfile::TempDir, certs_dir: &Path, folder: &Path) -> io::Result<bool> {
     match fs::rename(beside.path(), folder) {
         Ok(()) => {
@@ -183,17 +183,17 @@ fn put_in_place(beside: tempfile::TempDir, certs_dir: &Path, folder: &Path) -> i
     }
 }
 
-/// The CA's certificate of a certificates directory.
+/// Reads the CA's certificate from a certificates directory.
 pub(super) fn read_certificate(certs_dir: &Path) -> Result<CertificateDer<'static>, IdentityError> {
     verifier::read_certificate(&certificate_path(certs_dir))
 }
 
-/// Where it is.
+/// The path of the CA's certificate in a certificates directory.
 pub(super) fn certificate_path(certs_dir: &Path) -> PathBuf {
     certs_dir.join(FOLDER).join(CERTIFICATE_FILE)
 }
 
-/// See [`Authority::ring_name`].
+/// The ring's short name; see [`Authority::ring_name`].
 pub(super) fn ring_name(ca_public_key: &[u8]) -> String {
     crate::id::KeyHash::of(ca_public_key).short()
 }
@@ -213,7 +213,7 @@ fn subject(common_name: String) -> rcgen::DistinguishedName {
     name
 }
 
-/// From an hour ago, so that a clock that is a little behind admits the certificate too.
+/// Sets the validity to begin an hour ago, so that a clock that is a little behind accepts the certificate too.
 fn set_validity(parameters: &mut CertificateParams, days: u64) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
@@ -221,17 +221,17 @@ fn set_validity(parameters: &mut CertificateParams, days: u64) {
     parameters.not_after = epoch + now + Duration::from_secs(days * 24 * 3_600);
 }
 
-/// A display name as it stands in a certificate.
+/// The display name in the form that a certificate has.
 pub(super) fn checked_display_name(name: &str) -> Result<String, IdentityError> {
     let name = name.to_ascii_lowercase();
     if is_display_name(&name) { Ok(name) } else { Err(IdentityError::DisplayName { name }) }
 }
 
-/// The longest display name: reports have many, and a frame bounds them.
+/// The longest display name: reports contain many, and a frame bounds them.
 const DISPLAY_NAME_BYTES_MAX: usize = 63;
 
-/// Names under `quoit` carry authority, a wildcard would stand for any peer, and digits alone are what
-/// peers without a display name are called.
+/// Whether a text may be a display name. Names under `quoit` carry authority, a wildcard would stand for any peer, and
+/// digits alone are the label of a peer without a display name.
 pub(super) fn is_display_name(name: &str) -> bool {
     let label_is_fine = |label: &str| {
         (1..=63).contains(&label.len())

@@ -1,5 +1,5 @@
-//! Limits of waiting that a pause of this process does not use up: a process that was stopped heard nothing, but nobody
-//! else was silent.
+//! Timeouts that a pause of this process does not use up: a process that was stopped heard nothing, but no other peer
+//! was silent.
 
 use std::future::Future;
 use std::pin::pin;
@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-/// Waits for this work at most so long, and begins anew after each pause of this process. What the work came to, if
-/// it ended in time, and how long it was waited for since the last pause.
+/// Runs `work` for at most `limit`, and begins the limit anew after each pause of this process. Returns the result if
+/// the work ended in time, and the time waited since the last pause.
 pub(crate) async fn wait_awake<T>(limit: Duration, work: impl Future<Output = T>) -> (Option<T>, Duration) {
     wait(limit, LOOK, STOPPED_AFTER, work).await
 }
 
-/// How many waits a pause of this process has interrupted so far: more than before, and what broke off meanwhile may
-/// have done so because this process was stopped.
+/// The number of waits that a pause of this process has interrupted so far. If it has risen, an exchange that broke off
+/// meanwhile may have done so because this process was stopped.
 pub(crate) fn interrupted_waits() -> u64 {
     INTERRUPTED.load(Ordering::Relaxed)
 }
@@ -44,9 +44,9 @@ async fn wait<T>(
 
 static INTERRUPTED: AtomicU64 = AtomicU64::new(0);
 
-/// How often is looked whether this process was stopped.
+/// How often a wait checks whether this process was stopped.
 const LOOK: Duration = Duration::from_secs(1);
-/// A look that comes so much too late means that it was.
+/// A check that comes this much too late means that the process was stopped.
 const STOPPED_AFTER: Duration = Duration::from_secs(3);
 
 #[cfg(test)]

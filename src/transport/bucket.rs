@@ -1,20 +1,20 @@
-//! A token bucket: so many at once, so many a second in the long run.
+//! A token bucket: a burst at once, and a rate in the long run.
 //!
-//! Not the crate governor: its keyed limiters can only be asked by paying, while here a source pays for what
-//! failed and is looked at before; and their tables have no upper bound.
+//! Not the crate governor: its keyed limiters can only be asked by paying, while here a source pays for failures and is
+//! checked before; and its tables have no upper bound.
 
 use std::time::{Duration, Instant};
 
-/// How much is allowed.
+/// The allowed burst and rate.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rate {
-    /// At once.
+    /// The number of tokens that may be taken at once.
     pub(super) burst: f64,
-    /// In the long run.
+    /// The number of tokens that are added per second.
     pub(super) per_second: f64,
 }
 
-/// What is left of it for one of those to whom it applies.
+/// The tokens that one source or peer has left.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bucket {
     rate: Rate,
@@ -27,7 +27,7 @@ impl Bucket {
         Bucket { rate, tokens: rate.burst, at: now }
     }
 
-    /// Takes one, if there is one.
+    /// Takes a token, if there is one.
     pub(super) fn take(&mut self, now: Instant) -> bool {
         self.refill(now);
         let there = self.tokens >= 1.0;
@@ -37,18 +37,18 @@ impl Bucket {
         there
     }
 
-    /// Gives back one that was taken.
+    /// Puts back a token that was taken.
     pub(super) fn put_back(&mut self) {
         self.tokens = (self.tokens + 1.0).min(self.rate.burst);
     }
 
-    /// What part of the burst is left, 0.0 to 1.0; nothing is taken.
+    /// The part of the burst that is left, 0.0 to 1.0; nothing is taken.
     pub(super) fn left(&mut self, now: Instant) -> f64 {
         self.refill(now);
         if self.tokens < 1.0 { 0.0 } else { self.tokens / self.rate.burst }
     }
 
-    /// How long until there is one.
+    /// The time until the next token is there.
     pub(super) fn wait(&mut self, now: Instant) -> Duration {
         self.refill(now);
         Duration::from_secs_f64((1.0 - self.tokens).max(0.0) / self.rate.per_second)

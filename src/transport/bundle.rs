@@ -1,9 +1,9 @@
-//! What is carried to another machine: one PEM file with the ring CA's certificate, a peer's or a
-//! client's certificate, and its key, unless that is there already.
+//! The bundle that is carried to another machine: one PEM file with the ring CA's certificate, a peer's or a client's
+//! certificate, and its key, unless the key is already there.
 //!
-//! A [`Bundle`] is always whole: its certificate is by its CA and good now, and its key is that
-//! certificate's. Installing puts it into a certificates directory, which belongs to one ring, or
-//! changes nothing there.
+//! A [`Bundle`] is always consistent: its certificate is signed by its CA and good now, and its key is that
+//! certificate's. Installing a bundle puts it into a certificates directory, which belongs to one ring, or changes
+//! nothing there.
 
 use std::fs;
 use std::io;
@@ -23,26 +23,26 @@ use super::verifier::{self, Verifier};
 use crate::id::Position;
 use crate::time::Timestamp;
 
-/// A certificate on its way to where it is used.
+/// A certificate on its way to the machine that uses it.
 #[derive(Debug)]
 pub struct Bundle {
     ca: CertificateDer<'static>,
     certificate: CertificateDer<'static>,
     key: Option<SecretKey>,
-    /// None for a client.
+    /// The position of the bundle's peer; `None` for a client.
     position: Option<Position>,
     ring_name: String,
     valid_until: SystemTime,
 }
 
-/// What can be wrong with a bundle, or with the place where it is to go.
+/// Why a bundle, or the place where it is to go, is unusable.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BundleError {
-    /// A file or a certificate is no good.
+    /// A file or a certificate is unusable.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// It is no PEM file.
+    /// The file is not a PEM file.
     #[error("it is no bundle: {reason}")]
     Malformed {
         /// The reason, in words.
@@ -54,15 +54,15 @@ pub enum BundleError {
         /// The part that is missing.
         part: &'static str,
     },
-    /// The key is another one.
+    /// The key does not belong to the certificate.
     #[error("its key is not that of its certificate")]
     KeyMismatch,
-    /// The CA in it is not the one that signed.
+    /// The CA in the bundle did not sign the certificate.
     #[error("its certificate is not by the ring CA in it (ring {ring}): {reason}")]
     OtherAuthority {
-        /// The CA's ring.
+        /// The short name of the ring of the CA in the bundle.
         ring: String,
-        /// In the words of the verifier.
+        /// The reason, in the words of the verifier.
         reason: String,
     },
     /// The certificate has ended.
@@ -70,25 +70,25 @@ pub enum BundleError {
         "its certificate ended at {until}; where the ring CA's key is, `quoit admit … --renew` makes a new one"
     )]
     Expired {
-        /// When, as RFC 3339.
+        /// The end of the certificate, as RFC 3339.
         until: String,
     },
-    /// The certificate is not good yet.
+    /// The certificate is not valid yet.
     #[error("its certificate is not valid before {from}; is this machine's clock right?")]
     NotYet {
-        /// When, as RFC 3339.
+        /// The beginning of the certificate, as RFC 3339.
         from: String,
     },
-    /// It is a client's.
+    /// The bundle is a client's.
     #[error("it is a client's bundle, which cannot be a peer")]
     Client,
-    /// The file is there already.
+    /// The file already exists.
     #[error("{} exists already; --overwrite replaces it", .path.display())]
     Exists {
         /// The path of the bundle.
         path: std::path::PathBuf,
     },
-    /// Something else is there, which is never replaced.
+    /// Something that is not a regular file is there; it is never replaced.
     #[error("{} is no regular file; the bundle needs a path of its own", .path.display())]
     NotAFile {
         /// The path of the file or folder.
@@ -99,18 +99,18 @@ pub enum BundleError {
     OtherRing {
         /// The certificates directory.
         certs_dir: std::path::PathBuf,
-        /// The ring that it is of.
+        /// The ring that the directory belongs to.
         there: String,
-        /// The bundle's.
+        /// The ring that the bundle belongs to.
         bundle: String,
     },
-    /// It has no key, and there is none.
+    /// The bundle has no key, and the certificates directory has none either.
     #[error("it holds no key, and there is no {}; give the key with --key", .path.display())]
     NoKey {
-        /// Where one was looked for.
+        /// The path where a key was looked for.
         path: std::path::PathBuf,
     },
-    /// Another key is in its place.
+    /// The certificates directory has another key in that place.
     #[error("{} is of another key than the bundle's certificate", .path.display())]
     OtherKey {
         /// The key or certificate that is there.
@@ -133,14 +133,14 @@ impl Bundle {
         Ok(Bundle { ca, certificate, key, position, ring_name, valid_until })
     }
 
-    /// For dialling with it.
+    /// Turns the bundle into credentials for a dial.
     pub(super) fn credentials(self) -> Result<Credentials, BundleError> {
         let verifier = Verifier::new(self.ca)?;
         let key = self.key.ok_or(BundleError::Part { part: "key" })?.for_tls();
         Ok(Credentials { chain: vec![self.certificate], key, verifier })
     }
 
-    /// Reads a bundle, and checks all of it.
+    /// Reads a bundle and checks all of it.
     ///
     /// # Errors
     /// [`BundleError`].
@@ -151,7 +151,7 @@ impl Bundle {
         Bundle::from_pem(&pem)
     }
 
-    /// As [`Bundle::read`], from the file's bytes. Its parts may come in any order.
+    /// Like [`Bundle::read`], from the file's bytes. The parts may come in any order.
     ///
     /// # Errors
     /// [`BundleError`].
@@ -167,23 +167,23 @@ impl Bundle {
         Ok(bundle)
     }
 
-    /// Takes the key from a PEM file; an Ed25519 key in PKCS#8.
+    /// Takes the key from a PEM file: an Ed25519 key in PKCS#8.
     ///
     /// # Errors
-    /// [`BundleError::KeyMismatch`] when it is not that of the certificate; [`BundleError::Identity`]
-    /// when the file cannot be read.
+    /// [`BundleError::KeyMismatch`] when the key does not belong to the certificate; [`BundleError::Identity`] when the
+    /// file cannot be read.
     pub fn read_key(&mut self, path: &Path) -> Result<(), BundleError> {
         let key = SecretKey::read(path)?;
         self.take_key(key)
     }
 
-    /// Writes it, readable by its owner alone, whole or not at all.
+    /// Writes the bundle, readable by its owner alone, completely or not at all.
     ///
     /// # Errors
-    /// [`BundleError::Exists`] when there is a file and it is not to be overwritten;
-    /// [`BundleError::NotAFile`] when there is something else; [`BundleError::Identity`] when it cannot be written.
+    /// [`BundleError::Exists`] when there is a file that must not be overwritten; [`BundleError::NotAFile`] when
+    /// something else is there; [`BundleError::Identity`] when the bundle cannot be written.
     pub fn write(&self, path: &Path, overwrite: bool) -> Result<(), BundleError> {
-        // A device or a link would be replaced, not written to.
+        // A device or a link would be replaced instead of written to.
         if fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
             return Err(BundleError::NotAFile { path: path.to_owned() });
         }
@@ -197,11 +197,11 @@ impl Bundle {
         })
     }
 
-    /// Puts CA certificate, certificate and key into a certificates directory. Of two certificates for
-    /// the same key the one that ends later stays.
+    /// Puts the CA certificate, certificate and key into a certificates directory. Of two certificates for the same
+    /// key, the one that ends later stays.
     ///
     /// # Errors
-    /// [`BundleError`]; nothing was changed then.
+    /// [`BundleError`]; then nothing was changed.
     pub fn install(&self, certs_dir: &Path) -> Result<Installed, BundleError> {
         let mut installed = Installed::in_folder(certs_dir);
         let done = self.install_into(certs_dir, &mut installed);
@@ -214,37 +214,37 @@ impl Bundle {
         }
     }
 
-    /// Where its peer stands; none for a client.
+    /// The position of the bundle's peer; `None` for a client.
     pub fn position(&self) -> Option<Position> {
         self.position
     }
 
-    /// The label of its peer, see [`label_of`]; none for a client.
+    /// The label of the bundle's peer, see [`label_of`]; `None` for a client.
     pub fn label(&self) -> Option<String> {
         self.position.as_ref().map(label_of)
     }
 
-    /// What its peer is called.
+    /// The display name of the bundle's peer, if it has one.
     pub fn display_name(&self) -> Option<String> {
         verifier::certificate_display_name(&self.certificate)
     }
 
-    /// The short name of its ring, see [`super::Authority::ring_name`].
+    /// The short name of the bundle's ring, see [`super::Authority::ring_name`].
     pub fn ring_name(&self) -> &str {
         &self.ring_name
     }
 
-    /// Its certificate in DER.
+    /// The certificate in DER.
     pub fn certificate_der(&self) -> &[u8] {
         &self.certificate
     }
 
-    /// When its certificate ends.
+    /// The end of the certificate's validity.
     pub fn valid_until(&self) -> SystemTime {
         self.valid_until
     }
 
-    /// Whether the key is in it.
+    /// Whether the bundle contains the key.
     pub fn has_key(&self) -> bool {
         self.key.is_some()
     }
@@ -278,7 +278,7 @@ impl Bundle {
         Ok(())
     }
 
-    /// By the CA that comes with it, and good now.
+    /// Checks that the certificate is signed by the CA that comes with it, and good now.
     fn check_certificate(&self) -> Result<(), BundleError> {
         let verifier = Verifier::new(self.ca.clone())?;
         verifier.verify_chain(&self.certificate, verifier::last_ms(&self.certificate)?).map_err(|error| {
@@ -298,7 +298,7 @@ impl Bundle {
         let label = self.label().ok_or(BundleError::Client)?;
         let io = |source| IdentityError::io(certs_dir, source);
         let (certificate_path, key_path) = identity::paths(certs_dir, &label);
-        // Before anything is made there, as far as that can be said without making anything.
+        // The ring is checked first, as far as that is possible without creating anything.
         self.check_ring(certs_dir)?;
         if !self.has_key() && !key_path.exists() {
             return Err(BundleError::NoKey { path: key_path });
@@ -338,7 +338,7 @@ impl Bundle {
         Ok(())
     }
 
-    /// Whether that directory belongs to no ring yet, or to this one.
+    /// Whether that directory belongs to this ring; false if it belongs to none yet.
     fn check_ring(&self, certs_dir: &Path) -> Result<bool, BundleError> {
         let there = match authority::read_certificate(certs_dir) {
             Err(IdentityError::Missing { .. }) => return Ok(false),
@@ -362,7 +362,7 @@ impl Bundle {
         let made = authority::put_certificate(certs_dir, &self.ca).map_err(io)?;
         match made {
             Some(path) => installed.made(path),
-            // Somebody founded or installed a ring there at this moment; maybe this one.
+            // Another process founded or installed a ring there at this moment; it may be this ring.
             None if self.check_ring(certs_dir)? => {}
             None => {
                 return Err(IdentityError::Missing { path: authority::certificate_path(certs_dir) }.into());

@@ -1,7 +1,7 @@
-//! `quoit-client/1`: commands to a peer, over the port that it has for other peers.
+//! `quoit-client/1`: commands to a peer, over the port that it also uses for other peers.
 //!
-//! The client dials, proves who it is, greets, and opens one stream for each command; the peer opens
-//! streams back for the bytes that a store needs.
+//! The client dials, proves its identity, greets, and opens one stream for each command; the peer opens streams back
+//! for the bytes that a store needs.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -23,7 +23,7 @@ use super::verifier::Verifier;
 use crate::id::Position;
 use crate::wire::{Address, ClientReply, ClientRequest, Entry, Hello, Target, codec, limits};
 
-/// With what a client proves that it may command, and checks whom it commands.
+/// The key by which a client proves that it may command, and the verifier by which it checks the peer.
 #[derive(Debug)]
 pub struct Credentials {
     pub(super) chain: Vec<CertificateDer<'static>>,
@@ -32,35 +32,35 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// The peer's own key.
+    /// The credentials of the peer's own key.
     ///
     /// # Errors
-    /// As [`Identity::verifier`].
+    /// The errors of [`Identity::verifier`].
     pub fn of_peer(identity: &Identity) -> Result<Credentials, IdentityError> {
         let (chain, key) = identity.for_tls();
         Ok(Credentials { chain, key, verifier: identity.verifier()? })
     }
 
-    /// A bundle that was made for clients, or for the peer itself.
+    /// The credentials of a bundle that was made for clients, or for the peer itself.
     ///
     /// # Errors
-    /// [`BundleError`] when it cannot be used, or has no key.
+    /// [`BundleError`] when the bundle is unusable or has no key.
     pub fn of_bundle(path: &Path) -> Result<Credentials, BundleError> {
         Bundle::read(path)?.credentials()
     }
 }
 
-/// A client's connection to the peer that it commands. It ends when this is dropped.
+/// A client's connection to the peer that it commands. The connection ends when this value is dropped.
 #[derive(Debug)]
 pub struct ClientConnection {
-    /// Carries the connection as long as this lives.
+    /// The endpoint that carries the connection while this value lives.
     _endpoint: quinn::Endpoint,
     connection: Connection,
 }
 
 impl ClientConnection {
-    /// Dials a peer. `expected` is where it stands, if that is known: no other peer is taken for it. To be
-    /// called within a tokio runtime.
+    /// Dials a peer. `expected` is the peer's position, if it is known: then no other peer is accepted. Must be called
+    /// within a tokio runtime.
     ///
     /// # Errors
     /// [`DialError`], after [`limits::CONNECT_TIMEOUT`] at the latest.
@@ -87,7 +87,7 @@ impl ClientConnection {
         last
     }
 
-    /// The peer.
+    /// The peer at the other end.
     pub fn peer(&self) -> &Entry {
         self.connection.peer()
     }
@@ -100,8 +100,8 @@ impl ClientConnection {
         let mut stream =
             OpenStream::open(&self.connection, bytes::Bytes::from(codec::frame(command)?)).await?;
         stream.finish_send();
-        // A chunk is checked before a byte of it is given, and over a slow line one takes minutes. The peer knows
-        // whether its bytes stand still, and ends the stream then.
+        // A chunk is checked before any of its bytes is passed on, and over a slow connection one chunk takes minutes.
+        // The peer notices when its bytes stand still, and ends the stream then.
         stream.waits_for_bytes();
         Ok(CommandReplies(stream))
     }
@@ -112,8 +112,8 @@ impl ClientConnection {
         Some(RequestStream::of_client(&self.connection, halves))
     }
 
-    /// Says goodbye, and waits a moment until that is on its way. (quinn's own waiting is for the time in which
-    /// packets of this connection may still come, which is no concern of a process that ends.)
+    /// Says goodbye, and waits a moment until that is sent. (quinn's own wait is for packets of this connection that
+    /// may still arrive, which do not matter to a process that ends.)
     pub async fn close(&self) {
         let quic = self.connection.quic();
         let sent = quic.stats().udp_tx.datagrams;
@@ -127,23 +127,23 @@ impl ClientConnection {
     }
 }
 
-/// What comes back on a command.
+/// The replies to one command.
 #[derive(Debug)]
 pub struct CommandReplies(OpenStream);
 
 impl CommandReplies {
-    /// The next reply. A peer that works says so now and then, so that silence is a failure.
+    /// The next reply. A working peer reports progress now and then, so that silence means failure.
     ///
     /// # Errors
-    /// [`StreamError`] when none comes for long, or what comes is none.
+    /// [`StreamError`] when no reply comes in time, or the bytes are not a reply.
     pub async fn next(&mut self) -> Result<ClientReply, StreamError> {
         self.0.read_frame(limits::COMMAND_SILENCE_MAX).await
     }
 
-    /// Raw bytes as they come, at most so many; `None` at the end. Waits as long as the connection lives.
+    /// Reads raw bytes as they come, `max_bytes` at most; `None` at the end. Waits as long as the connection lives.
     ///
     /// # Errors
-    /// As [`OpenStream::read_piece`].
+    /// The errors of [`OpenStream::read_piece`].
     pub async fn read_piece(&mut self, max_bytes: usize) -> Result<Option<bytes::Bytes>, StreamError> {
         self.0.read_piece(max_bytes).await
     }
@@ -157,11 +157,11 @@ pub struct CommandStream {
 }
 
 impl CommandStream {
-    /// Reads the command. What is none is answered with [`ClientReply::ProtocolError`], and ends the
+    /// Reads the command. Bytes that are not a command are answered with [`ClientReply::ProtocolError`], which ends the
     /// stream.
     ///
     /// # Errors
-    /// [`StreamError`] when no command comes in time, or what comes is none.
+    /// [`StreamError`] when no command comes in time, or the bytes are not a command.
     pub async fn read_command(&mut self) -> Result<ClientRequest, StreamError> {
         self.stream.read_frame(ClientReply::ProtocolError).await
     }
@@ -169,7 +169,7 @@ impl CommandStream {
     /// Sends one reply.
     ///
     /// # Errors
-    /// [`StreamError`] when it is too large, or the client takes nothing or is gone.
+    /// [`StreamError`] when the reply is too large, or the client takes nothing or is gone.
     pub async fn reply(&mut self, reply: &ClientReply) -> Result<(), StreamError> {
         self.stream.send_frame(reply).await
     }
@@ -177,17 +177,17 @@ impl CommandStream {
     /// Sends raw bytes.
     ///
     /// # Errors
-    /// As [`RequestStream::send_piece`].
+    /// The errors of [`RequestStream::send_piece`].
     pub async fn send_piece(&mut self, piece: bytes::Bytes) -> Result<(), StreamError> {
         self.stream.send_piece(piece).await
     }
 
-    /// Waits until the client wants no answer any more, or is gone.
+    /// Waits until the client no longer wants an answer, or is gone.
     pub async fn given_up(&self) {
         self.stream.given_up().await;
     }
 
-    /// The way to ask the client for bytes.
+    /// The connection on which the client can be asked for bytes.
     pub fn client(&self) -> &Connection {
         &self.client
     }
@@ -197,14 +197,14 @@ impl CommandStream {
         self.stream.finish_send();
     }
 
-    /// After [`CommandStream::finish_send`]: waits until the client has all of the answer, or is gone.
+    /// Waits, after [`CommandStream::finish_send`], until the client has the whole answer, or is gone.
     pub async fn delivered(&self) {
         self.stream.given_up().await;
     }
 }
 
 impl Shared {
-    /// Hands on the commands of a client until its connection ends.
+    /// Passes on the commands of a client until its connection ends.
     pub(super) async fn serve_client(&self, client: Connection) {
         while let Ok(halves) = client.quic().accept_bi().await {
             let stream = RequestStream::of_client(&client, halves);
@@ -238,7 +238,7 @@ async fn dial_one(
     );
     let quic = dial::open(&endpoint, config.map_err(broken)?, target, address).await?;
     let proven = dial::proven_as_expected(&quic, target)?;
-    // A client has no life of its own in the ring.
+    // A client has no incarnation of its own in the ring.
     let hello = Hello { incarnation: 1, advertised: None };
     let position = proven.position;
     let greeted = connection::greet(quic.clone(), proven, position, &hello, &settings).await;
@@ -246,6 +246,6 @@ async fn dial_one(
     Ok(ClientConnection { _endpoint: endpoint, connection })
 }
 
-/// How often, and how many times, it is looked whether the goodbye has gone.
+/// How often, and how many times, a close checks whether the goodbye was sent.
 const CLOSE_LOOK: Duration = Duration::from_micros(500);
 const CLOSE_LOOKS_MAX: u32 = 100;

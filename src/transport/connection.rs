@@ -1,4 +1,4 @@
-//! A connection that is up: who is at the other end, and which of two to keep.
+//! A connection that is up: the peer at the other end, and which of two connections to keep.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::verifier;
 use crate::id::{KeyHash, Position};
 use crate::wire::{Address, Entry, Hello, Life, Request, codec, limits};
 
-/// A connection to a peer, authenticated and greeted. Cheap to clone; all clones are the same one.
+/// A connection to a peer, authenticated and greeted. Cheap to clone; all clones are the same connection.
 #[derive(Clone)]
 pub struct Connection(Arc<Inner>);
 
@@ -37,13 +37,12 @@ struct Inner {
 }
 
 impl Connection {
-    /// Who is at the other end: position and key from its certificate, incarnation and address
-    /// from its hello.
+    /// The peer at the other end: position and key from its certificate, incarnation and address from its hello.
     pub fn peer(&self) -> &Entry {
         &self.0.peer
     }
 
-    /// What its certificate calls the peer at the other end.
+    /// The display name in the certificate of the peer at the other end.
     pub fn display_name(&self) -> Option<&str> {
         self.0.display_name.as_deref()
     }
@@ -53,7 +52,7 @@ impl Connection {
         self.0.quic.rtt()
     }
 
-    /// Opens an exchange on this connection, and no other, and sends its request.
+    /// Opens an exchange on this connection and no other, and sends its request.
     ///
     /// # Errors
     /// [`StreamError`] when the connection has ended or takes no request.
@@ -65,7 +64,7 @@ impl Connection {
         &self.0.quic
     }
 
-    /// Whether it can take new streams and is worth it.
+    /// Whether the connection can take new streams and is not suspect.
     pub(super) fn is_usable(&self) -> bool {
         let suspect_at = self.0.suspect_at.load(Ordering::Relaxed);
         self.0.quic.close_reason().is_none() && (suspect_at == TRUSTED || self.heard() > suspect_at)
@@ -75,7 +74,7 @@ impl Connection {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// This side's incarnation in the hello.
+    /// The incarnation of this side in its hello.
     pub(super) fn own_incarnation(&self) -> u64 {
         self.0.own_incarnation
     }
@@ -104,23 +103,23 @@ impl Connection {
         InUse(self.clone())
     }
 
-    /// How long one of its streams may be silent while bytes are due.
+    /// How long a stream of this connection may be silent while bytes are due.
     pub(super) fn stream_silence(&self) -> Duration {
         self.0.stream_silence
     }
 
-    /// How many packets have come, of any kind.
+    /// The number of packets that have come, of any kind.
     pub(super) fn heard(&self) -> u64 {
         self.0.quic.stats().udp_rx.datagrams
     }
 
-    /// Whether what is sent waits for the line: more at once would only wait longer.
+    /// Whether the bytes under way are bounded by the speed of the path: sending more at once would only wait longer.
     pub fn is_full(&self) -> bool {
         pace::is_bound(self.0.quic.congestion_state())
     }
 
-    /// What is about to be sent on this stream is bulk: it waits behind everything else of this connection, and only
-    /// so much of it is kept here as the line takes within a few round trips, so that what was taken has moved.
+    /// Marks a stream as bulk. It waits behind everything else of this connection, and this side keeps only as many of
+    /// its bytes as the path takes within a few round trips, so that bytes that were taken have really moved.
     pub(super) fn begin_bulk(&self, stream: &quinn::SendStream) {
         // A stream that has ended says so itself.
         let _ = stream.set_priority(BULK_PRIORITY);
@@ -129,7 +128,8 @@ impl Connection {
         self.0.quic.set_send_window(window.min(self.0.send_window_bytes));
     }
 
-    /// How many frames this side took from the other one; only whoever has the connection's keys makes them.
+    /// The number of frames that this side took from the other one; only a holder of the connection's keys can make
+    /// them.
     pub fn frames_taken(&self) -> u64 {
         let frames = self.0.quic.stats().frame_rx;
         let counts = [frames.acks, frames.ping, frames.stream, frames.datagram, frames.crypto];
@@ -137,19 +137,18 @@ impl Connection {
         counts.into_iter().chain(windows).sum()
     }
 
-    /// When no packet has come since then, no new stream goes this way until one comes.
+    /// Makes the connection suspect if no packet has come since `heard`: until one comes, no new stream uses it.
     pub(super) fn suspect_if_silent_since(&self, heard: u64) {
         if self.heard() == heard {
             self.0.suspect_at.store(heard, Ordering::Relaxed);
         }
     }
 
-    /// Whether this one takes the place of an older one to the same peer with the same key.
+    /// Whether this connection replaces an older one to the same peer with the same key.
     ///
-    /// Both sides must find the same: they saw the same two hellos on each connection, and
-    /// incarnations only grow, so the greater sum is the later. At equal sums the dialler decides,
-    /// for dials that crossed. A dial long after the other connection came up did not cross it: its
-    /// dialler had found that connection dead.
+    /// Both sides must decide the same. They saw the same two hellos on each connection, and incarnations only grow, so
+    /// the connection with the greater sum is the later one. At equal sums the dialler decides, for dials that crossed.
+    /// A dial long after the other connection came up did not cross it: its dialler had found that connection dead.
     pub(super) fn replaces(&self, older: &Connection) -> bool {
         let sum = |c: &Connection| u128::from(c.0.own_incarnation) + u128::from(c.0.peer.incarnation);
         let crossed = self.0.up_since.saturating_duration_since(older.0.up_since) < limits::CONNECT_TIMEOUT;
@@ -162,10 +161,10 @@ impl Connection {
         }
     }
 
-    /// Closes it once its streams have ended, or after a long while.
+    /// Closes the connection once its streams have ended, or after a long time.
     pub(super) async fn retire(self) {
         let deadline = Instant::now() + RETIREMENT_MAX;
-        // Only streams that were opened already go on here, and not many of these.
+        // Only streams that are already open continue here, and there are few of them.
         self.0.quic.set_receive_window(quinn::VarInt::from_u32(RETIRED_WINDOW_BYTES));
         // The other side may have opened a stream before it learned of the winner.
         tokio::time::sleep(RETIREMENT_MIN).await;
@@ -199,7 +198,7 @@ impl Drop for InUse {
     }
 }
 
-/// What a certificate says of the other end of a connection.
+/// The facts that a certificate proves about the other end of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Proven {
     pub(super) position: Position,
@@ -207,7 +206,7 @@ pub(super) struct Proven {
     pub(super) display_name: Option<String>,
 }
 
-/// Reads the certificate that TLS has checked already.
+/// Reads the certificate that TLS has already checked.
 pub(super) fn proven(quic: &quinn::Connection) -> Result<Proven, IdentityError> {
     let certificate = certificate(quic);
     Ok(Proven {
@@ -217,8 +216,8 @@ pub(super) fn proven(quic: &quinn::Connection) -> Result<Proven, IdentityError> 
     })
 }
 
-/// As [`proven`], of a client: it may command the peer that stands here and has this key if its certificate is
-/// that peer's own, or a client's. It counts as that peer, since it speaks for it.
+/// Like [`proven`], for a client: it may command the peer with this position and key if its certificate is that peer's
+/// own or a client's. It counts as that peer, since it speaks for it.
 pub(super) fn proven_client(
     quic: &quinn::Connection,
     own: Position,
@@ -254,7 +253,7 @@ pub(super) async fn greet(
     Ok(up(quic, proven, hello, theirs, own_position, settings))
 }
 
-/// The other half: it listens, then answers.
+/// The other half of the hello: it listens, then answers.
 pub(super) async fn welcome(
     quic: quinn::Connection,
     proven: Proven,
@@ -269,9 +268,9 @@ pub(super) async fn welcome(
     Ok(up(quic, proven, hello, theirs, dialled_by, settings))
 }
 
-/// A hello says no position: that is the certificate's. An incarnation that no peer can have ends the
-/// connection with the reason. A lower one than is known may be that of a peer whose disk was put back to an
-/// earlier state: it hears so when it joins, and takes a greater one.
+/// Reads a hello. A hello gives no position: that comes from the certificate. An impossible incarnation ends the
+/// connection with the reason. An incarnation lower than the known one may be that of a peer whose disk was restored to
+/// an earlier state: that peer learns of it when it joins, and takes a greater one.
 async fn read_hello(quic: &quinn::Connection, recv: &mut quinn::RecvStream) -> Result<Hello, StreamError> {
     let hello: Hello = frame::read(recv).await?;
     if (1..=limits::INCARNATION_MAX).contains(&hello.incarnation) {
@@ -294,7 +293,7 @@ fn up(
         position: proven.position,
         incarnation: theirs.incarnation,
         key: proven.key,
-        // One that stands for any address is as good as none.
+        // An unspecified address is as good as none.
         address: theirs
             .advertised
             .filter(|address| !address.is_unspecified())
@@ -315,21 +314,22 @@ fn up(
     }))
 }
 
-/// A socket for both families sees IPv4 addresses in IPv6 clothes.
+/// The address of the other end. A socket for both families shows IPv4 addresses as mapped IPv6 addresses.
 fn observed(quic: &quinn::Connection) -> Address {
     let mut address = quic.remote_address();
     address.set_ip(address.ip().to_canonical());
     address.into()
 }
 
-/// Below that of requests and their answers, which is 0.
+/// The priority of bulk: below that of requests and their answers, which is 0.
 const BULK_PRIORITY: i32 = -1;
-/// How many congestion windows of bulk are kept for sending and until they are acknowledged, and what beside them.
+/// The congestion windows of bulk that are kept for sending and until they are acknowledged, and the least number of
+/// bytes beside them.
 const BULK_WINDOWS: u64 = 4;
 const BULK_BYTES_MIN: u64 = 128 << 10;
-/// Of `suspect_at`: no request has failed in silence.
+/// The value of `suspect_at` while no request has failed in silence.
 const TRUSTED: u64 = u64::MAX;
-/// How much may be on its way to us on a connection that is about to end.
+/// The most bytes that may be on their way to us on a connection that is about to end.
 const RETIRED_WINDOW_BYTES: u32 = 4 << 20;
 const RETIREMENT_MIN: Duration = Duration::from_secs(1);
 const RETIREMENT_STEP: Duration = Duration::from_millis(200);

@@ -1,4 +1,4 @@
-//! What went wrong on the network, counted.
+//! Counts of what went wrong on the network.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -18,17 +18,17 @@ pub struct TransportCounters {
 }
 
 impl TransportCounters {
-    /// Frames and datagrams that were no message of the protocol.
+    /// Frames and datagrams that were not a message of the protocol.
     pub fn malformed(&self) -> u64 {
         self.malformed.load(Ordering::Relaxed)
     }
 
-    /// Connections from others that were refused: of another ring, too many, without a hello.
+    /// Incoming connections that were refused: of another ring, too many, or without a hello.
     pub fn refused_handshakes(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Datagrams that came and found the queue full.
+    /// Incoming datagrams that found the queue full.
     pub fn dropped_datagrams(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -42,12 +42,12 @@ impl TransportCounters {
         self.malformed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Those of the refused that were not even heard: too many before them failed, or were under way.
+    /// The refused connections that were not even heard, because too many earlier ones failed or were under way.
     pub fn turned_away(&self) -> u64 {
         self.turned_away.load(Ordering::Relaxed)
     }
 
-    /// Datagrams of peers that send too many, dropped unread.
+    /// Datagrams of peers that send too many; they are dropped unread.
     pub fn flooded_datagrams(&self) -> u64 {
         self.flooded.load(Ordering::Relaxed)
     }
@@ -62,7 +62,7 @@ impl TransportCounters {
         self.surplus.load(Ordering::Relaxed)
     }
 
-    /// How often a peer was shunned for what it did.
+    /// The number of times that a peer was shunned for its faults.
     pub fn shunned(&self) -> u64 {
         self.shunned.load(Ordering::Relaxed)
     }

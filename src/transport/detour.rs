@@ -1,9 +1,9 @@
-//! Ways through a helper, to peers that cannot be reached directly.
+//! Detours: ways through a helper to peers that cannot be reached directly.
 //!
-//! `A ->[Forward { to: B }, request, bytes] H`, `H ->[Forwarded { from: A }, request, bytes] B`, and back. The
-//! helper joins two streams and reads nothing of what passes. One helper only: what was forwarded is not
-//! forwarded again. The asked peer takes the helper's word for who asks, and the asker for who answers: what
-//! comes through a helper is hearsay, as news that members tell of each other, and convicts nobody. See
+//! `A ->[Forward { to: B }, request, bytes] H`, `H ->[Forwarded { from: A }, request, bytes] B`, and back. The helper
+//! joins two streams and reads nothing of the content. A detour has one helper only: forwarded requests are not
+//! forwarded again. The asked peer learns only from the helper who asks, and the asker only from the helper who
+//! answers. So everything that comes through a helper is hearsay, like gossip, and is no evidence against a peer. See
 //! docs/architecture.md.
 
 use std::collections::HashMap;
@@ -23,8 +23,8 @@ use crate::id::Position;
 use crate::wire::limits;
 use crate::wire::{Entry, RelayFailure, Reply, Request, Target, codec};
 
-/// Through whom a peer is reached, and who was asked through a helper lately; at most [`DETOURS_MAX`] and
-/// [`USED_MAX`].
+/// The helper of each peer that needs one, and the peers that were recently asked through a helper; at most
+/// [`DETOURS_MAX`] and [`USED_MAX`].
 #[derive(Debug, Default)]
 pub(super) struct Detours {
     helpers: HashMap<Position, Entry>,
@@ -42,7 +42,7 @@ impl Detours {
     }
 }
 
-/// Who answers on a stream that a helper joined to another, as long as it goes on.
+/// The answering peer of a stream that a helper joined to another, while the stream goes on.
 #[derive(Debug)]
 pub(super) struct Reached {
     peer: Entry,
@@ -62,20 +62,20 @@ impl Reached {
 
 impl Drop for Reached {
     fn drop(&mut self) {
-        // What came on it may be looked at only now.
+        // Bytes that came on the stream may be examined only now.
         lock(&self.detours).note_use(self.peer.position);
     }
 }
 
-/// How the next request to a target goes.
+/// The way that the next request to a target takes.
 pub(super) enum Way {
     Direct(Connection),
     Through { helper: Connection, to: Position },
 }
 
 impl Transport {
-    /// From now on requests to this peer go through the helper while there is no connection with it;
-    /// without a helper, directly. There is a limit to how many; more are not taken.
+    /// Sends future requests to this peer through the helper while there is no connection with the peer; without a
+    /// helper, directly. Beyond [`DETOURS_MAX`] no more detours are taken.
     pub fn set_detour(&self, target: Position, helper: Option<Entry>) {
         let mut detours = lock(&self.shared.detours);
         match helper {
@@ -89,19 +89,19 @@ impl Transport {
         }
     }
 
-    /// Through whom requests to this peer go.
+    /// The helper through which requests to this peer go.
     pub fn detour(&self, target: &Position) -> Option<Entry> {
         lock(&self.shared.detours).helpers.get(target).cloned()
     }
 
-    /// Whether something of this peer's came through a helper within the last minutes. What it seems to have
-    /// said may then be the helper's lie.
+    /// Whether something came from this peer through a helper within the last minutes. Its apparent words may then be
+    /// the helper's lie.
     pub fn was_asked_through_a_helper(&self, peer: &Position) -> bool {
         let used = lock(&self.shared.detours).used.get(peer).copied();
         used.is_some_and(|at| at.elapsed() < limits::HEARSAY_MAX)
     }
 
-    /// Opens a stream to a peer that this one is connected with, for a helper that forwards.
+    /// Opens a stream to a peer that this one is connected with, on behalf of an asking peer.
     ///
     /// # Errors
     /// [`RequestFailure`] when there is no connection or the request is not taken.
@@ -140,7 +140,7 @@ impl Transport {
 }
 
 impl Shared {
-    /// The connection there is; else the detour there is; else a dial.
+    /// The way to a target: the existing connection, else the existing detour, else a dial.
     pub(super) async fn way(self: &std::sync::Arc<Self>, target: &Target) -> Result<Way, RequestFailure> {
         if let Some(to) = target.position {
             let usable = lock(&self.pool).usable(&to);
@@ -158,13 +158,13 @@ impl Shared {
         Ok(Way::Direct(self.connect(target).await?))
     }
 
-    /// The helper is of no use any more; whoever looks after detours finds another.
+    /// Forgets a helper that no longer works; the task that keeps contact finds another.
     pub(super) fn forget_detour(&self, to: &Position) {
         lock(&self.detours).helpers.remove(to);
     }
 }
 
-/// Opens a stream through a helper and waits for its word that the other side is there.
+/// Opens a stream through a helper and waits for its confirmation that the other side is there.
 pub(super) async fn open_through(
     shared: &Shared,
     helper: &Connection,
@@ -185,7 +185,7 @@ pub(super) async fn open_through(
     }
 }
 
-/// Peers that are reached through helpers at the same time.
+/// The most peers that are reached through helpers at the same time.
 const DETOURS_MAX: usize = 256;
-/// Peers of which is remembered that they were asked through a helper.
+/// The most peers that are remembered as asked through a helper.
 const USED_MAX: usize = 1_024;

@@ -1,4 +1,4 @@
-//! From a target to a connection: resolve, shake hands, greet.
+//! From a target to a connection: resolve, handshake, hello.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,23 +22,23 @@ use crate::wire::{Address, Target, limits, shortened};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DialError {
-    /// No answer.
+    /// No answer came in time.
     #[error("no answer from {address} within {waited_ms} ms")]
     Timeout {
-        /// From where.
+        /// The address that was dialled.
         address: Address,
-        /// For how long it was waited.
+        /// The time that was waited, in milliseconds.
         waited_ms: u64,
     },
     /// The name has no address.
     #[error("cannot resolve {address}: {reason}")]
     Resolve {
-        /// The name.
+        /// The name that was looked up.
         address: Address,
         /// The reason, in words.
         reason: String,
     },
-    /// This socket cannot send there.
+    /// This socket cannot send to that address.
     #[error("cannot reach {address}: {reason}")]
     NoWay {
         /// The address that was dialled.
@@ -49,7 +49,7 @@ pub enum DialError {
     /// One side refused the other.
     #[error("no connection with {address}: {refusal}")]
     Refused {
-        /// With whom.
+        /// The address that was dialled.
         address: Address,
         /// The refusal, as the other side said it.
         refusal: Refusal,
@@ -59,12 +59,12 @@ pub enum DialError {
     WrongPeer {
         /// The address that was dialled.
         address: Address,
-        /// Who should have.
+        /// The position of the peer that should have answered.
         expected: Position,
-        /// Who did, where that is known.
+        /// The position of the peer that did answer, if it is known.
         found: Option<Position>,
     },
-    /// Who answered stands at this peer's own position.
+    /// The answering process has this peer's own position.
     #[error("{address} is this peer itself, or another process at its position")]
     SamePosition {
         /// The address that was dialled.
@@ -73,7 +73,7 @@ pub enum DialError {
     /// The connection broke while it was made.
     #[error("the connection to {address} broke while it was made: {reason}")]
     Broken {
-        /// To where.
+        /// The address that was dialled.
         address: Address,
         /// The reason, in words.
         reason: String,
@@ -90,55 +90,55 @@ pub enum DialError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// Its certificate is of another CA.
+    /// The other side's certificate is of another CA.
     #[error("its certificate is of another ring")]
     OtherRing,
-    /// Its certificate is out of date.
+    /// The other side's certificate is out of date.
     #[error("its certificate has expired or is not valid yet; do the clocks agree?")]
     Expired,
-    /// Its certificate is no good otherwise.
+    /// The other side's certificate is unusable for another reason.
     #[error("its certificate is no peer's of this ring")]
     NoPeer,
-    /// It says that our certificate is of another CA.
+    /// The other side says that our certificate is of another CA.
     #[error("it says that this peer's certificate is of another ring")]
     OursOtherRing,
-    /// It says that ours is out of date.
+    /// The other side says that our certificate is out of date.
     #[error("it says that this peer's certificate has expired or is not valid yet; do the clocks agree?")]
     OursExpired,
-    /// It says that ours is no good otherwise.
+    /// The other side says that our certificate is unusable for another reason.
     #[error("it says that this peer's certificate is no peer's of its ring")]
     OursNoPeer,
-    /// It takes commands only from its own key, or from one for `client.quoit`.
+    /// The other side takes commands only from its own key, or from one for `client.quoit`.
     #[error("it takes commands only with its own key, or with a certificate for client.quoit")]
     NotYours,
-    /// It speaks another protocol or version.
+    /// The other side speaks another protocol or version.
     #[error("it speaks another protocol or version")]
     OtherProtocol,
-    /// It has no place for more connections.
+    /// The other side has no place for more connections.
     #[error("it has no place for one more connection")]
     Full,
-    /// It did not greet as a peer does.
+    /// The other side did not greet as a peer does.
     #[error("it did not greet as a peer does")]
     NoHello,
-    /// It shuns this peer for a while.
+    /// The other side shuns this peer for a while.
     #[error("it says that this peer misbehaved: {0}")]
     Shunned(String),
-    /// This peer shuns it for a while.
+    /// This peer shuns the other side for a while.
     #[error("{}", guard::SHUNNED)]
     ShunnedHere,
-    /// Its hello, or ours, is against the rules.
+    /// The other side's hello, or ours, is against the rules.
     #[error("a hello is against the rules: {0}")]
     BadHello(String),
-    /// It is about to end.
+    /// The other side is about to end.
     #[error("it is shutting down")]
     Ending,
-    /// Something else; in the words of TLS.
+    /// Another reason, in the words of TLS.
     #[error("{0}")]
     Other(String),
 }
 
 impl DialError {
-    /// Whether the same dial has no better chance later: the identities do not fit each other.
+    /// Whether the same dial has no better chance later: the identities do not match.
     pub fn is_final(&self) -> bool {
         match self {
             DialError::SamePosition { .. } | DialError::NoWay { .. } => true,
@@ -161,8 +161,8 @@ impl DialError {
 pub(super) type Outcome = Result<Connection, DialError>;
 
 impl Shared {
-    /// The connection to the target: the pooled one, or that of a dial, which all who ask for the
-    /// same target at the same time share.
+    /// The connection to the target: the pooled one, or the result of a dial. All tasks that ask for the same target at
+    /// the same time share one dial.
     pub(super) async fn connect(self: &Arc<Self>, target: &Target) -> Outcome {
         if target.position == Some(self.own) {
             return Err(DialError::SamePosition { address: target.address.clone() });
@@ -190,7 +190,7 @@ impl Shared {
         let (done, outcome) = watch::channel(None);
         dials.insert(target.clone(), outcome.clone());
         let (shared, target) = (self.clone(), target.clone());
-        // A task of its own, so that it goes on when one of those who wait gives up.
+        // The dial has a task of its own, so that it goes on if one of the waiting tasks gives up.
         tokio::spawn(async move {
             let outcome = shared.dial(&target).await;
             lock(&shared.dials).remove(&target);
@@ -199,7 +199,7 @@ impl Shared {
         Ok(outcome)
     }
 
-    /// Makes a new connection, whatever the pool holds. What comes back may be another, better one.
+    /// Makes a new connection, whatever the pool holds. The result may be another, better connection.
     pub(super) async fn dial(self: &Arc<Self>, target: &Target) -> Outcome {
         let limit = limits::CONNECT_TIMEOUT;
         let connection = timeout(limit, self.try_addresses(target, Instant::now() + limit))
@@ -215,7 +215,7 @@ impl Shared {
         })
     }
 
-    /// One address after the other; each gets its share of the time that is left.
+    /// Tries one address after the other; each gets its share of the time that is left.
     async fn try_addresses(self: &Arc<Self>, target: &Target, deadline: Instant) -> Outcome {
         let addresses = resolve(&target.address, Some(&self.listen)).await?;
         let mut left = addresses.len() as u32;
@@ -246,14 +246,14 @@ impl Shared {
             return Err(DialError::SamePosition { address: target.address.clone() });
         }
         let hello = lock(&self.hello).clone();
-        // Under TLS 1.3 a client that was refused learns of it only now.
+        // Under TLS 1.3 a refused client learns of the refusal only now.
         let greeted = connection::greet(quic.clone(), proven, self.own, &hello, &self.settings).await;
         greeted.map_err(|error| ungreeted(target, &quic, &error))
     }
 }
 
-/// The addresses of a name, asked for anew each time: a peer may have moved. Only those that a socket which
-/// listens there can reach, if that is said.
+/// The addresses of a name, looked up anew each time, since a peer may have moved. With `listen`, only those that a
+/// socket with that address can reach.
 pub(super) async fn resolve(
     address: &Address,
     listen: Option<&SocketAddr>,
@@ -275,7 +275,7 @@ pub(super) async fn resolve(
     }
 }
 
-/// Shakes hands by TLS: with the peer of the target's position, or with any of the ring.
+/// Does the TLS handshake: with the peer of the target's position, or with any peer of the ring.
 pub(super) async fn open(
     endpoint: &quinn::Endpoint,
     config: quinn::ClientConfig,
@@ -295,7 +295,7 @@ pub(super) async fn open(
             })?;
         match connecting.await {
             Ok(connection) => return Ok(connection),
-            // Unheard, by a peer that is busy with others for the moment.
+            // The other peer did not hear this dial because it is busy with others for the moment.
             Err(error) if tries_left > 0 && is_refused(&error) => {
                 tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
                 pause = (pause * 2).min(REFUSED_PAUSE_MAX);
@@ -311,7 +311,7 @@ fn is_refused(error: &quinn::ConnectionError) -> bool {
         if close.error_code == Code::CONNECTION_REFUSED)
 }
 
-/// Who answered, if it is who should have.
+/// The identity of the answering peer, if it is the expected one.
 pub(super) fn proven_as_expected(quic: &quinn::Connection, target: &Target) -> Result<Proven, DialError> {
     let address = target.address.clone();
     let Ok(proven) = connection::proven(quic) else {
@@ -327,7 +327,7 @@ pub(super) fn proven_as_expected(quic: &quinn::Connection, target: &Target) -> R
     }
 }
 
-/// What a hello that failed means.
+/// The dial error that a failed hello means.
 pub(super) fn ungreeted(target: &Target, quic: &quinn::Connection, error: &StreamError) -> DialError {
     match (quic.close_reason(), error) {
         (_, StreamError::AgainstRules { reason }) => {
@@ -342,7 +342,7 @@ pub(super) fn ungreeted(target: &Target, quic: &quinn::Connection, error: &Strea
     }
 }
 
-/// Why a socket that listens there cannot reach an address.
+/// Why a socket with that address cannot reach an address.
 fn why_no_way(listen: &SocketAddr, to: &SocketAddr) -> Option<String> {
     let port = listen.port();
     if listen.is_ipv4() && to.is_ipv6() {
@@ -363,7 +363,7 @@ fn why_no_way(listen: &SocketAddr, to: &SocketAddr) -> Option<String> {
     }
 }
 
-/// What an end of a connection before its beginning means.
+/// The dial error that an end of a connection before its hello means.
 fn explain(target: &Target, error: quinn::ConnectionError) -> DialError {
     use quinn::ConnectionError as Error;
     let address = target.address.clone();
@@ -406,7 +406,7 @@ fn explain(target: &Target, error: quinn::ConnectionError) -> DialError {
     DialError::Refused { address, refusal }
 }
 
-/// In the other side's words, without what could write to a terminal.
+/// The reason in the other side's words, without control characters that could change a terminal.
 fn reason_of(close: &quinn::ApplicationClose) -> String {
     let text = String::from_utf8_lossy(&close.reason);
     shortened(text.chars().filter(|c| !c.is_control()).collect(), limits::REASON_BYTES_MAX)
@@ -426,11 +426,11 @@ fn waited_ms(duration: Duration) -> u64 {
     duration.as_millis() as u64
 }
 
-/// Dials to different targets at once.
+/// The most dials to different targets at once.
 pub(super) const DIALS_MAX: usize = 256;
-/// How often an address is tried that refuses to hear; and the pauses between, which double.
+/// The most tries at an address that refuses to hear, and the pauses between them, which double.
 const REFUSED_TRIES_MAX: u32 = 7;
 const REFUSED_PAUSE_MIN: Duration = Duration::from_millis(25);
 const REFUSED_PAUSE_MAX: Duration = Duration::from_millis(400);
-/// Addresses of one name that are tried.
+/// The most addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;

@@ -1,14 +1,14 @@
-//! What peers are called: the display names of the certificates that were seen.
+//! The display names of peers, taken from the certificates that were seen.
 //!
-//! A name comes from a certificate that TLS has checked. One that was kept over a restart stands in
-//! until then. What peers say of each other never gets here.
+//! A name comes from a certificate that TLS has checked. A name that was kept over a restart serves until then. Names
+//! that peers report about each other never get here.
 
 use std::collections::{HashMap, VecDeque};
 
 use super::authority::is_display_name;
 use crate::id::Position;
 
-/// At most [`NAMES_MAX`] display names by position; the oldest makes place for a new one.
+/// At most [`NAMES_MAX`] display names by position; the oldest makes room for a new one.
 #[derive(Debug)]
 pub(super) struct Directory {
     own: (Position, Option<String>),
@@ -24,7 +24,7 @@ struct Known {
 }
 
 impl Directory {
-    /// Knows this peer's own name alone.
+    /// A directory that holds only this peer's own name.
     pub(super) fn new(own: Position, name: Option<&str>) -> Directory {
         Directory { own: (own, name.map(str::to_owned)), names: HashMap::new(), order: VecDeque::new() }
     }
@@ -36,7 +36,7 @@ impl Directory {
         self.names.get(position).map(|known| known.name.as_str())
     }
 
-    /// What the certificate of this peer says, which may be that it has no name.
+    /// Notes the name in this peer's certificate, or that the certificate has none.
     pub(super) fn prove(&mut self, position: Position, name: Option<&str>) {
         match name {
             Some(name) => self.put(position, Known { name: name.to_owned(), proven: true }),
@@ -48,7 +48,7 @@ impl Directory {
         }
     }
 
-    /// A name that was proven in an earlier life of this peer.
+    /// Notes a name that was proven in an earlier run of this peer.
     pub(super) fn learn(&mut self, position: Position, name: &str) {
         let proven = self.names.get(&position).is_some_and(|known| known.proven);
         if !proven && is_display_name(name) {
@@ -71,7 +71,7 @@ impl Directory {
     }
 }
 
-/// Display names that are kept.
+/// The most display names that are kept.
 const NAMES_MAX: usize = 65_536;
 
 #[cfg(test)]

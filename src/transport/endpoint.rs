@@ -1,4 +1,4 @@
-//! One UDP socket: accepts, dials, pools, and hands on what comes in.
+//! One UDP socket: it accepts, dials, pools, and passes on what comes in.
 
 use std::collections::HashMap;
 use std::io;
@@ -37,18 +37,18 @@ pub struct Transport {
     pub(super) shared: Arc<Shared>,
 }
 
-/// What comes in.
+/// An event that comes in from the network.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Incoming {
-    /// A peer asks something; its request is not read yet.
+    /// A peer opened an exchange; its request is not read yet.
     Stream {
         /// The peer that sent it.
         from: Entry,
-        /// What, and the way back.
+        /// The stream with the request, and the way back.
         stream: RequestStream,
     },
-    /// A client of this peer commands something; its command is not read yet.
+    /// A client of this peer opened a command; the command is not read yet.
     Command(CommandStream),
     /// A peer sent a datagram, not decoded yet.
     Datagram {
@@ -57,30 +57,30 @@ pub enum Incoming {
         /// The bytes of the datagram.
         bytes: Bytes,
     },
-    /// A peer did what no peer does.
+    /// A peer broke the rules.
     Misbehaved {
         /// The position of the peer.
         peer: Position,
-        /// The fault.
+        /// The fault of the peer.
         fault: Fault,
     },
-    /// A connection was refused. Of many, only now and then one is told.
+    /// A connection was refused. Of many refusals only one is reported now and then.
     Refused {
-        /// From where it came.
+        /// The address from which the connection came.
         from: SocketAddr,
         /// The reason, in words.
         reason: String,
-        /// How many were refused so far.
+        /// The number of connections that were refused so far.
         total: u64,
     },
-    /// The connection to a peer ended, not by this side's will, and there is no other to it.
+    /// The connection to a peer ended, not by this side's will, and no other connection to it exists.
     Closed {
         /// The peer at the other end.
         peer: Entry,
     },
 }
 
-/// What all handles and tasks of one transport share.
+/// The state that all handles and tasks of one transport share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) endpoint: quinn::Endpoint,
@@ -88,14 +88,14 @@ pub(super) struct Shared {
     pub(super) unanswered: Unanswered,
     pub(super) own: Position,
     pub(super) own_key: KeyHash,
-    /// Where it listens: what it can reach follows from that.
+    /// The address that the socket listens on; it decides which addresses the socket can reach.
     pub(super) listen: SocketAddr,
     pub(super) hello: Mutex<Hello>,
     pub(super) pool: Mutex<Pool>,
     pub(super) dials: Mutex<HashMap<Target, watch::Receiver<Option<Outcome>>>>,
     /// Datagrams that wait for a dial; one for each target.
     pub(super) waiting: Mutex<HashMap<Target, Bytes>>,
-    /// Through whom peers are reached that cannot be reached directly.
+    /// The helpers of peers that cannot be reached directly.
     pub(super) detours: Arc<Mutex<Detours>>,
     pub(super) counters: Arc<TransportCounters>,
     pub(super) guard: Arc<Guard>,
@@ -108,8 +108,8 @@ pub(super) struct Shared {
 }
 
 impl Transport {
-    /// Binds the socket and begins to accept. `listen` with port 0 takes a free one. To be called
-    /// within a tokio runtime.
+    /// Binds the socket and begins to accept. `listen` with port 0 takes a free port. Must be called within a tokio
+    /// runtime.
     ///
     /// # Errors
     /// When the address cannot be bound, or the identity cannot serve TLS.
@@ -166,8 +166,8 @@ impl Transport {
         self.shared.endpoint.local_addr()
     }
 
-    /// The address by which a connected peer reaches this one, as far as this machine knows. For a peer on
-    /// this machine, one by which others would, if there is any.
+    /// The address by which a connected peer reaches this one, as far as this machine knows. For a peer on this
+    /// machine, an address by which other machines would reach it, if there is any.
     pub fn own_address_towards(&self, peer: &Position) -> Option<SocketAddr> {
         let port = self.local_address().ok()?.port();
         let mut remote = self.connection(peer)?.quic().remote_address();
@@ -182,13 +182,13 @@ impl Transport {
         std::net::UdpSocket::bind((ip, 0)).is_ok()
     }
 
-    /// What went wrong so far.
+    /// Counts of what went wrong so far.
     pub fn counters(&self) -> Arc<TransportCounters> {
         self.shared.counters.clone()
     }
 
-    /// The connection to the target: the one there is, or a new one. Dials to the same target at the
-    /// same time are one dial.
+    /// The connection to the target: the existing one, or a new one. Dials to the same target at the same time are one
+    /// dial.
     ///
     /// # Errors
     /// [`DialError`], after [`limits::CONNECT_TIMEOUT`] at the latest.
@@ -196,7 +196,7 @@ impl Transport {
         self.shared.connect(target).await
     }
 
-    /// Whom there are connections to, in no order.
+    /// The peers that there are connections to, in no order.
     pub fn connected(&self) -> Vec<Entry> {
         lock(&self.shared.pool).peers()
     }
@@ -206,43 +206,43 @@ impl Transport {
         lock(&self.shared.pool).usable(position)
     }
 
-    /// What its certificate calls the peer that stands there, as far as such a certificate was seen.
+    /// The display name in the certificate of the peer at this position, if such a certificate was seen.
     pub fn display_name(&self, position: &Position) -> Option<String> {
         lock(&self.shared.names).name(position).map(str::to_owned)
     }
 
-    /// Puts back a name that was kept over a restart. It stands until a certificate says otherwise;
-    /// what cannot be a display name is left out.
+    /// Puts back a name that was kept over a restart. It serves until a certificate gives another; text that cannot be
+    /// a display name is ignored.
     pub fn learn_display_name(&self, position: Position, name: &str) {
         lock(&self.shared.names).learn(position, name);
     }
 
-    /// A datagram of this peer was no message. Once too many were none, its connections are closed and it
+    /// Notes that a datagram of this peer was not a message. After too many of them, its connections are closed and it
     /// is shunned for a while.
     pub fn malformed_datagram(&self, from: &Position) {
         self.shared.counters.count_malformed();
         self.shared.guard.fault(from, Fault::Malformed);
     }
 
-    /// Closes the connection to this life of a peer, or to an earlier one, with all its streams: it is
+    /// Closes the connection to this incarnation of a peer, or to an earlier one, with all its streams: the peer is
     /// believed dead. The next use dials anew.
     pub fn drop_connection(&self, position: &Position, incarnation: u64) {
-        // Before a death is believed, its connection is suspect as a rule, but its streams still wait.
+        // Before a death is believed, its connection is usually suspect, but its streams still wait.
         if let Some(connection) = lock(&self.shared.pool).take(position, incarnation) {
             connection.quic().close(close_code::DROPPED, b"");
         }
     }
 
-    /// Closes what this peer dialled and has not used for so long, but for the peers that are to be kept. In a
-    /// large ring each lookup dials somebody, and a quiet connection costs both sides its keep-alives.
+    /// Closes connections that this peer dialled and has not used for `since`, except those to peers that are to be
+    /// kept. In a large ring each lookup dials some peer, and a quiet connection costs both sides its keep-alives.
     pub fn release_unused(&self, since: Duration, keep: impl Fn(&Position) -> bool) {
         for connection in lock(&self.shared.pool).take_unused(since, keep) {
             connection.quic().close(close_code::RELEASED, b"");
         }
     }
 
-    /// This peer's incarnation from now on; never lowered. Peers that were greeted with an earlier
-    /// one are dialled again in the background, so that both sides go over to the new one.
+    /// Sets this peer's incarnation; it is never lowered. Peers that were greeted with an earlier incarnation are
+    /// dialled again in the background, so that both sides go over to the new one.
     pub fn set_incarnation(&self, incarnation: u64) {
         {
             let mut hello = lock(&self.shared.hello);
@@ -255,14 +255,14 @@ impl Transport {
         tokio::spawn(self.shared.clone().greet_again(outdated));
     }
 
-    /// Sends a datagram on the connection there is, at once; else dials in the background and sends
-    /// it then. While that dial goes on only the latest datagram for its target is kept. A datagram
-    /// may be lost without a word, as all datagrams may; what is known to be lost is counted.
+    /// Sends a datagram at once on the existing connection; without one, dials in the background and sends it then.
+    /// During that dial only the latest datagram for its target is kept. A datagram may be lost without a sign, as all
+    /// datagrams may; losses that are known are counted.
     pub fn send_datagram(&self, target: &Target, bytes: Bytes) {
         let pooled = target.position.and_then(|position| lock(&self.shared.pool).usable(&position));
         match pooled {
             Some(connection) => self.shared.send_on(&connection, bytes),
-            // Whoever is reached through a helper is dialled now and then, not with every ping.
+            // A peer that is reached through a helper is dialled now and then, not with every ping.
             None if target.position.is_some_and(|to| self.detour(&to).is_some()) => {
                 self.shared.counters.count_undelivered();
             }
@@ -270,7 +270,7 @@ impl Transport {
         }
     }
 
-    /// Closes all connections and tells the peers so; waits for that a moment, not more.
+    /// Closes all connections and tells the peers so; waits at most a moment for that.
     pub async fn close(&self) {
         self.shared.endpoint.close(close_code::ENDED, b"");
         let _ = timeout(CLOSE_MAX, self.shared.endpoint.wait_idle()).await;
@@ -278,11 +278,11 @@ impl Transport {
 }
 
 impl Shared {
-    /// Puts a connection to its place and serves it. Says which one to use for its peer: this one
-    /// or a better.
+    /// Puts a connection into its place and serves it. Returns the connection to use for its peer: this one or a better
+    /// one.
     ///
     /// # Errors
-    /// Why it was closed instead.
+    /// The reason why the connection was closed instead.
     pub(super) fn admit(
         self: &Arc<Self>,
         connection: Connection,
@@ -297,7 +297,7 @@ impl Shared {
         let winner = match offer {
             Offer::Pooled { displaced } => {
                 displaced.map(|displaced| tokio::spawn(displaced.retire()));
-                // Its hello may have been said just before this peer's incarnation was raised.
+                // The hello may have been sent just before this peer's incarnation was raised.
                 if self.is_outdated(&connection) {
                     tokio::spawn(self.clone().greet_again(vec![connection.peer().clone()]));
                 }
@@ -321,7 +321,7 @@ impl Shared {
         Ok(winner)
     }
 
-    /// Hands on what comes in on a connection until it ends.
+    /// Passes on what comes in on a connection until it ends.
     async fn serve(self: Arc<Self>, connection: Connection) {
         tokio::join!(self.serve_streams(&connection), self.serve_datagrams(&connection));
         let was_pooled = lock(&self.pool).remove(&connection);
@@ -331,8 +331,8 @@ impl Shared {
         }
     }
 
-    /// A full queue, or too many of them in a second, hold back this connection's further streams, which
-    /// QUIC bounds.
+    /// Serves the streams of a connection. A full queue, or too many streams in a second, hold back this connection's
+    /// further streams, which QUIC bounds.
     async fn serve_streams(&self, connection: &Connection) {
         let mut rate = Bucket::full(STREAMS, Instant::now());
         while let Ok(halves) = connection.quic().accept_bi().await {
@@ -408,8 +408,8 @@ impl Shared {
         while greetings.join_next().await.is_some() {}
     }
 
-    /// Dials a peer that knows this one by an earlier incarnation, until it does not. Where that fails for long, the
-    /// old connection stays.
+    /// Dials a peer that knows this one by an earlier incarnation, until it knows the new one. If that fails for long,
+    /// the old connection stays.
     async fn greet_one_again(self: Arc<Self>, peer: Entry) {
         let mut pause = GREETING_PAUSE;
         for _ in 0..GREETINGS_MAX {
@@ -442,28 +442,28 @@ fn source_towards(remote: SocketAddr) -> Option<IpAddr> {
 
 fn bind_socket(listen: SocketAddr, settings: &TransportSettings) -> io::Result<std::net::UdpSocket> {
     let socket = std::net::UdpSocket::bind(listen)?;
-    // The system caps these silently; a smaller buffer is slower, not wrong.
+    // The system caps these sizes silently; a smaller buffer is slower, but not wrong.
     let options = socket2::SockRef::from(&socket);
     let _ = options.set_recv_buffer_size(settings.socket_buffer_bytes);
     let _ = options.set_send_buffer_size(settings.socket_buffer_bytes);
     Ok(socket)
 }
 
-/// Addresses of other networks, which nobody has (RFC 5737, RFC 3849).
+/// Addresses of other networks that no machine has (RFC 5737, RFC 3849).
 const ELSEWHERE: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
-/// How often a peer is dialled that knows this one by an earlier incarnation, and the pause after the first dial that
-/// fails, which doubles: for about a minute.
+/// The most dials to a peer that knows this one by an earlier incarnation, and the pause after the first failed dial,
+/// which doubles: for about a minute.
 const GREETINGS_MAX: u32 = 8;
 const GREETING_PAUSE: Duration = Duration::from_millis(250);
-/// Streams, datagrams and news that wait for their reader.
+/// The streams, datagrams and reports that wait for their reader.
 const INCOMING_MAX: usize = 1_024;
-/// Requests on one connection. What is more waits at the other side; an honest peer that stores small files
-/// sends some hundreds in a second.
+/// The rate of requests on one connection. Further requests wait at the other side; an honest peer that stores small
+/// files sends some hundreds a second.
 const STREAMS: Rate = Rate { burst: 1_000.0, per_second: 1_000.0 };
-/// Datagrams on one connection. At the shortest interval a neighbour sends 40 in a second, pings and pongs.
+/// The rate of datagrams on one connection. At the shortest interval a neighbour sends 40 a second, pings and pongs.
 const DATAGRAMS: Rate = Rate { burst: 1_000.0, per_second: 500.0 };
-/// So many that are too many are one fault.
+/// The number of surplus datagrams that make one fault.
 const FLOODED_PER_FAULT: u64 = 256;
 const GREETINGS_AT_ONCE_MAX: usize = 16;
 const CLOSE_MAX: Duration = Duration::from_millis(500);

@@ -1,16 +1,16 @@
-//! Small files that appear whole or not at all: certificates and keys.
+//! Small files that appear completely or not at all: certificates and keys.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-/// Who may read a file.
+/// The readers that a file allows.
 #[derive(Clone, Copy)]
 pub(super) enum Access {
-    /// Everyone: a certificate.
+    /// Every user: for a certificate.
     Public,
-    /// Its owner: a private key.
+    /// The owner only: for a private key.
     Private,
 }
 
@@ -21,7 +21,7 @@ pub(super) fn write(path: &Path, bytes: &[u8], access: Access) -> io::Result<()>
     sync_folder(folder)
 }
 
-/// As [`write`], but what is there stays: an error of the kind `AlreadyExists`.
+/// Like [`write`], but an existing file stays: then the error is `AlreadyExists`.
 pub(super) fn write_new(path: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
     let (file, folder) = write_beside(path, bytes, access)?;
     file.persist_noclobber(path)?;
@@ -45,12 +45,12 @@ fn write_beside<'a>(
     Ok((file, folder))
 }
 
-/// Makes what happened in a folder durable.
+/// Makes the changes in a folder durable.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Reads a small file; `None` when there is none. Longer than `FILE_BYTES_MAX` is an error.
+/// Reads a small file; `None` when there is none. A file longer than `FILE_BYTES_MAX` is an error.
 pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -1,4 +1,4 @@
-//! Frames and raw bytes on QUIC streams, each wait bounded.
+//! Frames and raw bytes on QUIC streams; each wait is bounded.
 
 use std::future::Future;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::wire::limits;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StreamError {
-    /// Nothing came, or nothing was taken, for so long.
+    /// The other side sent nothing, or took nothing, for too long.
     #[error("silent for {waited_ms} ms")]
     Silent {
-        /// For how long.
+        /// The time of silence, in milliseconds.
         waited_ms: u64,
     },
     /// The connection ended.
@@ -31,22 +31,22 @@ pub enum StreamError {
     /// The other side gave this stream up.
     #[error("the other side gave the exchange up")]
     Cancelled,
-    /// A helper does not reach the peer that was asked for.
+    /// A helper cannot reach the peer that was asked for.
     #[error("the helper cannot reach that peer")]
     NotForwarded,
-    /// A helper forwards no more at the moment.
+    /// A helper has no place for another forwarded exchange at the moment.
     #[error("the helper forwards too much already")]
     HelperBusy,
     /// The stream ended where more was due.
     #[error("the stream ended early")]
     Ended,
-    /// What came is a message, but says what no peer can say.
+    /// The message is well-formed, but says what no peer can say.
     #[error("{reason}")]
     AgainstRules {
-        /// Which rule.
+        /// The rule that was broken, in words.
         reason: String,
     },
-    /// What came is no message, or what was to go is too large for one.
+    /// The bytes are not a message, or the message to be sent is too large.
     #[error(transparent)]
     Malformed(#[from] CodecError),
 }
@@ -55,7 +55,7 @@ pub enum StreamError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LostReason {
-    /// The peer knows nothing of it: it was started anew.
+    /// The peer does not know the connection: it was restarted.
     #[error("the peer was started anew")]
     Restarted,
     /// There is a newer connection to the same peer.
@@ -78,37 +78,37 @@ pub enum LostReason {
     Protocol,
 }
 
-/// Codes of closed connections (RFC 9000, section 19.19): what an application means by it.
+/// The codes of closed connections (RFC 9000, section 19.19), as this application uses them.
 pub(super) mod close_code {
     use quinn::VarInt;
 
-    /// The endpoint ends.
+    /// This endpoint ends.
     pub(in super::super) const ENDED: VarInt = VarInt::from_u32(0);
     /// Another connection took its place.
     pub(in super::super) const SUPERSEDED: VarInt = VarInt::from_u32(1);
     /// The certificate is no peer's.
     pub(in super::super) const NO_PEER: VarInt = VarInt::from_u32(2);
-    /// The other side stands where this one does.
+    /// The other side has the same position as this one.
     pub(in super::super) const SAME_POSITION: VarInt = VarInt::from_u32(3);
-    /// No place for one more connection.
+    /// There is no place for one more connection.
     pub(in super::super) const FULL: VarInt = VarInt::from_u32(4);
-    /// No hello, or a malformed one.
+    /// The hello was missing or malformed.
     pub(in super::super) const NO_HELLO: VarInt = VarInt::from_u32(5);
-    /// Believed dead.
+    /// The peer is believed dead.
     pub(in super::super) const DROPPED: VarInt = VarInt::from_u32(6);
-    /// The other side misbehaved; with how.
+    /// The other side misbehaved; the reason names the fault.
     pub(in super::super) const MISBEHAVED: VarInt = VarInt::from_u32(8);
-    /// A hello against the rules; with which.
+    /// The hello was against the rules; the reason names the rule.
     pub(in super::super) const BAD_HELLO: VarInt = VarInt::from_u32(9);
     /// The key may not command this peer.
     pub(in super::super) const NO_CLIENT: VarInt = VarInt::from_u32(10);
-    /// Whoever dialled has no use for it any more.
+    /// The dialling side no longer needs the connection.
     pub(in super::super) const RELEASED: VarInt = VarInt::from_u32(11);
-    /// Of a stream, not of a connection: the exchange is given up.
+    /// The code of a reset stream, not of a closed connection: the exchange is given up.
     pub(in super::super) const CANCELLED: VarInt = VarInt::from_u32(7);
 }
 
-/// Waits, but not for ever; the pauses of this process do not count.
+/// Waits for `work` within the limit; pauses of this process do not count.
 pub(super) async fn within<T, E: Into<StreamError>>(
     limit: Duration,
     work: impl Future<Output = Result<T, E>>,
@@ -130,7 +130,7 @@ pub(super) async fn read<T: Serialize + DeserializeOwned>(
     Ok(codec::decode(&body)?)
 }
 
-/// Writes one frame.
+/// Writes one frame within the default time limit.
 pub(super) async fn write<T: Serialize>(
     send: &mut quinn::SendStream,
     message: &T,
@@ -138,7 +138,7 @@ pub(super) async fn write<T: Serialize>(
     write_within(send, message, LeastPace::new(limits::STREAM_SILENCE_MAX)).await
 }
 
-/// As [`write`], at this least pace.
+/// Like [`write`], at this least pace.
 pub(super) async fn write_within<T: Serialize>(
     send: &mut quinn::SendStream,
     message: &T,
@@ -148,7 +148,7 @@ pub(super) async fn write_within<T: Serialize>(
     write_piece(send, frame, &mut pace).await
 }
 
-/// Writes raw bytes; may take as long as it likes while the least pace is kept.
+/// Writes raw bytes; this may take any time while the least pace is kept.
 pub(super) async fn write_piece(
     send: &mut quinn::SendStream,
     piece: Bytes,
@@ -162,7 +162,7 @@ pub(super) async fn write_piece(
     Ok(())
 }
 
-/// Reads raw bytes as they come, at most so many, without copying; `None` at the end.
+/// Reads raw bytes as they come, `max_bytes` at most, without copying; `None` at the end.
 pub(super) async fn read_piece(
     recv: &mut quinn::RecvStream,
     max_bytes: usize,
@@ -173,7 +173,7 @@ pub(super) async fn read_piece(
     Ok(chunk.map(|chunk| chunk.bytes))
 }
 
-/// Reads raw bytes until the buffer is full or the stream ends; says how many.
+/// Reads raw bytes until the buffer is full or the stream ends; returns the number of bytes.
 pub(super) async fn fill(
     recv: &mut quinn::RecvStream,
     buffer: &mut [u8],
@@ -189,8 +189,8 @@ pub(super) async fn fill(
     Ok(filled)
 }
 
-/// Reads raw bytes until the buffer is full, the stream ends, or this time is over and at least one byte came; 0 is
-/// the end. A slow line is heard of before a buffer is full.
+/// Reads raw bytes until the buffer is full, the stream ends, or the `gather` time is over and at least one byte came;
+/// 0 is the end. So a slow sender is noticed before a buffer is full.
 pub(super) async fn fill_within(
     recv: &mut quinn::RecvStream,
     buffer: &mut [u8],
@@ -247,7 +247,7 @@ impl From<quinn::ReadError> for StreamError {
         match error {
             quinn::ReadError::ConnectionLost(error) => error.into(),
             quinn::ReadError::Reset(_) => StreamError::Cancelled,
-            // The others come of reading on after the end.
+            // The other errors come from reading on after the end.
             _ => StreamError::Ended,
         }
     }

@@ -1,13 +1,13 @@
-//! Who may come in, how often, and what misbehaviour costs: bounds for each address and each peer.
+//! Limits on incoming handshakes, and the cost of misbehaviour, for each address and each peer.
 //!
-//! Addresses pay for handshakes that fail; peers, known by their certificates, pay for what they do wrong. An
-//! address that has nothing left is not locked out, since honest neighbours may come from it: it has to prove
-//! itself, and its handshakes are heard in turn (`turns.rs`). A peer that has nothing left is shunned for a
-//! while: its connections are closed, with the reason, and new ones are closed right after their handshake. A
-//! peer that made one mistake pays nothing that it would notice; a shunned one comes back by itself.
+//! Addresses pay for handshakes that fail; peers, known by their certificates, pay for their faults. An address without
+//! credit is not locked out, since honest neighbours may come from it: it has to prove itself, and its handshakes are
+//! heard in turn (`turns.rs`). A peer without credit is shunned for a while: its connections are closed, with the
+//! reason, and new ones are closed right after their handshake. A peer that made one mistake pays nothing that it would
+//! notice; a shunned peer comes back by itself.
 //!
-//! Nobody pays in another's name: what comes from an address that did not answer from there costs that address
-//! no more than a proof. Both tables are bounded; what is forgotten first is what has nothing against it.
+//! No address pays for another: packets from an address that did not answer from there cost that address no more than a
+//! proof. Both tables are bounded; entries with nothing against them are forgotten first.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -27,7 +27,7 @@ use super::turns::{Line, Turns};
 use crate::id::Position;
 use crate::wire::Fault;
 
-/// The bounds of one transport, and what has been used of them.
+/// The limits of one transport, and the part of them that is used.
 #[derive(Debug)]
 pub(super) struct Guard {
     pub(super) counters: Arc<TransportCounters>,
@@ -38,41 +38,41 @@ pub(super) struct Guard {
     shun_max: Duration,
 }
 
-/// What to do with somebody who wants to shake hands.
+/// The answer to a source that wants to do a handshake.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Knock {
-    /// Let it try.
+    /// Accept the handshake.
     Open,
-    /// First its address has to prove itself: one more round trip.
+    /// Ask the address to prove itself first: one more round trip.
     Prove,
-    /// In turn, with the others from there.
+    /// Hear the handshake in turn, with the others from that address.
     InTurn,
-    /// No, and why.
+    /// Refuse, with the reason.
     Closed(&'static str),
 }
 
-/// An IPv4 address, or an IPv6 network of 64 bits: what one stranger can have without effort.
+/// An IPv4 address, or an IPv6 network of 64 bits: as much as one stranger can have without effort.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Source([u8; 8]);
 
-/// What is known of an address.
+/// The state of one address.
 #[derive(Debug)]
 struct Credit {
     failures: Bucket,
-    /// Failures that anybody may have caused who writes this address on his packets.
+    /// Failures that may be another's, who forged this address.
     doubts: Bucket,
     under_way: usize,
-    /// Those of known ports, which have places of their own.
+    /// The handshakes under way from known ports, which have places of their own.
     known_under_way: usize,
-    /// Ports from which peers of the ring came; the latest last.
+    /// The ports from which peers of the ring came; the latest last.
     known: Vec<u16>,
     turns: Turns,
 }
 
-/// What is known of a peer.
+/// The state of one peer.
 #[derive(Debug)]
 struct Account {
-    /// All connections to it, in use or about to end, the oldest first.
+    /// All connections to the peer, in use or about to end, the oldest first.
     connections: Vec<Connection>,
     hellos: Bucket,
     faults: Bucket,
@@ -86,7 +86,7 @@ struct Shun {
     length: Duration,
 }
 
-/// A handshake under way, as long as this lives.
+/// A handshake under way, while this value lives.
 #[derive(Debug)]
 pub(super) struct Handshake {
     guard: Arc<Guard>,
@@ -107,12 +107,12 @@ impl Guard {
         Guard { counters, incoming, sources, accounts, shun_min, shun_max }
     }
 
-    /// Somebody wants to shake hands, and so many places for handshakes are free. Nothing is paid yet.
+    /// Decides about a source that wants to do a handshake while `free` places are left. Nothing is paid yet.
     pub(super) fn knock(&self, from: SocketAddr, proven: bool, free: usize) -> Knock {
         let now = Instant::now();
         let share = share_of(free);
         let mut sources = lock(&self.sources);
-        // Whoever only knocks is not written down.
+        // A source that only knocks is not recorded.
         let Some(credit) = sources.get_mut(&Source::of(from.ip())) else {
             return if share > 0 { Knock::Open } else { Knock::Closed(CROWDED) };
         };
@@ -132,18 +132,18 @@ impl Guard {
         }
     }
 
-    /// A place in the line of those from this address; `None` when it has one, or the line is full.
+    /// A place in the line of this address; `None` when this port already has one, or the line is full.
     pub(super) fn line_up(self: &Arc<Self>, from: SocketAddr) -> Option<Line> {
         let turn = self.with_credit(from, |credit, _| credit.turns.line_up(from.port()))?;
         Some(Line::new(self.clone(), from, turn))
     }
 
-    /// The line of this address.
+    /// Changes the line of this address.
     pub(super) fn with_turns<T>(&self, from: SocketAddr, change: impl FnOnce(&mut Turns, Instant) -> T) -> T {
         self.with_credit(from, |credit, now| change(&mut credit.turns, now))
     }
 
-    /// A handshake begins; its address has proven itself or not, and it had to wait for its turn or not.
+    /// Begins a handshake; says whether its address has proven itself, and whether it waited for its turn.
     pub(super) fn begin(self: &Arc<Self>, from: SocketAddr, proven: bool, in_turn: bool) -> Handshake {
         let known = self.with_credit(from, |credit, _| {
             let known = credit.is_known(from.port());
@@ -157,7 +157,7 @@ impl Guard {
         Handshake { guard: self.clone(), from, known, proven, in_turn }
     }
 
-    /// A peer of this ring has come from there: it is let in even when its neighbours behind the same
+    /// Notes that a peer of this ring has come from this port: it is let in even if its neighbours behind the same
     /// address fail.
     pub(super) fn succeeded(&self, from: SocketAddr) {
         self.with_credit(from, |credit, _| {
@@ -169,7 +169,7 @@ impl Guard {
         });
     }
 
-    /// A handshake from there failed.
+    /// Notes that a handshake from this address failed.
     fn failed(&self, from: SocketAddr) {
         self.with_credit(from, |credit, now| {
             credit.failures.take(now);
@@ -178,16 +178,16 @@ impl Guard {
         });
     }
 
-    /// For how long yet a peer is shunned.
+    /// How much longer a peer is shunned, if it is.
     pub(super) fn shunned(&self, position: &Position) -> Option<Duration> {
         let shun = lock(&self.accounts).get(position)?.shun?;
         Some(shun.until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
     }
 
-    /// Takes a new connection into the books; the oldest one of too many to the same peer is closed.
+    /// Records a new connection; if its peer has too many, the oldest one is closed.
     ///
     /// # Errors
-    /// Why it is closed instead.
+    /// The reason why the new connection is closed instead.
     pub(super) fn enter(&self, connection: &Connection, dialled_here: bool) -> Result<(), &'static str> {
         let position = connection.peer().position;
         let mut churns = false;
@@ -216,14 +216,14 @@ impl Guard {
         Ok(())
     }
 
-    /// A connection has ended.
+    /// Notes that a connection has ended.
     pub(super) fn leave(&self, connection: &Connection) {
         let mut accounts = lock(&self.accounts);
         let (account, _) = account_of(&mut accounts, connection.peer().position);
         account.connections.retain(|other| !other.is_same(connection));
     }
 
-    /// A peer did something wrong. Once it has done so too often, all its connections are closed.
+    /// Records a fault of a peer. After too many faults all its connections are closed.
     pub(super) fn fault(&self, position: &Position, fault: Fault) {
         let ended = {
             let mut accounts = lock(&self.accounts);
@@ -232,12 +232,12 @@ impl Guard {
                 Vec::new()
             } else {
                 account.shun(now, self.shun_min, self.shun_max);
-                // Those that end now may still have messages on their way; they cost no second time.
+                // Connections that end now may still have messages on their way; these do not count again.
                 account.faults = Bucket::full(FAULTS, now);
                 std::mem::take(&mut account.connections)
             }
         };
-        // A full queue loses the word, not the count here.
+        // A full queue loses the report, but not the count here.
         let _ = self.incoming.try_send(Incoming::Misbehaved { peer: *position, fault });
         if ended.is_empty() {
             return;
@@ -258,7 +258,7 @@ impl Guard {
         if sources.len() >= SOURCES_MAX && !sources.contains_key(&source) {
             sources.retain(|_, credit| credit.is_busy() || credit.failures.left(now) < 1.0);
             if sources.len() >= SOURCES_MAX {
-                // All of them failed lately: whoever has most left is forgotten.
+                // All of them failed lately: the address with the most credit left is forgotten.
                 let best = sources
                     .iter_mut()
                     .filter(|(_, credit)| !credit.is_busy())
@@ -280,7 +280,7 @@ impl Guard {
 }
 
 impl Credit {
-    /// Whether a peer came from this port, and one of the places that are kept for such is free.
+    /// Whether a peer came from this port, and one of the places that are kept for such ports is free.
     fn is_known(&self, port: u16) -> bool {
         self.known_under_way < KNOWN_PER_SOURCE_MAX && self.known.contains(&port)
     }
@@ -291,7 +291,7 @@ impl Credit {
 }
 
 impl Account {
-    /// For the shortest time; twice as long as the last time if that is not long ago.
+    /// Shuns the peer for the shortest time, or twice as long as the last time if that was not long ago.
     fn shun(&mut self, now: Instant, min: Duration, max: Duration) {
         let again = self.shun.filter(|last| now.saturating_duration_since(last.until) < FORGIVEN_AFTER);
         let length = again.map_or(min, |last| (last.length * 2).min(max));
@@ -304,27 +304,27 @@ impl Account {
 }
 
 impl Handshake {
-    /// The other side has answered from where it says that it is.
+    /// Notes that the other side has answered from its claimed address.
     pub(super) fn prove(&mut self) {
         self.proven = true;
     }
 
-    /// It came to a connection with a peer of this ring.
+    /// Notes that the handshake led to a connection with a peer of this ring.
     pub(super) fn succeeded(&self) {
         self.succeeded_as_client();
         self.guard.succeeded(self.from);
     }
 
-    /// It came to a connection with a client. Its port is not remembered: the next client comes from another
-    /// one, and a loop of commands would push out the ports of peers.
+    /// Notes that the handshake led to a connection with a client. Its port is not remembered: the next client comes
+    /// from another port, and a loop of commands would push out the ports of peers.
     pub(super) fn succeeded_as_client(&self) {
         if self.in_turn {
             self.guard.with_turns(self.from, |turns, _| turns.succeeded());
         }
     }
 
-    /// It came to nothing, by the other side's fault. An address that has proven nothing pays nothing, since
-    /// somebody else may use its name; it will have to prove itself.
+    /// Notes that the handshake failed by the other side's fault. An unproven address pays nothing, since another may
+    /// forge it; it will have to prove itself.
     pub(super) fn failed(&self) {
         if self.proven {
             self.guard.failed(self.from);
@@ -347,7 +347,7 @@ impl Source {
     fn of(address: IpAddr) -> Source {
         let mut network = [0; 8];
         match address.to_canonical() {
-            // The rest of these eight bytes is no IPv6 network that is in use: ::/8 is reserved.
+            // The other values of these eight bytes are no IPv6 network in use: ::/8 is reserved.
             IpAddr::V4(v4) => network[4..].copy_from_slice(&v4.octets()),
             IpAddr::V6(v6) if v6.is_loopback() => network[7] = 1,
             IpAddr::V6(v6) => network.copy_from_slice(&v6.octets()[..8]),
@@ -356,8 +356,8 @@ impl Source {
     }
 }
 
-/// How many of the places for handshakes one address may have: a quarter of those that are free, so that
-/// neither one address nor a few together keep others out. Some are kept for ports that are known.
+/// The most places for handshakes that one address may have: a quarter of the free ones, so that neither one address
+/// nor a few together keep others out. Some places are kept for known ports.
 pub(super) fn share_of(free: usize) -> usize {
     free.saturating_sub(KNOWN_PLACES).div_ceil(4)
 }
@@ -383,31 +383,31 @@ fn account_of(accounts: &mut HashMap<Position, Account>, position: Position) -> 
     (account, now)
 }
 
-/// Why somebody is not heard.
+/// The reasons for which a handshake is not heard.
 pub(super) const CROWDED: &str = "too many handshakes are under way";
 pub(super) const FAILED: &str = "too many handshakes from there failed";
-/// What a shunned peer is told when it comes again.
+/// The reason that a shunned peer is given when it comes again.
 pub(super) const SHUNNED: &str = "it misbehaved, and is not let in for a while";
 
-/// Handshakes of one address that may fail before they are heard in turn. A whole classroom behind one address
-/// that got its certificates wrong has 32 tries at once.
+/// The handshakes of one address that may fail before they are heard in turn. A whole classroom behind one address with
+/// wrong certificates has 32 tries at once.
 pub(super) const FAILURES: Rate = Rate { burst: 32.0, per_second: 2.0 };
-/// Handshakes of one address under way at once, while there are no others.
+/// The most handshakes of one address under way at once, while there are no others.
 #[cfg(test)]
 pub(super) const HANDSHAKES_PER_SOURCE_MAX: usize = (HANDSHAKES_MAX - KNOWN_PLACES) / 4;
-/// Places for handshakes from known ports; and how many one address takes of them.
+/// The places for handshakes from known ports, and the most of them that one address takes.
 const KNOWN_PLACES: usize = HANDSHAKES_MAX / 8;
 const KNOWN_PER_SOURCE_MAX: usize = KNOWN_PLACES / 2;
-/// Connections of one peer at once. One is used; a second and third belong to dials that crossed and to lives
-/// that end, whose exchanges go on for a while.
+/// The most connections of one peer at once. One is used; a second and third belong to dials that crossed and to ending
+/// incarnations, whose exchanges go on for a while.
 pub(super) const CONNECTIONS_PER_PEER_MAX: usize = 4;
-/// New connections of one peer. It needs one, and another for each change of its incarnation.
+/// The rate of new connections of one peer. It needs one, and another for each change of its incarnation.
 pub(super) const HELLOS: Rate = Rate { burst: 32.0, per_second: 1.0 };
-/// What a peer may do wrong before it is shunned.
+/// The rate of faults that a peer may make before it is shunned.
 pub(super) const FAULTS: Rate = Rate { burst: 16.0, per_second: 0.1 };
-/// Who was not shunned for so long begins anew.
+/// A peer that was not shunned for this long starts again at the shortest time.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(600);
-/// Addresses that are remembered, ports of each, and peers.
+/// The most addresses that are remembered, ports of each, and peers.
 const SOURCES_MAX: usize = 4_096;
 const KNOWN_PORTS_MAX: usize = 256;
 const ACCOUNTS_MAX: usize = 4_096;

@@ -1,4 +1,4 @@
-//! Who a peer is: its key, its certificate, its position; and the files that hold them.
+//! A peer's identity: its key, its certificate, its position; and the files that hold them.
 
 use std::fs::{self, File};
 use std::io;
@@ -27,11 +27,11 @@ pub struct Identity {
     ca: CertificateDer<'static>,
 }
 
-/// What can be wrong with an identity, a certificate or a signature.
+/// Why an identity, a certificate or a signature is unusable.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityError {
-    /// A file is not there.
+    /// A file is missing.
     #[error("there is no {}", .path.display())]
     Missing {
         /// The path of the file or folder.
@@ -45,29 +45,29 @@ pub enum IdentityError {
         /// The underlying error.
         source: io::Error,
     },
-    /// A file holds something else.
+    /// A file holds something else than expected.
     #[error("{}: {reason}", .path.display())]
     Malformed {
         /// The path of the file or folder.
         path: PathBuf,
-        /// What is wrong.
+        /// The defect, in words.
         reason: String,
     },
     /// An identity of this label exists already.
     #[error("{} exists already", .path.display())]
     Exists {
-        /// Its certificate.
+        /// The path of its certificate.
         path: PathBuf,
     },
-    /// A certificate is there, and its key is not.
+    /// A certificate is there, but its key is missing.
     #[error(
         "the key of {} is not here (there is no {}): it was admitted for another machine, where its bundle was carried",
         .certificate.display(), .path.display()
     )]
     KeyElsewhere {
-        /// Where the key would be.
+        /// The path where the key would be.
         path: PathBuf,
-        /// The certificate.
+        /// The path of the certificate.
         certificate: PathBuf,
     },
     /// This machine's clock stands before the certificate begins.
@@ -81,25 +81,25 @@ pub enum IdentityError {
     /// The certificate has ended.
     #[error("{} ended at {until}; where the ring CA's key is, `quoit admit … --renew` makes a new one", .path.display())]
     Expired {
-        /// The certificate.
+        /// The path of the certificate.
         path: PathBuf,
-        /// When it did, as RFC 3339.
+        /// The end of the certificate, as RFC 3339.
         until: String,
     },
-    /// Something to be admitted is another key's already.
+    /// A name or key that is to be admitted already belongs to another.
     #[error(
         "{what} has been given out already, see {}; `quoit admit {whom} --renew` makes a new certificate for the same key; where that key is lost for good, remove that file first",
         .path.display()
     )]
     GivenOut {
-        /// A number, a display name, or a key.
+        /// The thing that was given out: a number, a display name, or a key.
         what: String,
-        /// How its peer is named to `admit`.
+        /// The word by which `admit` names its peer.
         whom: String,
-        /// Its certificate.
+        /// The path of the certificate that has it.
         path: PathBuf,
     },
-    /// It is no request for a certificate that can be given.
+    /// The request is not one for a certificate that can be given.
     #[error("no certificate request of an Ed25519 key: {reason}")]
     Request {
         /// The reason, in words.
@@ -108,7 +108,7 @@ pub enum IdentityError {
     /// A key and a certificate do not belong together.
     #[error("the key in {} is not that of its certificate", .path.display())]
     KeyMismatch {
-        /// The key's file.
+        /// The path of the key.
         path: PathBuf,
     },
     /// A certificate could not be made.
@@ -120,21 +120,21 @@ pub enum IdentityError {
     /// The system gave no random numbers.
     #[error("the system has no random numbers for a key")]
     NoRandomness,
-    /// The display name is no DNS name, or one with a meaning.
+    /// The display name is not a DNS name, or has a meaning of its own.
     #[error(
         "{name:?} cannot be a display name: that is a DNS name of letters, digits, `-` and `.`, not ending in `quoit`, not of digits alone, and no label of 16 hexadecimal digits"
     )]
     DisplayName {
-        /// The name that the certificate gives.
+        /// The display name that was refused.
         name: String,
     },
-    /// The certificate is not of this ring, or was not good at that time.
+    /// The certificate is not of this ring, or was not valid at that time.
     #[error("not a certificate of this ring: {reason}")]
     NotOfThisRing {
         /// The reason, in words.
         reason: String,
     },
-    /// The certificate does not say where its peer stands, or with which key.
+    /// The certificate does not give its peer's position, or its key.
     #[error("not a peer's certificate: {reason}")]
     Position {
         /// The reason, in words.
@@ -143,7 +143,7 @@ pub enum IdentityError {
     /// The signature is not by the certificate's key over these bytes.
     #[error("the signature of peer {} is not good", .position.label())]
     Signature {
-        /// Where the certificate's peer stands.
+        /// The position of the certificate's peer.
         position: Position,
     },
 }
@@ -166,11 +166,11 @@ impl Identity {
         })
     }
 
-    /// Reads the identity of this label from a certificates directory, and checks that it is of the
-    /// ring there and good now.
+    /// Reads the identity of this label from a certificates directory, and checks that it is of the ring there and
+    /// valid now.
     ///
     /// # Errors
-    /// [`IdentityError::Missing`] when there is none, [`IdentityError::KeyElsewhere`] when only its
+    /// [`IdentityError::Missing`] when there is no such identity, [`IdentityError::KeyElsewhere`] when only its
     /// certificate is there, [`IdentityError::Expired`] when that has ended; other errors when it cannot be used.
     pub fn load(certs_dir: &Path, label: &str) -> Result<Identity, IdentityError> {
         let (certificate_path, key_path) = paths(certs_dir, label);
@@ -200,15 +200,16 @@ impl Identity {
         Ok(identity)
     }
 
-    /// Writes the key (mode 0600), then the certificate, to a certificates directory. An identity of
-    /// the same label is never replaced, whoever else saves at the same time.
+    /// Writes the key (mode 0600), then the certificate, to a certificates directory. An identity of the same label is
+    /// never replaced, even if another process saves at the same time.
     ///
     /// # Errors
-    /// [`IdentityError::Exists`] when there is one; [`IdentityError::Io`] when a file cannot be written.
+    /// [`IdentityError::Exists`] when there is an identity of this label; [`IdentityError::Io`] when a file cannot be
+    /// written.
     pub fn save(&self, certs_dir: &Path) -> Result<(), IdentityError> {
         let (certificate_path, key_path) = paths(certs_dir, &self.label());
         let write = || -> io::Result<bool> {
-            // A key without a certificate is what a crash left: written over.
+            // A key without a certificate is left over from a crash; it is overwritten.
             let _lock = lock(certs_dir)?;
             if certificate_path.exists() {
                 return Ok(false);
@@ -237,57 +238,57 @@ impl Identity {
         Ok(())
     }
 
-    /// Where the certificate of this label is in a certificates directory.
+    /// The path of the certificate of this label in a certificates directory.
     pub fn certificate_path(certs_dir: &Path, label: &str) -> PathBuf {
         paths(certs_dir, label).0
     }
 
-    /// Where the key of this label is, or would be.
+    /// The path where the key of this label is, or would be.
     pub fn key_path(certs_dir: &Path, label: &str) -> PathBuf {
         paths(certs_dir, label).1
     }
 
-    /// Where this peer stands.
+    /// The peer's position.
     pub fn position(&self) -> Position {
         self.position
     }
 
-    /// The hash of its public key.
+    /// The hash of the peer's public key.
     pub fn key_hash(&self) -> KeyHash {
         self.key_hash
     }
 
-    /// The short name of its ring, see [`super::Authority::ring_name`].
+    /// The short name of the peer's ring, see [`super::Authority::ring_name`].
     pub fn ring_name(&self) -> &str {
         &self.ring_name
     }
 
-    /// Its certificate in DER.
+    /// The peer's certificate in DER.
     pub fn certificate_der(&self) -> &[u8] {
         &self.certificate
     }
 
-    /// When its certificate ends.
+    /// The end of the certificate's validity.
     pub fn valid_until(&self) -> SystemTime {
         self.valid_until
     }
 
-    /// What people call it, if not by its number: see [`super::certificate_display_name`].
+    /// The display name, by which people call the peer if not by its number: see [`super::certificate_display_name`].
     pub fn display_name(&self) -> Option<&str> {
         self.display_name.as_deref()
     }
 
-    /// Its label: see [`label_of`].
+    /// The peer's label: see [`label_of`].
     pub fn label(&self) -> String {
         label_of(&self.position)
     }
 
-    /// Its Ed25519 signature (RFC 8032) of these bytes.
+    /// The peer's Ed25519 signature (RFC 8032) of these bytes.
     pub fn sign(&self, bytes: &[u8]) -> [u8; 64] {
         self.key.sign(bytes)
     }
 
-    /// What checks certificates of the same ring.
+    /// The verifier of certificates of the same ring.
     ///
     /// # Errors
     /// [`IdentityError`] when the CA's certificate cannot serve as an anchor of trust.
@@ -318,7 +319,7 @@ impl IdentityError {
     }
 }
 
-/// What a peer's files are called: its number, or the first 16 hexadecimal digits of its position.
+/// The label of a peer, which its files carry: its number, or the first 16 hexadecimal digits of its position.
 pub fn label_of(position: &Position) -> String {
     match position.number() {
         Some(number) => number.to_string(),
@@ -326,7 +327,7 @@ pub fn label_of(position: &Position) -> String {
     }
 }
 
-/// Where the certificate and the key of this label are.
+/// The paths of the certificate and the key of this label.
 pub(super) fn paths(certs_dir: &Path, label: &str) -> (PathBuf, PathBuf) {
     let folder = folder(certs_dir);
     (folder.join(format!("{label}.pem")), folder.join(format!("{label}-key.pem")))
@@ -337,7 +338,8 @@ pub(super) fn folder(certs_dir: &Path) -> PathBuf {
     certs_dir.join(FOLDER)
 }
 
-/// Whoever changes that folder does so alone; makes the folder. The lock ends with the file.
+/// Locks the folder of peers' certificates for a change by one process alone; makes the folder. The lock ends with the
+/// file.
 pub(super) fn lock(certs_dir: &Path) -> io::Result<File> {
     let folder = folder(certs_dir);
     fs::create_dir_all(&folder)?;
@@ -346,12 +348,12 @@ pub(super) fn lock(certs_dir: &Path) -> io::Result<File> {
     Ok(lock)
 }
 
-/// In every peer's certificate; a peer's own name is a label before it.
+/// The domain in every peer's certificate; a peer's own name is a label before it.
 pub(super) const PARENT_NAME: &str = "peer.quoit";
-/// Of the position, in the label of a peer without a number.
+/// The number of digits of the position in the label of a peer without a number.
 pub(super) const LABEL_DIGITS: usize = 16;
 const FOLDER: &str = "peers";
 const LOCK_FILE: &str = ".lock";
 
-/// How much of an RFC 3339 text is the day.
+/// The number of characters of an RFC 3339 text that are the day.
 const DAY_CHARS: usize = 10;

@@ -1,4 +1,4 @@
-//! What was put into a certificates directory, and how to take it out again.
+//! The changes that were made in a certificates directory, and how to undo them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ pub struct Installed {
 #[derive(Debug)]
 struct Change {
     path: PathBuf,
-    /// The bytes that were there.
+    /// The bytes that were there before, if any.
     before: Option<Vec<u8>>,
 }
 
@@ -30,7 +30,7 @@ impl Installed {
         self.changes.is_empty()
     }
 
-    /// Puts everything back as it was; what cannot be put back is in nobody's way.
+    /// Undoes all changes; a file that cannot be restored does no harm.
     pub fn undo(self) {
         if self.changes.is_empty() {
             return;
@@ -45,7 +45,7 @@ impl Installed {
                 tracing::warn!(path = %path.display(), %error, "cannot be undone");
             }
             if let Some(folder) = path.parent() {
-                // Only where nothing else is in it.
+                // The folder is removed only if nothing else is in it.
                 let _ = fs::remove_dir(folder);
             }
         }
@@ -55,8 +55,7 @@ impl Installed {
         self.changes.push(Change { path, before: None });
     }
 
-    /// Writes a file, maybe in the place of one. A key is never replaced, so that all that was there
-    /// was public.
+    /// Writes a file, perhaps over an existing one. A key is never replaced, so only public bytes can be overwritten.
     pub(super) fn write(&mut self, path: &Path, bytes: &[u8], access: Access) -> Result<(), IdentityError> {
         let io = |source| IdentityError::io(path, source);
         let before = files::read(path).map_err(io)?;

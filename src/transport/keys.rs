@@ -13,8 +13,8 @@ use super::identity::IdentityError;
 
 /// An Ed25519 private key (RFC 8032).
 ///
-/// It rests as PKCS#8 version 1 (RFC 8410, section 7), which every tool reads; the version 2 that
-/// `ring` writes itself is refused by OpenSSL 3.0.
+/// It is stored as PKCS#8 version 1 (RFC 8410, section 7), which every tool reads; OpenSSL 3.0 refuses the version 2
+/// that `ring` itself writes.
 pub(super) struct SecretKey {
     pkcs8: Vec<u8>,
     pair: Ed25519KeyPair,
@@ -28,13 +28,13 @@ impl SecretKey {
         SecretKey::from_pkcs8([&PKCS8_PREFIX[..], &seed].concat())
     }
 
-    /// Reads [`SecretKey::to_pem`]; `None` when there is no Ed25519 key in it.
+    /// Reads the output of [`SecretKey::to_pem`]; `None` when there is no Ed25519 key in it.
     pub(super) fn from_pem(pem: &[u8]) -> Option<SecretKey> {
         let key = PrivatePkcs8KeyDer::from_pem_slice(pem).ok()?;
         SecretKey::from_pkcs8(key.secret_pkcs8_der().to_vec())
     }
 
-    /// The key in a PEM file.
+    /// Reads the key in a PEM file.
     pub(super) fn read(path: &Path) -> Result<SecretKey, IdentityError> {
         let pem = files::read(path)
             .map_err(|source| IdentityError::io(path, source))?
@@ -45,12 +45,12 @@ impl SecretKey {
         })
     }
 
-    /// A key in PKCS#8; `None` when it is no Ed25519 key.
+    /// Reads a key in PKCS#8; `None` when it is not an Ed25519 key.
     pub(super) fn from_der(pkcs8: Vec<u8>) -> Option<SecretKey> {
         SecretKey::from_pkcs8(pkcs8)
     }
 
-    /// As a PEM file.
+    /// The key as a PEM file.
     pub(super) fn to_pem(&self) -> String {
         pem("PRIVATE KEY", &self.pkcs8)
     }
@@ -60,7 +60,7 @@ impl SecretKey {
         self.pair.public_key().as_ref()
     }
 
-    /// The public key as a certificate has it, in DER (RFC 8410, section 4).
+    /// The public key in the form of a certificate, in DER (RFC 8410, section 4).
     pub(super) fn public_key_info(&self) -> Vec<u8> {
         [&PUBLIC_PREFIX[..], self.public_key()].concat()
     }
@@ -73,7 +73,7 @@ impl SecretKey {
         out
     }
 
-    /// A secret of this key for one purpose (HMAC-SHA-256), the same after each restart.
+    /// A secret derived from this key for one purpose (HMAC-SHA-256), the same after each restart.
     pub(super) fn derive(&self, purpose: &str) -> [u8; 32] {
         let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &self.pkcs8);
         let tag = ring::hmac::sign(&key, purpose.as_bytes());
@@ -82,12 +82,12 @@ impl SecretKey {
         out
     }
 
-    /// For the TLS stack.
+    /// The key in the form that the TLS stack takes.
     pub(super) fn for_tls(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.pkcs8.clone()))
     }
 
-    /// For making certificates.
+    /// The key in the form that rcgen takes to make certificates.
     pub(super) fn for_certificates(&self) -> Result<rcgen::KeyPair, rcgen::Error> {
         let key = PrivatePkcs8KeyDer::from(self.pkcs8.as_slice());
         rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&key, &rcgen::PKCS_ED25519)

@@ -1,13 +1,13 @@
-//! The least pace of a transfer: slow is no fault, to stand still is, and so is a pace that only holds a place.
+//! The least pace of a transfer: slowness is no fault, but a standstill is, and so is a pace that only holds a place.
 
 use std::time::Duration;
 
 use super::awake::wait_awake;
 use super::frame::StreamError;
 
-/// So many bytes within so much time of waiting, again and again; the time in which nobody waits does not count.
+/// Demands a number of bytes within each span of waiting; time in which no task waits does not count.
 ///
-/// An honest line of 256 kbit/s that is shared by fifty transfers gives each of them nine times as much.
+/// An honest path of 256 kbit/s that is shared by fifty transfers gives each of them nine times as much.
 #[derive(Debug)]
 pub(super) struct LeastPace {
     silence: Duration,
@@ -17,12 +17,12 @@ pub(super) struct LeastPace {
 }
 
 impl LeastPace {
-    /// For a stream that may be silent for so long.
+    /// The least pace of a stream that may be silent for this long.
     pub(super) fn new(silence: Duration) -> LeastPace {
         LeastPace { silence, waited: Duration::ZERO, bytes: 0, is_waived: false }
     }
 
-    /// Between a peer and its own client: neither gives the other up while their connection lives.
+    /// No least pace, for a peer and its own client: neither gives the other up while their connection lives.
     pub(super) fn waived(silence: Duration) -> LeastPace {
         LeastPace { is_waived: true, ..LeastPace::new(silence) }
     }
@@ -32,7 +32,7 @@ impl LeastPace {
         LeastPace { is_waived: self.is_waived, ..LeastPace::new(self.silence) }
     }
 
-    /// Waits for one step of a transfer, at most so long, and as long as the pace allows. The pauses of this process
+    /// Waits for one step of a transfer, at most `limit`, and only as long as the pace allows. Pauses of this process
     /// do not count.
     pub(super) async fn keep<T, E: Into<StreamError>>(
         &mut self,
@@ -57,7 +57,7 @@ impl LeastPace {
         self.silence
     }
 
-    /// As [`LeastPace::keep`], for as long as a stream may be silent.
+    /// Like [`LeastPace::keep`], with the longest silence of a stream as the limit.
     pub(super) async fn heard<T, E: Into<StreamError>>(
         &mut self,
         step: impl Future<Output = Result<T, E>>,
@@ -68,7 +68,7 @@ impl LeastPace {
         self.keep(self.silence, step).await
     }
 
-    /// So many bytes moved.
+    /// Notes that this many bytes moved.
     pub(super) fn moved(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_add(bytes as u64);
         if self.bytes >= BYTES_MIN {
@@ -77,7 +77,7 @@ impl LeastPace {
     }
 }
 
-/// So many bytes at least in each such time: 68 bytes a second.
+/// The least number of bytes in each span of WITHIN: 68 bytes a second.
 const BYTES_MIN: u64 = 4 << 10;
 const WITHIN: Duration = Duration::from_secs(60);
 

@@ -1,7 +1,7 @@
 //! The network: identities, one QUIC endpoint, streams and datagrams.
 //!
-//! Both ends of every connection are authenticated by the ring CA, and a peer's position comes from
-//! its certificate, never from what it says. quinn, rustls and rcgen are known here only.
+//! Both ends of every connection are authenticated by the ring CA, and a peer's position comes from its certificate,
+//! never from its own claim. Only this module uses quinn, rustls and rcgen.
 
 mod accept;
 mod admission;
@@ -54,26 +54,26 @@ pub use settings::TransportSettings;
 pub use stream::{OpenStream, RequestStream};
 pub use verifier::{Verifier, certificate_display_name, certificate_position, is_client_certificate};
 
-/// What fuzz/ reaches beside the public functions. Not part of the crate as others build it.
+/// The functions that fuzz/ uses beside the public ones. Not part of the crate in other builds.
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzz {
     use rustls::pki_types::pem::PemObject as _;
 
-    /// Reads all that is ever read of a certificate: its key's hash and when it ends.
+    /// Reads everything that is ever read of a certificate: its key's hash and its end.
     pub fn certificate(der: &[u8]) -> Option<crate::id::KeyHash> {
         let key = super::verifier::key_hash(der).ok();
         let _ = super::verifier::valid_until(der);
         key
     }
 
-    /// Reads a certificate's PEM file; its bytes in DER.
+    /// Reads a certificate's PEM file; returns its bytes in DER.
     pub fn certificate_pem(pem: &[u8]) -> Option<Vec<u8>> {
         let der = rustls::pki_types::CertificateDer::from_pem_slice(pem).ok()?;
         Some(der.as_ref().to_vec())
     }
 
-    /// Reads a private key's PEM file; the file as this crate writes it.
+    /// Reads a private key's PEM file; returns the file as this crate writes it.
     pub fn key_pem(pem: &[u8]) -> Option<String> {
         super::keys::SecretKey::from_pem(pem).map(|key| key.to_pem())
     }
@@ -84,7 +84,7 @@ pub mod fuzz {
     }
 }
 
-/// No lock is held across a wait, and what is behind one is whole after a panic too.
+/// Locks a mutex. No lock is held across a wait, and the data behind a lock is whole even after a panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

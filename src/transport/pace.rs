@@ -1,10 +1,10 @@
-//! Congestion control that leaves the line free for pings: Cubic (RFC 9438) below a bound of delay.
+//! Congestion control that leaves the path free for pings: Cubic (RFC 9438) below a bound of delay.
 //!
-//! Cubic fills the queue of a slow line until it overflows, and a ping waits behind all of it: 300 KB are 2.4 s at
-//! 1 Mbit/s. Here the bytes under way are bounded by what the line drains within [`QUEUE_TARGET`], once packets wait
-//! longer than that, after LEDBAT (RFC 6817). On a line whose queue stays shorter the bound is never there, so fast
-//! lines lose nothing. The shortest round trip of the last [`BASE_EPOCH`] to twice that is the one without a queue:
-//! a line that really has become longer, or that others keep full, is slow for that long and no longer.
+//! Cubic fills the queue of a slow path until it overflows, and a ping waits behind all of it: 300 KB are 2.4 s at 1
+//! Mbit/s. Here the bytes under way are bounded by what the path drains within [`QUEUE_TARGET`], once packets wait
+//! longer than that, after LEDBAT (RFC 6817). On a path whose queue stays shorter there is no bound, so fast paths lose
+//! nothing. The shortest round trip of the last [`BASE_EPOCH`] to twice that counts as the one without a queue: a path
+//! that really has become longer, or that others keep full, is slow for that long and no longer.
 //!
 //! *Non-goal:* fairness to other programs; Cubic's answer to loss gives that.
 
@@ -26,12 +26,12 @@ impl ControllerFactory for PaceConfig {
     }
 }
 
-/// Whether the bytes under way of a connection are bounded by what its line drains.
+/// Whether the bytes under way of a connection are bounded by what its path drains.
 pub(super) fn is_bound(state: Box<dyn Controller>) -> bool {
     state.into_any().downcast::<Paced>().is_ok_and(|paced| paced.bound.window.is_some())
 }
 
-/// Cubic, below a bound.
+/// Cubic below a bound.
 #[derive(Debug, Clone)]
 struct Paced {
     cubic: Cubic,
@@ -46,7 +46,7 @@ impl Controller for Paced {
     fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
         let in_use = self.window();
         self.bound.acked(now, now.saturating_duration_since(sent), bytes, in_use);
-        // What the bound keeps from being sent is no reason to send more.
+        // Bytes that the bound holds back are no reason to send more.
         if self.bound.window.is_none_or(|bound| bound > self.cubic.window()) {
             self.cubic.on_ack(now, sent, bytes, app_limited, rtt);
         }
@@ -88,13 +88,13 @@ impl Controller for Paced {
     }
 }
 
-/// How many bytes may be under way at most, measured from acknowledgements.
+/// The bound on the bytes under way, measured from acknowledgements.
 #[derive(Debug, Clone)]
 struct Bound {
     mtu: u64,
-    /// None while packets do not wait.
+    /// The bound in bytes; `None` while packets do not wait.
     window: Option<u64>,
-    /// When the present epoch began, the bytes that were acknowledged in it, and its shortest round trip.
+    /// The beginning of the present epoch, the bytes that were acknowledged in it, and its shortest round trip.
     epoch: Instant,
     acked_bytes: u64,
     round_trip: Option<Duration>,
@@ -116,7 +116,7 @@ impl Bound {
         }
     }
 
-    /// Bytes were acknowledged after this round trip, while so many were allowed under way.
+    /// Notes that bytes were acknowledged after this round trip, while `in_use` bytes were allowed under way.
     fn acked(&mut self, now: Instant, round_trip: Duration, bytes: u64, in_use: u64) {
         if now.saturating_duration_since(self.base_epoch) >= BASE_EPOCH {
             self.base = [Duration::MAX, self.base[0]];
@@ -134,11 +134,11 @@ impl Bound {
         if shortest > allowed {
             let rate = self.acked_bytes as f64 / lasted.as_secs_f64();
             let drained = (rate * allowed.as_secs_f64()) as u64;
-            // Half at most in one step: a moment in which little was acknowledged is no slow line.
+            // The bound at most halves in one step: a moment with few acknowledgements does not mean a slow path.
             self.window = Some(drained.max(in_use / 2).max(WINDOW_PACKETS_MIN * self.mtu).min(in_use));
         } else if let Some(window) = self.window {
             let more = window + (window / 4).max(self.mtu);
-            // Far above what any queue of that length needs, the bound is of no use.
+            // A bound far above what any queue of that length needs is of no use.
             self.window = Some(more).filter(|more| *more < UNBOUND_BYTES);
         }
         (self.epoch, self.acked_bytes, self.round_trip) = (now, 0, None);
@@ -147,13 +147,13 @@ impl Bound {
 
 /// How long packets may wait in queues: a part of the shortest time that a ping has for its answer.
 const QUEUE_TARGET: Duration = Duration::from_millis(60);
-/// How long acknowledgements are gathered before the bound is looked at.
+/// How long acknowledgements are gathered before the bound is updated.
 const EPOCH: Duration = Duration::from_millis(100);
-/// For how long a round trip without a queue is believed, at least.
+/// The least time for which a round trip without a queue is believed.
 const BASE_EPOCH: Duration = Duration::from_secs(30);
-/// As many packets are under way on any line, however slow (RFC 9002, section 7.2).
+/// The number of packets that are under way on any path, however slow (RFC 9002, section 7.2).
 const WINDOW_PACKETS_MIN: u64 = 2;
-/// A bound above that ends.
+/// A bound above this is lifted.
 const UNBOUND_BYTES: u64 = 16 << 20;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The connections that new streams and datagrams take: one for each peer.
+//! The connections that new streams and datagrams use: one for each peer.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
@@ -8,31 +8,31 @@ use super::connection::Connection;
 use crate::id::Position;
 use crate::wire::Entry;
 
-/// One connection for each position. Connections that lost their place live on elsewhere until
-/// their streams have ended.
+/// One connection for each position. Connections that lost their place live on elsewhere until their streams have
+/// ended.
 #[derive(Debug)]
 pub(super) struct Pool {
     live: HashMap<Position, Connection>,
     connections_max: usize,
 }
 
-/// What became of a new connection.
+/// The result of offering a new connection to the pool.
 #[derive(Debug)]
 pub(super) enum Offer {
-    /// It is the one; another may have lost its place to it.
+    /// The new connection is the pooled one; an older one may have lost its place to it.
     Pooled {
-        /// That other.
+        /// The older connection that lost its place.
         displaced: Option<Connection>,
     },
-    /// There is a better one.
+    /// The pool already has a better connection.
     Second {
         /// The better connection.
         first: Connection,
     },
-    /// The place is taken by another key. It is served, but nothing is sent to that position
-    /// through it: who came first is not driven out by a clash of identities.
+    /// The place belongs to another key. The new connection is served, but nothing is sent to that position through it:
+    /// a clash of identities does not drive out the peer that came first.
     Apart,
-    /// No place, and none can be made.
+    /// The pool is full, and no place can be made.
     Full,
 }
 
@@ -74,7 +74,7 @@ impl Pool {
         }
     }
 
-    /// Takes this very connection out; says whether it was in.
+    /// Takes this very connection out; true if it was in the pool.
     pub(super) fn remove(&mut self, connection: &Connection) -> bool {
         match self.live.entry(connection.peer().position) {
             Slot::Occupied(slot) if slot.get().is_same(connection) => {
@@ -85,7 +85,7 @@ impl Pool {
         }
     }
 
-    /// Takes the connection to this life of a peer, or to an earlier one, out.
+    /// Takes out the connection to this incarnation of a peer, or to an earlier one.
     pub(super) fn take(&mut self, position: &Position, incarnation: u64) -> Option<Connection> {
         match self.live.get(position) {
             Some(connection) if connection.peer().incarnation <= incarnation => self.live.remove(position),
@@ -93,7 +93,7 @@ impl Pool {
         }
     }
 
-    /// Takes those out that this side dialled, that nothing uses and nothing was sent on for so long.
+    /// Takes out connections that this side dialled and that were not used for `since`.
     pub(super) fn take_unused(
         &mut self,
         since: Duration,

@@ -1,4 +1,4 @@
-//! Asking: one request and its reply, or an exchange with raw bytes.
+//! Requests: one request and its reply, or an exchange with raw bytes.
 
 use std::time::Duration;
 
@@ -22,25 +22,25 @@ pub enum RequestFailure {
     /// There is no connection.
     #[error(transparent)]
     Dial(#[from] DialError),
-    /// The time was over.
+    /// No reply came in time.
     #[error("no reply within {waited_ms} ms")]
     Timeout {
-        /// How long it was waited, in milliseconds.
+        /// The time that was waited, in milliseconds.
         waited_ms: u64,
     },
     /// The stream broke off.
     #[error(transparent)]
     Stream(#[from] StreamError),
-    /// The request does not fit a frame.
+    /// The request does not fit into a frame.
     #[error("the request cannot be sent: {0}")]
     Unsendable(CodecError),
 }
 
 impl Transport {
-    /// Asks, and waits for the one reply; says who answered. The time includes a dial.
+    /// Asks a peer, and waits for the one reply; returns also the answering peer. The timeout includes a dial.
     ///
-    /// A request whose connection turns out to be of the peer's earlier life, or to be superseded,
-    /// is sent once more: it may be seen twice.
+    /// If the connection turns out to be of the peer's earlier incarnation, or to be superseded, the request is sent
+    /// once more: the peer may see it twice.
     ///
     /// # Errors
     /// [`RequestFailure`], after `timeout` at the latest.
@@ -79,8 +79,8 @@ impl Transport {
         }
     }
 
-    /// Opens an exchange with raw bytes and sends its request. Once more, as
-    /// [`Transport::request`] does, when that cannot be sent.
+    /// Opens an exchange with raw bytes and sends its request. If that cannot be sent, it is tried once more, as
+    /// [`Transport::request`] does.
     ///
     /// # Errors
     /// [`RequestFailure`] when there is no connection or the request is not taken.

@@ -14,34 +14,36 @@ use super::pace::PaceConfig;
 use super::verifier::{Verifier, provider};
 use crate::wire::limits;
 
-/// How the transport uses the network. The defaults were measured over loopback.
+/// The settings of the transport. The defaults were measured over loopback.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransportSettings {
-    /// A connection that hears nothing for so long ends. Deaths are found earlier, by pings.
+    /// The silence after which a connection ends. Pings find deaths earlier.
     pub idle_timeout: Duration,
-    /// A quiet connection sends something so often, which also keeps ways through address translators open.
+    /// The interval at which a quiet connection sends something, which also keeps ways through address translators
+    /// open.
     pub keep_alive: Duration,
-    /// How much of one stream may be on its way. Larger is faster over long ways and costs memory.
+    /// The most bytes of one stream that may be on their way. Larger is faster over long paths and costs memory.
     pub stream_window_bytes: u32,
-    /// How much of all streams of a connection may be on its way to us.
+    /// The most bytes of all streams of a connection that may be on their way to us.
     pub connection_window_bytes: u32,
-    /// How much a connection keeps of what was sent and is not acknowledged, at most: on a slow line less (see
-    /// `pace`).
+    /// The most bytes that a connection keeps because they were sent and are not acknowledged; fewer on a slow path
+    /// (see `pace`).
     pub send_window_bytes: u64,
-    /// The congestion window that a connection starts with. RFC 9002 asks for 12,000 or so; larger
-    /// finishes small files in fewer round trips and is rude to a slow network.
+    /// The congestion window that a connection starts with, in bytes. RFC 9002 asks for 12,000 or so; larger finishes
+    /// small files in fewer round trips and is rude to a slow network.
     pub initial_window_bytes: u64,
-    /// The largest packet that is tried; above 6,500 segmentation offload collapses.
+    /// The largest packet that is tried, in bytes; above 6,500 segmentation offload collapses.
     pub packet_bytes_max: u16,
-    /// The socket's buffers; the system may give less.
+    /// The size of the socket's buffers, in bytes; the system may give less.
     pub socket_buffer_bytes: usize,
-    /// Connections at once; the least recently used idle one makes place for a new one.
+    /// The most pooled connections at once; the least recently used idle one makes room for a new one.
     pub connections_max: usize,
-    /// How long a stream may be silent while bytes are due. Longer bears with more; shorter finds a lost way sooner.
+    /// How long a stream may be silent while bytes are due. A longer time tolerates more; a shorter one finds a lost
+    /// path sooner.
     pub stream_silence: Duration,
-    /// For so long a peer that goes on misbehaving is not let in, the first time.
+    /// How long a misbehaving peer is shunned the first time.
     pub shun_min: Duration,
-    /// Each time it is twice as long, up to this.
+    /// The longest time of a shun; each shun lasts twice as long as the last, up to this.
     pub shun_max: Duration,
 }
 
@@ -69,7 +71,7 @@ pub(super) const ALPN_PEER: &[u8] = b"quoit/1";
 /// The protocol between a client and its own peer.
 pub(super) const ALPN_CLIENT: &[u8] = b"quoit-client/1";
 
-/// The reset key comes from the identity, so that a peer that was killed and started again can tell
+/// The endpoint's configuration. The reset key comes from the identity, so that a killed and restarted peer can tell
 /// the others, by a stateless reset (RFC 9000, section 10.3), that their connections are gone.
 pub(super) fn endpoint(identity: &Identity, settings: &TransportSettings) -> io::Result<EndpointConfig> {
     let reset_key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &identity.derive("quoit stateless reset"));
@@ -81,8 +83,8 @@ pub(super) fn endpoint(identity: &Identity, settings: &TransportSettings) -> io:
     Ok(config)
 }
 
-/// Connection ids that are plain random numbers: quinn's own carry a mark of their process, and what
-/// another process made would be dropped instead of answered with a reset.
+/// Connection ids that are plain random numbers. quinn's own ids carry a mark of their process, and packets for another
+/// process's ids would be dropped instead of answered with a reset.
 struct RandomIds;
 
 impl quinn::ConnectionIdGenerator for RandomIds {
@@ -99,7 +101,7 @@ impl quinn::ConnectionIdGenerator for RandomIds {
     }
 }
 
-/// The side that is dialled: asks for a client certificate of the ring, and takes nothing less.
+/// The configuration of the dialled side: it demands a client certificate of the ring.
 pub(super) fn server(
     identity: &Identity,
     verifier: &Verifier,
@@ -113,7 +115,7 @@ pub(super) fn server(
         .with_single_cert(chain, key)
         .map_err(io::Error::other)?;
     tls.alpn_protocols = vec![ALPN_PEER.to_vec(), ALPN_CLIENT.to_vec()];
-    // A resumed session would not look at the certificate again.
+    // A resumed session would not check the certificate again.
     tls.send_tls13_tickets = 0;
     tls.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     let crypto = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
@@ -126,7 +128,7 @@ pub(super) fn server(
     Ok(config)
 }
 
-/// The side that dials, and speaks this protocol.
+/// The configuration of the dialling side, for this protocol.
 pub(super) fn client(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
@@ -148,13 +150,14 @@ pub(super) fn client(
     Ok(config)
 }
 
-/// Which protocol a connection speaks.
+/// The protocol that a connection speaks.
 pub(super) fn protocol(quic: &quinn::Connection) -> Vec<u8> {
     let handshake = quic.handshake_data().and_then(|any| any.downcast::<HandshakeData>().ok());
     handshake.and_then(|handshake| handshake.protocol).unwrap_or_default()
 }
 
-/// For a dial that repeats no packet within its time: quinn does so after three of these.
+/// The configuration for a dial that repeats no packet within its time: quinn repeats one after three initial round
+/// trips.
 pub(super) fn patient(settings: &TransportSettings) -> TransportConfig {
     let mut config = transport(settings);
     config.initial_rtt(limits::CONNECT_TIMEOUT);
@@ -182,11 +185,11 @@ fn transport(settings: &TransportSettings) -> TransportConfig {
     config
 }
 
-/// Handshakes that are under way at once.
+/// The most handshakes that are under way at once.
 pub(super) const HANDSHAKES_MAX: usize = 128;
-/// Those that wait to be heard, beside those; and what is kept of each meanwhile.
+/// The most handshakes that wait to be heard, beside those under way, and the bytes that are kept of each meanwhile.
 const INCOMING_MAX: usize = 2 * HANDSHAKES_MAX;
 const INCOMING_BUFFER_BYTES: u64 = 16 * 1024;
-/// Datagrams that wait in a connection, either way.
+/// The bytes of datagrams that wait in a connection, either way.
 const DATAGRAM_BUFFER_BYTES: usize = 256 * 1024;
 const CONNECTION_ID_BYTES: usize = 8;

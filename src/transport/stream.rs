@@ -1,4 +1,4 @@
-//! One exchange: a request, the replies to it, and raw bytes either way.
+//! One exchange: a request, its replies, and raw bytes either way.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,13 +17,13 @@ use super::least::LeastPace;
 use super::lock;
 use crate::wire::{Entry, Fault, Reply, Request, limits, shortened};
 
-/// The asking side of an exchange. Dropped before its end, it tells the other side to stop.
+/// The asking side of an exchange. If it is dropped before its end, it tells the other side to stop.
 #[derive(Debug)]
 pub struct OpenStream {
     send: quinn::SendStream,
     recv: quinn::RecvStream,
     in_use: InUse,
-    /// Who answers, where the connection is a helper's.
+    /// The answering peer, if the connection is a helper's.
     reached: Option<Reached>,
     heard: u64,
     finished: bool,
@@ -56,7 +56,7 @@ impl OpenStream {
         Ok(stream)
     }
 
-    /// Who answers.
+    /// The peer that answers.
     pub fn peer(&self) -> &Entry {
         self.reached.as_ref().map_or_else(|| self.in_use.connection().peer(), |reached| reached.peer())
     }
@@ -66,17 +66,17 @@ impl OpenStream {
         self.pace_in = LeastPace::waived(self.pace_in.silence());
     }
 
-    /// The connection is a helper's; who answers is somebody else.
+    /// Notes that the connection is a helper's, and that another peer answers.
     pub(super) fn reached(&mut self, reached: Reached) {
         self.reached = Some(reached);
     }
 
-    /// Whether what comes may be the lie of a helper, and convicts nobody.
+    /// Whether the content may be the lie of a helper, and is no evidence against a peer.
     pub fn is_through_a_helper(&self) -> bool {
         self.reached.is_some()
     }
 
-    /// Sends raw bytes; waits while the other side takes none, but not for ever.
+    /// Sends raw bytes; waits while the other side takes none, within the least pace.
     ///
     /// # Errors
     /// [`StreamError`] when the other side takes nothing for long, gives up, or is gone.
@@ -86,17 +86,17 @@ impl OpenStream {
         self.watched(sent)
     }
 
-    /// Says that nothing more is going to be sent. Does not wait.
+    /// Ends the sending side. Does not wait.
     pub fn finish_send(&mut self) {
         self.finished = true;
-        // An error means that the other side has stopped reading, which is its right.
+        // An error means that the other side has stopped reading, which it may do.
         let _ = self.send.finish();
     }
 
     /// Waits for one reply of a peer.
     ///
     /// # Errors
-    /// [`StreamError`] when none comes in time, or what comes is none.
+    /// [`StreamError`] when no reply comes in time, or the bytes are not a reply.
     pub async fn read_reply(&mut self, timeout: Duration) -> Result<Reply, StreamError> {
         self.read_frame(timeout).await
     }
@@ -110,7 +110,7 @@ impl OpenStream {
         self.watched(reply)
     }
 
-    /// Reads raw bytes as they come, at most so many, without copying; `None` at the end.
+    /// Reads raw bytes as they come, `max_bytes` at most, without copying; `None` at the end.
     ///
     /// # Errors
     /// [`StreamError`] when nothing comes for long, or the other side gave up or is gone.
@@ -119,26 +119,26 @@ impl OpenStream {
         self.watched(piece)
     }
 
-    /// Reads raw bytes until the buffer is full, the stream ends, or this time is over and something came; says how
-    /// many, 0 at the end.
+    /// Reads raw bytes until the buffer is full, the stream ends, or the `gather` time is over and something came;
+    /// returns the number of bytes, 0 at the end.
     ///
     /// # Errors
-    /// As [`OpenStream::read_piece`].
+    /// The errors of [`OpenStream::read_piece`].
     pub async fn fill_within(&mut self, buffer: &mut [u8], gather: Duration) -> Result<usize, StreamError> {
         let filled = frame::fill_within(&mut self.recv, buffer, gather, &mut self.pace_in).await;
         self.watched(filled)
     }
 
-    /// Reads raw bytes until the buffer is full or the stream ends; says how many.
+    /// Reads raw bytes until the buffer is full or the stream ends; returns the number of bytes.
     ///
     /// # Errors
-    /// As [`OpenStream::read_piece`].
+    /// The errors of [`OpenStream::read_piece`].
     pub async fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, StreamError> {
         let filled = frame::fill(&mut self.recv, buffer, self.pace_in.silence()).await;
         self.watched(filled)
     }
 
-    /// Makes the connection suspect when the whole peer, not only this stream, was silent.
+    /// Makes the connection suspect if the whole peer, not only this stream, was silent.
     pub(super) fn suspect(&self) {
         self.in_use.connection().suspect_if_silent_since(self.heard);
     }
@@ -155,20 +155,20 @@ impl OpenStream {
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        // quinn would finish the stream, and half a file would look whole. It stops reading by itself.
+        // quinn would finish the stream, and half a file would look complete. The reading side stops by itself.
         if !self.finished {
             let _ = self.send.reset(close_code::CANCELLED);
         }
     }
 }
 
-/// The answering side of an exchange. Dropped before [`RequestStream::finish`], it breaks off.
+/// The answering side of an exchange. If it is dropped before [`RequestStream::finish`], it breaks off.
 #[derive(Debug)]
 pub struct RequestStream {
     send: quinn::SendStream,
     recv: quinn::RecvStream,
     in_use: InUse,
-    /// None for a client, and for what came through a helper.
+    /// The guard that records faults; `None` for a client, and for a forwarded exchange.
     guard: Option<Arc<Guard>>,
     through_a_helper: bool,
     finished: bool,
@@ -194,8 +194,8 @@ impl RequestStream {
         }
     }
 
-    /// Between a client and its own peer, where nobody is held to account. Whoever takes no bytes, since it is stopped
-    /// or a slow line is behind it, is waited for as long as the connection lives.
+    /// The answering side for a client of this peer, for which no faults are recorded. A client that takes no bytes,
+    /// because it is stopped or its path is slow, is waited for as long as the connection lives.
     pub(super) fn of_client(
         connection: &Connection,
         (send, recv): (quinn::SendStream, quinn::RecvStream),
@@ -212,34 +212,34 @@ impl RequestStream {
         }
     }
 
-    /// Whose connection it is: who asks, or the helper through which somebody else does.
+    /// The peer of the connection: the asking peer, or the helper through which another peer asks.
     pub fn peer(&self) -> &Entry {
         self.in_use.connection().peer()
     }
 
-    /// From now on all that comes is somebody else's, through the peer of this connection. It may be the lie
-    /// of either, and is held against neither.
+    /// Notes that all further content comes from another peer, through the peer of this connection. It may be the lie
+    /// of either, and no fault is recorded against them.
     pub fn comes_through_a_helper(&mut self) {
         self.guard = None;
         self.through_a_helper = true;
     }
 
-    /// Whether the peer of this connection is only the helper of whoever asks.
+    /// Whether the peer of this connection is only the helper of the asking peer.
     pub fn is_through_a_helper(&self) -> bool {
         self.through_a_helper
     }
 
-    /// Reads the request. What is none is counted, answered with [`Reply::ProtocolError`], and ends
-    /// the stream; the connection goes on, unless this happens too often. So it is with a stream on which
-    /// nothing comes although the peer is there.
+    /// Reads the request. Bytes that are not a request are counted and answered with [`Reply::ProtocolError`], which
+    /// ends the stream; the connection goes on, unless this happens too often. A stream on which nothing comes although
+    /// the peer is there is treated in the same way.
     ///
     /// # Errors
-    /// [`StreamError`] when no request comes in time, or what comes is none.
+    /// [`StreamError`] when no request comes in time, or the bytes are not a request.
     pub async fn read_request(&mut self) -> Result<Request, StreamError> {
         self.read_frame(Reply::ProtocolError).await
     }
 
-    /// Reads the first frame, and answers what is none with this refusal.
+    /// Reads the first frame, and answers a malformed one with this refusal.
     pub(super) async fn read_frame<T: Serialize + DeserializeOwned, R: Serialize>(
         &mut self,
         refusal: impl FnOnce(String) -> R,
@@ -260,7 +260,7 @@ impl RequestStream {
         if self.send_frame(&refusal(reason)).await.is_ok() {
             self.finish_send();
         }
-        // Last, since it may close the connection.
+        // This comes last, since it may close the connection.
         self.blame(Fault::Malformed, TransportCounters::count_malformed);
         request
     }
@@ -275,7 +275,7 @@ impl RequestStream {
     /// Sends one reply.
     ///
     /// # Errors
-    /// [`StreamError`] when it is too large, or the other side takes nothing or is gone.
+    /// [`StreamError`] when the reply is too large, or the other side takes nothing or is gone.
     pub async fn send_reply(&mut self, reply: &Reply) -> Result<(), StreamError> {
         self.send_frame(reply).await
     }
@@ -284,13 +284,13 @@ impl RequestStream {
         frame::write_within(&mut self.send, message, self.pace_out.anew()).await
     }
 
-    /// Waits until whoever asked wants no answer any more, or is gone.
+    /// Waits until the asking side no longer wants an answer, or is gone.
     pub async fn given_up(&self) {
-        // Whatever it is that ended, nobody listens.
+        // Whatever ended the stream, the other side no longer listens.
         let _ = self.send.stopped().await;
     }
 
-    /// Sends raw bytes; waits while the other side takes none, but not for ever.
+    /// Sends raw bytes; waits while the other side takes none, within the least pace.
     ///
     /// # Errors
     /// [`StreamError`] when the other side takes nothing for long, gives up, or is gone.
@@ -299,7 +299,7 @@ impl RequestStream {
         frame::write_piece(&mut self.send, piece, &mut self.pace_out).await
     }
 
-    /// Reads raw bytes as they come, at most so many, without copying; `None` at the end.
+    /// Reads raw bytes as they come, `max_bytes` at most, without copying; `None` at the end.
     ///
     /// # Errors
     /// [`StreamError`] when nothing comes for long, or the other side gave up or is gone.
@@ -307,28 +307,28 @@ impl RequestStream {
         frame::read_piece(&mut self.recv, max_bytes, &mut self.pace_in).await
     }
 
-    /// Reads raw bytes until the buffer is full, the stream ends, or this time is over and something came; says how
-    /// many, 0 at the end.
+    /// Reads raw bytes until the buffer is full, the stream ends, or the `gather` time is over and something came;
+    /// returns the number of bytes, 0 at the end.
     ///
     /// # Errors
-    /// As [`RequestStream::read_piece`].
+    /// The errors of [`RequestStream::read_piece`].
     pub async fn fill_within(&mut self, buffer: &mut [u8], gather: Duration) -> Result<usize, StreamError> {
         frame::fill_within(&mut self.recv, buffer, gather, &mut self.pace_in).await
     }
 
-    /// Reads raw bytes until the buffer is full or the stream ends; says how many.
+    /// Reads raw bytes until the buffer is full or the stream ends; returns the number of bytes.
     ///
     /// # Errors
-    /// As [`RequestStream::read_piece`].
+    /// The errors of [`RequestStream::read_piece`].
     pub async fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, StreamError> {
         frame::fill(&mut self.recv, buffer, self.pace_in.silence()).await
     }
 
-    /// Joins this stream with another: what comes on either goes out on the other, until both have ended or
-    /// nothing has come on either for [`limits::FORWARD_SILENCE_MAX`]. `moved` is told of all that comes.
+    /// Joins this stream with another: bytes that come on either go out on the other, until both have ended or nothing
+    /// has come on either for [`limits::FORWARD_SILENCE_MAX`]. `moved` is called whenever bytes come.
     ///
     /// # Errors
-    /// [`StreamError`] when one of them breaks off; so does the other then.
+    /// [`StreamError`] when one of them breaks off; then the other breaks off too.
     pub async fn join(mut self, mut other: OpenStream, moved: impl Fn() + Sync) -> Result<(), StreamError> {
         let last = Mutex::new(Instant::now());
         let moved = || {
@@ -339,7 +339,7 @@ impl RequestStream {
             match pump(&mut self.recv, &mut other.send, LeastPace::new(other.pace_out.silence()), &moved)
                 .await
             {
-                // Who answers may have heard enough; its answer goes on all the same.
+                // The answering peer may have heard enough; its answer goes on all the same.
                 Err(Broken::Writing(_)) => Ok(()),
                 Err(Broken::Reading(error)) => Err(error),
                 Ok(()) => Ok(()),
@@ -371,10 +371,10 @@ impl RequestStream {
         Ok(())
     }
 
-    /// Ends the answer and waits until the other side has all of it, as long as that side is heard of.
+    /// Ends the answer and waits until the other side has all of it, as long as that side shows signs of life.
     ///
     /// # Errors
-    /// [`StreamError`] when it did not take all.
+    /// [`StreamError`] when the other side did not take all.
     pub async fn finish(mut self) -> Result<(), StreamError> {
         self.finish_send();
         let stopped = self.send.stopped();
@@ -410,7 +410,7 @@ impl Drop for RequestStream {
     }
 }
 
-/// On which side a stream broke off.
+/// The side on which a stream broke off.
 enum Broken {
     Reading(StreamError),
     Writing(StreamError),
@@ -428,13 +428,14 @@ async fn pump(
         moved();
         frame::write_piece(to, piece.bytes, &mut pace).await.map_err(Broken::Writing)?;
     }
-    // An error means that the other side has stopped reading, which is its right.
+    // An error means that the other side has stopped reading, which it may do.
     let _ = to.finish();
-    // Until that side has all of it, a reset of this stream would take it back.
+    // Until the other side has all bytes, a reset of this stream would take them back.
     to.stopped().await.map(drop).map_err(|error| Broken::Writing(error.into()))
 }
 
-/// Packets that come in while a stream is silent, from a peer that is there: more than what was on its way.
+/// More packets than this during a silent stream show that the peer is there: fewer may have been on their way already.
+/// their way.
 const HEARD_ALIVE: u64 = 2;
-/// How often the end of an answer is waited for, each time as long as a silent stream may take.
+/// How many times the end of an answer is waited for, each time as long as a silent stream may take.
 const FINISH_ROUNDS_MAX: u32 = 30;

@@ -1,10 +1,10 @@
-//! How an address is heard that has used up its credit, or its share of the handshakes under way: a few at a
+//! How an address without credit, or with its full share of handshakes under way, is still heard: a few handshakes at a
 //! time, in turn.
 //!
-//! Whoever comes from there may be honest, a client of this peer among them, whose port nobody knows. So it waits
-//! in a line, in which each port has one place; a port that has just failed has none. The head of the line is
-//! heard when one of a few turns is free and the address has not failed too often in the last moment. A turn is
-//! short: who takes longer goes on without it, and does not hold up the others.
+//! The source may be honest, such as a client of this peer whose port is not known. So it waits in a line, in which
+//! each port has one place; a port that has just failed has none. The head of the line is heard when one of a few turns
+//! is free and the address has not failed too often in the last moment. A turn is short: a handshake that takes longer
+//! goes on without it, and does not hold up the others.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -23,11 +23,11 @@ pub(super) struct Turns {
     free: Arc<Semaphore>,
     pace: Bucket,
     waiting: Vec<u16>,
-    /// Ports that failed, and when; the latest last.
+    /// The ports that failed, with the times; the latest last.
     failed: VecDeque<(u16, Instant)>,
 }
 
-/// A place in the line, as long as this lives.
+/// A place in the line, while this value lives.
 #[derive(Debug)]
 pub(super) struct Line {
     guard: Arc<Guard>,
@@ -35,7 +35,7 @@ pub(super) struct Line {
     free: Arc<Semaphore>,
 }
 
-/// Others from there wait until this is dropped.
+/// A turn; the others from that address wait until it is dropped.
 #[derive(Debug)]
 pub(super) struct Turn(#[expect(dead_code, reason = "it is there to be dropped")] OwnedSemaphorePermit);
 
@@ -69,7 +69,7 @@ impl Turns {
         self.failed.iter().any(|(other, at)| *other == port && now.saturating_duration_since(*at) < PAUSE)
     }
 
-    /// One whose turn it was is honest, which costs its address nothing.
+    /// Notes that a source that had its turn was honest, which costs its address nothing.
     pub(super) fn succeeded(&mut self) {
         self.pace.put_back();
     }
@@ -84,7 +84,7 @@ impl Line {
         Line { guard, from, free }
     }
 
-    /// Waits until it is this one's turn; `None` when that takes too long.
+    /// Waits for the turn of this place; `None` when that takes too long.
     pub(super) async fn turn(self) -> Option<Turn> {
         timeout(WAIT_MAX, async {
             let permit = self.free.clone().acquire_owned().await.ok()?;
@@ -108,19 +108,19 @@ impl Drop for Line {
     }
 }
 
-/// Handshakes that are heard at once.
+/// The most handshakes of one address that are heard at once.
 const TURNS: usize = 4;
-/// Those that fail. Each costs about 1 ms of a core on our side, so an address that goes on takes a sixteenth of
-/// a core.
+/// The rate of handshakes that fail. Each costs about 1 ms of a core on our side, so an address that goes on takes a
+/// sixteenth of a core.
 const PACE: Rate = Rate { burst: 16.0, per_second: 64.0 };
-/// Those that wait for their turn, and how long at most: shorter than a dial.
+/// The most handshakes that wait for their turn, and the longest wait: shorter than a dial.
 pub(super) const LINE_MAX: usize = 16;
 const WAIT_MAX: Duration = Duration::from_secs(2);
-/// How long a turn is at most, and how long its handshake. An honest one takes some milliseconds and three round
-/// trips; of those that say nothing more, 16 are under way at a time.
+/// The longest turn, and the longest handshake in it. An honest one takes some milliseconds and three round trips; of
+/// those that say nothing more, 16 are under way at a time.
 pub(super) const TURN_MAX: Duration = Duration::from_millis(250);
 pub(super) const HEARD_IN_TURN_MAX: Duration = Duration::from_secs(1);
-/// How long a port is not heard that has failed, and ports of which that is known.
+/// How long a port that has failed is not heard, and the most ports of which that is known.
 const PAUSE: Duration = Duration::from_secs(2);
 const FAILED_PORTS_MAX: usize = 64;
 

@@ -1,4 +1,4 @@
-//! What a certificate proves: its ring, its position, its key.
+//! The facts that a certificate proves: its ring, its position, its key.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,10 +28,10 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// For the ring whose CA certificate lies in this certificates directory. Its key is not needed.
+    /// The verifier for the ring whose CA certificate is in this certificates directory. The CA's key is not needed.
     ///
     /// # Errors
-    /// [`IdentityError`] when it is not there or no CA certificate.
+    /// [`IdentityError`] when the file is missing or is not a CA certificate.
     pub fn open(certs_dir: &Path) -> Result<Verifier, IdentityError> {
         Verifier::new(authority::read_certificate(certs_dir)?)
     }
@@ -52,10 +52,10 @@ impl Verifier {
         &self.ring_name
     }
 
-    /// Checks that a certificate is of this ring, was good at that time, and has one position.
+    /// Checks that a certificate is of this ring, was valid at that time, and has one position.
     ///
     /// # Errors
-    /// [`IdentityError`] when it is not.
+    /// [`IdentityError`] when the certificate fails a check.
     pub fn verify_certificate(
         &self,
         certificate_der: &[u8],
@@ -65,8 +65,8 @@ impl Verifier {
         certificate_position(certificate_der)
     }
 
-    /// Checks that these bytes were signed by the peer of this certificate, which must be of this
-    /// ring and good at that time. Says where that peer stands.
+    /// Checks that these bytes were signed by the peer of this certificate, which must be of this ring and valid at
+    /// that time. Returns that peer's position.
     ///
     /// # Errors
     /// [`IdentityError`] when the certificate or the signature is not good.
@@ -84,7 +84,7 @@ impl Verifier {
         Ok(position)
     }
 
-    /// Whether the certificate, a peer's or a client's, is of this ring and was good at that time.
+    /// Checks that the certificate, a peer's or a client's, is of this ring and was valid at that time.
     pub(super) fn verify_chain(&self, certificate_der: &[u8], at_unix_ms: u64) -> Result<(), IdentityError> {
         if certificate_der.len() > limits::CERTIFICATE_BYTES_MAX {
             return Err(IdentityError::NotOfThisRing { reason: "the certificate is too long".into() });
@@ -105,8 +105,8 @@ impl Verifier {
     }
 }
 
-/// The one canonical position in a certificate: its only name of the form `<label>.peer.quoit`.
-/// Who signed the certificate is not looked at.
+/// The one canonical position in a certificate: its only name of the form `<label>.peer.quoit`. The signature of the
+/// certificate is not checked.
 ///
 /// # Errors
 /// [`IdentityError`] when there is no such name, there are several, or it is not canonical.
@@ -129,7 +129,7 @@ pub fn certificate_position(certificate_der: &[u8]) -> Result<Position, Identity
     }
 }
 
-/// The display name in a certificate: its only DNS name outside `quoit`, if that can be one.
+/// The display name in a certificate: its only DNS name outside `quoit`, if that may be a display name.
 pub fn certificate_display_name(certificate_der: &[u8]) -> Option<String> {
     let names = dns_names(certificate_der).ok()?;
     let is_outside = |name: &&String| name.rsplit('.').next() != Some("quoit");
@@ -140,13 +140,13 @@ pub fn certificate_display_name(certificate_der: &[u8]) -> Option<String> {
     }
 }
 
-/// Whether a certificate is that of a client, which commands a peer and is none: its only name is
-/// `client.quoit`. Who signed the certificate is not looked at.
+/// Whether a certificate is that of a client, which commands a peer and is not one: its only name is `client.quoit`.
+/// The signature of the certificate is not checked.
 pub fn is_client_certificate(certificate_der: &[u8]) -> bool {
     dns_names(certificate_der).is_ok_and(|names| names == [CLIENT_NAME])
 }
 
-/// Whether it is a CA's.
+/// Whether a certificate is a CA's.
 pub(super) fn is_authority(certificate_der: &[u8]) -> bool {
     parse(certificate_der).is_ok_and(|certificate| certificate.is_ca())
 }
@@ -199,14 +199,13 @@ pub(super) fn first_ms(certificate_der: &[u8]) -> Result<u64, IdentityError> {
     Ok(valid_from(certificate_der)?.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64)
 }
 
-/// A moment before a certificate ends, in milliseconds since the Unix epoch: to check all of it but
-/// its time.
+/// A moment before a certificate ends, in milliseconds since the Unix epoch: for checks of everything but its time.
 pub(super) fn last_ms(certificate_der: &[u8]) -> Result<u64, IdentityError> {
     let until = valid_until(certificate_der)?.duration_since(UNIX_EPOCH).unwrap_or_default();
     Ok((until.as_millis() as u64).saturating_sub(1_000))
 }
 
-/// A certificate from a PEM file.
+/// Reads a certificate from a PEM file.
 pub(super) fn read_certificate(path: &Path) -> Result<CertificateDer<'static>, IdentityError> {
     let pem = files::read(path)
         .map_err(|source| IdentityError::io(path, source))?
@@ -215,7 +214,7 @@ pub(super) fn read_certificate(path: &Path) -> Result<CertificateDer<'static>, I
         .map_err(|error| IdentityError::Malformed { path: path.to_owned(), reason: error.to_string() })
 }
 
-/// The one provider of cryptography: always named, since another crate of a build may bring a second.
+/// The one provider of cryptography: it is always named, since another crate of a build may bring a second.
 pub(super) fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
@@ -227,7 +226,7 @@ fn parse(certificate_der: &[u8]) -> Result<X509Certificate<'_>, IdentityError> {
     }
 }
 
-/// All alternative names of a certificate, of which each must be a DNS name.
+/// All alternative names of a certificate; each must be a DNS name.
 fn dns_names(certificate_der: &[u8]) -> Result<Vec<String>, IdentityError> {
     let certificate = parse(certificate_der)?;
     let names = certificate

@@ -48,7 +48,7 @@ impl fmt::Display for Fault {
             Fault::LeftOpen => "streams opened and left",
             Fault::Reconnecting => "ever new connections",
             Fault::BadIncarnation => "an impossible incarnation",
-            Fault::BadList => "a list that is none",
+            Fault::BadList => "a malformed list",
             Fault::WrongOwner => "a wrong owner",
             Fault::NotCloser => "peers that are not closer",
             Fault::CorruptBytes => "corrupt bytes",

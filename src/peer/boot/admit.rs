@@ -1,4 +1,4 @@
-//! Admitting peers and clients, where the ring CA's key is. Needs no running peer; blocking.
+//! Admits peers and clients, on the machine with the ring CA's key. Needs no running peer; blocking.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -8,106 +8,106 @@ use super::start::default_certs_dir;
 use crate::id::Position;
 use crate::transport::{Authority, Bundle, BundleError, Identity, IdentityError, Placement, label_of};
 
-/// Who is to be admitted.
+/// The peer that is to be admitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admittee {
     /// The peer of this number.
     Number(u8),
-    /// A self-placed peer of this display name; to renew, also its label.
+    /// A self-placed peer of this display name; for a renewal, the name may also be its label.
     Name(String),
 }
 
-/// What is to be made.
+/// The kind of certificate that is to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admission {
-    /// Key and certificate of a new peer.
+    /// The key and certificate of a new peer.
     Peer(Admittee),
-    /// A certificate for the key of a request; without a name or number the peer places itself and is
-    /// called by its label.
+    /// A certificate for the key of a request; without a name or number the peer is self-placed and is called by its
+    /// label.
     Request {
-        /// Who asks.
+        /// The number or name of the peer; `None` for a self-placed peer without a name.
         whom: Option<Admittee>,
-        /// The file of the request: PKCS#10, in PEM.
+        /// The file of the request: PKCS#10 in PEM.
         request: PathBuf,
     },
     /// A new certificate for the same key, position and display name.
     Renewal(Admittee),
-    /// Key and certificate of a client, which may command every peer of the ring.
+    /// The key and certificate of a client, which may command every peer of the ring.
     Client,
 }
 
-/// How to admit.
+/// How to admit: the certificate to make, and the paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdmitOptions {
-    /// What is to be made.
+    /// The kind of certificate that is to be made.
     pub admission: Admission,
-    /// Where the ring CA is; `None` for the default place.
+    /// The directory of the ring CA; `None` for the default place.
     pub certs_dir: Option<PathBuf>,
-    /// Where the bundle goes; `None` for `NAME.bundle.pem` in the current folder, or
-    /// `NAME.renewed.bundle.pem`, or nowhere, where a certificate is renewed whose key is here.
+    /// The path of the bundle; `None` for `NAME.bundle.pem` in the current folder, or `NAME.renewed.bundle.pem`, or for
+    /// no bundle when a certificate whose key is here is renewed.
     pub bundle: Option<PathBuf>,
-    /// Whether the bundle takes the place of a file that is there.
+    /// Whether the bundle replaces an existing file.
     pub overwrite: bool,
 }
 
-/// What was made.
+/// The result of an admission.
 #[derive(Debug, Clone)]
 pub struct AdmitReport {
-    /// What was asked for.
+    /// The kind of certificate that was asked for.
     pub admission: Admission,
-    /// Where the peer stands; none for a client.
+    /// The position of the peer; `None` for a client.
     pub position: Option<Position>,
-    /// What its files are called; none for a client.
+    /// The label of the peer's files; `None` for a client.
     pub label: Option<String>,
-    /// Its display name.
+    /// The display name of the peer, if it has one.
     pub name: Option<String>,
-    /// The ring's name.
+    /// The name of the ring.
     pub ring: String,
-    /// The bundle, if one was written.
+    /// The path of the bundle, if one was written.
     pub bundle: Option<PathBuf>,
-    /// Whether the key is in it.
+    /// Whether the bundle contains the key.
     pub with_key: bool,
-    /// The certificate that was renewed in its place, its key beside it.
+    /// The certificate that was renewed in its place, with its key beside it.
     pub renewed: Option<PathBuf>,
-    /// When the certificate ends.
+    /// The end of the certificate's validity.
     pub valid_until: SystemTime,
 }
 
-/// Why nobody was admitted.
+/// Why no peer or client was admitted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdmitError {
-    /// There is no CA, or not its key.
+    /// There is no CA, or its key is missing.
     #[error("no ring CA's key in {}; admit where the ring was founded, or say with --certs-dir where the key is", .certs_dir.display())]
     NoAuthority {
-        /// Where it was looked for.
+        /// The certificates directory that was searched.
         certs_dir: PathBuf,
     },
-    /// Nobody of that name was admitted here.
+    /// No peer of that name was admitted here.
     #[error("no peer {whom} was admitted in {}", .certs_dir.display())]
     Unknown {
-        /// Who was asked for.
+        /// The number or name that was asked for.
         whom: String,
         /// The certificates directory.
         certs_dir: PathBuf,
     },
-    /// A certificate or key.
+    /// A certificate or key is unusable.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// The request.
+    /// The request is unusable.
     #[error("{}: {source}", .path.display())]
     Request {
-        /// Its file.
+        /// The file of the request.
         path: PathBuf,
-        /// What is wrong.
+        /// The defect of the request.
         source: IdentityError,
     },
-    /// The bundle.
+    /// The bundle could not be made or written.
     #[error(transparent)]
     Bundle(#[from] BundleError),
 }
 
-/// A number from 0 to 255, or a display name; the name itself is checked where it is given.
+/// Parses a number from 0 to 255, or a display name; the name itself is checked where it is given.
 impl FromStr for Admittee {
     type Err = String;
 
@@ -133,7 +133,7 @@ impl std::fmt::Display for Admittee {
 /// Admits a peer or a client. Blocking.
 ///
 /// # Errors
-/// [`AdmitError`]; nobody was admitted then.
+/// [`AdmitError`]; then no peer or client was admitted.
 pub fn admit(options: &AdmitOptions) -> Result<AdmitReport, AdmitError> {
     let certs_dir = options.certs_dir.clone().unwrap_or_else(default_certs_dir);
     let certs_dir = std::path::absolute(&certs_dir).unwrap_or(certs_dir);
@@ -167,7 +167,7 @@ fn make(options: &AdmitOptions, authority: &Authority) -> Result<AdmitReport, Ad
     };
     let path = options.bundle.clone().unwrap_or_else(|| default_path(&file));
     if let Err(error) = bundle.write(&path, options.overwrite) {
-        // A request can be made again; a key that nobody has cannot.
+        // A request can be made again; a key that exists nowhere cannot.
         if bundle.has_key() {
             authority.take_back(&bundle)?;
         }
@@ -176,8 +176,8 @@ fn make(options: &AdmitOptions, authority: &Authority) -> Result<AdmitReport, Ad
     Ok(report(options, &bundle, Some(path), None))
 }
 
-/// Renews a certificate in its place. Where the key is elsewhere, or a file was named, a bundle
-/// without the key is written as well.
+/// Renews a certificate in its place. If the key is on another machine, or a file was named, a bundle without the key
+/// is written as well.
 fn renew(
     options: &AdmitOptions,
     authority: &Authority,
@@ -190,13 +190,13 @@ fn renew(
         Admittee::Name(name) => match authority.label_of_display_name(name) {
             Ok(Some(label)) => label,
             Ok(None) => return Err(unknown()),
-            // What cannot be a display name may be the label of a peer that has none.
+            // A word that cannot be a display name may be the label of a peer without one.
             Err(IdentityError::DisplayName { .. }) if is_label(name) => name.clone(),
             Err(error) => return Err(error.into()),
         },
     };
     let key_is_here = Identity::key_path(certs_dir, &label).exists();
-    // Not the name of the first bundle: that may hold the only copy of the key.
+    // The name differs from that of the first bundle, which may hold the only copy of the key.
     let file = format!("{whom}.renewed");
     if !key_is_here || options.bundle.is_some() {
         check_absent(options, Some(file.clone()))?;
@@ -236,7 +236,7 @@ fn report(
     }
 }
 
-/// Before anybody is admitted, as far as the name is known; the write itself decides.
+/// Checks the path before the admission, as far as the name is known; the write itself decides.
 fn check_absent(options: &AdmitOptions, file: Option<String>) -> Result<(), AdmitError> {
     let path = options.bundle.clone().or_else(|| file.map(|file| default_path(&file)));
     match path {
@@ -257,7 +257,7 @@ fn is_label(text: &str) -> bool {
     text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// In the current folder. A name that is no file name is refused before it gets here as a display name.
+/// The default path, in the current folder. A name that cannot be a file name was refused earlier, as a display name.
 fn default_path(file: &str) -> PathBuf {
     PathBuf::from(format!("{file}.bundle.pem"))
 }

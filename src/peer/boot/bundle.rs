@@ -1,4 +1,4 @@
-//! A start with a bundle: read, compared with what was asked for, installed.
+//! A start with a bundle: it is read, compared with the options, and installed.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -10,14 +10,14 @@ use crate::peer::shared::Shared;
 use crate::time::Timestamp;
 use crate::transport::{Bundle, Installed};
 
-/// A bundle that fits what was asked for.
+/// A bundle that fits the options.
 pub(in crate::peer) struct Given {
     bundle: Bundle,
     path: PathBuf,
 }
 
 impl Given {
-    /// The bundle of the options, with its key if that was given apart; `None` where there is none.
+    /// Reads the bundle of the options, with its key if that was given separately; `None` without a bundle.
     pub(in crate::peer) fn read(options: &StartOptions) -> Result<Option<Given>, StartError> {
         let Some(path) = options.bundle.clone() else { return Ok(None) };
         let failed = |reason: String| StartError::Bundle { path: path.clone(), reason };
@@ -40,17 +40,17 @@ impl Given {
         self.bundle.position()
     }
 
-    /// What the files of its peer are called.
+    /// The label of the bundle's peer, after which its files are named.
     pub(in crate::peer) fn label(&self) -> String {
         self.bundle.label().unwrap_or_default()
     }
 
-    /// What its peer's data directory is called where none is given.
+    /// The default name of its peer's data directory.
     pub(in crate::peer) fn folder(&self) -> String {
         self.bundle.display_name().unwrap_or_else(|| self.label())
     }
 
-    /// Puts it into the certificates directory.
+    /// Installs the bundle in the certificates directory.
     pub(in crate::peer) fn install(&self, certs_dir: &Path) -> Result<Installed, StartError> {
         self.bundle
             .install(certs_dir)
@@ -58,7 +58,7 @@ impl Given {
     }
 }
 
-/// Where the certificates are: as asked, as this peer used them before, or in the default place.
+/// The certificates directory: the one in the options, the one that this peer used before, or the default.
 pub(in crate::peer) fn certs_dir_of(
     options: &StartOptions,
     existing: Option<&PeerFile>,
@@ -69,7 +69,7 @@ pub(in crate::peer) fn certs_dir_of(
 }
 
 impl Shared {
-    /// Tells whoever watches when this peer's certificate ends soon.
+    /// Warns all who watch this peer if its certificate ends soon.
     pub(in crate::peer) fn warn_of_certificate(&self) {
         let until = self.identity.valid_until();
         if SystemTime::now() + CERTIFICATE_WARNING < until {
@@ -84,7 +84,7 @@ impl Shared {
     }
 }
 
-/// A peer that runs for years is told as well.
+/// Repeats the warning for a peer that runs for years.
 pub(in crate::peer) async fn watch_certificate(shared: std::sync::Arc<Shared>) {
     loop {
         tokio::time::sleep(CERTIFICATE_CHECKS).await;
@@ -92,6 +92,6 @@ pub(in crate::peer) async fn watch_certificate(shared: std::sync::Arc<Shared>) {
     }
 }
 
-/// How long before its end a certificate is warned of.
+/// How long before its end a certificate is warned about.
 const CERTIFICATE_WARNING: Duration = Duration::from_secs(30 * 24 * 3_600);
 const CERTIFICATE_CHECKS: Duration = Duration::from_secs(24 * 3_600);

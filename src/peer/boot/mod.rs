@@ -2,9 +2,9 @@
 //!
 //! | part | what it is |
 //! |---|---|
-//! | `start` | identity, folders, socket; then everything else begins |
-//! | `admit` | certificates for peers and clients, where the ring CA's key is; needs no running peer |
-//! | `bundle` | a start with a certificate that was made elsewhere |
+//! | `start` | identity, folders and socket first; then all other tasks begin |
+//! | `admit` | certificates for peers and clients, on the machine with the ring CA's key; needs no running peer |
+//! | `bundle` | a start with a certificate that was made on another machine |
 
 pub(in crate::peer) mod admit;
 pub(in crate::peer) mod bundle;

@@ -30,33 +30,33 @@ use crate::transport::{
 };
 use crate::wire::{Address, Entry, Hello, Life, Member, Target, codec, limits};
 
-/// What has to end with the peer.
+/// The parts that have to end with the peer.
 pub struct Running {
     tasks: std::sync::Mutex<Vec<tokio::task::JoinHandle<()>>>,
     peer_file: SharedFile,
     stopped: watch::Sender<bool>,
-    /// What its start has made, see [`Running::undo`].
+    /// The files that its start made; see [`Running::undo`].
     made: std::sync::Mutex<Option<Folders>>,
 }
 
-/// Where a peer's files are, and which of them were not there before.
+/// The folders of a peer, and which of their contents are new.
 struct Folders {
     data_dir: PathBuf,
     certs_dir: PathBuf,
-    /// Made by this start: to be removed again if it fails.
+    /// The data directory was made by this start; a failed start removes it.
     new_data: bool,
     new_identity: Option<Identity>,
     installed: Option<Installed>,
 }
 
-/// Who a peer is, and what its data directory said before.
+/// The identity of a peer, and the earlier content of its data directory.
 struct Found {
     identity: Identity,
     verifier: Verifier,
     existing: Option<PeerFile>,
 }
 
-/// Everything a peer is made of before its tasks begin.
+/// All parts of a peer before its tasks begin.
 struct Parts {
     identity: Identity,
     verifier: Verifier,
@@ -71,9 +71,8 @@ struct Parts {
     interval: Interval,
 }
 
-/// Starts a peer. To be called within a tokio runtime. It returns once the identity is there, the port is
-/// bound and the way in has begun; a join returns when the ring has taken this peer. What a start that fails
-/// has made, it removes.
+/// Starts a peer. Must be called within a tokio runtime. It returns once the identity is there, the port is bound and
+/// the way in has begun; a join returns when the ring has taken this peer. A start that fails removes what it has made.
 ///
 /// # Errors
 /// [`StartError`].
@@ -81,7 +80,7 @@ pub async fn start(options: StartOptions) -> Result<Handle, StartError> {
     start_telling(options, &|notice| tracing::warn!("{notice}")).await
 }
 
-/// As [`start`]; tells once what it waits for, if it has to.
+/// Like [`start`]; also reports once what the start waits for, if it has to wait.
 ///
 /// # Errors
 /// [`StartError`].
@@ -96,7 +95,7 @@ pub async fn start_telling(options: StartOptions, notice: &Notice<'_>) -> Result
     let (folders, found) = find_identity_in_time(&options, notice).await?;
     let parts = match prepare(&options, &folders, found, notice).await {
         Ok(parts) => parts,
-        // What another process uses is not this start's to remove, even where both began at the same time.
+        // Folders that another process uses are not this start's to remove, even if both began at the same time.
         Err(error @ StartError::InUse { .. }) => return Err(error),
         Err(error) => {
             folders.undo().await;
@@ -121,7 +120,7 @@ pub async fn start_telling(options: StartOptions, notice: &Notice<'_>) -> Result
     Ok(handle)
 }
 
-/// As [`find_identity`]; a clock that stands before the ring's certificates begin is waited for.
+/// Like [`find_identity`]; waits while the clock stands before the beginning of the ring's certificates.
 async fn find_identity_in_time(
     options: &StartOptions,
     notice: &Notice<'_>,
@@ -135,7 +134,7 @@ async fn find_identity_in_time(
                     notice(&StartNotice::ClockNotSet { now, begin });
                     told = true;
                 }
-                // Others see meanwhile that the peer has been started.
+                // Meanwhile other processes see that the peer has been started.
                 let asked = options.clone();
                 let dir = move || data_dir_of(&asked, None).ok().flatten();
                 let occupied = spawn_blocking(move || occupy(&dir()?)).await;
@@ -148,7 +147,7 @@ async fn find_identity_in_time(
 }
 
 impl Running {
-    /// Waits until the peer is stopped, by whomever.
+    /// Waits until the peer is stopped, by any task.
     pub(in crate::peer) async fn stopped(&self) {
         let _ = self.stopped.subscribe().wait_for(|stopped| *stopped).await;
     }
@@ -161,18 +160,18 @@ impl Running {
         }
     }
 
-    /// Ends all tasks, closes the network and the store.
+    /// Ends all tasks, and closes the network and the store.
     pub(in crate::peer) async fn stop(&self, shared: &Shared, left: bool) {
         let tasks: Vec<_> =
             self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).drain(..).collect();
         if tasks.is_empty() {
-            // Somebody else is at it, or was.
+            // Another task stops the peer, or has stopped it.
             return self.stopped().await;
         }
         shared.transport.close().await;
         for task in tasks {
             task.abort();
-            // Aborted, or over already.
+            // The task was aborted, or had already ended.
             let _ = task.await;
         }
         let saved = save_file(shared, &self.peer_file, |file| {
@@ -189,7 +188,7 @@ impl Running {
     }
 }
 
-/// Store, way in, socket and incarnation, in this order.
+/// Prepares the store, the way in, the socket and the incarnation, in this order.
 async fn prepare(
     options: &StartOptions,
     folders: &Folders,
@@ -342,16 +341,16 @@ fn launch(parts: Parts) -> Handle {
         stopped: watch::Sender::new(false),
         made: std::sync::Mutex::default(),
     });
-    // It is set once, here.
+    // This cell is set only here, once.
     let _ = shared.running.set(Arc::downgrade(&running));
     Handle { shared, running }
 }
 
-/// Who this peer is: as its data directory or its bundle says, or new. What a bundle brings is in its
-/// place then.
+/// The identity of this peer: the one of its data directory or its bundle, or a new one. The content of a bundle is
+/// installed by then.
 fn find_identity(options: &StartOptions) -> Result<(Folders, Found), StartError> {
     let bundle = Given::read(options)?;
-    // Reports name it to people who stand in other folders.
+    // Reports show this path to people who work in other folders.
     let data_dir = data_dir_of(options, bundle.as_ref())?.map(|dir| std::path::absolute(&dir).unwrap_or(dir));
     let existing = match &data_dir {
         Some(dir) => PeerFile::load(dir).map_err(|error| data_error(dir, error))?,
@@ -377,8 +376,8 @@ fn find_identity(options: &StartOptions) -> Result<(Folders, Found), StartError>
     }
 }
 
-/// From the certificates directory; a new one where there is none. `installed` is the label of one
-/// that must be there.
+/// Loads the identity from the certificates directory, or makes a new one if there is none. `installed` is the label of
+/// an identity that must be there.
 fn load_identity(
     options: &StartOptions,
     certs_dir: &Path,
@@ -450,7 +449,7 @@ fn issue(options: &StartOptions, certs_dir: &Path) -> Result<Identity, StartErro
     authority.issue(placement, None).map_err(certificates)
 }
 
-/// The data directory, where it is known before the identity is.
+/// The data directory, if it is known before the identity.
 fn data_dir_of(options: &StartOptions, bundle: Option<&Given>) -> Result<Option<PathBuf>, StartError> {
     if let Some(dir) = &options.data_dir {
         return Ok(Some(dir.clone()));
@@ -466,7 +465,7 @@ fn data_dir_of(options: &StartOptions, bundle: Option<&Given>) -> Result<Option<
     if !matches!(options.entrance, Entrance::Resume) {
         return Ok(None);
     }
-    // `run` without a name: the only peer that lives here.
+    // `run` without a name means the only peer that lives here.
     let dir = peers_dir();
     let folders: Vec<PathBuf> = std::fs::read_dir(&dir)
         .into_iter()
@@ -500,7 +499,7 @@ fn check_same(asked: Option<Position>, file: &PeerFile, data_dir: &Path) -> Resu
     }
 }
 
-/// Who was in a ring before comes back to it, whatever the command says.
+/// The way into the ring: a peer that was in a ring before comes back to it, whatever the command says.
 fn way_in(
     options: &StartOptions,
     remembered: Option<Vec<Member>>,
@@ -511,7 +510,7 @@ fn way_in(
     if let Some(remembered) = remembered {
         return Ok(Start::Resume { remembered, given: given(options).iter().map(contact).collect() });
     }
-    // The index is lost: peer.toml knows whom to come back through.
+    // The index is lost; peer.toml lists contacts through which the peer comes back.
     if let Some(file) = existing.filter(|file| file.was_member()) {
         let contacts = contacts_of(options, Some(file));
         return Ok(Start::Resume { remembered: Vec::new(), given: contacts.iter().map(contact).collect() });
@@ -535,7 +534,7 @@ fn given(options: &StartOptions) -> &[Address] {
     }
 }
 
-/// Those that a person named, and those that peer.toml remembers.
+/// The contacts that a person named, followed by those that peer.toml remembers.
 fn contacts_of(options: &StartOptions, existing: Option<&PeerFile>) -> Vec<Address> {
     let mut contacts = given(options).to_vec();
     for known in existing.into_iter().flat_map(|file| &file.contacts) {
@@ -547,7 +546,7 @@ fn contacts_of(options: &StartOptions, existing: Option<&PeerFile>) -> Vec<Addre
     contacts
 }
 
-/// A contact on this machine stands at its number's position.
+/// The target for a contact: on this machine, a numbered port stands for the number's position.
 fn numbered_contact(options: &StartOptions, address: &Address) -> Target {
     let number = address
         .as_str()
@@ -557,12 +556,12 @@ fn numbered_contact(options: &StartOptions, address: &Address) -> Target {
     Target { address: address.clone(), position: number.map(Position::of_number) }
 }
 
-/// Where to listen.
+/// The address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Listen {
-    /// There and nowhere else: a person chose it, now or before, and others may know it.
+    /// This address and no other: a person chose it, now or earlier, and other peers may know it.
     There(SocketAddr),
-    /// On the first free port of a new self-placed peer, at this IP address.
+    /// The first free port for a new self-placed peer, at this IP address.
     FreePort(IpAddr),
 }
 
@@ -588,8 +587,8 @@ impl Listen {
         }
     }
 
-    /// Listens. An address that a peer which lived before had, and that this machine has not at the moment, is waited
-    /// for: its network may come up later than the peer.
+    /// Binds the socket. A peer that ran before waits for its earlier address while this machine does not have it: the
+    /// network may come up later than the peer.
     async fn bind(
         &self,
         identity: &Identity,
@@ -621,8 +620,8 @@ impl Listen {
     }
 }
 
-/// Where a new peer listens that nobody chose an address for. A bundle most often comes from another machine, whose
-/// peers have to reach this one; then it is all addresses, of the contact's family.
+/// The IP address of a new peer for which nobody chose one. A bundle usually comes from another machine, whose peers
+/// have to reach this one; then it is all addresses of the contact's family.
 fn default_ip(options: &StartOptions) -> IpAddr {
     let known = match &options.entrance {
         Entrance::Join { known } if options.bundle.is_some() => known.as_str(),
@@ -636,7 +635,7 @@ fn default_ip(options: &StartOptions) -> IpAddr {
     }
 }
 
-/// Hears why a start waits.
+/// A callback that is told why a start waits.
 type Notice<'a> = dyn Fn(&StartNotice) + Send + Sync + 'a;
 
 impl Folders {
@@ -644,7 +643,7 @@ impl Folders {
     async fn undo(self) {
         spawn_blocking(move || {
             if self.new_data {
-                // What cannot be removed is in nobody's way.
+                // A folder that cannot be removed does no harm.
                 let _ = std::fs::remove_dir_all(&self.data_dir);
             }
             if let Some(identity) = &self.new_identity {
@@ -672,7 +671,7 @@ fn data_error(data_dir: &Path, error: BlobError) -> StartError {
     StartError::Data { data_dir: data_dir.to_owned(), reason: error.to_string() }
 }
 
-/// Where certificates are unless somebody says otherwise.
+/// The default certificates directory.
 pub(in crate::peer) fn default_certs_dir() -> PathBuf {
     base_dir().join("certs")
 }
@@ -687,14 +686,14 @@ pub(in crate::peer) fn peers_dir() -> PathBuf {
     base_dir().join("peers")
 }
 
-/// The first port of a self-placed peer, and the last one that is tried.
+/// The first port of a self-placed peer, and the last that is tried.
 const SELF_PLACED_PORT: u16 = 12_300;
 const SELF_PLACED_PORT_LAST: u16 = 12_399;
-/// Between two tries to listen on an address that is not there.
+/// The pause between two tries to listen on an address that is missing.
 const BIND_RETRY: Duration = Duration::from_secs(1);
-/// Between two looks at a clock that is not set.
+/// The pause between two looks at a clock that is not set.
 const CLOCK_RETRY: Duration = Duration::from_secs(1);
-/// Messages that wait for the actor.
+/// The number of messages that may wait for the actor.
 const INBOX_MAX: usize = 4_096;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Which peer a command is for, where it is reached, and with which key it is commanded.
+//! The peer that a command is for, its address, and the key with which it is commanded.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -10,16 +10,16 @@ use crate::peer::boot::start::{default_certs_dir, peers_dir};
 use crate::transport::{Credentials, Identity, IdentityError, label_of};
 use crate::wire::Address;
 
-/// What a user says of the peer that is meant; nothing, where only one runs here.
+/// The user's description of the peer that is meant; empty if only one runs here.
 #[derive(Debug, Clone, Default)]
 pub struct PeerChoice {
-    /// Its number, its display name, or `HOST:PORT`.
+    /// The peer's number, its display name, or `HOST:PORT`.
     pub peer: Option<String>,
-    /// Its data directory, or a folder of data directories; `None` for the default place.
+    /// The peer's data directory, or a folder of data directories; `None` for the default place.
     pub data_dir: Option<PathBuf>,
-    /// Where the certificates are; `None` for where the peer has them.
+    /// The certificates directory; `None` for the one that the peer uses.
     pub certs_dir: Option<PathBuf>,
-    /// A bundle to command with, in place of the peer's own key.
+    /// A bundle to command with, instead of the peer's own key.
     pub bundle: Option<PathBuf>,
     /// Number n stands for UDP port `base_port` + n of this machine.
     pub base_port: u16,
@@ -30,11 +30,11 @@ pub(in crate::peer) struct Chosen {
     pub address: Address,
     pub position: Option<Position>,
     pub credentials: Credentials,
-    /// In words: "peer 4".
+    /// The peer in words: "peer 4".
     pub described: String,
-    /// What starts it, where that is known.
+    /// The command that starts the peer, if it is known.
     pub start_with: Option<String>,
-    /// Where its files are, if on this machine.
+    /// The peer's data directory, if it is on this machine.
     pub data_dir: Option<PathBuf>,
 }
 
@@ -45,10 +45,10 @@ struct Resident {
 }
 
 impl PeerChoice {
-    /// Finds the peer. Reads files; does not connect.
+    /// Finds the peer. Reads files, but does not connect.
     ///
     /// # Errors
-    /// Which peer is not there, or cannot be told from others, and what to do.
+    /// Says which peer is missing or ambiguous, and what to do.
     pub(in crate::peer) fn find(&self) -> Result<Chosen, Failure> {
         let residents = self.residents()?;
         let Some(wanted) = &self.peer else { return self.only(residents) };
@@ -78,7 +78,7 @@ impl PeerChoice {
         }
     }
 
-    /// The only one that runs, or that there is.
+    /// The only peer that runs, or the only one that exists.
     fn only(&self, mut residents: Vec<Resident>) -> Result<Chosen, Failure> {
         let place = self.data_dir.clone().unwrap_or_else(peers_dir);
         if residents.is_empty() {
@@ -140,7 +140,7 @@ impl PeerChoice {
         })
     }
 
-    /// The bundle, if one is given; else the key of this label, in the folder that its peer remembers.
+    /// The given bundle; without one, the key of this label in the folder that its peer remembers.
     fn credentials(&self, own: Option<(&str, Option<PathBuf>)>) -> Result<Credentials, Failure> {
         if let Some(path) = &self.bundle {
             let loaded = Credentials::of_bundle(path);
@@ -163,7 +163,7 @@ impl PeerChoice {
         })
     }
 
-    /// The peers whose data directories are here.
+    /// The peers whose data directories are in this folder.
     fn residents(&self) -> Result<Vec<Resident>, Failure> {
         let dir = self.data_dir.clone().unwrap_or_else(peers_dir);
         if let Some(resident) = resident(&dir)? {
@@ -174,7 +174,7 @@ impl PeerChoice {
         for folder in folders.flatten().take(RESIDENTS_MAX) {
             match resident(&folder.path()) {
                 Ok(found) => residents.extend(found),
-                // One folder that cannot be read keeps nobody from the peers of the others.
+                // A folder that cannot be read does not hide the peers of the others.
                 Err(failure) => broken = Some(failure),
             }
         }
@@ -206,13 +206,14 @@ impl Resident {
 
     fn runs(&self) -> bool {
         let id = i32::try_from(self.file.process_id).ok().and_then(rustix::process::Pid::from_raw);
-        // Another user's process may not be sent a signal, but it is there.
+        // A process of another user may not be signalled, but it is there.
         let lives = |id| !matches!(rustix::process::test_kill_process(id), Err(rustix::io::Errno::SRCH));
-        // After a kill the id may be another process's; the store is locked by a peer alone.
+        // After a kill the process id may belong to another process; only a peer locks the store.
         id.is_some_and(lives) && is_in_use(&self.data_dir)
     }
 
-    /// It does not run, or it has its folder and does not listen yet: its address is not there, or its clock is wrong.
+    /// The failure of a peer that does not run, or that has its folder but does not listen yet: its address is missing,
+    /// or its clock is wrong.
     fn takes_no_commands(&self) -> Failure {
         let label = self.label();
         if is_in_use(&self.data_dir) {
@@ -235,7 +236,7 @@ fn resident(dir: &Path) -> Result<Option<Resident>, Failure> {
     Ok(file.map(|file| Resident { data_dir: dir.to_owned(), file }))
 }
 
-/// A socket that listens everywhere is reached here.
+/// The local address of a socket that listens on every address.
 fn reached_at(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -245,5 +246,5 @@ fn reached_at(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-/// Data directories that are looked into.
+/// The most data directories that are looked into.
 const RESIDENTS_MAX: usize = 1_000;

@@ -28,17 +28,17 @@ use crate::wire::{
 pub struct Client {
     link: Arc<ClientConnection>,
     described: String,
-    /// Where its files are, if on this machine.
+    /// The peer's data directory, if it is on this machine.
     data_dir: Option<PathBuf>,
-    /// Of commands that nobody watches.
+    /// The progress of commands that nobody watches.
     idle: Progress,
 }
 
 impl Client {
-    /// Finds the peer that is meant, and connects to it. To be called within a tokio runtime.
+    /// Finds the peer that is meant and connects to it. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// Which peer could not be found or reached, why, and what to do.
+    /// Says which peer could not be found or reached, why, and what to do.
     pub async fn connect(choice: &PeerChoice) -> Result<Client, Failure> {
         let for_choice = choice.clone();
         let chosen = spawn_blocking(move || for_choice.find()).await?;
@@ -53,7 +53,7 @@ impl Client {
         }
     }
 
-    /// Says goodbye.
+    /// Says goodbye and closes the connection.
     pub async fn close(self) {
         self.link.close().await;
     }
@@ -61,7 +61,7 @@ impl Client {
     /// See [`crate::peer::Handle::store`]. The file is read by this process; its bytes go through the peer.
     ///
     /// # Errors
-    /// As there, in words.
+    /// The errors of [`crate::peer::Handle::store`], in words.
     pub async fn store(
         &self,
         path: &Path,
@@ -80,7 +80,7 @@ impl Client {
             _ => None,
         });
         let stored = stored.await;
-        // What is wrong with the file says more than that its bytes did not come.
+        // The defect of the file says more than the fact that its bytes did not come.
         let trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
         match trouble {
             Some(error) if stored.is_err() => Err(unreadable(path, error).into()),
@@ -91,7 +91,7 @@ impl Client {
     /// See [`crate::peer::Handle::request`].
     ///
     /// # Errors
-    /// As there, in words.
+    /// The errors of [`crate::peer::Handle::request`], in words.
     pub async fn request(
         &self,
         wanted: &Wanted,
@@ -109,12 +109,12 @@ impl Client {
     /// See [`crate::peer::Handle::read`].
     ///
     /// # Errors
-    /// As there, in words.
+    /// The errors of [`crate::peer::Handle::read`], in words.
     pub async fn read(&self, content: ContentId) -> Result<ObjectBytes, Failure> {
         let mut replies = self.command(&ClientRequest::Read { content, offset: 0 }).await?;
         loop {
             match self.next(&mut replies).await? {
-                // The peer looks for holders, or checks its own copy.
+                // The peer is looking for holders, or checks its own copy.
                 ClientReply::Progress { .. } => {}
                 ClientReply::Object(object) if object.content == content => {
                     return Ok(ObjectBytes { object, left: object.length, pieces: Pieces::Remote(replies) });
@@ -147,7 +147,7 @@ impl Client {
     /// See [`crate::peer::Handle::ring`].
     ///
     /// # Errors
-    /// As there, in words.
+    /// The errors of [`crate::peer::Handle::ring`], in words.
     pub async fn ring(&self) -> Result<Vec<RingLine>, Failure> {
         let mut lines = Vec::new();
         self.list(&ClientRequest::Ring, |reply| {
@@ -162,7 +162,7 @@ impl Client {
     /// See [`crate::peer::Handle::files`].
     ///
     /// # Errors
-    /// As there, in words.
+    /// The errors of [`crate::peer::Handle::files`], in words.
     pub async fn files(&self) -> Result<Vec<FileEntry>, Failure> {
         let mut files = Vec::new();
         self.list(&ClientRequest::Files, |reply| {
@@ -177,7 +177,7 @@ impl Client {
     /// See [`crate::peer::Handle::files_of_ring`].
     ///
     /// # Errors
-    /// As there, in words.
+    /// The errors of [`crate::peer::Handle::files_of_ring`], in words.
     pub async fn files_of_ring(&self) -> Result<RingFiles, Failure> {
         let mut found = RingFiles::default();
         self.list(&ClientRequest::RingFiles, |reply| {
@@ -196,7 +196,7 @@ impl Client {
     /// See [`crate::peer::Handle::whereis`].
     ///
     /// # Errors
-    /// As there, in words.
+    /// The errors of [`crate::peer::Handle::whereis`], in words.
     pub async fn whereis(&self, name: &FileName) -> Result<WhereisReport, Failure> {
         let command = ClientRequest::Whereis { name: name.clone() };
         let found = self.ask(&command, &self.idle, |reply| match reply {
@@ -209,7 +209,7 @@ impl Client {
     /// See [`crate::peer::Handle::ping`].
     ///
     /// # Errors
-    /// As there, in words.
+    /// The errors of [`crate::peer::Handle::ping`], in words.
     pub async fn ping(&self, whom: &str) -> Result<PingReport, Failure> {
         let command = ClientRequest::Ping { peer: whom.to_owned() };
         let pinged = self.ask(&command, &self.idle, |reply| match reply {
@@ -222,7 +222,7 @@ impl Client {
     /// See [`crate::peer::Handle::forget`].
     ///
     /// # Errors
-    /// As there, in words.
+    /// The errors of [`crate::peer::Handle::forget`], in words.
     pub async fn forget(&self, whom: &str, sure: bool) -> Result<ForgetReport, Failure> {
         let command = ClientRequest::Forget { peer: whom.to_owned(), sure };
         let forgotten = self.ask(&command, &self.idle, |reply| match reply {
@@ -235,7 +235,7 @@ impl Client {
     /// See [`crate::peer::Handle::plan_leave`].
     ///
     /// # Errors
-    /// As there, in words.
+    /// The errors of [`crate::peer::Handle::plan_leave`], in words.
     pub async fn plan_leave(&self) -> Result<LeavePlan, Failure> {
         let plan = self.ask(&ClientRequest::PlanLeave, &self.idle, |reply| match reply {
             ClientReply::LeavePlan(plan) => Some(plan),
@@ -244,19 +244,19 @@ impl Client {
         plan.await
     }
 
-    /// See [`crate::peer::Handle::leave`]. Of a peer of this machine it is waited for that its data directory is
-    /// free again.
+    /// See [`crate::peer::Handle::leave`]. If the peer runs on this machine, this waits until its data directory is free
+    /// again.
     ///
     /// # Errors
-    /// As there, in words.
+    /// The errors of [`crate::peer::Handle::leave`], in words.
     pub async fn leave(&self) -> Result<LeaveReport, Failure> {
         self.leave_by(&ClientRequest::Leave).await
     }
 
-    /// See [`crate::peer::Handle::leave_anyway`]; waits as [`Client::leave`].
+    /// See [`crate::peer::Handle::leave_anyway`]; waits in the same way as [`Client::leave`].
     ///
     /// # Errors
-    /// As there, in words.
+    /// The errors of [`crate::peer::Handle::leave_anyway`], in words.
     pub async fn leave_anyway(&self) -> Result<LeaveReport, Failure> {
         self.leave_by(&ClientRequest::LeaveAnyway).await
     }
@@ -278,7 +278,7 @@ impl Client {
                     tokio::time::sleep(END_LOOK).await;
                 }
             };
-            // A peer that takes longer has said what counts.
+            // A peer that takes longer than this has already reported the result.
             let _ = tokio::time::timeout(END_MAX, freed).await;
         }
         Ok(report)
@@ -288,7 +288,7 @@ impl Client {
         self.link.command(command).await.map_err(|error| self.lost(&error))
     }
 
-    /// The next reply that is neither a failure nor about a break of the protocol.
+    /// The next reply that is neither a failure nor a protocol error.
     async fn next(&self, replies: &mut CommandReplies) -> Result<ClientReply, Failure> {
         match replies.next().await.map_err(|error| self.lost(&error))? {
             ClientReply::Failed(failure) => Err(failure),
@@ -300,7 +300,7 @@ impl Client {
         }
     }
 
-    /// Commands, and takes replies until one of them is what was asked for.
+    /// Sends a command, and reads replies until the expected one comes.
     async fn ask<T>(
         &self,
         command: &ClientRequest,
@@ -321,7 +321,7 @@ impl Client {
         }
     }
 
-    /// Commands, and takes entries until the list ends, or one is none.
+    /// Sends a command, and reads entries until the list ends or a reply is not an entry.
     async fn list(
         &self,
         command: &ClientRequest,
@@ -372,7 +372,7 @@ impl ObjectBytes {
         ObjectBytes { object, left: object.length, pieces: Pieces::Local(pieces) }
     }
 
-    /// Which object.
+    /// The object whose bytes these are.
     pub fn object(&self) -> &ObjectInfo {
         &self.object
     }
@@ -380,7 +380,7 @@ impl ObjectBytes {
     /// The next bytes; `None` at the end of the object.
     ///
     /// # Errors
-    /// When they do not come, all of them.
+    /// When not all bytes come.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         if self.left == 0 {
             return Ok(None);
@@ -405,7 +405,7 @@ impl ObjectBytes {
     }
 }
 
-/// Gives the peer the bytes of a file, as often as it asks, until this is aborted.
+/// Sends the peer the bytes of a file, as often as it asks, until this task is aborted.
 async fn give(
     link: Arc<ClientConnection>,
     source: Source,
@@ -416,7 +416,7 @@ async fn give(
     while let Some(stream) = link.asked().await {
         while gifts.try_join_next().is_some() {}
         if gifts.len() >= GIFTS_MAX {
-            // Dropped, it tells the peer to stop.
+            // Dropping the stream tells the peer to stop.
             continue;
         }
         let (source, trouble) = (source.clone(), trouble.clone());
@@ -428,7 +428,7 @@ async fn give(
     }
 }
 
-/// One request of the peer for the bytes. An error of the file, or of the peer (none).
+/// Answers one request of the peer for the bytes. The error is that of the file, or `None` if the peer failed.
 async fn give_once(
     mut stream: RequestStream,
     source: &Source,
@@ -459,7 +459,7 @@ async fn give_once(
     stream.finish().await.map_err(gone)
 }
 
-/// Many commands at once find all places taken for a moment.
+/// Connects, and tries again while many simultaneous commands take all places for a moment.
 async fn connect_in_turn(chosen: &Chosen) -> Result<ClientConnection, DialError> {
     let begin = Instant::now();
     loop {
@@ -489,13 +489,13 @@ fn unreached(chosen: &Chosen, error: &DialError) -> Failure {
     })
 }
 
-/// How often, and how long, it is looked whether a peer that left has ended.
+/// How often, and how long at most, this checks whether a peer that left has ended.
 const END_LOOK: Duration = Duration::from_millis(20);
 const END_MAX: Duration = Duration::from_secs(15);
-/// How long a peer that has no place is asked again, and after which pause.
+/// How long a peer without a free place is asked again, and the pause between two tries.
 const TURN_MAX: Duration = Duration::from_secs(15);
 const TURN_PAUSE: Duration = Duration::from_millis(100);
-/// Entries of one list.
+/// The most entries of one list.
 const ENTRIES_MAX: u32 = 10_000_000;
-/// Requests for the bytes of one file at the same time.
+/// The most simultaneous requests for the bytes of one file.
 const GIFTS_MAX: usize = 16;

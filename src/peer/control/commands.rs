@@ -1,5 +1,5 @@
-//! What a client commands over `quoit-client/1`: each command has its one handler, the same that this process's
-//! own [`crate::peer::Handle`] has. A client that goes away takes its command with it.
+//! The commands of a client over `quoit-client/1`. Each command has one handler, the same that this process's own
+//! [`crate::peer::Handle`] uses. If the client goes away, its command ends.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::transport::{CommandStream, StreamError};
 use crate::wire::{ClientReply, ClientRequest, ObjectInfo};
 
 impl Shared {
-    /// Reads one command, does it, and answers.
+    /// Reads one command, carries it out, and answers.
     ///
     /// # Errors
     /// [`StreamError`] when the client is gone or broke the protocol.
@@ -93,27 +93,27 @@ impl Shared {
         }
     }
 
-    /// Leaves, tells the client what came of it, and ends the peer.
+    /// Leaves, tells the client the result, and ends the peer.
     async fn leave_on_command(
         self: &Arc<Self>,
         stream: &mut CommandStream,
         idle: &Progress,
         force: bool,
     ) -> Result<(), StreamError> {
-        // Once begun it goes on, whether the client is still there or not.
+        // A departure that has begun goes on, whether the client is still there or not.
         let shared = self.clone();
         let mut leaving = tokio::spawn(async move { shared.leave(force).await });
         let left = match while_heard(stream, idle, &mut leaving).await {
             Ok(Ok(Ok(report))) => answer(stream, Ok::<_, Failure>(ClientReply::Left(report))).await,
             Ok(Ok(Err(reason))) => return refuse(stream, reason).await,
-            // The task was ended with the peer.
+            // The task ended together with the peer.
             Ok(Err(_)) => return Ok(()),
             Err(gone) if has_left(leaving).await => Err(gone),
-            // It stays, and may end later for another reason.
+            // The peer stays, and may end later for another reason.
             Err(gone) => return Err(gone),
         };
         if left.is_ok() {
-            // The words have to be there before the network ends.
+            // The client must receive the words before the network ends.
             stream.delivered().await;
         }
         self.stop_after_leaving().await;
@@ -130,7 +130,7 @@ impl Shared {
     }
 }
 
-/// Waits for the end of a departure that nobody hears of any more. Whether the peer left.
+/// Waits for the end of a departure after its client has gone. True if the peer left.
 async fn has_left<R, E>(leaving: JoinHandle<Result<R, E>>) -> bool {
     matches!(leaving.await, Ok(Ok(_)))
 }
@@ -147,7 +147,7 @@ async fn send_object(
     stream.reply(&ClientReply::Object(object)).await?;
     let mut left = object.length - offset;
     while left > 0 {
-        // Ending early is all that can be said among raw bytes; the client counts them.
+        // Among raw bytes the only signal of an error is an early end; the client counts the bytes.
         let Some(Ok(piece)) = pieces.recv().await else { return Err(StreamError::Ended) };
         left = left.saturating_sub(piece.len() as u64);
         stream.send_piece(piece).await?;
@@ -156,7 +156,7 @@ async fn send_object(
     Ok(())
 }
 
-/// Does a command's work, and tells the client how far it is, as long as the client is there.
+/// Carries out a command and tells the client its progress, as long as the client is there.
 async fn while_heard<T>(
     stream: &mut CommandStream,
     progress: &Progress,
@@ -206,9 +206,9 @@ async fn list(
     Ok(())
 }
 
-/// How often a client hears of progress.
+/// The interval of progress messages to a client.
 const TICK: Duration = Duration::from_millis(100);
-/// How long a client hears nothing, at most.
+/// The longest time in which a client hears nothing.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! Files for a person: an object's bytes on their way to a file of theirs, or to standard output, hashed on the
-//! way, so that nothing but the object itself is called whole; and what else takes its place in one step.
+//! Files for a person: the bytes of an object on their way to a file or to standard output. They are hashed on the way,
+//! so that only the object itself counts as complete. Other files that take their place in one step use this module
+//! too.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
@@ -16,10 +17,10 @@ use crate::outboard::ChunkHasher;
 use crate::peer::api::{Failure, Progress};
 use crate::peer::shared::{finished, spawn_blocking};
 
-/// A place for a file that a person named; checked before anything is fetched for it.
+/// The target path that a person named; checked before anything is fetched for it.
 #[derive(Debug)]
 pub struct Place {
-    /// As the person wrote it.
+    /// The path as the person wrote it.
     named: PathBuf,
     path: PathBuf,
     kind: Kind,
@@ -27,17 +28,17 @@ pub struct Place {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// A file that is made whole beside its place, and takes it in one step.
+    /// A file that is written completely beside its place and then takes it in one step.
     File { overwrite: bool },
-    /// A FIFO or a device: written into, since there is nothing to take the place of.
+    /// A FIFO or a device: it is written into, since it cannot be replaced.
     Pipe,
 }
 
 impl Place {
-    /// Looks at the path.
+    /// Checks the path.
     ///
     /// # Errors
-    /// When something is there that is not to be replaced, or the folder is missing.
+    /// When something is there that must not be replaced, or the folder is missing.
     pub async fn check(path: &Path, overwrite: bool) -> Result<Place, Failure> {
         let path = path.to_owned();
         spawn_blocking(move || Place::look(&path, overwrite)).await
@@ -69,7 +70,7 @@ impl Place {
                 folder_of(path).display()
             )));
         }
-        // What a symbolic link names is replaced, not the link.
+        // The target of a symbolic link is replaced, not the link.
         let named = path.to_owned();
         let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         Ok(Place { named, path, kind })
@@ -93,10 +94,10 @@ impl Place {
         }
         let temporary = tempfile::Builder::new()
             .prefix(".quoit-")
-            // As any new file, less what the umask takes away.
+            // The permissions of any new file, less those that the umask removes.
             .permissions(Permissions::from_mode(0o666))
             .tempfile_in(folder_of(&self.path))
-            // The name of the temporary file tells nobody anything.
+            // The name of the temporary file would not help the reader of the error.
             .map_err(|error| io::Error::from(error.kind()))?;
         let (file, temporary) = temporary.into_parts();
         Ok((file, Some(temporary)))
@@ -107,17 +108,17 @@ impl Place {
     }
 }
 
-/// A file on the way to its place. Dropped before its end, it leaves nothing.
+/// A file on the way to its place. If it is dropped before its end, nothing of it remains.
 #[derive(Debug)]
 pub struct Begun {
     place: Place,
     file: File,
-    /// What is going to take the place; none where the place itself is written into.
+    /// The file that is going to take the place; `None` if the place itself is written into.
     temporary: Option<TempPath>,
 }
 
 impl Begun {
-    /// Writes all of the file, which takes its place in one step.
+    /// Writes the whole file, which then takes its place in one step.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -138,7 +139,7 @@ impl Begun {
             _ => temporary.persist_noclobber(path).map_err(|error| error.error)?,
         }
         match File::open(folder_of(path))?.sync_all() {
-            // The file system has no such sync; the file is there.
+            // The file system has no such sync; the file is in place.
             Err(error) if is_sync_unsupported(&error) => Ok(()),
             synced => synced,
         }
@@ -153,7 +154,7 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 impl ObjectBytes {
-    /// Writes the object to a person's file: complete, or not at all.
+    /// Writes the object to a person's file: completely, or not at all.
     ///
     /// # Errors
     /// When the bytes do not come, are not the object's, or cannot be written.
@@ -167,10 +168,10 @@ impl ObjectBytes {
         spawn_blocking(move || begun.finish().map_err(|error| begun.place.failed(&error))).await
     }
 
-    /// Writes the object piece by piece, on a thread of its own. Gives the sink back.
+    /// Writes the object piece by piece on a thread of its own. Returns the sink.
     ///
     /// # Errors
-    /// [`WriteError`]; what went out before is out.
+    /// [`WriteError`]; bytes that were written before stay written.
     pub async fn write_to<W: Write + Send + 'static>(
         mut self,
         mut sink: W,
@@ -219,16 +220,16 @@ impl ObjectBytes {
     }
 }
 
-/// Why an object was not written out whole.
+/// Why an object was not written completely.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// Its bytes did not come, or others came.
+    /// The object's bytes did not come, or wrong bytes came.
     #[error(transparent)]
     Source(Failure),
-    /// They could not be written.
+    /// The bytes could not be written.
     #[error(transparent)]
     Sink(io::Error),
 }
 
-/// Pieces that wait to be written.
+/// The number of pieces that wait to be written.
 const QUEUED_MAX: usize = 8;

@@ -25,10 +25,10 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// What happens in the peer from now on.
+    /// The events of the peer from now on.
     pub fn events(&self) -> broadcast::Receiver<PeerEvent> {
         let events = self.shared.events.subscribe();
-        // What was wrong at the start is told to the first who listens.
+        // A warning from the start is given to the first subscriber.
         if !self.shared.warned_of_certificate.swap(true, Ordering::Relaxed) {
             self.shared.warn_of_certificate();
         }
@@ -44,7 +44,7 @@ impl Handle {
         tokio::select! {
             active = self.shared.view_until(std::time::Duration::MAX, |view| view.is_member()) => match active {
                 true => Ok(()),
-                // Its view ends with it, maybe before this hears why.
+                // The view ends with the peer, perhaps before this task learns the reason.
                 false => Err(StartError::Ended(self.ended().await)),
             },
             why = ended.wait_for(Option::is_some) => {
@@ -54,7 +54,7 @@ impl Handle {
         }
     }
 
-    /// Stores a file, see [`StoreOptions`].
+    /// Stores a file; see [`StoreOptions`].
     ///
     /// # Errors
     /// [`StoreError`].
@@ -67,7 +67,7 @@ impl Handle {
         self.shared.store(path, options, progress.clone()).await
     }
 
-    /// Brings a file into this peer's objects and, where it is to be kept under its name, into received/.
+    /// Fetches a file into this peer's objects and, if it is to be kept under its name, into received/.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -83,13 +83,13 @@ impl Handle {
     /// Hands everything over, tells the neighbours, and ends the peer.
     ///
     /// # Errors
-    /// When the peer is in no ring, is leaving already, or stays, since fewer than min(R, N − 1) living peers would have
-    /// a copy of something; then what would be lost.
+    /// When the peer is in no ring, is already leaving, or stays because fewer than min(R, N − 1) living peers would
+    /// have a copy of something; the last error lists what would be lost.
     pub async fn leave(&self) -> Result<LeaveReport, String> {
         self.leave_if(false).await
     }
 
-    /// As [`Handle::leave`], but leaves whatever may be lost, once nothing moves any more.
+    /// Like [`Handle::leave`], but leaves even if something may be lost, once nothing moves any more.
     ///
     /// # Errors
     /// When the peer is in no ring, or is leaving already.
@@ -103,7 +103,7 @@ impl Handle {
         Ok(report)
     }
 
-    /// How the peer is.
+    /// The state of the peer.
     pub async fn status(&self) -> StatusReport {
         self.shared.status().await
     }
@@ -124,7 +124,7 @@ impl Handle {
         self.shared.files().await
     }
 
-    /// The first so many of this peer's files, or a few more.
+    /// The first `wanted` of this peer's files, or a few more.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -140,7 +140,7 @@ impl Handle {
         self.shared.files_of_ring().await
     }
 
-    /// Where a name's record and its file are.
+    /// The peers that have a name's record and its file.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -148,24 +148,24 @@ impl Handle {
         self.shared.whereis(name, false).await
     }
 
-    /// The bytes of an object: this peer's own, or, where it has none, straight from the holders.
+    /// The bytes of an object: from this peer's own copy or, without one, directly from the holders.
     ///
     /// # Errors
-    /// When no holder that answers has it.
+    /// When no answering holder has the object.
     pub async fn read(&self, content: ContentId) -> Result<ObjectBytes, Failure> {
         let (object, pieces) = self.shared.bytes_of(content, 0).await?;
         Ok(ObjectBytes::of_pieces(object, pieces))
     }
 
-    /// How another peer answers: by its number, display name, address, or the beginning of its position.
+    /// Pings another peer, given by its number, display name, address, or the beginning of its position.
     ///
     /// # Errors
-    /// Not found, where there is no such peer. One that does not answer is no error.
+    /// "Not found" if there is no such peer. A peer that does not answer is not an error.
     pub async fn ping(&self, whom: &str) -> Result<PingReport, Failure> {
         self.shared.ping(whom).await
     }
 
-    /// As [`Handle::whereis`], for a person: where there is no such name, the one that begins so.
+    /// Like [`Handle::whereis`], for a person: if there is no such name, the one name that begins with it.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -173,8 +173,8 @@ impl Handle {
         self.shared.whereis(name, true).await
     }
 
-    /// Counts a member no more that does not answer and will not come back: it is not waited for, and files belong to
-    /// those that stay. It may join again. Unless `sure`, only says which peer is meant.
+    /// Forgets a member that does not answer and will not come back: it is no longer waited for, and its files belong
+    /// to the peers that stay. It may join again. Unless `sure`, only reports which peer is meant.
     ///
     /// # Errors
     /// There is no such member, or it answers.
@@ -182,15 +182,15 @@ impl Handle {
         self.shared.forget(whom, sure).await
     }
 
-    /// What leaving would do now.
+    /// The plan of a departure now.
     ///
     /// # Errors
-    /// When the peer is in no ring, or would stay; then what would be lost.
+    /// When the peer is in no ring, or would stay; the latter lists what would be lost.
     pub async fn plan_leave(&self) -> Result<LeavePlan, String> {
         self.shared.plan_leave().await
     }
 
-    /// What leaving did, where this peer is about to end because it has left, on whosever command; waits for
+    /// The report of the departure if this peer is about to end because it has left, on any client's command; waits for
     /// that end.
     pub async fn has_left(&self) -> Option<LeaveReport> {
         let report = self.shared.left.borrow().clone()?;
@@ -198,40 +198,40 @@ impl Handle {
         Some(report)
     }
 
-    /// Waits until the peer has ended, and says why.
+    /// Waits until the peer has ended, and returns the reason.
     pub async fn ended(&self) -> String {
         let mut ended = self.shared.ended.subscribe();
         let why = ended.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
         why.unwrap_or_else(|| "the peer has ended".to_owned())
     }
 
-    /// Shuts down a peer that never became active, and removes what its start has made.
+    /// Shuts down a peer that never became active, and removes what its start made.
     pub async fn undo_start(&self) {
         self.shutdown().await;
         self.running.undo().await;
     }
 
-    /// Ends the peer without a word to the ring, as a kill does, but flushes and closes its store.
+    /// Ends the peer without telling the ring, as a kill does, but flushes and closes its store.
     pub async fn shutdown(&self) {
         self.running.stop(&self.shared, false).await;
     }
 
-    /// What people call the peer.
+    /// The name of the peer, as people know it.
     pub fn name(&self) -> PeerName {
         self.shared.named(&self.shared.position())
     }
 
-    /// Where the peer stands.
+    /// The peer's position.
     pub fn position(&self) -> Position {
         self.shared.position()
     }
 
-    /// Where other peers reach it.
+    /// The address at which other peers reach it.
     pub fn address(&self) -> Address {
         self.shared.view().me.address.clone()
     }
 
-    /// Where its files are.
+    /// The peer's data directory.
     pub fn data_dir(&self) -> &Path {
         self.shared.store.dir()
     }

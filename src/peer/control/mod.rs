@@ -5,9 +5,9 @@
 //! | `handle` | the peer, for the program that started it |
 //! | `commands` | the server of `quoit-client/1` |
 //! | `client` | its client: another process commands the peer |
-//! | `choice` | which of the peers of this machine is meant |
-//! | `report` | what a peer tells of itself and its ring |
-//! | `export` | where the bytes of a request go: a file, or standard output |
+//! | `choice` | the peer of this machine that is meant |
+//! | `report` | a peer's reports on itself and its ring |
+//! | `export` | the target of a request's bytes: a file, or standard output |
 
 pub(in crate::peer) mod choice;
 pub(in crate::peer) mod client;

@@ -1,4 +1,4 @@
-//! `Status`, `Ring`, `Files`: what people want to see.
+//! `Status`, `Ring`, `Files`: the reports that people ask for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::wire::{
 };
 
 impl Shared {
-    /// How this peer is.
+    /// The state of this peer.
     pub(in crate::peer) async fn status(self: &Arc<Self>) -> StatusReport {
         let view = self.view();
         let counted = self
@@ -78,7 +78,7 @@ impl Shared {
         }
     }
 
-    /// What a person should know: that the disk is full now, that the clock is wrong, and what the store told lately.
+    /// The notices for a person: a full disk, a wrong clock, and the recent notices of the store.
     async fn notice_lines(self: &Arc<Self>) -> Listed<String> {
         let full = self.full_with().await.map(|free| {
             format!(
@@ -120,7 +120,7 @@ impl Shared {
         self.first_files(usize::MAX).await
     }
 
-    /// The first so many of this peer's files, or a few more.
+    /// The first `wanted` of this peer's files, or a few more.
     ///
     /// # Errors
     /// When the index cannot be read.
@@ -159,7 +159,7 @@ impl Shared {
         let view = self.view();
         let mut heard: BTreeSet<Position> = BTreeSet::new();
         loop {
-            // One that is silent costs no more than this once the others are enough.
+            // A silent peer costs no more than this once the other listings are enough.
             let enough = all_is_seen(&view, files::Env::copies(self.as_ref()), &heard);
             let patience = if enough { LATE_LISTING } else { LISTING_MAX };
             let (rank, files) = match timeout(patience, asked.join_next()).await {
@@ -197,8 +197,8 @@ impl Shared {
         Ok(RingFiles { files, silent: self.all_named(&silent), complete })
     }
 
-    /// Whom to ask for what all have: the members that are believed to live, in order, this one first; and those of them
-    /// that did not answer on the way. In a small ring nobody has to be asked who there is.
+    /// The peers to ask for a listing: the members that are believed to live, in order, this one first; and those of
+    /// them that did not answer on the way. In a small ring this peer knows all members and asks nobody.
     async fn everybody(self: &Arc<Self>) -> Result<(Vec<Entry>, Vec<Position>), String> {
         let view = self.view();
         if view.is_member() && view.small {
@@ -210,13 +210,13 @@ impl Shared {
         Ok((walked, passed_over))
     }
 
-    /// The ring's living peers in order, each asked for the next, this one first.
+    /// The ring's living peers in order, this one first; each names the next.
     async fn walk(self: &Arc<Self>) -> Result<Vec<Entry>, String> {
         self.until_member().await?;
         let view = self.view();
         let me = view.me.position;
         let mut walked = vec![view.me.clone()];
-        // By distance: whom this peer knows, and whom those name that were asked.
+        // By distance: the peers that this one knows, and the peers that asked peers name.
         let mut ahead: BTreeMap<Position, Entry> = BTreeMap::new();
         for entry in view.successors.iter().chain(view.alive()) {
             ahead.insert(me.distance_to(&entry.position), entry.clone());
@@ -231,7 +231,7 @@ impl Shared {
                 continue;
             }
             walked.push(next.clone());
-            // Asked for its own position, it names itself and who follows.
+            // A peer asked for its own position names itself and its successors.
             if let MembershipReply::Owner { owner, successors, .. } = reply
                 && owner.position == next.position
                 && let Some(successors) = self.list_after(&next, successors)
@@ -270,7 +270,7 @@ impl Shared {
             files.extend(page);
             let all = budget.fetch_add(spent, Ordering::Relaxed) + spent;
             if all > LISTING_BYTES_MAX {
-                // Who says most is not known to lie: a listing so large is told without it.
+                // A peer that lists very much is not known to lie: the listing is shown without it.
                 return None;
             }
             if begin.elapsed() > LISTING_MAX {
@@ -288,13 +288,13 @@ fn unix_seconds(time: std::time::SystemTime) -> u64 {
     time.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// What an entry of a listing takes in memory, about.
+/// The approximate memory that an entry of a listing takes, in bytes.
 fn weight(file: &FileEntry) -> usize {
     size_of::<FileEntry>()
         + file.names.iter().map(|name| size_of_val(name) + name.as_str().len()).sum::<usize>()
 }
 
-/// A page of a listing goes on after the last one, in order, and ends.
+/// Checks a page of a listing: it continues in order after the last one, and it makes progress.
 fn check_page(after: Option<ContentId>, page: &[FileEntry], more: bool) -> Result<(), Fault> {
     let mut last = after;
     for file in page {
@@ -320,7 +320,7 @@ fn phase_in_words(view: &View) -> String {
     }
 }
 
-/// Names whose history holds a record that lost without being replaced.
+/// The names whose history holds a record that lost without being replaced.
 fn siblings(store: &crate::blob::Store) -> Result<Vec<crate::id::FileName>, BlobError> {
     let mut names = Vec::new();
     let mut after = None;
@@ -336,14 +336,14 @@ fn siblings(store: &crate::blob::Store) -> Result<Vec<crate::id::FileName>, Blob
     }
 }
 
-/// How long one peer of a walk may take.
+/// The timeout of one hop of a walk.
 const HOP_TIMEOUT: Duration = Duration::from_secs(1);
-/// For how long the next listing is waited for once those that came are enough.
+/// How long the next listing is waited for once those that came are enough.
 const LATE_LISTING: Duration = Duration::from_secs(1);
-/// How long one peer's listing may take.
+/// The timeout of one peer's listing.
 const LISTING_MAX: Duration = Duration::from_secs(60);
-/// What all peers' listings together may take in memory.
+/// The most memory that all peers' listings together may take, in bytes.
 const LISTING_BYTES_MAX: usize = 256 << 20;
 const RECORDS_PER_PAGE: usize = 1_000;
-/// Holders of one file that a listing names.
+/// The most holders of one file that a listing names.
 const HOLDERS_LISTED_MAX: usize = 64;

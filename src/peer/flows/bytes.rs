@@ -1,4 +1,4 @@
-//! The bytes of objects in a running peer: on QUIC streams, and on the disk by threads of their own.
+//! The bytes of objects in a running peer: on QUIC streams, and on the disk by dedicated threads.
 
 use std::time::Duration;
 
@@ -83,18 +83,18 @@ impl Answering for RequestStream {
     }
 }
 
-/// A buffer for the next bytes of a stream, at most so many.
+/// A buffer for the next bytes of a stream, `most` at most.
 fn empty_piece(most: u64) -> Vec<u8> {
     vec![0; most.min(PIECE_BYTES as u64) as usize]
 }
 
-/// The bytes that came into a buffer; nothing at the end of a stream.
+/// The bytes that came into a buffer; `None` at the end of a stream.
 fn filled_piece(mut piece: Vec<u8>, filled: usize) -> Option<Bytes> {
     piece.truncate(filled);
     (filled > 0).then(|| Bytes::from(piece))
 }
 
-/// An object that is being written: by a thread, once there is something to write.
+/// An object that is being written; a thread writes it once there are bytes to write.
 pub(in crate::peer) struct Arriving {
     at: At,
     offset: u64,
@@ -103,11 +103,11 @@ pub(in crate::peer) struct Arriving {
 enum At {
     Rest(Box<Receiver>),
     Thread(Writer),
-    /// Only while it goes from one to the other; or a panic of the thread goes on.
+    /// The state while the object moves between the other two, or after a panic of the thread.
     Nowhere,
 }
 
-/// Pieces go in through a bounded queue.
+/// A writing thread; pieces reach it through a bounded queue.
 struct Writer {
     pieces: mpsc::Sender<Bytes>,
     thread: tokio::task::JoinHandle<(Receiver, Result<(), BlobError>)>,
@@ -134,7 +134,7 @@ impl Arriving {
         Arriving { at: At::Rest(Box::new(receiver)), offset }
     }
 
-    /// Waits until nothing is written any more; the receiver, and what came of writing.
+    /// Waits until the thread has written everything; returns the receiver and the result of the writes.
     async fn rest(&mut self) -> (Receiver, Result<(), BlobError>) {
         let (receiver, written) = match std::mem::replace(&mut self.at, At::Nowhere) {
             At::Rest(receiver) => (*receiver, Ok(())),
@@ -142,7 +142,7 @@ impl Arriving {
                 drop(pieces);
                 finished(thread).await
             }
-            // Whoever waited for the thread was given up, and with it this.
+            // The task that waited for the thread was cancelled, and this object with it.
             At::Nowhere => std::future::pending().await,
         };
         self.offset = receiver.offset();
@@ -188,7 +188,7 @@ impl Incoming for Arriving {
             self.at = At::Thread(Writer::begin(*receiver));
         }
         let At::Thread(writer) = &self.at else { return false };
-        // A pause of this process is noticed here, too.
+        // Pauses of this process are noticed here too.
         matches!(wait_awake(Duration::MAX, writer.pieces.send(piece)).await.0, Some(Ok(())))
     }
 
@@ -210,16 +210,16 @@ impl Incoming for Arriving {
     }
 }
 
-/// Bytes that are read.
+/// The source from which bytes are read.
 pub(in crate::peer) enum Reading {
-    /// By a thread, a few pieces ahead.
+    /// A thread that reads a few pieces ahead.
     Ahead(mpsc::Receiver<Result<Bytes, BlobError>>),
-    /// From a client: hashed as they come, so that what it gives is checked before the last of it goes on. Only the
-    /// whole can be checked, so the first ones are read and not given.
+    /// A client. The bytes are hashed as they come, so that they are checked before the last of them is passed on. Only
+    /// the whole object can be checked, so the first `skip` bytes are read but not passed on.
     Client { stream: Box<OpenStream>, hasher: Box<ChunkHasher>, object: ObjectInfo, skip: u64 },
 }
 
-/// Reads pieces on a thread of its own, a few ahead; an empty piece is the end.
+/// Reads pieces on a thread of its own, a few ahead; an empty piece marks the end.
 pub(in crate::peer) fn read_ahead(
     mut read: impl FnMut() -> Result<Bytes, BlobError> + Send + 'static,
 ) -> mpsc::Receiver<Result<Bytes, BlobError>> {
@@ -238,7 +238,7 @@ pub(in crate::peer) fn read_ahead(
 }
 
 impl Reading {
-    /// Asks a client for the bytes that it offered, as any holder is asked.
+    /// Asks a client for the bytes that it offered, in the same way as any holder is asked.
     pub(in crate::peer) async fn client(
         client: &Connection,
         object: ObjectInfo,
@@ -297,7 +297,7 @@ impl Reader for Reading {
     }
 }
 
-/// Pieces that are read ahead.
+/// The number of pieces that are read ahead.
 const READ_AHEAD_MAX: usize = 4;
-/// Pieces that wait for the disk: 2 MiB.
+/// The number of pieces that wait for the disk: 2 MiB.
 const QUEUED_PIECES_MAX: usize = 8;

@@ -1,4 +1,4 @@
-//! The world of the flows of [`crate::files`], in a running peer.
+//! The environment of the flows of [`crate::files`] in a running peer.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -110,7 +110,7 @@ impl Env for Shared {
 
     async fn tell_of_lookup(self: &Arc<Self>, whom: Entry, reply: Option<MembershipReply>) {
         let message = match reply {
-            // What a helper passes on is no sign of life.
+            // An answer that a helper passed on is no sign of life.
             Some(_) if self.transport.was_asked_through_a_helper(&whom.position) => return,
             Some(reply) => ActorMessage::LookupAnswer { from: whom, reply },
             None => ActorMessage::LookupSilence { whom },
@@ -351,12 +351,12 @@ impl Env for Shared {
         self.interval
     }
 
-    /// Nobody is waited for: who is away has no copies.
+    /// No peer is waited for: a member that is away has no copies.
     fn waited_for(&self) -> BTreeSet<Position> {
         BTreeSet::new()
     }
 
-    /// Partial transfers that nobody goes on with make place.
+    /// Removes partial transfers that no peer continues.
     async fn tidy(self: &Arc<Self>) {
         let expired = self.blocking(|store| {
             let expired = store.expire_parts(PART_UNUSED_MAX, PARTS_MAX);
@@ -407,8 +407,8 @@ impl Env for Shared {
     }
 }
 
-/// Bytes that are given to the network at a time.
+/// The number of bytes that are given to the network at a time.
 const SLICE_BYTES: u64 = 64 << 10;
-/// How long a partial transfer is kept for whoever sends the rest, and how many of them.
+/// How long a partial transfer is kept for a sender that continues it, and the most that are kept.
 const PART_UNUSED_MAX: Duration = Duration::from_secs(24 * 3_600);
 const PARTS_MAX: usize = 256;

@@ -1,11 +1,12 @@
-//! Which files have fewer copies than they should.
+//! The files that have fewer copies than they should.
 //!
-//! Each peer answers for the files that it owns, and for those that their owner lacks. It learns who else
-//! has a copy from offers, its own and those of others, and from stores. What looks short is asked again
-//! before it is told, so that the answer does not lag. `status` joins the answers of the living members:
+//! Each peer reports on the files that it owns, and on files that their owner lacks. It learns of other peers' copies
+//! from offers, its own and those of others, and from stores. Before it reports a file as short of copies it asks
+//! again, so that the report does not lag. `status` joins the reports of the living members:
 //! `A ->[Health] B`, `B ->[Health { short, total, below_quorum }] A`.
 //!
-//! Only what the ring was given counts: objects that its peers hold, and contents that a name record names. A holder that is no replica counts as a copy; one that does not answer counts as none.
+//! Only data that the ring was given counts: objects that its peers hold, and contents that a name record names. A
+//! holder that is not a replica counts as a copy; a holder that does not answer does not count.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +26,7 @@ use crate::wire::limits::{
 };
 use crate::wire::{Entry, FileHealth, SignedRecord, StorageReply, StorageRequest, codec};
 
-/// Who has copies of the files that this peer answers for, as far as it learned.
+/// The known copies, by holder, of the files that this peer reports on.
 #[derive(Debug, Default)]
 pub(in crate::peer) struct HealthBook {
     book: Mutex<Book>,
@@ -35,15 +36,15 @@ pub(in crate::peer) struct HealthBook {
 
 #[derive(Debug, Default)]
 struct Book {
-    /// Other peers that have an object, each with the life in which it said so.
+    /// The other peers that have an object, each with the incarnation in which it said so.
     copies: BTreeMap<ContentId, BTreeMap<Position, u64>>,
-    /// Objects here that their owner was offered and has not got.
+    /// Objects here that their owner was offered and has not taken.
     orphans: BTreeSet<ContentId>,
-    /// Contents that records name, and that nobody who answers has.
+    /// Contents that records name and that no answering peer has.
     lost: BTreeMap<ContentId, Vec<FileName>>,
 }
 
-/// Who answers, and which life of it.
+/// The peers that answer, with their incarnations.
 struct Living {
     me: Position,
     lives: BTreeMap<Position, u64>,
@@ -56,26 +57,26 @@ impl Living {
     }
 }
 
-/// What the living members say of their files.
+/// The joined reports of the living members on their files.
 #[derive(Debug, Default)]
 pub(in crate::peer) struct Health {
-    /// The files with the fewest copies, those first.
+    /// The files that lack copies, those with the fewest first.
     pub short: Vec<ShortFile>,
     pub total: u64,
     pub below_quorum: u64,
-    /// Of these, no member that answers has a copy, as far as they are listed.
+    /// The number of listed files of which no answering member has a copy.
     pub without_copy: u64,
-    /// Living members that did not say.
+    /// The living members that did not report.
     pub unheard: Listed<PeerName>,
 }
 
 impl HealthBook {
-    /// Another peer offers these, so it has them.
+    /// Notes that another peer has the objects that it offers.
     pub(in crate::peer) fn hear_offer(&self, from: &Entry, objects: &[ContentId]) {
         objects.iter().for_each(|content| self.hear_copy(from, *content, true));
     }
 
-    /// What another peer says of an object: it has it, or it has not.
+    /// Notes whether another peer has an object, as it said.
     pub(in crate::peer) fn hear_copy(&self, of: &Entry, content: ContentId, has: bool) {
         let mut book = self.lock();
         if !has {
@@ -93,7 +94,7 @@ impl HealthBook {
         }
     }
 
-    /// An owner was offered an object: whether it has it now.
+    /// Notes whether the owner of an object has it now, after an offer.
     fn hear_owner(&self, content: ContentId, has: bool) {
         let mut book = self.lock();
         if has {
@@ -103,14 +104,14 @@ impl HealthBook {
         }
     }
 
-    /// Of objects that are not here this peer knows nothing.
+    /// Forgets objects that are not here: this peer knows nothing about them.
     fn keep_only(&self, held: &BTreeSet<ContentId>) {
         let mut book = self.lock();
         book.copies.retain(|content, _| held.contains(content));
         book.orphans.retain(|content| held.contains(content));
     }
 
-    /// The holders of an object that answer, this peer among them, in ring order from the owner.
+    /// The answering holders of an object, this peer among them, in ring order from the owner.
     fn holders(&self, living: &Living, content: &ContentId) -> Vec<Position> {
         let book = self.lock();
         let copies = book.copies.get(content).into_iter().flatten();
@@ -130,7 +131,7 @@ impl HealthBook {
 }
 
 impl Shared {
-    /// How the files of the ring are, as its living members say; at most so many are asked.
+    /// The health of the ring's files, as its living members report it; at most [`ASKED_MAX`] of them are asked.
     pub(in crate::peer) async fn health(self: &Arc<Self>) -> Health {
         let view = self.view();
         if !view.is_member() {
@@ -175,7 +176,7 @@ impl Shared {
         }
     }
 
-    /// Handles `Health`. Whoever asks at nearly the same time gets the same answer, made once.
+    /// Handles `Health`. Peers that ask at nearly the same time get the same answer, made once.
     pub(in crate::peer) async fn answer_health(self: &Arc<Self>) -> StorageReply {
         let mut last = self.health.last.lock().await;
         if let Some((made, answer)) = last.as_ref()
@@ -194,7 +195,7 @@ impl Shared {
         let (copies, quorum) = (settings.copies(members), settings.write_quorum(members));
         let mine = match self.answered_for(&view).await {
             Ok(mine) => mine,
-            // Whoever cannot say what it holds has no word on how that is.
+            // A peer that cannot list its objects cannot report on their copies.
             Err(error) => return StorageReply::refused(error.to_string()),
         };
         let living = Living::of(&view);
@@ -222,7 +223,7 @@ impl Shared {
         StorageReply::Health { short: self.page_of_health(files).await, total, below_quorum }
     }
 
-    /// Handles `Lacks`.
+    /// Handles `Lacks`: lists the named objects that are not here.
     pub(in crate::peer) async fn answer_lacks(
         self: &Arc<Self>,
         objects: Vec<ContentId>,
@@ -240,7 +241,7 @@ impl Shared {
         Ok(StorageReply::Wanted { objects, records: Vec::new(), arriving: Vec::new() })
     }
 
-    /// What a round of offers has learned of one peer.
+    /// Notes what a round of offers has learned about one peer.
     pub(in crate::peer) fn note_offer(
         &self,
         view: &View,
@@ -250,7 +251,7 @@ impl Shared {
     ) {
         for content in asked {
             self.health.hear_copy(to, *content, has.contains(content));
-            // What another replica has says nothing of the owner.
+            // Another replica's copy says nothing about the owner.
             let is_owner = match view.route(&content.key()) {
                 Some(Route::Owner { owner, .. }) => owner.position == to.position,
                 _ => true,
@@ -261,7 +262,7 @@ impl Shared {
         }
     }
 
-    /// What records here name and is not here.
+    /// The contents that records here name and that are not here.
     pub(in crate::peer) fn named_elsewhere(&self, holdings: &Holdings) -> BTreeMap<ContentId, Vec<FileName>> {
         let view = self.view();
         let mut named: BTreeMap<ContentId, Vec<FileName>> = BTreeMap::new();
@@ -277,7 +278,8 @@ impl Shared {
         named
     }
 
-    /// After a round: forgets what is not here any more, and looks for what records name and nobody has.
+    /// After a round: forgets objects that are no longer here, and looks for contents that records name and no peer
+    /// has.
     pub(in crate::peer) async fn look_for_lost(
         self: &Arc<Self>,
         held: &BTreeSet<ContentId>,
@@ -313,21 +315,21 @@ impl Shared {
         self.health.lock().lost = lost;
     }
 
-    /// Since when a member has been away for too long to be waited for.
+    /// Whether a member has been away for so long that it is no longer waited for.
     pub(in crate::peer) fn is_gone_for_good(&self, peer: &Position) -> bool {
         self.contacts.away_since(peer).is_some_and(|since| gone(since, unix_ms()))
     }
 
-    /// The files whose copies this peer counts: its own range, and what their owner lacks.
+    /// The files that this peer reports on: those of its own range, and those that their owner lacks.
     async fn answered_for(&self, view: &View) -> Result<Vec<ContentId>, BlobError> {
         let held = self.blocking(|store| store.object_ids()).await?;
         let orphans = self.health.lock().orphans.clone();
-        // What was only requested here came from the ring, too: as its owner this peer keeps it.
+        // An object that was only requested here came from the ring too: if this peer owns it, it keeps it.
         let contents = held.into_iter().map(|(content, _)| content);
         Ok(contents.filter(|content| view.owns(&content.key()) || orphans.contains(content)).collect())
     }
 
-    /// Asks those that should have these, or were heard to have, whether they do.
+    /// Asks the peers that should have these objects, or were heard to have them, whether they do.
     async fn ask_anew(self: &Arc<Self>, view: &View, contents: &[ContentId]) {
         if contents.is_empty() {
             return;
@@ -337,7 +339,7 @@ impl Shared {
         for entry in replicas(&view.me, &view.successors, copies).into_iter().skip(1) {
             whom.insert(entry.position, entry);
         }
-        // Where the owner is another, its replicas may stand before this peer.
+        // If another peer is the owner, its replicas may stand before this peer.
         for entry in view.alive().collect::<Vec<_>>().into_iter().rev().take(copies) {
             whom.insert(entry.position, entry.clone());
         }
@@ -355,7 +357,7 @@ impl Shared {
         }
     }
 
-    /// Which of these a peer has not; none when it does not say.
+    /// The objects, of those given, that a peer lacks; none if the peer does not answer.
     pub(in crate::peer) async fn lacking(
         self: &Arc<Self>,
         whom: &Entry,
@@ -370,7 +372,7 @@ impl Shared {
         }
     }
 
-    /// As many of these files as a frame holds, with names.
+    /// As many of these files as fit into a frame, with names.
     async fn page_of_health(&self, mut files: Vec<FileHealth>) -> Vec<FileHealth> {
         let contents: Vec<ContentId> = files.iter().map(|file| file.content).collect();
         let named = self.blocking(move |store| {
@@ -394,7 +396,7 @@ impl Shared {
     }
 }
 
-/// The answers of all as one.
+/// The joined reports of several peers.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Joined {
     files: Vec<FileHealth>,
@@ -402,13 +404,13 @@ struct Joined {
     below_quorum: u64,
 }
 
-/// What several peers say of one file is one word; a file that has its copies after all is none.
+/// Merges the reports on each file; drops files that turn out to have all their copies.
 fn join(answers: Vec<(Vec<FileHealth>, u64, u64)>, copies: usize, quorum: usize) -> Joined {
     let is_below = |file: &FileHealth| file.holders.len() < quorum;
     let mut joined = Joined::default();
     let mut files: BTreeMap<ContentId, FileHealth> = BTreeMap::new();
     for (short, total, below) in answers {
-        // Of what is not in the lists only the numbers are known.
+        // For files beyond the lists only the numbers are known.
         let told_below = short.iter().filter(|file| is_below(file)).count() as u64;
         joined.total = joined.total.saturating_add(total.saturating_sub(short.len() as u64));
         joined.below_quorum = joined.below_quorum.saturating_add(below.saturating_sub(told_below));
@@ -446,14 +448,14 @@ fn join(answers: Vec<(Vec<FileHealth>, u64, u64)>, copies: usize, quorum: usize)
     joined
 }
 
-/// In the order in which each was first there.
+/// The peers without repetition, in the order of their first occurrence.
 fn once_each(peers: Vec<Position>) -> Vec<Position> {
     let mut seen = BTreeSet::new();
     peers.into_iter().filter(|peer| seen.insert(*peer)).collect()
 }
 
-/// The members that should have what belongs to a key and are not among its holders, whether they answer
-/// or not: as many as copies are missing.
+/// The members that should have the data of a key and are not among its holders, whether they answer or not: as many as
+/// copies are missing.
 fn who_should(view: &View, key: &Position, holders: &[Position], copies: usize) -> Vec<Position> {
     let members = view.alive().chain(view.away()).chain([&view.me]).map(|entry| entry.position);
     let mut around: Vec<Position> = members.filter(|peer| !holders.contains(peer)).collect();
@@ -462,25 +464,25 @@ fn who_should(view: &View, key: &Position, holders: &[Position], copies: usize) 
     around
 }
 
-/// Whether who is away since then, both in milliseconds, is gone.
+/// Whether a peer that is away since `since_ms` is gone; both times are in milliseconds.
 fn gone(since_ms: u64, now_ms: u64) -> bool {
     now_ms.saturating_sub(since_ms) > AWAY_MAX.as_millis() as u64
 }
 
 /// How long an away peer is waited for; after that it is gone.
 const AWAY_MAX: Duration = Duration::from_secs(15 * 60);
-/// For how long an answer is given again.
+/// How long a report is reused.
 const FRESH: Duration = Duration::from_millis(250);
-/// Members that one status asks.
+/// The most members that one status asks.
 const ASKED_MAX: usize = 64;
-/// How long they may take; they ask others themselves meanwhile.
+/// The timeout of their reports; they ask other peers themselves meanwhile.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 const LACKS_TIMEOUT: Duration = Duration::from_secs(1);
-/// Objects of which is known who has them, some of them maybe not here.
+/// The most objects whose holders are known; some of these objects may not be here.
 const BOOK_MAX: usize = 1_000_000;
-/// Contents without any copy that one peer keeps in mind.
+/// The most contents without any copy that one peer remembers.
 const LOST_MAX: usize = 64;
-/// What a reply has beside its files.
+/// The space that a reply needs beside its files, in bytes.
 const FRAME_SPARE: usize = 64;
 
 #[cfg(test)]

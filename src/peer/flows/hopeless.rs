@@ -1,4 +1,5 @@
-//! What need not be tried: files that this peer cannot take, and copies that others do not take from it.
+//! Attempts that are not worth making: files that this peer cannot take, and copies that other peers do not take from
+//! it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::peer::shared::Shared;
 use crate::replica::{Presence, Setbacks, Unkept};
 use crate::wire::{Entry, MissingReason, ObjectInfo, StorageReply, StorageRequest, shortened};
 
-/// What this peer knows of that. Cheap to clone.
+/// The files and copies that are not worth trying. Cheap to clone.
 #[derive(Clone, Default)]
 pub(in crate::peer) struct Hopeless {
     unkept: Arc<Mutex<Unkept>>,
@@ -23,20 +24,20 @@ pub(in crate::peer) struct Hopeless {
 }
 
 impl Hopeless {
-    /// An object that belongs here was not taken; where the disk is the reason, it counts as unkept.
+    /// Notes that an object that belongs here was not taken; if the disk is the reason, the object counts as unkept.
     pub(in crate::peer) fn refused(&self, object: &ObjectInfo, reason: &MissingReason) {
         if reason.is_of_its_disk() {
             self.unkept().refused(self.clock.now(), object.content, object.length, reason.clone());
         }
     }
 
-    /// An object is here.
+    /// Notes that an object is here.
     pub(in crate::peer) fn came(&self, content: &ContentId) {
         self.unkept().came(content);
     }
 
-    /// Whether each of these offered objects is here, or can be taken. One whose length is not known is asked for:
-    /// when it is sent, its length comes before its bytes.
+    /// Whether each of these offered objects is here, or can be taken. An object of unknown length is asked for: its
+    /// length comes before its bytes.
     ///
     /// # Errors
     /// When the index cannot be read.
@@ -72,17 +73,17 @@ impl Hopeless {
         Ok(here)
     }
 
-    /// Handles `Unkept`.
+    /// Handles `Unkept`: reports the files that this peer cannot take.
     pub(in crate::peer) fn report(&self) -> StorageReply {
         self.unkept().report(self.clock.now())
     }
 
-    /// Whether a copy of an object is to be offered to that peer's disk now.
+    /// Whether a copy of an object should be offered to that peer now.
     pub(in crate::peer) fn may_try(&self, to: &Entry, content: &ContentId) -> bool {
         self.setbacks().may_try(self.clock.now(), to, content)
     }
 
-    /// What came of giving an object to a peer. One that lacks room says so itself when it is offered the object
+    /// Notes the result of giving an object to a peer. A peer that lacks room says so itself when the object is offered
     /// the next time.
     pub(in crate::peer) fn tried(&self, to: &Entry, content: ContentId, refusal: Option<&MissingReason>) {
         match refusal {
@@ -103,7 +104,8 @@ impl Hopeless {
 }
 
 impl Shared {
-    /// Which living members cannot take files that belong to them, by their own word; at most so many are asked.
+    /// The living members that cannot take files that belong to them, as they report it; at most [`ASKED_MAX`] are
+    /// asked.
     pub(in crate::peer) async fn unkept_of_ring(self: &Arc<Self>) -> Listed<UnkeptFiles> {
         let view = self.view();
         if !view.is_member() {
@@ -134,7 +136,7 @@ impl Shared {
     }
 }
 
-/// A reason that a list of many holds.
+/// A shortened reason, of which a list of many has room.
 fn in_short(reason: MissingReason) -> MissingReason {
     let cut = |text: String| shortened(text, REASON_TOLD_BYTES_MAX);
     match reason {
@@ -146,12 +148,12 @@ fn in_short(reason: MissingReason) -> MissingReason {
     }
 }
 
-/// Members that one status asks, and how long they may take.
+/// The most members that one status asks, and the timeout of their answers.
 const ASKED_MAX: usize = 64;
 const UNKEPT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Of a reason in the words of another peer, so much is told.
+/// The most bytes shown of a reason in another peer's words.
 const REASON_TOLD_BYTES_MAX: usize = 200;
-/// So many full peers one status names.
+/// The most full peers that one status names.
 const TOLD_MAX: usize = 8;
 
 #[cfg(test)]

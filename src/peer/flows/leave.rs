@@ -1,4 +1,5 @@
-//! `Quit`: hand over first, then tell the neighbours, then go. A peer that cannot hand over stays, unless it is forced.
+//! `Quit`: the peer hands over its copies, then tells the neighbours, then ends. A peer that cannot hand over stays,
+//! unless it is forced.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,11 +17,11 @@ use crate::wire::limits::OFFERS_PER_MESSAGE_MAX;
 use crate::wire::{StorageReply, StorageRequest};
 
 impl Shared {
-    /// Leaves the ring once min(R, N − 1) living peers have a copy of everything that is here, however long that
-    /// takes, as long as something moves. Where it cannot be, this peer stays, unless it is forced.
+    /// Leaves the ring once min(R, N − 1) living peers have a copy of everything that is here. That may take as long as
+    /// it likes while something moves. If it cannot be done, this peer stays, unless it is forced.
     ///
     /// # Errors
-    /// When this peer is in no ring, leaves already, or stays; then what would be lost.
+    /// When this peer is in no ring, is already leaving, or stays; the last error lists what would be lost.
     pub(in crate::peer) async fn leave(self: &Arc<Self>, force: bool) -> Result<LeaveReport, String> {
         self.until_member().await?;
         if self.view().phase != PhaseKind::Active {
@@ -41,20 +42,20 @@ impl Shared {
             unreachable: unreachable.into_iter().collect(),
             data_dir: self.store.dir().to_string_lossy().into_owned(),
         };
-        // Before the end is seen, so that whoever sees it knows why.
+        // The report is published before the end, so that every task that sees the end knows the reason.
         self.left.send_replace(Some(report.clone()));
         self.tell_actor(ActorMessage::Depart).await;
         let mut ended = self.ended.subscribe();
         let gone = self.interval * 2 + Duration::from_secs(1);
-        // The node ends by itself after two intervals; its end is what is waited for.
+        // The node ends by itself after two intervals; this waits for that end.
         let _ = tokio::time::timeout(gone, ended.wait_for(Option::is_some)).await;
         Ok(report)
     }
 
-    /// What leaving would do now: which copies the peers that stay would have to get first.
+    /// The plan of a departure now: the copies that the peers that stay would have to get first.
     ///
     /// # Errors
-    /// When this peer is in no ring, or would stay; then what would be lost.
+    /// When this peer is in no ring, or would stay; the latter lists what would be lost.
     pub(in crate::peer) async fn plan_leave(self: &Arc<Self>) -> Result<LeavePlan, String> {
         self.until_member().await?;
         let view = self.view();
@@ -92,7 +93,8 @@ impl Shared {
         })
     }
 
-    /// The objects of an offer that its peer lacks, and how many records. Who does not answer lacks all.
+    /// The objects of an offer that the receiving peer lacks, and the number of records. A peer that does not answer
+    /// lacks all.
     async fn lacked_by(self: &Arc<Self>, offer: Offer, holdings: &Holdings) -> (Vec<ContentId>, u64) {
         let mut lacked = Vec::new();
         for page in holdings.objects_of(&offer).chunks(OFFERS_PER_MESSAGE_MAX) {
@@ -117,5 +119,5 @@ impl Shared {
     }
 }
 
-/// How many files the last peer names as unreachable.
+/// The most files that the last peer of a ring names as unreachable.
 const FILES_NAMED_MAX: usize = 1_000;

@@ -1,4 +1,4 @@
-//! What the store has to tell: shown to people, kept for `status`, and mended where it can be.
+//! The notices of the store: shown to people, kept for `status`, and acted on where that helps.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,26 +15,26 @@ use crate::peer::shared::Shared;
 use crate::time::Timestamp;
 use crate::wire::{Link, ObjectInfo, PeerName};
 
-/// The last things that the store told, oldest first.
+/// The last notices of the store, oldest first.
 #[derive(Debug, Default)]
 pub(in crate::peer) struct NoticeBook(Mutex<VecDeque<Told>>);
 
 #[derive(Debug)]
 struct Told {
     what: String,
-    /// Of a bad copy, what became of it.
+    /// The outcome for a bad copy, in words.
     then: String,
     /// The object of which a good copy is still looked for.
     lacking: Option<ContentId>,
 }
 
 impl NoticeBook {
-    /// All of them, each one line.
+    /// The notices, one line each.
     pub(in crate::peer) fn lines(&self) -> Vec<String> {
         self.lock().iter().map(|told| format!("{}{}", told.what, told.then)).collect()
     }
 
-    /// A good copy of an object is here.
+    /// Notes that a good copy of an object is here.
     pub(in crate::peer) fn came(&self, content: &ContentId, from: Option<PeerName>) {
         self.change(content, |told| {
             told.then = format!(", and {}", came_back(from));
@@ -42,7 +42,7 @@ impl NoticeBook {
         });
     }
 
-    /// All that were asked for a good copy of an object did not give it.
+    /// Notes that no asked peer gave a good copy of an object.
     fn nobody_answered(&self, content: &ContentId) {
         self.change(content, |told| told.then = format!(", and {NOBODY_ANSWERED}"));
     }
@@ -53,7 +53,7 @@ impl NoticeBook {
         }
     }
 
-    /// Writes a notice down; its line.
+    /// Records a notice and returns its line.
     fn add(&self, notice: &Notice) -> String {
         let (then, lacking) = match notice {
             Notice::Quarantined { object, kind: Kind::Replica, .. } => {
@@ -81,7 +81,7 @@ fn came_back(from: Option<PeerName>) -> String {
     from.map_or("a good copy came back".to_owned(), |peer| format!("a good copy came back from peer {peer}"))
 }
 
-/// Shows what the store tells, and fetches again what went to quarantine, until the peer ends.
+/// Shows the notices of the store, and fetches objects whose copies went to quarantine, until the peer ends.
 pub(in crate::peer) async fn mend(shared: Arc<Shared>) {
     let (tell, mut notices) = mpsc::channel(WAITING_MAX);
     let weak = Arc::downgrade(&shared);
@@ -104,7 +104,7 @@ pub(in crate::peer) async fn mend(shared: Arc<Shared>) {
             Some(_) = fetches.join_next() => continue,
         };
         if is_shown {
-            // More at once than a person reads: the log has them all.
+            // These are more notices than a person reads; the log has all of them.
             shared.tell(PeerEvent::Warning(shared.notices.add(&notice)));
         }
         let Notice::Quarantined { object, kind: Kind::Replica, names, .. } = notice else { continue };
@@ -118,8 +118,8 @@ pub(in crate::peer) async fn mend(shared: Arc<Shared>) {
 }
 
 impl Shared {
-    /// Brings an object of which the copy here was bad from another holder. What does not come now comes with
-    /// a round of repair, as any missing copy does.
+    /// Fetches an object whose copy here was bad from another holder. If that fails, a round of repair brings the
+    /// object later, like any missing copy.
     async fn fetch_again(
         self: &Arc<Self>,
         object: ObjectInfo,
@@ -154,13 +154,14 @@ impl Shared {
 }
 
 const NOBODY_ANSWERED: &str = "no other holder has answered yet";
-/// Lines that `status` shows.
+/// The most lines that `status` shows.
 const NOTICES_MAX: usize = 16;
-/// Notices that wait to be looked at, and objects that wait to be fetched again. Of more, repair brings the copies.
+/// The most notices that wait to be looked at, and objects that wait to be fetched again. Repair brings the copies of
+/// any others.
 const WAITING_MAX: usize = 4_096;
-/// Objects that are fetched again at the same time.
+/// The most objects that are fetched again at the same time.
 const FETCHES_MAX: usize = 4;
-/// Before each try to fetch an object again.
+/// The pauses before the tries to fetch an object again.
 const FETCH_PAUSES: [Duration; 4] =
     [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(15)];
 

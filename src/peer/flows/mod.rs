@@ -1,17 +1,17 @@
-//! What joins the flows of [`crate::files`] with disk and network.
+//! The flows of [`crate::files`], joined with disk and network.
 //!
 //! | part | what it is |
 //! |---|---|
-//! | `env` | the world of the flows |
+//! | `env` | the environment of the flows |
 //! | `bytes` | the bytes of objects, on streams and on the disk |
 //! | `serve` | takes streams and hands each request to its one handler |
 //! | `store` | a store that a person asks for |
 //! | `request` | a request, from a name to a file in received/ |
-//! | `relay` | a request whose bytes go to a client and not to the disk |
-//! | `leave` | a departure, and what people are told of it |
+//! | `relay` | a request whose bytes go to a client instead of the disk |
+//! | `leave` | a departure, and its report |
 //! | `records` | signatures of name records |
-//! | `hopeless` | what need not be tried: files that do not fit, copies that others do not take |
-//! | `mend` | what the store has to tell, and what is fetched again |
+//! | `hopeless` | attempts that are not worth making: files that do not fit, copies that other peers do not take |
+//! | `mend` | the notices of the store, and the objects that are fetched again |
 //! | `health` | which files have fewer copies than they should |
 
 pub(in crate::peer) mod bytes;

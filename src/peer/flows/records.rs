@@ -1,4 +1,4 @@
-//! How a peer signs name records, and checks the signatures of others.
+//! How a peer signs name records, and checks the signatures of other peers.
 
 use crate::id::Position;
 use crate::peer::shared::Shared;

@@ -1,7 +1,7 @@
-//! The bytes of an object for a person at this peer: from its own disk, or, where nothing can be kept here,
-//! straight from the holders. Reading needs no space, no inode and no commit.
+//! The bytes of an object for a person at this peer: from its own disk, or, if this peer cannot keep the object,
+//! directly from the holders. Reading needs no space, no inode and no commit.
 //!
-//! Each chunk is checked before a byte of it is given.
+//! Each chunk is checked before any of its bytes is passed on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::peer::shared::Shared;
 use crate::wire::limits::PIECE_BYTES;
 use crate::wire::{Entry, ObjectInfo};
 
-/// Checked pieces of an object, in order; an error ends them.
+/// The checked pieces of an object, in order; an error ends them.
 pub(in crate::peer) type Pieces = mpsc::Receiver<Result<Bytes, BlobError>>;
 
 /// An object that is read from its holders.
@@ -28,7 +28,7 @@ pub(in crate::peer) struct Relay {
     fetch: Fetch<Shared>,
     object: ObjectInfo,
     outboard: Outboard,
-    /// What has come of the chunk that is to be given next.
+    /// The received part of the chunk that is to be passed on next.
     part: Part,
 }
 
@@ -39,8 +39,8 @@ impl Relay {
 }
 
 impl Shared {
-    /// The bytes of an object from this byte on. Where this peer's own copy fails in the middle, the holders have the
-    /// rest.
+    /// The bytes of an object, beginning at `offset`. If this peer's own copy fails in the middle, other holders
+    /// provide the rest.
     ///
     /// # Errors
     /// When no holder that answers has it, or this peer's own copy cannot be read.
@@ -79,7 +79,7 @@ impl Shared {
         }
     }
 
-    /// Gives the bytes of this peer's own copy, and from where that fails those of other holders.
+    /// Passes on the bytes of this peer's own copy, and from the point where that fails those of other holders.
     async fn give_own(
         self: Arc<Self>,
         mut reader: ObjectReader,
@@ -101,7 +101,7 @@ impl Shared {
                     match self.relay(wish).await {
                         Ok(relay) => relay.run(given, pieces).await,
                         Err(_) => {
-                            // Whoever reads hears what is wrong here.
+                            // The reader learns what is wrong here.
                             let _ = pieces.send(Err(error)).await;
                         }
                     }
@@ -111,10 +111,10 @@ impl Shared {
         }
     }
 
-    /// Finds holders of an object, and an outboard that tells whether their bytes are right.
+    /// Finds holders of an object, and an outboard by which their bytes are checked.
     ///
     /// # Errors
-    /// As a request; and where no outboard is certain.
+    /// The errors of a request; also if no outboard is certain.
     pub(in crate::peer) async fn relay(self: &Arc<Self>, wish: Wish) -> Result<Relay, RequestError> {
         let content = wish.content;
         let holders = holders_to_ask(self, content).await.map_err(|error| self.fetch_error(&wish, error))?;
@@ -136,7 +136,7 @@ impl Shared {
 }
 
 impl Relay {
-    /// Gives checked pieces until all are given, or nobody takes them, or no holder is left.
+    /// Passes on checked pieces until all are passed on, the reader takes no more, or no holder is left.
     async fn run(mut self, offset: u64, pieces: mpsc::Sender<Result<Bytes, BlobError>>) {
         let mut given = offset;
         while given < self.object.length {
@@ -156,7 +156,7 @@ impl Relay {
         }
     }
 
-    /// Takes chunks from one holder until all came, or it fails. `None` when nobody takes them any more.
+    /// Takes chunks from one holder until all came or the holder fails. `None` if the reader takes no more.
     async fn from(
         &mut self,
         holder: &Entry,
@@ -166,7 +166,7 @@ impl Relay {
         let begin = *given / CHUNK_BYTES * CHUNK_BYTES;
         let Ok(mut stream) = self.fetch.open(holder, self.object, begin + self.part.bytes.len() as u64).await
         else {
-            // It told of the object's outboard a moment ago.
+            // The holder described the object's outboard a moment ago, so this is a broken transfer.
             self.fetch.broke_off(holder);
             return Some(());
         };
@@ -180,7 +180,7 @@ impl Relay {
             while let Some(lacking) = self.part.lacking(length) {
                 match stream.piece(lacking as u64).await {
                     Ok(Some(piece)) => self.part.bytes.extend_from_slice(&piece),
-                    // It stands still, or is gone. What came of it serves with the next holder.
+                    // The holder stands still or is gone. The part that came from it serves with the next holder.
                     Ok(None) | Err(_) => {
                         self.fetch.broke_off(holder);
                         return Some(());
@@ -189,7 +189,7 @@ impl Relay {
             }
             let (mut chunk, senders) = self.part.take();
             if !verify_chunk(before, &chunk, index, &self.outboard, &self.object.content) {
-                // Of two senders nobody knows which one it was; this one is asked for the whole chunk.
+                // With two senders it is unknown which one was wrong; this holder is asked for the whole chunk.
                 if senders == 1 {
                     self.fetch.convict(holder);
                 }
@@ -205,7 +205,7 @@ impl Relay {
                 pieces.send(Ok(piece)).await.ok()?;
             }
             if taken.elapsed() > READER_PAUSE {
-                // The holder may have given this stream up meanwhile, which is no fault of its.
+                // The holder may have given this stream up meanwhile, which is not its fault.
                 self.part.senders = 0;
                 return Some(());
             }
@@ -214,31 +214,31 @@ impl Relay {
     }
 }
 
-/// A chunk that has not come whole yet.
+/// A chunk that has not arrived completely.
 #[derive(Debug, Default)]
 struct Part {
     bytes: Vec<u8>,
-    /// How many gave, or were asked to go on with, these bytes.
+    /// The number of holders that sent these bytes, or were asked to continue them.
     senders: u32,
 }
 
 impl Part {
-    /// How many bytes the next piece may have, if any are lacking of a chunk of this length.
+    /// The length that the next piece may have; `None` if a chunk of this length is complete.
     fn lacking(&self, length: u64) -> Option<usize> {
         let lacking = (length as usize).saturating_sub(self.bytes.len());
         (lacking > 0).then_some(lacking.min(PIECE_BYTES))
     }
 
-    /// The whole chunk, and how many gave it. What follows is of one sender again.
+    /// Takes the whole chunk and the number of its senders. The next chunk starts empty.
     fn take(&mut self) -> (Bytes, u32) {
         let part = std::mem::take(self);
         (part.bytes.into(), part.senders)
     }
 }
 
-/// Checked pieces that wait to be taken.
+/// The number of checked pieces that wait for the reader.
 const AHEAD_MAX: usize = 8;
-/// After a reader took nothing for so long, a holder is asked anew: half of what its stream may stand still.
+/// If the reader took nothing for this long, a holder is asked anew: half of the time that its stream may stand still.
 const READER_PAUSE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::replica::Holders;
 use crate::wire::{Link, NameRecord, RecordTarget, StorageReply, StorageRequest};
 
 impl Shared {
-    /// Brings a file here.
+    /// Brings a file to this peer.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -64,10 +64,10 @@ impl Shared {
         })
     }
 
-    /// Where a name's record and its bytes are.
+    /// The peers that have a name's record and its bytes.
     ///
     /// # Errors
-    /// As [`Shared::request`].
+    /// The same as for [`Shared::request`].
     pub(in crate::peer) async fn whereis(
         self: &Arc<Self>,
         name: &FileName,
@@ -99,8 +99,8 @@ impl Shared {
         })
     }
 
-    /// What a name stands for; or, for a person at a prompt and where there is no such name, what the one name stands
-    /// for that begins so. A program, or a script, gets what it named or nothing.
+    /// The content of a name. If there is no such name and a person asks at a prompt, the content of the one name that
+    /// begins with it. A program or script gets exactly what it named, or nothing.
     async fn named_content(
         self: &Arc<Self>,
         name: &FileName,
@@ -110,14 +110,14 @@ impl Shared {
             Err(RequestError::UnknownName { .. }) => self.unknown(name),
             found => return found,
         };
-        // A whole listing is much to ask, but nobody types a wrong name all the time.
+        // A whole listing is costly, but a wrong name is typed rarely.
         let listed = tokio::time::timeout(LISTING_WAIT, self.files_of_ring()).await;
         let Ok(Ok(listed)) = listed else { return Err(unknown) };
         let names: BTreeSet<FileName> = listed.files.into_iter().flat_map(|file| file.file.names).collect();
         let longer: Vec<&FileName> =
             names.iter().filter(|other| other.as_str().starts_with(name.as_str())).collect();
         match longer.as_slice() {
-            // Which it may have been is told in any case.
+            // Similar names are suggested in any case.
             [] | [_, ..] if longer.is_empty() || !a_beginning_will_do => Err(match unknown {
                 RequestError::UnknownName { name, ring, .. } => {
                     let alike = || nearest(name.as_str(), names.iter().map(FileName::as_str));
@@ -147,7 +147,7 @@ impl Shared {
         Ok((content, record))
     }
 
-    /// The one object of the ring whose address begins with these digits.
+    /// The one object of the ring whose content id begins with these digits.
     async fn content_beginning_with(self: &Arc<Self>, digits: &str) -> Result<ContentId, RequestError> {
         let listed = self.files_of_ring().await.map_err(RequestError::NotActive)?;
         let contents: Vec<ContentId> = listed
@@ -174,7 +174,7 @@ impl Shared {
         }
     }
 
-    /// What a name stands for: one record, or all who would know say no, or nobody can tell.
+    /// The record of a name. Fails if all peers that would know say no, or if that cannot be told.
     async fn record_of(self: &Arc<Self>, name: &FileName) -> Result<NameRecord, RequestError> {
         match files::resolve_soon(self, name).await.map_err(not_active)? {
             Verdict::Found(record) => Ok(*record),
@@ -185,10 +185,10 @@ impl Shared {
         }
     }
 
-    /// As [`files::holders_of`].
+    /// Finds the holders of an object, as [`files::holders_of`] does.
     ///
     /// # Errors
-    /// As there.
+    /// The same as [`files::holders_of`].
     pub(in crate::peer) async fn holders_of(
         self: &Arc<Self>,
         content: ContentId,
@@ -197,10 +197,10 @@ impl Shared {
         files::holders_of(self, content, late).await.map_err(not_active)
     }
 
-    /// As [`files::bring`].
+    /// Fetches an object, as [`files::bring`] does.
     ///
     /// # Errors
-    /// As a request.
+    /// The errors of a request.
     pub(in crate::peer) async fn bring(
         self: &Arc<Self>,
         wish: Wish,
@@ -210,7 +210,7 @@ impl Shared {
         brought.map_err(|error| self.fetch_error(&wish, error))
     }
 
-    /// Why an object does not come, as people read of it.
+    /// Why an object cannot be fetched, in words for people.
     pub(in crate::peer) fn fetch_error(&self, wish: &Wish, error: FetchError<BlobError>) -> RequestError {
         let content = wish.content;
         match error {
@@ -224,8 +224,8 @@ impl Shared {
         }
     }
 
-    /// Makes sure that the right bytes are here, fetching them if they are not, and puts them into received/
-    /// if they are to be kept. What only passes through to a person needs no room here.
+    /// Makes sure that the right bytes are here, fetches them if they are not, and puts them into received/ if they are
+    /// to be kept. Bytes that only pass through to a person need no room here.
     async fn deliver(
         self: &Arc<Self>,
         wish: &Wish,
@@ -244,9 +244,9 @@ impl Shared {
             let placed = self.blocking(move |store| hand_over(store, &content, &file, keep)).await;
             match placed {
                 Ok((path, length)) => return Ok(Delivered { path, length, sources }),
-                // The copy here was bad, and is gone; or there was none.
+                // The copy here was bad and is gone, or there was none.
                 Err(BlobError::Rotten { .. } | BlobError::NotHere { .. }) if !last => {}
-                // One that cannot be read now is no copy for this reader.
+                // A copy that cannot be read now counts as no copy for this reader.
                 Err(error) if last || keep => return Err(self.disk_failure(content, error)),
                 Err(_) => {}
             }
@@ -262,7 +262,7 @@ impl Shared {
         Err(self.disk_failure(content, "its bytes are bad again and again"))
     }
 
-    /// Links a name to an object that is here anyway, once its bytes are given: nobody waits for it.
+    /// Links a name to an object that is already here, after its bytes were passed on; no task waits for it.
     fn link_soon(self: &Arc<Self>, wish: Wish) {
         let shared = self.clone();
         tokio::spawn(async move {
@@ -286,7 +286,7 @@ impl Shared {
         links.into_iter().max_by_key(|link| link.clock).map(|link| link.name)
     }
 
-    /// Who keeps the record of a name, owner first.
+    /// The peers that keep the record of a name, owner first.
     async fn record_peers(self: &Arc<Self>, name: &FileName) -> Result<Vec<Position>, RequestError> {
         let replicas = self.replicas_of(name.key()).await.map_err(RequestError::NotActive)?;
         let mut asked = JoinSet::new();
@@ -300,7 +300,7 @@ impl Shared {
         }
         let mut peers = BTreeMap::new();
         loop {
-            // One that is silent is not named, and costs no more than this.
+            // A silent peer is left out, and costs no more than this wait.
             let patience = if peers.is_empty() { STORAGE_TIMEOUT } else { LATE_WORD };
             match timeout(patience, asked.join_next()).await {
                 Ok(Some(Ok(found))) => peers.extend(found),
@@ -310,7 +310,7 @@ impl Shared {
         }
     }
 
-    /// This peer's disk is why there is no file.
+    /// The error of a request that fails because of this peer's disk.
     pub(in crate::peer) fn disk_failure(
         &self,
         content: ContentId,
@@ -324,7 +324,7 @@ impl Shared {
         RequestError::UnknownName { name: name.clone(), ring, nearest: None }
     }
 
-    /// The word of these is missing, of whom some answered and are still taking over.
+    /// The error for peers whose answer is missing; those of `taking_over` answered but are still taking over.
     fn cannot_tell(&self, what: String, missing: &[Position], taking_over: &[Position]) -> RequestError {
         let silent = missing.iter().filter(|peer| !taking_over.contains(peer));
         RequestError::CannotTell {
@@ -356,11 +356,11 @@ impl Shared {
     }
 }
 
-/// What became of a request's bytes.
+/// The result of a request.
 struct Delivered {
     path: Option<PathBuf>,
     length: u64,
-    /// Whom they came from; nobody, where they were here.
+    /// The peers that the bytes came from; empty if the bytes were already here.
     sources: Vec<Position>,
 }
 
@@ -382,5 +382,5 @@ fn not_active(error: FindError) -> RequestError {
     RequestError::NotActive(error.to_string())
 }
 
-/// How long the names of the ring may take to come, when none of them is the one that was asked for.
+/// How long a listing of the ring's names may take after the given name was not found.
 const LISTING_WAIT: Duration = Duration::from_secs(3);

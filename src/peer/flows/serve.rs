@@ -1,4 +1,4 @@
-//! What other peers ask: every stream is read here, and every kind of request has its one handler.
+//! The requests of other peers: every stream is read here, and every kind of request has its one handler.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::transport::{Incoming, RequestStream, StreamError};
 use crate::wire::limits::{FILES_PER_PAGE_MAX, FRAME_BYTES_MAX, OFFERS_PER_MESSAGE_MAX};
 use crate::wire::{Entry, Reply, Request, StorageReply, StorageRequest, codec};
 
-/// Takes what comes in until the transport closes.
+/// Takes incoming streams and datagrams until the transport closes.
 pub(in crate::peer) async fn serve(shared: Arc<Shared>, mut incoming: mpsc::Receiver<Incoming>) {
     while let Some(incoming) = incoming.recv().await {
         match incoming {
@@ -108,12 +108,12 @@ impl Shared {
                     Ok(())
                 })
             }
-            // Handled where the stream begins.
+            // These two are handled where the stream begins.
             Request::Forward { .. } | Request::Forwarded { .. } => Ok(()),
             Request::Storage(request @ StorageRequest::Sync) => {
                 let reply = tokio::select! {
                     reply = self.answer_storage(from, request) => reply,
-                    // Nobody waits any more for what it moves; repair goes on with it.
+                    // The asking peer is gone and no longer waits for what moves; repair continues it.
                     () = stream.given_up() => return Err(StreamError::Cancelled),
                 };
                 stream.send_reply(&Reply::Storage(reply)).await?;
@@ -127,7 +127,7 @@ impl Shared {
         }
     }
 
-    /// Answers what needs no raw bytes.
+    /// Answers the requests that need no raw bytes.
     pub(in crate::peer) async fn answer_storage(
         self: &Arc<Self>,
         from: &Asker,
@@ -173,7 +173,7 @@ impl Shared {
     }
 }
 
-/// As many of these files as one page and one frame hold.
+/// As many of these files as fit into one page and one frame.
 fn page_of_files(mut files: Vec<crate::wire::FileEntry>) -> StorageReply {
     let mut bytes = 0;
     let fits = files

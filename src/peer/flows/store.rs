@@ -1,4 +1,4 @@
-//! `Store FILE`: what a person names becomes an order for [`files::store`], and what came of it is told.
+//! `Store FILE`: turns a person's command into an order for [`files::store`], and reports the result.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use crate::transport::Connection;
 use crate::wire::ObjectInfo;
 
 impl Shared {
-    /// Stores a file.
+    /// Stores a file of this process's user.
     ///
     /// # Errors
-    /// [`StoreError`]; what was copied by then stays where it is, unnamed.
+    /// [`StoreError`]; copies that were made by then stay where they are, without a name.
     pub(in crate::peer) async fn store(
         self: &Arc<Self>,
         path: &Path,
@@ -26,7 +26,7 @@ impl Shared {
         progress: Arc<Progress>,
     ) -> Result<StoreReport, StoreError> {
         let name = name_of(path, options).await?;
-        // Whoever cannot store hears so before the file is read.
+        // A peer that cannot store says so before the file is read.
         let wanted = files::copies_wanted(self, options.wait).await;
         wanted.map_err(|failure| self.store_error(&name, path, failure))?;
         let (source, object) = hash(path, &progress).await?;
@@ -34,10 +34,10 @@ impl Shared {
         self.store_object(Offered { name, object, origin }, options, progress).await
     }
 
-    /// Stores an object whose bytes are to be had from its origin.
+    /// Stores an object whose bytes come from its origin.
     ///
     /// # Errors
-    /// As [`Shared::store`].
+    /// The same as for [`Shared::store`].
     pub(in crate::peer) async fn store_object(
         self: &Arc<Self>,
         offered: Offered,
@@ -82,7 +82,7 @@ impl Shared {
         match failure {
             StoreFailure::NotActive(why) => StoreError::NotActive(why.to_string()),
             StoreFailure::Wait(WaitError { asked, least, most }) => StoreError::Wait { asked, least, most },
-            // Only of a file of this process's user.
+            // Occurs only with a file of this process's user.
             StoreFailure::Source(GiveError::Disk(error)) => unreadable(path, error),
             StoreFailure::Source(GiveError::Client(error)) => {
                 failed(format!("whoever wanted it stored stopped giving its bytes: {error}"))
@@ -102,25 +102,25 @@ impl Shared {
     }
 }
 
-/// What is to be stored, under which name, and where its bytes are.
+/// An object to be stored, its name, and the source of its bytes.
 pub(in crate::peer) struct Offered {
     pub name: FileName,
     pub object: ObjectInfo,
     pub origin: Origin,
 }
 
-/// Where the bytes of a store are.
+/// The source of the bytes of a store.
 pub(in crate::peer) enum Origin {
-    /// In a file of this process's user.
+    /// A file of this process's user.
     File(Source, PathBuf),
-    /// At a client, which gives them when it is asked.
+    /// A client, which sends the bytes when it is asked.
     Client(Connection),
 }
 
 /// Reads a file once to its end.
 ///
 /// # Errors
-/// [`StoreError`] names the file and what is wrong with it.
+/// [`StoreError`] names the file and its defect.
 pub(in crate::peer) async fn hash(
     path: &Path,
     progress: &Arc<Progress>,
@@ -135,7 +135,8 @@ pub(in crate::peer) async fn hash(
     hashed.await.map_err(|error| unreadable(path, error))
 }
 
-/// Under which name a file is to be stored. What is no file at all is told first, since that is why it has no name.
+/// The name under which a file is to be stored. A path that is not a file is reported first, since it has no name for
+/// that reason.
 pub(in crate::peer) async fn name_of(path: &Path, options: &StoreOptions) -> Result<FileName, StoreError> {
     let file = path.to_owned();
     spawn_blocking(move || Source::look(&file)).await.map_err(|error| unreadable(path, error))?;
@@ -147,7 +148,7 @@ pub(in crate::peer) async fn name_of(path: &Path, options: &StoreOptions) -> Res
         }
         (None, None) => return Err(refused(FileNameError::Empty)),
     };
-    // Nobody could ask for it by this name.
+    // A request for this name would be read as something else.
     match name.as_str().parse() {
         Ok(Wanted::Name(_)) => Ok(name),
         _ => Err(refused(FileNameError::Address)),

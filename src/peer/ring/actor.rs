@@ -1,5 +1,5 @@
-//! The actor that owns the membership: it turns what comes in into calls of the pure node, and what the
-//! node wants into requests, datagrams and events.
+//! The actor that owns the membership. It turns incoming messages into calls of the pure node, and the node's outputs
+//! into requests, datagrams and events.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -24,62 +24,62 @@ use crate::wire::{
     Target, codec,
 };
 
-/// What the actor is told.
+/// A message to the actor.
 #[derive(Debug)]
 pub(in crate::peer) enum ActorMessage {
-    /// A datagram came.
+    /// A datagram came in.
     Datagram { from: Entry, bytes: Bytes },
-    /// A request came; the answer goes back through the channel.
+    /// A request came in; the answer goes back through the channel.
     Request {
         from: Entry,
         through_a_helper: bool,
         request: MembershipRequest,
         reply: oneshot::Sender<MembershipReply>,
     },
-    /// An answer to one of the node's own requests, or none.
+    /// The answer to one of the node's own requests, or why there is none.
     Reply { token: Token, through_a_helper: bool, answer: Result<(Entry, MembershipReply), Unanswered> },
     /// A peer answered a lookup of this one.
     LookupAnswer { from: Entry, reply: MembershipReply },
     /// A peer left a lookup of this one unanswered.
     LookupSilence { whom: Entry },
-    /// This incarnation is on disk.
+    /// The incarnation that is now on disk.
     Persisted(u64),
-    /// Count a member no more that does not answer; whether that was done.
+    /// Forget a member that does not answer; `done` is told whether that was done.
     Forget { whom: Position, done: oneshot::Sender<bool> },
-    /// Take nothing new.
+    /// Begin to leave: take no new work.
     BeginLeaving,
-    /// Do not leave after all.
+    /// Cancel the departure.
     Stay,
-    /// This peer asks its neighbours whether it may go.
+    /// Ask the neighbours whether this peer may leave now.
     AskTurn,
-    /// They let it.
+    /// Take the turn that the neighbours granted.
     TakeTurn,
-    /// Tell the neighbours, and go.
+    /// Tell the neighbours that this peer leaves, and end.
     Depart,
-    /// So much time passes in which the process does nothing.
+    /// The process does nothing for this long (a test's stand-in for sleep).
     #[cfg(test)]
     Sleep(Duration),
 }
 
-/// What DATA_DIR/peer.toml says. Whoever changes it writes it before the next one may.
+/// The content of DATA_DIR/peer.toml. A task that changes it writes it to disk before it lets the next one in.
 pub(in crate::peer) type SharedFile = Arc<tokio::sync::Mutex<PeerFile>>;
 
-/// The node and what it is driven with.
+/// The node and its surroundings.
 pub(in crate::peer) struct Actor {
     pub node: Node,
     pub shared: Arc<Shared>,
     pub inbox: mpsc::Receiver<ActorMessage>,
     pub view: watch::Sender<Arc<View>>,
     pub peer_file: SharedFile,
-    /// The clock of the node.
+    /// The clock that the node is given.
     pub clock: Clock,
-    /// When to look next whether this machine has moved; never where the address was given by a person.
+    /// When to check next whether this machine has moved; `None` if a person gave the address.
     pub move_check_at: Option<Moment>,
-    /// The address of this peer that this machine was last seen to have.
+    /// The last known address of this peer that this machine really had.
     pub was_here: Option<IpAddr>,
-    /// Who was told lately what this machine's clock shows.
+    /// The peers that were told lately what this machine's clock shows, and when.
     pub clock_told: BTreeMap<Position, Moment>,
-    /// What had come from each peer when it was pinged last.
+    /// The number of frames taken from each peer when it was last pinged.
     pub taken: HashMap<Position, u64>,
 }
 
@@ -162,7 +162,7 @@ impl Actor {
                 self.node.handle_persisted(now, incarnation);
             }
             ActorMessage::Forget { whom, done } => {
-                // Whoever asked may have gone.
+                // The asking task may have gone.
                 let _ = done.send(self.node.forget(now, &whom));
             }
             ActorMessage::BeginLeaving => self.node.begin_leaving(now),
@@ -175,13 +175,13 @@ impl Actor {
         }
     }
 
-    /// Whoever has sent anything since its ping is alive, however late its answers are.
+    /// Reports a sign of life of every peer that has sent anything since its ping, however late its answer is.
     fn look_for_life(&mut self, now: Moment) {
         let awaited: Vec<Entry> = self.node.awaited().cloned().collect();
         self.taken.retain(|position, _| awaited.iter().any(|entry| entry.position == *position));
         for entry in awaited {
             let Some(taken) = self.frames_taken(&entry) else { continue };
-            // Where the ping had no connection yet, the dial was the answer to it.
+            // If there was no connection at the ping, the dial itself was the answer.
             let before = self.taken.insert(entry.position, taken).unwrap_or(0);
             if taken > before {
                 self.node.handle_sign_of_life(now, &entry);
@@ -189,14 +189,14 @@ impl Actor {
         }
     }
 
-    /// What came on the connection with this life of a peer.
+    /// The number of frames that came on the connection with this incarnation of a peer.
     fn frames_taken(&self, entry: &Entry) -> Option<u64> {
         let connection = self.shared.transport.connection(&entry.position)?;
         let of_this_life = |peer: &Entry| (peer.key, peer.incarnation) == (entry.key, entry.incarnation);
         of_this_life(connection.peer()).then(|| connection.frames_taken())
     }
 
-    /// A peer that listens on every address tells the one by which whom it met first can reach it.
+    /// A peer that listens on every address takes as its own the address by which the first peer it met can reach it.
     fn find_own_address(&mut self, message: &ActorMessage) {
         let Some(met) = sender(message) else { return };
         if let Some(address) = self.shared.transport.own_address_towards(&met.position) {
@@ -204,8 +204,8 @@ impl Actor {
         }
     }
 
-    /// A peer that listens on every address is reached by another one once its machine has moved. An address that this
-    /// machine never had is a translator's, of which only others see when it changes.
+    /// Updates the address of a peer that listens on every address after its machine has moved. An address that this
+    /// machine never had belongs to an address translator; only other peers see it change.
     fn notice_move(&mut self, now: Moment, message: &ActorMessage) {
         let Ok(known) = self.node.me().address.as_str().parse::<SocketAddr>() else { return };
         if self.shared.transport.has_address(known.ip()) {
@@ -219,7 +219,7 @@ impl Actor {
         }
     }
 
-    /// Does what the node wants. Says why it ended, if it has.
+    /// Carries out the node's outputs. Returns why the node ended, if it has.
     async fn carry_out(
         &mut self,
         replies: &mut HashMap<ReplyTo, oneshot::Sender<MembershipReply>>,
@@ -230,12 +230,12 @@ impl Actor {
                 Output::Request { token, to, request, timeout } => self.ask(token, to, request, timeout),
                 Output::Reply { to, reply } => {
                     if let Some(waiting) = replies.remove(&to) {
-                        // Whoever asked may have gone.
+                        // The asking task may have gone.
                         let _ = waiting.send(reply);
                     }
                 }
                 Output::Datagram { to, datagram } => {
-                    // Before the ping: of what waits for a dial the last one stays.
+                    // The clock goes before the ping: of several datagrams that wait for a dial only the last is kept.
                     if matches!(datagram, Datagram::Ping { .. }) {
                         self.tell_clock(&to);
                         if let Some(taken) = self.frames_taken(&to) {
@@ -307,9 +307,9 @@ impl Actor {
         let (shared, file) = (self.shared.clone(), self.peer_file.clone());
         tokio::spawn(async move {
             let mut told = false;
-            // The node asks once: without a later life that is on disk a peer which was declared dead never comes in.
+            // The node asks once: a peer that was declared dead can come back only with a later incarnation on disk.
             loop {
-                // Of two that are saved at the same time the greater one stays, whichever comes last.
+                // If two saves overlap, the greater incarnation stays, whichever comes last.
                 let raise = |file: &mut PeerFile| file.incarnation = file.incarnation.max(incarnation);
                 match save_file(&shared, &file, raise).await {
                     Ok(()) => break,
@@ -323,7 +323,7 @@ impl Actor {
         });
     }
 
-    /// Settings that were learned are on disk before anybody sees this peer active: it comes back with them.
+    /// Saves newly learned settings before anybody sees this peer active, so that it comes back with them.
     async fn keep_settings(&self, settings: Option<RingSettings>) {
         let (replicas, successors) = (settings.map(|s| s.replicas), settings.map(|s| s.successors));
         let is_new = {
@@ -342,7 +342,7 @@ impl Actor {
     }
 }
 
-/// Who is met by a message.
+/// The peer that a message came from.
 fn sender(message: &ActorMessage) -> Option<&Entry> {
     match message {
         ActorMessage::Datagram { from, .. } | ActorMessage::Request { from, .. } => Some(from),
@@ -354,7 +354,7 @@ fn sender(message: &ActorMessage) -> Option<&Entry> {
 /// Changes DATA_DIR/peer.toml; durable on return.
 ///
 /// # Errors
-/// What the disk says.
+/// The error of the disk.
 pub(in crate::peer) async fn save_file(
     shared: &Shared,
     file: &SharedFile,
@@ -366,7 +366,7 @@ pub(in crate::peer) async fn save_file(
     spawn_blocking(move || file.save(&dir, &RealDisk)).await
 }
 
-/// Keeps the members that are known on disk, for the next start.
+/// Keeps the known members on disk, for the next start.
 pub(in crate::peer) async fn remember_members(shared: Arc<Shared>, file: SharedFile) {
     let mut view = shared.view.clone();
     let mut last: Option<Vec<Member>> = None;
@@ -374,7 +374,7 @@ pub(in crate::peer) async fn remember_members(shared: Arc<Shared>, file: SharedF
         let now = view.borrow_and_update().clone();
         if now.is_member() {
             let members = worth_remembering(&now);
-            // A full disk is told by the status; the next change of the ring tries again.
+            // The status reports a full disk; the next change of the ring tries again.
             if last.as_ref() != Some(&members) && shared.full_with().await.is_none() {
                 if let Err(error) = remember(&shared, &members).await {
                     shared.tell(PeerEvent::Warning(error));
@@ -389,7 +389,8 @@ pub(in crate::peer) async fn remember_members(shared: Arc<Shared>, file: SharedF
     }
 }
 
-/// Keeps addresses in peer.toml, for a start without the index; written anew once too few of them are members.
+/// Keeps addresses in peer.toml for a start without the index; they are rewritten once too few of them belong to
+/// members.
 async fn keep_contacts(shared: &Shared, file: &SharedFile, view: &View) {
     let alive: Vec<Address> = view.alive().map(|entry| entry.address.clone()).collect();
     let wanted = alive.len().min(PeerFile::CONTACTS_MAX);
@@ -410,7 +411,8 @@ async fn remember(shared: &Shared, members: &Vec<Member>) -> Result<(), String> 
     shared.blocking(move |store| store.remember(bytes)).await.map_err(|error| error.to_string())
 }
 
-/// The members of a small ring, or random ones and the nearest of a large one: those that answer first.
+/// The members to remember, at most [`REMEMBERED_MAX`]: random partners of a large ring first, then the other living
+/// members, then those that do not answer.
 fn worth_remembering(view: &View) -> Vec<Member> {
     let as_known = |entry: &Entry| match view.members.at(&entry.position) {
         Some(known) => known.clone(),
@@ -453,16 +455,16 @@ fn told(shared: &Shared, event: Event) -> Option<PeerEvent> {
     })
 }
 
-/// Between two tries to write an incarnation that the disk refused.
+/// The pause between two tries to write an incarnation that the disk refused.
 const PERSIST_RETRY: Duration = Duration::from_secs(1);
-/// How often a peer that is pinged is told what this machine's clock shows, and how many at most meanwhile.
+/// How often a pinged peer is told what this machine's clock shows, and how many peers at most are told in that time.
 const CLOCK_EVERY: Duration = Duration::from_secs(20);
 const CLOCK_TOLD_MAX: usize = 256;
-/// How often a peer that listens on every address looks whether its machine has moved.
+/// How often a peer that listens on every address checks whether its machine has moved.
 const MOVE_CHECK_EVERY: Duration = Duration::from_secs(3);
-/// So many contacts in peer.toml that are members are enough.
+/// The number of contacts in peer.toml that are enough if they are members.
 const CONTACTS_ENOUGH: usize = PeerFile::CONTACTS_MAX / 2;
-/// Members that are kept on disk.
+/// The most members that are kept on disk.
 const REMEMBERED_MAX: usize = 128;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What is held against other peers, and how that is told.
+//! The faults that are held against other peers, and how they are reported.
 
 use std::sync::{MutexGuard, PoisonError};
 
@@ -9,7 +9,7 @@ use crate::replica::Ledger;
 use crate::wire::Fault;
 
 impl Shared {
-    /// Holds a fault against a peer.
+    /// Records a fault of a peer.
     pub(in crate::peer) fn blame(&self, peer: &Position, fault: Fault) {
         let now = self.clock.now();
         if *peer != self.position() && self.ledger().note(*peer, fault, now) {
@@ -19,8 +19,9 @@ impl Shared {
         }
     }
 
-    /// Holds a wrong answer against the peer that gave it, unless a helper passed it on and may have changed it: then
-    /// nobody is blamed, and another way to the peer is looked for. Whether the peer was blamed.
+    /// Records the fault of a wrong answer against the peer that gave it. If a helper passed the answer on, the helper
+    /// may have changed it: then no peer is blamed, and another way to the peer is looked for. True if the peer was
+    /// blamed.
     pub(in crate::peer) fn blame_answer(&self, peer: &Position, fault: Fault) -> bool {
         let hearsay = self.transport.was_asked_through_a_helper(peer);
         if hearsay {
@@ -33,7 +34,7 @@ impl Shared {
         !hearsay
     }
 
-    /// All faults that were seen, for people.
+    /// All recorded faults, as people read them.
     pub(in crate::peer) fn misbehaving(&self) -> Listed<Misbehaviour> {
         let lines = self.ledger().report().into_iter();
         lines.map(|(peer, kind, count)| Misbehaviour { peer: self.named(&peer), kind, count }).collect()

@@ -1,16 +1,16 @@
-//! The clock by which a peer decides: time since it was made, sleep of the machine included, so that a peer that
-//! was stopped notices how long that was.
+//! The clock by which a peer decides: the time since the clock was made, including the time in which the machine slept.
+//! So a peer that was stopped notices how long the stop lasted.
 
 use std::time::Duration;
 
 use crate::time::Moment;
 
-/// Moments since it was made.
+/// A clock whose moments count from its making.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::peer) struct Clock {
-    /// On the clock of the system.
+    /// The system clock's reading when this clock was made.
     made_at: Duration,
-    /// By how much it is ahead of that, in tests.
+    /// The offset that tests add.
     ahead: Duration,
 }
 
@@ -25,13 +25,13 @@ impl Clock {
         Moment::default() + self.ahead + since_boot().saturating_sub(self.made_at)
     }
 
-    /// As if so much time had passed at once.
+    /// Moves the clock forward, as if this much time had passed at once.
     #[cfg(test)]
     pub(in crate::peer) fn skip(&mut self, time: Duration) {
         self.ahead += time;
     }
 
-    /// Waits until then, or for ever. A machine that sleeps meanwhile makes it later.
+    /// Waits until this moment; `None` waits for ever. If the machine sleeps meanwhile, the wait ends later.
     pub(in crate::peer) async fn sleep_until(self, wake: Option<Moment>) {
         match wake {
             Some(at) => tokio::time::sleep(at.since(self.now())).await,

@@ -1,10 +1,10 @@
-//! Contact with the members: connections that are kept, ways to those that cannot be reached, and what is
-//! remembered of them.
+//! Contact with the members: the connections that are kept, ways to members that cannot be reached, and what is
+//! remembered about them.
 //!
-//! A peer behind an address translator can only dial out. So each peer keeps a connection with every member
-//! of a small ring, and with its nearest ones in a large ring; the others use it both ways. A member that
-//! lives and cannot be dialled is reached through one that both reach (see `forward`), and is tried again
-//! with growing pauses. Display names, and since when a member is away, outlive this process.
+//! A peer behind an address translator can only dial out. So each peer keeps a connection with every member of a small
+//! ring, and with its nearest members in a large ring; both ends use the connection. A living member that cannot be
+//! dialled is reached through a helper that both reach (see `forward`), and is dialled again with exponential backoff.
+//! Display names, and since when a member is away, outlive this process.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,32 +25,32 @@ use crate::wire::{
     Target, codec,
 };
 
-/// What is known of the contact with each member.
+/// The state of the contact with each member.
 #[derive(Debug, Default)]
 pub(in crate::peer) struct Contacts {
-    /// Members that there is no connection with.
+    /// Wanted members without a connection.
     apart: Mutex<BTreeMap<Position, Apart>>,
-    /// Members farther away that were to be asked and could not be dialled, and until when that counts.
+    /// Distant members that were to be asked and could not be dialled, and until when they count as sought.
     sought: Mutex<BTreeMap<Position, Instant>>,
-    /// Since when members do not answer, in milliseconds since the Unix epoch.
+    /// Since when each silent member has not answered, in milliseconds since the Unix epoch.
     away_since: Mutex<BTreeMap<Position, u64>>,
 }
 
-/// A member that there is no connection with.
+/// A wanted member without a connection.
 #[derive(Debug, Clone)]
 struct Apart {
     incarnation: u64,
-    /// Dials that failed, one after the other.
+    /// The number of dials that failed in a row.
     failures: u32,
-    /// When it is dialled next.
+    /// When the member is dialled next.
     next: Instant,
-    /// When the next way through a helper is looked for, where there is none.
+    /// When a helper is searched for next, if there is none.
     search: Instant,
-    /// A try is under way.
+    /// A dial or a search is under way.
     trying: bool,
 }
 
-/// What outlives the process.
+/// What is remembered about a member beyond the end of the process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::peer) struct Known {
     position: Position,
@@ -59,12 +59,12 @@ pub(in crate::peer) struct Known {
 }
 
 impl Contacts {
-    /// Since when a member does not answer.
+    /// Since when a member has not answered, in milliseconds since the Unix epoch.
     pub(in crate::peer) fn away_since(&self, position: &Position) -> Option<u64> {
         lock(&self.away_since).get(position).copied()
     }
 
-    /// A member was to be asked something and could not be dialled: a way to it is worth looking for.
+    /// Notes that a member was to be asked and could not be dialled, so that a way to it is looked for.
     pub(in crate::peer) fn seek(&self, peer: Position) {
         let now = Instant::now();
         let mut sought = lock(&self.sought);
@@ -78,7 +78,7 @@ impl Contacts {
         lock(&self.sought).get(peer).is_some_and(|until| *until > Instant::now())
     }
 
-    /// Takes notice of who is away and who is not.
+    /// Updates since when members are away.
     fn note_away(&self, view: &View, now_ms: u64) {
         let away: BTreeSet<Position> = view.away().map(|entry| entry.position).collect();
         let mut since = lock(&self.away_since);
@@ -88,7 +88,7 @@ impl Contacts {
         }
     }
 
-    /// Members that are dialled now, and those to whom only a way through a helper is looked for.
+    /// The members to dial now, and those for which only a helper is searched.
     fn due(
         &self,
         now: Instant,
@@ -104,7 +104,7 @@ impl Contacts {
         let mut busy = apart.values().filter(|apart| apart.trying).count();
         let (mut dial, mut search) = (Vec::new(), Vec::new());
         for (position, entry) in missing {
-            // Of two that learn of each other at the same time, one dials first.
+            // If two peers learn of each other at the same time, one of them dials first.
             let grace = if *me < position { Duration::ZERO } else { GRACE };
             let fresh = Apart {
                 incarnation: entry.incarnation,
@@ -151,7 +151,7 @@ impl Contacts {
 }
 
 impl Shared {
-    /// Members that live, and that this peer cannot reach itself at the moment.
+    /// The living members that this peer cannot reach directly at the moment.
     pub(in crate::peer) fn unreachable(&self) -> Vec<Unreachable> {
         let view = self.view();
         let apart = view.alive().filter_map(|entry| {
@@ -167,7 +167,7 @@ impl Shared {
         apart.collect()
     }
 
-    /// Asks to be let into the ring. Who cannot be dialled is asked through those that answered before.
+    /// Asks to be let into the ring. If a target cannot be dialled, peers that answered before pass the request on.
     pub(in crate::peer) async fn ask_to_join(
         self: &Arc<Self>,
         to: &Target,
@@ -205,11 +205,11 @@ impl Shared {
                 else => break,
             }
         }
-        // Nobody is left to wait for, so the direct way has failed.
+        // Every way has ended without an answer, so the direct request has failed.
         Err(failed.unwrap_or(RequestFailure::Timeout { waited_ms: timeout.as_millis() as u64 }))
     }
 
-    /// Takes what an earlier run knew.
+    /// Takes over what an earlier run knew.
     pub(in crate::peer) fn recall(&self, known: Vec<Known>) {
         let mut since = lock(&self.contacts.away_since);
         for Known { position, name, away_since_ms } in known {
@@ -218,7 +218,7 @@ impl Shared {
         }
     }
 
-    /// Dials it; where that fails, looks for a way through somebody else.
+    /// Dials a member; if that fails, looks for a helper.
     async fn reach(self: Arc<Self>, entry: Entry, dial: bool) {
         let dialled = dial && self.transport.connect(&Target::from(&entry)).await.is_ok();
         if dialled || self.transport.connection(&entry.position).is_some() {
@@ -232,7 +232,7 @@ impl Shared {
         self.contacts.tried(Instant::now(), &entry, dial && !dialled);
     }
 
-    /// A member with a connection that reaches this peer.
+    /// A connected member that reaches `target`.
     async fn helper_to(self: &Arc<Self>, target: &Entry) -> Option<Entry> {
         let mut helpers: Vec<Entry> = self
             .view()
@@ -246,7 +246,8 @@ impl Shared {
         for helper in helpers.into_iter().take(HELPERS_MAX) {
             let (shared, to) = (self.clone(), target.position);
             asked.spawn(async move {
-                // By the way that is going to be used: what a helper relays may take a detour of its own.
+                // The probe takes the way that will be used: a request that the helper itself relays might take a
+                // detour of its own.
                 let probe = MembershipRequest::Neighbour(NeighbourRequest::Probe);
                 let probe = Request::Membership(probe);
                 let reply = shared.transport.request_through(&helper, to, &probe, HELPER_TIMEOUT).await;
@@ -261,7 +262,8 @@ impl Shared {
         None
     }
 
-    /// Detours lead to living members, through living ones, and only while there is no connection.
+    /// Drops detours that are not needed or do not work: a detour leads through a living member to a living member
+    /// without a connection.
     fn check_detours(&self, view: &View, alive: &BTreeSet<Position>) {
         let of_old = view.members.iter().map(|member| member.entry.position);
         for position in of_old {
@@ -334,8 +336,8 @@ async fn keep(shared: &Shared, known: &[Known]) -> Result<(), String> {
     shared.blocking(move |store| store.remember_known(bytes)).await.map_err(|error| error.to_string())
 }
 
-/// All living members of a small ring; of a large one a few before and behind this peer, and those that are
-/// sought. (Random partners are in contact by their pings.)
+/// The members to be in contact with: all living members of a small ring; in a large ring the nearest on both sides of
+/// this peer, and those that are sought. (Pings keep the contact with random partners.)
 fn wanted(view: &View, contacts: &Contacts) -> Vec<Entry> {
     let alive: Vec<Entry> = view.alive().cloned().collect();
     if alive.len() <= CONTACTS_MAX {
@@ -350,36 +352,36 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a probe gets.
+/// The reply to a probe.
 const ALIVE: Reply = Reply::Membership(MembershipReply::Neighbour(NeighbourReply::Alive));
-/// Members that a connection is kept with.
+/// The largest ring in which a connection is kept with every member.
 const CONTACTS_MAX: usize = 64;
-/// Other connections of a large ring are closed when they were not used for so long, and for so many intervals:
-/// within these each random partner is pinged once.
+/// In a large ring, other connections are closed after this much time without use, and after this many intervals;
+/// within them each random partner is pinged once.
 const UNUSED_MIN: Duration = Duration::from_secs(60);
 const PARTNERS_PINGED_WITHIN: u32 = 32;
-/// Members farther away to which a way is looked for, and for how long after it was last wanted.
+/// The most distant members that are sought at a time, and how long each stays sought after it was last wanted.
 const SOUGHT_MAX: usize = 64;
 const SOUGHT_FOR: Duration = Duration::from_secs(600);
-/// How often is looked whether connections are missing.
+/// How often missing connections are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How much later the peer of the higher position dials.
+/// How long the peer with the higher position waits before it dials.
 const GRACE: Duration = Duration::from_millis(400);
-/// After a dial that failed; doubled each time.
+/// The backoff of dials: n failures in a row pause for 2^n times this span, at most for the second one.
 const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
-/// Between two searches for a helper.
+/// The pause between two searches for a helper.
 const SEARCH_PAUSE: Duration = Duration::from_secs(1);
-/// Dials and searches at the same time.
+/// The most dials and searches at the same time.
 const TRIES_AT_ONCE_MAX: usize = 16;
-/// Members that are asked whether they reach another.
+/// The most members that are asked whether they reach another.
 const HELPERS_MAX: usize = 5;
 const HELPER_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a direct join is waited for before others are asked to pass it on.
+/// How long a direct join is waited for before other peers are asked to pass it on.
 const HEAD_START: Duration = Duration::from_millis(300);
-/// Peers through whom a join goes at the same time.
+/// The most peers through which a join goes at the same time.
 const DOORKEEPERS_MAX: usize = 2;
-/// Members of whom names and absence are kept on disk.
+/// The most members whose names and absence are kept on disk.
 const KNOWN_MAX: usize = 128;
 
 #[cfg(test)]
@@ -398,8 +400,8 @@ mod tests {
         })
     }
 
-    /// Goal: who cannot be dialled is tried again with pauses that grow to a minute and no further, and a
-    /// way through others is looked for meanwhile.
+    /// Goal: a peer that cannot be dialled is tried again with pauses that grow to a minute and no further, and a way
+    /// through others is looked for meanwhile.
     #[test]
     fn dials_that_fail_are_repeated_ever_less_often() {
         let (contacts, me, other) = (Contacts::default(), Position::of_number(1), [entry(2)]);
@@ -445,8 +447,8 @@ mod tests {
         codec::encode(&vec![longest; KNOWN_MAX]).unwrap();
     }
 
-    /// Goal: what a peer was called is known after a restart, and whether it was away, before anybody of
-    /// the ring is met again.
+    /// Goal: a restarted peer knows the display names of others, and whether they were away, before it meets any peer
+    /// of the ring again.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn names_and_absence_outlive_the_process() {
         use crate::peer::{Entrance, StartOptions, start};

@@ -1,7 +1,7 @@
-//! `forget PEER`: a member that will not come back is counted no more.
+//! `forget PEER`: removes a member that will not come back.
 //!
-//! It is news like any other, that it left in a life after the one that is known: so nothing that is still told of
-//! its last life brings it back, and it may join again with a life of its own that is later still.
+//! The ring is told that the member left in an incarnation after the known one. So no gossip about its last incarnation
+//! brings it back, and it may join again with a later incarnation.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::peer::shared::Shared;
 use crate::wire::{Entry, MemberState, MembershipRequest, NeighbourRequest};
 
 impl Shared {
-    /// Counts a member no more that does not answer. Unless `sure`, only says which is meant.
+    /// Forgets a member that does not answer. Unless `sure`, only reports which member is meant.
     ///
     /// # Errors
-    /// There is no such member, it answers, or the ring has not given it up yet.
+    /// There is no such member, it answers, or the ring still counts it as alive.
     pub(in crate::peer) async fn forget(
         self: &Arc<Self>,
         whom: &str,
@@ -63,7 +63,7 @@ impl Shared {
         self.ask_membership(entry, probe, PROBE_TIMEOUT).await.is_ok()
     }
 
-    /// Tells the ring. False when it is no member that does not answer any more.
+    /// Tells the ring. False if the peer is not a member that has stopped answering.
     async fn forget_now(&self, entry: &Entry) -> bool {
         let (done, forgotten) = oneshot::channel();
         self.tell_actor(ActorMessage::Forget { whom: entry.position, done }).await;
@@ -71,5 +71,5 @@ impl Shared {
     }
 }
 
-/// How long a peer may take to show that it is there after all.
+/// The timeout of the probe that looks whether the peer answers after all.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);

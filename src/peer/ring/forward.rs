@@ -1,8 +1,8 @@
-//! A helper's part: streams between two peers that cannot reach each other go through a third.
+//! The helper's part: it carries streams between two peers that cannot reach each other.
 //!
-//! Each peer that both can reach is one. It forwards only to living members, over one hop, and a bounded
-//! number of exchanges at a time. When all places are taken, the silent ones of those who have most give way.
-//! Who is asked takes the helper's word for who asks, within the rules for hearsay.
+//! Every peer that both can reach may be the helper. It forwards only to living members, over one hop, and a bounded
+//! number of exchanges at a time. When all places are taken, a silent exchange of the peers with most places gives way.
+//! The asked peer learns only from the helper who asks, and treats that as hearsay.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ use crate::transport::{RequestStream, StreamError};
 use crate::wire::limits::{FORWARDS_MAX, FORWARDS_PER_PEER_MAX, INCARNATION_LEAP_MAX};
 use crate::wire::{Entry, Member, RelayFailure, Reply, Request, Target};
 
-/// The exchanges that are forwarded.
+/// The exchanges that this peer forwards.
 #[derive(Debug, Default)]
 pub(in crate::peer) struct Forwards(Mutex<Table>);
 
@@ -26,7 +26,7 @@ struct Table {
     next: u64,
 }
 
-/// One exchange.
+/// One forwarded exchange: the peer it belongs to, and when something last came on it.
 #[derive(Debug)]
 struct Exchange {
     of: Position,
@@ -34,7 +34,7 @@ struct Exchange {
     gives_way: Arc<Notify>,
 }
 
-/// The place of an exchange; free again when this is dropped.
+/// The place of one exchange; dropping it frees the place.
 struct Place<'a> {
     forwards: &'a Forwards,
     number: u64,
@@ -42,7 +42,7 @@ struct Place<'a> {
 }
 
 impl Forwards {
-    /// A place for one more exchange of this peer. Where there is none, another exchange gives way, if one may.
+    /// Takes a place for one more exchange of this peer. If all places are taken, another exchange gives way if it may.
     fn begin(&self, of: Position, now: Instant) -> Option<Place<'_>> {
         let mut table = self.lock();
         let own = table.exchanges.values().filter(|exchange| exchange.of == of).count();
@@ -65,8 +65,9 @@ impl Forwards {
 }
 
 impl Table {
-    /// Of the asker's own, if it has its share, or else of those who have most: the one that was silent
-    /// longest. Somebody who has as few as the asker loses none that was not silent for long.
+    /// The exchange that gives way: the one that was silent longest, among the asker's own if the asker has its full
+    /// share, otherwise among those of the peers with most exchanges. A peer with as few as the asker loses only an
+    /// exchange that was silent for at least [`SILENT_AFTER`].
     fn who_gives_way(&self, asker: &Position, own: usize, now: Instant) -> Option<u64> {
         let mut counts: BTreeMap<Position, usize> = BTreeMap::new();
         self.exchanges.values().for_each(|exchange| *counts.entry(exchange.of).or_default() += 1);
@@ -89,7 +90,7 @@ impl Table {
 }
 
 impl Place<'_> {
-    /// Something came on the exchange.
+    /// Notes that something came on the exchange.
     fn moved(&self) {
         if let Some(exchange) = self.forwards.lock().exchanges.get_mut(&self.number) {
             exchange.moved = Instant::now();
@@ -104,7 +105,7 @@ impl Drop for Place<'_> {
 }
 
 impl Shared {
-    /// Handles `Forward`.
+    /// Handles `Forward`: joins the asker's stream to one with the target.
     pub(in crate::peer) async fn forward(
         self: &Arc<Self>,
         from: &Entry,
@@ -142,10 +143,10 @@ impl Shared {
         }
     }
 
-    /// Who asks, by the word of a helper, as far as this peer can believe it.
+    /// The origin of a forwarded request, as far as this peer can believe the helper.
     ///
     /// # Errors
-    /// Why the request is not looked at.
+    /// The reason why the request is not looked at.
     pub(in crate::peer) fn origin_of(&self, origin: Entry, request: &Request) -> Result<Entry, String> {
         if matches!(request, Request::Forward { .. } | Request::Forwarded { .. }) {
             return Err("what was forwarded is not forwarded again".to_owned());
@@ -158,7 +159,7 @@ impl Shared {
     }
 }
 
-/// An entry that a helper told, with what is known of that peer in the place of what is not to be believed.
+/// The entry that a helper reported, with known facts in place of those that are not to be believed.
 fn believable<'a>(told: Entry, known: impl Fn(&Position) -> Option<&'a Member>) -> Result<Entry, String> {
     let known = known(&told.position).map(|member| &member.entry);
     let most = known.map_or(0, |known| known.incarnation).saturating_add(INCARNATION_LEAP_MAX);
@@ -173,7 +174,7 @@ fn believable<'a>(told: Entry, known: impl Fn(&Position) -> Option<&'a Member>) 
 }
 
 const ANOTHER_NAME: &str = "it is forwarded in the name of another peer's position";
-/// An exchange on which nothing came for so long gives way where places are short.
+/// An exchange that was silent for this long gives way when places are short.
 const SILENT_AFTER: Duration = Duration::from_secs(30);
 
 #[cfg(test)]

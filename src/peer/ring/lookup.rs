@@ -1,4 +1,4 @@
-//! What other parts of a peer call of [`crate::files`] to find owners and replicas.
+//! The calls of [`crate::files`] by which other parts of a peer find owners and replicas.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use crate::replica::Found;
 use crate::wire::Entry;
 
 impl Shared {
-    /// As [`files::find`].
+    /// Finds the owner of a key, as [`files::find`] does.
     ///
     /// # Errors
-    /// As there.
+    /// The same as [`files::find`], in words.
     pub(in crate::peer) async fn find(
         self: &Arc<Self>,
         key: Position,
@@ -21,18 +21,18 @@ impl Shared {
         files::find(self, key, wanted).await.map_err(|error| error.to_string())
     }
 
-    /// As [`files::replicas_of`].
+    /// Finds the replicas of a key, as [`files::replicas_of`] does.
     ///
     /// # Errors
-    /// As there.
+    /// The same as [`files::replicas_of`], in words.
     pub(in crate::peer) async fn replicas_of(self: &Arc<Self>, key: Position) -> Result<Vec<Entry>, String> {
         files::replicas_of(self, key).await.map_err(|error| error.to_string())
     }
 
-    /// As [`files::member`].
+    /// Waits until this peer is a member, as [`files::member`] does.
     ///
     /// # Errors
-    /// Says why it is no member.
+    /// The reason why it is not a member.
     pub(in crate::peer) async fn until_member(self: &Arc<Self>) -> Result<(), String> {
         files::member(self).await.map_err(|error| error.to_string())
     }
@@ -42,7 +42,7 @@ impl Shared {
         FindError::not_active(&self.view()).to_string()
     }
 
-    /// As [`files::list_after`].
+    /// Checks the successor list that a peer gave as its own, as [`files::list_after`] does.
     pub(in crate::peer) fn list_after(&self, whom: &Entry, list: Vec<Entry>) -> Option<Vec<Entry>> {
         files::list_after(self, whom, list)
     }

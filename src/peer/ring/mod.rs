@@ -8,7 +8,7 @@
 //! | `lookup` | asks other peers about the ring |
 //! | `blame` | what is held against other peers, and how that is told |
 //! | `ping` | asks a peer that a person names how it answers |
-//! | `forget` | counts a member no more that will not come back |
+//! | `forget` | removes a member that will not come back |
 //! | `clock` | time since the peer was made, sleep of the machine included |
 
 pub(in crate::peer) mod actor;

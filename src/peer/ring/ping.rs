@@ -9,11 +9,11 @@ use crate::peer::shared::Shared;
 use crate::wire::{Address, Entry, MembershipRequest, PeerName, Target};
 
 impl Shared {
-    /// Asks a peer a few times and takes the time. `whom` is its number, its display name, its address, or the
-    /// beginning of its position.
+    /// Asks a peer a few times and measures the round trips. `whom` is its number, its display name, its address, or
+    /// the beginning of its position.
     ///
     /// # Errors
-    /// Not found, where there is no such peer. One that does not answer is no error.
+    /// "Not found" if there is no such peer. A peer that does not answer is not an error.
     pub(in crate::peer) async fn ping(self: &Arc<Self>, whom: &str) -> Result<PingReport, Failure> {
         let entry = self.entry_of(whom).await?;
         let mut report = PingReport {
@@ -51,7 +51,7 @@ impl Shared {
     /// The peer that a person means: by number, display name, address, or the beginning of its position.
     ///
     /// # Errors
-    /// Not found, with what comes near.
+    /// "Not found", with the name that comes nearest.
     pub(in crate::peer) async fn entry_of(self: &Arc<Self>, whom: &str) -> Result<Entry, Failure> {
         let view = self.view();
         let known: Vec<(PeerName, Entry)> = std::iter::once(&view.me)
@@ -81,7 +81,7 @@ impl Shared {
                 "several peers' positions begin with {whom}; give more digits"
             )));
         }
-        // A large ring has peers that this one does not know by itself.
+        // A large ring has peers that this one does not know directly.
         if let Some(position) = number.or_else(|| whom.parse().ok())
             && let Ok(found) = self.find(position, 0).await
             && found.owner.position == position
@@ -97,9 +97,9 @@ impl Shared {
     }
 }
 
-/// How often a peer is asked.
+/// The number of requests that `ping` sends.
 const PINGS: usize = 4;
-/// How long an answer may take.
+/// The timeout of one answer.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
-/// The fewest digits of a position that mean a peer.
+/// The fewest digits of a position that identify a peer.
 const DIGITS_MIN: usize = 4;

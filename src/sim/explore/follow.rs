@@ -1,4 +1,4 @@
-//! What follows from a step at once, and what is kept as a letter until its own step.
+//! The immediate consequences of a step, and the letters that are kept until their own step.
 
 use std::rc::Rc;
 
@@ -19,7 +19,7 @@ impl Tiny {
         }
     }
 
-    /// Carries out all that follows at once.
+    /// Carries out all immediate consequences.
     pub(super) fn follow(&mut self) {
         let mut count = 0;
         while let Some((number, output)) = self.doing.pop_front() {
@@ -81,7 +81,7 @@ impl Tiny {
             _ => None,
         };
         let Some(_) = self.node(to) else {
-            // Who asks for a list waits until it has waited long enough: its list is undefined meanwhile.
+            // A peer that asks for a list waits until its timeout: its list is undefined meanwhile.
             if kind != Some(Kind::Query) {
                 let silence = Err(Unanswered::from("nobody is there".to_owned()));
                 self.act(from, |node, now| node.handle_reply(now, token, silence));
@@ -128,7 +128,7 @@ impl Tiny {
         }
     }
 
-    /// Without notice; what it has sent still arrives.
+    /// Removes a peer without notice; letters that it has sent still arrive.
     pub(super) fn remove(&mut self, number: u8) {
         self.peers.remove(&number);
         self.post.retain(|letter| letter.to != number);
@@ -136,5 +136,5 @@ impl Tiny {
     }
 }
 
-/// Messages and answers that follow from one step at once, at most.
+/// The most messages and answers that may follow at once from one step.
 const FOLLOWS_MAX: usize = 10_000;

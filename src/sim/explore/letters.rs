@@ -1,4 +1,4 @@
-//! What is on its way between peers, where it matters when it arrives.
+//! The letters on their way between peers: messages whose moment of arrival matters.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -10,10 +10,10 @@ use crate::wire::{Entry, Member, MembershipReply, MembershipRequest, NeighbourRe
 #[derive(Debug, Clone)]
 pub(super) struct Letter {
     pub(super) from: u8,
-    /// Who sent it, in that life.
+    /// The sender, in the incarnation in which it sent the letter.
     pub(super) sender: Entry,
     pub(super) to: u8,
-    /// The asker's.
+    /// The token of the asking peer.
     pub(super) token: Token,
     pub(super) kind: Kind,
     pub(super) body: Body,
@@ -25,16 +25,16 @@ pub(super) enum Body {
     Answer(MembershipReply),
 }
 
-/// What a letter is about.
+/// The subject of a letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// A peer wants its place.
+    /// A peer asks for its place in the ring.
     Join,
-    /// STABILISE or FROM_PRED: the asker's list is undefined until it is answered.
+    /// STABILISE or FROM_PRED: the asking peer's list is undefined until the answer.
     Query,
-    /// What is known of the members of a small ring.
+    /// The known members of a small ring.
     Exchange,
-    /// RECTIFY.
+    /// RECTIFY: a peer notifies its successor.
     Notify,
     /// The sender has left.
     Left,
@@ -56,12 +56,12 @@ impl fmt::Display for Kind {
 }
 
 impl Letter {
-    /// Of these, one between two peers is enough: the later one says all that the earlier one did.
+    /// Whether this letter makes an earlier one unnecessary: it says all that the earlier one did.
     pub(super) fn replaces(&self, other: &Letter) -> bool {
         (self.kind, self.from, self.to) == (other.kind, other.from, other.to)
     }
 
-    /// Whether it is what this peer waits for, doing nothing else meanwhile.
+    /// Whether this peer waits for the letter and does nothing else meanwhile.
     pub(super) fn keeps_waiting(&self, number: u8) -> bool {
         match self.kind {
             Kind::Join | Kind::Query => self.from == number,
@@ -71,7 +71,7 @@ impl Letter {
     }
 }
 
-/// Without the token, which counts.
+/// The hash leaves the token out, since tokens only count up.
 impl Hash for Letter {
     fn hash<H: Hasher>(&self, into: &mut H) {
         (self.kind, self.from, self.sender.incarnation, self.to).hash(into);

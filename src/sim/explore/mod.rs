@@ -1,21 +1,21 @@
 //! All orders of events in rings of a few peers, up to a depth.
 //!
-//! What [`super::World`] draws by chance is looked through here: from a settled ring on, every order in which peers
-//! join, stabilise, rectify, leave, fail and find failures, breadth first, so that the first violation found is
-//! the shortest. The peers are the [`crate::chord::Node`]s of production. In every state that is reached the
-//! invariant of [`super::oracle`] must hold; and from every ring that is reached, nothing happening any more from
-//! outside, there must be one ordered ring within a bounded number of turns.
+//! [`super::World`] draws events by chance; this search goes through all of them. From a settled ring on, it tries
+//! every order in which peers join, stabilise, rectify, leave, fail and find failures, breadth first, so that the first
+//! violation found is the shortest. The peers are the [`crate::chord::Node`]s of production. In every reached state the
+//! invariant of [`super::oracle`] must hold; and from every reached ring, without further events from outside, one
+//! ordered ring must follow within a bounded number of turns.
 //!
-//! As in P. Zave's model (*Reasoning About Identifier Spaces: How to Make Chord Correct*, IEEE TSE 2017), to ask, to be
-//! answered and to apply the answer is one step, or, with [`Setup::answers_apart`], three. What does not decide the
-//! order of a ring is no step but follows at once: pings, probes, news, contacts. Each peer has a clock of its
-//! own, which stands still but while that peer has a step: clocks drift as they like.
+//! As in P. Zave's model (*Reasoning About Identifier Spaces: How to Make Chord Correct*, IEEE TSE 2017), a request,
+//! its answer and the application of the answer are one step, or, with [`Setup::answers_apart`], three. Events that do
+//! not decide the order of a ring are no steps but follow at once: pings, probes, gossip, contacts. Each peer has a
+//! clock of its own, which runs only while that peer has a step: so clocks drift freely.
 //!
-//! Two states are the same where no peer's [`crate::chord::Node::digest`] tells them apart, nor any letter. What that
-//! leaves out (clocks, chance, counters, who is watched, news still to be told) is as it was when a state was first
-//! reached: of orders that differ in nothing else, one is looked at. Of two letters alike between two peers only
-//! the later is kept, and no living peer is waited for in vain. So a violation that is found is one,
-//! but a search is complete only up to that.
+//! Two states are the same if neither a peer's [`crate::chord::Node::digest`] nor a letter tells them apart. The parts
+//! outside the digest (clocks, chance, counters, the watched peers, gossip still to be told) are as they were when a
+//! state was first reached: of orders that differ in nothing else, one is examined. Of two equal letters between two
+//! peers only the later is kept, and no wait for a living peer is in vain. So every violation that is found is real,
+//! but a search is complete only up to these limits.
 
 mod follow;
 mod letters;
@@ -31,27 +31,27 @@ pub use setup::{Setup, SetupError};
 pub use tiny::Step;
 use tiny::Tiny;
 
-/// What was looked through.
+/// The extent of a search.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
-    /// How many states were first reached by so many steps: at 0 one.
+    /// The number of states that were first reached by each number of steps: at 0 steps, one.
     pub states: Vec<usize>,
-    /// How many steps were taken, to states known or not.
+    /// The number of steps taken, to known or new states.
     pub steps: u64,
-    /// How many states are outside of the theorem: some member takes the ring for small.
+    /// The number of states outside of the theorem: some member takes the ring for small.
     pub small: usize,
-    /// From how many rings, all different, one ordered ring had to come.
+    /// The number of different rings from which one ordered ring had to follow.
     pub rings: usize,
-    /// After how many turns of each peer it was there, at most.
+    /// The greatest number of turns of each peer until it followed.
     pub turns_max: usize,
 }
 
-/// A violation, and how it comes about.
+/// A violation, and the steps that lead to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// What does not hold.
+    /// The violation, in words.
     pub what: String,
-    /// The fewest steps that lead there; none where the ring did not even settle.
+    /// The fewest steps that lead there; empty if the ring did not even settle.
     pub steps: Vec<Step>,
 }
 
@@ -63,17 +63,17 @@ impl fmt::Display for Found {
 }
 
 impl Report {
-    /// By how many steps all was looked through.
+    /// The number of steps up to which the search is complete.
     pub fn depth(&self) -> usize {
         self.states.len().saturating_sub(1)
     }
 
-    /// How many states there are.
+    /// The number of all states.
     pub fn total(&self) -> usize {
         self.states.iter().sum()
     }
 
-    /// As if both had been one search.
+    /// Adds another report, as if both had been one search.
     pub fn add(&mut self, other: &Report) {
         self.states.resize(self.states.len().max(other.states.len()), 0);
         self.states.iter_mut().zip(&other.states).for_each(|(one, more)| *one += more);
@@ -83,10 +83,10 @@ impl Report {
     }
 }
 
-/// Looks through all orders of so many steps; of fewer, where there would be more states than memory is meant for.
+/// Searches all orders of `depth` steps; of fewer, if the states would exceed the intended memory.
 ///
 /// # Errors
-/// The first of the shortest that lead to a violation, by themselves or with all quiet afterwards.
+/// The first of the shortest sequences that lead to a violation, either at once or after all is quiet.
 pub fn explore(setup: &Setup, depth: usize) -> Result<Report, Found> {
     let mut tree = Tree::default();
     let mut start = Tiny::settled(setup)?;
@@ -129,10 +129,10 @@ pub fn explore(setup: &Setup, depth: usize) -> Result<Report, Found> {
     Ok(report)
 }
 
-/// Takes the steps that [`Found`] shows. Returns what all peers believe after each, and what does not hold.
+/// Takes the steps that [`Found`] shows. Returns the beliefs of all peers after each step, and any violation.
 ///
 /// # Errors
-/// A step that cannot be taken there, and those that could.
+/// A step that cannot be taken there, and those that can.
 pub fn replay(setup: &Setup, steps: &str) -> Result<String, String> {
     let mut world = Tiny::settled(setup).map_err(|found| found.to_string())?;
     let mut told = format!("{world}\n");
@@ -147,10 +147,10 @@ pub fn replay(setup: &Setup, steps: &str) -> Result<String, String> {
     Ok(told + &end)
 }
 
-/// How each state was first reached.
+/// The way in which each state was first reached.
 #[derive(Default)]
 struct Tree {
-    /// Before the state to begin from.
+    /// The steps before the initial state.
     before: Vec<Step>,
     steps: Vec<(u32, Step)>,
 }
@@ -161,7 +161,7 @@ impl Tree {
         u32::try_from(self.steps.len()).unwrap_or(u32::MAX)
     }
 
-    /// What was found by some steps more.
+    /// Prepends the steps to this state to those of a violation.
     fn found(&self, state: u32, Found { what, steps }: Found) -> Found {
         let before = self.before.iter().copied();
         Found { what, steps: before.chain(self.way_to(state)).chain(steps).collect() }
@@ -179,7 +179,7 @@ impl Tree {
     }
 }
 
-/// The state to begin from.
+/// The index of the initial state.
 const ROOT: u32 = 0;
-/// States from which a search goes on, at most: each takes up to 16 KiB.
+/// The most states from which a search continues: each takes up to 16 KiB.
 const LEVEL_MAX: usize = 250_000;

@@ -1,31 +1,31 @@
-//! A ring to begin from.
+//! The initial ring of a search.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::chord::Rules;
 
-/// A ring to begin from, and what may happen to it. As text, but for the rules and the steps before:
-/// `r 2, ring 32 96 160 224, joiners 40 48, answers apart, who failed returns`.
+/// The initial ring of a search, and the possible events. As text, without the rules and the earlier steps: `r 2, ring
+/// 32 96 160 224, joiners 40 48, answers apart, who failed returns`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Setup {
-    /// r.
+    /// The length of successor lists, r.
     pub successors: u8,
-    /// The numbers of those who are the ring, in the order in which they came.
+    /// The numbers of the ring's founders, in the order in which they joined.
     pub founders: Vec<u8>,
-    /// Who may join.
+    /// The numbers of the peers that may join.
     pub joiners: Vec<u8>,
-    /// To be asked, and to have the answer, are steps of their own.
+    /// Whether the arrival of a request and of its answer are steps of their own.
     pub answers_apart: bool,
-    /// Who failed may come back, in its next life and as it remembers the ring.
+    /// Whether a failed peer may come back, in its next incarnation and with its remembered members.
     pub returns: bool,
-    /// Steps that have been taken before, as a [`super::Found`] shows them: the search goes on from there.
+    /// Steps that are taken first, in the form that a [`super::Found`] shows; the search continues from there.
     pub before: String,
-    /// What all go by, once the ring of the founders has settled.
+    /// The rules of all peers, once the ring of the founders has settled.
     pub rules: Rules,
 }
 
-/// A text that is no setup.
+/// A text that is not a setup.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is none of `r NUMBER`, `ring NUMBERS`, `joiners NUMBERS`, `{APART}`, `{RETURNS}`")]
 pub struct SetupError(String);

@@ -1,4 +1,4 @@
-//! What can be said of one state: what must hold in it, who may end in it, and which other states are the same.
+//! The properties of one state: its invariants, the peers that may end in it, and its equality with other states.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher};
@@ -11,11 +11,11 @@ use crate::sim::oracle::{Snapshot, could_go_on, invariant, list_in_order};
 use crate::wire::Entry;
 
 impl Tiny {
-    /// What must hold at every moment: an end of messages, lists in order, and the invariant, if the ring of the
-    /// founders was large enough for the theorem.
+    /// Checks the invariants of every moment: messages come to an end, lists are in order, and the invariant holds if
+    /// the ring of the founders was large enough for the theorem.
     ///
     /// # Errors
-    /// What does not.
+    /// The first property that does not hold.
     pub(super) fn safe(&self) -> Result<(), String> {
         if let Some(number) = self.endless {
             return Err(format!("{number} goes on sending without end"));
@@ -24,12 +24,12 @@ impl Tiny {
         if self.is_covered() { invariant(&self.snapshot(None)) } else { Ok(()) }
     }
 
-    /// Whether the theorem says nothing of this state, the ring being small or taken for that.
+    /// Whether the theorem says nothing about this state, because the ring is small or a member takes it for small.
     pub(super) fn is_small(&self) -> bool {
         !self.snapshot(None).is_large()
     }
 
-    /// A state in 128 bits.
+    /// The digest of a state, in 128 bits.
     pub(super) fn digest(&self) -> u128 {
         let mut wide = Wide::default();
         self.outside.hash(&mut wide);
@@ -38,7 +38,7 @@ impl Tiny {
             number.hash(&mut wide);
             peer.node.digest(&mut wide);
         }
-        // In whatever order they were sent.
+        // The order in which letters were sent does not count.
         let letters = self.post.iter().map(|letter| {
             let mut wide = Wide::default();
             letter.hash(&mut wide);
@@ -48,7 +48,7 @@ impl Tiny {
         wide.whole()
     }
 
-    /// Who lives, and beside whom, in 128 bits.
+    /// The digest of the living peers and their neighbours, in 128 bits.
     pub(super) fn ring(&self) -> u128 {
         let mut wide = Wide::default();
         for (number, peer) in &self.peers {
@@ -74,13 +74,13 @@ impl Tiny {
         snapshot
     }
 
-    /// Whether the theorem begins with a ring like this one.
+    /// Whether the theorem applies to a ring that begins like this one.
     fn is_covered(&self) -> bool {
         self.setup.founders.len() >= self.settings.chord_from()
     }
 
-    /// Whether the theorem lets this peer end; in a ring that was small, whether those who stay are still linked
-    /// by whom they know. Who is not in has nothing that others need.
+    /// Whether the theorem lets this peer end; in a ring that was small, whether the remaining peers are still linked
+    /// by the members that they know. A peer outside the ring has nothing that others need.
     pub(super) fn may_end(&self, number: u8) -> bool {
         let Some(node) = self.node(number).filter(|node| node.phase() != PhaseKind::Ended) else {
             return false;
@@ -111,7 +111,7 @@ impl Tiny {
         linked.len() == rest.len()
     }
 
-    /// Whether somebody whom this peer watches, and takes for a member, is none any more.
+    /// Whether this peer watches a dead peer that it still takes for a member.
     pub(super) fn has_dead_neighbour(&self, node: &Node) -> bool {
         let mut watched = node.successors().iter().take(2).chain(node.predecessor());
         node.is_member() && watched.any(|entry| !self.lives(entry) && !node.members().is_gone(entry))
@@ -146,7 +146,7 @@ impl fmt::Display for Tiny {
     }
 }
 
-/// Two hashes beside each other.
+/// Two hashes side by side, for 128 bits.
 struct Wide(DefaultHasher, DefaultHasher);
 
 impl Default for Wide {

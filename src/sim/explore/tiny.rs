@@ -1,4 +1,4 @@
-//! A world of a few peers that waits for each step, and can be taken up again from any state.
+//! A world of a few peers that waits for each step, and can be resumed from any state.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -15,30 +15,30 @@ use crate::sim::{Slot, check, contact};
 use crate::time::Moment;
 use crate::wire::Member;
 
-/// One of the things that may happen next.
+/// One possible next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// A peer begins to join through a member.
     Join {
         /// The number of the peer.
         number: u8,
-        /// The member.
+        /// The member through which the peer joins.
         through: u8,
     },
-    /// A peer's clock runs until it stabilises, or goes on with its way in or out.
+    /// A peer's clock runs until the peer stabilises, or continues to join or leave.
     Turn(u8),
-    /// A peer's clock runs until it takes a neighbour for dead that is.
+    /// A peer's clock runs until the peer finds a dead neighbour dead.
     Detect(u8),
-    /// A letter arrives.
+    /// A letter arrives at its receiver.
     Arrive {
-        /// The kind of the fault.
+        /// The kind of the letter.
         kind: Kind,
-        /// Who sent it.
+        /// The number of the sender.
         from: u8,
-        /// Who gets it.
+        /// The number of the receiver.
         to: u8,
     },
-    /// A member leaves.
+    /// A member leaves in good order.
     Leave(u8),
     /// A peer ends without notice.
     Fail(u8),
@@ -60,26 +60,26 @@ impl fmt::Display for Step {
     }
 }
 
-/// The world. A copy shares the peers that no step has changed.
+/// The state of the world. A copy shares the peers that no step has changed.
 #[derive(Debug, Clone)]
 pub(super) struct Tiny {
     pub(super) setup: Rc<Setup>,
     pub(super) settings: RingSettings,
     pub(super) rules: Rules,
     pub(super) peers: BTreeMap<u8, Peer>,
-    /// Who failed and may come back: in which life, and what it remembers.
+    /// The failed peers that may come back, with their incarnations and remembered members.
     pub(super) failed: BTreeMap<u8, (u64, Vec<Member>)>,
-    /// Who may still join.
+    /// The peers that may still join.
     pub(super) outside: Vec<u8>,
     pub(super) post: Vec<Letter>,
-    /// What follows at once.
+    /// The outputs that are carried out at once.
     pub(super) doing: VecDeque<(u8, Output)>,
-    /// Who asked what is being answered.
+    /// The asking peers of the requests that are being answered.
     pub(super) askers: BTreeMap<ReplyTo, (u8, Token)>,
     pub(super) next_reply: u64,
-    /// Who goes on sending for ever, no time passing.
+    /// The peer that goes on sending for ever without time passing, if any.
     pub(super) endless: Option<u8>,
-    /// Whose turn it is, until it has asked something.
+    /// The peer whose turn it is, until it has asked something.
     pub(super) turn_of: Option<u8>,
 }
 
@@ -90,10 +90,10 @@ pub(super) struct Peer {
 }
 
 impl Tiny {
-    /// The founders' ring, made by joins, in which all is quiet.
+    /// The ring of the founders, made by joins, after it has become quiet.
     ///
     /// # Errors
-    /// What it lacks of one ordered ring.
+    /// The part of one ordered ring that is missing.
     pub(super) fn settled(setup: &Setup) -> Result<Tiny, Found> {
         let mut world = Tiny {
             setup: Rc::new(setup.clone()),
@@ -118,7 +118,7 @@ impl Tiny {
         Ok(world)
     }
 
-    /// All that may happen next.
+    /// All possible next steps.
     pub(super) fn steps(&self) -> Vec<Step> {
         let mut steps = Vec::new();
         for letter in &self.post {
@@ -153,10 +153,10 @@ impl Tiny {
         steps
     }
 
-    /// Takes these steps, `;` between them, and shows the world after each.
+    /// Takes these steps, separated by `;`, and shows the world after each.
     ///
     /// # Errors
-    /// A step that cannot be taken there, and those that could.
+    /// A step that cannot be taken there, and those that can.
     pub(super) fn follow_steps(
         &mut self,
         steps: &str,
@@ -211,11 +211,11 @@ impl Tiny {
         }
     }
 
-    /// Nothing happens any more from outside: one ordered ring, each key with one owner, and no violation on the
-    /// way there. Returns after how many turns of each peer.
+    /// Checks that, without further events from outside, one ordered ring follows, each key has one owner, and no
+    /// violation occurs on the way. Returns the number of turns of each peer.
     ///
     /// # Errors
-    /// What does not hold, and the steps that lead there.
+    /// The violation, and the steps that lead to it.
     pub(super) fn calm(mut self) -> Result<usize, Found> {
         let rounds = self.come_to_rest()?;
         for number in self.peers.keys().flat_map(|number| [*number, number.wrapping_add(1)]) {
@@ -279,7 +279,7 @@ impl Tiny {
         }
     }
 
-    /// Meanwhile it stabilises as it must; who is asked answers.
+    /// Lets a peer find a dead neighbour. Meanwhile the peer stabilises as it must, and asked peers answer.
     fn detect(&mut self, number: u8) {
         let gone = |world: &Tiny| {
             let members = world.node(number).map(Node::members);
@@ -295,7 +295,7 @@ impl Tiny {
         }
     }
 
-    /// Whether there was such a letter.
+    /// Delivers the first letter of this kind; false if there is none.
     fn arrive_first(&mut self, of: impl Fn(&Letter) -> bool) -> bool {
         let Some(at) = self.post.iter().position(of) else { return false };
         let letter = self.post.remove(at);
@@ -304,7 +304,7 @@ impl Tiny {
         true
     }
 
-    /// A peer's clock runs to its next timeout.
+    /// Runs a peer's clock to its next timeout.
     fn pass_time(&mut self, number: u8) {
         let Some(peer) = self.peers.get_mut(&number) else { return };
         let Some(at) = peer.node.poll_timeout() else { return };
@@ -313,7 +313,7 @@ impl Tiny {
         self.follow();
     }
 
-    /// All have their turns and all letters arrive, until there is one ordered ring.
+    /// Lets all peers have their turns and all letters arrive, until there is one ordered ring.
     fn come_to_rest(&mut self) -> Result<usize, Found> {
         let mut steps = Vec::new();
         let mut is_ring = Ok(());
@@ -346,15 +346,15 @@ impl Tiny {
     }
 }
 
-/// Between two pings of a peer.
+/// The time between two pings of a peer.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// More than there are peers.
+/// The most contacts of a peer: more than there are peers.
 const CONTACTS_MAX: usize = 64;
-/// Timeouts within which a peer stabilises, however quiet it is.
+/// The number of timeouts within which a peer stabilises, however quiet it is.
 const TIMEOUTS_MAX: usize = 16;
-/// Timeouts within which a neighbour that does not answer is found dead.
+/// The number of timeouts within which a silent neighbour is found dead.
 const TIMEOUTS_OF_DEATH_MAX: usize = 64;
-/// Turns of each peer within which there must be one ordered ring.
+/// The number of turns of each peer within which there must be one ordered ring.
 const ROUNDS_MAX: usize = 48;
-/// Letters that may follow from one turn.
+/// The most letters that may follow from one turn.
 const LETTERS_MAX: usize = 256;

@@ -1,4 +1,4 @@
-//! Plans by chance: half of them only what the theorem covers, half of them anything.
+//! Random plans: half of them contain only faults that the theorem covers, the other half any faults.
 
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{RngExt as _, SeedableRng as _};
@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use super::{Fault, Plan, REPAIRED_AFTER_MS, Timed};
 
 impl Plan {
-    /// A plan of so many faults, all of it from the seed.
+    /// A plan of `size` faults, drawn entirely from the seed.
     pub fn draw(seed: u64, size: usize) -> Plan {
         let mut rng = ChaCha8Rng::seed_from_u64(seed ^ PLANS);
         let covered = rng.random_bool(0.5);
@@ -27,9 +27,9 @@ impl Plan {
         Plan { peers, successors, drift_ppm, faults }
     }
 
-    /// As [`Plan::draw`], with files: half as many more are stored, removed, or disks and clocks go wrong.
+    /// Like [`Plan::draw`], with files: half as many more faults store or remove files, or affect disks and clocks.
     ///
-    /// No process is cloned: which of two disks goes on is nobody's promise.
+    /// No process is cloned: which of two disks goes on is not guaranteed.
     pub fn draw_with_files(seed: u64, size: usize) -> Plan {
         let mut plan = Plan::draw(seed, size);
         let mut rng = ChaCha8Rng::seed_from_u64(seed ^ FILES);
@@ -64,7 +64,7 @@ struct Draw {
 }
 
 impl Draw {
-    /// Something that the theorem covers; see [`Plan::is_covered`].
+    /// A fault that the theorem covers; see [`Plan::is_covered`].
     fn covered(&mut self) -> Fault {
         self.pass(6_000);
         match self.rng.random_range(0..100) {
@@ -107,7 +107,7 @@ impl Draw {
         }
     }
 
-    /// Most of the time a while, sometimes hardly any, seldom long.
+    /// Lets time pass: usually about `while_ms`, sometimes hardly any, seldom long.
     fn pass(&mut self, while_ms: u32) {
         self.at_ms += match self.rng.random_range(0..10) {
             0..4 => self.rng.random_range(0..200),
@@ -116,7 +116,7 @@ impl Draw {
         };
     }
 
-    /// Any one; those side by side more often than chance would.
+    /// Any peer; often one of the first four, which are neighbours.
     fn peer(&mut self) -> u16 {
         let all = self.next;
         if self.rng.random_bool(0.4) {
@@ -132,7 +132,7 @@ impl Draw {
         Fault::Join(self.next - 1, through)
     }
 
-    /// Not more than a third: who comes back must find somebody who did not leave for good.
+    /// Lets a peer leave, but not more than a third: a peer that comes back must find one that did not leave for good.
     fn leave(&mut self, peer: u16) -> Fault {
         if self.left >= self.peers / 3 {
             return Fault::Crash(peer);
@@ -158,9 +158,9 @@ impl Draw {
     }
 }
 
-/// So that a plan and the world in which it runs do not draw the same numbers.
+/// Separates the draws of a plan from those of the world in which it runs.
 const PLANS: u64 = 0x504c_414e;
-/// So that a plan with files draws other numbers than the one that it begins with.
+/// Separates the draws of a plan with files from those of the plan that it begins with.
 const FILES: u64 = 0x4649_4c45;
-/// Under how many names files are stored: few, so that many write the same.
+/// The number of names under which files are stored: few, so that many stores write the same name.
 const NAMES: u16 = 6;

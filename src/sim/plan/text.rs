@@ -1,18 +1,18 @@
-//! Plans as text, one line for each fault: `12.250 crash 3`. Read back from lines, or from parts with semicolons
-//! between them.
+//! Plans as text, one line for each fault: `12.250 crash 3`. A plan is read back from lines, or from parts separated by
+//! semicolons.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::{Fault, Plan, Timed};
 
-/// A text that is no plan.
+/// A text that is not a plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{line:?} is not part of a plan; the first line is \"ring PEERS r SUCCESSORS drift PPM\", each other one \"SECONDS FAULT …\""
 )]
 pub struct PlanError {
-    /// Which part.
+    /// The part that is not understood.
     pub line: String,
 }
 

@@ -1,5 +1,5 @@
-//! The bytes of objects in a simulated world. Where disks are light these are lengths, and whether the bytes are the
-//! right ones; where stores are real, so are the bytes.
+//! The bytes of objects in a simulated world. With light disks they are only lengths and a mark whether the bytes are
+//! right; with real stores they are real bytes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,10 +21,10 @@ use crate::outboard::{CHUNK_BYTES, ChunkHasher, Midstate, Outboard, chunk_count}
 use crate::shelf;
 use crate::wire::{Link, MissingReason, ObjectInfo, StorageReply, limits};
 
-/// Some bytes of an object.
+/// A piece of the bytes of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::sim) enum Span {
-    /// So many, and whether they are the right ones.
+    /// A length, and whether the bytes are right.
     Light {
         bytes: u64,
         sound: bool,
@@ -133,10 +133,10 @@ pub(in crate::sim) enum Arriving {
 }
 
 impl Arriving {
-    /// A place on the disk for an object that comes.
+    /// Begins to write an incoming object to the disk.
     ///
     /// # Errors
-    /// Why there is none.
+    /// Why the disk does not take it.
     pub(super) fn begin(keeper: &Arc<Keeper>, object: ObjectInfo) -> Result<Arriving, Failure> {
         let keeper = keeper.clone();
         let mut disk = keeper.disk.lock();
@@ -245,21 +245,21 @@ impl Incoming for Arriving {
     }
 }
 
-/// An object that comes to a real store.
+/// An incoming object for a real store.
 pub(in crate::sim) struct RealArriving {
     keeper: Arc<Keeper>,
     receiver: Receiver,
     failed: Option<BlobError>,
 }
 
-/// An object that comes to a light disk.
+/// An incoming object for a light disk.
 pub(in crate::sim) struct LightArriving {
     keeper: Arc<Keeper>,
     object: ObjectInfo,
-    /// So many bytes are there.
+    /// The number of bytes that are there.
     done: u64,
     sound: bool,
-    /// Each chunk is checked as it comes.
+    /// Whether each chunk is checked as it comes.
     checked: bool,
     failed: Option<DiskFailure>,
 }
@@ -289,7 +289,7 @@ impl LightArriving {
     }
 
     fn settle(&mut self) -> Result<(), DiskFailure> {
-        // What is wrong with one sender's bytes is not wrong with the next one's.
+        // A defect in one sender's bytes says nothing about the next sender's bytes.
         let failed =
             if self.failed == Some(DiskFailure::WrongChunk) { self.failed.take() } else { self.failed };
         failed.map_or(Ok(()), Err)
@@ -328,7 +328,7 @@ impl Drop for LightArriving {
     }
 }
 
-/// Bytes that are read, from the disk or from a user's file.
+/// The bytes that are read, from the disk or from a user's file.
 pub(in crate::sim) enum Reading {
     Light { length: u64, left: u64, sound: bool },
     Store(Arc<Keeper>, Box<ObjectReader>),
@@ -340,10 +340,10 @@ impl Reading {
         Reading::Light { length: object.length, left: object.length.saturating_sub(offset), sound }
     }
 
-    /// What is read of an object that is here, from this byte on.
+    /// Begins to read an object that is here, from this byte on.
     ///
     /// # Errors
-    /// Why it cannot be read.
+    /// Why the object cannot be read.
     pub(super) fn begin(
         keeper: &Arc<Keeper>,
         content: &ContentId,
@@ -386,7 +386,7 @@ impl Reader for Reading {
     }
 }
 
-/// The file of so many bytes that a label determines: what is known of it, and its bytes where stores are real.
+/// The file of this length that a label determines: its info, and its bytes if stores are real.
 pub(in crate::sim) fn file_of(label: &[u8], length: u64, real_stores: bool) -> (ObjectInfo, Option<Bytes>) {
     if !real_stores {
         let content = ContentId::of(label);
@@ -400,22 +400,22 @@ pub(in crate::sim) fn file_of(label: &[u8], length: u64, real_stores: bool) -> (
     (ObjectInfo { content, length, outboard: outboard.digest() }, Some(text.into()))
 }
 
-/// The outboard of an object of which there are no bytes: as long as a real one, and always the same.
+/// The outboard of an object without real bytes: as long as a real one, and always the same.
 pub(in crate::sim) fn outboard_of(content: &ContentId, length: u64) -> Outboard {
     let of_chunk =
         |index: u64| Midstate(sha256(&[content.as_bytes().as_slice(), &index.to_be_bytes()].concat()));
     let midstates = (1..chunk_count(length)).map(of_chunk).collect();
-    // Its length is bounded by the world's.
+    // The world bounds the length.
     Outboard::new(length, midstates).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// After how long a system writes what nobody syncs.
+/// The time after which a system writes unsynced data.
 const WRITTEN_AFTER: Duration = Duration::from_secs(30);
-/// How many bytes of an object go at a time.
+/// The number of bytes of an object that are sent at a time.
 pub(super) fn piece_of(length: u64) -> u64 {
     (length / PIECES_MAX).max(PIECE_BYTES_MIN)
 }
 
-/// An object goes in at most so many pieces, and none of these is shorter but the last.
+/// The most pieces of an object, and the shortest piece except the last one.
 const PIECES_MAX: u64 = 16;
 const PIECE_BYTES_MIN: u64 = 1 << 20;

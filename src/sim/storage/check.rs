@@ -1,7 +1,7 @@
-//! What must hold of the files of a [`World`].
+//! The conditions on the files of a [`World`].
 //!
-//! After the faults have stopped, within a bounded time: [`in_place`] and [`names_agree`]. At any time, where a
-//! scenario promises it: [`copies_at_least`].
+//! Within a bounded time after the faults: [`in_place`] and [`names_agree`]. At any time, if a scenario guarantees it:
+//! [`copies_at_least`].
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use super::Disk;
 use crate::id::Position;
 use crate::names::Rank;
 
-/// Every acknowledged file is on the disks of all its replicas, min(R, members) of them, as it should be.
+/// Every acknowledged file is on the disks of all its replicas, min(R, members) of them, with the right bytes.
 ///
 /// # Errors
-/// The first file of which that is not so, and who lacks it.
+/// The first file that violates this, and the replica that lacks it.
 pub fn in_place(world: &World) -> Result<(), String> {
     let ring = Ring::of(world);
     for file in world.acknowledged() {
@@ -27,11 +27,11 @@ pub fn in_place(world: &World) -> Result<(), String> {
     Ok(())
 }
 
-/// Every name has one winner on all its replicas, and it is the greatest record that any living member has, and none
-/// less than the greatest that was acknowledged.
+/// Every name has one winner on all its replicas: the greatest record that any living member has, and not less than the
+/// greatest acknowledged record.
 ///
 /// # Errors
-/// The first name of which that is not so.
+/// The first name that violates this.
 pub fn names_agree(world: &World) -> Result<(), String> {
     let ring = Ring::of(world);
     let mut greatest: BTreeMap<Position, (Rank, String)> = BTreeMap::new();
@@ -66,7 +66,7 @@ pub fn names_agree(world: &World) -> Result<(), String> {
     Ok(())
 }
 
-/// Every acknowledged file has at least so many sound copies on living members.
+/// Every acknowledged file has at least this many sound copies on living members.
 ///
 /// # Errors
 /// The first file that has fewer.
@@ -81,7 +81,7 @@ pub fn copies_at_least(world: &World, least: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// The living members in the order of their positions, with what they keep.
+/// The living members in the order of their positions, with their disks.
 struct Ring<'a> {
     members: Vec<(Position, Slot, std::sync::MutexGuard<'a, Disk>)>,
     copies: usize,
@@ -95,7 +95,7 @@ impl Ring<'_> {
         Ring { members, copies }
     }
 
-    /// Who should keep what has this key.
+    /// The members that should keep the data of this key.
     fn keepers(&self, key: &Position) -> impl Iterator<Item = (Slot, &Disk)> {
         let owner = self.members.partition_point(|(position, ..)| position < key);
         let at = move |step: usize| &self.members[(owner + step) % self.members.len()];

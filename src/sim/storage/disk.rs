@@ -1,6 +1,6 @@
-//! The disk of one peer, of one of two kinds. A light one keeps of an object its length alone, and serves worlds of any
+//! The disk of one peer, of one of two kinds. A light disk keeps only the length of an object, and serves worlds of any
 //! size. In a small world it can be a real [`Store`](crate::blob::Store), index and outboards included, on a disk in
-//! memory that loses what was not synced.
+//! memory that loses unsynced data.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::shelf;
 use crate::time::Moment;
 use crate::wire::{Link, MissingReason, ObjectInfo, OfferedRecord};
 
-/// What a peer keeps, and how its disk is.
+/// The content and the state of a peer's disk.
 pub struct Disk(pub(super) Kind);
 
 pub(super) enum Kind {
@@ -27,7 +27,7 @@ pub(super) enum Kind {
     Real(Real),
 }
 
-/// Why a disk does not do something.
+/// Why an operation of a disk failed.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::sim) enum Failure {
     #[error(transparent)]
@@ -54,9 +54,9 @@ impl DiskError for Failure {
     }
 }
 
-/// What there is to see, and faults from outside.
+/// Observation, and faults from outside.
 impl Disk {
-    /// The objects here, complete, and whether their bytes are the right ones.
+    /// The complete objects here, and whether their bytes are right.
     pub fn objects(&self) -> Vec<(ContentId, bool)> {
         match &self.0 {
             Kind::Light(light) => light.objects().map(|(content, sound)| (*content, sound)).collect(),
@@ -64,7 +64,7 @@ impl Disk {
         }
     }
 
-    /// Whether an object is here, complete, its bytes as they should be.
+    /// Whether a complete object with the right bytes is here.
     pub fn holds(&self, content: &ContentId) -> bool {
         match &self.0 {
             Kind::Light(light) => light.holds(content),
@@ -72,7 +72,7 @@ impl Disk {
         }
     }
 
-    /// Whether an object is here, its bytes right or not.
+    /// Whether an object is here, with right or wrong bytes.
     pub fn has(&self, content: &ContentId) -> bool {
         match &self.0 {
             Kind::Light(light) => light.has(content),
@@ -80,7 +80,7 @@ impl Disk {
         }
     }
 
-    /// The keys of the names of which something is kept here.
+    /// The keys of the names of which records are kept here.
     pub fn record_keys(&self) -> Vec<Position> {
         match &self.0 {
             Kind::Light(light) => light.records().map(|(key, _)| *key).collect(),
@@ -88,7 +88,7 @@ impl Disk {
         }
     }
 
-    /// What is kept of one name. A real store is asked while its process runs only.
+    /// The history of one name. A real store answers only while its process runs.
     pub fn record(&self, key: &Position) -> Option<Cow<'_, NameHistory>> {
         match &self.0 {
             Kind::Light(light) => light.record(key).map(Cow::Borrowed),
@@ -96,7 +96,7 @@ impl Disk {
         }
     }
 
-    /// How many bytes of a partial transfer are here.
+    /// The number of bytes of a partial transfer that are here.
     pub fn part(&self, content: &ContentId) -> Option<u64> {
         match &self.0 {
             Kind::Light(light) => light.part(content),
@@ -104,7 +104,7 @@ impl Disk {
         }
     }
 
-    /// An object's bytes change where they lie, if it is here.
+    /// Corrupts an object's bytes in place, if the object is here.
     pub fn rot(&mut self, content: &ContentId) {
         match &mut self.0 {
             Kind::Light(light) => light.rot(content),
@@ -112,7 +112,7 @@ impl Disk {
         }
     }
 
-    /// A bit of a partial transfer on a real disk changes where it lies. Whether there was one.
+    /// Flips a bit of a partial transfer on a real disk. True if there was one.
     pub fn spoil_part(&mut self, content: &ContentId) -> bool {
         match &mut self.0 {
             Kind::Light(_) => false,
@@ -120,7 +120,7 @@ impl Disk {
         }
     }
 
-    /// Everything on it is gone, as with a new disk. No process runs meanwhile.
+    /// Removes everything, as with a new disk. No process may run meanwhile.
     pub fn lose(&mut self) {
         match &mut self.0 {
             Kind::Light(light) => light.lose(),
@@ -128,7 +128,7 @@ impl Disk {
         }
     }
 
-    /// From now on objects have so much room on it, in bytes; those that are here take a part of it.
+    /// Sets the room for objects in bytes; the objects that are here take a part of it.
     pub fn set_capacity(&mut self, bytes: u64) {
         match &mut self.0 {
             Kind::Light(light) => light.capacity_bytes = bytes,
@@ -136,8 +136,8 @@ impl Disk {
         }
     }
 
-    /// From now on an object that is asked for is checked first, and a rotten one goes: as if the slow reading of all
-    /// objects had just passed by. (A running peer has no such schedule yet.)
+    /// Makes each request for an object check it first, and drop it if it has rotted: as if a slow scrub of all objects
+    /// had just passed. (A running peer has no such schedule yet.)
     pub fn check_reads(&mut self) {
         match &mut self.0 {
             Kind::Light(light) => light.checks_reads = true,
@@ -145,7 +145,7 @@ impl Disk {
         }
     }
 
-    /// The next sync fails.
+    /// Makes the next sync fail.
     pub fn fail_next_sync(&mut self) {
         match &mut self.0 {
             Kind::Light(light) => light.fail_next_sync(),
@@ -153,8 +153,8 @@ impl Disk {
         }
     }
 
-    /// A person makes room again, and lets syncs succeed. Whether one had failed, so that the process has to start
-    /// anew.
+    /// Frees room and lets syncs succeed again, as a person would. True if a sync had failed, so that the process has
+    /// to restart.
     pub fn mend(&mut self) -> bool {
         match &mut self.0 {
             Kind::Light(light) => light.mend(),
@@ -162,7 +162,7 @@ impl Disk {
         }
     }
 
-    /// How often a real disk was called so far; a light one does not count.
+    /// The number of calls of a real disk so far; a light one does not count.
     pub fn calls(&self) -> u64 {
         match &self.0 {
             Kind::Light(_) => 0,
@@ -170,7 +170,7 @@ impl Disk {
         }
     }
 
-    /// A real disk loses power, and its process with it, instead of its n-th call from now on.
+    /// Cuts the power of a real disk, and ends its process, instead of its n-th call from now on.
     pub fn die_before_call(&mut self, n: u64) {
         if let Kind::Real(real) = &mut self.0 {
             real.memory.die_before_call(n);
@@ -178,7 +178,7 @@ impl Disk {
     }
 }
 
-/// What a process does with it.
+/// The operations of a process.
 impl Disk {
     pub(super) fn set_time(&mut self, now: Moment, unix_ms: u64) {
         if let Kind::Real(real) = &mut self.0 {
@@ -186,21 +186,21 @@ impl Disk {
         }
     }
 
-    /// A process begins.
+    /// Opens the disk for a new process.
     pub(super) fn open(&mut self) {
         if let Kind::Real(real) = &mut self.0 {
             real.open();
         }
     }
 
-    /// A process has ended in good order.
+    /// Closes the disk of a process that has ended in good order.
     pub(super) fn close(&mut self) {
         if let Kind::Real(real) = &mut self.0 {
             real.close();
         }
     }
 
-    /// The process ends without notice.
+    /// Handles the end of a process without notice.
     pub(super) fn crash(&mut self, rng: &mut ChaCha8Rng, laws: Laws) {
         match &mut self.0 {
             Kind::Light(light) => light.crash(rng, laws),
@@ -244,7 +244,7 @@ impl Disk {
 
     pub(super) fn info_and_links(&mut self, content: ContentId) -> Result<(ObjectInfo, Vec<Link>)> {
         match &mut self.0 {
-            // There are no links on a light disk.
+            // A light disk has no links.
             Kind::Light(light) => Ok((light.info(&content).ok_or(DiskFailure::NotHere)?, Vec::new())),
             Kind::Real(real) => Ok(shelf::info_and_links(&real.store()?, content)?),
         }
@@ -292,7 +292,7 @@ impl Disk {
         }
     }
 
-    /// Reads an object whole. One that has rotted goes.
+    /// Reads a whole object; drops it if it has rotted.
     pub(super) fn scrub(&mut self, content: ContentId) -> Result<()> {
         match &mut self.0 {
             Kind::Light(light) => Ok(light.scrub(&content)?),
@@ -317,7 +317,7 @@ impl Disk {
         }
     }
 
-    /// Puts an object here that is there from the beginning.
+    /// Puts an object here that is present from the beginning.
     pub(super) fn put_object(&mut self, info: ObjectInfo, text: Option<&[u8]>) {
         match (&mut self.0, text) {
             (Kind::Light(light), _) => light.put_object(info),
@@ -326,7 +326,7 @@ impl Disk {
         }
     }
 
-    /// As [`Disk::put_object`], of a record.
+    /// Like [`Disk::put_object`], for a record.
     pub(super) fn put_record(&mut self, key: Position, history: Arc<NameHistory>) {
         match &mut self.0 {
             Kind::Light(light) => light.put_record(key, history),

@@ -1,4 +1,4 @@
-//! The world of the flows of [`crate::files`], in the simulator.
+//! The environment of the flows of [`crate::files`], in the simulator.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -32,7 +32,7 @@ impl Env for Keeper {
     type DiskError = Failure;
     type Incoming = Arriving;
     type Reader = Reading;
-    /// A file of the peer's user, which can always be read: its bytes, where stores are real.
+    /// A file of the peer's user, which can always be read: its bytes, if stores are real.
     type Origin = Option<Bytes>;
 
     fn laws(&self) -> Laws {
@@ -105,7 +105,7 @@ impl Env for Keeper {
 
     async fn tell_of_lookup(self: &Arc<Self>, whom: Entry, reply: Option<MembershipReply>) {
         self.want(match reply {
-            // What a helper passes on is no sign of life.
+            // An answer that a helper passed on is no sign of life.
             Some(_) if self.was_asked_through_a_helper(&whom.position) => return,
             Some(reply) => Effect::Heard(whom, reply),
             None => Effect::Silence(whom),
@@ -155,7 +155,7 @@ impl Env for Keeper {
         work(&mut self.arrivals.lock())
     }
 
-    /// There are no people here.
+    /// The simulator has no people to tell.
     fn tell_synced(&self, _: u64, _: u64, _: Duration) {}
 
     fn bygones(&self) -> MutexGuard<'_, Bygones> {
@@ -210,7 +210,7 @@ impl Env for Keeper {
         self.disk.lock().update_record(key, change)
     }
 
-    /// There are no links here.
+    /// The simulator has no links.
     async fn unlink(self: &Arc<Self>, _: &FileName, _: Timestamp) -> Result<(), MissingReason> {
         Ok(())
     }
@@ -219,7 +219,7 @@ impl Env for Keeper {
         Ok(Stream::open(self, whom, request))
     }
 
-    /// As much as goes out in half a second: a simulated line is seen to move by its pieces.
+    /// The bytes that go out in half a second: a simulated connection is seen to move by its pieces.
     fn slice_bytes(&self) -> u64 {
         self.ways.settings.bandwidth_bytes_s.div_ceil(2)
     }
@@ -278,7 +278,7 @@ impl Env for Keeper {
 
     fn try_disk_again(&self) {}
 
-    /// A process that stands still here hears nothing of it; the ring's protocol does.
+    /// The files' side does not notice a paused process here; the ring's protocol does.
     fn pauses(&self) -> u64 {
         0
     }
@@ -310,7 +310,7 @@ impl Env for Keeper {
 
     async fn keep_linked(self: &Arc<Self>, content: ContentId, links: Vec<Link>) {
         self.disk_call().await;
-        // A running peer warns its people, and goes on.
+        // A running peer warns its user, and goes on.
         let _ = self.disk.lock().keep_linked(content, &links);
     }
 
@@ -362,13 +362,13 @@ impl Env for Keeper {
 
     fn gave(&self, _: &Entry, _: ContentId, _: Option<&MissingReason>) {}
 
-    /// There are no people here.
+    /// The simulator has no people to tell.
     fn heard_offer(&self, _: &View, _: &Entry, _: &BTreeSet<ContentId>, _: &BTreeSet<ContentId>) {}
 
     fn warn(&self, _: String) {}
 }
 
-/// A record as it travels. Its signature stands for a good one.
+/// A record for transport. Its signature stands for a valid one.
 pub(super) fn unsigned(body: Vec<u8>) -> SignedRecord {
     SignedRecord { body, signature: vec![0; SignedRecord::SIGNATURE_BYTES], certificate: Vec::new() }
 }

@@ -1,8 +1,8 @@
-//! What all tasks of one process share, and the effects that they want.
+//! The state that all tasks of one process share, and the effects that they want.
 //!
-//! Here stands what the peer has between its decisions and the network: its view of the ring, its clocks, its
-//! disk, its open streams. A task that wants something done puts an [`Effect`] into the outbox; the world carries
-//! it out after the task has gone as far as it can.
+//! The state between a peer's decisions and the network: its view of the ring, its clocks, its disk, its open streams.
+//! A task that wants something done puts an [`Effect`] into the outbox; the world carries it out after the task has
+//! gone as far as it can.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::poll_fn;
@@ -30,10 +30,10 @@ use crate::time::{Moment, Timestamp};
 use crate::wire::limits::HEARSAY_MAX;
 use crate::wire::{Entry, MembershipReply, MembershipRequest, StorageRequest};
 
-/// Where a process runs, and which of those that ran there it is.
+/// A process: its slot, and its number among the processes of that slot.
 pub(super) type Process = (Slot, u32);
 
-/// What a task wants done.
+/// An effect that a task wants.
 pub(super) enum Effect {
     Spawn(Task),
     Timer {
@@ -53,7 +53,7 @@ pub(super) enum Effect {
     Close {
         stream: u64,
     },
-    /// Does the other end still run, and is there a way to it?
+    /// Asks whether the other end still runs and can be reached.
     Probe {
         stream: u64,
         with: Process,
@@ -63,7 +63,7 @@ pub(super) enum Effect {
         to: Entry,
         request: MembershipRequest,
     },
-    /// A peer answered a lookup, or left it unanswered.
+    /// The answer of a peer to a lookup.
     Heard(Entry, MembershipReply),
     Silence(Entry),
     Leaving(RingWish),
@@ -71,7 +71,7 @@ pub(super) enum Effect {
         id: u64,
         outcome: Outcome,
     },
-    /// Bytes of objects that went to another peer and are complete there.
+    /// Bytes of objects that another peer took and completed.
     Moved {
         cause: Cause,
         bytes: u64,
@@ -85,34 +85,34 @@ pub(super) struct Keeper {
     pub(super) ways: Ways,
     pub(super) interval: Duration,
     pub(super) arrivals: Lock<Arrivals>,
-    /// What this peer takes over in its present life.
+    /// The ranges that this peer takes over in its present incarnation.
     pub(super) takeover: Lock<TakeOver>,
-    /// Records that this peer does not want again.
+    /// The records that this peer does not want again.
     pub(super) bygones: Lock<Bygones>,
     pub(super) laws: Laws,
-    /// The faults that it has seen of others.
+    /// The faults of other peers that it has seen.
     pub(super) ledger: Lock<Ledger>,
-    /// The peers that were asked through a third one, and when that was last.
+    /// The peers that were asked through a helper, and when each was last.
     pub(super) through_helpers: Lock<BTreeMap<Position, Moment>>,
-    /// In which way this peer lies.
+    /// The way in which this peer lies, if it does.
     pub(super) lie: Lock<Option<Lie>>,
-    /// How often it has lied.
+    /// The number of lies that it told.
     pub(super) lies_told: Lock<u64>,
-    /// What it says that it has, and has not.
+    /// The objects that it falsely claims to have.
     pub(super) false_copies: Lock<BTreeSet<ContentId>>,
     pub(super) transfers: Transfers,
-    /// Bytes that others took, and other things.
+    /// A counter of the bytes that others took, and of other signs of progress.
     pub(super) moved: Lock<u64>,
     pub(super) repair_wanted: Notify,
-    /// How often this peer or those beside it have changed, and who waits for that.
+    /// The number of changes of this peer or its neighbours, and the tasks that wait for the next one.
     neighbours: Lock<(u64, Vec<Waker>)>,
-    /// Who announced to hold what, and in which life.
+    /// The announced holders of objects, with their incarnations.
     pub(super) holders: Lock<BTreeMap<ContentId, BTreeMap<Position, u64>>>,
-    /// How far this peer's wall clock is from the true time, in milliseconds.
+    /// The offset of this peer's wall clock from the true time, in milliseconds.
     pub(super) clock_offset_ms: Lock<i64>,
     /// Since when members have been seen to be away.
     away_since: Lock<BTreeMap<Position, Moment>>,
-    /// This process has been a member.
+    /// Whether this process has been a member.
     pub(super) was_member: Lock<bool>,
     timestamp: Lock<Timestamp>,
     now: Lock<Moment>,
@@ -127,15 +127,15 @@ pub(super) struct Keeper {
     uplink_free_at: Lock<Moment>,
 }
 
-/// How fast everything is.
+/// The timing of the simulated network and disks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ways {
-    /// How long one peer of a lookup is waited for before the next one is asked.
+    /// The time after which a lookup asks the next peer instead of a silent one.
     pub hop_timeout: Duration,
     pub settings: FileSettings,
 }
 
-/// An answer about the ring that somebody waits for.
+/// An answer about the ring that a task waits for.
 enum Waiting {
     For(Waker),
     Came(MembershipReply),
@@ -207,12 +207,12 @@ impl Keeper {
         self.timestamp.get()
     }
 
-    /// Takes notice of another peer's clock.
+    /// Moves this peer's hybrid logical clock up to a timestamp that another peer gave.
     pub(super) fn saw_clock(&self, seen: Timestamp) {
         self.timestamp.set(self.timestamp.get().max(seen));
     }
 
-    /// The members that are away, and not for too long to be waited for.
+    /// The away members that are still waited for.
     pub(super) fn waited_for(&self) -> BTreeSet<Position> {
         let view = self.view();
         let away: BTreeSet<Position> = view.away().map(|entry| entry.position).collect();
@@ -225,7 +225,7 @@ impl Keeper {
         since.iter().filter(|(_, since)| waited(**since)).map(|(position, _)| *position).collect()
     }
 
-    /// Whether a third peer passed on what a peer said lately.
+    /// Whether a helper recently passed on an answer of this peer.
     pub(super) fn was_asked_through_a_helper(&self, peer: &Position) -> bool {
         let lately = |at: &Moment| self.now().since(*at) < HEARSAY_MAX;
         self.through_helpers.lock().get(peer).is_some_and(lately)
@@ -252,7 +252,7 @@ impl Keeper {
         self.sleep_until(self.now() + duration)
     }
 
-    /// The disk is asked for something: other tasks go on meanwhile.
+    /// Waits for a call of the disk; other tasks go on meanwhile.
     pub(super) async fn disk_call(self: &Arc<Self>) {
         let (least, most) = self.ways.settings.call_time;
         if most.is_zero() {
@@ -265,7 +265,7 @@ impl Keeper {
         self.sleep(least + more).await;
     }
 
-    /// Waits until the view satisfies a condition, at most so long.
+    /// Waits until the view satisfies a condition, at most `within`.
     pub(super) async fn view_until(self: &Arc<Self>, within: Duration, holds: impl Fn(&View) -> bool) {
         let seen = poll_fn(|context| {
             if holds(&self.view()) {
@@ -277,8 +277,7 @@ impl Keeper {
         timeout(self, within, seen).await;
     }
 
-    /// Waits until the view is another one than this, and this peer or those beside it have changed since this was
-    /// asked.
+    /// Waits until the view differs from `seen`, and this peer or its neighbours have changed since the call.
     pub(super) async fn neighbours_changed(&self, seen: &Arc<View>) {
         let before = self.neighbours.lock().0;
         poll_fn(|context| {
@@ -292,7 +291,7 @@ impl Keeper {
         .await;
     }
 
-    /// Sends so many bytes through this peer's one way out.
+    /// Waits while this many bytes go out through this peer's one uplink.
     pub(super) async fn send_time(self: &Arc<Self>, bytes: u64) {
         let begin = self.uplink_free_at.get().max(self.now());
         let micros = bytes.saturating_mul(1_000_000) / self.ways.settings.bandwidth_bytes_s.max(1);
@@ -326,7 +325,7 @@ impl Keeper {
     }
 }
 
-/// What the world tells.
+/// The reports of the world.
 impl Keeper {
     pub(super) fn set_now(&self, now: Moment) {
         self.now.set(now);
@@ -342,7 +341,7 @@ impl Keeper {
         watchers.into_iter().for_each(Waker::wake);
     }
 
-    /// This peer or those beside it have changed.
+    /// Notes that this peer or its neighbours have changed.
     pub(super) fn neighbours_change(&self) {
         let waiting = {
             let mut neighbours = self.neighbours.lock();
@@ -364,7 +363,7 @@ impl Keeper {
 
     pub(super) fn answered(&self, token: u64, reply: MembershipReply) {
         let mut answers = self.answers.lock();
-        // Whoever waited may have given up.
+        // The waiting task may have given up.
         if let Some(Waiting::For(waker)) = answers.remove(&token) {
             answers.insert(token, Waiting::Came(reply));
             waker.wake();
@@ -376,14 +375,14 @@ impl Keeper {
     }
 }
 
-/// One more that waits, once however often it looks.
+/// Adds a waker to the list, once however often its task looks.
 fn watch(waiting: &mut Vec<Waker>, waker: &Waker) {
     if !waiting.iter().any(|known| known.will_wake(waker)) {
         waiting.push(waker.clone());
     }
 }
 
-/// Waits for a moment.
+/// A wait for a moment.
 pub(super) struct Sleep {
     keeper: Arc<Keeper>,
     at: Moment,

@@ -13,39 +13,39 @@ use crate::outboard::chunk_count;
 use crate::time::Timestamp;
 use crate::wire::{Fault, ObjectInfo, StorageReply, StorageRequest, codec, limits};
 
-/// One way to lie.
+/// One kind of lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lie {
-    /// One piece of an object has other bytes.
+    /// One piece of an object has wrong bytes.
     CorruptBytes,
     /// An object is said to be longer than it is.
     WrongLength,
-    /// Half of an object is sent.
+    /// Only half of an object is sent.
     FewerBytes,
-    /// An object is sent, and more.
+    /// An object is sent, followed by more bytes.
     MoreBytes,
-    /// The answer is one to another question.
+    /// The reply belongs to another kind of request.
     OtherReply,
-    /// The midstates of an outboard are other ones.
+    /// The midstates of an outboard are wrong.
     OtherOutboard,
     /// A page of an outboard has more midstates than a page can have.
     LongOutboard,
-    /// One byte of an object is sent, and then none.
+    /// One byte of an object is sent, then nothing more.
     OneByte,
-    /// There is no such object and no such name.
+    /// The peer denies having an object or a name.
     Denial,
-    /// A name stands for something else; another peer's signature is forged.
+    /// A record gives a name another content; the signature of another peer is forged.
     ForgedRecord,
-    /// Every object is here already.
+    /// The peer claims to have every object already.
     FalseHere,
-    /// A peer that was not asked has a copy.
+    /// The peer claims that an unasked peer has a copy.
     FalseCopies,
-    /// Of an object that it is given it reads a byte every nine seconds, just often enough not to be silent.
+    /// The peer reads a byte every nine seconds of an object that it is given, just often enough not to be silent.
     SlowReader,
 }
 
 impl Lie {
-    /// All of them.
+    /// All kinds of lies.
     pub const ALL: [Lie; 13] = [
         Lie::CorruptBytes,
         Lie::WrongLength,
@@ -62,7 +62,7 @@ impl Lie {
         Lie::SlowReader,
     ];
 
-    /// The fault that is to be seen; nothing where a lie cannot be told from bad luck.
+    /// The fault that other peers should see; `None` if a lie cannot be told from bad luck.
     pub fn fault(self) -> Option<Fault> {
         match self {
             Lie::CorruptBytes => Some(Fault::CorruptBytes),
@@ -78,7 +78,7 @@ impl Lie {
 }
 
 impl Keeper {
-    /// Lies, if this is a liar and can lie about this. Otherwise gives the stream and the request back.
+    /// Lies, if this peer is a liar and can lie about this request. Otherwise returns the stream and the request.
     pub(super) async fn lie(
         self: &Arc<Self>,
         stream: Stream,
@@ -100,7 +100,7 @@ impl Keeper {
                 match Reading::begin(self, &content, offset) {
                     Ok((object, reading)) if is_about_objects && offset < object.length => {
                         self.tell_lie();
-                        // Whoever asked may hang up.
+                        // The asking peer may hang up.
                         let _ = give(lie, stream, object, offset, reading).await;
                         None
                     }
@@ -109,7 +109,7 @@ impl Keeper {
             }
             StorageRequest::StoreObject { .. } if lie == Lie::SlowReader => {
                 self.tell_lie();
-                // Whoever gives it the object has enough of it some time.
+                // The giving peer gives up at some time.
                 let _ = self.read_slowly(stream).await;
                 None
             }
@@ -197,7 +197,7 @@ impl Keeper {
     }
 }
 
-/// Sends an object as a liar does.
+/// Sends an object in the way of a liar.
 async fn give(
     lie: Lie,
     mut stream: Stream,
@@ -224,7 +224,7 @@ async fn give(
             Lie::CorruptBytes if last.is_none() => piece = corrupted(piece),
             Lie::OneByte => {
                 stream.send_span(piece.split_to(1)).await?;
-                // Until its process ends, or the other side has enough of it.
+                // This lasts until the process ends, or the other side gives up.
                 stream.next_reply(Duration::from_secs(86_400)).await?;
             }
             _ => {}
@@ -260,7 +260,7 @@ fn broken<D>(_: GiveError<D>) -> StreamError {
 }
 
 const SLOW_BYTE: Duration = Duration::from_secs(9);
-/// A peer of no ring.
+/// The position of a peer of no ring.
 const STRANGER: Position = Position([7; 32]);
-/// The bytes of a signature that nobody made; of a good one all are 0.
+/// A byte of a forged signature; those of a valid one are 0.
 pub(super) const FORGED: u8 = 1;

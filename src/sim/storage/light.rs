@@ -1,11 +1,11 @@
-//! The light disk of one peer: it outlives the process, it fills up, it fails, and it rots.
+//! The light disk of one peer: it outlives the process, fills up, fails, and rots.
 //!
-//! - Only what was synced is there after a crash. An object whose sync did not end is gone then, or a part of it
-//!   lies where partial transfers do; never is it complete.
-//! - A sync that fails leaves the disk poisoned: nothing is written any more until the process starts anew.
-//! - An object may rot where it lies. Who reads it gets other bytes than its address says.
+//! - Only synced data survives a crash. An object whose sync did not end is then gone, or a part of it lies among the
+//!   partial transfers; it is never complete.
+//! - A failed sync leaves the disk poisoned: nothing is written until the process restarts.
+//! - An object may rot in place. A reader gets bytes that do not match the content id.
 //!
-//! Of an object only the length is kept, and whether its bytes are still the right ones.
+//! Only the length of an object is kept, and whether its bytes are still right.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,27 +18,27 @@ use crate::id::{ContentId, Position};
 use crate::names::NameHistory;
 use crate::wire::ObjectInfo;
 
-/// What a peer keeps, and how its disk is.
+/// The content and the state of a peer's disk.
 #[derive(Debug, Clone)]
 pub(in crate::sim) struct Light {
-    /// How many bytes of objects there is room for.
+    /// The room for objects, in bytes.
     pub capacity_bytes: u64,
-    /// An object that is read or asked for is checked, and one that has rotted goes: as if the slow reading of
-    /// all objects had just passed by. (A peer has no such schedule yet.)
+    /// Whether an object that is read or asked for is checked, and dropped if it has rotted: as if a slow scrub of all
+    /// objects had just passed. (A peer has no such schedule yet.)
     pub checks_reads: bool,
     objects: BTreeMap<ContentId, Object>,
     records: BTreeMap<Position, Arc<NameHistory>>,
-    /// Partial transfers, by how many bytes came.
+    /// The partial transfers, with the number of bytes that came.
     parts: BTreeMap<ContentId, u64>,
     used_bytes: u64,
-    /// The next sync fails.
+    /// Whether the next sync fails.
     sync_fails: bool,
     poisoned: bool,
-    /// Transfers of this process that are under way.
+    /// The transfers of this process that are under way.
     receiving: BTreeSet<ContentId>,
-    /// Objects that are not synced: a crash takes them away.
+    /// The unsynced objects: a crash takes them away.
     unsynced: BTreeSet<ContentId>,
-    /// Partial transfers of which not all bytes are the right ones, and nobody has looked.
+    /// The partial transfers with wrong bytes that have not been checked.
     torn: BTreeSet<ContentId>,
 }
 
@@ -48,7 +48,7 @@ struct Object {
     sound: bool,
 }
 
-/// Why a disk takes something not.
+/// Why a disk does not take data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(in crate::sim) enum DiskFailure {
     #[error("no space left on the disk: {length} bytes, and {free} are free")]
@@ -87,14 +87,14 @@ impl Default for Light {
     }
 }
 
-/// Looking, and faults from outside.
+/// Observation, and faults from outside.
 impl Light {
-    /// The objects here, complete, and whether their bytes are still right.
+    /// The complete objects here, and whether their bytes are still right.
     pub fn objects(&self) -> impl Iterator<Item = (&ContentId, bool)> {
         self.objects.iter().map(|(content, object)| (content, object.sound))
     }
 
-    /// Whether an object is here, complete, its bytes as they should be.
+    /// Whether a complete object with the right bytes is here.
     pub fn holds(&self, content: &ContentId) -> bool {
         self.objects.get(content).is_some_and(|object| object.sound)
     }
@@ -104,42 +104,42 @@ impl Light {
         self.records.iter().map(|(key, history)| (key, history.as_ref()))
     }
 
-    /// What is kept of one name.
+    /// The history of one name.
     pub fn record(&self, key: &Position) -> Option<&NameHistory> {
         self.records.get(key).map(Arc::as_ref)
     }
 
-    /// How many bytes of a partial transfer are here.
+    /// The number of bytes of a partial transfer that are here.
     pub fn part(&self, content: &ContentId) -> Option<u64> {
         self.parts.get(content).copied()
     }
 
-    /// An object's bytes change where they lie, if it is here.
+    /// Corrupts an object's bytes in place, if the object is here.
     pub fn rot(&mut self, content: &ContentId) {
         if let Some(object) = self.objects.get_mut(content) {
             object.sound = false;
         }
     }
 
-    /// Whether an object is here, its bytes right or not.
+    /// Whether an object is here, with right or wrong bytes.
     pub fn has(&self, content: &ContentId) -> bool {
         self.objects.contains_key(content)
     }
 
-    /// Everything on it is gone, as with a new disk.
+    /// Removes everything, as with a new disk.
     pub fn lose(&mut self) {
         *self = Light { checks_reads: self.checks_reads, ..Light::default() };
     }
 
-    /// The next sync fails, and the disk with it.
+    /// Makes the next sync fail, and the disk with it.
     pub fn fail_next_sync(&mut self) {
         self.sync_fails = true;
     }
 }
 
-/// What a person does with it.
+/// The actions of a person.
 impl Light {
-    /// Makes room again, and lets syncs succeed. Whether one had failed, so that the process has to start anew.
+    /// Frees room and lets syncs succeed again. True if a sync had failed, so that the process has to restart.
     pub fn mend(&mut self) -> bool {
         self.capacity_bytes = u64::MAX;
         self.sync_fails = false;
@@ -147,7 +147,7 @@ impl Light {
     }
 }
 
-/// What a process does with it.
+/// The operations of a process.
 impl Light {
     pub(super) fn info(&mut self, content: &ContentId) -> Option<ObjectInfo> {
         if self.checks_reads && self.objects.get(content).is_some_and(|object| !object.sound) {
@@ -160,7 +160,7 @@ impl Light {
         self.info(content).is_some()
     }
 
-    /// An object to be read: what it is, and whether its bytes are right.
+    /// An object to be read: its info, and whether its bytes are right.
     pub(super) fn read(&mut self, content: &ContentId) -> Option<(ObjectInfo, bool)> {
         self.info(content)?;
         self.objects.get(content).map(|object| (object.info, object.sound))
@@ -170,7 +170,7 @@ impl Light {
         self.objects.keys().copied().collect()
     }
 
-    /// Begins to take an object in: from which byte on.
+    /// Begins to receive an object; returns the offset of the first wanted byte.
     pub(super) fn receive(&mut self, info: &ObjectInfo) -> Result<u64, DiskFailure> {
         let content = &info.content;
         if self.contains(content) {
@@ -191,7 +191,7 @@ impl Light {
         Ok(part)
     }
 
-    /// More bytes of it came.
+    /// Adds bytes that came to a partial transfer.
     pub(super) fn append(&mut self, content: &ContentId, bytes: u64) -> Result<(), DiskFailure> {
         if self.poisoned {
             return Err(DiskFailure::Poisoned);
@@ -205,12 +205,12 @@ impl Light {
         Ok(())
     }
 
-    /// Nothing more of it comes; what did is kept for whoever sends the rest.
+    /// Ends a transfer; its bytes are kept for a sender that continues it.
     pub(super) fn stop_receiving(&mut self, content: &ContentId) {
         self.receiving.remove(content);
     }
 
-    /// Of what came only so many bytes are kept.
+    /// Cuts a partial transfer to this many bytes.
     pub(super) fn cut_part(&mut self, content: &ContentId, bytes: u64) {
         if let Some(part) = self.parts.get_mut(content) {
             self.used_bytes -= part.saturating_sub(bytes);
@@ -218,7 +218,7 @@ impl Light {
         }
     }
 
-    /// Reads an object whole. One that has rotted goes.
+    /// Reads a whole object; drops it if it has rotted.
     pub(super) fn scrub(&mut self, content: &ContentId) -> Result<(), DiskFailure> {
         match self.objects.get(content) {
             None => Err(DiskFailure::NotHere),
@@ -230,13 +230,13 @@ impl Light {
         }
     }
 
-    /// What came of it is thrown away.
+    /// Discards a partial transfer.
     pub(super) fn discard(&mut self, content: &ContentId) {
         self.torn.remove(content);
         self.used_bytes -= self.parts.remove(content).unwrap_or(0);
     }
 
-    /// All bytes came, are the right ones or not, and are synced now: it becomes an object in one step.
+    /// Completes an object in one step, synced, after all bytes came; wrong bytes are discarded.
     pub(super) fn finish(&mut self, info: ObjectInfo, sound: bool) -> Result<(), DiskFailure> {
         if !sound {
             self.discard(&info.content);
@@ -248,7 +248,7 @@ impl Light {
         Ok(())
     }
 
-    /// Changes what is kept of a name; synced on return.
+    /// Changes the history of a name; synced on return.
     pub(super) fn update_record<T>(
         &mut self,
         key: Position,
@@ -263,32 +263,32 @@ impl Light {
         Ok(done)
     }
 
-    /// Without the law that a copy is synced before it counts: it is an object before.
+    /// Completes an object before its sync, in a world without the law that a copy is synced before it counts.
     pub(super) fn finish_unsynced(&mut self, info: ObjectInfo) {
         self.discard(&info.content);
         self.put_object(info);
         self.unsynced.insert(info.content);
     }
 
-    /// A sync has ended.
+    /// Notes that the sync of an object has ended.
     pub(super) fn synced(&mut self, content: &ContentId) {
         self.unsynced.remove(content);
     }
 
-    /// Without the law that bytes are checked: an object of other bytes.
+    /// Completes an object with wrong bytes, in a world without the law that bytes are checked.
     pub(super) fn finish_unchecked(&mut self, info: ObjectInfo) -> Result<(), DiskFailure> {
         self.finish(info, true)?;
         self.rot(&info.content);
         Ok(())
     }
 
-    /// Whether a part is one of which what was noted is not so.
+    /// Whether a partial transfer has wrong bytes that were noted as right.
     pub(super) fn is_torn(&self, content: &ContentId) -> bool {
         self.torn.contains(content)
     }
 
-    /// The process ends without notice: of what was on its way, as much is there as happened to be written. Without
-    /// the law that it is hashed again as much is believed as was noted.
+    /// Handles the end of a process without notice: of each transfer under way, a random part survives. In a world
+    /// without the law that this data is hashed again, the noted lengths are believed.
     pub(super) fn crash(&mut self, rng: &mut ChaCha8Rng, laws: Laws) {
         for content in std::mem::take(&mut self.unsynced) {
             self.forget(&content);

@@ -1,4 +1,4 @@
-//! What the world does for the tasks: it carries messages, lets time pass, and tells them of their node.
+//! The work of the world for the tasks: it carries messages, lets time pass, and tells the tasks about their node.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::replica::TakeOver;
 use crate::time::Moment;
 use crate::wire::{Entry, MembershipReply, RecordTarget, StorageRequest, Target, codec, limits};
 
-/// What comes to a process.
+/// An event that comes to a process.
 #[derive(Debug)]
 pub(in crate::sim) enum News {
     Timer { generation: u32, timer: u64 },
@@ -26,13 +26,13 @@ pub(in crate::sim) enum News {
     Frame { generation: u32, stream: u64, frame: Frame, sender: Option<Sender> },
 }
 
-/// Who sent a frame, and when.
+/// The sender of a frame, and the moment at which it was sent.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::sim) struct Sender(Process, Moment);
 
-/// What the world tells of its peers.
+/// The reports of the world about its peers.
 impl World {
-    /// A process begins.
+    /// Starts the files' side of a new process.
     pub(in crate::sim) fn start_keeper(&mut self, slot: Slot, founds: bool, settled: bool) {
         self.end_keeper(slot);
         let Some(process) = self.process(slot) else { return };
@@ -51,7 +51,7 @@ impl World {
         drop(disk);
         home.keeper = Some(keeper.clone());
         home.seen = None;
-        // Those that have been there for long do not all look at the same moment.
+        // Old peers do not all begin a round of repair at the same moment.
         let pause = if settled { REPAIR_PERIOD.mul_f64(files.rng.random()) } else { Duration::ZERO };
         files.tasks.spawn(slot, Box::pin(repair(keeper.clone(), pause)));
         if founds {
@@ -61,7 +61,7 @@ impl World {
         self.look_at_neighbours(slot);
     }
 
-    /// A process dies without notice.
+    /// Handles the death of a process without notice.
     pub(in crate::sim) fn crash_keeper(&mut self, slot: Slot) {
         let Some(files) = &mut self.files else { return };
         if let Some(home) = files.homes.get(&slot) {
@@ -70,19 +70,19 @@ impl World {
         self.end_keeper(slot);
     }
 
-    /// A process ends, however it does.
+    /// Handles the end of a process, for whatever reason.
     pub(in crate::sim) fn end_keeper(&mut self, slot: Slot) {
         let Some(files) = &mut self.files else { return };
         let Some(home) = files.homes.get_mut(&slot) else { return };
         if home.keeper.take().is_some() {
             files.tasks.end(slot);
             files.under_way.retain(|_, (at, _)| *at != slot);
-            // Its tasks have let go of it.
+            // Its tasks have released the disk.
             files.home(slot).disk.lock().close();
         }
     }
 
-    /// A disk goes to another place, with all that is on it.
+    /// Moves a disk with its content to another place.
     pub(in crate::sim) fn move_files(&mut self, from: Slot, to: Slot) {
         if let Some(files) = &mut self.files
             && let Some(home) = files.homes.remove(&from)
@@ -91,7 +91,7 @@ impl World {
         }
     }
 
-    /// A node has changed.
+    /// Updates the files' side after a change of a node.
     pub(in crate::sim) fn look_at_neighbours(&mut self, slot: Slot) {
         let Some(files) = self.files.as_deref_mut() else { return };
         let Some(keeper) = files.keeper(slot).cloned() else { return };
@@ -111,7 +111,7 @@ impl World {
         }
     }
 
-    /// A life of a peer is over, as another one believes: connections with it end.
+    /// Ends the connections with an incarnation that another peer believes to be over.
     pub(in crate::sim) fn forget_streams(&mut self, slot: Slot, entry: &Entry) {
         let Some(keeper) = self.files.as_ref().and_then(|files| files.keeper(slot)) else { return };
         keeper.lose_all_with(slot_of(&entry.address));
@@ -134,7 +134,7 @@ impl World {
                     files.tasks.spawn(slot, Box::pin(keeper.serve(stream, from, *request)));
                 }
             }
-            // A later process answers packets of an earlier one's connections with a stateless reset.
+            // A later process answers packets for an earlier one's connections with a stateless reset.
             News::Frame { stream, sender: Some(Sender((to, generation), _)), .. } => {
                 if let Some(delay) = self.network.stream(slot, to) {
                     self.lose_stream(to, generation, stream, delay);
@@ -144,7 +144,7 @@ impl World {
         }
     }
 
-    /// Nobody runs where this comes to. A frame is sent again, as long as its connection lasts.
+    /// Handles a delivery to a place without a process. A frame is sent again as long as its connection lasts.
     pub(in crate::sim) fn not_delivered(&mut self, delivery: Delivery) {
         if let Delivery::Files(slot, news) = delivery
             && let News::Frame { sender: Some(Sender(_, sent)), .. } = *news
@@ -172,7 +172,7 @@ impl World {
     }
 }
 
-/// What the tasks want.
+/// The effects that the tasks want.
 impl World {
     /// Lets all tasks go on as far as they can.
     pub(in crate::sim) fn go_on_with_files(&mut self) {
@@ -185,7 +185,7 @@ impl World {
                 files.tasks.poll(task);
             }
             if !keeper.disk.lock().has_power() {
-                // What it wanted in this step it never said.
+                // The effects that it wanted in this step are dropped.
                 self.crash_slot(task.0);
                 continue;
             }
@@ -318,7 +318,7 @@ impl World {
         let bytes = traffic::stream_bytes(codec::encoded_length(&*request).unwrap_or(0));
         let dialled = self.connect(slot, whom, Purpose::Files);
         let Some(peer) = self.running(slot) else { return };
-        // The last answer is acknowledged by a packet of its own.
+        // A separate packet acknowledges the last answer.
         peer.sent.count(Purpose::Files, bytes + traffic::ACK_BYTES);
         let from = peer.node.me().clone();
         let is_it = self.node(whom).is_some_and(|node| node.me().position == to.position);
@@ -356,7 +356,7 @@ impl World {
             Some(delay) => {
                 let mut arrives = now + delay;
                 if let Some(end) = end {
-                    // In order, whatever takes how long.
+                    // Frames arrive in order, whatever delay each has.
                     arrives = arrives.max(end.arrives_after);
                     end.arrives_after = arrives;
                 }
@@ -368,7 +368,7 @@ impl World {
     }
 }
 
-/// After how long a packet that nobody acknowledges is sent again.
+/// The time after which an unacknowledged packet is sent again.
 const SENT_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// Between two rounds of repair without any change.
+/// The time between two rounds of repair without any change.
 const REPAIR_PERIOD: Duration = Duration::from_secs(30);

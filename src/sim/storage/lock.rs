@@ -1,8 +1,8 @@
-//! What the tasks of one process share.
+//! A lock for the state that the tasks of one process share.
 
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
-/// A value that tasks share. One thread runs them all, so nobody ever waits for it.
+/// A value that tasks share. One thread runs them all, so a lock never waits.
 #[derive(Debug, Default)]
 pub(super) struct Lock<T>(Mutex<T>);
 
@@ -12,7 +12,7 @@ impl<T> Lock<T> {
     }
 
     /// # Panics
-    /// When it is locked already, further up in the same task.
+    /// When the value is already locked further up in the same task.
     pub(super) fn lock(&self) -> MutexGuard<'_, T> {
         match self.0.try_lock() {
             Ok(value) => value,

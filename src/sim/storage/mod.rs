@@ -1,23 +1,24 @@
-//! Files in the simulated world: what peers do with objects and name records, over a network and on disks that
-//! fail on demand.
+//! Files in the simulated world: the peers' work with objects and name records, over a network and on disks that fail
+//! on demand.
 //!
-//! What peers do is production's code ([`crate::files`], and in small worlds [`crate::blob::Store`]); here is what stands
-//! between it and the world, as `peer` stands between it and tokio:
+//! The peers run production code ([`crate::files`], and in small worlds [`crate::blob::Store`]); this module connects
+//! it to the world, as `peer` connects it to tokio:
 //!
 //! | part | what it is |
 //! |---|---|
-//! | `disk` | what outlives a process, and how it fails: `light`, or `real` with the store of a running peer |
-//! | `keeper` | what the tasks of one process share |
+//! | `disk` | the state that outlives a process, and its failures: `light`, or `real` with the store of a running peer
+//! |
+//! | `keeper` | the state that the tasks of one process share |
 //! | `tasks` | futures in virtual time |
 //! | `stream`, `link` | requests, answers and bytes over the network |
-//! | `env`, `bytes` | between a simulated peer and [`crate::files`] |
-//! | `work` | what its user wants, and what other peers ask of it |
+//! | `env`, `bytes` | the connection between a simulated peer and [`crate::files`] |
+//! | `work` | the commands of its user, and the requests of other peers |
 //! | `liar` | a member that lies |
 //! | `place` | files that are there from the beginning |
-//! | `check` | what must hold |
+//! | `check` | the conditions on files |
 //!
-//! On a light disk there is of an object its length alone. No signature is made: what a forged one means is known. A
-//! world without files has none of this.
+//! A light disk keeps only the length of an object. No signature is made: a mark stands for a forged one. A world
+//! without files has none of this.
 
 mod bytes;
 pub mod check;
@@ -62,24 +63,24 @@ use crate::files::{self, Laws};
 use crate::id::{ContentId, FileName, Position};
 use crate::wire::{Entry, Fault, NameRecord, ObjectInfo, RecordTarget};
 
-/// How fast the files' side of a world is.
+/// The timing of the files' side of a world.
 #[derive(Debug, Clone, Copy)]
 pub struct FileSettings {
-    /// Bytes of objects that a peer sends in a second.
+    /// The rate at which a peer sends bytes of objects, per second.
     pub bandwidth_bytes_s: u64,
-    /// How long a sync takes.
+    /// The time that a sync takes.
     pub sync_time: Duration,
-    /// How long any other call of the disk takes, at least and at most; other tasks go on meanwhile.
+    /// The shortest and the longest time of any other call of the disk; other tasks go on meanwhile.
     pub call_time: (Duration, Duration),
-    /// How long a member that is away is waited for before its copies are made anew, while two are left. The
+    /// The time for which an away member is waited for before its copies are made anew, while two copies are left. A
     /// running peer does not wait.
     pub away_wait: Duration,
-    /// Peers keep their files in real stores, on disks in memory; for worlds of a few peers.
+    /// Whether peers keep their files in real stores, on disks in memory; for worlds of a few peers.
     pub real_stores: bool,
 }
 
 impl Default for FileSettings {
-    /// A hundred megabits a second, and a disk that turns.
+    /// The settings for a network of a hundred megabits a second and a rotating disk.
     fn default() -> FileSettings {
         FileSettings {
             bandwidth_bytes_s: 12_500_000,
@@ -97,30 +98,30 @@ pub(super) struct Files {
     homes: BTreeMap<Slot, Home>,
     tasks: Tasks,
     ids: Arc<Lock<u64>>,
-    /// What was begun and has not ended, by where.
+    /// The operations under way, with their slots and names.
     under_way: BTreeMap<u64, (Slot, FileName)>,
     ended: Vec<Ended>,
     acknowledged: Vec<Acknowledged>,
-    /// Of each name the greatest record that was acknowledged, a tombstone too.
+    /// The greatest acknowledged record of each name, tombstones included.
     names: BTreeMap<Position, NameRecord>,
     moved: Moved,
     rng: ChaCha8Rng,
     laws: Laws,
-    /// A process that is to die after so many more steps.
+    /// A process that is to die after this many more steps.
     dies: Option<(Slot, u64)>,
 }
 
-/// Where processes of one peer run, one after the other.
+/// The place where the processes of one peer run, one after the other.
 struct Home {
     disk: Arc<Lock<Disk>>,
     keeper: Option<Arc<Keeper>>,
     clock_offset_ms: i64,
     seen: Option<Neighbours>,
-    /// How often a task of its processes went from one wait to the next.
+    /// The number of times that a task of its processes went from one wait to the next.
     steps: u64,
 }
 
-/// How far a process is and in which life, and who stands beside it.
+/// The phase and incarnation of a process, and its neighbours.
 type Neighbours = ((PhaseKind, u64), Option<Entry>, Vec<Entry>);
 
 impl Files {
@@ -150,14 +151,14 @@ impl Files {
     }
 }
 
-/// What is done with files.
+/// The commands for files.
 impl World {
-    /// From now on peers keep files. Those that run have been beside each other for long.
+    /// Gives all peers files from now on. The running peers count as old neighbours.
     pub fn enable_files(&mut self) {
         self.enable_files_with(FileSettings::default());
     }
 
-    /// As [`World::enable_files`].
+    /// Like [`World::enable_files`], with these settings.
     pub fn enable_files_with(&mut self, settings: FileSettings) {
         self.files = Some(Box::new(Files {
             settings,
@@ -180,10 +181,10 @@ impl World {
         self.go_on_with_files();
     }
 
-    /// From now on, and for all who start later, these laws of the store hold. Those that run start anew.
+    /// Sets the laws of the store for all running and later peers. The running peers restart.
     ///
     /// # Panics
-    /// When a law is off and the stores are real: these know no other laws.
+    /// When a law is off and the stores are real: real stores know no other laws.
     pub fn set_laws(&mut self, laws: Laws) {
         if let Some(files) = &mut self.files {
             assert!(!files.settings.real_stores || laws == Laws::default(), "a real store keeps to its laws");
@@ -195,19 +196,20 @@ impl World {
         self.go_on_with_files();
     }
 
-    /// Whether a process runs at a place that takes commands.
+    /// Whether a process that takes commands runs at this place.
     pub fn keeps_files(&self, at: Slot) -> bool {
         self.files.as_ref().is_some_and(|files| files.keeper(at).is_some())
     }
 
-    /// A user of a peer stores a new file of so many bytes. As what; see [`World::take_ended`].
+    /// Lets a user of a peer store a new file of this length. Returns the id of the operation; see
+    /// [`World::take_ended`].
     pub fn store(&mut self, at: Slot, name: &str, length: u64) -> u64 {
         let next = self.files.as_ref().map_or(0, |files| files.ids.get());
         let label = format!("{name} {next} {}", self.seed);
         self.store_labelled(at, name, label.as_bytes(), length)
     }
 
-    /// As [`World::store`], of a file whose bytes a label determines.
+    /// Like [`World::store`], for a file whose bytes a label determines.
     pub fn store_labelled(&mut self, at: Slot, name: &str, label: &[u8], length: u64) -> u64 {
         let (object, text) = self.file_of(label, length);
         self.begin(at, name, move |keeper, name| async move {
@@ -215,7 +217,7 @@ impl World {
         })
     }
 
-    /// The content id of the file of so many bytes that a label determines.
+    /// The content id of the file of this length that a label determines.
     pub fn content_of(&self, label: &[u8], length: u64) -> ContentId {
         self.file_of(label, length).0.content
     }
@@ -225,12 +227,12 @@ impl World {
         file_of(label, length, real_stores)
     }
 
-    /// A user of a peer requests a file by its name.
+    /// Lets a user of a peer request a file by its name. Returns the id of the operation.
     pub fn request(&mut self, at: Slot, name: &str) -> u64 {
         self.begin(at, name, |keeper, name| async move { Outcome::Requested(keeper.request(&name).await) })
     }
 
-    /// A peer writes that a name stands for nothing any more. (No command does that yet.)
+    /// Lets a peer write a tombstone for a name. (No command does that yet.)
     pub fn remove(&mut self, at: Slot, name: &str) -> u64 {
         self.begin(at, name, |keeper, name| async move {
             let deadline = keeper.now() + Duration::from_secs(30);
@@ -244,7 +246,7 @@ impl World {
         })
     }
 
-    /// Begins a departure that hands everything over first.
+    /// Begins a departure in which the peer hands everything over first.
     pub(super) fn begin_handing_over(&mut self, slot: Slot) {
         let Some(keeper) = self.files.as_ref().and_then(|files| files.keeper(slot)).cloned() else { return };
         let id = keeper.next_id();
@@ -273,20 +275,20 @@ impl World {
         id
     }
 
-    /// What has ended since this was asked last.
+    /// The operations that have ended since the last call.
     pub fn take_ended(&mut self) -> Vec<Ended> {
         self.files.as_mut().map(|files| std::mem::take(&mut files.ended)).unwrap_or_default()
     }
 
-    /// How many stores and requests are under way.
+    /// The number of stores and requests under way.
     pub fn files_under_way(&self) -> usize {
         self.files.as_ref().map_or(0, |files| files.under_way.len())
     }
 
-    /// Lets time pass until all stores and requests have ended, at most so long.
+    /// Lets time pass until all stores and requests have ended, at most `within`.
     ///
     /// # Panics
-    /// When they do not.
+    /// When an operation does not end in time.
     pub fn finish(&mut self, within: Duration) -> Vec<Ended> {
         let ended = self.run_until(within, |world| match world.files_under_way() {
             0 => Ok(()),
@@ -297,7 +299,7 @@ impl World {
     }
 }
 
-/// Faults, and what there is to see.
+/// Faults, and observation.
 impl World {
     /// Changes the disk of a peer, whether its process runs or not.
     pub fn with_disk<T>(&mut self, slot: Slot, change: impl FnOnce(&mut Disk) -> T) -> Option<T> {
@@ -305,39 +307,39 @@ impl World {
         Some(change(&mut files.home(slot).disk.lock()))
     }
 
-    /// How many steps with files the processes of a peer have made: each goes from one wait, for the disk, for others
-    /// or for time, to the next.
+    /// The number of steps with files that the processes of a peer have made: each goes from one wait (for the disk,
+    /// for others or for time) to the next.
     pub fn steps_with_files(&self, slot: Slot) -> u64 {
         self.files.as_ref().and_then(|files| files.homes.get(&slot)).map_or(0, |home| home.steps)
     }
 
-    /// A process dies after so many more of its steps with files, what it sent by then on its way.
+    /// Lets a process die after this many more of its steps with files, with its sent messages still on their way.
     pub fn die_after_steps(&mut self, slot: Slot, steps: u64) {
         if let Some(files) = &mut self.files {
             files.dies = Some((slot, steps));
         }
     }
 
-    /// From now on, until its process ends, a peer lies.
+    /// Makes a peer lie from now on, until its process ends.
     pub fn set_lie(&mut self, slot: Slot, lie: Lie) {
         if let Some(keeper) = self.files.as_ref().and_then(|files| files.keeper(slot)) {
             keeper.lie.set(Some(lie));
         }
     }
 
-    /// How often the process of a peer has lied.
+    /// The number of lies that the process of a peer told.
     pub fn lies_told(&self, slot: Slot) -> u64 {
         self.files.as_ref().and_then(|files| files.keeper(slot)).map_or(0, |keeper| keeper.lies_told.get())
     }
 
-    /// The faults that the process of a peer has seen of others.
+    /// The faults of other peers that the process of a peer has seen.
     pub fn faults_seen(&self, slot: Slot) -> Vec<(Position, Fault)> {
         let keeper = self.files.as_ref().and_then(|files| files.keeper(slot));
         let seen = keeper.map(|keeper| keeper.ledger.lock().report()).unwrap_or_default();
         seen.into_iter().map(|(peer, fault, _)| (peer, fault)).collect()
     }
 
-    /// Sets the wall clock of a peer wrong by so many milliseconds.
+    /// Sets the wall clock of a peer wrong by this many milliseconds.
     pub fn set_clock_offset(&mut self, slot: Slot, ms: i64) {
         let Some(files) = &mut self.files else { return };
         let home = files.home(slot);
@@ -347,39 +349,39 @@ impl World {
         }
     }
 
-    /// The files that were acknowledged.
+    /// The acknowledged files.
     pub fn acknowledged(&self) -> &[Acknowledged] {
         self.files.as_ref().map(|files| files.acknowledged.as_slice()).unwrap_or_default()
     }
 
-    /// Of each name that was written, the greatest record that was acknowledged.
+    /// The greatest acknowledged record of each name that was written.
     pub(super) fn acknowledged_names(&self) -> impl Iterator<Item = (&Position, &NameRecord)> {
         self.files.iter().flat_map(|files| &files.names)
     }
 
-    /// How many files were acknowledged.
+    /// The number of acknowledged files.
     pub fn files_acknowledged(&self) -> u64 {
         self.acknowledged().len() as u64
     }
 
-    /// How many acknowledged files have no sound copy on the disk of any living member.
+    /// The number of acknowledged files without a sound copy on the disk of any living member.
     pub fn files_lost(&self) -> u64 {
         let copies = self.copies_of_all();
         let lost = |file: &&Acknowledged| !copies.contains_key(&file.content);
         self.acknowledged().iter().filter(lost).count() as u64
     }
 
-    /// Bytes of objects that went to other peers, by why.
+    /// The bytes of objects that went to other peers, by cause.
     pub fn moved(&self) -> Moved {
         self.files.as_ref().map(|files| files.moved).unwrap_or_default()
     }
 
-    /// Bytes of objects that were copied because of changes of the ring: by repair, and to whoever took over.
+    /// The bytes of objects that were copied because of changes of the ring: by repair, and to peers that took over.
     pub fn repair_bytes(&self) -> u64 {
         self.moved().repaired + self.moved().taken_over
     }
 
-    /// How many living members have a sound copy, of everything of which there is one.
+    /// The number of living members with a sound copy, for each object with at least one.
     pub fn copies_of_all(&self) -> BTreeMap<ContentId, usize> {
         let mut copies = BTreeMap::new();
         for (.., disk) in self.living_disks() {

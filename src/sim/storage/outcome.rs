@@ -1,4 +1,4 @@
-//! What came of what peers were told to do with files, and what it moved.
+//! The outcomes of the peers' operations on files, and the bytes that they moved.
 
 use std::time::Duration;
 
@@ -9,33 +9,33 @@ use crate::replica::Short;
 use crate::time::Moment;
 use crate::wire::{Missing, NameRecord};
 
-/// Something that a peer was told to do has ended.
+/// The end of an operation of a peer.
 #[derive(Debug, Clone)]
 pub struct Ended {
-    /// As it was begun.
+    /// The id that the operation got at its beginning.
     pub id: u64,
     /// The place of the peer.
     pub at: Slot,
     /// The moment at which it ended.
     pub ended: Moment,
-    /// What came of it.
+    /// The outcome of the operation.
     pub outcome: Outcome,
 }
 
-/// How something ended.
+/// The outcome of an operation.
 #[derive(Debug, Clone)]
 pub enum Outcome {
-    /// A store.
+    /// The outcome of a store.
     Stored(Result<StoredFile, StoreFailure>),
-    /// A request.
+    /// The outcome of a request.
     Requested(Requested),
     /// The removal of a name: its tombstone, or why there is none.
     Removed(Result<NameRecord, String>),
-    /// A departure: what is short, after how long.
+    /// The outcome of a departure.
     Left {
-        /// Of which fewer others than needed have a copy.
+        /// The data of which fewer other peers than needed have a copy.
         short: Short,
-        /// From the wish to the farewell.
+        /// The time from the wish to leave to the farewell.
         took: Duration,
     },
 }
@@ -43,73 +43,73 @@ pub enum Outcome {
 /// A file that was acknowledged.
 #[derive(Debug, Clone)]
 pub struct StoredFile {
-    /// Its address.
+    /// The content id of the file.
     pub content: ContentId,
     /// The record that was written.
     pub record: NameRecord,
-    /// Who has a durable copy, as far as the peer that stored it knows.
+    /// The peers with a durable copy, as far as the storing peer knows.
     pub holders: Vec<Position>,
-    /// Who has none, and why.
+    /// The peers without a copy, and the reasons.
     pub missing: Vec<Missing>,
 }
 
-/// A file that was not.
+/// Why a file was not acknowledged.
 #[derive(Debug, Clone)]
 pub enum StoreFailure {
     /// The peer is not active in its ring.
     NotActive,
     /// Fewer copies than needed, of the file or its record, are durable.
     TooFewCopies {
-        /// So many are.
+        /// The number of durable copies.
         durable: usize,
-        /// So many would do.
+        /// The number of copies that were needed.
         needed: usize,
-        /// Who has none, and why.
+        /// The peers without a copy, and the reasons.
         missing: Vec<Missing>,
     },
-    /// The record cannot be written; why.
+    /// The record cannot be written; the reason, in words.
     Name(String),
 }
 
-/// What came of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Requested {
-    /// It is here, each byte of it checked.
+    /// The file is here, each byte of it checked.
     Found {
-        /// What it is.
+        /// The content id of the file.
         content: ContentId,
-        /// Whom its bytes came from; nobody where it was here already.
+        /// The peers that its bytes came from; empty if the file was here already.
         sources: Vec<Position>,
     },
-    /// There is no such name: all who would know say so.
+    /// There is no such name: all peers that would know say so.
     Unknown,
-    /// Nobody knows, and these were not heard.
+    /// The answer is unknown, since these peers were not heard.
     CannotTell(Vec<Position>),
-    /// Those who are said to hold it do not give it, or what they give is something else.
+    /// The reported holders do not send the file, or send wrong bytes.
     Unreachable {
-        /// What it is.
+        /// The content id of the file.
         content: ContentId,
-        /// Somebody gave other bytes.
+        /// Whether a holder sent wrong bytes.
         corrupt: bool,
     },
-    /// This peer's own disk does not take it.
+    /// This peer's own disk does not take the file.
     Disk,
-    /// The peer is not active in its ring, or cannot find whom to ask.
+    /// The peer is not active in its ring, or cannot find the peers to ask.
     NotActive,
 }
 
-/// Bytes of objects that went to other peers, by why.
+/// The bytes of objects that went to other peers, by cause.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Moved {
-    /// To be stored.
+    /// Bytes of stores.
     pub stored: u64,
-    /// In rounds of repair.
+    /// Bytes of rounds of repair.
     pub repaired: u64,
-    /// To a joiner, or to one that came back, that asked for what belongs to it.
+    /// Bytes to a joined or returned peer that asked for the data of its ranges.
     pub taken_over: u64,
-    /// By a peer that leaves.
+    /// Bytes from a leaving peer.
     pub handed_over: u64,
-    /// To whoever requested them.
+    /// Bytes to peers that requested them.
     pub requested: u64,
 }
 
@@ -125,13 +125,13 @@ impl Moved {
     }
 }
 
-/// A file that was acknowledged, as the world keeps it.
+/// An acknowledged file, as the world keeps it.
 #[derive(Debug, Clone)]
 pub struct Acknowledged {
-    /// Its name.
+    /// The name of the file.
     pub name: FileName,
-    /// Its address.
+    /// The content id of the file.
     pub content: ContentId,
-    /// Its length in bytes.
+    /// The length of the file, in bytes.
     pub length: u64,
 }

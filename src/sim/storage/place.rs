@@ -1,4 +1,4 @@
-//! Files that are there from the beginning, with all their copies and records.
+//! Files that are present from the beginning, with all their copies and records.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use crate::time::Timestamp;
 use crate::wire::{ObjectInfo, RecordTarget, codec};
 
 impl World {
-    /// Puts so many files of so many bytes where they belong, as if they had been stored long ago: all copies,
-    /// all records. They are named `file-0`, `file-1`, …
+    /// Puts `count` files of this length in their places, as if they had been stored long ago: all copies, all records.
+    /// They are named `file-0`, `file-1`, …
     ///
     /// # Panics
-    /// When the world has no files, or no member.
+    /// When the world has no files' side, or no member.
     pub fn place_files(&mut self, count: u64, length: u64) {
         let members: Vec<(Position, Slot)> = self.living().iter().map(|(p, slot)| (*p, *slot)).collect();
         assert!(!members.is_empty(), "nobody is there to keep them");

@@ -1,5 +1,5 @@
-//! A real [`Store`] in a simulated peer: its index, its outboards and its files lie on a disk in memory, which
-//! outlives the process and loses what was not synced.
+//! A real [`Store`] in a simulated peer: its index, its outboards and its files lie on a disk in memory, which outlives
+//! the process and loses unsynced data.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -20,15 +20,15 @@ use crate::wire::{ObjectInfo, codec};
 pub(super) struct Real {
     pub(super) memory: MemoryDisk,
     pub(super) checks_reads: bool,
-    /// While a process runs.
+    /// The open store, while a process runs.
     store: Option<Store>,
-    /// Whether a sync failed since a person looked.
+    /// Whether a sync failed since a person last looked.
     poisoned: bool,
-    /// Of each object whether its bytes are right, and which version of which file that was.
+    /// For each object, whether its bytes are right, and the version of the file that was checked.
     looked: RefCell<BTreeMap<ContentId, Looked>>,
 }
 
-/// Which version of which file was looked at, and whether its bytes were right.
+/// The file and version that were checked, and whether the bytes were right.
 type Looked = ((u64, u64), bool);
 
 impl Default for Real {
@@ -39,10 +39,10 @@ impl Default for Real {
 }
 
 impl Real {
-    /// The store of the process that runs.
+    /// The store of the running process.
     ///
     /// # Errors
-    /// [`BlobError::Poisoned`] when none does: what calls this is about to end.
+    /// [`BlobError::Poisoned`] when no process runs: the caller is about to end.
     pub(super) fn store(&self) -> Result<Store, BlobError> {
         self.store.clone().ok_or_else(|| BlobError::Poisoned { dir: ROOT.into() })
     }
@@ -52,7 +52,7 @@ impl Real {
     }
 
     /// # Panics
-    /// When the store does not open: whatever happened to the disk, it must.
+    /// When the store does not open: whatever happened to the disk, it must open.
     pub(super) fn open(&mut self) {
         if self.store.is_none() {
             let opened = Store::open(Path::new(ROOT), Arc::new(self.memory.clone()));
@@ -64,7 +64,7 @@ impl Real {
         self.poisoned |= self.store.take().is_some_and(|store| store.is_poisoned());
     }
 
-    /// The power goes. What is on the disk afterwards is decided at once.
+    /// Cuts the power. The content of the disk afterwards is decided at once.
     pub(super) fn crash(&mut self, rng: &mut ChaCha8Rng) {
         self.memory.power_off();
         self.store = None;
@@ -83,7 +83,7 @@ impl Real {
         self.looked.take();
     }
 
-    /// Index, outboards and the reserve of the file system take what they take; the rest is for objects.
+    /// Sets the room for objects; the index, the outboards and the reserve of the file system come on top of it.
     pub(super) fn set_capacity(&mut self, bytes: u64) {
         let objects: u64 = self.files_in(OBJECTS).map(|(_, length)| length).sum();
         let others = self.memory.used() - objects;
@@ -105,7 +105,7 @@ impl Real {
         self.memory.version(&object_path(content)).is_some()
     }
 
-    /// Looks at the bytes on the disk, whatever the store believes.
+    /// Checks the bytes on the disk, whatever the store believes.
     pub(super) fn holds(&self, content: &ContentId) -> bool {
         let path = object_path(content);
         let Some(version) = self.memory.version(&path) else { return false };
@@ -123,7 +123,7 @@ impl Real {
     pub(super) fn record_keys(&self) -> Vec<Position> {
         let mut keys = Vec::new();
         if let Ok(store) = self.store() {
-            // A disk that has just lost power tells nothing.
+            // A disk that has just lost power reports nothing.
             let _ = shelf::for_each_record(&store, |key, _| keys.push(key));
         }
         keys
@@ -147,7 +147,7 @@ impl Real {
     }
 
     fn flip_bit(&self, path: &Path) -> bool {
-        // Which bit makes no difference.
+        // Any bit will do.
         self.memory.flip_bit(path, &mut ChaCha8Rng::seed_from_u64(0))
     }
 
@@ -184,7 +184,7 @@ fn part_path(content: &ContentId) -> PathBuf {
     Path::new(ROOT).join("incoming").join(format!("{content}.part"))
 }
 
-/// The data directory.
+/// The data directory of the simulated peer.
 const ROOT: &str = "/peer";
 const OBJECTS: &str = "objects";
 /// The reserve that objects leave free on a small file system (1 MiB), and room for the index to grow.

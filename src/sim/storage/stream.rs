@@ -1,8 +1,8 @@
-//! A stream between two processes: a request, then answers one way and bytes one way.
+//! A stream between two processes: a request, then answers in one direction and bytes in one direction.
 //!
 //! Frames arrive in order or not at all. Bytes that the other end has not taken fill a window, and then their sender
-//! waits. An end that is dropped before its time breaks the stream off; one whose process dies says nothing, and
-//! whoever waits finds out by and by.
+//! waits. An end that is dropped before its time breaks the stream off; an end whose process dies says nothing, and the
+//! waiting end finds out after a while.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -19,59 +19,59 @@ use crate::time::Moment;
 use crate::wire::limits::STREAM_SILENCE_MAX;
 use crate::wire::{Entry, StorageReply, StorageRequest};
 
-/// What goes over a stream after the request.
+/// A frame of a stream after the request.
 #[derive(Debug, Clone)]
 pub(in crate::sim) enum Frame {
     Reply(StorageReply),
-    /// Bytes of an object.
+    /// A piece of the bytes of an object.
     Piece(Span),
     /// No more bytes come.
     End,
-    /// So many bytes were taken: the window is open for as many more.
+    /// The receiver took this many bytes: the window is open for as many more.
     Taken(u64),
-    /// The other end does not want to hear or say any more.
+    /// The other end neither sends nor reads any more.
     Reset,
-    /// There is no way to the other end, or nobody there.
+    /// The other end cannot be reached, or its process is gone.
     Lost,
 }
 
-/// What a process knows of one end.
+/// The state of one end in its process.
 #[derive(Debug, Default)]
 pub(super) struct End {
     frames: VecDeque<Frame>,
     waiting: Option<Waker>,
     other: Option<Process>,
-    /// The third peer that passes on what is sent here, where there is no direct way.
+    /// The helper that passes on the frames, if there is no direct way.
     pub helper: Option<Slot>,
-    /// What is sent next arrives after that.
+    /// The arrival of the last frame: the next one arrives after it.
     pub arrives_after: Moment,
-    /// Bytes that were sent and not taken yet, and who waits for them to be.
+    /// The number of bytes sent and not yet taken, and the task that waits for room.
     unread: u64,
     blocked: Option<Waker>,
-    /// Bytes that were taken, which the other end has not heard yet.
+    /// The number of bytes taken of which the other end was not told yet.
     untold: u64,
     broken: Option<StreamError>,
 }
 
-/// One end, as the task has it that uses it.
+/// One end of a stream, for the task that uses it.
 pub(in crate::sim) struct Stream {
     keeper: Arc<Keeper>,
     id: u64,
     with: Position,
-    /// Nothing is said any more when this is dropped.
+    /// Whether nothing is sent when this end is dropped.
     finished: bool,
     sent_bytes: bool,
 }
 
 impl Stream {
-    /// Asks another peer.
+    /// Opens a stream to another peer with a request.
     pub(super) fn open(keeper: &Arc<Keeper>, to: &Entry, request: StorageRequest) -> Stream {
         let stream = Stream::at(keeper, keeper.next_id(), to.position, End::default());
         keeper.want(Effect::Open { stream: stream.id, to: to.clone(), request: Box::new(request) });
         stream
     }
 
-    /// The other end of a stream that somebody opened.
+    /// The answering end of a stream that another peer opened.
     pub(super) fn accepted(
         keeper: &Arc<Keeper>,
         id: u64,
@@ -87,12 +87,12 @@ impl Stream {
         Stream { keeper: keeper.clone(), id, with, finished: false, sent_bytes: false }
     }
 
-    /// Who is at the other end.
+    /// The position of the peer at the other end.
     pub(super) fn with(&self) -> Position {
         self.with
     }
 
-    /// Whether a third peer passes on what is said here.
+    /// Whether a helper passes on the frames.
     pub(super) fn is_through_a_helper(&self) -> bool {
         self.keeper.streams.lock().get(&self.id).is_some_and(|end| end.helper.is_some())
     }
@@ -107,7 +107,7 @@ impl Stream {
         self.say(Frame::Reply(reply));
     }
 
-    /// Sends bytes through this peer's one way out, once the window is open.
+    /// Sends bytes through this peer's one uplink, once the window is open.
     pub(super) async fn send_span(&mut self, span: Span) -> Result<(), StreamError> {
         let opened = files::timeout(&self.keeper, STREAM_SILENCE_MAX, self.keeper.window(self.id)).await;
         opened.unwrap_or_else(|| Err(silent(STREAM_SILENCE_MAX)))?;
@@ -118,13 +118,13 @@ impl Stream {
         Ok(())
     }
 
-    /// All bytes have gone.
+    /// Tells the other end that all bytes were sent.
     pub(super) fn end_bytes(&mut self) {
         self.say(Frame::End);
         self.finished = true;
     }
 
-    /// All is said: the answering end has nothing more.
+    /// Ends the stream: the answering end has nothing more to send.
     pub(super) fn is_over(&mut self) {
         if self.sent_bytes {
             self.say(Frame::End);
@@ -132,7 +132,7 @@ impl Stream {
         self.finished = true;
     }
 
-    /// The next answer, waited for at most so long.
+    /// The next answer, waited for at most `within`.
     pub(super) async fn next_reply(&mut self, within: Duration) -> Result<StorageReply, StreamError> {
         match self.next(within).await? {
             Frame::Reply(reply) => Ok(reply),
@@ -140,7 +140,7 @@ impl Stream {
         }
     }
 
-    /// The next bytes, at most so many; nothing once all have come.
+    /// The next bytes, `most` at most; `None` once all have come.
     pub(super) async fn next_span(&mut self, most: u64) -> Result<Option<Span>, StreamError> {
         match self.next(STREAM_SILENCE_MAX).await? {
             Frame::Piece(mut span) => {
@@ -185,13 +185,13 @@ impl Drop for Stream {
         if !self.finished {
             self.say(Frame::Reset);
         }
-        // Behind all frames that are still to go.
+        // The close goes behind all frames that are still to be sent.
         self.keeper.want(Effect::Close { stream: self.id });
     }
 }
 
 impl Keeper {
-    /// A frame came. Whoever waited for it may be gone.
+    /// Takes a frame that came. The waiting task may be gone.
     pub(super) fn frame(&self, stream: u64, frame: Frame) {
         let mut streams = self.streams.lock();
         let Some(end) = streams.get_mut(&stream) else { return };
@@ -212,7 +212,7 @@ impl Keeper {
         }
     }
 
-    /// Which process is at the other end of a stream that was opened here.
+    /// Notes the process at the other end of a stream that was opened here.
     pub(super) fn opened(&self, stream: u64, other: Process, helper: Option<Slot>, arrives: Moment) {
         if let Some(end) = self.streams.lock().get_mut(&stream) {
             (end.other, end.helper) = (Some(other), helper);
@@ -220,7 +220,7 @@ impl Keeper {
         }
     }
 
-    /// All streams with a place, or through it, are lost.
+    /// Loses all streams with a place, or through it.
     pub(super) fn lose_all_with(&self, slot: Slot) {
         let with = |end: &End| end.helper == Some(slot) || matches!(end.other, Some((at, _)) if at == slot);
         let lost: Vec<u64> =
@@ -247,7 +247,7 @@ impl Keeper {
         .await
     }
 
-    /// Bytes were taken, and the rest of their piece not yet. The other end hears it by halves of a window.
+    /// Notes that bytes were taken, and keeps the rest of their piece. The other end is told at every half of a window.
     fn took(&self, stream: u64, bytes: u64, rest: Span) {
         let mut streams = self.streams.lock();
         let Some(end) = streams.get_mut(&stream) else { return };
@@ -278,7 +278,7 @@ impl Keeper {
         .await
     }
 
-    /// Bytes are under way on a stream.
+    /// Notes bytes that are under way on a stream.
     pub(super) fn fills(&self, stream: u64, bytes: u64) {
         if let Some(end) = self.streams.lock().get_mut(&stream) {
             end.unread += bytes;
@@ -286,7 +286,7 @@ impl Keeper {
     }
 }
 
-/// A connection that hears nothing for so long ends.
+/// The silence after which a connection ends.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
-/// Bytes that the other end has not taken, and no more but a piece, are on their way at a time.
+/// The most bytes that are on their way and not taken, apart from one piece.
 const WINDOW_BYTES: u64 = 4 << 20;

@@ -1,7 +1,7 @@
 //! Tasks in virtual time: futures that are polled one at a time, in the order in which they were woken.
 //!
-//! What a peer does with files waits for answers, for bytes and for time, as it does over a real network; only
-//! here the world says when that is. There is no other runtime beneath.
+//! A peer's work with files waits for answers, for bytes and for time; here the world decides when they come. There is
+//! no other runtime beneath.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::Pin;
@@ -10,10 +10,10 @@ use std::task::{Context, Wake, Waker};
 
 use super::super::network::Slot;
 
-/// Something that one process does.
+/// A task of one process.
 pub(super) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// By the place of its process.
+/// The id of a task: the slot of its process, and a number.
 pub(super) type TaskId = (Slot, u64);
 
 /// The tasks of all processes.
@@ -24,7 +24,7 @@ pub(super) struct Tasks {
     next: u64,
 }
 
-/// Those that have something to do, in the order in which that came, each once.
+/// The tasks that can go on, in the order in which they were woken, each once.
 #[derive(Default)]
 struct Woken(Mutex<(VecDeque<TaskId>, BTreeSet<TaskId>)>);
 
@@ -56,7 +56,7 @@ impl Wake for Alarm {
 }
 
 impl Tasks {
-    /// One more task of a process; it begins when it is polled next.
+    /// Adds a task of a process; it begins when it is polled next.
     pub(super) fn spawn(&mut self, slot: Slot, task: Task) {
         let id = (slot, self.next);
         self.next += 1;
@@ -65,7 +65,7 @@ impl Tasks {
         self.woken.put(id);
     }
 
-    /// The next task that has something to do.
+    /// The next woken task.
     pub(super) fn next_woken(&mut self) -> Option<TaskId> {
         loop {
             let id = self.woken.take()?;
@@ -83,7 +83,7 @@ impl Tasks {
         }
     }
 
-    /// Ends all tasks of a process where they stand.
+    /// Ends all tasks of a process in their present state.
     pub(super) fn end(&mut self, slot: Slot) {
         let of_others_after = self.tasks.split_off(&(slot + 1, 0));
         drop(self.tasks.split_off(&(slot, 0)));

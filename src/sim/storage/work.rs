@@ -1,4 +1,4 @@
-//! What the user of a simulated peer wants of [`crate::files`], and what other peers ask of this one.
+//! The user's commands to a simulated peer, by way of [`crate::files`], and the requests of other peers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::names::{Verdict, content_of, object_of};
 use crate::wire::{Entry, ObjectInfo, StorageReply, StorageRequest, Wait};
 
 impl Keeper {
-    /// Stores an object that lies in a file of this peer's user.
+    /// Stores an object from a file of this peer's user.
     pub(super) async fn store(
         self: &Arc<Self>,
         name: &FileName,
@@ -43,7 +43,7 @@ impl Keeper {
         }
     }
 
-    /// Brings a file here.
+    /// Brings a file to this peer.
     pub(super) async fn request(self: &Arc<Self>, name: &FileName) -> Requested {
         if files::member(self).await.is_err() {
             return Requested::NotActive;
@@ -73,7 +73,7 @@ impl Keeper {
         }
     }
 
-    /// Leaves the ring, forced: what stays short when nothing moves any more is told.
+    /// Leaves the ring, forced: copies that are still missing when nothing moves any more are reported.
     pub(super) async fn leave(self: Arc<Self>, id: u64) {
         if self.view().phase != PhaseKind::Active {
             return;
@@ -86,7 +86,7 @@ impl Keeper {
         }
     }
 
-    /// Handles one stream.
+    /// Handles one stream of another peer.
     pub(super) async fn serve(self: Arc<Self>, stream: Stream, from: Entry, request: StorageRequest) {
         let Some((stream, request)) = self.lie(stream, request).await else { return };
         match request {
@@ -94,7 +94,7 @@ impl Keeper {
                 files::accept_object(&self, Upstream::Remote(stream), object, links, role).await;
             }
             StorageRequest::FetchObject { content, offset } => {
-                // Whoever asked finds out.
+                // The asking peer finds out.
                 let _ = files::serve_object(&self, stream, content, offset).await;
             }
             request => {
@@ -105,7 +105,7 @@ impl Keeper {
         }
     }
 
-    /// Answers what needs no raw bytes.
+    /// Answers the requests that need no raw bytes.
     pub(super) async fn answer(self: &Arc<Self>, from: &Entry, request: StorageRequest) -> StorageReply {
         let answer = match request {
             StorageRequest::WhoHas { content } => files::answer_who_has(self, content).await,
@@ -130,5 +130,5 @@ impl Keeper {
     }
 }
 
-/// How long a store in which nothing moves goes on.
+/// How long a store goes on while nothing moves.
 const STORE_TIMEOUT: Duration = Duration::from_secs(30);
