@@ -75,7 +75,7 @@ pub(super) enum Way {
 
 impl Transport {
     /// Sends future requests to this peer through the helper while there is no connection with the peer; without a
-    /// helper, directly. Beyond [`DETOURS_MAX`] no more detours are taken.
+    /// helper, directly. Beyond `DETOURS_MAX` (256) no more detours are taken.
     pub fn set_detour(&self, target: Position, helper: Option<Entry>) {
         let mut detours = lock(&self.shared.detours);
         match helper {
