@@ -63,7 +63,6 @@ struct Inode {
     bytes: Vec<u8>,
     /// The writes that no sync has made durable, oldest first.
     pending: Vec<Write>,
-    mode: u32,
     modified: (i64, i64),
     changed: (i64, i64),
     /// Rises with each change of the bytes, also with bit rot.
@@ -295,7 +294,7 @@ impl Shared {
         self.has_parent(path)?;
         let (inode, stamp) = (self.next_inode, self.stamp_now());
         self.next_inode += 1;
-        let file = Inode { mode: 0o600, modified: stamp, changed: stamp, ..Inode::default() };
+        let file = Inode { modified: stamp, changed: stamp, ..Inode::default() };
         self.files.insert(inode, file);
         self.set_names(vec![(path.to_owned(), Some(Node::File(inode)))]);
         Ok(inode)
@@ -536,11 +535,11 @@ impl Disk for MemoryDisk {
         Ok(())
     }
 
-    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
+    /// No mode is kept; a file's ctime changes as it would with one.
+    fn set_mode(&self, path: &Path, _: u32) -> io::Result<()> {
         let mut shared = self.call()?;
         match shared.inode(path) {
-            Ok(inode) => shared.set_mode(inode, mode),
-            // Folders have no modes here.
+            Ok(inode) => shared.touch(inode),
             Err(error) if error.kind() == io::ErrorKind::IsADirectory => Ok(()),
             Err(error) => Err(error),
         }
@@ -591,10 +590,10 @@ impl Shared {
         Ok(Stamp { device: DEVICE, inode, length, modified: file.modified, changed: file.changed })
     }
 
-    fn set_mode(&mut self, inode: u64, mode: u32) -> io::Result<()> {
+    fn touch(&mut self, inode: u64) -> io::Result<()> {
         let stamp = self.stamp_now();
         let file = self.file(inode)?;
-        (file.mode, file.changed) = (mode, stamp);
+        file.changed = stamp;
         Ok(())
     }
 }
@@ -666,8 +665,8 @@ impl DiskFile for MemoryFile {
         self.disk.call()?.set_length(self.inode, length)
     }
 
-    fn set_mode(&self, mode: u32) -> io::Result<()> {
-        self.disk.call()?.set_mode(self.inode, mode)
+    fn set_mode(&self, _: u32) -> io::Result<()> {
+        self.disk.call()?.touch(self.inode)
     }
 
     fn sync(&self) -> io::Result<()> {

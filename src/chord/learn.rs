@@ -161,8 +161,8 @@ impl Node {
         self.raise_incarnation_above(known.saturating_add(left_out).min(INCARNATION_MAX - 1).max(known));
     }
 
-    /// Asks for a greater incarnation; it is used once it is on disk. Above the last one there is none: no peer gets
-    /// there by starting, so a peer that names it lies.
+    /// Asks for an incarnation greater than a known one; this peer uses it once it is on disk. Nothing is asked for above
+    /// [`INCARNATION_MAX`]: no peer gets there by starting, so a peer that names a greater one lies.
     pub(super) fn raise_incarnation_above(&mut self, known: u64) {
         let Some(to) = known.checked_add(1).filter(|to| *to <= INCARNATION_MAX) else { return };
         if self.persisting.is_none_or(|asked| asked < to) {

@@ -87,9 +87,9 @@ pub struct Doubt {
 /// The owner in effect, as far as it can be told.
 enum Acting {
     None,
-    /// It depends on a peer that was asked and may still answer.
+    /// The owner depends on a peer that was asked and may still answer.
     Awaited,
-    /// It depends on this peer, which is known to stand nearer to the key and was not asked yet.
+    /// The owner depends on this peer, which is known to stand nearer to the key and was not asked yet.
     Unasked(Entry),
     /// No peer before the key has named it yet, and some of them can still be asked.
     Unlisted,

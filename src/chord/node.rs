@@ -328,7 +328,7 @@ impl Node {
         self.second_hand = false;
     }
 
-    /// Takes the answer to a request, or the fact that there is none. Late answers are dropped.
+    /// Takes the answer to a request, or the news that no peer answered it. Late answers are dropped.
     pub fn handle_reply(
         &mut self,
         now: Moment,

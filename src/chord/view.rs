@@ -42,12 +42,12 @@ pub struct View {
 /// Whether a leaving peer may go. Of several neighbours that leave, one goes at a time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Turn {
-    /// It has not asked yet, or has let another peer go first since it asked.
+    /// The leaving peer has not asked yet, or has let another peer go first since it asked.
     #[default]
     Unasked,
-    /// It asks its neighbours whether it may go.
+    /// The leaving peer asks its neighbours whether it may go.
     Asked,
-    /// It goes next, and lets no neighbour go before it.
+    /// The leaving peer goes next, and lets no neighbour go before it.
     Taken,
 }
 

@@ -173,8 +173,9 @@ async fn accept_and_pass_on<E: Env>(
         }
         Err(error) => {
             let reason = error.missing_reason();
+            // Said now: the sender may be gone before the end, where an owner says it again.
+            env.copy_refused(&object, &reason);
             if !duty.owner {
-                env.copy_refused(&object, &reason);
                 // The sender gives the bytes to the next peer itself.
                 return upstream.reply(own_word(env, &Err(reason))).await;
             }

@@ -243,7 +243,7 @@ pub trait Env: Send + Sync + 'static {
     /// A place for an incoming object, whose first bytes may be here from an earlier try.
     ///
     /// # Errors
-    /// The reason why there is none; among others, the object is here already, or another peer sends it.
+    /// The reason why the disk gives no place; among others, the object is here already, or another peer sends it.
     fn receive(
         self: &Arc<Self>,
         object: ObjectInfo,

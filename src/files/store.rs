@@ -242,8 +242,7 @@ impl<E: Env> Store<E> {
             Some(Err(PushFailure::Source(error))) => Err(StoreFailure::Source(error)),
             Some(Err(PushFailure::TooSlow)) => {
                 // An owner that takes a byte now and then must not hold the store for ever.
-                patience.moved = begun_after;
-                patience.seen = patience.progress.done.load(Ordering::Relaxed);
+                patience.nothing_moved_since(begun_after);
                 let missing = Missing { peer: found.owner.position, reason: too_slow() };
                 copies.hear(StorageReply::Missing(missing));
                 Ok(())
@@ -332,6 +331,12 @@ impl Patience {
             self.moved(now);
         }
         self.moved + self.timeout
+    }
+
+    /// Takes back all movement since then: it led nowhere.
+    fn nothing_moved_since(&mut self, moved: Moment) {
+        self.moved = moved;
+        self.seen = self.progress.done.load(Ordering::Relaxed);
     }
 
     fn moved(&mut self, now: Moment) {

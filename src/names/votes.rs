@@ -1,7 +1,7 @@
 //! The votes of the peers around a name key on a name.
 //!
-//! A record counts from any peer, since its signature is checked. The [`Election`] tells whose votes it takes to say
-//! that there is none.
+//! A record counts from any peer, since its signature is checked. The [`Election`] tells which peers' votes it
+//! takes to deny a name.
 
 use super::record::CheckedRecord;
 use crate::id::Position;
@@ -35,7 +35,7 @@ pub enum Verdict {
     CannotTell {
         /// The peers that did not answer, are still taking over, or are away.
         silent: Vec<Position>,
-        /// Those of the silent peers that did answer: they are still taking over.
+        /// The silent peers that did answer: they are still taking over.
         taking_over: Vec<Position>,
         /// Whether some of the silent peers were asked, and may vote in a moment: they are still taking over, or could
         /// not be reached right now. The others are known to be away.

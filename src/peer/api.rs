@@ -309,7 +309,7 @@ pub enum StoreError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// All peers that would hold the name record say that there is none.
+    /// Each peer that would hold the name record says that it has no record of this name.
     #[error("no file named {name} in ring {ring}; {}", did_you_mean(.nearest.as_ref()))]
     UnknownName {
         /// The name that was asked for.

@@ -31,7 +31,7 @@ pub struct Holders {
     /// The peers whose word is missing, so that a copy cannot be ruled out: they did not answer, are still taking over,
     /// or are away. Empty if the others would have known of a copy.
     pub silent: Vec<Position>,
-    /// Those of the silent peers that did answer: they are still taking over.
+    /// The silent peers that did answer: they are still taking over.
     pub taking_over: Vec<Position>,
     /// Whether some of the silent peers were asked, and may answer in a moment, as [`crate::names::Verdict`] tells.
     pub in_a_moment: bool,

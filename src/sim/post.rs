@@ -84,12 +84,20 @@ impl World {
     /// The first member that both peers reach, if they do not reach each other. (A running peer asks the members that
     /// it has a connection with, and finds one of them.)
     pub(super) fn helper_between(&self, one: Slot, other: Slot) -> Option<Slot> {
-        let both_ways = |a, b| self.network.carries(a, b) && self.network.carries(b, a);
-        if both_ways(one, other) {
+        if self.is_way(one, None, other) {
             return None;
         }
-        let helps = |slot: &Slot| both_ways(one, *slot) && both_ways(*slot, other);
-        self.living().values().copied().filter(|slot| *slot != one && *slot != other).find(helps)
+        let mut others = self.living().values().copied().filter(|slot| *slot != one && *slot != other);
+        others.find(|slot| self.is_way(one, Some(*slot), other))
+    }
+
+    /// Whether two peers reach each other, by way of the helper if there is one.
+    pub(super) fn is_way(&self, one: Slot, helper: Option<Slot>, other: Slot) -> bool {
+        let both_ways = |a, b| self.network.carries(a, b) && self.network.carries(b, a);
+        match helper {
+            None => both_ways(one, other),
+            Some(helper) => self.runs(helper) && both_ways(one, helper) && both_ways(helper, other),
+        }
     }
 
     /// The delay of a frame; `None` if there is no longer a way.

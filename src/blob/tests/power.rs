@@ -1,6 +1,7 @@
 //! A loss of power before each call of the disk: what was acknowledged is there afterwards, and nothing else looks as if
 //! it were.
 
+use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::wire::Link;
 
 const ROOT: &str = "/data/peer";
 
-/// What a store has acknowledged so far.
+/// The objects, records and links that a store has acknowledged so far.
 #[derive(Default)]
 struct Acknowledged {
     objects: Vec<Vec<u8>>,
@@ -55,44 +56,47 @@ fn work(disk: &MemoryDisk, done: &mut Acknowledged) -> Result<(), BlobError> {
     Ok(())
 }
 
-/// What is wrong with a store after its disk lost power.
-fn check(disk: &MemoryDisk, done: &Acknowledged) -> Result<(), String> {
-    let store = Store::open(Path::new(ROOT), Arc::new(disk.clone())).map_err(|error| error.to_string())?;
+/// Opens the store after its disk lost power, and compares it with what it had acknowledged.
+///
+/// # Errors
+/// The first thing that is not as it should be.
+fn check(disk: &MemoryDisk, done: &Acknowledged) -> Result<(), Box<dyn Error>> {
+    let store = Store::open(Path::new(ROOT), Arc::new(disk.clone()))?;
     for object in &done.objects {
         let content = ContentId::of(object);
-        if store.info(&content).map_err(|error| error.to_string())?.is_none() {
-            return Err(format!("{content} of {} bytes was acknowledged and is gone", object.len()));
+        if store.info(&content)?.is_none() {
+            return Err(format!("{content} of {} bytes was acknowledged and is gone", object.len()).into());
         }
-        let mut reader = store.read(&content, 0).map_err(|error| error.to_string())?;
+        let mut reader = store.read(&content, 0)?;
         let mut found = Vec::new();
         loop {
-            let piece = reader.read_piece().map_err(|error| error.to_string())?;
+            let piece = reader.read_piece()?;
             if piece.is_empty() {
                 break;
             }
             found.extend_from_slice(&piece);
         }
         if found != *object {
-            return Err(format!("{content} has other bytes"));
+            return Err(format!("{content} has other bytes").into());
         }
     }
     for (key, record) in &done.records {
-        if store.record(key).map_err(|error| error.to_string())?.as_ref() != Some(record) {
-            return Err("a record that was acknowledged is gone".to_owned());
+        if store.record(key)?.as_ref() != Some(record) {
+            return Err("a record that was acknowledged is gone".into());
         }
     }
     for (name, content) in &done.links {
-        if store.linked(name).map_err(|error| error.to_string())? != Some(*content) {
-            return Err(format!("{name} is not linked any more"));
+        if store.linked(name)? != Some(*content) {
+            return Err(format!("{name} is not linked any more").into());
         }
     }
     // Nothing that is not what its name says is visible.
     for (path, _) in disk.files_below(&Path::new(ROOT).join("objects")) {
         let content: ContentId = path.file_name().and_then(|name| name.to_str()).unwrap().parse().unwrap();
         let sound = ContentId::of(&disk.contents(&path).unwrap()) == content;
-        let known = store.info(&content).map_err(|error| error.to_string())?.is_some();
+        let known = store.info(&content)?.is_some();
         if known && !sound {
-            return Err(format!("{content} is not what its name says, and the store shows it"));
+            return Err(format!("{content} is not what its name says, and the store shows it").into());
         }
     }
     Ok(())
@@ -107,7 +111,7 @@ fn cut(n: u64, seed: u64) -> (bool, Result<(), String>) {
     let died = !disk.has_power();
     assert!(died || worked.is_ok(), "{worked:?}");
     let disk = disk.power_on(&mut ChaCha8Rng::seed_from_u64(seed));
-    (died, check(&disk, &done))
+    (died, check(&disk, &done).map_err(|error| error.to_string()))
 }
 
 /// Goal: at whatever call of the disk the power goes, and whatever of the unsynced bytes and names is there then, what

@@ -12,14 +12,13 @@ use crate::blob::BlobError;
 use crate::chord::{PhaseKind, View};
 use crate::files;
 use crate::id::{ContentId, Position};
-use crate::names::NameHistory;
 use crate::peer::api::{Listed, RingFile, RingFiles, RingLine, StatusReport, word_list};
 use crate::peer::shared::{STORAGE_TIMEOUT, Shared};
 use crate::replica::all_is_seen;
+use crate::shelf;
 use crate::wire::limits::{FILES_PER_PAGE_MAX, MEMBERS_MAX};
 use crate::wire::{
     Entry, Fault, FileEntry, MemberState, MembershipReply, MembershipRequest, StorageReply, StorageRequest,
-    codec,
 };
 
 impl Shared {
@@ -323,17 +322,11 @@ fn phase_in_words(view: &View) -> String {
 /// The names whose history holds a record that lost without being replaced.
 fn siblings(store: &crate::blob::Store) -> Result<Vec<crate::id::FileName>, BlobError> {
     let mut names = Vec::new();
-    let mut after = None;
-    loop {
-        let page = store.records_after(after, RECORDS_PER_PAGE)?;
-        let Some((last, _)) = page.last() else { return Ok(names) };
-        after = Some(*last);
-        for (_, bytes) in page {
-            let Ok(history) = codec::decode::<NameHistory>(&bytes) else { continue };
-            let record = history.siblings().next().and_then(|sibling| sibling.decode().ok());
-            names.extend(record.map(|record| record.name));
-        }
-    }
+    shelf::for_each_record(store, |_, history| {
+        let record = history.siblings().next().and_then(|sibling| sibling.decode().ok());
+        names.extend(record.map(|record| record.name));
+    })?;
+    Ok(names)
 }
 
 /// The timeout of one hop of a walk.
@@ -344,6 +337,5 @@ const LATE_LISTING: Duration = Duration::from_secs(1);
 const LISTING_MAX: Duration = Duration::from_secs(60);
 /// The most memory that all peers' listings together may take, in bytes.
 const LISTING_BYTES_MAX: usize = 256 << 20;
-const RECORDS_PER_PAGE: usize = 1_000;
 /// The most holders of one file that a listing names.
 const HOLDERS_LISTED_MAX: usize = 64;

@@ -138,9 +138,7 @@ impl Arriving {
     /// # Errors
     /// Why the disk does not take it.
     pub(super) fn begin(keeper: &Arc<Keeper>, object: ObjectInfo) -> Result<Arriving, Failure> {
-        let keeper = keeper.clone();
-        let mut disk = keeper.disk.lock();
-        match &mut disk.0 {
+        match &mut keeper.disk.lock().0 {
             Kind::Light(light) => {
                 let done = light.receive(&object)?;
                 let sound = !light.is_torn(&object.content);
@@ -153,6 +151,13 @@ impl Arriving {
                 let arriving = RealArriving { keeper: keeper.clone(), receiver, failed: None };
                 Ok(Arriving::Real(Box::new(arriving)))
             }
+        }
+    }
+
+    async fn disk_call(&self) {
+        match self {
+            Arriving::Light(light) => light.keeper.disk_call().await,
+            Arriving::Real(real) => real.keeper.disk_call().await,
         }
     }
 }
@@ -169,46 +174,40 @@ impl Incoming for Arriving {
     }
 
     async fn check_against(&mut self, outboard: Outboard) -> Result<(), Failure> {
+        self.disk_call().await;
         match self {
-            Arriving::Light(light) => {
-                light.keeper.disk_call().await;
-                light.checked = true;
-                Ok(())
-            }
-            Arriving::Real(real) => {
-                real.keeper.disk_call().await;
-                Ok(real.receiver.check_against(&outboard)?)
-            }
+            Arriving::Light(light) => light.checked = true,
+            Arriving::Real(real) => real.receiver.check_against(&outboard)?,
         }
+        Ok(())
     }
 
     async fn drop_part_of_chunk(&mut self) -> Result<(), Failure> {
+        self.disk_call().await;
         match self {
             Arriving::Light(light) => {
-                light.keeper.disk_call().await;
                 let whole = light.done / CHUNK_BYTES * CHUNK_BYTES;
                 light.with_disk(|disk| disk.cut_part(&light.object.content, whole));
                 light.done = whole;
-                Ok(())
             }
-            Arriving::Real(real) => {
-                real.keeper.disk_call().await;
-                Ok(real.receiver.drop_part_of_chunk()?)
-            }
+            Arriving::Real(real) => real.receiver.drop_part_of_chunk()?,
         }
+        Ok(())
     }
 
     async fn write(&mut self, piece: Span) -> bool {
+        self.disk_call().await;
         match (self, piece) {
-            (Arriving::Light(light), piece) => light.write(piece).await,
+            (Arriving::Light(light), Span::Light { bytes, sound }) => light.write(bytes, sound),
             (Arriving::Real(real), Span::Real(bytes)) => {
-                real.keeper.disk_call().await;
                 if real.failed.is_none() {
                     real.failed = real.receiver.write(&bytes).err();
                 }
                 real.failed.is_none()
             }
-            (Arriving::Real(_), Span::Light { .. }) => panic!("a real store keeps bytes"),
+            (Arriving::Light(_), Span::Real(_)) | (Arriving::Real(_), Span::Light { .. }) => {
+                panic!("the bytes of one world are of one kind")
+            }
         }
     }
 
@@ -232,15 +231,10 @@ impl Incoming for Arriving {
     }
 
     async fn discard(self) {
+        self.disk_call().await;
         match self {
-            Arriving::Light(light) => {
-                light.keeper.disk_call().await;
-                light.with_disk(|disk| disk.discard(&light.object.content));
-            }
-            Arriving::Real(real) => {
-                real.keeper.disk_call().await;
-                real.receiver.discard();
-            }
+            Arriving::Light(light) => light.with_disk(|disk| disk.discard(&light.object.content)),
+            Arriving::Real(real) => real.receiver.discard(),
         }
     }
 }
@@ -272,9 +266,7 @@ impl LightArriving {
         }
     }
 
-    async fn write(&mut self, piece: Span) -> bool {
-        let Span::Light { bytes, sound } = piece else { panic!("a light disk keeps no bytes") };
-        self.keeper.disk_call().await;
+    fn write(&mut self, bytes: u64, sound: bool) -> bool {
         if self.failed.is_none() && self.checked && !sound && self.keeper.laws.bytes_checked {
             self.failed = Some(DiskFailure::WrongChunk);
         }

@@ -179,12 +179,16 @@ impl World {
         loop {
             let Some(files) = &mut self.files else { return };
             let Some(task) = files.tasks.next_woken() else { return };
+            let real_stores = files.settings.real_stores;
             let Some(keeper) = files.keeper(task.0).cloned() else { continue };
             self.bring_up_to_date(&keeper);
+            if real_stores {
+                keeper.disk.lock().set_time(self.now(), keeper.unix_ms());
+            }
             if let Some(files) = &mut self.files {
                 files.tasks.poll(task);
             }
-            if !keeper.disk.lock().has_power() {
+            if real_stores && !keeper.disk.lock().has_power() {
                 // The effects that it wanted in this step are dropped.
                 self.crash_slot(task.0);
                 continue;
@@ -212,7 +216,6 @@ impl World {
 
     fn bring_up_to_date(&mut self, keeper: &Keeper) {
         keeper.set_now(self.now());
-        keeper.disk.lock().set_time(self.now(), keeper.unix_ms());
         let Some(process) = self.running(keeper.process.0) else { return };
         let version = process.node.version();
         if keeper.seen_version.get() != Some(version) {
@@ -238,17 +241,7 @@ impl World {
             Effect::Close { stream } => drop(keeper.streams.lock().remove(&stream)),
             Effect::Probe { stream, with } => {
                 let helper = keeper.streams.lock().get(&stream).and_then(|end| end.helper);
-                let passes = |from, to| match helper {
-                    None => self.network.carries(from, to),
-                    Some(helper) => {
-                        self.network.carries(from, helper)
-                            && self.network.carries(helper, to)
-                            && self.generation_at(helper).is_some()
-                    }
-                };
-                if !(passes(slot, with.0) && passes(with.0, slot))
-                    || self.generation_at(with.0) != Some(with.1)
-                {
+                if !self.is_way(slot, helper, with.0) || self.generation_at(with.0) != Some(with.1) {
                     keeper.frame(stream, Frame::Lost);
                 }
             }

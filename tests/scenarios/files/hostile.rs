@@ -1,7 +1,7 @@
 //! Members that lie about files, in virtual time.
 
 use quoit::id::Position;
-use quoit::sim::storage::{Lie, Outcome, Requested};
+use quoit::sim::storage::{Acknowledged, Lie, Outcome, Requested};
 use quoit::sim::{Slot, World, seeds};
 use quoit::wire::Fault;
 
@@ -11,18 +11,18 @@ use super::harness::{
 
 /// A ring of eight, one of which is about to lie: it owns a file of three chunks, and the name of that file belongs
 /// to others.
-fn ring_with_liar(seed: u64, stores: Stores) -> (World, Slot, String) {
+fn ring_with_liar(seed: u64, stores: Stores) -> (World, Slot, Acknowledged) {
     let mut world = converged_on(stores, seed, 8);
     world.place_files(24, 3 << 20);
     world.run_for(SECOND * 30);
-    let owned = |file: &&quoit::sim::storage::Acknowledged| {
+    let owned = |file: &&Acknowledged| {
         let liar = keepers(&world, &file.content)[0];
         let of_name = world.first_at_or_after(&file.name.key()).unwrap();
         of_name != liar
     };
     let file = world.acknowledged().iter().find(owned).unwrap().clone();
     let liar = keepers(&world, &file.content)[0];
-    (world, liar, file.name.to_string())
+    (world, liar, file)
 }
 
 /// The faults that honest peers have seen, of whom.
@@ -43,18 +43,16 @@ fn a_request_survives_each_lie_of_the_owner() {
     let mut told = [0; Lie::ALL.len()];
     for (seed, stores) in on_both(seeds(0..8)) {
         for (at, lie) in Lie::ALL.into_iter().enumerate() {
-            let (mut world, liar, name) = ring_with_liar(seed, stores);
+            let (mut world, liar, file) = ring_with_liar(seed, stores);
             world.set_lie(liar, lie);
-            let content =
-                world.acknowledged().iter().find(|file| file.name.as_str() == name).unwrap().content;
-            let keepers = keepers(&world, &content);
+            let keepers = keepers(&world, &file.content);
             let reader = *members(&world).iter().find(|slot| !keepers.contains(slot)).unwrap();
-            let id = world.request(reader, &name);
+            let id = world.request(reader, file.name.as_str());
             let ended = world.finish(MINUTE * 3);
             let outcome = requested(&ended, id, seed);
             assert!(matches!(outcome, Requested::Found { .. }), "seed {seed}, {lie:?}: {outcome:?}");
             assert_eq!(
-                world.with_disk(reader, |disk| disk.holds(&content)),
+                world.with_disk(reader, |disk| disk.holds(&file.content)),
                 Some(true),
                 "seed {seed}, {lie:?}"
             );
@@ -85,13 +83,13 @@ fn a_ring_lives_with_each_liar() {
     let mut told = [0; Lie::ALL.len()];
     for (seed, stores) in on_both(seeds(0..4)) {
         for (at, lie) in Lie::ALL.into_iter().enumerate() {
-            let (mut world, liar, name) = ring_with_liar(seed, stores);
+            let (mut world, liar, file) = ring_with_liar(seed, stores);
             world.oracle.safety = false;
             world.set_lie(liar, lie);
             let honest: Vec<Slot> = members(&world).into_iter().filter(|slot| *slot != liar).collect();
             for i in 0..10 {
                 world.store(honest[i % honest.len()], &format!("new-{i}.bin"), 2 << 20);
-                world.request(honest[(i + 3) % honest.len()], &name);
+                world.request(honest[(i + 3) % honest.len()], file.name.as_str());
                 for file in (i..24).step_by(10) {
                     world.request(honest[(i + 5) % honest.len()], &format!("file-{file}"));
                 }
@@ -129,19 +127,18 @@ fn a_ring_lives_with_each_liar() {
 fn a_lie_through_a_third_peer_convicts_nobody() {
     let mut told = 0;
     for (seed, stores) in on_both(seeds(0..8)) {
-        let (mut world, liar, name) = ring_with_liar(seed, stores);
+        let (mut world, liar, file) = ring_with_liar(seed, stores);
         world.oracle.safety = false;
         world.set_lie(liar, Lie::CorruptBytes);
-        let content = world.acknowledged().iter().find(|file| file.name.as_str() == name).unwrap().content;
-        let keepers = keepers(&world, &content);
+        let keepers = keepers(&world, &file.content);
         let reader = *members(&world).iter().find(|slot| !keepers.contains(slot)).unwrap();
         world.network.cut(reader, liar);
         world.network.cut(liar, reader);
-        let id = world.request(reader, &name);
+        let id = world.request(reader, file.name.as_str());
         let ended = world.finish(MINUTE * 3);
         let outcome = requested(&ended, id, seed);
         assert!(matches!(outcome, Requested::Found { .. }), "seed {seed}: {outcome:?}");
-        assert_eq!(world.with_disk(reader, |disk| disk.holds(&content)), Some(true), "seed {seed}");
+        assert_eq!(world.with_disk(reader, |disk| disk.holds(&file.content)), Some(true), "seed {seed}");
         assert_eq!(world.faults_seen(reader), [], "seed {seed}");
         told += world.lies_told(liar);
     }
