@@ -88,7 +88,6 @@ impl Input {
         let mut editor: Editor<PromptHelper, FileHistory> = Editor::with_config(config)?;
         editor.set_helper(Some(PromptHelper::new(names)));
         out.draw_prompt(editor.create_external_printer()?);
-        let out = out.clone();
         let (sender, lines) = mpsc::channel(1);
         let (turn, turns) = sync_channel::<()>(1);
         std::thread::spawn(move || {
@@ -98,17 +97,11 @@ impl Input {
                 let _ = editor.load_history(path);
             }
             while turns.recv().is_ok() {
-                let line = match typed_ahead() {
-                    Some(line) => {
-                        out.prompted(&text, &line);
-                        let _ = editor.add_history_entry(&line);
-                        Line::Text(line)
-                    }
-                    None => match editor.readline(&text) {
-                        Ok(line) => Line::Text(line),
-                        Err(ReadlineError::Interrupted) => Line::Interrupt,
-                        Err(_) => Line::End,
-                    },
+                // Lines that were typed while the previous command ran are in the terminal or in the editor's buffer.
+                let line = match editor.readline(&text) {
+                    Ok(line) => Line::Text(line),
+                    Err(ReadlineError::Interrupted) => Line::Interrupt,
+                    Err(_) => Line::End,
                 };
                 if let Some(path) = &history {
                     let _ = editor.append_history(path);
@@ -148,19 +141,6 @@ fn read_line(input: &mut impl BufRead) -> Line {
     }
 }
 
-/// A whole line that was typed while the previous command ran. The editor would take everything that was typed and keep
-/// only the first line; the terminal, which is not raw at the moment, gives one line at a time.
-fn typed_ahead() -> Option<String> {
-    let terminal = std::io::stdin();
-    if rustix::io::ioctl_fionread(&terminal).ok()? == 0 {
-        return None;
-    }
-    let mut line = [0; LINE_TYPED_MAX];
-    let read = rustix::io::read(&terminal, &mut line).ok()?;
-    let line = std::str::from_utf8(&line[..read]).ok()?.trim_end_matches(['\n', '\r']);
-    (!line.is_empty()).then(|| line.to_owned())
-}
-
 /// The file that keeps the history between sessions; `None` if there is no place for it.
 fn history_file() -> Option<PathBuf> {
     let dirs = directories::ProjectDirs::from("", "", "quoit")?;
@@ -171,8 +151,6 @@ fn history_file() -> Option<PathBuf> {
 
 /// The longest command on a pipe, in bytes.
 const LINE_BYTES_MAX: u64 = 64 * 1024;
-/// The longest line that a terminal gives, in bytes.
-const LINE_TYPED_MAX: usize = 4_096;
 /// The most lines of history that are kept.
 const HISTORY_MAX: usize = 1_000;
 /// The most names that completion knows.

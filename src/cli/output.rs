@@ -116,11 +116,6 @@ impl Output {
         });
     }
 
-    /// Prints a line that was typed before its prompt was there.
-    pub(super) fn prompted(&self, prompt: &str, line: &str) {
-        self.result(&format!("{prompt}{line}"));
-    }
-
     /// From now on a prompt is drawn, and notes are printed above it.
     pub(super) fn draw_prompt(&self, mut printer: impl ExternalPrinter + Send + 'static) {
         // A standard error that is a file or another terminal is left alone.
