@@ -24,7 +24,7 @@ use crate::peer::ring::contact::Contacts;
 use crate::peer::ring::forward::Forwards;
 use crate::replica::{Arrivals, Ledger, TakeOver};
 use crate::time::Timestamp;
-use crate::transport::{Identity, RequestFailure, Transport, Verifier};
+use crate::transport::{Identity, RequestFailure, Transport, Verifier, spawn_blocking};
 use crate::wire::{
     Entry, Fault, MembershipReply, MembershipRequest, Missing, MissingCopy, MissingReason, PeerName, Reply,
     Request, StorageReply, StorageRequest, Target,
@@ -301,23 +301,6 @@ fn roughly(time: Duration) -> String {
         _ => (seconds / 86_400, "days"),
     };
     format!("{count} {unit}")
-}
-
-/// Runs blocking work; a panic in it goes on here.
-pub(super) async fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    finished(tokio::task::spawn_blocking(work)).await
-}
-
-/// The result of a thread; a panic in it goes on here.
-pub(super) async fn finished<T>(thread: tokio::task::JoinHandle<T>) -> T {
-    match thread.await {
-        Ok(result) => result,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime is shutting down, and the waiting task with it.
-            Err(_) => std::future::pending().await,
-        },
-    }
 }
 
 /// Milliseconds since the Unix epoch.

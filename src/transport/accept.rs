@@ -8,6 +8,7 @@ use rustls::AlertDescription as Alert;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
+use super::background::background;
 use super::connection::{self, Connection};
 use super::dial;
 use super::endpoint::{Incoming, Shared};
@@ -71,7 +72,7 @@ impl Shared {
             Knock::Open => self.hear(incoming, None),
             Knock::InTurn => match self.guard.line_up(from) {
                 Some(line) => {
-                    tokio::spawn(self.clone().hear_in_turn(incoming, line));
+                    background(self.clone().hear_in_turn(incoming, line));
                 }
                 None => self.turn_away(incoming, guard::CROWDED),
             },
@@ -94,7 +95,7 @@ impl Shared {
             Ok(permit) if !full => {
                 let proven = incoming.remote_address_validated();
                 let handshake = self.guard.begin(incoming.remote_address(), proven, turn.is_some());
-                tokio::spawn(self.clone().accept_one(incoming, permit, handshake, turn));
+                background(self.clone().accept_one(incoming, permit, handshake, turn));
             }
             _ => {
                 let from = incoming.remote_address();
@@ -126,7 +127,7 @@ impl Shared {
             Ok(Accepted::Client(client, place)) => {
                 handshake.succeeded_as_client();
                 let shared = self.clone();
-                tokio::spawn(async move {
+                background(async move {
                     shared.serve_client(client).await;
                     drop(place);
                 });

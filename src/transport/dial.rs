@@ -9,6 +9,7 @@ use rustls::AlertDescription as Alert;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::background::background;
 use super::connection::{self, Connection, Proven};
 use super::endpoint::Shared;
 use super::frame::{StreamError, close_code};
@@ -191,7 +192,7 @@ impl Shared {
         dials.insert(target.clone(), outcome.clone());
         let (shared, target) = (self.clone(), target.clone());
         // The dial has a task of its own, so that it goes on if one of the waiting tasks gives up.
-        tokio::spawn(async move {
+        background(async move {
             let outcome = shared.dial(&target).await;
             lock(&shared.dials).remove(&target);
             let _ = done.send(Some(outcome));

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::background::background;
 use super::bucket::{Bucket, Rate};
 use super::client::CommandStream;
 use super::connection::Connection;
@@ -154,7 +155,7 @@ impl Transport {
             settings: settings.clone(),
             log: LogGate::default(),
         });
-        tokio::spawn(shared.clone().accept());
+        background(shared.clone().accept());
         Ok((Transport { shared }, receiver))
     }
 
@@ -252,7 +253,7 @@ impl Transport {
             hello.incarnation = incarnation;
         }
         let outdated = lock(&self.shared.pool).greeted_before(incarnation);
-        tokio::spawn(self.shared.clone().greet_again(outdated));
+        background(self.shared.clone().greet_again(outdated));
     }
 
     /// Sends a datagram at once on the existing connection; without one, dials in the background and sends it then.
@@ -296,19 +297,19 @@ impl Shared {
         let offer = lock(&self.pool).offer(&connection);
         let winner = match offer {
             Offer::Pooled { displaced } => {
-                displaced.map(|displaced| tokio::spawn(displaced.retire()));
+                displaced.map(|displaced| background(displaced.retire()));
                 // The hello may have been sent just before this peer's incarnation was raised.
                 if self.is_outdated(&connection) {
-                    tokio::spawn(self.clone().greet_again(vec![connection.peer().clone()]));
+                    background(self.clone().greet_again(vec![connection.peer().clone()]));
                 }
                 connection.clone()
             }
             Offer::Second { first } => {
-                tokio::spawn(connection.clone().retire());
+                background(connection.clone().retire());
                 first
             }
             Offer::Apart => {
-                tokio::spawn(connection.clone().retire());
+                background(connection.clone().retire());
                 connection.clone()
             }
             Offer::Full => {
@@ -317,7 +318,7 @@ impl Shared {
                 return Err("there is no place for one more");
             }
         };
-        tokio::spawn(self.clone().serve(connection));
+        background(self.clone().serve(connection));
         Ok(winner)
     }
 
@@ -387,7 +388,7 @@ impl Shared {
             }
         }
         let (shared, target) = (self.clone(), target.clone());
-        tokio::spawn(async move {
+        background(async move {
             let outcome = shared.connect(&target).await;
             let bytes = lock(&shared.waiting).remove(&target);
             match (outcome, bytes) {

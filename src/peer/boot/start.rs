@@ -22,11 +22,11 @@ use crate::peer::flows::serve::serve;
 use crate::peer::ring::actor::{Actor, SharedFile, remember_members, save_file};
 use crate::peer::ring::clock::Clock;
 use crate::peer::ring::contact::{Known, decode_known, keep_contact};
-use crate::peer::shared::{Shared, spawn_blocking};
+use crate::peer::shared::Shared;
 use crate::replica::TakeOver;
 use crate::transport::{
     Authority, Identity, IdentityError, Incoming, Installed, Placement, Transport, TransportSettings,
-    Verifier, label_of,
+    Verifier, background, label_of, spawn_blocking,
 };
 use crate::wire::{Address, Entry, Hello, Life, Member, Target, codec, limits};
 
@@ -326,14 +326,14 @@ fn launch(parts: Parts) -> Handle {
         taken: HashMap::new(),
     };
     let tasks = vec![
-        tokio::spawn(serve(shared.clone(), incoming)),
-        tokio::spawn(remember_members(shared.clone(), peer_file.clone())),
-        tokio::spawn(files::repair(shared.clone(), Duration::ZERO)),
-        tokio::spawn(files::take_over(shared.clone())),
-        tokio::spawn(mend(shared.clone())),
-        tokio::spawn(watch_certificate(shared.clone())),
-        tokio::spawn(keep_contact(shared.clone())),
-        tokio::spawn(actor.run()),
+        background(serve(shared.clone(), incoming)),
+        background(remember_members(shared.clone(), peer_file.clone())),
+        background(files::repair(shared.clone(), Duration::ZERO)),
+        background(files::take_over(shared.clone())),
+        background(mend(shared.clone())),
+        background(watch_certificate(shared.clone())),
+        background(keep_contact(shared.clone())),
+        background(actor.run()),
     ];
     let running = Arc::new(Running {
         tasks: std::sync::Mutex::new(tasks),

@@ -17,8 +17,9 @@ use crate::peer::api::{
 };
 use crate::peer::flows::bytes::read_ahead;
 use crate::peer::flows::store::{hash, name_of, unreadable};
-use crate::peer::shared::spawn_blocking;
-use crate::transport::{ClientConnection, CommandReplies, DialError, Refusal, RequestStream, StreamError};
+use crate::transport::{
+    ClientConnection, CommandReplies, DialError, Refusal, RequestStream, StreamError, spawn_blocking,
+};
 use crate::wire::limits::{LISTED_MAX, PIECE_BYTES};
 use crate::wire::{
     ClientReply, ClientRequest, FileEntry, ObjectInfo, Reply, Request, StorageReply, StorageRequest,

@@ -15,7 +15,7 @@ use super::client::ObjectBytes;
 use crate::blob::is_sync_unsupported;
 use crate::outboard::ChunkHasher;
 use crate::peer::api::{Failure, Progress};
-use crate::peer::shared::{finished, spawn_blocking};
+use crate::transport::{finished, spawn_blocking};
 
 /// The target path that a person named; checked before anything is fetched for it.
 #[derive(Debug)]

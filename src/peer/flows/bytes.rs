@@ -9,9 +9,9 @@ use crate::blob::{BlobError, Receiver};
 use crate::files::{Answering, Asking, GiveError, Incoming, KeptAs, Party, Reader, StreamError};
 use crate::id::Position;
 use crate::outboard::{ChunkHasher, Outboard};
-use crate::peer::shared::{GATHER, STORAGE_TIMEOUT, finished, spawn_blocking};
+use crate::peer::shared::{GATHER, STORAGE_TIMEOUT};
 use crate::shelf;
-use crate::transport::{self, Connection, OpenStream, RequestStream, wait_awake};
+use crate::transport::{self, Connection, OpenStream, RequestStream, finished, spawn_blocking, wait_awake};
 use crate::wire::limits::{CLIENT_SILENCE_MAX, PIECE_BYTES};
 use crate::wire::{Link, ObjectInfo, Reply, Request, StorageReply, StorageRequest};
 

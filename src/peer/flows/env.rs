@@ -22,7 +22,7 @@ use crate::peer::shared::Shared;
 use crate::replica::{Arrivals, Holdings, TakeOver};
 use crate::shelf;
 use crate::time::{Moment, Timestamp};
-use crate::transport::{OpenStream, RequestStream, interrupted_waits};
+use crate::transport::{OpenStream, RequestStream, background, interrupted_waits};
 use crate::wire::{
     Entry, Fault, Link, MembershipReply, MembershipRequest, MissingReason, NameRecord, ObjectInfo,
     OfferedRecord, PeerName, Reply, Request, SignedRecord, StorageReply, StorageRequest, Target,
@@ -46,7 +46,7 @@ impl Env for Shared {
     }
 
     fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
-        tokio::spawn(task);
+        background(task);
     }
 
     fn view(&self) -> Arc<View> {

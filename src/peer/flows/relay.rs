@@ -17,6 +17,7 @@ use crate::id::ContentId;
 use crate::outboard::{CHUNK_BYTES, Outboard, chunk_count, verify_chunk};
 use crate::peer::api::{Failure, Progress, RequestError};
 use crate::peer::shared::Shared;
+use crate::transport::background;
 use crate::wire::limits::PIECE_BYTES;
 use crate::wire::{Entry, ObjectInfo};
 
@@ -61,7 +62,7 @@ impl Shared {
         match opened {
             Ok(reader) => {
                 let (object, (pieces, ahead)) = (*reader.info(), mpsc::channel(AHEAD_MAX));
-                tokio::spawn(self.clone().give_own(reader, offset, pieces));
+                background(self.clone().give_own(reader, offset, pieces));
                 Ok((object, ahead))
             }
             Err(error @ BlobError::PastEnd { .. }) => Err(Failure::new(error.to_string())),
@@ -73,7 +74,7 @@ impl Shared {
                     return Err(Failure::new(error.to_string()));
                 }
                 let (object, (pieces, ahead)) = (relay.object, mpsc::channel(AHEAD_MAX));
-                tokio::spawn(relay.run(offset, pieces));
+                background(relay.run(offset, pieces));
                 Ok((object, ahead))
             }
         }

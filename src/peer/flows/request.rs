@@ -15,6 +15,7 @@ use crate::names::{Verdict, content_of, object_of};
 use crate::peer::api::{Progress, RequestError, RequestReport, Wanted, WhereisReport, nearest};
 use crate::peer::shared::{LATE_WORD, STORAGE_TIMEOUT, Shared};
 use crate::replica::Holders;
+use crate::transport::background;
 use crate::wire::{Link, NameRecord, RecordTarget, StorageReply, StorageRequest};
 
 impl Shared {
@@ -265,7 +266,7 @@ impl Shared {
     /// Links a name to an object that is already here, after its bytes were passed on; no task waits for it.
     fn link_soon(self: &Arc<Self>, wish: Wish) {
         let shared = self.clone();
-        tokio::spawn(async move {
+        background(async move {
             let content = wish.content;
             let linked = shared.blocking(move |store| -> Result<(), BlobError> {
                 for link in &wish.links {

@@ -10,7 +10,7 @@ use crate::files::{self, Asker, Upstream};
 use crate::peer::api::PeerEvent;
 use crate::peer::ring::actor::ActorMessage;
 use crate::peer::shared::Shared;
-use crate::transport::{Incoming, RequestStream, StreamError};
+use crate::transport::{Incoming, RequestStream, StreamError, background};
 use crate::wire::limits::{FILES_PER_PAGE_MAX, FRAME_BYTES_MAX, OFFERS_PER_MESSAGE_MAX};
 use crate::wire::{Entry, Reply, Request, StorageReply, StorageRequest, codec};
 
@@ -20,7 +20,7 @@ pub(in crate::peer) async fn serve(shared: Arc<Shared>, mut incoming: mpsc::Rece
         match incoming {
             Incoming::Stream { from, stream } => {
                 let shared = shared.clone();
-                tokio::spawn(async move {
+                background(async move {
                     if let Err(error) = shared.serve_stream(&from, stream).await {
                         tracing::debug!(peer = %from.position.label(), %error, "an exchange broke off");
                     }
@@ -28,7 +28,7 @@ pub(in crate::peer) async fn serve(shared: Arc<Shared>, mut incoming: mpsc::Rece
             }
             Incoming::Command(stream) => {
                 let shared = shared.clone();
-                tokio::spawn(async move {
+                background(async move {
                     if let Err(error) = shared.serve_command(stream).await {
                         tracing::debug!(%error, "a command broke off");
                     }

@@ -9,9 +9,9 @@ use crate::blob::{BlobError, Source};
 use crate::files::{self, GiveError, Order, StoreFailure};
 use crate::id::{FileName, FileNameError, Position};
 use crate::peer::api::{Progress, StoreError, StoreOptions, StoreReport, Wanted};
-use crate::peer::shared::{Shared, spawn_blocking};
+use crate::peer::shared::Shared;
 use crate::replica::WaitError;
-use crate::transport::Connection;
+use crate::transport::{Connection, spawn_blocking};
 use crate::wire::ObjectInfo;
 
 impl Shared {

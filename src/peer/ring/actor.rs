@@ -16,9 +16,9 @@ use crate::chord::{Event, Node, Output, ReplyTo, Token, Unanswered, View};
 use crate::config::RingSettings;
 use crate::id::Position;
 use crate::peer::api::PeerEvent;
-use crate::peer::shared::{Shared, spawn_blocking, unix_ms};
+use crate::peer::shared::{Shared, unix_ms};
 use crate::time::Moment;
-use crate::transport::RequestFailure;
+use crate::transport::{RequestFailure, background, spawn_blocking};
 use crate::wire::{
     Address, Datagram, Entry, Fault, Member, MemberState, MembershipReply, MembershipRequest, Reply, Request,
     Target, codec,
@@ -277,7 +277,7 @@ impl Actor {
 
     fn ask(&self, token: Token, to: Target, request: MembershipRequest, timeout: Duration) {
         let shared = self.shared.clone();
-        tokio::spawn(async move {
+        background(async move {
             let joins = matches!(request, MembershipRequest::Join { .. });
             let request = Request::Membership(request);
             let asked = match joins {
@@ -305,7 +305,7 @@ impl Actor {
 
     fn persist(&self, incarnation: u64) {
         let (shared, file) = (self.shared.clone(), self.peer_file.clone());
-        tokio::spawn(async move {
+        background(async move {
             let mut told = false;
             // The node asks once: a peer that was declared dead can come back only with a later incarnation on disk.
             loop {
