@@ -84,12 +84,16 @@ build() {
     local flags="--cfg fuzzing -C passes=sancov-module -C llvm-args=-simplifycfg-branch-fold-threshold=0"
     flags+=" ${sancov[*]/#/-C llvm-args=-sanitizer-coverage-}"
     if ((seconds < worth_optimising)); then
-        export CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_DEBUG=false
+        # Only the project's own code is instrumented, so that the tests' build of the dependencies serves here too.
+        QUOIT_FUZZ_FLAGS=$flags RUSTC_WORKSPACE_WRAPPER=$PWD/instrumented.sh \
+            cargo build --locked --profile ci --config profile.ci.package.quoit.opt-level=0 --bins
+        built=ci
     else
         # In one unit everything can be inlined: three times as many executions.
-        flags+=" -C codegen-units=1"
+        RUSTFLAGS="$flags -C codegen-units=1" cargo build --locked --profile fuzz --target "$triple" --bins
+        built=$triple/fuzz
     fi
-    RUSTFLAGS=$flags cargo build --locked --release --target "$triple" --bins
+    built=$(cargo metadata --no-deps --format-version 1 | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/$built
 }
 
 # Runs one target to the end of its time, or to what it finds.
@@ -97,7 +101,7 @@ run() {
     local found=artifacts/$1
     mkdir -p "$found" "corpus/$1"
     touch "$logs/$1.begun"
-    "target/$triple/release/$1" "corpus/$1" -artifact_prefix="$found/" -max_total_time="$seconds" \
+    "$built/$1" "corpus/$1" -artifact_prefix="$found/" -max_total_time="$seconds" \
         -rss_limit_mb="$memory_max_mb" -timeout="$input_seconds_max" -max_len="$input_bytes_max" \
         -print_final_stats=1 >"$logs/$1.log" 2>&1 || touch "$logs/$1.failed"
     printf '%s: %s executions\n' "$1" "$(stat_of "$1" number_of_executed_units)"
@@ -122,7 +126,7 @@ report() {
         [[ -e $logs/$target.failed ]] || continue
         printf '\n%s fails:\n' "$target" >&2
         grep -E -A6 'panicked at|ERROR: libFuzzer|ALARM' "$logs/$target.log" | head -n 20 >&2 || tail -n 20 "$logs/$target.log" >&2
-        findings "$target" | sed "s|^|  fuzz/target/$triple/release/$target fuzz/|" >&2
+        findings "$target" | sed "s|^|  $built/$target fuzz/|" >&2
     done
     exit 1
 }

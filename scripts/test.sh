@@ -22,11 +22,11 @@ main() {
     step cargo clippy --locked --profile ci --all-targets -- -D warnings
     RUSTDOCFLAGS='-D warnings' step cargo doc --locked --profile ci --no-deps
     local script
-    for script in scripts/*.sh .ci/run; do
+    for script in scripts/*.sh fuzz/*.sh .ci/run; do
         bash -n "$script"
     done
     if command -v shellcheck >/dev/null; then
-        step shellcheck scripts/*.sh .ci/run
+        step shellcheck scripts/*.sh fuzz/*.sh .ci/run
     fi
     if [[ ${QUOIT_TEST_ALL:-} == 1 ]]; then
         step cargo fmt --check --manifest-path fuzz/Cargo.toml
@@ -43,7 +43,7 @@ run_tests() {
     options+=(--include-ignored)
     if cargo nextest --version >/dev/null 2>&1; then
         step cargo test --locked --profile ci --doc
-        step cargo nextest run --locked --cargo-profile ci --profile ci --test-threads "$((2 * $(processors)))" \
+        step cargo nextest run --locked --cargo-profile ci --profile ci --test-threads "$((3 * $(processors)))" \
             --no-fail-fast -- "${options[@]}"
     else
         step cargo test --locked --profile ci --no-fail-fast -- "${options[@]}"

@@ -30,6 +30,10 @@ mod words;
 
 use std::ffi::OsString;
 use std::time::Duration;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -172,14 +176,19 @@ fn within_runtime(work: impl Future<Output = anyhow::Result<u8>>) -> anyhow::Res
 
 /// Starts the log. `QUOIT_LOG=quoit=debug` shows the log of the lower layers; without it only errors are shown.
 fn start_log() {
-    let filter = tracing_subscriber::EnvFilter::builder()
-        .with_default_directive(tracing::level_filters::LevelFilter::ERROR.into())
-        .with_env_var("QUOIT_LOG")
-        .from_env_lossy();
+    let wanted = std::env::var("QUOIT_LOG").ok().filter(|wanted| !wanted.is_empty());
+    let filter = wanted.as_deref().map_or(Ok(Targets::new()), str::parse).unwrap_or_else(|error| {
+        eprintln!("warning: QUOIT_LOG has to be a filter like quoit=debug: {error}");
+        Targets::new()
+    });
+    let filter = match filter.default_level() {
+        Some(_) => filter,
+        None => filter.with_default(LevelFilter::ERROR),
+    };
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours);
+    let lines = tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(std::io::stderr);
     // This fails only if a log runs already, as in a test of several commands in one process.
-    let _ = log.with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::registry().with(lines).with(filter).try_init();
 }
 
 /// The functions that fuzz/ uses beside the public ones. Not part of the crate in other builds.

@@ -1,6 +1,8 @@
 //! The bytes of objects in a simulated world. With light disks they are only lengths and a mark whether the bytes are
 //! right; with real stores they are real bytes.
 
+use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +24,7 @@ use crate::shelf;
 use crate::wire::{Link, MissingReason, ObjectInfo, StorageReply, limits};
 
 /// A piece of the bytes of an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(in crate::sim) enum Span {
     /// A length, and whether the bytes are right.
     Light {
@@ -30,6 +32,21 @@ pub(in crate::sim) enum Span {
         sound: bool,
     },
     Real(Bytes),
+}
+
+/// For the log of events: real bytes by their length and hash.
+impl fmt::Debug for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Span::Light { bytes, sound: true } => write!(f, "{bytes} bytes"),
+            Span::Light { bytes, sound: false } => write!(f, "{bytes} rotten bytes"),
+            Span::Real(bytes) => {
+                let mut hasher = DefaultHasher::new();
+                bytes.hash(&mut hasher);
+                write!(f, "{} bytes {:016x}", bytes.len(), hasher.finish())
+            }
+        }
+    }
 }
 
 impl Piece for Span {

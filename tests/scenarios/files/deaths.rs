@@ -41,16 +41,16 @@ fn begin(flow: Flow, laws: Laws, stores: Stores) -> (World, Vec<Slot>) {
         world.set_laws(laws);
     }
     // Of more than one chunk, so that there is an outboard.
-    world.place_files(3, 3 << 19);
+    world.place_files(3, stores.length(3 << 19));
     world.run_for(SECOND * 3);
     let mut parties = members(&world);
-    let content = world.content_of(b"a flow", 3 << 20);
+    let content = world.content_of(b"a flow", stores.length(3 << 20));
     let file = world.acknowledged()[0].clone();
     match flow {
         Flow::Store => {
             let keepers = keepers(&world, &content);
             let from = *parties.iter().find(|slot| !keepers.contains(slot)).unwrap();
-            world.store_labelled(from, "a flow.bin", b"a flow", 3 << 20);
+            world.store_labelled(from, "a flow.bin", b"a flow", stores.length(3 << 20));
         }
         Flow::Request => {
             let keepers = keepers(&world, &file.content);

@@ -127,10 +127,10 @@ fn after_a_failed_sync_a_new_start_heals() {
 fn a_keeper_crashes_while_it_writes() {
     for (seed, stores) in on_both(seeds(0..24)) {
         let mut world = converged_on(stores, seed, 12);
-        let content = world.content_of(&seed.to_be_bytes(), 12_500_000);
+        let content = world.content_of(&seed.to_be_bytes(), stores.length(12_500_000));
         let keepers = keepers(&world, &content);
         let from = *members(&world).iter().find(|slot| !keepers.contains(slot)).unwrap();
-        world.store_labelled(from, "a.bin", &seed.to_be_bytes(), 12_500_000);
+        world.store_labelled(from, "a.bin", &seed.to_be_bytes(), stores.length(12_500_000));
         world.run_for(SECOND / 20 * (seed as u32 % 24 + 1));
         let victim = keepers[seed as usize % 3];
         let was_there = world.with_disk(victim, |disk| disk.holds(&content)).unwrap();

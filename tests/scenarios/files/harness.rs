@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use quoit::config::RingSettings;
 use quoit::id::ContentId;
+use quoit::outboard::CHUNK_BYTES;
 use quoit::sim::storage::{Ended, FileSettings, Outcome, Requested, StoreFailure, StoredFile, check};
 use quoit::sim::{Slot, World};
 
@@ -29,6 +30,22 @@ pub enum Stores {
     Real,
 }
 
+impl Stores {
+    /// The length of a file that stands for one of so many bytes. What is real is hashed, so that it is a quarter as long,
+    /// on a quarter of the bandwidth; but a file of several chunks keeps several.
+    pub fn length(self, bytes: u64) -> u64 {
+        let shortest = if bytes > CHUNK_BYTES { bytes.min(CHUNK_BYTES / 4 * 5) } else { 0 };
+        (bytes / self.scale()).max(shortest)
+    }
+
+    fn scale(self) -> u64 {
+        match self {
+            Stores::Light => 1,
+            Stores::Real => 4,
+        }
+    }
+}
+
 /// Each seed with light disks; and the first seeds, one in four of all, with real stores as well.
 pub fn on_both(seeds: Vec<u64>) -> Vec<(u64, Stores)> {
     let real = seeds.len().div_ceil(4);
@@ -45,7 +62,12 @@ pub fn converged_on(stores: Stores, seed: u64, peers: usize) -> World {
 
 /// From now on the peers of a world keep files, in stores of this kind.
 pub fn enable(world: &mut World, stores: Stores) {
-    world.enable_files_with(FileSettings { real_stores: stores == Stores::Real, ..FileSettings::default() });
+    let usual = FileSettings::default();
+    world.enable_files_with(FileSettings {
+        real_stores: stores == Stores::Real,
+        bandwidth_bytes_s: usual.bandwidth_bytes_s / stores.scale(),
+        ..usual
+    });
 }
 
 /// As that, with other settings.

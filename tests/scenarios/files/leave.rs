@@ -39,11 +39,11 @@ fn nothing_was_short(ended: &[Ended], leavers: &[Slot], seed: u64) {
 fn a_peer_leaves_during_a_transfer() {
     for (seed, stores) in on_both(seeds(0..12)) {
         let mut world = converged_on(stores, seed, 14);
-        world.place_files(60, 1 << 20);
-        let content = world.content_of(&seed.to_be_bytes(), 25_000_000);
+        world.place_files(60, stores.length(1 << 20));
+        let content = world.content_of(&seed.to_be_bytes(), stores.length(25_000_000));
         let keepers = keepers(&world, &content);
         let from = *members(&world).iter().find(|slot| !keepers.contains(slot)).unwrap();
-        world.store_labelled(from, "large.bin", &seed.to_be_bytes(), 25_000_000);
+        world.store_labelled(from, "large.bin", &seed.to_be_bytes(), stores.length(25_000_000));
         world.run_for(SECOND / 10 * (seed as u32 % 12 * 2 + 1));
         let leaver = keepers[seed as usize % 3];
         world.leave_slot(leaver);
@@ -62,7 +62,7 @@ fn neighbours_leave_at_the_same_moment() {
     for (seed, stores) in on_both(seeds(0..12)) {
         for count in [2, 3] {
             let mut world = converged_on(stores, seed, 14);
-            world.place_files(60, 1 << 20);
+            world.place_files(60, stores.length(1 << 20));
             let leavers: Vec<Slot> =
                 members(&world).into_iter().cycle().skip(seed as usize).take(count).collect();
             leavers.iter().for_each(|slot| world.leave_slot(*slot));
@@ -79,7 +79,7 @@ fn neighbours_leave_at_the_same_moment() {
 fn one_leaves_and_another_joins() {
     for (seed, stores) in on_both(seeds(0..8)) {
         let mut world = converged_on(stores, seed, 14);
-        world.place_files(60, 1 << 20);
+        world.place_files(60, stores.length(1 << 20));
         let leaver = members(&world)[seed as usize % 14];
         world.leave_slot(leaver);
         world.join_one();
@@ -95,7 +95,7 @@ fn one_leaves_and_another_joins() {
 fn a_leaver_crashes() {
     for (seed, stores) in on_both(seeds(0..12)) {
         let mut world = converged_on(stores, seed, 14);
-        world.place_files(60, 1 << 20);
+        world.place_files(60, stores.length(1 << 20));
         let leaver = members(&world)[seed as usize % 14];
         world.leave_slot(leaver);
         // From a tenth of a second on; it is gone after one or two.

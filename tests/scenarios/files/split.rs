@@ -178,7 +178,7 @@ fn nobody_denies(requested: &[Requested], names: usize, why: &str) {
 #[test]
 fn nobody_denies_what_was_stored_apart_once_a_split_has_healed() {
     let mut misplaced = 0;
-    for seed in seeds(0..8) {
+    for seed in seeds(0..4) {
         for (how, parts) in SPLITS {
             let mut world = converged(seed, 20);
             world.oracle.safety = false;
@@ -199,7 +199,7 @@ fn nobody_denies_what_was_stored_apart_once_a_split_has_healed() {
 #[test]
 fn nobody_denies_the_one_copy_of_who_was_cut_off() {
     let mut misplaced = 0;
-    for seed in seeds(0..20) {
+    for seed in seeds(0..10) {
         let one_copy = RingSettings { replicas: 1, ..settings(seed) };
         let mut world = converged_with(seed, one_copy, 3);
         world.oracle.safety = false;

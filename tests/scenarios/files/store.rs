@@ -49,7 +49,7 @@ fn stores_are_idempotent_on_a_bad_network() {
             // The same file, under the same name, from two peers at once; and under another from a third.
             for (peer, name) in [(i, "a"), (i + 4, "a"), (i + 7, "b")] {
                 let slot = at[peer as usize % at.len()];
-                world.store_labelled(slot, &format!("{i}-{name}.txt"), &label(i), 3 << 20);
+                world.store_labelled(slot, &format!("{i}-{name}.txt"), &label(i), stores.length(3 << 20));
             }
             let (one, other) = (at[i as usize], at[(i as usize + 5) % at.len()]);
             world.network.cut(one, other);
@@ -62,8 +62,9 @@ fn stores_are_idempotent_on_a_bad_network() {
         settle(&mut world, MINUTE * 2, seed);
         all_are_found_everywhere(&mut world, seed);
         let before = world.moved().stored;
-        let again: Vec<u64> =
-            (0..8).map(|i| world.store_labelled(at[0], &format!("{i}-a.txt"), &label(i), 3 << 20)).collect();
+        let again: Vec<u64> = (0..8)
+            .map(|i| world.store_labelled(at[0], &format!("{i}-a.txt"), &label(i), stores.length(3 << 20)))
+            .collect();
         let ended = world.finish(MINUTE);
         again.iter().for_each(|id| drop(stored(&ended, *id, seed)));
         assert_eq!(world.moved().stored, before, "seed {seed}: bytes that are there are not moved again");
@@ -90,7 +91,7 @@ fn what_is_acknowledged_while_ownership_moves_is_found() {
             for i in 0..4 {
                 let slot = members(&world)[(round * 5 + i) as usize % world.living().len()];
                 let name = format!("{round}-{i}.txt");
-                ids.push(world.store(slot, &name, 4 << 20));
+                ids.push(world.store(slot, &name, stores.length(4 << 20)));
             }
             world.run_for(SECOND / 10);
             match round % 3 {
@@ -123,7 +124,7 @@ fn what_is_acknowledged_while_ownership_moves_is_found() {
 fn a_request_reaches_a_joiner_that_is_taking_over() {
     for (seed, stores) in on_both(seeds(0..8)) {
         let mut world = converged_on(stores, seed, 14);
-        world.place_files(150, 4 << 20);
+        world.place_files(150, stores.length(4 << 20));
         let joiner = world.join_one().unwrap();
         until_member(&mut world, joiner, seed);
         let others = members(&world);
@@ -144,7 +145,7 @@ fn a_request_reaches_a_joiner_that_is_taking_over() {
 fn a_peer_joins_through_one_that_is_taking_over() {
     for (seed, stores) in on_both(seeds(0..8)) {
         let mut world = converged_on(stores, seed, 14);
-        world.place_files(60, 1 << 20);
+        world.place_files(60, stores.length(1 << 20));
         let elder = world.join_one().unwrap();
         until_member(&mut world, elder, seed);
         assert!(check::in_place(&world).is_err(), "seed {seed}: it has taken over all");
@@ -162,11 +163,11 @@ fn the_owner_dies_in_the_middle_of_a_store() {
     for (seed, stores) in on_both(seeds(0..24)) {
         for both_die in [false, true] {
             let mut world = converged_on(stores, seed, 14);
-            let content = world.content_of(&seed.to_be_bytes(), 25_000_000);
+            let content = world.content_of(&seed.to_be_bytes(), stores.length(25_000_000));
             let keepers = keepers(&world, &content);
             let from = *members(&world).iter().find(|slot| !keepers.contains(slot)).unwrap();
             // Two seconds from peer to peer, and syncs at the end.
-            let id = world.store_labelled(from, "large.bin", &seed.to_be_bytes(), 25_000_000);
+            let id = world.store_labelled(from, "large.bin", &seed.to_be_bytes(), stores.length(25_000_000));
             world.run_for(SECOND * 2 / 20 * (seed as u32 % 22) + SECOND / 1_000 * (seed as u32 % 100));
             world.crash_slot(keepers[0]);
             if both_die {
@@ -200,10 +201,10 @@ fn a_process_stops_in_the_middle_of_a_transfer() {
         for (seed, stores) in on_both(seeds(0..count)) {
             let mut world = converged_on(stores, seed, 14);
             world.oracle.safety = false;
-            let content = world.content_of(&seed.to_be_bytes(), 25_000_000);
+            let content = world.content_of(&seed.to_be_bytes(), stores.length(25_000_000));
             let keepers = keepers(&world, &content);
             let from = *members(&world).iter().find(|slot| !keepers.contains(slot)).unwrap();
-            let id = world.store_labelled(from, "large.bin", &seed.to_be_bytes(), 25_000_000);
+            let id = world.store_labelled(from, "large.bin", &seed.to_be_bytes(), stores.length(25_000_000));
             world.run_for(SECOND / 12 * (1 + seed as u32));
             // The owner, a replica, or whoever stores.
             let who = [keepers[0], keepers[1], from][seed as usize % 3];
