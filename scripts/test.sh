@@ -42,6 +42,8 @@ run_tests() {
     mapfile -t options < <(scripts/skipped.sh)
     options+=(--include-ignored)
     if cargo nextest --version >/dev/null 2>&1; then
+        # All at once, so that every processor has work; the documentation tests need only the library.
+        step cargo test --locked --profile ci --no-run
         step cargo test --locked --profile ci --doc
         step cargo nextest run --locked --cargo-profile ci --profile ci --test-threads "$((3 * $(processors)))" \
             --no-fail-fast -- "${options[@]}"

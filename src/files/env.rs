@@ -27,10 +27,40 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// For each offered object whether it is here, and for each offered record whether it is known.
 pub type OfferLook = (Vec<(ContentId, Presence)>, Vec<bool>);
 
+/// The clock of the world.
+pub trait Clock: Send + Sync + 'static {
+    /// The present moment, on a clock that never goes back.
+    fn now(&self) -> Moment;
+
+    /// Waits until the clock shows `at`.
+    fn sleep_until(self: &Arc<Self>, at: Moment) -> impl Future<Output = ()> + Send;
+}
+
+/// What a lookup knows of the world: the peers that it asks, one by one.
+pub trait Hops: Clock {
+    /// Sends another peer a request about the ring; `None` if there is no answer in time, or no usable one.
+    fn ask_membership(
+        self: &Arc<Self>,
+        whom: &Entry,
+        request: MembershipRequest,
+        within: Duration,
+    ) -> impl Future<Output = Option<MembershipReply>> + Send;
+
+    /// The time that one peer of a lookup has before the next one is asked.
+    fn hop_timeout(&self, whom: &Position) -> Duration;
+
+    /// Tells the membership protocol that a peer answered a lookup, or, with no reply, that it did not.
+    fn tell_of_lookup(
+        self: &Arc<Self>,
+        whom: Entry,
+        reply: Option<MembershipReply>,
+    ) -> impl Future<Output = ()> + Send;
+}
+
 /// All that the flows of one peer know of the world.
 ///
 /// Futures are `Send`, so that a runtime with several threads can run the flows.
-pub trait Env: Send + Sync + 'static {
+pub trait Env: Hops {
     /// The bytes of objects.
     type Piece: Piece;
     /// The asking side of an exchange with another peer.
@@ -50,12 +80,6 @@ pub trait Env: Send + Sync + 'static {
     fn laws(&self) -> Laws {
         Laws::default()
     }
-
-    /// The present moment, on a clock that never goes back.
-    fn now(&self) -> Moment;
-
-    /// Waits until the clock shows `at`.
-    fn sleep_until(self: &Arc<Self>, at: Moment) -> impl Future<Output = ()> + Send;
 
     /// Begins a task that is not waited for. It ends with this peer's process at the latest.
     fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static);
@@ -82,14 +106,6 @@ pub trait Env: Send + Sync + 'static {
     /// Whether this process has been a member of its ring: if it is not one now, it soon will be again.
     fn was_member(&self) -> bool;
 
-    /// Sends another peer a request about the ring; `None` if there is no answer in time, or no usable one.
-    fn ask_membership(
-        self: &Arc<Self>,
-        whom: &Entry,
-        request: MembershipRequest,
-        within: Duration,
-    ) -> impl Future<Output = Option<MembershipReply>> + Send;
-
     /// Sends another peer a request about files.
     ///
     /// # Errors
@@ -103,16 +119,6 @@ pub trait Env: Send + Sync + 'static {
 
     /// Answers a request about files that this peer sends to itself. Boxed: answering may ask, and asking may answer.
     fn answer_here(self: &Arc<Self>, request: StorageRequest) -> BoxFuture<'static, StorageReply>;
-
-    /// The time that one peer of a lookup has before the next one is asked.
-    fn hop_timeout(&self, whom: &Position) -> Duration;
-
-    /// Tells the membership protocol that a peer answered a lookup, or, with no reply, that it did not.
-    fn tell_of_lookup(
-        self: &Arc<Self>,
-        whom: Entry,
-        reply: Option<MembershipReply>,
-    ) -> impl Future<Output = ()> + Send;
 
     /// The peers with recent faults: they are asked last.
     fn distrusted(&self) -> BTreeSet<Position>;

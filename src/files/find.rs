@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::env::Env;
+use super::env::{Env, Hops};
 use super::wait::{Together, timeout};
 use crate::chord::{HOP_GIVEN_UP, Lookup, PhaseKind, Step, View, check_list};
 use crate::id::Position;
@@ -54,7 +54,7 @@ pub async fn find<E: Env>(env: &Arc<E>, key: Position, wanted: usize) -> Result<
     let view = env.view();
     let is_settled = env.is_settled(&view);
     let mut lookup = Lookup::new(&view, key, env.distrusted());
-    let found = drive(env, &mut lookup, key).await;
+    let found = look_up(env, &mut lookup, key).await;
     for doubt in lookup.doubts() {
         if doubt.certain || is_settled {
             env.blame_answer(&doubt.peer, doubt.fault);
@@ -122,13 +122,17 @@ pub fn list_after<E: Env>(env: &E, whom: &Entry, list: Vec<Entry>) -> Option<Vec
     }
 }
 
-async fn drive<E: Env>(env: &Arc<E>, lookup: &mut Lookup, key: Position) -> Result<Found, FindError> {
+/// Drives a lookup to its end: asks one peer after the other, the next one as soon as one is slow.
+///
+/// # Errors
+/// [`FindError::NobodyKnows`] when no peer that is left to ask knows the owner.
+pub async fn look_up<H: Hops>(hops: &Arc<H>, lookup: &mut Lookup, key: Position) -> Result<Found, FindError> {
     let mut asked = Together::new();
     loop {
         let patience = match lookup.next_step() {
             Step::Ask(whom) => {
-                let patience = env.hop_timeout(&whom.position);
-                asked.add(ask(env, whom, key));
+                let patience = hops.hop_timeout(&whom.position);
+                asked.add(ask(hops, whom, key));
                 patience
             }
             Step::Wait => HOP_GIVEN_UP,
@@ -138,18 +142,18 @@ async fn drive<E: Env>(env: &Arc<E>, lookup: &mut Lookup, key: Position) -> Resu
             Step::Failed => return Err(FindError::NobodyKnows { key }),
         };
         // A slower peer may still answer while the next best is asked.
-        let Some(Some((whom, reply))) = timeout(env, patience, asked.next()).await else { continue };
+        let Some(Some((whom, reply))) = timeout(hops, patience, asked.next()).await else { continue };
         match &reply {
             Some(reply) => lookup.answered(&whom, reply.clone()),
             None => lookup.failed(&whom.position),
         }
-        env.tell_of_lookup(whom, reply).await;
+        hops.tell_of_lookup(whom, reply).await;
     }
 }
 
 /// Asks one peer of a lookup, which is one hop.
-async fn ask<E: Env>(env: &Arc<E>, whom: Entry, key: Position) -> (Entry, Option<MembershipReply>) {
-    let reply = env.ask_membership(&whom, MembershipRequest::FindOwner { key }, HOP_GIVEN_UP).await;
+async fn ask<H: Hops>(hops: &Arc<H>, whom: Entry, key: Position) -> (Entry, Option<MembershipReply>) {
+    let reply = hops.ask_membership(&whom, MembershipRequest::FindOwner { key }, HOP_GIVEN_UP).await;
     (whom, reply)
 }
 

@@ -10,7 +10,7 @@ use futures_util::future::select;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::oneshot;
 
-use super::env::Env;
+use super::env::{Clock, Env};
 
 /// Waits for the first of two futures and drops the other. If both are ready at the same time, the left one counts.
 pub async fn race<A, B>(left: impl Future<Output = A>, right: impl Future<Output = B>) -> Either<A, B> {
@@ -21,12 +21,12 @@ pub async fn race<A, B>(left: impl Future<Output = A>, right: impl Future<Output
 }
 
 /// The result of a future, or `None` if it is not ready within the timeout.
-pub async fn timeout<E: Env, T>(
-    env: &Arc<E>,
+pub async fn timeout<C: Clock, T>(
+    clock: &Arc<C>,
     within: Duration,
     future: impl Future<Output = T>,
 ) -> Option<T> {
-    match race(future, env.sleep_until(env.now() + within)).await {
+    match race(future, clock.sleep_until(clock.now() + within)).await {
         Either::Left(done) => Some(done),
         Either::Right(()) => None,
     }

@@ -143,6 +143,7 @@ impl World {
             incarnation_on_disk: incarnation,
             remembered,
             started_at: self.now,
+            mailbox: None,
             died_at: None,
             seen_version: u64::MAX,
             shown: None,

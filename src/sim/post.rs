@@ -75,10 +75,9 @@ impl World {
         }
     }
 
-    /// The helper that passes on a request about the ring, and its answer: here only the flows with files ask through
-    /// one.
+    /// The helper that passes on a request about the ring, and its answer: here only tasks ask through one.
     fn helper_of(&self, ask: Ask, one: Slot, other: Slot) -> Option<Slot> {
-        matches!(ask, Ask::Files(_)).then(|| self.helper_between(one, other)).flatten()
+        matches!(ask, Ask::Task(_)).then(|| self.helper_between(one, other)).flatten()
     }
 
     /// The first member that both peers reach, if they do not reach each other. (A running peer asks the members that

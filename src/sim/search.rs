@@ -1,15 +1,17 @@
-//! Lookups under way: the production code of a lookup, driven by the world.
+//! Lookups that the world asks for: [`files::look_up`], as a running peer does them, with their hops counted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::lock::Lock;
+use super::mailbox::{Effect, Mailbox};
 use super::network::Slot;
-use super::traffic::Purpose;
-use super::world::{Ask, Delivery, World};
-use crate::chord::{HOP_GIVEN_UP, Lookup, Step, hop_timeout};
+use super::world::World;
+use crate::files::{self, Clock, Either, Hops, race};
 use crate::id::Position;
 use crate::time::Moment;
-use crate::wire::{Entry, MembershipReply, MembershipRequest, Target};
+use crate::wire::{Entry, MembershipReply, MembershipRequest};
 
 /// The outcome of a lookup.
 #[derive(Debug, Clone)]
@@ -35,7 +37,6 @@ pub struct Outcome {
 #[derive(Debug, Default)]
 pub(super) struct Searches {
     under_way: BTreeMap<u64, Search>,
-    next: u64,
     outcomes: Vec<Outcome>,
 }
 
@@ -44,21 +45,17 @@ struct Search {
     from: Slot,
     key: Position,
     began: Moment,
-    lookup: Lookup,
-    open: BTreeSet<Position>,
+}
+
+/// What a lookup found.
+pub(super) struct Found {
+    search: u64,
+    owner: Option<Entry>,
     hops: u32,
     timeouts: u32,
 }
 
 impl Searches {
-    pub(super) fn begin(&mut self, from: Slot, key: Position, began: Moment, lookup: Lookup) -> u64 {
-        let id = self.next;
-        self.next += 1;
-        let search = Search { from, key, began, lookup, open: BTreeSet::new(), hops: 0, timeouts: 0 };
-        self.under_way.insert(id, search);
-        id
-    }
-
     pub(super) fn under_way(&self) -> usize {
         self.under_way.len()
     }
@@ -66,81 +63,94 @@ impl Searches {
     pub(super) fn take_outcomes(&mut self) -> Vec<Outcome> {
         std::mem::take(&mut self.outcomes)
     }
+
+    /// Forgets the lookups of a process that has ended.
+    pub(super) fn end(&mut self, slot: Slot) {
+        self.under_way.retain(|_, search| search.from != slot);
+    }
 }
 
 impl World {
-    pub(super) fn drive_search(&mut self, id: u64) {
-        let Some(search) = self.searches.under_way.get_mut(&id) else { return };
-        let from = search.from;
-        let found = match search.lookup.next_step() {
-            Step::Ask(whom) => {
-                search.open.insert(whom.position);
-                let request = MembershipRequest::FindOwner { key: search.key };
-                self.send_request(from, &Target::from(&whom), Ask::Search(id), request, Purpose::Lookup);
-                let slow = hop_timeout(Some(self.network.round_trip_max()));
-                for (after, for_good) in [(slow, false), (HOP_GIVEN_UP, true)] {
-                    let timeout = Delivery::SearchTimeout { search: id, whom: whom.clone(), for_good };
-                    self.queue.put(self.now + after, timeout);
-                }
-                return;
-            }
-            Step::Wait => return,
-            Step::Found { owner, .. } => Some(owner),
-            Step::Failed => None,
+    /// Begins a lookup of a key from a member; see [`World::take_outcomes`].
+    pub fn search(&mut self, from: Slot, key: Position) {
+        let Some(node) = self.node(from) else { return };
+        let mut lookup = node.lookup(key, Default::default());
+        let Some(mailbox) = self.mailbox(from) else { return };
+        let id = mailbox.next_id();
+        self.searches.under_way.insert(id, Search { from, key, began: self.now });
+        let seeker = Arc::new(Seeker { mailbox, hops: Lock::default(), timeouts: Lock::default() });
+        let task = async move {
+            let found = files::look_up(&seeker, &mut lookup, key).await.ok();
+            let (hops, timeouts) = (seeker.hops.get(), seeker.timeouts.get());
+            let owner = found.map(|found| found.owner);
+            seeker.mailbox.want(Effect::Found(Found { search: id, owner, hops, timeouts }));
         };
-        self.end_search(id, found);
+        self.tasks.spawn(from, Box::pin(task));
+        self.go_on();
     }
 
-    pub(super) fn search_answered(&mut self, id: u64, from: &Entry, reply: MembershipReply) {
-        let Some(search) = self.searches.under_way.get_mut(&id) else { return };
-        search.open.remove(&from.position);
-        search.hops += 1;
-        search.lookup.answered(from, reply);
-        self.drive_search(id);
-    }
-
-    pub(super) fn deliver_timeout(&mut self, delivery: Delivery) {
-        let Delivery::SearchTimeout { search: id, whom, for_good } = delivery else { return };
-        let Some(search) = self.searches.under_way.get_mut(&id) else { return };
-        let from = search.from;
-        if !search.open.contains(&whom.position) {
-            return;
-        }
-        if for_good {
-            search.open.remove(&whom.position);
-            search.lookup.failed(&whom.position);
-            let local = self.local_time(from);
-            match self.running(from) {
-                Some(peer) => peer.node.handle_lookup_silence(local, &whom),
-                // The peer that looked up is dead itself.
-                None => {
-                    self.searches.under_way.remove(&id);
-                    return;
-                }
-            }
-            self.drain(from);
-        } else {
-            search.timeouts += 1;
-        }
-        self.drive_search(id);
-    }
-
-    fn end_search(&mut self, id: u64, found: Option<Entry>) {
-        let Some(search) = self.searches.under_way.remove(&id) else { return };
+    pub(super) fn end_search(&mut self, found: Found) {
+        let Found { search, owner, hops, timeouts } = found;
+        let Some(search) = self.searches.under_way.remove(&search) else { return };
         let truth = self.first_at_or_after(&search.key).and_then(|slot| self.entry(slot)).map(|e| e.position);
         // A peer that knows the owner by itself has to ask only the owner.
         let itself = self.entry(search.from).map(|entry| entry.position);
-        let told = found.as_ref().is_some_and(|owner| search.hops == 0 && Some(owner.position) != itself);
-        let right = found.as_ref().map(|owner| owner.position) == truth;
+        let told = owner.as_ref().is_some_and(|owner| hops == 0 && Some(owner.position) != itself);
         self.searches.outcomes.push(Outcome {
             from: search.from,
             key: search.key,
-            found,
-            right,
-            hops: search.hops + u32::from(told),
-            timeouts: search.timeouts,
+            right: owner.as_ref().map(|owner| owner.position) == truth,
+            found: owner,
+            hops: hops + u32::from(told),
+            timeouts,
             took: self.now - search.began,
             ended: self.now,
         });
+    }
+}
+
+/// One lookup of a process.
+struct Seeker {
+    mailbox: Arc<Mailbox>,
+    hops: Lock<u32>,
+    timeouts: Lock<u32>,
+}
+
+impl Clock for Seeker {
+    fn now(&self) -> Moment {
+        self.mailbox.now()
+    }
+
+    fn sleep_until(self: &Arc<Self>, at: Moment) -> impl Future<Output = ()> + Send {
+        self.mailbox.sleep(at)
+    }
+}
+
+impl Hops for Seeker {
+    async fn ask_membership(
+        self: &Arc<Self>,
+        whom: &Entry,
+        request: MembershipRequest,
+        within: Duration,
+    ) -> Option<MembershipReply> {
+        let mut answer = Box::pin(self.mailbox.ask_membership(whom, request, within));
+        let slow = self.mailbox.sleep(self.now() + self.mailbox.hop_timeout());
+        let answer = match race(answer.as_mut(), slow).await {
+            Either::Left(answer) => answer,
+            Either::Right(()) => {
+                self.timeouts.set(self.timeouts.get() + 1);
+                answer.await
+            }
+        };
+        self.hops.set(self.hops.get() + u32::from(answer.is_some()));
+        answer
+    }
+
+    fn hop_timeout(&self, _: &Position) -> Duration {
+        self.mailbox.hop_timeout()
+    }
+
+    async fn tell_of_lookup(self: &Arc<Self>, whom: Entry, reply: Option<MembershipReply>) {
+        self.mailbox.tell_of_lookup(whom, reply);
     }
 }

@@ -1,18 +1,22 @@
 //! Peers, the messages between them, their faults, and the clock.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use super::clocks::world_time;
+use super::lock::Lock;
+use super::mailbox::Mailbox;
 use super::network::{Network, Slot, mixed};
 use super::oracle::Oracle;
 use super::queue::Queue;
 use super::replay::is_shown;
 use super::search::{Outcome, Searches};
 use super::storage::{Files, News};
+use super::tasks::Tasks;
 use super::traffic::{Connections, Purpose, Sent};
 use crate::chord::{Event, Node, Output, PhaseKind, ReplyTo, Rules, Token, View};
 use crate::config::RingSettings;
@@ -42,6 +46,9 @@ pub struct World {
     pub oracle: Oracle,
     pub(super) peers: Vec<Option<Box<Process>>>,
     pub(super) queue: Queue<Delivery>,
+    pub(super) tasks: Tasks,
+    /// The last id that a task was given, of whatever it needed one for.
+    pub(super) ids: Arc<Lock<u64>>,
     pub(super) searches: Searches,
     /// The files' side; `None` in a world without files.
     pub(super) files: Option<Box<Files>>,
@@ -76,6 +83,8 @@ pub(super) struct Process {
     pub(super) incarnation_on_disk: u64,
     pub(super) remembered: Option<Vec<Member>>,
     pub(super) started_at: Moment,
+    /// What its tasks share with the world, once it has any.
+    pub(super) mailbox: Option<Arc<Mailbox>>,
     /// The moment of its death, if it is dead.
     pub(super) died_at: Option<Moment>,
     pub(super) seen_version: u64,
@@ -101,8 +110,7 @@ impl Process {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ask {
     Node(Token),
-    Search(u64),
-    Files(u64),
+    Task(u64),
 }
 
 #[derive(Debug)]
@@ -135,24 +143,24 @@ pub(super) enum Delivery {
         from: Entry,
         reply: MembershipReply,
     },
+    /// A moment that a task waits for has come.
+    Timer {
+        slot: Slot,
+        generation: u32,
+        timer: u64,
+    },
     /// News for a peer's work with files.
     Files(Slot, Box<News>),
-    /// A peer that a search asked is slow, or is no longer waited for (`for_good`).
-    SearchTimeout {
-        search: u64,
-        whom: Entry,
-        for_good: bool,
-    },
 }
 
 impl Delivery {
-    fn slot(&self) -> Option<Slot> {
+    fn slot(&self) -> Slot {
         match self {
-            Delivery::Wake(slot) | Delivery::Datagram { slot, .. } | Delivery::Files(slot, _) => Some(*slot),
-            Delivery::Persisted { to, .. } | Delivery::Request { to, .. } | Delivery::Reply { to, .. } => {
-                Some(*to)
-            }
-            Delivery::SearchTimeout { .. } => None,
+            Delivery::Wake(slot)
+            | Delivery::Datagram { slot, .. }
+            | Delivery::Timer { slot, .. }
+            | Delivery::Files(slot, _) => *slot,
+            Delivery::Persisted { to, .. } | Delivery::Request { to, .. } | Delivery::Reply { to, .. } => *to,
         }
     }
 }
@@ -173,6 +181,8 @@ impl World {
             oracle: Oracle::default(),
             peers: Vec::new(),
             queue: Queue::default(),
+            tasks: Tasks::default(),
+            ids: Arc::default(),
             searches: Searches::default(),
             files: None,
             replies: BTreeMap::new(),
@@ -349,14 +359,6 @@ impl World {
         self.process(slot).map(|peer| peer.sent).unwrap_or_default()
     }
 
-    /// Begins a lookup of a key from a member; see [`World::take_outcomes`].
-    pub fn search(&mut self, from: Slot, key: Position) {
-        let Some(node) = self.node(from) else { return };
-        let lookup = node.lookup(key, Default::default());
-        let id = self.searches.begin(from, key, self.now, lookup);
-        self.drive_search(id);
-    }
-
     /// The lookups that have ended since the last call.
     pub fn take_outcomes(&mut self) -> Vec<Outcome> {
         self.searches.take_outcomes()
@@ -372,7 +374,7 @@ impl World {
         self.now = self.now.max(at);
         self.steps += 1;
         self.oracle_tick();
-        let Some(slot) = delivery.slot() else { return self.deliver_timeout(delivery) };
+        let slot = delivery.slot();
         let Some(peer) = self.peers.get_mut(slot as usize).and_then(Option::as_mut).filter(|p| p.up) else {
             return self.not_delivered(delivery);
         };
@@ -385,7 +387,7 @@ impl World {
         }
         self.deliver(slot, delivery);
         self.drain(slot);
-        self.go_on_with_files();
+        self.go_on();
     }
 
     fn deliver(&mut self, slot: Slot, delivery: Delivery) {
@@ -423,15 +425,11 @@ impl World {
                 }
                 match ask {
                     Ask::Node(token) => peer.node.handle_reply(local, token, Ok((from, reply))),
-                    Ask::Search(id) => {
-                        peer.node.handle_lookup_answer(local, &from, &reply);
-                        self.search_answered(id, &from, reply);
-                    }
-                    Ask::Files(token) => self.deliver_answer(slot, token, reply),
+                    Ask::Task(token) => self.deliver_answer(slot, token, reply),
                 }
             }
             Delivery::Files(_, news) => self.deliver_news(slot, *news),
-            Delivery::SearchTimeout { .. } => {}
+            Delivery::Timer { generation, timer, .. } => self.deliver_timer(slot, generation, timer),
         }
     }
 
@@ -459,7 +457,7 @@ impl World {
                 Output::Event(Event::PingsSent(_) | Event::PingReceived(_) | Event::PingAnswered(_)) => {}
                 Output::Event(event) => {
                     if matches!(event, Event::Ended(_)) {
-                        self.end_keeper(slot);
+                        self.end_tasks(slot);
                     }
                     if self.keeps_events {
                         let position = self.entry(slot).map_or(Position::ZERO, |me| me.position);

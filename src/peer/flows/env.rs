@@ -12,7 +12,9 @@ use super::bytes::{Arriving, Reading, read_ahead};
 use super::store::Origin;
 use crate::blob::BlobError;
 use crate::chord::{View, hop_timeout};
-use crate::files::{Asker, BoxFuture, Cause, DiskError as _, Env, GiveError, OfferLook, RingWish, Transfers};
+use crate::files::{
+    Asker, BoxFuture, Cause, Clock, DiskError as _, Env, GiveError, Hops, OfferLook, RingWish, Transfers,
+};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{Bygones, NameHistory};
 use crate::outboard::Outboard;
@@ -28,6 +30,42 @@ use crate::wire::{
     OfferedRecord, PeerName, Reply, Request, SignedRecord, StorageReply, StorageRequest, Target,
 };
 
+impl Clock for Shared {
+    fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    async fn sleep_until(self: &Arc<Self>, at: Moment) {
+        self.clock.sleep_until(Some(at)).await;
+    }
+}
+
+impl Hops for Shared {
+    async fn ask_membership(
+        self: &Arc<Self>,
+        whom: &Entry,
+        request: MembershipRequest,
+        within: Duration,
+    ) -> Option<MembershipReply> {
+        Shared::ask_membership(self, whom, request, within).await.ok()
+    }
+
+    fn hop_timeout(&self, whom: &Position) -> Duration {
+        let connection = self.transport.connection(whom);
+        hop_timeout(connection.map(|connection| connection.round_trip_time()))
+    }
+
+    async fn tell_of_lookup(self: &Arc<Self>, whom: Entry, reply: Option<MembershipReply>) {
+        let message = match reply {
+            // An answer that a helper passed on is no sign of life.
+            Some(_) if self.transport.was_asked_through_a_helper(&whom.position) => return,
+            Some(reply) => ActorMessage::LookupAnswer { from: whom, reply },
+            None => ActorMessage::LookupSilence { whom },
+        };
+        self.tell_actor(message).await;
+    }
+}
+
 impl Env for Shared {
     type Piece = Bytes;
     type Asking = OpenStream;
@@ -36,14 +74,6 @@ impl Env for Shared {
     type Incoming = Arriving;
     type Reader = Reading;
     type Origin = Origin;
-
-    fn now(&self) -> Moment {
-        self.clock.now()
-    }
-
-    async fn sleep_until(self: &Arc<Self>, at: Moment) {
-        self.clock.sleep_until(Some(at)).await;
-    }
 
     fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
         background(task);
@@ -70,15 +100,6 @@ impl Env for Shared {
         self.was_member.load(Ordering::Relaxed)
     }
 
-    async fn ask_membership(
-        self: &Arc<Self>,
-        whom: &Entry,
-        request: MembershipRequest,
-        within: Duration,
-    ) -> Option<MembershipReply> {
-        Shared::ask_membership(self, whom, request, within).await.ok()
-    }
-
     async fn ask_other(
         self: &Arc<Self>,
         whom: &Entry,
@@ -101,21 +122,6 @@ impl Env for Shared {
         Box::pin(async move {
             shared.answer_storage(&Asker { entry: me, through_a_helper: false }, request).await
         })
-    }
-
-    fn hop_timeout(&self, whom: &Position) -> Duration {
-        let connection = self.transport.connection(whom);
-        hop_timeout(connection.map(|connection| connection.round_trip_time()))
-    }
-
-    async fn tell_of_lookup(self: &Arc<Self>, whom: Entry, reply: Option<MembershipReply>) {
-        let message = match reply {
-            // An answer that a helper passed on is no sign of life.
-            Some(_) if self.transport.was_asked_through_a_helper(&whom.position) => return,
-            Some(reply) => ActorMessage::LookupAnswer { from: whom, reply },
-            None => ActorMessage::LookupSilence { whom },
-        };
-        self.tell_actor(message).await;
     }
 
     fn distrusted(&self) -> BTreeSet<Position> {

@@ -241,7 +241,7 @@ impl Incoming for Arriving {
             Arriving::Real(real) => {
                 let RealArriving { keeper, receiver, failed } = *real;
                 failed.map_or(Ok(()), Err)?;
-                keeper.sleep(keeper.ways.settings.sync_time).await;
+                keeper.sleep(keeper.settings.sync_time).await;
                 Ok(shelf::finish(receiver, kept_as, &links)?)
             }
         }
@@ -308,7 +308,7 @@ impl LightArriving {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        let (laws, object, sync_time) = (self.keeper.laws, self.object, self.keeper.ways.settings.sync_time);
+        let (laws, object, sync_time) = (self.keeper.laws, self.object, self.keeper.settings.sync_time);
         let is_checked = laws.bytes_checked && laws.parts_hashed_again;
         if !self.sound && !is_checked {
             self.with_disk(|disk| disk.finish_unchecked(object))?;

@@ -10,11 +10,11 @@ use tokio::sync::Notify;
 
 use super::bytes::{Arriving, Reading, Span};
 use super::disk::Failure;
-use super::keeper::{Effect, Keeper};
+use super::keeper::{FilesEffect, Keeper};
 use super::liar::FORGED;
 use super::stream::Stream;
 use crate::chord::View;
-use crate::files::{BoxFuture, Cause, Env, GiveError, Laws, OfferLook, RingWish, Transfers};
+use crate::files::{BoxFuture, Cause, Clock, Env, GiveError, Hops, Laws, OfferLook, RingWish, Transfers};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{Bygones, NameHistory};
 use crate::outboard::Outboard;
@@ -24,6 +24,35 @@ use crate::wire::{
     Entry, Fault, Link, MembershipReply, MembershipRequest, MissingReason, NameRecord, ObjectInfo,
     OfferedRecord, PeerName, SignedRecord, StorageReply, StorageRequest, codec,
 };
+
+impl Clock for Keeper {
+    fn now(&self) -> Moment {
+        Keeper::now(self)
+    }
+
+    fn sleep_until(self: &Arc<Self>, at: Moment) -> impl Future<Output = ()> + Send {
+        Keeper::sleep_until(self, at)
+    }
+}
+
+impl Hops for Keeper {
+    async fn ask_membership(
+        self: &Arc<Self>,
+        whom: &Entry,
+        request: MembershipRequest,
+        within: Duration,
+    ) -> Option<MembershipReply> {
+        self.mailbox.ask_membership(whom, request, within).await
+    }
+
+    fn hop_timeout(&self, _: &Position) -> Duration {
+        self.mailbox.hop_timeout()
+    }
+
+    async fn tell_of_lookup(self: &Arc<Self>, whom: Entry, reply: Option<MembershipReply>) {
+        self.mailbox.tell_of_lookup(whom, reply);
+    }
+}
 
 impl Env for Keeper {
     type Piece = Span;
@@ -37,14 +66,6 @@ impl Env for Keeper {
 
     fn laws(&self) -> Laws {
         self.laws
-    }
-
-    fn now(&self) -> Moment {
-        Keeper::now(self)
-    }
-
-    async fn sleep_until(self: &Arc<Self>, at: Moment) {
-        Keeper::sleep_until(self, at).await;
     }
 
     fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
@@ -73,15 +94,6 @@ impl Env for Keeper {
         self.was_member.get()
     }
 
-    async fn ask_membership(
-        self: &Arc<Self>,
-        whom: &Entry,
-        request: MembershipRequest,
-        within: Duration,
-    ) -> Option<MembershipReply> {
-        Keeper::ask_membership(self, whom, request, within).await
-    }
-
     async fn ask_other(
         self: &Arc<Self>,
         whom: &Entry,
@@ -99,19 +111,6 @@ impl Env for Keeper {
         Box::pin(async move { keeper.answer(&me, request).await })
     }
 
-    fn hop_timeout(&self, _: &Position) -> Duration {
-        self.ways.hop_timeout
-    }
-
-    async fn tell_of_lookup(self: &Arc<Self>, whom: Entry, reply: Option<MembershipReply>) {
-        self.want(match reply {
-            // An answer that a helper passed on is no sign of life.
-            Some(_) if self.was_asked_through_a_helper(&whom.position) => return,
-            Some(reply) => Effect::Heard(whom, reply),
-            None => Effect::Silence(whom),
-        });
-    }
-
     fn distrusted(&self) -> BTreeSet<Position> {
         self.ledger.lock().distrusted(Keeper::now(self))
     }
@@ -127,7 +126,7 @@ impl Env for Keeper {
     }
 
     fn blame_answer(&self, peer: &Position, fault: Fault) -> bool {
-        let hearsay = self.was_asked_through_a_helper(peer);
+        let hearsay = self.mailbox.was_asked_through_a_helper(peer);
         if !hearsay {
             Env::blame(self, peer, fault);
         }
@@ -206,7 +205,7 @@ impl Env for Keeper {
         key: Position,
         change: impl FnOnce(&mut NameHistory) -> (bool, T) + Send + 'static,
     ) -> Result<T, MissingReason> {
-        self.sleep(self.ways.settings.sync_time).await;
+        self.sleep(self.settings.sync_time).await;
         self.disk.lock().update_record(key, change)
     }
 
@@ -221,7 +220,7 @@ impl Env for Keeper {
 
     /// The bytes that go out in half a second: a simulated connection is seen to move by its pieces.
     fn slice_bytes(&self) -> u64 {
-        self.ways.settings.bandwidth_bytes_s.div_ceil(2)
+        self.settings.bandwidth_bytes_s.div_ceil(2)
     }
 
     fn transfers(&self) -> &Transfers {
@@ -237,12 +236,12 @@ impl Env for Keeper {
     }
 
     async fn tell_ring(self: &Arc<Self>, wish: RingWish) {
-        self.want(Effect::Leaving(wish));
+        self.want(FilesEffect::Leaving(wish));
     }
 
     fn sent(&self, cause: Cause, bytes: u64) {
         self.moved.set(self.moved.get() + bytes);
-        self.want(Effect::Moved { cause, bytes });
+        self.want(FilesEffect::Moved { cause, bytes });
     }
 
     fn heard_moving(&self, bytes: u64) {

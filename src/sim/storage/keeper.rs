@@ -1,45 +1,33 @@
-//! The state that all tasks of one process share, and the effects that they want.
+//! The state that all tasks with files of one process share, and the effects that they want.
 //!
 //! The state between a peer's decisions and the network: its view of the ring, its clocks, its disk, its open streams.
-//! A task that wants something done puts an [`Effect`] into the outbox; the world carries it out after the task has
-//! gone as far as it can.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::super::network::{Slot, mixed};
+use super::super::lock::Lock;
+use super::super::mailbox::{Effect, Mailbox, Process, Sleep};
+use super::super::network::mixed;
 use super::FileSettings;
 use super::disk::Disk;
 use super::liar::Lie;
-use super::lock::Lock;
 use super::outcome::Outcome;
 use super::stream::{End, Frame};
-use super::tasks::Task;
 use crate::chord::View;
-use crate::files::{Cause, Laws, RingWish, Transfers, timeout};
+use crate::files::{Cause, Clock as _, Laws, RingWish, Transfers, timeout};
 use crate::id::{ContentId, Position};
 use crate::names::Bygones;
 use crate::replica::{Arrivals, Ledger, TakeOver};
 use crate::time::{Moment, Timestamp};
-use crate::wire::limits::HEARSAY_MAX;
-use crate::wire::{Entry, MembershipReply, MembershipRequest, StorageRequest};
+use crate::wire::{Entry, StorageRequest};
 
-/// A process: its slot, and its number among the processes of that slot.
-pub(super) type Process = (Slot, u32);
-
-/// An effect that a task wants.
-pub(super) enum Effect {
-    Spawn(Task),
-    Timer {
-        at: Moment,
-        timer: u64,
-    },
+/// An effect that a task with files wants.
+pub(in crate::sim) enum FilesEffect {
     Open {
         stream: u64,
         to: Entry,
@@ -58,14 +46,6 @@ pub(super) enum Effect {
         stream: u64,
         with: Process,
     },
-    Ask {
-        token: u64,
-        to: Entry,
-        request: MembershipRequest,
-    },
-    /// The answer of a peer to a lookup.
-    Heard(Entry, MembershipReply),
-    Silence(Entry),
     Leaving(RingWish),
     Ended {
         id: u64,
@@ -80,9 +60,9 @@ pub(super) enum Effect {
 
 /// The files' side of one process.
 pub(super) struct Keeper {
-    pub(super) process: Process,
+    pub(super) mailbox: Arc<Mailbox>,
     pub(super) disk: Arc<Lock<Disk>>,
-    pub(super) ways: Ways,
+    pub(super) settings: FileSettings,
     pub(super) interval: Duration,
     pub(super) arrivals: Lock<Arrivals>,
     /// The ranges that this peer takes over in its present incarnation.
@@ -92,8 +72,6 @@ pub(super) struct Keeper {
     pub(super) laws: Laws,
     /// The faults of other peers that it has seen.
     pub(super) ledger: Lock<Ledger>,
-    /// The peers that were asked through a helper, and when each was last.
-    pub(super) through_helpers: Lock<BTreeMap<Position, Moment>>,
     /// The way in which this peer lies, if it does.
     pub(super) lie: Lock<Option<Lie>>,
     /// The number of lies that it told.
@@ -115,53 +93,32 @@ pub(super) struct Keeper {
     /// Whether this process has been a member.
     pub(super) was_member: Lock<bool>,
     timestamp: Lock<Timestamp>,
-    now: Lock<Moment>,
     view: Lock<Arc<View>>,
     pub(super) seen_version: Lock<Option<u64>>,
     view_watchers: Lock<Vec<Waker>>,
-    outbox: Lock<VecDeque<Effect>>,
-    timers: Lock<BTreeMap<u64, Waker>>,
-    answers: Lock<BTreeMap<u64, Waiting>>,
     pub(super) streams: Lock<BTreeMap<u64, End>>,
-    ids: Arc<Lock<u64>>,
     uplink_free_at: Lock<Moment>,
-}
-
-/// The timing of the simulated network and disks.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Ways {
-    /// The time after which a lookup asks the next peer instead of a silent one.
-    pub hop_timeout: Duration,
-    pub settings: FileSettings,
-}
-
-/// An answer about the ring that a task waits for.
-enum Waiting {
-    For(Waker),
-    Came(MembershipReply),
 }
 
 impl Keeper {
     pub(super) fn new(
-        process: Process,
+        mailbox: Arc<Mailbox>,
         disk: Arc<Lock<Disk>>,
-        ways: Ways,
+        settings: FileSettings,
         interval: Duration,
         view: View,
-        ids: Arc<Lock<u64>>,
         laws: Laws,
     ) -> Keeper {
         Keeper {
-            process,
+            mailbox,
             disk,
-            ways,
+            settings,
             interval,
             arrivals: Lock::default(),
             takeover: Lock::default(),
             bygones: Lock::default(),
             laws,
             ledger: Lock::default(),
-            through_helpers: Lock::default(),
             lie: Lock::default(),
             lies_told: Lock::default(),
             false_copies: Lock::default(),
@@ -174,21 +131,16 @@ impl Keeper {
             away_since: Lock::default(),
             was_member: Lock::new(view.is_member()),
             timestamp: Lock::default(),
-            now: Lock::default(),
             view: Lock::new(Arc::new(view)),
             seen_version: Lock::new(None),
             view_watchers: Lock::default(),
-            outbox: Lock::default(),
-            timers: Lock::default(),
-            answers: Lock::default(),
             streams: Lock::default(),
-            ids,
             uplink_free_at: Lock::default(),
         }
     }
 
     pub(super) fn now(&self) -> Moment {
-        self.now.get()
+        self.mailbox.now()
     }
 
     /// The view that this peer has of the ring at the moment.
@@ -221,40 +173,33 @@ impl Keeper {
         for position in away {
             since.entry(position).or_insert(self.now());
         }
-        let waited = |since: Moment| self.now().since(since) < self.ways.settings.away_wait;
+        let waited = |since: Moment| self.now().since(since) < self.settings.away_wait;
         since.iter().filter(|(_, since)| waited(**since)).map(|(position, _)| *position).collect()
     }
 
-    /// Whether a helper recently passed on an answer of this peer.
-    pub(super) fn was_asked_through_a_helper(&self, peer: &Position) -> bool {
-        let lately = |at: &Moment| self.now().since(*at) < HEARSAY_MAX;
-        self.through_helpers.lock().get(peer).is_some_and(lately)
-    }
-
     pub(super) fn next_id(&self) -> u64 {
-        self.ids.set(self.ids.get() + 1);
-        self.ids.get()
+        self.mailbox.next_id()
     }
 
-    pub(super) fn want(&self, effect: Effect) {
-        self.outbox.lock().push_back(effect);
+    pub(super) fn want(&self, effect: FilesEffect) {
+        self.mailbox.want(Effect::Files(effect));
     }
 
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.want(Effect::Spawn(Box::pin(task)));
+        self.mailbox.want(Effect::Spawn(Box::pin(task)));
     }
 
-    pub(super) fn sleep_until(self: &Arc<Self>, at: Moment) -> Sleep {
-        Sleep { keeper: self.clone(), at, timer: None }
+    pub(super) fn sleep_until(&self, at: Moment) -> Sleep {
+        self.mailbox.sleep(at)
     }
 
-    pub(super) fn sleep(self: &Arc<Self>, duration: Duration) -> Sleep {
+    pub(super) fn sleep(&self, duration: Duration) -> Sleep {
         self.sleep_until(self.now() + duration)
     }
 
     /// Waits for a call of the disk; other tasks go on meanwhile.
     pub(super) async fn disk_call(self: &Arc<Self>) {
-        let (least, most) = self.ways.settings.call_time;
+        let (least, most) = self.settings.call_time;
         if most.is_zero() {
             return;
         }
@@ -294,43 +239,15 @@ impl Keeper {
     /// Waits while this many bytes go out through this peer's one uplink.
     pub(super) async fn send_time(self: &Arc<Self>, bytes: u64) {
         let begin = self.uplink_free_at.get().max(self.now());
-        let micros = bytes.saturating_mul(1_000_000) / self.ways.settings.bandwidth_bytes_s.max(1);
+        let micros = bytes.saturating_mul(1_000_000) / self.settings.bandwidth_bytes_s.max(1);
         let end = begin + Duration::from_micros(micros);
         self.uplink_free_at.set(end);
         self.sleep_until(end).await;
-    }
-
-    /// Asks another peer about the ring.
-    pub(super) async fn ask_membership(
-        self: &Arc<Self>,
-        whom: &Entry,
-        request: MembershipRequest,
-        within: Duration,
-    ) -> Option<MembershipReply> {
-        let token = self.next_id();
-        self.want(Effect::Ask { token, to: whom.clone(), request });
-        let answer = poll_fn(|context| {
-            let mut answers = self.answers.lock();
-            match answers.remove(&token) {
-                Some(Waiting::Came(reply)) => Poll::Ready(reply),
-                _ => {
-                    answers.insert(token, Waiting::For(context.waker().clone()));
-                    Poll::Pending
-                }
-            }
-        });
-        let answer = timeout(self, within, answer).await;
-        self.answers.lock().remove(&token);
-        answer
     }
 }
 
 /// The reports of the world.
 impl Keeper {
-    pub(super) fn set_now(&self, now: Moment) {
-        self.now.set(now);
-    }
-
     pub(super) fn set_view(&self, view: View) {
         self.was_member.set(self.was_member.get() || view.is_member());
         self.view.set(Arc::new(view));
@@ -354,64 +271,12 @@ impl Keeper {
     pub(super) fn is_watched(&self) -> bool {
         !self.view_watchers.lock().is_empty()
     }
-
-    pub(super) fn timer(&self, timer: u64) {
-        if let Some(waker) = self.timers.lock().remove(&timer) {
-            waker.wake();
-        }
-    }
-
-    pub(super) fn answered(&self, token: u64, reply: MembershipReply) {
-        let mut answers = self.answers.lock();
-        // The waiting task may have given up.
-        if let Some(Waiting::For(waker)) = answers.remove(&token) {
-            answers.insert(token, Waiting::Came(reply));
-            waker.wake();
-        }
-    }
-
-    pub(super) fn take_effect(&self) -> Option<Effect> {
-        self.outbox.lock().pop_front()
-    }
 }
 
 /// Adds a waker to the list, once however often its task looks.
 fn watch(waiting: &mut Vec<Waker>, waker: &Waker) {
     if !waiting.iter().any(|known| known.will_wake(waker)) {
         waiting.push(waker.clone());
-    }
-}
-
-/// A wait for a moment.
-pub(super) struct Sleep {
-    keeper: Arc<Keeper>,
-    at: Moment,
-    timer: Option<u64>,
-}
-
-impl Future for Sleep {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.keeper.now() >= self.at {
-            return Poll::Ready(());
-        }
-        let timer = self.timer.unwrap_or_else(|| {
-            let timer = self.keeper.next_id();
-            self.keeper.want(Effect::Timer { at: self.at, timer });
-            timer
-        });
-        self.timer = Some(timer);
-        self.keeper.timers.lock().insert(timer, context.waker().clone());
-        Poll::Pending
-    }
-}
-
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        if let Some(timer) = self.timer {
-            self.keeper.timers.lock().remove(&timer);
-        }
     }
 }
 

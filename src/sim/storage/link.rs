@@ -5,23 +5,22 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 
+use super::super::mailbox::Process;
 use super::super::network::Slot;
 use super::super::places::slot_of;
 use super::super::traffic::{self, Purpose};
-use super::super::world::{Ask, Delivery, World};
-use super::keeper::{Effect, Keeper, Process};
+use super::super::world::{Delivery, World};
+use super::keeper::{FilesEffect, Keeper};
 use super::outcome::{Acknowledged, Ended, Outcome, StoredFile};
 use super::stream::{Frame, Stream};
-use crate::chord::Node;
 use crate::files::{Piece as _, RingWish, repair, take_over};
 use crate::replica::TakeOver;
 use crate::time::Moment;
-use crate::wire::{Entry, MembershipReply, RecordTarget, StorageRequest, Target, codec, limits};
+use crate::wire::{Entry, RecordTarget, StorageRequest, codec, limits};
 
 /// An event that comes to a process.
 #[derive(Debug)]
 pub(in crate::sim) enum News {
-    Timer { generation: u32, timer: u64 },
     Open { stream: u64, from: Entry, asker: Process, helper: Option<Slot>, request: Box<StorageRequest> },
     Frame { generation: u32, stream: u64, frame: Frame, sender: Option<Sender> },
 }
@@ -34,16 +33,16 @@ pub(in crate::sim) struct Sender(Process, Moment);
 impl World {
     /// Starts the files' side of a new process.
     pub(in crate::sim) fn start_keeper(&mut self, slot: Slot, founds: bool, settled: bool) {
-        self.end_keeper(slot);
+        self.end_tasks(slot);
         let Some(process) = self.process(slot) else { return };
-        let (view, generation) = (process.node.view(), process.generation);
+        let view = process.node.view();
         let Some(files) = &self.files else { return };
-        let (ways, interval, ids) = (self.ways(files.settings), self.interval, files.ids.clone());
-        let (laws, now) = (files.laws, self.now);
+        let (settings, laws) = (files.settings, files.laws);
+        let (interval, now) = (self.interval, self.now);
+        let Some(mailbox) = self.mailbox(slot) else { return };
         let Some(files) = &mut self.files else { return };
         let home = files.home(slot);
-        let keeper =
-            Arc::new(Keeper::new((slot, generation), home.disk.clone(), ways, interval, view, ids, laws));
+        let keeper = Arc::new(Keeper::new(mailbox, home.disk.clone(), settings, interval, view, laws));
         keeper.clock_offset_ms.set(home.clock_offset_ms);
         let mut disk = home.disk.lock();
         disk.set_time(now, keeper.unix_ms());
@@ -53,11 +52,11 @@ impl World {
         home.seen = None;
         // Old peers do not all begin a round of repair at the same moment.
         let pause = if settled { REPAIR_PERIOD.mul_f64(files.rng.random()) } else { Duration::ZERO };
-        files.tasks.spawn(slot, Box::pin(repair(keeper.clone(), pause)));
+        self.tasks.spawn(slot, Box::pin(repair(keeper.clone(), pause)));
         if founds {
             *keeper.takeover.lock() = TakeOver::of_founder(&keeper.view().me);
         }
-        files.tasks.spawn(slot, Box::pin(take_over(keeper)));
+        self.tasks.spawn(slot, Box::pin(take_over(keeper)));
         self.look_at_neighbours(slot);
     }
 
@@ -67,7 +66,7 @@ impl World {
         if let Some(home) = files.homes.get(&slot) {
             home.disk.lock().crash(&mut files.rng, files.laws);
         }
-        self.end_keeper(slot);
+        self.end_tasks(slot);
     }
 
     /// Handles the end of a process, for whatever reason.
@@ -75,7 +74,6 @@ impl World {
         let Some(files) = &mut self.files else { return };
         let Some(home) = files.homes.get_mut(&slot) else { return };
         if home.keeper.take().is_some() {
-            files.tasks.end(slot);
             files.under_way.retain(|_, (at, _)| *at != slot);
             // Its tasks have released the disk.
             files.home(slot).disk.lock().close();
@@ -119,20 +117,14 @@ impl World {
 
     pub(in crate::sim) fn deliver_news(&mut self, slot: Slot, news: News) {
         let Some(keeper) = self.files.as_ref().and_then(|files| files.keeper(slot)).cloned() else { return };
-        let is_it = |generation| generation == keeper.process.1;
+        let is_it = |generation| generation == keeper.mailbox.process.1;
         match news {
-            News::Timer { generation, timer } if is_it(generation) => {
-                keeper.set_now(self.now());
-                keeper.timer(timer);
-            }
             News::Frame { generation, stream, frame, .. } if is_it(generation) => {
                 keeper.frame(stream, frame);
             }
             News::Open { stream, from, asker, helper, request } => {
                 let stream = Stream::accepted(&keeper, stream, &from, asker, helper);
-                if let Some(files) = &mut self.files {
-                    files.tasks.spawn(slot, Box::pin(keeper.serve(stream, from, *request)));
-                }
+                self.tasks.spawn(slot, Box::pin(keeper.serve(stream, from, *request)));
             }
             // A later process answers packets for an earlier one's connections with a stateless reset.
             News::Frame { stream, sender: Some(Sender((to, generation), _)), .. } => {
@@ -140,7 +132,7 @@ impl World {
                     self.lose_stream(to, generation, stream, delay);
                 }
             }
-            News::Timer { .. } | News::Frame { .. } => {}
+            News::Frame { .. } => {}
         }
     }
 
@@ -159,12 +151,6 @@ impl World {
         self.put_news(self.now() + after, slot, lost);
     }
 
-    pub(in crate::sim) fn deliver_answer(&mut self, slot: Slot, token: u64, reply: MembershipReply) {
-        if let Some(keeper) = self.files.as_ref().and_then(|files| files.keeper(slot)) {
-            keeper.answered(token, reply);
-        }
-    }
-
     pub(super) fn slots_running(&self) -> Vec<Slot> {
         let peers = self.peers.iter().enumerate();
         let up = peers.filter(|(_, peer)| peer.as_ref().is_some_and(|peer| peer.up));
@@ -174,33 +160,25 @@ impl World {
 
 /// The effects that the tasks want.
 impl World {
-    /// Lets all tasks go on as far as they can.
-    pub(in crate::sim) fn go_on_with_files(&mut self) {
-        loop {
-            let Some(files) = &mut self.files else { return };
-            let Some(task) = files.tasks.next_woken() else { return };
-            let real_stores = files.settings.real_stores;
-            let Some(keeper) = files.keeper(task.0).cloned() else { continue };
-            self.bring_up_to_date(&keeper);
-            if real_stores {
-                keeper.disk.lock().set_time(self.now(), keeper.unix_ms());
-            }
-            if let Some(files) = &mut self.files {
-                files.tasks.poll(task);
-            }
-            if real_stores && !keeper.disk.lock().has_power() {
-                // The effects that it wanted in this step are dropped.
-                self.crash_slot(task.0);
-                continue;
-            }
-            while let Some(effect) = keeper.take_effect() {
-                self.carry_out(&keeper, effect);
-            }
-            self.count_step(task.0);
+    /// Brings what a process with files knows up to date, before one of its tasks goes on.
+    pub(in crate::sim) fn before_step(&mut self, slot: Slot) {
+        let Some(files) = &self.files else { return };
+        let (real_stores, keeper) = (files.settings.real_stores, files.keeper(slot).cloned());
+        let Some(keeper) = keeper else { return };
+        self.bring_up_to_date(&keeper);
+        if real_stores {
+            keeper.disk.lock().set_time(self.now(), keeper.unix_ms());
         }
     }
 
-    fn count_step(&mut self, slot: Slot) {
+    /// Whether the disk of a process lost its power in its last step.
+    pub(in crate::sim) fn loses_power(&self, slot: Slot) -> bool {
+        let files = self.files.as_ref().filter(|files| files.settings.real_stores);
+        let keeper = files.and_then(|files| files.keeper(slot));
+        keeper.is_some_and(|keeper| !keeper.disk.lock().has_power())
+    }
+
+    pub(in crate::sim) fn count_step(&mut self, slot: Slot) {
         let Some(files) = &mut self.files else { return };
         files.home(slot).steps += 1;
         if let Some((whose, left)) = &mut files.dies
@@ -215,8 +193,7 @@ impl World {
     }
 
     fn bring_up_to_date(&mut self, keeper: &Keeper) {
-        keeper.set_now(self.now());
-        let Some(process) = self.running(keeper.process.0) else { return };
+        let Some(process) = self.running(keeper.mailbox.process.0) else { return };
         let version = process.node.version();
         if keeper.seen_version.get() != Some(version) {
             keeper.seen_version.set(Some(version));
@@ -225,57 +202,34 @@ impl World {
         debug_assert!(process.node.is_shown_in(&keeper.view()), "a view that is not the node's");
     }
 
-    fn carry_out(&mut self, keeper: &Arc<Keeper>, effect: Effect) {
-        let (slot, generation) = keeper.process;
+    pub(in crate::sim) fn carry_out_with_files(&mut self, slot: Slot, effect: FilesEffect) {
         let local = self.local_time(slot);
+        let Some(keeper) = self.files.as_ref().and_then(|files| files.keeper(slot)).cloned() else { return };
+        let keeper = &keeper;
         match effect {
-            Effect::Spawn(task) => {
-                if let Some(files) = &mut self.files {
-                    files.tasks.spawn(slot, task);
-                }
-            }
-            Effect::Timer { at: Moment(u64::MAX), .. } => {}
-            Effect::Timer { at, timer } => self.put_news(at, slot, News::Timer { generation, timer }),
-            Effect::Open { stream, to, request } => self.open_stream(keeper, stream, &to, request),
-            Effect::Frame { stream, to, frame } => self.send_frame(keeper, stream, to, frame),
-            Effect::Close { stream } => drop(keeper.streams.lock().remove(&stream)),
-            Effect::Probe { stream, with } => {
+            FilesEffect::Open { stream, to, request } => self.open_stream(keeper, stream, &to, request),
+            FilesEffect::Frame { stream, to, frame } => self.send_frame(keeper, stream, to, frame),
+            FilesEffect::Close { stream } => drop(keeper.streams.lock().remove(&stream)),
+            FilesEffect::Probe { stream, with } => {
                 let helper = keeper.streams.lock().get(&stream).and_then(|end| end.helper);
                 if !self.is_way(slot, helper, with.0) || self.generation_at(with.0) != Some(with.1) {
                     keeper.frame(stream, Frame::Lost);
                 }
             }
-            Effect::Ask { token, to, request } => {
-                if self.helper_between(slot, slot_of(&to.address)).is_some() {
-                    keeper.through_helpers.lock().insert(to.position, self.now());
-                }
-                self.send_request(slot, &Target::from(&to), Ask::Files(token), request, Purpose::Lookup);
-            }
-            Effect::Heard(whom, reply) => {
-                self.tell_node(slot, |node| node.handle_lookup_answer(local, &whom, &reply));
-            }
-            Effect::Silence(whom) => self.tell_node(slot, |node| node.handle_lookup_silence(local, &whom)),
-            Effect::Leaving(wish) => self.tell_node(slot, |node| match wish {
+            FilesEffect::Leaving(wish) => self.tell_node(slot, |node| match wish {
                 RingWish::BeginLeaving => node.begin_leaving(local),
                 RingWish::AskTurn => node.ask_turn(),
                 RingWish::TakeTurn => node.take_turn(),
                 RingWish::Stay => node.stay(local),
                 RingWish::Depart => node.depart(local),
             }),
-            Effect::Ended { id, outcome } => self.end_of(id, slot, outcome),
-            Effect::Moved { cause, bytes } => {
+            FilesEffect::Ended { id, outcome } => self.end_of(id, slot, outcome),
+            FilesEffect::Moved { cause, bytes } => {
                 if let Some(files) = &mut self.files {
                     files.moved.count(cause, bytes);
                 }
             }
         }
-    }
-
-    fn tell_node(&mut self, slot: Slot, what: impl FnOnce(&mut Node)) {
-        if let Some(peer) = self.running(slot) {
-            what(&mut peer.node);
-        }
-        self.drain(slot);
     }
 
     fn end_of(&mut self, id: u64, at: Slot, outcome: Outcome) {
@@ -307,7 +261,7 @@ impl World {
     }
 
     fn open_stream(&mut self, keeper: &Keeper, stream: u64, to: &Entry, request: Box<StorageRequest>) {
-        let ((slot, generation), whom) = (keeper.process, slot_of(&to.address));
+        let ((slot, generation), whom) = (keeper.mailbox.process, slot_of(&to.address));
         let bytes = traffic::stream_bytes(codec::encoded_length(&*request).unwrap_or(0));
         let dialled = self.connect(slot, whom, Purpose::Files);
         let Some(peer) = self.running(slot) else { return };
@@ -322,7 +276,7 @@ impl World {
                 let arrives = self.now() + dialled + delay;
                 keeper.opened(stream, (whom, there), helper, arrives);
                 if helper.is_some() {
-                    keeper.through_helpers.lock().insert(to.position, self.now());
+                    keeper.mailbox.asks_through_a_helper(to.position);
                 }
                 let asker = (slot, generation);
                 self.put_news(arrives, whom, News::Open { stream, from, asker, helper, request });
@@ -332,7 +286,7 @@ impl World {
     }
 
     fn send_frame(&mut self, keeper: &Keeper, stream: u64, to: Process, frame: Frame) {
-        let (slot, generation) = keeper.process;
+        let (slot, generation) = keeper.mailbox.process;
         let payload = match &frame {
             Frame::Reply(reply) => codec::encoded_length(reply).unwrap_or(0),
             Frame::Piece(span) => span.length() as usize,

@@ -9,7 +9,6 @@
 //! | `disk` | the state that outlives a process, and its failures: `light`, or `real` with the store of a running peer
 //! |
 //! | `keeper` | the state that the tasks of one process share |
-//! | `tasks` | futures in virtual time |
 //! | `stream`, `link` | requests, answers and bytes over the network |
 //! | `env`, `bytes` | the connection between a simulated peer and [`crate::files`] |
 //! | `work` | the commands of its user, and the requests of other peers |
@@ -28,12 +27,10 @@ mod keeper;
 mod liar;
 mod light;
 mod link;
-mod lock;
 mod outcome;
 mod place;
 mod real;
 mod stream;
-mod tasks;
 mod work;
 
 use std::collections::BTreeMap;
@@ -51,14 +48,14 @@ pub use outcome::{Acknowledged, Ended, Moved, Outcome, Requested, StoreFailure, 
 
 use self::bytes::file_of;
 use self::disk::Kind;
-use self::keeper::{Effect, Keeper, Ways};
+pub(super) use self::keeper::FilesEffect;
+use self::keeper::Keeper;
 use self::light::Light;
-use self::lock::Lock;
 use self::real::Real;
-use self::tasks::Tasks;
+use super::lock::Lock;
 use super::network::{Slot, mixed};
 use super::world::World;
-use crate::chord::{PhaseKind, hop_timeout};
+use crate::chord::PhaseKind;
 use crate::files::{self, Laws};
 use crate::id::{ContentId, FileName, Position};
 use crate::wire::{Entry, Fault, NameRecord, ObjectInfo, RecordTarget};
@@ -96,8 +93,6 @@ impl Default for FileSettings {
 pub(super) struct Files {
     settings: FileSettings,
     homes: BTreeMap<Slot, Home>,
-    tasks: Tasks,
-    ids: Arc<Lock<u64>>,
     /// The operations under way, with their slots and names.
     under_way: BTreeMap<u64, (Slot, FileName)>,
     ended: Vec<Ended>,
@@ -163,8 +158,6 @@ impl World {
         self.files = Some(Box::new(Files {
             settings,
             homes: BTreeMap::new(),
-            tasks: Tasks::default(),
-            ids: Arc::default(),
             under_way: BTreeMap::new(),
             ended: Vec::new(),
             acknowledged: Vec::new(),
@@ -178,7 +171,7 @@ impl World {
         for slot in running {
             self.start_keeper(slot, true, true);
         }
-        self.go_on_with_files();
+        self.go_on();
     }
 
     /// Sets the laws of the store for all running and later peers. The running peers restart.
@@ -193,7 +186,7 @@ impl World {
         for slot in self.slots_running() {
             self.start_keeper(slot, true, true);
         }
-        self.go_on_with_files();
+        self.go_on();
     }
 
     /// Whether a process that takes commands runs at this place.
@@ -204,7 +197,7 @@ impl World {
     /// Lets a user of a peer store a new file of this length. Returns the id of the operation; see
     /// [`World::take_ended`].
     pub fn store(&mut self, at: Slot, name: &str, length: u64) -> u64 {
-        let next = self.files.as_ref().map_or(0, |files| files.ids.get());
+        let next = self.ids.get();
         let label = format!("{name} {next} {}", self.seed);
         self.store_labelled(at, name, label.as_bytes(), length)
     }
@@ -250,10 +243,8 @@ impl World {
     pub(super) fn begin_handing_over(&mut self, slot: Slot) {
         let Some(keeper) = self.files.as_ref().and_then(|files| files.keeper(slot)).cloned() else { return };
         let id = keeper.next_id();
-        if let Some(files) = &mut self.files {
-            files.tasks.spawn(slot, Box::pin(keeper.leave(id)));
-        }
-        self.go_on_with_files();
+        self.tasks.spawn(slot, Box::pin(keeper.leave(id)));
+        self.go_on();
     }
 
     fn begin<F>(&mut self, at: Slot, name: &str, what: impl FnOnce(Arc<Keeper>, FileName) -> F) -> u64
@@ -268,10 +259,10 @@ impl World {
         let doing = what(keeper.clone(), name);
         let task = async move {
             let outcome = doing.await;
-            keeper.want(Effect::Ended { id, outcome });
+            keeper.want(FilesEffect::Ended { id, outcome });
         };
-        files.tasks.spawn(at, Box::pin(task));
-        self.go_on_with_files();
+        self.tasks.spawn(at, Box::pin(task));
+        self.go_on();
         id
     }
 
@@ -396,9 +387,5 @@ impl World {
     fn living_disks(&self) -> impl Iterator<Item = (Position, Slot, &Arc<Lock<Disk>>)> {
         let disk = |slot: &Slot| Some(&self.files.as_ref()?.homes.get(slot)?.disk);
         self.living().iter().filter_map(move |(position, slot)| Some((*position, *slot, disk(slot)?)))
-    }
-
-    fn ways(&self, settings: FileSettings) -> Ways {
-        Ways { hop_timeout: hop_timeout(Some(self.network.round_trip_max())), settings }
     }
 }

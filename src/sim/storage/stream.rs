@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use super::super::mailbox::Process;
 use super::super::network::Slot;
 use super::bytes::Span;
-use super::keeper::{Effect, Keeper, Process};
+use super::keeper::{FilesEffect, Keeper};
 use crate::files::{self, Piece as _, StreamError};
 use crate::id::Position;
 use crate::time::Moment;
@@ -67,7 +68,7 @@ impl Stream {
     /// Opens a stream to another peer with a request.
     pub(super) fn open(keeper: &Arc<Keeper>, to: &Entry, request: StorageRequest) -> Stream {
         let stream = Stream::at(keeper, keeper.next_id(), to.position, End::default());
-        keeper.want(Effect::Open { stream: stream.id, to: to.clone(), request: Box::new(request) });
+        keeper.want(FilesEffect::Open { stream: stream.id, to: to.clone(), request: Box::new(request) });
         stream
     }
 
@@ -99,7 +100,7 @@ impl Stream {
 
     fn say(&self, frame: Frame) {
         if let Some(to) = self.other() {
-            self.keeper.want(Effect::Frame { stream: self.id, to, frame });
+            self.keeper.want(FilesEffect::Frame { stream: self.id, to, frame });
         }
     }
 
@@ -164,7 +165,7 @@ impl Stream {
                 None if self.keeper.now() >= deadline => return Err(silent(within)),
                 None => {
                     if let Some(with) = self.other() {
-                        self.keeper.want(Effect::Probe { stream: self.id, with });
+                        self.keeper.want(FilesEffect::Probe { stream: self.id, with });
                     }
                 }
             }
@@ -186,7 +187,7 @@ impl Drop for Stream {
             self.say(Frame::Reset);
         }
         // The close goes behind all frames that are still to be sent.
-        self.keeper.want(Effect::Close { stream: self.id });
+        self.keeper.want(FilesEffect::Close { stream: self.id });
     }
 }
 
@@ -259,7 +260,7 @@ impl Keeper {
             && let Some(to) = end.other
         {
             let frame = Frame::Taken(std::mem::take(&mut end.untold));
-            self.want(Effect::Frame { stream, to, frame });
+            self.want(FilesEffect::Frame { stream, to, frame });
         }
     }
 

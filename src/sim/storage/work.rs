@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::keeper::{Effect, Keeper};
+use super::keeper::{FilesEffect, Keeper};
 use super::outcome::{Outcome, Requested, StoreFailure, StoredFile};
 use super::stream::Stream;
 use crate::chord::PhaseKind;
@@ -81,8 +81,8 @@ impl Keeper {
         let begin = self.now();
         if let Ok(HandedOver { short, .. }) = files::hand_over_and_wait(&self, true).await {
             let took = self.now().since(begin);
-            self.want(Effect::Ended { id, outcome: Outcome::Left { short, took } });
-            self.want(Effect::Leaving(RingWish::Depart));
+            self.want(FilesEffect::Ended { id, outcome: Outcome::Left { short, took } });
+            self.want(FilesEffect::Leaving(RingWish::Depart));
         }
     }
 

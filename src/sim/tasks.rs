@@ -1,14 +1,14 @@
 //! Tasks in virtual time: futures that are polled one at a time, in the order in which they were woken.
 //!
-//! A peer's work with files waits for answers, for bytes and for time; here the world decides when they come. There is
-//! no other runtime beneath.
+//! A lookup, or a peer's work with files, waits for answers, for bytes and for time; here the world decides when they come.
+//! There is no other runtime beneath.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Wake, Waker};
 
-use super::super::network::Slot;
+use super::network::Slot;
 
 /// A task of one process.
 pub(super) type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
