@@ -49,6 +49,13 @@ impl Source {
         paths.filter(|import| !own.contains(&import.segments[0].as_str())).collect()
     }
 
+    /// Fields of this name that are reached through another value (`shared.flows.left`), by their lines.
+    pub fn fields(&self, name: &str) -> Vec<usize> {
+        let is_field =
+            |three: &&[Token]| three[0].text == "." && three[1].text == name && three[2].text != "(";
+        self.tokens.windows(3).filter(is_field).map(|three| three[1].line).collect()
+    }
+
     /// Whether one of these words stands anywhere in it, but in strings and comments.
     pub fn names_any(&self, words: &[&str]) -> bool {
         self.tokens.iter().any(|token| words.contains(&token.text.as_str()))

@@ -17,11 +17,14 @@ use crate::files;
 use crate::id::Position;
 use crate::peer::api::{Entrance, StartError, StartNotice, StartOptions};
 use crate::peer::control::handle::Handle;
+use crate::peer::control::state::ControlState;
 use crate::peer::flows::mend::mend;
 use crate::peer::flows::serve::serve;
+use crate::peer::flows::state::FlowState;
 use crate::peer::ring::actor::{Actor, SharedFile, remember_members, save_file};
 use crate::peer::ring::clock::Clock;
 use crate::peer::ring::contact::{Known, decode_known, keep_contact};
+use crate::peer::ring::state::RingState;
 use crate::peer::shared::Shared;
 use crate::replica::TakeOver;
 use crate::transport::{
@@ -182,6 +185,7 @@ impl Running {
             tracing::warn!(%error, "the peer's file was not written at its end");
         }
         shared
+            .ring
             .ended
             .send_if_modified(|why| why.is_none().then(|| *why = Some("shut down".to_owned())).is_some());
         self.stopped.send_replace(true);
@@ -307,11 +311,18 @@ fn launch(parts: Parts) -> Handle {
     let node = Node::new(clock.now(), config);
     let (view, seen) = watch::channel(Arc::new(node.view()));
     let (actor, inbox) = mpsc::channel(INBOX_MAX);
-    let shared =
-        Arc::new(Shared::new(store, transport, identity, verifier, seen, actor, interval.duration()));
+    let shared = Arc::new(Shared {
+        store,
+        transport,
+        identity,
+        verifier,
+        ring: RingState::new(seen, actor, interval.duration()),
+        flows: FlowState::default(),
+        control: ControlState::default(),
+    });
     shared.recall(known);
     if founds {
-        *shared.takeover() = TakeOver::of_founder(&shared.view().me);
+        *shared.flows.takeover() = TakeOver::of_founder(&shared.view().me);
     }
     let actor = Actor {
         node,
@@ -342,7 +353,7 @@ fn launch(parts: Parts) -> Handle {
         made: std::sync::Mutex::default(),
     });
     // This cell is set only here, once.
-    let _ = shared.running.set(Arc::downgrade(&running));
+    let _ = shared.control.running.set(Arc::downgrade(&running));
     Handle { shared, running }
 }
 

@@ -122,9 +122,11 @@ impl Shared {
 
     /// Waits until the departure is over, and ends the peer.
     async fn stop_after_leaving(self: &Arc<Self>) {
-        let mut ended = self.ended.subscribe();
+        let mut ended = self.ring.ended.subscribe();
         let is_over = ended.wait_for(Option::is_some).await.is_ok();
-        if let Some(running) = self.running.get().and_then(std::sync::Weak::upgrade).filter(|_| is_over) {
+        if let Some(running) =
+            self.control.running.get().and_then(std::sync::Weak::upgrade).filter(|_| is_over)
+        {
             running.stop(self, true).await;
         }
     }

@@ -27,9 +27,9 @@ pub struct Handle {
 impl Handle {
     /// The events of the peer from now on.
     pub fn events(&self) -> broadcast::Receiver<PeerEvent> {
-        let events = self.shared.events.subscribe();
+        let events = self.shared.control.events.subscribe();
         // A warning from the start is given to the first subscriber.
-        if !self.shared.warned_of_certificate.swap(true, Ordering::Relaxed) {
+        if !self.shared.control.warned_of_certificate.swap(true, Ordering::Relaxed) {
             self.shared.warn_of_certificate();
         }
         events
@@ -40,9 +40,9 @@ impl Handle {
     /// # Errors
     /// [`StartError::Ended`] when it ends before.
     pub async fn wait_active(&self) -> Result<(), StartError> {
-        let mut ended = self.shared.ended.subscribe();
+        let mut ended = self.shared.ring.ended.subscribe();
         tokio::select! {
-            active = self.shared.view_until(std::time::Duration::MAX, |view| view.is_member()) => match active {
+            active = self.shared.ring.view_until(std::time::Duration::MAX, |view| view.is_member()) => match active {
                 true => Ok(()),
                 // The view ends with the peer, perhaps before this task learns the reason.
                 false => Err(StartError::Ended(self.ended().await)),
@@ -193,14 +193,14 @@ impl Handle {
     /// The report of the departure if this peer is about to end because it has left, on any client's command; waits for
     /// that end.
     pub async fn has_left(&self) -> Option<LeaveReport> {
-        let report = self.shared.left.borrow().clone()?;
+        let report = self.shared.flows.left.borrow().clone()?;
         self.running.stopped().await;
         Some(report)
     }
 
     /// Waits until the peer has ended, and returns the reason.
     pub async fn ended(&self) -> String {
-        let mut ended = self.shared.ended.subscribe();
+        let mut ended = self.shared.ring.ended.subscribe();
         let why = ended.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
         why.unwrap_or_else(|| "the peer has ended".to_owned())
     }

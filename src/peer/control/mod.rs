@@ -8,6 +8,7 @@
 //! | `choice` | the peer of this machine that is meant |
 //! | `report` | a peer's reports on itself and its ring |
 //! | `export` | the target of a request's bytes: a file, or standard output |
+//! | `state` | what the commands share, and those who watch |
 
 pub(in crate::peer) mod choice;
 pub(in crate::peer) mod client;
@@ -15,3 +16,4 @@ pub(in crate::peer) mod commands;
 pub(in crate::peer) mod export;
 pub(in crate::peer) mod handle;
 pub(in crate::peer) mod report;
+pub(in crate::peer) mod state;

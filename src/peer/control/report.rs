@@ -48,7 +48,7 @@ impl Shared {
             address: view.me.address.clone(),
             phase: phase_in_words(&view),
             settings: view.settings,
-            interval: self.interval,
+            interval: self.ring.interval,
             small_ring: view.small,
             predecessor: view.predecessor.as_ref().map(|entry| self.named(&entry.position)),
             successors: self.all_named(view.successors.iter().map(|entry| &entry.position)),
@@ -86,7 +86,7 @@ impl Shared {
                 self.store.dir().display()
             )
         });
-        full.into_iter().chain(self.clock_notice()).chain(self.notices.lines()).collect()
+        full.into_iter().chain(self.ring.clock_notice()).chain(self.flows.notices.lines()).collect()
     }
 
     /// The peers of the ring in order, this one first; then the members that do not answer.
@@ -146,7 +146,7 @@ impl Shared {
     /// # Errors
     /// When this peer is in no ring.
     pub(in crate::peer) async fn files_of_ring(self: &Arc<Self>) -> Result<RingFiles, String> {
-        let _one_at_a_time = self.listing.lock().await;
+        let _one_at_a_time = self.control.listing.lock().await;
         let (walked, passed_over) = self.everybody().await?;
         let mut asked = JoinSet::new();
         let budget = Arc::new(AtomicUsize::new(0));

@@ -32,11 +32,11 @@ use crate::wire::{
 
 impl Clock for Shared {
     fn now(&self) -> Moment {
-        self.clock.now()
+        self.ring.clock.now()
     }
 
     async fn sleep_until(self: &Arc<Self>, at: Moment) {
-        self.clock.sleep_until(Some(at)).await;
+        self.ring.clock.sleep_until(Some(at)).await;
     }
 }
 
@@ -62,7 +62,7 @@ impl Hops for Shared {
             Some(reply) => ActorMessage::LookupAnswer { from: whom, reply },
             None => ActorMessage::LookupSilence { whom },
         };
-        self.tell_actor(message).await;
+        self.ring.tell_actor(message).await;
     }
 }
 
@@ -88,16 +88,16 @@ impl Env for Shared {
         within: Duration,
         holds: impl Fn(&View) -> bool + Send + Sync,
     ) -> bool {
-        Shared::view_until(self, within, holds).await
+        self.ring.view_until(within, holds).await
     }
 
     async fn view_changed(self: &Arc<Self>, seen: &Arc<View>) -> bool {
-        let mut view = self.view.clone();
+        let mut view = self.ring.views.clone();
         view.wait_for(|now| !Arc::ptr_eq(now, seen)).await.is_ok()
     }
 
     fn was_member(&self) -> bool {
-        self.was_member.load(Ordering::Relaxed)
+        self.ring.was_member.load(Ordering::Relaxed)
     }
 
     async fn ask_other(
@@ -125,12 +125,12 @@ impl Env for Shared {
     }
 
     fn distrusted(&self) -> BTreeSet<Position> {
-        let now = self.clock.now();
+        let now = self.ring.clock.now();
         self.ledger().distrusted(now)
     }
 
     fn is_settled(&self, view: &View) -> bool {
-        let now = self.clock.now();
+        let now = self.ring.clock.now();
         self.ledger().is_settled(view, now)
     }
 
@@ -147,7 +147,7 @@ impl Env for Shared {
     }
 
     fn takeover(&self) -> MutexGuard<'_, TakeOver> {
-        Shared::takeover(self)
+        self.flows.takeover()
     }
 
     async fn look_at_offer(
@@ -155,7 +155,7 @@ impl Env for Shared {
         objects: Vec<ContentId>,
         records: Vec<OfferedRecord>,
     ) -> Result<OfferLook, String> {
-        let hopeless = self.hopeless.clone();
+        let hopeless = self.flows.hopeless.clone();
         let looked = self.blocking(move |store| {
             Ok((hopeless.presence(store, objects)?, shelf::known_records(store, &records)?))
         });
@@ -163,7 +163,7 @@ impl Env for Shared {
     }
 
     fn with_arrivals<T>(&self, work: impl FnOnce(&mut Arrivals) -> T) -> T {
-        work(&mut self.arrivals.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.flows.arrivals.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn tell_synced(&self, objects: u64, bytes: u64, took: Duration) {
@@ -171,19 +171,19 @@ impl Env for Shared {
     }
 
     fn bygones(&self) -> MutexGuard<'_, Bygones> {
-        Shared::bygones(self)
+        self.flows.bygones()
     }
 
     fn ring_ms(&self) -> u64 {
-        Shared::ring_ms(self)
+        self.ring.ring_ms()
     }
 
     fn next_clock(&self) -> Timestamp {
-        Shared::next_clock(self)
+        self.ring.next_clock()
     }
 
     fn saw_clock(&self, seen: Timestamp) {
-        Shared::saw_clock(self, seen);
+        self.ring.saw_clock(seen);
     }
 
     fn sign(&self, record: &NameRecord) -> Result<SignedRecord, String> {
@@ -234,7 +234,7 @@ impl Env for Shared {
     }
 
     fn transfers(&self) -> &Transfers {
-        &self.transfers
+        &self.flows.transfers
     }
 
     fn is_line_full(&self, to: &Position) -> bool {
@@ -242,26 +242,27 @@ impl Env for Shared {
     }
 
     fn sent(&self, _: Cause, bytes: u64) {
-        self.moved.fetch_add(bytes, Ordering::Relaxed);
+        self.flows.moved.fetch_add(bytes, Ordering::Relaxed);
     }
 
     fn moved(&self) -> u64 {
-        self.moved.load(Ordering::Relaxed)
+        self.flows.moved.load(Ordering::Relaxed)
     }
 
     async fn tell_ring(self: &Arc<Self>, wish: RingWish) {
-        self.tell_actor(match wish {
-            RingWish::BeginLeaving => ActorMessage::BeginLeaving,
-            RingWish::AskTurn => ActorMessage::AskTurn,
-            RingWish::TakeTurn => ActorMessage::TakeTurn,
-            RingWish::Stay => ActorMessage::Stay,
-            RingWish::Depart => ActorMessage::Depart,
-        })
-        .await;
+        self.ring
+            .tell_actor(match wish {
+                RingWish::BeginLeaving => ActorMessage::BeginLeaving,
+                RingWish::AskTurn => ActorMessage::AskTurn,
+                RingWish::TakeTurn => ActorMessage::TakeTurn,
+                RingWish::Stay => ActorMessage::Stay,
+                RingWish::Depart => ActorMessage::Depart,
+            })
+            .await;
     }
 
     fn heard_moving(&self, bytes: u64) {
-        self.moved.fetch_add(bytes, Ordering::Relaxed);
+        self.flows.moved.fetch_add(bytes, Ordering::Relaxed);
     }
 
     async fn receive(self: &Arc<Self>, object: ObjectInfo) -> Result<Arriving, BlobError> {
@@ -335,26 +336,26 @@ impl Env for Shared {
         if anew {
             self.tell(PeerEvent::Copied { content: *content, to: Shared::named(self, &self.position()) });
         }
-        self.hopeless.came(content);
-        self.notices.came(content, from.map(|peer| Shared::named(self, &peer)));
+        self.flows.hopeless.came(content);
+        self.flows.notices.came(content, from.map(|peer| Shared::named(self, &peer)));
     }
 
     fn copy_refused(&self, object: &ObjectInfo, reason: &MissingReason) {
-        self.hopeless.refused(object, reason);
+        self.flows.hopeless.refused(object, reason);
     }
 
     fn copy_is_at(&self, peer: &Position, content: ContentId) {
         if let Some(entry) = Shared::view(self).alive().find(|entry| entry.position == *peer) {
-            self.health.hear_copy(entry, content, true);
+            self.flows.health.hear_copy(entry, content, true);
         }
     }
 
     fn repair_wanted(&self) -> &Notify {
-        &self.repair_wanted
+        &self.flows.repair_wanted
     }
 
     fn repair_interval(&self) -> Duration {
-        self.interval
+        self.ring.interval
     }
 
     /// No peer is waited for: a member that is away has no copies.
@@ -397,11 +398,11 @@ impl Env for Shared {
     }
 
     fn may_give(&self, to: &Entry, content: &ContentId) -> bool {
-        self.hopeless.may_try(to, content)
+        self.flows.hopeless.may_try(to, content)
     }
 
     fn gave(&self, to: &Entry, content: ContentId, refusal: Option<&MissingReason>) {
-        self.hopeless.tried(to, content, refusal);
+        self.flows.hopeless.tried(to, content, refusal);
     }
 
     fn heard_offer(&self, view: &View, from: &Entry, asked: &BTreeSet<ContentId>, has: &BTreeSet<ContentId>) {

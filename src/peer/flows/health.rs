@@ -19,7 +19,8 @@ use crate::chord::{Route, View};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::content_of;
 use crate::peer::api::{Listed, PeerName, ShortFile};
-use crate::peer::shared::{STORAGE_TIMEOUT, Shared, unix_ms};
+use crate::peer::ring::state::unix_ms;
+use crate::peer::shared::{STORAGE_TIMEOUT, Shared};
 use crate::replica::{Holdings, replicas};
 use crate::wire::limits::{
     FRAME_BYTES_MAX, HEALTH_NAMES_MAX, HOLDERS_PER_OBJECT_MAX, LISTED_MAX, OFFERS_PER_MESSAGE_MAX,
@@ -155,7 +156,7 @@ impl Shared {
                 _ => unheard.push(peer),
             }
         }
-        let (settings, members) = (self.settings(), view.members_count());
+        let (settings, members) = (self.ring.settings(), view.members_count());
         let (copies, quorum) = (settings.copies(members), settings.write_quorum(members));
         let joined = join(answers, copies, quorum);
         let without_copy = joined.files.iter().filter(|file| file.holders.is_empty()).count() as u64;
@@ -178,7 +179,7 @@ impl Shared {
 
     /// Handles `Health`. Peers that ask at nearly the same time get the same answer, made once.
     pub(in crate::peer) async fn answer_health(self: &Arc<Self>) -> StorageReply {
-        let mut last = self.health.last.lock().await;
+        let mut last = self.flows.health.last.lock().await;
         if let Some((made, answer)) = last.as_ref()
             && made.elapsed() < FRESH
         {
@@ -191,7 +192,7 @@ impl Shared {
 
     async fn look_at_health(self: &Arc<Self>) -> StorageReply {
         let view = self.view();
-        let (settings, members) = (self.settings(), view.members_count());
+        let (settings, members) = (self.ring.settings(), view.members_count());
         let (copies, quorum) = (settings.copies(members), settings.write_quorum(members));
         let mine = match self.answered_for(&view).await {
             Ok(mine) => mine,
@@ -199,19 +200,19 @@ impl Shared {
             Err(error) => return StorageReply::refused(error.to_string()),
         };
         let living = Living::of(&view);
-        let seems_short = |content: &&ContentId| self.health.holders(&living, content).len() < copies;
+        let seems_short = |content: &&ContentId| self.flows.health.holders(&living, content).len() < copies;
         let doubtful: Vec<ContentId> =
             mine.iter().filter(seems_short).take(OFFERS_PER_MESSAGE_MAX).copied().collect();
         self.ask_anew(&view, &doubtful).await;
         let mut files: Vec<FileHealth> = Vec::new();
         for content in mine {
-            let holders = self.health.holders(&living, &content);
+            let holders = self.flows.health.holders(&living, &content);
             if holders.len() < copies {
                 let missing = who_should(&view, &content.key(), &holders, copies);
                 files.push(FileHealth { content, names: Vec::new(), holders, missing });
             }
         }
-        let lost = self.health.lock().lost.clone();
+        let lost = self.flows.health.lock().lost.clone();
         files.extend(lost.into_iter().map(|(content, names)| {
             let missing = who_should(&view, &content.key(), &[], copies);
             FileHealth { content, names, holders: Vec::new(), missing }
@@ -250,14 +251,14 @@ impl Shared {
         has: &BTreeSet<ContentId>,
     ) {
         for content in asked {
-            self.health.hear_copy(to, *content, has.contains(content));
+            self.flows.health.hear_copy(to, *content, has.contains(content));
             // Another replica's copy says nothing about the owner.
             let is_owner = match view.route(&content.key()) {
                 Some(Route::Owner { owner, .. }) => owner.position == to.position,
                 _ => true,
             };
             if is_owner && !view.owns(&content.key()) {
-                self.health.hear_owner(*content, has.contains(content));
+                self.flows.health.hear_owner(*content, has.contains(content));
             }
         }
     }
@@ -285,7 +286,7 @@ impl Shared {
         held: &BTreeSet<ContentId>,
         named: BTreeMap<ContentId, Vec<FileName>>,
     ) {
-        self.health.keep_only(held);
+        self.flows.health.keep_only(held);
         let mut by_owner: BTreeMap<Position, (Entry, Vec<ContentId>)> = BTreeMap::new();
         let view = self.view();
         for content in named.keys() {
@@ -312,18 +313,18 @@ impl Shared {
                 }
             }
         }
-        self.health.lock().lost = lost;
+        self.flows.health.lock().lost = lost;
     }
 
     /// Whether a member has been away for so long that it is no longer waited for.
     pub(in crate::peer) fn is_gone_for_good(&self, peer: &Position) -> bool {
-        self.contacts.away_since(peer).is_some_and(|since| gone(since, unix_ms()))
+        self.ring.contacts.away_since(peer).is_some_and(|since| gone(since, unix_ms()))
     }
 
     /// The files that this peer reports on: those of its own range, and those that their owner lacks.
     async fn answered_for(&self, view: &View) -> Result<Vec<ContentId>, BlobError> {
         let held = self.blocking(|store| store.object_ids()).await?;
-        let orphans = self.health.lock().orphans.clone();
+        let orphans = self.flows.health.lock().orphans.clone();
         // An object that was only requested here came from the ring too: if this peer owns it, it keeps it.
         let contents = held.into_iter().map(|(content, _)| content);
         Ok(contents.filter(|content| view.owns(&content.key()) || orphans.contains(content)).collect())
@@ -334,7 +335,7 @@ impl Shared {
         if contents.is_empty() {
             return;
         }
-        let copies = usize::from(self.settings().replicas);
+        let copies = usize::from(self.ring.settings().replicas);
         let mut whom: BTreeMap<Position, Entry> = BTreeMap::new();
         for entry in replicas(&view.me, &view.successors, copies).into_iter().skip(1) {
             whom.insert(entry.position, entry);
@@ -352,7 +353,7 @@ impl Shared {
             let Some(lacking) = lacking else { continue };
             let lacking: BTreeSet<ContentId> = lacking.into_iter().collect();
             for content in contents {
-                self.health.hear_copy(&entry, *content, !lacking.contains(content));
+                self.flows.health.hear_copy(&entry, *content, !lacking.contains(content));
             }
         }
     }

@@ -27,7 +27,7 @@ impl Shared {
         if self.view().phase != PhaseKind::Active {
             return Err(self.why_not_active());
         }
-        let Ok(_one_at_a_time) = self.departing.try_lock() else {
+        let Ok(_one_at_a_time) = self.flows.departing.try_lock() else {
             return Err("this peer is leaving".to_owned());
         };
         let HandedOver { count: handed_over, short } = files::hand_over_and_wait(self, force).await?;
@@ -43,10 +43,10 @@ impl Shared {
             data_dir: self.store.dir().to_string_lossy().into_owned(),
         };
         // The report is published before the end, so that every task that sees the end knows the reason.
-        self.left.send_replace(Some(report.clone()));
-        self.tell_actor(ActorMessage::Depart).await;
-        let mut ended = self.ended.subscribe();
-        let gone = self.interval * 2 + Duration::from_secs(1);
+        self.flows.left.send_replace(Some(report.clone()));
+        self.ring.tell_actor(ActorMessage::Depart).await;
+        let mut ended = self.ring.ended.subscribe();
+        let gone = self.ring.interval * 2 + Duration::from_secs(1);
         // The node ends by itself after two intervals; this waits for that end.
         let _ = tokio::time::timeout(gone, ended.wait_for(Option::is_some)).await;
         Ok(report)

@@ -90,7 +90,7 @@ pub(in crate::peer) async fn mend(shared: Arc<Shared>) {
         if tell.try_send((notice, is_shown)).is_err()
             && let Some(shared) = weak.upgrade()
         {
-            shared.repair_wanted.notify_one();
+            shared.flows.repair_wanted.notify_one();
         }
     });
     let places = Arc::new(Semaphore::new(FETCHES_MAX));
@@ -105,11 +105,11 @@ pub(in crate::peer) async fn mend(shared: Arc<Shared>) {
         };
         if is_shown {
             // These are more notices than a person reads; the log has all of them.
-            shared.tell(PeerEvent::Warning(shared.notices.add(&notice)));
+            shared.tell(PeerEvent::Warning(shared.flows.notices.add(&notice)));
         }
         let Notice::Quarantined { object, kind: Kind::Replica, names, .. } = notice else { continue };
         if fetches.len() >= WAITING_MAX {
-            shared.repair_wanted.notify_one();
+            shared.flows.repair_wanted.notify_one();
             continue;
         }
         let (shared, places) = (shared.clone(), places.clone());
@@ -139,12 +139,12 @@ impl Shared {
                 };
                 if matches!(self.blocking(move |store| store.promote(&content)).await, Ok(true)) {
                     let from = sources.last().map(|peer| self.named(peer));
-                    self.notices.came(&content, from.clone());
+                    self.flows.notices.came(&content, from.clone());
                     break 'tried came_back(from);
                 }
             }
-            self.notices.nobody_answered(&content);
-            self.repair_wanted.notify_one();
+            self.flows.notices.nobody_answered(&content);
+            self.flows.repair_wanted.notify_one();
             NOBODY_ANSWERED.to_owned()
         };
         if is_shown {

@@ -95,7 +95,7 @@ impl Shared {
             length,
             content_owner: self.named(&content_owner),
             holders: self.all_named(holders.entries.iter().map(|entry| &entry.position)),
-            copies: self.settings().copies(self.view().members_count()),
+            copies: self.ring.settings().copies(self.view().members_count()),
             history: history as u64,
         })
     }

@@ -36,7 +36,7 @@ pub(in crate::peer) async fn serve(shared: Arc<Shared>, mut incoming: mpsc::Rece
             }
             Incoming::Datagram { from, bytes } => {
                 // A full inbox loses pings, as the network may.
-                let _ = shared.actor.try_send(ActorMessage::Datagram { from, bytes });
+                let _ = shared.ring.actor.try_send(ActorMessage::Datagram { from, bytes });
             }
             Incoming::Misbehaved { peer, fault } => shared.blame(&peer, fault),
             Incoming::Refused { from, reason, total } => {
@@ -89,7 +89,7 @@ impl Shared {
                 let (reply, answer) = oneshot::channel();
                 let Asker { entry, through_a_helper } = from.clone();
                 let message = ActorMessage::Request { from: entry, through_a_helper, request, reply };
-                if self.actor.send(message).await.is_ok()
+                if self.ring.actor.send(message).await.is_ok()
                     && let Ok(answer) = answer.await
                 {
                     stream.send_reply(&Reply::Membership(answer)).await?;
@@ -152,11 +152,11 @@ impl Shared {
             }
             StorageRequest::Offer { objects, records } => {
                 if objects.len() <= OFFERS_PER_MESSAGE_MAX {
-                    self.health.hear_offer(&from.entry, &objects);
+                    self.flows.health.hear_offer(&from.entry, &objects);
                 }
                 files::answer_offer(self, objects, records).await
             }
-            StorageRequest::Unkept => Ok(self.hopeless.report()),
+            StorageRequest::Unkept => Ok(self.flows.hopeless.report()),
             StorageRequest::Health => Ok(self.answer_health().await),
             StorageRequest::Lacks { objects } if objects.len() > OFFERS_PER_MESSAGE_MAX => {
                 Err(format!("at most {OFFERS_PER_MESSAGE_MAX} objects are asked for at a time"))

@@ -16,7 +16,8 @@ use crate::chord::{Event, Node, Output, ReplyTo, Token, Unanswered, View};
 use crate::config::RingSettings;
 use crate::id::Position;
 use crate::peer::api::PeerEvent;
-use crate::peer::shared::{Shared, unix_ms};
+use crate::peer::ring::state::unix_ms;
+use crate::peer::shared::Shared;
 use crate::time::Moment;
 use crate::transport::{RequestFailure, background, spawn_blocking};
 use crate::wire::{
@@ -95,14 +96,14 @@ impl Actor {
                 published = Some(self.node.version());
                 let view = Arc::new(self.node.view());
                 if view.is_member() {
-                    self.shared.was_member.store(true, Ordering::Relaxed);
+                    self.shared.ring.was_member.store(true, Ordering::Relaxed);
                     self.keep_settings(view.settings).await;
                 }
                 self.view.send_replace(view);
             }
             debug_assert!(self.node.is_shown_in(&self.view.borrow()), "a view that is not the node's");
             if let Some(why) = ended {
-                self.shared.ended.send_replace(Some(why));
+                self.shared.ring.ended.send_replace(Some(why));
                 return;
             }
             let wake = self.node.poll_timeout();
@@ -135,7 +136,7 @@ impl Actor {
         }
         match message {
             ActorMessage::Datagram { from, bytes } => match codec::decode::<Datagram>(&bytes) {
-                Ok(Datagram::Clock { unix_ms }) => self.shared.hear_clock(from.position, unix_ms),
+                Ok(Datagram::Clock { unix_ms }) => self.shared.ring.hear_clock(from.position, unix_ms),
                 Ok(datagram) => self.node.handle_datagram(now, &from, datagram),
                 Err(_) => self.shared.transport.malformed_datagram(&from.position),
             },
@@ -299,7 +300,7 @@ impl Actor {
                 Err(_) => false,
             };
             let message = ActorMessage::Reply { token, through_a_helper, answer };
-            let _ = shared.actor.send(message).await;
+            let _ = shared.ring.actor.send(message).await;
         });
     }
 
@@ -319,7 +320,7 @@ impl Actor {
                 told = true;
                 tokio::time::sleep(PERSIST_RETRY).await;
             }
-            let _ = shared.actor.send(ActorMessage::Persisted(incarnation)).await;
+            let _ = shared.ring.actor.send(ActorMessage::Persisted(incarnation)).await;
         });
     }
 
@@ -368,7 +369,7 @@ pub(in crate::peer) async fn save_file(
 
 /// Keeps the known members on disk, for the next start.
 pub(in crate::peer) async fn remember_members(shared: Arc<Shared>, file: SharedFile) {
-    let mut view = shared.view.clone();
+    let mut view = shared.ring.views.clone();
     let mut last: Option<Vec<Member>> = None;
     loop {
         let now = view.borrow_and_update().clone();

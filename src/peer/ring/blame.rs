@@ -11,7 +11,7 @@ use crate::wire::Fault;
 impl Shared {
     /// Records a fault of a peer.
     pub(in crate::peer) fn blame(&self, peer: &Position, fault: Fault) {
-        let now = self.clock.now();
+        let now = self.ring.clock.now();
         if *peer != self.position() && self.ledger().note(*peer, fault, now) {
             let warning = format!("peer {} misbehaves: {fault}", self.named(peer));
             tracing::warn!("{warning}");
@@ -27,7 +27,7 @@ impl Shared {
         if hearsay {
             tracing::debug!(peer = %peer.label(), %fault, "through a helper, so nobody is held to account");
             self.transport.set_detour(*peer, None);
-            self.contacts.seek(*peer);
+            self.ring.contacts.seek(*peer);
         } else {
             self.blame(peer, fault);
         }
@@ -41,6 +41,6 @@ impl Shared {
     }
 
     pub(in crate::peer) fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ring.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

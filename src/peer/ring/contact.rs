@@ -18,7 +18,8 @@ use tokio::time::Instant;
 use crate::chord::{NEAR_KEPT, View};
 use crate::id::Position;
 use crate::peer::api::{PeerEvent, Unreachable};
-use crate::peer::shared::{Shared, unix_ms};
+use crate::peer::ring::state::unix_ms;
+use crate::peer::shared::Shared;
 use crate::transport::RequestFailure;
 use crate::wire::{
     Entry, MemberState, MembershipReply, MembershipRequest, NeighbourReply, NeighbourRequest, Reply, Request,
@@ -156,7 +157,7 @@ impl Shared {
         let view = self.view();
         let apart = view.alive().filter_map(|entry| {
             let through = self.transport.detour(&entry.position);
-            let failures = self.contacts.failures(&entry.position);
+            let failures = self.ring.contacts.failures(&entry.position);
             // A single failed dial may be a death that nobody has found yet.
             let sure = failures > 1 || (failures == 1 && through.is_some());
             (sure && self.transport.connection(&entry.position).is_none()).then(|| Unreachable {
@@ -211,7 +212,7 @@ impl Shared {
 
     /// Takes over what an earlier run knew.
     pub(in crate::peer) fn recall(&self, known: Vec<Known>) {
-        let mut since = lock(&self.contacts.away_since);
+        let mut since = lock(&self.ring.contacts.away_since);
         for Known { position, name, away_since_ms } in known {
             name.into_iter().for_each(|name| self.transport.learn_display_name(position, &name));
             since.extend(away_since_ms.map(|ms| (position, ms)));
@@ -229,7 +230,7 @@ impl Shared {
             tracing::debug!(peer = %entry.position.label(), through = %helper.position.label(), "a detour");
             self.transport.set_detour(entry.position, Some(helper));
         }
-        self.contacts.tried(Instant::now(), &entry, dial && !dialled);
+        self.ring.contacts.tried(Instant::now(), &entry, dial && !dialled);
     }
 
     /// A connected member that reaches `target`.
@@ -279,7 +280,7 @@ impl Shared {
         let known = view.members.iter().filter(|m| m.state != MemberState::Left).map(|member| {
             let position = member.entry.position;
             let name = self.transport.display_name(&position);
-            Known { position, name, away_since_ms: self.contacts.away_since(&position) }
+            Known { position, name, away_since_ms: self.ring.contacts.away_since(&position) }
         });
         known.filter(|known| known.name.is_some() || known.away_since_ms.is_some()).take(KNOWN_MAX).collect()
     }
@@ -287,25 +288,25 @@ impl Shared {
 
 /// Keeps in contact with the members until the peer ends.
 pub(in crate::peer) async fn keep_contact(shared: Arc<Shared>) {
-    let mut view = shared.view.clone();
+    let mut view = shared.ring.views.clone();
     let mut tries = JoinSet::new();
     let mut last = None;
     loop {
         let now = view.borrow_and_update().clone();
         if now.is_member() {
-            shared.contacts.note_away(&now, unix_ms());
+            shared.ring.contacts.note_away(&now, unix_ms());
             let alive: BTreeSet<Position> = now.alive().map(|entry| entry.position).collect();
             shared.check_detours(&now, &alive);
-            let wanted = wanted(&now, &shared.contacts);
+            let wanted = wanted(&now, &shared.ring.contacts);
             if now.members.alive_count() > CONTACTS_MAX {
                 let kept: BTreeSet<Position> = wanted.iter().map(|entry| entry.position).collect();
-                let unused = UNUSED_MIN.max(shared.interval * PARTNERS_PINGED_WITHIN);
+                let unused = UNUSED_MIN.max(shared.ring.interval * PARTNERS_PINGED_WITHIN);
                 shared.transport.release_unused(unused, |position| kept.contains(position));
             }
             let connected = |position: &Position| shared.transport.connection(position).is_some();
             let has_detour = |position: &Position| shared.transport.detour(position).is_some();
             let (dial, search) =
-                shared.contacts.due(Instant::now(), &wanted, &now.me.position, connected, has_detour);
+                shared.ring.contacts.due(Instant::now(), &wanted, &now.me.position, connected, has_detour);
             let dial = dial.into_iter().map(|entry| (entry, true));
             for (entry, dial) in dial.chain(search.into_iter().map(|entry| (entry, false))) {
                 tries.spawn(shared.clone().reach(entry, dial));
@@ -481,13 +482,13 @@ mod tests {
         until("the name is kept", &|| kept(&first).is_some_and(|k| k.name.as_deref() == Some("nas"))).await;
         second.shutdown().await;
         until("its absence is kept", &|| kept(&first).is_some_and(|k| k.away_since_ms.is_some())).await;
-        let since = first.shared.contacts.away_since(&position);
+        let since = first.shared.ring.contacts.away_since(&position);
         first.shutdown().await;
         drop((first, second));
         let first = start(options(1, Entrance::Resume)).await.unwrap();
         assert_eq!(first.shared.named(&position).label(), "nas");
         first.wait_active().await.unwrap();
-        assert_eq!(first.shared.contacts.away_since(&position), since);
+        assert_eq!(first.shared.ring.contacts.away_since(&position), since);
         assert!(since.is_some());
         first.shutdown().await;
     }

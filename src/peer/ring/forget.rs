@@ -66,7 +66,7 @@ impl Shared {
     /// Tells the ring. False if the peer is not a member that has stopped answering.
     async fn forget_now(&self, entry: &Entry) -> bool {
         let (done, forgotten) = oneshot::channel();
-        self.tell_actor(ActorMessage::Forget { whom: entry.position, done }).await;
+        self.ring.tell_actor(ActorMessage::Forget { whom: entry.position, done }).await;
         forgotten.await.unwrap_or(false)
     }
 }

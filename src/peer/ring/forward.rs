@@ -114,7 +114,7 @@ impl Shared {
     ) -> Result<(), StreamError> {
         let view = self.view();
         let target = view.alive().find(|entry| entry.position == to && to != from.position);
-        let refusal = match (target, self.forwards.begin(from.position, Instant::now())) {
+        let refusal = match (target, self.ring.forwards.begin(from.position, Instant::now())) {
             (Some(target), Some(place)) => Ok((target, place)),
             (None, _) => Err(RelayFailure::Unanswered),
             (Some(_), None) => Err(RelayFailure::Refused),

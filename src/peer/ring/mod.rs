@@ -10,6 +10,7 @@
 //! | `ping` | asks a peer that a person names how it answers |
 //! | `forget` | removes a member that will not come back |
 //! | `clock` | time since the peer was made, sleep of the machine included |
+//! | `state` | what the tasks of a peer know of its ring, and its time |
 
 pub(in crate::peer) mod actor;
 pub(in crate::peer) mod blame;
@@ -19,3 +20,4 @@ pub(in crate::peer) mod forget;
 pub(in crate::peer) mod forward;
 pub(in crate::peer) mod lookup;
 pub(in crate::peer) mod ping;
+pub(in crate::peer) mod state;

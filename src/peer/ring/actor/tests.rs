@@ -24,7 +24,7 @@ async fn two(dir: &std::path::Path) -> [Handle; 2] {
     let known = first.shared.view().me.address.clone();
     let second = start(options(182, Entrance::Join { known })).await.unwrap();
     for handle in [&first, &second] {
-        assert!(handle.shared.view_until(PATIENCE, |view| view.members_count() == 2).await);
+        assert!(handle.shared.ring.view_until(PATIENCE, |view| view.members_count() == 2).await);
     }
     [first, second]
 }
@@ -42,20 +42,20 @@ async fn a_view_shows_that_the_peer_is_back() {
         if declared_dead {
             believes_dead(&first, &second).await;
         }
-        let mut views = second.shared.view.clone();
+        let mut views = second.shared.ring.views.clone();
         let seen = tokio::spawn(async move {
             let left = views.wait_for(|view| view.phase == PhaseKind::Checking).await.is_ok();
             left && views.wait_for(|view| view.is_member()).await.is_ok()
         });
-        second.shared.tell_actor(ActorMessage::Sleep(Duration::from_secs(3_600))).await;
-        second.shared.tell_actor(ActorMessage::AskTurn).await;
+        second.shared.ring.tell_actor(ActorMessage::Sleep(Duration::from_secs(3_600))).await;
+        second.shared.ring.tell_actor(ActorMessage::AskTurn).await;
         let back = tokio::time::timeout(PATIENCE, seen).await;
         let view = second.shared.view();
         assert!(matches!(back, Ok(Ok(true))), "declared dead: {declared_dead}; {:?}", view.phase);
         assert_eq!(view.me.incarnation > before.incarnation, declared_dead);
         let life = view.me.incarnation;
         let position = view.me.position;
-        let counted = first.shared.view_until(PATIENCE, |view| {
+        let counted = first.shared.ring.view_until(PATIENCE, |view| {
             view.alive().any(|entry| entry.position == position && entry.incarnation == life)
         });
         assert!(counted.await, "the other peer counts it");
@@ -73,9 +73,9 @@ async fn believes_dead(first: &Handle, second: &Handle) {
     let request = MembershipRequest::Neighbour(NeighbourRequest::State { members });
     let from = first.shared.view().me.clone();
     let message = ActorMessage::Request { from, through_a_helper: true, request, reply };
-    first.shared.tell_actor(message).await;
+    first.shared.ring.tell_actor(message).await;
     let dead = |view: &crate::chord::View| view.is_gone(&entry);
-    assert!(first.shared.view_until(PATIENCE, dead).await, "it is believed");
+    assert!(first.shared.ring.view_until(PATIENCE, dead).await, "it is believed");
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);

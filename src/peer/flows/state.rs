@@ -1,0 +1,53 @@
+//! What the flows of one peer share.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, watch};
+
+use super::health::HealthBook;
+use super::hopeless::Hopeless;
+use super::mend::NoticeBook;
+use crate::files::Transfers;
+use crate::names::Bygones;
+use crate::peer::api::LeaveReport;
+use crate::replica::{Arrivals, TakeOver};
+
+/// What the flows of one peer share.
+#[derive(Default)]
+pub(in crate::peer) struct FlowState {
+    /// The ranges that this peer takes over in its present incarnation.
+    takeover: Mutex<TakeOver>,
+    /// The records that this peer does not want again.
+    bygones: Mutex<Bygones>,
+    /// The objects that are on their way in.
+    pub arrivals: Mutex<Arrivals>,
+    /// Wakes the repair task.
+    pub repair_wanted: Notify,
+    /// The places of objects on their way, in and out; each peer has its own share, so that no peer waits for another.
+    pub transfers: Transfers,
+    /// Rises whenever another peer takes something or says that it is taking it: a sign that transfers go on.
+    pub moved: AtomicU64,
+    /// The known copies, by holder, of the files that this peer reports on.
+    pub health: HealthBook,
+    /// The recent notices of the store.
+    pub notices: NoticeBook,
+    /// The attempts that are not worth making.
+    pub hopeless: Hopeless,
+    /// Allows one departure at a time.
+    pub departing: tokio::sync::Mutex<()>,
+    /// The report of the departure, once it is done.
+    pub left: watch::Sender<Option<LeaveReport>>,
+}
+
+impl FlowState {
+    /// The ranges that this peer takes over in its present incarnation.
+    pub(in crate::peer) fn takeover(&self) -> MutexGuard<'_, TakeOver> {
+        self.takeover.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The records that this peer does not want again.
+    pub(in crate::peer) fn bygones(&self) -> MutexGuard<'_, Bygones> {
+        self.bygones.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
