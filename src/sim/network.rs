@@ -6,6 +6,9 @@ use std::time::Duration;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
+use crate::time::Moment;
+use crate::wire::limits::QUEUE_TARGET;
+
 /// The place of a peer in the world, which determines its address.
 pub type Slot = u32;
 
@@ -28,6 +31,32 @@ pub struct Network {
     /// all.
     groups: BTreeMap<Slot, u8>,
     slow: BTreeMap<Slot, u32>,
+    lines: BTreeMap<Slot, Line>,
+}
+
+/// The line between one peer and all others.
+#[derive(Debug, Clone)]
+pub(super) struct Line {
+    bytes_s: u64,
+    /// The bytes that wait before it, each way, at most.
+    queue_bytes: u64,
+    /// Whether senders of files leave the line free for other packets, as a running peer's congestion control does. If
+    /// not, they fill its queue.
+    paced: bool,
+    /// Until when the bytes on their way take it: those that the peer sends, and those that it receives.
+    pub(super) sends_until: Moment,
+    pub(super) receives_until: Moment,
+}
+
+impl Line {
+    /// How long a packet waits behind the bytes of files at most.
+    pub(super) fn wait_max(&self) -> Duration {
+        if self.paced { QUEUE_TARGET } else { self.time_of(self.queue_bytes) }
+    }
+
+    fn time_of(&self, bytes: u64) -> Duration {
+        Duration::from_micros(bytes.saturating_mul(1_000_000) / self.bytes_s.max(1))
+    }
 }
 
 impl Network {
@@ -41,6 +70,7 @@ impl Network {
             cuts: BTreeSet::new(),
             groups: BTreeMap::new(),
             slow: BTreeMap::new(),
+            lines: BTreeMap::new(),
         }
     }
 
@@ -59,6 +89,14 @@ impl Network {
         self.slow.insert(slot, factor);
     }
 
+    /// Gives a peer a line of so many bytes a second each way, with a queue of so many bytes. `paced`: whether senders of
+    /// files leave it free for other packets, as the congestion control of a running peer does.
+    pub fn set_line(&mut self, slot: Slot, bytes_s: u64, queue_bytes: u64, paced: bool) {
+        let begin = Moment::default();
+        let line = Line { bytes_s, queue_bytes, paced, sends_until: begin, receives_until: begin };
+        self.lines.insert(slot, line);
+    }
+
     /// Repairs every cut and every partition.
     pub fn heal(&mut self) {
         self.cuts.clear();
@@ -69,6 +107,7 @@ impl Network {
     pub fn calm(&mut self) {
         self.heal();
         self.slow.clear();
+        self.lines.clear();
         (self.loss, self.duplication, self.holdups) = (0.0, 0.0, (0.0, Duration::ZERO));
     }
 
@@ -108,6 +147,33 @@ impl Network {
             timeout *= 2;
         }
         Some(delay)
+    }
+
+    /// The time that bytes of a file wait for the lines of two peers, and take on them.
+    pub(super) fn line_time(&mut self, from: Slot, to: Slot, now: Moment, bytes: u64) -> Duration {
+        let mut at = now;
+        if let Some(line) = self.lines.get_mut(&from) {
+            at = at.max(line.sends_until) + line.time_of(bytes);
+            line.sends_until = at;
+        }
+        if let Some(line) = self.lines.get_mut(&to) {
+            at = at.max(line.receives_until) + line.time_of(bytes);
+            line.receives_until = at;
+        }
+        at.since(now)
+    }
+
+    /// The lines of the peers that have slow ones.
+    pub(super) fn lines(&self) -> &BTreeMap<Slot, Line> {
+        &self.lines
+    }
+
+    /// The time that another packet waits behind the bytes of files.
+    pub(super) fn line_wait(&self, from: Slot, to: Slot, now: Moment) -> Duration {
+        let wait = |line: &Line, until: Moment| until.since(now).min(line.wait_max());
+        let (sends, receives) = (self.lines.get(&from), self.lines.get(&to));
+        sends.map_or(Duration::ZERO, |line| wait(line, line.sends_until))
+            + receives.map_or(Duration::ZERO, |line| wait(line, line.receives_until))
     }
 
     /// The travel time of one packet.

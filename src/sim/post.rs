@@ -69,9 +69,11 @@ impl World {
         let acknowledgement = if is_pong { 0 } else { traffic::ACK_BYTES };
         peer.sent.count(Purpose::Maintenance, bytes + acknowledgement);
         let me = peer.node.me().clone();
+        let waits = self.network.line_wait(from, slot, self.now);
         for delay in self.network.datagram(from, slot) {
             let (from, to, datagram) = (me.clone(), to.clone(), datagram.clone());
-            self.queue.put(self.now + dialled + delay, Delivery::Datagram { from, to, slot, datagram });
+            self.queue
+                .put(self.now + dialled + waits + delay, Delivery::Datagram { from, to, slot, datagram });
         }
     }
 
@@ -101,11 +103,13 @@ impl World {
 
     /// The delay of a frame; `None` if there is no longer a way.
     pub(super) fn stream_delay(&mut self, from: Slot, helper: Option<Slot>, to: Slot) -> Option<Duration> {
-        match helper {
-            None => self.network.stream(from, to),
-            Some(helper) if !self.runs(helper) => None,
-            Some(helper) => Some(self.network.stream(from, helper)? + self.network.stream(helper, to)?),
-        }
+        let waits = self.network.line_wait(from, to, self.now);
+        let delay = match helper {
+            None => self.network.stream(from, to)?,
+            Some(helper) if !self.runs(helper) => return None,
+            Some(helper) => self.network.stream(from, helper)? + self.network.stream(helper, to)?,
+        };
+        Some(waits + delay)
     }
 
     fn runs(&self, slot: Slot) -> bool {

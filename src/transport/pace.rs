@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 use quinn_proto::RttEstimator;
 use quinn_proto::congestion::{Controller, ControllerFactory, ControllerMetrics, Cubic, CubicConfig};
 
+use crate::wire::limits::QUEUE_TARGET;
+
 /// Builds the congestion control of each connection.
 #[derive(Debug, Clone)]
 pub(super) struct PaceConfig(pub(super) Arc<CubicConfig>);
@@ -145,8 +147,6 @@ impl Bound {
     }
 }
 
-/// How long packets may wait in queues: a part of the shortest time that a ping has for its answer.
-const QUEUE_TARGET: Duration = Duration::from_millis(60);
 /// How long acknowledgements are gathered before the bound is updated.
 const EPOCH: Duration = Duration::from_millis(100);
 /// The least time for which a round trip without a queue is believed.

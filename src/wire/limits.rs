@@ -49,6 +49,9 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The time for which a peer remembers that a third peer relayed an answer, so that a wrong answer convicts no peer.
 /// The answer is judged much sooner.
 pub const HEARSAY_MAX: Duration = Duration::from_secs(600);
+/// How long packets may wait in queues behind the bytes of files: a part of the shortest time that a ping has for its
+/// answer.
+pub const QUEUE_TARGET: Duration = Duration::from_millis(60);
 /// The timeout for silence on a stream while bytes are due.
 pub const STREAM_SILENCE_MAX: Duration = Duration::from_secs(10);
 /// The most entries of a report's list that are written out.

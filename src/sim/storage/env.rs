@@ -218,17 +218,17 @@ impl Env for Keeper {
         Ok(Stream::open(self, whom, request))
     }
 
-    /// The bytes that go out in half a second: a simulated connection is seen to move by its pieces.
+    /// A simulated connection is seen to move by its pieces.
     fn slice_bytes(&self) -> u64 {
-        self.settings.bandwidth_bytes_s.div_ceil(2)
+        self.settings.slice_bytes
     }
 
     fn transfers(&self) -> &Transfers {
         &self.transfers
     }
 
-    fn is_line_full(&self, _: &Position) -> bool {
-        false
+    fn is_line_full(&self, to: &Position) -> bool {
+        Keeper::is_line_full(self, to)
     }
 
     fn moved(&self) -> u64 {

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::super::lock::Lock;
 use super::super::mailbox::{Effect, Mailbox, Process, Sleep};
-use super::super::network::mixed;
+use super::super::network::{Line, Slot, mixed};
 use super::FileSettings;
 use super::disk::Disk;
 use super::liar::Lie;
@@ -78,6 +78,8 @@ pub(super) struct Keeper {
     pub(super) lies_told: Lock<u64>,
     /// The objects that it falsely claims to have.
     pub(super) false_copies: Lock<BTreeSet<ContentId>>,
+    /// The lines of peers that have slow ones, and until when they are taken.
+    pub(super) lines: Lock<BTreeMap<Slot, Line>>,
     pub(super) transfers: Transfers,
     /// A counter of the bytes that others took, and of other signs of progress.
     pub(super) moved: Lock<u64>,
@@ -122,6 +124,7 @@ impl Keeper {
             lie: Lock::default(),
             lies_told: Lock::default(),
             false_copies: Lock::default(),
+            lines: Lock::default(),
             transfers: Transfers::default(),
             moved: Lock::default(),
             repair_wanted: Notify::new(),

@@ -166,6 +166,7 @@ impl World {
         let (real_stores, keeper) = (files.settings.real_stores, files.keeper(slot).cloned());
         let Some(keeper) = keeper else { return };
         self.bring_up_to_date(&keeper);
+        self.network.lines().clone_into(&mut keeper.lines.lock());
         if real_stores {
             keeper.disk.lock().set_time(self.now(), keeper.unix_ms());
         }
@@ -297,11 +298,15 @@ impl World {
         }
         let helper = keeper.streams.lock().get(&stream).and_then(|end| end.helper);
         let (now, delay) = (self.now(), self.stream_delay(slot, helper, to.0));
+        let on_lines = match &frame {
+            Frame::Piece(span) => self.network.line_time(slot, to.0, now, span.length()),
+            _ => Duration::ZERO,
+        };
         let mut streams = keeper.streams.lock();
         let end = streams.get_mut(&stream);
         match delay {
             Some(delay) => {
-                let mut arrives = now + delay;
+                let mut arrives = now + on_lines + delay;
                 if let Some(end) = end {
                     // Frames arrive in order, whatever delay each has.
                     arrives = arrives.max(end.arrives_after);

@@ -65,6 +65,8 @@ use crate::wire::{Entry, Fault, NameRecord, ObjectInfo, RecordTarget};
 pub struct FileSettings {
     /// The rate at which a peer sends bytes of objects, per second.
     pub bandwidth_bytes_s: u64,
+    /// The most bytes that are sent as one piece.
+    pub slice_bytes: u64,
     /// The time that a sync takes.
     pub sync_time: Duration,
     /// The shortest and the longest time of any other call of the disk; other tasks go on meanwhile.
@@ -81,6 +83,7 @@ impl Default for FileSettings {
     fn default() -> FileSettings {
         FileSettings {
             bandwidth_bytes_s: 12_500_000,
+            slice_bytes: 6_250_000,
             sync_time: Duration::from_millis(8),
             call_time: (Duration::from_micros(100), Duration::from_micros(100)),
             away_wait: Duration::ZERO,

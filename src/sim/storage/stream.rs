@@ -41,6 +41,8 @@ pub(in crate::sim) enum Frame {
 pub(super) struct End {
     frames: VecDeque<Frame>,
     waiting: Option<Waker>,
+    /// The position of the peer at the other end.
+    with: Option<Position>,
     other: Option<Process>,
     /// The helper that passes on the frames, if there is no direct way.
     pub helper: Option<Slot>,
@@ -84,7 +86,7 @@ impl Stream {
     }
 
     fn at(keeper: &Arc<Keeper>, id: u64, with: Position, end: End) -> Stream {
-        keeper.streams.lock().insert(id, end);
+        keeper.streams.lock().insert(id, End { with: Some(with), ..end });
         Stream { keeper: keeper.clone(), id, with, finished: false, sent_bytes: false }
     }
 
@@ -108,14 +110,20 @@ impl Stream {
         self.say(Frame::Reply(reply));
     }
 
-    /// Sends bytes through this peer's one uplink, once the window is open.
-    pub(super) async fn send_span(&mut self, span: Span) -> Result<(), StreamError> {
-        let opened = files::timeout(&self.keeper, STREAM_SILENCE_MAX, self.keeper.window(self.id)).await;
-        opened.unwrap_or_else(|| Err(silent(STREAM_SILENCE_MAX)))?;
-        self.keeper.send_time(span.length()).await;
-        self.sent_bytes = true;
-        self.keeper.fills(self.id, span.length());
-        self.say(Frame::Piece(span));
+    /// Sends bytes through this peer's one uplink and the lines on the way, in slices, once the window is open.
+    pub(super) async fn send_span(&mut self, mut span: Span) -> Result<(), StreamError> {
+        while span.length() > 0 {
+            let slice = span.split_to(span.length().min(self.keeper.settings.slice_bytes));
+            let opened = files::timeout(&self.keeper, STREAM_SILENCE_MAX, self.keeper.window(self.id)).await;
+            opened.unwrap_or_else(|| Err(silent(STREAM_SILENCE_MAX)))?;
+            while let Some(free_at) = self.other().and_then(|(to, _)| self.keeper.line_full_until(to)) {
+                self.keeper.sleep_until(free_at).await;
+            }
+            self.keeper.send_time(slice.length()).await;
+            self.sent_bytes = true;
+            self.keeper.fills(self.id, slice.length());
+            self.say(Frame::Piece(slice));
+        }
         Ok(())
     }
 
@@ -229,6 +237,23 @@ impl Keeper {
         for id in lost {
             self.frame(id, Frame::Lost);
         }
+    }
+
+    /// The moment from which more bytes may go to a place, if the queue of a line on the way is full now.
+    fn line_full_until(&self, to: Slot) -> Option<Moment> {
+        let lines = self.lines.lock();
+        let own = lines.get(&self.mailbox.process.0).map(|line| (line.sends_until, line.wait_max()));
+        let its = lines.get(&to).map(|line| (line.receives_until, line.wait_max()));
+        let (now, queues) = (self.now(), own.into_iter().chain(its));
+        let room_in = queues.map(|(until, wait_max)| until.since(now + wait_max)).max()?;
+        (!room_in.is_zero()).then(|| now + room_in)
+    }
+
+    /// Whether bytes to a peer wait for a line.
+    pub(super) fn is_line_full(&self, to: &Position) -> bool {
+        let with = |end: &&End| end.with == Some(*to);
+        let other = self.streams.lock().values().find(with).and_then(|end| end.other);
+        other.is_some_and(|(slot, _)| self.line_full_until(slot).is_some())
     }
 
     /// Waits until the window is open.

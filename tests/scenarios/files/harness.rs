@@ -66,6 +66,7 @@ pub fn enable(world: &mut World, stores: Stores) {
     world.enable_files_with(FileSettings {
         real_stores: stores == Stores::Real,
         bandwidth_bytes_s: usual.bandwidth_bytes_s / stores.scale(),
+        slice_bytes: usual.slice_bytes / stores.scale(),
         ..usual
     });
 }

@@ -3,12 +3,76 @@
 use std::time::Duration;
 
 use quoit::sim::storage::{FileSettings, Outcome, Requested};
-use quoit::sim::{World, check as ring, seeds};
+use quoit::sim::{Slot, World, check as ring, seeds};
 
 use super::harness::{
     MINUTE, SECOND, Stores, all_are_found_everywhere, converged_on, keepers, members, on_both,
     request_everywhere, settings, settle, stored, until_member,
 };
+use crate::false_death;
+
+/// Scenario 25. Goal: while files move to, from and past a peer behind a line of 1 or 8 Mbit/s with a queue of 300 KB or
+/// 1 MB, nobody is declared dead, no other copy waits for that peer, and it has its copies in the end. Without the
+/// congestion control of a running peer, which leaves the line free for pings, that peer is declared dead: so the traffic
+/// is heavy enough.
+#[test]
+fn traffic_over_a_slow_line_kills_nobody() {
+    let mut dead_without_pacing = 0;
+    for (seed, stores) in on_both(seeds(0..6)) {
+        for (bytes_s, queue_bytes) in [(125_000, 300_000), (125_000, 1_000_000), (1_000_000, 1_000_000)] {
+            let what = format!("seed {seed}, {stores:?}, {bytes_s} B/s, {queue_bytes} B");
+            let (world, slow) = ring_behind_a_line(seed, stores, bytes_s, queue_bytes, true);
+            assert_eq!(false_death(&world), None, "{what}: {slow}");
+            let (world, _) = ring_behind_a_line(seed, stores, bytes_s, queue_bytes, false);
+            dead_without_pacing += u32::from(false_death(&world).is_some());
+        }
+    }
+    assert!(dead_without_pacing > 0, "the traffic is too light to show anything");
+}
+
+/// A ring after a store, requests and a repair that go to, from and past a peer behind such a line; and that peer.
+fn ring_behind_a_line(
+    seed: u64,
+    stores: Stores,
+    bytes_s: u64,
+    queue_bytes: u64,
+    paced: bool,
+) -> (World, Slot) {
+    let mut world = World::converged(seed, settings(seed), 9, SECOND, 4_096);
+    world.enable_files_with(FileSettings {
+        slice_bytes: 8_192,
+        real_stores: stores == Stores::Real,
+        ..FileSettings::default()
+    });
+    world.place_files(9, stores.length(1 << 20));
+    world.run_for(SECOND * 3);
+    let (label, length) = (seed.to_be_bytes(), stores.length(6_000_000));
+    let content = world.content_of(&label, length);
+    let of_store = keepers(&world, &content);
+    let slow = of_store[2];
+    world.network.set_line(slow, bytes_s, queue_bytes, paced);
+    let others: Vec<Slot> = members(&world).into_iter().filter(|slot| !of_store.contains(slot)).collect();
+    let began = world.now();
+    let id = world.store_labelled(others[0], "past.bin", &label, length);
+    for i in 0..9 {
+        world.request(slow, &format!("file-{i}"));
+        world.request(others[i % others.len()], &format!("file-{i}"));
+    }
+    let ended = world.finish(MINUTE * 10);
+    if paced {
+        let store = ended.iter().find(|ended| ended.id == id).unwrap();
+        assert!(matches!(store.outcome, Outcome::Stored(Ok(_))), "seed {seed}: {store:?}");
+        let (took, alone) = (store.ended - began, Duration::from_secs(length / bytes_s));
+        assert!(took < (alone / 2).max(SECOND * 10), "seed {seed}: {took:?}, alone {alone:?}");
+    }
+    // A death beside it, so that what it kept goes to others, that peer among them.
+    world.crash_slot(others[1]);
+    world.run_for(MINUTE);
+    if paced {
+        settle(&mut world, MINUTE * 10, seed);
+    }
+    (world, slow)
+}
 
 /// Scenario 26. Goal: with disks whose every call takes 1 to 500 ms, so that a vote, a take-over or a departure is in the
 /// middle of one when something else happens, nobody denies a file that was acknowledged, and no record is lost.
@@ -158,6 +222,7 @@ fn a_departure_with_the_only_copy() {
             world.oracle.safety = false;
             world.enable_files_with(FileSettings {
                 bandwidth_bytes_s: 125_000,
+                slice_bytes: 62_500,
                 real_stores: stores == Stores::Real,
                 ..FileSettings::default()
             });
