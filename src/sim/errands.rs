@@ -58,7 +58,7 @@ impl World {
             }
             Effect::Silence(whom) => self.tell_node(slot, |node| node.handle_lookup_silence(local, &whom)),
             Effect::Found(found) => self.end_search(found),
-            Effect::Files(effect) => self.carry_out_with_files(slot, effect),
+            Effect::Files(effect) => self.carry_out_with_files(slot, *effect),
         }
     }
 

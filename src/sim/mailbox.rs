@@ -43,7 +43,7 @@ pub(super) enum Effect {
     Silence(Entry),
     /// A lookup has ended.
     Found(Found),
-    Files(FilesEffect),
+    Files(Box<FilesEffect>),
 }
 
 /// What the tasks of one process share with the world.

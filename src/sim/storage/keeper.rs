@@ -185,7 +185,7 @@ impl Keeper {
     }
 
     pub(super) fn want(&self, effect: FilesEffect) {
-        self.mailbox.want(Effect::Files(effect));
+        self.mailbox.want(Effect::Files(Box::new(effect)));
     }
 
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
