@@ -57,7 +57,7 @@ processors() {
 }
 
 step() {
-    printf '\n== %s\n' "$*"
+    printf '\n== %s s: %s\n' "$SECONDS" "$*"
     "$@"
 }
 

@@ -93,7 +93,7 @@ impl World {
         let now = self.local_time(slot);
         self.note(|| format!("leave {slot}"));
         if self.files.is_some() {
-            return self.begin_handing_over(slot);
+            return self.begin_handing_over(slot, true);
         }
         if let Some(peer) = self.running(slot) {
             peer.node.begin_leaving(now);

@@ -242,11 +242,24 @@ impl World {
         })
     }
 
+    /// Lets a peer request an object by its content id. Returns the id of the operation.
+    pub fn request_content(&mut self, at: Slot, content: ContentId) -> u64 {
+        let name = content.to_string();
+        self.begin(at, &name, move |keeper, _| async move {
+            Outcome::Requested(keeper.request_content(content, None).await)
+        })
+    }
+
+    /// Asks a peer to leave. Unlike after [`World::leave_slot`] it stays if copies would be missing, and says why.
+    pub fn ask_to_leave(&mut self, slot: Slot) {
+        self.begin_handing_over(slot, false);
+    }
+
     /// Begins a departure in which the peer hands everything over first.
-    pub(super) fn begin_handing_over(&mut self, slot: Slot) {
+    pub(super) fn begin_handing_over(&mut self, slot: Slot, force: bool) {
         let Some(keeper) = self.files.as_ref().and_then(|files| files.keeper(slot)).cloned() else { return };
         let id = keeper.next_id();
-        self.tasks.spawn(slot, Box::pin(keeper.leave(id)));
+        self.tasks.spawn(slot, Box::pin(keeper.leave(id, force)));
         self.go_on();
     }
 

@@ -38,6 +38,8 @@ pub enum Outcome {
         /// The time from the wish to leave to the farewell.
         took: Duration,
     },
+    /// The reason why a peer that was asked to leave stays.
+    Stays(String),
 }
 
 /// A file that was acknowledged.

@@ -12,7 +12,7 @@ use crate::chord::PhaseKind;
 use crate::files::{
     self, Answering as _, Asker, FetchError, HandedOver, Order, Progress, RingWish, Upstream, Wish,
 };
-use crate::id::FileName;
+use crate::id::{ContentId, FileName};
 use crate::names::{Verdict, content_of, object_of};
 use crate::wire::{Entry, ObjectInfo, StorageReply, StorageRequest, Wait};
 
@@ -55,10 +55,19 @@ impl Keeper {
             Err(_) => return Requested::NotActive,
         };
         let Some(content) = content_of(&record) else { return Requested::Unknown };
+        self.request_content(content, object_of(&record)).await
+    }
+
+    /// Brings an object to this peer; `known` is its description, if a record gave it.
+    pub(super) async fn request_content(
+        self: &Arc<Self>,
+        content: ContentId,
+        known: Option<ObjectInfo>,
+    ) -> Requested {
         if self.disk.lock().contains(&content).unwrap_or(false) {
             return Requested::Found { content, sources: Vec::new() };
         }
-        let wish = Wish { content, known: object_of(&record), links: Vec::new() };
+        let wish = Wish { content, known, links: Vec::new() };
         match files::bring(self, wish, Arc::new(Progress::default())).await {
             Ok(sources) => Requested::Found { content, sources },
             Err(FetchError::NotActive(_)) => Requested::NotActive,
@@ -73,16 +82,20 @@ impl Keeper {
         }
     }
 
-    /// Leaves the ring, forced: copies that are still missing when nothing moves any more are reported.
-    pub(super) async fn leave(self: Arc<Self>, id: u64) {
+    /// Leaves the ring. If forced, copies that are still missing when nothing moves any more are reported; else this peer
+    /// then stays.
+    pub(super) async fn leave(self: Arc<Self>, id: u64, force: bool) {
         if self.view().phase != PhaseKind::Active {
             return;
         }
         let begin = self.now();
-        if let Ok(HandedOver { short, .. }) = files::hand_over_and_wait(&self, true).await {
-            let took = self.now().since(begin);
-            self.want(FilesEffect::Ended { id, outcome: Outcome::Left { short, took } });
-            self.want(FilesEffect::Leaving(RingWish::Depart));
+        match files::hand_over_and_wait(&self, force).await {
+            Ok(HandedOver { short, .. }) => {
+                let took = self.now().since(begin);
+                self.want(FilesEffect::Ended { id, outcome: Outcome::Left { short, took } });
+                self.want(FilesEffect::Leaving(RingWish::Depart));
+            }
+            Err(why) => self.want(FilesEffect::Ended { id, outcome: Outcome::Stays(why) }),
         }
     }
 

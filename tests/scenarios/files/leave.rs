@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use quoit::sim::storage::{Ended, Outcome, check};
-use quoit::sim::{Slot, World, seeds};
+use quoit::sim::storage::{Ended, Outcome, Requested, check};
+use quoit::sim::{Slot, World, check as ring, seeds};
 
 use super::harness::{
-    MINUTE, SECOND, all_are_found_everywhere, converged_on, keepers, members, on_both, settle,
+    MINUTE, SECOND, all_are_found_everywhere, converged_on, keepers, members, on_both, requested, settle,
 };
 
 /// Lets time pass until these have left and nothing else is under way; no acknowledged file is below W meanwhile.
@@ -107,5 +107,79 @@ fn a_leaver_crashes() {
         }
         settle(&mut world, MINUTE, seed);
         all_are_found_everywhere(&mut world, seed);
+    }
+}
+
+/// What came of asking a peer to leave.
+fn asked_to_leave(world: &mut World, slot: Slot, seed: u64) -> Outcome {
+    world.take_ended();
+    world.ask_to_leave(slot);
+    let mut outcome = None;
+    for _ in 0..40 * 60 {
+        world.run_for(SECOND);
+        outcome = world.take_ended().into_iter().find(|ended| ended.at == slot).map(|ended| ended.outcome);
+        if outcome.is_some() {
+            break;
+        }
+    }
+    outcome.unwrap_or_else(|| panic!("seed {seed}: {slot} neither leaves nor says that it stays"))
+}
+
+/// Goal: a peer that is not forced leaves when all copies are made. It stays, and says what would be left, where too few
+/// peers would remain, or where the others take nothing; then it is a member as before, and no copy is lost.
+#[test]
+fn a_peer_stays_where_copies_would_be_missing() {
+    for (seed, stores) in on_both(seeds(0..4)) {
+        let mut world = converged_on(stores, seed, 6);
+        world.place_files(12, 1 << 16);
+        world.run_for(SECOND * 3);
+        let leaver = members(&world)[seed as usize % 6];
+        let outcome = asked_to_leave(&mut world, leaver, seed);
+        assert!(matches!(outcome, Outcome::Left { .. }), "seed {seed}: {outcome:?}");
+        settle(&mut world, MINUTE * 2, seed);
+        // No other disk takes anything.
+        let all = members(&world);
+        let leaver = all[seed as usize % all.len()];
+        for slot in all.iter().filter(|slot| **slot != leaver) {
+            world.with_disk(*slot, |disk| disk.set_capacity(0));
+        }
+        let outcome = asked_to_leave(&mut world, leaver, seed);
+        let Outcome::Stays(why) = &outcome else { panic!("seed {seed}: {outcome:?}") };
+        assert!(why.contains("would remain") && why.contains("nothing moves any more"), "seed {seed}: {why}");
+        // Three of five peers are away.
+        let away: Vec<Slot> = all.iter().copied().filter(|slot| *slot != leaver).skip(1).collect();
+        away.iter().for_each(|slot| world.crash_slot(*slot));
+        world.run_for(MINUTE);
+        let outcome = asked_to_leave(&mut world, leaver, seed);
+        let Outcome::Stays(why) = &outcome else { panic!("seed {seed}: {outcome:?}") };
+        assert!(why.contains("would remain"), "seed {seed}: {why}");
+        assert!(members(&world).contains(&leaver), "seed {seed}: it is still a member");
+        away.iter().for_each(|slot| world.restart_slot(*slot));
+        world.run_until(MINUTE * 5, ring::one_ordered_ring).unwrap();
+        check::copies_at_least(&world, 1).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+    }
+}
+
+/// Goal: an object that is requested by its content id, of which no record tells length and outboard, comes from its
+/// holders, which agree on both, while one holder after the other dies.
+#[test]
+fn an_object_is_requested_by_its_content_id() {
+    for (seed, stores) in on_both(seeds(0..8)) {
+        let mut world = converged_on(stores, seed, 9);
+        world.place_files(3, stores.length(3 << 20));
+        world.run_for(SECOND * 3);
+        let file = world.acknowledged()[0].clone();
+        let keepers = keepers(&world, &file.content);
+        let others: Vec<Slot> = members(&world).into_iter().filter(|slot| !keepers.contains(slot)).collect();
+        for (i, at) in others.iter().take(3).enumerate() {
+            let id = world.request_content(*at, file.content);
+            world.run_for(SECOND / 20 * (seed as u32 % 5));
+            if i < 2 {
+                world.crash_slot(keepers[i]);
+            }
+            let ended = world.finish(MINUTE * 3);
+            let outcome = requested(&ended, id, seed);
+            assert!(matches!(outcome, Requested::Found { .. }), "seed {seed}, {i}: {outcome:?}");
+        }
     }
 }
