@@ -213,9 +213,28 @@ impl World {
         })
     }
 
+    /// Like [`World::store_labelled`], by a user who describes the file as another object than it is.
+    pub fn store_described(
+        &mut self,
+        at: Slot,
+        name: &str,
+        (label, length): (&[u8], u64),
+        described: ObjectInfo,
+    ) -> u64 {
+        let (_, text) = self.file_of(label, length);
+        self.begin(at, name, move |keeper, name| async move {
+            Outcome::Stored(keeper.store(&name, described, text).await)
+        })
+    }
+
     /// The content id of the file of this length that a label determines.
     pub fn content_of(&self, label: &[u8], length: u64) -> ContentId {
-        self.file_of(label, length).0.content
+        self.object_of(label, length).content
+    }
+
+    /// The description of the file of this length that a label determines.
+    pub fn object_of(&self, label: &[u8], length: u64) -> ObjectInfo {
+        self.file_of(label, length).0
     }
 
     fn file_of(&self, label: &[u8], length: u64) -> (ObjectInfo, Option<Bytes>) {

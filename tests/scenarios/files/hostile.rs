@@ -3,7 +3,7 @@
 use quoit::id::Position;
 use quoit::sim::storage::{Acknowledged, Lie, Outcome, Requested};
 use quoit::sim::{Slot, World, seeds};
-use quoit::wire::Fault;
+use quoit::wire::{Fault, ObjectInfo};
 
 use super::harness::{
     MINUTE, SECOND, Stores, converged_on, keepers, members, on_both, request_everywhere, requested,
@@ -143,4 +143,41 @@ fn a_lie_through_a_third_peer_convicts_nobody() {
         told += world.lies_told(liar);
     }
     assert!(told > 0, "the liar was never asked");
+}
+
+/// Goal: whoever stores bytes that are not what it says is refused by the owner, which holds it against that peer: bytes of
+/// another content id, another outboard (also of an object that is here already), another length. No wrong byte is kept.
+#[test]
+fn whoever_describes_its_bytes_wrongly_is_refused() {
+    for seed in seeds(0..4) {
+        let mut world = converged_on(Stores::Real, seed, 9);
+        let (label, length) = (seed.to_be_bytes(), 3 << 20);
+        let (right, other) = (world.object_of(&label, length), world.object_of(b"other", length));
+        let shorter = world.object_of(&label, length - 1);
+        for (described, fault) in [
+            (other, Fault::CorruptBytes),
+            (ObjectInfo { outboard: other.outboard, ..right }, Fault::BadOutboard),
+            (ObjectInfo { outboard: other.outboard, ..right }, Fault::BadOutboard),
+            (ObjectInfo { content: shorter.content, ..right }, Fault::CorruptBytes),
+        ] {
+            let keepers = keepers(&world, &described.content);
+            let from = *members(&world).iter().find(|slot| !keepers.contains(slot)).unwrap();
+            let position = world.entry(from).unwrap().position;
+            let id = world.store_described(from, "a.bin", (&label, length), described);
+            let ended = world.finish(MINUTE * 5);
+            let outcome = ended.iter().find(|ended| ended.id == id).map(|ended| &ended.outcome);
+            assert!(
+                matches!(outcome, Some(Outcome::Stored(Err(_)))),
+                "seed {seed}, {described:?}: {outcome:?}"
+            );
+            let seen = world.faults_seen(keepers[0]);
+            assert!(seen.contains(&(position, fault)), "seed {seed}, {described:?}: {seen:?}");
+            let copies = world.copies_of_all();
+            assert!(
+                described.content == right.content || !copies.contains_key(&described.content),
+                "seed {seed}"
+            );
+        }
+        assert_eq!(world.files_acknowledged(), 0, "seed {seed}");
+    }
 }
