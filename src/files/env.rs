@@ -36,7 +36,7 @@ pub trait Clock: Send + Sync + 'static {
     fn sleep_until(self: &Arc<Self>, at: Moment) -> impl Future<Output = ()> + Send;
 }
 
-/// What a lookup knows of the world: the peers that it asks, one by one.
+/// The environment of a lookup: it asks one peer after the other.
 pub trait Hops: Clock {
     /// Sends another peer a request about the ring; `None` if there is no answer in time, or no usable one.
     fn ask_membership(

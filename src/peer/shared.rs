@@ -24,11 +24,11 @@ pub(super) struct Shared {
     pub transport: Transport,
     pub identity: Identity,
     pub verifier: Verifier,
-    /// What it knows of its ring.
+    /// The state of the ring.
     pub ring: RingState,
-    /// What its flows share.
+    /// The state that its flows share.
     pub flows: FlowState,
-    /// What its commands share, and those who watch it.
+    /// The state that its commands and its watchers share.
     pub control: ControlState,
 }
 

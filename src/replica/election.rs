@@ -134,7 +134,7 @@ impl Election {
         missing.map(|seat| seat.peer).chain(self.apart.iter().copied()).collect()
     }
 
-    /// Those of the missing voters that did answer: they are taking over.
+    /// The missing voters that did answer, but are still taking over.
     pub fn taking_over(&self) -> BTreeSet<Position> {
         let answered = self.seats.iter().filter(|seat| seat.word == Word::TakingOver);
         answered.map(|seat| seat.peer).collect()

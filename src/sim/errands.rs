@@ -14,7 +14,8 @@ use crate::wire::{MembershipReply, Target};
 impl World {
     /// The mailbox of a running process.
     pub(super) fn mailbox(&mut self, slot: Slot) -> Option<Arc<Mailbox>> {
-        let (now, ids, hop_timeout) = (self.now, self.ids.clone(), self.hop_timeout());
+        let (now, ids) = (self.now, self.ids.clone());
+        let hop_timeout = hop_timeout(Some(self.network.round_trip_max()));
         let peer = self.running(slot)?;
         let new = || Arc::new(Mailbox::new((slot, peer.generation), ids));
         let mailbox = peer.mailbox.get_or_insert_with(new).clone();
@@ -90,9 +91,5 @@ impl World {
             peer.mailbox = None;
         }
         self.end_keeper(slot);
-    }
-
-    fn hop_timeout(&self) -> std::time::Duration {
-        hop_timeout(Some(self.network.round_trip_max()))
     }
 }

@@ -47,7 +47,7 @@ pub struct World {
     pub(super) peers: Vec<Option<Box<Process>>>,
     pub(super) queue: Queue<Delivery>,
     pub(super) tasks: Tasks,
-    /// The last id that a task was given, of whatever it needed one for.
+    /// The last id that a task was given: for a timer, a question, a stream or a lookup.
     pub(super) ids: Arc<Lock<u64>>,
     pub(super) searches: Searches,
     /// The files' side; `None` in a world without files.

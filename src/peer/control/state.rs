@@ -1,4 +1,4 @@
-//! What the commands of one peer share, and those who watch it.
+//! The state that the commands of one peer share with each other and with its watchers.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{OnceLock, Weak};
@@ -8,7 +8,7 @@ use tokio::sync::broadcast;
 use crate::peer::api::PeerEvent;
 use crate::peer::boot::start::Running;
 
-/// What the commands of one peer share, and those who watch it.
+/// The state that the commands of one peer share with each other and with its watchers.
 pub(in crate::peer) struct ControlState {
     /// The events of this peer, for all who watch it.
     pub events: broadcast::Sender<PeerEvent>,

@@ -1,4 +1,4 @@
-//! What the flows of one peer share.
+//! The state that the flows of one peer share.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use crate::names::Bygones;
 use crate::peer::api::LeaveReport;
 use crate::replica::{Arrivals, TakeOver};
 
-/// What the flows of one peer share.
+/// The state that the flows of one peer share.
 #[derive(Default)]
 pub(in crate::peer) struct FlowState {
     /// The ranges that this peer takes over in its present incarnation.

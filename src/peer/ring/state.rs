@@ -1,4 +1,4 @@
-//! What one peer knows of its ring, for all of its tasks.
+//! The state of the ring that all tasks of one peer share.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,7 @@ use crate::names::RingClock;
 use crate::replica::Ledger;
 use crate::time::Timestamp;
 
-/// What one peer knows of its ring, for all of its tasks.
+/// The state of the ring that all tasks of one peer share.
 pub(in crate::peer) struct RingState {
     /// The view of the ring, which the actor publishes.
     pub views: watch::Receiver<Arc<View>>,
@@ -31,7 +31,7 @@ pub(in crate::peer) struct RingState {
     pub ended: watch::Sender<Option<String>>,
     /// Whether this process has been a member: if it is not a member now, it soon will be again.
     pub was_member: AtomicBool,
-    /// What is held against other peers.
+    /// The faults that this peer has seen of others.
     pub ledger: Mutex<Ledger>,
     /// The exchanges that this peer forwards between others.
     pub forwards: Forwards,

@@ -206,10 +206,9 @@ impl World {
     pub(in crate::sim) fn carry_out_with_files(&mut self, slot: Slot, effect: FilesEffect) {
         let local = self.local_time(slot);
         let Some(keeper) = self.files.as_ref().and_then(|files| files.keeper(slot)).cloned() else { return };
-        let keeper = &keeper;
         match effect {
-            FilesEffect::Open { stream, to, request } => self.open_stream(keeper, stream, &to, request),
-            FilesEffect::Frame { stream, to, frame } => self.send_frame(keeper, stream, to, frame),
+            FilesEffect::Open { stream, to, request } => self.open_stream(&keeper, stream, &to, request),
+            FilesEffect::Frame { stream, to, frame } => self.send_frame(&keeper, stream, to, frame),
             FilesEffect::Close { stream } => drop(keeper.streams.lock().remove(&stream)),
             FilesEffect::Probe { stream, with } => {
                 let helper = keeper.streams.lock().get(&stream).and_then(|end| end.helper);
