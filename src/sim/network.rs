@@ -1,11 +1,13 @@
 //! The ways between peers: how long they are, and which packets they lose, duplicate, delay or block.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
+use super::lock::Lock;
 use crate::time::Moment;
 use crate::wire::limits::QUEUE_TARGET;
 
@@ -31,8 +33,11 @@ pub struct Network {
     /// all.
     groups: BTreeMap<Slot, u8>,
     slow: BTreeMap<Slot, u32>,
-    lines: BTreeMap<Slot, Line>,
+    lines: Lines,
 }
+
+/// The lines of the peers that have slow ones, which the tasks of all processes see.
+pub(super) type Lines = Arc<Lock<BTreeMap<Slot, Line>>>;
 
 /// The line between one peer and all others.
 #[derive(Debug, Clone)]
@@ -70,7 +75,7 @@ impl Network {
             cuts: BTreeSet::new(),
             groups: BTreeMap::new(),
             slow: BTreeMap::new(),
-            lines: BTreeMap::new(),
+            lines: Lines::default(),
         }
     }
 
@@ -94,7 +99,7 @@ impl Network {
     pub fn set_line(&mut self, slot: Slot, bytes_s: u64, queue_bytes: u64, paced: bool) {
         let begin = Moment::default();
         let line = Line { bytes_s, queue_bytes, paced, sends_until: begin, receives_until: begin };
-        self.lines.insert(slot, line);
+        self.lines.lock().insert(slot, line);
     }
 
     /// Repairs every cut and every partition.
@@ -107,7 +112,7 @@ impl Network {
     pub fn calm(&mut self) {
         self.heal();
         self.slow.clear();
-        self.lines.clear();
+        self.lines.lock().clear();
         (self.loss, self.duplication, self.holdups) = (0.0, 0.0, (0.0, Duration::ZERO));
     }
 
@@ -150,13 +155,13 @@ impl Network {
     }
 
     /// The time that bytes of a file wait for the lines of two peers, and take on them.
-    pub(super) fn line_time(&mut self, from: Slot, to: Slot, now: Moment, bytes: u64) -> Duration {
-        let mut at = now;
-        if let Some(line) = self.lines.get_mut(&from) {
+    pub(super) fn line_time(&self, from: Slot, to: Slot, now: Moment, bytes: u64) -> Duration {
+        let (mut at, mut lines) = (now, self.lines.lock());
+        if let Some(line) = lines.get_mut(&from) {
             at = at.max(line.sends_until) + line.time_of(bytes);
             line.sends_until = at;
         }
-        if let Some(line) = self.lines.get_mut(&to) {
+        if let Some(line) = lines.get_mut(&to) {
             at = at.max(line.receives_until) + line.time_of(bytes);
             line.receives_until = at;
         }
@@ -164,14 +169,15 @@ impl Network {
     }
 
     /// The lines of the peers that have slow ones.
-    pub(super) fn lines(&self) -> &BTreeMap<Slot, Line> {
-        &self.lines
+    pub(super) fn lines(&self) -> Lines {
+        self.lines.clone()
     }
 
     /// The time that another packet waits behind the bytes of files.
     pub(super) fn line_wait(&self, from: Slot, to: Slot, now: Moment) -> Duration {
         let wait = |line: &Line, until: Moment| until.since(now).min(line.wait_max());
-        let (sends, receives) = (self.lines.get(&from), self.lines.get(&to));
+        let lines = self.lines.lock();
+        let (sends, receives) = (lines.get(&from), lines.get(&to));
         sends.map_or(Duration::ZERO, |line| wait(line, line.sends_until))
             + receives.map_or(Duration::ZERO, |line| wait(line, line.receives_until))
     }

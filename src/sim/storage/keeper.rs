@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::super::lock::Lock;
 use super::super::mailbox::{Effect, Mailbox, Process, Sleep};
-use super::super::network::{Line, Slot, mixed};
+use super::super::network::{Lines, mixed};
 use super::FileSettings;
 use super::disk::Disk;
 use super::liar::Lie;
@@ -79,7 +79,7 @@ pub(super) struct Keeper {
     /// The objects that it falsely claims to have.
     pub(super) false_copies: Lock<BTreeSet<ContentId>>,
     /// The lines of peers that have slow ones, and until when they are taken.
-    pub(super) lines: Lock<BTreeMap<Slot, Line>>,
+    pub(super) lines: Lines,
     pub(super) transfers: Transfers,
     /// A counter of the bytes that others took, and of other signs of progress.
     pub(super) moved: Lock<u64>,
@@ -107,6 +107,7 @@ impl Keeper {
         mailbox: Arc<Mailbox>,
         disk: Arc<Lock<Disk>>,
         settings: FileSettings,
+        lines: Lines,
         interval: Duration,
         view: View,
         laws: Laws,
@@ -124,7 +125,7 @@ impl Keeper {
             lie: Lock::default(),
             lies_told: Lock::default(),
             false_copies: Lock::default(),
-            lines: Lock::default(),
+            lines,
             transfers: Transfers::default(),
             moved: Lock::default(),
             repair_wanted: Notify::new(),

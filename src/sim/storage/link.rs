@@ -42,7 +42,15 @@ impl World {
         let Some(mailbox) = self.mailbox(slot) else { return };
         let Some(files) = &mut self.files else { return };
         let home = files.home(slot);
-        let keeper = Arc::new(Keeper::new(mailbox, home.disk.clone(), settings, interval, view, laws));
+        let keeper = Arc::new(Keeper::new(
+            mailbox,
+            home.disk.clone(),
+            settings,
+            self.network.lines(),
+            interval,
+            view,
+            laws,
+        ));
         keeper.clock_offset_ms.set(home.clock_offset_ms);
         let mut disk = home.disk.lock();
         disk.set_time(now, keeper.unix_ms());
@@ -166,7 +174,6 @@ impl World {
         let (real_stores, keeper) = (files.settings.real_stores, files.keeper(slot).cloned());
         let Some(keeper) = keeper else { return };
         self.bring_up_to_date(&keeper);
-        self.network.lines().clone_into(&mut keeper.lines.lock());
         if real_stores {
             keeper.disk.lock().set_time(self.now(), keeper.unix_ms());
         }
