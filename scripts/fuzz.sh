@@ -84,9 +84,11 @@ build() {
     local flags="--cfg fuzzing -C passes=sancov-module -C llvm-args=-simplifycfg-branch-fold-threshold=0"
     flags+=" ${sancov[*]/#/-C llvm-args=-sanitizer-coverage-}"
     if ((seconds < worth_optimising)); then
-        # Only the project's own code is instrumented, so that the tests' build of the dependencies serves here too.
+        # Only the project's own code is instrumented, so that the tests' build of the dependencies serves here too. One
+        # library alone is built, so that it takes both processors only in several units.
         QUOIT_FUZZ_FLAGS=$flags RUSTC_WORKSPACE_WRAPPER=$PWD/instrumented.sh \
-            cargo build --locked --profile ci --config profile.ci.package.quoit.opt-level=0 --bins
+            cargo build --locked --profile ci --config profile.ci.package.quoit.opt-level=0 \
+            --config profile.ci.package.quoit.codegen-units=4 --bins
         built=ci
     else
         # In one unit everything can be inlined: three times as many executions.

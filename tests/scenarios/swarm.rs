@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use quoit::id::sha256;
 use quoit::sim::plan::{Fault, Plan};
 use quoit::sim::seeds;
 
@@ -100,6 +101,34 @@ fn the_same_seed_gives_the_same_run() {
         assert!(first == log(seed), "seed {seed} gives two runs");
         assert!(seen.insert(first), "seed {seed} gives the run of another one");
     }
+}
+
+/// Prints a SHA-256 of the event log of each of these seeds, and one of all: what a restructuring must not change.
+/// `QUOIT_LOGS=200 cargo test --profile ci --test scenarios event_logs -- --include-ignored --nocapture`
+#[test]
+#[ignore = "needs QUOIT_LOGS"]
+fn event_logs() {
+    let count: u64 = std::env::var("QUOIT_LOGS").unwrap().parse().unwrap();
+    let mut all = String::new();
+    for seed in seeds(0..count) {
+        // Every second plan has files.
+        let plan = match seed % 2 {
+            0 => Plan::draw(seed, SIZE),
+            _ => Plan::draw_with_files(seed, 4 + seed as usize % 27),
+        };
+        let mut world = plan.world(seed);
+        world.record();
+        let outcome = plan.play(&mut world, &mut |_, _| Ok(()));
+        let log = format!("{}\n{outcome:?}", world.log().join("\n"));
+        let line = format!("seed {seed} {} bytes {}", log.len(), hex(&sha256(log.as_bytes())));
+        println!("{line}");
+        all.push_str(&line);
+    }
+    println!("all {}", hex(&sha256(all.as_bytes())));
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn demand(plan: &Plan, seed: u64) {
