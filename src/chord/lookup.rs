@@ -11,7 +11,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::judge::{check_closer, check_near, check_owner};
+use super::claims::{check_closer, check_near, check_owner};
 use super::view::{Local, distance_behind};
 use super::{Route, View};
 use crate::config::RingSettings;

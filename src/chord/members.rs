@@ -1,14 +1,14 @@
 //! The members that a peer knows, merged by the greatest (incarnation, state), and the news of them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use super::counted::Counted;
+use super::hearsay::Hearsay;
+use super::news::{Listener, News, wire_bytes};
 use super::table::{Crowded, Table};
-use crate::id::{KeyHash, Position};
-use crate::wire::limits::{
-    DATAGRAM_BYTES_MAX, INCARNATION_LEAP_MAX, MEMBERS_MAX, MEMBERS_PER_MESSAGE_MAX, NEWS_MAX,
-};
-use crate::wire::{Entry, Life, Member, MemberState};
+use crate::id::Position;
+use crate::wire::limits::{MEMBERS_MAX, MEMBERS_PER_MESSAGE_MAX};
+use crate::wire::{Entry, Member, MemberState};
 
 /// Members by position, without this peer, within a budget of members that answer and of members that do not.
 #[derive(Debug, Clone)]
@@ -18,13 +18,8 @@ pub struct Members {
     contacts_max: usize,
     /// The positions of members that do not answer or left, in the order in which that was learned.
     gone: VecDeque<Position>,
-    /// Changes that are still passed on.
-    news: Vec<News>,
-    /// Members that were never met, each with the peer that told of it.
-    told: BTreeMap<Position, Position>,
-    tellers: BTreeMap<Position, usize>,
-    /// The last incarnation of a member that its own word confirmed.
-    proven: BTreeMap<Position, u64>,
+    news: News,
+    hearsay: Hearsay,
     /// The crowding at the time of the last question.
     crowding: Option<Crowding>,
 }
@@ -62,39 +57,15 @@ fn is_among(pins: &[Entry], prefixes: &[u64], position: &Position) -> bool {
     prefixes.contains(&position.prefix()) && pins.iter().any(|pin| pin.position == *position)
 }
 
-/// A change that is still passed on.
-#[derive(Debug, Clone)]
-struct News {
-    member: Member,
-    /// The first bytes of the member's position.
-    prefix: u32,
-    /// The number of times the change is still told to neighbours, and to others.
-    copies_left: [u8; 2],
-}
-
-/// The kind of peer that hears news.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Listener {
-    /// A peer beside this one on the ring, which hears most of it from others beside it.
-    Neighbour,
-    /// Any other peer.
-    Random,
-}
-
 impl Members {
-    /// The most members never met that one peer may tell of: a liar fills at most this much of the table.
-    pub(super) const TOLD_BY_ONE_MAX: usize = MEMBERS_MAX / 4;
-
     /// An empty table, for at most `contacts_max` answering members beside the neighbours.
     pub fn new(contacts_max: usize) -> Members {
         Members {
             table: Counted::default(),
             contacts_max,
             gone: VecDeque::new(),
-            news: Vec::new(),
-            told: BTreeMap::new(),
-            tellers: BTreeMap::new(),
-            proven: BTreeMap::new(),
+            news: News::default(),
+            hearsay: Hearsay::default(),
             crowding: None,
         }
     }
@@ -112,56 +83,31 @@ impl Members {
     /// Takes a table as known for long: there is no news to tell.
     pub(super) fn settled(&mut self, table: Table) {
         *self.table.change() = table;
-        self.news.clear();
+        self.news = News::default();
     }
 
-    /// Whether this peer may tell of one more member that was never met here.
-    pub(super) fn may_tell(&self, teller: &Position) -> bool {
-        self.tellers.get(teller).is_none_or(|told| *told < Members::TOLD_BY_ONE_MAX)
+    /// What is believed of hearsay.
+    pub(super) fn hearsay(&self) -> &Hearsay {
+        &self.hearsay
     }
 
     /// Notes that `teller` told of a member that is about to be merged.
-    pub(super) fn told(&mut self, of: Position, teller: Position) {
-        self.met(&of);
-        self.told.insert(of, teller);
-        *self.tellers.entry(teller).or_default() += 1;
+    pub(super) fn note_told(&mut self, of: Position, teller: Position) {
+        self.hearsay.note_told(of, teller);
+    }
+
+    /// Notes that a member was met: it no longer counts against its teller.
+    pub(super) fn note_met(&mut self, position: &Position) {
+        self.hearsay.note_met(position);
     }
 
     /// Notes that a member's own word confirmed this life. Returns whether this life is believed to have ended without
     /// notice.
-    pub(super) fn prove(&mut self, entry: &Entry) -> bool {
+    pub(super) fn note_confirmed(&mut self, entry: &Entry) -> bool {
         let known = self.table.at(&entry.position).filter(|known| known.entry.key == entry.key);
         let Some(known) = known else { return false };
-        let proven = self.proven.entry(entry.position).or_default();
-        *proven = (*proven).max(entry.incarnation);
+        self.hearsay.note_confirmed(entry);
         known.state == MemberState::Dead && known.entry.incarnation >= entry.incarnation
-    }
-
-    /// Whether hearsay about a member can be believed. It may exceed the last incarnation the member itself confirmed
-    /// by at most a leap. What others said before does not count: step by step it would lead beyond what the member
-    /// itself believes, and could not be contradicted. News that the member is alive may leap twice as far, so that
-    /// every believed death can be contradicted, by hearsay too.
-    pub(super) fn may_hear(&self, known: Option<&Member>, member: &Member) -> bool {
-        if known.is_some_and(|known| known.entry.incarnation >= member.entry.incarnation) {
-            return true;
-        }
-        let proven = self.proven.get(&member.entry.position).copied().unwrap_or(0);
-        let leap = match member.state {
-            MemberState::Alive => CONTRADICTED_LEAP_MAX,
-            MemberState::Left | MemberState::Dead => INCARNATION_LEAP_MAX,
-        };
-        member.entry.incarnation <= proven.saturating_add(leap)
-    }
-
-    /// Notes that a member was met, or is forgotten: it no longer counts against its teller.
-    pub(super) fn met(&mut self, position: &Position) {
-        let Some(teller) = self.told.remove(position) else { return };
-        if let Some(told) = self.tellers.get_mut(&teller) {
-            *told -= 1;
-            if *told == 0 {
-                self.tellers.remove(&teller);
-            }
-        }
     }
 
     /// Whether a report on a member is newer than what is known of it.
@@ -234,49 +180,18 @@ impl Members {
 
     /// Puts a change into the news, to be passed on a bounded number of times.
     pub fn announce(&mut self, member: Member) {
-        let position = member.entry.position;
-        let prefix = (position.prefix() >> 32) as u32;
-        let news = News { prefix, member, copies_left: [COPIES_TO_NEIGHBOURS, COPIES_TO_OTHERS] };
-        // The first bytes tell most positions apart without a look at the entry.
-        let is_of_same = |news: &News| news.prefix == prefix && news.member.entry.position == position;
-        // It takes the place of older news of the same peer, or else of the news that was told most often already.
-        let full = self.news.len() >= NEWS_KEPT_MAX;
-        match self.news.iter().position(is_of_same).or(full.then(|| self.news.len() - 1)) {
-            Some(at) => {
-                self.news[..=at].rotate_right(1);
-                self.news[0] = news;
-            }
-            None => self.news.insert(0, news),
-        }
+        self.news.put(member);
     }
 
-    /// The freshest news for a listener, at most [`NEWS_MAX`] and as many as fit a datagram; each is counted as passed
-    /// on once.
+    /// The freshest news for a listener, after `first`: at most [`NEWS_MAX`](crate::wire::limits::NEWS_MAX), and as many as
+    /// fit a datagram. Each is counted as passed on once.
     pub fn take_news(&mut self, to: Listener, first: Option<Member>) -> Vec<Member> {
-        let to = to as usize;
-        if !self.news.is_sorted_by(|one, other| one.copies_left[to] >= other.copies_left[to]) {
-            self.news.sort_by_key(|news| std::cmp::Reverse(news.copies_left[to]));
-        }
-        let mut taken: Vec<Member> = first.into_iter().collect();
-        let mut bytes: usize = taken.iter().map(wire_bytes).sum();
-        for news in self.news.iter_mut().take_while(|news| news.copies_left[to] > 0) {
-            bytes += wire_bytes(&news.member);
-            if taken.len() >= NEWS_MAX || bytes > NEWS_BYTES {
-                break; // fresher news goes first, so none is passed over for ever
-            }
-            taken.push(news.member.clone());
-            news.copies_left[to] -= 1;
-        }
-        self.news.retain(|news| news.copies_left != [0, 0]);
-        taken
+        self.news.take(to, first)
     }
 
     /// Drops the news for all but neighbours: there are no other peers, or they hear of everything anyway.
     pub(super) fn keep_no_news_for_others(&mut self) {
-        for news in &mut self.news {
-            news.copies_left[Listener::Random as usize] = 0;
-        }
-        self.news.retain(|news| news.copies_left != [0, 0]);
+        self.news.keep_none_for_others();
     }
 
     /// The member at a position, as far as is known.
@@ -295,7 +210,7 @@ impl Members {
     }
 
     /// The members that answer, by position.
-    pub fn alive(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+    pub fn alive(&self) -> impl DoubleEndedIterator<Item = &Entry> + Clone {
         self.table.alive()
     }
 
@@ -310,7 +225,7 @@ impl Members {
     }
 
     /// The members that answer, clockwise from just after a position.
-    pub fn clockwise_from(&self, from: &Position) -> impl Iterator<Item = &Entry> {
+    pub fn clockwise_from(&self, from: &Position) -> impl Iterator<Item = &Entry> + Clone {
         self.table.clockwise_from(from)
     }
 
@@ -332,9 +247,9 @@ impl Members {
     pub(super) fn bytes(&self) -> usize {
         self.table.bytes()
             + self.gone.capacity() * size_of::<Position>()
-            + self.news.capacity() * size_of::<News>()
+            + self.news.bytes()
             + self.crowding.as_ref().map_or(0, Crowding::bytes)
-            + (self.told.len() + self.tellers.len() + self.proven.len()) * TREE_ENTRY_BYTES
+            + self.hearsay.bytes()
     }
 
     /// Forgets surplus members that no longer answer, those known longest first.
@@ -349,8 +264,7 @@ impl Members {
     }
 
     fn forget(&mut self, position: &Position) {
-        self.proven.remove(position);
-        self.met(position);
+        self.hearsay.forget(position);
         self.table.change().remove(position);
     }
 }
@@ -375,33 +289,9 @@ fn fitting<'a>(members: impl IntoIterator<Item = &'a Member>) -> Vec<Member> {
         .collect()
 }
 
-/// The most bytes that a member takes on the wire.
-fn wire_bytes(member: &Member) -> usize {
-    let Life { position, key, address, .. } = &*member.entry;
-    let key_bytes = if key.0 == position.0 { 0 } else { size_of::<KeyHash>() };
-    MEMBER_BYTES + key_bytes + address.as_str().len()
-}
-
-/// The most by which a life of its own that others tell of may exceed a peer's present one: as far as any peer believes
-/// on hearsay.
-pub(super) const CONTRADICTED_LEAP_MAX: u64 = 2 * INCARNATION_LEAP_MAX;
-/// The number of times a peer passes a change on to its neighbours, so that no peer along the ring is left out.
-const COPIES_TO_NEIGHBOURS: u8 = 3;
-/// The number of times it passes a change on to others, which are random: each time doubles the number of peers that
-/// know.
-const COPIES_TO_OTHERS: u8 = 4;
-/// The most changes that are still passed on.
-const NEWS_KEPT_MAX: usize = 1_024;
 /// The most members that are remembered although they left or no longer answer: while they are, no stale news brings
 /// them back.
 const GONE_MAX: usize = MEMBERS_MAX / 4;
-/// The memory that an entry of a map takes, in bytes, about.
-pub(super) const TREE_ENTRY_BYTES: usize = 96;
-/// The most bytes of a member on the wire without its key and its address: a hash, an incarnation, whether there is a
-/// key, a length, a state.
-const MEMBER_BYTES: usize = 32 + 9 + 1 + 3 + 1;
-/// The bytes that news may take of a datagram: all but a tag, a sequence number and a length.
-const NEWS_BYTES: usize = DATAGRAM_BYTES_MAX - (1 + 9 + 1);
 /// The bytes that the members of one message may take of a frame.
 const MESSAGE_BYTES: usize = 40_000;
 
@@ -410,12 +300,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::Address;
+    use crate::chord::sample::entry;
+    use crate::wire::Life;
 
     fn member(number: u8, incarnation: u64, state: MemberState) -> Member {
-        let address = Address::new("127.0.0.1:1").unwrap();
-        let position = Position::of_number(number);
-        Member { entry: Entry::from(Life { position, incarnation, key: KeyHash([0; 32]), address }), state }
+        Member { entry: entry(number).with_incarnation(incarnation), state }
     }
 
     fn any_member() -> impl Strategy<Value = Member> {
@@ -438,24 +327,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn news_is_passed_on_a_bounded_number_of_times() {
-        let mut members = Members::new(MEMBERS_MAX);
-        for number in 0..20 {
-            members.merge(member(number, 1, MemberState::Alive), true);
-        }
-        let mut copies = 0;
-        loop {
-            let news = members.take_news(Listener::Random, None);
-            assert!(news.len() <= NEWS_MAX);
-            if news.is_empty() {
-                break;
-            }
-            copies += news.len();
-        }
-        assert!((80..300).contains(&copies), "{copies}");
-    }
-
     /// Goal: a peer that tells of ever new dead members fills no table beyond its bound.
     #[test]
     fn news_is_bounded_as_members_are() {
@@ -467,7 +338,7 @@ mod tests {
             members.merge(Member { entry: Entry::from(Life { position, ..(*entry).clone() }), state }, true);
         }
         assert_eq!(members.table().len(), GONE_MAX);
-        assert!(members.news.len() <= NEWS_KEPT_MAX && members.gone.len() <= GONE_MAX);
+        assert!(members.gone.len() <= GONE_MAX);
     }
 
     #[test]

@@ -17,32 +17,44 @@
 
 #![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 
-mod admit;
-mod answer;
+mod acquaintances;
+mod claims;
+mod contact_copy;
 mod counted;
 mod departed;
+mod departure;
 mod detector;
-mod digest;
-mod entrance;
-mod gossip;
-mod judge;
-mod learn;
+mod entering;
+mod face;
+mod given;
+mod hearsay;
+mod lives;
 mod lookup;
 mod members;
+mod memory;
+mod neighbourhood;
+mod news;
 mod node;
 mod output;
+mod partners;
 mod pause;
 mod rejoined;
+mod requests;
+mod ring_search;
+mod ring_size;
 mod rules;
+#[cfg(test)]
+mod sample;
 mod silence;
-mod stabilise;
 mod table;
+mod timing;
 mod view;
 
-pub use entrance::Start;
-pub use judge::check_list;
+pub use claims::check_list;
+pub use entering::Start;
 pub use lookup::{Doubt, HOP_GIVEN_UP, Lookup, Step, hop_timeout};
-pub use members::{Listener, Members};
+pub use members::Members;
+pub use news::Listener;
 pub use node::{NEAR_KEPT, Node, NodeConfig};
 pub use output::{EndReason, Event, Output, ReplyTo, Token, Unanswered};
 pub use rules::Rules;

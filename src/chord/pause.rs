@@ -1,25 +1,42 @@
-//! The check after a pause of the whole process: whether the ring still counts this peer.
+//! The rule about pauses of the whole process, and the check that follows one.
 //!
 //! A process that was stopped, or whose machine slept, wakes with the belief that it owns its range, while others may
-//! have taken its place. So a peer that finds more time between two turns than a death takes stops acting as owner. It
-//! drops the requests it was waiting for (no peer was silent but itself), and asks its neighbours and some peers that
-//! it remembers. If any of them declared it dead, it takes a new incarnation and joins again; otherwise it goes on
-//! where it was.
+//! have taken its place. So a peer that finds more time between two of its steps than a death takes stops acting as
+//! owner and asks its neighbours, and some peers that it remembers, whether the ring still counts it. If any of them
+//! has declared it dead, it takes a new incarnation and joins again; otherwise it goes on where it was.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::entrance::Start;
-use super::judge::{TOLD_MAX, Teller};
-use super::node::{Node, Phase, Purpose};
-use super::output::{ReplyTo, Unanswered};
 use crate::id::Position;
 use crate::time::Moment;
-use crate::wire::{
-    Entry, Member, MembershipReply, MembershipRequest, NeighbourReply, NeighbourRequest, RelayFailure, Target,
-};
 
-/// A peer that asks whether it is still counted.
+/// Finds pauses: it knows the moment of the last step.
+#[derive(Debug, Clone)]
+pub(super) struct PauseRule {
+    last_step: Moment,
+}
+
+impl PauseRule {
+    pub(super) fn new(now: Moment) -> PauseRule {
+        PauseRule { last_step: now }
+    }
+
+    /// Notes a step. Returns whether the process paused before it: for longer than a death takes, and for at least 5
+    /// seconds, however short the interval between pings is.
+    pub(super) fn note_step(&mut self, now: Moment, death_timeout: Duration) -> bool {
+        let paused = now.since(self.last_step);
+        self.last_step = now;
+        paused > death_timeout.max(PAUSE_MIN)
+    }
+
+    /// The moment of the last step.
+    pub(super) fn last_step(&self) -> Moment {
+        self.last_step
+    }
+}
+
+/// The check whether the ring still counts this peer.
 #[derive(Debug, Clone)]
 pub(super) struct Checking {
     /// Whether the peer was leaving when it was stopped.
@@ -30,152 +47,131 @@ pub(super) struct Checking {
     asked: BTreeSet<Position>,
     answered: usize,
     /// The moment at which it asks again if no peer has answered.
-    pub(super) again_at: Moment,
+    again_at: Moment,
     rounds: u32,
 }
 
-impl Node {
-    /// Looks for a pause; to be called first at every turn.
-    pub(super) fn notice_pause(&mut self, now: Moment) {
-        let paused = now.since(self.last_turn);
-        self.last_turn = now;
-        if paused > self.death_timeout().max(PAUSE_MIN)
-            && matches!(self.phase, Phase::Active | Phase::Leaving)
-        {
-            self.check_membership(now);
-        }
+/// The end of a check, or its next step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Ask another round of peers.
+    AskAgain,
+    /// The ring may not count this peer any more: join again.
+    JoinAgain,
+    /// No asked peer has declared this one dead: it is a member as before.
+    Counted {
+        /// Whether it was leaving when it was stopped.
+        leaving: bool,
+    },
+}
+
+impl Checking {
+    /// Begins a check; a first round of questions is to follow at once.
+    pub(super) fn begin(now: Moment, leaving: bool, life: u64) -> Checking {
+        Checking { leaving, life, asked: BTreeSet::new(), answered: 0, again_at: now, rounds: 0 }
     }
 
-    /// The time until others declare this peer dead: three pings, half an interval for the last one, and the probes.
-    pub(super) fn death_timeout(&self) -> Duration {
-        self.interval * 7 / 2
+    /// Notes that a round of questions goes out to these peers, with this long for their answers.
+    pub(super) fn ask(&mut self, now: Moment, whom: impl IntoIterator<Item = Position>, timeout: Duration) {
+        self.asked = whom.into_iter().collect();
+        self.rounds += 1;
+        self.again_at = now + timeout + ROUND_PAUSE;
     }
 
-    pub(super) fn checking_timeout(&mut self, now: Moment) {
-        let Phase::Checking(checking) = &self.phase else { return };
-        if checking.again_at > now {
-            return;
-        }
-        if checking.rounds >= ROUNDS_MAX {
-            return self.come_back(now);
-        }
-        self.ask_whether_counted(now);
+    /// The moment at which [`Checking::note_timeout`] is due.
+    pub(super) fn next_timeout(&self) -> Moment {
+        self.again_at
     }
 
-    pub(super) fn check_answered(
+    /// Lets time pass.
+    pub(super) fn note_timeout(&self, now: Moment) -> Option<Verdict> {
+        if self.again_at > now {
+            return None;
+        }
+        Some(if self.rounds >= ROUNDS_MAX { Verdict::JoinAgain } else { Verdict::AskAgain })
+    }
+
+    /// Takes the answer of an asked peer, or its silence. `life` is this peer's incarnation now, `None` while a greater
+    /// one is being saved: then some peer has declared this one dead. The last answer of a round ends the check, unless
+    /// all were silent.
+    pub(super) fn note_answer(
         &mut self,
-        now: Moment,
         whom: &Position,
-        answer: Result<(Entry, MembershipReply), Unanswered>,
-    ) {
-        if !matches!(self.phase, Phase::Checking(_)) {
-            return;
+        answered: bool,
+        life: Option<u64>,
+    ) -> Option<Verdict> {
+        self.asked.remove(whom);
+        self.answered += usize::from(answered);
+        if !self.asked.is_empty() {
+            return None;
         }
-        let answered = match answer {
-            Ok((from, MembershipReply::Neighbour(NeighbourReply::State { members, .. }))) => {
-                self.hear_all(now, &Teller::from(&from), members, TOLD_MAX);
-                true
-            }
-            // The peer is busy or entering itself: it says nothing of this peer, but it is alive.
-            Ok(_) => true,
-            Err(_) => false,
-        };
-        let Phase::Checking(checking) = &mut self.phase else { return };
-        checking.asked.remove(whom);
-        checking.answered += usize::from(answered);
-        if !checking.asked.is_empty() {
-            return;
+        // The next life may be on disk already when the last answer comes.
+        if life != Some(self.life) {
+            return Some(Verdict::JoinAgain);
         }
-        let (answered, leaving, life) = (checking.answered, checking.leaving, checking.life);
-        if self.persisting.is_some() || self.me.incarnation != life {
-            // Another peer has declared this one dead; the next life may be on disk already.
-            return self.come_back(now);
-        }
-        if answered > 0 {
-            self.phase = if leaving { Phase::Leaving } else { Phase::Active };
-            self.stabilise_at = now;
-        }
-    }
-
-    /// Stops acting as a member, and asks whether the ring still counts this peer.
-    fn check_membership(&mut self, now: Moment) {
-        if self.members.alive_count() == 0 {
-            return;
-        }
-        let leaving = matches!(self.phase, Phase::Leaving);
-        self.stop_waiting();
-        self.detector.begin_anew(now);
-        self.phase = Phase::Checking(Checking {
-            leaving,
-            life: self.me.incarnation,
-            asked: BTreeSet::new(),
-            answered: 0,
-            again_at: now,
-            rounds: 0,
-        });
-        self.ask_whether_counted(now);
-    }
-
-    fn ask_whether_counted(&mut self, now: Moment) {
-        let neighbours = self.predecessor.iter().chain(&self.successors);
-        let mut whom: Vec<Entry> = neighbours.chain(self.gossip.acquaintances()).cloned().collect();
-        let mut seen = BTreeSet::from([self.me.position]);
-        whom.retain(|entry| seen.insert(entry.position));
-        whom.truncate(ASKED_MAX);
-        let timeout = self.request_timeout();
-        let Phase::Checking(checking) = &mut self.phase else { return };
-        checking.asked = whom.iter().map(|entry| entry.position).collect();
-        checking.rounds += 1;
-        checking.again_at = now + timeout + RETRY;
-        for entry in whom {
-            let me = Member { entry: self.me.clone(), state: crate::wire::MemberState::Alive };
-            let request = MembershipRequest::Neighbour(NeighbourRequest::State { members: vec![me] });
-            let purpose = Purpose::Check(entry.position);
-            self.ask(now, Target::from(&entry), request, timeout, purpose);
-        }
-    }
-
-    /// Enters the ring again, through the members that are known.
-    fn come_back(&mut self, now: Moment) {
-        let remembered = self.remembered();
-        self.enter(now, Start::Resume { remembered, given: Vec::new() });
-    }
-
-    /// The members to come back through: the nearest, and random ones.
-    pub fn remembered(&self) -> Vec<Member> {
-        let near = self.members.clockwise_from(&self.me.position).take(ASKED_MAX);
-        let mut seen = BTreeSet::from([self.me.position]);
-        let mut entries: Vec<Entry> = near.chain(self.gossip.acquaintances()).cloned().collect();
-        entries.retain(|entry| seen.insert(entry.position));
-        let as_known = |entry: Entry| match self.members.at(&entry.position) {
-            Some(known) => known.clone(),
-            None => Member { entry, state: crate::wire::MemberState::Alive },
-        };
-        let mut members: Vec<Member> = entries.into_iter().map(as_known).collect();
-        members.extend(
-            self.members.iter().filter(|m| !seen.contains(&m.entry.position)).take(ASKED_MAX).cloned(),
-        );
-        members
-    }
-
-    /// Drops the answers that are due from before a pause, and tells the peers that wait for a relayed answer.
-    fn stop_waiting(&mut self) {
-        let relays: Vec<ReplyTo> = self.relays_under_way();
-        for to in relays {
-            let reply = MembershipReply::Relayed(Err(RelayFailure::Unanswered));
-            self.output(super::output::Output::Reply { to, reply });
-        }
-        self.query = None;
-        self.busy_tries = 0;
-        self.forget_pending(|_| true);
+        (self.answered > 0).then_some(Verdict::Counted { leaving: self.leaving })
     }
 }
 
-/// The shortest pause that makes a peer ask, however short its interval is.
+/// The shortest pause that makes a peer ask.
 const PAUSE_MIN: Duration = Duration::from_secs(5);
-/// The number of peers that are asked.
-const ASKED_MAX: usize = 32;
-/// The number of rounds of asking before this peer joins anew.
+/// The number of rounds of questions before this peer joins anew.
 const ROUNDS_MAX: u32 = 3;
-/// The pause between two rounds, beside the time that an answer may take.
-const RETRY: Duration = Duration::from_millis(250);
+/// The time between two rounds, beside the time that an answer may take.
+const ROUND_PAUSE: Duration = Duration::from_millis(250);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const LIFE: u64 = 7;
+
+    fn at(second: u64) -> Moment {
+        Moment(second * 1_000_000)
+    }
+
+    fn asked(numbers: &[u8]) -> Checking {
+        let mut checking = Checking::begin(at(0), true, LIFE);
+        checking.ask(at(0), numbers.iter().map(|number| Position::of_number(*number)), SECOND);
+        checking
+    }
+
+    #[test]
+    fn a_pause_is_longer_than_a_death_takes_and_than_five_seconds() {
+        let mut rule = PauseRule::new(at(0));
+        assert!(!rule.note_step(at(5), SECOND), "no longer than 5 s");
+        assert!(rule.note_step(at(11), SECOND));
+        assert!(!rule.note_step(at(17), SECOND * 7), "a death takes longer");
+        assert!(rule.note_step(at(25), SECOND * 7));
+    }
+
+    #[test]
+    fn a_peer_that_nobody_declared_dead_goes_on() {
+        let mut checking = asked(&[1, 2]);
+        assert_eq!(checking.note_answer(&Position::of_number(1), true, Some(LIFE)), None, "2 may know more");
+        let verdict = checking.note_answer(&Position::of_number(2), false, Some(LIFE));
+        assert_eq!(verdict, Some(Verdict::Counted { leaving: true }));
+    }
+
+    /// Reported: a peer that heard of its death went on with its old lists when the next life was on disk early.
+    #[test]
+    fn a_peer_that_was_declared_dead_joins_again() {
+        for life in [None, Some(LIFE + 1)] {
+            let verdict = asked(&[1]).note_answer(&Position::of_number(1), true, life);
+            assert_eq!(verdict, Some(Verdict::JoinAgain));
+        }
+    }
+
+    #[test]
+    fn silence_is_asked_three_times() {
+        let mut checking = asked(&[1]);
+        assert_eq!(checking.note_answer(&Position::of_number(1), false, Some(LIFE)), None);
+        assert_eq!(checking.note_timeout(at(1)), None, "the pause between rounds");
+        for round in 1..ROUNDS_MAX {
+            assert_eq!(checking.note_timeout(at(100)), Some(Verdict::AskAgain), "round {round}");
+            checking.ask(at(0), [Position::of_number(1)], SECOND);
+        }
+        assert_eq!(checking.note_timeout(at(100)), Some(Verdict::JoinAgain));
+    }
+}

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::counted::Counted;
-use super::members::TREE_ENTRY_BYTES;
+use super::memory::TREE_ENTRY_BYTES;
 use crate::id::Position;
 use crate::time::Moment;
 

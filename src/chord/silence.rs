@@ -54,7 +54,7 @@ impl Silences {
 
     /// The memory that this takes, in bytes, about.
     pub(super) fn bytes(&self) -> usize {
-        self.0.len() * super::members::TREE_ENTRY_BYTES
+        self.0.len() * super::memory::TREE_ENTRY_BYTES
     }
 }
 

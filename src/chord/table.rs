@@ -72,7 +72,7 @@ impl Table {
     }
 
     /// The members that answer, by position.
-    pub fn alive(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+    pub fn alive(&self) -> impl DoubleEndedIterator<Item = &Entry> + Clone {
         alive_of(&self.slots)
     }
 
@@ -104,7 +104,7 @@ impl Table {
     }
 
     /// The members that answer, clockwise from just after a position, once around; without the one at the position.
-    pub fn clockwise_from(&self, from: &Position) -> impl Iterator<Item = &Entry> {
+    pub fn clockwise_from(&self, from: &Position) -> impl Iterator<Item = &Entry> + Clone {
         let (before, after) = self.around(from);
         alive_of(after).chain(alive_of(before))
     }
@@ -326,7 +326,7 @@ fn rooms<'a>(me: &Position, slots: [&'a [Slot]; 2]) -> impl Iterator<Item = (Roo
     })
 }
 
-fn alive_of(slots: &[Slot]) -> impl DoubleEndedIterator<Item = &Entry> {
+fn alive_of(slots: &[Slot]) -> impl DoubleEndedIterator<Item = &Entry> + Clone {
     slots.iter().filter(|slot| slot.is_alive()).map(|slot| &slot.member.entry)
 }
 

@@ -2,12 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::env::Env;
-use super::wait::timeout;
 use crate::id::Position;
 
 /// The party that a transfer belongs to.
@@ -76,13 +73,8 @@ impl Slots {
         Slots { all: Arc::new(Semaphore::new(all)), share, parties: Arc::default() }
     }
 
-    /// A slot; waits for it at most `wait`.
-    pub async fn slot<E: Env>(&self, env: &Arc<E>, party: Party, wait: Duration) -> Option<Slot> {
-        timeout(env, wait, self.acquire(party)).await
-    }
-
     /// A slot; waits for it without a timeout.
-    async fn acquire(&self, party: Party) -> Slot {
+    pub(super) async fn acquire(&self, party: Party) -> Slot {
         let most = if party == Party::Here { Semaphore::MAX_PERMITS } else { self.share };
         let share = || Arc::new(Semaphore::new(most));
         let own = self.lock().entry(party).or_insert_with(share).clone();

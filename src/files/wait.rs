@@ -11,6 +11,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::oneshot;
 
 use super::env::{Clock, Env};
+use super::shares::{Party, Slot, Slots};
 
 /// Waits for the first of two futures and drops the other. If both are ready at the same time, the left one counts.
 pub async fn race<A, B>(left: impl Future<Output = A>, right: impl Future<Output = B>) -> Either<A, B> {
@@ -94,5 +95,12 @@ impl<F: Future> Together<F> {
 impl<F: Future> Default for Together<F> {
     fn default() -> Together<F> {
         Together::new()
+    }
+}
+
+impl Slots {
+    /// A slot; waits for it at most `wait`.
+    pub async fn slot<E: Env>(&self, env: &Arc<E>, party: Party, wait: Duration) -> Option<Slot> {
+        timeout(env, wait, self.acquire(party)).await
     }
 }

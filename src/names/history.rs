@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{CheckedRecord, rank};
+use super::record::{CLOCK_AHEAD_MAX_MS, CheckedRecord, rank};
 use crate::id::RecordId;
 use crate::time::Timestamp;
 use crate::wire::{NameRecord, PutRole, RecordError, SignedRecord, StorageReply};
@@ -185,8 +185,6 @@ impl Bygones {
 const BYGONES_MAX: usize = 4_096;
 /// The most past records of a name that are kept.
 pub const HISTORY_MAX: usize = 16;
-/// The most that a client's clock may be ahead of the owner's, in milliseconds.
-pub const CLOCK_AHEAD_MAX_MS: u64 = 5 * 60 * 1_000;
 
 #[cfg(test)]
 mod tests {

@@ -18,8 +18,8 @@ mod record;
 mod ring_clock;
 mod votes;
 
-pub use history::{Bygones, CLOCK_AHEAD_MAX_MS, HISTORY_MAX, NameHistory, PastRecord, PutRefusal};
-pub use record::{CheckedRecord, Greatest, Rank, content_of, next_record, object_of};
+pub use history::{Bygones, HISTORY_MAX, NameHistory, PastRecord, PutRefusal};
+pub use record::{CLOCK_AHEAD_MAX_MS, CheckedRecord, Greatest, Rank, content_of, next_record, object_of};
 pub use ring_clock::{CLOCK_WRONG_MS, RingClock};
 pub use votes::{Verdict, Vote, Votes};
 

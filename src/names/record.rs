@@ -1,6 +1,5 @@
 //! One record: its place among the others, and the one that replaces it.
 
-use super::history::CLOCK_AHEAD_MAX_MS;
 use crate::id::{ContentId, FileName, Position, RecordId};
 use crate::time::Timestamp;
 use crate::wire::{NameRecord, ObjectInfo, RecordTarget, SignedRecord};
@@ -123,6 +122,9 @@ impl Greatest {
         self.greatest
     }
 }
+
+/// The most that a client's clock may be ahead of the owner's, in milliseconds.
+pub const CLOCK_AHEAD_MAX_MS: u64 = 5 * 60 * 1_000;
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,7 @@
 //!
 //! Reads the sources as text, strings and comments aside. What a macro makes is not seen.
 
+mod circles;
 mod scan;
 
 use std::path::{Path, PathBuf};
@@ -249,6 +250,50 @@ fn sources() -> Vec<(String, String)> {
 fn imports_go_downward_only() {
     let wrong: Vec<String> = sources().iter().flat_map(|(path, text)| violations(path, text)).collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// Goal: no two files import each other. In a pure module imports go one way: a file can be read with those below it
+/// alone, and no file needs, by whatever way, a file that needs it.
+#[test]
+fn imports_form_no_circle() {
+    let pure: Vec<&str> =
+        RULES.iter().filter(|rule| rule.pure && rule.module != "files").map(|rule| rule.module).collect();
+    let mut sources = sources();
+    sources.retain(|(path, text)| pure.contains(&Source::new(path, text).module()));
+    let circles = circles::of(&sources, &pure);
+    assert!(circles.is_empty(), "{} circles:\n{}", circles.len(), circles.join("\n"));
+}
+
+/// Goal: circles are found, also through what a module passes on.
+#[test]
+fn circles_are_found() {
+    let circles = |files: &[(&str, &str)]| {
+        let files: Vec<(String, String)> =
+            files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
+        circles::of(&files, &["a", "b", "c"])
+    };
+    let found = circles(&[
+        ("a/mod.rs", "mod x; mod y; pub use x::X; pub use y::Y;"),
+        ("a/x.rs", "use super::Y;"),
+        ("a/y.rs", "use crate::a::X;"),
+    ]);
+    assert_eq!(found, ["a/x.rs, a/y.rs"]);
+    assert_eq!(circles(&[("a/mod.rs", "mod x; use x::f;"), ("a/x.rs", "use super::G;")]).len(), 1);
+    assert_eq!(
+        circles(&[
+            ("a.rs", "use crate::b::B;"),
+            ("b.rs", "fn f() { crate::c::f() }"),
+            ("c.rs", "use crate::a;")
+        ])
+        .len(),
+        1
+    );
+    let right = [
+        ("a/mod.rs", "mod x; mod y; pub use x::X;"),
+        ("a/x.rs", "struct X; mod tests { use super::super::y::Y; }"),
+        ("a/y.rs", "use super::X;"),
+    ];
+    assert!(circles(&right).is_empty());
 }
 
 /// Goal: what a peer is told, what it does with files and what it knows of the ring stay apart.

@@ -1,11 +1,15 @@
 //! Just enough of Rust's grammar to find paths: tokens without strings and comments, and trees of `use`.
 
 /// A path that a file names, without generic arguments.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Import {
     pub line: usize,
     /// Below the crate, for one of this crate; else from the foreign crate on. `*` is a segment.
     pub segments: Vec<String>,
+    /// Whether it is passed on to others (`pub use`).
+    pub public: bool,
+    /// Whether it stands in an inline module: in tests.
+    pub inline: bool,
 }
 
 /// One file.
@@ -32,6 +36,11 @@ impl Source {
         Source { modules, tokens: tokens(text) }
     }
 
+    /// Which module it is, from the top of the crate.
+    pub fn path(&self) -> &[String] {
+        &self.modules
+    }
+
     /// The module at the top of the crate.
     pub fn module(&self) -> &str {
         &self.modules[0]
@@ -40,6 +49,20 @@ impl Source {
     /// Paths into this crate, from its top on. A path that ends at the top has the one segment `*`.
     pub fn imports(&self) -> Vec<Import> {
         self.paths().into_iter().filter_map(|(inline, import)| self.resolved(&inline, import)).collect()
+    }
+
+    /// All paths, as if those of which the first segment is no module of this crate began in this file.
+    pub fn paths_from_here(&self) -> Vec<Import> {
+        let from_here = |(inline, import): (Vec<String>, Import)| {
+            let own = ["crate", "quoit", "self", "super"].contains(&import.segments[0].as_str());
+            let segments = if own {
+                import.segments
+            } else {
+                ["self".to_owned()].into_iter().chain(import.segments).collect()
+            };
+            self.resolved(&inline, Import { segments, ..import })
+        };
+        self.paths().into_iter().filter_map(from_here).collect()
     }
 
     /// Paths of which the first segment may be a foreign crate.
@@ -79,7 +102,7 @@ impl Source {
 
     /// Resolves `crate`, `self`, `super` and this crate's own name; `None` for foreign and local paths.
     fn resolved(&self, inline: &[String], import: Import) -> Option<Import> {
-        let Import { line, segments } = import;
+        let Import { line, segments, public, .. } = import;
         let is_root_file = matches!(self.modules[0].as_str(), "lib" | "main");
         let mut here: Vec<String> = if is_root_file { Vec::new() } else { self.modules.clone() };
         here.extend_from_slice(inline);
@@ -102,7 +125,7 @@ impl Source {
         if here.is_empty() {
             here.push("*".to_owned());
         }
-        Some(Import { line, segments: here })
+        Some(Import { line, segments: here, public, inline: !inline.is_empty() })
     }
 
     /// All paths of two segments or more, and all that are imported; each with the inline modules around it.
@@ -118,12 +141,14 @@ impl Source {
             match text(at) {
                 "use" => {
                     let mut found = Vec::new();
+                    let public = at > 0 && ["pub", ")"].contains(&text(at - 1));
                     at = self.tree(at + 1, &[], &mut found);
-                    paths.extend(found.into_iter().map(|import| (around(), import)));
+                    paths.extend(found.into_iter().map(|import| (around(), Import { public, ..import })));
                     continue;
                 }
                 "crate" if at > 0 && text(at - 1) == "extern" => {
-                    let import = Import { line: self.tokens[at].line, segments: vec![text(at + 1).into()] };
+                    let segments = vec![text(at + 1).into()];
+                    let import = Import { line: self.tokens[at].line, segments, ..Import::default() };
                     paths.push((around(), import));
                     at += 1;
                 }
@@ -143,7 +168,7 @@ impl Source {
                         segments.push(text(at + 2).to_owned());
                         at += 2;
                     }
-                    paths.push((around(), Import { line, segments }));
+                    paths.push((around(), Import { line, segments, ..Import::default() }));
                 }
                 _ => {}
             }
@@ -179,7 +204,7 @@ impl Source {
             }
         }
         if !segments.is_empty() {
-            found.push(Import { line, segments });
+            found.push(Import { line, segments, ..Import::default() });
         }
         // Whatever this is, it is not read twice.
         let ends = self.tokens.get(at).is_none_or(|token| [",", "}", ";"].contains(&token.text.as_str()));

@@ -1,9 +1,10 @@
 //! The answers of a node to the requests of others.
 
-use super::judge::TOLD_MAX;
-use super::node::{Node, Phase, Purpose};
-use super::output::ReplyTo;
-use super::view::Route;
+use super::{Node, Phase, Purpose};
+use crate::chord::claims::{TOLD_MAX, Teller};
+use crate::chord::output::ReplyTo;
+use crate::chord::timing::probe_timeout;
+use crate::chord::view::Route;
 use crate::id::Position;
 use crate::time::Moment;
 use crate::wire::{
@@ -16,7 +17,7 @@ impl Node {
     pub(super) fn answer(
         &mut self,
         now: Moment,
-        from: &Entry,
+        from: &Teller,
         to: ReplyTo,
         request: MembershipRequest,
     ) -> Option<MembershipReply> {
@@ -27,7 +28,7 @@ impl Node {
                 return Some(MembershipReply::Wait);
             }
             Phase::Gone { .. } | Phase::Ended => {
-                let successor = self.successors.first().cloned();
+                let successor = self.ring.successors().first().cloned();
                 return Some(MembershipReply::Gone { successor });
             }
             Phase::Entering(_) | Phase::Active | Phase::Leaving | Phase::Checking(_) => {}
@@ -40,18 +41,18 @@ impl Node {
             MembershipRequest::FindOwner { key } => self.answer_find_owner(&key),
             MembershipRequest::Relay { target, request } => return self.relay(now, to, target, request),
             MembershipRequest::Left { predecessor, successors } => {
-                self.hear_from(now, from, MemberState::Left);
-                if self.check_state(&from.into(), from, predecessor.as_ref(), &successors).is_ok() {
-                    self.hear_of(now, &from.into(), predecessor.into_iter().chain(successors));
+                self.ingest_own_report(now, from, MemberState::Left);
+                if self.check_state(from, &from.entry.position, predecessor.as_ref(), &successors).is_ok() {
+                    self.ingest_living(now, from, predecessor.into_iter().chain(successors));
                 }
-                self.stabilise_at = now;
+                self.ring.hurry(now);
                 MembershipReply::Noted
             }
             MembershipRequest::Contacts { after } => {
                 MembershipReply::Contacts { members: self.members.page_after(&after) }
             }
             MembershipRequest::MayLeave => {
-                if self.lets_go(from) {
+                if self.lets_go(&from.entry) {
                     MembershipReply::Proceed
                 } else {
                     MembershipReply::Wait
@@ -60,7 +61,7 @@ impl Node {
         })
     }
 
-    fn answer_neighbour(&mut self, now: Moment, from: &Entry, request: NeighbourRequest) -> NeighbourReply {
+    fn answer_neighbour(&mut self, now: Moment, from: &Teller, request: NeighbourRequest) -> NeighbourReply {
         if matches!(request, NeighbourRequest::Probe) {
             return NeighbourReply::Alive;
         }
@@ -68,7 +69,7 @@ impl Node {
             && let NeighbourRequest::State { members } = request
         {
             // The asker may know that this peer is counted no more.
-            self.hear_all(now, &from.into(), members, TOLD_MAX);
+            self.ingest_gossip(now, from, members, TOLD_MAX);
             return NeighbourReply::Inactive;
         }
         if !self.is_member() && self.rules.only_members_answer {
@@ -77,15 +78,15 @@ impl Node {
         match request {
             NeighbourRequest::Probe => NeighbourReply::Alive,
             NeighbourRequest::State { members } => {
-                self.hear_all(now, &from.into(), members, TOLD_MAX);
-                self.answer_state(from)
+                self.ingest_gossip(now, from, members, TOLD_MAX);
+                self.answer_state(&from.entry)
             }
             NeighbourRequest::Notify => {
                 self.rectify(now, from);
                 NeighbourReply::Noted
             }
             NeighbourRequest::Changed => {
-                self.stabilise_at = now;
+                self.ring.hurry(now);
                 NeighbourReply::Noted
             }
         }
@@ -109,12 +110,12 @@ impl Node {
         target: Entry,
         request: NeighbourRequest,
     ) -> Option<MembershipReply> {
-        let relays = self.count_pending(|purpose| matches!(purpose, Purpose::Relay(_)));
+        let relays = self.requests.relays().count();
         let may = matches!(request, NeighbourRequest::Probe | NeighbourRequest::State { .. });
         if !may || relays >= RELAYS_MAX || target.position == self.me.position {
             return Some(MembershipReply::Relayed(Err(RelayFailure::Refused)));
         }
-        let timeout = self.probe_timeout();
+        let timeout = probe_timeout(self.interval);
         self.ask(
             now,
             Target::from(&target),

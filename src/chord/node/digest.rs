@@ -2,7 +2,7 @@
 
 use std::hash::{Hash as _, Hasher};
 
-use super::node::{Node, Phase};
+use super::{Node, Phase};
 use crate::wire::Entry;
 
 impl Node {
@@ -15,13 +15,13 @@ impl Node {
             entering.to_ask().for_each(|entry| life(entry).hash(into));
         }
         life(&self.me).hash(into);
-        (self.is_small(), self.few_since.is_some(), self.persisting).hash(into);
-        self.predecessor.as_ref().map(life).hash(into);
-        self.successors.len().hash(into);
-        self.successors.iter().for_each(|entry| life(entry).hash(into));
-        self.query.as_ref().map(|query| (life(query.whom()), query.is_of_candidate())).hash(into);
-        self.candidates.len().hash(into);
-        self.candidates.values().for_each(|entry| life(entry).hash(into));
+        (self.is_small(), self.size.is_in_doubt(), self.lives.saving()).hash(into);
+        self.ring.predecessor().map(life).hash(into);
+        self.ring.successors().len().hash(into);
+        self.ring.successors().iter().for_each(|entry| life(entry).hash(into));
+        self.ring.query().map(|query| (life(query.whom()), query.is_of_candidate())).hash(into);
+        self.ring.candidates().len().hash(into);
+        self.ring.candidates().for_each(|entry| life(entry).hash(into));
         self.members().len().hash(into);
         self.members().iter().for_each(|member| (life(&member.entry), member.state).hash(into));
     }

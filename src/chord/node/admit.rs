@@ -1,7 +1,7 @@
 //! Admission to the ring: the asked peer's side of JOIN, and the refusals.
 
-use super::judge::TOLD_MAX;
-use super::node::{Node, Phase};
+use super::{Node, Phase};
+use crate::chord::claims::{TOLD_MAX, Teller};
 use crate::config::RingSettings;
 use crate::id::between;
 use crate::time::Moment;
@@ -11,12 +11,15 @@ impl Node {
     pub(super) fn answer_join(
         &mut self,
         now: Moment,
-        from: &Entry,
+        teller: &Teller,
         settings: Option<RingSettings>,
         forming: Option<Vec<Member>>,
     ) -> MembershipReply {
-        if self.settings_known && settings.is_some_and(|theirs| theirs != self.settings) {
-            return MembershipReply::Refused(Refusal::SettingsDiffer(self.settings));
+        let from = &teller.entry;
+        if let (Some(mine), Some(theirs)) = (self.settings, settings)
+            && mine != theirs
+        {
+            return MembershipReply::Refused(Refusal::SettingsDiffer(mine));
         }
         // A former member was reached before, however it names its address now.
         let known = self.members.at(&from.position).is_some_and(|known| known.entry.key == from.key);
@@ -27,12 +30,12 @@ impl Node {
             return refusal;
         }
         match self.phase {
-            Phase::Entering(_) => self.answer_forming(now, from, forming),
+            Phase::Entering(_) => self.answer_forming(now, teller, forming),
             // A joiner we already list as alive is admitted even while we leave; refusing would make each wait for the
             // other.
             Phase::Leaving if !self.counts(from) => MembershipReply::Refused(Refusal::Leaving),
             Phase::Checking(_) => MembershipReply::Busy,
-            _ => self.place(now, from),
+            _ => self.place(now, teller),
         }
     }
 
@@ -43,9 +46,9 @@ impl Node {
     }
 
     /// JOIN at the asked peer: the place is here, or closer peers are named.
-    fn place(&mut self, now: Moment, joiner: &Entry) -> MembershipReply {
-        let me = self.me.position;
-        let here = self.successors.first().is_none_or(|first| {
+    fn place(&mut self, now: Moment, teller: &Teller) -> MembershipReply {
+        let (joiner, me) = (&teller.entry, self.me.position);
+        let here = self.ring.successors().first().is_none_or(|first| {
             first.position == joiner.position || between(&me, &joiner.position, &first.position)
         });
         if !here && self.rules.join_checked_again {
@@ -53,27 +56,28 @@ impl Node {
             peers.retain(|peer| peer.position != joiner.position);
             return MembershipReply::Closer { peers };
         }
-        if self.is_undefined() {
+        if self.ring.is_undefined(self.known()) {
             return MembershipReply::Busy;
         }
-        let mut successors = self.successors.clone();
+        let mut successors = self.ring.successors().to_vec();
         successors.retain(|entry| entry.position != joiner.position);
         if successors.is_empty() {
             successors.push(self.me.clone());
         }
-        let predecessor = self.predecessor.clone().filter(|p| p.position != joiner.position);
+        let predecessor = self.ring.predecessor().cloned().filter(|p| p.position != joiner.position);
         let mut members = self.members_for(joiner);
         if !self.exchanges_whole() {
             // Enough members that the joiner does not take the ring for a small one, even if some of them are dead.
-            let near = self.members.clockwise_from(&joiner.position).take(self.settings.known_whole_below());
+            let near =
+                self.members.clockwise_from(&joiner.position).take(self.settings().known_whole_below());
             members.extend(near.map(|entry| Member { entry: entry.clone(), state: MemberState::Alive }));
         }
         // The joiner's own entry, with the address that this peer sees: it may not know its own address.
         members.push(Member { entry: joiner.clone(), state: MemberState::Alive });
         if self.is_small() {
-            self.hear_from(now, joiner, MemberState::Alive);
+            self.ingest_own_report(now, teller, MemberState::Alive);
         }
-        MembershipReply::Welcome { predecessor, successors, settings: self.settings, members }
+        MembershipReply::Welcome { predecessor, successors, settings: self.settings(), members }
     }
 
     /// Checks a joiner at a known position: it is the same identity again, or another one.
@@ -106,14 +110,21 @@ impl Node {
         None
     }
 
-    fn answer_forming(&mut self, now: Moment, from: &Entry, forming: Option<Vec<Member>>) -> MembershipReply {
+    fn answer_forming(
+        &mut self,
+        now: Moment,
+        from: &Teller,
+        forming: Option<Vec<Member>>,
+    ) -> MembershipReply {
         if let Some(members) = forming {
-            self.hear_all(now, &from.into(), members, TOLD_MAX);
-            self.hear_from(now, from, MemberState::Alive);
-            self.mark_present(from);
+            self.ingest_gossip(now, from, members, TOLD_MAX);
+            self.ingest_own_report(now, from, MemberState::Alive);
+            if let Phase::Entering(entering) = &mut self.phase {
+                entering.note_present(&from.entry);
+            }
         }
         let mut members = self.members.for_message();
-        members.push(Member { entry: self.me.clone(), state: MemberState::Alive });
-        MembershipReply::Forming { settings: self.settings, members }
+        members.push(self.myself());
+        MembershipReply::Forming { settings: self.settings(), members }
     }
 }
