@@ -23,18 +23,20 @@ const RULES: &[Rule] = &[
     Rule { module: "id", sees: &[], pure: true },
     Rule { module: "time", sees: &[], pure: true },
     Rule { module: "config", sees: &[], pure: true },
+    Rule { module: "backoff", sees: &[], pure: true },
     // L1: messages
     Rule { module: "wire", sees: &["id", "time", "config"], pure: true },
     // what chunks of an object are checked against
     Rule { module: "outboard", sees: &["id", "wire"], pure: true },
     // L2: the pure core; placement reads the ring's view
-    Rule { module: "chord", sees: &["id", "time", "config", "wire"], pure: true },
+    Rule { module: "chord", sees: &["id", "time", "config", "backoff", "wire"], pure: true },
     Rule {
         module: "replica",
         sees: &[
             "id",
             "time",
             "config",
+            "backoff",
             "wire",
             "chord::View",
             "chord::Table",
@@ -48,12 +50,12 @@ const RULES: &[Rule] = &[
     // L3: what is done with files, as pure as the core but that it waits
     Rule {
         module: "files",
-        sees: &["id", "time", "config", "wire", "outboard", "chord", "replica", "names"],
+        sees: &["id", "time", "config", "backoff", "wire", "outboard", "chord", "replica", "names"],
         pure: true,
     },
     // disk and network; they do not know each other, nor the core's rules
-    Rule { module: "blob", sees: &["id", "time", "config", "wire", "outboard"], pure: false },
-    Rule { module: "transport", sees: &["id", "time", "config", "wire"], pure: false },
+    Rule { module: "blob", sees: &["id", "time", "config", "backoff", "wire", "outboard"], pure: false },
+    Rule { module: "transport", sees: &["id", "time", "config", "backoff", "wire"], pure: false },
     // L4: what the flows ask of a store
     Rule { module: "shelf", sees: &["id", "wire", "blob", "replica", "names", "files"], pure: false },
     // the world for tests; of the disk only what a store in memory takes
@@ -86,6 +88,7 @@ const RULES: &[Rule] = &[
             "id",
             "time",
             "config",
+            "backoff",
             "wire",
             "outboard",
             "chord",
