@@ -27,3 +27,8 @@ pub mod sim;
 pub mod time;
 pub mod transport;
 pub mod wire;
+
+// The one wait of all tests; those below `tests` include it, too.
+#[cfg(test)]
+#[path = "../tests/support/eventually.rs"]
+mod eventually;

@@ -386,6 +386,7 @@ const KNOWN_MAX: usize = 128;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::eventually::eventually_async;
     use crate::id::KeyHash;
     use crate::wire::{Address, Life};
 
@@ -465,22 +466,16 @@ mod tests {
             let known = peer.shared.store.known().unwrap().map(|bytes| decode_known(&bytes));
             known.unwrap_or_default().into_iter().next()
         };
-        let until = async |what: &str, holds: &dyn Fn() -> bool| {
-            let waited = tokio::time::timeout(Duration::from_secs(30), async {
-                while !holds() {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-            });
-            waited.await.unwrap_or_else(|_| panic!("never: {what}"));
-        };
         let first = start(options(1, Entrance::Found)).await.unwrap();
         first.wait_active().await.unwrap();
         let second = start(options(2, Entrance::Join { known: first.address() })).await.unwrap();
         let position = second.position();
         first.shared.transport.learn_display_name(position, "nas");
-        until("the name is kept", &|| kept(&first).is_some_and(|k| k.name.as_deref() == Some("nas"))).await;
+        let is_kept = async || kept(&first).is_some_and(|k| k.name.as_deref() == Some("nas"));
+        eventually_async("the name is kept", is_kept).await;
         second.shutdown().await;
-        until("its absence is kept", &|| kept(&first).is_some_and(|k| k.away_since_ms.is_some())).await;
+        let is_away = async || kept(&first).is_some_and(|k| k.away_since_ms.is_some());
+        eventually_async("its absence is kept", is_away).await;
         let since = first.shared.ring.contacts.away_since(&position);
         first.shutdown().await;
         drop((first, second));
