@@ -6,6 +6,8 @@
 
 #![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod arithmetic;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -19,11 +21,11 @@ macro_rules! bytes32 {
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         pub struct $name(pub [u8; 32]);
 
-        /// The order of the numbers. Most comparisons end with the first eight bytes.
+        /// The order of the numbers.
         impl Ord for $name {
             #[inline]
             fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-                head(&self.0).cmp(&head(&other.0)).then_with(|| self.0.cmp(&other.0))
+                arithmetic::compare(&self.0, &other.0)
             }
         }
 
@@ -113,30 +115,6 @@ impl Position {
         Position(sha256(public_key))
     }
 
-    /// The first eight bytes of the position as a number.
-    #[inline]
-    pub(crate) fn prefix(&self) -> u64 {
-        head(&self.0)
-    }
-
-    /// The clockwise distance from this position to `to`: `to − self` modulo 2^256.
-    pub fn distance_to(&self, to: &Position) -> Position {
-        let mut out = [0; 32];
-        let mut borrow = false;
-        for i in (0..4).rev() {
-            let (difference, below) = word(&to.0, i).overflowing_sub(word(&self.0, i));
-            let (difference, below_by_borrow) = difference.overflowing_sub(u64::from(borrow));
-            borrow = below || below_by_borrow;
-            out[i * 8..i * 8 + 8].copy_from_slice(&difference.to_be_bytes());
-        }
-        Position(out)
-    }
-
-    /// This distance as a share of the whole circle, in 0.0 .. 1.0. For people, not for decisions.
-    pub fn as_fraction(&self) -> f64 {
-        self.prefix() as f64 / 2f64.powi(64)
-    }
-
     /// The position as a DNS label: lower-case base32 (RFC 4648) without padding, 52 characters.
     pub fn dns_label(&self) -> String {
         data_encoding::BASE32_NOPAD.encode(&self.0).to_ascii_lowercase()
@@ -186,18 +164,6 @@ impl KeyHash {
     pub fn of(public_key: &[u8]) -> KeyHash {
         KeyHash(sha256(public_key))
     }
-}
-
-/// The first of the four words of 64 bits.
-#[inline]
-fn head(bytes: &[u8; 32]) -> u64 {
-    word(bytes, 0)
-}
-
-/// One of the four words of 64 bits, the greatest first.
-#[inline]
-fn word(bytes: &[u8; 32], i: usize) -> u64 {
-    bytes[i * 8..i * 8 + 8].iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
 }
 
 /// SHA-256 of bytes that are in memory anyway.
@@ -334,7 +300,7 @@ mod tests {
 
     use super::*;
 
-    fn position() -> impl Strategy<Value = Position> {
+    pub(super) fn position() -> impl Strategy<Value = Position> {
         prop_oneof![
             any::<[u8; 32]>().prop_map(Position),
             any::<u8>().prop_map(Position::of_number),

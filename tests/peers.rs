@@ -2,6 +2,8 @@
 //! process, and machines of their own. One binary, since each one links the crate anew; what needs no
 //! network is in `scenarios`, which runs in virtual time.
 
+#[path = "support/eventually.rs"]
+mod eventually;
 mod hostile;
 mod namespaces;
 mod ring;

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::error::{BlobError, Result};
 use super::store::Store;
+use crate::backoff::Backoff;
 use crate::outboard::chunk_count;
 use crate::time::Moment;
 
@@ -72,7 +73,8 @@ pub(super) struct Promises {
 struct Setback {
     /// The shortest length of objects that are refused.
     length: u64,
-    times: u32,
+    /// The pauses after further failures.
+    backoff: Backoff,
     until: Moment,
     /// The number of bytes that were free at that time.
     free: u64,
@@ -109,13 +111,10 @@ impl Promises {
     /// Notes that a write of an object of this length failed for lack of room, with this many bytes free.
     fn failed(&self, length: u64, free: u64, why: &BlobError, now: Moment) {
         let mut setback = self.lock();
-        let times = setback.as_ref().map_or(0, |last| last.times.saturating_add(1));
         let length = setback.as_ref().map_or(length, |last| last.length.min(length));
-        let pause = match times.checked_sub(1) {
-            None => Duration::ZERO,
-            Some(doubled) => SETBACK_MIN.saturating_mul(1 << doubled.min(16)).min(SETBACK_MAX),
-        };
-        *setback = Some(Setback { length, times, until: now + pause, free, why: why.to_string() });
+        let mut backoff = setback.as_ref().map_or(BACKOFF, |last| last.backoff);
+        let pause = if setback.is_some() { backoff.next() } else { Duration::ZERO };
+        *setback = Some(Setback { length, backoff, until: now + pause, free, why: why.to_string() });
     }
 
     /// Notes that an object of this length was written: a refusal of objects of its length is over.
@@ -201,9 +200,8 @@ const INODES_PER_OBJECT: u64 = 5;
 /// The inodes kept for the index, temporary files, and other files of a peer.
 const INODES_RESERVED: u64 = 16;
 const OUTBOARD_BYTES_PER_CHUNK: u64 = 32;
-/// How long nothing is tried after a write that failed twice; doubled each time.
-const SETBACK_MIN: Duration = Duration::from_secs(15);
-const SETBACK_MAX: Duration = Duration::from_secs(3_600);
+/// How long nothing is tried after a write that failed twice or more often: 15 s, and an hour at most.
+const BACKOFF: Backoff = Backoff::doubling(Duration::from_secs(15), Duration::from_secs(3_600));
 /// The number of additional free bytes after which a failed write is tried again at once.
 const MUCH_MORE: u64 = 16 << 20;
 

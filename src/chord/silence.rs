@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::backoff::Backoff;
 use crate::time::Moment;
 use crate::wire::Address;
 
@@ -42,7 +43,7 @@ impl Silences {
         }
         let times = self.0.get(address).map_or(0, |silence| silence.times.saturating_add(1));
         let longest = EACH.saturating_mul(askers.clamp(1, Silences::MAX) as u32).max(step);
-        let pause = step.saturating_mul(1 << times.min(20)).min(longest);
+        let pause = Backoff::doubling(step, longest).after(times);
         let silence = Silence { times, next: now + pause, until: now + pause * 2 + EACH };
         self.0.insert(address.clone(), silence);
     }

@@ -233,7 +233,7 @@ impl<'a> Local<'a> {
     fn route_by_contacts(&self, key: &Position) -> Option<Route> {
         let spacing = self.spacing()?;
         let back = key.distance_to(&self.me.position);
-        let behind = back < times(&spacing, WINDOW as u64) && back < self.me.position.distance_to(key);
+        let behind = back < spacing.times(WINDOW as u64) && back < self.me.position.distance_to(key);
         if !behind && !self.knows_around(key, &spacing) {
             return None;
         }
@@ -271,7 +271,7 @@ impl<'a> Local<'a> {
         if all >= self.members.alive_count() {
             (all, span) = (self.members.alive_count(), Position::MAX);
         }
-        span <= times(spacing, 2 * all as u64)
+        span <= spacing.times(2 * all as u64)
     }
 
     /// The average distance between members, by the nearest contacts ahead; or by the successor list, if the contacts
@@ -282,13 +282,13 @@ impl<'a> Local<'a> {
         for entry in self.members.clockwise_from(me).take(WINDOW * 2) {
             (last, count) = (Some(entry), count + 1);
         }
-        let known = last.map(|last| divided(&me.distance_to(&last.position), count));
+        let known = last.map(|last| me.distance_to(&last.position).divided_by(count));
         let listed = self
             .successors
             .last()
-            .map(|last| divided(&me.distance_to(&last.position), self.successors.len() as u64));
+            .map(|last| me.distance_to(&last.position).divided_by(self.successors.len() as u64));
         match (known, listed) {
-            (Some(known), Some(listed)) if known > times(&listed, by_far(self.successors.len())) => {
+            (Some(known), Some(listed)) if known > listed.times(by_far(self.successors.len())) => {
                 Some(listed)
             }
             (known, listed) => known.or(listed),
@@ -301,36 +301,6 @@ pub(super) fn distance_behind(key: &Position, peer: &Position) -> Position {
     if key == peer { Position::ZERO } else { key.distance_to(peer) }
 }
 
-/// A distance multiplied by `factor`, at most the whole circle.
-fn times(distance: &Position, factor: u64) -> Position {
-    let mut out = [0; 32];
-    let mut carry = 0u128;
-    for i in (0..4).rev() {
-        let product = u128::from(word(distance, i)) * u128::from(factor) + carry;
-        out[i * 8..i * 8 + 8].copy_from_slice(&(product as u64).to_be_bytes());
-        carry = product >> 64;
-    }
-    if carry > 0 { Position::MAX } else { Position(out) }
-}
-
-/// A distance divided by `parts`.
-fn divided(distance: &Position, parts: u64) -> Position {
-    let mut out = [0; 32];
-    let mut rest = 0u128;
-    for i in 0..4 {
-        let part = rest << 64 | u128::from(word(distance, i));
-        let quotient = part / u128::from(parts.max(1));
-        out[i * 8..i * 8 + 8].copy_from_slice(&(quotient as u64).to_be_bytes());
-        rest = part % u128::from(parts.max(1));
-    }
-    Position(out)
-}
-
-/// One of the four numbers of 64 bits that a position is, the greatest first.
-fn word(position: &Position, i: usize) -> u64 {
-    position.0[i * 8..i * 8 + 8].iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
-}
-
 /// The number of contacts on each side of a key that tell how dense they are there.
 const WINDOW: usize = 16;
 
@@ -339,28 +309,4 @@ const WINDOW: usize = 16;
 /// 100 places.
 fn by_far(successors: usize) -> u64 {
     (WINDOW / successors.max(1)).max(2) as u64
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn times_undoes_divided(bytes in any::<[u8; 32]>(), parts in 1u64..1_000) {
-            let distance = Position(bytes);
-            let whole = times(&divided(&distance, parts), parts);
-            // Only the rest of the division is lost.
-            let mut rest = Position::ZERO;
-            rest.0[24..].copy_from_slice(&parts.to_be_bytes());
-            prop_assert!(whole <= distance && whole.distance_to(&distance) < rest);
-        }
-    }
-
-    #[test]
-    fn a_distance_reaches_once_around_at_most() {
-        assert_eq!(times(&Position::MAX, 2), Position::MAX);
-    }
 }

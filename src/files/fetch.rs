@@ -20,7 +20,8 @@ use super::find::{FindError, member};
 use super::progress::Progress;
 use super::records::STORAGE_TIMEOUT;
 use super::search::{holders_of, other_holders};
-use super::wait::timeout;
+use super::wait::{pause, timeout};
+use crate::backoff::Backoff;
 use crate::id::{ContentId, Position};
 use crate::outboard::{Outboard, OutboardPages, PageError, chunk_count};
 use crate::replica::Holders;
@@ -213,6 +214,7 @@ impl<E: Env> Fetch<E> {
     /// The holder to ask now, when `came` bytes have come. Once all holders have failed, they are searched for again,
     /// if they may only have been away for a moment, or may have given this peer up while it was stopped.
     pub async fn next_holder(&mut self, came: u64) -> Option<Entry> {
+        let mut backoff = SEARCH_BACKOFF;
         loop {
             if let Some(holder) = self.holders.first() {
                 return Some(holder.clone());
@@ -224,7 +226,7 @@ impl<E: Env> Fetch<E> {
                 return None;
             }
             self.searches = (searches, came);
-            self.env.sleep_until(self.env.now() + SEARCH_PAUSE).await;
+            pause(&self.env, &mut backoff).await;
             let _ = member(&self.env).await;
             if let Ok(mut holders) = holders_to_ask(&self.env, self.wish.content).await {
                 // A peer that lied is no holder.
@@ -489,7 +491,7 @@ fn fault_of_page(error: &PageError) -> Option<Fault> {
 
 /// The number of searches after no holder is left and no byte has come since, and the pause before each.
 const SEARCHES_MAX: u32 = 5;
-const SEARCH_PAUSE: Duration = Duration::from_secs(1);
+const SEARCH_BACKOFF: Backoff = Backoff::steady(Duration::from_secs(1));
 /// The time for which another transfer of the same object is waited for: a silent one ends much sooner.
 const RECEIVING_WAIT_MAX: Duration = Duration::from_secs(600);
 /// The time that a peer which requests an object waits for a slot: less than its timeout for the answer.

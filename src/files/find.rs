@@ -6,7 +6,8 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::env::{Env, Hops};
-use super::wait::{Together, timeout};
+use super::wait::{Together, pause, timeout};
+use crate::backoff::Backoff;
 use crate::chord::{HOP_GIVEN_UP, Lookup, PhaseKind, Step, View, check_list};
 use crate::id::Position;
 use crate::replica::{Found, known_after};
@@ -72,11 +73,11 @@ pub async fn find_soon<E: Env>(env: &Arc<E>, key: Position, wanted: usize) -> Re
     // A peer that was stopped begins its search over dead connections, which tells nothing of its ring.
     member(env).await?;
     let deadline = env.now() + FIND_WAIT;
-    let mut looks = 1;
+    let (mut looks, mut backoff) = (1, FIND_BACKOFF);
     loop {
         match find(env, key, wanted).await {
             Err(_) if env.view().is_member() && (looks < LOOKS_MIN || env.now() < deadline) => {
-                env.sleep_until(env.now() + FIND_PAUSE).await;
+                pause(env, &mut backoff).await;
                 looks += 1;
             }
             found => return found,
@@ -190,6 +191,6 @@ async fn successors_of<E: Env>(env: &Arc<E>, whom: &Entry) -> Option<Vec<Entry>>
 const MEMBER_WAIT: Duration = Duration::from_secs(12);
 /// Retry budget when no owner is known, and the pause between two lookups.
 const FIND_WAIT: Duration = Duration::from_secs(5);
-const FIND_PAUSE: Duration = Duration::from_millis(200);
+const FIND_BACKOFF: Backoff = Backoff::steady(Duration::from_millis(200));
 /// The fewest lookups that are made.
 const LOOKS_MIN: u32 = 2;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::env::{Cause, Env, RingWish};
 use super::repair::{RoundLog, round};
 use super::wait::{Either, race};
+use crate::backoff::Backoff;
 use crate::chord::{PhaseKind, Turn};
 use crate::replica::{LeftWith, Round, Short, plan_handover, too_few_stay};
 use crate::time::Moment;
@@ -84,7 +85,7 @@ async fn hand_over<E: Env>(env: &Arc<E>, force: bool, handed_over: &mut HandedOv
         if stands_still || fruitless >= FRUITLESS_ROUNDS_MAX {
             return if force { Ok(()) } else { Err(what_is_short(env, &round, short)) };
         }
-        env.sleep_until(env.now() + RETRY * fruitless.clamp(1, 10)).await;
+        env.sleep_until(env.now() + ROUNDS.after(fruitless.saturating_sub(1))).await;
     }
 }
 
@@ -135,7 +136,7 @@ async fn wait_for_turn<E: Env>(env: &Arc<E>, force: bool) -> Result<(), String> 
                 return Ok(());
             }
         }
-        env.sleep_until(env.now() + RETRY).await;
+        env.sleep_until(env.now() + LOOK_EVERY).await;
     }
     if force { Ok(()) } else { Err(format!("its neighbours, which leave too, do not let it go{STAYS}")) }
 }
@@ -162,7 +163,7 @@ impl<E: Env> Moves<E> {
 
     async fn until_still(&mut self) {
         while !self.stand_still() {
-            self.env.sleep_until(self.env.now() + RETRY).await;
+            self.env.sleep_until(self.env.now() + LOOK_EVERY).await;
         }
     }
 }
@@ -195,7 +196,10 @@ const PHASE_WAIT: Duration = Duration::from_secs(5);
 /// The time that a departure waits for its neighbours' departures.
 const TURN_WAIT_MAX: Duration = Duration::from_secs(600);
 const ASK_TIMEOUT: Duration = Duration::from_secs(1);
-const RETRY: Duration = Duration::from_millis(200);
+/// The pauses after rounds without any gain.
+const ROUNDS: Backoff = Backoff::linear(Duration::from_millis(200), Duration::from_secs(2));
+/// How often a departure looks whether its turn has come, and whether anything moves.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// The most peers that a reason names.
 const LISTED_MAX: usize = 20;
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::ask::ask_storage;
 use super::env::{Asker, Env};
 use super::find::{FindError, find, find_soon};
-use super::wait::{Together, timeout};
+use super::wait::{Together, pause, timeout};
+use crate::backoff::Backoff;
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{CheckedRecord, Greatest, Verdict, Vote, Votes, content_of, next_record};
 use crate::replica::{Copies, Election, Found, has_no_vote, own_replicas, put_duty, vote_count};
@@ -40,11 +41,12 @@ pub async fn write_record<E: Env>(
     target: RecordTarget,
     deadline: Moment,
 ) -> Result<Written, String> {
+    let mut backoff = RETRY;
     loop {
         match try_to_write(env, name, target).await {
             Ok(written) => return Ok(written),
-            Err(why) if env.now() + RETRY >= deadline => return Err(why),
-            Err(_) => env.sleep_until(env.now() + RETRY).await,
+            Err(why) if env.now() + backoff.peek() >= deadline => return Err(why),
+            Err(_) => pause(env, &mut backoff).await,
         }
     }
 }
@@ -355,7 +357,7 @@ enum NotMerged {
 }
 
 /// The pause between two tries to write a record.
-const RETRY: Duration = Duration::from_millis(150);
+const RETRY: Backoff = Backoff::steady(Duration::from_millis(150));
 /// The timeout of a short request about files.
 pub const STORAGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The time for which the next answer is waited for, once the earlier ones are enough for a result.

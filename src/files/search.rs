@@ -7,7 +7,8 @@ use super::ask::ask_storage;
 use super::env::Env;
 use super::find::{FindError, find_soon};
 use super::records::{LATE_WORD, STORAGE_TIMEOUT, resolve};
-use super::wait::{Together, timeout};
+use super::wait::{Together, pause, timeout};
+use crate::backoff::Backoff;
 use crate::id::{ContentId, FileName, Position};
 use crate::names::Verdict;
 use crate::replica::{HolderSearch, Holders, has_no_vote, vote_count, who_has};
@@ -18,11 +19,11 @@ use crate::wire::{Entry, MissingReason, StorageReply, StorageRequest};
 /// # Errors
 /// [`FindError`] when no peer could be asked.
 pub async fn resolve_soon<E: Env>(env: &Arc<E>, name: &FileName) -> Result<Verdict, FindError> {
-    let deadline = env.now() + WORD_WAIT;
+    let (deadline, mut backoff) = (env.now() + WORD_WAIT, WORD_BACKOFF);
     loop {
         match resolve(env, name).await? {
             Verdict::CannotTell { in_a_moment: true, .. } if env.now() < deadline => {
-                env.sleep_until(env.now() + WORD_PAUSE).await;
+                pause(env, &mut backoff).await;
             }
             verdict => return Ok(verdict),
         }
@@ -66,7 +67,7 @@ pub async fn holders_of<E: Env>(
 /// # Errors
 /// [`FindError`] when no peer could be asked.
 pub async fn other_holders<E: Env>(env: &Arc<E>, content: ContentId) -> Result<Holders, FindError> {
-    let deadline = env.now() + WORD_WAIT;
+    let (deadline, mut backoff) = (env.now() + WORD_WAIT, WORD_BACKOFF);
     loop {
         let mut holders = holders_of(env, content, LATE_WORD).await?;
         let me = env.view().me.position;
@@ -74,7 +75,7 @@ pub async fn other_holders<E: Env>(env: &Arc<E>, content: ContentId) -> Result<H
         if !holders.entries.is_empty() || !holders.in_a_moment || env.now() >= deadline {
             return Ok(holders);
         }
-        env.sleep_until(env.now() + WORD_PAUSE).await;
+        pause(env, &mut backoff).await;
     }
 }
 
@@ -100,6 +101,6 @@ async fn ask<E: Env>(
     (whom.position, ask_storage(env, &whom, StorageRequest::WhoHas { content }, STORAGE_TIMEOUT).await)
 }
 
-/// The time for which missing peers are asked again before a name or its bytes are given up, and the pause between.
+/// The time for which missing peers are asked again before a name or its bytes are given up, and the pauses between.
 const WORD_WAIT: Duration = Duration::from_secs(5);
-const WORD_PAUSE: Duration = Duration::from_millis(200);
+const WORD_BACKOFF: Backoff = Backoff::steady(Duration::from_millis(200));

@@ -13,7 +13,8 @@ use super::find::{FindError, find, member};
 use super::progress::Progress;
 use super::push::{Feed, Given, PushFailure, push_exchange, too_slow};
 use super::records::{Written, write_again, write_record};
-use super::wait::{Task, timeout};
+use super::wait::{Task, pause, timeout};
+use crate::backoff::Backoff;
 use crate::chord::PhaseKind;
 use crate::id::FileName;
 use crate::replica::{ChainWords, Copies, CopiesWanted, WaitError, replicas};
@@ -135,7 +136,7 @@ struct Store<E: Env> {
 impl<E: Env> Store<E> {
     /// Copies the object until enough copies are durable and the owner of the content has one.
     async fn copy_until(&self, patience: &mut Patience) -> Result<Copies, StoreFailure<E::DiskError>> {
-        let mut copies = Copies::default();
+        let (mut copies, mut backoff) = (Copies::default(), RETRY);
         for _ in 0..COPY_TRIES_MAX {
             self.copy_once(patience, &mut copies).await?;
             if !self.env.laws().owner_looked_up_again
@@ -150,10 +151,10 @@ impl<E: Env> Store<E> {
             }
             // Too many peers refuse it for good.
             let hopeless = copies.are_out_of_reach(&self.env.view(), self.wanted.needed, self.wanted.most);
-            if hopeless || self.env.now() + RETRY >= patience.deadline(self.env.now()) {
+            if hopeless || self.env.now() + backoff.peek() >= patience.deadline(self.env.now()) {
                 break;
             }
-            self.env.sleep_until(self.env.now() + RETRY).await;
+            pause(&self.env, &mut backoff).await;
         }
         if let Some(silence) = patience.silence.take() {
             return Err(StoreFailure::Source(GiveError::Client(silence)));
@@ -264,6 +265,7 @@ impl<E: Env> Store<E> {
         let deadline = patience.deadline(self.env.now());
         let written = write_record(&self.env, &self.name, target, deadline).await;
         let mut written = written.map_err(StoreFailure::Name)?;
+        let mut backoff = RETRY;
         loop {
             let owner = find(&self.env, self.name.key(), 0).await;
             let acknowledge =
@@ -271,10 +273,10 @@ impl<E: Env> Store<E> {
             if owner.is_ok_and(|found| acknowledge(&found.owner.position)) {
                 return Ok(written);
             }
-            if self.env.now() + RETRY >= patience.deadline(self.env.now()) {
+            if self.env.now() + backoff.peek() >= patience.deadline(self.env.now()) {
                 return Err(self.too_few(&written.copies, written.copies.missing(), patience));
             }
-            self.env.sleep_until(self.env.now() + RETRY).await;
+            pause(&self.env, &mut backoff).await;
             // A failure now shows in the copies that are missing at the deadline.
             if let Err(error) = write_again(&self.env, &mut written).await {
                 tracing::debug!(%error, name = %self.name, "a record was not given again");
@@ -317,7 +319,7 @@ impl Patience {
     fn waited(&self, now: Moment) -> Duration {
         let elapsed = now.since(self.begun);
         // No try begins that could not end before the deadline.
-        match (elapsed + RETRY).checked_sub(self.timeout) {
+        match (elapsed + RETRY.peek()).checked_sub(self.timeout) {
             Some(more) if more < Duration::from_secs(1) => self.timeout,
             Some(_) => Duration::from_secs(elapsed.as_secs()),
             None => Duration::from_millis(elapsed.as_millis().max(1) as u64),
@@ -363,7 +365,7 @@ const TICK: Duration = Duration::from_millis(200);
 /// A tick that takes this long means that this process was stopped: the other peers did not stand still.
 const STOPPED_AFTER: Duration = Duration::from_secs(3);
 /// The pause between two tries to copy.
-const RETRY: Duration = Duration::from_millis(250);
+const RETRY: Backoff = Backoff::steady(Duration::from_millis(250));
 /// The time for which further copies are waited for after enough are durable, to report them in one go.
 const LINGER: Duration = Duration::from_secs(2);
 /// The most reports on copies that wait to be read.

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::env::{Clock, Env};
 use super::shares::{Party, Slot, Slots};
+use crate::backoff::Backoff;
 
 /// Waits for the first of two futures and drops the other. If both are ready at the same time, the left one counts.
 pub async fn race<A, B>(left: impl Future<Output = A>, right: impl Future<Output = B>) -> Either<A, B> {
@@ -31,6 +32,11 @@ pub async fn timeout<C: Clock, T>(
         Either::Left(done) => Some(done),
         Either::Right(()) => None,
     }
+}
+
+/// Waits for the next pause of a backoff.
+pub async fn pause<C: Clock>(clock: &Arc<C>, backoff: &mut Backoff) {
+    clock.sleep_until(clock.now() + backoff.next()).await;
 }
 
 /// Work that was begun in the background; awaiting it gives its result, or `None` if it broke. If dropped, it is

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::backoff::Backoff;
 use crate::chord::{PhaseKind, View};
 use crate::time::Moment;
 use crate::wire::Entry;
@@ -30,8 +31,8 @@ pub struct RepairSchedule {
     running: bool,
     /// The moment at which another round is due; set during a round as well, for after it.
     due: Option<Moment>,
-    /// The pause after the last round that could not do all; `None` if it did.
-    retry: Option<Duration>,
+    /// The pauses after rounds that could not do all.
+    retry: Backoff,
 }
 
 type Neighbours = (Option<Entry>, Vec<Entry>);
@@ -49,7 +50,7 @@ impl RepairSchedule {
             changed: None,
             running: false,
             due: None,
-            retry: None,
+            retry: RETRY,
         }
     }
 
@@ -94,9 +95,14 @@ impl RepairSchedule {
     /// Ends the round; `incomplete` if it could not do all.
     pub fn end(&mut self, now: Moment, incomplete: bool) {
         self.running = false;
-        self.retry = incomplete.then(|| self.retry.map_or(RETRY_MIN, |pause| (pause * 2).min(PERIOD)));
+        let pause = if incomplete {
+            self.retry.next()
+        } else {
+            self.retry.reset();
+            PERIOD
+        };
         let wanted = self.due.is_some();
-        let pause = if wanted { Duration::ZERO } else { self.retry.unwrap_or(PERIOD) };
+        let pause = if wanted { Duration::ZERO } else { pause };
         self.due = Some(now + pause + self.settle);
         if let Some((_, due)) = &mut self.changed {
             *due = now + self.settle;
@@ -114,8 +120,8 @@ const SETTLE_MIN: Duration = Duration::from_millis(150);
 const SETTLE_MAX: Duration = Duration::from_secs(2);
 /// The most times as long as that a round is put off while changes go on.
 const PUT_OFF_MAX: u32 = 4;
-/// The first pause after a round that could not do all; doubled each time, up to the period.
-const RETRY_MIN: Duration = Duration::from_secs(2);
+/// The pauses after rounds that could not do all, up to the period.
+const RETRY: Backoff = Backoff::doubling(Duration::from_secs(2), PERIOD);
 /// The time between two rounds without any change.
 const PERIOD: Duration = Duration::from_secs(30);
 
@@ -214,7 +220,7 @@ mod tests {
         schedule.end(now, false);
         assert!(schedule.begin(now + PERIOD + SECOND, &view(20)));
         schedule.end(now, true);
-        assert_eq!(schedule.poll_timeout(), Some(now + RETRY_MIN + SECOND), "from the beginning");
+        assert_eq!(schedule.poll_timeout(), Some(now + RETRY.peek() + SECOND), "from the beginning");
     }
 
     /// Goal: a peer that knew its neighbours before it was in the ring makes its first round all the same.

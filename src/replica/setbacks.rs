@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::backoff::Backoff;
 use crate::id::{ContentId, Position};
 use crate::time::Moment;
 use crate::wire::Entry;
@@ -38,7 +39,7 @@ impl Setbacks {
                 return;
             }
         }
-        let until = now + PAUSE_MIN.saturating_mul(1 << times.min(16)).min(PAUSE_MAX);
+        let until = now + BACKOFF.after(times);
         self.0.insert(key, Setback { incarnation: peer.incarnation, times, until });
     }
 
@@ -54,9 +55,8 @@ impl Setbacks {
     }
 }
 
-/// The pause after the first failure, doubled with each, and the longest pause.
-const PAUSE_MIN: Duration = Duration::from_secs(60);
-const PAUSE_MAX: Duration = Duration::from_secs(3_600);
+/// The pauses: a minute after the first failure, an hour at most.
+const BACKOFF: Backoff = Backoff::doubling(Duration::from_secs(60), Duration::from_secs(3_600));
 
 #[cfg(test)]
 mod tests {

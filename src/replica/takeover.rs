@@ -13,6 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::backoff::Backoff;
 use crate::chord::View;
 use crate::id::Position;
 use crate::time::Moment;
@@ -42,8 +43,8 @@ pub struct TakeOver {
 struct Debt {
     /// The incarnation of the neighbour.
     life: u64,
-    /// The number of times it was given up.
-    given_up: u32,
+    /// The pauses before it is asked again, each time that it was given up.
+    later: Backoff,
 }
 
 /// The neighbours to ask now.
@@ -85,7 +86,7 @@ impl TakeOver {
         for entry in view.alive() {
             // The neighbour broke off, and is back with what it has.
             if self.owing.get(&entry.position).is_some_and(|debt| debt.life != entry.incarnation) {
-                self.owing.insert(entry.position, Debt { life: entry.incarnation, given_up: 0 });
+                self.owing.insert(entry.position, Debt { life: entry.incarnation, later: LATER });
                 self.sources.insert(entry.position, now);
                 ask.push((entry.clone(), Duration::ZERO));
             }
@@ -102,7 +103,7 @@ impl TakeOver {
         for entry in near.iter().take(copies).chain(near.iter().rev().take(copies)) {
             if self.asked.insert(entry.position) {
                 self.sources.insert(entry.position, now.max(due));
-                self.owing.insert(entry.position, Debt { life: entry.incarnation, given_up: 0 });
+                self.owing.insert(entry.position, Debt { life: entry.incarnation, later: LATER });
                 ask.push(((*entry).clone(), due.since(now)));
             }
         }
@@ -130,9 +131,7 @@ impl TakeOver {
             }
         }
         self.sources.remove(from);
-        let debt = self.owing.get_mut(from)?;
-        debt.given_up = debt.given_up.saturating_add(1);
-        Some(LATER * (1 << (debt.given_up - 1).min(LATER_DOUBLED_MAX)))
+        self.owing.get_mut(from).map(|debt| debt.later.next())
     }
 
     /// Ends the take-over when no asked peer may still answer. Returns the number of objects that came, their bytes,
@@ -168,8 +167,7 @@ pub fn has_no_vote(view: &View, takeover: &TakeOver) -> bool {
 /// The pause before a peer that has not given all is asked again.
 const PAUSE: Duration = Duration::from_millis(150);
 /// The pause before a peer that was given up is asked again: 15 s, and after each time twice as long, up to 16 minutes.
-const LATER: Duration = Duration::from_secs(15);
-const LATER_DOUBLED_MAX: u32 = 6;
+const LATER: Backoff = Backoff::doubling(Duration::from_secs(15), Duration::from_secs(960));
 /// The time for which a peer asks a neighbour that has not given all and gives nothing.
 const PROGRESS_WITHIN: Duration = Duration::from_secs(15);
 /// The time for which it asks a neighbour that says each time that it gave something.
@@ -233,7 +231,7 @@ mod tests {
         assert_eq!(takeover.hear(at(10), &peer(20), Some(&synced(3, true))), None);
         assert!(!takeover.is_over(&view));
         assert_eq!(takeover.hear(at(10), &peer(40), Some(&synced(1, false))), Some(PAUSE));
-        assert_eq!(takeover.hear(at(200), &peer(40), None), Some(LATER));
+        assert_eq!(takeover.hear(at(200), &peer(40), None), Some(LATER.peek()));
         assert!(takeover.is_over(&view));
         assert_eq!(takeover.end(), (4, 40, at(0)));
         assert_eq!(takeover.look(at(400), &view), None, "once in each life");
@@ -252,7 +250,7 @@ mod tests {
         assert_eq!(takeover.hear(at(15), &peer(20), Some(&synced(3, true))), None);
         let third = later_life(second, 3);
         assert!(takeover.look(at(20), &third).unwrap().anew);
-        assert_eq!(takeover.hear(at(40), &peer(40), None), Some(LATER));
+        assert_eq!(takeover.hear(at(40), &peer(40), None), Some(LATER.peek()));
         assert!(has_no_vote(&third, &takeover), "20 gave to an earlier life");
         assert_eq!(takeover.hear(at(40), &peer(20), Some(&synced(3, true))), None);
         assert!(!has_no_vote(&third, &takeover));
@@ -264,7 +262,7 @@ mod tests {
         let one = |others: &[u8], away: &[u8]| with_copies(view_with(30, others, away), 1);
         let (mut takeover, _) = begun(&one(&[20, 40], &[]));
         assert_eq!(takeover.hear(at(10), &peer(20), Some(&synced(3, true))), None);
-        assert_eq!(takeover.hear(at(10), &peer(40), None), Some(LATER));
+        assert_eq!(takeover.hear(at(10), &peer(40), None), Some(LATER.peek()));
         assert!(takeover.is_over(&one(&[20, 40], &[])) && !has_no_vote(&one(&[20, 40], &[]), &takeover));
         assert!(has_no_vote(&one(&[20], &[40]), &takeover), "it may have what nobody else has");
         assert!(!has_no_vote(&one(&[40], &[20]), &takeover), "this one has given all");
@@ -287,7 +285,7 @@ mod tests {
         let view = with_copies(view(30), 1);
         let (mut takeover, _) = begun(&view);
         for neighbour in [20, 40] {
-            assert_eq!(takeover.hear(at(10), &peer(neighbour), None), Some(LATER));
+            assert_eq!(takeover.hear(at(10), &peer(neighbour), None), Some(LATER.peek()));
         }
         assert!(!takeover.is_over(&view) && has_no_vote(&view, &takeover));
         assert_eq!(takeover.hear(at(15_010), &peer(40), Some(&synced(1, true))), None);
@@ -361,7 +359,7 @@ mod tests {
         assert_eq!(takeover.hear(at(14_000), &peer(20), Some(&synced(0, false))), Some(PAUSE));
         assert_eq!(takeover.hear(at(14_500), &peer(20), Some(&synced(2, false))), Some(PAUSE), "progress");
         assert_eq!(takeover.hear(at(29_000), &peer(20), Some(&synced(0, false))), Some(PAUSE));
-        assert_eq!(takeover.hear(at(29_350), &peer(20), Some(&synced(0, false))), Some(LATER));
+        assert_eq!(takeover.hear(at(29_350), &peer(20), Some(&synced(0, false))), Some(LATER.peek()));
         assert!(takeover.sources.is_empty());
     }
 

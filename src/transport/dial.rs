@@ -16,6 +16,7 @@ use super::frame::{StreamError, close_code};
 use super::guard;
 use super::identity::PARENT_NAME;
 use super::lock;
+use crate::backoff::Backoff;
 use crate::id::Position;
 use crate::wire::{Address, Target, limits, shortened};
 
@@ -287,7 +288,7 @@ pub(super) async fn open(
         Some(position) => format!("{}.{PARENT_NAME}", position.dns_label()),
         None => PARENT_NAME.to_owned(),
     };
-    let mut pause = REFUSED_PAUSE_MIN;
+    let mut backoff = REFUSED_BACKOFF;
     for tries_left in (0..REFUSED_TRIES_MAX).rev() {
         let connecting =
             endpoint.connect_with(config.clone(), address, &name).map_err(|error| match error {
@@ -298,8 +299,8 @@ pub(super) async fn open(
             Ok(connection) => return Ok(connection),
             // The other peer did not hear this dial because it is busy with others for the moment.
             Err(error) if tries_left > 0 && is_refused(&error) => {
-                tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
-                pause = (pause * 2).min(REFUSED_PAUSE_MAX);
+                let pause = backoff.next_jittered(&mut rand::rng());
+                tokio::time::sleep(pause).await;
             }
             Err(error) => return Err(explain(target, error)),
         }
@@ -429,9 +430,8 @@ fn waited_ms(duration: Duration) -> u64 {
 
 /// The most dials to different targets at once.
 pub(super) const DIALS_MAX: usize = 256;
-/// The most tries at an address that refuses to hear, and the pauses between them, which double.
+/// The most tries at an address that refuses to hear, and the pauses between them.
 const REFUSED_TRIES_MAX: u32 = 7;
-const REFUSED_PAUSE_MIN: Duration = Duration::from_millis(25);
-const REFUSED_PAUSE_MAX: Duration = Duration::from_millis(400);
+const REFUSED_BACKOFF: Backoff = Backoff::doubling(Duration::from_millis(25), Duration::from_millis(400));
 /// The most addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;

@@ -28,6 +28,7 @@ use super::settings::{self, TransportSettings};
 use super::stream::RequestStream;
 use super::unanswered::Unanswered;
 use super::verifier::Verifier;
+use crate::backoff::Backoff;
 use crate::id::{KeyHash, Position};
 use crate::wire::{Entry, Fault, Hello, Target, limits};
 
@@ -412,15 +413,14 @@ impl Shared {
     /// Dials a peer that knows this one by an earlier incarnation, until it knows the new one. If that fails for long,
     /// the old connection stays.
     async fn greet_one_again(self: Arc<Self>, peer: Entry) {
-        let mut pause = GREETING_PAUSE;
+        let mut backoff = GREETING_BACKOFF;
         for _ in 0..GREETINGS_MAX {
             let known = lock(&self.pool).usable(&peer.position);
             if !known.is_some_and(|connection| self.is_outdated(&connection)) {
                 return;
             }
             if self.dial(&Target::from(&peer)).await.is_err() {
-                tokio::time::sleep(pause).await;
-                pause *= 2;
+                tokio::time::sleep(backoff.next()).await;
             }
         }
     }
@@ -453,10 +453,10 @@ fn bind_socket(listen: SocketAddr, settings: &TransportSettings) -> io::Result<s
 /// Addresses of other networks that no machine has (RFC 5737, RFC 3849).
 const ELSEWHERE: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
-/// The most dials to a peer that knows this one by an earlier incarnation, and the pause after the first failed dial,
-/// which doubles: for about a minute.
+/// The most dials to a peer that knows this one by an earlier incarnation, and the pauses after failed ones: for about a
+/// minute.
 const GREETINGS_MAX: u32 = 8;
-const GREETING_PAUSE: Duration = Duration::from_millis(250);
+const GREETING_BACKOFF: Backoff = Backoff::doubling(Duration::from_millis(250), Duration::from_secs(32));
 /// The streams, datagrams and reports that wait for their reader.
 const INCOMING_MAX: usize = 1_024;
 /// The rate of requests on one connection. Further requests wait at the other side; an honest peer that stores small

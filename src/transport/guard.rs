@@ -24,6 +24,7 @@ use super::frame::close_code;
 use super::lock;
 use super::settings::{HANDSHAKES_MAX, TransportSettings};
 use super::turns::{Line, Turns};
+use crate::backoff::Backoff;
 use crate::id::Position;
 use crate::wire::Fault;
 
@@ -83,7 +84,8 @@ struct Account {
 #[derive(Debug, Clone, Copy)]
 struct Shun {
     until: Instant,
-    length: Duration,
+    /// How long it is shunned the next time, if that is soon.
+    lengths: Backoff,
 }
 
 /// A handshake under way, while this value lives.
@@ -294,8 +296,8 @@ impl Account {
     /// Shuns the peer for the shortest time, or twice as long as the last time if that was not long ago.
     fn shun(&mut self, now: Instant, min: Duration, max: Duration) {
         let again = self.shun.filter(|last| now.saturating_duration_since(last.until) < FORGIVEN_AFTER);
-        let length = again.map_or(min, |last| (last.length * 2).min(max));
-        self.shun = Some(Shun { until: now + length, length });
+        let mut lengths = again.map_or(Backoff::doubling(min, max), |last| last.lengths);
+        self.shun = Some(Shun { until: now + lengths.next(), lengths });
     }
 
     fn is_worth_keeping(&self, now: Instant) -> bool {

@@ -10,7 +10,8 @@ use quoit::wire::{
 };
 
 use super::liar::{Answer, Liar, describe};
-use super::ring::{PATIENCE, Ring};
+use super::ring::Ring;
+use crate::eventually::PATIENCE;
 
 /// The liar's number, the honest ones, and the honest one that requests: no replica of what the liar owns.
 const LIAR: u8 = 128;

@@ -13,7 +13,8 @@ use quoit::wire::{
 };
 
 use super::liar::{Answer, Liar, describe};
-use super::ring::{PATIENCE, Ring, eventually};
+use super::ring::Ring;
+use crate::eventually::{PATIENCE, eventually_async};
 
 const LIAR: u8 = 128;
 const HELPER: u8 = 10;
@@ -129,7 +130,7 @@ async fn requests_in_somebody_elses_name() {
     // What can be believed is contradicted by the one that it is said of.
     let from = named.with_incarnation(named.incarnation + 3);
     in_the_name_of(&ring, &liar, from, &Request::Membership(left())).await;
-    eventually("the named peer contradicts", async || {
+    eventually_async("the named peer contradicts", async || {
         ring.peer(NAMED).status().await.incarnation > named.incarnation + 3
     })
     .await;
@@ -156,7 +157,7 @@ async fn leaps_after_leaps() {
     let (_, reply) = liar.transport.request(&target, &told, PATIENCE).await.unwrap();
     let believed = MembershipReply::Neighbour(NeighbourReply::Busy);
     assert_ne!(reply, Reply::Membership(believed));
-    eventually("the named peer contradicts", async || {
+    eventually_async("the named peer contradicts", async || {
         ring.peer(NAMED).status().await.incarnation > named.incarnation + INCARNATION_LEAP_MAX
     })
     .await;

@@ -9,7 +9,8 @@ use quoit::wire::{
 };
 
 use super::liar::{Answer, Liar};
-use super::ring::{Ring, eventually};
+use super::ring::Ring;
+use crate::eventually::eventually_async;
 
 const LIAR: u8 = 128;
 /// With the liar and r = 2, corrected Chord.
@@ -51,7 +52,7 @@ async fn a_lookup_survives(
     let name = ring.name_owned_by(160, &others);
     ring.store(200, &name, &bytes).await.unwrap();
     let mut reader = 0;
-    eventually(&format!("the liar is named for {fault}"), async || {
+    eventually_async(&format!("the liar is named for {fault}"), async || {
         reader += 1;
         let report = ring.request([240, 10][reader % 2], &name).await.unwrap();
         assert_eq!(std::fs::read(report.path.as_ref().unwrap()).unwrap(), bytes);
@@ -185,7 +186,7 @@ async fn impossible_incarnations_of_others() {
 
 /// Waits until lies have arrived, so many at each of so many peers.
 async fn have_arrived(liar: &Liar, lies: usize, peers: usize) {
-    eventually(&format!("{lies} lies at {peers} peers"), async || {
+    eventually_async(&format!("{lies} lies at {peers} peers"), async || {
         liar.lies_told().values().filter(|told| **told >= lies).count() >= peers
     })
     .await;

@@ -12,9 +12,8 @@ use quoit::peer::{
 };
 
 use super::liar::Liar;
+use crate::eventually::eventually_async;
 
-/// Far beyond what anything here takes on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
 const INTERVAL: Duration = Duration::from_millis(200);
 
 pub struct Ring {
@@ -61,7 +60,7 @@ impl Ring {
     /// Waits until every honest peer sees so many alive.
     pub async fn sees(&self, alive: usize) {
         for peer in &self.peers {
-            eventually("all see all", async || peer.status().await.alive.total as usize == alive).await;
+            eventually_async("all see all", async || peer.status().await.alive.total as usize == alive).await;
         }
     }
 
@@ -86,7 +85,7 @@ impl Ring {
     /// Waits until some honest peer names the liar for this.
     pub async fn names(&self, liar: Position, fault: Fault) {
         let what = format!("the liar is named for {fault}");
-        eventually(&what, async || self.is_named(liar, fault).await).await;
+        eventually_async(&what, async || self.is_named(liar, fault).await).await;
     }
 
     /// Whether some honest peer names the liar for this.
@@ -158,14 +157,4 @@ fn files_below(dir: &Path) -> Vec<std::path::PathBuf> {
     entries
         .flat_map(|entry| if entry.path().is_dir() { files_below(&entry.path()) } else { vec![entry.path()] })
         .collect()
-}
-
-/// Waits for a condition.
-pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let waited = tokio::time::timeout(PATIENCE, async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    });
-    waited.await.unwrap_or_else(|_| panic!("never: {what}"));
 }

@@ -18,24 +18,27 @@ struct Rule {
     pure: bool,
 }
 
-/// The layers, bottom up. Every module has its rule here.
+/// The layers, bottom up. Every module has its rule here. Tests may also see `eventually`, which is no module of `src`:
+/// their one way to wait.
 const RULES: &[Rule] = &[
     // L0: values
     Rule { module: "id", sees: &[], pure: true },
     Rule { module: "time", sees: &[], pure: true },
     Rule { module: "config", sees: &[], pure: true },
+    Rule { module: "backoff", sees: &[], pure: true },
     // L1: messages
     Rule { module: "wire", sees: &["id", "time", "config"], pure: true },
     // what chunks of an object are checked against
     Rule { module: "outboard", sees: &["id", "wire"], pure: true },
     // L2: the pure core; placement reads the ring's view
-    Rule { module: "chord", sees: &["id", "time", "config", "wire"], pure: true },
+    Rule { module: "chord", sees: &["id", "time", "config", "backoff", "wire"], pure: true },
     Rule {
         module: "replica",
         sees: &[
             "id",
             "time",
             "config",
+            "backoff",
             "wire",
             "chord::View",
             "chord::Table",
@@ -49,12 +52,16 @@ const RULES: &[Rule] = &[
     // L3: what is done with files, as pure as the core but that it waits
     Rule {
         module: "files",
-        sees: &["id", "time", "config", "wire", "outboard", "chord", "replica", "names"],
+        sees: &["id", "time", "config", "backoff", "wire", "outboard", "chord", "replica", "names"],
         pure: true,
     },
     // disk and network; they do not know each other, nor the core's rules
-    Rule { module: "blob", sees: &["id", "time", "config", "wire", "outboard"], pure: false },
-    Rule { module: "transport", sees: &["id", "time", "config", "wire"], pure: false },
+    Rule { module: "blob", sees: &["id", "time", "config", "backoff", "wire", "outboard"], pure: false },
+    Rule {
+        module: "transport",
+        sees: &["id", "time", "config", "backoff", "wire", "eventually"],
+        pure: false,
+    },
     // L4: what the flows ask of a store
     Rule { module: "shelf", sees: &["id", "wire", "blob", "replica", "names", "files"], pure: false },
     // the world for tests; of the disk only what a store in memory takes
@@ -87,6 +94,7 @@ const RULES: &[Rule] = &[
             "id",
             "time",
             "config",
+            "backoff",
             "wire",
             "outboard",
             "chord",
@@ -96,6 +104,7 @@ const RULES: &[Rule] = &[
             "blob",
             "transport",
             "shelf",
+            "eventually",
         ],
         pure: false,
     },

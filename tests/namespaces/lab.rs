@@ -11,7 +11,7 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest as _, Sha256};
 
-use super::harness::{PATIENCE, eventually};
+use crate::eventually::{PATIENCE, eventually};
 use crate::ring::peer::{Answer, Peer};
 
 /// The bytes of the file that [`Lab::store`] makes of a seed.

@@ -5,7 +5,6 @@
 //! fails or not.
 #![cfg(target_os = "linux")]
 
-mod harness;
 mod lab;
 mod moved;
 mod room;

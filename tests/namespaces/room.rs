@@ -57,7 +57,7 @@ fn a_file_that_fits_nowhere_stays_where_it_is() {
     lab.resize_disk(146, "300m");
     for number in THREE {
         lab.eventually_says(number, "Status", "2 files (114.4 MiB) have no copy on 255: no room (");
-        super::harness::eventually("146 has them", || {
+        crate::eventually::eventually("146 has them", || {
             let status = lab.ask(number, "Status").out;
             if status.contains("no copy on 146") { Err(status) } else { Ok(()) }
         });

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::harness::{eventually, eventually_within};
 use super::lab::{Family, Lab, Stored, seeds_owned_by, sha256};
+use crate::eventually::{eventually, eventually_within};
 
 /// Goal: bytes on their way to a slow peer keep no ping from it: nobody declares anybody dead, and the copy is made.
 #[test]

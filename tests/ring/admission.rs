@@ -8,9 +8,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use quoit::id::Position;
 
-use super::harness::{PATIENCE, Ring, eventually, quoit};
+use super::harness::{Ring, quoit};
 use super::peer::Peer;
 use super::samples::entries;
+use crate::eventually::{PATIENCE, eventually};
 
 /// The other machine: folders of its own.
 struct Machine {

@@ -3,11 +3,11 @@
 use std::ffi::OsStr;
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
 
 use serde_json::Value;
 
-use super::harness::{PATIENCE, Ring, quoit};
+use super::harness::{Ring, quoit};
+use crate::eventually::{PATIENCE, within};
 
 /// What a command printed, and how it ended.
 #[derive(Debug)]
@@ -44,17 +44,10 @@ impl Said {
     pub fn of(mut child: Child) -> Said {
         let out = child.stdout.take().map(collect);
         let err = child.stderr.take().map(collect);
-        let begun = Instant::now();
-        let status = loop {
-            if let Some(status) = child.try_wait().unwrap() {
-                break status;
-            }
-            if begun.elapsed() > PATIENCE {
-                child.kill().unwrap();
-                let said = err.map(|err| String::from_utf8_lossy(&err.join().unwrap()).into_owned());
-                panic!("a command does not end within {PATIENCE:?}; it said {said:?}");
-            }
-            std::thread::sleep(std::time::Duration::from_millis(5));
+        let Ok(status) = within(PATIENCE, || child.try_wait().unwrap()) else {
+            child.kill().unwrap();
+            let said = err.map(|err| String::from_utf8_lossy(&err.join().unwrap()).into_owned());
+            panic!("a command does not end within {PATIENCE:?}; it said {said:?}");
         };
         let bytes = |thread: Option<std::thread::JoinHandle<Vec<u8>>>| {
             thread.map(|thread| thread.join().unwrap()).unwrap_or_default()

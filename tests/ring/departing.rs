@@ -1,7 +1,8 @@
 //! Peers go: killed, killed together, leaving one after the other; and come back.
 
-use super::harness::{LISTS, Ring, SEVEN, eventually};
+use super::harness::{LISTS, Ring, SEVEN};
 use super::samples::{Sample, check_disk, several};
+use crate::eventually::eventually;
 
 /// Goal: one death, then two adjacent ones at once, are repaired; every file stays and gets its copies back.
 #[test]

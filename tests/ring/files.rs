@@ -6,9 +6,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::client::Said;
-use super::harness::{LISTS, PATIENCE, Ring, SEVEN, eventually, holds_within};
+use super::harness::{LISTS, Ring, SEVEN};
 use super::peer::Answer;
 use super::samples::{Sample, check_disk, entries, pdf, png, sha256_of};
+use crate::eventually::eventually;
 
 /// Goal: whatever is stored at one peer comes out of every other one, byte for byte; on disk all is as
 /// promised.
@@ -74,7 +75,7 @@ fn the_sender_is_killed_in_mid_transfer() {
     let holders = sample.holders(&ring, 36);
     let asker = *SEVEN.iter().find(|number| !holders.contains(number)).unwrap();
     let asked = ring.peer(asker).begin("Request large");
-    assert!(under_way(&ring, asker), "the transfer does not begin");
+    wait_under_way(&ring, asker);
     // The owner is asked first.
     let sender = holders[0];
     ring.peer(sender).kill();
@@ -99,7 +100,7 @@ fn the_only_holder_starts_again_in_mid_transfer() {
     let asker = *ring.numbers().iter().find(|number| !holders.contains(number)).unwrap();
     let mut request = ring.shell(asker, &["request", "large"]);
     let request = request.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    assert!(under_way(&ring, asker), "the transfer does not begin");
+    wait_under_way(&ring, asker);
     ring.kill(&holders);
     ring.begin_run(holders[0]);
     let said = Said::of(request);
@@ -116,7 +117,7 @@ fn the_requester_is_killed_in_mid_transfer() {
     let holders = sample.holders(&ring, 36);
     let asker = *SEVEN.iter().find(|number| !holders.contains(number)).unwrap();
     ring.peer(asker).type_in("Request large\n");
-    assert!(under_way(&ring, asker), "the transfer does not begin");
+    wait_under_way(&ring, asker);
     ring.kill(&[asker]);
     let before = part_length(&ring, asker).expect("a part of it");
     assert!((SOME..LARGE).contains(&before), "{before} bytes");
@@ -128,8 +129,8 @@ fn the_requester_is_killed_in_mid_transfer() {
     check_disk(&ring, asker);
 }
 
-fn under_way(ring: &Ring, asker: u8) -> bool {
-    holds_within(PATIENCE, || part_length(ring, asker).is_some_and(|length| length >= SOME))
+fn wait_under_way(ring: &Ring, asker: u8) {
+    eventually("the transfer begins", || part_length(ring, asker).is_some_and(|length| length >= SOME));
 }
 
 /// How much of the one transfer has come.

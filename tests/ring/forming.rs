@@ -4,8 +4,9 @@ use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use super::harness::{LISTS, Ring, SEVEN, eventually};
+use super::harness::{LISTS, Ring, SEVEN};
 use super::samples::{Sample, several};
+use crate::eventually::eventually;
 
 /// Goal: seven peers that start at once are one ring, of the membership that their list's length makes.
 #[test]

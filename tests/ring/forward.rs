@@ -1,16 +1,13 @@
 //! What a helper forwards between two peers, and what it does not: a member that is a bare transport here
 //! asks peers of a real ring.
 
-use std::time::Duration;
-
 use quoit::id::{KeyHash, Position};
 use quoit::peer::{Entrance, Handle, StartOptions, start};
 use quoit::transport::{Authority, OpenStream, Placement, Transport, TransportSettings};
 use quoit::wire::limits::{FORWARDS_PER_PEER_MAX, PIECE_BYTES};
 use quoit::wire::*;
 
-/// Far beyond what anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::eventually::{PATIENCE, eventually_async};
 
 /// Two peers of a ring, and a member that is no peer of it.
 struct Scene {
@@ -145,10 +142,8 @@ async fn a_helper_does_not_do_everything() {
     let helper = scene.entry_of(&scene.helper);
     assert!(other.request_through(&helper, to, &probe(), PATIENCE).await.is_ok());
     drop(left);
-    let again = tokio::time::timeout(PATIENCE, async {
-        while member.request_through(&helper, to, &probe(), PATIENCE).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    });
-    again.await.expect("places are free again");
+    eventually_async("places are free again", async || {
+        member.request_through(&helper, to, &probe(), PATIENCE).await.is_ok()
+    })
+    .await;
 }

@@ -7,8 +7,9 @@ use std::process::Command;
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
-use super::harness::{Ring, eventually};
+use super::harness::Ring;
 use super::samples::{Sample, check_disk, sha256_of};
+use crate::eventually::eventually;
 
 const THREE: [u8; 3] = [36, 146, 255];
 

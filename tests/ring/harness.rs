@@ -6,12 +6,10 @@ use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 
 use super::peer::{Answer, Peer};
+use crate::eventually::{PATIENCE, eventually};
 
-/// Far beyond what anything here takes on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Seven peers, evenly spread.
 pub const SEVEN: [u8; 7] = [36, 73, 109, 146, 182, 219, 255];
 /// Both kinds of membership: with r = 8 these rings are small ones, with r = 2 they follow corrected Chord.
@@ -169,27 +167,24 @@ impl Ring {
 
     /// Waits until every running peer shows exactly the running peers as alive, in order.
     pub fn settle(&self) {
-        let mut seen = String::new();
-        let one_ring = || {
-            seen.clear();
-            self.peers.keys().all(|number| {
+        eventually(&format!("one ring of {:?}", self.numbers()), || {
+            let mut seen = String::new();
+            let one_ring = self.peers.keys().all(|number| {
                 let shown = self.shown_by(*number);
                 seen.push_str(&format!("peer {number} shows {shown:?}\n"));
                 shown == self.order_from(*number)
-            })
-        };
-        let settled = holds_within(PATIENCE, one_ring);
-        assert!(settled, "no one ring of {:?}:\n{seen}", self.numbers());
+            });
+            if one_ring { Ok(()) } else { Err(seen) }
+        });
     }
 
     /// Waits until all peers have taken over their parts of the ring. A peer that was not given all by one that is
     /// killed would be sure of no "no" until that one is back.
     pub fn wait_taken_over(&self) {
         for number in self.numbers() {
-            let over = || {
+            eventually(&format!("peer {number} has taken over"), || {
                 self.said(number, &["status", "--json"]).value()["syncing"] == serde_json::Value::Bool(false)
-            };
-            assert!(holds_within(PATIENCE, over), "peer {number} does not take over");
+            });
         }
     }
 
@@ -260,25 +255,6 @@ pub fn quoit(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quoit"));
     command.args(words).env_remove("QUOIT_DATA_DIR").env_remove("QUOIT_CERTS_DIR");
     command
-}
-
-/// Waits for a condition.
-pub fn holds_within(within: Duration, mut holds: impl FnMut() -> bool) -> bool {
-    let begun = Instant::now();
-    loop {
-        if holds() {
-            return true;
-        }
-        if begun.elapsed() > within {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
-/// As [`holds_within`] of [`PATIENCE`], or the test fails.
-pub fn eventually(what: &str, holds: impl FnMut() -> bool) {
-    assert!(holds_within(PATIENCE, holds), "not within {PATIENCE:?}: {what}");
 }
 
 /// A range of 256 ports. Tests run side by side, in threads, processes and checkouts: whoever holds the

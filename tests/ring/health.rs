@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::harness::{LISTS, PATIENCE, Ring, SEVEN, holds_within};
+use super::harness::{LISTS, Ring, SEVEN};
 use super::samples::Sample;
+use crate::eventually::eventually;
 
 /// The line of a ring in which nothing is missing.
 const ALL_FINE: &str = "  copies       all files of the ring have their copies";
@@ -98,10 +99,8 @@ fn status(ring: &Ring, number: u8) -> String {
 /// Waits until a peer's status has all these texts.
 #[track_caller]
 fn says(ring: &Ring, number: u8, texts: &[&str]) {
-    let mut last = String::new();
-    let said = holds_within(PATIENCE, || {
-        last = status(ring, number);
-        texts.iter().all(|text| last.contains(text))
+    eventually(&format!("peer {number} says {texts:?}"), || {
+        let said = status(ring, number);
+        if texts.iter().all(|text| said.contains(text)) { Ok(()) } else { Err(said) }
     });
-    assert!(said, "peer {number} does not say {texts:?}:\n{last}");
 }

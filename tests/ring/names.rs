@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::harness::{LISTS, Ring, SEVEN, eventually};
+use super::harness::{LISTS, Ring, SEVEN};
 use super::samples::{Sample, check_disk};
+use crate::eventually::eventually;
 
 /// Goal: the same name with other bytes is its next version, everywhere; the same bytes again move nothing.
 #[test]

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::client::Said;
-use super::harness::{PATIENCE, Ring, SEVEN, eventually, holds_within};
+use super::harness::{Ring, SEVEN};
 use super::samples::{Sample, entries};
+use crate::eventually::{PATIENCE, eventually, within};
 
 /// Goal: a peer, or two side by side, that were stopped until the ring took them for dead are members again for
 /// everybody, themselves included, within five seconds, and store and fetch.
@@ -193,9 +194,9 @@ fn back_after(ring: &Ring, stopped: &[u8], time: Duration) -> Duration {
             shown == sorted
         })
     };
-    let back = holds_within(PATIENCE, || stopped.iter().all(active) && numbers.iter().all(all_shown));
+    let back = within(PATIENCE, || stopped.iter().all(active) && numbers.iter().all(all_shown));
     let took = begun.elapsed();
-    assert!(back, "{stopped:?}, stopped for {time:?}, are not back:\n{}", states(ring));
+    assert!(back.is_ok(), "{stopped:?}, stopped for {time:?}, are not back:\n{}", states(ring));
     took
 }
 

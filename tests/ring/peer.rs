@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::harness::PATIENCE;
+use crate::eventually::{PATIENCE, eventually_within};
 
 /// A running peer, or one that has ended. Dropped, it is killed.
 pub struct Peer {
@@ -107,14 +107,8 @@ impl Peer {
 
     /// Waits for its end, and for the last of what it printed; its exit code, if it had one.
     pub fn wait_ended(&self, within: Duration) -> Option<i32> {
-        let begun = Instant::now();
-        let status = loop {
-            if let Some(status) = self.child().try_wait().unwrap() {
-                break status;
-            }
-            assert!(begun.elapsed() < within, "peer {} does not end within {within:?}", self.number);
-            std::thread::sleep(Duration::from_millis(10));
-        };
+        let what = format!("the end of peer {}", self.number);
+        let status = eventually_within(within, &what, || self.child().try_wait().unwrap());
         for printed in [&self.out, &self.err] {
             let _ = printed.wait(0, PATIENCE, |_| false);
         }

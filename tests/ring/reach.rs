@@ -3,8 +3,9 @@
 
 use std::net::UdpSocket;
 
-use super::harness::{LISTS, Ring, eventually};
+use super::harness::{LISTS, Ring};
 use super::samples::{Sample, check_disk};
+use crate::eventually::eventually;
 
 /// Goal: a ring of IPv6 addresses is a ring like any other.
 #[test]

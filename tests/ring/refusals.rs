@@ -38,7 +38,7 @@ fn known_is_of_another_ring() {
             .map(str::to_owned)
             .collect::<Vec<_>>()
     };
-    super::harness::eventually("the warning is there", || !told().is_empty());
+    crate::eventually::eventually("the warning is there", || !told().is_empty());
     let told = told();
     assert!(
         told[0].ends_with(": it says that this peer's certificate is of another ring (1 so far)"),

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use super::client::Said;
-use super::harness::{Ring, SEVEN, eventually};
+use super::harness::{Ring, SEVEN};
 use super::samples::{Sample, check_disk, sha256_of};
+use crate::eventually::eventually;
 
 /// R = 3: each of them holds everything.
 const THREE: [u8; 3] = [36, 146, 255];

@@ -5,9 +5,10 @@ use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::harness::{self, Ports};
+use crate::eventually::{eventually, within};
 
 /// A place for rings, and ports of its own.
 struct Place {
@@ -71,13 +72,9 @@ fn lines(child: &mut Child) -> mpsc::Receiver<String> {
 fn finished(child: Child) -> Output {
     let id = child.id();
     let reader = std::thread::spawn(move || child.wait_with_output().unwrap());
-    let begun = Instant::now();
-    while !reader.is_finished() {
-        if begun.elapsed() > PATIENCE {
-            let _ = Command::new("kill").arg(id.to_string()).status();
-            panic!("the script does not end: {}", text(&reader.join().unwrap()));
-        }
-        std::thread::sleep(Duration::from_millis(50));
+    if within(PATIENCE, || reader.is_finished()).is_err() {
+        let _ = Command::new("kill").arg(id.to_string()).status();
+        panic!("the script does not end within {PATIENCE:?}: {}", text(&reader.join().unwrap()));
     }
     reader.join().unwrap()
 }
@@ -163,7 +160,7 @@ fn the_end_of_input_leaves_the_ring_running_until_it_is_stopped() {
     while !noticed().contains("End of input; the peer goes on") {}
     // A peer behind and the one in front answer, and know each other.
     for peer in PEERS {
-        harness::eventually("three peers are alive", || {
+        eventually("three peers are alive", || {
             let mut command = harness::quoit(&["ring", "--data-dir"]);
             command.arg(place.dir.path().join("data").join(peer.to_string()));
             command.arg("--certs-dir").arg(place.dir.path().join("certs"));
@@ -200,22 +197,15 @@ fn one_pane_for_each_peer() {
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     let taken = |peer: u16| UdpSocket::bind(("127.0.0.1", place.ports.base + peer)).is_err();
-    eventually("three prompts", &screen, || {
-        [10, 100, 200].iter().all(|peer| screen().contains(&format!("peer {peer}>")))
+    let screen_unless = |so: bool| if so { Ok(()) } else { Err(screen()) };
+    eventually("three prompts", || {
+        screen_unless([10, 100, 200].iter().all(|peer| screen().contains(&format!("peer {peer}>"))))
     });
     tmux(&socket, &["send-keys", "-t", "t", "C-c"]).unwrap();
-    eventually("one death", &screen, || PEERS.iter().filter(|peer| taken(**peer)).count() == 2);
+    eventually("one death", || screen_unless(PEERS.iter().filter(|peer| taken(**peer)).count() == 2));
     tmux(&socket, &["send-keys", "-t", "t", "C-b", "d"]).unwrap();
-    eventually("the end", &screen, || !PEERS.iter().any(|peer| taken(*peer)));
+    eventually("the end", || screen_unless(!PEERS.iter().any(|peer| taken(*peer))));
     let _ = tmux(&socket, &["kill-server"]);
-}
-
-fn eventually(what: &str, screen: &impl Fn() -> String, so: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !so() {
-        assert!(begun.elapsed() < PATIENCE / 2, "no {what}:\n{}", screen());
-        std::thread::sleep(Duration::from_millis(200));
-    }
 }
 
 #[test]

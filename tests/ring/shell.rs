@@ -10,8 +10,9 @@ use quoit::wire::{Address, ClientReply, ClientRequest, ObjectInfo, Wait};
 use serde_json::json;
 
 use super::client::{Said, sh};
-use super::harness::{PATIENCE, Ring, SEVEN, eventually, holds_within, quoit};
+use super::harness::{Ring, SEVEN, quoit};
 use super::samples::{Sample, check_disk, entries, sha256_of};
+use crate::eventually::eventually;
 
 const THREE: [u8; 3] = [60, 120, 240];
 
@@ -292,7 +293,7 @@ fn a_client_is_killed_in_the_middle_of_its_store() {
     let file = File::create(ring.scratch().join("large")).unwrap();
     file.set_len(256 << 20).unwrap();
     let mut client = ring.shell(40, &["store", "large"]).stdout(Stdio::null()).spawn().unwrap();
-    assert!(holds_within(PATIENCE, || parts(&ring).iter().any(|(_, length)| *length > 1 << 20)));
+    eventually("a part of it has come", || parts(&ring).iter().any(|(_, length)| *length > 1 << 20));
     client.kill().unwrap();
     client.wait().unwrap();
     eventually("no part is left", || parts(&ring).is_empty());

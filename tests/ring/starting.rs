@@ -4,8 +4,9 @@ use std::fs;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 
-use super::harness::{Ring, SEVEN, eventually};
+use super::harness::{Ring, SEVEN};
 use super::samples::Sample;
+use crate::eventually::eventually;
 
 /// Goal: a peer whose port another program has says so in one line and ends; it is back at that port afterwards, and
 /// never elsewhere.

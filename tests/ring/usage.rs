@@ -2,7 +2,8 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+
+use crate::eventually::{PATIENCE, eventually, within};
 
 fn quoit(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_quoit"))
@@ -144,18 +145,11 @@ fn a_simulation_can_be_interrupted() {
             std::fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name == "simulation\n")
         })
     };
-    let end = Instant::now() + PATIENCE;
-    while !std::fs::read_dir(&tasks).unwrap().any(begun) {
-        assert!(Instant::now() < end, "it does not begin");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    eventually("it begins", || std::fs::read_dir(&tasks).unwrap().any(begun));
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    while child.try_wait().unwrap().is_none() {
-        if Instant::now() > end {
-            child.kill().unwrap();
-            panic!("it does not end");
-        }
-        std::thread::sleep(Duration::from_millis(10));
+    if within(PATIENCE, || child.try_wait().unwrap()).is_err() {
+        child.kill().unwrap();
+        panic!("it does not end within {PATIENCE:?}");
     }
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stdout), (Some(130), Vec::new()));
@@ -182,6 +176,3 @@ fn a_long_simulation_says_how_far_it_is() {
     );
     assert!(meanwhile.starts_with("after ") && !meanwhile.contains("nan"), "{meanwhile}");
 }
-
-/// How long something of a moment may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);

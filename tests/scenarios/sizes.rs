@@ -165,23 +165,11 @@ fn edges(seed: u64, settings: RingSettings, crowd: usize) {
 }
 
 fn after(position: &Position) -> Position {
-    let mut next = *position;
-    for byte in next.0.iter_mut().rev() {
-        *byte = byte.wrapping_add(1);
-        if *byte != 0 {
-            break;
-        }
-    }
-    next
+    // The distance from the last point of the circle, which lies one before the first.
+    Position::MAX.distance_to(position)
 }
 
 fn before(position: &Position) -> Position {
-    let mut last = *position;
-    for byte in last.0.iter_mut().rev() {
-        *byte = byte.wrapping_sub(1);
-        if *byte != 0xff {
-            break;
-        }
-    }
-    last
+    let one = Position::MAX.distance_to(&Position::ZERO);
+    one.distance_to(position)
 }

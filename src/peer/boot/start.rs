@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::bundle::{Given, certs_dir_of, watch_certificate};
+use crate::backoff::Backoff;
 use crate::blob::{BlobError, PeerFile, RealDisk, Store, occupy};
 use crate::chord::{Node, NodeConfig, Start};
 use crate::config::{Interval, RingSettings};
@@ -610,7 +611,7 @@ impl Listen {
         notice: &Notice<'_>,
     ) -> Result<(Transport, mpsc::Receiver<Incoming>), StartError> {
         let candidates = self.candidates();
-        let mut told = false;
+        let (mut told, mut backoff) = (false, BIND_BACKOFF);
         loop {
             let mut last = io::Error::from(io::ErrorKind::AddrInUse);
             for address in &candidates {
@@ -626,7 +627,7 @@ impl Listen {
                 notice(&StartNotice::AddressNotThere { address: candidates[0] });
                 told = true;
             }
-            tokio::time::sleep(BIND_RETRY).await;
+            tokio::time::sleep(backoff.next()).await;
         }
     }
 }
@@ -701,7 +702,7 @@ pub(in crate::peer) fn peers_dir() -> PathBuf {
 const SELF_PLACED_PORT: u16 = 12_300;
 const SELF_PLACED_PORT_LAST: u16 = 12_399;
 /// The pause between two tries to listen on an address that is missing.
-const BIND_RETRY: Duration = Duration::from_secs(1);
+const BIND_BACKOFF: Backoff = Backoff::steady(Duration::from_secs(1));
 /// The pause between two looks at a clock that is not set.
 const CLOCK_RETRY: Duration = Duration::from_secs(1);
 /// The number of messages that may wait for the actor.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use super::choice::{Chosen, PeerChoice};
+use crate::backoff::Backoff;
 use crate::blob::{BlobError, Source, is_in_use};
 use crate::id::{ContentId, FileName};
 use crate::peer::api::{
@@ -462,12 +463,12 @@ async fn give_once(
 
 /// Connects, and tries again while many simultaneous commands take all places for a moment.
 async fn connect_in_turn(chosen: &Chosen) -> Result<ClientConnection, DialError> {
-    let begin = Instant::now();
+    let (begin, mut backoff) = (Instant::now(), TURN_BACKOFF);
     loop {
         let tried = ClientConnection::connect(&chosen.credentials, &chosen.address, chosen.position).await;
         match tried {
             Err(DialError::Refused { refusal: Refusal::Full, .. }) if begin.elapsed() < TURN_MAX => {
-                tokio::time::sleep(TURN_PAUSE).await;
+                tokio::time::sleep(backoff.next()).await;
             }
             tried => return tried,
         }
@@ -493,9 +494,9 @@ fn unreached(chosen: &Chosen, error: &DialError) -> Failure {
 /// How often, and how long at most, this checks whether a peer that left has ended.
 const END_LOOK: Duration = Duration::from_millis(20);
 const END_MAX: Duration = Duration::from_secs(15);
-/// How long a peer without a free place is asked again, and the pause between two tries.
+/// How long a peer without a free place is asked again, and the pauses between the tries.
 const TURN_MAX: Duration = Duration::from_secs(15);
-const TURN_PAUSE: Duration = Duration::from_millis(100);
+const TURN_BACKOFF: Backoff = Backoff::steady(Duration::from_millis(100));
 /// The most entries of one list.
 const ENTRIES_MAX: u32 = 10_000_000;
 /// The most simultaneous requests for the bytes of one file.

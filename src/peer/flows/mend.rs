@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
+use crate::backoff::Backoff;
 use crate::blob::{Kind, Notice};
 use crate::files::Wish;
 use crate::id::{ContentId, FileName};
@@ -131,8 +132,11 @@ impl Shared {
         let links = names.into_iter().map(|name| Link { name, clock: Timestamp::default() }).collect();
         let wish = Wish { content, known: Some(object), links };
         let what = 'tried: {
-            for pause in FETCH_PAUSES {
-                tokio::time::sleep(pause).await;
+            let mut backoff = FETCH_BACKOFF;
+            for tries in 0..FETCH_TRIES_MAX {
+                if tries > 0 {
+                    tokio::time::sleep(backoff.next()).await;
+                }
                 let _place = places.acquire().await;
                 let Ok(sources) = self.bring(wish.clone(), Arc::new(Progress::default())).await else {
                     continue;
@@ -161,9 +165,9 @@ const NOTICES_MAX: usize = 16;
 const WAITING_MAX: usize = 4_096;
 /// The most objects that are fetched again at the same time.
 const FETCHES_MAX: usize = 4;
-/// The pauses before the tries to fetch an object again.
-const FETCH_PAUSES: [Duration; 4] =
-    [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(15)];
+/// The most tries to fetch an object again, and the pauses between them.
+const FETCH_TRIES_MAX: u32 = 4;
+const FETCH_BACKOFF: Backoff = Backoff::exponential(Duration::from_secs(1), 4, Duration::from_secs(15));
 
 #[cfg(test)]
 mod tests {

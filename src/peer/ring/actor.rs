@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::clock::Clock;
+use crate::backoff::Backoff;
 use crate::blob::{BlobError, PeerFile, RealDisk};
 use crate::chord::{Event, Node, Output, ReplyTo, Token, Unanswered, View};
 use crate::config::RingSettings;
@@ -307,7 +308,7 @@ impl Actor {
     fn persist(&self, incarnation: u64) {
         let (shared, file) = (self.shared.clone(), self.peer_file.clone());
         background(async move {
-            let mut told = false;
+            let (mut told, mut backoff) = (false, PERSIST_BACKOFF);
             // The node asks once: a peer that was declared dead can come back only with a later incarnation on disk.
             loop {
                 // If two saves overlap, the greater incarnation stays, whichever comes last.
@@ -318,7 +319,7 @@ impl Actor {
                     Err(_) => {}
                 }
                 told = true;
-                tokio::time::sleep(PERSIST_RETRY).await;
+                tokio::time::sleep(backoff.next()).await;
             }
             let _ = shared.ring.actor.send(ActorMessage::Persisted(incarnation)).await;
         });
@@ -457,7 +458,7 @@ fn told(shared: &Shared, event: Event) -> Option<PeerEvent> {
 }
 
 /// The pause between two tries to write an incarnation that the disk refused.
-const PERSIST_RETRY: Duration = Duration::from_secs(1);
+const PERSIST_BACKOFF: Backoff = Backoff::steady(Duration::from_secs(1));
 /// How often a pinged peer is told what this machine's clock shows, and how many peers at most are told in that time.
 const CLOCK_EVERY: Duration = Duration::from_secs(20);
 const CLOCK_TOLD_MAX: usize = 256;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::backoff::Backoff;
 use crate::chord::{NEAR_KEPT, View};
 use crate::id::Position;
 use crate::peer::api::{PeerEvent, Unreachable};
@@ -41,8 +42,8 @@ pub(in crate::peer) struct Contacts {
 #[derive(Debug, Clone)]
 struct Apart {
     incarnation: u64,
-    /// The number of dials that failed in a row.
-    failures: u32,
+    /// The dials that failed in a row, and the pauses after them.
+    dials: Backoff,
     /// When the member is dialled next.
     next: Instant,
     /// When a helper is searched for next, if there is none.
@@ -109,7 +110,7 @@ impl Contacts {
             let grace = if *me < position { Duration::ZERO } else { GRACE };
             let fresh = Apart {
                 incarnation: entry.incarnation,
-                failures: 0,
+                dials: DIALS,
                 next: now + grace,
                 search: now,
                 trying: false,
@@ -123,7 +124,7 @@ impl Contacts {
             }
             if one.next <= now {
                 dial.push(entry.clone());
-            } else if one.failures > 0 && one.search <= now && !has_detour(&position) {
+            } else if one.dials.failures() > 0 && one.search <= now && !has_detour(&position) {
                 search.push(entry.clone());
             } else {
                 continue;
@@ -140,14 +141,12 @@ impl Contacts {
         one.trying = false;
         one.search = now + SEARCH_PAUSE;
         if dialled && one.incarnation == entry.incarnation {
-            one.failures = one.failures.saturating_add(1);
-            let pause = PAUSE.saturating_mul(1 << one.failures.min(16));
-            one.next = now + pause.min(PAUSE_MAX);
+            one.next = now + one.dials.next();
         }
     }
 
     fn failures(&self, position: &Position) -> u32 {
-        lock(&self.apart).get(position).map_or(0, |apart| apart.failures)
+        lock(&self.apart).get(position).map_or(0, |apart| apart.dials.failures())
     }
 }
 
@@ -368,9 +367,8 @@ const SOUGHT_FOR: Duration = Duration::from_secs(600);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long the peer with the higher position waits before it dials.
 const GRACE: Duration = Duration::from_millis(400);
-/// The backoff of dials: n failures in a row pause for 2^n times this span, at most for the second one.
-const PAUSE: Duration = Duration::from_secs(1);
-const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// The pauses between dials that fail.
+const DIALS: Backoff = Backoff::doubling(Duration::from_secs(2), Duration::from_secs(60));
 /// The pause between two searches for a helper.
 const SEARCH_PAUSE: Duration = Duration::from_secs(1);
 /// The most dials and searches at the same time.
@@ -388,6 +386,7 @@ const KNOWN_MAX: usize = 128;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::eventually::eventually_async;
     use crate::id::KeyHash;
     use crate::wire::{Address, Life};
 
@@ -422,7 +421,8 @@ mod tests {
         assert_eq!(pauses[..6], [2, 4, 8, 16, 32, 60]);
         assert!(pauses.iter().all(|pause| *pause <= 60), "{pauses:?}");
         assert!(searched > 400, "about once a second: {searched}");
-        let (dial, search) = contacts.due(begin + PAUSE_MAX * 30, &other, &me, |_| true, |_| false);
+        let (dial, search) =
+            contacts.due(begin + DIALS.after(u32::MAX) * 30, &other, &me, |_| true, |_| false);
         assert!(dial.is_empty() && search.is_empty() && contacts.failures(&other[0].position) == 0);
     }
 
@@ -466,22 +466,16 @@ mod tests {
             let known = peer.shared.store.known().unwrap().map(|bytes| decode_known(&bytes));
             known.unwrap_or_default().into_iter().next()
         };
-        let until = async |what: &str, holds: &dyn Fn() -> bool| {
-            let waited = tokio::time::timeout(Duration::from_secs(30), async {
-                while !holds() {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-            });
-            waited.await.unwrap_or_else(|_| panic!("never: {what}"));
-        };
         let first = start(options(1, Entrance::Found)).await.unwrap();
         first.wait_active().await.unwrap();
         let second = start(options(2, Entrance::Join { known: first.address() })).await.unwrap();
         let position = second.position();
         first.shared.transport.learn_display_name(position, "nas");
-        until("the name is kept", &|| kept(&first).is_some_and(|k| k.name.as_deref() == Some("nas"))).await;
+        let is_kept = async || kept(&first).is_some_and(|k| k.name.as_deref() == Some("nas"));
+        eventually_async("the name is kept", is_kept).await;
         second.shutdown().await;
-        until("its absence is kept", &|| kept(&first).is_some_and(|k| k.away_since_ms.is_some())).await;
+        let is_away = async || kept(&first).is_some_and(|k| k.away_since_ms.is_some());
+        eventually_async("its absence is kept", is_away).await;
         let since = first.shared.ring.contacts.away_since(&position);
         first.shutdown().await;
         drop((first, second));

@@ -30,8 +30,10 @@ async fn display_names_come_from_certificates() {
     let connection = soon(laptop.transport.connect(&nas.target)).await.unwrap();
     assert_eq!(connection.display_name(), Some("nas"));
     assert_eq!(laptop.transport.display_name(&at_nas).as_deref(), Some("nas"));
-    eventually("the dialler's name", || nas.transport.display_name(&at_laptop).as_deref() == Some("laptop"))
-        .await;
+    eventually_async("the dialler's name", async || {
+        nas.transport.display_name(&at_laptop).as_deref() == Some("laptop")
+    })
+    .await;
     let numbered = ring.peer(4);
     soon(numbered.transport.connect(&nas.target)).await.unwrap();
     assert_eq!(nas.transport.display_name(&Position::of_number(4)), None);
@@ -45,7 +47,7 @@ async fn both_sides_learn_who_the_other_is() {
     assert_eq!(connection.peer().position, Position::of_number(2));
     assert_eq!(connection.peer().address, b.target.address);
     assert_eq!(connection.peer().incarnation, 1);
-    eventually("b knows a", || b.transport.connected().len() == 1).await;
+    eventually_async("b knows a", async || b.transport.connected().len() == 1).await;
     let seen = b.transport.connected().remove(0);
     assert_eq!((seen.position, seen.address.clone()), (Position::of_number(1), a.target.address.clone()));
     let (who, reply) = a.probe(&b.target).await.unwrap();
@@ -103,8 +105,11 @@ async fn crossed_dials_leave_one_connection() {
         let (a, b) = (ring.peer(1), ring.peer(2));
         let (from_a, from_b) = tokio::join!(a.probe(&b.target), b.probe(&a.target));
         assert_eq!((from_a.unwrap().1, from_b.unwrap().1), (alive(), alive()));
-        eventually("both agree", || agree(&a, &b)).await;
-        eventually("the loser is closed", || a.open_connections() == 1 && b.open_connections() == 1).await;
+        eventually_async("both agree", async || agree(&a, &b)).await;
+        eventually_async("the loser is closed", async || {
+            a.open_connections() == 1 && b.open_connections() == 1
+        })
+        .await;
         assert!(agree(&a, &b));
         assert_eq!(a.probe(&b.target).await.unwrap().1, alive());
     }
@@ -115,16 +120,16 @@ async fn a_raised_incarnation_reaches_the_others() {
     let ring = Ring::new();
     let (a, b) = (ring.peer(1), ring.peer(2));
     a.probe(&b.target).await.unwrap();
-    eventually("b knows a", || agree(&a, &b)).await;
+    eventually_async("b knows a", async || agree(&a, &b)).await;
     for (raised, incarnation) in [(&a, 7), (&b, 9)] {
         let other = if raised.target == a.target { &b } else { &a };
         raised.transport.set_incarnation(incarnation);
         let position = raised.target.position.unwrap();
-        eventually("the new incarnation is known", || {
+        eventually_async("the new incarnation is known", async || {
             other.transport.connection(&position).is_some_and(|c| c.peer().incarnation == incarnation)
         })
         .await;
-        eventually("both agree", || agree(&a, &b)).await;
+        eventually_async("both agree", async || agree(&a, &b)).await;
     }
     assert_eq!(b.probe(&a.target).await.unwrap().0.incarnation, 7);
 }
@@ -144,7 +149,7 @@ async fn an_incarnation_that_is_raised_during_a_greeting_reaches_the_other() {
         let (asked, ()) = tokio::join!(a.probe(&b.target), raise);
         asked.unwrap();
         let position = a.target.position.unwrap();
-        eventually("the new incarnation is known", || {
+        eventually_async("the new incarnation is known", async || {
             b.transport.connection(&position).is_some_and(|c| c.peer().incarnation == 7)
         })
         .await;
@@ -158,7 +163,10 @@ async fn another_ring_is_refused_and_the_reason_is_readable() {
     let error = soon(a.transport.connect(&stranger.target)).await.unwrap_err();
     assert!(matches!(&error, DialError::Refused { refusal: Refusal::OtherRing, .. }), "{error:?}");
     assert!(error.to_string().contains("its certificate is of another ring"));
-    eventually("the refusal is counted", || stranger.transport.counters().refused_handshakes() == 1).await;
+    eventually_async("the refusal is counted", async || {
+        stranger.transport.counters().refused_handshakes() == 1
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -241,10 +249,8 @@ async fn a_killed_peer_is_reached_again_after_its_restart() {
     drop(b);
 
     let second = runtime();
-    let mut reborn = None;
-    eventually("the port is free again", || {
-        reborn = second.block_on_here(|| Peer::start(&identity, listen, 2).ok());
-        reborn.is_some()
+    let reborn = eventually_async("the port is free again", async || {
+        second.block_on_here(|| Peer::start(&identity, listen, 2).ok())
     })
     .await;
     let begun = std::time::Instant::now();
@@ -269,7 +275,7 @@ async fn a_silent_connection_becomes_suspect() {
     let b = runtime.block_on_here(|| Peer::start(&identity, "127.0.0.1:0".parse().unwrap(), 1).unwrap());
     a.probe(&b.target).await.unwrap();
     let target = b.target.clone();
-    eventually("nothing is under way", || a.transport.connected().len() == 1).await;
+    eventually_async("nothing is under way", async || a.transport.connected().len() == 1).await;
     runtime.shutdown_background();
     drop(b);
     sleep(Duration::from_millis(100)).await;

@@ -99,7 +99,10 @@ async fn failing_handshakes_cost_their_address_and_nobody_else() {
         }
     }
     let counters = b.transport.counters();
-    eventually("most were turned away unheard", || counters.turned_away() >= FAILURES.burst as u64).await;
+    eventually_async("most were turned away unheard", async || {
+        counters.turned_away() >= FAILURES.burst as u64
+    })
+    .await;
     assert!(counters.refused_handshakes() >= 3 * FAILURES.burst as u64);
     // Its neighbour behind the same address, whom b knows, comes again; so does everybody else.
     greeted(&known, to, 1).await;
@@ -140,7 +143,7 @@ async fn clients_and_new_peers_come_in_beside_a_flood_from_their_own_address() {
     old.probe(&b.target).await.unwrap();
     let flood = failing_handshakes(&ring, b.transport.local_address().unwrap(), 8);
     let counters = b.transport.counters();
-    eventually("it is slowed", || counters.turned_away() >= 2 * FAILURES.burst as u64).await;
+    eventually_async("it is slowed", async || counters.turned_away() >= 2 * FAILURES.burst as u64).await;
     let credentials = Credentials::of_peer(&identity).unwrap();
     for _ in 0..20 {
         let client = ClientConnection::connect(&credentials, &b.target.address, b.target.position).await;
@@ -152,7 +155,7 @@ async fn clients_and_new_peers_come_in_beside_a_flood_from_their_own_address() {
     }
     assert_eq!(old.probe(&b.target).await.unwrap().1, alive());
     let before = counters.refused_handshakes();
-    eventually("the flood goes on", || counters.refused_handshakes() > before).await;
+    eventually_async("the flood goes on", async || counters.refused_handshakes() > before).await;
     drop(flood);
 }
 
@@ -178,7 +181,8 @@ async fn handshakes_that_are_begun_and_left_keep_no_client_out() {
         });
     }
     let counters = b.transport.counters();
-    eventually("it is slowed", || counters.refused_handshakes() >= 2 * FAILURES.burst as u64).await;
+    eventually_async("it is slowed", async || counters.refused_handshakes() >= 2 * FAILURES.burst as u64)
+        .await;
     let credentials = Credentials::of_peer(&identity).unwrap();
     for _ in 0..5 {
         let client = ClientConnection::connect(&credentials, &b.target.address, b.target.position).await;
@@ -206,7 +210,7 @@ async fn of_many_refused_connections_one_is_told_at_a_time() {
         }
     }
     let counters = b.transport.counters();
-    eventually("all are refused", || counters.refused_handshakes() >= 20).await;
+    eventually_async("all are refused", async || counters.refused_handshakes() >= 20).await;
     let intervals = begin.elapsed().as_secs() / 5 + 1;
     let mut told = Vec::new();
     while let Ok(event) = b.inbox.try_recv() {
@@ -233,7 +237,7 @@ async fn connections_of_one_peer_are_few_and_the_oldest_goes() {
         let end = soon(connection.closed()).await;
         assert_eq!(code_of(&end), Some(frame::close_code::SUPERSEDED), "{end:?}");
     }
-    eventually("the books agree", || b.open_connections() <= CONNECTIONS_PER_PEER_MAX).await;
+    eventually_async("the books agree", async || b.open_connections() <= CONNECTIONS_PER_PEER_MAX).await;
     assert_eq!(b.transport.counters().surplus_connections(), 3);
 }
 
@@ -311,12 +315,7 @@ async fn who_goes_on_with_malformed_messages_is_shunned_and_comes_back_by_itself
 
     // An honest peer with one bug that is over: after a while it is a peer like others.
     let honest = Peer::start(&identity, "127.0.0.1:0".parse().unwrap(), 2).unwrap();
-    let welcome = timeout(PATIENCE, async {
-        while honest.probe(&b.target).await.is_err() {
-            sleep(Duration::from_millis(50)).await;
-        }
-    });
-    welcome.await.expect("it comes back");
+    eventually_async("it comes back", async || honest.probe(&b.target).await.is_ok()).await;
     assert_eq!(b.transport.counters().shunned(), 1);
 }
 

@@ -69,7 +69,8 @@ async fn a_client_without_a_certificate_is_refused() {
         Err(error) => error,
     };
     assert!(matches!(end, quinn::ConnectionError::ConnectionClosed(_)), "{end:?}");
-    eventually("the refusal is counted", || b.transport.counters().refused_handshakes() == 1).await;
+    eventually_async("the refusal is counted", async || b.transport.counters().refused_handshakes() == 1)
+        .await;
     assert!(b.transport.connected().is_empty());
 }
 
@@ -94,7 +95,8 @@ async fn a_peer_that_does_not_greet_is_refused_in_time() {
     let connection = soon(connecting).await.unwrap();
     let end = soon(connection.closed()).await;
     assert!(matches!(end, quinn::ConnectionError::ApplicationClosed(_)), "{end:?}");
-    eventually("the refusal is counted", || b.transport.counters().refused_handshakes() == 1).await;
+    eventually_async("the refusal is counted", async || b.transport.counters().refused_handshakes() == 1)
+        .await;
     assert!(b.transport.connected().is_empty());
 }
 

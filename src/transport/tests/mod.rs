@@ -17,12 +17,11 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::*;
+use crate::eventually::{PATIENCE, eventually_async};
 use crate::wire::{
     Hello, MembershipReply, MembershipRequest, NeighbourReply, NeighbourRequest, Reply, Request,
     StorageReply, StorageRequest, Target,
 };
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A ring CA in a folder of its own.
 struct Ring {
@@ -134,16 +133,6 @@ fn probe() -> Request {
 
 fn alive() -> Reply {
     Reply::Membership(MembershipReply::Neighbour(NeighbourReply::Alive))
-}
-
-/// Waits for a condition.
-async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let waited = timeout(PATIENCE, async {
-        while !holds() {
-            sleep(Duration::from_millis(10)).await;
-        }
-    });
-    waited.await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 async fn soon<T>(work: impl Future<Output = T>) -> T {

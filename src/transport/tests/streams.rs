@@ -125,7 +125,7 @@ async fn datagrams_beyond_the_queue_are_dropped_and_counted() {
         Transport::bind(&identity, &identity.verifier().unwrap(), listen, hello, &settings).unwrap();
     let target = Target { address: b.local_address().unwrap().into(), position: Some(identity.position()) };
     soon(a.transport.connect(&target)).await.unwrap();
-    eventually("the queue is full", || {
+    eventually_async("the queue is full", async || {
         (0..50).for_each(|_| a.transport.send_datagram(&target, Bytes::from_static(b"x")));
         b.counters().dropped_datagrams() > 0
     })

@@ -5,9 +5,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use super::super::client::Said;
-use super::super::harness::{PATIENCE, Ring, holds_within};
+use super::super::harness::Ring;
 use super::super::samples::entries;
 use super::tree;
+use crate::eventually::eventually;
 
 /// Goal: a number out of bounds is a usage error before anything starts.
 #[test]
@@ -161,7 +162,7 @@ fn before_anything_starts(words: &[&str], named: &str) {
     command.arg("--data-dir").arg(&data).arg("--certs-dir").arg(&certs).stdin(Stdio::null());
     let why = Said::by(command).error(2);
     assert!(why.contains(named), "{words:?}: {why}");
-    assert!(begun.elapsed() < PATIENCE.min(Duration::from_secs(10)), "{words:?}");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{words:?}");
     let left = |path: &Path| path.exists();
     assert!(!left(&data) && !left(&certs), "{words:?} left something");
 }
@@ -180,11 +181,11 @@ fn two_processes_at_the_same_moment() {
         };
         let mut both = [start(), start()];
         let ready = data.with_extension("ready");
-        assert!(holds_within(PATIENCE, || ready.exists()));
+        eventually("one of two is ready", || ready.exists());
         let ended = |both: &mut [std::process::Child; 2]| {
             both.iter_mut().filter_map(|child| child.try_wait().unwrap()).count()
         };
-        assert!(holds_within(PATIENCE, || ended(&mut both) == 1), "one of two ends");
+        eventually("one of two ends", || ended(&mut both) == 1);
         let text = number.to_string();
         let store = ring.scratch().join(format!("file {round}"));
         std::fs::write(&store, &text).unwrap();

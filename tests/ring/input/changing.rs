@@ -10,10 +10,11 @@ use std::sync::OnceLock;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::super::client::Said;
-use super::super::harness::{PATIENCE, Ring, eventually, holds_within};
+use super::super::harness::Ring;
 use super::super::samples::sha256_of;
 use super::super::shell::parts;
 use super::is_anywhere;
+use crate::eventually::eventually;
 
 /// How the file changes.
 #[derive(Debug, Clone, Copy)]
@@ -112,11 +113,7 @@ fn in_the_middle(ring: &Ring, id: u32, read_before: u64, during: During, change:
         During::Hashing => bytes_read(id) - read_before > SOME,
         During::Sending => parts(ring).iter().any(|(_, length)| *length > SOME),
     };
-    let begun = std::time::Instant::now();
-    while !reached() {
-        assert!(begun.elapsed() < PATIENCE, "{during:?} is not reached");
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
+    eventually(&format!("{during:?} is reached"), reached);
     let pid = Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
     kill_process(pid, Signal::STOP).unwrap();
     change();
@@ -136,8 +133,9 @@ fn told(why: &str, file: &Path, path: &str) {
 }
 
 fn kept_nothing(ring: &Ring, sha256: &str, during: During, change: Change) {
-    let nothing = || !is_anywhere(ring, sha256, "changing");
-    assert!(holds_within(PATIENCE, nothing), "{during:?}, {change:?}: {:?}", parts(ring));
+    eventually(&format!("nothing is kept ({during:?}, {change:?})"), || {
+        if is_anywhere(ring, sha256, "changing") { Err(format!("{:?}", parts(ring))) } else { Ok(()) }
+    });
     for number in ring.numbers() {
         eventually("no such name", || ring.said(number, &["whereis", "changing"]).code == Some(1));
     }

@@ -6,9 +6,10 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 
 use super::super::client::{Said, sh};
-use super::super::harness::{Ring, eventually};
+use super::super::harness::Ring;
 use super::super::samples::{Sample, check_disk, entries};
 use super::super::shell::parts;
+use crate::eventually::eventually;
 
 const FOUR: [u8; 4] = [40, 90, 140, 200];
 

@@ -2,8 +2,9 @@
 
 use std::process::Command;
 
-use super::super::harness::{PATIENCE, Ring, holds_within};
+use super::super::harness::Ring;
 use super::super::samples::Sample;
+use crate::eventually::eventually;
 
 /// Goal: tables, help, errors, progress bars and the prompt in 20 columns and in 80.
 #[test]
@@ -49,17 +50,13 @@ fn a_narrow_terminal() {
         large.set_len(512 << 20).unwrap();
         screen.type_in(&ring, &format!("store 'large {width}'"));
         let mut seen = Vec::new();
-        assert!(
-            holds_within(PATIENCE, || {
-                let text = screen.text();
-                if text.contains(['█', '░', '#']) && !text.contains("Stored") {
-                    seen.push(text.clone());
-                }
-                text.contains("Stored") && text.contains("status 0")
-            }),
-            "{}",
-            screen.text()
-        );
+        eventually("it is stored", || {
+            let text = screen.text();
+            if text.contains(['█', '░', '#']) && !text.contains("Stored") {
+                seen.push(text.clone());
+            }
+            if text.contains("Stored") && text.contains("status 0") { Ok(()) } else { Err(text) }
+        });
         let bars = |text: &String| text.lines().filter(|line| line.contains(['█', '░', '#'])).count();
         assert!(seen.iter().all(|text| bars(text) == 1), "{seen:?}");
     }
@@ -85,8 +82,10 @@ fn the_prompt_in_a_terminal() {
         screen.keys(&line);
         let squeezed = |text: &str| text.split_whitespace().collect::<String>();
         let shows = |what: &str| {
-            let shown = holds_within(PATIENCE, || squeezed(&screen.with_history()).contains(&squeezed(what)));
-            assert!(shown, "{what:?} is not shown in {width} columns:\n{}", screen.with_history());
+            eventually(&format!("{what:?} is shown in {width} columns"), || {
+                let shown = screen.with_history();
+                if squeezed(&shown).contains(&squeezed(what)) { Ok(()) } else { Err(shown) }
+            });
         };
         shows(&format!("Peer {number} is active"));
         shows(&format!("peer {number}> "));
@@ -177,8 +176,10 @@ impl Screen {
         let mark = format!("mark{}", self.marks);
         let ended =
             |text: &str| text.lines().any(|line| line.starts_with("status ") && line.ends_with(&mark));
-        assert!(holds_within(PATIENCE, || ended(&self.text())), "{words}:\n{}", self.text());
-        let text = self.text();
+        let text = eventually(&format!("the end of {words}"), || {
+            let text = self.text();
+            if ended(&text) { Ok(text) } else { Err(text) }
+        });
         let lines = text.lines().take_while(|line| !line.starts_with("status "));
         lines.collect::<Vec<_>>().join("\n").trim_end().to_owned()
     }
