@@ -110,6 +110,32 @@ impl Position {
         self.0[1..].iter().all(|&byte| byte == 0xff).then_some(self.0[0])
     }
 
+    /// The clockwise distance from this position to `to`: `to − self` modulo 2^256.
+    pub fn distance_to(&self, to: &Position) -> Position {
+        Position(arithmetic::difference(&self.0, &to.0))
+    }
+
+    /// This distance `factor` times, at most the whole circle.
+    pub(crate) fn times(&self, factor: u64) -> Position {
+        Position(arithmetic::times(&self.0, factor))
+    }
+
+    /// One of `parts` equal parts of this distance, rounded down; no parts count as one.
+    pub(crate) fn divided_by(&self, parts: u64) -> Position {
+        Position(arithmetic::divided_by(&self.0, parts))
+    }
+
+    /// The first eight bytes of the position as a number.
+    #[inline]
+    pub(crate) fn prefix(&self) -> u64 {
+        arithmetic::head(&self.0)
+    }
+
+    /// This distance as a share of the whole circle, in 0.0 .. 1.0. For people, not for decisions.
+    pub fn as_fraction(&self) -> f64 {
+        self.prefix() as f64 / 2f64.powi(64)
+    }
+
     /// Where a peer that was given no number stands: SHA-256 of its raw 32-byte public key.
     pub fn of_public_key(public_key: &[u8]) -> Position {
         Position(sha256(public_key))
