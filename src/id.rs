@@ -225,10 +225,10 @@ pub enum FileNameError {
         name: String,
     },
     /// The name is not UTF-8. (A `String` always is; a name on disk may be anything.)
-    #[error("its name is not UTF-8; give it another one with --as NAME")]
+    #[error("its name is not UTF-8; store it under another name")]
     NotText,
     /// The name reads like an address, so that no one could ask for the file by it.
-    #[error("a name that begins with sha256: is taken for an address; give it another one with --as NAME")]
+    #[error("a name that begins with sha256: is taken for an address; store it under another name")]
     Address,
 }
 

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use crate::id::{ContentId, FileName};
 use crate::peer::{
     Client, Failure, ForgetReport, Handle, LeavePlan, LeaveReport, ObjectBytes, PingReport, Progress,
-    RequestReport, RingFiles, RingLine, StatusReport, StoreOptions, StoreReport, Wanted, WhereisReport,
+    RequestReport, RingFiles, RingLine, StatusReport, StoreError, StoreOptions, StoreReport, Wanted,
+    WhereisReport,
 };
 use crate::wire::FileEntry;
 
@@ -27,9 +28,9 @@ impl Door {
         path: &Path,
         options: &StoreOptions,
         progress: &Arc<Progress>,
-    ) -> Answer<StoreReport> {
+    ) -> Result<StoreReport, StoreError> {
         match self {
-            Door::Here(peer) => Ok(peer.store(path, options, progress).await?),
+            Door::Here(peer) => peer.store(path, options, progress).await,
             Door::There(peer) => peer.store(path, options, progress).await,
         }
     }
@@ -48,28 +49,28 @@ impl Door {
 
     pub(super) async fn read(&self, content: ContentId) -> Answer<ObjectBytes> {
         match self {
-            Door::Here(peer) => peer.read(content).await,
+            Door::Here(peer) => Ok(peer.read(content).await?),
             Door::There(peer) => peer.read(content).await,
         }
     }
 
     pub(super) async fn files(&self) -> Answer<Vec<FileEntry>> {
         match self {
-            Door::Here(peer) => peer.files().await.map_err(Failure::new),
+            Door::Here(peer) => Ok(peer.files().await?),
             Door::There(peer) => peer.files().await,
         }
     }
 
     pub(super) async fn files_of_ring(&self) -> Answer<RingFiles> {
         match self {
-            Door::Here(peer) => peer.files_of_ring().await.map_err(Failure::new),
+            Door::Here(peer) => Ok(peer.files_of_ring().await?),
             Door::There(peer) => peer.files_of_ring().await,
         }
     }
 
     pub(super) async fn ring(&self) -> Answer<Vec<RingLine>> {
         match self {
-            Door::Here(peer) => peer.ring().await.map_err(Failure::new),
+            Door::Here(peer) => Ok(peer.ring().await?),
             Door::There(peer) => peer.ring().await,
         }
     }
@@ -92,29 +93,29 @@ impl Door {
 
     pub(super) async fn ping(&self, whom: &str) -> Answer<PingReport> {
         match self {
-            Door::Here(peer) => peer.ping(whom).await,
+            Door::Here(peer) => Ok(peer.ping(whom).await?),
             Door::There(peer) => peer.ping(whom).await,
         }
     }
 
     pub(super) async fn forget(&self, whom: &str, sure: bool) -> Answer<ForgetReport> {
         match self {
-            Door::Here(peer) => peer.forget(whom, sure).await,
+            Door::Here(peer) => Ok(peer.forget(whom, sure).await?),
             Door::There(peer) => peer.forget(whom, sure).await,
         }
     }
 
     pub(super) async fn plan_leave(&self) -> Answer<LeavePlan> {
         match self {
-            Door::Here(peer) => peer.plan_leave().await.map_err(Failure::new),
+            Door::Here(peer) => Ok(peer.plan_leave().await?),
             Door::There(peer) => peer.plan_leave().await,
         }
     }
 
     pub(super) async fn leave(&self, force: bool) -> Answer<LeaveReport> {
         match self {
-            Door::Here(peer) if force => peer.leave_anyway().await.map_err(Failure::new),
-            Door::Here(peer) => peer.leave().await.map_err(Failure::new),
+            Door::Here(peer) if force => Ok(peer.leave_anyway().await?),
+            Door::Here(peer) => Ok(peer.leave().await?),
             Door::There(peer) if force => peer.leave_anyway().await,
             Door::There(peer) => peer.leave().await,
         }

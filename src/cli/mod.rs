@@ -19,6 +19,7 @@ mod json;
 mod output;
 mod plot;
 mod progress;
+mod remedy;
 mod run;
 mod session;
 mod shell;

@@ -21,7 +21,7 @@ use super::input::{Input, KnownNames, Line, NAMES_MAX};
 use super::output::Output;
 use super::signals::{INTERRUPTED, Signals};
 use super::terminal::Terminal;
-use super::{DONE, FAILED};
+use super::{DONE, FAILED, remedy};
 use crate::id::Position;
 use crate::peer::{Handle, PeerEvent, StartNotice, start_telling};
 
@@ -36,13 +36,13 @@ pub(super) async fn run(plan: Plan) -> anyhow::Result<u8> {
         // A ready file of an earlier run would be wrong.
         let _ = std::fs::remove_file(path);
     }
-    let notice = |notice: &StartNotice| out.note(&notice.to_string());
+    let notice = |notice: &StartNotice| out.note(&remedy::notice(notice));
     let peer = tokio::select! {
         code = signals.next() => return Ok(code),
         peer = start_telling(plan.start, &notice) => match peer {
             Ok(peer) => peer,
             Err(error) => {
-                out.error(&error.to_string());
+                out.error(&remedy::start(&error));
                 return Ok(FAILED);
             }
         },
@@ -167,7 +167,7 @@ impl Session {
                 active.await
             }
         };
-        result.map_err(|error| error.to_string())?;
+        result.map_err(|error| remedy::start(&error))?;
         self.active.store(true, Ordering::Relaxed);
         let label = self.peer.name();
         self.out

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::FAILED;
 use super::command::Command;
 use super::door::Door;
 use super::execute::Executor;
 use super::output::Output;
 use super::signals::Signals;
+use super::{FAILED, remedy};
 use crate::peer::{Client, PeerChoice};
 
 // Which peer is meant; only from a shell, since a prompt has its own. (clap would show a documentation comment
@@ -59,8 +59,8 @@ pub(super) async fn run(command: Command, target: TargetArgs) -> anyhow::Result<
     };
     let client = match client {
         Ok(client) => client,
-        Err(failure) => {
-            out.error(&failure.message);
+        Err(error) => {
+            out.error(&remedy::connect(&error));
             return Ok(FAILED);
         }
     };

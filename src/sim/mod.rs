@@ -30,7 +30,7 @@ mod traffic;
 mod world;
 
 pub use chance::until_next;
-pub use experiment::{Experiment, ExperimentError, Health, LeaveKind, Report, Spread};
+pub use experiment::{Experiment, ExperimentError, Health, LeaveKind, Parameter, Report, Spread};
 pub use network::{Network, Slot};
 pub use places::contact;
 pub use replay::seeds;
