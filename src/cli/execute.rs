@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::command::{Command, ForgetArgs, LeaveArgs, RequestArgs, StoreArgs};
-use super::door::Door;
+use super::link::PeerLink;
 use super::output::Output;
 use super::tables::Table;
 use super::{DEGRADED, DONE, FAILED, NOT_FOUND, format, json, progress, remedy, tables};
@@ -18,7 +18,7 @@ use crate::peer::{
 
 /// The peer and the output of a command.
 pub(super) struct Executor<'a> {
-    pub(super) peer: &'a Door,
+    pub(super) peer: &'a PeerLink,
     pub(super) out: &'a Output,
 }
 

@@ -14,10 +14,10 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::args::Plan;
 use super::command::{Command, HELP, LeaveArgs, NoCommand, PromptCommand, help_of};
-use super::door::Door;
 use super::events::tell;
 use super::execute::Executor;
 use super::input::{Input, KnownNames, Line, NAMES_MAX};
+use super::link::PeerLink;
 use super::output::Output;
 use super::signals::{INTERRUPTED, Signals};
 use super::terminal::Terminal;
@@ -212,8 +212,8 @@ impl Session {
 
     /// Runs one line; returns an exit code if it ends the session.
     async fn command(&self, line: &str) -> Option<u8> {
-        let door = Door::Here(self.peer.clone());
-        let executor = Executor { peer: &door, out: &self.out };
+        let link = PeerLink::InProcess(self.peer.clone());
+        let executor = Executor { peer: &link, out: &self.out };
         let asked = self.to_forget.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(label) = asked {
             executor.forget_if_named(&label, line).await;
@@ -304,8 +304,8 @@ impl Session {
         let left = tokio::time::timeout(LEFT_WAIT, self.peer.has_left()).await;
         let Ok(Some(report)) = left else { return End::Failed(why) };
         self.out.note("The peer was told to leave by a command from elsewhere");
-        let door = Door::Here(self.peer.clone());
-        End::Code(Executor { peer: &door, out: &self.out }.tell_departure(&report, false))
+        let link = PeerLink::InProcess(self.peer.clone());
+        End::Code(Executor { peer: &link, out: &self.out }.tell_departure(&report, false))
     }
 
     async fn tell_events(&self, mut events: Receiver<PeerEvent>, me: &Position, verbose: bool) {
