@@ -7,6 +7,7 @@
 #![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod arithmetic;
+mod words;
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,7 +26,7 @@ macro_rules! bytes32 {
         impl Ord for $name {
             #[inline]
             fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-                arithmetic::compare(&self.0, &other.0)
+                words::compare(&self.0, &other.0)
             }
         }
 

@@ -5,6 +5,7 @@
 //! the circle, products end at its last point.
 
 use super::Position;
+use super::words::{WORDS, head, words};
 
 impl Position {
     /// The clockwise distance from this position to `to`: `to − self` modulo 2^256.
@@ -59,28 +60,6 @@ impl Position {
     }
 }
 
-/// The order of two numbers. Most comparisons end with the first word.
-#[inline]
-pub(super) fn compare(a: &[u8; 32], b: &[u8; 32]) -> std::cmp::Ordering {
-    head(a).cmp(&head(b)).then_with(|| a.cmp(b))
-}
-
-/// The first of the four words.
-#[inline]
-fn head(bytes: &[u8; 32]) -> u64 {
-    word(bytes, 0)
-}
-
-/// The four words of a number, the greatest first.
-fn words(bytes: &[u8; 32]) -> [u64; WORDS] {
-    std::array::from_fn(|i| word(bytes, i))
-}
-
-#[inline]
-fn word(bytes: &[u8; 32], i: usize) -> u64 {
-    bytes[i * 8..i * 8 + 8].iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
-}
-
 fn of_words(words: [u64; WORDS]) -> Position {
     let mut bytes = [0; 32];
     for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
@@ -89,13 +68,12 @@ fn of_words(words: [u64; WORDS]) -> Position {
     Position(bytes)
 }
 
-const WORDS: usize = 4;
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::super::tests::position;
+    use super::super::words::word;
     use super::*;
 
     /// The model: digits of base 256, the least first, as many as it takes, by the rules that one learns at school.
