@@ -17,7 +17,8 @@ use super::command::{Command, HELP, LeaveArgs, NoCommand, PromptCommand, help_of
 use super::door::Door;
 use super::events::tell;
 use super::execute::Executor;
-use super::input::{Input, KnownNames, Line, NAMES_MAX};
+use super::input::{Input, Line};
+use super::known_names::{KnownNames, NAMES_MAX};
 use super::output::Output;
 use super::signals::{INTERRUPTED, Signals};
 use super::terminal::Terminal;
