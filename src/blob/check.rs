@@ -1,36 +1,24 @@
 //! The checks that the bytes of an object are still the right ones.
 //!
 //! The rule: an object counts as "here" because of its bytes, never because of a line in the index. An object is hashed
-//! in the pass that sends or copies it, unless it was hashed within [`TRUSTED_FOR`] and its [`Stamp`] (device, inode,
+//! in the pass that sends or copies it, unless it was hashed within [`TRUSTED_FOR`](super::checks::TRUSTED_FOR) and its [`Stamp`] (device, inode,
 //! length, mtime, ctime) has stayed the same since. The stamp is checked again after each piece is read and before it
 //! is passed on. A question that moves no bytes ([`Store::contains`]) checks the stamp, and hashes only objects that
 //! have changed; other questions about the same object wait for the same hash. A file in which a fault was found goes
 //! to quarantine at once, and no other file does.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use super::disk::Stamp;
-use super::error::{BlobError, IoContext, Result};
-use super::flight::Flights;
+use super::error::{BlobError, IoContext, Result, is_unreadable, unreadable};
 use super::index::Change;
 use super::notice::Notice;
 use super::rebuild;
 use super::store::Store;
 use crate::id::ContentId;
 use crate::outboard::{Outboard, chunk_count};
-use crate::time::Moment;
 use crate::wire::ObjectInfo;
-
-/// The objects that were recently hashed, with the stamps of their files at that time.
-#[derive(Default)]
-pub(super) struct Checks {
-    table: Mutex<HashMap<ContentId, (Stamp, Moment)>>,
-    flights: Flights,
-}
 
 /// The state of an object's file, as far as it shows without reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,36 +31,6 @@ enum Standing {
     Changed,
     /// There is no such file, or the index does not know the object.
     Absent,
-}
-
-impl Checks {
-    /// Records that the object was hashed while its file had this stamp.
-    pub fn note(&self, content: ContentId, stamp: Stamp, now: Moment) {
-        let mut table = self.lock();
-        if table.len() >= CHECKS_MAX && !table.contains_key(&content) {
-            // Clearing costs one more hash of each object, and keeps the table small.
-            table.clear();
-        }
-        table.insert(content, (stamp, now));
-    }
-
-    pub fn forget(&self, content: &ContentId) {
-        self.lock().remove(content);
-    }
-
-    /// Whether the object was recently hashed while its file had this stamp.
-    pub fn trusts(&self, content: &ContentId, stamp: &Stamp, now: Moment) -> bool {
-        self.of(content, now) == Some((*stamp, true))
-    }
-
-    /// The stamp of the last check, and whether that check is recent.
-    fn of(&self, content: &ContentId, now: Moment) -> Option<(Stamp, bool)> {
-        self.lock().get(content).map(|(stamp, at)| (*stamp, now.since(*at) < TRUSTED_FOR))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<ContentId, (Stamp, Moment)>> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Store {
@@ -305,21 +263,5 @@ impl Store {
     }
 }
 
-/// Whether a read failed because of the medium, and not for lack of memory or descriptors.
-pub(super) fn is_unreadable(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let medium = [Errno::IO, Errno::UCLEAN, Errno::BADMSG, Errno::NODATA];
-    medium.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
-}
-
-/// The reason why an unreadable object is in quarantine.
-pub(super) fn unreadable(error: &io::Error) -> String {
-    format!("the disk cannot read it: {error}")
-}
-
-/// How long a hash is trusted while the file's stamp stays the same.
-const TRUSTED_FOR: Duration = Duration::from_secs(3_600);
 /// The most times that the store begins a hash of one object whose file is replaced meanwhile.
 const REPLACED_MAX: usize = 4;
-/// The most objects whose last check is remembered.
-const CHECKS_MAX: usize = 100_000;

@@ -249,3 +249,15 @@ impl<T> IoContext<T> for io::Result<T> {
         self.map_err(|source| BlobError::Io { doing, path: path.to_owned(), source })
     }
 }
+
+/// Whether a read failed because of the medium, and not for lack of memory or descriptors.
+pub(super) fn is_unreadable(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let medium = [Errno::IO, Errno::UCLEAN, Errno::BADMSG, Errno::NODATA];
+    medium.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// The reason why an unreadable object is in quarantine.
+pub(super) fn unreadable(error: &io::Error) -> String {
+    format!("the disk cannot read it: {error}")
+}

@@ -8,7 +8,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::disk::Disk;
-use super::layout::{Layout, TEMPORARY_SUFFIX};
 
 /// The folder names/ or received/, and whether it folds case.
 #[derive(Debug)]
@@ -41,9 +40,9 @@ impl Folder {
         unescape(entry).filter(|name| escape(name) == entry)
     }
 
-    /// A temporary path in this folder, for a file that is renamed into its place later.
-    pub fn temporary(&self, layout: &Layout) -> PathBuf {
-        let name = layout.temporary();
+    /// A temporary path in this folder, for a file that is renamed into its place later. `name` ends with a file name
+    /// that no other temporary file of this process has.
+    pub fn temporary(&self, name: &Path) -> PathBuf {
         let name = name.file_name().unwrap_or_default().to_string_lossy();
         self.path.join(format!("{TEMPORARY_PREFIX}{}-{name}", std::process::id()))
     }
@@ -107,6 +106,8 @@ fn unescape(entry: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// The end of the name of each temporary file.
+pub(super) const TEMPORARY_SUFFIX: &str = ".tmp";
 const TEMPORARY_PREFIX: &str = ".quoit-";
 const PROBE: &str = "quoit.probe";
 

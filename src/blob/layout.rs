@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::disk::{Access, Disk, DiskFile, SyncError, is_sync_unsupported, read_full_at};
 use super::error::{BlobError, IoContext, Result};
-use super::folder::Folder;
+use super::folder::{Folder, TEMPORARY_SUFFIX};
 use crate::id::ContentId;
 
 /// The data directory's paths, its disk, and whether that disk can still be trusted.
@@ -295,7 +295,7 @@ pub(super) fn parse_object_name(name: &std::ffi::OsStr) -> Option<ContentId> {
 /// The file name of the index.
 pub const INDEX: &str = "index.redb";
 pub(super) const PART_SUFFIX: &str = ".part";
-pub(super) const TEMPORARY_SUFFIX: &str = ".tmp";
+
 const OBJECTS: &str = "objects";
 const OUTBOARDS: &str = "outboards";
 const NAMES: &str = "names";

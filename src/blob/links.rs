@@ -6,9 +6,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::check::{is_unreadable, unreadable};
 use super::disk::{Access, Disk, DiskFile, read_full_at};
-use super::error::{BlobError, IoContext, Result};
+use super::error::{BlobError, IoContext, Result, is_unreadable, unreadable};
 use super::folder::Folder;
 use super::index::Change;
 use super::layout::Layout;
@@ -75,7 +74,7 @@ impl Store {
 
     /// The file is made beside its place, which may be on another file system with its own room.
     fn place_at(&self, content: &ContentId, place: &Path, folder: &Folder) -> Result<()> {
-        let temporary = folder.temporary(self.layout());
+        let temporary = folder.temporary(&self.layout().temporary());
         self.duplicate(content, &temporary)?;
         if let Err(error) = self.layout().disk.rename(&temporary, place) {
             self.layout().remove_quietly(&temporary);

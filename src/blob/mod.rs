@@ -26,16 +26,22 @@
 
 mod backend;
 mod check;
+mod checks;
+mod claim;
 mod disk;
 mod error;
+mod fit;
 mod flight;
 mod folder;
+mod holders;
 mod identity;
 mod index;
 mod layout;
 mod links;
 mod memory;
 mod notice;
+mod open;
+mod promises;
 mod rebuild;
 mod receive;
 mod records;
@@ -43,6 +49,7 @@ mod reserve;
 mod room;
 mod source;
 mod store;
+mod stripes;
 #[cfg(test)]
 mod tests;
 
@@ -50,12 +57,12 @@ pub use backend::{is_in_use, occupy};
 pub(crate) use disk::is_sync_unsupported;
 pub use disk::{Access, Disk, DiskFile, RealDisk, Stamp, Stat, SyncError};
 pub use error::BlobError;
+pub use holders::Holder;
 pub use identity::PeerFile;
 pub use index::Kind;
 pub use memory::MemoryDisk;
 pub use notice::Notice;
 pub use receive::Receiver;
-pub use records::Holder;
 pub use room::Room;
 pub use source::{Source, SourceReader};
 pub use store::{ObjectReader, Store};

@@ -8,12 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::check::is_unreadable;
 use super::disk::{Access, DiskFile, Stamp, read_full_at};
-use super::error::{BlobError, IoContext, Result};
-use super::folder::Folder;
+use super::error::{BlobError, IoContext, Result, is_unreadable};
+use super::folder::{Folder, TEMPORARY_SUFFIX};
 use super::index::{Change, Index, Kind};
-use super::layout::{Layout, TEMPORARY_SUFFIX, parse_object_name};
+use super::layout::{Layout, parse_object_name};
 use super::notice::Notice;
 use super::store::Store;
 use crate::id::{ContentId, FileName};

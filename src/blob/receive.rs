@@ -4,24 +4,18 @@
 //! its place, its folder synced, index committed. Until the rename the bytes lie in incoming/, where a later transfer
 //! continues from the last whole chunk.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::check::is_unreadable;
+use super::claim::Claim;
 use super::disk::{Access, DiskFile, read_full_at};
-use super::error::{BlobError, IoContext, Result};
+use super::error::{BlobError, IoContext, Result, is_unreadable};
 use super::index::{Change, Kind};
 use super::layout::Layout;
-use super::room::Promise;
+use super::promises::Promise;
 use super::store::Store;
 use crate::id::ContentId;
 use crate::outboard::{CHUNK_BYTES, ChunkHasher, Midstate, Outboard, OutboardError};
 use crate::wire::{Link, ObjectInfo, limits};
-
-/// The objects that are being received, each by one receiver.
-#[derive(Default)]
-pub(super) struct Receiving(Mutex<HashSet<ContentId>>);
 
 /// One object on its way in. If it is dropped before its end, its bytes stay, so that the transfer can be resumed.
 pub struct Receiver {
@@ -373,27 +367,6 @@ impl Store {
     /// The length in bytes of an object's partial transfer in incoming/; 0 if incoming/ has no part of the object.
     pub fn received_bytes(&self, content: &ContentId) -> u64 {
         self.layout().disk.stat(&self.layout().part(content)).map_or(0, |part| part.length())
-    }
-}
-
-/// The exclusive right to receive an object; dropping it gives the right back.
-struct Claim {
-    receiving: Arc<Receiving>,
-    content: ContentId,
-}
-
-impl Claim {
-    fn new(receiving: Arc<Receiving>, content: ContentId) -> Result<Claim> {
-        if !receiving.0.lock().unwrap_or_else(PoisonError::into_inner).insert(content) {
-            return Err(BlobError::AlreadyReceiving { content });
-        }
-        Ok(Claim { receiving, content })
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        self.receiving.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.content);
     }
 }
 

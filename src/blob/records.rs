@@ -1,23 +1,12 @@
 //! The values that the index keeps for other modules, and holders: name records as opaque bytes, the remembered
 //! members, and the peers that are believed to hold a file.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use super::error::Result;
+use super::holders::Holder;
 use super::index::Change;
 use super::store::Store;
 use crate::id::{ContentId, Position};
 use crate::wire::limits;
-
-/// A peer that is believed to hold a file; valid while this incarnation of the peer lasts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Holder {
-    /// The position of the peer.
-    pub position: Position,
-    /// The incarnation of the peer.
-    pub incarnation: u64,
-}
 
 impl Store {
     /// The record of a name key.
@@ -134,27 +123,6 @@ impl Store {
                 table.remove(content);
             }
         }
-    }
-}
-
-/// The known holders, as soft state: lost at a restart, and announced anew.
-#[derive(Default)]
-pub(super) struct Holders(Mutex<HashMap<ContentId, Vec<Holder>>>);
-
-impl Holders {
-    fn lock(&self) -> MutexGuard<'_, HashMap<ContentId, Vec<Holder>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A fixed number of locks that keys share, so that writes of different keys seldom wait for each other.
-#[derive(Default)]
-pub(super) struct Stripes([Mutex<()>; 32]);
-
-impl Stripes {
-    pub fn lock(&self, key: &[u8]) -> MutexGuard<'_, ()> {
-        let stripe = key.iter().fold(0u8, |sum, &byte| sum.wrapping_mul(31).wrapping_add(byte));
-        self.0[usize::from(stripe) % self.0.len()].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

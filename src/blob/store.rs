@@ -1,22 +1,21 @@
-//! The store of one data directory: opening it, and reading what is in it.
+//! The store of one data directory: its parts, and reading what is in it.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::check::{Checks, is_unreadable, unreadable};
-use super::disk::{Disk, DiskFile, Stamp, read_full_at};
-use super::error::{BlobError, IoContext, Result};
+use super::checks::Checks;
+use super::claim::Receiving;
+use super::disk::{DiskFile, Stamp, read_full_at};
+use super::error::{BlobError, IoContext, Result, is_unreadable, unreadable};
+use super::holders::Holders;
 use super::index::{Change, Index, Kind, NAMES_LISTED_MAX};
-
 use super::layout::Layout;
 use super::notice::{Notice, Notices};
-use super::receive::Receiving;
-use super::records::{Holders, Stripes};
-use super::room::Promises;
+use super::promises::Promises;
 use super::source::Source;
-use super::{links, rebuild, reserve};
+use super::stripes::Stripes;
 use crate::id::ContentId;
 use crate::outboard::{CHUNK_BYTES, Outboard, verify_chunk};
 use crate::time::Moment;
@@ -39,22 +38,13 @@ struct Shared {
     object_locks: Stripes,
     checks: Checks,
     notices: Notices,
-    /// Whether a full disk left a part of [`rebuild::settle`] undone. Locked while that part is done.
+    /// Whether a full disk left a part of [`rebuild::settle`](super::rebuild::settle) undone. Locked while that part is done.
     unsettled: Mutex<bool>,
 }
 
 impl Store {
-    /// Opens a data directory, and makes it if it is missing.
-    ///
-    /// Corrects the left-overs of a crash: removes temporary files, adds objects to the index that reached their place
-    /// but not the index, and rebuilds a missing or corrupt index from the folders. Changes of the index that find no
-    /// room on a full disk are made by a later [`Store::keep_reserve`], and a notice says so.
-    ///
-    /// # Errors
-    /// [`BlobError::InUse`] while another store uses the directory; otherwise the errors of the disk.
-    pub fn open(dir: &Path, disk: Arc<dyn Disk>) -> Result<Store> {
-        let layout = Arc::new(Layout::create(dir, disk)?);
-        let (index, set_aside) = Index::open(layout.clone())?;
+    /// A store on an open index. [`Store::open`] makes index and folders agree.
+    pub(super) fn new(index: Index, layout: Arc<Layout>) -> Store {
         let shared = Shared {
             index,
             layout,
@@ -68,17 +58,7 @@ impl Store {
             notices: Notices::default(),
             unsettled: Mutex::default(),
         };
-        let store = Store { shared: Arc::new(shared) };
-        if let Some(reason) = set_aside {
-            store.notices().tell(Notice::IndexRebuilt { reason });
-        }
-        if !rebuild::put_right(&store)? {
-            *store.unsettled() = true;
-            store.notices().tell(Notice::Full { dir: store.dir().to_owned() });
-        }
-        links::restore(&store)?;
-        store.keep_reserve();
-        Ok(store)
+        Store { shared: Arc::new(shared) }
     }
 
     /// The data directory.
@@ -132,25 +112,7 @@ impl Store {
         Ok(ObjectReader { store: self.clone(), file, opened, info, offset, outboard, ready: Bytes::new() })
     }
 
-    /// Makes the reserve again once there is plenty of room, and makes the corrections that a full disk prevented at
-    /// the start. True if the reserve is there.
-    pub fn keep_reserve(&self) -> bool {
-        self.settle();
-        self.layout().check().is_ok() && reserve::keep(self.dir(), &*self.layout().disk)
-    }
-
-    fn settle(&self) {
-        let mut unsettled = self.unsettled();
-        if !*unsettled || self.full_with().is_some() {
-            return;
-        }
-        match rebuild::settle(self, false).and_then(|all| links::restore(self).map(|()| all)) {
-            Ok(all) => *unsettled = !all,
-            Err(error) => tracing::warn!(%error, "the index does not agree with objects/ yet"),
-        }
-    }
-
-    fn unsettled(&self) -> MutexGuard<'_, bool> {
+    pub(super) fn unsettled(&self) -> MutexGuard<'_, bool> {
         self.shared.unsettled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -4,7 +4,7 @@ use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::{Context, Helper, Highlighter, Hinter, Validator};
 
 use super::command::NAMES;
-use super::input::KnownNames;
+use super::known_names::KnownNames;
 use super::words;
 use crate::id::escaped;
 

@@ -6,7 +6,6 @@
 use std::io::{BufRead, Read as _};
 use std::path::PathBuf;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
@@ -14,8 +13,8 @@ use rustyline::{CompletionType, Config, Editor};
 use tokio::sync::mpsc;
 
 use super::complete::PromptHelper;
+use super::known_names::KnownNames;
 use super::output::Output;
-use crate::id::FileName;
 
 /// The lines of the input, one at a time, in order.
 pub(super) struct Input {
@@ -35,26 +34,6 @@ pub(super) enum Line {
     Interrupt,
     /// The end of the input.
     End,
-}
-
-/// The names that completion offers after `Request` and `Whereis`.
-#[derive(Clone, Default)]
-pub(super) struct KnownNames(Arc<Mutex<Vec<String>>>);
-
-impl KnownNames {
-    /// Replaces the known names.
-    pub(super) fn replace(&self, names: impl Iterator<Item = FileName>) {
-        let mut names: Vec<String> = names.take(NAMES_MAX).map(String::from).collect();
-        names.sort_unstable();
-        names.dedup();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = names;
-    }
-
-    /// The known names that begin with this text.
-    pub(super) fn beginning_with(&self, start: &str) -> Vec<String> {
-        let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        names.iter().filter(|name| name.starts_with(start)).cloned().collect()
-    }
 }
 
 impl Input {
@@ -153,8 +132,6 @@ fn history_file() -> Option<PathBuf> {
 const LINE_BYTES_MAX: u64 = 64 * 1024;
 /// The most lines of history that are kept.
 const HISTORY_MAX: usize = 1_000;
-/// The most names that completion knows.
-pub(super) const NAMES_MAX: usize = 10_000;
 
 #[cfg(test)]
 mod tests {

@@ -9,12 +9,14 @@ mod command;
 mod complete;
 mod events;
 mod execute;
+mod exit;
 mod fit;
 mod format;
 mod init;
 mod input;
 mod join;
 mod json;
+mod known_names;
 mod link;
 mod output;
 mod plot;
@@ -40,16 +42,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use args::{Misuse, Plan};
+pub use exit::{DEGRADED, DONE, FAILED, NOT_FOUND};
 use shell::TargetArgs;
-
-/// The exit code of work that is done.
-pub const DONE: u8 = 0;
-/// The exit code when the requested thing does not exist.
-pub const NOT_FOUND: u8 = 1;
-/// The exit code of failure and of misuse.
-pub const FAILED: u8 = 2;
-/// The exit code of `status` when some file lacks copies, or when that cannot be told.
-pub const DEGRADED: u8 = 3;
 
 /// Runs the command line with these arguments, the program's name first, and returns the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use super::bytes::{
     Answering as _, Asking as _, DiskError as _, DiskFault, Incoming as _, KeptAs, Piece as _, StreamError,
 };
-use super::env::{BoxFuture, Cause, Env};
+use super::env::{Cause, Env};
 use super::push::{Feed, Given, LiveFrom, Passed, push};
 use super::records::STORAGE_TIMEOUT;
 use super::shares::Party;
@@ -124,17 +124,6 @@ pub async fn accept_object<E: Env>(
         Ok(()) => upstream.finish().await,
         Err(error) => tracing::debug!(content = %object.content, %error, "an object did not come whole"),
     }
-}
-
-/// Like [`accept_object`], boxed: accepting passes on, and passing on may accept.
-pub(super) fn accept_local<E: Env>(
-    env: Arc<E>,
-    upstream: Upstream<E>,
-    object: ObjectInfo,
-    links: Vec<Link>,
-    role: StoreRole,
-) -> BoxFuture<'static, ()> {
-    Box::pin(async move { accept_object(&env, upstream, object, links, role).await })
 }
 
 async fn accept_and_pass_on<E: Env>(

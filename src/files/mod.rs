@@ -5,6 +5,7 @@
 //! | `ask` | asks a peer about files, this one itself too |
 //! | `bytes` | the bytes of objects, on streams and on the disk |
 //! | `copy` | takes an object in, and passes it on |
+//! | `deliver` | gives the object of a store to its owner, which may be this peer itself |
 //! | `env` | all that the flows know of the world |
 //! | `fetch` | brings an object from its holders; gives one out on request |
 //! | `find` | finds owners and replicas |
@@ -32,6 +33,7 @@
 mod ask;
 mod bytes;
 mod copy;
+mod deliver;
 mod env;
 mod fetch;
 mod find;

@@ -1,4 +1,5 @@
-//! Pushing an object to the owner that it belongs to, or to a replica.
+//! Pushing an object to another peer: to the owner that it belongs to, or to a replica. What belongs to this peer itself
+//! is given to it by `deliver`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +7,6 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::bytes::{Asking as _, GiveError, Piece as _, Reader as _, StreamError};
-use super::copy::{Upstream, accept_local};
 use super::env::{Cause, Env};
 use super::progress::Progress;
 use super::wait::{Either, race};
@@ -90,8 +90,8 @@ impl<D> PushFailure<D> {
     }
 }
 
-/// The other side of a push: another peer, or this one itself.
-enum Downstream<E: Env> {
+/// The other side of a push: another peer, or a task of this process.
+pub(super) enum Downstream<E: Env> {
     Remote(Box<E::Asking>),
     Local { pieces: Option<mpsc::Sender<E::Piece>>, replies: mpsc::Receiver<StorageReply> },
 }
@@ -165,7 +165,7 @@ pub async fn push<E: Env>(
     }
 }
 
-/// One exchange: offer, bytes, reports until `Finished`. The feed stays unused if no bytes were wanted.
+/// One exchange with another peer: offer, bytes, reports until `Finished`. The feed stays unused if no bytes were wanted.
 ///
 /// # Errors
 /// [`PushFailure`]; reports that came before are passed on all the same.
@@ -178,8 +178,30 @@ pub async fn push_exchange<E: Env>(
     word: &mpsc::Sender<StorageReply>,
     words: &mut ChainWords,
 ) -> Result<(), PushFailure<E::DiskError>> {
+    if to.position == env.view().me.position {
+        // A chain that leads back here is its sender's mistake, and no reason to dial oneself.
+        return Err(PushFailure::Peer(MissingReason::Unreachable));
+    }
+    let (object, links) = (given.object, given.links.clone());
+    let opened = env.open(to, StorageRequest::StoreObject { object, links, role }).await;
+    let downstream = Downstream::Remote(Box::new(opened.map_err(PushFailure::Peer)?));
+    exchange(env, to, given, downstream, feed, word, words).await
+}
+
+/// The exchange once the other side is there: bytes if it wants them, and its reports.
+///
+/// # Errors
+/// The errors of [`push_exchange`].
+pub(super) async fn exchange<E: Env>(
+    env: &Arc<E>,
+    to: &Entry,
+    given: &Given,
+    mut downstream: Downstream<E>,
+    feed: &mut Option<Feed<E>>,
+    word: &mpsc::Sender<StorageReply>,
+    words: &mut ChainWords,
+) -> Result<(), PushFailure<E::DiskError>> {
     let object = given.object;
-    let mut downstream = downstream(env, to, given, role).await?;
     let lost = |error: StreamError| {
         if error == StreamError::WrongReply {
             env.blame_answer(&to.position, Fault::WrongReply);
@@ -256,24 +278,6 @@ fn broken<D>() -> PushFailure<D> {
 fn note_moving<E: Env>(env: &Arc<E>, bytes: u64, word: &mpsc::Sender<StorageReply>) {
     env.heard_moving(bytes);
     let _ = word.try_send(StorageReply::Moving { bytes });
-}
-
-async fn downstream<E: Env>(
-    env: &Arc<E>,
-    to: &Entry,
-    given: &Given,
-    role: StoreRole,
-) -> Result<Downstream<E>, PushFailure<E::DiskError>> {
-    let (object, links) = (given.object, given.links.clone());
-    if to.position != env.view().me.position {
-        let opened = env.open(to, StorageRequest::StoreObject { object, links, role }).await;
-        return opened.map(|stream| Downstream::Remote(Box::new(stream))).map_err(PushFailure::Peer);
-    }
-    let (pieces, theirs) = mpsc::channel(LOCAL_PIECES_MAX);
-    let (words, replies) = mpsc::channel(LOCAL_PIECES_MAX);
-    let upstream = Upstream::Local { pieces: theirs, replies: words };
-    env.spawn(accept_local(env.clone(), upstream, object, links, role));
-    Ok(Downstream::Local { pieces: Some(pieces), replies })
 }
 
 async fn send_bytes<E: Env>(
@@ -433,5 +437,3 @@ const MOVING_BYTES_MIN: u64 = 4 << 10;
 const MOVING_WITHIN: Duration = Duration::from_secs(60);
 /// The most reports on copies in one exchange: each copy may be missing first and made after all.
 const WORDS_PER_PUSH_MAX: u32 = 2 * (RingSettings::REPLICAS_MAX as u32 + 2);
-/// The most pieces that wait between two tasks of this process.
-const LOCAL_PIECES_MAX: usize = 8;

@@ -8,10 +8,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::bytes::{GiveError, StreamError};
+use super::deliver::deliver;
 use super::env::{Cause, Env};
 use super::find::{NotActive, find, member};
 use super::progress::Progress;
-use super::push::{Feed, Given, PushFailure, push_exchange, too_slow};
+use super::push::{Feed, Given, PushFailure, too_slow};
 use super::records::{Written, write_again, write_record};
 use super::wait::{Task, pause, timeout};
 use crate::backoff::Backoff;
@@ -194,7 +195,7 @@ impl<E: Env> Store<E> {
             Task::spawn(&self.env, async move {
                 let mut feed = Some(Feed::Origin { origin, progress });
                 let mut heard = ChainWords::new(owner.position, &StoreRole::Owner);
-                push_exchange(&env, &owner, &given, StoreRole::Owner, &mut feed, &word, &mut heard).await
+                deliver(&env, &owner, &given, &mut feed, &word, &mut heard).await
             })
         };
         let begun_after = patience.moved;

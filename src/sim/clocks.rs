@@ -1,5 +1,6 @@
 //! The clocks of the peers, which drift a little.
 
+use super::drift::local_time;
 use super::network::{Slot, mixed};
 use super::world::World;
 use crate::time::Moment;
@@ -18,17 +19,4 @@ impl World {
         let span = 2 * self.drift_ppm_max as u64 + 1;
         (mixed(self.seed ^ u64::from(slot)) % span) as i64 - self.drift_ppm_max
     }
-}
-
-fn local_time(world: Moment, drift_ppm: i64) -> Moment {
-    Moment(world.0.saturating_add_signed(world.0 as i64 / 1_000 * drift_ppm / 1_000))
-}
-
-/// The first moment of the world at which a peer's clock shows this time.
-pub(super) fn world_time(local: Moment, drift_ppm: i64) -> Moment {
-    let mut world = Moment(local.0.saturating_add_signed(-(local.0 as i64 / 1_000 * drift_ppm / 1_000)));
-    while local_time(world, drift_ppm) < local {
-        world.0 += 1 + (local.0 - local_time(world, drift_ppm).0) / 2;
-    }
-    world
 }

@@ -343,15 +343,6 @@ impl Experiment {
         Ok(())
     }
 
-    /// Runs the experiment. `progress` is told now and then the part that is done, 0.0 to 1.0.
-    ///
-    /// # Errors
-    /// The errors of [`Experiment::validate`].
-    pub fn run(&self, progress: &mut dyn FnMut(f64)) -> Result<Report, ExperimentError> {
-        self.validate()?;
-        Ok(super::run::run(self, progress))
-    }
-
     /// The default duration: ten minutes. For a ring of more than [`Experiment::SMALL_MAX`] peers it is shorter in
     /// proportion, so that the work stays the same, and at least ten seconds.
     pub fn usual_duration(peers: usize) -> Duration {

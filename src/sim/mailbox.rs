@@ -11,8 +11,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::lock::Lock;
-use super::network::Slot;
-use super::search::Found;
+use super::network::Process;
+use super::searches::Found;
 use super::storage::FilesEffect;
 use super::tasks::Task;
 use crate::files::{Clock, timeout};
@@ -20,9 +20,6 @@ use crate::id::Position;
 use crate::time::Moment;
 use crate::wire::limits::HEARSAY_MAX;
 use crate::wire::{Entry, MembershipReply, MembershipRequest};
-
-/// A process: its slot, and its number among the processes of that slot.
-pub(super) type Process = (Slot, u32);
 
 /// An effect that a task wants.
 pub(super) enum Effect {

@@ -9,6 +9,7 @@ mod beginnings;
 mod chance;
 pub mod check;
 mod clocks;
+mod drift;
 mod errands;
 mod experiment;
 pub mod explore;
@@ -24,9 +25,11 @@ mod queue;
 mod replay;
 mod run;
 mod search;
+mod searches;
 pub mod storage;
 mod tasks;
 mod traffic;
+mod violations;
 mod world;
 
 pub use chance::until_next;
@@ -34,6 +37,6 @@ pub use experiment::{Experiment, ExperimentError, Health, LeaveKind, Parameter, 
 pub use network::{Network, Slot};
 pub use places::contact;
 pub use replay::seeds;
-pub use search::Outcome;
+pub use searches::Outcome;
 pub use traffic::Sent;
 pub use world::World;

@@ -14,6 +14,9 @@ use crate::wire::limits::QUEUE_TARGET;
 /// The place of a peer in the world, which determines its address.
 pub type Slot = u32;
 
+/// A process: its slot, and its number among the processes of that slot.
+pub(super) type Process = (Slot, u32);
+
 /// The ways between all peers.
 #[derive(Debug)]
 pub struct Network {

@@ -1,6 +1,6 @@
 //! The seeds that a test runs, and the replay of a failed one event by event.
 
-use super::world::World;
+use super::world::{World, is_shown};
 
 /// The seeds of a test: this range, as many seeds from its start as `QUOIT_SEEDS` gives, or the one that `QUOIT_SEED`
 /// names.
@@ -11,11 +11,6 @@ pub fn seeds(range: std::ops::Range<u64>) -> Vec<u64> {
         (None, Some(count)) => (range.start..range.start.saturating_add(count)).collect(),
         (None, None) => range.collect(),
     }
-}
-
-/// Whether `QUOIT_LOG_EVENTS` asks for a log of every event of every world.
-pub(super) fn is_shown() -> bool {
-    std::env::var_os("QUOIT_LOG_EVENTS").is_some()
 }
 
 impl World {

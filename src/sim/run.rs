@@ -10,15 +10,26 @@ use rand_chacha::ChaCha8Rng;
 
 use super::chance::{rest_of_session, session, until_next};
 use super::check;
-use super::experiment::{Experiment, Health, LeaveKind, Report, Spread};
+use super::experiment::{Experiment, ExperimentError, Health, LeaveKind, Report, Spread};
 use super::network::{Slot, mixed};
-use super::search::Outcome;
+use super::searches::Outcome;
 use super::world::World;
 use crate::id::Position;
 use crate::time::Moment;
 
+impl Experiment {
+    /// Runs the experiment. `progress` is told now and then the part that is done, 0.0 to 1.0.
+    ///
+    /// # Errors
+    /// The errors of [`Experiment::validate`].
+    pub fn run(&self, progress: &mut dyn FnMut(f64)) -> Result<Report, ExperimentError> {
+        self.validate()?;
+        Ok(run(self, progress))
+    }
+}
+
 /// Runs a valid experiment.
-pub(super) fn run(experiment: &Experiment, progress: &mut dyn FnMut(f64)) -> Report {
+fn run(experiment: &Experiment, progress: &mut dyn FnMut(f64)) -> Report {
     let mut run = Run::begin(experiment);
     let started = Instant::now();
     run.fail_at_once();

@@ -1,74 +1,17 @@
 //! Lookups that the world asks for: [`files::look_up`], as a running peer does them, with their hops counted.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::lock::Lock;
 use super::mailbox::{Effect, Mailbox};
 use super::network::Slot;
+use super::searches::{Found, Outcome, Search};
 use super::world::World;
 use crate::files::{self, Clock, Either, Hops, race};
 use crate::id::Position;
 use crate::time::Moment;
 use crate::wire::{Entry, MembershipReply, MembershipRequest};
-
-/// The outcome of a lookup.
-#[derive(Debug, Clone)]
-pub struct Outcome {
-    /// The peer that began the lookup.
-    pub from: Slot,
-    /// The key that was looked up.
-    pub key: Position,
-    /// The owner that was found, if one was.
-    pub found: Option<Entry>,
-    /// Whether the found peer is the first living member at or after the key, at the end.
-    pub right: bool,
-    /// The number of answered messages, including the last one, to the owner.
-    pub hops: u32,
-    /// The number of messages that were not answered in time.
-    pub timeouts: u32,
-    /// The time that the lookup took.
-    pub took: Duration,
-    /// The moment at which the lookup ended.
-    pub ended: Moment,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Searches {
-    under_way: BTreeMap<u64, Search>,
-    outcomes: Vec<Outcome>,
-}
-
-#[derive(Debug)]
-struct Search {
-    from: Slot,
-    key: Position,
-    began: Moment,
-}
-
-/// What a lookup found.
-pub(super) struct Found {
-    search: u64,
-    owner: Option<Entry>,
-    hops: u32,
-    timeouts: u32,
-}
-
-impl Searches {
-    pub(super) fn under_way(&self) -> usize {
-        self.under_way.len()
-    }
-
-    pub(super) fn take_outcomes(&mut self) -> Vec<Outcome> {
-        std::mem::take(&mut self.outcomes)
-    }
-
-    /// Forgets the lookups of a process that has ended.
-    pub(super) fn end(&mut self, slot: Slot) {
-        self.under_way.retain(|_, search| search.from != slot);
-    }
-}
 
 impl World {
     /// Begins a lookup of a key from a member; see [`World::take_outcomes`].

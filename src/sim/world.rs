@@ -7,17 +7,16 @@ use std::time::Duration;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use super::clocks::world_time;
+use super::drift::world_time;
 use super::lock::Lock;
 use super::mailbox::Mailbox;
 use super::network::{Network, Slot, mixed};
-use super::oracle::Oracle;
 use super::queue::Queue;
-use super::replay::is_shown;
-use super::search::{Outcome, Searches};
+use super::searches::{Outcome, Searches};
 use super::storage::{Files, News};
 use super::tasks::Tasks;
 use super::traffic::{Connections, Purpose, Sent};
+use super::violations::Oracle;
 use crate::chord::{Event, Node, Output, PhaseKind, ReplyTo, Rules, Token, View};
 use crate::config::RingSettings;
 use crate::id::Position;
@@ -104,6 +103,11 @@ impl Process {
     fn is_past(&self) -> bool {
         !self.up || self.node.phase() == PhaseKind::Ended && self.node.poll_timeout().is_none()
     }
+}
+
+/// Whether `QUOIT_LOG_EVENTS` asks for a log of every event of every world.
+pub(super) fn is_shown() -> bool {
+    std::env::var_os("QUOIT_LOG_EVENTS").is_some()
 }
 
 /// The part of the simulation that an answer is for.

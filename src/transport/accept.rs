@@ -9,14 +9,17 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::background::background;
+use super::command::CommandStream;
 use super::connection::{self, Connection};
 use super::dial;
-use super::endpoint::{Incoming, Shared};
-use super::frame::close_code;
+use super::endpoint::Shared;
 use super::guard::{self, Handshake, Knock};
+use super::incoming::Incoming;
+use super::line::{HEARD_IN_TURN_MAX, Line, TURN_MAX, Turn};
 use super::lock;
 use super::settings;
-use super::turns::{HEARD_IN_TURN_MAX, Line, TURN_MAX, Turn};
+use super::stream::RequestStream;
+use super::stream_error::close_code;
 use crate::wire::{limits, shortened};
 
 /// Why an incoming connection was not let in.
@@ -235,6 +238,17 @@ impl Shared {
             tracing::debug!(%from, reason, total, "refused a connection");
             // A full queue loses the report, but not the count.
             let _ = self.incoming.try_send(Incoming::Refused { from, reason, total });
+        }
+    }
+
+    /// Passes on the commands of a client until its connection ends.
+    async fn serve_client(&self, client: Connection) {
+        while let Ok(halves) = client.quic().accept_bi().await {
+            let stream = RequestStream::of_client(&client, halves);
+            let command = CommandStream::new(stream, client.clone());
+            if self.incoming.send(Incoming::Command(command)).await.is_err() {
+                break;
+            }
         }
     }
 }

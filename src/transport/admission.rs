@@ -14,11 +14,13 @@ use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer as _;
 
-use super::authority::{Authority, Placement, checked_display_name};
+use super::authority::{Authority, Placement};
 use super::bundle::Bundle;
 use super::files::{self, Access};
-use super::identity::{self, IdentityError, label_of};
+use super::identity::{self, label_of};
+use super::identity_error::IdentityError;
 use super::keys::{self, SecretKey};
+use super::names::checked_display_name;
 use super::verifier::{self, CLIENT_NAME};
 use crate::id::Position;
 

@@ -15,9 +15,11 @@ use rcgen::{
 use rustls::pki_types::CertificateDer;
 
 use super::files::{self, Access};
-use super::identity::{Identity, IdentityError, LABEL_DIGITS, PARENT_NAME};
+use super::identity::Identity;
+use super::identity_error::IdentityError;
 use super::keys::{self, SecretKey};
-use super::verifier::{self, Verifier};
+use super::names::{PARENT_NAME, checked_display_name, ring_name};
+use super::verifier::{self, CA_CERTIFICATE_FILE, CA_FOLDER, Verifier, ca_certificate_path};
 use crate::id::Position;
 
 /// The certificate authority of one ring, with its private key.
@@ -47,7 +49,7 @@ impl Authority {
         if let Some(authority) = Authority::open(certs_dir)? {
             return Ok(authority);
         }
-        let folder = certs_dir.join(FOLDER);
+        let folder = certs_dir.join(CA_FOLDER);
         fs::create_dir_all(certs_dir).map_err(|source| IdentityError::io(certs_dir, source))?;
         Authority::found(certs_dir, &folder).map_err(|source| IdentityError::io(&folder, source))?;
         Authority::open(certs_dir)?.ok_or_else(|| IdentityError::Missing { path: folder.join(KEY_FILE) })
@@ -58,12 +60,12 @@ impl Authority {
     /// # Errors
     /// [`IdentityError`] when the files cannot be read, or do not belong together.
     pub fn open(certs_dir: &Path) -> Result<Option<Authority>, IdentityError> {
-        let path = certs_dir.join(FOLDER).join(KEY_FILE);
+        let path = certs_dir.join(CA_FOLDER).join(KEY_FILE);
         let key = match SecretKey::read(&path) {
             Err(IdentityError::Missing { .. }) => return Ok(None),
             key => key?,
         };
-        let certificate = read_certificate(certs_dir)?;
+        let certificate = verifier::read_ca_certificate(certs_dir)?;
         if verifier::public_key(&certificate)? != key.public_key() {
             return Err(IdentityError::KeyMismatch { path });
         }
@@ -153,7 +155,7 @@ impl Authority {
         let beside = tempfile::Builder::new().prefix(".ca-").tempdir_in(certs_dir)?;
         files::write(&beside.path().join(KEY_FILE), key.to_pem().as_bytes(), Access::Private)?;
         let pem = keys::pem("CERTIFICATE", &certificate);
-        files::write(&beside.path().join(CERTIFICATE_FILE), pem.as_bytes(), Access::Public)?;
+        files::write(&beside.path().join(CA_CERTIFICATE_FILE), pem.as_bytes(), Access::Public)?;
         put_in_place(beside, certs_dir, folder).map(drop)
     }
 }
@@ -163,9 +165,9 @@ impl Authority {
 pub(super) fn put_certificate(certs_dir: &Path, ca: &CertificateDer<'static>) -> io::Result<Option<PathBuf>> {
     let beside = tempfile::Builder::new().prefix(".ca-").tempdir_in(certs_dir)?;
     let pem = keys::pem("CERTIFICATE", ca);
-    files::write(&beside.path().join(CERTIFICATE_FILE), pem.as_bytes(), Access::Public)?;
-    let put = put_in_place(beside, certs_dir, &certs_dir.join(FOLDER))?;
-    Ok(put.then(|| certificate_path(certs_dir)))
+    files::write(&beside.path().join(CA_CERTIFICATE_FILE), pem.as_bytes(), Access::Public)?;
+    let put = put_in_place(beside, certs_dir, &certs_dir.join(CA_FOLDER))?;
+    Ok(put.then(|| ca_certificate_path(certs_dir)))
 }
 
 /// Moves the CA's folder into its place as a whole; false when another one is there.
@@ -181,21 +183,6 @@ fn put_in_place(beside: tempfile::TempDir, certs_dir: &Path, folder: &Path) -> i
             _ => Err(error),
         },
     }
-}
-
-/// Reads the CA's certificate from a certificates directory.
-pub(super) fn read_certificate(certs_dir: &Path) -> Result<CertificateDer<'static>, IdentityError> {
-    verifier::read_certificate(&certificate_path(certs_dir))
-}
-
-/// The path of the CA's certificate in a certificates directory.
-pub(super) fn certificate_path(certs_dir: &Path) -> PathBuf {
-    certs_dir.join(FOLDER).join(CERTIFICATE_FILE)
-}
-
-/// The ring's short name; see [`Authority::ring_name`].
-pub(super) fn ring_name(ca_public_key: &[u8]) -> String {
-    crate::id::KeyHash::of(ca_public_key).short()
 }
 
 fn self_signed(key: &SecretKey) -> Result<CertificateDer<'static>, rcgen::Error> {
@@ -221,34 +208,6 @@ fn set_validity(parameters: &mut CertificateParams, days: u64) {
     parameters.not_after = epoch + now + Duration::from_secs(days * 24 * 3_600);
 }
 
-/// The display name in the form that a certificate has.
-pub(super) fn checked_display_name(name: &str) -> Result<String, IdentityError> {
-    let name = name.to_ascii_lowercase();
-    if is_display_name(&name) { Ok(name) } else { Err(IdentityError::DisplayName { name }) }
-}
-
-/// The longest display name: reports contain many, and a frame bounds them.
-const DISPLAY_NAME_BYTES_MAX: usize = 63;
-
-/// Whether a text may be a display name. Names under `quoit` carry authority, a wildcard would stand for any peer, and
-/// digits alone are the label of a peer without a display name.
-pub(super) fn is_display_name(name: &str) -> bool {
-    let label_is_fine = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    let is_label = name.len() == LABEL_DIGITS && name.bytes().all(|b| b.is_ascii_hexdigit());
-    !is_label
-        && name.len() <= DISPLAY_NAME_BYTES_MAX
-        && name.split('.').all(label_is_fine)
-        && name.rsplit('.').next() != Some("quoit")
-        && !name.bytes().all(|b| b.is_ascii_digit() || b == b'.')
-}
-
-const FOLDER: &str = "ca";
-const CERTIFICATE_FILE: &str = "ca.pem";
 const KEY_FILE: &str = "ca-key.pem";
 const CA_DAYS: u64 = 3_652;
 const PEER_DAYS: u64 = 1_826;

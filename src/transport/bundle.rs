@@ -14,11 +14,13 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{Error as PemError, PemObject as _, SectionKind};
 
 use super::authority;
-use super::client::Credentials;
+use super::credentials::Credentials;
 use super::files::{self, Access};
-use super::identity::{self, IdentityError, label_of};
+use super::identity::{self, label_of};
+use super::identity_error::IdentityError;
 use super::install::Installed;
 use super::keys::{self, SecretKey};
+use super::names;
 use super::verifier::{self, Verifier};
 use crate::id::Position;
 use crate::time::Timestamp;
@@ -116,6 +118,16 @@ pub enum BundleError {
     },
 }
 
+impl Credentials {
+    /// The credentials of a bundle that was made for clients, or for the peer itself.
+    ///
+    /// # Errors
+    /// [`BundleError`] when the bundle is unusable or has no key.
+    pub fn of_bundle(path: &Path) -> Result<Credentials, BundleError> {
+        Bundle::read(path)?.credentials()
+    }
+}
+
 impl Bundle {
     pub(super) fn new(
         ca: CertificateDer<'static>,
@@ -126,7 +138,7 @@ impl Bundle {
             true => None,
             false => Some(verifier::certificate_position(&certificate)?),
         };
-        let ring_name = authority::ring_name(verifier::public_key(&ca)?);
+        let ring_name = names::ring_name(verifier::public_key(&ca)?);
         let valid_until = verifier::valid_until(&certificate)?;
         Ok(Bundle { ca, certificate, key, position, ring_name, valid_until })
     }
@@ -338,7 +350,7 @@ impl Bundle {
 
     /// Whether that directory belongs to this ring; false if it belongs to none yet.
     fn check_ring(&self, certs_dir: &Path) -> Result<bool, BundleError> {
-        let there = match authority::read_certificate(certs_dir) {
+        let there = match verifier::read_ca_certificate(certs_dir) {
             Err(IdentityError::Missing { .. }) => return Ok(false),
             there => there?,
         };
@@ -347,7 +359,7 @@ impl Bundle {
         }
         Err(BundleError::OtherRing {
             certs_dir: certs_dir.to_owned(),
-            there: authority::ring_name(verifier::public_key(&there)?),
+            there: names::ring_name(verifier::public_key(&there)?),
             bundle: self.ring_name.clone(),
         })
     }
@@ -363,7 +375,7 @@ impl Bundle {
             // Another process founded or installed a ring there at this moment; it may be this ring.
             None if self.check_ring(certs_dir)? => {}
             None => {
-                return Err(IdentityError::Missing { path: authority::certificate_path(certs_dir) }.into());
+                return Err(IdentityError::Missing { path: verifier::ca_certificate_path(certs_dir) }.into());
             }
         }
         Ok(())

@@ -5,50 +5,19 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
 use std::time::Duration;
 
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::time::{Instant, timeout_at};
 
-use super::bundle::{Bundle, BundleError};
 use super::connection::{self, Connection};
-use super::dial::{self, DialError};
-use super::endpoint::{Incoming, Shared};
-use super::frame::{StreamError, close_code};
-use super::identity::{Identity, IdentityError};
+use super::credentials::Credentials;
+use super::dial;
+use super::dial_error::DialError;
 use super::settings::{self, TransportSettings};
 use super::stream::{OpenStream, RequestStream};
-use super::verifier::Verifier;
+use super::stream_error::{StreamError, close_code};
 use crate::id::Position;
 use crate::wire::{Address, ClientReply, ClientRequest, Entry, Hello, Target, codec, limits};
-
-/// The key by which a client proves that it may command, and the verifier by which it checks the peer.
-#[derive(Debug)]
-pub struct Credentials {
-    pub(super) chain: Vec<CertificateDer<'static>>,
-    pub(super) key: PrivateKeyDer<'static>,
-    pub(super) verifier: Verifier,
-}
-
-impl Credentials {
-    /// The credentials of the peer's own key.
-    ///
-    /// # Errors
-    /// The errors of [`Identity::verifier`].
-    pub fn of_peer(identity: &Identity) -> Result<Credentials, IdentityError> {
-        let (chain, key) = identity.for_tls();
-        Ok(Credentials { chain, key, verifier: identity.verifier()? })
-    }
-
-    /// The credentials of a bundle that was made for clients, or for the peer itself.
-    ///
-    /// # Errors
-    /// [`BundleError`] when the bundle is unusable or has no key.
-    pub fn of_bundle(path: &Path) -> Result<Credentials, BundleError> {
-        Bundle::read(path)?.credentials()
-    }
-}
 
 /// A client's connection to the peer that it commands. The connection ends when this value is dropped.
 #[derive(Debug)]
@@ -146,73 +115,6 @@ impl CommandReplies {
     /// The errors of [`OpenStream::read_piece`].
     pub async fn read_piece(&mut self, max_bytes: usize) -> Result<Option<bytes::Bytes>, StreamError> {
         self.0.read_piece(max_bytes).await
-    }
-}
-
-/// The peer's side of one command.
-#[derive(Debug)]
-pub struct CommandStream {
-    stream: RequestStream,
-    client: Connection,
-}
-
-impl CommandStream {
-    /// Reads the command. Bytes that are not a command are answered with [`ClientReply::ProtocolError`], which ends the
-    /// stream.
-    ///
-    /// # Errors
-    /// [`StreamError`] when no command comes in time, or the bytes are not a command.
-    pub async fn read_command(&mut self) -> Result<ClientRequest, StreamError> {
-        self.stream.read_frame(ClientReply::ProtocolError).await
-    }
-
-    /// Sends one reply.
-    ///
-    /// # Errors
-    /// [`StreamError`] when the reply is too large, or the client takes nothing or is gone.
-    pub async fn reply(&mut self, reply: &ClientReply) -> Result<(), StreamError> {
-        self.stream.send_frame(reply).await
-    }
-
-    /// Sends raw bytes.
-    ///
-    /// # Errors
-    /// The errors of [`RequestStream::send_piece`].
-    pub async fn send_piece(&mut self, piece: bytes::Bytes) -> Result<(), StreamError> {
-        self.stream.send_piece(piece).await
-    }
-
-    /// Waits until the client no longer wants an answer, or is gone.
-    pub async fn given_up(&self) {
-        self.stream.given_up().await;
-    }
-
-    /// The connection on which the client can be asked for bytes.
-    pub fn client(&self) -> &Connection {
-        &self.client
-    }
-
-    /// Ends the answer. Does not wait.
-    pub fn finish_send(&mut self) {
-        self.stream.finish_send();
-    }
-
-    /// Waits, after [`CommandStream::finish_send`], until the client has the whole answer, or is gone.
-    pub async fn delivered(&self) {
-        self.stream.given_up().await;
-    }
-}
-
-impl Shared {
-    /// Passes on the commands of a client until its connection ends.
-    pub(super) async fn serve_client(&self, client: Connection) {
-        while let Ok(halves) = client.quic().accept_bi().await {
-            let stream = RequestStream::of_client(&client, halves);
-            let command = CommandStream { stream, client: client.clone() };
-            if self.incoming.send(Incoming::Command(command)).await.is_err() {
-                break;
-            }
-        }
     }
 }
 

@@ -5,18 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use rustls::pki_types::CertificateDer;
 
 use super::frame;
-use super::frame::{StreamError, close_code};
-use super::identity::IdentityError;
+use super::identity_error::IdentityError;
 use super::pace;
 use super::settings::TransportSettings;
-use super::stream::OpenStream;
+use super::stream_error::{StreamError, close_code};
 use super::verifier;
 use crate::id::{KeyHash, Position};
-use crate::wire::{Address, Entry, Hello, Life, Request, codec, limits};
+use crate::wire::{Address, Entry, Hello, Life, limits};
 
 /// A connection to a peer, authenticated and greeted. Cheap to clone; all clones are the same connection.
 #[derive(Clone)]
@@ -50,14 +48,6 @@ impl Connection {
     /// The current estimate of the round-trip time.
     pub fn round_trip_time(&self) -> Duration {
         self.0.quic.rtt()
-    }
-
-    /// Opens an exchange on this connection and no other, and sends its request.
-    ///
-    /// # Errors
-    /// [`StreamError`] when the connection has ended or takes no request.
-    pub async fn open(&self, request: &Request) -> Result<OpenStream, StreamError> {
-        OpenStream::open(self, Bytes::from(codec::frame(request)?)).await
     }
 
     pub(super) fn quic(&self) -> &quinn::Connection {

@@ -6,8 +6,6 @@
 //! answers. So everything that comes through a helper is hearsay, like gossip, and is no evidence against a peer. See
 //! docs/architecture.md.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,57 +13,14 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connection::Connection;
 use super::endpoint::{Shared, Transport};
-use super::frame::StreamError;
+use super::helpers::{DETOURS_MAX, Reached};
 use super::lock;
-use super::request::RequestFailure;
+use super::request_failure::RequestFailure;
 use super::stream::OpenStream;
+use super::stream_error::StreamError;
 use crate::id::Position;
 use crate::wire::limits;
 use crate::wire::{Entry, RelayFailure, Reply, Request, Target, codec};
-
-/// The helper of each peer that needs one, and the peers that were recently asked through a helper; at most
-/// [`DETOURS_MAX`] and [`USED_MAX`].
-#[derive(Debug, Default)]
-pub(super) struct Detours {
-    helpers: HashMap<Position, Entry>,
-    used: HashMap<Position, Instant>,
-}
-
-impl Detours {
-    fn note_use(&mut self, of: Position) {
-        let now = Instant::now();
-        if self.used.len() >= USED_MAX && !self.used.contains_key(&of) {
-            let oldest = self.used.iter().min_by_key(|(_, at)| **at).map(|(position, _)| *position);
-            oldest.map(|position| self.used.remove(&position));
-        }
-        self.used.insert(of, now);
-    }
-}
-
-/// The answering peer of a stream that a helper joined to another, while the stream goes on.
-#[derive(Debug)]
-pub(super) struct Reached {
-    peer: Entry,
-    detours: Arc<Mutex<Detours>>,
-}
-
-impl Reached {
-    fn new(peer: Entry, detours: &Arc<Mutex<Detours>>) -> Reached {
-        lock(detours).note_use(peer.position);
-        Reached { peer, detours: detours.clone() }
-    }
-
-    pub(super) fn peer(&self) -> &Entry {
-        &self.peer
-    }
-}
-
-impl Drop for Reached {
-    fn drop(&mut self) {
-        // Bytes that came on the stream may be examined only now.
-        lock(&self.detours).note_use(self.peer.position);
-    }
-}
 
 /// The way that the next request to a target takes.
 pub(super) enum Way {
@@ -184,8 +139,3 @@ pub(super) async fn open_through(
         _ => Err(StreamError::NotForwarded),
     }
 }
-
-/// The most peers that are reached through helpers at the same time.
-const DETOURS_MAX: usize = 256;
-/// The most peers that are remembered as asked through a helper.
-const USED_MAX: usize = 1_024;

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::authority::is_display_name;
+use super::names::is_display_name;
 use crate::id::Position;
 
 /// At most [`NAMES_MAX`] display names by position; the oldest makes room for a new one.

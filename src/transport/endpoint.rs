@@ -13,19 +13,19 @@ use tokio::time::timeout;
 
 use super::background::background;
 use super::bucket::{Bucket, Rate};
-use super::client::CommandStream;
 use super::connection::Connection;
 use super::counters::{LogGate, TransportCounters};
-use super::detour::Detours;
-use super::dial::{DIALS_MAX, DialError, Outcome};
+use super::dial_error::{DIALS_MAX, DialError};
 use super::directory::Directory;
-use super::frame::close_code;
 use super::guard::Guard;
+use super::helpers::Detours;
 use super::identity::Identity;
+use super::incoming::Incoming;
 use super::lock;
 use super::pool::{Offer, Pool};
 use super::settings::{self, TransportSettings};
 use super::stream::RequestStream;
+use super::stream_error::close_code;
 use super::unanswered::Unanswered;
 use super::verifier::Verifier;
 use crate::backoff::Backoff;
@@ -39,48 +39,8 @@ pub struct Transport {
     pub(super) shared: Arc<Shared>,
 }
 
-/// An event that comes in from the network.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Incoming {
-    /// A peer opened an exchange; its request is not read yet.
-    Stream {
-        /// The peer that sent it.
-        from: Entry,
-        /// The stream with the request, and the way back.
-        stream: RequestStream,
-    },
-    /// A client of this peer opened a command; the command is not read yet.
-    Command(CommandStream),
-    /// A peer sent a datagram, not decoded yet.
-    Datagram {
-        /// The peer that sent it.
-        from: Entry,
-        /// The bytes of the datagram.
-        bytes: Bytes,
-    },
-    /// A peer broke the rules.
-    Misbehaved {
-        /// The position of the peer.
-        peer: Position,
-        /// The fault of the peer.
-        fault: Fault,
-    },
-    /// A connection was refused. Of many refusals only one is reported now and then.
-    Refused {
-        /// The address from which the connection came.
-        from: SocketAddr,
-        /// The reason, in words.
-        reason: String,
-        /// The number of connections that were refused so far.
-        total: u64,
-    },
-    /// The connection to a peer ended, not by this side's will, and no other connection to it exists.
-    Closed {
-        /// The peer at the other end.
-        peer: Entry,
-    },
-}
+/// The result of a dial.
+pub(super) type Outcome = Result<Connection, DialError>;
 
 /// The state that all handles and tasks of one transport share.
 #[derive(Debug)]

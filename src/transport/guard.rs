@@ -19,11 +19,11 @@ use tokio::sync::mpsc;
 use super::bucket::{Bucket, Rate};
 use super::connection::Connection;
 use super::counters::TransportCounters;
-use super::endpoint::Incoming;
-use super::frame::close_code;
+use super::incoming::Incoming;
 use super::lock;
 use super::settings::{HANDSHAKES_MAX, TransportSettings};
-use super::turns::{Line, Turns};
+use super::stream_error::close_code;
+use super::turns::Turns;
 use crate::backoff::Backoff;
 use crate::id::Position;
 use crate::wire::Fault;
@@ -132,12 +132,6 @@ impl Guard {
         } else {
             Knock::InTurn
         }
-    }
-
-    /// A place in the line of this address; `None` when this port already has one, or the line is full.
-    pub(super) fn line_up(self: &Arc<Self>, from: SocketAddr) -> Option<Line> {
-        let turn = self.with_credit(from, |credit, _| credit.turns.line_up(from.port()))?;
-        Some(Line::new(self.clone(), from, turn))
     }
 
     /// Changes the line of this address.

@@ -7,9 +7,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::authority;
 use super::files::{self, Access};
+use super::identity_error::IdentityError;
 use super::keys::{self, SecretKey};
+use super::names::{self, LABEL_DIGITS};
 use super::verifier::{self, Verifier};
 use crate::id::{KeyHash, Position};
 use crate::time::Timestamp;
@@ -27,127 +28,6 @@ pub struct Identity {
     ca: CertificateDer<'static>,
 }
 
-/// Why an identity, a certificate or a signature is unusable.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum IdentityError {
-    /// A file is missing.
-    #[error("there is no {}", .path.display())]
-    Missing {
-        /// The path of the file or folder.
-        path: PathBuf,
-    },
-    /// A file cannot be read or written.
-    #[error("{}: {source}", .path.display())]
-    Io {
-        /// The path of the file or folder.
-        path: PathBuf,
-        /// The underlying error.
-        source: io::Error,
-    },
-    /// A file holds something else than expected.
-    #[error("{}: {reason}", .path.display())]
-    Malformed {
-        /// The path of the file or folder.
-        path: PathBuf,
-        /// The defect, in words.
-        reason: String,
-    },
-    /// An identity of this label exists already.
-    #[error("{} exists already", .path.display())]
-    Exists {
-        /// The path of its certificate.
-        path: PathBuf,
-    },
-    /// A certificate is there, but its key is missing.
-    #[error(
-        "the key of {} is not here (there is no {}): it was admitted for another machine, where its bundle was carried",
-        .certificate.display(), .path.display()
-    )]
-    KeyElsewhere {
-        /// The path where the key would be.
-        path: PathBuf,
-        /// The path of the certificate.
-        certificate: PathBuf,
-    },
-    /// This machine's clock stands before the certificate begins.
-    #[error("this machine's clock says {now}; the ring's certificates begin on {begin}")]
-    ClockNotSet {
-        /// The day that the clock shows.
-        now: String,
-        /// The first day of the certificate.
-        begin: String,
-    },
-    /// The certificate has ended.
-    #[error("{} ended at {until}; it has to be renewed where the ring CA's key is", .path.display())]
-    Expired {
-        /// The path of the certificate.
-        path: PathBuf,
-        /// The end of the certificate, as RFC 3339.
-        until: String,
-    },
-    /// A name or key that is to be admitted already belongs to another.
-    #[error(
-        "{what} has been given out already, see {}; its certificate can be renewed for the same key; where that key is lost for good, remove that file first",
-        .path.display()
-    )]
-    GivenOut {
-        /// The thing that was given out: a number, a display name, or a key.
-        what: String,
-        /// The word by which `admit` names its peer.
-        whom: String,
-        /// The path of the certificate that has it.
-        path: PathBuf,
-    },
-    /// The request is not one for a certificate that can be given.
-    #[error("no certificate request of an Ed25519 key: {reason}")]
-    Request {
-        /// The reason, in words.
-        reason: &'static str,
-    },
-    /// A key and a certificate do not belong together.
-    #[error("the key in {} is not that of its certificate", .path.display())]
-    KeyMismatch {
-        /// The path of the key.
-        path: PathBuf,
-    },
-    /// A certificate could not be made.
-    #[error("cannot make a certificate: {reason}")]
-    Making {
-        /// The reason, in words.
-        reason: String,
-    },
-    /// The system gave no random numbers.
-    #[error("the system has no random numbers for a key")]
-    NoRandomness,
-    /// The display name is not a DNS name, or has a meaning of its own.
-    #[error(
-        "{name:?} cannot be a display name: that is a DNS name of letters, digits, `-` and `.`, not ending in `quoit`, not of digits alone, and no label of 16 hexadecimal digits"
-    )]
-    DisplayName {
-        /// The display name that was refused.
-        name: String,
-    },
-    /// The certificate is not of this ring, or was not valid at that time.
-    #[error("not a certificate of this ring: {reason}")]
-    NotOfThisRing {
-        /// The reason, in words.
-        reason: String,
-    },
-    /// The certificate does not give its peer's position, or its key.
-    #[error("not a peer's certificate: {reason}")]
-    Position {
-        /// The reason, in words.
-        reason: &'static str,
-    },
-    /// The signature is not by the certificate's key over these bytes.
-    #[error("the signature of peer {} is not good", .position.label())]
-    Signature {
-        /// The position of the certificate's peer.
-        position: Position,
-    },
-}
-
 impl Identity {
     pub(super) fn new(
         key: SecretKey,
@@ -157,7 +37,7 @@ impl Identity {
         Ok(Identity {
             position: verifier::certificate_position(&certificate)?,
             key_hash: KeyHash::of(key.public_key()),
-            ring_name: authority::ring_name(verifier::public_key(&ca)?),
+            ring_name: names::ring_name(verifier::public_key(&ca)?),
             valid_until: verifier::valid_until(&certificate)?,
             display_name: verifier::certificate_display_name(&certificate),
             key,
@@ -184,7 +64,7 @@ impl Identity {
         if verifier::public_key(&certificate)? != key.public_key() {
             return Err(IdentityError::KeyMismatch { path: key_path });
         }
-        let identity = Identity::new(key, certificate, authority::read_certificate(certs_dir)?)?;
+        let identity = Identity::new(key, certificate, verifier::read_ca_certificate(certs_dir)?)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
         let last = verifier::last_ms(&identity.certificate)?;
         let first = verifier::first_ms(&identity.certificate)?;
@@ -305,20 +185,6 @@ impl Identity {
     }
 }
 
-impl IdentityError {
-    pub(super) fn io(path: &Path, source: io::Error) -> IdentityError {
-        IdentityError::Io { path: path.to_owned(), source }
-    }
-
-    pub(super) fn making(error: rcgen::Error) -> IdentityError {
-        IdentityError::Making { reason: error.to_string() }
-    }
-
-    pub(super) fn untrusted(error: impl std::fmt::Display) -> IdentityError {
-        IdentityError::NotOfThisRing { reason: error.to_string() }
-    }
-}
-
 /// The label of a peer, which its files carry: its number, or the first 16 hexadecimal digits of its position.
 pub fn label_of(position: &Position) -> String {
     match position.number() {
@@ -348,10 +214,6 @@ pub(super) fn lock(certs_dir: &Path) -> io::Result<File> {
     Ok(lock)
 }
 
-/// The domain in every peer's certificate; a peer's own name is a label before it.
-pub(super) const PARENT_NAME: &str = "peer.quoit";
-/// The number of digits of the position in the label of a peer without a number.
-pub(super) const LABEL_DIGITS: usize = 16;
 const FOLDER: &str = "peers";
 const LOCK_FILE: &str = ".lock";
 

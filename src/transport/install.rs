@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::files::{self, Access};
-use super::identity::{self, IdentityError};
+use super::identity;
+use super::identity_error::IdentityError;
 
 /// The changes of one installation, in order.
 #[derive(Debug)]

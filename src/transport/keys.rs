@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::files;
-use super::identity::IdentityError;
+use super::identity_error::IdentityError;
 
 /// An Ed25519 private key (RFC 8032).
 ///

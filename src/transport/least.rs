@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::awake::wait_awake;
-use super::frame::StreamError;
+use super::stream_error::StreamError;
 
 /// Demands a number of bytes within each span of waiting; time in which no task waits does not count.
 ///

@@ -7,34 +7,12 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connection::Connection;
 use super::detour::{Way, open_through};
-use super::dial::DialError;
 use super::endpoint::{Shared, Transport};
-use super::frame::{LostReason, StreamError};
+use super::request_failure::RequestFailure;
 use super::stream::OpenStream;
+use super::stream_error::{LostReason, StreamError};
 use crate::id::Position;
-use crate::wire::codec::{self, CodecError};
-use crate::wire::{Entry, Reply, Request, Target};
-
-/// Why a request got no reply.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RequestFailure {
-    /// There is no connection.
-    #[error(transparent)]
-    Dial(#[from] DialError),
-    /// No reply came in time.
-    #[error("no reply within {waited_ms} ms")]
-    Timeout {
-        /// The time that was waited, in milliseconds.
-        waited_ms: u64,
-    },
-    /// The stream broke off.
-    #[error(transparent)]
-    Stream(#[from] StreamError),
-    /// The request does not fit into a frame.
-    #[error("the request cannot be sent: {0}")]
-    Unsendable(CodecError),
-}
+use crate::wire::{Entry, Reply, Request, Target, codec};
 
 impl Transport {
     /// Asks a peer, and waits for the one reply; returns also the answering peer. The timeout includes a dial.

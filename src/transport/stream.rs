@@ -10,12 +10,13 @@ use tokio::time::{Instant, sleep_until};
 
 use super::connection::{Connection, InUse};
 use super::counters::TransportCounters;
-use super::detour::Reached;
-use super::frame::{self, StreamError, close_code, within};
+use super::frame::{self, within};
 use super::guard::Guard;
+use super::helpers::Reached;
 use super::least::LeastPace;
 use super::lock;
-use crate::wire::{Entry, Fault, Reply, Request, limits, shortened};
+use super::stream_error::{StreamError, close_code};
+use crate::wire::{Entry, Fault, Reply, Request, codec, limits, shortened};
 
 /// The asking side of an exchange. If it is dropped before its end, it tells the other side to stop.
 #[derive(Debug)]
@@ -29,6 +30,16 @@ pub struct OpenStream {
     finished: bool,
     pace_in: LeastPace,
     pace_out: LeastPace,
+}
+
+impl Connection {
+    /// Opens an exchange on this connection and no other, and sends its request.
+    ///
+    /// # Errors
+    /// [`StreamError`] when the connection has ended or takes no request.
+    pub async fn open(&self, request: &Request) -> Result<OpenStream, StreamError> {
+        OpenStream::open(self, Bytes::from(codec::frame(request)?)).await
+    }
 }
 
 impl OpenStream {

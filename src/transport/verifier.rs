@@ -1,6 +1,6 @@
 //! The facts that a certificate proves: its ring, its position, its key.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,9 +13,9 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-use super::authority;
 use super::files;
-use super::identity::{IdentityError, PARENT_NAME};
+use super::identity_error::IdentityError;
+use super::names::{self, PARENT_NAME};
 use crate::id::{KeyHash, Position};
 use crate::wire::limits;
 
@@ -33,11 +33,11 @@ impl Verifier {
     /// # Errors
     /// [`IdentityError`] when the file is missing or is not a CA certificate.
     pub fn open(certs_dir: &Path) -> Result<Verifier, IdentityError> {
-        Verifier::new(authority::read_certificate(certs_dir)?)
+        Verifier::new(read_ca_certificate(certs_dir)?)
     }
 
     pub(super) fn new(ca: CertificateDer<'static>) -> Result<Verifier, IdentityError> {
-        let ring_name = authority::ring_name(public_key(&ca)?);
+        let ring_name = names::ring_name(public_key(&ca)?);
         let mut roots = RootCertStore::empty();
         roots.add(ca).map_err(IdentityError::untrusted)?;
         let roots = Arc::new(roots);
@@ -135,7 +135,7 @@ pub fn certificate_display_name(certificate_der: &[u8]) -> Option<String> {
     let is_outside = |name: &&String| name.rsplit('.').next() != Some("quoit");
     let mut outside = names.iter().filter(is_outside);
     match (outside.next(), outside.next()) {
-        (Some(name), None) if authority::is_display_name(name) => Some(name.clone()),
+        (Some(name), None) if names::is_display_name(name) => Some(name.clone()),
         _ => None,
     }
 }
@@ -214,6 +214,16 @@ pub(super) fn read_certificate(path: &Path) -> Result<CertificateDer<'static>, I
         .map_err(|error| IdentityError::Malformed { path: path.to_owned(), reason: error.to_string() })
 }
 
+/// Reads the CA's certificate from a certificates directory.
+pub(super) fn read_ca_certificate(certs_dir: &Path) -> Result<CertificateDer<'static>, IdentityError> {
+    read_certificate(&ca_certificate_path(certs_dir))
+}
+
+/// The path of the CA's certificate in a certificates directory.
+pub(super) fn ca_certificate_path(certs_dir: &Path) -> PathBuf {
+    certs_dir.join(CA_FOLDER).join(CA_CERTIFICATE_FILE)
+}
+
 /// The one provider of cryptography: it is always named, since another crate of a build may bring a second.
 pub(super) fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
@@ -250,3 +260,6 @@ fn position_error(reason: &'static str) -> IdentityError {
 
 /// The only name in a client's certificate.
 pub(super) const CLIENT_NAME: &str = "client.quoit";
+/// Where the CA stands in a certificates directory.
+pub(super) const CA_FOLDER: &str = "ca";
+pub(super) const CA_CERTIFICATE_FILE: &str = "ca.pem";

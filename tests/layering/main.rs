@@ -262,15 +262,21 @@ fn imports_go_downward_only() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-/// Goal: no two files import each other. In a pure module imports go one way: a file can be read with those below it
-/// alone, and no file needs, by whatever way, a file that needs it.
+/// Modules with circles of three files and more. No two of their files import each other all the same.
+const LONG_CIRCLES: &[&str] = &[
+    // A stream tells the guard of faults, and the guard tells the peer, which is given streams.
+    "transport",
+    // All tasks of a peer have `Shared`, which has the state that each of them keeps.
+    "peer",
+];
+
+/// Goal: imports go one way. No two files of the crate import each other, and no file needs, by whatever way, a file
+/// that needs it, so that each file can be read with those below it alone.
 #[test]
 fn imports_form_no_circle() {
-    let pure: Vec<&str> =
-        RULES.iter().filter(|rule| rule.pure && rule.module != "files").map(|rule| rule.module).collect();
-    let mut sources = sources();
-    sources.retain(|(path, text)| pure.contains(&Source::new(path, text).module()));
-    let circles = circles::of(&sources, &pure);
+    let whole: Vec<&str> =
+        RULES.iter().map(|rule| rule.module).filter(|module| !LONG_CIRCLES.contains(module)).collect();
+    let circles = circles::of(&sources(), &whole);
     assert!(circles.is_empty(), "{} circles:\n{}", circles.len(), circles.join("\n"));
 }
 

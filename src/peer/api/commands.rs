@@ -51,28 +51,6 @@ pub enum RingError {
     NotActive(#[from] NotActive),
 }
 
-/// Why a peer does not list its own files.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum FilesError {
-    /// The index of the data directory cannot be read.
-    #[error("cannot list this peer's files: {source}")]
-    Unreadable {
-        /// The underlying error.
-        #[from]
-        source: BlobError,
-    },
-}
-
-/// Why a peer does not list the files of the ring.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RingFilesError {
-    /// This peer is in no ring.
-    #[error(transparent)]
-    NotActive(#[from] NotActive),
-}
-
 /// Why a word means no peer of the ring.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -176,18 +154,6 @@ impl From<PlanLeaveError> for Failure {
 
 impl From<RingError> for Failure {
     fn from(error: RingError) -> Failure {
-        Failure::new(error.to_string())
-    }
-}
-
-impl From<FilesError> for Failure {
-    fn from(error: FilesError) -> Failure {
-        Failure::new(error.to_string())
-    }
-}
-
-impl From<RingFilesError> for Failure {
-    fn from(error: RingFilesError) -> Failure {
         Failure::new(error.to_string())
     }
 }

@@ -1,10 +1,11 @@
-//! What `store` and `request` are given, and why they fail.
+//! What `store` and `request` are given, and why the commands about files fail.
 
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{RingFilesError, peer_list};
+use super::peer_list;
+use crate::blob::BlobError;
 use crate::files::{FindError, NotActive};
 use crate::id::{ContentId, FileName, FileNameError};
 use crate::wire::{Failure, MissingCopy, PeerName, Wait, word_list};
@@ -241,6 +242,40 @@ impl From<RingFilesError> for RequestError {
 impl From<NotActive> for RequestError {
     fn from(error: NotActive) -> RequestError {
         RequestError::NotActive(error.into())
+    }
+}
+
+/// Why a peer does not list its own files.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FilesError {
+    /// The index of the data directory cannot be read.
+    #[error("cannot list this peer's files: {source}")]
+    Unreadable {
+        /// The underlying error.
+        #[from]
+        source: BlobError,
+    },
+}
+
+/// Why a peer does not list the files of the ring.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RingFilesError {
+    /// This peer is in no ring.
+    #[error(transparent)]
+    NotActive(#[from] NotActive),
+}
+
+impl From<FilesError> for Failure {
+    fn from(error: FilesError) -> Failure {
+        Failure::new(error.to_string())
+    }
+}
+
+impl From<RingFilesError> for Failure {
+    fn from(error: RingFilesError) -> Failure {
+        Failure::new(error.to_string())
     }
 }
 

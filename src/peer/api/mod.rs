@@ -17,13 +17,10 @@ pub use crate::wire::{
     PeerName, PingReport, RequestReport, RingFile, RingFiles, RingLine, ShortFile, StatusReport, StoreReport,
     UnkeptFiles, Unreachable, Wait, Wanted, WhereisReport,
 };
-pub use commands::{
-    FilesError, ForgetError, LeaveError, PingError, PlanLeaveError, ReadError, RingError, RingFilesError,
-    WhomError,
-};
+pub use commands::{ForgetError, LeaveError, PingError, PlanLeaveError, ReadError, RingError, WhomError};
 pub use connect::ConnectError;
 pub use events::PeerEvent;
-pub use files::{RequestError, StoreError, StoreOptions, missing_list};
+pub use files::{FilesError, RequestError, RingFilesError, StoreError, StoreOptions, missing_list};
 pub use start::{Entrance, StartError, StartNotice, StartOptions};
 
 /// A list of peers as people read it: "4, 5 and 8".

@@ -3,9 +3,11 @@
 //! | part | what it is |
 //! |---|---|
 //! | `start` | identity, folders and socket first; then all other tasks begin |
+//! | `running` | the parts that have to end with the peer |
 //! | `admit` | certificates for peers and clients, on the machine with the ring CA's key; needs no running peer |
 //! | `bundle` | a start with a certificate that was made on another machine |
 
 pub(in crate::peer) mod admit;
 pub(in crate::peer) mod bundle;
+pub(in crate::peer) mod running;
 pub(in crate::peer) mod start;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::bundle::{Given, certs_dir_of, watch_certificate};
+use super::running::{Folders, Running};
 use crate::backoff::Backoff;
 use crate::blob::{BlobError, PeerFile, RealDisk, Store, occupy};
 use crate::chord::{Node, NodeConfig, Start};
@@ -22,36 +23,17 @@ use crate::peer::control::state::ControlState;
 use crate::peer::flows::mend::mend;
 use crate::peer::flows::serve::serve;
 use crate::peer::flows::state::FlowState;
-use crate::peer::ring::actor::{Actor, SharedFile, remember_members, save_file};
+use crate::peer::ring::actor::{Actor, remember_members};
 use crate::peer::ring::clock::Clock;
 use crate::peer::ring::contact::{Known, decode_known, keep_contact};
 use crate::peer::ring::state::RingState;
 use crate::peer::shared::Shared;
 use crate::replica::TakeOver;
 use crate::transport::{
-    Authority, Identity, IdentityError, Incoming, Installed, Placement, Transport, TransportSettings,
-    Verifier, background, label_of, spawn_blocking,
+    Authority, Identity, IdentityError, Incoming, Placement, Transport, TransportSettings, Verifier,
+    background, label_of, spawn_blocking,
 };
 use crate::wire::{Address, Entry, Hello, Life, Member, Target, codec, limits};
-
-/// The parts that have to end with the peer.
-pub struct Running {
-    tasks: std::sync::Mutex<Vec<tokio::task::JoinHandle<()>>>,
-    peer_file: SharedFile,
-    stopped: watch::Sender<bool>,
-    /// The files that its start made; see [`Running::undo`].
-    made: std::sync::Mutex<Option<Folders>>,
-}
-
-/// The folders of a peer, and which of their contents are new.
-struct Folders {
-    data_dir: PathBuf,
-    certs_dir: PathBuf,
-    /// The data directory was made by this start; a failed start removes it.
-    new_data: bool,
-    new_identity: Option<Identity>,
-    installed: Option<Installed>,
-}
 
 /// The identity of a peer, and the earlier content of its data directory.
 struct Found {
@@ -147,49 +129,6 @@ async fn find_identity_in_time(
             }
             found => return found,
         }
-    }
-}
-
-impl Running {
-    /// Waits until the peer is stopped, by any task.
-    pub(in crate::peer) async fn stopped(&self) {
-        let _ = self.stopped.subscribe().wait_for(|stopped| *stopped).await;
-    }
-
-    /// Removes what the start of a stopped peer has made.
-    pub(in crate::peer) async fn undo(&self) {
-        let made = self.made.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        if let Some(folders) = made {
-            folders.undo().await;
-        }
-    }
-
-    /// Ends all tasks, and closes the network and the store.
-    pub(in crate::peer) async fn stop(&self, shared: &Shared, left: bool) {
-        let tasks: Vec<_> =
-            self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).drain(..).collect();
-        if tasks.is_empty() {
-            // Another task stops the peer, or has stopped it.
-            return self.stopped().await;
-        }
-        shared.transport.close().await;
-        for task in tasks {
-            task.abort();
-            // The task was aborted, or had already ended.
-            let _ = task.await;
-        }
-        let saved = save_file(shared, &self.peer_file, |file| {
-            file.process_id = 0;
-            file.left = left;
-        });
-        if let Err(error) = saved.await {
-            tracing::warn!(%error, "the peer's file was not written at its end");
-        }
-        shared
-            .ring
-            .ended
-            .send_if_modified(|why| why.is_none().then(|| *why = Some("shut down".to_owned())).is_some());
-        self.stopped.send_replace(true);
     }
 }
 
@@ -639,25 +578,6 @@ fn default_ip(options: &StartOptions) -> IpAddr {
 
 /// A callback that is told why a start waits.
 type Notice<'a> = dyn Fn(&StartNotice) + Send + Sync + 'a;
-
-impl Folders {
-    /// Removes what this start has made.
-    async fn undo(self) {
-        spawn_blocking(move || {
-            if self.new_data {
-                // A folder that cannot be removed does no harm.
-                let _ = std::fs::remove_dir_all(&self.data_dir);
-            }
-            if let Some(identity) = &self.new_identity {
-                let _ = identity.remove_files(&self.certs_dir);
-            }
-            if let Some(installed) = self.installed {
-                installed.undo();
-            }
-        })
-        .await;
-    }
-}
 
 fn store_error(data_dir: &Path, existing: Option<&PeerFile>, error: BlobError) -> StartError {
     match error {

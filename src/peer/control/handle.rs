@@ -14,7 +14,7 @@ use crate::peer::api::{
     RingFiles, RingFilesError, RingLine, StartError, StatusReport, StoreError, StoreOptions, StoreReport,
     Wanted, WhereisReport,
 };
-use crate::peer::boot::start::Running;
+use crate::peer::boot::running::Running;
 use crate::peer::shared::Shared;
 use crate::wire::{Address, FileEntry};
 

@@ -6,7 +6,7 @@ use std::sync::{OnceLock, Weak};
 use tokio::sync::broadcast;
 
 use crate::peer::api::PeerEvent;
-use crate::peer::boot::start::Running;
+use crate::peer::boot::running::Running;
 
 /// The state that the commands of one peer share with each other and with its watchers.
 pub(in crate::peer) struct ControlState {

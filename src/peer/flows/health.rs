@@ -19,7 +19,7 @@ use crate::chord::{Route, View};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::content_of;
 use crate::peer::api::{Listed, PeerName, ShortFile};
-use crate::peer::ring::state::unix_ms;
+use crate::peer::ring::clock::unix_ms;
 use crate::peer::shared::{STORAGE_TIMEOUT, Shared};
 use crate::replica::{Holdings, replicas};
 use crate::wire::limits::{

@@ -10,14 +10,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::clock::Clock;
+use super::clock::{Clock, unix_ms};
 use crate::backoff::Backoff;
 use crate::blob::{BlobError, PeerFile, RealDisk};
 use crate::chord::{Event, Node, Output, ReplyTo, Token, Unanswered, View};
 use crate::config::RingSettings;
 use crate::id::Position;
 use crate::peer::api::PeerEvent;
-use crate::peer::ring::state::unix_ms;
 use crate::peer::shared::Shared;
 use crate::time::Moment;
 use crate::transport::{RequestFailure, background, spawn_blocking};

@@ -1,7 +1,7 @@
 //! The clock by which a peer decides: the time since the clock was made, including the time in which the machine slept.
 //! So a peer that was stopped notices how long the stop lasted.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::time::Moment;
 
@@ -38,6 +38,11 @@ impl Clock {
             None => std::future::pending().await,
         }
     }
+}
+
+/// Milliseconds since the Unix epoch.
+pub(in crate::peer) fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 /// Time since the machine was started; it runs on while the machine sleeps.

@@ -19,7 +19,7 @@ use crate::backoff::Backoff;
 use crate::chord::{NEAR_KEPT, View};
 use crate::id::Position;
 use crate::peer::api::{PeerEvent, Unreachable};
-use crate::peer::ring::state::unix_ms;
+use crate::peer::ring::clock::unix_ms;
 use crate::peer::shared::Shared;
 use crate::transport::RequestFailure;
 use crate::wire::{

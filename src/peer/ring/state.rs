@@ -2,12 +2,12 @@
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
 use super::actor::ActorMessage;
-use super::clock::Clock;
+use super::clock::{Clock, unix_ms};
 use super::contact::Contacts;
 use super::forward::Forwards;
 use crate::chord::View;
@@ -136,9 +136,4 @@ fn roughly(time: Duration) -> String {
         _ => (seconds / 86_400, "days"),
     };
     format!("{count} {unit}")
-}
-
-/// Milliseconds since the Unix epoch.
-pub(in crate::peer) fn unix_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

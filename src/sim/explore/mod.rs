@@ -18,17 +18,19 @@
 //! but a search is complete only up to these limits.
 
 mod follow;
+mod found;
 mod letters;
 mod setup;
 mod state;
+mod step;
 mod tiny;
 
 use std::collections::HashSet;
-use std::fmt;
 
+pub use found::Found;
 pub use letters::Kind;
 pub use setup::{Setup, SetupError};
-pub use tiny::Step;
+pub use step::Step;
 use tiny::Tiny;
 
 /// The extent of a search.
@@ -44,22 +46,6 @@ pub struct Report {
     pub rings: usize,
     /// The greatest number of turns of each peer until it followed.
     pub turns_max: usize,
-}
-
-/// A violation, and the steps that lead to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// The violation, in words.
-    pub what: String,
-    /// The fewest steps that lead there; empty if the ring did not even settle.
-    pub steps: Vec<Step>,
-}
-
-impl fmt::Display for Found {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let steps: Vec<String> = self.steps.iter().map(Step::to_string).collect();
-        write!(f, "after {} steps {}: {}", steps.len(), self.what, steps.join("; "))
-    }
 }
 
 impl Report {

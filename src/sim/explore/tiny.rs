@@ -1,12 +1,13 @@
 //! A world of a few peers that waits for each step, and can be resumed from any state.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::found::Found;
 use super::letters::{Kind, Letter};
-use super::{Found, Setup};
+use super::setup::Setup;
+use super::step::Step;
 use crate::chord::{Node, NodeConfig, Output, PhaseKind, ReplyTo, Rules, Start, Token};
 use crate::config::RingSettings;
 use crate::id::Position;
@@ -14,51 +15,6 @@ use crate::sim::places::numbered;
 use crate::sim::{Slot, check, contact};
 use crate::time::Moment;
 use crate::wire::Member;
-
-/// One possible next step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// A peer begins to join through a member.
-    Join {
-        /// The number of the peer.
-        number: u8,
-        /// The member through which the peer joins.
-        through: u8,
-    },
-    /// A peer's clock runs until the peer stabilises, or continues to join or leave.
-    Turn(u8),
-    /// A peer's clock runs until the peer finds a dead neighbour dead.
-    Detect(u8),
-    /// A letter arrives at its receiver.
-    Arrive {
-        /// The kind of the letter.
-        kind: Kind,
-        /// The number of the sender.
-        from: u8,
-        /// The number of the receiver.
-        to: u8,
-    },
-    /// A member leaves in good order.
-    Leave(u8),
-    /// A peer ends without notice.
-    Fail(u8),
-    /// A peer that failed starts again.
-    Return(u8),
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Step::Join { number, through } => write!(f, "{number} joins through {through}"),
-            Step::Turn(number) => write!(f, "{number} has its turn"),
-            Step::Detect(number) => write!(f, "{number} finds a death"),
-            Step::Arrive { kind, from, to } => write!(f, "{from} {kind} {to}"),
-            Step::Leave(number) => write!(f, "{number} leaves"),
-            Step::Fail(number) => write!(f, "{number} fails"),
-            Step::Return(number) => write!(f, "{number} returns"),
-        }
-    }
-}
 
 /// The state of the world. A copy shares the peers that no step has changed.
 #[derive(Debug, Clone)]

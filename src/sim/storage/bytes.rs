@@ -1,72 +1,24 @@
 //! The bytes of objects in a simulated world. With light disks they are only lengths and a mark whether the bytes are
 //! right; with real stores they are real bytes.
 
-use std::fmt;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rand::{Rng as _, SeedableRng as _};
-use rand_chacha::ChaCha8Rng;
 
 use super::disk::{Failure, Kind};
 use super::keeper::Keeper;
 use super::light::{DiskFailure, Light};
+use super::span::Span;
 use super::stream::Stream;
 use crate::blob::{BlobError, ObjectReader, Receiver};
 use crate::files::{
-    Answering, Asking, DiskError, DiskFault, GiveError, Incoming, KeptAs, Party, Piece, Reader, StreamError,
+    Answering, Asking, DiskError, DiskFault, GiveError, Incoming, KeptAs, Party, Reader, StreamError,
 };
-use crate::id::{ContentId, Position, sha256};
-use crate::outboard::{CHUNK_BYTES, ChunkHasher, Midstate, Outboard, chunk_count};
+use crate::id::{ContentId, Position};
+use crate::outboard::{CHUNK_BYTES, Outboard};
 use crate::shelf;
 use crate::wire::{Link, MissingReason, ObjectInfo, StorageReply, limits};
-
-/// A piece of the bytes of an object.
-#[derive(Clone, PartialEq, Eq)]
-pub(in crate::sim) enum Span {
-    /// A length, and whether the bytes are right.
-    Light {
-        bytes: u64,
-        sound: bool,
-    },
-    Real(Bytes),
-}
-
-/// For the log of events: real bytes by their length and hash.
-impl fmt::Debug for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Span::Light { bytes, sound: true } => write!(f, "{bytes} bytes"),
-            Span::Light { bytes, sound: false } => write!(f, "{bytes} rotten bytes"),
-            Span::Real(bytes) => {
-                let mut hasher = DefaultHasher::new();
-                bytes.hash(&mut hasher);
-                write!(f, "{} bytes {:016x}", bytes.len(), hasher.finish())
-            }
-        }
-    }
-}
-
-impl Piece for Span {
-    fn length(&self) -> u64 {
-        match self {
-            Span::Light { bytes, .. } => *bytes,
-            Span::Real(bytes) => bytes.length(),
-        }
-    }
-
-    fn split_to(&mut self, first: u64) -> Span {
-        match self {
-            Span::Light { bytes, sound } => {
-                *bytes -= first;
-                Span::Light { bytes: first, sound: *sound }
-            }
-            Span::Real(bytes) => Span::Real(Piece::split_to(bytes, first)),
-        }
-    }
-}
 
 impl Asking for Stream {
     type Piece = Span;
@@ -393,29 +345,6 @@ impl Reader for Reading {
             }
         }
     }
-}
-
-/// The file of this length that a label determines: its info, and its bytes if stores are real.
-pub(in crate::sim) fn file_of(label: &[u8], length: u64, real_stores: bool) -> (ObjectInfo, Option<Bytes>) {
-    if !real_stores {
-        let content = ContentId::of(label);
-        return (ObjectInfo { content, length, outboard: outboard_of(&content, length).digest() }, None);
-    }
-    let mut text = vec![0; length as usize];
-    ChaCha8Rng::from_seed(sha256(label)).fill_bytes(&mut text);
-    let mut hasher = ChunkHasher::default();
-    hasher.update(&text);
-    let (content, outboard) = hasher.finish();
-    (ObjectInfo { content, length, outboard: outboard.digest() }, Some(text.into()))
-}
-
-/// The outboard of an object without real bytes: as long as a real one, and always the same.
-pub(in crate::sim) fn outboard_of(content: &ContentId, length: u64) -> Outboard {
-    let of_chunk =
-        |index: u64| Midstate(sha256(&[content.as_bytes().as_slice(), &index.to_be_bytes()].concat()));
-    let midstates = (1..chunk_count(length)).map(of_chunk).collect();
-    // The world bounds the length.
-    Outboard::new(length, midstates).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The time after which a system writes unsynced data.

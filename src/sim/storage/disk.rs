@@ -9,6 +9,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::light::{DiskFailure, Light};
 use super::real::Real;
+use super::span::outboard_of;
 use crate::blob::BlobError;
 use crate::files::{DiskError, DiskFault, Laws, OfferLook};
 use crate::id::{ContentId, Position};
@@ -233,7 +234,7 @@ impl Disk {
         match &mut self.0 {
             Kind::Light(light) => {
                 let info = light.info(content);
-                Ok(info.map(|object| (object, super::bytes::outboard_of(content, object.length))))
+                Ok(info.map(|object| (object, outboard_of(content, object.length))))
             }
             Kind::Real(real) => {
                 let store = real.store()?;

@@ -8,10 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::bytes::{Arriving, Reading, Span};
+use super::bytes::{Arriving, Reading};
 use super::disk::Failure;
-use super::keeper::{FilesEffect, Keeper};
-use super::liar::FORGED;
+use super::effect::FilesEffect;
+use super::keeper::Keeper;
+use super::signature::{FORGED, unsigned};
+use super::span::Span;
 use super::stream::Stream;
 use crate::chord::View;
 use crate::files::{BoxFuture, Cause, Clock, Env, GiveError, Hops, Laws, OfferLook, RingWish, Transfers};
@@ -365,9 +367,4 @@ impl Env for Keeper {
     fn heard_offer(&self, _: &View, _: &Entry, _: &BTreeSet<ContentId>, _: &BTreeSet<ContentId>) {}
 
     fn warn(&self, _: String) {}
-}
-
-/// A record for transport. Its signature stands for a valid one.
-pub(super) fn unsigned(body: Vec<u8>) -> SignedRecord {
-    SignedRecord { body, signature: vec![0; SignedRecord::SIGNATURE_BYTES], certificate: Vec::new() }
 }

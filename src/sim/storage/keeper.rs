@@ -11,52 +11,19 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::super::lock::Lock;
-use super::super::mailbox::{Effect, Mailbox, Process, Sleep};
+use super::super::mailbox::{Effect, Mailbox, Sleep};
 use super::super::network::{Lines, mixed};
-use super::FileSettings;
 use super::disk::Disk;
-use super::liar::Lie;
-use super::outcome::Outcome;
-use super::stream::{End, Frame};
+use super::effect::FilesEffect;
+use super::frame::End;
+use super::lie::Lie;
+use super::settings::FileSettings;
 use crate::chord::View;
-use crate::files::{Cause, Clock as _, Laws, RingWish, Transfers, timeout};
+use crate::files::{Clock as _, Laws, Transfers, timeout};
 use crate::id::{ContentId, Position};
 use crate::names::Bygones;
 use crate::replica::{Arrivals, Ledger, TakeOver};
 use crate::time::{Moment, Timestamp};
-use crate::wire::{Entry, StorageRequest};
-
-/// An effect that a task with files wants.
-pub(in crate::sim) enum FilesEffect {
-    Open {
-        stream: u64,
-        to: Entry,
-        request: Box<StorageRequest>,
-    },
-    Frame {
-        stream: u64,
-        to: Process,
-        frame: Frame,
-    },
-    Close {
-        stream: u64,
-    },
-    /// Asks whether the other end still runs and can be reached.
-    Probe {
-        stream: u64,
-        with: Process,
-    },
-    Leaving(RingWish),
-    Ended {
-        id: u64,
-        outcome: Outcome,
-    },
-    /// Bytes of objects that another peer took and completed.
-    Moved {
-        cause: Cause,
-        bytes: u64,
-    },
-}
 
 /// The files' side of one process.
 pub(super) struct Keeper {

@@ -5,29 +5,20 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 
-use super::super::mailbox::Process;
-use super::super::network::Slot;
+use super::super::network::{Process, Slot};
 use super::super::places::slot_of;
 use super::super::traffic::{self, Purpose};
 use super::super::world::{Delivery, World};
-use super::keeper::{FilesEffect, Keeper};
+use super::effect::FilesEffect;
+use super::frame::Frame;
+use super::keeper::Keeper;
+use super::news::{News, Sender};
 use super::outcome::{Acknowledged, Ended, Outcome, StoredFile};
-use super::stream::{Frame, Stream};
+use super::stream::Stream;
 use crate::files::{Piece as _, RingWish, repair, take_over};
 use crate::replica::TakeOver;
 use crate::time::Moment;
 use crate::wire::{Entry, RecordTarget, StorageRequest, codec, limits};
-
-/// An event that comes to a process.
-#[derive(Debug)]
-pub(in crate::sim) enum News {
-    Open { stream: u64, from: Entry, asker: Process, helper: Option<Slot>, request: Box<StorageRequest> },
-    Frame { generation: u32, stream: u64, frame: Frame, sender: Option<Sender> },
-}
-
-/// The sender of a frame, and the moment at which it was sent.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::sim) struct Sender(Process, Moment);
 
 /// The reports of the world about its peers.
 impl World {

@@ -9,6 +9,7 @@
 //! | `disk` | the state that outlives a process, and its failures: `light`, or `real` with the store of a running peer
 //! |
 //! | `keeper` | the state that the tasks of one process share |
+//! | `files` | the homes of the peers, and the acknowledged files |
 //! | `stream`, `link` | requests, answers and bytes over the network |
 //! | `env`, `bytes` | the connection between a simulated peer and [`crate::files`] |
 //! | `work` | the commands of its user, and the requests of other peers |
@@ -22,14 +23,22 @@
 mod bytes;
 pub mod check;
 mod disk;
+mod effect;
 mod env;
+mod files;
+mod frame;
 mod keeper;
 mod liar;
+mod lie;
 mod light;
 mod link;
+mod news;
 mod outcome;
 mod place;
 mod real;
+mod settings;
+mod signature;
+mod span;
 mod stream;
 mod work;
 
@@ -42,112 +51,21 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
 pub use disk::Disk;
-pub use liar::Lie;
-pub(super) use link::News;
+pub(super) use effect::FilesEffect;
+pub(super) use files::Files;
+pub use lie::Lie;
+pub(super) use news::News;
 pub use outcome::{Acknowledged, Ended, Moved, Outcome, Requested, StoreFailure, StoredFile};
+pub use settings::FileSettings;
 
-use self::bytes::file_of;
-use self::disk::Kind;
-pub(super) use self::keeper::FilesEffect;
 use self::keeper::Keeper;
-use self::light::Light;
-use self::real::Real;
+use self::span::file_of;
 use super::lock::Lock;
 use super::network::{Slot, mixed};
 use super::world::World;
-use crate::chord::PhaseKind;
-use crate::files::{self, Laws};
+use crate::files::{Laws, write_record};
 use crate::id::{ContentId, FileName, Position};
-use crate::wire::{Entry, Fault, NameRecord, ObjectInfo, RecordTarget};
-
-/// The timing of the files' side of a world.
-#[derive(Debug, Clone, Copy)]
-pub struct FileSettings {
-    /// The rate at which a peer sends bytes of objects, per second.
-    pub bandwidth_bytes_s: u64,
-    /// The most bytes that are sent as one piece.
-    pub slice_bytes: u64,
-    /// The time that a sync takes.
-    pub sync_time: Duration,
-    /// The shortest and the longest time of any other call of the disk; other tasks go on meanwhile.
-    pub call_time: (Duration, Duration),
-    /// The time for which an away member is waited for before its copies are made anew, while two copies are left. A
-    /// running peer does not wait.
-    pub away_wait: Duration,
-    /// Whether peers keep their files in real stores, on disks in memory; for worlds of a few peers.
-    pub real_stores: bool,
-}
-
-impl Default for FileSettings {
-    /// The settings for a network of a hundred megabits a second and a rotating disk.
-    fn default() -> FileSettings {
-        FileSettings {
-            bandwidth_bytes_s: 12_500_000,
-            slice_bytes: 6_250_000,
-            sync_time: Duration::from_millis(8),
-            call_time: (Duration::from_micros(100), Duration::from_micros(100)),
-            away_wait: Duration::ZERO,
-            real_stores: false,
-        }
-    }
-}
-
-/// The files' side of a world.
-pub(super) struct Files {
-    settings: FileSettings,
-    homes: BTreeMap<Slot, Home>,
-    /// The operations under way, with their slots and names.
-    under_way: BTreeMap<u64, (Slot, FileName)>,
-    ended: Vec<Ended>,
-    acknowledged: Vec<Acknowledged>,
-    /// The greatest acknowledged record of each name, tombstones included.
-    names: BTreeMap<Position, NameRecord>,
-    moved: Moved,
-    rng: ChaCha8Rng,
-    laws: Laws,
-    /// A process that is to die after this many more steps.
-    dies: Option<(Slot, u64)>,
-}
-
-/// The place where the processes of one peer run, one after the other.
-struct Home {
-    disk: Arc<Lock<Disk>>,
-    keeper: Option<Arc<Keeper>>,
-    clock_offset_ms: i64,
-    seen: Option<Neighbours>,
-    /// The number of times that a task of its processes went from one wait to the next.
-    steps: u64,
-}
-
-/// The phase and incarnation of a process, and its neighbours.
-type Neighbours = ((PhaseKind, u64), Option<Entry>, Vec<Entry>);
-
-impl Files {
-    fn home(&mut self, slot: Slot) -> &mut Home {
-        let kind = || match self.settings.real_stores {
-            true => Kind::Real(Real::default()),
-            false => Kind::Light(Light::default()),
-        };
-        self.homes.entry(slot).or_insert_with(|| Home {
-            disk: Arc::new(Lock::new(Disk(kind()))),
-            keeper: None,
-            clock_offset_ms: 0,
-            seen: None,
-            steps: 0,
-        })
-    }
-
-    fn acknowledge_name(&mut self, record: &NameRecord) {
-        let known = self.names.entry(record.name.key()).or_insert_with(|| record.clone());
-        if (record.clock, record.writer) > (known.clock, known.writer) {
-            known.clone_from(record);
-        }
-    }
-
-    fn keeper(&self, slot: Slot) -> Option<&Arc<Keeper>> {
-        self.homes.get(&slot)?.keeper.as_ref()
-    }
-}
+use crate::wire::{Fault, NameRecord, ObjectInfo, RecordTarget};
 
 /// The commands for files.
 impl World {
@@ -251,7 +169,7 @@ impl World {
     pub fn remove(&mut self, at: Slot, name: &str) -> u64 {
         self.begin(at, name, |keeper, name| async move {
             let deadline = keeper.now() + Duration::from_secs(30);
-            let written = files::write_record(&keeper, &name, RecordTarget::Tombstone, deadline).await;
+            let written = write_record(&keeper, &name, RecordTarget::Tombstone, deadline).await;
             let view = keeper.view();
             let quorum = view.settings.unwrap_or_default().write_quorum(view.members_count());
             Outcome::Removed(written.and_then(|written| match written.copies.are_enough(&view, quorum) {

@@ -4,57 +4,21 @@
 //! waits. An end that is dropped before its time breaks the stream off; an end whose process dies says nothing, and the
 //! waiting end finds out after a while.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
-use super::super::mailbox::Process;
-use super::super::network::Slot;
-use super::bytes::Span;
-use super::keeper::{FilesEffect, Keeper};
+use super::super::network::{Process, Slot};
+use super::effect::FilesEffect;
+use super::frame::{End, Frame};
+use super::keeper::Keeper;
+use super::span::Span;
 use crate::files::{self, Piece as _, StreamError};
 use crate::id::Position;
 use crate::time::Moment;
 use crate::wire::limits::STREAM_SILENCE_MAX;
 use crate::wire::{Entry, StorageReply, StorageRequest};
-
-/// A frame of a stream after the request.
-#[derive(Debug, Clone)]
-pub(in crate::sim) enum Frame {
-    Reply(StorageReply),
-    /// A piece of the bytes of an object.
-    Piece(Span),
-    /// No more bytes come.
-    End,
-    /// The receiver took this many bytes: the window is open for as many more.
-    Taken(u64),
-    /// The other end neither sends nor reads any more.
-    Reset,
-    /// The other end cannot be reached, or its process is gone.
-    Lost,
-}
-
-/// The state of one end in its process.
-#[derive(Debug, Default)]
-pub(super) struct End {
-    frames: VecDeque<Frame>,
-    waiting: Option<Waker>,
-    /// The position of the peer at the other end.
-    with: Option<Position>,
-    other: Option<Process>,
-    /// The helper that passes on the frames, if there is no direct way.
-    pub helper: Option<Slot>,
-    /// The arrival of the last frame: the next one arrives after it.
-    pub arrives_after: Moment,
-    /// The number of bytes sent and not yet taken, and the task that waits for room.
-    unread: u64,
-    blocked: Option<Waker>,
-    /// The number of bytes taken of which the other end was not told yet.
-    untold: u64,
-    broken: Option<StreamError>,
-}
 
 /// One end of a stream, for the task that uses it.
 pub(in crate::sim) struct Stream {

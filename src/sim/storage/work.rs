@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::keeper::{FilesEffect, Keeper};
+use super::effect::FilesEffect;
+use super::keeper::Keeper;
 use super::outcome::{Outcome, Requested, StoreFailure, StoredFile};
 use super::stream::Stream;
 use crate::chord::PhaseKind;

@@ -59,7 +59,7 @@ async fn an_impossible_incarnation_is_refused_at_the_hello_and_both_sides_can_re
         let connection = soon(member.connect(to, "peer.quoit").unwrap()).await.unwrap();
         hello(&connection, incarnation).await;
         let end = soon(connection.closed()).await;
-        assert_eq!(code_of(&end), Some(frame::close_code::BAD_HELLO), "{end:?}");
+        assert_eq!(code_of(&end), Some(stream_error::close_code::BAD_HELLO), "{end:?}");
         assert!(end.to_string().contains(&incarnation.to_string()), "{end}");
         // And the other way round: who is dialled names it.
         let liar = Peer::start(&ring.identity(4), "127.0.0.1:0".parse().unwrap(), incarnation).unwrap();
@@ -235,7 +235,7 @@ async fn connections_of_one_peer_are_few_and_the_oldest_goes() {
     }
     for connection in &connections[..3] {
         let end = soon(connection.closed()).await;
-        assert_eq!(code_of(&end), Some(frame::close_code::SUPERSEDED), "{end:?}");
+        assert_eq!(code_of(&end), Some(stream_error::close_code::SUPERSEDED), "{end:?}");
     }
     eventually_async("the books agree", async || b.open_connections() <= CONNECTIONS_PER_PEER_MAX).await;
     assert_eq!(b.transport.counters().surplus_connections(), 3);
@@ -298,7 +298,7 @@ async fn who_goes_on_with_malformed_messages_is_shunned_and_comes_back_by_itself
         }
     }
     let end = soon(connection.closed()).await;
-    assert_eq!(code_of(&end), Some(frame::close_code::MISBEHAVED), "{end:?}");
+    assert_eq!(code_of(&end), Some(stream_error::close_code::MISBEHAVED), "{end:?}");
     assert!(end.to_string().contains("malformed messages"), "{end}");
     assert!((FAULTS.burst as u64..FAULTS.burst as u64 + 3).contains(&sent), "{sent}");
     assert!(told(&mut b.inbox).contains(&Fault::Malformed));
@@ -306,7 +306,7 @@ async fn who_goes_on_with_malformed_messages_is_shunned_and_comes_back_by_itself
     // Meanwhile it is not let in, nor dialled; others are served.
     let again = soon(member.connect(to, "peer.quoit").unwrap()).await.unwrap();
     hello(&again, 1).await;
-    assert_eq!(code_of(&soon(again.closed()).await), Some(frame::close_code::MISBEHAVED));
+    assert_eq!(code_of(&soon(again.closed()).await), Some(stream_error::close_code::MISBEHAVED));
     let back = Target { address: member.local_addr().unwrap().into(), position: Some(identity.position()) };
     let error = soon(b.transport.connect(&back)).await.unwrap_err();
     assert!(matches!(&error, DialError::Refused { refusal: Refusal::ShunnedHere, .. }), "{error:?}");
@@ -333,7 +333,7 @@ async fn a_flood_of_datagrams_is_dropped_unread_and_ends_the_connection() {
         })
     };
     let end = soon(connection.closed()).await;
-    assert_eq!(code_of(&end), Some(frame::close_code::MISBEHAVED), "{end:?}");
+    assert_eq!(code_of(&end), Some(stream_error::close_code::MISBEHAVED), "{end:?}");
     soon(flood).await.unwrap();
     assert!(b.transport.counters().flooded_datagrams() > 0);
     assert_eq!(a.probe(&b.target).await.unwrap().1, alive());
@@ -370,7 +370,7 @@ async fn streams_opened_and_left_end() {
         }
     });
     let end = soon(connection.closed()).await;
-    assert_eq!(code_of(&end), Some(frame::close_code::MISBEHAVED), "{end:?}");
+    assert_eq!(code_of(&end), Some(stream_error::close_code::MISBEHAVED), "{end:?}");
     let counters = b.transport.counters();
     assert!(counters.streams_left_open() >= FAULTS.burst as u64, "{}", counters.streams_left_open());
     soon(chatter).await.unwrap();

@@ -1,0 +1,56 @@
+//! Opening a store: its index and its folders are made to agree.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::disk::Disk;
+use super::error::Result;
+use super::index::Index;
+use super::layout::Layout;
+use super::notice::Notice;
+use super::store::Store;
+use super::{links, rebuild, reserve};
+
+impl Store {
+    /// Opens a data directory, and makes it if it is missing.
+    ///
+    /// Corrects the left-overs of a crash: removes temporary files, adds objects to the index that reached their place
+    /// but not the index, and rebuilds a missing or corrupt index from the folders. Changes of the index that find no
+    /// room on a full disk are made by a later [`Store::keep_reserve`], and a notice says so.
+    ///
+    /// # Errors
+    /// [`BlobError::InUse`](super::BlobError::InUse) while another store uses the directory; otherwise the errors of the disk.
+    pub fn open(dir: &Path, disk: Arc<dyn Disk>) -> Result<Store> {
+        let layout = Arc::new(Layout::create(dir, disk)?);
+        let (index, set_aside) = Index::open(layout.clone())?;
+        let store = Store::new(index, layout);
+        if let Some(reason) = set_aside {
+            store.notices().tell(Notice::IndexRebuilt { reason });
+        }
+        if !rebuild::put_right(&store)? {
+            *store.unsettled() = true;
+            store.notices().tell(Notice::Full { dir: store.dir().to_owned() });
+        }
+        links::restore(&store)?;
+        store.keep_reserve();
+        Ok(store)
+    }
+
+    /// Makes the reserve again once there is plenty of room, and makes the corrections that a full disk prevented at
+    /// the start. True if the reserve is there.
+    pub fn keep_reserve(&self) -> bool {
+        self.settle();
+        self.layout().check().is_ok() && reserve::keep(self.dir(), &*self.layout().disk)
+    }
+
+    fn settle(&self) {
+        let mut unsettled = self.unsettled();
+        if !*unsettled || self.full_with().is_some() {
+            return;
+        }
+        match rebuild::settle(self, false).and_then(|all| links::restore(self).map(|()| all)) {
+            Ok(all) => *unsettled = !all,
+            Err(error) => tracing::warn!(%error, "the index does not agree with objects/ yet"),
+        }
+    }
+}

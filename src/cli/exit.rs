@@ -1,0 +1,10 @@
+//! The exit codes.
+
+/// The exit code of work that is done.
+pub const DONE: u8 = 0;
+/// The exit code when the requested thing does not exist.
+pub const NOT_FOUND: u8 = 1;
+/// The exit code of failure and of misuse.
+pub const FAILED: u8 = 2;
+/// The exit code of `status` when some file lacks copies, or when that cannot be told.
+pub const DEGRADED: u8 = 3;

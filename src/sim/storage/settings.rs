@@ -1,0 +1,35 @@
+//! The settings of the files' side of a world.
+
+use std::time::Duration;
+
+/// The timing of the files' side of a world.
+#[derive(Debug, Clone, Copy)]
+pub struct FileSettings {
+    /// The rate at which a peer sends bytes of objects, per second.
+    pub bandwidth_bytes_s: u64,
+    /// The most bytes that are sent as one piece.
+    pub slice_bytes: u64,
+    /// The time that a sync takes.
+    pub sync_time: Duration,
+    /// The shortest and the longest time of any other call of the disk; other tasks go on meanwhile.
+    pub call_time: (Duration, Duration),
+    /// The time for which an away member is waited for before its copies are made anew, while two copies are left. A
+    /// running peer does not wait.
+    pub away_wait: Duration,
+    /// Whether peers keep their files in real stores, on disks in memory; for worlds of a few peers.
+    pub real_stores: bool,
+}
+
+impl Default for FileSettings {
+    /// The settings for a network of a hundred megabits a second and a rotating disk.
+    fn default() -> FileSettings {
+        FileSettings {
+            bandwidth_bytes_s: 12_500_000,
+            slice_bytes: 6_250_000,
+            sync_time: Duration::from_millis(8),
+            call_time: (Duration::from_micros(100), Duration::from_micros(100)),
+            away_wait: Duration::ZERO,
+            real_stores: false,
+        }
+    }
+}
