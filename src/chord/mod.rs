@@ -41,7 +41,7 @@ mod view;
 
 pub use entrance::Start;
 pub use judge::check_list;
-pub use lookup::{Doubt, HOP_GIVEN_UP, Lookup, Step, hop_timeout};
+pub use lookup::{Evidence, HOP_GIVEN_UP, Lookup, Step, hop_timeout};
 pub use members::{Listener, Members};
 pub use node::{NEAR_KEPT, Node, NodeConfig};
 pub use output::{EndReason, Event, Output, ReplyTo, Token, Unanswered};
