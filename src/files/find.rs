@@ -61,9 +61,9 @@ pub async fn find<E: Env>(env: &Arc<E>, key: Position, wanted: usize) -> Result<
     let is_settled = env.is_settled(&view);
     let mut lookup = Lookup::new(&view, key, env.distrusted());
     let found = look_up(env, &mut lookup, key).await;
-    for doubt in lookup.doubts() {
-        if doubt.certain || is_settled {
-            env.blame_answer(&doubt.peer, doubt.fault);
+    for evidence in lookup.faults() {
+        if evidence.certain || is_settled {
+            env.blame_answer(&evidence.peer, evidence.fault);
         }
     }
     Ok(with_successors(env, found?, wanted).await)
