@@ -1,5 +1,5 @@
-//! Pushing an object to another peer: to the owner that it belongs to, or to a replica. What belongs to this peer itself
-//! is given to it by `deliver`.
+//! Pushing an object to another peer: to the owner that it belongs to, or to a replica. The case that this peer itself is
+//! the owner stands in `deliver`.
 
 use std::sync::Arc;
 use std::time::Duration;
