@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use quoit::peer::{Entrance, Progress, StartOptions, StoreOptions, Wait, Wanted, start};
+use quoit::peer::{Progress, Wait};
+use quoit::{Entrance, StartOptions, StoreOptions, Wanted, start};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

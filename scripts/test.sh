@@ -29,6 +29,7 @@ main() {
         step shellcheck scripts/*.sh fuzz/*.sh .ci/run
     fi
     if [[ ${QUOIT_TEST_ALL:-} == 1 ]]; then
+        step scripts/deny.sh
         step cargo fmt --check --manifest-path fuzz/Cargo.toml
         step scripts/fuzz.sh --seconds "${QUOIT_FUZZ_SECONDS:-3}"
     fi

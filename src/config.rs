@@ -27,7 +27,7 @@ impl Default for RingSettings {
 #[non_exhaustive]
 pub enum SettingsError {
     /// The number of replicas is out of bounds.
-    #[error("--replicas is 1 to {max}, not {value}")]
+    #[error("the number of replicas is 1 to {max}, not {value}")]
     Replicas {
         /// The requested number of replicas.
         value: u8,
@@ -35,7 +35,7 @@ pub enum SettingsError {
         max: u8,
     },
     /// The length of the successor list is out of bounds.
-    #[error("--successors is 2 to {max}, not {value}")]
+    #[error("the length of the successor list is 2 to {max}, not {value}")]
     Successors {
         /// The requested length of the list.
         value: u8,
@@ -43,7 +43,7 @@ pub enum SettingsError {
         max: u8,
     },
     /// More replicas than the successor list can name.
-    #[error("--replicas {replicas} needs --successors of at least {}, not {successors}", .replicas - 1)]
+    #[error("{replicas} replicas need a successor list of at least {}, not {successors}", .replicas - 1)]
     ListTooShort {
         /// R, the number of replicas.
         replicas: u8,

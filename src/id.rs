@@ -7,7 +7,6 @@
 #![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod arithmetic;
-mod words;
 
 use std::fmt;
 use std::str::FromStr;
@@ -26,7 +25,7 @@ macro_rules! bytes32 {
         impl Ord for $name {
             #[inline]
             fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-                words::compare(&self.0, &other.0)
+                arithmetic::compare(&self.0, &other.0)
             }
         }
 
@@ -109,6 +108,32 @@ impl Position {
     /// The number of a peer that stands here, if this is a numbered peer's position.
     pub fn number(&self) -> Option<u8> {
         self.0[1..].iter().all(|&byte| byte == 0xff).then_some(self.0[0])
+    }
+
+    /// The clockwise distance from this position to `to`: `to − self` modulo 2^256.
+    pub fn distance_to(&self, to: &Position) -> Position {
+        Position(arithmetic::difference(&self.0, &to.0))
+    }
+
+    /// This distance `factor` times, at most the whole circle.
+    pub(crate) fn times(&self, factor: u64) -> Position {
+        Position(arithmetic::times(&self.0, factor))
+    }
+
+    /// One of `parts` equal parts of this distance, rounded down; no parts count as one.
+    pub(crate) fn divided_by(&self, parts: u64) -> Position {
+        Position(arithmetic::divided_by(&self.0, parts))
+    }
+
+    /// The first eight bytes of the position as a number.
+    #[inline]
+    pub(crate) fn prefix(&self) -> u64 {
+        arithmetic::head(&self.0)
+    }
+
+    /// This distance as a share of the whole circle, in 0.0 .. 1.0. For people, not for decisions.
+    pub fn as_fraction(&self) -> f64 {
+        self.prefix() as f64 / 2f64.powi(64)
     }
 
     /// Where a peer that was given no number stands: SHA-256 of its raw 32-byte public key.
@@ -200,10 +225,10 @@ pub enum FileNameError {
         name: String,
     },
     /// The name is not UTF-8. (A `String` always is; a name on disk may be anything.)
-    #[error("its name is not UTF-8; give it another one with --as NAME")]
+    #[error("its name is not UTF-8; store it under another name")]
     NotText,
     /// The name reads like an address, so that no one could ask for the file by it.
-    #[error("a name that begins with sha256: is taken for an address; give it another one with --as NAME")]
+    #[error("a name that begins with sha256: is taken for an address; store it under another name")]
     Address,
 }
 

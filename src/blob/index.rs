@@ -55,7 +55,7 @@ pub(super) struct Index {
     file: RwLock<File>,
     layout: Arc<Layout>,
     group: Mutex<Group>,
-    turned: Condvar,
+    batch_done: Condvar,
 }
 
 struct File {
@@ -110,7 +110,7 @@ impl Index {
         let database = sound(&layout, opened)?;
         layout.sync_dir(&layout.root)?;
         let file = RwLock::new(File { database: Some(database), opened: 0 });
-        let index = Index { file, layout, group: Mutex::default(), turned: Condvar::new() };
+        let index = Index { file, layout, group: Mutex::default(), batch_done: Condvar::new() };
         let layout = &index.layout;
         reserve::with_reserve(&layout.root, &*layout.disk, || index.check_format())?;
         Ok((index, set_aside))
@@ -137,7 +137,7 @@ impl Index {
                 self.write_for_all(group);
                 group = self.lock();
             } else {
-                group = self.turned.wait(group).unwrap_or_else(PoisonError::into_inner);
+                group = self.batch_done.wait(group).unwrap_or_else(PoisonError::into_inner);
             }
         }
     }
@@ -335,14 +335,14 @@ impl Index {
     fn write_for_all(&self, mut group: MutexGuard<'_, Group>) {
         group.writing = true;
         let changes = std::mem::take(&mut group.waiting);
-        let turn = Turn { index: self, outcome: std::mem::take(&mut group.gathering) };
+        let guard = WriterGuard { index: self, outcome: std::mem::take(&mut group.gathering) };
         drop(group);
         let outcome = self.commit(&changes).map_err(|error| {
             tracing::error!(%error, "cannot commit to the index");
             Failure::of(error)
         });
-        // It is set only here; after a panic of the commit, the turn sets it.
-        let _ = turn.outcome.set(outcome);
+        // It is set only here; after a panic of the commit, the guard sets it.
+        let _ = guard.outcome.set(outcome);
     }
 
     fn commit(&self, changes: &[Change]) -> std::result::Result<(), redb::Error> {
@@ -417,17 +417,17 @@ impl Index {
 }
 
 /// The right to write; given back however the write ends, so that no thread waits for ever.
-struct Turn<'a> {
+struct WriterGuard<'a> {
     index: &'a Index,
     outcome: Arc<Outcome>,
 }
 
-impl Drop for Turn<'_> {
+impl Drop for WriterGuard<'_> {
     fn drop(&mut self) {
         // The outcome is still open only after a panic.
         let _ = self.outcome.set(Err(Failure::Other("the commit was broken off".to_owned())));
         self.index.lock().writing = false;
-        self.index.turned.notify_all();
+        self.index.batch_done.notify_all();
     }
 }
 

@@ -1,19 +1,25 @@
 //! One iterative lookup: asks ever closer peers, until the owner of a key says that it owns it.
 //!
-//! A peer before the key names closer peers, or peers at or after the key. A peer that is named as the owner is asked
-//! itself, and its word counts. The lookup does not wait for a slow peer: it asks the next best while the first may
-//! still answer. Of the peers at or after the key, the nearest that answers is taken once every peer that is known to
-//! lie nearer has failed.
+//! One table holds the peers known around the key: those at or after it, nearest first, then the asker, then those
+//! before it. Each is unasked, asked, answered, confirmed (it answered that it owns the key) or failed. A peer *stands*
+//! if it confirmed, or if it answered and somebody named it at or after the key.
 //!
-//! Each answer is checked against the rules and against the asker's knowledge. An answer that contradicts itself is
-//! dropped. An answer that passes over a nearer peer that is known to be alive is kept while that peer is asked.
+//! The end: the owner is the nearest peer that stands, once each nearer peer was asked and has failed. If it did not
+//! confirm, a peer before the key must list it, as long as one is left to ask. If all others fail, the asker owns it.
+//!
+//! Whom to ask next: the nearest peer named at or after the key, then the nearest before it, then the nearest after it
+//! that only the asker knows. Once a peer stands: the nearer peers, and those before the key if it has to be listed.
+//!
+//! Distrusted peers come last in each group. While one peer is slow the next is asked, at most three at a time. When a
+//! peer confirms, nearer peers that were asked before it and are still silent count as failed. An answer that
+//! contradicts itself is dropped, and its peer has failed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::claims::{check_closer, check_near, check_owner};
-use super::view::{Local, distance_behind};
-use super::{Route, View};
+use super::view::{Local, Route, View, distance_behind};
+
 use crate::config::RingSettings;
 use crate::id::{Position, between};
 use crate::wire::{Entry, Fault, MembershipReply};
@@ -23,33 +29,49 @@ use crate::wire::{Entry, Fault, MembershipReply};
 pub struct Lookup {
     me: Position,
     key: Position,
-    /// Peers before the key that were not asked yet, the nearest to it last. Distrusted peers stand first, to be asked
-    /// last.
-    candidates: Vec<Entry>,
-    /// Peers at or after the key that another peer named as its owner or near it, not asked yet, the nearest last.
-    near: Vec<Entry>,
-    /// The nearest living peers at or after the key, as the asker knows them, nearest last.
-    beyond: Vec<Entry>,
-    /// More of the same, for when all others are silent.
-    farther: Vec<Entry>,
+    /// The peers known around the key, by their distance after it; the peers before the key are the most distant ones.
+    /// Its bound is [`KNOWN_MAX`] peers on each side, and those named in the answers of [`ASKED_MAX`] peers.
+    table: BTreeMap<Position, Known>,
     distrusted: BTreeSet<Position>,
-    asked: BTreeSet<Position>,
-    /// Peers that were asked and have neither answered nor failed.
-    open: BTreeSet<Position>,
-    failed: BTreeSet<Position>,
     successors_max: usize,
     found: Option<Step>,
-    /// The answer of a peer that claims the key although a nearer peer is known to be alive, with that peer.
-    passed_over: Option<(Position, Step)>,
-    /// The peers at or after the key that answered, and the nearer peers that each named.
-    acting: Vec<(Entry, Vec<Position>)>,
-    /// The peers at or after the key that answered and named no peer there.
-    behind: Vec<Entry>,
-    /// Claims of ownership: the claiming peer, the owner that it named, and the peers that it named behind the owner.
-    claims: Vec<(Position, Entry, Vec<Entry>)>,
-    doubts: Vec<Doubt>,
-    /// The asker itself, with all living peers that it knows between the key and itself, if those are few.
-    myself: Option<(Entry, Vec<Position>)>,
+    faults: Vec<Evidence>,
+}
+
+/// A peer in the table.
+#[derive(Debug)]
+struct Known {
+    entry: Entry,
+    state: State,
+    /// Whether somebody named it at or after the key: another peer, the asker's own route, or it itself.
+    named: bool,
+    /// The list that this peer gave when it named another peer as the owner: that owner and the peers after it.
+    list: Vec<Entry>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    /// The lookup has not asked the peer.
+    Unasked,
+    /// The peer was asked and may still answer.
+    Asked,
+    /// The peer answered, and did not claim the key.
+    Answered,
+    /// The peer answered that it owns the key.
+    Confirmed { predecessor: Option<Entry>, successors: Vec<Entry> },
+    /// The peer gave no answer, or one that does not count.
+    Failed,
+}
+
+/// The groups in which peers are asked, the first one first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Group {
+    /// Peers that were named at or after the key; all nearer peers, once a peer stands.
+    After,
+    /// Peers before the key, which may know closer peers or list the owner.
+    Before,
+    /// Peers after the key that only the asker knows.
+    Unnamed,
 }
 
 /// The next step of the driver.
@@ -72,9 +94,9 @@ pub enum Step {
     Failed,
 }
 
-/// A fault in an answer.
+/// The evidence of a fault in an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Doubt {
+pub struct Evidence {
     /// The peer that gave the answer.
     pub peer: Position,
     /// The kind of fault.
@@ -82,18 +104,6 @@ pub struct Doubt {
     /// Whether the answer contradicts itself. Otherwise it contradicts what others say, which may be no fault while the
     /// ring changes.
     pub certain: bool,
-}
-
-/// The owner in effect, as far as it can be told.
-enum Acting {
-    None,
-    /// The owner depends on a peer that was asked and may still answer.
-    Awaited,
-    /// The owner depends on this peer, which is known to stand nearer to the key and was not asked yet.
-    Unasked(Entry),
-    /// No peer before the key has named it yet, and some of them can still be asked.
-    Unlisted,
-    Owner(Step),
 }
 
 impl Lookup {
@@ -106,48 +116,35 @@ impl Lookup {
         let mut lookup = Lookup {
             me: local.me.position,
             key,
-            candidates: Vec::new(),
-            near: Vec::new(),
-            beyond: Vec::new(),
-            farther: Vec::new(),
+            table: BTreeMap::new(),
             distrusted,
-            asked: BTreeSet::from([local.me.position]),
-            open: BTreeSet::new(),
-            failed: BTreeSet::new(),
             successors_max: local.successors_max.min(RingSettings::SUCCESSORS_MAX.into()),
             found: None,
-            passed_over: None,
-            acting: Vec::new(),
-            behind: Vec::new(),
-            claims: Vec::new(),
-            doubts: Vec::new(),
-            myself: None,
+            faults: Vec::new(),
         };
-        let Some(route) = local.route(&key) else { return lookup };
-        lookup.farther = local.nearest_at_or_after(&key, CANDIDATES_MAX);
-        lookup.beyond = lookup.farther.iter().take(BEYOND_MAX).cloned().collect();
-        lookup.beyond.reverse();
-        lookup.farther.reverse();
-        let nearer: Vec<Position> = lookup.farther.iter().map(|entry| entry.position).collect();
-        lookup.myself = (nearer.len() < CANDIDATES_MAX).then(|| (local.me.clone(), nearer));
-        // As many as there is room for: after a mass death most of them may be silent.
-        match route {
-            Route::Owner { owner, predecessor, successors }
+        let route = match local.route(&key) {
+            None => return lookup,
+            Some(Route::Owner { owner, predecessor, successors })
                 if local.small || owner.position == local.me.position =>
             {
                 lookup.found = Some(Step::Found { owner, predecessor, successors });
+                return lookup;
             }
-            Route::Owner { owner, successors, .. } => {
-                lookup.claim(local.me.position, owner, successors);
-                lookup.add(local.nearest_before(&key, CANDIDATES_MAX));
-            }
-            Route::Near(near) => {
-                lookup.add_near(near);
-                lookup.add(local.nearest_before(&key, CANDIDATES_MAX));
-            }
-            Route::Closer(_) => lookup.add(local.nearest_before(&key, CANDIDATES_MAX)),
+            Some(route) => route,
+        };
+        let after = local.nearest_at_or_after(&key, KNOWN_MAX);
+        // The asker never queries itself: its knowledge is its answer. If there may be more peers between the key and
+        // itself, it cannot tell that all of them have failed.
+        let asker = if after.len() < KNOWN_MAX { State::Answered } else { State::Failed };
+        lookup.add(local.me.clone()).state = asker;
+        match route {
+            Route::Owner { owner, successors, .. } => lookup.take_list(local.me, owner, successors),
+            Route::Near(peers) => lookup.take_near(&peers),
+            Route::Closer(_) => {}
         }
-        lookup.add(local.successors.to_vec());
+        for entry in after.into_iter().chain(local.nearest_before(&key, KNOWN_MAX)) {
+            lookup.add(entry);
+        }
         lookup
     }
 
@@ -156,262 +153,224 @@ impl Lookup {
         if let Some(found) = &self.found {
             return found.clone();
         }
-        let acting = match self.acting_owner() {
-            Acting::Owner(found) => {
-                self.found = Some(found.clone());
-                return found;
+        let step = self.decide();
+        match &step {
+            Step::Ask(entry) => self.add(entry.clone()).state = State::Asked,
+            Step::Found { owner, .. } => {
+                self.judge_claims(&owner.position);
+                self.found = Some(step.clone());
             }
-            Acting::Awaited => return Step::Wait,
-            _ if self.open.len() >= OPEN_MAX => return Step::Wait,
-            acting => acting,
-        };
-        // The asker never queries itself: if others name it and every nearer peer failed, it is the owner.
-        if self.claims.iter().any(|(by, owner, _)| owner.position == self.me && *by != self.me)
-            && let Some(found) = self.owner_in_the_end()
-        {
-            return found;
+            Step::Wait | Step::Failed => {}
         }
-        let next = match (&self.passed_over, acting) {
-            _ if self.asked.len() > ASKED_MAX => None,
-            // A peer that was passed over is asked before any other.
-            (Some(_), _) => self.next_beyond(),
-            (None, Acting::Unasked(nearer)) => {
-                self.near.retain(|entry| entry.position != nearer.position);
-                Some(nearer)
-            }
-            (None, Acting::Unlisted) => self.candidates.pop(),
-            (None, _) => {
-                let next = self.near.pop().or_else(|| self.candidates.pop());
-                next.or_else(|| self.next_beyond()).or_else(|| self.next_farther())
-            }
-        };
-        match next {
-            Some(entry) => {
-                self.asked.insert(entry.position);
-                self.open.insert(entry.position);
-                Step::Ask(entry)
-            }
-            None if !self.open.is_empty() => Step::Wait,
-            None => self.last_resort(),
-        }
+        step
     }
 
     /// Takes an asked peer's reply; any reply but an owner or peers to ask counts as no answer.
     pub fn answered(&mut self, from: &Entry, reply: MembershipReply) {
-        let position = &from.position;
-        self.open.remove(position);
-        match reply {
+        let (key, position) = (self.key, &from.position);
+        let checked = match reply {
             MembershipReply::Owner { owner, predecessor, successors } => {
                 let most = self.successors_max;
-                match check_owner(&self.key, position, &owner, predecessor.as_ref(), &successors, most) {
-                    Err(fault) => self.doubt(position, fault),
-                    Ok(()) if owner.position == *position => self.weigh(owner, predecessor, successors),
-                    Ok(()) => self.claim(*position, owner, successors),
-                }
+                check_owner(&key, position, &owner, predecessor.as_ref(), &successors, most).map(|()| {
+                    if owner.position == *position {
+                        self.give_up_nearer_than(position);
+                        self.add(from.clone()).entry = owner;
+                        return State::Confirmed { predecessor, successors };
+                    }
+                    self.take_list(from, owner, successors);
+                    State::Answered
+                })
             }
-            MembershipReply::Near { peers } => match check_near(&self.key, position, &peers) {
-                Err(fault) => self.doubt(position, fault),
-                Ok(()) => {
-                    if !between(&self.me, position, &self.key) {
-                        let named = peers.iter().map(|peer| peer.position).collect();
-                        self.acting.push((from.clone(), named));
+            MembershipReply::Near { peers } => check_near(&key, position, &peers).map(|()| {
+                // A peer that knows the peers nearest after the key stands among them.
+                self.add(from.clone()).named = true;
+                self.take_near(&peers);
+                State::Answered
+            }),
+            MembershipReply::Closer { peers } => check_closer(&key, position, &peers).map(|()| {
+                for peer in peers {
+                    if between(&self.me, &peer.position, &key) {
+                        self.add(peer);
                     }
-                    self.add_near(peers);
                 }
-            },
-            MembershipReply::Closer { peers } => match check_closer(&self.key, position, &peers) {
-                Err(fault) => self.doubt(position, fault),
-                Ok(()) => {
-                    if !between(&self.me, position, &self.key) {
-                        self.behind.push(from.clone());
-                    }
-                    self.add(peers);
-                }
-            },
+                State::Answered
+            }),
             MembershipReply::Gone { successor: Some(successor) } => {
-                self.failed.insert(*position);
-                if between(&self.me, &successor.position, &self.key) {
-                    self.add(vec![successor]);
+                if between(&self.me, &successor.position, &key) {
+                    self.add(successor);
                 } else {
-                    self.add_near(vec![successor]);
+                    self.take_near([&successor]);
                 }
+                Ok(State::Failed)
             }
-            _ => {
-                self.failed.insert(*position);
-            }
-        }
+            _ => Ok(State::Failed),
+        };
+        let state = checked.unwrap_or_else(|fault| {
+            self.record_fault(position, fault, true);
+            State::Failed
+        });
+        self.add(from.clone()).state = state;
     }
 
     /// Notes that an asked peer will not answer.
     pub fn failed(&mut self, whom: &Position) {
-        self.open.remove(whom);
-        self.failed.insert(*whom);
+        let distance = self.distance(whom);
+        if let Some(peer) = self.table.get_mut(&distance) {
+            peer.state = State::Failed;
+        }
     }
 
     /// The faults in the answers so far.
-    pub fn doubts(&self) -> &[Doubt] {
-        &self.doubts
+    pub fn faults(&self) -> &[Evidence] {
+        &self.faults
     }
 
-    fn doubt(&mut self, peer: &Position, fault: Fault) {
-        self.failed.insert(*peer);
-        self.doubts.push(Doubt { peer: *peer, fault, certain: true });
-    }
-
-    /// Takes a claim of `by`: the owner that it names, and the peers behind that owner.
-    fn claim(&mut self, by: Position, owner: Entry, behind: Vec<Entry>) {
-        let behind_until_self = behind.iter().take_while(|entry| entry.position != by);
-        let chain: Vec<Entry> = std::iter::once(&owner).chain(behind_until_self).cloned().collect();
-        self.add_near(chain);
-        if self.claims.len() < CLAIMS_MAX {
-            self.claims.push((by, owner, behind));
-        }
-    }
-
-    /// Judges a peer's claim to own the key: it is believed, unless a nearer peer is known to be alive.
-    fn weigh(&mut self, owner: Entry, predecessor: Option<Entry>, successors: Vec<Entry>) {
-        let reach = distance_behind(&self.key, &owner.position);
-        let nearer = |entry: &Entry| distance_behind(&self.key, &entry.position) < reach;
-        let passes_over =
-            self.beyond.iter().any(|entry| nearer(entry) && !self.asked.contains(&entry.position));
-        let from = owner.position;
-        let found = Step::Found { owner, predecessor, successors };
-        let earlier = self.passed_over.take();
-        if passes_over && earlier.is_none() {
-            self.passed_over = Some((from, found));
-            return;
-        }
-        if let Some((peer, Step::Found { owner, .. })) = earlier
-            && distance_behind(&self.key, &owner.position) > reach
-        {
-            self.doubts.push(Doubt { peer, fault: Fault::WrongOwner, certain: false });
-        }
-        for (by, claimed, _) in &self.claims {
-            let farther = distance_behind(&self.key, &claimed.position) > reach;
-            if farther && *by != self.me {
-                self.doubts.push(Doubt { peer: *by, fault: Fault::WrongOwner, certain: false });
-            }
-        }
-        self.found = Some(found);
-    }
-
-    /// The owner in effect: of the peers at or after the key that answered and named nearer ones, the nearest, once
-    /// none of the nearer ones can answer any more. It takes their place as soon as it knows as much.
-    fn acting_owner(&self) -> Acting {
-        let reach = |position: &Position| distance_behind(&self.key, position);
-        let claimed = self.behind.iter().filter_map(|entry| Some((entry, self.claimed_before(entry)?)));
-        let acting = self.acting.iter().map(|(entry, named)| (entry, named.clone()));
-        let nearest = acting.chain(claimed).min_by_key(|(entry, _)| reach(&entry.position));
-        let Some((owner, named)) = nearest else { return Acting::None };
-        let nearer = |position: &Position| reach(position) < reach(&owner.position);
-        if named.iter().chain(&self.open).any(|p| nearer(p) && self.open.contains(p)) {
-            return Acting::Awaited;
-        }
-        let unasked = |entry: &&Entry| nearer(&entry.position) && !self.asked.contains(&entry.position);
-        let order = |entry: &&Entry| (self.distrusted.contains(&entry.position), reach(&entry.position));
-        if let Some(next) = self.near.iter().chain(&self.beyond).filter(unasked).min_by_key(order) {
-            return Acting::Unasked(next.clone());
-        }
-        if !named.iter().all(|p| self.failed.contains(p)) {
-            return Acting::None;
-        }
-        let after = |list: &[Entry]| {
-            let at = list.iter().position(|entry| entry.position == owner.position)?;
-            Some(list[at + 1..].to_vec())
+    /// The two rules: the end, and whom to ask next.
+    fn decide(&self) -> Step {
+        let asker = self.distance(&self.me);
+        let owner = self.table.iter().find(|(distance, peer)| peer.stands(**distance <= asker));
+        let is_listed = owner.is_some_and(|(_, peer)| self.is_listed(peer));
+        // `None`: the answer of this peer does not matter any more.
+        let group = |distance: &Position, peer: &Known| match owner {
+            Some((owner, _)) if distance < owner => Some(Group::After),
+            Some(_) => (!is_listed && *distance > asker).then_some(Group::Before),
+            None if peer.named => Some(Group::After),
+            None if *distance > asker => Some(Group::Before),
+            None => Some(Group::Unnamed),
         };
-        let claimed = |(_, claimed, behind): &(Position, Entry, Vec<Entry>)| match claimed.position {
-            position if position == owner.position => Some(behind.clone()),
-            _ => after(behind),
+        let in_groups = |state: State| {
+            let peers = self.table.iter().filter(move |(_, peer)| peer.state == state);
+            peers.filter_map(|(distance, peer)| Some((group(distance, peer)?, peer)))
         };
-        let listed = self.claims.iter().find_map(claimed);
-        if listed.is_none() && !self.candidates.is_empty() {
-            // The owner knows little of the peers behind it; a peer before the key has a list of them.
-            return Acting::Unlisted;
+        let awaited = in_groups(State::Asked).map(|(group, _)| group).min();
+        let next = in_groups(State::Unasked).min_by_key(|(group, peer)| self.turn(*group, peer));
+        let asked = self.table.values().filter(|peer| peer.state != State::Unasked).count();
+        let open = self.table.values().filter(|peer| peer.state == State::Asked).count();
+        match (next, owner) {
+            (_, Some(_)) if awaited == Some(Group::After) => Step::Wait,
+            (Some(_), _) if open >= OPEN_MAX => Step::Wait,
+            (Some((_, next)), _) if asked <= ASKED_MAX => Step::Ask(next.entry.clone()),
+            _ if awaited.is_some() => Step::Wait,
+            (_, Some((_, owner))) => self.found(owner),
+            _ => self.asker_in_the_end().map_or(Step::Failed, |asker| self.found(asker)),
         }
-        let successors = listed.unwrap_or_default();
-        Acting::Owner(Step::Found { owner: owner.clone(), predecessor: None, successors })
     }
 
-    /// The peers that a claim names between the key and this peer.
-    fn claimed_before(&self, entry: &Entry) -> Option<Vec<Position>> {
-        self.claims.iter().find_map(|(_, owner, behind)| {
-            let chain: Vec<Position> = std::iter::once(owner).chain(behind).map(|e| e.position).collect();
-            let at = chain.iter().position(|position| *position == entry.position)?;
-            Some(chain[..at].to_vec())
+    /// The key by which unasked peers are ordered: group, trust, nearness.
+    fn turn(&self, group: Group, peer: &Known) -> (Group, bool, Position) {
+        let position = &peer.entry.position;
+        let nearness = match group {
+            Group::Before => position.distance_to(&self.key),
+            Group::After | Group::Unnamed => self.distance(position),
+        };
+        (group, self.distrusted.contains(position), nearness)
+    }
+
+    /// Whether the peer itself or the list of another says that it owns the key once all nearer peers are dead.
+    fn is_listed(&self, peer: &Known) -> bool {
+        peer.has_confirmed() || self.successors_listed(&peer.entry.position).is_some()
+    }
+
+    /// The peers after this one in the lists that peers gave; the list of the peer nearest before the key counts first.
+    fn successors_listed(&self, position: &Position) -> Option<&[Entry]> {
+        self.table.values().rev().find_map(|peer| {
+            let at = peer.list.iter().position(|entry| entry.position == *position)?;
+            Some(&peer.list[at + 1..])
         })
     }
 
-    fn next_beyond(&mut self) -> Option<Entry> {
-        while let Some(next) = self.beyond.pop() {
-            if !self.asked.contains(&next.position) {
-                return Some(next);
-            }
-        }
-        None
+    /// The asker, if all nearer peers have failed.
+    fn asker_in_the_end(&self) -> Option<&Known> {
+        let asker = self.distance(&self.me);
+        let all_failed = self.table.range(..asker).all(|(_, peer)| peer.state == State::Failed);
+        self.table.get(&asker).filter(|asker| asker.state == State::Answered && all_failed)
     }
 
-    fn next_farther(&mut self) -> Option<Entry> {
-        while let Some(next) = self.farther.pop() {
-            if !self.asked.contains(&next.position) {
-                return Some(next);
-            }
-        }
-        None
+    fn found(&self, owner: &Known) -> Step {
+        let (predecessor, successors) = match &owner.state {
+            State::Confirmed { predecessor, successors } => (predecessor.clone(), successors.clone()),
+            _ => (None, self.successors_listed(&owner.entry.position).unwrap_or_default().to_vec()),
+        };
+        Step::Found { owner: owner.entry.clone(), predecessor, successors }
     }
 
-    /// The peer that was passed over does not answer, so the kept answer may be right.
-    fn last_resort(&mut self) -> Step {
-        match self.passed_over.take() {
-            Some((_, found)) => {
-                self.found = Some(found.clone());
-                found
-            }
-            // The asker never queries itself: if every peer between the key and it has failed, it is the owner.
-            None => self.owner_in_the_end().unwrap_or(Step::Failed),
+    /// Records a fault of each peer whose claim names a farther peer than the owner, if the owner has confirmed.
+    fn judge_claims(&mut self, owner: &Position) {
+        let owner = self.distance(owner);
+        if !self.table.get(&owner).is_some_and(Known::has_confirmed) {
+            return;
+        }
+        let is_wrong = |peer: &&Known| {
+            let itself = peer.has_confirmed().then_some(&peer.entry);
+            let claimed = itself.or(peer.list.first());
+            claimed.is_some_and(|claimed| self.distance(&claimed.position) > owner)
+        };
+        let wrong = self.table.values().filter(is_wrong).map(|peer| peer.entry.position);
+        for peer in wrong.filter(|peer| *peer != self.me).collect::<Vec<_>>() {
+            self.record_fault(&peer, Fault::WrongOwner, false);
         }
     }
 
-    /// No peer that could own the key answers: returns the asker itself as the owner if every nearer peer failed.
-    fn owner_in_the_end(&mut self) -> Option<Step> {
-        let (me, nearer) = self.myself.as_ref()?;
-        if nearer.iter().all(|peer| self.failed.contains(peer)) {
-            let owner = me.clone();
-            self.found = Some(Step::Found { owner, predecessor: None, successors: Vec::new() });
-        }
-        self.found.clone()
+    fn record_fault(&mut self, peer: &Position, fault: Fault, certain: bool) {
+        self.faults.push(Evidence { peer: *peer, fault, certain });
     }
 
-    /// Adds peers before the key that were not asked yet, keeping the nearest to it last.
-    fn add(&mut self, peers: Vec<Entry>) {
-        for peer in peers {
-            let known = self.candidates.iter().any(|c| c.position == peer.position);
-            if between(&self.me, &peer.position, &self.key) && !self.asked.contains(&peer.position) && !known
-            {
-                self.candidates.push(peer);
-            }
+    /// Takes the owner that a peer named, and the peers after that owner.
+    fn take_list(&mut self, by: &Entry, owner: Entry, successors: Vec<Entry>) {
+        if owner.position == self.me {
+            self.add(owner.clone()).named = true;
         }
-        let (key, distrusted) = (self.key, &self.distrusted);
-        self.candidates.sort_by_key(|c| {
-            (!distrusted.contains(&c.position), std::cmp::Reverse(c.position.distance_to(&key)))
-        });
-        let surplus = self.candidates.len().saturating_sub(CANDIDATES_MAX);
-        self.candidates.drain(..surplus);
+        let until_itself = successors.iter().take_while(|entry| entry.position != by.position);
+        self.take_near(std::iter::once(&owner).chain(until_itself));
+        self.add(by.clone()).list = std::iter::once(owner).chain(successors).collect();
     }
 
-    /// Adds peers at or after the key that were not asked yet, keeping the nearest to it last.
-    fn add_near(&mut self, peers: Vec<Entry>) {
-        for peer in peers {
-            let known = self.near.iter().any(|c| c.position == peer.position);
-            if !self.asked.contains(&peer.position) && !known {
-                self.near.push(peer);
+    /// Takes peers that were named at or after the key. The asker stands only if it is named as the owner: the other
+    /// peers that are named with it come first.
+    fn take_near<'a>(&mut self, peers: impl IntoIterator<Item = &'a Entry>) {
+        let me = self.me;
+        for entry in peers.into_iter().filter(|entry| entry.position != me) {
+            let peer = self.add(entry.clone());
+            peer.named = true;
+            if peer.state == State::Unasked && entry.incarnation > peer.entry.incarnation {
+                peer.entry = entry.clone();
             }
         }
-        let (key, distrusted) = (self.key, &self.distrusted);
-        self.near.sort_by_key(|c| {
-            (!distrusted.contains(&c.position), std::cmp::Reverse(distance_behind(&key, &c.position)))
-        });
-        let surplus = self.near.len().saturating_sub(CANDIDATES_MAX);
-        self.near.drain(..surplus);
+    }
+
+    /// Counts nearer peers that are silent as failed: the peer that has confirmed takes them for dead as well. If one of
+    /// them answers before the end, its answer counts.
+    fn give_up_nearer_than(&mut self, confirmed: &Position) {
+        let distance = self.distance(confirmed);
+        for (_, peer) in self.table.range_mut(..distance).filter(|(_, peer)| peer.state == State::Asked) {
+            peer.state = State::Failed;
+        }
+    }
+
+    /// The peer's place in the table, which is made if there is none.
+    fn add(&mut self, entry: Entry) -> &mut Known {
+        let distance = self.distance(&entry.position);
+        let unasked = || Known { entry, state: State::Unasked, named: false, list: Vec::new() };
+        self.table.entry(distance).or_insert_with(unasked)
+    }
+
+    fn distance(&self, position: &Position) -> Position {
+        distance_behind(&self.key, position)
+    }
+}
+
+impl Known {
+    fn has_confirmed(&self) -> bool {
+        matches!(self.state, State::Confirmed { .. })
+    }
+
+    /// Whether this peer owns the key if no nearer peer does.
+    fn stands(&self, at_or_after_the_key: bool) -> bool {
+        match self.state {
+            State::Confirmed { .. } => true,
+            State::Answered => self.named && at_or_after_the_key,
+            State::Unasked | State::Asked | State::Failed => false,
+        }
     }
 }
 
@@ -429,13 +388,9 @@ const ASKED_MAX: usize = 64;
 /// The most peers that it waits for at the same moment. With more, the lookup would ask ever worse peers for what the
 /// first of them would have answered. As in Kademlia (Maymounkov and Mazières, IPTPS 2002).
 const OPEN_MAX: usize = 3;
-/// The most peers it keeps in mind before the key, and at or after it.
-const CANDIDATES_MAX: usize = 32;
-/// The most peers at or after the key that are asked from the asker's own table: when no other peer knows, or an answer
-/// passes over them.
-const BEYOND_MAX: usize = 3;
-/// The most claims of others that it keeps in mind.
-const CLAIMS_MAX: usize = 8;
+/// The most peers that it takes from the asker's own knowledge on each side of the key. After a mass death most of them
+/// may be silent.
+const KNOWN_MAX: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -510,12 +465,12 @@ mod tests {
 
     /// Goal: in a ring that is known whole a lookup is one hop, to the owner.
     #[test]
-    fn who_is_known_to_own_the_key_is_asked_itself() {
+    fn the_known_owner_is_asked_first() {
         let all: Vec<u8> = (0..25).map(|i| i * 10).filter(|n| *n != 10).collect();
         let mut lookup = lookup(125, &all, &[]);
         assert_eq!(asks(&mut lookup), Some(130));
         lookup.answered(&entry(130), owner(130, 120));
-        assert_eq!((found(&mut lookup), lookup.doubts().len()), (Some(130), 0));
+        assert_eq!((found(&mut lookup), lookup.faults().len()), (Some(130), 0));
     }
 
     #[test]
@@ -525,7 +480,7 @@ mod tests {
         lookup.answered(&entry(100), owner(150, 100));
         assert_eq!(asks(&mut lookup), Some(150));
         lookup.answered(&entry(150), owner(150, 100));
-        assert_eq!((found(&mut lookup), lookup.doubts().len()), (Some(150), 0));
+        assert_eq!((found(&mut lookup), lookup.faults().len()), (Some(150), 0));
     }
 
     /// Goal: a slow peer is not waited for, and may still answer.
@@ -541,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_given_up_while_somebody_may_answer() {
+    fn the_lookup_waits_while_an_asked_peer_may_answer() {
         let mut lookup = lookup(13, &[12, 14], &[]);
         while asks(&mut lookup).is_some() {}
         assert_eq!(lookup.next_step(), Step::Wait);
@@ -554,7 +509,7 @@ mod tests {
     /// Goal: right after deaths, the list of a peer before the key leads to the first living peer behind it,
     /// although no peer has noticed the deaths yet.
     #[test]
-    fn behind_dead_owners_the_first_living_one_is_taken() {
+    fn after_dead_owners_the_first_living_peer_is_the_owner() {
         let mut lookup = lookup(120, &FEW, &[]);
         assert_eq!(asks(&mut lookup), Some(100));
         let successors = vec![entry(160), entry(170)];
@@ -566,7 +521,7 @@ mod tests {
         }
         assert_eq!(asks(&mut lookup), Some(170));
         lookup.answered(&entry(170), near(&[160]));
-        assert_eq!((found(&mut lookup), lookup.doubts().len()), (Some(170), 0));
+        assert_eq!((found(&mut lookup), lookup.faults().len()), (Some(170), 0));
     }
 
     /// Goal: slow is not dead: no peer takes the place of an owner that may still answer.
@@ -589,7 +544,7 @@ mod tests {
 
     /// Goal: a peer whose predecessor has just died finds itself.
     #[test]
-    fn who_asks_may_be_the_owner_in_effect_itself() {
+    fn the_asker_is_the_owner_if_all_nearer_peers_fail() {
         let mut lookup = lookup(230, &[12, 14, 100, 240], &[]);
         while let Some(dead) = asks(&mut lookup) {
             lookup.failed(&Position::of_number(dead));
@@ -597,22 +552,19 @@ mod tests {
         assert_eq!(found(&mut lookup), Some(10));
     }
 
-    /// Goal: other peers know the predecessor's death already; the asker need not ask all of them first.
+    /// Goal: other peers know the predecessor's death already; the asker asks no peer but the predecessor.
     #[test]
-    fn who_asks_and_is_named_as_the_owner_is() {
+    fn an_asker_that_is_named_as_the_owner_asks_only_the_nearer_peers() {
         let mut lookup = lookup(230, &[12, 14, 100, 240], &[]);
         assert_eq!(asks(&mut lookup), Some(100));
         lookup.answered(&entry(100), owner(10, 100));
-        assert_eq!(asks(&mut lookup), Some(14), "240 may live");
-        assert_eq!(asks(&mut lookup), Some(12));
-        lookup.answered(&entry(14), MembershipReply::Inactive);
-        assert_eq!(asks(&mut lookup), Some(240));
+        assert_eq!(asks(&mut lookup), Some(240), "it may live");
         lookup.failed(&Position::of_number(240));
         assert_eq!(found(&mut lookup), Some(10));
     }
 
     #[test]
-    fn a_new_owner_is_named_by_the_one_behind_it() {
+    fn the_successor_names_a_new_owner() {
         let mut lookup = lookup(120, &FEW, &[]);
         assert_eq!(asks(&mut lookup), Some(100));
         lookup.answered(&entry(100), owner(150, 100));
@@ -623,23 +575,57 @@ mod tests {
         assert_eq!(found(&mut lookup), Some(130));
     }
 
+    /// Goal: a death that others have noticed costs the asker no more than the time after which it asks the next peer.
     #[test]
-    fn who_is_passed_over_is_asked_itself() {
+    fn a_confirmed_owner_does_not_wait_for_a_nearer_peer_that_was_asked_before() {
+        let mut lookup = lookup(120, &FEW, &[]);
+        assert_eq!(asks(&mut lookup), Some(100));
+        let successors = vec![entry(170)];
+        lookup.answered(
+            &entry(100),
+            MembershipReply::Owner { owner: entry(150), predecessor: Some(entry(100)), successors },
+        );
+        assert_eq!(asks(&mut lookup), Some(150));
+        assert_eq!(asks(&mut lookup), Some(170), "while 150 is slow");
+        lookup.answered(&entry(170), owner(170, 100));
+        assert_eq!((found(&mut lookup), lookup.faults().len()), (Some(170), 0));
+    }
+
+    /// Goal: a peer that no list names may have living peers before it that nobody has named yet.
+    #[test]
+    fn a_peer_that_did_not_confirm_waits_for_the_lists_of_peers_before_the_key() {
+        let mut lookup = lookup(120, &FEW, &[]);
+        assert_eq!([asks(&mut lookup), asks(&mut lookup)], [Some(100), Some(14)]);
+        lookup.answered(&entry(14), near(&[150]));
+        assert_eq!(asks(&mut lookup), Some(150));
+        lookup.answered(&entry(150), near(&[]));
+        assert_eq!(asks(&mut lookup), Some(12), "100 is slow, and may list a nearer peer");
+        lookup.failed(&Position::of_number(12));
+        assert_eq!(lookup.next_step(), Step::Wait);
+        lookup.answered(&entry(100), owner(130, 100));
+        assert_eq!(asks(&mut lookup), Some(130));
+        lookup.answered(&entry(130), owner(130, 100));
+        assert_eq!(found(&mut lookup), Some(130));
+    }
+
+    #[test]
+    fn a_nearer_peer_that_a_claim_passes_over_is_asked() {
         let mut lookup = lookup(120, &ALL, &[]);
         assert_eq!(asks(&mut lookup), Some(100));
         lookup.answered(&entry(100), owner(200, 100));
         assert_eq!(asks(&mut lookup), Some(200));
         lookup.answered(&entry(200), owner(200, 100));
         assert_eq!(asks(&mut lookup), Some(150), "it lives, and lies nearer");
+        assert_eq!(lookup.next_step(), Step::Wait);
         lookup.answered(&entry(150), owner(150, 100));
         assert_eq!(found(&mut lookup), Some(150));
-        let liars = lookup.doubts().iter().map(|doubt| (doubt.peer.number(), doubt.certain));
+        let liars = lookup.faults().iter().map(|fault| (fault.peer.number(), fault.certain));
         assert_eq!(liars.collect::<Vec<_>>(), [(Some(200), false), (Some(100), false)]);
     }
 
     /// Goal: an asker that lags behind does not call an honest answer a lie.
     #[test]
-    fn who_is_passed_over_and_silent_may_be_dead() {
+    fn a_claim_is_believed_if_the_passed_over_peer_is_silent() {
         let mut lookup = lookup(120, &ALL, &[]);
         assert_eq!(asks(&mut lookup), Some(100));
         lookup.answered(&entry(100), owner(200, 100));
@@ -649,12 +635,12 @@ mod tests {
         while let Some(silent) = asks(&mut lookup) {
             lookup.failed(&Position::of_number(silent));
         }
-        assert_eq!((found(&mut lookup), lookup.doubts().len()), (Some(200), 0));
+        assert_eq!((found(&mut lookup), lookup.faults().len()), (Some(200), 0));
     }
 
     /// Goal: after a row of deaths, the asker asks the peers that the answer depends on, not all others first.
     #[test]
-    fn before_one_takes_the_place_of_the_owner_those_that_lie_nearer_are_asked() {
+    fn nearer_peers_are_asked_before_another_takes_the_place_of_the_owner() {
         let mut lookup = lookup(120, &ALL, &[]);
         assert_eq!(asks(&mut lookup), Some(100));
         lookup.answered(&entry(100), owner(200, 100));
@@ -662,11 +648,11 @@ mod tests {
         lookup.answered(&entry(200), near(&[]));
         assert_eq!(asks(&mut lookup), Some(150), "it is known, and lies nearer");
         lookup.failed(&Position::of_number(150));
-        assert_eq!((found(&mut lookup), lookup.doubts().len()), (Some(200), 0));
+        assert_eq!((found(&mut lookup), lookup.faults().len()), (Some(200), 0));
     }
 
     #[test]
-    fn an_answer_that_contradicts_itself_is_dropped_and_somebody_else_asked() {
+    fn an_answer_that_contradicts_itself_is_dropped_and_the_next_peer_is_asked() {
         for wrong in [
             owner(100, 14),
             MembershipReply::Owner { owner: entry(100), predecessor: None, successors: vec![entry(150)] },
@@ -676,7 +662,7 @@ mod tests {
             let mut lookup = lookup(120, &ALL, &[]);
             assert_eq!(asks(&mut lookup), Some(100));
             lookup.answered(&entry(100), wrong);
-            assert!(lookup.doubts()[0].certain);
+            assert!(lookup.faults()[0].certain);
             assert_eq!(asks(&mut lookup), Some(14), "the next best before the key");
             assert_eq!(asks(&mut lookup), Some(12));
             assert_eq!(asks(&mut lookup), Some(150), "then whoever stands after it");
@@ -686,7 +672,7 @@ mod tests {
     }
 
     #[test]
-    fn who_lied_is_asked_last() {
+    fn a_distrusted_peer_is_asked_last() {
         let mut lookup = lookup(120, &ALL, &[100]);
         assert_eq!(asks(&mut lookup), Some(14));
     }

@@ -52,7 +52,7 @@ mod view;
 
 pub use claims::check_list;
 pub use entering::Start;
-pub use lookup::{Doubt, HOP_GIVEN_UP, Lookup, Step, hop_timeout};
+pub use lookup::{Evidence, HOP_GIVEN_UP, Lookup, Step, hop_timeout};
 pub use members::Members;
 pub use news::Listener;
 pub use node::{NEAR_KEPT, Node, NodeConfig};

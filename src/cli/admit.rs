@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::args::Misuse;
 use super::output::Output;
-use super::{DONE, FAILED, NOT_FOUND};
+use super::{DONE, FAILED, NOT_FOUND, remedy};
 use crate::peer::{Admission, AdmitError, AdmitOptions, AdmitReport, Admittee, admit};
 
 /// Admit a peer of another machine, or a client
@@ -81,7 +81,7 @@ pub(super) fn run(plan: &Plan) -> anyhow::Result<u8> {
     let report = match admit(&plan.options) {
         Ok(report) => report,
         Err(error) => {
-            out.error(&error.to_string());
+            out.error(&remedy::admit(&error));
             return Ok(if matches!(error, AdmitError::Unknown { .. }) { NOT_FOUND } else { FAILED });
         }
     };

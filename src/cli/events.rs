@@ -1,5 +1,6 @@
 //! The events of a peer, explained as a teacher would explain them.
 
+use super::remedy;
 use crate::id::Position;
 use crate::peer::{PeerEvent, peer_list, word_list};
 
@@ -54,6 +55,9 @@ fn line(event: &PeerEvent, me: &Position) -> Option<String> {
         }
         PeerEvent::Copied { content, to } => {
             format!("A copy of sha256:{}… went to Peer {}", content.short(), to)
+        }
+        PeerEvent::CertificateEnds { until, whom } => {
+            format!("warning: this peer's certificate ends at {until}; {}", remedy::renewal(whom))
         }
         PeerEvent::Warning(text) => format!("warning: {text}"),
         // The session reports these two itself, since they lead to more than a line.

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::command::{Command, ForgetArgs, LeaveArgs, RequestArgs, StoreArgs};
-use super::door::Door;
+use super::link::PeerLink;
 use super::output::Output;
 use super::tables::Table;
-use super::{DEGRADED, DONE, FAILED, NOT_FOUND, format, json, progress, tables};
+use super::{DEGRADED, DONE, FAILED, NOT_FOUND, format, json, progress, remedy, tables};
 use crate::peer::{
     Failure, LeaveReport, ObjectBytes, Place, Progress, RequestReport, StoreOptions, Wanted, WriteError,
     nearest, peer_list,
@@ -18,7 +18,7 @@ use crate::peer::{
 
 /// The peer and the output of a command.
 pub(super) struct Executor<'a> {
-    pub(super) peer: &'a Door,
+    pub(super) peer: &'a PeerLink,
     pub(super) out: &'a Output,
 }
 
@@ -33,7 +33,7 @@ impl Executor<'_> {
                 Ok(report) => {
                     self.say(args.output.json, &json::whereis(&report), || format::whereis(&report))
                 }
-                Err(failure) => self.fail(&failure),
+                Err(failure) => self.fail_with(&failure, &remedy::name(&failure)),
             },
             Command::Status(args) => match self.peer.status().await {
                 Ok(report) => {
@@ -72,7 +72,7 @@ impl Executor<'_> {
                 Ok(plan) => {
                     self.say(args.output.json, &json::leave_plan(&plan), || format::leave_plan(&plan))
                 }
-                Err(failure) => self.fail(&failure),
+                Err(failure) => self.fail_with(&failure, &remedy::leave(&failure)),
             },
             Command::Leave(args) => self.leave(&args).await.unwrap_or(FAILED),
             Command::Forget(args) => self.forget_on_request(args).await,
@@ -140,7 +140,7 @@ impl Executor<'_> {
         match left {
             Ok(report) => Some(self.tell_departure(&report, args.output.json)),
             Err(failure) => {
-                self.out.error(&format!("cannot leave: {failure}"));
+                self.out.error(&format!("cannot leave: {}", remedy::leave(&failure)));
                 None
             }
         }
@@ -174,12 +174,14 @@ impl Executor<'_> {
         let store = self.peer.store(path, options, &progress);
         match progress::drawn(self.out, &progress, store).await {
             Ok(report) => self.say(as_json, &json::store(&report), || format::store(&report)),
-            Err(failure) => match nearest_file(path.to_owned()).await {
-                Some(meant) => {
-                    self.fail(&Failure { message: format!("{failure}; did you mean {meant}?"), ..failure })
-                }
-                None => self.fail(&failure),
-            },
+            Err(error) => {
+                let told = remedy::store(&error);
+                let told = match nearest_file(path.to_owned()).await {
+                    Some(meant) => format!("{told}; did you mean {meant}?"),
+                    None => told,
+                };
+                self.fail_with(&error.into(), &told)
+            }
         }
     }
 
@@ -197,7 +199,7 @@ impl Executor<'_> {
                         DONE
                     }
                     Ok(None) => DONE,
-                    Err(failure) => self.fail(&failure),
+                    Err(failure) => self.fail_with(&failure, &remedy::request(&failure, &args.wanted)),
                 };
             }
             Some(path) => self.save(&args.wanted, path, args.overwrite).await.map(|report| {
@@ -210,14 +212,14 @@ impl Executor<'_> {
                 let path = path.as_deref();
                 self.say(args.output.json, &json::request(&report, path), || format::request(&report, path))
             }
-            Err(failure) => self.fail(&failure),
+            Err(failure) => self.fail_with(&failure, &remedy::request(&failure, &args.wanted)),
         }
     }
 
     async fn cat(&self, wanted: &Wanted) -> u8 {
         match self.to_standard_output(wanted).await {
             Ok(_) => DONE,
-            Err(failure) => self.fail(&failure),
+            Err(failure) => self.fail_with(&failure, &remedy::request(&failure, wanted)),
         }
     }
 
@@ -235,7 +237,8 @@ impl Executor<'_> {
     }
 
     async fn save(&self, wanted: &Wanted, path: &Path, overwrite: bool) -> Result<RequestReport, Failure> {
-        let place = Place::check(path, overwrite).await?;
+        let checked = Place::check(path, overwrite).await;
+        let place = checked.map_err(|error| Failure::new(remedy::place(&error)))?;
         let (report, bytes) = self.open(wanted).await?;
         let progress = Progress::default();
         progress::drawn(self.out, &progress, bytes.save(place, &progress)).await?;
@@ -303,8 +306,13 @@ impl Executor<'_> {
     }
 
     fn fail(&self, failure: &Failure) -> u8 {
-        self.out.error(&failure.message);
-        if failure.not_found { NOT_FOUND } else { FAILED }
+        self.fail_with(failure, &failure.message)
+    }
+
+    /// Reports a failure in these words, which may add a remedy to its own.
+    fn fail_with(&self, failure: &Failure, told: &str) -> u8 {
+        self.out.error(told);
+        if failure.is_not_found() { NOT_FOUND } else { FAILED }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `quoit init`: found a ring, or take a place in one laid out by hand.
 
 use super::args::{Contact, Misuse, PeerArgs, Plan};
+use super::remedy;
 use crate::config::{Interval, RingSettings};
 use crate::peer::Entrance;
 
@@ -68,6 +69,6 @@ fn settings(replicas: Option<u8>, successors: Option<u8>) -> Result<RingSettings
         replicas: replicas.unwrap_or(default.replicas),
         successors: successors.unwrap_or(default.successors),
     };
-    settings.validate().map_err(|error| Misuse(error.to_string()))?;
+    settings.validate().map_err(|error| Misuse(remedy::settings(&error)))?;
     Ok(settings)
 }

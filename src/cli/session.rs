@@ -14,15 +14,15 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::args::Plan;
 use super::command::{Command, HELP, LeaveArgs, NoCommand, PromptCommand, help_of};
-use super::door::Door;
 use super::events::tell;
 use super::execute::Executor;
 use super::input::{Input, Line};
 use super::known_names::{KnownNames, NAMES_MAX};
+use super::link::PeerLink;
 use super::output::Output;
 use super::signals::{INTERRUPTED, Signals};
 use super::terminal::Terminal;
-use super::{DONE, FAILED};
+use super::{DONE, FAILED, remedy};
 use crate::id::Position;
 use crate::peer::{Handle, PeerEvent, StartNotice, start_telling};
 
@@ -37,13 +37,13 @@ pub(super) async fn run(plan: Plan) -> anyhow::Result<u8> {
         // A ready file of an earlier run would be wrong.
         let _ = std::fs::remove_file(path);
     }
-    let notice = |notice: &StartNotice| out.note(&notice.to_string());
+    let notice = |notice: &StartNotice| out.note(&remedy::notice(notice));
     let peer = tokio::select! {
         code = signals.next() => return Ok(code),
         peer = start_telling(plan.start, &notice) => match peer {
             Ok(peer) => peer,
             Err(error) => {
-                out.error(&error.to_string());
+                out.error(&remedy::start(&error));
                 return Ok(FAILED);
             }
         },
@@ -168,7 +168,7 @@ impl Session {
                 active.await
             }
         };
-        result.map_err(|error| error.to_string())?;
+        result.map_err(|error| remedy::start(&error))?;
         self.active.store(true, Ordering::Relaxed);
         let label = self.peer.name();
         self.out
@@ -213,8 +213,8 @@ impl Session {
 
     /// Runs one line; returns an exit code if it ends the session.
     async fn command(&self, line: &str) -> Option<u8> {
-        let door = Door::Here(self.peer.clone());
-        let executor = Executor { peer: &door, out: &self.out };
+        let link = PeerLink::InProcess(self.peer.clone());
+        let executor = Executor { peer: &link, out: &self.out };
         let asked = self.to_forget.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(label) = asked {
             executor.forget_if_named(&label, line).await;
@@ -305,8 +305,8 @@ impl Session {
         let left = tokio::time::timeout(LEFT_WAIT, self.peer.has_left()).await;
         let Ok(Some(report)) = left else { return End::Failed(why) };
         self.out.note("The peer was told to leave by a command from elsewhere");
-        let door = Door::Here(self.peer.clone());
-        End::Code(Executor { peer: &door, out: &self.out }.tell_departure(&report, false))
+        let link = PeerLink::InProcess(self.peer.clone());
+        End::Code(Executor { peer: &link, out: &self.out }.tell_departure(&report, false))
     }
 
     async fn tell_events(&self, mut events: Receiver<PeerEvent>, me: &Position, verbose: bool) {

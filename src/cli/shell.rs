@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::FAILED;
 use super::command::Command;
-use super::door::Door;
 use super::execute::Executor;
+use super::link::PeerLink;
 use super::output::Output;
 use super::signals::Signals;
+use super::{FAILED, remedy};
 use crate::peer::{Client, PeerChoice};
 
 // Which peer is meant; only from a shell, since a prompt has its own. (clap would show a documentation comment
@@ -59,13 +59,13 @@ pub(super) async fn run(command: Command, target: TargetArgs) -> anyhow::Result<
     };
     let client = match client {
         Ok(client) => client,
-        Err(failure) => {
-            out.error(&failure.message);
+        Err(error) => {
+            out.error(&remedy::connect(&error));
             return Ok(FAILED);
         }
     };
-    let door = Door::There(client);
-    let executor = Executor { peer: &door, out: &out };
+    let link = PeerLink::Remote(client);
+    let executor = Executor { peer: &link, out: &out };
     let code = tokio::select! {
         code = executor.run(command) => {
             if out.was_written() { code } else { FAILED }
@@ -73,7 +73,7 @@ pub(super) async fn run(command: Command, target: TargetArgs) -> anyhow::Result<
         code = signals.next() => code,
     };
     // The goodbye is sent in any case: without it the peer would wait for the bytes of a store that is over.
-    if let Door::There(client) = door {
+    if let PeerLink::Remote(client) = link {
         client.close().await;
     }
     Ok(code)

@@ -12,10 +12,10 @@ use super::args::Misuse;
 use super::output::Output;
 use super::progress::{Counted, drawn_as, roughly};
 use super::signals::Signals;
-use super::{DONE, FAILED, json, plot, tables};
+use super::{DONE, FAILED, json, plot, remedy, tables};
 use crate::config::RingSettings;
-use crate::peer::{Begun, Failure, Place, Progress};
-use crate::sim::{Experiment, ExperimentError, Report};
+use crate::peer::{Begun, Place, PlaceError, Progress};
+use crate::sim::{Experiment, ExperimentError, Parameter, Report};
 
 /// Simulate a ring of many peers, and measure it
 ///
@@ -110,38 +110,38 @@ pub(super) struct Plan {
 
 impl Args {
     pub(super) fn plan(self) -> Result<Plan, Misuse> {
-        let peers = number("--peers", &self.peers)?;
+        let peers = number(Parameter::Peers, &self.peers)?;
         let experiment = Experiment {
             peers,
-            lookups: number("--lookups", &self.lookups)?,
-            fail_fraction: number("--fail-fraction", &self.fail_fraction)?,
-            join_rate: number("--join-rate", &self.join_rate)?,
-            leave_rate: number("--leave-rate", &self.leave_rate)?,
+            lookups: number(Parameter::Lookups, &self.lookups)?,
+            fail_fraction: number(Parameter::FailFraction, &self.fail_fraction)?,
+            join_rate: number(Parameter::JoinRate, &self.join_rate)?,
+            leave_rate: number(Parameter::LeaveRate, &self.leave_rate)?,
             leave_kind: self
                 .leave_kind
                 .parse()
-                .map_err(|error: ExperimentError| Misuse(error.to_string()))?,
+                .map_err(|error: ExperimentError| Misuse(remedy::experiment(&error)))?,
             session_median: match &self.session_median {
-                Some(text) => Some(span("--session-median", text, Duration::from_secs(1))?),
+                Some(text) => Some(span(Parameter::SessionMedian, text, Duration::from_secs(1))?),
                 None => by_default().session_median,
             },
             duration: match &self.duration {
-                Some(text) => span("--duration", text, Duration::from_secs(1))?,
+                Some(text) => span(Parameter::Duration, text, Duration::from_secs(1))?,
                 None => Experiment::usual_duration(peers),
             },
             settings: RingSettings {
-                replicas: number("--replicas", &self.replicas)?,
-                successors: number("--successors", &self.successors)?,
+                replicas: number(Parameter::Replicas, &self.replicas)?,
+                successors: number(Parameter::Successors, &self.successors)?,
             },
-            contacts: number("--contacts", &self.contacts)?,
+            contacts: number(Parameter::Contacts, &self.contacts)?,
             fingers_only: self.fingers_only,
-            loss: number("--loss", &self.loss)?,
-            latency: span("--latency", &self.latency, Duration::from_millis(1))?,
-            files: number("--files", &self.files)?,
-            interval: span("--interval", &self.interval, Duration::from_secs(1))?,
-            seed: number("--seed", &self.seed)?,
+            loss: number(Parameter::Loss, &self.loss)?,
+            latency: span(Parameter::Latency, &self.latency, Duration::from_millis(1))?,
+            files: number(Parameter::Files, &self.files)?,
+            interval: span(Parameter::Interval, &self.interval, Duration::from_secs(1))?,
+            seed: number(Parameter::Seed, &self.seed)?,
         };
-        experiment.validate().map_err(|error| Misuse(error.to_string()))?;
+        experiment.validate().map_err(|error| Misuse(remedy::experiment(&error)))?;
         if self.plot.as_deref() == Some(Path::new("-")) {
             return Err(Misuse("--plot is a file, not -".to_owned()));
         }
@@ -173,11 +173,11 @@ async fn simulated(out: &Output, plan: Plan) -> anyhow::Result<u8> {
     let picture = match &plan.plot {
         Some(path) => match begun(path).await {
             Ok(picture) => Some(picture),
-            Err(failure) => return Ok(failed(out, &failure)),
+            Err(error) => return Ok(failed(out, &error)),
         },
         None => None,
     };
-    let likely = plan.experiment.likely_time();
+    let likely = plan.experiment.likely_time()?;
     if likely >= LONG {
         out.note(&format!(
             "this takes about {} on one core; less with a shorter --duration or a longer --interval",
@@ -193,9 +193,9 @@ async fn simulated(out: &Output, plan: Plan) -> anyhow::Result<u8> {
         out.table(&tables::simulation(&report));
     }
     if let Some(picture) = picture
-        && let Err(failure) = picture.put(plot::svg(&report)?.into_bytes()).await
+        && let Err(error) = picture.put(plot::svg(&report)?.into_bytes()).await
     {
-        return Ok(failed(out, &failure));
+        return Ok(failed(out, &error));
     }
     Ok(if out.was_written() { DONE } else { FAILED })
 }
@@ -215,29 +215,29 @@ async fn on_a_thread(
     report.await.context("the simulation broke off")
 }
 
-async fn begun(path: &Path) -> Result<Begun, Failure> {
+async fn begun(path: &Path) -> Result<Begun, PlaceError> {
     Place::check(path, true).await?.begin().await
 }
 
-fn failed(out: &Output, failure: &Failure) -> u8 {
-    out.error(&failure.message);
+fn failed(out: &Output, error: &PlaceError) -> u8 {
+    out.error(&remedy::place(error));
     FAILED
 }
 
-fn number<T: FromStr>(option: &'static str, text: &str) -> Result<T, Misuse> {
-    text.parse().map_err(|_| no_value(option, text))
+fn number<T: FromStr>(parameter: Parameter, text: &str) -> Result<T, Misuse> {
+    text.parse().map_err(|_| no_value(parameter, text))
 }
 
 /// A span of time from a number of units; fractions are allowed.
-fn span(option: &'static str, text: &str, unit: Duration) -> Result<Duration, Misuse> {
-    let units: f64 = number(option, text)?;
-    Duration::try_from_secs_f64(units * unit.as_secs_f64()).map_err(|_| no_value(option, text))
+fn span(parameter: Parameter, text: &str, unit: Duration) -> Result<Duration, Misuse> {
+    let units: f64 = number(parameter, text)?;
+    Duration::try_from_secs_f64(units * unit.as_secs_f64()).map_err(|_| no_value(parameter, text))
 }
 
 /// The error for a text that is no number of the kind that the option takes, or is far out of its bounds.
-fn no_value(option: &'static str, text: &str) -> Misuse {
+fn no_value(parameter: Parameter, text: &str) -> Misuse {
     let told = if text.parse::<f64>().is_ok() { text.to_owned() } else { format!("{text:?}") };
-    Misuse(ExperimentError::of(option, told).to_string())
+    Misuse(remedy::experiment(&ExperimentError::of(parameter, told)))
 }
 
 fn by_default() -> Experiment {

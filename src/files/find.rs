@@ -13,28 +13,33 @@ use crate::id::Position;
 use crate::replica::{Found, known_after};
 use crate::wire::{Entry, MembershipReply, MembershipRequest, word_list};
 
+/// This peer is not a member of its ring.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{}", not_active(.waiting_for))]
+pub struct NotActive {
+    /// The peers that it waits for before it can become one: positions or addresses.
+    pub waiting_for: Vec<String>,
+}
+
+impl NotActive {
+    /// The error for a peer that is not a member, with the peers that it waits for in this view.
+    pub fn of(view: &View) -> NotActive {
+        NotActive { waiting_for: view.waiting_for.clone() }
+    }
+}
+
 /// Why an owner is not found.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum FindError {
     /// This peer is not a member of its ring.
-    #[error("{}", not_active(.waiting_for))]
-    NotActive {
-        /// The peers that it waits for before it can become one.
-        waiting_for: Vec<String>,
-    },
+    #[error(transparent)]
+    NotActive(#[from] NotActive),
     /// No peer that is left to ask knows the owner.
     #[error("nobody who answers knows who owns {}", .key.short())]
     NobodyKnows {
         /// The key that was looked up.
         key: Position,
     },
-}
-
-impl FindError {
-    /// The error for a peer that is not a member, with the peers that it waits for in this view.
-    pub fn not_active(view: &View) -> FindError {
-        FindError::NotActive { waiting_for: view.waiting_for.clone() }
-    }
 }
 
 fn not_active(waiting_for: &[String]) -> String {
@@ -56,9 +61,9 @@ pub async fn find<E: Env>(env: &Arc<E>, key: Position, wanted: usize) -> Result<
     let is_settled = env.is_settled(&view);
     let mut lookup = Lookup::new(&view, key, env.distrusted());
     let found = look_up(env, &mut lookup, key).await;
-    for doubt in lookup.doubts() {
-        if doubt.certain || is_settled {
-            env.blame_answer(&doubt.peer, doubt.fault);
+    for evidence in lookup.faults() {
+        if evidence.certain || is_settled {
+            env.blame_answer(&evidence.peer, evidence.fault);
         }
     }
     Ok(with_successors(env, found?, wanted).await)
@@ -98,8 +103,8 @@ pub async fn replicas_of<E: Env>(env: &Arc<E>, key: Position) -> Result<Vec<Entr
 /// will soon be one.
 ///
 /// # Errors
-/// [`FindError::NotActive`] when it does not become a member.
-pub async fn member<E: Env>(env: &Arc<E>) -> Result<(), FindError> {
+/// [`NotActive`] when it does not become a member.
+pub async fn member<E: Env>(env: &Arc<E>) -> Result<(), NotActive> {
     if env.view().is_member() {
         return Ok(());
     }
@@ -108,7 +113,7 @@ pub async fn member<E: Env>(env: &Arc<E>) -> Result<(), FindError> {
         env.view_until(MEMBER_WAIT, is_over).await;
     }
     let view = env.view();
-    if view.is_member() { Ok(()) } else { Err(FindError::not_active(&view)) }
+    if view.is_member() { Ok(()) } else { Err(NotActive::of(&view)) }
 }
 
 /// The successor list that a peer gave as its own; a bad list is held against it.

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use thiserror::Error;
+
 use super::env::{Cause, Env, RingWish};
 use super::repair::{RoundLog, round};
 use super::wait::{Either, race};
@@ -22,13 +24,47 @@ pub struct HandedOver {
     pub short: Short,
 }
 
+/// Why a peer stays in its ring although it was told to leave.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum StayReason {
+    /// Fewer than min(R, N − 1) living peers would stay.
+    #[error("{0}; this peer stays")]
+    TooFewStay(Remains),
+    /// Something is short at the peers that would stay, and nothing moves any more.
+    #[error("{}; nothing moves any more; this peer stays", in_one_line(.0))]
+    StandsStill(Vec<Remains>),
+    /// Neighbours that leave too do not let this peer go first.
+    #[error("its neighbours, which leave too, do not let it go; this peer stays")]
+    NoTurn,
+    /// This peer cannot read what it would have to hand over.
+    #[error("what is here cannot be read: {reason}; this peer stays")]
+    Unreadable {
+        /// The reason, in words.
+        reason: String,
+    },
+}
+
+/// The files and names of which a given number of copies would remain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remains {
+    /// The number of copies that would remain of each.
+    pub copies: usize,
+    /// The number of files.
+    pub files: u64,
+    /// The number of names, by their records.
+    pub names: u64,
+    /// The peers that have these copies.
+    pub on: Vec<PeerName>,
+}
+
 /// Hands over until min(R, N − 1) living peers have a copy of everything that is here, for as long as something moves.
 /// Then it waits for this peer's turn to go. If the hand-over cannot be completed, this peer stays, unless it is
 /// forced.
 ///
 /// # Errors
-/// The reason why this peer stays, with what would be lost.
-pub async fn hand_over_and_wait<E: Env>(env: &Arc<E>, force: bool) -> Result<HandedOver, String> {
+/// [`StayReason`], with what would be lost.
+pub async fn hand_over_and_wait<E: Env>(env: &Arc<E>, force: bool) -> Result<HandedOver, StayReason> {
     let mut handed_over = HandedOver::default();
     if !env.laws().leaves_copies {
         return Ok(handed_over);
@@ -51,7 +87,11 @@ pub async fn hand_over_and_wait<E: Env>(env: &Arc<E>, force: bool) -> Result<Han
 }
 
 /// Hands over until nothing is short. If forced, it also ends when nothing moves any more, and reports what is short.
-async fn hand_over<E: Env>(env: &Arc<E>, force: bool, handed_over: &mut HandedOver) -> Result<(), String> {
+async fn hand_over<E: Env>(
+    env: &Arc<E>,
+    force: bool,
+    handed_over: &mut HandedOver,
+) -> Result<(), StayReason> {
     let (mut moves, mut fewest, mut fruitless) = (Moves::begin(env), usize::MAX, 0);
     loop {
         if !force && let Some(why) = why_stay(env).await? {
@@ -71,7 +111,7 @@ async fn hand_over<E: Env>(env: &Arc<E>, force: bool, handed_over: &mut HandedOv
                 env.warn(why);
                 Short::default()
             }
-            Err(why) => return Err(format!("what is here cannot be read: {why}{STAYS}")),
+            Err(reason) => return Err(StayReason::Unreadable { reason }),
         };
         let short = &handed_over.short;
         if short.is_empty() {
@@ -92,31 +132,31 @@ async fn hand_over<E: Env>(env: &Arc<E>, force: bool, handed_over: &mut HandedOv
 /// The reason why this peer stays, if too few peers would remain and it has something to lose.
 ///
 /// # Errors
-/// This peer's holdings cannot be read.
-pub async fn why_stay<E: Env>(env: &Arc<E>) -> Result<Option<String>, String> {
+/// [`StayReason::Unreadable`] when this peer's holdings cannot be read.
+pub async fn why_stay<E: Env>(env: &Arc<E>) -> Result<Option<StayReason>, StayReason> {
     let view = env.view();
     let Some(copies) = too_few_stay(&view, env.copies()) else { return Ok(None) };
-    let holdings =
-        env.holdings().await.map_err(|why| format!("what is here cannot be read: {why}{STAYS}"))?;
+    let holdings = env.holdings().await.map_err(|reason| StayReason::Unreadable { reason })?;
     let (files, names) = (holdings.objects.len() as u64, holdings.records.len() as u64);
     if files + names == 0 {
         return Ok(None);
     }
-    let on = view.alive().map(|entry| env.named(&entry.position)).collect::<Vec<_>>();
-    Ok(Some(format!("{}{STAYS}", would_remain(copies, files, names, &on))))
+    let on = view.alive().map(|entry| env.named(&entry.position)).collect();
+    Ok(Some(StayReason::TooFewStay(Remains { copies, files, names, on })))
 }
 
 /// Reports what would be lost, since nothing moves any more.
-fn what_is_short<E: Env>(env: &Arc<E>, round: &Round, short: &Short) -> String {
+fn what_is_short<E: Env>(env: &Arc<E>, round: &Round, short: &Short) -> StayReason {
     let left = round.left_with(&env.view(), short);
-    let lines = left.into_iter().map(|(copies, LeftWith { files, names, on })| {
-        would_remain(copies, files, names, &on.iter().map(|peer| env.named(peer)).collect::<Vec<_>>())
+    let remains = left.into_iter().map(|(copies, LeftWith { files, names, on })| {
+        let on = on.iter().map(|peer| env.named(peer)).collect();
+        Remains { copies, files, names, on }
     });
-    format!("{}; nothing moves any more{STAYS}", lines.collect::<Vec<_>>().join("; "))
+    StayReason::StandsStill(remains.collect())
 }
 
 /// Waits for this peer's turn: of neighbours that leave, one goes at a time (see [`Turn`]).
-async fn wait_for_turn<E: Env>(env: &Arc<E>, force: bool) -> Result<(), String> {
+async fn wait_for_turn<E: Env>(env: &Arc<E>, force: bool) -> Result<(), StayReason> {
     let deadline = env.now() + TURN_WAIT_MAX;
     while env.now() < deadline {
         env.tell_ring(RingWish::AskTurn).await;
@@ -138,7 +178,7 @@ async fn wait_for_turn<E: Env>(env: &Arc<E>, force: bool) -> Result<(), String> 
         }
         env.sleep_until(env.now() + LOOK_EVERY).await;
     }
-    if force { Ok(()) } else { Err(format!("its neighbours, which leave too, do not let it go{STAYS}")) }
+    if force { Ok(()) } else { Err(StayReason::NoTurn) }
 }
 
 /// Watches whether anything still moves to other peers.
@@ -168,25 +208,28 @@ impl<E: Env> Moves<E> {
     }
 }
 
-/// Reports how many copies of these files and names would remain, and where.
-fn would_remain(copies: usize, files: u64, names: u64, on: &[PeerName]) -> String {
-    let counted = |count: u64, one: &str, many: &str| match count {
-        0 => None,
-        1 => Some(format!("1 {one}")),
-        n => Some(format!("{n} {many}")),
-    };
-    let what = [counted(files, "file", "files"), counted(names, "name record", "name records")];
-    let what = what.into_iter().flatten().collect::<Vec<_>>().join(" and ");
-    let on = on.iter().take(LISTED_MAX).map(PeerName::to_string).collect::<Vec<_>>().join(", ");
-    match copies {
-        0 => format!("no copy of {what} would remain at a living peer"),
-        1 => format!("only ONE copy of {what} would remain, on {on}"),
-        n => format!("only {n} copies of {what} would remain, on {on}"),
+impl std::fmt::Display for Remains {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let counted = |count: u64, one: &str, many: &str| match count {
+            0 => None,
+            1 => Some(format!("1 {one}")),
+            n => Some(format!("{n} {many}")),
+        };
+        let what = [counted(self.files, "file", "files"), counted(self.names, "name record", "name records")];
+        let what = what.into_iter().flatten().collect::<Vec<_>>().join(" and ");
+        let on = self.on.iter().take(LISTED_MAX).map(PeerName::to_string).collect::<Vec<_>>().join(", ");
+        match self.copies {
+            0 => write!(f, "no copy of {what} would remain at a living peer"),
+            1 => write!(f, "only ONE copy of {what} would remain, on {on}"),
+            n => write!(f, "only {n} copies of {what} would remain, on {on}"),
+        }
     }
 }
 
-/// The end of each reason why a peer stays.
-const STAYS: &str = "; this peer stays (`leave --force` leaves all the same)";
+fn in_one_line(remains: &[Remains]) -> String {
+    remains.iter().map(Remains::to_string).collect::<Vec<_>>().join("; ")
+}
+
 /// The time that a departure goes on while nothing moves.
 const STILL_MAX: Duration = Duration::from_secs(30);
 /// The number of rounds in a row without any gain after which a departure stops.
@@ -211,9 +254,22 @@ mod tests {
     #[test]
     fn what_would_remain_is_said_in_one_line() {
         let nas = [PeerName { position: Position::of_number(4), name: Some("nas".to_owned()) }];
-        let said = |copies, files, names, on: &[PeerName]| would_remain(copies, files, names, on);
+        let said = |copies, files, names, on: &[PeerName]| {
+            Remains { copies, files, names, on: on.to_vec() }.to_string()
+        };
         assert_eq!(said(1, 304, 0, &nas), "only ONE copy of 304 files would remain, on nas");
         assert_eq!(said(0, 1, 1, &[]), "no copy of 1 file and 1 name record would remain at a living peer");
         assert_eq!(said(2, 0, 3, &nas), "only 2 copies of 3 name records would remain, on nas");
+        let [none, one] = [(0, Vec::new()), (1, nas.to_vec())].map(|(copies, on)| Remains {
+            copies,
+            files: 1,
+            names: 0,
+            on,
+        });
+        assert_eq!(
+            StayReason::StandsStill(vec![none, one]).to_string(),
+            "no copy of 1 file would remain at a living peer; only ONE copy of 1 file would remain, on nas; \
+             nothing moves any more; this peer stays"
+        );
     }
 }

@@ -57,9 +57,9 @@ pub use bytes::{
 pub use copy::{Arrival, Upstream, accept_object, receive};
 pub use env::{Asker, BoxFuture, Cause, Clock, Env, Hops, OfferLook, RingWish};
 pub use fetch::{Fetch, FetchError, NotOpened, Wish, answer_outboard, bring, holders_to_ask, serve_object};
-pub use find::{FindError, find, find_soon, list_after, look_up, member, replicas_of};
+pub use find::{FindError, NotActive, find, find_soon, list_after, look_up, member, replicas_of};
 pub use laws::Laws;
-pub use leave::{HandedOver, hand_over_and_wait, why_stay};
+pub use leave::{HandedOver, Remains, StayReason, hand_over_and_wait, why_stay};
 pub use offers::answer_offer;
 pub use progress::Progress;
 pub use push::{Feed, Given, LiveFrom, Passed, PushFailure, push, push_exchange};

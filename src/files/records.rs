@@ -186,7 +186,10 @@ async fn put_at_owner<E: Env>(
         }
         Ok(StorageReply::Conflict { .. }) => Err("the name was written by another peer just now".to_owned()),
         Ok(StorageReply::NotOwner { .. }) => Err("the name's owner has just changed".to_owned()),
-        Ok(_) => Err(format!("peer {} broke the protocol", env.named(&owner.position))),
+        Ok(_) => {
+            env.blame_answer(&owner.position, Fault::WrongReply);
+            Err(format!("peer {} broke the protocol", env.named(&owner.position)))
+        }
         Err(reason) => Err(format!("peer {} {reason}", env.named(&owner.position))),
     }
 }

@@ -11,7 +11,7 @@ use super::wait::{Together, pause, timeout};
 use crate::backoff::Backoff;
 use crate::id::{ContentId, FileName, Position};
 use crate::names::Verdict;
-use crate::replica::{HolderSearch, Holders, has_no_vote, vote_count, who_has};
+use crate::replica::{HolderSearch, Holders, has_no_vote, holders_reply, vote_count};
 use crate::wire::{Entry, MissingReason, StorageReply, StorageRequest};
 
 /// Like [`resolve`], but asks again for a while if missing peers may answer in a moment.
@@ -90,7 +90,7 @@ pub async fn answer_who_has<E: Env>(env: &Arc<E>, content: ContentId) -> Result<
     // The holders that announced themselves and are still in that life.
     let (view, announced) = (env.view(), env.announced(&content));
     let lives = |entry: &&Entry| announced.contains(&(entry.position, entry.incarnation));
-    Ok(who_has(here, has_no_vote, view.alive().filter(lives).cloned().collect()))
+    Ok(holders_reply(here, has_no_vote, view.alive().filter(lives).cloned().collect()))
 }
 
 async fn ask<E: Env>(

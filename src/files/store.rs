@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::bytes::{GiveError, StreamError};
 use super::deliver::deliver;
 use super::env::{Cause, Env};
-use super::find::{FindError, find, member};
+use super::find::{NotActive, find, member};
 use super::progress::Progress;
 use super::push::{Feed, Given, PushFailure, too_slow};
 use super::records::{Written, write_again, write_record};
@@ -53,7 +53,7 @@ pub struct Stored {
 #[derive(Debug)]
 pub enum StoreFailure<D> {
     /// This peer is not active in its ring.
-    NotActive(FindError),
+    NotActive(NotActive),
     /// The requested number of copies is out of bounds.
     Wait(WaitError),
     /// The bytes cannot be had from their source.
@@ -115,7 +115,7 @@ pub async fn copies_wanted<E: Env>(
     member(env).await.map_err(StoreFailure::NotActive)?;
     let view = env.view();
     if view.phase != PhaseKind::Active {
-        return Err(StoreFailure::NotActive(FindError::not_active(&view)));
+        return Err(StoreFailure::NotActive(NotActive::of(&view)));
     }
     let settings = view.settings.unwrap_or_default();
     let laws = env.laws();
@@ -376,7 +376,7 @@ const WORDS_MAX: usize = 32;
 mod tests {
     use super::*;
 
-    /// Goal: `--timeout` is for a store in which nothing moves, not for one that takes long.
+    /// Goal: the timeout is for a store in which nothing moves, not for one that takes long.
     #[test]
     fn patience_lasts_as_long_as_something_moves() {
         let at = |seconds| Moment::default() + Duration::from_secs(seconds);

@@ -1,79 +1,87 @@
 //! Arithmetic of positions: numbers of 256 bits, as four words of 64 bits each.
 //!
 //! No other module computes with the bytes of a position; a table that compares gaps roughly takes the first word alone
-//! ([`Position::prefix`]). A distance on the circle is a [`Position`], too. Nothing here panics: differences go around
+//! (`Position::prefix`). A distance on the circle is a position, too. Nothing here panics: differences go around
 //! the circle, products end at its last point.
 
-use super::Position;
-use super::words::{WORDS, head, words};
-
-impl Position {
-    /// The clockwise distance from this position to `to`: `to − self` modulo 2^256.
-    pub fn distance_to(&self, to: &Position) -> Position {
-        let (mine, theirs) = (words(&self.0), words(&to.0));
-        let mut out = [0; WORDS];
-        let mut borrow = false;
-        for i in (0..WORDS).rev() {
-            let (difference, below) = theirs[i].overflowing_sub(mine[i]);
-            let (difference, below_by_borrow) = difference.overflowing_sub(u64::from(borrow));
-            borrow = below || below_by_borrow;
-            out[i] = difference;
-        }
-        of_words(out)
+/// `to − from` modulo 2^256: the clockwise distance.
+pub(super) fn difference(from: &[u8; 32], to: &[u8; 32]) -> [u8; 32] {
+    let (from, to) = (words(from), words(to));
+    let mut out = [0; WORDS];
+    let mut borrow = false;
+    for i in (0..WORDS).rev() {
+        let (difference, below) = to[i].overflowing_sub(from[i]);
+        let (difference, below_by_borrow) = difference.overflowing_sub(u64::from(borrow));
+        borrow = below || below_by_borrow;
+        out[i] = difference;
     }
-
-    /// This distance `factor` times, at most the whole circle.
-    pub(crate) fn times(&self, factor: u64) -> Position {
-        let mine = words(&self.0);
-        let mut out = [0; WORDS];
-        let mut carry = 0u128;
-        for i in (0..WORDS).rev() {
-            let product = u128::from(mine[i]) * u128::from(factor) + carry;
-            out[i] = product as u64;
-            carry = product >> u64::BITS;
-        }
-        if carry > 0 { Position::MAX } else { of_words(out) }
-    }
-
-    /// One of `parts` equal parts of this distance, rounded down; no parts count as one.
-    pub(crate) fn divided_by(&self, parts: u64) -> Position {
-        let (mine, parts) = (words(&self.0), u128::from(parts.max(1)));
-        let mut out = [0; WORDS];
-        let mut rest = 0u128;
-        for i in 0..WORDS {
-            let part = rest << u64::BITS | u128::from(mine[i]);
-            out[i] = (part / parts) as u64;
-            rest = part % parts;
-        }
-        of_words(out)
-    }
-
-    /// The first eight bytes of the position as a number.
-    #[inline]
-    pub(crate) fn prefix(&self) -> u64 {
-        head(&self.0)
-    }
-
-    /// This distance as a share of the whole circle, in 0.0 .. 1.0. For people, not for decisions.
-    pub fn as_fraction(&self) -> f64 {
-        self.prefix() as f64 / 2f64.powi(64)
-    }
+    of_words(out)
 }
 
-fn of_words(words: [u64; WORDS]) -> Position {
+/// A number `factor` times, at most 2^256 − 1.
+pub(super) fn times(number: &[u8; 32], factor: u64) -> [u8; 32] {
+    let number = words(number);
+    let mut out = [0; WORDS];
+    let mut carry = 0u128;
+    for i in (0..WORDS).rev() {
+        let product = u128::from(number[i]) * u128::from(factor) + carry;
+        out[i] = product as u64;
+        carry = product >> u64::BITS;
+    }
+    if carry > 0 { [u8::MAX; 32] } else { of_words(out) }
+}
+
+/// One of `parts` equal parts of a number, rounded down; no parts count as one.
+pub(super) fn divided_by(number: &[u8; 32], parts: u64) -> [u8; 32] {
+    let (number, parts) = (words(number), u128::from(parts.max(1)));
+    let mut out = [0; WORDS];
+    let mut rest = 0u128;
+    for i in 0..WORDS {
+        let part = rest << u64::BITS | u128::from(number[i]);
+        out[i] = (part / parts) as u64;
+        rest = part % parts;
+    }
+    of_words(out)
+}
+
+/// The order of two numbers. Most comparisons end with the first word.
+#[inline]
+pub(super) fn compare(a: &[u8; 32], b: &[u8; 32]) -> std::cmp::Ordering {
+    head(a).cmp(&head(b)).then_with(|| a.cmp(b))
+}
+
+/// The first of the four words.
+#[inline]
+pub(super) fn head(bytes: &[u8; 32]) -> u64 {
+    word(bytes, 0)
+}
+
+/// The four words of a number, the greatest first.
+fn words(bytes: &[u8; 32]) -> [u64; WORDS] {
+    std::array::from_fn(|i| word(bytes, i))
+}
+
+#[inline]
+fn word(bytes: &[u8; 32], i: usize) -> u64 {
+    bytes[i * 8..i * 8 + 8].iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
+}
+
+fn of_words(words: [u64; WORDS]) -> [u8; 32] {
     let mut bytes = [0; 32];
     for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
         place.copy_from_slice(&word.to_be_bytes());
     }
-    Position(bytes)
+    bytes
 }
+
+const WORDS: usize = 4;
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::Position;
     use super::super::tests::position;
-    use super::super::words::word;
     use super::*;
 
     /// The model: digits of base 256, the least first, as many as it takes, by the rules that one learns at school.

@@ -23,5 +23,5 @@ pub use boot::admit::{Admission, AdmitError, AdmitOptions, AdmitReport, Admittee
 pub use boot::start::{start, start_telling};
 pub use control::choice::PeerChoice;
 pub use control::client::{Client, ObjectBytes};
-pub use control::export::{Begun, Place, WriteError};
+pub use control::export::{Begun, Place, PlaceError, WriteError};
 pub use control::handle::Handle;

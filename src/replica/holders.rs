@@ -110,7 +110,7 @@ impl HolderSearch {
 
 /// A peer's answer to `WhoHas`: whether it holds the object, and the others that hold it as far as it knows.
 /// `has_no_vote` comes from [`super::has_no_vote`].
-pub fn who_has(here: bool, has_no_vote: bool, others: Vec<Entry>) -> StorageReply {
+pub fn holders_reply(here: bool, has_no_vote: bool, others: Vec<Entry>) -> StorageReply {
     match here {
         false if has_no_vote => StorageReply::Syncing { others },
         here => StorageReply::Holders { here, others },
@@ -146,10 +146,13 @@ mod tests {
     #[test]
     fn who_is_still_taking_over_has_no_vote_but_what_it_knows_counts() {
         assert_eq!(
-            who_has(false, false, Vec::new()),
+            holders_reply(false, false, Vec::new()),
             StorageReply::Holders { here: false, others: Vec::new() }
         );
-        assert_eq!(who_has(true, true, Vec::new()), StorageReply::Holders { here: true, others: Vec::new() });
+        assert_eq!(
+            holders_reply(true, true, Vec::new()),
+            StorageReply::Holders { here: true, others: Vec::new() }
+        );
         let view = View { rejoined: [peer(20)].into(), ..view_with(10, &[20, 30, 40, 50, 60], &[]) };
         let content = ContentId(peer(22).0);
         let successors = [40, 50, 60, 10, 20].map(entry).to_vec();
@@ -157,11 +160,11 @@ mod tests {
         let mut search = HolderSearch::begin(&view, 2, &content, &found);
         assert_eq!(numbers_of(search.asked()), [30, 40, 50, 20], "20 is just back");
         for number in [20, 30, 40] {
-            assert_eq!(search.hear(&peer(number), who_has(false, true, vec![])), Ok(()));
+            assert_eq!(search.hear(&peer(number), holders_reply(false, true, vec![])), Ok(()));
         }
         let too_many = vec![entry(60); HOLDERS_PER_OBJECT_MAX + 1];
-        assert_eq!(search.hear(&peer(50), who_has(false, true, too_many)), Err(Fault::BadList));
-        assert_eq!(search.hear(&peer(40), who_has(false, false, vec![])), Ok(()), "asked again");
+        assert_eq!(search.hear(&peer(50), holders_reply(false, true, too_many)), Err(Fault::BadList));
+        assert_eq!(search.hear(&peer(40), holders_reply(false, false, vec![])), Ok(()), "asked again");
         let holders = search.end();
         assert_eq!(numbers_of(&holders.entries), [60]);
         assert!(holders.in_a_moment);

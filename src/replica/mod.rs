@@ -45,7 +45,7 @@ pub use arrivals::{Arrivals, Presence};
 pub use copies::{Copies, CopiesWanted, WaitError};
 pub use duty::{ChainWords, NotKept, StoreDuty, put_duty, store_duty};
 pub use election::{Election, all_is_seen};
-pub use holders::{HolderSearch, Holders, who_has};
+pub use holders::{HolderSearch, Holders, holders_reply};
 pub use ledger::Ledger;
 pub use offers::{Offer, OfferPlan, plan_handover, plan_help, plan_offers, plan_repair, plan_sync};
 pub use placement::{Found, known_after, own_replicas, replicas, vote_count};

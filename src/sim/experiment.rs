@@ -70,7 +70,9 @@ impl std::str::FromStr for LeaveKind {
 
     fn from_str(text: &str) -> Result<LeaveKind, ExperimentError> {
         let named = LeaveKind::NAMES.iter().find(|(name, _)| *name == text);
-        named.map(|(_, kind)| *kind).ok_or_else(|| ExperimentError::of("--leave-kind", format!("{text:?}")))
+        named
+            .map(|(_, kind)| *kind)
+            .ok_or_else(|| ExperimentError::of(Parameter::LeaveKind, format!("{text:?}")))
     }
 }
 
@@ -105,9 +107,7 @@ pub enum ExperimentError {
     #[error(transparent)]
     Settings(#[from] SettingsError),
     /// On average more peers would fail or leave than there are.
-    #[error(
-        "--leave-rate and --fail-fraction take {going} peers of the {peers} there are and the {coming} that join"
-    )]
+    #[error("departures and failures take {going} peers of the {peers} there are and the {coming} that join")]
     MoreGoThanCome {
         /// The number of peers at the beginning.
         peers: usize,
@@ -117,15 +117,75 @@ pub enum ExperimentError {
         going: u64,
     },
     /// A value is out of its bounds.
-    #[error("{option} is {bounds}, not {value}")]
+    #[error("{parameter} is {bounds}, not {value}")]
     OutOfBounds {
-        /// The option, as the command line names it.
-        option: &'static str,
-        /// The bounds of the option, in words.
+        /// The parameter that has this value.
+        parameter: Parameter,
+        /// The bounds of the parameter, in words.
         bounds: String,
         /// The value that was given, in words.
         value: String,
     },
+}
+
+/// A parameter of an [`Experiment`] that has bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parameter {
+    /// [`Experiment::peers`].
+    Peers,
+    /// [`Experiment::lookups`].
+    Lookups,
+    /// [`Experiment::fail_fraction`].
+    FailFraction,
+    /// [`Experiment::join_rate`].
+    JoinRate,
+    /// [`Experiment::leave_rate`].
+    LeaveRate,
+    /// [`Experiment::leave_kind`].
+    LeaveKind,
+    /// [`Experiment::session_median`].
+    SessionMedian,
+    /// [`Experiment::duration`].
+    Duration,
+    /// [`RingSettings::successors`].
+    Successors,
+    /// [`Experiment::contacts`].
+    Contacts,
+    /// [`Experiment::loss`].
+    Loss,
+    /// [`Experiment::latency`].
+    Latency,
+    /// [`Experiment::files`].
+    Files,
+    /// [`RingSettings::replicas`].
+    Replicas,
+    /// [`Experiment::interval`].
+    Interval,
+    /// [`Experiment::seed`].
+    Seed,
+}
+
+impl std::fmt::Display for Parameter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Parameter::Peers => "the number of peers",
+            Parameter::Lookups => "the number of lookups",
+            Parameter::FailFraction => "the part of the peers that fails",
+            Parameter::JoinRate => "the rate of joins",
+            Parameter::LeaveRate => "the rate of departures",
+            Parameter::LeaveKind => "the kind of departure",
+            Parameter::SessionMedian => "the median of the sessions",
+            Parameter::Duration => "the duration",
+            Parameter::Successors => "the length of the successor list",
+            Parameter::Contacts => "the number of contacts",
+            Parameter::Loss => "the part of the packets that is lost",
+            Parameter::Latency => "the latency",
+            Parameter::Files => "the number of files",
+            Parameter::Replicas => "the number of replicas",
+            Parameter::Interval => "the interval",
+            Parameter::Seed => "the seed",
+        })
+    }
 }
 
 /// A distribution in four numbers.
@@ -194,9 +254,9 @@ pub struct Report {
 }
 
 impl ExperimentError {
-    /// The error of an option with this value, which is not one of its values.
-    pub fn of(option: &'static str, value: String) -> ExperimentError {
-        ExperimentError::OutOfBounds { option, bounds: Experiment::bounds(option), value }
+    /// The error of a parameter with this value, which is out of its bounds.
+    pub fn of(parameter: Parameter, value: String) -> ExperimentError {
+        ExperimentError::OutOfBounds { parameter, bounds: Experiment::bounds(parameter), value }
     }
 }
 
@@ -212,57 +272,65 @@ impl Experiment {
     /// The greatest number of files.
     pub const FILES_MAX: u64 = 1_000_000;
 
-    /// The allowed values of an option, in words.
-    ///
-    /// # Panics
-    /// When there is no such option.
-    pub fn bounds(option: &str) -> String {
+    /// The allowed values of a parameter, in words.
+    pub fn bounds(parameter: Parameter) -> String {
         let seconds =
             |least: Duration, most: Duration| format!("{} to {} s", least.as_secs_f64(), most.as_secs_f64());
-        match option {
-            "--peers" => format!("1 to {}", Self::PEERS_MAX),
-            "--lookups" => format!("0 to {}", Self::LOOKUPS_MAX),
-            "--fail-fraction" => "0 to 1".to_owned(),
-            "--join-rate" | "--leave-rate" => format!("0 to {RATE_MAX} a second"),
-            "--leave-kind" => LeaveKind::NAMES.map(|(name, _)| name).join(" or "),
-            "--session-median" => seconds(SESSION_MIN, SESSION_MAX),
-            "--duration" => seconds(DURATION_MIN, DURATION_MAX),
-            "--successors" => format!("2 to {}", RingSettings::SUCCESSORS_MAX),
-            "--contacts" => format!("1 to {}", Self::CONTACTS_MAX),
-            "--loss" => "0 to 1, 1 excluded".to_owned(),
-            "--latency" => format!("0 to {}", written_ms(LATENCY_MAX)),
-            "--files" => format!("0 to {}", Self::FILES_MAX),
-            "--replicas" => format!("1 to {}", RingSettings::REPLICAS_MAX),
-            "--interval" => seconds(Interval::MIN, Interval::MAX),
-            "--seed" => format!("0 to {}", u64::MAX),
-            _ => panic!("an experiment has no option {option}"),
+        match parameter {
+            Parameter::Peers => format!("1 to {}", Self::PEERS_MAX),
+            Parameter::Lookups => format!("0 to {}", Self::LOOKUPS_MAX),
+            Parameter::FailFraction => "0 to 1".to_owned(),
+            Parameter::JoinRate | Parameter::LeaveRate => format!("0 to {RATE_MAX} a second"),
+            Parameter::LeaveKind => LeaveKind::NAMES.map(|(name, _)| name).join(" or "),
+            Parameter::SessionMedian => seconds(SESSION_MIN, SESSION_MAX),
+            Parameter::Duration => seconds(DURATION_MIN, DURATION_MAX),
+            Parameter::Successors => format!("2 to {}", RingSettings::SUCCESSORS_MAX),
+            Parameter::Contacts => format!("1 to {}", Self::CONTACTS_MAX),
+            Parameter::Loss => "0 to 1, 1 excluded".to_owned(),
+            Parameter::Latency => format!("0 to {}", written_ms(LATENCY_MAX)),
+            Parameter::Files => format!("0 to {}", Self::FILES_MAX),
+            Parameter::Replicas => format!("1 to {}", RingSettings::REPLICAS_MAX),
+            Parameter::Interval => seconds(Interval::MIN, Interval::MAX),
+            Parameter::Seed => format!("0 to {}", u64::MAX),
         }
     }
 
     /// Checks every bound, and that no more peers leave than there are.
     ///
     /// # Errors
-    /// [`ExperimentError`] names the option, its bounds and its value.
+    /// [`ExperimentError`] names the parameter, its bounds and its value.
     pub fn validate(&self) -> Result<(), ExperimentError> {
         self.settings.validate()?;
         let session = self.session_median.unwrap_or(SESSION_MIN);
-        let checks: [(bool, &'static str, String); 12] = [
-            ((1..=Self::PEERS_MAX).contains(&self.peers), "--peers", self.peers.to_string()),
-            (self.lookups <= Self::LOOKUPS_MAX, "--lookups", self.lookups.to_string()),
-            ((0.0..=1.0).contains(&self.fail_fraction), "--fail-fraction", self.fail_fraction.to_string()),
-            ((0.0..=RATE_MAX).contains(&self.join_rate), "--join-rate", self.join_rate.to_string()),
-            ((0.0..=RATE_MAX).contains(&self.leave_rate), "--leave-rate", self.leave_rate.to_string()),
-            ((SESSION_MIN..=SESSION_MAX).contains(&session), "--session-median", written_s(session)),
-            ((DURATION_MIN..=DURATION_MAX).contains(&self.duration), "--duration", written_s(self.duration)),
-            ((1..=Self::CONTACTS_MAX).contains(&self.contacts), "--contacts", self.contacts.to_string()),
-            ((0.0..1.0).contains(&self.loss), "--loss", self.loss.to_string()),
-            (self.latency <= LATENCY_MAX, "--latency", written_ms(self.latency)),
-            (self.files <= Self::FILES_MAX, "--files", self.files.to_string()),
-            (Interval::new(self.interval).is_ok(), "--interval", written_s(self.interval)),
+        let checks: [(bool, Parameter, String); 12] = [
+            ((1..=Self::PEERS_MAX).contains(&self.peers), Parameter::Peers, self.peers.to_string()),
+            (self.lookups <= Self::LOOKUPS_MAX, Parameter::Lookups, self.lookups.to_string()),
+            (
+                (0.0..=1.0).contains(&self.fail_fraction),
+                Parameter::FailFraction,
+                self.fail_fraction.to_string(),
+            ),
+            ((0.0..=RATE_MAX).contains(&self.join_rate), Parameter::JoinRate, self.join_rate.to_string()),
+            ((0.0..=RATE_MAX).contains(&self.leave_rate), Parameter::LeaveRate, self.leave_rate.to_string()),
+            ((SESSION_MIN..=SESSION_MAX).contains(&session), Parameter::SessionMedian, written_s(session)),
+            (
+                (DURATION_MIN..=DURATION_MAX).contains(&self.duration),
+                Parameter::Duration,
+                written_s(self.duration),
+            ),
+            (
+                (1..=Self::CONTACTS_MAX).contains(&self.contacts),
+                Parameter::Contacts,
+                self.contacts.to_string(),
+            ),
+            ((0.0..1.0).contains(&self.loss), Parameter::Loss, self.loss.to_string()),
+            (self.latency <= LATENCY_MAX, Parameter::Latency, written_ms(self.latency)),
+            (self.files <= Self::FILES_MAX, Parameter::Files, self.files.to_string()),
+            (Interval::new(self.interval).is_ok(), Parameter::Interval, written_s(self.interval)),
         ];
-        for (fine, option, value) in checks {
+        for (fine, parameter, value) in checks {
             if !fine {
-                return Err(ExperimentError::of(option, value));
+                return Err(ExperimentError::of(parameter, value));
             }
         }
         let (peers, seconds) = (self.peers as f64, self.duration.as_secs_f64());
@@ -285,14 +353,17 @@ impl Experiment {
 
     /// The approximate run time on one core, as measured (docs/measurements.md): an estimate to be shown before the
     /// run.
-    pub fn likely_time(&self) -> Duration {
+    ///
+    /// # Errors
+    /// The errors of [`Experiment::validate`]: of values out of bounds the time may be infinite.
+    pub fn likely_time(&self) -> Result<Duration, ExperimentError> {
+        self.validate()?;
         let turns = self.peers as f64 * self.duration.as_secs_f64() / self.interval.as_secs_f64();
         let changes = self.join_rate > 0.0 || self.leave_rate > 0.0 || self.session_median.is_some();
         let turn = if changes { TURN_WITH_CHANGES } else { TURN };
         let contacts = self.contacts_max().min(self.peers) as f64 * self.peers as f64;
-        turn.mul_f64(turns)
-            + LOOKUP.mul_f64(self.lookups as f64)
-            + Duration::from_secs_f64(contacts * CONTACT_S)
+        let lookups = LOOKUP.mul_f64(self.lookups as f64);
+        Ok(turn.mul_f64(turns) + lookups + Duration::from_secs_f64(contacts * CONTACT_S))
     }
 
     /// The number of contacts that a peer keeps: as given, or as many as Chord has fingers.
@@ -371,38 +442,123 @@ mod tests {
         assert_eq!(most.validate(), Ok(()));
     }
 
-    /// Goal: what is out of bounds is refused with the option, its bounds and the value, units among them.
+    /// Goal: what is out of bounds is refused with the parameter, its bounds and the value, units among them.
     #[test]
     fn what_is_out_of_bounds_is_named() {
-        assert_eq!(refused(|e| e.peers = 0), "--peers is 1 to 262144, not 0");
-        assert_eq!(refused(|e| e.lookups = u64::MAX).split(", ").next(), Some("--lookups is 0 to 10000000"));
+        assert_eq!(refused(|e| e.peers = 0), "the number of peers is 1 to 262144, not 0");
+        assert_eq!(refused(|e| e.peers = 262_145), "the number of peers is 1 to 262144, not 262145");
+        assert_eq!(
+            refused(|e| e.lookups = u64::MAX),
+            format!("the number of lookups is 0 to 10000000, not {}", u64::MAX)
+        );
         for (bad, told) in [(-0.1, "-0.1"), (1.1, "1.1"), (f64::NAN, "NaN"), (f64::INFINITY, "inf")] {
-            assert_eq!(refused(|e| e.fail_fraction = bad), format!("--fail-fraction is 0 to 1, not {told}"));
-            assert_eq!(refused(|e| e.loss = bad), format!("--loss is 0 to 1, 1 excluded, not {told}"));
+            let fails = format!("the part of the peers that fails is 0 to 1, not {told}");
+            assert_eq!(refused(|e| e.fail_fraction = bad), fails);
+            let lost = format!("the part of the packets that is lost is 0 to 1, 1 excluded, not {told}");
+            assert_eq!(refused(|e| e.loss = bad), lost);
         }
-        assert_eq!(refused(|e| e.loss = 1.0), "--loss is 0 to 1, 1 excluded, not 1");
+        assert!(refused(|e| e.loss = 1.0).ends_with("is 0 to 1, 1 excluded, not 1"));
         for bad in [-1.0, 1_000.5, f64::NAN, f64::INFINITY] {
-            let told = format!("-rate is 0 to 1000 a second, not {bad}");
-            assert_eq!(refused(|e| e.join_rate = bad), format!("--join{told}"));
-            assert_eq!(refused(|e| e.leave_rate = bad), format!("--leave{told}"));
+            let told = format!("is 0 to 1000 a second, not {bad}");
+            assert_eq!(refused(|e| e.join_rate = bad), format!("the rate of joins {told}"));
+            assert_eq!(refused(|e| e.leave_rate = bad), format!("the rate of departures {told}"));
         }
-        let session = |seconds| refused(|e| e.session_median = Some(Duration::from_secs(seconds)));
-        assert_eq!(session(9), "--session-median is 10 to 31536000 s, not 9 s");
-        assert_eq!(session(31_536_001), "--session-median is 10 to 31536000 s, not 31536001 s");
+        let session = |span| refused(|e| e.session_median = Some(span));
+        for (span, told) in [
+            (Duration::ZERO, "0"),
+            (Duration::from_secs(9), "9"),
+            (Duration::from_secs(31_536_001), "31536001"),
+        ] {
+            let whole = format!("the median of the sessions is 10 to 31536000 s, not {told} s");
+            assert_eq!(session(span), whole);
+        }
+        assert!(session(Duration::MAX).starts_with("the median of the sessions is"));
         let duration = |ms| refused(|e| e.duration = Duration::from_millis(ms));
-        assert_eq!(duration(999), "--duration is 1 to 604800 s, not 0.999 s");
-        assert_eq!(duration(604_800_001), "--duration is 1 to 604800 s, not 604800.001 s");
-        assert_eq!(refused(|e| e.contacts = 0), "--contacts is 1 to 4096, not 0");
-        assert_eq!(refused(|e| e.contacts = 4_097), "--contacts is 1 to 4096, not 4097");
+        assert_eq!(duration(999), "the duration is 1 to 604800 s, not 0.999 s");
+        assert_eq!(duration(604_800_001), "the duration is 1 to 604800 s, not 604800.001 s");
+        assert_eq!(refused(|e| e.contacts = 0), "the number of contacts is 1 to 4096, not 0");
+        assert_eq!(refused(|e| e.contacts = 4_097), "the number of contacts is 1 to 4096, not 4097");
         assert_eq!(
             refused(|e| e.latency = Duration::from_micros(10_000_500)),
-            "--latency is 0 to 10000 ms, not 10000.5 ms"
+            "the latency is 0 to 10000 ms, not 10000.5 ms"
         );
-        assert_eq!(refused(|e| e.files = 1_000_001), "--files is 0 to 1000000, not 1000001");
+        assert!(refused(|e| e.latency = Duration::MAX).starts_with("the latency is 0 to 10000 ms"));
+        assert_eq!(refused(|e| e.files = 1_000_001), "the number of files is 0 to 1000000, not 1000001");
         let interval = |ms| refused(|e| e.interval = Duration::from_millis(ms));
-        assert_eq!(interval(0), "--interval is 0.05 to 3600 s, not 0 s");
-        assert_eq!(interval(3_600_001), "--interval is 0.05 to 3600 s, not 3600.001 s");
-        assert_eq!(refused(|e| e.settings.replicas = 0), "--replicas is 1 to 16, not 0");
-        assert_eq!(refused(|e| e.settings.successors = 33), "--successors is 2 to 32, not 33");
+        assert_eq!(interval(0), "the interval is 0.05 to 3600 s, not 0 s");
+        assert_eq!(interval(3_600_001), "the interval is 0.05 to 3600 s, not 3600.001 s");
+        assert_eq!(refused(|e| e.settings.replicas = 0), "the number of replicas is 1 to 16, not 0");
+        assert_eq!(
+            refused(|e| e.settings.successors = 33),
+            "the length of the successor list is 2 to 32, not 33"
+        );
+        assert_eq!(
+            refused(|e| e.settings = RingSettings { replicas: 9, successors: 4 }),
+            "9 replicas need a successor list of at least 8, not 4"
+        );
+        assert_eq!(
+            "crash".parse::<LeaveKind>().map_err(|error| error.to_string()),
+            Err("the kind of departure is notice or death, not \"crash\"".to_owned())
+        );
+        assert_eq!(
+            refused(|e| {
+                (e.peers, e.fail_fraction, e.join_rate, e.leave_rate) = (10, 0.5, 0.1, 1.0);
+                e.duration = Duration::from_secs(20);
+            }),
+            "departures and failures take 25 peers of the 10 there are and the 2 that join"
+        );
+    }
+
+    /// Goal: neither the estimate nor the run trusts values that nobody has validated.
+    #[test]
+    fn bad_values_are_refused_by_each_way_in() {
+        let good = Experiment::default();
+        for bad in [
+            Experiment { peers: usize::MAX, contacts: usize::MAX, ..good.clone() },
+            Experiment { peers: 0, ..good.clone() },
+            Experiment { interval: Duration::ZERO, ..good.clone() },
+            Experiment { duration: Duration::MAX, ..good.clone() },
+            Experiment { loss: f64::NAN, ..good.clone() },
+            Experiment { settings: RingSettings { replicas: 0, successors: 0 }, ..good.clone() },
+        ] {
+            let why = bad.validate().unwrap_err();
+            // NaN differs from itself, so the texts are compared.
+            assert_eq!(bad.likely_time().map_err(|error| error.to_string()), Err(why.to_string()));
+            let run = bad.run(&mut |_| panic!("it has begun: {bad:?}"));
+            assert_eq!(run.map_err(|error| error.to_string()), Err(why.to_string()));
+        }
+        for peers in [0, 1, usize::MAX] {
+            assert!(Experiment::usual_duration(peers) >= USUAL_DURATION_MIN);
+        }
+    }
+
+    /// Goal: values at their bounds run to their end.
+    #[test]
+    fn the_smallest_and_the_worst_ring_run() {
+        let short = Experiment {
+            peers: 1,
+            lookups: 5,
+            duration: Duration::from_secs(2),
+            interval: Interval::MAX,
+            ..Experiment::default()
+        };
+        for experiment in [
+            short.clone(),
+            Experiment { fingers_only: true, latency: Duration::ZERO, files: 3, ..short.clone() },
+            Experiment { peers: 5, fail_fraction: 1.0, files: 3, ..short.clone() },
+            Experiment {
+                peers: 5,
+                loss: 0.999,
+                latency: LATENCY_MAX,
+                contacts: 1,
+                interval: Interval::MIN,
+                settings: RingSettings { replicas: 1, successors: 2 },
+                ..short.clone()
+            },
+            Experiment { peers: 3, join_rate: 20.0, leave_rate: 20.0, ..short },
+        ] {
+            let done = experiment.run(&mut |_| {});
+            assert!(done.is_ok(), "{experiment:?}: {done:?}");
+        }
     }
 }

@@ -33,7 +33,7 @@ mod violations;
 mod world;
 
 pub use chance::until_next;
-pub use experiment::{Experiment, ExperimentError, Health, LeaveKind, Report, Spread};
+pub use experiment::{Experiment, ExperimentError, Health, LeaveKind, Parameter, Report, Spread};
 pub use network::{Network, Slot};
 pub use places::contact;
 pub use replay::seeds;

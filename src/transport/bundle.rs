@@ -68,9 +68,7 @@ pub enum BundleError {
         reason: String,
     },
     /// The certificate has ended.
-    #[error(
-        "its certificate ended at {until}; where the ring CA's key is, `quoit admit … --renew` makes a new one"
-    )]
+    #[error("its certificate ended at {until}; it has to be renewed where the ring CA's key is")]
     Expired {
         /// The end of the certificate, as RFC 3339.
         until: String,
@@ -85,7 +83,7 @@ pub enum BundleError {
     #[error("it is a client's bundle, which cannot be a peer")]
     Client,
     /// The file already exists.
-    #[error("{} exists already; --overwrite replaces it", .path.display())]
+    #[error("{} exists already", .path.display())]
     Exists {
         /// The path of the bundle.
         path: std::path::PathBuf,
@@ -97,7 +95,7 @@ pub enum BundleError {
         path: std::path::PathBuf,
     },
     /// The certificates directory belongs to another ring.
-    #[error("it is of ring {bundle}, and {} is of ring {there}; choose another --certs-dir", .certs_dir.display())]
+    #[error("it is of ring {bundle}, and {} is of ring {there}; a ring needs a certificates directory of its own", .certs_dir.display())]
     OtherRing {
         /// The certificates directory.
         certs_dir: std::path::PathBuf,
@@ -107,7 +105,7 @@ pub enum BundleError {
         bundle: String,
     },
     /// The bundle has no key, and the certificates directory has none either.
-    #[error("it holds no key, and there is no {}; give the key with --key", .path.display())]
+    #[error("it holds no key, and there is no {}", .path.display())]
     NoKey {
         /// The path where a key was looked for.
         path: std::path::PathBuf,

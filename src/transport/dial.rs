@@ -207,16 +207,16 @@ fn why_no_way(listen: &SocketAddr, to: &SocketAddr) -> Option<String> {
     let port = listen.port();
     if listen.is_ipv4() && to.is_ipv6() {
         Some(format!(
-            "it is an IPv6 address, and this peer listens on {listen}, IPv4 only; --listen [::]:{port} serves both"
+            "it is an IPv6 address, and this peer listens on {listen}, IPv4 only; a peer that listens on [::]:{port} serves both"
         ))
     } else if listen.is_ipv6() && to.is_ipv4() && !listen.ip().is_unspecified() {
         Some(format!(
-            "it is an IPv4 address, and this peer listens on {listen}, IPv6 only; --listen [::]:{port} serves both"
+            "it is an IPv4 address, and this peer listens on {listen}, IPv6 only; a peer that listens on [::]:{port} serves both"
         ))
     } else if listen.ip().is_loopback() && !to.ip().is_loopback() {
         Some(format!(
-            "this peer listens on {listen}, which no other machine can answer; give it a network address: \
-             --listen 0.0.0.0:{port}, or [::]:{port}"
+            "this peer listens on {listen}, which no other machine can answer; give it a network address \
+             to listen on: 0.0.0.0:{port}, or [::]:{port}"
         ))
     } else {
         None

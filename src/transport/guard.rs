@@ -61,7 +61,7 @@ struct Source([u8; 8]);
 struct Credit {
     failures: Bucket,
     /// Failures that may be another's, who forged this address.
-    doubts: Bucket,
+    unverified_failures: Bucket,
     under_way: usize,
     /// The handshakes under way from known ports, which have places of their own.
     known_under_way: usize,
@@ -119,7 +119,7 @@ impl Guard {
             return if share > 0 { Knock::Open } else { Knock::Closed(CROWDED) };
         };
         let left = credit.failures.left(now);
-        let pressed = left.min(credit.doubts.left(now)) < 0.5 || credit.under_way >= share / 2;
+        let pressed = left.min(credit.unverified_failures.left(now)) < 0.5 || credit.under_way >= share / 2;
         if free > 0 && credit.is_known(from.port()) {
             return if pressed && !proven { Knock::Prove } else { Knock::Open };
         }
@@ -265,7 +265,7 @@ impl Guard {
         }
         let credit = sources.entry(source).or_insert_with(|| Credit {
             failures: Bucket::full(FAILURES, now),
-            doubts: Bucket::full(FAILURES, now),
+            unverified_failures: Bucket::full(FAILURES, now),
             under_way: 0,
             known_under_way: 0,
             known: Vec::new(),
@@ -325,7 +325,7 @@ impl Handshake {
         if self.proven {
             self.guard.failed(self.from);
         } else {
-            self.guard.with_credit(self.from, |credit, now| credit.doubts.take(now));
+            self.guard.with_credit(self.from, |credit, now| credit.unverified_failures.take(now));
         }
     }
 }

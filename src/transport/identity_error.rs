@@ -57,7 +57,7 @@ pub enum IdentityError {
         begin: String,
     },
     /// The certificate has ended.
-    #[error("{} ended at {until}; where the ring CA's key is, `quoit admit … --renew` makes a new one", .path.display())]
+    #[error("{} ended at {until}; it has to be renewed where the ring CA's key is", .path.display())]
     Expired {
         /// The path of the certificate.
         path: PathBuf,
@@ -66,7 +66,7 @@ pub enum IdentityError {
     },
     /// A name or key that is to be admitted already belongs to another.
     #[error(
-        "{what} has been given out already, see {}; `quoit admit {whom} --renew` makes a new certificate for the same key; where that key is lost for good, remove that file first",
+        "{what} has been given out already, see {}; its certificate can be renewed for the same key; where that key is lost for good, remove that file first",
         .path.display()
     )]
     GivenOut {

@@ -130,21 +130,44 @@ pub enum ClientReply {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
-    /// Whether the wanted item does not exist, by the word of every peer that would know.
-    pub not_found: bool,
+    /// The kind of failure, as far as a program may want to know.
+    pub kind: FailureKind,
     /// The message, at most [`limits::FAILURE_BYTES_MAX`] bytes.
     pub message: String,
+}
+
+/// The kind of a [`Failure`]. On the wire the first two are one byte, 0 and 1, as a truth value was before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// Nothing more is known than the message.
+    Failed,
+    /// The wanted item does not exist, by the word of every peer that would know.
+    NotFound,
+    /// A peer that was told to leave stays, since copies would be lost.
+    Stays,
 }
 
 impl Failure {
     /// A failure with this message.
     pub fn new(message: impl Into<String>) -> Failure {
-        Failure { not_found: false, message: shortened(message.into(), limits::FAILURE_BYTES_MAX) }
+        let message = shortened(message.into(), limits::FAILURE_BYTES_MAX);
+        Failure { kind: FailureKind::Failed, message }
     }
 
     /// A failure because the wanted item does not exist.
     pub fn not_found(message: impl Into<String>) -> Failure {
-        Failure { not_found: true, ..Failure::new(message) }
+        Failure { kind: FailureKind::NotFound, ..Failure::new(message) }
+    }
+
+    /// The failure of a departure that would lose copies.
+    pub fn stays(message: impl Into<String>) -> Failure {
+        Failure { kind: FailureKind::Stays, ..Failure::new(message) }
+    }
+
+    /// Whether the wanted item does not exist.
+    pub fn is_not_found(&self) -> bool {
+        self.kind == FailureKind::NotFound
     }
 }
 

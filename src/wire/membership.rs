@@ -431,7 +431,7 @@ pub enum Refusal {
         incarnation: u64,
     },
     /// The ring has other settings.
-    #[error("the ring has {replicas} replicas and {successors} successors: start with --replicas {replicas} --successors {successors}", replicas = .0.replicas, successors = .0.successors)]
+    #[error("the ring has {replicas} replicas and {successors} successors: start with the same", replicas = .0.replicas, successors = .0.successors)]
     SettingsDiffer(RingSettings),
     /// The asked peer is leaving.
     #[error("that peer is leaving the ring")]
@@ -461,12 +461,12 @@ fn loopback_in_words(joiner: &Address) -> String {
     if joiner.is_loopback() {
         format!(
             "this ring's peers cannot reach {joiner}, a loopback address; join by a network address of the \
-             known peer, with --listen 0.0.0.0:PORT or [::]:PORT"
+             known peer, and listen on 0.0.0.0:PORT or [::]:PORT"
         )
     } else {
         format!(
             "this ring's peers have loopback addresses and cannot be reached from {joiner}; they would need \
-             --listen and --advertise with network addresses"
+             to listen on and to advertise network addresses"
         )
     }
 }

@@ -16,7 +16,7 @@ mod report;
 mod storage;
 mod text;
 
-pub use client::{ClientReply, ClientRequest, Failure, Wait, Wanted};
+pub use client::{ClientReply, ClientRequest, Failure, FailureKind, Wait, Wanted};
 pub use fault::Fault;
 pub use membership::{
     Address, AddressError, Datagram, Entry, Hello, Life, Member, MemberState, MembershipReply,

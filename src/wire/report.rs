@@ -241,7 +241,7 @@ pub struct RingFile {
     pub holders: Vec<PeerName>,
 }
 
-/// The result of `Files --ring`: the files of all peers.
+/// A listing of the ring: the files of all peers.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RingFiles {
     /// The files, in the order of their first name, then content id.

@@ -119,6 +119,7 @@ const RULES: &[Rule] = &[
             "sim::ExperimentError",
             "sim::Health",
             "sim::LeaveKind",
+            "sim::Parameter",
             "sim::Report",
             "sim::Spread",
             "wire::Address",
@@ -330,6 +331,47 @@ fn rooms_of_a_peer_see_downward() {
     }
     let right = "use crate::peer::shared::Shared; use crate::peer::ring::actor::ActorMessage;";
     assert!(intrusions("peer/flows/store.rs", right).is_empty());
+}
+
+/// Goal: a user of the library meets no option of the command line in an error. `cli` alone adds the name of the option
+/// that helps. (The simulator prints commands for cargo, whose options are others.)
+#[test]
+fn options_are_named_by_the_command_line_only() {
+    let may = |path: &str| is_in(path, "cli") || ["sim/plan.rs", "sim/replay.rs"].contains(&path);
+    let (mut inside, mut outside) = (0, Vec::new());
+    for (path, text) in sources() {
+        let named = options(&path, &text);
+        match may(&path) {
+            true => inside += named.len(),
+            false => outside.extend(named),
+        }
+    }
+    assert!(inside > 20, "only {inside} literals of cli name an option: are they still found?");
+    assert!(outside.is_empty(), "\n{}", outside.join("\n"));
+    for (text, count) in [
+        ("const A: &str = \"exists; --overwrite replaces it\";", 1),
+        ("#[error(\"{asked} \\\n     is --wait\")] struct A;", 1),
+        ("const A: &str = r#\"--as \"NAME\"\"#;", 1),
+        ("/// `--as NAME`\nconst A: &str = \"a -- b --- c --1\"; // --as", 0),
+    ] {
+        assert_eq!(options("peer/api/files.rs", text).len(), count, "{text}");
+    }
+}
+
+/// The literals of a file that name an option, each in one line.
+fn options(path: &str, text: &str) -> Vec<String> {
+    let names_one = |literal: &str| {
+        literal.match_indices("--").any(|(at, _)| {
+            let after = literal[at + 2..].chars().next();
+            after.is_some_and(|c| c.is_ascii_lowercase()) && !literal[..at].ends_with('-')
+        })
+    };
+    let source = Source::new(path, text);
+    source
+        .literals()
+        .filter(|(_, literal)| names_one(literal))
+        .map(|(line, literal)| format!("{path}:{line}: {literal}"))
+        .collect()
 }
 
 /// Goal: the scanner sees something at all, and every rule is of a module that there is.

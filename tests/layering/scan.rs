@@ -24,6 +24,8 @@ struct Token {
     line: usize,
     /// A word, `::`, or one character of punctuation. A literal is `""`.
     text: String,
+    /// A literal as it stands in the source.
+    literal: String,
 }
 
 impl Source {
@@ -77,6 +79,12 @@ impl Source {
         let is_field =
             |three: &&[Token]| three[0].text == "." && three[1].text == name && three[2].text != "(";
         self.tokens.windows(3).filter(is_field).map(|three| three[1].line).collect()
+    }
+
+    /// The literals of the file with their lines, as they stand in it.
+    pub fn literals(&self) -> impl Iterator<Item = (usize, &str)> {
+        let literals = self.tokens.iter().filter(|token| !token.literal.is_empty());
+        literals.map(|token| (token.line, token.literal.as_str()))
     }
 
     /// Whether one of these words stands anywhere in it, but in strings and comments.
@@ -276,7 +284,14 @@ fn tokens(text: &str) -> Vec<Token> {
                 Some(rest[0].to_string())
             }
         };
-        tokens.extend(token.filter(|text| !text.is_empty()).map(|text| Token { line, text }));
+        tokens.extend(token.filter(|text| !text.is_empty()).map(|text| {
+            let literal = if text == "\"\"" {
+                chars[begin..at.min(chars.len())].iter().collect()
+            } else {
+                String::new()
+            };
+            Token { line, text, literal }
+        }));
         line += chars[begin..at.min(chars.len())].iter().filter(|c| **c == '\n').count();
     }
     tokens

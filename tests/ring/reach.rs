@@ -94,7 +94,7 @@ fn an_address_of_another_kind_is_said_to_be_so() {
         (
             "127.0.0.1",
             "192.0.2.1",
-            ", which no other machine can answer; give it a network address: --listen",
+            ", which no other machine can answer; give it a network address to listen on: 0.0.0.0:",
         ),
         ("[::1]", "127.0.0.1", "it is an IPv4 address, and this peer listens on [::1]:"),
     ] {

@@ -199,6 +199,8 @@ fn replies() -> Vec<ClientReply> {
         ClientReply::ProtocolError("malformed".to_owned()),
         ClientReply::Forgotten(ForgetReport { peer: nas(), address: address(), done: true, without_copy: 2 }),
         ClientReply::AllListed,
+        ClientReply::Failed(Failure::new("no room")),
+        ClientReply::Failed(Failure::stays("this peer stays")),
     ]
 }
 

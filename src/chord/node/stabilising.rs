@@ -126,7 +126,10 @@ impl Node {
         let (teller, reply) = match answer {
             Ok((teller, MembershipReply::Neighbour(reply))) => (teller, reply),
             Ok((helper, MembershipReply::Relayed(Ok(reply)))) => (helper.as_helper(), reply),
-            Ok((teller, MembershipReply::Gone { successor })) => {
+            // A helper that has left says so of itself, not of the asked peer.
+            Ok((teller, MembershipReply::Gone { successor }))
+                if teller.entry.position == query.whom().position =>
+            {
                 let gone = teller.with_entry(query.whom());
                 self.ingest_living(now, &gone, successor);
                 return self.ingest_own_report(now, &gone, MemberState::Left);
@@ -351,3 +354,54 @@ impl Node {
 
 /// The number of stabilise periods in which a member that is away is asked once, on average.
 const REACH_OUT_EVERY: u32 = 4;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::chord::NodeConfig;
+    use crate::chord::output::Output;
+    use crate::chord::sample::{entries, entry};
+    use crate::chord::table::Table;
+    use crate::config::RingSettings;
+    use crate::wire::limits::MEMBERS_MAX;
+
+    /// Reported: a helper that had left answered `Gone`, and the asked peer was taken for one that had left.
+    #[test]
+    fn a_helper_that_has_left_says_nothing_of_the_asked_peer() {
+        let (now, interval) = (Moment(1_000_000), Duration::from_secs(1));
+        let config = NodeConfig {
+            me: entry(100),
+            address_given: true,
+            settings: Some(RingSettings { replicas: 3, successors: 2 }),
+            interval,
+            contacts_max: MEMBERS_MAX,
+            start: Start::Found,
+            seed: 1,
+        };
+        let known = [20, 40, 60, 80, 120, 140, 160, 180, 200, 220];
+        let contacts =
+            Table::of(entries(&known).into_iter().map(|entry| Member { entry, state: MemberState::Alive }));
+        let mut node = Node::converged(now, config, Some(entry(80)), entries(&[120, 140]), contacts);
+        node.detector.reach_through(entry(120).position, entry(60));
+        let mut at = now;
+        let token = loop {
+            at = node.poll_timeout().unwrap().max(at);
+            node.handle_timeout(at);
+            let asked = std::iter::from_fn(|| node.poll_output()).find_map(|output| match output {
+                Output::Request { token, request: MembershipRequest::Relay { target, .. }, .. } => {
+                    (target == entry(120)).then_some(token)
+                }
+                _ => None,
+            });
+            if let Some(token) = asked {
+                break token;
+            }
+        };
+        node.handle_reply(at, token, Ok((entry(60), MembershipReply::Gone { successor: None })));
+        let state = |number| node.members().at(&entry(number).position).map(|member| member.state);
+        assert_eq!(state(120), Some(MemberState::Alive));
+        assert_eq!(node.successors()[0], entry(120));
+    }
+}

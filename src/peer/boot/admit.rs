@@ -78,7 +78,7 @@ pub struct AdmitReport {
 #[non_exhaustive]
 pub enum AdmitError {
     /// There is no CA, or its key is missing.
-    #[error("no ring CA's key in {}; admit where the ring was founded, or say with --certs-dir where the key is", .certs_dir.display())]
+    #[error("no ring CA's key in {}; admit where the ring was founded", .certs_dir.display())]
     NoAuthority {
         /// The certificates directory that was searched.
         certs_dir: PathBuf,

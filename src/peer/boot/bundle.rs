@@ -8,7 +8,7 @@ use crate::id::Position;
 use crate::peer::api::{PeerEvent, StartError, StartOptions};
 use crate::peer::shared::Shared;
 use crate::time::Timestamp;
-use crate::transport::{Bundle, Installed};
+use crate::transport::{Bundle, BundleError, Installed};
 
 /// A bundle that fits the options.
 pub(in crate::peer) struct Given {
@@ -20,17 +20,20 @@ impl Given {
     /// Reads the bundle of the options, with its key if that was given separately; `None` without a bundle.
     pub(in crate::peer) fn read(options: &StartOptions) -> Result<Option<Given>, StartError> {
         let Some(path) = options.bundle.clone() else { return Ok(None) };
-        let failed = |reason: String| StartError::Bundle { path: path.clone(), reason };
-        let mut bundle = Bundle::read(&path).map_err(|error| failed(error.to_string()))?;
+        let failed = |error| StartError::Bundle { path: path.clone(), source: Box::new(error) };
+        let mut bundle = Bundle::read(&path).map_err(failed)?;
         if let Some(key) = &options.key {
-            bundle.read_key(key).map_err(|error| failed(format!("with {}: {error}", key.display())))?;
+            bundle.read_key(key).map_err(|error| StartError::BundleKey {
+                path: path.clone(),
+                key: key.clone(),
+                source: Box::new(error),
+            })?;
         }
-        let position =
-            bundle.position().ok_or_else(|| failed("it is a client's, which cannot be a peer".to_owned()))?;
+        let position = bundle.position().ok_or_else(|| failed(BundleError::Client))?;
         match options.number {
             Some(number) if Position::of_number(number) != position => {
-                let whose = bundle.display_name().unwrap_or_else(|| position.label());
-                Err(failed(format!("it is the bundle of peer {whose}, not of peer {number}")))
+                let found = bundle.display_name().unwrap_or_else(|| position.label());
+                Err(StartError::BundleOfOther { path, found, asked: number })
             }
             _ => Ok(Some(Given { bundle, path })),
         }
@@ -54,7 +57,7 @@ impl Given {
     pub(in crate::peer) fn install(&self, certs_dir: &Path) -> Result<Installed, StartError> {
         self.bundle
             .install(certs_dir)
-            .map_err(|error| StartError::Bundle { path: self.path.clone(), reason: error.to_string() })
+            .map_err(|error| StartError::Bundle { path: self.path.clone(), source: Box::new(error) })
     }
 }
 
@@ -77,10 +80,8 @@ impl Shared {
         }
         let since = until.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let whom = self.identity.display_name().map_or_else(|| self.identity.label(), str::to_owned);
-        self.tell(PeerEvent::Warning(format!(
-            "this peer's certificate ends at {}; where the ring CA's key is, `quoit admit {whom} --renew` makes a new one",
-            Timestamp::of_unix_ms(since.as_millis() as u64),
-        )));
+        let until = Timestamp::of_unix_ms(since.as_millis() as u64).to_string();
+        self.tell(PeerEvent::CertificateEnds { until, whom });
     }
 }
 

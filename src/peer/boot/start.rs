@@ -338,7 +338,7 @@ fn load_identity(
 ) -> Result<(Folders, Found), StartError> {
     let certificates = |error: IdentityError| match error {
         IdentityError::ClockNotSet { now, begin } => StartError::ClockNotSet { now, begin },
-        error => StartError::Certificates { certs_dir: certs_dir.to_owned(), reason: error.to_string() },
+        source => StartError::Certificates { certs_dir: certs_dir.to_owned(), source },
     };
     if let (Some(file), Some(dir)) = (existing, &given) {
         let identity = Identity::load(certs_dir, &file.certificate).map_err(certificates)?;
@@ -379,10 +379,7 @@ fn load_identity(
 
 /// A new identity from the ring's CA; only `init` makes a CA.
 fn issue(options: &StartOptions, certs_dir: &Path) -> Result<Identity, StartError> {
-    let certificates = |error: IdentityError| StartError::Certificates {
-        certs_dir: certs_dir.to_owned(),
-        reason: error.to_string(),
-    };
+    let certificates = |source| StartError::Certificates { certs_dir: certs_dir.to_owned(), source };
     let no_authority = || StartError::NoAuthority { certs_dir: certs_dir.to_owned() };
     let authority = match options.entrance {
         Entrance::Found | Entrance::Form { .. } => {
@@ -428,14 +425,7 @@ fn data_dir_of(options: &StartOptions, bundle: Option<&Given>) -> Result<Option<
     match folders.as_slice() {
         [only] => Ok(Some(only.clone())),
         [] => Err(StartError::NoIdentity { data_dir: dir }),
-        several => Err(StartError::Data {
-            data_dir: dir,
-            reason: format!(
-                "{} peers live there; name one with --data-dir: {}",
-                several.len(),
-                crate::peer::word_list(several.iter().map(|path| path.display().to_string()))
-            ),
-        }),
+        _ => Err(StartError::SeveralPeers { dir, peers: folders }),
     }
 }
 

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::blob::{PeerFile, is_in_use};
 use crate::id::Position;
-use crate::peer::api::{Failure, nearest, word_list};
+use crate::peer::api::{ConnectError, nearest};
 use crate::peer::boot::start::{default_certs_dir, peers_dir};
-use crate::transport::{Credentials, Identity, IdentityError, label_of};
+use crate::transport::{Credentials, Identity, label_of};
 use crate::wire::Address;
 
 /// The user's description of the peer that is meant; empty if only one runs here.
@@ -32,8 +32,6 @@ pub(in crate::peer) struct Chosen {
     pub credentials: Credentials,
     /// The peer in words: "peer 4".
     pub described: String,
-    /// The command that starts the peer, if it is known.
-    pub start_with: Option<String>,
     /// The peer's data directory, if it is on this machine.
     pub data_dir: Option<PathBuf>,
 }
@@ -48,8 +46,8 @@ impl PeerChoice {
     /// Finds the peer. Reads files, but does not connect.
     ///
     /// # Errors
-    /// Says which peer is missing or ambiguous, and what to do.
-    pub(in crate::peer) fn find(&self) -> Result<Chosen, Failure> {
+    /// [`ConnectError`] when the peer is missing or ambiguous.
+    pub(in crate::peer) fn find(&self) -> Result<Chosen, ConnectError> {
         let residents = self.residents()?;
         let Some(wanted) = &self.peer else { return self.only(residents) };
         if let Some(resident) = residents.iter().find(|resident| resident.is_called(wanted)) {
@@ -64,49 +62,37 @@ impl PeerChoice {
                 credentials: self.credentials(None)?,
                 address,
                 position: None,
-                start_with: None,
                 data_dir: None,
             }),
             Err(_) => {
                 let labels: Vec<String> = residents.iter().map(Resident::label).collect();
-                let hint = match nearest(wanted, labels.iter().map(String::as_str)) {
-                    Some(label) => format!("did you mean {label}?"),
-                    None => "a peer is a number from 0 to 255, a display name, or HOST:PORT".to_owned(),
-                };
-                Err(Failure::new(format!("no peer {wanted:?} lives here; {hint}")))
+                let nearest = nearest(wanted, labels.iter().map(String::as_str)).map(str::to_owned);
+                Err(ConnectError::UnknownPeer { wanted: wanted.clone(), nearest })
             }
         }
     }
 
     /// The only peer that runs, or the only one that exists.
-    fn only(&self, mut residents: Vec<Resident>) -> Result<Chosen, Failure> {
-        let place = self.data_dir.clone().unwrap_or_else(peers_dir);
+    fn only(&self, mut residents: Vec<Resident>) -> Result<Chosen, ConnectError> {
+        let dir = self.data_dir.clone().unwrap_or_else(peers_dir);
         if residents.is_empty() {
-            return Err(Failure::new(format!(
-                "no peer lives in {}; `quoit init` founds a ring, `quoit join` joins one, --peer or --data-dir \
-                 names a peer elsewhere",
-                place.display()
-            )));
+            return Err(ConnectError::NoPeer { dir });
         }
         let running: Vec<&Resident> = residents.iter().filter(|resident| resident.runs()).collect();
         match running.as_slice() {
             [only] => self.chosen(only),
             [] if residents.len() == 1 => Err(residents.remove(0).takes_no_commands()),
-            [] => Err(Failure::new(format!(
-                "none of the {} peers in {} is running; start one, as with `{}`",
-                residents.len(),
-                place.display(),
-                residents[0].start_with()
-            ))),
-            several => Err(Failure::new(format!(
-                "{} peers run here: {}; say which with --peer",
-                several.len(),
-                word_list(several.iter().map(|resident| resident.label()))
-            ))),
+            [] => {
+                let data_dirs = residents.into_iter().map(|resident| resident.data_dir).collect();
+                Err(ConnectError::NoneRuns { dir, data_dirs })
+            }
+            several => Err(ConnectError::SeveralRun {
+                peers: several.iter().map(|resident| resident.label()).collect(),
+            }),
         }
     }
 
-    fn chosen(&self, resident: &Resident) -> Result<Chosen, Failure> {
+    fn chosen(&self, resident: &Resident) -> Result<Chosen, ConnectError> {
         if !resident.runs() {
             return Err(resident.takes_no_commands());
         }
@@ -116,18 +102,14 @@ impl PeerChoice {
             credentials: self
                 .credentials(Some((&resident.file.certificate, resident.file.certs_dir.clone())))?,
             described: format!("peer {}", resident.label()),
-            start_with: Some(resident.start_with()),
             data_dir: Some(resident.data_dir.clone()),
         })
     }
 
     /// A peer of this machine whose data directory is not known here.
-    fn numbered(&self, number: u8) -> Result<Chosen, Failure> {
-        let port = self.base_port.checked_add(number.into()).ok_or_else(|| {
-            Failure::new(format!(
-                "peer {number} would have a UDP port beyond 65535; choose a smaller --base-port"
-            ))
-        })?;
+    fn numbered(&self, number: u8) -> Result<Chosen, ConnectError> {
+        let port = u32::from(self.base_port) + u32::from(number);
+        let port = u16::try_from(port).map_err(|_| ConnectError::PortTooHigh { number, port })?;
         let position = Position::of_number(number);
         let credentials = self.credentials(Some((&label_of(&position), None)))?;
         Ok(Chosen {
@@ -135,36 +117,24 @@ impl PeerChoice {
             position: Some(position),
             credentials,
             described: format!("peer {number}"),
-            start_with: None,
             data_dir: None,
         })
     }
 
     /// The given bundle; without one, the key of this label in the folder that its peer remembers.
-    fn credentials(&self, own: Option<(&str, Option<PathBuf>)>) -> Result<Credentials, Failure> {
+    fn credentials(&self, own: Option<(&str, Option<PathBuf>)>) -> Result<Credentials, ConnectError> {
         if let Some(path) = &self.bundle {
             let loaded = Credentials::of_bundle(path);
-            return loaded.map_err(|error| Failure::new(format!("{}: {error}", path.display())));
+            return loaded.map_err(|source| ConnectError::Bundle { path: path.clone(), source });
         }
-        let Some((label, remembered)) = own else {
-            return Err(Failure::new(
-                "a peer elsewhere takes commands only with its own key, or with a certificate for client.quoit: \
-                 `quoit admit --client` makes one where the ring's CA key is, and --bundle names it here",
-            ));
-        };
+        let Some((label, remembered)) = own else { return Err(ConnectError::NoCertificate) };
         let certs_dir = self.certs_dir.clone().or(remembered).unwrap_or_else(default_certs_dir);
         let loaded = Identity::load(&certs_dir, label).and_then(|identity| Credentials::of_peer(&identity));
-        loaded.map_err(|error| {
-            let hint = match error {
-                IdentityError::Missing { .. } => "; --certs-dir or QUOIT_CERTS_DIR names another place",
-                _ => "",
-            };
-            Failure::new(format!("no key to command peer {label} with: {error}{hint}"))
-        })
+        loaded.map_err(|source| ConnectError::NoKey { peer: label.to_owned(), source })
     }
 
     /// The peers whose data directories are in this folder.
-    fn residents(&self) -> Result<Vec<Resident>, Failure> {
+    fn residents(&self) -> Result<Vec<Resident>, ConnectError> {
         let dir = self.data_dir.clone().unwrap_or_else(peers_dir);
         if let Some(resident) = resident(&dir)? {
             return Ok(vec![resident]);
@@ -175,12 +145,12 @@ impl PeerChoice {
             match resident(&folder.path()) {
                 Ok(found) => residents.extend(found),
                 // A folder that cannot be read does not hide the peers of the others.
-                Err(failure) => broken = Some(failure),
+                Err(error) => broken = Some(error),
             }
         }
         residents.sort_by_key(|resident| resident.file.position);
         match broken.filter(|_| residents.is_empty() && self.peer.is_none()) {
-            Some(failure) => Err(failure),
+            Some(error) => Err(error),
             None => Ok(residents),
         }
     }
@@ -212,27 +182,19 @@ impl Resident {
         id.is_some_and(lives) && is_in_use(&self.data_dir)
     }
 
-    /// The failure of a peer that does not run, or that has its folder but does not listen yet: its address is missing,
+    /// The error for a peer that does not run, or that has its folder but does not listen yet: its address is missing,
     /// or its clock is wrong.
-    fn takes_no_commands(&self) -> Failure {
-        let label = self.label();
-        if is_in_use(&self.data_dir) {
-            return Failure::new(format!(
-                "peer {label} is starting and takes no commands yet; what it waits for is in its own output"
-            ));
+    fn takes_no_commands(&self) -> ConnectError {
+        let peer = self.label();
+        match is_in_use(&self.data_dir) {
+            true => ConnectError::Starting { peer },
+            false => ConnectError::NotRunning { peer, data_dir: self.data_dir.clone() },
         }
-        Failure::new(format!("peer {label} is not running; start it with `{}`", self.start_with()))
-    }
-
-    fn start_with(&self) -> String {
-        let dir = self.data_dir.to_string_lossy();
-        let simple = dir.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b));
-        if simple { format!("quoit run --data-dir {dir}") } else { format!("quoit run --data-dir '{dir}'") }
     }
 }
 
-fn resident(dir: &Path) -> Result<Option<Resident>, Failure> {
-    let file = PeerFile::load(dir).map_err(|error| Failure::new(error.to_string()))?;
+fn resident(dir: &Path) -> Result<Option<Resident>, ConnectError> {
+    let file = PeerFile::load(dir)?;
     Ok(file.map(|file| Resident { data_dir: dir.to_owned(), file }))
 }
 

@@ -13,8 +13,8 @@ use crate::backoff::Backoff;
 use crate::blob::{BlobError, Source, is_in_use};
 use crate::id::{ContentId, FileName};
 use crate::peer::api::{
-    Failure, ForgetReport, LeavePlan, LeaveReport, PingReport, Progress, RequestReport, RingFiles, RingLine,
-    StatusReport, StoreOptions, StoreReport, Wanted, WhereisReport,
+    ConnectError, Failure, ForgetReport, LeavePlan, LeaveReport, PingReport, Progress, RequestReport,
+    RingFiles, RingLine, StatusReport, StoreError, StoreOptions, StoreReport, Wanted, WhereisReport,
 };
 use crate::peer::flows::bytes::read_ahead;
 use crate::peer::flows::store::{hash, name_of, unreadable};
@@ -40,8 +40,8 @@ impl Client {
     /// Finds the peer that is meant and connects to it. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// Says which peer could not be found or reached, why, and what to do.
-    pub async fn connect(choice: &PeerChoice) -> Result<Client, Failure> {
+    /// [`ConnectError`] when the peer that is meant is not found, or not reached.
+    pub async fn connect(choice: &PeerChoice) -> Result<Client, ConnectError> {
         let for_choice = choice.clone();
         let chosen = spawn_blocking(move || for_choice.find()).await?;
         match connect_in_turn(&chosen).await {
@@ -51,7 +51,7 @@ impl Client {
                 data_dir: chosen.data_dir,
                 idle: Progress::default(),
             }),
-            Err(error) => Err(unreached(&chosen, &error)),
+            Err(error) => Err(unreached(chosen, error)),
         }
     }
 
@@ -63,13 +63,13 @@ impl Client {
     /// See [`crate::peer::Handle::store`]. The file is read by this process; its bytes go through the peer.
     ///
     /// # Errors
-    /// The errors of [`crate::peer::Handle::store`], in words.
+    /// [`StoreError`] of the file itself; [`StoreError::Peer`] for all else, in the peer's words.
     pub async fn store(
         &self,
         path: &Path,
         options: &StoreOptions,
         progress: &Arc<Progress>,
-    ) -> Result<StoreReport, Failure> {
+    ) -> Result<StoreReport, StoreError> {
         let name = name_of(path, options).await?;
         let (source, object) = hash(path, progress).await?;
         let trouble: Arc<Mutex<Option<BlobError>>> = Arc::default();
@@ -85,8 +85,8 @@ impl Client {
         // The defect of the file says more than the fact that its bytes did not come.
         let trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
         match trouble {
-            Some(error) if stored.is_err() => Err(unreadable(path, error).into()),
-            _ => stored,
+            Some(error) if stored.is_err() => Err(unreadable(path, error)),
+            _ => Ok(stored?),
         }
     }
 
@@ -475,20 +475,17 @@ async fn connect_in_turn(chosen: &Chosen) -> Result<ClientConnection, DialError>
     }
 }
 
-fn unreached(chosen: &Chosen, error: &DialError) -> Failure {
-    let Chosen { described, start_with, .. } = chosen;
-    let start = start_with.as_ref().map_or(String::new(), |command| format!("; start it with `{command}`"));
-    Failure::new(match error {
+fn unreached(chosen: Chosen, error: DialError) -> ConnectError {
+    let Chosen { described: peer, address, data_dir, .. } = chosen;
+    match error {
         DialError::Timeout { .. } | DialError::Broken { .. } => {
-            format!("{described} does not answer at {}{start}", chosen.address)
+            ConnectError::NoAnswer { peer, address, data_dir }
         }
         DialError::Refused { refusal: Refusal::NotYours | Refusal::OursNoPeer, .. } => {
-            format!(
-                "{described} takes commands only with its own key, or with a certificate for client.quoit"
-            )
+            ConnectError::NotAllowed { peer }
         }
-        error => format!("cannot reach {described}: {error}"),
-    })
+        error => ConnectError::Unreached { peer, source: Box::new(error) },
+    }
 }
 
 /// How often, and how long at most, this checks whether a peer that left has ended.

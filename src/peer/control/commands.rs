@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::peer::api::{Failure, Progress, StoreOptions};
+use crate::peer::api::{Failure, Progress, ReadError, StoreOptions};
 use crate::peer::flows::relay::Pieces;
 use crate::peer::flows::store::{Offered, Origin};
 use crate::peer::shared::Shared;
@@ -50,7 +50,7 @@ impl Shared {
             }
             ClientRequest::Files => match self.files().await {
                 Ok(files) => list(stream, files.into_iter().map(ClientReply::File), ClientReply::End).await,
-                Err(reason) => refuse(stream, reason).await,
+                Err(error) => refuse(stream, error).await,
             },
             ClientRequest::RingFiles => match while_heard(stream, &idle, self.files_of_ring()).await? {
                 Ok(report) => {
@@ -59,13 +59,13 @@ impl Shared {
                     let all = report.complete.then_some(ClientReply::AllListed);
                     list(stream, files.chain(silent).chain(all), ClientReply::End).await
                 }
-                Err(reason) => refuse(stream, reason).await,
+                Err(error) => refuse(stream, error).await,
             },
             ClientRequest::Ring => match while_heard(stream, &idle, self.ring()).await? {
                 Ok(lines) => {
                     list(stream, lines.into_iter().map(ClientReply::RingLine), ClientReply::End).await
                 }
-                Err(reason) => refuse(stream, reason).await,
+                Err(error) => refuse(stream, error).await,
             },
             ClientRequest::Status => {
                 let mut status = while_heard(stream, &idle, self.status()).await?;
@@ -86,7 +86,7 @@ impl Shared {
             }
             ClientRequest::PlanLeave => {
                 let plan = while_heard(stream, &idle, self.plan_leave()).await?;
-                answer(stream, plan.map(ClientReply::LeavePlan).map_err(Failure::new)).await
+                answer(stream, plan.map(ClientReply::LeavePlan)).await
             }
             ClientRequest::Leave => self.leave_on_command(stream, &idle, false).await,
             ClientRequest::LeaveAnyway => self.leave_on_command(stream, &idle, true).await,
@@ -105,7 +105,7 @@ impl Shared {
         let mut leaving = tokio::spawn(async move { shared.leave(force).await });
         let left = match while_heard(stream, idle, &mut leaving).await {
             Ok(Ok(Ok(report))) => answer(stream, Ok::<_, Failure>(ClientReply::Left(report))).await,
-            Ok(Ok(Err(reason))) => return refuse(stream, reason).await,
+            Ok(Ok(Err(error))) => return refuse(stream, error).await,
             // The task ended together with the peer.
             Ok(Err(_)) => return Ok(()),
             Err(gone) if has_left(leaving).await => Err(gone),
@@ -139,12 +139,12 @@ async fn has_left<R, E>(leaving: JoinHandle<Result<R, E>>) -> bool {
 
 async fn send_object(
     stream: &mut CommandStream,
-    found: Result<(ObjectInfo, Pieces), Failure>,
+    found: Result<(ObjectInfo, Pieces), ReadError>,
     offset: u64,
 ) -> Result<(), StreamError> {
     let (object, mut pieces) = match found {
         Ok(found) => found,
-        Err(failure) => return answer(stream, Err(failure)).await,
+        Err(error) => return refuse(stream, error).await,
     };
     stream.reply(&ClientReply::Object(object)).await?;
     let mut left = object.length - offset;
@@ -191,8 +191,8 @@ async fn answer(
     list(stream, std::iter::empty(), reply).await
 }
 
-async fn refuse(stream: &mut CommandStream, reason: String) -> Result<(), StreamError> {
-    answer(stream, Err(Failure::new(reason))).await
+async fn refuse(stream: &mut CommandStream, error: impl Into<Failure>) -> Result<(), StreamError> {
+    answer(stream, Err(error)).await
 }
 
 async fn list(

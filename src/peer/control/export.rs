@@ -38,40 +38,30 @@ impl Place {
     /// Checks the path.
     ///
     /// # Errors
-    /// When something is there that must not be replaced, or the folder is missing.
-    pub async fn check(path: &Path, overwrite: bool) -> Result<Place, Failure> {
+    /// [`PlaceError`] when something is there that must not be replaced, or the folder is missing.
+    pub async fn check(path: &Path, overwrite: bool) -> Result<Place, PlaceError> {
         let path = path.to_owned();
         spawn_blocking(move || Place::look(&path, overwrite)).await
     }
 
-    fn look(path: &Path, overwrite: bool) -> Result<Place, Failure> {
-        let shown = path.display();
+    fn look(path: &Path, overwrite: bool) -> Result<Place, PlaceError> {
+        let named = path.to_owned();
         let there = match std::fs::metadata(path) {
             Ok(metadata) => Some(metadata.file_type()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(Failure::new(format!("cannot write {shown}: {error}"))),
+            Err(source) => return Err(PlaceError::Io { path: named, source }),
         };
         let kind = match there {
-            Some(kind) if kind.is_dir() => {
-                return Err(Failure::new(format!("{shown} is a directory; say which file in it")));
-            }
-            Some(kind) if kind.is_file() && !overwrite => {
-                return Err(Failure::new(format!("{shown} exists; --overwrite replaces it")));
-            }
+            Some(kind) if kind.is_dir() => return Err(PlaceError::Directory { path: named }),
+            Some(kind) if kind.is_file() && !overwrite => return Err(PlaceError::Exists { path: named }),
             Some(kind) if kind.is_fifo() || kind.is_char_device() => Kind::Pipe,
-            Some(kind) if !kind.is_file() => {
-                return Err(Failure::new(format!("{shown} is no file that can be written to")));
-            }
+            Some(kind) if !kind.is_file() => return Err(PlaceError::NotWritable { path: named }),
             _ => Kind::File { overwrite },
         };
         if there.is_none() && !folder_of(path).is_dir() {
-            return Err(Failure::new(format!(
-                "cannot write {shown}: there is no folder {}",
-                folder_of(path).display()
-            )));
+            return Err(PlaceError::NoFolder { folder: folder_of(path).to_owned(), path: named });
         }
         // The target of a symbolic link is replaced, not the link.
-        let named = path.to_owned();
         let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         Ok(Place { named, path, kind })
     }
@@ -79,11 +69,11 @@ impl Place {
     /// Begins the file, or waits for the reader of a FIFO.
     ///
     /// # Errors
-    /// When no file can be made there.
-    pub async fn begin(self) -> Result<Begun, Failure> {
+    /// [`PlaceError::Io`] when no file can be made there.
+    pub async fn begin(self) -> Result<Begun, PlaceError> {
         spawn_blocking(move || match self.open() {
             Ok((file, temporary)) => Ok(Begun { place: self, file, temporary }),
-            Err(error) => Err(self.failed(&error)),
+            Err(error) => Err(self.failed(error)),
         })
         .await
     }
@@ -103,8 +93,54 @@ impl Place {
         Ok((file, Some(temporary)))
     }
 
-    fn failed(&self, error: &io::Error) -> Failure {
-        Failure::new(format!("cannot write {}: {error}", self.named.display()))
+    fn failed(&self, source: io::Error) -> PlaceError {
+        PlaceError::Io { path: self.named.clone(), source }
+    }
+}
+
+/// Why no file can be written to a place.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlaceError {
+    /// A file is there, which is not to be replaced.
+    #[error("{} exists", .path.display())]
+    Exists {
+        /// The path as the person wrote it.
+        path: PathBuf,
+    },
+    /// A directory is there.
+    #[error("{} is a directory; say which file in it", .path.display())]
+    Directory {
+        /// The path as the person wrote it.
+        path: PathBuf,
+    },
+    /// Something is there that takes no bytes, such as a socket.
+    #[error("{} is no file that can be written to", .path.display())]
+    NotWritable {
+        /// The path as the person wrote it.
+        path: PathBuf,
+    },
+    /// The folder of the path is missing.
+    #[error("cannot write {}: there is no folder {}", .path.display(), .folder.display())]
+    NoFolder {
+        /// The path as the person wrote it.
+        path: PathBuf,
+        /// The missing folder.
+        folder: PathBuf,
+    },
+    /// The file cannot be made or written.
+    #[error("cannot write {}: {source}", .path.display())]
+    Io {
+        /// The path as the person wrote it.
+        path: PathBuf,
+        /// The underlying error.
+        source: io::Error,
+    },
+}
+
+impl From<PlaceError> for Failure {
+    fn from(error: PlaceError) -> Failure {
+        Failure::new(error.to_string())
     }
 }
 
@@ -121,11 +157,11 @@ impl Begun {
     /// Writes the whole file, which then takes its place in one step.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub async fn put(mut self, bytes: Vec<u8>) -> Result<(), Failure> {
+    /// [`PlaceError::Io`] when it cannot be written.
+    pub async fn put(mut self, bytes: Vec<u8>) -> Result<(), PlaceError> {
         spawn_blocking(move || {
             let written = self.file.write_all(&bytes).and_then(|()| self.finish());
-            written.map_err(|error| self.place.failed(&error))
+            written.map_err(|error| self.place.failed(error))
         })
         .await
     }
@@ -161,11 +197,11 @@ impl ObjectBytes {
     pub async fn save(self, place: Place, progress: &Progress) -> Result<(), Failure> {
         let Begun { place, file, temporary } = place.begin().await?;
         let file = self.write_to(file, progress).await.map_err(|error| match error {
-            WriteError::Sink(error) => place.failed(&error),
+            WriteError::Sink(error) => place.failed(error).into(),
             WriteError::Source(failure) => failure,
         })?;
         let mut begun = Begun { place, file, temporary };
-        spawn_blocking(move || begun.finish().map_err(|error| begun.place.failed(&error))).await
+        Ok(spawn_blocking(move || begun.finish().map_err(|error| begun.place.failed(error))).await?)
     }
 
     /// Writes the object piece by piece on a thread of its own. Returns the sink.

@@ -9,8 +9,9 @@ use tokio::sync::broadcast;
 use super::client::ObjectBytes;
 use crate::id::{ContentId, FileName, Position};
 use crate::peer::api::{
-    Failure, ForgetReport, LeavePlan, LeaveReport, PeerEvent, PeerName, PingReport, Progress, RequestError,
-    RequestReport, RingFiles, RingLine, StartError, StatusReport, StoreError, StoreOptions, StoreReport,
+    FilesError, ForgetError, ForgetReport, LeaveError, LeavePlan, LeaveReport, PeerEvent, PeerName,
+    PingError, PingReport, PlanLeaveError, Progress, ReadError, RequestError, RequestReport, RingError,
+    RingFiles, RingFilesError, RingLine, StartError, StatusReport, StoreError, StoreOptions, StoreReport,
     Wanted, WhereisReport,
 };
 use crate::peer::boot::running::Running;
@@ -83,21 +84,21 @@ impl Handle {
     /// Hands everything over, tells the neighbours, and ends the peer.
     ///
     /// # Errors
-    /// When the peer is in no ring, is already leaving, or stays because fewer than min(R, N − 1) living peers would
-    /// have a copy of something; the last error lists what would be lost.
-    pub async fn leave(&self) -> Result<LeaveReport, String> {
+    /// [`LeaveError`]: the peer is in no ring, is already leaving, or stays because fewer than min(R, N − 1) living peers
+    /// would have a copy of something.
+    pub async fn leave(&self) -> Result<LeaveReport, LeaveError> {
         self.leave_if(false).await
     }
 
     /// Like [`Handle::leave`], but leaves even if something may be lost, once nothing moves any more.
     ///
     /// # Errors
-    /// When the peer is in no ring, or is leaving already.
-    pub async fn leave_anyway(&self) -> Result<LeaveReport, String> {
+    /// [`LeaveError`]: the peer is in no ring, or is leaving already.
+    pub async fn leave_anyway(&self) -> Result<LeaveReport, LeaveError> {
         self.leave_if(true).await
     }
 
-    async fn leave_if(&self, force: bool) -> Result<LeaveReport, String> {
+    async fn leave_if(&self, force: bool) -> Result<LeaveReport, LeaveError> {
         let report = self.shared.leave(force).await?;
         self.running.stop(&self.shared, true).await;
         Ok(report)
@@ -111,32 +112,32 @@ impl Handle {
     /// The ring's peers in order, this one first; then the members that do not answer.
     ///
     /// # Errors
-    /// When the peer is in no ring.
-    pub async fn ring(&self) -> Result<Vec<RingLine>, String> {
+    /// [`RingError`]: the peer is in no ring.
+    pub async fn ring(&self) -> Result<Vec<RingLine>, RingError> {
         self.shared.ring().await
     }
 
     /// This peer's files.
     ///
     /// # Errors
-    /// When they cannot be read.
-    pub async fn files(&self) -> Result<Vec<FileEntry>, String> {
+    /// [`FilesError`]: they cannot be read.
+    pub async fn files(&self) -> Result<Vec<FileEntry>, FilesError> {
         self.shared.files().await
     }
 
     /// The first `wanted` of this peer's files, or a few more.
     ///
     /// # Errors
-    /// When they cannot be read.
-    pub async fn first_files(&self, wanted: usize) -> Result<Vec<FileEntry>, String> {
+    /// [`FilesError`]: they cannot be read.
+    pub async fn first_files(&self, wanted: usize) -> Result<Vec<FileEntry>, FilesError> {
         self.shared.first_files(wanted).await
     }
 
     /// The files of all peers.
     ///
     /// # Errors
-    /// When the peer is in no ring.
-    pub async fn files_of_ring(&self) -> Result<RingFiles, String> {
+    /// [`RingFilesError`]: the peer is in no ring.
+    pub async fn files_of_ring(&self) -> Result<RingFiles, RingFilesError> {
         self.shared.files_of_ring().await
     }
 
@@ -151,8 +152,8 @@ impl Handle {
     /// The bytes of an object: from this peer's own copy or, without one, directly from the holders.
     ///
     /// # Errors
-    /// When no answering holder has the object.
-    pub async fn read(&self, content: ContentId) -> Result<ObjectBytes, Failure> {
+    /// [`ReadError`]: no answering holder has the object.
+    pub async fn read(&self, content: ContentId) -> Result<ObjectBytes, ReadError> {
         let (object, pieces) = self.shared.bytes_of(content, 0).await?;
         Ok(ObjectBytes::of_pieces(object, pieces))
     }
@@ -160,8 +161,8 @@ impl Handle {
     /// Pings another peer, given by its number, display name, address, or the beginning of its position.
     ///
     /// # Errors
-    /// "Not found" if there is no such peer. A peer that does not answer is not an error.
-    pub async fn ping(&self, whom: &str) -> Result<PingReport, Failure> {
+    /// [`PingError`]: there is no such peer. A peer that does not answer is not an error.
+    pub async fn ping(&self, whom: &str) -> Result<PingReport, PingError> {
         self.shared.ping(whom).await
     }
 
@@ -177,16 +178,16 @@ impl Handle {
     /// to the peers that stay. It may join again. Unless `sure`, only reports which peer is meant.
     ///
     /// # Errors
-    /// There is no such member, or it answers.
-    pub async fn forget(&self, whom: &str, sure: bool) -> Result<ForgetReport, Failure> {
+    /// [`ForgetError`]: there is no such member, or it answers.
+    pub async fn forget(&self, whom: &str, sure: bool) -> Result<ForgetReport, ForgetError> {
         self.shared.forget(whom, sure).await
     }
 
     /// The plan of a departure now.
     ///
     /// # Errors
-    /// When the peer is in no ring, or would stay; the latter lists what would be lost.
-    pub async fn plan_leave(&self) -> Result<LeavePlan, String> {
+    /// [`PlanLeaveError`]: the peer is in no ring, or would stay.
+    pub async fn plan_leave(&self) -> Result<LeavePlan, PlanLeaveError> {
         self.shared.plan_leave().await
     }
 

@@ -12,7 +12,10 @@ use crate::blob::BlobError;
 use crate::chord::{PhaseKind, View};
 use crate::files;
 use crate::id::{ContentId, Position};
-use crate::peer::api::{Listed, RingFile, RingFiles, RingLine, StatusReport, word_list};
+use crate::peer::api::{
+    FilesError, Listed, NotActive, RingError, RingFile, RingFiles, RingFilesError, RingLine, StatusReport,
+    word_list,
+};
 use crate::peer::shared::{STORAGE_TIMEOUT, Shared};
 use crate::replica::all_is_seen;
 use crate::shelf;
@@ -93,7 +96,7 @@ impl Shared {
     ///
     /// # Errors
     /// When this peer is in no ring.
-    pub(in crate::peer) async fn ring(self: &Arc<Self>) -> Result<Vec<RingLine>, String> {
+    pub(in crate::peer) async fn ring(self: &Arc<Self>) -> Result<Vec<RingLine>, RingError> {
         let walked = self.walk().await?;
         let mut lines: Vec<RingLine> = walked
             .iter()
@@ -115,7 +118,7 @@ impl Shared {
     ///
     /// # Errors
     /// When the index cannot be read.
-    pub(in crate::peer) async fn files(self: &Arc<Self>) -> Result<Vec<FileEntry>, String> {
+    pub(in crate::peer) async fn files(self: &Arc<Self>) -> Result<Vec<FileEntry>, FilesError> {
         self.first_files(usize::MAX).await
     }
 
@@ -126,8 +129,8 @@ impl Shared {
     pub(in crate::peer) async fn first_files(
         self: &Arc<Self>,
         wanted: usize,
-    ) -> Result<Vec<FileEntry>, String> {
-        let read = self.blocking(move |store| {
+    ) -> Result<Vec<FileEntry>, FilesError> {
+        let read = self.blocking(move |store| -> Result<_, BlobError> {
             let mut files: Vec<FileEntry> = Vec::new();
             loop {
                 let after = files.last().map(|file| file.object.content);
@@ -138,14 +141,14 @@ impl Shared {
                 files.extend(page);
             }
         });
-        read.await.map_err(|error: BlobError| error.to_string())
+        Ok(read.await?)
     }
 
     /// The files of all peers of the ring.
     ///
     /// # Errors
     /// When this peer is in no ring.
-    pub(in crate::peer) async fn files_of_ring(self: &Arc<Self>) -> Result<RingFiles, String> {
+    pub(in crate::peer) async fn files_of_ring(self: &Arc<Self>) -> Result<RingFiles, RingFilesError> {
         let _one_at_a_time = self.control.listing.lock().await;
         let (walked, passed_over) = self.everybody().await?;
         let mut asked = JoinSet::new();
@@ -198,7 +201,7 @@ impl Shared {
 
     /// The peers to ask for a listing: the members that are believed to live, in order, this one first; and those of
     /// them that did not answer on the way. In a small ring this peer knows all members and asks nobody.
-    async fn everybody(self: &Arc<Self>) -> Result<(Vec<Entry>, Vec<Position>), String> {
+    async fn everybody(self: &Arc<Self>) -> Result<(Vec<Entry>, Vec<Position>), NotActive> {
         let view = self.view();
         if view.is_member() && view.small {
             return Ok((std::iter::once(&view.me).chain(view.alive()).cloned().collect(), Vec::new()));
@@ -210,7 +213,7 @@ impl Shared {
     }
 
     /// The ring's living peers in order, this one first; each names the next.
-    async fn walk(self: &Arc<Self>) -> Result<Vec<Entry>, String> {
+    async fn walk(self: &Arc<Self>) -> Result<Vec<Entry>, NotActive> {
         self.until_member().await?;
         let view = self.view();
         let me = view.me.position;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::chord::PhaseKind;
-use crate::files::{self, Env as _, HandedOver};
+use crate::files::{self, Env as _, HandedOver, StayReason};
 use crate::id::{ContentId, FileName, Position};
-use crate::peer::api::{LeavePlan, LeaveReport};
+use crate::peer::api::{LeaveError, LeavePlan, LeaveReport, PlanLeaveError};
 use crate::peer::ring::actor::ActorMessage;
 use crate::peer::shared::{STORAGE_TIMEOUT, Shared};
 use crate::replica::{Holdings, Offer, plan_handover};
@@ -21,14 +21,14 @@ impl Shared {
     /// it likes while something moves. If it cannot be done, this peer stays, unless it is forced.
     ///
     /// # Errors
-    /// When this peer is in no ring, is already leaving, or stays; the last error lists what would be lost.
-    pub(in crate::peer) async fn leave(self: &Arc<Self>, force: bool) -> Result<LeaveReport, String> {
+    /// [`LeaveError`] when this peer is in no ring, is already leaving, or stays.
+    pub(in crate::peer) async fn leave(self: &Arc<Self>, force: bool) -> Result<LeaveReport, LeaveError> {
         self.until_member().await?;
         if self.view().phase != PhaseKind::Active {
-            return Err(self.why_not_active());
+            return Err(self.why_not_active().into());
         }
         let Ok(_one_at_a_time) = self.flows.departing.try_lock() else {
-            return Err("this peer is leaving".to_owned());
+            return Err(LeaveError::AlreadyLeaving);
         };
         let HandedOver { count: handed_over, short } = files::hand_over_and_wait(self, force).await?;
         let alone = self.view().alive().next().is_none();
@@ -55,18 +55,19 @@ impl Shared {
     /// The plan of a departure now: the copies that the peers that stay would have to get first.
     ///
     /// # Errors
-    /// When this peer is in no ring, or would stay; the latter lists what would be lost.
-    pub(in crate::peer) async fn plan_leave(self: &Arc<Self>) -> Result<LeavePlan, String> {
+    /// [`PlanLeaveError`] when this peer is in no ring, or would stay.
+    pub(in crate::peer) async fn plan_leave(self: &Arc<Self>) -> Result<LeavePlan, PlanLeaveError> {
         self.until_member().await?;
         let view = self.view();
         if view.phase != PhaseKind::Active {
-            return Err(self.why_not_active());
+            return Err(self.why_not_active().into());
         }
         if let Some(why) = files::why_stay(self).await? {
-            return Err(why);
+            return Err(why.into());
         }
         let stay: Vec<Position> = view.alive().map(|entry| entry.position).collect();
-        let (plan, holdings) = files::planned(self, &plan_handover).await?;
+        let planned = files::planned(self, &plan_handover).await;
+        let (plan, holdings) = planned.map_err(|reason| StayReason::Unreadable { reason })?;
         let mut asked = JoinSet::new();
         for offer in plan.offers.into_values() {
             let (shared, holdings) = (self.clone(), holdings.clone());
@@ -74,10 +75,10 @@ impl Shared {
         }
         let (mut objects, mut bytes, mut records) = (0, 0, 0);
         while let Some(lacked) = asked.join_next().await {
-            let (lacked, lacked_records) = lacked.map_err(|error| error.to_string())?;
+            let (lacked, lacked_records) = lacked.map_err(|_| PlanLeaveError::Ended)?;
             let lengths = self
                 .blocking(move |store| lacked.iter().map(|c| store.info(c)).collect::<Result<Vec<_>, _>>());
-            let lengths = lengths.await.map_err(|error| error.to_string())?;
+            let lengths = lengths.await?;
             objects += lengths.len() as u64;
             bytes += lengths.into_iter().flatten().map(|info| info.length).sum::<u64>();
             records += lacked_records;

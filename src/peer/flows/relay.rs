@@ -15,7 +15,7 @@ use crate::blob::{BlobError, ObjectReader};
 use crate::files::{Asking as _, Fetch, Wish, holders_to_ask};
 use crate::id::ContentId;
 use crate::outboard::{CHUNK_BYTES, Outboard, chunk_count, verify_chunk};
-use crate::peer::api::{Failure, Progress, RequestError};
+use crate::peer::api::{Progress, ReadError, RequestError};
 use crate::peer::shared::Shared;
 use crate::transport::background;
 use crate::wire::limits::PIECE_BYTES;
@@ -44,12 +44,12 @@ impl Shared {
     /// provide the rest.
     ///
     /// # Errors
-    /// When no holder that answers has it, or this peer's own copy cannot be read.
+    /// [`ReadError`] when no holder that answers has it.
     pub(in crate::peer) async fn bytes_of(
         self: &Arc<Self>,
         content: ContentId,
         offset: u64,
-    ) -> Result<(ObjectInfo, Pieces), Failure> {
+    ) -> Result<(ObjectInfo, Pieces), ReadError> {
         let opened = self
             .blocking(move |store| {
                 if store.check(&content)? {
@@ -65,13 +65,13 @@ impl Shared {
                 background(self.clone().give_own(reader, offset, pieces));
                 Ok((object, ahead))
             }
-            Err(error @ BlobError::PastEnd { .. }) => Err(Failure::new(error.to_string())),
+            Err(error @ BlobError::PastEnd { .. }) => Err(ReadError::PastEnd(error)),
             Err(_) => {
                 let wish = Wish { content, known: None, links: Vec::new() };
                 let relay = self.relay(wish).await?;
                 if offset > relay.object.length {
                     let error = BlobError::PastEnd { content, length: relay.object.length, offset };
-                    return Err(Failure::new(error.to_string()));
+                    return Err(ReadError::PastEnd(error));
                 }
                 let (object, (pieces, ahead)) = (relay.object, mpsc::channel(AHEAD_MAX));
                 background(relay.run(offset, pieces));

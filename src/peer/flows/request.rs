@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::blob::{BlobError, Store};
-use crate::files::{self, Env as _, FetchError, FindError, Wish};
+use crate::files::{self, Env as _, FetchError, Wish};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{Verdict, content_of, object_of};
 use crate::peer::api::{Progress, RequestError, RequestReport, Wanted, WhereisReport, nearest};
@@ -30,7 +30,7 @@ impl Shared {
         progress: Arc<Progress>,
     ) -> Result<RequestReport, RequestError> {
         let begin = Instant::now();
-        self.until_member().await.map_err(RequestError::NotActive)?;
+        self.until_member().await?;
         let (content, record) = match wanted {
             Wanted::Name(name) | Wanted::NameOrBeginning(name) => {
                 let a_beginning_will_do = matches!(wanted, Wanted::NameOrBeginning(_));
@@ -150,7 +150,7 @@ impl Shared {
 
     /// The one object of the ring whose content id begins with these digits.
     async fn content_beginning_with(self: &Arc<Self>, digits: &str) -> Result<ContentId, RequestError> {
-        let listed = self.files_of_ring().await.map_err(RequestError::NotActive)?;
+        let listed = self.files_of_ring().await?;
         let contents: Vec<ContentId> = listed
             .files
             .iter()
@@ -177,7 +177,7 @@ impl Shared {
 
     /// The record of a name. Fails if all peers that would know say no, or if that cannot be told.
     async fn record_of(self: &Arc<Self>, name: &FileName) -> Result<NameRecord, RequestError> {
-        match files::resolve_soon(self, name).await.map_err(not_active)? {
+        match files::resolve_soon(self, name).await? {
             Verdict::Found(record) => Ok(*record),
             Verdict::Unknown => Err(self.unknown(name)),
             Verdict::CannotTell { silent, taking_over, .. } => {
@@ -195,7 +195,7 @@ impl Shared {
         content: ContentId,
         late: Duration,
     ) -> Result<Holders, RequestError> {
-        files::holders_of(self, content, late).await.map_err(not_active)
+        Ok(files::holders_of(self, content, late).await?)
     }
 
     /// Fetches an object, as [`files::bring`] does.
@@ -215,7 +215,7 @@ impl Shared {
     pub(in crate::peer) fn fetch_error(&self, wish: &Wish, error: FetchError<BlobError>) -> RequestError {
         let content = wish.content;
         match error {
-            FetchError::NotActive(why) => not_active(why),
+            FetchError::NotActive(why) => RequestError::NotActive(why),
             FetchError::NoHolder(holders) => self.no_holder(wish, &holders),
             FetchError::Unreachable(holders) => {
                 RequestError::Unreachable { content, holders: self.all_named(&holders) }
@@ -289,7 +289,7 @@ impl Shared {
 
     /// The peers that keep the record of a name, owner first.
     async fn record_peers(self: &Arc<Self>, name: &FileName) -> Result<Vec<Position>, RequestError> {
-        let replicas = self.replicas_of(name.key()).await.map_err(RequestError::NotActive)?;
+        let replicas = self.replicas_of(name.key()).await?;
         let mut asked = JoinSet::new();
         for (rank, whom) in replicas.into_iter().enumerate() {
             let (shared, request) = (self.clone(), StorageRequest::FetchRecord { name: name.clone() });
@@ -377,10 +377,6 @@ fn hand_over(
         return Ok((Some(store.place_received(content, file)?), length));
     }
     if store.check(content)? { Ok((None, length)) } else { Err(BlobError::NotHere { content: *content }) }
-}
-
-fn not_active(error: FindError) -> RequestError {
-    RequestError::NotActive(error.to_string())
 }
 
 /// How long a listing of the ring's names may take after the given name was not found.

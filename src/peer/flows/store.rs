@@ -80,7 +80,7 @@ impl Shared {
     fn store_error(&self, name: &FileName, path: &Path, failure: StoreFailure<BlobError>) -> StoreError {
         let failed = |reason| StoreError::Failed { name: name.clone(), reason };
         match failure {
-            StoreFailure::NotActive(why) => StoreError::NotActive(why.to_string()),
+            StoreFailure::NotActive(why) => StoreError::NotActive(why),
             StoreFailure::Wait(WaitError { asked, least, most }) => StoreError::Wait { asked, least, most },
             // Occurs only with a file of this process's user.
             StoreFailure::Source(GiveError::Disk(error)) => unreadable(path, error),

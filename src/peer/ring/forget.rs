@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::actor::ActorMessage;
-use crate::peer::api::{Failure, ForgetReport};
+use crate::peer::api::{ForgetError, ForgetReport};
 use crate::peer::shared::Shared;
 use crate::wire::{Entry, MemberState, MembershipRequest, NeighbourRequest};
 
@@ -17,42 +17,32 @@ impl Shared {
     /// Forgets a member that does not answer. Unless `sure`, only reports which member is meant.
     ///
     /// # Errors
-    /// There is no such member, it answers, or the ring still counts it as alive.
+    /// [`ForgetError`] if there is no such member, it answers, or the ring still counts it as alive.
     pub(in crate::peer) async fn forget(
         self: &Arc<Self>,
         whom: &str,
         sure: bool,
-    ) -> Result<ForgetReport, Failure> {
+    ) -> Result<ForgetReport, ForgetError> {
         if !self.view().is_member() {
-            return Err(Failure::new(self.why_not_active()));
+            return Err(self.why_not_active().into());
         }
         let entry = self.entry_of(whom).await?;
         let peer = self.named(&entry.position);
         if entry.position == self.position() {
-            return Err(Failure::new(format!(
-                "peer {peer} is the one that you ask; to take it out of the ring, tell it to `leave`"
-            )));
+            return Err(ForgetError::Asked { peer });
         }
         let state = self.view().members.at(&entry.position).map(|member| member.state);
         if self.answers(&entry).await {
-            return Err(Failure::new(format!(
-                "peer {peer} answers, so it is not forgotten; to take it out of the ring, tell it to `leave`"
-            )));
+            return Err(ForgetError::Answers { peer });
         }
         match state {
             Some(MemberState::Dead) => {}
-            Some(MemberState::Alive) => {
-                return Err(Failure::new(format!(
-                    "peer {peer} does not answer, but the ring has not given it up yet; try again in a moment"
-                )));
-            }
-            Some(MemberState::Left) | None => {
-                return Err(Failure::not_found(format!("peer {peer} is no member of this ring")));
-            }
+            Some(MemberState::Alive) => return Err(ForgetError::NotGivenUp { peer }),
+            Some(MemberState::Left) | None => return Err(ForgetError::NoMember { peer }),
         }
         let without_copy = self.health().await.without_copy;
         if sure && !self.forget_now(&entry).await {
-            return Err(Failure::new(format!("peer {peer} is back, so it is not forgotten")));
+            return Err(ForgetError::Back { peer });
         }
         Ok(ForgetReport { peer, address: entry.address.clone(), done: sure, without_copy })
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::id::Position;
-use crate::peer::api::{Failure, PingReport, nearest};
+use crate::peer::api::{PingError, PingReport, WhomError, nearest};
 use crate::peer::shared::Shared;
 use crate::wire::{Address, Entry, MembershipRequest, PeerName, Target};
 
@@ -13,8 +13,8 @@ impl Shared {
     /// the beginning of its position.
     ///
     /// # Errors
-    /// "Not found" if there is no such peer. A peer that does not answer is not an error.
-    pub(in crate::peer) async fn ping(self: &Arc<Self>, whom: &str) -> Result<PingReport, Failure> {
+    /// [`PingError`] if there is no such peer. A peer that does not answer is not an error.
+    pub(in crate::peer) async fn ping(self: &Arc<Self>, whom: &str) -> Result<PingReport, PingError> {
         let entry = self.entry_of(whom).await?;
         let mut report = PingReport {
             peer: self.named(&entry.position),
@@ -51,8 +51,8 @@ impl Shared {
     /// The peer that a person means: by number, display name, address, or the beginning of its position.
     ///
     /// # Errors
-    /// "Not found", with the name that comes nearest.
-    pub(in crate::peer) async fn entry_of(self: &Arc<Self>, whom: &str) -> Result<Entry, Failure> {
+    /// [`WhomError`], with the name that comes nearest.
+    pub(in crate::peer) async fn entry_of(self: &Arc<Self>, whom: &str) -> Result<Entry, WhomError> {
         let view = self.view();
         let known: Vec<(PeerName, Entry)> = std::iter::once(&view.me)
             .chain(view.alive())
@@ -77,9 +77,7 @@ impl Shared {
             if rest.iter().all(|(_, entry)| entry.position == first.1.position) {
                 return Ok(first.1.clone());
             }
-            return Err(Failure::new(format!(
-                "several peers' positions begin with {whom}; give more digits"
-            )));
+            return Err(WhomError::Ambiguous { whom: whom.to_owned() });
         }
         // A large ring has peers that this one does not know directly.
         if let Some(position) = number.or_else(|| whom.parse().ok())
@@ -89,11 +87,8 @@ impl Shared {
             return Ok(found.owner);
         }
         let labels: Vec<String> = known.iter().map(|(peer, _)| peer.label()).collect();
-        let hint = match nearest(whom, labels.iter().map(String::as_str)) {
-            Some(label) if whom.len() > 2 => format!("did you mean {label}?"),
-            _ => "`ring` lists them".to_owned(),
-        };
-        Err(Failure::not_found(format!("no peer {whom:?} in this ring; {hint}")))
+        let nearest = nearest(whom, labels.iter().map(String::as_str)).filter(|_| whom.len() > 2);
+        Err(WhomError::Unknown { whom: whom.to_owned(), nearest: nearest.map(str::to_owned) })
     }
 }
 

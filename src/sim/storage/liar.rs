@@ -45,6 +45,17 @@ impl Keeper {
                     _ => Some((stream, request)),
                 }
             }
+            StorageRequest::StoreObject { .. }
+            | StorageRequest::FetchRecord { .. }
+            | StorageRequest::PutRecord { .. }
+                if lie == Lie::OtherReply =>
+            {
+                self.tell_lie();
+                let mut stream = stream;
+                stream.say_reply(StorageReply::NotHere);
+                stream.is_over();
+                None
+            }
             StorageRequest::StoreObject { .. } if lie == Lie::SlowReader => {
                 self.tell_lie();
                 // The giving peer gives up at some time.

@@ -96,7 +96,7 @@ impl Keeper {
                 self.want(FilesEffect::Ended { id, outcome: Outcome::Left { short, took } });
                 self.want(FilesEffect::Leaving(RingWish::Depart));
             }
-            Err(why) => self.want(FilesEffect::Ended { id, outcome: Outcome::Stays(why) }),
+            Err(why) => self.want(FilesEffect::Ended { id, outcome: Outcome::Stays(why.to_string()) }),
         }
     }
 

@@ -110,7 +110,7 @@ fn a_number_and_a_name_stand_for_one_key() {
         let refused = admit(placement, name).unwrap_err();
         assert!(matches!(refused, IdentityError::GivenOut { .. }), "{refused:?}");
         let said = refused.to_string();
-        assert!(said.contains(what) && said.contains("--renew") && said.contains(".pem"), "{said}");
+        assert!(said.contains(what) && said.contains("can be renewed") && said.contains(".pem"), "{said}");
     }
     assert!(matches!(admit(Placement::SelfPlaced, Some("x.quoit")), Err(IdentityError::DisplayName { .. })));
     assert_eq!(ring.authority.label_of_display_name("LAPTOP").unwrap().as_deref(), Some("8"));

@@ -1,0 +1,123 @@
+//! The way to a peer: the one of this process, or one of another process. Prompt and shell both use it, so that a
+//! command is the same in both.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::id::{ContentId, FileName};
+use crate::peer::{
+    Client, Failure, ForgetReport, Handle, LeavePlan, LeaveReport, ObjectBytes, PingReport, Progress,
+    RequestReport, RingFiles, RingLine, StatusReport, StoreError, StoreOptions, StoreReport, Wanted,
+    WhereisReport,
+};
+use crate::wire::FileEntry;
+
+/// A peer that takes commands.
+pub(super) enum PeerLink {
+    /// A peer in this process.
+    InProcess(Handle),
+    /// A peer in another process, over `quoit-client/1`.
+    Remote(Client),
+}
+
+type Answer<T> = Result<T, Failure>;
+
+impl PeerLink {
+    pub(super) async fn store(
+        &self,
+        path: &Path,
+        options: &StoreOptions,
+        progress: &Arc<Progress>,
+    ) -> Result<StoreReport, StoreError> {
+        match self {
+            PeerLink::InProcess(peer) => peer.store(path, options, progress).await,
+            PeerLink::Remote(peer) => peer.store(path, options, progress).await,
+        }
+    }
+
+    pub(super) async fn request(
+        &self,
+        wanted: &Wanted,
+        keep: bool,
+        progress: &Arc<Progress>,
+    ) -> Answer<RequestReport> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.request(wanted, keep, progress).await?),
+            PeerLink::Remote(peer) => peer.request(wanted, keep, progress).await,
+        }
+    }
+
+    pub(super) async fn read(&self, content: ContentId) -> Answer<ObjectBytes> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.read(content).await?),
+            PeerLink::Remote(peer) => peer.read(content).await,
+        }
+    }
+
+    pub(super) async fn files(&self) -> Answer<Vec<FileEntry>> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.files().await?),
+            PeerLink::Remote(peer) => peer.files().await,
+        }
+    }
+
+    pub(super) async fn files_of_ring(&self) -> Answer<RingFiles> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.files_of_ring().await?),
+            PeerLink::Remote(peer) => peer.files_of_ring().await,
+        }
+    }
+
+    pub(super) async fn ring(&self) -> Answer<Vec<RingLine>> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.ring().await?),
+            PeerLink::Remote(peer) => peer.ring().await,
+        }
+    }
+
+    pub(super) async fn status(&self) -> Answer<StatusReport> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.status().await),
+            PeerLink::Remote(peer) => peer.status().await,
+        }
+    }
+
+    /// Finds a name; for a person at the prompt of the peer itself, the beginning of a name is enough.
+    pub(super) async fn whereis(&self, name: &FileName, a_beginning_will_do: bool) -> Answer<WhereisReport> {
+        match self {
+            PeerLink::InProcess(peer) if a_beginning_will_do => Ok(peer.whereis_beginning(name).await?),
+            PeerLink::InProcess(peer) => Ok(peer.whereis(name).await?),
+            PeerLink::Remote(peer) => peer.whereis(name).await,
+        }
+    }
+
+    pub(super) async fn ping(&self, whom: &str) -> Answer<PingReport> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.ping(whom).await?),
+            PeerLink::Remote(peer) => peer.ping(whom).await,
+        }
+    }
+
+    pub(super) async fn forget(&self, whom: &str, sure: bool) -> Answer<ForgetReport> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.forget(whom, sure).await?),
+            PeerLink::Remote(peer) => peer.forget(whom, sure).await,
+        }
+    }
+
+    pub(super) async fn plan_leave(&self) -> Answer<LeavePlan> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.plan_leave().await?),
+            PeerLink::Remote(peer) => peer.plan_leave().await,
+        }
+    }
+
+    pub(super) async fn leave(&self, force: bool) -> Answer<LeaveReport> {
+        match self {
+            PeerLink::InProcess(peer) if force => Ok(peer.leave_anyway().await?),
+            PeerLink::InProcess(peer) => Ok(peer.leave().await?),
+            PeerLink::Remote(peer) if force => peer.leave_anyway().await,
+            PeerLink::Remote(peer) => peer.leave().await,
+        }
+    }
+}

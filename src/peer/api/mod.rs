@@ -1,0 +1,46 @@
+//! The requests to a running peer and its answers: the values that commands, gateways and tests see. No I/O here.
+//!
+//! Every operation of [`crate::peer::Handle`] that can fail has an error type of its own. None of them names an option of
+//! the command line: a front end adds what its users can do about it.
+
+mod commands;
+mod connect;
+mod events;
+mod files;
+mod start;
+
+pub use crate::files::{FindError, NotActive, Progress, Remains, StayReason};
+pub use crate::transport::{BundleError, IdentityError};
+pub use crate::wire::word_list;
+pub use crate::wire::{
+    Failure, FailureKind, Fault, ForgetReport, LeavePlan, LeaveReport, Listed, Misbehaviour, MissingCopy,
+    PeerName, PingReport, RequestReport, RingFile, RingFiles, RingLine, ShortFile, StatusReport, StoreReport,
+    UnkeptFiles, Unreachable, Wait, Wanted, WhereisReport,
+};
+pub use commands::{ForgetError, LeaveError, PingError, PlanLeaveError, ReadError, RingError, WhomError};
+pub use connect::ConnectError;
+pub use events::PeerEvent;
+pub use files::{FilesError, RequestError, RingFilesError, StoreError, StoreOptions, missing_list};
+pub use start::{Entrance, StartError, StartNotice, StartOptions};
+
+/// A list of peers as people read it: "4, 5 and 8".
+pub fn peer_list(peers: &[PeerName]) -> String {
+    word_list(peers.iter().map(PeerName::label))
+}
+
+/// The word that looks most like the given one: at most a third of its letters differ (Damerau–Levenshtein). `None` if
+/// no word is that close.
+pub fn nearest<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // A long word resembles no short one, and comparing costs the product of their lengths.
+    let is_like = |other: &&str| other.len().abs_diff(word.len()) <= word.len() / 3 + 1;
+    let compared = words.into_iter().filter(is_like).take(COMPARED_MAX);
+    let lower = word.to_lowercase();
+    compared
+        .map(|other| (strsim::damerau_levenshtein(&lower, &other.to_lowercase()), other))
+        .min()
+        .filter(|(distance, _)| *distance <= (word.chars().count() / 3).max(1))
+        .map(|(_, other)| other)
+}
+
+/// The most words that one word is compared with.
+const COMPARED_MAX: usize = 10_000;

@@ -1,0 +1,235 @@
+//! How a peer is started, and why it does not start.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::config::{Interval, RingSettings, SettingsError};
+use crate::transport::{BundleError, IdentityError, TransportSettings};
+use crate::wire::{Address, word_list};
+
+/// How a peer comes into its ring.
+#[derive(Debug, Clone)]
+pub enum Entrance {
+    /// Found a ring.
+    Found,
+    /// Form a ring with others that start as well.
+    Form {
+        /// The two contacts to start from.
+        contacts: [Address; 2],
+    },
+    /// Join a ring through a known peer.
+    Join {
+        /// The known peer through which this one comes in.
+        known: Address,
+    },
+    /// Come back, with the identity and the remembered peers of the data directory.
+    Resume,
+}
+
+/// How to start a peer.
+#[derive(Debug, Clone)]
+pub struct StartOptions {
+    /// The way in. If the data directory already holds an identity, [`Entrance::Resume`] takes its place.
+    pub entrance: Entrance,
+    /// The peer's number; `None` for a self-placed peer.
+    pub number: Option<u8>,
+    /// The data directory; `None` for the default place, one folder per peer.
+    pub data_dir: Option<PathBuf>,
+    /// The directory of the ring CA and the peers' certificates; `None` for the default place.
+    pub certs_dir: Option<PathBuf>,
+    /// The UDP address to listen on. `None` for the previous address of a peer that has run before. Otherwise `None`
+    /// means 127.0.0.1, or all addresses if there is a bundle, with the number's port; a self-placed peer takes port
+    /// 12300 or the next free one.
+    pub listen: Option<std::net::SocketAddr>,
+    /// Number n stands for UDP port `base_port` + n.
+    pub base_port: u16,
+    /// The address at which other peers reach this one; `None` for the address it listens on.
+    pub advertise: Option<Address>,
+    /// The ring's settings, where this peer brings them since it founds the ring; `None` to learn them.
+    pub settings: Option<RingSettings>,
+    /// The time between pings; `None` for the remembered or the default interval.
+    pub interval: Option<Interval>,
+    /// The bundle that [`admit`](crate::peer::admit) made for this peer: CA certificate, certificate, and perhaps its key. It is put
+    /// into the certificates directory.
+    pub bundle: Option<PathBuf>,
+    /// The file of the peer's key, if the bundle does not contain it.
+    pub key: Option<PathBuf>,
+    /// The settings of the transport.
+    pub transport: TransportSettings,
+}
+
+impl StartOptions {
+    /// Options with this way in and defaults for everything else: a self-placed peer in the default places.
+    pub fn new(entrance: Entrance) -> StartOptions {
+        StartOptions {
+            entrance,
+            number: None,
+            data_dir: None,
+            certs_dir: None,
+            listen: None,
+            base_port: 12_000,
+            advertise: None,
+            settings: None,
+            interval: None,
+            bundle: None,
+            key: None,
+            transport: TransportSettings::default(),
+        }
+    }
+}
+
+/// An obstacle that a start waits for; reported once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StartNotice {
+    /// This machine does not have the address on which the peer is to listen.
+    AddressNotThere {
+        /// The address on which the peer is to listen.
+        address: std::net::SocketAddr,
+    },
+    /// This machine's clock stands before the ring's certificates begin.
+    ClockNotSet {
+        /// The day that the clock shows.
+        now: String,
+        /// The first day of the certificates.
+        begin: String,
+    },
+}
+
+impl std::fmt::Display for StartNotice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            StartNotice::AddressNotThere { address } => write!(
+                f,
+                "this machine has no address {} at the moment, so that this peer cannot listen on {address} yet; it tries again until it can",
+                address.ip()
+            ),
+            StartNotice::ClockNotSet { now, begin } => write!(
+                f,
+                "this machine's clock says {now}; the ring's certificates begin on {begin}: this peer waits until the clock is set"
+            ),
+        }
+    }
+}
+
+/// Why a peer does not start, or ends before it is active.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The settings are out of bounds.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// There is no CA to admit this peer.
+    #[error("no certificate for this peer, and no ring CA's key in {} to make one", .certs_dir.display())]
+    NoAuthority {
+        /// The certificates directory that was searched.
+        certs_dir: PathBuf,
+    },
+    /// A peer is to come back, but there is no identity.
+    #[error("no peer of a ring lives in {}; `quoit init` founds a ring, `quoit join` joins one", .data_dir.display())]
+    NoIdentity {
+        /// The data directory.
+        data_dir: PathBuf,
+    },
+    /// The data directory belongs to another peer.
+    #[error("{} belongs to peer {found}, not {asked}", .data_dir.display())]
+    OtherIdentity {
+        /// The data directory.
+        data_dir: PathBuf,
+        /// The peer to which the data directory belongs.
+        found: String,
+        /// The peer that was to be started.
+        asked: String,
+    },
+    /// Another process uses the data directory.
+    #[error("{} is in use by {}", .data_dir.display(), .process.map_or("another process".to_owned(), |id| format!("process {id}")))]
+    InUse {
+        /// The data directory.
+        data_dir: PathBuf,
+        /// The other process, where it is known.
+        process: Option<u32>,
+    },
+    /// This machine's clock stands before the ring's certificates begin.
+    #[error("this machine's clock says {now}; the ring's certificates begin on {begin}")]
+    ClockNotSet {
+        /// The day that the clock shows.
+        now: String,
+        /// The first day of the certificates.
+        begin: String,
+    },
+    /// The port is taken, or the address is not ours.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The UDP address to listen on.
+        address: std::net::SocketAddr,
+        /// The underlying error.
+        source: io::Error,
+    },
+    /// A certificate or key cannot be read, made or used.
+    #[error("certificates in {}: {source}", .certs_dir.display())]
+    Certificates {
+        /// The certificates directory.
+        certs_dir: PathBuf,
+        /// The defect.
+        source: IdentityError,
+    },
+    /// The bundle is damaged, or does not fit the certificates directory.
+    #[error("bundle {}: {source}", .path.display())]
+    Bundle {
+        /// The path of the bundle.
+        path: PathBuf,
+        /// The defect.
+        source: Box<BundleError>,
+    },
+    /// The key that was given beside the bundle is not the key of its certificate, or cannot be read.
+    #[error("bundle {}: with {}: {source}", .path.display(), .key.display())]
+    BundleKey {
+        /// The path of the bundle.
+        path: PathBuf,
+        /// The path of the key.
+        key: PathBuf,
+        /// The defect.
+        source: Box<BundleError>,
+    },
+    /// The bundle is of another peer than the one that was to be started.
+    #[error("bundle {}: it is the bundle of peer {found}, not of peer {asked}", .path.display())]
+    BundleOfOther {
+        /// The path of the bundle.
+        path: PathBuf,
+        /// The peer of the bundle.
+        found: String,
+        /// The number of the peer that was to be started.
+        asked: u8,
+    },
+    /// A peer is to come back, and several live in the default place.
+    #[error("data directory {}: {} peers live there: {}; say which", .dir.display(), .peers.len(), shown(.peers))]
+    SeveralPeers {
+        /// The folder of the data directories.
+        dir: PathBuf,
+        /// The data directories.
+        peers: Vec<PathBuf>,
+    },
+    /// The data directory cannot be made or read.
+    #[error("data directory {}: {reason}", .data_dir.display())]
+    Data {
+        /// The data directory.
+        data_dir: PathBuf,
+        /// The reason, in words.
+        reason: String,
+    },
+    /// The ring did not take this peer.
+    #[error("cannot join through {known}: {reason}")]
+    Join {
+        /// The known peer, as the person named it.
+        known: String,
+        /// The reason, in words.
+        reason: String,
+    },
+    /// This identity runs elsewhere with a later incarnation, or the peer could not go on.
+    #[error("{0}")]
+    Ended(String),
+}
+
+fn shown(paths: &[PathBuf]) -> String {
+    word_list(paths.iter().map(|path| path.display().to_string()))
+}
