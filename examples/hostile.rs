@@ -24,7 +24,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// What is done, and how often it was.
+/// One kind of attack, with the number of times it was made so far.
 #[derive(Clone, Copy, Debug)]
 enum Attack {
     RandomStreams,

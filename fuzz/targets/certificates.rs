@@ -8,7 +8,7 @@ use quoit::id::Position;
 use quoit::transport::{Verifier, certificate_position, fuzz};
 use quoit_fuzz::{GOOD_AT_UNIX_MS, certs_dir, choice};
 
-/// What checks, and the one certificate that is good.
+/// The verifier of one ring, and the one certificate that it accepts.
 fn good() -> &'static (Verifier, Vec<u8>) {
     static GOOD: OnceLock<(Verifier, Vec<u8>)> = OnceLock::new();
     GOOD.get_or_init(|| {

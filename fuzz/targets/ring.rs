@@ -97,7 +97,8 @@ impl World {
                 members = bytes.len() / MEMBER_BYTES_MIN;
                 let Some((token, target)) = self.take_asked(which) else { return Some(()) };
                 let Some(reply) = one_encoding::<MembershipReply>(bytes) else { return Some(()) };
-                // Who was asked by position answers; at a mere address anybody may.
+                // A question to a position is answered by that peer. A question to a bare address may be answered by
+                // anybody.
                 let mut from = sender(who);
                 if let Some(position) = target.position {
                     from = Entry::from(Life { position, ..(*from).clone() });
@@ -241,7 +242,7 @@ fn entry(number: u8) -> Entry {
 const STEPS_MAX: usize = 200;
 /// The least that a member takes in a message.
 const MEMBER_BYTES_MIN: usize = 69;
-/// What one step puts out, beside what each member of its message is good for.
+/// The most outputs of one step, beside those that each member in its message may cause.
 const OUTPUTS_MAX: usize = 256;
 const ASKS_MAX: usize = 128;
 const ASKED_KEPT_MAX: usize = 64;

@@ -45,7 +45,7 @@ pub(super) enum Step {
     Dead(Entry),
 }
 
-/// What a sign of life from a watched peer means.
+/// The meaning of a sign of life from a watched peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Contact {
     /// Nothing that others need to know.

@@ -79,7 +79,7 @@ struct Door {
     present: bool,
 }
 
-/// What is due on the way in.
+/// The action that is due while this peer enters the ring.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Due {
     /// Nothing yet.
@@ -109,7 +109,7 @@ pub(super) enum Round {
     Wait(Option<Vec<String>>),
 }
 
-/// What an answer leads to.
+/// The step that an answer leads to.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Step {
     /// Ask this peer, which stands nearer to this peer's place.

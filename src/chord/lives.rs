@@ -12,7 +12,7 @@ use super::rules::Rules;
 use crate::wire::limits::INCARNATION_MAX;
 use crate::wire::{Address, Entry, Member, MemberState};
 
-/// What this peer does about its own lives.
+/// The incarnations of this peer: which one it is saving, and how it answers reports on itself.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lives {
     /// The incarnation that is being saved on disk.
@@ -35,7 +35,7 @@ pub(super) enum Standing {
     Checking,
 }
 
-/// What follows from a report on this peer.
+/// The step that a report on this peer leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     /// Another key claims this peer's position; this peer does nothing about it.

@@ -86,7 +86,7 @@ impl Members {
         self.news = News::default();
     }
 
-    /// What is believed of hearsay.
+    /// The bounds within which hearsay is believed.
     pub(super) fn hearsay(&self) -> &Hearsay {
         &self.hearsay
     }

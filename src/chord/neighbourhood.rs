@@ -84,7 +84,7 @@ pub(super) enum Approach {
     Adopted,
 }
 
-/// What follows when the answer to a query was adopted.
+/// The consequences of an adopted answer to a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Adopted {
     /// FROM_PRED: the successor's predecessor may lie before it. Otherwise the first successor is to be notified.
@@ -93,7 +93,7 @@ pub(super) struct Adopted {
     pub believed_dead: Option<Entry>,
 }
 
-/// What follows from the end of a peer.
+/// The consequences of the end of a peer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Ended {
     /// The query waited for that peer, and is over.

@@ -23,7 +23,7 @@ pub(super) struct RingSearch {
     found: u32,
 }
 
-/// What an answer tells of the place at which this peer should stand.
+/// The content of an answer about the place at which this peer should stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Finding {
     /// Nothing: the answer is faulty, or says nothing of the place.
@@ -36,7 +36,7 @@ pub(super) enum Finding {
     OtherRing(Vec<Entry>),
 }
 
-/// What follows from a finding.
+/// The step that a finding leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     /// Ask this peer in the same search.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::time::Moment;
 
-/// What this peer takes the ring for.
+/// The size of the ring as this peer judges it: small or large.
 #[derive(Debug, Clone)]
 pub(super) struct RingSize {
     small: bool,

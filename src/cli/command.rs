@@ -34,7 +34,7 @@ pub(super) enum Command {
     /// The files that the peer holds, or all of the ring
     #[command(after_help = "Example: quoit files --ring --json    one line per file")]
     Files(FilesArgs),
-    /// Who is in the ring, and how much of it each peer owns
+    /// The members of the ring, and how much of it each one owns
     #[command(after_help = "Example: quoit ring --json    one line per peer")]
     Ring(OutputArgs),
     /// How the peer and its ring are
@@ -43,7 +43,7 @@ pub(super) enum Command {
     /// one has too few copies left to be safe, or the peer is in trouble.
     #[command(after_help = "Example: quoit status && echo all is well")]
     Status(StatusArgs),
-    /// Who keeps the record of a name, and who its bytes
+    /// The peers that keep the record of a name, and those that keep its bytes
     #[command(after_help = "Example: quoit whereis report.pdf")]
     Whereis(WhereisArgs),
     /// How another peer of the ring answers
@@ -179,7 +179,7 @@ pub(super) struct Line {
     command: PromptCommand,
 }
 
-/// What only a prompt has, and all the rest.
+/// The commands at a prompt: those that only a prompt has, and all others.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum PromptCommand {
     #[command(flatten)]
@@ -190,7 +190,7 @@ pub(super) enum PromptCommand {
         #[arg(long)]
         force: bool,
     },
-    /// What can be typed
+    /// The commands of this prompt
     Help {
         /// Tell more of one command
         command: Option<String>,
@@ -533,7 +533,7 @@ mod tests {
         }
     }
 
-    /// What is given as a number: numbers of all kinds and what only looks like one.
+    /// Texts given as a number: numbers of all kinds, and texts that only look like one.
     fn any_value() -> impl Strategy<Value = String> {
         prop_oneof![
             any::<i32>().prop_map(|n| n.to_string()),

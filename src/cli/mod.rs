@@ -367,7 +367,7 @@ mod tests {
         }
     }
 
-    /// What is given where a number is due. A dash at its beginning is looked at elsewhere.
+    /// Texts given where a number is due. Another test looks at texts that begin with a dash.
     fn any_value() -> impl Strategy<Value = String> {
         prop_oneof![
             (0..300).prop_map(|n: i32| n.to_string()),

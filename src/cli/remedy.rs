@@ -1,4 +1,4 @@
-//! What a person can do about an error, in the words of the command line.
+//! The remedy for each error, in the words of the command line.
 //!
 //! The library names what is wrong, and the thing that would help. Only here a thing has the name of its option.
 
@@ -28,7 +28,7 @@ pub(super) fn start(error: &StartError) -> String {
     with(error, remedy)
 }
 
-/// What a start waits for.
+/// A notice of the start, with the option that would help.
 pub(super) fn notice(notice: &StartNotice) -> String {
     match notice {
         StartNotice::AddressNotThere { .. } => format!("{notice} (--listen gives it another address)"),

@@ -253,7 +253,7 @@ fn in_ms(span: Duration) -> String {
 }
 
 const RING: &str = "The ring and its network";
-const EVENTS: &str = "What happens";
+const EVENTS: &str = "The events";
 /// The expected duration from which on a simulation is announced beforehand.
 const LONG: Duration = Duration::from_secs(60);
 /// The number of parts in which progress is reported.

@@ -208,8 +208,8 @@ impl Round {
         }
     }
 
-    /// What is short if this peer leaves after this round: fewer than min(R, N − 1) others have a copy, as far as the
-    /// round learned. Peers that left or no longer answer do not count.
+    /// The files and records that are short if this peer leaves after this round: fewer than min(R, N − 1) others have
+    /// a copy, as far as the round learned. Peers that left or no longer answer do not count.
     pub fn short(&self, view: &View, copies: usize, holdings: &Holdings) -> Short {
         let alive: BTreeSet<Position> = view.alive().map(|entry| entry.position).collect();
         let needed = copies.min(alive.len());

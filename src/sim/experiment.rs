@@ -131,37 +131,37 @@ pub enum ExperimentError {
 /// A parameter of an [`Experiment`] that has bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parameter {
-    /// [`Experiment::peers`].
+    /// Sets [`Experiment::peers`].
     Peers,
-    /// [`Experiment::lookups`].
+    /// Sets [`Experiment::lookups`].
     Lookups,
-    /// [`Experiment::fail_fraction`].
+    /// Sets [`Experiment::fail_fraction`].
     FailFraction,
-    /// [`Experiment::join_rate`].
+    /// Sets [`Experiment::join_rate`].
     JoinRate,
-    /// [`Experiment::leave_rate`].
+    /// Sets [`Experiment::leave_rate`].
     LeaveRate,
-    /// [`Experiment::leave_kind`].
+    /// Sets [`Experiment::leave_kind`].
     LeaveKind,
-    /// [`Experiment::session_median`].
+    /// Sets [`Experiment::session_median`].
     SessionMedian,
-    /// [`Experiment::duration`].
+    /// Sets [`Experiment::duration`].
     Duration,
-    /// [`RingSettings::successors`].
+    /// Sets [`RingSettings::successors`].
     Successors,
-    /// [`Experiment::contacts`].
+    /// Sets [`Experiment::contacts`].
     Contacts,
-    /// [`Experiment::loss`].
+    /// Sets [`Experiment::loss`].
     Loss,
-    /// [`Experiment::latency`].
+    /// Sets [`Experiment::latency`].
     Latency,
-    /// [`Experiment::files`].
+    /// Sets [`Experiment::files`].
     Files,
-    /// [`RingSettings::replicas`].
+    /// Sets [`RingSettings::replicas`].
     Replicas,
-    /// [`Experiment::interval`].
+    /// Sets [`Experiment::interval`].
     Interval,
-    /// [`Experiment::seed`].
+    /// Sets [`Experiment::seed`].
     Seed,
 }
 

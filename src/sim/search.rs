@@ -47,7 +47,7 @@ struct Search {
     began: Moment,
 }
 
-/// What a lookup found.
+/// The result of a lookup.
 pub(super) struct Found {
     search: u64,
     owner: Option<Entry>,

@@ -83,7 +83,7 @@ pub(super) struct Process {
     pub(super) incarnation_on_disk: u64,
     pub(super) remembered: Option<Vec<Member>>,
     pub(super) started_at: Moment,
-    /// What its tasks share with the world, once it has any.
+    /// The state that its tasks share with the world, once it has tasks.
     pub(super) mailbox: Option<Arc<Mailbox>>,
     /// The moment of its death, if it is dead.
     pub(super) died_at: Option<Moment>,

@@ -114,7 +114,7 @@ async fn requests_in_somebody_elses_name() {
             assert!(matches!(reply, Reply::ProtocolError(_)), "{incarnation}: {reply:?}");
         }
     }
-    // Lists that convict whoever gives them, and a record that is none.
+    // Lists that convict the peer that gives them, and bytes that are no record.
     let unordered = vec![named.clone(), named.clone()];
     let record = SignedRecord { body: vec![1], signature: vec![2; 64], certificate: vec![3] };
     for _ in 0..TRIES {
@@ -127,7 +127,7 @@ async fn requests_in_somebody_elses_name() {
             assert!(!matches!(reply, Reply::Storage(StorageReply::Put { .. })), "{reply:?}");
         }
     }
-    // What can be believed is contradicted by the one that it is said of.
+    // The subject of a believable report contradicts it.
     let from = named.with_incarnation(named.incarnation + 3);
     in_the_name_of(&ring, &liar, from, &Request::Membership(left())).await;
     eventually_async("the named peer contradicts", async || {

@@ -18,7 +18,7 @@ use quoit::wire::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// What goes back for one request.
+/// The reply of the liar to one request.
 pub enum Answer {
     /// This, one after the other.
     Say(Vec<Reply>),
@@ -42,7 +42,7 @@ pub struct Liar {
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
-/// What it holds, and how it lies.
+/// The objects that the liar holds, and its way to lie.
 struct Store {
     me: Position,
     files: Mutex<HashMap<ContentId, (ObjectInfo, Bytes, Outboard)>>,

@@ -36,7 +36,7 @@ async fn a_lookup_survives(
     fault: Fault,
     lie: impl Fn(&Entry, &Position) -> MembershipReply + Send + Sync + 'static,
 ) {
-    // Who stands close to its neighbours takes the ring for a large one, and asks for the way to far keys.
+    // A peer close to its neighbours takes the ring for a large one, and asks for the way to far keys.
     let ring = Ring::of(2, &CLUSTERED).await;
     let liar = ring.liar(LIAR).await;
     let me = liar.view.borrow().me.clone();
@@ -46,7 +46,7 @@ async fn a_lookup_survives(
         }
         _ => honest,
     });
-    // What contradicts only the ring as others see it is held against nobody while the ring changes.
+    // A statement that contradicts only the ring as others see it is no fault while the ring changes.
     let others = [10, 12, 14, 100, LIAR, 200, 240];
     let bytes = ring.owned_by(160, &others, 10_240);
     let name = ring.name_owned_by(160, &others);

@@ -1,6 +1,6 @@
 //! The direction of imports: downward only, and each foreign crate where it belongs.
 //!
-//! Reads the sources as text, strings and comments aside. What a macro makes is not seen.
+//! Reads the sources as text, strings and comments aside. It does not see what a macro expands to.
 
 mod circles;
 mod scan;
@@ -186,7 +186,7 @@ fn intrusions(path: &str, text: &str) -> Vec<String> {
     let intrudes = |(_, other): &(usize, String)| {
         other != room && ROOMS.iter().any(|(known, _)| known == other) && !may.contains(&other.as_str())
     };
-    // What a room keeps for itself is a field of `Shared` by its name.
+    // The state of a room is the field of `Shared` with the room's name.
     let kept = ROOMS
         .iter()
         .flat_map(|(other, _)| source.fields(other).into_iter().map(|line| (line, (*other).to_owned())));
@@ -197,7 +197,7 @@ fn intrusions(path: &str, text: &str) -> Vec<String> {
         .collect()
 }
 
-/// What is wrong in one file, each in one line.
+/// The violations of the rules in one file, a line each.
 fn violations(path: &str, text: &str) -> Vec<String> {
     let source = Source::new(path, text);
     let module = source.module();

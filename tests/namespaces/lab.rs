@@ -29,7 +29,7 @@ pub fn seeds_owned_by(owner: u8, peers: &[u8], length: usize) -> impl Iterator<I
 
 /// Machines, their network, and the peers on them. All of it ends when this is dropped.
 pub struct Lab {
-    /// What the names of its namespaces begin with.
+    /// The beginning of the names of its namespaces.
     prefix: String,
     dir: tempfile::TempDir,
     machines: BTreeMap<String, Machine>,
@@ -56,7 +56,7 @@ pub enum Family {
     V6,
 }
 
-/// What a router does with the ports of those behind it.
+/// How a router maps the ports of the machines behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nat {
     /// One mapping for all it talks to, with the port that it has.
@@ -230,7 +230,7 @@ impl Lab {
         &self.peers[&number]
     }
 
-    /// What a peer's own file says.
+    /// The text of a peer's peer.toml.
     pub fn peer_toml(&self, number: u8) -> String {
         std::fs::read_to_string(self.data_dir(number).join("peer.toml")).unwrap()
     }
@@ -268,14 +268,14 @@ impl Lab {
         self.homes.insert(number, machine.to_owned());
     }
 
-    /// What a join says that must be refused.
+    /// The error of a join that must be refused.
     pub fn refused(&self, number: u8, machine: &str, known: u8) -> String {
         let known = self.address(known, Family::V4);
         let words = ["join", &number.to_string(), &known, "--listen", "0.0.0.0:12300"];
         self.refusal(number, machine, &words)
     }
 
-    /// What a join from the very machine says, by its loopback address, that must be refused.
+    /// The error of a join from the very machine, by its loopback address, that must be refused.
     pub fn refused_at_home(&self, number: u8, machine: &str) -> String {
         // By that address the machine has a way to others.
         self.run(machine, "ip route add default dev eth0");
@@ -307,7 +307,7 @@ impl Lab {
         self.peers[&number].all().err
     }
 
-    /// SIGKILL.
+    /// Ends the peer with SIGKILL.
     pub fn kill(&mut self, number: u8) {
         let peer = self.peers.remove(&number).unwrap();
         peer.kill();

@@ -67,7 +67,7 @@ fn a_name_whose_address_changes() {
     let before = lab.store(200, 1, 200_000);
     assert!(lab.ask(100, "Ring").done().contains("laptop.lab:12300"));
     lab.move_to("laptop", "10.77.0.99");
-    // What the machine begins itself goes nowhere: it can only be found.
+    // The router drops each connection that the machine begins itself: others must find the machine.
     lab.run("laptop", "iptables -A OUTPUT -p udp -m conntrack --ctstate NEW -j DROP");
     lab.write_hosts(&["nas", "vps", "laptop"], "laptop.lab", "10.77.0.99");
     // It may have been taken for dead meanwhile. Then it comes back.

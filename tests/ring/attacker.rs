@@ -61,7 +61,7 @@ fn an_attacker_of_another_make() {
     assert!(peak <= PEAK_MIB_MAX, "{peak} MiB");
 }
 
-/// What must come of an attack; the end says how it is compared.
+/// The outcome that an attack must have.
 enum Outcome {
     /// No greeting, and the connection is ended like this.
     Closed(&'static str, u64),
@@ -230,7 +230,7 @@ fn check_log(ring: &Ring) {
     assert!(named.len() >= 5, "the log names only {named:?}");
 }
 
-/// What was stored as other bytes than it is lies nowhere.
+/// No peer keeps bytes that were stored under the address of other bytes.
 fn check_wrong_bytes(ring: &Ring, told: &[Value]) {
     for attack in told.iter().filter(|attack| attack["kept"] == false) {
         let content = attack["content"].as_str().unwrap();

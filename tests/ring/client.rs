@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::harness::{Ring, quoit};
 use crate::eventually::{PATIENCE, within};
 
-/// What a command printed, and how it ended.
+/// The output and the exit code of a command.
 #[derive(Debug)]
 pub struct Said {
     pub code: Option<i32>,

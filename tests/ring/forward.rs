@@ -1,5 +1,5 @@
-//! What a helper forwards between two peers, and what it does not: a member that is a bare transport here
-//! asks peers of a real ring.
+//! The requests that a helper forwards between two peers, and those that it refuses. A member that is a bare transport
+//! here asks peers of a real ring.
 
 use quoit::id::{KeyHash, Position};
 use quoit::peer::{Entrance, Handle, StartOptions, start};

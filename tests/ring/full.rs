@@ -54,7 +54,7 @@ impl Drop for Disk {
     }
 }
 
-/// What `cat` gives at a peer.
+/// Checks that `cat` at a peer gives the bytes of the sample.
 #[track_caller]
 fn cat(ring: &Ring, number: u8, sample: &Sample) {
     let said = ring.said(number, &["cat", &sample.name]);
@@ -78,7 +78,7 @@ fn a_full_disk_reads_and_recovers_without_a_restart() {
     for _ in 0..2 {
         cat(&ring, 146, &before);
     }
-    // What is not here passes through.
+    // The peer passes bytes through that it does not keep.
     let beside = Sample::random(&dir, "beside", 2, (3 << 20) + 1);
     ring.said(36, &["store", "--wait", "2", "beside"]).done();
     assert!(!beside.on_disk(&ring).contains(&146));
@@ -86,7 +86,7 @@ fn a_full_disk_reads_and_recovers_without_a_restart() {
     let path = dir.join("copy of beside");
     ring.said(146, &["request", "beside", "-o", path.to_str().unwrap()]).done();
     assert_eq!(sha256_of(&path), beside.sha256);
-    // What needs space fails by itself, and says why.
+    // A command that needs space fails alone, and says why.
     let why = ring.said(146, &["request", "beside"]).error(2);
     assert!(why.contains("room") || why.contains("No space left"), "{why}");
     let status = String::from_utf8_lossy(&ring.said(146, &["status"]).out).into_owned();

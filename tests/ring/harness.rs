@@ -20,9 +20,9 @@ pub struct Ring {
     dir: tempfile::TempDir,
     ports: Ports,
     successors: u8,
-    /// What its peers log to standard error, as `QUOIT_LOG` says it.
+    /// The log filter of its peers (`QUOIT_LOG`); they log to standard error.
     pub log: Option<&'static str>,
-    /// What processes that are started get into their environment.
+    /// Environment variables of the processes that are started.
     pub environment: Vec<(String, String)>,
     /// The running ones, by number.
     peers: BTreeMap<u8, Peer>,

@@ -1,4 +1,4 @@
-//! What `Status` says of the files of the ring when peers die and come back.
+//! The figures of `Status` on the files of the ring when peers die and come back.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What peers send for nothing.
+//! The traffic of peers that have nothing to do.
 
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};

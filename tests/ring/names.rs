@@ -1,4 +1,4 @@
-//! What a name stands for: its versions, its absence, and how many copies a store waits for.
+//! The record of a name: its versions, its absence, and how many copies a store waits for.
 
 use std::time::{Duration, Instant};
 
@@ -85,7 +85,7 @@ fn a_name_that_nobody_has() {
     for successors in LISTS {
         let mut ring = Ring::of(successors, &[50, 100, 150, 200, 250]);
         for number in ring.numbers() {
-            // Who still takes over its part of the ring cannot say no.
+            // A peer that still takes over its part of the ring cannot say no.
             eventually("a no from all", || {
                 let why = ring.ask(number, "Request 'no such thing'").error();
                 why.starts_with("error: no file named no such thing in ring ")

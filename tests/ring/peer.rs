@@ -28,7 +28,7 @@ pub struct Asked<'a> {
     end_mark: String,
 }
 
-/// What a command printed.
+/// The output of a command.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// To standard output: the result.
@@ -100,7 +100,7 @@ impl Peer {
         (code, Answer { out: self.out.from(out_from), err: without_pings(&self.err.from(err_from)) })
     }
 
-    /// SIGKILL.
+    /// Ends the peer with SIGKILL.
     pub fn kill(&self) {
         self.child().kill().unwrap();
     }
@@ -174,13 +174,13 @@ impl Answer {
         self.err.lines().any(|line| line.starts_with("error: "))
     }
 
-    /// What stands behind this word at the beginning of a line of the result.
+    /// The rest of the line of the result that begins with this word.
     pub fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
         text.lines().find_map(|line| line.trim_start().strip_prefix(name)).map(str::trim_start)
     }
 }
 
-/// What came out of a pipe so far.
+/// The text that came out of a pipe so far.
 #[derive(Default)]
 struct Printed {
     state: Mutex<State>,

@@ -1,4 +1,4 @@
-//! What cannot begin: a clear error within five seconds, exit code 2, and nothing left behind.
+//! Starts that must fail: with a clear error within five seconds, exit code 2, and nothing left behind.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -85,7 +85,7 @@ impl Sample {
         ring.numbers().into_iter().filter(|number| ring.data_dir(*number).join(&relative).exists()).collect()
     }
 
-    /// Whom `Whereis` at a peer names as holders, the owner first.
+    /// The holders that `Whereis` at a peer names, the owner first.
     #[track_caller]
     pub fn holders(&self, ring: &Ring, at: u8) -> Vec<u8> {
         let text = ring.ask(at, &format!("Whereis '{}'", self.name)).done();
@@ -140,7 +140,7 @@ pub fn check_disk(ring: &Ring, number: u8) {
     }
 }
 
-/// What is in a folder.
+/// The entries of a folder.
 pub fn entries(dir: &Path) -> Vec<PathBuf> {
     fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect()
 }

@@ -60,7 +60,7 @@ fn checkout() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
 }
 
-/// What a script says on standard error, line by line.
+/// The lines that a script prints on standard error.
 fn lines(child: &mut Child) -> mpsc::Receiver<String> {
     let (say, said) = mpsc::channel();
     let lines = BufReader::new(child.stderr.take().unwrap()).lines();

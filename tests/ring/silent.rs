@@ -1,7 +1,7 @@
 //! Peers that do not answer: what is asked meanwhile, and how they are forgotten.
 //!
-//! What was reported: two of six peers gone for 20 minutes, and every unknown name, every beginning of one and every
-//! listing of the ring ended with "cannot tell"; and one peer that was silent, but not yet dead, cost each look-up 5 s.
+//! Two reports. With two of six peers gone for 20 minutes, every unknown name, every prefix of a name and every listing
+//! of the ring ended with "cannot tell". One peer that was silent, but not yet dead, cost each look-up 5 s.
 
 use std::time::{Duration, Instant};
 
@@ -58,8 +58,9 @@ fn one_silent_peer_costs_no_look_up_its_patience() {
     signal(&ring, silent, "-CONT");
 }
 
-/// Goal: with two of six gone, what was stored is found or nobody can tell, and never denied; what never was is denied by
-/// name wherever the two may not have been a quorum. Those that are not beside each other never are, in a listing.
+/// Goal, with two of six gone: a stored name is found, or the peer cannot tell; it is never denied. A name that was
+/// never stored is denied wherever the two cannot have been a quorum. In a listing, two that are not adjacent never are
+/// a quorum.
 #[test]
 fn two_of_six_are_gone() {
     let mut ring = Ring::of(8, &SIX);

@@ -55,7 +55,7 @@ fn poisson_churn() {
             let outcomes = world.take_outcomes();
             let failed = outcomes.iter().filter(|outcome| outcome.found.is_none()).count();
             assert_eq!(failed, 0, "seed {seed}, mean {mean} s: of {} lookups", outcomes.len());
-            // Who was asked while it came or went may name another than stands there in the end.
+            // A peer that was asked while it came or went may name another owner than the one at the end.
             let wrong = outcomes.iter().filter(|outcome| !outcome.right).count();
             println!(
                 "seed {seed}, mean {mean} s: {wrong} of {} lookups found another than the owner",
@@ -124,7 +124,7 @@ fn pareto_sessions() {
         let outcomes = world.take_outcomes();
         let failed = outcomes.iter().filter(|outcome| outcome.found.is_none()).count();
         assert_eq!(failed, 0, "seed {seed}: of {} lookups", outcomes.len());
-        // Those of peers that died themselves are nobody's.
+        // Lookups of peers that died themselves do not count.
         assert!(outcomes.len() as u32 > seconds * 9 / 10, "seed {seed}: {} lookups", outcomes.len());
         let wrong = outcomes.iter().filter(|outcome| !outcome.right).count();
         println!("seed {seed}: {wrong} of {} lookups found another than the owner", outcomes.len());
@@ -145,7 +145,7 @@ fn no_lookup_fails_that_is_tried_again() {
         let end = world.now() + SECOND * seconds;
         let mut next = [1.0 / 0.4, 1.0 / 0.4].map(|mean| world.now() + next_event(&mut rng, mean));
         let (mut lookups, mut missed) = (0u64, 0u64);
-        // Those that are tried again: from where, how often, and when next.
+        // The lookups to try again, by key: from where, how often, and when next.
         let mut again: BTreeMap<Position, (Slot, u32, Moment)> = BTreeMap::new();
         while world.now() < end || world.searches_under_way() > 0 || !again.is_empty() {
             if let Some(from) = world.random_member().filter(|_| world.now() < end) {
@@ -176,7 +176,7 @@ fn no_lookup_fails_that_is_tried_again() {
                 }
             }
             let now = world.now();
-            // Who looked up and is gone wants nothing any more.
+            // A peer that is gone needs no result of its lookups.
             again.retain(|_, (from, ..)| world.node(*from).is_some_and(Node::is_member));
             for (key, (from, _, at)) in &mut again {
                 if *at <= now {

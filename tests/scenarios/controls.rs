@@ -32,7 +32,7 @@ struct Adversary {
     joiners: Vec<u8>,
 }
 
-/// One game. What went wrong first.
+/// Plays one game. Its error is the first thing that went wrong.
 fn play(seed: u64, r: u8, rules: Rules) -> Result<(), String> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let settings = RingSettings { replicas: 2, successors: r };
@@ -263,7 +263,7 @@ fn play_small(seed: u64, r: u8, rules: Rules) -> Result<(), String> {
     end(&mut adversary.world)
 }
 
-/// What is seen first in the runs of the fixed seeds, with r = 2 and with r = 3. The first catch ends them;
+/// The first violation in the runs of the fixed seeds, with r = 2 and with r = 3. The first catch ends them;
 /// `QUOIT_COUNT=1` plays them all and prints how many are caught.
 fn caught(name: &str, play: fn(u64, u8, Rules) -> Result<(), String>, rules: Rules) -> Option<String> {
     let runs: Vec<(u8, u64)> =

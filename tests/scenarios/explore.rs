@@ -25,7 +25,7 @@ fn depth(or: usize) -> usize {
     std::env::var("QUOIT_EXPLORE_DEPTH").ok().and_then(|text| text.parse().ok()).unwrap_or(or)
 }
 
-/// What was found, and how to see it again.
+/// The text of a finding, with the steps that reproduce it.
 fn shown(setup: &str, found: &Found) -> String {
     let steps: Vec<String> = found.steps.iter().map(ToString::to_string).collect();
     let steps = steps.join("; ");

@@ -1,4 +1,4 @@
-//! What a ring must live through, in the deterministic simulator, over many seeds.
+//! The scenarios that a ring must survive, in the deterministic simulator, over many seeds.
 //!
 //! Each test is one scenario or one side of it, and demands two things. Safety: while the ring is large, the
 //! oracle finds nothing against the invariant at any moment. Liveness: once the faults stop, the ring is one
@@ -94,7 +94,7 @@ fn deaths(world: &World) -> usize {
     world.events().iter().filter(|(_, _, event)| matches!(event, Event::Dead(_))).count()
 }
 
-/// Who was declared dead though it runs; the first one.
+/// The first peer that was declared dead although it runs.
 fn false_death(world: &World) -> Option<String> {
     let lives = |position: &Position| world.nodes().any(|node| node.me().position == *position);
     world.events().iter().find_map(|(at, by, event)| match event {
@@ -105,7 +105,7 @@ fn false_death(world: &World) -> Option<String> {
     })
 }
 
-/// What one peer said when it ended, if it did.
+/// The reason that one peer gave when it ended, if it ended.
 fn end_of(world: &World, position: &Position) -> Option<String> {
     world.events().iter().find_map(|(_, by, event)| match event {
         Event::Ended(reason) if by == position => Some(reason.to_string()),

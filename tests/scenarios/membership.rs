@@ -577,7 +577,7 @@ fn contacts_that_were_met_are_asked_like_all_others() {
     assert!((100..220).contains(&asked), "{asked}");
 }
 
-/// What a peer tells of itself in this output.
+/// The entries for itself that a peer puts into this output.
 fn told_of(number: u8, output: &Output) -> Vec<Entry> {
     let members = match output {
         Output::Datagram { datagram: Datagram::Ping { news, .. } | Datagram::Pong { news, .. }, .. } => {

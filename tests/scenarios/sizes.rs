@@ -144,7 +144,7 @@ fn edges(seed: u64, settings: RingSettings, crowd: usize) {
         let owners = check::owners(&world, position);
         assert_eq!(owners[0].position, *position, "seed {seed}: who stands at a key owns it");
     }
-    // What they own is what a lookup finds, from everywhere.
+    // A lookup from any peer finds the owner that the sizes of the ranges say.
     let slots: Vec<u32> = world.living().values().copied().collect();
     for slot in &slots {
         keys.iter().for_each(|key| world.search(*slot, *key));

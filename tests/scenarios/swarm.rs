@@ -76,7 +76,7 @@ fn a_failing_plan_shrinks_to_its_cause() {
     let shortest = plan.shortest(fails);
     assert_eq!(shortest.faults.len(), 1, "{shortest}");
     assert!(matches!(shortest.faults[0].fault, Fault::Pause(_)), "{shortest}");
-    // What needs two faults keeps both.
+    // A failure that needs two faults keeps both.
     let both = |plan: &Plan| {
         let has = |of: fn(&Fault) -> bool| plan.faults.iter().any(|timed| of(&timed.fault));
         has(|fault| matches!(fault, Fault::Crash(_))) && has(|fault| matches!(fault, Fault::Join(..)))

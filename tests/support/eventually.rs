@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 /// Far beyond what anything here takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What one look at a condition gives: `bool`, `Option`, or a `Result` whose error says what was seen instead.
+/// The result of one look at a condition: `bool`, `Option`, or a `Result` whose error says what was seen instead.
 pub trait Look {
-    /// What is there once the condition holds.
+    /// The value that is there once the condition holds.
     type Found;
 
-    /// What was found, or what was seen instead.
+    /// The value that was found, or a text that says what was seen instead.
     fn found(self) -> Result<Self::Found, String>;
 }
 
@@ -59,8 +59,7 @@ pub fn eventually_within<L: Look>(bound: Duration, what: &str, look: impl FnMut(
 
 /// Like [`eventually_within`], for a test that has to clean up before it fails.
 ///
-/// # Errors
-/// What was seen last.
+/// # Errors The text of the last look.
 pub fn within<L: Look>(bound: Duration, mut look: impl FnMut() -> L) -> Result<L::Found, String> {
     let begun = Instant::now();
     loop {

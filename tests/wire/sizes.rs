@@ -33,7 +33,7 @@ fn known(count: usize) -> Members {
     members
 }
 
-/// What a peer puts into a message: all that it knows, as far as that goes, and itself.
+/// The members that a peer puts into a message: itself, and as many others as one message may hold.
 fn members() -> Vec<Member> {
     let mut members = known(MEMBERS_MAX).for_message();
     assert!(members.len() > 100, "{}", members.len());
@@ -203,7 +203,7 @@ fn the_longest_name_record_is_within_its_bound() {
         replaces: Some(RecordId([0xff; 32])),
     };
     assert!(fits(&longest) <= SignedRecord::BODY_BYTES_MAX);
-    // What a peer keeps of one name is encoded as one value too.
+    // The history of one name is encoded as one value too.
     let past = quoit::names::PastRecord { record: record(), sibling: true };
     fits(&quoit::names::NameHistory { current: Some(record()), past: vec![past; quoit::names::HISTORY_MAX] });
 }

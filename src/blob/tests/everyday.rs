@@ -663,7 +663,7 @@ fn a_received_file_takes_room_in_received_only() {
     let path = fixture.store.place_received(&content, &name("a")).unwrap();
     assert_eq!(fs::read(path).unwrap(), b"some bytes");
     faults.limited.store(false, SeqCst);
-    // What a crash left goes with the next start; a person's files do not.
+    // The next start removes what a crash left. It keeps a person's files.
     let fixture = fixture.reopen(|dir| {
         fs::write(dir.join("received/.quoit-123-4.tmp"), b"half").unwrap();
         fs::write(dir.join("received/.quoit-notes"), b"mine").unwrap();

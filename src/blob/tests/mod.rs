@@ -71,7 +71,7 @@ impl Fixture {
         }
     }
 
-    /// What the store has told so far.
+    /// The notices of the store so far.
     fn notices(&self) -> Vec<Notice> {
         self.store.on_notice({
             let notices = self.notices.clone();
@@ -279,7 +279,7 @@ fn a_failed_sync_poisons() {
 #[test]
 fn a_full_disk_frees_its_part_and_goes_on() {
     let fixture = Fixture::new();
-    // What other programs free meanwhile would be a reason to try again.
+    // Room that other programs free meanwhile would be a reason to try again.
     fixture.disk.0.free.store(1 << 30, SeqCst);
     let bytes = sample(CHUNK + 1);
     let mut receiver = fixture.store.receive(ContentId::of(&bytes), bytes.len() as u64).unwrap();
@@ -664,7 +664,7 @@ fn parts_that_nobody_goes_on_with_make_place() {
     assert!(part_of(&files[1]).exists());
     drop(busy);
     assert_eq!(fixture.store.expire_parts(day, 1).unwrap(), 0);
-    // What a sender gives up for good goes at once.
+    // A transfer that its sender gives up for good is removed at once.
     let receiver = fixture.store.receive(ContentId::of(&files[1]), files[1].len() as u64).unwrap();
     assert_eq!(receiver.offset(), CHUNK_BYTES);
     receiver.discard();

@@ -576,7 +576,7 @@ impl Node {
         self.settings.unwrap_or_default()
     }
 
-    /// What the rules of the neighbourhood need to know.
+    /// The facts that the rules of the neighbourhood need.
     fn known(&self) -> Known<'_> {
         Known {
             me: &self.me.position,

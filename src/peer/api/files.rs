@@ -1,4 +1,4 @@
-//! What `store` and `request` are given, and why they fail.
+//! The arguments of `store` and `request`, and the reasons why they fail.
 
 use std::io;
 use std::path::PathBuf;

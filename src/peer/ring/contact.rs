@@ -52,7 +52,7 @@ struct Apart {
     trying: bool,
 }
 
-/// What is remembered about a member beyond the end of the process.
+/// The facts about a member that outlive the process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::peer) struct Known {
     position: Position,

@@ -1,4 +1,4 @@
-//! Who is admitted, what is carried to them, and what a certificates directory takes.
+//! Admission of peers, the bundles that are carried to them, and the files that a certificates directory takes.
 
 use std::fs;
 use std::time::Duration;

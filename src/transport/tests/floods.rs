@@ -250,7 +250,7 @@ async fn a_thousand_connections_from_one_address_are_bounded() {
     let to = b.transport.local_address().unwrap();
     let identity = ring.identity(3);
     let mut churn = tokio::task::JoinSet::new();
-    // Those that are let in, those that fail before their address is turned away, and those under way.
+    // The handshakes that are let in, those that fail before their address is turned away, and those under way.
     let most = (HELLOS.burst + FAULTS.burst + FAILURES.burst) as usize + HANDSHAKES_PER_SOURCE_MAX + LINE_MAX;
     for _ in 0..20 {
         let member = bare_member(&identity, "127.0.0.2:0");

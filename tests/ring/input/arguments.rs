@@ -155,7 +155,7 @@ fn two_processes_on_one_data_directory() {
     assert_eq!(ring.said(60, &["ring", "--json"]).values().len(), 3);
 }
 
-/// What must be refused with one line that names this, without a trace of a start.
+/// Arguments that must be refused with one line that names this, without a trace of a start.
 #[track_caller]
 fn before_anything_starts(words: &[&str], named: &str) {
     let dir = tempfile::tempdir().unwrap();

@@ -76,7 +76,7 @@ fn a_file_changes_while_it_is_stored() {
         let status = ring.ask(number, "Status").done();
         assert!(!status.contains("misbehaved"), "{status}");
     }
-    // What does not change can be stored, and so can what has changed.
+    // A file that does not change can be stored, and so can one that has changed before.
     let text = ring.said(40, &["store", "changing"]).done();
     assert!(text.contains(&sha256_of(&file)), "{text}");
 }
@@ -120,7 +120,7 @@ fn in_the_middle(ring: &Ring, id: u32, read_before: u64, during: During, change:
     kill_process(pid, Signal::CONT).unwrap();
 }
 
-/// What a process has read of all its files so far.
+/// The bytes that a process has read from all its files so far.
 fn bytes_read(id: u32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{id}/io")).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("rchar: "));

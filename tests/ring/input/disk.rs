@@ -139,7 +139,7 @@ fn with_holder(ring: &Ring, name: &str, salt: &str, wanted: impl Fn(&[u8; 3]) ->
     unreachable!("one in four has its copies there");
 }
 
-/// Who should hold it: the first peer at or after its first byte, and the next two.
+/// The peers that should hold the sample: the first one at or after its first byte, and the next two.
 fn holders_of(sample: &Sample) -> [u8; 3] {
     let key = u8::from_str_radix(&sample.sha256[..2], 16).unwrap();
     let owner = FOUR.iter().position(|number| *number >= key).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! What is to be stored, and cannot be.
+//! Files that a person wants to store, and that cannot be stored.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use super::harness::Ring;
 use super::samples::entries;
 
-/// What a peer answers that must fail, at its prompt and to a shell: the same line both times.
+/// The error of a command that must fail. The prompt and the shell must print the same line.
 #[track_caller]
 fn refused(ring: &Ring, number: u8, words: &[&str], code: i32) -> String {
     let by_shell = ring.said(number, words).error(code);

@@ -238,7 +238,7 @@ fn is_unshown(c: char) -> bool {
     c != '\n' && (c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c))
 }
 
-/// What is around the data directories: the certificates, and which directories there are.
+/// The files around the data directories: the certificates, and which directories there are.
 fn around(ring: &Ring) -> Vec<std::path::PathBuf> {
     let root = ring.scratch().parent().unwrap().to_owned();
     let is_inside = |path: &std::path::Path| {

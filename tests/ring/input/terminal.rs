@@ -188,7 +188,7 @@ impl Screen {
         self.tmux(&["capture-pane", "-p"])
     }
 
-    /// What has gone out at the top as well.
+    /// The screen, with the lines that were scrolled out at the top.
     fn with_history(&self) -> String {
         self.tmux(&["capture-pane", "-p", "-S", "-1000"])
     }

@@ -51,13 +51,13 @@ fn three_tenths_are_not_waited_for() {
     }
 }
 
-/// Copies.
+/// Counts of copies and of files while a peer is away.
 struct Away {
     /// Files that have one.
     one_left: u64,
-    /// Those that are away.
+    /// Copies that are away.
     missing: u64,
-    /// Those that were made.
+    /// Copies that were made meanwhile.
     while_away: u64,
     /// The same, after the return too.
     all: u64,

@@ -32,7 +32,7 @@ struct Adversary {
     is_over: bool,
 }
 
-/// One game. What went wrong first.
+/// Plays one game. Its error is the first thing that went wrong.
 fn play(seed: u64, laws: Laws) -> Result<(), String> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let settings = RingSettings { replicas: 3, successors: [2, 8][rng.random_range(0..2)] };
@@ -71,7 +71,7 @@ impl Adversary {
         self.run(MINUTE / 2)
     }
 
-    /// The keepers of what is stored next, as the ring is now, and one member that is none of them.
+    /// The keepers of what is stored next, as the ring is now, and one member that is not among them.
     fn next_keepers(&mut self) -> (Vec<Slot>, Slot) {
         let keepers = keepers(&self.world, &self.content());
         let others = members(&self.world).into_iter().filter(|slot| !keepers.contains(slot));
@@ -228,7 +228,7 @@ impl Adversary {
         self.world.crash_slot(keepers[1]);
     }
 
-    /// Those who keep a name or an object are on one side of a split, and the other side asks.
+    /// The keepers of a name or an object are on one side of a split, and the other side asks.
     fn a_ring_is_split(&mut self) {
         let Some((name, key)) = self.some_file() else { return };
         let keepers = self.keepers_of(&key);
@@ -421,7 +421,7 @@ impl Adversary {
             .world
             .run_until(MINUTE * 5, |world| check::in_place(world).and_then(|()| check::names_agree(world)));
         settled?;
-        // Those who asked before may have crashed since.
+        // The peers that asked before may have crashed since.
         self.asked.clear();
         self.is_over = true;
         (0..self.stored).for_each(|number| self.ask(&format!("{number}.bin")));

@@ -11,7 +11,7 @@ use quoit::sim::{Slot, World};
 
 use super::harness::{MINUTE, SECOND, Stores, enable, keepers, members, request_everywhere};
 
-/// What goes on while somebody dies.
+/// The flow that is under way while a peer dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flow {
     Store,
@@ -90,7 +90,7 @@ fn deaths(flow: Flow, stores: Stores) -> Vec<(Slot, Death)> {
     deaths
 }
 
-/// One death. What is wrong after it.
+/// Lets one peer die in the middle of a flow, and returns what is wrong after it.
 fn die(
     flow: Flow,
     laws: Laws,

@@ -159,7 +159,7 @@ fn nothing_corrupt_is_delivered() {
             for (slot, _, what) in request_everywhere(&mut world, &["a.bin".to_owned()]) {
                 let sound = world.with_disk(slot, |disk| disk.holds(&content)).unwrap();
                 match what {
-                    // Who keeps a rotten copy believes that it is there; nobody has read it.
+                    // A peer with a rotten copy believes in it, since nobody has read it.
                     Requested::Found { sources, .. } if sources.is_empty() && keepers.contains(&slot) => {}
                     Requested::Found { .. } => assert!(sound, "seed {seed}: {slot}"),
                     Requested::Unreachable { corrupt, .. } => {

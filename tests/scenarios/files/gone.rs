@@ -28,7 +28,7 @@ fn stored_in_between(world: &mut World, gone: [usize; 2]) -> Vec<String> {
     world.acknowledged().iter().map(|file| file.name.to_string()).collect()
 }
 
-/// What the four that are left say of names that nobody stored: so many denials, and so many times that nobody can tell.
+/// Asks the remaining four for names that nobody stored. Returns the number of denials and the number of "cannot tell".
 fn denials(world: &mut World) -> (usize, usize) {
     let names: Vec<String> = (0..24).map(|i| format!("never-{i}")).collect();
     let said = request_everywhere(world, &names);
@@ -38,9 +38,9 @@ fn denials(world: &mut World) -> (usize, usize) {
     (denied, unsure)
 }
 
-/// Scenario 31. Goal: two of six members are gone for ever, whichever two. What was acknowledged is never denied, at any
-/// time and by nobody; what never was is denied by name where fewer than a quorum of each window is gone: always, where
-/// the two are three apart; of no name whose windows hold both.
+/// Scenario 31. Goal: two of six members are gone for ever, whichever two. No peer ever denies an acknowledged file. A
+/// name that was never stored is denied where fewer than a quorum of each window is gone. So it is always denied if the
+/// two are three apart, and never if one of its windows holds both.
 #[test]
 fn two_of_six_are_gone_for_ever() {
     for seed in seeds(0..1) {
@@ -94,7 +94,7 @@ fn what_only_the_gone_had_is_not_denied() {
         for name in &names {
             world.store(before, name, 1 << 10);
         }
-        // Those that wait for the middle one itself are given up with their peer.
+        // Stores that wait at the middle peer end with that peer.
         world.run_for(SECOND * 20);
         let stored: Vec<String> = world.acknowledged().iter().map(|file| file.name.to_string()).collect();
         world.crash_slot(before);

@@ -26,13 +26,13 @@ pub fn converged(seed: u64, peers: usize) -> World {
 pub enum Stores {
     /// Disks that keep lengths.
     Light,
-    /// Those of running peers, on disks in memory.
+    /// The stores of running peers, on disks in memory.
     Real,
 }
 
 impl Stores {
-    /// The length of a file that stands for one of so many bytes. What is real is hashed, so that it is a quarter as long,
-    /// on a quarter of the bandwidth; but a file of several chunks keeps several.
+    /// The length of a file that stands for one of so many bytes. A real file is hashed, so it has a quarter of the
+    /// length, and lines a quarter of the bandwidth. A file of several chunks keeps several.
     pub fn length(self, bytes: u64) -> u64 {
         let shortest = if bytes > CHUNK_BYTES { bytes.min(CHUNK_BYTES / 4 * 5) } else { 0 };
         (bytes / self.scale()).max(shortest)
@@ -92,7 +92,7 @@ pub fn settle(world: &mut World, within: Duration, seed: u64) {
     assert!(found.is_empty(), "seed {seed}: {} violations, first {:?}", world.oracle.count(), found[0]);
 }
 
-/// What came of a store, which went well.
+/// The report of a store that must have succeeded.
 pub fn stored(ended: &[Ended], id: u64, seed: u64) -> StoredFile {
     match ended.iter().find(|ended| ended.id == id).map(|ended| &ended.outcome) {
         Some(Outcome::Stored(Ok(stored))) => stored.clone(),
@@ -100,7 +100,7 @@ pub fn stored(ended: &[Ended], id: u64, seed: u64) -> StoredFile {
     }
 }
 
-/// What came of a request.
+/// The outcome of a request.
 pub fn requested(ended: &[Ended], id: u64, seed: u64) -> Requested {
     match ended.iter().find(|ended| ended.id == id).map(|ended| &ended.outcome) {
         Some(Outcome::Requested(requested)) => requested.clone(),
@@ -128,7 +128,7 @@ pub fn members(world: &World) -> Vec<Slot> {
     world.living().values().copied().collect()
 }
 
-/// Who should keep what has the key of a content: the owner first.
+/// The peers that should keep the key of a content, the owner first.
 pub fn keepers(world: &World, content: &ContentId) -> Vec<Slot> {
     let owner = world.first_at_or_after(&content.key()).unwrap();
     let members = members(world);
@@ -160,7 +160,7 @@ pub fn all_are_found_everywhere(world: &mut World, seed: u64) {
     }
 }
 
-/// What came of a store that did not go well.
+/// The error of a store that must have failed.
 pub fn failed(ended: &[Ended], id: u64, seed: u64) -> StoreFailure {
     match ended.iter().find(|ended| ended.id == id).map(|ended| &ended.outcome) {
         Some(Outcome::Stored(Err(failure))) => failure.clone(),

@@ -36,8 +36,8 @@ fn nobody_honest_is_blamed(world: &World, liar: Slot, seed: u64, lie: Lie) {
     assert_eq!(wronged, None, "seed {seed}, {lie:?}");
 }
 
-/// Goal: a request succeeds whatever the owner of the file says. What can be held against the owner is, and nothing is
-/// held against anybody else.
+/// Goal: a request succeeds whatever the owner of the file says. Each lie that can be proved is counted as a fault of
+/// the owner, and no other peer is blamed.
 #[test]
 fn a_request_survives_each_lie_of_the_owner() {
     let mut told = [0; Lie::ALL.len()];

@@ -110,7 +110,7 @@ fn a_leaver_crashes() {
     }
 }
 
-/// What came of asking a peer to leave.
+/// The outcome when a peer is asked to leave.
 fn asked_to_leave(world: &mut World, slot: Slot, seed: u64) -> Outcome {
     world.take_ended();
     world.ask_to_leave(slot);

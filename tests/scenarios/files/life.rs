@@ -1,4 +1,4 @@
-//! What rings go through in everyday life: slow disks, bad copies, departures over slow lines, other addresses.
+//! Rings in everyday life: slow disks, bad copies, departures over slow lines, other addresses.
 
 use std::time::Duration;
 
@@ -124,7 +124,7 @@ fn disks_that_take_their_time() {
     }
 }
 
-/// Who keeps bad copies, counted from the owner of the file.
+/// The keepers of bad copies, counted from the owner of the file.
 const BAD: [&[usize]; 4] = [&[0], &[1], &[0, 1], &[1, 2]];
 
 /// Scenario 28. Goal: bad copies at the owner, at a replica, at R − 1 of R are found once they are read, and healed from
@@ -141,7 +141,7 @@ fn bad_copies_are_healed_from_a_good_one() {
             for at in bad {
                 world.with_disk(keepers[*at], |disk| disk.rot(&file.content));
             }
-            // What was hashed within the hour is believed where nobody wrote to it.
+            // A copy that was hashed within the hour is believed if nobody wrote to it.
             world.run_for(MINUTE * 61);
             for (slot, _, what) in request_everywhere(&mut world, &[file.name.to_string()]) {
                 assert!(matches!(what, Requested::Found { .. }), "seed {seed}, {bad:?}: {slot} {what:?}");

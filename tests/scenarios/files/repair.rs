@@ -81,8 +81,8 @@ fn of_all_files_p_to_the_r_are_lost() {
     }
 }
 
-/// Goal: of many peers three tenths die at once. What was lost at that moment is all that ever is, and everything else
-/// has all its copies again after a while.
+/// Goal: of many peers three tenths die at once. Only files whose copies all died then are lost. All other files have
+/// all their copies again after a while.
 #[test]
 fn three_tenths_of_all_peers_die_at_once() {
     for seed in seeds(0..1) {

@@ -129,7 +129,7 @@ fn nobody_denies_what_may_be_on_the_other_side() {
     }
 }
 
-/// What is stored in each part of a split ring, at every peer in turn.
+/// Stores files in each part of a split ring, at every peer in turn, and returns their names.
 fn store_apart(world: &mut World, sides: &[Vec<Slot>], count: usize) -> Vec<String> {
     for i in 0..count {
         let side = &sides[i % sides.len()];
@@ -139,8 +139,8 @@ fn store_apart(world: &mut World, sides: &[Vec<Slot>], count: usize) -> Vec<Stri
     world.acknowledged().iter().map(|file| file.name.to_string()).collect()
 }
 
-/// For 15 s every name is requested again and again, each time at the next peer. What came of it where the peer that was
-/// asked knew, by then, that everybody is back.
+/// For 15 s every name is requested again and again, each time at the next peer. Returns the outcomes at peers that
+/// knew, by then, that everybody is back.
 fn request_all_along(world: &mut World, names: &[String]) -> Vec<Requested> {
     let mut knowing = BTreeSet::new();
     for step in 0..ROUNDS {
