@@ -53,7 +53,8 @@ TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 KIND = re.compile(r"//[/!]?(?!/)|//+")
-BANNED = re.compile(r"(?:Who|What|Those|Whose|Whom)\b")
+# A label such as "Goal:" is followed by a sentence of its own.
+BANNED = re.compile(r"(?:Who|What|Those|Whose|Whom)\b|(?:Goal|Method|Control|Reported): (?i:who|what|those|whose|whom)\b")
 NONE = re.compile(r"(?<![\"`])\bthat (?:is|are) none\b", re.IGNORECASE)
 SENTENCE_END = re.compile(r"[.?!][\"')\]*_`”’]*(?=\s|$)")
 
@@ -137,7 +138,7 @@ def faults(line, kind, lines):
         for sentence in sentences(text):
             bare = sentence.lstrip("*_\"'([“‘")
             if BANNED.match(bare) and "?" not in sentence[-3:]:
-                yield at, f"begins with {bare.split()[0]!r} and is no question", sentence
+                yield at, f"begins with {BANNED.match(bare)[0]!r} and is no question", sentence
             if NONE.search(sentence):
                 yield at, "that is none", sentence
     words = " ".join(lines).split()

@@ -192,7 +192,8 @@ const RECORDS_PER_PAGE: usize = 1_000;
 mod tests {
     use super::*;
 
-    /// Goal: what cannot be read is neither written over nor taken for nothing; what cannot be written is no success.
+    /// Goal: an unreadable record is neither overwritten nor taken for absent, and a failed write is reported as a
+    /// failure.
     #[test]
     fn a_history_that_cannot_be_read_stays_as_it_is() {
         let untouched = |_: &mut NameHistory| -> (bool, ()) { panic!("there is nothing to change") };

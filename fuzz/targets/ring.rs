@@ -169,7 +169,7 @@ impl World {
         }
     }
 
-    /// Takes what the node wants done, and holds it to its laws.
+    /// Takes the outputs of the node, and checks its laws on them.
     fn drain(&mut self, members: usize) {
         let (mut outputs, mut asks) = (0, 0);
         while let Some(output) = self.node.poll_output() {

@@ -709,8 +709,8 @@ mod tests {
         ChaCha8Rng::seed_from_u64(seed)
     }
 
-    /// Goal: what was synced is there after every loss of power; what was not may be there, be torn, or be gone, and
-    /// each of these happens.
+    /// Goal: synced bytes survive every loss of power. Unsynced bytes may survive, be torn, or be lost, and each of
+    /// these happens.
     #[test]
     fn a_sync_is_what_makes_bytes_and_names_durable() {
         let mut seen = std::collections::BTreeSet::new();

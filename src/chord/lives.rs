@@ -24,14 +24,14 @@ pub(super) struct Lives {
 /// Where this peer stands when a report on itself comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// It is on its way into the ring. Whether a person gave its address is known.
+    /// This peer is on its way into the ring. The flag says whether a person gave its address.
     Entering {
         /// Whether a person gave the address.
         address_given: bool,
     },
-    /// It is a member.
+    /// This peer is a member.
     Member,
-    /// It checks whether the ring still counts it.
+    /// This peer checks whether the ring still counts it.
     Checking,
 }
 

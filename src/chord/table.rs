@@ -414,8 +414,8 @@ mod tests {
         );
     }
 
-    /// Goal: what stays of many is dense nearby and thins out with the distance: about as many contacts in
-    /// each doubling of it.
+    /// Goal: the contacts that stay are dense nearby and thin out with the distance: each doubling of the distance has
+    /// about as many.
     #[test]
     fn crowding_leaves_a_density_that_falls_with_the_distance() {
         let me = Position::ZERO;

@@ -248,7 +248,7 @@ impl PromptCommand {
         }
     }
 
-    /// The same command from a person, who sees the result: the beginning of a name is enough.
+    /// The same command from a person, who sees the result: a unique prefix of the name is enough.
     pub(super) fn by_a_person(mut self) -> PromptCommand {
         match &mut self {
             PromptCommand::Peer(

@@ -299,7 +299,7 @@ mod tests {
         assert_eq!(ping(&report)["round_trips_ms"].to_string(), "[1.5,null]");
     }
 
-    /// Goal: what a program reads is told to whoever writes it.
+    /// Goal: docs/commands.md names every field of the JSON output.
     #[test]
     fn every_field_is_in_the_documents() {
         let told = include_str!("../../docs/commands.md");

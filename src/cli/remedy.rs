@@ -1,6 +1,6 @@
 //! The remedy for each error, in the words of the command line.
 //!
-//! The library names what is wrong, and the thing that would help. Only here a thing has the name of its option.
+//! The library names the cause and the setting that would help. Only this module knows the option of a setting.
 
 use std::path::Path;
 

@@ -274,7 +274,7 @@ pub(super) mod tests {
     use super::*;
     use crate::sim::{Health, LeaveKind, Spread};
 
-    /// As a ring may come through the sudden death of a third of its peers.
+    /// Figures like those of a ring after the sudden death of a third of its peers.
     pub(in super::super) fn report() -> Report {
         let health = |n: u32| {
             let at_s = f64::from(n) * 6.0;
@@ -329,7 +329,7 @@ pub(super) mod tests {
         let plan = planned("");
         assert_eq!(plan.experiment, Experiment::default());
         assert!(!plan.json && plan.plot.is_none());
-        // As the help says.
+        // The defaults that the help states.
         assert_eq!(plan.experiment.session_median, None);
         for (peers, seconds) in [("1", 600), ("1000", 600), ("10000", 60), ("262144", 10)] {
             let usual = planned(&format!("--peers {peers}")).experiment.duration;

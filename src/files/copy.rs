@@ -493,8 +493,8 @@ async fn complete_copies<E: Env>(
     copies: &Copies,
 ) -> Result<(), StreamError> {
     let (word, mut words) = mpsc::channel(WORDS_MAX);
-    // All at once: a replica that is silent for long, or still waits for its earlier sender, does not keep it from the
-    // others. The pushes end with this set.
+    // All pushes run at once: a replica that is silent for long, or still waits for its earlier sender, does not delay
+    // the copies of the others. The pushes end with this set.
     let mut pushes = Together::new();
     for replica in copies.to_complete(&env.view(), env.copies()) {
         let word = word.clone();

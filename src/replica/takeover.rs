@@ -2,7 +2,7 @@
 //!
 //! The R peers after a joiner and the R before it keep what the joiner should keep. It asks each of them for it
 //! (`Sync`), until that peer has given all or gives nothing more. As long as one of them may have more, the joiner is
-//! *syncing*: it takes and gives what it is asked, but its "no" is no vote. A peer that was believed dead and
+//! *syncing*: it takes and gives files on request, but its "no" is no vote. A peer that was believed dead and
 //! contradicts it does the same in its new life: meanwhile others have stood in its place. If it believed those others
 //! dead, too, they become its neighbours only after that, and are asked then.
 //!
@@ -84,7 +84,7 @@ impl TakeOver {
         }
         let mut ask = self.ask_around(now, view);
         for entry in view.alive() {
-            // The neighbour broke off, and is back with what it has.
+            // The neighbour broke off, and is back with its files.
             if self.owing.get(&entry.position).is_some_and(|debt| debt.life != entry.incarnation) {
                 self.owing.insert(entry.position, Debt { life: entry.incarnation, later: LATER });
                 self.sources.insert(entry.position, now);

@@ -451,7 +451,7 @@ mod tests {
         assert_eq!(most.validate(), Ok(()));
     }
 
-    /// Goal: what is out of bounds is refused with the parameter, its bounds and the value, units among them.
+    /// Goal: a value out of bounds is refused with the parameter, its bounds, the value and their units.
     #[test]
     fn what_is_out_of_bounds_is_named() {
         assert_eq!(refused(|e| e.peers = 0), "the number of peers is 1 to 262144, not 0");

@@ -458,7 +458,7 @@ mod tests {
         assert!(report.health.iter().all(|health| health.alive <= 31), "{:?}", report.health);
     }
 
-    /// Goal: with files, what is lost is what had all its copies on peers that died, and the rest is copied anew.
+    /// Goal: with files, only files with all copies on dead peers are lost, and the rest is copied anew.
     #[test]
     fn files_are_placed_lost_and_repaired() {
         let experiment = Experiment {
@@ -524,7 +524,7 @@ mod tests {
         }
     }
 
-    /// Goal: who leaves with a notice is asked by nobody any more; who dies is, and does not answer.
+    /// Goal: no peer asks a peer that left with a notice; peers still ask one that died, and it does not answer.
     #[test]
     fn deaths_cost_timeouts() {
         let timeouts = |kind| with_churn(kind).run(&mut |_| ()).unwrap().timeouts_mean;

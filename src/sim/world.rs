@@ -95,7 +95,7 @@ pub(super) struct Process {
     pub(super) was_member: bool,
     /// The number of copies of its disk that were started.
     pub(super) clones: u64,
-    /// Whether it is gone and its knowledge is forgotten.
+    /// Whether the peer is gone and the world has forgotten what it knew.
     pub(super) is_shed: bool,
 }
 

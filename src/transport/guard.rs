@@ -60,7 +60,7 @@ struct Source([u8; 8]);
 #[derive(Debug)]
 struct Credit {
     failures: Bucket,
-    /// Failures that may be another's, who forged this address.
+    /// Failures that another host may have caused by forging this address.
     doubts: Bucket,
     under_way: usize,
     /// The handshakes under way from known ports, which have places of their own.

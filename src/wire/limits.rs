@@ -71,7 +71,7 @@ pub const COMMAND_SILENCE_MAX: Duration = Duration::from_secs(60);
 pub const HEALTH_NAMES_MAX: usize = 2;
 /// The most exchanges that a helper forwards at the same time.
 pub const FORWARDS_MAX: usize = 128;
-/// The most of these for one asking peer.
+/// The most exchanges that a helper forwards at the same time for one asking peer.
 pub const FORWARDS_PER_PEER_MAX: usize = 32;
 /// The timeout for silence in both directions of a forwarded exchange: a joiner's `Sync` takes minutes.
 pub const FORWARD_SILENCE_MAX: Duration = Duration::from_secs(660);

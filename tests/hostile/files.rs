@@ -13,7 +13,8 @@ use super::liar::{Answer, Liar, describe};
 use super::ring::Ring;
 use crate::eventually::PATIENCE;
 
-/// The liar's number, the honest ones, and the honest one that requests: no replica of what the liar owns.
+/// The numbers of the liar, of the honest peers, and of the honest peer that requests: it is no replica of the liar's
+/// keys.
 const LIAR: u8 = 128;
 const HONEST: [u8; 5] = [20, 70, 160, 200, 240];
 const READER: u8 = 20;
@@ -146,7 +147,7 @@ async fn pages_of_an_outboard_without_end() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fetch_that_never_begins_is_left() {
     let (ring, liar, name, bytes) = ring_with_file().await;
-    // It says what it has and then sends one byte and no more: the stream stays open.
+    // The liar announces the object, sends one byte, and keeps the stream open.
     liar.lie(|_, request, honest| match (request, honest) {
         (Request::Storage(StorageRequest::FetchObject { .. }), Answer::Send(reply, bytes)) => Answer::Take(
             u64::MAX,
@@ -160,7 +161,7 @@ async fn a_fetch_that_never_begins_is_left() {
     ring.is_clean(liar.position()).await;
 }
 
-/// A record of the liar's own making, that somebody else is said to have written.
+/// A record that the liar made, and that names another peer as its writer.
 fn forged(liar: &Liar, name: &str) -> quoit::wire::SignedRecord {
     let record = quoit::wire::NameRecord {
         name: quoit::id::FileName::new(name).unwrap(),

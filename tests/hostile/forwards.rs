@@ -1,4 +1,4 @@
-//! A member that abuses what helpers do: what comes through one convicts nobody, and proves no more than hearsay.
+//! A member that abuses helpers: a message through a helper convicts no peer, and proves no more than hearsay.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +21,7 @@ const HELPER: u8 = 10;
 const TARGET: u8 = 40;
 const NAMED: u8 = 70;
 const HONEST: [u8; 4] = [HELPER, TARGET, NAMED, 200];
-/// More than anybody is forgiven at once.
+/// More faults than a peer forgives at once.
 const TRIES: usize = 40;
 
 fn target_of(peer: &Handle) -> Target {
@@ -37,7 +37,7 @@ async fn through(ring: &Ring, liar: &Liar) -> OpenStream {
     stream
 }
 
-/// A stream to the honest target in somebody else's name, as if the liar were a helper.
+/// A stream to the honest target in the name of another peer, as if the liar were a helper.
 async fn in_the_name_of(ring: &Ring, liar: &Liar, from: Entry, request: &Request) -> Reply {
     let forwarded = Request::Forwarded { from };
     let mut stream = liar.transport.open(&target_of(ring.peer(TARGET)), &forwarded).await.unwrap();
@@ -53,7 +53,7 @@ async fn nobody_is_blamed(ring: &Ring) {
     }
 }
 
-/// Goal: whoever sends nonsense through an honest helper makes the target shun nobody.
+/// Goal: nonsense that comes through an honest helper makes the target shun no peer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nonsense_through_a_helper() {
     let ring = Ring::of(8, &HONEST).await;
@@ -70,7 +70,7 @@ async fn nonsense_through_a_helper() {
     ring.store(HELPER, "after-all", &bytes).await.unwrap();
 }
 
-/// Goal: nor do bytes that are not what they are said to be.
+/// Goal: false bytes through an honest helper do not make the target shun a peer either.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn other_bytes_through_a_helper() {
     let ring = Ring::of(8, &HONEST).await;
@@ -97,7 +97,7 @@ async fn other_bytes_through_a_helper() {
     ring.is_clean(liar.position()).await;
 }
 
-/// Goal: a helper that invents who asks convicts nobody, and ends nobody's membership.
+/// Goal: a helper that invents the asking peer cannot convict a peer, and cannot end its membership.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_in_somebody_elses_name() {
     let ring = Ring::of(8, &HONEST).await;

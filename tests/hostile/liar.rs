@@ -20,11 +20,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// The reply of the liar to one request.
 pub enum Answer {
-    /// This, one after the other.
+    /// These replies, one after the other.
     Say(Vec<Reply>),
-    /// This, then bytes.
+    /// This reply, then these bytes.
     Send(Reply, Bytes),
-    /// This, then these bytes over and over, until nobody takes them.
+    /// This reply, then these bytes over and over, until the asker takes no more.
     SendForEver(Reply, Bytes),
     /// Takes so many bytes after the first reply, then says the others.
     Take(u64, Vec<Reply>),
@@ -69,7 +69,7 @@ enum Heard {
 }
 
 impl Liar {
-    /// Joins the ring of this CA through a known peer. It is honest until [`Liar::lie`].
+    /// Joins the ring of this CA through a known peer. The new member is honest until [`Liar::lie`].
     pub async fn join(certs_dir: &std::path::Path, number: u8, known: Address, interval: Duration) -> Liar {
         let authority = Authority::open(certs_dir).unwrap().unwrap();
         let identity = authority.issue(Placement::Numbered(number), None).unwrap();
@@ -163,7 +163,7 @@ pub fn describe(bytes: &[u8]) -> (ObjectInfo, Outboard) {
     (ObjectInfo { content, length: bytes.len() as u64, outboard: outboard.digest() }, outboard)
 }
 
-/// Its membership: what the actor of an honest peer does, without a disk.
+/// Its membership: it does the work of an honest peer's actor, without a disk.
 struct Driver {
     node: Node,
     transport: Transport,
@@ -225,7 +225,7 @@ impl Driver {
             }
             Output::Reply { to, reply } => {
                 if let Some(waiting) = replies.remove(&to) {
-                    // Whoever asked may have gone.
+                    // The asker may have gone.
                     let _ = waiting.send(reply);
                 }
             }
@@ -348,7 +348,7 @@ impl Store {
         *self.told.lock().unwrap().by_peer.entry(from.position).or_default() += 1;
     }
 
-    /// As an honest peer would, but that it keeps only what the test gave it.
+    /// Answers like an honest peer, but keeps only the objects that the test gave it.
     fn answer(&self, request: &StorageRequest) -> Answer {
         let files = self.files.lock().unwrap();
         let say = |reply| Answer::Say(vec![Reply::Storage(reply)]);

@@ -31,7 +31,7 @@ fn stranger(number: u8, incarnation: u64) -> Entry {
     })
 }
 
-/// A file that the peer just after the liar owns: who stands far away asks the liar for the way there.
+/// A file that the peer just after the liar owns: a peer far away asks the liar for the way there.
 async fn a_lookup_survives(
     fault: Fault,
     lie: impl Fn(&Entry, &Position) -> MembershipReply + Send + Sync + 'static,
@@ -63,7 +63,7 @@ async fn a_lookup_survives(
     ring.is_clean(liar.position()).await;
 }
 
-/// Goal: who names peers near a key that are not.
+/// Goal: a liar that names peers near a key that are not near it is found out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn near_peers_that_are_not() {
     a_lookup_survives(Fault::NotCloser, |me, _| MembershipReply::Near { peers: vec![me.clone()] }).await;
@@ -192,7 +192,7 @@ async fn have_arrived(liar: &Liar, lies: usize, peers: usize) {
     .await;
 }
 
-/// Goal: members that nobody can reach own no keys, and are not even shown.
+/// Goal: members that no peer can reach own no keys, and are not shown.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn invented_members_do_not_count() {
     let ring = Ring::of(8, &HONEST).await;
@@ -230,7 +230,7 @@ async fn invented_members_do_not_count() {
     ring.is_clean(liar.position()).await;
 }
 
-/// Goal: nobody's lives are used up on hearsay.
+/// Goal: hearsay uses up no peer's incarnations.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leaps_of_an_incarnation_are_not_believed() {
     let ring = Ring::of(8, &HONEST).await;

@@ -22,7 +22,7 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// A ring of these, with lists of `successors`.
+    /// A ring of the peers with these numbers, with lists of `successors`.
     pub async fn of(successors: u8, numbers: &[u8]) -> Ring {
         let dir = tempfile::tempdir().unwrap();
         let mut peers: Vec<Handle> = Vec::new();
@@ -49,7 +49,7 @@ impl Ring {
         ring
     }
 
-    /// A valid member that is going to lie joins, and everybody knows it.
+    /// Joins a valid member that is going to lie, and waits until every peer knows it.
     pub async fn liar(&self, number: u8) -> Liar {
         let known = self.peers[0].address();
         let liar = Liar::join(&self.dir.path().join("certs"), number, known, INTERVAL).await;
@@ -107,7 +107,7 @@ impl Ring {
             .filter(move |name| owner_of(FileName::new(name).unwrap().key().0[0], 240, &others))
     }
 
-    /// Whoever is named is the liar, and all that honest peers keep is what its address says.
+    /// Every peer that is named is the liar, and honest peers keep only bytes that match their address.
     pub async fn is_clean(&self, liar: Position) {
         for peer in &self.peers {
             let status = peer.status().await;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use scan::Source;
 
-/// One module at the top of the crate, and what it may name.
+/// One module at the top of the crate, with the modules and crates that it may name.
 struct Rule {
     module: &'static str,
     /// Modules of this crate, whole or some items of them (`module::Item`).
@@ -49,7 +49,7 @@ const RULES: &[Rule] = &[
     },
     // whose word counts is decided once, for names and bytes
     Rule { module: "names", sees: &["id", "time", "config", "wire", "replica::Election"], pure: true },
-    // L3: what is done with files, as pure as the core but that it waits
+    // L3: the flows with files, as pure as the core except that they wait
     Rule {
         module: "files",
         sees: &["id", "time", "config", "backoff", "wire", "outboard", "chord", "replica", "names"],
@@ -62,9 +62,9 @@ const RULES: &[Rule] = &[
         sees: &["id", "time", "config", "backoff", "wire", "eventually"],
         pure: false,
     },
-    // L4: what the flows ask of a store
+    // L4: the functions that the flows ask of a store
     Rule { module: "shelf", sees: &["id", "wire", "blob", "replica", "names", "files"], pure: false },
-    // the world for tests; of the disk only what a store in memory takes
+    // the world for tests; of the disk only the parts of a store in memory
     Rule {
         module: "sim",
         sees: &[
@@ -274,7 +274,7 @@ fn imports_form_no_circle() {
     assert!(circles.is_empty(), "{} circles:\n{}", circles.len(), circles.join("\n"));
 }
 
-/// Goal: circles are found, also through what a module passes on.
+/// Goal: circles are found, also through re-exports.
 #[test]
 fn circles_are_found() {
     let circles = |files: &[(&str, &str)]| {
@@ -306,7 +306,7 @@ fn circles_are_found() {
     assert!(circles(&right).is_empty());
 }
 
-/// Goal: what a peer is told, what it does with files and what it knows of the ring stay apart.
+/// Goal: in `peer`, the rooms for commands, for files and for the ring stay apart.
 #[test]
 fn rooms_of_a_peer_see_downward() {
     let sources = sources();
@@ -508,7 +508,7 @@ fn violations_are_found() {
     }
 }
 
-/// Goal: what is right is not refused, and words in strings and comments are only words.
+/// Goal: correct code is not refused, and words in strings and comments are ignored.
 #[test]
 fn what_is_right_is_not_refused() {
     for (path, text) in [

@@ -4,9 +4,9 @@
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Import {
     pub line: usize,
-    /// Below the crate, for one of this crate; else from the foreign crate on. `*` is a segment.
+    /// The path: below `crate` for an item of this crate, else from the name of the foreign crate on. `*` is a segment.
     pub segments: Vec<String>,
-    /// Whether it is passed on to others (`pub use`).
+    /// Whether the module re-exports it (`pub use`).
     pub public: bool,
     /// Whether it stands in an inline module: in tests.
     pub inline: bool,

@@ -45,7 +45,7 @@ pub struct Lab {
 }
 
 struct Machine {
-    /// Its address on the common network, or on its router's.
+    /// The address of the machine on the common network, or on its router's network.
     v4: String,
     v6: String,
 }
@@ -392,7 +392,7 @@ impl Lab {
         assert_eq!(sha256(&bytes), file.sha256, "{said}");
     }
 
-    /// As [`Lab::request`], at a peer that may not have heard yet that the holder is back. Until then it says that it
+    /// Like [`Lab::request`], at a peer that may not know yet that the holder is back. Until then the peer says that it
     /// cannot tell, and never that there is no such file.
     #[track_caller]
     pub fn request_at_last(&self, number: u8, file: &Stored) {
@@ -408,7 +408,7 @@ impl Lab {
         self.request(number, file);
     }
 
-    /// Where a peer is reached from the common network.
+    /// The address of a peer in the common network.
     pub fn address(&self, number: u8, family: Family) -> String {
         let machine = &self.machines[&self.homes[&number]];
         match family {
@@ -423,7 +423,7 @@ impl Lab {
         if family == Family::V4 { machine.v4.clone() } else { machine.v6.clone() }
     }
 
-    /// Runs a command on a machine; what it prints.
+    /// Runs a command on a machine, and returns its output.
     #[track_caller]
     pub fn run(&self, machine: &str, line: &str) -> String {
         let words: Vec<&str> = line.split(' ').collect();
@@ -461,7 +461,7 @@ impl Lab {
         assert!(mount.status().unwrap().success(), "{options}");
     }
 
-    /// A folder for what a test makes.
+    /// A folder for the files that a test makes.
     pub fn scratch(&self) -> &Path {
         self.dir.path()
     }
@@ -534,7 +534,7 @@ impl Drop for Lab {
                 eprintln!("{}", peer.last_words());
             }
         }
-        // Their processes first: a namespace lives as long as one is in it.
+        // End the processes first: a namespace lives as long as a process is in it.
         self.peers.clear();
         for mount in &self.mounts {
             // Lazily: the end of a process may take a moment.

@@ -57,7 +57,7 @@ fn all_machines_moved_while_they_were_off() {
 }
 
 /// Goal: a peer that starts before its machine has the address on which it listens says so, listens there once it can,
-/// and keeps what was chosen.
+/// and keeps the address that was chosen.
 #[test]
 #[ignore = "needs --all, namespaces"]
 fn a_network_that_comes_up_late() {

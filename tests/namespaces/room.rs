@@ -1,4 +1,4 @@
-//! Files that fit nowhere: nobody moves them, and everybody says so.
+//! Files that fit nowhere: no peer moves them, and every peer says so.
 
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ fn a_file_that_fits_nowhere_stays_where_it_is() {
     lab.join(146, &machine(146), Family::V4, 36, &[]);
     lab.join(255, &machine(255), Family::V4, 36, &[]);
     lab.settle(&THREE);
-    // Its owner has room, or has none: then the bytes come to the one that has.
+    // The owner has room; or it has none, and then the bytes go to the peer with room.
     for (owner, begins) in [(36, 0..=36), (146, 37..=146)] {
         let file = file_of(&lab, owner, |first| begins.contains(&first));
         let before = traffic(&lab);
@@ -37,7 +37,8 @@ fn a_file_that_fits_nowhere_stays_where_it_is() {
         for full in [146, 255] {
             assert!(said.contains(&format!("peer {full} (no room for {LENGTH} bytes; ")), "{said}");
         }
-        // From peer 36 to the owner and back again, where that is another one; each cable counts both ends.
+        // The bytes go from peer 36 to the owner and back, unless peer 36 is the owner. Each cable is counted at both
+        // ends.
         let most = if owner == 36 { 1 << 20 } else { 5 * LENGTH };
         assert!(moved < most, "owner {owner}: {moved} bytes");
     }

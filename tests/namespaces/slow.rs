@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::lab::{Family, Lab, Stored, seeds_owned_by, sha256};
 use crate::eventually::{eventually, eventually_within};
 
-/// Goal: bytes on their way to a slow peer keep no ping from it: nobody declares anybody dead, and the copy is made.
+/// Goal: bytes on their way to a slow peer do not hold up its pings: no peer is declared dead, and the copy is made.
 #[test]
 #[ignore = "needs --all, namespaces"]
 fn a_slow_line_is_not_a_dead_peer() {
@@ -54,7 +54,7 @@ fn a_chain_does_not_wait_for_a_slow_replica() {
     assert!(took.iter().all(|took| *took < Duration::from_secs(20)), "{took:?}");
 }
 
-/// Goal: any line that moves bytes brings a joiner everything.
+/// Goal: a joiner behind any line that moves bytes gets all its files.
 #[test]
 #[ignore = "needs --all, namespaces"]
 fn a_joiner_behind_a_slow_line_gets_everything() {

@@ -50,8 +50,8 @@ fn one_peer_behind_a_translator() {
     lab.request_at_last(10, &last);
 }
 
-/// Goal: two peers behind two translators that never reach each other take part through a third: files go
-/// both ways, nobody is told dead, and both say how it is.
+/// Goal: two peers behind two translators that never reach each other take part through a third: files go both ways, no
+/// peer is declared dead, and both name the helper in `Status`.
 #[test]
 #[ignore = "needs --all, namespaces"]
 fn two_peers_behind_two_translators() {

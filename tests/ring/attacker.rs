@@ -21,8 +21,8 @@ const PEERS: [u8; 3] = [10, VICTIM, 170];
 /// Was a member once; its key has fallen into bad hands.
 const STOLEN: u8 = 250;
 
-/// Goal: whatever it tries, the attacker is refused with a reason, and nobody else notices.
-/// Method: each attack of tests/attacker at one peer, while files are stored and requested at all.
+/// Goal: the peer refuses each attack with a reason, and no other peer notices. Method: each attack of tests/attacker
+/// at one peer, while files are stored and requested at all peers.
 #[test]
 #[ignore = "needs --all, aioquic"]
 fn an_attacker_of_another_make() {
@@ -63,11 +63,11 @@ fn an_attacker_of_another_make() {
 
 /// The outcome that an attack must have.
 enum Outcome {
-    /// No greeting, and the connection is ended like this.
+    /// The peer sends no greeting, and closes the connection with a code of this kind.
     Closed(&'static str, u64),
     /// Exactly these fields.
     Fields(Value),
-    /// These fields; and the connection serves on, or is ended by the peer with a code and not in silence.
+    /// These fields; the connection still serves, or the peer has ended it with a code.
     Borne(Value),
 }
 
@@ -107,7 +107,7 @@ static EXPECTED: std::sync::LazyLock<Vec<(&str, Outcome)>> = std::sync::LazyLock
         ("two_encodings", refused(2)),
         ("claimed_lengths", refused(5)),
         ("random_streams", Borne(json!({"streams": 200}))),
-        // Its streams end one after the other; after so many it is dismissed.
+        // The streams of the attacker end one after the other; after so many the peer closes the connection.
         ("streams_left_open", Borne(json!({"meanwhile": true}))),
         ("reset_streams", Borne(json!({}))),
         ("random_datagrams", Borne(json!({}))),
@@ -163,13 +163,13 @@ fn judge(told: &Value) -> Result<(), String> {
     if fine { Ok(()) } else { Err(format!("{name} ends otherwise: {told}")) }
 }
 
-/// Of a heap of random bytes some may be a message by chance; none makes the peer give anything out.
+/// Some of many random bytes may be a message by chance; none makes the peer send data.
 fn only_errors(told: &Value) -> bool {
     let Some(tally) = told["replies"].as_object() else { return true };
     tally.keys().all(|reply| ["ProtocolError", "nothing"].contains(&reply.as_str()))
 }
 
-/// Does all attacks; what the attacker tells of each.
+/// Makes all attacks, and returns the attacker's report on each.
 fn attack(ring: &Ring, python: &Path) -> Vec<Value> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/attacker/attacker.py");
     let child = Command::new(python)

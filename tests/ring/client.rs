@@ -1,4 +1,4 @@
-//! Commands from a shell to peers of a ring, and what they print.
+//! Commands from a shell to peers of a ring, and their output.
 
 use std::ffi::OsStr;
 use std::io::Read;
@@ -40,7 +40,7 @@ impl Said {
         Said::of(command.spawn().unwrap())
     }
 
-    /// As [`Said::by`], of a process that runs.
+    /// Like [`Said::by`], for a process that runs.
     pub fn of(mut child: Child) -> Said {
         let out = child.stdout.take().map(collect);
         let err = child.stderr.take().map(collect);

@@ -23,7 +23,7 @@ fn one_and_then_two_adjacent_ones_are_killed() {
     }
 }
 
-/// Goal: who quits hands everything over first, down to the last one, which says what is gone with it.
+/// Goal: a peer that quits hands everything over first; the last peer says which files are gone with it.
 #[test]
 fn all_quit_one_after_the_other() {
     for successors in LISTS {
@@ -74,7 +74,7 @@ fn who_would_leave_too_few_copies_stays() {
         assert!(refused.contains("--force"), "{refused}");
     }
     ring.settle();
-    // It takes new files as before.
+    // The peer takes new files as before.
     samples[0].request(&ring, 36);
     let late = Sample::random(&ring.scratch(), "late", 99, 10_000);
     late.store(&ring, 36, "");
@@ -96,12 +96,12 @@ fn a_killed_peer_starts_again() {
         ring.begin_run(73);
         ring.peer(73).wait_active();
         ring.settle();
-        // At once, before anybody has noticed.
+        // At once, before any peer has noticed.
         ring.kill(&[182]);
         ring.init(182, 219, 255);
         ring.peer(182).wait_active();
         ring.settle();
-        // A joined one, by the same command; what it is told to know has gone meanwhile.
+        // A joined peer starts by the same command, though its contact has gone meanwhile.
         ring.join(90, 219);
         ring.settle();
         ring.kill(&[90, 219]);

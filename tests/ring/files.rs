@@ -147,7 +147,7 @@ fn found(what: &str, path: Option<PathBuf>) -> Option<Sample> {
     path.as_deref().map(Sample::of)
 }
 
-/// The real binary; what is first on the path may be a proxy of a few MiB, which serves as well.
+/// The real binary. The first one on the path may be a proxy of a few MiB, which serves as well.
 fn cargo() -> Option<PathBuf> {
     let by_rustup = Command::new("rustup").args(["which", "cargo"]).output().ok();
     let by_rustup = by_rustup.and_then(|output| String::from_utf8(output.stdout).ok());

@@ -49,7 +49,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Lazily: whoever still has a file open there keeps it.
+        // A lazy unmount: a process that still has a file open there keeps it.
         run(Command::new("umount").arg("-l").arg(&self.at));
     }
 }
@@ -95,7 +95,7 @@ fn a_full_disk_reads_and_recovers_without_a_restart() {
     ring.kill(&[255]);
     ring.settle();
     cat(&ring, 146, &before);
-    // It starts on the full disk, and serves; also when another program takes whatever room the start made.
+    // The peer starts on the full disk and serves, even if another program takes all room that the start made.
     for _ in 0..3 {
         ring.kill(&[146]);
         ring.begin_run(146);
@@ -165,8 +165,8 @@ fn too_few_open_files_for_a_moment() {
     check_disk(&ring, 146);
 }
 
-/// Reported: received/ on tmpfs, and "Invalid cross-device link" for every copy. And for the folders that have to
-/// be on one file system, one sentence at the start.
+/// Reported: received/ on tmpfs, and "Invalid cross-device link" for every copy. For the folders that have to be on one
+/// file system, the start prints one sentence.
 #[test]
 #[ignore = "needs --all, mount"]
 fn folders_on_file_systems_of_their_own() {

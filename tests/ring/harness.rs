@@ -45,7 +45,8 @@ impl Ring {
         }
     }
 
-    /// A ring of these, formed by `init PEER FIRST SECOND` all at once (or by `init PEER`, and `join`s).
+    /// A ring of the peers with these numbers, formed by `init PEER FIRST SECOND` all at once (or by `init PEER`, and
+    /// `join`s).
     pub fn of(successors: u8, numbers: &[u8]) -> Ring {
         let mut ring = Ring::new(successors);
         match numbers {
@@ -116,7 +117,7 @@ impl Ring {
     pub fn command(&self, words: &[&str], data_dir: &Path, certs_dir: &Path) -> Command {
         let mut command = quoit(words);
         command.arg("--verbose").arg("--data-dir").arg(data_dir).arg("--certs-dir").arg(certs_dir);
-        // `run` remembers its port; everybody else says from where on ports are counted.
+        // `run` remembers its port; all other commands name the base of the ports.
         if words[0] != "run" {
             command.args(["--base-port", &self.ports.base.to_string()]);
         }
@@ -156,7 +157,7 @@ impl Ring {
         (code, answer)
     }
 
-    /// Waits for the end of a peer that was told by somebody else to end; its exit code and all it printed.
+    /// Waits for the end of a peer that another command told to end. Returns its exit code and all its output.
     pub fn ended_by_itself(&mut self, number: u8) -> (Option<i32>, Answer) {
         let peer = self.peers.remove(&number).unwrap();
         let code = peer.wait_ended(PATIENCE);
@@ -193,7 +194,7 @@ impl Ring {
         alive_in(&self.ask(number, "Ring").done())
     }
 
-    /// As [`Ring::shown_by`]; none where the peer is not in its ring at the moment.
+    /// Like [`Ring::shown_by`]; `None` while the peer is not in its ring.
     pub fn shown_if_any(&self, number: u8) -> Option<Vec<u8>> {
         let answer = self.ask(number, "Ring");
         (!answer.is_error()).then(|| alive_in(&answer.done()))
@@ -204,17 +205,17 @@ impl Ring {
         after.chain(self.peers.range(..number).map(|(number, _)| *number)).collect()
     }
 
-    /// Where this peer's files are.
+    /// The data directory of this peer.
     pub fn data_dir(&self, number: u8) -> PathBuf {
         self.dir.path().join("data").join(number.to_string())
     }
 
-    /// Where the CA and the certificates are.
+    /// The folder of the CA and the certificates.
     pub fn certs_dir(&self) -> PathBuf {
         self.dir.path().join("certs")
     }
 
-    /// A folder for what a test makes.
+    /// A folder for the files that a test makes.
     pub fn scratch(&self) -> PathBuf {
         let dir = self.dir.path().join("scratch");
         std::fs::create_dir_all(&dir).unwrap();
@@ -234,7 +235,7 @@ impl Drop for Ring {
                 eprintln!("{}", peer.last_words());
             }
         }
-        // Its peers end with it: each kills its own child.
+        // The peers of the ring end with it: each kills its own child.
     }
 }
 
@@ -257,8 +258,8 @@ pub fn quoit(words: &[&str]) -> Command {
     command
 }
 
-/// A range of 256 ports. Tests run side by side, in threads, processes and checkouts: whoever holds the
-/// port behind the range has the range.
+/// A range of 256 ports. Tests run side by side, in threads, processes and checkouts: the test that holds the port
+/// behind the range has the range.
 pub struct Ports {
     pub base: u16,
     _reservation: UdpSocket,

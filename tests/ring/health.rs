@@ -65,7 +65,7 @@ fn after_a_repair_nothing_is_short() {
     }
 }
 
-/// Goal: a file that nobody who answers has is no secret: whoever keeps its name tells.
+/// Goal: the keepers of a name report its file if no answering peer has the bytes.
 #[test]
 fn a_file_without_any_copy_is_told() {
     let mut ring = Ring::of(8, &SEVEN);

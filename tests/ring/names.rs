@@ -79,7 +79,7 @@ fn two_write_one_name_at_once() {
     }
 }
 
-/// Goal: a name that nobody has is told from one of which nothing can be told.
+/// Goal: the answers for an absent name and for a name that peers cannot tell differ.
 #[test]
 fn a_name_that_nobody_has() {
     for successors in LISTS {

@@ -1,4 +1,4 @@
-//! One process: its input, what it prints, and its end.
+//! One process: its input, its output, and its end.
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -49,7 +49,7 @@ impl Peer {
         Peer { number, id, child: Mutex::new(child), input, out, err, commands: AtomicU32::new(0) }
     }
 
-    /// Its process id.
+    /// The process id of the peer.
     pub fn id(&self) -> u32 {
         self.id
     }
@@ -92,7 +92,7 @@ impl Peer {
         let _ = self.input.lock().unwrap().write_all(text.as_bytes());
     }
 
-    /// `Quit`: the exit code, and what was printed from there on.
+    /// Sends `Quit`. Returns the exit code, and the output from there on.
     pub fn quit(&self) -> (Option<i32>, Answer) {
         let (out_from, err_from) = (self.out.len(), self.err.len());
         self.type_in("Quit\n");
@@ -105,7 +105,7 @@ impl Peer {
         self.child().kill().unwrap();
     }
 
-    /// Waits for its end, and for the last of what it printed; its exit code, if it had one.
+    /// Waits for the end of the process and of its output. Returns the exit code, if it had one.
     pub fn wait_ended(&self, within: Duration) -> Option<i32> {
         let what = format!("the end of peer {}", self.number);
         let status = eventually_within(within, &what, || self.child().try_wait().unwrap());

@@ -29,8 +29,8 @@ fn a_ring_of_ipv6() {
     }
 }
 
-/// Goal: peers that never reach each other directly take part all the same, as long as a third reaches both:
-/// no death is told, each stores and requests, and `Status` says how it is.
+/// Goal: peers that never reach each other directly take part all the same, as long as a third reaches both: no death
+/// is told, each stores and requests, and `Status` names the helper.
 #[test]
 #[ignore = "needs IPv6"]
 fn two_that_cannot_reach_each_other() {
@@ -40,7 +40,7 @@ fn two_that_cannot_reach_each_other() {
         let name = format!("localhost:{}", ring.port(10));
         found_at(&mut ring, 10, successors, "[::]", &["--advertise", &name]);
         join_at(&mut ring, 60, "127.0.0.1", 10, "127.0.0.1");
-        // Its place is beside 60, which it cannot ask for it.
+        // The joiner's place is beside 60, which it cannot reach to ask for the place.
         join_at(&mut ring, 90, "[::1]", 10, "[::1]");
         if successors == 2 {
             // A fourth peer: corrected Chord.
@@ -59,7 +59,7 @@ fn two_that_cannot_reach_each_other() {
             ring.numbers().into_iter().for_each(|number| drop(sample.request(&ring, number)));
         }
         ring.numbers().into_iter().for_each(|number| check_disk(&ring, number));
-        // All reach the fifth. By the time that its death is told, that of any other would have been.
+        // All peers reach the fifth. When its death is told, a false death of any other would have been told before.
         let (listen, name) = (format!("[::]:{}", ring.port(150)), format!("localhost:{}", ring.port(150)));
         let known = format!("127.0.0.1:{}", ring.port(10));
         let words = ["join", "150", &known, "--listen", &listen, "--advertise", &name, "--interval", "0.25"];
@@ -84,7 +84,7 @@ fn two_that_cannot_reach_each_other() {
     }
 }
 
-/// Goal: an address that a socket can never reach is said at once, and what would help.
+/// Goal: the peer says at once that its socket can never reach an address, and names the remedy.
 #[test]
 fn an_address_of_another_kind_is_said_to_be_so() {
     let ring = Ring::of(8, &[10]);

@@ -11,7 +11,7 @@ use super::samples::entries;
 /// Five seconds, and one for a busy machine.
 const SOON: Duration = Duration::from_secs(6);
 
-/// Goal: nobody answers at KNOWN.
+/// Goal: a join fails with the address if no peer answers at KNOWN.
 #[test]
 fn known_is_unreachable() {
     let ring = Ring::of(8, &[10]);
@@ -30,7 +30,7 @@ fn known_is_of_another_ring() {
     assert!(said.contains(&format!("cannot join through {known}: ")), "{said}");
     assert!(said.contains("ring") || said.contains("CA") || said.contains("certificate"), "{said}");
     assert_eq!(theirs.shown_by(10), [10]);
-    // Its user reads that, once, without a log.
+    // The user of the peer reads that once, without a log.
     let told = || {
         let err = theirs.peer(10).all().err;
         err.lines()
@@ -73,7 +73,7 @@ fn the_position_is_taken() {
     }
 }
 
-/// Goal: without a CA there is nobody who admits, and `admit` is named.
+/// Goal: without a CA a peer cannot admit itself, and the error names `admit`.
 #[test]
 fn there_is_no_authority() {
     let ring = Ring::of(8, &[10]);
@@ -114,7 +114,7 @@ fn the_data_directory_is_of_another() {
     assert_eq!(ring.shown_by(10), [10]);
 }
 
-/// Runs what must be refused, in a data directory of its own; what it says.
+/// Runs a command that must be refused, in a data directory of its own, and returns its error.
 pub fn refused(ring: &Ring, words: &[&str], certs: &Path) -> String {
     let peers = certs.join("peers");
     let is_key = |path: &PathBuf| path.extension().is_some_and(|end| end == "pem");

@@ -18,7 +18,7 @@ struct Place {
 
 /// The peers that these tests name.
 const PEERS: [u16; 3] = [10, 100, 200];
-/// Far beyond what a ring takes to start, do a little, and end.
+/// Far longer than a ring needs to start, to do a little, and to end.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 impl Place {

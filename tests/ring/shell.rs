@@ -16,7 +16,7 @@ use crate::eventually::eventually;
 
 const THREE: [u8; 3] = [60, 120, 240];
 
-/// Goal: what is stored from a shell comes out of any peer, and both forms of the reports say the same.
+/// Goal: a file stored from a shell comes out of any peer, and both forms of the reports say the same.
 #[test]
 fn store_and_request_with_and_without_json() {
     let ring = Ring::of(8, &[40, 90, 140, 200]);
@@ -62,14 +62,14 @@ fn store_and_request_with_and_without_json() {
         assert_eq!((&value["content"], &value["length"]), (&json!(two.sha256), &json!(4)));
         assert_eq!(value["version"], json!(null), "an address has no version: {value}");
         assert!(value["from"].is_array() && value["took_ms"].is_u64(), "{value}");
-        // Where no name of it is known, the address is its name.
+        // A file without a known name is named by its address.
         let name = value["name"].as_str().unwrap_or(&two.sha256);
         assert_eq!(value["path"], ring.data_dir(number).join("received").join(name).to_str().unwrap());
         check_disk(&ring, number);
     }
 }
 
-/// Goal: `-o` makes a file of one's own, whole or not at all, and never in place of another one unasked.
+/// Goal: `-o` writes a whole file or none, and replaces an existing file only if asked to.
 #[test]
 fn request_into_a_file() {
     let ring = Ring::of(8, &THREE);
@@ -193,7 +193,7 @@ fn reports_with_and_without_json() {
     assert!(text.starts_with("Peer 73 at 127.0.0.1:") && text.contains(" ms"), "{text}");
 }
 
-/// Goal: a dead peer is told from one that does not exist.
+/// Goal: the answers for a dead peer and for one that does not exist differ.
 #[test]
 fn ping_of_a_dead_peer_and_of_none() {
     let mut ring = Ring::of(8, &THREE);
@@ -208,7 +208,8 @@ fn ping_of_a_dead_peer_and_of_none() {
     assert!(why.contains('9') && why.contains("ring"), "{why}");
 }
 
-/// Goal: the peer that is meant is found by number, address, or as the only one that runs; else it is said how.
+/// Goal: the command finds its peer by number, by address, or as the only one that runs; else the error says how to
+/// name it.
 #[test]
 fn which_peer_is_meant() {
     let mut ring = Ring::of(8, &THREE);
@@ -277,7 +278,7 @@ fn leave_and_its_dry_run() {
     let value = ring.said(120, &["leave", "--json"]).value();
     assert_eq!((&value["short"]["total"], &value["unreachable"]["total"]), (&json!(0), &json!(0)));
     assert_eq!(ring.ended_by_itself(120).0, Some(0));
-    // The last one says what is gone with it.
+    // The last peer says which files are gone with it.
     let text = ring.said(60, &["leave", "--dry-run"]).done();
     assert!(text.contains("This is the last peer: 1 file") && text.contains("report.bin"), "{text}");
     let value = ring.said(60, &["leave", "--json"]).value();
@@ -382,7 +383,7 @@ fn a_member_cannot_command_another_peer() {
     assert!(entries(&ring.data_dir(60).join("received")).is_empty());
     let files = ring.said(60, &["files", "--ring", "--json"]).values();
     assert_eq!(files.len(), 1, "{files:?}");
-    // And with the command line: another peer's key in the place of its own.
+    // The command line with another peer's key in the place of its own.
     let certs = ring.scratch().join("certs");
     assert!(Command::new("cp").arg("-r").args([&ring.certs_dir(), &certs]).status().unwrap().success());
     for end in [".pem", "-key.pem"] {

@@ -1,4 +1,4 @@
-//! Peers that do not answer: what is asked meanwhile, and how they are forgotten.
+//! Peers that do not answer: the commands meanwhile, and how a member is forgotten.
 //!
 //! Two reports. With two of six peers gone for 20 minutes, every unknown name, every prefix of a name and every listing
 //! of the ring ended with "cannot tell". One peer that was silent, but not yet dead, cost each look-up 5 s.
@@ -10,15 +10,15 @@ use super::harness::Ring;
 use super::samples::Sample;
 use crate::eventually::eventually;
 
-/// Stands evenly, so that every second key is of one of these.
+/// The numbers of six peers, about evenly spaced, so that each owns about as many keys.
 const SIX: [u8; 6] = [40, 80, 120, 160, 200, 240];
 
-/// Goal: while one peer is silent and nobody has noticed yet, nothing takes as long as its patience: not a name that
-/// there is or is not, whoever owns it, nor its bytes, nor a listing, nor the beginning of an address.
+/// Goal: while one peer is silent and no other has noticed yet, no command takes as long as the patience for one
+/// answer: neither a name, stored or not and of any owner, nor its bytes, nor a listing, nor the prefix of an address.
 #[test]
 fn one_silent_peer_costs_no_look_up_its_patience() {
     let mut ring = Ring::new(8);
-    // Pings are so rare that nobody finds out by them.
+    // Pings are so rare that no peer notices by them.
     ring.start(SIX[0], &["init", "40", "--interval", "30", "--successors", "8"]);
     ring.peer(SIX[0]).wait_active();
     for number in &SIX[1..] {
@@ -84,7 +84,7 @@ fn two_of_six_are_gone() {
     assert_eq!(listed.code, Some(0), "{listed:?}");
     assert!(listed.err.contains("80 and 200 did not answer"), "{listed:?}");
     ring.said(240, &["cat", "sha256:00000000"]).error(1);
-    // 120 and 80 are beside each other: what only these two kept nobody can deny.
+    // 120 and 80 are adjacent: no peer can deny a name that only these two may have kept.
     ring.begin_run(200);
     ring.peer(200).wait_active();
     ring.settle();
@@ -114,7 +114,7 @@ fn two_of_six_are_gone() {
         }
         assert!(ring.said(number, &["files", "--ring"]).done().contains("f11"));
     }
-    // They may come back with a new life, and what they have.
+    // They may come back with a new incarnation, and with their files.
     ring.begin_run(80);
     ring.begin_run(120);
     ring.settle();

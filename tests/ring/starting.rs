@@ -39,7 +39,7 @@ fn a_port_that_is_taken() {
 fn an_address_that_is_not_there() {
     let mut ring = Ring::of(8, &[36, 146]);
     ring.kill(&[36]);
-    // As after a move to another network: documentation's own, which no machine has.
+    // The address after a move to another network: one for documentation, which no machine has.
     let file = ring.data_dir(36).join("peer.toml");
     let text = fs::read_to_string(&file).unwrap();
     let moved = text.replace("listen = \"127.0.0.1:", "listen = \"192.0.2.1:");
@@ -51,8 +51,8 @@ fn an_address_that_is_not_there() {
     assert!(!ring.peer(36).all().err.contains("is active"));
 }
 
-/// Goal: of a ring whose peers all got other addresses, whoever is told a new one by hand finds it, and all find each
-/// other.
+/// Goal: all peers of a ring get other addresses. A peer that is told a new one by hand finds the ring, and all find
+/// each other.
 #[test]
 fn all_addresses_changed_and_one_is_given_by_hand() {
     for successors in [8, 2] {
@@ -72,7 +72,7 @@ fn all_addresses_changed_and_one_is_given_by_hand() {
     }
 }
 
-/// Goal: members that start at the same time, are killed and come back warn nobody of each other.
+/// Goal: members that start at the same time, are killed and come back give no warnings about each other.
 #[test]
 fn members_do_not_warn_of_each_other() {
     for _ in 0..2 {
@@ -114,8 +114,8 @@ fn a_clock_that_is_not_set() {
     ring.settle();
 }
 
-/// Goal: one wrong clock, of an owner or of a writer, by half an hour or by a day, keeps nobody from a name; its own
-/// peer says that it is wrong, and no other does.
+/// Goal: one wrong clock, of an owner or of a writer, by half an hour or by a day, keeps no writer from a name. The
+/// peer of that clock says that it is wrong, and no other does.
 #[test]
 #[ignore = "needs --all, faketime"]
 fn a_wrong_clock_keeps_nobody_from_a_name() {
@@ -135,12 +135,12 @@ fn a_wrong_clock_keeps_nobody_from_a_name() {
             let name = format!("f{round}");
             let writer = [36, 182, 109, 255][round % 4];
             Sample::random(&ring.scratch(), &name, round as u64, 1_000).store(&ring, writer, "--wait all");
-            // And once more by another, whose clock differs.
+            // Another peer, whose clock differs, writes once more.
             let again = Sample::random(&ring.scratch(), &name, 100 + round as u64, 1_000);
             again.store(&ring, [182, 36][round % 2], "--wait all");
             again.request(&ring, 109);
         }
-        // It is told; nothing fails.
+        // The peer reports it; no command fails.
         ring.said(182, &["status"]).done();
         for right in [36, 109, 255] {
             assert!(!status(right).contains("this machine's clock"), "{wrong}: {}", status(right));
@@ -171,7 +171,7 @@ impl Faketime {
     }
 }
 
-/// It, which must be installed (Debian: apt install faketime).
+/// The library faketime, which must be installed (Debian: apt install faketime).
 fn faketime() -> Faketime {
     let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|folder| folder.path());
     let mut libraries = folders.map(|folder| folder.join("faketime/libfaketime.so.1"));

@@ -74,7 +74,7 @@ fn a_simulation_is_a_result() {
     let text = String::from_utf8(output.stdout).unwrap();
     let report: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!((text.lines().count(), &report["peers"]), (1, &serde_json::json!(16)));
-    // No bar where nobody sits, and no word about what went well.
+    // Without a terminal there is no bar, and no message about success.
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
 
@@ -100,7 +100,7 @@ fn a_simulation_is_drawn_into_a_file_in_one_step() {
     }
 }
 
-/// Goal: where nothing can be drawn, that is said before the work, with its cause.
+/// Goal: a picture that cannot be written is refused with its cause, before the work begins.
 #[test]
 fn a_picture_that_cannot_be_written_is_told_at_once() {
     let dir = tempfile::tempdir().unwrap();
@@ -138,7 +138,7 @@ fn a_simulation_can_be_interrupted() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Its work has begun, so it listens to signals.
+    // The simulation has begun its work, so it listens to signals.
     let tasks = format!("/proc/{}/task", child.id());
     let begun = |task: std::io::Result<std::fs::DirEntry>| {
         task.is_ok_and(|task| {

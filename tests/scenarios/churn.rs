@@ -87,8 +87,8 @@ fn change(world: &mut World, rng: &mut ChaCha8Rng, peers: usize) {
 
 /// Scenario 23: Pareto sessions with a median of 1.4 min: many short ones, a few that last.
 ///
-/// Goal: as above. Everybody dies without notice in the end, so that now and then neighbours die together: no
-/// safety, but the ring is one again soon after.
+/// Goal: as above. All departures are deaths without notice, so that neighbours die together now and then. Safety is
+/// suspended, but the ring is one again soon after.
 #[test]
 fn pareto_sessions() {
     let (peers, seconds) = size();
@@ -133,8 +133,8 @@ fn pareto_sessions() {
 }
 
 /// Goal: under churn of 0.4 joins and 0.4 departures a second at most 5 of 10,000 lookups do not find the owner, and
-/// none that is tried again as a whole, as whoever stores or requests does for up to 5 s. Method: 1,000 peers and a
-/// million lookups with `QUOIT_LONG`, fewer without.
+/// each finds it when the whole lookup is tried again for up to 5 s, as stores and requests do. Method: 1,000 peers and
+/// a million lookups with `QUOIT_LONG`, fewer without.
 #[test]
 fn no_lookup_fails_that_is_tried_again() {
     let (peers, seconds, each_ms) = if long() { (1_000, 2_000, 2) } else { (200, 60, 20) };

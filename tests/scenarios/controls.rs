@@ -1,9 +1,9 @@
-//! Negative controls: what the simulator's oracle sees when a rule of the ring is wrong.
+//! Negative controls: the simulator's oracle detects each wrong rule of the ring.
 //!
-//! A schedule of joins, deaths and restarts is made against the right rules, at random from a seed, and never
-//! leaves what the theorem allows: nobody dies whose death would leave a member without a living entry in its
-//! list, or the ring with fewer than r + 1 principals. With the right rules no schedule may end in a violation.
-//! The same schedules with a rule wrong must, or the oracle proves nothing.
+//! A schedule of joins, deaths and restarts is made against the right rules, at random from a seed, and never leaves
+//! what the theorem allows: no peer dies whose death would leave a member without a living entry in its list, or the
+//! ring with fewer than r + 1 principals. With the right rules no schedule may end in a violation. The same schedules
+//! with a rule wrong must, or the oracle proves nothing.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -116,8 +116,8 @@ impl Adversary {
         }
     }
 
-    /// Some join, each through the one before its place. Meanwhile whoever may die does so just when somebody's
-    /// list is undefined, the old one being of dead ones then.
+    /// Some join, each through the one before its place. Meanwhile each peer that may die does so just when a member's
+    /// list is undefined; the old list has only dead entries then.
     fn ambush(&mut self) {
         let living = self.living();
         for at in 0..living.len() {
@@ -196,7 +196,7 @@ impl Adversary {
     }
 }
 
-/// Takes a step, where the theorem allows it in this world. Whoever was no member when it crashed has nothing to
+/// Takes a step, where the theorem allows it in this world. A peer that was no member when it crashed has no ring to
 /// come back to.
 fn apply(world: &mut World, step: Step) {
     match step {
@@ -227,7 +227,7 @@ fn safe(world: &World) -> Result<(), String> {
 
 /// Nothing happens any more: one ordered ring, and no violation on the way there.
 fn end(world: &mut World) -> Result<(), String> {
-    // Whoever comes back and remembers nobody that lives waits for ever, as it should.
+    // A peer that comes back and remembers no living peer waits for ever, as it should.
     let living: Vec<String> = world.living().keys().map(Position::label).collect();
     let waits = |view: &View| !view.waiting_for.iter().any(|label| living.contains(label));
     let entering: Vec<View> =
@@ -243,7 +243,7 @@ fn end(world: &mut World) -> Result<(), String> {
     ended.map(drop).map_err(|why| format!("not one ring: {why}"))
 }
 
-/// One game in a ring of at most r + 1: whoever may die, dies, as long as one is left, all but one at one moment too.
+/// One game in a ring of at most r + 1. Any peer may die as long as one is left; all but one may die at one moment.
 fn play_small(seed: u64, r: u8, rules: Rules) -> Result<(), String> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut world = World::new(seed, RingSettings { replicas: 2, successors: r });
@@ -281,7 +281,7 @@ fn caught(name: &str, play: fn(u64, u8, Rules) -> Result<(), String>, rules: Rul
     seen.into_iter().next()
 }
 
-/// Goal: with the rules as they are none of the schedules does harm: what is caught below is not their doing.
+/// Goal: with the right rules no schedule does harm, so each catch below is due to a wrong rule.
 #[test]
 fn right_rules_pass() {
     assert_eq!(caught("the rules", play, Rules::default()), None);

@@ -10,9 +10,9 @@ use quoit::time::Moment;
 
 use crate::{SECOND, long, ring};
 
-/// Goal: who dies is known to be dead to both peers beside it within 4 intervals, in 99 of 100 cases. Published are 3
-/// intervals until a peer that is pinged is given up. Method: of 100 peers one dies each 20 seconds, at another
-/// moment of the others' periods each time.
+/// Goal: both neighbours of a dead peer know of its death within 4 intervals, in 99 of 100 cases. The documents promise
+/// 3 intervals until a pinged peer is given up. Method: of 100 peers one dies each 20 seconds, at another moment of the
+/// others' periods each time.
 #[test]
 fn a_dead_peer_is_noticed() {
     for loss in [0.0, 0.1] {
@@ -95,7 +95,7 @@ fn a_living_peer_is_hardly_ever_taken_for_dead() {
     assert!(false_deaths as f64 <= (hours / 1_000.0).ceil(), "{false_deaths} in {hours} hours of a peer");
 }
 
-/// Nobody's list passes over it.
+/// No peer's list passes over it.
 fn is_in_place(world: &World, position: &Position, seed: u64) {
     let living: Vec<Position> = world.living().keys().copied().collect();
     let at = living.binary_search(position).unwrap_or_else(|_| panic!("seed {seed}: {position:?} is out"));

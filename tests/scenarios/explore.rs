@@ -82,7 +82,7 @@ fn through_the_change_from_the_map() {
     search("through r + 2", &THROUGH, 5);
 }
 
-/// Goal: who failed may come back before its death is known, in its next life, and the invariant holds.
+/// Goal: the invariant holds if a failed peer comes back, in its next life, before its death is known.
 #[test]
 fn who_failed_returns() {
     search("who failed returns", &RETURNS, 4);

@@ -37,7 +37,7 @@ fn back_before_the_death_is_noticed() {
     }
 }
 
-/// Scenario 6: it crashes and comes back again and again, faster than anybody notices.
+/// Scenario 6: a peer crashes and comes back again and again, faster than any other notices.
 #[test]
 fn a_crash_loop_of_one_peer() {
     for settings in both() {
@@ -115,9 +115,8 @@ fn of_two_processes_with_one_key_one_ends() {
 
 /// Scenario 12: two rings founded apart meet.
 ///
-/// Rings of different CAs never meet: the handshake fails, which in this world is a network that does not carry
-/// between them. Here the one thing that the core has to do with it: rings with different settings refuse each
-/// other, with the cause, and stay what they are.
+/// Rings of different CAs never meet: the handshake fails, which in this world is a network that does not carry between
+/// them. The core adds one rule: rings with different settings refuse each other, with the cause, and stay as they are.
 #[test]
 fn two_rings_founded_apart_do_not_mix() {
     let [eight, two] = both();
@@ -129,7 +128,7 @@ fn two_rings_founded_apart_do_not_mix() {
         world.start(30, Start::Found);
         world.start(90, Start::Join { known: contact(30) });
         world.run_for(SECOND * 5);
-        // Somebody who knows the settings of one ring comes to the other.
+        // A peer with the settings of one ring comes to the other.
         world.start(200, Start::Form { contacts: vec![contact(10), contact(60)] });
         world.run_for(SECOND * 10);
         let why = end_of(&world, &Position::of_number(200)).unwrap_or_default();

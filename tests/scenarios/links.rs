@@ -9,7 +9,7 @@ use crate::{SECOND, both, converge, false_death, large, ring, spread};
 
 /// Scenario 10: one-way links. A's packets do not reach B; B's reach A.
 ///
-/// Goal: nobody is declared dead, since helpers get through, and the ring stays in order.
+/// Goal: no peer is declared dead, since helpers get through, and the ring stays in order.
 #[test]
 fn one_way_links_between_neighbours() {
     for settings in both() {
@@ -73,7 +73,7 @@ fn a_third_of_the_datagrams_is_lost() {
 
 /// Scenario 13: reordering, duplication, delays of 5 s.
 ///
-/// Goal: what comes late or twice changes nothing: nobody is declared dead, nobody comes back to life.
+/// Goal: late and duplicate messages change nothing: no peer is declared dead, and no dead one comes back to life.
 #[test]
 fn late_and_doubled_datagrams() {
     for settings in both() {

@@ -1,10 +1,9 @@
 //! The scenarios that a ring must survive, in the deterministic simulator, over many seeds.
 //!
-//! Each test is one scenario or one side of it, and demands two things. Safety: while the ring is large, the
-//! oracle finds nothing against the invariant at any moment. Liveness: once the faults stop, the ring is one
-//! ordered ring again within a bounded time. Where a scenario itself breaks the invariant, or where peers that
-//! live are taken for dead because nobody can reach them, which lies beyond the theorem, safety is suspended in so
-//! many words.
+//! Each test is one scenario or one side of it, and demands two things. Safety: while the ring is large, the oracle
+//! finds nothing against the invariant at any moment. Liveness: once the faults stop, the ring is one ordered ring
+//! again within a bounded time. A scenario suspends safety explicitly if it breaks the invariant itself, or if living
+//! peers are taken for dead because no peer can reach them, which lies beyond the theorem.
 //!
 //! `QUOIT_SEEDS=1000` widens the seeds of every test, `QUOIT_SEED=7` runs one alone. `QUOIT_LONG=1` makes the worlds as
 //! large and the time as long as the scenarios ask, which is for a release build and an evening.

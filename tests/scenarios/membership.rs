@@ -178,7 +178,7 @@ fn all_restart_together() {
             let mut world = World::new(seed, settings);
             world.grow(&numbers);
             world.run_for(SECOND * 5);
-            // Nobody lives: beyond the theorem.
+            // No member lives: beyond the theorem.
             world.oracle.safety = false;
             world.crash(&numbers);
             world.run_for(SECOND * 60);
@@ -419,7 +419,7 @@ fn the_same_seed_gives_the_same_run() {
     assert_ne!(run(42), run(43));
 }
 
-/// A node without a world: what a hostile peer sends is put to it directly.
+/// A node without a world: the test hands the messages of a hostile peer to it directly.
 fn node(start: Start) -> Node {
     let settings = (!matches!(start, Start::Join { .. })).then(RingSettings::default);
     let config = NodeConfig {
@@ -448,7 +448,7 @@ fn outputs(node: &mut Node) -> Vec<Output> {
     std::iter::from_fn(|| node.poll_output()).collect()
 }
 
-/// Goal: the greatest number there is breaks nobody.
+/// Goal: the greatest incarnation breaks no peer.
 #[test]
 fn an_incarnation_without_a_next_one_is_ignored() {
     for state in [MemberState::Alive, MemberState::Left, MemberState::Dead] {
@@ -507,15 +507,15 @@ fn a_circle_of_departed_peers_is_left() {
         let gone = MembershipReply::Gone { successor: Some(entry(there, 1)) };
         joining.handle_reply(Moment(2), token, Ok((entry(here, 1), gone)));
     }
-    // It begins again from what it remembers, after a pause.
+    // The peer begins again with the members that it remembers, after a pause.
     let at = joining.poll_timeout().unwrap();
     assert!(at > Moment(2));
     joining.handle_timeout(at);
     assert!(outputs(&mut joining).iter().any(|output| matches!(output, Output::Request { .. })));
 }
 
-/// Goal: who is about to leave takes nobody in, but answers whoever is counted already and does not know it yet:
-/// it would wait for that peer, and that peer for it.
+/// Goal: a leaving peer takes in no joiner, except one that it already lists as alive and that does not know it yet;
+/// refusing would make each wait for the other.
 #[test]
 fn a_leaver_lets_in_who_is_counted_already() {
     let mut leaving = node(Start::Found);
@@ -590,7 +590,8 @@ fn told_of(number: u8, output: &Output) -> Vec<Entry> {
     entries.filter(|entry| entry.position == Position::of_number(number)).collect()
 }
 
-/// Goal: a peer that listens on every address tells nobody that one, also not from before it knew better.
+/// Goal: a peer that listens on every address never tells the unspecified address, not even before it knew a better
+/// one.
 #[test]
 fn news_has_the_address_that_was_found() {
     let any = Address::new("0.0.0.0:12300").unwrap();

@@ -83,7 +83,7 @@ fn all_restart_together() {
     }
 }
 
-/// Scenario 20, membership: a rolling restart: each peer in turn ends and comes back, faster than anybody repairs.
+/// Scenario 20, membership: a rolling restart: each peer in turn ends and comes back, faster than the others repair.
 ///
 /// Goal: one ring at every moment, and the same members in the end.
 #[test]

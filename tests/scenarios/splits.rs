@@ -74,7 +74,7 @@ fn a_minute_apart() {
     }
 }
 
-/// Scenario 11: as above, healed before anybody was declared dead, and in the middle of it.
+/// Scenario 11: as above, healed before any peer was declared dead, and while deaths are being found.
 #[test]
 fn a_moment_apart() {
     for settings in both() {

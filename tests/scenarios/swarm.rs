@@ -103,7 +103,7 @@ fn the_same_seed_gives_the_same_run() {
     }
 }
 
-/// Prints a SHA-256 of the event log of each of these seeds, and one of all: what a restructuring must not change.
+/// Prints a SHA-256 of the event log of each of these seeds, and one of all. A restructuring must not change them.
 /// `QUOIT_LOGS=200 cargo test --profile ci --test scenarios event_logs -- --include-ignored --nocapture`
 #[test]
 #[ignore = "needs QUOIT_LOGS"]
@@ -150,7 +150,7 @@ const ONCE_FAILED: &[(u64, &str)] = &[
          9.564 split 0 1 3 6 13 | 4 7 8 11 14 16 17 18 19 | 2 5 9 10 12 15; 31.882 pause 5; 32.070 leave 5; \
          66.104 remove 3 at 8",
     ),
-    // One peer believed another one dead that nobody else did, and never told it: it stood beside the ring.
+    // One peer alone believed another one dead, and never told it: it stood beside the ring.
     (
         28,
         "ring 21 r 3 drift 500; 6.941 clone 0; 7.089 split 0 1 2 4 5 6 7 9 10 11 12 13 14 16 18 19 20 | 3 8 15 17; \

@@ -1,7 +1,7 @@
 //! Waits of tests: a condition is looked at again and again until it holds, within a bound far beyond what it takes.
 //!
 //! The library's own tests and the test binaries that wait include this file, so that there is one wait for threads and
-//! one for tasks. A wait in vain says what was waited for, for how long, and what was seen last.
+//! one for tasks. A wait in vain names its condition, its length, and the last look.
 #![allow(dead_code, reason = "each crate that includes this file uses a part of it")]
 
 use std::time::{Duration, Instant};

@@ -241,7 +241,7 @@ fn a_key_that_the_position_says_already_is_refused() {
     assert!(matches!(codec::decode::<Entry>(&told(Some(key))), Err(codec::CodecError::Malformed(_))));
 }
 
-/// Goal: what an older peer says is still understood, and the other way round.
+/// Goal: the codec still reads messages of an older peer, and an older peer reads ours.
 #[test]
 fn the_formats_are_those_of_the_golden_file() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/wire.txt");
@@ -260,7 +260,7 @@ fn the_formats_are_those_of_the_golden_file() {
     assert_eq!(golden.lines().count(), now.lines().count(), "messages came or went");
 }
 
-/// Goal: nobody adds a message without adding its bytes to the table.
+/// Goal: each message has its bytes in the table.
 #[test]
 fn every_variant_is_in_the_golden_file() {
     let table = table();

@@ -1,5 +1,5 @@
-//! The codec and the formats: what is said comes back, what is broken is refused, what was once said
-//! in a certain way is always said in that way, and the largest messages fit.
+//! The codec and the formats: values survive a round trip, broken bytes are refused, the encoding never changes, and
+//! the largest messages fit.
 
 mod client;
 mod generate;

@@ -86,7 +86,7 @@ fn news_of_the_longest_addresses_fits_a_datagram() {
             assert!(length <= DATAGRAM_BYTES_MAX, "{length}");
         }
     }
-    // The last ones may be what is left.
+    // The last list may hold the rest.
     assert!(counts[..counts.len() - 2].iter().all(|count| *count >= 2), "{counts:?}");
     assert!((0..20).all(|i| passed_on.contains(&entry(i).position)));
 }

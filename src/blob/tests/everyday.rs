@@ -98,7 +98,7 @@ fn another_length_is_found_at_the_start() {
     fixture.put(b"some bytes");
 }
 
-/// Goal: what is handed to a person is hashed in the pass that copies it.
+/// Goal: a copy for a person is hashed in the pass that makes it.
 #[test]
 fn wrong_bytes_are_not_placed_in_received() {
     let fixture = Fixture::new();
@@ -305,7 +305,7 @@ fn a_link_that_cannot_be_made_costs_no_copy() {
     assert_eq!(fixture.incoming(), 0, "no temporary link is left");
     let notices = fixture.notices();
     assert!(matches!(notices.as_slice(), [Notice::NoLink { .. }]), "once for all: {notices:?}");
-    // Where there is a folder in its place, a file for a person is called by its content id.
+    // A folder in the place of a file for a person: the file is named by its content id.
     fs::create_dir(fixture.path("received/foo")).unwrap();
     let path = fixture.store.place_received(&info.content, &name("foo")).unwrap();
     assert_eq!(path, fixture.path(&format!("received/{}", info.content)));
@@ -430,7 +430,7 @@ fn an_object_that_changes_during_a_read_is_checked_from_then_on() {
     assert!(given == bytes[5..]);
 }
 
-/// As above, of the copy for a person.
+/// The same, with the copy for a person.
 #[test]
 fn an_object_that_changes_while_it_is_copied_is_not_handed_out() {
     let bytes = sample(2 * CHUNK);
@@ -481,7 +481,7 @@ fn an_object_that_the_disk_cannot_read_is_rotten_for_each_reader() {
     }
 }
 
-/// As above, of what an earlier transfer left.
+/// The same, with the part that an earlier transfer left.
 #[test]
 fn a_part_that_the_disk_cannot_read_comes_again() {
     let fixture = Fixture::new();
@@ -537,7 +537,7 @@ fn one_hash_of_an_object_answers_all_that_ask_meanwhile() {
 
 const ASKERS: usize = 8;
 
-/// By reading: what the start found to put right in the index ended it on a full disk.
+/// Found by reading the code: on a full disk a start failed when it had a fault of the index to correct.
 #[test]
 fn a_start_on_a_full_disk_puts_right_what_it_can() {
     for lost in [false, true] {

@@ -454,7 +454,7 @@ fn any_name() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Everything below a folder, and what a link there says, but not what changes by itself.
+/// All files below a folder, and the targets of its links, without the files that change by themselves.
 fn everything_below(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -671,7 +671,7 @@ fn parts_that_nobody_goes_on_with_make_place() {
     assert!(!part_of(&files[1]).exists());
 }
 
-/// Goal: what is sent of a user's file are the bytes that were hashed, even when its times were put back.
+/// Goal: a peer sends only the hashed bytes of a user's file, even if the file's times were put back.
 #[test]
 fn a_source_gives_only_the_bytes_that_were_hashed() {
     use std::os::unix::fs::FileExt as _;

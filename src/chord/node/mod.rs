@@ -78,9 +78,9 @@ pub struct NodeConfig {
 
 /// The membership of one peer.
 ///
-/// Its driver calls four kinds of methods. `handle_*` take what happens: messages, answers, time. `begin_leaving`,
-/// `depart` and the like take what this peer wants. `poll_output` and `poll_timeout` say what is to be done, and when to
-/// call [`Node::handle_timeout`]: after any `handle_*` the driver drains the outputs, then re-arms its timer. The others
+/// Its driver calls four kinds of methods. `handle_*` take events: messages, answers, time. `begin_leaving`, `depart`
+/// and the like take the wishes of this peer. `poll_output` and `poll_timeout` say what is to be done, and when to call
+/// [`Node::handle_timeout`]: after any `handle_*` the driver drains the outputs, then re-arms its timer. The others
 /// only tell what this peer believes.
 #[derive(Debug, Clone)]
 pub struct Node {

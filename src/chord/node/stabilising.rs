@@ -151,7 +151,8 @@ impl Node {
                 }
                 match self.check_state(&teller, &query.whom().position, predecessor.as_ref(), &successors) {
                     Ok(()) => self.adopt(now, &teller, &query, predecessor, successors),
-                    // Its list is worth nothing: this peer's own knowledge of the peers behind it takes its place.
+                    // The list of that peer is unusable. This peer's own knowledge of the peers behind it takes the
+                    // place of the list.
                     Err(_) => {
                         let after = query.whom().position;
                         let known: Vec<Entry> = self.members.clockwise_from(&after).cloned().collect();

@@ -1,4 +1,4 @@
-//! Why the commands fail that are about the ring, or read what is there.
+//! The errors of the commands that are about the ring, or that only read.
 
 use super::RequestError;
 use crate::blob::BlobError;

@@ -151,7 +151,7 @@ async fn find_identity_in_time(
 }
 
 impl Running {
-    /// Waits until the peer is stopped, by any task.
+    /// Waits until any task stops the peer.
     pub(in crate::peer) async fn stopped(&self) {
         let _ = self.stopped.subscribe().wait_for(|stopped| *stopped).await;
     }
@@ -702,7 +702,7 @@ const INBOX_MAX: usize = 4_096;
 mod tests {
     use super::*;
 
-    /// Goal: what was chosen before is where it listens; a bundle's peer is reached by others.
+    /// Goal: a peer listens where it listened before; a peer from a bundle listens where others reach it.
     #[test]
     fn where_a_peer_listens() {
         let join = |known: &str| Entrance::Join { known: Address::new(known).unwrap() };

@@ -47,7 +47,7 @@ fn parsed(parts: &[&String]) -> Result<Bundle, BundleError> {
     Bundle::from_pem(parts.iter().map(|part| part.as_str()).collect::<String>().as_bytes())
 }
 
-/// Goal: what is admitted in one place becomes an identity in another; the key is in one place only.
+/// Goal: a request admitted in one place becomes an identity in another; the key is in one place only.
 #[test]
 fn a_bundle_becomes_an_identity_elsewhere() {
     let (ring, elsewhere) = (Ring::new(), tempfile::tempdir().unwrap());
@@ -137,7 +137,7 @@ fn of_several_admissions_at_once_one_gets_the_name() {
     assert!(refused.into_iter().all(|error| matches!(error, IdentityError::GivenOut { .. })));
 }
 
-/// Goal: of a request only the key counts, and only from whoever has its private half.
+/// Goal: of a request only the key counts, and only with a proof of its private half.
 #[test]
 fn a_request_gives_a_key_and_nothing_else() {
     let ring = Ring::new();
@@ -194,7 +194,7 @@ fn a_renewed_certificate_is_of_the_same_peer() {
         (Some(Position::of_number(7)), Some("nas".into()))
     );
     assert!(!renewed.has_key());
-    // Its key is here too, so that it is in use already.
+    // The key of that position is here too, so the position is in use already.
     let loaded = Identity::load(ring.folder.path(), "7").unwrap();
     assert_eq!((loaded.key_hash(), loaded.display_name()), (ended.key_hash(), Some("nas")));
     assert!(loaded.valid_until() > std::time::SystemTime::now() + MINUTE);
@@ -287,7 +287,7 @@ fn a_broken_bundle_says_what_is_wrong() {
     ));
 }
 
-/// Goal: what does not belong there is refused, and nothing is changed.
+/// Goal: files that do not belong there are refused, and nothing is changed.
 #[test]
 fn a_certificates_directory_is_of_one_ring_and_one_key() {
     let (ring, other) = (Ring::new(), Ring::new());

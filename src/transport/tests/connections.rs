@@ -226,7 +226,7 @@ async fn after_a_few_dials_in_vain_no_packet_is_repeated() {
     let repeated = came();
     assert!(repeated >= 9, "three dials: {repeated} packets");
     dial(5).await;
-    // Its first packet and, in the end, that it is given up.
+    // The first packet, and the close when the dialler gives up.
     let once = came();
     assert!((1..=2).contains(&once), "one dial: {once} packets");
 }
@@ -244,7 +244,7 @@ async fn a_killed_peer_is_reached_again_after_its_restart() {
     let b = first.block_on_here(|| Peer::start(&identity, "127.0.0.1:0".parse().unwrap(), 1).unwrap());
     a.probe(&b.target).await.unwrap();
     let (target, listen) = (b.target.clone(), b.transport.local_address().unwrap());
-    // Its tasks end where they stand: nothing more is sent.
+    // The tasks of that peer end where they stand, and send nothing more.
     first.shutdown_background();
     drop(b);
 
@@ -334,7 +334,7 @@ async fn a_full_pool_makes_place() {
 }
 
 trait BlockOnHere {
-    /// Runs within this runtime's context, so that what is spawned is its own.
+    /// Runs within this runtime's context, so that its tasks are spawned there.
     fn block_on_here<T>(&self, work: impl FnOnce() -> T) -> T;
 }
 

@@ -10,7 +10,7 @@ use crate::transport::guard::{
 use crate::transport::turns::LINE_MAX;
 use crate::wire::{Fault, codec, limits};
 
-/// A member's bare end of the network: what it sends is up to the test.
+/// A member's bare end of the network: the test decides what it sends.
 fn bare_member(identity: &Identity, from: &str) -> quinn::Endpoint {
     let config = client_settings(identity);
     let mut endpoint = quinn::Endpoint::client(from.parse().unwrap()).unwrap();
@@ -61,7 +61,7 @@ async fn an_impossible_incarnation_is_refused_at_the_hello_and_both_sides_can_re
         let end = soon(connection.closed()).await;
         assert_eq!(code_of(&end), Some(frame::close_code::BAD_HELLO), "{end:?}");
         assert!(end.to_string().contains(&incarnation.to_string()), "{end}");
-        // And the other way round: who is dialled names it.
+        // The other way round: the dialled peer names the dialler.
         let liar = Peer::start(&ring.identity(4), "127.0.0.1:0".parse().unwrap(), incarnation).unwrap();
         let error = soon(b.transport.connect(&liar.target)).await.unwrap_err();
         assert!(matches!(&error, DialError::Refused { refusal: Refusal::BadHello(_), .. }), "{error:?}");
@@ -71,7 +71,7 @@ async fn an_impossible_incarnation_is_refused_at_the_hello_and_both_sides_can_re
     assert!(b.transport.connected().is_empty());
 }
 
-/// Goal: who holds a certificate speaks for its own position only.
+/// Goal: the holder of a certificate speaks for its own position only.
 #[tokio::test]
 async fn a_position_is_the_certificates_and_no_hello_changes_it() {
     let ring = Ring::new();
@@ -104,7 +104,7 @@ async fn failing_handshakes_cost_their_address_and_nobody_else() {
     })
     .await;
     assert!(counters.refused_handshakes() >= 3 * FAILURES.burst as u64);
-    // Its neighbour behind the same address, whom b knows, comes again; so does everybody else.
+    // Its neighbour behind the same address, which b knows, connects again; so does every other peer.
     greeted(&known, to, 1).await;
     let elsewhere = bare_member(&ring.identity(4), "127.0.0.1:0");
     greeted(&elsewhere, to, 1).await;
@@ -159,7 +159,7 @@ async fn clients_and_new_peers_come_in_beside_a_flood_from_their_own_address() {
     drop(flood);
 }
 
-/// Goal: who holds up as many handshakes as it can holds up nobody else of its address for long.
+/// Goal: a host that holds up as many handshakes as it can does not lock out others at its address for long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn handshakes_that_are_begun_and_left_keep_no_client_out() {
     let ring = Ring::new();
@@ -174,7 +174,7 @@ async fn handshakes_that_are_begun_and_left_keep_no_client_out() {
                 if let Ok(connection) = mute.connect(to, "peer.quoit").unwrap().await {
                     connection.closed().await;
                 }
-                // As fast as it may, and not busy.
+                // Pings, as fast as the rates allow, without a busy loop.
                 sleep(Duration::from_millis(1)).await;
                 mute.rebind(std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
             }
@@ -196,7 +196,7 @@ async fn of_many_refused_connections_one_is_told_at_a_time() {
     let (ring, other) = (Ring::new(), Ring::new());
     let mut b = ring.peer(2);
     let to = b.transport.local_address().unwrap();
-    // It looks away from whose certificate b has, so that b sees its own.
+    // The client does not check which peer b is, so that b sees the client's certificate.
     let (chain, key) = other.identity(3).for_tls();
     let verifier = ring.authority.verifier().unwrap();
     let config =
@@ -363,7 +363,7 @@ async fn streams_opened_and_left_end() {
     let chatter = tokio::spawn({
         let connection = connection.clone();
         async move {
-            // It is there all the time.
+            // The client sends all the time.
             while connection.send_datagram(Bytes::from_static(b"x")).is_ok() {
                 sleep(Duration::from_millis(50)).await;
             }

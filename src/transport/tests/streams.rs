@@ -69,7 +69,7 @@ async fn a_dropped_exchange_does_not_look_whole() {
         }
     };
     assert_eq!(end, Err(StreamError::Cancelled));
-    // And the other way round: the answer breaks off.
+    // The other way round: the answer breaks off.
     let mut stream = soon(a.transport.open(&target, &echo())).await.unwrap();
     let Some(Incoming::Stream { stream: asked, .. }) = soon(incoming.recv()).await else {
         panic!("no stream");
@@ -86,7 +86,7 @@ async fn a_request_without_an_answer_ends_in_time_and_spares_the_connection() {
     let never = Request::Storage(StorageRequest::Announce { content: ContentId::of(b"") });
     let failure = a.transport.request(&b.target, &never, Duration::from_millis(400)).await.unwrap_err();
     assert_eq!(failure, RequestFailure::Timeout { waited_ms: 400 });
-    // The peer acknowledged what was sent: its connection is none the worse.
+    // The peer acknowledged the bytes: its connection works on.
     assert!(a.transport.connection(&b.target.position.unwrap()).is_some());
     assert_eq!(a.probe(&b.target).await.unwrap().1, alive());
 }

@@ -26,7 +26,7 @@ fn a_peer_that_is_no_number_from_0_to_255() {
     }
 }
 
-/// Goal: nobody is a successor of itself.
+/// Goal: no peer is a successor of itself.
 #[test]
 fn a_successor_that_is_the_peer_itself() {
     before_anything_starts(&["init", "4", "4", "8"], "FIRST is peer 4 itself");
@@ -64,7 +64,7 @@ fn successors_that_are_swapped() {
     assert_eq!(ring.shown_by(60), [60, 120, 240]);
 }
 
-/// Goal: a ring that does not close, because somebody who is named never comes, is waited for by name.
+/// Goal: if a named peer never comes, the others wait and name it.
 #[test]
 fn a_ring_that_does_not_close() {
     let mut ring = Ring::new(8);
@@ -115,7 +115,7 @@ fn peers_of_other_settings() {
     ring.settle();
 }
 
-/// Goal: a data directory has one process; another one is told which, whatever either was started by.
+/// Goal: a data directory has one process. A second one is told which, whatever command started either.
 #[test]
 fn two_processes_on_one_data_directory() {
     let mut ring = Ring::of(8, &[60, 120]);

@@ -71,7 +71,7 @@ fn a_file_changes_while_it_is_stored() {
         told(&why, &file, file.to_str().unwrap());
         kept_nothing(&ring, &sha256, during, change);
     }
-    // One try each, and nobody is to blame: not the peer whose user it was either.
+    // One try each, and no peer is blamed, not even the peer of that user.
     for number in ring.numbers() {
         let status = ring.ask(number, "Status").done();
         assert!(!status.contains("misbehaved"), "{status}");

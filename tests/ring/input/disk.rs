@@ -38,7 +38,7 @@ fn a_holder_is_full() {
         let no_part = || parts(&ring).iter().all(|(number, _)| *number != full);
         eventually(&format!("no part is left at peer {full}"), no_part);
         check_disk(&ring, full);
-        // It runs on, and takes what it has room for.
+        // The peer runs on, and takes files that it has room for.
         let small = Sample::write(&ring.scratch(), &format!("small beside {name}"), name.as_bytes());
         small.store(&ring, full, "--wait 2");
         limit(&ring, full, None);
@@ -188,7 +188,7 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // Lazily: whoever still has a file open there keeps it.
+        // A lazy unmount: a process that still has a file open there keeps it.
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }

@@ -1,5 +1,5 @@
-//! Bad input, and what it gets: one line that names the cause and the remedy; and the peer runs on. At the prompt
-//! and from a shell.
+//! Bad input: the answer is one line that names the cause and the remedy, and the peer runs on. At the prompt and from
+//! a shell.
 
 mod arguments;
 mod changing;

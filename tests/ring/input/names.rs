@@ -9,7 +9,7 @@ use super::super::harness::Ring;
 use super::super::samples::{Sample, check_disk, sha256_of};
 use super::{refused, tree, typed};
 
-/// Goal: what nobody has is not found (1); the nearest name is named.
+/// Goal: a name that no peer has is not found (exit code 1); the error names the nearest name.
 #[test]
 fn an_unknown_name_and_an_unknown_address() {
     let ring = Ring::of(8, &[60, 120]);
@@ -29,7 +29,7 @@ fn an_unknown_name_and_an_unknown_address() {
     }
 }
 
-/// Goal: what is no address is misuse (2), with what is wrong.
+/// Goal: a malformed address is misuse (exit code 2), and the error says what is wrong.
 #[test]
 fn a_malformed_address() {
     let ring = Ring::of(8, &[60]);
@@ -151,7 +151,7 @@ fn odd_names_that_a_file_can_have() {
     assert_eq!(around(&ring), outside, "something was written outside the data directories");
 }
 
-/// Goal: what cannot be the name of a file is refused with the reason, and nothing is written for it.
+/// Goal: a text that cannot be a file name is refused with the reason, and nothing is written for it.
 #[test]
 fn names_that_no_file_can_have() {
     let ring = Ring::of(8, &[60, 120]);
@@ -227,7 +227,7 @@ fn a_sparse_file() {
     assert_eq!(sha256_of(&ring.scratch().join("copy")), sample.sha256);
 }
 
-/// No byte of what was printed makes a terminal do anything but to begin a new line.
+/// No printed byte makes a terminal do anything but begin a new line.
 #[track_caller]
 fn shown_safely(said: &Said) {
     let text = String::from_utf8(said.out.clone()).unwrap() + &said.err;

@@ -65,7 +65,7 @@ struct Away {
 
 fn three_tenths_are_away(seed: u64, away_wait: Duration) -> Away {
     let mut world = world_that_waits(seed, 60, away_wait);
-    // Where that many go at once, somewhere whole lists do.
+    // If that many peers go at once, whole successor lists go somewhere.
     world.oracle.safety = false;
     world.place_files(200, 1 << 20);
     let away: Vec<_> = members(&world).into_iter().filter(|slot| is_chosen(seed, *slot, 3)).collect();

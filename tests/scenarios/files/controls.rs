@@ -1,4 +1,4 @@
-//! Negative controls: what the oracle sees of files when a law of the store does not hold.
+//! Negative controls: the oracle detects each law of the store that does not hold.
 //!
 //! An adversary plays against a ring, by chance from a seed, and never does more than the laws promise to bear: of the
 //! keepers of one file no more than one is lost for good, or has a bad disk, before repair had its time. With the laws
@@ -71,7 +71,7 @@ impl Adversary {
         self.run(MINUTE / 2)
     }
 
-    /// The keepers of what is stored next, as the ring is now, and one member that is not among them.
+    /// The keepers of the next stored content, as the ring is now, and one member that is not among them.
     fn next_keepers(&mut self) -> (Vec<Slot>, Slot) {
         let keepers = keepers(&self.world, &self.content());
         let others = members(&self.world).into_iter().filter(|slot| !keepers.contains(slot));
@@ -87,7 +87,7 @@ impl Adversary {
         [self.seed, self.stored].map(u64::to_be_bytes).concat()
     }
 
-    /// The content of what is stored next: on light disks its length makes no difference.
+    /// The next content to store: on light disks its length makes no difference.
     fn content(&self) -> ContentId {
         self.world.content_of(&self.label(), 0)
     }
@@ -157,7 +157,7 @@ impl Adversary {
         let before = self.world.acknowledged().len();
         self.store(from, 1 << 20);
         self.until_acknowledged(before);
-        // A keeper that has a copy is lost: of what was acknowledged there is another one.
+        // A keeper with a copy is lost: an acknowledged file has another copy.
         let victim = keepers.into_iter().filter(|slot| !bad.contains(slot)).choose(&mut self.rng);
         if let Some(victim) = victim {
             self.lose(victim);
@@ -168,7 +168,7 @@ impl Adversary {
         }
     }
 
-    /// A peer joins just in front of a key, and everybody asks at once.
+    /// A peer joins just in front of a key, and all peers ask at once.
     fn a_new_owner_comes(&mut self) {
         let Some((name, key)) = self.some_file() else { return };
         self.join_at(just_after(&key));
@@ -185,7 +185,7 @@ impl Adversary {
         let Some(comes) = self.join_at(just_after(&key)) else { return };
         let began = self.world.now();
         self.until_acknowledged(before);
-        // It is known to all by then, and it is the first that is asked for the file.
+        // By then all peers know the joiner, and they ask it first for the file.
         let Some(file) = self.world.acknowledged().get(before).cloned() else { return };
         let known_for = self.world.now().since(began);
         let has = self.world.with_disk(comes, |disk| disk.holds(&file.content)) == Some(true);
@@ -195,7 +195,7 @@ impl Adversary {
         }
     }
 
-    /// Nobody answers any more, and a store comes.
+    /// No other peer answers any more, and a store comes.
     fn all_others_are_away_in_a_store(&mut self) {
         let (keepers, _) = self.next_keepers();
         let left = keepers[self.rng.random_range(0..keepers.len())];
@@ -209,7 +209,7 @@ impl Adversary {
     }
 
     /// A name is written while one of its keepers has no room; then three join just in front of it while its owner does
-    /// not answer, and everybody asks.
+    /// not answer, and all peers ask.
     fn three_join_in_front_of_a_name(&mut self) {
         let name = FileName::new(self.name()).unwrap();
         let (from, keepers, before) =
@@ -245,7 +245,7 @@ impl Adversary {
         self.world.heal();
     }
 
-    /// A keeper leaves while another one is still being given its copy; then whoever gives it is lost.
+    /// A keeper leaves while another one is still being given its copy; then the giver is lost.
     fn one_leaves_while_a_copy_arrives(&mut self) {
         let (keepers, from) = self.next_keepers();
         let before = self.world.acknowledged().len();
@@ -311,7 +311,7 @@ impl Adversary {
         }
     }
 
-    /// One copy goes bad, and somebody who has none reads.
+    /// One copy goes bad, and a peer without a copy reads.
     fn a_copy_rots(&mut self) {
         let Some(file) = self.world.acknowledged().iter().choose(&mut self.rng).cloned() else { return };
         let keepers = keepers(&self.world, &file.content);
@@ -319,7 +319,7 @@ impl Adversary {
         self.world.with_disk(rotten, |disk| disk.rot(&file.content));
         self.ask(&file.name.to_string());
         self.world.run_for(SECOND * 20);
-        // It is found when it is read, and goes: repair brings another.
+        // The reader finds the bad copy, which goes: repair brings another one.
         self.world.with_disk(rotten, |disk| disk.check_reads());
     }
 
@@ -333,7 +333,7 @@ impl Adversary {
         self.lose(keepers[1 % keepers.len()]);
     }
 
-    /// A receiver restarts in the middle of a long transfer, and goes on from what it has.
+    /// A receiver restarts in the middle of a long transfer, and goes on from its part.
     fn a_transfer_is_cut(&mut self) {
         let (keepers, from) = self.next_keepers();
         self.store(from, 25_000_000);
@@ -359,7 +359,7 @@ impl Adversary {
     }
 
     fn until_acknowledged(&mut self, before: usize) {
-        // A store that fails is none.
+        // A failed store promises nothing.
         let _ = self.world.run_until(SECOND * 40, |world| match world.acknowledged().len() > before {
             true => Ok(()),
             false => Err(String::new()),
@@ -433,7 +433,7 @@ impl Adversary {
     }
 }
 
-/// The next point of the ring: who stands there owns the key.
+/// The next point of the ring: a peer that stands there owns the key.
 fn just_after(key: &Position) -> Position {
     let mut bytes = key.0;
     for byte in bytes.iter_mut().rev() {

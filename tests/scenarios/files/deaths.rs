@@ -32,7 +32,7 @@ enum Death {
     Call(u64),
 }
 
-/// A ring of five with one file, and what the flow is about to do.
+/// A ring of five with one file, just before the flow begins.
 fn begin(flow: Flow, laws: Laws, stores: Stores) -> (World, Vec<Slot>) {
     let settings = RingSettings { replicas: 3, successors: 2 };
     let mut world = World::converged(7, settings, 5, SECOND, 4_096);
@@ -71,7 +71,7 @@ fn begin(flow: Flow, laws: Laws, stores: Stores) -> (World, Vec<Slot>) {
     (world, parties)
 }
 
-/// All deaths of all parties in the flow, as it goes when nobody dies.
+/// All deaths of all parties in the flow, at the steps of a run without deaths.
 fn deaths(flow: Flow, stores: Stores) -> Vec<(Slot, Death)> {
     let (mut world, parties) = begin(flow, Laws::default(), stores);
     let counts = |world: &mut World| -> Vec<(u64, u64)> {
@@ -109,7 +109,7 @@ fn die(
     if restarts {
         world.restart_slot(victim);
     }
-    // It is a member again, and repair has looked at what belongs to it.
+    // The peer is a member again, and repair has looked at the files that belong to it.
     world.run_for(SECOND * 12);
     // A peer that was never a member has nothing to come back to; one that left is gone.
     let settled = world.run_until(MINUTE * 4, |world| match world.files_under_way() {

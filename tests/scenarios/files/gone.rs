@@ -79,7 +79,7 @@ fn two_of_six_are_gone_for_ever() {
 fn what_only_the_gone_had_is_not_denied() {
     let mut unsure = 0;
     for seed in seeds(0..6) {
-        // Pings are so rare that nobody misses the middle one before all is over.
+        // Pings are so rare that no peer misses the middle one before all is over.
         let settings = RingSettings { replicas: 3, successors: 8 };
         let mut world = World::converged(seed, settings, 6, SECOND * 10, 4_096);
         world.enable_files();

@@ -1,4 +1,4 @@
-//! Worlds with files, and what is asked of them again and again.
+//! Worlds with files, and the steps that many scenarios share.
 
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ pub fn on_both(seeds: Vec<u64>) -> Vec<(u64, Stores)> {
     light.chain(seeds.iter().take(real).map(|seed| (*seed, Stores::Real))).collect()
 }
 
-/// As [`converged`], with stores of this kind.
+/// Like [`converged`], with stores of this kind.
 pub fn converged_on(stores: Stores, seed: u64, peers: usize) -> World {
     let mut world = World::converged(seed, settings(seed), peers, SECOND, 4_096);
     enable(&mut world, stores);
@@ -71,7 +71,7 @@ pub fn enable(world: &mut World, stores: Stores) {
     });
 }
 
-/// As that, with other settings.
+/// Like [`converged`], with stores of this kind and other settings.
 pub fn converged_with(seed: u64, settings: RingSettings, peers: usize) -> World {
     let mut world = World::converged(seed, settings, peers, SECOND, 4_096);
     world.enable_files();
@@ -123,7 +123,7 @@ pub fn until_member(world: &mut World, slot: Slot, seed: u64) {
     world.run_until(SECOND * 10, in_ring).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
 }
 
-/// Where the living members are, in ring order.
+/// The slots of the living members, in ring order.
 pub fn members(world: &World) -> Vec<Slot> {
     world.living().values().copied().collect()
 }

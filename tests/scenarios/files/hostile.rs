@@ -69,7 +69,7 @@ fn a_request_survives_each_lie_of_the_owner() {
             told[at] += world.lies_told(liar);
         }
     }
-    // Nobody stores here, and nobody asks this owner for a name.
+    // No peer stores here, and no peer asks this owner for a name.
     let untold = [Lie::FalseHere, Lie::FalseCopies, Lie::ForgedRecord, Lie::SlowReader];
     for (lie, told) in Lie::ALL.into_iter().zip(told) {
         assert!(told > 0 || untold.contains(&lie), "{lie:?} was never told");
@@ -121,8 +121,9 @@ fn a_ring_lives_with_each_liar() {
     }
 }
 
-/// Goal: what came through a third peer convicts nobody, since that one may have changed it; the request succeeds all the
-/// same. (Without the cut the same lie is held against the liar, as the first test here shows.)
+/// Goal: a message that came through a third peer convicts no peer, since the third one may have changed it; the
+/// request succeeds all the same. (Without the cut the same lie is held against the liar, as the first test here
+/// shows.)
 #[test]
 fn a_lie_through_a_third_peer_convicts_nobody() {
     let mut told = 0;
@@ -145,8 +146,9 @@ fn a_lie_through_a_third_peer_convicts_nobody() {
     assert!(told > 0, "the liar was never asked");
 }
 
-/// Goal: whoever stores bytes that are not what it says is refused by the owner, which holds it against that peer: bytes of
-/// another content id, another outboard (also of an object that is here already), another length. No wrong byte is kept.
+/// Goal: the owner refuses a store whose bytes differ from its announcement, and counts it as a fault of the storing
+/// peer: bytes of another content id, another outboard (also of an object that is here already), another length. No
+/// wrong byte is kept.
 #[test]
 fn whoever_describes_its_bytes_wrongly_is_refused() {
     for seed in seeds(0..4) {

@@ -125,8 +125,8 @@ fn asked_to_leave(world: &mut World, slot: Slot, seed: u64) -> Outcome {
     outcome.unwrap_or_else(|| panic!("seed {seed}: {slot} neither leaves nor says that it stays"))
 }
 
-/// Goal: a peer that is not forced leaves when all copies are made. It stays, and says what would be left, where too few
-/// peers would remain, or where the others take nothing; then it is a member as before, and no copy is lost.
+/// Goal: a peer that is not forced leaves when all copies are made. It stays, and says which files would be left, if
+/// too few peers would remain or if the others take nothing. Then it is a member as before, and no copy is lost.
 #[test]
 fn a_peer_stays_where_copies_would_be_missing() {
     for (seed, stores) in on_both(seeds(0..4)) {

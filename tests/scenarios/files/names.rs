@@ -1,4 +1,4 @@
-//! Names: one winner everywhere, whatever clocks say and whoever was away.
+//! Names: one winner everywhere, whatever clocks say and whichever peers were away.
 
 use quoit::sim::storage::{Outcome, Requested, check};
 use quoit::sim::{World, seeds};
@@ -14,8 +14,8 @@ fn owner_of_name(world: &World, name: &str) -> u32 {
     world.first_at_or_after(&key).unwrap()
 }
 
-/// Scenario 17. Goal: writers whose clocks are an hour behind replace what others wrote all the same, since they
-/// have seen it; those whose clocks are an hour ahead of the owner's are refused, and harm no later writer.
+/// Scenario 17. Goal: writers whose clocks are an hour behind still replace the records of others, since they have seen
+/// them. Writers whose clocks are an hour ahead of the owner's are refused, and harm no later writer.
 #[test]
 fn clocks_that_are_an_hour_off() {
     for (seed, stores) in on_both(seeds(0..8)) {
@@ -99,8 +99,8 @@ fn a_new_owner_does_not_hide_what_others_have() {
     }
 }
 
-/// Scenario 17. Goal: an owner whose own clock is an hour ahead, or behind, refuses nobody whose clock is right
-/// for longer than that takes to show, and the greatest record wins everywhere.
+/// Scenario 17. Goal: an owner whose own clock is an hour ahead, or behind, refuses no writer with a right clock for
+/// longer than its error takes to show, and the greatest record wins everywhere.
 #[test]
 fn an_owner_whose_clock_is_ahead() {
     for (seed, stores) in on_both(seeds(0..8)) {

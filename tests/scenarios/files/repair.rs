@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::harness::{MINUTE, SECOND, converged, is_chosen, members, settle};
 
-/// Goal: files that are there from the beginning are just where they belong: nobody moves any.
+/// Goal: no peer moves files that were at their places from the beginning.
 #[test]
 fn what_is_in_place_stays_there() {
     for seed in seeds(0..4) {

@@ -108,7 +108,7 @@ fn a_long_split_and_one_that_comes_and_goes() {
     }
 }
 
-/// Scenario 11. Goal: during a split nobody says "no such file" of a file that may be on the other side.
+/// Scenario 11. Goal: during a split no peer says "no such file" of a file that may be on the other side.
 #[test]
 fn nobody_denies_what_may_be_on_the_other_side() {
     for seed in seeds(0..4) {
@@ -140,7 +140,7 @@ fn store_apart(world: &mut World, sides: &[Vec<Slot>], count: usize) -> Vec<Stri
 }
 
 /// For 15 s every name is requested again and again, each time at the next peer. Returns the outcomes at peers that
-/// knew, by then, that everybody is back.
+/// knew, by then, that all peers are back.
 fn request_all_along(world: &mut World, names: &[String]) -> Vec<Requested> {
     let mut knowing = BTreeSet::new();
     for step in 0..ROUNDS {
@@ -173,8 +173,8 @@ fn nobody_denies(requested: &[Requested], names: usize, why: &str) {
     assert!(found * 100 >= asked * 98, "{why}: {found} of {asked} were found");
 }
 
-/// Scenarios 11 and 16. Goal: once the parts of a ring have found each other, nobody who has heard of it says "no such
-/// file" of what was stored in one of them, though it has not come to those who should keep it now.
+/// Scenarios 11 and 16. Goal: once the parts of a ring have found each other, no peer that has heard of it says "no
+/// such file" of a file that one part stored, even before the file has reached the peers that should keep it now.
 #[test]
 fn nobody_denies_what_was_stored_apart_once_a_split_has_healed() {
     let mut misplaced = 0;
