@@ -206,7 +206,7 @@ mod tests {
         assert_eq!((new, result), (codec::encode(&NameHistory::default()).ok(), Ok(7)));
     }
 
-    /// Reported by reading: a peer whose own copy had gone bad said that the receiver refused it.
+    /// Found by reading the code: a peer whose own copy had gone bad said that the receiver refused it.
     #[test]
     fn a_copy_that_is_bad_here_is_not_the_receivers_fault() {
         let giver = PeerName { position: Position::of_number(36), name: None };

@@ -33,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
                 assert_eq!(fuzz::key_pem(pem.as_bytes()).as_ref(), Some(&pem));
             }
         }
-        // The good one with a few bytes changed: two for the place, one for the value.
+        // The good certificate with a few bytes changed: two input bytes give the place, one the value.
         _ => {
             let mut der = good().1.clone();
             for change in rest.chunks_exact(3) {

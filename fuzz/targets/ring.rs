@@ -1,7 +1,7 @@
-//! A node of the ring among members that say anything: any message, from anybody, in any order.
+//! A node of the ring among members that send any message, in any name and any order.
 //!
-//! Laws: no panic; a list in order, without itself, at most r long; every table bounded; what goes out
-//! fits its frame or datagram, and there is a bounded lot of it; time always goes on.
+//! Laws: no panic; a list in order, without itself, at most r long; every table bounded; each output fits its frame or
+//! datagram, and a step has a bounded number of outputs; time always goes on.
 #![no_main]
 
 use std::collections::{BTreeSet, VecDeque};
@@ -31,7 +31,7 @@ fuzz_target!(|data: &[u8]| {
 struct World {
     now: Moment,
     node: Node,
-    /// Requests of the node that nobody has answered yet.
+    /// Requests of the node without an answer yet.
     asked: VecDeque<(Token, Target)>,
     persisting: Option<u64>,
     requests: u64,
@@ -147,7 +147,7 @@ impl World {
         self.asked.remove(at)
     }
 
-    /// A lookup that is told anything asks each peer once and ends.
+    /// A lookup asks each peer once and ends, whatever the answers are.
     fn look_up(&mut self, rest: &mut &[u8]) {
         let view = self.node.view();
         let mut lookup = Lookup::new(&view, Position([byte(rest).unwrap_or(0); 32]), BTreeSet::new());
@@ -162,7 +162,7 @@ impl World {
                         lookup.answered(&entry, reply);
                     }
                 }
-                // Nobody else answers.
+                // No other peer answers.
                 Step::Wait => asked.iter().for_each(|whom| lookup.failed(whom)),
                 Step::Found { .. } | Step::Failed => return,
             }

@@ -512,7 +512,7 @@ mod tests {
         steps.iter().filter_map(helper).collect()
     }
 
-    /// Rule: dead is a peer that missed three pings, and that neither the direct probe nor a helper reached (SWIM).
+    /// Rule: a peer is dead if it missed three pings and neither the direct probe nor a helper reached it (SWIM).
     #[test]
     fn a_death_takes_three_misses_and_a_failed_probe() {
         let mut bench = Bench::new();

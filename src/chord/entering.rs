@@ -566,7 +566,7 @@ mod tests {
         assert!(matches!(entering.close_round(), Round::Wait(_)));
     }
 
-    /// Rule: a liar cannot use this peer's lives up.
+    /// Rule: a liar cannot use up this peer's incarnations.
     #[test]
     fn a_peer_is_believed_three_times_that_this_one_lived_longer() {
         let mut entering = resume(&[(1, MemberState::Alive)]);

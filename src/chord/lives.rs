@@ -178,7 +178,7 @@ mod tests {
         Member { entry: entry(1).with_incarnation(incarnation), state }
     }
 
-    /// Rule: news of an end is contradicted by a greater incarnation, some lives ahead.
+    /// Rule: this peer contradicts news of its end with an incarnation that is some numbers greater.
     #[test]
     fn a_death_is_contradicted() {
         for state in [MemberState::Dead, MemberState::Left] {

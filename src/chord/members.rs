@@ -313,7 +313,7 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: the order in which news arrives does not matter, nor how often.
+        /// Goal: the order and the number of arrivals of news do not matter.
         #[test]
         fn merging_commutes(news in prop::collection::vec(any_member(), 0..20), seed in any::<u64>()) {
             let mut one = Members::new(MEMBERS_MAX);
@@ -327,7 +327,7 @@ mod tests {
         }
     }
 
-    /// Goal: a peer that tells of ever new dead members fills no table beyond its bound.
+    /// Goal: a peer that reports ever new dead members cannot fill a table beyond its bound.
     #[test]
     fn news_is_bounded_as_members_are() {
         let mut members = Members::new(MEMBERS_MAX);

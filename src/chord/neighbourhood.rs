@@ -542,7 +542,7 @@ mod tests {
             self.members.merge(Member { entry: entry(number), state }, false);
         }
 
-        /// The neighbourhood, and what it knows.
+        /// The neighbourhood, and the facts that its rules need.
         fn parts(&mut self) -> (&mut Neighbourhood, Known<'_>) {
             let Bench { me, members, rules, small, ring } = self;
             (ring, Known { me, members, successors_max: 3, small: *small, rules })

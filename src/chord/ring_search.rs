@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(finding(30, owner(20, 5)), Finding::Ask(entry(20)), "its own word counts");
     }
 
-    /// Reported: in the search for another ring an owner was believed against the rules.
+    /// Reported: the search for another ring believed an owner whose claim broke the rules.
     #[test]
     fn a_claim_that_contradicts_itself_tells_nothing() {
         // The position does not lie between 15 and 20.

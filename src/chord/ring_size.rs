@@ -65,7 +65,7 @@ mod tests {
         size
     }
 
-    /// Rule: a ring grows at once, and shrinks after a period in which few were known all the time.
+    /// Rule: a ring becomes large at once, and small after a period in which few members were known all the time.
     #[test]
     fn a_large_ring_becomes_small_after_one_period() {
         let mut size = large();

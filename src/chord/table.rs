@@ -349,7 +349,7 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: the table agrees with a sorted map, whatever is put in and taken out.
+        /// Goal: the table agrees with a sorted map after any insertions and removals.
         #[test]
         fn it_is_a_sorted_map(steps in prop::collection::vec((any::<u8>(), 0u8..4), 0..60), from in any::<u8>()) {
             let mut table = Table::default();
@@ -377,7 +377,8 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: a member that would go at once is recognised without inserting it, wherever ties and pinned ones are.
+        /// Goal: the table recognises, without inserting it, a member that would be evicted at once, with any ties and
+        /// pinned members.
         #[test]
         fn a_newcomer_that_would_go_is_told(
             known in prop::collection::btree_map(any::<u8>(), 0u8..4, 0..40),

@@ -567,7 +567,7 @@ mod tests {
             }
         }
 
-        /// Goal: whatever is typed is a command, nothing, or one line that says what is wrong.
+        /// Goal: any typed line is a command, nothing, or one line of error that says what is wrong.
         #[test]
         fn any_line_is_understood_or_refused_in_one_line(
             name in prop_oneof![prop::sample::select(NAMES.to_vec()).prop_map(str::to_owned), any::<String>()],

@@ -315,7 +315,7 @@ mod tests {
         assert!(untold.is_empty(), "docs/commands.md does not tell of {untold:?}");
     }
 
-    /// Goal: the names that programs rely on, and no figure of the report left out.
+    /// Goal: the report has the names that programs rely on, and all figures.
     #[test]
     fn a_simulation_has_all_figures() {
         let report = super::super::simulate::tests::report();

@@ -309,7 +309,7 @@ mod tests {
         assert_eq!(start.data_dir.unwrap().as_os_str(), "here");
     }
 
-    /// Goal: whatever is wrong is refused before anything starts, and the argument is named.
+    /// Goal: any wrong argument is refused by its name before anything starts.
     #[test]
     fn misuse_names_the_argument() {
         for (line, named) in [
@@ -422,7 +422,7 @@ mod tests {
             }
         }
 
-        /// Goal: no arguments make the program panic, and what is refused is refused with exit code 2.
+        /// Goal: no arguments make the program panic, and refused arguments give exit code 2.
         #[test]
         fn any_arguments_are_understood_or_refused(
             command in prop::sample::select(vec![

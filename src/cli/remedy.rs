@@ -202,7 +202,7 @@ mod tests {
 
     use super::*;
 
-    /// Goal: each remedy of the command line is said once, behind the words of the library.
+    /// Goal: each remedy of the command line appears once, after the text of the library.
     #[test]
     fn a_remedy_names_its_option() {
         let path = PathBuf::from("report.pdf");

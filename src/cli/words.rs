@@ -205,7 +205,7 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: whatever a name is, it can be typed.
+        /// Goal: a person can type any name.
         #[test]
         fn what_is_quoted_is_read_again(name in any::<String>(), other in ".*") {
             let line = format!("request {} {}", quoted(&name), quoted(&other));

@@ -375,7 +375,7 @@ const WORDS_MAX: usize = 32;
 mod tests {
     use super::*;
 
-    /// Goal: the timeout is for a store in which nothing moves, not for one that takes long.
+    /// Goal: the timeout ends a store in which no bytes move, not one that takes long.
     #[test]
     fn patience_lasts_as_long_as_something_moves() {
         let at = |seconds| Moment::default() + Duration::from_secs(seconds);

@@ -314,8 +314,8 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: an acknowledged file survives W − 1 deaths: so many different peers, none of them known to
-        /// be away, said that it is on their disk.
+        /// Goal: an acknowledged file survives W − 1 deaths: W different peers, none of them known to be away, said
+        /// that it is on their disk.
         #[test]
         fn nothing_is_acknowledged_below_its_quorum(
             words in prop::collection::vec(word(), 0..20),
@@ -340,7 +340,7 @@ mod tests {
             } else {
                 prop_assert!(living < needed || !holds(owner));
             }
-            // In whatever order: a peer that has a copy is never missing.
+            // In any order of reports, a peer that has a copy is never missing.
             prop_assert!(copies.missing().iter().all(|copy| !copies.has(&copy.peer)));
         }
     }

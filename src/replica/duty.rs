@@ -180,7 +180,7 @@ mod tests {
     use super::*;
     use crate::id::{ContentId, OutboardDigest};
 
-    /// An object whose key is just there.
+    /// An object whose key is the position of this number.
     fn object(number: u8) -> ObjectInfo {
         ObjectInfo { content: ContentId(peer(number).0), length: 5, outboard: OutboardDigest([0; 32]) }
     }

@@ -228,7 +228,7 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: members that are away and the living are counted together, each once, in ring order.
+        /// Goal: members that are away and living members are counted together, each once, in ring order.
         #[test]
         fn voters_are_the_first_from_the_key_on(
             others in prop::collection::btree_set(2u8..250, 1..12),

@@ -138,7 +138,7 @@ mod tests {
         Moment(seconds * 1_000_000)
     }
 
-    /// After a first round at 1 s that was over at once.
+    /// A schedule after a first round at 1 s that ended at once.
     fn after_a_round() -> RepairSchedule {
         let mut schedule = RepairSchedule::new(SECOND);
         schedule.look(at(0), &view(20));
@@ -172,8 +172,8 @@ mod tests {
         assert_eq!(schedule.poll_timeout(), Some(at(38)));
     }
 
-    /// Goal: a neighbour that starts anew, and is in no list for a moment, is back before a round begins; changes
-    /// without end put no round off for ever.
+    /// Goal: a neighbour that restarts, and is in no list for a moment, is back before a round begins. Endless changes
+    /// do not put off a round for ever.
     #[test]
     fn a_round_waits_for_quiet_but_not_for_ever() {
         let mut schedule = after_a_round();
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(schedule.poll_timeout(), Some(now + RETRY.peek() + SECOND), "from the beginning");
     }
 
-    /// Goal: a peer that knew its neighbours before it was in the ring makes its first round all the same.
+    /// Goal: a peer that knew its neighbours before it was in the ring still makes its first round.
     #[test]
     fn the_first_round_is_made_whenever_the_neighbours_were_met() {
         let mut schedule = RepairSchedule::new(SECOND);
@@ -261,8 +261,8 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: whatever happens, an active peer with no round running has one due within the period, and
-        /// within the time to settle when its neighbours changed.
+        /// Goal: an active peer with no round under way always has one due within the period, and within the settling
+        /// time after its neighbours changed.
         #[test]
         fn a_round_is_always_due(steps in prop::collection::vec((0u8..5, 0u64..40), 1..60)) {
             let mut schedule = RepairSchedule::new(SECOND);

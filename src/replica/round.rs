@@ -328,7 +328,7 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: when all offers of a hand-over were taken, nothing is short; and when one was not, that is.
+        /// Goal: no file is short if all offers of a hand-over were taken; a file whose offer was not taken is short.
         #[test]
         fn a_whole_hand_over_leaves_nothing_short(
             others in prop::collection::btree_set(0u8..=255, 1..10),

@@ -267,7 +267,7 @@ mod tests {
         assert!(has_no_vote(&one(&[20], &[40]), &takeover), "it may have what nobody else has");
         assert!(!has_no_vote(&one(&[40], &[20]), &takeover), "this one has given all");
         assert!(!has_no_vote(&one(&[20], &[]), &takeover), "it was forgotten");
-        // Long after, it is back: in another life.
+        // Long afterwards the peer is back with another incarnation.
         let mut members = one(&[20, 40], &[]);
         let back = Member { entry: entry(40).with_incarnation(2), state: MemberState::Alive };
         let known = Member { entry: entry(20), state: MemberState::Alive };
@@ -297,7 +297,7 @@ mod tests {
         assert!(takeover.is_over(&with_copies(view_of(30, &[]), 1)), "both were forgotten");
     }
 
-    /// Goal: one failed question does not make a debt for the rest of a life.
+    /// Goal: after one failed question a neighbour does not owe for ever.
     #[test]
     fn who_was_given_up_is_asked_again_and_pays() {
         let view = with_copies(view_of(30, &[20, 40]), 1);
@@ -334,8 +334,8 @@ mod tests {
         assert_eq!(takeover.look(at(15_000), &joined), None, "a joiner brings nothing");
     }
 
-    /// Goal: an attacker that has a peer declared dead again and again cannot make it ask its neighbours each time,
-    /// and cannot keep it from asking.
+    /// Goal: an attacker that has a peer declared dead again and again can neither make it ask its neighbours each
+    /// time, nor keep it from asking.
     #[test]
     fn lives_that_follow_each_other_quickly_ask_now_and_then() {
         let view = with_copies(view_of(30, &[20]), 1);
@@ -364,8 +364,8 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: syncing ends: no peer is waited for longer than the limits, whether it gives nothing or says each time
-        /// that it gave something.
+        /// Goal: syncing ends. The joiner waits for no peer longer than the limits, whether that peer gives nothing or
+        /// claims each time that it gave something.
         #[test]
         fn it_ends(
             others in prop::collection::btree_set(0u8..=255, 0..20),

@@ -439,8 +439,8 @@ mod tests {
         assert_ne!(report(7), report(8));
     }
 
-    /// Goal: when a ring is in order again does not depend on how often it is written down how it is; and who failed in
-    /// the beginning is not replaced when its session would have ended.
+    /// Goal: the time until a ring is in order does not depend on the sampling rate. A peer that failed in the
+    /// beginning is not replaced when its session would have ended.
     #[test]
     fn order_is_looked_for_and_the_dead_have_no_sessions() {
         let experiment = Experiment {
@@ -477,7 +477,7 @@ mod tests {
         assert_eq!((peace.files_acknowledged, peace.files_lost, peace.repair_bytes), (300, 0, 0));
     }
 
-    /// Goal: a ring that a third of its peers leave at once finds everything at once, and comes to order.
+    /// Goal: a ring finds every key right after a third of its peers died at once, and comes to order.
     #[test]
     fn a_third_dies_and_nothing_is_lost_on_the_way() {
         let experiment = Experiment {

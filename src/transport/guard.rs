@@ -426,14 +426,14 @@ mod tests {
         address.parse().unwrap()
     }
 
-    /// Lets handshakes from there fail until nothing is left.
+    /// Lets handshakes from an address fail until its budget is empty.
     fn exhaust(guard: &Arc<Guard>, address: SocketAddr) {
         for _ in 0..FAILURES.burst as usize + 1 {
             guard.begin(address, true, false).failed();
         }
     }
 
-    /// With all places free.
+    /// Knocks while all places are free.
     fn knock(guard: &Guard, from: SocketAddr, proven: bool) -> Knock {
         guard.knock(from, proven, HANDSHAKES_MAX)
     }

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
     use crate::wire::limits::STREAM_SILENCE_MAX;
 
-    /// Whether a pace of so many bytes, each so many seconds after the last, ends within so many steps.
+    /// Whether the least rate ends a transfer within `steps` steps, each of `bytes` bytes after `seconds` seconds.
     fn ends(bytes: usize, seconds: u64, steps: usize) -> bool {
         let mut pace = LeastPace::new(STREAM_SILENCE_MAX);
         (0..steps).any(|_| {
@@ -96,7 +96,7 @@ mod tests {
         })
     }
 
-    /// Reported: a reader of a byte every nine seconds held its place for ever.
+    /// Reported: a reader that took a byte every nine seconds held its place for ever.
     #[test]
     fn a_byte_every_nine_seconds_is_too_slow_and_a_slow_line_is_not() {
         assert!(ends(1, 9, 7));

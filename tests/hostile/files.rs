@@ -21,7 +21,7 @@ const READER: u8 = 20;
 /// More than one chunk, so that there is an outboard to lie about.
 const LENGTH: usize = (2 << 20) + 12_345;
 
-/// Before the liar comes, a file is stored that will be the liar's to keep; the name is not.
+/// A ring with a file, stored before the liar joins, whose content will belong to the liar, and whose name will not.
 async fn ring_with_file() -> (Ring, Liar, String, Vec<u8>) {
     let ring = Ring::of(8, &HONEST).await;
     let bytes = ring.owned_by(LIAR, &HONEST, LENGTH);
@@ -32,7 +32,8 @@ async fn ring_with_file() -> (Ring, Liar, String, Vec<u8>) {
     (ring, liar, name, bytes)
 }
 
-/// The liar is asked first, since it owns the content; the request succeeds all the same, and it is named.
+/// The requester asks the liar first, since the liar owns the content. The request still succeeds, and the liar is
+/// named.
 async fn a_request_survives(
     fault: Fault,
     lie: impl Fn(&ObjectInfo, &StorageRequest, Answer) -> Answer + Send + Sync + 'static,
@@ -217,7 +218,7 @@ async fn a_forged_record_is_not_kept() {
     ring.is_clean(liar.position()).await;
 }
 
-/// The liar gives an object to its owner; says what came back.
+/// Lets the liar push an object to its owner, and returns the replies.
 async fn push(ring: &Ring, liar: &Liar, owner: u8, object: ObjectInfo, bytes: &[u8]) -> Vec<StorageReply> {
     let target = Target { address: ring.peer(owner).address(), position: Some(Position::of_number(owner)) };
     let name = quoit::id::FileName::new("pushed").unwrap();
@@ -247,7 +248,7 @@ async fn bytes_that_are_not_what_their_address_says_are_not_kept() {
     assert!(!replies.iter().any(|reply| matches!(reply, StorageReply::Durable { .. })), "{replies:?}");
     ring.names(liar.position(), Fault::CorruptBytes).await;
     ring.is_clean(liar.position()).await;
-    // The true bytes are stored afterwards as if nothing had been.
+    // The true bytes can be stored afterwards.
     ring.store(70, "true", &bytes).await.unwrap();
     assert_eq!(std::fs::read(ring.request(READER, "true").await.unwrap().path.unwrap()).unwrap(), bytes);
 }

@@ -139,8 +139,8 @@ async fn requests_in_somebody_elses_name() {
     assert!(ring.peer(NAMED).status().await.incarnation < named.incarnation + 100);
 }
 
-/// Goal: deaths of ever later lives, each one leap after the last, are believed only as far as the peer
-/// itself can contradict them.
+/// Goal: a peer believes reports of deaths, each one leap of incarnations after the last, only as far as the subject
+/// can contradict them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leaps_after_leaps() {
     let ring = Ring::of(8, &HONEST).await;
@@ -165,7 +165,7 @@ async fn leaps_after_leaps() {
     assert!(ring.peer(NAMED).status().await.incarnation < named.incarnation + 3 * INCARNATION_LEAP_MAX);
 }
 
-/// Goal: a contact that lies of a joiner's lives does not use them up.
+/// Goal: a contact that lies about a joiner's incarnations does not use them up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_joiners_lives_are_not_used_up() {
     let ring = Ring::of(8, &HONEST).await;
@@ -180,7 +180,7 @@ async fn a_joiners_lives_are_not_used_up() {
         };
         start(options).await
     };
-    // Far beyond all belief, or by as much as is believed, each time.
+    // Each report exceeds the incarnation far beyond the bound, or exactly by the bound.
     for (beyond, most) in [(INCARNATION_MAX, 100), (INCARNATION_LEAP_MAX, 10 * INCARNATION_LEAP_MAX)] {
         let seen = Arc::new(AtomicU64::new(0));
         let last = seen.clone();

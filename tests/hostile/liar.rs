@@ -26,14 +26,14 @@ pub enum Answer {
     Send(Reply, Bytes),
     /// This reply, then these bytes over and over, until the asker takes no more.
     SendForEver(Reply, Bytes),
-    /// Takes so many bytes after the first reply, then says the others.
+    /// Takes this number of bytes after the first reply, then sends the other replies.
     Take(u64, Vec<Reply>),
 }
 
-/// Makes of the honest answer another one.
+/// The hook that turns an honest answer into another one.
 pub type Lie = dyn Fn(&Entry, &Request, Answer) -> Answer + Send + Sync;
 
-/// A member of the ring that is not to be trusted.
+/// A member of the ring that may lie.
 pub struct Liar {
     pub identity: Identity,
     pub transport: Transport,
@@ -48,12 +48,12 @@ struct Store {
     files: Mutex<HashMap<ContentId, (ObjectInfo, Bytes, Outboard)>>,
     records: Mutex<HashMap<Position, SignedRecord>>,
     lie: Mutex<Arc<Lie>>,
-    /// Members that it tells of beside those it knows.
+    /// Invented members that the liar reports beside the real ones.
     invented: Mutex<Vec<Member>>,
     told: Mutex<Told>,
 }
 
-/// Lies that arrived: answers that were read to their end, and pings that were answered.
+/// Counts the lies that arrived: answers that were read to their end, and pings that were answered.
 #[derive(Default)]
 struct Told {
     by_peer: BTreeMap<Position, usize>,
@@ -125,22 +125,22 @@ impl Liar {
         self.identity.position()
     }
 
-    /// From now on every answer goes through here.
+    /// From now on every answer goes through this hook.
     pub fn lie(&self, lie: impl Fn(&Entry, &Request, Answer) -> Answer + Send + Sync + 'static) {
         *self.store.lie.lock().unwrap() = Arc::new(lie);
     }
 
-    /// From now on it tells of these in pings and exchanges, beside whom it knows.
+    /// From now on the liar reports these members in pings and exchanges, beside those it knows.
     pub fn invent(&self, members: Vec<Member>) {
         *self.store.invented.lock().unwrap() = members;
     }
 
-    /// How many lies arrived at each peer.
+    /// The number of lies that arrived at each peer.
     pub fn lies_told(&self) -> BTreeMap<Position, usize> {
         self.store.told.lock().unwrap().by_peer.clone()
     }
 
-    /// Gives it a file, so that it is a holder.
+    /// Gives the liar a file, so that it is a holder.
     pub fn hold(&self, bytes: &[u8]) -> ObjectInfo {
         let (object, outboard) = describe(bytes);
         let held = (object, Bytes::copy_from_slice(bytes), outboard);

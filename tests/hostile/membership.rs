@@ -13,11 +13,11 @@ use super::ring::Ring;
 use crate::eventually::eventually_async;
 
 const LIAR: u8 = 128;
-/// With the liar and r = 2, corrected Chord.
+/// With the liar and r = 2 the ring follows corrected Chord.
 const HONEST: [u8; 7] = [10, 40, 70, 100, 160, 200, 240];
 /// The liar pings two successors and a predecessor in each interval.
 const NEIGHBOURS: usize = 3;
-/// In each, at least one lie more arrives at each of them.
+/// The rounds of a test. In each one at least one more lie arrives at each neighbour.
 const ROUNDS: usize = 10;
 const CLUSTERED: [u8; 7] = [10, 12, 14, 100, 160, 200, 240];
 
@@ -79,7 +79,7 @@ async fn an_owner_that_does_not_own_the_key() {
     .await;
 }
 
-/// The answer agrees with itself: only who knows the true owner can tell.
+/// The answer is consistent: only a peer that knows the true owner can detect it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_owner_that_passes_over_the_true_one() {
     a_lookup_survives(Fault::WrongOwner, |me, _| MembershipReply::Owner {
@@ -106,7 +106,7 @@ async fn closer_peers_that_are_not() {
         .await;
 }
 
-/// Every stabilise answer of the liar goes through here; the ring stays whole, and says who lies.
+/// Every stabilise answer of the liar goes through this hook. The ring stays whole, and names the liar.
 async fn a_ring_survives(
     successors: u8,
     fault: Fault,
@@ -184,7 +184,7 @@ async fn impossible_incarnations_of_others() {
     }
 }
 
-/// Waits until lies have arrived, so many at each of so many peers.
+/// Waits until at least `lies` lies have arrived at each of `peers` peers.
 async fn have_arrived(liar: &Liar, lies: usize, peers: usize) {
     eventually_async(&format!("{lies} lies at {peers} peers"), async || {
         liar.lies_told().values().filter(|told| **told >= lies).count() >= peers

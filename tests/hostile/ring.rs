@@ -57,7 +57,7 @@ impl Ring {
         liar
     }
 
-    /// Waits until every honest peer sees so many alive.
+    /// Waits until every honest peer sees this number of peers alive.
     pub async fn sees(&self, alive: usize) {
         for peer in &self.peers {
             eventually_async("all see all", async || peer.status().await.alive.total as usize == alive).await;
@@ -99,7 +99,7 @@ impl Ring {
         false
     }
 
-    /// Names whose records honest peers keep: the owner is 240.
+    /// Names whose records only honest peers keep: peer 240 owns them.
     pub fn honest_names(&self) -> impl Iterator<Item = String> + use<> {
         let others = [10, 20, 40, 70, 100, 128, 160, 200];
         (0..)
@@ -127,7 +127,7 @@ impl Ring {
         }
     }
 
-    /// Bytes whose address falls to the first of these numbers, when the ring is of all of them.
+    /// Bytes whose address `owner` owns, in a ring of `owner` and these others.
     pub fn owned_by(&self, owner: u8, others: &[u8], length: usize) -> Vec<u8> {
         let mut bytes = vec![7; length];
         for nonce in 0u64.. {
@@ -139,7 +139,7 @@ impl Ring {
         unreachable!()
     }
 
-    /// A name whose key falls to the first of these numbers.
+    /// A name whose key `owner` owns, in a ring of `owner` and these others.
     pub fn name_owned_by(&self, owner: u8, others: &[u8]) -> String {
         let mut names = (0..).map(|i| format!("file-{i}"));
         names.find(|name| owner_of(FileName::new(name).unwrap().key().0[0], owner, others)).unwrap()

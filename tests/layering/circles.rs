@@ -1,4 +1,4 @@
-//! Circles among the files of the crate: files that need each other, by whatever way.
+//! Circles among the files of the crate: files that need each other, directly or through others.
 
 use std::collections::{BTreeMap, BTreeSet};
 

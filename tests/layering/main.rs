@@ -14,12 +14,12 @@ struct Rule {
     module: &'static str,
     /// Modules of this crate, whole or some items of them (`module::Item`).
     sees: &'static [&'static str],
-    /// Decides and touches nothing: held by clippy too.
+    /// Whether the module only decides, without effects. Clippy checks it too.
     pure: bool,
 }
 
 /// The layers, bottom up. Every module has its rule here. Tests may also see `eventually`, which is no module of `src`:
-/// their one way to wait.
+/// the only way to wait in tests.
 const RULES: &[Rule] = &[
     // L0: values
     Rule { module: "id", sees: &[], pure: true },
@@ -28,7 +28,7 @@ const RULES: &[Rule] = &[
     Rule { module: "backoff", sees: &[], pure: true },
     // L1: messages
     Rule { module: "wire", sees: &["id", "time", "config"], pure: true },
-    // what chunks of an object are checked against
+    // the midstates against which chunks of an object are checked
     Rule { module: "outboard", sees: &["id", "wire"], pure: true },
     // L2: the pure core; placement reads the ring's view
     Rule { module: "chord", sees: &["id", "time", "config", "backoff", "wire"], pure: true },
@@ -47,7 +47,7 @@ const RULES: &[Rule] = &[
         ],
         pure: true,
     },
-    // whose word counts is decided once, for names and bytes
+    // the rule which votes count is the same for names and bytes
     Rule { module: "names", sees: &["id", "time", "config", "wire", "replica::Election"], pure: true },
     // L3: the flows with files, as pure as the core except that they wait
     Rule {
@@ -176,7 +176,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("boot", &["ring", "flows", "control"]),
 ];
 
-/// Which other rooms of `peer` a file in one of them names and must not, each in one line.
+/// The forbidden rooms of `peer` that a file in one of them names, a line each.
 fn intrusions(path: &str, text: &str) -> Vec<String> {
     let Some((_, below)) = path.split_once("peer/") else { return Vec::new() };
     let Some((room, may)) = ROOMS.iter().find(|(room, _)| is_in(below, room)) else { return Vec::new() };
@@ -263,7 +263,7 @@ fn imports_go_downward_only() {
 }
 
 /// Goal: no two files import each other. In a pure module imports go one way: a file can be read with those below it
-/// alone, and no file needs, by whatever way, a file that needs it.
+/// alone, and no file needs, directly or through others, a file that needs it.
 #[test]
 fn imports_form_no_circle() {
     let pure: Vec<&str> =
@@ -368,7 +368,7 @@ fn options(path: &str, text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Goal: the scanner sees something at all, and every rule is of a module that there is.
+/// Goal: the scanner finds imports, and every rule is of an existing module.
 #[test]
 fn the_rules_are_about_this_crate() {
     let sources = sources();
@@ -395,8 +395,8 @@ fn the_rules_are_about_this_crate() {
     }
 }
 
-/// Goal: no running peer can be told to go by other rules of the ring, or by other laws of the store, than the right
-/// ones: `chord::Rules`, `files::Laws` and what sets them are named by the simulator only.
+/// Goal: no running peer can be given other rules of the ring, or other laws of the store, than the right ones:
+/// `chord::Rules`, `files::Laws` and what sets them are named by the simulator only.
 #[test]
 fn wrong_rules_are_for_the_simulator() {
     for (home, named) in [("chord", ["Rules", "set_rules"]), ("files", ["Laws", "set_laws"])] {

@@ -13,7 +13,7 @@ mod translators;
 
 use lab::{Family, Lab};
 
-/// Goal: machines of one network are a ring, that survives the death of one.
+/// Goal: machines of one network are a ring, and the ring survives the death of one.
 #[test]
 #[ignore = "needs --all, namespaces"]
 fn three_machines() {

@@ -10,8 +10,9 @@ use super::lab::{Family, Lab};
 
 const THREE: [u8; 3] = [36, 146, 255];
 
-/// Goal: a file that does not fit on two of three peers is not sent to them, by a store or afterwards; the time-out
-/// is kept, and every status says whose disk is full. Once there is room, the copy is made without a restart.
+/// Goal: a file that does not fit on two of three peers is not sent to them, by a store or afterwards; the store keeps
+/// its timeout, and every status names the peers with full disks. Once there is room, the copy is made without a
+/// restart.
 #[test]
 #[ignore = "needs --all, namespaces"]
 fn a_file_that_fits_nowhere_stays_where_it_is() {
@@ -46,7 +47,7 @@ fn a_file_that_fits_nowhere_stays_where_it_is() {
     let before = traffic(&lab);
     std::thread::sleep(IDLE);
     let moved = traffic(&lab) - before;
-    // Pings and offers; one try to make a copy would be ten times as much.
+    // Room for pings and offers; one try to make a copy would take ten times as many bytes.
     assert!(moved < LENGTH / 10, "{moved} bytes while idle");
     for number in THREE {
         for full in [146, 255] {
@@ -69,7 +70,7 @@ fn a_file_that_fits_nowhere_stays_where_it_is() {
 fn file_of(lab: &Lab, owner: u8, belongs: impl Fn(u8) -> bool) -> PathBuf {
     let path = lab.scratch().join(format!("large-{owner}"));
     for i in 0.. {
-        // A hole costs nothing to make and little to hash.
+        // A sparse file is quick to make and to hash.
         let file = std::fs::File::create(&path).unwrap();
         file.write_all_at(format!("{owner} {i}").as_bytes(), 0).unwrap();
         file.set_len(LENGTH).unwrap();
@@ -88,7 +89,7 @@ fn machine(number: u8) -> String {
     format!("m{number}")
 }
 
-/// More than the small disks hold.
+/// Longer than the room on the small disks.
 const LENGTH: u64 = 60_000_000;
-/// Time for at least one round of repair of each peer: it was a copy every few seconds.
+/// Time for at least one round of repair of each peer. The fault made a copy every few seconds.
 const IDLE: Duration = Duration::from_secs(45);

@@ -13,7 +13,7 @@ use super::peer::Peer;
 use super::samples::entries;
 use crate::eventually::{PATIENCE, eventually};
 
-/// The other machine: folders of its own.
+/// The other machine, with folders of its own.
 struct Machine {
     dir: tempfile::TempDir,
 }
@@ -27,7 +27,7 @@ impl Machine {
         self.dir.path().join(name)
     }
 
-    /// `join` or `run` there; `port` is one of the ring's.
+    /// `join` or `run` on that machine; `port` is one of the ring's ports.
     fn command(&self, ring: &Ring, words: &[&str], port: u8) -> Command {
         let mut command = ring.command(words, &self.path("data"), &self.path("certs"));
         command.current_dir(self.dir.path());
@@ -106,7 +106,7 @@ fn a_second_machine_joins_with_a_bundle() {
     again.kill();
     again.wait_ended(PATIENCE);
 
-    // A new certificate comes without the key, which is there.
+    // A new certificate comes without the key, which the machine has already.
     let before = fs::read(machine.path(&format!("certs/peers/{label}.pem"))).unwrap();
     let renewal = admitted(&ring, &machine, &["nas", "--renew", "-o", "new.pem"]);
     assert_eq!((&renewal["made"], &renewal["key_in_bundle"]), (&"renewal".into(), &false.into()));
@@ -227,7 +227,7 @@ fn a_certificate_that_ends_soon_is_warned_of() {
     assert!(!ring.peer(10).all().err.contains("certificate ends"));
 }
 
-/// Goal: names and numbers are given out once, and every refusal says the way on.
+/// Goal: names and numbers are given out once, and every refusal names the remedy.
 #[test]
 fn nobody_is_admitted_twice() {
     let (ring, machine) = (Ring::of(8, &[10]), Machine::new());
@@ -298,7 +298,7 @@ fn make_request(dir: &Path) {
     }
 }
 
-/// All files below a folder, with their bytes; locks aside.
+/// All files below a folder, with their bytes, except locks.
 fn tree(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files = Vec::new();
     for path in entries(dir) {

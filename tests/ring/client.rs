@@ -27,7 +27,7 @@ impl Ring {
         command
     }
 
-    /// Runs it to its end.
+    /// Runs such a command to its end.
     pub fn said<S: AsRef<OsStr>>(&self, number: u8, words: &[S]) -> Said {
         Said::by(self.shell(number, words))
     }
@@ -57,7 +57,7 @@ impl Said {
         said
     }
 
-    /// The result of a command that must have succeeded, quietly.
+    /// The output of a command that must have succeeded, with nothing on standard error.
     #[track_caller]
     pub fn done(self) -> String {
         // A departure that takes long on a busy machine says so.
@@ -83,7 +83,7 @@ impl Said {
             .collect()
     }
 
-    /// Why a command that must have failed did: one line, and nothing on standard output.
+    /// The error of a command that must have failed: one line, with nothing on standard output.
     #[track_caller]
     pub fn error(self, code: i32) -> String {
         assert_eq!(self.code, Some(code), "{}", self.err);

@@ -8,7 +8,7 @@ use super::harness::{LISTS, Ring, SEVEN};
 use super::samples::{Sample, several};
 use crate::eventually::eventually;
 
-/// Goal: seven peers that start at once are one ring, of the membership that their list's length makes.
+/// Goal: seven peers that start at once are one ring, small or large by the length of their lists.
 #[test]
 fn seven_at_once() {
     for successors in LISTS {
@@ -25,7 +25,7 @@ fn seven_at_once() {
     }
 }
 
-/// Goal: joins in any order, each through any member, end as one ring; what belongs to a joiner is there.
+/// Goal: joins in any order, each through any member, end as one ring, and each joiner gets its files.
 #[test]
 fn five_join_in_random_order() {
     let seed = seed();

@@ -59,7 +59,7 @@ impl Scene {
         })
     }
 
-    /// One request to the helper as it is, and what comes back.
+    /// Sends one request to the helper, unchanged, and returns the stream of the reply.
     async fn ask(&self, member: &Transport, request: &Request) -> OpenStream {
         member.open(&self.target_of(&self.helper), request).await.unwrap()
     }
@@ -110,7 +110,7 @@ async fn a_helper_does_not_do_everything() {
         let reply = stream.read_reply(PATIENCE).await.unwrap();
         assert_eq!(reply, Reply::Forwarding(Err(RelayFailure::Unanswered)));
     }
-    // Nothing behind the first hop, and no peer's name without its key.
+    // The helper forwards over one hop only, and refuses a name without its key.
     let to = scene.target.position();
     let me =
         Entry::from(Life { position: Position::of_number(200), ..(*scene.entry_of(&scene.helper)).clone() });

@@ -17,7 +17,7 @@ fn run(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())
 }
 
-/// An ext4 of its own in a file, mounted at a path; gone with this.
+/// An ext4 file system in a file, mounted at a path until this is dropped.
 struct Disk {
     at: PathBuf,
     _image: tempfile::NamedTempFile,
@@ -34,7 +34,7 @@ impl Disk {
         Disk { at: at.to_owned(), _image: image }
     }
 
-    /// Writes until nothing fits any more; the file that takes it all.
+    /// Fills the file system, and returns the file that takes all room.
     fn fill(&self) -> PathBuf {
         use std::io::Write as _;
         let path = self.at.join("filler");
@@ -91,7 +91,7 @@ fn a_full_disk_reads_and_recovers_without_a_restart() {
     assert!(why.contains("room") || why.contains("No space left"), "{why}");
     let status = String::from_utf8_lossy(&ring.said(146, &["status"]).out).into_owned();
     assert!(status.contains("is full"), "{status}");
-    // A death on top of it: others take over, and this one takes part as it can.
+    // Another peer dies as well: others take over, and the full peer takes part as it can.
     ring.kill(&[255]);
     ring.settle();
     cat(&ring, 146, &before);
@@ -108,7 +108,7 @@ fn a_full_disk_reads_and_recovers_without_a_restart() {
     ring.begin_run(255);
     ring.peer(255).wait_active();
     ring.settle();
-    // With room again everything works, without a restart.
+    // Once there is room again, everything works without a restart.
     fs::remove_file(filler).unwrap();
     let after = Sample::random(&dir, "after", 3, 100_000);
     after.store(&ring, 146, "--wait all");
@@ -155,7 +155,7 @@ fn too_few_open_files_for_a_moment() {
     prlimit(id, Resource::Nofile, Rlimit { current: Some(open), maximum: limit.maximum }).unwrap();
     for i in 0..3 {
         let sample = Sample::random(&dir, &format!("during {i}"), i, 50_000);
-        // Whether this one is kept there is not the question.
+        // This peer may keep the file or not.
         ring.said(36, &["store", "--timeout", "3", &sample.name]);
     }
     prlimit(id, Resource::Nofile, limit).unwrap();
@@ -211,7 +211,7 @@ fn a_peer_without_its_index_comes_back() {
         |path| fs::remove_file(path).unwrap(),
     ];
     for (i, harm) in harms.into_iter().enumerate() {
-        // Whichever command starts it, it is the same peer of the same ring.
+        // The peer is the same peer of the same ring, whichever command starts it.
         let contacts = fs::read_to_string(ring.data_dir(146).join("peer.toml")).unwrap();
         assert!(contacts.contains("contacts = ["), "{contacts}");
         ring.kill(&[146]);

@@ -70,7 +70,7 @@ impl Ring {
         numbers.iter().for_each(|number| self.peer(*number).wait_active());
     }
 
-    /// `init PEER FIRST SECOND INTERVAL`, not waited for.
+    /// Starts `init PEER FIRST SECOND INTERVAL`, without waiting.
     pub fn init(&mut self, number: u8, first: u8, second: u8) {
         let words = [number, first, second].map(|number| number.to_string());
         let successors = self.successors.to_string();
@@ -78,7 +78,7 @@ impl Ring {
         self.start(number, &line);
     }
 
-    /// `init PEER`, waited for.
+    /// Starts `init PEER`, and waits until the peer is active.
     pub fn found(&mut self, number: u8) {
         let successors = self.successors.to_string();
         let line = ["init", &number.to_string(), "--interval", INTERVAL, "--successors", &successors];
@@ -86,23 +86,23 @@ impl Ring {
         self.peer(number).wait_active();
     }
 
-    /// `join PEER KNOWN INTERVAL`, waited for.
+    /// Starts `join PEER KNOWN INTERVAL`, and waits until the peer is active.
     pub fn join(&mut self, number: u8, known: u8) {
         self.begin_join(number, known);
         self.peer(number).wait_active();
     }
 
-    /// `join PEER KNOWN INTERVAL`, not waited for.
+    /// Starts `join PEER KNOWN INTERVAL`, without waiting.
     pub fn begin_join(&mut self, number: u8, known: u8) {
         self.start(number, &["join", &number.to_string(), &known.to_string(), INTERVAL]);
     }
 
-    /// `run` with the peer's data directory, not waited for.
+    /// Starts `run` with the peer's data directory, without waiting.
     pub fn begin_run(&mut self, number: u8) {
         self.start(number, &["run"]);
     }
 
-    /// Starts a peer with these words and the options that all of this ring have.
+    /// Starts a peer with these words and the options of all peers of this ring.
     pub fn start(&mut self, number: u8, words: &[&str]) {
         let data = self.data_dir(number);
         let mut command = self.command(words, &data, &self.certs_dir());
@@ -139,7 +139,7 @@ impl Ring {
         self.peer(number).ask(line)
     }
 
-    /// SIGKILL to these, one right after the other.
+    /// Sends SIGKILL to these peers, one right after the other.
     pub fn kill(&mut self, numbers: &[u8]) {
         numbers.iter().for_each(|number| self.peer(*number).kill());
         for number in numbers {
@@ -149,7 +149,7 @@ impl Ring {
         }
     }
 
-    /// `Quit`; the exit code and all that the peer printed.
+    /// Sends `Quit`. Returns the exit code and all that the peer printed.
     pub fn quit(&mut self, number: u8) -> (Option<i32>, Answer) {
         let peer = self.peers.remove(&number).unwrap();
         let (code, answer) = peer.quit();
@@ -179,8 +179,8 @@ impl Ring {
         });
     }
 
-    /// Waits until all peers have taken over their parts of the ring. A peer that was not given all by one that is
-    /// killed would be sure of no "no" until that one is back.
+    /// Waits until all peers have taken over their parts of the ring. A peer whose giver is killed before it has given
+    /// all has no vote for a "no" until the giver is back.
     pub fn wait_taken_over(&self) {
         for number in self.numbers() {
             eventually(&format!("peer {number} has taken over"), || {
@@ -251,7 +251,7 @@ fn alive_in(text: &str) -> Vec<u8> {
     rows.to_vec()
 }
 
-/// The binary of this build, with nothing of the person's own settings.
+/// The binary of this build, without the settings of the person who runs the tests.
 pub fn quoit(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quoit"));
     command.args(words).env_remove("QUOIT_DATA_DIR").env_remove("QUOIT_CERTS_DIR");
@@ -284,7 +284,7 @@ impl Ports {
     }
 }
 
-/// Below what systems give to outgoing connections, and beside the ports of rings that people run.
+/// Ports below those that systems give to outgoing connections, and apart from the ports of rings that people run.
 const PORTS_FROM: u16 = 13_000;
 const RANGES_MAX: u32 = 76;
 /// Seconds between pings: a quarter of the default, to find deaths in a quarter of the time.

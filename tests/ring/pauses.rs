@@ -27,8 +27,7 @@ fn stopped_peers_are_back_within_five_seconds() {
     }
 }
 
-/// Goal: a command that begins, or is under way, while its peer finds out whether it is still counted, waits for that
-/// moment.
+/// Goal: a command waits while its peer finds out whether the ring still counts it.
 #[test]
 fn commands_wait_for_a_peer_that_was_stopped() {
     let ring = Ring::of(8, &SEVEN);
@@ -56,7 +55,7 @@ fn commands_wait_for_a_peer_that_was_stopped() {
 }
 
 /// Goal: a store from a shell goes on when its peer was stopped in the middle of it for longer than a stream may be
-/// silent, whether that peer owns the content or passes it on; and so when the shell's own process was stopped.
+/// silent, whether that peer owns the content or passes it on. The same holds if the shell's own process was stopped.
 #[test]
 #[ignore = "needs --all"]
 fn a_store_under_way_goes_on_after_its_peer_was_stopped() {
@@ -144,13 +143,14 @@ fn many_stops() {
     assert!(late.is_empty(), "later than {BACK_WITHIN:?} (after, seconds stopped, peers): {late:?}");
 }
 
-/// In a ring of its own: how long it took, how long the stop was in seconds, and how many were stopped.
+/// Makes stops in a ring of its own. Returns for each the time until all were back, the length of the stop in seconds,
+/// and the number of stopped peers.
 fn some_stops(seed: u64, stops: u64) -> Vec<(Duration, u64, usize)> {
     let successors = if seed.is_multiple_of(2) { 8 } else { 2 };
     let ring = seconds_ring(successors);
     let mut took = Vec::new();
     for stop in 0..stops {
-        // Spread evenly, differently in each ring.
+        // The lengths are spread evenly, differently in each ring.
         let seconds = 1 + (seed * 53 + stop * 37) % 120;
         let first = (seed + stop * 3) as usize % SEVEN.len();
         let count = 1 + (stop % 2) as usize;
@@ -189,7 +189,7 @@ fn back_after(ring: &Ring, stopped: &[u8], time: Duration) -> Duration {
     let mut sorted = numbers.clone();
     sorted.sort_unstable();
     let all_shown = |number: &u8| {
-        // One that has just found out that it was stopped shows nothing for a moment.
+        // A peer that has just found out that it was stopped shows no ring for a moment.
         ring.shown_if_any(*number).is_some_and(|mut shown| {
             shown.sort_unstable();
             shown == sorted
@@ -209,7 +209,7 @@ fn states(ring: &Ring) -> String {
         .collect()
 }
 
-/// Which of these peers, in order, the content belongs to.
+/// The owner of the content among these peers, which are in order.
 fn owner_of(sample: &Sample, numbers: &[u8]) -> u8 {
     let key = u8::from_str_radix(&sample.sha256[..2], 16).unwrap();
     numbers.iter().copied().find(|number| *number >= key).unwrap_or(numbers[0])

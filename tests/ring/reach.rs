@@ -36,7 +36,7 @@ fn a_ring_of_ipv6() {
 fn two_that_cannot_reach_each_other() {
     for successors in LISTS {
         let mut ring = Ring::new(successors);
-        // On every address; both families reach it by the same name.
+        // The peer listens on every address; both families reach it by the same name.
         let name = format!("localhost:{}", ring.port(10));
         found_at(&mut ring, 10, successors, "[::]", &["--advertise", &name]);
         join_at(&mut ring, 60, "127.0.0.1", 10, "127.0.0.1");
@@ -108,7 +108,7 @@ fn an_address_of_another_kind_is_said_to_be_so() {
     }
 }
 
-/// Goal: a peer that listens on every address tells one by which others reach it.
+/// Goal: a peer that listens on every address announces one by which others reach it.
 #[test]
 fn no_peer_tells_an_address_that_stands_for_any() {
     let mut ring = Ring::new(8);
@@ -123,7 +123,7 @@ fn no_peer_tells_an_address_that_stands_for_any() {
     }
 }
 
-/// Founds a ring at this host, with the peer's own port.
+/// Founds a ring that listens at this host, on the peer's own port.
 fn found_at(ring: &mut Ring, number: u8, successors: u8, host: &str, more: &[&str]) {
     let listen = format!("{host}:{}", ring.port(number));
     let (peer, successors) = (number.to_string(), successors.to_string());
@@ -134,7 +134,7 @@ fn found_at(ring: &mut Ring, number: u8, successors: u8, host: &str, more: &[&st
     ring.peer(number).wait_active();
 }
 
-/// Joins from this host through a peer at that one.
+/// Joins from `host` through a known peer at `known_host`.
 fn join_at(ring: &mut Ring, number: u8, host: &str, known: u8, known_host: &str) {
     let listen = format!("{host}:{}", ring.port(number));
     let known = format!("{known_host}:{}", ring.port(known));

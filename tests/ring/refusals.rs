@@ -21,7 +21,7 @@ fn known_is_unreachable() {
     assert!(said.contains("answer") || said.contains("no reply within"), "{said}");
 }
 
-/// Goal: KNOWN is of another ring.
+/// Goal: a join is refused with its cause if KNOWN is of another ring.
 #[test]
 fn known_is_of_another_ring() {
     let (ours, theirs) = (Ring::of(8, &[10]), Ring::of(8, &[10]));
@@ -62,7 +62,7 @@ fn the_position_is_taken() {
             let known = format!("127.0.0.1:{}", ring.port(known));
             refused(&ring, &["join", "60", &known, "--listen", &listen], &certs)
         };
-        // Through the old one itself as well.
+        // The join through the old peer itself is refused as well.
         let said = join(60);
         assert!(said.contains("position"), "{said}");
         for said in [10, 120].map(join) {

@@ -62,7 +62,7 @@ fn a_changed_byte_is_never_given_out() {
         let sample = Sample::random(&dir, &format!("file {i}"), i as u64, length);
         sample.store(&ring, 36, "--wait all");
         let bytes = fs::read(&sample.path).unwrap();
-        // Each way to read it, at a peer whose copy has just become bad.
+        // Each way to read the file, at a peer whose copy has just become bad.
         flip(&object(&ring, 36, &sample));
         sample.request(&ring, 36);
         check_mended(&ring, 36, &sample);
@@ -109,7 +109,7 @@ fn a_bad_copy_is_found_when_it_is_asked_for() {
     let sample = Sample::random(&ring.scratch(), "file", 1, (2 << 20) + 1);
     sample.store(&ring, 36, "--wait all");
     let holders: Vec<u8> = sample.on_disk(&ring).into_iter().collect();
-    // Stopped meanwhile, so that nothing of the file is remembered.
+    // The peers are stopped meanwhile, so that they remember no hash of the file.
     ring.kill(&holders[..2]);
     holders[..2].iter().for_each(|holder| flip(&object(&ring, *holder, &sample)));
     holders[..2].iter().for_each(|holder| ring.begin_run(*holder));

@@ -98,7 +98,7 @@ fn two_of_six_are_gone() {
     assert!(codes.contains(&Some(2)), "some of these names may be of 80 and 120: {codes:?}");
     let why = ring.said(160, &["cat", "sha256:00000000"]).error(2);
     assert!(why.contains("cannot tell whether there is"), "{why}");
-    // One of them will not come back, and then neither will the other.
+    // One of the two peers will not come back, and then the other will not either.
     let said = said_after(&ring, 160, &["forget", "80"], "80\n");
     assert_eq!(said.code, Some(0), "{said:?}");
     let why = ring.said(160, &["cat", "sha256:00000000"]).error(2);
@@ -123,8 +123,8 @@ fn two_of_six_are_gone() {
     }
 }
 
-/// Goal: only a member that does not answer is forgotten, and only once its name was said back; what there is not is not
-/// found.
+/// Goal: `forget` takes only a member that does not answer, and only once a person has typed its name back. An unknown
+/// member is not found.
 #[test]
 fn forgetting_is_asked_for_twice() {
     let mut ring = Ring::of(8, &[60, 120, 240]);
@@ -157,7 +157,7 @@ fn forgetting_is_asked_for_twice() {
     ring.settle();
 }
 
-/// Goal: words that hurt are not said.
+/// Goal: the answer to a mistaken word, such as `remove`, does not suggest a command that does harm.
 #[test]
 fn words_that_hurt() {
     let ring = Ring::of(8, &[60, 120, 240]);
@@ -199,7 +199,7 @@ fn signal(ring: &Ring, number: u8, signal: &str) {
     assert!(std::process::Command::new("kill").args([signal, &id]).status().unwrap().success());
 }
 
-/// A command with this as its standard input.
+/// Runs a command with this text as its standard input.
 fn said_after(ring: &Ring, number: u8, words: &[&str], input: &str) -> Said {
     use std::io::Write as _;
     let mut command = ring.shell(number, words);

@@ -1,4 +1,4 @@
-//! Starts on machines whose network, ports or clock are not as they were.
+//! Starts on machines whose network, ports or clock have changed.
 
 use std::fs;
 use std::net::UdpSocket;
@@ -8,8 +8,8 @@ use super::harness::{Ring, SEVEN};
 use super::samples::Sample;
 use crate::eventually::eventually;
 
-/// Goal: a peer whose port another program has says so in one line and ends; it is back at that port afterwards, and
-/// never elsewhere.
+/// Goal: a peer whose port is in use says so in one line and ends. It comes back at that port later, and never at
+/// another one.
 #[test]
 fn a_port_that_is_taken() {
     let mut ring = Ring::of(8, &[36, 146]);
@@ -34,7 +34,7 @@ fn a_port_that_is_taken() {
     assert_eq!(line(&fs::read_to_string(ring.data_dir(36).join("peer.toml")).unwrap()), before);
 }
 
-/// Goal: an address that this machine has not at the moment is waited for, and kept.
+/// Goal: a peer waits for an address that its machine does not have at the moment, and keeps it.
 #[test]
 fn an_address_that_is_not_there() {
     let mut ring = Ring::of(8, &[36, 146]);
@@ -90,7 +90,7 @@ fn members_do_not_warn_of_each_other() {
     }
 }
 
-/// Goal: a board that starts in 1970 says so, waits for its clock, and is a member once that is set.
+/// Goal: a peer on a board whose clock starts in 1970 says so, waits, and is a member once the clock is set.
 #[test]
 #[ignore = "needs --all, faketime"]
 fn a_clock_that_is_not_set() {
@@ -130,7 +130,7 @@ fn a_wrong_clock_keeps_nobody_from_a_name() {
         ring.settle();
         let status = |number: u8| ring.ask(number, "Status").done();
         eventually("the wrong clock is found", || status(182).contains(words));
-        // Enough names that each peer owns some: every pair of writer and owner.
+        // There are enough names that every pair of writer and owner occurs.
         for round in 0..12 {
             let name = format!("f{round}");
             let writer = [36, 182, 109, 255][round % 4];
@@ -152,12 +152,12 @@ fn a_wrong_clock_keeps_nobody_from_a_name() {
 struct Faketime(PathBuf);
 
 impl Faketime {
-    /// The clock differs by so much.
+    /// The environment of a process whose clock differs by `offset`.
     fn by(&self, offset: &str) -> Vec<(String, String)> {
         self.with("FAKETIME", offset)
     }
 
-    /// The clock shows what this file says at the moment.
+    /// The environment of a process whose clock shows the time in this file.
     fn of_file(&self, file: &Path) -> Vec<(String, String)> {
         let mut environment = self.with("FAKETIME_TIMESTAMP_FILE", file.to_str().unwrap());
         environment.push(("FAKETIME_NO_CACHE".to_owned(), "1".to_owned()));

@@ -58,7 +58,7 @@ fn run_without_an_identity_founds_nothing() {
     assert!(!data.exists());
 }
 
-/// A simulation that takes a moment only.
+/// Runs a simulation that takes only a moment.
 fn simulate(more: &[&str]) -> Output {
     let arguments = ["simulate", "--peers", "16", "--lookups", "20", "--duration", "10"];
     quoit(&[&arguments, more].concat())
@@ -78,7 +78,7 @@ fn a_simulation_is_a_result() {
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
 
-/// Goal: a network on which hardly anything arrives is simulated as any other.
+/// Goal: a network that loses nearly all packets is simulated like any other.
 #[test]
 fn nearly_everything_may_be_lost() {
     let output = simulate(&["--loss", "0.99"]);
@@ -95,7 +95,7 @@ fn a_simulation_is_drawn_into_a_file_in_one_step() {
         assert_eq!(output.status.code(), Some(0));
         let picture = std::fs::read_to_string(&path).unwrap();
         assert!(picture.starts_with("<svg ") && picture.ends_with("</svg>\n"), "{picture}");
-        // Nothing else is left.
+        // No temporary file is left.
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

@@ -13,12 +13,12 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::{SECOND, converge, long};
 
-/// How large, how long, how many seeds: smaller than scenario 23 asks unless `QUOIT_LONG` is set.
+/// The number of peers and of seconds: smaller than scenario 23 asks unless `QUOIT_LONG` is set.
 fn size() -> (usize, u32) {
     if long() { (1_000, 1_800) } else { (80, 180) }
 }
 
-/// A number of seconds after which the next event of a Poisson process comes.
+/// The time to the next event of a Poisson process.
 fn next_event(rng: &mut ChaCha8Rng, mean: f64) -> Duration {
     until_next(rng, 1.0 / mean).expect("a rate above zero")
 }
@@ -71,7 +71,7 @@ fn poisson_churn() {
     }
 }
 
-/// One comes where there are few, one goes where there are many.
+/// A peer joins if there are few, and one goes if there are many.
 fn change(world: &mut World, rng: &mut ChaCha8Rng, peers: usize) {
     let living = world.living().len();
     if rng.random_bool(if living < peers { 0.7 } else { 0.3 }) {

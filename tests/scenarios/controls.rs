@@ -16,7 +16,7 @@ use rand::seq::IteratorRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-/// One thing that happens to the ring from outside.
+/// One event that the adversary causes.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Join { number: u8, through: u8 },
@@ -24,7 +24,7 @@ enum Step {
     Restart(u8),
 }
 
-/// Plays against a ring from outside, by chance, whatever rules it goes by.
+/// An adversary that plays against a ring from outside, by chance, whichever rules the ring follows.
 struct Adversary {
     rng: ChaCha8Rng,
     world: World,
@@ -77,7 +77,7 @@ impl Adversary {
         self.world.run_for(Duration::from_millis(self.rng.random_range(wait)));
     }
 
-    /// Up to three join between two members that stand side by side.
+    /// Up to three peers join between two adjacent members.
     fn joins_into_one_gap(&mut self) {
         let living = self.living();
         let Some(at) = (0..living.len()).choose(&mut self.rng) else { return };
@@ -141,7 +141,7 @@ impl Adversary {
         members.any(|node| !node.successors().iter().any(|entry| lives(&entry.position)))
     }
 
-    /// The last joiner, or one beside it, dies as soon as it is in.
+    /// The last joiner, or a neighbour of it, dies as soon as the joiner is in.
     fn beside_a_joiner(&mut self) {
         let Some(joiner) = self.joiners.last().copied() else { return };
         for _ in 0..100 {
@@ -162,7 +162,7 @@ impl Adversary {
         }
     }
 
-    /// All die that may, at one moment.
+    /// All peers that may die do so at one moment.
     fn purge(&mut self) {
         let mut living = self.living();
         while let Some(at) = (0..living.len()).choose(&mut self.rng) {
@@ -225,7 +225,7 @@ fn safe(world: &World) -> Result<(), String> {
     }
 }
 
-/// Nothing happens any more: one ordered ring, and no violation on the way there.
+/// No more events: demands one ordered ring, and no violation on the way there.
 fn end(world: &mut World) -> Result<(), String> {
     // A peer that comes back and remembers no living peer waits for ever, as it should.
     let living: Vec<String> = world.living().keys().map(Position::label).collect();
@@ -253,7 +253,7 @@ fn play_small(seed: u64, r: u8, rules: Rules) -> Result<(), String> {
     world.grow(&founders);
     world.run_for(SECOND * 3);
     world.set_rules(rules);
-    // Deaths like these leave no invariant: there is to be one ring in the end.
+    // Such deaths break the invariant: the game demands only one ring in the end.
     world.oracle.safety = false;
     let used = founders.into_iter().collect();
     let mut adversary = Adversary { rng, world, used, joiners: Vec::new() };
@@ -288,8 +288,8 @@ fn right_rules_pass() {
     assert_eq!(caught("the rules, few peers", play_small, Rules::default()), None);
 }
 
-// Goal of the others: the oracle sees what each correction is there for. Method: the same schedules with the rules
-// of 2001, and with one correction switched off at a time.
+// Goal of the others: the oracle sees the violation that each correction prevents. Method: the same schedules with the
+// rules of 2001, and with one correction switched off at a time.
 
 #[test]
 fn the_original_rules_are_caught() {

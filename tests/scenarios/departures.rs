@@ -1,4 +1,4 @@
-//! Peers that leave in order: side by side, beside joins, and dying over it.
+//! Peers that leave with a notice: side by side, beside joins, and dying meanwhile.
 
 use std::time::Duration;
 
@@ -31,8 +31,8 @@ fn one_leaves() {
 /// Scenario 15: two adjacent leaves at the same moment.
 ///
 /// Goal: both end, one ring is left, and there is one at each moment. With r = 2 both entries of a list would go at
-/// once: peers that leave side by side wait for each other, by the answers of [`quoit::chord`] to `MayLeave`. Method:
-/// in a world with files, where leaving is all of what a peer does.
+/// once: peers that leave side by side wait for each other, by the answers of [`quoit::chord`] to `MayLeave`. Method: a
+/// world with files, in which peers hand over before they leave.
 #[test]
 fn two_adjacent_leaves() {
     for settings in both() {

@@ -39,7 +39,7 @@ fn a_dead_peer_is_noticed() {
     }
 }
 
-/// From its death until both peers beside it say so.
+/// The time from the death of a peer until both its neighbours report it.
 fn until_noticed(world: &mut World, victim: Slot, seed: u64) -> Duration {
     let living: Vec<Position> = world.living().keys().copied().collect();
     let me = world.node(victim).unwrap().me().position;
@@ -61,8 +61,8 @@ fn until_noticed(world: &mut World, victim: Slot, seed: u64) -> Duration {
 }
 
 /// Goal: while a tenth of all datagrams is lost, there is at most one false death in 1,000 hours of a peer, and none
-/// that leaves a peer out of its neighbours' lists for more than 10 s. Method: 100 peers; each time one is declared
-/// dead, it has to be where it was 10 s later.
+/// that leaves a peer out of its neighbours' lists for more than 10 s. Method: 100 peers; each peer that is declared
+/// dead has to be in its place again 10 s later.
 ///
 /// `QUOIT_LONG=1` makes it 100 hours of peers for each seed, 1,000 in all.
 #[test]

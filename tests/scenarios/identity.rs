@@ -10,8 +10,8 @@ use crate::{SECOND, both, converge, end_of, large, ring, safe, spread};
 
 /// Scenario 6: the same identity comes back before its death is noticed.
 ///
-/// Goal: the higher incarnation wins, and the old membership state is dropped everywhere.
-/// Method: it comes back after each part of the death timeout, while it is pinged, probed and declared dead.
+/// Goal: the higher incarnation wins, and the old membership state is dropped everywhere. Method: the peer comes back
+/// after each part of the death timeout, while others ping it, probe it and declare it dead.
 #[test]
 fn back_before_the_death_is_noticed() {
     for settings in both() {
@@ -57,7 +57,7 @@ fn a_crash_loop_of_one_peer() {
 
 /// Scenario 7: the same position with another key.
 ///
-/// Goal: it is refused with its cause, through whatever contact, and the ring does not change.
+/// Goal: every contact refuses it with the cause, and the ring does not change.
 #[test]
 fn a_taken_position_with_another_key_is_refused() {
     for settings in both() {
@@ -79,10 +79,10 @@ fn a_taken_position_with_another_key_is_refused() {
 
 /// Scenario 7: a cloned data directory, one key in two processes.
 ///
-/// Goal: one of the two fences itself off, and the ring is one with the other.
-/// Method: the copy is in a later life than the original, as it has been started more often; also while the
-/// original is stopped and wakes again. Copies that begin in one and the same life are told apart by who lets them
-/// in; two that come in at the same moment through peers that know of neither are not.
+/// Goal: one of the two fences itself off, and the ring is one with the other. Method: the copy has a later incarnation
+/// than the original, as it has been started more often; also while the original is stopped and wakes again. The peers
+/// that let copies in tell apart copies with the same incarnation. They cannot do so for two that come in at the same
+/// moment through peers that know neither.
 #[test]
 fn of_two_processes_with_one_key_one_ends() {
     for settings in both() {

@@ -40,9 +40,9 @@ fn many_into_one_gap_at_the_same_moment() {
 
 /// Scenario 16, membership: a request reaches a joiner.
 ///
-/// Goal: no joiner answers as owner before it is active; each key has an owner among the members at every moment,
-/// and among the settled ones never two.
-/// Method: joins into one gap, all keys of interest looked at after every single event.
+/// Goal: no joiner answers as owner before it is active; each key has an owner among the members at every moment, and
+/// never two among the settled members. Method: joins into one gap, all keys of interest looked at after every single
+/// event.
 #[test]
 fn one_owner_while_others_join() {
     for settings in both() {
@@ -72,8 +72,8 @@ fn one_owner_while_others_join() {
 
 /// Scenario 4: a joiner dies at each step of its join.
 ///
-/// Goal: the ring stays one, whatever the dead joiner had told whom.
-/// Method: the joiner is ended after one event of the simulation, after two, and so on until long after it is in.
+/// Goal: the ring stays one, whatever the dead joiner had told other peers. Method: the joiner is ended after one event
+/// of the simulation, after two, and so on until long after it is in.
 #[test]
 fn a_joiner_dies_at_each_step() {
     for settings in both() {
@@ -138,7 +138,7 @@ fn a_join_in_the_middle_of_mass_death() {
 
 /// Scenario 5: a join while the ring is split in two.
 ///
-/// Goal: it ends in the half of its contact, and in the one ring after the split has healed.
+/// Goal: the joiner is a member in the half of its contact, and in the one ring after the split has healed.
 #[test]
 fn a_join_during_a_partition() {
     for settings in both() {

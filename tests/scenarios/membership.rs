@@ -1,5 +1,5 @@
-//! Joins, deaths, departures and splits of numbered peers, in small rings and large ones; and messages that are
-//! put to one node directly. The oracle looks on wherever there is a world.
+//! Joins, deaths, departures and splits of numbered peers, in small rings and large ones; and messages that a test
+//! hands to one node directly. The oracle checks every world.
 
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ fn contacts_in_the_wrong_order_are_told_and_the_real_order_wins() {
     }
 }
 
-/// Goal: a ring that is started over a long while is not said to be in another order than it is.
+/// Goal: peers of a ring that is started over a long while do not warn of a wrong order.
 #[test]
 fn contacts_that_start_late_are_in_no_wrong_order() {
     for settings in both() {
@@ -274,7 +274,7 @@ fn who_is_cut_off_from_some_is_reached_through_helpers() {
     }
 }
 
-/// Goal: two peers behind two address translators, and others that both reach, are one steady ring.
+/// Goal: two peers behind two address translators, and others that both can reach, are one steady ring.
 #[test]
 fn two_that_never_reach_each_other_stay_in_one_ring() {
     for (settings, others) in both().into_iter().flat_map(|s| [(s, 1), (s, 2), (s, 4)]) {
@@ -533,7 +533,7 @@ fn a_leaver_lets_in_who_is_counted_already() {
     assert_eq!(join(&mut leaving, 3), Some(MembershipReply::Refused(Refusal::Leaving)));
 }
 
-/// Goal: contacts that became members are not asked for ever.
+/// Goal: a peer stops asking contacts that became members.
 #[test]
 fn contacts_that_were_met_are_asked_like_all_others() {
     let contacts = vec![contact(2), contact(3)];
@@ -573,7 +573,7 @@ fn contacts_that_were_met_are_asked_like_all_others() {
         }
     }
     assert_eq!(forming.view().phase, PhaseKind::Active);
-    // One exchange with the first, and one with another at random, in each of 100 intervals and a quarter.
+    // In each of 125 intervals there is one exchange with the first successor, and one with a random member.
     assert!((100..220).contains(&asked), "{asked}");
 }
 
@@ -617,7 +617,7 @@ fn news_has_the_address_that_was_found() {
     let outputs = outputs(&mut founder);
     let told: Vec<Entry> = outputs.iter().flat_map(|output| told_of(1, output)).collect();
     assert!(told.len() >= 2 && told.iter().all(|entry| entry.address == found), "{told:?}");
-    // The joiner learns as whom it is seen.
+    // The joiner learns the address at which its contact sees it.
     let seen: Vec<Entry> = outputs.iter().flat_map(|output| told_of(2, output)).collect();
     assert!(seen.iter().any(|entry| entry.address == joiner.address), "{seen:?}");
 }
@@ -650,7 +650,7 @@ fn a_joiner_is_who_its_contact_sees() {
             predecessor: None,
             successors: vec![entry(2, 1)],
             settings: RingSettings::default(),
-            // An earlier life was elsewhere.
+            // An earlier incarnation was elsewhere.
             members: vec![member(2, "203.0.113.1:1"), member(3, seen.as_str()), member(3, "0.0.0.0:1")],
         };
         joiner.handle_reply(Moment(2), token.unwrap(), Ok((entry(2, 1), welcome)));

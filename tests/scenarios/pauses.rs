@@ -7,7 +7,8 @@ use quoit::sim::{Slot, World, check, contact, seeds};
 
 use crate::{SECOND, both, converge, deaths, false_death, large, ring, spread};
 
-/// After some events; every second time in the middle of a query, when its own list is undefined.
+/// Runs until a process is to stop: after some events, and for every second seed in the middle of a query, when its
+/// list is undefined.
 fn until_it_stops(world: &mut World, slot: Slot, seed: u64) {
     world.run_steps(seed * 7);
     if seed % 2 == 1 {
@@ -19,7 +20,7 @@ fn until_it_stops(world: &mut World, slot: Slot, seed: u64) {
     }
 }
 
-/// In which a peer makes a query, surely.
+/// Enough events for a peer to make a query.
 const STEPS_MAX: u32 = 20_000;
 
 /// Scenario 8: a process is stopped for less time than a peer needs to declare it dead.
@@ -46,8 +47,7 @@ fn a_short_stop_is_nobodys_death() {
 ///
 /// Goal: the peer is a member again, no key has two owners, and the peer declares no other dead because it slept
 /// itself: the answers that it waited for came, but it did not read them. Method: it stops at moments that differ by a
-/// few events, in the middle of queries and probes. That a peer is taken for dead that lives is beyond the theorem, so
-/// that safety is suspended.
+/// few events, in the middle of queries and probes. A false death lies beyond the theorem, so safety is suspended.
 #[test]
 fn a_long_stop_ends_as_a_member_again() {
     for settings in both() {
@@ -123,7 +123,7 @@ fn a_whole_ring_stops_together() {
 
 /// Scenario 9: a slow peer, ten times the latency, on fast networks and on slow ones.
 ///
-/// Goal: it is not declared dead, not even while a neighbour of it dies.
+/// Goal: no peer declares the slow one dead, even while a neighbour of it dies.
 #[test]
 fn ten_times_the_latency_is_not_dead() {
     for settings in both() {
@@ -160,11 +160,11 @@ fn everybody_is_busy_and_the_ring_goes_on() {
             world.interval = Duration::from_millis(250);
             let numbers = spread(settings.successors * 2 + 6);
             world.grow(&numbers);
-            // A query takes longer than the period between two.
+            // A query takes longer than the period between two queries.
             world.network.latency = Duration::from_millis(120);
             world.run_for(SECOND * 5);
             world.crash(&numbers[2..3]);
-            // A join may fail within its four seconds, and says so; it is tried again.
+            // A join may fail within its four seconds, and says so; the test tries it again.
             for _ in 0..3 {
                 if world.view(99).is_none_or(|view| view.phase != PhaseKind::Active) {
                     world.start(99, Start::Join { known: contact(numbers[0]) });

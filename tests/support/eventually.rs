@@ -1,4 +1,5 @@
-//! Waits of tests: a condition is looked at again and again until it holds, within a bound far beyond what it takes.
+//! Waits of tests: a condition is looked at again and again until it holds, within a bound far beyond the expected
+//! time.
 //!
 //! The library's own tests and the test binaries that wait include this file, so that there is one wait for threads and
 //! one for tasks. A wait in vain names its condition, its length, and the last look.
@@ -6,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Far beyond what anything here takes on a busy machine.
+/// Far longer than any condition here takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The result of one look at a condition: `bool`, `Option`, or a `Result` whose error says what was seen instead.

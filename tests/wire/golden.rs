@@ -1,4 +1,4 @@
-//! Golden bytes: how one value of each message looks on the wire, in tests/golden/wire.txt.
+//! Golden bytes: the encoding of one value of each message, in tests/golden/wire.txt.
 //!
 //! A format that changes fails these tests: it needs a new ALPN, not a new golden file. A message that is
 //! added appends lines: run the tests once with `QUOIT_BLESS=1` and read the difference.
@@ -11,7 +11,7 @@ use quoit::id::{ContentId, FileName, KeyHash, OutboardDigest, Position, RecordId
 use quoit::time::Timestamp;
 use quoit::wire::*;
 
-/// A line of the table.
+/// One line of the table of golden bytes.
 pub struct Golden {
     pub name: String,
     pub bytes: Vec<u8>,
@@ -284,7 +284,7 @@ fn every_variant_is_in_the_golden_file() {
     assert_eq!((count::<Request>(&[1]), count::<Reply>(&[1])), (13, 23), "this test reads counts");
 }
 
-/// How many variants the enum after these bytes has, in the words in which serde refuses a tag.
+/// The number of variants of the enum after these bytes, from the words in which serde refuses a tag.
 pub fn count<T: serde::Serialize + serde::de::DeserializeOwned + std::fmt::Debug>(prefix: &[u8]) -> usize {
     let refused = codec::decode::<T>(&[prefix, &[250]].concat()).unwrap_err().to_string();
     let (_, count) = refused.rsplit_once("i < ").unwrap_or_else(|| panic!("{prefix:?}: {refused}"));

@@ -1,4 +1,4 @@
-//! The largest messages that the bounds allow fit what carries them.
+//! The largest messages that the bounds allow fit their frames and datagrams.
 
 use quoit::chord::{Listener, Members};
 use quoit::config::RingSettings;
@@ -62,7 +62,7 @@ fn fits(message: &impl serde::Serialize) -> usize {
     codec::encode(message).unwrap_or_else(|error| panic!("{error}")).len()
 }
 
-/// Goal: no news is lost for being too large, and none waits for ever.
+/// Goal: no news is lost because it is too large, and no news waits for ever.
 #[test]
 fn news_of_the_longest_addresses_fits_a_datagram() {
     let mut members = known(20);
@@ -134,7 +134,7 @@ fn the_largest_membership_messages_fit_a_frame() {
     fits(&Request::Membership(MembershipRequest::Join { settings: Some(RingSettings::default()), forming }));
 }
 
-/// Goal: a message holds as many members as its bound says, where their addresses are of usual length.
+/// Goal: a message holds as many members as its bound says, if their addresses have a usual length.
 #[test]
 fn as_many_members_as_a_message_may_have_fit_a_frame() {
     let r = usize::from(RingSettings::SUCCESSORS_MAX);

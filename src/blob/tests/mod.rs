@@ -1,4 +1,4 @@
-//! The store as its callers see it, over a real folder, with failures injected where it says so.
+//! The interface of the store, over a real folder; some tests inject failures.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -202,13 +202,13 @@ fn a_corrupt_part_costs_the_sender_nothing() {
     let mut receiver = fixture.store.receive(content, length).unwrap();
     receiver.write(&bytes[..2 * CHUNK]).unwrap();
     spoil(receiver);
-    // With an outboard, the bad chunk is found at once.
+    // With an outboard, the receiver finds the bad chunk at once.
     let mut receiver = fixture.store.receive(content, length).unwrap();
     receiver.check_against(&outboard_of(&bytes)).unwrap();
     assert_eq!(receiver.offset(), CHUNK_BYTES);
     receiver.write(&bytes[CHUNK..2 * CHUNK]).unwrap();
     spoil(receiver);
-    // Without one, at the end, and the error says how much was here before.
+    // Without an outboard it finds the fault at the end, and the error says how many bytes were here before.
     let mut receiver = fixture.store.receive(content, length).unwrap();
     receiver.write(&bytes[2 * CHUNK..]).unwrap();
     let resumed = 2 * CHUNK_BYTES;
@@ -297,10 +297,10 @@ fn a_full_disk_frees_its_part_and_goes_on() {
     receiver.write(&bytes).unwrap();
     assert!(receiver.finish(Kind::Replica).unwrap_err().is_disk_full());
     assert_eq!(fixture.incoming(), 0);
-    // Twice is enough, until there is more room.
+    // Two failed tries are enough, until there is more room.
     let again = fixture.store.receive(ContentId::of(&bytes), bytes.len() as u64).map(drop);
     assert!(matches!(again, Err(BlobError::NoRoomLately { .. })), "{again:?}");
-    // Unless a person wants it.
+    // A person's request is tried all the same.
     fixture.disk.0.limited.store(false, SeqCst);
     fixture.store.try_again();
     fixture.put(&bytes);
@@ -441,9 +441,9 @@ fn odd_names_stay_in_their_folder() {
     }
 }
 
-/// Goal: as root an independent copy, as anyone else a link to the same read-only file (where the file
-/// system has no reflinks); in both cases a second placing replaces the first and leaves nothing over.
-/// Texts that people and strangers give as names, good and bad.
+/// Goal: on a file system without reflinks, root gets an independent copy, and other users a link to the same read-only
+/// file. In both cases a second placing replaces the first and leaves no other file. Texts that people and strangers
+/// give as names, good and bad.
 fn any_name() -> impl Strategy<Value = String> {
     let hostile =
         prop::sample::select(vec!["..", "/", ".", "\0", "\n", "\\", "CON", " ", "-", "~", "…", "\u{202e}"]);
@@ -474,8 +474,8 @@ fn everything_below(folder: &Path) -> Vec<PathBuf> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Goal: a name that is taken makes one file in received/ and one link in names/, and nothing
-    /// anywhere else; one that is refused says why.
+    /// Goal: an accepted name makes one file in received/, one link in names/ and no other file. A refused name gets a
+    /// reason.
     #[test]
     fn any_name_stays_in_its_folder_or_is_refused(texts in prop::collection::vec(any_name(), 1..6)) {
         let fixture = Fixture::new();
@@ -658,7 +658,7 @@ fn parts_that_nobody_goes_on_with_make_place() {
     old.set_modified(std::time::SystemTime::now() - 2 * day).unwrap();
     assert_eq!(fixture.store.expire_parts(day, 10).unwrap(), 1);
     assert!(!part_of(&files[0]).exists() && part_of(&files[1]).exists());
-    // One that is under way stays, however many there are.
+    // A transfer that is under way stays, however many there are.
     let busy = fixture.store.receive(ContentId::of(&files[1]), files[1].len() as u64).unwrap();
     assert_eq!(fixture.store.expire_parts(day, 0).unwrap(), 2);
     assert!(part_of(&files[1]).exists());
@@ -732,7 +732,7 @@ fn what_does_not_fit_is_refused_at_once() {
     assert!(free < 4 << 20, "{free}");
     assert_eq!(refused(2, 3 << 20), None);
     first.write(&vec![0; 5 << 20]).unwrap();
-    // In truth the file system has fewer bytes free by now; here it has as many as before.
+    // A real file system would have fewer bytes free by now; this one reports as many as before.
     assert_eq!(refused(2, 6 << 20), None);
     drop(first);
     assert_eq!(refused(2, 9 << 20), None);

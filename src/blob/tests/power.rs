@@ -58,8 +58,7 @@ fn work(disk: &MemoryDisk, done: &mut Acknowledged) -> Result<(), BlobError> {
 
 /// Opens the store after its disk lost power, and compares it with what it had acknowledged.
 ///
-/// # Errors
-/// The first thing that is not as it should be.
+/// # Errors The first difference from the acknowledged state.
 fn check(disk: &MemoryDisk, done: &Acknowledged) -> Result<(), Box<dyn Error>> {
     let store = Store::open(Path::new(ROOT), Arc::new(disk.clone()))?;
     for object in &done.objects {
@@ -90,7 +89,7 @@ fn check(disk: &MemoryDisk, done: &Acknowledged) -> Result<(), Box<dyn Error>> {
             return Err(format!("{name} is not linked any more").into());
         }
     }
-    // Nothing that is not what its name says is visible.
+    // Every visible object has the SHA-256 that its name says.
     for (path, _) in disk.files_below(&Path::new(ROOT).join("objects")) {
         let content: ContentId = path.file_name().and_then(|name| name.to_str()).unwrap().parse().unwrap();
         let sound = ContentId::of(&disk.contents(&path).unwrap()) == content;

@@ -368,7 +368,7 @@ mod tests {
     use crate::config::RingSettings;
     use crate::wire::limits::MEMBERS_MAX;
 
-    /// Reported: a helper that had left answered `Gone`, and the asked peer was taken for one that had left.
+    /// Reported: a helper that had left answered `Gone`, and the asker believed that the asked peer had left.
     #[test]
     fn a_helper_that_has_left_says_nothing_of_the_asked_peer() {
         let (now, interval) = (Moment(1_000_000), Duration::from_secs(1));

@@ -1,4 +1,4 @@
-//! Golden outputs: what people and scripts have learned to read.
+//! Golden outputs, on which people and scripts rely.
 
 use super::*;
 use crate::config::RingSettings;

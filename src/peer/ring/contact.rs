@@ -400,8 +400,7 @@ mod tests {
         })
     }
 
-    /// Goal: a peer that cannot be dialled is tried again with pauses that grow to a minute and no further, and a way
-    /// through others is looked for meanwhile.
+    /// Goal: a failed dial is repeated with pauses that grow to a minute, and meanwhile the peer searches for a helper.
     #[test]
     fn dials_that_fail_are_repeated_ever_less_often() {
         let (contacts, me, other) = (Contacts::default(), Position::of_number(1), [entry(2)]);
@@ -426,7 +425,7 @@ mod tests {
         assert!(dial.is_empty() && search.is_empty() && contacts.failures(&other[0].position) == 0);
     }
 
-    /// Goal: of two peers that hear of each other at once, the one of the lower position dials.
+    /// Goal: of two peers that hear of each other at once, the one with the lower position dials.
     #[test]
     fn the_higher_position_waits_a_moment() {
         let (contacts, me, lower) = (Contacts::default(), Position::of_number(9), [entry(2)]);

@@ -205,7 +205,7 @@ mod tests {
         assert!(forwards.lock().exchanges.is_empty());
     }
 
-    /// Goal: a handful of members that hold all places, and let a byte pass now and then, keep nobody out.
+    /// Goal: a few members that hold all places, and let a byte pass now and then, do not keep others out.
     #[test]
     fn those_who_have_most_give_way() {
         let (forwards, now) = (Forwards::default(), Instant::now());

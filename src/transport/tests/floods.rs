@@ -1,4 +1,4 @@
-//! Strangers and members that do too much of something: bounded, counted, and nobody else suffers.
+//! Strangers and members that overdo something: the excess is bounded and counted, and no other peer suffers.
 
 use std::net::SocketAddr;
 
@@ -39,7 +39,7 @@ fn code_of(end: &quinn::ConnectionError) -> Option<quinn::VarInt> {
     }
 }
 
-/// The faults that were told so far.
+/// The faults that were reported so far.
 fn told(inbox: &mut mpsc::Receiver<Incoming>) -> Vec<Fault> {
     std::iter::from_fn(|| inbox.try_recv().ok())
         .filter_map(|event| match event {
@@ -90,7 +90,7 @@ async fn failing_handshakes_cost_their_address_and_nobody_else() {
     let to = b.transport.local_address().unwrap();
     let known = bare_member(&ring.identity(3), "127.0.0.9:0");
     greeted(&known, to, 1).await;
-    // With a certificate of another ring its side of the handshake fails, too: it is one that looks away.
+    // The stranger's side would refuse a certificate of another ring, so its client does not check certificates.
     let stranger = hostile::bare_client(&ring, b"quoit/1");
     stranger.rebind(std::net::UdpSocket::bind("127.0.0.9:0").unwrap()).unwrap();
     for _ in 0..3 * FAILURES.burst as usize {
@@ -133,8 +133,8 @@ fn failing_handshakes(ring: &Ring, to: SocketAddr, sockets: usize) -> tokio::tas
     flood
 }
 
-/// Goal: an attacker without a certificate keeps neither a command nor a new peer out that comes from its own
-/// address, and ports of clients do not push out those of peers.
+/// Goal: an attacker without a certificate cannot lock out a command or a new peer at its own address, and ports of
+/// clients do not push out those of peers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_and_new_peers_come_in_beside_a_flood_from_their_own_address() {
     let ring = Ring::new();
@@ -190,7 +190,7 @@ async fn handshakes_that_are_begun_and_left_keep_no_client_out() {
     }
 }
 
-/// Goal: one line about strangers reaches the user, and no flood of lines.
+/// Goal: the user gets one line about strangers, and no flood of lines.
 #[tokio::test]
 async fn of_many_refused_connections_one_is_told_at_a_time() {
     let (ring, other) = (Ring::new(), Ring::new());
@@ -241,7 +241,7 @@ async fn connections_of_one_peer_are_few_and_the_oldest_goes() {
     assert_eq!(b.transport.counters().surplus_connections(), 3);
 }
 
-/// Goal: a thousand connections of one member are a few at b, and cost the member its welcome.
+/// Goal: b accepts only a few of a thousand connections of one member, and then shuns the member.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_connections_from_one_address_are_bounded() {
     let ring = Ring::new();
@@ -303,7 +303,7 @@ async fn who_goes_on_with_malformed_messages_is_shunned_and_comes_back_by_itself
     assert!((FAULTS.burst as u64..FAULTS.burst as u64 + 3).contains(&sent), "{sent}");
     assert!(told(&mut b.inbox).contains(&Fault::Malformed));
 
-    // Meanwhile it is not let in, nor dialled; others are served.
+    // Meanwhile b neither lets the member in nor dials it; b serves others.
     let again = soon(member.connect(to, "peer.quoit").unwrap()).await.unwrap();
     hello(&again, 1).await;
     assert_eq!(code_of(&soon(again.closed()).await), Some(frame::close_code::MISBEHAVED));
@@ -313,7 +313,7 @@ async fn who_goes_on_with_malformed_messages_is_shunned_and_comes_back_by_itself
     assert!(!error.is_final());
     assert_eq!(a.probe(&b.target).await.unwrap().1, alive());
 
-    // An honest peer with one bug that is over: after a while it is a peer like others.
+    // An honest peer whose bug is over is a peer like others after a while.
     let honest = Peer::start(&identity, "127.0.0.1:0".parse().unwrap(), 2).unwrap();
     eventually_async("it comes back", async || honest.probe(&b.target).await.is_ok()).await;
     assert_eq!(b.transport.counters().shunned(), 1);
@@ -342,7 +342,7 @@ async fn a_flood_of_datagrams_is_dropped_unread_and_ends_the_connection() {
     drop(told(&mut b.inbox));
 }
 
-/// Goal: streams that are opened and left end by themselves, and cost who left them.
+/// Goal: abandoned streams end by themselves, and cost the peer that left them.
 #[tokio::test]
 async fn streams_opened_and_left_end() {
     let ring = Ring::new();
@@ -355,7 +355,7 @@ async fn streams_opened_and_left_end() {
     let mut left = Vec::new();
     for _ in 0..64 {
         let (mut send, recv) = soon(connection.open_bi()).await.unwrap();
-        // Half a header: the stream is there, its request is not.
+        // Half a header opens the stream without a request.
         send.write_all(&[0, 0]).await.unwrap();
         left.push((send, recv));
     }

@@ -1,4 +1,4 @@
-//! Peers and strangers that break the rules: it costs them, and the peer goes on.
+//! Peers and strangers that break the rules: they pay for it, and the peer works on.
 
 use super::*;
 use crate::wire::codec;

@@ -9,7 +9,7 @@ fn echo() -> Request {
     Request::Storage(StorageRequest::Sync)
 }
 
-/// Goal: 64 MiB go there and come back, both ways at once, unharmed.
+/// Goal: 64 MiB go both ways at once and arrive unchanged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_bytes_there_and_back() {
     const PIECES: u64 = (64 << 20) / limits::PIECE_BYTES as u64;
@@ -24,7 +24,7 @@ async fn many_bytes_there_and_back() {
     let (mut sent, mut received) = (0, 0);
     let mut buffer = vec![0; limits::PIECE_BYTES];
     while received < PIECES {
-        // A lead of 4 MiB stays below the windows, so that neither side waits for the other for ever.
+        // A lead of 4 MiB stays below the windows, so that the two sides do not wait for each other for ever.
         if sent < PIECES && sent < received + 16 {
             stream.send_piece(piece(sent)).await.unwrap();
             sent += 1;
@@ -95,7 +95,7 @@ async fn a_request_without_an_answer_ends_in_time_and_spares_the_connection() {
 async fn datagrams_go_both_ways() {
     let ring = Ring::new();
     let (mut a, mut b) = (ring.peer(1), ring.peer(2));
-    // The first waits for a dial.
+    // The first datagram waits for a dial.
     let largest = Bytes::from(vec![9; limits::DATAGRAM_BYTES_MAX]);
     a.transport.send_datagram(&b.target, largest.clone());
     let Some(Incoming::Datagram { from, bytes }) = soon(b.inbox.recv()).await else {

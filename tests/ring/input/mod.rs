@@ -24,7 +24,7 @@ fn refused(ring: &Ring, number: u8, words: &[&str], code: i32) -> String {
     by_shell
 }
 
-/// The words as they are typed at a prompt.
+/// The words of a command, as a person types them at a prompt.
 fn typed(words: &[&str]) -> String {
     let quoted = words.iter().map(|word| {
         let escaped =
@@ -34,7 +34,7 @@ fn typed(words: &[&str]) -> String {
     quoted.collect::<Vec<_>>().join(" ")
 }
 
-/// Whether any peer has anything of these bytes or this name.
+/// Whether any peer has any part of these bytes, or this name.
 fn is_anywhere(ring: &Ring, sha256: &str, name: &str) -> bool {
     ring.numbers().iter().any(|number| {
         tree(&ring.data_dir(*number)).iter().any(|path| {

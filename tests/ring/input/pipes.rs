@@ -42,7 +42,7 @@ fn a_reader_that_does_not_read() {
         ring.said(120, &["store", &name]).done();
         assert_eq!(ring.ask(120, &format!("Cat '{name}'")).out.lines().count(), 1);
     }
-    // Once they are read, everything comes.
+    // Once the reader reads, the whole listing comes.
     let said = Said::of(cat);
     assert!(said.code == Some(0) && said.out == std::fs::read(&sample.path).unwrap(), "{}", said.err);
     assert!(Said::of(list).values().len() >= 201);
@@ -101,7 +101,7 @@ fn closed_and_full_outputs() {
             assert!(why.contains("cannot write to standard output: No space left"), "{why}");
         }
     }
-    // A peer without any of them is a peer all the same.
+    // A peer without any standard stream still works.
     let command = ring.command(&["join", "120", "60", "0.25"], &ring.data_dir(120), &ring.certs_dir());
     let mut child = sh("exec \"$0\" \"$@\" <&- >&- 2>&-", &command).spawn().unwrap();
     eventually("a peer without standard input and output joins", || {

@@ -33,7 +33,7 @@ fn a_narrow_terminal() {
             assert!(text.contains(shown), "{words}:\n{text}");
             assert!(!text.contains("panicked") && !text.contains('\u{1b}'), "{words}:\n{text}");
         }
-        // Tables are not broken by the terminal: each line of the screen is one of theirs.
+        // The terminal wraps no table: each line of the screen is one line of a table.
         for (words, rows) in [("files --ring", if width == 20 { 3 } else { 4 }), ("ring", 2)] {
             let text = screen.run(&ring, words);
             let lines: Vec<&str> = text.lines().collect();

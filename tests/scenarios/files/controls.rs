@@ -19,16 +19,16 @@ use rand_chacha::ChaCha8Rng;
 
 use super::harness::{MINUTE, SECOND, keepers, members};
 
-/// Plays against a ring from outside.
+/// An adversary that plays against a ring from outside.
 struct Adversary {
     seed: u64,
     rng: ChaCha8Rng,
     world: World,
     stored: u64,
-    /// Names of files that were acknowledged, with who asked for them since.
+    /// Requests for acknowledged files: the number, the name, and the asking peer.
     asked: Vec<(u64, String, Slot)>,
     wrong: Option<String>,
-    /// No fault is left.
+    /// Whether all faults are over.
     is_over: bool,
 }
 
@@ -125,7 +125,7 @@ impl Adversary {
         self.world.with_disk(victim, |disk| disk.lose());
     }
 
-    /// All keepers, and at times who stores, restart at once, as after a power cut.
+    /// All keepers, and at times the storing peer, restart at once, as after a power cut.
     fn a_power_cut_in_a_store(&mut self) {
         let (keepers, from) = self.next_keepers();
         let before = self.world.acknowledged().len();
@@ -175,7 +175,7 @@ impl Adversary {
         self.ask_again_and_again(&name);
     }
 
-    /// A peer joins just in front of a key while its object is on its way to the owner that was.
+    /// A peer joins just in front of a key while its object is on its way to the old owner.
     fn a_new_owner_comes_in_a_store(&mut self) {
         let (_, from) = self.next_keepers();
         let (key, before) = (self.content().key(), self.world.acknowledged().len());
@@ -263,7 +263,7 @@ impl Adversary {
         let key = self.world.acknowledged()[before].content.key();
         self.leave(keepers[1]);
         let fourth = self.keepers_of(&key);
-        // Three have copies when it has gone; two of them are lost.
+        // Three peers have copies when the leaver has gone; two of them are lost.
         self.lose(keepers[0]);
         fourth.into_iter().filter(|slot| !keepers.contains(slot)).for_each(|slot| self.lose(slot));
     }
@@ -470,7 +470,8 @@ fn with_the_laws_nothing_is_lost() {
     }
 }
 
-/// Goal: without any one of the laws some game does. The first is enough; `QUOIT_COUNT=1` counts them of all.
+/// Goal: if any one law is off, some game ends in a violation. The first such game is enough; `QUOIT_COUNT=1` counts
+/// all of them.
 #[test]
 fn without_a_law_the_oracle_sees_it() {
     let count_all = std::env::var_os("QUOIT_COUNT").is_some();
@@ -497,8 +498,8 @@ fn without_a_law_the_oracle_sees_it() {
     assert!(missed.is_empty(), "nothing is seen without {missed:?}");
 }
 
-/// One peer comes back from an old copy of its data directory, whose life is a past one. Whether the ring is whole with
-/// it afterwards, and each file in its place.
+/// One peer comes back from an old copy of its data directory, with a past incarnation. The result says whether the
+/// ring is whole with it afterwards, and each file in its place.
 fn restore(seed: u64, rules: Rules) -> Result<(), String> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let settings = RingSettings { replicas: 3, successors: [2, 8][rng.random_range(0..2)] };
@@ -508,14 +509,14 @@ fn restore(seed: u64, rules: Rules) -> Result<(), String> {
     world.set_rules(rules);
     world.place_files(12, 1 << 20);
     let victim = *members(&world).iter().choose(&mut rng).unwrap();
-    // Three lives that the others know of.
+    // Three incarnations that the others know.
     for _ in 0..3 {
         world.crash_slot(victim);
         world.restart_slot(victim);
         world.run_for(MINUTE / 2);
     }
     world.crash_slot(victim);
-    // Before its death is noticed, or after.
+    // The peer comes back before its death is noticed, or after.
     world.run_for(SECOND * rng.random_range(0..20));
     world.restore_slot(victim);
     let whole = world.run_until(MINUTE * 2, |world| {
@@ -540,5 +541,5 @@ fn a_restored_peer_begins_a_new_life() {
 }
 
 const ROUNDS: u32 = 6;
-/// So many games at most until one is lost.
+/// The most games until the adversary must have won one.
 const GAMES_MAX: u64 = 300;

@@ -23,12 +23,12 @@ enum Flow {
 
 const FLOWS: [Flow; 5] = [Flow::Store, Flow::Request, Flow::Join, Flow::Leave, Flow::Repair];
 
-/// When a process dies.
+/// The moment at which a process dies.
 #[derive(Debug, Clone, Copy)]
 enum Death {
-    /// After so many more of its steps with files.
+    /// After this many more of its steps with files.
     Step(u64),
-    /// Instead of so manieth call of its disk from now on.
+    /// In place of the n-th call of its disk from now on.
     Call(u64),
 }
 
@@ -40,7 +40,7 @@ fn begin(flow: Flow, laws: Laws, stores: Stores) -> (World, Vec<Slot>) {
     if laws != Laws::default() {
         world.set_laws(laws);
     }
-    // Of more than one chunk, so that there is an outboard.
+    // Files of more than one chunk, so that they have outboards.
     world.place_files(3, stores.length(3 << 19));
     world.run_for(SECOND * 3);
     let mut parties = members(&world);
@@ -137,8 +137,8 @@ fn die(
     }
 }
 
-/// Deaths in a flow, one in so many of all, each in a world of its own: how many there are, and the first after which
-/// something is wrong.
+/// Tries one in `one_in` of all deaths in a flow, each in a world of its own. Returns their number, and the first after
+/// which something is wrong.
 fn try_deaths(flow: Flow, laws: Laws, stores: Stores, one_in: usize) -> (u64, Option<String>) {
     let mut points = 0;
     for (at, death) in deaths(flow, stores).into_iter().enumerate() {
@@ -156,8 +156,8 @@ fn try_deaths(flow: Flow, laws: Laws, stores: Stores, one_in: usize) -> (u64, Op
     (points, None)
 }
 
-/// Goal: at whatever step a process dies, and whether it comes back or not, nothing that was acknowledged is lost,
-/// nothing unverified is visible, and nothing is stuck.
+/// Goal: after a death at any step, with or without a restart, no acknowledged file is lost, no unverified byte is
+/// visible, and no flow is stuck.
 #[test]
 fn a_death_at_every_step() {
     for flow in FLOWS {
@@ -168,7 +168,7 @@ fn a_death_at_every_step() {
     }
 }
 
-/// Goal: the same where peers have real stores, at each call of the disk too.
+/// Goal: the same with real stores, at each call of the disk too.
 #[test]
 fn a_death_at_every_call_of_the_disk() {
     let one_in = if std::env::var_os("QUOIT_DEATHS").is_some() { 1 } else { 29 };
@@ -180,7 +180,7 @@ fn a_death_at_every_call_of_the_disk() {
     }
 }
 
-/// Goal: were a part of an object believed after a crash as it was noted, some death would show it.
+/// Goal: some death detects a store that trusts a partial object after a crash without a check.
 #[test]
 fn a_death_shows_a_part_that_is_believed() {
     let laws = Laws { parts_hashed_again: false, ..Laws::default() };

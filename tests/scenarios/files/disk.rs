@@ -60,8 +60,8 @@ fn a_disk_that_takes_nothing() {
     }
 }
 
-/// Scenario 27. Goal: a peer without room for what belongs to it, for a day: its neighbours hold the copies, no
-/// byte is sent to it again and again, and everything is found. Once it has room it gets its copies.
+/// Scenario 27. Goal: a peer has no room for its files for a day. Its neighbours hold the copies, no peer sends bytes
+/// to it again and again, and every file is found. Once it has room it gets its copies.
 #[test]
 fn a_peer_without_room_for_a_day() {
     for (seed, stores) in on_both(seeds(0..2)) {
@@ -101,7 +101,7 @@ fn all_are_found_by_others(world: &mut World, full: Slot, seed: u64) {
     }
 }
 
-/// Scenario 18. Goal: a peer whose sync failed starts anew, and has all that it should soon after.
+/// Scenario 18. Goal: a peer whose sync failed starts anew, and has all its files soon after.
 #[test]
 fn after_a_failed_sync_a_new_start_heals() {
     for (seed, stores) in on_both(seeds(0..8)) {
@@ -205,7 +205,7 @@ fn who_requests_has_a_full_disk() {
     }
 }
 
-/// Whether the copies are missing since disks take nothing.
+/// Whether the copies are missing because disks fail or are full.
 fn failure_of_disks(failure: &StoreFailure) -> bool {
     let StoreFailure::TooFewCopies { missing, .. } = failure else { return false };
     missing.iter().any(|copy| copy.reason.is_of_its_disk())

@@ -14,8 +14,8 @@ fn six(seed: u64) -> World {
     world
 }
 
-/// Names that there are: stored while the first of two is gone, so that many have the least number of copies when the
-/// second goes at once.
+/// Stores names while the first of two peers is gone, so that many have the least number of copies when the second goes
+/// at once.
 fn stored_in_between(world: &mut World, gone: [usize; 2]) -> Vec<String> {
     let all = members(world);
     world.crash_slot(all[gone[0]]);
@@ -72,9 +72,9 @@ fn two_of_six_are_gone_for_ever() {
     }
 }
 
-/// Goal: the reason why no word less will do. Of three members in a row the middle one cannot be reached while files are
-/// stored, and the other two, which acknowledge them, go at once: all that are left say, truly, that they have no such
-/// name. Three of four words of five are there, and are not enough.
+/// Goal: the rule for a certain "no" needs all its words. Of three members in a row, the middle one cannot be reached
+/// while files are stored, and the other two, which acknowledge them, go at once. All remaining members say, truly,
+/// that they have no such name. Three of four words of five are there, and are not enough.
 #[test]
 fn what_only_the_gone_had_is_not_denied() {
     let mut unsure = 0;

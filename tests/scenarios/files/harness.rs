@@ -11,12 +11,12 @@ use quoit::sim::{Slot, World};
 pub const SECOND: Duration = Duration::from_secs(1);
 pub const MINUTE: Duration = Duration::from_secs(60);
 
-/// r = 8 for one seed: what users have; r = 2 for the next: Chord from four peers on.
+/// r = 8, the default, for every second seed; r = 2, with Chord from four peers on, for the others.
 pub fn settings(seed: u64) -> RingSettings {
     RingSettings { replicas: 3, successors: if seed.is_multiple_of(2) { 8 } else { 2 } }
 }
 
-/// A ring of so many self-placed peers that have been together for long, with files.
+/// A settled ring of this number of self-placed peers, with files enabled.
 pub fn converged(seed: u64, peers: usize) -> World {
     converged_with(seed, settings(seed), peers)
 }
@@ -78,7 +78,7 @@ pub fn converged_with(seed: u64, settings: RingSettings, peers: usize) -> World 
     world
 }
 
-/// Lets time pass until every file and every record is where it belongs. The oracle has found nothing.
+/// Lets time pass until every file and every record is where it belongs. Asserts that the oracle has found nothing.
 pub fn settle(world: &mut World, within: Duration, seed: u64) {
     let end = world.now() + within;
     loop {
@@ -108,7 +108,7 @@ pub fn requested(ended: &[Ended], id: u64, seed: u64) -> Requested {
     }
 }
 
-/// Chance without a world: whether a peer is among so many tenths.
+/// Whether chance, without a world, puts a peer among this number of tenths.
 pub fn is_chosen(seed: u64, slot: Slot, tenths: u64) -> bool {
     let hash = ContentId::of(&[seed, u64::from(slot)].map(u64::to_be_bytes).concat());
     u64::from(hash.as_bytes()[0]) * 10 < tenths * 256
@@ -136,7 +136,7 @@ pub fn keepers(world: &World, content: &ContentId) -> Vec<Slot> {
     (0..members.len().min(3)).map(|step| members[(at + step) % members.len()]).collect()
 }
 
-/// Every living member requests every name; what came of each.
+/// Lets every living member request every name, and returns each outcome.
 pub fn request_everywhere(world: &mut World, names: &[String]) -> Vec<(Slot, String, Requested)> {
     let mut asked = Vec::new();
     for slot in members(world) {

@@ -25,7 +25,7 @@ fn ring_with_liar(seed: u64, stores: Stores) -> (World, Slot, Acknowledged) {
     (world, liar, file)
 }
 
-/// The faults that honest peers have seen, of whom.
+/// The faults that honest peers have seen, with the peer that each one blames.
 fn seen_by_honest(world: &World, liar: Slot) -> Vec<(Position, Fault)> {
     members(world).into_iter().filter(|slot| *slot != liar).flat_map(|slot| world.faults_seen(slot)).collect()
 }

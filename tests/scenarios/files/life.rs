@@ -30,7 +30,7 @@ fn traffic_over_a_slow_line_kills_nobody() {
     assert!(dead_without_pacing > 0, "the traffic is too light to show anything");
 }
 
-/// A ring after a store, requests and a repair that go to, from and past a peer behind such a line; and that peer.
+/// Runs a store, requests and a repair to, from and past a peer behind such a line. Returns the world and that peer.
 fn ring_behind_a_line(
     seed: u64,
     stores: Stores,
@@ -127,8 +127,8 @@ fn disks_that_take_their_time() {
 /// The keepers of bad copies, counted from the owner of the file.
 const BAD: [&[usize]; 4] = [&[0], &[1], &[0, 1], &[1, 2]];
 
-/// Scenario 28. Goal: bad copies at the owner, at a replica, at R − 1 of R are found once they are read, and healed from
-/// a good one. Each request succeeds meanwhile, and no peer is blamed: their disks lied, not they.
+/// Scenario 28. Goal: bad copies at the owner, at a replica, at R − 1 of R are found once they are read, and healed
+/// from a good one. Each request succeeds meanwhile, and no peer is blamed: the disks lied, not the peers.
 #[test]
 fn bad_copies_are_healed_from_a_good_one() {
     for seed in seeds(0..2) {
@@ -171,7 +171,7 @@ fn a_bad_part_is_noticed() {
         let keepers = keepers(&world, &content);
         let from = *members(&world).iter().find(|slot| !keepers.contains(slot)).unwrap();
         let id = world.store_labelled(from, "a.bin", &label, length);
-        // Two megabytes and more are at the owner, which syncs nothing before the end.
+        // The owner has received two megabytes or more, and syncs nothing before the end.
         world.run_for(SECOND / 1_000 * (250 + 20 * (seed as u32 % 12)));
         let victim = keepers[0];
         world.crash_slot(victim);

@@ -55,9 +55,9 @@ fn clocks_that_are_an_hour_off() {
 }
 
 /// Reported: version 2 was acknowledged by the owner and the second replica; the owner died; the first replica, now the
-/// owner, spoke for all with version 1, and the next write made version 2 a sibling.
+/// owner, answered with version 1, and the next write made version 2 a sibling.
 ///
-/// Goal: no reader gets a version older than the one that was acknowledged, and no writer passes it over.
+/// Goal: no reader gets a version older than the acknowledged one, and each writer replaces the acknowledged one.
 #[test]
 fn a_new_owner_does_not_hide_what_others_have() {
     for (seed, stores) in on_both(seeds(0..12)) {
@@ -117,9 +117,9 @@ fn an_owner_whose_clock_is_ahead() {
     }
 }
 
-/// Scenario 17. Goal: a name that is removed while a replica of it is away stays removed when that one comes back
-/// with the old record, from wherever it is asked for. Method: it is away for 20 minutes; with `QUOIT_LONG` for 89 days
-/// and pings once a minute.
+/// Scenario 17. Goal: a name that is removed while a replica of it is away stays removed, for a request at any peer,
+/// when the replica comes back with the old record. Method: the replica is away for 20 minutes; with `QUOIT_LONG` for
+/// 89 days and pings once a minute.
 #[test]
 fn a_tombstone_wins_over_a_late_replica() {
     let long = std::env::var_os("QUOIT_LONG").is_some();
@@ -134,7 +134,7 @@ fn a_tombstone_wins_over_a_late_replica() {
         settle(&mut world, MINUTE, seed);
         let owner = owner_of_name(&world, "a.txt");
         let place = at.iter().position(|slot| *slot == owner).unwrap();
-        // The owner itself, or one of the two behind it.
+        // The late peer is the owner, or one of the two behind it.
         let late = at[(place + seed as usize % 3) % at.len()];
         world.crash_slot(late);
         world.run_for(interval * 15);
@@ -160,7 +160,7 @@ fn a_tombstone_wins_over_a_late_replica() {
     }
 }
 
-/// Goal: a name that was removed can be given again.
+/// Goal: a removed name can be stored again.
 #[test]
 fn a_removed_name_is_stored_again() {
     for (seed, stores) in on_both(seeds(0..4)) {

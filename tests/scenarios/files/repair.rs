@@ -1,4 +1,4 @@
-//! Copies that are missing are made again.
+//! Repair: peers make missing copies again.
 
 use quoit::config::RingSettings;
 use quoit::sim::storage::check;
@@ -22,8 +22,8 @@ fn what_is_in_place_stays_there() {
     }
 }
 
-/// Goal: R − 1 deaths between two repairs lose nothing, how often they come; each time there are R copies of
-/// everything again after a while.
+/// Goal: R − 1 deaths between two repairs lose no file, however often they come. Each time every file has R copies
+/// again after a while.
 #[test]
 fn two_neighbours_die_at_once_and_all_copies_are_made_again() {
     for seed in seeds(0..6) {
@@ -46,7 +46,7 @@ fn two_neighbours_die_at_once_and_all_copies_are_made_again() {
 }
 
 /// Goal: of the files that are stored with R copies, p^R are lost where each peer dies with the probability p, all at
-/// once. Method: the mean over all seeds, and how sure that is.
+/// once. Method: the mean over all seeds, with its standard error.
 ///
 /// `QUOIT_LONG=1 QUOIT_SEEDS=1000` with a release build makes the figures of docs/measurements.md.
 #[test]

@@ -13,7 +13,7 @@ use super::harness::{
     settings, settle,
 };
 
-/// Which part a peer is in, by its rank in the ring.
+/// The part that a peer is in, by its rank in the ring.
 type Parts = fn(usize, usize) -> u8;
 
 const SPLITS: [(&str, Parts); 4] = [
@@ -46,9 +46,9 @@ fn come_together(world: &mut World, seed: u64, how: &str) {
     settle(world, MINUTE * 5, seed);
 }
 
-/// Scenario 11. Goal: whatever was acknowledged before a split, or on either side of it, is found from every peer
-/// after it has healed; of a name that was written on several sides the greatest record wins everywhere, and the
-/// others are in its history.
+/// Scenario 11. Goal: every peer finds each file that was acknowledged before a split, or on either side of it, after
+/// the split has healed. If several sides wrote a name, the greatest record wins everywhere, and its history has the
+/// others.
 #[test]
 fn what_was_stored_on_both_sides_of_a_split_is_found_after_it() {
     for seed in seeds(0..2) {
@@ -83,7 +83,7 @@ fn what_was_stored_on_both_sides_of_a_split_is_found_after_it() {
 }
 
 /// Scenario 11. Goal: the same after a long split (as long as a day for all that peers remember of each other), and
-/// when the split comes and goes.
+/// with a split that comes and goes.
 #[test]
 fn a_long_split_and_one_that_comes_and_goes() {
     for seed in seeds(0..1) {
@@ -162,7 +162,7 @@ fn request_all_along(world: &mut World, names: &[String]) -> Vec<Requested> {
     world.finish(MINUTE * 3).into_iter().filter_map(requested).collect()
 }
 
-/// None of these answers denies a file, and nearly all of them bring it.
+/// Asserts that none of these answers denies a file, and that nearly all of them bring it.
 fn nobody_denies(requested: &[Requested], names: usize, why: &str) {
     let asked = requested.len();
     assert!(asked * 4 >= names * ROUNDS * 3, "{why}: {asked} times a peer was asked that knows who is back");
@@ -215,5 +215,5 @@ fn nobody_denies_the_one_copy_of_who_was_cut_off() {
     assert!(misplaced > 0, "all was in its place before anybody asked");
 }
 
-/// How often each name is requested.
+/// The number of requests for each name.
 const ROUNDS: usize = 60;

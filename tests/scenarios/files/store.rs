@@ -46,7 +46,7 @@ fn stores_are_idempotent_on_a_bad_network() {
         world.network.holdups = (0.1, SECOND * 5);
         let label = |i: u64| [seed, i].map(u64::to_be_bytes).concat();
         for i in 0..8 {
-            // The same file, under the same name, from two peers at once; and under another from a third.
+            // Two peers store the same file under the same name at once; a third stores it under another name.
             for (peer, name) in [(i, "a"), (i + 4, "a"), (i + 7, "b")] {
                 let slot = at[peer as usize % at.len()];
                 world.store_labelled(slot, &format!("{i}-{name}.txt"), &label(i), stores.length(3 << 20));
@@ -100,7 +100,7 @@ fn what_is_acknowledged_while_ownership_moves_is_found() {
                 _ => drop(world.join_one()),
             }
             world.run_for(SECOND * 2);
-            // Whatever was acknowledged by now is asked for, in the middle of all this.
+            // All peers request each acknowledged file, in the middle of all this.
             names = world.acknowledged().iter().map(|file| file.name.to_string()).collect();
             for (i, name) in names.iter().enumerate() {
                 let slot = members(&world)[i * 7 % world.living().len()];
@@ -139,8 +139,8 @@ fn a_request_reaches_a_joiner_that_is_taking_over() {
     }
 }
 
-/// Scenario 5. Goal: a peer joins through one that is taking over what belongs to it: both are members soon, and all
-/// files are where they belong.
+/// Scenario 5. Goal: a peer joins through one that is still taking over its files. Both are members soon, and all files
+/// are where they belong.
 #[test]
 fn a_peer_joins_through_one_that_is_taking_over() {
     for (seed, stores) in on_both(seeds(0..8)) {
@@ -166,7 +166,7 @@ fn the_owner_dies_in_the_middle_of_a_store() {
             let content = world.content_of(&seed.to_be_bytes(), stores.length(25_000_000));
             let keepers = keepers(&world, &content);
             let from = *members(&world).iter().find(|slot| !keepers.contains(slot)).unwrap();
-            // Two seconds from peer to peer, and syncs at the end.
+            // The bytes take two seconds from peer to peer, and the syncs come at the end.
             let id = world.store_labelled(from, "large.bin", &seed.to_be_bytes(), stores.length(25_000_000));
             world.run_for(SECOND * 2 / 20 * (seed as u32 % 22) + SECOND / 1_000 * (seed as u32 % 100));
             world.crash_slot(keepers[0]);
