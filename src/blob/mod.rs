@@ -21,8 +21,8 @@
 //! made its work durable: data synced, then its name, then the index entry. After a failed sync nothing more is written
 //! ([`BlobError::Poisoned`]). At most one store has a data directory.
 //!
-//! Everything here blocks; asynchronous callers use `spawn_blocking`. Nothing here knows the ring: a
-//! name record is opaque bytes, and who should hold what is decided elsewhere.
+//! Everything here blocks; asynchronous callers use `spawn_blocking`. Nothing here knows the ring: a name record is
+//! opaque bytes, and other modules decide which peer should hold which object.
 
 mod backend;
 mod check;

@@ -412,5 +412,5 @@ fn open_part(store: &Store, content: &ContentId) -> Result<Box<dyn DiskFile>> {
     }
 }
 
-/// The mode of an object: read-only for everybody.
+/// The mode of an object: read-only for all users.
 pub(super) const OBJECT_MODE: u32 = 0o444;

@@ -315,9 +315,10 @@ impl Entering {
         }
     }
 
-    /// Takes the claim of an asked peer that this peer has lived longer than it knows. `may_be` says whether it can have.
-    /// A liar would use this peer's lives up, so only so much is believed of one peer, and of all together. Returns
-    /// whether the claim is believed: then a greater incarnation is to be taken.
+    /// Takes the claim of an asked peer that this peer has lived longer than it knows. `may_be` says whether it can
+    /// have. A liar could use up this peer's incarnations. So this peer believes only a bounded number of such reports
+    /// of one peer, and of all together. Returns whether the claim is believed: then a greater incarnation is to be
+    /// taken.
     pub(super) fn note_later_life(&mut self, now: Moment, from: &Position, may_be: bool) -> bool {
         let often = self.later_lives.iter().filter(|teller| *teller == from).count();
         if may_be && often < LATER_LIVES_BY_ONE_MAX && self.later_lives.len() < LATER_LIVES_MAX {

@@ -133,7 +133,7 @@ impl Members {
         true
     }
 
-    /// Whether more answering members are known than are kept, beside so many neighbours.
+    /// Whether more answering members are known than the budget allows, beside this number of neighbours.
     pub(super) fn is_over_budget(&self, neighbours: usize) -> bool {
         self.table.alive_count() > self.contacts_max.saturating_add(neighbours)
     }
@@ -143,8 +143,8 @@ impl Members {
         self.table.alive_count() >= self.contacts_max.saturating_add(neighbours)
     }
 
-    /// Whether an unknown answering member would itself be the one to go, because there is no room for it beside so
-    /// many neighbours. The members that `pins` lists stay.
+    /// Whether an unknown answering member would itself be the one to go, because there is no room for it beside this
+    /// number of neighbours. The members that `pins` lists stay.
     pub(super) fn would_go<'a>(
         &mut self,
         me: &Position,

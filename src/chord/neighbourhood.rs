@@ -299,7 +299,7 @@ impl Neighbourhood {
         self.query = Some(query);
     }
 
-    /// Takes the query from the list of what is awaited, since its answer came or nothing waits for it any more.
+    /// Takes out the awaited query, since its answer came or is no longer needed.
     pub(super) fn take_query(&mut self) -> Option<Query> {
         self.query.take()
     }
@@ -436,7 +436,7 @@ impl Neighbourhood {
         self.candidates.clear();
     }
 
-    /// Drops the query under way, and what is known of busy peers.
+    /// Drops the query under way, and the record of busy peers.
     pub(super) fn stop_asking(&mut self) {
         (self.query, self.busy_tries) = (None, 0);
     }

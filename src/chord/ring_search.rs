@@ -2,8 +2,8 @@
 //!
 //! A ring that was split has two rings' worth of correct neighbours, and stabilising never joins them. So each peer now
 //! and then asks a peer that it remembers to look up the asker's position. An answer that names another peer comes from
-//! another ring: the two peers exchange what they know, and each takes its place between the other's neighbours. Where
-//! that leads to nothing for long, the asker leaves its list behind and joins again through the others.
+//! another ring: the two peers exchange what they know, and each takes its place between the other's neighbours. If the
+//! two rings stay apart for long, the asker leaves its list behind and joins again through the other ring.
 
 use std::time::Duration;
 

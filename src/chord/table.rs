@@ -1,9 +1,9 @@
 //! Members by position, at 24 bytes each besides what their entries share.
 //!
-//! A sorted vector: a ring that fits the budget is known whole, and a lookup is a binary search. Where the
-//! budget is exceeded, the contact goes that crowds its neighbours most, relative to its distance from this
-//! peer, so that what stays is dense nearby and thins out with the distance (Li et al., *Bandwidth-efficient
-//! management of DHT routing tables*, NSDI 2005).
+//! A sorted vector: a ring that fits the budget is known whole, and a lookup is a binary search. When the table is over
+//! its budget, it evicts the contact that crowds its neighbours most, relative to its distance from this peer. So the
+//! contacts are dense nearby and thin out with the distance (Li et al., *Bandwidth-efficient management of DHT routing
+//! tables*, NSDI 2005).
 
 use crate::id::Position;
 use crate::wire::{Entry, Member, MemberState};
@@ -214,7 +214,7 @@ impl Table {
         let distance = newcomer.prefix().wrapping_sub(origin);
         let room = |last: u64, distance: u64, next: u64| Room { gap: next - last, distance };
         let its = room(ahead(last, 0), distance, ahead(next, u64::MAX));
-        // Of two with the same room the nearer one crowds most.
+        // Of two members with the same room, the nearer one crowds most.
         let is_it = |slot: Option<&Slot>, position: &Position| {
             slot.is_some_and(|slot| slot.member.entry.position == *position)
         };
@@ -428,7 +428,7 @@ mod tests {
                 table.remove(&victim);
             }
         }
-        // The nearest of 6,000 lies about 2^64 / 6,000 ahead: twelve doublings and a half.
+        // The nearest of 6,000 members lies about 2^64 / 6,000 ahead, which leaves twelve and a half doublings.
         let mut octaves = [0u32; 12];
         for entry in table.alive() {
             let octave = entry.position.prefix().leading_zeros() as usize;

@@ -84,8 +84,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "KIND", default_value_t = by_default().leave_kind.to_string(),
           allow_hyphen_values = true, help_heading = EVENTS)]
     leave_kind: String,
-    /// Peers stay for so many seconds in the median (Pareto), then die without notice, and as many join
-    /// [default: they stay]
+    /// Median time, in seconds, that a peer stays (Pareto); then it dies without notice, and another joins [default:
+    /// peers stay]
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, help_heading = EVENTS)]
     session_median: Option<String>,
     /// Everything random comes from this number

@@ -261,8 +261,8 @@ pub async fn receive<E: Env>(
     }
 }
 
-/// Like [`receive`]. The sender hears of the progress while this peer hashes what it has of the object already, and
-/// while another peer sends it; a transfer that stands still is not waited for.
+/// Like [`receive`]. The sender hears of the progress while this peer hashes the bytes that it has already, and while
+/// another peer sends the object. This peer does not wait for a transfer that stands still.
 async fn receive_for<E: Env>(
     env: &Arc<E>,
     upstream: &mut Upstream<E>,
@@ -290,8 +290,8 @@ async fn receive_for<E: Env>(
     }
 }
 
-/// Waits until this peer has hashed what it has of an object. Once a second, tells the sender how many more bytes were
-/// hashed.
+/// Waits until this peer has hashed the bytes that it has of an object. Once a second, tells the sender how many more
+/// bytes were hashed.
 async fn tell_of_hashing<E: Env, T>(
     env: &Arc<E>,
     upstream: &mut Upstream<E>,
@@ -573,7 +573,7 @@ const FEED_PIECES_MAX: usize = 8;
 const WORDS_MAX: usize = 32;
 /// The time that the next peer of a chain may keep a transfer waiting, in all.
 const SLOW_PATIENCE: Duration = Duration::from_secs(2);
-/// The time between two reports on a check of what is here, or on another peer's transfer.
+/// The time between two reports on the hashing of local bytes, or on another peer's transfer.
 const TELL_RECEIVING: Duration = Duration::from_secs(1);
 /// The time for which another peer's transfer of the same object is waited for, since its last byte.
 const RECEIVING_WAIT: Duration = Duration::from_secs(60);

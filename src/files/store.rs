@@ -149,7 +149,7 @@ impl<E: Env> Store<E> {
             if owner.is_ok_and(|found| acknowledge(&found.owner.position)) {
                 return Ok(copies);
             }
-            // Too many peers refuse it for good.
+            // Too many peers refuse the object for good.
             let hopeless = copies.are_out_of_reach(&self.env.view(), self.wanted.needed, self.wanted.most);
             if hopeless || self.env.now() + backoff.peek() >= patience.deadline(self.env.now()) {
                 break;

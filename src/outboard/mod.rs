@@ -7,7 +7,7 @@
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
-//! | 0 | 8 | `QUOITM1\n`: what this is, and its version |
+//! | 0 | 8 | `QUOITM1\n`: the format and its version |
 //! | 8 | 8 | L, unsigned, big-endian |
 //! | 16 | 4 | the chunk size in bytes, 1,048,576, big-endian |
 //! | 20 | 32 × (n−1) | s(1) … s(n−1): eight big-endian 32-bit words each, as a digest is written |

@@ -34,7 +34,7 @@ pub struct WaitError {
 }
 
 impl CopiesWanted {
-    /// The copies that a store waits for in a ring of so many members, whether they answer or not.
+    /// The copies that a store waits for in a ring of this number of members, whether they answer or not.
     ///
     /// # Errors
     /// [`WaitError`] when the requested number is out of bounds.

@@ -34,7 +34,7 @@ impl StoreDuty {
     }
 }
 
-/// Why a peer does not keep what it is given.
+/// The reason why a peer does not keep an object or record that it is given.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotKept {
     /// The peer is not a member of a ring.

@@ -93,8 +93,8 @@ impl Election {
         Election { copies, seats, windows_in, apart: BTreeSet::new(), of_all: false, all_known: true }
     }
 
-    /// Takes the vote of one of them. `has_a_vote`: it has all that it should, or it has what was asked for. For a peer
-    /// that is asked for what it kept during a split, this does not matter.
+    /// Takes the vote of one of them. `has_a_vote`: the peer has all its ranges, or it has the asked record or object.
+    /// The flag does not matter for a peer that is asked because it was in another part of a split.
     pub fn hear(&mut self, peer: &Position, has_a_vote: bool) {
         self.apart.remove(peer);
         if let Some(seat) = self.seats.iter_mut().find(|seat| seat.peer == *peer && seat.word != Word::Heard)
@@ -146,7 +146,7 @@ impl Election {
         !self.apart.is_empty() || self.seats.iter().any(may_change)
     }
 
-    /// Whether so many of a window were heard that every set of W of it contains one of them.
+    /// Whether enough members of a window said no that every set of W of its members contains one of them.
     fn sees_into(&self, window: &[Seat]) -> bool {
         let heard = window.iter().filter(|seat| seat.word == Word::Heard).count();
         heard >= words_needed(self.copies)

@@ -77,14 +77,14 @@ pub fn plan_repair(
     plan
 }
 
-/// The peers that keep what this peer owns.
+/// The peers that keep the keys of this peer's range.
 struct Keepers {
     me: Position,
     /// The living replicas of this peer's range.
     replicas: Vec<Entry>,
     /// The R − 1 peers behind this one, including those that are waited for; empty if none is waited for.
     patient: Vec<(Entry, bool)>,
-    /// The peers that are waited for and stand before this one, and owned a part of what it owns now.
+    /// The peers before this one that are waited for, and that owned a part of its range.
     before: Vec<Position>,
 }
 
@@ -117,12 +117,12 @@ impl Keepers {
     }
 }
 
-/// Plans the offers to a joiner that asks for what belongs to it (`Sync`): what it owns, and what this peer owns if the
-/// joiner is one of its replicas. No other peer is offered anything.
+/// Plans the offers to a joiner that asks for its keys (`Sync`): the keys that the joiner owns, and the keys that this
+/// peer owns if the joiner is one of its replicas. The plan has no offers to other peers.
 ///
-/// The joiner counts as standing in its place, whether this peer has made room for it yet or not. Its range ends at the
-/// nearest member before it that is known here; otherwise it would be told that there is nothing more, and take itself
-/// for complete.
+/// The joiner counts as standing in its place, whether this peer has made room for it yet or not. The joiner's range
+/// begins after the nearest member before it that is known here. Otherwise this peer would tell the joiner that there
+/// is nothing more, and the joiner would take itself for complete.
 pub fn plan_sync(
     view: &View,
     copies: usize,

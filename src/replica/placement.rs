@@ -15,7 +15,7 @@ pub fn replicas(owner: &Entry, successors: &[Entry], copies: usize) -> Vec<Entry
     replicas
 }
 
-/// The other peers that should keep what this one owns, the nearest first.
+/// The other replicas of this peer's range, the nearest first.
 pub fn own_replicas(view: &View, copies: usize) -> Vec<Entry> {
     replicas(&view.me, &view.successors, copies).into_iter().skip(1).collect()
 }
@@ -31,7 +31,7 @@ pub fn vote_count(copies: usize) -> usize {
 pub struct Voters {
     /// The first 2R − 1 peers from the key on, the owner first.
     pub first: Vec<Entry>,
-    /// Other peers that may have kept it while the ring was split. They are asked, too, for what they kept.
+    /// Other peers that may have kept it while the ring was split. The asker asks these peers, too.
     pub apart: Vec<Entry>,
     /// Peers that would be among the first, and cannot be asked.
     pub away: Vec<Position>,

@@ -2,7 +2,8 @@
 //!
 //! A round is due after every change of this peer's neighbours, once they have been the same for a moment; after an
 //! object or record came that others may lack; again and again after a round that could not do all; and now and then
-//! without any reason. A round covers what it finds when it begins; what comes later leads to one more.
+//! without any reason. A round covers the objects and records that are here when it begins; later ones lead to another
+//! round.
 
 use std::time::Duration;
 

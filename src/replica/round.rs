@@ -35,7 +35,7 @@ impl Holdings {
     }
 }
 
-/// The outcome of a round of offers, and what it learned of the other peers.
+/// The outcome of a round of offers, and the facts that it learned about other peers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Round {
     /// The number of objects that were given.

@@ -1,4 +1,4 @@
-//! The take-over of a peer's range: it gets what belongs to it, in each of its lives.
+//! The take-over of a peer's range: the peer gets the files of its ranges, once in each incarnation.
 //!
 //! The R peers after a joiner and the R before it keep what the joiner should keep. It asks each of them for it
 //! (`Sync`), until that peer has given all or gives nothing more. As long as one of them may have more, the joiner is

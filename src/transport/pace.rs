@@ -162,8 +162,8 @@ mod tests {
 
     const MTU: u64 = 1_452;
 
-    /// Simulates a line with an endless queue, in which each packet waits for all packets before it. Returns the bytes
-    /// under way after each acknowledgement.
+    /// Simulates a line with an endless queue, in which each packet waits for all packets before it. Returns the bound
+    /// and the bytes under way after `acks` acknowledgements.
     fn under_way(bytes_per_second: f64, way: Duration, begin_with: u64, acks: usize) -> (Bound, u64) {
         let mut now = Instant::now();
         let mut bound = Bound::begin(now, MTU);

@@ -12,7 +12,7 @@ pub const ADDRESS_BYTES_MAX: usize = 260;
 pub const NEWS_MAX: usize = 10;
 /// The most members in one stabilise exchange.
 pub const MEMBERS_PER_MESSAGE_MAX: usize = 256;
-/// The most members that a peer keeps as contacts. A ring of so many is one hop wide.
+/// The most members that a peer keeps as contacts. A ring of no more members is one hop wide.
 pub const MEMBERS_MAX: usize = 4_096;
 /// The greatest incarnation. One start a second leads there in nine million years. A peer that names a greater one
 /// lies, and peer.toml could not hold all that fit 64 bits.

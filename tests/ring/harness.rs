@@ -31,7 +31,7 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// No peers yet; `successors` is r.
+    /// A ring without peers yet; `successors` is r, the length of the lists.
     pub fn new(successors: u8) -> Ring {
         let (dir, ports) = (tempfile::tempdir().unwrap(), Ports::reserve());
         Ring {

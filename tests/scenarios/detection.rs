@@ -11,8 +11,8 @@ use quoit::time::Moment;
 use crate::{SECOND, long, ring};
 
 /// Goal: both neighbours of a dead peer know of its death within 4 intervals, in 99 of 100 cases. The documents promise
-/// 3 intervals until a pinged peer is given up. Method: of 100 peers one dies each 20 seconds, at another moment of the
-/// others' periods each time.
+/// 3 intervals until a pinged peer is given up. Method: in a ring of 100 peers one dies every 20 seconds, each at a
+/// different moment of the ping interval.
 #[test]
 fn a_dead_peer_is_noticed() {
     for loss in [0.0, 0.1] {

@@ -23,7 +23,7 @@ where
 {
     let bytes = codec::encode(&message).unwrap();
     assert_eq!(codec::decode::<T>(&bytes).as_ref(), Ok(&message));
-    // The name is the path of variants, as far as they stand at the beginning of the value.
+    // The name is the path of variants at the beginning of the value.
     let text = format!("{message:?}");
     let end = text.find(|c: char| !c.is_alphanumeric() && !"_(".contains(c)).unwrap_or(text.len());
     let short = std::any::type_name::<T>().rsplit("::").next().unwrap();

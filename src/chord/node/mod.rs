@@ -67,8 +67,8 @@ pub struct NodeConfig {
     pub settings: Option<RingSettings>,
     /// The time between two pings.
     pub interval: Duration,
-    /// The number of answering members that are kept as contacts. A ring of so many is one hop wide; each takes
-    /// [`Table::BYTES_PER_MEMBER`] and the cost of its news.
+    /// The number of answering members that are kept as contacts. A ring of no more members is one hop wide. Each
+    /// contact takes [`Table::BYTES_PER_MEMBER`] and the cost of its news.
     pub contacts_max: usize,
     /// The way into the ring.
     pub start: Start,
@@ -126,7 +126,7 @@ enum Phase {
     Ended,
 }
 
-/// The answer to a request: who gave it and on which way, or why there is none.
+/// The answer to a request with its teller, or the reason why there is no answer.
 type Answer = Result<(Teller, MembershipReply), Unanswered>;
 
 impl Node {
@@ -587,7 +587,7 @@ impl Node {
         }
     }
 
-    /// The neighbourhood with what its rules need to know, and chance.
+    /// The neighbourhood, the facts that its rules need, and the generator of chance.
     fn ring_parts(&mut self) -> (&mut Neighbourhood, Known<'_>, &mut ChaCha8Rng) {
         let (successors_max, small) = (self.settings().successors.into(), self.is_small());
         let Node { me, members, rules, ring, rng, .. } = self;

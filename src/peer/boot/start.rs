@@ -622,8 +622,8 @@ impl Listen {
     }
 }
 
-/// The IP address of a new peer for which nobody chose one. A bundle usually comes from another machine, whose peers
-/// have to reach this one; then it is all addresses of the contact's family.
+/// The default IP address of a new peer. A bundle usually comes from another machine, whose peers have to reach this
+/// one; then it is all addresses of the contact's family.
 fn default_ip(options: &StartOptions) -> IpAddr {
     let known = match &options.entrance {
         Entrance::Join { known } if options.bundle.is_some() => known.as_str(),

@@ -1,5 +1,5 @@
-//! Contact with the members: the connections that are kept, ways to members that cannot be reached, and what is
-//! remembered about them.
+//! Contact with the members: the connections that are kept, detours to members that cannot be reached directly, and
+//! remembered facts about members.
 //!
 //! A peer behind an address translator can only dial out. So each peer keeps a connection with every member of a small
 //! ring, and with its nearest members in a large ring; both ends use the connection. A living member that cannot be
@@ -157,7 +157,7 @@ impl Shared {
         let apart = view.alive().filter_map(|entry| {
             let through = self.transport.detour(&entry.position);
             let failures = self.ring.contacts.failures(&entry.position);
-            // A single failed dial may be a death that nobody has found yet.
+            // A single failed dial may be a death that no peer has found yet.
             let sure = failures > 1 || (failures == 1 && through.is_some());
             (sure && self.transport.connection(&entry.position).is_none()).then(|| Unreachable {
                 peer: self.named(&entry.position),

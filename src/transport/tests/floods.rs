@@ -90,7 +90,7 @@ async fn failing_handshakes_cost_their_address_and_nobody_else() {
     let to = b.transport.local_address().unwrap();
     let known = bare_member(&ring.identity(3), "127.0.0.9:0");
     greeted(&known, to, 1).await;
-    // The stranger's side would refuse a certificate of another ring, so its client does not check certificates.
+    // The stranger's certificate is of another ring. Its side would refuse b's certificate, so its client checks none.
     let stranger = hostile::bare_client(&ring, b"quoit/1");
     stranger.rebind(std::net::UdpSocket::bind("127.0.0.9:0").unwrap()).unwrap();
     for _ in 0..3 * FAILURES.burst as usize {
