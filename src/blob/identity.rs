@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_understood_is_no_missing_identity() {
+    fn an_unreadable_file_is_no_missing_identity() {
         let dir = tempfile::tempdir().unwrap();
         for bad in ["position = 4", "\u{0}", "[[["] {
             std::fs::write(PeerFile::path(dir.path()), bad).unwrap();

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn who_came_back_is_known_for_a_minute() {
+    fn a_member_that_came_back_is_known_for_a_minute() {
         let mut rejoined = Rejoined::default();
         rejoined.lives(second(0), peer(1));
         rejoined.lives(second(1), peer(2));

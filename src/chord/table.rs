@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_pinned_stays() {
+    fn a_pinned_member_stays() {
         let table = Table::of((0..50).map(numbered));
         let keep = table.most_crowding(&Position::ZERO, |_| false).unwrap();
         assert_ne!(table.most_crowding(&Position::ZERO, |entry| entry.position == keep), Some(keep));

@@ -497,7 +497,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_takes_one_line() {
+    fn an_error_takes_one_line() {
         for line in [
             "Store",
             "Store --as",

@@ -207,7 +207,7 @@ mod tests {
     proptest! {
         /// Goal: a person can type any name.
         #[test]
-        fn what_is_quoted_is_read_again(name in any::<String>(), other in ".*") {
+        fn a_quoted_name_is_read_again(name in any::<String>(), other in ".*") {
             let line = format!("request {} {}", quoted(&name), quoted(&other));
             prop_assert_eq!(split(&line), Some(vec!["request".to_owned(), name, other]));
         }

@@ -251,7 +251,7 @@ mod tests {
     use crate::id::Position;
 
     #[test]
-    fn what_would_remain_is_said_in_one_line() {
+    fn the_copies_that_would_remain_are_said_in_one_line() {
         let nas = [PeerName { position: Position::of_number(4), name: Some("nas".to_owned()) }];
         let said = |copies, files, names, on: &[PeerName]| {
             Remains { copies, files, names, on: on.to_vec() }.to_string()

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_heard_long_ago_counts_no_more() {
+    fn a_clock_heard_long_ago_counts_no_more() {
         let clock = heard(&[HALF_AN_HOUR, HALF_AN_HOUR]);
         let later = Moment::default() + HEARD_FOR + Duration::from_millis(1);
         assert_eq!((clock.offset_ms(later, NOW), clock.unix_ms(later, NOW)), (0, NOW));

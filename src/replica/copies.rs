@@ -203,7 +203,7 @@ mod tests {
 
     /// Goal: the copy of a replica that reported it as durable, and left before the store ended, does not count.
     #[test]
-    fn who_left_counts_no_more() {
+    fn a_replica_that_left_counts_no_more() {
         let mut copies = Copies::default();
         for number in [10, 20, 30] {
             copies.hear(durable(number));
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_waited_for_has_bounds() {
+    fn the_number_of_awaited_copies_has_bounds() {
         let settings = RingSettings::default();
         let wanted = |wait, members| {
             CopiesWanted::new(wait, &settings, members).map(|wanted| (wanted.needed, wanted.most))

@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn who_left_counts_as_silent_but_is_not_waited_for() {
+    fn a_member_that_left_counts_as_silent_but_is_not_waited_for() {
         // 1 was forgotten; 2, which may have kept the same, is away.
         let mut election = Election::new(3, &peer(0), [3, 4, 5].map(peer), [peer(2)], [peer(1)]);
         [3, 4, 5].map(peer).iter().for_each(|peer| election.hear(peer, true));
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_view_says_of_whom_to_ask() {
+    fn a_view_says_which_members_to_ask() {
         let found = Found {
             owner: entry(20),
             predecessor: Some(entry(10)),

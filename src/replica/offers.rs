@@ -293,7 +293,7 @@ mod tests {
     /// Goal: repair does not replace a peer that is away and waited for; but if one copy is left, it makes a second at
     /// once.
     #[test]
-    fn who_is_away_is_waited_for_while_two_copies_are_left() {
+    fn an_away_peer_is_waited_for_while_two_copies_are_left() {
         let waits = |view: &View, waited: &[u8], key| {
             let waited = waited.iter().map(|number| peer(*number)).collect();
             numbers(plan_repair(view, 3, &waited, [peer(key)]).offers.keys())
@@ -311,14 +311,14 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_offers_to_the_replicas_as_they_will_be() {
+    fn a_leaving_peer_offers_to_the_replicas_as_they_will_be() {
         let key = Position::of_number(15);
         assert_eq!(offered(&plan_handover(&view(20), 3, [key])), [30, 40, 50]);
         assert_eq!(offered(&plan_handover(&view(40), 3, [key])), [20, 30, 50]);
     }
 
     #[test]
-    fn what_a_short_list_does_not_tell_is_looked_up() {
+    fn keys_that_a_short_list_does_not_cover_are_looked_up() {
         let mut short = View { small: false, ..view(20) };
         short.successors.truncate(2);
         let key = Position::of_number(15);

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_away_among_the_voters_has_no_word() {
+    fn a_voter_that_is_away_has_no_word() {
         let view = view_with(10, &[20, 30, 40], &[25, 50, 60]);
         // From 21 on: 25, 30, 40, 50, 60, 10, 20.
         assert_eq!(numbers(&away_voters(&view, &peer(21), &entry(30), 4)), [25, 50]);

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_during_a_round_leads_to_another() {
+    fn an_object_that_comes_during_a_round_leads_to_another() {
         let mut schedule = after_a_round();
         assert!(schedule.begin(at(32), &view(20)));
         schedule.want(at(33));
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_done_is_tried_again_later_and_later() {
+    fn an_incomplete_round_is_tried_again_later_and_later() {
         let mut schedule = after_a_round();
         let mut pauses = Vec::new();
         let mut now = schedule.poll_timeout().unwrap();

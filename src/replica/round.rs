@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_wanted_is_there() {
+    fn an_object_that_is_not_wanted_is_there() {
         let mut round = Round::default();
         let offered = [1, 2, 3, 4].map(content);
         assert_eq!(round.hear_wanted(peer(20), &offered, &[2, 9, 2], &[3]), [content(3)]);
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_counts_the_copies_of_others() {
+    fn a_leaving_peer_counts_the_copies_of_others() {
         let holdings = holdings(&[15, 35], &[(25, 1), (25, 2)]);
         let mut round = Round::default();
         for to in [20, 30] {
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_short_is_told_by_the_copies_that_are_left() {
+    fn the_short_files_follow_from_the_copies_that_are_left() {
         let holdings = holdings(&[15, 35], &[(25, 1)]);
         let mut round = Round::default();
         round.gave_object(peer(20), content(15), 1);

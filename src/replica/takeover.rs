@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn who_broke_off_and_is_away_leaves_no_vote_until_it_is_back_or_forgotten() {
+    fn a_neighbour_that_broke_off_and_is_away_leaves_no_vote_until_it_is_back_or_forgotten() {
         let one = |others: &[u8], away: &[u8]| with_copies(view_with(30, others, away), 1);
         let (mut takeover, _) = begun(&one(&[20, 40], &[]));
         assert_eq!(takeover.hear(at(10), &peer(20), Some(&synced(3, true))), None);
@@ -299,7 +299,7 @@ mod tests {
 
     /// Goal: after one failed question a neighbour does not owe for ever.
     #[test]
-    fn who_was_given_up_is_asked_again_and_pays() {
+    fn a_neighbour_that_was_given_up_is_asked_again_and_pays() {
         let view = with_copies(view_of(30, &[20, 40]), 1);
         let (mut takeover, _) = begun(&view);
         let mut now = at(10);
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn who_gives_nothing_for_a_while_is_not_waited_for() {
+    fn a_neighbour_that_gives_nothing_for_a_while_is_not_waited_for() {
         let view = view_of(30, &[20]);
         let (mut takeover, _) = begun(&view);
         assert_eq!(takeover.hear(at(14_000), &peer(20), Some(&synced(0, false))), Some(PAUSE));

@@ -453,7 +453,7 @@ mod tests {
 
     /// Goal: a value out of bounds is refused with the parameter, its bounds, the value and their units.
     #[test]
-    fn what_is_out_of_bounds_is_named() {
+    fn a_value_out_of_bounds_is_named() {
         assert_eq!(refused(|e| e.peers = 0), "the number of peers is 1 to 262144, not 0");
         assert_eq!(refused(|e| e.peers = 262_145), "the number of peers is 1 to 262144, not 262145");
         assert_eq!(

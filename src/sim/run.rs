@@ -510,7 +510,7 @@ mod tests {
 
     /// Reported: a simulation grew by 1.6 MB for every second of virtual time.
     #[test]
-    fn what_a_world_keeps_does_not_grow_with_time() {
+    fn memory_of_a_world_does_not_grow_with_time() {
         for leave_kind in [LeaveKind::Notice, LeaveKind::Death] {
             let experiment = with_churn(leave_kind);
             let mut run = Run::begin(&experiment);

@@ -535,7 +535,7 @@ mod tests {
     }
 
     #[test]
-    fn who_goes_on_is_shunned_for_longer_up_to_a_bound() {
+    fn a_peer_that_goes_on_is_shunned_for_longer_up_to_a_bound() {
         let guard = guard();
         let peer = Position::of_number(5);
         let mut last = Duration::ZERO;

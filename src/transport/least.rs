@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_stands_still_ends_and_who_does_not_wait_is_not_slow() {
+    async fn a_transfer_that_stands_still_ends_and_a_reader_that_does_not_wait_is_not_slow() {
         let mut pace = LeastPace::new(STREAM_SILENCE_MAX);
         let short = Duration::from_millis(5);
         let never = std::future::pending::<Result<(), StreamError>>();

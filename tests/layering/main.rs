@@ -510,7 +510,7 @@ fn violations_are_found() {
 
 /// Goal: correct code is not refused, and words in strings and comments are ignored.
 #[test]
-fn what_is_right_is_not_refused() {
+fn correct_code_is_not_refused() {
     for (path, text) in [
         ("chord/node.rs", "use crate::id::Position; use crate::chord::View; use super::view::View;"),
         ("chord/node.rs", "mod tests { use super::*; use super::super::view::View; }"),

@@ -55,7 +55,7 @@ fn all_quit_one_after_the_other() {
 /// Reported: with two of four machines off, leaving said that nothing had to be copied, and left one copy of each file.
 /// Goal: it says what would remain, and stays, unless it is forced.
 #[test]
-fn who_would_leave_too_few_copies_stays() {
+fn a_peer_that_would_leave_too_few_copies_stays() {
     let mut ring = Ring::of(8, &[36, 109, 182, 255]);
     let samples = several(&ring);
     samples.iter().for_each(|sample| drop(sample.store(&ring, 36, "--wait all")));

@@ -167,7 +167,7 @@ fn a_good_copy_spreads_when_the_owner_has_a_bad_one() {
 /// Reported: `: > object` while the peer was stopped; the status was clean and 0 bytes were delivered. A file with a
 /// made-up hash name in objects/ was adopted and listed.
 #[test]
-fn what_changed_while_stopped_is_found_at_the_start() {
+fn a_change_while_stopped_is_found_at_the_start() {
     let mut ring = Ring::of(8, &THREE);
     let sample = Sample::random(&ring.scratch(), "file", 4, 70_000);
     sample.store(&ring, 36, "--wait all");

@@ -125,7 +125,7 @@ fn a_leave_beside_a_death() {
 ///
 /// Goal: it is a member again, in its next life.
 #[test]
-fn who_left_comes_again() {
+fn a_peer_that_left_comes_again() {
     for settings in both() {
         for seed in seeds(0..8) {
             let numbers = spread(2 * settings.successors + 6);

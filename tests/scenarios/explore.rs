@@ -84,7 +84,7 @@ fn through_the_change_from_the_map() {
 
 /// Goal: the invariant holds if a failed peer comes back, in its next life, before its death is known.
 #[test]
-fn who_failed_returns() {
+fn a_failed_peer_returns() {
     search("who failed returns", &RETURNS, 4);
 }
 

@@ -259,7 +259,7 @@ fn slow_is_not_dead() {
 }
 
 #[test]
-fn who_is_cut_off_from_some_is_reached_through_helpers() {
+fn a_peer_cut_off_from_some_is_reached_through_helpers() {
     for settings in both() {
         for seed in seeds(0..8) {
             let mut world = World::new(seed, settings);

@@ -604,7 +604,7 @@ fn peer_one() -> PeerFile {
 /// Found by reading the code: the reserve made room for one new peer.toml, and another program took that room. Then the
 /// next start failed, and so did the next incarnation of a peer that was declared dead.
 #[test]
-fn who_a_peer_is_can_be_written_again_and_again_on_a_full_disk() {
+fn the_identity_can_be_written_again_and_again_on_a_full_disk() {
     let fixture = Fixture::new();
     let dir = fixture.store.dir().to_owned();
     let mut file = peer_one();
@@ -633,7 +633,7 @@ fn who_a_peer_is_can_be_written_again_and_again_on_a_full_disk() {
 
 /// Goal: a crash while peer.toml is written leaves it whole, the one before or the next.
 #[test]
-fn what_a_crash_leaves_beside_who_a_peer_is_does_no_harm() {
+fn files_of_a_crash_beside_the_identity_do_no_harm() {
     let fixture = Fixture::new();
     let dir = fixture.store.dir().to_owned();
     let mut file = peer_one();

@@ -108,7 +108,7 @@ fn link(text: &str, clock: u64) -> Link {
 }
 
 #[test]
-fn what_was_received_is_there_and_stays() {
+fn a_received_object_is_there_and_stays() {
     let fixture = Fixture::new();
     for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5] {
         let bytes = sample(length);
@@ -365,7 +365,7 @@ fn a_stranger_in_objects_is_ignored_and_told() {
 }
 
 #[test]
-fn what_a_crash_leaves_is_put_right() {
+fn the_next_start_corrects_what_a_crash_left() {
     let fixture = Fixture::new();
     let info = fixture.put(b"here");
     fixture.store.link(&link("a", 1), info.content).unwrap();
@@ -713,7 +713,7 @@ fn a_source_gives_only_the_bytes_that_were_hashed() {
 
 /// Goal: an object that does not fit is refused before any byte of it is taken, and the promises of others count.
 #[test]
-fn what_does_not_fit_is_refused_at_once() {
+fn an_object_that_does_not_fit_is_refused_at_once() {
     let fixture = Fixture::new();
     fixture.disk.0.free.store(11 << 20, SeqCst);
     let content = |n: u8| ContentId::of(&[n]);

@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_comes_back_from_disk() {
+    fn known_facts_come_back_from_disk() {
         let known = vec![
             Known { position: Position::of_number(1), name: Some("nas".to_owned()), away_since_ms: None },
             Known { position: Position::of_number(2), name: None, away_since_ms: Some(1_700_000_000_000) },

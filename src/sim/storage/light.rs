@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_rotted_is_read_as_it_is_unless_it_is_checked() {
+    fn rot_is_read_as_it_is_unless_it_is_checked() {
         let (mut disk, object) = (Light::default(), info(1, 10));
         disk.put_object(object);
         disk.rot(&object.content);

@@ -279,7 +279,7 @@ async fn a_thousand_connections_from_one_address_are_bounded() {
 }
 
 #[tokio::test]
-async fn who_goes_on_with_malformed_messages_is_shunned_and_comes_back_by_itself() {
+async fn a_peer_that_goes_on_with_malformed_messages_is_shunned_and_comes_back_by_itself() {
     let ring = Ring::new();
     let settings = TransportSettings { shun_min: Duration::from_secs(3), ..TransportSettings::default() };
     let (a, mut b) = (ring.peer(1), Peer::with(&ring.identity(2), &settings).unwrap());

@@ -194,7 +194,7 @@ fn rot_is_healed_where_it_is_noticed() {
 
 /// Goal: a request at a peer with a full disk says so and harms no other peer.
 #[test]
-fn who_requests_has_a_full_disk() {
+fn a_request_at_a_full_disk() {
     for stores in [Stores::Light, Stores::Real] {
         let (mut world, _, keepers) = with_a_file(1, stores, 5 << 20);
         let other = *members(&world).iter().find(|slot| !keepers.contains(slot)).unwrap();

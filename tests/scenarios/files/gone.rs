@@ -76,7 +76,7 @@ fn two_of_six_are_gone_for_ever() {
 /// while files are stored, and the other two, which acknowledge them, go at once. All remaining members say, truly,
 /// that they have no such name. Three of four words of five are there, and are not enough.
 #[test]
-fn what_only_the_gone_had_is_not_denied() {
+fn files_that_only_the_gone_had_are_not_denied() {
     let mut unsure = 0;
     for seed in seeds(0..6) {
         // Pings are so rare that no peer misses the middle one before all is over.

@@ -10,7 +10,7 @@ use super::harness::{MINUTE, SECOND, converged, is_chosen, members, settle};
 
 /// Goal: no peer moves files that were at their places from the beginning.
 #[test]
-fn what_is_in_place_stays_there() {
+fn files_in_place_stay_there() {
     for seed in seeds(0..4) {
         let mut world = converged(seed, 50);
         world.place_files(500, 1 << 20);

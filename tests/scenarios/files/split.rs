@@ -50,7 +50,7 @@ fn come_together(world: &mut World, seed: u64, how: &str) {
 /// the split has healed. If several sides wrote a name, the greatest record wins everywhere, and its history has the
 /// others.
 #[test]
-fn what_was_stored_on_both_sides_of_a_split_is_found_after_it() {
+fn files_of_both_sides_of_a_split_are_found_after_it() {
     for seed in seeds(0..2) {
         for (how, parts) in SPLITS {
             let mut world = converged(seed, 20);

@@ -10,7 +10,7 @@ use super::harness::{
 
 /// Goal: an acknowledged file is durable at W peers at that moment, at R soon after, and every peer finds it.
 #[test]
-fn what_is_stored_is_found_from_every_peer() {
+fn a_stored_file_is_found_from_every_peer() {
     for (seed, stores) in on_both(seeds(0..4)) {
         for peers in [1, 2, 3, 12] {
             let mut world = converged_on(stores, seed, peers);
@@ -81,7 +81,7 @@ fn stores_are_idempotent_on_a_bad_network() {
 /// Scenario 16. Goal: while peers join and die around the keys, every peer finds an acknowledged file at any moment
 /// afterwards, and no peer ever says "no such file" of it.
 #[test]
-fn what_is_acknowledged_while_ownership_moves_is_found() {
+fn a_file_acknowledged_while_ownership_moves_is_found() {
     for (seed, stores) in on_both(seeds(0..8)) {
         let mut world = converged_on(stores, seed, 14);
         world.oracle.safety = false;
