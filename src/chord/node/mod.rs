@@ -505,7 +505,7 @@ impl Node {
             }
             Purpose::Farewell => {}
             Purpose::Contacts => self.contacts_answered(now, answer),
-            Purpose::Heal { whom, hops } => self.search_answered(now, &whom, hops, answer),
+            Purpose::Search { whom, hops } => self.search_answered(now, &whom, hops, answer),
             Purpose::Check(whom) => self.check_answered(now, &whom, answer),
         }
     }
