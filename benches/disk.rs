@@ -1,6 +1,6 @@
-//! The store on disk by itself: hashing, one large object, many small ones.
+//! The store on disk alone: hashing, one large object, many small ones.
 //!
-//! `cargo bench --bench disk` prints the median of five rounds of each, and what it ran on.
+//! `cargo bench --bench disk` prints the median of five rounds of each, and the machine.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -24,7 +24,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// What is done, and how often it was.
+/// One kind of attack, with the number of times it was made so far.
 #[derive(Clone, Copy, Debug)]
 enum Attack {
     RandomStreams,
@@ -71,7 +71,7 @@ async fn main() -> Result<(), Failure> {
             while Instant::now() < until {
                 let once = carry_out(attack, &endpoint, target, &counted, until);
                 let _ = tokio::time::timeout(until - Instant::now().min(until), once).await;
-                // Not to measure how fast this side can fail.
+                // A pause, so that the figures do not measure how fast this side can fail.
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         });
@@ -84,7 +84,7 @@ async fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Trusts whoever answers: it is there to attack.
+/// An endpoint that trusts every peer, since it is there to attack.
 fn endpoint(identity: &Identity, from: IpAddr) -> Result<quinn::Endpoint, Failure> {
     let dir = tempfile::tempdir()?;
     identity.save(dir.path())?;
@@ -112,7 +112,7 @@ fn endpoint(identity: &Identity, from: IpAddr) -> Result<quinn::Endpoint, Failur
     Ok(endpoint)
 }
 
-/// One connection's worth of an attack.
+/// Carries out an attack over one connection.
 async fn carry_out(
     attack: Attack,
     endpoint: &quinn::Endpoint,
@@ -166,7 +166,7 @@ async fn carry_out(
     Ok(())
 }
 
-/// An object is announced, a little of it sent, and no more; or an answer is asked for and not read.
+/// Announces an object and sends only a little of it, or asks for an answer and does not read it.
 async fn transfer_left(
     connection: &quinn::Connection,
 ) -> Result<(quinn::SendStream, quinn::RecvStream), Failure> {

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Writes the first inputs of each target to fuzz/corpus/TARGET/, out of the golden bytes of the wire
-(tests/golden/wire.txt) and the texts in fuzz/seeds. What a fuzzer has found there already stays."""
+(tests/golden/wire.txt) and the texts in fuzz/seeds. It keeps inputs that a fuzzer has found there."""
 
 import base64
 import hashlib
@@ -130,7 +130,7 @@ def write(target, inputs):
 
 
 PEER_FILES = [
-    """# Who this peer is.
+    """# The identity of this peer.
 position = "04ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
 number = 4
 ring = "0a1b2c3d"

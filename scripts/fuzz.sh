@@ -133,7 +133,7 @@ report() {
     exit 1
 }
 
-# What this run wrote down as an input that fails.
+# The failing inputs that this run wrote down.
 findings() {
     find "artifacts/$1" -type f -newer "$logs/$1.begun" \
         \( -name 'crash-*' -o -name 'oom-*' -o -name 'timeout-*' -o -name 'leak-*' \)

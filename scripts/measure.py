@@ -236,7 +236,7 @@ def commands(ring, options):
     rates = []
     for round_ in range(options.rounds + 1):
         if round_ == 0:
-            # What is made once, by the first commands, is no leak.
+            # Memory that the first commands take once is no leak.
             subprocess.run(["sh", "-c", loop.replace(str(options.commands), "100"), ring.bin, peer.dir, certs], check=True)
         else:
             rates.append(options.commands / timed(["sh", "-c", loop, ring.bin, peer.dir, certs]))

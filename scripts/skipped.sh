@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Prints the options, a word a line, that leave out the tests which cannot run here, and on standard error why. What a
-# test needs stands at it, as #[ignore = "needs --all, tmux"]; `--all` is there where QUOIT_TEST_ALL is 1, and a variable
-# where it is set.
+# Prints the options, a word a line, that leave out the tests which cannot run here, and on standard error why. A test
+# names its needs, as #[ignore = "needs --all, tmux"]; `--all` is there where QUOIT_TEST_ALL is 1, and a variable where
+# it is set.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -49,7 +49,7 @@ has() {
     local at
     case $1 in
         --all) [[ ${QUOIT_TEST_ALL:-} == 1 ]] ;;
-        # What is run by command: its variable says so.
+        # Tests that run by command only: a variable asks for them.
         QUOIT_*) [[ -n ${!1:-} ]] ;;
         IPv6) [[ $(uname) != Linux ]] || grep -qs '^0\{31\}1 ' /proc/net/if_inet6 ;;
         aioquic)

@@ -21,6 +21,11 @@ main() {
     step cargo fmt --check
     step cargo clippy --locked --profile ci --all-targets -- -D warnings
     RUSTDOCFLAGS='-D warnings' step cargo doc --locked --profile ci --no-deps
+    if command -v python3 >/dev/null; then
+        step scripts/comments.sh check
+    else
+        printf 'SKIPPED: comments are not read: python3 is not there\n'
+    fi
     local script
     for script in scripts/*.sh fuzz/*.sh .ci/run; do
         bash -n "$script"

@@ -142,7 +142,7 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: however often it has failed, a pause is within its bounds and no shorter than the last.
+        /// Goal: after any number of failures a pause is within its bounds and no shorter than the last.
         #[test]
         fn pauses_stay_within_their_bounds(
             min in 0u64..100_000, more in 0u64..10_000_000, factor in 1u32..10, failures: u32,

@@ -192,7 +192,8 @@ const RECORDS_PER_PAGE: usize = 1_000;
 mod tests {
     use super::*;
 
-    /// Goal: what cannot be read is neither written over nor taken for nothing; what cannot be written is no success.
+    /// Goal: an unreadable record is neither overwritten nor taken for absent, and a failed write is reported as a
+    /// failure.
     #[test]
     fn a_history_that_cannot_be_read_stays_as_it_is() {
         let untouched = |_: &mut NameHistory| -> (bool, ()) { panic!("there is nothing to change") };
@@ -205,7 +206,7 @@ mod tests {
         assert_eq!((new, result), (codec::encode(&NameHistory::default()).ok(), Ok(7)));
     }
 
-    /// Reported by reading: a peer whose own copy had gone bad said that the receiver refused it.
+    /// Found by reading the code: a peer whose own copy had gone bad said that the receiver refused it.
     #[test]
     fn a_copy_that_is_bad_here_is_not_the_receivers_fault() {
         let giver = PeerName { position: Position::of_number(36), name: None };

@@ -1,6 +1,6 @@
 //! Lengths that a message claims but does not have take neither memory nor time.
 //!
-//! In a process of its own, since it counts the allocations of the whole process.
+//! The test has a process of its own, since it counts the allocations of the whole process.
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ static ALLOCATED: PeakAlloc = PeakAlloc;
 
 /// serde takes up to 1 MiB for a sequence before it has seen an element.
 const BYTES_MAX: usize = 4 << 20;
-/// For one message; a loop over the claimed length would take hours.
+/// The bound for one message; a loop over the claimed length would take hours.
 const TIME_MAX: Duration = Duration::from_secs(1);
 
 /// A varint of eight bytes: the length that is claimed.

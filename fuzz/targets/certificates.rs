@@ -8,7 +8,7 @@ use quoit::id::Position;
 use quoit::transport::{Verifier, certificate_position, fuzz};
 use quoit_fuzz::{GOOD_AT_UNIX_MS, certs_dir, choice};
 
-/// What checks, and the one certificate that is good.
+/// The verifier of one ring, and the one certificate that it accepts.
 fn good() -> &'static (Verifier, Vec<u8>) {
     static GOOD: OnceLock<(Verifier, Vec<u8>)> = OnceLock::new();
     GOOD.get_or_init(|| {
@@ -33,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
                 assert_eq!(fuzz::key_pem(pem.as_bytes()).as_ref(), Some(&pem));
             }
         }
-        // The good one with a few bytes changed: two for the place, one for the value.
+        // The good certificate with a few bytes changed: two input bytes give the place, one the value.
         _ => {
             let mut der = good().1.clone();
             for change in rest.chunks_exact(3) {

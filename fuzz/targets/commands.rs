@@ -1,4 +1,4 @@
-//! What a client asks of its peer, and what the peer answers.
+//! The commands of a client to its peer, and the peer's replies.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

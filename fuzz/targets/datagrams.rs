@@ -1,4 +1,4 @@
-//! The small ones: datagrams, the hello, remembered members, and the header of a frame.
+//! The small messages: datagrams, the hello, remembered members, and the header of a frame.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

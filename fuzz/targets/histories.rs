@@ -13,7 +13,7 @@ fuzz_target!(|data: &[u8]| {
     match which % 3 {
         0 => {
             let Some(mut history) = one_encoding::<NameHistory>(rest) else { return };
-            // What came from a damaged disk is offered, merged and asked like any other.
+            // A history from a damaged disk is offered, merged and asked like any other.
             let _ = history.siblings().count();
             let records: Vec<_> = history.past.iter().map(|past| past.record.clone()).collect();
             let known = history.current.clone();

@@ -53,7 +53,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// Law: a name is one component of a path, and what is shown of it cannot write to a terminal.
+/// Law: a name is one component of a path, and its shown form cannot control a terminal.
 fn file_name(text: &str) {
     match FileName::new(text) {
         Ok(name) => {

@@ -18,7 +18,7 @@ fuzz_target!(|data: &[u8]| {
         }
         1 => pages(&mut rest),
         _ => {
-            // However the bytes are cut into pieces, the address is their SHA-256.
+            // The address of the bytes is their SHA-256, however they are cut into pieces.
             let (mut hasher, mut all) = (ChunkHasher::default(), Vec::new());
             while let Some(piece) = piece(&mut rest) {
                 hasher.update(piece);
@@ -35,7 +35,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// No index and no length that a hostile outboard has leads out of bounds.
+/// No index and no length of a hostile outboard leads out of bounds.
 fn asked(outboard: &Outboard) {
     let content = ContentId([0; 32]);
     for index in [0, 1, chunk_count(outboard.length()) - 1, chunk_count(outboard.length()), u64::MAX - 1] {

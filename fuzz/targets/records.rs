@@ -1,4 +1,4 @@
-//! Name records: as they travel, and who signed them.
+//! Name records: their encoding, and their signatures.
 #![no_main]
 
 use std::sync::OnceLock;
@@ -28,7 +28,7 @@ fuzz_target!(|data: &[u8]| {
     let position =
         verifier().verify_record_signature(&signed.certificate, GOOD_AT_UNIX_MS, &bytes, &signed.signature);
     if let Ok(position) = position {
-        // The one identity of the seeds; whoever else is let through has forged.
+        // The only identity of the seeds: any other identity that passes is forged.
         assert_eq!(position.number(), Some(7), "{record:?}");
     }
 });

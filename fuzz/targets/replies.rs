@@ -1,4 +1,4 @@
-//! What a peer answers.
+//! The replies of a peer.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

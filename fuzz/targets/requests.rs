@@ -1,4 +1,4 @@
-//! What a peer asks: the first frame of every stream.
+//! The requests of a peer: the first frame of every stream.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,7 +1,7 @@
-//! A node of the ring among members that say anything: any message, from anybody, in any order.
+//! A node of the ring among members that send any message, in any name and any order.
 //!
-//! Laws: no panic; a list in order, without itself, at most r long; every table bounded; what goes out
-//! fits its frame or datagram, and there is a bounded lot of it; time always goes on.
+//! Laws: no panic; a list in order, without itself, at most r long; every table bounded; each output fits its frame or
+//! datagram, and a step has a bounded number of outputs; time always goes on.
 #![no_main]
 
 use std::collections::{BTreeSet, VecDeque};
@@ -31,7 +31,7 @@ fuzz_target!(|data: &[u8]| {
 struct World {
     now: Moment,
     node: Node,
-    /// Requests of the node that nobody has answered yet.
+    /// Requests of the node without an answer yet.
     asked: VecDeque<(Token, Target)>,
     persisting: Option<u64>,
     requests: u64,
@@ -97,7 +97,8 @@ impl World {
                 members = bytes.len() / MEMBER_BYTES_MIN;
                 let Some((token, target)) = self.take_asked(which) else { return Some(()) };
                 let Some(reply) = one_encoding::<MembershipReply>(bytes) else { return Some(()) };
-                // Who was asked by position answers; at a mere address anybody may.
+                // A question to a position is answered by that peer. A question to a bare address may be answered by
+                // anybody.
                 let mut from = sender(who);
                 if let Some(position) = target.position {
                     from = Entry::from(Life { position, ..(*from).clone() });
@@ -146,7 +147,7 @@ impl World {
         self.asked.remove(at)
     }
 
-    /// A lookup that is told anything asks each peer once and ends.
+    /// A lookup asks each peer once and ends, whatever the answers are.
     fn look_up(&mut self, rest: &mut &[u8]) {
         let view = self.node.view();
         let mut lookup = Lookup::new(&view, Position([byte(rest).unwrap_or(0); 32]), BTreeSet::new());
@@ -161,14 +162,14 @@ impl World {
                         lookup.answered(&entry, reply);
                     }
                 }
-                // Nobody else answers.
+                // No other peer answers.
                 Step::Wait => asked.iter().for_each(|whom| lookup.failed(whom)),
                 Step::Found { .. } | Step::Failed => return,
             }
         }
     }
 
-    /// Takes what the node wants done, and holds it to its laws.
+    /// Takes the outputs of the node, and checks its laws on them.
     fn drain(&mut self, members: usize) {
         let (mut outputs, mut asks) = (0, 0);
         while let Some(output) = self.node.poll_output() {
@@ -241,7 +242,7 @@ fn entry(number: u8) -> Entry {
 const STEPS_MAX: usize = 200;
 /// The least that a member takes in a message.
 const MEMBER_BYTES_MIN: usize = 69;
-/// What one step puts out, beside what each member of its message is good for.
+/// The most outputs of one step, beside those that each member in its message may cause.
 const OUTPUTS_MAX: usize = 256;
 const ASKS_MAX: usize = 128;
 const ASKED_KEPT_MAX: usize = 64;

@@ -114,7 +114,7 @@ impl Store {
         // The file moves first: a rename needs no space, so this works on a full disk too.
         let moved = self.layout().quarantine_file(&path, reason);
         if moved.is_ok() {
-            // The file is gone, which is what counts; the index follows now or when it can.
+            // The file is gone. The index is corrected now, or later if it cannot be written.
             if let Err(error) = self.forget(content) {
                 tracing::warn!(%content, %error, "the index still names a quarantined object");
             }

@@ -198,7 +198,7 @@ mod hex {
     }
 }
 
-const HEADER: &str = "# Who this peer is. Read it as you like; the peer itself writes it.\n";
+const HEADER: &str = "# The identity of this peer. Read it as you like; the peer itself writes it.\n";
 const FILE_BYTES_MAX: usize = 64 * 1024;
 /// The size of the spare file: more than any peer.toml takes in practice (sixteen contacts, two long paths).
 const SPARE_BYTES: u64 = 16 * 1024;
@@ -241,11 +241,11 @@ mod tests {
         assert_eq!(PeerFile::load(dir.path()).unwrap(), Some(peer));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "itself and the spare file");
         let text = std::fs::read_to_string(PeerFile::path(dir.path())).unwrap();
-        assert!(text.starts_with("# Who") && text.contains("position = \"04ffff"), "{text}");
+        assert!(text.starts_with("# The identity") && text.contains("position = \"04ffff"), "{text}");
     }
 
     #[test]
-    fn what_cannot_be_understood_is_no_missing_identity() {
+    fn an_unreadable_file_is_no_missing_identity() {
         let dir = tempfile::tempdir().unwrap();
         for bad in ["position = 4", "\u{0}", "[[["] {
             std::fs::write(PeerFile::path(dir.path()), bad).unwrap();

@@ -709,8 +709,8 @@ mod tests {
         ChaCha8Rng::seed_from_u64(seed)
     }
 
-    /// Goal: what was synced is there after every loss of power; what was not may be there, be torn, or be gone, and
-    /// each of these happens.
+    /// Goal: synced bytes survive every loss of power. Unsynced bytes may survive, be torn, or be lost, and each of
+    /// these happens.
     #[test]
     fn a_sync_is_what_makes_bytes_and_names_durable() {
         let mut seen = std::collections::BTreeSet::new();
@@ -742,7 +742,7 @@ mod tests {
         assert_eq!(seen.len(), 6, "{seen:?}");
     }
 
-    /// Goal: two writes may come to the disk in the other order.
+    /// Goal: two writes may reach the disk in either order.
     #[test]
     fn writes_are_reordered() {
         let later_alone = (0..200).filter(|seed| {
@@ -762,7 +762,7 @@ mod tests {
         assert!(later_alone.count() > 10);
     }
 
-    /// Goal: a process that died changes nothing any more, and its lock is gone.
+    /// Goal: handles of a dead process change no file, and its lock is gone.
     #[test]
     fn an_earlier_life_is_over() {
         let disk = MemoryDisk::default();

@@ -17,12 +17,12 @@
 //!   reserve                       room for what must be written on a full disk
 //! ```
 //!
-//! Invariants. Only a complete file, every byte hashed, is in objects/ or the index. What a call
-//! reports as done is durable: data synced, then its name, then the index entry. After a failed sync
-//! nothing more is written ([`BlobError::Poisoned`]). At most one store has a data directory.
+//! Invariants. Only a complete file, every byte hashed, is in objects/ or the index. A call that reports success has
+//! made its work durable: data synced, then its name, then the index entry. After a failed sync nothing more is written
+//! ([`BlobError::Poisoned`]). At most one store has a data directory.
 //!
-//! Everything here blocks; asynchronous callers use `spawn_blocking`. Nothing here knows the ring: a
-//! name record is opaque bytes, and who should hold what is decided elsewhere.
+//! Everything here blocks; asynchronous callers use `spawn_blocking`. Nothing here knows the ring: a name record is
+//! opaque bytes, and other modules decide which peer should hold which object.
 
 mod backend;
 mod check;

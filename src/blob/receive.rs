@@ -220,7 +220,7 @@ impl Receiver {
             self.store.note_failed_write(self.length, error);
         }
         placed?;
-        // The bytes were hashed on their way in; the stamp of the file in its place is what is trusted.
+        // The bytes were hashed on their way in. The store trusts the stamp of the file that is now in its place.
         if let Ok(stamp) = self.file.stamp() {
             self.store.checks().note(found, stamp, self.store.now());
         }
@@ -385,5 +385,5 @@ fn open_part(store: &Store, content: &ContentId) -> Result<Box<dyn DiskFile>> {
     }
 }
 
-/// The mode of an object: read-only for everybody.
+/// The mode of an object: read-only for all users.
 pub(super) const OBJECT_MODE: u32 = 0o444;

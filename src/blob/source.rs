@@ -159,8 +159,8 @@ impl SourceReader {
     }
 }
 
-/// Whether a file looks unchanged. Its name may move on, which changes its ctime; a change with the mtime put back is
-/// found by its bytes.
+/// Whether a file looks unchanged. A rename changes the file's ctime and is allowed. If a program changed the bytes and
+/// put the mtime back, the bytes show it.
 fn looks_the_same(one: &Stamp, other: &Stamp) -> bool {
     (one.length, one.modified) == (other.length, other.modified)
 }

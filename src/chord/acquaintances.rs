@@ -26,7 +26,7 @@ impl Acquaintances {
         }
     }
 
-    /// Whether one more would take the place of another.
+    /// Whether a new acquaintance would take the place of an old one.
     pub(super) fn is_full(&self) -> bool {
         self.0.len() >= Acquaintances::MAX
     }

@@ -1,4 +1,4 @@
-//! The checks of what others say of the ring against its rules, and the source of a report.
+//! The checks of other peers' statements about the ring against its rules, and the origin of a statement.
 //!
 //! An answer that contradicts itself convicts its sender. An answer that only contradicts what this peer knows may come
 //! from a ring that changes at the moment; it is checked with others before it is believed.

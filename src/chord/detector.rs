@@ -5,7 +5,7 @@
 //! by no helper. Slow is not dead: any sign of life begins the count anew.
 //!
 //! A watch is kept for each neighbour, for a peer under suspicion (it left a request unanswered), and for a stranger
-//! (somebody told of it; it becomes a member once it was reached).
+//! (another peer reported it; it becomes a member once this peer has reached it).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -45,7 +45,7 @@ pub(super) enum Step {
     Dead(Entry),
 }
 
-/// What a sign of life from a watched peer means.
+/// The meaning of a sign of life from a watched peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Contact {
     /// Nothing that others need to know.
@@ -279,8 +279,9 @@ impl Detector {
         self.watches.get(&from.position).is_some_and(of_earlier)
     }
 
-    /// Begins a suspicion of a peer that is not a neighbour, with so many misses to begin with: it is watched until it
-    /// answers or is found dead. Returns its first ping; `None` if it is watched already, or too many peers are.
+    /// Begins a suspicion of a peer that is not a neighbour, with this number of misses at the start. The peer is
+    /// watched until it answers or is found dead. Returns its first ping; `None` if it is watched already, or too many
+    /// peers are.
     pub(super) fn start_suspicion(
         &mut self,
         now: Moment,
@@ -406,7 +407,7 @@ impl Detector {
         steps
     }
 
-    /// Chooses so many more helpers for a probe, at random among the nearest members.
+    /// Chooses this number of further helpers for a probe, at random among the nearest members.
     fn choose_helpers<'a>(
         &mut self,
         position: Position,
@@ -512,7 +513,7 @@ mod tests {
         steps.iter().filter_map(helper).collect()
     }
 
-    /// Rule: dead is a peer that missed three pings, and that neither the direct probe nor a helper reached (SWIM).
+    /// Rule: a peer is dead if it missed three pings and neither the direct probe nor a helper reached it (SWIM).
     #[test]
     fn a_death_takes_three_misses_and_a_failed_probe() {
         let mut bench = Bench::new();
@@ -581,7 +582,7 @@ mod tests {
         assert!(bench.detector.is_later_life(&later) && !bench.detector.is_later_life(&entry(1)));
     }
 
-    /// Rule: a stranger becomes a member by its own words, and is forgotten in silence.
+    /// Rule: a stranger becomes a member once it answers itself, and is forgotten if it does not answer.
     #[test]
     fn a_stranger_is_a_member_once_it_was_reached() {
         let mut bench = Bench::new();

@@ -79,7 +79,7 @@ struct Door {
     present: bool,
 }
 
-/// What is due on the way in.
+/// The action that is due while this peer enters the ring.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Due {
     /// Nothing yet.
@@ -109,7 +109,7 @@ pub(super) enum Round {
     Wait(Option<Vec<String>>),
 }
 
-/// What an answer leads to.
+/// The step that an answer leads to.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Step {
     /// Ask this peer, which stands nearer to this peer's place.
@@ -315,9 +315,10 @@ impl Entering {
         }
     }
 
-    /// Takes the claim of an asked peer that this peer has lived longer than it knows. `may_be` says whether it can have.
-    /// A liar would use this peer's lives up, so only so much is believed of one peer, and of all together. Returns
-    /// whether the claim is believed: then a greater incarnation is to be taken.
+    /// Takes the claim of an asked peer that this peer has lived longer than it knows. `may_be` says whether it can
+    /// have. A liar could use up this peer's incarnations. So this peer believes only a bounded number of such reports
+    /// of one peer, and of all together. Returns whether the claim is believed: then a greater incarnation is to be
+    /// taken.
     pub(super) fn note_later_life(&mut self, now: Moment, from: &Position, may_be: bool) -> bool {
         let often = self.later_lives.iter().filter(|teller| *teller == from).count();
         if may_be && often < LATER_LIVES_BY_ONE_MAX && self.later_lives.len() < LATER_LIVES_MAX {
@@ -566,7 +567,7 @@ mod tests {
         assert!(matches!(entering.close_round(), Round::Wait(_)));
     }
 
-    /// Rule: a liar cannot use this peer's lives up.
+    /// Rule: a liar cannot use up this peer's incarnations.
     #[test]
     fn a_peer_is_believed_three_times_that_this_one_lived_longer() {
         let mut entering = resume(&[(1, MemberState::Alive)]);

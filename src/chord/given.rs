@@ -48,7 +48,7 @@ impl Given {
         self.order.as_ref().map(|order| order.at)
     }
 
-    /// The contacts that are still to be met: none of these members is one of them.
+    /// The contacts that this peer has still to meet, after it has removed those among `members`.
     pub(super) fn unmet<'a>(&mut self, members: impl Iterator<Item = &'a Entry> + Clone) -> &[Target] {
         self.unmet.retain(|contact| position_of(contact, members.clone()).is_none());
         &self.unmet

@@ -1,5 +1,5 @@
-//! What is believed of hearsay: how many strangers one peer may tell of, and how far a report may exceed what a member
-//! itself confirmed.
+//! The bounds within which hearsay is believed: how many strangers one peer may tell of, and how far a report may
+//! exceed what a member itself confirmed.
 
 use std::collections::BTreeMap;
 
@@ -59,9 +59,9 @@ impl Hearsay {
     }
 
     /// Whether hearsay about a member can be believed, where `known` is what this peer knows of it. It may exceed the
-    /// last incarnation the member itself confirmed by at most a leap. What others said before does not count: step by
-    /// step it would lead beyond what the member itself believes, and could not be contradicted. News that the member is
-    /// alive may leap twice as far, so that every believed death can be contradicted, by hearsay too.
+    /// last incarnation the member itself confirmed by at most a leap. Earlier hearsay does not count: step by step it
+    /// would lead beyond what the member itself believes, and the member could not contradict it. News that the member
+    /// is alive may leap twice as far, so that every believed death can be contradicted, by hearsay too.
     pub(super) fn may_be(&self, known: Option<&Member>, report: &Member) -> bool {
         if known.is_some_and(|known| known.entry.incarnation >= report.entry.incarnation) {
             return true;

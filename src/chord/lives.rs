@@ -12,7 +12,7 @@ use super::rules::Rules;
 use crate::wire::limits::INCARNATION_MAX;
 use crate::wire::{Address, Entry, Member, MemberState};
 
-/// What this peer does about its own lives.
+/// The incarnations of this peer: which one it is saving, and how it answers reports on itself.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lives {
     /// The incarnation that is being saved on disk.
@@ -24,18 +24,18 @@ pub(super) struct Lives {
 /// Where this peer stands when a report on itself comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// It is on its way into the ring. Whether a person gave its address is known.
+    /// This peer is on its way into the ring. The flag says whether a person gave its address.
     Entering {
         /// Whether a person gave the address.
         address_given: bool,
     },
-    /// It is a member.
+    /// This peer is a member.
     Member,
-    /// It checks whether the ring still counts it.
+    /// This peer checks whether the ring still counts it.
     Checking,
 }
 
-/// What follows from a report on this peer.
+/// The step that a report on this peer leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     /// Another key claims this peer's position; this peer does nothing about it.
@@ -178,7 +178,7 @@ mod tests {
         Member { entry: entry(1).with_incarnation(incarnation), state }
     }
 
-    /// Rule: news of an end is contradicted by a greater incarnation, some lives ahead.
+    /// Rule: this peer contradicts news of its end with an incarnation that is some numbers greater.
     #[test]
     fn a_death_is_contradicted() {
         for state in [MemberState::Dead, MemberState::Left] {

@@ -7,7 +7,7 @@
 //! The end: the owner is the nearest peer that stands, once each nearer peer was asked and has failed. If it did not
 //! confirm, a peer before the key must list it, as long as one is left to ask. If all others fail, the asker owns it.
 //!
-//! Whom to ask next: the nearest peer named at or after the key, then the nearest before it, then the nearest after it
+//! The next peer to ask: the nearest peer named at or after the key, then the nearest before it, then the nearest after it
 //! that only the asker knows. Once a peer stands: the nearer peers, and those before the key if it has to be listed.
 //!
 //! Distrusted peers come last in each group. While one peer is slow the next is asked, at most three at a time. When a

@@ -86,7 +86,7 @@ impl Members {
         self.news = News::default();
     }
 
-    /// What is believed of hearsay.
+    /// The bounds within which hearsay is believed.
     pub(super) fn hearsay(&self) -> &Hearsay {
         &self.hearsay
     }
@@ -133,7 +133,7 @@ impl Members {
         true
     }
 
-    /// Whether more answering members are known than are kept, beside so many neighbours.
+    /// Whether more answering members are known than the budget allows, beside this number of neighbours.
     pub(super) fn is_over_budget(&self, neighbours: usize) -> bool {
         self.table.alive_count() > self.contacts_max.saturating_add(neighbours)
     }
@@ -143,8 +143,8 @@ impl Members {
         self.table.alive_count() >= self.contacts_max.saturating_add(neighbours)
     }
 
-    /// Whether an unknown answering member would itself be the one to go, because there is no room for it beside so
-    /// many neighbours. The members that `pins` lists stay.
+    /// Whether an unknown answering member would itself be the one to go, because there is no room for it beside this
+    /// number of neighbours. The members that `pins` lists stay.
     pub(super) fn would_go<'a>(
         &mut self,
         me: &Position,
@@ -313,7 +313,7 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: the order in which news arrives does not matter, nor how often.
+        /// Goal: the order and the number of arrivals of news do not matter.
         #[test]
         fn merging_commutes(news in prop::collection::vec(any_member(), 0..20), seed in any::<u64>()) {
             let mut one = Members::new(MEMBERS_MAX);
@@ -327,7 +327,7 @@ mod tests {
         }
     }
 
-    /// Goal: a peer that tells of ever new dead members fills no table beyond its bound.
+    /// Goal: a peer that reports ever new dead members cannot fill a table beyond its bound.
     #[test]
     fn news_is_bounded_as_members_are() {
         let mut members = Members::new(MEMBERS_MAX);

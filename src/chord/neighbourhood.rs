@@ -84,7 +84,7 @@ pub(super) enum Approach {
     Adopted,
 }
 
-/// What follows when the answer to a query was adopted.
+/// The consequences of an adopted answer to a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Adopted {
     /// FROM_PRED: the successor's predecessor may lie before it. Otherwise the first successor is to be notified.
@@ -93,7 +93,7 @@ pub(super) struct Adopted {
     pub believed_dead: Option<Entry>,
 }
 
-/// What follows from the end of a peer.
+/// The consequences of the end of a peer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Ended {
     /// The query waited for that peer, and is over.
@@ -299,7 +299,7 @@ impl Neighbourhood {
         self.query = Some(query);
     }
 
-    /// Takes the query from the list of what is awaited, since its answer came or nothing waits for it any more.
+    /// Takes out the awaited query, since its answer came or is no longer needed.
     pub(super) fn take_query(&mut self) -> Option<Query> {
         self.query.take()
     }
@@ -436,7 +436,7 @@ impl Neighbourhood {
         self.candidates.clear();
     }
 
-    /// Drops the query under way, and what is known of busy peers.
+    /// Drops the query under way, and the record of busy peers.
     pub(super) fn stop_asking(&mut self) {
         (self.query, self.busy_tries) = (None, 0);
     }
@@ -542,7 +542,7 @@ mod tests {
             self.members.merge(Member { entry: entry(number), state }, false);
         }
 
-        /// The neighbourhood, and what it knows.
+        /// The neighbourhood, and the facts that its rules need.
         fn parts(&mut self) -> (&mut Neighbourhood, Known<'_>) {
             let Bench { me, members, rules, small, ring } = self;
             (ring, Known { me, members, successors_max: 3, small: *small, rules })

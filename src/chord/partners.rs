@@ -30,9 +30,9 @@ pub(super) struct Partners {
 /// The next ping to a partner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Ping this partner; it missed so many pings in a row.
+    /// Ping this partner, which missed `misses` pings in a row.
     Ping { partner: Entry, misses: u32 },
-    /// This partner missed its pings, and is none any more: it is to be suspected.
+    /// This peer missed its pings and is no longer a partner: suspect it.
     Silent(Entry),
     /// There is no partner.
     Nobody,

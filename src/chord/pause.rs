@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(verdict, Some(Verdict::Counted { leaving: true }));
     }
 
-    /// Reported: a peer that heard of its death went on with its old lists when the next life was on disk early.
+    /// Reported: a peer that heard of its death kept its old lists if its next incarnation was on disk early.
     #[test]
     fn a_peer_that_was_declared_dead_joins_again() {
         for life in [None, Some(LIFE + 1)] {

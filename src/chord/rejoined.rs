@@ -1,8 +1,8 @@
 //! Members that were believed dead for a while and are back.
 //!
-//! They may have formed a ring of their own with others that were away: what was stored there is with them, and reaches
-//! its owners only with the next rounds of repair. A death that is contradicted at once, because others had it from
-//! hearsay, separated no peer.
+//! They may have formed a ring of their own with others that were away. They keep the files that were stored there, and
+//! these reach their owners only with the next rounds of repair. A death that is contradicted at once, because others
+//! had it from hearsay, separated no peer.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn who_came_back_is_known_for_a_minute() {
+    fn a_member_that_came_back_is_known_for_a_minute() {
         let mut rejoined = Rejoined::default();
         rejoined.lives(second(0), peer(1));
         rejoined.lives(second(1), peer(2));

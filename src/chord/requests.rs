@@ -34,7 +34,7 @@ pub(super) enum Purpose {
     /// A page of contacts.
     Contacts,
     /// A lookup of this peer's own position by another peer: the search for another ring.
-    Heal {
+    Search {
         /// The asked peer.
         whom: Entry,
         /// The number of peers that this search asked before.

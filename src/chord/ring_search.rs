@@ -2,8 +2,8 @@
 //!
 //! A ring that was split has two rings' worth of correct neighbours, and stabilising never joins them. So each peer now
 //! and then asks a peer that it remembers to look up the asker's position. An answer that names another peer comes from
-//! another ring: the two peers exchange what they know, and each takes its place between the other's neighbours. Where
-//! that leads to nothing for long, the asker leaves its list behind and joins again through the others.
+//! another ring: the two peers exchange what they know, and each takes its place between the other's neighbours. If the
+//! two rings stay apart for long, the asker leaves its list behind and joins again through the other ring.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub(super) struct RingSearch {
     found: u32,
 }
 
-/// What an answer tells of the place at which this peer should stand.
+/// The content of an answer about the place at which this peer should stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Finding {
     /// Nothing: the answer is faulty, or says nothing of the place.
@@ -36,7 +36,7 @@ pub(super) enum Finding {
     OtherRing(Vec<Entry>),
 }
 
-/// What follows from a finding.
+/// The step that a finding leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     /// Ask this peer in the same search.
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(finding(30, owner(20, 5)), Finding::Ask(entry(20)), "its own word counts");
     }
 
-    /// Reported: in the search for another ring an owner was believed against the rules.
+    /// Reported: the search for another ring believed an owner whose claim broke the rules.
     #[test]
     fn a_claim_that_contradicts_itself_tells_nothing() {
         // The position does not lie between 15 and 20.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::time::Moment;
 
-/// What this peer takes the ring for.
+/// The size of the ring as this peer judges it: small or large.
 #[derive(Debug, Clone)]
 pub(super) struct RingSize {
     small: bool,
@@ -65,7 +65,7 @@ mod tests {
         size
     }
 
-    /// Rule: a ring grows at once, and shrinks after a period in which few were known all the time.
+    /// Rule: a ring becomes large at once, and small after a period in which few members were known all the time.
     #[test]
     fn a_large_ring_becomes_small_after_one_period() {
         let mut size = large();

@@ -72,7 +72,7 @@ mod tests {
         Address::new(&format!("127.0.0.1:{port}")).unwrap()
     }
 
-    /// The seconds at which it is asked within an hour, where it is looked each second.
+    /// The seconds at which a silent member is asked within an hour, if the rule is evaluated each second.
     fn asked_within_an_hour(askers: usize) -> Vec<u64> {
         let mut silences = Silences::default();
         let at = |second| Moment(second * 1_000_000);

@@ -1,9 +1,9 @@
 //! Members by position, at 24 bytes each besides what their entries share.
 //!
-//! A sorted vector: a ring that fits the budget is known whole, and a lookup is a binary search. Where the
-//! budget is exceeded, the contact goes that crowds its neighbours most, relative to its distance from this
-//! peer, so that what stays is dense nearby and thins out with the distance (Li et al., *Bandwidth-efficient
-//! management of DHT routing tables*, NSDI 2005).
+//! A sorted vector: a ring that fits the budget is known whole, and a lookup is a binary search. When the table is over
+//! its budget, it evicts the contact that crowds its neighbours most, relative to its distance from this peer. So the
+//! contacts are dense nearby and thin out with the distance (Li et al., *Bandwidth-efficient management of DHT routing
+//! tables*, NSDI 2005).
 
 use crate::id::Position;
 use crate::wire::{Entry, Member, MemberState};
@@ -214,7 +214,7 @@ impl Table {
         let distance = newcomer.prefix().wrapping_sub(origin);
         let room = |last: u64, distance: u64, next: u64| Room { gap: next - last, distance };
         let its = room(ahead(last, 0), distance, ahead(next, u64::MAX));
-        // Of two with the same room the nearer one crowds most.
+        // Of two members with the same room, the nearer one crowds most.
         let is_it = |slot: Option<&Slot>, position: &Position| {
             slot.is_some_and(|slot| slot.member.entry.position == *position)
         };
@@ -349,7 +349,7 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: the table agrees with a sorted map, whatever is put in and taken out.
+        /// Goal: the table agrees with a sorted map after any insertions and removals.
         #[test]
         fn it_is_a_sorted_map(steps in prop::collection::vec((any::<u8>(), 0u8..4), 0..60), from in any::<u8>()) {
             let mut table = Table::default();
@@ -377,7 +377,8 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: a member that would go at once is recognised without inserting it, wherever ties and pinned ones are.
+        /// Goal: the table recognises, without inserting it, a member that would be evicted at once, with any ties and
+        /// pinned members.
         #[test]
         fn a_newcomer_that_would_go_is_told(
             known in prop::collection::btree_map(any::<u8>(), 0u8..4, 0..40),
@@ -414,8 +415,8 @@ mod tests {
         );
     }
 
-    /// Goal: what stays of many is dense nearby and thins out with the distance: about as many contacts in
-    /// each doubling of it.
+    /// Goal: the contacts that stay are dense nearby and thin out with the distance: each doubling of the distance has
+    /// about as many.
     #[test]
     fn crowding_leaves_a_density_that_falls_with_the_distance() {
         let me = Position::ZERO;
@@ -427,7 +428,7 @@ mod tests {
                 table.remove(&victim);
             }
         }
-        // The nearest of 6,000 lies about 2^64 / 6,000 ahead: twelve doublings and a half.
+        // The nearest of 6,000 members lies about 2^64 / 6,000 ahead, which leaves twelve and a half doublings.
         let mut octaves = [0u32; 12];
         for entry in table.alive() {
             let octave = entry.position.prefix().leading_zeros() as usize;
@@ -446,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_pinned_stays() {
+    fn a_pinned_member_stays() {
         let table = Table::of((0..50).map(numbered));
         let keep = table.most_crowding(&Position::ZERO, |_| false).unwrap();
         assert_ne!(table.most_crowding(&Position::ZERO, |entry| entry.position == keep), Some(keep));

@@ -1,4 +1,4 @@
-//! What `init`, `join` and `run` have in common: their options, and how a contact is written.
+//! The options that `init`, `join` and `run` share, and how a contact is written.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -57,7 +57,7 @@ pub(super) struct PeerArgs {
 /// The options of a command whose peer may have been admitted elsewhere.
 #[derive(Debug, clap::Args)]
 pub(super) struct BundleArgs {
-    /// What `quoit admit` made for this peer; it goes to the certificates
+    /// The bundle that `quoit admit` made for this peer; it goes to the certificates
     #[arg(long, value_name = "FILE")]
     bundle: Option<PathBuf>,
     /// The key of the bundle's certificate, where it is not in the bundle

@@ -34,7 +34,7 @@ pub(super) enum Command {
     /// The files that the peer holds, or all of the ring
     #[command(after_help = "Example: quoit files --ring --json    one line per file")]
     Files(FilesArgs),
-    /// Who is in the ring, and how much of it each peer owns
+    /// The members of the ring, and how much of it each one owns
     #[command(after_help = "Example: quoit ring --json    one line per peer")]
     Ring(OutputArgs),
     /// How the peer and its ring are
@@ -43,7 +43,7 @@ pub(super) enum Command {
     /// one has too few copies left to be safe, or the peer is in trouble.
     #[command(after_help = "Example: quoit status && echo all is well")]
     Status(StatusArgs),
-    /// Who keeps the record of a name, and who its bytes
+    /// The peers that keep the record of a name, and those that keep its bytes
     #[command(after_help = "Example: quoit whereis report.pdf")]
     Whereis(WhereisArgs),
     /// How another peer of the ring answers
@@ -179,7 +179,7 @@ pub(super) struct Line {
     command: PromptCommand,
 }
 
-/// What only a prompt has, and all the rest.
+/// The commands at a prompt: those that only a prompt has, and all others.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum PromptCommand {
     #[command(flatten)]
@@ -190,7 +190,7 @@ pub(super) enum PromptCommand {
         #[arg(long)]
         force: bool,
     },
-    /// What can be typed
+    /// The commands of this prompt
     Help {
         /// Tell more of one command
         command: Option<String>,
@@ -248,7 +248,7 @@ impl PromptCommand {
         }
     }
 
-    /// The same command from a person, who sees the result: the beginning of a name is enough.
+    /// The same command from a person, who sees the result: a unique prefix of the name is enough.
     pub(super) fn by_a_person(mut self) -> PromptCommand {
         match &mut self {
             PromptCommand::Peer(
@@ -497,7 +497,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_takes_one_line() {
+    fn an_error_takes_one_line() {
         for line in [
             "Store",
             "Store --as",
@@ -533,7 +533,7 @@ mod tests {
         }
     }
 
-    /// What is given as a number: numbers of all kinds and what only looks like one.
+    /// Texts given as a number: numbers of all kinds, and texts that only look like one.
     fn any_value() -> impl Strategy<Value = String> {
         prop_oneof![
             any::<i32>().prop_map(|n| n.to_string()),
@@ -567,7 +567,7 @@ mod tests {
             }
         }
 
-        /// Goal: whatever is typed is a command, nothing, or one line that says what is wrong.
+        /// Goal: any typed line is a command, nothing, or one line of error that says what is wrong.
         #[test]
         fn any_line_is_understood_or_refused_in_one_line(
             name in prop_oneof![prop::sample::select(NAMES.to_vec()).prop_map(str::to_owned), any::<String>()],

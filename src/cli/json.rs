@@ -299,7 +299,7 @@ mod tests {
         assert_eq!(ping(&report)["round_trips_ms"].to_string(), "[1.5,null]");
     }
 
-    /// Goal: what a program reads is told to whoever writes it.
+    /// Goal: docs/commands.md names every field of the JSON output.
     #[test]
     fn every_field_is_in_the_documents() {
         let told = include_str!("../../docs/commands.md");
@@ -315,7 +315,7 @@ mod tests {
         assert!(untold.is_empty(), "docs/commands.md does not tell of {untold:?}");
     }
 
-    /// Goal: the names that programs rely on, and no figure of the report left out.
+    /// Goal: the report has the names that programs rely on, and all figures.
     #[test]
     fn a_simulation_has_all_figures() {
         let report = super::super::simulate::tests::report();

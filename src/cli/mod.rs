@@ -303,7 +303,7 @@ mod tests {
         assert_eq!(start.data_dir.unwrap().as_os_str(), "here");
     }
 
-    /// Goal: whatever is wrong is refused before anything starts, and the argument is named.
+    /// Goal: any wrong argument is refused by its name before anything starts.
     #[test]
     fn misuse_names_the_argument() {
         for (line, named) in [
@@ -361,7 +361,7 @@ mod tests {
         }
     }
 
-    /// What is given where a number is due. A dash at its beginning is looked at elsewhere.
+    /// Texts given where a number is due. Another test looks at texts that begin with a dash.
     fn any_value() -> impl Strategy<Value = String> {
         prop_oneof![
             (0..300).prop_map(|n: i32| n.to_string()),
@@ -416,7 +416,7 @@ mod tests {
             }
         }
 
-        /// Goal: no arguments make the program panic, and what is refused is refused with exit code 2.
+        /// Goal: no arguments make the program panic, and refused arguments give exit code 2.
         #[test]
         fn any_arguments_are_understood_or_refused(
             command in prop::sample::select(vec![

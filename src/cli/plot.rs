@@ -295,7 +295,7 @@ mod tests {
     use super::super::simulate::tests::report;
     use super::*;
 
-    /// The texts of a picture, in its order, and the names of its shapes.
+    /// The texts of a picture, in order, and the names of its shapes.
     fn read(report: &Report) -> (Vec<String>, Vec<String>) {
         let text = svg(report).unwrap();
         let picture = roxmltree::Document::parse(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
@@ -330,7 +330,7 @@ mod tests {
         ] {
             assert!(words.iter().any(|text| text == expected), "{expected}: {words:?}");
         }
-        // Seven bars on a ground; two lines, beside the axes and the grid.
+        // Seven bars and the background; two lines beside the axes and the grid.
         assert_eq!(count_of("rect", &shapes), 1 + 7);
         assert!(count_of("polyline", &shapes) >= 2, "{shapes:?}");
     }

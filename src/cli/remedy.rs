@@ -1,6 +1,6 @@
-//! What a person can do about an error, in the words of the command line.
+//! The remedy for each error, in the words of the command line.
 //!
-//! The library names what is wrong, and the thing that would help. Only here a thing has the name of its option.
+//! The library names the cause and the setting that would help. Only this module knows the option of a setting.
 
 use std::path::Path;
 
@@ -28,7 +28,7 @@ pub(super) fn start(error: &StartError) -> String {
     with(error, remedy)
 }
 
-/// What a start waits for.
+/// A notice of the start, with the option that would help.
 pub(super) fn notice(notice: &StartNotice) -> String {
     match notice {
         StartNotice::AddressNotThere { .. } => format!("{notice} (--listen gives it another address)"),
@@ -202,7 +202,7 @@ mod tests {
 
     use super::*;
 
-    /// Goal: each remedy of the command line is said once, behind the words of the library.
+    /// Goal: each remedy of the command line appears once, after the text of the library.
     #[test]
     fn a_remedy_names_its_option() {
         let path = PathBuf::from("report.pdf");

@@ -198,7 +198,7 @@ impl Session {
                 }
                 Line::Unreadable(why) => self.out.error(why),
                 Line::Interrupt => return End::Signal(INTERRUPTED),
-                // This is Ctrl+D; but a terminal that reports nothing else is gone.
+                // This is Ctrl+D. A terminal that reports only ends of input is gone.
                 Line::End if self.interactive && ends < ENDS_MAX => {
                     self.out
                         .note("The peer goes on; Quit leaves the ring, Ctrl+C ends the peer without notice");

@@ -84,8 +84,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "KIND", default_value_t = by_default().leave_kind.to_string(),
           allow_hyphen_values = true, help_heading = EVENTS)]
     leave_kind: String,
-    /// Peers stay for so many seconds in the median (Pareto), then die without notice, and as many join
-    /// [default: they stay]
+    /// Median time, in seconds, that a peer stays (Pareto); then it dies without notice, and another joins [default:
+    /// peers stay]
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, help_heading = EVENTS)]
     session_median: Option<String>,
     /// Everything random comes from this number
@@ -253,7 +253,7 @@ fn in_ms(span: Duration) -> String {
 }
 
 const RING: &str = "The ring and its network";
-const EVENTS: &str = "What happens";
+const EVENTS: &str = "The events";
 /// The expected duration from which on a simulation is announced beforehand.
 const LONG: Duration = Duration::from_secs(60);
 /// The number of parts in which progress is reported.
@@ -274,7 +274,7 @@ pub(super) mod tests {
     use super::*;
     use crate::sim::{Health, LeaveKind, Spread};
 
-    /// As a ring may come through the sudden death of a third of its peers.
+    /// Figures like those of a ring after the sudden death of a third of its peers.
     pub(in super::super) fn report() -> Report {
         let health = |n: u32| {
             let at_s = f64::from(n) * 6.0;
@@ -329,7 +329,7 @@ pub(super) mod tests {
         let plan = planned("");
         assert_eq!(plan.experiment, Experiment::default());
         assert!(!plan.json && plan.plot.is_none());
-        // As the help says.
+        // The defaults that the help states.
         assert_eq!(plan.experiment.session_median, None);
         for (peers, seconds) in [("1", 600), ("1000", 600), ("10000", 60), ("262144", 10)] {
             let usual = planned(&format!("--peers {peers}")).experiment.duration;

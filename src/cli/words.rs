@@ -205,9 +205,9 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: whatever a name is, it can be typed.
+        /// Goal: a person can type any name.
         #[test]
-        fn what_is_quoted_is_read_again(name in any::<String>(), other in ".*") {
+        fn a_quoted_name_is_read_again(name in any::<String>(), other in ".*") {
             let line = format!("request {} {}", quoted(&name), quoted(&other));
             prop_assert_eq!(split(&line), Some(vec!["request".to_owned(), name, other]));
         }

@@ -33,8 +33,8 @@ fn heard(reply: StorageReply) -> Result<StorageReply, MissingReason> {
 mod tests {
     use super::*;
 
-    /// Reported: a peer that was leaving, or whose disk had failed, said of its own refusal that it "broke the protocol",
-    /// or took it for success.
+    /// Reported: a leaving peer, or one with a failed disk, called its own refusal a breach of the protocol, or took it
+    /// for success.
     #[test]
     fn a_refusal_is_no_answer_whoever_gives_it() {
         let refused = heard(StorageReply::Refused("it is leaving".to_owned()));

@@ -250,8 +250,8 @@ pub async fn receive<E: Env>(
     }
 }
 
-/// Like [`receive`]. The sender hears of the progress while this peer hashes what it has of the object already, and
-/// while another peer sends it; a transfer that stands still is not waited for.
+/// Like [`receive`]. The sender hears of the progress while this peer hashes the bytes that it has already, and while
+/// another peer sends the object. This peer does not wait for a transfer that stands still.
 async fn receive_for<E: Env>(
     env: &Arc<E>,
     upstream: &mut Upstream<E>,
@@ -279,8 +279,8 @@ async fn receive_for<E: Env>(
     }
 }
 
-/// Waits until this peer has hashed what it has of an object. Once a second, tells the sender how many more bytes were
-/// hashed.
+/// Waits until this peer has hashed the bytes that it has of an object. Once a second, tells the sender how many more
+/// bytes were hashed.
 async fn tell_of_hashing<E: Env, T>(
     env: &Arc<E>,
     upstream: &mut Upstream<E>,
@@ -482,8 +482,8 @@ async fn complete_copies<E: Env>(
     copies: &Copies,
 ) -> Result<(), StreamError> {
     let (word, mut words) = mpsc::channel(WORDS_MAX);
-    // All at once: a replica that is silent for long, or still waits for its earlier sender, does not keep it from the
-    // others. The pushes end with this set.
+    // All pushes run at once: a replica that is silent for long, or still waits for its earlier sender, does not delay
+    // the copies of the others. The pushes end with this set.
     let mut pushes = Together::new();
     for replica in copies.to_complete(&env.view(), env.copies()) {
         let word = word.clone();
@@ -562,7 +562,7 @@ const FEED_PIECES_MAX: usize = 8;
 const WORDS_MAX: usize = 32;
 /// The time that the next peer of a chain may keep a transfer waiting, in all.
 const SLOW_PATIENCE: Duration = Duration::from_secs(2);
-/// The time between two reports on a check of what is here, or on another peer's transfer.
+/// The time between two reports on the hashing of local bytes, or on another peer's transfer.
 const TELL_RECEIVING: Duration = Duration::from_secs(1);
 /// The time for which another peer's transfer of the same object is waited for, since its last byte.
 const RECEIVING_WAIT: Duration = Duration::from_secs(60);

@@ -243,7 +243,7 @@ pub trait Env: Hops {
     /// Tells the membership protocol the wish of a departure.
     fn tell_ring(self: &Arc<Self>, wish: RingWish) -> impl Future<Output = ()> + Send;
 
-    /// Notes that another peer reports moved bytes of what this one gives, or has taken something else.
+    /// Notes that another peer reports that it received bytes from this peer, or has taken an object or record.
     fn heard_moving(&self, bytes: u64);
 
     /// A place for an incoming object, whose first bytes may be here from an earlier try.

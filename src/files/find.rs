@@ -90,7 +90,7 @@ pub async fn find_soon<E: Env>(env: &Arc<E>, key: Position, wanted: usize) -> Re
     }
 }
 
-/// The peers that should keep what belongs to a key, owner first.
+/// The replicas of a key, the owner first.
 ///
 /// # Errors
 /// Like [`find`].

@@ -15,7 +15,7 @@ use crate::replica::{LeftWith, Round, Short, plan_handover, too_few_stay};
 use crate::time::Moment;
 use crate::wire::{Entry, MembershipReply, MembershipRequest, PeerName};
 
-/// The outcome of a hand-over: what other peers took, and what is short all the same.
+/// The outcome of a hand-over: the copies that other peers took, and the files that are still short.
 #[derive(Debug, Default)]
 pub struct HandedOver {
     /// The number of objects and records that others took.
@@ -37,7 +37,7 @@ pub enum StayReason {
     /// Neighbours that leave too do not let this peer go first.
     #[error("its neighbours, which leave too, do not let it go; this peer stays")]
     NoTurn,
-    /// This peer cannot read what it would have to hand over.
+    /// This peer cannot read the files that it would have to hand over.
     #[error("what is here cannot be read: {reason}; this peer stays")]
     Unreadable {
         /// The reason, in words.
@@ -62,8 +62,7 @@ pub struct Remains {
 /// Then it waits for this peer's turn to go. If the hand-over cannot be completed, this peer stays, unless it is
 /// forced.
 ///
-/// # Errors
-/// [`StayReason`], with what would be lost.
+/// # Errors [`StayReason`], with the files that would be lost.
 pub async fn hand_over_and_wait<E: Env>(env: &Arc<E>, force: bool) -> Result<HandedOver, StayReason> {
     let mut handed_over = HandedOver::default();
     if !env.laws().leaves_copies {
@@ -252,7 +251,7 @@ mod tests {
     use crate::id::Position;
 
     #[test]
-    fn what_would_remain_is_said_in_one_line() {
+    fn the_copies_that_would_remain_are_said_in_one_line() {
         let nas = [PeerName { position: Position::of_number(4), name: Some("nas".to_owned()) }];
         let said = |copies, files, names, on: &[PeerName]| {
             Remains { copies, files, names, on: on.to_vec() }.to_string()

@@ -1,5 +1,5 @@
-//! Pushing an object to another peer: to the owner that it belongs to, or to a replica. What belongs to this peer itself
-//! is given to it by `deliver`.
+//! Pushing an object to another peer: to the owner that it belongs to, or to a replica. The case that this peer itself is
+//! the owner stands in `deliver`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -368,8 +368,8 @@ async fn notified(notice: Option<&Notify>) {
     }
 }
 
-/// Checks the other side's reports on moving bytes against what can be true: all copies of an object have only so many
-/// bytes in all, and too slow a pace only holds a place.
+/// Checks the other side's reports on moving bytes. All copies of an object have a bounded number of bytes in all, and
+/// a transfer that is too slow only holds a place.
 struct Moving {
     left: u64,
     since: Moment,

@@ -229,7 +229,7 @@ where
     Ok((plan, holdings))
 }
 
-/// Handles `Sync`: offers what belongs to the asking peer to it now.
+/// Handles `Sync`: offers to the asking peer, at once, the objects and records that belong to it.
 pub async fn answer_sync<E: Env>(env: &Arc<E>, asker: &Entry) -> StorageReply {
     let position = asker.position;
     // The asking peer may be faster than the news of it.

@@ -150,7 +150,7 @@ impl<E: Env> Store<E> {
             if owner.is_ok_and(|found| acknowledge(&found.owner.position)) {
                 return Ok(copies);
             }
-            // Too many peers refuse it for good.
+            // Too many peers refuse the object for good.
             let hopeless = copies.are_out_of_reach(&self.env.view(), self.wanted.needed, self.wanted.most);
             if hopeless || self.env.now() + backoff.peek() >= patience.deadline(self.env.now()) {
                 break;
@@ -376,7 +376,7 @@ const WORDS_MAX: usize = 32;
 mod tests {
     use super::*;
 
-    /// Goal: the timeout is for a store in which nothing moves, not for one that takes long.
+    /// Goal: the timeout ends a store in which no bytes move, not one that takes long.
     #[test]
     fn patience_lasts_as_long_as_something_moves() {
         let at = |seconds| Moment::default() + Duration::from_secs(seconds);

@@ -9,7 +9,7 @@ use super::wait::{Either, Together, race};
 use crate::replica::Sources;
 use crate::wire::{Entry, MissingReason, StorageReply, StorageRequest};
 
-/// Takes over what belongs to this peer, in each of its lives, and reports it. Ends with the peer.
+/// Takes over the files of this peer's ranges, once in each incarnation, and reports it. Ends with the peer.
 pub async fn take_over<E: Env>(env: Arc<E>) {
     let (mut asked, mut running) = (Together::new(), false);
     loop {

@@ -84,7 +84,7 @@ mod tests {
     use super::super::tests::position;
     use super::*;
 
-    /// The model: digits of base 256, the least first, as many as it takes, by the rules that one learns at school.
+    /// The model: any number of digits of base 256, the least first, by the rules of long arithmetic.
     type Digits = Vec<u8>;
 
     fn digits(position: &Position) -> Digits {

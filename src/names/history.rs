@@ -196,13 +196,13 @@ mod tests {
     use crate::wire::RecordTarget;
 
     proptest! {
-        /// Goal: one winner everywhere, in whatever order and however often records arrive.
+        /// Goal: one winner everywhere, for any order and number of arrivals of records.
         #[test]
         fn merging_commutes(
             written in prop::collection::vec((0u64..6, 0u8..3, 1u64..4), 1..8),
             rotate in 0usize..8,
         ) {
-            // A writer may date several records alike.
+            // A writer may give several records the same date.
             let one_of = |(clock, writer, version): &(u64, u8, u64)| versioned(*clock, *writer, *version, None);
             let records: Vec<_> = written.iter().map(one_of).collect();
             let mut one = NameHistory::default();
@@ -233,7 +233,8 @@ mod tests {
         assert!(!history.merge(first).unwrap(), "known already");
     }
 
-    /// Reported: an old version that a former keeper offered was taken, cut off and counted as a change, in every round.
+    /// Reported: a peer took an old version that a former keeper offered, cut it off again, and counted a change, in
+    /// every round.
     #[test]
     fn a_version_older_than_a_full_history_changes_nothing() {
         let mut history = NameHistory::default();
@@ -275,7 +276,7 @@ mod tests {
         assert_eq!(history.accepts(&far, 2_000), Err(PutRefusal::ClockAhead { ms: 398_000 }));
     }
 
-    /// Goal: any writer can replace a record of a writer, or an owner, whose clock was an hour ahead.
+    /// Goal: any writer can replace a record if the clock of its writer, or of its owner, was an hour ahead.
     #[test]
     fn a_clock_that_was_far_ahead_keeps_nobody_from_the_name() {
         let hour = 3_600_000;

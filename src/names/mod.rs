@@ -1,4 +1,4 @@
-//! Name records: which of two wins, what becomes of the other, and how the votes of their keepers add up.
+//! Name records: the winner of two records, the place of the loser, and the sum of the votes of their keepers.
 //!
 //! | part | what it decides |
 //! |---|---|

@@ -77,7 +77,7 @@ mod tests {
     const NOW: u64 = 1_800_000_000_000;
     const HALF_AN_HOUR: i64 = 30 * 60 * 1_000;
 
-    /// A clock that has heard of others, each so far ahead.
+    /// A clock that has heard of other clocks, each ahead by its offset.
     fn heard(offsets: &[i64]) -> RingClock {
         let mut clock = RingClock::default();
         for (number, offset) in (1..).zip(offsets) {
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(judged(&[900, -900, 4_000]), (0, None), "clocks differ a little");
     }
 
-    /// Goal: of two clocks neither is called wrong; the later one bounds the future, so neither refuses the other.
+    /// Goal: of two clocks, neither is called wrong. The later one bounds the future, so neither refuses the other.
     #[test]
     fn of_two_the_later_one_counts() {
         assert_eq!(judged(&[HALF_AN_HOUR]), (HALF_AN_HOUR, None));
@@ -112,14 +112,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_heard_long_ago_counts_no_more() {
+    fn a_clock_heard_long_ago_counts_no_more() {
         let clock = heard(&[HALF_AN_HOUR, HALF_AN_HOUR]);
         let later = Moment::default() + HEARD_FOR + Duration::from_millis(1);
         assert_eq!((clock.offset_ms(later, NOW), clock.unix_ms(later, NOW)), (0, NOW));
         assert_eq!(clock.unix_ms(Moment::default(), NOW), NOW + HALF_AN_HOUR as u64);
     }
 
-    /// Goal: a clock that is set right is right at once, whatever was heard before.
+    /// Goal: a clock that is set right is right at once, whatever it heard before.
     #[test]
     fn this_machines_clock_is_set() {
         let clock = heard(&[HALF_AN_HOUR, HALF_AN_HOUR, HALF_AN_HOUR]);

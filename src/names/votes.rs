@@ -121,7 +121,7 @@ mod tests {
         Some(Vote { record: Some(checked(record(clock, 1, None))), syncing })
     }
 
-    /// Five are asked, of which 1 owns the name; three keep it.
+    /// Five peers are asked; peer 1 owns the name, and three keep it.
     fn votes(away: &[u8]) -> Votes {
         let asked = (1..=5).filter(|n| !away.contains(n)).map(peer);
         let away = away.iter().map(|n| peer(*n));
@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(votes.verdict(), Verdict::Found(Box::new(greatest)));
     }
 
-    /// Reported: the first replica of an owner that died, now the owner, spoke for all with the version before the last.
+    /// Reported: the first replica of a dead owner, now the owner, answered for all with the version before the last.
     #[test]
     fn an_owner_alone_does_not_have_the_newest() {
         let mut votes = votes(&[]);
@@ -179,8 +179,8 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: the verdict is never "unknown" while one voter has a record, or while so many have not said no that
-        /// they may have kept one; it always is once all say no. The order of the answers decides nothing.
+        /// Goal: the verdict is never "unknown" while one voter has a record, or while the voters without a "no" may be
+        /// a quorum. It is "unknown" once all say no. The order of the answers does not matter.
         #[test]
         fn a_no_is_a_no_of_enough(
             // Each asked peer does not answer, syncs, says no, or has a record.

@@ -7,7 +7,7 @@
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
-//! | 0 | 8 | `QUOITM1\n`: what this is, and its version |
+//! | 0 | 8 | `QUOITM1\n`: the format and its version |
 //! | 8 | 8 | L, unsigned, big-endian |
 //! | 16 | 4 | the chunk size in bytes, 1,048,576, big-endian |
 //! | 20 | 32 × (n−1) | s(1) … s(n−1): eight big-endian 32-bit words each, as a digest is written |
@@ -434,7 +434,7 @@ mod tests {
             assert!(Outboard::from_bytes(&good[..cut]).is_err(), "{cut}");
         }
         assert!(Outboard::from_bytes(&[&good[..], &[0]].concat()).is_err());
-        // All but the two bytes that name another length of as many chunks.
+        // All bytes except the two that give another length with the same number of chunks.
         for at in (0..14).chain(16..20) {
             let mut bad = good.clone();
             bad[at] ^= 0x80;
@@ -458,7 +458,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
 
-        /// Goal: how the bytes are cut into pieces changes nothing.
+        /// Goal: the result does not depend on how the bytes are cut into pieces.
         #[test]
         fn any_cut_gives_the_same(
             length in prop_oneof![0usize..300, CHUNK - 70..CHUNK + 70, 2 * CHUNK - 3..2 * CHUNK + 3],

@@ -3,7 +3,7 @@
 //! | room | what is in it |
 //! |---|---|
 //! | `boot` | how a peer begins |
-//! | `ring` | the actor, contacts, detours, what is held against others |
+//! | `ring` | the actor, contacts, detours, faults of other peers |
 //! | `flows` | between [`crate::files`] and disk and network; stores, requests, departures, repair |
 //! | `control` | how people and other processes command it, and what it reports |
 //! | `api` | the values that go in and out |

@@ -34,7 +34,7 @@ pub struct WaitError {
 }
 
 impl CopiesWanted {
-    /// The copies that a store waits for in a ring of so many members, whether they answer or not.
+    /// The copies that a store waits for in a ring of this number of members, whether they answer or not.
     ///
     /// # Errors
     /// [`WaitError`] when the requested number is out of bounds.
@@ -203,7 +203,7 @@ mod tests {
 
     /// Goal: the copy of a replica that reported it as durable, and left before the store ended, does not count.
     #[test]
-    fn who_left_counts_no_more() {
+    fn a_replica_that_left_counts_no_more() {
         let mut copies = Copies::default();
         for number in [10, 20, 30] {
             copies.hear(durable(number));
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_waited_for_has_bounds() {
+    fn the_number_of_awaited_copies_has_bounds() {
         let settings = RingSettings::default();
         let wanted = |wait, members| {
             CopiesWanted::new(wait, &settings, members).map(|wanted| (wanted.needed, wanted.most))
@@ -314,8 +314,8 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: an acknowledged file survives W − 1 deaths: so many different peers, none of them known to
-        /// be away, said that it is on their disk.
+        /// Goal: an acknowledged file survives W − 1 deaths: W different peers, none of them known to be away, said
+        /// that it is on their disk.
         #[test]
         fn nothing_is_acknowledged_below_its_quorum(
             words in prop::collection::vec(word(), 0..20),
@@ -340,7 +340,7 @@ mod tests {
             } else {
                 prop_assert!(living < needed || !holds(owner));
             }
-            // In whatever order: a peer that has a copy is never missing.
+            // In any order of reports, a peer that has a copy is never missing.
             prop_assert!(copies.missing().iter().all(|copy| !copies.has(&copy.peer)));
         }
     }

@@ -34,7 +34,7 @@ impl StoreDuty {
     }
 }
 
-/// Why a peer does not keep what it is given.
+/// The reason why a peer does not keep an object or record that it is given.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotKept {
     /// The peer is not a member of a ring.
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
     use crate::id::{ContentId, OutboardDigest};
 
-    /// An object whose key is just there.
+    /// An object whose key is the position of this number.
     fn object(number: u8) -> ObjectInfo {
         ObjectInfo { content: ContentId(peer(number).0), length: 5, outboard: OutboardDigest([0; 32]) }
     }
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_back_to_its_owner_is_a_reason_for_repair() {
+    fn an_object_that_comes_back_to_its_owner_is_a_reason_for_repair() {
         let replica = StoreDuty { chain: Vec::new(), owner: false };
         assert!(replica.has_come_back(&view(20), &peer(15)) && !replica.has_come_back(&view(30), &peer(15)));
         let owner = StoreDuty { chain: vec![entry(30)], owner: true };
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_own_a_key_says_who_does() {
+    fn a_peer_that_does_not_own_a_key_names_the_owner() {
         let refused = store_duty(&view(30), 3, &object(15), StoreRole::Owner).unwrap_err();
         assert_eq!(refused, NotKept::NotOwner { owner: Some(entry(20)) });
         assert_eq!(StorageReply::from(refused), StorageReply::NotOwner { owner: Some(entry(20)) });
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_active_takes_nothing_new() {
+    fn an_inactive_peer_takes_nothing_new() {
         let replica = StoreRole::Replica { chain: Vec::new() };
         for phase in [PhaseKind::Entering, PhaseKind::Checking, PhaseKind::Ended] {
             let view = View { phase, ..view(20) };

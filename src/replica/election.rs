@@ -93,8 +93,8 @@ impl Election {
         Election { copies, seats, windows_in, apart: BTreeSet::new(), of_all: false, all_known: true }
     }
 
-    /// Takes the vote of one of them. `has_a_vote`: it has all that it should, or it has what was asked for. For a peer
-    /// that is asked for what it kept during a split, this does not matter.
+    /// Takes the vote of one of them. `has_a_vote`: the peer has all its ranges, or it has the asked record or object.
+    /// The flag does not matter for a peer that is asked because it was in another part of a split.
     pub fn hear(&mut self, peer: &Position, has_a_vote: bool) {
         self.apart.remove(peer);
         if let Some(seat) = self.seats.iter_mut().find(|seat| seat.peer == *peer && seat.word != Word::Heard)
@@ -146,7 +146,7 @@ impl Election {
         !self.apart.is_empty() || self.seats.iter().any(may_change)
     }
 
-    /// Whether so many of a window were heard that every set of W of it contains one of them.
+    /// Whether enough members of a window said no that every set of W of its members contains one of them.
     fn sees_into(&self, window: &[Seat]) -> bool {
         let heard = window.iter().filter(|seat| seat.word == Word::Heard).count();
         heard >= words_needed(self.copies)
@@ -183,14 +183,14 @@ mod tests {
     use super::*;
     use crate::chord::View;
 
-    /// Of members 1 to `count` of which these say no.
+    /// An election of members 1 to `count`; those in the bits of `heard` say no.
     fn election(copies: usize, count: u8, heard: u32) -> Election {
         let mut election = Election::new(copies, &peer(0), (1..=count).map(peer), [], []);
         (1..=count).filter(|n| heard & (1 << (n - 1)) != 0).for_each(|n| election.hear(&peer(n), true));
         election
     }
 
-    /// All that W members of a window may be: sets of members, as bits. From the key on, with up to R − 1 members in
+    /// All sets of W members of a window, as bits. Members are counted from the key on, with up to R − 1 members in
     /// front that have come since.
     fn keepers(copies: usize, count: usize) -> Vec<u32> {
         let (window, members) = (copies.min(count), count.min(2 * copies - 1));
@@ -200,8 +200,8 @@ mod tests {
         (0..1u32 << members).filter(|set| set.count_ones() as usize == quorum && of_window(set)).collect()
     }
 
-    /// Goal: a "no" is certain exactly when every set of members that may have kept a record has one of those that were
-    /// heard. All rings of up to nine members, all answers.
+    /// Goal: a "no" is certain exactly when every set of members that may have kept a record contains a member that
+    /// said no. Method: all rings of up to nine members, and all answers.
     #[test]
     fn a_no_is_certain_when_the_answers_meet_every_quorum_of_every_window() {
         for copies in 1..=5usize {
@@ -219,8 +219,8 @@ mod tests {
         }
     }
 
-    /// Control: with one word fewer in each window there is a record that was acknowledged and that nobody who was heard
-    /// has, in every ring where that leaves any word at all.
+    /// Control: with one "no" fewer in each window, in every ring where any "no" is left, there may be an acknowledged
+    /// record that no heard member has.
     #[test]
     fn one_word_fewer_would_deny_what_was_acknowledged() {
         for copies in 1..=5usize {
@@ -243,7 +243,8 @@ mod tests {
 
     #[test]
     fn six_peers_of_which_two_are_gone() {
-        // Which of six, from the key on, are gone for good; three copies.
+        // Whether a "no" is certain with these two of six members gone for good, counted from the key on, and three
+        // copies.
         let certain = |gone: [u8; 2]| {
             let asked = (1..=6).filter(|n| !gone.contains(n)).map(peer);
             let mut election = Election::new(3, &peer(0), asked.clone(), gone.map(peer), []);
@@ -272,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn who_left_counts_as_silent_but_is_not_waited_for() {
+    fn a_member_that_left_counts_as_silent_but_is_not_waited_for() {
         // 1 was forgotten; 2, which may have kept the same, is away.
         let mut election = Election::new(3, &peer(0), [3, 4, 5].map(peer), [peer(2)], [peer(1)]);
         [3, 4, 5].map(peer).iter().for_each(|peer| election.hear(peer, true));
@@ -285,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_view_says_of_whom_to_ask() {
+    fn a_view_says_which_members_to_ask() {
         let found = Found {
             owner: entry(20),
             predecessor: Some(entry(10)),
@@ -304,7 +305,7 @@ mod tests {
         let (mut election, asked) = Election::of(&split, 3, &peer(15), &found);
         asked.iter().for_each(|entry| election.hear(&entry.position, true));
         assert!(!election.is_decided());
-        // In a ring that is not known whole the rest are waited for a little.
+        // In a ring that is not known whole, the asker waits a little for the rest.
         let large = View { small: false, ..view };
         let (mut election, _) = Election::of(&large, 3, &peer(15), &found);
         [30, 40, 10].map(peer).iter().for_each(|peer| election.hear(peer, true));

@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_who_hold_it_themselves_come_first_in_ring_order() {
+    fn holders_by_their_own_word_come_first_in_ring_order() {
         let view = view_with(10, &[20, 30, 40, 50, 60], &[25]);
         let content = ContentId(peer(22).0);
         let successors = [40, 50, 60, 10].map(entry).to_vec();
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_still_taking_over_has_no_vote_but_what_it_knows_counts() {
+    fn a_peer_that_takes_over_has_no_vote_but_its_knowledge_counts() {
         assert_eq!(
             holders_reply(false, false, Vec::new()),
             StorageReply::Holders { here: false, others: Vec::new() }

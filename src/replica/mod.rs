@@ -1,5 +1,4 @@
-//! The decisions about copies: where they belong, which peers are given them, and what the others' answers add up to.
-//! No effects.
+//! The decisions about copies: where they belong, which peers are given them, and how answers are counted. No effects.
 //!
 //! | part | what it decides |
 //! |---|---|
@@ -9,13 +8,13 @@
 //! | `election` | the votes that it takes to say that a key has nothing |
 //! | `holders` | which peers hold an object, for a request |
 //! | `offers` | the offers between peers: repair, hand-over, a joiner's take-over |
-//! | `round` | what a round of offers did, and what is short after it |
+//! | `round` | the outcome of a round of offers, and the files that are short after it |
 //! | `ledger` | which peers committed which faults, and for how long they are distrusted |
 //! | `arrivals` | which objects of an offer a peer wants |
 //! | `setbacks` | which copies are not tried again for a while, since they would fail again |
 //! | `unkept` | which files belong to a peer that cannot take them |
 //! | `repair` | when the next round of repair is due |
-//! | `takeover` | which peers a joiner asks for what belongs to it, and when that is over |
+//! | `takeover` | the peers that a joiner asks for its files, and the end of the take-over |
 //!
 //! The replicas of a key are its owner and the R − 1 peers after it. Each peer compares its holdings with that: an
 //! owner offers its range to its replicas, and any other peer offers what it holds to the owner. So a copy that

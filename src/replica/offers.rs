@@ -77,14 +77,14 @@ pub fn plan_repair(
     plan
 }
 
-/// The peers that keep what this peer owns.
+/// The peers that keep the keys of this peer's range.
 struct Keepers {
     me: Position,
     /// The living replicas of this peer's range.
     replicas: Vec<Entry>,
     /// The R − 1 peers behind this one, including those that are waited for; empty if none is waited for.
     patient: Vec<(Entry, bool)>,
-    /// The peers that are waited for and stand before this one, and owned a part of what it owns now.
+    /// The peers before this one that are waited for, and that owned a part of its range.
     before: Vec<Position>,
 }
 
@@ -117,12 +117,12 @@ impl Keepers {
     }
 }
 
-/// Plans the offers to a joiner that asks for what belongs to it (`Sync`): what it owns, and what this peer owns if the
-/// joiner is one of its replicas. No other peer is offered anything.
+/// Plans the offers to a joiner that asks for its keys (`Sync`): the keys that the joiner owns, and the keys that this
+/// peer owns if the joiner is one of its replicas. The plan has no offers to other peers.
 ///
-/// The joiner counts as standing in its place, whether this peer has made room for it yet or not. Its range ends at the
-/// nearest member before it that is known here; otherwise it would be told that there is nothing more, and take itself
-/// for complete.
+/// The joiner counts as standing in its place, whether this peer has made room for it yet or not. The joiner's range
+/// begins after the nearest member before it that is known here. Otherwise this peer would tell the joiner that there
+/// is nothing more, and the joiner would take itself for complete.
 pub fn plan_sync(
     view: &View,
     copies: usize,
@@ -269,7 +269,8 @@ mod tests {
         numbers(plan.offers.keys())
     }
 
-    /// Goal: where the owner is slow, each of its replicas gives the others what it has, and no other peer does.
+    /// Goal: if the owner is slow, each of its replicas gives its objects to the other replicas, and no other peer
+    /// does.
     #[test]
     fn a_replica_helps_the_other_replicas() {
         let offers = |me| plan_help(&view(me), 3, [peer(15)]).offers;
@@ -289,9 +290,10 @@ mod tests {
         }
     }
 
-    /// Goal: a peer that is away and waited for is not replaced, but where one copy is left a second is made at once.
+    /// Goal: repair does not replace a peer that is away and waited for; but if one copy is left, it makes a second at
+    /// once.
     #[test]
-    fn who_is_away_is_waited_for_while_two_copies_are_left() {
+    fn an_away_peer_is_waited_for_while_two_copies_are_left() {
         let waits = |view: &View, waited: &[u8], key| {
             let waited = waited.iter().map(|number| peer(*number)).collect();
             numbers(plan_repair(view, 3, &waited, [peer(key)]).offers.keys())
@@ -309,14 +311,14 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_offers_to_the_replicas_as_they_will_be() {
+    fn a_leaving_peer_offers_to_the_replicas_as_they_will_be() {
         let key = Position::of_number(15);
         assert_eq!(offered(&plan_handover(&view(20), 3, [key])), [30, 40, 50]);
         assert_eq!(offered(&plan_handover(&view(40), 3, [key])), [20, 30, 50]);
     }
 
     #[test]
-    fn what_a_short_list_does_not_tell_is_looked_up() {
+    fn keys_that_a_short_list_does_not_cover_are_looked_up() {
         let mut short = View { small: false, ..view(20) };
         short.successors.truncate(2);
         let key = Position::of_number(15);
@@ -343,7 +345,7 @@ mod tests {
         assert_eq!(offered(&plan), [30, 40], "not the owner's successor, and nobody for what nobody knows");
     }
 
-    /// Goal: in a ring that no list shows whole, those behind a joiner give it what it owns.
+    /// Goal: in a ring that no list shows whole, the peers behind a joiner give it the objects that it owns.
     #[test]
     fn a_joiner_is_given_its_range_by_those_behind_it() {
         let mut large = View { small: false, ..view_of(30, &[10, 40, 50, 60, 70, 80]) };
@@ -351,7 +353,7 @@ mod tests {
         let keys = [5, 12, 20, 21, 25, 75].map(peer);
         let given = plan_sync(&large, 3, keys, &entry(20));
         assert_eq!(numbers(&given.offers[&peer(20)].keys), [12, 20], "and not what 30 owns or 10 does");
-        // It is a replica of 30's own keys, but not of those of others.
+        // 45 is a replica of 30's own keys, but not of the keys of others.
         let given = plan_sync(&large, 3, keys, &entry(45));
         assert_eq!(numbers(&given.offers[&peer(45)].keys), [12, 20, 21, 25]);
         assert!(plan_sync(&large, 3, keys, &entry(30)).offers.is_empty(), "itself");
@@ -387,8 +389,8 @@ mod tests {
             prop_assert!(plan.unknown.iter().all(|key| !placed(&key)));
         }
 
-        /// Goal: nothing is offered to where it does not belong, nothing is forgotten, and no peer offers to
-        /// itself.
+        /// Goal: a plan offers each object only to peers that it belongs to, leaves none out, and offers none to the
+        /// peer itself.
         #[test]
         fn every_key_is_offered_to_its_owner_or_its_replicas(
             ring in prop::collection::btree_set(0u8..=255, 2..12),
@@ -423,7 +425,7 @@ mod tests {
                     let given = plan_sync(&view, copies, keys.iter().map(|key| peer(*key)), &entry(*asker));
                     prop_assert_eq!(given.offers.get(&peer(*asker)), plan.offers.get(&peer(*asker)));
                     prop_assert!(given.offers.len() <= 1);
-                    // The same before this peer has made room for the joiner.
+                    // The plan is the same before this peer has adopted the joiner.
                     let before: Vec<u8> = others.iter().copied().filter(|n| n != asker).collect();
                     let early = view_of(*me, &before);
                     let early = plan_sync(&early, copies, keys.iter().map(|key| peer(*key)), &entry(*asker));

@@ -15,7 +15,7 @@ pub fn replicas(owner: &Entry, successors: &[Entry], copies: usize) -> Vec<Entry
     replicas
 }
 
-/// The other peers that should keep what this one owns, the nearest first.
+/// The other replicas of this peer's range, the nearest first.
 pub fn own_replicas(view: &View, copies: usize) -> Vec<Entry> {
     replicas(&view.me, &view.successors, copies).into_iter().skip(1).collect()
 }
@@ -31,7 +31,7 @@ pub fn vote_count(copies: usize) -> usize {
 pub struct Voters {
     /// The first 2R − 1 peers from the key on, the owner first.
     pub first: Vec<Entry>,
-    /// Other peers that may have kept it while the ring was split. They are asked, too, for what they kept.
+    /// Other peers that may have kept it while the ring was split. The asker asks these peers, too.
     pub apart: Vec<Entry>,
     /// Peers that would be among the first, and cannot be asked.
     pub away: Vec<Position>,
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_away_among_the_voters_has_no_word() {
+    fn a_voter_that_is_away_has_no_word() {
         let view = view_with(10, &[20, 30, 40], &[25, 50, 60]);
         // From 21 on: 25, 30, 40, 50, 60, 10, 20.
         assert_eq!(numbers(&away_voters(&view, &peer(21), &entry(30), 4)), [25, 50]);
@@ -228,7 +228,7 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: members that are away and the living are counted together, each once, in ring order.
+        /// Goal: members that are away and living members are counted together, each once, in ring order.
         #[test]
         fn voters_are_the_first_from_the_key_on(
             others in prop::collection::btree_set(2u8..250, 1..12),

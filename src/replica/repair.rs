@@ -2,7 +2,8 @@
 //!
 //! A round is due after every change of this peer's neighbours, once they have been the same for a moment; after an
 //! object or record came that others may lack; again and again after a round that could not do all; and now and then
-//! without any reason. A round covers what it finds when it begins; what comes later leads to one more.
+//! without any reason. A round covers the objects and records that are here when it begins; later ones lead to another
+//! round.
 
 use std::time::Duration;
 
@@ -138,7 +139,7 @@ mod tests {
         Moment(seconds * 1_000_000)
     }
 
-    /// After a first round at 1 s that was over at once.
+    /// A schedule after a first round at 1 s that ended at once.
     fn after_a_round() -> RepairSchedule {
         let mut schedule = RepairSchedule::new(SECOND);
         schedule.look(at(0), &view(20));
@@ -172,8 +173,8 @@ mod tests {
         assert_eq!(schedule.poll_timeout(), Some(at(38)));
     }
 
-    /// Goal: a neighbour that starts anew, and is in no list for a moment, is back before a round begins; changes
-    /// without end put no round off for ever.
+    /// Goal: a neighbour that restarts, and is in no list for a moment, is back before a round begins. Endless changes
+    /// do not put off a round for ever.
     #[test]
     fn a_round_waits_for_quiet_but_not_for_ever() {
         let mut schedule = after_a_round();
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_during_a_round_leads_to_another() {
+    fn an_object_that_comes_during_a_round_leads_to_another() {
         let mut schedule = after_a_round();
         assert!(schedule.begin(at(32), &view(20)));
         schedule.want(at(33));
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_done_is_tried_again_later_and_later() {
+    fn an_incomplete_round_is_tried_again_later_and_later() {
         let mut schedule = after_a_round();
         let mut pauses = Vec::new();
         let mut now = schedule.poll_timeout().unwrap();
@@ -223,7 +224,7 @@ mod tests {
         assert_eq!(schedule.poll_timeout(), Some(now + RETRY.peek() + SECOND), "from the beginning");
     }
 
-    /// Goal: a peer that knew its neighbours before it was in the ring makes its first round all the same.
+    /// Goal: a peer that knew its neighbours before it was in the ring still makes its first round.
     #[test]
     fn the_first_round_is_made_whenever_the_neighbours_were_met() {
         let mut schedule = RepairSchedule::new(SECOND);
@@ -261,8 +262,8 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: whatever happens, an active peer with no round running has one due within the period, and
-        /// within the time to settle when its neighbours changed.
+        /// Goal: an active peer with no round under way always has one due within the period, and within the settling
+        /// time after its neighbours changed.
         #[test]
         fn a_round_is_always_due(steps in prop::collection::vec((0u8..5, 0u64..40), 1..60)) {
             let mut schedule = RepairSchedule::new(SECOND);

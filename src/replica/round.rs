@@ -35,7 +35,7 @@ impl Holdings {
     }
 }
 
-/// The outcome of a round of offers, and what it learned of the other peers.
+/// The outcome of a round of offers, and the facts that it learned about other peers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Round {
     /// The number of objects that were given.
@@ -208,8 +208,8 @@ impl Round {
         }
     }
 
-    /// What is short if this peer leaves after this round: fewer than min(R, N − 1) others have a copy, as far as the
-    /// round learned. Peers that left or no longer answer do not count.
+    /// The files and records that are short if this peer leaves after this round: fewer than min(R, N − 1) others have
+    /// a copy, as far as the round learned. Peers that left or no longer answer do not count.
     pub fn short(&self, view: &View, copies: usize, holdings: &Holdings) -> Short {
         let alive: BTreeSet<Position> = view.alive().map(|entry| entry.position).collect();
         let needed = copies.min(alive.len());
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_wanted_is_there() {
+    fn an_object_that_is_not_wanted_is_there() {
         let mut round = Round::default();
         let offered = [1, 2, 3, 4].map(content);
         assert_eq!(round.hear_wanted(peer(20), &offered, &[2, 9, 2], &[3]), [content(3)]);
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_counts_the_copies_of_others() {
+    fn a_leaving_peer_counts_the_copies_of_others() {
         let holdings = holdings(&[15, 35], &[(25, 1), (25, 2)]);
         let mut round = Round::default();
         for to in [20, 30] {
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_short_is_told_by_the_copies_that_are_left() {
+    fn the_short_files_follow_from_the_copies_that_are_left() {
         let holdings = holdings(&[15, 35], &[(25, 1)]);
         let mut round = Round::default();
         round.gave_object(peer(20), content(15), 1);
@@ -328,7 +328,7 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: when all offers of a hand-over were taken, nothing is short; and when one was not, that is.
+        /// Goal: no file is short if all offers of a hand-over were taken; a file whose offer was not taken is short.
         #[test]
         fn a_whole_hand_over_leaves_nothing_short(
             others in prop::collection::btree_set(0u8..=255, 1..10),

@@ -1,8 +1,8 @@
-//! The take-over of a peer's range: it gets what belongs to it, in each of its lives.
+//! The take-over of a peer's range: the peer gets the files of its ranges, once in each incarnation.
 //!
 //! The R peers after a joiner and the R before it keep what the joiner should keep. It asks each of them for it
 //! (`Sync`), until that peer has given all or gives nothing more. As long as one of them may have more, the joiner is
-//! *syncing*: it takes and gives what it is asked, but its "no" is no vote. A peer that was believed dead and
+//! *syncing*: it takes and gives files on request, but its "no" is no vote. A peer that was believed dead and
 //! contradicts it does the same in its new life: meanwhile others have stood in its place. If it believed those others
 //! dead, too, they become its neighbours only after that, and are asked then.
 //!
@@ -84,7 +84,7 @@ impl TakeOver {
         }
         let mut ask = self.ask_around(now, view);
         for entry in view.alive() {
-            // The neighbour broke off, and is back with what it has.
+            // The neighbour broke off, and is back with its files.
             if self.owing.get(&entry.position).is_some_and(|debt| debt.life != entry.incarnation) {
                 self.owing.insert(entry.position, Debt { life: entry.incarnation, later: LATER });
                 self.sources.insert(entry.position, now);
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn who_broke_off_and_is_away_leaves_no_vote_until_it_is_back_or_forgotten() {
+    fn a_neighbour_that_broke_off_and_is_away_leaves_no_vote_until_it_is_back_or_forgotten() {
         let one = |others: &[u8], away: &[u8]| with_copies(view_with(30, others, away), 1);
         let (mut takeover, _) = begun(&one(&[20, 40], &[]));
         assert_eq!(takeover.hear(at(10), &peer(20), Some(&synced(3, true))), None);
@@ -267,7 +267,7 @@ mod tests {
         assert!(has_no_vote(&one(&[20], &[40]), &takeover), "it may have what nobody else has");
         assert!(!has_no_vote(&one(&[40], &[20]), &takeover), "this one has given all");
         assert!(!has_no_vote(&one(&[20], &[]), &takeover), "it was forgotten");
-        // Long after, it is back: in another life.
+        // Long afterwards the peer is back with another incarnation.
         let mut members = one(&[20, 40], &[]);
         let back = Member { entry: entry(40).with_incarnation(2), state: MemberState::Alive };
         let known = Member { entry: entry(20), state: MemberState::Alive };
@@ -297,9 +297,9 @@ mod tests {
         assert!(takeover.is_over(&with_copies(view_of(30, &[]), 1)), "both were forgotten");
     }
 
-    /// Goal: one failed question does not make a debt for the rest of a life.
+    /// Goal: after one failed question a neighbour does not owe for ever.
     #[test]
-    fn who_was_given_up_is_asked_again_and_pays() {
+    fn a_neighbour_that_was_given_up_is_asked_again_and_pays() {
         let view = with_copies(view_of(30, &[20, 40]), 1);
         let (mut takeover, _) = begun(&view);
         let mut now = at(10);
@@ -334,8 +334,8 @@ mod tests {
         assert_eq!(takeover.look(at(15_000), &joined), None, "a joiner brings nothing");
     }
 
-    /// Goal: an attacker that has a peer declared dead again and again cannot make it ask its neighbours each time,
-    /// and cannot keep it from asking.
+    /// Goal: an attacker that has a peer declared dead again and again can neither make it ask its neighbours each
+    /// time, nor keep it from asking.
     #[test]
     fn lives_that_follow_each_other_quickly_ask_now_and_then() {
         let view = with_copies(view_of(30, &[20]), 1);
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn who_gives_nothing_for_a_while_is_not_waited_for() {
+    fn a_neighbour_that_gives_nothing_for_a_while_is_not_waited_for() {
         let view = view_of(30, &[20]);
         let (mut takeover, _) = begun(&view);
         assert_eq!(takeover.hear(at(14_000), &peer(20), Some(&synced(0, false))), Some(PAUSE));
@@ -364,8 +364,8 @@ mod tests {
     }
 
     proptest! {
-        /// Goal: syncing ends: no peer is waited for longer than the limits, whether it gives nothing or says each time
-        /// that it gave something.
+        /// Goal: syncing ends. The joiner waits for no peer longer than the limits, whether that peer gives nothing or
+        /// claims each time that it gave something.
         #[test]
         fn it_ends(
             others in prop::collection::btree_set(0u8..=255, 0..20),

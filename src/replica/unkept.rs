@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_offered_any_more_is_forgotten() {
+    fn an_object_that_is_not_offered_any_more_is_forgotten() {
         let mut unkept = Unkept::default();
         for (i, length) in [(0u8, 7), (1, 8), (2, 9)] {
             unkept.refused(at(0), ContentId::of(&[i]), length, FULL);

@@ -76,7 +76,7 @@ mod tests {
         let hour = Duration::from_secs(3_600);
         let (_, median) = mean_and_median(|rng| session(rng, hour).as_secs_f64());
         assert!((median / 3_600.0 - 1.0).abs() < 0.02, "{median}");
-        // Half of the peers that one meets have less than the shortest session left.
+        // Half of the peers at a random moment have less than the shortest session left.
         let (_, median) = mean_and_median(|rng| rest_of_session(rng, hour).as_secs_f64());
         assert!((median / (3_600.0 / 2f64.sqrt()) - 1.0).abs() < 0.02, "{median}");
     }

@@ -8,8 +8,7 @@ use crate::wire::Entry;
 
 /// Liveness: all running peers are active, and each has its true neighbours and its full list.
 ///
-/// # Errors
-/// The first peer that violates this, and what it has instead.
+/// # Errors The first peer that violates this, and its actual neighbours.
 pub fn one_ordered_ring(world: &World) -> Result<(), String> {
     is_one_ordered_ring(world.nodes(), world.settings.successors.into())
 }

@@ -1,4 +1,5 @@
-//! The work of the world for the tasks of its processes: it lets them go on, carries out what they want, and wakes them.
+//! The work of the world for the tasks of its processes: it lets them go on, carries out their requests, and wakes
+//! them.
 
 use std::sync::Arc;
 

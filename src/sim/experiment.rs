@@ -131,37 +131,37 @@ pub enum ExperimentError {
 /// A parameter of an [`Experiment`] that has bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parameter {
-    /// [`Experiment::peers`].
+    /// Sets [`Experiment::peers`].
     Peers,
-    /// [`Experiment::lookups`].
+    /// Sets [`Experiment::lookups`].
     Lookups,
-    /// [`Experiment::fail_fraction`].
+    /// Sets [`Experiment::fail_fraction`].
     FailFraction,
-    /// [`Experiment::join_rate`].
+    /// Sets [`Experiment::join_rate`].
     JoinRate,
-    /// [`Experiment::leave_rate`].
+    /// Sets [`Experiment::leave_rate`].
     LeaveRate,
-    /// [`Experiment::leave_kind`].
+    /// Sets [`Experiment::leave_kind`].
     LeaveKind,
-    /// [`Experiment::session_median`].
+    /// Sets [`Experiment::session_median`].
     SessionMedian,
-    /// [`Experiment::duration`].
+    /// Sets [`Experiment::duration`].
     Duration,
-    /// [`RingSettings::successors`].
+    /// Sets [`RingSettings::successors`].
     Successors,
-    /// [`Experiment::contacts`].
+    /// Sets [`Experiment::contacts`].
     Contacts,
-    /// [`Experiment::loss`].
+    /// Sets [`Experiment::loss`].
     Loss,
-    /// [`Experiment::latency`].
+    /// Sets [`Experiment::latency`].
     Latency,
-    /// [`Experiment::files`].
+    /// Sets [`Experiment::files`].
     Files,
-    /// [`RingSettings::replicas`].
+    /// Sets [`RingSettings::replicas`].
     Replicas,
-    /// [`Experiment::interval`].
+    /// Sets [`Experiment::interval`].
     Interval,
-    /// [`Experiment::seed`].
+    /// Sets [`Experiment::seed`].
     Seed,
 }
 
@@ -442,9 +442,9 @@ mod tests {
         assert_eq!(most.validate(), Ok(()));
     }
 
-    /// Goal: what is out of bounds is refused with the parameter, its bounds and the value, units among them.
+    /// Goal: a value out of bounds is refused with the parameter, its bounds, the value and their units.
     #[test]
-    fn what_is_out_of_bounds_is_named() {
+    fn a_value_out_of_bounds_is_named() {
         assert_eq!(refused(|e| e.peers = 0), "the number of peers is 1 to 262144, not 0");
         assert_eq!(refused(|e| e.peers = 262_145), "the number of peers is 1 to 262144, not 262145");
         assert_eq!(

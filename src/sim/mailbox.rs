@@ -43,7 +43,7 @@ pub(super) enum Effect {
     Files(Box<FilesEffect>),
 }
 
-/// What the tasks of one process share with the world.
+/// The state that the tasks of one process share with the world.
 pub(super) struct Mailbox {
     pub(super) process: Process,
     /// The time after which a lookup asks the next peer instead of a silent one.

@@ -97,8 +97,8 @@ impl Network {
         self.slow.insert(slot, factor);
     }
 
-    /// Gives a peer a line of so many bytes a second each way, with a queue of so many bytes. `paced`: whether senders of
-    /// files leave it free for other packets, as the congestion control of a running peer does.
+    /// Gives a peer a line of `bytes_s` bytes a second each way, with a queue of `queue_bytes` bytes. `paced`: whether
+    /// senders of files leave it free for other packets, as the congestion control of a running peer does.
     pub fn set_line(&mut self, slot: Slot, bytes_s: u64, queue_bytes: u64, paced: bool) {
         let begin = Moment::default();
         let line = Line { bytes_s, queue_bytes, paced, sends_until: begin, receives_until: begin };

@@ -186,8 +186,7 @@ impl Plan {
     }
 
     /// Whether the theorem covers the plan: peers join, crash, come back and leave, one at a time, with time for repair
-    /// between two that go, and never so many that the ring becomes small. No fault makes a peer take a living peer for
-    /// dead.
+    /// between two departures, and the ring never becomes small. No fault makes a peer take a living peer for dead.
     pub fn is_covered(&self) -> bool {
         let mut gone_at: Option<u32> = None;
         let mut gone = 0;

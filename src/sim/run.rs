@@ -450,8 +450,8 @@ mod tests {
         assert_ne!(report(7), report(8));
     }
 
-    /// Goal: when a ring is in order again does not depend on how often it is written down how it is; and who failed in
-    /// the beginning is not replaced when its session would have ended.
+    /// Goal: the time until a ring is in order does not depend on the sampling rate. A peer that failed in the
+    /// beginning is not replaced when its session would have ended.
     #[test]
     fn order_is_looked_for_and_the_dead_have_no_sessions() {
         let experiment = Experiment {
@@ -469,7 +469,7 @@ mod tests {
         assert!(report.health.iter().all(|health| health.alive <= 31), "{:?}", report.health);
     }
 
-    /// Goal: with files, what is lost is what had all its copies on peers that died, and the rest is copied anew.
+    /// Goal: with files, only files with all copies on dead peers are lost, and the rest is copied anew.
     #[test]
     fn files_are_placed_lost_and_repaired() {
         let experiment = Experiment {
@@ -488,7 +488,7 @@ mod tests {
         assert_eq!((peace.files_acknowledged, peace.files_lost, peace.repair_bytes), (300, 0, 0));
     }
 
-    /// Goal: a ring that a third of its peers leave at once finds everything at once, and comes to order.
+    /// Goal: a ring finds every key right after a third of its peers died at once, and comes to order.
     #[test]
     fn a_third_dies_and_nothing_is_lost_on_the_way() {
         let experiment = Experiment {
@@ -521,7 +521,7 @@ mod tests {
 
     /// Reported: a simulation grew by 1.6 MB for every second of virtual time.
     #[test]
-    fn what_a_world_keeps_does_not_grow_with_time() {
+    fn memory_of_a_world_does_not_grow_with_time() {
         for leave_kind in [LeaveKind::Notice, LeaveKind::Death] {
             let experiment = with_churn(leave_kind);
             let mut run = Run::begin(&experiment);
@@ -535,7 +535,7 @@ mod tests {
         }
     }
 
-    /// Goal: who leaves with a notice is asked by nobody any more; who dies is, and does not answer.
+    /// Goal: no peer asks a peer that left with a notice; peers still ask one that died, and it does not answer.
     #[test]
     fn deaths_cost_timeouts() {
         let timeouts = |kind| with_churn(kind).run(&mut |_| ()).unwrap().timeouts_mean;

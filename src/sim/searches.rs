@@ -42,7 +42,7 @@ pub(super) struct Search {
     pub began: Moment,
 }
 
-/// What a lookup found.
+/// The result of a lookup.
 pub(super) struct Found {
     pub search: u64,
     pub owner: Option<Entry>,

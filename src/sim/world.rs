@@ -82,7 +82,7 @@ pub(super) struct Process {
     pub(super) incarnation_on_disk: u64,
     pub(super) remembered: Option<Vec<Member>>,
     pub(super) started_at: Moment,
-    /// What its tasks share with the world, once it has any.
+    /// The state that its tasks share with the world, once it has tasks.
     pub(super) mailbox: Option<Arc<Mailbox>>,
     /// The moment of its death, if it is dead.
     pub(super) died_at: Option<Moment>,
@@ -94,7 +94,7 @@ pub(super) struct Process {
     pub(super) was_member: bool,
     /// The number of copies of its disk that were started.
     pub(super) clones: u64,
-    /// Whether it is gone and its knowledge is forgotten.
+    /// Whether the peer is gone and the world has forgotten what it knew.
     pub(super) is_shed: bool,
 }
 

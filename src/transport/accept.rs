@@ -50,7 +50,7 @@ enum Accepted {
 }
 
 impl Shared {
-    /// Accepts connections until the endpoint closes, or until no task takes what comes in.
+    /// Accepts connections until the endpoint closes, or until no task takes incoming requests.
     pub(super) async fn accept(self: Arc<Self>) {
         loop {
             let incoming = tokio::select! {

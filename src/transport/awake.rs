@@ -60,7 +60,7 @@ mod tests {
         (done.is_some(), waited)
     }
 
-    /// Reported: a store whose peer was stopped for ten seconds ended, because the peer took its own pause for the
+    /// Reported: a store failed after its peer was stopped for ten seconds, because the peer took its own pause for the
     /// silence of others.
     #[tokio::test]
     async fn a_limit_begins_anew_after_a_pause() {

@@ -1,4 +1,4 @@
-//! Counts of what went wrong on the network.
+//! Counts of failures on the network.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! One UDP socket: it accepts, dials, pools, and passes on what comes in.
+//! One UDP socket: it accepts, dials, pools, and passes on incoming requests and datagrams.
 
 use std::collections::HashMap;
 use std::io;
@@ -283,7 +283,7 @@ impl Shared {
         Ok(winner)
     }
 
-    /// Passes on what comes in on a connection until it ends.
+    /// Passes on incoming requests and datagrams of a connection until it ends.
     async fn serve(self: Arc<Self>, connection: Connection) {
         tokio::join!(self.serve_streams(&connection), self.serve_datagrams(&connection));
         let was_pooled = lock(&self.pool).remove(&connection);

@@ -60,7 +60,7 @@ struct Source([u8; 8]);
 #[derive(Debug)]
 struct Credit {
     failures: Bucket,
-    /// Failures that may be another's, who forged this address.
+    /// Failures that another host may have caused by forging this address.
     unverified_failures: Bucket,
     under_way: usize,
     /// The handshakes under way from known ports, which have places of their own.
@@ -420,14 +420,14 @@ mod tests {
         address.parse().unwrap()
     }
 
-    /// Lets handshakes from there fail until nothing is left.
+    /// Lets handshakes from an address fail until its budget is empty.
     fn exhaust(guard: &Arc<Guard>, address: SocketAddr) {
         for _ in 0..FAILURES.burst as usize + 1 {
             guard.begin(address, true, false).failed();
         }
     }
 
-    /// With all places free.
+    /// Knocks while all places are free.
     fn knock(guard: &Guard, from: SocketAddr, proven: bool) -> Knock {
         guard.knock(from, proven, HANDSHAKES_MAX)
     }
@@ -529,7 +529,7 @@ mod tests {
     }
 
     #[test]
-    fn who_goes_on_is_shunned_for_longer_up_to_a_bound() {
+    fn a_peer_that_goes_on_is_shunned_for_longer_up_to_a_bound() {
         let guard = guard();
         let peer = Position::of_number(5);
         let mut last = Duration::ZERO;

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
     use crate::wire::limits::STREAM_SILENCE_MAX;
 
-    /// Whether a pace of so many bytes, each so many seconds after the last, ends within so many steps.
+    /// Whether the least rate ends a transfer within `steps` steps, each of `bytes` bytes after `seconds` seconds.
     fn ends(bytes: usize, seconds: u64, steps: usize) -> bool {
         let mut pace = LeastPace::new(STREAM_SILENCE_MAX);
         (0..steps).any(|_| {
@@ -96,7 +96,7 @@ mod tests {
         })
     }
 
-    /// Reported: a reader of a byte every nine seconds held its place for ever.
+    /// Reported: a reader that took a byte every nine seconds held its place for ever.
     #[test]
     fn a_byte_every_nine_seconds_is_too_slow_and_a_slow_line_is_not() {
         assert!(ends(1, 9, 7));
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_stands_still_ends_and_who_does_not_wait_is_not_slow() {
+    async fn a_transfer_that_stands_still_ends_and_a_reader_that_does_not_wait_is_not_slow() {
         let mut pace = LeastPace::new(STREAM_SILENCE_MAX);
         let short = Duration::from_millis(5);
         let never = std::future::pending::<Result<(), StreamError>>();

@@ -162,8 +162,8 @@ mod tests {
 
     const MTU: u64 = 1_452;
 
-    /// A line with an endless queue: what is under way waits for all that went before. Gives the bytes under way
-    /// after so many acknowledgements.
+    /// Simulates a line with an endless queue, in which each packet waits for all packets before it. Returns the bound
+    /// and the bytes under way after `acks` acknowledgements.
     fn under_way(bytes_per_second: f64, way: Duration, begin_with: u64, acks: usize) -> (Bound, u64) {
         let mut now = Instant::now();
         let mut bound = Bound::begin(now, MTU);
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_slow_line_has_so_much_under_way_as_it_drains_within_a_ping() {
-        // 1 Mbit/s, 300 KB in its queue; the first packets told how long the way is.
+        // A line of 1 Mbit/s with 300 KB in its queue. The first packets gave the delay of the empty line.
         let now = Instant::now();
         let mut bound = Bound::begin(now, MTU);
         bound.acked(now, Duration::from_millis(2), MTU, 32_768);
@@ -211,7 +211,7 @@ mod tests {
         let (mut at, way) = (now, Duration::from_millis(600));
         let mut window = 1u64 << 20;
         let mut least = window;
-        // Each window of bytes takes one way.
+        // Each window of bytes takes one round trip.
         while at < now + Duration::from_secs(150) {
             at += way;
             for _ in 0..window.div_ceil(MTU) {

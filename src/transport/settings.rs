@@ -1,4 +1,4 @@
-//! Settings of the transport, and what they become in quinn and rustls.
+//! Settings of the transport, and their translation for quinn and rustls.
 
 use std::io;
 use std::sync::Arc;

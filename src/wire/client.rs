@@ -213,7 +213,7 @@ impl Wanted {
     /// The fewest digits of an address that a search accepts.
     pub const PREFIX_DIGITS_MIN: usize = 4;
 
-    /// The same wish by a person at a prompt: the beginning of a name is enough.
+    /// The same request from a person at a prompt: a unique prefix of the name is enough.
     pub fn or_beginning(self) -> Wanted {
         match self {
             Wanted::Name(name) => Wanted::NameOrBeginning(name),

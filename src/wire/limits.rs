@@ -12,7 +12,7 @@ pub const ADDRESS_BYTES_MAX: usize = 260;
 pub const NEWS_MAX: usize = 10;
 /// The most members in one stabilise exchange.
 pub const MEMBERS_PER_MESSAGE_MAX: usize = 256;
-/// The most members that a peer keeps as contacts. A ring of so many is one hop wide.
+/// The most members that a peer keeps as contacts. A ring of no more members is one hop wide.
 pub const MEMBERS_MAX: usize = 4_096;
 /// The greatest incarnation. One start a second leads there in nine million years. A peer that names a greater one
 /// lies, and peer.toml could not hold all that fit 64 bits.
@@ -71,7 +71,7 @@ pub const COMMAND_SILENCE_MAX: Duration = Duration::from_secs(60);
 pub const HEALTH_NAMES_MAX: usize = 2;
 /// The most exchanges that a helper forwards at the same time.
 pub const FORWARDS_MAX: usize = 128;
-/// The most of these for one asking peer.
+/// The most exchanges that a helper forwards at the same time for one asking peer.
 pub const FORWARDS_PER_PEER_MAX: usize = 32;
 /// The timeout for silence in both directions of a forwarded exchange: a joiner's `Sync` takes minutes.
 pub const FORWARD_SILENCE_MAX: Duration = Duration::from_secs(660);

@@ -212,7 +212,7 @@ pub struct RingLine {
     pub incarnation: u64,
     /// The state of the peer: alive, left or dead.
     pub state: MemberState,
-    /// Whether the peer has been away for so long that it is no longer waited for.
+    /// Whether the peer has been away so long that others no longer wait for it.
     pub gone: bool,
     /// The share of the circle that it owns, 0.0 ..= 1.0; 0 unless alive.
     pub share: f64,
@@ -367,7 +367,7 @@ pub struct StatusReport {
     pub alive: Listed<PeerName>,
     /// Members that do not answer and are waited for.
     pub away: Listed<PeerName>,
-    /// Members that have not answered for so long that they are no longer waited for.
+    /// Members that have not answered for so long that others no longer wait for them.
     pub gone: Listed<PeerName>,
     /// Members that are alive but that this peer cannot reach directly.
     pub unreachable: Listed<Unreachable>,
@@ -405,7 +405,7 @@ pub struct StatusReport {
     pub dropped: u64,
     /// Recent notices of this peer's store, one line each: bad copies, strange files, links that cannot be made.
     pub notices: Listed<String>,
-    /// Living members that cannot take what belongs to them.
+    /// Living members that cannot take files of their ranges.
     pub unkept: Listed<UnkeptFiles>,
 }
 

@@ -125,7 +125,8 @@ pub enum StorageRequest {
     },
     /// Asks for the files with too few copies, as far as the receiver answers for them. `-> Health`.
     Health,
-    /// Asks which of these objects the receiver does not hold complete. It only answers. `-> Wanted`, objects only.
+    /// Asks which of these objects the receiver does not hold complete. The receiver fetches nothing for this question.
+    /// `-> Wanted`, objects only.
     Lacks {
         /// The content ids of the objects, at most [`super::limits::OFFERS_PER_MESSAGE_MAX`].
         objects: Vec<ContentId>,

@@ -46,7 +46,7 @@ class Attacker:
         told = await ATTACKS[name](self)
         return {"attack": name, **told, "seconds": round(time.monotonic() - begun, 1)}
 
-    # The handshake: certificates that are none of this ring's peers.
+    # The handshake: certificates that do not belong to this ring's peers.
 
     async def handshake(self, identity, **how):
         session = await self.connect(identity, **how)
@@ -94,7 +94,7 @@ class Attacker:
         return await self.handshake(self.authority.member(self.number))
 
     async def no_quic(self):
-        """Packets that are none, and the beginnings of handshakes that never go on."""
+        """Bytes that are no packets, and handshakes that begin and never go on."""
         sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sender.bind((f"127.0.1.{1 + self.count % 250}", 0))
         for length in [0, 1, 20, 1200, 1400] * 100:
@@ -201,7 +201,7 @@ class Attacker:
     async def streams_left_open(self):
         session = await self.greeted()
         opened = [session.open(b"\0\0") for _ in range(200)]
-        # What is asked meanwhile is answered.
+        # The peer answers requests meanwhile.
         meanwhile = await session.lives()
         await session.until(lambda: all(session.over(stream) for stream in opened))
         told = {"streams": len(opened), "ended": sum(session.over(stream) for stream in opened)}

@@ -117,7 +117,7 @@ class Session(QuicConnectionProtocol):
 
 
 def close_of(event):
-    """What ended a connection, in words that a test can compare."""
+    """The end of a connection, in words that a test can compare."""
     if event.frame_type is None:
         kind, code = "application", event.error_code
     elif 0x100 <= event.error_code < 0x200:

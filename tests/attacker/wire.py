@@ -72,7 +72,7 @@ MEMBERSHIP_REPLIES = [
 
 
 def name_of(reply):
-    """What kind of reply this is."""
+    """The kind of this reply."""
     try:
         if reply[0] == 0:
             return "Membership::" + MEMBERSHIP_REPLIES[reply[1]]

@@ -13,14 +13,15 @@ use super::liar::{Answer, Liar, describe};
 use super::ring::Ring;
 use crate::eventually::PATIENCE;
 
-/// The liar's number, the honest ones, and the honest one that requests: no replica of what the liar owns.
+/// The numbers of the liar, of the honest peers, and of the honest peer that requests: it is no replica of the liar's
+/// keys.
 const LIAR: u8 = 128;
 const HONEST: [u8; 5] = [20, 70, 160, 200, 240];
 const READER: u8 = 20;
 /// More than one chunk, so that there is an outboard to lie about.
 const LENGTH: usize = (2 << 20) + 12_345;
 
-/// Before the liar comes, a file is stored that will be the liar's to keep; the name is not.
+/// A ring with a file, stored before the liar joins, whose content will belong to the liar, and whose name will not.
 async fn ring_with_file() -> (Ring, Liar, String, Vec<u8>) {
     let ring = Ring::of(8, &HONEST).await;
     let bytes = ring.owned_by(LIAR, &HONEST, LENGTH);
@@ -31,7 +32,8 @@ async fn ring_with_file() -> (Ring, Liar, String, Vec<u8>) {
     (ring, liar, name, bytes)
 }
 
-/// The liar is asked first, since it owns the content; the request succeeds all the same, and it is named.
+/// The requester asks the liar first, since the liar owns the content. The request still succeeds, and the liar is
+/// named.
 async fn a_request_survives(
     fault: Fault,
     lie: impl Fn(&ObjectInfo, &StorageRequest, Answer) -> Answer + Send + Sync + 'static,
@@ -146,7 +148,7 @@ async fn pages_of_an_outboard_without_end() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fetch_that_never_begins_is_left() {
     let (ring, liar, name, bytes) = ring_with_file().await;
-    // It says what it has and then sends one byte and no more: the stream stays open.
+    // The liar announces the object, sends one byte, and keeps the stream open.
     liar.lie(|_, request, honest| match (request, honest) {
         (Request::Storage(StorageRequest::FetchObject { .. }), Answer::Send(reply, bytes)) => Answer::Take(
             u64::MAX,
@@ -160,7 +162,7 @@ async fn a_fetch_that_never_begins_is_left() {
     ring.is_clean(liar.position()).await;
 }
 
-/// A record of the liar's own making, that somebody else is said to have written.
+/// A record that the liar made, and that names another peer as its writer.
 fn forged(liar: &Liar, name: &str) -> quoit::wire::SignedRecord {
     let record = quoit::wire::NameRecord {
         name: quoit::id::FileName::new(name).unwrap(),
@@ -216,7 +218,7 @@ async fn a_forged_record_is_not_kept() {
     ring.is_clean(liar.position()).await;
 }
 
-/// The liar gives an object to its owner; says what came back.
+/// Lets the liar push an object to its owner, and returns the replies.
 async fn push(ring: &Ring, liar: &Liar, owner: u8, object: ObjectInfo, bytes: &[u8]) -> Vec<StorageReply> {
     let target = Target { address: ring.peer(owner).address(), position: Some(Position::of_number(owner)) };
     let name = quoit::id::FileName::new("pushed").unwrap();
@@ -246,7 +248,7 @@ async fn bytes_that_are_not_what_their_address_says_are_not_kept() {
     assert!(!replies.iter().any(|reply| matches!(reply, StorageReply::Durable { .. })), "{replies:?}");
     ring.names(liar.position(), Fault::CorruptBytes).await;
     ring.is_clean(liar.position()).await;
-    // The true bytes are stored afterwards as if nothing had been.
+    // The true bytes can be stored afterwards.
     ring.store(70, "true", &bytes).await.unwrap();
     assert_eq!(std::fs::read(ring.request(READER, "true").await.unwrap().path.unwrap()).unwrap(), bytes);
 }

@@ -1,4 +1,4 @@
-//! A member that abuses what helpers do: what comes through one convicts nobody, and proves no more than hearsay.
+//! A member that abuses helpers: a message through a helper convicts no peer, and proves no more than hearsay.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +21,7 @@ const HELPER: u8 = 10;
 const TARGET: u8 = 40;
 const NAMED: u8 = 70;
 const HONEST: [u8; 4] = [HELPER, TARGET, NAMED, 200];
-/// More than anybody is forgiven at once.
+/// More faults than a peer forgives at once.
 const TRIES: usize = 40;
 
 fn target_of(peer: &Handle) -> Target {
@@ -37,7 +37,7 @@ async fn through(ring: &Ring, liar: &Liar) -> OpenStream {
     stream
 }
 
-/// A stream to the honest target in somebody else's name, as if the liar were a helper.
+/// A stream to the honest target in the name of another peer, as if the liar were a helper.
 async fn in_the_name_of(ring: &Ring, liar: &Liar, from: Entry, request: &Request) -> Reply {
     let forwarded = Request::Forwarded { from };
     let mut stream = liar.transport.open(&target_of(ring.peer(TARGET)), &forwarded).await.unwrap();
@@ -53,7 +53,7 @@ async fn nobody_is_blamed(ring: &Ring) {
     }
 }
 
-/// Goal: whoever sends nonsense through an honest helper makes the target shun nobody.
+/// Goal: nonsense that comes through an honest helper makes the target shun no peer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nonsense_through_a_helper() {
     let ring = Ring::of(8, &HONEST).await;
@@ -70,7 +70,7 @@ async fn nonsense_through_a_helper() {
     ring.store(HELPER, "after-all", &bytes).await.unwrap();
 }
 
-/// Goal: nor do bytes that are not what they are said to be.
+/// Goal: false bytes through an honest helper do not make the target shun a peer either.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn other_bytes_through_a_helper() {
     let ring = Ring::of(8, &HONEST).await;
@@ -97,7 +97,7 @@ async fn other_bytes_through_a_helper() {
     ring.is_clean(liar.position()).await;
 }
 
-/// Goal: a helper that invents who asks convicts nobody, and ends nobody's membership.
+/// Goal: a helper that invents the asking peer cannot convict a peer, and cannot end its membership.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_in_somebody_elses_name() {
     let ring = Ring::of(8, &HONEST).await;
@@ -114,7 +114,7 @@ async fn requests_in_somebody_elses_name() {
             assert!(matches!(reply, Reply::ProtocolError(_)), "{incarnation}: {reply:?}");
         }
     }
-    // Lists that convict whoever gives them, and a record that is none.
+    // Lists that convict the peer that gives them, and bytes that are no record.
     let unordered = vec![named.clone(), named.clone()];
     let record = SignedRecord { body: vec![1], signature: vec![2; 64], certificate: vec![3] };
     for _ in 0..TRIES {
@@ -127,7 +127,7 @@ async fn requests_in_somebody_elses_name() {
             assert!(!matches!(reply, Reply::Storage(StorageReply::Put { .. })), "{reply:?}");
         }
     }
-    // What can be believed is contradicted by the one that it is said of.
+    // The subject of a believable report contradicts it.
     let from = named.with_incarnation(named.incarnation + 3);
     in_the_name_of(&ring, &liar, from, &Request::Membership(left())).await;
     eventually_async("the named peer contradicts", async || {
@@ -139,8 +139,8 @@ async fn requests_in_somebody_elses_name() {
     assert!(ring.peer(NAMED).status().await.incarnation < named.incarnation + 100);
 }
 
-/// Goal: deaths of ever later lives, each one leap after the last, are believed only as far as the peer
-/// itself can contradict them.
+/// Goal: a peer believes reports of deaths, each one leap of incarnations after the last, only as far as the subject
+/// can contradict them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leaps_after_leaps() {
     let ring = Ring::of(8, &HONEST).await;
@@ -165,7 +165,7 @@ async fn leaps_after_leaps() {
     assert!(ring.peer(NAMED).status().await.incarnation < named.incarnation + 3 * INCARNATION_LEAP_MAX);
 }
 
-/// Goal: a contact that lies of a joiner's lives does not use them up.
+/// Goal: a contact that lies about a joiner's incarnations does not use them up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_joiners_lives_are_not_used_up() {
     let ring = Ring::of(8, &HONEST).await;
@@ -180,7 +180,7 @@ async fn a_joiners_lives_are_not_used_up() {
         };
         start(options).await
     };
-    // Far beyond all belief, or by as much as is believed, each time.
+    // Each report exceeds the incarnation far beyond the bound, or exactly by the bound.
     for (beyond, most) in [(INCARNATION_MAX, 100), (INCARNATION_LEAP_MAX, 10 * INCARNATION_LEAP_MAX)] {
         let seen = Arc::new(AtomicU64::new(0));
         let last = seen.clone();

@@ -18,22 +18,22 @@ use quoit::wire::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// What goes back for one request.
+/// The reply of the liar to one request.
 pub enum Answer {
-    /// This, one after the other.
+    /// These replies, one after the other.
     Say(Vec<Reply>),
-    /// This, then bytes.
+    /// This reply, then these bytes.
     Send(Reply, Bytes),
-    /// This, then these bytes over and over, until nobody takes them.
+    /// This reply, then these bytes over and over, until the asker takes no more.
     SendForEver(Reply, Bytes),
-    /// Takes so many bytes after the first reply, then says the others.
+    /// Takes this number of bytes after the first reply, then sends the other replies.
     Take(u64, Vec<Reply>),
 }
 
-/// Makes of the honest answer another one.
+/// The hook that turns an honest answer into another one.
 pub type Lie = dyn Fn(&Entry, &Request, Answer) -> Answer + Send + Sync;
 
-/// A member of the ring that is not to be trusted.
+/// A member of the ring that may lie.
 pub struct Liar {
     pub identity: Identity,
     pub transport: Transport,
@@ -42,18 +42,18 @@ pub struct Liar {
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
-/// What it holds, and how it lies.
+/// The objects that the liar holds, and its way to lie.
 struct Store {
     me: Position,
     files: Mutex<HashMap<ContentId, (ObjectInfo, Bytes, Outboard)>>,
     records: Mutex<HashMap<Position, SignedRecord>>,
     lie: Mutex<Arc<Lie>>,
-    /// Members that it tells of beside those it knows.
+    /// Invented members that the liar reports beside the real ones.
     invented: Mutex<Vec<Member>>,
     told: Mutex<Told>,
 }
 
-/// Lies that arrived: answers that were read to their end, and pings that were answered.
+/// Counts the lies that arrived: answers that were read to their end, and pings that were answered.
 #[derive(Default)]
 struct Told {
     by_peer: BTreeMap<Position, usize>,
@@ -69,7 +69,7 @@ enum Heard {
 }
 
 impl Liar {
-    /// Joins the ring of this CA through a known peer. It is honest until [`Liar::lie`].
+    /// Joins the ring of this CA through a known peer. The new member is honest until [`Liar::lie`].
     pub async fn join(certs_dir: &std::path::Path, number: u8, known: Address, interval: Duration) -> Liar {
         let authority = Authority::open(certs_dir).unwrap().unwrap();
         let identity = authority.issue(Placement::Numbered(number), None).unwrap();
@@ -125,22 +125,22 @@ impl Liar {
         self.identity.position()
     }
 
-    /// From now on every answer goes through here.
+    /// From now on every answer goes through this hook.
     pub fn lie(&self, lie: impl Fn(&Entry, &Request, Answer) -> Answer + Send + Sync + 'static) {
         *self.store.lie.lock().unwrap() = Arc::new(lie);
     }
 
-    /// From now on it tells of these in pings and exchanges, beside whom it knows.
+    /// From now on the liar reports these members in pings and exchanges, beside those it knows.
     pub fn invent(&self, members: Vec<Member>) {
         *self.store.invented.lock().unwrap() = members;
     }
 
-    /// How many lies arrived at each peer.
+    /// The number of lies that arrived at each peer.
     pub fn lies_told(&self) -> BTreeMap<Position, usize> {
         self.store.told.lock().unwrap().by_peer.clone()
     }
 
-    /// Gives it a file, so that it is a holder.
+    /// Gives the liar a file, so that it is a holder.
     pub fn hold(&self, bytes: &[u8]) -> ObjectInfo {
         let (object, outboard) = describe(bytes);
         let held = (object, Bytes::copy_from_slice(bytes), outboard);
@@ -163,7 +163,7 @@ pub fn describe(bytes: &[u8]) -> (ObjectInfo, Outboard) {
     (ObjectInfo { content, length: bytes.len() as u64, outboard: outboard.digest() }, outboard)
 }
 
-/// Its membership: what the actor of an honest peer does, without a disk.
+/// Its membership: it does the work of an honest peer's actor, without a disk.
 struct Driver {
     node: Node,
     transport: Transport,
@@ -225,7 +225,7 @@ impl Driver {
             }
             Output::Reply { to, reply } => {
                 if let Some(waiting) = replies.remove(&to) {
-                    // Whoever asked may have gone.
+                    // The asker may have gone.
                     let _ = waiting.send(reply);
                 }
             }
@@ -348,7 +348,7 @@ impl Store {
         *self.told.lock().unwrap().by_peer.entry(from.position).or_default() += 1;
     }
 
-    /// As an honest peer would, but that it keeps only what the test gave it.
+    /// Answers like an honest peer, but keeps only the objects that the test gave it.
     fn answer(&self, request: &StorageRequest) -> Answer {
         let files = self.files.lock().unwrap();
         let say = |reply| Answer::Say(vec![Reply::Storage(reply)]);

@@ -13,11 +13,11 @@ use super::ring::Ring;
 use crate::eventually::eventually_async;
 
 const LIAR: u8 = 128;
-/// With the liar and r = 2, corrected Chord.
+/// With the liar and r = 2 the ring follows corrected Chord.
 const HONEST: [u8; 7] = [10, 40, 70, 100, 160, 200, 240];
 /// The liar pings two successors and a predecessor in each interval.
 const NEIGHBOURS: usize = 3;
-/// In each, at least one lie more arrives at each of them.
+/// The rounds of a test. In each one at least one more lie arrives at each neighbour.
 const ROUNDS: usize = 10;
 const CLUSTERED: [u8; 7] = [10, 12, 14, 100, 160, 200, 240];
 
@@ -31,12 +31,12 @@ fn stranger(number: u8, incarnation: u64) -> Entry {
     })
 }
 
-/// A file that the peer just after the liar owns: who stands far away asks the liar for the way there.
+/// A file that the peer just after the liar owns: a peer far away asks the liar for the way there.
 async fn a_lookup_survives(
     fault: Fault,
     lie: impl Fn(&Entry, &Position) -> MembershipReply + Send + Sync + 'static,
 ) {
-    // Who stands close to its neighbours takes the ring for a large one, and asks for the way to far keys.
+    // A peer close to its neighbours takes the ring for a large one, and asks for the way to far keys.
     let ring = Ring::of(2, &CLUSTERED).await;
     let liar = ring.liar(LIAR).await;
     let me = liar.view.borrow().me.clone();
@@ -46,7 +46,7 @@ async fn a_lookup_survives(
         }
         _ => honest,
     });
-    // What contradicts only the ring as others see it is held against nobody while the ring changes.
+    // A statement that contradicts only the ring as others see it is no fault while the ring changes.
     let others = [10, 12, 14, 100, LIAR, 200, 240];
     let bytes = ring.owned_by(160, &others, 10_240);
     let name = ring.name_owned_by(160, &others);
@@ -63,7 +63,7 @@ async fn a_lookup_survives(
     ring.is_clean(liar.position()).await;
 }
 
-/// Goal: who names peers near a key that are not.
+/// Goal: a liar that names peers near a key that are not near it is found out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn near_peers_that_are_not() {
     a_lookup_survives(Fault::NotCloser, |me, _| MembershipReply::Near { peers: vec![me.clone()] }).await;
@@ -79,7 +79,7 @@ async fn an_owner_that_does_not_own_the_key() {
     .await;
 }
 
-/// The answer agrees with itself: only who knows the true owner can tell.
+/// The answer is consistent: only a peer that knows the true owner can detect it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_owner_that_passes_over_the_true_one() {
     a_lookup_survives(Fault::WrongOwner, |me, _| MembershipReply::Owner {
@@ -106,7 +106,7 @@ async fn closer_peers_that_are_not() {
         .await;
 }
 
-/// Every stabilise answer of the liar goes through here; the ring stays whole, and says who lies.
+/// Every stabilise answer of the liar goes through this hook. The ring stays whole, and names the liar.
 async fn a_ring_survives(
     successors: u8,
     fault: Fault,
@@ -184,7 +184,7 @@ async fn impossible_incarnations_of_others() {
     }
 }
 
-/// Waits until lies have arrived, so many at each of so many peers.
+/// Waits until at least `lies` lies have arrived at each of `peers` peers.
 async fn have_arrived(liar: &Liar, lies: usize, peers: usize) {
     eventually_async(&format!("{lies} lies at {peers} peers"), async || {
         liar.lies_told().values().filter(|told| **told >= lies).count() >= peers
@@ -192,7 +192,7 @@ async fn have_arrived(liar: &Liar, lies: usize, peers: usize) {
     .await;
 }
 
-/// Goal: members that nobody can reach own no keys, and are not even shown.
+/// Goal: members that no peer can reach own no keys, and are not shown.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn invented_members_do_not_count() {
     let ring = Ring::of(8, &HONEST).await;
@@ -230,7 +230,7 @@ async fn invented_members_do_not_count() {
     ring.is_clean(liar.position()).await;
 }
 
-/// Goal: nobody's lives are used up on hearsay.
+/// Goal: hearsay uses up no peer's incarnations.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leaps_of_an_incarnation_are_not_believed() {
     let ring = Ring::of(8, &HONEST).await;

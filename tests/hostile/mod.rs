@@ -1,5 +1,5 @@
-//! A valid member that lies, among honest peers: each lie is detected by whom it is told to, named in its
-//! status, and routed around; no corrupt byte is delivered or stored as complete.
+//! A valid member that lies, among honest peers: the peer that hears a lie detects it, names it in its status, and
+//! routes around the liar; no corrupt byte is delivered or stored as complete.
 
 mod files;
 mod forwards;

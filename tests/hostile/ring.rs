@@ -22,7 +22,7 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// A ring of these, with lists of `successors`.
+    /// A ring of the peers with these numbers, with lists of `successors`.
     pub async fn of(successors: u8, numbers: &[u8]) -> Ring {
         let dir = tempfile::tempdir().unwrap();
         let mut peers: Vec<Handle> = Vec::new();
@@ -49,7 +49,7 @@ impl Ring {
         ring
     }
 
-    /// A valid member that is going to lie joins, and everybody knows it.
+    /// Joins a valid member that is going to lie, and waits until every peer knows it.
     pub async fn liar(&self, number: u8) -> Liar {
         let known = self.peers[0].address();
         let liar = Liar::join(&self.dir.path().join("certs"), number, known, INTERVAL).await;
@@ -57,7 +57,7 @@ impl Ring {
         liar
     }
 
-    /// Waits until every honest peer sees so many alive.
+    /// Waits until every honest peer sees this number of peers alive.
     pub async fn sees(&self, alive: usize) {
         for peer in &self.peers {
             eventually_async("all see all", async || peer.status().await.alive.total as usize == alive).await;
@@ -99,7 +99,7 @@ impl Ring {
         false
     }
 
-    /// Names whose records honest peers keep: the owner is 240.
+    /// Names whose records only honest peers keep: peer 240 owns them.
     pub fn honest_names(&self) -> impl Iterator<Item = String> + use<> {
         let others = [10, 20, 40, 70, 100, 128, 160, 200];
         (0..)
@@ -107,7 +107,7 @@ impl Ring {
             .filter(move |name| owner_of(FileName::new(name).unwrap().key().0[0], 240, &others))
     }
 
-    /// Whoever is named is the liar, and all that honest peers keep is what its address says.
+    /// Every peer that is named is the liar, and honest peers keep only bytes that match their address.
     pub async fn is_clean(&self, liar: Position) {
         for peer in &self.peers {
             let status = peer.status().await;
@@ -127,7 +127,7 @@ impl Ring {
         }
     }
 
-    /// Bytes whose address falls to the first of these numbers, when the ring is of all of them.
+    /// Bytes whose address `owner` owns, in a ring of `owner` and these others.
     pub fn owned_by(&self, owner: u8, others: &[u8], length: usize) -> Vec<u8> {
         let mut bytes = vec![7; length];
         for nonce in 0u64.. {
@@ -139,7 +139,7 @@ impl Ring {
         unreachable!()
     }
 
-    /// A name whose key falls to the first of these numbers.
+    /// A name whose key `owner` owns, in a ring of `owner` and these others.
     pub fn name_owned_by(&self, owner: u8, others: &[u8]) -> String {
         let mut names = (0..).map(|i| format!("file-{i}"));
         names.find(|name| owner_of(FileName::new(name).unwrap().key().0[0], owner, others)).unwrap()

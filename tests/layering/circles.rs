@@ -1,4 +1,4 @@
-//! Circles among the files of the crate: files that need each other, by whatever way.
+//! Circles among the files of the crate: files that need each other, directly or through others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,7 +45,8 @@ pub fn of(sources: &[(String, String)], whole: &[&str]) -> Vec<String> {
     circles.into_iter().collect()
 }
 
-/// The file in which the item of a path stands. What a module passes on with `pub use` stands where it comes from.
+/// The file in which the item of a path stands. An item that a module passes on with `pub use` counts where it is
+/// defined.
 fn target(
     files: &[Source],
     by_module: &BTreeMap<&[String], usize>,

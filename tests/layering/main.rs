@@ -1,6 +1,6 @@
 //! The direction of imports: downward only, and each foreign crate where it belongs.
 //!
-//! Reads the sources as text, strings and comments aside. What a macro makes is not seen.
+//! Reads the sources as text, strings and comments aside. It does not see what a macro expands to.
 
 mod circles;
 mod scan;
@@ -9,17 +9,17 @@ use std::path::{Path, PathBuf};
 
 use scan::Source;
 
-/// One module at the top of the crate, and what it may name.
+/// One module at the top of the crate, with the modules and crates that it may name.
 struct Rule {
     module: &'static str,
     /// Modules of this crate, whole or some items of them (`module::Item`).
     sees: &'static [&'static str],
-    /// Decides and touches nothing: held by clippy too.
+    /// Whether the module only decides, without effects. Clippy checks it too.
     pure: bool,
 }
 
 /// The layers, bottom up. Every module has its rule here. Tests may also see `eventually`, which is no module of `src`:
-/// their one way to wait.
+/// the only way to wait in tests.
 const RULES: &[Rule] = &[
     // L0: values
     Rule { module: "id", sees: &[], pure: true },
@@ -28,7 +28,7 @@ const RULES: &[Rule] = &[
     Rule { module: "backoff", sees: &[], pure: true },
     // L1: messages
     Rule { module: "wire", sees: &["id", "time", "config"], pure: true },
-    // what chunks of an object are checked against
+    // the midstates against which chunks of an object are checked
     Rule { module: "outboard", sees: &["id", "wire"], pure: true },
     // L2: the pure core; placement reads the ring's view
     Rule { module: "chord", sees: &["id", "time", "config", "backoff", "wire"], pure: true },
@@ -47,9 +47,9 @@ const RULES: &[Rule] = &[
         ],
         pure: true,
     },
-    // whose word counts is decided once, for names and bytes
+    // the rule which votes count is the same for names and bytes
     Rule { module: "names", sees: &["id", "time", "config", "wire", "replica::Election"], pure: true },
-    // L3: what is done with files, as pure as the core but that it waits
+    // L3: the flows with files, as pure as the core except that they wait
     Rule {
         module: "files",
         sees: &["id", "time", "config", "backoff", "wire", "outboard", "chord", "replica", "names"],
@@ -62,9 +62,9 @@ const RULES: &[Rule] = &[
         sees: &["id", "time", "config", "backoff", "wire", "eventually"],
         pure: false,
     },
-    // L4: what the flows ask of a store
+    // L4: the functions that the flows ask of a store
     Rule { module: "shelf", sees: &["id", "wire", "blob", "replica", "names", "files"], pure: false },
-    // the world for tests; of the disk only what a store in memory takes
+    // the world for tests; of the disk only the parts of a store in memory
     Rule {
         module: "sim",
         sees: &[
@@ -176,7 +176,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("boot", &["ring", "flows", "control"]),
 ];
 
-/// Which other rooms of `peer` a file in one of them names and must not, each in one line.
+/// The forbidden rooms of `peer` that a file in one of them names, a line each.
 fn intrusions(path: &str, text: &str) -> Vec<String> {
     let Some((_, below)) = path.split_once("peer/") else { return Vec::new() };
     let Some((room, may)) = ROOMS.iter().find(|(room, _)| is_in(below, room)) else { return Vec::new() };
@@ -186,7 +186,7 @@ fn intrusions(path: &str, text: &str) -> Vec<String> {
     let intrudes = |(_, other): &(usize, String)| {
         other != room && ROOMS.iter().any(|(known, _)| known == other) && !may.contains(&other.as_str())
     };
-    // What a room keeps for itself is a field of `Shared` by its name.
+    // The state of a room is the field of `Shared` with the room's name.
     let kept = ROOMS
         .iter()
         .flat_map(|(other, _)| source.fields(other).into_iter().map(|line| (line, (*other).to_owned())));
@@ -197,7 +197,7 @@ fn intrusions(path: &str, text: &str) -> Vec<String> {
         .collect()
 }
 
-/// What is wrong in one file, each in one line.
+/// The violations of the rules in one file, a line each.
 fn violations(path: &str, text: &str) -> Vec<String> {
     let source = Source::new(path, text);
     let module = source.module();
@@ -280,7 +280,7 @@ fn imports_form_no_circle() {
     assert!(circles.is_empty(), "{} circles:\n{}", circles.len(), circles.join("\n"));
 }
 
-/// Goal: circles are found, also through what a module passes on.
+/// Goal: circles are found, also through re-exports.
 #[test]
 fn circles_are_found() {
     let circles = |files: &[(&str, &str)]| {
@@ -312,7 +312,7 @@ fn circles_are_found() {
     assert!(circles(&right).is_empty());
 }
 
-/// Goal: what a peer is told, what it does with files and what it knows of the ring stay apart.
+/// Goal: in `peer`, the rooms for commands, for files and for the ring stay apart.
 #[test]
 fn rooms_of_a_peer_see_downward() {
     let sources = sources();
@@ -374,7 +374,7 @@ fn options(path: &str, text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Goal: the scanner sees something at all, and every rule is of a module that there is.
+/// Goal: the scanner finds imports, and every rule is of an existing module.
 #[test]
 fn the_rules_are_about_this_crate() {
     let sources = sources();
@@ -401,8 +401,8 @@ fn the_rules_are_about_this_crate() {
     }
 }
 
-/// Goal: no running peer can be told to go by other rules of the ring, or by other laws of the store, than the right
-/// ones: `chord::Rules`, `files::Laws` and what sets them are named by the simulator only.
+/// Goal: no running peer can be given other rules of the ring, or other laws of the store, than the right ones:
+/// `chord::Rules`, `files::Laws` and what sets them are named by the simulator only.
 #[test]
 fn wrong_rules_are_for_the_simulator() {
     for (home, named) in [("chord", ["Rules", "set_rules"]), ("files", ["Laws", "set_laws"])] {
@@ -514,9 +514,9 @@ fn violations_are_found() {
     }
 }
 
-/// Goal: what is right is not refused, and words in strings and comments are only words.
+/// Goal: correct code is not refused, and words in strings and comments are ignored.
 #[test]
-fn what_is_right_is_not_refused() {
+fn correct_code_is_not_refused() {
     for (path, text) in [
         ("chord/node.rs", "use crate::id::Position; use crate::chord::View; use super::view::View;"),
         ("chord/node.rs", "mod tests { use super::*; use super::super::view::View; }"),

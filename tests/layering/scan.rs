@@ -4,17 +4,17 @@
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Import {
     pub line: usize,
-    /// Below the crate, for one of this crate; else from the foreign crate on. `*` is a segment.
+    /// The path: below `crate` for an item of this crate, else from the name of the foreign crate on. `*` is a segment.
     pub segments: Vec<String>,
-    /// Whether it is passed on to others (`pub use`).
+    /// Whether the module re-exports it (`pub use`).
     pub public: bool,
-    /// Whether it stands in an inline module: in tests.
+    /// Whether the import stands in an inline module, which means in tests.
     pub inline: bool,
 }
 
-/// One file.
+/// One source file, as tokens.
 pub struct Source {
-    /// Which module it is, from the top of the crate.
+    /// The module of the file, from the top of the crate.
     modules: Vec<String>,
     tokens: Vec<Token>,
 }
@@ -38,7 +38,7 @@ impl Source {
         Source { modules, tokens: tokens(text) }
     }
 
-    /// Which module it is, from the top of the crate.
+    /// The module of the file, from the top of the crate.
     pub fn path(&self) -> &[String] {
         &self.modules
     }
@@ -87,7 +87,7 @@ impl Source {
         literals.map(|token| (token.line, token.literal.as_str()))
     }
 
-    /// Whether one of these words stands anywhere in it, but in strings and comments.
+    /// Whether one of these words stands anywhere in the file, except in strings and comments.
     pub fn names_any(&self, words: &[&str]) -> bool {
         self.tokens.iter().any(|token| words.contains(&token.text.as_str()))
     }
@@ -214,7 +214,7 @@ impl Source {
         if !segments.is_empty() {
             found.push(Import { line, segments, ..Import::default() });
         }
-        // Whatever this is, it is not read twice.
+        // The scanner does not read this token twice, whatever it is.
         let ends = self.tokens.get(at).is_none_or(|token| [",", "}", ";"].contains(&token.text.as_str()));
         if ends { at } else { at + 1 }
     }
@@ -271,7 +271,7 @@ fn tokens(text: &str) -> Vec<Token> {
                     let mut length = length.unwrap_or(rest.len());
                     let mut word: String = rest[..length].iter().collect();
                     if word == "r" && rest.get(1) == Some(&'#') {
-                        // A raw word is that word.
+                        // A raw identifier is read as the identifier.
                         word.clear();
                         length = 2;
                     }

@@ -27,14 +27,14 @@ pub fn seeds_owned_by(owner: u8, peers: &[u8], length: usize) -> impl Iterator<I
     (0..).filter(move |seed| replicas(Sha256::digest(random_bytes(*seed, length))[0], &peers)[0] == owner)
 }
 
-/// Machines, their network, and the peers on them. All of it ends when this is dropped.
+/// Machines, their network, and the peers on them. All end when the lab is dropped.
 pub struct Lab {
-    /// What the names of its namespaces begin with.
+    /// The beginning of the names of its namespaces.
     prefix: String,
     dir: tempfile::TempDir,
     machines: BTreeMap<String, Machine>,
     peers: BTreeMap<u8, Peer>,
-    /// On which machine each peer is.
+    /// The machine of each peer.
     homes: BTreeMap<u8, String>,
     /// Peers that were killed, for their last words.
     ended: Vec<Peer>,
@@ -45,7 +45,7 @@ pub struct Lab {
 }
 
 struct Machine {
-    /// Its address on the common network, or on its router's.
+    /// The address of the machine on the common network, or on its router's network.
     v4: String,
     v6: String,
 }
@@ -56,12 +56,12 @@ pub enum Family {
     V6,
 }
 
-/// What a router does with the ports of those behind it.
+/// How a router maps the ports of the machines behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nat {
-    /// One mapping for all it talks to, with the port that it has.
+    /// One mapping for all destinations, with the port of the machine.
     KeepsPorts,
-    /// Another port for each: two such routers never let each other in.
+    /// A mapping with another port for each destination: two such routers never let each other in.
     RandomPorts,
 }
 
@@ -73,7 +73,7 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// The three of these peers that should have it: from the first byte of its SHA-256 on.
+    /// The three of these peers that should have the file: from the first byte of its SHA-256 on.
     pub fn replicas(&self, peers: &[u8]) -> Vec<u8> {
         replicas(u8::from_str_radix(&self.sha256[..2], 16).unwrap(), peers)
     }
@@ -141,23 +141,23 @@ impl Lab {
     /// Gives a machine of the common network another address there.
     pub fn move_to(&mut self, name: &str, v4: &str) {
         let old = std::mem::replace(&mut self.machines.get_mut(name).unwrap().v4, v4.to_owned());
-        // Translations end with the address that they had.
+        // The mappings of the translator end with the old address.
         self.run(name, &format!("ip addr del {old}/24 dev eth0"));
         self.run(name, &format!("ip addr add {v4}/24 dev eth0"));
     }
 
-    /// From now on this name stands for this address on these machines. The first time before any peer is
-    /// started there.
+    /// From now on this name stands for this address on these machines. The first call must come before any peer is
+    /// started on them.
     pub fn write_hosts(&self, machines: &[&str], name: &str, ip: &str) {
         for machine in machines {
             let file = self.hosts_dir(machine).join("hosts");
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-            // In place: the machine's processes have this very file.
+            // Written in place, since the machine's processes have this very file.
             std::fs::write(file, format!("127.0.0.1 localhost\n{ip} {name}\n")).unwrap();
         }
     }
 
-    /// From now on a machine's line is that slow both ways, with a queue of so many bytes before it.
+    /// From now on a machine's line has this rate both ways, with a queue of this length before it.
     pub fn slow(&self, name: &str, rate: &str, queue: &str) {
         let ip = &self.machines[name].v4;
         let n = ip.rsplit('.').next().unwrap();
@@ -181,18 +181,18 @@ impl Lab {
         found
     }
 
-    /// `Quit`, and its exit code and all that it printed.
+    /// Sends `Quit`. Returns the exit code and all that the peer printed.
     pub fn quit_within(&mut self, number: u8, bound: Duration) -> (Option<i32>, String) {
         self.begin_quit(number);
         self.ended_within(number, bound)
     }
 
-    /// `Quit`, not waited for.
+    /// Sends `Quit`, without waiting.
     pub fn begin_quit(&self, number: u8) {
         self.peers[&number].type_in("Quit\n");
     }
 
-    /// Waits for the end of a peer; its exit code and all that it printed.
+    /// Waits for the end of a peer. Returns its exit code and all that it printed.
     pub fn ended_within(&mut self, number: u8, bound: Duration) -> (Option<i32>, String) {
         let peer = self.peers.remove(&number).unwrap();
         let code = peer.wait_ended(bound);
@@ -212,13 +212,13 @@ impl Lab {
         self.start(number, machine, family, &["join", &number.to_string(), &known], more);
     }
 
-    /// Starts a peer that was killed again, where it was.
+    /// Starts a killed peer again, on its machine.
     pub fn run_again(&mut self, number: u8, family: Family) {
         let machine = self.homes[&number].clone();
         self.start(number, &machine, family, &["run"], &[]);
     }
 
-    /// Starts a peer that was killed, where it was, with these words; not waited for.
+    /// Starts a killed peer on its machine with these words, without waiting.
     pub fn begin_again(&mut self, number: u8, words: &[&str]) {
         let machine = self.homes[&number].clone();
         let peer = Peer::start(number, self.command(number, &machine, words));
@@ -230,7 +230,7 @@ impl Lab {
         &self.peers[&number]
     }
 
-    /// What a peer's own file says.
+    /// The text of a peer's peer.toml.
     pub fn peer_toml(&self, number: u8) -> String {
         std::fs::read_to_string(self.data_dir(number).join("peer.toml")).unwrap()
     }
@@ -251,7 +251,7 @@ impl Lab {
         file
     }
 
-    /// Joins as `admit` says, with nothing else: with this bundle, on a machine that has no other file of the ring.
+    /// Joins with the command that `admit` prints, with this bundle, on a machine that has no other file of the ring.
     pub fn join_by_bundle(&mut self, number: u8, machine: &str, bundle: &Path, known: u8) {
         let known = self.address(known, Family::V4);
         let home = self.dir.path().join("home").join(machine);
@@ -268,16 +268,16 @@ impl Lab {
         self.homes.insert(number, machine.to_owned());
     }
 
-    /// What a join says that must be refused.
+    /// The error of a join that must be refused.
     pub fn refused(&self, number: u8, machine: &str, known: u8) -> String {
         let known = self.address(known, Family::V4);
         let words = ["join", &number.to_string(), &known, "--listen", "0.0.0.0:12300"];
         self.refusal(number, machine, &words)
     }
 
-    /// What a join from the very machine says, by its loopback address, that must be refused.
+    /// The error of a join from the very machine, by its loopback address, that must be refused.
     pub fn refused_at_home(&self, number: u8, machine: &str) -> String {
-        // By that address the machine has a way to others.
+        // The default route gives the machine a way to others from its loopback address.
         self.run(machine, "ip route add default dev eth0");
         let words = ["join", &number.to_string(), "127.0.0.1:12300", "--listen", "127.0.0.1:12301"];
         self.refusal(number, machine, &words)
@@ -302,12 +302,12 @@ impl Lab {
         while file.write_all(&piece).is_ok() {}
     }
 
-    /// All that a peer told so far.
+    /// All output of a peer so far.
     pub fn all_said(&self, number: u8) -> String {
         self.peers[&number].all().err
     }
 
-    /// SIGKILL.
+    /// Ends the peer with SIGKILL.
     pub fn kill(&mut self, number: u8) {
         let peer = self.peers.remove(&number).unwrap();
         peer.kill();
@@ -326,7 +326,7 @@ impl Lab {
                     .filter(|line| line.split_whitespace().any(|word| word == "alive"))
                     .filter_map(|line| line.split_whitespace().next()?.parse().ok())
                     .collect();
-                // The last line is the count.
+                // The last line has the count.
                 let mut peers = alive[..alive.len().saturating_sub(1)].to_vec();
                 peers.sort_unstable();
                 (peers == numbers).then_some(()).ok_or(format!("peer {number}: {}{}", shown.out, shown.err))
@@ -373,7 +373,7 @@ impl Lab {
         (path, sha256)
     }
 
-    /// Stores small files until one is on this peer, and on it alone.
+    /// Stores small files until one is on this peer alone.
     #[track_caller]
     pub fn store_until_on(&self, number: u8, holder: u8, seed: u64) -> Stored {
         let only = format!("  on {holder}: 1 of 1 copies");
@@ -383,7 +383,7 @@ impl Lab {
             .expect("some file belongs to it")
     }
 
-    /// Requests a file at a peer: the very same bytes come.
+    /// Requests a file at a peer, which must bring the very same bytes.
     #[track_caller]
     pub fn request(&self, number: u8, file: &Stored) {
         let said = self.ask(number, &format!("Request '{}'", file.name)).done();
@@ -392,7 +392,7 @@ impl Lab {
         assert_eq!(sha256(&bytes), file.sha256, "{said}");
     }
 
-    /// As [`Lab::request`], at a peer that may not have heard yet that the holder is back. Until then it says that it
+    /// Like [`Lab::request`], at a peer that may not know yet that the holder is back. Until then the peer says that it
     /// cannot tell, and never that there is no such file.
     #[track_caller]
     pub fn request_at_last(&self, number: u8, file: &Stored) {
@@ -408,7 +408,7 @@ impl Lab {
         self.request(number, file);
     }
 
-    /// Where a peer is reached from the common network.
+    /// The address of a peer in the common network.
     pub fn address(&self, number: u8, family: Family) -> String {
         let machine = &self.machines[&self.homes[&number]];
         match family {
@@ -423,7 +423,7 @@ impl Lab {
         if family == Family::V4 { machine.v4.clone() } else { machine.v6.clone() }
     }
 
-    /// Runs a command on a machine; what it prints.
+    /// Runs a command on a machine, and returns its output.
     #[track_caller]
     pub fn run(&self, machine: &str, line: &str) -> String {
         let words: Vec<&str> = line.split(' ').collect();
@@ -441,7 +441,7 @@ impl Lab {
         figures[0] + figures[8]
     }
 
-    /// Before a peer is started: its files are on a file system of its own, in memory, of this size.
+    /// Puts the files of a peer that is not started yet on a file system of its own, in memory, of this size.
     pub fn on_a_disk_of(&mut self, number: u8, size: &str) {
         let dir = self.data_dir(number);
         std::fs::create_dir_all(&dir).unwrap();
@@ -461,7 +461,7 @@ impl Lab {
         assert!(mount.status().unwrap().success(), "{options}");
     }
 
-    /// A folder for what a test makes.
+    /// A folder for the files that a test makes.
     pub fn scratch(&self) -> &Path {
         self.dir.path()
     }
@@ -534,10 +534,10 @@ impl Drop for Lab {
                 eprintln!("{}", peer.last_words());
             }
         }
-        // Their processes first: a namespace lives as long as one is in it.
+        // End the processes first: a namespace lives as long as a process is in it.
         self.peers.clear();
         for mount in &self.mounts {
-            // Lazily: the end of a process may take a moment.
+            // A lazy unmount, since the end of a process may take a moment.
             let _ = Command::new("umount").arg("-l").arg(mount).status();
         }
         for machine in self.machines.keys().map(String::as_str).chain(["hub"]) {

@@ -13,7 +13,7 @@ mod translators;
 
 use lab::{Family, Lab};
 
-/// Goal: machines of one network are a ring, that survives the death of one.
+/// Goal: machines of one network are a ring, and the ring survives the death of one.
 #[test]
 #[ignore = "needs --all, namespaces"]
 fn three_machines() {
@@ -26,7 +26,7 @@ fn three_machines() {
         lab.join(100, "vps", family, 10, &[]);
         lab.join(200, "laptop", family, 100, &[]);
         lab.settle(&[10, 100, 200]);
-        // Nobody tells an address that stands for any.
+        // No peer tells an unspecified address.
         for number in [10, 100, 200] {
             let shown = lab.ask(number, "Ring").done();
             for other in [10, 100, 200] {
@@ -67,10 +67,10 @@ fn a_name_whose_address_changes() {
     let before = lab.store(200, 1, 200_000);
     assert!(lab.ask(100, "Ring").done().contains("laptop.lab:12300"));
     lab.move_to("laptop", "10.77.0.99");
-    // What the machine begins itself goes nowhere: it can only be found.
+    // The router drops each connection that the machine begins itself: others must find the machine.
     lab.run("laptop", "iptables -A OUTPUT -p udp -m conntrack --ctstate NEW -j DROP");
     lab.write_hosts(&["nas", "vps", "laptop"], "laptop.lab", "10.77.0.99");
-    // It may have been taken for dead meanwhile. Then it comes back.
+    // The ring may have taken the peer for dead meanwhile. Then the peer comes back.
     for number in [10, 100] {
         lab.eventually_reaches(number, 200);
     }
@@ -80,7 +80,7 @@ fn a_name_whose_address_changes() {
     lab.request(10, &after);
 }
 
-/// Goal: a ring whose peers have loopback addresses takes nobody from elsewhere, and says why.
+/// Goal: a ring whose peers have loopback addresses refuses a peer from elsewhere, and says why.
 #[test]
 #[ignore = "needs --all, namespaces"]
 fn a_ring_on_loopback_refuses_others() {
@@ -94,7 +94,7 @@ fn a_ring_on_loopback_refuses_others() {
         said.contains(&format!("cannot be reached from {}:12300", lab.ip_of("vps", Family::V4))),
         "{said}"
     );
-    // And the other way round: a ring of a network, and a peer that only its own machine reaches.
+    // The other way round: a ring of a network, and a peer that only its own machine reaches.
     lab.found(20, "vps", Family::V4, &[]);
     let said = lab.refused_at_home(110, "vps");
     assert!(said.contains("cannot reach 127.0.0.1:12301, a loopback address; join by a network"), "{said}");

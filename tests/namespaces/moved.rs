@@ -2,7 +2,7 @@
 
 use super::lab::{Family, Lab};
 
-/// Goal: two of three running machines move at the same time; all learn where they are now, and reach them there
+/// Goal: two of three running machines move at the same time. All learn the new addresses, and the two reach each other
 /// without the third.
 #[test]
 #[ignore = "needs --all, namespaces"]
@@ -27,7 +27,7 @@ fn two_of_three_machines_move() {
             }
         }
         lab.eventually_says(10, "Status", &format!("listens on   {}", later[0]));
-        // The third goes: the two must have a way of their own.
+        // The third peer dies: the two must have a direct way.
         lab.kill(100);
         lab.settle(&[10, 200]);
         lab.eventually_reaches(10, 200);
@@ -37,7 +37,7 @@ fn two_of_three_machines_move() {
     }
 }
 
-/// Goal: all machines were moved while they were off; one new address, given by hand, leads all together.
+/// Goal: all machines were moved while they were off. One new address, given by hand, is enough for all to meet.
 #[test]
 #[ignore = "needs --all, namespaces"]
 fn all_machines_moved_while_they_were_off() {
@@ -57,7 +57,7 @@ fn all_machines_moved_while_they_were_off() {
 }
 
 /// Goal: a peer that starts before its machine has the address on which it listens says so, listens there once it can,
-/// and keeps what was chosen.
+/// and keeps the address that was chosen.
 #[test]
 #[ignore = "needs --all, namespaces"]
 fn a_network_that_comes_up_late() {
@@ -83,7 +83,7 @@ fn a_network_that_comes_up_late() {
     lab.settle(&[10, 100]);
 }
 
-/// Goal: the line that `admit` prints, with a peer's address in it and nothing else, makes a member that all reach.
+/// Goal: the line that `admit` prints, with only a peer's address added, makes a member that all reach.
 #[test]
 #[ignore = "needs --all, namespaces"]
 fn a_bundle_and_an_address_are_enough() {

@@ -1,4 +1,4 @@
-//! Files that fit nowhere: nobody moves them, and everybody says so.
+//! Files that fit nowhere: no peer moves them, and every peer says so.
 
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
@@ -10,8 +10,9 @@ use super::lab::{Family, Lab};
 
 const THREE: [u8; 3] = [36, 146, 255];
 
-/// Goal: a file that does not fit on two of three peers is not sent to them, by a store or afterwards; the time-out
-/// is kept, and every status says whose disk is full. Once there is room, the copy is made without a restart.
+/// Goal: a file that does not fit on two of three peers is not sent to them, by a store or afterwards; the store keeps
+/// its timeout, and every status names the peers with full disks. Once there is room, the copy is made without a
+/// restart.
 #[test]
 #[ignore = "needs --all, namespaces"]
 fn a_file_that_fits_nowhere_stays_where_it_is() {
@@ -25,7 +26,7 @@ fn a_file_that_fits_nowhere_stays_where_it_is() {
     lab.join(146, &machine(146), Family::V4, 36, &[]);
     lab.join(255, &machine(255), Family::V4, 36, &[]);
     lab.settle(&THREE);
-    // Its owner has room, or has none: then the bytes come to the one that has.
+    // The owner has room; or it has none, and then the bytes go to the peer with room.
     for (owner, begins) in [(36, 0..=36), (146, 37..=146)] {
         let file = file_of(&lab, owner, |first| begins.contains(&first));
         let before = traffic(&lab);
@@ -37,7 +38,8 @@ fn a_file_that_fits_nowhere_stays_where_it_is() {
         for full in [146, 255] {
             assert!(said.contains(&format!("peer {full} (no room for {LENGTH} bytes; ")), "{said}");
         }
-        // From peer 36 to the owner and back again, where that is another one; each cable counts both ends.
+        // The bytes go from peer 36 to the owner and back, unless peer 36 is the owner. Each cable is counted at both
+        // ends.
         let most = if owner == 36 { 1 << 20 } else { 5 * LENGTH };
         assert!(moved < most, "owner {owner}: {moved} bytes");
     }
@@ -45,7 +47,7 @@ fn a_file_that_fits_nowhere_stays_where_it_is() {
     let before = traffic(&lab);
     std::thread::sleep(IDLE);
     let moved = traffic(&lab) - before;
-    // Pings and offers; one try to make a copy would be ten times as much.
+    // Room for pings and offers; one try to make a copy would take ten times as many bytes.
     assert!(moved < LENGTH / 10, "{moved} bytes while idle");
     for number in THREE {
         for full in [146, 255] {
@@ -68,7 +70,7 @@ fn a_file_that_fits_nowhere_stays_where_it_is() {
 fn file_of(lab: &Lab, owner: u8, belongs: impl Fn(u8) -> bool) -> PathBuf {
     let path = lab.scratch().join(format!("large-{owner}"));
     for i in 0.. {
-        // A hole costs nothing to make and little to hash.
+        // A sparse file is quick to make and to hash.
         let file = std::fs::File::create(&path).unwrap();
         file.write_all_at(format!("{owner} {i}").as_bytes(), 0).unwrap();
         file.set_len(LENGTH).unwrap();
@@ -87,7 +89,7 @@ fn machine(number: u8) -> String {
     format!("m{number}")
 }
 
-/// More than the small disks hold.
+/// Longer than the room on the small disks.
 const LENGTH: u64 = 60_000_000;
-/// Time for at least one round of repair of each peer: it was a copy every few seconds.
+/// Time for at least one round of repair of each peer. The fault made a copy every few seconds.
 const IDLE: Duration = Duration::from_secs(45);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::lab::{Family, Lab, Stored, seeds_owned_by, sha256};
 use crate::eventually::{eventually, eventually_within};
 
-/// Goal: bytes on their way to a slow peer keep no ping from it: nobody declares anybody dead, and the copy is made.
+/// Goal: bytes on their way to a slow peer do not hold up its pings: no peer is declared dead, and the copy is made.
 #[test]
 #[ignore = "needs --all, namespaces"]
 fn a_slow_line_is_not_a_dead_peer() {
@@ -17,7 +17,7 @@ fn a_slow_line_is_not_a_dead_peer() {
         let mut lab = Lab::new();
         ring(&mut lab, &[10, 80, 150, 220]);
         lab.slow("m220", rate, queue);
-        // Each has a replica behind the slow line, or four of the five.
+        // At least four of the five files have a replica behind the slow line.
         let files: Vec<_> = (0..5).map(|seed| lab.store(10, seed, 1 << 20)).collect();
         let begun = Instant::now();
         eventually_within(LONG, "all copies", || all_fine(&lab, 10));
@@ -33,8 +33,8 @@ fn a_slow_line_is_not_a_dead_peer() {
     }
 }
 
-/// Goal: a store is acknowledged by its fast replicas in a fast line's time, although the slow one stands before the
-/// other in the chain.
+/// Goal: a store is acknowledged in the time of a fast line, although the slow replica stands before the fast one in
+/// the chain.
 #[test]
 #[ignore = "needs --all, namespaces"]
 fn a_chain_does_not_wait_for_a_slow_replica() {
@@ -54,7 +54,7 @@ fn a_chain_does_not_wait_for_a_slow_replica() {
     assert!(took.iter().all(|took| *took < Duration::from_secs(20)), "{took:?}");
 }
 
-/// Goal: any line that moves bytes brings a joiner everything.
+/// Goal: a joiner behind any line that moves bytes gets all its files.
 #[test]
 #[ignore = "needs --all, namespaces"]
 fn a_joiner_behind_a_slow_line_gets_everything() {
@@ -76,8 +76,8 @@ fn a_joiner_behind_a_slow_line_gets_everything() {
     }
 }
 
-/// Goal: copies at fast peers come back in a fast line's time, whatever a slow one does meanwhile: when a second peer
-/// dies 45 s after the first, no file is down to one copy, and soon each fast peer has what belongs to it.
+/// Goal: repair makes copies at fast peers in the time of a fast line, whatever a slow peer does meanwhile. When a
+/// second peer dies 45 s after the first, no file is down to one copy, and soon each fast peer has its files.
 #[test]
 #[ignore = "needs --all, namespaces"]
 fn repair_does_not_wait_for_a_slow_peer() {
@@ -99,7 +99,7 @@ fn repair_does_not_wait_for_a_slow_peer() {
     }
 }
 
-/// Goal: a departure over a slow line takes as long as it takes, and loses nothing.
+/// Goal: a departure over a slow line waits for its copies, and loses no file.
 #[test]
 #[ignore = "needs --all, namespaces"]
 fn the_only_copy_leaves_over_a_slow_line() {
@@ -119,7 +119,7 @@ fn the_only_copy_leaves_over_a_slow_line() {
     lab.request(150, &file);
 }
 
-/// Goal: two that leave side by side over slow lines, and one that is killed meanwhile: every file stays.
+/// Goal: two neighbours leave over slow lines, and a third peer is killed meanwhile: no file is lost.
 #[test]
 #[ignore = "needs --all, namespaces"]
 fn two_leave_over_slow_lines_and_one_is_killed() {
@@ -143,8 +143,8 @@ fn two_leave_over_slow_lines_and_one_is_killed() {
     }
 }
 
-/// Goal: a person reads over any line that moves bytes, at a peer that can keep none of them: a chunk takes more than a
-/// minute to come, and not a byte of it is given before all of it is checked.
+/// Goal: `cat` works over any line that moves bytes, at a peer that can keep none of them. A chunk takes more than a
+/// minute, and the peer gives no byte of it before it has checked the whole chunk.
 #[test]
 #[ignore = "needs --all, namespaces"]
 fn a_peer_without_room_reads_over_a_slow_line() {
@@ -166,8 +166,8 @@ fn a_peer_without_room_reads_over_a_slow_line() {
     assert!(!lab.objects_of(150).contains(&file.sha256), "there is no room for it");
 }
 
-/// Goal: a store of what repair, or the chain of an earlier store, gives to the same peer at the moment joins that
-/// transfer: its time-out is for standing still.
+/// Goal: a store joins a transfer of the same file that repair, or an earlier store, is making to the same peer. Its
+/// timeout counts only while no bytes move.
 #[test]
 #[ignore = "needs --all, namespaces"]
 fn a_store_again_joins_the_transfer_of_an_interrupted_one() {
@@ -212,7 +212,7 @@ fn all_fine(lab: &Lab, number: u8) -> Result<(), String> {
     if status.contains("all files of the ring have their copies") { Ok(()) } else { Err(status) }
 }
 
-/// How many copies of these files are missing at the peers that should have them, the slow one aside.
+/// The number of copies of these files that are missing at the peers that should have them, except the slow one.
 fn lacking(lab: &Lab, files: &[Stored], peers: &[u8], slow: u8) -> usize {
     let held: BTreeMap<u8, BTreeSet<String>> =
         peers.iter().map(|peer| (*peer, lab.objects_of(*peer).into_iter().collect())).collect();
@@ -223,5 +223,5 @@ fn lacking(lab: &Lab, files: &[Stored], peers: &[u8], slow: u8) -> usize {
     missing.sum()
 }
 
-/// Beyond what any of these lines needs for what goes over it.
+/// More time than any of these lines needs for its bytes.
 const LONG: Duration = Duration::from_secs(280);

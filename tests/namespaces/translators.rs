@@ -2,8 +2,8 @@
 
 use super::lab::{Family, Lab, Nat};
 
-/// Goal: a peer behind a translator takes part as long as it is connected: it stores, requests, and gives
-/// what only it has; when its mapping is lost, it is back soon.
+/// Goal: a peer behind a translator takes part as long as it is connected: it stores, requests, and gives files that
+/// only it has. When its mapping is lost, it is back soon.
 #[test]
 #[ignore = "needs --all, namespaces"]
 fn one_peer_behind_a_translator() {
@@ -11,7 +11,7 @@ fn one_peer_behind_a_translator() {
     lab.machine("nas");
     lab.machine("vps");
     lab.behind("laptop", "router", Nat::KeepsPorts);
-    // One copy of each file: what belongs to the laptop is nowhere else.
+    // One copy of each file: the laptop's files are nowhere else.
     lab.found(10, "nas", Family::V4, &["--replicas", "1"]);
     lab.join(100, "vps", Family::V4, 10, &[]);
     lab.join(200, "laptop", Family::V4, 10, &[]);
@@ -28,7 +28,7 @@ fn one_peer_behind_a_translator() {
     let old = lab.ip_of("router", Family::V4);
     lab.move_to("router", "10.77.0.88");
     for machine in ["nas", "vps"] {
-        // The old mapping is of no use any more, whatever the translator still knows.
+        // The old mapping is of no use now, even if the translator still has it.
         lab.run(machine, &format!("iptables -A OUTPUT -d {old} -j DROP"));
         lab.run(machine, &format!("iptables -A INPUT -s {old} -j DROP"));
     }
@@ -39,7 +39,7 @@ fn one_peer_behind_a_translator() {
     lab.request(10, &again);
     let later = lab.store(200, 4, 300_000);
     lab.request(100, &later);
-    // Cut off for so long that each takes the other for dead.
+    // The cut is so long that each peer takes the other for dead.
     lab.run("router", "iptables -A FORWARD -j DROP");
     lab.settle(&[10, 100]);
     lab.settle(&[200]);
@@ -50,8 +50,8 @@ fn one_peer_behind_a_translator() {
     lab.request_at_last(10, &last);
 }
 
-/// Goal: two peers behind two translators that never reach each other take part through a third: files go
-/// both ways, nobody is told dead, and both say how it is.
+/// Goal: two peers behind two translators that never reach each other take part through a third: files go both ways, no
+/// peer is declared dead, and both name the helper in `Status`.
 #[test]
 #[ignore = "needs --all, namespaces"]
 fn two_peers_behind_two_translators() {
@@ -77,12 +77,12 @@ fn two_peers_behind_two_translators() {
         let said = lab.all_said(number);
         assert!(!said.contains("is no longer alive"), "{said}");
     }
-    // A death behind the third one is found all the same.
+    // The peers still find a death behind the third one.
     lab.kill(200);
     lab.settle(&[10, 100]);
     lab.run_again(200, Family::V4);
     lab.settle(&[10, 100, 200]);
-    // Without the third one each is alone, and nothing is lost; with it they meet again.
+    // Without the third peer each one is alone, and no file is lost; with it they meet again.
     let before = lab.store(100, 5, 50_000);
     lab.kill(10);
     lab.settle(&[100]);

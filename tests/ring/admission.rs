@@ -13,7 +13,7 @@ use super::peer::Peer;
 use super::samples::entries;
 use crate::eventually::{PATIENCE, eventually};
 
-/// The other machine: folders of its own.
+/// The other machine, with folders of its own.
 struct Machine {
     dir: tempfile::TempDir,
 }
@@ -27,7 +27,7 @@ impl Machine {
         self.dir.path().join(name)
     }
 
-    /// `join` or `run` there; `port` is one of the ring's.
+    /// `join` or `run` on that machine; `port` is one of the ring's ports.
     fn command(&self, ring: &Ring, words: &[&str], port: u8) -> Command {
         let mut command = ring.command(words, &self.path("data"), &self.path("certs"));
         command.current_dir(self.dir.path());
@@ -41,7 +41,7 @@ impl Machine {
         peer
     }
 
-    /// Runs what must be refused; what it says. Nothing of it is left.
+    /// Runs a command that must be refused, checks that it leaves no file, and returns its error.
     fn refused(&self, ring: &Ring, words: &[&str]) -> String {
         let before = tree(self.dir.path());
         let output = self.command(ring, words, 30).stdin(Stdio::null()).output().unwrap();
@@ -68,7 +68,7 @@ fn admitted(ring: &Ring, machine: &Machine, words: &[&str]) -> serde_json::Value
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Goal: a peer joins with what was carried to it, works, comes back by itself, and is renewed.
+/// Goal: a peer joins with the bundle that was carried to it, works, comes back by itself, and is renewed.
 #[test]
 fn a_second_machine_joins_with_a_bundle() {
     let (ring, machine) = (Ring::of(8, &[10, 200]), Machine::new());
@@ -106,7 +106,7 @@ fn a_second_machine_joins_with_a_bundle() {
     again.kill();
     again.wait_ended(PATIENCE);
 
-    // A new certificate comes without the key, which is there.
+    // A new certificate comes without the key, which the machine has already.
     let before = fs::read(machine.path(&format!("certs/peers/{label}.pem"))).unwrap();
     let renewal = admitted(&ring, &machine, &["nas", "--renew", "-o", "new.pem"]);
     assert_eq!((&renewal["made"], &renewal["key_in_bundle"]), (&"renewal".into(), &false.into()));
@@ -142,7 +142,7 @@ fn a_request_keeps_its_key_at_home() {
     let peer = machine.start(&ring, &words.iter().map(String::as_str).collect::<Vec<_>>(), 80);
     eventually("both peers", || ring.shown_by(10) == [10, 80]);
     drop(peer);
-    // The same once more is the same again; without a name another peer places itself.
+    // The same command again has the same result; without a name another peer places itself.
     let made = admitted(&ring, &machine, &["80", "--csr", "own.csr", "--overwrite"]);
     assert_eq!(made["number"], 80);
     let other = Machine::new();
@@ -152,7 +152,7 @@ fn a_request_keeps_its_key_at_home() {
     assert!(other.path(&format!("{}.bundle.pem", made["label"].as_str().unwrap())).exists());
 }
 
-/// Goal: what does not fit is refused by name, and neither folder is changed.
+/// Goal: files that do not fit are refused by name, and neither folder is changed.
 #[test]
 fn bundles_that_do_not_fit_are_refused() {
     let (ring, theirs) = (Ring::of(8, &[10]), Ring::of(8, &[10]));
@@ -227,7 +227,7 @@ fn a_certificate_that_ends_soon_is_warned_of() {
     assert!(!ring.peer(10).all().err.contains("certificate ends"));
 }
 
-/// Goal: names and numbers are given out once, and every refusal says the way on.
+/// Goal: names and numbers are given out once, and every refusal names the remedy.
 #[test]
 fn nobody_is_admitted_twice() {
     let (ring, machine) = (Ring::of(8, &[10]), Machine::new());
@@ -260,7 +260,7 @@ fn nobody_is_admitted_twice() {
     assert!(said.contains("no ring CA's key in") && said.contains("--certs-dir"), "{said}");
     assert!(!no_authority.path("certs").exists());
 
-    // Where the key is here too, the certificate is renewed in its place and nothing has to be carried.
+    // If the key is here too, the certificate is renewed in its place, and no file has to be carried.
     let renewal = admitted(&ring, &machine, &["10", "--renew"]);
     assert!(renewal["path"].is_null() && renewal["renewed"].as_str().unwrap().ends_with("peers/10.pem"));
 }
@@ -298,7 +298,7 @@ fn make_request(dir: &Path) {
     }
 }
 
-/// All files below a folder, with their bytes; locks aside.
+/// All files below a folder, with their bytes, except locks.
 fn tree(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files = Vec::new();
     for path in entries(dir) {

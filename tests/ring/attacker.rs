@@ -1,6 +1,6 @@
-//! A ring of real peers, and an attacker that was written from docs/protocol.md with another QUIC library
-//! and another language (tests/attacker/, aioquic): each attack has its outcome, an honest person's files
-//! come and go meanwhile and afterwards, and no wrong byte is kept.
+//! A ring of real peers, and an attacker that was written from docs/protocol.md with another QUIC library and another
+//! language (tests/attacker/, aioquic): each attack has its outcome, an honest person stores and requests files
+//! meanwhile and afterwards, and no peer keeps a wrong byte.
 //!
 //! Runs with `scripts/test.sh --all` where Python has aioquic; `.ci/run` installs it.
 
@@ -15,14 +15,14 @@ use serde_json::{Value, json};
 use super::harness::Ring;
 use super::samples::{Sample, check_disk};
 
-/// The one that is attacked.
+/// The number of the attacked peer.
 const VICTIM: u8 = 90;
 const PEERS: [u8; 3] = [10, VICTIM, 170];
-/// Was a member once; its key has fallen into bad hands.
+/// The number of a former member whose key the attacker has.
 const STOLEN: u8 = 250;
 
-/// Goal: whatever it tries, the attacker is refused with a reason, and nobody else notices.
-/// Method: each attack of tests/attacker at one peer, while files are stored and requested at all.
+/// Goal: the peer refuses each attack with a reason, and no other peer notices. Method: each attack of tests/attacker
+/// at one peer, while files are stored and requested at all peers.
 #[test]
 #[ignore = "needs --all, aioquic"]
 fn an_attacker_of_another_make() {
@@ -37,7 +37,7 @@ fn an_attacker_of_another_make() {
     let (told, honest) = std::thread::scope(|scope| {
         let honest = scope.spawn(|| honest_work(&ring, &ended));
         let told = {
-            // The honest side ends with the attacker, also where that fails.
+            // The honest side ends with the attacker, even if an attack fails.
             let _end = End(&ended);
             attack(&ring, &python)
         };
@@ -61,13 +61,13 @@ fn an_attacker_of_another_make() {
     assert!(peak <= PEAK_MIB_MAX, "{peak} MiB");
 }
 
-/// What must come of an attack; the end says how it is compared.
+/// The outcome that an attack must have.
 enum Outcome {
-    /// No greeting, and the connection is ended like this.
+    /// The peer sends no greeting, and closes the connection with a code of this kind.
     Closed(&'static str, u64),
     /// Exactly these fields.
     Fields(Value),
-    /// These fields; and the connection serves on, or is ended by the peer with a code and not in silence.
+    /// These fields; the connection still serves, or the peer has ended it with a code.
     Borne(Value),
 }
 
@@ -107,7 +107,7 @@ static EXPECTED: std::sync::LazyLock<Vec<(&str, Outcome)>> = std::sync::LazyLock
         ("two_encodings", refused(2)),
         ("claimed_lengths", refused(5)),
         ("random_streams", Borne(json!({"streams": 200}))),
-        // Its streams end one after the other; after so many it is dismissed.
+        // The streams of the attacker end one after the other; after so many the peer closes the connection.
         ("streams_left_open", Borne(json!({"meanwhile": true}))),
         ("reset_streams", Borne(json!({}))),
         ("random_datagrams", Borne(json!({}))),
@@ -116,7 +116,7 @@ static EXPECTED: std::sync::LazyLock<Vec<(&str, Outcome)>> = std::sync::LazyLock
         ("too_many_streams", Closed("transport", 4)),
         ("wrong_bytes", Fields(json!({"replies": missing, "kept": false, "lives": true}))),
         ("too_few_bytes", Fields(broken_off.clone())),
-        // The first ones are the right ones; the rest is not read.
+        // The first bytes are right; the peer does not read the rest.
         (
             "too_many_bytes",
             Fields(json!({
@@ -149,7 +149,7 @@ fn judge(told: &Value) -> Result<(), String> {
     };
     let closed = |kind: &str, code: u64| told["closed"]["kind"] == kind && told["closed"]["code"] == code;
     let serves = told["lives"] == true && told["closed"].is_null();
-    // A peer may have had enough; it then says so with a code of its own.
+    // A peer may close the connection after too many faults, with a code of its own.
     let dismissed = told["closed"]["kind"] == "application" && !closed("application", 0);
     let fine = match outcome {
         Closed(kind, code) => {
@@ -163,13 +163,13 @@ fn judge(told: &Value) -> Result<(), String> {
     if fine { Ok(()) } else { Err(format!("{name} ends otherwise: {told}")) }
 }
 
-/// Of a heap of random bytes some may be a message by chance; none makes the peer give anything out.
+/// Some of many random bytes may be a message by chance; none makes the peer send data.
 fn only_errors(told: &Value) -> bool {
     let Some(tally) = told["replies"].as_object() else { return true };
     tally.keys().all(|reply| ["ProtocolError", "nothing"].contains(&reply.as_str()))
 }
 
-/// Does all attacks; what the attacker tells of each.
+/// Makes all attacks, and returns the attacker's report on each.
 fn attack(ring: &Ring, python: &Path) -> Vec<Value> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/attacker/attacker.py");
     let child = Command::new(python)
@@ -190,7 +190,7 @@ fn attack(ring: &Ring, python: &Path) -> Vec<Value> {
     told
 }
 
-/// Stores and requests small files until told to end; how many.
+/// Stores and requests small files until told to end. Returns their number.
 fn honest_work(ring: &Ring, ended: &AtomicBool) -> usize {
     let mut rounds = 0;
     while !ended.load(Ordering::Relaxed) {
@@ -209,7 +209,7 @@ fn honest_round(ring: &Ring, name: &str) {
     sample.request(ring, PEERS[2]);
 }
 
-/// The log of the attacked peer names those who were refused, and the members whose exchanges broke off.
+/// The log of the attacked peer names the refused peers, and the members whose exchanges broke off.
 fn check_log(ring: &Ring) {
     let log = ring.peer(VICTIM).all().err;
     assert!(!log.contains("panicked"), "{log}");
@@ -219,7 +219,7 @@ fn check_log(ring: &Ring) {
         .partition(|line| line.starts_with("warning: "));
     assert!(refusals.iter().any(|line| line.contains("from=127.0.1.")), "{refusals:?}");
     assert!(refusals.iter().any(|line| line.contains("it shows no certificate")), "{refusals:?}");
-    // One line in five seconds at most; the attacks last about half a minute.
+    // The peer logs one line in five seconds at most; the attacks last about half a minute.
     assert!(!warnings.is_empty() && warnings.len() <= refusals.len(), "{warnings:?}");
     assert!(refusals.len() <= 20, "the log is flooded: {} lines", refusals.len());
     let named: BTreeSet<&str> = log
@@ -230,7 +230,7 @@ fn check_log(ring: &Ring) {
     assert!(named.len() >= 5, "the log names only {named:?}");
 }
 
-/// What was stored as other bytes than it is lies nowhere.
+/// No peer keeps bytes that were stored under the address of other bytes.
 fn check_wrong_bytes(ring: &Ring, told: &[Value]) {
     for attack in told.iter().filter(|attack| attack["kept"] == false) {
         let content = attack["content"].as_str().unwrap();
@@ -261,7 +261,7 @@ fn python() -> PathBuf {
     found.expect("a Python with aioquic")
 }
 
-/// The attacker's process; dropped, it is killed.
+/// The attacker's process, which is killed when dropped.
 struct Attacker(Child);
 
 impl Drop for Attacker {
@@ -271,7 +271,7 @@ impl Drop for Attacker {
     }
 }
 
-/// Dropped, says that it is over.
+/// Tells the honest side to end when dropped.
 struct End<'a>(&'a AtomicBool);
 
 impl Drop for End<'_> {
@@ -280,5 +280,5 @@ impl Drop for End<'_> {
     }
 }
 
-/// A debug build with 800 streams, 64 MiB of windows and a store; a leak of any attack goes beyond it.
+/// Enough for a debug build with 800 streams, 64 MiB of windows and a store; a leak in any attack exceeds it.
 const PEAK_MIB_MAX: u64 = 256;

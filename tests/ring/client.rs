@@ -1,4 +1,4 @@
-//! Commands from a shell to peers of a ring, and what they print.
+//! Commands from a shell to peers of a ring, and their output.
 
 use std::ffi::OsStr;
 use std::io::Read;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::harness::{Ring, quoit};
 use crate::eventually::{PATIENCE, within};
 
-/// What a command printed, and how it ended.
+/// The output and the exit code of a command.
 #[derive(Debug)]
 pub struct Said {
     pub code: Option<i32>,
@@ -27,7 +27,7 @@ impl Ring {
         command
     }
 
-    /// Runs it to its end.
+    /// Runs such a command to its end.
     pub fn said<S: AsRef<OsStr>>(&self, number: u8, words: &[S]) -> Said {
         Said::by(self.shell(number, words))
     }
@@ -40,7 +40,7 @@ impl Said {
         Said::of(command.spawn().unwrap())
     }
 
-    /// As [`Said::by`], of a process that runs.
+    /// Like [`Said::by`], for a process that runs.
     pub fn of(mut child: Child) -> Said {
         let out = child.stdout.take().map(collect);
         let err = child.stderr.take().map(collect);
@@ -57,7 +57,7 @@ impl Said {
         said
     }
 
-    /// The result of a command that must have succeeded, quietly.
+    /// The output of a command that must have succeeded, with nothing on standard error.
     #[track_caller]
     pub fn done(self) -> String {
         // A departure that takes long on a busy machine says so.
@@ -83,7 +83,7 @@ impl Said {
             .collect()
     }
 
-    /// Why a command that must have failed did: one line, and nothing on standard output.
+    /// The error of a command that must have failed: one line, with nothing on standard output.
     #[track_caller]
     pub fn error(self, code: i32) -> String {
         assert_eq!(self.code, Some(code), "{}", self.err);

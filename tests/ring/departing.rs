@@ -1,4 +1,4 @@
-//! Peers go: killed, killed together, leaving one after the other; and come back.
+//! Peers that are killed, alone or together, or leave one after the other, and come back.
 
 use super::harness::{LISTS, Ring, SEVEN};
 use super::samples::{Sample, check_disk, several};
@@ -23,7 +23,7 @@ fn one_and_then_two_adjacent_ones_are_killed() {
     }
 }
 
-/// Goal: who quits hands everything over first, down to the last one, which says what is gone with it.
+/// Goal: a peer that quits hands everything over first; the last peer says which files are gone with it.
 #[test]
 fn all_quit_one_after_the_other() {
     for successors in LISTS {
@@ -38,7 +38,7 @@ fn all_quit_one_after_the_other() {
             for other in ring.numbers() {
                 let said = ring.peer(other).all().err;
                 assert!(!said.contains("is no longer alive"), "peer {other}:\n{said}");
-                // One that lacks copies would get them by asking, so only the last ones are asked for all.
+                // A peer that lacks copies would fetch them for a request, so only the last peers request all files.
                 let few = if ring.numbers().len() > 2 { 1 } else { samples.len() };
                 samples[..few].iter().for_each(|sample| drop(sample.request(&ring, other)));
             }
@@ -55,7 +55,7 @@ fn all_quit_one_after_the_other() {
 /// Reported: with two of four machines off, leaving said that nothing had to be copied, and left one copy of each file.
 /// Goal: it says what would remain, and stays, unless it is forced.
 #[test]
-fn who_would_leave_too_few_copies_stays() {
+fn a_peer_that_would_leave_too_few_copies_stays() {
     let mut ring = Ring::of(8, &[36, 109, 182, 255]);
     let samples = several(&ring);
     samples.iter().for_each(|sample| drop(sample.store(&ring, 36, "--wait all")));
@@ -74,7 +74,7 @@ fn who_would_leave_too_few_copies_stays() {
         assert!(refused.contains("--force"), "{refused}");
     }
     ring.settle();
-    // It takes new files as before.
+    // The peer takes new files as before.
     samples[0].request(&ring, 36);
     let late = Sample::random(&ring.scratch(), "late", 99, 10_000);
     late.store(&ring, 36, "");
@@ -84,7 +84,7 @@ fn who_would_leave_too_few_copies_stays() {
     samples.iter().chain([&late]).for_each(|sample| drop(sample.request(&ring, 109)));
 }
 
-/// Goal: a killed peer that starts again, by whichever command, is itself again, with its files.
+/// Goal: a killed peer that starts again, by any command, has its identity and its files.
 #[test]
 fn a_killed_peer_starts_again() {
     for successors in LISTS {
@@ -96,12 +96,12 @@ fn a_killed_peer_starts_again() {
         ring.begin_run(73);
         ring.peer(73).wait_active();
         ring.settle();
-        // At once, before anybody has noticed.
+        // At once, before any peer has noticed.
         ring.kill(&[182]);
         ring.init(182, 219, 255);
         ring.peer(182).wait_active();
         ring.settle();
-        // A joined one, by the same command; what it is told to know has gone meanwhile.
+        // A joined peer starts by the same command, though its contact has gone meanwhile.
         ring.join(90, 219);
         ring.settle();
         ring.kill(&[90, 219]);
@@ -130,7 +130,7 @@ fn all_are_killed_and_start_again() {
         for number in [219, 36, 146, 255] {
             ring.begin_run(number);
         }
-        // The others by the very command that they began with.
+        // The others start by the command that they began with.
         for (number, first, second) in [(73, 109, 146), (109, 146, 182), (182, 219, 255)] {
             ring.init(number, first, second);
         }
@@ -144,7 +144,7 @@ fn all_are_killed_and_start_again() {
     }
 }
 
-/// Three living peers have it on disk, and any peer knows them.
+/// Waits until three living peers have the file on disk, and every peer knows them.
 fn three_copies_again(ring: &Ring, sample: &Sample) {
     eventually(&format!("three copies of {}", sample.name), || sample.on_disk(ring).len() >= 3);
     let at = ring.numbers()[0];
@@ -154,7 +154,7 @@ fn three_copies_again(ring: &Ring, sample: &Sample) {
     });
 }
 
-/// How often a peer has started, as `Ring` shows it.
+/// The incarnation of a peer, as `Ring` shows it.
 fn lives_of(ring: &Ring, number: u8) -> u64 {
     let text = ring.ask(number, "Ring").done();
     let line = text.lines().find(|line| line.ends_with("you")).expect(&text);

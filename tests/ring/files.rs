@@ -11,8 +11,8 @@ use super::peer::Answer;
 use super::samples::{Sample, check_disk, entries, pdf, png, sha256_of};
 use crate::eventually::eventually;
 
-/// Goal: whatever is stored at one peer comes out of every other one, byte for byte; on disk all is as
-/// promised.
+/// Goal: whatever is stored at one peer comes out of every other one, byte for byte; the files on disk are as
+/// docs/store-format.md says.
 #[test]
 fn real_files_from_every_peer() {
     for successors in LISTS {
@@ -26,7 +26,7 @@ fn real_files_from_every_peer() {
             Sample::random(&dir, "1 MiB", 1, 1 << 20),
             Sample::random(&dir, "1 MiB and 1", 2, (1 << 20) + 1),
         ];
-        // Large ones once are enough: membership makes no difference to bytes.
+        // One round with large files is enough: the kind of membership makes no difference to bytes.
         if successors == LISTS[0] {
             samples.push(Sample::random(&dir, "64 MiB", 3, 64 << 20));
             samples.extend(found("cargo's own binary", cargo()));
@@ -82,7 +82,7 @@ fn the_sender_is_killed_in_mid_transfer() {
     let killed = Instant::now();
     let text = sample.check_received(&ring, asker, asked.answer());
     eprint!("{text}");
-    // A death is believed within a second or so. A silent stream alone would be waited for longer than this.
+    // The ring finds a death within a second or so. The timeout of a silent stream alone is longer than this bound.
     assert!(killed.elapsed() < Duration::from_secs(9), "{:?}", killed.elapsed());
     let from = Answer::field(&text, "from").unwrap();
     assert!(from.starts_with(&format!("peers {sender} and ")), "from more than peer {sender}: {text}");
@@ -133,7 +133,7 @@ fn wait_under_way(ring: &Ring, asker: u8) {
     eventually("the transfer begins", || part_length(ring, asker).is_some_and(|length| length >= SOME));
 }
 
-/// How much of the one transfer has come.
+/// The length of the partial file of the only transfer.
 fn part_length(ring: &Ring, number: u8) -> Option<u64> {
     let incoming = entries(&ring.data_dir(number).join("incoming"));
     let part = incoming.iter().find(|path| path.extension().is_some_and(|end| end == "part"))?;
@@ -147,7 +147,7 @@ fn found(what: &str, path: Option<PathBuf>) -> Option<Sample> {
     path.as_deref().map(Sample::of)
 }
 
-/// The real binary; what is first on the path may be a proxy of a few MiB, which serves as well.
+/// The real binary. The first one on the path may be a proxy of a few MiB, which serves as well.
 fn cargo() -> Option<PathBuf> {
     let by_rustup = Command::new("rustup").args(["which", "cargo"]).output().ok();
     let by_rustup = by_rustup.and_then(|output| String::from_utf8(output.stdout).ok());
@@ -169,5 +169,5 @@ fn folders_in(folder: &std::path::Path) -> Vec<PathBuf> {
 
 /// Large enough to be caught in the middle.
 const LARGE: u64 = 160 << 20;
-/// Enough to be in the middle.
+/// The bytes after which a transfer is in its middle.
 const SOME: u64 = 8 << 20;

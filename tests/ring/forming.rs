@@ -8,7 +8,7 @@ use super::harness::{LISTS, Ring, SEVEN};
 use super::samples::{Sample, several};
 use crate::eventually::eventually;
 
-/// Goal: seven peers that start at once are one ring, of the membership that their list's length makes.
+/// Goal: seven peers that start at once are one ring, small or large by the length of their lists.
 #[test]
 fn seven_at_once() {
     for successors in LISTS {
@@ -25,7 +25,7 @@ fn seven_at_once() {
     }
 }
 
-/// Goal: joins in any order, each through any member, end as one ring; what belongs to a joiner is there.
+/// Goal: joins in any order, each through any member, end as one ring, and each joiner gets its files.
 #[test]
 fn five_join_in_random_order() {
     let seed = seed();
@@ -63,7 +63,7 @@ fn three_join_one_gap_at_once() {
     }
 }
 
-/// Goal: what a teacher would want to see, and never a placeholder.
+/// Goal: a verbose peer prints each ping, death and repair with the numbers of the peers, and never a placeholder.
 #[test]
 fn verbose_peers_tell_their_story() {
     let mut ring = Ring::of(8, &[2, 4, 5, 8]);
@@ -91,7 +91,7 @@ fn verbose_peers_tell_their_story() {
     }
 }
 
-/// Where its three copies belong, they are; more may be elsewhere.
+/// The three copies are where they belong; more copies may be elsewhere.
 fn three_copies_where_they_belong(ring: &Ring, sample: &Sample) {
     let key = u8::from_str_radix(&sample.sha256[..2], 16).unwrap();
     let numbers = ring.numbers();

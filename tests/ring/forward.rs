@@ -1,5 +1,5 @@
-//! What a helper forwards between two peers, and what it does not: a member that is a bare transport here
-//! asks peers of a real ring.
+//! The requests that a helper forwards between two peers, and those that it refuses. A member that is a bare transport
+//! here asks peers of a real ring.
 
 use quoit::id::{KeyHash, Position};
 use quoit::peer::{Entrance, Handle, StartOptions, start};
@@ -59,7 +59,7 @@ impl Scene {
         })
     }
 
-    /// One request to the helper as it is, and what comes back.
+    /// Sends one request to the helper, unchanged, and returns the stream of the reply.
     async fn ask(&self, member: &Transport, request: &Request) -> OpenStream {
         member.open(&self.target_of(&self.helper), request).await.unwrap()
     }
@@ -69,8 +69,7 @@ fn probe() -> Request {
     Request::Membership(MembershipRequest::Neighbour(NeighbourRequest::Probe))
 }
 
-/// Goal: what goes through a helper reaches the peer that was asked for, and its answer comes back, with
-/// bytes both ways.
+/// Goal: a request through a helper reaches its target, and the answer comes back, with bytes both ways.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_helper_joins_two_streams() {
     let scene = Scene::new().await;
@@ -80,7 +79,7 @@ async fn a_helper_joins_two_streams() {
     let (who, reply) = member.request_through(&helper, to, &probe(), PATIENCE).await.unwrap();
     assert_eq!(who.position, to);
     assert_eq!(reply, Reply::Membership(MembershipReply::Neighbour(NeighbourReply::Alive)));
-    // The same by a detour, also of an object with its bytes; the address is one where nobody is.
+    // The same through a detour, also for an object with its bytes. No process listens at the address.
     member.set_detour(to, Some(helper));
     let nowhere = Target { address: Address::new("127.0.0.1:9").unwrap(), position: Some(to) };
     let bytes: Vec<u8> = (0..3 * PIECE_BYTES as u32).map(|i| (i >> 8) as u8).collect();
@@ -100,7 +99,7 @@ async fn a_helper_joins_two_streams() {
     assert!(member.connection(&to).is_none(), "there was no direct way");
 }
 
-/// Goal: only to living members, over one hop, in nobody else's name, and not without bound.
+/// Goal: a helper forwards only to living members, over one hop, in the name of the asker alone, and within a bound.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_helper_does_not_do_everything() {
     let scene = Scene::new().await;
@@ -111,7 +110,7 @@ async fn a_helper_does_not_do_everything() {
         let reply = stream.read_reply(PATIENCE).await.unwrap();
         assert_eq!(reply, Reply::Forwarding(Err(RelayFailure::Unanswered)));
     }
-    // Nothing behind the first hop, and no peer's name without its key.
+    // The helper forwards over one hop only, and refuses a name without its key.
     let to = scene.target.position();
     let me =
         Entry::from(Life { position: Position::of_number(200), ..(*scene.entry_of(&scene.helper)).clone() });
@@ -127,7 +126,7 @@ async fn a_helper_does_not_do_everything() {
         let reply = stream.read_reply(PATIENCE).await.unwrap();
         assert!(matches!(reply, Reply::ProtocolError(_)), "{reply:?}");
     }
-    // Streams that are opened and left take this member's places, and nobody else's.
+    // Streams that are opened and left take this member's places, and no other's.
     let mut left = Vec::new();
     for _ in 0..FORWARDS_PER_PEER_MAX {
         let mut stream = scene.ask(&member, &Request::Forward { to }).await;

@@ -17,7 +17,7 @@ fn run(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())
 }
 
-/// An ext4 of its own in a file, mounted at a path; gone with this.
+/// An ext4 file system in a file, mounted at a path until this is dropped.
 struct Disk {
     at: PathBuf,
     _image: tempfile::NamedTempFile,
@@ -34,7 +34,7 @@ impl Disk {
         Disk { at: at.to_owned(), _image: image }
     }
 
-    /// Writes until nothing fits any more; the file that takes it all.
+    /// Fills the file system, and returns the file that takes all room.
     fn fill(&self) -> PathBuf {
         use std::io::Write as _;
         let path = self.at.join("filler");
@@ -49,12 +49,12 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Lazily: whoever still has a file open there keeps it.
+        // A lazy unmount: a process that still has a file open there keeps it.
         run(Command::new("umount").arg("-l").arg(&self.at));
     }
 }
 
-/// What `cat` gives at a peer.
+/// Checks that `cat` at a peer gives the bytes of the sample.
 #[track_caller]
 fn cat(ring: &Ring, number: u8, sample: &Sample) {
     let said = ring.said(number, &["cat", &sample.name]);
@@ -78,7 +78,7 @@ fn a_full_disk_reads_and_recovers_without_a_restart() {
     for _ in 0..2 {
         cat(&ring, 146, &before);
     }
-    // What is not here passes through.
+    // The peer passes bytes through that it does not keep.
     let beside = Sample::random(&dir, "beside", 2, (3 << 20) + 1);
     ring.said(36, &["store", "--wait", "2", "beside"]).done();
     assert!(!beside.on_disk(&ring).contains(&146));
@@ -86,16 +86,16 @@ fn a_full_disk_reads_and_recovers_without_a_restart() {
     let path = dir.join("copy of beside");
     ring.said(146, &["request", "beside", "-o", path.to_str().unwrap()]).done();
     assert_eq!(sha256_of(&path), beside.sha256);
-    // What needs space fails by itself, and says why.
+    // A command that needs space fails alone, and says why.
     let why = ring.said(146, &["request", "beside"]).error(2);
     assert!(why.contains("room") || why.contains("No space left"), "{why}");
     let status = String::from_utf8_lossy(&ring.said(146, &["status"]).out).into_owned();
     assert!(status.contains("is full"), "{status}");
-    // A death on top of it: others take over, and this one takes part as it can.
+    // Another peer dies as well: others take over, and the full peer takes part as it can.
     ring.kill(&[255]);
     ring.settle();
     cat(&ring, 146, &before);
-    // It starts on the full disk, and serves; also when another program takes whatever room the start made.
+    // The peer starts on the full disk and serves, even if another program takes all room that the start made.
     for _ in 0..3 {
         ring.kill(&[146]);
         ring.begin_run(146);
@@ -108,7 +108,7 @@ fn a_full_disk_reads_and_recovers_without_a_restart() {
     ring.begin_run(255);
     ring.peer(255).wait_active();
     ring.settle();
-    // With room again everything works, without a restart.
+    // Once there is room again, everything works without a restart.
     fs::remove_file(filler).unwrap();
     let after = Sample::random(&dir, "after", 3, 100_000);
     after.store(&ring, 146, "--wait all");
@@ -155,7 +155,7 @@ fn too_few_open_files_for_a_moment() {
     prlimit(id, Resource::Nofile, Rlimit { current: Some(open), maximum: limit.maximum }).unwrap();
     for i in 0..3 {
         let sample = Sample::random(&dir, &format!("during {i}"), i, 50_000);
-        // Whether this one is kept there is not the question.
+        // This peer may keep the file or not.
         ring.said(36, &["store", "--timeout", "3", &sample.name]);
     }
     prlimit(id, Resource::Nofile, limit).unwrap();
@@ -165,8 +165,8 @@ fn too_few_open_files_for_a_moment() {
     check_disk(&ring, 146);
 }
 
-/// Reported: received/ on tmpfs, and "Invalid cross-device link" for every copy. And for the folders that have to
-/// be on one file system, one sentence at the start.
+/// Reported: received/ on tmpfs, and "Invalid cross-device link" for every copy. For the folders that have to be on one
+/// file system, the start prints one sentence.
 #[test]
 #[ignore = "needs --all, mount"]
 fn folders_on_file_systems_of_their_own() {
@@ -211,7 +211,7 @@ fn a_peer_without_its_index_comes_back() {
         |path| fs::remove_file(path).unwrap(),
     ];
     for (i, harm) in harms.into_iter().enumerate() {
-        // Whichever command starts it, it is the same peer of the same ring.
+        // The peer is the same peer of the same ring, whichever command starts it.
         let contacts = fs::read_to_string(ring.data_dir(146).join("peer.toml")).unwrap();
         assert!(contacts.contains("contacts = ["), "{contacts}");
         ring.kill(&[146]);

@@ -20,9 +20,9 @@ pub struct Ring {
     dir: tempfile::TempDir,
     ports: Ports,
     successors: u8,
-    /// What its peers log to standard error, as `QUOIT_LOG` says it.
+    /// The log filter of its peers (`QUOIT_LOG`); they log to standard error.
     pub log: Option<&'static str>,
-    /// What processes that are started get into their environment.
+    /// Environment variables of the processes that are started.
     pub environment: Vec<(String, String)>,
     /// The running ones, by number.
     peers: BTreeMap<u8, Peer>,
@@ -31,7 +31,7 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// No peers yet; `successors` is r.
+    /// A ring without peers yet; `successors` is r, the length of the lists.
     pub fn new(successors: u8) -> Ring {
         let (dir, ports) = (tempfile::tempdir().unwrap(), Ports::reserve());
         Ring {
@@ -45,7 +45,8 @@ impl Ring {
         }
     }
 
-    /// A ring of these, formed by `init PEER FIRST SECOND` all at once (or by `init PEER`, and `join`s).
+    /// A ring of the peers with these numbers, formed by `init PEER FIRST SECOND` all at once (or by `init PEER`, and
+    /// `join`s).
     pub fn of(successors: u8, numbers: &[u8]) -> Ring {
         let mut ring = Ring::new(successors);
         match numbers {
@@ -69,7 +70,7 @@ impl Ring {
         numbers.iter().for_each(|number| self.peer(*number).wait_active());
     }
 
-    /// `init PEER FIRST SECOND INTERVAL`, not waited for.
+    /// Starts `init PEER FIRST SECOND INTERVAL`, without waiting.
     pub fn init(&mut self, number: u8, first: u8, second: u8) {
         let words = [number, first, second].map(|number| number.to_string());
         let successors = self.successors.to_string();
@@ -77,7 +78,7 @@ impl Ring {
         self.start(number, &line);
     }
 
-    /// `init PEER`, waited for.
+    /// Starts `init PEER`, and waits until the peer is active.
     pub fn found(&mut self, number: u8) {
         let successors = self.successors.to_string();
         let line = ["init", &number.to_string(), "--interval", INTERVAL, "--successors", &successors];
@@ -85,23 +86,23 @@ impl Ring {
         self.peer(number).wait_active();
     }
 
-    /// `join PEER KNOWN INTERVAL`, waited for.
+    /// Starts `join PEER KNOWN INTERVAL`, and waits until the peer is active.
     pub fn join(&mut self, number: u8, known: u8) {
         self.begin_join(number, known);
         self.peer(number).wait_active();
     }
 
-    /// `join PEER KNOWN INTERVAL`, not waited for.
+    /// Starts `join PEER KNOWN INTERVAL`, without waiting.
     pub fn begin_join(&mut self, number: u8, known: u8) {
         self.start(number, &["join", &number.to_string(), &known.to_string(), INTERVAL]);
     }
 
-    /// `run` with the peer's data directory, not waited for.
+    /// Starts `run` with the peer's data directory, without waiting.
     pub fn begin_run(&mut self, number: u8) {
         self.start(number, &["run"]);
     }
 
-    /// Starts a peer with these words and the options that all of this ring have.
+    /// Starts a peer with these words and the options of all peers of this ring.
     pub fn start(&mut self, number: u8, words: &[&str]) {
         let data = self.data_dir(number);
         let mut command = self.command(words, &data, &self.certs_dir());
@@ -116,7 +117,7 @@ impl Ring {
     pub fn command(&self, words: &[&str], data_dir: &Path, certs_dir: &Path) -> Command {
         let mut command = quoit(words);
         command.arg("--verbose").arg("--data-dir").arg(data_dir).arg("--certs-dir").arg(certs_dir);
-        // `run` remembers its port; everybody else says from where on ports are counted.
+        // `run` remembers its port; all other commands name the base of the ports.
         if words[0] != "run" {
             command.args(["--base-port", &self.ports.base.to_string()]);
         }
@@ -138,7 +139,7 @@ impl Ring {
         self.peer(number).ask(line)
     }
 
-    /// SIGKILL to these, one right after the other.
+    /// Sends SIGKILL to these peers, one right after the other.
     pub fn kill(&mut self, numbers: &[u8]) {
         numbers.iter().for_each(|number| self.peer(*number).kill());
         for number in numbers {
@@ -148,7 +149,7 @@ impl Ring {
         }
     }
 
-    /// `Quit`; the exit code and all that the peer printed.
+    /// Sends `Quit`. Returns the exit code and all that the peer printed.
     pub fn quit(&mut self, number: u8) -> (Option<i32>, Answer) {
         let peer = self.peers.remove(&number).unwrap();
         let (code, answer) = peer.quit();
@@ -156,7 +157,7 @@ impl Ring {
         (code, answer)
     }
 
-    /// Waits for the end of a peer that was told by somebody else to end; its exit code and all it printed.
+    /// Waits for the end of a peer that another command told to end. Returns its exit code and all its output.
     pub fn ended_by_itself(&mut self, number: u8) -> (Option<i32>, Answer) {
         let peer = self.peers.remove(&number).unwrap();
         let code = peer.wait_ended(PATIENCE);
@@ -178,8 +179,8 @@ impl Ring {
         });
     }
 
-    /// Waits until all peers have taken over their parts of the ring. A peer that was not given all by one that is
-    /// killed would be sure of no "no" until that one is back.
+    /// Waits until all peers have taken over their parts of the ring. A peer whose giver is killed before it has given
+    /// all has no vote for a "no" until the giver is back.
     pub fn wait_taken_over(&self) {
         for number in self.numbers() {
             eventually(&format!("peer {number} has taken over"), || {
@@ -193,7 +194,7 @@ impl Ring {
         alive_in(&self.ask(number, "Ring").done())
     }
 
-    /// As [`Ring::shown_by`]; none where the peer is not in its ring at the moment.
+    /// Like [`Ring::shown_by`]; `None` while the peer is not in its ring.
     pub fn shown_if_any(&self, number: u8) -> Option<Vec<u8>> {
         let answer = self.ask(number, "Ring");
         (!answer.is_error()).then(|| alive_in(&answer.done()))
@@ -204,17 +205,17 @@ impl Ring {
         after.chain(self.peers.range(..number).map(|(number, _)| *number)).collect()
     }
 
-    /// Where this peer's files are.
+    /// The data directory of this peer.
     pub fn data_dir(&self, number: u8) -> PathBuf {
         self.dir.path().join("data").join(number.to_string())
     }
 
-    /// Where the CA and the certificates are.
+    /// The folder of the CA and the certificates.
     pub fn certs_dir(&self) -> PathBuf {
         self.dir.path().join("certs")
     }
 
-    /// A folder for what a test makes.
+    /// A folder for the files that a test makes.
     pub fn scratch(&self) -> PathBuf {
         let dir = self.dir.path().join("scratch");
         std::fs::create_dir_all(&dir).unwrap();
@@ -234,7 +235,7 @@ impl Drop for Ring {
                 eprintln!("{}", peer.last_words());
             }
         }
-        // Its peers end with it: each kills its own child.
+        // The peers of the ring end with it: each kills its own child.
     }
 }
 
@@ -250,15 +251,15 @@ fn alive_in(text: &str) -> Vec<u8> {
     rows.to_vec()
 }
 
-/// The binary of this build, with nothing of the person's own settings.
+/// The binary of this build, without the settings of the person who runs the tests.
 pub fn quoit(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quoit"));
     command.args(words).env_remove("QUOIT_DATA_DIR").env_remove("QUOIT_CERTS_DIR");
     command
 }
 
-/// A range of 256 ports. Tests run side by side, in threads, processes and checkouts: whoever holds the
-/// port behind the range has the range.
+/// A range of 256 ports. Tests run side by side, in threads, processes and checkouts: the test that holds the port
+/// behind the range has the range.
 pub struct Ports {
     pub base: u16,
     _reservation: UdpSocket,
@@ -283,7 +284,7 @@ impl Ports {
     }
 }
 
-/// Below what systems give to outgoing connections, and beside the ports of rings that people run.
+/// Ports below those that systems give to outgoing connections, and apart from the ports of rings that people run.
 const PORTS_FROM: u16 = 13_000;
 const RANGES_MAX: u32 = 76;
 /// Seconds between pings: a quarter of the default, to find deaths in a quarter of the time.

@@ -1,4 +1,4 @@
-//! What `Status` says of the files of the ring when peers die and come back.
+//! The figures of `Status` on the files of the ring when peers die and come back.
 
 use std::collections::BTreeSet;
 
@@ -9,8 +9,9 @@ use crate::eventually::eventually;
 /// The line of a ring in which nothing is missing.
 const ALL_FINE: &str = "  copies       all files of the ring have their copies";
 
-/// Goal: every peer says in one line how many files are short and who is away, and exits with 3, or 2 where they are at
-/// risk; names them only where that is wanted; and says no more once they are there again.
+/// Goal: `status` at every peer says in one line how many files are short and which peers are away. The exit code is 3,
+/// or 2 if files are at risk. The names are listed only on request, and the line is gone once the copies are there
+/// again.
 #[test]
 fn short_files_are_named_until_their_copies_are_back() {
     let mut ring = Ring::of(8, &[36, 109, 219]);
@@ -65,11 +66,11 @@ fn after_a_repair_nothing_is_short() {
     }
 }
 
-/// Goal: a file that nobody who answers has is no secret: whoever keeps its name tells.
+/// Goal: the keepers of a name report its file if no answering peer has the bytes.
 #[test]
 fn a_file_without_any_copy_is_told() {
     let mut ring = Ring::of(8, &SEVEN);
-    // One whose name is kept by a peer that has not its bytes.
+    // A file whose name is kept by a peer without its bytes.
     let (sample, holders) = (0..50)
         .find_map(|seed| {
             let sample = Sample::random(&ring.scratch(), &format!("f{seed}"), seed, 1_000);

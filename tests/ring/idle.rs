@@ -1,12 +1,12 @@
-//! What peers send for nothing.
+//! The traffic of peers that have nothing to do.
 
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use super::harness::{LISTS, Ring};
 
-/// Goal: a member that died is asked whether it is back, less often each time, and few packets a time; once it is
-/// back it is in the ring at once.
+/// Goal: peers ask a dead member whether it is back, less often each time and with few packets. Once the member is
+/// back, it is in the ring at once.
 #[test]
 fn the_dead_are_asked_less_and_less() {
     // Both rings wait for the most part, so they wait at the same time.
@@ -42,5 +42,5 @@ fn packets_within(socket: &UdpSocket, window: Duration) -> usize {
 }
 
 const WINDOW: Duration = Duration::from_secs(15);
-/// By then at most two tries of each peer.
+/// The packets of at most two tries of each peer.
 const PACKETS_MAX: usize = 8;

@@ -1,6 +1,6 @@
 //! Rings of real peers: processes of this build on loopback, with real files.
 //!
-//! A test that needs more than any machine has says so where it is ignored.
+//! The `ignore` attribute of a test names its needs beyond those of any machine.
 #![cfg(unix)]
 
 mod admission;

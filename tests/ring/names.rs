@@ -1,4 +1,4 @@
-//! What a name stands for: its versions, its absence, and how many copies a store waits for.
+//! The record of a name: its versions, its absence, and how many copies a store waits for.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ fn a_name_gets_a_new_version() {
             let text = second.request(&ring, number);
             assert!(text.starts_with("Received report.bin, version 2 ("), "{text}");
         }
-        // By its address the first one is still there.
+        // The first content is still there by its address.
         let old = ring.ask(255, &format!("Request sha256:{}", first.sha256)).done();
         assert!(old.contains(&first.sha256), "{old}");
         SEVEN.iter().for_each(|number| check_disk(&ring, *number));
@@ -79,13 +79,13 @@ fn two_write_one_name_at_once() {
     }
 }
 
-/// Goal: a name that nobody has is told from one of which nothing can be told.
+/// Goal: the answers for an absent name and for a name that peers cannot tell differ.
 #[test]
 fn a_name_that_nobody_has() {
     for successors in LISTS {
         let mut ring = Ring::of(successors, &[50, 100, 150, 200, 250]);
         for number in ring.numbers() {
-            // Who still takes over its part of the ring cannot say no.
+            // A peer that still takes over its part of the ring cannot say no.
             eventually("a no from all", || {
                 let why = ring.ask(number, "Request 'no such thing'").error();
                 why.starts_with("error: no file named no such thing in ring ")
@@ -105,8 +105,8 @@ fn a_name_that_nobody_has() {
     }
 }
 
-/// Goal: `--wait` counts durable copies, members that do not answer count as members, and who is missing
-/// is named.
+/// Goal: `--wait` counts durable copies, members that do not answer count as members, and the report names the missing
+/// peers.
 #[test]
 fn store_waits_for_as_many_copies_as_asked() {
     let mut ring = Ring::of(8, &[60, 120, 240]);
@@ -132,12 +132,12 @@ fn store_waits_for_as_many_copies_as_asked() {
     sample.request(&ring, 60);
     ring.kill(&[240]);
     ring.settle();
-    // One of three is no majority, whatever is asked.
+    // One of three is no majority, whatever `--wait` says.
     let why = ring.ask(60, &format!("Store --timeout 2 '{}'", sample.path.display())).error();
     assert!(why.contains("1 of 2 copies") && why.contains("peer 120") && why.contains("peer 240"), "{why}");
 }
 
-/// How many copies the peers told to have come to them.
+/// The number of received copies that the peers have reported.
 fn copies_told(ring: &Ring) -> usize {
     ring.numbers().iter().map(|number| ring.peer(*number).all().err.matches("A copy of ").count()).sum()
 }

@@ -10,14 +10,14 @@ use super::harness::{Ring, SEVEN};
 use super::samples::{Sample, entries};
 use crate::eventually::{PATIENCE, eventually, within};
 
-/// Goal: a peer, or two side by side, that were stopped until the ring took them for dead are members again for
-/// everybody, themselves included, within five seconds, and store and fetch.
+/// Goal: one peer, or two adjacent ones, are stopped until the ring takes them for dead. Within five seconds after they
+/// go on, all peers, these included, see them as members, and they store and fetch.
 #[test]
 fn stopped_peers_are_back_within_five_seconds() {
     for (successors, stopped) in [(8, &[109][..]), (2, &[146]), (8, &[36, 73]), (2, &[182, 219])] {
         let ring = Ring::of(successors, &SEVEN);
         for round in 0..3 {
-            // Two that were stopped together wait for each other only if they ask nobody else.
+            // Two peers that were stopped together wait for each other only if they ask no third one.
             let took = back_after(&ring, stopped, Duration::from_millis(5_500));
             assert!(took <= BACK_WITHIN, "r = {successors}, {stopped:?}: back after {took:?}");
             let sample = Sample::random(&ring.scratch(), &format!("f{round}"), round, 10_000);
@@ -27,8 +27,7 @@ fn stopped_peers_are_back_within_five_seconds() {
     }
 }
 
-/// Goal: a command that begins, or is under way, while its peer finds out whether it is still counted, waits for that
-/// moment.
+/// Goal: a command waits while its peer finds out whether the ring still counts it.
 #[test]
 fn commands_wait_for_a_peer_that_was_stopped() {
     let ring = Ring::of(8, &SEVEN);
@@ -38,7 +37,8 @@ fn commands_wait_for_a_peer_that_was_stopped() {
         signal(&ring, 109, Signal::STOP);
         std::thread::sleep(Duration::from_millis(5_500));
         let during = Sample::random(&ring.scratch(), &format!("during {round}"), 7 + round, 10_000);
-        // Typed while it is stopped: read the moment it goes on, before it has asked anybody.
+        // Typed while the peer is stopped. It reads the line at the moment it goes on, before it has asked another
+        // peer.
         let path = ring.scratch().join(&during.name);
         let store = ring.peer(109).begin(&format!("Store '{}'", path.display()));
         signal(&ring, 109, Signal::CONT);
@@ -55,7 +55,7 @@ fn commands_wait_for_a_peer_that_was_stopped() {
 }
 
 /// Goal: a store from a shell goes on when its peer was stopped in the middle of it for longer than a stream may be
-/// silent, whether that peer owns the content or passes it on; and so when the shell's own process was stopped.
+/// silent, whether that peer owns the content or passes it on. The same holds if the shell's own process was stopped.
 #[test]
 #[ignore = "needs --all"]
 fn a_store_under_way_goes_on_after_its_peer_was_stopped() {
@@ -100,7 +100,7 @@ fn a_request_under_way_goes_on_after_its_peer_was_stopped() {
         entries(&parts).iter().any(|part| part.metadata().is_ok_and(|part| part.len() > 0))
     });
     signal(&ring, at, Signal::STOP);
-    // Only the one that gives it answers from now on, and nobody is there to whom repair could give it.
+    // From now on only the peer with the copy answers, and repair has no peer to give it to.
     let others = holders.iter().filter(|holder| **holder != owner_of(&sample, &numbers));
     others.for_each(|holder| signal(&ring, *holder, Signal::STOP));
     std::thread::sleep(BEYOND_SILENCE);
@@ -108,7 +108,7 @@ fn a_request_under_way_goes_on_after_its_peer_was_stopped() {
     sample.check_received(&ring, at, request.answer());
 }
 
-/// Its peers give up a stream that is silent for half of the usual time.
+/// The peers of this ring give up a stream that is silent for half of the usual time.
 fn ring_of_short_silence(numbers: &[u8]) -> Ring {
     let mut ring = Ring::new(8);
     ring.environment = vec![("QUOIT_STREAM_SILENCE".to_owned(), "5".to_owned())];
@@ -143,13 +143,14 @@ fn many_stops() {
     assert!(late.is_empty(), "later than {BACK_WITHIN:?} (after, seconds stopped, peers): {late:?}");
 }
 
-/// In a ring of its own: how long it took, how long the stop was in seconds, and how many were stopped.
+/// Makes stops in a ring of its own. Returns for each the time until all were back, the length of the stop in seconds,
+/// and the number of stopped peers.
 fn some_stops(seed: u64, stops: u64) -> Vec<(Duration, u64, usize)> {
     let successors = if seed.is_multiple_of(2) { 8 } else { 2 };
     let ring = seconds_ring(successors);
     let mut took = Vec::new();
     for stop in 0..stops {
-        // Spread evenly, differently in each ring.
+        // The lengths are spread evenly, differently in each ring.
         let seconds = 1 + (seed * 53 + stop * 37) % 120;
         let first = (seed + stop * 3) as usize % SEVEN.len();
         let count = 1 + (stop % 2) as usize;
@@ -161,7 +162,7 @@ fn some_stops(seed: u64, stops: u64) -> Vec<(Duration, u64, usize)> {
     took
 }
 
-/// As a person starts one: a ping a second.
+/// A peer as a person starts it: a ping a second.
 fn seconds_ring(successors: u8) -> Ring {
     let mut ring = Ring::new(successors);
     let successors = successors.to_string();
@@ -175,8 +176,8 @@ fn seconds_ring(successors: u8) -> Ring {
     ring
 }
 
-/// Stops these for so long. How long after they go on everybody shows all as alive, and they say themselves that they
-/// are active.
+/// Stops these peers for so long. Returns the time, after they go on, until every peer shows all as alive and they call
+/// themselves active.
 fn back_after(ring: &Ring, stopped: &[u8], time: Duration) -> Duration {
     stopped.iter().for_each(|number| signal(ring, *number, Signal::STOP));
     std::thread::sleep(time);
@@ -188,7 +189,7 @@ fn back_after(ring: &Ring, stopped: &[u8], time: Duration) -> Duration {
     let mut sorted = numbers.clone();
     sorted.sort_unstable();
     let all_shown = |number: &u8| {
-        // One that has just found out that it was stopped shows nothing for a moment.
+        // A peer that has just found out that it was stopped shows no ring for a moment.
         ring.shown_if_any(*number).is_some_and(|mut shown| {
             shown.sort_unstable();
             shown == sorted
@@ -208,7 +209,7 @@ fn states(ring: &Ring) -> String {
         .collect()
 }
 
-/// Which of these peers, in order, the content belongs to.
+/// The owner of the content among these peers, which are in order.
 fn owner_of(sample: &Sample, numbers: &[u8]) -> u8 {
     let key = u8::from_str_radix(&sample.sha256[..2], 16).unwrap();
     numbers.iter().copied().find(|number| *number >= key).unwrap_or(numbers[0])

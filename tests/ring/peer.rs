@@ -1,4 +1,4 @@
-//! One process: its input, what it prints, and its end.
+//! One process: its input, its output, and its end.
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -28,12 +28,12 @@ pub struct Asked<'a> {
     end_mark: String,
 }
 
-/// What a command printed.
+/// The output of a command.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// To standard output: the result.
     pub out: String,
-    /// To standard error, with whatever else happened meanwhile.
+    /// To standard error, with the events of that time.
     pub err: String,
 }
 
@@ -49,25 +49,25 @@ impl Peer {
         Peer { number, id, child: Mutex::new(child), input, out, err, commands: AtomicU32::new(0) }
     }
 
-    /// Its process id.
+    /// The process id of the peer.
     pub fn id(&self) -> u32 {
         self.id
     }
 
-    /// Waits until it says that it is active.
+    /// Waits until the peer says that it is active.
     pub fn wait_active(&self) {
         let line = format!("Peer {} is active in ring ", self.number);
         let active = self.err.wait(0, PATIENCE, |text| text.contains(&line));
         assert!(active.is_some(), "peer {} does not become active", self.number);
     }
 
-    /// Waits until it says this, at any time since it started.
+    /// Waits until the peer has said this, at any time since it started.
     pub fn wait_said(&self, what: &str) {
         let said = self.err.wait(0, PATIENCE, |text| text.contains(what));
         assert!(said.is_some(), "peer {} does not say {what:?}", self.number);
     }
 
-    /// Everything that it printed so far.
+    /// All output of the peer so far.
     pub fn all(&self) -> Answer {
         Answer { out: self.out.from(0), err: self.err.from(0) }
     }
@@ -88,11 +88,11 @@ impl Peer {
 
     /// Types text.
     pub fn type_in(&self, text: &str) {
-        // A process that is gone is noticed where its answer is missing.
+        // The wait for the answer notices that the process is gone.
         let _ = self.input.lock().unwrap().write_all(text.as_bytes());
     }
 
-    /// `Quit`: the exit code, and what was printed from there on.
+    /// Sends `Quit`. Returns the exit code, and the output from there on.
     pub fn quit(&self) -> (Option<i32>, Answer) {
         let (out_from, err_from) = (self.out.len(), self.err.len());
         self.type_in("Quit\n");
@@ -100,12 +100,12 @@ impl Peer {
         (code, Answer { out: self.out.from(out_from), err: without_pings(&self.err.from(err_from)) })
     }
 
-    /// SIGKILL.
+    /// Ends the peer with SIGKILL.
     pub fn kill(&self) {
         self.child().kill().unwrap();
     }
 
-    /// Waits for its end, and for the last of what it printed; its exit code, if it had one.
+    /// Waits for the end of the process and of its output. Returns the exit code, if it had one.
     pub fn wait_ended(&self, within: Duration) -> Option<i32> {
         let what = format!("the end of peer {}", self.number);
         let status = eventually_within(within, &what, || self.child().try_wait().unwrap());
@@ -161,7 +161,7 @@ impl Answer {
         self.out
     }
 
-    /// Why a command that must have failed did.
+    /// The error of a command that must have failed.
     #[track_caller]
     pub fn error(self) -> String {
         assert!(self.is_error() && self.out.is_empty(), "no error: {}{}", self.err, self.out);
@@ -169,18 +169,18 @@ impl Answer {
         from.collect::<Vec<_>>().join("\n")
     }
 
-    /// Whether it says so.
+    /// Whether the answer is an error.
     pub fn is_error(&self) -> bool {
         self.err.lines().any(|line| line.starts_with("error: "))
     }
 
-    /// What stands behind this word at the beginning of a line of the result.
+    /// The rest of the line of the result that begins with this word.
     pub fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
         text.lines().find_map(|line| line.trim_start().strip_prefix(name)).map(str::trim_start)
     }
 }
 
-/// What came out of a pipe so far.
+/// The text that came out of a pipe so far.
 #[derive(Default)]
 struct Printed {
     state: Mutex<State>,
@@ -223,7 +223,7 @@ impl Printed {
         self.state().text[offset..].to_owned()
     }
 
-    /// The text from an offset on, once it satisfies a condition; none when it ends, or time does, before.
+    /// The text from an offset on, once it satisfies a condition; `None` if the pipe or the time ends before.
     fn wait(&self, offset: usize, within: Duration, holds: impl Fn(&str) -> bool) -> Option<String> {
         let deadline = Instant::now() + within;
         let mut state = self.state();
@@ -247,8 +247,8 @@ fn without_pings(text: &str) -> String {
     text.split_inclusive('\n').filter(|line| !line.starts_with("Ping re")).collect()
 }
 
-/// How the list of commands begins and ends.
+/// The first and the last line of the list of commands.
 const HELP_BEGIN: &str = "Store FILE               put";
 const HELP_END: &str = "the others repair the ring.\n";
-/// How much of a peer's standard error a failing test shows.
+/// The number of lines of a peer's standard error that a failing test shows.
 const LAST_LINES: usize = 40;

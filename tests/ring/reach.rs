@@ -29,18 +29,18 @@ fn a_ring_of_ipv6() {
     }
 }
 
-/// Goal: peers that never reach each other directly take part all the same, as long as a third reaches both:
-/// no death is told, each stores and requests, and `Status` says how it is.
+/// Goal: peers that never reach each other directly take part all the same, as long as a third reaches both: no death
+/// is told, each stores and requests, and `Status` names the helper.
 #[test]
 #[ignore = "needs IPv6"]
 fn two_that_cannot_reach_each_other() {
     for successors in LISTS {
         let mut ring = Ring::new(successors);
-        // On every address; both families reach it by the same name.
+        // The peer listens on every address; both families reach it by the same name.
         let name = format!("localhost:{}", ring.port(10));
         found_at(&mut ring, 10, successors, "[::]", &["--advertise", &name]);
         join_at(&mut ring, 60, "127.0.0.1", 10, "127.0.0.1");
-        // Its place is beside 60, which it cannot ask for it.
+        // The joiner's place is beside 60, which it cannot reach to ask for the place.
         join_at(&mut ring, 90, "[::1]", 10, "[::1]");
         if successors == 2 {
             // A fourth peer: corrected Chord.
@@ -59,7 +59,7 @@ fn two_that_cannot_reach_each_other() {
             ring.numbers().into_iter().for_each(|number| drop(sample.request(&ring, number)));
         }
         ring.numbers().into_iter().for_each(|number| check_disk(&ring, number));
-        // All reach the fifth. By the time that its death is told, that of any other would have been.
+        // All peers reach the fifth. When its death is told, a false death of any other would have been told before.
         let (listen, name) = (format!("[::]:{}", ring.port(150)), format!("localhost:{}", ring.port(150)));
         let known = format!("127.0.0.1:{}", ring.port(10));
         let words = ["join", "150", &known, "--listen", &listen, "--advertise", &name, "--interval", "0.25"];
@@ -84,7 +84,7 @@ fn two_that_cannot_reach_each_other() {
     }
 }
 
-/// Goal: an address that a socket can never reach is said at once, and what would help.
+/// Goal: the peer says at once that its socket can never reach an address, and names the remedy.
 #[test]
 fn an_address_of_another_kind_is_said_to_be_so() {
     let ring = Ring::of(8, &[10]);
@@ -108,7 +108,7 @@ fn an_address_of_another_kind_is_said_to_be_so() {
     }
 }
 
-/// Goal: a peer that listens on every address tells one by which others reach it.
+/// Goal: a peer that listens on every address announces one by which others reach it.
 #[test]
 fn no_peer_tells_an_address_that_stands_for_any() {
     let mut ring = Ring::new(8);
@@ -123,7 +123,7 @@ fn no_peer_tells_an_address_that_stands_for_any() {
     }
 }
 
-/// Founds a ring at this host, with the peer's own port.
+/// Founds a ring that listens at this host, on the peer's own port.
 fn found_at(ring: &mut Ring, number: u8, successors: u8, host: &str, more: &[&str]) {
     let listen = format!("{host}:{}", ring.port(number));
     let (peer, successors) = (number.to_string(), successors.to_string());
@@ -134,7 +134,7 @@ fn found_at(ring: &mut Ring, number: u8, successors: u8, host: &str, more: &[&st
     ring.peer(number).wait_active();
 }
 
-/// Joins from this host through a peer at that one.
+/// Joins from `host` through a known peer at `known_host`.
 fn join_at(ring: &mut Ring, number: u8, host: &str, known: u8, known_host: &str) {
     let listen = format!("{host}:{}", ring.port(number));
     let known = format!("{known_host}:{}", ring.port(known));

@@ -1,4 +1,4 @@
-//! What cannot begin: a clear error within five seconds, exit code 2, and nothing left behind.
+//! Starts that must fail: with a clear error within five seconds, exit code 2, and nothing left behind.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use super::samples::entries;
 /// Five seconds, and one for a busy machine.
 const SOON: Duration = Duration::from_secs(6);
 
-/// Goal: nobody answers at KNOWN.
+/// Goal: a join fails with the address if no peer answers at KNOWN.
 #[test]
 fn known_is_unreachable() {
     let ring = Ring::of(8, &[10]);
@@ -21,7 +21,7 @@ fn known_is_unreachable() {
     assert!(said.contains("answer") || said.contains("no reply within"), "{said}");
 }
 
-/// Goal: KNOWN is of another ring.
+/// Goal: a join is refused with its cause if KNOWN is of another ring.
 #[test]
 fn known_is_of_another_ring() {
     let (ours, theirs) = (Ring::of(8, &[10]), Ring::of(8, &[10]));
@@ -30,7 +30,7 @@ fn known_is_of_another_ring() {
     assert!(said.contains(&format!("cannot join through {known}: ")), "{said}");
     assert!(said.contains("ring") || said.contains("CA") || said.contains("certificate"), "{said}");
     assert_eq!(theirs.shown_by(10), [10]);
-    // Its user reads that, once, without a log.
+    // The user of the peer reads that once, without a log.
     let told = || {
         let err = theirs.peer(10).all().err;
         err.lines()
@@ -62,7 +62,7 @@ fn the_position_is_taken() {
             let known = format!("127.0.0.1:{}", ring.port(known));
             refused(&ring, &["join", "60", &known, "--listen", &listen], &certs)
         };
-        // Through the old one itself as well.
+        // The join through the old peer itself is refused as well.
         let said = join(60);
         assert!(said.contains("position"), "{said}");
         for said in [10, 120].map(join) {
@@ -73,7 +73,7 @@ fn the_position_is_taken() {
     }
 }
 
-/// Goal: without a CA there is nobody who admits, and `admit` is named.
+/// Goal: without a CA a peer cannot admit itself, and the error names `admit`.
 #[test]
 fn there_is_no_authority() {
     let ring = Ring::of(8, &[10]);
@@ -114,7 +114,7 @@ fn the_data_directory_is_of_another() {
     assert_eq!(ring.shown_by(10), [10]);
 }
 
-/// Runs what must be refused, in a data directory of its own; what it says.
+/// Runs a command that must be refused, in a data directory of its own, and returns its error.
 pub fn refused(ring: &Ring, words: &[&str], certs: &Path) -> String {
     let peers = certs.join("peers");
     let is_key = |path: &PathBuf| path.extension().is_some_and(|end| end == "pem");

@@ -14,7 +14,7 @@ use crate::eventually::eventually;
 /// R = 3: each of them holds everything.
 const THREE: [u8; 3] = [36, 146, 255];
 
-/// Where a peer keeps a file, if it does.
+/// The path at which a peer keeps a file, if it keeps it.
 fn object(ring: &Ring, number: u8, sample: &Sample) -> PathBuf {
     ring.data_dir(number).join("objects").join(&sample.sha256[..2]).join(&sample.sha256)
 }
@@ -62,7 +62,7 @@ fn a_changed_byte_is_never_given_out() {
         let sample = Sample::random(&dir, &format!("file {i}"), i as u64, length);
         sample.store(&ring, 36, "--wait all");
         let bytes = fs::read(&sample.path).unwrap();
-        // Each way to read it, at a peer whose copy has just become bad.
+        // Each way to read the file, at a peer whose copy has just become bad.
         flip(&object(&ring, 36, &sample));
         sample.request(&ring, 36);
         check_mended(&ring, 36, &sample);
@@ -102,14 +102,14 @@ fn a_copy_that_fails_in_the_middle_is_read_on_elsewhere() {
     check_mended(&ring, 36, &sample);
 }
 
-/// Goal: another peer that asks a holder with a bad copy gets the file from a good one, and nobody is blamed.
+/// Goal: a peer that asks a holder with a bad copy gets the file from a good one, and no peer is blamed.
 #[test]
 fn a_bad_copy_is_found_when_it_is_asked_for() {
     let mut ring = Ring::of(8, &SEVEN);
     let sample = Sample::random(&ring.scratch(), "file", 1, (2 << 20) + 1);
     sample.store(&ring, 36, "--wait all");
     let holders: Vec<u8> = sample.on_disk(&ring).into_iter().collect();
-    // Stopped meanwhile, so that nothing of the file is remembered.
+    // The peers are stopped meanwhile, so that they remember no hash of the file.
     ring.kill(&holders[..2]);
     holders[..2].iter().for_each(|holder| flip(&object(&ring, *holder, &sample)));
     holders[..2].iter().for_each(|holder| ring.begin_run(*holder));
@@ -122,14 +122,14 @@ fn a_bad_copy_is_found_when_it_is_asked_for() {
         let status = ring.ask(number, "Status").done();
         assert!(!status.contains("corrupt"), "nobody honest is blamed: {status}");
     }
-    // Whoever was asked has found its own; the other finds it when it is asked.
+    // The asked peer has found its own bad copy; the other finds its copy when it is asked.
     holders.iter().for_each(|holder| {
         sample.request(&ring, *holder);
         check_disk(&ring, *holder);
     });
 }
 
-/// Reported: all three copies were changed; `store --wait all` said "3 of 3 copies", and nobody could read it.
+/// Reported: all three copies were changed; `store --wait all` said "3 of 3 copies", and no peer could read the file.
 #[test]
 fn a_store_replaces_bad_copies() {
     let ring = Ring::of(8, &THREE);
@@ -164,10 +164,10 @@ fn a_good_copy_spreads_when_the_owner_has_a_bad_one() {
     }
 }
 
-/// Reported: `: > object` while the peer was stopped; the status was clean and 0 bytes were delivered. And a
-/// file with a made-up hash name in objects/ was adopted and listed.
+/// Reported: `: > object` while the peer was stopped; the status was clean and 0 bytes were delivered. A file with a
+/// made-up hash name in objects/ was adopted and listed.
 #[test]
-fn what_changed_while_stopped_is_found_at_the_start() {
+fn a_change_while_stopped_is_found_at_the_start() {
     let mut ring = Ring::of(8, &THREE);
     let sample = Sample::random(&ring.scratch(), "file", 4, 70_000);
     sample.store(&ring, 36, "--wait all");

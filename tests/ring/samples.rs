@@ -1,4 +1,4 @@
-//! Files to store, and what must hold of those on disk.
+//! Files to store, and the checks of files on disk.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -63,7 +63,7 @@ impl Sample {
         text
     }
 
-    /// `Request` at a peer: the very same bytes are in received/ there.
+    /// `Request` at a peer, which must put the very same bytes into its received/.
     #[track_caller]
     pub fn request(&self, ring: &Ring, at: u8) -> String {
         self.check_received(ring, at, ring.ask(at, &format!("Request '{}'", self.name)))
@@ -79,13 +79,13 @@ impl Sample {
         text
     }
 
-    /// Which running peers have the object on disk.
+    /// The running peers that have the object on disk.
     pub fn on_disk(&self, ring: &Ring) -> BTreeSet<u8> {
         let relative = Path::new("objects").join(&self.sha256[..2]).join(&self.sha256);
         ring.numbers().into_iter().filter(|number| ring.data_dir(*number).join(&relative).exists()).collect()
     }
 
-    /// Whom `Whereis` at a peer names as holders, the owner first.
+    /// The holders that `Whereis` at a peer names, the owner first.
     #[track_caller]
     pub fn holders(&self, ring: &Ring, at: u8) -> Vec<u8> {
         let text = ring.ask(at, &format!("Whereis '{}'", self.name)).done();
@@ -117,8 +117,8 @@ pub fn sha256_of(path: &Path) -> String {
     hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Every object is what its name says and write-protected, the folder is its owner's alone, and the names
-/// are relative links to objects that are there.
+/// Checks that every object has the SHA-256 that its name says and is write-protected, that only its owner may open the
+/// folder, and that the names are relative links to objects that are there.
 pub fn check_disk(ring: &Ring, number: u8) {
     let dir = ring.data_dir(number);
     let mode = |path: &Path| fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777;
@@ -140,7 +140,7 @@ pub fn check_disk(ring: &Ring, number: u8) {
     }
 }
 
-/// What is in a folder.
+/// The entries of a folder.
 pub fn entries(dir: &Path) -> Vec<PathBuf> {
     fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect()
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::harness::{self, Ports};
 use crate::eventually::{eventually, within};
 
-/// A place for rings, and ports of its own.
+/// A folder for rings, with ports of its own.
 struct Place {
     dir: tempfile::TempDir,
     ports: Ports,
@@ -18,7 +18,7 @@ struct Place {
 
 /// The peers that these tests name.
 const PEERS: [u16; 3] = [10, 100, 200];
-/// Far beyond what a ring takes to start, do a little, and end.
+/// Far longer than a ring needs to start, to do a little, and to end.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 impl Place {
@@ -48,7 +48,7 @@ impl Place {
         finished(child)
     }
 
-    /// Nothing that was started still holds its port.
+    /// Asserts that no started process still holds its port.
     fn assert_nothing_runs(&self) {
         for peer in PEERS {
             UdpSocket::bind(("127.0.0.1", self.ports.base + peer)).expect("a peer was left running");
@@ -60,7 +60,7 @@ fn checkout() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
 }
 
-/// What a script says on standard error, line by line.
+/// The lines that a script prints on standard error.
 fn lines(child: &mut Child) -> mpsc::Receiver<String> {
     let (say, said) = mpsc::channel();
     let lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -88,8 +88,7 @@ fn text(output: &Output) -> String {
     )
 }
 
-/// Goal: a piped session works unattended; run again, the ring comes back with its files; nothing of
-/// it stays behind but those.
+/// Goal: a piped session works unattended. Run again, the ring comes back with its files. Only the files stay behind.
 #[test]
 fn a_piped_session_and_the_same_ring_again() {
     let place = Place::new();
@@ -149,7 +148,7 @@ fn a_port_in_use_is_said_and_nothing_stays() {
     place.assert_nothing_runs();
 }
 
-/// Goal: the end of input is no Quit, and a terminated script takes its peers along.
+/// Goal: the end of input is no `Quit`, and a terminated script ends its peers.
 #[test]
 fn the_end_of_input_leaves_the_ring_running_until_it_is_stopped() {
     let place = Place::new();
@@ -158,7 +157,7 @@ fn the_end_of_input_leaves_the_ring_running_until_it_is_stopped() {
     child.stdin.take();
     let noticed = || said.recv_timeout(PATIENCE).expect("the peer in front says that its input ended");
     while !noticed().contains("End of input; the peer goes on") {}
-    // A peer behind and the one in front answer, and know each other.
+    // A peer in the background and the one with the prompt answer, and know each other.
     for peer in PEERS {
         eventually("three peers are alive", || {
             let mut command = harness::quoit(&["ring", "--data-dir"]);

@@ -1,4 +1,4 @@
-//! Commands from a shell: each with and without `--json`, to one peer or another, and by whom they may be given.
+//! Commands from a shell: each with and without `--json`, to different peers, with the certificates that may give them.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -16,7 +16,7 @@ use crate::eventually::eventually;
 
 const THREE: [u8; 3] = [60, 120, 240];
 
-/// Goal: what is stored from a shell comes out of any peer, and both forms of the reports say the same.
+/// Goal: a file stored from a shell comes out of any peer, and both forms of the reports say the same.
 #[test]
 fn store_and_request_with_and_without_json() {
     let ring = Ring::of(8, &[40, 90, 140, 200]);
@@ -43,7 +43,7 @@ fn store_and_request_with_and_without_json() {
     assert!(why.contains("--as names one file"), "{why}");
     let why = ring.said(40, &["store", "--wait", "1", "two.txt"]).error(2);
     assert!(why.contains("waits for 2 to 3 copies"), "{why}");
-    // Of several files those that can be stored are.
+    // Of several files the peer stores those that it can store.
     let said = ring.said(40, &["store", "none", "two.txt", "--as", "x"]);
     assert_eq!(said.code, Some(2));
     let said = ring.said(40, &["store", "none", "two.txt"]);
@@ -62,14 +62,14 @@ fn store_and_request_with_and_without_json() {
         assert_eq!((&value["content"], &value["length"]), (&json!(two.sha256), &json!(4)));
         assert_eq!(value["version"], json!(null), "an address has no version: {value}");
         assert!(value["from"].is_array() && value["took_ms"].is_u64(), "{value}");
-        // Where no name of it is known, the address is its name.
+        // A file without a known name is named by its address.
         let name = value["name"].as_str().unwrap_or(&two.sha256);
         assert_eq!(value["path"], ring.data_dir(number).join("received").join(name).to_str().unwrap());
         check_disk(&ring, number);
     }
 }
 
-/// Goal: `-o` makes a file of one's own, whole or not at all, and never in place of another one unasked.
+/// Goal: `-o` writes a whole file or none, and replaces an existing file only if asked to.
 #[test]
 fn request_into_a_file() {
     let ring = Ring::of(8, &THREE);
@@ -105,7 +105,7 @@ fn request_into_a_file() {
     });
     ring.said(120, &["request", "report.bin", "-o", "fifo"]).done();
     assert_eq!(reader.join().unwrap().unwrap(), fs::read(&sample.path).unwrap());
-    // Nothing half made is left beside.
+    // No partial file is left beside it.
     assert!(entries(&dir).iter().all(|path| !path.to_str().unwrap().contains(".quoit-")));
 }
 
@@ -131,7 +131,7 @@ fn cat_and_request_to_standard_output() {
     assert!(why.contains("did you mean report.bin?"), "{why}");
 }
 
-/// Goal: lists are lines, reports are objects, and both have what people see.
+/// Goal: in JSON, lists are lines and reports are objects, and both have all that the tables show.
 #[test]
 fn reports_with_and_without_json() {
     let ring = Ring::of(8, &SEVEN);
@@ -193,7 +193,7 @@ fn reports_with_and_without_json() {
     assert!(text.starts_with("Peer 73 at 127.0.0.1:") && text.contains(" ms"), "{text}");
 }
 
-/// Goal: a dead peer is told from one that does not exist.
+/// Goal: the answers for a dead peer and for one that does not exist differ.
 #[test]
 fn ping_of_a_dead_peer_and_of_none() {
     let mut ring = Ring::of(8, &THREE);
@@ -208,7 +208,8 @@ fn ping_of_a_dead_peer_and_of_none() {
     assert!(why.contains('9') && why.contains("ring"), "{why}");
 }
 
-/// Goal: the peer that is meant is found by number, address, or as the only one that runs; else it is said how.
+/// Goal: the command finds its peer by number, by address, or as the only one that runs; else the error says how to
+/// name it.
 #[test]
 fn which_peer_is_meant() {
     let mut ring = Ring::of(8, &THREE);
@@ -224,7 +225,7 @@ fn which_peer_is_meant() {
     assert_eq!(to(&all, &["--peer", &address]).value()["label"], "60");
     let why = to(&all, &[]).error(2);
     assert!(why.contains("3 peers run here: 60, 120 and 240; say which with --peer"), "{why}");
-    // By its number and the base port, where its data directory is not known.
+    // The peer is found by its number and the base port if its data directory is not known.
     let empty = ring.scratch();
     assert_eq!(to(&empty, &["--peer", "120"]).value()["label"], "120");
     let why = to(&empty, &["--peer", "121"]).error(2);
@@ -242,7 +243,7 @@ fn which_peer_is_meant() {
         command.arg("--data-dir").arg(&all).arg("--certs-dir").arg(ring.certs_dir()).args(more);
         Said::by(command)
     };
-    // Right after two deaths the exit code says that not all is known; the report comes all the same.
+    // Right after two deaths the exit code says that the report is not complete; the report still comes.
     let said = to(&[]);
     assert!(matches!(said.code, Some(0 | 3)), "{said:?}");
     let report: serde_json::Value = serde_json::from_slice(&said.out).unwrap();
@@ -253,7 +254,7 @@ fn which_peer_is_meant() {
     assert!(why.contains("peer 120 is not running") && why.contains(&start(120)), "{why}");
 }
 
-/// Goal: a departure that is commanded ends the peer's process; one that is only thought of changes nothing.
+/// Goal: `leave` ends the peer's process; `leave --dry-run` changes nothing.
 #[test]
 fn leave_and_its_dry_run() {
     let mut ring = Ring::of(8, &THREE);
@@ -277,7 +278,7 @@ fn leave_and_its_dry_run() {
     let value = ring.said(120, &["leave", "--json"]).value();
     assert_eq!((&value["short"]["total"], &value["unreachable"]["total"]), (&json!(0), &json!(0)));
     assert_eq!(ring.ended_by_itself(120).0, Some(0));
-    // The last one says what is gone with it.
+    // The last peer says which files are gone with it.
     let text = ring.said(60, &["leave", "--dry-run"]).done();
     assert!(text.contains("This is the last peer: 1 file") && text.contains("report.bin"), "{text}");
     let value = ring.said(60, &["leave", "--json"]).value();
@@ -374,7 +375,7 @@ fn a_member_cannot_command_another_peer() {
             assert!(reply.is_err(), "{request:?} -> {reply:?}");
         }
     }
-    // The very same with the peer's own key is done.
+    // The peer does the same command with its own key.
     let own = identity(&ring, 60);
     assert_eq!(own.position(), Position::of_number(60));
     assert!(matches!(command(&own, &ClientRequest::Status), Ok(ClientReply::Status(_))));
@@ -382,7 +383,7 @@ fn a_member_cannot_command_another_peer() {
     assert!(entries(&ring.data_dir(60).join("received")).is_empty());
     let files = ring.said(60, &["files", "--ring", "--json"]).values();
     assert_eq!(files.len(), 1, "{files:?}");
-    // And with the command line: another peer's key in the place of its own.
+    // The command line with another peer's key in the place of its own.
     let certs = ring.scratch().join("certs");
     assert!(Command::new("cp").arg("-r").args([&ring.certs_dir(), &certs]).status().unwrap().success());
     for end in [".pem", "-key.pem"] {
@@ -395,7 +396,7 @@ fn a_member_cannot_command_another_peer() {
     assert_eq!(ring.shown_by(120), [120, 240, 60]);
 }
 
-/// Goal: help is for people who read to the end of the first screen, and for pipes.
+/// Goal: `--help` of every command ends well if its pipe closes early.
 #[test]
 fn help_of_every_command_goes_to_a_closed_pipe() {
     for word in ["store", "request", "cat", "files", "ring", "status", "whereis", "ping", "leave", "forget"] {
@@ -415,7 +416,7 @@ pub fn parts(ring: &Ring) -> Vec<(u8, u64)> {
     found
 }
 
-/// Goal: a folder of data directories has other things in it, too, as that of scripts/ring.sh has logs.
+/// Goal: a folder of data directories may contain other files, like the logs of scripts/ring.sh.
 #[test]
 fn peers_are_found_beside_other_files() {
     let ring = Ring::of(8, &THREE);

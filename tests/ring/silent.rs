@@ -1,7 +1,7 @@
-//! Peers that do not answer: what is asked meanwhile, and how they are forgotten.
+//! Peers that do not answer: the commands meanwhile, and how a member is forgotten.
 //!
-//! What was reported: two of six peers gone for 20 minutes, and every unknown name, every beginning of one and every
-//! listing of the ring ended with "cannot tell"; and one peer that was silent, but not yet dead, cost each look-up 5 s.
+//! Two reports. With two of six peers gone for 20 minutes, every unknown name, every prefix of a name and every listing
+//! of the ring ended with "cannot tell". One peer that was silent, but not yet dead, cost each look-up 5 s.
 
 use std::time::{Duration, Instant};
 
@@ -10,15 +10,15 @@ use super::harness::Ring;
 use super::samples::Sample;
 use crate::eventually::eventually;
 
-/// Stands evenly, so that every second key is of one of these.
+/// The numbers of six peers, about evenly spaced, so that each owns about as many keys.
 const SIX: [u8; 6] = [40, 80, 120, 160, 200, 240];
 
-/// Goal: while one peer is silent and nobody has noticed yet, nothing takes as long as its patience: not a name that
-/// there is or is not, whoever owns it, nor its bytes, nor a listing, nor the beginning of an address.
+/// Goal: while one peer is silent and no other has noticed yet, no command takes as long as the patience for one
+/// answer: neither a name, stored or not and of any owner, nor its bytes, nor a listing, nor the prefix of an address.
 #[test]
 fn one_silent_peer_costs_no_look_up_its_patience() {
     let mut ring = Ring::new(8);
-    // Pings are so rare that nobody finds out by them.
+    // Pings are so rare that no peer notices by them.
     ring.start(SIX[0], &["init", "40", "--interval", "30", "--successors", "8"]);
     ring.peer(SIX[0]).wait_active();
     for number in &SIX[1..] {
@@ -58,8 +58,9 @@ fn one_silent_peer_costs_no_look_up_its_patience() {
     signal(&ring, silent, "-CONT");
 }
 
-/// Goal: with two of six gone, what was stored is found or nobody can tell, and never denied; what never was is denied by
-/// name wherever the two may not have been a quorum. Those that are not beside each other never are, in a listing.
+/// Goal, with two of six gone: a stored name is found, or the peer cannot tell; it is never denied. A name that was
+/// never stored is denied wherever the two cannot have been a quorum. In a listing, two that are not adjacent never are
+/// a quorum.
 #[test]
 fn two_of_six_are_gone() {
     let mut ring = Ring::of(8, &SIX);
@@ -83,7 +84,7 @@ fn two_of_six_are_gone() {
     assert_eq!(listed.code, Some(0), "{listed:?}");
     assert!(listed.err.contains("80 and 200 did not answer"), "{listed:?}");
     ring.said(240, &["cat", "sha256:00000000"]).error(1);
-    // 120 and 80 are beside each other: what only these two kept nobody can deny.
+    // 120 and 80 are adjacent: no peer can deny a name that only these two may have kept.
     ring.begin_run(200);
     ring.peer(200).wait_active();
     ring.settle();
@@ -97,7 +98,7 @@ fn two_of_six_are_gone() {
     assert!(codes.contains(&Some(2)), "some of these names may be of 80 and 120: {codes:?}");
     let why = ring.said(160, &["cat", "sha256:00000000"]).error(2);
     assert!(why.contains("cannot tell whether there is"), "{why}");
-    // One of them will not come back, and then neither will the other.
+    // One of the two peers will not come back, and then the other will not either.
     let said = said_after(&ring, 160, &["forget", "80"], "80\n");
     assert_eq!(said.code, Some(0), "{said:?}");
     let why = ring.said(160, &["cat", "sha256:00000000"]).error(2);
@@ -113,7 +114,7 @@ fn two_of_six_are_gone() {
         }
         assert!(ring.said(number, &["files", "--ring"]).done().contains("f11"));
     }
-    // They may come back with a new life, and what they have.
+    // They may come back with a new incarnation, and with their files.
     ring.begin_run(80);
     ring.begin_run(120);
     ring.settle();
@@ -122,8 +123,8 @@ fn two_of_six_are_gone() {
     }
 }
 
-/// Goal: only a member that does not answer is forgotten, and only once its name was said back; what there is not is not
-/// found.
+/// Goal: `forget` takes only a member that does not answer, and only once a person has typed its name back. An unknown
+/// member is not found.
 #[test]
 fn forgetting_is_asked_for_twice() {
     let mut ring = Ring::of(8, &[60, 120, 240]);
@@ -156,7 +157,7 @@ fn forgetting_is_asked_for_twice() {
     ring.settle();
 }
 
-/// Goal: words that hurt are not said.
+/// Goal: the answer to a mistaken word, such as `remove`, does not suggest a command that does harm.
 #[test]
 fn words_that_hurt() {
     let ring = Ring::of(8, &[60, 120, 240]);
@@ -198,7 +199,7 @@ fn signal(ring: &Ring, number: u8, signal: &str) {
     assert!(std::process::Command::new("kill").args([signal, &id]).status().unwrap().success());
 }
 
-/// A command with this as its standard input.
+/// Runs a command with this text as its standard input.
 fn said_after(ring: &Ring, number: u8, words: &[&str], input: &str) -> Said {
     use std::io::Write as _;
     let mut command = ring.shell(number, words);

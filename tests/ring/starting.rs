@@ -1,4 +1,4 @@
-//! Starts on machines whose network, ports or clock are not as they were.
+//! Starts on machines whose network, ports or clock have changed.
 
 use std::fs;
 use std::net::UdpSocket;
@@ -8,8 +8,8 @@ use super::harness::{Ring, SEVEN};
 use super::samples::Sample;
 use crate::eventually::eventually;
 
-/// Goal: a peer whose port another program has says so in one line and ends; it is back at that port afterwards, and
-/// never elsewhere.
+/// Goal: a peer whose port is in use says so in one line and ends. It comes back at that port later, and never at
+/// another one.
 #[test]
 fn a_port_that_is_taken() {
     let mut ring = Ring::of(8, &[36, 146]);
@@ -34,12 +34,12 @@ fn a_port_that_is_taken() {
     assert_eq!(line(&fs::read_to_string(ring.data_dir(36).join("peer.toml")).unwrap()), before);
 }
 
-/// Goal: an address that this machine has not at the moment is waited for, and kept.
+/// Goal: a peer waits for an address that its machine does not have at the moment, and keeps it.
 #[test]
 fn an_address_that_is_not_there() {
     let mut ring = Ring::of(8, &[36, 146]);
     ring.kill(&[36]);
-    // As after a move to another network: documentation's own, which no machine has.
+    // The address after a move to another network: one for documentation, which no machine has.
     let file = ring.data_dir(36).join("peer.toml");
     let text = fs::read_to_string(&file).unwrap();
     let moved = text.replace("listen = \"127.0.0.1:", "listen = \"192.0.2.1:");
@@ -51,8 +51,8 @@ fn an_address_that_is_not_there() {
     assert!(!ring.peer(36).all().err.contains("is active"));
 }
 
-/// Goal: of a ring whose peers all got other addresses, whoever is told a new one by hand finds it, and all find each
-/// other.
+/// Goal: all peers of a ring get other addresses. A peer that is told a new one by hand finds the ring, and all find
+/// each other.
 #[test]
 fn all_addresses_changed_and_one_is_given_by_hand() {
     for successors in [8, 2] {
@@ -72,7 +72,7 @@ fn all_addresses_changed_and_one_is_given_by_hand() {
     }
 }
 
-/// Goal: members that start at the same time, are killed and come back warn nobody of each other.
+/// Goal: members that start at the same time, are killed and come back give no warnings about each other.
 #[test]
 fn members_do_not_warn_of_each_other() {
     for _ in 0..2 {
@@ -90,7 +90,7 @@ fn members_do_not_warn_of_each_other() {
     }
 }
 
-/// Goal: a board that starts in 1970 says so, waits for its clock, and is a member once that is set.
+/// Goal: a peer on a board whose clock starts in 1970 says so, waits, and is a member once the clock is set.
 #[test]
 #[ignore = "needs --all, faketime"]
 fn a_clock_that_is_not_set() {
@@ -114,8 +114,8 @@ fn a_clock_that_is_not_set() {
     ring.settle();
 }
 
-/// Goal: one wrong clock, of an owner or of a writer, by half an hour or by a day, keeps nobody from a name; its own
-/// peer says that it is wrong, and no other does.
+/// Goal: one wrong clock, of an owner or of a writer, by half an hour or by a day, keeps no writer from a name. The
+/// peer of that clock says that it is wrong, and no other does.
 #[test]
 #[ignore = "needs --all, faketime"]
 fn a_wrong_clock_keeps_nobody_from_a_name() {
@@ -130,17 +130,17 @@ fn a_wrong_clock_keeps_nobody_from_a_name() {
         ring.settle();
         let status = |number: u8| ring.ask(number, "Status").done();
         eventually("the wrong clock is found", || status(182).contains(words));
-        // Enough names that each peer owns some: every pair of writer and owner.
+        // There are enough names that every pair of writer and owner occurs.
         for round in 0..12 {
             let name = format!("f{round}");
             let writer = [36, 182, 109, 255][round % 4];
             Sample::random(&ring.scratch(), &name, round as u64, 1_000).store(&ring, writer, "--wait all");
-            // And once more by another, whose clock differs.
+            // Another peer, whose clock differs, writes once more.
             let again = Sample::random(&ring.scratch(), &name, 100 + round as u64, 1_000);
             again.store(&ring, [182, 36][round % 2], "--wait all");
             again.request(&ring, 109);
         }
-        // It is told; nothing fails.
+        // The peer reports it; no command fails.
         ring.said(182, &["status"]).done();
         for right in [36, 109, 255] {
             assert!(!status(right).contains("this machine's clock"), "{wrong}: {}", status(right));
@@ -152,12 +152,12 @@ fn a_wrong_clock_keeps_nobody_from_a_name() {
 struct Faketime(PathBuf);
 
 impl Faketime {
-    /// The clock differs by so much.
+    /// The environment of a process whose clock differs by `offset`.
     fn by(&self, offset: &str) -> Vec<(String, String)> {
         self.with("FAKETIME", offset)
     }
 
-    /// The clock shows what this file says at the moment.
+    /// The environment of a process whose clock shows the time in this file.
     fn of_file(&self, file: &Path) -> Vec<(String, String)> {
         let mut environment = self.with("FAKETIME_TIMESTAMP_FILE", file.to_str().unwrap());
         environment.push(("FAKETIME_NO_CACHE".to_owned(), "1".to_owned()));
@@ -171,7 +171,7 @@ impl Faketime {
     }
 }
 
-/// It, which must be installed (Debian: apt install faketime).
+/// The library faketime, which must be installed (Debian: apt install faketime).
 fn faketime() -> Faketime {
     let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|folder| folder.path());
     let mut libraries = folders.map(|folder| folder.join("faketime/libfaketime.so.1"));

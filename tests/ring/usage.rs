@@ -58,7 +58,7 @@ fn run_without_an_identity_founds_nothing() {
     assert!(!data.exists());
 }
 
-/// A simulation that takes a moment only.
+/// Runs a simulation that takes only a moment.
 fn simulate(more: &[&str]) -> Output {
     let arguments = ["simulate", "--peers", "16", "--lookups", "20", "--duration", "10"];
     quoit(&[&arguments, more].concat())
@@ -74,11 +74,11 @@ fn a_simulation_is_a_result() {
     let text = String::from_utf8(output.stdout).unwrap();
     let report: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!((text.lines().count(), &report["peers"]), (1, &serde_json::json!(16)));
-    // No bar where nobody sits, and no word about what went well.
+    // Without a terminal there is no bar, and no message about success.
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
 
-/// Goal: a network on which hardly anything arrives is simulated as any other.
+/// Goal: a network that loses nearly all packets is simulated like any other.
 #[test]
 fn nearly_everything_may_be_lost() {
     let output = simulate(&["--loss", "0.99"]);
@@ -95,12 +95,12 @@ fn a_simulation_is_drawn_into_a_file_in_one_step() {
         assert_eq!(output.status.code(), Some(0));
         let picture = std::fs::read_to_string(&path).unwrap();
         assert!(picture.starts_with("<svg ") && picture.ends_with("</svg>\n"), "{picture}");
-        // Nothing else is left.
+        // No temporary file is left.
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }
 
-/// Goal: where nothing can be drawn, that is said before the work, with its cause.
+/// Goal: a picture that cannot be written is refused with its cause, before the work begins.
 #[test]
 fn a_picture_that_cannot_be_written_is_told_at_once() {
     let dir = tempfile::tempdir().unwrap();
@@ -138,7 +138,7 @@ fn a_simulation_can_be_interrupted() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Its work has begun, so it listens to signals.
+    // The simulation has begun its work, so it listens to signals.
     let tasks = format!("/proc/{}/task", child.id());
     let begun = |task: std::io::Result<std::fs::DirEntry>| {
         task.is_ok_and(|task| {

@@ -13,12 +13,12 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::{SECOND, converge, long};
 
-/// How large, how long, how many seeds: smaller than scenario 23 asks unless `QUOIT_LONG` is set.
+/// The number of peers and of seconds: smaller than scenario 23 asks unless `QUOIT_LONG` is set.
 fn size() -> (usize, u32) {
     if long() { (1_000, 1_800) } else { (80, 180) }
 }
 
-/// A number of seconds after which the next event of a Poisson process comes.
+/// The time to the next event of a Poisson process.
 fn next_event(rng: &mut ChaCha8Rng, mean: f64) -> Duration {
     until_next(rng, 1.0 / mean).expect("a rate above zero")
 }
@@ -55,7 +55,7 @@ fn poisson_churn() {
             let outcomes = world.take_outcomes();
             let failed = outcomes.iter().filter(|outcome| outcome.found.is_none()).count();
             assert_eq!(failed, 0, "seed {seed}, mean {mean} s: of {} lookups", outcomes.len());
-            // Who was asked while it came or went may name another than stands there in the end.
+            // A peer that was asked while it came or went may name another owner than the one at the end.
             let wrong = outcomes.iter().filter(|outcome| !outcome.right).count();
             println!(
                 "seed {seed}, mean {mean} s: {wrong} of {} lookups found another than the owner",
@@ -71,7 +71,7 @@ fn poisson_churn() {
     }
 }
 
-/// One comes where there are few, one goes where there are many.
+/// A peer joins if there are few, and one goes if there are many.
 fn change(world: &mut World, rng: &mut ChaCha8Rng, peers: usize) {
     let living = world.living().len();
     if rng.random_bool(if living < peers { 0.7 } else { 0.3 }) {
@@ -87,8 +87,8 @@ fn change(world: &mut World, rng: &mut ChaCha8Rng, peers: usize) {
 
 /// Scenario 23: Pareto sessions with a median of 1.4 min: many short ones, a few that last.
 ///
-/// Goal: as above. Everybody dies without notice in the end, so that now and then neighbours die together: no
-/// safety, but the ring is one again soon after.
+/// Goal: as above. All departures are deaths without notice, so that neighbours die together now and then. Safety is
+/// suspended, but the ring is one again soon after.
 #[test]
 fn pareto_sessions() {
     let (peers, seconds) = size();
@@ -124,7 +124,7 @@ fn pareto_sessions() {
         let outcomes = world.take_outcomes();
         let failed = outcomes.iter().filter(|outcome| outcome.found.is_none()).count();
         assert_eq!(failed, 0, "seed {seed}: of {} lookups", outcomes.len());
-        // Those of peers that died themselves are nobody's.
+        // Lookups of peers that died themselves do not count.
         assert!(outcomes.len() as u32 > seconds * 9 / 10, "seed {seed}: {} lookups", outcomes.len());
         let wrong = outcomes.iter().filter(|outcome| !outcome.right).count();
         println!("seed {seed}: {wrong} of {} lookups found another than the owner", outcomes.len());
@@ -133,8 +133,8 @@ fn pareto_sessions() {
 }
 
 /// Goal: under churn of 0.4 joins and 0.4 departures a second at most 5 of 10,000 lookups do not find the owner, and
-/// none that is tried again as a whole, as whoever stores or requests does for up to 5 s. Method: 1,000 peers and a
-/// million lookups with `QUOIT_LONG`, fewer without.
+/// each finds it when the whole lookup is tried again for up to 5 s, as stores and requests do. Method: 1,000 peers and
+/// a million lookups with `QUOIT_LONG`, fewer without.
 #[test]
 fn no_lookup_fails_that_is_tried_again() {
     let (peers, seconds, each_ms) = if long() { (1_000, 2_000, 2) } else { (200, 60, 20) };
@@ -145,7 +145,7 @@ fn no_lookup_fails_that_is_tried_again() {
         let end = world.now() + SECOND * seconds;
         let mut next = [1.0 / 0.4, 1.0 / 0.4].map(|mean| world.now() + next_event(&mut rng, mean));
         let (mut lookups, mut missed) = (0u64, 0u64);
-        // Those that are tried again: from where, how often, and when next.
+        // The lookups to try again, by key: from where, how often, and when next.
         let mut again: BTreeMap<Position, (Slot, u32, Moment)> = BTreeMap::new();
         while world.now() < end || world.searches_under_way() > 0 || !again.is_empty() {
             if let Some(from) = world.random_member().filter(|_| world.now() < end) {
@@ -176,7 +176,7 @@ fn no_lookup_fails_that_is_tried_again() {
                 }
             }
             let now = world.now();
-            // Who looked up and is gone wants nothing any more.
+            // A peer that is gone needs no result of its lookups.
             again.retain(|_, (from, ..)| world.node(*from).is_some_and(Node::is_member));
             for (key, (from, _, at)) in &mut again {
                 if *at <= now {

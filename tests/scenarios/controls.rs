@@ -1,9 +1,9 @@
-//! Negative controls: what the simulator's oracle sees when a rule of the ring is wrong.
+//! Negative controls: the simulator's oracle detects each wrong rule of the ring.
 //!
-//! A schedule of joins, deaths and restarts is made against the right rules, at random from a seed, and never
-//! leaves what the theorem allows: nobody dies whose death would leave a member without a living entry in its
-//! list, or the ring with fewer than r + 1 principals. With the right rules no schedule may end in a violation.
-//! The same schedules with a rule wrong must, or the oracle proves nothing.
+//! A schedule of joins, deaths and restarts is made against the right rules, at random from a seed, and never leaves
+//! what the theorem allows: no peer dies whose death would leave a member without a living entry in its list, or the
+//! ring with fewer than r + 1 principals. With the right rules no schedule may end in a violation. The same schedules
+//! with a rule wrong must, or the oracle proves nothing.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use rand::seq::IteratorRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-/// One thing that happens to the ring from outside.
+/// One event that the adversary causes.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Join { number: u8, through: u8 },
@@ -24,7 +24,7 @@ enum Step {
     Restart(u8),
 }
 
-/// Plays against a ring from outside, by chance, whatever rules it goes by.
+/// An adversary that plays against a ring from outside, by chance, whichever rules the ring follows.
 struct Adversary {
     rng: ChaCha8Rng,
     world: World,
@@ -32,7 +32,7 @@ struct Adversary {
     joiners: Vec<u8>,
 }
 
-/// One game. What went wrong first.
+/// Plays one game. Its error is the first thing that went wrong.
 fn play(seed: u64, r: u8, rules: Rules) -> Result<(), String> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let settings = RingSettings { replicas: 2, successors: r };
@@ -77,7 +77,7 @@ impl Adversary {
         self.world.run_for(Duration::from_millis(self.rng.random_range(wait)));
     }
 
-    /// Up to three join between two members that stand side by side.
+    /// Up to three peers join between two adjacent members.
     fn joins_into_one_gap(&mut self) {
         let living = self.living();
         let Some(at) = (0..living.len()).choose(&mut self.rng) else { return };
@@ -116,8 +116,8 @@ impl Adversary {
         }
     }
 
-    /// Some join, each through the one before its place. Meanwhile whoever may die does so just when somebody's
-    /// list is undefined, the old one being of dead ones then.
+    /// Some join, each through the one before its place. Meanwhile each peer that may die does so just when a member's
+    /// list is undefined; the old list has only dead entries then.
     fn ambush(&mut self) {
         let living = self.living();
         for at in 0..living.len() {
@@ -141,7 +141,7 @@ impl Adversary {
         members.any(|node| !node.successors().iter().any(|entry| lives(&entry.position)))
     }
 
-    /// The last joiner, or one beside it, dies as soon as it is in.
+    /// The last joiner, or a neighbour of it, dies as soon as the joiner is in.
     fn beside_a_joiner(&mut self) {
         let Some(joiner) = self.joiners.last().copied() else { return };
         for _ in 0..100 {
@@ -162,7 +162,7 @@ impl Adversary {
         }
     }
 
-    /// All die that may, at one moment.
+    /// All peers that may die do so at one moment.
     fn purge(&mut self) {
         let mut living = self.living();
         while let Some(at) = (0..living.len()).choose(&mut self.rng) {
@@ -196,7 +196,7 @@ impl Adversary {
     }
 }
 
-/// Takes a step, where the theorem allows it in this world. Whoever was no member when it crashed has nothing to
+/// Takes a step, where the theorem allows it in this world. A peer that was no member when it crashed has no ring to
 /// come back to.
 fn apply(world: &mut World, step: Step) {
     match step {
@@ -225,9 +225,9 @@ fn safe(world: &World) -> Result<(), String> {
     }
 }
 
-/// Nothing happens any more: one ordered ring, and no violation on the way there.
+/// No more events: demands one ordered ring, and no violation on the way there.
 fn end(world: &mut World) -> Result<(), String> {
-    // Whoever comes back and remembers nobody that lives waits for ever, as it should.
+    // A peer that comes back and remembers no living peer waits for ever, as it should.
     let living: Vec<String> = world.living().keys().map(Position::label).collect();
     let waits = |view: &View| !view.waiting_for.iter().any(|label| living.contains(label));
     let entering: Vec<View> =
@@ -243,7 +243,7 @@ fn end(world: &mut World) -> Result<(), String> {
     ended.map(drop).map_err(|why| format!("not one ring: {why}"))
 }
 
-/// One game in a ring of at most r + 1: whoever may die, dies, as long as one is left, all but one at one moment too.
+/// One game in a ring of at most r + 1. Any peer may die as long as one is left; all but one may die at one moment.
 fn play_small(seed: u64, r: u8, rules: Rules) -> Result<(), String> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut world = World::new(seed, RingSettings { replicas: 2, successors: r });
@@ -253,7 +253,7 @@ fn play_small(seed: u64, r: u8, rules: Rules) -> Result<(), String> {
     world.grow(&founders);
     world.run_for(SECOND * 3);
     world.set_rules(rules);
-    // Deaths like these leave no invariant: there is to be one ring in the end.
+    // Such deaths break the invariant: the game demands only one ring in the end.
     world.oracle.safety = false;
     let used = founders.into_iter().collect();
     let mut adversary = Adversary { rng, world, used, joiners: Vec::new() };
@@ -263,7 +263,7 @@ fn play_small(seed: u64, r: u8, rules: Rules) -> Result<(), String> {
     end(&mut adversary.world)
 }
 
-/// What is seen first in the runs of the fixed seeds, with r = 2 and with r = 3. The first catch ends them;
+/// The first violation in the runs of the fixed seeds, with r = 2 and with r = 3. The first catch ends them;
 /// `QUOIT_COUNT=1` plays them all and prints how many are caught.
 fn caught(name: &str, play: fn(u64, u8, Rules) -> Result<(), String>, rules: Rules) -> Option<String> {
     let runs: Vec<(u8, u64)> =
@@ -281,15 +281,15 @@ fn caught(name: &str, play: fn(u64, u8, Rules) -> Result<(), String>, rules: Rul
     seen.into_iter().next()
 }
 
-/// Goal: with the rules as they are none of the schedules does harm: what is caught below is not their doing.
+/// Goal: with the right rules no schedule does harm, so each catch below is due to a wrong rule.
 #[test]
 fn right_rules_pass() {
     assert_eq!(caught("the rules", play, Rules::default()), None);
     assert_eq!(caught("the rules, few peers", play_small, Rules::default()), None);
 }
 
-// Goal of the others: the oracle sees what each correction is there for. Method: the same schedules with the rules
-// of 2001, and with one correction switched off at a time.
+// Goal of the others: the oracle sees the violation that each correction prevents. Method: the same schedules with the
+// rules of 2001, and with one correction switched off at a time.
 
 #[test]
 fn the_original_rules_are_caught() {

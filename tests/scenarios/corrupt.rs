@@ -1,4 +1,4 @@
-//! State that no run leads to, put into the peers.
+//! Corrupt state, put into the peers, that no run leads to.
 
 use quoit::config::RingSettings;
 use quoit::sim::{World, seeds};
@@ -8,11 +8,11 @@ use crate::{SECOND, converge, one_ring_within, spread};
 /// Small lists, so that a dozen peers are a large ring.
 const TWO: RingSettings = RingSettings { replicas: 3, successors: 2 };
 
-/// Scenario 22: a double-wound ring: each peer's first successor is the second one after it. With as many peers
-/// as here that is one ring, in order for none of them, that winds twice round the circle.
+/// Scenario 22: a double-wound ring: each peer's first successor is the second one after it. With this number of peers
+/// that is one ring that winds twice round the circle and is in order for none of them.
 ///
-/// Goal: the oracle detects it, and the peers recover, although all they know of each other is that order.
-/// Method: what a scenario itself breaks is no violation; safety is on again once the ring is one.
+/// Goal: the oracle detects it, and the peers recover, although all they know of each other is that order. Method:
+/// safety is suspended while the scenario itself breaks the invariant, and is on again once the ring is one.
 #[test]
 fn a_ring_that_winds_twice() {
     for seed in seeds(0..8) {
@@ -35,8 +35,8 @@ fn a_ring_that_winds_twice() {
     }
 }
 
-/// Scenario 22: two rings in one: the even ones know only each other, and so do the odd ones, but for a few
-/// contacts that each of them remembers.
+/// Scenario 22: two rings in one: peers at even places know only each other, and so do those at odd places, except for
+/// a few contacts that each of them remembers.
 ///
 /// Goal: detected; one ring.
 #[test]
@@ -48,7 +48,7 @@ fn two_rings_that_hardly_know_of_each_other() {
         let at = |i: usize| numbers[i % numbers.len()];
         for i in 0..numbers.len() {
             let mut known: Vec<u8> = (0..12).map(|step| at(i + 2 * step)).collect();
-            // Somebody of the other ring, on the far side.
+            // A member of the other ring, on the far side.
             known.push(at(i + 11));
             world.put_with(at(i), Some(at(i + 22)), &[at(i + 2), at(i + 4)], &known);
         }
@@ -58,7 +58,7 @@ fn two_rings_that_hardly_know_of_each_other() {
     }
 }
 
-/// Scenario 22: stale contacts: every peer also knows many that have never been there, all of them in its list.
+/// Scenario 22: stale contacts: every peer also knows many peers that never existed, all of them in its list.
 ///
 /// Goal: detected; one ring.
 #[test]
@@ -71,7 +71,7 @@ fn lists_full_of_ghosts() {
         for i in 0..numbers.len() {
             let ghosts: Vec<u8> = (1..6).map(|step| at(i).wrapping_add(step)).collect();
             let mut known = ghosts.clone();
-            // Two that are there, somewhere.
+            // Two contacts that exist.
             known.extend([at(i + 1 + seed as usize % 5), at(i + 7)]);
             world.put_with(at(i), Some(at(i).wrapping_sub(3)), &ghosts[..2], &known);
         }
@@ -81,9 +81,9 @@ fn lists_full_of_ghosts() {
     }
 }
 
-/// Scenario 22: malformed lists: with the peer itself, with somebody twice, out of order, too long, wrong way round.
+/// Scenario 22: malformed lists: with the peer itself, with one peer twice, out of order, too long, wrong way round.
 ///
-/// Goal: the oracle detects them, the peer gets rid of them, and nobody takes them over.
+/// Goal: the oracle detects them, the peer corrects them, and no other peer adopts them.
 #[test]
 fn malformed_lists() {
     for seed in seeds(0..8) {
@@ -104,7 +104,7 @@ fn malformed_lists() {
                 };
                 world.put_with(at(i), Some(at(i + 12)), &list, &numbers);
             }
-            // A list that is only too long names nobody wrongly.
+            // A list that is only too long has no wrong entry.
             assert!(world.oracle.count() > 0 || kind == 3, "seed {seed}, kind {kind}: not detected");
             one_ring_within(&mut world, 60, seed);
             let found = world.oracle.count();

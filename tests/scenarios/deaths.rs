@@ -37,8 +37,8 @@ fn all_successors_of_one_peer_at_once() {
 
 /// Scenario 1, less one: r − 1 adjacent deaths at once are within the theorem.
 ///
-/// Goal: not for a moment is there no ring, and the deaths are found within the death timeout.
-/// Method: any r − 1 adjacent peers die; the oracle looks on.
+/// Goal: there is a ring at every moment, and the deaths are found within the death timeout. Method: any r − 1 adjacent
+/// peers die; the oracle checks every moment.
 #[test]
 fn all_but_one_successor_at_once() {
     for settings in both() {
@@ -96,7 +96,7 @@ fn a_large_part_dies_at_once() {
     }
 }
 
-/// So many percent of these die, by chance.
+/// Lets this percentage of the peers die, chosen by chance.
 fn kill(world: &mut World, slots: &[u32], percent: usize, seed: u64) {
     let mut order: Vec<u32> = slots.to_vec();
     order.sort_by_key(|slot| sha256(&[seed.to_be_bytes().as_slice(), &slot.to_be_bytes()].concat()));

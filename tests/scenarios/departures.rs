@@ -1,4 +1,4 @@
-//! Peers that leave in order: side by side, beside joins, and dying over it.
+//! Peers that leave with a notice: side by side, beside joins, and dying meanwhile.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{SECOND, both, converge, deaths, end_of, large, ring, safe, spread};
 
 /// Scenario 15, membership: one peer leaves.
 ///
-/// Goal: nobody takes it for dead, its neighbours close the gap at once, and it ends.
+/// Goal: no peer takes it for dead, its neighbours close the gap at once, and it ends.
 #[test]
 fn one_leaves() {
     for settings in both() {
@@ -31,8 +31,8 @@ fn one_leaves() {
 /// Scenario 15: two adjacent leaves at the same moment.
 ///
 /// Goal: both end, one ring is left, and there is one at each moment. With r = 2 both entries of a list would go at
-/// once: peers that leave side by side wait for each other, by what [`quoit::chord`] answers to `MayLeave`.
-/// Method: in a world with files, where leaving is all of what a peer does.
+/// once: peers that leave side by side wait for each other, by the answers of [`quoit::chord`] to `MayLeave`. Method: a
+/// world with files, in which peers hand over before they leave.
 #[test]
 fn two_adjacent_leaves() {
     for settings in both() {
@@ -88,7 +88,7 @@ fn a_leave_and_a_join_in_one_gap() {
 
 /// Scenario 15: the leaver crashes after its notice, before all have heard it.
 ///
-/// Goal: the ring is one; whoever did not hear the notice finds the death.
+/// Goal: the ring is one; peers that did not hear the notice detect a death.
 #[test]
 fn the_leaver_crashes_after_its_notice() {
     for settings in both() {
@@ -103,7 +103,7 @@ fn the_leaver_crashes_after_its_notice() {
     }
 }
 
-/// Scenario 15: somebody leaves while a neighbour dies, and a neighbour dies just after somebody has left.
+/// Scenario 15: a peer leaves while a neighbour dies, and a neighbour dies just after a peer has left.
 #[test]
 fn a_leave_beside_a_death() {
     for settings in both() {
@@ -125,7 +125,7 @@ fn a_leave_beside_a_death() {
 ///
 /// Goal: it is a member again, in its next life.
 #[test]
-fn who_left_comes_again() {
+fn a_peer_that_left_comes_again() {
     for settings in both() {
         for seed in seeds(0..8) {
             let numbers = spread(2 * settings.successors + 6);

@@ -10,9 +10,9 @@ use quoit::time::Moment;
 
 use crate::{SECOND, long, ring};
 
-/// Goal: who dies is known to be dead to both peers beside it within 4 intervals, in 99 of 100 cases. Published are 3
-/// intervals until a peer that is pinged is given up. Method: of 100 peers one dies each 20 seconds, at another
-/// moment of the others' periods each time.
+/// Goal: both neighbours of a dead peer know of its death within 4 intervals, in 99 of 100 cases. The documents promise
+/// 3 intervals until a pinged peer is given up. Method: in a ring of 100 peers one dies every 20 seconds, each at a
+/// different moment of the ping interval.
 #[test]
 fn a_dead_peer_is_noticed() {
     for loss in [0.0, 0.1] {
@@ -39,7 +39,7 @@ fn a_dead_peer_is_noticed() {
     }
 }
 
-/// From its death until both peers beside it say so.
+/// The time from the death of a peer until both its neighbours report it.
 fn until_noticed(world: &mut World, victim: Slot, seed: u64) -> Duration {
     let living: Vec<Position> = world.living().keys().copied().collect();
     let me = world.node(victim).unwrap().me().position;
@@ -61,8 +61,8 @@ fn until_noticed(world: &mut World, victim: Slot, seed: u64) -> Duration {
 }
 
 /// Goal: while a tenth of all datagrams is lost, there is at most one false death in 1,000 hours of a peer, and none
-/// that leaves a peer out of its neighbours' lists for more than 10 s. Method: 100 peers; each time one is declared
-/// dead, it has to be where it was 10 s later.
+/// that leaves a peer out of its neighbours' lists for more than 10 s. Method: 100 peers; each peer that is declared
+/// dead has to be in its place again 10 s later.
 ///
 /// `QUOIT_LONG=1` makes it 100 hours of peers for each seed, 1,000 in all.
 #[test]
@@ -95,7 +95,7 @@ fn a_living_peer_is_hardly_ever_taken_for_dead() {
     assert!(false_deaths as f64 <= (hours / 1_000.0).ceil(), "{false_deaths} in {hours} hours of a peer");
 }
 
-/// Nobody's list passes over it.
+/// No peer's list passes over it.
 fn is_in_place(world: &World, position: &Position, seed: u64) {
     let living: Vec<Position> = world.living().keys().copied().collect();
     let at = living.binary_search(position).unwrap_or_else(|_| panic!("seed {seed}: {position:?} is out"));

@@ -6,7 +6,7 @@ use std::time::Instant;
 use quoit::chord::Rules;
 use quoit::sim::explore::{Found, Report, Setup, explore, replay};
 
-/// Searches all of these to a depth, and prints what there was.
+/// Searches all these setups to a depth, and prints the figures.
 fn search(name: &str, setups: &[&str], depth_here: usize) -> Report {
     let mut all = Report::default();
     for text in setups {
@@ -20,12 +20,12 @@ fn search(name: &str, setups: &[&str], depth_here: usize) -> Report {
     all
 }
 
-/// How many steps a search goes.
+/// The depth of a search, in steps.
 fn depth(or: usize) -> usize {
     std::env::var("QUOIT_EXPLORE_DEPTH").ok().and_then(|text| text.parse().ok()).unwrap_or(or)
 }
 
-/// What was found, and how to see it again.
+/// The text of a finding, with the steps that reproduce it.
 fn shown(setup: &str, found: &Found) -> String {
     let steps: Vec<String> = found.steps.iter().map(ToString::to_string).collect();
     let steps = steps.join("; ");
@@ -67,29 +67,29 @@ fn two_successors_up_to_six_peers() {
     search("r = 2, up to 6, answers apart", &R2.map(apart).each_ref().map(String::as_str), 5);
 }
 
-/// Goal: the small ring's map keeps lists in order and ends as one ring with one owner for each key, whatever
-/// order things happen in. Method: from one peer up to four.
+/// Goal: the small ring's map keeps lists in order and ends as one ring with one owner for each key, in any order of
+/// events. Method: from one peer up to four.
 #[test]
 fn the_small_map_up_to_four_peers() {
     search("the map, up to 4", &MAP, 6);
     search("the map, up to 4, answers apart", &MAP.map(apart).each_ref().map(String::as_str), 6);
 }
 
-/// Goal: lists stay in order and one ring comes of it while a ring grows and shrinks through r + 2, which is outside
-/// of the theorem.
+/// Goal: while a ring grows and shrinks through r + 2, which lies outside the theorem, lists stay in order, and one
+/// ring results.
 #[test]
 fn through_the_change_from_the_map() {
     search("through r + 2", &THROUGH, 5);
 }
 
-/// Goal: who failed may come back before its death is known, in its next life, and the invariant holds.
+/// Goal: the invariant holds if a failed peer comes back, in its next life, before its death is known.
 #[test]
-fn who_failed_returns() {
+fn a_failed_peer_returns() {
     search("who failed returns", &RETURNS, 4);
 }
 
-/// Goal: the invariant holds where the answers of three peers are under way at once: deeper than a search from a quiet
-/// ring comes.
+/// Goal: the invariant holds while the answers of three peers are under way at once. A search from a quiet ring does
+/// not reach that depth.
 #[test]
 fn beside_a_peer_that_is_asking() {
     let setup = Setup { before: BEFORE.to_owned(), ..setup(BESIDE) };
@@ -98,8 +98,8 @@ fn beside_a_peer_that_is_asking() {
     print(BESIDE, &report, began);
 }
 
-/// Goal: each correction is there for something. Method: with one switched off, the search finds a violation where,
-/// with all of them, the searches above find none.
+/// Goal: each correction is necessary. Method: with one switched off, the search finds a violation; with all of them,
+/// the searches above find none.
 #[test]
 fn rules_that_are_wrong_are_caught() {
     let right = Rules::default();

@@ -10,8 +10,8 @@ use crate::{SECOND, both, converge, end_of, large, ring, safe, spread};
 
 /// Scenario 6: the same identity comes back before its death is noticed.
 ///
-/// Goal: the higher incarnation wins, and the old membership state is dropped everywhere.
-/// Method: it comes back after each part of the death timeout, while it is pinged, probed and declared dead.
+/// Goal: the higher incarnation wins, and the old membership state is dropped everywhere. Method: the peer comes back
+/// after each part of the death timeout, while others ping it, probe it and declare it dead.
 #[test]
 fn back_before_the_death_is_noticed() {
     for settings in both() {
@@ -37,7 +37,7 @@ fn back_before_the_death_is_noticed() {
     }
 }
 
-/// Scenario 6: it crashes and comes back again and again, faster than anybody notices.
+/// Scenario 6: a peer crashes and comes back again and again, faster than any other notices.
 #[test]
 fn a_crash_loop_of_one_peer() {
     for settings in both() {
@@ -57,7 +57,7 @@ fn a_crash_loop_of_one_peer() {
 
 /// Scenario 7: the same position with another key.
 ///
-/// Goal: it is refused with its cause, through whatever contact, and the ring does not change.
+/// Goal: every contact refuses it with the cause, and the ring does not change.
 #[test]
 fn a_taken_position_with_another_key_is_refused() {
     for settings in both() {
@@ -79,10 +79,10 @@ fn a_taken_position_with_another_key_is_refused() {
 
 /// Scenario 7: a cloned data directory, one key in two processes.
 ///
-/// Goal: one of the two fences itself off, and the ring is one with the other.
-/// Method: the copy is in a later life than the original, as it has been started more often; also while the
-/// original is stopped and wakes again. Copies that begin in one and the same life are told apart by who lets them
-/// in; two that come in at the same moment through peers that know of neither are not.
+/// Goal: one of the two fences itself off, and the ring is one with the other. Method: the copy has a later incarnation
+/// than the original, as it has been started more often; also while the original is stopped and wakes again. The peers
+/// that let copies in tell apart copies with the same incarnation. They cannot do so for two that come in at the same
+/// moment through peers that know neither.
 #[test]
 fn of_two_processes_with_one_key_one_ends() {
     for settings in both() {
@@ -115,9 +115,8 @@ fn of_two_processes_with_one_key_one_ends() {
 
 /// Scenario 12: two rings founded apart meet.
 ///
-/// Rings of different CAs never meet: the handshake fails, which in this world is a network that does not carry
-/// between them. Here the one thing that the core has to do with it: rings with different settings refuse each
-/// other, with the cause, and stay what they are.
+/// Rings of different CAs never meet: the handshake fails, which in this world is a network that does not carry between
+/// them. The core adds one rule: rings with different settings refuse each other, with the cause, and stay as they are.
 #[test]
 fn two_rings_founded_apart_do_not_mix() {
     let [eight, two] = both();
@@ -129,7 +128,7 @@ fn two_rings_founded_apart_do_not_mix() {
         world.start(30, Start::Found);
         world.start(90, Start::Join { known: contact(30) });
         world.run_for(SECOND * 5);
-        // Somebody who knows the settings of one ring comes to the other.
+        // A peer with the settings of one ring comes to the other.
         world.start(200, Start::Form { contacts: vec![contact(10), contact(60)] });
         world.run_for(SECOND * 10);
         let why = end_of(&world, &Position::of_number(200)).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Joins: many into one gap, cut off at every step, through peers that are in no state to let anybody in.
+//! Joins: many into one gap, cut off at every step, through peers that cannot let a joiner in at the moment.
 
 use quoit::chord::{PhaseKind, Start};
 use quoit::id::Position;
@@ -6,10 +6,10 @@ use quoit::sim::{World, check, contact, seeds};
 
 use crate::{SECOND, both, converge, end_of, split, spread};
 
-/// Where the gap is, in which all the peers of these scenarios join: between 128 and whoever comes next.
+/// The numbers of the joining peers of these scenarios: all in one gap, between 128 and the next member.
 const GAP: [u8; 6] = [130, 131, 134, 137, 140, 141];
 
-/// A ring in which r = 8 is large, with nobody between 128 and 142.
+/// A ring that is large with r = 8, with no peer between 128 and 142.
 fn gapped(seed: u64, settings: quoit::config::RingSettings) -> World {
     let numbers: Vec<u8> =
         spread(settings.successors * 2 + 8).into_iter().filter(|n| !(120..150).contains(n)).collect();
@@ -40,9 +40,9 @@ fn many_into_one_gap_at_the_same_moment() {
 
 /// Scenario 16, membership: a request reaches a joiner.
 ///
-/// Goal: no joiner answers as owner before it is active; each key has an owner among the members at every moment,
-/// and among the settled ones never two.
-/// Method: joins into one gap, all keys of interest looked at after every single event.
+/// Goal: no joiner answers as owner before it is active; each key has an owner among the members at every moment, and
+/// never two among the settled members. Method: joins into one gap, all keys of interest looked at after every single
+/// event.
 #[test]
 fn one_owner_while_others_join() {
     for settings in both() {
@@ -72,8 +72,8 @@ fn one_owner_while_others_join() {
 
 /// Scenario 4: a joiner dies at each step of its join.
 ///
-/// Goal: the ring stays one, whatever the dead joiner had told whom.
-/// Method: the joiner is ended after one event of the simulation, after two, and so on until long after it is in.
+/// Goal: the ring stays one, whatever the dead joiner had told other peers. Method: the joiner is ended after one event
+/// of the simulation, after two, and so on until long after it is in.
 #[test]
 fn a_joiner_dies_at_each_step() {
     for settings in both() {
@@ -118,7 +118,7 @@ fn a_join_in_the_middle_of_mass_death() {
     for settings in both() {
         for seed in seeds(0..16) {
             let mut world = gapped(seed, settings);
-            // A third of all peers, sometimes whole lists: what the invariant allows is not kept.
+            // A third of all peers die, sometimes whole lists: more than the invariant allows.
             world.oracle.safety = false;
             let numbers: Vec<u8> = world.views().iter().filter_map(|v| v.me.position.number()).collect();
             let first = seed as usize % numbers.len();
@@ -138,7 +138,7 @@ fn a_join_in_the_middle_of_mass_death() {
 
 /// Scenario 5: a join while the ring is split in two.
 ///
-/// Goal: it ends in the half of its contact, and in the one ring after the split has healed.
+/// Goal: the joiner is a member in the half of its contact, and in the one ring after the split has healed.
 #[test]
 fn a_join_during_a_partition() {
     for settings in both() {
@@ -202,7 +202,7 @@ fn a_join_through_who_cannot_let_it_in() {
     }
 }
 
-/// A joiner is a member, or has ended and said why, and nobody counts it.
+/// A joiner is a member; or it has ended, has said why, and no peer counts it.
 fn in_or_failed(world: &World, number: u8, seed: u64) {
     let position = Position::of_number(number);
     let view = world.view(number);

@@ -9,7 +9,7 @@ use crate::{SECOND, both, converge, false_death, large, ring, spread};
 
 /// Scenario 10: one-way links. A's packets do not reach B; B's reach A.
 ///
-/// Goal: nobody is declared dead, since helpers get through, and the ring stays in order.
+/// Goal: no peer is declared dead, since helpers get through, and the ring stays in order.
 #[test]
 fn one_way_links_between_neighbours() {
     for settings in both() {
@@ -52,8 +52,8 @@ fn links_that_are_not_transitive() {
 
 /// Scenario 13: 30 % datagram loss.
 ///
-/// Goal: no peer that lives is declared dead: three missed pings are common, a probe on a stream that fails both
-/// directly and through helpers is not.
+/// Goal: no peer that lives is declared dead: three missed pings are common, but a stream probe that fails directly and
+/// through helpers is rare.
 #[test]
 fn a_third_of_the_datagrams_is_lost() {
     for settings in both() {
@@ -73,7 +73,7 @@ fn a_third_of_the_datagrams_is_lost() {
 
 /// Scenario 13: reordering, duplication, delays of 5 s.
 ///
-/// Goal: what comes late or twice changes nothing: nobody is declared dead, nobody comes back to life.
+/// Goal: late and duplicate messages change nothing: no peer is declared dead, and no dead one comes back to life.
 #[test]
 fn late_and_doubled_datagrams() {
     for settings in both() {
@@ -114,7 +114,7 @@ fn a_ring_grows_on_a_bad_network() {
             world.run_for(SECOND * 20);
             assert_eq!(false_death(&world), None, "seed {seed}");
             world.network.calm();
-            // A join may have failed for all that was lost; it says so, and its peer tries again.
+            // A join may have failed because of lost packets. The joiner says so, and tries again.
             let missing: Vec<u8> =
                 numbers.iter().copied().filter(|n| world.view(*n).is_none_or(|v| !v.is_member())).collect();
             for number in missing {

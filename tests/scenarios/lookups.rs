@@ -6,7 +6,7 @@ use quoit::sim::{World, seeds};
 use crate::{SECOND, both};
 
 /// Goal: with as few contacts as Chord has fingers every lookup finds the owner, in about half of log2 N hops, however
-/// short the successor lists are: they tell how dense a ring is that contacts are too thin to tell.
+/// short the successor lists are. The lists tell the density of a ring for which a peer has too few contacts.
 #[test]
 fn with_fingers_only_every_lookup_finds_the_owner() {
     for settings in both() {

@@ -1,5 +1,5 @@
-//! Joins, deaths, departures and splits of numbered peers, in small rings and large ones; and messages that are
-//! put to one node directly. The oracle looks on wherever there is a world.
+//! Joins, deaths, departures and splits of numbered peers, in small rings and large ones; and messages that a test
+//! hands to one node directly. The oracle checks every world.
 
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ fn contacts_in_the_wrong_order_are_told_and_the_real_order_wins() {
     }
 }
 
-/// Goal: a ring that is started over a long while is not said to be in another order than it is.
+/// Goal: peers of a ring that is started over a long while do not warn of a wrong order.
 #[test]
 fn contacts_that_start_late_are_in_no_wrong_order() {
     for settings in both() {
@@ -178,7 +178,7 @@ fn all_restart_together() {
             let mut world = World::new(seed, settings);
             world.grow(&numbers);
             world.run_for(SECOND * 5);
-            // Nobody lives: beyond the theorem.
+            // No member lives: beyond the theorem.
             world.oracle.safety = false;
             world.crash(&numbers);
             world.run_for(SECOND * 60);
@@ -259,7 +259,7 @@ fn slow_is_not_dead() {
 }
 
 #[test]
-fn who_is_cut_off_from_some_is_reached_through_helpers() {
+fn a_peer_cut_off_from_some_is_reached_through_helpers() {
     for settings in both() {
         for seed in seeds(0..8) {
             let mut world = World::new(seed, settings);
@@ -274,7 +274,7 @@ fn who_is_cut_off_from_some_is_reached_through_helpers() {
     }
 }
 
-/// Goal: two peers behind two address translators, and others that both reach, are one steady ring.
+/// Goal: two peers behind two address translators, and others that both can reach, are one steady ring.
 #[test]
 fn two_that_never_reach_each_other_stay_in_one_ring() {
     for (settings, others) in both().into_iter().flat_map(|s| [(s, 1), (s, 2), (s, 4)]) {
@@ -419,7 +419,7 @@ fn the_same_seed_gives_the_same_run() {
     assert_ne!(run(42), run(43));
 }
 
-/// A node without a world: what a hostile peer sends is put to it directly.
+/// A node without a world: the test hands the messages of a hostile peer to it directly.
 fn node(start: Start) -> Node {
     let settings = (!matches!(start, Start::Join { .. })).then(RingSettings::default);
     let config = NodeConfig {
@@ -448,7 +448,7 @@ fn outputs(node: &mut Node) -> Vec<Output> {
     std::iter::from_fn(|| node.poll_output()).collect()
 }
 
-/// Goal: the greatest number there is breaks nobody.
+/// Goal: the greatest incarnation breaks no peer.
 #[test]
 fn an_incarnation_without_a_next_one_is_ignored() {
     for state in [MemberState::Alive, MemberState::Left, MemberState::Dead] {
@@ -507,15 +507,15 @@ fn a_circle_of_departed_peers_is_left() {
         let gone = MembershipReply::Gone { successor: Some(entry(there, 1)) };
         joining.handle_reply(Moment(2), token, Ok((entry(here, 1), gone)));
     }
-    // It begins again from what it remembers, after a pause.
+    // The peer begins again with the members that it remembers, after a pause.
     let at = joining.poll_timeout().unwrap();
     assert!(at > Moment(2));
     joining.handle_timeout(at);
     assert!(outputs(&mut joining).iter().any(|output| matches!(output, Output::Request { .. })));
 }
 
-/// Goal: who is about to leave takes nobody in, but answers whoever is counted already and does not know it yet:
-/// it would wait for that peer, and that peer for it.
+/// Goal: a leaving peer takes in no joiner, except one that it already lists as alive and that does not know it yet;
+/// refusing would make each wait for the other.
 #[test]
 fn a_leaver_lets_in_who_is_counted_already() {
     let mut leaving = node(Start::Found);
@@ -533,7 +533,7 @@ fn a_leaver_lets_in_who_is_counted_already() {
     assert_eq!(join(&mut leaving, 3), Some(MembershipReply::Refused(Refusal::Leaving)));
 }
 
-/// Goal: contacts that became members are not asked for ever.
+/// Goal: a peer stops asking contacts that became members.
 #[test]
 fn contacts_that_were_met_are_asked_like_all_others() {
     let contacts = vec![contact(2), contact(3)];
@@ -573,11 +573,11 @@ fn contacts_that_were_met_are_asked_like_all_others() {
         }
     }
     assert_eq!(forming.view().phase, PhaseKind::Active);
-    // One exchange with the first, and one with another at random, in each of 100 intervals and a quarter.
+    // In each of 125 intervals there is one exchange with the first successor, and one with a random member.
     assert!((100..220).contains(&asked), "{asked}");
 }
 
-/// What a peer tells of itself in this output.
+/// The entries for itself that a peer puts into this output.
 fn told_of(number: u8, output: &Output) -> Vec<Entry> {
     let members = match output {
         Output::Datagram { datagram: Datagram::Ping { news, .. } | Datagram::Pong { news, .. }, .. } => {
@@ -590,7 +590,8 @@ fn told_of(number: u8, output: &Output) -> Vec<Entry> {
     entries.filter(|entry| entry.position == Position::of_number(number)).collect()
 }
 
-/// Goal: a peer that listens on every address tells nobody that one, also not from before it knew better.
+/// Goal: a peer that listens on every address never tells the unspecified address, not even before it knew a better
+/// one.
 #[test]
 fn news_has_the_address_that_was_found() {
     let any = Address::new("0.0.0.0:12300").unwrap();
@@ -616,7 +617,7 @@ fn news_has_the_address_that_was_found() {
     let outputs = outputs(&mut founder);
     let told: Vec<Entry> = outputs.iter().flat_map(|output| told_of(1, output)).collect();
     assert!(told.len() >= 2 && told.iter().all(|entry| entry.address == found), "{told:?}");
-    // The joiner learns as whom it is seen.
+    // The joiner learns the address at which its contact sees it.
     let seen: Vec<Entry> = outputs.iter().flat_map(|output| told_of(2, output)).collect();
     assert!(seen.iter().any(|entry| entry.address == joiner.address), "{seen:?}");
 }
@@ -649,7 +650,7 @@ fn a_joiner_is_who_its_contact_sees() {
             predecessor: None,
             successors: vec![entry(2, 1)],
             settings: RingSettings::default(),
-            // An earlier life was elsewhere.
+            // An earlier incarnation was elsewhere.
             members: vec![member(2, "203.0.113.1:1"), member(3, seen.as_str()), member(3, "0.0.0.0:1")],
         };
         joiner.handle_reply(Moment(2), token.unwrap(), Ok((entry(2, 1), welcome)));

@@ -7,7 +7,8 @@ use quoit::sim::{Slot, World, check, contact, seeds};
 
 use crate::{SECOND, both, converge, deaths, false_death, large, ring, spread};
 
-/// After some events; every second time in the middle of a query, when its own list is undefined.
+/// Runs until a process is to stop: after some events, and for every second seed in the middle of a query, when its
+/// list is undefined.
 fn until_it_stops(world: &mut World, slot: Slot, seed: u64) {
     world.run_steps(seed * 7);
     if seed % 2 == 1 {
@@ -19,13 +20,12 @@ fn until_it_stops(world: &mut World, slot: Slot, seed: u64) {
     }
 }
 
-/// In which a peer makes a query, surely.
+/// Enough events for a peer to make a query.
 const STEPS_MAX: u32 = 20_000;
 
-/// Scenario 8: a process is stopped for less than anybody needs to declare it dead.
+/// Scenario 8: a process is stopped for less time than a peer needs to declare it dead.
 ///
-/// Goal: nobody notices.
-/// Method: it stops in the middle of whatever it does, over many seeds and moments.
+/// Goal: no peer notices. Method: the process stops in the middle of its work, over many seeds and moments.
 #[test]
 fn a_short_stop_is_nobodys_death() {
     for settings in both() {
@@ -45,10 +45,9 @@ fn a_short_stop_is_nobodys_death() {
 
 /// Scenario 8: a process is stopped for the death timeout, for a minute, for an hour.
 ///
-/// Goal: it is a member again, nobody owns what is another's, and it declares nobody dead itself because it
-/// slept: what it was waiting for came, only not to it.
-/// Method: it stops at moments that differ by a few events, in the middle of queries and probes. That a peer is
-/// taken for dead that lives is beyond the theorem, so that safety is suspended.
+/// Goal: the peer is a member again, no key has two owners, and the peer declares no other dead because it slept
+/// itself: the answers that it waited for came, but it did not read them. Method: it stops at moments that differ by a
+/// few events, in the middle of queries and probes. A false death lies beyond the theorem, so safety is suspended.
 #[test]
 fn a_long_stop_ends_as_a_member_again() {
     for settings in both() {
@@ -100,8 +99,8 @@ fn neighbours_stop_together() {
 
 /// Scenario 8: all of a ring sleep, as on a host that is suspended, and wake together.
 ///
-/// Goal: nobody is declared dead: no clock told them that anybody was silent.
-/// Method: whoever wakes is no member before it has asked, and all ask at the same time: safety is suspended.
+/// Goal: no peer is declared dead, since no clock showed a silence. Method: a peer that wakes is no member before it
+/// has asked, and all ask at the same time, so safety is suspended.
 #[test]
 fn a_whole_ring_stops_together() {
     for settings in both() {
@@ -124,7 +123,7 @@ fn a_whole_ring_stops_together() {
 
 /// Scenario 9: a slow peer, ten times the latency, on fast networks and on slow ones.
 ///
-/// Goal: it is not declared dead, not even while a neighbour of it dies.
+/// Goal: no peer declares the slow one dead, even while a neighbour of it dies.
 #[test]
 fn ten_times_the_latency_is_not_dead() {
     for settings in both() {
@@ -151,7 +150,7 @@ fn ten_times_the_latency_is_not_dead() {
 
 /// Scenario 9: chains and cycles of `Busy`.
 ///
-/// Goal: no deadlock: joins and deaths are dealt with where everybody is almost always in the middle of a query.
+/// Goal: no deadlock. The ring handles joins and deaths although every peer is almost always in the middle of a query.
 /// Method: each message takes a large part of the ping interval.
 #[test]
 fn everybody_is_busy_and_the_ring_goes_on() {
@@ -161,11 +160,11 @@ fn everybody_is_busy_and_the_ring_goes_on() {
             world.interval = Duration::from_millis(250);
             let numbers = spread(settings.successors * 2 + 6);
             world.grow(&numbers);
-            // A query takes longer than the period between two.
+            // A query takes longer than the period between two queries.
             world.network.latency = Duration::from_millis(120);
             world.run_for(SECOND * 5);
             world.crash(&numbers[2..3]);
-            // A join may fail within its four seconds, and says so; it is tried again.
+            // A join may fail within its four seconds, and says so; the test tries it again.
             for _ in 0..3 {
                 if world.view(99).is_none_or(|view| view.phase != PhaseKind::Active) {
                     world.start(99, Start::Join { known: contact(numbers[0]) });

@@ -9,7 +9,7 @@ use crate::{SECOND, both, converge, safe, spread};
 
 /// Scenario 14: N = 1, 2, 3, r, r + 1, r + 2, growing and shrinking through r + 1 again and again.
 ///
-/// Goal: an ordered ring at each size, whether peers come and go in order or die.
+/// Goal: an ordered ring at each size, whether peers leave or die.
 #[test]
 fn through_every_size_and_back() {
     for settings in both() {
@@ -59,7 +59,7 @@ fn all_leave_but_one() {
     }
 }
 
-/// Scenario 14: all restart together, from what their disks remember; one by one, or at the same moment.
+/// Scenario 14: all restart from their disks, one by one or at the same moment.
 #[test]
 fn all_restart_together() {
     for settings in both() {
@@ -83,7 +83,7 @@ fn all_restart_together() {
     }
 }
 
-/// Scenario 20, membership: a rolling restart: each peer in turn ends and comes back, faster than anybody repairs.
+/// Scenario 20, membership: a rolling restart: each peer in turn ends and comes back, faster than the others repair.
 ///
 /// Goal: one ring at every moment, and the same members in the end.
 #[test]
@@ -144,7 +144,7 @@ fn edges(seed: u64, settings: RingSettings, crowd: usize) {
         let owners = check::owners(&world, position);
         assert_eq!(owners[0].position, *position, "seed {seed}: who stands at a key owns it");
     }
-    // What they own is what a lookup finds, from everywhere.
+    // A lookup from any peer finds the owner that the sizes of the ranges say.
     let slots: Vec<u32> = world.living().values().copied().collect();
     for slot in &slots {
         keys.iter().for_each(|key| world.search(*slot, *key));
@@ -154,7 +154,7 @@ fn edges(seed: u64, settings: RingSettings, crowd: usize) {
     assert_eq!(outcomes.len(), slots.len() * keys.len());
     let wrong = outcomes.iter().find(|outcome| !outcome.right);
     assert!(wrong.is_none(), "seed {seed}: {wrong:?}");
-    // Always: also after the one at an edge and one of those side by side are gone.
+    // The same must hold after the peer at an edge and one of two adjacent peers are gone.
     for gone in [Position::ZERO, middle(2)] {
         let slot = world.living()[&gone];
         world.crash_slot(slot);

@@ -8,7 +8,7 @@ use quoit::sim::{Slot, World, check, seeds};
 
 use crate::{SECOND, both, converge, large, long, ring, split};
 
-/// The ways to fall apart: half and half, nine to one, three ways; in one piece each, or one by one.
+/// The shapes of a split: half and half, nine to one, in three; each part contiguous, or interleaved.
 fn shapes(slots: &[Slot]) -> Vec<(&'static str, Vec<Vec<Slot>>)> {
     let count = slots.len();
     let tenth = (count / 10).max(1);
@@ -39,8 +39,8 @@ fn shapes(slots: &[Slot]) -> Vec<(&'static str, Vec<Vec<Slot>>)> {
     ]
 }
 
-/// Split for so long, then heal; one ring again within 60 intervals. Peers that live take each other for dead,
-/// which lies beyond the theorem, so that safety is suspended.
+/// Splits the ring for this time, heals it, and demands one ring again within 60 intervals. Peers that live take each
+/// other for dead, which lies beyond the theorem, so that safety is suspended.
 fn falls_apart(
     seed: u64,
     settings: RingSettings,
@@ -74,7 +74,7 @@ fn a_minute_apart() {
     }
 }
 
-/// Scenario 11: as above, healed before anybody was declared dead, and in the middle of it.
+/// Scenario 11: as above, healed before any peer was declared dead, and while deaths are being found.
 #[test]
 fn a_moment_apart() {
     for settings in both() {
@@ -98,7 +98,7 @@ fn a_day_apart() {
     }
 }
 
-/// Scenario 11: flapping: apart and together again in quick turns, each time in another way.
+/// Scenario 11: flapping: the network splits and heals in quick turns, each time in another shape.
 #[test]
 fn flapping() {
     for settings in both() {
@@ -117,7 +117,7 @@ fn flapping() {
     }
 }
 
-/// Scenario 11: what happens in a half stays true: deaths, joins and leaves during the split.
+/// Scenario 11: deaths, joins and leaves in one half during the split stay true after it.
 #[test]
 fn the_halves_change_while_they_are_apart() {
     for settings in both() {
@@ -142,9 +142,9 @@ fn the_halves_change_while_they_are_apart() {
 
 /// Scenario 11: two halves of a large ring, an hour apart.
 ///
-/// Goal: one ring again within 60 s; no file lost, whether it was stored before or on either side; soon all of them
-/// where they belong, and of each name that both sides wrote one winner.
-/// Method: 2 × 60 peers; 2 × 500 with `QUOIT_LONG`, which prints how long it took.
+/// Goal: one ring again within 60 s; no file lost, whether it was stored before or on either side; soon all files are
+/// where they belong, and each name that both sides wrote has one winner. Method: 2 × 60 peers; 2 × 500 with
+/// `QUOIT_LONG`, which prints the time.
 #[test]
 fn large_halves_an_hour_apart() {
     let all = long();

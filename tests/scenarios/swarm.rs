@@ -1,7 +1,6 @@
-//! Plans of faults, all drawn from seeds: whatever comes together, the ring is one again when it is over.
+//! Plans of faults, all drawn from seeds: after any combination of faults, the ring is one again.
 //!
-//! A plan that fails is printed with its seed, the shortest part of it that still fails, and the command that
-//! shows what happens.
+//! A failing plan is printed with its seed, the shortest part of it that still fails, and the command that replays it.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +8,10 @@ use quoit::id::sha256;
 use quoit::sim::plan::{Fault, Plan};
 use quoit::sim::seeds;
 
-/// How many faults a plan has.
+/// The number of faults in a plan.
 const SIZE: usize = 30;
 
-/// Goal: safety while the theorem covers what happens, liveness always.
+/// Goal: safety while the theorem covers the faults, liveness always.
 #[test]
 fn any_plan_ends_in_one_ring() {
     for seed in seeds(0..150) {
@@ -20,7 +19,7 @@ fn any_plan_ends_in_one_ring() {
     }
 }
 
-/// Goal: plans of few faults, so many more of them: what two or three faults do to each other.
+/// Goal: the same for many plans of two or three faults, which shows how these interact.
 #[test]
 fn short_plans() {
     for seed in seeds(0..400) {
@@ -28,8 +27,8 @@ fn short_plans() {
     }
 }
 
-/// Goal: whatever happens to the ring, its disks and its clocks, each file that was acknowledged has all its copies in
-/// the end, and each name has one winner.
+/// Goal: after any faults of the ring, its disks and its clocks, each acknowledged file has all its copies in the end,
+/// and each name has one winner.
 #[test]
 fn any_plan_with_files_ends_with_all_of_them() {
     for seed in seeds(0..100) {
@@ -37,7 +36,7 @@ fn any_plan_with_files_ends_with_all_of_them() {
     }
 }
 
-/// Goal: the plans that once failed do not any more.
+/// Goal: the plans that once failed pass now.
 #[test]
 fn plans_that_once_failed() {
     for (seed, plan) in ONCE_FAILED {
@@ -76,7 +75,7 @@ fn a_failing_plan_shrinks_to_its_cause() {
     let shortest = plan.shortest(fails);
     assert_eq!(shortest.faults.len(), 1, "{shortest}");
     assert!(matches!(shortest.faults[0].fault, Fault::Pause(_)), "{shortest}");
-    // What needs two faults keeps both.
+    // A failure that needs two faults keeps both.
     let both = |plan: &Plan| {
         let has = |of: fn(&Fault) -> bool| plan.faults.iter().any(|timed| of(&timed.fault));
         has(|fault| matches!(fault, Fault::Crash(_))) && has(|fault| matches!(fault, Fault::Join(..)))
@@ -84,7 +83,7 @@ fn a_failing_plan_shrinks_to_its_cause() {
     assert_eq!(plan.shortest(both).faults.len(), 2);
 }
 
-/// Goal: the same seed gives the same run, byte by byte; another seed another one.
+/// Goal: the same seed gives the same run, byte by byte; another seed gives another run.
 #[test]
 fn the_same_seed_gives_the_same_run() {
     let log = |seed| {
@@ -103,7 +102,7 @@ fn the_same_seed_gives_the_same_run() {
     }
 }
 
-/// Prints a SHA-256 of the event log of each of these seeds, and one of all: what a restructuring must not change.
+/// Prints a SHA-256 of the event log of each of these seeds, and one of all. A restructuring must not change them.
 /// `QUOIT_LOGS=200 cargo test --profile ci --test scenarios event_logs -- --include-ignored --nocapture`
 #[test]
 #[ignore = "needs QUOIT_LOGS"]
@@ -150,7 +149,7 @@ const ONCE_FAILED: &[(u64, &str)] = &[
          9.564 split 0 1 3 6 13 | 4 7 8 11 14 16 17 18 19 | 2 5 9 10 12 15; 31.882 pause 5; 32.070 leave 5; \
          66.104 remove 3 at 8",
     ),
-    // One peer believed another one dead that nobody else did, and never told it: it stood beside the ring.
+    // One peer alone believed another one dead, and never told it: it stood beside the ring.
     (
         28,
         "ring 21 r 3 drift 500; 6.941 clone 0; 7.089 split 0 1 2 4 5 6 7 9 10 11 12 13 14 16 18 19 20 | 3 8 15 17; \

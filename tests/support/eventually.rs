@@ -1,20 +1,21 @@
-//! Waits of tests: a condition is looked at again and again until it holds, within a bound far beyond what it takes.
+//! Waits of tests: a condition is looked at again and again until it holds, within a bound far beyond the expected
+//! time.
 //!
 //! The library's own tests and the test binaries that wait include this file, so that there is one wait for threads and
-//! one for tasks. A wait in vain says what was waited for, for how long, and what was seen last.
+//! one for tasks. A wait in vain names its condition, its length, and the last look.
 #![allow(dead_code, reason = "each crate that includes this file uses a part of it")]
 
 use std::time::{Duration, Instant};
 
-/// Far beyond what anything here takes on a busy machine.
+/// Far longer than any condition here takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What one look at a condition gives: `bool`, `Option`, or a `Result` whose error says what was seen instead.
+/// The result of one look at a condition: `bool`, `Option`, or a `Result` whose error says what was seen instead.
 pub trait Look {
-    /// What is there once the condition holds.
+    /// The value that is there once the condition holds.
     type Found;
 
-    /// What was found, or what was seen instead.
+    /// The value that was found, or a text that says what was seen instead.
     fn found(self) -> Result<Self::Found, String>;
 }
 
@@ -59,8 +60,7 @@ pub fn eventually_within<L: Look>(bound: Duration, what: &str, look: impl FnMut(
 
 /// Like [`eventually_within`], for a test that has to clean up before it fails.
 ///
-/// # Errors
-/// What was seen last.
+/// # Errors The text of the last look.
 pub fn within<L: Look>(bound: Duration, mut look: impl FnMut() -> L) -> Result<L::Found, String> {
     let begun = Instant::now();
     loop {

@@ -270,7 +270,7 @@ proptest! {
     }
 }
 
-/// Goal: no ring is too large, and no name too long, for its report to be told.
+/// Goal: the report on a ring of any size, with names of any length, fits its message.
 #[test]
 fn the_largest_reports_fit_a_frame() {
     let long = PeerName { position: Position([0xff; 32]), name: Some("n".repeat(63)) };

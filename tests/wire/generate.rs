@@ -8,7 +8,7 @@ use quoit::id::{ContentId, FileName, KeyHash, OutboardDigest, Position, RecordId
 use quoit::time::Timestamp;
 use quoit::wire::*;
 
-/// As many elements as any list here has: enough for lengths, few enough to try every prefix.
+/// The most elements of a generated list: enough for lengths, few enough to try every prefix.
 const FEW: usize = 3;
 
 fn position() -> impl Strategy<Value = Position> {

@@ -1,4 +1,4 @@
-//! Golden bytes: how one value of each message looks on the wire, in tests/golden/wire.txt.
+//! Golden bytes: the encoding of one value of each message, in tests/golden/wire.txt.
 //!
 //! A format that changes fails these tests: it needs a new ALPN, not a new golden file. A message that is
 //! added appends lines: run the tests once with `QUOIT_BLESS=1` and read the difference.
@@ -11,7 +11,7 @@ use quoit::id::{ContentId, FileName, KeyHash, OutboardDigest, Position, RecordId
 use quoit::time::Timestamp;
 use quoit::wire::*;
 
-/// A line of the table.
+/// One line of the table of golden bytes.
 pub struct Golden {
     pub name: String,
     pub bytes: Vec<u8>,
@@ -23,7 +23,7 @@ where
 {
     let bytes = codec::encode(&message).unwrap();
     assert_eq!(codec::decode::<T>(&bytes).as_ref(), Ok(&message));
-    // The name is the path of variants, as far as they stand at the beginning of the value.
+    // The name is the path of variants at the beginning of the value.
     let text = format!("{message:?}");
     let end = text.find(|c: char| !c.is_alphanumeric() && !"_(".contains(c)).unwrap_or(text.len());
     let short = std::any::type_name::<T>().rsplit("::").next().unwrap();
@@ -241,7 +241,7 @@ fn a_key_that_the_position_says_already_is_refused() {
     assert!(matches!(codec::decode::<Entry>(&told(Some(key))), Err(codec::CodecError::Malformed(_))));
 }
 
-/// Goal: what an older peer says is still understood, and the other way round.
+/// Goal: the codec still reads messages of an older peer, and an older peer reads ours.
 #[test]
 fn the_formats_are_those_of_the_golden_file() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/wire.txt");
@@ -260,7 +260,7 @@ fn the_formats_are_those_of_the_golden_file() {
     assert_eq!(golden.lines().count(), now.lines().count(), "messages came or went");
 }
 
-/// Goal: nobody adds a message without adding its bytes to the table.
+/// Goal: each message has its bytes in the table.
 #[test]
 fn every_variant_is_in_the_golden_file() {
     let table = table();
@@ -284,7 +284,7 @@ fn every_variant_is_in_the_golden_file() {
     assert_eq!((count::<Request>(&[1]), count::<Reply>(&[1])), (13, 23), "this test reads counts");
 }
 
-/// How many variants the enum after these bytes has, in the words in which serde refuses a tag.
+/// The number of variants of the enum after these bytes, from the words in which serde refuses a tag.
 pub fn count<T: serde::Serialize + serde::de::DeserializeOwned + std::fmt::Debug>(prefix: &[u8]) -> usize {
     let refused = codec::decode::<T>(&[prefix, &[250]].concat()).unwrap_err().to_string();
     let (_, count) = refused.rsplit_once("i < ").unwrap_or_else(|| panic!("{prefix:?}: {refused}"));

@@ -1,5 +1,5 @@
-//! The codec and the formats: what is said comes back, what is broken is refused, what was once said
-//! in a certain way is always said in that way, and the largest messages fit.
+//! The codec and the formats: values survive a round trip, broken bytes are refused, the encoding never changes, and
+//! the largest messages fit.
 
 mod client;
 mod generate;
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use quoit::wire::codec::{self, CodecError};
 use quoit::wire::{Datagram, Hello, Member, NameRecord, Reply, Request, SignedRecord, limits};
 
-/// Everything that is ever decoded from bytes of another peer, by one name.
+/// Runs a macro for every type that a peer decodes from another peer's bytes.
 macro_rules! for_every_message {
     ($check:ident, $bytes:expr) => {{
         $check::<Request>($bytes)?;
@@ -23,7 +23,7 @@ macro_rules! for_every_message {
     }};
 }
 
-/// A message comes back as it was, and its encoding is a message only as a whole.
+/// Checks that a message survives a round trip, and that no prefix of its encoding is a message.
 fn is_exact<T>(message: &T) -> Result<(), TestCaseError>
 where
     T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
@@ -45,7 +45,7 @@ where
     Ok(())
 }
 
-/// Bytes are refused, or they are the one encoding of a message.
+/// Checks that bytes are refused, or are the only encoding of a message.
 fn is_refused_or_whole<T>(bytes: &[u8]) -> Result<(), TestCaseError>
 where
     T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
@@ -151,10 +151,10 @@ fn the_bound_of_a_frame_is_exact() {
     assert!(matches!(codec::decode::<Vec<u8>>(&oversized), Err(CodecError::TooLarge { .. })));
 }
 
-/// Goal: a value that cannot be made here cannot be made by another peer either.
+/// Goal: the decoder refuses values that the constructors refuse.
 #[test]
 fn invalid_values_inside_a_message_are_refused() {
-    // Both are texts on the wire; the same message with a valid text of that length is taken.
+    // Both are texts on the wire; the decoder takes the same message with a valid text of that length.
     let hello = |address: &str| {
         let bytes = codec::encode(&(7u64, Some(address))).unwrap();
         codec::decode::<Hello>(&bytes)

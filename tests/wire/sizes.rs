@@ -1,4 +1,4 @@
-//! The largest messages that the bounds allow fit what carries them.
+//! The largest messages that the bounds allow fit their frames and datagrams.
 
 use quoit::chord::{Listener, Members};
 use quoit::config::RingSettings;
@@ -33,7 +33,7 @@ fn known(count: usize) -> Members {
     members
 }
 
-/// What a peer puts into a message: all that it knows, as far as that goes, and itself.
+/// The members that a peer puts into a message: itself, and as many others as one message may hold.
 fn members() -> Vec<Member> {
     let mut members = known(MEMBERS_MAX).for_message();
     assert!(members.len() > 100, "{}", members.len());
@@ -62,7 +62,7 @@ fn fits(message: &impl serde::Serialize) -> usize {
     codec::encode(message).unwrap_or_else(|error| panic!("{error}")).len()
 }
 
-/// Goal: no news is lost for being too large, and none waits for ever.
+/// Goal: no news is lost because it is too large, and no news waits for ever.
 #[test]
 fn news_of_the_longest_addresses_fits_a_datagram() {
     let mut members = known(20);
@@ -86,7 +86,7 @@ fn news_of_the_longest_addresses_fits_a_datagram() {
             assert!(length <= DATAGRAM_BYTES_MAX, "{length}");
         }
     }
-    // The last ones may be what is left.
+    // The last list may hold the rest.
     assert!(counts[..counts.len() - 2].iter().all(|count| *count >= 2), "{counts:?}");
     assert!((0..20).all(|i| passed_on.contains(&entry(i).position)));
 }
@@ -134,7 +134,7 @@ fn the_largest_membership_messages_fit_a_frame() {
     fits(&Request::Membership(MembershipRequest::Join { settings: Some(RingSettings::default()), forming }));
 }
 
-/// Goal: a message holds as many members as its bound says, where their addresses are of usual length.
+/// Goal: a message holds as many members as its bound says, if their addresses have a usual length.
 #[test]
 fn as_many_members_as_a_message_may_have_fit_a_frame() {
     let r = usize::from(RingSettings::SUCCESSORS_MAX);
@@ -203,7 +203,7 @@ fn the_longest_name_record_is_within_its_bound() {
         replaces: Some(RecordId([0xff; 32])),
     };
     assert!(fits(&longest) <= SignedRecord::BODY_BYTES_MAX);
-    // What a peer keeps of one name is encoded as one value too.
+    // The history of one name is encoded as one value too.
     let past = quoit::names::PastRecord { record: record(), sibling: true };
     fits(&quoit::names::NameHistory { current: Some(record()), past: vec![past; quoit::names::HISTORY_MAX] });
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 
 use super::*;
 
-/// Turns one bit of a file round, whatever its mode.
+/// Flips one bit of a file, whatever its mode.
 fn flip(path: &Path, at: u64) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
     let file = fs::File::options().read(true).write(true).open(path).unwrap();
@@ -14,7 +14,7 @@ fn flip(path: &Path, at: u64) {
     file.write_all_at(&[byte[0] ^ 1], at).unwrap();
 }
 
-/// The object of the one notice that something went to quarantine.
+/// The object of the only notice of a quarantine.
 fn quarantined(fixture: &Fixture) -> Option<ObjectInfo> {
     fixture.notices().into_iter().find_map(|notice| match notice {
         Notice::Quarantined { object, .. } => Some(object),
@@ -22,7 +22,8 @@ fn quarantined(fixture: &Fixture) -> Option<ObjectInfo> {
     })
 }
 
-/// Reported: one byte changed while the peer ran; it was given out, and "already here" was said of it.
+/// Reported: one byte of an object changed while the peer ran. The peer gave the bad bytes out, and said "already here"
+/// to a store.
 #[test]
 fn changed_bytes_are_not_here() {
     let bytes = sample(2 * CHUNK + 5);
@@ -49,8 +50,8 @@ fn changed_bytes_are_not_here() {
     }
 }
 
-/// Goal: a file that changed while the peer did not run is not given out either, from no byte on; what
-/// comes before the wrong chunk is.
+/// Goal: a read of a file that changed while the peer did not run gives the chunks before the wrong one, and no byte of
+/// the wrong one.
 #[test]
 fn a_wrong_chunk_is_found_before_it_is_given() {
     let bytes = sample(3 * CHUNK);
@@ -98,7 +99,7 @@ fn another_length_is_found_at_the_start() {
     fixture.put(b"some bytes");
 }
 
-/// Goal: what is handed to a person is hashed in the pass that copies it.
+/// Goal: a copy for a person is hashed in the pass that makes it.
 #[test]
 fn wrong_bytes_are_not_placed_in_received() {
     let fixture = Fixture::new();
@@ -148,11 +149,11 @@ fn a_full_disk_fails_each_write_by_itself() {
         let error = fixture.store.put_record(Position::ZERO, record).unwrap_err();
         assert!(error.is_disk_full(), "{error}");
         assert!(!fixture.store.is_poisoned());
-        // Reading needs no room, also right after.
+        // Reading needs no room, even right after a failed write.
         assert_eq!(fixture.get(&info.content, 0), b"before");
         assert_eq!(fixture.store.record(&Position::ZERO).unwrap(), None);
     };
-    // Less than a commit wants: redb is not even asked.
+    // Less room than a commit needs: the store does not ask redb.
     faults.free.store(1, SeqCst);
     full(vec![1]);
     assert!(fixture.store.full_with().is_some());
@@ -192,7 +193,7 @@ fn the_reserve_makes_room_for_who_a_peer_is() {
     assert!(!fixture.store.keep_reserve() || fixture.path("reserve").exists());
 }
 
-/// Goal: of many threads that wait for a commit which fails, each hears why, and none waits for ever.
+/// Goal: each thread that waits for a failing commit gets the error, and none waits for ever.
 #[test]
 fn a_failed_commit_is_told_to_all_that_wait() {
     let fixture = Fixture::new();
@@ -237,8 +238,8 @@ fn an_index_that_is_not_one_is_set_aside() {
     }
 }
 
-/// By reading: an index of another file format counted as damage, and would have gone to quarantine with all
-/// names in it.
+/// Found by reading the code: an index of another file format counted as damage, and would have gone to quarantine with
+/// all its names.
 #[test]
 fn an_index_of_another_format_is_refused_and_left() {
     for version in [2, 4] {
@@ -305,7 +306,7 @@ fn a_link_that_cannot_be_made_costs_no_copy() {
     assert_eq!(fixture.incoming(), 0, "no temporary link is left");
     let notices = fixture.notices();
     assert!(matches!(notices.as_slice(), [Notice::NoLink { .. }]), "once for all: {notices:?}");
-    // Where there is a folder in its place, a file for a person is called by its content id.
+    // A folder in the place of a file for a person: the file is named by its content id.
     fs::create_dir(fixture.path("received/foo")).unwrap();
     let path = fixture.store.place_received(&info.content, &name("foo")).unwrap();
     assert_eq!(path, fixture.path(&format!("received/{}", info.content)));
@@ -331,7 +332,7 @@ fn names_that_a_disk_takes_for_one_stay_two() {
     assert_eq!(fixture.store.linked(&name("a")).unwrap(), Some(ContentId::of(b"lower")));
 }
 
-/// By reading: a failed sync in received/, which may be another file system, poisoned the store.
+/// Found by reading the code: a failed sync in received/, which may be another file system, poisoned the store.
 #[test]
 fn a_failed_sync_of_a_received_file_fails_that_copy_only() {
     let fixture = Fixture::new();
@@ -358,8 +359,8 @@ fn replace(path: &Path, bytes: &[u8]) {
     fs::rename(&temporary, path).unwrap();
 }
 
-/// Found by reading: a reader that found rot in an object's earlier file moved the file to quarantine that had come in
-/// its place.
+/// Found by reading the code: a reader that found rot in an object's earlier file moved the file to quarantine that had
+/// come in its place.
 #[test]
 fn rot_of_an_earlier_file_does_not_move_the_present_one() {
     let bytes = sample(2 * CHUNK + 5);
@@ -374,7 +375,7 @@ fn rot_of_an_earlier_file_does_not_move_the_present_one() {
     while matches!(reader.read_piece(), Ok(piece) if !piece.is_empty()) {}
     assert!(matches!(reader.read_piece(), Err(BlobError::Rotten { .. })));
     assert!(path.exists() && fixture.store.check(&info.content).unwrap());
-    // So does a long hash: it says what it finds of the present file.
+    // A long hash behaves alike: its result is about the file that it read.
     flip(&path, 3);
     let replaced = Arc::new(std::sync::Once::new());
     let good = bytes.clone();
@@ -388,8 +389,8 @@ fn rot_of_an_earlier_file_does_not_move_the_present_one() {
     assert_eq!(quarantined(&fixture), None);
 }
 
-/// By reading: whether an object is trusted was decided once for each read; what changed later in a long read
-/// was given out unchecked.
+/// Found by reading the code: a read decided once whether it trusted an object, and gave bytes that changed later out
+/// unchecked.
 #[test]
 fn an_object_that_changes_during_a_read_is_checked_from_then_on() {
     let bytes = sample(3 * CHUNK);
@@ -415,7 +416,7 @@ fn an_object_that_changes_during_a_read_is_checked_from_then_on() {
         assert!(given <= changed);
         assert_eq!(quarantined(&fixture), Some(info));
     }
-    // Only its times change: all of it is given.
+    // Only the times of the file change: the reader gives all of it.
     let fixture = Fixture::new();
     let info = fixture.put(&bytes);
     let mut reader = fixture.store.read(&info.content, 5).unwrap();
@@ -430,7 +431,7 @@ fn an_object_that_changes_during_a_read_is_checked_from_then_on() {
     assert!(given == bytes[5..]);
 }
 
-/// As above, of the copy for a person.
+/// The same, with the copy for a person.
 #[test]
 fn an_object_that_changes_while_it_is_copied_is_not_handed_out() {
     let bytes = sample(2 * CHUNK);
@@ -449,7 +450,7 @@ fn an_object_that_changes_while_it_is_copied_is_not_handed_out() {
     assert_eq!(quarantined(&fixture), Some(info));
 }
 
-/// By reading: a read error in the copy to received/ was told as "cannot copy to …", for ever.
+/// Found by reading the code: a read error in the copy to received/ was reported as "cannot copy to …", for ever.
 #[test]
 fn an_object_that_the_disk_cannot_read_is_rotten_for_each_reader() {
     type Reader = fn(&Fixture, &ContentId) -> Option<BlobError>;
@@ -481,7 +482,7 @@ fn an_object_that_the_disk_cannot_read_is_rotten_for_each_reader() {
     }
 }
 
-/// As above, of what an earlier transfer left.
+/// The same, with the part that an earlier transfer left.
 #[test]
 fn a_part_that_the_disk_cannot_read_comes_again() {
     let fixture = Fixture::new();
@@ -496,7 +497,7 @@ fn a_part_that_the_disk_cannot_read_comes_again() {
     fixture.put(&bytes);
 }
 
-/// By reading: after `chmod -R` each question about an object began a hash of its own.
+/// Found by reading the code: after `chmod -R` each question about an object began a hash of its own.
 #[test]
 fn one_hash_of_an_object_answers_all_that_ask_meanwhile() {
     let fixture = Fixture::new();
@@ -537,7 +538,7 @@ fn one_hash_of_an_object_answers_all_that_ask_meanwhile() {
 
 const ASKERS: usize = 8;
 
-/// By reading: what the start found to put right in the index ended it on a full disk.
+/// Found by reading the code: on a full disk a start failed when it had a fault of the index to correct.
 #[test]
 fn a_start_on_a_full_disk_puts_right_what_it_can() {
     for lost in [false, true] {
@@ -560,7 +561,7 @@ fn a_start_on_a_full_disk_puts_right_what_it_can() {
         assert!(notices.iter().any(|notice| matches!(notice, Notice::Full { .. })), "{notices:?}");
         fixture.store.keep_reserve();
         assert_eq!(fixture.store.info(&new).unwrap(), None);
-        // Once there is room, the rest is done, without a restart.
+        // Once there is room, the store does the rest without a restart.
         fixture.disk.0.limited.store(false, SeqCst);
         fixture.disk.0.free.store(1 << 30, SeqCst);
         assert!(fixture.store.keep_reserve());
@@ -572,7 +573,7 @@ fn a_start_on_a_full_disk_puts_right_what_it_can() {
     }
 }
 
-/// By reading: an object whose commit found no room stayed where nobody knew of it, and took the room that its
+/// Found by reading the code: an object whose commit found no room stayed on disk unknown, and took the room that its
 /// next transfer needed.
 #[test]
 fn an_object_whose_commit_fails_leaves_nothing() {
@@ -591,7 +592,7 @@ fn an_object_whose_commit_fails_leaves_nothing() {
     fixture.put(&bytes);
 }
 
-/// Peer 1 in its first life.
+/// Peer 1 with its first incarnation.
 fn peer_one() -> PeerFile {
     let position = Position::of_number(1);
     let text = format!(
@@ -600,10 +601,10 @@ fn peer_one() -> PeerFile {
     PeerFile::parse(text.as_bytes()).unwrap()
 }
 
-/// By reading: the reserve made room for one new peer.toml; another program took that room, and the next start, or
-/// the next life of a peer that was declared dead, failed.
+/// Found by reading the code: the reserve made room for one new peer.toml, and another program took that room. Then the
+/// next start failed, and so did the next incarnation of a peer that was declared dead.
 #[test]
-fn who_a_peer_is_can_be_written_again_and_again_on_a_full_disk() {
+fn the_identity_can_be_written_again_and_again_on_a_full_disk() {
     let fixture = Fixture::new();
     let dir = fixture.store.dir().to_owned();
     let mut file = peer_one();
@@ -620,7 +621,7 @@ fn who_a_peer_is_can_be_written_again_and_again_on_a_full_disk() {
         file.save(&dir, &fixture.disk).unwrap();
         assert_eq!(PeerFile::load(&dir).unwrap().as_ref(), Some(&file));
     }
-    // Without exchanges of names it works as long as there is room.
+    // Without an atomic exchange of two names it works as long as there is room.
     fixture.disk.0.limited.store(false, SeqCst);
     fixture.disk.0.no_exchange.store(true, SeqCst);
     for life in 1..3 {
@@ -632,7 +633,7 @@ fn who_a_peer_is_can_be_written_again_and_again_on_a_full_disk() {
 
 /// Goal: a crash while peer.toml is written leaves it whole, the one before or the next.
 #[test]
-fn what_a_crash_leaves_beside_who_a_peer_is_does_no_harm() {
+fn files_of_a_crash_beside_the_identity_do_no_harm() {
     let fixture = Fixture::new();
     let dir = fixture.store.dir().to_owned();
     let mut file = peer_one();
@@ -641,7 +642,7 @@ fn what_a_crash_leaves_beside_who_a_peer_is_does_no_harm() {
         fs::write(fixture.path("peer.toml.spare"), spare).unwrap();
         assert_eq!(PeerFile::load(&dir).unwrap().as_ref(), Some(&file));
         file.incarnation += 1;
-        // A sync that fails leaves the one before.
+        // A failed sync leaves the file before it.
         fixture.disk.0.file_syncs.store(true, SeqCst);
         assert!(file.save(&dir, &fixture.disk).is_err());
         fixture.disk.0.file_syncs.store(false, SeqCst);
@@ -649,8 +650,8 @@ fn what_a_crash_leaves_beside_who_a_peer_is_does_no_harm() {
     }
 }
 
-/// By reading: a roomy received/ of its own file system was of no use while the data directory was full, since
-/// each copy was made there first.
+/// Found by reading the code: while the data directory was full, a received/ on a file system with room did not help,
+/// since each copy was made in the data directory first.
 #[test]
 fn a_received_file_takes_room_in_received_only() {
     let fixture = Fixture::new();
@@ -663,7 +664,7 @@ fn a_received_file_takes_room_in_received_only() {
     let path = fixture.store.place_received(&content, &name("a")).unwrap();
     assert_eq!(fs::read(path).unwrap(), b"some bytes");
     faults.limited.store(false, SeqCst);
-    // What a crash left goes with the next start; a person's files do not.
+    // The next start removes what a crash left. It keeps a person's files.
     let fixture = fixture.reopen(|dir| {
         fs::write(dir.join("received/.quoit-123-4.tmp"), b"half").unwrap();
         fs::write(dir.join("received/.quoit-notes"), b"mine").unwrap();
@@ -674,7 +675,7 @@ fn a_received_file_takes_room_in_received_only() {
     assert_eq!(left, [".quoit-notes", "a"]);
 }
 
-/// By reading: a file system without inodes was told as "0 bytes are free".
+/// Found by reading the code: a file system without inodes was reported as "0 bytes are free".
 #[test]
 fn a_file_system_without_inodes_is_told_as_such() {
     let fixture = Fixture::new();

@@ -1,4 +1,4 @@
-//! The store as its callers see it, over a real folder, with failures injected where it says so.
+//! The interface of the store, over a real folder; some tests inject failures.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -71,7 +71,7 @@ impl Fixture {
         }
     }
 
-    /// What the store has told so far.
+    /// The notices of the store so far.
     fn notices(&self) -> Vec<Notice> {
         self.store.on_notice({
             let notices = self.notices.clone();
@@ -108,7 +108,7 @@ fn link(text: &str, clock: u64) -> Link {
 }
 
 #[test]
-fn what_was_received_is_there_and_stays() {
+fn a_received_object_is_there_and_stays() {
     let fixture = Fixture::new();
     for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5] {
         let bytes = sample(length);
@@ -202,13 +202,13 @@ fn a_corrupt_part_costs_the_sender_nothing() {
     let mut receiver = fixture.store.receive(content, length).unwrap();
     receiver.write(&bytes[..2 * CHUNK]).unwrap();
     spoil(receiver);
-    // With an outboard, the bad chunk is found at once.
+    // With an outboard, the receiver finds the bad chunk at once.
     let mut receiver = fixture.store.receive(content, length).unwrap();
     receiver.check_against(&outboard_of(&bytes)).unwrap();
     assert_eq!(receiver.offset(), CHUNK_BYTES);
     receiver.write(&bytes[CHUNK..2 * CHUNK]).unwrap();
     spoil(receiver);
-    // Without one, at the end, and the error says how much was here before.
+    // Without an outboard it finds the fault at the end, and the error says how many bytes were here before.
     let mut receiver = fixture.store.receive(content, length).unwrap();
     receiver.write(&bytes[2 * CHUNK..]).unwrap();
     let resumed = 2 * CHUNK_BYTES;
@@ -279,7 +279,7 @@ fn a_failed_sync_poisons() {
 #[test]
 fn a_full_disk_frees_its_part_and_goes_on() {
     let fixture = Fixture::new();
-    // What other programs free meanwhile would be a reason to try again.
+    // Room that other programs free meanwhile would be a reason to try again.
     fixture.disk.0.free.store(1 << 30, SeqCst);
     let bytes = sample(CHUNK + 1);
     let mut receiver = fixture.store.receive(ContentId::of(&bytes), bytes.len() as u64).unwrap();
@@ -297,10 +297,10 @@ fn a_full_disk_frees_its_part_and_goes_on() {
     receiver.write(&bytes).unwrap();
     assert!(receiver.finish(Kind::Replica).unwrap_err().is_disk_full());
     assert_eq!(fixture.incoming(), 0);
-    // Twice is enough, until there is more room.
+    // Two failed tries are enough, until there is more room.
     let again = fixture.store.receive(ContentId::of(&bytes), bytes.len() as u64).map(drop);
     assert!(matches!(again, Err(BlobError::NoRoomLately { .. })), "{again:?}");
-    // Unless a person wants it.
+    // A person's request is tried all the same.
     fixture.disk.0.limited.store(false, SeqCst);
     fixture.store.try_again();
     fixture.put(&bytes);
@@ -365,7 +365,7 @@ fn a_stranger_in_objects_is_ignored_and_told() {
 }
 
 #[test]
-fn what_a_crash_leaves_is_put_right() {
+fn the_next_start_corrects_what_a_crash_left() {
     let fixture = Fixture::new();
     let info = fixture.put(b"here");
     fixture.store.link(&link("a", 1), info.content).unwrap();
@@ -441,9 +441,9 @@ fn odd_names_stay_in_their_folder() {
     }
 }
 
-/// Goal: as root an independent copy, as anyone else a link to the same read-only file (where the file
-/// system has no reflinks); in both cases a second placing replaces the first and leaves nothing over.
-/// Texts that people and strangers give as names, good and bad.
+/// Goal: on a file system without reflinks, root gets an independent copy, and other users a link to the same read-only
+/// file. In both cases a second placing replaces the first and leaves no other file. Texts that people and strangers
+/// give as names, good and bad.
 fn any_name() -> impl Strategy<Value = String> {
     let hostile =
         prop::sample::select(vec!["..", "/", ".", "\0", "\n", "\\", "CON", " ", "-", "~", "…", "\u{202e}"]);
@@ -454,7 +454,7 @@ fn any_name() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Everything below a folder, and what a link there says, but not what changes by itself.
+/// All files below a folder, and the targets of its links, without the files that change by themselves.
 fn everything_below(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -474,8 +474,8 @@ fn everything_below(folder: &Path) -> Vec<PathBuf> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Goal: a name that is taken makes one file in received/ and one link in names/, and nothing
-    /// anywhere else; one that is refused says why.
+    /// Goal: an accepted name makes one file in received/, one link in names/ and no other file. A refused name gets a
+    /// reason.
     #[test]
     fn any_name_stays_in_its_folder_or_is_refused(texts in prop::collection::vec(any_name(), 1..6)) {
         let fixture = Fixture::new();
@@ -658,20 +658,20 @@ fn parts_that_nobody_goes_on_with_make_place() {
     old.set_modified(std::time::SystemTime::now() - 2 * day).unwrap();
     assert_eq!(fixture.store.expire_parts(day, 10).unwrap(), 1);
     assert!(!part_of(&files[0]).exists() && part_of(&files[1]).exists());
-    // One that is under way stays, however many there are.
+    // A transfer that is under way stays, however many there are.
     let busy = fixture.store.receive(ContentId::of(&files[1]), files[1].len() as u64).unwrap();
     assert_eq!(fixture.store.expire_parts(day, 0).unwrap(), 2);
     assert!(part_of(&files[1]).exists());
     drop(busy);
     assert_eq!(fixture.store.expire_parts(day, 1).unwrap(), 0);
-    // What a sender gives up for good goes at once.
+    // A transfer that its sender gives up for good is removed at once.
     let receiver = fixture.store.receive(ContentId::of(&files[1]), files[1].len() as u64).unwrap();
     assert_eq!(receiver.offset(), CHUNK_BYTES);
     receiver.discard();
     assert!(!part_of(&files[1]).exists());
 }
 
-/// Goal: what is sent of a user's file are the bytes that were hashed, even when its times were put back.
+/// Goal: a peer sends only the hashed bytes of a user's file, even if the file's times were put back.
 #[test]
 fn a_source_gives_only_the_bytes_that_were_hashed() {
     use std::os::unix::fs::FileExt as _;
@@ -713,7 +713,7 @@ fn a_source_gives_only_the_bytes_that_were_hashed() {
 
 /// Goal: an object that does not fit is refused before any byte of it is taken, and the promises of others count.
 #[test]
-fn what_does_not_fit_is_refused_at_once() {
+fn an_object_that_does_not_fit_is_refused_at_once() {
     let fixture = Fixture::new();
     fixture.disk.0.free.store(11 << 20, SeqCst);
     let content = |n: u8| ContentId::of(&[n]);
@@ -732,7 +732,7 @@ fn what_does_not_fit_is_refused_at_once() {
     assert!(free < 4 << 20, "{free}");
     assert_eq!(refused(2, 3 << 20), None);
     first.write(&vec![0; 5 << 20]).unwrap();
-    // In truth the file system has fewer bytes free by now; here it has as many as before.
+    // A real file system would have fewer bytes free by now; this one reports as many as before.
     assert_eq!(refused(2, 6 << 20), None);
     drop(first);
     assert_eq!(refused(2, 9 << 20), None);

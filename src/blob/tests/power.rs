@@ -1,5 +1,5 @@
-//! A loss of power before each call of the disk: what was acknowledged is there afterwards, and nothing else looks as if
-//! it were.
+//! A loss of power before each call of the disk: every acknowledged object is there afterwards, and nothing else seems
+//! to be there.
 
 use std::error::Error;
 use std::path::Path;
@@ -31,7 +31,7 @@ fn bytes(of: u8, length: usize) -> Vec<u8> {
 fn work(disk: &MemoryDisk, done: &mut Acknowledged) -> Result<(), BlobError> {
     let store = Store::open(Path::new(ROOT), Arc::new(disk.clone()))?;
     for round in 0..2u8 {
-        // One of a chunk, one of two chunks, which has an outboard.
+        // An object of one chunk, and one of two chunks, which has an outboard.
         for (i, length) in [700, 1_100_000].into_iter().enumerate() {
             let object = bytes(round * 2 + i as u8, length);
             let content = ContentId::of(&object);
@@ -58,8 +58,7 @@ fn work(disk: &MemoryDisk, done: &mut Acknowledged) -> Result<(), BlobError> {
 
 /// Opens the store after its disk lost power, and compares it with what it had acknowledged.
 ///
-/// # Errors
-/// The first thing that is not as it should be.
+/// # Errors The first difference from the acknowledged state.
 fn check(disk: &MemoryDisk, done: &Acknowledged) -> Result<(), Box<dyn Error>> {
     let store = Store::open(Path::new(ROOT), Arc::new(disk.clone()))?;
     for object in &done.objects {
@@ -90,7 +89,7 @@ fn check(disk: &MemoryDisk, done: &Acknowledged) -> Result<(), Box<dyn Error>> {
             return Err(format!("{name} is not linked any more").into());
         }
     }
-    // Nothing that is not what its name says is visible.
+    // Every visible object has the SHA-256 that its name says.
     for (path, _) in disk.files_below(&Path::new(ROOT).join("objects")) {
         let content: ContentId = path.file_name().and_then(|name| name.to_str()).unwrap().parse().unwrap();
         let sound = ContentId::of(&disk.contents(&path).unwrap()) == content;
@@ -102,7 +101,7 @@ fn check(disk: &MemoryDisk, done: &Acknowledged) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Cuts the power before the n-th call. Whether there was such a call, and what is wrong then.
+/// Cuts the power before the n-th call. Returns whether there was such a call, and what is wrong after it.
 fn cut(n: u64, seed: u64) -> (bool, Result<(), String>) {
     let disk = MemoryDisk::default();
     disk.die_before_call(n);
@@ -114,8 +113,8 @@ fn cut(n: u64, seed: u64) -> (bool, Result<(), String>) {
     (died, check(&disk, &done).map_err(|error| error.to_string()))
 }
 
-/// Goal: at whatever call of the disk the power goes, and whatever of the unsynced bytes and names is there then, what
-/// was acknowledged is there, whole, and nothing else is shown.
+/// Goal: after a loss of power at any call of the disk, with any part of the unsynced bytes and names kept, every
+/// acknowledged object is there and whole, and the store shows nothing else.
 #[test]
 fn a_loss_of_power_before_every_call() {
     let mut cuts = 0;

@@ -107,7 +107,7 @@ impl Node {
     fn ask_for_myself(&mut self, now: Moment, whom: Entry, hops: u32) {
         let request = MembershipRequest::FindOwner { key: self.me.position };
         let to = Target::from(&whom);
-        self.ask(now, to, request, self.request_timeout(), Purpose::Heal { whom, hops });
+        self.ask(now, to, request, self.request_timeout(), Purpose::Search { whom, hops });
     }
 
     fn copy_page(&mut self, now: Moment) {

@@ -67,8 +67,8 @@ pub struct NodeConfig {
     pub settings: Option<RingSettings>,
     /// The time between two pings.
     pub interval: Duration,
-    /// The number of answering members that are kept as contacts. A ring of so many is one hop wide; each takes
-    /// [`Table::BYTES_PER_MEMBER`] and the cost of its news.
+    /// The number of answering members that are kept as contacts. A ring of no more members is one hop wide. Each
+    /// contact takes [`Table::BYTES_PER_MEMBER`] and the cost of its news.
     pub contacts_max: usize,
     /// The way into the ring.
     pub start: Start,
@@ -78,9 +78,9 @@ pub struct NodeConfig {
 
 /// The membership of one peer.
 ///
-/// Its driver calls four kinds of methods. `handle_*` take what happens: messages, answers, time. `begin_leaving`,
-/// `depart` and the like take what this peer wants. `poll_output` and `poll_timeout` say what is to be done, and when to
-/// call [`Node::handle_timeout`]: after any `handle_*` the driver drains the outputs, then re-arms its timer. The others
+/// Its driver calls four kinds of methods. `handle_*` take events: messages, answers, time. `begin_leaving`, `depart`
+/// and the like take the wishes of this peer. `poll_output` and `poll_timeout` say what is to be done, and when to call
+/// [`Node::handle_timeout`]: after any `handle_*` the driver drains the outputs, then re-arms its timer. The others
 /// only tell what this peer believes.
 #[derive(Debug, Clone)]
 pub struct Node {
@@ -126,7 +126,7 @@ enum Phase {
     Ended,
 }
 
-/// The answer to a request: who gave it and on which way, or why there is none.
+/// The answer to a request with its teller, or the reason why there is no answer.
 type Answer = Result<(Teller, MembershipReply), Unanswered>;
 
 impl Node {
@@ -505,7 +505,7 @@ impl Node {
             }
             Purpose::Farewell => {}
             Purpose::Contacts => self.contacts_answered(now, answer),
-            Purpose::Heal { whom, hops } => self.search_answered(now, &whom, hops, answer),
+            Purpose::Search { whom, hops } => self.search_answered(now, &whom, hops, answer),
             Purpose::Check(whom) => self.check_answered(now, &whom, answer),
         }
     }
@@ -576,7 +576,7 @@ impl Node {
         self.settings.unwrap_or_default()
     }
 
-    /// What the rules of the neighbourhood need to know.
+    /// The facts that the rules of the neighbourhood need.
     fn known(&self) -> Known<'_> {
         Known {
             me: &self.me.position,
@@ -587,7 +587,7 @@ impl Node {
         }
     }
 
-    /// The neighbourhood with what its rules need to know, and chance.
+    /// The neighbourhood, the facts that its rules need, and the generator of chance.
     fn ring_parts(&mut self) -> (&mut Neighbourhood, Known<'_>, &mut ChaCha8Rng) {
         let (successors_max, small) = (self.settings().successors.into(), self.is_small());
         let Node { me, members, rules, ring, rng, .. } = self;

@@ -144,7 +144,8 @@ impl Node {
             None => self.members.at(&position).cloned(),
         };
         if before.is_none() && self.has_no_place_for(&member) {
-            // A peer with few contacts drops most of what it hears: it tells this on and forgets it.
+            // A peer with few contacts keeps few of the members that it hears of: it passes their news on and forgets
+            // them.
             if is_news {
                 self.members.announce(member.clone());
             }

@@ -151,7 +151,8 @@ impl Node {
                 }
                 match self.check_state(&teller, &query.whom().position, predecessor.as_ref(), &successors) {
                     Ok(()) => self.adopt(now, &teller, &query, predecessor, successors),
-                    // Its list is worth nothing: this peer's own knowledge of the peers behind it takes its place.
+                    // The list of that peer is unusable. This peer's own knowledge of the peers behind it takes the
+                    // place of the list.
                     Err(_) => {
                         let after = query.whom().position;
                         let known: Vec<Entry> = self.members.clockwise_from(&after).cloned().collect();
@@ -367,7 +368,7 @@ mod tests {
     use crate::config::RingSettings;
     use crate::wire::limits::MEMBERS_MAX;
 
-    /// Reported: a helper that had left answered `Gone`, and the asked peer was taken for one that had left.
+    /// Reported: a helper that had left answered `Gone`, and the asker believed that the asked peer had left.
     #[test]
     fn a_helper_that_has_left_says_nothing_of_the_asked_peer() {
         let (now, interval) = (Moment(1_000_000), Duration::from_secs(1));

@@ -1,4 +1,4 @@
-//! Golden outputs: what people and scripts have learned to read.
+//! Golden outputs, on which people and scripts rely.
 
 use super::*;
 use crate::config::RingSettings;
@@ -199,7 +199,7 @@ fn short_one(name: &str, holders: &[PeerName], missing: &[PeerName]) -> ShortFil
     }
 }
 
-/// What a status says behind this word.
+/// The lines of a status that begin with this word.
 fn said_of(report: &StatusReport, word: &str) -> Vec<String> {
     let text = status_at(report, true, 1_800_000_000);
     text.lines().filter(|line| line.trim_start().starts_with(word)).map(str::to_owned).collect()

@@ -1,4 +1,4 @@
-//! Why the commands fail that are about the ring, or read what is there.
+//! The errors of the commands that are about the ring, or that only read.
 
 use super::RequestError;
 use crate::blob::BlobError;
@@ -207,8 +207,8 @@ mod tests {
     use crate::id::Position;
     use crate::wire::FailureKind;
 
-    /// Goal: over `quoit-client/1` a departure that would lose copies, and what does not exist, are told from every other
-    /// failure.
+    /// Goal: over `quoit-client/1` a client can tell a departure that would lose copies, and a name that does not
+    /// exist, from every other failure.
     #[test]
     fn a_failure_has_the_kind_of_its_error() {
         let remains = Remains { copies: 1, files: 2, names: 2, on: vec![Position::of_number(4).into()] };

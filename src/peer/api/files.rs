@@ -1,4 +1,4 @@
-//! What `store` and `request` are given, and why the commands about files fail.
+//! The arguments of `store` and `request`, and the reasons why commands about files fail.
 
 use std::io;
 use std::path::PathBuf;
@@ -304,7 +304,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_has_no_word_does_not_answer_or_takes_over() {
+    fn a_peer_without_a_word_does_not_answer_or_takes_over() {
         let told = |silent: &[u8], taking_over: &[u8]| {
             let named =
                 |number: &u8| PeerName { position: crate::id::Position::of_number(*number), name: None };

@@ -561,8 +561,8 @@ impl Listen {
     }
 }
 
-/// The IP address of a new peer for which nobody chose one. A bundle usually comes from another machine, whose peers
-/// have to reach this one; then it is all addresses of the contact's family.
+/// The default IP address of a new peer. A bundle usually comes from another machine, whose peers have to reach this
+/// one; then it is all addresses of the contact's family.
 fn default_ip(options: &StartOptions) -> IpAddr {
     let known = match &options.entrance {
         Entrance::Join { known } if options.bundle.is_some() => known.as_str(),
@@ -622,7 +622,7 @@ const INBOX_MAX: usize = 4_096;
 mod tests {
     use super::*;
 
-    /// Goal: what was chosen before is where it listens; a bundle's peer is reached by others.
+    /// Goal: a peer listens where it listened before; a peer from a bundle listens where others reach it.
     #[test]
     fn where_a_peer_listens() {
         let join = |known: &str| Entrance::Join { known: Address::new(known).unwrap() };

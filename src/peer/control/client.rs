@@ -32,7 +32,7 @@ pub struct Client {
     described: String,
     /// The peer's data directory, if it is on this machine.
     data_dir: Option<PathBuf>,
-    /// The progress of commands that nobody watches.
+    /// The progress of commands without a viewer.
     idle: Progress,
 }
 

@@ -217,8 +217,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(5);
 mod tests {
     use super::*;
 
-    /// Found by reading: the client of a departure went away and the peer stayed; when that peer ended later by itself,
-    /// its peer.toml said that it had left the ring.
+    /// Found by reading the code: the client of a departure went away and the peer stayed; when that peer ended later
+    /// by itself, its peer.toml said that it had left the ring.
     #[tokio::test]
     async fn a_refused_departure_is_none_although_its_client_is_gone() {
         let soon = || tokio::time::sleep(Duration::from_millis(1));

@@ -8,7 +8,7 @@
 //! | `choice` | the peer of this machine that is meant |
 //! | `report` | a peer's reports on itself and its ring |
 //! | `export` | the target of a request's bytes: a file, or standard output |
-//! | `state` | what the commands share, and those who watch |
+//! | `state` | state that the commands share, and the subscribers |
 
 pub(in crate::peer) mod choice;
 pub(in crate::peer) mod client;

@@ -200,7 +200,7 @@ impl Shared {
     }
 
     /// The peers to ask for a listing: the members that are believed to live, in order, this one first; and those of
-    /// them that did not answer on the way. In a small ring this peer knows all members and asks nobody.
+    /// them that did not answer on the way. In a small ring this peer knows all members and asks no other peer.
     async fn everybody(self: &Arc<Self>) -> Result<(Vec<Entry>, Vec<Position>), NotActive> {
         let view = self.view();
         if view.is_member() && view.small {

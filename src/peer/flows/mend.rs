@@ -185,8 +185,8 @@ mod tests {
         line.split_once("it is in quarantine/").unwrap().1.to_owned()
     }
 
-    /// Reported by reading: "is fetched from another holder" stood for a copy that nobody fetched, and after all tries
-    /// had failed.
+    /// Found by reading the code: a notice said "is fetched from another holder" of a copy that no flow fetched, and
+    /// after all tries had failed.
     #[test]
     fn a_notice_says_what_happened() {
         let book = NoticeBook::default();

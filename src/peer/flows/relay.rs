@@ -246,7 +246,8 @@ const READER_PAUSE: Duration = Duration::from_secs(5);
 mod tests {
     use super::*;
 
-    /// Goal: bytes of a slow holder that went away serve with the next one, and then a wrong chunk convicts nobody.
+    /// Goal: a relay keeps the bytes of a slow holder that went away for the next holder. A wrong chunk of both then
+    /// convicts neither.
     #[test]
     fn a_part_of_a_chunk_is_kept_for_the_next_holder() {
         let mut part = Part { bytes: vec![7; PIECE_BYTES + 1], senders: 1 };

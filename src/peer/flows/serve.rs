@@ -113,7 +113,7 @@ impl Shared {
             Request::Storage(request @ StorageRequest::Sync) => {
                 let reply = tokio::select! {
                     reply = self.answer_storage(from, request) => reply,
-                    // The asking peer is gone and no longer waits for what moves; repair continues it.
+                    // The asking peer is gone and no longer waits for this transfer; repair continues it.
                     () = stream.given_up() => return Err(StreamError::Cancelled),
                 };
                 stream.send_reply(&Reply::Storage(reply)).await?;

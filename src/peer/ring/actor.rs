@@ -78,7 +78,7 @@ pub(in crate::peer) struct Actor {
     pub move_check_at: Option<Moment>,
     /// The last known address of this peer that this machine really had.
     pub was_here: Option<IpAddr>,
-    /// The peers that were told lately what this machine's clock shows, and when.
+    /// The peers to which this peer lately sent the time of its clock, with the moment.
     pub clock_told: BTreeMap<Position, Moment>,
     /// The number of frames taken from each peer when it was last pinged.
     pub taken: HashMap<Position, u64>,
@@ -263,7 +263,7 @@ impl Actor {
         ended
     }
 
-    /// Tells a peer now and then what this machine's clock shows.
+    /// Sends the time of this machine's clock to a peer now and then.
     fn tell_clock(&mut self, to: &Entry) {
         let now = self.clock.now();
         self.clock_told.retain(|_, at| now.since(*at) < CLOCK_EVERY);
@@ -324,7 +324,8 @@ impl Actor {
         });
     }
 
-    /// Saves newly learned settings before anybody sees this peer active, so that it comes back with them.
+    /// Saves newly learned settings before any reader of the view sees this peer active, so that it comes back with
+    /// them.
     async fn keep_settings(&self, settings: Option<RingSettings>) {
         let (replicas, successors) = (settings.map(|s| s.replicas), settings.map(|s| s.successors));
         let is_new = {
@@ -458,7 +459,7 @@ fn told(shared: &Shared, event: Event) -> Option<PeerEvent> {
 
 /// The pause between two tries to write an incarnation that the disk refused.
 const PERSIST_BACKOFF: Backoff = Backoff::steady(Duration::from_secs(1));
-/// How often a pinged peer is told what this machine's clock shows, and how many peers at most are told in that time.
+/// The time between two reports of this machine's clock to a pinged peer, and the most peers that get one in that time.
 const CLOCK_EVERY: Duration = Duration::from_secs(20);
 const CLOCK_TOLD_MAX: usize = 256;
 /// How often a peer that listens on every address checks whether its machine has moved.

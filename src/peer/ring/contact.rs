@@ -1,5 +1,5 @@
-//! Contact with the members: the connections that are kept, ways to members that cannot be reached, and what is
-//! remembered about them.
+//! Contact with the members: the connections that are kept, detours to members that cannot be reached directly, and
+//! remembered facts about members.
 //!
 //! A peer behind an address translator can only dial out. So each peer keeps a connection with every member of a small
 //! ring, and with its nearest members in a large ring; both ends use the connection. A living member that cannot be
@@ -52,7 +52,7 @@ struct Apart {
     trying: bool,
 }
 
-/// What is remembered about a member beyond the end of the process.
+/// The facts about a member that outlive the process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::peer) struct Known {
     position: Position,
@@ -157,7 +157,7 @@ impl Shared {
         let apart = view.alive().filter_map(|entry| {
             let through = self.transport.detour(&entry.position);
             let failures = self.ring.contacts.failures(&entry.position);
-            // A single failed dial may be a death that nobody has found yet.
+            // A single failed dial may be a death that no peer has found yet.
             let sure = failures > 1 || (failures == 1 && through.is_some());
             (sure && self.transport.connection(&entry.position).is_none()).then(|| Unreachable {
                 peer: self.named(&entry.position),
@@ -400,8 +400,7 @@ mod tests {
         })
     }
 
-    /// Goal: a peer that cannot be dialled is tried again with pauses that grow to a minute and no further, and a way
-    /// through others is looked for meanwhile.
+    /// Goal: a failed dial is repeated with pauses that grow to a minute, and meanwhile the peer searches for a helper.
     #[test]
     fn dials_that_fail_are_repeated_ever_less_often() {
         let (contacts, me, other) = (Contacts::default(), Position::of_number(1), [entry(2)]);
@@ -426,7 +425,7 @@ mod tests {
         assert!(dial.is_empty() && search.is_empty() && contacts.failures(&other[0].position) == 0);
     }
 
-    /// Goal: of two peers that hear of each other at once, the one of the lower position dials.
+    /// Goal: of two peers that hear of each other at once, the one with the lower position dials.
     #[test]
     fn the_higher_position_waits_a_moment() {
         let (contacts, me, lower) = (Contacts::default(), Position::of_number(9), [entry(2)]);
@@ -436,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_comes_back_from_disk() {
+    fn known_facts_come_back_from_disk() {
         let known = vec![
             Known { position: Position::of_number(1), name: Some("nas".to_owned()), away_since_ms: None },
             Known { position: Position::of_number(2), name: None, away_since_ms: Some(1_700_000_000_000) },

@@ -205,9 +205,9 @@ mod tests {
         assert!(forwards.lock().exchanges.is_empty());
     }
 
-    /// Goal: a handful of members that hold all places, and let a byte pass now and then, keep nobody out.
+    /// Goal: a few members that hold all places, and let a byte pass now and then, do not keep others out.
     #[test]
-    fn those_who_have_most_give_way() {
+    fn members_with_most_places_give_way() {
         let (forwards, now) = (Forwards::default(), Instant::now());
         let places: Vec<Place<'_>> =
             (1..5).flat_map(|number| take(&forwards, number, FORWARDS_PER_PEER_MAX, now)).collect();
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_silent_gives_way_to_ones_own() {
+    fn a_silent_exchange_gives_way_to_ones_own() {
         let (forwards, now) = (Forwards::default(), Instant::now());
         let places = take(&forwards, 1, FORWARDS_PER_PEER_MAX, now);
         assert!(forwards.begin(Position::of_number(1), now).is_none());
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_helper_says_is_held_against_what_is_known() {
+    fn words_of_a_helper_are_checked_against_the_known() {
         let entry = |incarnation, key, host: &str| {
             let (position, key) = (Position::of_number(7), KeyHash([key; 32]));
             Entry::from(Life { position, incarnation, key, address: Address::new(host).unwrap() })

@@ -6,7 +6,7 @@
 //! | `contact` | keeps connections to the members, finds ways to those that cannot be reached, keeps their names |
 //! | `forward` | joins streams between two peers that cannot reach each other |
 //! | `lookup` | asks other peers about the ring |
-//! | `blame` | what is held against other peers, and how that is told |
+//! | `blame` | faults of other peers, and how they are reported |
 //! | `ping` | asks a peer that a person names how it answers |
 //! | `forget` | removes a member that will not come back |
 //! | `clock` | time since the peer was made, sleep of the machine included |

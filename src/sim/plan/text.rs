@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_printed_is_read_back() {
+    fn a_printed_plan_is_read_back() {
         for seed in 0..200 {
             for plan in [Plan::draw(seed, 30), Plan::draw_with_files(seed, 30)] {
                 assert_eq!(plan.to_string().parse(), Ok(plan.clone()), "{plan}");
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_plan_is_named() {
+    fn a_text_that_is_no_plan_is_named() {
         for bad in
             ["", "ring 3", "ring 3 r 2 drift x", "ring 3 r 2 drift 0; 1.0 dance 3", "ring 3 r 2 drift 0; x"]
         {

@@ -343,7 +343,7 @@ mod tests {
         ObjectInfo { content: ContentId::of(&[of]), length, outboard: OutboardDigest([0; 32]) }
     }
 
-    /// Goal: at whatever moment the process ends, an object is complete only if its sync had ended.
+    /// Goal: if the process ends at any moment, an object is complete only if its sync had ended.
     #[test]
     fn a_crash_leaves_a_part_at_most() {
         let mut rng = ChaCha8Rng::seed_from_u64(7);
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_rotted_is_read_as_it_is_unless_it_is_checked() {
+    fn rot_is_read_as_it_is_unless_it_is_checked() {
         let (mut disk, object) = (Light::default(), info(1, 10));
         disk.put_object(object);
         disk.rot(&object.content);

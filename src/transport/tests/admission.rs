@@ -1,4 +1,4 @@
-//! Who is admitted, what is carried to them, and what a certificates directory takes.
+//! Admission of peers, the bundles that are carried to them, and the files that a certificates directory takes.
 
 use std::fs;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::transport::keys::{SecretKey, pem};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A request as another tool would make it, with whatever its maker would like to be.
+/// A request as another tool would make it, with any names that its maker chose.
 fn request(key: &rcgen::KeyPair, names: &[String]) -> String {
     let mut parameters = rcgen::CertificateParams::new(names).unwrap();
     parameters.distinguished_name.push(rcgen::DnType::CommonName, "quoit peer 1");
@@ -22,7 +22,7 @@ fn ed25519() -> rcgen::KeyPair {
     rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap()
 }
 
-/// A whole bundle of an identity that the ring's CA made, whatever it says.
+/// A whole bundle of an identity that the ring's CA made, with any content.
 fn bundle_of(ring: &Ring, identity: &Identity) -> Bundle {
     let key = SecretKey::from_der(identity.for_tls().1.secret_der().to_vec());
     let certificate = identity.certificate_der().to_vec().into();
@@ -47,7 +47,7 @@ fn parsed(parts: &[&String]) -> Result<Bundle, BundleError> {
     Bundle::from_pem(parts.iter().map(|part| part.as_str()).collect::<String>().as_bytes())
 }
 
-/// Goal: what is admitted in one place becomes an identity in another; the key is in one place only.
+/// Goal: a request admitted in one place becomes an identity in another; the key is in one place only.
 #[test]
 fn a_bundle_becomes_an_identity_elsewhere() {
     let (ring, elsewhere) = (Ring::new(), tempfile::tempdir().unwrap());
@@ -137,7 +137,7 @@ fn of_several_admissions_at_once_one_gets_the_name() {
     assert!(refused.into_iter().all(|error| matches!(error, IdentityError::GivenOut { .. })));
 }
 
-/// Goal: of a request only the key counts, and only from whoever has its private half.
+/// Goal: of a request only the key counts, and only with a proof of its private half.
 #[test]
 fn a_request_gives_a_key_and_nothing_else() {
     let ring = Ring::new();
@@ -154,7 +154,7 @@ fn a_request_gives_a_key_and_nothing_else() {
     assert!(!is_client_certificate(bundle.certificate_der()));
     assert!(!crate::transport::verifier::is_authority(bundle.certificate_der()));
 
-    // Once more is the same again; under another name it is not.
+    // The same request has the same result again; under another name it has not.
     assert_eq!(certify(&asked, Some("nas")).unwrap().position(), bundle.position());
     for other in [Some("other"), None] {
         assert!(matches!(certify(&asked, other), Err(IdentityError::GivenOut { .. })));
@@ -194,12 +194,12 @@ fn a_renewed_certificate_is_of_the_same_peer() {
         (Some(Position::of_number(7)), Some("nas".into()))
     );
     assert!(!renewed.has_key());
-    // Its key is here too, so that it is in use already.
+    // The key of that position is here too, so the position is in use already.
     let loaded = Identity::load(ring.folder.path(), "7").unwrap();
     assert_eq!((loaded.key_hash(), loaded.display_name()), (ended.key_hash(), Some("nas")));
     assert!(loaded.valid_until() > std::time::SystemTime::now() + MINUTE);
 
-    // Elsewhere it takes the place of the old one, and the old one does not come back.
+    // On the other machine the new certificate replaces the old one, and the old one cannot replace it.
     let year = 1970 + (now_ms() / (1_000 * 31_556_952)) as i32;
     let old = forged(&ring, &names(9), (2020, year + 2));
     old.save(ring.folder.path()).unwrap();
@@ -287,7 +287,7 @@ fn a_broken_bundle_says_what_is_wrong() {
     ));
 }
 
-/// Goal: what does not belong there is refused, and nothing is changed.
+/// Goal: files that do not belong there are refused, and nothing is changed.
 #[test]
 fn a_certificates_directory_is_of_one_ring_and_one_key() {
     let (ring, other) = (Ring::new(), Ring::new());

@@ -1,4 +1,4 @@
-//! The CA, identities, and what a verifier accepts.
+//! The CA, identities, and the certificates that a verifier accepts.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

@@ -4,7 +4,7 @@ use super::*;
 use crate::id::Position;
 use crate::wire::{Target, limits};
 
-/// The same on both ends of one connection, and on no other.
+/// A value that both ends of one connection share, and no other connection has.
 fn session(peer: &Peer, of: &Peer) -> Option<[u8; 16]> {
     let connection = peer.transport.connection(&of.target.position?)?;
     let mut out = [0; 16];
@@ -16,7 +16,7 @@ fn agree(a: &Peer, b: &Peer) -> bool {
     session(a, b).is_some() && session(a, b) == session(b, a)
 }
 
-/// Goal: display names come from certificates, on both sides, and outlive what was only kept.
+/// Goal: display names come from certificates, on both sides, and replace remembered names.
 #[tokio::test]
 async fn display_names_come_from_certificates() {
     let ring = Ring::new();
@@ -97,7 +97,7 @@ async fn dials_to_the_same_target_are_one() {
     assert_eq!(a.transport.shared.endpoint.stats().outgoing_handshakes, 1);
 }
 
-/// Goal: however two dials cross, both sides end with the same one connection, and no exchange is lost.
+/// Goal: if two dials cross in any way, both sides keep the same one connection, and no exchange is lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn crossed_dials_leave_one_connection() {
     let ring = Ring::new();
@@ -134,9 +134,9 @@ async fn a_raised_incarnation_reaches_the_others() {
     assert_eq!(b.probe(&a.target).await.unwrap().0.incarnation, 7);
 }
 
-/// Goal: whichever of the two comes first, a greeting that is under way or a new incarnation, the other side knows the
-/// new one soon. A peer that was stopped dials all that it knows, hears that it was declared dead, and takes another
-/// incarnation while some of these dials are still greeting.
+/// Goal: the other side soon knows a new incarnation, whether it comes before or after a greeting that is under way. A
+/// peer that was stopped dials all that it knows, hears that it was declared dead, and takes another incarnation while
+/// some of these dials are still greeting.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_incarnation_that_is_raised_during_a_greeting_reaches_the_other() {
     let ring = Ring::new();
@@ -208,7 +208,7 @@ async fn silence_is_bounded() {
     assert!(begun.elapsed() < limits::CONNECT_TIMEOUT + Duration::from_secs(2));
 }
 
-/// Goal: an address that never answers costs a packet for each dial, not a handful, once a few dials were in vain.
+/// Goal: after a few failed dials, an address that never answers costs one packet for each dial, not several.
 #[tokio::test]
 async fn after_a_few_dials_in_vain_no_packet_is_repeated() {
     let ring = Ring::new();
@@ -226,13 +226,13 @@ async fn after_a_few_dials_in_vain_no_packet_is_repeated() {
     let repeated = came();
     assert!(repeated >= 9, "three dials: {repeated} packets");
     dial(5).await;
-    // Its first packet and, in the end, that it is given up.
+    // The first packet, and the close when the dialler gives up.
     let once = came();
     assert!((1..=2).contains(&once), "one dial: {once} packets");
 }
 
-/// Goal: a peer that was killed without a word and started again on its port is reached at once,
-/// although the other side still believes in the old connection.
+/// Goal: a peer that was killed without a word and started again on its port is reached at once, although the other
+/// side still has the old connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_peer_is_reached_again_after_its_restart() {
     let ring = Ring::new();
@@ -244,7 +244,7 @@ async fn a_killed_peer_is_reached_again_after_its_restart() {
     let b = first.block_on_here(|| Peer::start(&identity, "127.0.0.1:0".parse().unwrap(), 1).unwrap());
     a.probe(&b.target).await.unwrap();
     let (target, listen) = (b.target.clone(), b.transport.local_address().unwrap());
-    // Its tasks end where they stand: nothing more is sent.
+    // The tasks of that peer end where they stand, and send nothing more.
     first.shutdown_background();
     drop(b);
 
@@ -257,7 +257,7 @@ async fn a_killed_peer_is_reached_again_after_its_restart() {
     let (who, reply) = a.probe(&target).await.unwrap();
     assert_eq!((who.incarnation, reply), (2, alive()));
     assert!(begun.elapsed() < limits::CONNECT_TIMEOUT * 2);
-    // The second connection has the place of the first, whether that one's end was noticed before or after.
+    // The second connection has the place of the first, whether the end of the first was noticed before or after.
     assert_eq!(a.transport.connected().len(), 1);
     let connection = a.transport.connection(&target.position.unwrap()).unwrap();
     assert_eq!(connection.peer().incarnation, 2);
@@ -310,7 +310,7 @@ async fn a_clash_of_identities_does_not_drive_out_who_came_first() {
     let (first, second) = (ring.peer(2), ring.peer(2));
     a.probe(&first.target).await.unwrap();
     let key = a.transport.connected()[0].key;
-    // The other one with that position is answered, but nothing goes to it.
+    // The peer answers the other one with that position, but sends no request to it.
     assert_eq!(second.probe(&a.target).await.unwrap().1, alive());
     assert_eq!(a.transport.connected().len(), 1);
     assert_eq!(a.transport.connected()[0].key, key);
@@ -334,7 +334,7 @@ async fn a_full_pool_makes_place() {
 }
 
 trait BlockOnHere {
-    /// Runs within this runtime's context, so that what is spawned is its own.
+    /// Runs within this runtime's context, so that its tasks are spawned there.
     fn block_on_here<T>(&self, work: impl FnOnce() -> T) -> T;
 }
 

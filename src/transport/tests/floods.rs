@@ -1,4 +1,4 @@
-//! Strangers and members that do too much of something: bounded, counted, and nobody else suffers.
+//! Strangers and members that overdo something: the excess is bounded and counted, and no other peer suffers.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ use crate::transport::guard::{
 use crate::transport::turns::LINE_MAX;
 use crate::wire::{Fault, codec, limits};
 
-/// A member's bare end of the network: what it sends is up to the test.
+/// A member's bare end of the network: the test decides what it sends.
 fn bare_member(identity: &Identity, from: &str) -> quinn::Endpoint {
     let config = client_settings(identity);
     let mut endpoint = quinn::Endpoint::client(from.parse().unwrap()).unwrap();
@@ -39,7 +39,7 @@ fn code_of(end: &quinn::ConnectionError) -> Option<quinn::VarInt> {
     }
 }
 
-/// The faults that were told so far.
+/// The faults that were reported so far.
 fn told(inbox: &mut mpsc::Receiver<Incoming>) -> Vec<Fault> {
     std::iter::from_fn(|| inbox.try_recv().ok())
         .filter_map(|event| match event {
@@ -61,7 +61,7 @@ async fn an_impossible_incarnation_is_refused_at_the_hello_and_both_sides_can_re
         let end = soon(connection.closed()).await;
         assert_eq!(code_of(&end), Some(stream_error::close_code::BAD_HELLO), "{end:?}");
         assert!(end.to_string().contains(&incarnation.to_string()), "{end}");
-        // And the other way round: who is dialled names it.
+        // The other way round: the dialled peer names the dialler.
         let liar = Peer::start(&ring.identity(4), "127.0.0.1:0".parse().unwrap(), incarnation).unwrap();
         let error = soon(b.transport.connect(&liar.target)).await.unwrap_err();
         assert!(matches!(&error, DialError::Refused { refusal: Refusal::BadHello(_), .. }), "{error:?}");
@@ -71,7 +71,7 @@ async fn an_impossible_incarnation_is_refused_at_the_hello_and_both_sides_can_re
     assert!(b.transport.connected().is_empty());
 }
 
-/// Goal: who holds a certificate speaks for its own position only.
+/// Goal: the holder of a certificate speaks for its own position only.
 #[tokio::test]
 async fn a_position_is_the_certificates_and_no_hello_changes_it() {
     let ring = Ring::new();
@@ -90,7 +90,7 @@ async fn failing_handshakes_cost_their_address_and_nobody_else() {
     let to = b.transport.local_address().unwrap();
     let known = bare_member(&ring.identity(3), "127.0.0.9:0");
     greeted(&known, to, 1).await;
-    // With a certificate of another ring its side of the handshake fails, too: it is one that looks away.
+    // The stranger's certificate is of another ring. Its side would refuse b's certificate, so its client checks none.
     let stranger = hostile::bare_client(&ring, b"quoit/1");
     stranger.rebind(std::net::UdpSocket::bind("127.0.0.9:0").unwrap()).unwrap();
     for _ in 0..3 * FAILURES.burst as usize {
@@ -104,7 +104,7 @@ async fn failing_handshakes_cost_their_address_and_nobody_else() {
     })
     .await;
     assert!(counters.refused_handshakes() >= 3 * FAILURES.burst as u64);
-    // Its neighbour behind the same address, whom b knows, comes again; so does everybody else.
+    // Its neighbour behind the same address, which b knows, connects again; so does every other peer.
     greeted(&known, to, 1).await;
     let elsewhere = bare_member(&ring.identity(4), "127.0.0.1:0");
     greeted(&elsewhere, to, 1).await;
@@ -133,8 +133,8 @@ fn failing_handshakes(ring: &Ring, to: SocketAddr, sockets: usize) -> tokio::tas
     flood
 }
 
-/// Goal: an attacker without a certificate keeps neither a command nor a new peer out that comes from its own
-/// address, and ports of clients do not push out those of peers.
+/// Goal: an attacker without a certificate cannot lock out a command or a new peer at its own address, and ports of
+/// clients do not push out those of peers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_and_new_peers_come_in_beside_a_flood_from_their_own_address() {
     let ring = Ring::new();
@@ -159,7 +159,7 @@ async fn clients_and_new_peers_come_in_beside_a_flood_from_their_own_address() {
     drop(flood);
 }
 
-/// Goal: who holds up as many handshakes as it can holds up nobody else of its address for long.
+/// Goal: a host that holds up as many handshakes as it can does not lock out others at its address for long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn handshakes_that_are_begun_and_left_keep_no_client_out() {
     let ring = Ring::new();
@@ -174,7 +174,7 @@ async fn handshakes_that_are_begun_and_left_keep_no_client_out() {
                 if let Ok(connection) = mute.connect(to, "peer.quoit").unwrap().await {
                     connection.closed().await;
                 }
-                // As fast as it may, and not busy.
+                // Pings, as fast as the rates allow, without a busy loop.
                 sleep(Duration::from_millis(1)).await;
                 mute.rebind(std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
             }
@@ -190,13 +190,13 @@ async fn handshakes_that_are_begun_and_left_keep_no_client_out() {
     }
 }
 
-/// Goal: one line about strangers reaches the user, and no flood of lines.
+/// Goal: the user gets one line about strangers, and no flood of lines.
 #[tokio::test]
 async fn of_many_refused_connections_one_is_told_at_a_time() {
     let (ring, other) = (Ring::new(), Ring::new());
     let mut b = ring.peer(2);
     let to = b.transport.local_address().unwrap();
-    // It looks away from whose certificate b has, so that b sees its own.
+    // The client does not check which peer b is, so that b sees the client's certificate.
     let (chain, key) = other.identity(3).for_tls();
     let verifier = ring.authority.verifier().unwrap();
     let config =
@@ -241,7 +241,7 @@ async fn connections_of_one_peer_are_few_and_the_oldest_goes() {
     assert_eq!(b.transport.counters().surplus_connections(), 3);
 }
 
-/// Goal: a thousand connections of one member are a few at b, and cost the member its welcome.
+/// Goal: b accepts only a few of a thousand connections of one member, and then shuns the member.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_connections_from_one_address_are_bounded() {
     let ring = Ring::new();
@@ -250,7 +250,7 @@ async fn a_thousand_connections_from_one_address_are_bounded() {
     let to = b.transport.local_address().unwrap();
     let identity = ring.identity(3);
     let mut churn = tokio::task::JoinSet::new();
-    // Those that are let in, those that fail before their address is turned away, and those under way.
+    // The handshakes that are let in, those that fail before their address is turned away, and those under way.
     let most = (HELLOS.burst + FAULTS.burst + FAILURES.burst) as usize + HANDSHAKES_PER_SOURCE_MAX + LINE_MAX;
     for _ in 0..20 {
         let member = bare_member(&identity, "127.0.0.2:0");
@@ -279,7 +279,7 @@ async fn a_thousand_connections_from_one_address_are_bounded() {
 }
 
 #[tokio::test]
-async fn who_goes_on_with_malformed_messages_is_shunned_and_comes_back_by_itself() {
+async fn a_peer_that_goes_on_with_malformed_messages_is_shunned_and_comes_back_by_itself() {
     let ring = Ring::new();
     let settings = TransportSettings { shun_min: Duration::from_secs(3), ..TransportSettings::default() };
     let (a, mut b) = (ring.peer(1), Peer::with(&ring.identity(2), &settings).unwrap());
@@ -303,7 +303,7 @@ async fn who_goes_on_with_malformed_messages_is_shunned_and_comes_back_by_itself
     assert!((FAULTS.burst as u64..FAULTS.burst as u64 + 3).contains(&sent), "{sent}");
     assert!(told(&mut b.inbox).contains(&Fault::Malformed));
 
-    // Meanwhile it is not let in, nor dialled; others are served.
+    // Meanwhile b neither lets the member in nor dials it; b serves others.
     let again = soon(member.connect(to, "peer.quoit").unwrap()).await.unwrap();
     hello(&again, 1).await;
     assert_eq!(code_of(&soon(again.closed()).await), Some(stream_error::close_code::MISBEHAVED));
@@ -313,7 +313,7 @@ async fn who_goes_on_with_malformed_messages_is_shunned_and_comes_back_by_itself
     assert!(!error.is_final());
     assert_eq!(a.probe(&b.target).await.unwrap().1, alive());
 
-    // An honest peer with one bug that is over: after a while it is a peer like others.
+    // An honest peer whose bug is over is a peer like others after a while.
     let honest = Peer::start(&identity, "127.0.0.1:0".parse().unwrap(), 2).unwrap();
     eventually_async("it comes back", async || honest.probe(&b.target).await.is_ok()).await;
     assert_eq!(b.transport.counters().shunned(), 1);
@@ -342,7 +342,7 @@ async fn a_flood_of_datagrams_is_dropped_unread_and_ends_the_connection() {
     drop(told(&mut b.inbox));
 }
 
-/// Goal: streams that are opened and left end by themselves, and cost who left them.
+/// Goal: abandoned streams end by themselves, and cost the peer that left them.
 #[tokio::test]
 async fn streams_opened_and_left_end() {
     let ring = Ring::new();
@@ -355,7 +355,7 @@ async fn streams_opened_and_left_end() {
     let mut left = Vec::new();
     for _ in 0..64 {
         let (mut send, recv) = soon(connection.open_bi()).await.unwrap();
-        // Half a header: the stream is there, its request is not.
+        // Half a header opens the stream without a request.
         send.write_all(&[0, 0]).await.unwrap();
         left.push((send, recv));
     }
@@ -363,7 +363,7 @@ async fn streams_opened_and_left_end() {
     let chatter = tokio::spawn({
         let connection = connection.clone();
         async move {
-            // It is there all the time.
+            // The client sends all the time.
             while connection.send_datagram(Bytes::from_static(b"x")).is_ok() {
                 sleep(Duration::from_millis(50)).await;
             }

@@ -1,4 +1,4 @@
-//! Peers and strangers that break the rules: it costs them, and the peer goes on.
+//! Peers and strangers that break the rules: they pay for it, and the peer works on.
 
 use super::*;
 use crate::wire::codec;
@@ -63,7 +63,7 @@ async fn a_client_without_a_certificate_is_refused() {
     let b = ring.peer(2);
     let client = bare_client(&ring, b"quoit/1");
     let address = b.transport.local_address().unwrap();
-    // It may look connected: the refusal comes after its side of the handshake.
+    // The dialler may look connected: the refusal comes after its side of the handshake.
     let end = match soon(client.connect(address, "peer.quoit").unwrap()).await {
         Ok(connection) => soon(connection.closed()).await,
         Err(error) => error,
@@ -117,8 +117,8 @@ async fn a_hello_that_is_none_is_refused() {
     assert_eq!(b.transport.counters().refused_handshakes(), 1);
 }
 
-/// Goal: late packets of handshakes that a peer has given up are no connections that it refuses: nobody is told of
-/// them. A peer that was stopped sends such packets when it goes on.
+/// Goal: a peer reports no refused connection for late packets of handshakes that it gave up. A peer that was stopped
+/// sends such packets when it goes on.
 #[tokio::test]
 async fn late_packets_of_a_handshake_are_dropped_in_silence() {
     let ring = Ring::new();

@@ -29,7 +29,7 @@ struct Ring {
     authority: Authority,
 }
 
-/// A peer that answers; what else comes in goes to `inbox`.
+/// A peer that answers requests; all other input goes to `inbox`.
 struct Peer {
     transport: Transport,
     target: Target,
@@ -98,8 +98,8 @@ async fn answer(mut incoming: mpsc::Receiver<Incoming>, outbox: mpsc::Sender<Inc
     }
 }
 
-/// A probe is answered; an announcement never is; a fetch gets as many bytes as its offset says;
-/// after any other storage request, the bytes that come are sent back.
+/// Answers a probe, never answers an announcement, answers a fetch with as many bytes as its offset says, and echoes
+/// the bytes after any other storage request.
 async fn answer_one(mut stream: RequestStream) -> Result<(), StreamError> {
     match stream.read_request().await? {
         Request::Membership(_) => stream.send_reply(&alive()).await?,
@@ -139,7 +139,7 @@ async fn soon<T>(work: impl Future<Output = T>) -> T {
     timeout(PATIENCE, work).await.expect("in time")
 }
 
-/// For a member's bare end of the network.
+/// Settings for a member's bare end of the network.
 fn client_settings(identity: &Identity) -> quinn::ClientConfig {
     let (chain, key) = identity.for_tls();
     let verifier = identity.verifier().unwrap();

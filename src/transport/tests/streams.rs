@@ -9,7 +9,7 @@ fn echo() -> Request {
     Request::Storage(StorageRequest::Sync)
 }
 
-/// Goal: 64 MiB go there and come back, both ways at once, unharmed.
+/// Goal: 64 MiB go both ways at once and arrive unchanged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_bytes_there_and_back() {
     const PIECES: u64 = (64 << 20) / limits::PIECE_BYTES as u64;
@@ -24,7 +24,7 @@ async fn many_bytes_there_and_back() {
     let (mut sent, mut received) = (0, 0);
     let mut buffer = vec![0; limits::PIECE_BYTES];
     while received < PIECES {
-        // A lead of 4 MiB stays below the windows, so that neither side waits for the other for ever.
+        // A lead of 4 MiB stays below the windows, so that the two sides do not wait for each other for ever.
         if sent < PIECES && sent < received + 16 {
             stream.send_piece(piece(sent)).await.unwrap();
             sent += 1;
@@ -69,7 +69,7 @@ async fn a_dropped_exchange_does_not_look_whole() {
         }
     };
     assert_eq!(end, Err(StreamError::Cancelled));
-    // And the other way round: the answer breaks off.
+    // The other way round: the answer breaks off.
     let mut stream = soon(a.transport.open(&target, &echo())).await.unwrap();
     let Some(Incoming::Stream { stream: asked, .. }) = soon(incoming.recv()).await else {
         panic!("no stream");
@@ -86,7 +86,7 @@ async fn a_request_without_an_answer_ends_in_time_and_spares_the_connection() {
     let never = Request::Storage(StorageRequest::Announce { content: ContentId::of(b"") });
     let failure = a.transport.request(&b.target, &never, Duration::from_millis(400)).await.unwrap_err();
     assert_eq!(failure, RequestFailure::Timeout { waited_ms: 400 });
-    // The peer acknowledged what was sent: its connection is none the worse.
+    // The peer acknowledged the bytes: its connection works on.
     assert!(a.transport.connection(&b.target.position.unwrap()).is_some());
     assert_eq!(a.probe(&b.target).await.unwrap().1, alive());
 }
@@ -95,7 +95,7 @@ async fn a_request_without_an_answer_ends_in_time_and_spares_the_connection() {
 async fn datagrams_go_both_ways() {
     let ring = Ring::new();
     let (mut a, mut b) = (ring.peer(1), ring.peer(2));
-    // The first waits for a dial.
+    // The first datagram waits for a dial.
     let largest = Bytes::from(vec![9; limits::DATAGRAM_BYTES_MAX]);
     a.transport.send_datagram(&b.target, largest.clone());
     let Some(Incoming::Datagram { from, bytes }) = soon(b.inbox.recv()).await else {

@@ -1,4 +1,4 @@
-//! Commands that cannot be meant, and data directories that are taken.
+//! Commands without a valid meaning, and data directories that are in use.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -26,7 +26,7 @@ fn a_peer_that_is_no_number_from_0_to_255() {
     }
 }
 
-/// Goal: nobody is a successor of itself.
+/// Goal: no peer is a successor of itself.
 #[test]
 fn a_successor_that_is_the_peer_itself() {
     before_anything_starts(&["init", "4", "4", "8"], "FIRST is peer 4 itself");
@@ -38,7 +38,7 @@ fn a_successor_that_is_the_peer_itself() {
     );
 }
 
-/// Goal: an interval that makes no sense is a usage error before anything starts.
+/// Goal: an invalid interval is a usage error before anything starts.
 #[test]
 fn an_interval_that_is_none() {
     for interval in ["0", "-1", "-0.5", "NaN", "nan", "inf", "1e9", "", "soon", "0.001", "1s"] {
@@ -50,7 +50,7 @@ fn an_interval_that_is_none() {
     }
 }
 
-/// Goal: successors in the wrong order are put right, with a warning that names both orders.
+/// Goal: `init` corrects successors in the wrong order, with a warning that names both orders.
 #[test]
 fn successors_that_are_swapped() {
     let mut ring = Ring::new(8);
@@ -64,7 +64,7 @@ fn successors_that_are_swapped() {
     assert_eq!(ring.shown_by(60), [60, 120, 240]);
 }
 
-/// Goal: a ring that does not close, because somebody who is named never comes, is waited for by name.
+/// Goal: if a named peer never comes, the others wait and name it.
 #[test]
 fn a_ring_that_does_not_close() {
     let mut ring = Ring::new(8);
@@ -81,7 +81,7 @@ fn a_ring_that_does_not_close() {
     assert_eq!(said.code, Some(3), "how the files are is not known: {said:?}");
     let phase = serde_json::from_slice::<serde_json::Value>(&said.out).unwrap()["phase"].to_string();
     assert!(phase.contains("waiting for") && phase.contains("240") && phase.contains('9'), "{phase}");
-    // Once they come it closes, though their own words were others.
+    // Once the named peers come, the ring closes, although their own arguments differ.
     ring.init(240, 9, 60);
     ring.init(9, 60, 120);
     [9, 60, 120, 240].iter().for_each(|number| ring.peer(*number).wait_active());
@@ -108,14 +108,14 @@ fn peers_of_other_settings() {
     assert!(!data.exists(), "{} is left", data.display());
     let certificates = entries(&ring.certs_dir().join("peers"));
     assert!(certificates.iter().all(|path| !path.to_str().unwrap().contains("/120")), "{certificates:?}");
-    // With the same settings it is taken.
+    // With the same settings the peer may join.
     ring.init(120, 240, 60);
     ring.init(240, 60, 120);
     [60, 120, 240].iter().for_each(|number| ring.peer(*number).wait_active());
     ring.settle();
 }
 
-/// Goal: a data directory has one process; another one is told which, whatever either was started by.
+/// Goal: a data directory has one process. A second one is told which, whatever command started either.
 #[test]
 fn two_processes_on_one_data_directory() {
     let mut ring = Ring::of(8, &[60, 120]);
@@ -123,7 +123,7 @@ fn two_processes_on_one_data_directory() {
     ring.begin_run(120);
     ring.peer(120).wait_active();
     ring.join(240, 60);
-    // One was founded, one ran again, one has joined; and one still waits for its ring.
+    // One peer was founded, one ran again, one has joined, and one still waits for its ring.
     ring.start(30, &["init", "30", "31", "32", "0.25"]);
     ring.peer(30).wait_said("Waiting for ");
     let listen = format!("127.0.0.1:{}", ring.port(7));
@@ -155,7 +155,7 @@ fn two_processes_on_one_data_directory() {
     assert_eq!(ring.said(60, &["ring", "--json"]).values().len(), 3);
 }
 
-/// What must be refused with one line that names this, without a trace of a start.
+/// Arguments that must be refused with one line that names this, without a trace of a start.
 #[track_caller]
 fn before_anything_starts(words: &[&str], named: &str) {
     let dir = tempfile::tempdir().unwrap();
@@ -170,7 +170,8 @@ fn before_anything_starts(words: &[&str], named: &str) {
     assert!(!left(&data) && !left(&certs), "{words:?} left something");
 }
 
-/// Goal: of two that start at the same moment on one data directory one lives, and the other takes nothing from it.
+/// Goal: of two processes that start at the same moment on one data directory, one lives, and the other does it no
+/// harm.
 #[test]
 fn two_processes_at_the_same_moment() {
     let ring = Ring::of(8, &[60]);

@@ -16,17 +16,17 @@ use super::super::shell::parts;
 use super::is_anywhere;
 use crate::eventually::eventually;
 
-/// How the file changes.
+/// The kind of change to the file.
 #[derive(Debug, Clone, Copy)]
 enum Change {
     Grows,
     IsOverwritten,
     Shrinks,
-    /// Overwritten, and its times put back, so that nothing but its bytes tells.
+    /// Overwritten with its times put back, so that only the bytes show the change.
     IsOverwrittenInSecret,
 }
 
-/// When it does.
+/// The moment of the change.
 #[derive(Debug, Clone, Copy)]
 enum During {
     Hashing,
@@ -43,8 +43,8 @@ const CASES: [(During, Change); 7] = [
     (During::Sending, Change::Shrinks),
 ];
 
-/// Goal: whatever happens to the file, and whenever: the store fails, says so, and keeps nothing anywhere.
-/// Method: the process that reads the file is stopped in the middle, and goes on after the change.
+/// Goal: after any change of the file at any moment the store fails, says so, and no peer keeps bytes of it. Method:
+/// the process that reads the file is stopped in the middle, and goes on after the change.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_file_changes_while_it_is_stored() {
@@ -71,17 +71,17 @@ fn a_file_changes_while_it_is_stored() {
         told(&why, &file, file.to_str().unwrap());
         kept_nothing(&ring, &sha256, during, change);
     }
-    // One try each, and nobody is to blame: not the peer whose user it was either.
+    // One try each, and no peer is blamed, not even the peer of that user.
     for number in ring.numbers() {
         let status = ring.ask(number, "Status").done();
         assert!(!status.contains("misbehaved"), "{status}");
     }
-    // What does not change can be stored, and so can what has changed.
+    // A file that does not change can be stored, and so can one that has changed before.
     let text = ring.said(40, &["store", "changing"]).done();
     assert!(text.contains(&sha256_of(&file)), "{text}");
 }
 
-/// A file of bytes that take a while; a hole costs nothing to make.
+/// A sparse file, large enough that reading it takes a while.
 fn make(path: &Path) -> String {
     let _ = fs::remove_file(path);
     let file = File::create(path).unwrap();
@@ -96,7 +96,7 @@ fn apply(path: &Path, change: Change) {
     let before = file.metadata().unwrap();
     match change {
         Change::Grows => OpenOptions::new().append(true).open(path).unwrap().write_all(b"more").unwrap(),
-        // The last byte, which has not been read yet, and the first, which has.
+        // The last byte, which the reader has not read yet, and the first, which it has read.
         Change::IsOverwrittenInSecret => {
             apply(path, Change::IsOverwritten);
             let times = FileTimes::new().set_modified(before.modified().unwrap());
@@ -120,7 +120,7 @@ fn in_the_middle(ring: &Ring, id: u32, read_before: u64, during: During, change:
     kill_process(pid, Signal::CONT).unwrap();
 }
 
-/// What a process has read of all its files so far.
+/// The bytes that a process has read from all its files so far.
 fn bytes_read(id: u32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{id}/io")).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("rchar: "));
@@ -141,7 +141,7 @@ fn kept_nothing(ring: &Ring, sha256: &str, during: During, change: Change) {
     }
 }
 
-/// Long enough to be caught in the middle.
+/// Long enough to stop the reader in the middle.
 const LENGTH: u64 = 384 << 20;
-/// Enough to be in the middle.
+/// The bytes after which the reader is in the middle.
 const SOME: u64 = 8 << 20;

@@ -1,4 +1,4 @@
-//! No room: on a holder, at the requester, and where a person wants the file.
+//! No room: on a holder, at the requester, and at the path that a person wants the file at.
 
 use std::process::Command;
 
@@ -13,15 +13,15 @@ use crate::eventually::eventually;
 
 const FOUR: [u8; 4] = [40, 90, 140, 200];
 
-/// Goal: a holder that has no room is named, the others hold, nothing of the file is seen there; and once there is
-/// room, it gets its copy.
+/// Goal: a store names a holder without room, the others keep the file, and the full holder keeps no part of it. Once
+/// it has room, it gets its copy.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_holder_is_full() {
     let ring = Ring::of(8, &FOUR);
     let sample = Sample::random(&ring.scratch(), "large", 1, LARGE);
     let holders = holders_of(&sample);
-    // The owner first, and then the last of the copies.
+    // The full peer is the owner first, and then the last replica.
     for (name, full) in [("first", holders[0]), ("last", holders[2])] {
         let bytes = format!("{name} {}", LARGE);
         let sample = with_holder(&ring, name, &bytes, |holders| match name {
@@ -30,15 +30,15 @@ fn a_holder_is_full() {
         });
         limit(&ring, full, Some(LIMIT));
         let said = ring.said(FOUR[0], &["store", "--json", "--timeout", "4", name]);
-        // Two of three copies are enough, whosever disk is full.
+        // Two of three copies are enough, whichever disk is full.
         let why = missing(&said.value(), full);
         assert!(why.contains("File too large") || why.contains("full"), "{why}");
         assert!(!sample.on_disk(&ring).contains(&full));
-        // One more try may be on its way still: once enough copies are there, the rest is not waited for.
+        // One more try may still be on its way: once enough copies are there, a store does not wait for the rest.
         let no_part = || parts(&ring).iter().all(|(number, _)| *number != full);
         eventually(&format!("no part is left at peer {full}"), no_part);
         check_disk(&ring, full);
-        // It runs on, and takes what it has room for.
+        // The peer runs on, and takes files that it has room for.
         let small = Sample::write(&ring.scratch(), &format!("small beside {name}"), name.as_bytes());
         small.store(&ring, full, "--wait 2");
         limit(&ring, full, None);
@@ -48,7 +48,8 @@ fn a_holder_is_full() {
     }
 }
 
-/// Goal: a requester that has no room says so, and keeps nothing, but reads; once there is room, it keeps the file.
+/// Goal: a requester without room says so and keeps nothing, but `cat` works. Once there is room, the requester keeps
+/// the file.
 #[test]
 #[cfg(target_os = "linux")]
 fn the_requester_is_full() {
@@ -71,7 +72,7 @@ fn the_requester_is_full() {
     sample.request(&ring, asker);
 }
 
-/// Goal: `-o PATH` is there whole or not at all.
+/// Goal: `-o PATH` writes the whole file or none.
 #[test]
 fn there_is_no_room_for_the_path() {
     let ring = Ring::of(8, &FOUR[..2]);
@@ -98,7 +99,7 @@ fn there_is_no_room_for_the_path() {
     }
 }
 
-/// Goal: the same on a file system that is full in truth.
+/// Goal: the same on a file system that is really full.
 #[test]
 #[ignore = "needs --all, mount"]
 #[cfg(target_os = "linux")]
@@ -123,11 +124,11 @@ fn a_full_file_system() {
     ring.kill(&[full]);
 }
 
-/// A file whose copies belong where this says.
+/// A file whose holders satisfy this condition.
 fn with_holder(ring: &Ring, name: &str, salt: &str, wanted: impl Fn(&[u8; 3]) -> bool) -> Sample {
     let path = ring.scratch().join(name);
     for i in 0..10_000 {
-        // A hole costs nothing to make and little to hash.
+        // A sparse file is quick to make and to hash.
         let file = std::fs::File::create(&path).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&file, format!("{salt} {i}").as_bytes(), 0).unwrap();
         file.set_len(LARGE).unwrap();
@@ -139,14 +140,14 @@ fn with_holder(ring: &Ring, name: &str, salt: &str, wanted: impl Fn(&[u8; 3]) ->
     unreachable!("one in four has its copies there");
 }
 
-/// Who should hold it: the first peer at or after its first byte, and the next two.
+/// The peers that should hold the sample: the first one at or after its first byte, and the next two.
 fn holders_of(sample: &Sample) -> [u8; 3] {
     let key = u8::from_str_radix(&sample.sha256[..2], 16).unwrap();
     let owner = FOUR.iter().position(|number| *number >= key).unwrap_or(0);
     [0, 1, 2].map(|i| FOUR[(owner + i) % FOUR.len()])
 }
 
-/// Why this peer has no copy, as a report says.
+/// The reason why this peer has no copy, as a report states it.
 #[track_caller]
 fn missing(report: &Value, peer: u8) -> String {
     let (missing, label) = (report["missing"].as_array().unwrap(), peer.to_string());
@@ -164,7 +165,7 @@ fn limit(ring: &Ring, number: u8, bytes: Option<u64>) {
     prlimit(Pid::from_raw(id), Resource::Fsize, limit).unwrap();
 }
 
-/// A file system in memory; gone with this.
+/// A file system in memory, unmounted when this is dropped.
 struct Mount(std::path::PathBuf);
 
 impl Mount {
@@ -188,12 +189,12 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // Lazily: whoever still has a file open there keeps it.
+        // A lazy unmount: a process that still has a file open there keeps it.
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
 
-/// Larger than there is room for.
+/// Larger than the room.
 const LARGE: u64 = 24 << 20;
 /// The index fits, and a part of the file.
 const LIMIT: u64 = 8 << 20;

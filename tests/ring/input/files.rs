@@ -1,4 +1,4 @@
-//! What is to be stored, and cannot be.
+//! Files that a person wants to store, and that cannot be stored.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,7 +11,7 @@ use super::super::harness::Ring;
 use super::super::samples::Sample;
 use super::refused;
 
-/// Goal: each gets a line with its path and what it is; the peer goes on as if nothing had been.
+/// Goal: each gets a line with its path and its kind, and the peer works on.
 #[test]
 fn no_file_at_all() {
     let ring = Ring::of(8, &[60, 120]);
@@ -44,8 +44,8 @@ fn no_file_at_all() {
     Sample::of(&dir.join("report.pdf")).store(&ring, 60, "");
 }
 
-/// Goal: a file that may not be read is refused with the reason. Root may read everything, so that the command is
-/// given by somebody else.
+/// Goal: a file that the user may not read is refused with the reason. Root may read everything, so another user gives
+/// the command.
 #[test]
 fn an_unreadable_file() {
     let ring = Ring::of(8, &[60, 120]);
@@ -56,7 +56,7 @@ fn an_unreadable_file() {
         let why = refused(&ring, 60, &["store", file.to_str().unwrap()], 2);
         assert!(why.contains("secret") && why.contains("Permission denied"), "{why}");
     } else {
-        // The client as nobody, who may read the key that it commands with, but not the file.
+        // The client runs as the user `nobody`, which may read the client's key, but not the file.
         let open = |path: &std::path::Path| {
             assert!(Command::new("chmod").args(["-R", "a+rX"]).arg(path).status().unwrap().success());
         };

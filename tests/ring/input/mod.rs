@@ -1,5 +1,5 @@
-//! Bad input, and what it gets: one line that names the cause and the remedy; and the peer runs on. At the prompt
-//! and from a shell.
+//! Bad input: the answer is one line that names the cause and the remedy, and the peer runs on. At the prompt and from
+//! a shell.
 
 mod arguments;
 mod changing;
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use super::harness::Ring;
 use super::samples::entries;
 
-/// What a peer answers that must fail, at its prompt and to a shell: the same line both times.
+/// The error of a command that must fail. The prompt and the shell must print the same line.
 #[track_caller]
 fn refused(ring: &Ring, number: u8, words: &[&str], code: i32) -> String {
     let by_shell = ring.said(number, words).error(code);
@@ -24,7 +24,7 @@ fn refused(ring: &Ring, number: u8, words: &[&str], code: i32) -> String {
     by_shell
 }
 
-/// The words as they are typed at a prompt.
+/// The words of a command, as a person types them at a prompt.
 fn typed(words: &[&str]) -> String {
     let quoted = words.iter().map(|word| {
         let escaped =
@@ -34,7 +34,7 @@ fn typed(words: &[&str]) -> String {
     quoted.collect::<Vec<_>>().join(" ")
 }
 
-/// Whether any peer has anything of these bytes or this name.
+/// Whether any peer has any part of these bytes, or this name.
 fn is_anywhere(ring: &Ring, sha256: &str, name: &str) -> bool {
     ring.numbers().iter().any(|number| {
         tree(&ring.data_dir(*number)).iter().any(|path| {

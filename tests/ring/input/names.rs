@@ -1,4 +1,4 @@
-//! Names and addresses: of nothing, of several things, and odd ones.
+//! Names and addresses: of no file, of several files, and odd ones.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -9,7 +9,7 @@ use super::super::harness::Ring;
 use super::super::samples::{Sample, check_disk, sha256_of};
 use super::{refused, tree, typed};
 
-/// Goal: what nobody has is not found (1); the nearest name is named.
+/// Goal: a name that no peer has is not found (exit code 1); the error names the nearest name.
 #[test]
 fn an_unknown_name_and_an_unknown_address() {
     let ring = Ring::of(8, &[60, 120]);
@@ -29,7 +29,7 @@ fn an_unknown_name_and_an_unknown_address() {
     }
 }
 
-/// Goal: what is no address is misuse (2), with what is wrong.
+/// Goal: a malformed address is misuse (exit code 2), and the error says what is wrong.
 #[test]
 fn a_malformed_address() {
     let ring = Ring::of(8, &[60]);
@@ -41,8 +41,8 @@ fn a_malformed_address() {
     }
 }
 
-/// Goal: a name is exact from a shell and on a pipe (1); of an address the beginning is enough, and that of several gets
-/// the candidates (2).
+/// Goal: a shell and a pipe need the exact name (else exit code 1). A prefix of an address is enough, and an ambiguous
+/// prefix gets the list of candidates (exit code 2).
 #[test]
 fn names_are_exact_and_addresses_may_be_cut() {
     let ring = Ring::of(8, &[60, 120, 240]);
@@ -58,7 +58,7 @@ fn names_are_exact_and_addresses_may_be_cut() {
         assert!(ring.ask(120, &format!("{command} repo.")).is_error());
     }
     assert!(!ring.data_dir(120).join("received/thesis").exists(), "nobody asked for it");
-    // A whole name is that name, whatever begins with it.
+    // A whole name means that file, even if other names begin with it.
     Sample::write(&dir, "rep", b"the short one").store(&ring, 60, "");
     assert_eq!(ring.said(120, &["cat", "rep"]).out, b"the short one");
     // Two files whose addresses begin alike, found by trying.
@@ -77,8 +77,8 @@ fn names_are_exact_and_addresses_may_be_cut() {
     assert_eq!(ring.said(120, &["cat", &longer]).out, second.as_bytes());
 }
 
-/// Goal: whatever a name is, the file comes back under it, at the prompt, from a shell, and into files; and no
-/// escape sequence of it gets out of a report.
+/// Goal: a file with any name comes back under it, at the prompt, from a shell, and into files. No report prints an
+/// escape sequence of a name.
 #[test]
 fn odd_names_that_a_file_can_have() {
     let ring = Ring::of(8, &[60, 120, 240]);
@@ -134,7 +134,7 @@ fn odd_names_that_a_file_can_have() {
         let value = ring.said(60, &["whereis", "--json", "--", name]).value();
         assert_eq!(value["name"], *name);
         shown_safely(&ring.said(60, &["whereis", "--", name]));
-        // Written by its own name beside the others.
+        // Written under its own name beside the others.
         let to = format!("./{name}");
         shown_safely(&ring.said(240, &["request", "--overwrite", "-o", &to, "--", name]));
         assert_eq!(fs::read(dir.join(name)).unwrap(), bytes.as_bytes());
@@ -151,7 +151,7 @@ fn odd_names_that_a_file_can_have() {
     assert_eq!(around(&ring), outside, "something was written outside the data directories");
 }
 
-/// Goal: what cannot be the name of a file is refused with the reason, and nothing is written for it.
+/// Goal: a text that cannot be a file name is refused with the reason, and nothing is written for it.
 #[test]
 fn names_that_no_file_can_have() {
     let ring = Ring::of(8, &[60, 120]);
@@ -184,7 +184,7 @@ fn names_that_no_file_can_have() {
             }
         }
     }
-    // On disk a name may be no text, or read like an address.
+    // On disk a name may be invalid UTF-8, or look like an address.
     let odd = ring.scratch().join(OsString::from_vec(b"bad\xff\x1b[31mname".to_vec()));
     fs::write(&odd, "odd").unwrap();
     let why = ring.said(60, &[OsStr::new("store"), odd.as_os_str()]).error(2);
@@ -227,7 +227,7 @@ fn a_sparse_file() {
     assert_eq!(sha256_of(&ring.scratch().join("copy")), sample.sha256);
 }
 
-/// No byte of what was printed makes a terminal do anything but to begin a new line.
+/// No printed byte makes a terminal do anything but begin a new line.
 #[track_caller]
 fn shown_safely(said: &Said) {
     let text = String::from_utf8(said.out.clone()).unwrap() + &said.err;
@@ -238,7 +238,7 @@ fn is_unshown(c: char) -> bool {
     c != '\n' && (c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c))
 }
 
-/// What is around the data directories: the certificates, and which directories there are.
+/// The files around the data directories: the certificates, and which directories there are.
 fn around(ring: &Ring) -> Vec<std::path::PathBuf> {
     let root = ring.scratch().parent().unwrap().to_owned();
     let is_inside = |path: &std::path::Path| {

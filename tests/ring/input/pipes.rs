@@ -8,13 +8,13 @@ use super::super::harness::Ring;
 use super::super::samples::Sample;
 use crate::eventually::eventually;
 
-/// Goal: a reader that does not read holds up its own command, and nobody else.
+/// Goal: a reader that does not read holds up its own command alone.
 #[test]
 fn a_reader_that_does_not_read() {
     let ring = Ring::of(8, &[60, 120]);
     let sample = Sample::random(&ring.scratch(), "large", 1, 48 << 20);
     ring.said(60, &["store", "--wait", "all", "large"]).done();
-    // Names of 255 bytes: more than a pipe holds.
+    // Names of 255 bytes, so that the listing is larger than a pipe.
     std::thread::scope(|scope| {
         for worker in 0..8 {
             let ring = &ring;
@@ -34,7 +34,7 @@ fn a_reader_that_does_not_read() {
     };
     let (list, cat) = (stuck(&["files", "--ring", "--json"]), stuck(&["cat", "large"]));
     let stuck_too = stuck(&["files", "--ring"]);
-    // The peer is at everybody else's service meanwhile, for longer than anything is waited for in secret.
+    // Meanwhile the peer serves all others, for longer than any silent wait of a command.
     for i in 0..20 {
         assert_eq!(ring.said(120, &["ring", "--json"]).values().len(), 2);
         let name = format!("beside {i}");
@@ -42,7 +42,7 @@ fn a_reader_that_does_not_read() {
         ring.said(120, &["store", &name]).done();
         assert_eq!(ring.ask(120, &format!("Cat '{name}'")).out.lines().count(), 1);
     }
-    // Once they are read, everything comes.
+    // Once the reader reads, the whole listing comes.
     let said = Said::of(cat);
     assert!(said.code == Some(0) && said.out == std::fs::read(&sample.path).unwrap(), "{}", said.err);
     assert!(Said::of(list).values().len() >= 201);
@@ -101,7 +101,7 @@ fn closed_and_full_outputs() {
             assert!(why.contains("cannot write to standard output: No space left"), "{why}");
         }
     }
-    // A peer without any of them is a peer all the same.
+    // A peer without any standard stream still works.
     let command = ring.command(&["join", "120", "60", "0.25"], &ring.data_dir(120), &ring.certs_dir());
     let mut child = sh("exec \"$0\" \"$@\" <&- >&- 2>&-", &command).spawn().unwrap();
     eventually("a peer without standard input and output joins", || {

@@ -1,4 +1,4 @@
-//! A terminal of 20 columns, as tmux shows it: nothing panics, and what is shown can be read.
+//! A terminal of 20 columns, as tmux shows it: nothing panics, and the output is readable.
 
 use std::process::Command;
 
@@ -33,7 +33,7 @@ fn a_narrow_terminal() {
             assert!(text.contains(shown), "{words}:\n{text}");
             assert!(!text.contains("panicked") && !text.contains('\u{1b}'), "{words}:\n{text}");
         }
-        // Tables are not broken by the terminal: each line of the screen is one of theirs.
+        // The terminal wraps no table: each line of the screen is one line of a table.
         for (words, rows) in [("files --ring", if width == 20 { 3 } else { 4 }), ("ring", 2)] {
             let text = screen.run(&ring, words);
             let lines: Vec<&str> = text.lines().collect();
@@ -62,8 +62,8 @@ fn a_narrow_terminal() {
     }
 }
 
-/// Goal: at the prompt, too, names do not write to the terminal, completion closes what was opened, and lines that
-/// were typed while a command ran are run after it; in 80 columns and in 20.
+/// Goal: at the prompt, too, names do not write to the terminal, completion closes quotes that were opened, and lines
+/// that were typed while a command ran are run after it; in 80 columns and in 20.
 #[test]
 #[ignore = "needs --all, tmux"]
 fn the_prompt_in_a_terminal() {
@@ -90,7 +90,7 @@ fn the_prompt_in_a_terminal() {
         shows(&format!("Peer {number} is active"));
         shows(&format!("peer {number}> "));
         screen.keys("Store $'two\\nlines of text'");
-        // Of the second peer's bytes the ring has all under these names.
+        // The ring has all of the second peer's bytes under these names.
         let first = number == 120;
         shows(match first {
             true => "Stored two\\nlines of text (9 bytes)",
@@ -101,7 +101,7 @@ fn the_prompt_in_a_terminal() {
         shows("Request $'two\\nlines of text'");
         screen.keys("");
         shows("Received two\\nlines of text");
-        // As somebody pastes them: some arrive before the first command runs.
+        // Pasted lines: some arrive before the first command runs.
         screen.keys("Store large\rWhereis large\rNonsense");
         screen.keys("Ping 60");
         shows(match first {
@@ -157,8 +157,8 @@ impl Screen {
             env!("CARGO_BIN_EXE_quoit"),
             self.marks
         );
-        // The line itself is long, and what is looked at comes after it has been cleared away. It spells the
-        // mark otherwise than its output does: a narrow terminal may begin a row anywhere in it.
+        // The typed line is long; the test looks at the output after that line has been cleared away. The line spells
+        // the mark otherwise than its output does, as a narrow terminal may begin a row anywhere in it.
         self.keys(&line);
     }
 
@@ -170,7 +170,7 @@ impl Screen {
         self.tmux(&["send-keys", "Enter"]);
     }
 
-    /// Runs a command; what it shows.
+    /// Runs a command, and returns what the screen shows.
     fn run(&mut self, ring: &Ring, words: &str) -> String {
         self.type_in(ring, words);
         let mark = format!("mark{}", self.marks);
@@ -188,7 +188,7 @@ impl Screen {
         self.tmux(&["capture-pane", "-p"])
     }
 
-    /// What has gone out at the top as well.
+    /// The screen, with the lines that were scrolled out at the top.
     fn with_history(&self) -> String {
         self.tmux(&["capture-pane", "-p", "-S", "-1000"])
     }

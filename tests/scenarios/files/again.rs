@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-/// Every event of one test, as a process of its own prints it.
+/// Every event of one test, printed by a process of its own.
 fn log_of(test: &str) -> Vec<String> {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", test, "--nocapture", "--include-ignored"]);
@@ -10,7 +10,7 @@ fn log_of(test: &str) -> Vec<String> {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
-    // The runner tells how long it took, and when it takes long.
+    // The test runner prints the duration, and a line if a test takes long.
     text.lines().filter(|line| !line.starts_with("test ")).map(str::to_owned).collect()
 }
 

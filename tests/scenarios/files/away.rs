@@ -1,8 +1,8 @@
-//! Peers that are away for a while and come back with all they had.
+//! Peers that are away for a while and come back with all their files.
 //!
-//! The design wants copies to be made anew only where one is left, or after a quarter of an hour.
-//! [`quoit::replica::plan_repair`] decides that, and the simulated peers can be told to ask it. A running peer does
-//! not wait yet: it makes all copies again as soon as it has noticed.
+//! By the design, peers make new copies only if one copy is left, or after a quarter of an hour.
+//! [`quoit::replica::plan_repair`] decides that, and the simulated peers can be told to ask it. A running peer does not
+//! wait yet: it makes all copies again as soon as it has noticed.
 
 use std::time::Duration;
 
@@ -17,11 +17,11 @@ fn world_that_waits(seed: u64, peers: usize, away_wait: Duration) -> World {
     world
 }
 
-/// Scenario 19. Goal: three tenths of the peers are away for ten minutes and come back. While they are away a copy is
-/// made only of what has one left, and one only; after their return nothing is below R.
+/// Scenario 19. Goal: three tenths of the peers are away for ten minutes and come back. While they are away, repair
+/// makes one copy, and only of a file with one copy left. After their return no file is below R.
 ///
-/// Peers that come back all at once, and do not know yet who else does, make some copies more: at most a quarter of
-/// those that were away.
+/// Peers that come back at once, and do not know yet which others do, make some copies more: at most a quarter of the
+/// copies that were away.
 #[test]
 fn three_tenths_are_waited_for() {
     for seed in seeds(0..3) {
@@ -41,8 +41,8 @@ fn three_tenths_are_waited_for() {
     }
 }
 
-/// Scenario 19, as the running peer is: **it does not meet "repair bytes near zero"**. Every copy that is away is made
-/// anew, once, and after their return nothing is below R.
+/// Scenario 19, as the running peer is: **it does not meet "repair bytes near zero"**. Repair makes every copy that is
+/// away anew, once, and after their return no file is below R.
 #[test]
 fn three_tenths_are_not_waited_for() {
     for seed in seeds(0..2) {
@@ -51,21 +51,21 @@ fn three_tenths_are_not_waited_for() {
     }
 }
 
-/// Copies.
+/// Counts of copies and of files while a peer is away.
 struct Away {
-    /// Files that have one.
+    /// Files with one copy left.
     one_left: u64,
-    /// Those that are away.
+    /// Copies that are away.
     missing: u64,
-    /// Those that were made.
+    /// Copies that were made meanwhile.
     while_away: u64,
-    /// The same, after the return too.
+    /// Copies that were made meanwhile and after the return.
     all: u64,
 }
 
 fn three_tenths_are_away(seed: u64, away_wait: Duration) -> Away {
     let mut world = world_that_waits(seed, 60, away_wait);
-    // Where that many go at once, somewhere whole lists do.
+    // If that many peers go at once, whole successor lists go somewhere.
     world.oracle.safety = false;
     world.place_files(200, 1 << 20);
     let away: Vec<_> = members(&world).into_iter().filter(|slot| is_chosen(seed, *slot, 3)).collect();

@@ -1,4 +1,4 @@
-//! Negative controls: what the oracle sees of files when a law of the store does not hold.
+//! Negative controls: the oracle detects each law of the store that does not hold.
 //!
 //! An adversary plays against a ring, by chance from a seed, and never does more than the laws promise to bear: of the
 //! keepers of one file no more than one is lost for good, or has a bad disk, before repair had its time. With the laws
@@ -19,20 +19,20 @@ use rand_chacha::ChaCha8Rng;
 
 use super::harness::{MINUTE, SECOND, keepers, members};
 
-/// Plays against a ring from outside.
+/// An adversary that plays against a ring from outside.
 struct Adversary {
     seed: u64,
     rng: ChaCha8Rng,
     world: World,
     stored: u64,
-    /// Names of files that were acknowledged, with who asked for them since.
+    /// Requests for acknowledged files: the number, the name, and the asking peer.
     asked: Vec<(u64, String, Slot)>,
     wrong: Option<String>,
-    /// No fault is left.
+    /// Whether all faults are over.
     is_over: bool,
 }
 
-/// One game. What went wrong first.
+/// Plays one game. Its error is the first thing that went wrong.
 fn play(seed: u64, laws: Laws) -> Result<(), String> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let settings = RingSettings { replicas: 3, successors: [2, 8][rng.random_range(0..2)] };
@@ -71,7 +71,7 @@ impl Adversary {
         self.run(MINUTE / 2)
     }
 
-    /// The keepers of what is stored next, as the ring is now, and one member that is none of them.
+    /// The keepers of the next stored content, as the ring is now, and one member that is not among them.
     fn next_keepers(&mut self) -> (Vec<Slot>, Slot) {
         let keepers = keepers(&self.world, &self.content());
         let others = members(&self.world).into_iter().filter(|slot| !keepers.contains(slot));
@@ -87,7 +87,7 @@ impl Adversary {
         [self.seed, self.stored].map(u64::to_be_bytes).concat()
     }
 
-    /// The content of what is stored next: on light disks its length makes no difference.
+    /// The next content to store: on light disks its length makes no difference.
     fn content(&self) -> ContentId {
         self.world.content_of(&self.label(), 0)
     }
@@ -125,7 +125,7 @@ impl Adversary {
         self.world.with_disk(victim, |disk| disk.lose());
     }
 
-    /// All keepers, and at times who stores, restart at once, as after a power cut.
+    /// All keepers, and at times the storing peer, restart at once, as after a power cut.
     fn a_power_cut_in_a_store(&mut self) {
         let (keepers, from) = self.next_keepers();
         let before = self.world.acknowledged().len();
@@ -157,7 +157,7 @@ impl Adversary {
         let before = self.world.acknowledged().len();
         self.store(from, 1 << 20);
         self.until_acknowledged(before);
-        // A keeper that has a copy is lost: of what was acknowledged there is another one.
+        // A keeper with a copy is lost: an acknowledged file has another copy.
         let victim = keepers.into_iter().filter(|slot| !bad.contains(slot)).choose(&mut self.rng);
         if let Some(victim) = victim {
             self.lose(victim);
@@ -168,14 +168,14 @@ impl Adversary {
         }
     }
 
-    /// A peer joins just in front of a key, and everybody asks at once.
+    /// A peer joins just in front of a key, and all peers ask at once.
     fn a_new_owner_comes(&mut self) {
         let Some((name, key)) = self.some_file() else { return };
         self.join_at(just_after(&key));
         self.ask_again_and_again(&name);
     }
 
-    /// A peer joins just in front of a key while its object is on its way to the owner that was.
+    /// A peer joins just in front of a key while its object is on its way to the old owner.
     fn a_new_owner_comes_in_a_store(&mut self) {
         let (_, from) = self.next_keepers();
         let (key, before) = (self.content().key(), self.world.acknowledged().len());
@@ -185,7 +185,7 @@ impl Adversary {
         let Some(comes) = self.join_at(just_after(&key)) else { return };
         let began = self.world.now();
         self.until_acknowledged(before);
-        // It is known to all by then, and it is the first that is asked for the file.
+        // By then all peers know the joiner, and they ask it first for the file.
         let Some(file) = self.world.acknowledged().get(before).cloned() else { return };
         let known_for = self.world.now().since(began);
         let has = self.world.with_disk(comes, |disk| disk.holds(&file.content)) == Some(true);
@@ -195,7 +195,7 @@ impl Adversary {
         }
     }
 
-    /// Nobody answers any more, and a store comes.
+    /// No other peer answers any more, and a store comes.
     fn all_others_are_away_in_a_store(&mut self) {
         let (keepers, _) = self.next_keepers();
         let left = keepers[self.rng.random_range(0..keepers.len())];
@@ -209,7 +209,7 @@ impl Adversary {
     }
 
     /// A name is written while one of its keepers has no room; then three join just in front of it while its owner does
-    /// not answer, and everybody asks.
+    /// not answer, and all peers ask.
     fn three_join_in_front_of_a_name(&mut self) {
         let name = FileName::new(self.name()).unwrap();
         let (from, keepers, before) =
@@ -228,7 +228,7 @@ impl Adversary {
         self.world.crash_slot(keepers[1]);
     }
 
-    /// Those who keep a name or an object are on one side of a split, and the other side asks.
+    /// The keepers of a name or an object are on one side of a split, and the other side asks.
     fn a_ring_is_split(&mut self) {
         let Some((name, key)) = self.some_file() else { return };
         let keepers = self.keepers_of(&key);
@@ -245,7 +245,7 @@ impl Adversary {
         self.world.heal();
     }
 
-    /// A keeper leaves while another one is still being given its copy; then whoever gives it is lost.
+    /// A keeper leaves while another one is still being given its copy; then the giver is lost.
     fn one_leaves_while_a_copy_arrives(&mut self) {
         let (keepers, from) = self.next_keepers();
         let before = self.world.acknowledged().len();
@@ -263,7 +263,7 @@ impl Adversary {
         let key = self.world.acknowledged()[before].content.key();
         self.leave(keepers[1]);
         let fourth = self.keepers_of(&key);
-        // Three have copies when it has gone; two of them are lost.
+        // Three peers have copies when the leaver has gone; two of them are lost.
         self.lose(keepers[0]);
         fourth.into_iter().filter(|slot| !keepers.contains(slot)).for_each(|slot| self.lose(slot));
     }
@@ -311,7 +311,7 @@ impl Adversary {
         }
     }
 
-    /// One copy goes bad, and somebody who has none reads.
+    /// One copy goes bad, and a peer without a copy reads.
     fn a_copy_rots(&mut self) {
         let Some(file) = self.world.acknowledged().iter().choose(&mut self.rng).cloned() else { return };
         let keepers = keepers(&self.world, &file.content);
@@ -319,7 +319,7 @@ impl Adversary {
         self.world.with_disk(rotten, |disk| disk.rot(&file.content));
         self.ask(&file.name.to_string());
         self.world.run_for(SECOND * 20);
-        // It is found when it is read, and goes: repair brings another.
+        // The reader finds the bad copy, which goes: repair brings another one.
         self.world.with_disk(rotten, |disk| disk.check_reads());
     }
 
@@ -333,7 +333,7 @@ impl Adversary {
         self.lose(keepers[1 % keepers.len()]);
     }
 
-    /// A receiver restarts in the middle of a long transfer, and goes on from what it has.
+    /// A receiver restarts in the middle of a long transfer, and goes on from its part.
     fn a_transfer_is_cut(&mut self) {
         let (keepers, from) = self.next_keepers();
         self.store(from, 25_000_000);
@@ -359,7 +359,7 @@ impl Adversary {
     }
 
     fn until_acknowledged(&mut self, before: usize) {
-        // A store that fails is none.
+        // A failed store promises nothing.
         let _ = self.world.run_until(SECOND * 40, |world| match world.acknowledged().len() > before {
             true => Ok(()),
             false => Err(String::new()),
@@ -421,7 +421,7 @@ impl Adversary {
             .world
             .run_until(MINUTE * 5, |world| check::in_place(world).and_then(|()| check::names_agree(world)));
         settled?;
-        // Those who asked before may have crashed since.
+        // The peers that asked before may have crashed since.
         self.asked.clear();
         self.is_over = true;
         (0..self.stored).for_each(|number| self.ask(&format!("{number}.bin")));
@@ -433,7 +433,7 @@ impl Adversary {
     }
 }
 
-/// The next point of the ring: who stands there owns the key.
+/// The next point of the ring: a peer that stands there owns the key.
 fn just_after(key: &Position) -> Position {
     let mut bytes = key.0;
     for byte in bytes.iter_mut().rev() {
@@ -470,7 +470,8 @@ fn with_the_laws_nothing_is_lost() {
     }
 }
 
-/// Goal: without any one of the laws some game does. The first is enough; `QUOIT_COUNT=1` counts them of all.
+/// Goal: if any one law is off, some game ends in a violation. The first such game is enough; `QUOIT_COUNT=1` counts
+/// all of them.
 #[test]
 fn without_a_law_the_oracle_sees_it() {
     let count_all = std::env::var_os("QUOIT_COUNT").is_some();
@@ -497,8 +498,8 @@ fn without_a_law_the_oracle_sees_it() {
     assert!(missed.is_empty(), "nothing is seen without {missed:?}");
 }
 
-/// One peer comes back from an old copy of its data directory, whose life is a past one. Whether the ring is whole with
-/// it afterwards, and each file in its place.
+/// One peer comes back from an old copy of its data directory, with a past incarnation. The result says whether the
+/// ring is whole with it afterwards, and each file in its place.
 fn restore(seed: u64, rules: Rules) -> Result<(), String> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let settings = RingSettings { replicas: 3, successors: [2, 8][rng.random_range(0..2)] };
@@ -508,14 +509,14 @@ fn restore(seed: u64, rules: Rules) -> Result<(), String> {
     world.set_rules(rules);
     world.place_files(12, 1 << 20);
     let victim = *members(&world).iter().choose(&mut rng).unwrap();
-    // Three lives that the others know of.
+    // Three incarnations that the others know.
     for _ in 0..3 {
         world.crash_slot(victim);
         world.restart_slot(victim);
         world.run_for(MINUTE / 2);
     }
     world.crash_slot(victim);
-    // Before its death is noticed, or after.
+    // The peer comes back before its death is noticed, or after.
     world.run_for(SECOND * rng.random_range(0..20));
     world.restore_slot(victim);
     let whole = world.run_until(MINUTE * 2, |world| {
@@ -540,5 +541,5 @@ fn a_restored_peer_begins_a_new_life() {
 }
 
 const ROUNDS: u32 = 6;
-/// So many games at most until one is lost.
+/// The most games until the adversary must have won one.
 const GAMES_MAX: u64 = 300;

@@ -11,7 +11,7 @@ use quoit::sim::{Slot, World};
 
 use super::harness::{MINUTE, SECOND, Stores, enable, keepers, members, request_everywhere};
 
-/// What goes on while somebody dies.
+/// The flow that is under way while a peer dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flow {
     Store,
@@ -23,16 +23,16 @@ enum Flow {
 
 const FLOWS: [Flow; 5] = [Flow::Store, Flow::Request, Flow::Join, Flow::Leave, Flow::Repair];
 
-/// When a process dies.
+/// The moment at which a process dies.
 #[derive(Debug, Clone, Copy)]
 enum Death {
-    /// After so many more of its steps with files.
+    /// After this many more of its steps with files.
     Step(u64),
-    /// Instead of so manieth call of its disk from now on.
+    /// In place of the n-th call of its disk from now on.
     Call(u64),
 }
 
-/// A ring of five with one file, and what the flow is about to do.
+/// A ring of five with one file, just before the flow begins.
 fn begin(flow: Flow, laws: Laws, stores: Stores) -> (World, Vec<Slot>) {
     let settings = RingSettings { replicas: 3, successors: 2 };
     let mut world = World::converged(7, settings, 5, SECOND, 4_096);
@@ -40,7 +40,7 @@ fn begin(flow: Flow, laws: Laws, stores: Stores) -> (World, Vec<Slot>) {
     if laws != Laws::default() {
         world.set_laws(laws);
     }
-    // Of more than one chunk, so that there is an outboard.
+    // Files of more than one chunk, so that they have outboards.
     world.place_files(3, stores.length(3 << 19));
     world.run_for(SECOND * 3);
     let mut parties = members(&world);
@@ -71,7 +71,7 @@ fn begin(flow: Flow, laws: Laws, stores: Stores) -> (World, Vec<Slot>) {
     (world, parties)
 }
 
-/// All deaths of all parties in the flow, as it goes when nobody dies.
+/// All deaths of all parties in the flow, at the steps of a run without deaths.
 fn deaths(flow: Flow, stores: Stores) -> Vec<(Slot, Death)> {
     let (mut world, parties) = begin(flow, Laws::default(), stores);
     let counts = |world: &mut World| -> Vec<(u64, u64)> {
@@ -90,7 +90,7 @@ fn deaths(flow: Flow, stores: Stores) -> Vec<(Slot, Death)> {
     deaths
 }
 
-/// One death. What is wrong after it.
+/// Lets one peer die in the middle of a flow, and returns what is wrong after it.
 fn die(
     flow: Flow,
     laws: Laws,
@@ -109,7 +109,7 @@ fn die(
     if restarts {
         world.restart_slot(victim);
     }
-    // It is a member again, and repair has looked at what belongs to it.
+    // The peer is a member again, and repair has looked at the files that belong to it.
     world.run_for(SECOND * 12);
     // A peer that was never a member has nothing to come back to; one that left is gone.
     let settled = world.run_until(MINUTE * 4, |world| match world.files_under_way() {
@@ -137,8 +137,8 @@ fn die(
     }
 }
 
-/// Deaths in a flow, one in so many of all, each in a world of its own: how many there are, and the first after which
-/// something is wrong.
+/// Tries one in `one_in` of all deaths in a flow, each in a world of its own. Returns their number, and the first after
+/// which something is wrong.
 fn try_deaths(flow: Flow, laws: Laws, stores: Stores, one_in: usize) -> (u64, Option<String>) {
     let mut points = 0;
     for (at, death) in deaths(flow, stores).into_iter().enumerate() {
@@ -156,8 +156,8 @@ fn try_deaths(flow: Flow, laws: Laws, stores: Stores, one_in: usize) -> (u64, Op
     (points, None)
 }
 
-/// Goal: at whatever step a process dies, and whether it comes back or not, nothing that was acknowledged is lost,
-/// nothing unverified is visible, and nothing is stuck.
+/// Goal: after a death at any step, with or without a restart, no acknowledged file is lost, no unverified byte is
+/// visible, and no flow is stuck.
 #[test]
 fn a_death_at_every_step() {
     for flow in FLOWS {
@@ -168,7 +168,7 @@ fn a_death_at_every_step() {
     }
 }
 
-/// Goal: the same where peers have real stores, at each call of the disk too.
+/// Goal: the same with real stores, at each call of the disk too.
 #[test]
 fn a_death_at_every_call_of_the_disk() {
     let one_in = if std::env::var_os("QUOIT_DEATHS").is_some() { 1 } else { 29 };
@@ -180,7 +180,7 @@ fn a_death_at_every_call_of_the_disk() {
     }
 }
 
-/// Goal: were a part of an object believed after a crash as it was noted, some death would show it.
+/// Goal: some death detects a store that trusts a partial object after a crash without a check.
 #[test]
 fn a_death_shows_a_part_that_is_believed() {
     let laws = Laws { parts_hashed_again: false, ..Laws::default() };

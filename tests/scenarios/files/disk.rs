@@ -10,7 +10,7 @@ use super::harness::{
     request_everywhere, settings, settle, stored,
 };
 
-/// A file of which all R copies are there; who keeps it.
+/// Stores a file until all R copies are there, and returns its keepers.
 fn with_a_file(seed: u64, stores: Stores, length: u64) -> (World, ContentId, Vec<Slot>) {
     let mut world = converged_on(stores, seed, 12);
     let content = world.content_of(&seed.to_be_bytes(), length);
@@ -23,8 +23,8 @@ fn with_a_file(seed: u64, stores: Stores, length: u64) -> (World, ContentId, Vec
     (world, content, keepers)
 }
 
-/// Scenario 18. Goal: where one of the R disks is full or fails its sync, be it the owner's, the others hold, the
-/// store is acknowledged and says who has no copy and why. Where two fail it is not acknowledged.
+/// Scenario 18. Goal: if one of the R disks is full or fails its sync, the owner's or another, the store is
+/// acknowledged and says which peer has no copy and why. If two disks fail, it is not acknowledged.
 #[test]
 fn a_disk_that_takes_nothing() {
     for (seed, stores) in on_both(seeds(0..6)) {
@@ -60,8 +60,8 @@ fn a_disk_that_takes_nothing() {
     }
 }
 
-/// Scenario 27. Goal: a peer without room for what belongs to it, for a day: its neighbours hold the copies, no
-/// byte is sent to it again and again, and everything is found. Once it has room it gets its copies.
+/// Scenario 27. Goal: a peer has no room for its files for a day. Its neighbours hold the copies, no peer sends bytes
+/// to it again and again, and every file is found. Once it has room it gets its copies.
 #[test]
 fn a_peer_without_room_for_a_day() {
     for (seed, stores) in on_both(seeds(0..2)) {
@@ -79,7 +79,7 @@ fn a_peer_without_room_for_a_day() {
             let moved = world.moved();
             moved.stored + moved.repaired + moved.taken_over + moved.handed_over
         };
-        // The others make what the stores left undone.
+        // The other peers make the copies that the stores left undone.
         world.run_for(MINUTE * 10);
         let before = moved(&world);
         world.run_for(MINUTE * 60 * 24);
@@ -101,7 +101,7 @@ fn all_are_found_by_others(world: &mut World, full: Slot, seed: u64) {
     }
 }
 
-/// Scenario 18. Goal: a peer whose sync failed starts anew, and has all that it should soon after.
+/// Scenario 18. Goal: a peer whose sync failed starts anew, and has all its files soon after.
 #[test]
 fn after_a_failed_sync_a_new_start_heals() {
     for (seed, stores) in on_both(seeds(0..8)) {
@@ -121,8 +121,8 @@ fn after_a_failed_sync_a_new_start_heals() {
     }
 }
 
-/// Scenario 18. Goal: at whatever moment of a transfer a keeper crashes, what it has afterwards is whole or no
-/// object at all; and it gets what it lacks.
+/// Scenario 18. Goal: a keeper that crashes at any moment of a transfer has a whole object afterwards or none, and
+/// repair completes it.
 #[test]
 fn a_keeper_crashes_while_it_writes() {
     for (seed, stores) in on_both(seeds(0..24)) {
@@ -146,8 +146,8 @@ fn a_keeper_crashes_while_it_writes() {
     }
 }
 
-/// Scenario 18, first half. Goal: with rot on one copy, and on R − 1, every peer is given the right bytes or none,
-/// and as long as one copy is sound everybody finds it.
+/// Scenario 18, first half. Goal: with rot on one copy, and on R − 1, every peer gets the right bytes or none, and
+/// every peer finds the file as long as one copy is sound.
 #[test]
 fn nothing_corrupt_is_delivered() {
     for (seed, stores) in on_both(seeds(0..8)) {
@@ -159,7 +159,7 @@ fn nothing_corrupt_is_delivered() {
             for (slot, _, what) in request_everywhere(&mut world, &["a.bin".to_owned()]) {
                 let sound = world.with_disk(slot, |disk| disk.holds(&content)).unwrap();
                 match what {
-                    // Who keeps a rotten copy believes that it is there; nobody has read it.
+                    // A peer with a rotten copy believes in it, since nobody has read it.
                     Requested::Found { sources, .. } if sources.is_empty() && keepers.contains(&slot) => {}
                     Requested::Found { .. } => assert!(sound, "seed {seed}: {slot}"),
                     Requested::Unreachable { corrupt, .. } => {
@@ -172,10 +172,10 @@ fn nothing_corrupt_is_delivered() {
     }
 }
 
-/// Scenario 18, second half. Goal: rot on one copy, and on R − 1, is healed from what is left once it is noticed.
+/// Scenario 18, second half. Goal: rot on one copy, and on R − 1, is healed from the sound copies once it is noticed.
 ///
-/// Production does not notice by itself yet: it has no slow reading of all objects, and a peer that is offered
-/// what it has believes its index. So these disks check what they are asked for.
+/// A running peer does not notice by itself yet: it has no scrub of all objects, and on an offer of an object that it
+/// has it believes its index. So these disks check each object that they are asked for.
 #[test]
 fn rot_is_healed_where_it_is_noticed() {
     for (seed, stores) in on_both(seeds(0..8)) {
@@ -192,9 +192,9 @@ fn rot_is_healed_where_it_is_noticed() {
     }
 }
 
-/// Goal: a request to a peer whose own disk is full says so and harms nobody.
+/// Goal: a request at a peer with a full disk says so and harms no other peer.
 #[test]
-fn who_requests_has_a_full_disk() {
+fn a_request_at_a_full_disk() {
     for stores in [Stores::Light, Stores::Real] {
         let (mut world, _, keepers) = with_a_file(1, stores, 5 << 20);
         let other = *members(&world).iter().find(|slot| !keepers.contains(slot)).unwrap();
@@ -205,7 +205,7 @@ fn who_requests_has_a_full_disk() {
     }
 }
 
-/// Whether the copies are missing since disks take nothing.
+/// Whether the copies are missing because disks fail or are full.
 fn failure_of_disks(failure: &StoreFailure) -> bool {
     let StoreFailure::TooFewCopies { missing, .. } = failure else { return false };
     missing.iter().any(|copy| copy.reason.is_of_its_disk())

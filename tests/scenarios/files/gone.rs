@@ -14,8 +14,8 @@ fn six(seed: u64) -> World {
     world
 }
 
-/// Names that there are: stored while the first of two is gone, so that many have the least number of copies when the
-/// second goes at once.
+/// Stores names while the first of two peers is gone, so that many have the least number of copies when the second goes
+/// at once.
 fn stored_in_between(world: &mut World, gone: [usize; 2]) -> Vec<String> {
     let all = members(world);
     world.crash_slot(all[gone[0]]);
@@ -28,7 +28,7 @@ fn stored_in_between(world: &mut World, gone: [usize; 2]) -> Vec<String> {
     world.acknowledged().iter().map(|file| file.name.to_string()).collect()
 }
 
-/// What the four that are left say of names that nobody stored: so many denials, and so many times that nobody can tell.
+/// Asks the remaining four for names that nobody stored. Returns the number of denials and the number of "cannot tell".
 fn denials(world: &mut World) -> (usize, usize) {
     let names: Vec<String> = (0..24).map(|i| format!("never-{i}")).collect();
     let said = request_everywhere(world, &names);
@@ -38,9 +38,9 @@ fn denials(world: &mut World) -> (usize, usize) {
     (denied, unsure)
 }
 
-/// Scenario 31. Goal: two of six members are gone for ever, whichever two. What was acknowledged is never denied, at any
-/// time and by nobody; what never was is denied by name where fewer than a quorum of each window is gone: always, where
-/// the two are three apart; of no name whose windows hold both.
+/// Scenario 31. Goal: two of six members are gone for ever, whichever two. No peer ever denies an acknowledged file. A
+/// name that was never stored is denied where fewer than a quorum of each window is gone. So it is always denied if the
+/// two are three apart, and never if one of its windows holds both.
 #[test]
 fn two_of_six_are_gone_for_ever() {
     for seed in seeds(0..1) {
@@ -72,14 +72,14 @@ fn two_of_six_are_gone_for_ever() {
     }
 }
 
-/// Goal: the reason why no word less will do. Of three members in a row the middle one cannot be reached while files are
-/// stored, and the other two, which acknowledge them, go at once: all that are left say, truly, that they have no such
-/// name. Three of four words of five are there, and are not enough.
+/// Goal: the rule for a certain "no" needs all its words. Of three members in a row, the middle one cannot be reached
+/// while files are stored, and the other two, which acknowledge them, go at once. All remaining members say, truly,
+/// that they have no such name. Three of four words of five are there, and are not enough.
 #[test]
-fn what_only_the_gone_had_is_not_denied() {
+fn files_that_only_the_gone_had_are_not_denied() {
     let mut unsure = 0;
     for seed in seeds(0..6) {
-        // Pings are so rare that nobody misses the middle one before all is over.
+        // Pings are so rare that no peer misses the middle one before all is over.
         let settings = RingSettings { replicas: 3, successors: 8 };
         let mut world = World::converged(seed, settings, 6, SECOND * 10, 4_096);
         world.enable_files();
@@ -94,7 +94,7 @@ fn what_only_the_gone_had_is_not_denied() {
         for name in &names {
             world.store(before, name, 1 << 10);
         }
-        // Those that wait for the middle one itself are given up with their peer.
+        // Stores that wait at the middle peer end with that peer.
         world.run_for(SECOND * 20);
         let stored: Vec<String> = world.acknowledged().iter().map(|file| file.name.to_string()).collect();
         world.crash_slot(before);

@@ -1,4 +1,4 @@
-//! Worlds with files, and what is asked of them again and again.
+//! Worlds with files, and the steps that many scenarios share.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use quoit::sim::{Slot, World};
 pub const SECOND: Duration = Duration::from_secs(1);
 pub const MINUTE: Duration = Duration::from_secs(60);
 
-/// r = 8 for one seed: what users have; r = 2 for the next: Chord from four peers on.
+/// r = 8, the default, for every second seed; r = 2, with Chord from four peers on, for the others.
 pub fn settings(seed: u64) -> RingSettings {
     RingSettings { replicas: 3, successors: if seed.is_multiple_of(2) { 8 } else { 2 } }
 }
 
-/// A ring of so many self-placed peers that have been together for long, with files.
+/// A settled ring of this number of self-placed peers, with files enabled.
 pub fn converged(seed: u64, peers: usize) -> World {
     converged_with(seed, settings(seed), peers)
 }
@@ -26,13 +26,13 @@ pub fn converged(seed: u64, peers: usize) -> World {
 pub enum Stores {
     /// Disks that keep lengths.
     Light,
-    /// Those of running peers, on disks in memory.
+    /// The stores of running peers, on disks in memory.
     Real,
 }
 
 impl Stores {
-    /// The length of a file that stands for one of so many bytes. What is real is hashed, so that it is a quarter as long,
-    /// on a quarter of the bandwidth; but a file of several chunks keeps several.
+    /// The length of a file that stands for one of so many bytes. A real file is hashed, so it has a quarter of the
+    /// length, and lines a quarter of the bandwidth. A file of several chunks keeps several.
     pub fn length(self, bytes: u64) -> u64 {
         let shortest = if bytes > CHUNK_BYTES { bytes.min(CHUNK_BYTES / 4 * 5) } else { 0 };
         (bytes / self.scale()).max(shortest)
@@ -53,7 +53,7 @@ pub fn on_both(seeds: Vec<u64>) -> Vec<(u64, Stores)> {
     light.chain(seeds.iter().take(real).map(|seed| (*seed, Stores::Real))).collect()
 }
 
-/// As [`converged`], with stores of this kind.
+/// Like [`converged`], with stores of this kind.
 pub fn converged_on(stores: Stores, seed: u64, peers: usize) -> World {
     let mut world = World::converged(seed, settings(seed), peers, SECOND, 4_096);
     enable(&mut world, stores);
@@ -71,14 +71,14 @@ pub fn enable(world: &mut World, stores: Stores) {
     });
 }
 
-/// As that, with other settings.
+/// Like [`converged`], with stores of this kind and other settings.
 pub fn converged_with(seed: u64, settings: RingSettings, peers: usize) -> World {
     let mut world = World::converged(seed, settings, peers, SECOND, 4_096);
     world.enable_files();
     world
 }
 
-/// Lets time pass until every file and every record is where it belongs. The oracle has found nothing.
+/// Lets time pass until every file and every record is where it belongs. Asserts that the oracle has found nothing.
 pub fn settle(world: &mut World, within: Duration, seed: u64) {
     let end = world.now() + within;
     loop {
@@ -92,7 +92,7 @@ pub fn settle(world: &mut World, within: Duration, seed: u64) {
     assert!(found.is_empty(), "seed {seed}: {} violations, first {:?}", world.oracle.count(), found[0]);
 }
 
-/// What came of a store, which went well.
+/// The report of a store that must have succeeded.
 pub fn stored(ended: &[Ended], id: u64, seed: u64) -> StoredFile {
     match ended.iter().find(|ended| ended.id == id).map(|ended| &ended.outcome) {
         Some(Outcome::Stored(Ok(stored))) => stored.clone(),
@@ -100,7 +100,7 @@ pub fn stored(ended: &[Ended], id: u64, seed: u64) -> StoredFile {
     }
 }
 
-/// What came of a request.
+/// The outcome of a request.
 pub fn requested(ended: &[Ended], id: u64, seed: u64) -> Requested {
     match ended.iter().find(|ended| ended.id == id).map(|ended| &ended.outcome) {
         Some(Outcome::Requested(requested)) => requested.clone(),
@@ -108,7 +108,7 @@ pub fn requested(ended: &[Ended], id: u64, seed: u64) -> Requested {
     }
 }
 
-/// Chance without a world: whether a peer is among so many tenths.
+/// Whether chance, without a world, puts a peer among this number of tenths.
 pub fn is_chosen(seed: u64, slot: Slot, tenths: u64) -> bool {
     let hash = ContentId::of(&[seed, u64::from(slot)].map(u64::to_be_bytes).concat());
     u64::from(hash.as_bytes()[0]) * 10 < tenths * 256
@@ -123,12 +123,12 @@ pub fn until_member(world: &mut World, slot: Slot, seed: u64) {
     world.run_until(SECOND * 10, in_ring).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
 }
 
-/// Where the living members are, in ring order.
+/// The slots of the living members, in ring order.
 pub fn members(world: &World) -> Vec<Slot> {
     world.living().values().copied().collect()
 }
 
-/// Who should keep what has the key of a content: the owner first.
+/// The peers that should keep the key of a content, the owner first.
 pub fn keepers(world: &World, content: &ContentId) -> Vec<Slot> {
     let owner = world.first_at_or_after(&content.key()).unwrap();
     let members = members(world);
@@ -136,7 +136,7 @@ pub fn keepers(world: &World, content: &ContentId) -> Vec<Slot> {
     (0..members.len().min(3)).map(|step| members[(at + step) % members.len()]).collect()
 }
 
-/// Every living member requests every name; what came of each.
+/// Lets every living member request every name, and returns each outcome.
 pub fn request_everywhere(world: &mut World, names: &[String]) -> Vec<(Slot, String, Requested)> {
     let mut asked = Vec::new();
     for slot in members(world) {
@@ -160,7 +160,7 @@ pub fn all_are_found_everywhere(world: &mut World, seed: u64) {
     }
 }
 
-/// What came of a store that did not go well.
+/// The error of a store that must have failed.
 pub fn failed(ended: &[Ended], id: u64, seed: u64) -> StoreFailure {
     match ended.iter().find(|ended| ended.id == id).map(|ended| &ended.outcome) {
         Some(Outcome::Stored(Err(failure))) => failure.clone(),

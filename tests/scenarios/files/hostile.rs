@@ -25,7 +25,7 @@ fn ring_with_liar(seed: u64, stores: Stores) -> (World, Slot, Acknowledged) {
     (world, liar, file)
 }
 
-/// The faults that honest peers have seen, of whom.
+/// The faults that honest peers have seen, with the peer that each one blames.
 fn seen_by_honest(world: &World, liar: Slot) -> Vec<(Position, Fault)> {
     members(world).into_iter().filter(|slot| *slot != liar).flat_map(|slot| world.faults_seen(slot)).collect()
 }
@@ -36,8 +36,8 @@ fn nobody_honest_is_blamed(world: &World, liar: Slot, seed: u64, lie: Lie) {
     assert_eq!(wronged, None, "seed {seed}, {lie:?}");
 }
 
-/// Goal: a request succeeds whatever the owner of the file says. What can be held against the owner is, and nothing is
-/// held against anybody else.
+/// Goal: a request succeeds whatever the owner of the file says. Each lie that can be proved is counted as a fault of
+/// the owner, and no other peer is blamed.
 #[test]
 fn a_request_survives_each_lie_of_the_owner() {
     let mut told = [0; Lie::ALL.len()];
@@ -73,7 +73,7 @@ fn a_request_survives_each_lie_of_the_owner() {
             told[at] += world.lies_told(liar);
         }
     }
-    // Nobody stores here, and nobody asks this owner for a name.
+    // No peer stores here, and no peer asks this owner for a name.
     let untold = [Lie::FalseHere, Lie::FalseCopies, Lie::ForgedRecord, Lie::SlowReader];
     for (lie, told) in Lie::ALL.into_iter().zip(told) {
         assert!(told > 0 || untold.contains(&lie), "{lie:?} was never told");
@@ -147,8 +147,9 @@ fn more_stores_at_once_than_a_peer_takes_are_stored_in_turn() {
     }
 }
 
-/// Goal: what came through a third peer convicts nobody, since that one may have changed it; the request succeeds all the
-/// same. (Without the cut the same lie is held against the liar, as the first test here shows.)
+/// Goal: a message that came through a third peer convicts no peer, since the third one may have changed it; the
+/// request succeeds all the same. (Without the cut the same lie is held against the liar, as the first test here
+/// shows.)
 #[test]
 fn a_lie_through_a_third_peer_convicts_nobody() {
     let mut told = 0;
@@ -171,8 +172,9 @@ fn a_lie_through_a_third_peer_convicts_nobody() {
     assert!(told > 0, "the liar was never asked");
 }
 
-/// Goal: whoever stores bytes that are not what it says is refused by the owner, which holds it against that peer: bytes of
-/// another content id, another outboard (also of an object that is here already), another length. No wrong byte is kept.
+/// Goal: the owner refuses a store whose bytes differ from its announcement, and counts it as a fault of the storing
+/// peer: bytes of another content id, another outboard (also of an object that is here already), another length. No
+/// wrong byte is kept.
 #[test]
 fn whoever_describes_its_bytes_wrongly_is_refused() {
     for seed in seeds(0..4) {

@@ -1,4 +1,4 @@
-//! Peers that leave hand over first.
+//! Peers that leave, and hand their files over first.
 
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use super::harness::{
     MINUTE, SECOND, all_are_found_everywhere, converged_on, keepers, members, on_both, requested, settle,
 };
 
-/// Lets time pass until these have left and nothing else is under way; no acknowledged file is below W meanwhile.
+/// Lets time pass until these peers have left and nothing else is under way. Asserts that no acknowledged file is below
+/// W meanwhile.
 fn until_left(world: &mut World, leavers: &[Slot], seed: u64) -> Vec<Ended> {
     let mut ended = Vec::new();
     for _ in 0..800 {
@@ -34,7 +35,7 @@ fn nothing_was_short(ended: &[Ended], leavers: &[Slot], seed: u64) {
     }
 }
 
-/// Scenario 15. Goal: the owner, or a replica, or who stores, leaves in the middle of a transfer.
+/// Scenario 15. Goal: the owner, a replica, or the storing peer may leave in the middle of a transfer.
 #[test]
 fn a_peer_leaves_during_a_transfer() {
     for (seed, stores) in on_both(seeds(0..12)) {
@@ -89,8 +90,8 @@ fn one_leaves_and_another_joins() {
     }
 }
 
-/// Scenario 15. Goal: a leaver that crashes before it has handed over is one that crashed; one that crashes after
-/// its farewell has left. No acknowledged file is below W in either case, nor later.
+/// Scenario 15. Goal: a leaver that crashes before it has handed over counts as crashed; one that crashes after its
+/// farewell counts as left. No acknowledged file is below W in either case, nor later.
 #[test]
 fn a_leaver_crashes() {
     for (seed, stores) in on_both(seeds(0..12)) {
@@ -98,7 +99,7 @@ fn a_leaver_crashes() {
         world.place_files(60, stores.length(1 << 20));
         let leaver = members(&world)[seed as usize % 14];
         world.leave_slot(leaver);
-        // From a tenth of a second on; it is gone after one or two.
+        // After a tenth of a second or more; the leaver is gone after one or two seconds.
         world.run_for(SECOND / 10 * (1 + 3 * (seed as u32 % 12)));
         world.crash_slot(leaver);
         for _ in 0..600 {
@@ -110,7 +111,7 @@ fn a_leaver_crashes() {
     }
 }
 
-/// What came of asking a peer to leave.
+/// The outcome when a peer is asked to leave.
 fn asked_to_leave(world: &mut World, slot: Slot, seed: u64) -> Outcome {
     world.take_ended();
     world.ask_to_leave(slot);
@@ -125,8 +126,8 @@ fn asked_to_leave(world: &mut World, slot: Slot, seed: u64) -> Outcome {
     outcome.unwrap_or_else(|| panic!("seed {seed}: {slot} neither leaves nor says that it stays"))
 }
 
-/// Goal: a peer that is not forced leaves when all copies are made. It stays, and says what would be left, where too few
-/// peers would remain, or where the others take nothing; then it is a member as before, and no copy is lost.
+/// Goal: a peer that is not forced leaves when all copies are made. It stays, and says which files would be left, if
+/// too few peers would remain or if the others take nothing. Then it is a member as before, and no copy is lost.
 #[test]
 fn a_peer_stays_where_copies_would_be_missing() {
     for (seed, stores) in on_both(seeds(0..4)) {
@@ -137,7 +138,7 @@ fn a_peer_stays_where_copies_would_be_missing() {
         let outcome = asked_to_leave(&mut world, leaver, seed);
         assert!(matches!(outcome, Outcome::Left { .. }), "seed {seed}: {outcome:?}");
         settle(&mut world, MINUTE * 2, seed);
-        // No other disk takes anything.
+        // No other disk takes bytes.
         let all = members(&world);
         let leaver = all[seed as usize % all.len()];
         for slot in all.iter().filter(|slot| **slot != leaver) {
@@ -160,8 +161,8 @@ fn a_peer_stays_where_copies_would_be_missing() {
     }
 }
 
-/// Goal: an object that is requested by its content id, of which no record tells length and outboard, comes from its
-/// holders, which agree on both, while one holder after the other dies.
+/// Goal: an object that is requested by its content id, of which no record names length and outboard, comes from its
+/// holders, which agree on both, even while one holder after the other dies.
 #[test]
 fn an_object_is_requested_by_its_content_id() {
     for (seed, stores) in on_both(seeds(0..8)) {

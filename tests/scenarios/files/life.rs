@@ -1,4 +1,4 @@
-//! What rings go through in everyday life: slow disks, bad copies, departures over slow lines, other addresses.
+//! Rings in everyday life: slow disks, bad copies, departures over slow lines, other addresses.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use super::harness::{
 };
 use crate::false_death;
 
-/// Scenario 25. Goal: while files move to, from and past a peer behind a line of 1 or 8 Mbit/s with a queue of 300 KB or
-/// 1 MB, nobody is declared dead, no other copy waits for that peer, and it has its copies in the end. Without the
-/// congestion control of a running peer, which leaves the line free for pings, that peer is declared dead: so the traffic
-/// is heavy enough.
+/// Scenario 25. Goal: while files move to, from and past a peer behind a line of 1 or 8 Mbit/s with a queue of 300 KB
+/// or 1 MB, no peer is declared dead, no other copy waits for that peer, and it has its copies in the end. Without the
+/// congestion control of a running peer, which leaves the line free for pings, that peer is declared dead: so the
+/// traffic is heavy enough.
 #[test]
 fn traffic_over_a_slow_line_kills_nobody() {
     let mut dead_without_pacing = 0;
@@ -30,7 +30,7 @@ fn traffic_over_a_slow_line_kills_nobody() {
     assert!(dead_without_pacing > 0, "the traffic is too light to show anything");
 }
 
-/// A ring after a store, requests and a repair that go to, from and past a peer behind such a line; and that peer.
+/// Runs a store, requests and a repair to, from and past a peer behind such a line. Returns the world and that peer.
 fn ring_behind_a_line(
     seed: u64,
     stores: Stores,
@@ -65,7 +65,7 @@ fn ring_behind_a_line(
         let (took, alone) = (store.ended - began, Duration::from_secs(length / bytes_s));
         assert!(took < (alone / 2).max(SECOND * 10), "seed {seed}: {took:?}, alone {alone:?}");
     }
-    // A death beside it, so that what it kept goes to others, that peer among them.
+    // A neighbour of that peer dies, so that its files go to others, that peer among them.
     world.crash_slot(others[1]);
     world.run_for(MINUTE);
     if paced {
@@ -74,8 +74,8 @@ fn ring_behind_a_line(
     (world, slow)
 }
 
-/// Scenario 26. Goal: with disks whose every call takes 1 to 500 ms, so that a vote, a take-over or a departure is in the
-/// middle of one when something else happens, nobody denies a file that was acknowledged, and no record is lost.
+/// Scenario 26. Goal: with disks whose every call takes 1 to 500 ms, so that a vote, a take-over or a departure is in
+/// the middle of one when something else happens, no peer denies an acknowledged file, and no record is lost.
 #[test]
 fn disks_that_take_their_time() {
     for (seed, stores) in on_both(seeds(0..8)) {
@@ -124,11 +124,11 @@ fn disks_that_take_their_time() {
     }
 }
 
-/// Who keeps bad copies, counted from the owner of the file.
+/// The keepers of bad copies, counted from the owner of the file.
 const BAD: [&[usize]; 4] = [&[0], &[1], &[0, 1], &[1, 2]];
 
-/// Scenario 28. Goal: bad copies at the owner, at a replica, at R − 1 of R are found once they are read, and healed from
-/// a good one. Each request succeeds meanwhile, and no peer is blamed: their disks lied, not they.
+/// Scenario 28. Goal: bad copies at the owner, at a replica, at R − 1 of R are found once they are read, and healed
+/// from a good one. Each request succeeds meanwhile, and no peer is blamed: the disks lied, not the peers.
 #[test]
 fn bad_copies_are_healed_from_a_good_one() {
     for seed in seeds(0..2) {
@@ -141,7 +141,7 @@ fn bad_copies_are_healed_from_a_good_one() {
             for at in bad {
                 world.with_disk(keepers[*at], |disk| disk.rot(&file.content));
             }
-            // What was hashed within the hour is believed where nobody wrote to it.
+            // A copy that was hashed within the hour is believed if nobody wrote to it.
             world.run_for(MINUTE * 61);
             for (slot, _, what) in request_everywhere(&mut world, &[file.name.to_string()]) {
                 assert!(matches!(what, Requested::Found { .. }), "seed {seed}, {bad:?}: {slot} {what:?}");
@@ -159,8 +159,8 @@ fn bad_copies_are_healed_from_a_good_one() {
     }
 }
 
-/// Scenario 28. Goal: a part of a file that went bad while its receiver was down is noticed, and only what is bad comes
-/// again; nobody is blamed for it.
+/// Scenario 28. Goal: a part of a file that went bad while its receiver was down is noticed, and only the bad chunks
+/// are fetched again; no peer is blamed for them.
 #[test]
 fn a_bad_part_is_noticed() {
     let mut cut_off = 0;
@@ -171,7 +171,7 @@ fn a_bad_part_is_noticed() {
         let keepers = keepers(&world, &content);
         let from = *members(&world).iter().find(|slot| !keepers.contains(slot)).unwrap();
         let id = world.store_labelled(from, "a.bin", &label, length);
-        // Two megabytes and more are at the owner, which syncs nothing before the end.
+        // The owner has received two megabytes or more, and syncs nothing before the end.
         world.run_for(SECOND / 1_000 * (250 + 20 * (seed as u32 % 12)));
         let victim = keepers[0];
         world.crash_slot(victim);
@@ -188,8 +188,8 @@ fn a_bad_part_is_noticed() {
     assert!(cut_off > 3, "only {cut_off} parts were there to go bad");
 }
 
-/// Scenario 10, of files. Goal: the owner of a file and one of its replicas do not reach each other, and whoever stores it
-/// does not reach the owner: a third peer passes on what they say, and all copies are made.
+/// Scenario 10, of files. Goal: the owner of a file and one of its replicas do not reach each other, and the storing
+/// peer does not reach the owner. A third peer forwards their messages, and all copies are made.
 #[test]
 fn files_go_through_a_third_peer() {
     for (seed, stores) in on_both(seeds(0..8)) {
@@ -212,8 +212,8 @@ fn files_go_through_a_third_peer() {
 }
 
 /// Scenario 29. Goal: the only peer that has a copy of a file leaves, over a line of one megabit a second; or two such
-/// peers leave; or one is killed while its neighbour leaves. No acknowledged file is lost: who leaves waits as long as
-/// something moves.
+/// peers leave; or one is killed while its neighbour leaves. No acknowledged file is lost: the leaving peer waits as
+/// long as bytes move.
 #[test]
 fn a_departure_with_the_only_copy() {
     for (seed, stores) in on_both(seeds(0..8)) {
@@ -231,7 +231,7 @@ fn a_departure_with_the_only_copy() {
             let file = world.acknowledged()[0].clone();
             let keepers = keepers(&world, &file.content);
             for slot in &keepers[1..] {
-                // Their disks are new when they come back, and they come back at once.
+                // The disks of these peers are new when they come back, and they come back at once.
                 world.crash_slot(*slot);
                 world.with_disk(*slot, |disk| disk.lose());
                 world.restart_slot(*slot);

@@ -1,4 +1,4 @@
-//! Names: one winner everywhere, whatever clocks say and whoever was away.
+//! Names: one winner everywhere, whatever clocks say and whichever peers were away.
 
 use quoit::sim::storage::{Outcome, Requested, check};
 use quoit::sim::{World, seeds};
@@ -14,8 +14,8 @@ fn owner_of_name(world: &World, name: &str) -> u32 {
     world.first_at_or_after(&key).unwrap()
 }
 
-/// Scenario 17. Goal: writers whose clocks are an hour behind replace what others wrote all the same, since they
-/// have seen it; those whose clocks are an hour ahead of the owner's are refused, and harm no later writer.
+/// Scenario 17. Goal: writers whose clocks are an hour behind still replace the records of others, since they have seen
+/// them. Writers whose clocks are an hour ahead of the owner's are refused, and harm no later writer.
 #[test]
 fn clocks_that_are_an_hour_off() {
     for (seed, stores) in on_both(seeds(0..8)) {
@@ -55,9 +55,9 @@ fn clocks_that_are_an_hour_off() {
 }
 
 /// Reported: version 2 was acknowledged by the owner and the second replica; the owner died; the first replica, now the
-/// owner, spoke for all with version 1, and the next write made version 2 a sibling.
+/// owner, answered with version 1, and the next write made version 2 a sibling.
 ///
-/// Goal: no reader gets a version older than the one that was acknowledged, and no writer passes it over.
+/// Goal: no reader gets a version older than the acknowledged one, and each writer replaces the acknowledged one.
 #[test]
 fn a_new_owner_does_not_hide_what_others_have() {
     for (seed, stores) in on_both(seeds(0..12)) {
@@ -99,8 +99,8 @@ fn a_new_owner_does_not_hide_what_others_have() {
     }
 }
 
-/// Scenario 17. Goal: an owner whose own clock is an hour ahead, or behind, refuses nobody whose clock is right
-/// for longer than that takes to show, and the greatest record wins everywhere.
+/// Scenario 17. Goal: an owner whose own clock is an hour ahead, or behind, refuses no writer with a right clock for
+/// longer than its error takes to show, and the greatest record wins everywhere.
 #[test]
 fn an_owner_whose_clock_is_ahead() {
     for (seed, stores) in on_both(seeds(0..8)) {
@@ -117,9 +117,9 @@ fn an_owner_whose_clock_is_ahead() {
     }
 }
 
-/// Scenario 17. Goal: a name that is removed while a replica of it is away stays removed when that one comes back
-/// with the old record, from wherever it is asked for. Method: it is away for 20 minutes; with `QUOIT_LONG` for 89 days
-/// and pings once a minute.
+/// Scenario 17. Goal: a name that is removed while a replica of it is away stays removed, for a request at any peer,
+/// when the replica comes back with the old record. Method: the replica is away for 20 minutes; with `QUOIT_LONG` for
+/// 89 days and pings once a minute.
 #[test]
 fn a_tombstone_wins_over_a_late_replica() {
     let long = std::env::var_os("QUOIT_LONG").is_some();
@@ -134,7 +134,7 @@ fn a_tombstone_wins_over_a_late_replica() {
         settle(&mut world, MINUTE, seed);
         let owner = owner_of_name(&world, "a.txt");
         let place = at.iter().position(|slot| *slot == owner).unwrap();
-        // The owner itself, or one of the two behind it.
+        // The late peer is the owner, or one of the two behind it.
         let late = at[(place + seed as usize % 3) % at.len()];
         world.crash_slot(late);
         world.run_for(interval * 15);
@@ -160,7 +160,7 @@ fn a_tombstone_wins_over_a_late_replica() {
     }
 }
 
-/// Goal: a name that was removed can be given again.
+/// Goal: a removed name can be stored again.
 #[test]
 fn a_removed_name_is_stored_again() {
     for (seed, stores) in on_both(seeds(0..4)) {

@@ -1,4 +1,4 @@
-//! Copies that are missing are made again.
+//! Repair: peers make missing copies again.
 
 use quoit::config::RingSettings;
 use quoit::sim::storage::check;
@@ -8,9 +8,9 @@ use rand_chacha::ChaCha8Rng;
 
 use super::harness::{MINUTE, SECOND, converged, is_chosen, members, settle};
 
-/// Goal: files that are there from the beginning are just where they belong: nobody moves any.
+/// Goal: no peer moves files that were at their places from the beginning.
 #[test]
-fn what_is_in_place_stays_there() {
+fn files_in_place_stay_there() {
     for seed in seeds(0..4) {
         let mut world = converged(seed, 50);
         world.place_files(500, 1 << 20);
@@ -22,8 +22,8 @@ fn what_is_in_place_stays_there() {
     }
 }
 
-/// Goal: R − 1 deaths between two repairs lose nothing, how often they come; each time there are R copies of
-/// everything again after a while.
+/// Goal: R − 1 deaths between two repairs lose no file, however often they come. Each time every file has R copies
+/// again after a while.
 #[test]
 fn two_neighbours_die_at_once_and_all_copies_are_made_again() {
     for seed in seeds(0..6) {
@@ -46,7 +46,7 @@ fn two_neighbours_die_at_once_and_all_copies_are_made_again() {
 }
 
 /// Goal: of the files that are stored with R copies, p^R are lost where each peer dies with the probability p, all at
-/// once. Method: the mean over all seeds, and how sure that is.
+/// once. Method: the mean over all seeds, with its standard error.
 ///
 /// `QUOIT_LONG=1 QUOIT_SEEDS=1000` with a release build makes the figures of docs/measurements.md.
 #[test]
@@ -81,8 +81,8 @@ fn of_all_files_p_to_the_r_are_lost() {
     }
 }
 
-/// Goal: of many peers three tenths die at once. What was lost at that moment is all that ever is, and everything else
-/// has all its copies again after a while.
+/// Goal: of many peers three tenths die at once. Only files whose copies all died then are lost. All other files have
+/// all their copies again after a while.
 #[test]
 fn three_tenths_of_all_peers_die_at_once() {
     for seed in seeds(0..1) {

@@ -13,7 +13,7 @@ use super::harness::{
     settings, settle,
 };
 
-/// Which part a peer is in, by its rank in the ring.
+/// The part that a peer is in, by its rank in the ring.
 type Parts = fn(usize, usize) -> u8;
 
 const SPLITS: [(&str, Parts); 4] = [
@@ -46,11 +46,11 @@ fn come_together(world: &mut World, seed: u64, how: &str) {
     settle(world, MINUTE * 5, seed);
 }
 
-/// Scenario 11. Goal: whatever was acknowledged before a split, or on either side of it, is found from every peer
-/// after it has healed; of a name that was written on several sides the greatest record wins everywhere, and the
-/// others are in its history.
+/// Scenario 11. Goal: every peer finds each file that was acknowledged before a split, or on either side of it, after
+/// the split has healed. If several sides wrote a name, the greatest record wins everywhere, and its history has the
+/// others.
 #[test]
-fn what_was_stored_on_both_sides_of_a_split_is_found_after_it() {
+fn files_of_both_sides_of_a_split_are_found_after_it() {
     for seed in seeds(0..2) {
         for (how, parts) in SPLITS {
             let mut world = converged(seed, 20);
@@ -83,7 +83,7 @@ fn what_was_stored_on_both_sides_of_a_split_is_found_after_it() {
 }
 
 /// Scenario 11. Goal: the same after a long split (as long as a day for all that peers remember of each other), and
-/// when the split comes and goes.
+/// with a split that comes and goes.
 #[test]
 fn a_long_split_and_one_that_comes_and_goes() {
     for seed in seeds(0..1) {
@@ -108,7 +108,7 @@ fn a_long_split_and_one_that_comes_and_goes() {
     }
 }
 
-/// Scenario 11. Goal: during a split nobody says "no such file" of a file that may be on the other side.
+/// Scenario 11. Goal: during a split no peer says "no such file" of a file that may be on the other side.
 #[test]
 fn nobody_denies_what_may_be_on_the_other_side() {
     for seed in seeds(0..4) {
@@ -129,7 +129,7 @@ fn nobody_denies_what_may_be_on_the_other_side() {
     }
 }
 
-/// What is stored in each part of a split ring, at every peer in turn.
+/// Stores files in each part of a split ring, at every peer in turn, and returns their names.
 fn store_apart(world: &mut World, sides: &[Vec<Slot>], count: usize) -> Vec<String> {
     for i in 0..count {
         let side = &sides[i % sides.len()];
@@ -139,8 +139,8 @@ fn store_apart(world: &mut World, sides: &[Vec<Slot>], count: usize) -> Vec<Stri
     world.acknowledged().iter().map(|file| file.name.to_string()).collect()
 }
 
-/// For 15 s every name is requested again and again, each time at the next peer. What came of it where the peer that was
-/// asked knew, by then, that everybody is back.
+/// For 15 s every name is requested again and again, each time at the next peer. Returns the outcomes at peers that
+/// knew, by then, that all peers are back.
 fn request_all_along(world: &mut World, names: &[String]) -> Vec<Requested> {
     let mut knowing = BTreeSet::new();
     for step in 0..ROUNDS {
@@ -162,7 +162,7 @@ fn request_all_along(world: &mut World, names: &[String]) -> Vec<Requested> {
     world.finish(MINUTE * 3).into_iter().filter_map(requested).collect()
 }
 
-/// None of these answers denies a file, and nearly all of them bring it.
+/// Asserts that none of these answers denies a file, and that nearly all of them bring it.
 fn nobody_denies(requested: &[Requested], names: usize, why: &str) {
     let asked = requested.len();
     assert!(asked * 4 >= names * ROUNDS * 3, "{why}: {asked} times a peer was asked that knows who is back");
@@ -173,8 +173,8 @@ fn nobody_denies(requested: &[Requested], names: usize, why: &str) {
     assert!(found * 100 >= asked * 98, "{why}: {found} of {asked} were found");
 }
 
-/// Scenarios 11 and 16. Goal: once the parts of a ring have found each other, nobody who has heard of it says "no such
-/// file" of what was stored in one of them, though it has not come to those who should keep it now.
+/// Scenarios 11 and 16. Goal: once the parts of a ring have found each other, no peer that has heard of it says "no
+/// such file" of a file that one part stored, even before the file has reached the peers that should keep it now.
 #[test]
 fn nobody_denies_what_was_stored_apart_once_a_split_has_healed() {
     let mut misplaced = 0;
@@ -215,5 +215,5 @@ fn nobody_denies_the_one_copy_of_who_was_cut_off() {
     assert!(misplaced > 0, "all was in its place before anybody asked");
 }
 
-/// How often each name is requested.
+/// The number of requests for each name.
 const ROUNDS: usize = 60;

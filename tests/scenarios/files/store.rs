@@ -10,7 +10,7 @@ use super::harness::{
 
 /// Goal: an acknowledged file is durable at W peers at that moment, at R soon after, and every peer finds it.
 #[test]
-fn what_is_stored_is_found_from_every_peer() {
+fn a_stored_file_is_found_from_every_peer() {
     for (seed, stores) in on_both(seeds(0..4)) {
         for peers in [1, 2, 3, 12] {
             let mut world = converged_on(stores, seed, peers);
@@ -33,9 +33,9 @@ fn what_is_stored_is_found_from_every_peer() {
     }
 }
 
-/// Scenario 13. Goal: with three tenths of all packets lost, datagrams doubled and held up, and ways that are cut
-/// for a while so that answers are lost for good, a store that is tried again makes nothing twice; what was
-/// acknowledged is there; and what is there already is not moved again.
+/// Scenario 13. Goal: with three tenths of all packets lost, datagrams doubled and held up, and ways that are cut for a
+/// while so that answers are lost for good, a store that is tried again makes nothing twice, acknowledged files are
+/// there, and bytes that are there already are not moved again.
 #[test]
 fn stores_are_idempotent_on_a_bad_network() {
     for (seed, stores) in on_both(seeds(0..8)) {
@@ -46,7 +46,7 @@ fn stores_are_idempotent_on_a_bad_network() {
         world.network.holdups = (0.1, SECOND * 5);
         let label = |i: u64| [seed, i].map(u64::to_be_bytes).concat();
         for i in 0..8 {
-            // The same file, under the same name, from two peers at once; and under another from a third.
+            // Two peers store the same file under the same name at once; a third stores it under another name.
             for (peer, name) in [(i, "a"), (i + 4, "a"), (i + 7, "b")] {
                 let slot = at[peer as usize % at.len()];
                 world.store_labelled(slot, &format!("{i}-{name}.txt"), &label(i), stores.length(3 << 20));
@@ -78,10 +78,10 @@ fn stores_are_idempotent_on_a_bad_network() {
     }
 }
 
-/// Scenario 16. Goal: while peers join and die around the keys, what is acknowledged is found from every peer that
-/// is asked at any moment afterwards, and nobody ever says "no such file" of it.
+/// Scenario 16. Goal: while peers join and die around the keys, every peer finds an acknowledged file at any moment
+/// afterwards, and no peer ever says "no such file" of it.
 #[test]
-fn what_is_acknowledged_while_ownership_moves_is_found() {
+fn a_file_acknowledged_while_ownership_moves_is_found() {
     for (seed, stores) in on_both(seeds(0..8)) {
         let mut world = converged_on(stores, seed, 14);
         world.oracle.safety = false;
@@ -100,7 +100,7 @@ fn what_is_acknowledged_while_ownership_moves_is_found() {
                 _ => drop(world.join_one()),
             }
             world.run_for(SECOND * 2);
-            // Whatever was acknowledged by now is asked for, in the middle of all this.
+            // All peers request each acknowledged file, in the middle of all this.
             names = world.acknowledged().iter().map(|file| file.name.to_string()).collect();
             for (i, name) in names.iter().enumerate() {
                 let slot = members(&world)[i * 7 % world.living().len()];
@@ -118,8 +118,8 @@ fn what_is_acknowledged_while_ownership_moves_is_found() {
     }
 }
 
-/// Scenario 16. Goal: a joiner that is asked for what it does not have yet says so, and what its elders have is
-/// found through it and through everybody else.
+/// Scenario 16. Goal: a joiner that is asked for a file that it does not have yet says so, and all peers, the joiner
+/// too, find files that older members have.
 #[test]
 fn a_request_reaches_a_joiner_that_is_taking_over() {
     for (seed, stores) in on_both(seeds(0..8)) {
@@ -139,8 +139,8 @@ fn a_request_reaches_a_joiner_that_is_taking_over() {
     }
 }
 
-/// Scenario 5. Goal: a peer joins through one that is taking over what belongs to it: both are members soon, and all
-/// files are where they belong.
+/// Scenario 5. Goal: a peer joins through one that is still taking over its files. Both are members soon, and all files
+/// are where they belong.
 #[test]
 fn a_peer_joins_through_one_that_is_taking_over() {
     for (seed, stores) in on_both(seeds(0..8)) {
@@ -156,8 +156,8 @@ fn a_peer_joins_through_one_that_is_taking_over() {
     }
 }
 
-/// Scenario 16. Goal: the owner dies at some moment of a store, with W − 1 copies durable or fewer or more; the
-/// store goes on with whoever owns the key then. If whoever stores dies too, the file is whole or absent.
+/// Scenario 16. Goal: the owner dies at some moment of a store, with W − 1 copies durable or fewer or more; the store
+/// goes on with the next owner of the key. If the storing peer dies too, the file is whole or absent.
 #[test]
 fn the_owner_dies_in_the_middle_of_a_store() {
     for (seed, stores) in on_both(seeds(0..24)) {
@@ -166,7 +166,7 @@ fn the_owner_dies_in_the_middle_of_a_store() {
             let content = world.content_of(&seed.to_be_bytes(), stores.length(25_000_000));
             let keepers = keepers(&world, &content);
             let from = *members(&world).iter().find(|slot| !keepers.contains(slot)).unwrap();
-            // Two seconds from peer to peer, and syncs at the end.
+            // The bytes take two seconds from peer to peer, and the syncs come at the end.
             let id = world.store_labelled(from, "large.bin", &seed.to_be_bytes(), stores.length(25_000_000));
             world.run_for(SECOND * 2 / 20 * (seed as u32 % 22) + SECOND / 1_000 * (seed as u32 % 100));
             world.crash_slot(keepers[0]);
@@ -193,8 +193,8 @@ fn the_owner_dies_in_the_middle_of_a_store() {
 }
 
 /// Scenario 8, of a transfer. Goal: a process that takes part in a store is stopped in the middle of it, for a second,
-/// for long enough to be taken for dead, for an hour, and goes on: what is acknowledged is found everywhere and has
-/// all its copies in the end, and what is not is whole or absent.
+/// for long enough to be taken for dead, for an hour, and goes on: an acknowledged file is found everywhere and has all
+/// its copies in the end, and any other file is whole or absent.
 #[test]
 fn a_process_stops_in_the_middle_of_a_transfer() {
     for (stopped, count) in [(SECOND, 12), (SECOND * 6, 12), (MINUTE * 60, 3)] {
@@ -206,7 +206,7 @@ fn a_process_stops_in_the_middle_of_a_transfer() {
             let from = *members(&world).iter().find(|slot| !keepers.contains(slot)).unwrap();
             let id = world.store_labelled(from, "large.bin", &seed.to_be_bytes(), stores.length(25_000_000));
             world.run_for(SECOND / 12 * (1 + seed as u32));
-            // The owner, a replica, or whoever stores.
+            // The owner, a replica, or the storing peer.
             let who = [keepers[0], keepers[1], from][seed as usize % 3];
             world.pause_slot(who, true);
             world.run_for(stopped);
@@ -215,7 +215,7 @@ fn a_process_stops_in_the_middle_of_a_transfer() {
             let outcome = ended.iter().find(|ended| ended.id == id).map(|ended| &ended.outcome);
             let acknowledged = match outcome {
                 Some(Outcome::Stored(Ok(_))) => true,
-                // Its user's patience is over as well when a process wakes after an hour.
+                // A process that wakes after an hour has exceeded its user's time limit as well.
                 Some(Outcome::Stored(Err(_))) if who == from => false,
                 other => panic!("seed {seed}, {stopped:?}: {other:?}"),
             };

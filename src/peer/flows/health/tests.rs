@@ -13,7 +13,7 @@ fn entry(number: u8, incarnation: u64) -> Entry {
     Entry::from(Life { position: peer(number), incarnation, key: KeyHash([0; 32]), address })
 }
 
-/// Peer 10 beside 20 and 30, which live, and 40, which does not answer.
+/// The view of peer 10, with the living peers 20 and 30 and the silent peer 40.
 fn view() -> View {
     let member = |number, state| Member { entry: entry(number, 1), state };
     View {
@@ -92,7 +92,7 @@ fn answers_are_joined_by_file() {
     let one = (vec![file(1, &[10], &[20, 30]), file(2, &[10, 20], &[30])], 12, 5);
     let other = (vec![file(1, &[10, 20], &[30, 40])], 1, 0);
     let joined = join(vec![one, other], 3, 2);
-    // Ten of the first are not in its list, four of them below the quorum.
+    // Ten files of the first report are not in its list, four of them below the quorum.
     assert_eq!((joined.total, joined.below_quorum), (12, 4));
     assert_eq!(joined.files, [file(1, &[10, 20], &[30]), file(2, &[10, 20], &[30])]);
 }

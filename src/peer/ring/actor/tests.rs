@@ -1,4 +1,4 @@
-//! The actor after a pause, as those see it that read its view.
+//! The actor after a pause, as the readers of its view see it.
 
 use std::time::Duration;
 
@@ -29,10 +29,9 @@ async fn two(dir: &std::path::Path) -> [Handle; 2] {
     [first, second]
 }
 
-/// Goal: whoever reads the view of a peer that was stopped sees it leave the ring and come back, whether others
-/// still count it or not.
-/// Method: the clock of its actor jumps by an hour; in the second round the other peer believes it dead by then, so
-/// that it comes in anew.
+/// Goal: a reader of the view of a stopped peer sees the peer leave the ring and come back, whether others still count
+/// it or not. Method: the clock of its actor jumps by an hour; in the second round the other peer believes it dead by
+/// then, so that it joins anew.
 #[tokio::test]
 async fn a_view_shows_that_the_peer_is_back() {
     let dir = tempfile::tempdir().unwrap();
@@ -65,7 +64,7 @@ async fn a_view_shows_that_the_peer_is_back() {
     }
 }
 
-/// Somebody tells the first that the second is dead.
+/// Another member tells the first peer that the second is dead.
 async fn believes_dead(first: &Handle, second: &Handle) {
     let entry = second.shared.view().me.clone();
     let members = vec![Member { entry: entry.clone(), state: MemberState::Dead }];
