@@ -136,7 +136,7 @@ impl Position {
         self.prefix() as f64 / 2f64.powi(64)
     }
 
-    /// Where a peer that was given no number stands: SHA-256 of its raw 32-byte public key.
+    /// The position of a peer without a number: SHA-256 of its raw 32-byte public key.
     pub fn of_public_key(public_key: &[u8]) -> Position {
         Position(sha256(public_key))
     }

@@ -21,7 +21,7 @@ pub(super) struct Lives {
     elsewhere: BTreeMap<Address, u8>,
 }
 
-/// Where this peer stands when a report on itself comes.
+/// The phase of this peer, as far as a report on itself depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     /// This peer is on its way into the ring. The flag says whether a person gave its address.

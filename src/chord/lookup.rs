@@ -347,7 +347,7 @@ impl Lookup {
         }
     }
 
-    /// The peer's place in the table, which is made if there is none.
+    /// The table's entry for a peer; an unknown peer is added as unasked.
     fn add(&mut self, entry: Entry) -> &mut Known {
         let distance = self.distance(&entry.position);
         let unasked = || Known { entry, state: State::Unasked, named: false, list: Vec::new() };

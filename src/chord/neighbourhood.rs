@@ -78,9 +78,10 @@ pub(super) enum Next {
 /// How a peer that may lie before the first successor takes its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Approach {
-    /// It is asked for its list first.
+    /// This peer asks the candidate for its list first.
     Query(Query),
-    /// It was adopted on the word of another peer, and is to be notified. Only without `candidate_asked_first`.
+    /// This peer adopted the candidate on another peer's word, and has to notify it. Only without
+    /// `candidate_asked_first`.
     Adopted,
 }
 
