@@ -109,13 +109,20 @@ pub(super) enum Round {
     Wait(Option<Vec<String>>),
 }
 
-/// The step that an answer leads to.
+/// The next step on the way to this peer's place.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Step {
+pub(super) enum Way {
     /// Ask this peer, which stands nearer to this peer's place.
     Ask(Entry),
     /// The way in ends here, for this reason.
     Fail(String),
+}
+
+/// The step that a reply leads to.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Step {
+    /// The asked peer does not let this peer in.
+    Way(Way),
     /// This peer is let in.
     Welcome {
         /// The predecessor of the peer that lets it in.
@@ -245,10 +252,10 @@ impl Entering {
         now: Moment,
         timeout: Duration,
         silence: Unanswered,
-    ) -> Option<Step> {
+    ) -> Option<Way> {
         let Unanswered { why, refused } = silence;
         if refused && self.kind == Kind::Join && self.hops == 0 {
-            return Some(Step::Fail(why));
+            return Some(Way::Fail(why));
         }
         if self.trouble.is_empty() || self.path.is_empty() {
             self.trouble = why;
@@ -279,7 +286,7 @@ impl Entering {
                 self.path = peers;
                 self.path.truncate(CLOSER_MAX);
                 self.path.reverse();
-                self.follow_path(now, timeout)
+                self.follow_path(now, timeout).map(Step::Way)
             }
             MembershipReply::Forming { settings, members } => {
                 if self.kind == Kind::Join {
@@ -302,11 +309,11 @@ impl Entering {
                 None
             }
             MembershipReply::Refused(refusal) => {
-                Some(Step::Fail(format!("refused by peer {}: {refusal}", from.position.label())))
+                Some(Step::Way(Way::Fail(format!("refused by peer {}: {refusal}", from.position.label()))))
             }
             MembershipReply::Gone { successor: Some(successor) } => {
                 self.path.push(successor);
-                self.follow_path(now, timeout)
+                self.follow_path(now, timeout).map(Step::Way)
             }
             _ => {
                 self.try_later(now + pause, format!("peer {} is in no ring", from.position.label()));
@@ -389,7 +396,7 @@ impl Entering {
     }
 
     /// The next peer on the way to this peer's place.
-    fn follow_path(&mut self, now: Moment, timeout: Duration) -> Option<Step> {
+    fn follow_path(&mut self, now: Moment, timeout: Duration) -> Option<Way> {
         let Some(next) = self.path.pop().filter(|_| self.hops < HOPS_MAX) else {
             self.next_at = self.next_at.min(now + ROUND_PAUSE);
             return None;
@@ -397,7 +404,7 @@ impl Entering {
         self.hops += 1;
         // No new round begins while this way may still lead in.
         self.next_at = self.next_at.max(now + timeout);
-        Some(Step::Ask(next))
+        Some(Way::Ask(next))
     }
 
     fn try_later(&mut self, at: Moment, trouble: String) {
@@ -505,9 +512,9 @@ mod tests {
         let mut entering = join();
         knock(&mut entering, 0);
         let closer = MembershipReply::Closer { peers: entries(&[30, 20]) };
-        assert_eq!(reply(&mut entering, 1, closer), Some(Step::Ask(entry(30))));
+        assert_eq!(reply(&mut entering, 1, closer), Some(Step::Way(Way::Ask(entry(30)))));
         let silent = || Unanswered::from("silent".to_owned());
-        assert_eq!(entering.note_silence(at(0), TIMEOUT, silent()), Some(Step::Ask(entry(20))));
+        assert_eq!(entering.note_silence(at(0), TIMEOUT, silent()), Some(Way::Ask(entry(20))));
         assert_eq!(entering.note_silence(at(0), TIMEOUT, silent()), None);
         assert_eq!(entering.next_timeout(), at(25), "a new round follows soon");
     }
@@ -537,7 +544,7 @@ mod tests {
         let refused = Unanswered { why: "wrong ring".to_owned(), refused: true };
         assert_eq!(
             join().note_silence(at(0), TIMEOUT, refused.clone()),
-            Some(Step::Fail("wrong ring".to_owned()))
+            Some(Way::Fail("wrong ring".to_owned()))
         );
         assert_eq!(form(&[1]).note_silence(at(0), TIMEOUT, refused), None, "others may still come");
     }

@@ -395,19 +395,9 @@ const KNOWN_MAX: usize = 32;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chord::sample::{entries, entry};
     use crate::chord::{PhaseKind, Table};
-    use crate::id::KeyHash;
-    use crate::wire::{Address, Life, Member, MemberState};
-
-    fn entry(number: u8) -> Entry {
-        let address = Address::new("127.0.0.1:1").unwrap();
-        Entry::from(Life {
-            position: Position::of_number(number),
-            incarnation: 1,
-            key: KeyHash([0; 32]),
-            address,
-        })
-    }
+    use crate::wire::{Life, Member, MemberState};
 
     /// Peer 10 knows these alive, and two successors.
     fn view(members: &[u8]) -> View {
@@ -429,15 +419,16 @@ mod tests {
     }
 
     fn owner(owner: u8, before: u8) -> MembershipReply {
-        MembershipReply::Owner {
-            owner: entry(owner),
-            predecessor: Some(entry(before)),
-            successors: Vec::new(),
-        }
+        owner_with_list(owner, before, &[])
+    }
+
+    fn owner_with_list(owner: u8, before: u8, after: &[u8]) -> MembershipReply {
+        let predecessor = Some(entry(before));
+        MembershipReply::Owner { owner: entry(owner), predecessor, successors: entries(after) }
     }
 
     fn near(peers: &[u8]) -> MembershipReply {
-        MembershipReply::Near { peers: peers.iter().map(|number| entry(*number)).collect() }
+        MembershipReply::Near { peers: entries(peers) }
     }
 
     fn asks(lookup: &mut Lookup) -> Option<u8> {
@@ -512,9 +503,7 @@ mod tests {
     fn after_dead_owners_the_first_living_peer_is_the_owner() {
         let mut lookup = lookup(120, &FEW, &[]);
         assert_eq!(asks(&mut lookup), Some(100));
-        let successors = vec![entry(160), entry(170)];
-        let claim = MembershipReply::Owner { owner: entry(150), predecessor: Some(entry(100)), successors };
-        lookup.answered(&entry(100), claim);
+        lookup.answered(&entry(100), owner_with_list(150, 100, &[160, 170]));
         for dead in [150, 160] {
             assert_eq!(asks(&mut lookup), Some(dead));
             lookup.failed(&Position::of_number(dead));
@@ -529,11 +518,7 @@ mod tests {
     fn a_slow_owner_stays_the_owner() {
         let mut lookup = lookup(120, &FEW, &[]);
         assert_eq!(asks(&mut lookup), Some(100));
-        let successors = vec![entry(170)];
-        lookup.answered(
-            &entry(100),
-            MembershipReply::Owner { owner: entry(150), predecessor: Some(entry(100)), successors },
-        );
+        lookup.answered(&entry(100), owner_with_list(150, 100, &[170]));
         assert_eq!(asks(&mut lookup), Some(150));
         assert_eq!(asks(&mut lookup), Some(170), "while 150 is slow");
         lookup.answered(&entry(170), near(&[150]));
@@ -580,11 +565,7 @@ mod tests {
     fn a_confirmed_owner_does_not_wait_for_a_nearer_peer_that_was_asked_before() {
         let mut lookup = lookup(120, &FEW, &[]);
         assert_eq!(asks(&mut lookup), Some(100));
-        let successors = vec![entry(170)];
-        lookup.answered(
-            &entry(100),
-            MembershipReply::Owner { owner: entry(150), predecessor: Some(entry(100)), successors },
-        );
+        lookup.answered(&entry(100), owner_with_list(150, 100, &[170]));
         assert_eq!(asks(&mut lookup), Some(150));
         assert_eq!(asks(&mut lookup), Some(170), "while 150 is slow");
         lookup.answered(&entry(170), owner(170, 100));

@@ -260,6 +260,6 @@ fn position_error(reason: &'static str) -> IdentityError {
 
 /// The only name in a client's certificate.
 pub(super) const CLIENT_NAME: &str = "client.quoit";
-/// The file of the CA certificate in a certificates directory.
+/// The folder of the CA in a certificates directory, and the file of its certificate there.
 pub(super) const CA_FOLDER: &str = "ca";
 pub(super) const CA_CERTIFICATE_FILE: &str = "ca.pem";

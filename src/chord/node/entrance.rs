@@ -6,7 +6,7 @@ use rand::RngExt as _;
 
 use super::{Answer, Node, Phase, Purpose};
 use crate::chord::claims::{Origin, TOLD_MAX, Teller};
-use crate::chord::entering::{Due, Entering, Round, Start, Step, judge_welcome};
+use crate::chord::entering::{Due, Entering, Round, Start, Step, Way, judge_welcome};
 use crate::chord::output::{EndReason, Event};
 use crate::config::RingSettings;
 use crate::id::Position;
@@ -65,27 +65,21 @@ impl Node {
         let pause = Duration::from_millis(self.rng.random_range(20..100));
         let timeout = self.request_timeout();
         let Phase::Entering(entering) = &mut self.phase else { return };
-        let (from, step) = match answer {
-            Ok((from, reply)) => {
-                let step = entering.note_reply(now, timeout, pause, from.entry.clone(), reply);
-                (Some(from), step)
+        let (from, reply) = match answer {
+            Ok(answer) => answer,
+            Err(silence) => {
+                let way = entering.note_silence(now, timeout, silence);
+                return self.follow_way(now, way);
             }
-            Err(silence) => (None, entering.note_silence(now, timeout, silence)),
         };
-        match (step, from) {
-            (None, _) => {}
-            (Some(Step::Ask(next)), _) => self.ask_to_join(now, Target::from(&next), Vec::new()),
-            (Some(Step::Fail(why)), _) => self.end(EndReason::JoinFailed(why)),
-            (Some(Step::Welcome { predecessor, successors, settings, members }), Some(host)) => {
-                self.welcomed(now, &host, predecessor, successors, settings, members);
+        match entering.note_reply(now, timeout, pause, from.entry.clone(), reply) {
+            None => {}
+            Some(Step::Way(way)) => self.follow_way(now, Some(way)),
+            Some(Step::Welcome { predecessor, successors, settings, members }) => {
+                self.welcomed(now, &from, predecessor, successors, settings, members);
             }
-            (Some(Step::Forming { settings, members }), Some(from)) => {
-                self.met_forming(now, &from, settings, members);
-            }
-            (Some(Step::LaterLife(incarnation)), Some(from)) => {
-                self.told_of_later_life(now, &from, incarnation);
-            }
-            (Some(_), None) => debug_assert!(false, "silence lets nobody in"),
+            Some(Step::Forming { settings, members }) => self.met_forming(now, &from, settings, members),
+            Some(Step::LaterLife(incarnation)) => self.told_of_later_life(now, &from, incarnation),
         }
     }
 
@@ -94,6 +88,14 @@ impl Node {
         let real: Vec<Position> = self.ring.successors().iter().take(2).map(|e| e.position).collect();
         if let Some(given) = self.given.compare(now, self.interval, self.members.alive(), &real) {
             self.event(Event::OrderDiffers { given, real });
+        }
+    }
+
+    fn follow_way(&mut self, now: Moment, way: Option<Way>) {
+        match way {
+            None => {}
+            Some(Way::Ask(next)) => self.ask_to_join(now, Target::from(&next), Vec::new()),
+            Some(Way::Fail(why)) => self.end(EndReason::JoinFailed(why)),
         }
     }
 

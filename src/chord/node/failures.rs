@@ -4,7 +4,7 @@ use super::{Answer, Node, Purpose};
 use crate::chord::claims::{Origin, Teller};
 use crate::chord::detector::{Contact, MISSES_BESIDE_DEATH, MISSES_OF_SILENCE, Ping, Step, Unreached};
 use crate::chord::output::{Event, Output};
-use crate::chord::timing::{probe_timeout, relay_timeout};
+use crate::chord::timing::{jittered, probe_timeout, relay_timeout};
 use crate::id::Position;
 use crate::time::Moment;
 use crate::wire::{
@@ -139,7 +139,7 @@ impl Node {
             self.event(Event::PingsSent(to));
         }
         self.ping_partner(now);
-        let next = now + self.jittered(self.interval);
+        let next = now + jittered(self.interval, &mut self.rng);
         self.detector.ping_at(next);
     }
 

@@ -46,7 +46,7 @@ use super::ring_size::RingSize;
 use super::rules::Rules;
 use super::silence::Silences;
 use super::table::Table;
-use super::timing::{death_timeout, jittered, request_timeout};
+use super::timing::{death_timeout, request_timeout};
 use super::view::Local;
 use crate::config::RingSettings;
 use crate::id::Position;
@@ -618,11 +618,6 @@ impl Node {
 
     fn request_timeout(&self) -> Duration {
         request_timeout(self.interval)
-    }
-
-    /// A duration, shortened at random by up to a quarter.
-    fn jittered(&mut self, period: Duration) -> Duration {
-        jittered(period, &mut self.rng)
     }
 }
 
