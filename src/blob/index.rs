@@ -15,10 +15,11 @@ use std::sync::{
 use redb::{Database, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
 
 use super::backend::{self, Opened};
+use super::digests;
 use super::error::{BlobError, Result};
 use super::layout::Layout;
 use super::reserve;
-use crate::id::{ContentId, FileName, OutboardDigest, Position};
+use crate::id::{ContentId, FileName, OutboardDigest, Position, SetDigest};
 use crate::time::Timestamp;
 use crate::wire::{Link, ObjectInfo, limits};
 
@@ -285,12 +286,20 @@ impl Index {
         self.read(|tables| Ok(tables.open_table(VALUES)?.get(key)?.map(|value| value.value().to_vec())))
     }
 
-    fn read<T>(
+    pub(super) fn read<T>(
         &self,
         read: impl Fn(&redb::ReadTransaction) -> std::result::Result<T, redb::Error>,
     ) -> Result<T> {
         let done = self.with_database(|database| read(&database.begin_read()?));
         done.map_err(|error| index_error(&self.layout, error))
+    }
+
+    /// Works on the database with a transaction of its own.
+    pub(super) fn write(
+        &self,
+        write: impl Fn(&Database) -> std::result::Result<(), redb::Error>,
+    ) -> Result<()> {
+        self.with_database(write).map_err(|error| index_error(&self.layout, error))
     }
 
     /// Works on the database. A database that refuses everything after an earlier failure is opened again first.
@@ -374,6 +383,7 @@ impl Index {
             transaction.open_table(NAMES)?;
             transaction.open_table(NAMES_OF)?;
             transaction.open_table(RECORDS)?;
+            transaction.open_table(digests::DIGESTS)?;
             transaction.open_table(VALUES)?;
             let mut numbers = transaction.open_table(NUMBERS)?;
             let found = numbers.get(FORMAT)?.map(|row| row.value());
@@ -447,14 +457,7 @@ fn apply(transaction: &redb::WriteTransaction, change: &Change) -> Applied {
         Change::Object(info, kind) => insert_object(transaction, info, *kind),
         Change::Forget(content) => forget_object(transaction, content),
         Change::Link { name, clock, content } => set_link(transaction, name, *clock, content.as_ref()),
-        Change::Record(key, Some(bytes)) => {
-            transaction.open_table(RECORDS)?.insert(&key.0, bytes.as_slice())?;
-            Ok(())
-        }
-        Change::Record(key, None) => {
-            transaction.open_table(RECORDS)?.remove(&key.0)?;
-            Ok(())
-        }
+        Change::Record(key, record) => set_record(transaction, key, record.as_deref()),
         Change::Remembered(bytes) => {
             transaction.open_table(VALUES)?.insert(REMEMBERED, bytes.as_slice())?;
             Ok(())
@@ -470,6 +473,16 @@ fn apply(transaction: &redb::WriteTransaction, change: &Change) -> Applied {
     }
 }
 
+fn set_record(transaction: &redb::WriteTransaction, key: &Position, record: Option<&[u8]>) -> Applied {
+    let digest = |record: &[u8]| SetDigest::of_records(key, record);
+    let mut records = transaction.open_table(RECORDS)?;
+    let before = match record {
+        Some(record) => records.insert(&key.0, record)?.map(|before| digest(before.value())),
+        None => records.remove(&key.0)?.map(|before| digest(before.value())),
+    };
+    digests::change(transaction, &key.0, record.map(digest).unwrap_or_default(), before.unwrap_or_default())
+}
+
 fn insert_object(transaction: &redb::WriteTransaction, info: &ObjectInfo, kind: Kind) -> Applied {
     let mut objects = transaction.open_table(OBJECTS)?;
     let known = objects.get(&info.content.0)?.map(|row| read_object(&info.content.0, row.value()));
@@ -478,11 +491,19 @@ fn insert_object(transaction: &redb::WriteTransaction, info: &ObjectInfo, kind: 
         _ => REPLICA,
     };
     objects.insert(&info.content.0, (info.length, &info.outboard.0, kind))?;
+    if known.is_none() {
+        let came = SetDigest::of_object(&info.content);
+        digests::change(transaction, &info.content.0, came, SetDigest::default())?;
+    }
     add_bytes(transaction, info.length, known.map_or(0, |(known, _)| known.length))
 }
 
 fn forget_object(transaction: &redb::WriteTransaction, content: &ContentId) -> Applied {
     let removed = transaction.open_table(OBJECTS)?.remove(&content.0)?.map(|row| row.value().0);
+    if removed.is_some() {
+        let went = SetDigest::of_object(content);
+        digests::change(transaction, &content.0, SetDigest::default(), went)?;
+    }
     let mut names = transaction.open_table(NAMES)?;
     let mut names_of = transaction.open_table(NAMES_OF)?;
     loop {
@@ -572,13 +593,14 @@ fn index_error(layout: &Layout, error: impl Into<redb::Error>) -> BlobError {
 pub(super) const NAMES_LISTED_MAX: usize = limits::LINKS_PER_OBJECT_MAX;
 
 /// Content id → length, outboard digest, kind.
-const OBJECTS: TableDefinition<'_, &[u8; 32], (u64, &[u8; 32], u8)> = TableDefinition::new("objects");
+pub(super) const OBJECTS: TableDefinition<'_, &[u8; 32], (u64, &[u8; 32], u8)> =
+    TableDefinition::new("objects");
 /// Name → clock, and the object that it stands for; no object once the name was unlinked.
 const NAMES: TableDefinition<'_, &str, (u64, Option<&[u8; 32]>)> = TableDefinition::new("names");
 /// (Content id, name) → clock: the reverse of the table above.
 const NAMES_OF: TableDefinition<'_, (&[u8; 32], &str), u64> = TableDefinition::new("names of objects");
 /// Name key → record, opaque here.
-const RECORDS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("records");
+pub(super) const RECORDS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("records");
 const VALUES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("values");
 const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 

@@ -25,10 +25,9 @@ impl KeyRange {
             _ if after == to => vec![KeyRange::WHOLE],
             None => vec![KeyRange { first: Position::ZERO, last: *to }],
             Some(first) if first <= *to => vec![KeyRange { first, last: *to }],
-            Some(first) => vec![
-                KeyRange { first: Position::ZERO, last: *to },
-                KeyRange { first, last: Position::MAX },
-            ],
+            Some(first) => {
+                vec![KeyRange { first: Position::ZERO, last: *to }, KeyRange { first, last: Position::MAX }]
+            }
         }
     }
 
