@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::blob::{BlobError, Kind, Receiver, Store};
-use crate::files::{DiskError, DiskFault, KeptAs};
-use crate::id::{ContentId, Position};
+use crate::files::{DiskError, DiskFault, HeldPage, KeptAs};
+use crate::id::{ContentId, KeyRange, Position};
 use crate::names::NameHistory;
 use crate::replica::Holdings;
 use crate::wire::{Link, MissingReason, ObjectInfo, OfferedRecord, PeerName, codec, limits, shortened};
@@ -159,10 +159,23 @@ pub(crate) fn holdings(store: &Store) -> Result<Holdings, BlobError> {
     let objects = store.object_ids()?.into_iter().map(|(content, _)| content).collect();
     let mut records = BTreeMap::new();
     for_each_record(store, |key, history| {
-        let past = history.past.into_iter().map(|past| past.record);
-        records.insert(key, history.current.into_iter().chain(past).collect());
+        records.insert(key, history.into_records().collect());
     })?;
     Ok(Holdings { objects, records })
+}
+
+/// What is here of a range: at most `max` objects, and the records of at most `max` names. A history that cannot be
+/// decoded counts as an empty one.
+///
+/// # Errors
+/// The error of the index.
+pub(crate) fn held(store: &Store, range: &KeyRange, max: usize) -> Result<HeldPage, BlobError> {
+    let rows = store.held(range, max)?;
+    let records = rows.records.into_iter().flat_map(|(key, bytes)| {
+        let history: NameHistory = codec::decode(&bytes).unwrap_or_default();
+        history.into_records().map(move |record| (key, record))
+    });
+    Ok(HeldPage { objects: rows.objects, records: records.collect(), rest: rows.rest })
 }
 
 /// Visits the history of each name, in the order of the keys. A history that cannot be decoded is visited as an empty

@@ -55,7 +55,7 @@ impl Args {
         if let Some(peer) = peer {
             common.check_peer(peer, &[("KNOWN", &known)])?;
         }
-        let mut plan = common.plan(Entrance::Join { known }, peer, interval);
+        let mut plan = common.plan(Entrance::Join { known }, peer, interval)?;
         self.bundle.add_to(&mut plan);
         Ok(plan)
     }

@@ -29,6 +29,8 @@ pub struct Laws {
     /// After a crash, the hash of its bytes decides how much of a partial object counts. Without: the notes about it
     /// do.
     pub parts_hashed_again: bool,
+    /// Two peers hold the same of a range if the digests are the same. Without: if they hold as many objects and records.
+    pub digests_compared: bool,
 }
 
 impl Default for Laws {
@@ -45,6 +47,7 @@ impl Default for Laws {
             leaves_copies: true,
             arriving_is_not_here: true,
             parts_hashed_again: true,
+            digests_compared: true,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `ask` | asks a peer about files, this one itself too |
 //! | `bytes` | the bytes of objects, on streams and on the disk |
+//! | `compare` | finds out in which ranges of keys two peers hold something else |
 //! | `copy` | takes an object in, and passes it on |
 //! | `deliver` | gives the object of a store to its owner, which may be this peer itself |
 //! | `env` | all that the flows know of the world |
@@ -32,6 +33,7 @@
 
 mod ask;
 mod bytes;
+mod compare;
 mod copy;
 mod deliver;
 mod env;
@@ -54,8 +56,9 @@ pub use ask::ask_storage;
 pub use bytes::{
     Answering, Asking, DiskError, DiskFault, GiveError, Incoming, KeptAs, Piece, Reader, StreamError,
 };
+pub use compare::{Compared, Comparison, answer_compare};
 pub use copy::{Arrival, Upstream, accept_object, receive};
-pub use env::{Asker, BoxFuture, Cause, Clock, Env, Hops, OfferLook, RingWish};
+pub use env::{Asker, BoxFuture, Cause, Clock, Env, HeldPage, Hops, OfferLook, RingWish};
 pub use fetch::{Fetch, FetchError, NotOpened, Wish, answer_outboard, bring, holders_to_ask, serve_object};
 pub use find::{FindError, NotActive, find, find_soon, list_after, look_up, member, replicas_of};
 pub use laws::Laws;
@@ -68,7 +71,7 @@ pub use records::{
 };
 pub use repair::{RoundLog, answer_sync, planned, repair, round};
 pub use search::{answer_who_has, holders_of, other_holders, resolve_soon};
-pub use shares::{Party, Slot, Slots, Transfers};
+pub use shares::{Foreground, Pace, Party, Slot, Slots, Transfers};
 pub use store::{Order, StoreFailure, Stored, copies_wanted, store};
 pub use takeover::take_over;
 pub use wait::{Either, Task, Together, race, timeout};

@@ -29,8 +29,8 @@ pub use report::{
     Unreachable, WhereisReport,
 };
 pub use storage::{
-    FileEntry, FileHealth, Link, Missing, MissingReason, ObjectInfo, OfferedRecord, PutRole, StorageReply,
-    StorageRequest, StoreRole,
+    Difference, FileEntry, FileHealth, Link, Missing, MissingReason, ObjectInfo, OfferedRecord, PutRole,
+    RangeDigest, StorageReply, StorageRequest, StoreRole,
 };
 pub use text::{shortened, word_list};
 

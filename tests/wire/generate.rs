@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use quoit::config::RingSettings;
-use quoit::id::{ContentId, FileName, KeyHash, OutboardDigest, Position, RecordId};
+use quoit::id::{ContentId, FileName, KeyHash, KeyRange, OutboardDigest, Position, RecordId, SetDigest};
 use quoit::time::Timestamp;
 use quoit::wire::*;
 
@@ -221,8 +221,16 @@ fn storage_request() -> BoxedStrategy<StorageRequest> {
         Just(Health),
         vec(content(), 0..FEW).prop_map(|objects| Lacks { objects }),
         Just(Unkept),
+        vec(range_digest(), 0..FEW).prop_map(|ranges| Compare { ranges }),
     ]
     .boxed()
+}
+
+fn range_digest() -> impl Strategy<Value = RangeDigest> {
+    (position(), position(), number(), any::<u128>()).prop_map(|(first, last, count, sum)| RangeDigest {
+        range: KeyRange { first, last },
+        digest: SetDigest { count, sum },
+    })
 }
 
 fn missing_reason() -> impl Strategy<Value = MissingReason> {
@@ -290,6 +298,9 @@ fn storage_reply() -> BoxedStrategy<StorageReply> {
             WantedInPart { objects, records, arriving, unkept }
         }),
         number().prop_map(|bytes| Moving { bytes }),
+        vec((any::<u16>(), number()), 0..FEW).prop_map(|ranges| Differ {
+            ranges: ranges.into_iter().map(|(range, count)| Difference { range, count }).collect()
+        }),
         (number(), number(), option::of(missing_reason())).prop_map(|(files, bytes, reason)| Unkept {
             files,
             bytes,

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::config::{Interval, RingSettings, SettingsError};
+use crate::config::{Interval, RepairSettings, RingSettings, SettingsError};
 use crate::transport::{BundleError, IdentityError, TransportSettings};
 use crate::wire::{Address, word_list};
 
@@ -49,6 +49,8 @@ pub struct StartOptions {
     pub settings: Option<RingSettings>,
     /// The time between pings; `None` for the remembered or the default interval.
     pub interval: Option<Interval>,
+    /// How this peer makes missing copies again.
+    pub repair: RepairSettings,
     /// The bundle that [`admit`](crate::peer::admit) made for this peer: CA certificate, certificate, and perhaps its key. It is put
     /// into the certificates directory.
     pub bundle: Option<PathBuf>,
@@ -71,6 +73,7 @@ impl StartOptions {
             advertise: None,
             settings: None,
             interval: None,
+            repair: RepairSettings::default(),
             bundle: None,
             key: None,
             transport: TransportSettings::default(),

@@ -14,7 +14,7 @@ use super::running::{Folders, Running};
 use crate::backoff::Backoff;
 use crate::blob::{BlobError, PeerFile, RealDisk, Store, occupy};
 use crate::chord::{Node, NodeConfig, Start};
-use crate::config::{Interval, RingSettings};
+use crate::config::{Interval, RepairSettings, RingSettings};
 use crate::files;
 use crate::id::Position;
 use crate::peer::api::{Entrance, StartError, StartNotice, StartOptions};
@@ -55,6 +55,7 @@ struct Parts {
     settings: Option<RingSettings>,
     me: Entry,
     interval: Interval,
+    repair: RepairSettings,
 }
 
 /// Starts a peer. Must be called within a tokio runtime. It returns once the identity is there, the port is bound and
@@ -75,6 +76,7 @@ pub async fn start_telling(options: StartOptions, notice: &Notice<'_>) -> Result
         Entrance::Join { known } => known.to_string(),
         _ => String::new(),
     };
+    options.repair.validate()?;
     if let Some(settings) = &options.settings {
         settings.validate()?;
     }
@@ -217,6 +219,7 @@ async fn prepare(
         settings,
         me,
         interval,
+        repair: options.repair,
     })
 }
 
@@ -234,6 +237,7 @@ fn launch(parts: Parts) -> Handle {
         settings,
         me,
         interval,
+        repair,
     } = parts;
     let clock = Clock::default();
     let founds = matches!(start, Start::Found);
@@ -257,7 +261,7 @@ fn launch(parts: Parts) -> Handle {
         identity,
         verifier,
         ring: RingState::new(seen, actor, interval.duration()),
-        flows: FlowState::default(),
+        flows: FlowState::new(repair),
         control: ControlState::default(),
     });
     shared.recall(known);

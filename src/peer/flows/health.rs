@@ -16,16 +16,16 @@ use tokio::task::JoinSet;
 
 use crate::blob::BlobError;
 use crate::chord::{Route, View};
-use crate::id::{ContentId, FileName, Position};
-use crate::names::content_of;
+use crate::files::Env as _;
+use crate::id::{ContentId, FileName, KeyRange, Position};
 use crate::peer::api::{Listed, PeerName, ShortFile};
 use crate::peer::ring::clock::unix_ms;
-use crate::peer::shared::{STORAGE_TIMEOUT, Shared};
-use crate::replica::{Holdings, replicas};
+use crate::peer::shared::Shared;
+use crate::replica::replicas;
 use crate::wire::limits::{
     FRAME_BYTES_MAX, HEALTH_NAMES_MAX, HOLDERS_PER_OBJECT_MAX, LISTED_MAX, OFFERS_PER_MESSAGE_MAX,
 };
-use crate::wire::{Entry, FileHealth, SignedRecord, StorageReply, StorageRequest, codec};
+use crate::wire::{Entry, FileHealth, StorageReply, StorageRequest, codec};
 
 /// The known copies, by holder, of the files that this peer reports on.
 #[derive(Debug, Default)]
@@ -105,19 +105,60 @@ impl HealthBook {
         }
     }
 
-    /// Forgets objects that are not here: this peer knows nothing about them.
-    fn keep_only(&self, held: &BTreeSet<ContentId>) {
+    /// Notes that the owner of a range has all that is here of it.
+    fn hear_owner_has_all(&self, range: &KeyRange) {
+        self.lock().orphans.retain(|content| !range.contains(&content.key()));
+    }
+
+    /// The objects of which something is known.
+    pub(in crate::peer) fn contents(&self) -> BTreeSet<ContentId> {
+        let book = self.lock();
+        book.copies.keys().chain(&book.orphans).copied().collect()
+    }
+
+    /// Forgets objects that are not here: this peer knows nothing about them. Forgets holders that are known by other
+    /// ways.
+    pub(in crate::peer) fn keep_only(
+        &self,
+        held: &BTreeSet<ContentId>,
+        is_known: impl Fn(&ContentId, &Position, u64) -> bool,
+    ) {
         let mut book = self.lock();
-        book.copies.retain(|content, _| held.contains(content));
+        book.copies.retain(|content, copies| {
+            copies.retain(|peer, life| !is_known(content, peer, *life));
+            !copies.is_empty() && held.contains(content)
+        });
         book.orphans.retain(|content| held.contains(content));
     }
 
-    /// The answering holders of an object, this peer among them, in ring order from the owner.
-    fn holders(&self, living: &Living, content: &ContentId) -> Vec<Position> {
+    /// Contents that records name and that no answering peer has, each with some of its names.
+    pub(in crate::peer) fn lost(&self) -> BTreeMap<ContentId, Vec<FileName>> {
+        self.lock().lost.clone()
+    }
+
+    /// Notes that no peer gave an object whose copy here was bad. The next search looks again.
+    pub(in crate::peer) fn seems_lost(&self, content: ContentId, mut names: Vec<FileName>) {
+        names.truncate(HEALTH_NAMES_MAX);
+        self.lock().lost.insert(content, names);
+    }
+
+    /// Sets the contents of [`HealthBook::lost`].
+    pub(in crate::peer) fn set_lost(&self, lost: BTreeMap<ContentId, Vec<FileName>>) {
+        self.lock().lost = lost;
+    }
+
+    /// The answering holders of an object, this peer among them, in ring order from the owner; `agreed` are holders
+    /// that comparisons have shown.
+    fn holders(
+        &self,
+        living: &Living,
+        content: &ContentId,
+        agreed: impl IntoIterator<Item = (Position, u64)>,
+    ) -> Vec<Position> {
         let book = self.lock();
-        let copies = book.copies.get(content).into_iter().flatten();
-        let others =
-            copies.filter(|(peer, life)| living.lives.get(peer) == Some(life)).map(|(peer, _)| *peer);
+        let copies = book.copies.get(content).into_iter().flatten().map(|(peer, life)| (*peer, *life));
+        let copies = copies.chain(agreed);
+        let others = copies.filter(|(peer, life)| living.lives.get(peer) == Some(life)).map(|(peer, _)| peer);
         let mut holders: Vec<Position> = others.chain([living.me]).collect();
         drop(book);
         let key = content.key();
@@ -200,19 +241,19 @@ impl Shared {
             Err(error) => return StorageReply::refused(error.to_string()),
         };
         let living = Living::of(&view);
-        let seems_short = |content: &&ContentId| self.flows.health.holders(&living, content).len() < copies;
+        let seems_short = |content: &&ContentId| self.holders_known(&living, content).len() < copies;
         let doubtful: Vec<ContentId> =
             mine.iter().filter(seems_short).take(OFFERS_PER_MESSAGE_MAX).copied().collect();
         self.ask_anew(&view, &doubtful).await;
         let mut files: Vec<FileHealth> = Vec::new();
         for content in mine {
-            let holders = self.flows.health.holders(&living, &content);
+            let holders = self.holders_known(&living, &content);
             if holders.len() < copies {
                 let missing = who_should(&view, &content.key(), &holders, copies);
                 files.push(FileHealth { content, names: Vec::new(), holders, missing });
             }
         }
-        let lost = self.flows.health.lock().lost.clone();
+        let lost = self.flows.health.lost();
         files.extend(lost.into_iter().map(|(content, names)| {
             let missing = who_should(&view, &content.key(), &[], copies);
             FileHealth { content, names, holders: Vec::new(), missing }
@@ -222,6 +263,22 @@ impl Shared {
         files.sort_by_key(|file| (file.holders.len(), file.content));
         files.truncate(LISTED_MAX);
         StorageReply::Health { short: self.page_of_health(files).await, total, below_quorum }
+    }
+
+    /// The answering holders of an object, by all that is known.
+    fn holders_known(&self, living: &Living, content: &ContentId) -> Vec<Position> {
+        self.with_agreements(|agreements| {
+            self.flows.health.holders(living, content, agreements.holders(content))
+        })
+    }
+
+    /// Notes that a peer has all that is here of a range.
+    pub(in crate::peer) fn note_all(&self, of: &Entry, range: &KeyRange) {
+        if let Some(Route::Owner { owner, .. }) = self.view().route(&range.last)
+            && owner.position == of.position
+        {
+            self.flows.health.hear_owner_has_all(range);
+        }
     }
 
     /// Handles `Lacks`: lists the named objects that are not here.
@@ -263,62 +320,9 @@ impl Shared {
         }
     }
 
-    /// The contents that records here name and that are not here.
-    pub(in crate::peer) fn named_elsewhere(&self, holdings: &Holdings) -> BTreeMap<ContentId, Vec<FileName>> {
-        let view = self.view();
-        let mut named: BTreeMap<ContentId, Vec<FileName>> = BTreeMap::new();
-        for records in holdings.records.iter().filter(|(key, _)| view.owns(key)).map(|(_, records)| records) {
-            let Some(Ok(record)) = records.first().map(SignedRecord::decode) else { continue };
-            if let Some(content) = content_of(&record).filter(|c| !holdings.objects.contains(c)) {
-                let names = named.entry(content).or_default();
-                if names.len() < HEALTH_NAMES_MAX {
-                    names.push(record.name);
-                }
-            }
-        }
-        named
-    }
-
-    /// After a round: forgets objects that are no longer here, and looks for contents that records name and no peer
-    /// has.
-    pub(in crate::peer) async fn look_for_lost(
-        self: &Arc<Self>,
-        held: &BTreeSet<ContentId>,
-        named: BTreeMap<ContentId, Vec<FileName>>,
-    ) {
-        self.flows.health.keep_only(held);
-        let mut by_owner: BTreeMap<Position, (Entry, Vec<ContentId>)> = BTreeMap::new();
-        let view = self.view();
-        for content in named.keys() {
-            let owner = match view.route(&content.key()) {
-                Some(Route::Owner { owner, .. }) => owner,
-                _ => match self.find(content.key(), 0).await {
-                    Ok(found) => found.owner,
-                    Err(_) => continue,
-                },
-            };
-            by_owner.entry(owner.position).or_insert_with(|| (owner, Vec::new())).1.push(*content);
-        }
-        let mut lost = BTreeMap::new();
-        for (owner, contents) in by_owner.into_values() {
-            for page in contents.chunks(OFFERS_PER_MESSAGE_MAX) {
-                for content in self.lacking(&owner, page).await.unwrap_or_else(|| page.to_vec()) {
-                    if lost.len() >= LOST_MAX {
-                        break;
-                    }
-                    let found = self.holders_of(content, STORAGE_TIMEOUT).await;
-                    if found.is_ok_and(|holders| holders.entries.is_empty() && !holders.in_a_moment) {
-                        lost.insert(content, named.get(&content).cloned().unwrap_or_default());
-                    }
-                }
-            }
-        }
-        self.flows.health.lock().lost = lost;
-    }
-
     /// Whether a member has been away for so long that it is no longer waited for.
     pub(in crate::peer) fn is_gone_for_good(&self, peer: &Position) -> bool {
-        self.ring.contacts.away_since(peer).is_some_and(|since| gone(since, unix_ms()))
+        self.ring.contacts.away_since(peer).is_some_and(|since| gone(since, unix_ms(), self.flows.away_limit))
     }
 
     /// The files that this peer reports on: those of its own range, and those that their owner lacks.
@@ -353,7 +357,11 @@ impl Shared {
             let Some(lacking) = lacking else { continue };
             let lacking: BTreeSet<ContentId> = lacking.into_iter().collect();
             for content in contents {
-                self.flows.health.hear_copy(&entry, *content, !lacking.contains(content));
+                let has = !lacking.contains(content);
+                self.flows.health.hear_copy(&entry, *content, has);
+                if !has {
+                    self.with_agreements(|agreements| agreements.lacks(&entry.position, *content));
+                }
             }
         }
     }
@@ -466,12 +474,10 @@ fn who_should(view: &View, key: &Position, holders: &[Position], copies: usize) 
 }
 
 /// Whether a peer that is away since `since_ms` is gone; both times are in milliseconds.
-fn gone(since_ms: u64, now_ms: u64) -> bool {
-    now_ms.saturating_sub(since_ms) > AWAY_MAX.as_millis() as u64
+fn gone(since_ms: u64, now_ms: u64, limit: Duration) -> bool {
+    u128::from(now_ms.saturating_sub(since_ms)) > limit.as_millis()
 }
 
-/// How long an away peer is waited for; after that it is gone.
-const AWAY_MAX: Duration = Duration::from_secs(15 * 60);
 /// How long a report is reused.
 const FRESH: Duration = Duration::from_millis(250);
 /// The most members that one status asks.
@@ -481,8 +487,6 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 const LACKS_TIMEOUT: Duration = Duration::from_secs(1);
 /// The most objects whose holders are known; some of these objects may not be here.
 const BOOK_MAX: usize = 1_000_000;
-/// The most contents without any copy that one peer remembers.
-const LOST_MAX: usize = 64;
 /// The space that a reply needs beside its files, in bytes.
 const FRAME_SPARE: usize = 64;
 

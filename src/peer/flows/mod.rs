@@ -13,6 +13,7 @@
 //! | `hopeless` | attempts that are not worth making: files that do not fit, copies that other peers do not take |
 //! | `mend` | the notices of the store, and the objects that are fetched again |
 //! | `health` | which files have fewer copies than they should |
+//! | `lost` | the search for contents that are named and that no peer has |
 //! | `state` | what the flows share |
 
 pub(in crate::peer) mod bytes;
@@ -20,6 +21,7 @@ pub(in crate::peer) mod env;
 pub(in crate::peer) mod health;
 pub(in crate::peer) mod hopeless;
 pub(in crate::peer) mod leave;
+pub(in crate::peer) mod lost;
 pub(in crate::peer) mod mend;
 pub(in crate::peer) mod records;
 pub(in crate::peer) mod relay;

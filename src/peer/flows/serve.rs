@@ -162,6 +162,7 @@ impl Shared {
                 Err(format!("at most {OFFERS_PER_MESSAGE_MAX} objects are asked for at a time"))
             }
             StorageRequest::Lacks { objects } => self.answer_lacks(objects).await,
+            StorageRequest::Compare { ranges } => files::answer_compare(self, &from.entry, ranges).await,
             StorageRequest::Sync => Ok(files::answer_sync(self, &from.entry).await),
             StorageRequest::ListFiles { after } => {
                 let page =

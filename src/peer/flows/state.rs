@@ -2,16 +2,20 @@
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
 use super::health::HealthBook;
 use super::hopeless::Hopeless;
+use super::lost::LostSearch;
 use super::mend::NoticeBook;
+use crate::config::RepairSettings;
 use crate::files::Transfers;
+use crate::id::ContentId;
 use crate::names::Bygones;
 use crate::peer::api::LeaveReport;
-use crate::replica::{Arrivals, TakeOver};
+use crate::replica::{Agreements, Arrivals, TakeOver};
 
 /// The state that the flows of one peer share.
 #[derive(Default)]
@@ -22,6 +26,12 @@ pub(in crate::peer) struct FlowState {
     bygones: Mutex<Bygones>,
     /// The objects that are on their way in.
     pub arrivals: Mutex<Arrivals>,
+    /// The ranges in which other peers have what is here.
+    pub agreements: Mutex<Agreements>,
+    /// The object at which the next look at the files begins.
+    pub looked_at: Mutex<Option<ContentId>>,
+    /// The search for contents that no peer has.
+    pub lost: LostSearch,
     /// Wakes the repair task.
     pub repair_wanted: Notify,
     /// The places of objects on their way, in and out; each peer has its own share, so that no peer waits for another.
@@ -34,6 +44,8 @@ pub(in crate::peer) struct FlowState {
     pub notices: NoticeBook,
     /// The attempts that are not worth making.
     pub hopeless: Hopeless,
+    /// The time for which an away member is waited for; after that it is gone.
+    pub away_limit: Duration,
     /// Allows one departure at a time.
     pub departing: tokio::sync::Mutex<()>,
     /// The report of the departure, once it is done.
@@ -41,6 +53,15 @@ pub(in crate::peer) struct FlowState {
 }
 
 impl FlowState {
+    /// The state of a peer with these settings, before anything has happened.
+    pub(in crate::peer) fn new(repair: RepairSettings) -> FlowState {
+        FlowState {
+            away_limit: repair.away_limit,
+            transfers: Transfers::new(repair.rate_bytes_s),
+            ..FlowState::default()
+        }
+    }
+
     /// The ranges that this peer takes over in its present incarnation.
     pub(in crate::peer) fn takeover(&self) -> MutexGuard<'_, TakeOver> {
         self.takeover.lock().unwrap_or_else(PoisonError::into_inner)

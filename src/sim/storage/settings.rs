@@ -13,9 +13,11 @@ pub struct FileSettings {
     pub sync_time: Duration,
     /// The shortest and the longest time of any other call of the disk; other tasks go on meanwhile.
     pub call_time: (Duration, Duration),
-    /// The time for which an away member is waited for before its copies are made anew, while two copies are left. A
-    /// running peer does not wait.
+    /// The time for which an away member is waited for before its copies are made anew, while two copies are left; zero
+    /// by default, so that worlds are repaired soon.
     pub away_wait: Duration,
+    /// The most bytes a second that a peer sends for repair.
+    pub repair_bytes_s: Option<u64>,
     /// Whether peers keep their files in real stores, on disks in memory; for worlds of a few peers.
     pub real_stores: bool,
 }
@@ -29,6 +31,7 @@ impl Default for FileSettings {
             sync_time: Duration::from_millis(8),
             call_time: (Duration::from_micros(100), Duration::from_micros(100)),
             away_wait: Duration::ZERO,
+            repair_bytes_s: None,
             real_stores: false,
         }
     }

@@ -137,6 +137,7 @@ impl Keeper {
                 Ok(files::accept_record(self, &from, record, role).await)
             }
             StorageRequest::Offer { objects, records } => files::answer_offer(self, objects, records).await,
+            StorageRequest::Compare { ranges } => files::answer_compare(self, from, ranges).await,
             StorageRequest::Sync => Ok(files::answer_sync(self, from).await),
             _ => Err("nobody asks this of a simulated peer".to_owned()),
         };
