@@ -159,7 +159,7 @@ async fn begin_round<E: Env>(env: &Arc<E>, giving: &mut Giving, helps: bool) -> 
         if let Place::At(peers) = &mut place
             && helps
         {
-            peers.extend(plan_help(view, copies, key));
+            peers.extend(plan_help(view, copies, &waited_for, key));
         }
         place
     };

@@ -101,17 +101,22 @@ impl Pace {
 
     /// The moment at which this many bytes of repair may go.
     pub(super) fn turn(&self, now: Moment, bytes: u64) -> Moment {
+        let Some(rate) = self.rate_bytes_s else { return now };
         let mut turns = lock(&self.turns);
-        let paced = self.rate_bytes_s.map_or(0, |rate| bytes.saturating_mul(1_000_000) / rate.max(1));
-        let gives_way = if turns.waited_for > 0 { GIVE_WAY } else { Duration::ZERO };
-        let length = Duration::from_micros(paced).max(gives_way);
-        if length.is_zero() {
-            return now;
-        }
         // A receiver takes a longer silence for the end.
         let begin = turns.taken_until.clamp(now, now + TURN_WAIT_MAX);
-        turns.taken_until = begin + length;
+        turns.taken_until = begin + Duration::from_micros(bytes.saturating_mul(1_000_000) / rate.max(1));
         begin
+    }
+
+    /// The pause after a slice that took so long to send, while people wait for other transfers. On a line that is full
+    /// a slice takes long, and the pause leaves time to the others; on a free one there is nothing to give way to.
+    pub(super) fn pause(&self, took: Duration) -> Duration {
+        match lock(&self.turns).waited_for {
+            0 => Duration::ZERO,
+            // Somebody may wait for the very object that repair brings, so that it must not stand still.
+            _ => took.min(GIVE_WAY_MAX),
+        }
     }
 }
 
@@ -179,11 +184,10 @@ const TRANSFERS_MAX: usize = 128;
 const TRANSFERS_PER_PEER_MAX: usize = TRANSFERS_MAX / 4;
 /// The transfers to one peer among those that this peer gives on its own.
 pub(super) const GIVES_PER_PEER_MAX: usize = 8;
-/// The pause of repair between two slices, of all its transfers together, while people wait for other ones: a slice
-/// of 64 KiB each time is half a megabyte a second.
-const GIVE_WAY: Duration = Duration::from_millis(125);
-/// The longest wait for a turn.
+/// The longest wait of a slice for its turn.
 const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
+/// The longest pause after a slice, while people wait for other transfers.
+const GIVE_WAY_MAX: Duration = Duration::from_millis(250);
 
 #[cfg(test)]
 mod tests {
@@ -202,12 +206,13 @@ mod tests {
         assert_eq!(slow.turn(now + TURN_WAIT_MAX * 4, 500), now + TURN_WAIT_MAX * 4, "nothing is saved up");
         slow.turn(now, 100_000);
         assert_eq!(slow.turn(now, 1), now + TURN_WAIT_MAX, "no transfer is silent for ever");
+        let took = Duration::from_millis(20);
+        assert_eq!(free.pause(took), Duration::ZERO);
         let waited = (free.foreground(), free.foreground());
         assert!(free.is_slow());
-        assert_eq!(turns(&free), [Duration::ZERO, GIVE_WAY, GIVE_WAY * 2]);
+        assert_eq!((free.pause(took), free.pause(TURN_WAIT_MAX)), (took, GIVE_WAY_MAX));
         drop(waited);
-        assert!(!free.is_slow());
-        assert_eq!(turns(&free), [Duration::ZERO; 3]);
+        assert!(!free.is_slow() && free.pause(took).is_zero());
     }
 
     #[test]

@@ -70,14 +70,20 @@ impl OfferPlan {
 }
 
 /// Plans the help of a replica: it offers objects of another owner to the other replicas. The owner gives them these by
-/// itself; where its line is slow, this peer's may not be.
-pub fn plan_help(view: &View, copies: usize, key: &Position) -> Vec<Entry> {
+/// itself; where its line is slow, this peer's may not be. As in [`plan_repair`], nothing takes the place of a member
+/// that is waited for.
+pub fn plan_help(view: &View, copies: usize, waited: &BTreeSet<Position>, key: &Position) -> Vec<Entry> {
     let me = view.me.position;
     let Some(Route::Owner { owner, successors, .. }) = view.route(key) else { return Vec::new() };
     let mut keepers = replicas(&owner, &successors, copies);
     if owner.position == me || keepers.iter().all(|keeper| keeper.position != me) {
         return Vec::new();
     }
+    let living = view.alive().map(|entry| entry.position).chain([me]);
+    let mut places: Vec<Position> = living.chain(waited.iter().copied()).collect();
+    places.sort_by_key(|position| key.distance_to(position));
+    places.truncate(copies);
+    keepers.retain(|keeper| places.contains(&keeper.position));
     keepers.retain(|keeper| ![me, owner.position].contains(&keeper.position));
     keepers
 }
@@ -227,12 +233,16 @@ mod tests {
     /// does.
     #[test]
     fn a_replica_helps_the_other_replicas() {
-        let helped = |me| numbers_of(&plan_help(&view(me), 3, &peer(15)));
+        let helped = |me| numbers_of(&plan_help(&view(me), 3, &BTreeSet::new(), &peer(15)));
         // 20 owns it, 30 and 40 are its replicas.
         assert_eq!(helped(30), [40]);
         assert_eq!(helped(40), [30]);
         assert!(helped(20).is_empty(), "the owner gives by itself");
         assert!(helped(50).is_empty(), "and this one keeps nothing of it");
+        // 30 is away: 50 would be the third keeper.
+        let away = view_with(40, &[10, 20, 50], &[30]);
+        assert_eq!(numbers_of(&plan_help(&away, 3, &BTreeSet::new(), &peer(15))), [50]);
+        assert!(plan_help(&away, 3, &[peer(30)].into(), &peer(15)).is_empty(), "30 is waited for");
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub const LINKS_PER_OBJECT_MAX: usize = 16;
 /// The most objects, and the most records, in one offer.
 pub const OFFERS_PER_MESSAGE_MAX: usize = 400;
 /// The most ranges in one comparison.
-pub const RANGES_PER_MESSAGE_MAX: usize = 256;
+pub const RANGES_PER_MESSAGE_MAX: usize = 128;
 /// The most files in one page of a listing.
 pub const FILES_PER_PAGE_MAX: usize = 100;
 /// The most midstates in one page of an outboard.
