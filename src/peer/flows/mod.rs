@@ -13,6 +13,7 @@
 //! | `hopeless` | attempts that are not worth making: files that do not fit, copies that other peers do not take |
 //! | `mend` | the notices of the store, and the objects that are fetched again |
 //! | `health` | which files have fewer copies than they should |
+//! | `versions` | the versions of a name, its removal and its restoring |
 //! | `state` | what the flows share |
 
 pub(in crate::peer) mod bytes;
@@ -27,3 +28,4 @@ pub(in crate::peer) mod request;
 pub(in crate::peer) mod serve;
 pub(in crate::peer) mod state;
 pub(in crate::peer) mod store;
+pub(in crate::peer) mod versions;
