@@ -18,6 +18,7 @@
 #![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod acquaintances;
+mod admission;
 mod claims;
 mod contact_copy;
 mod counted;
@@ -39,6 +40,7 @@ mod output;
 mod partners;
 mod pause;
 mod rejoined;
+mod reports;
 mod requests;
 mod ring_search;
 mod ring_size;

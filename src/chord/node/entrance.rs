@@ -7,6 +7,7 @@ use rand::RngExt as _;
 use super::{Answer, Node, Phase, Purpose};
 use crate::chord::claims::{Origin, TOLD_MAX, Teller};
 use crate::chord::entering::{Due, Entering, Round, Start, Step, Way, judge_welcome};
+use crate::chord::lives::may_be_mine;
 use crate::chord::output::{EndReason, Event};
 use crate::config::RingSettings;
 use crate::id::Position;
@@ -104,7 +105,7 @@ impl Node {
         if incarnation < self.me.incarnation {
             return;
         }
-        let may_be = self.may_be_mine(incarnation);
+        let may_be = may_be_mine(&self.me, incarnation);
         let believes = may_be && self.rules.stale_life_raised;
         let Phase::Entering(entering) = &mut self.phase else { return };
         if entering.note_later_life(now, &from.entry.position, believes) {
