@@ -122,7 +122,7 @@ async fn hand_over<E: Env>(
         // Objects that are given and refused again and again move, too, and lead nowhere. Objects that others give to
         // the same peers at the moment are waited for.
         if stands_still || fruitless >= FRUITLESS_ROUNDS_MAX {
-            return if force { Ok(()) } else { Err(what_is_short(env, &round, short)) };
+            return if force { Ok(()) } else { Err(shortfall(env, &round, short)) };
         }
         env.sleep_until(env.now() + ROUNDS.after(fruitless.saturating_sub(1))).await;
     }
@@ -145,7 +145,7 @@ pub async fn why_stay<E: Env>(env: &Arc<E>) -> Result<Option<StayReason>, StayRe
 }
 
 /// Reports what would be lost, since nothing moves any more.
-fn what_is_short<E: Env>(env: &Arc<E>, round: &Round, short: &Short) -> StayReason {
+fn shortfall<E: Env>(env: &Arc<E>, round: &Round, short: &Short) -> StayReason {
     let left = round.left_with(&env.view(), short);
     let remains = left.into_iter().map(|(copies, LeftWith { files, names, on })| {
         let on = on.iter().map(|peer| env.named(peer)).collect();

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::bundle::{Given, certs_dir_of, watch_certificate};
+use super::folders::{default_certs_dir, peers_dir};
 use super::running::{Folders, Running};
 use crate::backoff::Backoff;
 use crate::blob::{BlobError, PeerFile, RealDisk, Store, occupy};
@@ -591,21 +592,6 @@ fn store_error(data_dir: &Path, existing: Option<&PeerFile>, error: BlobError) -
 
 fn data_error(data_dir: &Path, error: BlobError) -> StartError {
     StartError::Data { data_dir: data_dir.to_owned(), reason: error.to_string() }
-}
-
-/// The default certificates directory.
-pub(in crate::peer) fn default_certs_dir() -> PathBuf {
-    base_dir().join("certs")
-}
-
-/// The platform's folder for quoit.
-fn base_dir() -> PathBuf {
-    directories::ProjectDirs::from("", "", "quoit")
-        .map_or_else(|| PathBuf::from(".quoit"), |dirs| dirs.data_dir().to_owned())
-}
-
-pub(in crate::peer) fn peers_dir() -> PathBuf {
-    base_dir().join("peers")
 }
 
 /// The first port of a self-placed peer, and the last that is tried.

@@ -100,7 +100,7 @@ impl Handle {
 
     async fn leave_if(&self, force: bool) -> Result<LeaveReport, LeaveError> {
         let report = self.shared.leave(force).await?;
-        self.running.stop(&self.shared, true).await;
+        self.shared.stop(&self.running, true).await;
         Ok(report)
     }
 
@@ -214,7 +214,7 @@ impl Handle {
 
     /// Ends the peer without telling the ring, as a kill does, but flushes and closes its store.
     pub async fn shutdown(&self) {
-        self.running.stop(&self.shared, false).await;
+        self.shared.stop(&self.running, false).await;
     }
 
     /// The name of the peer, as people know it.

@@ -19,7 +19,7 @@ use crate::id::{ContentId, FileName, Position};
 use crate::names::{Bygones, NameHistory};
 use crate::outboard::Outboard;
 use crate::peer::api::PeerEvent;
-use crate::peer::ring::actor::ActorMessage;
+use crate::peer::ring::message::ActorMessage;
 use crate::peer::shared::Shared;
 use crate::replica::{Arrivals, Holdings, TakeOver};
 use crate::shelf;

@@ -10,7 +10,7 @@ use crate::chord::PhaseKind;
 use crate::files::{self, Env as _, HandedOver, StayReason};
 use crate::id::{ContentId, FileName, Position};
 use crate::peer::api::{LeaveError, LeavePlan, LeaveReport, PlanLeaveError};
-use crate::peer::ring::actor::ActorMessage;
+use crate::peer::ring::message::ActorMessage;
 use crate::peer::shared::{STORAGE_TIMEOUT, Shared};
 use crate::replica::{Holdings, Offer, plan_handover};
 use crate::wire::limits::OFFERS_PER_MESSAGE_MAX;

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::actor::ActorMessage;
 use super::clock::{Clock, unix_ms};
-use super::contact::Contacts;
-use super::forward::Forwards;
+use super::contact_state::Contacts;
+use super::message::ActorMessage;
+use super::places::Forwards;
 use crate::chord::View;
 use crate::config::RingSettings;
 use crate::id::Position;
