@@ -29,6 +29,7 @@ mod entering;
 mod face;
 mod given;
 mod hearsay;
+mod join_failure;
 mod lives;
 mod lookup;
 mod members;
@@ -54,6 +55,7 @@ mod view;
 
 pub use claims::check_list;
 pub use entering::Start;
+pub use join_failure::JoinFailure;
 pub use lookup::{Evidence, HOP_GIVEN_UP, Lookup, Step, hop_timeout};
 pub use members::Members;
 pub use news::Listener;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::bytes::DiskError;
 use super::env::{Cause, Env, RingWish};
 use super::repair::{RoundLog, round};
 use super::wait::{Either, race};
@@ -43,6 +44,13 @@ pub enum StayReason {
         /// The reason, in words.
         reason: String,
     },
+}
+
+impl StayReason {
+    /// This peer's disk does not tell what is on it.
+    pub fn unreadable(error: &impl DiskError) -> StayReason {
+        StayReason::Unreadable { reason: error.to_string() }
+    }
 }
 
 /// The files and names of which a given number of copies would remain.
@@ -106,11 +114,11 @@ async fn hand_over<E: Env>(
         handed_over.count += round.objects + round.records;
         handed_over.short = match env.holdings().await {
             Ok(holdings) => round.short(&env.view(), env.copies(), &holdings),
-            Err(why) if force => {
-                env.warn(why);
+            Err(error) if force => {
+                env.warn(error.to_string());
                 Short::default()
             }
-            Err(reason) => return Err(StayReason::Unreadable { reason }),
+            Err(error) => return Err(StayReason::unreadable(&error)),
         };
         let short = &handed_over.short;
         if short.is_empty() {
@@ -135,7 +143,7 @@ async fn hand_over<E: Env>(
 pub async fn why_stay<E: Env>(env: &Arc<E>) -> Result<Option<StayReason>, StayReason> {
     let view = env.view();
     let Some(copies) = too_few_stay(&view, env.copies()) else { return Ok(None) };
-    let holdings = env.holdings().await.map_err(|reason| StayReason::Unreadable { reason })?;
+    let holdings = env.holdings().await.map_err(|error| StayReason::unreadable(&error))?;
     let (files, names) = (holdings.objects.len() as u64, holdings.records.len() as u64);
     if files + names == 0 {
         return Ok(None);

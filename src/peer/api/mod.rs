@@ -9,6 +9,7 @@ mod events;
 mod files;
 mod start;
 
+pub use crate::chord::{EndReason, JoinFailure};
 pub use crate::files::{FindError, NotActive, Progress, Remains, StayReason};
 pub use crate::transport::{BundleError, IdentityError};
 pub use crate::wire::word_list;
@@ -21,7 +22,7 @@ pub use commands::{ForgetError, LeaveError, PingError, PlanLeaveError, ReadError
 pub use connect::ConnectError;
 pub use events::PeerEvent;
 pub use files::{FilesError, RequestError, RingFilesError, StoreError, StoreOptions, missing_list};
-pub use start::{Entrance, StartError, StartNotice, StartOptions};
+pub use start::{Ended, Entrance, StartError, StartNotice, StartOptions};
 
 /// A list of peers as people read it: "4, 5 and 8".
 pub fn peer_list(peers: &[PeerName]) -> String {

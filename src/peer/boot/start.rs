@@ -72,10 +72,6 @@ pub async fn start(options: StartOptions) -> Result<Handle, StartError> {
 /// # Errors
 /// [`StartError`].
 pub async fn start_telling(options: StartOptions, notice: &Notice<'_>) -> Result<Handle, StartError> {
-    let known = match &options.entrance {
-        Entrance::Join { known } => known.to_string(),
-        _ => String::new(),
-    };
     if let Some(settings) = &options.settings {
         settings.validate()?;
     }
@@ -89,19 +85,19 @@ pub async fn start_telling(options: StartOptions, notice: &Notice<'_>) -> Result
             return Err(error);
         }
     };
-    let joining = matches!(parts.start, Start::Join { .. });
+    let joining = match &parts.start {
+        Start::Join { known } => Some(known.address.clone()),
+        _ => None,
+    };
     let handle = launch(parts);
-    if joining && let Err(error) = handle.wait_active().await {
-        handle.shutdown().await;
-        drop(handle);
-        folders.undo().await;
-        let reason = match error {
-            StartError::Ended(reason) => reason,
-            other => other.to_string(),
-        };
-        return Err(StartError::Join { known, reason });
-    }
-    if !joining {
+    if let Some(known) = joining {
+        if let Err(reason) = handle.until_active().await {
+            handle.shutdown().await;
+            drop(handle);
+            folders.undo().await;
+            return Err(StartError::Join { known, reason });
+        }
+    } else {
         *handle.running.made.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(folders);
     }
     Ok(handle)

@@ -1,6 +1,7 @@
 //! The end of a peer.
 
 use super::running::Running;
+use crate::peer::api::Ended;
 use crate::peer::ring::peer_file::save_file;
 use crate::peer::shared::Shared;
 
@@ -26,9 +27,7 @@ impl Shared {
         if let Err(error) = saved.await {
             tracing::warn!(%error, "the peer's file was not written at its end");
         }
-        self.ring
-            .ended
-            .send_if_modified(|why| why.is_none().then(|| *why = Some("shut down".to_owned())).is_some());
+        self.ring.ended.send_if_modified(|why| why.is_none().then(|| *why = Some(Ended::ShutDown)).is_some());
         running.stopped.send_replace(true);
     }
 }

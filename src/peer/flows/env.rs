@@ -382,8 +382,8 @@ impl Env for Shared {
         })
     }
 
-    async fn holdings(self: &Arc<Self>) -> Result<Holdings, String> {
-        self.blocking(shelf::holdings).await.map_err(|error| error.to_string())
+    async fn holdings(self: &Arc<Self>) -> Result<Holdings, BlobError> {
+        self.blocking(shelf::holdings).await
     }
 
     async fn info_and_links(

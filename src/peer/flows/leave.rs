@@ -67,7 +67,7 @@ impl Shared {
         }
         let stay: Vec<Position> = view.alive().map(|entry| entry.position).collect();
         let planned = files::planned(self, &plan_handover).await;
-        let (plan, holdings) = planned.map_err(|reason| StayReason::Unreadable { reason })?;
+        let (plan, holdings) = planned.map_err(|error| StayReason::unreadable(&error))?;
         let mut asked = JoinSet::new();
         for offer in plan.offers.into_values() {
             let (shared, holdings) = (self.clone(), holdings.clone());

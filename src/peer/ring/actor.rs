@@ -18,7 +18,7 @@ use crate::blob::PeerFile;
 use crate::chord::{Event, Node, Output, ReplyTo, Token, Unanswered, View};
 use crate::config::RingSettings;
 use crate::id::Position;
-use crate::peer::api::PeerEvent;
+use crate::peer::api::{Ended, PeerEvent};
 use crate::peer::shared::Shared;
 use crate::time::Moment;
 use crate::transport::{RequestFailure, background};
@@ -186,7 +186,7 @@ impl Actor {
     async fn carry_out(
         &mut self,
         replies: &mut HashMap<ReplyTo, oneshot::Sender<MembershipReply>>,
-    ) -> Option<String> {
+    ) -> Option<Ended> {
         let mut ended = None;
         while let Some(output) = self.node.poll_output() {
             match output {
@@ -213,7 +213,7 @@ impl Actor {
                 Output::Forget { entry } => {
                     self.shared.transport.drop_connection(&entry.position, entry.incarnation);
                 }
-                Output::Event(Event::Ended(reason)) => ended = Some(reason.to_string()),
+                Output::Event(Event::Ended(reason)) => ended = Some(reason.into()),
                 Output::Event(Event::Misbehaved { peer, fault }) => self.shared.blame(&peer, fault),
                 Output::Event(event) => {
                     if let Some(event) = told(&self.shared, event) {
