@@ -5,11 +5,11 @@
 use std::path::Path;
 
 use super::words::quoted;
-use crate::config::SettingsError;
+use crate::config::{RingSettings, SettingsError};
 use crate::id::{FileName, FileNameError};
 use crate::peer::{
-    AdmitError, BundleError, ConnectError, Failure, FailureKind, IdentityError, PlaceError, StartError,
-    StartNotice, StoreError, Wanted,
+    AdmitError, BundleError, ConnectError, Ended, Failure, FailureKind, IdentityError, PlaceError,
+    StartError, StartNotice, StoreError, Wanted,
 };
 use crate::sim::{ExperimentError, Parameter};
 
@@ -23,9 +23,15 @@ pub(super) fn start(error: &StartError) -> String {
         StartError::SeveralPeers { .. } => Some("--data-dir names one".to_owned()),
         StartError::Certificates { source, .. } => identity(source),
         StartError::Bundle { source, .. } | StartError::BundleKey { source, .. } => bundle(source),
+        StartError::Join { reason, .. } | StartError::Ended(reason) => same_settings(reason),
         _ => None,
     };
     with(error, remedy)
+}
+
+/// Why a peer has ended.
+pub(super) fn ended(why: &Ended) -> String {
+    with(why, same_settings(why))
 }
 
 /// A notice of the start, with the option that would help.
@@ -157,6 +163,11 @@ pub(super) fn renewal(whom: &str) -> String {
     format!("where the ring CA's key is, `quoit admit {whom} --renew` makes a new one")
 }
 
+fn same_settings(why: &Ended) -> Option<String> {
+    let RingSettings { replicas, successors } = why.other_settings()?;
+    Some(format!("start with --replicas {replicas} --successors {successors}"))
+}
+
 fn identity(error: &IdentityError) -> Option<String> {
     match error {
         IdentityError::Expired { .. } => Some("`quoit admit … --renew` makes a new one".to_owned()),
@@ -213,6 +224,8 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::id::Position;
+    use crate::peer::{EndReason, JoinFailure};
 
     /// Goal: each remedy of the command line appears once, after the text of the library.
     #[test]
@@ -243,6 +256,13 @@ mod tests {
             start(&several),
             "data directory peers: 2 peers live there: peers/1 and peers/2; say which; --data-dir names one"
         );
+        let settings = RingSettings { replicas: 2, successors: 4 };
+        let failure = JoinFailure::OtherSettings { of: Position::of_number(5), settings };
+        assert_eq!(
+            ended(&EndReason::JoinFailed(failure).into()),
+            "peer 5 has other settings: 2 replicas and 4 successors; start with --replicas 2 --successors 4"
+        );
+        assert_eq!(ended(&Ended::ShutDown), "shut down");
         let stopped = ConnectError::NotRunning { peer: "4".to_owned(), data_dir: "my data/4".into() };
         assert_eq!(
             connect(&stopped),

@@ -10,6 +10,7 @@ mod files;
 mod names;
 mod start;
 
+pub use crate::chord::{EndReason, JoinFailure};
 pub use crate::files::{FindError, NotActive, Progress, Remains, StayReason};
 pub use crate::transport::{BundleError, IdentityError};
 pub use crate::wire::word_list;
@@ -25,7 +26,7 @@ pub use events::PeerEvent;
 pub use files::{FilesError, RequestError, RingFilesError, StoreError, StoreOptions, missing_list};
 pub(in crate::peer) use names::EDIT_TIMEOUT;
 pub use names::{RemoveError, RestoreError};
-pub use start::{Entrance, StartError, StartNotice, StartOptions};
+pub use start::{Ended, Entrance, StartError, StartNotice, StartOptions};
 
 /// A list of peers as people read it: "4, 5 and 8".
 pub fn peer_list(peers: &[PeerName]) -> String {

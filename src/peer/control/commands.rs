@@ -139,7 +139,7 @@ impl Shared {
         if let Some(running) =
             self.control.running.get().and_then(std::sync::Weak::upgrade).filter(|_| is_over)
         {
-            running.stop(self, true).await;
+            self.stop(&running, true).await;
         }
     }
 }
