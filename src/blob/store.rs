@@ -16,6 +16,7 @@ use super::notice::{Notice, Notices};
 use super::promises::Promises;
 use super::source::Source;
 use super::stripes::Stripes;
+use super::uses::{Reading, Uses};
 use crate::id::ContentId;
 use crate::outboard::{CHUNK_BYTES, Outboard, verify_chunk};
 use crate::time::Moment;
@@ -37,6 +38,9 @@ struct Shared {
     link_locks: Stripes,
     object_locks: Stripes,
     checks: Checks,
+    uses: Arc<Uses>,
+    /// The discarded objects whose files are gone, and of which the index still has a note.
+    swept: Mutex<Vec<ContentId>>,
     notices: Notices,
     /// Whether a full disk left a part of [`rebuild::settle`](super::rebuild::settle) undone. Locked while that part is done.
     unsettled: Mutex<bool>,
@@ -55,6 +59,8 @@ impl Store {
             link_locks: Stripes::default(),
             object_locks: Stripes::default(),
             checks: Checks::default(),
+            uses: Arc::default(),
+            swept: Mutex::default(),
             notices: Notices::default(),
             unsettled: Mutex::default(),
         };
@@ -103,13 +109,24 @@ impl Store {
         if offset > info.length {
             return Err(BlobError::PastEnd { content: *content, length: info.length, offset });
         }
+        let reading = Reading::begin(self.shared.uses.clone(), *content);
         let file = self.open_object(content)?;
         let opened = file.stamp().during("read", &self.layout().object(content))?;
         let outboard = match self.checks().trusts(content, &opened, self.now()) {
             true => None,
             false => Some(self.outboard(content)?.ok_or(BlobError::NotHere { content: *content })?),
         };
-        Ok(ObjectReader { store: self.clone(), file, opened, info, offset, outboard, ready: Bytes::new() })
+        let store = self.clone();
+        Ok(ObjectReader {
+            store,
+            file,
+            opened,
+            info,
+            offset,
+            outboard,
+            ready: Bytes::new(),
+            _reading: reading,
+        })
     }
 
     pub(super) fn unsettled(&self) -> MutexGuard<'_, bool> {
@@ -171,6 +188,14 @@ impl Store {
         &self.shared.notices
     }
 
+    pub(super) fn uses(&self) -> &Uses {
+        &self.shared.uses
+    }
+
+    pub(super) fn swept(&self) -> MutexGuard<'_, Vec<ContentId>> {
+        self.shared.swept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn checks(&self) -> &Checks {
         &self.shared.checks
     }
@@ -223,6 +248,8 @@ pub struct ObjectReader {
     outboard: Option<Outboard>,
     /// Checked bytes that were not returned yet.
     ready: Bytes,
+    /// Keeps the object from being discarded.
+    _reading: Reading,
 }
 
 impl ObjectReader {
