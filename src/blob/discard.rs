@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::error::{IoContext as _, Result};
 use super::index::{Change, Discard, ObjectRow};
 use super::layout::Layout;
+use super::reserve;
 use super::store::Store;
 use crate::id::ContentId;
 use crate::outboard::chunk_count;
@@ -41,8 +42,10 @@ impl Store {
             // Held until the commit: a note of this object that an earlier discard left is not cleared after this one
             // has made its own.
             let mut swept = self.swept();
-            let clear = Change::Swept(swept.clone());
-            self.index().submit([clear, Change::Discard(discard.clone())])?;
+            // What goes frees room: on a full disk the reserve serves the commit.
+            reserve::with_reserve(self.dir(), &*self.layout().disk, || {
+                self.index().submit([Change::Swept(swept.clone()), Change::Discard(discard.clone())])
+            })?;
             swept.clear();
         }
         if !discard.is_done() {

@@ -311,8 +311,13 @@ impl Index {
         self.read(keeping::cached_totals)
     }
 
-    /// The cached objects whose last use is the longest ago, that one first, at most `max` and no pinned ones: each with
-    /// its content id and its length in bytes. `later` knows uses that the index has not been told of yet.
+    /// The pinned objects in the order of their content ids, after this one.
+    pub fn pinned_after(&self, after: Option<ContentId>, max: usize) -> Result<Vec<ContentId>> {
+        self.read(|tables| keeping::pinned_after(tables, after, max))
+    }
+
+    /// The cached objects whose last use is the longest ago, that one first, at most `max`: each with its content id and
+    /// its length in bytes. `later` knows uses that the index has not been told of yet.
     pub fn least_used(
         &self,
         max: usize,
@@ -553,7 +558,7 @@ fn apply(transaction: &redb::WriteTransaction, change: &Change) -> Applied {
         Change::Forget(content) => forget_object(transaction, content),
         Change::Discard(discard) => apply_discard(transaction, discard),
         Change::Swept(contents) => keeping::swept(transaction, contents),
-        Change::Pin(content, pinned) => keeping::pin(transaction, content, *pinned),
+        Change::Pin(content, pinned) => pin_object(transaction, content, *pinned),
         Change::Used(uses) => keeping::used(transaction, uses),
         Change::Cached(cached) => keeping::list_cached(transaction, cached),
         Change::Link { name, clock, content } => set_link(transaction, name, *clock, content.as_ref()),
@@ -590,6 +595,15 @@ fn insert_object(transaction: &redb::WriteTransaction, info: &ObjectInfo, kind: 
     objects.insert(&info.content.0, (info.length, &info.outboard.0, kind))?;
     keeping::came(transaction, &info.content, (kind == REQUESTED).then_some(info.length))?;
     add_bytes(transaction, info.length, known.map_or(0, |(known, _)| known.length))
+}
+
+fn pin_object(transaction: &redb::WriteTransaction, content: &ContentId, pinned: bool) -> Applied {
+    let cached = {
+        let objects = transaction.open_table(OBJECTS)?;
+        let row = objects.get(&content.0)?.map(|row| read_object(&content.0, row.value()));
+        row.filter(|(_, kind)| *kind == Kind::Requested).map(|(object, _)| object.length)
+    };
+    keeping::pin(transaction, content, pinned, cached)
 }
 
 fn apply_discard(transaction: &redb::WriteTransaction, discard: &Discard) -> Applied {

@@ -10,10 +10,12 @@ use crate::id::ContentId;
 
 type Done<T = ()> = std::result::Result<T, redb::Error>;
 
-/// Notes that an object is in the index: its file stays. `cached` is its length in bytes if it is only a cache.
+/// Notes that an object is in the index: its file stays. `cached` is its length in bytes if it is only a cache; a pinned
+/// object is none.
 pub(super) fn came(transaction: &WriteTransaction, content: &ContentId, cached: Option<u64>) -> Done {
     transaction.open_table(DOOMED)?.remove(&content.0)?;
-    set_cached(transaction, content, cached)
+    let is_pinned = is_pinned_in(transaction, content)?;
+    set_cached(transaction, content, cached.filter(|_| !is_pinned))
 }
 
 /// Notes that an object is out of the index. A pin stays: it holds for the object's next copy here.
@@ -42,14 +44,42 @@ pub(super) fn doomed(transaction: &ReadTransaction) -> Done<Vec<ContentId>> {
     table.iter()?.map(|row| Ok(ContentId(*row?.0.value()))).collect()
 }
 
-/// Pins an object, or ends its pin.
-pub(super) fn pin(transaction: &WriteTransaction, content: &ContentId, pinned: bool) -> Done {
-    let mut pins = transaction.open_table(PINS)?;
-    match pinned {
-        true => pins.insert(&content.0, ())?,
-        false => pins.remove(&content.0)?,
-    };
-    Ok(())
+/// Pins an object, or ends its pin. `cached` is its length in bytes if it is only a cache without a pin.
+pub(super) fn pin(
+    transaction: &WriteTransaction,
+    content: &ContentId,
+    pinned: bool,
+    cached: Option<u64>,
+) -> Done {
+    {
+        let mut pins = transaction.open_table(PINS)?;
+        match pinned {
+            true => pins.insert(&content.0, ())?,
+            false => pins.remove(&content.0)?,
+        };
+    }
+    set_cached(transaction, content, cached.filter(|_| !pinned))
+}
+
+/// The pinned objects, after this one, at most `max`.
+pub(super) fn pinned_after(
+    transaction: &ReadTransaction,
+    after: Option<ContentId>,
+    max: usize,
+) -> Done<Vec<ContentId>> {
+    let Some(pins) = if_there(transaction.open_table(PINS))? else { return Ok(Vec::new()) };
+    let start = after.map_or([0; 32], |content| content.0);
+    let mut pinned = Vec::new();
+    for row in pins.range::<&[u8; 32]>(&start..)? {
+        let content = ContentId(*row?.0.value());
+        if pinned.len() < max && after != Some(content) {
+            pinned.push(content);
+        }
+        if pinned.len() == max {
+            break;
+        }
+    }
+    Ok(pinned)
 }
 
 /// Whether an object is pinned, by the state in a transaction that writes.
@@ -77,24 +107,16 @@ pub(super) fn used(transaction: &WriteTransaction, uses: &[(ContentId, u64)]) ->
     Ok(())
 }
 
-/// Visits each cached object that is not pinned: its content id, its length in bytes and its last use, as [`used`] noted
-/// it; 0 for none.
+/// Visits each cached object: its content id, its length in bytes and its last use, as [`used`] noted it; 0 for none.
 pub(super) fn for_each_cached(
     transaction: &ReadTransaction,
     mut visit: impl FnMut(ContentId, u64, u64),
 ) -> Done {
     let Some(cached) = if_there(transaction.open_table(CACHED))? else { return Ok(()) };
-    let pins = if_there(transaction.open_table(PINS))?;
     for row in cached.iter()? {
         let (key, value) = row?;
-        let is_pinned = match &pins {
-            Some(pins) => pins.get(key.value())?.is_some(),
-            None => false,
-        };
-        if !is_pinned {
-            let (length, used) = value.value();
-            visit(ContentId(*key.value()), length, used);
-        }
+        let (length, used) = value.value();
+        visit(ContentId(*key.value()), length, used);
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 mod discard;
 mod everyday;
 mod power;
+mod space;
 
 use super::disk::faulty::FaultyDisk;
 use super::*;
