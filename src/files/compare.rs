@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::ask::ask_storage;
+use super::bytes::DiskError as _;
 use super::env::Env;
 use super::records::STORAGE_TIMEOUT;
 use crate::id::KeyRange;
@@ -43,7 +44,7 @@ impl Comparison {
         env: &Arc<E>,
         with: &Entry,
         ranges: &[KeyRange],
-    ) -> Result<Comparison, String> {
+    ) -> Result<Comparison, E::DiskError> {
         let mark = env.with_agreements(|agreements| agreements.mark());
         let whole = digests_of(env, ranges.to_vec()).await?;
         Ok(Comparison { with: with.clone(), mark, open: whole.clone(), whole })
@@ -95,7 +96,7 @@ impl Comparison {
             }
         }
         self.note(env, &compared, &parts);
-        self.open.extend(digests_of(env, parts).await.map_err(MissingReason::Disk)?);
+        self.open.extend(digests_of(env, parts).await.map_err(|error| error.missing_reason())?);
         Ok(Some(compared))
     }
 
@@ -131,7 +132,7 @@ impl Comparison {
     }
 }
 
-async fn digests_of<E: Env>(env: &Arc<E>, ranges: Vec<KeyRange>) -> Result<Vec<RangeDigest>, String> {
+async fn digests_of<E: Env>(env: &Arc<E>, ranges: Vec<KeyRange>) -> Result<Vec<RangeDigest>, E::DiskError> {
     if ranges.is_empty() {
         return Ok(Vec::new());
     }
@@ -155,7 +156,8 @@ pub async fn answer_compare<E: Env>(
         return Err("this peer is not active in its ring".to_owned());
     }
     let (mark, now) = (env.with_agreements(|agreements| agreements.mark()), env.now());
-    let mine = env.digests(ranges.iter().map(|theirs| theirs.range).collect()).await?;
+    let asked = ranges.iter().map(|theirs| theirs.range).collect();
+    let mine = env.digests(asked).await.map_err(|error| error.to_string())?;
     let (mut differ, mut is_new) = (Vec::new(), false);
     for (i, (theirs, mine)) in (0..u16::MAX).zip(ranges.iter().zip(mine)) {
         let is_same = match env.laws().digests_compared {

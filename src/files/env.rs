@@ -360,7 +360,7 @@ pub trait Env: Hops {
     fn first_held(
         self: &Arc<Self>,
         from: Position,
-    ) -> impl Future<Output = Result<Option<Position>, String>> + Send;
+    ) -> impl Future<Output = Result<Option<Position>, Self::DiskError>> + Send;
 
     /// The digests of all that is here of these ranges, in their order.
     ///
@@ -369,7 +369,7 @@ pub trait Env: Hops {
     fn digests(
         self: &Arc<Self>,
         ranges: Vec<KeyRange>,
-    ) -> impl Future<Output = Result<Vec<SetDigest>, String>> + Send;
+    ) -> impl Future<Output = Result<Vec<SetDigest>, Self::DiskError>> + Send;
 
     /// What is here of a range: at most `max` objects, and the records of at most `max` names.
     ///
@@ -379,13 +379,13 @@ pub trait Env: Hops {
         self: &Arc<Self>,
         range: KeyRange,
         max: usize,
-    ) -> impl Future<Output = Result<HeldPage, String>> + Send;
+    ) -> impl Future<Output = Result<HeldPage, Self::DiskError>> + Send;
 
     /// All objects and records that are here.
     ///
     /// # Errors
     /// The reason why they cannot be read.
-    fn holdings(self: &Arc<Self>) -> impl Future<Output = Result<Holdings, String>> + Send;
+    fn holdings(self: &Arc<Self>) -> impl Future<Output = Result<Holdings, Self::DiskError>> + Send;
 
     /// The description of an object that is here, and the names that are linked to it.
     ///

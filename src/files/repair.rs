@@ -182,7 +182,7 @@ async fn begin_round<E: Env>(env: &Arc<E>, giving: &mut Giving, helps: bool) -> 
         }
         Err(error) => {
             log.incomplete();
-            env.warn(error);
+            env.warn(error.to_string());
         }
     }
     (Waited { log, left, until }, lost)
@@ -207,7 +207,7 @@ where
             }
         }
         Err(error) => {
-            env.warn(error);
+            env.warn(error.to_string());
             log.incomplete();
         }
     }
@@ -218,7 +218,11 @@ where
 ///
 /// # Errors
 /// What is here cannot be read.
-pub async fn planned<E: Env, P>(env: &Arc<E>, plan: &P, joiner: Option<&Entry>) -> Result<OfferPlan, String>
+pub async fn planned<E: Env, P>(
+    env: &Arc<E>,
+    plan: &P,
+    joiner: Option<&Entry>,
+) -> Result<OfferPlan, E::DiskError>
 where
     P: Fn(&View, usize, &Position) -> Place + Sync,
 {
@@ -267,7 +271,7 @@ async fn offer<E: Env>(env: &Arc<E>, offer: Offer, log: &RoundLog) {
     let mut comparison = match Comparison::begin(env, &offer.to, &offer.ranges).await {
         Ok(comparison) => comparison,
         Err(error) => {
-            env.warn(error);
+            env.warn(error.to_string());
             return log.incomplete();
         }
     };
@@ -290,7 +294,7 @@ async fn offer<E: Env>(env: &Arc<E>, offer: Offer, log: &RoundLog) {
                 let page = match env.held(range, HELD_PER_PAGE).await {
                     Ok(page) => page,
                     Err(error) => {
-                        env.warn(error);
+                        env.warn(error.to_string());
                         return log.incomplete();
                     }
                 };

@@ -20,7 +20,7 @@ use crate::id::{ContentId, FileName, KeyRange, Position, SetDigest};
 use crate::names::{Bygones, NameHistory};
 use crate::outboard::Outboard;
 use crate::peer::api::PeerEvent;
-use crate::peer::ring::actor::ActorMessage;
+use crate::peer::ring::message::ActorMessage;
 use crate::peer::shared::Shared;
 use crate::replica::{Agreements, Arrivals, Holdings, TakeOver};
 use crate::shelf;
@@ -397,23 +397,20 @@ impl Env for Shared {
         })
     }
 
-    async fn first_held(self: &Arc<Self>, from: Position) -> Result<Option<Position>, String> {
-        self.blocking(move |store| store.first_held(&from)).await.map_err(|error| error.to_string())
+    async fn first_held(self: &Arc<Self>, from: Position) -> Result<Option<Position>, BlobError> {
+        self.blocking(move |store| store.first_held(&from)).await
     }
 
-    async fn digests(self: &Arc<Self>, ranges: Vec<KeyRange>) -> Result<Vec<SetDigest>, String> {
-        let digests = self.blocking(move |store| {
-            ranges.iter().map(|range| store.digest(range)).collect::<Result<Vec<_>, BlobError>>()
-        });
-        digests.await.map_err(|error| error.to_string())
+    async fn digests(self: &Arc<Self>, ranges: Vec<KeyRange>) -> Result<Vec<SetDigest>, BlobError> {
+        self.blocking(move |store| ranges.iter().map(|range| store.digest(range)).collect()).await
     }
 
-    async fn held(self: &Arc<Self>, range: KeyRange, max: usize) -> Result<HeldPage, String> {
-        self.blocking(move |store| shelf::held(store, &range, max)).await.map_err(|error| error.to_string())
+    async fn held(self: &Arc<Self>, range: KeyRange, max: usize) -> Result<HeldPage, BlobError> {
+        self.blocking(move |store| shelf::held(store, &range, max)).await
     }
 
-    async fn holdings(self: &Arc<Self>) -> Result<Holdings, String> {
-        self.blocking(shelf::holdings).await.map_err(|error| error.to_string())
+    async fn holdings(self: &Arc<Self>) -> Result<Holdings, BlobError> {
+        self.blocking(shelf::holdings).await
     }
 
     async fn info_and_links(

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use crate::blob::BlobError;
 use crate::chord::PhaseKind;
 use crate::files::{self, Comparison, Env as _, HandedOver, StayReason};
 use crate::id::{ContentId, FileName, Position};
 use crate::peer::api::{LeaveError, LeavePlan, LeaveReport, PlanLeaveError};
-use crate::peer::ring::actor::ActorMessage;
+use crate::peer::ring::message::ActorMessage;
 use crate::peer::shared::{STORAGE_TIMEOUT, Shared};
 use crate::replica::{Offer, plan_handover};
 use crate::wire::limits::OFFERS_PER_MESSAGE_MAX;
@@ -67,7 +68,7 @@ impl Shared {
         }
         let stay: Vec<Position> = view.alive().map(|entry| entry.position).collect();
         let planned = files::planned(self, &plan_handover, None).await;
-        let plan = planned.map_err(|reason| StayReason::Unreadable { reason })?;
+        let plan = planned.map_err(|error| StayReason::unreadable(&error))?;
         let mut asked = JoinSet::new();
         for offer in plan.0.into_values() {
             let shared = self.clone();
@@ -76,7 +77,7 @@ impl Shared {
         let (mut objects, mut bytes, mut records) = (0, 0, 0);
         while let Some(lacked) = asked.join_next().await {
             let lacked = lacked.map_err(|_| PlanLeaveError::Ended)?;
-            let (lacked, lacked_records) = lacked.map_err(|reason| StayReason::Unreadable { reason })?;
+            let (lacked, lacked_records) = lacked.map_err(|error| StayReason::unreadable(&error))?;
             let lengths = self
                 .blocking(move |store| lacked.iter().map(|c| store.info(c)).collect::<Result<Vec<_>, _>>());
             let lengths = lengths.await?;
@@ -100,7 +101,7 @@ impl Shared {
     ///
     /// # Errors
     /// The reason why what is here cannot be read.
-    async fn lacked_by(self: &Arc<Self>, offer: Offer) -> Result<(Vec<ContentId>, u64), String> {
+    async fn lacked_by(self: &Arc<Self>, offer: Offer) -> Result<(Vec<ContentId>, u64), BlobError> {
         let mut comparison = Comparison::begin(self, &offer.to, &offer.ranges).await?;
         let mut differing = Vec::new();
         loop {

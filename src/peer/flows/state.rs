@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use super::health::HealthBook;
+use super::health_book::HealthBook;
 use super::hopeless::Hopeless;
 use super::lost::LostSearch;
-use super::mend::NoticeBook;
+use super::notice_book::NoticeBook;
 use crate::config::RepairSettings;
 use crate::files::Transfers;
 use crate::id::ContentId;

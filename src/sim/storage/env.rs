@@ -351,25 +351,25 @@ impl Env for Keeper {
         Box::pin(std::future::ready(()))
     }
 
-    async fn first_held(self: &Arc<Self>, from: Position) -> Result<Option<Position>, String> {
+    async fn first_held(self: &Arc<Self>, from: Position) -> Result<Option<Position>, Failure> {
         self.disk_call().await;
-        self.disk.lock().first_held(&from).map_err(|error| error.to_string())
+        self.disk.lock().first_held(&from)
     }
 
-    async fn digests(self: &Arc<Self>, ranges: Vec<KeyRange>) -> Result<Vec<SetDigest>, String> {
+    async fn digests(self: &Arc<Self>, ranges: Vec<KeyRange>) -> Result<Vec<SetDigest>, Failure> {
         self.disk_call().await;
         let mut disk = self.disk.lock();
-        ranges.iter().map(|range| disk.digest(range).map_err(|error| error.to_string())).collect()
+        ranges.iter().map(|range| disk.digest(range)).collect()
     }
 
-    async fn held(self: &Arc<Self>, range: KeyRange, max: usize) -> Result<HeldPage, String> {
+    async fn held(self: &Arc<Self>, range: KeyRange, max: usize) -> Result<HeldPage, Failure> {
         self.disk_call().await;
-        self.disk.lock().held(&range, max).map_err(|error| error.to_string())
+        self.disk.lock().held(&range, max)
     }
 
-    async fn holdings(self: &Arc<Self>) -> Result<Holdings, String> {
+    async fn holdings(self: &Arc<Self>) -> Result<Holdings, Failure> {
         self.disk_call().await;
-        self.disk.lock().holdings().map_err(|error| error.to_string())
+        self.disk.lock().holdings()
     }
 
     async fn info_and_links(
