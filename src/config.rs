@@ -134,6 +134,7 @@ impl RingSettings {
 pub struct RepairSettings {
     /// The time for which a member that does not answer is waited for, before its copies are made anew. Shorter is
     /// safer; longer moves nothing when a machine sleeps or restarts. Where one copy is left, a second is made at once.
+    /// Zero waits for nobody.
     pub away_limit: Duration,
     /// The most bytes a second that this peer sends for repair; `None` for as many as the line takes.
     pub rate_bytes_s: Option<u64>,
@@ -150,6 +151,12 @@ impl RepairSettings {
     pub const AWAY_LIMIT_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
     /// The smallest rate: with less, a transfer would count as silent.
     pub const RATE_BYTES_S_MIN: u64 = 64 << 10;
+
+    /// The time after which a member that does not answer is called gone: the away limit, or the default one where
+    /// nobody is waited for.
+    pub fn gone_after(&self) -> Duration {
+        if self.away_limit.is_zero() { RepairSettings::default().away_limit } else { self.away_limit }
+    }
 
     /// Checks the bounds of both settings.
     ///
@@ -239,6 +246,7 @@ mod tests {
         let [least, most] = [Duration::ZERO, RepairSettings::AWAY_LIMIT_MAX]
             .map(|away_limit| RepairSettings { away_limit, rate_bytes_s: Some(64 << 10) });
         assert!(least.validate().is_ok() && most.validate().is_ok());
+        assert_eq!((least.gone_after(), most.gone_after()), (default.away_limit, most.away_limit));
         let away_limit = most.away_limit + Duration::from_secs(1);
         assert!(RepairSettings { away_limit, ..default }.validate().is_err());
         assert!(RepairSettings { rate_bytes_s: Some((64 << 10) - 1), ..default }.validate().is_err());

@@ -364,7 +364,7 @@ impl Env for Shared {
     }
 
     fn waited_for(&self) -> BTreeSet<Position> {
-        if self.flows.away_limit.is_zero() {
+        if self.flows.repair.away_limit.is_zero() {
             return BTreeSet::new();
         }
         let view = Shared::view(self);

@@ -189,7 +189,10 @@ impl Shared {
 
     /// Whether a member has been away for so long that it is no longer waited for.
     pub(in crate::peer) fn is_gone_for_good(&self, peer: &Position) -> bool {
-        self.ring.contacts.away_since(peer).is_some_and(|since| gone(since, unix_ms(), self.flows.away_limit))
+        self.ring
+            .contacts
+            .away_since(peer)
+            .is_some_and(|since| gone(since, unix_ms(), self.flows.repair.gone_after()))
     }
 
     /// The files that this peer reports on: those of its own range, and those that their owner lacks.

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
@@ -44,8 +43,8 @@ pub(in crate::peer) struct FlowState {
     pub notices: NoticeBook,
     /// The attempts that are not worth making.
     pub hopeless: Hopeless,
-    /// The time for which an away member is waited for; after that it is gone.
-    pub away_limit: Duration,
+    /// How long away members are waited for.
+    pub repair: RepairSettings,
     /// Allows one departure at a time.
     pub departing: tokio::sync::Mutex<()>,
     /// The report of the departure, once it is done.
@@ -55,11 +54,7 @@ pub(in crate::peer) struct FlowState {
 impl FlowState {
     /// The state of a peer with these settings, before anything has happened.
     pub(in crate::peer) fn new(repair: RepairSettings) -> FlowState {
-        FlowState {
-            away_limit: repair.away_limit,
-            transfers: Transfers::new(repair.rate_bytes_s),
-            ..FlowState::default()
-        }
+        FlowState { repair, transfers: Transfers::new(repair.rate_bytes_s), ..FlowState::default() }
     }
 
     /// The ranges that this peer takes over in its present incarnation.
