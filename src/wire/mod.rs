@@ -30,8 +30,8 @@ pub use report::{
     Unreachable, WhereisReport,
 };
 pub use storage::{
-    FileEntry, FileHealth, Link, Missing, MissingReason, ObjectInfo, OfferedRecord, PutRole, StorageReply,
-    StorageRequest, StoreRole,
+    FileEntry, FileHealth, Link, Missing, MissingReason, ObjectInfo, OfferedRecord, PutRole, Reference,
+    StorageReply, StorageRequest, StoreRole,
 };
 pub use text::{shortened, word_list};
 pub use versions::{HistoryReport, RemoveReport, RestoreReport, VersionFile, VersionLine, VersionState};
