@@ -31,6 +31,13 @@ impl Store {
         self.promise(length, 0).map(drop)
     }
 
+    /// The number of bytes that further objects may take, and the size of the file system in bytes; `None` if the disk
+    /// does not tell.
+    pub fn space(&self) -> Option<(u64, u64)> {
+        let promised = self.promises().promised.load(Ordering::SeqCst);
+        self.room().map(|room| (room.for_objects().saturating_sub(promised), room.total))
+    }
+
     /// Keeps room for the bytes of an object beyond `offset`, until the promise is dropped.
     ///
     /// # Errors

@@ -12,8 +12,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    FileEntry, ForgetReport, LeavePlan, LeaveReport, ObjectInfo, PeerName, PingReport, RequestReport,
-    RingFile, RingLine, ShortFile, StatusReport, StoreReport, WhereisReport, limits, shortened,
+    FileEntry, ForgetReport, LeavePlan, LeaveReport, MemberLine, ObjectInfo, PeerName, PingReport,
+    RequestReport, RingFile, RingLine, ShortFile, StatusReport, StopReport, StopSpan, StoreReport,
+    WhereisReport, limits, shortened,
 };
 use crate::id::{ContentId, FileName};
 
@@ -76,6 +77,16 @@ pub enum ClientRequest {
     },
     /// Like `Leave`, but the peer leaves even if something is lost. `-> Left`.
     LeaveAnyway,
+    /// Whether these peers may stop, all at once. `-> MayStop`.
+    SafeToStop {
+        /// The peers, at most [`limits::STOPPING_MAX`], each by number, display name, address, or the beginning of its
+        /// position; none for the asked peer.
+        peers: Vec<String>,
+        /// For how long.
+        span: StopSpan,
+    },
+    /// The members of the ring, each in its own words. `-> Member…, End`.
+    Members,
 }
 
 /// A reply to a client's command.
@@ -124,6 +135,10 @@ pub enum ClientReply {
     Forgotten(ForgetReport),
     /// In a list of the ring's files: the list is complete, although some peers did not answer.
     AllListed,
+    /// Whether peers may stop.
+    MayStop(Box<StopReport>),
+    /// A member of the ring.
+    Member(MemberLine),
 }
 
 /// Why a command was not done, in words for people.

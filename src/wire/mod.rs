@@ -8,24 +8,29 @@
 
 mod client;
 pub mod codec;
+mod copies;
 mod fault;
 pub mod limits;
 mod membership;
+mod named;
 mod record;
 mod report;
 mod storage;
 mod text;
+mod verdict;
 
 pub use client::{ClientReply, ClientRequest, Failure, FailureKind, Wait, Wanted};
+pub use copies::{CopiesBeyond, CopyCounts, CopySet, LostFile, SelfReport};
 pub use fault::Fault;
 pub use membership::{
     Address, AddressError, Datagram, Entry, Hello, Life, Member, MemberState, MembershipReply,
     MembershipRequest, NeighbourReply, NeighbourRequest, Refusal, RelayFailure, Target,
 };
+pub use named::{Listed, PeerName};
 pub use record::{NameRecord, RecordError, RecordTarget, SignedRecord};
 pub use report::{
-    ForgetReport, LeavePlan, LeaveReport, Listed, Misbehaviour, MissingCopy, PeerName, PingReport,
-    RequestReport, RingFile, RingFiles, RingLine, ShortFile, StatusReport, StoreReport, UnkeptFiles,
+    ForgetReport, LeavePlan, LeaveReport, MemberLine, Misbehaviour, MissingCopy, PingReport, RequestReport,
+    RingFile, RingFiles, RingLine, ShortFile, StatusReport, StoreReport, UnkeptFiles,
     Unreachable, WhereisReport,
 };
 pub use storage::{
@@ -33,6 +38,9 @@ pub use storage::{
     StorageRequest, StoreRole,
 };
 pub use text::{shortened, word_list};
+pub use verdict::{
+    AtRisk, Doubt, Hindrance, Lack, LackReason, StopAnswer, StopReport, StopSpan, Verdict,
+};
 
 use serde::{Deserialize, Serialize};
 

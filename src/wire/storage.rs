@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, SignedRecord};
+use super::{CopyCounts, Entry, SelfReport, SignedRecord};
 use crate::id::{ContentId, FileName, OutboardDigest, Position, RecordId};
 use crate::time::Timestamp;
 
@@ -133,6 +133,10 @@ pub enum StorageRequest {
     },
     /// Asks for the files that belong to the receiver and that it cannot take. `-> Unkept`.
     Unkept,
+    /// Asks which peers hold how many files, of those that the receiver answers for. `-> Copies`.
+    CountCopies,
+    /// Asks the receiver for its version, disk and clock. `-> Described`.
+    Describe,
 }
 
 /// A missing copy.
@@ -349,6 +353,10 @@ pub enum StorageReply {
         /// The number of bytes that have arrived since the last `Moving`; not 0.
         bytes: u64,
     },
+    /// The copies of the files that the answering peer answers for.
+    Copies(CopyCounts),
+    /// The answering peer in its own words.
+    Described(SelfReport),
 }
 
 impl StorageReply {

@@ -13,11 +13,12 @@ pub use crate::files::{FindError, NotActive, Progress, Remains, StayReason};
 pub use crate::transport::{BundleError, IdentityError};
 pub use crate::wire::word_list;
 pub use crate::wire::{
-    Failure, FailureKind, Fault, ForgetReport, LeavePlan, LeaveReport, Listed, Misbehaviour, MissingCopy,
-    PeerName, PingReport, RequestReport, RingFile, RingFiles, RingLine, ShortFile, StatusReport, StoreReport,
-    UnkeptFiles, Unreachable, Wait, Wanted, WhereisReport,
+    AtRisk, Doubt, Failure, FailureKind, Fault, ForgetReport, Hindrance, Lack, LackReason, LeavePlan, LeaveReport,
+    Listed, MemberLine, Misbehaviour, MissingCopy, PeerName, PingReport, RequestReport, RingFile, RingFiles,
+    RingLine, SelfReport, ShortFile, StatusReport, StopAnswer, StopReport, StopSpan, StoreReport, UnkeptFiles,
+    Unreachable, Verdict, Wait, Wanted, WhereisReport,
 };
-pub use commands::{ForgetError, LeaveError, PingError, PlanLeaveError, ReadError, RingError, WhomError};
+pub use commands::{ForgetError, LeaveError, MayStopError, PingError, PlanLeaveError, ReadError, RingError, WhomError};
 pub use connect::ConnectError;
 pub use events::PeerEvent;
 pub use files::{FilesError, RequestError, RingFilesError, StoreError, StoreOptions, missing_list};

@@ -13,8 +13,9 @@ use crate::backoff::Backoff;
 use crate::blob::{BlobError, Source, is_in_use};
 use crate::id::{ContentId, FileName};
 use crate::peer::api::{
-    ConnectError, Failure, ForgetReport, LeavePlan, LeaveReport, PingReport, Progress, RequestReport,
-    RingFiles, RingLine, StatusReport, StoreError, StoreOptions, StoreReport, Wanted, WhereisReport,
+    ConnectError, Failure, ForgetReport, LeavePlan, LeaveReport, MemberLine, PingReport, Progress,
+    RequestReport, RingFiles, RingLine, StatusReport, StopReport, StopSpan, StoreError, StoreOptions,
+    StoreReport, Wanted, WhereisReport,
 };
 use crate::peer::flows::bytes::read_ahead;
 use crate::peer::flows::store::{hash, name_of, unreadable};
@@ -232,6 +233,34 @@ impl Client {
             _ => None,
         });
         forgotten.await
+    }
+
+    /// See [`crate::peer::Handle::safe_to_stop`].
+    ///
+    /// # Errors
+    /// The errors of [`crate::peer::Handle::safe_to_stop`], in words.
+    pub async fn safe_to_stop(&self, peers: &[String], span: StopSpan) -> Result<StopReport, Failure> {
+        let command = ClientRequest::SafeToStop { peers: peers.to_vec(), span };
+        let answered = self.ask(&command, &self.idle, |reply| match reply {
+            ClientReply::MayStop(report) => Some(*report),
+            _ => None,
+        });
+        answered.await
+    }
+
+    /// See [`crate::peer::Handle::members`].
+    ///
+    /// # Errors
+    /// The errors of [`crate::peer::Handle::members`], in words.
+    pub async fn members(&self) -> Result<Vec<MemberLine>, Failure> {
+        let mut members = Vec::new();
+        self.list(&ClientRequest::Members, |reply| {
+            let ClientReply::Member(member) = reply else { return false };
+            members.push(member);
+            true
+        })
+        .await?;
+        Ok(members)
     }
 
     /// See [`crate::peer::Handle::plan_leave`].

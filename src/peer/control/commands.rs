@@ -84,6 +84,16 @@ impl Shared {
                 let forgotten = while_heard(stream, &idle, self.forget(&peer, sure)).await?;
                 answer(stream, forgotten.map(ClientReply::Forgotten)).await
             }
+            ClientRequest::SafeToStop { peers, span } => {
+                let answered = while_heard(stream, &idle, self.safe_to_stop(&peers, span)).await?;
+                answer(stream, answered.map(|report| ClientReply::MayStop(Box::new(report)))).await
+            }
+            ClientRequest::Members => match while_heard(stream, &idle, self.members()).await? {
+                Ok(members) => {
+                    list(stream, members.into_iter().map(ClientReply::Member), ClientReply::End).await
+                }
+                Err(error) => refuse(stream, error).await,
+            },
             ClientRequest::PlanLeave => {
                 let plan = while_heard(stream, &idle, self.plan_leave()).await?;
                 answer(stream, plan.map(ClientReply::LeavePlan)).await

@@ -12,10 +12,12 @@
 //! | `records` | signatures of name records |
 //! | `hopeless` | attempts that are not worth making: files that do not fit, copies that other peers do not take |
 //! | `mend` | the notices of the store, and the objects that are fetched again |
-//! | `health` | which files have fewer copies than they should |
+//! | `health` | which files have fewer copies than they should, and how many copies all have |
+//! | `describe` | this peer in its own words |
 //! | `state` | what the flows share |
 
 pub(in crate::peer) mod bytes;
+pub(in crate::peer) mod describe;
 pub(in crate::peer) mod env;
 pub(in crate::peer) mod health;
 pub(in crate::peer) mod hopeless;
