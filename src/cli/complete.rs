@@ -34,6 +34,8 @@ impl PromptHelper {
             }
             "store" => self.files.complete_path(line, pos),
             "files" => Ok((start, matching(&["--ring"], word))),
+            "status" => Ok((start, matching(&["--ring", "--verbose"], word))),
+            "safe-to-stop" => Ok((start, matching(&["--for", "--for-good"], word))),
             "request" | "whereis" | "cat" => Ok((start, self.known(word, before[..start].contains(" -- ")))),
             _ => Ok((start, Vec::new())),
         }
