@@ -46,10 +46,7 @@ pub(super) enum Command {
     /// Whether peers may stop, with every file readable meanwhile and stores acknowledged
     ///
     /// Exit code 0 for yes, 1 for no, 2 when that cannot be told. The answer is one sentence with the reason.
-    #[command(
-        alias = "safe",
-        after_help = "Example: quoit safe-to-stop nas --for 10m && ssh nas reboot"
-    )]
+    #[command(alias = "safe", after_help = "Example: quoit safe-to-stop nas --for 10m && ssh nas reboot")]
     SafeToStop(SafeToStopArgs),
     /// The peers that keep the record of a name, and those that keep its bytes
     #[command(after_help = "Example: quoit whereis report.pdf")]

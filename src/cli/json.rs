@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use crate::id::FileName;
 use crate::peer::{
-    Doubt, ForgetReport, Hindrance, Lack, LackReason, LeavePlan, LeaveReport, Listed, MemberLine, MissingCopy,
-    PeerName, PingReport, RequestReport, RingFile, RingLine, ShortFile, StatusReport, StopAnswer, StopReport,
-    StopSpan, StoreReport, Verdict, WhereisReport,
+    Doubt, ForgetReport, Hindrance, Lack, LackReason, LeavePlan, LeaveReport, Listed, MemberLine,
+    MissingCopy, PeerName, PingReport, RequestReport, RingFile, RingLine, ShortFile, StatusReport,
+    StopAnswer, StopReport, StopSpan, StoreReport, Verdict, WhereisReport,
 };
 use crate::sim::Report;
 use crate::wire::FileEntry;

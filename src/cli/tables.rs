@@ -168,7 +168,9 @@ fn clock(ahead_ms: i64) -> String {
     let tenths = ahead_ms.saturating_add(if ahead_ms < 0 { -50 } else { 50 }) / 100;
     match tenths {
         0 => "0.0 s".to_owned(),
-        -599..600 => format!("{}{}.{} s", if tenths < 0 { "-" } else { "+" }, tenths.abs() / 10, tenths.abs() % 10),
+        -599..600 => {
+            format!("{}{}.{} s", if tenths < 0 { "-" } else { "+" }, tenths.abs() / 10, tenths.abs() % 10)
+        }
         _ => {
             let sign = if ahead_ms < 0 { "-" } else { "+" };
             format!("{sign}{}", seconds(Duration::from_millis(ahead_ms.unsigned_abs())))
@@ -370,12 +372,12 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "PEER  STATE                        VERSION  FILES    HOLDS     FREE     DISK  FULL      CLOCK",
-                "   4  alive                        0.1.0     1204  5.0 MiB  3.0 GiB  8.0 GiB  no        0.0 s",
+                "PEER  STATE                        VERSION  FILES    HOLDS     FREE     DISK  FULL       CLOCK",
+                "   4  alive                        0.1.0     1204  5.0 MiB  3.0 GiB  8.0 GiB  no         0.0 s",
                 " 100  taking over                  0.1.0     1204  5.0 MiB  0 bytes        -  yes   -1 h 1 min",
-                " 200  no answer                    -            -        -        -        -  -             -",
-                " 220  away since 12:00             -            -        -        -        -  -             -",
-                " 240  gone since 2026-11-25 12:00  -            -        -        -        -  -             -",
+                " 200  no answer                    -            -        -        -        -  -              -",
+                " 220  away since 12:00             -            -        -        -        -  -              -",
+                " 240  gone since 2026-11-25 12:00  -            -        -        -        -  -              -",
                 "5 members, 2 answer",
             ]
         );

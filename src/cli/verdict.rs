@@ -4,8 +4,8 @@
 use super::format::size;
 use super::local_time::LocalTime;
 use crate::peer::{
-    AtRisk, Doubt, Hindrance, Lack, LackReason, Listed, PeerName, StatusReport, StopAnswer, StopReport, StopSpan,
-    Verdict, peer_list, word_list,
+    AtRisk, Doubt, Hindrance, Lack, LackReason, Listed, PeerName, StatusReport, StopAnswer, StopReport,
+    StopSpan, Verdict, peer_list, word_list,
 };
 
 /// The sentence with which a status begins.
@@ -108,7 +108,10 @@ fn as_far_as(verdict: &Verdict) -> String {
         (true, takes_over) => {
             let know = if *heard == 1 { "answers knows" } else { "answer know" };
             let (heard, members) = (thousands(*heard), thousands(*members));
-            format!(", as far as the {heard} of {members} members that {know}{}", takes_over.unwrap_or_default())
+            format!(
+                ", as far as the {heard} of {members} members that {know}{}",
+                takes_over.unwrap_or_default()
+            )
         }
     }
 }
@@ -128,7 +131,9 @@ pub(super) fn answer(report: &StopReport, now: &LocalTime) -> String {
 fn stays(report: &StopReport) -> String {
     let readable = report.files.saturating_sub(report.unreadable);
     let all = match (readable, report.unreadable) {
-        (0, 0) => return "nothing is missing, since no files are stored in this ring, and stores go on".to_owned(),
+        (0, 0) => {
+            return "nothing is missing, since no files are stored in this ring, and stores go on".to_owned();
+        }
         (0, more) => {
             return format!("stores go on; {} cannot be read even now", counted(more, "file", "files"));
         }
@@ -210,7 +215,10 @@ fn hindered(report: &StopReport, hindrance: Hindrance, without: &str, now: &Loca
                 0 => "no machine".to_owned(),
                 n => counted(n, "machine", "machines"),
             };
-            format!("without {without} {answering} would answer, and a store needs copies on {}", report.quorum)
+            format!(
+                "without {without} {answering} would answer, and a store needs copies on {}",
+                report.quorum
+            )
         }
         Hindrance::TooFewMembers => {
             let left = match report.answering {

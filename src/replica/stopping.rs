@@ -35,7 +35,8 @@ pub fn may_stop(
     away_limit: Duration,
     named: &dyn Fn(&Position) -> PeerName,
 ) -> StopReport {
-    let stopping: BTreeSet<Position> = survey.answering().filter(|peer| stop.contains(*peer)).copied().collect();
+    let stopping: BTreeSet<Position> =
+        survey.answering().filter(|peer| stop.contains(*peer)).copied().collect();
     let answering = survey.answering().count() - stopping.len();
     let for_good = span == StopSpan::ForGood;
     let members = match for_good {

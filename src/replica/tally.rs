@@ -103,12 +103,7 @@ impl Tally {
 }
 
 fn told(set: &Set, sum: Sum) -> CopySet {
-    CopySet {
-        holders: set.holders.clone(),
-        lacking: set.lacking.clone(),
-        files: sum.files,
-        bytes: sum.bytes,
-    }
+    CopySet { holders: set.holders.clone(), lacking: set.lacking.clone(), files: sum.files, bytes: sum.bytes }
 }
 
 fn length(value: &impl serde::Serialize) -> usize {
@@ -171,7 +166,8 @@ mod tests {
         assert_eq!(alone, 200, "all that would be lost with one machine are known by it");
         let told: u64 = counts.sets.iter().map(|set| set.files).sum();
         let rest: u64 = counts.beyond.iter().map(|rest| rest.files).sum();
-        let bytes: u64 = counts.sets.iter().map(|set| set.bytes).chain(counts.beyond.iter().map(|r| r.bytes)).sum();
+        let bytes: u64 =
+            counts.sets.iter().map(|set| set.bytes).chain(counts.beyond.iter().map(|r| r.bytes)).sum();
         assert_eq!((told + rest, bytes), (200 * u64::from(copies_max), 3 * 200 * u64::from(copies_max)));
         let most_told = counts.sets.iter().map(|set| set.holders.len()).max().unwrap();
         assert!(counts.beyond.iter().all(|rest| usize::from(rest.copies) >= most_told));

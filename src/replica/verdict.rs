@@ -108,7 +108,8 @@ impl Survey {
 
     /// The number of all files that were reported.
     pub(super) fn files(&self) -> u64 {
-        let counted = self.sets.iter().map(|set| set.files).chain(self.beyond.values().map(|(files, _)| *files));
+        let counted =
+            self.sets.iter().map(|set| set.files).chain(self.beyond.values().map(|(files, _)| *files));
         counted.fold(self.lost.len() as u64, u64::saturating_add)
     }
 
@@ -170,7 +171,11 @@ impl Survey {
 
     /// Why these members lack copies, the plainest reason first. If some have a reason, those that only need more time
     /// are left out.
-    pub(super) fn lacks(&self, peers: &BTreeSet<Position>, named: &dyn Fn(&Position) -> PeerName) -> Vec<Lack> {
+    pub(super) fn lacks(
+        &self,
+        peers: &BTreeSet<Position>,
+        named: &dyn Fn(&Position) -> PeerName,
+    ) -> Vec<Lack> {
         let mut lacks: Vec<Lack> =
             peers.iter().map(|peer| Lack { peer: named(peer), reason: self.why_lacking(peer) }).collect();
         lacks.sort_by(|a, b| (a.reason, &a.peer).cmp(&(b.reason, &b.peer)));

@@ -30,17 +30,15 @@ pub use named::{Listed, PeerName};
 pub use record::{NameRecord, RecordError, RecordTarget, SignedRecord};
 pub use report::{
     ForgetReport, LeavePlan, LeaveReport, MemberLine, Misbehaviour, MissingCopy, PingReport, RequestReport,
-    RingFile, RingFiles, RingLine, ShortFile, StatusReport, StoreReport, UnkeptFiles,
-    Unreachable, WhereisReport,
+    RingFile, RingFiles, RingLine, ShortFile, StatusReport, StoreReport, UnkeptFiles, Unreachable,
+    WhereisReport,
 };
 pub use storage::{
     FileEntry, FileHealth, Link, Missing, MissingReason, ObjectInfo, OfferedRecord, PutRole, StorageReply,
     StorageRequest, StoreRole,
 };
 pub use text::{shortened, word_list};
-pub use verdict::{
-    AtRisk, Doubt, Hindrance, Lack, LackReason, StopAnswer, StopReport, StopSpan, Verdict,
-};
+pub use verdict::{AtRisk, Doubt, Hindrance, Lack, LackReason, StopAnswer, StopReport, StopSpan, Verdict};
 
 use serde::{Deserialize, Serialize};
 

@@ -373,7 +373,8 @@ fn the_largest_reports_fit_a_frame() {
         bytes: u64::MAX,
         reason: MissingReason::Disk("d".repeat(200)),
     };
-    let lacks: Vec<Lack> = std::iter::repeat_n(Lack { peer: long.clone(), ..lack() }, limits::VERDICT_PEERS_MAX).collect();
+    let lacks: Vec<Lack> =
+        std::iter::repeat_n(Lack { peer: long.clone(), ..lack() }, limits::VERDICT_PEERS_MAX).collect();
     let largest = StatusReport {
         successors: vec![long.clone(); RingSettings::SUCCESSORS_MAX.into()],
         alive: many(),

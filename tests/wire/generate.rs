@@ -252,10 +252,17 @@ fn health() -> impl Strategy<Value = FileHealth> {
 
 fn copy_counts() -> impl Strategy<Value = CopyCounts> {
     let peers = || vec(position(), 0..FEW);
-    let set = (peers(), peers(), number(), number())
-        .prop_map(|(holders, lacking, files, bytes)| CopySet { holders, lacking, files, bytes });
-    let beyond = (any::<u8>(), number(), number())
-        .prop_map(|(copies, files, bytes)| CopiesBeyond { copies, files, bytes });
+    let set = (peers(), peers(), number(), number()).prop_map(|(holders, lacking, files, bytes)| CopySet {
+        holders,
+        lacking,
+        files,
+        bytes,
+    });
+    let beyond = (any::<u8>(), number(), number()).prop_map(|(copies, files, bytes)| CopiesBeyond {
+        copies,
+        files,
+        bytes,
+    });
     let lost = (content(), peers()).prop_map(|(content, lacking)| LostFile { content, lacking });
     (vec(set, 0..FEW), vec(beyond, 0..FEW), vec(lost, 0..FEW), any::<bool>(), any::<bool>()).prop_map(
         |(sets, beyond, lost, more_lost, syncing)| CopyCounts { sets, beyond, lost, more_lost, syncing },

@@ -226,7 +226,10 @@ fn a_status_names_the_short_files() {
         "desk is gone, and lacks nothing"
     );
     assert_eq!(said_of(&report, "report.pdf"), ["    report.pdf: 2 of 3 copies: nas, vps; laptop away"]);
-    assert!(!status(&report, SENTENCE, false, &noon()).contains("report.pdf"), "names only where they are wanted");
+    assert!(
+        !status(&report, SENTENCE, false, &noon()).contains("report.pdf"),
+        "names only where they are wanted"
+    );
     assert!(!report.is_whole());
     assert_eq!(said_of(&report, "gone"), ["  gone         desk"]);
     assert!(said_of(&report, "copies").is_empty() && said_of(&report, "at risk").is_empty());

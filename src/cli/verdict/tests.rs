@@ -47,7 +47,8 @@ fn told(verdict: &Verdict) -> String {
 }
 
 fn at_risk(of: &[(&str, u64)], reasons: &[Lack]) -> Listed<AtRisk> {
-    let risk = |(name, files): &(&str, u64)| AtRisk { peer: peer(name), files: *files, reasons: reasons.to_vec() };
+    let risk =
+        |(name, files): &(&str, u64)| AtRisk { peer: peer(name), files: *files, reasons: reasons.to_vec() };
     of.iter().map(risk).collect()
 }
 
@@ -235,7 +236,12 @@ fn yes_for_a_while() {
         "Yes: without desk all 1,204 files stay readable on at least 2 machines, and stores go on."
     );
     assert_eq!(
-        answered(&StopReport { peers: vec![peer("desk"), peer("nas")], alone: 304, copies_least: 1, ..stop() }),
+        answered(&StopReport {
+            peers: vec![peer("desk"), peer("nas")],
+            alone: 304,
+            copies_least: 1,
+            ..stop()
+        }),
         "Yes: without desk and nas all 1,204 files stay readable, 304 of them on one machine alone, and stores go on."
     );
     assert_eq!(

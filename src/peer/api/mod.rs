@@ -13,12 +13,14 @@ pub use crate::files::{FindError, NotActive, Progress, Remains, StayReason};
 pub use crate::transport::{BundleError, IdentityError};
 pub use crate::wire::word_list;
 pub use crate::wire::{
-    AtRisk, Doubt, Failure, FailureKind, Fault, ForgetReport, Hindrance, Lack, LackReason, LeavePlan, LeaveReport,
-    Listed, MemberLine, Misbehaviour, MissingCopy, PeerName, PingReport, RequestReport, RingFile, RingFiles,
-    RingLine, SelfReport, ShortFile, StatusReport, StopAnswer, StopReport, StopSpan, StoreReport, UnkeptFiles,
-    Unreachable, Verdict, Wait, Wanted, WhereisReport,
+    AtRisk, Doubt, Failure, FailureKind, Fault, ForgetReport, Hindrance, Lack, LackReason, LeavePlan,
+    LeaveReport, Listed, MemberLine, Misbehaviour, MissingCopy, PeerName, PingReport, RequestReport,
+    RingFile, RingFiles, RingLine, SelfReport, ShortFile, StatusReport, StopAnswer, StopReport, StopSpan,
+    StoreReport, UnkeptFiles, Unreachable, Verdict, Wait, Wanted, WhereisReport,
 };
-pub use commands::{ForgetError, LeaveError, MayStopError, PingError, PlanLeaveError, ReadError, RingError, WhomError};
+pub use commands::{
+    ForgetError, LeaveError, MayStopError, PingError, PlanLeaveError, ReadError, RingError, WhomError,
+};
 pub use connect::ConnectError;
 pub use events::PeerEvent;
 pub use files::{FilesError, RequestError, RingFilesError, StoreError, StoreOptions, missing_list};

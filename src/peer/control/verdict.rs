@@ -113,7 +113,9 @@ impl Shared {
             .iter()
             .map(|answers| {
                 let standing = match (&answers.said, &answers.counts) {
-                    (Some((said, _)), _) => Standing::Answers { full: said.full, free_bytes: said.free_bytes },
+                    (Some((said, _)), _) => {
+                        Standing::Answers { full: said.full, free_bytes: said.free_bytes }
+                    }
                     (None, Some(_)) => Standing::Answers { full: false, free_bytes: 0 },
                     (None, None) => Standing::Silent,
                 };
@@ -163,7 +165,7 @@ impl Shared {
     /// A member in its own words, and how far its clock is ahead of this machine's, in milliseconds.
     async fn words_of(self: &Arc<Self>, member: &Entry) -> Option<(SelfReport, i64)> {
         let (begin, sent_ms) = (Instant::now(), unix_ms());
-        let reply = self.ask_storage(member, StorageRequest::Describe, WORDS_TIMEOUT).await;
+        let reply = self.ask_storage(member, StorageRequest::Describe, ANSWER_TIMEOUT).await;
         let Ok(StorageReply::Described(said)) = reply else { return None };
         if said.version.len() > VERSION_BYTES_MAX {
             self.blame_answer(&member.position, Fault::BadList);
@@ -175,7 +177,7 @@ impl Shared {
     }
 
     async fn copies_counted_by(self: &Arc<Self>, member: &Entry) -> Option<CopyCounts> {
-        let reply = self.ask_storage(member, StorageRequest::CountCopies, COUNTS_TIMEOUT).await;
+        let reply = self.ask_storage(member, StorageRequest::CountCopies, ANSWER_TIMEOUT).await;
         let Ok(StorageReply::Copies(counts)) = reply else { return None };
         if !counts.is_within_bounds() {
             self.blame_answer(&member.position, Fault::BadList);
@@ -187,6 +189,5 @@ impl Shared {
 
 /// The most members that are asked at the same time.
 const ASKED_AT_ONCE_MAX: usize = 64;
-/// The timeouts of a member's own words, and of its report on copies: it asks other peers itself meanwhile.
-const WORDS_TIMEOUT: Duration = Duration::from_secs(3);
-const COUNTS_TIMEOUT: Duration = Duration::from_secs(4);
+/// The timeout of a member's answers; it asks other peers itself meanwhile.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);

@@ -24,9 +24,12 @@ use crate::peer::ring::clock::unix_ms;
 use crate::peer::shared::{STORAGE_TIMEOUT, Shared};
 use crate::replica::{Holdings, Tally, replicas};
 use crate::wire::limits::{
-    FRAME_BYTES_MAX, HEALTH_NAMES_MAX, HOLDERS_PER_OBJECT_MAX, LISTED_MAX, LOST_TOLD_MAX, OFFERS_PER_MESSAGE_MAX,
+    FRAME_BYTES_MAX, HEALTH_NAMES_MAX, HOLDERS_PER_OBJECT_MAX, LISTED_MAX, LOST_TOLD_MAX,
+    OFFERS_PER_MESSAGE_MAX,
 };
-use crate::wire::{CopyCounts, Entry, FileHealth, LostFile, ObjectInfo, SignedRecord, StorageReply, StorageRequest, codec};
+use crate::wire::{
+    CopyCounts, Entry, FileHealth, LostFile, ObjectInfo, SignedRecord, StorageReply, StorageRequest, codec,
+};
 
 /// The known copies, by holder, of the files that this peer reports on.
 #[derive(Debug, Default)]
@@ -226,8 +229,7 @@ impl Shared {
         };
         let living = Living::of(&view);
         let seems_short = |content: &ContentId| self.flows.health.holders(&living, content).len() < copies;
-        let doubtful: Vec<ContentId> =
-            mine.iter().map(|(content, _)| *content).filter(seems_short).collect();
+        let doubtful: Vec<ContentId> = mine.iter().map(|(content, _)| *content).filter(seems_short).collect();
         let begin = Instant::now();
         for page in doubtful.chunks(OFFERS_PER_MESSAGE_MAX) {
             if begin.elapsed() < ASKING_MAX {
@@ -398,9 +400,8 @@ impl Shared {
                 let Some(last) = page.last() else { return Ok(mine) };
                 after = Some(last.content);
                 // An object that was only requested here came from the ring too: if this peer owns it, it keeps it.
-                let reported = |info: &&ObjectInfo| {
-                    view.owns(&info.content.key()) || orphans.contains(&info.content)
-                };
+                let reported =
+                    |info: &&ObjectInfo| view.owns(&info.content.key()) || orphans.contains(&info.content);
                 mine.extend(page.iter().filter(reported).map(|info| (info.content, info.length)));
             }
         });

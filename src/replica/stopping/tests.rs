@@ -44,7 +44,11 @@ fn what_is_away_already_counts() {
     assert_eq!((report.answer, report.only_there), (StopAnswer::No(Hindrance::Unreadable), 3));
     assert_eq!(report.lacks.len(), 1, "30 is away");
     let report = asked(&survey, &[20], StopSpan::AWhile);
-    assert_eq!(report.answer, StopAnswer::No(Hindrance::NoStores), "W is 2 of 3 members, and one would answer");
+    assert_eq!(
+        report.answer,
+        StopAnswer::No(Hindrance::NoStores),
+        "W is 2 of 3 members, and one would answer"
+    );
     assert_eq!((report.answering, report.quorum), (1, 2));
     let report = asked(&survey, &[30], StopSpan::AWhile);
     assert_eq!((report.answer, report.absent.len(), report.answering), (StopAnswer::Yes, 1, 2));
@@ -63,10 +67,16 @@ fn the_last_machine_may_stop_only_for_a_store_elsewhere() {
 #[test]
 fn a_member_that_does_not_report_leaves_it_open() {
     let mut survey = ring(&[(10, HERE), (20, HERE), (30, HERE), (40, Standing::Silent)]);
-    [10, 20, 30].into_iter().for_each(|number| survey.hear(peer(number), counts(&[set(&[10, 20, 30], &[], 1)])));
+    [10, 20, 30]
+        .into_iter()
+        .for_each(|number| survey.hear(peer(number), counts(&[set(&[10, 20, 30], &[], 1)])));
     let report = asked(&survey, &[10], StopSpan::AWhile);
     assert_eq!((report.answer, report.unheard.total), (StopAnswer::CannotTell(Doubt::Unheard), 1));
-    assert_eq!(asked(&survey, &[10, 20, 30], TEN_MINUTES).answer, StopAnswer::No(Hindrance::Unreadable), "sure");
+    assert_eq!(
+        asked(&survey, &[10, 20, 30], TEN_MINUTES).answer,
+        StopAnswer::No(Hindrance::Unreadable),
+        "sure"
+    );
     let mut survey = four();
     survey.hear(peer(40), CopyCounts { syncing: true, ..CopyCounts::default() });
     assert_eq!(asked(&survey, &[10], StopSpan::ForGood).answer, StopAnswer::CannotTell(Doubt::Syncing));
@@ -83,7 +93,11 @@ fn for_longer_than_the_limit_copies_are_made() {
     let report = asked(&four(), &[10], TWO_HOURS);
     assert_eq!((report.answer, report.to_copy_bytes, report.room_bytes), (StopAnswer::Yes, 100, 100));
     assert_eq!(asked(&four(), &[40], TWO_HOURS).to_copy_bytes, 0, "40 has nothing");
-    assert_eq!(asked(&four(), &[10], StopSpan::For { ms: 900_000 }).to_copy_bytes, 0, "just within the limit");
+    assert_eq!(
+        asked(&four(), &[10], StopSpan::For { ms: 900_000 }).to_copy_bytes,
+        0,
+        "just within the limit"
+    );
 }
 
 #[test]
@@ -114,7 +128,11 @@ fn an_absent_member_is_missed_for_good_only_if_it_may_have_the_last_copy() {
     let report = asked(&survey, &[40], StopSpan::ForGood);
     assert_eq!((report.answer, report.only_there), (StopAnswer::No(Hindrance::Unreadable), 1));
     let report = asked(&survey, &[10], StopSpan::AWhile);
-    assert_eq!((report.answer, report.unreadable), (StopAnswer::Yes, 1), "that file cannot be read either way");
+    assert_eq!(
+        (report.answer, report.unreadable),
+        (StopAnswer::Yes, 1),
+        "that file cannot be read either way"
+    );
 }
 
 /// Goal: copies of one file go to different members.

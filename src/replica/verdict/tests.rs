@@ -119,7 +119,8 @@ fn a_member_that_takes_over_is_named() {
 /// Goal: a content that two members miss is one file, and the members that should have it are named if they are away.
 #[test]
 fn a_file_without_a_copy_counts_once() {
-    let lost = |number: u8, lacking: &[u8]| LostFile { content: ContentId([number; 32]), lacking: peers(lacking) };
+    let lost =
+        |number: u8, lacking: &[u8]| LostFile { content: ContentId([number; 32]), lacking: peers(lacking) };
     let report = |lost: Vec<LostFile>, more_lost| CopyCounts { lost, more_lost, ..CopyCounts::default() };
     let gone = Standing::Away { since_ms: None, gone: true };
     let mut survey = ring(&[(10, HERE), (20, HERE), (30, AWAY), (40, gone)]);
