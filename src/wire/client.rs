@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     FileEntry, ForgetReport, LeavePlan, LeaveReport, MemberLine, ObjectInfo, PeerName, PingReport,
-    RequestReport, RingFile, RingLine, ShortFile, StatusReport, StopReport, StopSpan, StoreReport,
+    RequestReport, RingFile, RingLine, ShortFile, StatusReport, StopReport, StopSpan, StoreReport, Verdict,
     WhereisReport, limits, shortened,
 };
 use crate::id::{ContentId, FileName};
@@ -52,7 +52,7 @@ pub enum ClientRequest {
     RingFiles,
     /// The members of the ring. `-> RingLine…, End`.
     Ring,
-    /// The state of the peer. `-> ShortFile…, Status`.
+    /// The state of the peer. `-> ShortFile…, Verdict, Status`.
     Status,
     /// The places of a name's record and bytes. `-> Whereis`.
     Whereis {
@@ -115,7 +115,7 @@ pub enum ClientReply {
     RingLine(RingLine),
     /// A file with too few copies.
     ShortFile(ShortFile),
-    /// The state of the peer; its files with too few copies came before.
+    /// The state of the peer; its files with too few copies and the verdict came before.
     Status(Box<StatusReport>),
     /// The places of a name's record and bytes.
     Whereis(WhereisReport),
@@ -139,6 +139,8 @@ pub enum ClientReply {
     MayStop(Box<StopReport>),
     /// A member of the ring.
     Member(MemberLine),
+    /// How safe the files of the ring are.
+    Verdict(Box<Verdict>),
 }
 
 /// Why a command was not done, in words for people.

@@ -57,7 +57,7 @@ fn a_peer_in_no_ring_cannot_tell() {
     ring.init(60, 120, 240);
     let sentence =
         "This peer is in no ring (waiting for peers 120 and 240), so it cannot tell how safe the files are.";
-    eventually_begins(&ring, 60, sentence);
+    eventually_tells(&ring, 60, 3, &|told| told == sentence);
     let said = ring.said(60, &["status", "--ring", "--json"]);
     assert_eq!(said.code, Some(3), "{said:?}");
     let value = json_of(&said);

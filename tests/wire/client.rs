@@ -131,7 +131,7 @@ fn status() -> StatusReport {
         }]
         .into_iter()
         .collect(),
-        verdict: verdict(),
+        verdict: Verdict::default(),
     }
 }
 
@@ -278,6 +278,7 @@ fn replies() -> Vec<ClientReply> {
         may_stop(StopSpan::AWhile, StopAnswer::CannotTell(Doubt::Unheard)),
         may_stop(StopSpan::AWhile, StopAnswer::CannotTell(Doubt::Syncing)),
         may_stop(StopSpan::AWhile, StopAnswer::CannotTell(Doubt::Uncounted)),
+        ClientReply::Verdict(Box::new(verdict())),
         member(None),
         member(Some(SelfReport {
             version: "0.1.0".to_owned(),
@@ -333,7 +334,7 @@ fn every_command_and_answer_is_in_the_golden_file() {
             assert!(table.iter().any(|g| is_there(&g)), "{kind}: nothing has tag {tag}");
         }
     }
-    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (15, 21), "this test reads counts");
+    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (15, 22), "this test reads counts");
 }
 
 proptest! {
@@ -387,20 +388,20 @@ fn the_largest_reports_fit_a_frame() {
         misbehaving: std::iter::repeat_n(fault, 100_000).collect(),
         data_dir: "d".repeat(4_096),
         unkept: Listed { first: vec![unkept; 8], total: u64::MAX },
-        verdict: Verdict {
-            unreadable_on: lacks.clone(),
-            at_risk: Listed {
-                first: vec![
-                    AtRisk { peer: long.clone(), files: u64::MAX, reasons: lacks.clone() };
-                    limits::VERDICT_PEERS_MAX
-                ],
-                total: u64::MAX,
-            },
-            lacks: lacks.clone(),
-            syncing: Listed { first: vec![long.clone(); limits::VERDICT_PEERS_MAX], total: u64::MAX },
-            ..verdict()
-        },
         ..status()
+    };
+    let verdict = Verdict {
+        unreadable_on: lacks.clone(),
+        at_risk: Listed {
+            first: vec![
+                AtRisk { peer: long.clone(), files: u64::MAX, reasons: lacks.clone() };
+                limits::VERDICT_PEERS_MAX
+            ],
+            total: u64::MAX,
+        },
+        lacks: lacks.clone(),
+        syncing: Listed { first: vec![long.clone(); limits::VERDICT_PEERS_MAX], total: u64::MAX },
+        ..verdict()
     };
     let ClientReply::MayStop(stop) = may_stop(StopSpan::AWhile, StopAnswer::Yes) else { panic!() };
     let stop = StopReport {
@@ -430,6 +431,7 @@ fn the_largest_reports_fit_a_frame() {
     for reply in [
         ClientReply::Status(Box::new(largest)),
         ClientReply::MayStop(Box::new(stop)),
+        ClientReply::Verdict(Box::new(verdict)),
         ClientReply::Left(departure),
         ClientReply::ShortFile(short),
         ClientReply::RingFile(ring_file),

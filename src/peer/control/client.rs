@@ -15,7 +15,7 @@ use crate::id::{ContentId, FileName};
 use crate::peer::api::{
     ConnectError, Failure, ForgetReport, LeavePlan, LeaveReport, MemberLine, PingReport, Progress,
     RequestReport, RingFiles, RingLine, StatusReport, StopReport, StopSpan, StoreError, StoreOptions,
-    StoreReport, Wanted, WhereisReport,
+    StoreReport, Verdict, Wanted, WhereisReport,
 };
 use crate::peer::flows::bytes::read_ahead;
 use crate::peer::flows::store::{hash, name_of, unreadable};
@@ -132,7 +132,7 @@ impl Client {
     /// # Errors
     /// When the peer does not answer.
     pub async fn status(&self) -> Result<StatusReport, Failure> {
-        let mut short = Vec::new();
+        let (mut short, mut verdict) = (Vec::new(), Verdict::default());
         let status = self.ask(&ClientRequest::Status, &self.idle, |reply| match reply {
             ClientReply::ShortFile(file) => {
                 if short.len() < LISTED_MAX {
@@ -140,11 +140,15 @@ impl Client {
                 }
                 None
             }
+            ClientReply::Verdict(of_ring) => {
+                verdict = *of_ring;
+                None
+            }
             ClientReply::Status(status) => Some(*status),
             _ => None,
         });
         let status = status.await?;
-        Ok(StatusReport { short, ..status })
+        Ok(StatusReport { short, verdict, ..status })
     }
 
     /// See [`crate::peer::Handle::ring`].

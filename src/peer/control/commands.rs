@@ -70,7 +70,8 @@ impl Shared {
             ClientRequest::Status => {
                 let mut status = while_heard(stream, &idle, self.status()).await?;
                 let short = std::mem::take(&mut status.short).into_iter().map(ClientReply::ShortFile);
-                list(stream, short, ClientReply::Status(Box::new(status))).await
+                let verdict = ClientReply::Verdict(Box::new(std::mem::take(&mut status.verdict)));
+                list(stream, short.chain([verdict]), ClientReply::Status(Box::new(status))).await
             }
             ClientRequest::Whereis { name } => {
                 let found = while_heard(stream, &idle, self.whereis(&name, false)).await?;
