@@ -36,7 +36,9 @@ impl PromptHelper {
             "files" => Ok((start, matching(&["--ring"], word))),
             "status" => Ok((start, matching(&["--ring", "--verbose"], word))),
             "safe-to-stop" => Ok((start, matching(&["--for", "--for-good"], word))),
-            "request" | "whereis" | "cat" => Ok((start, self.known(word, before[..start].contains(" -- ")))),
+            "request" | "whereis" | "cat" | "history" | "remove" | "restore" => {
+                Ok((start, self.known(word, before[..start].contains(" -- "))))
+            }
             _ => Ok((start, Vec::new())),
         }
     }
@@ -90,7 +92,7 @@ mod tests {
 
     #[test]
     fn commands_then_their_arguments() {
-        assert_eq!(offered("re"), (0, words(&["Request "])));
+        assert_eq!(offered("re"), (0, words(&["Request ", "Remove ", "Restore "])));
         assert_eq!(offered("S"), (0, words(&["Store ", "Status ", "Safe-to-stop "])));
         assert_eq!(offered("files --r"), (6, words(&["--ring "])));
         assert_eq!(offered("Store --w"), (6, words(&["--wait "])));

@@ -31,6 +31,7 @@ mod simulate;
 mod tables;
 mod terminal;
 mod verdict;
+mod versions;
 mod words;
 
 use std::ffi::OsString;

@@ -18,8 +18,9 @@ mod report;
 mod storage;
 mod text;
 mod verdict;
+mod versions;
 
-pub use client::{ClientReply, ClientRequest, Failure, FailureKind, Wait, Wanted};
+pub use client::{ClientReply, ClientRequest, Failure, FailureKind, VersionChoice, Wait, Wanted, versioned};
 pub use copies::{CopiesBeyond, CopyCounts, CopySet, LostFile, SelfReport};
 pub use fault::Fault;
 pub use membership::{
@@ -27,7 +28,7 @@ pub use membership::{
     MembershipRequest, NeighbourReply, NeighbourRequest, Refusal, RelayFailure, Target,
 };
 pub use named::{Listed, PeerName};
-pub use record::{NameRecord, RecordError, RecordTarget, SignedRecord};
+pub use record::{NameRecord, RecordError, RecordTarget, Replaces, SignedRecord};
 pub use report::{
     ForgetReport, LeavePlan, LeaveReport, MemberLine, Misbehaviour, MissingCopy, PingReport, RequestReport,
     RingFile, RingFiles, RingLine, ShortFile, StatusReport, StoreReport, UnkeptFiles, Unreachable,
@@ -39,6 +40,7 @@ pub use storage::{
 };
 pub use text::{shortened, word_list};
 pub use verdict::{AtRisk, Doubt, Hindrance, Lack, LackReason, StopAnswer, StopReport, StopSpan, Verdict};
+pub use versions::{HistoryReport, RemoveReport, RestoreReport, VersionFile, VersionLine, VersionState};
 
 use serde::{Deserialize, Serialize};
 

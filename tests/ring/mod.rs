@@ -29,3 +29,4 @@ mod silent;
 mod starting;
 mod usage;
 mod verdict;
+mod versions;

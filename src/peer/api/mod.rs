@@ -7,16 +7,19 @@ mod commands;
 mod connect;
 mod events;
 mod files;
+mod names;
 mod start;
 
+pub use crate::chord::{EndReason, JoinFailure};
 pub use crate::files::{FindError, NotActive, Progress, Remains, StayReason};
 pub use crate::transport::{BundleError, IdentityError};
 pub use crate::wire::word_list;
 pub use crate::wire::{
-    AtRisk, Doubt, Failure, FailureKind, Fault, ForgetReport, Hindrance, Lack, LackReason, LeavePlan,
-    LeaveReport, Listed, MemberLine, Misbehaviour, MissingCopy, PeerName, PingReport, RequestReport,
-    RingFile, RingFiles, RingLine, SelfReport, ShortFile, StatusReport, StopAnswer, StopReport, StopSpan,
-    StoreReport, UnkeptFiles, Unreachable, Verdict, Wait, Wanted, WhereisReport,
+    AtRisk, Doubt, Failure, FailureKind, Fault, ForgetReport, Hindrance, HistoryReport, Lack, LackReason,
+    LeavePlan, LeaveReport, Listed, MemberLine, Misbehaviour, MissingCopy, PeerName, PingReport,
+    RemoveReport, RequestReport, RestoreReport, RingFile, RingFiles, RingLine, SelfReport, ShortFile,
+    StatusReport, StopAnswer, StopReport, StopSpan, StoreReport, UnkeptFiles, Unreachable, Verdict,
+    VersionChoice, VersionFile, VersionLine, VersionState, Wait, Wanted, WhereisReport, versioned,
 };
 pub use commands::{
     ForgetError, LeaveError, MayStopError, PingError, PlanLeaveError, ReadError, RingError, WhomError,
@@ -24,7 +27,9 @@ pub use commands::{
 pub use connect::ConnectError;
 pub use events::PeerEvent;
 pub use files::{FilesError, RequestError, RingFilesError, StoreError, StoreOptions, missing_list};
-pub use start::{Entrance, StartError, StartNotice, StartOptions};
+pub(in crate::peer) use names::EDIT_TIMEOUT;
+pub use names::{RemoveError, RestoreError};
+pub use start::{Ended, Entrance, StartError, StartNotice, StartOptions};
 
 /// A list of peers as people read it: "4, 5 and 8".
 pub fn peer_list(peers: &[PeerName]) -> String {

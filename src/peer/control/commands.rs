@@ -85,6 +85,18 @@ impl Shared {
                 let forgotten = while_heard(stream, &idle, self.forget(&peer, sure)).await?;
                 answer(stream, forgotten.map(ClientReply::Forgotten)).await
             }
+            ClientRequest::History { name } => {
+                let history = while_heard(stream, &idle, self.history_report(&name)).await?;
+                answer(stream, history.map(ClientReply::History)).await
+            }
+            ClientRequest::Remove { name } => {
+                let removed = while_heard(stream, &idle, self.remove(&name)).await?;
+                answer(stream, removed.map(ClientReply::Removed)).await
+            }
+            ClientRequest::Restore { name, version } => {
+                let restored = while_heard(stream, &idle, self.restore(&name, &version)).await?;
+                answer(stream, restored.map(ClientReply::Restored)).await
+            }
             ClientRequest::SafeToStop { peers, span } => {
                 let answered = while_heard(stream, &idle, self.safe_to_stop(&peers, span)).await?;
                 answer(stream, answered.map(|report| ClientReply::MayStop(Box::new(report)))).await
@@ -138,7 +150,7 @@ impl Shared {
         if let Some(running) =
             self.control.running.get().and_then(std::sync::Weak::upgrade).filter(|_| is_over)
         {
-            running.stop(self, true).await;
+            self.stop(&running, true).await;
         }
     }
 }

@@ -11,9 +11,10 @@ use crate::wire::{SelfReport, StorageReply, shortened};
 impl Shared {
     /// The version, disk and clock of this peer. Figures that cannot be read are 0.
     pub(in crate::peer) async fn describe(self: &Arc<Self>) -> SelfReport {
-        let (space, totals, no_commits) =
-            self.blocking(|store: &Store| (store.space(), store.totals(), store.full_with().is_some())).await;
-        let (free_bytes, disk_bytes) = space.unwrap_or_default();
+        let look =
+            |store: &Store| (store.space(), store.disk_bytes(), store.totals(), store.full_with().is_some());
+        let (space, disk_bytes, totals, no_commits) = self.blocking(look).await;
+        let space = space.unwrap_or_default();
         let (objects, bytes) = totals.unwrap_or_default();
         let lacks_room = match self.flows.hopeless.report() {
             StorageReply::Unkept { files, .. } => files > 0,
@@ -21,8 +22,9 @@ impl Shared {
         };
         SelfReport {
             version: shortened(env!("CARGO_PKG_VERSION").to_owned(), VERSION_BYTES_MAX),
-            free_bytes,
-            disk_bytes,
+            // The cache gives way to what belongs here.
+            free_bytes: space.free.saturating_add(space.cached.bytes),
+            disk_bytes: disk_bytes.unwrap_or_default(),
             objects,
             bytes,
             full: no_commits || lacks_room,

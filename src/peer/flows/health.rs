@@ -10,11 +10,12 @@
 //! holder that is not a replica counts as a copy; a holder that does not answer does not count.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
+use super::health_book::{Living, Looked};
 use crate::blob::BlobError;
 use crate::chord::{Route, View};
 use crate::id::{ContentId, FileName, Position};
@@ -24,54 +25,11 @@ use crate::peer::ring::clock::unix_ms;
 use crate::peer::shared::{STORAGE_TIMEOUT, Shared};
 use crate::replica::{Holdings, Tally, replicas};
 use crate::wire::limits::{
-    FRAME_BYTES_MAX, HEALTH_NAMES_MAX, HOLDERS_PER_OBJECT_MAX, LISTED_MAX, LOST_TOLD_MAX,
-    OFFERS_PER_MESSAGE_MAX,
+    FRAME_BYTES_MAX, HEALTH_NAMES_MAX, LISTED_MAX, LOST_TOLD_MAX, OFFERS_PER_MESSAGE_MAX,
 };
 use crate::wire::{
     CopyCounts, Entry, FileHealth, LostFile, ObjectInfo, SignedRecord, StorageReply, StorageRequest, codec,
 };
-
-/// The known copies, by holder, of the files that this peer reports on.
-#[derive(Debug, Default)]
-pub(in crate::peer) struct HealthBook {
-    book: Mutex<Book>,
-    /// The last look, and when it was made.
-    last: tokio::sync::Mutex<Option<(Instant, Arc<Looked>)>>,
-}
-
-/// The answers of one look at the copies of the files that this peer reports on.
-#[derive(Debug)]
-struct Looked {
-    /// The answer to `Health`.
-    health: StorageReply,
-    /// The answer to `CountCopies`.
-    copies: StorageReply,
-}
-
-#[derive(Debug, Default)]
-struct Book {
-    /// The other peers that have an object, each with the incarnation in which it said so.
-    copies: BTreeMap<ContentId, BTreeMap<Position, u64>>,
-    /// Objects here that their owner was offered and has not taken.
-    orphans: BTreeSet<ContentId>,
-    /// Contents that records name and that no answering peer has.
-    lost: BTreeMap<ContentId, Vec<FileName>>,
-    /// Whether there are more of these than were looked for.
-    more_lost: bool,
-}
-
-/// The peers that answer, with their incarnations.
-struct Living {
-    me: Position,
-    lives: BTreeMap<Position, u64>,
-}
-
-impl Living {
-    fn of(view: &View) -> Living {
-        let lives = view.alive().map(|entry| (entry.position, entry.incarnation)).collect();
-        Living { me: view.me.position, lives }
-    }
-}
 
 /// The joined reports of the living members on their files.
 #[derive(Debug, Default)]
@@ -84,66 +42,6 @@ pub(in crate::peer) struct Health {
     pub without_copy: u64,
     /// The living members that did not report.
     pub unheard: Listed<PeerName>,
-}
-
-impl HealthBook {
-    /// Notes that another peer has the objects that it offers.
-    pub(in crate::peer) fn hear_offer(&self, from: &Entry, objects: &[ContentId]) {
-        objects.iter().for_each(|content| self.hear_copy(from, *content, true));
-    }
-
-    /// Notes whether another peer has an object, as it said.
-    pub(in crate::peer) fn hear_copy(&self, of: &Entry, content: ContentId, has: bool) {
-        let mut book = self.lock();
-        if !has {
-            if let Some(copies) = book.copies.get_mut(&content) {
-                copies.remove(&of.position);
-            }
-            return;
-        }
-        if book.copies.len() >= BOOK_MAX && !book.copies.contains_key(&content) {
-            return;
-        }
-        let copies = book.copies.entry(content).or_default();
-        if copies.len() < HOLDERS_PER_OBJECT_MAX || copies.contains_key(&of.position) {
-            copies.insert(of.position, of.incarnation);
-        }
-    }
-
-    /// Notes whether the owner of an object has it now, after an offer.
-    fn hear_owner(&self, content: ContentId, has: bool) {
-        let mut book = self.lock();
-        if has {
-            book.orphans.remove(&content);
-        } else {
-            book.orphans.insert(content);
-        }
-    }
-
-    /// Forgets objects that are not here: this peer knows nothing about them.
-    fn keep_only(&self, held: &BTreeSet<ContentId>) {
-        let mut book = self.lock();
-        book.copies.retain(|content, _| held.contains(content));
-        book.orphans.retain(|content| held.contains(content));
-    }
-
-    /// The answering holders of an object, this peer among them, in ring order from the owner.
-    fn holders(&self, living: &Living, content: &ContentId) -> Vec<Position> {
-        let book = self.lock();
-        let copies = book.copies.get(content).into_iter().flatten();
-        let others =
-            copies.filter(|(peer, life)| living.lives.get(peer) == Some(life)).map(|(peer, _)| *peer);
-        let mut holders: Vec<Position> = others.chain([living.me]).collect();
-        drop(book);
-        let key = content.key();
-        holders.sort_by_key(|peer| key.distance_to(peer));
-        holders.dedup();
-        holders
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Shared {
@@ -240,7 +138,7 @@ impl Shared {
         for (content, length) in mine {
             let holders = self.flows.health.holders(&living, &content);
             let missing = match holders.len() < copies {
-                true => who_should(&view, &content.key(), &holders, copies),
+                true => missing_replicas(&view, &content.key(), &holders, copies),
                 false => Vec::new(),
             };
             // Of several holders of a file that its owner lacks, the first counts it.
@@ -257,7 +155,7 @@ impl Shared {
         };
         let counts = self.counts(&view, copies, tally, lost.keys(), more_lost);
         files.extend(lost.into_iter().map(|(content, names)| {
-            let missing = who_should(&view, &content.key(), &[], copies);
+            let missing = missing_replicas(&view, &content.key(), &[], copies);
             FileHealth { content, names, holders: Vec::new(), missing }
         }));
         let total = files.len() as u64;
@@ -279,7 +177,7 @@ impl Shared {
     ) -> CopyCounts {
         let lost = lost.map(|content| LostFile {
             content: *content,
-            lacking: who_should(view, &content.key(), &[], copies),
+            lacking: missing_replicas(view, &content.key(), &[], copies),
         });
         tally.report(lost.collect(), more_lost, self.is_syncing())
     }
@@ -535,7 +433,7 @@ fn once_each(peers: Vec<Position>) -> Vec<Position> {
 
 /// The members that should have the data of a key and are not among its holders, whether they answer or not: as many as
 /// copies are missing.
-fn who_should(view: &View, key: &Position, holders: &[Position], copies: usize) -> Vec<Position> {
+fn missing_replicas(view: &View, key: &Position, holders: &[Position], copies: usize) -> Vec<Position> {
     let members = view.alive().chain(view.away()).chain([&view.me]).map(|entry| entry.position);
     let mut around: Vec<Position> = members.filter(|peer| !holders.contains(peer)).collect();
     around.sort_by_key(|peer| key.distance_to(peer));
@@ -557,8 +455,6 @@ const ASKED_MAX: usize = 64;
 /// The timeout of their reports; they ask other peers themselves meanwhile.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 const LACKS_TIMEOUT: Duration = Duration::from_secs(1);
-/// The most objects whose holders are known; some of these objects may not be here.
-const BOOK_MAX: usize = 1_000_000;
 /// How long a look asks other peers again about files that seem short; files that are not asked about by then count with
 /// the copies that are known.
 const ASKING_MAX: Duration = Duration::from_secs(1);
