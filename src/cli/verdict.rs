@@ -127,7 +127,7 @@ pub(super) fn answer(report: &StopReport, now: &LocalTime) -> String {
     }
 }
 
-/// What is still there while peers are stopped.
+/// The files that are still there while peers are stopped.
 fn stays(report: &StopReport) -> String {
     let readable = report.files.saturating_sub(report.unreadable);
     let all = match (readable, report.unreadable) {

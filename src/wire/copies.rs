@@ -1,4 +1,4 @@
-//! What a member reports of copies and of itself, for the verdict on the ring's files.
+//! The reports of a member on copies and on itself, for the verdict on the ring's files.
 
 use serde::{Deserialize, Serialize};
 

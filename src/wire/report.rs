@@ -174,7 +174,7 @@ pub struct MemberLine {
     pub line: RingLine,
     /// Since when it is away, in milliseconds since the Unix epoch; `None` if it is not, or that is not known.
     pub away_since_ms: Option<u64>,
-    /// What the member said of itself; `None` if it did not answer.
+    /// The words of the member on itself; `None` if it did not answer.
     pub said: Option<SelfReport>,
     /// How far its clock is ahead of the clock of the asked peer, in milliseconds, to about half a round trip; `None`
     /// if it did not answer.

@@ -25,7 +25,7 @@ struct Answers {
     counts: Option<CopyCounts>,
 }
 
-/// What is asked of each member.
+/// The question to each member.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Question {
     /// Its own words.
