@@ -18,6 +18,7 @@ mod join;
 mod json;
 mod known_names;
 mod link;
+mod local_time;
 mod output;
 mod plot;
 mod progress;
@@ -29,6 +30,7 @@ mod signals;
 mod simulate;
 mod tables;
 mod terminal;
+mod verdict;
 mod versions;
 mod words;
 
@@ -43,7 +45,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use args::{Misuse, Plan};
-pub use exit::{DEGRADED, DONE, FAILED, NOT_FOUND};
+pub use exit::{DEGRADED, DONE, FAILED, NOT_FOUND, UNSAFE};
 use shell::TargetArgs;
 
 /// Runs the command line with these arguments, the program's name first, and returns the exit code.

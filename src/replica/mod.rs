@@ -15,6 +15,9 @@
 //! | `unkept` | which files belong to a peer that cannot take them |
 //! | `repair` | when the next round of repair is due |
 //! | `takeover` | the peers that a joiner asks for its files, and the end of the take-over |
+//! | `tally` | the number of files by the peers that hold them, as one member reports it |
+//! | `verdict` | how safe the files of the ring are, from the reports of its members |
+//! | `stopping` | whether peers may stop, from the same reports |
 //!
 //! The replicas of a key are its owner and the R − 1 peers after it. Each peer compares its holdings with that: an
 //! owner offers its range to its replicas, and any other peer offers what it holds to the owner. So a copy that
@@ -38,8 +41,11 @@ mod placement;
 mod repair;
 mod round;
 mod setbacks;
+mod stopping;
 mod takeover;
+mod tally;
 mod unkept;
+mod verdict;
 
 pub use arrivals::{Arrivals, Presence};
 pub use copies::{Copies, CopiesWanted, WaitError};
@@ -53,8 +59,11 @@ pub use placement::{Found, known_after, own_replicas, replicas, vote_count};
 pub use repair::RepairSchedule;
 pub use round::{Holdings, LeftWith, Round, Short, too_few_stay};
 pub use setbacks::Setbacks;
+pub use stopping::may_stop;
 pub use takeover::{Sources, TakeOver, has_no_vote};
+pub use tally::Tally;
 pub use unkept::Unkept;
+pub use verdict::{Standing, Survey};
 
 #[cfg(test)]
 mod sample;

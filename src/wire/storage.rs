@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, SignedRecord};
+use super::{CopyCounts, Entry, SelfReport, SignedRecord};
 use crate::id::{ContentId, FileName, OutboardDigest, Position, RecordId};
 use crate::time::Timestamp;
 
@@ -154,6 +154,10 @@ pub enum StorageRequest {
         /// The references, at most [`super::limits::REFERENCES_PER_MESSAGE_MAX`].
         references: Vec<Reference>,
     },
+    /// Asks which peers hold how many files, of those that the receiver answers for. `-> Copies`.
+    CountCopies,
+    /// Asks the receiver for its version, disk and clock. `-> Described`.
+    Describe,
 }
 
 /// A missing copy.
@@ -380,6 +384,10 @@ pub enum StorageReply {
         /// Whether the peer is still taking over its range: then an absent record is no vote.
         syncing: bool,
     },
+    /// The copies of the files that the answering peer answers for.
+    Copies(CopyCounts),
+    /// The answering peer in its own words.
+    Described(SelfReport),
 }
 
 impl StorageReply {

@@ -28,4 +28,5 @@ mod shell;
 mod silent;
 mod starting;
 mod usage;
+mod verdict;
 mod versions;

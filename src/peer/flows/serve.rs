@@ -160,6 +160,8 @@ impl Shared {
             }
             StorageRequest::Unkept => Ok(self.flows.hopeless.report()),
             StorageRequest::Health => Ok(self.answer_health().await),
+            StorageRequest::CountCopies => Ok(self.answer_count_copies().await),
+            StorageRequest::Describe => Ok(StorageReply::Described(self.describe().await)),
             StorageRequest::Lacks { objects } if objects.len() > OFFERS_PER_MESSAGE_MAX => {
                 Err(format!("at most {OFFERS_PER_MESSAGE_MAX} objects are asked for at a time"))
             }
