@@ -80,6 +80,8 @@ pub(super) enum Change {
     Swept(Vec<ContentId>),
     /// An object is pinned, or no longer.
     Pin(ContentId, bool),
+    /// A copy has been one too many since this time in milliseconds since the Unix epoch, or, with `None`, is not.
+    Surplus(ContentId, Option<u64>),
     /// Objects were used, at these times in milliseconds since the Unix epoch; only a cache remembers that.
     Used(Vec<(ContentId, u64)>),
     /// These objects, of these lengths in bytes, are only a cache; for an index that has not listed them yet.
@@ -300,6 +302,11 @@ impl Index {
     /// The objects whose files are to be removed, or were removed a short while ago.
     pub fn doomed(&self) -> Result<Vec<ContentId>> {
         self.read(keeping::doomed)
+    }
+
+    /// Since when a copy has been one too many, in milliseconds since the Unix epoch, if that was noted.
+    pub fn surplus_since(&self, content: &ContentId) -> Result<Option<u64>> {
+        self.read(|tables| keeping::surplus_since(tables, content))
     }
 
     pub fn is_pinned(&self, content: &ContentId) -> Result<bool> {
@@ -559,6 +566,7 @@ fn apply(transaction: &redb::WriteTransaction, change: &Change) -> Applied {
         Change::Discard(discard) => apply_discard(transaction, discard),
         Change::Swept(contents) => keeping::swept(transaction, contents),
         Change::Pin(content, pinned) => pin_object(transaction, content, *pinned),
+        Change::Surplus(content, since_ms) => keeping::mark_surplus(transaction, content, *since_ms),
         Change::Used(uses) => keeping::used(transaction, uses),
         Change::Cached(cached) => keeping::list_cached(transaction, cached),
         Change::Link { name, clock, content } => set_link(transaction, name, *clock, content.as_ref()),

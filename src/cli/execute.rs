@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::command::{Command, ForgetArgs, LeaveArgs, RequestArgs, StoreArgs};
+use super::command::{Command, ForgetArgs, KeepArgs, LeaveArgs, RequestArgs, StoreArgs};
 use super::link::PeerLink;
 use super::output::Output;
 use super::tables::Table;
-use super::{DEGRADED, DONE, FAILED, NOT_FOUND, format, json, progress, remedy, tables};
+use super::{DEGRADED, DONE, FAILED, NOT_FOUND, format, json, progress, remedy, space, tables};
 use crate::peer::{
     Failure, LeaveReport, ObjectBytes, Place, Progress, RequestReport, StoreOptions, Wanted, WriteError,
     nearest, peer_list,
@@ -76,6 +76,32 @@ impl Executor<'_> {
             },
             Command::Leave(args) => self.leave(&args).await.unwrap_or(FAILED),
             Command::Forget(args) => self.forget_on_request(args).await,
+            Command::Pin(args) => self.pin(&args).await,
+            Command::Unpin(args) => match self.peer.unpin(&args.wanted).await {
+                Ok(report) => self.say(args.output.json, &space::pin_json(&report), || space::pin(&report)),
+                Err(failure) => self.fail(&failure),
+            },
+            Command::Drop(args) => match self.peer.drop_copy(&args.wanted).await {
+                Ok(report) => {
+                    self.say(args.output.json, &space::dropped_json(&report), || space::dropped(&report))
+                }
+                Err(failure) => self.fail(&failure),
+            },
+            Command::Evict(args) => match self.peer.evict(args.dry_run).await {
+                Ok(report) => {
+                    self.say(args.output.json, &space::evicted_json(&report), || space::evicted(&report))
+                }
+                Err(failure) => self.fail(&failure),
+            },
+        }
+    }
+
+    async fn pin(&self, args: &KeepArgs) -> u8 {
+        let progress = Arc::new(Progress::default());
+        let pinned = progress::drawn(self.out, &progress, self.peer.pin(&args.wanted, &progress)).await;
+        match pinned {
+            Ok(report) => self.say(args.output.json, &space::pin_json(&report), || space::pin(&report)),
+            Err(failure) => self.fail_with(&failure, &remedy::request(&failure, &args.wanted)),
         }
     }
 

@@ -208,6 +208,7 @@ fn status_at(report: &StatusReport, verbose: bool, now: u64) -> String {
         size(report.bytes),
         count(report.records, "name record", "name records")
     ));
+    lines.extend(super::space::status(&report.space));
     lines.extend(short(report, verbose));
     lines.extend(unkept(report));
     lines.extend(report.trouble.iter().map(|why| format!("  trouble      {}", escaped(why))));

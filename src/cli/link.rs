@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use crate::id::{ContentId, FileName};
 use crate::peer::{
-    Client, Failure, ForgetReport, Handle, LeavePlan, LeaveReport, ObjectBytes, PingReport, Progress,
-    RequestReport, RingFiles, RingLine, StatusReport, StoreError, StoreOptions, StoreReport, Wanted,
-    WhereisReport,
+    Client, DropReport, EvictReport, Failure, ForgetReport, Handle, LeavePlan, LeaveReport, ObjectBytes,
+    PinReport, PingReport, Progress, RequestReport, RingFiles, RingLine, StatusReport, StoreError,
+    StoreOptions, StoreReport, Wanted, WhereisReport,
 };
 use crate::wire::FileEntry;
 
@@ -102,6 +102,34 @@ impl PeerLink {
         match self {
             PeerLink::InProcess(peer) => Ok(peer.forget(whom, sure).await?),
             PeerLink::Remote(peer) => peer.forget(whom, sure).await,
+        }
+    }
+
+    pub(super) async fn pin(&self, wanted: &Wanted, progress: &Arc<Progress>) -> Answer<PinReport> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.pin(wanted, progress).await?),
+            PeerLink::Remote(peer) => peer.pin(wanted, progress).await,
+        }
+    }
+
+    pub(super) async fn unpin(&self, wanted: &Wanted) -> Answer<PinReport> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.unpin(wanted).await?),
+            PeerLink::Remote(peer) => peer.unpin(wanted).await,
+        }
+    }
+
+    pub(super) async fn drop_copy(&self, wanted: &Wanted) -> Answer<DropReport> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.drop_copy(wanted).await?),
+            PeerLink::Remote(peer) => peer.drop_copy(wanted).await,
+        }
+    }
+
+    pub(super) async fn evict(&self, dry_run: bool) -> Answer<EvictReport> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.evict(dry_run).await?),
+            PeerLink::Remote(peer) => peer.evict(dry_run).await,
         }
     }
 

@@ -8,6 +8,7 @@
 //! | `deliver` | gives the object of a store to its owner, which may be this peer itself |
 //! | `env` | all that the flows know of the world |
 //! | `fetch` | brings an object from its holders; gives one out on request |
+//! | `free` | frees copies that are one too many |
 //! | `find` | finds owners and replicas |
 //! | `progress` | the progress of a store or request |
 //! | `push` | gives an object out |
@@ -37,6 +38,7 @@ mod deliver;
 mod env;
 mod fetch;
 mod find;
+mod free;
 mod laws;
 mod leave;
 mod offers;
@@ -55,9 +57,10 @@ pub use bytes::{
     Answering, Asking, DiskError, DiskFault, GiveError, Incoming, KeptAs, Piece, Reader, StreamError,
 };
 pub use copy::{Arrival, Upstream, accept_object, receive};
-pub use env::{Asker, BoxFuture, Cause, Clock, Env, Hops, OfferLook, RingWish};
+pub use env::{Asker, BoxFuture, Cause, Clock, CopyHere, Env, Hops, OfferLook, RingWish};
 pub use fetch::{Fetch, FetchError, NotOpened, Wish, answer_outboard, bring, holders_to_ask, serve_object};
 pub use find::{FindError, NotActive, find, find_soon, list_after, look_up, member, replicas_of};
+pub use free::{NotFreed, answer_may_free, answer_vouch, free_copy, free_surplus, hear_freed};
 pub use laws::Laws;
 pub use leave::{HandedOver, Remains, StayReason, hand_over_and_wait, why_stay};
 pub use offers::answer_offer;

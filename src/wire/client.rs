@@ -12,8 +12,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    FileEntry, ForgetReport, LeavePlan, LeaveReport, ObjectInfo, PeerName, PingReport, RequestReport,
-    RingFile, RingLine, ShortFile, StatusReport, StoreReport, WhereisReport, limits, shortened,
+    DropReport, EvictReport, FileEntry, ForgetReport, LeavePlan, LeaveReport, ObjectInfo, PeerName,
+    PinReport, PingReport, RequestReport, RingFile, RingLine, ShortFile, StatusReport, StoreReport,
+    WhereisReport, limits, shortened,
 };
 use crate::id::{ContentId, FileName};
 
@@ -76,6 +77,23 @@ pub enum ClientRequest {
     },
     /// Like `Leave`, but the peer leaves even if something is lost. `-> Left`.
     LeaveAnyway,
+    /// Pins a file at the peer, which brings it there first, or ends its pin. `-> Progress…, PinSet`.
+    Pin {
+        /// The name or the content id of the file.
+        wanted: Wanted,
+        /// Whether the file is to be pinned.
+        pinned: bool,
+    },
+    /// Frees the peer's copy of a file, if all peers that should keep the file have theirs. `-> Progress…, Dropped`.
+    Drop {
+        /// The name or the content id of the file.
+        wanted: Wanted,
+    },
+    /// Frees all copies of the peer that are safe elsewhere. `-> Progress…, Evicted`.
+    Evict {
+        /// Whether only to tell what would be freed.
+        dry_run: bool,
+    },
 }
 
 /// A reply to a client's command.
@@ -124,6 +142,12 @@ pub enum ClientReply {
     Forgotten(ForgetReport),
     /// In a list of the ring's files: the list is complete, although some peers did not answer.
     AllListed,
+    /// A file is pinned, or no longer.
+    PinSet(PinReport),
+    /// The peer's copy of a file is freed.
+    Dropped(DropReport),
+    /// The copies that were freed, and the ones that stay.
+    Evicted(EvictReport),
 }
 
 /// Why a command was not done, in words for people.

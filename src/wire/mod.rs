@@ -9,15 +9,18 @@
 mod client;
 pub mod codec;
 mod fault;
+mod freeing;
 pub mod limits;
 mod membership;
 mod record;
 mod report;
+mod space;
 mod storage;
 mod text;
 
 pub use client::{ClientReply, ClientRequest, Failure, FailureKind, Wait, Wanted};
 pub use fault::Fault;
+pub use freeing::{DropReport, EvictReport, PinReport};
 pub use membership::{
     Address, AddressError, Datagram, Entry, Hello, Life, Member, MemberState, MembershipReply,
     MembershipRequest, NeighbourReply, NeighbourRequest, Refusal, RelayFailure, Target,
@@ -28,9 +31,10 @@ pub use report::{
     RequestReport, RingFile, RingFiles, RingLine, ShortFile, StatusReport, StoreReport, UnkeptFiles,
     Unreachable, WhereisReport,
 };
+pub use space::{Amount, SpaceReport};
 pub use storage::{
     FileEntry, FileHealth, Link, Missing, MissingReason, ObjectInfo, OfferedRecord, PutRole, StorageReply,
-    StorageRequest, StoreRole,
+    StorageRequest, StoreRole, WhyKept,
 };
 pub use text::{shortened, word_list};
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::space::SpaceReport;
 use super::{Address, Fault, FileEntry, MemberState, MissingReason};
 use crate::config::RingSettings;
 use crate::id::{ContentId, FileName, Position};
@@ -407,6 +408,8 @@ pub struct StatusReport {
     pub notices: Listed<String>,
     /// Living members that cannot take files of their ranges.
     pub unkept: Listed<UnkeptFiles>,
+    /// The room for files at this peer, and the files that take it.
+    pub space: SpaceReport,
 }
 
 impl StatusReport {

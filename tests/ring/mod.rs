@@ -26,5 +26,6 @@ mod samples;
 mod scripts;
 mod shell;
 mod silent;
+mod space;
 mod starting;
 mod usage;

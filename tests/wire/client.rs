@@ -64,6 +64,9 @@ fn requests() -> Vec<ClientRequest> {
         ClientRequest::Leave,
         ClientRequest::Forget { peer: "nas".to_owned(), sure: true },
         ClientRequest::LeaveAnyway,
+        ClientRequest::Pin { wanted: Wanted::Name(name()), pinned: true },
+        ClientRequest::Drop { wanted: Wanted::Name(name()) },
+        ClientRequest::Evict { dry_run: true },
     ]);
     requests
 }
@@ -127,6 +130,15 @@ fn status() -> StatusReport {
         }]
         .into_iter()
         .collect(),
+        space: SpaceReport {
+            capacity: Some(500_000_000_000),
+            reserve: 10 << 30,
+            replicas: amount(1, 3 << 20),
+            cached: amount(1, 300),
+            pinned: amount(0, 0),
+            free: 1 << 33,
+            excess: 0,
+        },
     }
 }
 
@@ -201,7 +213,32 @@ fn replies() -> Vec<ClientReply> {
         ClientReply::AllListed,
         ClientReply::Failed(Failure::new("no room")),
         ClientReply::Failed(Failure::stays("this peer stays")),
+        ClientReply::PinSet(PinReport {
+            name: Some(name()),
+            content: content(),
+            length: 3 << 20,
+            pinned: true,
+            changed: false,
+        }),
+        ClientReply::Dropped(DropReport {
+            name: Some(name()),
+            content: content(),
+            length: 3 << 20,
+            holders: vec![nas(), peer(4)],
+        }),
+        ClientReply::Evicted(EvictReport {
+            freed: amount(2, 3 << 20),
+            belonging: amount(300, 1 << 30),
+            pinned: amount(1, 7),
+            unsafe_elsewhere: amount(1, 9),
+            reasons: ["no word".to_owned()].into_iter().collect(),
+            dry_run: true,
+        }),
     ]
+}
+
+fn amount(files: u64, bytes: u64) -> Amount {
+    Amount { files, bytes }
 }
 
 fn short(holders: usize) -> ShortFile {
@@ -245,7 +282,7 @@ fn every_command_and_answer_is_in_the_golden_file() {
             assert!(table.iter().any(|g| is_there(&g)), "{kind}: nothing has tag {tag}");
         }
     }
-    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (13, 19), "this test reads counts");
+    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (16, 22), "this test reads counts");
 }
 
 proptest! {
@@ -307,6 +344,10 @@ fn the_largest_reports_fit_a_frame() {
         data_dir: "d".repeat(4_096),
     };
     let holders = usize::from(RingSettings::REPLICAS_MAX) + limits::HOLDERS_PER_OBJECT_MAX;
+    let evicted = EvictReport {
+        reasons: std::iter::repeat_n("r".repeat(limits::REASON_BYTES_MAX), 100_000).collect(),
+        ..EvictReport::default()
+    };
     let short = ShortFile {
         names: vec![longest.clone(); limits::HEALTH_NAMES_MAX],
         holders: vec![long.clone(); holders],
@@ -321,6 +362,7 @@ fn the_largest_reports_fit_a_frame() {
         ClientReply::Left(departure),
         ClientReply::ShortFile(short),
         ClientReply::RingFile(ring_file),
+        ClientReply::Evicted(evicted),
         ClientReply::Failed(Failure::new("ä".repeat(1_000_000))),
     ] {
         let length = codec::encode(&reply).unwrap_or_else(|error| panic!("{error}")).len();

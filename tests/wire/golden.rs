@@ -141,6 +141,9 @@ fn storage_requests() -> Vec<StorageRequest> {
         Health,
         Lacks { objects: vec![content] },
         Unkept,
+        MayFree { content, sure: true },
+        Vouch { content },
+        Freed { content },
     ]
 }
 
@@ -182,6 +185,11 @@ fn storage_replies() -> Vec<StorageReply> {
             reason: Some(MissingReason::NoRoom { length: 1 << 30, free: 7 }),
         },
         Moving { bytes: 256 << 10 },
+        Granted { holders: vec![peer] },
+        Kept(WhyKept::Belongs { keepers: vec![peer] }),
+        Kept(WhyKept::TooFew { holders: vec![peer], missing: vec![missing(MissingReason::NotYet)] }),
+        Kept(WhyKept::Another { peer }),
+        Vouched,
     ]
 }
 
@@ -281,7 +289,7 @@ fn every_variant_is_in_the_golden_file() {
     variants(&[0, 7], count::<Reply>(&[0, 7]), "Reply");
     variants(&[1], count::<Reply>(&[1]), "Reply");
     variants(&[], count::<Datagram>(&[]), "Datagram");
-    assert_eq!((count::<Request>(&[1]), count::<Reply>(&[1])), (13, 23), "this test reads counts");
+    assert_eq!((count::<Request>(&[1]), count::<Reply>(&[1])), (16, 26), "this test reads counts");
 }
 
 /// The number of variants of the enum after these bytes, from the words in which serde refuses a tag.

@@ -181,6 +181,7 @@ fn how_it_is() -> StatusReport {
         malformed: 0,
         dropped: 20,
         unkept: Listed::default(),
+        space: crate::peer::SpaceReport::default(),
     }
 }
 

@@ -7,20 +7,23 @@ mod commands;
 mod connect;
 mod events;
 mod files;
+mod space;
 mod start;
 
 pub use crate::files::{FindError, NotActive, Progress, Remains, StayReason};
 pub use crate::transport::{BundleError, IdentityError};
 pub use crate::wire::word_list;
 pub use crate::wire::{
-    Failure, FailureKind, Fault, ForgetReport, LeavePlan, LeaveReport, Listed, Misbehaviour, MissingCopy,
-    PeerName, PingReport, RequestReport, RingFile, RingFiles, RingLine, ShortFile, StatusReport, StoreReport,
-    UnkeptFiles, Unreachable, Wait, Wanted, WhereisReport,
+    Amount, DropReport, EvictReport, Failure, FailureKind, Fault, ForgetReport, LeavePlan, LeaveReport,
+    Listed, Misbehaviour, MissingCopy, PeerName, PinReport, PingReport, RequestReport, RingFile, RingFiles,
+    RingLine, ShortFile, SpaceReport, StatusReport, StoreReport, UnkeptFiles, Unreachable, Wait, Wanted,
+    WhereisReport,
 };
 pub use commands::{ForgetError, LeaveError, PingError, PlanLeaveError, ReadError, RingError, WhomError};
 pub use connect::ConnectError;
 pub use events::PeerEvent;
 pub use files::{FilesError, RequestError, RingFilesError, StoreError, StoreOptions, missing_list};
+pub use space::{DropError, PinError};
 pub use start::{Entrance, StartError, StartNotice, StartOptions};
 
 /// A list of peers as people read it: "4, 5 and 8".

@@ -13,6 +13,7 @@
 //! | `hopeless` | attempts that are not worth making: files that do not fit, copies that other peers do not take |
 //! | `mend` | the notices of the store, and the objects that are fetched again |
 //! | `health` | which files have fewer copies than they should |
+//! | `space` | the room for files: pins, and copies that are freed |
 //! | `state` | what the flows share |
 
 pub(in crate::peer) mod bytes;
@@ -25,5 +26,6 @@ pub(in crate::peer) mod records;
 pub(in crate::peer) mod relay;
 pub(in crate::peer) mod request;
 pub(in crate::peer) mod serve;
+pub(in crate::peer) mod space;
 pub(in crate::peer) mod state;
 pub(in crate::peer) mod store;

@@ -63,7 +63,7 @@ use self::span::file_of;
 use super::lock::Lock;
 use super::network::{Slot, mixed};
 use super::world::World;
-use crate::files::{Laws, write_record};
+use crate::files::{Laws, free_copy, write_record};
 use crate::id::{ContentId, FileName, Position};
 use crate::wire::{Fault, NameRecord, ObjectInfo, RecordTarget};
 
@@ -176,6 +176,14 @@ impl World {
                 true => Ok(written.record),
                 false => Err("too few copies".to_owned()),
             }))
+        })
+    }
+
+    /// Lets a peer free its copy of an object, if it is one too many. Returns the id of the operation.
+    pub fn free_copy(&mut self, at: Slot, content: ContentId) -> u64 {
+        let name = content.to_string();
+        self.begin(at, &name, move |keeper, _| async move {
+            Outcome::Freed(free_copy(&keeper, content, true).await)
         })
     }
 

@@ -16,6 +16,8 @@ pub struct FileSettings {
     /// The time for which an away member is waited for before its copies are made anew, while two copies are left. A
     /// running peer does not wait.
     pub away_wait: Duration,
+    /// How long a copy that is one too many stays while there is room; `None` if no peer frees such copies by itself.
+    pub surplus_wait: Option<Duration>,
     /// Whether peers keep their files in real stores, on disks in memory; for worlds of a few peers.
     pub real_stores: bool,
 }
@@ -29,6 +31,7 @@ impl Default for FileSettings {
             sync_time: Duration::from_millis(8),
             call_time: (Duration::from_micros(100), Duration::from_micros(100)),
             away_wait: Duration::ZERO,
+            surplus_wait: None,
             real_stores: false,
         }
     }
