@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_freed_ends_a_setback() {
+    fn freed_room_ends_a_setback() {
         let promises = Promises::default();
         for length in [100 << 20, 1_000] {
             promises.failed(length, 7, &failure(), NOW);

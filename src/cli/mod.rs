@@ -30,6 +30,7 @@ mod simulate;
 mod space;
 mod tables;
 mod terminal;
+mod versions;
 mod words;
 
 use std::ffi::OsString;

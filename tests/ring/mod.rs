@@ -29,3 +29,4 @@ mod silent;
 mod space;
 mod starting;
 mod usage;
+mod versions;

@@ -117,6 +117,7 @@ fn disks_that_take_their_time() {
                 Outcome::Stored(Ok(_)) => stored += 1,
                 Outcome::Stored(Err(_))
                 | Outcome::Removed(_)
+                | Outcome::Restored(_)
                 | Outcome::Left { .. }
                 | Outcome::Stays(_)
                 | Outcome::Freed(_) => {}
