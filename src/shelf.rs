@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::blob::{BlobError, Kind, Receiver, Store};
-use crate::files::{DiskError, DiskFault, KeptAs};
+use crate::blob::{BlobError, Copy, Kind, Receiver, Store};
+use crate::files::{CopyHere, DiskError, DiskFault, KeptAs};
 use crate::id::{ContentId, Position};
 use crate::names::NameHistory;
 use crate::replica::{Holdings, Presence};
@@ -61,6 +61,8 @@ pub(crate) fn finish(receiver: Receiver, kept_as: KeptAs, links: &[Link]) -> Res
 
 /// Marks an object that is already here as belonging here, under these names, and renews its lease. Returns whether it
 /// is here.
+/// Marks an object that is already here as belonging here, under these names. A link that cannot be made leaves it as it
+/// is. True if the object is still here.
 ///
 /// # Errors
 /// The error of the index.
@@ -70,14 +72,50 @@ pub(crate) fn keep_linked(
     links: &[Link],
     now_unix_ms: u64,
 ) -> Result<bool, BlobError> {
-    store.promote(&content)?;
+    // With its lease renewed, the object is not freed from here on.
     store.renew_leases(vec![content], now_unix_ms)?;
-    // From here on it is not freed.
-    let here = store.info(&content)?.is_some();
-    if here {
-        links.iter().try_for_each(|link| store.link(link, content))?;
+    let is_here = store.promote(&content)?;
+    if is_here && let Err(error) = links.iter().try_for_each(|link| store.link(link, content)) {
+        tracing::warn!(%content, %error, "its names are not linked here");
     }
-    Ok(here)
+    Ok(is_here)
+}
+
+/// Whether an object is here with the right bytes, which are checked; it belongs here from now on.
+///
+/// # Errors
+/// The error of the index or of the disk.
+pub(crate) fn vouch(store: &Store, content: &ContentId) -> Result<bool, BlobError> {
+    Ok(store.check(content)? && store.promote(content)?)
+}
+
+/// The copy of an object here, if there is one.
+///
+/// # Errors
+/// The error of the index.
+pub(crate) fn copy_here(store: &Store, content: &ContentId) -> Result<Option<CopyHere>, BlobError> {
+    Ok(store.kept_copy(content)?.map(copy_of))
+}
+
+/// The next copies here, after this one.
+///
+/// # Errors
+/// The error of the index.
+pub(crate) fn copies_after(store: &Store, after: Option<ContentId>) -> Result<Vec<CopyHere>, BlobError> {
+    Ok(store.copies_after(after, COPIES_PER_PAGE)?.into_iter().map(copy_of).collect())
+}
+
+fn copy_of(copy: Copy) -> CopyHere {
+    CopyHere {
+        content: copy.object.content,
+        length: copy.object.length,
+        kept_as: match copy.kind {
+            Kind::Replica => KeptAs::Replica,
+            Kind::Requested => KeptAs::Requested,
+        },
+        pinned: copy.pinned,
+        surplus_since_ms: copy.surplus_since_ms,
+    }
 }
 
 /// Renews the leases of the objects that are here. Links each name that stands for its object now, and takes away the
@@ -256,6 +294,8 @@ pub(crate) fn for_each_record(
     }
 }
 
+/// The number of copies that are read at a time.
+const COPIES_PER_PAGE: usize = 1_000;
 /// The number of records that are read at a time.
 const RECORDS_PER_PAGE: usize = 1_000;
 

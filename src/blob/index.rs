@@ -94,6 +94,8 @@ pub(super) enum Change {
     Pin(ContentId, bool),
     /// Names refer to these objects, as of this time in milliseconds since the Unix epoch.
     Leased(Vec<ContentId>, u64),
+    /// A copy has been one too many since this time in milliseconds since the Unix epoch, or, with `None`, is not.
+    Surplus(ContentId, Option<u64>),
     /// Objects were used, at these times in milliseconds since the Unix epoch; only a cache remembers that.
     Used(Vec<(ContentId, u64)>),
     /// These objects, of these lengths in bytes, are only a cache; for an index that has not listed them yet.
@@ -323,6 +325,11 @@ impl Index {
 
     pub fn was_freed(&self, content: &ContentId) -> Result<bool> {
         self.read(|tables| leases::was_freed(tables, content))
+    }
+
+    /// Since when a copy has been one too many, in milliseconds since the Unix epoch, if that was noted.
+    pub fn surplus_since(&self, content: &ContentId) -> Result<Option<u64>> {
+        self.read(|tables| keeping::surplus_since(tables, content))
     }
 
     pub fn is_pinned(&self, content: &ContentId) -> Result<bool> {
@@ -589,6 +596,7 @@ fn apply(transaction: &redb::WriteTransaction, change: &Change) -> Applied {
             }
             Ok(())
         }
+        Change::Surplus(content, since_ms) => keeping::mark_surplus(transaction, content, *since_ms),
         Change::Used(uses) => keeping::used(transaction, uses),
         Change::Cached(cached) => keeping::list_cached(transaction, cached),
         Change::Link { name, clock, content } => set_link(transaction, name, *clock, content.as_ref()),

@@ -62,7 +62,7 @@ pub use backend::{is_in_use, occupy};
 pub(crate) use disk::is_sync_unsupported;
 pub use disk::{Access, Disk, DiskFile, RealDisk, Stamp, Stat, SyncError};
 pub use error::BlobError;
-pub use evict::{Amount, Freeing, Space};
+pub use evict::{Amount, Copy, Freeing, Space};
 pub use holders::Holder;
 pub use identity::PeerFile;
 pub use index::{Kind, ObjectRow};

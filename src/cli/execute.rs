@@ -6,12 +6,16 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::command::{Command, ForgetArgs, LeaveArgs, RequestArgs, SafeToStopArgs, StatusArgs, StoreArgs};
+use super::command::{
+    Command, ForgetArgs, KeepArgs, LeaveArgs, RequestArgs, SafeToStopArgs, StatusArgs, StoreArgs,
+};
 use super::link::PeerLink;
 use super::local_time::LocalTime;
 use super::output::Output;
 use super::tables::Table;
-use super::{DEGRADED, DONE, FAILED, NOT_FOUND, UNSAFE, format, json, progress, remedy, tables, verdict};
+use super::{
+    DEGRADED, DONE, FAILED, NOT_FOUND, UNSAFE, format, json, progress, remedy, space, tables, verdict,
+};
 use crate::peer::{
     Failure, LeaveReport, ObjectBytes, Place, Progress, RequestReport, StopAnswer, StoreOptions, Wanted,
     WriteError, nearest, peer_list,
@@ -69,6 +73,32 @@ impl Executor<'_> {
             Command::History(args) => self.history(&args).await,
             Command::Remove(args) => self.remove(&args).await,
             Command::Restore(args) => self.restore(&args).await,
+            Command::Pin(args) => self.pin(&args).await,
+            Command::Unpin(args) => match self.peer.unpin(&args.wanted).await {
+                Ok(report) => self.say(args.output.json, &space::pin_json(&report), || space::pin(&report)),
+                Err(failure) => self.fail(&failure),
+            },
+            Command::Drop(args) => match self.peer.drop_copy(&args.wanted).await {
+                Ok(report) => {
+                    self.say(args.output.json, &space::dropped_json(&report), || space::dropped(&report))
+                }
+                Err(failure) => self.fail(&failure),
+            },
+            Command::Evict(args) => match self.peer.evict(args.dry_run).await {
+                Ok(report) => {
+                    self.say(args.output.json, &space::evicted_json(&report), || space::evicted(&report))
+                }
+                Err(failure) => self.fail(&failure),
+            },
+        }
+    }
+
+    async fn pin(&self, args: &KeepArgs) -> u8 {
+        let progress = Arc::new(Progress::default());
+        let pinned = progress::drawn(self.out, &progress, self.peer.pin(&args.wanted, &progress)).await;
+        match pinned {
+            Ok(report) => self.say(args.output.json, &space::pin_json(&report), || space::pin(&report)),
+            Err(failure) => self.fail_with(&failure, &remedy::request(&failure, &args.wanted)),
         }
     }
 

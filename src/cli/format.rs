@@ -204,6 +204,7 @@ pub(super) fn status(report: &StatusReport, sentence: &str, verbose: bool, now: 
         size(report.bytes),
         count(report.records, "name record", "name records")
     ));
+    lines.extend(super::space::status(&report.space));
     lines.extend(short(report, verbose));
     lines.extend(unkept(report));
     lines.extend(report.trouble.iter().map(|why| format!("  trouble      {}", escaped(why))));

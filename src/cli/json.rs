@@ -57,11 +57,14 @@ pub(super) fn file(file: &FileEntry) -> Value {
         "names": names(&file.names),
         "content": file.object.content.to_string(),
         "length": file.object.length,
+        "pinned": file.pinned,
     })
 }
 
 pub(super) fn ring_file(found: &RingFile) -> Value {
     let mut value = file(&found.file);
+    // A pin is a matter of each holder.
+    value.as_object_mut().map(|fields| fields.remove("pinned"));
     value["holders"] = peers(&found.holders);
     value
 }
@@ -165,6 +168,7 @@ pub(super) fn status(report: &StatusReport, sentence: &str) -> Value {
         "certificate_until": report.certificate_until,
         "data_dir": report.data_dir,
         "notices": listed(&report.notices, |line| json!(line)),
+        "space": super::space::status_json(&report.space),
     })
 }
 
@@ -392,7 +396,7 @@ mod tests {
         let entry = FileEntry { object, names, pinned: false };
         assert_eq!(
             file(&entry).to_string(),
-            format!(r#"{{"names":["two\nlines"],"content":"{content}","length":3}}"#)
+            format!(r#"{{"names":["two\nlines"],"content":"{content}","length":3,"pinned":false}}"#)
         );
         let found = RingFile { file: entry, holders: vec![number.into()] };
         assert!(

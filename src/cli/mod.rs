@@ -28,6 +28,7 @@ mod session;
 mod shell;
 mod signals;
 mod simulate;
+mod space;
 mod tables;
 mod terminal;
 mod verdict;

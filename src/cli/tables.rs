@@ -195,10 +195,16 @@ pub(super) fn files(files: &[FileEntry]) -> Table {
     }
     let row = |file: &FileEntry| {
         let object = &file.object;
-        vec![Cut::of(names(&file.names)), Cut::of(size(object.length)), Cut::content(&object.content)]
+        let pinned = if file.pinned { "pinned" } else { "" };
+        vec![
+            Cut::of(names(&file.names)),
+            Cut::of(size(object.length)),
+            Cut::of(pinned.to_owned()),
+            Cut::content(&object.content),
+        ]
     };
     Table {
-        header: &["NAME", "SIZE", "CONTENT"],
+        header: &["NAME", "SIZE", "KEPT", "CONTENT"],
         right: &[1],
         rows: files.iter().map(row).collect(),
         last: total(files.iter()),

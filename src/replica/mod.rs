@@ -6,6 +6,7 @@
 //! | `copies` | which peers have a copy and which do not; when a store is acknowledged |
 //! | `duty` | a peer's answer to a store, the peers it passes the object on to, and what its owner still has to do |
 //! | `election` | the votes that it takes to say that a key has nothing |
+//! | `freeing` | when a peer may free a copy that is one too many, and when it wants to |
 //! | `holders` | which peers hold an object, for a request |
 //! | `offers` | the offers between peers: repair, hand-over, a joiner's take-over |
 //! | `round` | the outcome of a round of offers, and the files that are short after it |
@@ -33,6 +34,7 @@ mod arrivals;
 mod copies;
 mod duty;
 mod election;
+mod freeing;
 mod holders;
 mod leases;
 mod ledger;
@@ -51,6 +53,7 @@ pub use arrivals::{Arrivals, Presence};
 pub use copies::{Copies, CopiesWanted, WaitError};
 pub use duty::{ChainWords, NotKept, StoreDuty, put_duty, store_duty};
 pub use election::{Election, all_is_seen};
+pub use freeing::{Grants, KeptRange, SurplusStep, Vouchers};
 pub use holders::{HolderSearch, Holders, holders_reply};
 pub use leases::{LeaseBook, LeaseSchedule, LeaseTerms, LeasesDue};
 pub use ledger::Ledger;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::space::SpaceReport;
 use super::{Address, Fault, FileEntry, Listed, MemberState, MissingReason, PeerName, SelfReport, Verdict};
 use crate::config::RingSettings;
 use crate::id::{ContentId, FileName, Position};
@@ -358,6 +359,8 @@ pub struct StatusReport {
     pub unkept: Listed<UnkeptFiles>,
     /// How safe the files of the ring are.
     pub verdict: Verdict,
+    /// The room for files at this peer, and the files that take it.
+    pub space: SpaceReport,
 }
 
 impl StatusReport {

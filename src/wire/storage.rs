@@ -158,6 +158,47 @@ pub enum StorageRequest {
     CountCopies,
     /// Asks the receiver for its version, disk and clock. `-> Described`.
     Describe,
+    /// Asks the owner of an object whether the asker may free its copy, which is one more than there should be.
+    /// `-> Granted | Kept | NotOwner`.
+    MayFree {
+        /// The content id of the object.
+        content: ContentId,
+        /// Whether the asker means to do it. If false, it only wants to know.
+        sure: bool,
+    },
+    /// The owner asks one of the peers that should keep an object to vouch for its copy: it checks the bytes, and frees
+    /// the copy on no permission that it has asked for before. `-> Vouched | NotHere`.
+    Vouch {
+        /// The content id of the object.
+        content: ContentId,
+    },
+    /// The asker has freed its copy of an object. `-> Noted`.
+    Freed {
+        /// The content id of the object.
+        content: ContentId,
+    },
+}
+
+/// Why a peer may not free its copy of an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WhyKept {
+    /// The asker is one of the peers that should keep the object.
+    Belongs {
+        /// These peers, the owner first.
+        keepers: Vec<Position>,
+    },
+    /// Not all peers that should keep the object vouch for a copy, or there are too few of these peers.
+    TooFew {
+        /// The peers that vouch for their copies.
+        holders: Vec<Position>,
+        /// The peers that do not, with reasons.
+        missing: Vec<Missing>,
+    },
+    /// Another peer is freeing its copy of the object at the moment.
+    Another {
+        /// That peer.
+        peer: Position,
+    },
 }
 
 /// A missing copy.
@@ -388,6 +429,15 @@ pub enum StorageReply {
     Copies(CopyCounts),
     /// The answering peer in its own words.
     Described(SelfReport),
+    /// The asker may free its copy of an object now: these peers, which should keep it, vouched for theirs just now.
+    Granted {
+        /// The peers that vouched, the owner first.
+        holders: Vec<Position>,
+    },
+    /// The asker may not free its copy of an object.
+    Kept(WhyKept),
+    /// The answering peer has a complete copy of an object, with the right bytes, and keeps it.
+    Vouched,
 }
 
 impl StorageReply {

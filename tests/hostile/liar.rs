@@ -380,7 +380,12 @@ impl Store {
             StorageRequest::WhoHas { content } => {
                 say(StorageReply::Holders { here: files.contains_key(content), others: Vec::new() })
             }
-            StorageRequest::Announce { .. } => say(StorageReply::Noted),
+            StorageRequest::Announce { .. } | StorageRequest::Freed { .. } => say(StorageReply::Noted),
+            StorageRequest::MayFree { .. } => say(StorageReply::NotOwner { owner: None }),
+            StorageRequest::Vouch { content } => match files.contains_key(content) {
+                true => say(StorageReply::Vouched),
+                false => say(StorageReply::NotHere),
+            },
             StorageRequest::FetchRecord { name } => {
                 let record = self.records.lock().unwrap().get(&name.key()).cloned();
                 say(StorageReply::Record { record, syncing: false })

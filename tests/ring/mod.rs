@@ -26,6 +26,7 @@ mod samples;
 mod scripts;
 mod shell;
 mod silent;
+mod space;
 mod starting;
 mod usage;
 mod verdict;

@@ -222,6 +222,9 @@ fn storage_request() -> BoxedStrategy<StorageRequest> {
         vec(content(), 0..FEW).prop_map(|objects| Lacks { objects }),
         name().prop_map(|name| FetchHistory { name }),
         vec(reference(), 0..FEW).prop_map(|references| Renew { references }),
+        (content(), any::<bool>()).prop_map(|(content, sure)| MayFree { content, sure }),
+        content().prop_map(|content| Vouch { content }),
+        content().prop_map(|content| Freed { content }),
     ]
     .boxed()
 }
@@ -347,7 +350,21 @@ fn storage_reply() -> BoxedStrategy<StorageReply> {
         }),
     ];
     let members = prop_oneof![copy_counts().prop_map(Copies), self_report().prop_map(Described)];
-    prop_oneof![written, read, records, members].boxed()
+    prop_oneof![written, read, records, members, freeing()].boxed()
+}
+
+fn freeing() -> impl Strategy<Value = StorageReply> {
+    let peers = || vec(position(), 0..FEW);
+    let why = prop_oneof![
+        peers().prop_map(|keepers| WhyKept::Belongs { keepers }),
+        (peers(), vec(missing(), 0..FEW)).prop_map(|(holders, missing)| WhyKept::TooFew { holders, missing }),
+        position().prop_map(|peer| WhyKept::Another { peer }),
+    ];
+    prop_oneof![
+        peers().prop_map(|holders| StorageReply::Granted { holders }),
+        why.prop_map(StorageReply::Kept),
+        Just(StorageReply::Vouched),
+    ]
 }
 
 pub fn request() -> BoxedStrategy<Request> {

@@ -182,6 +182,7 @@ fn how_it_is() -> StatusReport {
         dropped: 20,
         unkept: Listed::default(),
         verdict: Verdict::default(),
+        space: crate::peer::SpaceReport::default(),
     }
 }
 

@@ -111,6 +111,23 @@ impl Shared {
                 let plan = while_heard(stream, &idle, self.plan_leave()).await?;
                 answer(stream, plan.map(ClientReply::LeavePlan)).await
             }
+            ClientRequest::Pin { wanted, pinned: true } => {
+                let progress = Arc::new(Progress::default());
+                let pinned = while_heard(stream, &progress, self.pin(&wanted, progress.clone())).await?;
+                answer(stream, pinned.map(ClientReply::PinSet)).await
+            }
+            ClientRequest::Pin { wanted, pinned: false } => {
+                let unpinned = while_heard(stream, &idle, self.unpin(&wanted)).await?;
+                answer(stream, unpinned.map(ClientReply::PinSet)).await
+            }
+            ClientRequest::Drop { wanted } => {
+                let dropped = while_heard(stream, &idle, self.drop_copy(&wanted)).await?;
+                answer(stream, dropped.map(ClientReply::Dropped)).await
+            }
+            ClientRequest::Evict { dry_run } => {
+                let evicted = while_heard(stream, &idle, self.evict(dry_run)).await?;
+                answer(stream, evicted.map(ClientReply::Evicted)).await
+            }
             ClientRequest::Leave => self.leave_on_command(stream, &idle, false).await,
             ClientRequest::LeaveAnyway => self.leave_on_command(stream, &idle, true).await,
         }

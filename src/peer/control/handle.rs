@@ -9,11 +9,12 @@ use tokio::sync::broadcast;
 use super::client::ObjectBytes;
 use crate::id::{ContentId, FileName, Position};
 use crate::peer::api::{
-    Ended, FilesError, ForgetError, ForgetReport, HistoryReport, LeaveError, LeavePlan, LeaveReport,
-    MayStopError, MemberLine, PeerEvent, PeerName, PingError, PingReport, PlanLeaveError, Progress,
-    ReadError, RemoveError, RemoveReport, RequestError, RequestReport, RestoreError, RestoreReport,
-    RingError, RingFiles, RingFilesError, RingLine, StartError, StatusReport, StopReport, StopSpan,
-    StoreError, StoreOptions, StoreReport, VersionChoice, Wanted, WhereisReport,
+    DropError, DropReport, Ended, EvictReport, FilesError, ForgetError, ForgetReport, HistoryReport,
+    LeaveError, LeavePlan, LeaveReport, MayStopError, MemberLine, PeerEvent, PeerName, PinError, PinReport,
+    PingError, PingReport, PlanLeaveError, Progress, ReadError, RemoveError, RemoveReport, RequestError,
+    RequestReport, RestoreError, RestoreReport, RingError, RingFiles, RingFilesError, RingLine, StartError,
+    StatusReport, StopReport, StopSpan, StoreError, StoreOptions, StoreReport, VersionChoice, Wanted,
+    WhereisReport,
 };
 use crate::peer::boot::running::Running;
 use crate::peer::shared::Shared;
@@ -229,6 +230,39 @@ impl Handle {
     /// [`RingError`]: the peer is in no ring.
     pub async fn members(&self) -> Result<Vec<MemberLine>, RingError> {
         self.shared.members().await
+    }
+
+    /// Brings a file to this peer and pins it: it stays until it is unpinned, whatever its name comes to stand for.
+    ///
+    /// # Errors
+    /// [`PinError`].
+    pub async fn pin(&self, wanted: &Wanted, progress: &Arc<Progress>) -> Result<PinReport, PinError> {
+        self.shared.pin(wanted, progress.clone()).await
+    }
+
+    /// Ends the pin of a file at this peer.
+    ///
+    /// # Errors
+    /// [`PinError`].
+    pub async fn unpin(&self, wanted: &Wanted) -> Result<PinReport, PinError> {
+        self.shared.unpin(wanted).await
+    }
+
+    /// Frees this peer's copy of a file, if this peer is none of those that should keep it, and all of these vouch for
+    /// theirs.
+    ///
+    /// # Errors
+    /// [`DropError`] tells why the copy stays.
+    pub async fn drop_copy(&self, wanted: &Wanted) -> Result<DropReport, DropError> {
+        self.shared.drop_copy(wanted).await
+    }
+
+    /// Frees all copies of this peer that are safe elsewhere; with `dry_run` only finds out which ones these are.
+    ///
+    /// # Errors
+    /// [`DropError`]: the peer is in no ring, or its index cannot be read.
+    pub async fn evict(&self, dry_run: bool) -> Result<EvictReport, DropError> {
+        self.shared.evict(dry_run).await
     }
 
     /// The plan of a departure now.

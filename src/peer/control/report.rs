@@ -40,6 +40,8 @@ impl Shared {
         let trouble = poisoned.or_else(|| counted.as_ref().err().map(ToString::to_string));
         let (objects, bytes, records, siblings) = counted.unwrap_or_default();
         let (health, unkept, verdict) = tokio::join!(self.health(), self.unkept_of_ring(), self.verdict());
+        // The reason why the account is missing is the one why the counts are.
+        let space = self.space().await.unwrap_or_default();
         let (gone, away): (Vec<_>, Vec<_>) =
             view.away().map(|entry| entry.position).partition(|peer| self.is_gone_for_good(peer));
         let me = view.is_member().then_some(&view.me).into_iter();
@@ -78,6 +80,7 @@ impl Shared {
             notices: self.notice_lines().await,
             unkept,
             verdict,
+            space,
         }
     }
 

@@ -18,6 +18,7 @@
 //! | `describe` | this peer in its own words |
 //! | `versions` | the versions of a name, its removal and its restoring |
 //! | `health_book` | the known copies of the files that this peer reports on |
+//! | `space` | the room for files: pins, and copies that are freed |
 //! | `state` | what the flows share |
 
 pub(in crate::peer) mod bytes;
@@ -33,6 +34,7 @@ pub(in crate::peer) mod records;
 pub(in crate::peer) mod relay;
 pub(in crate::peer) mod request;
 pub(in crate::peer) mod serve;
+pub(in crate::peer) mod space;
 pub(in crate::peer) mod state;
 pub(in crate::peer) mod store;
 pub(in crate::peer) mod unkept;

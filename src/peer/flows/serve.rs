@@ -166,6 +166,11 @@ impl Shared {
                 Err(format!("at most {OFFERS_PER_MESSAGE_MAX} objects are asked for at a time"))
             }
             StorageRequest::Lacks { objects } => self.answer_lacks(objects).await,
+            StorageRequest::MayFree { content, sure } => {
+                files::answer_may_free(self, &from.entry, content, sure).await
+            }
+            StorageRequest::Vouch { content } => files::answer_vouch(self, content).await,
+            StorageRequest::Freed { content } => Ok(files::hear_freed(self, &from.entry, content)),
             StorageRequest::Sync => Ok(files::answer_sync(self, &from.entry).await),
             StorageRequest::ListFiles { after } => {
                 let page =
