@@ -230,8 +230,10 @@ impl Receiver {
             clock: link.clock,
             content: Some(found),
         });
-        if let Err(error) = self.store.index().submit([Change::Object(info, kind)].into_iter().chain(linked))
-        {
+        // The bytes were hashed on their way in, so the object counts as verified from the beginning.
+        let verified = Change::Verified(vec![(found, self.store.wall_ms())]);
+        let changes = [Change::Object(info, kind), verified].into_iter().chain(linked);
+        if let Err(error) = self.store.index().submit(changes) {
             self.store.note_failed_write(self.length, &error);
             self.take_back();
             return Err(error);

@@ -16,6 +16,7 @@ use super::notice::{Notice, Notices};
 use super::promises::Promises;
 use super::source::Source;
 use super::stripes::Stripes;
+use super::verified::Gathered;
 use crate::id::ContentId;
 use crate::outboard::{CHUNK_BYTES, Outboard, verify_chunk};
 use crate::time::Moment;
@@ -40,6 +41,10 @@ struct Shared {
     notices: Notices,
     /// Whether a full disk left a part of [`rebuild::settle`](super::rebuild::settle) undone. Locked while that part is done.
     unsettled: Mutex<bool>,
+    /// Locked while the log of records is made shorter.
+    base: Mutex<()>,
+    /// Verifications that are not in the index yet.
+    gathered: Gathered,
 }
 
 impl Store {
@@ -57,6 +62,8 @@ impl Store {
             checks: Checks::default(),
             notices: Notices::default(),
             unsettled: Mutex::default(),
+            base: Mutex::default(),
+            gathered: Gathered::default(),
         };
         Store { shared: Arc::new(shared) }
     }
@@ -114,6 +121,14 @@ impl Store {
 
     pub(super) fn unsettled(&self) -> MutexGuard<'_, bool> {
         self.shared.unsettled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn base_lock(&self) -> MutexGuard<'_, ()> {
+        self.shared.base.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn gathered(&self) -> &Gathered {
+        &self.shared.gathered
     }
 
     /// The number of free bytes on a disk that is too full for a commit to the index; `None` on any other disk.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::config::Interval;
 use crate::peer::{Entrance, StartOptions};
@@ -43,6 +44,9 @@ pub(super) struct PeerArgs {
     /// Where the ring CA and the peers' certificates are
     #[arg(long, value_name = "DIR", env = "QUOIT_CERTS_DIR")]
     certs_dir: Option<PathBuf>,
+    /// Read and hash each file again within so many days; off for never [default: as before; at first 30]
+    #[arg(long, value_name = "DAYS", value_parser = super::amounts::period, allow_negative_numbers = true)]
+    scrub_every: Option<Duration>,
     /// Tell every ping, answer and copy
     #[arg(long, short)]
     verbose: bool,
@@ -87,6 +91,7 @@ impl PeerArgs {
             base_port: self.base_port,
             advertise: self.advertise,
             interval,
+            scrub_every: self.scrub_every,
             ..StartOptions::new(entrance)
         };
         if let Some(silence) = self.stream_silence {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -49,6 +50,13 @@ pub(super) enum Command {
     /// How another peer of the ring answers
     #[command(after_help = "Example: quoit ping 4")]
     Ping(PingArgs),
+    /// Read and hash every file of the peer again, and replace bad copies
+    ///
+    /// A bad copy goes to quarantine/ of the data directory, and a good one is fetched from another peer. The peer does
+    /// the same on its own, slowly, within the days of --scrub-every. Exit code 0 when all copies are sound or were
+    /// replaced, 3 when one was not, 2 when a file has too few copies left to be safe or cannot be read.
+    #[command(after_help = "Example: quoit scrub --rate 20M    at most 20 MiB a second")]
+    Scrub(ScrubArgs),
     /// Hand everything over, tell the neighbours, and end the peer
     #[command(after_help = "Example: quoit leave --dry-run    what would have to be copied first")]
     Leave(LeaveArgs),
@@ -130,6 +138,15 @@ pub(super) struct WhereisArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub(super) struct ScrubArgs {
+    /// Read at most so many bytes a second; K, M, G by 1,024 [default: no bound]
+    #[arg(long, value_name = "BYTES/s", value_parser = super::amounts::rate, allow_negative_numbers = true)]
+    pub(super) rate: Option<NonZeroU64>,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+#[derive(Debug, clap::Args)]
 pub(super) struct PingArgs {
     /// Its number, display name, HOST:PORT, or the beginning of its position
     #[arg(value_name = "PEER")]
@@ -198,9 +215,9 @@ pub(super) enum PromptCommand {
 }
 
 /// The prompt's commands, in the order in which `Help` lists them.
-pub(super) const NAMES: [&str; 12] = [
-    "Store", "Request", "Cat", "Files", "Whereis", "Ring", "Ping", "Status", "Leave", "Forget", "Quit",
-    "Help",
+pub(super) const NAMES: [&str; 13] = [
+    "Store", "Request", "Cat", "Files", "Whereis", "Ring", "Ping", "Status", "Scrub", "Leave", "Forget",
+    "Quit", "Help",
 ];
 
 /// The text that `Help` prints.
@@ -214,6 +231,7 @@ Whereis NAME             who keeps the record of a name, and who its bytes
 Ring                     who is in the ring, and how much of it each owns
 Ping PEER                how another peer answers
 Status                   how this peer and its ring are
+Scrub                    read and hash every file here again, and replace bad copies
 Leave --dry-run          what would have to be copied before leaving
 Forget PEER              count a member no more that will not come back
 Quit                     hand everything over, tell the neighbours, and leave
@@ -266,7 +284,7 @@ impl PromptCommand {
     pub(super) fn needs_ring(&self) -> bool {
         match self {
             PromptCommand::Peer(Command::Files(files)) => files.ring,
-            PromptCommand::Peer(Command::Status(_) | Command::Ring(_)) => false,
+            PromptCommand::Peer(Command::Status(_) | Command::Ring(_) | Command::Scrub(_)) => false,
             PromptCommand::Peer(_) => true,
             PromptCommand::Quit { .. } | PromptCommand::Help { .. } => false,
         }

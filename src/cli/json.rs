@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::id::FileName;
 use crate::peer::{
     ForgetReport, LeavePlan, LeaveReport, Listed, MissingCopy, PeerName, PingReport, RequestReport, RingFile,
-    RingLine, ShortFile, StatusReport, StoreReport, WhereisReport,
+    RingLine, ScrubReport, ShortFile, StatusReport, StoreReport, WhereisReport,
 };
 use crate::sim::Report;
 use crate::wire::FileEntry;
@@ -91,6 +91,22 @@ pub(super) fn whereis(report: &WhereisReport) -> Value {
         "holders": peers(&report.holders),
         "copies_wanted": report.copies,
         "history": report.history,
+        "verified_ms": report.verified,
+    })
+}
+
+pub(super) fn scrub(report: &ScrubReport) -> Value {
+    json!({
+        "files": report.objects,
+        "bytes": report.bytes,
+        "sound": report.sound,
+        "quarantined": report.quarantined,
+        "fetched_again": report.fetched_again,
+        "not_fetched_again": report.not_fetched_again,
+        "unreadable": report.unreadable,
+        "below_quorum": report.below_quorum,
+        "not_healed": listed(&report.not_healed, |content| json!(content.to_string())),
+        "took_ms": millis(report.took),
     })
 }
 
@@ -162,6 +178,11 @@ pub(super) fn status(report: &StatusReport) -> Value {
         "certificate_until": report.certificate_until,
         "data_dir": report.data_dir,
         "notices": listed(&report.notices, |line| json!(line)),
+        "verified": json!({
+            "oldest_here_ms": report.verified.here,
+            "oldest_ms": report.verified.ring,
+            "oldest_at": report.verified.at.as_ref().map(peer),
+        }),
     })
 }
 

@@ -1,14 +1,15 @@
 //! The way to a peer: the one of this process, or one of another process. Prompt and shell both use it, so that a
 //! command is the same in both.
 
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::id::{ContentId, FileName};
 use crate::peer::{
     Client, Failure, ForgetReport, Handle, LeavePlan, LeaveReport, ObjectBytes, PingReport, Progress,
-    RequestReport, RingFiles, RingLine, StatusReport, StoreError, StoreOptions, StoreReport, Wanted,
-    WhereisReport,
+    RequestReport, RingFiles, RingLine, ScrubReport, StatusReport, StoreError, StoreOptions, StoreReport,
+    Wanted, WhereisReport,
 };
 use crate::wire::FileEntry;
 
@@ -102,6 +103,17 @@ impl PeerLink {
         match self {
             PeerLink::InProcess(peer) => Ok(peer.forget(whom, sure).await?),
             PeerLink::Remote(peer) => peer.forget(whom, sure).await,
+        }
+    }
+
+    pub(super) async fn scrub(
+        &self,
+        rate: Option<NonZeroU64>,
+        progress: &Arc<Progress>,
+    ) -> Answer<ScrubReport> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.scrub(rate, progress).await?),
+            PeerLink::Remote(peer) => peer.scrub(rate, progress).await,
         }
     }
 

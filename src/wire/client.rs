@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     FileEntry, ForgetReport, LeavePlan, LeaveReport, ObjectInfo, PeerName, PingReport, RequestReport,
-    RingFile, RingLine, ShortFile, StatusReport, StoreReport, WhereisReport, limits, shortened,
+    RingFile, RingLine, ScrubReport, ShortFile, StatusReport, StoreReport, WhereisReport, limits, shortened,
 };
 use crate::id::{ContentId, FileName};
 
@@ -76,6 +76,11 @@ pub enum ClientRequest {
     },
     /// Like `Leave`, but the peer leaves even if something is lost. `-> Left`.
     LeaveAnyway,
+    /// Reads and hashes every object of the peer again. `-> ScrubProgress…, Scrubbed`.
+    Scrub {
+        /// The most bytes that are read in a second; 0 for no bound.
+        rate: u64,
+    },
 }
 
 /// A reply to a client's command.
@@ -124,6 +129,19 @@ pub enum ClientReply {
     Forgotten(ForgetReport),
     /// In a list of the ring's files: the list is complete, although some peers did not answer.
     AllListed,
+    /// The progress of a scrub.
+    ScrubProgress {
+        /// The number of objects done.
+        objects: u64,
+        /// The number of objects in all.
+        objects_total: u64,
+        /// The number of bytes done.
+        bytes: u64,
+        /// The number of bytes in all.
+        bytes_total: u64,
+    },
+    /// Every object of the peer was read and hashed again.
+    Scrubbed(ScrubReport),
 }
 
 /// Why a command was not done, in words for people.

@@ -25,8 +25,8 @@ pub use membership::{
 pub use record::{NameRecord, RecordError, RecordTarget, SignedRecord};
 pub use report::{
     ForgetReport, LeavePlan, LeaveReport, Listed, Misbehaviour, MissingCopy, PeerName, PingReport,
-    RequestReport, RingFile, RingFiles, RingLine, ShortFile, StatusReport, StoreReport, UnkeptFiles,
-    Unreachable, WhereisReport,
+    RequestReport, RingFile, RingFiles, RingLine, ScrubReport, ShortFile, StatusReport, StoreReport,
+    UnkeptFiles, Unreachable, Verifications, WhereisReport,
 };
 pub use storage::{
     FileEntry, FileHealth, Link, Missing, MissingReason, ObjectInfo, OfferedRecord, PutRole, StorageReply,

@@ -133,6 +133,11 @@ pub enum StorageRequest {
     },
     /// Asks for the files that belong to the receiver and that it cannot take. `-> Unkept`.
     Unkept,
+    /// Asks when the receiver last verified its copies: of these objects, and the oldest of all. `-> Verified`.
+    Verified {
+        /// The content ids of the objects, at most [`super::limits::OFFERS_PER_MESSAGE_MAX`].
+        objects: Vec<ContentId>,
+    },
 }
 
 /// A missing copy.
@@ -348,6 +353,14 @@ pub enum StorageReply {
     Moving {
         /// The number of bytes that have arrived since the last `Moving`; not 0.
         bytes: u64,
+    },
+    /// When the answering peer last verified its copies, in milliseconds since the Unix epoch; 0 for a copy that was
+    /// not verified yet.
+    Verified {
+        /// For each object of the request, in its order; `None` for an object that is not here.
+        objects: Vec<Option<u64>>,
+        /// The oldest of all objects of the peer; `None` if it has none.
+        oldest: Option<u64>,
     },
 }
 

@@ -64,6 +64,7 @@ fn requests() -> Vec<ClientRequest> {
         ClientRequest::Leave,
         ClientRequest::Forget { peer: "nas".to_owned(), sure: true },
         ClientRequest::LeaveAnyway,
+        ClientRequest::Scrub { rate: 20 << 20 },
     ]);
     requests
 }
@@ -127,6 +128,7 @@ fn status() -> StatusReport {
         }]
         .into_iter()
         .collect(),
+        verified: Verifications { here: Some(1_796_000_000_000), ring: Some(0), at: Some(peer(8)) },
     }
 }
 
@@ -171,6 +173,7 @@ fn replies() -> Vec<ClientReply> {
             holders: vec![nas(), peer(4)],
             copies: 3,
             history: 1,
+            verified: vec![Some(1_796_000_000_000), None],
         }),
         ClientReply::Pinged(PingReport {
             peer: peer(4),
@@ -201,6 +204,19 @@ fn replies() -> Vec<ClientReply> {
         ClientReply::AllListed,
         ClientReply::Failed(Failure::new("no room")),
         ClientReply::Failed(Failure::stays("this peer stays")),
+        ClientReply::ScrubProgress { objects: 1, objects_total: 60, bytes: 1 << 20, bytes_total: 60 << 20 },
+        ClientReply::Scrubbed(ScrubReport {
+            objects: 60,
+            bytes: 60 << 20,
+            sound: 49,
+            quarantined: 10,
+            fetched_again: 9,
+            not_fetched_again: 1,
+            unreadable: 1,
+            below_quorum: 1,
+            not_healed: [content()].into_iter().collect(),
+            took: Duration::from_millis(80),
+        }),
     ]
 }
 
@@ -245,7 +261,7 @@ fn every_command_and_answer_is_in_the_golden_file() {
             assert!(table.iter().any(|g| is_there(&g)), "{kind}: nothing has tag {tag}");
         }
     }
-    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (13, 19), "this test reads counts");
+    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (14, 21), "this test reads counts");
 }
 
 proptest! {

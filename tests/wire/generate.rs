@@ -221,6 +221,7 @@ fn storage_request() -> BoxedStrategy<StorageRequest> {
         Just(Health),
         vec(content(), 0..FEW).prop_map(|objects| Lacks { objects }),
         Just(Unkept),
+        vec(content(), 0..FEW).prop_map(|objects| Verified { objects }),
     ]
     .boxed()
 }
@@ -290,6 +291,8 @@ fn storage_reply() -> BoxedStrategy<StorageReply> {
             WantedInPart { objects, records, arriving, unkept }
         }),
         number().prop_map(|bytes| Moving { bytes }),
+        (vec(option::of(number()), 0..FEW), option::of(number()))
+            .prop_map(|(objects, oldest)| Verified { objects, oldest }),
         (number(), number(), option::of(missing_reason())).prop_map(|(files, bytes, reason)| Unkept {
             files,
             bytes,

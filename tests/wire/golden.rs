@@ -141,6 +141,7 @@ fn storage_requests() -> Vec<StorageRequest> {
         Health,
         Lacks { objects: vec![content] },
         Unkept,
+        Verified { objects: vec![content] },
     ]
 }
 
@@ -182,6 +183,7 @@ fn storage_replies() -> Vec<StorageReply> {
             reason: Some(MissingReason::NoRoom { length: 1 << 30, free: 7 }),
         },
         Moving { bytes: 256 << 10 },
+        Verified { objects: vec![Some(1_796_000_000_000), None, Some(0)], oldest: Some(0) },
     ]
 }
 
@@ -281,7 +283,7 @@ fn every_variant_is_in_the_golden_file() {
     variants(&[0, 7], count::<Reply>(&[0, 7]), "Reply");
     variants(&[1], count::<Reply>(&[1]), "Reply");
     variants(&[], count::<Datagram>(&[]), "Datagram");
-    assert_eq!((count::<Request>(&[1]), count::<Reply>(&[1])), (13, 23), "this test reads counts");
+    assert_eq!((count::<Request>(&[1]), count::<Reply>(&[1])), (14, 24), "this test reads counts");
 }
 
 /// The number of variants of the enum after these bytes, from the words in which serde refuses a tag.

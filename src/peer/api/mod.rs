@@ -14,10 +14,12 @@ pub use crate::transport::{BundleError, IdentityError};
 pub use crate::wire::word_list;
 pub use crate::wire::{
     Failure, FailureKind, Fault, ForgetReport, LeavePlan, LeaveReport, Listed, Misbehaviour, MissingCopy,
-    PeerName, PingReport, RequestReport, RingFile, RingFiles, RingLine, ShortFile, StatusReport, StoreReport,
-    UnkeptFiles, Unreachable, Wait, Wanted, WhereisReport,
+    PeerName, PingReport, RequestReport, RingFile, RingFiles, RingLine, ScrubReport, ShortFile, StatusReport,
+    StoreReport, UnkeptFiles, Unreachable, Verifications, Wait, Wanted, WhereisReport,
 };
-pub use commands::{ForgetError, LeaveError, PingError, PlanLeaveError, ReadError, RingError, WhomError};
+pub use commands::{
+    ForgetError, LeaveError, PingError, PlanLeaveError, ReadError, RingError, ScrubError, WhomError,
+};
 pub use connect::ConnectError;
 pub use events::PeerEvent;
 pub use files::{FilesError, RequestError, RingFilesError, StoreError, StoreOptions, missing_list};

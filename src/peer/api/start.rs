@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::config::{Interval, RingSettings, SettingsError};
 use crate::transport::{BundleError, IdentityError, TransportSettings};
@@ -49,6 +50,9 @@ pub struct StartOptions {
     pub settings: Option<RingSettings>,
     /// The time between pings; `None` for the remembered or the default interval.
     pub interval: Option<Interval>,
+    /// The period within which each object is read and hashed again; zero for never. `None` for the remembered or the
+    /// default period, [`StartOptions::SCRUB_EVERY`].
+    pub scrub_every: Option<Duration>,
     /// The bundle that [`admit`](crate::peer::admit) made for this peer: CA certificate, certificate, and perhaps its key. It is put
     /// into the certificates directory.
     pub bundle: Option<PathBuf>,
@@ -59,6 +63,9 @@ pub struct StartOptions {
 }
 
 impl StartOptions {
+    /// The default period within which each object is read and hashed again: 30 days.
+    pub const SCRUB_EVERY: Duration = Duration::from_secs(30 * 24 * 3_600);
+
     /// Options with this way in and defaults for everything else: a self-placed peer in the default places.
     pub fn new(entrance: Entrance) -> StartOptions {
         StartOptions {
@@ -71,6 +78,7 @@ impl StartOptions {
             advertise: None,
             settings: None,
             interval: None,
+            scrub_every: None,
             bundle: None,
             key: None,
             transport: TransportSettings::default(),

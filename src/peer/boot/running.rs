@@ -55,6 +55,9 @@ impl Running {
             // The task was aborted, or had already ended.
             let _ = task.await;
         }
+        if let Err(error) = shared.blocking(crate::blob::Store::write_verified).await {
+            tracing::debug!(%error, "the last verifications are not in the index");
+        }
         let saved = save_file(shared, &self.peer_file, |file| {
             file.process_id = 0;
             file.left = left;

@@ -1,6 +1,7 @@
 //! A peer of another process, commanded over `quoit-client/1`: the same methods and reports as
 //! [`crate::peer::Handle`].
 
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,7 +15,8 @@ use crate::blob::{BlobError, Source, is_in_use};
 use crate::id::{ContentId, FileName};
 use crate::peer::api::{
     ConnectError, Failure, ForgetReport, LeavePlan, LeaveReport, PingReport, Progress, RequestReport,
-    RingFiles, RingLine, StatusReport, StoreError, StoreOptions, StoreReport, Wanted, WhereisReport,
+    RingFiles, RingLine, ScrubReport, StatusReport, StoreError, StoreOptions, StoreReport, Wanted,
+    WhereisReport,
 };
 use crate::peer::flows::bytes::read_ahead;
 use crate::peer::flows::store::{hash, name_of, unreadable};
@@ -234,6 +236,19 @@ impl Client {
         forgotten.await
     }
 
+    /// See [`crate::peer::Handle::scrub`].
+    ///
+    /// # Errors
+    /// The errors of [`crate::peer::Handle::scrub`], in words.
+    pub async fn scrub(&self, rate: Option<NonZeroU64>, progress: &Progress) -> Result<ScrubReport, Failure> {
+        let command = ClientRequest::Scrub { rate: rate.map_or(0, NonZeroU64::get) };
+        let scrubbed = self.ask(&command, progress, |reply| match reply {
+            ClientReply::Scrubbed(report) => Some(report),
+            _ => None,
+        });
+        scrubbed.await
+    }
+
     /// See [`crate::peer::Handle::plan_leave`].
     ///
     /// # Errors
@@ -313,6 +328,10 @@ impl Client {
         loop {
             match self.next(&mut replies).await? {
                 ClientReply::Progress { done, total } => progress.begin(done, total),
+                ClientReply::ScrubProgress { objects, objects_total, bytes, bytes_total } => {
+                    progress.set_objects(objects, objects_total);
+                    progress.begin(bytes, bytes_total);
+                }
                 ClientReply::End => return Err(self.broke_the_protocol()),
                 reply => {
                     if let Some(result) = take(reply) {

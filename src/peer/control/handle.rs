@@ -1,5 +1,6 @@
 //! The door to a running peer, for commands, gateways and tests.
 
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,8 +12,8 @@ use crate::id::{ContentId, FileName, Position};
 use crate::peer::api::{
     FilesError, ForgetError, ForgetReport, LeaveError, LeavePlan, LeaveReport, PeerEvent, PeerName,
     PingError, PingReport, PlanLeaveError, Progress, ReadError, RequestError, RequestReport, RingError,
-    RingFiles, RingFilesError, RingLine, StartError, StatusReport, StoreError, StoreOptions, StoreReport,
-    Wanted, WhereisReport,
+    RingFiles, RingFilesError, RingLine, ScrubError, ScrubReport, StartError, StatusReport, StoreError,
+    StoreOptions, StoreReport, Wanted, WhereisReport,
 };
 use crate::peer::boot::running::Running;
 use crate::peer::shared::Shared;
@@ -172,6 +173,19 @@ impl Handle {
     /// [`RequestError`].
     pub async fn whereis_beginning(&self, name: &FileName) -> Result<WhereisReport, RequestError> {
         self.shared.whereis(name, true).await
+    }
+
+    /// Reads and hashes every object of the peer again, at most `rate` bytes a second. Bad ones go to quarantine, and
+    /// good copies are fetched from other holders.
+    ///
+    /// # Errors
+    /// [`ScrubError`]: another scrub runs, or the objects cannot be listed.
+    pub async fn scrub(
+        &self,
+        rate: Option<NonZeroU64>,
+        progress: &Arc<Progress>,
+    ) -> Result<ScrubReport, ScrubError> {
+        self.shared.scrub(rate, progress).await
     }
 
     /// Forgets a member that does not answer and will not come back: it is no longer waited for, and its files belong

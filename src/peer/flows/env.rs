@@ -363,14 +363,16 @@ impl Env for Shared {
         BTreeSet::new()
     }
 
-    /// Removes partial transfers that no peer continues.
+    /// Removes partial transfers that no peer continues, writes what was verified, and keeps the log of records short.
     async fn tidy(self: &Arc<Self>) {
         let expired = self.blocking(|store| {
             let expired = store.expire_parts(PART_UNUSED_MAX, PARTS_MAX);
-            expired.map(|_| store.keep_reserve())
+            expired.map(|_| store.keep_reserve())?;
+            store.write_verified()?;
+            store.tidy_records()
         });
         if let Err(error) = expired.await {
-            tracing::warn!(%error, "partial transfers were not looked through");
+            tracing::warn!(%error, "the data directory was not tidied up");
         }
     }
 

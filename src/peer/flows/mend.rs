@@ -1,10 +1,10 @@
 //! The notices of the store: shown to people, kept for `status`, and acted on where that helps.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use crate::backoff::Backoff;
@@ -82,15 +82,58 @@ fn came_back(from: Option<PeerName>) -> String {
     from.map_or("a good copy came back".to_owned(), |peer| format!("a good copy came back from peer {peer}"))
 }
 
+/// The objects whose copies here were bad, and of which a good copy is being looked for.
+#[derive(Debug, Default)]
+pub(in crate::peer) struct Mending {
+    contents: Mutex<BTreeSet<ContentId>>,
+    ended: Notify,
+}
+
+impl Mending {
+    fn begin(&self, content: ContentId) {
+        self.lock().insert(content);
+    }
+
+    fn end(&self, content: &ContentId) {
+        self.lock().remove(content);
+        self.ended.notify_waiters();
+    }
+
+    /// Waits until nobody looks for a good copy of this object any more.
+    pub(in crate::peer) async fn until_over(&self, content: &ContentId) {
+        loop {
+            let ended = self.ended.notified();
+            if !self.lock().contains(content) {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<ContentId>> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The object that a notice wants to be fetched again.
+fn wanted(notice: &Notice) -> Option<ContentId> {
+    match notice {
+        Notice::Quarantined { object, kind: Kind::Replica, .. } => Some(object.content),
+        _ => None,
+    }
+}
+
 /// Shows the notices of the store, and fetches objects whose copies went to quarantine, until the peer ends.
 pub(in crate::peer) async fn mend(shared: Arc<Shared>) {
     let (tell, mut notices) = mpsc::channel(WAITING_MAX);
     let weak = Arc::downgrade(&shared);
     shared.store.on_notice(move |notice| {
+        let Some(shared) = weak.upgrade() else { return };
         let is_shown = tell.max_capacity() - tell.capacity() < NOTICES_MAX;
-        if tell.try_send((notice, is_shown)).is_err()
-            && let Some(shared) = weak.upgrade()
-        {
+        let wanted = wanted(&notice);
+        wanted.iter().for_each(|content| shared.flows.mending.begin(*content));
+        if tell.try_send((notice, is_shown)).is_err() {
+            wanted.iter().for_each(|content| shared.flows.mending.end(content));
             shared.flows.repair_wanted.notify_one();
         }
     });
@@ -110,11 +153,15 @@ pub(in crate::peer) async fn mend(shared: Arc<Shared>) {
         }
         let Notice::Quarantined { object, kind: Kind::Replica, names, .. } = notice else { continue };
         if fetches.len() >= WAITING_MAX {
+            shared.flows.mending.end(&object.content);
             shared.flows.repair_wanted.notify_one();
             continue;
         }
         let (shared, places) = (shared.clone(), places.clone());
-        fetches.spawn(async move { shared.fetch_again(object, names, &places, is_shown).await });
+        fetches.spawn(async move {
+            shared.fetch_again(object, names, &places, is_shown).await;
+            shared.flows.mending.end(&object.content);
+        });
     }
 }
 

@@ -12,6 +12,8 @@
 //! | `records` | signatures of name records |
 //! | `hopeless` | attempts that are not worth making: files that do not fit, copies that other peers do not take |
 //! | `mend` | the notices of the store, and the objects that are fetched again |
+//! | `scrub` | objects that are read and hashed again, for a person or by the schedule |
+//! | `verified` | when copies were last verified, here and at other peers |
 //! | `health` | which files have fewer copies than they should |
 //! | `state` | what the flows share |
 
@@ -24,6 +26,8 @@ pub(in crate::peer) mod mend;
 pub(in crate::peer) mod records;
 pub(in crate::peer) mod relay;
 pub(in crate::peer) mod request;
+pub(in crate::peer) mod scrub;
 pub(in crate::peer) mod serve;
 pub(in crate::peer) mod state;
 pub(in crate::peer) mod store;
+pub(in crate::peer) mod verified;

@@ -7,7 +7,8 @@ use tokio::sync::{Notify, watch};
 
 use super::health::HealthBook;
 use super::hopeless::Hopeless;
-use super::mend::NoticeBook;
+use super::mend::{Mending, NoticeBook};
+use super::scrub::Scrubs;
 use crate::files::Transfers;
 use crate::names::Bygones;
 use crate::peer::api::LeaveReport;
@@ -32,6 +33,10 @@ pub(in crate::peer) struct FlowState {
     pub health: HealthBook,
     /// The recent notices of the store.
     pub notices: NoticeBook,
+    /// The objects of which a good copy is being looked for.
+    pub mending: Mending,
+    /// The scrub that a person began.
+    pub scrubs: Scrubs,
     /// The attempts that are not worth making.
     pub hopeless: Hopeless,
     /// Allows one departure at a time.
