@@ -111,7 +111,7 @@ fn key_in_words(key: &Position) -> String {
     format!("the name with key {key}")
 }
 
-/// What is kept of a history: its bytes, and its name if it holds a sibling.
+/// The value that the index keeps of a history: its bytes, and its name if it holds a sibling.
 ///
 /// # Errors
 /// When the history does not fit.

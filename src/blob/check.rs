@@ -33,7 +33,7 @@ enum Standing {
     Absent,
 }
 
-/// What a hash showed about an object.
+/// The outcome of a hash of an object.
 pub(super) enum Judgement {
     /// Its bytes are right.
     Sound(Outboard),

@@ -61,7 +61,7 @@ pub(super) enum Change {
     Built,
 }
 
-/// What is kept of a name.
+/// The value that is kept of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptRecord {
     /// The history of the name, opaque here.

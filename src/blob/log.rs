@@ -270,7 +270,7 @@ fn check_of(entry: &[u8]) -> [u8; CHECK_BYTES] {
     std::array::from_fn(|i| digest[i])
 }
 
-/// What stands at the beginning of some bytes.
+/// The entry at the beginning of some bytes.
 enum Found {
     /// A sound entry of this many bytes.
     Sound(Entry, usize),

@@ -46,7 +46,7 @@ pub(super) fn settle(store: &Store, first: bool) -> Result<bool> {
     Ok(all)
 }
 
-/// Brings the records back from their log. Those that are in the index already are in the log, too, and come last.
+/// Brings the records back from their log. A record that is in the index already is in the log, too, and comes last.
 fn replay_records(store: &Store) -> Result<()> {
     let mut changes = Vec::new();
     let (mut bytes, mut records) = (0, 0);

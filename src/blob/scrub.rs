@@ -30,7 +30,7 @@ struct Opened {
     hasher: ChunkHasher,
 }
 
-/// What one step of a [`Scrub`] did.
+/// The outcome of one step of a [`Scrub`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScrubStep {
     /// It read this many bytes; there are more steps.
@@ -111,7 +111,7 @@ impl Scrub {
         };
         let hashed = failed.map_or_else(|| Ok(hasher.finish()), Err);
         Ok(match self.store.judge(&info, &*file, &stamp, hashed)? {
-            // What took the place of a bad file was hashed on its way in.
+            // The file that took the place of a bad one was hashed on its way in.
             Judgement::Sound(_) | Judgement::Replaced => ScrubStep::Sound,
             Judgement::Bad => ScrubStep::Quarantined(info, kind),
         })

@@ -47,7 +47,7 @@ pub struct Verification {
     pub at_ms: Option<u64>,
 }
 
-/// What a peer does next.
+/// The next step of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NextScrub {
     /// It waits this long, and asks again.
@@ -62,7 +62,7 @@ impl Scrubbing {
         (!every.is_zero()).then_some(Scrubbing { every })
     }
 
-    /// What to do, by the wall clock and by the time since the last object was read, or since the peer started.
+    /// The next step, by the wall clock and by the time since the last object was read, or since the peer started.
     pub fn next(&self, stock: &Stock, now_ms: u64, since_last: Duration) -> NextScrub {
         let from_the_future =
             stock.latest.at_ms.is_some_and(|at_ms| at_ms > now_ms.saturating_add(CLOCK_SLACK_MS));
@@ -119,7 +119,7 @@ const CATCH_UP_PAUSE_MAX: Duration = Duration::from_secs(3_600);
 const WAIT_MAX: Duration = Duration::from_secs(600);
 /// How far ahead of the wall clock a verification may lie: clocks are corrected by seconds all the time.
 const CLOCK_SLACK_MS: u64 = 60_000;
-/// What an object costs beside its bytes: opening it takes about as long as reading so many.
+/// The cost of an object beside its bytes: opening it takes about as long as reading so many.
 const OBJECT_COST_BYTES: f64 = 65_536.0;
 /// The bytes that a scrub reads in a second where that is enough.
 const RATE_BYTES: u64 = 16 << 20;

@@ -1,4 +1,4 @@
-//! What the index keeps beside objects: verifications, siblings, and records that outlive the index.
+//! The values that the index keeps beside objects: verifications, siblings, and records that outlive the index.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -188,7 +188,7 @@ fn the_object_that_was_verified_longest_ago_is_known_at_all_times() {
     assert_eq!(oldest(&store, &nothing), Some((contents[2], Some(1_002_000))));
 }
 
-/// Goal: what was verified costs one commit for many objects.
+/// Goal: verifications of many objects cost one commit.
 #[test]
 fn verifications_are_written_in_batches() {
     let (disk, store) = on_memory();
