@@ -166,7 +166,7 @@ impl Store {
     /// Notes that an object was hashed and is sound. The note reaches the index with others, or by
     /// [`Store::write_verified`].
     pub(super) fn note_verified(&self, content: ContentId) {
-        let rows = self.gathered().add(content, self.wall_ms());
+        let rows = self.gathered().add(content, self.wall_ms().max(verified::NEVER + 1));
         if let Err(error) = self.submit_verified(rows) {
             tracing::debug!(%error, "verifications are not in the index; these objects are verified again");
         }
@@ -182,11 +182,5 @@ impl Store {
 
     fn submit_verified(&self, rows: Vec<verified::Row>) -> Result<()> {
         if rows.is_empty() { Ok(()) } else { self.index().submit([Change::Verified(rows)]) }
-    }
-
-    /// The wall clock of the disk in milliseconds since the Unix epoch, at least 1.
-    pub fn wall_ms(&self) -> u64 {
-        let since = self.layout().disk.wall_clock().duration_since(std::time::UNIX_EPOCH);
-        since.map_or(1, |since| (since.as_millis() as u64).max(1))
     }
 }

@@ -29,3 +29,4 @@ mod shell;
 mod silent;
 mod starting;
 mod usage;
+mod versions;

@@ -141,6 +141,7 @@ fn storage_requests() -> Vec<StorageRequest> {
         Health,
         Lacks { objects: vec![content] },
         Unkept,
+        FetchHistory { name: name() },
         Verified { objects: vec![content] },
     ]
 }
@@ -173,7 +174,7 @@ fn storage_replies() -> Vec<StorageReply> {
         Conflict { current: Some(record()) },
         Wanted { objects: vec![0, 300], records: vec![1], arriving: vec![2] },
         Synced { objects: 1, bytes: 3 << 20, records: 2, complete: true },
-        Files { files: vec![FileEntry { object: object(), names: vec![name()] }], more: true },
+        Files { files: vec![FileEntry { object: object(), names: vec![name()], pinned: true }], more: true },
         Health { short: vec![health()], total: 300, below_quorum: 1 },
         Syncing { others: vec![entry(10)] },
         WantedInPart { objects: vec![0, 300], records: vec![1], arriving: vec![2], unkept: vec![3] },
@@ -183,6 +184,7 @@ fn storage_replies() -> Vec<StorageReply> {
             reason: Some(MissingReason::NoRoom { length: 1 << 30, free: 7 }),
         },
         Moving { bytes: 256 << 10 },
+        History { records: vec![record(), record()], syncing: true },
         Verified { objects: vec![Some(1_796_000_000_000), None, Some(0)], oldest: Some(0) },
     ]
 }
@@ -192,7 +194,7 @@ fn health() -> FileHealth {
     FileHealth { content, names: vec![name()], holders: vec![peer(10)], missing: vec![peer(20), peer(30)] }
 }
 
-fn name_records() -> [NameRecord; 2] {
+fn name_records() -> [NameRecord; 3] {
     let ObjectInfo { content, length, outboard } = object();
     let first = NameRecord {
         name: name(),
@@ -200,15 +202,20 @@ fn name_records() -> [NameRecord; 2] {
         clock: Timestamp::of_unix_ms(1_700_000_000_000),
         writer: Position::of_number(10),
         version: 1,
-        replaces: None,
+        replaces: Replaces::Nothing,
     };
     let removed = NameRecord {
         target: RecordTarget::Tombstone,
         version: 2,
-        replaces: Some(RecordId([9; 32])),
+        replaces: Replaces::Current(RecordId([9; 32])),
         ..first.clone()
     };
-    [first, removed]
+    let settling = NameRecord {
+        version: 3,
+        replaces: Replaces::Several(vec![RecordId([8; 32]), RecordId([7; 32])]),
+        ..first.clone()
+    };
+    [first, removed, settling]
 }
 
 /// One value of each message, and of each kind of value inside.

@@ -9,9 +9,11 @@ use std::sync::{Arc, Mutex};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+mod discard;
 mod everyday;
 mod kept;
 mod power;
+mod space;
 
 use super::disk::faulty::FaultyDisk;
 use super::*;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::bundle::{Given, certs_dir_of, watch_certificate};
+use super::folders::{default_certs_dir, peers_dir};
 use super::running::{Folders, Running};
 use crate::backoff::Backoff;
 use crate::blob::{BlobError, PeerFile, RealDisk, Store, occupy};
@@ -74,10 +75,6 @@ pub async fn start(options: StartOptions) -> Result<Handle, StartError> {
 /// # Errors
 /// [`StartError`].
 pub async fn start_telling(options: StartOptions, notice: &Notice<'_>) -> Result<Handle, StartError> {
-    let known = match &options.entrance {
-        Entrance::Join { known } => known.to_string(),
-        _ => String::new(),
-    };
     if let Some(settings) = &options.settings {
         settings.validate()?;
     }
@@ -91,19 +88,19 @@ pub async fn start_telling(options: StartOptions, notice: &Notice<'_>) -> Result
             return Err(error);
         }
     };
-    let joining = matches!(parts.start, Start::Join { .. });
+    let joining = match &parts.start {
+        Start::Join { known } => Some(known.address.clone()),
+        _ => None,
+    };
     let handle = launch(parts);
-    if joining && let Err(error) = handle.wait_active().await {
-        handle.shutdown().await;
-        drop(handle);
-        folders.undo().await;
-        let reason = match error {
-            StartError::Ended(reason) => reason,
-            other => other.to_string(),
-        };
-        return Err(StartError::Join { known, reason });
-    }
-    if !joining {
+    if let Some(known) = joining {
+        if let Err(reason) = handle.until_active().await {
+            handle.shutdown().await;
+            drop(handle);
+            folders.undo().await;
+            return Err(StartError::Join { known, reason });
+        }
+    } else {
         *handle.running.made.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(folders);
     }
     Ok(handle)
@@ -613,21 +610,6 @@ fn store_error(data_dir: &Path, existing: Option<&PeerFile>, error: BlobError) -
 
 fn data_error(data_dir: &Path, error: BlobError) -> StartError {
     StartError::Data { data_dir: data_dir.to_owned(), reason: error.to_string() }
-}
-
-/// The default certificates directory.
-pub(in crate::peer) fn default_certs_dir() -> PathBuf {
-    base_dir().join("certs")
-}
-
-/// The platform's folder for quoit.
-fn base_dir() -> PathBuf {
-    directories::ProjectDirs::from("", "", "quoit")
-        .map_or_else(|| PathBuf::from(".quoit"), |dirs| dirs.data_dir().to_owned())
-}
-
-pub(in crate::peer) fn peers_dir() -> PathBuf {
-    base_dir().join("peers")
 }
 
 /// The keys of values in the index, as a notice names them.

@@ -11,18 +11,24 @@
 //! | `leave` | a departure, and its report |
 //! | `records` | signatures of name records |
 //! | `hopeless` | attempts that are not worth making: files that do not fit, copies that other peers do not take |
-//! | `mend` | the notices of the store, and the objects that are fetched again |
+//! | `unkept` | the files that members of the ring cannot take |
+//! | `mend` | shows the notices of the store, and fetches bad copies again |
+//! | `notice_book` | the recent notices |
 //! | `scrub` | objects that are read and hashed again, for a person or by the schedule |
 //! | `verified` | when copies were last verified, here and at other peers |
 //! | `health` | which files have fewer copies than they should |
+//! | `versions` | the versions of a name, its removal and its restoring |
+//! | `health_book` | the known copies of the files that this peer reports on |
 //! | `state` | what the flows share |
 
 pub(in crate::peer) mod bytes;
 pub(in crate::peer) mod env;
 pub(in crate::peer) mod health;
+pub(in crate::peer) mod health_book;
 pub(in crate::peer) mod hopeless;
 pub(in crate::peer) mod leave;
 pub(in crate::peer) mod mend;
+pub(in crate::peer) mod notice_book;
 pub(in crate::peer) mod records;
 pub(in crate::peer) mod relay;
 pub(in crate::peer) mod request;
@@ -30,4 +36,6 @@ pub(in crate::peer) mod scrub;
 pub(in crate::peer) mod serve;
 pub(in crate::peer) mod state;
 pub(in crate::peer) mod store;
+pub(in crate::peer) mod unkept;
 pub(in crate::peer) mod verified;
+pub(in crate::peer) mod versions;

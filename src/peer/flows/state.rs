@@ -5,9 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
-use super::health::HealthBook;
+use super::health_book::HealthBook;
 use super::hopeless::Hopeless;
-use super::mend::{Mending, NoticeBook};
+use super::mend::Mending;
+use super::notice_book::NoticeBook;
 use super::scrub::Scrubs;
 use crate::files::Transfers;
 use crate::names::Bygones;
