@@ -1,6 +1,7 @@
 //! Scrubbing: bad copies are found without anybody asking for the files, and good ones take their place.
 
 use std::fs;
+use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
@@ -150,9 +151,9 @@ fn a_name_survives_the_loss_of_the_index() {
     let samples = stored(&ring, 36, 3);
     let versions = Sample::write(&ring.scratch(), "file 1", b"a second version");
     versions.store(&ring, 36, "");
-    for harm in
-        [|path: &std::path::Path| fs::remove_file(path).unwrap(), |path| fs::write(path, "no index").unwrap()]
-    {
+    let harms: [fn(&Path); 2] =
+        [|index| fs::remove_file(index).unwrap(), |index| fs::write(index, "no index").unwrap()];
+    for harm in harms {
         ring.kill(&[36]);
         harm(&ring.data_dir(36).join("index.redb"));
         ring.begin_run(36);
