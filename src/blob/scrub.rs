@@ -4,6 +4,7 @@
 //! hold up a request for it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::check::Judgement;
 use super::disk::{DiskFile, Stamp, read_full_at};
@@ -166,7 +167,7 @@ impl Store {
     /// Notes that an object was hashed and is sound. The note reaches the index with others, or by
     /// [`Store::write_verified`].
     pub(super) fn note_verified(&self, content: ContentId) {
-        let rows = self.gathered().add(content, self.wall_ms().max(verified::NEVER + 1));
+        let rows = self.gathered().add(content, self.wall_ms().max(verified::NEVER + 1), self.now());
         if let Err(error) = self.submit_verified(rows) {
             tracing::debug!(%error, "verifications are not in the index; these objects are verified again");
         }
@@ -177,10 +178,21 @@ impl Store {
     /// # Errors
     /// The errors of the index; the objects are then verified again.
     pub fn write_verified(&self) -> Result<()> {
-        self.submit_verified(self.gathered().take())
+        self.submit_verified(self.gathered().take(self.now(), Duration::ZERO))
+    }
+
+    /// Like [`Store::write_verified`], if the first of them waits for ten minutes.
+    ///
+    /// # Errors
+    /// The errors of [`Store::write_verified`].
+    pub fn tidy_verified(&self) -> Result<()> {
+        self.submit_verified(self.gathered().take(self.now(), GATHERED_FOR))
     }
 
     fn submit_verified(&self, rows: Vec<verified::Row>) -> Result<()> {
         if rows.is_empty() { Ok(()) } else { self.index().submit([Change::Verified(rows)]) }
     }
 }
+
+/// How long a verification waits for others, to be written with them.
+const GATHERED_FOR: Duration = Duration::from_secs(600);

@@ -10,10 +10,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
 
 use crate::id::ContentId;
+use crate::time::Moment;
 
 /// An object, and when it was last verified: milliseconds since the Unix epoch, 0 for never.
 pub(super) type Row = (ContentId, u64);
@@ -87,35 +89,49 @@ fn row_of((at_ms, content): (u64, &[u8; 32])) -> Row {
 
 /// Verifications that are not in the index yet.
 #[derive(Default)]
-pub(super) struct Gathered(Mutex<BTreeMap<ContentId, u64>>);
+pub(super) struct Gathered(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    rows: BTreeMap<ContentId, u64>,
+    /// When the first of them was added.
+    since: Moment,
+}
 
 impl Gathered {
     /// Adds a verification. Returns all of them once they are worth a commit.
-    pub fn add(&self, content: ContentId, at_ms: u64) -> Vec<Row> {
-        let mut gathered = self.lock();
-        gathered.insert(content, at_ms);
-        match gathered.len() {
+    pub fn add(&self, content: ContentId, at_ms: u64, now: Moment) -> Vec<Row> {
+        let mut waiting = self.lock();
+        if waiting.rows.is_empty() {
+            waiting.since = now;
+        }
+        waiting.rows.insert(content, at_ms);
+        match waiting.rows.len() {
             0..GATHERED_MAX => Vec::new(),
-            _ => std::mem::take(&mut *gathered).into_iter().collect(),
+            _ => std::mem::take(&mut waiting.rows).into_iter().collect(),
         }
     }
 
-    /// Takes all verifications out, to write them.
-    pub fn take(&self) -> Vec<Row> {
-        std::mem::take(&mut *self.lock()).into_iter().collect()
+    /// Takes all verifications out, to write them, if the first of them waits for at least this long.
+    pub fn take(&self, now: Moment, waits: Duration) -> Vec<Row> {
+        let mut waiting = self.lock();
+        match now.since(waiting.since) >= waits {
+            true => std::mem::take(&mut waiting.rows).into_iter().collect(),
+            false => Vec::new(),
+        }
     }
 
     /// All verifications that wait.
     pub fn all(&self) -> BTreeMap<ContentId, u64> {
-        self.lock().clone()
+        self.lock().rows.clone()
     }
 
     /// The time of the verification of an object that waits.
     pub fn at(&self, content: &ContentId) -> Option<u64> {
-        self.lock().get(content).copied()
+        self.lock().rows.get(content).copied()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<ContentId, u64>> {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

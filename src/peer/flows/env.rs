@@ -368,7 +368,7 @@ impl Env for Shared {
         let expired = self.blocking(|store| {
             let expired = store.expire_parts(PART_UNUSED_MAX, PARTS_MAX);
             expired.map(|_| store.keep_reserve())?;
-            store.write_verified()?;
+            store.tidy_verified()?;
             store.tidy_records()
         });
         if let Err(error) = expired.await {

@@ -86,8 +86,11 @@ impl Shared {
                 match step.await {
                     Ok(ScrubStep::Sound) => report.sound += 1,
                     Ok(ScrubStep::Quarantined(object, kind)) => bad.push((object, kind)),
-                    // An object that went away meanwhile was none of this scrub.
-                    Ok(ScrubStep::Gone | ScrubStep::Read(_)) => continue,
+                    // It was freed meanwhile, or a hand took its file away: repair brings back what belongs here.
+                    Ok(ScrubStep::Gone | ScrubStep::Read(_)) => {
+                        self.flows.repair_wanted.notify_one();
+                        continue;
+                    }
                     Err(error) => {
                         self.tell_unread(&object.content, &error);
                         report.unreadable += 1;
@@ -257,7 +260,7 @@ impl Shared {
 }
 
 /// How long the schedule waits where there is nothing to do.
-const IDLE: Duration = Duration::from_secs(5);
+const IDLE: Duration = Duration::from_secs(30);
 /// The longest that a rate may stretch a scrub: ten years.
 const PAUSE_MAX_SECONDS: f64 = 315_360_000.0;
 /// The most objects that the schedule passes over because they could not be read.
