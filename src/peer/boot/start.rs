@@ -656,6 +656,50 @@ mod tests {
         assert_eq!(Listen::of(&options, None, Some(&before)), Listen::There(listen));
     }
 
+    /// Goal: a value of the index that cannot be read is named, and taken for nothing else: the peer comes back to its
+    /// ring and keeps its names.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_value_that_cannot_be_read_is_named() {
+        use crate::eventually::eventually_async;
+        let dir = tempfile::tempdir().unwrap();
+        let options = |entrance| StartOptions {
+            number: Some(4),
+            data_dir: Some(dir.path().join("data")),
+            certs_dir: Some(dir.path().join("certs")),
+            listen: Some(([127, 0, 0, 1], 0).into()),
+            interval: "0.05".parse().ok(),
+            ..StartOptions::new(entrance)
+        };
+        let first = start(options(Entrance::Found)).await.unwrap();
+        first.wait_active().await.unwrap();
+        first.shutdown().await;
+        drop(first);
+        let key = Position::of_number(9);
+        let opened = eventually_async("the data directory is free", async || {
+            Store::open(&dir.path().join("data"), Arc::new(RealDisk)).ok()
+        });
+        let store = opened.await;
+        store.remember(b"\xff\x09".to_vec()).unwrap();
+        store.remember_known(b"no members".to_vec()).unwrap();
+        store.put_record(key, b"no history".to_vec()).unwrap();
+        drop(store);
+        let again = start(options(Entrance::Resume)).await.unwrap();
+        again.wait_active().await.unwrap();
+        let named = async || {
+            let status = again.status().await;
+            let told = |key: &str| status.notices.first.iter().any(|line| line.contains(key));
+            let all = [REMEMBERED, KNOWN, &format!("the name with key {key}")].into_iter().all(told);
+            if all { Ok(()) } else { Err(format!("{:?}", status.notices)) }
+        };
+        eventually_async("the notices name the values", named).await;
+        assert_eq!(
+            again.shared.store.record(&key).unwrap(),
+            Some(b"no history".to_vec()),
+            "it is left as it is"
+        );
+        again.shutdown().await;
+    }
+
     fn peer_file(listen: SocketAddr) -> PeerFile {
         PeerFile {
             position: Position::of_number(8),

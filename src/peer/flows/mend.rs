@@ -147,3 +147,26 @@ const FETCHES_MAX: usize = 4;
 /// The most tries to fetch an object again, and the pauses between them.
 const FETCH_TRIES_MAX: u32 = 4;
 const FETCH_BACKOFF: Backoff = Backoff::exponential(Duration::from_secs(1), 4, Duration::from_secs(15));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_for_a_good_copy_waits_for_that_one_only() {
+        let mending = Arc::new(Mending::default());
+        let [one, other] = [ContentId::of(b"1"), ContentId::of(b"2")];
+        mending.begin(one);
+        mending.until_over(&other).await;
+        let waiting = tokio::spawn({
+            let mending = mending.clone();
+            async move { mending.until_over(&one).await }
+        });
+        tokio::task::yield_now().await;
+        mending.begin(other);
+        mending.end(&other);
+        assert!(!waiting.is_finished());
+        mending.end(&one);
+        waiting.await.unwrap();
+    }
+}
