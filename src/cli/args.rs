@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::config::{ByteLimit, Interval};
 use crate::peer::{Entrance, StartOptions};
@@ -49,6 +50,9 @@ pub(super) struct PeerArgs {
     /// How much of the disk files leave free; default: 5 % or 10 GiB, the smaller [default: as before]
     #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
     reserve: Option<ByteLimit>,
+    /// Read and hash each file again within so many days; off for never [default: as before; at first 30]
+    #[arg(long, value_name = "DAYS", value_parser = super::amounts::period, allow_negative_numbers = true)]
+    scrub_every: Option<Duration>,
     /// Tell every ping, answer and copy
     #[arg(long, short)]
     verbose: bool,
@@ -98,6 +102,7 @@ impl PeerArgs {
             interval,
             capacity: self.capacity,
             reserve: self.reserve,
+            scrub_every: self.scrub_every,
             ..StartOptions::new(entrance)
         };
         if let Some(wait) = self.surplus_wait {

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     DropReport, EvictReport, FileEntry, ForgetReport, HistoryReport, LeavePlan, LeaveReport, MemberLine,
     ObjectInfo, PeerName, PinReport, PingReport, RemoveReport, RequestReport, RestoreReport, RingFile,
-    RingLine, ShortFile, StatusReport, StopReport, StopSpan, StoreReport, Verdict, WhereisReport, limits,
-    shortened,
+    RingLine, ScrubReport, ShortFile, StatusReport, StopReport, StopSpan, StoreReport, Verdict,
+    WhereisReport, limits, shortened,
 };
 use crate::id::{ContentId, FileName};
 
@@ -123,6 +123,11 @@ pub enum ClientRequest {
         /// Whether only to tell what would be freed.
         dry_run: bool,
     },
+    /// Reads and hashes every object of the peer again. `-> ScrubProgress…, Scrubbed`.
+    Scrub {
+        /// The most bytes that are read in a second; 0 for no bound.
+        rate: u64,
+    },
 }
 
 /// A reply to a client's command.
@@ -189,6 +194,19 @@ pub enum ClientReply {
     Dropped(DropReport),
     /// The copies that were freed, and the ones that stay.
     Evicted(EvictReport),
+    /// The progress of a scrub.
+    ScrubProgress {
+        /// The number of objects done.
+        objects: u64,
+        /// The number of objects in all.
+        objects_total: u64,
+        /// The number of bytes done.
+        bytes: u64,
+        /// The number of bytes in all.
+        bytes_total: u64,
+    },
+    /// Every object of the peer was read and hashed again.
+    Scrubbed(ScrubReport),
 }
 
 /// Why a command was not done, in words for people.

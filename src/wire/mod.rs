@@ -34,8 +34,8 @@ pub use named::{Listed, PeerName};
 pub use record::{NameRecord, RecordError, RecordTarget, Replaces, SignedRecord};
 pub use report::{
     ForgetReport, LeavePlan, LeaveReport, MemberLine, Misbehaviour, MissingCopy, PingReport, RequestReport,
-    RingFile, RingFiles, RingLine, ShortFile, StatusReport, StoreReport, UnkeptFiles, Unreachable,
-    WhereisReport,
+    RingFile, RingFiles, RingLine, ScrubReport, ShortFile, StatusReport, StoreReport, UnkeptFiles,
+    Unreachable, Verifications, WhereisReport,
 };
 pub use space::{Amount, SpaceReport};
 pub use storage::{

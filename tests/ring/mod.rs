@@ -24,6 +24,7 @@ mod refusals;
 mod rot;
 mod samples;
 mod scripts;
+mod scrub;
 mod shell;
 mod silent;
 mod space;

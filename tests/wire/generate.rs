@@ -225,6 +225,7 @@ fn storage_request() -> BoxedStrategy<StorageRequest> {
         (content(), any::<bool>()).prop_map(|(content, sure)| MayFree { content, sure }),
         content().prop_map(|content| Vouch { content }),
         content().prop_map(|content| Freed { content }),
+        vec(content(), 0..FEW).prop_map(|objects| Verified { objects }),
     ]
     .boxed()
 }
@@ -343,6 +344,8 @@ fn storage_reply() -> BoxedStrategy<StorageReply> {
         number().prop_map(|bytes| Moving { bytes }),
         (vec(signed_record(), 0..FEW), any::<bool>())
             .prop_map(|(records, syncing)| History { records, syncing }),
+        (vec(option::of(number()), 0..FEW), option::of(number()))
+            .prop_map(|(objects, oldest)| Verified { objects, oldest }),
         (number(), number(), option::of(missing_reason())).prop_map(|(files, bytes, reason)| Unkept {
             files,
             bytes,

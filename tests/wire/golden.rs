@@ -148,6 +148,7 @@ fn storage_requests() -> Vec<StorageRequest> {
         MayFree { content, sure: true },
         Vouch { content },
         Freed { content },
+        Verified { objects: vec![content] },
     ]
 }
 
@@ -206,6 +207,7 @@ fn storage_replies() -> Vec<StorageReply> {
         Kept(WhyKept::TooFew { holders: vec![peer], missing: vec![missing(MissingReason::NotYet)] }),
         Kept(WhyKept::Another { peer }),
         Vouched,
+        Verified { objects: vec![Some(1_796_000_000_000), None, Some(0)], oldest: Some(0) },
     ]
 }
 

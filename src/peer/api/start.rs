@@ -57,6 +57,9 @@ pub struct StartOptions {
     pub reserve: Option<ByteLimit>,
     /// How long a copy that is one too many stays while there is room.
     pub surplus_wait: Duration,
+    /// The period within which each object is read and hashed again; zero for never. `None` for the remembered or the
+    /// default period, [`StartOptions::SCRUB_EVERY`].
+    pub scrub_every: Option<Duration>,
     /// The bundle that [`admit`](crate::peer::admit) made for this peer: CA certificate, certificate, and perhaps its key. It is put
     /// into the certificates directory.
     pub bundle: Option<PathBuf>,
@@ -67,6 +70,9 @@ pub struct StartOptions {
 }
 
 impl StartOptions {
+    /// The default period within which each object is read and hashed again: 30 days.
+    pub const SCRUB_EVERY: Duration = Duration::from_secs(30 * 24 * 3_600);
+
     /// Options with this way in and defaults for everything else: a self-placed peer in the default places.
     pub fn new(entrance: Entrance) -> StartOptions {
         StartOptions {
@@ -82,6 +88,7 @@ impl StartOptions {
             capacity: None,
             reserve: None,
             surplus_wait: SURPLUS_WAIT,
+            scrub_every: None,
             bundle: None,
             key: None,
             transport: TransportSettings::default(),

@@ -1,6 +1,7 @@
 //! A peer of another process, commanded over `quoit-client/1`: the same methods and reports as
 //! [`crate::peer::Handle`].
 
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,8 +16,8 @@ use crate::id::{ContentId, FileName};
 use crate::peer::api::{
     ConnectError, DropReport, EvictReport, Failure, ForgetReport, HistoryReport, LeavePlan, LeaveReport,
     MemberLine, PinReport, PingReport, Progress, RemoveReport, RequestReport, RestoreReport, RingFiles,
-    RingLine, StatusReport, StopReport, StopSpan, StoreError, StoreOptions, StoreReport, Verdict,
-    VersionChoice, Wanted, WhereisReport,
+    RingLine, ScrubReport, StatusReport, StopReport, StopSpan, StoreError, StoreOptions, StoreReport,
+    Verdict, VersionChoice, Wanted, WhereisReport,
 };
 use crate::peer::flows::bytes::read_ahead;
 use crate::peer::flows::store::{hash, name_of, unreadable};
@@ -363,6 +364,19 @@ impl Client {
         evicted.await
     }
 
+    /// See [`crate::peer::Handle::scrub`].
+    ///
+    /// # Errors
+    /// The errors of [`crate::peer::Handle::scrub`], in words.
+    pub async fn scrub(&self, rate: Option<NonZeroU64>, progress: &Progress) -> Result<ScrubReport, Failure> {
+        let command = ClientRequest::Scrub { rate: rate.map_or(0, NonZeroU64::get) };
+        let scrubbed = self.ask(&command, progress, |reply| match reply {
+            ClientReply::Scrubbed(report) => Some(report),
+            _ => None,
+        });
+        scrubbed.await
+    }
+
     /// See [`crate::peer::Handle::plan_leave`].
     ///
     /// # Errors
@@ -442,6 +456,10 @@ impl Client {
         loop {
             match self.next(&mut replies).await? {
                 ClientReply::Progress { done, total } => progress.begin(done, total),
+                ClientReply::ScrubProgress { objects, objects_total, bytes, bytes_total } => {
+                    progress.set_objects(objects, objects_total);
+                    progress.begin(bytes, bytes_total);
+                }
                 ClientReply::End => return Err(self.broke_the_protocol()),
                 reply => {
                     if let Some(result) = take(reply) {

@@ -445,16 +445,18 @@ impl Env for Shared {
     }
 
     /// Removes partial transfers that no peer continues, and what of the cache exceeds a limit.
+    /// Removes partial transfers that no peer continues, writes what was verified, and keeps the log of records short.
     async fn tidy(self: &Arc<Self>) {
         let tidied = self.blocking(|store| {
             store.expire_parts(PART_UNUSED_MAX, PARTS_MAX)?;
             store.write_uses()?;
             store.trim()?;
             store.keep_reserve();
-            Ok::<(), BlobError>(())
+            store.tidy_verified()?;
+            store.tidy_records()
         });
         if let Err(error) = tidied.await {
-            tracing::warn!(%error, "partial transfers and the cache were not looked through");
+            tracing::warn!(%error, "the data directory was not tidied up");
         }
     }
 
