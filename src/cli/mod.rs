@@ -22,6 +22,7 @@ mod output;
 mod plot;
 mod progress;
 mod remedy;
+mod revoke;
 mod run;
 mod session;
 mod shell;
@@ -71,6 +72,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Work::Run(plan) => within_runtime(session::run(*plan)),
         Work::Command(command, target) => within_runtime(shell::run(command, target)),
         Work::Admit(plan) => admit::run(&plan),
+        Work::Ticket(plan) => within_runtime(admit::run_ticket(plan)),
+        Work::Revoke(plan) => within_runtime(revoke::run(plan)),
         Work::Simulate(plan) => within_runtime(simulate::run(plan)),
     };
     match done {
@@ -96,6 +99,7 @@ enum Command {
     Join(join::Args),
     Run(run::Args),
     Admit(admit::Args),
+    Revoke(revoke::Args),
     Simulate(simulate::Args),
     #[command(flatten)]
     Peer(command::Command),
@@ -110,6 +114,10 @@ enum Work {
     Command(command::Command, TargetArgs),
     /// Admit a peer or a client; needs no running peer.
     Admit(admit::Plan),
+    /// Make a ticket, which a running peer of this machine redeems.
+    Ticket(admit::TicketPlan),
+    /// Revoke a peer's certificate; needs no running peer, but tells those that run.
+    Revoke(revoke::Plan),
     /// Simulate a ring; needs no running peer.
     Simulate(simulate::Plan),
 }
@@ -122,7 +130,8 @@ fn plan(arguments: impl IntoIterator<Item = OsString>) -> Result<Work, clap::Err
         Command::Init(args) => ("init", args.plan().map(run)),
         Command::Join(args) => ("join", args.plan().map(run)),
         Command::Run(args) => ("run", args.plan().map(run)),
-        Command::Admit(args) => ("admit", args.plan().map(Work::Admit)),
+        Command::Admit(args) => ("admit", args.plan()),
+        Command::Revoke(args) => ("revoke", Ok(Work::Revoke(args.plan()))),
         Command::Simulate(args) => ("simulate", args.plan().map(Work::Simulate)),
         Command::Peer(command) => {
             let (_, matches) = matches.subcommand().expect("clap has found a subcommand");
@@ -355,6 +364,17 @@ mod tests {
             ("admit --renew", "NAME|PEER"),
             ("admit nas --renew --csr nas.csr", "--renew"),
             ("admit --client --csr nas.csr", "--client"),
+            ("admit --client --ticket", "--ticket"),
+            ("admit --ticket", "NAME|PEER"),
+            ("admit nas --ticket --renew", "--ticket"),
+            ("admit nas --ticket --expires 0s", "--expires"),
+            ("admit nas --ticket --expires 99d", "--expires"),
+            ("admit nas --ticket --expires soon", "--expires"),
+            ("admit nas --expires 1h", "--ticket"),
+            ("admit nas --ticket --address here", "--address"),
+            ("join quoit-ticket:AAAA", "KNOWN"),
+            ("join quoit-ticket:AAAA 8", "KNOWN"),
+            ("revoke", "PEER"),
         ] {
             let message = refused(line);
             assert!(message.contains(named), "{line}: {message}");

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     FileEntry, ForgetReport, LeavePlan, LeaveReport, ObjectInfo, PeerName, PingReport, RequestReport,
-    RingFile, RingLine, ShortFile, StatusReport, StoreReport, WhereisReport, limits, shortened,
+    RingFile, RingLine, ShortFile, SignedRevocation, StatusReport, StoreReport, WhereisReport, limits,
+    shortened,
 };
 use crate::id::{ContentId, FileName};
 
@@ -76,6 +77,11 @@ pub enum ClientRequest {
     },
     /// Like `Leave`, but the peer leaves even if something is lost. `-> Left`.
     LeaveAnyway,
+    /// Revoked keys, for the peer and its ring. `-> Revoked`.
+    Revoke {
+        /// Statements of the ring CA, at most [`limits::REVOKED_MAX`].
+        revoked: Vec<SignedRevocation>,
+    },
 }
 
 /// A reply to a client's command.
@@ -124,6 +130,11 @@ pub enum ClientReply {
     Forgotten(ForgetReport),
     /// In a list of the ring's files: the list is complete, although some peers did not answer.
     AllListed,
+    /// The peer keeps the revoked keys, and tells its ring.
+    Revoked {
+        /// The number of those that it did not know.
+        new: u64,
+    },
 }
 
 /// Why a command was not done, in words for people.

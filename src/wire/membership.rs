@@ -241,6 +241,9 @@ pub struct Hello {
     pub incarnation: u64,
     /// The address at which the sender wants to be reached; `None` for the address that the receiver sees.
     pub advertised: Option<Address>,
+    /// The digest of the revoked keys that the sender knows: the first eight bytes, big-endian, of SHA-256 over the
+    /// bodies of all revocations in the order of their keys; 0 if there are none.
+    pub revocations: u64,
 }
 
 /// Liveness over unreliable datagrams. `A ->[Ping] B`, `B ->[Pong] A`; B always answers at once.

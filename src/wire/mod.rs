@@ -8,15 +8,18 @@
 
 mod client;
 pub mod codec;
+mod enrol;
 mod fault;
 pub mod limits;
 mod membership;
 mod record;
 mod report;
+mod revocation;
 mod storage;
 mod text;
 
 pub use client::{ClientReply, ClientRequest, Failure, FailureKind, Wait, Wanted};
+pub use enrol::{EnrolReply, EnrolRequest, TicketRefusal};
 pub use fault::Fault;
 pub use membership::{
     Address, AddressError, Datagram, Entry, Hello, Life, Member, MemberState, MembershipReply,
@@ -28,6 +31,7 @@ pub use report::{
     RequestReport, RingFile, RingFiles, RingLine, ShortFile, StatusReport, StoreReport, UnkeptFiles,
     Unreachable, WhereisReport,
 };
+pub use revocation::{Revocation, RevocationError, SignedRevocation};
 pub use storage::{
     FileEntry, FileHealth, Link, Missing, MissingReason, ObjectInfo, OfferedRecord, PutRole, StorageReply,
     StorageRequest, StoreRole,
@@ -56,6 +60,13 @@ pub enum Request {
         /// The asking peer, as its connection to the helper proves it.
         from: Entry,
     },
+    /// Revoked keys that the asker knows, to a peer that may know fewer or more. `-> Revocations`.
+    Revocations {
+        /// The digest of all that the asker knows; see [`Hello::revocations`].
+        digest: u64,
+        /// Some of these revocations, at most [`limits::REVOKED_MAX`].
+        revoked: Vec<SignedRevocation>,
+    },
 }
 
 /// A reply to a [`Request`].
@@ -69,4 +80,11 @@ pub enum Reply {
     ProtocolError(String),
     /// The reply to a [`Request::Forward`]: the peer that is asked, as the helper knows it; or why none is asked.
     Forwarding(Result<Entry, RelayFailure>),
+    /// The reply to a [`Request::Revocations`].
+    Revocations {
+        /// The digest of all that the answering peer knows now; see [`Hello::revocations`].
+        digest: u64,
+        /// All that it knows, at most [`limits::REVOKED_MAX`]; empty if the asker knows the same.
+        revoked: Vec<SignedRevocation>,
+    },
 }

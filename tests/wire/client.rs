@@ -64,6 +64,7 @@ fn requests() -> Vec<ClientRequest> {
         ClientRequest::Leave,
         ClientRequest::Forget { peer: "nas".to_owned(), sure: true },
         ClientRequest::LeaveAnyway,
+        ClientRequest::Revoke { revoked: vec![SignedRevocation { body: vec![1, 2], signature: vec![3] }] },
     ]);
     requests
 }
@@ -201,6 +202,7 @@ fn replies() -> Vec<ClientReply> {
         ClientReply::AllListed,
         ClientReply::Failed(Failure::new("no room")),
         ClientReply::Failed(Failure::stays("this peer stays")),
+        ClientReply::Revoked { new: 1 },
     ]
 }
 

@@ -1,7 +1,7 @@
 //! How a node leaves, and forgets members that do not come back.
 
 use super::{Node, Phase, Purpose};
-use crate::id::Position;
+use crate::id::{KeyHash, Position};
 use crate::time::Moment;
 use crate::wire::limits::INCARNATION_MAX;
 use crate::wire::{Entry, Member, MemberState, MembershipRequest, Target};
@@ -77,10 +77,22 @@ impl Node {
     pub fn forget(&mut self, now: Moment, whom: &Position) -> bool {
         let known = self.members.at(whom).filter(|known| known.state == MemberState::Dead);
         let Some(entry) = known.map(|known| known.entry.clone()) else { return false };
+        self.declare_left(now, &entry)
+    }
+
+    /// No longer counts a member whose key was revoked, whether it answers or not, and tells the ring. Returns false if
+    /// there is no such member with this key.
+    pub fn expel(&mut self, now: Moment, whom: &Position, key: &KeyHash) -> bool {
+        let known = self.members.at(whom).filter(|known| known.state != MemberState::Left);
+        let Some(entry) = known.map(|known| known.entry.clone()) else { return false };
+        *whom != self.me.position && entry.key == *key && self.declare_left(now, &entry)
+    }
+
+    fn declare_left(&mut self, now: Moment, entry: &Entry) -> bool {
         let over = entry.incarnation.saturating_add(1).min(INCARNATION_MAX);
         self.learn(now, Member { entry: entry.with_incarnation(over), state: MemberState::Left });
         self.settle(now);
-        self.members.at(whom).is_none_or(|known| known.state == MemberState::Left)
+        self.members.at(&entry.position).is_none_or(|known| known.state == MemberState::Left)
     }
 
     /// Whether a farewell of this peer is still unanswered.

@@ -10,7 +10,8 @@ mod files;
 mod start;
 
 pub use crate::files::{FindError, NotActive, Progress, Remains, StayReason};
-pub use crate::transport::{BundleError, IdentityError};
+pub use crate::transport::{BundleError, EnrolError, IdentityError, Ticket, TicketError, TicketHolder};
+pub use crate::wire::TicketRefusal;
 pub use crate::wire::word_list;
 pub use crate::wire::{
     Failure, FailureKind, Fault, ForgetReport, LeavePlan, LeaveReport, Listed, Misbehaviour, MissingCopy,

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::config::{Interval, RingSettings, SettingsError};
-use crate::transport::{BundleError, IdentityError, TransportSettings};
+use crate::transport::{BundleError, EnrolError, IdentityError, Ticket, TransportSettings};
 use crate::wire::{Address, word_list};
 
 /// How a peer comes into its ring.
@@ -54,6 +54,8 @@ pub struct StartOptions {
     pub bundle: Option<PathBuf>,
     /// The file of the peer's key, if the bundle does not contain it.
     pub key: Option<PathBuf>,
+    /// The ticket with which this machine gets its certificate; then `entrance` leads to the ticket's address.
+    pub ticket: Option<Ticket>,
     /// The settings of the transport.
     pub transport: TransportSettings,
 }
@@ -73,6 +75,7 @@ impl StartOptions {
             interval: None,
             bundle: None,
             key: None,
+            ticket: None,
             transport: TransportSettings::default(),
         }
     }
@@ -94,6 +97,11 @@ pub enum StartNotice {
         /// The first day of the certificates.
         begin: String,
     },
+    /// The kept list of revoked keys is damaged.
+    Revocations {
+        /// The defect, in words.
+        reason: String,
+    },
 }
 
 impl std::fmt::Display for StartNotice {
@@ -107,6 +115,10 @@ impl std::fmt::Display for StartNotice {
             StartNotice::ClockNotSet { now, begin } => write!(
                 f,
                 "this machine's clock says {now}; the ring's certificates begin on {begin}: this peer waits until the clock is set"
+            ),
+            StartNotice::Revocations { reason } => write!(
+                f,
+                "warning: the list of revoked keys is damaged ({reason}); this peer asks the others for it"
             ),
         }
     }
@@ -180,6 +192,12 @@ pub enum StartError {
         path: PathBuf,
         /// The defect.
         source: Box<BundleError>,
+    },
+    /// The ticket brought no certificate.
+    #[error("the ticket brings no certificate: {source}")]
+    Ticket {
+        /// The reason.
+        source: Box<EnrolError>,
     },
     /// The key that was given beside the bundle is not the key of its certificate, or cannot be read.
     #[error("bundle {}: with {}: {source}", .path.display(), .key.display())]

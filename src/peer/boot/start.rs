@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::bundle::{Given, certs_dir_of, watch_certificate};
+use super::enrol::enrolled;
 use super::running::{Folders, Running};
 use crate::backoff::Backoff;
 use crate::blob::{BlobError, PeerFile, RealDisk, Store, occupy};
@@ -26,6 +27,7 @@ use crate::peer::flows::state::FlowState;
 use crate::peer::ring::actor::{Actor, remember_members};
 use crate::peer::ring::clock::Clock;
 use crate::peer::ring::contact::{Known, decode_known, keep_contact};
+use crate::peer::ring::revocation::heed_revocations;
 use crate::peer::ring::state::RingState;
 use crate::peer::shared::Shared;
 use crate::replica::TakeOver;
@@ -33,7 +35,7 @@ use crate::transport::{
     Authority, Identity, IdentityError, Incoming, Placement, Transport, TransportSettings, Verifier,
     background, label_of, spawn_blocking,
 };
-use crate::wire::{Address, Entry, Hello, Life, Member, Target, codec, limits};
+use crate::wire::{Address, Entry, Hello, Life, Member, Revocation, Target, codec, limits};
 
 /// The identity of a peer, and the earlier content of its data directory.
 struct Found {
@@ -55,6 +57,7 @@ struct Parts {
     settings: Option<RingSettings>,
     me: Entry,
     interval: Interval,
+    certs_dir: PathBuf,
 }
 
 /// Starts a peer. Must be called within a tokio runtime. It returns once the identity is there, the port is bound and
@@ -71,13 +74,14 @@ pub async fn start(options: StartOptions) -> Result<Handle, StartError> {
 /// # Errors
 /// [`StartError`].
 pub async fn start_telling(options: StartOptions, notice: &Notice<'_>) -> Result<Handle, StartError> {
+    if let Some(settings) = &options.settings {
+        settings.validate()?;
+    }
+    let (options, enrolment) = enrolled(options).await?;
     let known = match &options.entrance {
         Entrance::Join { known } => known.to_string(),
         _ => String::new(),
     };
-    if let Some(settings) = &options.settings {
-        settings.validate()?;
-    }
     let (folders, found) = find_identity_in_time(&options, notice).await?;
     let parts = match prepare(&options, &folders, found, notice).await {
         Ok(parts) => parts,
@@ -99,6 +103,9 @@ pub async fn start_telling(options: StartOptions, notice: &Notice<'_>) -> Result
             other => other.to_string(),
         };
         return Err(StartError::Join { known, reason });
+    }
+    if let Some(enrolment) = enrolment {
+        enrolment.forget();
     }
     if !joining {
         *handle.running.made.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(folders);
@@ -141,6 +148,7 @@ async fn prepare(
 ) -> Result<Parts, StartError> {
     let data_dir = folders.data_dir.as_path();
     let Found { identity, verifier, existing } = found;
+    load_revocations(&identity, &verifier, folders, notice)?;
     let opened = {
         let dir = data_dir.to_owned();
         spawn_blocking(move || {
@@ -186,7 +194,7 @@ async fn prepare(
         left: false,
         contacts: contacts_of(options, existing.as_ref()),
     };
-    let hello = Hello { incarnation: peer_file.incarnation, advertised: peer_file.advertise.clone() };
+    let hello = Hello { incarnation: peer_file.incarnation, advertised: peer_file.advertise.clone(), revocations: 0 };
     let (transport, incoming) =
         listen.bind(&identity, &verifier, &hello, &options.transport, existing.is_some(), notice).await?;
     let bound = transport
@@ -217,7 +225,36 @@ async fn prepare(
         settings,
         me,
         interval,
+        certs_dir: folders.certs_dir.clone(),
     })
+}
+
+/// Takes in the revocations that the certificates directory keeps. A damaged list is reported; what is lost of it comes
+/// back from other peers.
+///
+/// # Errors
+/// [`StartError::Certificates`] when this peer's own key was revoked.
+fn load_revocations(
+    identity: &Identity,
+    verifier: &Verifier,
+    folders: &Folders,
+    notice: &Notice<'_>,
+) -> Result<(), StartError> {
+    let certs_dir = &folders.certs_dir;
+    match verifier.load_revocations(certs_dir) {
+        Ok(0) => {}
+        Ok(bad) => notice(&StartNotice::Revocations {
+            reason: format!("{bad} entries in {} are not by the ring CA", certs_dir.display()),
+        }),
+        Err(error) => notice(&StartNotice::Revocations { reason: error.to_string() }),
+    }
+    match verifier.revocation_of(identity.certificate_der()) {
+        None => Ok(()),
+        Some(Revocation { position, at_ms, .. }) => Err(StartError::Certificates {
+            certs_dir: certs_dir.clone(),
+            source: IdentityError::Revoked { position, at_ms },
+        }),
+    }
 }
 
 /// Begins all tasks of a peer.
@@ -234,6 +271,7 @@ fn launch(parts: Parts) -> Handle {
         settings,
         me,
         interval,
+        certs_dir,
     } = parts;
     let clock = Clock::default();
     let founds = matches!(start, Start::Found);
@@ -256,7 +294,7 @@ fn launch(parts: Parts) -> Handle {
         transport,
         identity,
         verifier,
-        ring: RingState::new(seen, actor, interval.duration()),
+        ring: RingState::new(seen, actor, interval.duration(), certs_dir),
         flows: FlowState::default(),
         control: ControlState::default(),
     });
@@ -284,6 +322,7 @@ fn launch(parts: Parts) -> Handle {
         background(mend(shared.clone())),
         background(watch_certificate(shared.clone())),
         background(keep_contact(shared.clone())),
+        background(heed_revocations(shared.clone())),
         background(actor.run()),
     ];
     let running = Arc::new(Running {

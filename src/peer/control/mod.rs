@@ -6,6 +6,9 @@
 //! | `commands` | the server of `quoit-client/1` |
 //! | `client` | its client: another process commands the peer |
 //! | `choice` | the peer of this machine that is meant |
+//! | `revoke` | revokes a certificate where the ring CA's key is, and tells the peers here |
+//! | `ticket` | makes a ticket where the ring CA's key is |
+//! | `enrol` | redeems tickets |
 //! | `report` | a peer's reports on itself and its ring |
 //! | `export` | the target of a request's bytes: a file, or standard output |
 //! | `state` | state that the commands share, and the subscribers |
@@ -13,7 +16,10 @@
 pub(in crate::peer) mod choice;
 pub(in crate::peer) mod client;
 pub(in crate::peer) mod commands;
+pub(in crate::peer) mod enrol;
 pub(in crate::peer) mod export;
 pub(in crate::peer) mod handle;
 pub(in crate::peer) mod report;
+pub(in crate::peer) mod revoke;
 pub(in crate::peer) mod state;
+pub(in crate::peer) mod ticket;

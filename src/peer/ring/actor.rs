@@ -15,7 +15,7 @@ use crate::backoff::Backoff;
 use crate::blob::{BlobError, PeerFile, RealDisk};
 use crate::chord::{Event, Node, Output, ReplyTo, Token, Unanswered, View};
 use crate::config::RingSettings;
-use crate::id::Position;
+use crate::id::{KeyHash, Position};
 use crate::peer::api::PeerEvent;
 use crate::peer::shared::Shared;
 use crate::time::Moment;
@@ -47,6 +47,10 @@ pub(in crate::peer) enum ActorMessage {
     Persisted(u64),
     /// Forget a member that does not answer; `done` is told whether that was done.
     Forget { whom: Position, done: oneshot::Sender<bool> },
+    /// No longer count a member whose key was revoked.
+    Expel { whom: Position, key: KeyHash },
+    /// End, for this reason.
+    End(String),
     /// Begin to leave: take no new work.
     BeginLeaving,
     /// Cancel the departure.
@@ -109,6 +113,10 @@ impl Actor {
             let wake = self.node.poll_timeout();
             tokio::select! {
                 message = self.inbox.recv() => match message {
+                    Some(ActorMessage::End(why)) => {
+                        self.shared.ring.ended.send_replace(Some(why));
+                        return;
+                    }
                     Some(message) => self.take(message, &mut replies, &mut next_reply),
                     None => return,
                 },
@@ -166,6 +174,11 @@ impl Actor {
                 // The asking task may have gone.
                 let _ = done.send(self.node.forget(now, &whom));
             }
+            ActorMessage::Expel { whom, key } => {
+                self.node.expel(now, &whom, &key);
+            }
+            // The loop takes this one itself.
+            ActorMessage::End(_) => {}
             ActorMessage::BeginLeaving => self.node.begin_leaving(now),
             ActorMessage::Stay => self.node.stay(now),
             ActorMessage::AskTurn => self.node.ask_turn(),
@@ -288,7 +301,7 @@ impl Actor {
             let answer = match asked {
                 Ok((from, Reply::Membership(reply))) => Ok((from, reply)),
                 Ok((_, Reply::ProtocolError(why))) => Err(Unanswered::from(why)),
-                Ok((from, Reply::Storage(_) | Reply::Forwarding(_))) => {
+                Ok((from, Reply::Storage(_) | Reply::Forwarding(_) | Reply::Revocations { .. })) => {
                     shared.blame_answer(&from.position, Fault::WrongReply);
                     Err(Unanswered::from("it broke the protocol".to_owned()))
                 }

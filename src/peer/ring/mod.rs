@@ -9,6 +9,7 @@
 //! | `blame` | faults of other peers, and how they are reported |
 //! | `ping` | asks a peer that a person names how it answers |
 //! | `forget` | removes a member that will not come back |
+//! | `revocation` | learns of revoked keys, tells others, and refuses these keys |
 //! | `clock` | time since the peer was made, sleep of the machine included |
 //! | `state` | what the tasks of a peer know of its ring, and its time |
 
@@ -20,4 +21,5 @@ pub(in crate::peer) mod forget;
 pub(in crate::peer) mod forward;
 pub(in crate::peer) mod lookup;
 pub(in crate::peer) mod ping;
+pub(in crate::peer) mod revocation;
 pub(in crate::peer) mod state;
