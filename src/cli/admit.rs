@@ -10,7 +10,8 @@ use super::args::{BASE_PORT, Misuse, address};
 use super::output::Output;
 use super::{DONE, FAILED, NOT_FOUND, Work, remedy};
 use crate::peer::{
-    Admission, AdmitError, AdmitOptions, AdmitReport, Admittee, PeerChoice, TicketOptions, admit, issue_ticket,
+    Admission, AdmitError, AdmitOptions, AdmitReport, Admittee, PeerChoice, TicketOptions, admit,
+    issue_ticket,
 };
 use crate::wire::Address;
 

@@ -8,8 +8,8 @@ use super::words::quoted;
 use crate::config::SettingsError;
 use crate::id::FileNameError;
 use crate::peer::{
-    AdmitError, BundleError, ConnectError, EnrolError, Failure, FailureKind, IdentityError, PlaceError, StartError,
-    StartNotice, StoreError, TicketRefusal, Wanted,
+    AdmitError, BundleError, ConnectError, EnrolError, Failure, FailureKind, IdentityError, PlaceError,
+    StartError, StartNotice, StoreError, TicketRefusal, Wanted,
 };
 use crate::sim::{ExperimentError, Parameter};
 
@@ -43,7 +43,9 @@ pub(super) fn admit(error: &AdmitError) -> String {
         AdmitError::NoAuthority { .. } => format!("{error}, or say with --certs-dir where the key is"),
         AdmitError::Identity(source) | AdmitError::Request { source, .. } => with(error, identity(source)),
         AdmitError::Bundle(source) => with(error, bundle(source)),
-        AdmitError::Connect(source) => format!("a running peer has to redeem the ticket: {}", connect(source)),
+        AdmitError::Connect(source) => {
+            format!("a running peer has to redeem the ticket: {}", connect(source))
+        }
         AdmitError::OtherFolder { .. } => format!("{error}; --certs-dir names a folder, --peer a peer"),
         _ => error.to_string(),
     }
@@ -152,7 +154,8 @@ fn identity(error: &IdentityError) -> Option<String> {
     match error {
         IdentityError::Expired { .. } => Some("`quoit admit … --renew` makes a new one".to_owned()),
         IdentityError::Revoked { .. } => Some(
-            "its files stay; where the ring CA's key is, `quoit admit` makes a certificate for a new key".to_owned(),
+            "its files stay; where the ring CA's key is, `quoit admit` makes a certificate for a new key"
+                .to_owned(),
         ),
         IdentityError::GivenOut { whom, .. } => {
             Some(format!("`quoit admit {whom} --renew` makes a new certificate for the same key"))
@@ -172,7 +175,7 @@ fn bundle(error: &BundleError) -> Option<String> {
     }
 }
 
-/// What to do about a ticket that brought nothing.
+/// The next step after a ticket that brought nothing.
 fn ticket(error: &EnrolError) -> Option<String> {
     const NEW: &str = "where the ring CA's key is, `quoit admit NAME --ticket` makes a new one";
     Some(match error {

@@ -58,8 +58,7 @@ impl Args {
 pub(super) async fn run(plan: Plan) -> anyhow::Result<u8> {
     let out = Output::new();
     let (certs_dir, whom) = (plan.certs_dir.clone(), plan.whom.clone());
-    let found =
-        tokio::task::spawn_blocking(move || find_admitted(certs_dir.as_deref(), &whom)).await?;
+    let found = tokio::task::spawn_blocking(move || find_admitted(certs_dir.as_deref(), &whom)).await?;
     let peer = match found {
         Ok(peer) => peer,
         Err(error) => return Ok(fail(&out, &error)),
@@ -133,8 +132,12 @@ fn in_words(peer: &AdmittedPeer, is_old: bool) -> String {
     let at = peer.revoked.as_deref().unwrap_or_default();
     let (name, ring, key) = (&peer.peer, &peer.ring, &peer.key);
     match is_old {
-        true => format!("The certificate of peer {name} of ring {ring} is revoked since {at}\n  key         sha256:{key}"),
-        false => format!("Revoked the certificate of peer {name} of ring {ring} at {at}\n  key         sha256:{key}"),
+        true => format!(
+            "The certificate of peer {name} of ring {ring} is revoked since {at}\n  key         sha256:{key}"
+        ),
+        false => format!(
+            "Revoked the certificate of peer {name} of ring {ring} at {at}\n  key         sha256:{key}"
+        ),
     }
 }
 

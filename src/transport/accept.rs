@@ -201,10 +201,16 @@ impl Shared {
             if is_given_up(&error) { NotAccepted::GivenUp(reason) } else { NotAccepted::Refused(reason) }
         })?;
         handshake.prove();
-        match settings::protocol(&quic) {
-            protocol if protocol == settings::ALPN_CLIENT => return self.welcome_client(quic).await,
-            protocol if protocol == settings::ALPN_ENROL => return self.welcome_stranger(quic),
-            _ => {}
+        let protocol = settings::protocol(&quic);
+        if protocol == settings::ALPN_ENROL {
+            return self.welcome_stranger(quic);
+        }
+        if quic.peer_identity().is_none() {
+            quic.close(close_code::NO_PEER, b"");
+            return Err("it shows no certificate".into());
+        }
+        if protocol == settings::ALPN_CLIENT {
+            return self.welcome_client(quic).await;
         }
         let proven = connection::proven(&quic, self.verifier.revoked()).map_err(|error| {
             quic.close(close_code::NO_PEER, b"");
@@ -217,7 +223,8 @@ impl Shared {
         let hello = self.own_hello();
         let welcomed =
             connection::welcome(quic.clone(), proven, &hello, &self.settings).await.map_err(|error| {
-                let given_up = quic.close_reason().is_some_and(|reason| is_given_up(&reason));
+                let given_up = self.heed_revocation(&quic)
+                    || quic.close_reason().is_some_and(|reason| is_given_up(&reason));
                 quic.close(close_code::NO_HELLO, b"");
                 let reason = error.to_string();
                 if given_up { NotAccepted::GivenUp(reason) } else { NotAccepted::Refused(reason) }

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{ExtendedKeyUsagePurpose, SubjectPublicKeyInfo};
 use ring::signature::{ED25519, UnparsedPublicKey};
-use rustls::pki_types::pem::{PemObject as _, SectionKind};
 use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{PemObject as _, SectionKind};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer as _;
 
@@ -163,15 +163,17 @@ impl Authority {
         Bundle::new(self.certificate().clone(), certificate, Some(key))
     }
 
-    /// The label of the peer that was admitted here under this display name.
+    /// The label of the peer that was admitted here under this display name, and is not revoked.
     ///
     /// # Errors
     /// [`IdentityError`] when the certificates cannot be read.
     pub fn label_of_display_name(&self, display_name: &str) -> Result<Option<String>, IdentityError> {
         let name = checked_display_name(display_name)?;
+        let verifier = self.revoked()?;
         let mut found = None;
         self.each_admitted(|_, certificate| {
-            if verifier::certificate_display_name(certificate).as_ref() == Some(&name) {
+            let is_revoked = verifier.revocation_of(certificate).is_some();
+            if verifier::certificate_display_name(certificate).as_ref() == Some(&name) && !is_revoked {
                 found = Some(label_of(&verifier::certificate_position(certificate)?));
             }
             Ok(())
@@ -279,7 +281,7 @@ impl Authority {
             let position = verifier::certificate_position(certificate)?;
             let display_name = verifier::certificate_display_name(certificate);
             let same_name = wanted_name.is_some() && wanted_name == display_name.as_deref();
-            let what = if verifier.revoked().of(&verifier::key_hash(certificate)?).is_some() {
+            let what = if verifier.revocation_of(certificate).is_some() {
                 return Ok(());
             } else if verifier::public_key(certificate)? == wanted_key {
                 if wanted_position == Some(&position) && wanted_name == display_name.as_deref() {

@@ -111,9 +111,7 @@ impl Shared {
         // Under TLS 1.3 a refused client learns of the refusal only now.
         let greeted = connection::greet(quic.clone(), proven, self.own, &hello, &self.settings).await;
         greeted.map_err(|error| match self.heed_revocation(&quic) {
-            true => {
-                DialError::Refused { address: target.address.clone(), refusal: Refusal::OursRevoked }
-            }
+            true => DialError::Refused { address: target.address.clone(), refusal: Refusal::OursRevoked },
             false => ungreeted(target, &quic, &error),
         })
     }

@@ -20,6 +20,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, SignatureScheme};
 use tokio::time::timeout;
 
+use super::background::spawn_blocking;
 use super::bundle::{Bundle, BundleError};
 use super::connection::certificate;
 use super::dial;
@@ -33,7 +34,6 @@ use super::settings::{self, TransportSettings};
 use super::stream_error::{StreamError, close_code};
 use super::ticket::{Body, Ticket};
 use super::verifier::{self, Verifier};
-use super::background::spawn_blocking;
 use crate::id::sha256;
 use crate::wire::{EnrolReply, EnrolRequest, Target, TicketRefusal, limits};
 
@@ -87,7 +87,7 @@ pub enum EnrolError {
     Files(#[from] IdentityError),
 }
 
-/// What an enrolment keeps in the certificates directory.
+/// The files that an enrolment keeps in the certificates directory.
 #[derive(Debug)]
 pub struct Enrolment {
     certs_dir: PathBuf,
@@ -125,7 +125,10 @@ impl Enrolment {
         let bundle = match redeemed.and_then(|(ca, certificate)| bundle(ca, certificate, key)) {
             Ok(bundle) => bundle,
             Err(error) => {
-                if matches!(error, EnrolError::Refused(_) | EnrolError::NotThatPeer { .. } | EnrolError::Dial(_)) {
+                if matches!(
+                    error,
+                    EnrolError::Refused(_) | EnrolError::NotThatPeer { .. } | EnrolError::Dial(_)
+                ) {
                     self.forget();
                 }
                 return Err(error);

@@ -92,7 +92,10 @@ pub enum IdentityError {
         at_ms: u64,
     },
     /// No more keys of this ring can be revoked.
-    #[error("{} keys of this ring are revoked, and no more can be; found a new ring", crate::wire::limits::REVOKED_MAX)]
+    #[error(
+        "{} keys of this ring are revoked, and no more can be; found a new ring",
+        crate::wire::limits::REVOKED_MAX
+    )]
     TooManyRevoked,
     /// Too many tickets wait to be used.
     #[error("{} tickets wait to be used already; they end by themselves", crate::wire::limits::TICKETS_MAX)]

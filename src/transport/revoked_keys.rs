@@ -67,9 +67,8 @@ impl RevokedKeys {
             for (revocation, signed) in checked {
                 let before = next.get(&revocation.key);
                 let rank = |r: &Revocation, s: &SignedRevocation| (r.at_ms, s.body.clone());
-                let stays = before.is_some_and(|k| {
-                    rank(&k.revocation, &k.signed) <= rank(&revocation, &signed)
-                });
+                let stays =
+                    before.is_some_and(|k| rank(&k.revocation, &k.signed) <= rank(&revocation, &signed));
                 let full = before.is_none() && next.len() >= limits::REVOKED_MAX;
                 if !stays && !full {
                     next.insert(revocation.key, Known { revocation: revocation.clone(), signed });

@@ -18,7 +18,7 @@ use super::names::is_display_name;
 use crate::id::{Position, sha256};
 use crate::wire::{Address, codec};
 
-/// What a machine needs to know to get its certificate from the machine with the ring CA's key. Whoever has it may use
+/// All that a machine needs to get its certificate from the machine with the ring CA's key. Whoever has it may use
 /// it: it is kept secret until it is used.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Ticket(Body);
@@ -139,8 +139,7 @@ impl FromStr for Ticket {
             return Err(TicketError::Damaged);
         }
         let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| TicketError::Damaged)?;
-        let (signed, checksum) =
-            bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(TicketError::Damaged)?;
+        let (signed, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(TicketError::Damaged)?;
         if sha256(signed)[..CHECKSUM_BYTES] != checksum[..] {
             return Err(TicketError::Damaged);
         }

@@ -42,7 +42,7 @@ pub struct TicketRefused {
     pub refusal: TicketRefusal,
     /// The ticket in words.
     pub ticket: String,
-    /// What happened, for the people here.
+    /// The same for the people here, with what happened.
     pub why: String,
 }
 
@@ -157,11 +157,9 @@ impl Authority {
         };
         let holder = kept.holder();
         refused.ticket = format!("{} for {holder}", refused.ticket);
-        let key_info = kept.check(secret, request, now_ms, &path).map_err(|(refusal, why)| TicketRefused {
-            refusal,
-            why,
-            ..refused.clone()
-        })?;
+        let key_info = kept
+            .check(secret, request, now_ms, &path)
+            .map_err(|(refusal, why)| TicketRefused { refusal, why, ..refused.clone() })?;
         let key = verifier::ed25519_key(&key_info).map(|key| KeyHash::of(&key).to_string());
         let key = key.unwrap_or_default();
         if let Some(used) = kept.used.as_ref().filter(|used| used.key != key) {
@@ -172,9 +170,8 @@ impl Authority {
             });
         }
         let (placement, name) = placed(&holder);
-        let certificate = self
-            .certify_key(key_info, placement, name)
-            .map_err(|error| refused.clone().failed(error))?;
+        let certificate =
+            self.certify_key(key_info, placement, name).map_err(|error| refused.clone().failed(error))?;
         let position =
             verifier::certificate_position(&certificate).map_err(|error| refused.clone().failed(error))?;
         if kept.used.is_none() {
@@ -211,8 +208,7 @@ impl Kept {
         let Some(bytes) = files::read(path).map_err(|source| IdentityError::io(path, source))? else {
             return Ok(None);
         };
-        let malformed =
-            |reason: String| IdentityError::Malformed { path: path.to_owned(), reason };
+        let malformed = |reason: String| IdentityError::Malformed { path: path.to_owned(), reason };
         let text = String::from_utf8(bytes).map_err(|error| malformed(error.to_string()))?;
         toml::from_str(&text).map(Some).map_err(|error| malformed(error.message().to_owned()))
     }
@@ -309,7 +305,7 @@ fn lock(folder: &Path) -> io::Result<File> {
     Ok(lock)
 }
 
-/// What is hashed with the secret.
+/// The text that is hashed with the secret.
 const PURPOSE: &[u8] = b"quoit ticket 1";
 /// How long a ticket is remembered after its end, so that whoever comes late is told so.
 const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3_600);
@@ -369,7 +365,10 @@ mod tests {
         let reopened = Authority::open(ring.folder.path()).unwrap().unwrap();
         let Body { id, secret, .. } = ticket.body();
         let refused = reopened.redeem(id, secret, &thief, NOW + 3, "10.0.0.8:9").unwrap_err();
-        assert!(refused.why.contains("from 10.0.0.7:9") && refused.ticket.ends_with("for nas"), "{refused:?}");
+        assert!(
+            refused.why.contains("from 10.0.0.7:9") && refused.ticket.ends_with("for nas"),
+            "{refused:?}"
+        );
         assert!(matches!(
             ring.ticket(TicketHolder::Name("nas".to_owned())),
             Err(IdentityError::GivenOut { .. })
@@ -392,8 +391,7 @@ mod tests {
         let ticket = ring.named("nas");
         let Body { id, .. } = ticket.body();
         for guess in 1..=limits::TICKET_GUESSES_MAX {
-            let refused =
-                ring.authority.redeem(id, &[guess; 16], &request(), NOW, "10.0.0.9:9").unwrap_err();
+            let refused = ring.authority.redeem(id, &[guess; 16], &request(), NOW, "10.0.0.9:9").unwrap_err();
             assert_eq!(refused.refusal, TicketRefusal::Unknown);
             assert!(refused.why.contains(&format!("{guess} of 5")), "{refused:?}");
         }

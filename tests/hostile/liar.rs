@@ -273,7 +273,7 @@ async fn serve_one(
         }
         Request::Storage(asked) => store.answer(asked),
         Request::Revocations { digest, .. } => {
-            Answer::Say(vec![Reply::Revocations { digest, revoked: Vec::new() }])
+            Answer::Say(vec![Reply::Revocations { digest: *digest, revoked: Vec::new() }])
         }
         Request::Forward { .. } | Request::Forwarded { .. } => {
             Answer::Say(vec![Reply::Forwarding(Err(RelayFailure::Refused))])

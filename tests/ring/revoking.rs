@@ -16,17 +16,17 @@ struct Scene {
 }
 
 impl Scene {
-    fn new() -> Scene {
+    /// `first` is the number or the name of the peer that is going to be revoked.
+    fn new(first: &str) -> Scene {
         let ring = Ring::of(8, &[10]);
         let join = |name: &str, port: u8| {
             let machine = Machine::new();
             admitted(&ring, &machine, &[name]);
-            let (bundle, known) =
-                (format!("{name}.bundle.pem"), format!("127.0.0.1:{}", ring.port(10)));
+            let (bundle, known) = (format!("{name}.bundle.pem"), format!("127.0.0.1:{}", ring.port(10)));
             let peer = machine.start(&ring, &["join", "--bundle", &bundle, &known, "0.25"], port);
             (machine, peer)
         };
-        let (nas, laptop) = (join("nas", 30), join("laptop", 31));
+        let (nas, laptop) = (join(first, 30), join("laptop", 31));
         for peer in [ring.peer(10), &nas.1, &laptop.1] {
             eventually("three peers", || peer.ask("Ring").done().contains("3 peers alive"));
         }
@@ -52,7 +52,7 @@ impl Scene {
 /// started anew from its first moment on; its files and records stay.
 #[test]
 fn a_revoked_peer_is_refused_everywhere() {
-    let scene = Scene::new();
+    let scene = Scene::new("nas");
     let Scene { ring, nas, laptop } = &scene;
     let file = ring.scratch().join("kept.txt");
     fs::write(&file, "kept\n").unwrap();
@@ -77,7 +77,7 @@ fn a_revoked_peer_is_refused_everywhere() {
         let ring = peer.ask("Ring").done();
         assert!(!ring.contains("nas"), "{ring}");
     }
-    // What it wrote stays.
+    // Its file stays.
     laptop.1.ask("Request kept.txt").done();
     let (code, out, _) = scene.revoke(&["nas", "--json"], "");
     let told: serde_json::Value = serde_json::from_str(&out).unwrap();
@@ -117,9 +117,9 @@ fn a_revoked_peer_is_refused_everywhere() {
 /// name can be given to a new key.
 #[test]
 fn a_revocation_waits_for_a_peer() {
-    let mut scene = Scene::new();
+    let mut scene = Scene::new("80");
     scene.ring.kill(&[10]);
-    let (code, _, err) = scene.revoke(&["nas", "--yes"], "");
+    let (code, _, err) = scene.revoke(&["80", "--yes"], "");
     assert_eq!(code, Some(0), "{err}");
     assert!(err.contains("the ring learns of it when one starts"), "{err}");
     assert!(scene.nas.1.ask("Ring").done().contains("peers alive"), "nobody knows yet");
@@ -130,8 +130,8 @@ fn a_revocation_waits_for_a_peer() {
     eventually("two peers", || laptop.1.ask("Ring").done().contains("2 peers alive"));
 
     let machine = Machine::new();
-    admitted(ring, &machine, &["nas"]);
+    admitted(ring, &machine, &["80"]);
     let known = format!("127.0.0.1:{}", ring.port(10));
-    let new = machine.start(ring, &["join", "--bundle", "nas.bundle.pem", &known, "0.25"], 32);
+    let new = machine.start(ring, &["join", "--bundle", "80.bundle.pem", &known, "0.25"], 32);
     eventually("three peers", || new.ask("Ring").done().contains("3 peers alive"));
 }

@@ -163,4 +163,3 @@ fn expires_ms(ring: &Ring) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix("expires_ms = ")).unwrap();
     line.parse().unwrap()
 }
-

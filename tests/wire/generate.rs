@@ -73,8 +73,11 @@ fn object() -> impl Strategy<Value = ObjectInfo> {
 }
 
 pub fn hello() -> impl Strategy<Value = Hello> {
-    (number(), option::of(address()), number())
-        .prop_map(|(incarnation, advertised, revocations)| Hello { incarnation, advertised, revocations })
+    (number(), option::of(address()), number()).prop_map(|(incarnation, advertised, revocations)| Hello {
+        incarnation,
+        advertised,
+        revocations,
+    })
 }
 
 pub fn datagram() -> impl Strategy<Value = Datagram> {

@@ -226,12 +226,20 @@ fn table() -> Vec<Golden> {
     table.push(golden(Datagram::Clock { unix_ms: 1_800_000_000_000 }));
     table.push(golden(self_placed()));
     table.push(golden(Hello { incarnation: 5, advertised: None, revocations: 0 }));
-    table.push(golden(Hello { incarnation: u64::MAX, advertised: Some(entry(10).address.clone()), revocations: 0 }));
+    table.push(golden(Hello {
+        incarnation: u64::MAX,
+        advertised: Some(entry(10).address.clone()),
+        revocations: 0,
+    }));
     table.extend(name_records().map(golden));
     table.push(golden(record()));
     table.push(golden(Request::Revocations { digest: 1 << 40, revoked: vec![revoked()] }));
     table.push(golden(Reply::Revocations { digest: 0, revoked: vec![revoked(), revoked()] }));
-    table.push(golden(Revocation { key: KeyHash([7; 32]), position: Position::of_number(7), at_ms: 1 << 40 }));
+    table.push(golden(Revocation {
+        key: KeyHash([7; 32]),
+        position: Position::of_number(7),
+        at_ms: 1 << 40,
+    }));
     table.extend(enrolments());
     table
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::bundle::{Given, certs_dir_of, watch_certificate};
+use super::bundle::{Given, certs_dir_of, load_revocations, watch_certificate};
 use super::enrol::enrolled;
 use super::running::{Folders, Running};
 use crate::backoff::Backoff;
@@ -35,7 +35,7 @@ use crate::transport::{
     Authority, Identity, IdentityError, Incoming, Placement, Transport, TransportSettings, Verifier,
     background, label_of, spawn_blocking,
 };
-use crate::wire::{Address, Entry, Hello, Life, Member, Revocation, Target, codec, limits};
+use crate::wire::{Address, Entry, Hello, Life, Member, Target, codec, limits};
 
 /// The identity of a peer, and the earlier content of its data directory.
 struct Found {
@@ -77,7 +77,7 @@ pub async fn start_telling(options: StartOptions, notice: &Notice<'_>) -> Result
     if let Some(settings) = &options.settings {
         settings.validate()?;
     }
-    let (options, enrolment) = enrolled(options).await?;
+    let (options, enrolment) = enrolled(options, peers_dir(), default_certs_dir()).await?;
     let known = match &options.entrance {
         Entrance::Join { known } => known.to_string(),
         _ => String::new(),
@@ -148,7 +148,7 @@ async fn prepare(
 ) -> Result<Parts, StartError> {
     let data_dir = folders.data_dir.as_path();
     let Found { identity, verifier, existing } = found;
-    load_revocations(&identity, &verifier, folders, notice)?;
+    load_revocations(&identity, &verifier, &folders.certs_dir, notice)?;
     let opened = {
         let dir = data_dir.to_owned();
         spawn_blocking(move || {
@@ -194,7 +194,8 @@ async fn prepare(
         left: false,
         contacts: contacts_of(options, existing.as_ref()),
     };
-    let hello = Hello { incarnation: peer_file.incarnation, advertised: peer_file.advertise.clone(), revocations: 0 };
+    let hello =
+        Hello { incarnation: peer_file.incarnation, advertised: peer_file.advertise.clone(), revocations: 0 };
     let (transport, incoming) =
         listen.bind(&identity, &verifier, &hello, &options.transport, existing.is_some(), notice).await?;
     let bound = transport
@@ -227,34 +228,6 @@ async fn prepare(
         interval,
         certs_dir: folders.certs_dir.clone(),
     })
-}
-
-/// Takes in the revocations that the certificates directory keeps. A damaged list is reported; what is lost of it comes
-/// back from other peers.
-///
-/// # Errors
-/// [`StartError::Certificates`] when this peer's own key was revoked.
-fn load_revocations(
-    identity: &Identity,
-    verifier: &Verifier,
-    folders: &Folders,
-    notice: &Notice<'_>,
-) -> Result<(), StartError> {
-    let certs_dir = &folders.certs_dir;
-    match verifier.load_revocations(certs_dir) {
-        Ok(0) => {}
-        Ok(bad) => notice(&StartNotice::Revocations {
-            reason: format!("{bad} entries in {} are not by the ring CA", certs_dir.display()),
-        }),
-        Err(error) => notice(&StartNotice::Revocations { reason: error.to_string() }),
-    }
-    match verifier.revocation_of(identity.certificate_der()) {
-        None => Ok(()),
-        Some(Revocation { position, at_ms, .. }) => Err(StartError::Certificates {
-            certs_dir: certs_dir.clone(),
-            source: IdentityError::Revoked { position, at_ms },
-        }),
-    }
 }
 
 /// Begins all tasks of a peer.

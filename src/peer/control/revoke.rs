@@ -26,7 +26,7 @@ pub struct AdmittedPeer {
     pub revoked: Option<String>,
 }
 
-/// What a running peer of this machine said to the news of a revocation.
+/// The answer of a running peer of this machine to the news of a revocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToldPeer {
     /// The peer in words: "peer 4".

@@ -35,14 +35,18 @@ impl Shared {
     ) -> Result<usize, RevocationError> {
         let new = self.verifier.learn_revocations(revoked)?.len();
         if new > 0 {
-            let (verifier, certs_dir) = (self.verifier.clone(), self.ring.certs_dir.clone());
-            let kept = spawn_blocking(move || verifier.keep_revocations(&certs_dir)).await;
-            if let Err(error) = kept {
-                let text = format!("the revoked keys are not kept over a restart: {error}");
-                self.tell(PeerEvent::Warning(text));
-            }
+            self.keep_revocations().await;
         }
         Ok(new)
+    }
+
+    async fn keep_revocations(&self) {
+        let (verifier, certs_dir) = (self.verifier.clone(), self.ring.certs_dir.clone());
+        let kept = spawn_blocking(move || verifier.keep_revocations(&certs_dir)).await;
+        if let Err(error) = kept {
+            let text = format!("the revoked keys are not kept over a restart: {error}");
+            self.tell(PeerEvent::Warning(text));
+        }
     }
 
     /// Handles `Revocations`.
@@ -79,7 +83,7 @@ impl Shared {
         }
     }
 
-    /// What a connected peer knows, if that differs from what this one knows.
+    /// The revocations that a connected peer knows, if they differ from those that this one knows.
     async fn ask_revocations(
         &self,
         whom: &Entry,
@@ -101,15 +105,13 @@ impl Shared {
 
     /// Refuses the keys that were revoked since the last time, tells the people here and the other peers.
     async fn refuse_revoked(self: &Arc<Self>, refused: &mut BTreeSet<KeyHash>) {
-        let new: Vec<SignedRevocation> = self.verifier.revoked().all();
-        let new: Vec<_> = new
-            .into_iter()
+        // A peer that ends since its own key is among them leaves the list behind for its next start.
+        self.keep_revocations().await;
+        let known = self.verifier.revoked().all().into_iter();
+        let new: Vec<_> = known
             .filter_map(|signed| signed.decode().ok().map(|revocation| (revocation, signed)))
             .filter(|(revocation, _)| refused.insert(revocation.key))
             .collect();
-        // The others are told before the connections of revoked keys end, since one of them may be this peer's own.
-        let told: Vec<SignedRevocation> = new.iter().map(|(_, signed)| signed.clone()).collect();
-        let pass_on = self.clone().pass_on(told);
         self.transport.drop_revoked();
         for (revocation, _) in &new {
             let at = Timestamp::of_unix_ms(revocation.at_ms).to_string();
@@ -122,7 +124,7 @@ impl Shared {
             }
             self.tell(PeerEvent::PeerRevoked { peer: self.named(&revocation.position), at });
         }
-        background(pass_on);
+        background(self.clone().pass_on(new.into_iter().map(|(_, signed)| signed).collect()));
     }
 
     /// Tells all peers that this one is connected with of these revocations.
@@ -158,7 +160,7 @@ impl Shared {
 pub(in crate::peer) async fn heed_revocations(shared: Arc<Shared>) {
     let mut views = shared.ring.views.clone();
     let mut changes = shared.verifier.revoked().changes();
-    // Those of an earlier life are refused from the first handshake on, and nobody needs to be told again.
+    // Keys that were known at the start are refused from the first handshake on, and nobody needs to be told again.
     let of_old = shared.verifier.revoked().all();
     let mut refused: BTreeSet<KeyHash> =
         of_old.iter().filter_map(|signed| signed.decode().ok()).map(|revocation| revocation.key).collect();

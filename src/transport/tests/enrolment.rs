@@ -38,9 +38,7 @@ async fn serve(ring: Arc<Ring>, identity: Identity, mut inbox: mpsc::Receiver<In
     while let Some(event) = inbox.recv().await {
         let Incoming::Stranger(mut stranger) = event else { continue };
         let reply = match stranger.read_request().await {
-            Ok(EnrolRequest::Authority) => {
-                EnrolReply::Authority { certificate: identity.ca_der().to_vec() }
-            }
+            Ok(EnrolRequest::Authority) => EnrolReply::Authority { certificate: identity.ca_der().to_vec() },
             Ok(EnrolRequest::Redeem { ticket, secret, request }) => {
                 let from = stranger.from().to_string();
                 match ring.authority.redeem(&ticket, &secret, &request, now_ms(), &from) {
@@ -87,10 +85,7 @@ async fn a_ticket_brings_a_bundle() {
 async fn the_secret_goes_to_nobody_else() {
     let (office, elsewhere) = (Office::new(), tempfile::tempdir().unwrap());
     let (member, foreigner) = (office.ring.identity(7), Ring::new().identity(1));
-    let as_if = [
-        (member, "it is peer 7, not peer 1"),
-        (foreigner, "it is of another ring"),
-    ];
+    let as_if = [(member, "it is peer 7, not peer 1"), (foreigner, "it is of another ring")];
     for (identity, why) in as_if {
         let Peer { transport, target, mut inbox } =
             Peer::with(&identity, &TransportSettings::default()).unwrap();
