@@ -16,7 +16,7 @@ test:
 test-all:
     scripts/test.sh --all
 
-# Imports: downward only, and no two files need each other.
+# Imports: downward only, and without circles.
 layering:
     cargo test --locked --profile ci --test layering
 

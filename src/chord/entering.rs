@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::claims::check_list;
+use super::join_failure::JoinFailure;
 use super::output::Unanswered;
 use crate::config::RingSettings;
 use crate::id::Position;
@@ -49,8 +50,8 @@ pub(super) struct Entering {
     /// The moment at which the next round of asking begins.
     next_at: Moment,
     deadline: Option<Moment>,
-    /// The last error on the way in, in words for people.
-    trouble: String,
+    /// The last error on the way in.
+    trouble: Option<JoinFailure>,
     rounds: u32,
     /// Whether a member of a ring has answered in this round: then that ring is the one to enter.
     found_ring: bool,
@@ -85,7 +86,7 @@ pub(super) enum Due {
     /// Nothing yet.
     Nothing,
     /// The way in ends here, for this reason.
-    Fail(String),
+    Fail(JoinFailure),
     /// Ask this peer.
     Ask(Entry),
     /// Enter, with these remembered members taken for dead.
@@ -115,7 +116,7 @@ pub(super) enum Way {
     /// Ask this peer, which stands nearer to this peer's place.
     Ask(Entry),
     /// The way in ends here, for this reason.
-    Fail(String),
+    Fail(JoinFailure),
 }
 
 /// The step that a reply leads to.
@@ -175,7 +176,7 @@ impl Entering {
             hops: 0,
             next_at: now,
             deadline,
-            trouble: String::new(),
+            trouble: None,
             rounds: 0,
             found_ring: false,
             reported: Vec::new(),
@@ -218,8 +219,7 @@ impl Entering {
         met: impl Iterator<Item = Target>,
     ) -> Due {
         if self.deadline.is_some_and(|at| at <= now) {
-            let trouble = if self.trouble.is_empty() { "it does not answer" } else { &self.trouble };
-            return Due::Fail(trouble.to_owned());
+            return Due::Fail(self.trouble.clone().unwrap_or(JoinFailure::Silent));
         }
         if self.next_at > now {
             return Due::Nothing;
@@ -255,10 +255,10 @@ impl Entering {
     ) -> Option<Way> {
         let Unanswered { why, refused } = silence;
         if refused && self.kind == Kind::Join && self.hops == 0 {
-            return Some(Way::Fail(why));
+            return Some(Way::Fail(JoinFailure::Unanswered(why)));
         }
-        if self.trouble.is_empty() || self.path.is_empty() {
-            self.trouble = why;
+        if self.trouble.is_none() || self.path.is_empty() {
+            self.trouble = Some(JoinFailure::Unanswered(why));
         }
         self.follow_path(now, timeout)
     }
@@ -290,33 +290,31 @@ impl Entering {
             }
             MembershipReply::Forming { settings, members } => {
                 if self.kind == Kind::Join {
-                    self.try_later(
-                        now + ROUND_PAUSE,
-                        format!("peer {} is itself still waiting for its ring", from.position.label()),
-                    );
+                    self.try_later(now + ROUND_PAUSE, JoinFailure::Forming(from.position));
                     return None;
                 }
                 Some(Step::Forming { settings, members })
             }
             MembershipReply::Refused(Refusal::Stale { incarnation }) => Some(Step::LaterLife(incarnation)),
             MembershipReply::Busy if self.hops < HOPS_MAX => {
-                self.try_later(now + pause, "it is busy".to_owned());
+                self.try_later(now + pause, JoinFailure::Busy);
                 self.again = Some(from);
                 None
             }
             MembershipReply::Refused(Refusal::Leaving) | MembershipReply::Busy => {
-                self.try_later(now + pause, "it is busy, or leaving".to_owned());
+                self.try_later(now + pause, JoinFailure::BusyOrLeaving);
                 None
             }
             MembershipReply::Refused(refusal) => {
-                Some(Step::Way(Way::Fail(format!("refused by peer {}: {refusal}", from.position.label()))))
+                let failure = JoinFailure::Refused { by: from.position, refusal };
+                Some(Step::Way(Way::Fail(failure)))
             }
             MembershipReply::Gone { successor: Some(successor) } => {
                 self.path.push(successor);
                 self.follow_path(now, timeout).map(Step::Way)
             }
             _ => {
-                self.try_later(now + pause, format!("peer {} is in no ring", from.position.label()));
+                self.try_later(now + pause, JoinFailure::InNoRing(from.position));
                 None
             }
         }
@@ -332,8 +330,7 @@ impl Entering {
             self.later_lives.push(*from);
             return true;
         }
-        let who = from.label();
-        self.trouble = format!("peer {who} says that this peer has lived longer than it can have");
+        self.trouble = Some(JoinFailure::ImpossibleLife(*from));
         self.next_at = self.next_at.max(now + ROUND_PAUSE);
         false
     }
@@ -407,8 +404,8 @@ impl Entering {
         Some(Way::Ask(next))
     }
 
-    fn try_later(&mut self, at: Moment, trouble: String) {
-        self.trouble = trouble;
+    fn try_later(&mut self, at: Moment, trouble: JoinFailure) {
+        self.trouble = Some(trouble);
         self.next_at = self.next_at.min(at);
     }
 }
@@ -417,27 +414,23 @@ impl Entering {
 /// itself brings: they were validated before, and must be those of the ring.
 ///
 /// # Errors
-/// Why this peer cannot come in, in words for people.
+/// Why this peer cannot come in.
 pub(super) fn judge_welcome(
     me: &Position,
     host: &Position,
     brought: Option<&RingSettings>,
     settings: &RingSettings,
     successors: &[Entry],
-) -> Result<(), String> {
-    let who = host.label();
+) -> Result<(), JoinFailure> {
     match brought {
         Some(mine) if mine != settings => {
-            let refusal = Refusal::SettingsDiffer(*settings);
-            return Err(format!("refused by this peer itself: {refusal}"));
+            return Err(JoinFailure::OtherSettings { of: *host, settings: *settings });
         }
         Some(_) => {}
-        None => settings
-            .validate()
-            .map_err(|error| format!("the ring of peer {who} has bad settings: {error}"))?,
+        None => settings.validate().map_err(|error| JoinFailure::BadSettings { of: *host, error })?,
     }
     check_list(me, successors, settings.successors.into())
-        .map_err(|fault| format!("as this peer's successors, peer {who} names {fault}"))
+        .map_err(|fault| JoinFailure::BadSuccessors { by: *host, fault })
 }
 
 /// The timeout of a join.
@@ -456,6 +449,7 @@ const DOORS_MAX: usize = 32;
 mod tests {
     use super::*;
     use crate::chord::sample::{entries, entry};
+    use crate::wire::Fault;
 
     const TIMEOUT: Duration = Duration::from_secs(1);
     const PAUSE: Duration = Duration::from_millis(50);
@@ -524,11 +518,9 @@ mod tests {
         let mut entering = join();
         knock(&mut entering, 0);
         assert_eq!(reply(&mut entering, 1, MembershipReply::Inactive), None);
-        assert_eq!(
-            knock(&mut entering, 400),
-            Due::Fail(format!("peer {} is in no ring", entry(1).position.label()))
-        );
-        assert_eq!(knock(&mut join(), 400), Due::Fail("it does not answer".to_owned()));
+        let in_no_ring = JoinFailure::InNoRing(entry(1).position);
+        assert_eq!(knock(&mut entering, 400), Due::Fail(in_no_ring));
+        assert_eq!(knock(&mut join(), 400), Due::Fail(JoinFailure::Silent));
     }
 
     #[test]
@@ -542,10 +534,8 @@ mod tests {
     #[test]
     fn a_refusal_for_good_ends_the_join() {
         let refused = Unanswered { why: "wrong ring".to_owned(), refused: true };
-        assert_eq!(
-            join().note_silence(at(0), TIMEOUT, refused.clone()),
-            Some(Way::Fail("wrong ring".to_owned()))
-        );
+        let failure = JoinFailure::Unanswered("wrong ring".to_owned());
+        assert_eq!(join().note_silence(at(0), TIMEOUT, refused.clone()), Some(Way::Fail(failure)));
         assert_eq!(form(&[1]).note_silence(at(0), TIMEOUT, refused), None, "others may still come");
     }
 
@@ -596,9 +586,13 @@ mod tests {
         assert_eq!(judge(None, settings, &[120, 140]), Ok(()));
         assert_eq!(judge(Some(&settings), settings, &[120]), Ok(()));
         let other = RingSettings { replicas: 2, ..settings };
-        assert!(judge(Some(&other), settings, &[120]).unwrap_err().contains("refused by this peer itself"));
+        let differ = judge(Some(&other), settings, &[120]).unwrap_err();
+        assert_eq!(differ, JoinFailure::OtherSettings { of: host, settings });
+        assert_eq!(differ.other_settings(), Some(settings));
         let bad = RingSettings { replicas: 0, ..settings };
-        assert!(judge(None, bad, &[120]).unwrap_err().contains("bad settings"));
-        assert!(judge(None, settings, &[140, 120]).unwrap_err().contains("as this peer's successors"));
+        assert!(matches!(judge(None, bad, &[120]), Err(JoinFailure::BadSettings { .. })));
+        let fault = Fault::BadList;
+        let out_of_order = judge(None, settings, &[140, 120]);
+        assert_eq!(out_of_order, Err(JoinFailure::BadSuccessors { by: host, fault }));
     }
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use rand::{Rng, RngExt as _};
 
+use super::hearsay::CONTRADICTED_LEAP_MAX;
 use super::rules::Rules;
 use crate::wire::limits::INCARNATION_MAX;
 use crate::wire::{Address, Entry, Member, MemberState};
@@ -149,6 +150,12 @@ impl Lives {
     }
 }
 
+/// Whether others may believe that this peer has had such a life.
+pub(super) fn may_be_mine(me: &Entry, incarnation: u64) -> bool {
+    let most = me.incarnation.saturating_add(CONTRADICTED_LEAP_MAX).min(INCARNATION_MAX);
+    incarnation <= most
+}
+
 /// The most lives that are skipped when this peer contradicts news of its own end.
 const LIVES_SKIPPED_MAX: u64 = 32;
 /// The most other addresses at which a peer takes notice of its own life, and the most new lives for each.
@@ -226,6 +233,15 @@ mod tests {
             }
         }
         assert_eq!(begun, usize::from(NEW_LIVES_MAX));
+    }
+
+    /// Rule: others believe a bounded leap beyond a confirmed life, so no honest peer names a life beyond that.
+    #[test]
+    fn a_life_beyond_the_leap_is_not_mine() {
+        assert!(may_be_mine(&me(), 1) && may_be_mine(&me(), LIFE + CONTRADICTED_LEAP_MAX));
+        assert!(!may_be_mine(&me(), LIFE + CONTRADICTED_LEAP_MAX + 1));
+        let last = me().with_incarnation(INCARNATION_MAX);
+        assert!(may_be_mine(&last, INCARNATION_MAX) && !may_be_mine(&last, INCARNATION_MAX + 1));
     }
 
     #[test]

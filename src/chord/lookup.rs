@@ -1,18 +1,13 @@
 //! One iterative lookup: asks ever closer peers, until the owner of a key says that it owns it.
 //!
-//! One table holds the peers known around the key: those at or after it, nearest first, then the asker, then those
-//! before it. Each is unasked, asked, answered, confirmed (it answered that it owns the key) or failed. A peer *stands*
-//! if it confirmed, or if it answered and somebody named it at or after the key.
-//!
-//! The end: the owner is the nearest peer that stands, once each nearer peer was asked and has failed. If it did not
-//! confirm, a peer before the key must list it, as long as one is left to ask. If all others fail, the asker owns it.
-//!
-//! The next peer to ask: the nearest peer named at or after the key, then the nearest before it, then the nearest after it
-//! that only the asker knows. Once a peer stands: the nearer peers, and those before the key if it has to be listed.
-//!
-//! Distrusted peers come last in each group. While one peer is slow the next is asked, at most three at a time. When a
-//! peer confirms, nearer peers that were asked before it and are still silent count as failed. An answer that
-//! contradicts itself is dropped, and its peer has failed.
+//! One table holds the peers around the key: those at or after it, nearest first, then the asker, then those before it.
+//! Each is unasked, asked, answered, confirmed (it said that it owns the key) or failed (silent, or contradicts itself).
+//! A peer *stands* if it confirmed, or if it answered and was named at or after the key, by any peer.
+//! The end: the owner is the nearest peer that stands, once each nearer one was asked and is no longer awaited. If it did
+//! not confirm, a peer before the key must list it, while one is left to ask. If all nearer ones fail, the asker owns it.
+//! Ask next: peers named at or after the key, then those before it, then those after it that only the asker knows; once a
+//! peer stands, only nearer ones, and those before the key until it is listed. The nearest go first, distrusted ones last.
+//! While one is slow the next is asked, three at most. A confirmation fails nearer peers that were asked and are silent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -6,8 +6,9 @@ use super::counted::Counted;
 use super::hearsay::Hearsay;
 use super::news::{Listener, News, wire_bytes};
 use super::table::{Crowded, Table};
-use crate::id::Position;
-use crate::wire::limits::{MEMBERS_MAX, MEMBERS_PER_MESSAGE_MAX};
+use crate::config::RingSettings;
+use crate::id::{KeyHash, Position};
+use crate::wire::limits::{INCARNATION_MAX, MEMBERS_MAX, MEMBERS_PER_MESSAGE_MAX};
 use crate::wire::{Entry, Member, MemberState};
 
 /// Members by position, without this peer, within a budget of members that answer and of members that do not.
@@ -194,6 +195,32 @@ impl Members {
         self.news.keep_none_for_others();
     }
 
+    /// Whether members are exchanged whole: the ring is small, or nearly so, and all its members are known.
+    pub(super) fn are_exchanged_whole(&self, settings: RingSettings) -> bool {
+        self.alive_count() + 1 < settings.known_whole_below() && !self.is_full(settings.neighbours())
+    }
+
+    /// The correction for a peer about itself. If it is believed over, or in a later life, it must hear that to
+    /// contradict it. If its life is also lived at another address, it must hear that, or neither of two processes
+    /// would end.
+    pub(super) fn correction_for(&self, whom: &Entry) -> Option<Member> {
+        let known = self.at(&whom.position)?;
+        let elsewhere = known.entry.incarnation == whom.incarnation && known.entry.address != whom.address;
+        (self.is_gone(whom) || elsewhere).then(|| known.clone())
+    }
+
+    /// The report by which a member that does not answer is forgotten. Its last life and the next one are declared over,
+    /// so that the peer may come back with a later one. `None` if no such member is away.
+    pub(super) fn forgotten(&self, whom: &Position) -> Option<Member> {
+        self.at(whom).filter(|known| known.state == MemberState::Dead).map(left_for_good)
+    }
+
+    /// Like [`Members::forgotten`], for a member whose key was revoked, whether it is away or not.
+    pub(super) fn expelled(&self, whom: &Position, key: &KeyHash) -> Option<Member> {
+        let counts = |known: &&Member| known.state != MemberState::Left && known.entry.key == *key;
+        self.at(whom).filter(counts).map(left_for_good)
+    }
+
     /// The member at a position, as far as is known.
     pub fn at(&self, position: &Position) -> Option<&Member> {
         self.table.at(position)
@@ -275,6 +302,12 @@ pub(super) fn is_more(said: &Member, known: Option<&Member>) -> bool {
     known.is_none_or(|known| order(said) > order(known))
 }
 
+/// The report that a member left: its last life and the next one are over.
+fn left_for_good(known: &Member) -> Member {
+    let over = known.entry.incarnation.saturating_add(1).min(INCARNATION_MAX);
+    Member { entry: known.entry.with_incarnation(over), state: MemberState::Left }
+}
+
 /// As many of these members as a message holds.
 fn fitting<'a>(members: impl IntoIterator<Item = &'a Member>) -> Vec<Member> {
     let mut bytes = 0;
@@ -301,7 +334,7 @@ mod tests {
 
     use super::*;
     use crate::chord::sample::entry;
-    use crate::wire::Life;
+    use crate::wire::{Address, Life};
 
     fn member(number: u8, incarnation: u64, state: MemberState) -> Member {
         Member { entry: entry(number).with_incarnation(incarnation), state }
@@ -339,6 +372,52 @@ mod tests {
         }
         assert_eq!(members.table().len(), GONE_MAX);
         assert!(members.gone.len() <= GONE_MAX);
+    }
+
+    /// Rule: in rings that are small, or nearly so, each state brings all members (design, small rings), as long as a
+    /// peer keeps them all.
+    #[test]
+    fn members_are_exchanged_whole_in_nearly_small_rings() {
+        let settings = RingSettings { successors: 1, ..RingSettings::default() };
+        let whole = |contacts_max, count: u8| {
+            let mut members = Members::new(contacts_max);
+            for number in 0..count {
+                members.merge(member(number, 1, MemberState::Alive), false);
+            }
+            members.are_exchanged_whole(settings)
+        };
+        assert!(whole(MEMBERS_MAX, 4) && !whole(MEMBERS_MAX, 5), "six peers are twice as many as three");
+        assert!(whole(2, 3) && !whole(2, 4), "a peer that keeps fewer knows no whole ring");
+    }
+
+    /// Rule: a peer that finds itself marked contradicts it (SWIM, §4.2), so it has to hear of the mark.
+    #[test]
+    fn a_peer_is_corrected_about_itself() {
+        let mut members = Members::new(MEMBERS_MAX);
+        members.merge(member(1, 5, MemberState::Alive), false);
+        members.merge(member(2, 5, MemberState::Dead), false);
+        let correction = |number, life| members.correction_for(&entry(number).with_incarnation(life));
+        assert_eq!(correction(1, 5), None);
+        assert_eq!(correction(1, 4), Some(member(1, 5, MemberState::Alive)), "it has lived longer");
+        assert_eq!(correction(2, 5), Some(member(2, 5, MemberState::Dead)), "it is believed dead");
+        assert_eq!(correction(2, 6), None, "the mark is of an earlier life");
+        assert_eq!(correction(3, 1), None, "a stranger");
+        let moved = entry(1).with_incarnation(5).with_address(Address::new("127.0.0.1:9").unwrap());
+        assert_eq!(members.correction_for(&moved), Some(member(1, 5, MemberState::Alive)));
+    }
+
+    /// Rule: a member that was forgotten by hand is none (design, words), until it comes back with a later life.
+    #[test]
+    fn a_forgotten_member_comes_back_with_a_later_life() {
+        let mut members = Members::new(MEMBERS_MAX);
+        members.merge(member(1, 5, MemberState::Dead), false);
+        members.merge(member(2, 5, MemberState::Alive), false);
+        let forgotten = members.forgotten(&entry(1).position).unwrap();
+        assert_eq!(forgotten, member(1, 6, MemberState::Left));
+        assert!(members.merge(forgotten, false) && !members.is_news(&member(1, 6, MemberState::Alive)));
+        assert!(members.is_news(&member(1, 7, MemberState::Alive)));
+        assert_eq!(members.forgotten(&entry(2).position), None, "a living member");
+        assert_eq!(members.forgotten(&entry(3).position), None, "a stranger");
     }
 
     #[test]

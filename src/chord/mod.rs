@@ -18,6 +18,7 @@
 #![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod acquaintances;
+mod admission;
 mod claims;
 mod contact_copy;
 mod counted;
@@ -28,6 +29,7 @@ mod entering;
 mod face;
 mod given;
 mod hearsay;
+mod join_failure;
 mod lives;
 mod lookup;
 mod members;
@@ -39,6 +41,7 @@ mod output;
 mod partners;
 mod pause;
 mod rejoined;
+mod reports;
 mod requests;
 mod ring_search;
 mod ring_size;
@@ -52,6 +55,7 @@ mod view;
 
 pub use claims::check_list;
 pub use entering::Start;
+pub use join_failure::JoinFailure;
 pub use lookup::{Evidence, HOP_GIVEN_UP, Lookup, Step, hop_timeout};
 pub use members::Members;
 pub use news::Listener;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::join_failure::JoinFailure;
 use crate::id::Position;
 use crate::wire::{Datagram, Entry, Fault, MembershipReply, MembershipRequest, Target};
 
@@ -57,7 +58,7 @@ pub enum Output {
 }
 
 /// An event, for people and for the layers above.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// An entering peer waits for these peers: labels or addresses.
     WaitingFor(Vec<String>),
@@ -102,7 +103,7 @@ pub enum Event {
 }
 
 /// Why a node has ended.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum EndReason {
     /// The peer left the ring.
     #[error("left the ring")]
@@ -113,9 +114,9 @@ pub enum EndReason {
         /// The incarnation of the other process.
         incarnation: u64,
     },
-    /// The join failed; the text says why.
-    #[error("{0}")]
-    JoinFailed(String),
+    /// The join failed.
+    #[error(transparent)]
+    JoinFailed(#[from] JoinFailure),
 }
 
 /// Why a request got no answer.

@@ -30,6 +30,7 @@ mod signals;
 mod simulate;
 mod tables;
 mod terminal;
+mod versions;
 mod words;
 
 use std::ffi::OsString;

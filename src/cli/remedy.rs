@@ -5,11 +5,11 @@
 use std::path::Path;
 
 use super::words::quoted;
-use crate::config::SettingsError;
-use crate::id::FileNameError;
+use crate::config::{RingSettings, SettingsError};
+use crate::id::{FileName, FileNameError};
 use crate::peer::{
-    AdmitError, BundleError, ConnectError, EnrolError, Failure, FailureKind, IdentityError, PlaceError,
-    StartError, StartNotice, StoreError, TicketRefusal, Wanted,
+    AdmitError, BundleError, ConnectError, Ended, EnrolError, Failure, FailureKind, IdentityError,
+    PlaceError, StartError, StartNotice, StoreError, TicketRefusal, Wanted,
 };
 use crate::sim::{ExperimentError, Parameter};
 
@@ -24,9 +24,15 @@ pub(super) fn start(error: &StartError) -> String {
         StartError::Certificates { source, .. } => identity(source),
         StartError::Ticket { source } => ticket(source),
         StartError::Bundle { source, .. } | StartError::BundleKey { source, .. } => bundle(source),
+        StartError::Join { reason, .. } | StartError::Ended(reason) => same_settings(reason),
         _ => None,
     };
     with(error, remedy)
+}
+
+/// Why a peer has ended.
+pub(super) fn ended(why: &Ended) -> String {
+    with(why, same_settings(why))
 }
 
 /// A notice of the start, with the option that would help.
@@ -97,13 +103,25 @@ pub(super) fn store(error: &StoreError) -> String {
 pub(super) fn request(failure: &Failure, wanted: &Wanted) -> String {
     match wanted {
         Wanted::Name(_) | Wanted::NameOrBeginning(_) if failure.is_not_found() => name(failure),
+        Wanted::Version { name, .. } => version(failure, name),
         _ => failure.to_string(),
+    }
+}
+
+/// Why a version of a name was not found.
+pub(super) fn version(failure: &Failure, name: &FileName) -> String {
+    match failure.is_not_found() {
+        true => format!("{failure} (`history {}` lists its versions)", quoted(name.as_str())),
+        false => failure.to_string(),
     }
 }
 
 /// Why a name was not found.
 pub(super) fn name(failure: &Failure) -> String {
     match failure.is_not_found() {
+        true if failure.kind == FailureKind::Removed => {
+            format!("{failure} (`history` lists its versions, and `restore` brings one back)")
+        }
         true => format!("{failure} (`Files --ring` lists what there is)"),
         false => failure.to_string(),
     }
@@ -148,6 +166,11 @@ pub(super) fn settings(error: &SettingsError) -> String {
 /// How a certificate is renewed; `whom` is the word by which `admit` names its peer.
 pub(super) fn renewal(whom: &str) -> String {
     format!("where the ring CA's key is, `quoit admit {whom} --renew` makes a new one")
+}
+
+fn same_settings(why: &Ended) -> Option<String> {
+    let RingSettings { replicas, successors } = why.other_settings()?;
+    Some(format!("start with --replicas {replicas} --successors {successors}"))
 }
 
 fn identity(error: &IdentityError) -> Option<String> {
@@ -230,6 +253,8 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::id::Position;
+    use crate::peer::{EndReason, JoinFailure};
 
     /// Goal: each remedy of the command line appears once, after the text of the library.
     #[test]
@@ -260,6 +285,13 @@ mod tests {
             start(&several),
             "data directory peers: 2 peers live there: peers/1 and peers/2; say which; --data-dir names one"
         );
+        let settings = RingSettings { replicas: 2, successors: 4 };
+        let failure = JoinFailure::OtherSettings { of: Position::of_number(5), settings };
+        assert_eq!(
+            ended(&EndReason::JoinFailed(failure).into()),
+            "peer 5 has other settings: 2 replicas and 4 successors; start with --replicas 2 --successors 4"
+        );
+        assert_eq!(ended(&Ended::ShutDown), "shut down");
         let stopped = ConnectError::NotRunning { peer: "4".to_owned(), data_dir: "my data/4".into() };
         assert_eq!(
             connect(&stopped),

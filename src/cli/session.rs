@@ -303,7 +303,7 @@ impl Session {
             return std::future::pending().await;
         }
         let left = tokio::time::timeout(LEFT_WAIT, self.peer.has_left()).await;
-        let Ok(Some(report)) = left else { return End::Failed(why) };
+        let Ok(Some(report)) = left else { return End::Failed(remedy::ended(&why)) };
         self.out.note("The peer was told to leave by a command from elsewhere");
         let link = PeerLink::InProcess(self.peer.clone());
         End::Code(Executor { peer: &link, out: &self.out }.tell_departure(&report, false))

@@ -349,7 +349,7 @@ pub trait Env: Hops {
     ///
     /// # Errors
     /// The reason why they cannot be read.
-    fn holdings(self: &Arc<Self>) -> impl Future<Output = Result<Holdings, String>> + Send;
+    fn holdings(self: &Arc<Self>) -> impl Future<Output = Result<Holdings, Self::DiskError>> + Send;
 
     /// The description of an object that is here, and the names that are linked to it.
     ///

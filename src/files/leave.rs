@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::bytes::DiskError;
 use super::env::{Cause, Env, RingWish};
 use super::repair::{RoundLog, round};
 use super::wait::{Either, race};
@@ -43,6 +44,13 @@ pub enum StayReason {
         /// The reason, in words.
         reason: String,
     },
+}
+
+impl StayReason {
+    /// This peer's disk does not tell what is on it.
+    pub fn unreadable(error: &impl DiskError) -> StayReason {
+        StayReason::Unreadable { reason: error.to_string() }
+    }
 }
 
 /// The files and names of which a given number of copies would remain.
@@ -106,11 +114,11 @@ async fn hand_over<E: Env>(
         handed_over.count += round.objects + round.records;
         handed_over.short = match env.holdings().await {
             Ok(holdings) => round.short(&env.view(), env.copies(), &holdings),
-            Err(why) if force => {
-                env.warn(why);
+            Err(error) if force => {
+                env.warn(error.to_string());
                 Short::default()
             }
-            Err(reason) => return Err(StayReason::Unreadable { reason }),
+            Err(error) => return Err(StayReason::unreadable(&error)),
         };
         let short = &handed_over.short;
         if short.is_empty() {
@@ -122,7 +130,7 @@ async fn hand_over<E: Env>(
         // Objects that are given and refused again and again move, too, and lead nowhere. Objects that others give to
         // the same peers at the moment are waited for.
         if stands_still || fruitless >= FRUITLESS_ROUNDS_MAX {
-            return if force { Ok(()) } else { Err(what_is_short(env, &round, short)) };
+            return if force { Ok(()) } else { Err(shortfall(env, &round, short)) };
         }
         env.sleep_until(env.now() + ROUNDS.after(fruitless.saturating_sub(1))).await;
     }
@@ -135,7 +143,7 @@ async fn hand_over<E: Env>(
 pub async fn why_stay<E: Env>(env: &Arc<E>) -> Result<Option<StayReason>, StayReason> {
     let view = env.view();
     let Some(copies) = too_few_stay(&view, env.copies()) else { return Ok(None) };
-    let holdings = env.holdings().await.map_err(|reason| StayReason::Unreadable { reason })?;
+    let holdings = env.holdings().await.map_err(|error| StayReason::unreadable(&error))?;
     let (files, names) = (holdings.objects.len() as u64, holdings.records.len() as u64);
     if files + names == 0 {
         return Ok(None);
@@ -145,7 +153,7 @@ pub async fn why_stay<E: Env>(env: &Arc<E>) -> Result<Option<StayReason>, StayRe
 }
 
 /// Reports what would be lost, since nothing moves any more.
-fn what_is_short<E: Env>(env: &Arc<E>, round: &Round, short: &Short) -> StayReason {
+fn shortfall<E: Env>(env: &Arc<E>, round: &Round, short: &Short) -> StayReason {
     let left = round.left_with(&env.view(), short);
     let remains = left.into_iter().map(|(copies, LeftWith { files, names, on })| {
         let on = on.iter().map(|peer| env.named(peer)).collect();

@@ -177,7 +177,7 @@ async fn begin_round<E: Env>(env: &Arc<E>, giving: &mut Giving, helps: bool) -> 
         }
         Err(error) => {
             log.incomplete();
-            env.warn(error);
+            env.warn(error.to_string());
         }
     }
     (Waited { log, left, until }, lost)
@@ -202,7 +202,7 @@ where
             }
         }
         Err(error) => {
-            env.warn(error);
+            env.warn(error.to_string());
             log.incomplete();
         }
     }
@@ -212,7 +212,7 @@ where
 ///
 /// # Errors
 /// The holdings cannot be read.
-pub async fn planned<E: Env, P>(env: &Arc<E>, plan: &P) -> Result<(OfferPlan, Arc<Holdings>), String>
+pub async fn planned<E: Env, P>(env: &Arc<E>, plan: &P) -> Result<(OfferPlan, Arc<Holdings>), E::DiskError>
 where
     P: Fn(&View, usize, BTreeSet<Position>) -> OfferPlan + Sync,
 {

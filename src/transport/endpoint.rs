@@ -95,7 +95,12 @@ impl Transport {
         let (incoming, receiver) = mpsc::channel(INCOMING_MAX);
         let (chain, key) = identity.for_tls();
         let counters: Arc<TransportCounters> = Arc::default();
-        let guard = Arc::new(Guard::new(counters.clone(), incoming.clone(), settings));
+        let told = incoming.clone();
+        let on_fault = move |peer, fault| {
+            // A full queue loses the report, but the guard has counted it.
+            let _ = told.try_send(Incoming::Misbehaved { peer, fault });
+        };
+        let guard = Arc::new(Guard::new(counters.clone(), on_fault, settings));
         let client = settings::client(chain, key, verifier, settings::ALPN_PEER, settings)?;
         let shared = Arc::new(Shared {
             endpoint,

@@ -10,16 +10,14 @@
 //! proof. Both tables are bounded; entries with nothing against them are forgotten first.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
-
 use super::bucket::{Bucket, Rate};
 use super::connection::Connection;
 use super::counters::TransportCounters;
-use super::incoming::Incoming;
 use super::lock;
 use super::settings::{HANDSHAKES_MAX, TransportSettings};
 use super::stream_error::close_code;
@@ -32,11 +30,21 @@ use crate::wire::Fault;
 #[derive(Debug)]
 pub(super) struct Guard {
     pub(super) counters: Arc<TransportCounters>,
-    incoming: mpsc::Sender<Incoming>,
+    faults: FaultListener,
     sources: Mutex<HashMap<Source, Credit>>,
     accounts: Mutex<HashMap<Position, Account>>,
     shun_min: Duration,
     shun_max: Duration,
+}
+
+/// The part of the program that is told of the faults of peers. The guard does not know it: its streams report to the
+/// guard.
+struct FaultListener(Box<dyn Fn(Position, Fault) + Send + Sync>);
+
+impl fmt::Debug for FaultListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FaultListener")
+    }
 }
 
 /// The answer to a source that wants to do a handshake.
@@ -99,14 +107,16 @@ pub(super) struct Handshake {
 }
 
 impl Guard {
+    /// No address and no peer has anything against it yet. Each fault of a peer goes to `on_fault`, which must not wait.
     pub(super) fn new(
         counters: Arc<TransportCounters>,
-        incoming: mpsc::Sender<Incoming>,
+        on_fault: impl Fn(Position, Fault) + Send + Sync + 'static,
         settings: &TransportSettings,
     ) -> Guard {
         let (sources, accounts) = (Mutex::default(), Mutex::default());
+        let faults = FaultListener(Box::new(on_fault));
         let TransportSettings { shun_min, shun_max, .. } = *settings;
-        Guard { counters, incoming, sources, accounts, shun_min, shun_max }
+        Guard { counters, faults, sources, accounts, shun_min, shun_max }
     }
 
     /// Decides about a source that wants to do a handshake while `free` places are left. Nothing is paid yet.
@@ -238,8 +248,7 @@ impl Guard {
                 std::mem::take(&mut account.connections)
             }
         };
-        // A full queue loses the report, but not the count here.
-        let _ = self.incoming.try_send(Incoming::Misbehaved { peer: *position, fault });
+        (self.faults.0)(*position, fault);
         if ended.is_empty() {
             return;
         }
@@ -418,7 +427,7 @@ mod tests {
     use super::*;
 
     fn guard() -> Arc<Guard> {
-        Arc::new(Guard::new(Arc::default(), mpsc::channel(1).0, &TransportSettings::default()))
+        Arc::new(Guard::new(Arc::default(), |_, _| {}, &TransportSettings::default()))
     }
 
     fn from(address: &str) -> SocketAddr {

@@ -172,7 +172,7 @@ fn forged(liar: &Liar, name: &str) -> quoit::wire::SignedRecord {
         ),
         writer: Position::of_number(READER),
         version: 99,
-        replaces: None,
+        replaces: quoit::wire::Replaces::Nothing,
     };
     let body = quoit::wire::codec::encode(&record).unwrap();
     let signature = liar.identity.sign(&quoit::wire::SignedRecord::signed_bytes(&body)).to_vec();
@@ -310,6 +310,7 @@ async fn listings_out_of_order_or_without_end() {
             outboard: quoit::id::OutboardDigest([0; 32]),
         },
         names: Vec::new(),
+        pinned: false,
     };
     let pages: [(Vec<FileEntry>, bool); 4] = [
         (vec![entry(9), entry(3)], false),

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::scan::{Import, Source};
 
-/// The circles, each as its files in one line. In a module of `whole` these are the strongly connected components, of
-/// whatever length; elsewhere the pairs of files that need each other. Unit tests do not count: they may look at anything.
-pub fn of(sources: &[(String, String)], whole: &[&str]) -> Vec<String> {
+/// The circles, each as its files in one line: the strongly connected components, of whatever length. Unit tests do not
+/// count: they may look at anything.
+pub fn of(sources: &[(String, String)]) -> Vec<String> {
     let files: Vec<Source> = sources.iter().map(|(path, text)| Source::new(path, text)).collect();
     let by_module: BTreeMap<&[String], usize> =
         files.iter().enumerate().map(|(at, file)| (file.path(), at)).collect();
@@ -17,29 +17,14 @@ pub fn of(sources: &[(String, String)], whole: &[&str]) -> Vec<String> {
             own.filter_map(|import| target(&files, &by_module, &import.segments, 0)).collect()
         })
         .collect();
-    let ahead: Vec<BTreeSet<usize>> = (0..files.len())
-        .map(|from| {
-            if whole.contains(&files[from].module()) {
-                reached_from(&needs, from)
-            } else {
-                needs[from].clone()
-            }
-        })
-        .collect();
-    let name = |at: usize| sources[at].0.as_str();
+    let ahead: Vec<BTreeSet<usize>> = (0..files.len()).map(|from| reached_from(&needs, from)).collect();
     let mut circles = BTreeSet::new();
     for at in 0..files.len() {
-        let back: Vec<usize> =
-            ahead[at].iter().copied().filter(|other| *other != at && ahead[*other].contains(&at)).collect();
-        if whole.contains(&files[at].module()) {
-            let circle: BTreeSet<usize> = back.into_iter().chain([at]).collect();
-            if circle.len() > 1 {
-                circles.insert(circle.into_iter().map(name).collect::<Vec<_>>().join(", "));
-            }
-        } else {
-            circles.extend(
-                back.into_iter().map(|other| format!("{}, {}", name(at.min(other)), name(at.max(other)))),
-            );
+        let back = ahead[at].iter().copied().filter(|other| ahead[*other].contains(&at));
+        let circle: BTreeSet<usize> = back.chain([at]).collect();
+        if circle.len() > 1 {
+            let names = circle.into_iter().map(|at| sources[at].0.as_str());
+            circles.insert(names.collect::<Vec<_>>().join(", "));
         }
     }
     circles.into_iter().collect()

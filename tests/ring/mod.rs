@@ -30,3 +30,4 @@ mod silent;
 mod starting;
 mod tickets;
 mod usage;
+mod versions;

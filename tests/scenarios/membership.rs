@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use quoit::chord::{EndReason, Event, Node, NodeConfig, Output, PhaseKind, ReplyTo, Start};
+use quoit::chord::{EndReason, Event, JoinFailure, Node, NodeConfig, Output, PhaseKind, ReplyTo, Start};
 use quoit::config::RingSettings;
 use quoit::id::{KeyHash, Position};
 use quoit::sim::{World, check, contact, seeds};
@@ -353,7 +353,8 @@ fn a_taken_position_is_refused() {
             world.run_for(SECOND * 5);
             let refused = world.events().iter().any(|(_, position, event)| {
                 *position == Position::of_number(110)
-                    && matches!(event, Event::Ended(EndReason::JoinFailed(why)) if why.contains("taken"))
+                    && matches!(event, Event::Ended(EndReason::JoinFailed(JoinFailure::Refused { refusal, .. }))
+                        if matches!(refusal, Refusal::PositionTaken { .. }))
             });
             assert!(refused, "seed {seed}");
             check::one_ordered_ring(&world).unwrap();
@@ -400,7 +401,7 @@ fn peers_that_disagree_on_the_settings_do_not_mix() {
     world.start(5, Start::Form { contacts: vec![contact(1), contact(1)] });
     world.run_for(SECOND * 5);
     let failed = world.events().iter().any(
-        |(_, _, event)| matches!(event, Event::Ended(EndReason::JoinFailed(why)) if why.contains("replicas")),
+        |(_, _, event)| matches!(event, Event::Ended(EndReason::JoinFailed(why)) if why.other_settings().is_some()),
     );
     assert!(failed);
     safe(&world, 1);

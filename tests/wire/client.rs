@@ -36,7 +36,7 @@ fn address() -> Address {
 }
 
 fn file() -> FileEntry {
-    FileEntry { object: object(), names: vec![name()] }
+    FileEntry { object: object(), names: vec![name()], pinned: true }
 }
 
 fn requests() -> Vec<ClientRequest> {
@@ -45,6 +45,8 @@ fn requests() -> Vec<ClientRequest> {
         Wanted::Content(content()),
         Wanted::ContentPrefix("c0c0".to_owned()),
         Wanted::NameOrBeginning(name()),
+        Wanted::Version { name: name(), version: VersionChoice::Number(2) },
+        Wanted::Version { name: name(), version: VersionChoice::Content("c0c0".to_owned()) },
     ];
     let waits = [Wait::Quorum, Wait::Copies(2), Wait::All];
     let mut requests: Vec<ClientRequest> = waits
@@ -64,6 +66,9 @@ fn requests() -> Vec<ClientRequest> {
         ClientRequest::Leave,
         ClientRequest::Forget { peer: "nas".to_owned(), sure: true },
         ClientRequest::LeaveAnyway,
+        ClientRequest::History { name: name() },
+        ClientRequest::Remove { name: name() },
+        ClientRequest::Restore { name: name(), version: VersionChoice::Number(2) },
         ClientRequest::Revoke { revoked: vec![SignedRevocation { body: vec![1, 2], signature: vec![3] }] },
     ]);
     requests
@@ -202,8 +207,46 @@ fn replies() -> Vec<ClientReply> {
         ClientReply::AllListed,
         ClientReply::Failed(Failure::new("no room")),
         ClientReply::Failed(Failure::stays("this peer stays")),
+        ClientReply::Failed(Failure::removed("x was removed")),
+        ClientReply::History(history()),
+        ClientReply::Removed(RemoveReport {
+            name: name(),
+            version: 3,
+            before: 2,
+            content: content(),
+            missing: Vec::new(),
+        }),
+        ClientReply::Restored(RestoreReport {
+            name: name(),
+            version: 4,
+            from: 2,
+            content: content(),
+            length: 3 << 20,
+            settled: 1,
+            unchanged: false,
+            missing: vec![MissingCopy { peer: peer(8), reason: MissingReason::Unreachable }],
+        }),
         ClientReply::Revoked { new: 1 },
     ]
+}
+
+fn history() -> HistoryReport {
+    let line = |state, file| VersionLine {
+        version: 2,
+        written: "2026-11-22T18:29:04Z".to_owned(),
+        writer: peer(4),
+        state,
+        file,
+    };
+    let file = VersionFile { content: content(), length: 3 << 20, holders: Some(3) };
+    HistoryReport {
+        name: name(),
+        versions: vec![
+            line(VersionState::Current, None),
+            line(VersionState::Sibling, Some(file.clone())),
+            line(VersionState::Past, Some(VersionFile { holders: None, ..file })),
+        ],
+    }
 }
 
 fn short(holders: usize) -> ShortFile {
@@ -247,7 +290,7 @@ fn every_command_and_answer_is_in_the_golden_file() {
             assert!(table.iter().any(|g| is_there(&g)), "{kind}: nothing has tag {tag}");
         }
     }
-    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (13, 19), "this test reads counts");
+    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (16, 22), "this test reads counts");
 }
 
 proptest! {
@@ -315,7 +358,8 @@ fn the_largest_reports_fit_a_frame() {
         missing: vec![long.clone(); holders],
         ..short(0)
     };
-    let file = FileEntry { object: object(), names: vec![longest; limits::LINKS_PER_OBJECT_MAX] };
+    let file =
+        FileEntry { object: object(), names: vec![longest; limits::LINKS_PER_OBJECT_MAX], pinned: true };
     let ring_file = RingFile { file, holders: vec![long; limits::HOLDERS_PER_OBJECT_MAX] };
     for reply in [
         ClientReply::Status(Box::new(largest)),

@@ -202,7 +202,7 @@ fn the_largest_storage_replies_fit_a_frame() {
     });
     // Files with one name each, of half the longest length; a page of longer ones is cut by its bytes.
     let name = FileName::new("x".repeat(FileName::BYTES_MAX / 2)).unwrap();
-    let file = FileEntry { object: object(), names: vec![name] };
+    let file = FileEntry { object: object(), names: vec![name], pinned: true };
     reply(StorageReply::Files { files: vec![file; FILES_PER_PAGE_MAX], more: true });
 }
 
@@ -216,7 +216,7 @@ fn the_longest_name_record_is_within_its_bound() {
         clock: Timestamp(u64::MAX),
         writer: Position::MAX,
         version: u64::MAX,
-        replaces: Some(RecordId([0xff; 32])),
+        replaces: Replaces::Several(vec![RecordId([0xff; 32]); quoit::names::HISTORY_MAX + 1]),
     };
     assert!(fits(&longest) <= SignedRecord::BODY_BYTES_MAX);
     // The history of one name is encoded as one value too.

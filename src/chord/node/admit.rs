@@ -1,9 +1,9 @@
-//! Admission to the ring: the asked peer's side of JOIN, and the refusals.
+//! How a node answers JOIN. The rules are in [`crate::chord::admission`].
 
 use super::{Node, Phase};
+use crate::chord::admission::{Host, Joiner, Place, judge_place, members_beside};
 use crate::chord::claims::{TOLD_MAX, Teller};
 use crate::config::RingSettings;
-use crate::id::between;
 use crate::time::Moment;
 use crate::wire::{Entry, Member, MemberState, MembershipReply, Refusal};
 
@@ -15,99 +15,53 @@ impl Node {
         settings: Option<RingSettings>,
         forming: Option<Vec<Member>>,
     ) -> MembershipReply {
-        let from = &teller.entry;
-        if let (Some(mine), Some(theirs)) = (self.settings, settings)
-            && mine != theirs
-        {
-            return MembershipReply::Refused(Refusal::SettingsDiffer(mine));
-        }
-        // A former member was reached before, however it names its address now.
-        let known = self.members.at(&from.position).is_some_and(|known| known.entry.key == from.key);
-        if !known && from.address.is_loopback() != self.me.address.is_loopback() {
-            return MembershipReply::Refused(Refusal::LoopbackRing { address: from.address.clone() });
-        }
-        if let Some(refusal) = self.identity_clash(now, from, forming.is_some()) {
-            return refusal;
+        let joiner = Joiner { entry: &teller.entry, settings, returns: forming.is_some() };
+        match self.host().judge(joiner) {
+            Err(refusal) => return MembershipReply::Refused(refusal),
+            Ok(None) => {}
+            Ok(Some(earlier)) => self.learn(now, Member { entry: earlier, state: MemberState::Dead }),
         }
         match self.phase {
             Phase::Entering(_) => self.answer_forming(now, teller, forming),
             // A joiner we already list as alive is admitted even while we leave; refusing would make each wait for the
             // other.
-            Phase::Leaving if !self.counts(from) => MembershipReply::Refused(Refusal::Leaving),
+            Phase::Leaving if !self.host().counts(&teller.entry) => {
+                MembershipReply::Refused(Refusal::Leaving)
+            }
             Phase::Checking(_) => MembershipReply::Busy,
-            _ => self.place(now, teller),
+            _ => self.answer_place(now, teller),
         }
     }
 
-    /// Whether this very life is a living member, as far as this peer knows.
-    fn counts(&self, entry: &Entry) -> bool {
-        let of_it = |known: &Member| known.entry == *entry && known.state == MemberState::Alive;
-        self.members.at(&entry.position).is_some_and(of_it)
+    /// The facts that the rules of admission need.
+    fn host(&self) -> Host<'_> {
+        Host { me: &self.me, settings: self.settings, members: &self.members }
     }
 
-    /// JOIN at the asked peer: the place is here, or closer peers are named.
-    fn place(&mut self, now: Moment, teller: &Teller) -> MembershipReply {
-        let (joiner, me) = (&teller.entry, self.me.position);
-        let here = self.ring.successors().first().is_none_or(|first| {
-            first.position == joiner.position || between(&me, &joiner.position, &first.position)
-        });
-        if !here && self.rules.join_checked_again {
-            let mut peers = self.local().closest_before(&joiner.position);
-            peers.retain(|peer| peer.position != joiner.position);
-            return MembershipReply::Closer { peers };
+    fn answer_place(&mut self, now: Moment, teller: &Teller) -> MembershipReply {
+        let joiner = &teller.entry;
+        let undefined = self.ring.is_undefined(self.known());
+        match judge_place(self.local(), undefined, self.rules.join_checked_again, joiner) {
+            Place::Closer(peers) => MembershipReply::Closer { peers },
+            Place::Busy => MembershipReply::Busy,
+            Place::Here { predecessor, successors } => {
+                let members = self.members_for_joiner(joiner);
+                if self.is_small() {
+                    self.ingest_own_report(now, teller, MemberState::Alive);
+                }
+                MembershipReply::Welcome { predecessor, successors, settings: self.settings(), members }
+            }
         }
-        if self.ring.is_undefined(self.known()) {
-            return MembershipReply::Busy;
-        }
-        let mut successors = self.ring.successors().to_vec();
-        successors.retain(|entry| entry.position != joiner.position);
-        if successors.is_empty() {
-            successors.push(self.me.clone());
-        }
-        let predecessor = self.ring.predecessor().cloned().filter(|p| p.position != joiner.position);
+    }
+
+    fn members_for_joiner(&self, joiner: &Entry) -> Vec<Member> {
         let mut members = self.members_for(joiner);
         if !self.exchanges_whole() {
-            // Enough members that the joiner does not take the ring for a small one, even if some of them are dead.
-            let near =
-                self.members.clockwise_from(&joiner.position).take(self.settings().known_whole_below());
-            members.extend(near.map(|entry| Member { entry: entry.clone(), state: MemberState::Alive }));
+            members.extend(members_beside(&self.members, joiner, self.settings()));
         }
         // The joiner's own entry, with the address that this peer sees: it may not know its own address.
         members.push(Member { entry: joiner.clone(), state: MemberState::Alive });
-        if self.is_small() {
-            self.ingest_own_report(now, teller, MemberState::Alive);
-        }
-        MembershipReply::Welcome { predecessor, successors, settings: self.settings(), members }
-    }
-
-    /// Checks a joiner at a known position: it is the same identity again, or another one.
-    fn identity_clash(&mut self, now: Moment, from: &Entry, returns: bool) -> Option<MembershipReply> {
-        if from.position == self.me.position {
-            return Some(MembershipReply::Refused(if from.key == self.me.key {
-                Refusal::Stale { incarnation: self.me.incarnation }
-            } else {
-                Refusal::PositionTaken { by: self.me.clone() }
-            }));
-        }
-        let known = self.members.at(&from.position)?.clone();
-        let alive = known.state == MemberState::Alive;
-        // A first-time joiner with the key of a living peer has no more right to its place than another key has; a peer
-        // that comes back from its data directory may be that living peer itself.
-        let elsewhere = known.entry.address != from.address && !returns;
-        if alive && (known.entry.key != from.key || elsewhere) {
-            return Some(MembershipReply::Refused(Refusal::PositionTaken { by: known.entry }));
-        }
-        let later = from.incarnation > known.entry.incarnation;
-        // The same life from another address is another process with a copy of the identity.
-        let same =
-            alive && from.incarnation == known.entry.incarnation && from.address == known.entry.address;
-        if !later && !same {
-            return Some(MembershipReply::Refused(Refusal::Stale { incarnation: known.entry.incarnation }));
-        }
-        if later && alive {
-            self.learn(now, Member { entry: known.entry, state: MemberState::Dead });
-        }
-        None
+        members
     }
 
     fn answer_forming(

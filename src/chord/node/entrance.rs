@@ -7,11 +7,13 @@ use rand::RngExt as _;
 use super::{Answer, Node, Phase, Purpose};
 use crate::chord::claims::{Origin, TOLD_MAX, Teller};
 use crate::chord::entering::{Due, Entering, Round, Start, Step, Way, judge_welcome};
+use crate::chord::join_failure::JoinFailure;
+use crate::chord::lives::may_be_mine;
 use crate::chord::output::{EndReason, Event};
 use crate::config::RingSettings;
 use crate::id::Position;
 use crate::time::Moment;
-use crate::wire::{Entry, Fault, Member, MemberState, MembershipRequest, Refusal, Target};
+use crate::wire::{Entry, Fault, Member, MemberState, MembershipRequest, Target};
 
 impl Node {
     pub(super) fn enter(&mut self, now: Moment, start: Start) {
@@ -104,7 +106,7 @@ impl Node {
         if incarnation < self.me.incarnation {
             return;
         }
-        let may_be = self.may_be_mine(incarnation);
+        let may_be = may_be_mine(&self.me, incarnation);
         let believes = may_be && self.rules.stale_life_raised;
         let Phase::Entering(entering) = &mut self.phase else { return };
         if entering.note_later_life(now, &from.entry.position, believes) {
@@ -119,9 +121,8 @@ impl Node {
 
     fn met_forming(&mut self, now: Moment, from: &Teller, settings: RingSettings, members: Vec<Member>) {
         if settings != self.settings() {
-            let refusal = Refusal::SettingsDiffer(settings);
-            let who = from.entry.position.label();
-            return self.end(EndReason::JoinFailed(format!("peer {who} brings other settings: {refusal}")));
+            let failure = JoinFailure::OtherSettings { of: from.entry.position, settings };
+            return self.end(EndReason::JoinFailed(failure));
         }
         self.ingest_gossip(now, from, members, TOLD_MAX);
         let Phase::Entering(entering) = &mut self.phase else { return };

@@ -218,7 +218,7 @@ impl Node {
             Datagram::Ping { sequence, news } => {
                 self.event(Event::PingReceived(from.position));
                 // The answer leaves out the news that this datagram brings.
-                let correction = self.correction_for(from);
+                let correction = self.members.correction_for(from);
                 let answer = self.members.take_news(self.listener(from), correction);
                 self.ingest_gossip(now, &teller, news, NEWS_TOLD_MAX);
                 self.note_contact(now, &teller);

@@ -1,14 +1,12 @@
-//! How a node takes reports on members, and what follows from them.
+//! How a node takes reports on members, and what follows from them. [`crate::chord::reports`] says which are taken in.
 
 use super::{Node, Phase};
-use crate::chord::claims::{Teller, check_lives, check_state};
-use crate::chord::hearsay::CONTRADICTED_LEAP_MAX;
+use crate::chord::claims::{Teller, check_state};
 use crate::chord::lives::Standing;
-use crate::chord::members::is_more;
 use crate::chord::output::{Event, Output};
+use crate::chord::reports::{Hearer, Intake, event_of};
 use crate::id::Position;
 use crate::time::Moment;
-use crate::wire::limits::INCARNATION_MAX;
 use crate::wire::{Entry, Fault, Member, MemberState};
 
 impl Node {
@@ -65,71 +63,32 @@ impl Node {
         check_state(whom, predecessor, successors, most).inspect_err(|fault| self.convict(teller, *fault))
     }
 
-    /// Whether others may believe that this peer has had such a life.
-    pub(super) fn may_be_mine(&self, incarnation: u64) -> bool {
-        let most = self.me.incarnation.saturating_add(CONTRADICTED_LEAP_MAX).min(INCARNATION_MAX);
-        incarnation <= most
-    }
-
-    /// The correction for a peer about itself. If it is believed over, or in a later life, it must hear that to
-    /// contradict it. If its life is also lived at another address, it must hear that, or neither of two processes
-    /// would end.
-    pub(super) fn correction_for(&self, whom: &Entry) -> Option<Member> {
-        let known = self.members.at(&whom.position)?;
-        let elsewhere = known.entry.incarnation == whom.incarnation && known.entry.address != whom.address;
-        (self.members.is_gone(whom) || elsewhere).then(|| known.clone())
-    }
-
     /// Merges a report on a member, tells it on, and does what follows from it.
     pub(super) fn learn(&mut self, now: Moment, member: Member) {
         self.take_in(now, member, true, None);
     }
 
     fn ingest(&mut self, now: Moment, teller: &Teller, member: Member, is_news: bool) {
-        if let Err(fault) = check_lives(std::slice::from_ref(&member.entry)) {
-            return self.convict(teller, fault);
-        }
-        let position = member.entry.position;
-        let before = self.members.at(&position);
-        let known = position != self.me.position && !is_more(&member, before);
-        if position == teller.entry.position && teller.is_direct() {
-            let entry = member.entry.clone();
-            if !known {
-                self.take_in(now, member, is_news, None);
+        match self.hearer().judge(teller, &member) {
+            Intake::Convict(fault) => self.convict(teller, fault),
+            Intake::Drop => {}
+            Intake::Confirm { is_new } => {
+                let entry = member.entry.clone();
+                if is_new {
+                    self.take_in(now, member, is_news, None);
+                }
+                self.members.note_confirmed(&entry);
             }
-            self.members.note_confirmed(&entry);
-            return;
-        }
-        if known {
-            return; // as most reports are
-        }
-        // By leaps, this peer's incarnations would soon be used up.
-        if position == self.me.position {
-            if self.may_be_mine(member.entry.incarnation) {
-                self.learn(now, member);
-            }
-            return;
-        }
-        let is_stranger = before.is_none();
-        let hearsay = self.members.hearsay();
-        if !hearsay.may_be(before, &member) {
-            return;
-        }
-        let accountable = teller.accountable(&self.me.position);
-        if !is_stranger {
-            self.take_in(now, member, is_news, None);
-        } else if member.state == MemberState::Alive && self.meets_strangers() {
-            self.probe_stranger(now, &member.entry);
-        } else if hearsay.may_tell(&accountable) {
-            self.take_in(now, member, is_news, Some(accountable));
+            Intake::Merge => self.take_in(now, member, is_news, None),
+            Intake::Probe => self.probe_stranger(now, &member.entry),
+            Intake::MergeStranger { accountable } => self.take_in(now, member, is_news, Some(accountable)),
         }
     }
 
-    /// Whether strangers have to be met. In a ring that is small, or nearly so, every peer comes to know every other.
-    /// There a stranger has to be reached, by this peer or by others, before it counts: invented members would
-    /// otherwise own keys.
-    fn meets_strangers(&self) -> bool {
-        self.is_member() && self.exchanges_whole()
+    /// The facts that the rules of reports need.
+    fn hearer(&self) -> Hearer<'_> {
+        let (me, members) = (&self.me, &self.members);
+        Hearer { me, is_member: self.is_member(), settings: self.settings(), members }
     }
 
     /// Merges a report on a member, and does what follows from it. `is_news` says whether it is told on to others;
@@ -158,6 +117,8 @@ impl Node {
             }
             self.thin_out();
         }
+        let event = event_of(before.as_ref().map(|before| before.state), &member, self.is_member());
+        self.outputs.extend(event.map(Output::Event));
         match member.state {
             MemberState::Alive => self.note_alive(now, before.as_ref(), &member.entry),
             MemberState::Left | MemberState::Dead => self.note_end(now, before.as_ref(), member),
@@ -170,18 +131,14 @@ impl Node {
 
     /// A member is alive that was not known so before.
     fn note_alive(&mut self, now: Moment, before: Option<&Member>, entry: &Entry) {
-        let before_state = before.map(|before| before.state);
         self.silences.broken(&entry.address);
         if let Some(old) = before.filter(|before| before.entry.key == entry.key) {
             self.ring.replace_life(&old.entry, entry);
         }
-        if before_state == Some(MemberState::Dead) {
+        if before.is_some_and(|before| before.state == MemberState::Dead) {
             self.rejoined.lives(now, entry.position);
         }
         self.departed.lives(&entry.position);
-        if before_state != Some(MemberState::Alive) && self.is_member() {
-            self.event(Event::Alive(entry.position));
-        }
         let (ring, known, _) = self.ring_parts();
         ring.consider(known, entry);
     }
@@ -190,12 +147,6 @@ impl Node {
     fn note_end(&mut self, now: Moment, before: Option<&Member>, Member { entry, state }: Member) {
         let (position, before) = (entry.position, before.map(|before| before.state));
         let left = state == MemberState::Left;
-        if before == Some(MemberState::Alive) {
-            self.event(if left { Event::Left(position) } else { Event::Dead(position) });
-        }
-        if left && before == Some(MemberState::Dead) {
-            self.event(Event::Forgotten(position));
-        }
         if !left && before != Some(MemberState::Dead) {
             self.rejoined.died(now, position);
         }

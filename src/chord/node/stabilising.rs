@@ -210,9 +210,7 @@ impl Node {
 
     /// Whether members are exchanged whole: the ring is small, or nearly so, and all its members are known.
     pub(super) fn exchanges_whole(&self) -> bool {
-        let settings = self.settings();
-        self.members.alive_count() + 1 < settings.known_whole_below()
-            && !self.members.is_full(settings.neighbours())
+        self.members.are_exchanged_whole(self.settings())
     }
 
     /// The members to send to a peer: all, while the ring is small or nearly so. Always the correction for that peer,
@@ -221,7 +219,7 @@ impl Node {
         let mut members = if self.exchanges_whole() {
             self.members.for_message()
         } else {
-            self.correction_for(whom).into_iter().collect()
+            self.members.correction_for(whom).into_iter().collect()
         };
         members.push(self.myself());
         members

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::chord::EndReason;
 use crate::config::{Interval, RingSettings, SettingsError};
 use crate::transport::{BundleError, EnrolError, IdentityError, Ticket, TransportSettings};
 use crate::wire::{Address, word_list};
@@ -239,13 +240,46 @@ pub enum StartError {
     #[error("cannot join through {known}: {reason}")]
     Join {
         /// The known peer, as the person named it.
-        known: String,
-        /// The reason, in words.
-        reason: String,
+        known: Address,
+        /// Why the peer ended.
+        reason: Ended,
     },
-    /// This identity runs elsewhere with a later incarnation, or the peer could not go on.
-    #[error("{0}")]
-    Ended(String),
+    /// The peer ended before it was active.
+    #[error(transparent)]
+    Ended(#[from] Ended),
+}
+
+/// Why a peer has ended.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Ended {
+    /// The ring is the reason: the peer left it or could not join it, or its identity runs elsewhere.
+    #[error(transparent)]
+    InRing(#[from] EndReason),
+    /// The peer's own certificate was revoked.
+    #[error("this peer's certificate was revoked at {at}, so the ring refuses it; its files stay in {}, and only a peer with a new key can join", .data_dir.display())]
+    Revoked {
+        /// The time of the revocation, as RFC 3339.
+        at: String,
+        /// The peer's data directory.
+        data_dir: PathBuf,
+    },
+    /// The peer was shut down.
+    #[error("shut down")]
+    ShutDown,
+    /// The peer's tasks ended, and none of them said why.
+    #[error("the peer has ended")]
+    Unknown,
+}
+
+impl Ended {
+    /// The settings of the ring, if they are the reason: this peer brought others.
+    pub fn other_settings(&self) -> Option<RingSettings> {
+        match self {
+            Ended::InRing(EndReason::JoinFailed(failure)) => failure.other_settings(),
+            _ => None,
+        }
+    }
 }
 
 fn shown(paths: &[PathBuf]) -> String {

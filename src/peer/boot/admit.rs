@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::SystemTime;
 
-use super::start::default_certs_dir;
+use super::folders::default_certs_dir;
 use crate::id::Position;
 use crate::peer::api::{ConnectError, Failure};
 use crate::transport::{Authority, Bundle, BundleError, Identity, IdentityError, Placement, label_of};

@@ -1,24 +1,21 @@
 //! A start with a ticket: it becomes a bundle before anything else happens.
 
-use std::path::PathBuf;
-
 use super::bundle::certs_dir_of;
+use super::folders::{default_certs_dir, peers_dir};
 use crate::blob::PeerFile;
 use crate::peer::api::{StartError, StartOptions};
 use crate::transport::{Enrolment, TicketHolder, spawn_blocking};
 
 /// The options with the bundle that the ticket brought, if there is a ticket. A peer that lives in the data directory
-/// already comes back without it. The other two arguments are the default places.
+/// already comes back without it.
 ///
 /// # Errors
 /// [`StartError::Ticket`], and the errors of reading the data directory.
 pub(in crate::peer) async fn enrolled(
     options: StartOptions,
-    peers_dir: PathBuf,
-    default_certs_dir: PathBuf,
 ) -> Result<(StartOptions, Option<Enrolment>), StartError> {
     let Some(ticket) = options.ticket.clone() else { return Ok((options, None)) };
-    let data_dir = options.data_dir.clone().unwrap_or_else(|| peers_dir.join(ticket.holder().to_string()));
+    let data_dir = options.data_dir.clone().unwrap_or_else(|| peers_dir().join(ticket.holder().to_string()));
     let dir = data_dir.clone();
     let existing = spawn_blocking(move || PeerFile::load(&dir)).await;
     let existing = existing
@@ -37,7 +34,7 @@ pub(in crate::peer) async fn enrolled(
         }
         return Ok((StartOptions { data_dir: Some(data_dir), ..options }, None));
     }
-    let certs_dir = certs_dir_of(&options, None, default_certs_dir);
+    let certs_dir = certs_dir_of(&options, None, default_certs_dir());
     let enrolment = Enrolment::new(&certs_dir, &ticket);
     let brought = enrolment.bring(&ticket).await;
     let bundle = brought.map_err(|source| StartError::Ticket { source: Box::new(source) })?;

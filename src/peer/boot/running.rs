@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use tokio::sync::watch;
 
-use crate::peer::ring::actor::{SharedFile, save_file};
-use crate::peer::shared::Shared;
+use crate::peer::ring::peer_file::SharedFile;
 use crate::transport::{Identity, Installed, spawn_blocking};
 
 /// The parts that have to end with the peer.
@@ -39,34 +38,6 @@ impl Running {
         if let Some(folders) = made {
             folders.undo().await;
         }
-    }
-
-    /// Ends all tasks, and closes the network and the store.
-    pub(in crate::peer) async fn stop(&self, shared: &Shared, left: bool) {
-        let tasks: Vec<_> =
-            self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).drain(..).collect();
-        if tasks.is_empty() {
-            // Another task stops the peer, or has stopped it.
-            return self.stopped().await;
-        }
-        shared.transport.close().await;
-        for task in tasks {
-            task.abort();
-            // The task was aborted, or had already ended.
-            let _ = task.await;
-        }
-        let saved = save_file(shared, &self.peer_file, |file| {
-            file.process_id = 0;
-            file.left = left;
-        });
-        if let Err(error) = saved.await {
-            tracing::warn!(%error, "the peer's file was not written at its end");
-        }
-        shared
-            .ring
-            .ended
-            .send_if_modified(|why| why.is_none().then(|| *why = Some("shut down".to_owned())).is_some());
-        self.stopped.send_replace(true);
     }
 }
 

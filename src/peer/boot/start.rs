@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::bundle::{Given, certs_dir_of, load_revocations, watch_certificate};
 use super::enrol::enrolled;
+use super::folders::{default_certs_dir, peers_dir};
 use super::running::{Folders, Running};
 use crate::backoff::Backoff;
 use crate::blob::{BlobError, PeerFile, RealDisk, Store, occupy};
@@ -77,11 +78,7 @@ pub async fn start_telling(options: StartOptions, notice: &Notice<'_>) -> Result
     if let Some(settings) = &options.settings {
         settings.validate()?;
     }
-    let (options, enrolment) = enrolled(options, peers_dir(), default_certs_dir()).await?;
-    let known = match &options.entrance {
-        Entrance::Join { known } => known.to_string(),
-        _ => String::new(),
-    };
+    let (options, enrolment) = enrolled(options).await?;
     let (folders, found) = find_identity_in_time(&options, notice).await?;
     let parts = match prepare(&options, &folders, found, notice).await {
         Ok(parts) => parts,
@@ -92,23 +89,23 @@ pub async fn start_telling(options: StartOptions, notice: &Notice<'_>) -> Result
             return Err(error);
         }
     };
-    let joining = matches!(parts.start, Start::Join { .. });
+    let joining = match &parts.start {
+        Start::Join { known } => Some(known.address.clone()),
+        _ => None,
+    };
     let handle = launch(parts);
-    if joining && let Err(error) = handle.wait_active().await {
-        handle.shutdown().await;
-        drop(handle);
-        folders.undo().await;
-        let reason = match error {
-            StartError::Ended(reason) => reason,
-            other => other.to_string(),
-        };
-        return Err(StartError::Join { known, reason });
+    if let Some(known) = joining {
+        if let Err(reason) = handle.until_active().await {
+            handle.shutdown().await;
+            drop(handle);
+            folders.undo().await;
+            return Err(StartError::Join { known, reason });
+        }
+    } else {
+        *handle.running.made.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(folders);
     }
     if let Some(enrolment) = enrolment {
         enrolment.forget();
-    }
-    if !joining {
-        *handle.running.made.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(folders);
     }
     Ok(handle)
 }
@@ -603,21 +600,6 @@ fn store_error(data_dir: &Path, existing: Option<&PeerFile>, error: BlobError) -
 
 fn data_error(data_dir: &Path, error: BlobError) -> StartError {
     StartError::Data { data_dir: data_dir.to_owned(), reason: error.to_string() }
-}
-
-/// The default certificates directory.
-pub(in crate::peer) fn default_certs_dir() -> PathBuf {
-    base_dir().join("certs")
-}
-
-/// The platform's folder for quoit.
-fn base_dir() -> PathBuf {
-    directories::ProjectDirs::from("", "", "quoit")
-        .map_or_else(|| PathBuf::from(".quoit"), |dirs| dirs.data_dir().to_owned())
-}
-
-pub(in crate::peer) fn peers_dir() -> PathBuf {
-    base_dir().join("peers")
 }
 
 /// The first port of a self-placed peer, and the last that is tried.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::blob::{PeerFile, is_in_use};
 use crate::id::Position;
 use crate::peer::api::{ConnectError, nearest};
-use crate::peer::boot::start::{default_certs_dir, peers_dir};
+use crate::peer::boot::folders::{default_certs_dir, peers_dir};
 use crate::transport::{Credentials, Identity, label_of};
 use crate::wire::Address;
 

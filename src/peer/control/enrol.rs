@@ -2,38 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use crate::peer::api::PeerEvent;
 use crate::peer::ring::clock::unix_ms;
 use crate::peer::shared::Shared;
 use crate::transport::{Authority, Enrolled, Stranger, StreamError, TicketRefused, spawn_blocking};
 use crate::wire::{EnrolReply, EnrolRequest, TicketRefusal};
-
-/// Counts refused tickets, and bounds the lines that are told of them.
-#[derive(Debug, Default)]
-pub(in crate::peer) struct RefusedTickets(Mutex<Told>);
-
-#[derive(Debug, Default)]
-struct Told {
-    total: u64,
-    lines: u32,
-    since: Option<Instant>,
-}
-
-impl RefusedTickets {
-    /// Counts one more; returns the number so far if a line may be told of it.
-    fn count(&self, now: Instant) -> Option<u64> {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        told.total += 1;
-        if told.since.is_none_or(|since| now.saturating_duration_since(since) >= LINES_TIME) {
-            (told.since, told.lines) = (Some(now), 0);
-        }
-        told.lines += 1;
-        (told.lines <= LINES_MAX).then_some(told.total)
-    }
-}
 
 impl Shared {
     /// Answers one request of a stranger.
@@ -87,22 +63,5 @@ fn redeem(
         Ok(Some(authority)) => authority.redeem(&ticket, secret, request, unix_ms(), &from.to_string()),
         Ok(None) => Err(TicketRefused::new(&ticket, TicketRefusal::NoAuthority)),
         Err(error) => Err(TicketRefused::new(&ticket, TicketRefusal::Failed(error.to_string()))),
-    }
-}
-
-/// The most lines about refused tickets in this time: a flood does not fill the log.
-const LINES_MAX: u32 = 16;
-const LINES_TIME: Duration = Duration::from_secs(60);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_flood_of_guesses_does_not_fill_the_log() {
-        let (refused, begin) = (RefusedTickets::default(), Instant::now());
-        let told = (0..1_000).filter_map(|_| refused.count(begin)).count();
-        assert_eq!(told, LINES_MAX as usize);
-        assert_eq!(refused.count(begin + LINES_TIME), Some(1_001));
     }
 }

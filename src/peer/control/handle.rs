@@ -9,9 +9,10 @@ use tokio::sync::broadcast;
 use super::client::ObjectBytes;
 use crate::id::{ContentId, FileName, Position};
 use crate::peer::api::{
-    FilesError, ForgetError, ForgetReport, LeaveError, LeavePlan, LeaveReport, PeerEvent, PeerName,
-    PingError, PingReport, PlanLeaveError, Progress, ReadError, RequestError, RequestReport, RingError,
-    RingFiles, RingFilesError, RingLine, StartError, StatusReport, StoreError, StoreOptions, StoreReport,
+    Ended, FilesError, ForgetError, ForgetReport, HistoryReport, LeaveError, LeavePlan, LeaveReport,
+    PeerEvent, PeerName, PingError, PingReport, PlanLeaveError, Progress, ReadError, RemoveError,
+    RemoveReport, RequestError, RequestReport, RestoreError, RestoreReport, RingError, RingFiles,
+    RingFilesError, RingLine, StartError, StatusReport, StoreError, StoreOptions, StoreReport, VersionChoice,
     Wanted, WhereisReport,
 };
 use crate::peer::boot::running::Running;
@@ -41,17 +42,18 @@ impl Handle {
     /// # Errors
     /// [`StartError::Ended`] when it ends before.
     pub async fn wait_active(&self) -> Result<(), StartError> {
-        let mut ended = self.shared.ring.ended.subscribe();
+        Ok(self.until_active().await?)
+    }
+
+    /// Like [`Handle::wait_active`]; if the peer ends before, the reason.
+    pub(in crate::peer) async fn until_active(&self) -> Result<(), Ended> {
         tokio::select! {
             active = self.shared.ring.view_until(std::time::Duration::MAX, |view| view.is_member()) => match active {
                 true => Ok(()),
                 // The view ends with the peer, perhaps before this task learns the reason.
-                false => Err(StartError::Ended(self.ended().await)),
+                false => Err(self.ended().await),
             },
-            why = ended.wait_for(Option::is_some) => {
-                let why = why.ok().and_then(|why| why.clone());
-                Err(StartError::Ended(why.unwrap_or_else(|| "the peer has ended".to_owned())))
-            }
+            why = self.ended() => Err(why),
         }
     }
 
@@ -100,7 +102,7 @@ impl Handle {
 
     async fn leave_if(&self, force: bool) -> Result<LeaveReport, LeaveError> {
         let report = self.shared.leave(force).await?;
-        self.running.stop(&self.shared, true).await;
+        self.shared.stop(&self.running, true).await;
         Ok(report)
     }
 
@@ -147,6 +149,34 @@ impl Handle {
     /// [`RequestError`].
     pub async fn whereis(&self, name: &FileName) -> Result<WhereisReport, RequestError> {
         self.shared.whereis(name, false).await
+    }
+
+    /// The versions of a name, and how many peers hold the bytes of each.
+    ///
+    /// # Errors
+    /// [`RequestError`]: there is no record of the name, or that cannot be told.
+    pub async fn history(&self, name: &FileName) -> Result<HistoryReport, RequestError> {
+        self.shared.history_report(name).await
+    }
+
+    /// Removes a name. Its bytes stay as long as a version needs them.
+    ///
+    /// # Errors
+    /// [`RemoveError`].
+    pub async fn remove(&self, name: &FileName) -> Result<RemoveReport, RemoveError> {
+        self.shared.remove(name).await
+    }
+
+    /// Makes the file of a version the current one again, in a new version, which also settles the siblings.
+    ///
+    /// # Errors
+    /// [`RestoreError`].
+    pub async fn restore(
+        &self,
+        name: &FileName,
+        version: &VersionChoice,
+    ) -> Result<RestoreReport, RestoreError> {
+        self.shared.restore(name, version).await
     }
 
     /// The bytes of an object: from this peer's own copy or, without one, directly from the holders.
@@ -200,10 +230,10 @@ impl Handle {
     }
 
     /// Waits until the peer has ended, and returns the reason.
-    pub async fn ended(&self) -> String {
+    pub async fn ended(&self) -> Ended {
         let mut ended = self.shared.ring.ended.subscribe();
         let why = ended.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
-        why.unwrap_or_else(|| "the peer has ended".to_owned())
+        why.unwrap_or(Ended::Unknown)
     }
 
     /// Shuts down a peer that never became active, and removes what its start made.
@@ -214,7 +244,7 @@ impl Handle {
 
     /// Ends the peer without telling the ring, as a kill does, but flushes and closes its store.
     pub async fn shutdown(&self) {
-        self.running.stop(&self.shared, false).await;
+        self.shared.stop(&self.running, false).await;
     }
 
     /// The name of the peer, as people know it.

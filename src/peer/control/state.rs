@@ -5,7 +5,7 @@ use std::sync::{OnceLock, Weak};
 
 use tokio::sync::broadcast;
 
-use super::enrol::RefusedTickets;
+use super::refused_tickets::RefusedTickets;
 use crate::peer::api::PeerEvent;
 use crate::peer::boot::running::Running;
 

@@ -19,7 +19,7 @@ use crate::id::{ContentId, FileName, Position};
 use crate::names::{Bygones, NameHistory};
 use crate::outboard::Outboard;
 use crate::peer::api::PeerEvent;
-use crate::peer::ring::actor::ActorMessage;
+use crate::peer::ring::message::ActorMessage;
 use crate::peer::shared::Shared;
 use crate::replica::{Arrivals, Holdings, TakeOver};
 use crate::shelf;
@@ -386,8 +386,8 @@ impl Env for Shared {
         })
     }
 
-    async fn holdings(self: &Arc<Self>) -> Result<Holdings, String> {
-        self.blocking(shelf::holdings).await.map_err(|error| error.to_string())
+    async fn holdings(self: &Arc<Self>) -> Result<Holdings, BlobError> {
+        self.blocking(shelf::holdings).await
     }
 
     async fn info_and_links(

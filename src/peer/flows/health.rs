@@ -9,11 +9,12 @@
 //! holder that is not a replica counts as a copy; a holder that does not answer does not count.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
+use super::health_book::Living;
 use crate::blob::BlobError;
 use crate::chord::{Route, View};
 use crate::id::{ContentId, FileName, Position};
@@ -22,41 +23,8 @@ use crate::peer::api::{Listed, PeerName, ShortFile};
 use crate::peer::ring::clock::unix_ms;
 use crate::peer::shared::{STORAGE_TIMEOUT, Shared};
 use crate::replica::{Holdings, replicas};
-use crate::wire::limits::{
-    FRAME_BYTES_MAX, HEALTH_NAMES_MAX, HOLDERS_PER_OBJECT_MAX, LISTED_MAX, OFFERS_PER_MESSAGE_MAX,
-};
+use crate::wire::limits::{FRAME_BYTES_MAX, HEALTH_NAMES_MAX, LISTED_MAX, OFFERS_PER_MESSAGE_MAX};
 use crate::wire::{Entry, FileHealth, SignedRecord, StorageReply, StorageRequest, codec};
-
-/// The known copies, by holder, of the files that this peer reports on.
-#[derive(Debug, Default)]
-pub(in crate::peer) struct HealthBook {
-    book: Mutex<Book>,
-    /// The last answer to `Health`, and when it was made.
-    last: tokio::sync::Mutex<Option<(Instant, StorageReply)>>,
-}
-
-#[derive(Debug, Default)]
-struct Book {
-    /// The other peers that have an object, each with the incarnation in which it said so.
-    copies: BTreeMap<ContentId, BTreeMap<Position, u64>>,
-    /// Objects here that their owner was offered and has not taken.
-    orphans: BTreeSet<ContentId>,
-    /// Contents that records name and that no answering peer has.
-    lost: BTreeMap<ContentId, Vec<FileName>>,
-}
-
-/// The peers that answer, with their incarnations.
-struct Living {
-    me: Position,
-    lives: BTreeMap<Position, u64>,
-}
-
-impl Living {
-    fn of(view: &View) -> Living {
-        let lives = view.alive().map(|entry| (entry.position, entry.incarnation)).collect();
-        Living { me: view.me.position, lives }
-    }
-}
 
 /// The joined reports of the living members on their files.
 #[derive(Debug, Default)]
@@ -69,66 +37,6 @@ pub(in crate::peer) struct Health {
     pub without_copy: u64,
     /// The living members that did not report.
     pub unheard: Listed<PeerName>,
-}
-
-impl HealthBook {
-    /// Notes that another peer has the objects that it offers.
-    pub(in crate::peer) fn hear_offer(&self, from: &Entry, objects: &[ContentId]) {
-        objects.iter().for_each(|content| self.hear_copy(from, *content, true));
-    }
-
-    /// Notes whether another peer has an object, as it said.
-    pub(in crate::peer) fn hear_copy(&self, of: &Entry, content: ContentId, has: bool) {
-        let mut book = self.lock();
-        if !has {
-            if let Some(copies) = book.copies.get_mut(&content) {
-                copies.remove(&of.position);
-            }
-            return;
-        }
-        if book.copies.len() >= BOOK_MAX && !book.copies.contains_key(&content) {
-            return;
-        }
-        let copies = book.copies.entry(content).or_default();
-        if copies.len() < HOLDERS_PER_OBJECT_MAX || copies.contains_key(&of.position) {
-            copies.insert(of.position, of.incarnation);
-        }
-    }
-
-    /// Notes whether the owner of an object has it now, after an offer.
-    fn hear_owner(&self, content: ContentId, has: bool) {
-        let mut book = self.lock();
-        if has {
-            book.orphans.remove(&content);
-        } else {
-            book.orphans.insert(content);
-        }
-    }
-
-    /// Forgets objects that are not here: this peer knows nothing about them.
-    fn keep_only(&self, held: &BTreeSet<ContentId>) {
-        let mut book = self.lock();
-        book.copies.retain(|content, _| held.contains(content));
-        book.orphans.retain(|content| held.contains(content));
-    }
-
-    /// The answering holders of an object, this peer among them, in ring order from the owner.
-    fn holders(&self, living: &Living, content: &ContentId) -> Vec<Position> {
-        let book = self.lock();
-        let copies = book.copies.get(content).into_iter().flatten();
-        let others =
-            copies.filter(|(peer, life)| living.lives.get(peer) == Some(life)).map(|(peer, _)| *peer);
-        let mut holders: Vec<Position> = others.chain([living.me]).collect();
-        drop(book);
-        let key = content.key();
-        holders.sort_by_key(|peer| key.distance_to(peer));
-        holders.dedup();
-        holders
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Shared {
@@ -208,13 +116,13 @@ impl Shared {
         for content in mine {
             let holders = self.flows.health.holders(&living, &content);
             if holders.len() < copies {
-                let missing = who_should(&view, &content.key(), &holders, copies);
+                let missing = missing_replicas(&view, &content.key(), &holders, copies);
                 files.push(FileHealth { content, names: Vec::new(), holders, missing });
             }
         }
         let lost = self.flows.health.lock().lost.clone();
         files.extend(lost.into_iter().map(|(content, names)| {
-            let missing = who_should(&view, &content.key(), &[], copies);
+            let missing = missing_replicas(&view, &content.key(), &[], copies);
             FileHealth { content, names, holders: Vec::new(), missing }
         }));
         let total = files.len() as u64;
@@ -457,7 +365,7 @@ fn once_each(peers: Vec<Position>) -> Vec<Position> {
 
 /// The members that should have the data of a key and are not among its holders, whether they answer or not: as many as
 /// copies are missing.
-fn who_should(view: &View, key: &Position, holders: &[Position], copies: usize) -> Vec<Position> {
+fn missing_replicas(view: &View, key: &Position, holders: &[Position], copies: usize) -> Vec<Position> {
     let members = view.alive().chain(view.away()).chain([&view.me]).map(|entry| entry.position);
     let mut around: Vec<Position> = members.filter(|peer| !holders.contains(peer)).collect();
     around.sort_by_key(|peer| key.distance_to(peer));
@@ -479,8 +387,6 @@ const ASKED_MAX: usize = 64;
 /// The timeout of their reports; they ask other peers themselves meanwhile.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 const LACKS_TIMEOUT: Duration = Duration::from_secs(1);
-/// The most objects whose holders are known; some of these objects may not be here.
-const BOOK_MAX: usize = 1_000_000;
 /// The most contents without any copy that one peer remembers.
 const LOST_MAX: usize = 64;
 /// The space that a reply needs beside its files, in bytes.

@@ -10,7 +10,7 @@ use crate::chord::PhaseKind;
 use crate::files::{self, Env as _, HandedOver, StayReason};
 use crate::id::{ContentId, FileName, Position};
 use crate::peer::api::{LeaveError, LeavePlan, LeaveReport, PlanLeaveError};
-use crate::peer::ring::actor::ActorMessage;
+use crate::peer::ring::message::ActorMessage;
 use crate::peer::shared::{STORAGE_TIMEOUT, Shared};
 use crate::replica::{Holdings, Offer, plan_handover};
 use crate::wire::limits::OFFERS_PER_MESSAGE_MAX;
@@ -67,7 +67,7 @@ impl Shared {
         }
         let stay: Vec<Position> = view.alive().map(|entry| entry.position).collect();
         let planned = files::planned(self, &plan_handover).await;
-        let (plan, holdings) = planned.map_err(|reason| StayReason::Unreadable { reason })?;
+        let (plan, holdings) = planned.map_err(|error| StayReason::unreadable(&error))?;
         let mut asked = JoinSet::new();
         for offer in plan.offers.into_values() {
             let (shared, holdings) = (self.clone(), holdings.clone());

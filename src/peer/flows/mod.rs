@@ -11,19 +11,27 @@
 //! | `leave` | a departure, and its report |
 //! | `records` | signatures of name records |
 //! | `hopeless` | attempts that are not worth making: files that do not fit, copies that other peers do not take |
-//! | `mend` | the notices of the store, and the objects that are fetched again |
+//! | `unkept` | the files that members of the ring cannot take |
+//! | `mend` | shows the notices of the store, and fetches bad copies again |
+//! | `notice_book` | the recent notices |
 //! | `health` | which files have fewer copies than they should |
+//! | `versions` | the versions of a name, its removal and its restoring |
+//! | `health_book` | the known copies of the files that this peer reports on |
 //! | `state` | what the flows share |
 
 pub(in crate::peer) mod bytes;
 pub(in crate::peer) mod env;
 pub(in crate::peer) mod health;
+pub(in crate::peer) mod health_book;
 pub(in crate::peer) mod hopeless;
 pub(in crate::peer) mod leave;
 pub(in crate::peer) mod mend;
+pub(in crate::peer) mod notice_book;
 pub(in crate::peer) mod records;
 pub(in crate::peer) mod relay;
 pub(in crate::peer) mod request;
 pub(in crate::peer) mod serve;
 pub(in crate::peer) mod state;
 pub(in crate::peer) mod store;
+pub(in crate::peer) mod unkept;
+pub(in crate::peer) mod versions;

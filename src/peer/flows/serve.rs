@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::blob::Holder;
 use crate::files::{self, Asker, Upstream};
 use crate::peer::api::PeerEvent;
-use crate::peer::ring::actor::ActorMessage;
+use crate::peer::ring::message::ActorMessage;
 use crate::peer::shared::Shared;
 use crate::transport::{Incoming, RequestStream, StreamError, background};
 use crate::wire::limits::{FILES_PER_PAGE_MAX, FRAME_BYTES_MAX, OFFERS_PER_MESSAGE_MAX};
@@ -168,6 +168,7 @@ impl Shared {
                 Ok(StorageReply::Noted)
             }
             StorageRequest::FetchRecord { name } => files::answer_record(self, &name).await,
+            StorageRequest::FetchHistory { name } => files::answer_history(self, &name).await,
             StorageRequest::PutRecord { record, role } => {
                 Ok(files::accept_record(self, from, record, role).await)
             }

@@ -5,9 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
-use super::health::HealthBook;
+use super::health_book::HealthBook;
 use super::hopeless::Hopeless;
-use super::mend::NoticeBook;
+use super::notice_book::NoticeBook;
 use crate::files::Transfers;
 use crate::names::Bygones;
 use crate::peer::api::LeaveReport;

@@ -11,63 +11,21 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::clock::{Clock, unix_ms};
+use super::message::ActorMessage;
+use super::peer_file::{SharedFile, save_file};
 use crate::backoff::Backoff;
-use crate::blob::{BlobError, PeerFile, RealDisk};
+use crate::blob::PeerFile;
 use crate::chord::{Event, Node, Output, ReplyTo, Token, Unanswered, View};
 use crate::config::RingSettings;
-use crate::id::{KeyHash, Position};
-use crate::peer::api::PeerEvent;
+use crate::id::Position;
+use crate::peer::api::{Ended, PeerEvent};
 use crate::peer::shared::Shared;
 use crate::time::Moment;
-use crate::transport::{RequestFailure, background, spawn_blocking};
+use crate::transport::{RequestFailure, background};
 use crate::wire::{
     Address, Datagram, Entry, Fault, Member, MemberState, MembershipReply, MembershipRequest, Reply, Request,
     Target, codec,
 };
-
-/// A message to the actor.
-#[derive(Debug)]
-pub(in crate::peer) enum ActorMessage {
-    /// A datagram came in.
-    Datagram { from: Entry, bytes: Bytes },
-    /// A request came in; the answer goes back through the channel.
-    Request {
-        from: Entry,
-        through_a_helper: bool,
-        request: MembershipRequest,
-        reply: oneshot::Sender<MembershipReply>,
-    },
-    /// The answer to one of the node's own requests, or why there is none.
-    Reply { token: Token, through_a_helper: bool, answer: Result<(Entry, MembershipReply), Unanswered> },
-    /// A peer answered a lookup of this one.
-    LookupAnswer { from: Entry, reply: MembershipReply },
-    /// A peer left a lookup of this one unanswered.
-    LookupSilence { whom: Entry },
-    /// The incarnation that is now on disk.
-    Persisted(u64),
-    /// Forget a member that does not answer; `done` is told whether that was done.
-    Forget { whom: Position, done: oneshot::Sender<bool> },
-    /// No longer count a member whose key was revoked.
-    Expel { whom: Position, key: KeyHash },
-    /// End, for this reason.
-    End(String),
-    /// Begin to leave: take no new work.
-    BeginLeaving,
-    /// Cancel the departure.
-    Stay,
-    /// Ask the neighbours whether this peer may leave now.
-    AskTurn,
-    /// Take the turn that the neighbours granted.
-    TakeTurn,
-    /// Tell the neighbours that this peer leaves, and end.
-    Depart,
-    /// The process does nothing for this long (a test's stand-in for sleep).
-    #[cfg(test)]
-    Sleep(Duration),
-}
-
-/// The content of DATA_DIR/peer.toml. A task that changes it writes it to disk before it lets the next one in.
-pub(in crate::peer) type SharedFile = Arc<tokio::sync::Mutex<PeerFile>>;
 
 /// The node and its surroundings.
 pub(in crate::peer) struct Actor {
@@ -237,7 +195,7 @@ impl Actor {
     async fn carry_out(
         &mut self,
         replies: &mut HashMap<ReplyTo, oneshot::Sender<MembershipReply>>,
-    ) -> Option<String> {
+    ) -> Option<Ended> {
         let mut ended = None;
         while let Some(output) = self.node.poll_output() {
             match output {
@@ -264,7 +222,7 @@ impl Actor {
                 Output::Forget { entry } => {
                     self.shared.transport.drop_connection(&entry.position, entry.incarnation);
                 }
-                Output::Event(Event::Ended(reason)) => ended = Some(reason.to_string()),
+                Output::Event(Event::Ended(reason)) => ended = Some(reason.into()),
                 Output::Event(Event::Misbehaved { peer, fault }) => self.shared.blame(&peer, fault),
                 Output::Event(event) => {
                     if let Some(event) = told(&self.shared, event) {
@@ -325,7 +283,7 @@ impl Actor {
             loop {
                 // If two saves overlap, the greater incarnation stays, whichever comes last.
                 let raise = |file: &mut PeerFile| file.incarnation = file.incarnation.max(incarnation);
-                match save_file(&shared, &file, raise).await {
+                match save_file(&shared.store, &file, raise).await {
                     Ok(()) => break,
                     Err(error) if !told => shared.tell(PeerEvent::Warning(error.to_string())),
                     Err(_) => {}
@@ -348,7 +306,7 @@ impl Actor {
         if !is_new {
             return;
         }
-        let saved = save_file(&self.shared, &self.peer_file, |file| {
+        let saved = save_file(&self.shared.store, &self.peer_file, |file| {
             (file.replicas, file.successors) = (replicas, successors);
         });
         if let Err(error) = saved.await {
@@ -364,21 +322,6 @@ fn sender(message: &ActorMessage) -> Option<&Entry> {
         ActorMessage::Reply { answer: Ok((from, _)), .. } => Some(from),
         _ => None,
     }
-}
-
-/// Changes DATA_DIR/peer.toml; durable on return.
-///
-/// # Errors
-/// The error of the disk.
-pub(in crate::peer) async fn save_file(
-    shared: &Shared,
-    file: &SharedFile,
-    change: impl FnOnce(&mut PeerFile),
-) -> Result<(), BlobError> {
-    let mut file = file.lock().await;
-    change(&mut file);
-    let (file, dir) = (file.clone(), shared.store.dir().to_owned());
-    spawn_blocking(move || file.save(&dir, &RealDisk)).await
 }
 
 /// Keeps the known members on disk, for the next start.
@@ -413,7 +356,7 @@ async fn keep_contacts(shared: &Shared, file: &SharedFile, view: &View) {
     if good >= wanted.min(CONTACTS_ENOUGH) || shared.full_with().await.is_some() {
         return;
     }
-    let saved = save_file(shared, file, |file| {
+    let saved = save_file(&shared.store, file, |file| {
         file.contacts = alive.into_iter().take(PeerFile::CONTACTS_MAX).collect();
     });
     if let Err(error) = saved.await {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::actor::ActorMessage;
+use super::message::ActorMessage;
 use crate::peer::api::{ForgetError, ForgetReport};
 use crate::peer::shared::Shared;
 use crate::wire::{Entry, MemberState, MembershipRequest, NeighbourRequest};

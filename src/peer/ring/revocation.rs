@@ -15,10 +15,10 @@ use rand::seq::IndexedRandom as _;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::actor::ActorMessage;
+use super::message::ActorMessage;
 use crate::files::Asker;
 use crate::id::KeyHash;
-use crate::peer::api::PeerEvent;
+use crate::peer::api::{Ended, PeerEvent};
 use crate::peer::shared::Shared;
 use crate::time::Timestamp;
 use crate::transport::{background, spawn_blocking};
@@ -116,10 +116,7 @@ impl Shared {
         for (revocation, _) in &new {
             let at = Timestamp::of_unix_ms(revocation.at_ms).to_string();
             if revocation.key == self.identity.key_hash() {
-                let dir = self.store.dir().display().to_string();
-                let why = format!(
-                    "this peer's certificate was revoked at {at}, so the ring refuses it; its files stay in {dir}, and only a peer with a new key can join"
-                );
+                let why = Ended::Revoked { at, data_dir: self.store.dir().to_owned() };
                 return self.ring.tell_actor(ActorMessage::End(why)).await;
             }
             self.tell(PeerEvent::PeerRevoked { peer: self.named(&revocation.position), at });

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::actor::ActorMessage;
 use super::clock::{Clock, unix_ms};
-use super::contact::Contacts;
-use super::forward::Forwards;
+use super::contact_state::Contacts;
+use super::message::ActorMessage;
+use super::places::Forwards;
 use crate::chord::View;
 use crate::config::RingSettings;
 use crate::id::Position;
 use crate::names::RingClock;
+use crate::peer::api::Ended;
 use crate::replica::Ledger;
 use crate::time::Timestamp;
 
@@ -29,7 +30,7 @@ pub(in crate::peer) struct RingState {
     /// Time since this peer was made, sleep of the machine included.
     pub clock: Clock,
     /// The reason why the peer ended, once it has.
-    pub ended: watch::Sender<Option<String>>,
+    pub ended: watch::Sender<Option<Ended>>,
     /// Whether this process has been a member: if it is not a member now, it soon will be again.
     pub was_member: AtomicBool,
     /// The faults that this peer has seen of others.

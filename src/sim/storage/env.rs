@@ -339,9 +339,9 @@ impl Env for Keeper {
         Box::pin(std::future::ready(()))
     }
 
-    async fn holdings(self: &Arc<Self>) -> Result<Holdings, String> {
+    async fn holdings(self: &Arc<Self>) -> Result<Holdings, Failure> {
         self.disk_call().await;
-        self.disk.lock().holdings().map_err(|error| error.to_string())
+        self.disk.lock().holdings()
     }
 
     async fn info_and_links(

@@ -379,13 +379,13 @@ impl Adversary {
             let Some(at) = self.asked.iter().position(|(id, ..)| *id == ended.id) else { continue };
             let (_, name, asker) = self.asked.swap_remove(at);
             if let Outcome::Requested(requested) = &ended.outcome {
-                wrong = wrong.or(self.what_is_wrong(&name, asker, requested));
+                wrong = wrong.or(self.violation_of(&name, asker, requested));
             }
         }
         wrong.or(self.wrong.take()).map_or(Ok(()), Err)
     }
 
-    fn what_is_wrong(&mut self, name: &str, asker: Slot, requested: &Requested) -> Option<String> {
+    fn violation_of(&mut self, name: &str, asker: Slot, requested: &Requested) -> Option<String> {
         match requested {
             Requested::Unknown => {
                 let is_acknowledged = |file: &Acknowledged| file.name.as_str() == name;

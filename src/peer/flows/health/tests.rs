@@ -1,3 +1,4 @@
+use super::super::health_book::HealthBook;
 use super::*;
 use crate::chord::{PhaseKind, Table};
 use crate::config::RingSettings;
@@ -81,10 +82,14 @@ fn only_holders_that_answer_in_the_same_life_count() {
 #[test]
 fn the_missing_are_those_that_should_have_a_copy() {
     let key = peer(25);
-    assert_eq!(who_should(&view(), &key, &[peer(30), peer(10)], 3), [peer(40)], "away, but the next one");
-    assert_eq!(who_should(&view(), &key, &[], 2), [peer(30), peer(40)]);
-    assert!(who_should(&view(), &key, &[peer(10), peer(20), peer(30)], 3).is_empty());
-    assert!(!who_should(&view(), &key, &[], 9).contains(&peer(50)), "it left");
+    assert_eq!(
+        missing_replicas(&view(), &key, &[peer(30), peer(10)], 3),
+        [peer(40)],
+        "away, but the next one"
+    );
+    assert_eq!(missing_replicas(&view(), &key, &[], 2), [peer(30), peer(40)]);
+    assert!(missing_replicas(&view(), &key, &[peer(10), peer(20), peer(30)], 3).is_empty());
+    assert!(!missing_replicas(&view(), &key, &[], 9).contains(&peer(50)), "it left");
 }
 
 #[test]

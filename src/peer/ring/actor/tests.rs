@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::ActorMessage;
+use super::super::message::ActorMessage;
 use crate::chord::PhaseKind;
 use crate::config::Interval;
 use crate::peer::{Entrance, Handle, StartOptions, start};
