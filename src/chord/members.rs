@@ -420,6 +420,25 @@ mod tests {
         assert_eq!(members.forgotten(&entry(3).position), None, "a stranger");
     }
 
+    /// Goal: a member with a revoked key is taken out whether it answers or not, by its key and not by its place.
+    #[test]
+    fn a_revoked_member_is_expelled() {
+        let mut members = Members::new(MEMBERS_MAX);
+        members.merge(member(1, 5, MemberState::Alive), false);
+        members.merge(member(2, 5, MemberState::Dead), false);
+        for number in [1, 2] {
+            let (position, key) = (entry(number).position, entry(number).key);
+            assert_eq!(members.expelled(&position, &KeyHash([0xee; 32])), None, "another key");
+            let report = members.expelled(&position, &key).unwrap();
+            assert_eq!(report, member(number, 6, MemberState::Left));
+            assert!(members.merge(report, false));
+            assert_eq!(members.expelled(&position, &key), None, "it has left already");
+        }
+        assert_eq!(members.alive_count(), 0);
+        // A peer that does not know of the revocation yet may bring it back once more.
+        assert!(members.is_news(&member(1, 7, MemberState::Alive)));
+    }
+
     #[test]
     fn clockwise_wraps_and_skips_the_dead() {
         let mut members = Members::new(MEMBERS_MAX);
