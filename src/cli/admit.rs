@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::args::{BASE_PORT, Misuse, address};
 use super::output::Output;
-use super::{DONE, FAILED, NOT_FOUND, Work, remedy};
+use super::{DONE, FAILED, NOT_FOUND, remedy};
 use crate::peer::{
     Admission, AdmitError, AdmitOptions, AdmitReport, Admittee, PeerChoice, TicketOptions, admit,
     issue_ticket,
@@ -74,6 +74,13 @@ pub(super) struct Plan {
     json: bool,
 }
 
+/// The two kinds of work that `admit` does.
+#[derive(Debug)]
+pub(super) enum Planned {
+    Admission(Plan),
+    Ticket(TicketPlan),
+}
+
 /// The checked settings of a ticket.
 #[derive(Debug)]
 pub(super) struct TicketPlan {
@@ -82,7 +89,7 @@ pub(super) struct TicketPlan {
 }
 
 impl Args {
-    pub(super) fn plan(self) -> Result<Work, Misuse> {
+    pub(super) fn plan(self) -> Result<Planned, Misuse> {
         if self.ticket {
             let whom = self.whom.ok_or_else(|| Misuse("NAME|PEER is missing".to_owned()))?;
             let server = PeerChoice {
@@ -98,7 +105,7 @@ impl Args {
                 address: self.address,
                 server,
             };
-            return Ok(Work::Ticket(TicketPlan { options, json: self.json }));
+            return Ok(Planned::Ticket(TicketPlan { options, json: self.json }));
         }
         let admission = match (self.whom, self.csr) {
             _ if self.client => Admission::Client,
@@ -113,7 +120,7 @@ impl Args {
             bundle: self.output,
             overwrite: self.overwrite,
         };
-        Ok(Work::Admit(Plan { options, json: self.json }))
+        Ok(Planned::Admission(Plan { options, json: self.json }))
     }
 }
 

@@ -72,8 +72,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let done = match plan {
         Work::Run(plan) => within_runtime(session::run(*plan)),
         Work::Command(command, target) => within_runtime(shell::run(command, target)),
-        Work::Admit(plan) => admit::run(&plan),
-        Work::Ticket(plan) => within_runtime(admit::run_ticket(plan)),
+        Work::Admit(admit::Planned::Admission(plan)) => admit::run(&plan),
+        Work::Admit(admit::Planned::Ticket(plan)) => within_runtime(admit::run_ticket(plan)),
         Work::Revoke(plan) => within_runtime(revoke::run(plan)),
         Work::Simulate(plan) => within_runtime(simulate::run(plan)),
     };
@@ -113,10 +113,8 @@ enum Work {
     Run(Box<Plan>),
     /// Send a command to a running peer.
     Command(command::Command, TargetArgs),
-    /// Admit a peer or a client; needs no running peer.
-    Admit(admit::Plan),
-    /// Make a ticket, which a running peer of this machine redeems.
-    Ticket(admit::TicketPlan),
+    /// Admit a peer or a client; only a ticket needs a running peer.
+    Admit(admit::Planned),
     /// Revoke a peer's certificate; needs no running peer, but tells those that run.
     Revoke(revoke::Plan),
     /// Simulate a ring; needs no running peer.
@@ -131,7 +129,7 @@ fn plan(arguments: impl IntoIterator<Item = OsString>) -> Result<Work, clap::Err
         Command::Init(args) => ("init", args.plan().map(run)),
         Command::Join(args) => ("join", args.plan().map(run)),
         Command::Run(args) => ("run", args.plan().map(run)),
-        Command::Admit(args) => ("admit", args.plan()),
+        Command::Admit(args) => ("admit", args.plan().map(Work::Admit)),
         Command::Revoke(args) => ("revoke", Ok(Work::Revoke(args.plan()))),
         Command::Simulate(args) => ("simulate", args.plan().map(Work::Simulate)),
         Command::Peer(command) => {

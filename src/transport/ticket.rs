@@ -224,5 +224,5 @@ mod tests {
         assert_eq!(odd.parse::<Ticket>(), Err(TicketError::Damaged));
     }
 
-    const GOLDEN: &str = "quoit-ticket:";
+    const GOLDEN: &str = "quoit-ticket:AcrKysrKysrKysrKysrKysrKysrKysrKysrKysrKysrKF54SZQj_________________________________________DjEwLjAuMC41OjEyMzAwAQIDBAUGBwheXl5eXl5eXl5eXl5eXl5e_QBQXBijAQAAAQNuYXOr9dQ2";
 }
