@@ -135,3 +135,17 @@ fn a_revocation_waits_for_a_peer() {
     let new = machine.start(ring, &["join", "--bundle", "80.bundle.pem", &known, "0.25"], 32);
     eventually("three peers", || new.ask("Ring").done().contains("3 peers alive"));
 }
+
+/// Goal: a revoked peer that alone was told, since it runs beside the ring CA's key, tells the others before it ends.
+#[test]
+fn a_revoked_peer_tells_the_others() {
+    let mut scene = Scene::new("nas");
+    let (code, _, err) = scene.revoke(&["10", "--yes"], "");
+    assert_eq!(code, Some(0), "{err}");
+    let (code, answer) = scene.ring.ended_by_itself(10);
+    assert_eq!(code, Some(2), "{}", answer.err);
+    for peer in [&scene.nas.1, &scene.laptop.1] {
+        peer.wait_said("The certificate of Peer 10 was revoked at ");
+        eventually("two peers", || peer.ask("Ring").done().contains("2 peers alive"));
+    }
+}

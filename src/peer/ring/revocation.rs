@@ -113,15 +113,24 @@ impl Shared {
             .filter(|(revocation, _)| refused.insert(revocation.key))
             .collect();
         self.transport.drop_revoked();
+        let mut own = None;
         for (revocation, _) in &new {
             let at = Timestamp::of_unix_ms(revocation.at_ms).to_string();
             if revocation.key == self.identity.key_hash() {
-                let why = Ended::Revoked { at, data_dir: self.store.dir().to_owned() };
-                return self.ring.tell_actor(ActorMessage::End(why)).await;
+                own = Some(at);
+            } else {
+                self.tell(PeerEvent::PeerRevoked { peer: self.named(&revocation.position), at });
             }
-            self.tell(PeerEvent::PeerRevoked { peer: self.named(&revocation.position), at });
         }
-        background(self.clone().pass_on(new.into_iter().map(|(_, signed)| signed).collect()));
+        let told = self.clone().pass_on(new.into_iter().map(|(_, signed)| signed).collect());
+        let Some(at) = own else {
+            background(told);
+            return;
+        };
+        // The others may know of it by this peer alone, as when it runs on the machine of the ring CA.
+        told.await;
+        let why = Ended::Revoked { at, data_dir: self.store.dir().to_owned() };
+        self.ring.tell_actor(ActorMessage::End(why)).await;
     }
 
     /// Tells all peers that this one is connected with of these revocations.
