@@ -102,6 +102,12 @@ fn bad_tickets_are_refused_and_told() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(2) && said.contains("it is of ring "), "{said}");
     assert_eq!(tree(&theirs.certs_dir()), before);
+    // Without the CA's key the peer says so, and the ticket stays good.
+    let (key, elsewhere) = (ring.certs_dir().join("ca/ca-key.pem"), ring.scratch().join("ca-key.pem"));
+    std::fs::rename(&key, &elsewhere).unwrap();
+    let said = machine.refused(&ring, &["join", &new]);
+    assert!(said.contains("the ring CA's key is not on that machine"), "{said}");
+    std::fs::rename(&elsewhere, &key).unwrap();
     let nas = machine.start(&ring, &["join", &new], 30);
     eventually("two peers", || nas.ask("Ring").done().contains("2 peers alive"));
 
