@@ -7,10 +7,16 @@ use std::ops::RangeInclusive;
 
 use redb::{ReadableTable, TableDefinition};
 
-use crate::id::{KeyRange, Position, SetDigest};
+use crate::id::{ContentId, KeyRange, Position, SetDigest};
 
 /// Bucket → the number of its objects and of its names with records, and the sum of their hashes.
 pub(super) const DIGESTS: TableDefinition<'_, u16, (u64, u128)> = TableDefinition::new("digests");
+
+/// The digest of an object alone.
+pub(super) fn of_object(content: &ContentId, is_cached: bool) -> SetDigest {
+    let digest = SetDigest::of_object(content);
+    if is_cached { digest.cached() } else { digest }
+}
 
 /// Adds to a bucket the digest of what came with this key, and takes away the digest of what went.
 pub(super) fn change(
@@ -23,6 +29,9 @@ pub(super) fn change(
     let bucket = bucket_of(key);
     let before = digests.get(bucket)?.map(|row| read(row.value())).unwrap_or_default();
     let after = before + came - went;
+    if after == before {
+        return Ok(());
+    }
     match after == SetDigest::default() {
         true => digests.remove(bucket)?,
         false => digests.insert(bucket, (after.count, after.sum))?,

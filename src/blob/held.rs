@@ -4,7 +4,7 @@ use redb::ReadableDatabase as _;
 
 use super::digests::{self, Buckets};
 use super::error::Result;
-use super::index::{Index, OBJECTS, RECORDS};
+use super::index::{Index, OBJECTS, RECORDS, REQUESTED};
 use super::store::Store;
 use crate::id::{ContentId, KeyRange, Position, SetDigest};
 
@@ -167,8 +167,9 @@ fn for_each(
 ) -> std::result::Result<(), redb::Error> {
     let keys = &range.first.0..=&range.last.0;
     for row in tables.open_table(OBJECTS)?.range::<&[u8; 32]>(keys.clone())? {
-        let key = *row?.0.value();
-        visit(&key, SetDigest::of_object(&ContentId(key)));
+        let (key, value) = row?;
+        let content = ContentId(*key.value());
+        visit(&content.0, digests::of_object(&content, value.value().2 == REQUESTED));
     }
     for row in tables.open_table(RECORDS)?.range::<&[u8; 32]>(keys)? {
         let (key, value) = row?;

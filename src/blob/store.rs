@@ -18,6 +18,7 @@ use super::room::Limits;
 use super::source::Source;
 use super::stripes::Stripes;
 use super::uses::{Reading, Uses};
+use super::verified::Gathered;
 use crate::id::ContentId;
 use crate::outboard::{CHUNK_BYTES, Outboard, verify_chunk};
 use crate::time::Moment;
@@ -46,6 +47,10 @@ struct Shared {
     notices: Notices,
     /// Whether a full disk left a part of [`rebuild::settle`](super::rebuild::settle) undone. Locked while that part is done.
     unsettled: Mutex<bool>,
+    /// Locked while the log of records is made shorter.
+    base: Mutex<()>,
+    /// Verifications that are not in the index yet.
+    gathered: Gathered,
 }
 
 impl Store {
@@ -66,6 +71,8 @@ impl Store {
             swept: Mutex::default(),
             notices: Notices::default(),
             unsettled: Mutex::default(),
+            base: Mutex::default(),
+            gathered: Gathered::default(),
         };
         Store { shared: Arc::new(shared) }
     }
@@ -140,6 +147,14 @@ impl Store {
         self.shared.unsettled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn base_lock(&self) -> MutexGuard<'_, ()> {
+        self.shared.base.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn gathered(&self) -> &Gathered {
+        &self.shared.gathered
+    }
+
     /// The number of free bytes on a disk that is too full for a commit to the index; `None` on any other disk.
     pub fn full_with(&self) -> Option<u64> {
         self.index().full_with()
@@ -174,6 +189,14 @@ impl Store {
             Ok(FileEntry { object, names: links.into_iter().map(|link| link.name).collect(), pinned })
         };
         objects.into_iter().map(entry).collect()
+    }
+
+    /// At most `max` objects in the order of their content ids, after this one, without names.
+    ///
+    /// # Errors
+    /// The errors of the index.
+    pub fn infos_after(&self, after: Option<ContentId>, max: usize) -> Result<Vec<ObjectInfo>> {
+        Ok(self.index().objects_after(after, max)?.into_iter().map(|(info, _)| info).collect())
     }
 
     /// All objects here, in the order of their content ids, each with the reason why it is here.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::remedy;
-use crate::config::{Interval, RepairSettings};
+use crate::config::{ByteLimit, Interval, RepairSettings};
 use crate::peer::{Entrance, StartOptions};
 use crate::wire::Address;
 
@@ -30,7 +30,7 @@ pub(super) struct Plan {
 #[derive(Debug, clap::Args)]
 pub(super) struct PeerArgs {
     /// A number n stands for UDP port BASE_PORT + n
-    #[arg(long, value_name = "BASE_PORT", default_value_t = 12_000,
+    #[arg(long, value_name = "BASE_PORT", default_value_t = BASE_PORT,
           value_parser = clap::value_parser!(u16).range(1..))]
     base_port: u16,
     /// UDP address to listen on [default: the one before; at first 127.0.0.1, or with --bundle all addresses, and the number's port, or from 12300 on a free one]
@@ -45,6 +45,15 @@ pub(super) struct PeerArgs {
     /// Where the ring CA and the peers' certificates are
     #[arg(long, value_name = "DIR", env = "QUOIT_CERTS_DIR")]
     certs_dir: Option<PathBuf>,
+    /// The most bytes that files may take here, such as 500G or 200GiB; default: no limit but the disk's [default: as before]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
+    capacity: Option<ByteLimit>,
+    /// How much of the disk files leave free; default: 5 % or 10 GiB, the smaller [default: as before]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
+    reserve: Option<ByteLimit>,
+    /// Read and hash each file again within so many days; off for never [default: as before; at first 30]
+    #[arg(long, value_name = "DAYS", value_parser = super::amounts::period, allow_negative_numbers = true)]
+    scrub_every: Option<Duration>,
     /// Tell every ping, answer and copy
     #[arg(long, short)]
     verbose: bool,
@@ -60,6 +69,9 @@ pub(super) struct PeerArgs {
     /// How long a stream may be silent while bytes are due, in seconds
     #[arg(long, value_name = "SECONDS", env = "QUOIT_STREAM_SILENCE", hide = true)]
     stream_silence: Option<Interval>,
+    /// How long a copy that is one too many stays while there is room, in seconds
+    #[arg(long, value_name = "SECONDS", env = "QUOIT_SURPLUS_WAIT", hide = true)]
+    surplus_wait: Option<Interval>,
 }
 
 /// The options of a command whose peer may have been admitted elsewhere.
@@ -110,8 +122,14 @@ impl PeerArgs {
             advertise: self.advertise,
             interval,
             repair,
+            capacity: self.capacity,
+            reserve: self.reserve,
+            scrub_every: self.scrub_every,
             ..StartOptions::new(entrance)
         };
+        if let Some(wait) = self.surplus_wait {
+            start.surplus_wait = wait.duration();
+        }
         if let Some(silence) = self.stream_silence {
             start.transport.stream_silence = silence.duration();
         }
@@ -198,13 +216,16 @@ fn span(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds * unit).map_err(|error| error.to_string())
 }
 
-fn address(text: &str) -> Result<Address, String> {
+pub(super) fn address(text: &str) -> Result<Address, String> {
     let address = Address::new(text).map_err(|error| error.to_string())?;
     if address.is_unspecified() {
         return Err("nobody can dial that address; name one by which others reach this peer".to_owned());
     }
     Ok(address)
 }
+
+/// A number n stands for this UDP port plus n.
+pub(super) const BASE_PORT: u16 = 12_000;
 
 #[cfg(test)]
 mod tests {

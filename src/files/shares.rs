@@ -59,6 +59,13 @@ impl Transfers {
             pace: Pace { rate_bytes_s: repair_bytes_s, turns: Arc::default() },
         }
     }
+
+    /// Whether an object is on its way, in or out.
+    pub fn are_running(&self) -> bool {
+        [&self.incoming, &self.outgoing, &self.gives]
+            .iter()
+            .any(|slots| slots.all.available_permits() < slots.most)
+    }
 }
 
 /// The pace of repair: a slice of an object waits for its turn if there is a limit to the rate, and while people wait
@@ -128,6 +135,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Debug, Clone)]
 pub struct Slots {
     all: Arc<Semaphore>,
+    most: usize,
     share: usize,
     /// The parties that have or want a slot.
     parties: Arc<Mutex<BTreeMap<Party, Arc<Semaphore>>>>,
@@ -145,7 +153,7 @@ pub struct Slot {
 impl Slots {
     /// `all` slots, of which each other peer gets at most `share`.
     pub fn new(all: usize, share: usize) -> Slots {
-        Slots { all: Arc::new(Semaphore::new(all)), share, parties: Arc::default() }
+        Slots { all: Arc::new(Semaphore::new(all)), most: all, share, parties: Arc::default() }
     }
 
     /// A slot; waits for it without a timeout.

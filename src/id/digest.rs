@@ -21,9 +21,15 @@ pub struct SetDigest {
 }
 
 impl SetDigest {
-    /// The digest of the set of this object alone.
+    /// The digest of the set of this object alone, kept as a replica.
     pub fn of_object(content: &ContentId) -> SetDigest {
         SetDigest::of_one(&[b"object", &content.0])
+    }
+
+    /// The digest of the set of one object alone that is only cached, from its digest as a replica: no peer may count on
+    /// it, so that it is not the same.
+    pub fn cached(self) -> SetDigest {
+        SetDigest { sum: self.sum.rotate_left(64), ..self }
     }
 
     /// The digest of the set of this name's records alone; `history` are the bytes of all records that are kept of it.
@@ -75,6 +81,7 @@ mod tests {
     fn an_object_is_no_record_of_the_same_key() {
         let content = ContentId::of(b"a");
         assert_ne!(SetDigest::of_object(&content), SetDigest::of_records(&content.key(), b""));
+        assert_ne!(SetDigest::of_object(&content), SetDigest::of_object(&content).cached());
         assert_ne!(SetDigest::of_records(&content.key(), b"1"), SetDigest::of_records(&content.key(), b"2"));
     }
 

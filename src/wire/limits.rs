@@ -28,6 +28,8 @@ pub const LINKS_PER_OBJECT_MAX: usize = 16;
 pub const OFFERS_PER_MESSAGE_MAX: usize = 400;
 /// The most ranges in one comparison.
 pub const RANGES_PER_MESSAGE_MAX: usize = 128;
+/// The most references in one renewal of leases.
+pub const REFERENCES_PER_MESSAGE_MAX: usize = 200;
 /// The most files in one page of a listing.
 pub const FILES_PER_PAGE_MAX: usize = 100;
 /// The most midstates in one page of an outboard.
@@ -71,9 +73,38 @@ pub const CLIENT_SILENCE_MAX: Duration = Duration::from_secs(5);
 pub const COMMAND_SILENCE_MAX: Duration = Duration::from_secs(60);
 /// The most names of one file in a report on its copies.
 pub const HEALTH_NAMES_MAX: usize = 2;
+/// The most sets of holders in one report on copies. Files beyond them are counted by their number of copies.
+pub const COPY_SETS_MAX: usize = 256;
+/// The most peers that such a report names as lacking a copy of the same files.
+pub const LACKING_TOLD_MAX: usize = 4;
+/// The most contents without a copy in one report.
+pub const LOST_TOLD_MAX: usize = 64;
+/// The most peers that a verdict names for one reason.
+pub const VERDICT_PEERS_MAX: usize = 8;
+/// The most peers of which one command asks whether they may stop.
+pub const STOPPING_MAX: usize = 64;
+/// The longest version of a program, in bytes.
+pub const VERSION_BYTES_MAX: usize = 32;
 /// The most exchanges that a helper forwards at the same time.
 pub const FORWARDS_MAX: usize = 128;
 /// The most exchanges that a helper forwards at the same time for one asking peer.
 pub const FORWARDS_PER_PEER_MAX: usize = 32;
 /// The timeout for silence in both directions of a forwarded exchange: a joiner's `Sync` takes minutes.
 pub const FORWARD_SILENCE_MAX: Duration = Duration::from_secs(660);
+/// The most keys of one ring that can be revoked: all of them fit one frame.
+pub const REVOKED_MAX: usize = 400;
+/// How long the news of a revocation may take. A name record of a revoked key counts if its clock is less than this
+/// after the revocation.
+pub const REVOCATION_NEWS_MAX: Duration = Duration::from_secs(60);
+/// The longest certificate request of an enrolment: bytes of DER.
+pub const ENROL_REQUEST_BYTES_MAX: usize = 1_024;
+/// The most enrolments under way at one peer.
+pub const ENROLMENTS_MAX: usize = 8;
+/// The longest enrolment: both exchanges, and the signature between them.
+pub const ENROLMENT_TIME_MAX: Duration = Duration::from_secs(10);
+/// The most streams of one enrolment.
+pub const ENROLMENT_STREAMS_MAX: usize = 2;
+/// The most tickets of one ring that wait to be used.
+pub const TICKETS_MAX: usize = 256;
+/// The wrong secrets that void a ticket.
+pub const TICKET_GUESSES_MAX: u8 = 5;

@@ -8,32 +8,46 @@
 
 mod client;
 pub mod codec;
+mod copies;
+mod enrol;
 mod fault;
+mod freeing;
 pub mod limits;
 mod membership;
+mod named;
 mod record;
 mod report;
+mod revocation;
+mod space;
 mod storage;
 mod text;
+mod verdict;
 mod versions;
 
 pub use client::{ClientReply, ClientRequest, Failure, FailureKind, VersionChoice, Wait, Wanted, versioned};
+pub use copies::{CopiesBeyond, CopyCounts, CopySet, LostFile, SelfReport};
+pub use enrol::{EnrolReply, EnrolRequest, TicketRefusal};
 pub use fault::Fault;
+pub use freeing::{DropReport, EvictReport, PinReport};
 pub use membership::{
     Address, AddressError, Datagram, Entry, Hello, Life, Member, MemberState, MembershipReply,
     MembershipRequest, NeighbourReply, NeighbourRequest, Refusal, RelayFailure, Target,
 };
+pub use named::{Listed, PeerName};
 pub use record::{NameRecord, RecordError, RecordTarget, Replaces, SignedRecord};
 pub use report::{
-    ForgetReport, LeavePlan, LeaveReport, Listed, Misbehaviour, MissingCopy, PeerName, PingReport,
-    RequestReport, RingFile, RingFiles, RingLine, ShortFile, StatusReport, StoreReport, UnkeptFiles,
-    Unreachable, WhereisReport,
+    ForgetReport, LeavePlan, LeaveReport, MemberLine, Misbehaviour, MissingCopy, PingReport, RequestReport,
+    RingFile, RingFiles, RingLine, ScrubReport, ShortFile, StatusReport, StoreReport, UnkeptFiles,
+    Unreachable, Verifications, WhereisReport,
 };
+pub use revocation::{Revocation, RevocationError, SignedRevocation};
+pub use space::{Amount, SpaceReport};
 pub use storage::{
     Difference, FileEntry, FileHealth, Link, Missing, MissingReason, ObjectInfo, OfferedRecord, PutRole,
-    RangeDigest, StorageReply, StorageRequest, StoreRole,
+    RangeDigest, Reference, StorageReply, StorageRequest, StoreRole, WhyKept,
 };
 pub use text::{shortened, word_list};
+pub use verdict::{AtRisk, Doubt, Hindrance, Lack, LackReason, StopAnswer, StopReport, StopSpan, Verdict};
 pub use versions::{HistoryReport, RemoveReport, RestoreReport, VersionFile, VersionLine, VersionState};
 
 use serde::{Deserialize, Serialize};
@@ -58,6 +72,13 @@ pub enum Request {
         /// The asking peer, as its connection to the helper proves it.
         from: Entry,
     },
+    /// Revoked keys that the asker knows, to a peer that may know fewer or more. `-> Revocations`.
+    Revocations {
+        /// The digest of all that the asker knows; see [`Hello::revocations`].
+        digest: u64,
+        /// Some of these revocations, at most [`limits::REVOKED_MAX`].
+        revoked: Vec<SignedRevocation>,
+    },
 }
 
 /// A reply to a [`Request`].
@@ -71,4 +92,11 @@ pub enum Reply {
     ProtocolError(String),
     /// The reply to a [`Request::Forward`]: the peer that is asked, as the helper knows it; or why none is asked.
     Forwarding(Result<Entry, RelayFailure>),
+    /// The reply to a [`Request::Revocations`].
+    Revocations {
+        /// The digest of all that the answering peer knows now; see [`Hello::revocations`].
+        digest: u64,
+        /// All that it knows, at most [`limits::REVOKED_MAX`]; empty if the asker knows the same.
+        revoked: Vec<SignedRevocation>,
+    },
 }

@@ -3,78 +3,14 @@
 //! Plain values: the same ones come from a peer in this process and, over `quoit-client/1`, from another.
 //! Lists that a large ring makes long are [`Listed`].
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Address, Fault, FileEntry, MemberState, MissingReason};
+use super::space::SpaceReport;
+use super::{Address, Fault, FileEntry, Listed, MemberState, MissingReason, PeerName, SelfReport, Verdict};
 use crate::config::RingSettings;
 use crate::id::{ContentId, FileName, Position};
-
-/// A peer as people know it: by the display name in its certificate, else by its number, else by the
-/// first hexadecimal digits of its position.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct PeerName {
-    /// The position of the peer.
-    pub position: Position,
-    /// Its display name, if it has one and its certificate was seen.
-    pub name: Option<String>,
-}
-
-impl PeerName {
-    /// The name to show: the display name, else the label of the position.
-    pub fn label(&self) -> String {
-        self.name.clone().unwrap_or_else(|| self.position.label())
-    }
-}
-
-impl From<Position> for PeerName {
-    fn from(position: Position) -> PeerName {
-        PeerName { position, name: None }
-    }
-}
-
-impl fmt::Display for PeerName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.label())
-    }
-}
-
-/// The beginning of a list, and the length of the whole.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listed<T> {
-    /// The first entries, at most [`super::limits::LISTED_MAX`].
-    pub first: Vec<T>,
-    /// The number of entries in all.
-    pub total: u64,
-}
-
-impl<T> Default for Listed<T> {
-    fn default() -> Listed<T> {
-        Listed { first: Vec::new(), total: 0 }
-    }
-}
-
-impl<T> FromIterator<T> for Listed<T> {
-    fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Listed<T> {
-        let mut listed = Listed::default();
-        for item in items {
-            listed.total += 1;
-            if listed.first.len() < super::limits::LISTED_MAX {
-                listed.first.push(item);
-            }
-        }
-        listed
-    }
-}
-
-impl<T> Listed<T> {
-    /// Whether the list is empty.
-    pub fn is_empty(&self) -> bool {
-        self.total == 0
-    }
-}
 
 /// A missing copy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -232,6 +168,20 @@ impl RingLine {
     }
 }
 
+/// One member of the ring, in its own words where it answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MemberLine {
+    /// The member as the ring knows it.
+    pub line: RingLine,
+    /// Since when it is away, in milliseconds since the Unix epoch; `None` if it is not, or that is not known.
+    pub away_since_ms: Option<u64>,
+    /// The words of the member on itself; `None` if it did not answer.
+    pub said: Option<SelfReport>,
+    /// How far its clock is ahead of the clock of the asked peer, in milliseconds, to about half a round trip; `None`
+    /// if it did not answer.
+    pub clock_ahead_ms: Option<i64>,
+}
+
 /// A file of the ring, and the peers that said to hold it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RingFile {
@@ -280,6 +230,55 @@ pub struct WhereisReport {
     pub copies: usize,
     /// The number of earlier or sibling records in the history here.
     pub history: u64,
+    /// When each of `holders` last verified its copy: milliseconds since the Unix epoch, 0 for a copy that was not
+    /// verified yet; `None` if the peer did not say.
+    pub verified: Vec<Option<u64>>,
+}
+
+/// The result of a scrub: every object of a peer was read and hashed again.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ScrubReport {
+    /// The number of objects that were looked at.
+    pub objects: u64,
+    /// The number of bytes of these objects.
+    pub bytes: u64,
+    /// The number of sound objects.
+    pub sound: u64,
+    /// The number of bad objects; they are in quarantine.
+    pub quarantined: u64,
+    /// The number of bad objects of which a good copy is here again.
+    pub fetched_again: u64,
+    /// The number of bad objects of which no good copy came.
+    pub not_fetched_again: u64,
+    /// The number of objects that could not be read; they were left in their place.
+    pub unreadable: u64,
+    /// Of the first bad objects without a good copy here, the number with fewer copies elsewhere than acknowledge a
+    /// store.
+    pub below_quorum: u64,
+    /// The bad objects of which no good copy came.
+    pub not_healed: Listed<ContentId>,
+    /// The time from the start to the end.
+    #[serde(with = "micros")]
+    pub took: Duration,
+}
+
+impl ScrubReport {
+    /// Whether every object was sound, or is so again.
+    pub fn is_healed(&self) -> bool {
+        self.not_fetched_again == 0 && self.unreadable == 0
+    }
+}
+
+/// The oldest verifications: a verification is a hash of an object from its first byte to its last. Times are in
+/// milliseconds since the Unix epoch; 0 says that some object was not verified yet.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Verifications {
+    /// The oldest verification of an object of this peer; `None` if it has no objects.
+    pub here: Option<u64>,
+    /// The oldest verification that this peer and the living members report; `None` if no peer has objects.
+    pub ring: Option<u64>,
+    /// The peer that reports it.
+    pub at: Option<PeerName>,
 }
 
 /// A file that has fewer copies than it should.
@@ -407,6 +406,12 @@ pub struct StatusReport {
     pub notices: Listed<String>,
     /// Living members that cannot take files of their ranges.
     pub unkept: Listed<UnkeptFiles>,
+    /// How safe the files of the ring are.
+    pub verdict: Verdict,
+    /// The room for files at this peer, and the files that take it.
+    pub space: SpaceReport,
+    /// The oldest verifications of this peer and of the ring.
+    pub verified: Verifications,
 }
 
 impl StatusReport {

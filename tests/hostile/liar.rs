@@ -13,8 +13,9 @@ use quoit::time::Moment;
 use quoit::transport::{Authority, Identity, Incoming, Placement, RequestStream, StreamError, Transport};
 use quoit::wire::limits::{self, MIDSTATES_PER_PAGE_MAX};
 use quoit::wire::{
-    Address, Datagram, Entry, Hello, Life, Member, MembershipReply, MembershipRequest, ObjectInfo,
-    RelayFailure, Reply, Request, SignedRecord, StorageReply, StorageRequest, Target, codec,
+    Address, CopyCounts, Datagram, Entry, Hello, Life, Member, MembershipReply, MembershipRequest,
+    ObjectInfo, RelayFailure, Reply, Request, SelfReport, SignedRecord, StorageReply, StorageRequest, Target,
+    codec,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -74,7 +75,7 @@ impl Liar {
         let authority = Authority::open(certs_dir).unwrap().unwrap();
         let identity = authority.issue(Placement::Numbered(number), None).unwrap();
         let verifier = identity.verifier().unwrap();
-        let hello = Hello { incarnation: 1, advertised: None };
+        let hello = Hello { incarnation: 1, advertised: None, revocations: 0 };
         let listen = "127.0.0.1:0".parse().unwrap();
         let (transport, incoming) =
             Transport::bind(&identity, &verifier, listen, hello, &Default::default()).unwrap();
@@ -272,6 +273,9 @@ async fn serve_one(
             Answer::Say(vec![Reply::Membership(answer)])
         }
         Request::Storage(asked) => store.answer(asked),
+        Request::Revocations { digest, .. } => {
+            Answer::Say(vec![Reply::Revocations { digest: *digest, revoked: Vec::new() }])
+        }
         Request::Forward { .. } | Request::Forwarded { .. } => {
             Answer::Say(vec![Reply::Forwarding(Err(RelayFailure::Refused))])
         }
@@ -379,7 +383,12 @@ impl Store {
             StorageRequest::WhoHas { content } => {
                 say(StorageReply::Holders { here: files.contains_key(content), others: Vec::new() })
             }
-            StorageRequest::Announce { .. } => say(StorageReply::Noted),
+            StorageRequest::Announce { .. } | StorageRequest::Freed { .. } => say(StorageReply::Noted),
+            StorageRequest::MayFree { .. } => say(StorageReply::NotOwner { owner: None }),
+            StorageRequest::Vouch { content } => match files.contains_key(content) {
+                true => say(StorageReply::Vouched),
+                false => say(StorageReply::NotHere),
+            },
             StorageRequest::FetchRecord { name } => {
                 let record = self.records.lock().unwrap().get(&name.key()).cloned();
                 say(StorageReply::Record { record, syncing: false })
@@ -388,6 +397,7 @@ impl Store {
                 let records = self.records.lock().unwrap().get(&name.key()).cloned();
                 say(StorageReply::History { records: records.into_iter().collect(), syncing: false })
             }
+            StorageRequest::Renew { .. } => say(StorageReply::Noted),
             StorageRequest::PutRecord { record, .. } => {
                 let key = record.decode().unwrap().name.key();
                 self.records.lock().unwrap().insert(key, record.clone());
@@ -404,6 +414,11 @@ impl Store {
                 say(StorageReply::Health { short: Vec::new(), total: 0, below_quorum: 0 })
             }
             StorageRequest::Unkept => say(StorageReply::Unkept { files: 0, bytes: 0, reason: None }),
+            StorageRequest::CountCopies => say(StorageReply::Copies(CopyCounts::default())),
+            StorageRequest::Describe => say(StorageReply::Described(SelfReport::default())),
+            StorageRequest::Verified { objects } => {
+                say(StorageReply::Verified { objects: vec![None; objects.len()], oldest: None })
+            }
             StorageRequest::Lacks { objects } => {
                 let lacked = |(_, content): &(usize, &ContentId)| !files.contains_key(*content);
                 let objects = objects.iter().enumerate().filter(lacked).map(|(i, _)| i as u16).collect();

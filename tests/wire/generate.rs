@@ -73,7 +73,11 @@ fn object() -> impl Strategy<Value = ObjectInfo> {
 }
 
 pub fn hello() -> impl Strategy<Value = Hello> {
-    (number(), option::of(address())).prop_map(|(incarnation, advertised)| Hello { incarnation, advertised })
+    (number(), option::of(address()), number()).prop_map(|(incarnation, advertised, revocations)| Hello {
+        incarnation,
+        advertised,
+        revocations,
+    })
 }
 
 pub fn datagram() -> impl Strategy<Value = Datagram> {
@@ -218,10 +222,14 @@ fn storage_request() -> BoxedStrategy<StorageRequest> {
             .prop_map(|(objects, records)| Offer { objects, records }),
         Just(Sync),
         option::of(content()).prop_map(|after| ListFiles { after }),
-        Just(Health),
+        prop::sample::select(vec![Health, Unkept, CountCopies, Describe]),
         vec(content(), 0..FEW).prop_map(|objects| Lacks { objects }),
-        Just(Unkept),
         name().prop_map(|name| FetchHistory { name }),
+        vec(reference(), 0..FEW).prop_map(|references| Renew { references }),
+        (content(), any::<bool>()).prop_map(|(content, sure)| MayFree { content, sure }),
+        content().prop_map(|content| Vouch { content }),
+        content().prop_map(|content| Freed { content }),
+        vec(content(), 0..FEW).prop_map(|objects| Verified { objects }),
         vec(range_digest(), 0..FEW).prop_map(|ranges| Compare { ranges }),
     ]
     .boxed()
@@ -231,6 +239,14 @@ fn range_digest() -> impl Strategy<Value = RangeDigest> {
     (position(), position(), number(), any::<u128>()).prop_map(|(first, last, count, sum)| RangeDigest {
         range: KeyRange { first, last },
         digest: SetDigest { count, sum },
+    })
+}
+
+fn reference() -> impl Strategy<Value = Reference> {
+    (content(), name(), number(), any::<bool>()).prop_map(|(content, name, clock, current)| Reference {
+        content,
+        link: Link { name, clock: Timestamp(clock) },
+        current,
     })
 }
 
@@ -258,6 +274,41 @@ fn health() -> impl Strategy<Value = FileHealth> {
     let peers = || vec(position(), 0..FEW);
     (content(), vec(name(), 0..FEW), peers(), peers())
         .prop_map(|(content, names, holders, missing)| FileHealth { content, names, holders, missing })
+}
+
+fn copy_counts() -> impl Strategy<Value = CopyCounts> {
+    let peers = || vec(position(), 0..FEW);
+    let set = (peers(), peers(), number(), number()).prop_map(|(holders, lacking, files, bytes)| CopySet {
+        holders,
+        lacking,
+        files,
+        bytes,
+    });
+    let beyond = (any::<u8>(), number(), number()).prop_map(|(copies, files, bytes)| CopiesBeyond {
+        copies,
+        files,
+        bytes,
+    });
+    let lost = (content(), peers()).prop_map(|(content, lacking)| LostFile { content, lacking });
+    (vec(set, 0..FEW), vec(beyond, 0..FEW), vec(lost, 0..FEW), any::<bool>(), any::<bool>()).prop_map(
+        |(sets, beyond, lost, more_lost, syncing)| CopyCounts { sets, beyond, lost, more_lost, syncing },
+    )
+}
+
+fn self_report() -> impl Strategy<Value = SelfReport> {
+    let figures = (number(), number(), number(), number(), number());
+    (text(), figures, any::<bool>(), any::<bool>()).prop_map(
+        |(version, (free_bytes, disk_bytes, objects, bytes, unix_ms), full, syncing)| SelfReport {
+            version,
+            free_bytes,
+            disk_bytes,
+            objects,
+            bytes,
+            full,
+            syncing,
+            unix_ms,
+        },
+    )
 }
 
 fn storage_reply() -> BoxedStrategy<StorageReply> {
@@ -305,6 +356,8 @@ fn storage_reply() -> BoxedStrategy<StorageReply> {
         number().prop_map(|bytes| Moving { bytes }),
         (vec(signed_record(), 0..FEW), any::<bool>())
             .prop_map(|(records, syncing)| History { records, syncing }),
+        (vec(option::of(number()), 0..FEW), option::of(number()))
+            .prop_map(|(objects, oldest)| Verified { objects, oldest }),
         vec((any::<u16>(), number()), 0..FEW).prop_map(|ranges| Differ {
             ranges: ranges.into_iter().map(|(range, count)| Difference { range, count }).collect()
         }),
@@ -314,7 +367,56 @@ fn storage_reply() -> BoxedStrategy<StorageReply> {
             reason
         }),
     ];
-    prop_oneof![written, read, records].boxed()
+    let members = prop_oneof![copy_counts().prop_map(Copies), self_report().prop_map(Described)];
+    prop_oneof![written, read, records, members, freeing()].boxed()
+}
+
+fn freeing() -> impl Strategy<Value = StorageReply> {
+    let peers = || vec(position(), 0..FEW);
+    let why = prop_oneof![
+        peers().prop_map(|keepers| WhyKept::Belongs { keepers }),
+        (peers(), vec(missing(), 0..FEW)).prop_map(|(holders, missing)| WhyKept::TooFew { holders, missing }),
+        position().prop_map(|peer| WhyKept::Another { peer }),
+    ];
+    prop_oneof![
+        peers().prop_map(|holders| StorageReply::Granted { holders }),
+        why.prop_map(StorageReply::Kept),
+        Just(StorageReply::Vouched),
+    ]
+}
+
+fn revoked() -> BoxedStrategy<Vec<SignedRevocation>> {
+    let one = (vec(any::<u8>(), 0..90), vec(any::<u8>(), 0..70));
+    vec(one.prop_map(|(body, signature)| SignedRevocation { body, signature }), 0..FEW).boxed()
+}
+
+pub fn enrol_request() -> BoxedStrategy<EnrolRequest> {
+    let redeem = (any::<[u8; 8]>(), any::<[u8; 16]>(), vec(any::<u8>(), 0..300));
+    prop_oneof![
+        Just(EnrolRequest::Authority),
+        redeem.prop_map(|(ticket, secret, request)| EnrolRequest::Redeem { ticket, secret, request }),
+    ]
+    .boxed()
+}
+
+pub fn enrol_reply() -> BoxedStrategy<EnrolReply> {
+    let refusal = prop_oneof![
+        prop::sample::select(vec![
+            TicketRefusal::NoAuthority,
+            TicketRefusal::Unknown,
+            TicketRefusal::Expired,
+            TicketRefusal::Void
+        ]),
+        number().prop_map(|at_ms| TicketRefusal::Used { at_ms }),
+        text().prop_map(TicketRefusal::Failed),
+    ];
+    prop_oneof![
+        vec(any::<u8>(), 0..300).prop_map(|certificate| EnrolReply::Authority { certificate }),
+        vec(any::<u8>(), 0..300).prop_map(|certificate| EnrolReply::Admitted { certificate }),
+        refusal.prop_map(EnrolReply::Refused),
+        text().prop_map(EnrolReply::ProtocolError),
+    ]
+    .boxed()
 }
 
 pub fn request() -> BoxedStrategy<Request> {
@@ -323,6 +425,7 @@ pub fn request() -> BoxedStrategy<Request> {
         storage_request().prop_map(Request::Storage),
         position().prop_map(|to| Request::Forward { to }),
         entry().prop_map(|from| Request::Forwarded { from }),
+        (number(), revoked()).prop_map(|(digest, revoked)| Request::Revocations { digest, revoked }),
     ]
     .boxed()
 }
@@ -337,6 +440,7 @@ pub fn reply() -> BoxedStrategy<Reply> {
             prop::sample::select(vec![RelayFailure::Unanswered, RelayFailure::Refused]).prop_map(Err)
         ]
         .prop_map(Reply::Forwarding),
+        1 => (number(), revoked()).prop_map(|(digest, revoked)| Reply::Revocations { digest, revoked }),
     ]
     .boxed()
 }

@@ -143,6 +143,13 @@ fn storage_requests() -> Vec<StorageRequest> {
         Lacks { objects: vec![content] },
         Unkept,
         FetchHistory { name: name() },
+        Renew { references: vec![reference(true), reference(false)] },
+        CountCopies,
+        Describe,
+        MayFree { content, sure: true },
+        Vouch { content },
+        Freed { content },
+        Verified { objects: vec![content] },
         Compare { ranges: vec![RangeDigest { range, digest: SetDigest { count: 300, sum: 7 << 100 } }] },
     ]
 }
@@ -186,8 +193,41 @@ fn storage_replies() -> Vec<StorageReply> {
         },
         Moving { bytes: 256 << 10 },
         History { records: vec![record(), record()], syncing: true },
+        Copies(counts()),
+        Described(SelfReport {
+            version: "0.1.0".to_owned(),
+            free_bytes: 3 << 30,
+            disk_bytes: 8 << 30,
+            objects: 2,
+            bytes: 3 << 20,
+            full: false,
+            syncing: true,
+            unix_ms: 1_795_694_640_000,
+        }),
+        Granted { holders: vec![peer] },
+        Kept(WhyKept::Belongs { keepers: vec![peer] }),
+        Kept(WhyKept::TooFew { holders: vec![peer], missing: vec![missing(MissingReason::NotYet)] }),
+        Kept(WhyKept::Another { peer }),
+        Vouched,
+        Verified { objects: vec![Some(1_796_000_000_000), None, Some(0)], oldest: Some(0) },
         Differ { ranges: vec![Difference { range: 255, count: 300 }] },
     ]
+}
+
+fn reference(current: bool) -> Reference {
+    let link = Link { name: name(), clock: Timestamp(1 << 40) };
+    Reference { content: object().content, link, current }
+}
+
+fn counts() -> CopyCounts {
+    let peer = Position::of_number;
+    CopyCounts {
+        sets: vec![CopySet { holders: vec![peer(10)], lacking: vec![peer(20)], files: 300, bytes: 3 << 30 }],
+        beyond: vec![CopiesBeyond { copies: 3, files: 7, bytes: 70_000 }],
+        lost: vec![LostFile { content: object().content, lacking: vec![peer(20)] }],
+        more_lost: false,
+        syncing: true,
+    }
 }
 
 fn health() -> FileHealth {
@@ -235,10 +275,53 @@ fn table() -> Vec<Golden> {
     table.push(golden(Datagram::Pong { sequence: 300, news: Vec::new() }));
     table.push(golden(Datagram::Clock { unix_ms: 1_800_000_000_000 }));
     table.push(golden(self_placed()));
-    table.push(golden(Hello { incarnation: 5, advertised: None }));
-    table.push(golden(Hello { incarnation: u64::MAX, advertised: Some(entry(10).address.clone()) }));
+    table.push(golden(Hello { incarnation: 5, advertised: None, revocations: 0 }));
+    table.push(golden(Hello {
+        incarnation: u64::MAX,
+        advertised: Some(entry(10).address.clone()),
+        revocations: 0,
+    }));
+    table.push(golden(Hello { incarnation: 5, advertised: None, revocations: 9 }));
+    table.push(golden(Hello {
+        incarnation: 5,
+        advertised: Some(entry(10).address.clone()),
+        revocations: u64::MAX,
+    }));
     table.extend(name_records().map(golden));
     table.push(golden(record()));
+    table.push(golden(Request::Revocations { digest: 1 << 40, revoked: vec![revoked()] }));
+    table.push(golden(Reply::Revocations { digest: 0, revoked: vec![revoked(), revoked()] }));
+    table.push(golden(Revocation {
+        key: KeyHash([7; 32]),
+        position: Position::of_number(7),
+        at_ms: 1 << 40,
+    }));
+    table.extend(enrolments());
+    table
+}
+
+fn revoked() -> SignedRevocation {
+    SignedRevocation { body: vec![1, 2, 3], signature: vec![4, 5] }
+}
+
+fn enrolments() -> Vec<Golden> {
+    let request = vec![0x30; 3];
+    let mut table = vec![
+        golden(EnrolRequest::Authority),
+        golden(EnrolRequest::Redeem { ticket: [1; 8], secret: [2; 16], request }),
+        golden(EnrolReply::Authority { certificate: vec![0x30; 3] }),
+        golden(EnrolReply::Admitted { certificate: vec![0x30; 3] }),
+        golden(EnrolReply::ProtocolError("no such request".to_owned())),
+    ];
+    let refusals = [
+        TicketRefusal::NoAuthority,
+        TicketRefusal::Unknown,
+        TicketRefusal::Expired,
+        TicketRefusal::Used { at_ms: 1_800_000_000_000 },
+        TicketRefusal::Void,
+        TicketRefusal::Failed("no room".to_owned()),
+    ];
+    table.extend(refusals.map(|refusal| golden(EnrolReply::Refused(refusal))));
     table
 }
 
@@ -291,7 +374,7 @@ fn every_variant_is_in_the_golden_file() {
     variants(&[0, 7], count::<Reply>(&[0, 7]), "Reply");
     variants(&[1], count::<Reply>(&[1]), "Reply");
     variants(&[], count::<Datagram>(&[]), "Datagram");
-    assert_eq!((count::<Request>(&[1]), count::<Reply>(&[1])), (15, 25), "this test reads counts");
+    assert_eq!((count::<Request>(&[1]), count::<Reply>(&[1])), (21, 30), "this test reads counts");
 }
 
 /// The number of variants of the enum after these bytes, from the words in which serde refuses a tag.

@@ -291,6 +291,23 @@ fn a_digest_is_that_of_what_is_here() {
     check(&fixture, 15);
 }
 
+/// Goal: an object that is only cached is not the same as a replica, so that a comparison finds it, and it is one once it
+/// is made a replica.
+#[test]
+fn a_cached_object_has_another_digest() {
+    let fixture = Fixture::new();
+    let content = ContentId::of(b"cached");
+    let mut receiver = fixture.store.receive(content, 6).unwrap();
+    receiver.write(b"cached").unwrap();
+    receiver.finish(Kind::Requested).unwrap();
+    let digest = || fixture.store.digest(&KeyRange::WHOLE).unwrap();
+    assert_eq!(digest(), SetDigest::of_object(&content).cached());
+    fixture.store.promote(&content).unwrap();
+    assert_eq!(digest(), SetDigest::of_object(&content));
+    fixture.store.quarantine(&content, "it is rotten").unwrap();
+    assert_eq!(digest(), SetDigest::default());
+}
+
 /// Found by reading the code: an index of another file format counted as damage, and would have gone to quarantine with
 /// all its names.
 #[test]

@@ -71,6 +71,32 @@ pub enum WhomError {
     },
 }
 
+/// Why it is not answered whether peers may stop.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MayStopError {
+    /// This peer is in no ring.
+    #[error(transparent)]
+    NotActive(#[from] NotActive),
+    /// The word means no peer of the ring.
+    #[error(transparent)]
+    Whom(#[from] WhomError),
+    /// More peers than one question may name.
+    #[error("at most {max} peers are asked about at once, not {named}")]
+    TooMany {
+        /// The number of peers that were named.
+        named: usize,
+        /// The most that may be named.
+        max: usize,
+    },
+    /// The peer is no member of the ring, or no member any more.
+    #[error("peer {peer} is no member of this ring")]
+    NoMember {
+        /// The peer that is meant.
+        peer: PeerName,
+    },
+}
+
 /// Why a peer is not pinged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -119,6 +145,29 @@ pub enum ForgetError {
     Back {
         /// The peer that came back.
         peer: PeerName,
+    },
+}
+
+/// Why a peer is not scrubbed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScrubError {
+    /// Another scrub of this peer runs.
+    #[error(
+        "this peer is being scrubbed already: {done} of {total} files are done; wait for the end of that scrub"
+    )]
+    Running {
+        /// The number of objects that it has done.
+        done: u64,
+        /// The number of objects in all.
+        total: u64,
+    },
+    /// The objects cannot be listed.
+    #[error("cannot list this peer's objects: {source}")]
+    Unreadable {
+        /// The underlying error.
+        #[from]
+        source: BlobError,
     },
 }
 
@@ -174,6 +223,16 @@ impl From<PingError> for Failure {
     }
 }
 
+impl From<MayStopError> for Failure {
+    fn from(error: MayStopError) -> Failure {
+        match error {
+            MayStopError::Whom(error) => error.into(),
+            MayStopError::NoMember { .. } => Failure::not_found(error.to_string()),
+            other => Failure::new(other.to_string()),
+        }
+    }
+}
+
 impl From<ForgetError> for Failure {
     fn from(error: ForgetError) -> Failure {
         match error {
@@ -181,6 +240,12 @@ impl From<ForgetError> for Failure {
             ForgetError::NoMember { .. } => Failure::not_found(error.to_string()),
             other => Failure::new(other.to_string()),
         }
+    }
+}
+
+impl From<ScrubError> for Failure {
+    fn from(error: ScrubError) -> Failure {
+        Failure::new(error.to_string())
     }
 }
 

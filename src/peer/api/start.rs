@@ -2,10 +2,11 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::chord::EndReason;
-use crate::config::{Interval, RepairSettings, RingSettings, SettingsError};
-use crate::transport::{BundleError, IdentityError, TransportSettings};
+use crate::config::{ByteLimit, Interval, RepairSettings, RingSettings, SettingsError};
+use crate::transport::{BundleError, EnrolError, IdentityError, Ticket, TransportSettings};
 use crate::wire::{Address, word_list};
 
 /// How a peer comes into its ring.
@@ -52,16 +53,30 @@ pub struct StartOptions {
     pub interval: Option<Interval>,
     /// How this peer makes missing copies again.
     pub repair: RepairSettings,
+    /// The most bytes that files may take at this peer; `None` for the remembered limit, or none.
+    pub capacity: Option<ByteLimit>,
+    /// The bytes of the file system that files leave free; `None` for the remembered or the default reserve.
+    pub reserve: Option<ByteLimit>,
+    /// How long a copy that is one too many stays while there is room.
+    pub surplus_wait: Duration,
+    /// The period within which each object is read and hashed again; zero for never. `None` for the remembered or the
+    /// default period, [`StartOptions::SCRUB_EVERY`].
+    pub scrub_every: Option<Duration>,
     /// The bundle that [`admit`](crate::peer::admit) made for this peer: CA certificate, certificate, and perhaps its key. It is put
     /// into the certificates directory.
     pub bundle: Option<PathBuf>,
     /// The file of the peer's key, if the bundle does not contain it.
     pub key: Option<PathBuf>,
+    /// The ticket with which this machine gets its certificate; then `entrance` leads to the ticket's address.
+    pub ticket: Option<Ticket>,
     /// The settings of the transport.
     pub transport: TransportSettings,
 }
 
 impl StartOptions {
+    /// The default period within which each object is read and hashed again: 30 days.
+    pub const SCRUB_EVERY: Duration = Duration::from_secs(30 * 24 * 3_600);
+
     /// Options with this way in and defaults for everything else: a self-placed peer in the default places.
     pub fn new(entrance: Entrance) -> StartOptions {
         StartOptions {
@@ -75,8 +90,13 @@ impl StartOptions {
             settings: None,
             interval: None,
             repair: RepairSettings::default(),
+            capacity: None,
+            reserve: None,
+            surplus_wait: SURPLUS_WAIT,
+            scrub_every: None,
             bundle: None,
             key: None,
+            ticket: None,
             transport: TransportSettings::default(),
         }
     }
@@ -98,6 +118,11 @@ pub enum StartNotice {
         /// The first day of the certificates.
         begin: String,
     },
+    /// The kept list of revoked keys is damaged.
+    Revocations {
+        /// The defect, in words.
+        reason: String,
+    },
 }
 
 impl std::fmt::Display for StartNotice {
@@ -111,6 +136,10 @@ impl std::fmt::Display for StartNotice {
             StartNotice::ClockNotSet { now, begin } => write!(
                 f,
                 "this machine's clock says {now}; the ring's certificates begin on {begin}: this peer waits until the clock is set"
+            ),
+            StartNotice::Revocations { reason } => write!(
+                f,
+                "warning: the list of revoked keys is damaged ({reason}); this peer asks the others for it"
             ),
         }
     }
@@ -185,6 +214,12 @@ pub enum StartError {
         /// The defect.
         source: Box<BundleError>,
     },
+    /// The ticket brought no certificate.
+    #[error("the ticket brings no certificate: {source}")]
+    Ticket {
+        /// The reason.
+        source: Box<EnrolError>,
+    },
     /// The key that was given beside the bundle is not the key of its certificate, or cannot be read.
     #[error("bundle {}: with {}: {source}", .path.display(), .key.display())]
     BundleKey {
@@ -241,6 +276,14 @@ pub enum Ended {
     /// The ring is the reason: the peer left it or could not join it, or its identity runs elsewhere.
     #[error(transparent)]
     InRing(#[from] EndReason),
+    /// The peer's own certificate was revoked.
+    #[error("this peer's certificate was revoked at {at}, so the ring refuses it; its files stay in {}, and only a peer with a new key can join", .data_dir.display())]
+    Revoked {
+        /// The time of the revocation, as RFC 3339.
+        at: String,
+        /// The peer's data directory.
+        data_dir: PathBuf,
+    },
     /// The peer was shut down.
     #[error("shut down")]
     ShutDown,
@@ -262,3 +305,6 @@ impl Ended {
 fn shown(paths: &[PathBuf]) -> String {
     word_list(paths.iter().map(|path| path.display().to_string()))
 }
+
+/// How long a copy that is one too many stays while there is room: a week.
+const SURPLUS_WAIT: Duration = Duration::from_secs(7 * 24 * 3_600);

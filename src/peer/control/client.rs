@@ -1,6 +1,7 @@
 //! A peer of another process, commanded over `quoit-client/1`: the same methods and reports as
 //! [`crate::peer::Handle`].
 
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,9 +14,10 @@ use crate::backoff::Backoff;
 use crate::blob::{BlobError, Source, is_in_use};
 use crate::id::{ContentId, FileName};
 use crate::peer::api::{
-    ConnectError, Failure, ForgetReport, HistoryReport, LeavePlan, LeaveReport, PingReport, Progress,
-    RemoveReport, RequestReport, RestoreReport, RingFiles, RingLine, StatusReport, StoreError, StoreOptions,
-    StoreReport, VersionChoice, Wanted, WhereisReport,
+    ConnectError, DropReport, EvictReport, Failure, ForgetReport, HistoryReport, LeavePlan, LeaveReport,
+    MemberLine, PinReport, PingReport, Progress, RemoveReport, RequestReport, RestoreReport, RingFiles,
+    RingLine, ScrubReport, StatusReport, StopReport, StopSpan, StoreError, StoreOptions, StoreReport,
+    Verdict, VersionChoice, Wanted, WhereisReport,
 };
 use crate::peer::flows::bytes::read_ahead;
 use crate::peer::flows::store::{hash, name_of, unreadable};
@@ -24,7 +26,8 @@ use crate::transport::{
 };
 use crate::wire::limits::{LISTED_MAX, PIECE_BYTES};
 use crate::wire::{
-    ClientReply, ClientRequest, FileEntry, ObjectInfo, Reply, Request, StorageReply, StorageRequest,
+    ClientReply, ClientRequest, FileEntry, ObjectInfo, Reply, Request, SignedRevocation, StorageReply,
+    StorageRequest,
 };
 
 /// A connection to the peer that is commanded.
@@ -44,7 +47,14 @@ impl Client {
     /// [`ConnectError`] when the peer that is meant is not found, or not reached.
     pub async fn connect(choice: &PeerChoice) -> Result<Client, ConnectError> {
         let for_choice = choice.clone();
-        let chosen = spawn_blocking(move || for_choice.find()).await?;
+        Client::connect_to(spawn_blocking(move || for_choice.find()).await?).await
+    }
+
+    /// Connects to a peer that was found.
+    ///
+    /// # Errors
+    /// [`ConnectError`] when it is not reached.
+    pub(in crate::peer) async fn connect_to(chosen: Chosen) -> Result<Client, ConnectError> {
         match connect_in_turn(&chosen).await {
             Ok(link) => Ok(Client {
                 link: Arc::new(link),
@@ -132,7 +142,7 @@ impl Client {
     /// # Errors
     /// When the peer does not answer.
     pub async fn status(&self) -> Result<StatusReport, Failure> {
-        let mut short = Vec::new();
+        let (mut short, mut verdict) = (Vec::new(), Verdict::default());
         let status = self.ask(&ClientRequest::Status, &self.idle, |reply| match reply {
             ClientReply::ShortFile(file) => {
                 if short.len() < LISTED_MAX {
@@ -140,11 +150,15 @@ impl Client {
                 }
                 None
             }
+            ClientReply::Verdict(of_ring) => {
+                verdict = *of_ring;
+                None
+            }
             ClientReply::Status(status) => Some(*status),
             _ => None,
         });
         let status = status.await?;
-        Ok(StatusReport { short, ..status })
+        Ok(StatusReport { short, verdict, ..status })
     }
 
     /// See [`crate::peer::Handle::ring`].
@@ -274,6 +288,121 @@ impl Client {
         forgotten.await
     }
 
+    /// See [`crate::peer::Handle::safe_to_stop`].
+    ///
+    /// # Errors
+    /// The errors of [`crate::peer::Handle::safe_to_stop`], in words.
+    pub async fn safe_to_stop(&self, peers: &[String], span: StopSpan) -> Result<StopReport, Failure> {
+        let command = ClientRequest::SafeToStop { peers: peers.to_vec(), span };
+        let answered = self.ask(&command, &self.idle, |reply| match reply {
+            ClientReply::MayStop(report) => Some(*report),
+            _ => None,
+        });
+        answered.await
+    }
+
+    /// See [`crate::peer::Handle::members`].
+    ///
+    /// # Errors
+    /// The errors of [`crate::peer::Handle::members`], in words.
+    pub async fn members(&self) -> Result<Vec<MemberLine>, Failure> {
+        let mut members = Vec::new();
+        self.list(&ClientRequest::Members, |reply| {
+            let ClientReply::Member(member) = reply else { return false };
+            members.push(member);
+            true
+        })
+        .await?;
+        Ok(members)
+    }
+
+    /// See [`crate::peer::Handle::pin`].
+    ///
+    /// # Errors
+    /// The errors of [`crate::peer::Handle::pin`], in words.
+    pub async fn pin(&self, wanted: &Wanted, progress: &Progress) -> Result<PinReport, Failure> {
+        self.set_pin(wanted, true, progress).await
+    }
+
+    /// See [`crate::peer::Handle::unpin`].
+    ///
+    /// # Errors
+    /// The errors of [`crate::peer::Handle::unpin`], in words.
+    pub async fn unpin(&self, wanted: &Wanted) -> Result<PinReport, Failure> {
+        self.set_pin(wanted, false, &self.idle).await
+    }
+
+    async fn set_pin(
+        &self,
+        wanted: &Wanted,
+        pinned: bool,
+        progress: &Progress,
+    ) -> Result<PinReport, Failure> {
+        let command = ClientRequest::Pin { wanted: wanted.clone(), pinned };
+        let set = self.ask(&command, progress, |reply| match reply {
+            ClientReply::PinSet(report) => Some(report),
+            _ => None,
+        });
+        set.await
+    }
+
+    /// See [`crate::peer::Handle::drop_copy`].
+    ///
+    /// # Errors
+    /// The errors of [`crate::peer::Handle::drop_copy`], in words.
+    pub async fn drop_copy(&self, wanted: &Wanted) -> Result<DropReport, Failure> {
+        let command = ClientRequest::Drop { wanted: wanted.clone() };
+        let dropped = self.ask(&command, &self.idle, |reply| match reply {
+            ClientReply::Dropped(report) => Some(report),
+            _ => None,
+        });
+        dropped.await
+    }
+
+    /// See [`crate::peer::Handle::evict`].
+    ///
+    /// # Errors
+    /// The errors of [`crate::peer::Handle::evict`], in words.
+    pub async fn evict(&self, dry_run: bool) -> Result<EvictReport, Failure> {
+        let command = ClientRequest::Evict { dry_run };
+        let evicted = self.ask(&command, &self.idle, |reply| match reply {
+            ClientReply::Evicted(report) => Some(report),
+            _ => None,
+        });
+        evicted.await
+    }
+
+    /// See [`crate::peer::Handle::scrub`].
+    ///
+    /// # Errors
+    /// The errors of [`crate::peer::Handle::scrub`], in words.
+    pub async fn scrub(&self, rate: Option<NonZeroU64>, progress: &Progress) -> Result<ScrubReport, Failure> {
+        let command = ClientRequest::Scrub { rate: rate.map_or(0, NonZeroU64::get) };
+        let scrubbed = self.ask(&command, progress, |reply| match reply {
+            ClientReply::Scrubbed(report) => Some(report),
+            _ => None,
+        });
+        scrubbed.await
+    }
+
+    /// Tells the peer of revoked keys; returns the number of those that it did not know.
+    ///
+    /// # Errors
+    /// When one of them is not by the ring CA, in words.
+    pub async fn revoke(&self, revoked: Vec<SignedRevocation>) -> Result<u64, Failure> {
+        let command = ClientRequest::Revoke { revoked };
+        let taken = self.ask(&command, &self.idle, |reply| match reply {
+            ClientReply::Revoked { new } => Some(new),
+            _ => None,
+        });
+        taken.await
+    }
+
+    /// The data directory of the peer, if it is on this machine.
+    pub(in crate::peer) fn data_dir(&self) -> Option<&Path> {
+        self.data_dir.as_deref()
+    }
+
     /// See [`crate::peer::Handle::plan_leave`].
     ///
     /// # Errors
@@ -353,6 +482,10 @@ impl Client {
         loop {
             match self.next(&mut replies).await? {
                 ClientReply::Progress { done, total } => progress.begin(done, total),
+                ClientReply::ScrubProgress { objects, objects_total, bytes, bytes_total } => {
+                    progress.set_objects(objects, objects_total);
+                    progress.begin(bytes, bytes_total);
+                }
                 ClientReply::End => return Err(self.broke_the_protocol()),
                 reply => {
                     if let Some(result) = take(reply) {

@@ -1,7 +1,7 @@
 //! The copies that a peer knows of, for the files that it reports on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::chord::View;
@@ -13,8 +13,17 @@ use crate::wire::{Entry, StorageReply};
 #[derive(Debug, Default)]
 pub(in crate::peer) struct HealthBook {
     book: Mutex<Book>,
-    /// The last answer to `Health`, and when it was made.
-    pub(super) last: tokio::sync::Mutex<Option<(Instant, StorageReply)>>,
+    /// The last look, and when it was made.
+    pub(super) last: tokio::sync::Mutex<Option<(Instant, Arc<Looked>)>>,
+}
+
+/// The answers of one look at the copies of the files that this peer reports on.
+#[derive(Debug)]
+pub(super) struct Looked {
+    /// The answer to `Health`.
+    pub(super) health: StorageReply,
+    /// The answer to `CountCopies`.
+    pub(super) copies: StorageReply,
 }
 
 /// The facts themselves.
@@ -26,11 +35,13 @@ pub(super) struct Book {
     pub(super) orphans: BTreeSet<ContentId>,
     /// Contents that records name and that no answering peer has.
     lost: BTreeMap<ContentId, Vec<FileName>>,
+    /// Whether there are more of these than were looked for.
+    more_lost: bool,
 }
 
 /// The peers that answer, with their incarnations.
 pub(super) struct Living {
-    me: Position,
+    pub(super) me: Position,
     lives: BTreeMap<Position, u64>,
 }
 
@@ -101,9 +112,11 @@ impl HealthBook {
         book.orphans.retain(|content| held.contains(content));
     }
 
-    /// Contents that records name and that no answering peer has, each with some of its names.
-    pub(super) fn lost(&self) -> BTreeMap<ContentId, Vec<FileName>> {
-        self.lock().lost.clone()
+    /// Contents that records name and that no answering peer has, each with some of its names; and whether there are
+    /// more of these.
+    pub(super) fn lost(&self) -> (BTreeMap<ContentId, Vec<FileName>>, bool) {
+        let book = self.lock();
+        (book.lost.clone(), book.more_lost)
     }
 
     /// Notes that no peer gave an object whose copy here was bad. The next search looks again.
@@ -112,9 +125,10 @@ impl HealthBook {
         self.lock().lost.insert(content, names);
     }
 
-    /// Sets the contents of [`HealthBook::lost`].
-    pub(super) fn set_lost(&self, lost: BTreeMap<ContentId, Vec<FileName>>) {
-        self.lock().lost = lost;
+    /// Sets what [`HealthBook::lost`] tells.
+    pub(super) fn set_lost(&self, lost: BTreeMap<ContentId, Vec<FileName>>, more: bool) {
+        let mut book = self.lock();
+        (book.lost, book.more_lost) = (lost, more);
     }
 
     /// The answering holders of an object, this peer among them, in ring order from the owner; `agreed` are holders

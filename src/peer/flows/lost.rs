@@ -16,7 +16,7 @@ use crate::peer::shared::{STORAGE_TIMEOUT, Shared};
 use crate::shelf;
 use crate::time::Moment;
 use crate::wire::Entry;
-use crate::wire::limits::{HEALTH_NAMES_MAX, OFFERS_PER_MESSAGE_MAX};
+use crate::wire::limits::{HEALTH_NAMES_MAX, LOST_TOLD_MAX, OFFERS_PER_MESSAGE_MAX};
 
 /// The ring as it was at the last whole search, and when that was.
 #[derive(Debug, Default)]
@@ -67,10 +67,11 @@ impl Shared {
             }
             self.flows.lost.is_done(now, ring);
         }
-        while lost.len() > LOST_MAX {
+        let more = lost.len() > LOST_TOLD_MAX;
+        while lost.len() > LOST_TOLD_MAX {
             lost.pop_last();
         }
-        self.flows.health.set_lost(lost);
+        self.flows.health.set_lost(lost, more);
         Ok(())
     }
 
@@ -98,7 +99,7 @@ impl Shared {
 
     /// The lost contents that a name still stands for, as far as is known here.
     async fn still_named(self: &Arc<Self>) -> Result<Named, BlobError> {
-        let lost = self.flows.health.lost();
+        let (lost, _) = self.flows.health.lost();
         self.blocking(move |store| {
             let mut named = Named::new();
             for (content, mut names) in lost {
@@ -135,7 +136,7 @@ impl Shared {
         for (owner, contents) in by_owner.into_values() {
             for page in contents.chunks(OFFERS_PER_MESSAGE_MAX) {
                 for content in self.lacking(&owner, page).await.unwrap_or_else(|| page.to_vec()) {
-                    if lost.len() >= LOST_MAX {
+                    if lost.len() > LOST_TOLD_MAX {
                         break;
                     }
                     let found = self.holders_of(content, STORAGE_TIMEOUT).await;
@@ -175,8 +176,6 @@ fn named_elsewhere(
 
 /// The time between two whole searches in a ring whose members do not change.
 const EVERY: Duration = Duration::from_secs(24 * 3_600);
-/// The most contents without any copy that one peer remembers.
-const LOST_MAX: usize = 64;
 /// The names that are read at a time.
 const NAMES_PER_PAGE: usize = 500;
 

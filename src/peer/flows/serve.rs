@@ -39,6 +39,22 @@ pub(in crate::peer) async fn serve(shared: Arc<Shared>, mut incoming: mpsc::Rece
                 let _ = shared.ring.actor.try_send(ActorMessage::Datagram { from, bytes });
             }
             Incoming::Misbehaved { peer, fault } => shared.blame(&peer, fault),
+            Incoming::Stranger(stranger) => {
+                let shared = shared.clone();
+                background(async move {
+                    if let Err(error) = shared.serve_stranger(stranger).await {
+                        tracing::debug!(%error, "an enrolment broke off");
+                    }
+                });
+            }
+            Incoming::OtherRevocations { peer } => {
+                let shared = shared.clone();
+                background(async move { shared.compare_revocations(&peer, Vec::new()).await });
+            }
+            Incoming::Revoked(signed) => {
+                // Its signature was checked already.
+                let _ = shared.learn_revocations(vec![signed]).await;
+            }
             Incoming::Refused { from, reason, total } => {
                 let from = SocketAddr::new(from.ip().to_canonical(), from.port());
                 let text = format!("refused a connection from {from}: {reason} ({total} so far)");
@@ -97,6 +113,11 @@ impl Shared {
                 }
                 Ok(())
             }
+            Request::Revocations { digest, revoked } => {
+                let reply = self.answer_revocations(from, digest, revoked).await;
+                stream.send_reply(&reply).await?;
+                stream.finish().await
+            }
             Request::Storage(StorageRequest::StoreObject { object, links, role }) => {
                 files::accept_object(self, Upstream::Remote(stream), object, links, role).await;
                 Ok(())
@@ -147,6 +168,7 @@ impl Shared {
                 Ok(StorageReply::Noted)
             }
             StorageRequest::FetchRecord { name } => files::answer_record(self, &name).await,
+            StorageRequest::Renew { references } => files::answer_renew(self, references).await,
             StorageRequest::FetchHistory { name } => files::answer_history(self, &name).await,
             StorageRequest::PutRecord { record, role } => {
                 Ok(files::accept_record(self, from, record, role).await)
@@ -159,10 +181,21 @@ impl Shared {
             }
             StorageRequest::Unkept => Ok(self.flows.hopeless.report()),
             StorageRequest::Health => Ok(self.answer_health().await),
+            StorageRequest::CountCopies => Ok(self.answer_count_copies().await),
+            StorageRequest::Describe => Ok(StorageReply::Described(self.describe().await)),
+            StorageRequest::Verified { objects } if objects.len() > OFFERS_PER_MESSAGE_MAX => {
+                Err(format!("at most {OFFERS_PER_MESSAGE_MAX} objects are asked for at a time"))
+            }
+            StorageRequest::Verified { objects } => self.answer_verified(objects).await,
             StorageRequest::Lacks { objects } if objects.len() > OFFERS_PER_MESSAGE_MAX => {
                 Err(format!("at most {OFFERS_PER_MESSAGE_MAX} objects are asked for at a time"))
             }
             StorageRequest::Lacks { objects } => self.answer_lacks(objects).await,
+            StorageRequest::MayFree { content, sure } => {
+                files::answer_may_free(self, &from.entry, content, sure).await
+            }
+            StorageRequest::Vouch { content } => files::answer_vouch(self, content).await,
+            StorageRequest::Freed { content } => Ok(files::hear_freed(self, &from.entry, content)),
             StorageRequest::Compare { ranges } => files::answer_compare(self, &from.entry, ranges).await,
             StorageRequest::Sync => Ok(files::answer_sync(self, &from.entry).await),
             StorageRequest::ListFiles { after } => {

@@ -2,19 +2,22 @@
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
 use super::health_book::HealthBook;
 use super::hopeless::Hopeless;
 use super::lost::LostSearch;
+use super::mend::Mending;
 use super::notice_book::NoticeBook;
+use super::scrub::Scrubs;
 use crate::config::RepairSettings;
 use crate::files::Transfers;
 use crate::id::ContentId;
 use crate::names::Bygones;
 use crate::peer::api::LeaveReport;
-use crate::replica::{Agreements, Arrivals, TakeOver};
+use crate::replica::{Agreements, Arrivals, Grants, TakeOver};
 
 /// The state that the flows of one peer share.
 #[derive(Default)]
@@ -41,10 +44,18 @@ pub(in crate::peer) struct FlowState {
     pub health: HealthBook,
     /// The recent notices of the store.
     pub notices: NoticeBook,
+    /// The objects of which a good copy is being looked for.
+    pub mending: Mending,
+    /// The scrub that a person began.
+    pub scrubs: Scrubs,
     /// The attempts that are not worth making.
     pub hopeless: Hopeless,
     /// How long away members are waited for.
     pub repair: RepairSettings,
+    /// The permissions to free a copy that this peer gave, as the owner of an object.
+    grants: Mutex<Grants>,
+    /// How long a copy that is one too many stays while there is room.
+    pub surplus_wait: Duration,
     /// Allows one departure at a time.
     pub departing: tokio::sync::Mutex<()>,
     /// The report of the departure, once it is done.
@@ -52,9 +63,16 @@ pub(in crate::peer) struct FlowState {
 }
 
 impl FlowState {
-    /// The state of a peer with these settings, before anything has happened.
-    pub(in crate::peer) fn new(repair: RepairSettings) -> FlowState {
-        FlowState { repair, transfers: Transfers::new(repair.rate_bytes_s), ..FlowState::default() }
+    /// The state of a peer with these settings, before anything has happened; its surplus copies stay for so long while
+    /// there is room.
+    pub(in crate::peer) fn new(repair: RepairSettings, surplus_wait: Duration) -> FlowState {
+        let transfers = Transfers::new(repair.rate_bytes_s);
+        FlowState { repair, transfers, surplus_wait, ..FlowState::default() }
+    }
+
+    /// The permissions to free a copy that this peer gave, as the owner of an object.
+    pub(in crate::peer) fn grants(&self) -> MutexGuard<'_, Grants> {
+        self.grants.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The ranges that this peer takes over in its present incarnation.

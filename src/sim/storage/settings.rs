@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::replica::LeaseTerms;
+
 /// The timing of the files' side of a world.
 #[derive(Debug, Clone, Copy)]
 pub struct FileSettings {
@@ -18,6 +20,10 @@ pub struct FileSettings {
     pub away_wait: Duration,
     /// The most bytes a second that a peer sends for repair.
     pub repair_bytes_s: Option<u64>,
+    /// The times of leases.
+    pub leases: LeaseTerms,
+    /// How long a copy that is one too many stays while there is room; `None` if no peer frees such copies by itself.
+    pub surplus_wait: Option<Duration>,
     /// Whether peers keep their files in real stores, on disks in memory; for worlds of a few peers.
     pub real_stores: bool,
 }
@@ -32,6 +38,8 @@ impl Default for FileSettings {
             call_time: (Duration::from_micros(100), Duration::from_micros(100)),
             away_wait: Duration::ZERO,
             repair_bytes_s: None,
+            leases: LeaseTerms::default(),
+            surplus_wait: None,
             real_stores: false,
         }
     }
