@@ -153,12 +153,16 @@ async fn accept_and_pass_on<E: Env>(
         }
         Ok(None) => {
             upstream.reply(StorageReply::AlreadyHere).await?;
-            env.keep_linked(object.content, given.links.clone()).await;
-            if !duty.owner {
-                pass_on(env, &given, chain, Feed::Disk, word.clone());
+            if env.keep_linked(object.content, given.links.clone()).await {
+                if !duty.owner {
+                    pass_on(env, &given, chain, Feed::Disk, word.clone());
+                }
+                env.copy_came(&object.content, upstream.party().certain(), false);
+                Ok(())
+            } else {
+                // It was freed at this moment; the sender tries again.
+                Err(MissingReason::Refused("its copy has just gone".to_owned()))
             }
-            env.copy_came(&object.content, upstream.party().certain(), false);
-            Ok(())
         }
         Err(error) => {
             let reason = error.missing_reason();

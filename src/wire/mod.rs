@@ -35,8 +35,8 @@ pub use report::{
     WhereisReport,
 };
 pub use storage::{
-    FileEntry, FileHealth, Link, Missing, MissingReason, ObjectInfo, OfferedRecord, PutRole, StorageReply,
-    StorageRequest, StoreRole,
+    FileEntry, FileHealth, Link, Missing, MissingReason, ObjectInfo, OfferedRecord, PutRole, Reference,
+    StorageReply, StorageRequest, StoreRole,
 };
 pub use text::{shortened, word_list};
 pub use verdict::{AtRisk, Doubt, Hindrance, Lack, LackReason, StopAnswer, StopReport, StopSpan, Verdict};

@@ -26,6 +26,17 @@ pub struct Link {
     pub clock: Timestamp,
 }
 
+/// A name refers to an object: it stands for it, or did so a while ago.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reference {
+    /// The content id of the object.
+    pub content: ContentId,
+    /// The name, and the clock of its record with this object.
+    pub link: Link,
+    /// Whether the name stands for the object now.
+    pub current: bool,
+}
+
 /// The receiver's role for an object: owner or replica.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StoreRole {
@@ -137,6 +148,11 @@ pub enum StorageRequest {
     FetchHistory {
         /// The name whose records are wanted.
         name: FileName,
+    },
+    /// Names refer to these objects: they are not freed for a while. `-> Noted`.
+    Renew {
+        /// The references, at most [`super::limits::REFERENCES_PER_MESSAGE_MAX`].
+        references: Vec<Reference>,
     },
     /// Asks which peers hold how many files, of those that the receiver answers for. `-> Copies`.
     CountCopies,

@@ -389,6 +389,7 @@ impl Store {
                 let records = self.records.lock().unwrap().get(&name.key()).cloned();
                 say(StorageReply::History { records: records.into_iter().collect(), syncing: false })
             }
+            StorageRequest::Renew { .. } => say(StorageReply::Noted),
             StorageRequest::PutRecord { record, .. } => {
                 let key = record.decode().unwrap().name.key();
                 self.records.lock().unwrap().insert(key, record.clone());

@@ -221,8 +221,17 @@ fn storage_request() -> BoxedStrategy<StorageRequest> {
         prop::sample::select(vec![Health, Unkept, CountCopies, Describe]),
         vec(content(), 0..FEW).prop_map(|objects| Lacks { objects }),
         name().prop_map(|name| FetchHistory { name }),
+        vec(reference(), 0..FEW).prop_map(|references| Renew { references }),
     ]
     .boxed()
+}
+
+fn reference() -> impl Strategy<Value = Reference> {
+    (content(), name(), number(), any::<bool>()).prop_map(|(content, name, clock, current)| Reference {
+        content,
+        link: Link { name, clock: Timestamp(clock) },
+        current,
+    })
 }
 
 fn missing_reason() -> impl Strategy<Value = MissingReason> {

@@ -142,6 +142,7 @@ fn storage_requests() -> Vec<StorageRequest> {
         Lacks { objects: vec![content] },
         Unkept,
         FetchHistory { name: name() },
+        Renew { references: vec![reference(true), reference(false)] },
         CountCopies,
         Describe,
     ]
@@ -198,6 +199,11 @@ fn storage_replies() -> Vec<StorageReply> {
             unix_ms: 1_795_694_640_000,
         }),
     ]
+}
+
+fn reference(current: bool) -> Reference {
+    let link = Link { name: name(), clock: Timestamp(1 << 40) };
+    Reference { content: object().content, link, current }
 }
 
 fn counts() -> CopyCounts {
@@ -312,7 +318,7 @@ fn every_variant_is_in_the_golden_file() {
     variants(&[0, 7], count::<Reply>(&[0, 7]), "Reply");
     variants(&[1], count::<Reply>(&[1]), "Reply");
     variants(&[], count::<Datagram>(&[]), "Datagram");
-    assert_eq!((count::<Request>(&[1]), count::<Reply>(&[1])), (16, 26), "this test reads counts");
+    assert_eq!((count::<Request>(&[1]), count::<Reply>(&[1])), (17, 26), "this test reads counts");
 }
 
 /// The number of variants of the enum after these bytes, from the words in which serde refuses a tag.
