@@ -46,7 +46,7 @@ impl Store {
             // Held until the commit: a note of this object that an earlier discard left is not cleared after this one
             // has made its own.
             let mut swept = self.swept();
-            // What goes frees room: on a full disk the reserve serves the commit.
+            // A removal frees room: on a full disk the reserve serves the commit.
             reserve::with_reserve(self.dir(), &*self.layout().disk, || {
                 self.index().submit([Change::Swept(swept.clone()), Change::Discard(discard.clone())])
             })?;

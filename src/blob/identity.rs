@@ -44,12 +44,21 @@ pub struct PeerFile {
     /// The time between pings, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval_ms: Option<u64>,
+    /// The period within which each object is read and hashed again, in milliseconds; 0 for never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scrub_every_ms: Option<u64>,
     /// R of the peer's ring, once known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u8>,
     /// r of the peer's ring, once known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub successors: Option<u8>,
+    /// The most bytes that objects may take, if a person set a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity_bytes: Option<u64>,
+    /// The bytes of the file system that objects leave free, if a person set them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserve_bytes: Option<u64>,
     /// Whether the peer left its ring.
     #[serde(default)]
     pub left: bool,
@@ -222,8 +231,11 @@ mod tests {
             incarnation: 7,
             process_id: 1_234,
             interval_ms: Some(1_000),
+            scrub_every_ms: Some(86_400_000),
             replicas: Some(3),
             successors: None,
+            capacity_bytes: Some(500_000_000_000),
+            reserve_bytes: None,
             left: false,
             contacts: vec![Address::new("127.0.0.1:12036").unwrap()],
         }

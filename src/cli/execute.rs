@@ -6,12 +6,17 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::command::{Command, ForgetArgs, LeaveArgs, RequestArgs, SafeToStopArgs, StatusArgs, StoreArgs};
+use super::command::{
+    Command, ForgetArgs, KeepArgs, LeaveArgs, RequestArgs, SafeToStopArgs, ScrubArgs, StatusArgs, StoreArgs,
+};
 use super::link::PeerLink;
 use super::local_time::LocalTime;
 use super::output::Output;
+use super::progress::Counted;
 use super::tables::Table;
-use super::{DEGRADED, DONE, FAILED, NOT_FOUND, UNSAFE, format, json, progress, remedy, tables, verdict};
+use super::{
+    DEGRADED, DONE, FAILED, NOT_FOUND, UNSAFE, format, json, progress, remedy, space, tables, verdict,
+};
 use crate::peer::{
     Failure, LeaveReport, ObjectBytes, Place, Progress, RequestReport, StopAnswer, StoreOptions, Wanted,
     WriteError, nearest, peer_list,
@@ -58,6 +63,7 @@ impl Executor<'_> {
                 }
                 Err(failure) => self.fail(&failure),
             },
+            Command::Scrub(args) => self.scrub(&args).await,
             Command::Leave(args) if args.dry_run => match self.peer.plan_leave().await {
                 Ok(plan) => {
                     self.say(args.output.json, &json::leave_plan(&plan), || format::leave_plan(&plan))
@@ -69,6 +75,32 @@ impl Executor<'_> {
             Command::History(args) => self.history(&args).await,
             Command::Remove(args) => self.remove(&args).await,
             Command::Restore(args) => self.restore(&args).await,
+            Command::Pin(args) => self.pin(&args).await,
+            Command::Unpin(args) => match self.peer.unpin(&args.wanted).await {
+                Ok(report) => self.say(args.output.json, &space::pin_json(&report), || space::pin(&report)),
+                Err(failure) => self.fail(&failure),
+            },
+            Command::Drop(args) => match self.peer.drop_copy(&args.wanted).await {
+                Ok(report) => {
+                    self.say(args.output.json, &space::dropped_json(&report), || space::dropped(&report))
+                }
+                Err(failure) => self.fail(&failure),
+            },
+            Command::Evict(args) => match self.peer.evict(args.dry_run).await {
+                Ok(report) => {
+                    self.say(args.output.json, &space::evicted_json(&report), || space::evicted(&report))
+                }
+                Err(failure) => self.fail(&failure),
+            },
+        }
+    }
+
+    async fn pin(&self, args: &KeepArgs) -> u8 {
+        let progress = Arc::new(Progress::default());
+        let pinned = progress::drawn(self.out, &progress, self.peer.pin(&args.wanted, &progress)).await;
+        match pinned {
+            Ok(report) => self.say(args.output.json, &space::pin_json(&report), || space::pin(&report)),
+            Err(failure) => self.fail_with(&failure, &remedy::request(&failure, &args.wanted)),
         }
     }
 
@@ -124,6 +156,22 @@ impl Executor<'_> {
                 self.fail(&failure);
                 FAILED
             }
+        }
+    }
+
+    async fn scrub(&self, args: &ScrubArgs) -> u8 {
+        let progress = Arc::new(Progress::default());
+        let scrub = self.peer.scrub(args.rate, &progress);
+        match progress::drawn_as(Counted::Files, self.out, &progress, scrub).await {
+            Ok(report) => {
+                self.say(args.output.json, &json::scrub(&report), || format::scrub(&report));
+                match (report.below_quorum > 0 || report.unreadable > 0, report.is_healed()) {
+                    (true, _) => FAILED,
+                    (false, true) => DONE,
+                    (false, false) => DEGRADED,
+                }
+            }
+            Err(failure) => self.fail(&failure),
         }
     }
 

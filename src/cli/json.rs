@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use crate::id::FileName;
 use crate::peer::{
     Doubt, ForgetReport, Hindrance, Lack, LackReason, LeavePlan, LeaveReport, Listed, MemberLine,
-    MissingCopy, PeerName, PingReport, RequestReport, RingFile, RingLine, ShortFile, StatusReport,
-    StopAnswer, StopReport, StopSpan, StoreReport, Verdict, WhereisReport,
+    MissingCopy, PeerName, PingReport, RequestReport, RingFile, RingLine, ScrubReport, ShortFile,
+    StatusReport, StopAnswer, StopReport, StopSpan, StoreReport, Verdict, WhereisReport,
 };
 use crate::sim::Report;
 use crate::wire::FileEntry;
@@ -57,11 +57,14 @@ pub(super) fn file(file: &FileEntry) -> Value {
         "names": names(&file.names),
         "content": file.object.content.to_string(),
         "length": file.object.length,
+        "pinned": file.pinned,
     })
 }
 
 pub(super) fn ring_file(found: &RingFile) -> Value {
     let mut value = file(&found.file);
+    // A pin is a matter of each holder.
+    value.as_object_mut().map(|fields| fields.remove("pinned"));
     value["holders"] = peers(&found.holders);
     value
 }
@@ -92,6 +95,22 @@ pub(super) fn whereis(report: &WhereisReport) -> Value {
         "holders": peers(&report.holders),
         "copies_wanted": report.copies,
         "history": report.history,
+        "verified_ms": report.verified,
+    })
+}
+
+pub(super) fn scrub(report: &ScrubReport) -> Value {
+    json!({
+        "files": report.objects,
+        "bytes": report.bytes,
+        "sound": report.sound,
+        "quarantined": report.quarantined,
+        "fetched_again": report.fetched_again,
+        "not_fetched_again": report.not_fetched_again,
+        "unreadable": report.unreadable,
+        "below_quorum": report.below_quorum,
+        "not_healed": listed(&report.not_healed, |content| json!(content.to_string())),
+        "took_ms": millis(report.took),
     })
 }
 
@@ -165,6 +184,12 @@ pub(super) fn status(report: &StatusReport, sentence: &str) -> Value {
         "certificate_until": report.certificate_until,
         "data_dir": report.data_dir,
         "notices": listed(&report.notices, |line| json!(line)),
+        "space": super::space::status_json(&report.space),
+        "verified": json!({
+            "oldest_here_ms": report.verified.here,
+            "oldest_ms": report.verified.ring,
+            "oldest_at": report.verified.at.as_ref().map(peer),
+        }),
     })
 }
 
@@ -258,6 +283,7 @@ pub(super) fn member(member: &MemberLine) -> Value {
     value["full"] = json!(said.map(|said| said.full));
     value["syncing"] = json!(said.map(|said| said.syncing));
     value["clock_ahead_ms"] = json!(member.clock_ahead_ms);
+    value["oldest_verified_ms"] = json!(said.and_then(|said| said.oldest_verified_ms));
     value
 }
 
@@ -392,7 +418,7 @@ mod tests {
         let entry = FileEntry { object, names, pinned: false };
         assert_eq!(
             file(&entry).to_string(),
-            format!(r#"{{"names":["two\nlines"],"content":"{content}","length":3}}"#)
+            format!(r#"{{"names":["two\nlines"],"content":"{content}","length":3,"pinned":false}}"#)
         );
         let found = RingFile { file: entry, holders: vec![number.into()] };
         assert!(

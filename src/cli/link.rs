@@ -1,14 +1,16 @@
 //! The way to a peer: the one of this process, or one of another process. Prompt and shell both use it, so that a
 //! command is the same in both.
 
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::id::{ContentId, FileName};
 use crate::peer::{
-    Client, Failure, ForgetReport, Handle, HistoryReport, LeavePlan, LeaveReport, MemberLine, ObjectBytes,
-    PingReport, Progress, RemoveReport, RequestReport, RestoreReport, RingFiles, RingLine, StatusReport,
-    StopReport, StopSpan, StoreError, StoreOptions, StoreReport, VersionChoice, Wanted, WhereisReport,
+    Client, DropReport, EvictReport, Failure, ForgetReport, Handle, HistoryReport, LeavePlan, LeaveReport,
+    MemberLine, ObjectBytes, PinReport, PingReport, Progress, RemoveReport, RequestReport, RestoreReport,
+    RingFiles, RingLine, ScrubReport, StatusReport, StopReport, StopSpan, StoreError, StoreOptions,
+    StoreReport, VersionChoice, Wanted, WhereisReport,
 };
 use crate::wire::FileEntry;
 
@@ -137,6 +139,45 @@ impl PeerLink {
         match self {
             PeerLink::InProcess(peer) => Ok(peer.forget(whom, sure).await?),
             PeerLink::Remote(peer) => peer.forget(whom, sure).await,
+        }
+    }
+
+    pub(super) async fn pin(&self, wanted: &Wanted, progress: &Arc<Progress>) -> Answer<PinReport> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.pin(wanted, progress).await?),
+            PeerLink::Remote(peer) => peer.pin(wanted, progress).await,
+        }
+    }
+
+    pub(super) async fn unpin(&self, wanted: &Wanted) -> Answer<PinReport> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.unpin(wanted).await?),
+            PeerLink::Remote(peer) => peer.unpin(wanted).await,
+        }
+    }
+
+    pub(super) async fn drop_copy(&self, wanted: &Wanted) -> Answer<DropReport> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.drop_copy(wanted).await?),
+            PeerLink::Remote(peer) => peer.drop_copy(wanted).await,
+        }
+    }
+
+    pub(super) async fn evict(&self, dry_run: bool) -> Answer<EvictReport> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.evict(dry_run).await?),
+            PeerLink::Remote(peer) => peer.evict(dry_run).await,
+        }
+    }
+
+    pub(super) async fn scrub(
+        &self,
+        rate: Option<NonZeroU64>,
+        progress: &Arc<Progress>,
+    ) -> Answer<ScrubReport> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.scrub(rate, progress).await?),
+            PeerLink::Remote(peer) => peer.scrub(rate, progress).await,
         }
     }
 

@@ -4,6 +4,7 @@
 //! file; this module asks a [`crate::peer::Handle`] and reports the answers.
 
 mod admit;
+mod amounts;
 mod args;
 mod command;
 mod complete;
@@ -28,6 +29,7 @@ mod session;
 mod shell;
 mod signals;
 mod simulate;
+mod space;
 mod tables;
 mod terminal;
 mod verdict;

@@ -162,11 +162,16 @@ pub(super) fn members(members: &[MemberLine], now: &LocalTime) -> Table {
             of(&|said| if said.disk_bytes == 0 { "-".to_owned() } else { size(said.disk_bytes) }),
             of(&|said| if said.full { "yes" } else { "no" }.to_owned()),
             Cut::of(member.clock_ahead_ms.map_or("-".to_owned(), clock)),
+            of(&|said| match said.oldest_verified_ms {
+                None => "-".to_owned(),
+                Some(0) => "not all".to_owned(),
+                Some(ms) => now.of_day(ms).unwrap_or("-".to_owned()),
+            }),
         ]
     };
     let answer = members.iter().filter(|member| member.said.is_some()).count();
     Table {
-        header: &["PEER", "STATE", "VERSION", "FILES", "HOLDS", "FREE", "DISK", "FULL", "CLOCK"],
+        header: &["PEER", "STATE", "VERSION", "FILES", "HOLDS", "FREE", "DISK", "FULL", "CLOCK", "VERIFIED"],
         right: &[0, 3, 4, 5, 6, 8],
         rows: members.iter().map(row).collect(),
         last: format!("{}, {answer} answer", count(members.len() as u64, "member", "members")),
@@ -195,10 +200,16 @@ pub(super) fn files(files: &[FileEntry]) -> Table {
     }
     let row = |file: &FileEntry| {
         let object = &file.object;
-        vec![Cut::of(names(&file.names)), Cut::of(size(object.length)), Cut::content(&object.content)]
+        let pinned = if file.pinned { "pinned" } else { "" };
+        vec![
+            Cut::of(names(&file.names)),
+            Cut::of(size(object.length)),
+            Cut::of(pinned.to_owned()),
+            Cut::content(&object.content),
+        ]
     };
     Table {
-        header: &["NAME", "SIZE", "CONTENT"],
+        header: &["NAME", "SIZE", "KEPT", "CONTENT"],
         right: &[1],
         rows: files.iter().map(row).collect(),
         last: total(files.iter()),
@@ -359,8 +370,16 @@ mod tests {
             full: false,
             syncing: false,
             unix_ms: 0,
+            oldest_verified_ms: Some(1_795_694_400_000),
         };
-        let other = SelfReport { full: true, syncing: true, disk_bytes: 0, free_bytes: 0, ..said.clone() };
+        let other = SelfReport {
+            full: true,
+            syncing: true,
+            disk_bytes: 0,
+            free_bytes: 0,
+            oldest_verified_ms: Some(0),
+            ..said.clone()
+        };
         let member = |line, said: Option<SelfReport>, away_since_ms, clock_ahead_ms| MemberLine {
             line,
             away_since_ms,
@@ -383,12 +402,12 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "PEER  STATE                        VERSION  FILES    HOLDS     FREE     DISK  FULL       CLOCK",
-                "   4  alive                        0.1.0     1204  5.0 MiB  3.0 GiB  8.0 GiB  no         0.0 s",
-                " 100  taking over                  0.1.0     1204  5.0 MiB  0 bytes        -  yes   -1 h 1 min",
-                " 200  no answer                    -            -        -        -        -  -              -",
-                " 220  away since 12:00             -            -        -        -        -  -              -",
-                " 240  gone since 2026-11-25 12:00  -            -        -        -        -  -              -",
+                "PEER  STATE                        VERSION  FILES    HOLDS     FREE     DISK  FULL       CLOCK  VERIFIED",
+                "   4  alive                        0.1.0     1204  5.0 MiB  3.0 GiB  8.0 GiB  no         0.0 s  12:00",
+                " 100  taking over                  0.1.0     1204  5.0 MiB  0 bytes        -  yes   -1 h 1 min  not all",
+                " 200  no answer                    -            -        -        -        -  -              -  -",
+                " 220  away since 12:00             -            -        -        -        -  -              -  -",
+                " 240  gone since 2026-11-25 12:00  -            -        -        -        -  -              -  -",
                 "5 members, 2 answer",
             ]
         );

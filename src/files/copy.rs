@@ -153,16 +153,19 @@ async fn accept_and_pass_on<E: Env>(
         }
         Ok(None) => {
             upstream.reply(StorageReply::AlreadyHere).await?;
-            if env.keep_linked(object.content, given.links.clone()).await {
-                if !duty.owner {
-                    pass_on(env, &given, chain, Feed::Disk, word.clone());
-                }
-                env.copy_came(&object.content, upstream.party().certain(), false);
-                Ok(())
-            } else {
-                // It was freed at this moment; the sender tries again.
-                Err(MissingReason::Refused("its copy has just gone".to_owned()))
+            let kept = match env.keep_linked(object.content, given.links.clone()).await {
+                Ok(true) => Ok(()),
+                // It was here a moment ago; the sender may try again.
+                Ok(false) => Err(MissingReason::NotYet),
+                Err(error) => Err(error.missing_reason()),
+            };
+            if !duty.owner {
+                pass_on(env, &given, chain, Feed::Disk, word.clone());
             }
+            if kept.is_ok() {
+                env.copy_came(&object.content, upstream.party().certain(), false);
+            }
+            kept
         }
         Err(error) => {
             let reason = error.missing_reason();

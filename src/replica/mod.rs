@@ -6,12 +6,14 @@
 //! | `copies` | which peers have a copy and which do not; when a store is acknowledged |
 //! | `duty` | a peer's answer to a store, the peers it passes the object on to, and what its owner still has to do |
 //! | `election` | the votes that it takes to say that a key has nothing |
+//! | `freeing` | when a peer may free a copy that is one too many, and when it wants to |
 //! | `holders` | which peers hold an object, for a request |
 //! | `offers` | the offers between peers: repair, hand-over, a joiner's take-over |
 //! | `round` | the outcome of a round of offers, and the files that are short after it |
 //! | `ledger` | which peers committed which faults, and for how long they are distrusted |
 //! | `arrivals` | which objects of an offer a peer wants |
 //! | `setbacks` | which copies are not tried again for a while, since they would fail again |
+//! | `scrubbing` | which object a peer reads and hashes again next, and when |
 //! | `unkept` | which files belong to a peer that cannot take them |
 //! | `repair` | when the next round of repair is due |
 //! | `takeover` | the peers that a joiner asks for its files, and the end of the take-over |
@@ -33,6 +35,7 @@ mod arrivals;
 mod copies;
 mod duty;
 mod election;
+mod freeing;
 mod holders;
 mod leases;
 mod ledger;
@@ -40,6 +43,7 @@ mod offers;
 mod placement;
 mod repair;
 mod round;
+mod scrubbing;
 mod setbacks;
 mod stopping;
 mod takeover;
@@ -51,6 +55,7 @@ pub use arrivals::{Arrivals, Presence};
 pub use copies::{Copies, CopiesWanted, WaitError};
 pub use duty::{ChainWords, NotKept, StoreDuty, put_duty, store_duty};
 pub use election::{Election, all_is_seen};
+pub use freeing::{Grants, KeptRange, SurplusStep, Vouchers};
 pub use holders::{HolderSearch, Holders, holders_reply};
 pub use leases::{LeaseBook, LeaseSchedule, LeaseTerms, LeasesDue};
 pub use ledger::Ledger;
@@ -58,6 +63,7 @@ pub use offers::{Offer, OfferPlan, plan_handover, plan_help, plan_offers, plan_r
 pub use placement::{Found, known_after, own_replicas, replicas, vote_count};
 pub use repair::RepairSchedule;
 pub use round::{Holdings, LeftWith, Round, Short, too_few_stay};
+pub use scrubbing::{NextScrub, Scrubbing, Stock, Verification};
 pub use setbacks::Setbacks;
 pub use stopping::may_stop;
 pub use takeover::{Sources, TakeOver, has_no_vote};

@@ -13,9 +13,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    FileEntry, ForgetReport, HistoryReport, LeavePlan, LeaveReport, MemberLine, ObjectInfo, PeerName,
-    PingReport, RemoveReport, RequestReport, RestoreReport, RingFile, RingLine, ShortFile, StatusReport,
-    StopReport, StopSpan, StoreReport, Verdict, WhereisReport, limits, shortened,
+    DropReport, EvictReport, FileEntry, ForgetReport, HistoryReport, LeavePlan, LeaveReport, MemberLine,
+    ObjectInfo, PeerName, PinReport, PingReport, RemoveReport, RequestReport, RestoreReport, RingFile,
+    RingLine, ScrubReport, ShortFile, StatusReport, StopReport, StopSpan, StoreReport, Verdict,
+    WhereisReport, limits, shortened,
 };
 use crate::id::{ContentId, FileName};
 
@@ -105,6 +106,28 @@ pub enum ClientRequest {
     },
     /// The members of the ring, each in its own words. `-> Member…, End`.
     Members,
+    /// Pins a file at the peer, which brings it there first, or ends its pin. `-> Progress…, PinSet`.
+    Pin {
+        /// The name or the content id of the file.
+        wanted: Wanted,
+        /// Whether the file is to be pinned.
+        pinned: bool,
+    },
+    /// Frees the peer's copy of a file, if all peers that should keep the file have theirs. `-> Progress…, Dropped`.
+    Drop {
+        /// The name or the content id of the file.
+        wanted: Wanted,
+    },
+    /// Frees all copies of the peer that are safe elsewhere. `-> Progress…, Evicted`.
+    Evict {
+        /// Whether only to tell what would be freed.
+        dry_run: bool,
+    },
+    /// Reads and hashes every object of the peer again. `-> ScrubProgress…, Scrubbed`.
+    Scrub {
+        /// The most bytes that are read in a second; 0 for no bound.
+        rate: u64,
+    },
 }
 
 /// A reply to a client's command.
@@ -165,6 +188,25 @@ pub enum ClientReply {
     Member(MemberLine),
     /// How safe the files of the ring are.
     Verdict(Box<Verdict>),
+    /// A file is pinned, or no longer.
+    PinSet(PinReport),
+    /// The peer's copy of a file is freed.
+    Dropped(DropReport),
+    /// The copies that were freed, and the ones that stay.
+    Evicted(EvictReport),
+    /// The progress of a scrub.
+    ScrubProgress {
+        /// The number of objects done.
+        objects: u64,
+        /// The number of objects in all.
+        objects_total: u64,
+        /// The number of bytes done.
+        bytes: u64,
+        /// The number of bytes in all.
+        bytes_total: u64,
+    },
+    /// Every object of the peer was read and hashed again.
+    Scrubbed(ScrubReport),
 }
 
 /// Why a command was not done, in words for people.

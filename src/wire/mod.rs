@@ -10,11 +10,13 @@ mod client;
 pub mod codec;
 mod copies;
 mod fault;
+mod freeing;
 pub mod limits;
 mod membership;
 mod named;
 mod record;
 mod report;
+mod space;
 mod storage;
 mod text;
 mod verdict;
@@ -23,6 +25,7 @@ mod versions;
 pub use client::{ClientReply, ClientRequest, Failure, FailureKind, VersionChoice, Wait, Wanted, versioned};
 pub use copies::{CopiesBeyond, CopyCounts, CopySet, LostFile, SelfReport};
 pub use fault::Fault;
+pub use freeing::{DropReport, EvictReport, PinReport};
 pub use membership::{
     Address, AddressError, Datagram, Entry, Hello, Life, Member, MemberState, MembershipReply,
     MembershipRequest, NeighbourReply, NeighbourRequest, Refusal, RelayFailure, Target,
@@ -31,12 +34,13 @@ pub use named::{Listed, PeerName};
 pub use record::{NameRecord, RecordError, RecordTarget, Replaces, SignedRecord};
 pub use report::{
     ForgetReport, LeavePlan, LeaveReport, MemberLine, Misbehaviour, MissingCopy, PingReport, RequestReport,
-    RingFile, RingFiles, RingLine, ShortFile, StatusReport, StoreReport, UnkeptFiles, Unreachable,
-    WhereisReport,
+    RingFile, RingFiles, RingLine, ScrubReport, ShortFile, StatusReport, StoreReport, UnkeptFiles,
+    Unreachable, Verifications, WhereisReport,
 };
+pub use space::{Amount, SpaceReport};
 pub use storage::{
     FileEntry, FileHealth, Link, Missing, MissingReason, ObjectInfo, OfferedRecord, PutRole, Reference,
-    StorageReply, StorageRequest, StoreRole,
+    StorageReply, StorageRequest, StoreRole, WhyKept,
 };
 pub use text::{shortened, word_list};
 pub use verdict::{AtRisk, Doubt, Hindrance, Lack, LackReason, StopAnswer, StopReport, StopSpan, Verdict};

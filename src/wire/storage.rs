@@ -158,6 +158,52 @@ pub enum StorageRequest {
     CountCopies,
     /// Asks the receiver for its version, disk and clock. `-> Described`.
     Describe,
+    /// Asks the owner of an object whether the asker may free its copy, which is one more than there should be.
+    /// `-> Granted | Kept | NotOwner`.
+    MayFree {
+        /// The content id of the object.
+        content: ContentId,
+        /// Whether the asker means to do it. If false, it only wants to know.
+        sure: bool,
+    },
+    /// The owner asks one of the peers that should keep an object to vouch for its copy: it checks the bytes, and frees
+    /// the copy on no permission that it has asked for before. `-> Vouched | NotHere`.
+    Vouch {
+        /// The content id of the object.
+        content: ContentId,
+    },
+    /// The asker has freed its copy of an object. `-> Noted`.
+    Freed {
+        /// The content id of the object.
+        content: ContentId,
+    },
+    /// Asks when the receiver last verified its copies: of these objects, and the oldest of all. `-> Verified`.
+    Verified {
+        /// The content ids of the objects, at most [`super::limits::OFFERS_PER_MESSAGE_MAX`].
+        objects: Vec<ContentId>,
+    },
+}
+
+/// Why a peer may not free its copy of an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WhyKept {
+    /// The asker is one of the peers that should keep the object.
+    Belongs {
+        /// These peers, the owner first.
+        keepers: Vec<Position>,
+    },
+    /// Not all peers that should keep the object vouch for a copy, or there are too few of these peers.
+    TooFew {
+        /// The peers that vouch for their copies.
+        holders: Vec<Position>,
+        /// The peers that do not, with reasons.
+        missing: Vec<Missing>,
+    },
+    /// Another peer is freeing its copy of the object at the moment.
+    Another {
+        /// That peer.
+        peer: Position,
+    },
 }
 
 /// A missing copy.
@@ -388,6 +434,23 @@ pub enum StorageReply {
     Copies(CopyCounts),
     /// The answering peer in its own words.
     Described(SelfReport),
+    /// The asker may free its copy of an object now: these peers, which should keep it, vouched for theirs just now.
+    Granted {
+        /// The peers that vouched, the owner first.
+        holders: Vec<Position>,
+    },
+    /// The asker may not free its copy of an object.
+    Kept(WhyKept),
+    /// The answering peer has a complete copy of an object, with the right bytes, and keeps it.
+    Vouched,
+    /// When the answering peer last verified its copies, in milliseconds since the Unix epoch; 0 for a copy that was
+    /// not verified yet.
+    Verified {
+        /// For each object of the request, in its order; `None` for an object that is not here.
+        objects: Vec<Option<u64>>,
+        /// The oldest of all objects of the peer; `None` if it has none.
+        oldest: Option<u64>,
+    },
 }
 
 impl StorageReply {

@@ -380,7 +380,12 @@ impl Store {
             StorageRequest::WhoHas { content } => {
                 say(StorageReply::Holders { here: files.contains_key(content), others: Vec::new() })
             }
-            StorageRequest::Announce { .. } => say(StorageReply::Noted),
+            StorageRequest::Announce { .. } | StorageRequest::Freed { .. } => say(StorageReply::Noted),
+            StorageRequest::MayFree { .. } => say(StorageReply::NotOwner { owner: None }),
+            StorageRequest::Vouch { content } => match files.contains_key(content) {
+                true => say(StorageReply::Vouched),
+                false => say(StorageReply::NotHere),
+            },
             StorageRequest::FetchRecord { name } => {
                 let record = self.records.lock().unwrap().get(&name.key()).cloned();
                 say(StorageReply::Record { record, syncing: false })
@@ -407,6 +412,9 @@ impl Store {
             StorageRequest::Unkept => say(StorageReply::Unkept { files: 0, bytes: 0, reason: None }),
             StorageRequest::CountCopies => say(StorageReply::Copies(CopyCounts::default())),
             StorageRequest::Describe => say(StorageReply::Described(SelfReport::default())),
+            StorageRequest::Verified { objects } => {
+                say(StorageReply::Verified { objects: vec![None; objects.len()], oldest: None })
+            }
             StorageRequest::Lacks { objects } => {
                 let lacked = |(_, content): &(usize, &ContentId)| !files.contains_key(*content);
                 let objects = objects.iter().enumerate().filter(lacked).map(|(i, _)| i as u16).collect();

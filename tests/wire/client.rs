@@ -70,6 +70,10 @@ fn requests() -> Vec<ClientRequest> {
         ClientRequest::Remove { name: name() },
         ClientRequest::Restore { name: name(), version: VersionChoice::Number(2) },
         ClientRequest::Members,
+        ClientRequest::Pin { wanted: Wanted::Name(name()), pinned: true },
+        ClientRequest::Drop { wanted: Wanted::Name(name()) },
+        ClientRequest::Evict { dry_run: true },
+        ClientRequest::Scrub { rate: 20 << 20 },
     ]);
     let spans = [StopSpan::AWhile, StopSpan::For { ms: 600_000 }, StopSpan::ForGood];
     let peers = vec!["nas".to_owned(), "8".to_owned()];
@@ -137,6 +141,16 @@ fn status() -> StatusReport {
         .into_iter()
         .collect(),
         verdict: Verdict::default(),
+        space: SpaceReport {
+            capacity: Some(500_000_000_000),
+            reserve: 10 << 30,
+            replicas: amount(1, 3 << 20),
+            cached: amount(1, 300),
+            pinned: amount(0, 0),
+            free: 1 << 33,
+            excess: 0,
+        },
+        verified: Verifications { here: Some(1_796_000_000_000), ring: Some(0), at: Some(peer(8)) },
     }
 }
 
@@ -245,6 +259,7 @@ fn replies() -> Vec<ClientReply> {
             holders: vec![nas(), peer(4)],
             copies: 3,
             history: 1,
+            verified: vec![Some(1_796_000_000_000), None],
         }),
         ClientReply::Pinged(PingReport {
             peer: peer(4),
@@ -313,7 +328,42 @@ fn replies() -> Vec<ClientReply> {
             full: false,
             syncing: true,
             unix_ms: 1_795_694_640_000,
+            oldest_verified_ms: Some(1_795_694_640_000),
         })),
+        ClientReply::PinSet(PinReport {
+            name: Some(name()),
+            content: content(),
+            length: 3 << 20,
+            pinned: true,
+            changed: false,
+        }),
+        ClientReply::Dropped(DropReport {
+            name: Some(name()),
+            content: content(),
+            length: 3 << 20,
+            holders: vec![nas(), peer(4)],
+        }),
+        ClientReply::Evicted(EvictReport {
+            freed: amount(2, 3 << 20),
+            belonging: amount(300, 1 << 30),
+            pinned: amount(1, 7),
+            unsafe_elsewhere: amount(1, 9),
+            reasons: ["no word".to_owned()].into_iter().collect(),
+            dry_run: true,
+        }),
+        ClientReply::ScrubProgress { objects: 1, objects_total: 60, bytes: 1 << 20, bytes_total: 60 << 20 },
+        ClientReply::Scrubbed(ScrubReport {
+            objects: 60,
+            bytes: 60 << 20,
+            sound: 49,
+            quarantined: 10,
+            fetched_again: 9,
+            not_fetched_again: 1,
+            unreadable: 1,
+            below_quorum: 1,
+            not_healed: [content()].into_iter().collect(),
+            took: Duration::from_millis(80),
+        }),
     ]
 }
 
@@ -334,6 +384,10 @@ fn history() -> HistoryReport {
             line(VersionState::Past, Some(VersionFile { holders: None, ..file })),
         ],
     }
+}
+
+fn amount(files: u64, bytes: u64) -> Amount {
+    Amount { files, bytes }
 }
 
 fn short(holders: usize) -> ShortFile {
@@ -377,7 +431,7 @@ fn every_command_and_answer_is_in_the_golden_file() {
             assert!(table.iter().any(|g| is_there(&g)), "{kind}: nothing has tag {tag}");
         }
     }
-    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (18, 25), "this test reads counts");
+    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (22, 30), "this test reads counts");
 }
 
 proptest! {
@@ -463,6 +517,10 @@ fn the_largest_reports_fit_a_frame() {
         data_dir: "d".repeat(4_096),
     };
     let holders = usize::from(RingSettings::REPLICAS_MAX) + limits::HOLDERS_PER_OBJECT_MAX;
+    let evicted = EvictReport {
+        reasons: std::iter::repeat_n("r".repeat(limits::REASON_BYTES_MAX), 100_000).collect(),
+        ..EvictReport::default()
+    };
     let short = ShortFile {
         names: vec![longest.clone(); limits::HEALTH_NAMES_MAX],
         holders: vec![long.clone(); holders],
@@ -479,6 +537,7 @@ fn the_largest_reports_fit_a_frame() {
         ClientReply::Left(departure),
         ClientReply::ShortFile(short),
         ClientReply::RingFile(ring_file),
+        ClientReply::Evicted(evicted),
         ClientReply::Failed(Failure::new("ä".repeat(1_000_000))),
     ] {
         let length = codec::encode(&reply).unwrap_or_else(|error| panic!("{error}")).len();

@@ -222,6 +222,10 @@ fn storage_request() -> BoxedStrategy<StorageRequest> {
         vec(content(), 0..FEW).prop_map(|objects| Lacks { objects }),
         name().prop_map(|name| FetchHistory { name }),
         vec(reference(), 0..FEW).prop_map(|references| Renew { references }),
+        (content(), any::<bool>()).prop_map(|(content, sure)| MayFree { content, sure }),
+        content().prop_map(|content| Vouch { content }),
+        content().prop_map(|content| Freed { content }),
+        vec(content(), 0..FEW).prop_map(|objects| Verified { objects }),
     ]
     .boxed()
 }
@@ -281,16 +285,19 @@ fn copy_counts() -> impl Strategy<Value = CopyCounts> {
 
 fn self_report() -> impl Strategy<Value = SelfReport> {
     let figures = (number(), number(), number(), number(), number());
-    (text(), figures, any::<bool>(), any::<bool>()).prop_map(
-        |(version, (free_bytes, disk_bytes, objects, bytes, unix_ms), full, syncing)| SelfReport {
-            version,
-            free_bytes,
-            disk_bytes,
-            objects,
-            bytes,
-            full,
-            syncing,
-            unix_ms,
+    (text(), figures, any::<bool>(), any::<bool>(), option::of(number())).prop_map(
+        |(version, (free_bytes, disk_bytes, objects, bytes, unix_ms), full, syncing, oldest_verified_ms)| {
+            SelfReport {
+                version,
+                free_bytes,
+                disk_bytes,
+                objects,
+                bytes,
+                full,
+                syncing,
+                unix_ms,
+                oldest_verified_ms,
+            }
         },
     )
 }
@@ -340,6 +347,8 @@ fn storage_reply() -> BoxedStrategy<StorageReply> {
         number().prop_map(|bytes| Moving { bytes }),
         (vec(signed_record(), 0..FEW), any::<bool>())
             .prop_map(|(records, syncing)| History { records, syncing }),
+        (vec(option::of(number()), 0..FEW), option::of(number()))
+            .prop_map(|(objects, oldest)| Verified { objects, oldest }),
         (number(), number(), option::of(missing_reason())).prop_map(|(files, bytes, reason)| Unkept {
             files,
             bytes,
@@ -347,7 +356,21 @@ fn storage_reply() -> BoxedStrategy<StorageReply> {
         }),
     ];
     let members = prop_oneof![copy_counts().prop_map(Copies), self_report().prop_map(Described)];
-    prop_oneof![written, read, records, members].boxed()
+    prop_oneof![written, read, records, members, freeing()].boxed()
+}
+
+fn freeing() -> impl Strategy<Value = StorageReply> {
+    let peers = || vec(position(), 0..FEW);
+    let why = prop_oneof![
+        peers().prop_map(|keepers| WhyKept::Belongs { keepers }),
+        (peers(), vec(missing(), 0..FEW)).prop_map(|(holders, missing)| WhyKept::TooFew { holders, missing }),
+        position().prop_map(|peer| WhyKept::Another { peer }),
+    ];
+    prop_oneof![
+        peers().prop_map(|holders| StorageReply::Granted { holders }),
+        why.prop_map(StorageReply::Kept),
+        Just(StorageReply::Vouched),
+    ]
 }
 
 pub fn request() -> BoxedStrategy<Request> {

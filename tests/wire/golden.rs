@@ -145,6 +145,10 @@ fn storage_requests() -> Vec<StorageRequest> {
         Renew { references: vec![reference(true), reference(false)] },
         CountCopies,
         Describe,
+        MayFree { content, sure: true },
+        Vouch { content },
+        Freed { content },
+        Verified { objects: vec![content] },
     ]
 }
 
@@ -197,7 +201,14 @@ fn storage_replies() -> Vec<StorageReply> {
             full: false,
             syncing: true,
             unix_ms: 1_795_694_640_000,
+            oldest_verified_ms: Some(1_795_694_640_000),
         }),
+        Granted { holders: vec![peer] },
+        Kept(WhyKept::Belongs { keepers: vec![peer] }),
+        Kept(WhyKept::TooFew { holders: vec![peer], missing: vec![missing(MissingReason::NotYet)] }),
+        Kept(WhyKept::Another { peer }),
+        Vouched,
+        Verified { objects: vec![Some(1_796_000_000_000), None, Some(0)], oldest: Some(0) },
     ]
 }
 
@@ -318,7 +329,7 @@ fn every_variant_is_in_the_golden_file() {
     variants(&[0, 7], count::<Reply>(&[0, 7]), "Reply");
     variants(&[1], count::<Reply>(&[1]), "Reply");
     variants(&[], count::<Datagram>(&[]), "Datagram");
-    assert_eq!((count::<Request>(&[1]), count::<Reply>(&[1])), (17, 26), "this test reads counts");
+    assert_eq!((count::<Request>(&[1]), count::<Reply>(&[1])), (20, 29), "this test reads counts");
 }
 
 /// The number of variants of the enum after these bytes, from the words in which serde refuses a tag.

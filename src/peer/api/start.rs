@@ -2,9 +2,10 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::chord::EndReason;
-use crate::config::{Interval, RingSettings, SettingsError};
+use crate::config::{ByteLimit, Interval, RingSettings, SettingsError};
 use crate::transport::{BundleError, IdentityError, TransportSettings};
 use crate::wire::{Address, word_list};
 
@@ -50,6 +51,15 @@ pub struct StartOptions {
     pub settings: Option<RingSettings>,
     /// The time between pings; `None` for the remembered or the default interval.
     pub interval: Option<Interval>,
+    /// The most bytes that files may take at this peer; `None` for the remembered limit, or none.
+    pub capacity: Option<ByteLimit>,
+    /// The bytes of the file system that files leave free; `None` for the remembered or the default reserve.
+    pub reserve: Option<ByteLimit>,
+    /// How long a copy that is one too many stays while there is room.
+    pub surplus_wait: Duration,
+    /// The period within which each object is read and hashed again; zero for never. `None` for the remembered or the
+    /// default period, [`StartOptions::SCRUB_EVERY`].
+    pub scrub_every: Option<Duration>,
     /// The bundle that [`admit`](crate::peer::admit) made for this peer: CA certificate, certificate, and perhaps its key. It is put
     /// into the certificates directory.
     pub bundle: Option<PathBuf>,
@@ -60,6 +70,9 @@ pub struct StartOptions {
 }
 
 impl StartOptions {
+    /// The default period within which each object is read and hashed again: 30 days.
+    pub const SCRUB_EVERY: Duration = Duration::from_secs(30 * 24 * 3_600);
+
     /// Options with this way in and defaults for everything else: a self-placed peer in the default places.
     pub fn new(entrance: Entrance) -> StartOptions {
         StartOptions {
@@ -72,6 +85,10 @@ impl StartOptions {
             advertise: None,
             settings: None,
             interval: None,
+            capacity: None,
+            reserve: None,
+            surplus_wait: SURPLUS_WAIT,
+            scrub_every: None,
             bundle: None,
             key: None,
             transport: TransportSettings::default(),
@@ -259,3 +276,6 @@ impl Ended {
 fn shown(paths: &[PathBuf]) -> String {
     word_list(paths.iter().map(|path| path.display().to_string()))
 }
+
+/// How long a copy that is one too many stays while there is room: a week.
+const SURPLUS_WAIT: Duration = Duration::from_secs(7 * 24 * 3_600);

@@ -1,6 +1,7 @@
 //! A peer of another process, commanded over `quoit-client/1`: the same methods and reports as
 //! [`crate::peer::Handle`].
 
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,9 +14,10 @@ use crate::backoff::Backoff;
 use crate::blob::{BlobError, Source, is_in_use};
 use crate::id::{ContentId, FileName};
 use crate::peer::api::{
-    ConnectError, Failure, ForgetReport, HistoryReport, LeavePlan, LeaveReport, MemberLine, PingReport,
-    Progress, RemoveReport, RequestReport, RestoreReport, RingFiles, RingLine, StatusReport, StopReport,
-    StopSpan, StoreError, StoreOptions, StoreReport, Verdict, VersionChoice, Wanted, WhereisReport,
+    ConnectError, DropReport, EvictReport, Failure, ForgetReport, HistoryReport, LeavePlan, LeaveReport,
+    MemberLine, PinReport, PingReport, Progress, RemoveReport, RequestReport, RestoreReport, RingFiles,
+    RingLine, ScrubReport, StatusReport, StopReport, StopSpan, StoreError, StoreOptions, StoreReport,
+    Verdict, VersionChoice, Wanted, WhereisReport,
 };
 use crate::peer::flows::bytes::read_ahead;
 use crate::peer::flows::store::{hash, name_of, unreadable};
@@ -306,6 +308,75 @@ impl Client {
         Ok(members)
     }
 
+    /// See [`crate::peer::Handle::pin`].
+    ///
+    /// # Errors
+    /// The errors of [`crate::peer::Handle::pin`], in words.
+    pub async fn pin(&self, wanted: &Wanted, progress: &Progress) -> Result<PinReport, Failure> {
+        self.set_pin(wanted, true, progress).await
+    }
+
+    /// See [`crate::peer::Handle::unpin`].
+    ///
+    /// # Errors
+    /// The errors of [`crate::peer::Handle::unpin`], in words.
+    pub async fn unpin(&self, wanted: &Wanted) -> Result<PinReport, Failure> {
+        self.set_pin(wanted, false, &self.idle).await
+    }
+
+    async fn set_pin(
+        &self,
+        wanted: &Wanted,
+        pinned: bool,
+        progress: &Progress,
+    ) -> Result<PinReport, Failure> {
+        let command = ClientRequest::Pin { wanted: wanted.clone(), pinned };
+        let set = self.ask(&command, progress, |reply| match reply {
+            ClientReply::PinSet(report) => Some(report),
+            _ => None,
+        });
+        set.await
+    }
+
+    /// See [`crate::peer::Handle::drop_copy`].
+    ///
+    /// # Errors
+    /// The errors of [`crate::peer::Handle::drop_copy`], in words.
+    pub async fn drop_copy(&self, wanted: &Wanted) -> Result<DropReport, Failure> {
+        let command = ClientRequest::Drop { wanted: wanted.clone() };
+        let dropped = self.ask(&command, &self.idle, |reply| match reply {
+            ClientReply::Dropped(report) => Some(report),
+            _ => None,
+        });
+        dropped.await
+    }
+
+    /// See [`crate::peer::Handle::evict`].
+    ///
+    /// # Errors
+    /// The errors of [`crate::peer::Handle::evict`], in words.
+    pub async fn evict(&self, dry_run: bool) -> Result<EvictReport, Failure> {
+        let command = ClientRequest::Evict { dry_run };
+        let evicted = self.ask(&command, &self.idle, |reply| match reply {
+            ClientReply::Evicted(report) => Some(report),
+            _ => None,
+        });
+        evicted.await
+    }
+
+    /// See [`crate::peer::Handle::scrub`].
+    ///
+    /// # Errors
+    /// The errors of [`crate::peer::Handle::scrub`], in words.
+    pub async fn scrub(&self, rate: Option<NonZeroU64>, progress: &Progress) -> Result<ScrubReport, Failure> {
+        let command = ClientRequest::Scrub { rate: rate.map_or(0, NonZeroU64::get) };
+        let scrubbed = self.ask(&command, progress, |reply| match reply {
+            ClientReply::Scrubbed(report) => Some(report),
+            _ => None,
+        });
+        scrubbed.await
+    }
+
     /// See [`crate::peer::Handle::plan_leave`].
     ///
     /// # Errors
@@ -385,6 +456,10 @@ impl Client {
         loop {
             match self.next(&mut replies).await? {
                 ClientReply::Progress { done, total } => progress.begin(done, total),
+                ClientReply::ScrubProgress { objects, objects_total, bytes, bytes_total } => {
+                    progress.set_objects(objects, objects_total);
+                    progress.begin(bytes, bytes_total);
+                }
                 ClientReply::End => return Err(self.broke_the_protocol()),
                 reply => {
                     if let Some(result) = take(reply) {

@@ -1,5 +1,6 @@
 //! The door to a running peer, for commands, gateways and tests.
 
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,11 +10,12 @@ use tokio::sync::broadcast;
 use super::client::ObjectBytes;
 use crate::id::{ContentId, FileName, Position};
 use crate::peer::api::{
-    Ended, FilesError, ForgetError, ForgetReport, HistoryReport, LeaveError, LeavePlan, LeaveReport,
-    MayStopError, MemberLine, PeerEvent, PeerName, PingError, PingReport, PlanLeaveError, Progress,
-    ReadError, RemoveError, RemoveReport, RequestError, RequestReport, RestoreError, RestoreReport,
-    RingError, RingFiles, RingFilesError, RingLine, StartError, StatusReport, StopReport, StopSpan,
-    StoreError, StoreOptions, StoreReport, VersionChoice, Wanted, WhereisReport,
+    DropError, DropReport, Ended, EvictReport, FilesError, ForgetError, ForgetReport, HistoryReport,
+    LeaveError, LeavePlan, LeaveReport, MayStopError, MemberLine, PeerEvent, PeerName, PinError, PinReport,
+    PingError, PingReport, PlanLeaveError, Progress, ReadError, RemoveError, RemoveReport, RequestError,
+    RequestReport, RestoreError, RestoreReport, RingError, RingFiles, RingFilesError, RingLine, ScrubError,
+    ScrubReport, StartError, StatusReport, StopReport, StopSpan, StoreError, StoreOptions, StoreReport,
+    VersionChoice, Wanted, WhereisReport,
 };
 use crate::peer::boot::running::Running;
 use crate::peer::shared::Shared;
@@ -204,6 +206,19 @@ impl Handle {
         self.shared.whereis(name, true).await
     }
 
+    /// Reads and hashes every object of the peer again, at most `rate` bytes a second. Bad ones go to quarantine, and
+    /// good copies are fetched from other holders.
+    ///
+    /// # Errors
+    /// [`ScrubError`]: another scrub runs, or the objects cannot be listed.
+    pub async fn scrub(
+        &self,
+        rate: Option<NonZeroU64>,
+        progress: &Arc<Progress>,
+    ) -> Result<ScrubReport, ScrubError> {
+        self.shared.scrub(rate, progress).await
+    }
+
     /// Forgets a member that does not answer and will not come back: it is no longer waited for, and its files belong
     /// to the peers that stay. It may join again. Unless `sure`, only reports which peer is meant.
     ///
@@ -229,6 +244,39 @@ impl Handle {
     /// [`RingError`]: the peer is in no ring.
     pub async fn members(&self) -> Result<Vec<MemberLine>, RingError> {
         self.shared.members().await
+    }
+
+    /// Brings a file to this peer and pins it: it stays until it is unpinned, whatever its name comes to stand for.
+    ///
+    /// # Errors
+    /// [`PinError`].
+    pub async fn pin(&self, wanted: &Wanted, progress: &Arc<Progress>) -> Result<PinReport, PinError> {
+        self.shared.pin(wanted, progress.clone()).await
+    }
+
+    /// Ends the pin of a file at this peer.
+    ///
+    /// # Errors
+    /// [`PinError`].
+    pub async fn unpin(&self, wanted: &Wanted) -> Result<PinReport, PinError> {
+        self.shared.unpin(wanted).await
+    }
+
+    /// Frees this peer's copy of a file, if this peer is none of those that should keep it, and all of these vouch for
+    /// theirs.
+    ///
+    /// # Errors
+    /// [`DropError`] tells why the copy stays.
+    pub async fn drop_copy(&self, wanted: &Wanted) -> Result<DropReport, DropError> {
+        self.shared.drop_copy(wanted).await
+    }
+
+    /// Frees all copies of this peer that are safe elsewhere; with `dry_run` only finds out which ones these are.
+    ///
+    /// # Errors
+    /// [`DropError`]: the peer is in no ring, or its index cannot be read.
+    pub async fn evict(&self, dry_run: bool) -> Result<EvictReport, DropError> {
+        self.shared.evict(dry_run).await
     }
 
     /// The plan of a departure now.

@@ -10,10 +10,11 @@ use tokio::sync::Notify;
 
 use super::bytes::{Arriving, Reading, read_ahead};
 use super::store::Origin;
-use crate::blob::BlobError;
+use crate::blob::{BlobError, Freeing};
 use crate::chord::{View, hop_timeout};
 use crate::files::{
-    Asker, BoxFuture, Cause, Clock, DiskError as _, Env, GiveError, Hops, OfferLook, RingWish, Transfers,
+    Asker, BoxFuture, Cause, Clock, CopyHere, DiskError as _, Env, GiveError, Hops, OfferLook, RingWish,
+    Transfers,
 };
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{Bygones, NameHistory};
@@ -21,7 +22,7 @@ use crate::outboard::Outboard;
 use crate::peer::api::PeerEvent;
 use crate::peer::ring::message::ActorMessage;
 use crate::peer::shared::Shared;
-use crate::replica::{Arrivals, Holdings, LeaseTerms, TakeOver};
+use crate::replica::{Arrivals, Grants, Holdings, LeaseTerms, TakeOver};
 use crate::shelf;
 use crate::time::{Moment, Timestamp};
 use crate::transport::{OpenStream, RequestStream, background, interrupted_waits};
@@ -74,6 +75,7 @@ impl Env for Shared {
     type Incoming = Arriving;
     type Reader = Reading;
     type Origin = Origin;
+    type Freeing = Freeing;
 
     fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
         background(task);
@@ -327,13 +329,52 @@ impl Env for Shared {
         shelf::not_given(&Shared::named(self, &self.position()), error)
     }
 
-    async fn keep_linked(self: &Arc<Self>, content: ContentId, links: Vec<Link>) -> bool {
+    async fn keep_linked(self: &Arc<Self>, content: ContentId, links: Vec<Link>) -> Result<bool, BlobError> {
         let now = self.ring.ring_ms();
-        let linked = self.blocking(move |store| shelf::keep_linked(store, content, &links, now));
-        linked.await.unwrap_or_else(|error| {
-            self.tell(PeerEvent::Warning(error.to_string()));
-            true
-        })
+        self.blocking(move |store| shelf::keep_linked(store, content, &links, now)).await
+    }
+
+    fn begin_freeing(&self, content: &ContentId) -> Option<Freeing> {
+        self.store.begin_freeing(content)
+    }
+
+    async fn free(self: &Arc<Self>, freeing: Freeing) -> Result<bool, BlobError> {
+        self.blocking(move |_| freeing.free()).await
+    }
+
+    async fn vouch(self: &Arc<Self>, content: ContentId) -> Result<bool, String> {
+        self.blocking(move |store| shelf::vouch(store, &content)).await.map_err(|error| error.to_string())
+    }
+
+    async fn copy_here(self: &Arc<Self>, content: ContentId) -> Result<Option<CopyHere>, String> {
+        let copy = self.blocking(move |store| shelf::copy_here(store, &content)).await;
+        copy.map_err(|error| error.to_string())
+    }
+
+    async fn copies_after(self: &Arc<Self>, after: Option<ContentId>) -> Result<Vec<CopyHere>, String> {
+        let copies = self.blocking(move |store| shelf::copies_after(store, after)).await;
+        copies.map_err(|error| error.to_string())
+    }
+
+    async fn mark_surplus(self: &Arc<Self>, marks: Vec<(ContentId, Option<u64>)>) -> Result<(), String> {
+        let marked = self.blocking(move |store| store.mark_surplus(marks)).await;
+        marked.map_err(|error| error.to_string())
+    }
+
+    async fn is_short_of_room(self: &Arc<Self>) -> bool {
+        self.blocking(|store| store.space().is_ok_and(|space| space.is_short())).await
+    }
+
+    fn surplus_wait(&self) -> Duration {
+        self.flows.surplus_wait
+    }
+
+    fn grants(&self) -> MutexGuard<'_, Grants> {
+        self.flows.grants()
+    }
+
+    fn holds_no_more(&self, content: &ContentId, peer: &Entry) {
+        self.store.remove_holder(content, &peer.position);
     }
 
     fn lease_terms(&self) -> LeaseTerms {
@@ -403,14 +444,19 @@ impl Env for Shared {
         BTreeSet::new()
     }
 
-    /// Removes partial transfers that no peer continues.
+    /// Removes partial transfers that no peer continues, and what of the cache exceeds a limit.
+    /// Removes partial transfers that no peer continues, writes what was verified, and keeps the log of records short.
     async fn tidy(self: &Arc<Self>) {
-        let expired = self.blocking(|store| {
-            let expired = store.expire_parts(PART_UNUSED_MAX, PARTS_MAX);
-            expired.map(|_| store.keep_reserve())
+        let tidied = self.blocking(|store| {
+            store.expire_parts(PART_UNUSED_MAX, PARTS_MAX)?;
+            store.write_uses()?;
+            store.trim()?;
+            store.keep_reserve();
+            store.tidy_verified()?;
+            store.tidy_records()
         });
-        if let Err(error) = expired.await {
-            tracing::warn!(%error, "partial transfers were not looked through");
+        if let Err(error) = tidied.await {
+            tracing::warn!(%error, "the data directory was not tidied up");
         }
     }
 

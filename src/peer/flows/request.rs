@@ -31,19 +31,7 @@ impl Shared {
     ) -> Result<RequestReport, RequestError> {
         let begin = Instant::now();
         self.until_member().await?;
-        let (content, record) = match wanted {
-            Wanted::Name(name) | Wanted::NameOrBeginning(name) => {
-                let a_beginning_will_do = matches!(wanted, Wanted::NameOrBeginning(_));
-                let (content, record) = self.named_content(name, a_beginning_will_do).await?;
-                (content, Some(record))
-            }
-            Wanted::Version { name, version } => {
-                let (content, record) = self.version_content(name, version).await?;
-                (content, Some(record))
-            }
-            Wanted::Content(content) => (*content, None),
-            Wanted::ContentPrefix(digits) => (self.content_beginning_with(digits).await?, None),
-        };
+        let (content, record) = self.content_of(wanted).await?;
         let name = match &record {
             Some(record) => Some(record.name.clone()),
             None => self.some_name_of(content).await,
@@ -77,6 +65,29 @@ impl Shared {
         })
     }
 
+    /// The content id of a wanted file, and the record of its name, if a name was given.
+    ///
+    /// # Errors
+    /// The same as for [`Shared::request`].
+    pub(in crate::peer) async fn content_of(
+        self: &Arc<Self>,
+        wanted: &Wanted,
+    ) -> Result<(ContentId, Option<NameRecord>), RequestError> {
+        Ok(match wanted {
+            Wanted::Name(name) | Wanted::NameOrBeginning(name) => {
+                let a_beginning_will_do = matches!(wanted, Wanted::NameOrBeginning(_));
+                let (content, record) = self.named_content(name, a_beginning_will_do).await?;
+                (content, Some(record))
+            }
+            Wanted::Version { name, version } => {
+                let (content, record) = self.version_content(name, version).await?;
+                (content, Some(record))
+            }
+            Wanted::Content(content) => (*content, None),
+            Wanted::ContentPrefix(digits) => (self.content_beginning_with(digits).await?, None),
+        })
+    }
+
     /// The peers that have a name's record and its bytes.
     ///
     /// # Errors
@@ -95,6 +106,8 @@ impl Shared {
         let record_peers = self.record_peers(name).await?;
         let holders = self.holders_of(content, LATE_WORD).await?;
         let history = self.history(name.key()).await.map_or(0, |history| history.past.len());
+        let times = self.verified_at(content, &holders.entries).await;
+        let verified = holders.entries.iter().map(|entry| times.get(&entry.position).copied()).collect();
         let content_owner = holders.replicas.first().map_or_else(|| self.position(), |entry| entry.position);
         Ok(WhereisReport {
             name_key: name.key(),
@@ -109,6 +122,7 @@ impl Shared {
             holders: self.all_named(holders.entries.iter().map(|entry| &entry.position)),
             copies: self.ring.settings().copies(self.view().members_count()),
             history: history as u64,
+            verified,
         })
     }
 

@@ -2,16 +2,19 @@
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
 use super::health_book::HealthBook;
 use super::hopeless::Hopeless;
+use super::mend::Mending;
 use super::notice_book::NoticeBook;
+use super::scrub::Scrubs;
 use crate::files::Transfers;
 use crate::names::Bygones;
 use crate::peer::api::LeaveReport;
-use crate::replica::{Arrivals, TakeOver};
+use crate::replica::{Arrivals, Grants, TakeOver};
 
 /// The state that the flows of one peer share.
 #[derive(Default)]
@@ -32,8 +35,16 @@ pub(in crate::peer) struct FlowState {
     pub health: HealthBook,
     /// The recent notices of the store.
     pub notices: NoticeBook,
+    /// The objects of which a good copy is being looked for.
+    pub mending: Mending,
+    /// The scrub that a person began.
+    pub scrubs: Scrubs,
     /// The attempts that are not worth making.
     pub hopeless: Hopeless,
+    /// The permissions to free a copy that this peer gave, as the owner of an object.
+    grants: Mutex<Grants>,
+    /// How long a copy that is one too many stays while there is room.
+    pub surplus_wait: Duration,
     /// Allows one departure at a time.
     pub departing: tokio::sync::Mutex<()>,
     /// The report of the departure, once it is done.
@@ -41,6 +52,16 @@ pub(in crate::peer) struct FlowState {
 }
 
 impl FlowState {
+    /// The state at the start of a peer whose surplus copies stay for so long while there is room.
+    pub(in crate::peer) fn new(surplus_wait: Duration) -> FlowState {
+        FlowState { surplus_wait, ..FlowState::default() }
+    }
+
+    /// The permissions to free a copy that this peer gave, as the owner of an object.
+    pub(in crate::peer) fn grants(&self) -> MutexGuard<'_, Grants> {
+        self.grants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The ranges that this peer takes over in its present incarnation.
     pub(in crate::peer) fn takeover(&self) -> MutexGuard<'_, TakeOver> {
         self.takeover.lock().unwrap_or_else(PoisonError::into_inner)

@@ -20,6 +20,7 @@ use crate::config::RingSettings;
 use crate::id::Position;
 use crate::peer::api::{Ended, PeerEvent};
 use crate::peer::shared::Shared;
+use crate::shelf::value;
 use crate::time::Moment;
 use crate::transport::{RequestFailure, background};
 use crate::wire::{
@@ -356,7 +357,7 @@ async fn keep_contacts(shared: &Shared, file: &SharedFile, view: &View) {
 }
 
 async fn remember(shared: &Shared, members: &Vec<Member>) -> Result<(), String> {
-    let bytes = codec::encode(members).map_err(|error| error.to_string())?;
+    let bytes = value::encode(members).map_err(|error| error.to_string())?;
     shared.blocking(move |store| store.remember(bytes)).await.map_err(|error| error.to_string())
 }
 

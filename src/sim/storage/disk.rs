@@ -4,14 +4,15 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use rand_chacha::ChaCha8Rng;
 
 use super::light::{DiskFailure, Light};
 use super::real::Real;
 use super::span::outboard_of;
-use crate::blob::BlobError;
-use crate::files::{DiskError, DiskFault, Laws, OfferLook};
+use crate::blob::{BlobError, Freeing};
+use crate::files::{CopyHere, DiskError, DiskFault, Laws, OfferLook};
 use crate::id::{ContentId, Position};
 use crate::names::NameHistory;
 use crate::outboard::Outboard;
@@ -26,6 +27,12 @@ pub struct Disk(pub(super) Kind);
 pub(super) enum Kind {
     Light(Light),
     Real(Real),
+}
+
+/// The intention to free an object.
+pub(in crate::sim) enum Intention {
+    Light(ContentId, Arc<AtomicBool>),
+    Store(Freeing),
 }
 
 /// Why an operation of a disk failed.
@@ -255,7 +262,7 @@ impl Disk {
         match &mut self.0 {
             Kind::Light(light) => {
                 light.renew_lease(&content, now);
-                Ok(light.has(&content))
+                Ok(light.keep(&content))
             }
             Kind::Real(real) => Ok(shelf::keep_linked(&real.store()?, content, links, now)?),
         }
@@ -303,6 +310,14 @@ impl Disk {
         }
     }
 
+    /// Marks an object as belonging here, if it is here; its lease stays as it is.
+    fn keep(&mut self, content: &ContentId) -> Result<bool> {
+        match &mut self.0 {
+            Kind::Light(light) => Ok(light.keep(content)),
+            Kind::Real(real) => Ok(real.store()?.promote(content)?),
+        }
+    }
+
     pub(super) fn look_at_offer(
         &mut self,
         objects: Vec<ContentId>,
@@ -310,7 +325,8 @@ impl Disk {
     ) -> Result<OfferLook> {
         let mut presence = Vec::with_capacity(objects.len());
         for content in objects {
-            let here = self.contains(&content)?;
+            // The peer that offers it counts on this copy.
+            let here = self.contains(&content)? && self.keep(&content)?;
             presence.push((content, if here { Presence::Here } else { Presence::Lacking }));
         }
         let known = match &mut self.0 {
@@ -331,6 +347,58 @@ impl Disk {
             }
         };
         Ok((presence, known))
+    }
+
+    /// Whether an object is here with the right bytes; it belongs here from now on.
+    pub(super) fn vouch(&mut self, content: &ContentId) -> Result<bool> {
+        match &mut self.0 {
+            Kind::Light(light) => Ok(light.scrub(content).is_ok() && light.keep(content)),
+            Kind::Real(real) => Ok(shelf::vouch(&real.store()?, content)?),
+        }
+    }
+
+    pub(super) fn begin_freeing(&mut self, content: &ContentId) -> Option<Intention> {
+        match &mut self.0 {
+            Kind::Light(light) => light.begin_freeing(content).map(|may| Intention::Light(*content, may)),
+            Kind::Real(real) => real.store().ok()?.begin_freeing(content).map(Intention::Store),
+        }
+    }
+
+    pub(super) fn free(&mut self, intention: Intention) -> Result<bool> {
+        match (&mut self.0, intention) {
+            (Kind::Light(light), Intention::Light(content, may)) => Ok(light.free(&content, &may)?),
+            (_, Intention::Store(freeing)) => Ok(freeing.free()?),
+            (Kind::Real(_), Intention::Light(..)) => Ok(false),
+        }
+    }
+
+    pub(super) fn copy(&mut self, content: &ContentId) -> Result<Option<CopyHere>> {
+        match &mut self.0 {
+            Kind::Light(light) => Ok(light.copy(content)),
+            Kind::Real(real) => Ok(shelf::copy_here(&real.store()?, content)?),
+        }
+    }
+
+    pub(super) fn copies_after(&mut self, after: Option<ContentId>) -> Result<Vec<CopyHere>> {
+        match &mut self.0 {
+            Kind::Light(light) => Ok(light.copies_after(after)),
+            Kind::Real(real) => Ok(shelf::copies_after(&real.store()?, after)?),
+        }
+    }
+
+    pub(super) fn mark_surplus(&mut self, marks: Vec<(ContentId, Option<u64>)>) -> Result<()> {
+        match &mut self.0 {
+            Kind::Light(light) => light.mark_surplus(marks),
+            Kind::Real(real) => real.store()?.mark_surplus(marks)?,
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_short_of_room(&mut self) -> Result<bool> {
+        match &mut self.0 {
+            Kind::Light(light) => Ok(light.is_short_of_room()),
+            Kind::Real(real) => Ok(real.store()?.space()?.is_short()),
+        }
     }
 
     pub(super) fn holdings(&mut self) -> Result<Holdings> {

@@ -15,7 +15,7 @@ use super::keeper::Keeper;
 use super::news::{News, Sender};
 use super::outcome::{Acknowledged, Ended, Outcome, StoredFile};
 use super::stream::Stream;
-use crate::files::{Piece as _, RingWish, keep_leases, repair, take_over};
+use crate::files::{Piece as _, RingWish, free_surplus, keep_leases, repair, take_over};
 use crate::replica::TakeOver;
 use crate::time::Moment;
 use crate::wire::{Entry, RecordTarget, StorageRequest, codec, limits};
@@ -54,6 +54,9 @@ impl World {
         self.tasks.spawn(slot, Box::pin(repair(keeper.clone(), pause)));
         if founds {
             *keeper.takeover.lock() = TakeOver::of_founder(&keeper.view().me);
+        }
+        if settings.surplus_wait.is_some() {
+            self.tasks.spawn(slot, Box::pin(free_surplus(keeper.clone())));
         }
         self.tasks.spawn(slot, Box::pin(take_over(keeper.clone())));
         self.tasks.spawn(slot, Box::pin(keep_leases(keeper)));

@@ -20,6 +20,8 @@ pub struct FileSettings {
     pub away_wait: Duration,
     /// The times of leases.
     pub leases: LeaseTerms,
+    /// How long a copy that is one too many stays while there is room; `None` if no peer frees such copies by itself.
+    pub surplus_wait: Option<Duration>,
     /// Whether peers keep their files in real stores, on disks in memory; for worlds of a few peers.
     pub real_stores: bool,
 }
@@ -34,6 +36,7 @@ impl Default for FileSettings {
             call_time: (Duration::from_micros(100), Duration::from_micros(100)),
             away_wait: Duration::ZERO,
             leases: LeaseTerms::default(),
+            surplus_wait: None,
             real_stores: false,
         }
     }

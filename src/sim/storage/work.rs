@@ -140,6 +140,11 @@ impl Keeper {
             }
             StorageRequest::Offer { objects, records } => files::answer_offer(self, objects, records).await,
             StorageRequest::Sync => Ok(files::answer_sync(self, from).await),
+            StorageRequest::MayFree { content, sure } => {
+                files::answer_may_free(self, from, content, sure).await
+            }
+            StorageRequest::Vouch { content } => files::answer_vouch(self, content).await,
+            StorageRequest::Freed { content } => Ok(files::hear_freed(self, from, content)),
             _ => Err("nobody asks this of a simulated peer".to_owned()),
         };
         answer.unwrap_or_else(StorageReply::refused)

@@ -14,5 +14,6 @@ mod leave;
 mod life;
 mod names;
 mod repair;
+mod space;
 mod split;
 mod store;
