@@ -29,7 +29,7 @@ pub(super) struct Plan {
 #[derive(Debug, clap::Args)]
 pub(super) struct PeerArgs {
     /// A number n stands for UDP port BASE_PORT + n
-    #[arg(long, value_name = "BASE_PORT", default_value_t = 12_000,
+    #[arg(long, value_name = "BASE_PORT", default_value_t = BASE_PORT,
           value_parser = clap::value_parser!(u16).range(1..))]
     base_port: u16,
     /// UDP address to listen on [default: the one before; at first 127.0.0.1, or with --bundle all addresses, and the number's port, or from 12300 on a free one]
@@ -181,10 +181,13 @@ impl fmt::Display for Contact {
     }
 }
 
-fn address(text: &str) -> Result<Address, String> {
+pub(super) fn address(text: &str) -> Result<Address, String> {
     let address = Address::new(text).map_err(|error| error.to_string())?;
     if address.is_unspecified() {
         return Err("nobody can dial that address; name one by which others reach this peer".to_owned());
     }
     Ok(address)
 }
+
+/// A number n stands for this UDP port plus n.
+pub(super) const BASE_PORT: u16 = 12_000;

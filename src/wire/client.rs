@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     DropReport, EvictReport, FileEntry, ForgetReport, HistoryReport, LeavePlan, LeaveReport, MemberLine,
     ObjectInfo, PeerName, PinReport, PingReport, RemoveReport, RequestReport, RestoreReport, RingFile,
-    RingLine, ScrubReport, ShortFile, StatusReport, StopReport, StopSpan, StoreReport, Verdict,
-    WhereisReport, limits, shortened,
+    RingLine, ScrubReport, ShortFile, SignedRevocation, StatusReport, StopReport, StopSpan, StoreReport,
+    Verdict, WhereisReport, limits, shortened,
 };
 use crate::id::{ContentId, FileName};
 
@@ -128,6 +128,11 @@ pub enum ClientRequest {
         /// The most bytes that are read in a second; 0 for no bound.
         rate: u64,
     },
+    /// Revoked keys, for the peer and its ring. `-> Revoked`.
+    Revoke {
+        /// Statements of the ring CA, at most [`limits::REVOKED_MAX`].
+        revoked: Vec<SignedRevocation>,
+    },
 }
 
 /// A reply to a client's command.
@@ -207,6 +212,11 @@ pub enum ClientReply {
     },
     /// Every object of the peer was read and hashed again.
     Scrubbed(ScrubReport),
+    /// The peer keeps the revoked keys, and tells its ring.
+    Revoked {
+        /// The number of those that it did not know.
+        new: u64,
+    },
 }
 
 /// Why a command was not done, in words for people.

@@ -74,6 +74,7 @@ fn requests() -> Vec<ClientRequest> {
         ClientRequest::Drop { wanted: Wanted::Name(name()) },
         ClientRequest::Evict { dry_run: true },
         ClientRequest::Scrub { rate: 20 << 20 },
+        ClientRequest::Revoke { revoked: vec![SignedRevocation { body: vec![1, 2], signature: vec![3] }] },
     ]);
     let spans = [StopSpan::AWhile, StopSpan::For { ms: 600_000 }, StopSpan::ForGood];
     let peers = vec!["nas".to_owned(), "8".to_owned()];
@@ -364,6 +365,7 @@ fn replies() -> Vec<ClientReply> {
             not_healed: [content()].into_iter().collect(),
             took: Duration::from_millis(80),
         }),
+        ClientReply::Revoked { new: 1 },
     ]
 }
 
@@ -431,7 +433,7 @@ fn every_command_and_answer_is_in_the_golden_file() {
             assert!(table.iter().any(|g| is_there(&g)), "{kind}: nothing has tag {tag}");
         }
     }
-    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (22, 30), "this test reads counts");
+    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (23, 31), "this test reads counts");
 }
 
 proptest! {

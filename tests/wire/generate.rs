@@ -73,7 +73,11 @@ fn object() -> impl Strategy<Value = ObjectInfo> {
 }
 
 pub fn hello() -> impl Strategy<Value = Hello> {
-    (number(), option::of(address())).prop_map(|(incarnation, advertised)| Hello { incarnation, advertised })
+    (number(), option::of(address()), number()).prop_map(|(incarnation, advertised, revocations)| Hello {
+        incarnation,
+        advertised,
+        revocations,
+    })
 }
 
 pub fn datagram() -> impl Strategy<Value = Datagram> {
@@ -373,12 +377,47 @@ fn freeing() -> impl Strategy<Value = StorageReply> {
     ]
 }
 
+fn revoked() -> BoxedStrategy<Vec<SignedRevocation>> {
+    let one = (vec(any::<u8>(), 0..90), vec(any::<u8>(), 0..70));
+    vec(one.prop_map(|(body, signature)| SignedRevocation { body, signature }), 0..FEW).boxed()
+}
+
+pub fn enrol_request() -> BoxedStrategy<EnrolRequest> {
+    let redeem = (any::<[u8; 8]>(), any::<[u8; 16]>(), vec(any::<u8>(), 0..300));
+    prop_oneof![
+        Just(EnrolRequest::Authority),
+        redeem.prop_map(|(ticket, secret, request)| EnrolRequest::Redeem { ticket, secret, request }),
+    ]
+    .boxed()
+}
+
+pub fn enrol_reply() -> BoxedStrategy<EnrolReply> {
+    let refusal = prop_oneof![
+        prop::sample::select(vec![
+            TicketRefusal::NoAuthority,
+            TicketRefusal::Unknown,
+            TicketRefusal::Expired,
+            TicketRefusal::Void
+        ]),
+        number().prop_map(|at_ms| TicketRefusal::Used { at_ms }),
+        text().prop_map(TicketRefusal::Failed),
+    ];
+    prop_oneof![
+        vec(any::<u8>(), 0..300).prop_map(|certificate| EnrolReply::Authority { certificate }),
+        vec(any::<u8>(), 0..300).prop_map(|certificate| EnrolReply::Admitted { certificate }),
+        refusal.prop_map(EnrolReply::Refused),
+        text().prop_map(EnrolReply::ProtocolError),
+    ]
+    .boxed()
+}
+
 pub fn request() -> BoxedStrategy<Request> {
     prop_oneof![
         membership_request().prop_map(Request::Membership),
         storage_request().prop_map(Request::Storage),
         position().prop_map(|to| Request::Forward { to }),
         entry().prop_map(|from| Request::Forwarded { from }),
+        (number(), revoked()).prop_map(|(digest, revoked)| Request::Revocations { digest, revoked }),
     ]
     .boxed()
 }
@@ -393,6 +432,7 @@ pub fn reply() -> BoxedStrategy<Reply> {
             prop::sample::select(vec![RelayFailure::Unanswered, RelayFailure::Refused]).prop_map(Err)
         ]
         .prop_map(Reply::Forwarding),
+        1 => (number(), revoked()).prop_map(|(digest, revoked)| Reply::Revocations { digest, revoked }),
     ]
     .boxed()
 }

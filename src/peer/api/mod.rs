@@ -13,7 +13,8 @@ mod start;
 
 pub use crate::chord::{EndReason, JoinFailure};
 pub use crate::files::{FindError, NotActive, Progress, Remains, StayReason};
-pub use crate::transport::{BundleError, IdentityError};
+pub use crate::transport::{BundleError, EnrolError, IdentityError, Ticket, TicketError, TicketHolder};
+pub use crate::wire::TicketRefusal;
 pub use crate::wire::word_list;
 pub use crate::wire::{
     Amount, AtRisk, Doubt, DropReport, EvictReport, Failure, FailureKind, Fault, ForgetReport, Hindrance,

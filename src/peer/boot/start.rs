@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::bundle::{Given, certs_dir_of, watch_certificate};
+use super::bundle::{Given, certs_dir_of, load_revocations, watch_certificate};
+use super::enrol::enrolled;
 use super::folders::{default_certs_dir, peers_dir};
 use super::running::{Folders, Running};
 use crate::backoff::Backoff;
@@ -28,6 +29,7 @@ use crate::peer::flows::state::FlowState;
 use crate::peer::ring::actor::{Actor, remember_members};
 use crate::peer::ring::clock::Clock;
 use crate::peer::ring::contact::{Known, keep_contact};
+use crate::peer::ring::revocation::heed_revocations;
 use crate::peer::ring::state::RingState;
 use crate::peer::shared::Shared;
 use crate::replica::TakeOver;
@@ -60,6 +62,7 @@ struct Parts {
     me: Entry,
     interval: Interval,
     surplus_wait: Duration,
+    certs_dir: PathBuf,
 }
 
 /// Starts a peer. Must be called within a tokio runtime. It returns once the identity is there, the port is bound and
@@ -79,6 +82,7 @@ pub async fn start_telling(options: StartOptions, notice: &Notice<'_>) -> Result
     if let Some(settings) = &options.settings {
         settings.validate()?;
     }
+    let (options, enrolment) = enrolled(options).await?;
     let (folders, found) = find_identity_in_time(&options, notice).await?;
     let parts = match prepare(&options, &folders, found, notice).await {
         Ok(parts) => parts,
@@ -103,6 +107,9 @@ pub async fn start_telling(options: StartOptions, notice: &Notice<'_>) -> Result
         }
     } else {
         *handle.running.made.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(folders);
+    }
+    if let Some(enrolment) = enrolment {
+        enrolment.forget();
     }
     Ok(handle)
 }
@@ -142,6 +149,7 @@ async fn prepare(
 ) -> Result<Parts, StartError> {
     let data_dir = folders.data_dir.as_path();
     let Found { identity, verifier, existing } = found;
+    load_revocations(&identity, &verifier, &folders.certs_dir, notice)?;
     let opened = {
         let dir = data_dir.to_owned();
         spawn_blocking(move || {
@@ -204,7 +212,8 @@ async fn prepare(
         // The limits are looked at again before each round of repair.
         tracing::warn!(%error, "the cache was not trimmed");
     }
-    let hello = Hello { incarnation: peer_file.incarnation, advertised: peer_file.advertise.clone() };
+    let hello =
+        Hello { incarnation: peer_file.incarnation, advertised: peer_file.advertise.clone(), revocations: 0 };
     let (transport, incoming) =
         listen.bind(&identity, &verifier, &hello, &options.transport, existing.is_some(), notice).await?;
     let bound = transport
@@ -236,6 +245,7 @@ async fn prepare(
         me,
         interval,
         surplus_wait: options.surplus_wait,
+        certs_dir: folders.certs_dir.clone(),
     })
 }
 
@@ -270,6 +280,7 @@ fn launch(parts: Parts) -> Handle {
         me,
         interval,
         surplus_wait,
+        certs_dir,
     } = parts;
     let clock = Clock::default();
     let founds = matches!(start, Start::Found);
@@ -293,7 +304,7 @@ fn launch(parts: Parts) -> Handle {
         transport,
         identity,
         verifier,
-        ring: RingState::new(seen, actor, interval.duration()),
+        ring: RingState::new(seen, actor, interval.duration(), certs_dir),
         flows: FlowState::new(surplus_wait),
         control: ControlState::default(),
     });
@@ -324,6 +335,7 @@ fn launch(parts: Parts) -> Handle {
         background(keep_scrubbing(shared.clone(), scrub_every)),
         background(watch_certificate(shared.clone())),
         background(keep_contact(shared.clone())),
+        background(heed_revocations(shared.clone())),
         background(actor.run()),
     ];
     let running = Arc::new(Running {

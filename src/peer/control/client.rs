@@ -26,7 +26,8 @@ use crate::transport::{
 };
 use crate::wire::limits::{LISTED_MAX, PIECE_BYTES};
 use crate::wire::{
-    ClientReply, ClientRequest, FileEntry, ObjectInfo, Reply, Request, StorageReply, StorageRequest,
+    ClientReply, ClientRequest, FileEntry, ObjectInfo, Reply, Request, SignedRevocation, StorageReply,
+    StorageRequest,
 };
 
 /// A connection to the peer that is commanded.
@@ -46,7 +47,14 @@ impl Client {
     /// [`ConnectError`] when the peer that is meant is not found, or not reached.
     pub async fn connect(choice: &PeerChoice) -> Result<Client, ConnectError> {
         let for_choice = choice.clone();
-        let chosen = spawn_blocking(move || for_choice.find()).await?;
+        Client::connect_to(spawn_blocking(move || for_choice.find()).await?).await
+    }
+
+    /// Connects to a peer that was found.
+    ///
+    /// # Errors
+    /// [`ConnectError`] when it is not reached.
+    pub(in crate::peer) async fn connect_to(chosen: Chosen) -> Result<Client, ConnectError> {
         match connect_in_turn(&chosen).await {
             Ok(link) => Ok(Client {
                 link: Arc::new(link),
@@ -375,6 +383,24 @@ impl Client {
             _ => None,
         });
         scrubbed.await
+    }
+
+    /// Tells the peer of revoked keys; returns the number of those that it did not know.
+    ///
+    /// # Errors
+    /// When one of them is not by the ring CA, in words.
+    pub async fn revoke(&self, revoked: Vec<SignedRevocation>) -> Result<u64, Failure> {
+        let command = ClientRequest::Revoke { revoked };
+        let taken = self.ask(&command, &self.idle, |reply| match reply {
+            ClientReply::Revoked { new } => Some(new),
+            _ => None,
+        });
+        taken.await
+    }
+
+    /// The data directory of the peer, if it is on this machine.
+    pub(in crate::peer) fn data_dir(&self) -> Option<&Path> {
+        self.data_dir.as_deref()
     }
 
     /// See [`crate::peer::Handle::plan_leave`].

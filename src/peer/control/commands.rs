@@ -130,6 +130,11 @@ impl Shared {
                 answer(stream, evicted.map(ClientReply::Evicted)).await
             }
             ClientRequest::Leave => self.leave_on_command(stream, &idle, false).await,
+            ClientRequest::Revoke { revoked } => {
+                let learned = self.learn_revocations(revoked).await;
+                let learned = learned.map(|new| ClientReply::Revoked { new: new as u64 });
+                answer(stream, learned.map_err(|error| Failure::new(error.to_string()))).await
+            }
             ClientRequest::LeaveAnyway => self.leave_on_command(stream, &idle, true).await,
             ClientRequest::Scrub { rate } => {
                 let progress = Arc::new(Progress::default());

@@ -111,7 +111,7 @@ impl Env for Shared {
         match self.transport.request(&Target::from(whom), &Request::Storage(request), within).await {
             Ok((_, Reply::Storage(reply))) => Ok(reply),
             Ok((_, Reply::ProtocolError(why))) => Err(MissingReason::Refused(why)),
-            Ok((from, Reply::Membership(_) | Reply::Forwarding(_))) => {
+            Ok((from, Reply::Membership(_) | Reply::Forwarding(_) | Reply::Revocations { .. })) => {
                 Shared::blame_answer(self, &from.position, Fault::WrongReply);
                 Err(MissingReason::Refused("it broke the protocol".to_owned()))
             }
@@ -196,6 +196,10 @@ impl Env for Shared {
 
     fn signer_of(&self, signed: &SignedRecord, record: &NameRecord) -> Result<Position, String> {
         self.signer(signed, record)
+    }
+
+    fn revoked_writer(&self, signed: &SignedRecord, record: &NameRecord) -> Option<String> {
+        self.revoked_signer(signed, record)
     }
 
     async fn holds(self: &Arc<Self>, content: ContentId) -> Result<bool, String> {
