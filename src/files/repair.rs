@@ -21,7 +21,9 @@ use super::shares::{GIVES_PER_PEER_MAX, Party};
 use super::wait::{Either, Task, Together, race};
 use crate::chord::{Route, View};
 use crate::id::{ContentId, Position};
-use crate::replica::{Holdings, Offer, OfferPlan, RepairSchedule, Round, plan_help, plan_repair, plan_sync};
+use crate::replica::{
+    Holdings, Offer, OfferPlan, RepairSchedule, Round, plan_help, plan_repair, plan_standins, plan_sync,
+};
 use crate::time::Moment;
 use crate::wire::limits::{LINKS_PER_OBJECT_MAX, OFFERS_PER_MESSAGE_MAX};
 use crate::wire::{
@@ -150,9 +152,10 @@ async fn begin_round<E: Env>(env: &Arc<E>, giving: &mut Giving, helps: bool) -> 
     env.tidy().await;
     let (log, until) = (RoundLog::new(Cause::Repair), env.now() + ROUND_WAIT);
     let (mut left, mut lost) = (BTreeSet::new(), None);
-    let waited_for = env.waited_for();
+    let (waited_for, full) = (env.waited_for(), env.no_room().by_object(env.now()));
     let plan = |view: &View, copies: usize, keys: BTreeSet<Position>| {
         let mut plan = plan_repair(view, copies, &waited_for, keys.iter().copied());
+        plan.join(plan_standins(view, copies, &full, &keys));
         if helps {
             plan.join(plan_help(view, copies, keys));
         }
@@ -267,7 +270,8 @@ async fn offer<E: Env>(env: &Arc<E>, offer: Offer, holdings: &Holdings, log: &Ro
         let heard = log.with(|round| round.hear_wanted_in_part(to, page, &objects, &arriving, &unkept));
         wanted.extend(heard.into_iter().filter(|content| env.may_give(&offer.to, content)));
         let has = |content: &&ContentId| log.with(|round| round.has_object(&to, content));
-        let has = page.iter().filter(has).copied().collect();
+        let has: BTreeSet<ContentId> = page.iter().filter(has).copied().collect();
+        note_room(env, &to, page, &unkept, &has);
         // If this peer gives for an owner, the owner reports the copies itself.
         let view = env.view();
         let mine =
@@ -275,6 +279,23 @@ async fn offer<E: Env>(env: &Arc<E>, offer: Offer, holdings: &Holdings, log: &Ro
         env.heard_offer(&view, &offer.to, &mine.copied().collect(), &has);
     }
     give_objects(env, &offer.to, wanted, log).await;
+}
+
+/// Notes which of the offered objects a peer has no room for, and which it has.
+fn note_room<E: Env>(
+    env: &Arc<E>,
+    at: &Position,
+    page: &[ContentId],
+    unkept: &[u16],
+    has: &BTreeSet<ContentId>,
+) {
+    let (now, mut no_room) = (env.now(), env.no_room());
+    for content in unkept.iter().filter_map(|index| page.get(usize::from(*index))) {
+        no_room.refused(now, *content, *at);
+    }
+    for content in has {
+        no_room.has_room(content, at);
+    }
 }
 
 /// Pushes objects to one peer, those with the fewest copies first; stops when it does not answer.
@@ -294,6 +315,9 @@ async fn give_objects<E: Env>(env: &Arc<E>, to: &Entry, mut wanted: Vec<ContentI
         }
         let Some(Some((content, given))) = pushes.next().await else { return log.incomplete() };
         env.gave(to, content, given.as_ref().err());
+        if given.as_ref().is_err_and(MissingReason::is_of_its_disk) {
+            env.no_room().refused(env.now(), content, to.position);
+        }
         match given {
             // Each round offers it again, and the peer takes it when it can.
             Err(reason) if reason.is_final() => {}

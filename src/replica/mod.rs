@@ -13,6 +13,7 @@
 //! | `ledger` | which peers committed which faults, and for how long they are distrusted |
 //! | `arrivals` | which objects of an offer a peer wants |
 //! | `setbacks` | which copies are not tried again for a while, since they would fail again |
+//! | `standins` | which peers keep the copies of a peer that has no room |
 //! | `unkept` | which files belong to a peer that cannot take them |
 //! | `repair` | when the next round of repair is due |
 //! | `takeover` | the peers that a joiner asks for its files, and the end of the take-over |
@@ -39,6 +40,7 @@ mod placement;
 mod repair;
 mod round;
 mod setbacks;
+mod standins;
 mod takeover;
 mod unkept;
 
@@ -54,6 +56,7 @@ pub use placement::{Found, known_after, own_replicas, replicas, vote_count};
 pub use repair::RepairSchedule;
 pub use round::{Holdings, LeftWith, Round, Short, too_few_stay};
 pub use setbacks::Setbacks;
+pub use standins::{NoRoom, plan_standins};
 pub use takeover::{Sources, TakeOver, has_no_vote};
 pub use unkept::Unkept;
 

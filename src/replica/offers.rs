@@ -206,9 +206,13 @@ pub fn plan_handover(view: &View, copies: usize, keys: impl IntoIterator<Item = 
 impl OfferPlan {
     /// Adds the offers of another plan.
     pub fn join(&mut self, other: OfferPlan) {
-        for offer in other.offers.into_values() {
+        for (peer, offer) in other.offers {
             for key in offer.keys {
                 self.add(offer.to.clone(), key);
+            }
+            if let Some(offer) = self.offers.get_mut(&peer) {
+                offer.keys.sort_unstable();
+                offer.keys.dedup();
             }
         }
     }

@@ -22,7 +22,7 @@ use crate::outboard::Outboard;
 use crate::peer::api::PeerEvent;
 use crate::peer::ring::message::ActorMessage;
 use crate::peer::shared::Shared;
-use crate::replica::{Arrivals, Grants, Holdings, TakeOver};
+use crate::replica::{Arrivals, Grants, Holdings, NoRoom, TakeOver};
 use crate::shelf;
 use crate::time::{Moment, Timestamp};
 use crate::transport::{OpenStream, RequestStream, background, interrupted_waits};
@@ -364,6 +364,10 @@ impl Env for Shared {
 
     fn surplus_wait(&self) -> Duration {
         self.flows.surplus_wait
+    }
+
+    fn no_room(&self) -> MutexGuard<'_, NoRoom> {
+        self.flows.no_room()
     }
 
     fn grants(&self) -> MutexGuard<'_, Grants> {

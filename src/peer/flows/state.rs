@@ -12,7 +12,7 @@ use super::notice_book::NoticeBook;
 use crate::files::Transfers;
 use crate::names::Bygones;
 use crate::peer::api::LeaveReport;
-use crate::replica::{Arrivals, Grants, TakeOver};
+use crate::replica::{Arrivals, Grants, NoRoom, TakeOver};
 
 /// The state that the flows of one peer share.
 #[derive(Default)]
@@ -35,6 +35,8 @@ pub(in crate::peer) struct FlowState {
     pub notices: NoticeBook,
     /// The attempts that are not worth making.
     pub hopeless: Hopeless,
+    /// The copies for which other peers have no room.
+    no_room: Mutex<NoRoom>,
     /// The permissions to free a copy that this peer gave, as the owner of an object.
     grants: Mutex<Grants>,
     /// How long a copy that is one too many stays while there is room.
@@ -49,6 +51,11 @@ impl FlowState {
     /// The state at the start of a peer whose surplus copies stay for so long while there is room.
     pub(in crate::peer) fn new(surplus_wait: Duration) -> FlowState {
         FlowState { surplus_wait, ..FlowState::default() }
+    }
+
+    /// The copies for which other peers have no room.
+    pub(in crate::peer) fn no_room(&self) -> MutexGuard<'_, NoRoom> {
+        self.no_room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The permissions to free a copy that this peer gave, as the owner of an object.
