@@ -190,7 +190,7 @@ fn set_cached(transaction: &WriteTransaction, content: &ContentId, length: Optio
 }
 
 /// A table that may not have been made yet.
-fn if_there<T>(opened: std::result::Result<T, TableError>) -> Done<Option<T>> {
+pub(super) fn if_there<T>(opened: std::result::Result<T, TableError>) -> Done<Option<T>> {
     match opened {
         Err(TableError::TableDoesNotExist(_)) => Ok(None),
         opened => Ok(Some(opened?)),

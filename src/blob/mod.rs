@@ -40,6 +40,7 @@ mod identity;
 mod index;
 mod keeping;
 mod layout;
+mod leases;
 mod links;
 mod memory;
 mod notice;

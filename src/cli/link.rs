@@ -7,8 +7,9 @@ use std::sync::Arc;
 use crate::id::{ContentId, FileName};
 use crate::peer::{
     Client, DropReport, EvictReport, Failure, ForgetReport, Handle, HistoryReport, LeavePlan, LeaveReport,
-    ObjectBytes, PinReport, PingReport, Progress, RemoveReport, RequestReport, RestoreReport, RingFiles,
-    RingLine, StatusReport, StoreError, StoreOptions, StoreReport, VersionChoice, Wanted, WhereisReport,
+    MemberLine, ObjectBytes, PinReport, PingReport, Progress, RemoveReport, RequestReport, RestoreReport,
+    RingFiles, RingLine, StatusReport, StopReport, StopSpan, StoreError, StoreOptions, StoreReport,
+    VersionChoice, Wanted, WhereisReport,
 };
 use crate::wire::FileEntry;
 
@@ -79,6 +80,20 @@ impl PeerLink {
         match self {
             PeerLink::InProcess(peer) => Ok(peer.status().await),
             PeerLink::Remote(peer) => peer.status().await,
+        }
+    }
+
+    pub(super) async fn safe_to_stop(&self, peers: &[String], span: StopSpan) -> Answer<StopReport> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.safe_to_stop(peers, span).await?),
+            PeerLink::Remote(peer) => peer.safe_to_stop(peers, span).await,
+        }
+    }
+
+    pub(super) async fn members(&self) -> Answer<Vec<MemberLine>> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.members().await?),
+            PeerLink::Remote(peer) => peer.members().await,
         }
     }
 

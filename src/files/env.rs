@@ -14,11 +14,11 @@ use crate::chord::View;
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{Bygones, NameHistory};
 use crate::outboard::Outboard;
-use crate::replica::{Arrivals, Grants, Holdings, NoRoom, Presence, TakeOver};
+use crate::replica::{Arrivals, Grants, Holdings, LeaseTerms, NoRoom, Presence, TakeOver};
 use crate::time::{Moment, Timestamp};
 use crate::wire::{
     Entry, Fault, Link, MembershipReply, MembershipRequest, MissingReason, NameRecord, ObjectInfo,
-    OfferedRecord, PeerName, SignedRecord, StorageReply, StorageRequest,
+    OfferedRecord, PeerName, Reference, SignedRecord, StorageReply, StorageRequest,
 };
 
 /// A boxed future, so that its size is known.
@@ -312,8 +312,8 @@ pub trait Env: Hops {
     /// The reason, for another peer, why it is not given an object that this one cannot read.
     fn not_given(&self, error: &Self::DiskError) -> MissingReason;
 
-    /// Marks an object that is here already as belonging here, under these names: another peer counts on it from now
-    /// on. Returns whether it is still here.
+    /// Marks an object that is here already as belonging here, under these names, and renews its lease: another
+    /// peer counts on it from now on. Returns whether it is still here.
     ///
     /// # Errors
     /// The reason why that cannot be made sure.
@@ -385,6 +385,50 @@ pub trait Env: Hops {
 
     /// Notes that a peer has no copy of an object any more.
     fn holds_no_more(&self, content: &ContentId, peer: &Entry);
+
+    /// The times of leases.
+    fn lease_terms(&self) -> LeaseTerms;
+
+    /// At most `max` names that are kept here, after this key, each with its history.
+    ///
+    /// # Errors
+    /// The reason why they cannot be read.
+    fn histories_after(
+        self: &Arc<Self>,
+        after: Option<Position>,
+        max: usize,
+    ) -> impl Future<Output = Result<Vec<(Position, NameHistory)>, String>> + Send;
+
+    /// Renews the leases of the objects that are here, durably. Links each name that stands for its object now, and takes
+    /// away the links of the others.
+    ///
+    /// # Errors
+    /// The reason why the disk does not take that.
+    fn renew_leases(
+        self: &Arc<Self>,
+        references: Vec<Reference>,
+        at_unix_ms: u64,
+    ) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// At most `max` replicas here whose lease has lapsed. Objects without a lease get one now.
+    ///
+    /// # Errors
+    /// The reason why they cannot be read.
+    fn lapsed_objects(
+        self: &Arc<Self>,
+        now_unix_ms: u64,
+        max: usize,
+    ) -> impl Future<Output = Result<Vec<ContentId>, String>> + Send;
+
+    /// Frees an object if its lease is dated `before_unix_ms` or earlier. Returns whether it was freed.
+    ///
+    /// # Errors
+    /// The reason why it cannot be removed.
+    fn free_lapsed(
+        self: &Arc<Self>,
+        content: ContentId,
+        before_unix_ms: u64,
+    ) -> impl Future<Output = Result<bool, String>> + Send;
 
     /// Notes that an object has come and is durable, or was here when it was sent. `anew`: its bytes came now.
     fn copy_came(&self, content: &ContentId, from: Option<Position>, anew: bool);

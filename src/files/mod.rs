@@ -16,6 +16,7 @@
 //! | `quorum` | the number of copies that acknowledge a store |
 //! | `laws` | switches for the simulator: the laws of the store that hold |
 //! | `history` | the versions of a name |
+//! | `leases` | renews the leases of objects, and frees what no name refers to |
 //! | `leave` | hands over before a departure |
 //! | `naming` | a change to a name, until it is acknowledged |
 //! | `offers` | answers the offers of other peers: which objects and records are wanted |
@@ -46,6 +47,7 @@ mod find;
 mod free;
 mod history;
 mod laws;
+mod leases;
 mod leave;
 mod naming;
 mod offers;
@@ -73,6 +75,7 @@ pub use find::{FindError, NotActive, find, find_soon, list_after, look_up, membe
 pub use free::{NotFreed, answer_may_free, answer_vouch, free_copy, free_surplus, hear_freed};
 pub use history::{Versions, answer_history, versions_of};
 pub use laws::Laws;
+pub use leases::{answer_renew, keep_leases, renew};
 pub use leave::{HandedOver, Remains, StayReason, hand_over_and_wait, why_stay};
 pub use naming::{Renamed, edit_name};
 pub use offers::answer_offer;

@@ -17,6 +17,9 @@
 //! | `unkept` | which files belong to a peer that cannot take them |
 //! | `repair` | when the next round of repair is due |
 //! | `takeover` | the peers that a joiner asks for its files, and the end of the take-over |
+//! | `tally` | the number of files by the peers that hold them, as one member reports it |
+//! | `verdict` | how safe the files of the ring are, from the reports of its members |
+//! | `stopping` | whether peers may stop, from the same reports |
 //!
 //! The replicas of a key are its owner and the R − 1 peers after it. Each peer compares its holdings with that: an
 //! owner offers its range to its replicas, and any other peer offers what it holds to the owner. So a copy that
@@ -34,6 +37,7 @@ mod duty;
 mod election;
 mod freeing;
 mod holders;
+mod leases;
 mod ledger;
 mod offers;
 mod placement;
@@ -41,8 +45,11 @@ mod repair;
 mod round;
 mod setbacks;
 mod standins;
+mod stopping;
 mod takeover;
+mod tally;
 mod unkept;
+mod verdict;
 
 pub use arrivals::{Arrivals, Presence};
 pub use copies::{Copies, CopiesWanted, WaitError};
@@ -50,6 +57,7 @@ pub use duty::{ChainWords, NotKept, StoreDuty, put_duty, store_duty};
 pub use election::{Election, all_is_seen};
 pub use freeing::{Grants, KeptRange, SurplusStep, Vouchers};
 pub use holders::{HolderSearch, Holders, holders_reply};
+pub use leases::{LeaseBook, LeaseSchedule, LeaseTerms, LeasesDue};
 pub use ledger::Ledger;
 pub use offers::{Offer, OfferPlan, plan_handover, plan_help, plan_offers, plan_repair, plan_sync};
 pub use placement::{Found, known_after, own_replicas, replicas, vote_count};
@@ -57,8 +65,11 @@ pub use repair::RepairSchedule;
 pub use round::{Holdings, LeftWith, Round, Short, too_few_stay};
 pub use setbacks::Setbacks;
 pub use standins::{NoRoom, plan_standins};
+pub use stopping::may_stop;
 pub use takeover::{Sources, TakeOver, has_no_vote};
+pub use tally::Tally;
 pub use unkept::Unkept;
+pub use verdict::{Standing, Survey};
 
 #[cfg(test)]
 mod sample;

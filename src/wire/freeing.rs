@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::report::{Listed, PeerName};
 use super::space::Amount;
+use super::{Listed, PeerName};
 use crate::id::{ContentId, FileName};
 
 /// The result of pinning a file, or of ending its pin.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, SignedRecord};
+use super::{CopyCounts, Entry, SelfReport, SignedRecord};
 use crate::id::{ContentId, FileName, OutboardDigest, Position, RecordId};
 use crate::time::Timestamp;
 
@@ -24,6 +24,17 @@ pub struct Link {
     pub name: FileName,
     /// The clock of the record, or of the store that is going to write it.
     pub clock: Timestamp,
+}
+
+/// A name refers to an object: it stands for it, or did so a while ago.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reference {
+    /// The content id of the object.
+    pub content: ContentId,
+    /// The name, and the clock of its record with this object.
+    pub link: Link,
+    /// Whether the name stands for the object now.
+    pub current: bool,
 }
 
 /// The receiver's role for an object: owner or replica.
@@ -138,6 +149,15 @@ pub enum StorageRequest {
         /// The name whose records are wanted.
         name: FileName,
     },
+    /// Names refer to these objects: they are not freed for a while. `-> Noted`.
+    Renew {
+        /// The references, at most [`super::limits::REFERENCES_PER_MESSAGE_MAX`].
+        references: Vec<Reference>,
+    },
+    /// Asks which peers hold how many files, of those that the receiver answers for. `-> Copies`.
+    CountCopies,
+    /// Asks the receiver for its version, disk and clock. `-> Described`.
+    Describe,
     /// Asks the owner of an object whether the asker may free its copy, which is one more than there should be.
     /// `-> Granted | Kept | NotOwner`.
     MayFree {
@@ -405,6 +425,10 @@ pub enum StorageReply {
         /// Whether the peer is still taking over its range: then an absent record is no vote.
         syncing: bool,
     },
+    /// The copies of the files that the answering peer answers for.
+    Copies(CopyCounts),
+    /// The answering peer in its own words.
+    Described(SelfReport),
     /// The asker may free its copy of an object now: these peers, which should keep it, vouched for theirs just now.
     Granted {
         /// The peers that vouched, the owner first.

@@ -29,4 +29,5 @@ mod silent;
 mod space;
 mod starting;
 mod usage;
+mod verdict;
 mod versions;

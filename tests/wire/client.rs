@@ -69,10 +69,14 @@ fn requests() -> Vec<ClientRequest> {
         ClientRequest::History { name: name() },
         ClientRequest::Remove { name: name() },
         ClientRequest::Restore { name: name(), version: VersionChoice::Number(2) },
+        ClientRequest::Members,
         ClientRequest::Pin { wanted: Wanted::Name(name()), pinned: true },
         ClientRequest::Drop { wanted: Wanted::Name(name()) },
         ClientRequest::Evict { dry_run: true },
     ]);
+    let spans = [StopSpan::AWhile, StopSpan::For { ms: 600_000 }, StopSpan::ForGood];
+    let peers = vec!["nas".to_owned(), "8".to_owned()];
+    requests.extend(spans.map(|span| ClientRequest::SafeToStop { peers: peers.clone(), span }));
     requests
 }
 
@@ -135,6 +139,7 @@ fn status() -> StatusReport {
         }]
         .into_iter()
         .collect(),
+        verdict: Verdict::default(),
         space: SpaceReport {
             capacity: Some(500_000_000_000),
             reserve: 10 << 30,
@@ -145,6 +150,78 @@ fn status() -> StatusReport {
             excess: 0,
         },
     }
+}
+
+fn lack() -> Lack {
+    Lack { peer: peer(8), reason: LackReason::Away { since_ms: Some(1_795_694_640_000) } }
+}
+
+fn verdict() -> Verdict {
+    Verdict {
+        members: 2,
+        heard: 2,
+        away: 1,
+        replicas: 3,
+        copies: 3,
+        quorum: 2,
+        files: 1_204,
+        bytes: 3 << 30,
+        short: 304,
+        copies_least: 1,
+        unreadable: 3,
+        more_unreadable: false,
+        unreadable_on: vec![lack()],
+        at_risk: [AtRisk { peer: nas(), files: 304, reasons: vec![lack()] }].into_iter().collect(),
+        lacks: vec![
+            lack(),
+            Lack { peer: peer(8), reason: LackReason::Gone { since_ms: None } },
+            Lack { peer: peer(8), reason: LackReason::Silent },
+            Lack { peer: peer(8), reason: LackReason::Full },
+            Lack { peer: peer(8), reason: LackReason::Syncing },
+            Lack { peer: peer(8), reason: LackReason::NotYet },
+        ],
+        syncing: [peer(4)].into_iter().collect(),
+    }
+}
+
+fn may_stop(span: StopSpan, answer: StopAnswer) -> ClientReply {
+    ClientReply::MayStop(Box::new(StopReport {
+        peers: vec![nas()],
+        span,
+        answer,
+        absent: vec![peer(8)],
+        files: 1_204,
+        unreadable: 3,
+        only_there: 304,
+        lacks: vec![lack()],
+        copies_least: 1,
+        alone: 300,
+        answering: 3,
+        quorum: 2,
+        replicas: 3,
+        to_copy_bytes: 3 << 30,
+        room_bytes: 1 << 30,
+        away_limit_ms: 900_000,
+        unheard: [peer(4)].into_iter().collect(),
+        syncing: [peer(5)].into_iter().collect(),
+    }))
+}
+
+fn ring_line() -> RingLine {
+    RingLine {
+        peer: nas(),
+        address: address(),
+        incarnation: 3,
+        state: MemberState::Alive,
+        gone: false,
+        share: 0.25,
+        me: true,
+    }
+}
+
+fn member(said: Option<SelfReport>) -> ClientReply {
+    let clock_ahead_ms = said.as_ref().map(|_| -1_500);
+    ClientReply::Member(MemberLine { line: ring_line(), away_since_ms: Some(1), said, clock_ahead_ms })
 }
 
 fn replies() -> Vec<ClientReply> {
@@ -164,15 +241,7 @@ fn replies() -> Vec<ClientReply> {
         ClientReply::File(file()),
         ClientReply::RingFile(RingFile { file: file(), holders: vec![nas()] }),
         ClientReply::Silent(peer(8)),
-        ClientReply::RingLine(RingLine {
-            peer: nas(),
-            address: address(),
-            incarnation: 3,
-            state: MemberState::Alive,
-            gone: false,
-            share: 0.25,
-            me: true,
-        }),
+        ClientReply::RingLine(ring_line()),
         ClientReply::ShortFile(short(2)),
         ClientReply::Status(Box::new(status())),
         ClientReply::Whereis(WhereisReport {
@@ -237,6 +306,26 @@ fn replies() -> Vec<ClientReply> {
             unchanged: false,
             missing: vec![MissingCopy { peer: peer(8), reason: MissingReason::Unreachable }],
         }),
+        may_stop(StopSpan::AWhile, StopAnswer::Yes),
+        may_stop(StopSpan::For { ms: 600_000 }, StopAnswer::No(Hindrance::Unreadable)),
+        may_stop(StopSpan::ForGood, StopAnswer::No(Hindrance::NoStores)),
+        may_stop(StopSpan::ForGood, StopAnswer::No(Hindrance::TooFewMembers)),
+        may_stop(StopSpan::ForGood, StopAnswer::No(Hindrance::NoRoom)),
+        may_stop(StopSpan::AWhile, StopAnswer::CannotTell(Doubt::Unheard)),
+        may_stop(StopSpan::AWhile, StopAnswer::CannotTell(Doubt::Syncing)),
+        may_stop(StopSpan::AWhile, StopAnswer::CannotTell(Doubt::Uncounted)),
+        ClientReply::Verdict(Box::new(verdict())),
+        member(None),
+        member(Some(SelfReport {
+            version: "0.1.0".to_owned(),
+            free_bytes: 3 << 30,
+            disk_bytes: 8 << 30,
+            objects: 2,
+            bytes: 3 << 20,
+            full: false,
+            syncing: true,
+            unix_ms: 1_795_694_640_000,
+        })),
         ClientReply::PinSet(PinReport {
             name: Some(name()),
             content: content(),
@@ -325,7 +414,7 @@ fn every_command_and_answer_is_in_the_golden_file() {
             assert!(table.iter().any(|g| is_there(&g)), "{kind}: nothing has tag {tag}");
         }
     }
-    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (19, 25), "this test reads counts");
+    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (21, 28), "this test reads counts");
 }
 
 proptest! {
@@ -365,6 +454,8 @@ fn the_largest_reports_fit_a_frame() {
         bytes: u64::MAX,
         reason: MissingReason::Disk("d".repeat(200)),
     };
+    let lacks: Vec<Lack> =
+        std::iter::repeat_n(Lack { peer: long.clone(), ..lack() }, limits::VERDICT_PEERS_MAX).collect();
     let largest = StatusReport {
         successors: vec![long.clone(); RingSettings::SUCCESSORS_MAX.into()],
         alive: many(),
@@ -378,6 +469,28 @@ fn the_largest_reports_fit_a_frame() {
         data_dir: "d".repeat(4_096),
         unkept: Listed { first: vec![unkept; 8], total: u64::MAX },
         ..status()
+    };
+    let verdict = Verdict {
+        unreadable_on: lacks.clone(),
+        at_risk: Listed {
+            first: vec![
+                AtRisk { peer: long.clone(), files: u64::MAX, reasons: lacks.clone() };
+                limits::VERDICT_PEERS_MAX
+            ],
+            total: u64::MAX,
+        },
+        lacks: lacks.clone(),
+        syncing: Listed { first: vec![long.clone(); limits::VERDICT_PEERS_MAX], total: u64::MAX },
+        ..verdict()
+    };
+    let ClientReply::MayStop(stop) = may_stop(StopSpan::AWhile, StopAnswer::Yes) else { panic!() };
+    let stop = StopReport {
+        peers: vec![long.clone(); limits::STOPPING_MAX],
+        absent: vec![long.clone(); limits::STOPPING_MAX],
+        lacks,
+        unheard: many(),
+        syncing: many(),
+        ..*stop
     };
     let departure = LeaveReport {
         handed_over: u64::MAX,
@@ -402,6 +515,8 @@ fn the_largest_reports_fit_a_frame() {
     let ring_file = RingFile { file, holders: vec![long; limits::HOLDERS_PER_OBJECT_MAX] };
     for reply in [
         ClientReply::Status(Box::new(largest)),
+        ClientReply::MayStop(Box::new(stop)),
+        ClientReply::Verdict(Box::new(verdict)),
         ClientReply::Left(departure),
         ClientReply::ShortFile(short),
         ClientReply::RingFile(ring_file),

@@ -16,13 +16,16 @@ pub use crate::files::{FindError, NotActive, Progress, Remains, StayReason};
 pub use crate::transport::{BundleError, IdentityError};
 pub use crate::wire::word_list;
 pub use crate::wire::{
-    Amount, DropReport, EvictReport, Failure, FailureKind, Fault, ForgetReport, HistoryReport, LeavePlan,
-    LeaveReport, Listed, Misbehaviour, MissingCopy, PeerName, PinReport, PingReport, RemoveReport,
-    RequestReport, RestoreReport, RingFile, RingFiles, RingLine, ShortFile, SpaceReport, StatusReport,
-    StoreReport, UnkeptFiles, Unreachable, VersionChoice, VersionFile, VersionLine, VersionState, Wait,
-    Wanted, WhereisReport, versioned,
+    Amount, AtRisk, Doubt, DropReport, EvictReport, Failure, FailureKind, Fault, ForgetReport, Hindrance,
+    HistoryReport, Lack, LackReason, LeavePlan, LeaveReport, Listed, MemberLine, Misbehaviour, MissingCopy,
+    PeerName, PinReport, PingReport, RemoveReport, RequestReport, RestoreReport, RingFile, RingFiles,
+    RingLine, SelfReport, ShortFile, SpaceReport, StatusReport, StopAnswer, StopReport, StopSpan,
+    StoreReport, UnkeptFiles, Unreachable, Verdict, VersionChoice, VersionFile, VersionLine, VersionState,
+    Wait, Wanted, WhereisReport, versioned,
 };
-pub use commands::{ForgetError, LeaveError, PingError, PlanLeaveError, ReadError, RingError, WhomError};
+pub use commands::{
+    ForgetError, LeaveError, MayStopError, PingError, PlanLeaveError, ReadError, RingError, WhomError,
+};
 pub use connect::ConnectError;
 pub use events::PeerEvent;
 pub use files::{FilesError, RequestError, RingFilesError, StoreError, StoreOptions, missing_list};

@@ -297,6 +297,7 @@ fn launch(parts: Parts) -> Handle {
         background(remember_members(shared.clone(), peer_file.clone())),
         background(files::repair(shared.clone(), Duration::ZERO)),
         background(files::take_over(shared.clone())),
+        background(files::keep_leases(shared.clone())),
         background(files::free_surplus(shared.clone())),
         background(mend(shared.clone())),
         background(watch_certificate(shared.clone())),

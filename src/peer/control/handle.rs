@@ -10,10 +10,11 @@ use super::client::ObjectBytes;
 use crate::id::{ContentId, FileName, Position};
 use crate::peer::api::{
     DropError, DropReport, Ended, EvictReport, FilesError, ForgetError, ForgetReport, HistoryReport,
-    LeaveError, LeavePlan, LeaveReport, PeerEvent, PeerName, PinError, PinReport, PingError, PingReport,
-    PlanLeaveError, Progress, ReadError, RemoveError, RemoveReport, RequestError, RequestReport,
-    RestoreError, RestoreReport, RingError, RingFiles, RingFilesError, RingLine, StartError, StatusReport,
-    StoreError, StoreOptions, StoreReport, VersionChoice, Wanted, WhereisReport,
+    LeaveError, LeavePlan, LeaveReport, MayStopError, MemberLine, PeerEvent, PeerName, PinError, PinReport,
+    PingError, PingReport, PlanLeaveError, Progress, ReadError, RemoveError, RemoveReport, RequestError,
+    RequestReport, RestoreError, RestoreReport, RingError, RingFiles, RingFilesError, RingLine, StartError,
+    StatusReport, StopReport, StopSpan, StoreError, StoreOptions, StoreReport, VersionChoice, Wanted,
+    WhereisReport,
 };
 use crate::peer::boot::running::Running;
 use crate::peer::shared::Shared;
@@ -211,6 +212,24 @@ impl Handle {
     /// [`ForgetError`]: there is no such member, or it answers.
     pub async fn forget(&self, whom: &str, sure: bool) -> Result<ForgetReport, ForgetError> {
         self.shared.forget(whom, sure).await
+    }
+
+    /// Whether these peers may stop, all at once: with every file readable and stores acknowledged meanwhile; or, for
+    /// good, with all copies made elsewhere. Each is given by its number, display name, address, or the beginning of its
+    /// position; none means this peer.
+    ///
+    /// # Errors
+    /// [`MayStopError`]: the peer is in no ring, there is no such member, or too many are named.
+    pub async fn safe_to_stop(&self, peers: &[String], span: StopSpan) -> Result<StopReport, MayStopError> {
+        self.shared.safe_to_stop(peers, span).await
+    }
+
+    /// The members of the ring in its order, this one first, each in its own words; then those that do not answer.
+    ///
+    /// # Errors
+    /// [`RingError`]: the peer is in no ring.
+    pub async fn members(&self) -> Result<Vec<MemberLine>, RingError> {
+        self.shared.members().await
     }
 
     /// Brings a file to this peer and pins it: it stays until it is unpinned, whatever its name comes to stand for.

@@ -22,13 +22,13 @@ use crate::outboard::Outboard;
 use crate::peer::api::PeerEvent;
 use crate::peer::ring::message::ActorMessage;
 use crate::peer::shared::Shared;
-use crate::replica::{Arrivals, Grants, Holdings, NoRoom, TakeOver};
+use crate::replica::{Arrivals, Grants, Holdings, LeaseTerms, NoRoom, TakeOver};
 use crate::shelf;
 use crate::time::{Moment, Timestamp};
 use crate::transport::{OpenStream, RequestStream, background, interrupted_waits};
 use crate::wire::{
     Entry, Fault, Link, MembershipReply, MembershipRequest, MissingReason, NameRecord, ObjectInfo,
-    OfferedRecord, PeerName, Reply, Request, SignedRecord, StorageReply, StorageRequest, Target,
+    OfferedRecord, PeerName, Reference, Reply, Request, SignedRecord, StorageReply, StorageRequest, Target,
 };
 
 impl Clock for Shared {
@@ -159,7 +159,9 @@ impl Env for Shared {
     ) -> Result<OfferLook, String> {
         let hopeless = self.flows.hopeless.clone();
         let looked = self.blocking(move |store| {
-            Ok((hopeless.presence(store, objects)?, shelf::known_records(store, &records)?))
+            let mut presence = hopeless.presence(store, objects)?;
+            shelf::pass_over_freed(store, &mut presence)?;
+            Ok((presence, shelf::known_records(store, &records)?))
         });
         looked.await.map_err(|error: BlobError| error.to_string())
     }
@@ -328,7 +330,8 @@ impl Env for Shared {
     }
 
     async fn keep_linked(self: &Arc<Self>, content: ContentId, links: Vec<Link>) -> Result<bool, BlobError> {
-        self.blocking(move |store| shelf::keep_linked(store, content, &links)).await
+        let now = self.ring.ring_ms();
+        self.blocking(move |store| shelf::keep_linked(store, content, &links, now)).await
     }
 
     fn begin_freeing(&self, content: &ContentId) -> Option<Freeing> {
@@ -376,6 +379,42 @@ impl Env for Shared {
 
     fn holds_no_more(&self, content: &ContentId, peer: &Entry) {
         self.store.remove_holder(content, &peer.position);
+    }
+
+    fn lease_terms(&self) -> LeaseTerms {
+        LeaseTerms::default()
+    }
+
+    async fn histories_after(
+        self: &Arc<Self>,
+        after: Option<Position>,
+        max: usize,
+    ) -> Result<Vec<(Position, NameHistory)>, String> {
+        self.blocking(move |store| shelf::histories_after(store, after, max)).await
+    }
+
+    async fn renew_leases(
+        self: &Arc<Self>,
+        references: Vec<Reference>,
+        at_unix_ms: u64,
+    ) -> Result<(), String> {
+        let renewed = self.blocking(move |store| shelf::renew_leases(store, &references, at_unix_ms));
+        renewed.await.map_err(|error| error.to_string())
+    }
+
+    async fn lapsed_objects(
+        self: &Arc<Self>,
+        now_unix_ms: u64,
+        max: usize,
+    ) -> Result<Vec<ContentId>, String> {
+        let before = self.lease_terms().lapsed_before(now_unix_ms);
+        let lapsed = self.blocking(move |store| store.lapsed(now_unix_ms, before, max));
+        lapsed.await.map_err(|error| error.to_string())
+    }
+
+    async fn free_lapsed(self: &Arc<Self>, content: ContentId, before_unix_ms: u64) -> Result<bool, String> {
+        let freed = self.blocking(move |store| store.free_lapsed(&content, before_unix_ms));
+        freed.await.map_err(|error| error.to_string())
     }
 
     fn copy_came(&self, content: &ContentId, from: Option<Position>, anew: bool) {

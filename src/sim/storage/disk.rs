@@ -16,10 +16,10 @@ use crate::files::{CopyHere, DiskError, DiskFault, Laws, OfferLook};
 use crate::id::{ContentId, Position};
 use crate::names::NameHistory;
 use crate::outboard::Outboard;
-use crate::replica::{Holdings, Presence};
+use crate::replica::{Holdings, LeaseTerms, Presence};
 use crate::shelf;
 use crate::time::Moment;
-use crate::wire::{Link, MissingReason, ObjectInfo, OfferedRecord};
+use crate::wire::{Link, MissingReason, ObjectInfo, OfferedRecord, Reference};
 
 /// The content and the state of a peer's disk.
 pub struct Disk(pub(super) Kind);
@@ -258,10 +258,63 @@ impl Disk {
         }
     }
 
-    pub(super) fn keep_linked(&mut self, content: ContentId, links: &[Link]) -> Result<bool> {
+    pub(super) fn keep_linked(&mut self, content: ContentId, links: &[Link], now: u64) -> Result<bool> {
         match &mut self.0 {
-            Kind::Light(light) => Ok(light.keep(&content)),
-            Kind::Real(real) => Ok(shelf::keep_linked(&real.store()?, content, links)?),
+            Kind::Light(light) => {
+                light.renew_lease(&content, now);
+                Ok(light.keep(&content))
+            }
+            Kind::Real(real) => Ok(shelf::keep_linked(&real.store()?, content, links, now)?),
+        }
+    }
+
+    pub(super) fn histories_after(
+        &mut self,
+        after: Option<Position>,
+        max: usize,
+    ) -> std::result::Result<Vec<(Position, NameHistory)>, String> {
+        match &mut self.0 {
+            Kind::Light(light) => {
+                let is_later = |(key, _): &(&Position, &NameHistory)| after.is_none_or(|after| **key > after);
+                let later = light.records().filter(is_later).take(max);
+                Ok(later.map(|(key, history)| (*key, history.clone())).collect())
+            }
+            Kind::Real(real) => {
+                let store = real.store().map_err(|error| error.to_string())?;
+                shelf::histories_after(&store, after, max)
+            }
+        }
+    }
+
+    pub(super) fn renew_leases(&mut self, references: &[Reference], at: u64) -> Result<()> {
+        match &mut self.0 {
+            Kind::Light(light) => {
+                references.iter().for_each(|reference| light.renew_lease(&reference.content, at));
+                Ok(())
+            }
+            Kind::Real(real) => Ok(shelf::renew_leases(&real.store()?, references, at)?),
+        }
+    }
+
+    pub(super) fn lapsed(&mut self, now: u64, terms: &LeaseTerms, max: usize) -> Result<Vec<ContentId>> {
+        match &mut self.0 {
+            Kind::Light(light) => Ok(light.lapsed(now, terms, max)),
+            Kind::Real(real) => Ok(real.store()?.lapsed(now, terms.lapsed_before(now), max)?),
+        }
+    }
+
+    pub(super) fn free_lapsed(&mut self, content: &ContentId, before: u64) -> Result<bool> {
+        match &mut self.0 {
+            Kind::Light(light) => Ok(light.free_lapsed(content, before)),
+            Kind::Real(real) => Ok(real.store()?.free_lapsed(content, before)?),
+        }
+    }
+
+    /// Marks an object as belonging here, if it is here; its lease stays as it is.
+    fn keep(&mut self, content: &ContentId) -> Result<bool> {
+        match &mut self.0 {
+            Kind::Light(light) => Ok(light.keep(content)),
+            Kind::Real(real) => Ok(real.store()?.promote(content)?),
         }
     }
 
@@ -273,17 +326,25 @@ impl Disk {
         let mut presence = Vec::with_capacity(objects.len());
         for content in objects {
             // The peer that offers it counts on this copy.
-            let here = self.contains(&content)? && self.keep_linked(content, &[])?;
+            let here = self.contains(&content)? && self.keep(&content)?;
             presence.push((content, if here { Presence::Here } else { Presence::Lacking }));
         }
         let known = match &mut self.0 {
             Kind::Light(light) => {
+                for (content, presence) in &mut presence {
+                    if light.was_freed(content) {
+                        *presence = Presence::Here;
+                    }
+                }
                 let knows = |offered: &OfferedRecord| {
                     light.record(&offered.key).is_some_and(|history| history.knows(&offered.id))
                 };
                 records.iter().map(knows).collect()
             }
-            Kind::Real(real) => shelf::known_records(&real.store()?, records)?,
+            Kind::Real(real) => {
+                shelf::pass_over_freed(&real.store()?, &mut presence)?;
+                shelf::known_records(&real.store()?, records)?
+            }
         };
         Ok((presence, known))
     }

@@ -22,11 +22,11 @@ use crate::files::{
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{Bygones, NameHistory};
 use crate::outboard::Outboard;
-use crate::replica::{Arrivals, Grants, Holdings, NoRoom, TakeOver};
+use crate::replica::{Arrivals, Grants, Holdings, LeaseTerms, NoRoom, TakeOver};
 use crate::time::{Moment, Timestamp};
 use crate::wire::{
     Entry, Fault, Link, MembershipReply, MembershipRequest, MissingReason, NameRecord, ObjectInfo,
-    OfferedRecord, PeerName, SignedRecord, StorageReply, StorageRequest, codec,
+    OfferedRecord, PeerName, Reference, SignedRecord, StorageReply, StorageRequest, codec,
 };
 
 impl Clock for Keeper {
@@ -314,7 +314,8 @@ impl Env for Keeper {
 
     async fn keep_linked(self: &Arc<Self>, content: ContentId, links: Vec<Link>) -> Result<bool, Failure> {
         self.disk_call().await;
-        self.disk.lock().keep_linked(content, &links)
+        let now = self.unix_ms();
+        self.disk.lock().keep_linked(content, &links, now)
     }
 
     fn begin_freeing(&self, content: &ContentId) -> Option<Intention> {
@@ -367,6 +368,43 @@ impl Env for Keeper {
         if let Some(holders) = self.holders.lock().get_mut(content) {
             holders.remove(&peer.position);
         }
+    }
+
+    fn lease_terms(&self) -> LeaseTerms {
+        self.settings.leases
+    }
+
+    async fn histories_after(
+        self: &Arc<Self>,
+        after: Option<Position>,
+        max: usize,
+    ) -> Result<Vec<(Position, NameHistory)>, String> {
+        self.disk_call().await;
+        self.disk.lock().histories_after(after, max)
+    }
+
+    async fn renew_leases(
+        self: &Arc<Self>,
+        references: Vec<Reference>,
+        at_unix_ms: u64,
+    ) -> Result<(), String> {
+        self.sleep(self.settings.sync_time).await;
+        self.disk.lock().renew_leases(&references, at_unix_ms).map_err(|error| error.to_string())
+    }
+
+    async fn lapsed_objects(
+        self: &Arc<Self>,
+        now_unix_ms: u64,
+        max: usize,
+    ) -> Result<Vec<ContentId>, String> {
+        self.disk_call().await;
+        let lapsed = self.disk.lock().lapsed(now_unix_ms, &self.settings.leases, max);
+        lapsed.map_err(|error| error.to_string())
+    }
+
+    async fn free_lapsed(self: &Arc<Self>, content: ContentId, before_unix_ms: u64) -> Result<bool, String> {
+        self.disk_call().await;
+        self.disk.lock().free_lapsed(&content, before_unix_ms).map_err(|error| error.to_string())
     }
 
     fn copy_came(&self, _: &ContentId, _: Option<Position>, _: bool) {}

@@ -18,6 +18,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::files::{CopyHere, KeptAs, Laws};
 use crate::id::{ContentId, Position};
 use crate::names::NameHistory;
+use crate::replica::{LeaseBook, LeaseTerms};
 use crate::wire::ObjectInfo;
 
 /// The content and the state of a peer's disk.
@@ -38,6 +39,7 @@ pub(in crate::sim) struct Light {
     /// Whether the next sync fails.
     sync_fails: bool,
     poisoned: bool,
+    leases: LeaseBook,
     /// The transfers of this process that are under way.
     receiving: BTreeSet<ContentId>,
     /// The unsynced objects: a crash takes them away.
@@ -87,6 +89,7 @@ impl Default for Light {
             used_bytes: 0,
             sync_fails: false,
             poisoned: false,
+            leases: LeaseBook::default(),
             receiving: BTreeSet::new(),
             unsynced: BTreeSet::new(),
             torn: BTreeSet::new(),
@@ -171,6 +174,32 @@ impl Light {
     pub(super) fn read(&mut self, content: &ContentId) -> Option<(ObjectInfo, bool)> {
         self.info(content)?;
         self.objects.get(content).map(|object| (object.info, object.sound))
+    }
+
+    /// Renews the lease of an object that is here, or was freed here.
+    pub(super) fn renew_lease(&mut self, content: &ContentId, at_unix_ms: u64) {
+        self.leases.renew(content, self.objects.contains_key(content), at_unix_ms);
+    }
+
+    /// At most `max` objects whose lease has lapsed.
+    pub(super) fn lapsed(&mut self, now_unix_ms: u64, terms: &LeaseTerms, max: usize) -> Vec<ContentId> {
+        let leases = &mut self.leases;
+        let lapsed = self.objects.keys().filter(|content| leases.look(content, now_unix_ms, terms));
+        lapsed.take(max).copied().collect()
+    }
+
+    /// Frees an object whose lease has lapsed by this date.
+    pub(super) fn free_lapsed(&mut self, content: &ContentId, before_unix_ms: u64) -> bool {
+        let goes = self.leases.is_lapsed(content, before_unix_ms) && self.objects.contains_key(content);
+        if goes {
+            self.forget(content);
+            self.leases.freed(content);
+        }
+        goes
+    }
+
+    pub(super) fn was_freed(&self, content: &ContentId) -> bool {
+        self.leases.was_freed(content)
     }
 
     pub(super) fn object_ids(&self) -> BTreeSet<ContentId> {
@@ -407,6 +436,7 @@ impl Light {
 
     fn put_object_as(&mut self, info: ObjectInfo, kept_as: KeptAs) {
         self.promised(&info.content);
+        self.leases.came(&info.content);
         let object = Object { info, sound: true, kept_as, surplus_since_ms: None };
         if self.objects.insert(info.content, object).is_none() {
             self.used_bytes += info.length;

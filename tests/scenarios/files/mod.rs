@@ -9,6 +9,7 @@ mod disk;
 mod gone;
 mod harness;
 mod hostile;
+mod leases;
 mod leave;
 mod life;
 mod names;
