@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::ask::ask_storage;
 use super::bytes::KeptAs;
 use super::env::{CopyHere, Env};
-use super::find::{FindError, NotActive, find_soon, member};
+use super::find::{FindError, NotActive, find, find_soon, member};
 use super::wait::{Together, pause};
 use crate::backoff::Backoff;
 use crate::id::{ContentId, Position};
@@ -194,6 +194,23 @@ pub fn hear_freed<E: Env>(env: &Arc<E>, from: &Entry, content: ContentId) -> Sto
     env.grants().end(&content, &from.position);
     env.holds_no_more(&content, from);
     StorageReply::Noted
+}
+
+/// Tells the owners of objects that were evicted from the cache here, so that they count no copy at this peer. An object
+/// that has come back meanwhile is passed over.
+pub async fn tell_of_evicted<E: Env>(env: &Arc<E>, evicted: Vec<ContentId>) {
+    let me = env.view().me.position;
+    for content in evicted {
+        if !matches!(env.copy_here(content).await, Ok(None)) {
+            continue;
+        }
+        if let Ok(found) = find(env, content.key(), 0).await
+            && found.owner.position != me
+        {
+            // The copy was never counted on; an owner that does not hear of it asks in vain once.
+            let _ = ask_storage(env, &found.owner, StorageRequest::Freed { content }, ASK_TIMEOUT).await;
+        }
+    }
 }
 
 /// Frees surplus copies until the peer ends: each after it has been one too many for a while, or at once where room is

@@ -290,8 +290,12 @@ fn note_room<E: Env>(
     has: &BTreeSet<ContentId>,
 ) {
     let (now, mut no_room) = (env.now(), env.no_room());
+    let mut is_new = false;
     for content in unkept.iter().filter_map(|index| page.get(usize::from(*index))) {
-        no_room.refused(now, *content, *at);
+        is_new |= no_room.refused(now, *content, *at);
+    }
+    if is_new {
+        env.repair_wanted().notify_one();
     }
     for content in has {
         no_room.has_room(content, at);
@@ -316,7 +320,10 @@ async fn give_objects<E: Env>(env: &Arc<E>, to: &Entry, mut wanted: Vec<ContentI
         let Some(Some((content, given))) = pushes.next().await else { return log.incomplete() };
         env.gave(to, content, given.as_ref().err());
         if given.as_ref().is_err_and(MissingReason::is_of_its_disk) {
-            env.no_room().refused(env.now(), content, to.position);
+            let is_new = env.no_room().refused(env.now(), content, to.position);
+            if is_new {
+                env.repair_wanted().notify_one();
+            }
         }
         match given {
             // Each round offers it again, and the peer takes it when it can.

@@ -26,14 +26,17 @@ impl NoRoom {
     /// The most copies that are remembered.
     pub const MAX: usize = 65_536;
 
-    /// Notes that a peer has no room for an object.
-    pub fn refused(&mut self, now: Moment, content: ContentId, by: Position) {
+    /// Notes that a peer has no room for an object. Returns whether that is new, so that a stand-in is to be found.
+    pub fn refused(&mut self, now: Moment, content: ContentId, by: Position) -> bool {
         if self.said.len() >= NoRoom::MAX {
             self.forget(now);
         }
-        if self.said.len() < NoRoom::MAX || self.said.contains_key(&(content, by)) {
-            self.said.insert((content, by), now);
+        let is_new = !self.said.contains_key(&(content, by));
+        if is_new && self.said.len() >= NoRoom::MAX {
+            return false;
         }
+        self.said.insert((content, by), now);
+        is_new
     }
 
     /// Notes that a peer has an object, or wants it.
@@ -132,7 +135,7 @@ mod tests {
     #[test]
     fn a_word_is_taken_back_or_grows_old() {
         let mut no_room = NoRoom::default();
-        no_room.refused(at(0), object(1), peer(20));
+        assert!(no_room.refused(at(0), object(1), peer(20)) && !no_room.refused(at(0), object(1), peer(20)));
         no_room.refused(at(0), object(1), peer(30));
         no_room.refused(at(100), object(2), peer(20));
         no_room.has_room(&object(1), &peer(30));

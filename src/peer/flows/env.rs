@@ -14,7 +14,7 @@ use crate::blob::{BlobError, Freeing};
 use crate::chord::{View, hop_timeout};
 use crate::files::{
     Asker, BoxFuture, Cause, Clock, CopyHere, DiskError as _, Env, GiveError, Hops, OfferLook, RingWish,
-    Transfers,
+    Transfers, tell_of_evicted,
 };
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{Bygones, NameHistory};
@@ -379,6 +379,7 @@ impl Env for Shared {
 
     fn holds_no_more(&self, content: &ContentId, peer: &Entry) {
         self.store.remove_holder(content, &peer.position);
+        self.flows.health.hear_copy(peer, *content, false);
     }
 
     fn lease_terms(&self) -> LeaseTerms {
@@ -459,6 +460,11 @@ impl Env for Shared {
         });
         if let Err(error) = tidied.await {
             tracing::warn!(%error, "partial transfers and the cache were not looked through");
+        }
+        let evicted = self.store.take_evicted();
+        if !evicted.is_empty() {
+            let shared = self.clone();
+            background(async move { tell_of_evicted(&shared, evicted).await });
         }
     }
 
