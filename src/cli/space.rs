@@ -185,9 +185,7 @@ mod tests {
         let fields = code.split('"').skip(1).step_by(2);
         let fields = fields
             .filter(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
-        let untold: Vec<&str> = fields
-            .filter(|field| !told.contains(&format!("\"{field}\"")))
-            .collect();
+        let untold: Vec<&str> = fields.filter(|field| !told.contains(&format!("\"{field}\""))).collect();
         assert!(untold.is_empty(), "docs/commands.md does not tell of {untold:?}");
     }
 }

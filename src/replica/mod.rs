@@ -13,6 +13,7 @@
 //! | `ledger` | which peers committed which faults, and for how long they are distrusted |
 //! | `arrivals` | which objects of an offer a peer wants |
 //! | `setbacks` | which copies are not tried again for a while, since they would fail again |
+//! | `scrubbing` | which object a peer reads and hashes again next, and when |
 //! | `standins` | which peers keep the copies of a peer that has no room |
 //! | `unkept` | which files belong to a peer that cannot take them |
 //! | `repair` | when the next round of repair is due |
@@ -43,6 +44,7 @@ mod offers;
 mod placement;
 mod repair;
 mod round;
+mod scrubbing;
 mod setbacks;
 mod standins;
 mod stopping;
@@ -63,6 +65,7 @@ pub use offers::{Offer, OfferPlan, plan_handover, plan_help, plan_offers, plan_r
 pub use placement::{Found, known_after, own_replicas, replicas, vote_count};
 pub use repair::RepairSchedule;
 pub use round::{Holdings, LeftWith, Round, Short, too_few_stay};
+pub use scrubbing::{NextScrub, Scrubbing, Stock, Verification};
 pub use setbacks::Setbacks;
 pub use standins::{NoRoom, plan_standins};
 pub use stopping::may_stop;
