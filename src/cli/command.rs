@@ -12,7 +12,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 
 use crate::id::{FileName, escaped};
-use crate::peer::{StoreOptions, Wait, Wanted, nearest, word_list};
+use crate::peer::{StoreOptions, VersionChoice, Wait, Wanted, nearest, versioned, word_list};
 
 /// One command to a peer.
 #[derive(Debug, clap::Subcommand)]
@@ -58,6 +58,21 @@ pub(super) enum Command {
     /// copies. It may join again.
     #[command(after_help = "Example: quoit forget nas    asks for the name once more; --yes does not")]
     Forget(ForgetArgs),
+    /// The versions of a name: when, by whom, how large, and whether their bytes are still held
+    #[command(after_help = "Example: quoit history report.pdf")]
+    History(HistoryArgs),
+    /// Remove a name from the ring
+    ///
+    /// The name stands for no file any more. The earlier versions stay in its history, and Restore brings one back as long
+    /// as its bytes are held.
+    #[command(after_help = "Example: quoit remove report.pdf    and quoit restore report.pdf@2 undoes it")]
+    Remove(RemoveArgs),
+    /// Make an earlier version of a name the current one again
+    ///
+    /// Versions that were written in two places at once have one number: sha256: and the first digits of its content mean
+    /// one of them. The new version settles them.
+    #[command(after_help = "Example: quoit restore report.pdf@2    its file is the one of version 2 again")]
+    Restore(RestoreArgs),
 }
 
 /// How results are written.
@@ -171,6 +186,33 @@ pub(super) struct ForgetArgs {
     pub(super) output: OutputArgs,
 }
 
+#[derive(Debug, clap::Args)]
+pub(super) struct HistoryArgs {
+    /// Which name
+    #[arg(value_parser = file_name)]
+    pub(super) name: FileName,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RemoveArgs {
+    /// Which name
+    #[arg(value_parser = file_name)]
+    pub(super) name: FileName,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RestoreArgs {
+    /// The name and its version: a number, or sha256: and at least 4 digits of its content
+    #[arg(value_name = "NAME@VERSION", value_parser = name_at_version)]
+    pub(super) meant: (FileName, VersionChoice),
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
 /// A line at the prompt.
 #[derive(Debug, clap::Parser)]
 #[command(no_binary_name = true, disable_help_subcommand = true, disable_version_flag = true)]
@@ -198,9 +240,9 @@ pub(super) enum PromptCommand {
 }
 
 /// The prompt's commands, in the order in which `Help` lists them.
-pub(super) const NAMES: [&str; 12] = [
-    "Store", "Request", "Cat", "Files", "Whereis", "Ring", "Ping", "Status", "Leave", "Forget", "Quit",
-    "Help",
+pub(super) const NAMES: [&str; 15] = [
+    "Store", "Request", "Cat", "Files", "Whereis", "History", "Remove", "Restore", "Ring", "Ping", "Status",
+    "Leave", "Forget", "Quit", "Help",
 ];
 
 /// The text that `Help` prints.
@@ -211,6 +253,9 @@ Request sha256:HEX       the same, by the SHA-256 of its bytes
 Cat NAME                 write a file of the ring here
 Files [--ring]           the files that this peer holds, or all of the ring
 Whereis NAME             who keeps the record of a name, and who its bytes
+History NAME             the versions of a name; Request NAME@2 gets one of them
+Remove NAME              let a name stand for no file any more
+Restore NAME@2           make an earlier version the current one again
 Ring                     who is in the ring, and how much of it each owns
 Ping PEER                how another peer answers
 Status                   how this peer and its ring are
@@ -344,8 +389,8 @@ fn unknown(name: &str) -> String {
     if shown.eq_ignore_ascii_case("quoit") {
         return "quoit is this program; at its prompt a command stands alone. Help lists all".to_owned();
     }
-    if let Some(why) = no_removal(&shown) {
-        return why;
+    if means_removal(&shown) {
+        return format!("no command {shown:?}; Remove removes a name");
     }
     match nearest(&shown, NAMES) {
         Some(meant) => format!("no command {shown:?}; did you mean {meant}? Help lists all"),
@@ -356,21 +401,30 @@ fn unknown(name: &str) -> String {
 /// The answer to an unknown command from a shell.
 pub(super) fn unknown_at_a_shell<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> String {
     let shown: String = name.chars().take(NAME_SHOWN_MAX).collect();
-    no_removal(&shown).unwrap_or_else(|| match nearest(&shown, names) {
+    if means_removal(&shown) {
+        return format!("no command {shown:?}; `quoit remove NAME` removes a name");
+    }
+    match nearest(&shown, names) {
         Some(meant) => format!("no command {shown:?}; did you mean {meant}? `quoit help` lists all"),
         None => format!("no command {shown:?}; `quoit help` lists all"),
-    })
+    }
 }
 
 /// A person who wants to remove a file must not be sent to a command that takes a peer out of the ring.
-fn no_removal(name: &str) -> Option<String> {
+fn means_removal(name: &str) -> bool {
     let lower = name.to_lowercase();
-    let means_it = ["remove", "rm", "delete", "del", "erase", "unlink", "unstore"].contains(&lower.as_str());
-    means_it.then(|| format!("no command {name:?}: a file that was stored cannot be removed from the ring"))
+    ["rm", "delete", "del", "erase", "unlink", "unstore"].contains(&lower.as_str())
 }
 
 fn file_name(text: &str) -> Result<FileName, String> {
     FileName::new(text).map_err(|error| error.to_string())
+}
+
+fn name_at_version(text: &str) -> Result<(FileName, VersionChoice), String> {
+    versioned(text).ok_or_else(|| {
+        "a name and a version are wanted, as in report.pdf@2; `history report.pdf` lists the versions"
+            .to_owned()
+    })
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {
@@ -484,7 +538,7 @@ mod tests {
 
     #[test]
     fn nobody_who_wants_to_remove_a_file_is_sent_away_from_the_ring() {
-        for typed in ["remove x", "rm x", "DELETE x", "quoit remove x", "quoit"] {
+        for typed in ["unlink x", "rm x", "DELETE x", "quoit rm x", "quoit"] {
             let Err(NoCommand::Wrong(why)) = PromptCommand::parse(typed) else { panic!("{typed}") };
             assert!(!why.contains("Leave") && !why.contains("Quit") && !why.contains("Forget"), "{why}");
         }
@@ -492,7 +546,7 @@ mod tests {
             assert!(matches!(parsed(line), PromptCommand::Peer(Command::Status(_))), "{line}");
         }
         let names = ["leave", "store", "request"];
-        assert!(!unknown_at_a_shell("remove", names).contains("leave"));
+        assert!(!unknown_at_a_shell("rm", names).contains("leave"));
         assert!(unknown_at_a_shell("stroe", names).contains("did you mean store?"));
     }
 

@@ -34,7 +34,9 @@ impl PromptHelper {
             }
             "store" => self.files.complete_path(line, pos),
             "files" => Ok((start, matching(&["--ring"], word))),
-            "request" | "whereis" | "cat" => Ok((start, self.known(word, before[..start].contains(" -- ")))),
+            "request" | "whereis" | "cat" | "history" | "remove" | "restore" => {
+                Ok((start, self.known(word, before[..start].contains(" -- "))))
+            }
             _ => Ok((start, Vec::new())),
         }
     }
@@ -88,7 +90,7 @@ mod tests {
 
     #[test]
     fn commands_then_their_arguments() {
-        assert_eq!(offered("re"), (0, words(&["Request "])));
+        assert_eq!(offered("re"), (0, words(&["Request ", "Remove ", "Restore "])));
         assert_eq!(offered("S"), (0, words(&["Store ", "Status "])));
         assert_eq!(offered("files --r"), (6, words(&["--ring "])));
         assert_eq!(offered("Store --w"), (6, words(&["--wait "])));

@@ -76,6 +76,9 @@ impl Executor<'_> {
             },
             Command::Leave(args) => self.leave(&args).await.unwrap_or(FAILED),
             Command::Forget(args) => self.forget_on_request(args).await,
+            Command::History(args) => self.history(&args).await,
+            Command::Remove(args) => self.remove(&args).await,
+            Command::Restore(args) => self.restore(&args).await,
         }
     }
 
@@ -287,7 +290,7 @@ impl Executor<'_> {
         FAILED
     }
 
-    fn say(&self, as_json: bool, value: &Value, text: impl FnOnce() -> String) -> u8 {
+    pub(super) fn say(&self, as_json: bool, value: &Value, text: impl FnOnce() -> String) -> u8 {
         if as_json {
             self.out.json(value);
         } else {
@@ -297,7 +300,12 @@ impl Executor<'_> {
     }
 
     /// Prints a list: a table, or JSON Lines.
-    fn list(&self, as_json: bool, values: impl Iterator<Item = Value>, table: impl FnOnce() -> Table) -> u8 {
+    pub(super) fn list(
+        &self,
+        as_json: bool,
+        values: impl Iterator<Item = Value>,
+        table: impl FnOnce() -> Table,
+    ) -> u8 {
         match as_json {
             true => values.for_each(|value| self.out.json(&value)),
             false => self.out.table(&table()),
@@ -310,7 +318,7 @@ impl Executor<'_> {
     }
 
     /// Reports a failure in these words, which may add a remedy to its own.
-    fn fail_with(&self, failure: &Failure, told: &str) -> u8 {
+    pub(super) fn fail_with(&self, failure: &Failure, told: &str) -> u8 {
         self.out.error(told);
         if failure.is_not_found() { NOT_FOUND } else { FAILED }
     }

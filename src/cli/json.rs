@@ -221,13 +221,13 @@ fn short_file(file: &ShortFile) -> Value {
     })
 }
 
-fn missing(copy: &MissingCopy) -> Value {
+pub(super) fn missing(copy: &MissingCopy) -> Value {
     let mut value = peer(&copy.peer);
     value["reason"] = json!(copy.reason.to_string());
     value
 }
 
-fn peer(peer: &PeerName) -> Value {
+pub(super) fn peer(peer: &PeerName) -> Value {
     json!({ "label": peer.label(), "position": peer.position.to_string() })
 }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use crate::id::{ContentId, FileName};
 use crate::peer::{
-    Client, Failure, ForgetReport, Handle, LeavePlan, LeaveReport, ObjectBytes, PingReport, Progress,
-    RequestReport, RingFiles, RingLine, StatusReport, StoreError, StoreOptions, StoreReport, Wanted,
-    WhereisReport,
+    Client, Failure, ForgetReport, Handle, HistoryReport, LeavePlan, LeaveReport, ObjectBytes, PingReport,
+    Progress, RemoveReport, RequestReport, RestoreReport, RingFiles, RingLine, StatusReport, StoreError,
+    StoreOptions, StoreReport, VersionChoice, Wanted, WhereisReport,
 };
 use crate::wire::FileEntry;
 
@@ -88,6 +88,27 @@ impl PeerLink {
             PeerLink::InProcess(peer) if a_beginning_will_do => Ok(peer.whereis_beginning(name).await?),
             PeerLink::InProcess(peer) => Ok(peer.whereis(name).await?),
             PeerLink::Remote(peer) => peer.whereis(name).await,
+        }
+    }
+
+    pub(super) async fn history(&self, name: &FileName) -> Answer<HistoryReport> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.history(name).await?),
+            PeerLink::Remote(peer) => peer.history(name).await,
+        }
+    }
+
+    pub(super) async fn remove(&self, name: &FileName) -> Answer<RemoveReport> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.remove(name).await?),
+            PeerLink::Remote(peer) => peer.remove(name).await,
+        }
+    }
+
+    pub(super) async fn restore(&self, name: &FileName, version: &VersionChoice) -> Answer<RestoreReport> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.restore(name, version).await?),
+            PeerLink::Remote(peer) => peer.restore(name, version).await,
         }
     }
 

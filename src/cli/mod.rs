@@ -29,6 +29,7 @@ mod signals;
 mod simulate;
 mod tables;
 mod terminal;
+mod versions;
 mod words;
 
 use std::ffi::OsString;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::words::quoted;
 use crate::config::{RingSettings, SettingsError};
-use crate::id::FileNameError;
+use crate::id::{FileName, FileNameError};
 use crate::peer::{
     AdmitError, BundleError, ConnectError, Ended, Failure, FailureKind, IdentityError, PlaceError,
     StartError, StartNotice, StoreError, Wanted,
@@ -98,13 +98,25 @@ pub(super) fn store(error: &StoreError) -> String {
 pub(super) fn request(failure: &Failure, wanted: &Wanted) -> String {
     match wanted {
         Wanted::Name(_) | Wanted::NameOrBeginning(_) if failure.is_not_found() => name(failure),
+        Wanted::Version { name, .. } => version(failure, name),
         _ => failure.to_string(),
+    }
+}
+
+/// Why a version of a name was not found.
+pub(super) fn version(failure: &Failure, name: &FileName) -> String {
+    match failure.is_not_found() {
+        true => format!("{failure} (`history {}` lists its versions)", quoted(name.as_str())),
+        false => failure.to_string(),
     }
 }
 
 /// Why a name was not found.
 pub(super) fn name(failure: &Failure) -> String {
     match failure.is_not_found() {
+        true if failure.kind == FailureKind::Removed => {
+            format!("{failure} (`history` lists its versions, and `restore` brings one back)")
+        }
         true => format!("{failure} (`Files --ring` lists what there is)"),
         false => failure.to_string(),
     }

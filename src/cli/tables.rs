@@ -24,12 +24,22 @@ pub(super) struct Table {
 }
 
 /// The content of a cell, in full and shortened.
-struct Cut {
+pub(super) struct Cut {
     long: String,
     short: Option<String>,
 }
 
 impl Table {
+    /// A table with this header; `right` has the indices of the columns of numbers.
+    pub(super) fn new(
+        header: &'static [&'static str],
+        right: &'static [usize],
+        rows: Vec<Vec<Cut>>,
+        last: String,
+    ) -> Table {
+        Table { header, right, rows, last }
+    }
+
     fn empty(last: &str) -> Table {
         Table { header: &[], right: &[], rows: Vec::new(), last: last.to_owned() }
     }
@@ -86,11 +96,11 @@ impl Table {
 }
 
 impl Cut {
-    fn of(long: impl fmt::Display) -> Cut {
+    pub(super) fn of(long: impl fmt::Display) -> Cut {
         Cut { long: long.to_string(), short: None }
     }
 
-    fn content(content: &ContentId) -> Cut {
+    pub(super) fn content(content: &ContentId) -> Cut {
         let short = Some(format!("sha256:{}…", content.short()));
         Cut { long: format!("sha256:{content}"), short }
     }

@@ -9,14 +9,19 @@
 //! | `env` | all that the flows know of the world |
 //! | `fetch` | brings an object from its holders; gives one out on request |
 //! | `find` | finds owners and replicas |
+//! | `patience` | how long a store goes on without success |
 //! | `progress` | the progress of a store or request |
 //! | `push` | gives an object out |
+//! | `quorum` | the number of copies that acknowledge a store |
 //! | `laws` | switches for the simulator: the laws of the store that hold |
+//! | `history` | the versions of a name |
 //! | `leave` | hands over before a departure |
+//! | `naming` | a change to a name, until it is acknowledged |
 //! | `offers` | answers the offers of other peers: which objects and records are wanted |
 //! | `records` | reads and writes name records |
 //! | `shares` | the limits on transfers at the same time, in all and for each peer |
 //! | `repair` | rounds that make missing copies again |
+//! | `restore` | makes an earlier version of a name the current one again |
 //! | `search` | the content that a name stands for, and the holders of an object |
 //! | `store` | a store, until it is acknowledged |
 //! | `takeover` | takes over the peer's ranges |
@@ -37,13 +42,18 @@ mod deliver;
 mod env;
 mod fetch;
 mod find;
+mod history;
 mod laws;
 mod leave;
+mod naming;
 mod offers;
+mod patience;
 mod progress;
 mod push;
+mod quorum;
 mod records;
 mod repair;
+mod restore;
 mod search;
 mod shares;
 mod store;
@@ -58,17 +68,19 @@ pub use copy::{Arrival, Upstream, accept_object, receive};
 pub use env::{Asker, BoxFuture, Cause, Clock, Env, Hops, OfferLook, RingWish};
 pub use fetch::{Fetch, FetchError, NotOpened, Wish, answer_outboard, bring, holders_to_ask, serve_object};
 pub use find::{FindError, NotActive, find, find_soon, list_after, look_up, member, replicas_of};
+pub use history::{Versions, answer_history, versions_of};
 pub use laws::Laws;
 pub use leave::{HandedOver, Remains, StayReason, hand_over_and_wait, why_stay};
+pub use naming::{Renamed, edit_name};
 pub use offers::answer_offer;
 pub use progress::Progress;
 pub use push::{Feed, Given, LiveFrom, Passed, PushFailure, push, push_exchange};
-pub use records::{
-    LATE_WORD, STORAGE_TIMEOUT, Written, accept_record, answer_record, resolve, write_again, write_record,
-};
+pub use quorum::{StoreFailure, copies_wanted};
+pub use records::{LATE_WORD, STORAGE_TIMEOUT, Written, accept_record, answer_record, resolve};
 pub use repair::{RoundLog, answer_sync, planned, repair, round};
+pub use restore::{RestoreFailure, Restored, restore};
 pub use search::{answer_who_has, holders_of, other_holders, resolve_soon};
 pub use shares::{Party, Slot, Slots, Transfers};
-pub use store::{Order, StoreFailure, Stored, copies_wanted, store};
+pub use store::{Order, Stored, store};
 pub use takeover::take_over;
 pub use wait::{Either, Task, Together, race, timeout};

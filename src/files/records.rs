@@ -9,7 +9,7 @@ use super::find::{FindError, find, find_soon};
 use super::wait::{Together, pause, timeout};
 use crate::backoff::Backoff;
 use crate::id::{ContentId, FileName, Position};
-use crate::names::{CheckedRecord, Greatest, Verdict, Vote, Votes, content_of, next_record};
+use crate::names::{CheckedRecord, Greatest, NameEdit, Verdict, Vote, Votes, content_of, next_record};
 use crate::replica::{Copies, Election, Found, has_no_vote, own_replicas, put_duty, vote_count};
 use crate::time::Moment;
 use crate::wire::{
@@ -31,19 +31,19 @@ pub struct Written {
     pub copies: Copies,
 }
 
-/// Gives a name a new target, through the owner of the name key.
+/// Makes a change to a name, through the owner of the name key.
 ///
 /// # Errors
 /// The peer that did not take it and why, once the deadline has passed.
 pub async fn write_record<E: Env>(
     env: &Arc<E>,
     name: &FileName,
-    target: RecordTarget,
+    edit: &NameEdit,
     deadline: Moment,
 ) -> Result<Written, String> {
     let mut backoff = RETRY;
     loop {
-        match try_to_write(env, name, target).await {
+        match try_to_write(env, name, edit).await {
             Ok(written) => return Ok(written),
             Err(why) if env.now() + backoff.peek() >= deadline => return Err(why),
             Err(_) => pause(env, &mut backoff).await,
@@ -56,6 +56,22 @@ pub async fn write_record<E: Env>(
 /// # Errors
 /// [`FindError`] when no peer could be asked.
 pub async fn resolve<E: Env>(env: &Arc<E>, name: &FileName) -> Result<Verdict, FindError> {
+    poll(env, name, |whom| vote_of(env.clone(), whom, name.clone())).await
+}
+
+/// The verdict of the same members, each of which gives its vote when it is asked by `ask`.
+///
+/// # Errors
+/// [`FindError`] when no peer could be asked.
+pub(super) async fn poll<E, F>(
+    env: &Arc<E>,
+    name: &FileName,
+    ask: impl Fn(Entry) -> F,
+) -> Result<Verdict, FindError>
+where
+    E: Env,
+    F: Future<Output = (Position, Option<Vote>)> + Send + 'static,
+{
     let found = find_soon(env, name.key(), vote_count(env.copies()) - 1).await?;
     let (election, everybody) = match env.laws().several_noes {
         true => Election::of(&env.view(), env.copies(), &name.key(), &found),
@@ -64,7 +80,7 @@ pub async fn resolve<E: Env>(env: &Arc<E>, name: &FileName) -> Result<Verdict, F
     let mut votes = Votes::new(election);
     let mut asked = Together::new();
     for whom in everybody {
-        asked.add(vote_of(env.clone(), whom, name.clone()));
+        asked.add(ask(whom));
     }
     // A silent peer costs no more than this once the others are enough.
     while !votes.is_over() {
@@ -90,18 +106,14 @@ pub async fn write_again<E: Env>(env: &Arc<E>, written: &mut Written) -> Result<
     Ok(())
 }
 
-async fn try_to_write<E: Env>(
-    env: &Arc<E>,
-    name: &FileName,
-    target: RecordTarget,
-) -> Result<Written, String> {
+async fn try_to_write<E: Env>(env: &Arc<E>, name: &FileName, edit: &NameEdit) -> Result<Written, String> {
     let found = find(env, name.key(), env.copies() - 1).await.map_err(|error| error.to_string())?;
     let current = current_of(env, &found, name).await?;
-    if let Some(current) = current.as_ref().filter(|current| current.record().target == target) {
+    if let Some(current) = current.as_ref().filter(|current| edit.changes_nothing(current.record())) {
         return write_nothing_new(env, found.owner, current).await;
     }
     let me = env.view().me.position;
-    let record = next_record(name.clone(), target, current.as_ref(), env.next_clock(), me);
+    let record = next_record(name.clone(), edit, current.as_ref(), env.next_clock(), me);
     let signed = env.sign(&record)?;
     let mut copies = Copies::default();
     put_at_owner(env, &found.owner, &signed, &mut copies).await?;
@@ -221,7 +233,11 @@ async fn fetch_record<E: Env>(env: &Arc<E>, whom: &Entry, name: &FileName) -> Re
 }
 
 /// Decodes a record from another peer, and checks that it is of this name and signed by its writer.
-fn checked<E: Env>(env: &E, signed: SignedRecord, name: &FileName) -> Result<CheckedRecord, String> {
+pub(super) fn checked<E: Env>(
+    env: &E,
+    signed: SignedRecord,
+    name: &FileName,
+) -> Result<CheckedRecord, String> {
     let checked = verified(env, signed)?;
     if checked.record().name != *name {
         return Err("the record is of another name".to_owned());

@@ -19,9 +19,23 @@ use crate::wire::{Entry, MissingReason, StorageReply, StorageRequest};
 /// # Errors
 /// [`FindError`] when no peer could be asked.
 pub async fn resolve_soon<E: Env>(env: &Arc<E>, name: &FileName) -> Result<Verdict, FindError> {
+    verdict_soon(env, || resolve(env, name)).await
+}
+
+/// Asks for a verdict again for a while if missing peers may answer in a moment.
+///
+/// # Errors
+/// [`FindError`] when no peer could be asked.
+pub(super) async fn verdict_soon<E: Env, F>(
+    env: &Arc<E>,
+    ask: impl Fn() -> F + Send,
+) -> Result<Verdict, FindError>
+where
+    F: Future<Output = Result<Verdict, FindError>> + Send,
+{
     let (deadline, mut backoff) = (env.now() + WORD_WAIT, WORD_BACKOFF);
     loop {
-        match resolve(env, name).await? {
+        match ask().await? {
             Verdict::CannotTell { in_a_moment: true, .. } if env.now() < deadline => {
                 pause(env, &mut backoff).await;
             }

@@ -2,7 +2,6 @@
 //! of both are durable.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -10,17 +9,19 @@ use tokio::sync::mpsc;
 use super::bytes::{GiveError, StreamError};
 use super::deliver::deliver;
 use super::env::{Cause, Env};
-use super::find::{NotActive, find, member};
+use super::find::find;
+use super::naming::{name_until, target_of};
+use super::patience::{Patience, RETRY};
 use super::progress::Progress;
 use super::push::{Feed, Given, PushFailure, too_slow};
-use super::records::{Written, write_again, write_record};
+use super::quorum::{StoreFailure, copies_wanted, too_few};
+use super::records::Written;
 use super::wait::{Task, pause, timeout};
-use crate::backoff::Backoff;
-use crate::chord::PhaseKind;
 use crate::id::FileName;
-use crate::replica::{ChainWords, Copies, CopiesWanted, WaitError, replicas};
+use crate::names::NameEdit;
+use crate::replica::{ChainWords, Copies, CopiesWanted, replicas};
 use crate::time::Moment;
-use crate::wire::{Link, Missing, MissingReason, ObjectInfo, RecordTarget, StorageReply, StoreRole, Wait};
+use crate::wire::{Link, Missing, MissingReason, ObjectInfo, StorageReply, StoreRole, Wait};
 
 /// An order to store an object.
 pub struct Order<E: Env> {
@@ -49,30 +50,6 @@ pub struct Stored {
     pub wanted: CopiesWanted,
 }
 
-/// Why a store was not acknowledged.
-#[derive(Debug)]
-pub enum StoreFailure<D> {
-    /// This peer is not active in its ring.
-    NotActive(NotActive),
-    /// The requested number of copies is out of bounds.
-    Wait(WaitError),
-    /// The bytes cannot be had from their source.
-    Source(GiveError<D>),
-    /// The name record cannot be written; the text says why.
-    Name(String),
-    /// Fewer copies than needed, of the object or of its record, are durable.
-    TooFewCopies {
-        /// The number of durable copies.
-        durable: usize,
-        /// The number of copies that would be enough.
-        needed: usize,
-        /// The time that the store waited.
-        waited: Duration,
-        /// The copies that are not durable, and why.
-        missing: Vec<Missing>,
-    },
-}
-
 /// Stores an object and its name record.
 ///
 /// # Errors
@@ -88,13 +65,12 @@ pub async fn store<E: Env>(
     let links = vec![Link { name: name.clone(), clock: env.next_clock() }];
     let given = Given { object, links, cause: Cause::Store };
     let store = Store { env: env.clone(), name, given, origin, wanted };
-    let target =
-        RecordTarget::Content { content: object.content, length: object.length, outboard: object.outboard };
+    let edit = NameEdit::from(target_of(&object));
     let (copies, written) = if env.laws().bytes_before_name {
         let copies = store.copy_until(&mut patience).await?;
-        (copies, store.name_until(target, &mut patience).await?)
+        (copies, name_until(env, &store.name, &edit, wanted, &mut patience).await?)
     } else {
-        let written = store.name_until(target, &mut patience).await?;
+        let written = name_until(env, &store.name, &edit, wanted, &mut patience).await?;
         (store.copy_until(&mut patience).await?, written)
     };
     let view = env.view();
@@ -102,27 +78,6 @@ pub async fn store<E: Env>(
     let holders = copies.living(&view);
     missing.retain(|copy| !holders.contains(&copy.peer));
     Ok(Stored { copies, missing, written, wanted })
-}
-
-/// The number of copies that a store would wait for.
-///
-/// # Errors
-/// This peer stores nothing at the moment, or cannot wait for so many copies.
-pub async fn copies_wanted<E: Env>(
-    env: &Arc<E>,
-    wait: Wait,
-) -> Result<CopiesWanted, StoreFailure<E::DiskError>> {
-    member(env).await.map_err(StoreFailure::NotActive)?;
-    let view = env.view();
-    if view.phase != PhaseKind::Active {
-        return Err(StoreFailure::NotActive(NotActive::of(&view)));
-    }
-    let settings = view.settings.unwrap_or_default();
-    let laws = env.laws();
-    let members = if laws.w_of_all_members { view.members_count() } else { 1 + view.alive().count() };
-    let wanted = CopiesWanted::new(wait, &settings, members).map_err(StoreFailure::Wait)?;
-    let needed = if laws.w_copies { wanted.needed } else { (wanted.needed - 1).max(1) };
-    Ok(CopiesWanted { needed, ..wanted })
 }
 
 /// One store under way.
@@ -160,7 +115,8 @@ impl<E: Env> Store<E> {
         if let Some(silence) = patience.silence.take() {
             return Err(StoreFailure::Source(GiveError::Client(silence)));
         }
-        Err(self.too_few(&copies, self.all_missing(&copies).await, patience))
+        let missing = self.all_missing(&copies).await;
+        Err(too_few(&self.env, &copies, missing, self.wanted, patience))
     }
 
     /// The missing copies: those with a reported reason, and those without any report yet.
@@ -256,107 +212,6 @@ impl<E: Env> Store<E> {
             _ => Ok(()),
         }
     }
-
-    /// Writes the name record until enough copies of it are durable.
-    async fn name_until(
-        &self,
-        target: RecordTarget,
-        patience: &mut Patience,
-    ) -> Result<Written, StoreFailure<E::DiskError>> {
-        let deadline = patience.deadline(self.env.now());
-        let written = write_record(&self.env, &self.name, target, deadline).await;
-        let mut written = written.map_err(StoreFailure::Name)?;
-        let mut backoff = RETRY;
-        loop {
-            let owner = find(&self.env, self.name.key(), 0).await;
-            let acknowledge =
-                |owner: &_| written.copies.acknowledge(&self.env.view(), self.wanted.needed, owner);
-            if owner.is_ok_and(|found| acknowledge(&found.owner.position)) {
-                return Ok(written);
-            }
-            if self.env.now() + backoff.peek() >= patience.deadline(self.env.now()) {
-                return Err(self.too_few(&written.copies, written.copies.missing(), patience));
-            }
-            pause(&self.env, &mut backoff).await;
-            // A failure now shows in the copies that are missing at the deadline.
-            if let Err(error) = write_again(&self.env, &mut written).await {
-                tracing::debug!(%error, name = %self.name, "a record was not given again");
-            }
-        }
-    }
-
-    fn too_few(
-        &self,
-        copies: &Copies,
-        missing: Vec<Missing>,
-        patience: &Patience,
-    ) -> StoreFailure<E::DiskError> {
-        StoreFailure::TooFewCopies {
-            durable: copies.living(&self.env.view()).len(),
-            needed: self.wanted.needed,
-            waited: patience.waited(self.env.now()),
-            missing,
-        }
-    }
-}
-
-/// The patience of a store: it goes on while something moves, and for the timeout after that.
-struct Patience {
-    timeout: Duration,
-    progress: Arc<Progress>,
-    seen: u64,
-    moved: Moment,
-    begun: Moment,
-    /// The error of the client, if it gave nothing when it was last asked.
-    silence: Option<StreamError>,
-}
-
-impl Patience {
-    fn begin(now: Moment, timeout: Duration, progress: Arc<Progress>) -> Patience {
-        Patience { timeout, progress, seen: 0, moved: now, begun: now, silence: None }
-    }
-
-    /// The time that the store took, or the timeout itself if that ended it.
-    fn waited(&self, now: Moment) -> Duration {
-        let elapsed = now.since(self.begun);
-        // No try begins that could not end before the deadline.
-        match (elapsed + RETRY.peek()).checked_sub(self.timeout) {
-            Some(more) if more < Duration::from_secs(1) => self.timeout,
-            Some(_) => Duration::from_secs(elapsed.as_secs()),
-            None => Duration::from_millis(elapsed.as_millis().max(1) as u64),
-        }
-    }
-
-    fn deadline(&mut self, now: Moment) -> Moment {
-        let done = self.progress.done.load(Ordering::Relaxed);
-        if done != self.seen {
-            self.seen = done;
-            self.moved(now);
-        }
-        self.moved + self.timeout
-    }
-
-    /// Takes back all movement since then: it led nowhere.
-    fn nothing_moved_since(&mut self, moved: Moment) {
-        self.moved = moved;
-        self.seen = self.progress.done.load(Ordering::Relaxed);
-    }
-
-    fn moved(&mut self, now: Moment) {
-        self.moved = now;
-        self.silence = None;
-    }
-
-    /// Notes bytes that another peer gives, or that move further down the chain.
-    fn joined(&mut self, now: Moment, bytes: u64, length: u64) {
-        self.moved(now);
-        let done = self.progress.done.load(Ordering::Relaxed);
-        if self.progress.total.load(Ordering::Relaxed) == 0 {
-            self.progress.begin(bytes.min(length), length);
-        } else {
-            self.progress.advance(bytes.min(length.saturating_sub(done)));
-        }
-    }
 }
 
 /// The most tries of a store whose bytes moved.
@@ -365,26 +220,7 @@ const COPY_TRIES_MAX: u32 = 200;
 const TICK: Duration = Duration::from_millis(200);
 /// A tick that takes this long means that this process was stopped: the other peers did not stand still.
 const STOPPED_AFTER: Duration = Duration::from_secs(3);
-/// The pause between two tries to copy.
-const RETRY: Backoff = Backoff::steady(Duration::from_millis(250));
 /// The time for which further copies are waited for after enough are durable, to report them in one go.
 const LINGER: Duration = Duration::from_secs(2);
 /// The most reports on copies that wait to be read.
 const WORDS_MAX: usize = 32;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Goal: the timeout ends a store in which no bytes move, not one that takes long.
-    #[test]
-    fn patience_lasts_as_long_as_something_moves() {
-        let at = |seconds| Moment::default() + Duration::from_secs(seconds);
-        let progress = Arc::new(Progress::default());
-        let mut patience = Patience::begin(at(0), Duration::from_secs(30), progress.clone());
-        assert_eq!(patience.deadline(at(1)), at(30), "nothing moved");
-        progress.advance(1);
-        assert_eq!(patience.deadline(at(2)), at(32), "a byte went");
-        assert_eq!(patience.deadline(at(3)), at(32), "and no other");
-    }
-}

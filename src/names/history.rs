@@ -88,7 +88,7 @@ impl NameHistory {
             return Ok(false);
         }
         if rank(&new, &id) > rank(&old, &current.id()) {
-            let sibling = new.replaces != Some(current.id());
+            let sibling = !new.replaces.contains(&current.id());
             self.current = Some(incoming);
             self.push(PastRecord { record: current, sibling });
         } else {
@@ -113,8 +113,8 @@ impl NameHistory {
             return Err(PutRefusal::ClockAhead { ms: ahead });
         }
         match current {
-            Some((id, _)) if record.replaces != Some(id) => Err(PutRefusal::Conflict),
-            None if record.replaces.is_some() => Err(PutRefusal::Conflict),
+            Some((id, _)) if !record.replaces.contains(&id) => Err(PutRefusal::Conflict),
+            None if !record.replaces.ids().is_empty() => Err(PutRefusal::Conflict),
             Some((_, clock)) if record.clock <= clock => Err(PutRefusal::ClockBehind),
             _ => Ok(()),
         }
@@ -140,7 +140,7 @@ impl NameHistory {
     /// Whether the winner, or a record in the history, names this one as replaced.
     fn is_replaced(&self, id: &RecordId, current: &NameRecord) -> bool {
         let past = self.past.iter().filter_map(|past| past.record.decode().ok());
-        past.chain([current.clone()]).any(|record| record.replaces == Some(*id))
+        past.chain([current.clone()]).any(|record| record.replaces.contains(id))
     }
 
     fn push(&mut self, past: PastRecord) {
@@ -154,7 +154,9 @@ impl NameHistory {
     /// Counts the siblings anew: a record that came late may be the link that shows another to be an ancestor.
     fn recount_siblings(&mut self) {
         let all = self.current.iter().chain(self.past.iter().map(|past| &past.record));
-        let replaced: BTreeSet<RecordId> = all.filter_map(|record| record.decode().ok()?.replaces).collect();
+        let decoded: Vec<NameRecord> = all.filter_map(|record| record.decode().ok()).collect();
+        let replaced: BTreeSet<RecordId> =
+            decoded.iter().flat_map(|record| record.replaces.ids()).copied().collect();
         for past in &mut self.past {
             past.sibling = !replaced.contains(&past.record.id());
         }
@@ -286,7 +288,7 @@ mod tests {
         let name = ahead.record().name.clone();
         let next = next_record(
             name,
-            RecordTarget::Tombstone,
+            &RecordTarget::Tombstone.into(),
             Some(&ahead),
             Timestamp::of_unix_ms(5),
             ahead.record().writer,

@@ -3,6 +3,7 @@
 //! | part | what it decides |
 //! |---|---|
 //! | `record` | the order of records; the record that replaces another; the record that an owner lacks |
+//! | `choice` | the version of a name that a person means |
 //! | `history` | the records that a peer keeps of one name, and the records that it takes |
 //! | `ring_clock` | the ring's time, by which writers date records and owners bound the future |
 //! | `votes` | the verdict of the peers around a name key on a name |
@@ -13,13 +14,17 @@
 
 #![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod choice;
 mod history;
 mod record;
 mod ring_clock;
 mod votes;
 
+pub use choice::{Chosen, Version};
 pub use history::{Bygones, HISTORY_MAX, NameHistory, PastRecord, PutRefusal};
-pub use record::{CLOCK_AHEAD_MAX_MS, CheckedRecord, Greatest, Rank, content_of, next_record, object_of};
+pub use record::{
+    CLOCK_AHEAD_MAX_MS, CheckedRecord, Greatest, NameEdit, Rank, content_of, next_record, object_of,
+};
 pub use ring_clock::{CLOCK_WRONG_MS, RingClock};
 pub use votes::{Verdict, Vote, Votes};
 

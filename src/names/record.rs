@@ -72,19 +72,44 @@ pub fn object_of(record: &NameRecord) -> Option<ObjectInfo> {
 /// was ahead of this one.
 pub fn next_record(
     name: FileName,
-    target: RecordTarget,
+    edit: &NameEdit,
     current: Option<&CheckedRecord>,
     clock: Timestamp,
     writer: Position,
 ) -> NameRecord {
+    let replaced = current.map(CheckedRecord::id);
+    let settled = edit.settles.iter().filter(|id| Some(**id) != replaced).copied();
     let clock = current.map_or(clock, |old| clock.max(old.record.clock.next(0)));
     NameRecord {
         name,
-        target,
+        target: edit.target,
         clock,
         writer,
         version: current.map_or(1, |old| old.record.version.saturating_add(1)),
-        replaces: current.map(CheckedRecord::id),
+        replaces: replaced.into_iter().chain(settled).collect(),
+    }
+}
+
+/// A change that a person makes to a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameEdit {
+    /// The file that the name stands for from now on, or a tombstone.
+    pub target: RecordTarget,
+    /// The siblings that the new record settles; at most [`HISTORY_MAX`](super::HISTORY_MAX).
+    pub settles: Vec<RecordId>,
+}
+
+impl NameEdit {
+    /// Whether a name with this record needs no new one.
+    pub fn changes_nothing(&self, current: &NameRecord) -> bool {
+        self.target == current.target && self.settles.is_empty()
+    }
+}
+
+/// The change to another target. It settles no siblings.
+impl From<RecordTarget> for NameEdit {
+    fn from(target: RecordTarget) -> NameEdit {
+        NameEdit { target, settles: Vec::new() }
     }
 }
 
@@ -131,20 +156,21 @@ mod tests {
     use super::super::NameHistory;
     use super::super::sample::{checked, record, target, versioned};
     use super::*;
-    use crate::wire::codec;
+    use crate::wire::{Replaces, codec};
 
     #[test]
     fn the_next_record_replaces_the_current_one() {
         let (name, now, writer) =
             (FileName::new("a.txt").unwrap(), Timestamp::of_unix_ms(9), Position::of_number(7));
-        let first = next_record(name.clone(), target(b"x"), None, now, writer);
-        assert_eq!((first.version, first.replaces, first.clock, first.writer), (1, None, now, writer));
+        let first = next_record(name.clone(), &target(b"x").into(), None, now, writer);
+        assert_eq!((first.version, first.clock, first.writer), (1, now, writer));
+        assert_eq!(first.replaces, Replaces::Nothing);
         let current = checked(versioned(3, 1, 6, None));
-        let next = next_record(name.clone(), RecordTarget::Tombstone, Some(&current), now, writer);
-        assert_eq!((next.version, next.replaces), (7, Some(current.id())));
+        let next = next_record(name.clone(), &RecordTarget::Tombstone.into(), Some(&current), now, writer);
+        assert_eq!((next.version, &next.replaces), (7, &Replaces::Current(current.id())));
         assert_eq!((content_of(&next), content_of(&first)), (None, Some(ContentId::of(b"x"))));
         let last = checked(versioned(3, 1, u64::MAX, None));
-        assert_eq!(next_record(name, target(b"x"), Some(&last), now, writer).version, u64::MAX);
+        assert_eq!(next_record(name, &target(b"x").into(), Some(&last), now, writer).version, u64::MAX);
     }
 
     #[test]
@@ -153,7 +179,8 @@ mod tests {
         history.merge(record(1, 1, None)).unwrap();
         let current = checked(history.current.clone().unwrap());
         let name = current.record().name.clone();
-        let next = next_record(name, target(b"x"), Some(&current), Timestamp::of_unix_ms(2), Position::ZERO);
+        let next =
+            next_record(name, &target(b"x").into(), Some(&current), Timestamp::of_unix_ms(2), Position::ZERO);
         assert_eq!(history.accepts(&next, 2), Ok(()));
         assert!(codec::encode(&next).is_ok());
     }

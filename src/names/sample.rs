@@ -16,7 +16,7 @@ pub(super) fn versioned(clock: u64, writer: u8, version: u64, replaces: Option<R
         clock: Timestamp::of_unix_ms(clock),
         writer: Position::of_number(writer),
         version,
-        replaces,
+        replaces: replaces.into_iter().collect(),
     });
     SignedRecord { body: body.unwrap(), signature: vec![0; 64], certificate: Vec::new() }
 }

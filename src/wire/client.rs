@@ -7,13 +7,15 @@
 //!
 //! The certificate decides beforehand who may command: the peer's own key, or `client.quoit`.
 
+use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    FileEntry, ForgetReport, LeavePlan, LeaveReport, ObjectInfo, PeerName, PingReport, RequestReport,
-    RingFile, RingLine, ShortFile, StatusReport, StoreReport, WhereisReport, limits, shortened,
+    FileEntry, ForgetReport, HistoryReport, LeavePlan, LeaveReport, ObjectInfo, PeerName, PingReport,
+    RemoveReport, RequestReport, RestoreReport, RingFile, RingLine, ShortFile, StatusReport, StoreReport,
+    WhereisReport, limits, shortened,
 };
 use crate::id::{ContentId, FileName};
 
@@ -76,6 +78,23 @@ pub enum ClientRequest {
     },
     /// Like `Leave`, but the peer leaves even if something is lost. `-> Left`.
     LeaveAnyway,
+    /// The versions of a name. `-> History`.
+    History {
+        /// The name whose versions are wanted.
+        name: FileName,
+    },
+    /// Removes a name: it stands for no file any more. `-> Removed`.
+    Remove {
+        /// The name to be removed.
+        name: FileName,
+    },
+    /// Makes an earlier version of a name the current one again. `-> Restored`.
+    Restore {
+        /// The name that changes.
+        name: FileName,
+        /// The version whose file it stands for afterwards.
+        version: VersionChoice,
+    },
 }
 
 /// A reply to a client's command.
@@ -124,6 +143,12 @@ pub enum ClientReply {
     Forgotten(ForgetReport),
     /// In a list of the ring's files: the list is complete, although some peers did not answer.
     AllListed,
+    /// The versions of a name.
+    History(HistoryReport),
+    /// A name was removed.
+    Removed(RemoveReport),
+    /// A version of a name is the current one again.
+    Restored(RestoreReport),
 }
 
 /// Why a command was not done, in words for people.
@@ -146,6 +171,8 @@ pub enum FailureKind {
     NotFound,
     /// A peer that was told to leave stays, since copies would be lost.
     Stays,
+    /// The wanted name was removed.
+    Removed,
 }
 
 impl Failure {
@@ -160,6 +187,11 @@ impl Failure {
         Failure { kind: FailureKind::NotFound, ..Failure::new(message) }
     }
 
+    /// A failure because the wanted name was removed.
+    pub fn removed(message: impl Into<String>) -> Failure {
+        Failure { kind: FailureKind::Removed, ..Failure::new(message) }
+    }
+
     /// The failure of a departure that would lose copies.
     pub fn stays(message: impl Into<String>) -> Failure {
         Failure { kind: FailureKind::Stays, ..Failure::new(message) }
@@ -167,7 +199,7 @@ impl Failure {
 
     /// Whether the wanted item does not exist.
     pub fn is_not_found(&self) -> bool {
-        self.kind == FailureKind::NotFound
+        matches!(self.kind, FailureKind::NotFound | FailureKind::Removed)
     }
 }
 
@@ -207,6 +239,54 @@ pub enum Wanted {
     /// The file that this name stands for; or, if there is no such name, the one name that begins so. For a person at a
     /// prompt, who sees which name it was.
     NameOrBeginning(FileName),
+    /// The file that this name stood for in one of its versions: `NAME@2` or `NAME@sha256:` and digits. A name that is
+    /// spelt like this itself goes first.
+    Version {
+        /// The name, without the version.
+        name: FileName,
+        /// The version that is meant.
+        version: VersionChoice,
+    },
+}
+
+/// The version of a name that a person means.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VersionChoice {
+    /// The version with this number, from 1.
+    Number(u64),
+    /// The version whose content id begins with these digits, 4 to 64 of them, in lower case. It tells versions apart
+    /// that have one number, since they were written in two places at once.
+    Content(String),
+}
+
+impl fmt::Display for VersionChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            VersionChoice::Number(number) => number.fmt(f),
+            VersionChoice::Content(digits) => write!(f, "sha256:{digits}"),
+        }
+    }
+}
+
+/// Reads a number without leading zeros, or `sha256:` and 4 to 64 hexadecimal digits in lower case.
+impl FromStr for VersionChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<VersionChoice, String> {
+        if let Some(digits) = text.strip_prefix("sha256:") {
+            let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+            if (Wanted::PREFIX_DIGITS_MIN..=64).contains(&digits.len()) && digits.bytes().all(is_digit) {
+                return Ok(VersionChoice::Content(digits.to_owned()));
+            }
+        } else if let Ok(number) = text.parse::<u64>()
+            && number > 0
+            && number.to_string() == text
+        {
+            return Ok(VersionChoice::Number(number));
+        }
+        Err("a version is a number from 1 on, or sha256: and 4 to 64 hexadecimal digits in lower case"
+            .to_owned())
+    }
 }
 
 impl Wanted {
@@ -222,12 +302,22 @@ impl Wanted {
     }
 }
 
-/// Reads `sha256:` and hexadecimal digits as a content id or its beginning, and any other text as a name.
+/// Splits `NAME@VERSION`; `None` if the text does not end like that.
+pub fn versioned(text: &str) -> Option<(FileName, VersionChoice)> {
+    let (name, version) = text.rsplit_once('@')?;
+    Some((FileName::new(name).ok()?, version.parse().ok()?))
+}
+
+/// Reads `sha256:` and hexadecimal digits as a content id or its beginning, `NAME@VERSION` as a version of a name, and
+/// any other text as a name.
 impl FromStr for Wanted {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Wanted, String> {
         let Some(digits) = text.strip_prefix("sha256:") else {
+            if let Some((name, version)) = versioned(text) {
+                return Ok(Wanted::Version { name, version });
+            }
             return FileName::new(text).map(Wanted::Name).map_err(|error| error.to_string());
         };
         let are_hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
@@ -248,6 +338,22 @@ impl FromStr for Wanted {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_version_follows_the_last_at_sign() {
+        let name = |text| FileName::new(text).unwrap();
+        let version = |name, version| Ok(Wanted::Version { name, version });
+        assert_eq!("a@2".parse(), version(name("a"), VersionChoice::Number(2)));
+        assert_eq!("a@b@12".parse(), version(name("a@b"), VersionChoice::Number(12)));
+        let content = VersionChoice::Content("00ff".to_owned());
+        assert_eq!("a@sha256:00ff".parse(), version(name("a"), content));
+        for text in ["a@", "@2", "a@0", "a@02", "a@+2", "a@b", "a@sha256:00f", "a@sha256:00FF", "a@2 "] {
+            assert_eq!(text.parse(), Ok(Wanted::Name(name(text))), "{text}");
+        }
+        for choice in ["7", "sha256:0123abcd"] {
+            assert_eq!(choice.parse::<VersionChoice>().unwrap().to_string(), choice);
+        }
+    }
 
     #[test]
     fn a_long_failure_ends_with_a_whole_word() {

@@ -15,14 +15,15 @@ mod record;
 mod report;
 mod storage;
 mod text;
+mod versions;
 
-pub use client::{ClientReply, ClientRequest, Failure, FailureKind, Wait, Wanted};
+pub use client::{ClientReply, ClientRequest, Failure, FailureKind, VersionChoice, Wait, Wanted, versioned};
 pub use fault::Fault;
 pub use membership::{
     Address, AddressError, Datagram, Entry, Hello, Life, Member, MemberState, MembershipReply,
     MembershipRequest, NeighbourReply, NeighbourRequest, Refusal, RelayFailure, Target,
 };
-pub use record::{NameRecord, RecordError, RecordTarget, SignedRecord};
+pub use record::{NameRecord, RecordError, RecordTarget, Replaces, SignedRecord};
 pub use report::{
     ForgetReport, LeavePlan, LeaveReport, Listed, Misbehaviour, MissingCopy, PeerName, PingReport,
     RequestReport, RingFile, RingFiles, RingLine, ShortFile, StatusReport, StoreReport, UnkeptFiles,
@@ -33,6 +34,7 @@ pub use storage::{
     StorageRequest, StoreRole,
 };
 pub use text::{shortened, word_list};
+pub use versions::{HistoryReport, RemoveReport, RestoreReport, VersionFile, VersionLine, VersionState};
 
 use serde::{Deserialize, Serialize};
 

@@ -19,8 +19,50 @@ pub struct NameRecord {
     pub writer: Position,
     /// A counter for people, from 1, given by the owner of the name. It decides nothing.
     pub version: u64,
-    /// The record that the writer saw and replaced.
-    pub replaces: Option<RecordId>,
+    /// The records that the writer saw and replaced.
+    pub replaces: Replaces,
+}
+
+/// The records that a record replaces. On the wire the first two are one byte, 0 and 1, and the id, as an `Option` was
+/// before.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Replaces {
+    /// The name had no record.
+    #[default]
+    Nothing,
+    /// The record that the name had.
+    Current(RecordId),
+    /// The record that the name had, and siblings of it, which are settled by this record. The length of a body bounds
+    /// their number.
+    Several(Vec<RecordId>),
+}
+
+impl Replaces {
+    /// The ids of the replaced records, the current one first.
+    pub fn ids(&self) -> &[RecordId] {
+        match self {
+            Replaces::Nothing => &[],
+            Replaces::Current(id) => std::slice::from_ref(id),
+            Replaces::Several(ids) => ids,
+        }
+    }
+
+    /// Whether this record is among the replaced ones.
+    pub fn contains(&self, id: &RecordId) -> bool {
+        self.ids().contains(id)
+    }
+}
+
+/// Ids in their order: the current record's first.
+impl FromIterator<RecordId> for Replaces {
+    fn from_iter<I: IntoIterator<Item = RecordId>>(ids: I) -> Replaces {
+        let mut ids: Vec<RecordId> = ids.into_iter().collect();
+        match ids.len() {
+            0 => Replaces::Nothing,
+            1 => Replaces::Current(ids.remove(0)),
+            _ => Replaces::Several(ids),
+        }
+    }
 }
 
 /// A file, or the mark of a removed name.

@@ -133,6 +133,11 @@ pub enum StorageRequest {
     },
     /// Asks for the files that belong to the receiver and that it cannot take. `-> Unkept`.
     Unkept,
+    /// Asks for all records of a name. `-> History`.
+    FetchHistory {
+        /// The name whose records are wanted.
+        name: FileName,
+    },
 }
 
 /// A missing copy.
@@ -348,6 +353,14 @@ pub enum StorageReply {
     Moving {
         /// The number of bytes that have arrived since the last `Moving`; not 0.
         bytes: u64,
+    },
+    /// The answering peer's knowledge of the versions of a name.
+    History {
+        /// The winning record, then the others, latest first; at most `names::HISTORY_MAX` and one. None if the peer
+        /// knows no record of the name.
+        records: Vec<SignedRecord>,
+        /// Whether the peer is still taking over its range: then an absent record is no vote.
+        syncing: bool,
     },
 }
 

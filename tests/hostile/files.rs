@@ -172,7 +172,7 @@ fn forged(liar: &Liar, name: &str) -> quoit::wire::SignedRecord {
         ),
         writer: Position::of_number(READER),
         version: 99,
-        replaces: None,
+        replaces: quoit::wire::Replaces::Nothing,
     };
     let body = quoit::wire::codec::encode(&record).unwrap();
     let signature = liar.identity.sign(&quoit::wire::SignedRecord::signed_bytes(&body)).to_vec();

@@ -384,6 +384,10 @@ impl Store {
                 let record = self.records.lock().unwrap().get(&name.key()).cloned();
                 say(StorageReply::Record { record, syncing: false })
             }
+            StorageRequest::FetchHistory { name } => {
+                let records = self.records.lock().unwrap().get(&name.key()).cloned();
+                say(StorageReply::History { records: records.into_iter().collect(), syncing: false })
+            }
             StorageRequest::PutRecord { record, .. } => {
                 let key = record.decode().unwrap().name.key();
                 self.records.lock().unwrap().insert(key, record.clone());

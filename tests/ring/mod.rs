@@ -28,3 +28,4 @@ mod shell;
 mod silent;
 mod starting;
 mod usage;
+mod versions;

@@ -157,16 +157,16 @@ fn forgetting_is_asked_for_twice() {
     ring.settle();
 }
 
-/// Goal: the answer to a mistaken word, such as `remove`, does not suggest a command that does harm.
+/// Goal: the answer to a mistaken word, such as `rm`, does not suggest a command that does harm.
 #[test]
 fn words_that_hurt() {
     let ring = Ring::of(8, &[60, 120, 240]);
     let dir = ring.scratch();
-    for word in ["remove", "rm", "delete"] {
+    for word in ["rm", "delete", "erase"] {
         let why = ring.said(60, &[word, "x"]).error(2);
-        assert!(why.contains("cannot be removed") && !why.contains("leave"), "{why}");
+        assert!(why.contains("`quoit remove NAME`") && !why.contains("leave"), "{why}");
         let why = ring.ask(60, &format!("{word} x")).error();
-        assert!(why.contains("cannot be removed") && !why.contains("Leave"), "{why}");
+        assert!(why.contains("Remove removes a name") && !why.contains("Leave"), "{why}");
     }
     assert!(ring.said(60, &["stroe", "x"]).error(2).contains("did you mean store?"));
     assert!(ring.ask(60, "quoit status").done().starts_with("Peer 60 of ring "), "as at a shell");

@@ -45,6 +45,8 @@ fn requests() -> Vec<ClientRequest> {
         Wanted::Content(content()),
         Wanted::ContentPrefix("c0c0".to_owned()),
         Wanted::NameOrBeginning(name()),
+        Wanted::Version { name: name(), version: VersionChoice::Number(2) },
+        Wanted::Version { name: name(), version: VersionChoice::Content("c0c0".to_owned()) },
     ];
     let waits = [Wait::Quorum, Wait::Copies(2), Wait::All];
     let mut requests: Vec<ClientRequest> = waits
@@ -64,6 +66,9 @@ fn requests() -> Vec<ClientRequest> {
         ClientRequest::Leave,
         ClientRequest::Forget { peer: "nas".to_owned(), sure: true },
         ClientRequest::LeaveAnyway,
+        ClientRequest::History { name: name() },
+        ClientRequest::Remove { name: name() },
+        ClientRequest::Restore { name: name(), version: VersionChoice::Number(2) },
     ]);
     requests
 }
@@ -201,7 +206,45 @@ fn replies() -> Vec<ClientReply> {
         ClientReply::AllListed,
         ClientReply::Failed(Failure::new("no room")),
         ClientReply::Failed(Failure::stays("this peer stays")),
+        ClientReply::Failed(Failure::removed("x was removed")),
+        ClientReply::History(history()),
+        ClientReply::Removed(RemoveReport {
+            name: name(),
+            version: 3,
+            before: 2,
+            content: content(),
+            missing: Vec::new(),
+        }),
+        ClientReply::Restored(RestoreReport {
+            name: name(),
+            version: 4,
+            from: 2,
+            content: content(),
+            length: 3 << 20,
+            settled: 1,
+            unchanged: false,
+            missing: vec![MissingCopy { peer: peer(8), reason: MissingReason::Unreachable }],
+        }),
     ]
+}
+
+fn history() -> HistoryReport {
+    let line = |state, file| VersionLine {
+        version: 2,
+        written: "2026-11-22T18:29:04Z".to_owned(),
+        writer: peer(4),
+        state,
+        file,
+    };
+    let file = VersionFile { content: content(), length: 3 << 20, holders: Some(3) };
+    HistoryReport {
+        name: name(),
+        versions: vec![
+            line(VersionState::Current, None),
+            line(VersionState::Sibling, Some(file.clone())),
+            line(VersionState::Past, Some(VersionFile { holders: None, ..file })),
+        ],
+    }
 }
 
 fn short(holders: usize) -> ShortFile {
@@ -245,7 +288,7 @@ fn every_command_and_answer_is_in_the_golden_file() {
             assert!(table.iter().any(|g| is_there(&g)), "{kind}: nothing has tag {tag}");
         }
     }
-    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (13, 19), "this test reads counts");
+    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (16, 22), "this test reads counts");
 }
 
 proptest! {

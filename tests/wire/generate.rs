@@ -93,14 +93,14 @@ pub fn name_record() -> BoxedStrategy<NameRecord> {
             outboard
         }),
     ];
-    (name(), target, number(), position(), number(), option::of(any::<[u8; 32]>()))
+    (name(), target, number(), position(), number(), vec(any::<[u8; 32]>(), 0..FEW))
         .prop_map(|(name, target, clock, writer, version, replaces)| NameRecord {
             name,
             target,
             clock: Timestamp(clock),
             writer,
             version,
-            replaces: replaces.map(RecordId),
+            replaces: replaces.into_iter().map(RecordId).collect(),
         })
         .boxed()
 }
@@ -221,6 +221,7 @@ fn storage_request() -> BoxedStrategy<StorageRequest> {
         Just(Health),
         vec(content(), 0..FEW).prop_map(|objects| Lacks { objects }),
         Just(Unkept),
+        name().prop_map(|name| FetchHistory { name }),
     ]
     .boxed()
 }
@@ -290,6 +291,8 @@ fn storage_reply() -> BoxedStrategy<StorageReply> {
             WantedInPart { objects, records, arriving, unkept }
         }),
         number().prop_map(|bytes| Moving { bytes }),
+        (vec(signed_record(), 0..FEW), any::<bool>())
+            .prop_map(|(records, syncing)| History { records, syncing }),
         (number(), number(), option::of(missing_reason())).prop_map(|(files, bytes, reason)| Unkept {
             files,
             bytes,

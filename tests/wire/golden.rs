@@ -141,6 +141,7 @@ fn storage_requests() -> Vec<StorageRequest> {
         Health,
         Lacks { objects: vec![content] },
         Unkept,
+        FetchHistory { name: name() },
     ]
 }
 
@@ -182,6 +183,7 @@ fn storage_replies() -> Vec<StorageReply> {
             reason: Some(MissingReason::NoRoom { length: 1 << 30, free: 7 }),
         },
         Moving { bytes: 256 << 10 },
+        History { records: vec![record(), record()], syncing: true },
     ]
 }
 
@@ -190,7 +192,7 @@ fn health() -> FileHealth {
     FileHealth { content, names: vec![name()], holders: vec![peer(10)], missing: vec![peer(20), peer(30)] }
 }
 
-fn name_records() -> [NameRecord; 2] {
+fn name_records() -> [NameRecord; 3] {
     let ObjectInfo { content, length, outboard } = object();
     let first = NameRecord {
         name: name(),
@@ -198,15 +200,20 @@ fn name_records() -> [NameRecord; 2] {
         clock: Timestamp::of_unix_ms(1_700_000_000_000),
         writer: Position::of_number(10),
         version: 1,
-        replaces: None,
+        replaces: Replaces::Nothing,
     };
     let removed = NameRecord {
         target: RecordTarget::Tombstone,
         version: 2,
-        replaces: Some(RecordId([9; 32])),
+        replaces: Replaces::Current(RecordId([9; 32])),
         ..first.clone()
     };
-    [first, removed]
+    let settling = NameRecord {
+        version: 3,
+        replaces: Replaces::Several(vec![RecordId([8; 32]), RecordId([7; 32])]),
+        ..first.clone()
+    };
+    [first, removed, settling]
 }
 
 /// One value of each message, and of each kind of value inside.
@@ -281,7 +288,7 @@ fn every_variant_is_in_the_golden_file() {
     variants(&[0, 7], count::<Reply>(&[0, 7]), "Reply");
     variants(&[1], count::<Reply>(&[1]), "Reply");
     variants(&[], count::<Datagram>(&[]), "Datagram");
-    assert_eq!((count::<Request>(&[1]), count::<Reply>(&[1])), (13, 23), "this test reads counts");
+    assert_eq!((count::<Request>(&[1]), count::<Reply>(&[1])), (14, 24), "this test reads counts");
 }
 
 /// The number of variants of the enum after these bytes, from the words in which serde refuses a tag.

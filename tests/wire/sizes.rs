@@ -200,7 +200,7 @@ fn the_longest_name_record_is_within_its_bound() {
         clock: Timestamp(u64::MAX),
         writer: Position::MAX,
         version: u64::MAX,
-        replaces: Some(RecordId([0xff; 32])),
+        replaces: Replaces::Several(vec![RecordId([0xff; 32]); quoit::names::HISTORY_MAX + 1]),
     };
     assert!(fits(&longest) <= SignedRecord::BODY_BYTES_MAX);
     // The history of one name is encoded as one value too.

@@ -120,6 +120,46 @@ pub enum RequestError {
         /// The existing name that looks most like it, if any does.
         nearest: Option<FileName>,
     },
+    /// The name was removed.
+    #[error("{name} was removed at {at} by peer {by}, as version {version}")]
+    Removed {
+        /// The name that was asked for.
+        name: FileName,
+        /// The version that the removal is.
+        version: u64,
+        /// The peer that removed it.
+        by: PeerName,
+        /// The time of the removal, as RFC 3339.
+        at: String,
+    },
+    /// The name has no such version.
+    #[error("{name} has no version {version}; it has {}", version_list(.known))]
+    UnknownVersion {
+        /// The name that was asked for.
+        name: FileName,
+        /// The version that was asked for.
+        version: String,
+        /// The versions that there are.
+        known: Vec<u64>,
+    },
+    /// The version removed the name, so it has no bytes.
+    #[error("version {version} of {name} is its removal; an earlier one has bytes")]
+    RemovedVersion {
+        /// The name that was asked for.
+        name: FileName,
+        /// The version that was asked for.
+        version: String,
+    },
+    /// Several versions that were written at the same time in different places have this number.
+    #[error("version {version} of {name} was written in several places at once: say which; there are {}", first_words(.candidates))]
+    AmbiguousVersion {
+        /// The name that was asked for.
+        name: FileName,
+        /// The version that was asked for.
+        version: String,
+        /// The same versions, each by its content.
+        candidates: Vec<String>,
+    },
     /// All peers that would hold the object say that they do not.
     #[error("no peer of ring {ring} holds sha256:{content}")]
     UnknownContent {
@@ -145,6 +185,12 @@ pub enum RequestError {
         silent: Vec<PeerName>,
         /// The peers that have not been given all of their ranges yet.
         taking_over: Vec<PeerName>,
+    },
+    /// No peer that answers holds the bytes of a version any more.
+    #[error("no peer that answers holds sha256:{content} any more")]
+    BytesGone {
+        /// The content id of the version.
+        content: ContentId,
     },
     /// The file exists, but no holder answers.
     #[error("none of the holders of {content} answers; they are {}", peer_list(.holders))]
@@ -194,6 +240,14 @@ fn have_no_word(silent: &[PeerName], taking_over: &[PeerName]) -> String {
 
 fn did_you_mean(nearest: Option<&FileName>) -> String {
     nearest.map_or(String::new(), |name| format!("; did you mean {name}?"))
+}
+
+/// "versions 1, 2 and 3", or "version 1 alone".
+fn version_list(known: &[u64]) -> String {
+    match known {
+        [one] => format!("version {one} alone"),
+        several => format!("versions {}", word_list(several.iter().map(u64::to_string))),
+    }
 }
 
 fn copies(count: u8) -> String {
@@ -291,9 +345,11 @@ impl From<StoreError> for Failure {
 impl From<RequestError> for Failure {
     fn from(error: RequestError) -> Failure {
         match error {
-            RequestError::UnknownName { .. } | RequestError::UnknownContent { .. } => {
-                Failure::not_found(error.to_string())
-            }
+            RequestError::Removed { .. } => Failure::removed(error.to_string()),
+            RequestError::UnknownName { .. }
+            | RequestError::UnknownContent { .. }
+            | RequestError::UnknownVersion { .. }
+            | RequestError::RemovedVersion { .. } => Failure::not_found(error.to_string()),
             other => Failure::new(other.to_string()),
         }
     }

@@ -7,6 +7,7 @@ mod commands;
 mod connect;
 mod events;
 mod files;
+mod names;
 mod start;
 
 pub use crate::chord::{EndReason, JoinFailure};
@@ -14,14 +15,17 @@ pub use crate::files::{FindError, NotActive, Progress, Remains, StayReason};
 pub use crate::transport::{BundleError, IdentityError};
 pub use crate::wire::word_list;
 pub use crate::wire::{
-    Failure, FailureKind, Fault, ForgetReport, LeavePlan, LeaveReport, Listed, Misbehaviour, MissingCopy,
-    PeerName, PingReport, RequestReport, RingFile, RingFiles, RingLine, ShortFile, StatusReport, StoreReport,
-    UnkeptFiles, Unreachable, Wait, Wanted, WhereisReport,
+    Failure, FailureKind, Fault, ForgetReport, HistoryReport, LeavePlan, LeaveReport, Listed, Misbehaviour,
+    MissingCopy, PeerName, PingReport, RemoveReport, RequestReport, RestoreReport, RingFile, RingFiles,
+    RingLine, ShortFile, StatusReport, StoreReport, UnkeptFiles, Unreachable, VersionChoice, VersionFile,
+    VersionLine, VersionState, Wait, Wanted, WhereisReport, versioned,
 };
 pub use commands::{ForgetError, LeaveError, PingError, PlanLeaveError, ReadError, RingError, WhomError};
 pub use connect::ConnectError;
 pub use events::PeerEvent;
 pub use files::{FilesError, RequestError, RingFilesError, StoreError, StoreOptions, missing_list};
+pub(in crate::peer) use names::EDIT_TIMEOUT;
+pub use names::{RemoveError, RestoreError};
 pub use start::{Ended, Entrance, StartError, StartNotice, StartOptions};
 
 /// A list of peers as people read it: "4, 5 and 8".

@@ -13,8 +13,9 @@ use crate::backoff::Backoff;
 use crate::blob::{BlobError, Source, is_in_use};
 use crate::id::{ContentId, FileName};
 use crate::peer::api::{
-    ConnectError, Failure, ForgetReport, LeavePlan, LeaveReport, PingReport, Progress, RequestReport,
-    RingFiles, RingLine, StatusReport, StoreError, StoreOptions, StoreReport, Wanted, WhereisReport,
+    ConnectError, Failure, ForgetReport, HistoryReport, LeavePlan, LeaveReport, PingReport, Progress,
+    RemoveReport, RequestReport, RestoreReport, RingFiles, RingLine, StatusReport, StoreError, StoreOptions,
+    StoreReport, VersionChoice, Wanted, WhereisReport,
 };
 use crate::peer::flows::bytes::read_ahead;
 use crate::peer::flows::store::{hash, name_of, unreadable};
@@ -206,6 +207,45 @@ impl Client {
             _ => None,
         });
         found.await
+    }
+
+    /// See [`crate::peer::Handle::history`].
+    ///
+    /// # Errors
+    /// The errors of [`crate::peer::Handle::history`], in words.
+    pub async fn history(&self, name: &FileName) -> Result<HistoryReport, Failure> {
+        let command = ClientRequest::History { name: name.clone() };
+        let found = self.ask(&command, &self.idle, |reply| match reply {
+            ClientReply::History(report) => Some(report),
+            _ => None,
+        });
+        found.await
+    }
+
+    /// See [`crate::peer::Handle::remove`].
+    ///
+    /// # Errors
+    /// The errors of [`crate::peer::Handle::remove`], in words.
+    pub async fn remove(&self, name: &FileName) -> Result<RemoveReport, Failure> {
+        let command = ClientRequest::Remove { name: name.clone() };
+        let removed = self.ask(&command, &self.idle, |reply| match reply {
+            ClientReply::Removed(report) => Some(report),
+            _ => None,
+        });
+        removed.await
+    }
+
+    /// See [`crate::peer::Handle::restore`].
+    ///
+    /// # Errors
+    /// The errors of [`crate::peer::Handle::restore`], in words.
+    pub async fn restore(&self, name: &FileName, version: &VersionChoice) -> Result<RestoreReport, Failure> {
+        let command = ClientRequest::Restore { name: name.clone(), version: version.clone() };
+        let restored = self.ask(&command, &self.idle, |reply| match reply {
+            ClientReply::Restored(report) => Some(report),
+            _ => None,
+        });
+        restored.await
     }
 
     /// See [`crate::peer::Handle::ping`].

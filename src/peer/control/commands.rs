@@ -84,6 +84,18 @@ impl Shared {
                 let forgotten = while_heard(stream, &idle, self.forget(&peer, sure)).await?;
                 answer(stream, forgotten.map(ClientReply::Forgotten)).await
             }
+            ClientRequest::History { name } => {
+                let history = while_heard(stream, &idle, self.history_report(&name)).await?;
+                answer(stream, history.map(ClientReply::History)).await
+            }
+            ClientRequest::Remove { name } => {
+                let removed = while_heard(stream, &idle, self.remove(&name)).await?;
+                answer(stream, removed.map(ClientReply::Removed)).await
+            }
+            ClientRequest::Restore { name, version } => {
+                let restored = while_heard(stream, &idle, self.restore(&name, &version)).await?;
+                answer(stream, restored.map(ClientReply::Restored)).await
+            }
             ClientRequest::PlanLeave => {
                 let plan = while_heard(stream, &idle, self.plan_leave()).await?;
                 answer(stream, plan.map(ClientReply::LeavePlan)).await

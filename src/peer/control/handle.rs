@@ -9,9 +9,10 @@ use tokio::sync::broadcast;
 use super::client::ObjectBytes;
 use crate::id::{ContentId, FileName, Position};
 use crate::peer::api::{
-    Ended, FilesError, ForgetError, ForgetReport, LeaveError, LeavePlan, LeaveReport, PeerEvent, PeerName,
-    PingError, PingReport, PlanLeaveError, Progress, ReadError, RequestError, RequestReport, RingError,
-    RingFiles, RingFilesError, RingLine, StartError, StatusReport, StoreError, StoreOptions, StoreReport,
+    Ended, FilesError, ForgetError, ForgetReport, HistoryReport, LeaveError, LeavePlan, LeaveReport,
+    PeerEvent, PeerName, PingError, PingReport, PlanLeaveError, Progress, ReadError, RemoveError,
+    RemoveReport, RequestError, RequestReport, RestoreError, RestoreReport, RingError, RingFiles,
+    RingFilesError, RingLine, StartError, StatusReport, StoreError, StoreOptions, StoreReport, VersionChoice,
     Wanted, WhereisReport,
 };
 use crate::peer::boot::running::Running;
@@ -148,6 +149,34 @@ impl Handle {
     /// [`RequestError`].
     pub async fn whereis(&self, name: &FileName) -> Result<WhereisReport, RequestError> {
         self.shared.whereis(name, false).await
+    }
+
+    /// The versions of a name, and how many peers hold the bytes of each.
+    ///
+    /// # Errors
+    /// [`RequestError`]: there is no record of the name, or that cannot be told.
+    pub async fn history(&self, name: &FileName) -> Result<HistoryReport, RequestError> {
+        self.shared.history_report(name).await
+    }
+
+    /// Removes a name. Its bytes stay as long as a version needs them.
+    ///
+    /// # Errors
+    /// [`RemoveError`].
+    pub async fn remove(&self, name: &FileName) -> Result<RemoveReport, RemoveError> {
+        self.shared.remove(name).await
+    }
+
+    /// Makes the file of a version the current one again, in a new version, which also settles the siblings.
+    ///
+    /// # Errors
+    /// [`RestoreError`].
+    pub async fn restore(
+        &self,
+        name: &FileName,
+        version: &VersionChoice,
+    ) -> Result<RestoreReport, RestoreError> {
+        self.shared.restore(name, version).await
     }
 
     /// The bytes of an object: from this peer's own copy or, without one, directly from the holders.

@@ -16,6 +16,7 @@
 //! | `notice_book` | the recent notices |
 //! | `health` | which files have fewer copies than they should |
 //! | `health_book` | the known copies of the files that this peer reports on |
+//! | `versions` | the versions of a name, its removal and its restoring |
 //! | `state` | what the flows share |
 
 pub(in crate::peer) mod bytes;
@@ -33,3 +34,4 @@ pub(in crate::peer) mod serve;
 pub(in crate::peer) mod state;
 pub(in crate::peer) mod store;
 pub(in crate::peer) mod unkept;
+pub(in crate::peer) mod versions;

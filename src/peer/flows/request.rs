@@ -37,6 +37,10 @@ impl Shared {
                 let (content, record) = self.named_content(name, a_beginning_will_do).await?;
                 (content, Some(record))
             }
+            Wanted::Version { name, version } => {
+                let (content, record) = self.version_content(name, version).await?;
+                (content, Some(record))
+            }
             Wanted::Content(content) => (*content, None),
             Wanted::ContentPrefix(digits) => (self.content_beginning_with(digits).await?, None),
         };
@@ -47,12 +51,20 @@ impl Shared {
         let wish = Wish {
             content,
             known: record.as_ref().and_then(object_of),
+            // An earlier version is not what the name stands for.
             links: record
                 .iter()
+                .filter(|_| !matches!(wanted, Wanted::Version { .. }))
                 .map(|record| Link { name: record.name.clone(), clock: record.clock })
                 .collect(),
         };
-        let delivered = self.deliver(&wish, name.as_ref(), keep, progress).await?;
+        let kept_as = match (wanted, &name) {
+            (Wanted::Version { version, .. }, Some(name)) if record_is_of(wanted, name) => {
+                FileName::new(format!("{name}@{version}")).ok()
+            }
+            _ => name.clone(),
+        };
+        let delivered = self.deliver(&wish, kept_as.as_ref(), keep, progress).await?;
         self.link_soon(wish);
         Ok(RequestReport {
             name,
@@ -139,13 +151,24 @@ impl Shared {
         }
     }
 
-    async fn content_record(
+    /// The content that a name stands for, and its record.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub(in crate::peer) async fn content_record(
         self: &Arc<Self>,
         name: &FileName,
     ) -> Result<(ContentId, NameRecord), RequestError> {
         let record = self.record_of(name).await?;
-        let content = content_of(&record).ok_or_else(|| self.unknown(name))?;
-        Ok((content, record))
+        match content_of(&record) {
+            Some(content) => Ok((content, record)),
+            None => Err(RequestError::Removed {
+                name: record.name,
+                version: record.version,
+                by: self.named(&record.writer),
+                at: record.clock.to_string(),
+            }),
+        }
     }
 
     /// The one object of the ring whose content id begins with these digits.
@@ -320,13 +343,19 @@ impl Shared {
         RequestError::Disk { peer: self.named(&self.position()), content, reason: reason.to_string() }
     }
 
-    fn unknown(&self, name: &FileName) -> RequestError {
+    /// The error for a name without a record.
+    pub(in crate::peer) fn unknown(&self, name: &FileName) -> RequestError {
         let ring = self.verifier.ring_name().to_owned();
         RequestError::UnknownName { name: name.clone(), ring, nearest: None }
     }
 
     /// The error for peers whose answer is missing; those of `taking_over` answered but are still taking over.
-    fn cannot_tell(&self, what: String, missing: &[Position], taking_over: &[Position]) -> RequestError {
+    pub(in crate::peer) fn cannot_tell(
+        &self,
+        what: String,
+        missing: &[Position],
+        taking_over: &[Position],
+    ) -> RequestError {
         let silent = missing.iter().filter(|peer| !taking_over.contains(peer));
         RequestError::CannotTell {
             what,
@@ -355,6 +384,11 @@ impl Shared {
             },
         }
     }
+}
+
+/// Whether a version of this name was asked for, and not a name that is spelt like a version.
+fn record_is_of(wanted: &Wanted, name: &FileName) -> bool {
+    matches!(wanted, Wanted::Version { name: asked, .. } if asked == name)
 }
 
 /// The result of a request.

@@ -147,6 +147,7 @@ impl Shared {
                 Ok(StorageReply::Noted)
             }
             StorageRequest::FetchRecord { name } => files::answer_record(self, &name).await,
+            StorageRequest::FetchHistory { name } => files::answer_history(self, &name).await,
             StorageRequest::PutRecord { record, role } => {
                 Ok(files::accept_record(self, from, record, role).await)
             }

@@ -77,6 +77,15 @@ impl Shared {
         })
     }
 
+    /// Why a change to a name is not acknowledged, in words for people.
+    pub(in crate::peer) fn edit_error(
+        &self,
+        name: &FileName,
+        failure: StoreFailure<BlobError>,
+    ) -> StoreError {
+        self.store_error(name, Path::new(name.as_str()), failure)
+    }
+
     fn store_error(&self, name: &FileName, path: &Path, failure: StoreFailure<BlobError>) -> StoreError {
         let failed = |reason| StoreError::Failed { name: name.clone(), reason };
         match failure {
@@ -148,9 +157,9 @@ pub(in crate::peer) async fn name_of(path: &Path, options: &StoreOptions) -> Res
         }
         (None, None) => return Err(refused(FileNameError::Empty)),
     };
-    // A request for this name would be read as something else.
+    // A request for an address would be read as something else. A name that is spelt like a version goes first.
     match name.as_str().parse() {
-        Ok(Wanted::Name(_)) => Ok(name),
+        Ok(Wanted::Name(_) | Wanted::Version { .. }) => Ok(name),
         _ => Err(refused(FileNameError::Address)),
     }
 }

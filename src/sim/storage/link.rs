@@ -242,7 +242,9 @@ impl World {
             files.acknowledged.push(Acknowledged { name, content, length });
         }
         match &outcome {
-            Outcome::Stored(Ok(StoredFile { record, .. })) | Outcome::Removed(Ok(record)) => {
+            Outcome::Stored(Ok(StoredFile { record, .. }))
+            | Outcome::Removed(Ok(record))
+            | Outcome::Restored(Ok(record)) => {
                 files.acknowledge_name(record);
             }
             _ => {}

@@ -63,9 +63,9 @@ use self::span::file_of;
 use super::lock::Lock;
 use super::network::{Slot, mixed};
 use super::world::World;
-use crate::files::{Laws, write_record};
+use crate::files::{self as flows, Laws, edit_name};
 use crate::id::{ContentId, FileName, Position};
-use crate::wire::{Fault, NameRecord, ObjectInfo, RecordTarget};
+use crate::wire::{Fault, NameRecord, ObjectInfo, RecordTarget, VersionChoice};
 
 /// The commands for files.
 impl World {
@@ -165,17 +165,22 @@ impl World {
         self.begin(at, name, |keeper, name| async move { Outcome::Requested(keeper.request(&name).await) })
     }
 
-    /// Lets a peer write a tombstone for a name. (No command does that yet.)
+    /// Lets a user of a peer remove a name.
     pub fn remove(&mut self, at: Slot, name: &str) -> u64 {
         self.begin(at, name, |keeper, name| async move {
-            let deadline = keeper.now() + Duration::from_secs(30);
-            let written = write_record(&keeper, &name, RecordTarget::Tombstone, deadline).await;
-            let view = keeper.view();
-            let quorum = view.settings.unwrap_or_default().write_quorum(view.members_count());
-            Outcome::Removed(written.and_then(|written| match written.copies.are_enough(&view, quorum) {
-                true => Ok(written.record),
-                false => Err("too few copies".to_owned()),
-            }))
+            let edit = RecordTarget::Tombstone.into();
+            let removed = edit_name(&keeper, &name, &edit, Duration::from_secs(30)).await;
+            Outcome::Removed(removed.map(|done| done.written.record).map_err(|why| format!("{why:?}")))
+        })
+    }
+
+    /// Lets a user of a peer make a version of a name the current one again, which settles all siblings.
+    pub fn restore(&mut self, at: Slot, name: &str, version: VersionChoice) -> u64 {
+        self.begin(at, name, |keeper, name| async move {
+            let restored = flows::restore(&keeper, &name, &version, Duration::from_secs(30)).await;
+            Outcome::Restored(
+                restored.map(|done| done.renamed.written.record).map_err(|why| format!("{why:?}")),
+            )
         })
     }
 

@@ -31,6 +31,8 @@ pub enum Outcome {
     Requested(Requested),
     /// The removal of a name: its tombstone, or why there is none.
     Removed(Result<NameRecord, String>),
+    /// The restoring of a version: the new record, or why there is none.
+    Restored(Result<NameRecord, String>),
     /// The outcome of a departure.
     Left {
         /// The data of which fewer other peers than needed have a copy.

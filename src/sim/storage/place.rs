@@ -39,7 +39,7 @@ impl World {
             let target = RecordTarget::Content { content, length, outboard };
             let clock = Timestamp::of_unix_ms(BEGIN_UNIX_MS - count + i);
             let writer = members[i as usize % members.len()].0;
-            let record = next_record(name.clone(), target, None, clock, writer);
+            let record = next_record(name.clone(), &target.into(), None, clock, writer);
             let history = Arc::new(NameHistory {
                 current: Some(unsigned(codec::encode(&record).unwrap_or_default())),
                 past: Vec::new(),

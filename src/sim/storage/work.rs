@@ -129,6 +129,7 @@ impl Keeper {
                 Ok(StorageReply::Noted)
             }
             StorageRequest::FetchRecord { name } => files::answer_record(self, &name).await,
+            StorageRequest::FetchHistory { name } => files::answer_history(self, &name).await,
             StorageRequest::FetchOutboard { content, first } => {
                 files::answer_outboard(self, content, first).await
             }

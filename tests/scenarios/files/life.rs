@@ -115,7 +115,11 @@ fn disks_that_take_their_time() {
                     asked += 1;
                 }
                 Outcome::Stored(Ok(_)) => stored += 1,
-                Outcome::Stored(Err(_)) | Outcome::Removed(_) | Outcome::Left { .. } | Outcome::Stays(_) => {}
+                Outcome::Stored(Err(_))
+                | Outcome::Removed(_)
+                | Outcome::Restored(_)
+                | Outcome::Left { .. }
+                | Outcome::Stays(_) => {}
             }
         }
         assert!(asked > 100 && stored > 15, "seed {seed}, {stores:?}: {asked} requests, {stored} stores");

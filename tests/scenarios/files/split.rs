@@ -7,6 +7,7 @@ use std::time::Duration;
 use quoit::config::RingSettings;
 use quoit::sim::storage::{Ended, Outcome, Requested, check};
 use quoit::sim::{Slot, World, check as ring, seeds};
+use quoit::wire::VersionChoice;
 
 use super::harness::{
     MINUTE, SECOND, all_are_found_everywhere, converged, converged_with, members, request_everywhere,
@@ -46,6 +47,83 @@ fn come_together(world: &mut World, seed: u64, how: &str) {
     settle(world, MINUTE * 5, seed);
 }
 
+/// Restores each version of a name by its content, from any peer: the name stands for it, and no keeper of the record
+/// counts a sibling any more.
+fn settle_siblings(world: &mut World, name: &str, seed: u64) {
+    let key = quoit::id::FileName::new(name).unwrap().key();
+    let contents: Vec<_> =
+        world.acknowledged().iter().filter(|f| f.name.as_str() == name).map(|f| f.content).collect();
+    let at = members(world);
+    for (i, content) in contents.iter().enumerate() {
+        let choice = VersionChoice::Content(content.to_string());
+        world.restore(at[i * 3 % at.len()], name, choice);
+        let ended = world.finish(MINUTE);
+        assert!(matches!(ended[0].outcome, Outcome::Restored(Ok(_))), "seed {seed}: {ended:?}");
+        world.run_for(SECOND * 30);
+        check::names_agree(world).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        let mut keepers = at.clone();
+        keepers.sort_by_key(|slot| key.distance_to(&world.entry(*slot).unwrap().position));
+        for slot in &keepers[..3] {
+            let history = world.with_disk(*slot, |disk| disk.record(&key).map(Cow::into_owned)).unwrap();
+            assert_eq!(history.map_or(0, |history| history.siblings().count()), 0, "seed {seed}, {slot}");
+        }
+        for (slot, _, found) in request_everywhere(world, &[name.to_owned()]) {
+            assert!(
+                matches!(found, Requested::Found { content: c, .. } if c == *content),
+                "seed {seed}, {slot}: {found:?}"
+            );
+        }
+    }
+}
+
+/// Goal: a name that is removed on one side of a split, and written on the other at the same time, stands for the later
+/// of the two at every peer; both stay in its history, and the other one is restored by its content.
+#[test]
+fn a_name_is_removed_on_one_side_and_written_on_the_other() {
+    for seed in seeds(0..6) {
+        let mut world = converged(seed, 16);
+        world.oracle.safety = false;
+        let before = world.store(members(&world)[0], "a.txt", 1 << 16);
+        let ended = world.finish(MINUTE);
+        assert!(ended.iter().any(|e| e.id == before && matches!(e.outcome, Outcome::Stored(Ok(_)))));
+        settle(&mut world, MINUTE, seed);
+        let sides = split(&mut world, SPLITS[1].1);
+        world.run_for(SECOND * 30);
+        // Either may be the later one.
+        let removes_later = seed % 2 == 0;
+        for step in [removes_later, !removes_later] {
+            match step {
+                true => world.store(sides[0][0], "a.txt", 1 << 17),
+                false => world.remove(sides[1][0], "a.txt"),
+            };
+            let ended = world.finish(MINUTE);
+            let done = |e: &Ended| matches!(e.outcome, Outcome::Stored(Ok(_)) | Outcome::Removed(Ok(_)));
+            assert!(ended.iter().all(done), "seed {seed}: {ended:?}");
+        }
+        let written = world.acknowledged().last().unwrap().content;
+        come_together(&mut world, seed, "every second one");
+        for (slot, _, found) in request_everywhere(&mut world, &["a.txt".to_owned()]) {
+            match removes_later {
+                true => assert_eq!(found, Requested::Unknown, "seed {seed}, {slot}"),
+                false => assert!(
+                    matches!(found, Requested::Found { content, .. } if content == written),
+                    "seed {seed}, {slot}: {found:?}"
+                ),
+            }
+        }
+        let choice = VersionChoice::Content(written.to_string());
+        world.restore(members(&world)[3], "a.txt", choice);
+        let ended = world.finish(MINUTE);
+        assert!(matches!(ended[0].outcome, Outcome::Restored(Ok(_))), "seed {seed}: {ended:?}");
+        for (slot, _, found) in request_everywhere(&mut world, &["a.txt".to_owned()]) {
+            assert!(
+                matches!(found, Requested::Found { content, .. } if content == written),
+                "seed {seed}, {slot}: {found:?}"
+            );
+        }
+    }
+}
+
 /// Scenario 11. Goal: every peer finds each file that was acknowledged before a split, or on either side of it, after
 /// the split has healed. If several sides wrote a name, the greatest record wins everywhere, and its history has the
 /// others.
@@ -78,6 +156,7 @@ fn files_of_both_sides_of_a_split_are_found_after_it() {
                 siblings + 1 >= written,
                 "seed {seed}, {how}: {siblings} siblings of {written}, {stored}"
             );
+            settle_siblings(&mut world, "of-all-sides.txt", seed);
         }
     }
 }
