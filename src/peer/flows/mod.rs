@@ -15,8 +15,8 @@
 //! | `mend` | shows the notices of the store, and fetches bad copies again |
 //! | `notice_book` | the recent notices |
 //! | `health` | which files have fewer copies than they should |
-//! | `health_book` | the known copies of the files that this peer reports on |
 //! | `versions` | the versions of a name, its removal and its restoring |
+//! | `health_book` | the known copies of the files that this peer reports on |
 //! | `state` | what the flows share |
 
 pub(in crate::peer) mod bytes;
