@@ -6,8 +6,10 @@
 //! A commit that fails changes nothing, and the next one may succeed: only a failed sync poisons the store. After any
 //! failed read or write redb refuses everything until its file is opened again, so the next call does that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{
     Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
 };
@@ -17,7 +19,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, StorageError, TableDefinit
 use super::backend::{self, Opened};
 use super::error::{BlobError, Result};
 use super::layout::Layout;
-use super::reserve;
+use super::{keeping, reserve};
 use crate::id::{ContentId, FileName, OutboardDigest, Position};
 use crate::time::Timestamp;
 use crate::wire::{Link, ObjectInfo, limits};
@@ -31,6 +33,40 @@ pub enum Kind {
     Requested,
 }
 
+/// The index entry of an object, as seen in the transaction that may remove it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ObjectRow {
+    /// The content id, length and outboard digest of the object.
+    pub object: ObjectInfo,
+    /// Why the object is here.
+    pub kind: Kind,
+}
+
+/// The removal of an object, if a condition holds.
+pub(super) struct Discard {
+    content: ContentId,
+    still: Box<dyn Fn(&ObjectRow) -> bool + Send + Sync>,
+    /// Whether the last transaction that looked at the condition removed the object.
+    done: AtomicBool,
+}
+
+impl Discard {
+    pub fn new(content: ContentId, still: impl Fn(&ObjectRow) -> bool + Send + Sync + 'static) -> Discard {
+        Discard { content, still: Box::new(still), done: AtomicBool::new(false) }
+    }
+
+    /// Whether the object was removed, once the change was submitted.
+    pub fn is_done(&self) -> bool {
+        self.done.load(Ordering::SeqCst)
+    }
+}
+
+impl fmt::Debug for Discard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Discard").field(&self.content).finish()
+    }
+}
+
 /// One change to the index.
 #[derive(Debug)]
 pub(super) enum Change {
@@ -38,6 +74,16 @@ pub(super) enum Change {
     Object(ObjectInfo, Kind),
     /// An object and its links are no longer here.
     Forget(ContentId),
+    /// Like `Forget`, if a condition holds; the files of the object are doomed then.
+    Discard(Arc<Discard>),
+    /// The files of these doomed objects are gone.
+    Swept(Vec<ContentId>),
+    /// An object is pinned, or no longer.
+    Pin(ContentId, bool),
+    /// Objects were used, at these times in milliseconds since the Unix epoch; only a cache remembers that.
+    Used(Vec<(ContentId, u64)>),
+    /// These objects, of these lengths in bytes, are only a cache; for an index that has not listed them yet.
+    Cached(Vec<(ContentId, u64)>),
     /// A name stands for an object here, or for none (`None`), unless a later clock says otherwise.
     Link { name: FileName, clock: Timestamp, content: Option<ContentId> },
     /// The record of a name key; `None` removes it.
@@ -113,6 +159,11 @@ impl Index {
         let index = Index { file, layout, group: Mutex::default(), batch_done: Condvar::new() };
         let layout = &index.layout;
         reserve::with_reserve(&layout.root, &*layout.disk, || index.check_format())?;
+        match index.list_cached() {
+            // The cache is listed at the next opening; until then nothing of it is evicted.
+            Err(error) if error.is_disk_full() => {}
+            listed => listed?,
+        }
         Ok((index, set_aside))
     }
 
@@ -244,6 +295,65 @@ impl Index {
             }
             Ok(links)
         })
+    }
+
+    /// The objects whose files are to be removed, or were removed a short while ago.
+    pub fn doomed(&self) -> Result<Vec<ContentId>> {
+        self.read(keeping::doomed)
+    }
+
+    pub fn is_pinned(&self, content: &ContentId) -> Result<bool> {
+        self.read(|tables| keeping::is_pinned(tables, content))
+    }
+
+    /// The number of objects that are only a cache, and the number of their bytes.
+    pub fn cached_totals(&self) -> Result<(u64, u64)> {
+        self.read(keeping::cached_totals)
+    }
+
+    /// The pinned objects in the order of their content ids, after this one.
+    pub fn pinned_after(&self, after: Option<ContentId>, max: usize) -> Result<Vec<ContentId>> {
+        self.read(|tables| keeping::pinned_after(tables, after, max))
+    }
+
+    /// The cached objects whose last use is the longest ago, that one first, at most `max`: each with its content id and
+    /// its length in bytes. `later` knows uses that the index has not been told of yet.
+    pub fn least_used(
+        &self,
+        max: usize,
+        later: impl Fn(&ContentId) -> Option<u64>,
+    ) -> Result<Vec<(ContentId, u64)>> {
+        let oldest = self.read(|tables| {
+            // The greatest of the heap is the use that gives way to an earlier one.
+            let mut oldest = BinaryHeap::with_capacity(max + 1);
+            keeping::for_each_cached(tables, |content, length, used| {
+                oldest.push((later(&content).unwrap_or(used), content, length));
+                if oldest.len() > max {
+                    oldest.pop();
+                }
+            })?;
+            Ok(oldest)
+        })?;
+        Ok(oldest.into_sorted_vec().into_iter().map(|(_, content, length)| (content, length)).collect())
+    }
+
+    /// Lists the cached objects of an index that an earlier program wrote.
+    fn list_cached(&self) -> Result<()> {
+        let cached = self.read(|tables| {
+            if !keeping::is_unlisted(tables)? {
+                return Ok(None);
+            }
+            let mut cached = Vec::new();
+            for row in tables.open_table(OBJECTS)?.iter()? {
+                let (key, value) = row?;
+                let (object, kind) = read_object(key.value(), value.value());
+                if kind == Kind::Requested {
+                    cached.push((object.content, object.length));
+                }
+            }
+            Ok(Some(cached))
+        })?;
+        cached.map_or(Ok(()), |cached| self.submit([Change::Cached(cached)]))
     }
 
     pub fn record(&self, key: &Position) -> Result<Option<Vec<u8>>> {
@@ -446,6 +556,11 @@ fn apply(transaction: &redb::WriteTransaction, change: &Change) -> Applied {
     match change {
         Change::Object(info, kind) => insert_object(transaction, info, *kind),
         Change::Forget(content) => forget_object(transaction, content),
+        Change::Discard(discard) => apply_discard(transaction, discard),
+        Change::Swept(contents) => keeping::swept(transaction, contents),
+        Change::Pin(content, pinned) => pin_object(transaction, content, *pinned),
+        Change::Used(uses) => keeping::used(transaction, uses),
+        Change::Cached(cached) => keeping::list_cached(transaction, cached),
         Change::Link { name, clock, content } => set_link(transaction, name, *clock, content.as_ref()),
         Change::Record(key, Some(bytes)) => {
             transaction.open_table(RECORDS)?.insert(&key.0, bytes.as_slice())?;
@@ -478,10 +593,41 @@ fn insert_object(transaction: &redb::WriteTransaction, info: &ObjectInfo, kind: 
         _ => REPLICA,
     };
     objects.insert(&info.content.0, (info.length, &info.outboard.0, kind))?;
+    keeping::came(transaction, &info.content, (kind == REQUESTED).then_some(info.length))?;
     add_bytes(transaction, info.length, known.map_or(0, |(known, _)| known.length))
 }
 
+fn pin_object(transaction: &redb::WriteTransaction, content: &ContentId, pinned: bool) -> Applied {
+    let cached = {
+        let objects = transaction.open_table(OBJECTS)?;
+        let row = objects.get(&content.0)?.map(|row| read_object(&content.0, row.value()));
+        row.filter(|(_, kind)| *kind == Kind::Requested).map(|(object, _)| object.length)
+    };
+    keeping::pin(transaction, content, pinned, cached)
+}
+
+fn apply_discard(transaction: &redb::WriteTransaction, discard: &Discard) -> Applied {
+    let content = &discard.content;
+    let row = {
+        let objects = transaction.open_table(OBJECTS)?;
+        objects.get(&content.0)?.map(|row| read_object(&content.0, row.value()))
+    };
+    let goes = match row {
+        Some((object, kind)) if !keeping::is_pinned_in(transaction, content)? => {
+            (discard.still)(&ObjectRow { object, kind })
+        }
+        _ => false,
+    };
+    discard.done.store(goes, Ordering::SeqCst);
+    if goes {
+        forget_object(transaction, content)?;
+        keeping::doom(transaction, content)?;
+    }
+    Ok(())
+}
+
 fn forget_object(transaction: &redb::WriteTransaction, content: &ContentId) -> Applied {
+    keeping::went(transaction, content)?;
     let removed = transaction.open_table(OBJECTS)?.remove(&content.0)?.map(|row| row.value().0);
     let mut names = transaction.open_table(NAMES)?;
     let mut names_of = transaction.open_table(NAMES_OF)?;

@@ -198,6 +198,17 @@ impl Layout {
         read().during("read", path)
     }
 
+    /// Removes a file that may be missing, and makes that durable.
+    pub fn remove_durably(&self, path: &Path) -> Result<()> {
+        match self.disk.remove(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            removed => {
+                removed.during("remove", path)?;
+                self.sync_dir(path.parent().unwrap_or(&self.root))
+            }
+        }
+    }
+
     /// Removes a file that may be missing; a failure costs only space.
     pub fn remove_quietly(&self, path: &Path) {
         match self.disk.remove(path) {

@@ -59,6 +59,7 @@ impl Store {
     /// the errors of the disk.
     pub fn place_received(&self, content: &ContentId, name: &FileName) -> Result<PathBuf> {
         self.layout().check()?;
+        self.used(content);
         let folder = self.layout().received_folder();
         let place = folder.entry(name.as_str());
         match self.place_at(content, &place, folder) {

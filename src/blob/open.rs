@@ -14,7 +14,7 @@ use super::{links, rebuild, reserve};
 impl Store {
     /// Opens a data directory, and makes it if it is missing.
     ///
-    /// Corrects the left-overs of a crash: removes temporary files, adds objects to the index that reached their place
+    /// Corrects the left-overs of a crash: removes temporary files and half-removed objects, adds objects to the index that reached their place
     /// but not the index, and rebuilds a missing or corrupt index from the folders. Changes of the index that find no
     /// room on a full disk are made by a later [`Store::keep_reserve`], and a notice says so.
     ///
@@ -27,6 +27,7 @@ impl Store {
         if let Some(reason) = set_aside {
             store.notices().tell(Notice::IndexRebuilt { reason });
         }
+        store.sweep()?;
         if !rebuild::put_right(&store)? {
             *store.unsettled() = true;
             store.notices().tell(Notice::Full { dir: store.dir().to_owned() });

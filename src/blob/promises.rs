@@ -11,9 +11,24 @@ use crate::time::Moment;
 /// The room promised to the transfers of one store, and the last failure for lack of room.
 #[derive(Default)]
 pub(super) struct Promises {
-    /// The bytes that transfers under way still lack.
-    pub promised: Arc<AtomicU64>,
+    pub under_way: Arc<UnderWay>,
     setback: Mutex<Option<Setback>>,
+}
+
+/// The transfers under way of one store.
+#[derive(Debug, Default)]
+pub(super) struct UnderWay {
+    /// The bytes that they still lack on the disk.
+    lacking: AtomicU64,
+    /// The whole lengths of their objects.
+    coming: AtomicU64,
+}
+
+impl UnderWay {
+    /// The bytes that they still lack, and the whole lengths of their objects.
+    pub fn totals(&self) -> (u64, u64) {
+        (self.lacking.load(Ordering::SeqCst), self.coming.load(Ordering::SeqCst))
+    }
 }
 
 /// A write that failed for lack of room.
@@ -29,29 +44,33 @@ struct Setback {
     why: String,
 }
 
-/// The bytes that one transfer still lacks; dropping it frees them for others.
+/// The bytes that one transfer still lacks, and the length of its object; dropping it frees them for others.
 pub(super) struct Promise {
-    promised: Arc<AtomicU64>,
-    pub left: u64,
+    under_way: Arc<UnderWay>,
+    left: u64,
+    whole: u64,
 }
 
 impl Promise {
-    pub fn new(promised: Arc<AtomicU64>, left: u64) -> Promise {
-        promised.fetch_add(left, Ordering::SeqCst);
-        Promise { promised, left }
+    /// A promise for an object of `whole` bytes, of which `left` are still to be written.
+    pub fn new(under_way: Arc<UnderWay>, left: u64, whole: u64) -> Promise {
+        under_way.lacking.fetch_add(left, Ordering::SeqCst);
+        under_way.coming.fetch_add(whole, Ordering::SeqCst);
+        Promise { under_way, left, whole }
     }
 
     /// Notes that this many bytes are written now; they are no longer free.
     pub fn written(&mut self, bytes: u64) {
         let bytes = bytes.min(self.left);
         self.left -= bytes;
-        self.promised.fetch_sub(bytes, Ordering::SeqCst);
+        self.under_way.lacking.fetch_sub(bytes, Ordering::SeqCst);
     }
 }
 
 impl Drop for Promise {
     fn drop(&mut self) {
-        self.promised.fetch_sub(self.left, Ordering::SeqCst);
+        self.under_way.lacking.fetch_sub(self.left, Ordering::SeqCst);
+        self.under_way.coming.fetch_sub(self.whole, Ordering::SeqCst);
     }
 }
 
@@ -142,13 +161,13 @@ mod tests {
 
     #[test]
     fn a_promise_is_given_back() {
-        let promised = Arc::new(AtomicU64::new(0));
-        let mut promise = Promise::new(promised.clone(), 100);
+        let under_way = Arc::new(UnderWay::default());
+        let mut promise = Promise::new(under_way.clone(), 100, 300);
         promise.written(30);
-        assert_eq!(promised.load(Ordering::SeqCst), 70);
+        assert_eq!(under_way.totals(), (70, 300));
         promise.written(1_000);
-        assert_eq!(promised.load(Ordering::SeqCst), 0);
+        assert_eq!(under_way.totals(), (0, 300));
         drop(promise);
-        assert_eq!(promised.load(Ordering::SeqCst), 0);
+        assert_eq!(under_way.totals(), (0, 0));
     }
 }

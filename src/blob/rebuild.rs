@@ -80,6 +80,7 @@ fn reconcile_objects(store: &Store, tells: bool) -> Result<bool> {
     let objects = layout.objects();
     let shards: BTreeSet<_> = layout.disk.read_dir(&objects).during("list", &objects)?.into_iter().collect();
     let mut all = true;
+    let doomed: BTreeSet<ContentId> = index.doomed()?.into_iter().collect();
     for first in 0..=u8::MAX {
         let shard = format!("{first:02x}");
         let here = if shards.contains(shard.as_ref() as &std::ffi::OsStr) {
@@ -98,7 +99,9 @@ fn reconcile_objects(store: &Store, tells: bool) -> Result<bool> {
                 Some(_) => true,
             };
         }
-        let found: Vec<_> = here.into_keys().filter(|content| !indexed.contains_key(content)).collect();
+        // The file of a doomed object is about to go.
+        let is_unknown = |content: &ContentId| !indexed.contains_key(content) && !doomed.contains(content);
+        let found: Vec<_> = here.into_keys().filter(is_unknown).collect();
         if found.is_empty() {
             continue;
         }

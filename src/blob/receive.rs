@@ -230,8 +230,10 @@ impl Receiver {
             clock: link.clock,
             content: Some(found),
         });
-        if let Err(error) = self.store.index().submit([Change::Object(info, kind)].into_iter().chain(linked))
-        {
+        // Another peer counts on this copy from now on.
+        self.store.uses().promised(&found);
+        let came = [Change::Object(info, kind), Change::Used(vec![(found, self.store.wall_ms())])];
+        if let Err(error) = self.store.index().submit(came.into_iter().chain(linked)) {
             self.store.note_failed_write(self.length, &error);
             self.take_back();
             return Err(error);

@@ -29,15 +29,9 @@ impl Room {
         })
     }
 
-    /// The part that is kept for the index, the records and the logs of this and other programs: a share of the whole,
-    /// within bounds.
-    fn reserve(&self) -> u64 {
-        (self.total / RESERVE_SHARE).clamp(RESERVE_MIN, RESERVE_MAX)
-    }
-
-    /// The bytes that objects may take.
-    pub(super) fn for_objects(&self) -> u64 {
-        self.free.saturating_sub(self.reserve())
+    /// The part that objects leave free: for the index, the records and the logs of this and other programs.
+    pub(super) fn reserve(&self, limits: &Limits) -> u64 {
+        limits.reserve.unwrap_or_else(|| (self.total / RESERVE_SHARE).clamp(RESERVE_MIN, RESERVE_MAX))
     }
 
     pub(super) fn has_inodes(&self) -> bool {
@@ -45,10 +39,51 @@ impl Room {
     }
 }
 
-/// The reserve: this part (1/64) of the file system, with its least and greatest number of bytes.
-const RESERVE_SHARE: u64 = 64;
+/// The limits that a person set for the objects of one store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// The most bytes that objects may take; `None` for as many as the disk has.
+    pub capacity: Option<u64>,
+    /// The bytes of the file system that objects leave free; `None` for 5 % or 10 GiB, the smaller, and 1 MiB at least.
+    pub reserve: Option<u64>,
+}
+
+/// The bytes that objects take, and will take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// The bytes of the objects that are here.
+    pub held: u64,
+    /// The bytes that transfers under way still lack on the disk.
+    pub lacking: u64,
+    /// The whole lengths of the objects under way.
+    pub coming: u64,
+}
+
+impl Limits {
+    /// The bytes that further objects may take: what is free on the disk beside the reserve, or what is left of the
+    /// capacity, the smaller. `room` is `None` on a disk that does not report it: then only the capacity counts.
+    pub(super) fn free_for_objects(&self, room: Option<&Room>, taken: Taken) -> u64 {
+        let on_disk = room.map_or(u64::MAX, |room| {
+            room.free.saturating_sub(room.reserve(self)).saturating_sub(taken.lacking)
+        });
+        let of_capacity = self
+            .capacity
+            .map_or(u64::MAX, |capacity| capacity.saturating_sub(taken.held).saturating_sub(taken.coming));
+        on_disk.min(of_capacity)
+    }
+
+    /// The bytes by which the objects here exceed the capacity, or the free bytes of the disk fall short of the reserve,
+    /// the greater.
+    pub(super) fn excess(&self, room: Option<&Room>, held: u64) -> u64 {
+        let on_disk = room.map_or(0, |room| room.reserve(self).saturating_sub(room.free));
+        on_disk.max(self.capacity.map_or(0, |capacity| held.saturating_sub(capacity)))
+    }
+}
+
+/// The reserve where no other is set: this part (5 %) of the file system, with its least and greatest number of bytes.
+const RESERVE_SHARE: u64 = 20;
 const RESERVE_MIN: u64 = 1 << 20;
-const RESERVE_MAX: u64 = 256 << 20;
+const RESERVE_MAX: u64 = 10 << 30;
 /// The inodes of one object: object, outboard, the folders of both, and a link.
 const INODES_PER_OBJECT: u64 = 5;
 /// The inodes kept for the index, temporary files, and other files of a peer.
@@ -58,12 +93,53 @@ const INODES_RESERVED: u64 = 16;
 mod tests {
     use super::*;
 
+    fn room(free: u64) -> Room {
+        Room { free, total: 1 << 40, inodes: None }
+    }
+
     #[test]
-    fn the_reserve_is_a_share_within_bounds() {
-        let reserve = |total| Room { free: total, total, inodes: None }.reserve();
-        assert_eq!([reserve(1), reserve(1 << 30), reserve(1 << 50)], [1 << 20, 16 << 20, 256 << 20]);
-        let room = |inodes| Room { free: 100 << 20, total: 128 << 20, inodes };
-        assert_eq!(room(None).for_objects(), 98 << 20);
-        assert_eq!([None, Some(21), Some(20)].map(|inodes| room(inodes).has_inodes()), [true, true, false]);
+    fn the_reserve_is_five_percent_within_bounds_or_what_was_set() {
+        let reserve = |total, limits: Limits| Room { free: total, total, inodes: None }.reserve(&limits);
+        let unset = Limits::default();
+        assert_eq!(
+            [1, 40 << 20, 20 << 30, 1 << 50].map(|total| reserve(total, unset)),
+            [1 << 20, 2 << 20, 1 << 30, 10 << 30]
+        );
+        assert_eq!(reserve(1 << 40, Limits { reserve: Some(7), ..unset }), 7);
+        let inodes = |inodes| Room { free: 1, total: 1, inodes };
+        assert_eq!([None, Some(21), Some(20)].map(|given| inodes(given).has_inodes()), [true, true, false]);
+    }
+
+    #[test]
+    fn the_smaller_of_disk_and_capacity_counts() {
+        let limits = Limits { capacity: Some(1_000), reserve: Some(100) };
+        let taken = Taken { held: 300, lacking: 50, coming: 200 };
+        assert_eq!(limits.free_for_objects(Some(&room(10_000)), taken), 500, "of the capacity");
+        assert_eq!(limits.free_for_objects(Some(&room(400)), taken), 250, "of the disk");
+        assert_eq!(limits.free_for_objects(None, taken), 500, "a disk that does not report its room");
+        let unset = Limits { capacity: None, ..limits };
+        assert_eq!(unset.free_for_objects(Some(&room(10_000)), taken), 9_850);
+        assert_eq!(unset.free_for_objects(None, taken), u64::MAX);
+    }
+
+    /// Goal: a capacity below what is held, and a reserve above what is free, leave room for nothing, and overflow
+    /// nowhere.
+    #[test]
+    fn limits_below_what_is_held_leave_no_room() {
+        let taken = Taken { held: 2_000, lacking: u64::MAX, coming: u64::MAX };
+        for limits in [
+            Limits { capacity: Some(1_999), reserve: Some(0) },
+            Limits { capacity: Some(0), reserve: None },
+            Limits { capacity: None, reserve: Some(u64::MAX) },
+        ] {
+            assert_eq!(limits.free_for_objects(Some(&room(1 << 40)), taken), 0);
+        }
+        let excess = |capacity, reserve, free| {
+            Limits { capacity, reserve: Some(reserve) }.excess(Some(&room(free)), 2_000)
+        };
+        assert_eq!(excess(Some(1_500), 0, 0), 500);
+        assert_eq!(excess(Some(1_500), 900, 100), 800);
+        assert_eq!(excess(None, 900, 900), 0);
+        assert_eq!(excess(Some(2_000), 0, 0), 0);
     }
 }

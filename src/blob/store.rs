@@ -14,8 +14,10 @@ use super::index::{Change, Index, Kind, NAMES_LISTED_MAX};
 use super::layout::Layout;
 use super::notice::{Notice, Notices};
 use super::promises::Promises;
+use super::room::Limits;
 use super::source::Source;
 use super::stripes::Stripes;
+use super::uses::{Reading, Uses};
 use crate::id::ContentId;
 use crate::outboard::{CHUNK_BYTES, Outboard, verify_chunk};
 use crate::time::Moment;
@@ -32,11 +34,15 @@ struct Shared {
     layout: Arc<Layout>,
     receiving: Arc<Receiving>,
     promises: Promises,
+    limits: Mutex<Limits>,
     holders: Holders,
     record_locks: Stripes,
     link_locks: Stripes,
     object_locks: Stripes,
     checks: Checks,
+    uses: Arc<Uses>,
+    /// The discarded objects whose files are gone, and of which the index still has a note.
+    swept: Mutex<Vec<ContentId>>,
     notices: Notices,
     /// Whether a full disk left a part of [`rebuild::settle`](super::rebuild::settle) undone. Locked while that part is done.
     unsettled: Mutex<bool>,
@@ -50,11 +56,14 @@ impl Store {
             layout,
             receiving: Arc::default(),
             promises: Promises::default(),
+            limits: Mutex::default(),
             holders: Holders::default(),
             record_locks: Stripes::default(),
             link_locks: Stripes::default(),
             object_locks: Stripes::default(),
             checks: Checks::default(),
+            uses: Arc::default(),
+            swept: Mutex::default(),
             notices: Notices::default(),
             unsettled: Mutex::default(),
         };
@@ -99,17 +108,32 @@ impl Store {
     /// [`BlobError::NotHere`], [`BlobError::PastEnd`], or the errors of the disk.
     pub fn read(&self, content: &ContentId, offset: u64) -> Result<ObjectReader> {
         let here = self.contains(content)?;
-        let info = self.info(content)?.filter(|_| here).ok_or(BlobError::NotHere { content: *content })?;
+        let found = self.index().object(content)?.filter(|_| here);
+        let (info, kind) = found.ok_or(BlobError::NotHere { content: *content })?;
         if offset > info.length {
             return Err(BlobError::PastEnd { content: *content, length: info.length, offset });
         }
+        if kind == Kind::Requested {
+            self.used(content);
+        }
+        let reading = Reading::begin(self.shared.uses.clone(), *content);
         let file = self.open_object(content)?;
         let opened = file.stamp().during("read", &self.layout().object(content))?;
         let outboard = match self.checks().trusts(content, &opened, self.now()) {
             true => None,
             false => Some(self.outboard(content)?.ok_or(BlobError::NotHere { content: *content })?),
         };
-        Ok(ObjectReader { store: self.clone(), file, opened, info, offset, outboard, ready: Bytes::new() })
+        let store = self.clone();
+        Ok(ObjectReader {
+            store,
+            file,
+            opened,
+            info,
+            offset,
+            outboard,
+            ready: Bytes::new(),
+            _reading: reading,
+        })
     }
 
     pub(super) fn unsettled(&self) -> MutexGuard<'_, bool> {
@@ -121,11 +145,15 @@ impl Store {
         self.index().full_with()
     }
 
-    /// Makes an object that was requested here a replica. True if the object is here.
+    /// Keeps an object that is here as a replica, since another peer counts on it from now on: an intention to free it
+    /// is void. True if the object is here.
     ///
     /// # Errors
     /// [`BlobError::Poisoned`], or the errors of the index.
     pub fn promote(&self, content: &ContentId) -> Result<bool> {
+        // No other thread discards it meanwhile.
+        let _lock = self.object_locks().lock(&content.0);
+        self.uses().promised(content);
         match self.index().object(content)? {
             None => Ok(false),
             Some((_, Kind::Replica)) => Ok(true),
@@ -142,7 +170,8 @@ impl Store {
         let objects = self.index().objects_after(after, max)?;
         let entry = |(object, _): (ObjectInfo, Kind)| {
             let links = self.index().names_of(&object.content, NAMES_LISTED_MAX)?;
-            Ok(FileEntry { object, names: links.into_iter().map(|link| link.name).collect() })
+            let pinned = self.index().is_pinned(&object.content)?;
+            Ok(FileEntry { object, names: links.into_iter().map(|link| link.name).collect(), pinned })
         };
         objects.into_iter().map(entry).collect()
     }
@@ -169,6 +198,18 @@ impl Store {
 
     pub(super) fn notices(&self) -> &Notices {
         &self.shared.notices
+    }
+
+    pub(super) fn limits(&self) -> MutexGuard<'_, Limits> {
+        self.shared.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn uses(&self) -> &Uses {
+        &self.shared.uses
+    }
+
+    pub(super) fn swept(&self) -> MutexGuard<'_, Vec<ContentId>> {
+        self.shared.swept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn checks(&self) -> &Checks {
@@ -223,6 +264,8 @@ pub struct ObjectReader {
     outboard: Option<Outboard>,
     /// Checked bytes that were not returned yet.
     ready: Bytes,
+    /// Keeps the object from being discarded.
+    _reading: Reading,
 }
 
 impl ObjectReader {

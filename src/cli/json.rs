@@ -274,7 +274,8 @@ mod tests {
         );
         let content = ContentId::of(b"abc");
         let object = ObjectInfo { content, length: 3, outboard: crate::id::OutboardDigest([0; 32]) };
-        let entry = FileEntry { object, names: vec![FileName::new("two\nlines").unwrap()] };
+        let names = vec![FileName::new("two\nlines").unwrap()];
+        let entry = FileEntry { object, names, pinned: false };
         assert_eq!(
             file(&entry).to_string(),
             format!(r#"{{"names":["two\nlines"],"content":"{content}","length":3}}"#)

@@ -245,6 +245,7 @@ mod tests {
                 outboard: crate::id::OutboardDigest([0; 32]),
             },
             names: names.iter().map(|name| FileName::new(*name).unwrap()).collect(),
+            pinned: false,
         }
     }
 

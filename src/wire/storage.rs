@@ -205,6 +205,8 @@ pub struct FileEntry {
     pub object: ObjectInfo,
     /// The names that are linked to it here.
     pub names: Vec<FileName>,
+    /// Whether a person pinned it at the peer that lists it.
+    pub pinned: bool,
 }
 
 /// A file with fewer copies than there should be.

@@ -310,6 +310,7 @@ async fn listings_out_of_order_or_without_end() {
             outboard: quoit::id::OutboardDigest([0; 32]),
         },
         names: Vec::new(),
+        pinned: false,
     };
     let pages: [(Vec<FileEntry>, bool); 4] = [
         (vec![entry(9), entry(3)], false),

@@ -36,7 +36,7 @@ fn address() -> Address {
 }
 
 fn file() -> FileEntry {
-    FileEntry { object: object(), names: vec![name()] }
+    FileEntry { object: object(), names: vec![name()], pinned: true }
 }
 
 fn requests() -> Vec<ClientRequest> {
@@ -356,7 +356,8 @@ fn the_largest_reports_fit_a_frame() {
         missing: vec![long.clone(); holders],
         ..short(0)
     };
-    let file = FileEntry { object: object(), names: vec![longest; limits::LINKS_PER_OBJECT_MAX] };
+    let file =
+        FileEntry { object: object(), names: vec![longest; limits::LINKS_PER_OBJECT_MAX], pinned: true };
     let ring_file = RingFile { file, holders: vec![long; limits::HOLDERS_PER_OBJECT_MAX] };
     for reply in [
         ClientReply::Status(Box::new(largest)),

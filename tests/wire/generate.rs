@@ -254,7 +254,11 @@ fn health() -> impl Strategy<Value = FileHealth> {
 
 fn storage_reply() -> BoxedStrategy<StorageReply> {
     use StorageReply::*;
-    let file = (object(), vec(name(), 0..FEW)).prop_map(|(object, names)| FileEntry { object, names });
+    let file = (object(), vec(name(), 0..FEW), any::<bool>()).prop_map(|(object, names, pinned)| FileEntry {
+        object,
+        names,
+        pinned,
+    });
     let written = prop_oneof![
         number().prop_map(|offset| Proceed { offset }),
         position().prop_map(|peer| Durable { peer }),

@@ -9,8 +9,10 @@ use std::sync::{Arc, Mutex};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+mod discard;
 mod everyday;
 mod power;
+mod space;
 
 use super::disk::faulty::FaultyDisk;
 use super::*;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
-use crate::blob::{BlobError, Kind, MemoryDisk, Store};
+use crate::blob::{BlobError, Disk as _, Kind, MemoryDisk, Store};
 use crate::id::{ContentId, FileName, Position};
 use crate::time::Timestamp;
 use crate::wire::Link;
@@ -21,6 +21,17 @@ struct Acknowledged {
     objects: Vec<Vec<u8>>,
     records: Vec<(Position, Vec<u8>)>,
     links: Vec<(FileName, ContentId)>,
+    /// The objects whose removal has begun, and whether it was acknowledged.
+    removals: Vec<(ContentId, bool)>,
+}
+
+impl Acknowledged {
+    /// The removal of an object begins: from now on it is there or not, and nothing between.
+    fn begin_removal(&mut self, content: ContentId) {
+        self.objects.retain(|object| ContentId::of(object) != content);
+        self.links.retain(|(_, linked)| *linked != content);
+        self.removals.push((content, false));
+    }
 }
 
 fn bytes(of: u8, length: usize) -> Vec<u8> {
@@ -51,6 +62,22 @@ fn work(disk: &MemoryDisk, done: &mut Acknowledged) -> Result<(), BlobError> {
         if round == 1 {
             let (name, content) = done.links[0].clone();
             store.place_received(&content, &name)?;
+        }
+    }
+    // An object without an outboard goes, then one with an outboard, and one of them comes back.
+    for i in [0, 1] {
+        let object = bytes(i, [700, 1_100_000][usize::from(i)]);
+        let content = ContentId::of(&object);
+        done.begin_removal(content);
+        assert!(store.discard(&content, |_| true)?);
+        done.removals.pop();
+        done.removals.push((content, true));
+        if i == 0 {
+            let mut receiver = store.receive(content, object.len() as u64)?;
+            receiver.write(&object)?;
+            done.removals.pop();
+            receiver.finish(Kind::Replica)?;
+            done.objects.push(object);
         }
     }
     Ok(())
@@ -88,6 +115,31 @@ fn check(disk: &MemoryDisk, done: &Acknowledged) -> Result<(), Box<dyn Error>> {
         if store.linked(name)? != Some(*content) {
             return Err(format!("{name} is not linked any more").into());
         }
+    }
+    let names = Path::new(ROOT).join("names");
+    for entry in disk.read_dir(&names)? {
+        let target = disk.read_link(&names.join(&entry))?;
+        if disk.stat(&Path::new(ROOT).join(target.strip_prefix("..")?)).is_err() {
+            return Err(format!("names/{} leads to no object", entry.to_string_lossy()).into());
+        }
+    }
+    for (content, is_acknowledged) in &done.removals {
+        let known = store.info(content)?.is_some();
+        let hex = content.to_string();
+        let has = |folder: &str| {
+            let files = disk.files_below(&Path::new(ROOT).join(folder));
+            files.iter().any(|(path, _)| path.to_string_lossy().contains(&hex))
+        };
+        if known && *is_acknowledged {
+            return Err(format!("{content} was removed and is back").into());
+        }
+        if !known && (has("objects") || has("outboards")) {
+            return Err(format!("{content} is not in the index, and a file of it is left").into());
+        }
+    }
+    let listed: u64 = store.objects_after(None, 100)?.iter().map(|file| file.object.length).sum();
+    if store.totals()?.1 != listed {
+        return Err("the counted bytes are not those of the objects".into());
     }
     // Every visible object has the SHA-256 that its name says.
     for (path, _) in disk.files_below(&Path::new(ROOT).join("objects")) {

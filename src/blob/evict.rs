@@ -1,0 +1,203 @@
+//! The objects that are only a cache, the pinned ones, and the account of all bytes.
+//!
+//! A requested object is a cache: nobody counts it as a copy, so it may go at any time. The least recently used one goes
+//! first, where room is needed or a limit is exceeded. A use is a read or a copy to received/. Uses are kept in memory,
+//! and written to the index now and then, many in one commit; a crash forgets the last of them, which costs no more than
+//! a worse choice. (The file system's own times of access do not serve: most file systems are mounted without them.)
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::error::Result;
+use super::index::{Change, Kind};
+use super::store::Store;
+use crate::id::ContentId;
+
+/// A number of objects and of their bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// The number of objects.
+    pub objects: u64,
+    /// The number of their bytes.
+    pub bytes: u64,
+}
+
+/// The bytes that objects take here, and the limits for them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Space {
+    /// The most bytes that objects may take, if a person set a limit.
+    pub capacity: Option<u64>,
+    /// The bytes of the file system that objects leave free.
+    pub reserve: u64,
+    /// The replicas: what the ring placed here.
+    pub replicas: Amount,
+    /// The cache: what was requested here and may go.
+    pub cached: Amount,
+    /// Objects that were requested here, and stay because they are pinned.
+    pub pinned: Amount,
+    /// The bytes that new objects may take beside all of these.
+    pub free: u64,
+    /// The bytes by which a limit is exceeded.
+    pub excess: u64,
+}
+
+impl Store {
+    /// Pins an object that is here: it stays, whether a name stands for it or not, until it is unpinned. Durable on
+    /// return; true if the object is here.
+    ///
+    /// # Errors
+    /// [`BlobError::Poisoned`](super::BlobError::Poisoned), or the errors of the index.
+    pub fn pin(&self, content: &ContentId) -> Result<bool> {
+        let _lock = self.object_locks().lock(&content.0);
+        if self.index().object(content)?.is_none() {
+            return Ok(false);
+        }
+        self.index().submit([Change::Pin(*content, true)])?;
+        Ok(true)
+    }
+
+    /// Ends the pin of an object. True if it was pinned.
+    ///
+    /// # Errors
+    /// The errors of [`Store::pin`].
+    pub fn unpin(&self, content: &ContentId) -> Result<bool> {
+        let was_pinned = self.is_pinned(content)?;
+        if was_pinned {
+            self.index().submit([Change::Pin(*content, false)])?;
+        }
+        Ok(was_pinned)
+    }
+
+    /// Whether an object is pinned.
+    ///
+    /// # Errors
+    /// The errors of the index.
+    pub fn is_pinned(&self, content: &ContentId) -> Result<bool> {
+        self.index().is_pinned(content)
+    }
+
+    /// Evicts cached objects as far as a limit is exceeded. Returns the number of freed bytes.
+    ///
+    /// # Errors
+    /// [`BlobError::Poisoned`](super::BlobError::Poisoned), or the errors of the index and of the disk.
+    pub fn trim(&self) -> Result<u64> {
+        let excess = self.limits().excess(self.room().as_ref(), self.totals()?.1);
+        if excess == 0 { Ok(0) } else { self.evict(excess) }
+    }
+
+    /// Evicts cached objects, the least recently used first, until so many bytes are freed or none is left. Returns the
+    /// number of freed bytes.
+    pub(super) fn evict(&self, bytes: u64) -> Result<u64> {
+        let mut freed = 0;
+        while freed < bytes {
+            let before = freed;
+            for (content, length) in self.index().least_used(EVICTED_AT_ONCE, |one| self.uses().last(one))? {
+                if freed < bytes && self.discard(&content, |row| row.kind == Kind::Requested)? {
+                    tracing::debug!(%content, length, "evicted from the cache");
+                    freed += length.max(1);
+                }
+            }
+            if freed == before {
+                break;
+            }
+        }
+        Ok(freed)
+    }
+
+    /// Notes that an object is used now, for the order in which the cache is evicted.
+    pub(super) fn used(&self, content: &ContentId) {
+        self.uses().used(content, self.wall_ms());
+    }
+
+    /// Writes the last uses of cached objects to the index, in one commit.
+    ///
+    /// # Errors
+    /// [`BlobError::Poisoned`](super::BlobError::Poisoned), or the errors of the index.
+    pub fn write_uses(&self) -> Result<()> {
+        let uses = self.uses().take_last();
+        if uses.is_empty() { Ok(()) } else { self.index().submit([Change::Used(uses)]) }
+    }
+
+    /// The account of all bytes here.
+    ///
+    /// # Errors
+    /// The errors of the index.
+    pub fn space(&self) -> Result<Space> {
+        let (objects, bytes) = self.totals()?;
+        let (cached_objects, cached_bytes) = self.index().cached_totals()?;
+        let (cached, pinned) = (Amount { objects: cached_objects, bytes: cached_bytes }, self.pinned_only()?);
+        let (room, limits) = (self.room(), *self.limits());
+        Ok(Space {
+            capacity: limits.capacity,
+            reserve: room.map_or(limits.reserve.unwrap_or(0), |room| room.reserve(&limits)),
+            replicas: Amount {
+                objects: objects.saturating_sub(cached.objects + pinned.objects),
+                bytes: bytes.saturating_sub(cached.bytes.saturating_add(pinned.bytes)),
+            },
+            cached,
+            pinned,
+            free: self.free_for_objects(room)?,
+            excess: limits.excess(room.as_ref(), bytes),
+        })
+    }
+
+    /// The objects that are here only because they are pinned.
+    fn pinned_only(&self) -> Result<Amount> {
+        let (mut amount, mut after) = (Amount::default(), None);
+        loop {
+            let page = self.index().pinned_after(after, PINS_PER_READ)?;
+            let Some(last) = page.last() else { return Ok(amount) };
+            after = Some(*last);
+            for content in page {
+                if let Some((info, Kind::Requested)) = self.index().object(&content)? {
+                    amount.objects += 1;
+                    amount.bytes = amount.bytes.saturating_add(info.length);
+                }
+            }
+        }
+    }
+
+    /// Milliseconds since the Unix epoch, by the clock that stamps files.
+    pub(super) fn wall_ms(&self) -> u64 {
+        let since = self.layout().disk.wall_clock().duration_since(SystemTime::UNIX_EPOCH);
+        since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Means to free the copy of an object, for which another peer has to be asked first. `None` if another thread means
+    /// to already.
+    pub fn begin_freeing(&self, content: &ContentId) -> Option<Freeing> {
+        let may = self.uses().begin_freeing(content)?;
+        Some(Freeing { store: self.clone(), content: *content, may })
+    }
+}
+
+/// The intention to free the copy of an object. It is void once this peer has told another peer of its copy, or has
+/// received it anew: that peer counts on it from then on.
+pub struct Freeing {
+    store: Store,
+    content: ContentId,
+    may: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Freeing {
+    /// Frees the copy, unless the intention is void, the object is pinned, or a reader has it open. Durable on return;
+    /// true if the copy was freed.
+    ///
+    /// # Errors
+    /// The errors of [`Store::discard`].
+    pub fn free(&self) -> Result<bool> {
+        let may = self.may.clone();
+        self.store.discard(&self.content, move |_| may.load(std::sync::atomic::Ordering::SeqCst))
+    }
+}
+
+impl Drop for Freeing {
+    fn drop(&mut self) {
+        self.store.uses().end_freeing(&self.content, &self.may);
+    }
+}
+
+/// The number of cached objects that are chosen at a time.
+const EVICTED_AT_ONCE: usize = 64;
+/// The number of pins that are read at a time.
+const PINS_PER_READ: usize = 1_000;
