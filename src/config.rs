@@ -2,6 +2,7 @@
 
 #![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -117,6 +118,85 @@ impl RingSettings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Interval(Duration);
 
+/// A limit that a person may set in bytes, or take back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ByteLimit {
+    /// No limit of a person: the program uses its own.
+    Default,
+    /// This many bytes, at most [`ByteLimit::MAX`].
+    Bytes(u64),
+}
+
+impl ByteLimit {
+    /// The greatest number of bytes: a file that keeps settings has no greater numbers.
+    pub const MAX: u64 = i64::MAX as u64;
+
+    /// The number of bytes, if there is one.
+    pub fn bytes(self) -> Option<u64> {
+        match self {
+            ByteLimit::Default => None,
+            ByteLimit::Bytes(bytes) => Some(bytes),
+        }
+    }
+}
+
+/// Reads a number of bytes, with a fraction and a unit where wanted: `4096`, `500G`, `1.5T`, `200GiB`. K, M, G, T and P,
+/// alone or with a B, are powers of 1,000; KiB to PiB are powers of 1,024. `default` takes a limit back.
+impl FromStr for ByteLimit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ByteLimit, String> {
+        if text.eq_ignore_ascii_case("default") {
+            return Ok(ByteLimit::Default);
+        }
+        let wrong =
+            || format!("a number of bytes such as 4096, 500G, 1.5T or 200GiB, at most {}", ByteLimit::MAX);
+        let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let factor = unit_in_bytes(unit.trim_start()).ok_or_else(wrong)?;
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        if whole.is_empty() || number.ends_with('.') || fraction.len() > FRACTION_DIGITS_MAX {
+            return Err(wrong());
+        }
+        let whole: u64 = whole.parse().map_err(|_| wrong())?;
+        let part = match fraction {
+            "" => 0,
+            digits => {
+                let ten = 10u128.pow(digits.len() as u32);
+                u128::from(digits.parse::<u64>().map_err(|_| wrong())?) * u128::from(factor) / ten
+            }
+        };
+        let bytes = u128::from(whole) * u128::from(factor) + part;
+        match u64::try_from(bytes) {
+            Ok(bytes) if bytes <= ByteLimit::MAX => Ok(ByteLimit::Bytes(bytes)),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+/// The bytes of a unit such as `G` or `GiB`, in any case.
+fn unit_in_bytes(unit: &str) -> Option<u64> {
+    let unit = unit.to_ascii_lowercase();
+    let (prefix, step) = match unit.strip_suffix("ib") {
+        Some(prefix) => (prefix, 1_024),
+        None => (unit.strip_suffix('b').unwrap_or(&unit), 1_000),
+    };
+    let power = match prefix {
+        // Bytes of a thousand or of 1,024 are the same; "ib" alone is no unit.
+        "" if step == 1_000 => 0,
+        "k" => 1,
+        "m" => 2,
+        "g" => 3,
+        "t" => 4,
+        "p" => 5,
+        _ => return None,
+    };
+    Some(u64::pow(step, power))
+}
+
+/// The most digits after the point of a number of bytes.
+const FRACTION_DIGITS_MAX: usize = 9;
+
 impl Default for Interval {
     fn default() -> Interval {
         Interval(Duration::from_secs(1))
@@ -152,7 +232,7 @@ impl Interval {
 }
 
 /// Reads seconds, fractions allowed.
-impl std::str::FromStr for Interval {
+impl FromStr for Interval {
     type Err = SettingsError;
 
     fn from_str(text: &str) -> Result<Interval, SettingsError> {
@@ -174,6 +254,30 @@ mod tests {
             assert!(bad.parse::<Interval>().is_err(), "{bad}");
         }
         assert_eq!("0.25".parse::<Interval>().unwrap().duration(), Duration::from_millis(250));
+    }
+
+    #[test]
+    fn bytes_are_read_with_units_and_fractions() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("4096", 4_096),
+            ("500G", 500_000_000_000),
+            ("1.5T", 1_500_000_000_000),
+            ("200GiB", 200 << 30),
+            ("0.5kib", 512),
+            ("10 MB", 10_000_000),
+            ("1.25b", 1),
+            ("9223372036854775807", ByteLimit::MAX),
+        ] {
+            assert_eq!(text.parse(), Ok(ByteLimit::Bytes(bytes)), "{text}");
+        }
+        assert_eq!("Default".parse(), Ok(ByteLimit::Default));
+        for bad in
+            ["", "-1", "1e9", "G", ".5G", "1.G", "1.2.3G", "5X", "5ib", "9223372036854775808", "9P P", "٣"]
+        {
+            assert!(bad.parse::<ByteLimit>().is_err(), "{bad}");
+        }
+        assert!("99999999999999999999P".parse::<ByteLimit>().is_err());
     }
 
     #[test]

@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::blob::{BlobError, Kind, Receiver, Store};
-use crate::files::{DiskError, DiskFault, KeptAs};
+use crate::blob::{BlobError, Copy, Kind, Receiver, Store};
+use crate::files::{CopyHere, DiskError, DiskFault, KeptAs};
 use crate::id::{ContentId, Position};
 use crate::names::NameHistory;
-use crate::replica::Holdings;
-use crate::wire::{Link, MissingReason, ObjectInfo, OfferedRecord, PeerName, codec, limits, shortened};
+use crate::replica::{Holdings, Presence};
+use crate::wire::{
+    Link, MissingReason, ObjectInfo, OfferedRecord, PeerName, Reference, codec, limits, shortened,
+};
 
 impl DiskError for BlobError {
     fn fault(&self) -> DiskFault {
@@ -57,13 +59,103 @@ pub(crate) fn finish(receiver: Receiver, kept_as: KeptAs, links: &[Link]) -> Res
     receiver.finish_linked(kind, links)
 }
 
-/// Marks an object that is already here as belonging here, under these names.
+/// Marks an object that is already here as belonging here, under these names, and renews its lease. Returns whether it
+/// is here.
+/// Marks an object that is already here as belonging here, under these names. A link that cannot be made leaves it as it
+/// is. True if the object is still here.
 ///
 /// # Errors
 /// The error of the index.
-pub(crate) fn keep_linked(store: &Store, content: ContentId, links: &[Link]) -> Result<(), BlobError> {
-    store.promote(&content)?;
-    links.iter().try_for_each(|link| store.link(link, content))
+pub(crate) fn keep_linked(
+    store: &Store,
+    content: ContentId,
+    links: &[Link],
+    now_unix_ms: u64,
+) -> Result<bool, BlobError> {
+    // With its lease renewed, the object is not freed from here on.
+    store.renew_leases(vec![content], now_unix_ms)?;
+    let is_here = store.promote(&content)?;
+    if is_here && let Err(error) = links.iter().try_for_each(|link| store.link(link, content)) {
+        tracing::warn!(%content, %error, "its names are not linked here");
+    }
+    Ok(is_here)
+}
+
+/// Whether an object is here with the right bytes, which are checked; it belongs here from now on.
+///
+/// # Errors
+/// The error of the index or of the disk.
+pub(crate) fn vouch(store: &Store, content: &ContentId) -> Result<bool, BlobError> {
+    Ok(store.check(content)? && store.promote(content)?)
+}
+
+/// The copy of an object here, if there is one.
+///
+/// # Errors
+/// The error of the index.
+pub(crate) fn copy_here(store: &Store, content: &ContentId) -> Result<Option<CopyHere>, BlobError> {
+    Ok(store.kept_copy(content)?.map(copy_of))
+}
+
+/// The next copies here, after this one.
+///
+/// # Errors
+/// The error of the index.
+pub(crate) fn copies_after(store: &Store, after: Option<ContentId>) -> Result<Vec<CopyHere>, BlobError> {
+    Ok(store.copies_after(after, COPIES_PER_PAGE)?.into_iter().map(copy_of).collect())
+}
+
+fn copy_of(copy: Copy) -> CopyHere {
+    CopyHere {
+        content: copy.object.content,
+        length: copy.object.length,
+        kept_as: match copy.kind {
+            Kind::Replica => KeptAs::Replica,
+            Kind::Requested => KeptAs::Requested,
+        },
+        pinned: copy.pinned,
+        surplus_since_ms: copy.surplus_since_ms,
+    }
+}
+
+/// Renews the leases of the objects that are here. Links each name that stands for its object now, and takes away the
+/// links of the others.
+///
+/// # Errors
+/// The error of the index.
+pub(crate) fn renew_leases(
+    store: &Store,
+    references: &[Reference],
+    at_unix_ms: u64,
+) -> Result<(), BlobError> {
+    store.renew_leases(references.iter().map(|reference| reference.content).collect(), at_unix_ms)?;
+    for Reference { content, link, current } in references {
+        match (*current, store.linked(&link.name)?) {
+            (true, linked) if linked != Some(*content) && store.info(content)?.is_some() => {
+                store.link(link, *content)?;
+            }
+            (false, Some(linked)) if linked == *content => store.unlink(&link.name, link.clock)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// At most `max` names that are kept here, after this key, each with its history.
+///
+/// # Errors
+/// The error of the index, or the key of the name whose history cannot be decoded.
+pub(crate) fn histories_after(
+    store: &Store,
+    after: Option<Position>,
+    max: usize,
+) -> Result<Vec<(Position, NameHistory)>, String> {
+    let page = store.records_after(after, max).map_err(|error| error.to_string())?;
+    let decoded = |(key, bytes): (Position, Vec<u8>)| match codec::decode(&bytes) {
+        Ok(history) => Ok((key, history)),
+        Err(error) => Err(format!("what is kept of the name with key {key} cannot be read: {error}")),
+    };
+    page.into_iter().map(decoded).collect()
 }
 
 /// The info of an object that is here, and the names that are linked to it.
@@ -138,6 +230,23 @@ fn changed_history<T>(
     }
 }
 
+/// Counts the objects that were freed here as present: no name refers to them, so they are not taken back from a peer
+/// that has not freed them yet.
+///
+/// # Errors
+/// The error of the index.
+pub(crate) fn pass_over_freed(
+    store: &Store,
+    presence: &mut [(ContentId, Presence)],
+) -> Result<(), BlobError> {
+    for (content, presence) in presence.iter_mut().filter(|(_, presence)| *presence != Presence::Here) {
+        if store.was_freed(content)? {
+            *presence = Presence::Here;
+        }
+    }
+    Ok(())
+}
+
 /// For each offered record, whether it is known here.
 ///
 /// # Errors
@@ -185,6 +294,8 @@ pub(crate) fn for_each_record(
     }
 }
 
+/// The number of copies that are read at a time.
+const COPIES_PER_PAGE: usize = 1_000;
 /// The number of records that are read at a time.
 const RECORDS_PER_PAGE: usize = 1_000;
 

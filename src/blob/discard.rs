@@ -29,6 +29,10 @@ impl Store {
         content: &ContentId,
         still: impl Fn(&ObjectRow) -> bool + Send + Sync + 'static,
     ) -> Result<bool> {
+        self.discard_as(content, Discard::new(*content, still))
+    }
+
+    pub(super) fn discard_as(&self, content: &ContentId, discard: Discard) -> Result<bool> {
         self.layout().check()?;
         // No file comes into this place, and no other thread vouches for it, until it is empty.
         let _lock = self.object_locks().lock(&content.0);
@@ -37,12 +41,12 @@ impl Store {
             return Ok(false);
         }
         let names = self.names_of(content)?;
-        let discard = Arc::new(Discard::new(*content, still));
+        let discard = Arc::new(discard);
         {
             // Held until the commit: a note of this object that an earlier discard left is not cleared after this one
             // has made its own.
             let mut swept = self.swept();
-            // What goes frees room: on a full disk the reserve serves the commit.
+            // A removal frees room: on a full disk the reserve serves the commit.
             reserve::with_reserve(self.dir(), &*self.layout().disk, || {
                 self.index().submit([Change::Swept(swept.clone()), Change::Discard(discard.clone())])
             })?;

@@ -6,12 +6,14 @@
 //! a worse choice. (The file system's own times of access do not serve: most file systems are mounted without them.)
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use super::error::Result;
 use super::index::{Change, Kind};
 use super::store::Store;
 use crate::id::ContentId;
+use crate::wire::ObjectInfo;
 
 /// A number of objects and of their bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -41,7 +43,60 @@ pub struct Space {
     pub excess: u64,
 }
 
+/// An object here, and all that decides how long it stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Copy {
+    /// The content id, length and outboard digest of the object.
+    pub object: ObjectInfo,
+    /// Why the object is here.
+    pub kind: Kind,
+    /// Whether a person pinned it.
+    pub pinned: bool,
+    /// Since when the copy has been one too many in the ring, in milliseconds since the Unix epoch, if that was noted.
+    pub surplus_since_ms: Option<u64>,
+}
+
+impl Space {
+    /// Whether room for further objects is short: less than a twentieth of what objects have and may take is left, the
+    /// cache counted as room.
+    pub fn is_short(&self) -> bool {
+        let room = self.free.saturating_add(self.cached.bytes);
+        let all = room.saturating_add(self.replicas.bytes).saturating_add(self.pinned.bytes);
+        self.excess > 0 || room < all / SHORT_PART
+    }
+}
+
 impl Store {
+    /// An object that is here, and all that decides how long it stays.
+    ///
+    /// # Errors
+    /// The errors of the index.
+    pub fn kept_copy(&self, content: &ContentId) -> Result<Option<Copy>> {
+        self.index().object(content)?.map(|row| self.copy_of(row)).transpose()
+    }
+
+    /// Like [`Store::kept_copy`], for at most `max` objects in the order of their content ids, after this one.
+    ///
+    /// # Errors
+    /// The errors of the index.
+    pub fn copies_after(&self, after: Option<ContentId>, max: usize) -> Result<Vec<Copy>> {
+        self.index().objects_after(after, max)?.into_iter().map(|row| self.copy_of(row)).collect()
+    }
+
+    fn copy_of(&self, (object, kind): (ObjectInfo, Kind)) -> Result<Copy> {
+        let content = &object.content;
+        let (pinned, surplus_since_ms) = (self.is_pinned(content)?, self.index().surplus_since(content)?);
+        Ok(Copy { object, kind, pinned, surplus_since_ms })
+    }
+
+    /// Notes since when copies have been one too many, or, with `None`, that they are not; in one commit.
+    ///
+    /// # Errors
+    /// [`BlobError::Poisoned`](super::BlobError::Poisoned), or the errors of the index.
+    pub fn mark_surplus(&self, marks: Vec<(ContentId, Option<u64>)>) -> Result<()> {
+        self.index().submit(marks.into_iter().map(|(content, since)| Change::Surplus(content, since)))
+    }
+
     /// Pins an object that is here: it stays, whether a name stands for it or not, until it is unpinned. Durable on
     /// return; true if the object is here.
     ///
@@ -176,7 +231,7 @@ impl Store {
 pub struct Freeing {
     store: Store,
     content: ContentId,
-    may: Arc<std::sync::atomic::AtomicBool>,
+    may: Arc<AtomicBool>,
 }
 
 impl Freeing {
@@ -187,7 +242,7 @@ impl Freeing {
     /// The errors of [`Store::discard`].
     pub fn free(&self) -> Result<bool> {
         let may = self.may.clone();
-        self.store.discard(&self.content, move |_| may.load(std::sync::atomic::Ordering::SeqCst))
+        self.store.discard(&self.content, move |_| may.load(Ordering::SeqCst))
     }
 }
 
@@ -197,6 +252,8 @@ impl Drop for Freeing {
     }
 }
 
+/// Room is short where less than this part (a twentieth) is left.
+const SHORT_PART: u64 = 20;
 /// The number of cached objects that are chosen at a time.
 const EVICTED_AT_ONCE: usize = 64;
 /// The number of pins that are read at a time.

@@ -49,6 +49,11 @@ impl Store {
         if on_disk(length, length) <= free { Ok(()) } else { Err(BlobError::NoRoom { length, free }) }
     }
 
+    /// The size of the file system, in bytes; `None` if it does not tell.
+    pub fn disk_bytes(&self) -> Option<u64> {
+        self.room().map(|room| room.total)
+    }
+
     /// Keeps room for the bytes of an object beyond `offset`, until the promise is dropped. Where room is lacking, the
     /// cached objects go that were not used for the longest time.
     ///

@@ -50,6 +50,12 @@ pub struct PeerFile {
     /// r of the peer's ring, once known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub successors: Option<u8>,
+    /// The most bytes that objects may take, if a person set a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity_bytes: Option<u64>,
+    /// The bytes of the file system that objects leave free, if a person set them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserve_bytes: Option<u64>,
     /// Whether the peer left its ring.
     #[serde(default)]
     pub left: bool,
@@ -224,6 +230,8 @@ mod tests {
             interval_ms: Some(1_000),
             replicas: Some(3),
             successors: None,
+            capacity_bytes: Some(500_000_000_000),
+            reserve_bytes: None,
             left: false,
             contacts: vec![Address::new("127.0.0.1:12036").unwrap()],
         }

@@ -19,7 +19,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, StorageError, TableDefinit
 use super::backend::{self, Opened};
 use super::error::{BlobError, Result};
 use super::layout::Layout;
-use super::{keeping, reserve};
+use super::{keeping, leases, reserve};
 use crate::id::{ContentId, FileName, OutboardDigest, Position};
 use crate::time::Timestamp;
 use crate::wire::{Link, ObjectInfo, limits};
@@ -40,19 +40,31 @@ pub struct ObjectRow {
     pub object: ObjectInfo,
     /// Why the object is here.
     pub kind: Kind,
+    /// The date of its lease in milliseconds since the Unix epoch, if it has one.
+    pub leased_unix_ms: Option<u64>,
 }
 
 /// The removal of an object, if a condition holds.
 pub(super) struct Discard {
     content: ContentId,
     still: Box<dyn Fn(&ObjectRow) -> bool + Send + Sync>,
+    /// Whether the object is removed because no name refers to it.
+    of_lapsed: bool,
     /// Whether the last transaction that looked at the condition removed the object.
     done: AtomicBool,
 }
 
 impl Discard {
     pub fn new(content: ContentId, still: impl Fn(&ObjectRow) -> bool + Send + Sync + 'static) -> Discard {
-        Discard { content, still: Box::new(still), done: AtomicBool::new(false) }
+        Discard { content, still: Box::new(still), of_lapsed: false, done: AtomicBool::new(false) }
+    }
+
+    /// The removal of an object that no name refers to.
+    pub fn of_lapsed(
+        content: ContentId,
+        still: impl Fn(&ObjectRow) -> bool + Send + Sync + 'static,
+    ) -> Discard {
+        Discard { of_lapsed: true, ..Discard::new(content, still) }
     }
 
     /// Whether the object was removed, once the change was submitted.
@@ -80,6 +92,10 @@ pub(super) enum Change {
     Swept(Vec<ContentId>),
     /// An object is pinned, or no longer.
     Pin(ContentId, bool),
+    /// Names refer to these objects, as of this time in milliseconds since the Unix epoch.
+    Leased(Vec<ContentId>, u64),
+    /// A copy has been one too many since this time in milliseconds since the Unix epoch, or, with `None`, is not.
+    Surplus(ContentId, Option<u64>),
     /// Objects were used, at these times in milliseconds since the Unix epoch; only a cache remembers that.
     Used(Vec<(ContentId, u64)>),
     /// These objects, of these lengths in bytes, are only a cache; for an index that has not listed them yet.
@@ -300,6 +316,20 @@ impl Index {
     /// The objects whose files are to be removed, or were removed a short while ago.
     pub fn doomed(&self) -> Result<Vec<ContentId>> {
         self.read(keeping::doomed)
+    }
+
+    /// The dates of the leases of these objects, in milliseconds since the Unix epoch.
+    pub fn leases_of(&self, contents: &[ContentId]) -> Result<Vec<(ContentId, Option<u64>)>> {
+        self.read(|tables| leases::leases_of(tables, contents))
+    }
+
+    pub fn was_freed(&self, content: &ContentId) -> Result<bool> {
+        self.read(|tables| leases::was_freed(tables, content))
+    }
+
+    /// Since when a copy has been one too many, in milliseconds since the Unix epoch, if that was noted.
+    pub fn surplus_since(&self, content: &ContentId) -> Result<Option<u64>> {
+        self.read(|tables| keeping::surplus_since(tables, content))
     }
 
     pub fn is_pinned(&self, content: &ContentId) -> Result<bool> {
@@ -559,6 +589,14 @@ fn apply(transaction: &redb::WriteTransaction, change: &Change) -> Applied {
         Change::Discard(discard) => apply_discard(transaction, discard),
         Change::Swept(contents) => keeping::swept(transaction, contents),
         Change::Pin(content, pinned) => pin_object(transaction, content, *pinned),
+        Change::Leased(contents, at) => {
+            for content in contents {
+                let here = transaction.open_table(OBJECTS)?.get(&content.0)?.is_some();
+                leases::renew(transaction, content, here, *at)?;
+            }
+            Ok(())
+        }
+        Change::Surplus(content, since_ms) => keeping::mark_surplus(transaction, content, *since_ms),
         Change::Used(uses) => keeping::used(transaction, uses),
         Change::Cached(cached) => keeping::list_cached(transaction, cached),
         Change::Link { name, clock, content } => set_link(transaction, name, *clock, content.as_ref()),
@@ -594,6 +632,9 @@ fn insert_object(transaction: &redb::WriteTransaction, info: &ObjectInfo, kind: 
     };
     objects.insert(&info.content.0, (info.length, &info.outboard.0, kind))?;
     keeping::came(transaction, &info.content, (kind == REQUESTED).then_some(info.length))?;
+    if known.is_none() {
+        leases::came(transaction, &info.content)?;
+    }
     add_bytes(transaction, info.length, known.map_or(0, |(known, _)| known.length))
 }
 
@@ -614,13 +655,15 @@ fn apply_discard(transaction: &redb::WriteTransaction, discard: &Discard) -> App
     };
     let goes = match row {
         Some((object, kind)) if !keeping::is_pinned_in(transaction, content)? => {
-            (discard.still)(&ObjectRow { object, kind })
+            let leased_unix_ms = leases::lease_in(transaction, content)?;
+            (discard.still)(&ObjectRow { object, kind, leased_unix_ms })
         }
         _ => false,
     };
     discard.done.store(goes, Ordering::SeqCst);
     if goes {
         forget_object(transaction, content)?;
+        leases::went(transaction, content, discard.of_lapsed)?;
         keeping::doom(transaction, content)?;
     }
     Ok(())

@@ -20,6 +20,7 @@ pub(super) fn came(transaction: &WriteTransaction, content: &ContentId, cached: 
 
 /// Notes that an object is out of the index. A pin stays: it holds for the object's next copy here.
 pub(super) fn went(transaction: &WriteTransaction, content: &ContentId) -> Done {
+    mark_surplus(transaction, content, None)?;
     set_cached(transaction, content, None)
 }
 
@@ -95,6 +96,28 @@ pub(super) fn is_pinned(transaction: &ReadTransaction, content: &ContentId) -> D
     }
 }
 
+/// Notes since when a copy has been one too many, in milliseconds since the Unix epoch; `None` that it is not.
+pub(super) fn mark_surplus(
+    transaction: &WriteTransaction,
+    content: &ContentId,
+    since_ms: Option<u64>,
+) -> Done {
+    let mut surplus = transaction.open_table(SURPLUS)?;
+    match since_ms {
+        Some(since) => surplus.insert(&content.0, since)?,
+        None => surplus.remove(&content.0)?,
+    };
+    Ok(())
+}
+
+/// Since when a copy has been one too many, as [`mark_surplus`] noted it.
+pub(super) fn surplus_since(transaction: &ReadTransaction, content: &ContentId) -> Done<Option<u64>> {
+    match if_there(transaction.open_table(SURPLUS))? {
+        Some(surplus) => Ok(surplus.get(&content.0)?.map(|row| row.value())),
+        None => Ok(None),
+    }
+}
+
 /// The last use of cached objects, in milliseconds since the Unix epoch. Objects that are no cache are passed over.
 pub(super) fn used(transaction: &WriteTransaction, uses: &[(ContentId, u64)]) -> Done {
     let mut cached = transaction.open_table(CACHED)?;
@@ -167,7 +190,7 @@ fn set_cached(transaction: &WriteTransaction, content: &ContentId, length: Optio
 }
 
 /// A table that may not have been made yet.
-fn if_there<T>(opened: std::result::Result<T, TableError>) -> Done<Option<T>> {
+pub(super) fn if_there<T>(opened: std::result::Result<T, TableError>) -> Done<Option<T>> {
     match opened {
         Err(TableError::TableDoesNotExist(_)) => Ok(None),
         opened => Ok(Some(opened?)),
@@ -179,6 +202,8 @@ const DOOMED: TableDefinition<'_, &[u8; 32], ()> = TableDefinition::new("doomed"
 const PINS: TableDefinition<'_, &[u8; 32], ()> = TableDefinition::new("pins");
 /// Content id of an object that is only a cache → length, last use in milliseconds since the Unix epoch.
 const CACHED: TableDefinition<'_, &[u8; 32], (u64, u64)> = TableDefinition::new("cached");
+/// Content id of a copy that is one too many → since when, in milliseconds since the Unix epoch.
+const SURPLUS: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("surplus");
 const TOTALS: TableDefinition<'_, &str, u64> = TableDefinition::new("cached in all");
 const CACHED_BYTES: &str = "bytes";
 const LISTED: &str = "listed";

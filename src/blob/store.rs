@@ -176,6 +176,14 @@ impl Store {
         objects.into_iter().map(entry).collect()
     }
 
+    /// At most `max` objects in the order of their content ids, after this one, without names.
+    ///
+    /// # Errors
+    /// The errors of the index.
+    pub fn infos_after(&self, after: Option<ContentId>, max: usize) -> Result<Vec<ObjectInfo>> {
+        Ok(self.index().objects_after(after, max)?.into_iter().map(|(info, _)| info).collect())
+    }
+
     /// All objects here, in the order of their content ids, each with the reason why it is here.
     pub fn object_ids(&self) -> Result<Vec<(ContentId, Kind)>> {
         let objects = self.index().objects_after(None, usize::MAX)?;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::config::Interval;
+use crate::config::{ByteLimit, Interval};
 use crate::peer::{Entrance, StartOptions};
 use crate::wire::Address;
 
@@ -43,6 +43,12 @@ pub(super) struct PeerArgs {
     /// Where the ring CA and the peers' certificates are
     #[arg(long, value_name = "DIR", env = "QUOIT_CERTS_DIR")]
     certs_dir: Option<PathBuf>,
+    /// The most bytes that files may take here, such as 500G or 200GiB; default: no limit but the disk's [default: as before]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
+    capacity: Option<ByteLimit>,
+    /// How much of the disk files leave free; default: 5 % or 10 GiB, the smaller [default: as before]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
+    reserve: Option<ByteLimit>,
     /// Tell every ping, answer and copy
     #[arg(long, short)]
     verbose: bool,
@@ -52,6 +58,9 @@ pub(super) struct PeerArgs {
     /// How long a stream may be silent while bytes are due, in seconds
     #[arg(long, value_name = "SECONDS", env = "QUOIT_STREAM_SILENCE", hide = true)]
     stream_silence: Option<Interval>,
+    /// How long a copy that is one too many stays while there is room, in seconds
+    #[arg(long, value_name = "SECONDS", env = "QUOIT_SURPLUS_WAIT", hide = true)]
+    surplus_wait: Option<Interval>,
 }
 
 /// The options of a command whose peer may have been admitted elsewhere.
@@ -87,8 +96,13 @@ impl PeerArgs {
             base_port: self.base_port,
             advertise: self.advertise,
             interval,
+            capacity: self.capacity,
+            reserve: self.reserve,
             ..StartOptions::new(entrance)
         };
+        if let Some(wait) = self.surplus_wait {
+            start.surplus_wait = wait.duration();
+        }
         if let Some(silence) = self.stream_silence {
             start.transport.stream_silence = silence.duration();
         }

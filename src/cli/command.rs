@@ -12,7 +12,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 
 use crate::id::{FileName, escaped};
-use crate::peer::{StoreOptions, VersionChoice, Wait, Wanted, nearest, versioned, word_list};
+use crate::peer::{StopSpan, StoreOptions, VersionChoice, Wait, Wanted, nearest, versioned, word_list};
 
 /// One command to a peer.
 #[derive(Debug, clap::Subcommand)]
@@ -43,6 +43,11 @@ pub(super) enum Command {
     /// one has too few copies left to be safe, or the peer is in trouble.
     #[command(after_help = "Example: quoit status && echo all is well")]
     Status(StatusArgs),
+    /// Whether peers may stop, with every file readable meanwhile and stores acknowledged
+    ///
+    /// Exit code 0 for yes, 1 for no, 2 when that cannot be told. The answer is one sentence with the reason.
+    #[command(alias = "safe", after_help = "Example: quoit safe-to-stop nas --for 10m && ssh nas reboot")]
+    SafeToStop(SafeToStopArgs),
     /// The peers that keep the record of a name, and those that keep its bytes
     #[command(after_help = "Example: quoit whereis report.pdf")]
     Whereis(WhereisArgs),
@@ -73,6 +78,23 @@ pub(super) enum Command {
     /// one of them. The new version settles them.
     #[command(after_help = "Example: quoit restore report.pdf@2    its file is the one of version 2 again")]
     Restore(RestoreArgs),
+    /// Keep a file at the peer until it is unpinned, and bring it there first
+    ///
+    /// A pinned file is not evicted and not dropped, also when its name stands for other bytes by then.
+    #[command(after_help = "Example: quoit pin report.pdf")]
+    Pin(KeepArgs),
+    /// End the pin of a file
+    #[command(after_help = "Example: quoit unpin report.pdf")]
+    Unpin(KeepArgs),
+    /// Free the peer's copy of a file, if it is safe elsewhere
+    ///
+    /// It is safe where the peer is none of those that should keep the file, and all of these vouch for their copies
+    /// now. Otherwise the copy stays, and the error names the others.
+    #[command(after_help = "Example: quoit drop film.mkv")]
+    Drop(KeepArgs),
+    /// Free all copies of the peer that are safe elsewhere
+    #[command(after_help = "Example: quoit evict --dry-run    how much it would free")]
+    Evict(EvictArgs),
 }
 
 /// How results are written.
@@ -170,8 +192,38 @@ pub(super) struct StatusArgs {
     /// Name each file that lacks copies
     #[arg(long)]
     pub(super) verbose: bool,
+    /// Ask every member for its version, disk and clock
+    #[arg(long, conflicts_with = "verbose")]
+    pub(super) ring: bool,
     #[command(flatten)]
     pub(super) output: OutputArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct SafeToStopArgs {
+    /// Which peers stop, all at once: number, display name, HOST:PORT, or the beginning of a position [default: the
+    /// asked peer]
+    #[arg(value_name = "PEER")]
+    pub(super) peers: Vec<String>,
+    /// For how long: 90s, 10m, 2h or 7d
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration, allow_negative_numbers = true)]
+    duration: Option<Duration>,
+    /// They do not come back: every file gets its copies elsewhere
+    #[arg(long, conflicts_with = "duration")]
+    for_good: bool,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+impl SafeToStopArgs {
+    /// How long the peers stop.
+    pub(super) fn span(&self) -> StopSpan {
+        match self.duration {
+            _ if self.for_good => StopSpan::ForGood,
+            Some(duration) => StopSpan::For { ms: duration.as_millis() as u64 },
+            None => StopSpan::AWhile,
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -213,6 +265,24 @@ pub(super) struct RestoreArgs {
     pub(super) output: OutputArgs,
 }
 
+#[derive(Debug, clap::Args)]
+pub(super) struct KeepArgs {
+    /// A name, sha256:HEX, or the beginning of HEX; at the prompt also that of a name
+    #[arg(value_name = "NAME")]
+    pub(super) wanted: Wanted,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct EvictArgs {
+    /// Only say what would be freed
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
 /// A line at the prompt.
 #[derive(Debug, clap::Parser)]
 #[command(no_binary_name = true, disable_help_subcommand = true, disable_version_flag = true)]
@@ -240,9 +310,27 @@ pub(super) enum PromptCommand {
 }
 
 /// The prompt's commands, in the order in which `Help` lists them.
-pub(super) const NAMES: [&str; 15] = [
-    "Store", "Request", "Cat", "Files", "Whereis", "History", "Remove", "Restore", "Ring", "Ping", "Status",
-    "Leave", "Forget", "Quit", "Help",
+pub(super) const NAMES: [&str; 20] = [
+    "Store",
+    "Request",
+    "Cat",
+    "Files",
+    "Whereis",
+    "History",
+    "Remove",
+    "Restore",
+    "Ring",
+    "Ping",
+    "Status",
+    "Safe-to-stop",
+    "Pin",
+    "Unpin",
+    "Drop",
+    "Evict",
+    "Leave",
+    "Forget",
+    "Quit",
+    "Help",
 ];
 
 /// The text that `Help` prints.
@@ -258,7 +346,11 @@ Remove NAME              let a name stand for no file any more
 Restore NAME@2           make an earlier version the current one again
 Ring                     who is in the ring, and how much of it each owns
 Ping PEER                how another peer answers
-Status                   how this peer and its ring are
+Status [--ring]          how safe the files are, and how this peer and its ring are
+Safe-to-stop [PEER…]     whether this peer, or others, may stop
+Pin NAME, Unpin NAME     keep a file here whatever happens to its name, or no longer
+Drop NAME                free this peer's copy of a file, if it is safe elsewhere
+Evict [--dry-run]        free all copies here that are safe elsewhere
 Leave --dry-run          what would have to be copied before leaving
 Forget PEER              count a member no more that will not come back
 Quit                     hand everything over, tell the neighbours, and leave
@@ -297,7 +389,9 @@ impl PromptCommand {
     pub(super) fn by_a_person(mut self) -> PromptCommand {
         match &mut self {
             PromptCommand::Peer(
-                Command::Request(RequestArgs { wanted, .. }) | Command::Cat(CatArgs { wanted }),
+                Command::Request(RequestArgs { wanted, .. })
+                | Command::Cat(CatArgs { wanted })
+                | Command::Pin(KeepArgs { wanted, .. }),
             ) => {
                 *wanted = wanted.clone().or_beginning();
             }
@@ -435,6 +529,25 @@ fn timeout(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("seconds, more than 0 and at most {}", StoreOptions::TIMEOUT_MAX.as_secs()))
 }
 
+/// A number and its unit, from one second to ten years.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "a number and s, m, h or d, such as 10m; from 1s to 3650d".to_owned();
+    let unit = text.chars().next_back().ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let digits = &text[..text.len() - unit.len_utf8()];
+    let number = digits.parse::<u64>().ok().filter(|_| digits.bytes().all(|b| b.is_ascii_digit()));
+    let all = number.and_then(|number| number.checked_mul(seconds));
+    all.filter(|all| (1..=STOP_SECONDS_MAX).contains(all)).map(Duration::from_secs).ok_or_else(wrong)
+}
+
+/// The longest time for which a peer is said to stop, in seconds: ten years.
+const STOP_SECONDS_MAX: u64 = 3_650 * 86_400;
 /// The most characters of an unknown command that are repeated and compared.
 const NAME_SHOWN_MAX: usize = 40;
 
@@ -529,6 +642,20 @@ mod tests {
     }
 
     #[test]
+    fn a_stop_has_a_span_and_peers() {
+        let asked = |line: &str| match parsed(line) {
+            PromptCommand::Peer(Command::SafeToStop(args)) => (args.peers.len(), args.span()),
+            other => panic!("{line}: {other:?}"),
+        };
+        assert_eq!(asked("safe-to-stop"), (0, StopSpan::AWhile));
+        assert_eq!(asked("Safe nas desk --for-good"), (2, StopSpan::ForGood));
+        for (text, seconds) in [("90s", 90), ("10m", 600), ("2h", 7_200), ("7d", 604_800)] {
+            let (peers, span) = asked(&format!("Safe-To-Stop nas --for {text}"));
+            assert_eq!((peers, span), (1, StopSpan::For { ms: 1_000 * seconds }));
+        }
+    }
+
+    #[test]
     fn two_files_of_one_name_are_refused() {
         let why = store("store a/notes.txt x b/notes.txt").options().unwrap_err();
         assert!(why.contains("a/notes.txt and b/notes.txt") && why.contains("--as"), "{why}");
@@ -576,6 +703,17 @@ mod tests {
             "Quit now",
             "Ring 4",
             "Ping",
+            "Status --ring --verbose",
+            "Safe-to-stop --for",
+            "Safe-to-stop --for 10",
+            "Safe-to-stop --for 0m",
+            "Safe-to-stop --for +1m",
+            "Safe-to-stop --for -1m",
+            "Safe-to-stop --for m",
+            "Safe-to-stop --for 1é",
+            "Safe-to-stop --for 99999999999999999999d",
+            "Safe-to-stop --for 3651d",
+            "Safe-to-stop --for 1d --for-good",
             "'open",
         ] {
             match PromptCommand::parse(line) {

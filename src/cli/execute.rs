@@ -6,14 +6,19 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::command::{Command, ForgetArgs, LeaveArgs, RequestArgs, StoreArgs};
+use super::command::{
+    Command, ForgetArgs, KeepArgs, LeaveArgs, RequestArgs, SafeToStopArgs, StatusArgs, StoreArgs,
+};
 use super::link::PeerLink;
+use super::local_time::LocalTime;
 use super::output::Output;
 use super::tables::Table;
-use super::{DEGRADED, DONE, FAILED, NOT_FOUND, format, json, progress, remedy, tables};
+use super::{
+    DEGRADED, DONE, FAILED, NOT_FOUND, UNSAFE, format, json, progress, remedy, space, tables, verdict,
+};
 use crate::peer::{
-    Failure, LeaveReport, ObjectBytes, Place, Progress, RequestReport, StoreOptions, Wanted, WriteError,
-    nearest, peer_list,
+    Failure, LeaveReport, ObjectBytes, Place, Progress, RequestReport, StopAnswer, StoreOptions, Wanted,
+    WriteError, nearest, peer_list,
 };
 
 /// The peer and the output of a command.
@@ -35,19 +40,8 @@ impl Executor<'_> {
                 }
                 Err(failure) => self.fail_with(&failure, &remedy::name(&failure)),
             },
-            Command::Status(args) => match self.peer.status().await {
-                Ok(report) => {
-                    self.say(args.output.json, &json::status(&report), || {
-                        format::status(&report, args.verbose)
-                    });
-                    match report.is_below_quorum() || report.trouble.is_some() {
-                        true => FAILED,
-                        false if report.is_whole() => DONE,
-                        false => DEGRADED,
-                    }
-                }
-                Err(failure) => self.fail(&failure),
-            },
+            Command::Status(args) => self.status(&args).await,
+            Command::SafeToStop(args) => self.safe_to_stop(&args).await,
             Command::Ring(output) => match self.peer.ring().await {
                 Ok(lines) => {
                     self.list(output.json, lines.iter().map(json::ring_line), || tables::ring(&lines))
@@ -79,6 +73,87 @@ impl Executor<'_> {
             Command::History(args) => self.history(&args).await,
             Command::Remove(args) => self.remove(&args).await,
             Command::Restore(args) => self.restore(&args).await,
+            Command::Pin(args) => self.pin(&args).await,
+            Command::Unpin(args) => match self.peer.unpin(&args.wanted).await {
+                Ok(report) => self.say(args.output.json, &space::pin_json(&report), || space::pin(&report)),
+                Err(failure) => self.fail(&failure),
+            },
+            Command::Drop(args) => match self.peer.drop_copy(&args.wanted).await {
+                Ok(report) => {
+                    self.say(args.output.json, &space::dropped_json(&report), || space::dropped(&report))
+                }
+                Err(failure) => self.fail(&failure),
+            },
+            Command::Evict(args) => match self.peer.evict(args.dry_run).await {
+                Ok(report) => {
+                    self.say(args.output.json, &space::evicted_json(&report), || space::evicted(&report))
+                }
+                Err(failure) => self.fail(&failure),
+            },
+        }
+    }
+
+    async fn pin(&self, args: &KeepArgs) -> u8 {
+        let progress = Arc::new(Progress::default());
+        let pinned = progress::drawn(self.out, &progress, self.peer.pin(&args.wanted, &progress)).await;
+        match pinned {
+            Ok(report) => self.say(args.output.json, &space::pin_json(&report), || space::pin(&report)),
+            Err(failure) => self.fail_with(&failure, &remedy::request(&failure, &args.wanted)),
+        }
+    }
+
+    /// Shows how the peer and its ring are; with `--ring` also each member in its own words.
+    async fn status(&self, args: &StatusArgs) -> u8 {
+        let report = match self.peer.status().await {
+            Ok(report) => report,
+            Err(failure) => return self.fail(&failure),
+        };
+        let now = LocalTime::now();
+        let sentence = verdict::sentence(&report, &now);
+        let mut value = json::status(&report, &sentence);
+        if args.ring {
+            // A peer that is in no ring knows no members.
+            let members = match report.verdict.members {
+                0 => Ok(Vec::new()),
+                _ => self.peer.members().await,
+            };
+            let members = match members {
+                Ok(members) => members,
+                Err(failure) => return self.fail(&failure),
+            };
+            if args.output.json {
+                value["members"] = members.iter().map(json::member).collect();
+                self.out.json(&value);
+            } else {
+                self.out.result(&sentence);
+                self.out.table(&tables::members(&members, &now));
+            }
+        } else {
+            self.say(args.output.json, &value, || format::status(&report, &sentence, args.verbose, &now));
+        }
+        match report.is_below_quorum() || report.trouble.is_some() {
+            true => FAILED,
+            false if report.is_whole() => DONE,
+            false => DEGRADED,
+        }
+    }
+
+    /// Answers whether peers may stop. The exit code is the answer, so that every failure has the code of "cannot tell".
+    async fn safe_to_stop(&self, args: &SafeToStopArgs) -> u8 {
+        match self.peer.safe_to_stop(&args.peers, args.span()).await {
+            Ok(report) => {
+                let sentence = verdict::answer(&report, &LocalTime::now());
+                self.say(args.output.json, &json::may_stop(&report, &sentence), || sentence.clone());
+                match report.answer {
+                    StopAnswer::Yes => DONE,
+                    StopAnswer::No(_) => UNSAFE,
+                    StopAnswer::CannotTell(_) => FAILED,
+                }
+            }
+            Err(failure) => {
+                self.fail(&failure);
+                FAILED
+            }
         }
     }
 

@@ -8,3 +8,5 @@ pub const NOT_FOUND: u8 = 1;
 pub const FAILED: u8 = 2;
 /// The exit code of `status` when some file lacks copies, or when that cannot be told.
 pub const DEGRADED: u8 = 3;
+/// The exit code of `safe-to-stop` when the answer is no.
+pub const UNSAFE: u8 = 1;

@@ -1,8 +1,9 @@
 //! Reports as people read them. Pure: a report in, lines out, without a last line break.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use super::local_time::LocalTime;
 use super::words::quoted;
 use crate::id::{FileName, escaped};
 use crate::peer::{
@@ -170,15 +171,10 @@ pub(super) fn whereis(report: &WhereisReport) -> String {
     lines.join("\n")
 }
 
-/// The text on the state of a peer.
-pub(super) fn status(report: &StatusReport, verbose: bool) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    status_at(report, verbose, now)
-}
-
-/// Like [`status`], at that second since the Unix epoch.
-fn status_at(report: &StatusReport, verbose: bool, now: u64) -> String {
+/// The text on the state of a peer; `sentence` says how safe the files of the ring are, and comes first.
+pub(super) fn status(report: &StatusReport, sentence: &str, verbose: bool, now: &LocalTime) -> String {
     let mut lines = vec![
+        escaped(sentence),
         format!("Peer {} of ring {}: {}", report.peer, escaped(&report.ring), report.phase),
         format!("  listens on   {}, life {}", report.address, report.incarnation),
         format!("  position     {}", report.peer.position),
@@ -208,6 +204,7 @@ fn status_at(report: &StatusReport, verbose: bool, now: u64) -> String {
         size(report.bytes),
         count(report.records, "name record", "name records")
     ));
+    lines.extend(super::space::status(&report.space));
     lines.extend(short(report, verbose));
     lines.extend(unkept(report));
     lines.extend(report.trouble.iter().map(|why| format!("  trouble      {}", escaped(why))));
@@ -219,7 +216,7 @@ fn status_at(report: &StatusReport, verbose: bool, now: u64) -> String {
         lines.push("  siblings     names that were written in two places at once; both are kept:".to_owned());
         lines.extend(listed(&report.siblings, FileName::to_string));
     }
-    lines.extend(certificate(report.certificate_until, now));
+    lines.extend(certificate(report.certificate_until, now.second()));
     lines.push(format!("  data         {}", escaped(&report.data_dir)));
     lines.extend(report.misbehaving.first.iter().take(LISTED_MAX).map(|m| {
         format!("  misbehaved   peer {}: {} ({})", m.peer, m.kind, count(m.count, "time", "times"))

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use crate::id::FileName;
 use crate::peer::{
-    ForgetReport, LeavePlan, LeaveReport, Listed, MissingCopy, PeerName, PingReport, RequestReport, RingFile,
-    RingLine, ShortFile, StatusReport, StoreReport, WhereisReport,
+    Doubt, ForgetReport, Hindrance, Lack, LackReason, LeavePlan, LeaveReport, Listed, MemberLine,
+    MissingCopy, PeerName, PingReport, RequestReport, RingFile, RingLine, ShortFile, StatusReport,
+    StopAnswer, StopReport, StopSpan, StoreReport, Verdict, WhereisReport,
 };
 use crate::sim::Report;
 use crate::wire::FileEntry;
@@ -56,11 +57,14 @@ pub(super) fn file(file: &FileEntry) -> Value {
         "names": names(&file.names),
         "content": file.object.content.to_string(),
         "length": file.object.length,
+        "pinned": file.pinned,
     })
 }
 
 pub(super) fn ring_file(found: &RingFile) -> Value {
     let mut value = file(&found.file);
+    // A pin is a matter of each holder.
+    value.as_object_mut().map(|fields| fields.remove("pinned"));
     value["holders"] = peers(&found.holders);
     value
 }
@@ -109,8 +113,10 @@ pub(super) fn ping(report: &PingReport) -> Value {
     })
 }
 
-pub(super) fn status(report: &StatusReport) -> Value {
+/// The JSON of a status; `sentence` is the one that its text begins with.
+pub(super) fn status(report: &StatusReport, sentence: &str) -> Value {
     json!({
+        "verdict": verdict(&report.verdict, sentence),
         "label": report.peer.label(),
         "position": report.peer.position.to_string(),
         "incarnation": report.incarnation,
@@ -162,7 +168,119 @@ pub(super) fn status(report: &StatusReport) -> Value {
         "certificate_until": report.certificate_until,
         "data_dir": report.data_dir,
         "notices": listed(&report.notices, |line| json!(line)),
+        "space": super::space::status_json(&report.space),
     })
+}
+
+fn verdict(verdict: &Verdict, sentence: &str) -> Value {
+    json!({
+        "sentence": sentence,
+        "members": verdict.members,
+        "heard": verdict.heard,
+        "away": verdict.away,
+        "files": verdict.files,
+        "bytes": verdict.bytes,
+        "copies_wanted": verdict.copies,
+        "quorum": verdict.quorum,
+        "copies_least": verdict.copies_least,
+        "survives": verdict.survives(),
+        "short": verdict.short,
+        "unreadable": verdict.unreadable,
+        "unreadable_on": lacks(&verdict.unreadable_on),
+        "at_risk": listed(&verdict.at_risk, |risk| {
+            let mut value = peer(&risk.peer);
+            value["files"] = json!(risk.files);
+            value["reasons"] = lacks(&risk.reasons);
+            value
+        }),
+        "reasons": lacks(&verdict.lacks),
+        "syncing": listed(&verdict.syncing, peer),
+    })
+}
+
+/// The JSON of the answer on whether peers may stop; `sentence` is the answer as people read it.
+pub(super) fn may_stop(report: &StopReport, sentence: &str) -> Value {
+    let (safe, because) = match report.answer {
+        StopAnswer::Yes => (json!(true), Value::Null),
+        StopAnswer::No(hindrance) => (
+            json!(false),
+            json!(match hindrance {
+                Hindrance::Unreadable => "unreadable",
+                Hindrance::NoStores => "no_stores",
+                Hindrance::TooFewMembers => "too_few_members",
+                Hindrance::NoRoom => "no_room",
+            }),
+        ),
+        StopAnswer::CannotTell(doubt) => (
+            Value::Null,
+            json!(match doubt {
+                Doubt::Unheard => "unheard",
+                Doubt::Syncing => "syncing",
+                Doubt::Uncounted => "uncounted",
+            }),
+        ),
+    };
+    let for_ms = match report.span {
+        StopSpan::For { ms } => Some(ms),
+        StopSpan::AWhile | StopSpan::ForGood => None,
+    };
+    json!({
+        "safe": safe,
+        "sentence": sentence,
+        "because": because,
+        "peers": peers(&report.peers),
+        "for_ms": for_ms,
+        "for_good": report.span == StopSpan::ForGood,
+        "absent": peers(&report.absent),
+        "files": report.files,
+        "unreadable": report.unreadable,
+        "only_there": report.only_there,
+        "reasons": lacks(&report.lacks),
+        "copies_least": report.copies_least,
+        "alone": report.alone,
+        "answering": report.answering,
+        "quorum": report.quorum,
+        "to_copy_bytes": report.to_copy_bytes,
+        "room_bytes": report.room_bytes,
+        "unheard": listed(&report.unheard, peer),
+        "syncing": listed(&report.syncing, peer),
+    })
+}
+
+/// The JSON of a member in its own words; the figures are null if it does not answer.
+pub(super) fn member(member: &MemberLine) -> Value {
+    let said = member.said.as_ref();
+    let mut value = peer(&member.line.peer);
+    value["state"] = json!(member.line.state_in_words());
+    value["away_since_ms"] = json!(member.away_since_ms);
+    value["answers"] = json!(said.is_some());
+    value["version"] = json!(said.map(|said| &said.version));
+    value["files"] = json!(said.map(|said| said.objects));
+    value["bytes"] = json!(said.map(|said| said.bytes));
+    value["free_bytes"] = json!(said.map(|said| said.free_bytes));
+    value["disk_bytes"] = json!(said.map(|said| said.disk_bytes));
+    value["full"] = json!(said.map(|said| said.full));
+    value["syncing"] = json!(said.map(|said| said.syncing));
+    value["clock_ahead_ms"] = json!(member.clock_ahead_ms);
+    value
+}
+
+fn lacks(lacks: &[Lack]) -> Value {
+    let lack = |lack: &Lack| {
+        let (reason, since_ms) = match lack.reason {
+            LackReason::Away { since_ms } => ("away", since_ms),
+            LackReason::Gone { since_ms } => ("gone", since_ms),
+            LackReason::Silent => ("silent", None),
+            LackReason::Full => ("full", None),
+            LackReason::Syncing => ("syncing", None),
+            LackReason::NotYet => ("not_yet", None),
+        };
+        let mut value = peer(&lack.peer);
+        value["reason"] = json!(reason);
+        value["since_ms"] = json!(since_ms);
+        value
+    };
+    lacks.iter().map(lack).collect()
 }
 
 pub(super) fn leave(report: &LeaveReport) -> Value {
@@ -278,7 +396,7 @@ mod tests {
         let entry = FileEntry { object, names, pinned: false };
         assert_eq!(
             file(&entry).to_string(),
-            format!(r#"{{"names":["two\nlines"],"content":"{content}","length":3}}"#)
+            format!(r#"{{"names":["two\nlines"],"content":"{content}","length":3,"pinned":false}}"#)
         );
         let found = RingFile { file: entry, holders: vec![number.into()] };
         assert!(

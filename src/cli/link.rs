@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use crate::id::{ContentId, FileName};
 use crate::peer::{
-    Client, Failure, ForgetReport, Handle, HistoryReport, LeavePlan, LeaveReport, ObjectBytes, PingReport,
-    Progress, RemoveReport, RequestReport, RestoreReport, RingFiles, RingLine, StatusReport, StoreError,
-    StoreOptions, StoreReport, VersionChoice, Wanted, WhereisReport,
+    Client, DropReport, EvictReport, Failure, ForgetReport, Handle, HistoryReport, LeavePlan, LeaveReport,
+    MemberLine, ObjectBytes, PinReport, PingReport, Progress, RemoveReport, RequestReport, RestoreReport,
+    RingFiles, RingLine, StatusReport, StopReport, StopSpan, StoreError, StoreOptions, StoreReport,
+    VersionChoice, Wanted, WhereisReport,
 };
 use crate::wire::FileEntry;
 
@@ -82,6 +83,20 @@ impl PeerLink {
         }
     }
 
+    pub(super) async fn safe_to_stop(&self, peers: &[String], span: StopSpan) -> Answer<StopReport> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.safe_to_stop(peers, span).await?),
+            PeerLink::Remote(peer) => peer.safe_to_stop(peers, span).await,
+        }
+    }
+
+    pub(super) async fn members(&self) -> Answer<Vec<MemberLine>> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.members().await?),
+            PeerLink::Remote(peer) => peer.members().await,
+        }
+    }
+
     /// Finds a name; for a person at the prompt of the peer itself, the beginning of a name is enough.
     pub(super) async fn whereis(&self, name: &FileName, a_beginning_will_do: bool) -> Answer<WhereisReport> {
         match self {
@@ -123,6 +138,34 @@ impl PeerLink {
         match self {
             PeerLink::InProcess(peer) => Ok(peer.forget(whom, sure).await?),
             PeerLink::Remote(peer) => peer.forget(whom, sure).await,
+        }
+    }
+
+    pub(super) async fn pin(&self, wanted: &Wanted, progress: &Arc<Progress>) -> Answer<PinReport> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.pin(wanted, progress).await?),
+            PeerLink::Remote(peer) => peer.pin(wanted, progress).await,
+        }
+    }
+
+    pub(super) async fn unpin(&self, wanted: &Wanted) -> Answer<PinReport> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.unpin(wanted).await?),
+            PeerLink::Remote(peer) => peer.unpin(wanted).await,
+        }
+    }
+
+    pub(super) async fn drop_copy(&self, wanted: &Wanted) -> Answer<DropReport> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.drop_copy(wanted).await?),
+            PeerLink::Remote(peer) => peer.drop_copy(wanted).await,
+        }
+    }
+
+    pub(super) async fn evict(&self, dry_run: bool) -> Answer<EvictReport> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.evict(dry_run).await?),
+            PeerLink::Remote(peer) => peer.evict(dry_run).await,
         }
     }
 

@@ -18,6 +18,7 @@ mod join;
 mod json;
 mod known_names;
 mod link;
+mod local_time;
 mod output;
 mod plot;
 mod progress;
@@ -27,8 +28,10 @@ mod session;
 mod shell;
 mod signals;
 mod simulate;
+mod space;
 mod tables;
 mod terminal;
+mod verdict;
 mod versions;
 mod words;
 
@@ -43,7 +46,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use args::{Misuse, Plan};
-pub use exit::{DEGRADED, DONE, FAILED, NOT_FOUND};
+pub use exit::{DEGRADED, DONE, FAILED, NOT_FOUND, UNSAFE};
 use shell::TargetArgs;
 
 /// Runs the command line with these arguments, the program's name first, and returns the exit code.

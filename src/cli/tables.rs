@@ -9,8 +9,10 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::fit::wrapped;
 use super::format::{count, figure, seconds, size};
+use super::local_time::LocalTime;
+use super::verdict;
 use crate::id::{ContentId, FileName};
-use crate::peer::{RingFiles, RingLine, peer_list};
+use crate::peer::{MemberLine, RingFiles, RingLine, SelfReport, peer_list};
 use crate::sim::Report;
 use crate::wire::{FileEntry, MemberState};
 
@@ -139,6 +141,53 @@ pub(super) fn ring(lines: &[RingLine]) -> Table {
     }
 }
 
+/// The members of the ring in their own words.
+pub(super) fn members(members: &[MemberLine], now: &LocalTime) -> Table {
+    let row = |member: &MemberLine| {
+        let of = |cell: &dyn Fn(&SelfReport) -> String| {
+            member.said.as_ref().map_or_else(|| Cut::of("-"), |said| Cut::of(cell(said)))
+        };
+        let state = match (&member.said, member.line.state) {
+            (Some(said), _) if said.syncing => "taking over".to_owned(),
+            (None, MemberState::Alive) => "no answer".to_owned(),
+            _ => verdict::since(member.line.state_in_words(), member.away_since_ms, now),
+        };
+        vec![
+            Cut::of(&member.line.peer),
+            Cut::of(state),
+            of(&|said| said.version.clone()),
+            of(&|said| said.objects.to_string()),
+            of(&|said| size(said.bytes)),
+            of(&|said| size(said.free_bytes)),
+            of(&|said| if said.disk_bytes == 0 { "-".to_owned() } else { size(said.disk_bytes) }),
+            of(&|said| if said.full { "yes" } else { "no" }.to_owned()),
+            Cut::of(member.clock_ahead_ms.map_or("-".to_owned(), clock)),
+        ]
+    };
+    let answer = members.iter().filter(|member| member.said.is_some()).count();
+    Table {
+        header: &["PEER", "STATE", "VERSION", "FILES", "HOLDS", "FREE", "DISK", "FULL", "CLOCK"],
+        right: &[0, 3, 4, 5, 6, 8],
+        rows: members.iter().map(row).collect(),
+        last: format!("{}, {answer} answer", count(members.len() as u64, "member", "members")),
+    }
+}
+
+/// How far a clock is ahead of this peer's: "+0.2 s", "-1 h 0 min".
+fn clock(ahead_ms: i64) -> String {
+    let tenths = ahead_ms.saturating_add(if ahead_ms < 0 { -50 } else { 50 }) / 100;
+    match tenths {
+        0 => "0.0 s".to_owned(),
+        -599..600 => {
+            format!("{}{}.{} s", if tenths < 0 { "-" } else { "+" }, tenths.abs() / 10, tenths.abs() % 10)
+        }
+        _ => {
+            let sign = if ahead_ms < 0 { "-" } else { "+" };
+            format!("{sign}{}", seconds(Duration::from_millis(ahead_ms.unsigned_abs())))
+        }
+    }
+}
+
 /// The files of this peer.
 pub(super) fn files(files: &[FileEntry]) -> Table {
     if files.is_empty() {
@@ -146,10 +195,16 @@ pub(super) fn files(files: &[FileEntry]) -> Table {
     }
     let row = |file: &FileEntry| {
         let object = &file.object;
-        vec![Cut::of(names(&file.names)), Cut::of(size(object.length)), Cut::content(&object.content)]
+        let pinned = if file.pinned { "pinned" } else { "" };
+        vec![
+            Cut::of(names(&file.names)),
+            Cut::of(size(object.length)),
+            Cut::of(pinned.to_owned()),
+            Cut::content(&object.content),
+        ]
     };
     Table {
-        header: &["NAME", "SIZE", "CONTENT"],
+        header: &["NAME", "SIZE", "KEPT", "CONTENT"],
         right: &[1],
         rows: files.iter().map(row).collect(),
         last: total(files.iter()),
@@ -288,6 +343,71 @@ mod tests {
                 "  state    alive"
             ]
         );
+    }
+
+    #[test]
+    fn members_in_their_own_words() {
+        let line = |number, state, gone| RingLine {
+            peer: Position::of_number(number).into(),
+            gone,
+            address: Address::new("127.0.0.1:12004").unwrap(),
+            incarnation: 3,
+            state,
+            share: 0.0,
+            me: false,
+        };
+        let said = SelfReport {
+            version: "0.1.0".to_owned(),
+            free_bytes: 3 << 30,
+            disk_bytes: 8 << 30,
+            objects: 1_204,
+            bytes: 5 << 20,
+            full: false,
+            syncing: false,
+            unix_ms: 0,
+        };
+        let other = SelfReport { full: true, syncing: true, disk_bytes: 0, free_bytes: 0, ..said.clone() };
+        let member = |line, said: Option<SelfReport>, away_since_ms, clock_ahead_ms| MemberLine {
+            line,
+            away_since_ms,
+            said,
+            clock_ahead_ms,
+        };
+        let noon = 1_795_694_400_000;
+        let (alive, dead) = (MemberState::Alive, MemberState::Dead);
+        let text = members(
+            &[
+                member(line(4, alive, false), Some(said), None, Some(12)),
+                member(line(100, alive, false), Some(other), None, Some(-3_700_000)),
+                member(line(200, alive, false), None, None, None),
+                member(line(220, dead, false), None, Some(noon), None),
+                member(line(240, dead, true), None, Some(noon - 86_400_000), None),
+            ],
+            &LocalTime::at(1_795_694_400, jiff::tz::TimeZone::UTC),
+        );
+        let lines: Vec<String> = text.fitted(None).lines().map(str::to_owned).collect();
+        assert_eq!(
+            lines,
+            [
+                "PEER  STATE                        VERSION  FILES    HOLDS     FREE     DISK  FULL       CLOCK",
+                "   4  alive                        0.1.0     1204  5.0 MiB  3.0 GiB  8.0 GiB  no         0.0 s",
+                " 100  taking over                  0.1.0     1204  5.0 MiB  0 bytes        -  yes   -1 h 1 min",
+                " 200  no answer                    -            -        -        -        -  -              -",
+                " 220  away since 12:00             -            -        -        -        -  -              -",
+                " 240  gone since 2026-11-25 12:00  -            -        -        -        -  -              -",
+                "5 members, 2 answer",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_clock_has_its_sign() {
+        let shown = [0, 49, -49, 50, 250, -1_234, 59_949, 59_950, -3_600_000].map(clock);
+        assert_eq!(
+            shown,
+            ["0.0 s", "0.0 s", "0.0 s", "+0.1 s", "+0.3 s", "-1.2 s", "+59.9 s", "+1 min 0 s", "-1 h 0 min"]
+        );
+        assert!(clock(i64::MIN).starts_with('-') && clock(i64::MAX).starts_with('+'));
     }
 
     #[test]

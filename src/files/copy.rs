@@ -153,12 +153,19 @@ async fn accept_and_pass_on<E: Env>(
         }
         Ok(None) => {
             upstream.reply(StorageReply::AlreadyHere).await?;
-            env.keep_linked(object.content, given.links.clone()).await;
+            let kept = match env.keep_linked(object.content, given.links.clone()).await {
+                Ok(true) => Ok(()),
+                // It was here a moment ago; the sender may try again.
+                Ok(false) => Err(MissingReason::NotYet),
+                Err(error) => Err(error.missing_reason()),
+            };
             if !duty.owner {
                 pass_on(env, &given, chain, Feed::Disk, word.clone());
             }
-            env.copy_came(&object.content, upstream.party().certain(), false);
-            Ok(())
+            if kept.is_ok() {
+                env.copy_came(&object.content, upstream.party().certain(), false);
+            }
+            kept
         }
         Err(error) => {
             let reason = error.missing_reason();

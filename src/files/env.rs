@@ -7,18 +7,18 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::bytes::{Answering, Asking, DiskError, GiveError, Incoming, Piece, Reader};
+use super::bytes::{Answering, Asking, DiskError, GiveError, Incoming, KeptAs, Piece, Reader};
 use super::laws::Laws;
 use super::shares::Transfers;
 use crate::chord::View;
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{Bygones, NameHistory};
 use crate::outboard::Outboard;
-use crate::replica::{Arrivals, Holdings, Presence, TakeOver};
+use crate::replica::{Arrivals, Grants, Holdings, LeaseTerms, Presence, TakeOver};
 use crate::time::{Moment, Timestamp};
 use crate::wire::{
     Entry, Fault, Link, MembershipReply, MembershipRequest, MissingReason, NameRecord, ObjectInfo,
-    OfferedRecord, PeerName, SignedRecord, StorageReply, StorageRequest,
+    OfferedRecord, PeerName, Reference, SignedRecord, StorageReply, StorageRequest,
 };
 
 /// A boxed future, so that its size is known.
@@ -75,6 +75,8 @@ pub trait Env: Hops {
     type Reader: Reader<Piece = Self::Piece, Error = Self::DiskError>;
     /// The source of the bytes of a store: a user's file, or a client.
     type Origin: Send + Sync + 'static;
+    /// The intention to free the copy of an object.
+    type Freeing: Send + Sync + 'static;
 
     /// The laws of the store that hold: all of them, except in a simulation that tries what happens without one.
     fn laws(&self) -> Laws {
@@ -310,9 +312,120 @@ pub trait Env: Hops {
     /// The reason, for another peer, why it is not given an object that this one cannot read.
     fn not_given(&self, error: &Self::DiskError) -> MissingReason;
 
-    /// Marks an object that is here already as belonging here, under these names.
-    fn keep_linked(self: &Arc<Self>, content: ContentId, links: Vec<Link>)
-    -> impl Future<Output = ()> + Send;
+    /// Marks an object that is here already as belonging here, under these names, and renews its lease: another
+    /// peer counts on it from now on. Returns whether it is still here.
+    ///
+    /// # Errors
+    /// The reason why that cannot be made sure.
+    fn keep_linked(
+        self: &Arc<Self>,
+        content: ContentId,
+        links: Vec<Link>,
+    ) -> impl Future<Output = Result<bool, Self::DiskError>> + Send;
+
+    /// Means to free the copy of an object. The intention is void once this peer has told another peer of its copy, or
+    /// has received it anew. `None` while another task means to.
+    fn begin_freeing(&self, content: &ContentId) -> Option<Self::Freeing>;
+
+    /// Frees the copy, unless the intention is void or the copy is pinned or in use. Returns whether it was freed; then
+    /// durably.
+    ///
+    /// # Errors
+    /// The disk failed.
+    fn free(
+        self: &Arc<Self>,
+        freeing: Self::Freeing,
+    ) -> impl Future<Output = Result<bool, Self::DiskError>> + Send;
+
+    /// Whether an object is here with the right bytes, which are checked. From now on it belongs here, and an intention
+    /// to free it is void.
+    ///
+    /// # Errors
+    /// The reason why that cannot be told.
+    fn vouch(self: &Arc<Self>, content: ContentId) -> impl Future<Output = Result<bool, String>> + Send;
+
+    /// This peer's copy of an object, if there is one.
+    ///
+    /// # Errors
+    /// The reason why that cannot be told.
+    fn copy_here(
+        self: &Arc<Self>,
+        content: ContentId,
+    ) -> impl Future<Output = Result<Option<CopyHere>, String>> + Send;
+
+    /// The next copies here, in the order of their content ids, after this one.
+    ///
+    /// # Errors
+    /// The reason why they cannot be read.
+    fn copies_after(
+        self: &Arc<Self>,
+        after: Option<ContentId>,
+    ) -> impl Future<Output = Result<Vec<CopyHere>, String>> + Send;
+
+    /// Notes since when copies are one too many, or, with `None`, that they are not.
+    ///
+    /// # Errors
+    /// The reason why that cannot be written.
+    fn mark_surplus(
+        self: &Arc<Self>,
+        marks: Vec<(ContentId, Option<u64>)>,
+    ) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Whether room for further objects is short.
+    fn is_short_of_room(self: &Arc<Self>) -> impl Future<Output = bool> + Send;
+
+    /// How long a copy that is one too many stays while there is room.
+    fn surplus_wait(&self) -> Duration;
+
+    /// The permissions to free a copy that this peer gave as an owner.
+    fn grants(&self) -> MutexGuard<'_, Grants>;
+
+    /// Notes that a peer has no copy of an object any more.
+    fn holds_no_more(&self, content: &ContentId, peer: &Entry);
+
+    /// The times of leases.
+    fn lease_terms(&self) -> LeaseTerms;
+
+    /// At most `max` names that are kept here, after this key, each with its history.
+    ///
+    /// # Errors
+    /// The reason why they cannot be read.
+    fn histories_after(
+        self: &Arc<Self>,
+        after: Option<Position>,
+        max: usize,
+    ) -> impl Future<Output = Result<Vec<(Position, NameHistory)>, String>> + Send;
+
+    /// Renews the leases of the objects that are here, durably. Links each name that stands for its object now, and takes
+    /// away the links of the others.
+    ///
+    /// # Errors
+    /// The reason why the disk does not take that.
+    fn renew_leases(
+        self: &Arc<Self>,
+        references: Vec<Reference>,
+        at_unix_ms: u64,
+    ) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// At most `max` replicas here whose lease has lapsed. Objects without a lease get one now.
+    ///
+    /// # Errors
+    /// The reason why they cannot be read.
+    fn lapsed_objects(
+        self: &Arc<Self>,
+        now_unix_ms: u64,
+        max: usize,
+    ) -> impl Future<Output = Result<Vec<ContentId>, String>> + Send;
+
+    /// Frees an object if its lease is dated `before_unix_ms` or earlier. Returns whether it was freed.
+    ///
+    /// # Errors
+    /// The reason why it cannot be removed.
+    fn free_lapsed(
+        self: &Arc<Self>,
+        content: ContentId,
+        before_unix_ms: u64,
+    ) -> impl Future<Output = Result<bool, String>> + Send;
 
     /// Notes that an object has come and is durable, or was here when it was sent. `anew`: its bytes came now.
     fn copy_came(&self, content: &ContentId, from: Option<Position>, anew: bool);
@@ -373,6 +486,21 @@ pub trait Env: Hops {
 
     /// Warns people of a failure, in these words.
     fn warn(&self, what: String);
+}
+
+/// A copy of an object here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CopyHere {
+    /// The content id of the object.
+    pub content: ContentId,
+    /// The length of the object in bytes.
+    pub length: u64,
+    /// Why it is kept.
+    pub kept_as: KeptAs,
+    /// Whether a person pinned it.
+    pub pinned: bool,
+    /// Since when it has been one too many, on the ring's clock, if that was noted.
+    pub surplus_since_ms: Option<u64>,
 }
 
 /// The wish of a departure to the membership protocol.

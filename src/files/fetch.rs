@@ -24,7 +24,7 @@ use super::wait::{pause, timeout};
 use crate::backoff::Backoff;
 use crate::id::{ContentId, Position};
 use crate::outboard::{Outboard, OutboardPages, PageError, chunk_count};
-use crate::replica::Holders;
+use crate::replica::{Holders, KeptRange};
 use crate::wire::limits::MIDSTATES_PER_PAGE_MAX;
 use crate::wire::{Entry, Fault, Link, ObjectInfo, StorageReply, StorageRequest};
 
@@ -270,7 +270,8 @@ impl<E: Env> Fetch<E> {
             if !whole {
                 return Err(self.failure());
             }
-            let Err(error) = incoming.finish(KeptAs::Requested, self.wish.links.clone()).await else {
+            let kept_as = self.kept_as();
+            let Err(error) = incoming.finish(kept_as, self.wish.links.clone()).await else {
                 return Ok(std::mem::take(&mut self.sources));
             };
             match error.fault() {
@@ -470,6 +471,14 @@ impl<E: Env> Fetch<E> {
             return;
         }
         self.drop_holder(holder);
+    }
+
+    /// An object that belongs at this peer is kept as such, whoever asked for it.
+    fn kept_as(&self) -> KeptAs {
+        let view = self.env.view();
+        let belongs =
+            view.is_member() && KeptRange::of(&view, self.env.copies()).contains(&self.wish.content.key());
+        if belongs { KeptAs::Replica } else { KeptAs::Requested }
     }
 
     fn failure(&self) -> FetchError<E::DiskError> {

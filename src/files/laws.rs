@@ -29,6 +29,9 @@ pub struct Laws {
     /// After a crash, the hash of its bytes decides how much of a partial object counts. Without: the notes about it
     /// do.
     pub parts_hashed_again: bool,
+    /// A copy that is one too many is freed once its owner has granted that. Without: as soon as its peer believes that
+    /// it is one too many.
+    pub drops_are_granted: bool,
 }
 
 impl Default for Laws {
@@ -45,6 +48,7 @@ impl Default for Laws {
             leaves_copies: true,
             arriving_is_not_here: true,
             parts_hashed_again: true,
+            drops_are_granted: true,
         }
     }
 }

@@ -8,6 +8,7 @@
 //! | `deliver` | gives the object of a store to its owner, which may be this peer itself |
 //! | `env` | all that the flows know of the world |
 //! | `fetch` | brings an object from its holders; gives one out on request |
+//! | `free` | frees copies that are one too many |
 //! | `find` | finds owners and replicas |
 //! | `patience` | how long a store goes on without success |
 //! | `progress` | the progress of a store or request |
@@ -15,6 +16,7 @@
 //! | `quorum` | the number of copies that acknowledge a store |
 //! | `laws` | switches for the simulator: the laws of the store that hold |
 //! | `history` | the versions of a name |
+//! | `leases` | renews the leases of objects, and frees what no name refers to |
 //! | `leave` | hands over before a departure |
 //! | `naming` | a change to a name, until it is acknowledged |
 //! | `offers` | answers the offers of other peers: which objects and records are wanted |
@@ -42,8 +44,10 @@ mod deliver;
 mod env;
 mod fetch;
 mod find;
+mod free;
 mod history;
 mod laws;
+mod leases;
 mod leave;
 mod naming;
 mod offers;
@@ -65,11 +69,13 @@ pub use bytes::{
     Answering, Asking, DiskError, DiskFault, GiveError, Incoming, KeptAs, Piece, Reader, StreamError,
 };
 pub use copy::{Arrival, Upstream, accept_object, receive};
-pub use env::{Asker, BoxFuture, Cause, Clock, Env, Hops, OfferLook, RingWish};
+pub use env::{Asker, BoxFuture, Cause, Clock, CopyHere, Env, Hops, OfferLook, RingWish};
 pub use fetch::{Fetch, FetchError, NotOpened, Wish, answer_outboard, bring, holders_to_ask, serve_object};
 pub use find::{FindError, NotActive, find, find_soon, list_after, look_up, member, replicas_of};
+pub use free::{NotFreed, answer_may_free, answer_vouch, free_copy, free_surplus, hear_freed};
 pub use history::{Versions, answer_history, versions_of};
 pub use laws::Laws;
+pub use leases::{answer_renew, keep_leases, renew};
 pub use leave::{HandedOver, Remains, StayReason, hand_over_and_wait, why_stay};
 pub use naming::{Renamed, edit_name};
 pub use offers::answer_offer;

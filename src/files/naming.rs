@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use super::env::Env;
 use super::find::find;
+use super::leases::renew;
 use super::patience::{Patience, RETRY};
 use super::progress::Progress;
 use super::quorum::{StoreFailure, copies_wanted, too_few};
 use super::records::{Written, write_again, write_record};
 use super::wait::pause;
 use crate::id::FileName;
-use crate::names::NameEdit;
+use crate::names::{NameEdit, content_of};
 use crate::replica::CopiesWanted;
-use crate::wire::{Missing, ObjectInfo, RecordTarget, Wait};
+use crate::wire::{Link, Missing, ObjectInfo, RecordTarget, Reference, Wait};
 
 /// A change to a name that was acknowledged.
 #[derive(Debug)]
@@ -40,7 +41,25 @@ pub async fn edit_name<E: Env>(
     let mut patience = Patience::begin(env.now(), timeout, Arc::new(Progress::default()));
     let written = name_until(env, name, edit, wanted, &mut patience).await?;
     let missing = written.copies.missing_of(&env.view(), wanted.most);
+    let references = references_of(&written);
+    let teller = env.clone();
+    env.spawn(async move {
+        // What is not told now is told by the next renewal of the owner.
+        let _ = renew(&teller, references).await;
+    });
     Ok(Renamed { written, missing, wanted })
+}
+
+/// The objects that a change concerns: the one that the name stood for, and the one that it stands for now. Their holders
+/// show the name accordingly.
+fn references_of(written: &Written) -> Vec<Reference> {
+    let now = content_of(&written.record);
+    let before = written.replaced.filter(|before| Some(*before) != now);
+    let of = |content, current| {
+        let link = Link { name: written.record.name.clone(), clock: written.record.clock };
+        Reference { content, link, current }
+    };
+    now.map(|content| of(content, true)).into_iter().chain(before.map(|content| of(content, false))).collect()
 }
 
 /// The target of a name that stands for this object.

@@ -6,13 +6,14 @@ use std::time::Duration;
 use super::env::Env;
 use super::find::FindError;
 use super::history::{Versions, versions_of};
+use super::leases::renew;
 use super::naming::{Renamed, edit_name};
 use super::quorum::StoreFailure;
 use super::records::LATE_WORD;
 use super::search::holders_of;
 use crate::id::{ContentId, FileName};
 use crate::names::{Chosen, NameEdit, NameHistory, Version, object_of};
-use crate::wire::{ObjectInfo, VersionChoice};
+use crate::wire::{Link, ObjectInfo, Reference, VersionChoice};
 
 /// A version that was restored.
 #[derive(Debug)]
@@ -63,6 +64,13 @@ pub async fn restore<E: Env>(
     let holders = holders_of(env, object.content, LATE_WORD).await.map_err(RestoreFailure::Find)?;
     if holders.entries.is_empty() {
         return Err(RestoreFailure::Gone(object.content));
+    }
+    // From here on the bytes stay, whatever became of the names that referred to them.
+    let link = Link { name: name.clone(), clock: from.record.clock };
+    let reference = Reference { content: object.content, link, current: false };
+    if !renew(env, vec![reference]).await {
+        let why = "too few of the peers that keep its bytes answer".to_owned();
+        return Err(RestoreFailure::Write(StoreFailure::Name(why)));
     }
     let edit = NameEdit { target: from.record.target, settles: history.sibling_ids() };
     let renamed = edit_name(env, name, &edit, timeout).await.map_err(RestoreFailure::Write)?;

@@ -5,6 +5,7 @@
 //! | `record` | the order of records; the record that replaces another; the record that an owner lacks |
 //! | `choice` | the version of a name that a person means |
 //! | `history` | the records that a peer keeps of one name, and the records that it takes |
+//! | `references` | the objects that a name refers to |
 //! | `ring_clock` | the ring's time, by which writers date records and owners bound the future |
 //! | `votes` | the verdict of the peers around a name key on a name |
 //!
@@ -17,6 +18,7 @@
 mod choice;
 mod history;
 mod record;
+mod references;
 mod ring_clock;
 mod votes;
 

@@ -13,9 +13,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    FileEntry, ForgetReport, HistoryReport, LeavePlan, LeaveReport, ObjectInfo, PeerName, PingReport,
-    RemoveReport, RequestReport, RestoreReport, RingFile, RingLine, ShortFile, StatusReport, StoreReport,
-    WhereisReport, limits, shortened,
+    DropReport, EvictReport, FileEntry, ForgetReport, HistoryReport, LeavePlan, LeaveReport, MemberLine,
+    ObjectInfo, PeerName, PinReport, PingReport, RemoveReport, RequestReport, RestoreReport, RingFile,
+    RingLine, ShortFile, StatusReport, StopReport, StopSpan, StoreReport, Verdict, WhereisReport, limits,
+    shortened,
 };
 use crate::id::{ContentId, FileName};
 
@@ -53,7 +54,7 @@ pub enum ClientRequest {
     RingFiles,
     /// The members of the ring. `-> RingLine…, End`.
     Ring,
-    /// The state of the peer. `-> ShortFile…, Status`.
+    /// The state of the peer. `-> ShortFile…, Verdict, Status`.
     Status,
     /// The places of a name's record and bytes. `-> Whereis`.
     Whereis {
@@ -95,6 +96,33 @@ pub enum ClientRequest {
         /// The version whose file it stands for afterwards.
         version: VersionChoice,
     },
+    /// Whether these peers may stop, all at once. `-> MayStop`.
+    SafeToStop {
+        /// The peers, at most [`limits::STOPPING_MAX`], each by number, display name, address, or the beginning of its
+        /// position; none for the asked peer.
+        peers: Vec<String>,
+        /// For how long.
+        span: StopSpan,
+    },
+    /// The members of the ring, each in its own words. `-> Member…, End`.
+    Members,
+    /// Pins a file at the peer, which brings it there first, or ends its pin. `-> Progress…, PinSet`.
+    Pin {
+        /// The name or the content id of the file.
+        wanted: Wanted,
+        /// Whether the file is to be pinned.
+        pinned: bool,
+    },
+    /// Frees the peer's copy of a file, if all peers that should keep the file have theirs. `-> Progress…, Dropped`.
+    Drop {
+        /// The name or the content id of the file.
+        wanted: Wanted,
+    },
+    /// Frees all copies of the peer that are safe elsewhere. `-> Progress…, Evicted`.
+    Evict {
+        /// Whether only to tell what would be freed.
+        dry_run: bool,
+    },
 }
 
 /// A reply to a client's command.
@@ -123,7 +151,7 @@ pub enum ClientReply {
     RingLine(RingLine),
     /// A file with too few copies.
     ShortFile(ShortFile),
-    /// The state of the peer; its files with too few copies came before.
+    /// The state of the peer; its files with too few copies and the verdict came before.
     Status(Box<StatusReport>),
     /// The places of a name's record and bytes.
     Whereis(WhereisReport),
@@ -149,6 +177,18 @@ pub enum ClientReply {
     Removed(RemoveReport),
     /// A version of a name is the current one again.
     Restored(RestoreReport),
+    /// Whether peers may stop.
+    MayStop(Box<StopReport>),
+    /// A member of the ring.
+    Member(MemberLine),
+    /// How safe the files of the ring are.
+    Verdict(Box<Verdict>),
+    /// A file is pinned, or no longer.
+    PinSet(PinReport),
+    /// The peer's copy of a file is freed.
+    Dropped(DropReport),
+    /// The copies that were freed, and the ones that stay.
+    Evicted(EvictReport),
 }
 
 /// Why a command was not done, in words for people.

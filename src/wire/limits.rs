@@ -26,6 +26,8 @@ pub const CLOSER_MAX: usize = 4;
 pub const LINKS_PER_OBJECT_MAX: usize = 16;
 /// The most objects, and the most records, in one offer.
 pub const OFFERS_PER_MESSAGE_MAX: usize = 400;
+/// The most references in one renewal of leases.
+pub const REFERENCES_PER_MESSAGE_MAX: usize = 200;
 /// The most files in one page of a listing.
 pub const FILES_PER_PAGE_MAX: usize = 100;
 /// The most midstates in one page of an outboard.
@@ -69,6 +71,18 @@ pub const CLIENT_SILENCE_MAX: Duration = Duration::from_secs(5);
 pub const COMMAND_SILENCE_MAX: Duration = Duration::from_secs(60);
 /// The most names of one file in a report on its copies.
 pub const HEALTH_NAMES_MAX: usize = 2;
+/// The most sets of holders in one report on copies. Files beyond them are counted by their number of copies.
+pub const COPY_SETS_MAX: usize = 256;
+/// The most peers that such a report names as lacking a copy of the same files.
+pub const LACKING_TOLD_MAX: usize = 4;
+/// The most contents without a copy in one report.
+pub const LOST_TOLD_MAX: usize = 64;
+/// The most peers that a verdict names for one reason.
+pub const VERDICT_PEERS_MAX: usize = 8;
+/// The most peers of which one command asks whether they may stop.
+pub const STOPPING_MAX: usize = 64;
+/// The longest version of a program, in bytes.
+pub const VERSION_BYTES_MAX: usize = 32;
 /// The most exchanges that a helper forwards at the same time.
 pub const FORWARDS_MAX: usize = 128;
 /// The most exchanges that a helper forwards at the same time for one asking peer.

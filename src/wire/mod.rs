@@ -8,32 +8,42 @@
 
 mod client;
 pub mod codec;
+mod copies;
 mod fault;
+mod freeing;
 pub mod limits;
 mod membership;
+mod named;
 mod record;
 mod report;
+mod space;
 mod storage;
 mod text;
+mod verdict;
 mod versions;
 
 pub use client::{ClientReply, ClientRequest, Failure, FailureKind, VersionChoice, Wait, Wanted, versioned};
+pub use copies::{CopiesBeyond, CopyCounts, CopySet, LostFile, SelfReport};
 pub use fault::Fault;
+pub use freeing::{DropReport, EvictReport, PinReport};
 pub use membership::{
     Address, AddressError, Datagram, Entry, Hello, Life, Member, MemberState, MembershipReply,
     MembershipRequest, NeighbourReply, NeighbourRequest, Refusal, RelayFailure, Target,
 };
+pub use named::{Listed, PeerName};
 pub use record::{NameRecord, RecordError, RecordTarget, Replaces, SignedRecord};
 pub use report::{
-    ForgetReport, LeavePlan, LeaveReport, Listed, Misbehaviour, MissingCopy, PeerName, PingReport,
-    RequestReport, RingFile, RingFiles, RingLine, ShortFile, StatusReport, StoreReport, UnkeptFiles,
-    Unreachable, WhereisReport,
+    ForgetReport, LeavePlan, LeaveReport, MemberLine, Misbehaviour, MissingCopy, PingReport, RequestReport,
+    RingFile, RingFiles, RingLine, ShortFile, StatusReport, StoreReport, UnkeptFiles, Unreachable,
+    WhereisReport,
 };
+pub use space::{Amount, SpaceReport};
 pub use storage::{
-    FileEntry, FileHealth, Link, Missing, MissingReason, ObjectInfo, OfferedRecord, PutRole, StorageReply,
-    StorageRequest, StoreRole,
+    FileEntry, FileHealth, Link, Missing, MissingReason, ObjectInfo, OfferedRecord, PutRole, Reference,
+    StorageReply, StorageRequest, StoreRole, WhyKept,
 };
 pub use text::{shortened, word_list};
+pub use verdict::{AtRisk, Doubt, Hindrance, Lack, LackReason, StopAnswer, StopReport, StopSpan, Verdict};
 pub use versions::{HistoryReport, RemoveReport, RestoreReport, VersionFile, VersionLine, VersionState};
 
 use serde::{Deserialize, Serialize};

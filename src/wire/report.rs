@@ -3,78 +3,14 @@
 //! Plain values: the same ones come from a peer in this process and, over `quoit-client/1`, from another.
 //! Lists that a large ring makes long are [`Listed`].
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Address, Fault, FileEntry, MemberState, MissingReason};
+use super::space::SpaceReport;
+use super::{Address, Fault, FileEntry, Listed, MemberState, MissingReason, PeerName, SelfReport, Verdict};
 use crate::config::RingSettings;
 use crate::id::{ContentId, FileName, Position};
-
-/// A peer as people know it: by the display name in its certificate, else by its number, else by the
-/// first hexadecimal digits of its position.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct PeerName {
-    /// The position of the peer.
-    pub position: Position,
-    /// Its display name, if it has one and its certificate was seen.
-    pub name: Option<String>,
-}
-
-impl PeerName {
-    /// The name to show: the display name, else the label of the position.
-    pub fn label(&self) -> String {
-        self.name.clone().unwrap_or_else(|| self.position.label())
-    }
-}
-
-impl From<Position> for PeerName {
-    fn from(position: Position) -> PeerName {
-        PeerName { position, name: None }
-    }
-}
-
-impl fmt::Display for PeerName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.label())
-    }
-}
-
-/// The beginning of a list, and the length of the whole.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listed<T> {
-    /// The first entries, at most [`super::limits::LISTED_MAX`].
-    pub first: Vec<T>,
-    /// The number of entries in all.
-    pub total: u64,
-}
-
-impl<T> Default for Listed<T> {
-    fn default() -> Listed<T> {
-        Listed { first: Vec::new(), total: 0 }
-    }
-}
-
-impl<T> FromIterator<T> for Listed<T> {
-    fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Listed<T> {
-        let mut listed = Listed::default();
-        for item in items {
-            listed.total += 1;
-            if listed.first.len() < super::limits::LISTED_MAX {
-                listed.first.push(item);
-            }
-        }
-        listed
-    }
-}
-
-impl<T> Listed<T> {
-    /// Whether the list is empty.
-    pub fn is_empty(&self) -> bool {
-        self.total == 0
-    }
-}
 
 /// A missing copy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -230,6 +166,20 @@ impl RingLine {
             MemberState::Dead => "away",
         }
     }
+}
+
+/// One member of the ring, in its own words where it answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MemberLine {
+    /// The member as the ring knows it.
+    pub line: RingLine,
+    /// Since when it is away, in milliseconds since the Unix epoch; `None` if it is not, or that is not known.
+    pub away_since_ms: Option<u64>,
+    /// The words of the member on itself; `None` if it did not answer.
+    pub said: Option<SelfReport>,
+    /// How far its clock is ahead of the clock of the asked peer, in milliseconds, to about half a round trip; `None`
+    /// if it did not answer.
+    pub clock_ahead_ms: Option<i64>,
 }
 
 /// A file of the ring, and the peers that said to hold it.
@@ -407,6 +357,10 @@ pub struct StatusReport {
     pub notices: Listed<String>,
     /// Living members that cannot take files of their ranges.
     pub unkept: Listed<UnkeptFiles>,
+    /// How safe the files of the ring are.
+    pub verdict: Verdict,
+    /// The room for files at this peer, and the files that take it.
+    pub space: SpaceReport,
 }
 
 impl StatusReport {

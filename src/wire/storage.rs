@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, SignedRecord};
+use super::{CopyCounts, Entry, SelfReport, SignedRecord};
 use crate::id::{ContentId, FileName, OutboardDigest, Position, RecordId};
 use crate::time::Timestamp;
 
@@ -24,6 +24,17 @@ pub struct Link {
     pub name: FileName,
     /// The clock of the record, or of the store that is going to write it.
     pub clock: Timestamp,
+}
+
+/// A name refers to an object: it stands for it, or did so a while ago.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reference {
+    /// The content id of the object.
+    pub content: ContentId,
+    /// The name, and the clock of its record with this object.
+    pub link: Link,
+    /// Whether the name stands for the object now.
+    pub current: bool,
 }
 
 /// The receiver's role for an object: owner or replica.
@@ -137,6 +148,56 @@ pub enum StorageRequest {
     FetchHistory {
         /// The name whose records are wanted.
         name: FileName,
+    },
+    /// Names refer to these objects: they are not freed for a while. `-> Noted`.
+    Renew {
+        /// The references, at most [`super::limits::REFERENCES_PER_MESSAGE_MAX`].
+        references: Vec<Reference>,
+    },
+    /// Asks which peers hold how many files, of those that the receiver answers for. `-> Copies`.
+    CountCopies,
+    /// Asks the receiver for its version, disk and clock. `-> Described`.
+    Describe,
+    /// Asks the owner of an object whether the asker may free its copy, which is one more than there should be.
+    /// `-> Granted | Kept | NotOwner`.
+    MayFree {
+        /// The content id of the object.
+        content: ContentId,
+        /// Whether the asker means to do it. If false, it only wants to know.
+        sure: bool,
+    },
+    /// The owner asks one of the peers that should keep an object to vouch for its copy: it checks the bytes, and frees
+    /// the copy on no permission that it has asked for before. `-> Vouched | NotHere`.
+    Vouch {
+        /// The content id of the object.
+        content: ContentId,
+    },
+    /// The asker has freed its copy of an object. `-> Noted`.
+    Freed {
+        /// The content id of the object.
+        content: ContentId,
+    },
+}
+
+/// Why a peer may not free its copy of an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WhyKept {
+    /// The asker is one of the peers that should keep the object.
+    Belongs {
+        /// These peers, the owner first.
+        keepers: Vec<Position>,
+    },
+    /// Not all peers that should keep the object vouch for a copy, or there are too few of these peers.
+    TooFew {
+        /// The peers that vouch for their copies.
+        holders: Vec<Position>,
+        /// The peers that do not, with reasons.
+        missing: Vec<Missing>,
+    },
+    /// Another peer is freeing its copy of the object at the moment.
+    Another {
+        /// That peer.
+        peer: Position,
     },
 }
 
@@ -364,6 +425,19 @@ pub enum StorageReply {
         /// Whether the peer is still taking over its range: then an absent record is no vote.
         syncing: bool,
     },
+    /// The copies of the files that the answering peer answers for.
+    Copies(CopyCounts),
+    /// The answering peer in its own words.
+    Described(SelfReport),
+    /// The asker may free its copy of an object now: these peers, which should keep it, vouched for theirs just now.
+    Granted {
+        /// The peers that vouched, the owner first.
+        holders: Vec<Position>,
+    },
+    /// The asker may not free its copy of an object.
+    Kept(WhyKept),
+    /// The answering peer has a complete copy of an object, with the right bytes, and keeps it.
+    Vouched,
 }
 
 impl StorageReply {

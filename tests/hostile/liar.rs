@@ -13,8 +13,9 @@ use quoit::time::Moment;
 use quoit::transport::{Authority, Identity, Incoming, Placement, RequestStream, StreamError, Transport};
 use quoit::wire::limits::{self, MIDSTATES_PER_PAGE_MAX};
 use quoit::wire::{
-    Address, Datagram, Entry, Hello, Life, Member, MembershipReply, MembershipRequest, ObjectInfo,
-    RelayFailure, Reply, Request, SignedRecord, StorageReply, StorageRequest, Target, codec,
+    Address, CopyCounts, Datagram, Entry, Hello, Life, Member, MembershipReply, MembershipRequest,
+    ObjectInfo, RelayFailure, Reply, Request, SelfReport, SignedRecord, StorageReply, StorageRequest, Target,
+    codec,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -379,7 +380,12 @@ impl Store {
             StorageRequest::WhoHas { content } => {
                 say(StorageReply::Holders { here: files.contains_key(content), others: Vec::new() })
             }
-            StorageRequest::Announce { .. } => say(StorageReply::Noted),
+            StorageRequest::Announce { .. } | StorageRequest::Freed { .. } => say(StorageReply::Noted),
+            StorageRequest::MayFree { .. } => say(StorageReply::NotOwner { owner: None }),
+            StorageRequest::Vouch { content } => match files.contains_key(content) {
+                true => say(StorageReply::Vouched),
+                false => say(StorageReply::NotHere),
+            },
             StorageRequest::FetchRecord { name } => {
                 let record = self.records.lock().unwrap().get(&name.key()).cloned();
                 say(StorageReply::Record { record, syncing: false })
@@ -388,6 +394,7 @@ impl Store {
                 let records = self.records.lock().unwrap().get(&name.key()).cloned();
                 say(StorageReply::History { records: records.into_iter().collect(), syncing: false })
             }
+            StorageRequest::Renew { .. } => say(StorageReply::Noted),
             StorageRequest::PutRecord { record, .. } => {
                 let key = record.decode().unwrap().name.key();
                 self.records.lock().unwrap().insert(key, record.clone());
@@ -403,6 +410,8 @@ impl Store {
                 say(StorageReply::Health { short: Vec::new(), total: 0, below_quorum: 0 })
             }
             StorageRequest::Unkept => say(StorageReply::Unkept { files: 0, bytes: 0, reason: None }),
+            StorageRequest::CountCopies => say(StorageReply::Copies(CopyCounts::default())),
+            StorageRequest::Describe => say(StorageReply::Described(SelfReport::default())),
             StorageRequest::Lacks { objects } => {
                 let lacked = |(_, content): &(usize, &ContentId)| !files.contains_key(*content);
                 let objects = objects.iter().enumerate().filter(lacked).map(|(i, _)| i as u16).collect();

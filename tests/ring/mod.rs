@@ -26,6 +26,8 @@ mod samples;
 mod scripts;
 mod shell;
 mod silent;
+mod space;
 mod starting;
 mod usage;
+mod verdict;
 mod versions;

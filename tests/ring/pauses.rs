@@ -185,7 +185,7 @@ fn back_after(ring: &Ring, stopped: &[u8], time: Duration) -> Duration {
     let begun = Instant::now();
     let numbers = ring.numbers();
     let active =
-        |number: &u8| ring.ask(*number, "Status").out.lines().next().is_some_and(|l| l.ends_with(": active"));
+        |number: &u8| ring.ask(*number, "Status").out.lines().nth(1).is_some_and(|l| l.ends_with(": active"));
     let mut sorted = numbers.clone();
     sorted.sort_unstable();
     let all_shown = |number: &u8| {
@@ -202,7 +202,7 @@ fn back_after(ring: &Ring, stopped: &[u8], time: Duration) -> Duration {
 }
 
 fn states(ring: &Ring) -> String {
-    let state = |number: &u8| ring.ask(*number, "Status").out.lines().next().unwrap_or_default().to_owned();
+    let state = |number: &u8| ring.ask(*number, "Status").out.lines().nth(1).unwrap_or_default().to_owned();
     ring.numbers()
         .iter()
         .map(|number| format!("{}; shows {:?}\n", state(number), ring.shown_if_any(*number)))

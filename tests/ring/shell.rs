@@ -184,7 +184,12 @@ fn reports_with_and_without_json() {
     assert_eq!((&value["alive"]["total"], &value["away"]["total"]), (&json!(7), &json!(0)));
     assert_eq!(value["data_dir"], ring.data_dir(255).to_str().unwrap());
     let text = ring.said(255, &["status"]).done();
-    assert!(text.starts_with("Peer 255 of ring ") && text.contains("7 peers"), "{text}");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "The only file is on 3 machines; any 2 may fail.", "{text}");
+    assert!(lines[1].starts_with("Peer 255 of ring ") && text.contains("7 peers"), "{text}");
+    assert_eq!((&value["verdict"]["sentence"], &value["verdict"]["survives"]), (&json!(lines[0]), &json!(2)));
+    assert_eq!((&value["verdict"]["files"], &value["verdict"]["copies_least"]), (&json!(1), &json!(3)));
+    assert_eq!((&value["verdict"]["members"], &value["verdict"]["heard"]), (&json!(7), &json!(7)));
 
     let value = ring.said(36, &["ping", "--json", "73"]).value();
     assert_eq!(value["label"], "73");
@@ -399,7 +404,20 @@ fn a_member_cannot_command_another_peer() {
 /// Goal: `--help` of every command ends well if its pipe closes early.
 #[test]
 fn help_of_every_command_goes_to_a_closed_pipe() {
-    for word in ["store", "request", "cat", "files", "ring", "status", "whereis", "ping", "leave", "forget"] {
+    let words = [
+        "store",
+        "request",
+        "cat",
+        "files",
+        "ring",
+        "status",
+        "safe-to-stop",
+        "whereis",
+        "ping",
+        "leave",
+        "forget",
+    ];
+    for word in words {
         let said = Said::by(sh("\"$0\" \"$@\" | head -c 1", &quoit(&[word, "--help"])));
         assert!(said.code == Some(0) && said.out.len() == 1 && said.err.is_empty(), "{said:?}");
     }

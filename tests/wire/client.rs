@@ -69,7 +69,14 @@ fn requests() -> Vec<ClientRequest> {
         ClientRequest::History { name: name() },
         ClientRequest::Remove { name: name() },
         ClientRequest::Restore { name: name(), version: VersionChoice::Number(2) },
+        ClientRequest::Members,
+        ClientRequest::Pin { wanted: Wanted::Name(name()), pinned: true },
+        ClientRequest::Drop { wanted: Wanted::Name(name()) },
+        ClientRequest::Evict { dry_run: true },
     ]);
+    let spans = [StopSpan::AWhile, StopSpan::For { ms: 600_000 }, StopSpan::ForGood];
+    let peers = vec!["nas".to_owned(), "8".to_owned()];
+    requests.extend(spans.map(|span| ClientRequest::SafeToStop { peers: peers.clone(), span }));
     requests
 }
 
@@ -132,7 +139,89 @@ fn status() -> StatusReport {
         }]
         .into_iter()
         .collect(),
+        verdict: Verdict::default(),
+        space: SpaceReport {
+            capacity: Some(500_000_000_000),
+            reserve: 10 << 30,
+            replicas: amount(1, 3 << 20),
+            cached: amount(1, 300),
+            pinned: amount(0, 0),
+            free: 1 << 33,
+            excess: 0,
+        },
     }
+}
+
+fn lack() -> Lack {
+    Lack { peer: peer(8), reason: LackReason::Away { since_ms: Some(1_795_694_640_000) } }
+}
+
+fn verdict() -> Verdict {
+    Verdict {
+        members: 2,
+        heard: 2,
+        away: 1,
+        replicas: 3,
+        copies: 3,
+        quorum: 2,
+        files: 1_204,
+        bytes: 3 << 30,
+        short: 304,
+        copies_least: 1,
+        unreadable: 3,
+        more_unreadable: false,
+        unreadable_on: vec![lack()],
+        at_risk: [AtRisk { peer: nas(), files: 304, reasons: vec![lack()] }].into_iter().collect(),
+        lacks: vec![
+            lack(),
+            Lack { peer: peer(8), reason: LackReason::Gone { since_ms: None } },
+            Lack { peer: peer(8), reason: LackReason::Silent },
+            Lack { peer: peer(8), reason: LackReason::Full },
+            Lack { peer: peer(8), reason: LackReason::Syncing },
+            Lack { peer: peer(8), reason: LackReason::NotYet },
+        ],
+        syncing: [peer(4)].into_iter().collect(),
+    }
+}
+
+fn may_stop(span: StopSpan, answer: StopAnswer) -> ClientReply {
+    ClientReply::MayStop(Box::new(StopReport {
+        peers: vec![nas()],
+        span,
+        answer,
+        absent: vec![peer(8)],
+        files: 1_204,
+        unreadable: 3,
+        only_there: 304,
+        lacks: vec![lack()],
+        copies_least: 1,
+        alone: 300,
+        answering: 3,
+        quorum: 2,
+        replicas: 3,
+        to_copy_bytes: 3 << 30,
+        room_bytes: 1 << 30,
+        away_limit_ms: 900_000,
+        unheard: [peer(4)].into_iter().collect(),
+        syncing: [peer(5)].into_iter().collect(),
+    }))
+}
+
+fn ring_line() -> RingLine {
+    RingLine {
+        peer: nas(),
+        address: address(),
+        incarnation: 3,
+        state: MemberState::Alive,
+        gone: false,
+        share: 0.25,
+        me: true,
+    }
+}
+
+fn member(said: Option<SelfReport>) -> ClientReply {
+    let clock_ahead_ms = said.as_ref().map(|_| -1_500);
+    ClientReply::Member(MemberLine { line: ring_line(), away_since_ms: Some(1), said, clock_ahead_ms })
 }
 
 fn replies() -> Vec<ClientReply> {
@@ -152,15 +241,7 @@ fn replies() -> Vec<ClientReply> {
         ClientReply::File(file()),
         ClientReply::RingFile(RingFile { file: file(), holders: vec![nas()] }),
         ClientReply::Silent(peer(8)),
-        ClientReply::RingLine(RingLine {
-            peer: nas(),
-            address: address(),
-            incarnation: 3,
-            state: MemberState::Alive,
-            gone: false,
-            share: 0.25,
-            me: true,
-        }),
+        ClientReply::RingLine(ring_line()),
         ClientReply::ShortFile(short(2)),
         ClientReply::Status(Box::new(status())),
         ClientReply::Whereis(WhereisReport {
@@ -225,6 +306,47 @@ fn replies() -> Vec<ClientReply> {
             unchanged: false,
             missing: vec![MissingCopy { peer: peer(8), reason: MissingReason::Unreachable }],
         }),
+        may_stop(StopSpan::AWhile, StopAnswer::Yes),
+        may_stop(StopSpan::For { ms: 600_000 }, StopAnswer::No(Hindrance::Unreadable)),
+        may_stop(StopSpan::ForGood, StopAnswer::No(Hindrance::NoStores)),
+        may_stop(StopSpan::ForGood, StopAnswer::No(Hindrance::TooFewMembers)),
+        may_stop(StopSpan::ForGood, StopAnswer::No(Hindrance::NoRoom)),
+        may_stop(StopSpan::AWhile, StopAnswer::CannotTell(Doubt::Unheard)),
+        may_stop(StopSpan::AWhile, StopAnswer::CannotTell(Doubt::Syncing)),
+        may_stop(StopSpan::AWhile, StopAnswer::CannotTell(Doubt::Uncounted)),
+        ClientReply::Verdict(Box::new(verdict())),
+        member(None),
+        member(Some(SelfReport {
+            version: "0.1.0".to_owned(),
+            free_bytes: 3 << 30,
+            disk_bytes: 8 << 30,
+            objects: 2,
+            bytes: 3 << 20,
+            full: false,
+            syncing: true,
+            unix_ms: 1_795_694_640_000,
+        })),
+        ClientReply::PinSet(PinReport {
+            name: Some(name()),
+            content: content(),
+            length: 3 << 20,
+            pinned: true,
+            changed: false,
+        }),
+        ClientReply::Dropped(DropReport {
+            name: Some(name()),
+            content: content(),
+            length: 3 << 20,
+            holders: vec![nas(), peer(4)],
+        }),
+        ClientReply::Evicted(EvictReport {
+            freed: amount(2, 3 << 20),
+            belonging: amount(300, 1 << 30),
+            pinned: amount(1, 7),
+            unsafe_elsewhere: amount(1, 9),
+            reasons: ["no word".to_owned()].into_iter().collect(),
+            dry_run: true,
+        }),
     ]
 }
 
@@ -245,6 +367,10 @@ fn history() -> HistoryReport {
             line(VersionState::Past, Some(VersionFile { holders: None, ..file })),
         ],
     }
+}
+
+fn amount(files: u64, bytes: u64) -> Amount {
+    Amount { files, bytes }
 }
 
 fn short(holders: usize) -> ShortFile {
@@ -288,7 +414,7 @@ fn every_command_and_answer_is_in_the_golden_file() {
             assert!(table.iter().any(|g| is_there(&g)), "{kind}: nothing has tag {tag}");
         }
     }
-    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (16, 22), "this test reads counts");
+    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (21, 28), "this test reads counts");
 }
 
 proptest! {
@@ -328,6 +454,8 @@ fn the_largest_reports_fit_a_frame() {
         bytes: u64::MAX,
         reason: MissingReason::Disk("d".repeat(200)),
     };
+    let lacks: Vec<Lack> =
+        std::iter::repeat_n(Lack { peer: long.clone(), ..lack() }, limits::VERDICT_PEERS_MAX).collect();
     let largest = StatusReport {
         successors: vec![long.clone(); RingSettings::SUCCESSORS_MAX.into()],
         alive: many(),
@@ -342,6 +470,28 @@ fn the_largest_reports_fit_a_frame() {
         unkept: Listed { first: vec![unkept; 8], total: u64::MAX },
         ..status()
     };
+    let verdict = Verdict {
+        unreadable_on: lacks.clone(),
+        at_risk: Listed {
+            first: vec![
+                AtRisk { peer: long.clone(), files: u64::MAX, reasons: lacks.clone() };
+                limits::VERDICT_PEERS_MAX
+            ],
+            total: u64::MAX,
+        },
+        lacks: lacks.clone(),
+        syncing: Listed { first: vec![long.clone(); limits::VERDICT_PEERS_MAX], total: u64::MAX },
+        ..verdict()
+    };
+    let ClientReply::MayStop(stop) = may_stop(StopSpan::AWhile, StopAnswer::Yes) else { panic!() };
+    let stop = StopReport {
+        peers: vec![long.clone(); limits::STOPPING_MAX],
+        absent: vec![long.clone(); limits::STOPPING_MAX],
+        lacks,
+        unheard: many(),
+        syncing: many(),
+        ..*stop
+    };
     let departure = LeaveReport {
         handed_over: u64::MAX,
         short: std::iter::repeat_n(content(), 100_000).collect(),
@@ -350,6 +500,10 @@ fn the_largest_reports_fit_a_frame() {
         data_dir: "d".repeat(4_096),
     };
     let holders = usize::from(RingSettings::REPLICAS_MAX) + limits::HOLDERS_PER_OBJECT_MAX;
+    let evicted = EvictReport {
+        reasons: std::iter::repeat_n("r".repeat(limits::REASON_BYTES_MAX), 100_000).collect(),
+        ..EvictReport::default()
+    };
     let short = ShortFile {
         names: vec![longest.clone(); limits::HEALTH_NAMES_MAX],
         holders: vec![long.clone(); holders],
@@ -361,9 +515,12 @@ fn the_largest_reports_fit_a_frame() {
     let ring_file = RingFile { file, holders: vec![long; limits::HOLDERS_PER_OBJECT_MAX] };
     for reply in [
         ClientReply::Status(Box::new(largest)),
+        ClientReply::MayStop(Box::new(stop)),
+        ClientReply::Verdict(Box::new(verdict)),
         ClientReply::Left(departure),
         ClientReply::ShortFile(short),
         ClientReply::RingFile(ring_file),
+        ClientReply::Evicted(evicted),
         ClientReply::Failed(Failure::new("ä".repeat(1_000_000))),
     ] {
         let length = codec::encode(&reply).unwrap_or_else(|error| panic!("{error}")).len();

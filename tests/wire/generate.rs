@@ -218,12 +218,23 @@ fn storage_request() -> BoxedStrategy<StorageRequest> {
             .prop_map(|(objects, records)| Offer { objects, records }),
         Just(Sync),
         option::of(content()).prop_map(|after| ListFiles { after }),
-        Just(Health),
+        prop::sample::select(vec![Health, Unkept, CountCopies, Describe]),
         vec(content(), 0..FEW).prop_map(|objects| Lacks { objects }),
-        Just(Unkept),
         name().prop_map(|name| FetchHistory { name }),
+        vec(reference(), 0..FEW).prop_map(|references| Renew { references }),
+        (content(), any::<bool>()).prop_map(|(content, sure)| MayFree { content, sure }),
+        content().prop_map(|content| Vouch { content }),
+        content().prop_map(|content| Freed { content }),
     ]
     .boxed()
+}
+
+fn reference() -> impl Strategy<Value = Reference> {
+    (content(), name(), number(), any::<bool>()).prop_map(|(content, name, clock, current)| Reference {
+        content,
+        link: Link { name, clock: Timestamp(clock) },
+        current,
+    })
 }
 
 fn missing_reason() -> impl Strategy<Value = MissingReason> {
@@ -250,6 +261,41 @@ fn health() -> impl Strategy<Value = FileHealth> {
     let peers = || vec(position(), 0..FEW);
     (content(), vec(name(), 0..FEW), peers(), peers())
         .prop_map(|(content, names, holders, missing)| FileHealth { content, names, holders, missing })
+}
+
+fn copy_counts() -> impl Strategy<Value = CopyCounts> {
+    let peers = || vec(position(), 0..FEW);
+    let set = (peers(), peers(), number(), number()).prop_map(|(holders, lacking, files, bytes)| CopySet {
+        holders,
+        lacking,
+        files,
+        bytes,
+    });
+    let beyond = (any::<u8>(), number(), number()).prop_map(|(copies, files, bytes)| CopiesBeyond {
+        copies,
+        files,
+        bytes,
+    });
+    let lost = (content(), peers()).prop_map(|(content, lacking)| LostFile { content, lacking });
+    (vec(set, 0..FEW), vec(beyond, 0..FEW), vec(lost, 0..FEW), any::<bool>(), any::<bool>()).prop_map(
+        |(sets, beyond, lost, more_lost, syncing)| CopyCounts { sets, beyond, lost, more_lost, syncing },
+    )
+}
+
+fn self_report() -> impl Strategy<Value = SelfReport> {
+    let figures = (number(), number(), number(), number(), number());
+    (text(), figures, any::<bool>(), any::<bool>()).prop_map(
+        |(version, (free_bytes, disk_bytes, objects, bytes, unix_ms), full, syncing)| SelfReport {
+            version,
+            free_bytes,
+            disk_bytes,
+            objects,
+            bytes,
+            full,
+            syncing,
+            unix_ms,
+        },
+    )
 }
 
 fn storage_reply() -> BoxedStrategy<StorageReply> {
@@ -303,7 +349,22 @@ fn storage_reply() -> BoxedStrategy<StorageReply> {
             reason
         }),
     ];
-    prop_oneof![written, read, records].boxed()
+    let members = prop_oneof![copy_counts().prop_map(Copies), self_report().prop_map(Described)];
+    prop_oneof![written, read, records, members, freeing()].boxed()
+}
+
+fn freeing() -> impl Strategy<Value = StorageReply> {
+    let peers = || vec(position(), 0..FEW);
+    let why = prop_oneof![
+        peers().prop_map(|keepers| WhyKept::Belongs { keepers }),
+        (peers(), vec(missing(), 0..FEW)).prop_map(|(holders, missing)| WhyKept::TooFew { holders, missing }),
+        position().prop_map(|peer| WhyKept::Another { peer }),
+    ];
+    prop_oneof![
+        peers().prop_map(|holders| StorageReply::Granted { holders }),
+        why.prop_map(StorageReply::Kept),
+        Just(StorageReply::Vouched),
+    ]
 }
 
 pub fn request() -> BoxedStrategy<Request> {

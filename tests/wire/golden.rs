@@ -142,6 +142,12 @@ fn storage_requests() -> Vec<StorageRequest> {
         Lacks { objects: vec![content] },
         Unkept,
         FetchHistory { name: name() },
+        Renew { references: vec![reference(true), reference(false)] },
+        CountCopies,
+        Describe,
+        MayFree { content, sure: true },
+        Vouch { content },
+        Freed { content },
     ]
 }
 
@@ -184,7 +190,39 @@ fn storage_replies() -> Vec<StorageReply> {
         },
         Moving { bytes: 256 << 10 },
         History { records: vec![record(), record()], syncing: true },
+        Copies(counts()),
+        Described(SelfReport {
+            version: "0.1.0".to_owned(),
+            free_bytes: 3 << 30,
+            disk_bytes: 8 << 30,
+            objects: 2,
+            bytes: 3 << 20,
+            full: false,
+            syncing: true,
+            unix_ms: 1_795_694_640_000,
+        }),
+        Granted { holders: vec![peer] },
+        Kept(WhyKept::Belongs { keepers: vec![peer] }),
+        Kept(WhyKept::TooFew { holders: vec![peer], missing: vec![missing(MissingReason::NotYet)] }),
+        Kept(WhyKept::Another { peer }),
+        Vouched,
     ]
+}
+
+fn reference(current: bool) -> Reference {
+    let link = Link { name: name(), clock: Timestamp(1 << 40) };
+    Reference { content: object().content, link, current }
+}
+
+fn counts() -> CopyCounts {
+    let peer = Position::of_number;
+    CopyCounts {
+        sets: vec![CopySet { holders: vec![peer(10)], lacking: vec![peer(20)], files: 300, bytes: 3 << 30 }],
+        beyond: vec![CopiesBeyond { copies: 3, files: 7, bytes: 70_000 }],
+        lost: vec![LostFile { content: object().content, lacking: vec![peer(20)] }],
+        more_lost: false,
+        syncing: true,
+    }
 }
 
 fn health() -> FileHealth {
@@ -288,7 +326,7 @@ fn every_variant_is_in_the_golden_file() {
     variants(&[0, 7], count::<Reply>(&[0, 7]), "Reply");
     variants(&[1], count::<Reply>(&[1]), "Reply");
     variants(&[], count::<Datagram>(&[]), "Datagram");
-    assert_eq!((count::<Request>(&[1]), count::<Reply>(&[1])), (14, 24), "this test reads counts");
+    assert_eq!((count::<Request>(&[1]), count::<Reply>(&[1])), (20, 29), "this test reads counts");
 }
 
 /// The number of variants of the enum after these bytes, from the words in which serde refuses a tag.

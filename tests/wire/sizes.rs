@@ -184,6 +184,11 @@ fn the_largest_storage_replies_fit_a_frame() {
         durable: vec![Position::MAX; usize::from(RingSettings::REPLICAS_MAX)],
         missing: vec![missing; usize::from(RingSettings::REPLICAS_MAX)],
     });
+    reply(StorageReply::Described(SelfReport {
+        version: "x".repeat(VERSION_BYTES_MAX),
+        unix_ms: u64::MAX,
+        ..SelfReport::default()
+    }));
     // Files with one name each, of half the longest length; a page of longer ones is cut by its bytes.
     let name = FileName::new("x".repeat(FileName::BYTES_MAX / 2)).unwrap();
     let file = FileEntry { object: object(), names: vec![name], pinned: true };

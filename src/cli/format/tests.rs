@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::RingSettings;
 use crate::id::{ContentId, Position};
-use crate::peer::{Fault, Misbehaviour, MissingCopy};
+use crate::peer::{Fault, Misbehaviour, MissingCopy, Verdict};
 use crate::wire::{Address, MissingReason};
 
 fn peer(number: u8) -> PeerName {
@@ -181,7 +181,15 @@ fn how_it_is() -> StatusReport {
         malformed: 0,
         dropped: 20,
         unkept: Listed::default(),
+        verdict: Verdict::default(),
+        space: crate::peer::SpaceReport::default(),
     }
+}
+
+const SENTENCE: &str = "All 1,204 files are on 3 machines; any 2 may fail.";
+
+fn noon() -> LocalTime {
+    LocalTime::at(1_800_000_000, jiff::tz::TimeZone::UTC)
 }
 
 fn named(number: u8, name: &str) -> PeerName {
@@ -201,7 +209,7 @@ fn short_one(name: &str, holders: &[PeerName], missing: &[PeerName]) -> ShortFil
 
 /// The lines of a status that begin with this word.
 fn said_of(report: &StatusReport, word: &str) -> Vec<String> {
-    let text = status_at(report, true, 1_800_000_000);
+    let text = status(report, SENTENCE, true, &noon());
     text.lines().filter(|line| line.trim_start().starts_with(word)).map(str::to_owned).collect()
 }
 
@@ -219,7 +227,10 @@ fn a_status_names_the_short_files() {
         "desk is gone, and lacks nothing"
     );
     assert_eq!(said_of(&report, "report.pdf"), ["    report.pdf: 2 of 3 copies: nas, vps; laptop away"]);
-    assert!(!status(&report, false).contains("report.pdf"), "names only where they are wanted");
+    assert!(
+        !status(&report, SENTENCE, false, &noon()).contains("report.pdf"),
+        "names only where they are wanted"
+    );
     assert!(!report.is_whole());
     assert_eq!(said_of(&report, "gone"), ["  gone         desk"]);
     assert!(said_of(&report, "copies").is_empty() && said_of(&report, "at risk").is_empty());
@@ -229,7 +240,7 @@ fn a_status_names_the_short_files() {
         ShortFile { names: vec![], ..short_one("abc", &[], &[desk, laptop.clone(), nas.clone()]) },
     );
     (report.short_total, report.below_quorum) = (30, 1);
-    let text = status(&report, true);
+    let text = status(&report, SENTENCE, true, &noon());
     assert!(text.contains(
         "  short        30 files have 0 to 2 of 3 copies: laptop is away, desk is gone\n  \
          at risk      1 file has fewer copies than acknowledge a store\n    \
@@ -237,7 +248,7 @@ fn a_status_names_the_short_files() {
          report.pdf: 2 of 3 copies: nas, vps; laptop away\n    \
          … and 28 more\n"
     ));
-    let text = status(&report, false);
+    let text = status(&report, SENTENCE, false, &noon());
     assert_eq!(text.lines().filter(|line| line.contains("copies:")).count(), 1, "{text}");
     report.short = (0..20)
         .map(|i| {
@@ -308,12 +319,13 @@ fn a_certificate_is_spoken_of_when_it_ends() {
 #[test]
 fn a_status() {
     let report = how_it_is();
-    let text = status_at(&report, false, 1_800_000_000);
+    let text = status(&report, SENTENCE, false, &noon());
     assert!(report.is_whole());
     let lines: Vec<_> = text.lines().collect();
-    assert_eq!(lines[0], "Peer 36 of ring calm-otter: active");
+    assert_eq!(lines[0], SENTENCE);
+    assert_eq!(lines[1], "Peer 36 of ring calm-otter: active");
     assert_eq!(
-        lines[3..],
+        lines[4..],
         [
             "  predecessor  255",
             "  successors   73 and 109",

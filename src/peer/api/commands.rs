@@ -71,6 +71,32 @@ pub enum WhomError {
     },
 }
 
+/// Why it is not answered whether peers may stop.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MayStopError {
+    /// This peer is in no ring.
+    #[error(transparent)]
+    NotActive(#[from] NotActive),
+    /// The word means no peer of the ring.
+    #[error(transparent)]
+    Whom(#[from] WhomError),
+    /// More peers than one question may name.
+    #[error("at most {max} peers are asked about at once, not {named}")]
+    TooMany {
+        /// The number of peers that were named.
+        named: usize,
+        /// The most that may be named.
+        max: usize,
+    },
+    /// The peer is no member of the ring, or no member any more.
+    #[error("peer {peer} is no member of this ring")]
+    NoMember {
+        /// The peer that is meant.
+        peer: PeerName,
+    },
+}
+
 /// Why a peer is not pinged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -171,6 +197,16 @@ impl From<PingError> for Failure {
     fn from(error: PingError) -> Failure {
         let PingError::Whom(error) = error;
         error.into()
+    }
+}
+
+impl From<MayStopError> for Failure {
+    fn from(error: MayStopError) -> Failure {
+        match error {
+            MayStopError::Whom(error) => error.into(),
+            MayStopError::NoMember { .. } => Failure::not_found(error.to_string()),
+            other => Failure::new(other.to_string()),
+        }
     }
 }
 

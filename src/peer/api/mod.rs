@@ -8,6 +8,7 @@ mod connect;
 mod events;
 mod files;
 mod names;
+mod space;
 mod start;
 
 pub use crate::chord::{EndReason, JoinFailure};
@@ -15,17 +16,22 @@ pub use crate::files::{FindError, NotActive, Progress, Remains, StayReason};
 pub use crate::transport::{BundleError, IdentityError};
 pub use crate::wire::word_list;
 pub use crate::wire::{
-    Failure, FailureKind, Fault, ForgetReport, HistoryReport, LeavePlan, LeaveReport, Listed, Misbehaviour,
-    MissingCopy, PeerName, PingReport, RemoveReport, RequestReport, RestoreReport, RingFile, RingFiles,
-    RingLine, ShortFile, StatusReport, StoreReport, UnkeptFiles, Unreachable, VersionChoice, VersionFile,
-    VersionLine, VersionState, Wait, Wanted, WhereisReport, versioned,
+    Amount, AtRisk, Doubt, DropReport, EvictReport, Failure, FailureKind, Fault, ForgetReport, Hindrance,
+    HistoryReport, Lack, LackReason, LeavePlan, LeaveReport, Listed, MemberLine, Misbehaviour, MissingCopy,
+    PeerName, PinReport, PingReport, RemoveReport, RequestReport, RestoreReport, RingFile, RingFiles,
+    RingLine, SelfReport, ShortFile, SpaceReport, StatusReport, StopAnswer, StopReport, StopSpan,
+    StoreReport, UnkeptFiles, Unreachable, Verdict, VersionChoice, VersionFile, VersionLine, VersionState,
+    Wait, Wanted, WhereisReport, versioned,
 };
-pub use commands::{ForgetError, LeaveError, PingError, PlanLeaveError, ReadError, RingError, WhomError};
+pub use commands::{
+    ForgetError, LeaveError, MayStopError, PingError, PlanLeaveError, ReadError, RingError, WhomError,
+};
 pub use connect::ConnectError;
 pub use events::PeerEvent;
 pub use files::{FilesError, RequestError, RingFilesError, StoreError, StoreOptions, missing_list};
 pub(in crate::peer) use names::EDIT_TIMEOUT;
 pub use names::{RemoveError, RestoreError};
+pub use space::{DropError, PinError};
 pub use start::{Ended, Entrance, StartError, StartNotice, StartOptions};
 
 /// A list of peers as people read it: "4, 5 and 8".

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::chord::EndReason;
-use crate::config::{Interval, RingSettings, SettingsError};
+use crate::config::{ByteLimit, Interval, RingSettings, SettingsError};
 use crate::transport::{BundleError, IdentityError, TransportSettings};
 use crate::wire::{Address, word_list};
 
@@ -50,6 +51,12 @@ pub struct StartOptions {
     pub settings: Option<RingSettings>,
     /// The time between pings; `None` for the remembered or the default interval.
     pub interval: Option<Interval>,
+    /// The most bytes that files may take at this peer; `None` for the remembered limit, or none.
+    pub capacity: Option<ByteLimit>,
+    /// The bytes of the file system that files leave free; `None` for the remembered or the default reserve.
+    pub reserve: Option<ByteLimit>,
+    /// How long a copy that is one too many stays while there is room.
+    pub surplus_wait: Duration,
     /// The bundle that [`admit`](crate::peer::admit) made for this peer: CA certificate, certificate, and perhaps its key. It is put
     /// into the certificates directory.
     pub bundle: Option<PathBuf>,
@@ -72,6 +79,9 @@ impl StartOptions {
             advertise: None,
             settings: None,
             interval: None,
+            capacity: None,
+            reserve: None,
+            surplus_wait: SURPLUS_WAIT,
             bundle: None,
             key: None,
             transport: TransportSettings::default(),
@@ -259,3 +269,6 @@ impl Ended {
 fn shown(paths: &[PathBuf]) -> String {
     word_list(paths.iter().map(|path| path.display().to_string()))
 }
+
+/// How long a copy that is one too many stays while there is room: a week.
+const SURPLUS_WAIT: Duration = Duration::from_secs(7 * 24 * 3_600);

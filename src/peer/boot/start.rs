@@ -13,9 +13,9 @@ use super::bundle::{Given, certs_dir_of, watch_certificate};
 use super::folders::{default_certs_dir, peers_dir};
 use super::running::{Folders, Running};
 use crate::backoff::Backoff;
-use crate::blob::{BlobError, PeerFile, RealDisk, Store, occupy};
+use crate::blob::{BlobError, Limits, PeerFile, RealDisk, Store, occupy};
 use crate::chord::{Node, NodeConfig, Start};
-use crate::config::{Interval, RingSettings};
+use crate::config::{ByteLimit, Interval, RingSettings};
 use crate::files;
 use crate::id::Position;
 use crate::peer::api::{Entrance, StartError, StartNotice, StartOptions};
@@ -56,6 +56,7 @@ struct Parts {
     settings: Option<RingSettings>,
     me: Entry,
     interval: Interval,
+    surplus_wait: Duration,
 }
 
 /// Starts a peer. Must be called within a tokio runtime. It returns once the identity is there, the port is bound and
@@ -180,9 +181,20 @@ async fn prepare(
         interval_ms: Some(interval.duration().as_millis() as u64),
         replicas: settings.map(|s| s.replicas),
         successors: settings.map(|s| s.successors),
+        capacity_bytes: limit(options.capacity, existing.as_ref().and_then(|file| file.capacity_bytes)),
+        reserve_bytes: limit(options.reserve, existing.as_ref().and_then(|file| file.reserve_bytes)),
         left: false,
         contacts: contacts_of(options, existing.as_ref()),
     };
+    let limits = Limits { capacity: peer_file.capacity_bytes, reserve: peer_file.reserve_bytes };
+    let limited = {
+        let store = store.clone();
+        spawn_blocking(move || store.set_limits(limits)).await
+    };
+    if let Err(error) = limited {
+        // The limits are looked at again before each round of repair.
+        tracing::warn!(%error, "the cache was not trimmed");
+    }
     let hello = Hello { incarnation: peer_file.incarnation, advertised: peer_file.advertise.clone() };
     let (transport, incoming) =
         listen.bind(&identity, &verifier, &hello, &options.transport, existing.is_some(), notice).await?;
@@ -214,7 +226,13 @@ async fn prepare(
         settings,
         me,
         interval,
+        surplus_wait: options.surplus_wait,
     })
+}
+
+/// A limit that was given now, or else the remembered one.
+fn limit(given: Option<ByteLimit>, remembered: Option<u64>) -> Option<u64> {
+    given.map_or(remembered, ByteLimit::bytes)
 }
 
 /// Begins all tasks of a peer.
@@ -231,6 +249,7 @@ fn launch(parts: Parts) -> Handle {
         settings,
         me,
         interval,
+        surplus_wait,
     } = parts;
     let clock = Clock::default();
     let founds = matches!(start, Start::Found);
@@ -254,7 +273,7 @@ fn launch(parts: Parts) -> Handle {
         identity,
         verifier,
         ring: RingState::new(seen, actor, interval.duration()),
-        flows: FlowState::default(),
+        flows: FlowState::new(surplus_wait),
         control: ControlState::default(),
     });
     shared.recall(known);
@@ -278,6 +297,8 @@ fn launch(parts: Parts) -> Handle {
         background(remember_members(shared.clone(), peer_file.clone())),
         background(files::repair(shared.clone(), Duration::ZERO)),
         background(files::take_over(shared.clone())),
+        background(files::keep_leases(shared.clone())),
+        background(files::free_surplus(shared.clone())),
         background(mend(shared.clone())),
         background(watch_certificate(shared.clone())),
         background(keep_contact(shared.clone())),
@@ -644,6 +665,8 @@ mod tests {
             incarnation: 1,
             process_id: 0,
             interval_ms: None,
+            capacity_bytes: None,
+            reserve_bytes: None,
             replicas: None,
             successors: None,
             left: false,

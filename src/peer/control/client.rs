@@ -13,9 +13,10 @@ use crate::backoff::Backoff;
 use crate::blob::{BlobError, Source, is_in_use};
 use crate::id::{ContentId, FileName};
 use crate::peer::api::{
-    ConnectError, Failure, ForgetReport, HistoryReport, LeavePlan, LeaveReport, PingReport, Progress,
-    RemoveReport, RequestReport, RestoreReport, RingFiles, RingLine, StatusReport, StoreError, StoreOptions,
-    StoreReport, VersionChoice, Wanted, WhereisReport,
+    ConnectError, DropReport, EvictReport, Failure, ForgetReport, HistoryReport, LeavePlan, LeaveReport,
+    MemberLine, PinReport, PingReport, Progress, RemoveReport, RequestReport, RestoreReport, RingFiles,
+    RingLine, StatusReport, StopReport, StopSpan, StoreError, StoreOptions, StoreReport, Verdict,
+    VersionChoice, Wanted, WhereisReport,
 };
 use crate::peer::flows::bytes::read_ahead;
 use crate::peer::flows::store::{hash, name_of, unreadable};
@@ -132,7 +133,7 @@ impl Client {
     /// # Errors
     /// When the peer does not answer.
     pub async fn status(&self) -> Result<StatusReport, Failure> {
-        let mut short = Vec::new();
+        let (mut short, mut verdict) = (Vec::new(), Verdict::default());
         let status = self.ask(&ClientRequest::Status, &self.idle, |reply| match reply {
             ClientReply::ShortFile(file) => {
                 if short.len() < LISTED_MAX {
@@ -140,11 +141,15 @@ impl Client {
                 }
                 None
             }
+            ClientReply::Verdict(of_ring) => {
+                verdict = *of_ring;
+                None
+            }
             ClientReply::Status(status) => Some(*status),
             _ => None,
         });
         let status = status.await?;
-        Ok(StatusReport { short, ..status })
+        Ok(StatusReport { short, verdict, ..status })
     }
 
     /// See [`crate::peer::Handle::ring`].
@@ -272,6 +277,90 @@ impl Client {
             _ => None,
         });
         forgotten.await
+    }
+
+    /// See [`crate::peer::Handle::safe_to_stop`].
+    ///
+    /// # Errors
+    /// The errors of [`crate::peer::Handle::safe_to_stop`], in words.
+    pub async fn safe_to_stop(&self, peers: &[String], span: StopSpan) -> Result<StopReport, Failure> {
+        let command = ClientRequest::SafeToStop { peers: peers.to_vec(), span };
+        let answered = self.ask(&command, &self.idle, |reply| match reply {
+            ClientReply::MayStop(report) => Some(*report),
+            _ => None,
+        });
+        answered.await
+    }
+
+    /// See [`crate::peer::Handle::members`].
+    ///
+    /// # Errors
+    /// The errors of [`crate::peer::Handle::members`], in words.
+    pub async fn members(&self) -> Result<Vec<MemberLine>, Failure> {
+        let mut members = Vec::new();
+        self.list(&ClientRequest::Members, |reply| {
+            let ClientReply::Member(member) = reply else { return false };
+            members.push(member);
+            true
+        })
+        .await?;
+        Ok(members)
+    }
+
+    /// See [`crate::peer::Handle::pin`].
+    ///
+    /// # Errors
+    /// The errors of [`crate::peer::Handle::pin`], in words.
+    pub async fn pin(&self, wanted: &Wanted, progress: &Progress) -> Result<PinReport, Failure> {
+        self.set_pin(wanted, true, progress).await
+    }
+
+    /// See [`crate::peer::Handle::unpin`].
+    ///
+    /// # Errors
+    /// The errors of [`crate::peer::Handle::unpin`], in words.
+    pub async fn unpin(&self, wanted: &Wanted) -> Result<PinReport, Failure> {
+        self.set_pin(wanted, false, &self.idle).await
+    }
+
+    async fn set_pin(
+        &self,
+        wanted: &Wanted,
+        pinned: bool,
+        progress: &Progress,
+    ) -> Result<PinReport, Failure> {
+        let command = ClientRequest::Pin { wanted: wanted.clone(), pinned };
+        let set = self.ask(&command, progress, |reply| match reply {
+            ClientReply::PinSet(report) => Some(report),
+            _ => None,
+        });
+        set.await
+    }
+
+    /// See [`crate::peer::Handle::drop_copy`].
+    ///
+    /// # Errors
+    /// The errors of [`crate::peer::Handle::drop_copy`], in words.
+    pub async fn drop_copy(&self, wanted: &Wanted) -> Result<DropReport, Failure> {
+        let command = ClientRequest::Drop { wanted: wanted.clone() };
+        let dropped = self.ask(&command, &self.idle, |reply| match reply {
+            ClientReply::Dropped(report) => Some(report),
+            _ => None,
+        });
+        dropped.await
+    }
+
+    /// See [`crate::peer::Handle::evict`].
+    ///
+    /// # Errors
+    /// The errors of [`crate::peer::Handle::evict`], in words.
+    pub async fn evict(&self, dry_run: bool) -> Result<EvictReport, Failure> {
+        let command = ClientRequest::Evict { dry_run };
+        let evicted = self.ask(&command, &self.idle, |reply| match reply {
+            ClientReply::Evicted(report) => Some(report),
+            _ => None,
+        });
+        evicted.await
     }
 
     /// See [`crate::peer::Handle::plan_leave`].

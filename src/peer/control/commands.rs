@@ -70,7 +70,8 @@ impl Shared {
             ClientRequest::Status => {
                 let mut status = while_heard(stream, &idle, self.status()).await?;
                 let short = std::mem::take(&mut status.short).into_iter().map(ClientReply::ShortFile);
-                list(stream, short, ClientReply::Status(Box::new(status))).await
+                let verdict = ClientReply::Verdict(Box::new(std::mem::take(&mut status.verdict)));
+                list(stream, short.chain([verdict]), ClientReply::Status(Box::new(status))).await
             }
             ClientRequest::Whereis { name } => {
                 let found = while_heard(stream, &idle, self.whereis(&name, false)).await?;
@@ -96,9 +97,36 @@ impl Shared {
                 let restored = while_heard(stream, &idle, self.restore(&name, &version)).await?;
                 answer(stream, restored.map(ClientReply::Restored)).await
             }
+            ClientRequest::SafeToStop { peers, span } => {
+                let answered = while_heard(stream, &idle, self.safe_to_stop(&peers, span)).await?;
+                answer(stream, answered.map(|report| ClientReply::MayStop(Box::new(report)))).await
+            }
+            ClientRequest::Members => match while_heard(stream, &idle, self.members()).await? {
+                Ok(members) => {
+                    list(stream, members.into_iter().map(ClientReply::Member), ClientReply::End).await
+                }
+                Err(error) => refuse(stream, error).await,
+            },
             ClientRequest::PlanLeave => {
                 let plan = while_heard(stream, &idle, self.plan_leave()).await?;
                 answer(stream, plan.map(ClientReply::LeavePlan)).await
+            }
+            ClientRequest::Pin { wanted, pinned: true } => {
+                let progress = Arc::new(Progress::default());
+                let pinned = while_heard(stream, &progress, self.pin(&wanted, progress.clone())).await?;
+                answer(stream, pinned.map(ClientReply::PinSet)).await
+            }
+            ClientRequest::Pin { wanted, pinned: false } => {
+                let unpinned = while_heard(stream, &idle, self.unpin(&wanted)).await?;
+                answer(stream, unpinned.map(ClientReply::PinSet)).await
+            }
+            ClientRequest::Drop { wanted } => {
+                let dropped = while_heard(stream, &idle, self.drop_copy(&wanted)).await?;
+                answer(stream, dropped.map(ClientReply::Dropped)).await
+            }
+            ClientRequest::Evict { dry_run } => {
+                let evicted = while_heard(stream, &idle, self.evict(dry_run)).await?;
+                answer(stream, evicted.map(ClientReply::Evicted)).await
             }
             ClientRequest::Leave => self.leave_on_command(stream, &idle, false).await,
             ClientRequest::LeaveAnyway => self.leave_on_command(stream, &idle, true).await,

@@ -9,11 +9,12 @@ use tokio::sync::broadcast;
 use super::client::ObjectBytes;
 use crate::id::{ContentId, FileName, Position};
 use crate::peer::api::{
-    Ended, FilesError, ForgetError, ForgetReport, HistoryReport, LeaveError, LeavePlan, LeaveReport,
-    PeerEvent, PeerName, PingError, PingReport, PlanLeaveError, Progress, ReadError, RemoveError,
-    RemoveReport, RequestError, RequestReport, RestoreError, RestoreReport, RingError, RingFiles,
-    RingFilesError, RingLine, StartError, StatusReport, StoreError, StoreOptions, StoreReport, VersionChoice,
-    Wanted, WhereisReport,
+    DropError, DropReport, Ended, EvictReport, FilesError, ForgetError, ForgetReport, HistoryReport,
+    LeaveError, LeavePlan, LeaveReport, MayStopError, MemberLine, PeerEvent, PeerName, PinError, PinReport,
+    PingError, PingReport, PlanLeaveError, Progress, ReadError, RemoveError, RemoveReport, RequestError,
+    RequestReport, RestoreError, RestoreReport, RingError, RingFiles, RingFilesError, RingLine, StartError,
+    StatusReport, StopReport, StopSpan, StoreError, StoreOptions, StoreReport, VersionChoice, Wanted,
+    WhereisReport,
 };
 use crate::peer::boot::running::Running;
 use crate::peer::shared::Shared;
@@ -211,6 +212,57 @@ impl Handle {
     /// [`ForgetError`]: there is no such member, or it answers.
     pub async fn forget(&self, whom: &str, sure: bool) -> Result<ForgetReport, ForgetError> {
         self.shared.forget(whom, sure).await
+    }
+
+    /// Whether these peers may stop, all at once: with every file readable and stores acknowledged meanwhile; or, for
+    /// good, with all copies made elsewhere. Each is given by its number, display name, address, or the beginning of its
+    /// position; none means this peer.
+    ///
+    /// # Errors
+    /// [`MayStopError`]: the peer is in no ring, there is no such member, or too many are named.
+    pub async fn safe_to_stop(&self, peers: &[String], span: StopSpan) -> Result<StopReport, MayStopError> {
+        self.shared.safe_to_stop(peers, span).await
+    }
+
+    /// The members of the ring in its order, this one first, each in its own words; then those that do not answer.
+    ///
+    /// # Errors
+    /// [`RingError`]: the peer is in no ring.
+    pub async fn members(&self) -> Result<Vec<MemberLine>, RingError> {
+        self.shared.members().await
+    }
+
+    /// Brings a file to this peer and pins it: it stays until it is unpinned, whatever its name comes to stand for.
+    ///
+    /// # Errors
+    /// [`PinError`].
+    pub async fn pin(&self, wanted: &Wanted, progress: &Arc<Progress>) -> Result<PinReport, PinError> {
+        self.shared.pin(wanted, progress.clone()).await
+    }
+
+    /// Ends the pin of a file at this peer.
+    ///
+    /// # Errors
+    /// [`PinError`].
+    pub async fn unpin(&self, wanted: &Wanted) -> Result<PinReport, PinError> {
+        self.shared.unpin(wanted).await
+    }
+
+    /// Frees this peer's copy of a file, if this peer is none of those that should keep it, and all of these vouch for
+    /// theirs.
+    ///
+    /// # Errors
+    /// [`DropError`] tells why the copy stays.
+    pub async fn drop_copy(&self, wanted: &Wanted) -> Result<DropReport, DropError> {
+        self.shared.drop_copy(wanted).await
+    }
+
+    /// Frees all copies of this peer that are safe elsewhere; with `dry_run` only finds out which ones these are.
+    ///
+    /// # Errors
+    /// [`DropError`]: the peer is in no ring, or its index cannot be read.
+    pub async fn evict(&self, dry_run: bool) -> Result<EvictReport, DropError> {
+        self.shared.evict(dry_run).await
     }
 
     /// The plan of a departure now.

@@ -7,6 +7,7 @@
 //! | `client` | its client: another process commands the peer |
 //! | `choice` | the peer of this machine that is meant |
 //! | `report` | a peer's reports on itself and its ring |
+//! | `verdict` | how safe the files are, whether peers may stop, and the members in their own words |
 //! | `export` | the target of a request's bytes: a file, or standard output |
 //! | `state` | state that the commands share, and the subscribers |
 
@@ -17,3 +18,4 @@ pub(in crate::peer) mod export;
 pub(in crate::peer) mod handle;
 pub(in crate::peer) mod report;
 pub(in crate::peer) mod state;
+pub(in crate::peer) mod verdict;

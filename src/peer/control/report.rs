@@ -39,7 +39,9 @@ impl Shared {
         });
         let trouble = poisoned.or_else(|| counted.as_ref().err().map(ToString::to_string));
         let (objects, bytes, records, siblings) = counted.unwrap_or_default();
-        let (health, unkept) = tokio::join!(self.health(), self.unkept_of_ring());
+        let (health, unkept, verdict) = tokio::join!(self.health(), self.unkept_of_ring(), self.verdict());
+        // The reason why the account is missing is the one why the counts are.
+        let space = self.space().await.unwrap_or_default();
         let (gone, away): (Vec<_>, Vec<_>) =
             view.away().map(|entry| entry.position).partition(|peer| self.is_gone_for_good(peer));
         let me = view.is_member().then_some(&view.me).into_iter();
@@ -77,6 +79,8 @@ impl Shared {
             dropped: counters.dropped_datagrams() + counters.flooded_datagrams(),
             notices: self.notice_lines().await,
             unkept,
+            verdict,
+            space,
         }
     }
 
@@ -201,7 +205,7 @@ impl Shared {
 
     /// The peers to ask for a listing: the members that are believed to live, in order, this one first; and those of
     /// them that did not answer on the way. In a small ring this peer knows all members and asks no other peer.
-    async fn everybody(self: &Arc<Self>) -> Result<(Vec<Entry>, Vec<Position>), NotActive> {
+    pub(super) async fn everybody(self: &Arc<Self>) -> Result<(Vec<Entry>, Vec<Position>), NotActive> {
         let view = self.view();
         if view.is_member() && view.small {
             return Ok((std::iter::once(&view.me).chain(view.alive()).cloned().collect(), Vec::new()));
@@ -245,7 +249,7 @@ impl Shared {
         Ok(walked)
     }
 
-    fn ring_line(&self, entry: &Entry, state: MemberState, share: f64) -> RingLine {
+    pub(super) fn ring_line(&self, entry: &Entry, state: MemberState, share: f64) -> RingLine {
         RingLine {
             peer: self.named(&entry.position),
             address: entry.address.clone(),

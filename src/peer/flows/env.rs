@@ -10,10 +10,11 @@ use tokio::sync::Notify;
 
 use super::bytes::{Arriving, Reading, read_ahead};
 use super::store::Origin;
-use crate::blob::BlobError;
+use crate::blob::{BlobError, Freeing};
 use crate::chord::{View, hop_timeout};
 use crate::files::{
-    Asker, BoxFuture, Cause, Clock, DiskError as _, Env, GiveError, Hops, OfferLook, RingWish, Transfers,
+    Asker, BoxFuture, Cause, Clock, CopyHere, DiskError as _, Env, GiveError, Hops, OfferLook, RingWish,
+    Transfers,
 };
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{Bygones, NameHistory};
@@ -21,13 +22,13 @@ use crate::outboard::Outboard;
 use crate::peer::api::PeerEvent;
 use crate::peer::ring::message::ActorMessage;
 use crate::peer::shared::Shared;
-use crate::replica::{Arrivals, Holdings, TakeOver};
+use crate::replica::{Arrivals, Grants, Holdings, LeaseTerms, TakeOver};
 use crate::shelf;
 use crate::time::{Moment, Timestamp};
 use crate::transport::{OpenStream, RequestStream, background, interrupted_waits};
 use crate::wire::{
     Entry, Fault, Link, MembershipReply, MembershipRequest, MissingReason, NameRecord, ObjectInfo,
-    OfferedRecord, PeerName, Reply, Request, SignedRecord, StorageReply, StorageRequest, Target,
+    OfferedRecord, PeerName, Reference, Reply, Request, SignedRecord, StorageReply, StorageRequest, Target,
 };
 
 impl Clock for Shared {
@@ -74,6 +75,7 @@ impl Env for Shared {
     type Incoming = Arriving;
     type Reader = Reading;
     type Origin = Origin;
+    type Freeing = Freeing;
 
     fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
         background(task);
@@ -157,7 +159,9 @@ impl Env for Shared {
     ) -> Result<OfferLook, String> {
         let hopeless = self.flows.hopeless.clone();
         let looked = self.blocking(move |store| {
-            Ok((hopeless.presence(store, objects)?, shelf::known_records(store, &records)?))
+            let mut presence = hopeless.presence(store, objects)?;
+            shelf::pass_over_freed(store, &mut presence)?;
+            Ok((presence, shelf::known_records(store, &records)?))
         });
         looked.await.map_err(|error: BlobError| error.to_string())
     }
@@ -325,11 +329,88 @@ impl Env for Shared {
         shelf::not_given(&Shared::named(self, &self.position()), error)
     }
 
-    async fn keep_linked(self: &Arc<Self>, content: ContentId, links: Vec<Link>) {
-        let linked = self.blocking(move |store| shelf::keep_linked(store, content, &links));
-        if let Err(error) = linked.await {
-            self.tell(PeerEvent::Warning(error.to_string()));
-        }
+    async fn keep_linked(self: &Arc<Self>, content: ContentId, links: Vec<Link>) -> Result<bool, BlobError> {
+        let now = self.ring.ring_ms();
+        self.blocking(move |store| shelf::keep_linked(store, content, &links, now)).await
+    }
+
+    fn begin_freeing(&self, content: &ContentId) -> Option<Freeing> {
+        self.store.begin_freeing(content)
+    }
+
+    async fn free(self: &Arc<Self>, freeing: Freeing) -> Result<bool, BlobError> {
+        self.blocking(move |_| freeing.free()).await
+    }
+
+    async fn vouch(self: &Arc<Self>, content: ContentId) -> Result<bool, String> {
+        self.blocking(move |store| shelf::vouch(store, &content)).await.map_err(|error| error.to_string())
+    }
+
+    async fn copy_here(self: &Arc<Self>, content: ContentId) -> Result<Option<CopyHere>, String> {
+        let copy = self.blocking(move |store| shelf::copy_here(store, &content)).await;
+        copy.map_err(|error| error.to_string())
+    }
+
+    async fn copies_after(self: &Arc<Self>, after: Option<ContentId>) -> Result<Vec<CopyHere>, String> {
+        let copies = self.blocking(move |store| shelf::copies_after(store, after)).await;
+        copies.map_err(|error| error.to_string())
+    }
+
+    async fn mark_surplus(self: &Arc<Self>, marks: Vec<(ContentId, Option<u64>)>) -> Result<(), String> {
+        let marked = self.blocking(move |store| store.mark_surplus(marks)).await;
+        marked.map_err(|error| error.to_string())
+    }
+
+    async fn is_short_of_room(self: &Arc<Self>) -> bool {
+        self.blocking(|store| store.space().is_ok_and(|space| space.is_short())).await
+    }
+
+    fn surplus_wait(&self) -> Duration {
+        self.flows.surplus_wait
+    }
+
+    fn grants(&self) -> MutexGuard<'_, Grants> {
+        self.flows.grants()
+    }
+
+    fn holds_no_more(&self, content: &ContentId, peer: &Entry) {
+        self.store.remove_holder(content, &peer.position);
+    }
+
+    fn lease_terms(&self) -> LeaseTerms {
+        LeaseTerms::default()
+    }
+
+    async fn histories_after(
+        self: &Arc<Self>,
+        after: Option<Position>,
+        max: usize,
+    ) -> Result<Vec<(Position, NameHistory)>, String> {
+        self.blocking(move |store| shelf::histories_after(store, after, max)).await
+    }
+
+    async fn renew_leases(
+        self: &Arc<Self>,
+        references: Vec<Reference>,
+        at_unix_ms: u64,
+    ) -> Result<(), String> {
+        let renewed = self.blocking(move |store| shelf::renew_leases(store, &references, at_unix_ms));
+        renewed.await.map_err(|error| error.to_string())
+    }
+
+    async fn lapsed_objects(
+        self: &Arc<Self>,
+        now_unix_ms: u64,
+        max: usize,
+    ) -> Result<Vec<ContentId>, String> {
+        let before = self.lease_terms().lapsed_before(now_unix_ms);
+        let lapsed = self.blocking(move |store| store.lapsed(now_unix_ms, before, max));
+        lapsed.await.map_err(|error| error.to_string())
+    }
+
+    async fn free_lapsed(self: &Arc<Self>, content: ContentId, before_unix_ms: u64) -> Result<bool, String> {
+        let freed = self.blocking(move |store| store.free_lapsed(&content, before_unix_ms));
+        freed.await.map_err(|error| error.to_string())
     }
 
     fn copy_came(&self, content: &ContentId, from: Option<Position>, anew: bool) {
@@ -363,14 +444,17 @@ impl Env for Shared {
         BTreeSet::new()
     }
 
-    /// Removes partial transfers that no peer continues.
+    /// Removes partial transfers that no peer continues, and what of the cache exceeds a limit.
     async fn tidy(self: &Arc<Self>) {
-        let expired = self.blocking(|store| {
-            let expired = store.expire_parts(PART_UNUSED_MAX, PARTS_MAX);
-            expired.map(|_| store.keep_reserve())
+        let tidied = self.blocking(|store| {
+            store.expire_parts(PART_UNUSED_MAX, PARTS_MAX)?;
+            store.write_uses()?;
+            store.trim()?;
+            store.keep_reserve();
+            Ok::<(), BlobError>(())
         });
-        if let Err(error) = expired.await {
-            tracing::warn!(%error, "partial transfers were not looked through");
+        if let Err(error) = tidied.await {
+            tracing::warn!(%error, "partial transfers and the cache were not looked through");
         }
     }
 

@@ -3,7 +3,8 @@
 //! Each peer reports on the files that it owns, and on files that their owner lacks. It learns of other peers' copies
 //! from offers, its own and those of others, and from stores. Before it reports a file as short of copies it asks
 //! again, so that the report does not lag. `status` joins the reports of the living members:
-//! `A ->[Health] B`, `B ->[Health { short, total, below_quorum }] A`.
+//! `A ->[Health] B`, `B ->[Health { short, total, below_quorum }] A` names the files that are short, and
+//! `A ->[CountCopies] B`, `B ->[Copies(counts)] A` counts all files by their holders. Both are of one look.
 //!
 //! Only data that the ring was given counts: objects that its peers hold, and contents that a name record names. A
 //! holder that is not a replica counts as a copy; a holder that does not answer does not count.
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::health_book::Living;
+use super::health_book::{Living, Looked};
 use crate::blob::BlobError;
 use crate::chord::{Route, View};
 use crate::id::{ContentId, FileName, Position};
@@ -22,9 +23,13 @@ use crate::names::content_of;
 use crate::peer::api::{Listed, PeerName, ShortFile};
 use crate::peer::ring::clock::unix_ms;
 use crate::peer::shared::{STORAGE_TIMEOUT, Shared};
-use crate::replica::{Holdings, replicas};
-use crate::wire::limits::{FRAME_BYTES_MAX, HEALTH_NAMES_MAX, LISTED_MAX, OFFERS_PER_MESSAGE_MAX};
-use crate::wire::{Entry, FileHealth, SignedRecord, StorageReply, StorageRequest, codec};
+use crate::replica::{Holdings, Tally, replicas};
+use crate::wire::limits::{
+    FRAME_BYTES_MAX, HEALTH_NAMES_MAX, LISTED_MAX, LOST_TOLD_MAX, OFFERS_PER_MESSAGE_MAX,
+};
+use crate::wire::{
+    CopyCounts, Entry, FileHealth, LostFile, ObjectInfo, SignedRecord, StorageReply, StorageRequest, codec,
+};
 
 /// The joined reports of the living members on their files.
 #[derive(Debug, Default)]
@@ -85,42 +90,70 @@ impl Shared {
         }
     }
 
-    /// Handles `Health`. Peers that ask at nearly the same time get the same answer, made once.
+    /// Handles `Health`.
     pub(in crate::peer) async fn answer_health(self: &Arc<Self>) -> StorageReply {
-        let mut last = self.flows.health.last.lock().await;
-        if let Some((made, answer)) = last.as_ref()
-            && made.elapsed() < FRESH
-        {
-            return answer.clone();
-        }
-        let answer = self.look_at_health().await;
-        *last = Some((Instant::now(), answer.clone()));
-        answer
+        self.looked_lately().await.health.clone()
     }
 
-    async fn look_at_health(self: &Arc<Self>) -> StorageReply {
+    /// Handles `CountCopies`.
+    pub(in crate::peer) async fn answer_count_copies(self: &Arc<Self>) -> StorageReply {
+        self.looked_lately().await.copies.clone()
+    }
+
+    /// The last look, or a new one. Peers that ask at nearly the same time get the answers of one look.
+    async fn looked_lately(self: &Arc<Self>) -> Arc<Looked> {
+        let mut last = self.flows.health.last.lock().await;
+        if let Some((made, looked)) = last.as_ref()
+            && made.elapsed() < FRESH
+        {
+            return looked.clone();
+        }
+        let looked = Arc::new(self.look_at_health().await);
+        *last = Some((Instant::now(), looked.clone()));
+        looked
+    }
+
+    async fn look_at_health(self: &Arc<Self>) -> Looked {
         let view = self.view();
         let (settings, members) = (self.ring.settings(), view.members_count());
         let (copies, quorum) = (settings.copies(members), settings.write_quorum(members));
         let mine = match self.answered_for(&view).await {
             Ok(mine) => mine,
             // A peer that cannot list its objects cannot report on their copies.
-            Err(error) => return StorageReply::refused(error.to_string()),
+            Err(error) => {
+                let refused = StorageReply::refused(error.to_string());
+                return Looked { health: refused.clone(), copies: refused };
+            }
         };
         let living = Living::of(&view);
-        let seems_short = |content: &&ContentId| self.flows.health.holders(&living, content).len() < copies;
-        let doubtful: Vec<ContentId> =
-            mine.iter().filter(seems_short).take(OFFERS_PER_MESSAGE_MAX).copied().collect();
-        self.ask_anew(&view, &doubtful).await;
-        let mut files: Vec<FileHealth> = Vec::new();
-        for content in mine {
+        let seems_short = |content: &ContentId| self.flows.health.holders(&living, content).len() < copies;
+        let doubtful: Vec<ContentId> = mine.iter().map(|(content, _)| *content).filter(seems_short).collect();
+        let begin = Instant::now();
+        for page in doubtful.chunks(OFFERS_PER_MESSAGE_MAX) {
+            if begin.elapsed() < ASKING_MAX {
+                self.ask_anew(&view, page).await;
+            }
+        }
+        let (mut files, mut tally): (Vec<FileHealth>, Tally) = Default::default();
+        for (content, length) in mine {
             let holders = self.flows.health.holders(&living, &content);
+            let missing = match holders.len() < copies {
+                true => missing_replicas(&view, &content.key(), &holders, copies),
+                false => Vec::new(),
+            };
+            // Of several holders of a file that its owner lacks, the first counts it.
+            if view.owns(&content.key()) || holders.first() == Some(&living.me) {
+                tally.add(&holders, &missing, length);
+            }
             if holders.len() < copies {
-                let missing = missing_replicas(&view, &content.key(), &holders, copies);
                 files.push(FileHealth { content, names: Vec::new(), holders, missing });
             }
         }
-        let lost = self.flows.health.lock().lost.clone();
+        let (lost, more_lost) = {
+            let book = self.flows.health.lock();
+            (book.lost.clone(), book.more_lost)
+        };
+        let counts = self.counts(&view, copies, tally, lost.keys(), more_lost);
         files.extend(lost.into_iter().map(|(content, names)| {
             let missing = missing_replicas(&view, &content.key(), &[], copies);
             FileHealth { content, names, holders: Vec::new(), missing }
@@ -129,7 +162,24 @@ impl Shared {
         let below_quorum = files.iter().filter(|file| file.holders.len() < quorum).count() as u64;
         files.sort_by_key(|file| (file.holders.len(), file.content));
         files.truncate(LISTED_MAX);
-        StorageReply::Health { short: self.page_of_health(files).await, total, below_quorum }
+        let health = StorageReply::Health { short: self.page_of_health(files).await, total, below_quorum };
+        Looked { health, copies: StorageReply::Copies(counts) }
+    }
+
+    /// The report on the number of copies.
+    fn counts<'a>(
+        &self,
+        view: &View,
+        copies: usize,
+        tally: Tally,
+        lost: impl Iterator<Item = &'a ContentId>,
+        more_lost: bool,
+    ) -> CopyCounts {
+        let lost = lost.map(|content| LostFile {
+            content: *content,
+            lacking: missing_replicas(view, &content.key(), &[], copies),
+        });
+        tally.report(lost.collect(), more_lost, self.is_syncing())
     }
 
     /// Handles `Lacks`: lists the named objects that are not here.
@@ -207,11 +257,12 @@ impl Shared {
             };
             by_owner.entry(owner.position).or_insert_with(|| (owner, Vec::new())).1.push(*content);
         }
-        let mut lost = BTreeMap::new();
+        let (mut lost, mut more_lost) = (BTreeMap::new(), false);
         for (owner, contents) in by_owner.into_values() {
             for page in contents.chunks(OFFERS_PER_MESSAGE_MAX) {
                 for content in self.lacking(&owner, page).await.unwrap_or_else(|| page.to_vec()) {
-                    if lost.len() >= LOST_MAX {
+                    if lost.len() >= LOST_TOLD_MAX {
+                        more_lost = true;
                         break;
                     }
                     let found = self.holders_of(content, STORAGE_TIMEOUT).await;
@@ -221,7 +272,8 @@ impl Shared {
                 }
             }
         }
-        self.flows.health.lock().lost = lost;
+        let mut book = self.flows.health.lock();
+        (book.lost, book.more_lost) = (lost, more_lost);
     }
 
     /// Whether a member has been away for so long that it is no longer waited for.
@@ -229,13 +281,29 @@ impl Shared {
         self.ring.contacts.away_since(peer).is_some_and(|since| gone(since, unix_ms()))
     }
 
-    /// The files that this peer reports on: those of its own range, and those that their owner lacks.
-    async fn answered_for(&self, view: &View) -> Result<Vec<ContentId>, BlobError> {
-        let held = self.blocking(|store| store.object_ids()).await?;
+    /// Since when a member is away, and whether it is no longer waited for.
+    pub(in crate::peer) fn absence_of(&self, peer: &Position) -> (Option<u64>, bool) {
+        (self.ring.contacts.away_since(peer), self.is_gone_for_good(peer))
+    }
+
+    /// The files that this peer reports on, with their lengths: those of its own range, and those that their owner
+    /// lacks.
+    async fn answered_for(&self, view: &View) -> Result<Vec<(ContentId, u64)>, BlobError> {
         let orphans = self.flows.health.lock().orphans.clone();
-        // An object that was only requested here came from the ring too: if this peer owns it, it keeps it.
-        let contents = held.into_iter().map(|(content, _)| content);
-        Ok(contents.filter(|content| view.owns(&content.key()) || orphans.contains(content)).collect())
+        let view = view.clone();
+        let listed = self.blocking(move |store| {
+            let (mut mine, mut after) = (Vec::new(), None);
+            loop {
+                let page = store.infos_after(after, PAGE)?;
+                let Some(last) = page.last() else { return Ok(mine) };
+                after = Some(last.content);
+                // An object that was only requested here came from the ring too: if this peer owns it, it keeps it.
+                let reported =
+                    |info: &&ObjectInfo| view.owns(&info.content.key()) || orphans.contains(&info.content);
+                mine.extend(page.iter().filter(reported).map(|info| (info.content, info.length)));
+            }
+        });
+        listed.await
     }
 
     /// Asks the peers that should have these objects, or were heard to have them, whether they do.
@@ -379,7 +447,7 @@ fn gone(since_ms: u64, now_ms: u64) -> bool {
 }
 
 /// How long an away peer is waited for; after that it is gone.
-const AWAY_MAX: Duration = Duration::from_secs(15 * 60);
+pub(in crate::peer) const AWAY_MAX: Duration = Duration::from_secs(15 * 60);
 /// How long a report is reused.
 const FRESH: Duration = Duration::from_millis(250);
 /// The most members that one status asks.
@@ -387,8 +455,11 @@ const ASKED_MAX: usize = 64;
 /// The timeout of their reports; they ask other peers themselves meanwhile.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 const LACKS_TIMEOUT: Duration = Duration::from_secs(1);
-/// The most contents without any copy that one peer remembers.
-const LOST_MAX: usize = 64;
+/// How long a look asks other peers again about files that seem short; files that are not asked about by then count with
+/// the copies that are known.
+const ASKING_MAX: Duration = Duration::from_secs(1);
+/// The number of objects that are read from the index at a time.
+const PAGE: usize = 4_096;
 /// The space that a reply needs beside its files, in bytes.
 const FRAME_SPARE: usize = 64;
 

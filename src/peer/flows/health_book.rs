@@ -1,7 +1,7 @@
 //! The copies that a peer knows of, for the files that it reports on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::chord::View;
@@ -13,8 +13,17 @@ use crate::wire::{Entry, StorageReply};
 #[derive(Debug, Default)]
 pub(in crate::peer) struct HealthBook {
     book: Mutex<Book>,
-    /// The last answer to `Health`, and when it was made.
-    pub(super) last: tokio::sync::Mutex<Option<(Instant, StorageReply)>>,
+    /// The last look, and when it was made.
+    pub(super) last: tokio::sync::Mutex<Option<(Instant, Arc<Looked>)>>,
+}
+
+/// The answers of one look at the copies of the files that this peer reports on.
+#[derive(Debug)]
+pub(super) struct Looked {
+    /// The answer to `Health`.
+    pub(super) health: StorageReply,
+    /// The answer to `CountCopies`.
+    pub(super) copies: StorageReply,
 }
 
 /// The facts themselves.
@@ -26,11 +35,13 @@ pub(super) struct Book {
     pub(super) orphans: BTreeSet<ContentId>,
     /// Contents that records name and that no answering peer has.
     pub(super) lost: BTreeMap<ContentId, Vec<FileName>>,
+    /// Whether there are more of these than were looked for.
+    pub(super) more_lost: bool,
 }
 
 /// The peers that answer, with their incarnations.
 pub(super) struct Living {
-    me: Position,
+    pub(super) me: Position,
     lives: BTreeMap<Position, u64>,
 }
 

@@ -46,7 +46,8 @@ impl Hopeless {
         for content in objects {
             let length = self.unkept().length(&content);
             let presence = match length {
-                _ if store.contains(&content)? => {
+                // The peer that offers it counts on this copy.
+                _ if store.contains(&content)? && store.promote(&content)? => {
                     self.came(&content);
                     Presence::Here
                 }

@@ -42,13 +42,18 @@ pub(in crate::peer) async fn mend(shared: Arc<Shared>) {
             // These are more notices than a person reads; the log has all of them.
             shared.tell(PeerEvent::Warning(shared.flows.notices.add(&notice)));
         }
-        let Notice::Quarantined { object, kind: Kind::Replica, names, .. } = notice else { continue };
+        let Notice::Quarantined { object, kind, names, .. } = notice else { continue };
+        // A pinned object is to stay here, whoever wanted it.
+        let is_kept = kind == Kind::Replica || shared.store.is_pinned(&object.content).unwrap_or(false);
+        if !is_kept {
+            continue;
+        }
         if fetches.len() >= WAITING_MAX {
             shared.flows.repair_wanted.notify_one();
             continue;
         }
         let (shared, places) = (shared.clone(), places.clone());
-        fetches.spawn(async move { shared.fetch_again(object, names, &places, is_shown).await });
+        fetches.spawn(async move { shared.fetch_again(object, kind, names, &places, is_shown).await });
     }
 }
 
@@ -58,6 +63,7 @@ impl Shared {
     async fn fetch_again(
         self: &Arc<Self>,
         object: ObjectInfo,
+        kind: Kind,
         names: Vec<FileName>,
         places: &Semaphore,
         is_shown: bool,
@@ -75,7 +81,11 @@ impl Shared {
                 let Ok(sources) = self.bring(wish.clone(), Arc::new(Progress::default())).await else {
                     continue;
                 };
-                if matches!(self.blocking(move |store| store.promote(&content)).await, Ok(true)) {
+                let is_here = self.blocking(move |store| match kind {
+                    Kind::Replica => store.promote(&content),
+                    Kind::Requested => store.contains(&content),
+                });
+                if matches!(is_here.await, Ok(true)) {
                     let from = sources.last().map(|peer| self.named(peer));
                     self.flows.notices.came(&content, from.clone());
                     break 'tried came_back(from);

@@ -14,12 +14,15 @@
 //! | `unkept` | the files that members of the ring cannot take |
 //! | `mend` | shows the notices of the store, and fetches bad copies again |
 //! | `notice_book` | the recent notices |
-//! | `health` | which files have fewer copies than they should |
+//! | `health` | which files have fewer copies than they should, and how many copies all have |
+//! | `describe` | this peer in its own words |
 //! | `versions` | the versions of a name, its removal and its restoring |
 //! | `health_book` | the known copies of the files that this peer reports on |
+//! | `space` | the room for files: pins, and copies that are freed |
 //! | `state` | what the flows share |
 
 pub(in crate::peer) mod bytes;
+pub(in crate::peer) mod describe;
 pub(in crate::peer) mod env;
 pub(in crate::peer) mod health;
 pub(in crate::peer) mod health_book;
@@ -31,6 +34,7 @@ pub(in crate::peer) mod records;
 pub(in crate::peer) mod relay;
 pub(in crate::peer) mod request;
 pub(in crate::peer) mod serve;
+pub(in crate::peer) mod space;
 pub(in crate::peer) mod state;
 pub(in crate::peer) mod store;
 pub(in crate::peer) mod unkept;

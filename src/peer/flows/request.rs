@@ -31,19 +31,7 @@ impl Shared {
     ) -> Result<RequestReport, RequestError> {
         let begin = Instant::now();
         self.until_member().await?;
-        let (content, record) = match wanted {
-            Wanted::Name(name) | Wanted::NameOrBeginning(name) => {
-                let a_beginning_will_do = matches!(wanted, Wanted::NameOrBeginning(_));
-                let (content, record) = self.named_content(name, a_beginning_will_do).await?;
-                (content, Some(record))
-            }
-            Wanted::Version { name, version } => {
-                let (content, record) = self.version_content(name, version).await?;
-                (content, Some(record))
-            }
-            Wanted::Content(content) => (*content, None),
-            Wanted::ContentPrefix(digits) => (self.content_beginning_with(digits).await?, None),
-        };
+        let (content, record) = self.content_of(wanted).await?;
         let name = match &record {
             Some(record) => Some(record.name.clone()),
             None => self.some_name_of(content).await,
@@ -74,6 +62,29 @@ impl Shared {
             sources: self.all_named(&delivered.sources),
             path: delivered.path.map(|path| path.to_string_lossy().into_owned()),
             took: begin.elapsed(),
+        })
+    }
+
+    /// The content id of a wanted file, and the record of its name, if a name was given.
+    ///
+    /// # Errors
+    /// The same as for [`Shared::request`].
+    pub(in crate::peer) async fn content_of(
+        self: &Arc<Self>,
+        wanted: &Wanted,
+    ) -> Result<(ContentId, Option<NameRecord>), RequestError> {
+        Ok(match wanted {
+            Wanted::Name(name) | Wanted::NameOrBeginning(name) => {
+                let a_beginning_will_do = matches!(wanted, Wanted::NameOrBeginning(_));
+                let (content, record) = self.named_content(name, a_beginning_will_do).await?;
+                (content, Some(record))
+            }
+            Wanted::Version { name, version } => {
+                let (content, record) = self.version_content(name, version).await?;
+                (content, Some(record))
+            }
+            Wanted::Content(content) => (*content, None),
+            Wanted::ContentPrefix(digits) => (self.content_beginning_with(digits).await?, None),
         })
     }
 

@@ -147,6 +147,7 @@ impl Shared {
                 Ok(StorageReply::Noted)
             }
             StorageRequest::FetchRecord { name } => files::answer_record(self, &name).await,
+            StorageRequest::Renew { references } => files::answer_renew(self, references).await,
             StorageRequest::FetchHistory { name } => files::answer_history(self, &name).await,
             StorageRequest::PutRecord { record, role } => {
                 Ok(files::accept_record(self, from, record, role).await)
@@ -159,10 +160,17 @@ impl Shared {
             }
             StorageRequest::Unkept => Ok(self.flows.hopeless.report()),
             StorageRequest::Health => Ok(self.answer_health().await),
+            StorageRequest::CountCopies => Ok(self.answer_count_copies().await),
+            StorageRequest::Describe => Ok(StorageReply::Described(self.describe().await)),
             StorageRequest::Lacks { objects } if objects.len() > OFFERS_PER_MESSAGE_MAX => {
                 Err(format!("at most {OFFERS_PER_MESSAGE_MAX} objects are asked for at a time"))
             }
             StorageRequest::Lacks { objects } => self.answer_lacks(objects).await,
+            StorageRequest::MayFree { content, sure } => {
+                files::answer_may_free(self, &from.entry, content, sure).await
+            }
+            StorageRequest::Vouch { content } => files::answer_vouch(self, content).await,
+            StorageRequest::Freed { content } => Ok(files::hear_freed(self, &from.entry, content)),
             StorageRequest::Sync => Ok(files::answer_sync(self, &from.entry).await),
             StorageRequest::ListFiles { after } => {
                 let page =

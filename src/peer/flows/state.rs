@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
@@ -11,7 +12,7 @@ use super::notice_book::NoticeBook;
 use crate::files::Transfers;
 use crate::names::Bygones;
 use crate::peer::api::LeaveReport;
-use crate::replica::{Arrivals, TakeOver};
+use crate::replica::{Arrivals, Grants, TakeOver};
 
 /// The state that the flows of one peer share.
 #[derive(Default)]
@@ -34,6 +35,10 @@ pub(in crate::peer) struct FlowState {
     pub notices: NoticeBook,
     /// The attempts that are not worth making.
     pub hopeless: Hopeless,
+    /// The permissions to free a copy that this peer gave, as the owner of an object.
+    grants: Mutex<Grants>,
+    /// How long a copy that is one too many stays while there is room.
+    pub surplus_wait: Duration,
     /// Allows one departure at a time.
     pub departing: tokio::sync::Mutex<()>,
     /// The report of the departure, once it is done.
@@ -41,6 +46,16 @@ pub(in crate::peer) struct FlowState {
 }
 
 impl FlowState {
+    /// The state at the start of a peer whose surplus copies stay for so long while there is room.
+    pub(in crate::peer) fn new(surplus_wait: Duration) -> FlowState {
+        FlowState { surplus_wait, ..FlowState::default() }
+    }
+
+    /// The permissions to free a copy that this peer gave, as the owner of an object.
+    pub(in crate::peer) fn grants(&self) -> MutexGuard<'_, Grants> {
+        self.grants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The ranges that this peer takes over in its present incarnation.
     pub(in crate::peer) fn takeover(&self) -> MutexGuard<'_, TakeOver> {
         self.takeover.lock().unwrap_or_else(PoisonError::into_inner)

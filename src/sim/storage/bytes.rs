@@ -189,7 +189,7 @@ impl Incoming for Arriving {
 
     async fn finish(self, kept_as: KeptAs, links: Vec<Link>) -> Result<ObjectInfo, Failure> {
         match self {
-            Arriving::Light(light) => Ok(light.finish().await?),
+            Arriving::Light(light) => Ok(light.finish(kept_as).await?),
             Arriving::Real(real) => {
                 let RealArriving { keeper, receiver, failed } = *real;
                 failed.map_or(Ok(()), Err)?;
@@ -256,18 +256,18 @@ impl LightArriving {
         failed.map_or(Ok(()), Err)
     }
 
-    async fn finish(self) -> Result<ObjectInfo, DiskFailure> {
+    async fn finish(self, kept_as: KeptAs) -> Result<ObjectInfo, DiskFailure> {
         if let Some(error) = self.failed {
             return Err(error);
         }
         let (laws, object, sync_time) = (self.keeper.laws, self.object, self.keeper.settings.sync_time);
         let is_checked = laws.bytes_checked && laws.parts_hashed_again;
         if !self.sound && !is_checked {
-            self.with_disk(|disk| disk.finish_unchecked(object))?;
+            self.with_disk(|disk| disk.finish_unchecked(object, kept_as))?;
             return Ok(object);
         }
         if !laws.synced_first {
-            self.with_disk(|disk| disk.finish_unsynced(object));
+            self.with_disk(|disk| disk.finish_unsynced(object, kept_as));
             let keeper = self.keeper.clone();
             self.keeper.spawn(async move {
                 keeper.sleep(WRITTEN_AFTER).await;
@@ -278,7 +278,7 @@ impl LightArriving {
             return Ok(object);
         }
         self.keeper.sleep(sync_time).await;
-        self.with_disk(|disk| disk.finish(object, self.sound))?;
+        self.with_disk(|disk| disk.finish(object, self.sound, kept_as))?;
         Ok(object)
     }
 }

@@ -4,21 +4,22 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use rand_chacha::ChaCha8Rng;
 
 use super::light::{DiskFailure, Light};
 use super::real::Real;
 use super::span::outboard_of;
-use crate::blob::BlobError;
-use crate::files::{DiskError, DiskFault, Laws, OfferLook};
+use crate::blob::{BlobError, Freeing};
+use crate::files::{CopyHere, DiskError, DiskFault, Laws, OfferLook};
 use crate::id::{ContentId, Position};
 use crate::names::NameHistory;
 use crate::outboard::Outboard;
-use crate::replica::{Holdings, Presence};
+use crate::replica::{Holdings, LeaseTerms, Presence};
 use crate::shelf;
 use crate::time::Moment;
-use crate::wire::{Link, MissingReason, ObjectInfo, OfferedRecord};
+use crate::wire::{Link, MissingReason, ObjectInfo, OfferedRecord, Reference};
 
 /// The content and the state of a peer's disk.
 pub struct Disk(pub(super) Kind);
@@ -26,6 +27,12 @@ pub struct Disk(pub(super) Kind);
 pub(super) enum Kind {
     Light(Light),
     Real(Real),
+}
+
+/// The intention to free an object.
+pub(in crate::sim) enum Intention {
+    Light(ContentId, Arc<AtomicBool>),
+    Store(Freeing),
 }
 
 /// Why an operation of a disk failed.
@@ -251,10 +258,63 @@ impl Disk {
         }
     }
 
-    pub(super) fn keep_linked(&mut self, content: ContentId, links: &[Link]) -> Result<()> {
+    pub(super) fn keep_linked(&mut self, content: ContentId, links: &[Link], now: u64) -> Result<bool> {
         match &mut self.0 {
-            Kind::Light(_) => Ok(()),
-            Kind::Real(real) => Ok(shelf::keep_linked(&real.store()?, content, links)?),
+            Kind::Light(light) => {
+                light.renew_lease(&content, now);
+                Ok(light.keep(&content))
+            }
+            Kind::Real(real) => Ok(shelf::keep_linked(&real.store()?, content, links, now)?),
+        }
+    }
+
+    pub(super) fn histories_after(
+        &mut self,
+        after: Option<Position>,
+        max: usize,
+    ) -> std::result::Result<Vec<(Position, NameHistory)>, String> {
+        match &mut self.0 {
+            Kind::Light(light) => {
+                let is_later = |(key, _): &(&Position, &NameHistory)| after.is_none_or(|after| **key > after);
+                let later = light.records().filter(is_later).take(max);
+                Ok(later.map(|(key, history)| (*key, history.clone())).collect())
+            }
+            Kind::Real(real) => {
+                let store = real.store().map_err(|error| error.to_string())?;
+                shelf::histories_after(&store, after, max)
+            }
+        }
+    }
+
+    pub(super) fn renew_leases(&mut self, references: &[Reference], at: u64) -> Result<()> {
+        match &mut self.0 {
+            Kind::Light(light) => {
+                references.iter().for_each(|reference| light.renew_lease(&reference.content, at));
+                Ok(())
+            }
+            Kind::Real(real) => Ok(shelf::renew_leases(&real.store()?, references, at)?),
+        }
+    }
+
+    pub(super) fn lapsed(&mut self, now: u64, terms: &LeaseTerms, max: usize) -> Result<Vec<ContentId>> {
+        match &mut self.0 {
+            Kind::Light(light) => Ok(light.lapsed(now, terms, max)),
+            Kind::Real(real) => Ok(real.store()?.lapsed(now, terms.lapsed_before(now), max)?),
+        }
+    }
+
+    pub(super) fn free_lapsed(&mut self, content: &ContentId, before: u64) -> Result<bool> {
+        match &mut self.0 {
+            Kind::Light(light) => Ok(light.free_lapsed(content, before)),
+            Kind::Real(real) => Ok(real.store()?.free_lapsed(content, before)?),
+        }
+    }
+
+    /// Marks an object as belonging here, if it is here; its lease stays as it is.
+    fn keep(&mut self, content: &ContentId) -> Result<bool> {
+        match &mut self.0 {
+            Kind::Light(light) => Ok(light.keep(content)),
+            Kind::Real(real) => Ok(real.store()?.promote(content)?),
         }
     }
 
@@ -265,19 +325,80 @@ impl Disk {
     ) -> Result<OfferLook> {
         let mut presence = Vec::with_capacity(objects.len());
         for content in objects {
-            let here = self.contains(&content)?;
+            // The peer that offers it counts on this copy.
+            let here = self.contains(&content)? && self.keep(&content)?;
             presence.push((content, if here { Presence::Here } else { Presence::Lacking }));
         }
         let known = match &mut self.0 {
             Kind::Light(light) => {
+                for (content, presence) in &mut presence {
+                    if light.was_freed(content) {
+                        *presence = Presence::Here;
+                    }
+                }
                 let knows = |offered: &OfferedRecord| {
                     light.record(&offered.key).is_some_and(|history| history.knows(&offered.id))
                 };
                 records.iter().map(knows).collect()
             }
-            Kind::Real(real) => shelf::known_records(&real.store()?, records)?,
+            Kind::Real(real) => {
+                shelf::pass_over_freed(&real.store()?, &mut presence)?;
+                shelf::known_records(&real.store()?, records)?
+            }
         };
         Ok((presence, known))
+    }
+
+    /// Whether an object is here with the right bytes; it belongs here from now on.
+    pub(super) fn vouch(&mut self, content: &ContentId) -> Result<bool> {
+        match &mut self.0 {
+            Kind::Light(light) => Ok(light.scrub(content).is_ok() && light.keep(content)),
+            Kind::Real(real) => Ok(shelf::vouch(&real.store()?, content)?),
+        }
+    }
+
+    pub(super) fn begin_freeing(&mut self, content: &ContentId) -> Option<Intention> {
+        match &mut self.0 {
+            Kind::Light(light) => light.begin_freeing(content).map(|may| Intention::Light(*content, may)),
+            Kind::Real(real) => real.store().ok()?.begin_freeing(content).map(Intention::Store),
+        }
+    }
+
+    pub(super) fn free(&mut self, intention: Intention) -> Result<bool> {
+        match (&mut self.0, intention) {
+            (Kind::Light(light), Intention::Light(content, may)) => Ok(light.free(&content, &may)?),
+            (_, Intention::Store(freeing)) => Ok(freeing.free()?),
+            (Kind::Real(_), Intention::Light(..)) => Ok(false),
+        }
+    }
+
+    pub(super) fn copy(&mut self, content: &ContentId) -> Result<Option<CopyHere>> {
+        match &mut self.0 {
+            Kind::Light(light) => Ok(light.copy(content)),
+            Kind::Real(real) => Ok(shelf::copy_here(&real.store()?, content)?),
+        }
+    }
+
+    pub(super) fn copies_after(&mut self, after: Option<ContentId>) -> Result<Vec<CopyHere>> {
+        match &mut self.0 {
+            Kind::Light(light) => Ok(light.copies_after(after)),
+            Kind::Real(real) => Ok(shelf::copies_after(&real.store()?, after)?),
+        }
+    }
+
+    pub(super) fn mark_surplus(&mut self, marks: Vec<(ContentId, Option<u64>)>) -> Result<()> {
+        match &mut self.0 {
+            Kind::Light(light) => light.mark_surplus(marks),
+            Kind::Real(real) => real.store()?.mark_surplus(marks)?,
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_short_of_room(&mut self) -> Result<bool> {
+        match &mut self.0 {
+            Kind::Light(light) => Ok(light.is_short_of_room()),
+            Kind::Real(real) => Ok(real.store()?.space()?.is_short()),
+        }
     }
 
     pub(super) fn holdings(&mut self) -> Result<Holdings> {

@@ -9,22 +9,24 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::bytes::{Arriving, Reading};
-use super::disk::Failure;
+use super::disk::{Failure, Intention};
 use super::effect::FilesEffect;
 use super::keeper::Keeper;
 use super::signature::{FORGED, unsigned};
 use super::span::Span;
 use super::stream::Stream;
 use crate::chord::View;
-use crate::files::{BoxFuture, Cause, Clock, Env, GiveError, Hops, Laws, OfferLook, RingWish, Transfers};
+use crate::files::{
+    BoxFuture, Cause, Clock, CopyHere, Env, GiveError, Hops, Laws, OfferLook, RingWish, Transfers,
+};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{Bygones, NameHistory};
 use crate::outboard::Outboard;
-use crate::replica::{Arrivals, Holdings, TakeOver};
+use crate::replica::{Arrivals, Grants, Holdings, LeaseTerms, TakeOver};
 use crate::time::{Moment, Timestamp};
 use crate::wire::{
     Entry, Fault, Link, MembershipReply, MembershipRequest, MissingReason, NameRecord, ObjectInfo,
-    OfferedRecord, PeerName, SignedRecord, StorageReply, StorageRequest, codec,
+    OfferedRecord, PeerName, Reference, SignedRecord, StorageReply, StorageRequest, codec,
 };
 
 impl Clock for Keeper {
@@ -65,6 +67,7 @@ impl Env for Keeper {
     type Reader = Reading;
     /// A file of the peer's user, which can always be read: its bytes, if stores are real.
     type Origin = Option<Bytes>;
+    type Freeing = Intention;
 
     fn laws(&self) -> Laws {
         self.laws
@@ -309,10 +312,95 @@ impl Env for Keeper {
         MissingReason::NotGiven(error.to_string())
     }
 
-    async fn keep_linked(self: &Arc<Self>, content: ContentId, links: Vec<Link>) {
+    async fn keep_linked(self: &Arc<Self>, content: ContentId, links: Vec<Link>) -> Result<bool, Failure> {
         self.disk_call().await;
-        // A running peer warns its user, and goes on.
-        let _ = self.disk.lock().keep_linked(content, &links);
+        let now = self.unix_ms();
+        self.disk.lock().keep_linked(content, &links, now)
+    }
+
+    fn begin_freeing(&self, content: &ContentId) -> Option<Intention> {
+        self.disk.lock().begin_freeing(content)
+    }
+
+    async fn free(self: &Arc<Self>, freeing: Intention) -> Result<bool, Failure> {
+        self.sleep(self.settings.sync_time).await;
+        self.disk.lock().free(freeing)
+    }
+
+    async fn vouch(self: &Arc<Self>, content: ContentId) -> Result<bool, String> {
+        self.disk_call().await;
+        self.disk.lock().vouch(&content).map_err(|error| error.to_string())
+    }
+
+    async fn copy_here(self: &Arc<Self>, content: ContentId) -> Result<Option<CopyHere>, String> {
+        self.disk_call().await;
+        self.disk.lock().copy(&content).map_err(|error| error.to_string())
+    }
+
+    async fn copies_after(self: &Arc<Self>, after: Option<ContentId>) -> Result<Vec<CopyHere>, String> {
+        self.disk_call().await;
+        self.disk.lock().copies_after(after).map_err(|error| error.to_string())
+    }
+
+    async fn mark_surplus(self: &Arc<Self>, marks: Vec<(ContentId, Option<u64>)>) -> Result<(), String> {
+        self.disk_call().await;
+        self.disk.lock().mark_surplus(marks).map_err(|error| error.to_string())
+    }
+
+    async fn is_short_of_room(self: &Arc<Self>) -> bool {
+        self.disk_call().await;
+        self.disk.lock().is_short_of_room().unwrap_or(false)
+    }
+
+    fn surplus_wait(&self) -> Duration {
+        self.settings.surplus_wait.unwrap_or(Duration::MAX)
+    }
+
+    fn grants(&self) -> MutexGuard<'_, Grants> {
+        self.grants.lock()
+    }
+
+    fn holds_no_more(&self, content: &ContentId, peer: &Entry) {
+        if let Some(holders) = self.holders.lock().get_mut(content) {
+            holders.remove(&peer.position);
+        }
+    }
+
+    fn lease_terms(&self) -> LeaseTerms {
+        self.settings.leases
+    }
+
+    async fn histories_after(
+        self: &Arc<Self>,
+        after: Option<Position>,
+        max: usize,
+    ) -> Result<Vec<(Position, NameHistory)>, String> {
+        self.disk_call().await;
+        self.disk.lock().histories_after(after, max)
+    }
+
+    async fn renew_leases(
+        self: &Arc<Self>,
+        references: Vec<Reference>,
+        at_unix_ms: u64,
+    ) -> Result<(), String> {
+        self.sleep(self.settings.sync_time).await;
+        self.disk.lock().renew_leases(&references, at_unix_ms).map_err(|error| error.to_string())
+    }
+
+    async fn lapsed_objects(
+        self: &Arc<Self>,
+        now_unix_ms: u64,
+        max: usize,
+    ) -> Result<Vec<ContentId>, String> {
+        self.disk_call().await;
+        let lapsed = self.disk.lock().lapsed(now_unix_ms, &self.settings.leases, max);
+        lapsed.map_err(|error| error.to_string())
+    }
+
+    async fn free_lapsed(self: &Arc<Self>, content: ContentId, before_unix_ms: u64) -> Result<bool, String> {
+        self.disk_call().await;
+        self.disk.lock().free_lapsed(&content, before_unix_ms).map_err(|error| error.to_string())
     }
 
     fn copy_came(&self, _: &ContentId, _: Option<Position>, _: bool) {}

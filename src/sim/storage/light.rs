@@ -8,14 +8,17 @@
 //! Only the length of an object is kept, and whether its bytes are still right.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 
-use crate::files::Laws;
+use crate::files::{CopyHere, KeptAs, Laws};
 use crate::id::{ContentId, Position};
 use crate::names::NameHistory;
+use crate::replica::{LeaseBook, LeaseTerms};
 use crate::wire::ObjectInfo;
 
 /// The content and the state of a peer's disk.
@@ -27,6 +30,8 @@ pub(in crate::sim) struct Light {
     /// objects had just passed. (A peer has no such schedule yet.)
     pub checks_reads: bool,
     objects: BTreeMap<ContentId, Object>,
+    /// The objects that this process means to free, and whether it still may.
+    freeing: BTreeMap<ContentId, Arc<AtomicBool>>,
     records: BTreeMap<Position, Arc<NameHistory>>,
     /// The partial transfers, with the number of bytes that came.
     parts: BTreeMap<ContentId, u64>,
@@ -34,6 +39,7 @@ pub(in crate::sim) struct Light {
     /// Whether the next sync fails.
     sync_fails: bool,
     poisoned: bool,
+    leases: LeaseBook,
     /// The transfers of this process that are under way.
     receiving: BTreeSet<ContentId>,
     /// The unsynced objects: a crash takes them away.
@@ -46,6 +52,8 @@ pub(in crate::sim) struct Light {
 struct Object {
     info: ObjectInfo,
     sound: bool,
+    kept_as: KeptAs,
+    surplus_since_ms: Option<u64>,
 }
 
 /// Why a disk does not take data.
@@ -75,11 +83,13 @@ impl Default for Light {
             capacity_bytes: u64::MAX,
             checks_reads: false,
             objects: BTreeMap::new(),
+            freeing: BTreeMap::new(),
             records: BTreeMap::new(),
             parts: BTreeMap::new(),
             used_bytes: 0,
             sync_fails: false,
             poisoned: false,
+            leases: LeaseBook::default(),
             receiving: BTreeSet::new(),
             unsynced: BTreeSet::new(),
             torn: BTreeSet::new(),
@@ -166,8 +176,112 @@ impl Light {
         self.objects.get(content).map(|object| (object.info, object.sound))
     }
 
+    /// Renews the lease of an object that is here, or was freed here.
+    pub(super) fn renew_lease(&mut self, content: &ContentId, at_unix_ms: u64) {
+        self.leases.renew(content, self.objects.contains_key(content), at_unix_ms);
+    }
+
+    /// At most `max` objects whose lease has lapsed.
+    pub(super) fn lapsed(&mut self, now_unix_ms: u64, terms: &LeaseTerms, max: usize) -> Vec<ContentId> {
+        let leases = &mut self.leases;
+        let lapsed = self.objects.keys().filter(|content| leases.look(content, now_unix_ms, terms));
+        lapsed.take(max).copied().collect()
+    }
+
+    /// Frees an object whose lease has lapsed by this date.
+    pub(super) fn free_lapsed(&mut self, content: &ContentId, before_unix_ms: u64) -> bool {
+        let goes = self.leases.is_lapsed(content, before_unix_ms) && self.objects.contains_key(content);
+        if goes {
+            self.forget(content);
+            self.leases.freed(content);
+        }
+        goes
+    }
+
+    pub(super) fn was_freed(&self, content: &ContentId) -> bool {
+        self.leases.was_freed(content)
+    }
+
     pub(super) fn object_ids(&self) -> BTreeSet<ContentId> {
         self.objects.keys().copied().collect()
+    }
+
+    /// Keeps an object as a replica, since another peer counts on it. True if the object is here.
+    pub(super) fn keep(&mut self, content: &ContentId) -> bool {
+        self.promised(content);
+        let object = self.objects.get_mut(content);
+        object.map(|object| object.kept_as = KeptAs::Replica).is_some()
+    }
+
+    pub(super) fn copy(&self, content: &ContentId) -> Option<CopyHere> {
+        self.objects.get(content).map(copy_of)
+    }
+
+    pub(super) fn copies_after(&self, after: Option<ContentId>) -> Vec<CopyHere> {
+        let start = after.map_or(Unbounded, Excluded);
+        self.objects
+            .range((start, Unbounded))
+            .take(COPIES_PER_PAGE)
+            .map(|(_, object)| copy_of(object))
+            .collect()
+    }
+
+    pub(super) fn mark_surplus(&mut self, marks: Vec<(ContentId, Option<u64>)>) {
+        for (content, since_ms) in marks {
+            if let Some(object) = self.objects.get_mut(&content) {
+                object.surplus_since_ms = since_ms;
+            }
+        }
+    }
+
+    /// Whether less than a twentieth of the room is left, the cache counted as room.
+    pub(super) fn is_short_of_room(&self) -> bool {
+        let cached: u64 = self.cached().map(|info| info.length).sum();
+        self.capacity_bytes.saturating_sub(self.used_bytes).saturating_add(cached) < self.capacity_bytes / 20
+    }
+
+    pub(super) fn begin_freeing(&mut self, content: &ContentId) -> Option<Arc<AtomicBool>> {
+        if self.freeing.get(content).is_some_and(|may| Arc::strong_count(may) > 1) {
+            return None;
+        }
+        let may = Arc::new(AtomicBool::new(true));
+        self.freeing.insert(*content, may.clone());
+        Some(may)
+    }
+
+    /// Frees an object, unless the intention is void.
+    pub(super) fn free(&mut self, content: &ContentId, may: &AtomicBool) -> Result<bool, DiskFailure> {
+        if !may.load(Ordering::Relaxed) || !self.objects.contains_key(content) {
+            return Ok(false);
+        }
+        self.sync()?;
+        self.forget(content);
+        Ok(true)
+    }
+
+    fn promised(&mut self, content: &ContentId) {
+        if let Some(may) = self.freeing.remove(content) {
+            may.store(false, Ordering::Relaxed);
+        }
+    }
+
+    fn cached(&self) -> impl Iterator<Item = ObjectInfo> {
+        let cached = self.objects.values().filter(|object| object.kept_as == KeptAs::Requested);
+        cached.map(|object| object.info)
+    }
+
+    /// Evicts cached objects until so many bytes are free, if that is possible.
+    fn make_room(&mut self, bytes: u64) -> u64 {
+        let free = |light: &Light| light.capacity_bytes.saturating_sub(light.used_bytes);
+        let cached: Vec<ObjectInfo> = self.cached().collect();
+        if free(self).saturating_add(cached.iter().map(|info| info.length).sum()) >= bytes {
+            for info in cached {
+                if free(self) < bytes {
+                    self.forget(&info.content);
+                }
+            }
+        }
+        free(self)
     }
 
     /// Begins to receive an object; returns the offset of the first wanted byte.
@@ -183,7 +297,7 @@ impl Light {
             return Err(DiskFailure::Poisoned);
         }
         let part = self.part(content).unwrap_or(0);
-        let free = self.capacity_bytes.saturating_sub(self.used_bytes);
+        let free = self.make_room(info.length - part.min(info.length));
         if info.length - part.min(info.length) > free {
             return Err(DiskFailure::Full { length: info.length, free });
         }
@@ -237,14 +351,19 @@ impl Light {
     }
 
     /// Completes an object in one step, synced, after all bytes came; wrong bytes are discarded.
-    pub(super) fn finish(&mut self, info: ObjectInfo, sound: bool) -> Result<(), DiskFailure> {
+    pub(super) fn finish(
+        &mut self,
+        info: ObjectInfo,
+        sound: bool,
+        kept_as: KeptAs,
+    ) -> Result<(), DiskFailure> {
         if !sound {
             self.discard(&info.content);
             return Err(DiskFailure::Mismatch);
         }
         self.sync()?;
         self.discard(&info.content);
-        self.put_object(info);
+        self.put_object_as(info, kept_as);
         Ok(())
     }
 
@@ -264,9 +383,9 @@ impl Light {
     }
 
     /// Completes an object before its sync, in a world without the law that a copy is synced before it counts.
-    pub(super) fn finish_unsynced(&mut self, info: ObjectInfo) {
+    pub(super) fn finish_unsynced(&mut self, info: ObjectInfo, kept_as: KeptAs) {
         self.discard(&info.content);
-        self.put_object(info);
+        self.put_object_as(info, kept_as);
         self.unsynced.insert(info.content);
     }
 
@@ -276,8 +395,8 @@ impl Light {
     }
 
     /// Completes an object with wrong bytes, in a world without the law that bytes are checked.
-    pub(super) fn finish_unchecked(&mut self, info: ObjectInfo) -> Result<(), DiskFailure> {
-        self.finish(info, true)?;
+    pub(super) fn finish_unchecked(&mut self, info: ObjectInfo, kept_as: KeptAs) -> Result<(), DiskFailure> {
+        self.finish(info, true, kept_as)?;
         self.rot(&info.content);
         Ok(())
     }
@@ -308,10 +427,18 @@ impl Light {
         }
         self.poisoned = false;
         self.sync_fails = false;
+        self.freeing.clear();
     }
 
     pub(super) fn put_object(&mut self, info: ObjectInfo) {
-        if self.objects.insert(info.content, Object { info, sound: true }).is_none() {
+        self.put_object_as(info, KeptAs::Replica);
+    }
+
+    fn put_object_as(&mut self, info: ObjectInfo, kept_as: KeptAs) {
+        self.promised(&info.content);
+        self.leases.came(&info.content);
+        let object = Object { info, sound: true, kept_as, surplus_since_ms: None };
+        if self.objects.insert(info.content, object).is_none() {
             self.used_bytes += info.length;
         }
     }
@@ -331,6 +458,19 @@ impl Light {
         if self.poisoned { Err(DiskFailure::Poisoned) } else { Ok(()) }
     }
 }
+
+fn copy_of(object: &Object) -> CopyHere {
+    CopyHere {
+        content: object.info.content,
+        length: object.info.length,
+        kept_as: object.kept_as,
+        pinned: false,
+        surplus_since_ms: object.surplus_since_ms,
+    }
+}
+
+/// The number of copies that are read at a time.
+const COPIES_PER_PAGE: usize = 1_000;
 
 #[cfg(test)]
 mod tests {
@@ -357,7 +497,7 @@ mod tests {
             assert!(part <= written);
             assert_eq!(disk.receive(&object), Ok(part), "it goes on from there");
             disk.append(&object.content, 100 - part).unwrap();
-            disk.finish(object, true).unwrap();
+            disk.finish(object, true, KeptAs::Replica).unwrap();
             disk.stop_receiving(&object.content);
             disk.crash(&mut rng, Laws::default());
             assert!(disk.holds(&object.content) && disk.used_bytes == 100);
@@ -373,13 +513,13 @@ mod tests {
         assert_eq!(disk.receive(&info(3, 30)), Err(DiskFailure::AlreadyReceiving));
         disk.fail_next_sync();
         disk.append(&info(3, 30).content, 30).unwrap();
-        assert_eq!(disk.finish(info(3, 30), true), Err(DiskFailure::Poisoned));
+        assert_eq!(disk.finish(info(3, 30), true, KeptAs::Replica), Err(DiskFailure::Poisoned));
         disk.stop_receiving(&info(3, 30).content);
         assert_eq!(disk.receive(&info(3, 30)), Err(DiskFailure::Poisoned));
         assert!(disk.holds(&info(1, 70).content) && !disk.holds(&info(3, 30).content));
         disk.crash(&mut ChaCha8Rng::seed_from_u64(1), Laws::default());
         assert_eq!(disk.receive(&info(3, 30)), Ok(30), "a new process");
-        disk.finish(info(3, 30), true).unwrap();
+        disk.finish(info(3, 30), true, KeptAs::Replica).unwrap();
     }
 
     #[test]

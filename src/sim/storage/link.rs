@@ -15,7 +15,7 @@ use super::keeper::Keeper;
 use super::news::{News, Sender};
 use super::outcome::{Acknowledged, Ended, Outcome, StoredFile};
 use super::stream::Stream;
-use crate::files::{Piece as _, RingWish, repair, take_over};
+use crate::files::{Piece as _, RingWish, free_surplus, keep_leases, repair, take_over};
 use crate::replica::TakeOver;
 use crate::time::Moment;
 use crate::wire::{Entry, RecordTarget, StorageRequest, codec, limits};
@@ -55,7 +55,11 @@ impl World {
         if founds {
             *keeper.takeover.lock() = TakeOver::of_founder(&keeper.view().me);
         }
-        self.tasks.spawn(slot, Box::pin(take_over(keeper)));
+        if settings.surplus_wait.is_some() {
+            self.tasks.spawn(slot, Box::pin(free_surplus(keeper.clone())));
+        }
+        self.tasks.spawn(slot, Box::pin(take_over(keeper.clone())));
+        self.tasks.spawn(slot, Box::pin(keep_leases(keeper)));
         self.look_at_neighbours(slot);
     }
 

@@ -63,7 +63,7 @@ use self::span::file_of;
 use super::lock::Lock;
 use super::network::{Slot, mixed};
 use super::world::World;
-use crate::files::{self as flows, Laws, edit_name};
+use crate::files::{self as flows, Laws, edit_name, free_copy};
 use crate::id::{ContentId, FileName, Position};
 use crate::wire::{Fault, NameRecord, ObjectInfo, RecordTarget, VersionChoice};
 
@@ -181,6 +181,14 @@ impl World {
             Outcome::Restored(
                 restored.map(|done| done.renamed.written.record).map_err(|why| format!("{why:?}")),
             )
+        })
+    }
+
+    /// Lets a peer free its copy of an object, if it is one too many. Returns the id of the operation.
+    pub fn free_copy(&mut self, at: Slot, content: ContentId) -> u64 {
+        let name = content.to_string();
+        self.begin(at, &name, move |keeper, _| async move {
+            Outcome::Freed(free_copy(&keeper, content, true).await)
         })
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::network::Slot;
-use crate::files::Cause;
+use crate::files::{Cause, NotFreed};
 use crate::id::{ContentId, FileName, Position};
 use crate::replica::Short;
 use crate::time::Moment;
@@ -42,6 +42,8 @@ pub enum Outcome {
     },
     /// The reason why a peer that was asked to leave stays.
     Stays(String),
+    /// The outcome of freeing a copy: the peers that vouched for theirs, or why the copy stays.
+    Freed(Result<Vec<Position>, NotFreed>),
 }
 
 /// A file that was acknowledged.

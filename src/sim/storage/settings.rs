@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::replica::LeaseTerms;
+
 /// The timing of the files' side of a world.
 #[derive(Debug, Clone, Copy)]
 pub struct FileSettings {
@@ -16,6 +18,10 @@ pub struct FileSettings {
     /// The time for which an away member is waited for before its copies are made anew, while two copies are left. A
     /// running peer does not wait.
     pub away_wait: Duration,
+    /// The times of leases.
+    pub leases: LeaseTerms,
+    /// How long a copy that is one too many stays while there is room; `None` if no peer frees such copies by itself.
+    pub surplus_wait: Option<Duration>,
     /// Whether peers keep their files in real stores, on disks in memory; for worlds of a few peers.
     pub real_stores: bool,
 }
@@ -29,6 +35,8 @@ impl Default for FileSettings {
             sync_time: Duration::from_millis(8),
             call_time: (Duration::from_micros(100), Duration::from_micros(100)),
             away_wait: Duration::ZERO,
+            leases: LeaseTerms::default(),
+            surplus_wait: None,
             real_stores: false,
         }
     }

@@ -129,6 +129,7 @@ impl Keeper {
                 Ok(StorageReply::Noted)
             }
             StorageRequest::FetchRecord { name } => files::answer_record(self, &name).await,
+            StorageRequest::Renew { references } => files::answer_renew(self, references).await,
             StorageRequest::FetchHistory { name } => files::answer_history(self, &name).await,
             StorageRequest::FetchOutboard { content, first } => {
                 files::answer_outboard(self, content, first).await
@@ -139,6 +140,11 @@ impl Keeper {
             }
             StorageRequest::Offer { objects, records } => files::answer_offer(self, objects, records).await,
             StorageRequest::Sync => Ok(files::answer_sync(self, from).await),
+            StorageRequest::MayFree { content, sure } => {
+                files::answer_may_free(self, from, content, sure).await
+            }
+            StorageRequest::Vouch { content } => files::answer_vouch(self, content).await,
+            StorageRequest::Freed { content } => Ok(files::hear_freed(self, from, content)),
             _ => Err("nobody asks this of a simulated peer".to_owned()),
         };
         answer.unwrap_or_else(StorageReply::refused)

@@ -119,7 +119,8 @@ fn disks_that_take_their_time() {
                 | Outcome::Removed(_)
                 | Outcome::Restored(_)
                 | Outcome::Left { .. }
-                | Outcome::Stays(_) => {}
+                | Outcome::Stays(_)
+                | Outcome::Freed(_) => {}
             }
         }
         assert!(asked > 100 && stored > 15, "seed {seed}, {stores:?}: {asked} requests, {stored} stores");

@@ -1,0 +1,35 @@
+//! This peer in its own words, for others that ask: `A ->[Describe] B`, `B ->[Described(report)] A`.
+
+use std::sync::Arc;
+
+use crate::blob::Store;
+use crate::peer::ring::clock::unix_ms;
+use crate::peer::shared::Shared;
+use crate::wire::limits::VERSION_BYTES_MAX;
+use crate::wire::{SelfReport, StorageReply, shortened};
+
+impl Shared {
+    /// The version, disk and clock of this peer. Figures that cannot be read are 0.
+    pub(in crate::peer) async fn describe(self: &Arc<Self>) -> SelfReport {
+        let look =
+            |store: &Store| (store.space(), store.disk_bytes(), store.totals(), store.full_with().is_some());
+        let (space, disk_bytes, totals, no_commits) = self.blocking(look).await;
+        let space = space.unwrap_or_default();
+        let (objects, bytes) = totals.unwrap_or_default();
+        let lacks_room = match self.flows.hopeless.report() {
+            StorageReply::Unkept { files, .. } => files > 0,
+            _ => false,
+        };
+        SelfReport {
+            version: shortened(env!("CARGO_PKG_VERSION").to_owned(), VERSION_BYTES_MAX),
+            // The cache gives way to what belongs here.
+            free_bytes: space.free.saturating_add(space.cached.bytes),
+            disk_bytes: disk_bytes.unwrap_or_default(),
+            objects,
+            bytes,
+            full: no_commits || lacks_room,
+            syncing: self.is_syncing(),
+            unix_ms: unix_ms(),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Leases: how long an object stays after the last name that referred to it.
+//!
+//! The owner of a name renews, once in each period, the leases of the objects that the name refers to, at their
+//! replicas. A replica whose lease has lapsed frees the object. Rules that keep a wrong clock, or a ring in trouble, from
+//! freeing what is needed:
+//!
+//! - An object without a lease gets one when it is first looked at.
+//! - A peer frees nothing before it has seen the whole ring, with no member away, for two periods: each owner of names has
+//!   renewed by then, whatever the clocks say.
+//! - A lease that is dated in the future counts from now on.
+//! - The lease is looked at again in the transaction that removes the object.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::id::ContentId;
+use crate::time::Moment;
+
+/// The times of leases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseTerms {
+    /// The time between two renewals. Shorter costs traffic.
+    pub period: Duration,
+    /// How long an object stays after the last renewal; at least two periods.
+    pub kept_for: Duration,
+    /// How long a version of a name refers to its object after another version replaced it.
+    pub versions_for: Duration,
+}
+
+impl Default for LeaseTerms {
+    fn default() -> LeaseTerms {
+        let day = Duration::from_secs(86_400);
+        LeaseTerms { period: day, kept_for: 7 * day, versions_for: 30 * day }
+    }
+}
+
+impl LeaseTerms {
+    /// The time between two looks at leases.
+    pub fn tick(&self) -> Duration {
+        self.period / TICKS_PER_PERIOD
+    }
+
+    /// The latest date of a lease that has lapsed at this time, both in milliseconds since the Unix epoch.
+    pub fn lapsed_before(&self, now_unix_ms: u64) -> u64 {
+        now_unix_ms.saturating_sub(u64::try_from(self.kept_for.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+/// When this peer renews, and when it may free objects.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LeaseSchedule {
+    renewed: Option<Moment>,
+    whole_since: Option<Moment>,
+}
+
+/// What is due at a look at the leases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LeasesDue {
+    /// The leases of the objects that this peer's names refer to are renewed.
+    pub renew: bool,
+    /// Objects whose lease has lapsed are freed.
+    pub free: bool,
+}
+
+impl LeaseSchedule {
+    /// Looks at the ring. `whole`: this peer is active in it, and no member is away.
+    pub fn look(&mut self, now: Moment, active: bool, whole: bool, terms: &LeaseTerms) -> LeasesDue {
+        self.whole_since = match (active && whole, self.whole_since) {
+            (true, since) => since.or(Some(now)),
+            (false, _) => None,
+        };
+        let renew = active && self.renewed.is_none_or(|at| now.since(at) >= terms.period);
+        if renew {
+            self.renewed = Some(now);
+        }
+        let free = self.whole_since.is_some_and(|since| now.since(since) >= terms.period * 2);
+        LeasesDue { renew, free }
+    }
+
+    /// Notes that a renewal did not reach all replicas: it is made again at the next look.
+    pub fn renew_again(&mut self) {
+        self.renewed = None;
+    }
+}
+
+/// The leases of one peer, in memory: of a simulated disk.
+#[derive(Debug, Clone, Default)]
+pub struct LeaseBook {
+    /// The last renewal of each object, in milliseconds since the Unix epoch; `None` for an object that was freed.
+    leases: BTreeMap<ContentId, Option<u64>>,
+}
+
+impl LeaseBook {
+    /// Renews the lease of an object that is here, or was freed here.
+    pub fn renew(&mut self, content: &ContentId, here: bool, at_unix_ms: u64) {
+        match here {
+            true => drop(self.leases.insert(*content, Some(at_unix_ms))),
+            false => drop(self.leases.remove(content)),
+        }
+    }
+
+    /// Whether the lease of an object that is here has lapsed. One without a lease, or with one dated in the future, gets
+    /// one now.
+    pub fn look(&mut self, content: &ContentId, now_unix_ms: u64, terms: &LeaseTerms) -> bool {
+        let lease = self.leases.entry(*content).or_default().get_or_insert(now_unix_ms);
+        *lease = (*lease).min(now_unix_ms);
+        *lease <= terms.lapsed_before(now_unix_ms)
+    }
+
+    /// Whether the lease of an object has lapsed by this date; none is given.
+    pub fn is_lapsed(&self, content: &ContentId, lapsed_before_unix_ms: u64) -> bool {
+        self.leases.get(content).copied().flatten().is_some_and(|at| at <= lapsed_before_unix_ms)
+    }
+
+    /// Notes that an object was freed: it is not taken back from a peer that has not freed it yet.
+    pub fn freed(&mut self, content: &ContentId) {
+        self.leases.insert(*content, None);
+    }
+
+    /// Whether an object was freed, and no name has referred to it since.
+    pub fn was_freed(&self, content: &ContentId) -> bool {
+        self.leases.get(content) == Some(&None)
+    }
+
+    /// Notes that an object has come: its lease begins anew.
+    pub fn came(&mut self, content: &ContentId) {
+        self.leases.remove(content);
+    }
+}
+
+/// The number of looks at the leases in one period.
+const TICKS_PER_PERIOD: u32 = 24;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: u64 = 86_400_000;
+
+    fn at(days: u64) -> Moment {
+        Moment::default() + Duration::from_millis(days * DAY)
+    }
+
+    fn due(renew: bool, free: bool) -> LeasesDue {
+        LeasesDue { renew, free }
+    }
+
+    /// Goal (design §5): no peer frees anything while a member is away, nor before all owners have renewed.
+    #[test]
+    fn nothing_is_freed_before_the_ring_was_whole_for_two_periods() {
+        let (terms, mut schedule) = (LeaseTerms::default(), LeaseSchedule::default());
+        assert_eq!(schedule.look(at(0), false, false, &terms), due(false, false));
+        assert_eq!(schedule.look(at(1), true, true, &terms), due(true, false));
+        assert_eq!(schedule.look(at(2), true, true, &terms), due(true, false));
+        assert_eq!(schedule.look(at(3), true, true, &terms), due(true, true));
+        assert_eq!(schedule.look(at(4), true, false, &terms), due(true, false), "a member is away");
+        assert_eq!(schedule.look(at(5), true, true, &terms), due(true, false));
+        let half = Duration::from_millis(DAY / 2);
+        assert_eq!(schedule.look(at(5) + half, true, true, &terms), due(false, false));
+        schedule.renew_again();
+        assert_eq!(schedule.look(at(5) + half, true, true, &terms), due(true, false));
+        assert_eq!(schedule.look(at(7), true, true, &terms), due(true, true));
+    }
+
+    #[test]
+    fn a_lease_lapses_seven_days_after_the_last_renewal() {
+        let (terms, content) = (LeaseTerms::default(), ContentId::of(b"x"));
+        let mut book = LeaseBook::default();
+        assert!(!book.look(&content, 10 * DAY, &terms), "it has one from now on");
+        assert!(!book.look(&content, 17 * DAY - 1, &terms));
+        assert!(
+            book.look(&content, 17 * DAY, &terms) && book.is_lapsed(&content, terms.lapsed_before(17 * DAY))
+        );
+        book.renew(&content, true, 17 * DAY);
+        assert!(
+            !book.look(&content, 23 * DAY, &terms)
+                && !book.is_lapsed(&content, terms.lapsed_before(23 * DAY))
+        );
+    }
+
+    /// Goal: a clock that was a year ahead for a moment frees nothing early, and keeps nothing for a year.
+    #[test]
+    fn a_lease_of_the_future_counts_from_now_on() {
+        let (terms, content) = (LeaseTerms::default(), ContentId::of(b"x"));
+        let mut book = LeaseBook::default();
+        book.renew(&content, true, 400 * DAY);
+        assert!(!book.look(&content, 10 * DAY, &terms));
+        assert!(book.look(&content, 17 * DAY, &terms));
+    }
+
+    #[test]
+    fn a_freed_object_is_not_taken_back_until_a_name_refers_to_it() {
+        let content = ContentId::of(b"x");
+        let mut book = LeaseBook::default();
+        assert!(!book.was_freed(&content));
+        book.freed(&content);
+        assert!(book.was_freed(&content) && !book.is_lapsed(&content, u64::MAX));
+        book.renew(&content, false, DAY);
+        assert!(!book.was_freed(&content));
+        book.freed(&content);
+        book.came(&content);
+        assert!(!book.was_freed(&content));
+    }
+}
