@@ -40,6 +40,7 @@ mod identity;
 mod index;
 mod keeping;
 mod layout;
+mod lease_table;
 mod leases;
 mod links;
 mod memory;

@@ -22,6 +22,7 @@ mod local_time;
 mod output;
 mod plot;
 mod progress;
+mod quantity;
 mod remedy;
 mod run;
 mod session;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::format::{count, size};
+use super::quantity::{count, size};
 use crate::id::{ContentId, FileName, escaped};
 use crate::peer::{Amount, DropReport, EvictReport, PinReport, SpaceReport, peer_list};
 
