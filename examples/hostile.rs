@@ -127,7 +127,7 @@ async fn carry_out(
     }
     let connection = connection??;
     let (mut send, mut recv) = connection.open_bi().await?;
-    send.write_all(&codec::frame(&Hello { incarnation: 1, advertised: None })?).await?;
+    send.write_all(&codec::frame(&Hello { incarnation: 1, advertised: None, revocations: 0 })?).await?;
     send.finish()?;
     recv.read_to_end(1 << 16).await?;
     let mut left = Vec::new();

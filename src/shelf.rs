@@ -1,16 +1,17 @@
 //! The functions of a [`Store`] that the flows of [`crate::files`] use. They block: a running peer calls them on
 //! threads of their own, a simulated peer in virtual time.
 
+pub(crate) mod value;
+
 use std::collections::BTreeMap;
 
-use crate::blob::{BlobError, Copy, Kind, Receiver, Store};
+use crate::blob::{BlobError, Copy, KeptRecord, Kind, Receiver, Store};
 use crate::files::{CopyHere, DiskError, DiskFault, KeptAs};
-use crate::id::{ContentId, Position};
+use crate::id::{ContentId, FileName, Position};
 use crate::names::NameHistory;
 use crate::replica::{Holdings, Presence};
-use crate::wire::{
-    Link, MissingReason, ObjectInfo, OfferedRecord, PeerName, Reference, codec, limits, shortened,
-};
+use crate::wire::{Link, MissingReason, ObjectInfo, OfferedRecord, PeerName, Reference, limits, shortened};
+use value::Unreadable;
 
 impl DiskError for BlobError {
     fn fault(&self) -> DiskFault {
@@ -151,11 +152,11 @@ pub(crate) fn histories_after(
     max: usize,
 ) -> Result<Vec<(Position, NameHistory)>, String> {
     let page = store.records_after(after, max).map_err(|error| error.to_string())?;
-    let decoded = |(key, bytes): (Position, Vec<u8>)| match codec::decode(&bytes) {
-        Ok(history) => Ok((key, history)),
-        Err(error) => Err(format!("what is kept of the name with key {key} cannot be read: {error}")),
+    let readable = |(key, bytes): (Position, Vec<u8>)| {
+        let history = decoded(&key, Some(&bytes)).map_err(|error| error.to_string())?;
+        Ok((key, history))
     };
-    page.into_iter().map(decoded).collect()
+    page.into_iter().map(readable).collect()
 }
 
 /// The info of an object that is here, and the names that are linked to it.
@@ -187,7 +188,45 @@ pub(crate) fn look_at_own(store: &Store, content: ContentId) -> Result<(), BlobE
 /// Why the history cannot be read.
 pub(crate) fn history(store: &Store, key: &Position) -> Result<NameHistory, String> {
     let bytes = store.record(key).map_err(|error| error.to_string())?;
-    bytes.map_or(Ok(NameHistory::default()), |bytes| codec::decode(&bytes).map_err(|error| error.to_string()))
+    decoded(key, bytes.as_deref()).map_err(|error| error.to_string())
+}
+
+/// The history in these bytes; an empty one if there are none.
+fn decoded(key: &Position, bytes: Option<&[u8]>) -> Result<NameHistory, Unreadable> {
+    bytes.map_or(Ok(NameHistory::default()), |bytes| value::decode(key_in_words(key), bytes))
+}
+
+/// The key of a record as people see it.
+fn key_in_words(key: &Position) -> String {
+    format!("the name with key {key}")
+}
+
+/// The value that the index keeps of a history: its bytes, and its name if it holds a sibling.
+///
+/// # Errors
+/// When the history does not fit.
+pub(crate) fn kept(history: &NameHistory) -> Result<KeptRecord, String> {
+    let bytes = value::encode(history).map_err(|error| error.to_string())?;
+    Ok(KeptRecord { bytes, sibling: name_with_sibling(history) })
+}
+
+/// The name of a history that holds a sibling.
+fn name_with_sibling(history: &NameHistory) -> Option<FileName> {
+    history.siblings().next().and_then(|sibling| sibling.decode().ok()).map(|record| record.name)
+}
+
+/// Notes which names have siblings, where the index does not know it yet. A record that cannot be read has no say.
+///
+/// # Errors
+/// The error of the index.
+pub(crate) fn look_for_siblings(store: &Store) -> Result<(), BlobError> {
+    store.look_for_siblings(|key, bytes| match decoded(key, Some(bytes)) {
+        Ok(history) => name_with_sibling(&history),
+        Err(error) => {
+            store.tell_unreadable(error.key, error.reason);
+            None
+        }
+    })
 }
 
 /// Changes the history of a name; durable on return. A history that cannot be decoded is not overwritten. `change`
@@ -202,7 +241,7 @@ pub(crate) fn change_history<T>(
 ) -> Result<T, MissingReason> {
     let mut done = None;
     let written = store.update_record(key, |bytes| {
-        let (new, result) = changed_history(bytes, change);
+        let (new, result) = changed_history(&key, bytes, change);
         done = Some(result);
         new
     });
@@ -213,19 +252,19 @@ pub(crate) fn change_history<T>(
 
 /// The new bytes of a history, if it changed, and the value that `change` returned.
 fn changed_history<T>(
+    key: &Position,
     bytes: Option<&[u8]>,
     change: impl FnOnce(&mut NameHistory) -> (bool, T),
-) -> (Option<Vec<u8>>, Result<T, String>) {
-    let history = bytes.map_or(Ok(NameHistory::default()), codec::decode);
-    let mut history = match history {
+) -> (Option<KeptRecord>, Result<T, String>) {
+    let mut history = match decoded(key, bytes) {
         Ok(history) => history,
-        Err(error) => return (None, Err(format!("what is kept of this name cannot be read: {error}"))),
+        Err(error) => return (None, Err(error.to_string())),
     };
     match change(&mut history) {
         (false, result) => (None, Ok(result)),
-        (true, result) => match codec::encode(&history) {
-            Ok(bytes) => (Some(bytes), Ok(result)),
-            Err(error) => (None, Err(error.to_string())),
+        (true, result) => match kept(&history) {
+            Ok(kept) => (Some(kept), Ok(result)),
+            Err(error) => (None, Err(error)),
         },
     }
 }
@@ -247,15 +286,20 @@ pub(crate) fn pass_over_freed(
     Ok(())
 }
 
-/// For each offered record, whether it is known here.
+/// For each offered record, whether it is known here. A history that cannot be read is told, and counts as one without
+/// that record: the offer goes on, and the write of the record then fails.
 ///
 /// # Errors
 /// The error of the index.
 pub(crate) fn known_records(store: &Store, offered: &[OfferedRecord]) -> Result<Vec<bool>, BlobError> {
     let is_known = |offered: &OfferedRecord| -> Result<bool, BlobError> {
-        let bytes = store.record(&offered.key)?;
-        let history: Option<NameHistory> = bytes.and_then(|bytes| codec::decode(&bytes).ok());
-        Ok(history.is_some_and(|history| history.knows(&offered.id)))
+        match decoded(&offered.key, store.record(&offered.key)?.as_deref()) {
+            Ok(history) => Ok(history.knows(&offered.id)),
+            Err(error) => {
+                store.tell_unreadable(error.key, error.reason);
+                Ok(false)
+            }
+        }
     };
     offered.iter().map(is_known).collect()
 }
@@ -274,8 +318,8 @@ pub(crate) fn holdings(store: &Store) -> Result<Holdings, BlobError> {
     Ok(Holdings { objects, records })
 }
 
-/// Visits the history of each name, in the order of the keys. A history that cannot be decoded is visited as an empty
-/// one.
+/// Visits the history of each name, in the order of the keys. A history that cannot be read is told, and passed over:
+/// it is never taken for an empty one.
 ///
 /// # Errors
 /// The error of the index.
@@ -289,7 +333,10 @@ pub(crate) fn for_each_record(
         let Some((last, _)) = page.last() else { return Ok(()) };
         after = Some(*last);
         for (key, bytes) in page {
-            visit(key, codec::decode(&bytes).unwrap_or_default());
+            match decoded(&key, Some(&bytes)) {
+                Ok(history) => visit(key, history),
+                Err(error) => store.tell_unreadable(error.key, error.reason),
+            }
         }
     }
 }
@@ -308,13 +355,14 @@ mod tests {
     #[test]
     fn a_history_that_cannot_be_read_stays_as_it_is() {
         let untouched = |_: &mut NameHistory| -> (bool, ()) { panic!("there is nothing to change") };
-        let (new, result) = changed_history(Some(&[0xff; 40]), untouched);
+        let key = Position::of_number(4);
+        let (new, result) = changed_history(&key, Some(&[0xff; 40]), untouched);
         assert_eq!(new, None);
-        assert!(result.unwrap_err().contains("cannot be read"));
-        let (new, result) = changed_history(None, |_| (false, 7));
+        assert!(result.unwrap_err().contains(&format!("{key} cannot be read")));
+        let (new, result) = changed_history(&key, None, |_| (false, 7));
         assert_eq!((new, result), (None, Ok(7)));
-        let (new, result) = changed_history(None, |_| (true, 7));
-        assert_eq!((new, result), (codec::encode(&NameHistory::default()).ok(), Ok(7)));
+        let (new, result) = changed_history(&key, None, |_| (true, 7));
+        assert_eq!((new, result), (kept(&NameHistory::default()).ok(), Ok(7)));
     }
 
     /// Found by reading the code: a peer whose own copy had gone bad said that the receiver refused it.

@@ -33,6 +33,16 @@ enum Standing {
     Absent,
 }
 
+/// The outcome of a hash of an object.
+pub(super) enum Judgement {
+    /// Its bytes are right.
+    Sound(Outboard),
+    /// Its bytes were wrong, and are in quarantine.
+    Bad,
+    /// The file in which a fault was seen is not in its place any more.
+    Replaced,
+}
+
 impl Store {
     /// Whether an object is here, as far as its file shows without reading: present, of the right length, and unchanged
     /// since it was hashed. A file that has changed is hashed, and goes to quarantine if it is wrong.
@@ -173,24 +183,45 @@ impl Store {
             };
             let path = self.layout().object(content);
             let stamp = file.stamp().during("read", &path)?;
-            let reason = match rebuild::hash_file(&*file, &path, hashed) {
-                Ok((found, outboard)) if found == *content => {
-                    if file.stamp().during("read", &path)? == stamp {
-                        self.checks().note(*content, stamp, self.now());
-                    }
-                    self.mend_outboard(&info, &outboard);
-                    return Ok(Some(outboard));
-                }
-                Ok((found, outboard)) => format!("its {} bytes are {found}", outboard.length()),
-                Err(BlobError::Io { source, .. }) if is_unreadable(&source) => unreadable(&source),
-                Err(error) => return Err(error),
-            };
-            // The file is held open until here, so that no other file gets its inode.
-            if self.quarantine_file(content, &stamp, &reason)? {
-                return Ok(None);
+            // The file is held open until it is judged, so that no other file gets its inode.
+            match self.judge(&info, &*file, &stamp, rebuild::hash_file(&*file, &path, hashed))? {
+                Judgement::Sound(outboard) => return Ok(Some(outboard)),
+                Judgement::Bad => return Ok(None),
+                Judgement::Replaced => {}
             }
         }
         Ok(None)
+    }
+
+    /// Decides about an object, after `file` was hashed from its first byte to its last. It had this stamp before.
+    ///
+    /// # Errors
+    /// The error of `hashed`, unless it says that the medium cannot read the file; an error of the disk.
+    pub(super) fn judge(
+        &self,
+        info: &ObjectInfo,
+        file: &dyn super::DiskFile,
+        stamp: &Stamp,
+        hashed: Result<(ContentId, Outboard)>,
+    ) -> Result<Judgement> {
+        let content = &info.content;
+        let reason = match hashed {
+            Ok((found, outboard)) if found == *content => {
+                if file.stamp().during("read", &self.layout().object(content))? == *stamp {
+                    self.checks().note(*content, *stamp, self.now());
+                }
+                self.note_verified(*content);
+                self.mend_outboard(info, &outboard);
+                return Ok(Judgement::Sound(outboard));
+            }
+            Ok((found, outboard)) => format!("its {} bytes are {found}", outboard.length()),
+            Err(BlobError::Io { source, .. }) if is_unreadable(&source) => unreadable(&source),
+            Err(error) => return Err(error),
+        };
+        match self.quarantine_file(content, stamp, &reason)? {
+            true => Ok(Judgement::Bad),
+            false => Ok(Judgement::Replaced),
+        }
     }
 
     /// Writes the outboard of an object again if its file is lost or damaged.

@@ -213,7 +213,7 @@ impl Store {
     }
 
     /// Milliseconds since the Unix epoch, by the clock that stamps files.
-    pub(super) fn wall_ms(&self) -> u64 {
+    pub fn wall_ms(&self) -> u64 {
         let since = self.layout().disk.wall_clock().duration_since(SystemTime::UNIX_EPOCH);
         since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }

@@ -44,6 +44,9 @@ pub struct PeerFile {
     /// The time between pings, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval_ms: Option<u64>,
+    /// The period within which each object is read and hashed again, in milliseconds; 0 for never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scrub_every_ms: Option<u64>,
     /// R of the peer's ring, once known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u8>,
@@ -228,6 +231,7 @@ mod tests {
             incarnation: 7,
             process_id: 1_234,
             interval_ms: Some(1_000),
+            scrub_every_ms: Some(86_400_000),
             replicas: Some(3),
             successors: None,
             capacity_bytes: Some(500_000_000_000),

@@ -19,7 +19,8 @@ use redb::{Database, ReadableDatabase, ReadableTable, StorageError, TableDefinit
 use super::backend::{self, Opened};
 use super::error::{BlobError, Result};
 use super::layout::Layout;
-use super::{keeping, lease_table, reserve};
+use super::log::{BaseWriter, RecordLog};
+use super::{keeping, lease_table, reserve, siblings, verified};
 use crate::id::{ContentId, FileName, OutboardDigest, Position};
 use crate::time::Timestamp;
 use crate::wire::{Link, ObjectInfo, limits};
@@ -103,7 +104,17 @@ pub(super) enum Change {
     /// A name stands for an object here, or for none (`None`), unless a later clock says otherwise.
     Link { name: FileName, clock: Timestamp, content: Option<ContentId> },
     /// The record of a name key; `None` removes it.
-    Record(Position, Option<Vec<u8>>),
+    Record(Position, Option<KeptRecord>),
+    /// The record of a name key, as the log of records has it.
+    Replayed(Position, Option<Vec<u8>>),
+    /// Whether the history under a name key holds a sibling: the name, if it does.
+    Sibling(Position, Option<FileName>),
+    /// Every record was looked through for siblings.
+    SiblingsKnown,
+    /// Objects that were verified, each with the time; those that are not here are left out.
+    Verified(Vec<verified::Row>),
+    /// Every object has its row in the tables of verifications.
+    VerifiedKnown,
     /// The remembered members, encoded.
     Remembered(Vec<u8>),
     /// Names and absence of the members, encoded.
@@ -112,10 +123,28 @@ pub(super) enum Change {
     Built,
 }
 
+/// The value that is kept of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptRecord {
+    /// The history of the name, opaque here.
+    pub bytes: Vec<u8>,
+    /// The name, if its history holds a sibling.
+    pub sibling: Option<FileName>,
+}
+
+/// A history without a sibling.
+impl From<Vec<u8>> for KeptRecord {
+    fn from(bytes: Vec<u8>) -> KeptRecord {
+        KeptRecord { bytes, sibling: None }
+    }
+}
+
 /// The index file, open.
 pub(super) struct Index {
     file: RwLock<File>,
     layout: Arc<Layout>,
+    /// The second copy of the records.
+    log: RecordLog,
     group: Mutex<Group>,
     batch_done: Condvar,
 }
@@ -172,7 +201,8 @@ impl Index {
         let database = sound(&layout, opened)?;
         layout.sync_dir(&layout.root)?;
         let file = RwLock::new(File { database: Some(database), opened: 0 });
-        let index = Index { file, layout, group: Mutex::default(), batch_done: Condvar::new() };
+        let log = RecordLog::open(layout.clone())?;
+        let index = Index { file, layout, log, group: Mutex::default(), batch_done: Condvar::new() };
         let layout = &index.layout;
         reserve::with_reserve(&layout.root, &*layout.disk, || index.check_format())?;
         match index.list_cached() {
@@ -409,6 +439,49 @@ impl Index {
         })
     }
 
+    /// The second copy of the records.
+    pub fn log(&self) -> &RecordLog {
+        &self.log
+    }
+
+    /// Writes a new base of the log: all records of one moment. Other writes wait only until that moment is fixed.
+    ///
+    /// # Errors
+    /// The errors of the index and of the disk; the log then stays as it was.
+    pub fn write_log_base(&self) -> Result<()> {
+        let group = self.batch_done.wait_while(self.lock(), |group| group.writing);
+        let mut group = group.unwrap_or_else(PoisonError::into_inner);
+        group.writing = true;
+        drop(group);
+        let (number, tables) = {
+            let _turn = Turn { index: self };
+            let number = self.log.begin_base();
+            let tables = self.with_database(|database| Ok(database.begin_read()?));
+            (number, tables.map_err(|error| index_error(&self.layout, error))?)
+        };
+        self.log.write_base(number, |base| self.fill(base, &tables))
+    }
+
+    fn fill(&self, base: &mut BaseWriter, tables: &redb::ReadTransaction) -> Result<()> {
+        let failed = |error: redb::Error| index_error(&self.layout, error);
+        let table = tables.open_table(RECORDS).map_err(|error| failed(error.into()))?;
+        for row in table.iter().map_err(|error| failed(error.into()))? {
+            let (key, record) = row.map_err(|error| failed(error.into()))?;
+            base.add(&Position(*key.value()), record.value())?;
+        }
+        Ok(())
+    }
+
+    /// Whether the table of siblings agrees with the records.
+    pub fn siblings_are_known(&self) -> Result<bool> {
+        self.read(|tables| Ok(tables.open_table(NUMBERS)?.get(SIBLINGS_KNOWN)?.is_some()))
+    }
+
+    /// Whether every object has its row in the tables of verifications.
+    pub fn verified_is_known(&self) -> Result<bool> {
+        self.read(|tables| Ok(tables.open_table(NUMBERS)?.get(VERIFIED_KNOWN)?.is_some()))
+    }
+
     pub fn record_count(&self) -> Result<u64> {
         self.read(|tables| Ok(redb::ReadableTableMetadata::len(&tables.open_table(RECORDS)?)?))
     }
@@ -425,7 +498,8 @@ impl Index {
         self.read(|tables| Ok(tables.open_table(VALUES)?.get(key)?.map(|value| value.value().to_vec())))
     }
 
-    fn read<T>(
+    /// Reads within one transaction.
+    pub fn read<T>(
         &self,
         read: impl Fn(&redb::ReadTransaction) -> std::result::Result<T, redb::Error>,
     ) -> Result<T> {
@@ -475,21 +549,37 @@ impl Index {
     fn write_for_all(&self, mut group: MutexGuard<'_, Group>) {
         group.writing = true;
         let changes = std::mem::take(&mut group.waiting);
-        let guard = WriterGuard { index: self, outcome: std::mem::take(&mut group.gathering) };
+        let guard =
+            WriterGuard { outcome: std::mem::take(&mut group.gathering), _turn: Turn { index: self } };
         drop(group);
-        let outcome = self.commit(&changes).map_err(|error| {
-            tracing::error!(%error, "cannot commit to the index");
-            Failure::of(error)
+        let logged = self.append_to_log(&changes);
+        let outcome = logged.and_then(|()| {
+            self.commit(&changes).map_err(|error| {
+                tracing::error!(%error, "cannot commit to the index");
+                Failure::of(error)
+            })
         });
         // It is set only here; after a panic of the commit, the guard sets it.
         let _ = guard.outcome.set(outcome);
     }
 
-    fn commit(&self, changes: &[Change]) -> std::result::Result<(), redb::Error> {
+    /// Appends the records among these changes to their log, before the index has them.
+    fn append_to_log(&self, changes: &[Change]) -> std::result::Result<(), Failure> {
         // redb refuses everything after a write that finds no room, so such a write is better not begun.
         if self.full_with().is_some() {
-            return Err(redb::Error::Io(io::ErrorKind::StorageFull.into()));
+            return Err(Failure::Io(io::ErrorKind::StorageFull, None));
         }
+        let records = changes.iter().filter_map(|change| match change {
+            Change::Record(key, record) => Some((key, record.as_ref().map(|record| record.bytes.as_slice()))),
+            _ => None,
+        });
+        self.log.append(records).map_err(|error| match error {
+            BlobError::Io { source, .. } => Failure::Io(source.kind(), source.raw_os_error()),
+            error => Failure::Other(error.to_string()),
+        })
+    }
+
+    fn commit(&self, changes: &[Change]) -> std::result::Result<(), redb::Error> {
         self.with_database(|database| {
             let transaction = database.begin_write()?;
             for change in changes {
@@ -501,9 +591,9 @@ impl Index {
 
     /// Makes the tables, so that later reads find them, and refuses an index of a later program.
     fn check_format(&self) -> Result<()> {
-        if let Ok(FORMAT_KNOWN) = self.read(|tables| {
+        if let Ok((FORMAT_KNOWN, true)) = self.read(|tables| {
             let found = tables.open_table(NUMBERS)?.get(FORMAT)?.map(|row| row.value());
-            Ok(found.unwrap_or_default())
+            Ok((found.unwrap_or_default(), verified::are_there(tables)?))
         }) {
             // Nothing has to be written, so a store opens on a full disk.
             return Ok(());
@@ -515,6 +605,8 @@ impl Index {
             transaction.open_table(NAMES_OF)?;
             transaction.open_table(RECORDS)?;
             transaction.open_table(VALUES)?;
+            verified::create(&transaction)?;
+            siblings::create(&transaction)?;
             let mut numbers = transaction.open_table(NUMBERS)?;
             let found = numbers.get(FORMAT)?.map(|row| row.value());
             if found.is_none() {
@@ -556,16 +648,26 @@ impl Index {
     }
 }
 
-/// The right to write; given back however the write ends, so that no thread waits for ever.
+/// The right to write for all that wait; a broken commit has an outcome, too.
 struct WriterGuard<'a> {
-    index: &'a Index,
     outcome: Arc<Outcome>,
+    _turn: Turn<'a>,
 }
 
 impl Drop for WriterGuard<'_> {
     fn drop(&mut self) {
         // The outcome is still open only after a panic.
         let _ = self.outcome.set(Err(Failure::Other("the commit was broken off".to_owned())));
+    }
+}
+
+/// The right to write; given back however the write ends, so that no thread waits for ever.
+struct Turn<'a> {
+    index: &'a Index,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
         self.index.lock().writing = false;
         self.index.batch_done.notify_all();
     }
@@ -600,12 +702,26 @@ fn apply(transaction: &redb::WriteTransaction, change: &Change) -> Applied {
         Change::Used(uses) => keeping::used(transaction, uses),
         Change::Cached(cached) => keeping::list_cached(transaction, cached),
         Change::Link { name, clock, content } => set_link(transaction, name, *clock, content.as_ref()),
-        Change::Record(key, Some(bytes)) => {
-            transaction.open_table(RECORDS)?.insert(&key.0, bytes.as_slice())?;
+        Change::Record(key, record) => {
+            siblings::set(transaction, key, record.as_ref().and_then(|record| record.sibling.as_ref()))?;
+            set_record(transaction, key, record.as_ref().map(|record| record.bytes.as_slice()))
+        }
+        Change::Replayed(key, bytes) => set_record(transaction, key, bytes.as_deref()),
+        Change::Sibling(key, name) => siblings::set(transaction, key, name.as_ref()),
+        Change::SiblingsKnown => {
+            transaction.open_table(NUMBERS)?.insert(SIBLINGS_KNOWN, 1)?;
             Ok(())
         }
-        Change::Record(key, None) => {
-            transaction.open_table(RECORDS)?.remove(&key.0)?;
+        Change::VerifiedKnown => {
+            transaction.open_table(NUMBERS)?.insert(VERIFIED_KNOWN, 1)?;
+            Ok(())
+        }
+        Change::Verified(rows) => {
+            for (content, at_ms) in rows {
+                if transaction.open_table(OBJECTS)?.get(&content.0)?.is_some() {
+                    verified::set(transaction, content, *at_ms)?;
+                }
+            }
             Ok(())
         }
         Change::Remembered(bytes) => {
@@ -635,6 +751,7 @@ fn insert_object(transaction: &redb::WriteTransaction, info: &ObjectInfo, kind: 
     if known.is_none() {
         lease_table::came(transaction, &info.content)?;
     }
+    verified::set(transaction, &info.content, verified::NEVER)?;
     add_bytes(transaction, info.length, known.map_or(0, |(known, _)| known.length))
 }
 
@@ -672,6 +789,7 @@ fn apply_discard(transaction: &redb::WriteTransaction, discard: &Discard) -> App
 fn forget_object(transaction: &redb::WriteTransaction, content: &ContentId) -> Applied {
     keeping::went(transaction, content)?;
     let removed = transaction.open_table(OBJECTS)?.remove(&content.0)?.map(|row| row.value().0);
+    verified::forget(transaction, content)?;
     let mut names = transaction.open_table(NAMES)?;
     let mut names_of = transaction.open_table(NAMES_OF)?;
     loop {
@@ -684,6 +802,15 @@ fn forget_object(transaction: &redb::WriteTransaction, content: &ContentId) -> A
         names.remove(name.as_str())?;
     }
     add_bytes(transaction, 0, removed.unwrap_or(0))
+}
+
+fn set_record(transaction: &redb::WriteTransaction, key: &Position, bytes: Option<&[u8]>) -> Applied {
+    let mut records = transaction.open_table(RECORDS)?;
+    match bytes {
+        Some(bytes) => records.insert(&key.0, bytes)?,
+        None => records.remove(&key.0)?,
+    };
+    Ok(())
 }
 
 fn set_link(
@@ -777,6 +904,8 @@ const FORMAT: &str = "format";
 const FORMAT_KNOWN: u64 = 1;
 const BUILT: &str = "built";
 const BYTES: &str = "bytes";
+const SIBLINGS_KNOWN: &str = "siblings";
+const VERIFIED_KNOWN: &str = "verified";
 const REPLICA: u8 = 0;
 const REQUESTED: u8 = 1;
 /// The free room that a commit needs to begin: as much as redb may write for one batch, twice.

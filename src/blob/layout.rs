@@ -27,7 +27,7 @@ impl Layout {
     pub fn create(root: &Path, disk: Arc<dyn Disk>) -> Result<Layout> {
         create_root(&*disk, root)?;
         disk.set_mode(root, 0o700).during("close to others", root)?;
-        for folder in [OBJECTS, OUTBOARDS, NAMES, RECEIVED, INCOMING, QUARANTINE] {
+        for folder in [OBJECTS, OUTBOARDS, NAMES, RECEIVED, INCOMING, QUARANTINE, RECORDS] {
             let path = root.join(folder);
             disk.create_dir(&path).during("create", &path)?;
         }
@@ -71,6 +71,10 @@ impl Layout {
 
     pub fn incoming(&self) -> PathBuf {
         self.root.join(INCOMING)
+    }
+
+    pub fn records(&self) -> PathBuf {
+        self.root.join(RECORDS)
     }
 
     pub fn quarantine(&self) -> PathBuf {
@@ -120,6 +124,11 @@ impl Layout {
 
     pub fn sync_file(&self, file: &dyn DiskFile, path: &Path) -> Result<()> {
         file.sync().map_err(|source| self.sync_failed(path, source))
+    }
+
+    /// Makes bytes and length of a file durable.
+    pub fn sync_data(&self, file: &dyn DiskFile, path: &Path) -> Result<()> {
+        file.sync_data().map_err(|source| self.sync_failed(path, source))
     }
 
     pub fn sync_dir(&self, path: &Path) -> Result<()> {
@@ -313,3 +322,4 @@ const NAMES: &str = "names";
 const RECEIVED: &str = "received";
 const INCOMING: &str = "incoming";
 const QUARANTINE: &str = "quarantine";
+const RECORDS: &str = "records";

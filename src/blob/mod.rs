@@ -13,6 +13,7 @@
 //!   incoming/abcdef….part         partial transfers, resumed from the last whole chunk
 //!   incoming/N.tmp                on their way to their place; removed when the store opens
 //!   quarantine/                   what failed verification, with the reason beside it
+//!   records/N.base, N.log         a second copy of the name records, for a lost index
 //!   index.redb                    objects, names, records
 //!   reserve                       room for what must be written on a full disk
 //! ```
@@ -43,6 +44,7 @@ mod layout;
 mod lease_table;
 mod leases;
 mod links;
+mod log;
 mod memory;
 mod notice;
 mod open;
@@ -52,12 +54,15 @@ mod receive;
 mod records;
 mod reserve;
 mod room;
+mod scrub;
+mod siblings;
 mod source;
 mod store;
 mod stripes;
 #[cfg(test)]
 mod tests;
 mod uses;
+mod verified;
 
 pub use backend::{is_in_use, occupy};
 pub(crate) use disk::is_sync_unsupported;
@@ -66,10 +71,11 @@ pub use error::BlobError;
 pub use evict::{Amount, Copy, Freeing, Space};
 pub use holders::Holder;
 pub use identity::PeerFile;
-pub use index::{Kind, ObjectRow};
+pub use index::{KeptRecord, Kind, ObjectRow};
 pub use memory::MemoryDisk;
 pub use notice::Notice;
 pub use receive::Receiver;
 pub use room::{Limits, Room};
+pub use scrub::{Aged, Scrub, ScrubStep};
 pub use source::{Source, SourceReader};
 pub use store::{ObjectReader, Store};

@@ -1,5 +1,6 @@
 //! Notices of a store to the person whose files it keeps.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -32,6 +33,20 @@ pub enum Notice {
     IndexRebuilt {
         /// The fault of the earlier index.
         reason: String,
+    },
+    /// A value of the index cannot be read. It stays as it is.
+    Unreadable {
+        /// The key of the value.
+        key: String,
+        /// The reason, in words.
+        reason: String,
+    },
+    /// Some bytes of the log of name records hold no record.
+    LogDamaged {
+        /// The folder of the log.
+        dir: PathBuf,
+        /// The number of these bytes.
+        skipped: u64,
     },
     /// The disk was full at the start: corrections of the index that the start found necessary are made once there is
     /// room.
@@ -72,6 +87,17 @@ impl fmt::Display for Notice {
             Notice::IndexRebuilt { reason } => {
                 write!(f, "{reason}; the index was built anew from the files that are here")
             }
+            Notice::Unreadable { key, reason } => {
+                write!(
+                    f,
+                    "the index holds a value that cannot be read, {key}: {reason}; it was left as it is"
+                )
+            }
+            Notice::LogDamaged { dir, skipped } => write!(
+                f,
+                "{skipped} bytes in {} hold no name record any more; the others came back",
+                dir.display()
+            ),
             Notice::Full { dir } => write!(
                 f,
                 "the disk under {} is full: some files are not in the index, or no longer should be; that is put \
@@ -98,6 +124,8 @@ struct State {
     tell: Option<Box<dyn Fn(Notice) + Send>>,
     /// Whether the one notice about failed links was given.
     told_of_links: bool,
+    /// The keys of the unreadable values of which a notice was given.
+    told_of_values: BTreeSet<String>,
 }
 
 impl Notices {
@@ -112,6 +140,11 @@ impl Notices {
         tracing::warn!("{notice}");
         let mut state = self.lock();
         if matches!(notice, Notice::NoLink { .. }) && std::mem::replace(&mut state.told_of_links, true) {
+            return;
+        }
+        if let Notice::Unreadable { key, .. } = &notice
+            && (state.told_of_values.len() >= KEPT_MAX || !state.told_of_values.insert(key.clone()))
+        {
             return;
         }
         match &state.tell {

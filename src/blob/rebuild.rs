@@ -15,6 +15,7 @@ use super::index::{Change, Index, Kind};
 use super::layout::{Layout, parse_object_name};
 use super::notice::Notice;
 use super::store::Store;
+use super::verified;
 use crate::id::{ContentId, FileName};
 use crate::outboard::{CHUNK_BYTES, ChunkHasher, Outboard, chunk_count, verify_chunk};
 use crate::time::Timestamp;
@@ -35,10 +36,48 @@ pub(super) fn settle(store: &Store, first: bool) -> Result<bool> {
     let mut all = reconcile_objects(store, first)?;
     // The names of objects that are not in the index yet would be lost.
     if all && !store.index().is_built()? {
-        all =
-            done(adopt_links(store.layout(), store.index()))? && done(store.index().submit([Change::Built]))?;
+        all = done(adopt_links(store.layout(), store.index()))?
+            && done(replay_records(store))?
+            && done(store.index().submit([Change::Built]))?;
+    }
+    if all && !store.index().verified_is_known()? {
+        all = done(list_unverified(store.index()))?;
     }
     Ok(all)
+}
+
+/// Brings the records back from their log. A record that is in the index already is in the log, too, and comes last.
+fn replay_records(store: &Store) -> Result<()> {
+    let mut changes = Vec::new();
+    let (mut bytes, mut records) = (0, 0);
+    let skipped = store.index().log().replay(|(key, record)| {
+        bytes += record.as_ref().map_or(0, Vec::len);
+        records += 1;
+        changes.push(Change::Replayed(key, record));
+        if bytes < REPLAYED_BYTES && changes.len() < ROWS_PER_COMMIT {
+            return Ok(());
+        }
+        bytes = 0;
+        store.index().submit(changes.drain(..))
+    })?;
+    store.index().submit(changes)?;
+    if skipped > 0 {
+        store.notices().tell(Notice::LogDamaged { dir: store.layout().records(), skipped });
+    }
+    tracing::info!(records, skipped, "the name records came back from their log");
+    Ok(())
+}
+
+/// Gives each object of an index of an earlier program its row in the tables of verifications.
+fn list_unverified(index: &Index) -> Result<()> {
+    let mut after = None;
+    loop {
+        let page = index.objects_after(after, ROWS_PER_COMMIT)?;
+        let Some((last, _)) = page.last() else { return index.submit([Change::VerifiedKnown]) };
+        after = Some(last.content);
+        let rows = page.iter().map(|(object, _)| (object.content, verified::NEVER)).collect();
+        index.submit([Change::Verified(rows)])?;
+    }
 }
 
 /// Whether the work was done; a full disk is not an error.
@@ -237,5 +276,8 @@ fn objects_in(layout: &Layout, shard: &Path, first: u8) -> Result<BTreeMap<Conte
     Ok(objects.collect())
 }
 
+/// The most rows, and about the most bytes of records, that one commit of a rebuild adds.
+const ROWS_PER_COMMIT: usize = 10_000;
+const REPLAYED_BYTES: usize = 4 << 20;
 /// An upper bound of the header of an outboard, in bytes.
 const HEADER_ROOM: u64 = CHUNK_BYTES;

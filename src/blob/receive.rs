@@ -232,7 +232,13 @@ impl Receiver {
         });
         // Another peer counts on this copy from now on.
         self.store.uses().promised(&found);
-        let came = [Change::Object(info, kind), Change::Used(vec![(found, self.store.wall_ms())])];
+        // The bytes were hashed on their way in, so the object counts as verified from the beginning.
+        let now = self.store.wall_ms();
+        let came = [
+            Change::Object(info, kind),
+            Change::Used(vec![(found, now)]),
+            Change::Verified(vec![(found, now)]),
+        ];
         if let Err(error) = self.store.index().submit(came.into_iter().chain(linked)) {
             self.store.note_failed_write(self.length, &error);
             self.take_back();

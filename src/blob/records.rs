@@ -3,9 +3,11 @@
 
 use super::error::Result;
 use super::holders::Holder;
-use super::index::Change;
+use super::index::{Change, KeptRecord};
+use super::notice::Notice;
+use super::siblings;
 use super::store::Store;
-use crate::id::{ContentId, Position};
+use crate::id::{ContentId, FileName, Position};
 use crate::wire::limits;
 
 impl Store {
@@ -18,9 +20,9 @@ impl Store {
     ///
     /// # Errors
     /// [`Poisoned`](super::BlobError::Poisoned), or the errors of the index.
-    pub fn put_record(&self, key: Position, record: Vec<u8>) -> Result<()> {
+    pub fn put_record(&self, key: Position, record: impl Into<KeptRecord>) -> Result<()> {
         let _lock = self.record_locks().lock(&key.0);
-        self.index().submit([Change::Record(key, Some(record))])
+        self.index().submit([Change::Record(key, Some(record.into()))])
     }
 
     /// Removes a record; durable on return.
@@ -41,7 +43,7 @@ impl Store {
     pub fn update_record(
         &self,
         key: Position,
-        merge: impl FnOnce(Option<&[u8]>) -> Option<Vec<u8>>,
+        merge: impl FnOnce(Option<&[u8]>) -> Option<KeptRecord>,
     ) -> Result<bool> {
         self.layout().check()?;
         let _lock = self.record_locks().lock(&key.0);
@@ -57,6 +59,58 @@ impl Store {
     /// At most `max` records in the order of their keys, after this one.
     pub fn records_after(&self, after: Option<Position>, max: usize) -> Result<Vec<(Position, Vec<u8>)>> {
         self.index().records_after(after, max)
+    }
+
+    /// The first `max` names whose history holds a sibling, and the number of all of them.
+    pub fn siblings(&self, max: usize) -> Result<(Vec<FileName>, u64)> {
+        self.index().read(|tables| siblings::first(tables, max))
+    }
+
+    /// Notes for all records whether their histories hold siblings, where that is not known: in an index of an earlier
+    /// program, and in one that was built anew. `name_of` reads a record, and returns its name if there is a sibling.
+    ///
+    /// # Errors
+    /// The errors of the index.
+    pub fn look_for_siblings(&self, name_of: impl Fn(&Position, &[u8]) -> Option<FileName>) -> Result<()> {
+        if self.index().siblings_are_known()? {
+            return Ok(());
+        }
+        let mut after = None;
+        loop {
+            let page = self.index().records_after(after, RECORDS_PER_PAGE)?;
+            let Some((last, _)) = page.last() else {
+                return self.index().submit([Change::SiblingsKnown]);
+            };
+            after = Some(*last);
+            let found = page.iter().filter_map(|(key, record)| {
+                name_of(key, record).map(|name| Change::Sibling(*key, Some(name)))
+            });
+            self.index().submit(found)?;
+        }
+    }
+
+    /// Makes the log of records short again if it has grown, so that it stays about as large as the records are.
+    ///
+    /// # Errors
+    /// The errors of the index and of the disk; the log then stays as it was.
+    pub fn tidy_records(&self) -> Result<()> {
+        let log = self.index().log();
+        // An index that was not built up again has not got all records of the log yet.
+        if !log.wants_base() || !self.index().is_built()? || self.full_with().is_some() {
+            return Ok(());
+        }
+        let free = self.layout().disk.room(self.dir()).map_or(u64::MAX, |room| room.free);
+        if free / 2 < log.base_bytes_max() {
+            tracing::debug!(free, "no room to make the log of records shorter");
+            return Ok(());
+        }
+        let _lock = self.base_lock();
+        self.index().write_log_base()
+    }
+
+    /// Tells a person, once, that a value of the index cannot be read.
+    pub fn tell_unreadable(&self, key: impl ToString, reason: impl ToString) {
+        self.notices().tell(Notice::Unreadable { key: key.to_string(), reason: reason.to_string() });
     }
 
     /// The number of records that are here.
@@ -126,5 +180,7 @@ impl Store {
     }
 }
 
+/// The number of records that are read at a time.
+const RECORDS_PER_PAGE: usize = 1_000;
 /// The most files whose holders are remembered.
 const HELD_OBJECTS_MAX: usize = 100_000;

@@ -18,6 +18,7 @@ use super::room::Limits;
 use super::source::Source;
 use super::stripes::Stripes;
 use super::uses::{Reading, Uses};
+use super::verified::Gathered;
 use crate::id::ContentId;
 use crate::outboard::{CHUNK_BYTES, Outboard, verify_chunk};
 use crate::time::Moment;
@@ -46,6 +47,10 @@ struct Shared {
     notices: Notices,
     /// Whether a full disk left a part of [`rebuild::settle`](super::rebuild::settle) undone. Locked while that part is done.
     unsettled: Mutex<bool>,
+    /// Locked while the log of records is made shorter.
+    base: Mutex<()>,
+    /// Verifications that are not in the index yet.
+    gathered: Gathered,
 }
 
 impl Store {
@@ -66,6 +71,8 @@ impl Store {
             swept: Mutex::default(),
             notices: Notices::default(),
             unsettled: Mutex::default(),
+            base: Mutex::default(),
+            gathered: Gathered::default(),
         };
         Store { shared: Arc::new(shared) }
     }
@@ -138,6 +145,14 @@ impl Store {
 
     pub(super) fn unsettled(&self) -> MutexGuard<'_, bool> {
         self.shared.unsettled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn base_lock(&self) -> MutexGuard<'_, ()> {
+        self.shared.base.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn gathered(&self) -> &Gathered {
+        &self.shared.gathered
     }
 
     /// The number of free bytes on a disk that is too full for a commit to the index; `None` on any other disk.

@@ -7,7 +7,7 @@ use super::hearsay::Hearsay;
 use super::news::{Listener, News, wire_bytes};
 use super::table::{Crowded, Table};
 use crate::config::RingSettings;
-use crate::id::Position;
+use crate::id::{KeyHash, Position};
 use crate::wire::limits::{INCARNATION_MAX, MEMBERS_MAX, MEMBERS_PER_MESSAGE_MAX};
 use crate::wire::{Entry, Member, MemberState};
 
@@ -212,9 +212,13 @@ impl Members {
     /// The report by which a member that does not answer is forgotten. Its last life and the next one are declared over,
     /// so that the peer may come back with a later one. `None` if no such member is away.
     pub(super) fn forgotten(&self, whom: &Position) -> Option<Member> {
-        let known = self.at(whom).filter(|known| known.state == MemberState::Dead)?;
-        let over = known.entry.incarnation.saturating_add(1).min(INCARNATION_MAX);
-        Some(Member { entry: known.entry.with_incarnation(over), state: MemberState::Left })
+        self.at(whom).filter(|known| known.state == MemberState::Dead).map(left_for_good)
+    }
+
+    /// Like [`Members::forgotten`], for a member whose key was revoked, whether it is away or not.
+    pub(super) fn expelled(&self, whom: &Position, key: &KeyHash) -> Option<Member> {
+        let counts = |known: &&Member| known.state != MemberState::Left && known.entry.key == *key;
+        self.at(whom).filter(counts).map(left_for_good)
     }
 
     /// The member at a position, as far as is known.
@@ -296,6 +300,12 @@ impl Members {
 pub(super) fn is_more(said: &Member, known: Option<&Member>) -> bool {
     let order = |member: &Member| (member.entry.incarnation, member.state);
     known.is_none_or(|known| order(said) > order(known))
+}
+
+/// The report that a member left: its last life and the next one are over.
+fn left_for_good(known: &Member) -> Member {
+    let over = known.entry.incarnation.saturating_add(1).min(INCARNATION_MAX);
+    Member { entry: known.entry.with_incarnation(over), state: MemberState::Left }
 }
 
 /// As many of these members as a message holds.
@@ -408,6 +418,25 @@ mod tests {
         assert!(members.is_news(&member(1, 7, MemberState::Alive)));
         assert_eq!(members.forgotten(&entry(2).position), None, "a living member");
         assert_eq!(members.forgotten(&entry(3).position), None, "a stranger");
+    }
+
+    /// Goal: a member with a revoked key is taken out whether it answers or not, by its key and not by its place.
+    #[test]
+    fn a_revoked_member_is_expelled() {
+        let mut members = Members::new(MEMBERS_MAX);
+        members.merge(member(1, 5, MemberState::Alive), false);
+        members.merge(member(2, 5, MemberState::Dead), false);
+        for number in [1, 2] {
+            let (position, key) = (entry(number).position, entry(number).key);
+            assert_eq!(members.expelled(&position, &KeyHash([0xee; 32])), None, "another key");
+            let report = members.expelled(&position, &key).unwrap();
+            assert_eq!(report, member(number, 6, MemberState::Left));
+            assert!(members.merge(report, false));
+            assert_eq!(members.expelled(&position, &key), None, "it has left already");
+        }
+        assert_eq!(members.alive_count(), 0);
+        // A peer that does not know of the revocation yet may bring it back once more.
+        assert!(members.is_news(&member(1, 7, MemberState::Alive)));
     }
 
     #[test]

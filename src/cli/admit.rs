@@ -1,13 +1,19 @@
 //! `quoit admit`: certificates for peers on other machines and for clients, on the machine with the ring CA's key.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
+use serde_json::json;
 
-use super::args::Misuse;
+use super::args::{BASE_PORT, Misuse, address};
 use super::output::Output;
 use super::{DONE, FAILED, NOT_FOUND, remedy};
-use crate::peer::{Admission, AdmitError, AdmitOptions, AdmitReport, Admittee, admit};
+use crate::peer::{
+    Admission, AdmitError, AdmitOptions, AdmitReport, Admittee, PeerChoice, TicketOptions, admit,
+    issue_ticket,
+};
+use crate::wire::Address;
 
 /// Admit a peer of another machine, or a client
 ///
@@ -16,7 +22,7 @@ use crate::peer::{Admission, AdmitError, AdmitOptions, AdmitReport, Admittee, ad
 /// its key. PEER is the number of a numbered peer. The ring CA's key has to be here; it never travels.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "quoit admit [OPTIONS] <NAME|PEER>\n       quoit admit [OPTIONS] --csr <FILE> [NAME|PEER]\n       quoit admit [OPTIONS] --renew <NAME|PEER>\n       quoit admit [OPTIONS] --client",
+    override_usage = "quoit admit [OPTIONS] <NAME|PEER>\n       quoit admit [OPTIONS] --ticket <NAME|PEER>\n       quoit admit [OPTIONS] --csr <FILE> [NAME|PEER]\n       quoit admit [OPTIONS] --renew <NAME|PEER>\n       quoit admit [OPTIONS] --client",
     after_help = AFTER_HELP
 )]
 pub(super) struct Args {
@@ -32,6 +38,21 @@ pub(super) struct Args {
     /// Make a certificate that may command every peer of the ring, and is no peer
     #[arg(long, conflicts_with = "whom")]
     client: bool,
+    /// Print a ticket, one line with which `quoit join` makes the key on the other machine; a peer has to run here
+    #[arg(long, conflicts_with_all = ["csr", "renew", "client", "output", "overwrite"], requires = "whom")]
+    ticket: bool,
+    /// How long the ticket can be used: 30m, 1h, 2d [default: 1h]
+    #[arg(long, value_name = "TIME", value_parser = lifetime, requires = "ticket")]
+    expires: Option<Duration>,
+    /// Where the other machine reaches the peer here [default: where the ring reaches it]
+    #[arg(long, value_name = "HOST:PORT", value_parser = address, requires = "ticket")]
+    address: Option<Address>,
+    /// The running peer that is to redeem the ticket, where several run here
+    #[arg(long, value_name = "PEER", requires = "ticket")]
+    peer: Option<String>,
+    /// The data directory of that peer, or a folder of several [default: the platform's data directory]
+    #[arg(long, value_name = "DIR", env = "QUOIT_DATA_DIR")]
+    data_dir: Option<PathBuf>,
     /// Where the bundle goes [default: NAME.bundle.pem in the current folder; NAME.renewed.bundle.pem with --renew]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -53,8 +74,39 @@ pub(super) struct Plan {
     json: bool,
 }
 
+/// The two kinds of work that `admit` does.
+#[derive(Debug)]
+pub(super) enum Planned {
+    Admission(Plan),
+    Ticket(TicketPlan),
+}
+
+/// The checked settings of a ticket.
+#[derive(Debug)]
+pub(super) struct TicketPlan {
+    options: TicketOptions,
+    json: bool,
+}
+
 impl Args {
-    pub(super) fn plan(self) -> Result<Plan, Misuse> {
+    pub(super) fn plan(self) -> Result<Planned, Misuse> {
+        if self.ticket {
+            let whom = self.whom.ok_or_else(|| Misuse("NAME|PEER is missing".to_owned()))?;
+            let server = PeerChoice {
+                peer: self.peer,
+                data_dir: self.data_dir,
+                base_port: BASE_PORT,
+                ..PeerChoice::default()
+            };
+            let options = TicketOptions {
+                whom,
+                certs_dir: self.certs_dir,
+                lifetime: self.expires.unwrap_or(TicketOptions::LIFETIME),
+                address: self.address,
+                server,
+            };
+            return Ok(Planned::Ticket(TicketPlan { options, json: self.json }));
+        }
         let admission = match (self.whom, self.csr) {
             _ if self.client => Admission::Client,
             (whom, Some(request)) => Admission::Request { whom, request },
@@ -68,7 +120,7 @@ impl Args {
             bundle: self.output,
             overwrite: self.overwrite,
         };
-        Ok(Plan { options, json: self.json })
+        Ok(Planned::Admission(Plan { options, json: self.json }))
     }
 }
 
@@ -90,6 +142,45 @@ pub(super) fn run(plan: &Plan) -> anyhow::Result<u8> {
     } else {
         out.result(&made(&report));
         out.note(&next(&report));
+    }
+    Ok(DONE)
+}
+
+/// Makes a ticket and prints it: the one line of standard output.
+///
+/// # Errors
+/// When a task of this process fails.
+pub(super) async fn run_ticket(plan: TicketPlan) -> anyhow::Result<u8> {
+    let out = Output::new();
+    let ticket = match issue_ticket(&plan.options).await {
+        Ok(ticket) => ticket,
+        Err(error) => {
+            out.error(&remedy::admit(&error));
+            return Ok(FAILED);
+        }
+    };
+    let until = time(SystemTime::UNIX_EPOCH + Duration::from_millis(ticket.expires_ms()));
+    if plan.json {
+        out.json(&json!({
+            "ticket": ticket.to_string(),
+            "id": ticket.id(),
+            "peer": ticket.holder().to_string(),
+            "ring": ticket.ring_name(),
+            "address": ticket.address().as_str(),
+            "expires": until,
+        }));
+        return Ok(DONE);
+    }
+    out.result(&ticket.to_string());
+    out.note(&format!(
+        "On the other machine, until {until}: quoit join TICKET    it becomes peer {}; the ticket works once, for whoever has it",
+        ticket.holder()
+    ));
+    if ticket.address().is_loopback() {
+        out.note(&format!(
+            "warning: only this machine reaches {}; --address names where the other one does",
+            ticket.address()
+        ));
     }
     Ok(DONE)
 }
@@ -174,7 +265,25 @@ fn next(report: &AdmitReport) -> String {
 }
 
 fn date(report: &AdmitReport) -> String {
-    match jiff::Timestamp::try_from(report.valid_until) {
+    time(report.valid_until)
+}
+
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let bounds = TicketOptions::LIFETIME_MIN..=TicketOptions::LIFETIME_MAX;
+    let span = text.parse::<jiff::SignedDuration>().or_else(|error| {
+        // A day of the calendar may have 23 hours; here it has 24.
+        let days = text.strip_suffix('d').and_then(|days| days.parse::<i64>().ok()).ok_or(error)?;
+        Ok::<_, jiff::Error>(jiff::SignedDuration::from_hours(days.clamp(0, 1_000) * 24))
+    });
+    let time = span.map_err(|_| "not a time like 30m, 1h or 2d".to_owned())?;
+    match Duration::try_from(time) {
+        Ok(time) if bounds.contains(&time) => Ok(time),
+        _ => Err("a ticket lasts one second to 30 days".to_owned()),
+    }
+}
+
+fn time(time: SystemTime) -> String {
+    match jiff::Timestamp::try_from(time) {
         Ok(time) => time.to_string(),
         Err(_) => "beyond the calendar".to_owned(),
     }
@@ -189,6 +298,7 @@ Example: quoit admit nas            writes nas.bundle.pem, with a new key
          quoit admit 8 -o 8.pem     the same for peer number 8
          quoit admit nas --renew    a new certificate for the same key
          quoit admit --client       a certificate for the commands of a person or a script
+         quoit admit nas --ticket   one line to type on the other machine, where the key is made
 
 With a key that never leaves its machine, there:
          openssl genpkey -algorithm ed25519 -out nas.key

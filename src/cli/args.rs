@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::config::{ByteLimit, Interval};
 use crate::peer::{Entrance, StartOptions};
@@ -28,7 +29,7 @@ pub(super) struct Plan {
 #[derive(Debug, clap::Args)]
 pub(super) struct PeerArgs {
     /// A number n stands for UDP port BASE_PORT + n
-    #[arg(long, value_name = "BASE_PORT", default_value_t = 12_000,
+    #[arg(long, value_name = "BASE_PORT", default_value_t = BASE_PORT,
           value_parser = clap::value_parser!(u16).range(1..))]
     base_port: u16,
     /// UDP address to listen on [default: the one before; at first 127.0.0.1, or with --bundle all addresses, and the number's port, or from 12300 on a free one]
@@ -49,6 +50,9 @@ pub(super) struct PeerArgs {
     /// How much of the disk files leave free; default: 5 % or 10 GiB, the smaller [default: as before]
     #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
     reserve: Option<ByteLimit>,
+    /// Read and hash each file again within so many days; off for never [default: as before; at first 30]
+    #[arg(long, value_name = "DAYS", value_parser = super::amounts::period, allow_negative_numbers = true)]
+    scrub_every: Option<Duration>,
     /// Tell every ping, answer and copy
     #[arg(long, short)]
     verbose: bool,
@@ -98,6 +102,7 @@ impl PeerArgs {
             interval,
             capacity: self.capacity,
             reserve: self.reserve,
+            scrub_every: self.scrub_every,
             ..StartOptions::new(entrance)
         };
         if let Some(wait) = self.surplus_wait {
@@ -176,10 +181,13 @@ impl fmt::Display for Contact {
     }
 }
 
-fn address(text: &str) -> Result<Address, String> {
+pub(super) fn address(text: &str) -> Result<Address, String> {
     let address = Address::new(text).map_err(|error| error.to_string())?;
     if address.is_unspecified() {
         return Err("nobody can dial that address; name one by which others reach this peer".to_owned());
     }
     Ok(address)
 }
+
+/// A number n stands for this UDP port plus n.
+pub(super) const BASE_PORT: u16 = 12_000;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -54,6 +55,13 @@ pub(super) enum Command {
     /// How another peer of the ring answers
     #[command(after_help = "Example: quoit ping 4")]
     Ping(PingArgs),
+    /// Read and hash every file of the peer again, and replace bad copies
+    ///
+    /// A bad copy goes to quarantine/ of the data directory, and a good one is fetched from another peer. The peer does
+    /// the same on its own, slowly, within the days of --scrub-every. Exit code 0 when all copies are sound or were
+    /// replaced, 3 when one was not, 2 when a file has too few copies left to be safe or cannot be read.
+    #[command(after_help = "Example: quoit scrub --rate 20M    at most 20 MiB a second")]
+    Scrub(ScrubArgs),
     /// Hand everything over, tell the neighbours, and end the peer
     #[command(after_help = "Example: quoit leave --dry-run    what would have to be copied first")]
     Leave(LeaveArgs),
@@ -162,6 +170,15 @@ pub(super) struct WhereisArgs {
     /// A person asks, at a prompt: the beginning of a name is enough
     #[arg(skip)]
     pub(super) a_beginning_will_do: bool,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ScrubArgs {
+    /// Read at most so many bytes a second; K, M, G by 1,024 [default: no bound]
+    #[arg(long, value_name = "BYTES/s", value_parser = super::amounts::rate, allow_negative_numbers = true)]
+    pub(super) rate: Option<NonZeroU64>,
     #[command(flatten)]
     pub(super) output: OutputArgs,
 }
@@ -310,7 +327,7 @@ pub(super) enum PromptCommand {
 }
 
 /// The prompt's commands, in the order in which `Help` lists them.
-pub(super) const NAMES: [&str; 20] = [
+pub(super) const NAMES: [&str; 21] = [
     "Store",
     "Request",
     "Cat",
@@ -323,6 +340,7 @@ pub(super) const NAMES: [&str; 20] = [
     "Ping",
     "Status",
     "Safe-to-stop",
+    "Scrub",
     "Pin",
     "Unpin",
     "Drop",
@@ -348,6 +366,7 @@ Ring                     who is in the ring, and how much of it each owns
 Ping PEER                how another peer answers
 Status [--ring]          how safe the files are, and how this peer and its ring are
 Safe-to-stop [PEER…]     whether this peer, or others, may stop
+Scrub                    read and hash every file here again, and replace bad copies
 Pin NAME, Unpin NAME     keep a file here whatever happens to its name, or no longer
 Drop NAME                free this peer's copy of a file, if it is safe elsewhere
 Evict [--dry-run]        free all copies here that are safe elsewhere
@@ -405,7 +424,7 @@ impl PromptCommand {
     pub(super) fn needs_ring(&self) -> bool {
         match self {
             PromptCommand::Peer(Command::Files(files)) => files.ring,
-            PromptCommand::Peer(Command::Status(_) | Command::Ring(_)) => false,
+            PromptCommand::Peer(Command::Status(_) | Command::Ring(_) | Command::Scrub(_)) => false,
             PromptCommand::Peer(_) => true,
             PromptCommand::Quit { .. } | PromptCommand::Help { .. } => false,
         }

@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn commands_then_their_arguments() {
         assert_eq!(offered("re"), (0, words(&["Request ", "Remove ", "Restore "])));
-        assert_eq!(offered("S"), (0, words(&["Store ", "Status ", "Safe-to-stop "])));
+        assert_eq!(offered("S"), (0, words(&["Store ", "Status ", "Safe-to-stop ", "Scrub "])));
         assert_eq!(offered("files --r"), (6, words(&["--ring "])));
         assert_eq!(offered("Store --w"), (6, words(&["--wait "])));
         assert_eq!(offered("Request rep"), (8, words(&["report.pdf "])));

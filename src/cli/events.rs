@@ -40,6 +40,12 @@ fn line(event: &PeerEvent, me: &Position) -> Option<String> {
         PeerEvent::PeerDead { peer } => format!("Peer {} is no longer alive", peer),
         PeerEvent::PeerForgotten { peer } => format!("Peer {} was forgotten; it is no member any more", peer),
         PeerEvent::PeerLeft { peer } => format!("Peer {} left the ring", peer),
+        PeerEvent::PeerRevoked { peer, at } => {
+            format!("The certificate of Peer {peer} was revoked at {at}; it is refused from now on")
+        }
+        PeerEvent::PeerEnrolled { peer, position, from } => {
+            format!("Admitted peer {peer}, position {position}, by ticket from {from}")
+        }
         PeerEvent::PeerAlive { peer } => format!("Peer {} is alive", peer),
         PeerEvent::SuccessorChanged { rank, peer } => {
             format!("My new {} successor is Peer {}", ordinal(*rank), peer)

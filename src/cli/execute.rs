@@ -7,11 +7,12 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::command::{
-    Command, ForgetArgs, KeepArgs, LeaveArgs, RequestArgs, SafeToStopArgs, StatusArgs, StoreArgs,
+    Command, ForgetArgs, KeepArgs, LeaveArgs, RequestArgs, SafeToStopArgs, ScrubArgs, StatusArgs, StoreArgs,
 };
 use super::link::PeerLink;
 use super::local_time::LocalTime;
 use super::output::Output;
+use super::progress::Counted;
 use super::tables::Table;
 use super::{
     DEGRADED, DONE, FAILED, NOT_FOUND, UNSAFE, format, json, progress, remedy, space, tables, verdict,
@@ -62,6 +63,7 @@ impl Executor<'_> {
                 }
                 Err(failure) => self.fail(&failure),
             },
+            Command::Scrub(args) => self.scrub(&args).await,
             Command::Leave(args) if args.dry_run => match self.peer.plan_leave().await {
                 Ok(plan) => {
                     self.say(args.output.json, &json::leave_plan(&plan), || format::leave_plan(&plan))
@@ -154,6 +156,22 @@ impl Executor<'_> {
                 self.fail(&failure);
                 FAILED
             }
+        }
+    }
+
+    async fn scrub(&self, args: &ScrubArgs) -> u8 {
+        let progress = Arc::new(Progress::default());
+        let scrub = self.peer.scrub(args.rate, &progress);
+        match progress::drawn_as(Counted::Files, self.out, &progress, scrub).await {
+            Ok(report) => {
+                self.say(args.output.json, &json::scrub(&report), || format::scrub(&report));
+                match (report.below_quorum > 0 || report.unreadable > 0, report.is_healed()) {
+                    (true, _) => FAILED,
+                    (false, true) => DONE,
+                    (false, false) => DEGRADED,
+                }
+            }
+            Err(failure) => self.fail(&failure),
         }
     }
 

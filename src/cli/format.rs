@@ -8,8 +8,9 @@ use super::quantity::{count, size};
 use super::words::quoted;
 use crate::id::{FileName, escaped};
 use crate::peer::{
-    ForgetReport, LeavePlan, LeaveReport, Listed, PeerName, PingReport, RequestReport, ShortFile,
-    StatusReport, StoreReport, UnkeptFiles, Unreachable, WhereisReport, missing_list, peer_list, word_list,
+    ForgetReport, LeavePlan, LeaveReport, Listed, PeerName, PingReport, RequestReport, ScrubReport,
+    ShortFile, StatusReport, StoreReport, UnkeptFiles, Unreachable, Verifications, WhereisReport,
+    missing_list, peer_list, word_list,
 };
 use crate::wire::MissingReason;
 
@@ -166,10 +167,77 @@ pub(super) fn whereis(report: &WhereisReport) -> String {
         format!("  content     sha256:{}, owner peer {}", report.content, report.content_owner),
         format!("  on {}: {} of {} copies", peer_list(&report.holders), report.holders.len(), report.copies),
     ];
+    lines.extend(verified_copies(report));
     if report.history > 0 {
         lines.push(format!("  history     {}", count(report.history, "earlier record", "earlier records")));
     }
     lines.join("\n")
+}
+
+/// The line on when each copy was last verified.
+fn verified_copies(report: &WhereisReport) -> Option<String> {
+    let copy = |(peer, at_ms): (&PeerName, &Option<u64>)| match at_ms {
+        Some(0) => format!("{peer} not yet"),
+        Some(at_ms) => format!("{peer} {}", minute(*at_ms)),
+        None => format!("{peer} does not say"),
+    };
+    let copies: Vec<String> = report.holders.iter().zip(&report.verified).map(copy).collect();
+    (!copies.is_empty()).then(|| format!("  verified    {}", copies.join(", ")))
+}
+
+/// The text on a scrub.
+pub(super) fn scrub(report: &ScrubReport) -> String {
+    let what = format!(
+        "Scrubbed {} ({}) in {}",
+        count(report.objects, "file", "files"),
+        size(report.bytes),
+        seconds(report.took)
+    );
+    if report.quarantined == 0 && report.unreadable == 0 {
+        return format!("{what}: every copy is sound");
+    }
+    let mut lines = vec![format!("{what}: {} sound", report.sound)];
+    if report.quarantined > 0 {
+        let copies = count(report.quarantined, "bad copy", "bad copies");
+        lines.push(format!("  quarantined {copies}, with the reason beside each in quarantine/"));
+        lines.push(format!("  fetched     {} again from other peers", report.fetched_again));
+    }
+    if report.not_fetched_again > 0 {
+        lines.push(format!("  not healed  {}: no other peer gave a good copy", report.not_fetched_again));
+        lines.extend(listed(&report.not_healed, |content| format!("sha256:{content}")));
+    }
+    if report.below_quorum > 0 {
+        let files = count(report.below_quorum, "file has", "files have");
+        lines.push(format!("  at risk     {files} fewer copies than acknowledge a store"));
+    }
+    if report.unreadable > 0 {
+        let files = count(report.unreadable, "file", "files");
+        lines.push(format!("  unreadable  {files}; the warnings of the peer say why"));
+    }
+    lines.join("\n")
+}
+
+/// The line on the oldest verifications.
+fn verified(verified: &Verifications) -> Option<String> {
+    let words = |at_ms: u64, whose: &str| match at_ms {
+        0 => format!("not every copy {whose} was verified yet"),
+        at_ms => format!("every copy {whose} since {}", minute(at_ms)),
+    };
+    let here = verified.here.map(|at_ms| words(at_ms, "here"));
+    let ring = match (verified.ring, &verified.at) {
+        (Some(at_ms), Some(peer)) if verified.ring != verified.here => {
+            Some(words(at_ms, &format!("in the ring (peer {peer})")))
+        }
+        _ => None,
+    };
+    let told: Vec<String> = here.into_iter().chain(ring).collect();
+    (!told.is_empty()).then(|| format!("  verified     {}", told.join("; ")))
+}
+
+/// A time in milliseconds since the Unix epoch, to the minute, in UTC.
+fn minute(at_ms: u64) -> String {
+    let time = i64::try_from(at_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    time.map_or_else(|| "a day out of any calendar".to_owned(), |t| t.strftime("%Y-%m-%d %H:%M").to_string())
 }
 
 /// The text on the state of a peer; `sentence` says how safe the files of the ring are, and comes first.
@@ -206,6 +274,7 @@ pub(super) fn status(report: &StatusReport, sentence: &str, verbose: bool, now: 
         count(report.records, "name record", "name records")
     ));
     lines.extend(super::space::status(&report.space));
+    lines.extend(verified(&report.verified));
     lines.extend(short(report, verbose));
     lines.extend(unkept(report));
     lines.extend(report.trouble.iter().map(|why| format!("  trouble      {}", escaped(why))));

@@ -4,21 +4,22 @@ use std::str::FromStr;
 
 use super::args::{BundleArgs, Contact, Misuse, PeerArgs, Plan};
 use crate::config::Interval;
-use crate::peer::Entrance;
+use crate::peer::{Entrance, Ticket, TicketError};
 
 /// Join a running ring through a known peer of it
 ///
 /// KNOWN is a number, which stands for a peer of this machine, or HOST:PORT. With KNOWN alone, the
 /// peer places itself by its key. On a machine without the ring CA's key, --bundle brings what `quoit
-/// admit` made where that key is; the bundle says which peer this is.
+/// admit` made where that key is; the bundle says which peer this is. TICKET, the line of `quoit admit
+/// --ticket`, needs no file: the key is made here, and KNOWN is in it.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "quoit join [OPTIONS] <PEER> <KNOWN> [INTERVAL]\n       quoit join [OPTIONS] <KNOWN>\n       quoit join [OPTIONS] --bundle <FILE> [PEER] <KNOWN> [INTERVAL]",
+    override_usage = "quoit join [OPTIONS] <PEER> <KNOWN> [INTERVAL]\n       quoit join [OPTIONS] <KNOWN>\n       quoit join [OPTIONS] --bundle <FILE> [PEER] <KNOWN> [INTERVAL]\n       quoit join [OPTIONS] <TICKET>",
     after_help = "Example: quoit join 8 2    peer 8 joins the ring of peer 2 of this machine\n         quoit join --bundle nas.bundle.pem host.example:12300    peer nas joins from another machine"
 )]
 pub(super) struct Args {
-    /// The number of this peer, 0 to 255; or KNOWN, where it is the only word
-    #[arg(value_name = "PEER|KNOWN", allow_negative_numbers = true)]
+    /// The number of this peer, 0 to 255; or KNOWN or TICKET, where it is the only word
+    #[arg(value_name = "PEER|KNOWN|TICKET", allow_negative_numbers = true)]
     first: String,
     /// A peer of the ring: a number, or HOST:PORT
     #[arg(value_name = "KNOWN", allow_negative_numbers = true)]
@@ -37,6 +38,9 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn plan(self) -> Result<Plan, Misuse> {
+        if self.first.starts_with(Ticket::PREFIX) {
+            return self.plan_with_ticket();
+        }
         let common = self.common;
         let mut interval = self.third.or(self.interval);
         let (peer, known) = match &self.second {
@@ -57,6 +61,21 @@ impl Args {
         }
         let mut plan = common.plan(Entrance::Join { known }, peer, interval);
         self.bundle.add_to(&mut plan);
+        Ok(plan)
+    }
+
+    fn plan_with_ticket(self) -> Result<Plan, Misuse> {
+        if let Some(second) = &self.second {
+            return Err(Misuse(format!("'{second}' for 'KNOWN' is one word too many: a ticket says all")));
+        }
+        if self.bundle.is_given() {
+            return Err(Misuse("a ticket takes the place of --bundle".to_owned()));
+        }
+        let wrong = |error: TicketError| Misuse(format!("invalid ticket for 'KNOWN': {error}"));
+        let ticket = Ticket::from_str(&self.first).map_err(wrong)?;
+        let entrance = Entrance::Join { known: ticket.address().clone() };
+        let mut plan = self.common.plan(entrance, None, self.interval);
+        plan.start.ticket = Some(ticket);
         Ok(plan)
     }
 }

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use crate::id::FileName;
 use crate::peer::{
     Doubt, ForgetReport, Hindrance, Lack, LackReason, LeavePlan, LeaveReport, Listed, MemberLine,
-    MissingCopy, PeerName, PingReport, RequestReport, RingFile, RingLine, ShortFile, StatusReport,
-    StopAnswer, StopReport, StopSpan, StoreReport, Verdict, WhereisReport,
+    MissingCopy, PeerName, PingReport, RequestReport, RingFile, RingLine, ScrubReport, ShortFile,
+    StatusReport, StopAnswer, StopReport, StopSpan, StoreReport, Verdict, WhereisReport,
 };
 use crate::sim::Report;
 use crate::wire::FileEntry;
@@ -95,6 +95,22 @@ pub(super) fn whereis(report: &WhereisReport) -> Value {
         "holders": peers(&report.holders),
         "copies_wanted": report.copies,
         "history": report.history,
+        "verified_ms": report.verified,
+    })
+}
+
+pub(super) fn scrub(report: &ScrubReport) -> Value {
+    json!({
+        "files": report.objects,
+        "bytes": report.bytes,
+        "sound": report.sound,
+        "quarantined": report.quarantined,
+        "fetched_again": report.fetched_again,
+        "not_fetched_again": report.not_fetched_again,
+        "unreadable": report.unreadable,
+        "below_quorum": report.below_quorum,
+        "not_healed": listed(&report.not_healed, |content| json!(content.to_string())),
+        "took_ms": millis(report.took),
     })
 }
 
@@ -169,6 +185,11 @@ pub(super) fn status(report: &StatusReport, sentence: &str) -> Value {
         "data_dir": report.data_dir,
         "notices": listed(&report.notices, |line| json!(line)),
         "space": super::space::status_json(&report.space),
+        "verified": json!({
+            "oldest_here_ms": report.verified.here,
+            "oldest_ms": report.verified.ring,
+            "oldest_at": report.verified.at.as_ref().map(peer),
+        }),
     })
 }
 

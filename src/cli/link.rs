@@ -1,6 +1,7 @@
 //! The way to a peer: the one of this process, or one of another process. Prompt and shell both use it, so that a
 //! command is the same in both.
 
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,8 +9,8 @@ use crate::id::{ContentId, FileName};
 use crate::peer::{
     Client, DropReport, EvictReport, Failure, ForgetReport, Handle, HistoryReport, LeavePlan, LeaveReport,
     MemberLine, ObjectBytes, PinReport, PingReport, Progress, RemoveReport, RequestReport, RestoreReport,
-    RingFiles, RingLine, StatusReport, StopReport, StopSpan, StoreError, StoreOptions, StoreReport,
-    VersionChoice, Wanted, WhereisReport,
+    RingFiles, RingLine, ScrubReport, StatusReport, StopReport, StopSpan, StoreError, StoreOptions,
+    StoreReport, VersionChoice, Wanted, WhereisReport,
 };
 use crate::wire::FileEntry;
 
@@ -166,6 +167,17 @@ impl PeerLink {
         match self {
             PeerLink::InProcess(peer) => Ok(peer.evict(dry_run).await?),
             PeerLink::Remote(peer) => peer.evict(dry_run).await,
+        }
+    }
+
+    pub(super) async fn scrub(
+        &self,
+        rate: Option<NonZeroU64>,
+        progress: &Arc<Progress>,
+    ) -> Answer<ScrubReport> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.scrub(rate, progress).await?),
+            PeerLink::Remote(peer) => peer.scrub(rate, progress).await,
         }
     }
 

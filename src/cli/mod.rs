@@ -4,6 +4,7 @@
 //! file; this module asks a [`crate::peer::Handle`] and reports the answers.
 
 mod admit;
+mod amounts;
 mod args;
 mod command;
 mod complete;
@@ -24,6 +25,7 @@ mod plot;
 mod progress;
 mod quantity;
 mod remedy;
+mod revoke;
 mod run;
 mod session;
 mod shell;
@@ -75,7 +77,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let done = match plan {
         Work::Run(plan) => within_runtime(session::run(*plan)),
         Work::Command(command, target) => within_runtime(shell::run(command, target)),
-        Work::Admit(plan) => admit::run(&plan),
+        Work::Admit(admit::Planned::Admission(plan)) => admit::run(&plan),
+        Work::Admit(admit::Planned::Ticket(plan)) => within_runtime(admit::run_ticket(plan)),
+        Work::Revoke(plan) => within_runtime(revoke::run(plan)),
         Work::Simulate(plan) => within_runtime(simulate::run(plan)),
     };
     match done {
@@ -101,6 +105,7 @@ enum Command {
     Join(join::Args),
     Run(run::Args),
     Admit(admit::Args),
+    Revoke(revoke::Args),
     Simulate(simulate::Args),
     #[command(flatten)]
     Peer(command::Command),
@@ -113,8 +118,10 @@ enum Work {
     Run(Box<Plan>),
     /// Send a command to a running peer.
     Command(command::Command, TargetArgs),
-    /// Admit a peer or a client; needs no running peer.
-    Admit(admit::Plan),
+    /// Admit a peer or a client; only a ticket needs a running peer.
+    Admit(admit::Planned),
+    /// Revoke a peer's certificate; needs no running peer, but tells those that run.
+    Revoke(revoke::Plan),
     /// Simulate a ring; needs no running peer.
     Simulate(simulate::Plan),
 }
@@ -128,6 +135,7 @@ fn plan(arguments: impl IntoIterator<Item = OsString>) -> Result<Work, clap::Err
         Command::Join(args) => ("join", args.plan().map(run)),
         Command::Run(args) => ("run", args.plan().map(run)),
         Command::Admit(args) => ("admit", args.plan().map(Work::Admit)),
+        Command::Revoke(args) => ("revoke", Ok(Work::Revoke(args.plan()))),
         Command::Simulate(args) => ("simulate", args.plan().map(Work::Simulate)),
         Command::Peer(command) => {
             let (_, matches) = matches.subcommand().expect("clap has found a subcommand");
@@ -360,6 +368,17 @@ mod tests {
             ("admit --renew", "NAME|PEER"),
             ("admit nas --renew --csr nas.csr", "--renew"),
             ("admit --client --csr nas.csr", "--client"),
+            ("admit --client --ticket", "--ticket"),
+            ("admit --ticket", "NAME|PEER"),
+            ("admit nas --ticket --renew", "--ticket"),
+            ("admit nas --ticket --expires 0s", "--expires"),
+            ("admit nas --ticket --expires 99d", "--expires"),
+            ("admit nas --ticket --expires soon", "--expires"),
+            ("admit nas --expires 1h", "--ticket"),
+            ("admit nas --ticket --address here", "--address"),
+            ("join quoit-ticket:AAAA", "KNOWN"),
+            ("join quoit-ticket:AAAA 8", "KNOWN"),
+            ("revoke", "PEER"),
         ] {
             let message = refused(line);
             assert!(message.contains(named), "{line}: {message}");

@@ -20,6 +20,8 @@ pub(super) enum Counted {
     Bytes,
     /// Parts of some work, of which only the share is shown.
     Parts,
+    /// Files and their bytes.
+    Files,
 }
 
 /// Runs a transfer and draws its progress.
@@ -37,7 +39,7 @@ pub(super) async fn drawn_as<T>(
     if !std::io::stderr().is_terminal() {
         return match counted {
             Counted::Bytes => work.await,
-            Counted::Parts => told(out, progress, work).await,
+            Counted::Parts | Counted::Files => told(out, progress, work).await,
         };
     }
     let mut work = std::pin::pin!(work);
@@ -59,6 +61,7 @@ pub(super) async fn drawn_as<T>(
             });
             bar.set_style(style(counted));
             bar.set_length(total);
+            bar.set_message(files(progress.objects()));
             bar.set_position(progress.done.load(Ordering::Relaxed).min(total));
         }
     };
@@ -81,7 +84,11 @@ async fn told<T>(out: &Output, progress: &Progress, work: impl Future<Output = T
             _ = ticks.tick() => {}
         }
         let (done, total) = (&progress.done, &progress.total);
-        out.note(&line(begun.elapsed(), done.load(Ordering::Relaxed), total.load(Ordering::Relaxed)));
+        let line = line(begun.elapsed(), done.load(Ordering::Relaxed), total.load(Ordering::Relaxed));
+        out.note(&match progress.objects() {
+            (_, 0) => line,
+            objects => format!("{line}, {}", files(objects)),
+        });
     }
 }
 
@@ -94,6 +101,10 @@ fn line(elapsed: Duration, done: u64, total: u64) -> String {
     let share = done.min(total) as f64 / total as f64;
     let left = elapsed.mul_f64(1.0 / share - 1.0);
     format!("after {so_far}: {:.0} %, about {} left", (share * 100.0).floor(), roughly(left))
+}
+
+fn files((done, total): (u64, u64)) -> String {
+    format!("{done} of {total} files")
 }
 
 /// A span of time without the fractions of a second, which an estimate does not have.
@@ -117,6 +128,7 @@ fn templates(counted: Counted) -> &'static [(usize, &'static str)] {
     match counted {
         Counted::Bytes => &BYTES,
         Counted::Parts => &PARTS,
+        Counted::Files => &FILES,
     }
 }
 
@@ -134,6 +146,10 @@ const BYTES: [(usize, &str); 3] = [
 ];
 const PARTS: [(usize, &str); 2] =
     [(36, "  {wide_bar} {percent:>3} %, {eta} left"), (12, "{wide_bar} {percent:>3} %")];
+const FILES: [(usize, &str); 2] = [
+    (70, "  {wide_bar} {msg}, {binary_bytes} of {binary_total_bytes}, {eta} left"),
+    (36, "  {wide_bar} {msg}"),
+];
 const SMALLEST: &str = "{percent} %";
 
 #[cfg(test)]
@@ -151,7 +167,9 @@ mod tests {
 
     #[test]
     fn the_templates_are_sound() {
-        for template in BYTES.iter().chain(&PARTS).map(|(_, template)| *template).chain([SMALLEST]) {
+        for template in
+            BYTES.iter().chain(&PARTS).chain(&FILES).map(|(_, template)| *template).chain([SMALLEST])
+        {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }
     }

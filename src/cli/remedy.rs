@@ -8,8 +8,8 @@ use super::words::quoted;
 use crate::config::{RingSettings, SettingsError};
 use crate::id::{FileName, FileNameError};
 use crate::peer::{
-    AdmitError, BundleError, ConnectError, Ended, Failure, FailureKind, IdentityError, PlaceError,
-    StartError, StartNotice, StoreError, Wanted,
+    AdmitError, BundleError, ConnectError, Ended, EnrolError, Failure, FailureKind, IdentityError,
+    PlaceError, StartError, StartNotice, StoreError, TicketRefusal, Wanted,
 };
 use crate::sim::{ExperimentError, Parameter};
 
@@ -22,6 +22,7 @@ pub(super) fn start(error: &StartError) -> String {
         }
         StartError::SeveralPeers { .. } => Some("--data-dir names one".to_owned()),
         StartError::Certificates { source, .. } => identity(source),
+        StartError::Ticket { source } => ticket(source),
         StartError::Bundle { source, .. } | StartError::BundleKey { source, .. } => bundle(source),
         StartError::Join { reason, .. } | StartError::Ended(reason) => same_settings(reason),
         _ => None,
@@ -48,6 +49,10 @@ pub(super) fn admit(error: &AdmitError) -> String {
         AdmitError::NoAuthority { .. } => format!("{error}, or say with --certs-dir where the key is"),
         AdmitError::Identity(source) | AdmitError::Request { source, .. } => with(error, identity(source)),
         AdmitError::Bundle(source) => with(error, bundle(source)),
+        AdmitError::Connect(source) => {
+            format!("a running peer has to redeem the ticket: {}", connect(source))
+        }
+        AdmitError::OtherFolder { .. } => format!("{error}; --certs-dir names a folder, --peer a peer"),
         _ => error.to_string(),
     }
 }
@@ -171,6 +176,10 @@ fn same_settings(why: &Ended) -> Option<String> {
 fn identity(error: &IdentityError) -> Option<String> {
     match error {
         IdentityError::Expired { .. } => Some("`quoit admit … --renew` makes a new one".to_owned()),
+        IdentityError::Revoked { .. } => Some(
+            "its files stay; where the ring CA's key is, `quoit admit` makes a certificate for a new key"
+                .to_owned(),
+        ),
         IdentityError::GivenOut { whom, .. } => {
             Some(format!("`quoit admit {whom} --renew` makes a new certificate for the same key"))
         }
@@ -187,6 +196,26 @@ fn bundle(error: &BundleError) -> Option<String> {
         BundleError::Identity(error) => identity(error),
         _ => None,
     }
+}
+
+/// The next step after a ticket that brought nothing.
+fn ticket(error: &EnrolError) -> Option<String> {
+    const NEW: &str = "where the ring CA's key is, `quoit admit NAME --ticket` makes a new one";
+    Some(match error {
+        EnrolError::Refused(TicketRefusal::Used { .. }) => format!(
+            "if it was not used by you, revoke that peer where the ring CA's key is (`quoit revoke`); {NEW}"
+        ),
+        EnrolError::Refused(TicketRefusal::NoAuthority) => {
+            "the peer there has to run with the folder of certificates that has the ring CA's key".to_owned()
+        }
+        EnrolError::Refused(_) | EnrolError::NotThatPeer { .. } => NEW.to_owned(),
+        EnrolError::Broken(_) | EnrolError::Late { .. } => {
+            "the same command tries again, with the same ticket".to_owned()
+        }
+        EnrolError::Dial(_) => "the peer that gave it out has to run, and to be reached from here".to_owned(),
+        EnrolError::OtherRing { .. } => "choose another --certs-dir".to_owned(),
+        _ => return None,
+    })
 }
 
 fn option(parameter: Parameter) -> &'static str {

@@ -34,7 +34,7 @@ pub(super) struct TargetArgs {
 }
 
 impl TargetArgs {
-    fn choice(self) -> PeerChoice {
+    pub(super) fn choice(self) -> PeerChoice {
         PeerChoice {
             peer: self.peer,
             data_dir: self.data_dir,

@@ -181,6 +181,13 @@ pub trait Env: Hops {
     /// The signature or the certificate is bad.
     fn signer_of(&self, signed: &SignedRecord, record: &NameRecord) -> Result<Position, String>;
 
+    /// Why a record of this writer is not accepted any more, if its key was revoked before the record was made. A record
+    /// that is held already stays.
+    fn revoked_writer(&self, signed: &SignedRecord, record: &NameRecord) -> Option<String> {
+        let _ = (signed, record);
+        None
+    }
+
     /// Whether an object is here, and its bytes are right as far as is known.
     ///
     /// # Errors

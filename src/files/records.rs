@@ -285,6 +285,10 @@ pub async fn accept_record<E: Env>(
             return StorageReply::refused(why);
         }
     };
+    // Whoever passes it on may not know of the revocation yet, so it is blamed for nothing.
+    if let Some(why) = env.revoked_writer(new.signed(), new.record()) {
+        return StorageReply::refused(why);
+    }
     let view = env.view();
     let (key, signed) = (new.record().name.key(), new.signed().clone());
     if let Err(why) = put_duty(&view, &key, role) {

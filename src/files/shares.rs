@@ -49,10 +49,20 @@ impl Default for Transfers {
     }
 }
 
+impl Transfers {
+    /// Whether an object is on its way, in or out.
+    pub fn are_running(&self) -> bool {
+        [&self.incoming, &self.outgoing, &self.gives]
+            .iter()
+            .any(|slots| slots.all.available_permits() < slots.most)
+    }
+}
+
 /// The slots of one direction. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Slots {
     all: Arc<Semaphore>,
+    most: usize,
     share: usize,
     /// The parties that have or want a slot.
     parties: Arc<Mutex<BTreeMap<Party, Arc<Semaphore>>>>,
@@ -70,7 +80,7 @@ pub struct Slot {
 impl Slots {
     /// `all` slots, of which each other peer gets at most `share`.
     pub fn new(all: usize, share: usize) -> Slots {
-        Slots { all: Arc::new(Semaphore::new(all)), share, parties: Arc::default() }
+        Slots { all: Arc::new(Semaphore::new(all)), most: all, share, parties: Arc::default() }
     }
 
     /// A slot; waits for it without a timeout.

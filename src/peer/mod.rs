@@ -25,3 +25,5 @@ pub use control::choice::PeerChoice;
 pub use control::client::{Client, ObjectBytes};
 pub use control::export::{Begun, Place, PlaceError, WriteError};
 pub use control::handle::Handle;
+pub use control::revoke::{AdmittedPeer, ToldPeer, find_admitted, revoke, tell_revocations};
+pub use control::ticket::{TicketOptions, issue_ticket};

@@ -13,6 +13,7 @@
 //! | `ledger` | which peers committed which faults, and for how long they are distrusted |
 //! | `arrivals` | which objects of an offer a peer wants |
 //! | `setbacks` | which copies are not tried again for a while, since they would fail again |
+//! | `scrubbing` | which object a peer reads and hashes again next, and when |
 //! | `unkept` | which files belong to a peer that cannot take them |
 //! | `repair` | when the next round of repair is due |
 //! | `takeover` | the peers that a joiner asks for its files, and the end of the take-over |
@@ -42,6 +43,7 @@ mod offers;
 mod placement;
 mod repair;
 mod round;
+mod scrubbing;
 mod setbacks;
 mod stopping;
 mod takeover;
@@ -61,6 +63,7 @@ pub use offers::{Offer, OfferPlan, plan_handover, plan_help, plan_offers, plan_r
 pub use placement::{Found, known_after, own_replicas, replicas, vote_count};
 pub use repair::RepairSchedule;
 pub use round::{Holdings, LeftWith, Round, Short, too_few_stay};
+pub use scrubbing::{NextScrub, Scrubbing, Stock, Verification};
 pub use setbacks::Setbacks;
 pub use stopping::may_stop;
 pub use takeover::{Sources, TakeOver, has_no_vote};

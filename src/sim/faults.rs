@@ -119,6 +119,20 @@ impl World {
         }
     }
 
+    /// A peer knows that the key of another one was revoked: nothing passes between the two any more, and the peer takes
+    /// the other out of the ring. News of the other may come back from peers that do not know yet; then a running peer
+    /// does this again.
+    pub fn expel(&mut self, by: Slot, whom: Slot) {
+        let Some(entry) = self.entry(whom).cloned() else { return };
+        let now = self.local_time(by);
+        self.network.cut(by, whom);
+        self.network.cut(whom, by);
+        if let Some(peer) = self.running(by) {
+            peer.node.expel(now, &entry.position, &entry.key);
+        }
+        self.drain(by);
+    }
+
     /// Cuts both directions between two groups of numbered peers.
     pub fn cut(&mut self, one: &[u8], other: &[u8]) {
         for a in one {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use quinn::TransportErrorCode as Code;
 use rustls::AlertDescription as Alert;
@@ -16,8 +17,8 @@ use super::endpoint::Shared;
 use super::guard::{self, Handshake, Knock};
 use super::incoming::Incoming;
 use super::line::{HEARD_IN_TURN_MAX, Line, TURN_MAX, Turn};
-use super::lock;
 use super::settings;
+use super::stranger::Stranger;
 use super::stream::RequestStream;
 use super::stream_error::close_code;
 use crate::wire::{limits, shortened};
@@ -47,6 +48,8 @@ enum Accepted {
     Peer(Connection),
     /// A client, with its place among the clients.
     Client(Connection, OwnedSemaphorePermit),
+    /// A stranger with a ticket, with its place among those.
+    Stranger(quinn::Connection, OwnedSemaphorePermit),
 }
 
 impl Shared {
@@ -136,6 +139,16 @@ impl Shared {
                 });
                 Ok(())
             }
+            Ok(Accepted::Stranger(quic, place)) => {
+                background(async move {
+                    // Its address pays as for a failed handshake, unless a ticket was redeemed.
+                    if !self.serve_stranger(&quic).await {
+                        handshake.failed();
+                    }
+                    drop(place);
+                });
+                return;
+            }
             Err(reason) => Err(reason),
         };
         let Err(reason) = accepted else { return };
@@ -188,10 +201,18 @@ impl Shared {
             if is_given_up(&error) { NotAccepted::GivenUp(reason) } else { NotAccepted::Refused(reason) }
         })?;
         handshake.prove();
-        if settings::protocol(&quic) == settings::ALPN_CLIENT {
+        let protocol = settings::protocol(&quic);
+        if protocol == settings::ALPN_ENROL {
+            return self.welcome_stranger(quic);
+        }
+        if quic.peer_identity().is_none() {
+            quic.close(close_code::NO_PEER, b"");
+            return Err("it shows no certificate".into());
+        }
+        if protocol == settings::ALPN_CLIENT {
             return self.welcome_client(quic).await;
         }
-        let proven = connection::proven(&quic).map_err(|error| {
+        let proven = connection::proven(&quic, self.verifier.revoked()).map_err(|error| {
             quic.close(close_code::NO_PEER, b"");
             error.to_string()
         })?;
@@ -199,10 +220,11 @@ impl Shared {
             quic.close(close_code::SAME_POSITION, b"");
             return Err("it stands at this peer's own position".into());
         }
-        let hello = lock(&self.hello).clone();
+        let hello = self.own_hello();
         let welcomed =
             connection::welcome(quic.clone(), proven, &hello, &self.settings).await.map_err(|error| {
-                let given_up = quic.close_reason().is_some_and(|reason| is_given_up(&reason));
+                let given_up = self.heed_revocation(&quic)
+                    || quic.close_reason().is_some_and(|reason| is_given_up(&reason));
                 quic.close(close_code::NO_HELLO, b"");
                 let reason = error.to_string();
                 if given_up { NotAccepted::GivenUp(reason) } else { NotAccepted::Refused(reason) }
@@ -212,7 +234,8 @@ impl Shared {
 
     /// Welcomes a client. Only this peer's own key, or a certificate for `client.quoit`, commands it.
     async fn welcome_client(&self, quic: quinn::Connection) -> Result<Accepted, NotAccepted> {
-        let proven = connection::proven_client(&quic, self.own, self.own_key).map_err(|error| {
+        let revoked = self.verifier.revoked();
+        let proven = connection::proven_client(&quic, self.own, self.own_key, revoked).map_err(|error| {
             quic.close(close_code::NO_CLIENT, b"");
             format!("it may not command this peer: {error}")
         })?;
@@ -220,13 +243,42 @@ impl Shared {
             quic.close(close_code::FULL, b"");
             return Err("too many clients".into());
         };
-        let hello = lock(&self.hello).clone();
+        let hello = self.own_hello();
         let client =
             connection::welcome(quic.clone(), proven, &hello, &self.settings).await.map_err(|error| {
                 quic.close(close_code::NO_HELLO, b"");
                 error.to_string()
             })?;
         Ok(Accepted::Client(client, place))
+    }
+
+    /// Lets in a stranger, who may only ask what `quoit-enrol/1` has.
+    fn welcome_stranger(&self, quic: quinn::Connection) -> Result<Accepted, NotAccepted> {
+        match self.strangers.clone().try_acquire_owned() {
+            Ok(place) => Ok(Accepted::Stranger(quic, place)),
+            Err(_) => {
+                quic.close(close_code::FULL, b"");
+                Err("too many enrolments are under way".into())
+            }
+        }
+    }
+
+    /// Passes on the requests of a stranger until its time is over. True if it redeemed a ticket.
+    async fn serve_stranger(&self, quic: &quinn::Connection) -> bool {
+        let redeemed = Arc::new(AtomicBool::new(false));
+        let exchanges = async {
+            for _ in 0..limits::ENROLMENT_STREAMS_MAX {
+                let Ok(halves) = quic.accept_bi().await else { return };
+                let stranger = Stranger::new(halves, quic.remote_address(), redeemed.clone());
+                if self.incoming.send(Incoming::Stranger(stranger)).await.is_err() {
+                    return;
+                }
+            }
+            quic.closed().await;
+        };
+        let _ = timeout(limits::ENROLMENT_TIME_MAX, exchanges).await;
+        quic.close(close_code::ENDED, b"");
+        redeemed.load(Ordering::Acquire)
     }
 
     fn refused(&self, from: SocketAddr, reason: &str) {
@@ -295,7 +347,6 @@ fn why(error: &quinn::ConnectionError) -> (String, bool) {
     match alert {
         Some(Alert::UnknownCA) => ("its certificate is of another ring".into(), true),
         Some(Alert::CertificateExpired) => ("its certificate has expired or is not valid yet".into(), true),
-        Some(Alert::CertificateRequired) => ("it shows no certificate".into(), true),
         Some(Alert::BadCertificate | Alert::UnsupportedCertificate | Alert::CertificateUnknown) => {
             (format!("its certificate is no good: {error}"), true)
         }

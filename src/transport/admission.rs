@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{ExtendedKeyUsagePurpose, SubjectPublicKeyInfo};
 use ring::signature::{ED25519, UnparsedPublicKey};
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{PemObject as _, SectionKind};
-use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer as _;
 
@@ -21,8 +21,8 @@ use super::identity::{self, label_of};
 use super::identity_error::IdentityError;
 use super::keys::{self, SecretKey};
 use super::names::checked_display_name;
-use super::verifier::{self, CLIENT_NAME};
-use crate::id::Position;
+use super::verifier::{self, CLIENT_NAME, Verifier};
+use crate::id::{KeyHash, Position};
 
 /// The content of a certificate that is to be made.
 struct Wanted {
@@ -33,7 +33,35 @@ struct Wanted {
     display_name: Option<String>,
 }
 
+/// A peer whose certificate is kept in the certificates directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issued {
+    /// The position in the certificate.
+    pub position: Position,
+    /// The hash of its key.
+    pub key: KeyHash,
+    /// The display name in the certificate.
+    pub name: Option<String>,
+}
+
 impl Authority {
+    /// The peers whose certificates are kept here, revoked ones included, in no order.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when the certificates cannot be read.
+    pub fn issued(&self) -> Result<Vec<Issued>, IdentityError> {
+        let mut issued = Vec::new();
+        self.each_admitted(|_, certificate| {
+            issued.push(Issued {
+                position: verifier::certificate_position(certificate)?,
+                key: verifier::key_hash(certificate)?,
+                name: verifier::certificate_display_name(certificate),
+            });
+            Ok(())
+        })?;
+        Ok(issued)
+    }
+
     /// Makes the key and certificate of a peer that is to run on another machine. A copy of the certificate stays here;
     /// the key does not.
     ///
@@ -59,9 +87,34 @@ impl Authority {
         placement: Placement,
         display_name: Option<&str>,
     ) -> Result<Bundle, IdentityError> {
-        let key_info = requested_key(request_pem)?;
+        let key_info = requested_key(&request_der(request_pem)?)?;
         let certificate = self.admit_key(key_info, placement, display_name)?;
         Bundle::new(self.certificate().clone(), certificate, None)
+    }
+
+    /// Like [`Authority::certify_request`], for a key info in DER that such a request gave; returns the certificate.
+    pub(super) fn certify_key(
+        &self,
+        key_info: Vec<u8>,
+        placement: Placement,
+        display_name: Option<&str>,
+    ) -> Result<CertificateDer<'static>, IdentityError> {
+        self.admit_key(key_info, placement, display_name)
+    }
+
+    /// Checks that a number or a display name is free for a key that is not there yet.
+    pub(super) fn check_unclaimed(
+        &self,
+        placement: Placement,
+        display_name: Option<&str>,
+    ) -> Result<Option<String>, IdentityError> {
+        let display_name = display_name.map(checked_display_name).transpose()?;
+        let position = match placement {
+            Placement::Numbered(number) => Some(Position::of_number(number)),
+            Placement::SelfPlaced => None,
+        };
+        self.check_free(position.as_ref(), display_name.as_deref(), &[])?;
+        Ok(display_name)
     }
 
     /// Makes a new certificate for the same key, position and display name, and replaces the one that is kept here. The
@@ -86,6 +139,7 @@ impl Authority {
             let reason = format!("it is the certificate of peer {}", wanted.position.label());
             return Err(IdentityError::Malformed { path, reason });
         }
+        self.check_not_revoked(&KeyHash::of(&wanted.public_key))?;
         let certificate = self.certify_and_keep(&wanted)?;
         Bundle::new(self.certificate().clone(), certificate, None)
     }
@@ -109,15 +163,17 @@ impl Authority {
         Bundle::new(self.certificate().clone(), certificate, Some(key))
     }
 
-    /// The label of the peer that was admitted here under this display name.
+    /// The label of the peer that was admitted here under this display name, and is not revoked.
     ///
     /// # Errors
     /// [`IdentityError`] when the certificates cannot be read.
     pub fn label_of_display_name(&self, display_name: &str) -> Result<Option<String>, IdentityError> {
         let name = checked_display_name(display_name)?;
+        let verifier = self.revoked()?;
         let mut found = None;
         self.each_admitted(|_, certificate| {
-            if verifier::certificate_display_name(certificate).as_ref() == Some(&name) {
+            let is_revoked = verifier.revocation_of(certificate).is_some();
+            if verifier::certificate_display_name(certificate).as_ref() == Some(&name) && !is_revoked {
                 found = Some(label_of(&verifier::certificate_position(certificate)?));
             }
             Ok(())
@@ -156,8 +212,48 @@ impl Authority {
         let wanted = Wanted { key_info, public_key, position, display_name };
         let io = |source| IdentityError::io(&self.peers_folder(), source);
         let _lock = identity::lock(self.certs_dir()).map_err(io)?;
-        self.check_free(&wanted)?;
+        self.check_not_revoked(&KeyHash::of(&wanted.public_key))?;
+        self.check_free(Some(&wanted.position), wanted.display_name.as_deref(), &wanted.public_key)?;
+        self.set_revoked_aside(&wanted)?;
         self.certify_and_keep(&wanted)
+    }
+
+    fn revoked(&self) -> Result<Verifier, IdentityError> {
+        let verifier = self.verifier()?;
+        verifier.load_revocations(self.certs_dir())?;
+        Ok(verifier)
+    }
+
+    fn check_not_revoked(&self, key: &KeyHash) -> Result<(), IdentityError> {
+        match self.revoked()?.revoked().of(key) {
+            Some(revocation) => {
+                Err(IdentityError::Revoked { position: revocation.position, at_ms: revocation.at_ms })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Renames the files of a revoked key that stand in the place of a new certificate, so that a number can be given
+    /// to a new key.
+    fn set_revoked_aside(&self, wanted: &Wanted) -> Result<(), IdentityError> {
+        let (certificate, key) = identity::paths(self.certs_dir(), &label_of(&wanted.position));
+        let there = match verifier::read_certificate(&certificate) {
+            Err(IdentityError::Missing { .. }) => return Ok(()),
+            there => there?,
+        };
+        if verifier::public_key(&there)? == wanted.public_key {
+            return Ok(());
+        }
+        for path in [key, certificate] {
+            let aside = path.with_extension("revoked");
+            match fs::rename(&path, aside) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(IdentityError::io(&path, error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn certify_and_keep(&self, wanted: &Wanted) -> Result<CertificateDer<'static>, IdentityError> {
@@ -172,21 +268,29 @@ impl Authority {
         Ok(certificate)
     }
 
-    /// Checks that the position and the display name are not those of another key, and that the key is not another
-    /// peer's. The same admission may be repeated.
-    fn check_free(&self, wanted: &Wanted) -> Result<(), IdentityError> {
+    /// Checks that the position and the display name are not those of another key that is still good, and that the key
+    /// is not another peer's. The same admission may be repeated.
+    fn check_free(
+        &self,
+        wanted_position: Option<&Position>,
+        wanted_name: Option<&str>,
+        wanted_key: &[u8],
+    ) -> Result<(), IdentityError> {
+        let verifier = self.revoked()?;
         self.each_admitted(|path, certificate| {
             let position = verifier::certificate_position(certificate)?;
             let display_name = verifier::certificate_display_name(certificate);
-            let same_name = wanted.display_name.is_some() && wanted.display_name == display_name;
-            let what = if verifier::public_key(certificate)? == wanted.public_key {
-                if position == wanted.position && display_name == wanted.display_name {
+            let same_name = wanted_name.is_some() && wanted_name == display_name.as_deref();
+            let what = if verifier.revocation_of(certificate).is_some() {
+                return Ok(());
+            } else if verifier::public_key(certificate)? == wanted_key {
+                if wanted_position == Some(&position) && wanted_name == display_name.as_deref() {
                     return Ok(());
                 }
                 "this key".to_owned()
             } else if same_name {
                 format!("display name {:?}", display_name.clone().unwrap_or_default())
-            } else if position == wanted.position {
+            } else if wanted_position == Some(&position) {
                 format!("number {}", position.label())
             } else {
                 return Ok(());
@@ -242,20 +346,24 @@ pub fn read_pem(path: &Path) -> Result<Vec<u8>, IdentityError> {
         .ok_or_else(|| IdentityError::Missing { path: path.to_owned() })
 }
 
-/// The key of a request, as its key info in DER. The signature proves that the requester has the private key.
-fn requested_key(request_pem: &[u8]) -> Result<Vec<u8>, IdentityError> {
-    let wrong = |reason| IdentityError::Request { reason };
-    let mut sections = <(SectionKind, Vec<u8>)>::pem_slice_iter(request_pem);
-    let request = match sections.next() {
-        Some(Ok((SectionKind::Csr, der))) => CertificateSigningRequestDer::from(der),
+/// The request in a PEM file, in DER.
+fn request_der(request_pem: &[u8]) -> Result<Vec<u8>, IdentityError> {
+    let wrong = |reason| Err(IdentityError::Request { reason });
+    match <(SectionKind, Vec<u8>)>::pem_slice_iter(request_pem).next() {
+        Some(Ok((SectionKind::Csr, der))) => Ok(der),
         Some(Ok((SectionKind::PrivateKey, _))) => {
-            return Err(wrong("it is a private key, which must stay where it is; make a request with it"));
+            wrong("it is a private key, which must stay where it is; make a request with it")
         }
-        Some(Ok(_)) => return Err(wrong("it is something else")),
-        _ => return Err(wrong("there is no PEM section CERTIFICATE REQUEST")),
-    };
+        Some(Ok(_)) => wrong("it is something else"),
+        _ => wrong("there is no PEM section CERTIFICATE REQUEST"),
+    }
+}
+
+/// The key of a request in DER, as its key info in DER. The signature proves that the requester has the private key.
+pub(super) fn requested_key(request: &[u8]) -> Result<Vec<u8>, IdentityError> {
+    let wrong = |reason| IdentityError::Request { reason };
     let (rest, request) =
-        X509CertificationRequest::from_der(&request).map_err(|_| wrong("it cannot be read"))?;
+        X509CertificationRequest::from_der(request).map_err(|_| wrong("it cannot be read"))?;
     if !rest.is_empty() {
         return Err(wrong("something follows it"));
     }

@@ -1,7 +1,7 @@
 //! The ring CA: the holder of its key admits peers.
 //!
 //! The CA is made at most once per certificates directory, completely or not at all, even if several processes try at
-//! the same time. Nothing is revoked here: a certificate is good until it expires.
+//! the same time.
 
 use std::fs;
 use std::io;
@@ -137,6 +137,10 @@ impl Authority {
         parameters.use_authority_key_identifier_extension = true;
         let issuer = Issuer::from_ca_cert_der(&self.certificate, self.key.for_certificates()?)?;
         Ok(parameters.signed_by(key, &issuer)?.der().clone())
+    }
+
+    pub(super) fn sign(&self, bytes: &[u8]) -> [u8; 64] {
+        self.key.sign(bytes)
     }
 
     pub(super) fn certificate(&self) -> &CertificateDer<'static> {

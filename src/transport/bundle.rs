@@ -143,6 +143,18 @@ impl Bundle {
         Ok(Bundle { ca, certificate, key, position, ring_name, valid_until })
     }
 
+    /// A bundle of these parts, which come from elsewhere.
+    pub(super) fn checked(
+        ca: CertificateDer<'static>,
+        certificate: CertificateDer<'static>,
+        key: SecretKey,
+    ) -> Result<Bundle, BundleError> {
+        let mut bundle = Bundle::new(ca, certificate, None)?;
+        bundle.check_certificate()?;
+        bundle.take_key(key)?;
+        Ok(bundle)
+    }
+
     /// Turns the bundle into credentials for a dial.
     pub(super) fn credentials(self) -> Result<Credentials, BundleError> {
         let verifier = Verifier::new(self.ca)?;

@@ -139,9 +139,9 @@ async fn dial_one(
         &settings,
     );
     let quic = dial::open(&endpoint, config.map_err(broken)?, target, address).await?;
-    let proven = dial::proven_as_expected(&quic, target)?;
+    let proven = dial::proven_as_expected(&quic, target, credentials.verifier.revoked())?;
     // A client has no incarnation of its own in the ring.
-    let hello = Hello { incarnation: 1, advertised: None };
+    let hello = Hello { incarnation: 1, advertised: None, revocations: 0 };
     let position = proven.position;
     let greeted = connection::greet(quic.clone(), proven, position, &hello, &settings).await;
     let connection = greeted.map_err(|error| dial::ungreeted(target, &quic, &error))?;

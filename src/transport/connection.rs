@@ -10,11 +10,12 @@ use rustls::pki_types::CertificateDer;
 use super::frame;
 use super::identity_error::IdentityError;
 use super::pace;
+use super::revoked_keys::RevokedKeys;
 use super::settings::TransportSettings;
 use super::stream_error::{StreamError, close_code};
 use super::verifier;
 use crate::id::{KeyHash, Position};
-use crate::wire::{Address, Entry, Hello, Life, limits};
+use crate::wire::{Address, Entry, Hello, Life, SignedRevocation, codec, limits};
 
 /// A connection to a peer, authenticated and greeted. Cheap to clone; all clones are the same connection.
 #[derive(Clone)]
@@ -25,6 +26,8 @@ struct Inner {
     peer: Entry,
     display_name: Option<String>,
     own_incarnation: u64,
+    /// The digest of the revoked keys that the other side knew at its hello.
+    revocations: u64,
     dialled_by: Position,
     up_since: Instant,
     streams: AtomicUsize,
@@ -67,6 +70,11 @@ impl Connection {
     /// The incarnation of this side in its hello.
     pub(super) fn own_incarnation(&self) -> u64 {
         self.0.own_incarnation
+    }
+
+    /// The digest of the revoked keys that the other side knew at its hello.
+    pub(super) fn revocations(&self) -> u64 {
+        self.0.revocations
     }
 
     pub(super) fn streams(&self) -> usize {
@@ -196,14 +204,37 @@ pub(super) struct Proven {
     pub(super) display_name: Option<String>,
 }
 
-/// Reads the certificate that TLS has already checked.
-pub(super) fn proven(quic: &quinn::Connection) -> Result<Proven, IdentityError> {
-    let certificate = certificate(quic);
-    Ok(Proven {
-        position: verifier::certificate_position(&certificate)?,
-        key: verifier::key_hash(&certificate)?,
-        display_name: verifier::certificate_display_name(&certificate),
-    })
+/// Reads the certificate that TLS has already checked. A connection of a revoked key is closed with the ring CA's
+/// statement: unlike a refusal within TLS, that proves to the other side that it was revoked.
+pub(super) fn proven(quic: &quinn::Connection, revoked: &RevokedKeys) -> Result<Proven, IdentityError> {
+    let certificate = certificate(quic)?;
+    let position = verifier::certificate_position(&certificate)?;
+    let key = verifier::key_hash(&certificate)?;
+    check_revoked(quic, &key, revoked)?;
+    Ok(Proven { position, key, display_name: verifier::certificate_display_name(&certificate) })
+}
+
+/// Closes a connection with this key if the key is revoked.
+pub(super) fn check_revoked(
+    quic: &quinn::Connection,
+    key: &KeyHash,
+    revoked: &RevokedKeys,
+) -> Result<(), IdentityError> {
+    let (Some(revocation), Some(statement)) = (revoked.of(key), revoked.statement(key)) else {
+        return Ok(());
+    };
+    quic.close(close_code::REVOKED, &codec::encode(&statement).unwrap_or_default());
+    Err(IdentityError::Revoked { position: revocation.position, at_ms: revocation.at_ms })
+}
+
+/// The ring CA's statement with which the other side closed this connection, unchecked.
+pub(super) fn closed_as_revoked(quic: &quinn::Connection) -> Option<SignedRevocation> {
+    match quic.close_reason()? {
+        quinn::ConnectionError::ApplicationClosed(close) if close.error_code == close_code::REVOKED => {
+            codec::decode(&close.reason).ok()
+        }
+        _ => None,
+    }
 }
 
 /// Like [`proven`], for a client: it may command the peer with this position and key if its certificate is that peer's
@@ -212,9 +243,11 @@ pub(super) fn proven_client(
     quic: &quinn::Connection,
     own: Position,
     own_key: KeyHash,
+    revoked: &RevokedKeys,
 ) -> Result<Proven, IdentityError> {
-    let certificate = certificate(quic);
+    let certificate = certificate(quic)?;
     let key = verifier::key_hash(&certificate)?;
+    check_revoked(quic, &key, revoked)?;
     let is_own = key == own_key && verifier::certificate_position(&certificate)? == own;
     if is_own || verifier::is_client_certificate(&certificate) {
         return Ok(Proven { position: own, key, display_name: None });
@@ -222,10 +255,11 @@ pub(super) fn proven_client(
     Err(IdentityError::Position { reason: "it is neither this peer's own nor a client's" })
 }
 
-fn certificate(quic: &quinn::Connection) -> CertificateDer<'static> {
+/// The certificate that the other side shows.
+pub(super) fn certificate(quic: &quinn::Connection) -> Result<CertificateDer<'static>, IdentityError> {
     let chain = quic.peer_identity().and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
     let first = chain.and_then(|chain| chain.into_iter().next());
-    first.unwrap_or_else(|| CertificateDer::from(Vec::new()))
+    first.ok_or(IdentityError::Position { reason: "none is shown" })
 }
 
 /// The dialler's half of the hello: it opens the first stream, speaks first, then listens.
@@ -294,6 +328,7 @@ fn up(
         peer,
         display_name: proven.display_name,
         own_incarnation: ours.incarnation,
+        revocations: theirs.revocations,
         dialled_by,
         up_since: Instant::now(),
         streams: AtomicUsize::new(0),

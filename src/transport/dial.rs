@@ -14,8 +14,10 @@ use super::connection::{self, Proven};
 use super::dial_error::{DIALS_MAX, DialError, Refusal};
 use super::endpoint::{Outcome, Shared};
 use super::guard;
+use super::identity_error::IdentityError;
 use super::lock;
 use super::names::PARENT_NAME;
+use super::revoked_keys::RevokedKeys;
 use super::stream_error::{StreamError, close_code};
 use crate::backoff::Backoff;
 use crate::wire::{Address, Target, limits, shortened};
@@ -100,15 +102,18 @@ impl Shared {
             self.unanswered.answered(&address);
         }
         let quic = opened?;
-        let proven = proven_as_expected(&quic, target)?;
+        let proven = proven_as_expected(&quic, target, self.verifier.revoked())?;
         if proven.position == self.own {
             quic.close(close_code::SAME_POSITION, b"");
             return Err(DialError::SamePosition { address: target.address.clone() });
         }
-        let hello = lock(&self.hello).clone();
+        let hello = self.own_hello();
         // Under TLS 1.3 a refused client learns of the refusal only now.
         let greeted = connection::greet(quic.clone(), proven, self.own, &hello, &self.settings).await;
-        greeted.map_err(|error| ungreeted(target, &quic, &error))
+        greeted.map_err(|error| match self.heed_revocation(&quic) {
+            true => DialError::Refused { address: target.address.clone(), refusal: Refusal::OursRevoked },
+            false => ungreeted(target, &quic, &error),
+        })
     }
 }
 
@@ -172,12 +177,20 @@ fn is_refused(error: &quinn::ConnectionError) -> bool {
 }
 
 /// The identity of the answering peer, if it is the expected one.
-pub(super) fn proven_as_expected(quic: &quinn::Connection, target: &Target) -> Result<Proven, DialError> {
+pub(super) fn proven_as_expected(
+    quic: &quinn::Connection,
+    target: &Target,
+    revoked: &RevokedKeys,
+) -> Result<Proven, DialError> {
     let address = target.address.clone();
-    let Ok(proven) = connection::proven(quic) else {
+    let proven = connection::proven(quic, revoked).map_err(|error| {
         quic.close(close_code::NO_PEER, b"");
-        return Err(DialError::Refused { address, refusal: Refusal::NoPeer });
-    };
+        let refusal = match error {
+            IdentityError::Revoked { .. } => Refusal::Revoked,
+            _ => Refusal::NoPeer,
+        };
+        DialError::Refused { address: address.clone(), refusal }
+    })?;
     match target.position.filter(|expected| *expected != proven.position) {
         Some(expected) => {
             quic.close(close_code::NO_PEER, b"");

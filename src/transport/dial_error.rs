@@ -82,6 +82,12 @@ pub enum Refusal {
     /// The other side's certificate is out of date.
     #[error("its certificate has expired or is not valid yet; do the clocks agree?")]
     Expired,
+    /// The other side's key was revoked.
+    #[error("its certificate was revoked")]
+    Revoked,
+    /// The ring CA's statement, shown by the other side, says that our key was revoked.
+    #[error("this peer's certificate was revoked")]
+    OursRevoked,
     /// The other side's certificate is unusable for another reason.
     #[error("its certificate is no peer's of this ring")]
     NoPeer,
@@ -132,6 +138,8 @@ impl DialError {
                 refusal,
                 Refusal::OtherRing
                     | Refusal::Expired
+                    | Refusal::Revoked
+                    | Refusal::OursRevoked
                     | Refusal::NoPeer
                     | Refusal::OursOtherRing
                     | Refusal::OursExpired

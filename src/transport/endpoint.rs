@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::background::background;
 use super::bucket::{Bucket, Rate};
-use super::connection::Connection;
+use super::connection::{self, Connection};
 use super::counters::{LogGate, TransportCounters};
 use super::dial_error::{DIALS_MAX, DialError};
 use super::directory::Directory;
@@ -50,6 +50,7 @@ pub(super) struct Shared {
     pub(super) unanswered: Unanswered,
     pub(super) own: Position,
     pub(super) own_key: KeyHash,
+    pub(super) verifier: Verifier,
     /// The address that the socket listens on; it decides which addresses the socket can reach.
     pub(super) listen: SocketAddr,
     pub(super) hello: Mutex<Hello>,
@@ -65,6 +66,7 @@ pub(super) struct Shared {
     pub(super) incoming: mpsc::Sender<Incoming>,
     pub(super) handshakes: Arc<Semaphore>,
     pub(super) clients: Arc<Semaphore>,
+    pub(super) strangers: Arc<Semaphore>,
     pub(super) settings: TransportSettings,
     pub(super) log: LogGate,
 }
@@ -106,6 +108,7 @@ impl Transport {
             client,
             own: identity.position(),
             own_key: identity.key_hash(),
+            verifier: verifier.clone(),
             listen: listens,
             hello: Mutex::new(hello),
             pool: Mutex::new(Pool::new(settings.connections_max)),
@@ -118,6 +121,7 @@ impl Transport {
             incoming,
             handshakes: Arc::new(Semaphore::new(settings::HANDSHAKES_MAX)),
             clients: Arc::new(Semaphore::new(limits::CLIENTS_MAX)),
+            strangers: Arc::new(Semaphore::new(limits::ENROLMENTS_MAX)),
             settings: settings.clone(),
             log: LogGate::default(),
         });
@@ -200,6 +204,14 @@ impl Transport {
         }
     }
 
+    /// Closes all connections with revoked keys, and tells the other side why.
+    pub fn drop_revoked(&self) {
+        let revoked = self.shared.verifier.revoked();
+        for connection in self.shared.guard.connections() {
+            let _ = connection::check_revoked(connection.quic(), &connection.peer().key, revoked);
+        }
+    }
+
     /// Closes connections that this peer dialled and has not used for `since`, except those to peers that are to be
     /// kept. In a large ring each lookup dials some peer, and a quiet connection costs both sides its keep-alives.
     pub fn release_unused(&self, since: Duration, keep: impl Fn(&Position) -> bool) {
@@ -260,6 +272,16 @@ impl Shared {
             connection.quic().close(close_code::MISBEHAVED, reason.as_bytes());
             return Err(reason);
         }
+        // The key may have been revoked since the handshake. From here on `drop_revoked` finds the connection.
+        let revoked = self.verifier.revoked();
+        if connection::check_revoked(connection.quic(), &connection.peer().key, revoked).is_err() {
+            self.guard.leave(&connection);
+            return Err("its certificate was revoked");
+        }
+        if dialled_here && connection.revocations() != revoked.digest() {
+            // A full queue loses this; peers compare what they know now and then.
+            let _ = self.incoming.try_send(Incoming::OtherRevocations { peer: connection.peer().clone() });
+        }
         let offer = lock(&self.pool).offer(&connection);
         let winner = match offer {
             Offer::Pooled { displaced } => {
@@ -291,6 +313,7 @@ impl Shared {
     /// Passes on incoming requests and datagrams of a connection until it ends.
     async fn serve(self: Arc<Self>, connection: Connection) {
         tokio::join!(self.serve_streams(&connection), self.serve_datagrams(&connection));
+        self.heed_revocation(connection.quic());
         let was_pooled = lock(&self.pool).remove(&connection);
         self.guard.leave(&connection);
         if was_pooled {
@@ -332,6 +355,24 @@ impl Shared {
                 self.counters.count_dropped();
             }
         }
+    }
+
+    /// The hello of this peer now.
+    pub(super) fn own_hello(&self) -> Hello {
+        let hello = lock(&self.hello).clone();
+        Hello { revocations: self.verifier.revoked().digest(), ..hello }
+    }
+
+    /// Whether the other side closed this connection with the ring CA's statement that this peer's key was revoked. The
+    /// peer is told then. Without the CA's signature nobody can make it believe that.
+    pub(super) fn heed_revocation(&self, quic: &quinn::Connection) -> bool {
+        let Some(signed) = connection::closed_as_revoked(quic) else { return false };
+        let is_own = self.verifier.check_revocation(&signed).is_ok_and(|r| r.key == self.own_key);
+        if is_own {
+            // A full queue loses the report; the next connection brings it again.
+            let _ = self.incoming.try_send(Incoming::Revoked(signed));
+        }
+        is_own
     }
 
     fn send_on(&self, connection: &Connection, bytes: Bytes) {

@@ -222,6 +222,11 @@ impl Guard {
         Ok(())
     }
 
+    /// All connections, in use or about to end.
+    pub(super) fn connections(&self) -> Vec<Connection> {
+        lock(&self.accounts).values().flat_map(|account| account.connections.clone()).collect()
+    }
+
     /// Notes that a connection has ended.
     pub(super) fn leave(&self, connection: &Connection) {
         let mut accounts = lock(&self.accounts);

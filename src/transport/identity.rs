@@ -148,6 +148,11 @@ impl Identity {
         &self.certificate
     }
 
+    /// The ring CA's certificate in DER.
+    pub fn ca_der(&self) -> &[u8] {
+        &self.ca
+    }
+
     /// The end of the certificate's validity.
     pub fn valid_until(&self) -> SystemTime {
         self.valid_until

@@ -66,7 +66,7 @@ pub enum IdentityError {
     },
     /// A name or key that is to be admitted already belongs to another.
     #[error(
-        "{what} has been given out already, see {}; its certificate can be renewed for the same key; where that key is lost for good, remove that file first",
+        "{what} has been given out already, see {}; its certificate can be renewed for the same key; where that key is lost or stolen, revoke it first",
         .path.display()
     )]
     GivenOut {
@@ -83,6 +83,23 @@ pub enum IdentityError {
         /// The reason, in words.
         reason: &'static str,
     },
+    /// The key was revoked.
+    #[error("the key of peer {} was revoked at {}", .position.label(), crate::time::Timestamp::of_unix_ms(*.at_ms))]
+    Revoked {
+        /// The position of the key's peer.
+        position: Position,
+        /// The time of the revocation, in milliseconds since the Unix epoch.
+        at_ms: u64,
+    },
+    /// No more keys of this ring can be revoked.
+    #[error(
+        "{} keys of this ring are revoked, and no more can be; found a new ring",
+        crate::wire::limits::REVOKED_MAX
+    )]
+    TooManyRevoked,
+    /// Too many tickets wait to be used.
+    #[error("{} tickets wait to be used already; they end by themselves", crate::wire::limits::TICKETS_MAX)]
+    TooManyTickets,
     /// A key and a certificate do not belong together.
     #[error("the key in {} is not that of its certificate", .path.display())]
     KeyMismatch {

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use super::command::CommandStream;
+use super::stranger::Stranger;
 use super::stream::RequestStream;
 use crate::id::Position;
-use crate::wire::{Entry, Fault};
+use crate::wire::{Entry, Fault, SignedRevocation};
 
 /// An event that comes in from the network.
 #[derive(Debug)]
@@ -45,6 +46,15 @@ pub enum Incoming {
         /// The number of connections that were refused so far.
         total: u64,
     },
+    /// A stranger with a ticket opened an exchange; its request is not read yet.
+    Stranger(Stranger),
+    /// A peer that this one has just dialled knows other revoked keys than this one.
+    OtherRevocations {
+        /// The peer at the other end.
+        peer: Entry,
+    },
+    /// The ring CA's statement that this peer's own key was revoked, checked.
+    Revoked(SignedRevocation),
     /// The connection to a peer ended, not by this side's will, and no other connection to it exists.
     Closed {
         /// The peer at the other end.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use quinn::crypto::rustls::{HandshakeData, QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::TLS13;
 
@@ -70,6 +71,8 @@ impl Default for TransportSettings {
 pub(super) const ALPN_PEER: &[u8] = b"quoit/1";
 /// The protocol between a client and its own peer.
 pub(super) const ALPN_CLIENT: &[u8] = b"quoit-client/1";
+/// The protocol of a stranger with a ticket.
+pub(super) const ALPN_ENROL: &[u8] = b"quoit-enrol/1";
 
 /// The endpoint's configuration. The reset key comes from the identity, so that a killed and restarted peer can tell
 /// the others, by a stateless reset (RFC 9000, section 10.3), that their connections are gone.
@@ -101,7 +104,8 @@ impl quinn::ConnectionIdGenerator for RandomIds {
     }
 }
 
-/// The configuration of the dialled side: it demands a client certificate of the ring.
+/// The configuration of the dialled side: a client certificate has to be of the ring. Only for `quoit-enrol/1` there
+/// may be none, which is known after the handshake.
 pub(super) fn server(
     identity: &Identity,
     verifier: &Verifier,
@@ -114,7 +118,7 @@ pub(super) fn server(
         .with_client_cert_verifier(verifier.for_clients())
         .with_single_cert(chain, key)
         .map_err(io::Error::other)?;
-    tls.alpn_protocols = vec![ALPN_PEER.to_vec(), ALPN_CLIENT.to_vec()];
+    tls.alpn_protocols = vec![ALPN_PEER.to_vec(), ALPN_CLIENT.to_vec(), ALPN_ENROL.to_vec()];
     // A resumed session would not check the certificate again.
     tls.send_tls13_tickets = 0;
     tls.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
@@ -143,6 +147,26 @@ pub(super) fn client(
         .with_client_auth_cert(chain, key)
         .map_err(io::Error::other)?;
     tls.alpn_protocols = vec![protocol.to_vec()];
+    tls.resumption = rustls::client::Resumption::disabled();
+    let crypto = QuicClientConfig::try_from(tls).map_err(io::Error::other)?;
+    let mut config = ClientConfig::new(Arc::new(crypto));
+    config.transport_config(Arc::new(transport(settings)));
+    Ok(config)
+}
+
+/// The configuration of a stranger, which shows no certificate. `checks` decides about the certificate of the other
+/// side.
+pub(super) fn stranger(
+    checks: Arc<dyn ServerCertVerifier>,
+    settings: &TransportSettings,
+) -> io::Result<ClientConfig> {
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
+        .map_err(io::Error::other)?
+        .dangerous()
+        .with_custom_certificate_verifier(checks)
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![ALPN_ENROL.to_vec()];
     tls.resumption = rustls::client::Resumption::disabled();
     let crypto = QuicClientConfig::try_from(tls).map_err(io::Error::other)?;
     let mut config = ClientConfig::new(Arc::new(crypto));

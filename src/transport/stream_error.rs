@@ -94,6 +94,8 @@ pub(super) mod close_code {
     pub(in super::super) const NO_CLIENT: VarInt = VarInt::from_u32(10);
     /// The dialling side no longer needs the connection.
     pub(in super::super) const RELEASED: VarInt = VarInt::from_u32(11);
+    /// The key was revoked; the reason is the ring CA's statement (`SignedRevocation`).
+    pub(in super::super) const REVOKED: VarInt = VarInt::from_u32(12);
     /// The code of a reset stream, not of a closed connection: the exchange is given up.
     pub(in super::super) const CANCELLED: VarInt = VarInt::from_u32(7);
 }

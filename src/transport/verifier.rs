@@ -16,8 +16,9 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 use super::files;
 use super::identity_error::IdentityError;
 use super::names::{self, PARENT_NAME};
+use super::revoked_keys::RevokedKeys;
 use crate::id::{KeyHash, Position};
-use crate::wire::limits;
+use crate::wire::{Revocation, limits};
 
 /// Checks certificates and signatures of one ring. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -25,6 +26,9 @@ pub struct Verifier {
     roots: Arc<RootCertStore>,
     chain: Arc<dyn ClientCertVerifier>,
     ring_name: String,
+    /// The ring CA's raw public key.
+    ca_key: Arc<[u8]>,
+    revoked: Arc<RevokedKeys>,
 }
 
 impl Verifier {
@@ -37,14 +41,17 @@ impl Verifier {
     }
 
     pub(super) fn new(ca: CertificateDer<'static>) -> Result<Verifier, IdentityError> {
-        let ring_name = names::ring_name(public_key(&ca)?);
+        let ca_key: Arc<[u8]> = public_key(&ca)?.into();
+        let ring_name = names::ring_name(&ca_key);
         let mut roots = RootCertStore::empty();
         roots.add(ca).map_err(IdentityError::untrusted)?;
         let roots = Arc::new(roots);
+        // A stranger with a ticket has no certificate yet; `connection::proven` demands one of everybody else.
         let chain = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider())
+            .allow_unauthenticated()
             .build()
             .map_err(IdentityError::untrusted)?;
-        Ok(Verifier { roots, chain, ring_name })
+        Ok(Verifier { roots, chain, ring_name, ca_key, revoked: Arc::default() })
     }
 
     /// The ring's short name, see [`super::Authority::ring_name`].
@@ -52,7 +59,23 @@ impl Verifier {
         &self.ring_name
     }
 
-    /// Checks that a certificate is of this ring, was valid at that time, and has one position.
+    /// The revoked keys that are known; empty until [`Verifier::load_revocations`] or
+    /// [`Verifier::learn_revocations`]. All clones of a verifier share them.
+    pub fn revoked(&self) -> &RevokedKeys {
+        &self.revoked
+    }
+
+    /// The revocation of a certificate's key, if it is revoked.
+    pub fn revocation_of(&self, certificate_der: &[u8]) -> Option<Revocation> {
+        self.revoked.of(&key_hash(certificate_der).ok()?)
+    }
+
+    pub(super) fn ca_key(&self) -> &[u8] {
+        &self.ca_key
+    }
+
+    /// Checks that a certificate is of this ring, was valid at that time, and has one position. A revoked key passes:
+    /// what its peer signed before stays valid.
     ///
     /// # Errors
     /// [`IdentityError`] when the certificate fails a check.

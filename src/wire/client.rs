@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     DropReport, EvictReport, FileEntry, ForgetReport, HistoryReport, LeavePlan, LeaveReport, MemberLine,
     ObjectInfo, PeerName, PinReport, PingReport, RemoveReport, RequestReport, RestoreReport, RingFile,
-    RingLine, ShortFile, StatusReport, StopReport, StopSpan, StoreReport, Verdict, WhereisReport, limits,
-    shortened,
+    RingLine, ScrubReport, ShortFile, SignedRevocation, StatusReport, StopReport, StopSpan, StoreReport,
+    Verdict, WhereisReport, limits, shortened,
 };
 use crate::id::{ContentId, FileName};
 
@@ -123,6 +123,16 @@ pub enum ClientRequest {
         /// Whether only to tell what would be freed.
         dry_run: bool,
     },
+    /// Reads and hashes every object of the peer again. `-> ScrubProgress…, Scrubbed`.
+    Scrub {
+        /// The most bytes that are read in a second; 0 for no bound.
+        rate: u64,
+    },
+    /// Revoked keys, for the peer and its ring. `-> Revoked`.
+    Revoke {
+        /// Statements of the ring CA, at most [`limits::REVOKED_MAX`].
+        revoked: Vec<SignedRevocation>,
+    },
 }
 
 /// A reply to a client's command.
@@ -189,6 +199,24 @@ pub enum ClientReply {
     Dropped(DropReport),
     /// The copies that were freed, and the ones that stay.
     Evicted(EvictReport),
+    /// The progress of a scrub.
+    ScrubProgress {
+        /// The number of objects done.
+        objects: u64,
+        /// The number of objects in all.
+        objects_total: u64,
+        /// The number of bytes done.
+        bytes: u64,
+        /// The number of bytes in all.
+        bytes_total: u64,
+    },
+    /// Every object of the peer was read and hashed again.
+    Scrubbed(ScrubReport),
+    /// The peer keeps the revoked keys, and tells its ring.
+    Revoked {
+        /// The number of those that it did not know.
+        new: u64,
+    },
 }
 
 /// Why a command was not done, in words for people.

@@ -89,3 +89,20 @@ pub const FORWARDS_MAX: usize = 128;
 pub const FORWARDS_PER_PEER_MAX: usize = 32;
 /// The timeout for silence in both directions of a forwarded exchange: a joiner's `Sync` takes minutes.
 pub const FORWARD_SILENCE_MAX: Duration = Duration::from_secs(660);
+/// The most keys of one ring that can be revoked: all of them fit one frame.
+pub const REVOKED_MAX: usize = 400;
+/// How long the news of a revocation may take. A name record of a revoked key counts if its clock is less than this
+/// after the revocation.
+pub const REVOCATION_NEWS_MAX: Duration = Duration::from_secs(60);
+/// The longest certificate request of an enrolment: bytes of DER.
+pub const ENROL_REQUEST_BYTES_MAX: usize = 1_024;
+/// The most enrolments under way at one peer.
+pub const ENROLMENTS_MAX: usize = 8;
+/// The longest enrolment: both exchanges, and the signature between them.
+pub const ENROLMENT_TIME_MAX: Duration = Duration::from_secs(10);
+/// The most streams of one enrolment.
+pub const ENROLMENT_STREAMS_MAX: usize = 2;
+/// The most tickets of one ring that wait to be used.
+pub const TICKETS_MAX: usize = 256;
+/// The wrong secrets that void a ticket.
+pub const TICKET_GUESSES_MAX: u8 = 5;

@@ -236,11 +236,58 @@ pub struct Member {
 
 /// The first frame of a connection, in both directions. Position and key come from the certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "HelloOnWire", into = "HelloOnWire")]
 pub struct Hello {
     /// The sender's incarnation.
     pub incarnation: u64,
     /// The address at which the sender wants to be reached; `None` for the address that the receiver sees.
     pub advertised: Option<Address>,
+    /// The digest of the revoked keys that the sender knows: the first eight bytes, big-endian, of SHA-256 over the
+    /// bodies of all revocations in the order of their keys; 0 if there are none.
+    pub revocations: u64,
+}
+
+/// The encoding of a [`Hello`]. Without revocations its bytes are those of an incarnation and an `Option<Address>`.
+#[derive(Clone, Serialize, Deserialize)]
+struct HelloOnWire {
+    incarnation: u64,
+    told: Told,
+}
+
+/// The address and the digest of a [`Hello`].
+#[derive(Clone, Serialize, Deserialize)]
+enum Told {
+    Seen,
+    At(Address),
+    SeenKnowing(u64),
+    AtKnowing(Address, u64),
+}
+
+impl From<Hello> for HelloOnWire {
+    fn from(Hello { incarnation, advertised, revocations }: Hello) -> HelloOnWire {
+        let told = match (advertised, revocations) {
+            (None, 0) => Told::Seen,
+            (Some(address), 0) => Told::At(address),
+            (None, digest) => Told::SeenKnowing(digest),
+            (Some(address), digest) => Told::AtKnowing(address, digest),
+        };
+        HelloOnWire { incarnation, told }
+    }
+}
+
+impl TryFrom<HelloOnWire> for Hello {
+    type Error = &'static str;
+
+    fn try_from(HelloOnWire { incarnation, told }: HelloOnWire) -> Result<Hello, &'static str> {
+        let (advertised, revocations) = match told {
+            Told::Seen => (None, 0),
+            Told::At(address) => (Some(address), 0),
+            Told::SeenKnowing(0) | Told::AtKnowing(_, 0) => return Err("no revocations have two encodings"),
+            Told::SeenKnowing(digest) => (None, digest),
+            Told::AtKnowing(address, digest) => (Some(address), digest),
+        };
+        Ok(Hello { incarnation, advertised, revocations })
+    }
 }
 
 /// Liveness over unreliable datagrams. `A ->[Ping] B`, `B ->[Pong] A`; B always answers at once.

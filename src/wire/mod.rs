@@ -9,6 +9,7 @@
 mod client;
 pub mod codec;
 mod copies;
+mod enrol;
 mod fault;
 mod freeing;
 pub mod limits;
@@ -16,6 +17,7 @@ mod membership;
 mod named;
 mod record;
 mod report;
+mod revocation;
 mod space;
 mod storage;
 mod text;
@@ -24,6 +26,7 @@ mod versions;
 
 pub use client::{ClientReply, ClientRequest, Failure, FailureKind, VersionChoice, Wait, Wanted, versioned};
 pub use copies::{CopiesBeyond, CopyCounts, CopySet, LostFile, SelfReport};
+pub use enrol::{EnrolReply, EnrolRequest, TicketRefusal};
 pub use fault::Fault;
 pub use freeing::{DropReport, EvictReport, PinReport};
 pub use membership::{
@@ -34,9 +37,10 @@ pub use named::{Listed, PeerName};
 pub use record::{NameRecord, RecordError, RecordTarget, Replaces, SignedRecord};
 pub use report::{
     ForgetReport, LeavePlan, LeaveReport, MemberLine, Misbehaviour, MissingCopy, PingReport, RequestReport,
-    RingFile, RingFiles, RingLine, ShortFile, StatusReport, StoreReport, UnkeptFiles, Unreachable,
-    WhereisReport,
+    RingFile, RingFiles, RingLine, ScrubReport, ShortFile, StatusReport, StoreReport, UnkeptFiles,
+    Unreachable, Verifications, WhereisReport,
 };
+pub use revocation::{Revocation, RevocationError, SignedRevocation};
 pub use space::{Amount, SpaceReport};
 pub use storage::{
     FileEntry, FileHealth, Link, Missing, MissingReason, ObjectInfo, OfferedRecord, PutRole, Reference,
@@ -68,6 +72,13 @@ pub enum Request {
         /// The asking peer, as its connection to the helper proves it.
         from: Entry,
     },
+    /// Revoked keys that the asker knows, to a peer that may know fewer or more. `-> Revocations`.
+    Revocations {
+        /// The digest of all that the asker knows; see [`Hello::revocations`].
+        digest: u64,
+        /// Some of these revocations, at most [`limits::REVOKED_MAX`].
+        revoked: Vec<SignedRevocation>,
+    },
 }
 
 /// A reply to a [`Request`].
@@ -81,4 +92,11 @@ pub enum Reply {
     ProtocolError(String),
     /// The reply to a [`Request::Forward`]: the peer that is asked, as the helper knows it; or why none is asked.
     Forwarding(Result<Entry, RelayFailure>),
+    /// The reply to a [`Request::Revocations`].
+    Revocations {
+        /// The digest of all that the answering peer knows now; see [`Hello::revocations`].
+        digest: u64,
+        /// All that it knows, at most [`limits::REVOKED_MAX`]; empty if the asker knows the same.
+        revoked: Vec<SignedRevocation>,
+    },
 }

@@ -230,6 +230,55 @@ pub struct WhereisReport {
     pub copies: usize,
     /// The number of earlier or sibling records in the history here.
     pub history: u64,
+    /// When each of `holders` last verified its copy: milliseconds since the Unix epoch, 0 for a copy that was not
+    /// verified yet; `None` if the peer did not say.
+    pub verified: Vec<Option<u64>>,
+}
+
+/// The result of a scrub: every object of a peer was read and hashed again.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ScrubReport {
+    /// The number of objects that were looked at.
+    pub objects: u64,
+    /// The number of bytes of these objects.
+    pub bytes: u64,
+    /// The number of sound objects.
+    pub sound: u64,
+    /// The number of bad objects; they are in quarantine.
+    pub quarantined: u64,
+    /// The number of bad objects of which a good copy is here again.
+    pub fetched_again: u64,
+    /// The number of bad objects of which no good copy came.
+    pub not_fetched_again: u64,
+    /// The number of objects that could not be read; they were left in their place.
+    pub unreadable: u64,
+    /// Of the first bad objects without a good copy here, the number with fewer copies elsewhere than acknowledge a
+    /// store.
+    pub below_quorum: u64,
+    /// The bad objects of which no good copy came.
+    pub not_healed: Listed<ContentId>,
+    /// The time from the start to the end.
+    #[serde(with = "micros")]
+    pub took: Duration,
+}
+
+impl ScrubReport {
+    /// Whether every object was sound, or is so again.
+    pub fn is_healed(&self) -> bool {
+        self.not_fetched_again == 0 && self.unreadable == 0
+    }
+}
+
+/// The oldest verifications: a verification is a hash of an object from its first byte to its last. Times are in
+/// milliseconds since the Unix epoch; 0 says that some object was not verified yet.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Verifications {
+    /// The oldest verification of an object of this peer; `None` if it has no objects.
+    pub here: Option<u64>,
+    /// The oldest verification that this peer and the living members report; `None` if no peer has objects.
+    pub ring: Option<u64>,
+    /// The peer that reports it.
+    pub at: Option<PeerName>,
 }
 
 /// A file that has fewer copies than it should.
@@ -361,6 +410,8 @@ pub struct StatusReport {
     pub verdict: Verdict,
     /// The room for files at this peer, and the files that take it.
     pub space: SpaceReport,
+    /// The oldest verifications of this peer and of the ring.
+    pub verified: Verifications,
 }
 
 impl StatusReport {

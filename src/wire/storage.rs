@@ -177,6 +177,11 @@ pub enum StorageRequest {
         /// The content id of the object.
         content: ContentId,
     },
+    /// Asks when the receiver last verified its copies: of these objects, and the oldest of all. `-> Verified`.
+    Verified {
+        /// The content ids of the objects, at most [`super::limits::OFFERS_PER_MESSAGE_MAX`].
+        objects: Vec<ContentId>,
+    },
 }
 
 /// Why a peer may not free its copy of an object.
@@ -438,6 +443,14 @@ pub enum StorageReply {
     Kept(WhyKept),
     /// The answering peer has a complete copy of an object, with the right bytes, and keeps it.
     Vouched,
+    /// When the answering peer last verified its copies, in milliseconds since the Unix epoch; 0 for a copy that was
+    /// not verified yet.
+    Verified {
+        /// For each object of the request, in its order; `None` for an object that is not here.
+        objects: Vec<Option<u64>>,
+        /// The oldest of all objects of the peer; `None` if it has none.
+        oldest: Option<u64>,
+    },
 }
 
 impl StorageReply {

@@ -75,7 +75,7 @@ impl Liar {
         let authority = Authority::open(certs_dir).unwrap().unwrap();
         let identity = authority.issue(Placement::Numbered(number), None).unwrap();
         let verifier = identity.verifier().unwrap();
-        let hello = Hello { incarnation: 1, advertised: None };
+        let hello = Hello { incarnation: 1, advertised: None, revocations: 0 };
         let listen = "127.0.0.1:0".parse().unwrap();
         let (transport, incoming) =
             Transport::bind(&identity, &verifier, listen, hello, &Default::default()).unwrap();
@@ -273,6 +273,9 @@ async fn serve_one(
             Answer::Say(vec![Reply::Membership(answer)])
         }
         Request::Storage(asked) => store.answer(asked),
+        Request::Revocations { digest, .. } => {
+            Answer::Say(vec![Reply::Revocations { digest: *digest, revoked: Vec::new() }])
+        }
         Request::Forward { .. } | Request::Forwarded { .. } => {
             Answer::Say(vec![Reply::Forwarding(Err(RelayFailure::Refused))])
         }
@@ -412,6 +415,9 @@ impl Store {
             StorageRequest::Unkept => say(StorageReply::Unkept { files: 0, bytes: 0, reason: None }),
             StorageRequest::CountCopies => say(StorageReply::Copies(CopyCounts::default())),
             StorageRequest::Describe => say(StorageReply::Described(SelfReport::default())),
+            StorageRequest::Verified { objects } => {
+                say(StorageReply::Verified { objects: vec![None; objects.len()], oldest: None })
+            }
             StorageRequest::Lacks { objects } => {
                 let lacked = |(_, content): &(usize, &ContentId)| !files.contains_key(*content);
                 let objects = objects.iter().enumerate().filter(lacked).map(|(i, _)| i as u16).collect();

@@ -14,35 +14,35 @@ use super::samples::entries;
 use crate::eventually::{PATIENCE, eventually};
 
 /// The other machine, with folders of its own.
-struct Machine {
+pub struct Machine {
     dir: tempfile::TempDir,
 }
 
 impl Machine {
-    fn new() -> Machine {
+    pub fn new() -> Machine {
         Machine { dir: tempfile::tempdir().unwrap() }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// `join` or `run` on that machine; `port` is one of the ring's ports.
-    fn command(&self, ring: &Ring, words: &[&str], port: u8) -> Command {
+    pub fn command(&self, ring: &Ring, words: &[&str], port: u8) -> Command {
         let mut command = ring.command(words, &self.path("data"), &self.path("certs"));
         command.current_dir(self.dir.path());
         command.args(["--listen", &format!("127.0.0.1:{}", ring.port(port))]);
         command
     }
 
-    fn start(&self, ring: &Ring, words: &[&str], port: u8) -> Peer {
+    pub fn start(&self, ring: &Ring, words: &[&str], port: u8) -> Peer {
         let peer = Peer::start(port, self.command(ring, words, port));
         peer.wait_said(" is active in ring ");
         peer
     }
 
     /// Runs a command that must be refused, checks that it leaves no file, and returns its error.
-    fn refused(&self, ring: &Ring, words: &[&str]) -> String {
+    pub fn refused(&self, ring: &Ring, words: &[&str]) -> String {
         let before = tree(self.dir.path());
         let output = self.command(ring, words, 30).stdin(Stdio::null()).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
@@ -62,7 +62,7 @@ fn admit(ring: &Ring, machine: &Machine, words: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-fn admitted(ring: &Ring, machine: &Machine, words: &[&str]) -> serde_json::Value {
+pub fn admitted(ring: &Ring, machine: &Machine, words: &[&str]) -> serde_json::Value {
     let output = admit(ring, machine, &[words, &["--json"]].concat());
     assert_eq!(output.status.code(), Some(0), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
@@ -299,7 +299,7 @@ fn make_request(dir: &Path) {
 }
 
 /// All files below a folder, with their bytes, except locks.
-fn tree(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+pub fn tree(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files = Vec::new();
     for path in entries(dir) {
         if path.is_dir() {
@@ -319,7 +319,7 @@ fn ring_name(ring: &Ring) -> String {
 }
 
 /// The label of the only certificate in a folder.
-fn only_label(dir: &Path) -> String {
+pub fn only_label(dir: &Path) -> String {
     let names: Vec<String> = entries(dir)
         .iter()
         .filter_map(|path| path.file_name()?.to_str()?.strip_suffix(".pem").map(str::to_owned))

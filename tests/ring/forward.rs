@@ -36,7 +36,7 @@ impl Scene {
     fn member(&self, number: u8) -> Transport {
         let authority = Authority::open(&self.dir.path().join("certs")).unwrap().unwrap();
         let identity = authority.issue(Placement::Numbered(number), None).unwrap();
-        let hello = Hello { incarnation: 1, advertised: None };
+        let hello = Hello { incarnation: 1, advertised: None, revocations: 0 };
         let listen = ([127, 0, 0, 1], 0).into();
         let verifier = identity.verifier().unwrap();
         let settings = TransportSettings::default();

@@ -12,15 +12,15 @@ use super::samples::{Sample, check_disk, sha256_of};
 use crate::eventually::eventually;
 
 /// R = 3: each of them holds everything.
-const THREE: [u8; 3] = [36, 146, 255];
+pub const THREE: [u8; 3] = [36, 146, 255];
 
 /// The path at which a peer keeps a file, if it keeps it.
-fn object(ring: &Ring, number: u8, sample: &Sample) -> PathBuf {
+pub fn object(ring: &Ring, number: u8, sample: &Sample) -> PathBuf {
     ring.data_dir(number).join("objects").join(&sample.sha256[..2]).join(&sample.sha256)
 }
 
 /// Changes one byte in the middle of a file, whatever its mode.
-fn flip(path: &Path) {
+pub fn flip(path: &Path) {
     fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
     let file = fs::File::options().read(true).write(true).open(path).unwrap();
     let at = file.metadata().unwrap().len() / 2;
@@ -29,14 +29,14 @@ fn flip(path: &Path) {
     file.write_all_at(&[byte[0] ^ 1], at).unwrap();
 }
 
-fn is_sound(ring: &Ring, number: u8, sample: &Sample) -> bool {
+pub fn is_sound(ring: &Ring, number: u8, sample: &Sample) -> bool {
     let path = object(ring, number, sample);
     path.exists() && sha256_of(&path) == sample.sha256
 }
 
 /// The bad copy of a file is in quarantine, a good one is in its place, and the status says so.
 #[track_caller]
-fn check_mended(ring: &Ring, number: u8, sample: &Sample) {
+pub fn check_mended(ring: &Ring, number: u8, sample: &Sample) {
     eventually(&format!("a good copy at peer {number}"), || is_sound(ring, number, sample));
     let quarantine = ring.data_dir(number).join("quarantine");
     assert!(quarantine.join(&sample.sha256).exists());

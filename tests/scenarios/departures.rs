@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use quoit::chord::{Event, PhaseKind, Start};
 use quoit::sim::{World, contact, seeds};
+use quoit::wire::MemberState;
 
 use crate::{SECOND, both, converge, deaths, end_of, large, ring, safe, spread};
 
@@ -140,6 +141,43 @@ fn a_peer_that_left_comes_again() {
             let clash = world.events().iter().any(|(_, _, event)| matches!(event, Event::Clash(_)));
             assert!(!clash, "seed {seed}");
             safe(&world, seed);
+        }
+    }
+}
+
+/// A peer's key is revoked, and the others hear of it one after the other.
+///
+/// Goal: once all of them know, none counts the peer any more, although it lives, contradicts, and talked all the time
+/// to those that did not know yet; and the others are one ring.
+#[test]
+fn a_revoked_peer_is_expelled() {
+    for settings in both() {
+        for seed in seeds(0..16) {
+            let (mut world, slots) = ring(seed, settings, large(settings));
+            // The revoked peer is alone in a ring of its own from some moment on.
+            world.oracle.safety = false;
+            let revoked = slots[seed as usize % slots.len()];
+            let position = world.entry(revoked).unwrap().position;
+            let others: Vec<_> = slots.into_iter().filter(|slot| *slot != revoked).collect();
+            let counts = |world: &World, slot| {
+                let view = world.node(slot).unwrap().view();
+                view.members.at(&position).is_some_and(|member| member.state != MemberState::Left)
+            };
+            for knowing in (1..=others.len()).chain([others.len(); 60]) {
+                for slot in &others[..knowing] {
+                    if counts(&world, *slot) {
+                        world.expel(*slot, revoked);
+                    }
+                }
+                world.run_for(Duration::from_millis(250));
+            }
+            let counting: Vec<_> = others.iter().filter(|slot| counts(&world, **slot)).collect();
+            assert!(counting.is_empty(), "seed {seed}: counted by {counting:?}");
+            world.crash_slot(revoked);
+            world.heal();
+            converge(&mut world, 10, seed);
+            let counting: Vec<_> = others.iter().filter(|slot| counts(&world, **slot)).collect();
+            assert!(counting.is_empty(), "seed {seed}: counted again by {counting:?}");
         }
     }
 }

@@ -73,6 +73,8 @@ fn requests() -> Vec<ClientRequest> {
         ClientRequest::Pin { wanted: Wanted::Name(name()), pinned: true },
         ClientRequest::Drop { wanted: Wanted::Name(name()) },
         ClientRequest::Evict { dry_run: true },
+        ClientRequest::Scrub { rate: 20 << 20 },
+        ClientRequest::Revoke { revoked: vec![SignedRevocation { body: vec![1, 2], signature: vec![3] }] },
     ]);
     let spans = [StopSpan::AWhile, StopSpan::For { ms: 600_000 }, StopSpan::ForGood];
     let peers = vec!["nas".to_owned(), "8".to_owned()];
@@ -149,6 +151,7 @@ fn status() -> StatusReport {
             free: 1 << 33,
             excess: 0,
         },
+        verified: Verifications { here: Some(1_796_000_000_000), ring: Some(0), at: Some(peer(8)) },
     }
 }
 
@@ -257,6 +260,7 @@ fn replies() -> Vec<ClientReply> {
             holders: vec![nas(), peer(4)],
             copies: 3,
             history: 1,
+            verified: vec![Some(1_796_000_000_000), None],
         }),
         ClientReply::Pinged(PingReport {
             peer: peer(4),
@@ -347,6 +351,20 @@ fn replies() -> Vec<ClientReply> {
             reasons: ["no word".to_owned()].into_iter().collect(),
             dry_run: true,
         }),
+        ClientReply::ScrubProgress { objects: 1, objects_total: 60, bytes: 1 << 20, bytes_total: 60 << 20 },
+        ClientReply::Scrubbed(ScrubReport {
+            objects: 60,
+            bytes: 60 << 20,
+            sound: 49,
+            quarantined: 10,
+            fetched_again: 9,
+            not_fetched_again: 1,
+            unreadable: 1,
+            below_quorum: 1,
+            not_healed: [content()].into_iter().collect(),
+            took: Duration::from_millis(80),
+        }),
+        ClientReply::Revoked { new: 1 },
     ]
 }
 
@@ -414,7 +432,7 @@ fn every_command_and_answer_is_in_the_golden_file() {
             assert!(table.iter().any(|g| is_there(&g)), "{kind}: nothing has tag {tag}");
         }
     }
-    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (21, 28), "this test reads counts");
+    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (23, 31), "this test reads counts");
 }
 
 proptest! {

@@ -73,7 +73,11 @@ fn object() -> impl Strategy<Value = ObjectInfo> {
 }
 
 pub fn hello() -> impl Strategy<Value = Hello> {
-    (number(), option::of(address())).prop_map(|(incarnation, advertised)| Hello { incarnation, advertised })
+    (number(), option::of(address()), number()).prop_map(|(incarnation, advertised, revocations)| Hello {
+        incarnation,
+        advertised,
+        revocations,
+    })
 }
 
 pub fn datagram() -> impl Strategy<Value = Datagram> {
@@ -225,6 +229,7 @@ fn storage_request() -> BoxedStrategy<StorageRequest> {
         (content(), any::<bool>()).prop_map(|(content, sure)| MayFree { content, sure }),
         content().prop_map(|content| Vouch { content }),
         content().prop_map(|content| Freed { content }),
+        vec(content(), 0..FEW).prop_map(|objects| Verified { objects }),
     ]
     .boxed()
 }
@@ -343,6 +348,8 @@ fn storage_reply() -> BoxedStrategy<StorageReply> {
         number().prop_map(|bytes| Moving { bytes }),
         (vec(signed_record(), 0..FEW), any::<bool>())
             .prop_map(|(records, syncing)| History { records, syncing }),
+        (vec(option::of(number()), 0..FEW), option::of(number()))
+            .prop_map(|(objects, oldest)| Verified { objects, oldest }),
         (number(), number(), option::of(missing_reason())).prop_map(|(files, bytes, reason)| Unkept {
             files,
             bytes,
@@ -367,12 +374,47 @@ fn freeing() -> impl Strategy<Value = StorageReply> {
     ]
 }
 
+fn revoked() -> BoxedStrategy<Vec<SignedRevocation>> {
+    let one = (vec(any::<u8>(), 0..90), vec(any::<u8>(), 0..70));
+    vec(one.prop_map(|(body, signature)| SignedRevocation { body, signature }), 0..FEW).boxed()
+}
+
+pub fn enrol_request() -> BoxedStrategy<EnrolRequest> {
+    let redeem = (any::<[u8; 8]>(), any::<[u8; 16]>(), vec(any::<u8>(), 0..300));
+    prop_oneof![
+        Just(EnrolRequest::Authority),
+        redeem.prop_map(|(ticket, secret, request)| EnrolRequest::Redeem { ticket, secret, request }),
+    ]
+    .boxed()
+}
+
+pub fn enrol_reply() -> BoxedStrategy<EnrolReply> {
+    let refusal = prop_oneof![
+        prop::sample::select(vec![
+            TicketRefusal::NoAuthority,
+            TicketRefusal::Unknown,
+            TicketRefusal::Expired,
+            TicketRefusal::Void
+        ]),
+        number().prop_map(|at_ms| TicketRefusal::Used { at_ms }),
+        text().prop_map(TicketRefusal::Failed),
+    ];
+    prop_oneof![
+        vec(any::<u8>(), 0..300).prop_map(|certificate| EnrolReply::Authority { certificate }),
+        vec(any::<u8>(), 0..300).prop_map(|certificate| EnrolReply::Admitted { certificate }),
+        refusal.prop_map(EnrolReply::Refused),
+        text().prop_map(EnrolReply::ProtocolError),
+    ]
+    .boxed()
+}
+
 pub fn request() -> BoxedStrategy<Request> {
     prop_oneof![
         membership_request().prop_map(Request::Membership),
         storage_request().prop_map(Request::Storage),
         position().prop_map(|to| Request::Forward { to }),
         entry().prop_map(|from| Request::Forwarded { from }),
+        (number(), revoked()).prop_map(|(digest, revoked)| Request::Revocations { digest, revoked }),
     ]
     .boxed()
 }
@@ -387,6 +429,7 @@ pub fn reply() -> BoxedStrategy<Reply> {
             prop::sample::select(vec![RelayFailure::Unanswered, RelayFailure::Refused]).prop_map(Err)
         ]
         .prop_map(Reply::Forwarding),
+        1 => (number(), revoked()).prop_map(|(digest, revoked)| Reply::Revocations { digest, revoked }),
     ]
     .boxed()
 }

@@ -148,6 +148,7 @@ fn storage_requests() -> Vec<StorageRequest> {
         MayFree { content, sure: true },
         Vouch { content },
         Freed { content },
+        Verified { objects: vec![content] },
     ]
 }
 
@@ -206,6 +207,7 @@ fn storage_replies() -> Vec<StorageReply> {
         Kept(WhyKept::TooFew { holders: vec![peer], missing: vec![missing(MissingReason::NotYet)] }),
         Kept(WhyKept::Another { peer }),
         Vouched,
+        Verified { objects: vec![Some(1_796_000_000_000), None, Some(0)], oldest: Some(0) },
     ]
 }
 
@@ -270,10 +272,53 @@ fn table() -> Vec<Golden> {
     table.push(golden(Datagram::Pong { sequence: 300, news: Vec::new() }));
     table.push(golden(Datagram::Clock { unix_ms: 1_800_000_000_000 }));
     table.push(golden(self_placed()));
-    table.push(golden(Hello { incarnation: 5, advertised: None }));
-    table.push(golden(Hello { incarnation: u64::MAX, advertised: Some(entry(10).address.clone()) }));
+    table.push(golden(Hello { incarnation: 5, advertised: None, revocations: 0 }));
+    table.push(golden(Hello {
+        incarnation: u64::MAX,
+        advertised: Some(entry(10).address.clone()),
+        revocations: 0,
+    }));
+    table.push(golden(Hello { incarnation: 5, advertised: None, revocations: 9 }));
+    table.push(golden(Hello {
+        incarnation: 5,
+        advertised: Some(entry(10).address.clone()),
+        revocations: u64::MAX,
+    }));
     table.extend(name_records().map(golden));
     table.push(golden(record()));
+    table.push(golden(Request::Revocations { digest: 1 << 40, revoked: vec![revoked()] }));
+    table.push(golden(Reply::Revocations { digest: 0, revoked: vec![revoked(), revoked()] }));
+    table.push(golden(Revocation {
+        key: KeyHash([7; 32]),
+        position: Position::of_number(7),
+        at_ms: 1 << 40,
+    }));
+    table.extend(enrolments());
+    table
+}
+
+fn revoked() -> SignedRevocation {
+    SignedRevocation { body: vec![1, 2, 3], signature: vec![4, 5] }
+}
+
+fn enrolments() -> Vec<Golden> {
+    let request = vec![0x30; 3];
+    let mut table = vec![
+        golden(EnrolRequest::Authority),
+        golden(EnrolRequest::Redeem { ticket: [1; 8], secret: [2; 16], request }),
+        golden(EnrolReply::Authority { certificate: vec![0x30; 3] }),
+        golden(EnrolReply::Admitted { certificate: vec![0x30; 3] }),
+        golden(EnrolReply::ProtocolError("no such request".to_owned())),
+    ];
+    let refusals = [
+        TicketRefusal::NoAuthority,
+        TicketRefusal::Unknown,
+        TicketRefusal::Expired,
+        TicketRefusal::Used { at_ms: 1_800_000_000_000 },
+        TicketRefusal::Void,
+        TicketRefusal::Failed("no room".to_owned()),
+    ];
+    table.extend(refusals.map(|refusal| golden(EnrolReply::Refused(refusal))));
     table
 }
 

@@ -8,7 +8,10 @@ mod sizes;
 
 use proptest::prelude::*;
 use quoit::wire::codec::{self, CodecError};
-use quoit::wire::{Datagram, Hello, Member, NameRecord, Reply, Request, SignedRecord, limits};
+use quoit::wire::{
+    Datagram, EnrolReply, EnrolRequest, Hello, Member, NameRecord, Reply, Request, Revocation, SignedRecord,
+    SignedRevocation, limits,
+};
 
 /// Runs a macro for every type that a peer decodes from another peer's bytes.
 macro_rules! for_every_message {
@@ -18,6 +21,10 @@ macro_rules! for_every_message {
         $check::<Datagram>($bytes)?;
         $check::<Hello>($bytes)?;
         $check::<NameRecord>($bytes)?;
+        $check::<Revocation>($bytes)?;
+        $check::<SignedRevocation>($bytes)?;
+        $check::<EnrolRequest>($bytes)?;
+        $check::<EnrolReply>($bytes)?;
         $check::<SignedRecord>($bytes)?;
         $check::<Vec<Member>>($bytes)?;
     }};
@@ -70,6 +77,12 @@ proptest! {
     #[test]
     fn datagrams_are_exact(message in generate::datagram()) {
         is_exact(&message)?;
+    }
+
+    #[test]
+    fn enrolments_are_exact(request in generate::enrol_request(), reply in generate::enrol_reply()) {
+        is_exact(&request)?;
+        is_exact(&reply)?;
     }
 
     #[test]
@@ -156,7 +169,7 @@ fn the_bound_of_a_frame_is_exact() {
 fn invalid_values_inside_a_message_are_refused() {
     // Both are texts on the wire; the decoder takes the same message with a valid text of that length.
     let hello = |address: &str| {
-        let bytes = codec::encode(&(7u64, Some(address))).unwrap();
+        let bytes = codec::encode(&(7u64, Some(address), 0u64)).unwrap();
         codec::decode::<Hello>(&bytes)
     };
     assert!(hello("127.0.0.1:12004").is_ok());

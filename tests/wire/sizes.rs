@@ -150,6 +150,22 @@ fn as_many_members_as_a_message_may_have_fit_a_frame() {
     fits(&Reply::Membership(MembershipReply::Neighbour(state)));
 }
 
+/// Goal: all keys that a ring can revoke travel in one message.
+#[test]
+fn the_longest_list_of_revocations_fits_a_frame() {
+    let longest = Revocation { key: KeyHash([0xff; 32]), position: Position::MAX, at_ms: u64::MAX };
+    let body = codec::encode(&longest).unwrap();
+    assert!(body.len() <= SignedRevocation::BODY_BYTES_MAX);
+    let signed = SignedRevocation {
+        body: vec![0xff; SignedRevocation::BODY_BYTES_MAX],
+        signature: vec![0xff; SignedRevocation::SIGNATURE_BYTES],
+    };
+    let revoked = vec![signed; REVOKED_MAX];
+    fits(&Request::Revocations { digest: u64::MAX, revoked: revoked.clone() });
+    fits(&Reply::Revocations { digest: u64::MAX, revoked: revoked.clone() });
+    fits(&ClientRequest::Revoke { revoked });
+}
+
 #[test]
 fn the_largest_storage_requests_fit_a_frame() {
     let link = Link { name: name(), clock: Timestamp(u64::MAX) };

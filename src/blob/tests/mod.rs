@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 mod discard;
 mod everyday;
+mod kept;
 mod power;
 mod space;
 
@@ -259,7 +260,7 @@ fn a_failed_sync_poisons() {
             store.link(&link("a", 1), kept.content),
             store.unlink(&name("a"), Timestamp(1)),
             store.put_record(Position::ZERO, vec![1]),
-            store.update_record(Position::ZERO, |_| Some(vec![1])).map(drop),
+            store.update_record(Position::ZERO, |_| Some(vec![1].into())).map(drop),
             store.remember(vec![1]),
             store.place_received(&kept.content, &name("a")).map(drop),
             store.quarantine(&kept.content, "no"),
@@ -568,7 +569,7 @@ fn records_are_merged_one_at_a_time_and_stay() {
         for _ in 0..8 {
             scope.spawn(|| {
                 for round in 0..10 {
-                    let grow = |old: Option<&[u8]>| Some([old.unwrap_or_default(), &[1]].concat());
+                    let grow = |old: Option<&[u8]>| Some([old.unwrap_or_default(), &[1]].concat().into());
                     assert!(fixture.store.update_record(key(round % 2), grow).unwrap());
                 }
             });

@@ -2,9 +2,9 @@
 
 use super::{Node, Phase, Purpose};
 use crate::chord::departure::{can_spare, told_of_departure};
-use crate::id::Position;
+use crate::id::{KeyHash, Position};
 use crate::time::Moment;
-use crate::wire::{Entry, MemberState, MembershipRequest, Target};
+use crate::wire::{Entry, Member, MemberState, MembershipRequest, Target};
 
 impl Node {
     /// Begins to leave: takes nothing new from now on, but still answers and keeps its range.
@@ -65,9 +65,21 @@ impl Node {
     /// No longer counts a member that does not answer, and tells the ring. Returns false if there is no such member.
     pub fn forget(&mut self, now: Moment, whom: &Position) -> bool {
         let Some(report) = self.members.forgotten(whom) else { return false };
+        self.end_membership(now, report)
+    }
+
+    /// No longer counts a member whose key was revoked, whether it answers or not, and tells the ring. Returns false if
+    /// there is no such member with this key.
+    pub fn expel(&mut self, now: Moment, whom: &Position, key: &KeyHash) -> bool {
+        let Some(report) = self.members.expelled(whom, key) else { return false };
+        *whom != self.me.position && self.end_membership(now, report)
+    }
+
+    fn end_membership(&mut self, now: Moment, report: Member) -> bool {
+        let whom = report.entry.position;
         self.learn(now, report);
         self.settle(now);
-        self.members.at(whom).is_none_or(|known| known.state == MemberState::Left)
+        self.members.at(&whom).is_none_or(|known| known.state == MemberState::Left)
     }
 
     /// Whether a farewell of this peer is still unanswered.

@@ -118,9 +118,8 @@ fn a_departure() {
     assert_eq!(leave_short(&report), "Name records without all their copies elsewhere:\n  f1");
 }
 
-#[test]
-fn a_whereis() {
-    let report = WhereisReport {
+fn located() -> WhereisReport {
+    WhereisReport {
         name: name("x"),
         name_key: name("x").key(),
         record_peers: vec![peer(64), peer(100)],
@@ -133,7 +132,13 @@ fn a_whereis() {
         holders: vec![peer(200)],
         copies: 3,
         history: 2,
-    };
+        verified: vec![Some(1_796_000_000_000)],
+    }
+}
+
+#[test]
+fn a_whereis() {
+    let report = located();
     assert_eq!(
         whereis(&report),
         "x (1 byte), version 3\n  \
@@ -141,7 +146,61 @@ fn a_whereis() {
          name key    2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881, record on 64 and 100\n  \
          content     sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad, owner peer 200\n  \
          on 200: 1 of 3 copies\n  \
+         verified    200 2026-11-30 00:53\n  \
          history     2 earlier records"
+    );
+}
+
+#[test]
+fn when_copies_were_verified() {
+    let copies = |verified: &[Option<u64>]| {
+        let holders = vec![peer(36), peer(100), peer(200)];
+        verified_copies(&WhereisReport { holders, verified: verified.to_vec(), ..located() })
+    };
+    assert_eq!(
+        copies(&[Some(1_796_000_000_000), Some(0), None]).unwrap(),
+        "  verified    36 2026-11-30 00:53, 100 not yet, 200 does not say"
+    );
+    let line = |here, ring, at: Option<u8>| verified(&Verifications { here, ring, at: at.map(peer) });
+    assert_eq!(line(None, None, None), None);
+    assert_eq!(
+        line(Some(1_796_000_000_000), Some(1_795_000_000_000), Some(8)).unwrap(),
+        "  verified     every copy here since 2026-11-30 00:53; every copy in the ring (peer 8) since 2026-11-18 11:06"
+    );
+    assert_eq!(
+        line(Some(0), Some(0), Some(36)).unwrap(),
+        "  verified     not every copy here was verified yet"
+    );
+    assert_eq!(
+        line(None, Some(0), Some(8)).unwrap(),
+        "  verified     not every copy in the ring (peer 8) was verified yet"
+    );
+}
+
+#[test]
+fn a_scrub() {
+    let took = Duration::from_millis(80);
+    let sound = ScrubReport { objects: 60, bytes: 3 << 20, sound: 60, took, ..ScrubReport::default() };
+    assert_eq!(scrub(&sound), "Scrubbed 60 files (3.0 MiB) in 0.08 s: every copy is sound");
+    let bad = ScrubReport {
+        sound: 48,
+        quarantined: 10,
+        fetched_again: 9,
+        not_fetched_again: 1,
+        unreadable: 2,
+        below_quorum: 1,
+        not_healed: [ContentId::of(b"abc")].into_iter().collect(),
+        ..sound
+    };
+    assert_eq!(
+        scrub(&bad),
+        "Scrubbed 60 files (3.0 MiB) in 0.08 s: 48 sound\n  \
+         quarantined 10 bad copies, with the reason beside each in quarantine/\n  \
+         fetched     9 again from other peers\n  \
+         not healed  1: no other peer gave a good copy\n  \
+         sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n  \
+         at risk     1 file has fewer copies than acknowledge a store\n  \
+         unreadable  2 files; the warnings of the peer say why"
     );
 }
 
@@ -183,6 +242,7 @@ fn how_it_is() -> StatusReport {
         unkept: Listed::default(),
         verdict: Verdict::default(),
         space: crate::peer::SpaceReport::default(),
+        verified: Verifications::default(),
     }
 }
 

@@ -148,6 +148,29 @@ pub enum ForgetError {
     },
 }
 
+/// Why a peer is not scrubbed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScrubError {
+    /// Another scrub of this peer runs.
+    #[error(
+        "this peer is being scrubbed already: {done} of {total} files are done; wait for the end of that scrub"
+    )]
+    Running {
+        /// The number of objects that it has done.
+        done: u64,
+        /// The number of objects in all.
+        total: u64,
+    },
+    /// The objects cannot be listed.
+    #[error("cannot list this peer's objects: {source}")]
+    Unreadable {
+        /// The underlying error.
+        #[from]
+        source: BlobError,
+    },
+}
+
 /// Why the bytes of an object do not come.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -217,6 +240,12 @@ impl From<ForgetError> for Failure {
             ForgetError::NoMember { .. } => Failure::not_found(error.to_string()),
             other => Failure::new(other.to_string()),
         }
+    }
+}
+
+impl From<ScrubError> for Failure {
+    fn from(error: ScrubError) -> Failure {
+        Failure::new(error.to_string())
     }
 }
 

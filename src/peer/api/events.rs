@@ -1,6 +1,8 @@
 //! The events that a running peer reports.
 
-use crate::id::ContentId;
+use std::net::SocketAddr;
+
+use crate::id::{ContentId, Position};
 use crate::wire::PeerName;
 
 /// An event in a peer's life, for people who watch it.
@@ -52,6 +54,22 @@ pub enum PeerEvent {
     PeerForgotten {
         /// The peer, as people know it.
         peer: PeerName,
+    },
+    /// A peer's certificate was revoked; it is refused from now on.
+    PeerRevoked {
+        /// The peer, as people know it.
+        peer: PeerName,
+        /// The time of the revocation, as RFC 3339.
+        at: String,
+    },
+    /// A stranger got a certificate here with a ticket.
+    PeerEnrolled {
+        /// The number or display name that the ticket was for.
+        peer: String,
+        /// The position of the new peer.
+        position: Position,
+        /// The address of the stranger.
+        from: SocketAddr,
     },
     /// A member is new, or back.
     PeerAlive {

@@ -13,18 +13,20 @@ mod start;
 
 pub use crate::chord::{EndReason, JoinFailure};
 pub use crate::files::{FindError, NotActive, Progress, Remains, StayReason};
-pub use crate::transport::{BundleError, IdentityError};
+pub use crate::transport::{BundleError, EnrolError, IdentityError, Ticket, TicketError, TicketHolder};
+pub use crate::wire::TicketRefusal;
 pub use crate::wire::word_list;
 pub use crate::wire::{
     Amount, AtRisk, Doubt, DropReport, EvictReport, Failure, FailureKind, Fault, ForgetReport, Hindrance,
     HistoryReport, Lack, LackReason, LeavePlan, LeaveReport, Listed, MemberLine, Misbehaviour, MissingCopy,
     PeerName, PinReport, PingReport, RemoveReport, RequestReport, RestoreReport, RingFile, RingFiles,
-    RingLine, SelfReport, ShortFile, SpaceReport, StatusReport, StopAnswer, StopReport, StopSpan,
-    StoreReport, UnkeptFiles, Unreachable, Verdict, VersionChoice, VersionFile, VersionLine, VersionState,
-    Wait, Wanted, WhereisReport, versioned,
+    RingLine, ScrubReport, SelfReport, ShortFile, SpaceReport, StatusReport, StopAnswer, StopReport,
+    StopSpan, StoreReport, UnkeptFiles, Unreachable, Verdict, Verifications, VersionChoice, VersionFile,
+    VersionLine, VersionState, Wait, Wanted, WhereisReport, versioned,
 };
 pub use commands::{
-    ForgetError, LeaveError, MayStopError, PingError, PlanLeaveError, ReadError, RingError, WhomError,
+    ForgetError, LeaveError, MayStopError, PingError, PlanLeaveError, ReadError, RingError, ScrubError,
+    WhomError,
 };
 pub use connect::ConnectError;
 pub use events::PeerEvent;

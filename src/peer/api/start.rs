@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::chord::EndReason;
 use crate::config::{ByteLimit, Interval, RingSettings, SettingsError};
-use crate::transport::{BundleError, IdentityError, TransportSettings};
+use crate::transport::{BundleError, EnrolError, IdentityError, Ticket, TransportSettings};
 use crate::wire::{Address, word_list};
 
 /// How a peer comes into its ring.
@@ -57,16 +57,24 @@ pub struct StartOptions {
     pub reserve: Option<ByteLimit>,
     /// How long a copy that is one too many stays while there is room.
     pub surplus_wait: Duration,
+    /// The period within which each object is read and hashed again; zero for never. `None` for the remembered or the
+    /// default period, [`StartOptions::SCRUB_EVERY`].
+    pub scrub_every: Option<Duration>,
     /// The bundle that [`admit`](crate::peer::admit) made for this peer: CA certificate, certificate, and perhaps its key. It is put
     /// into the certificates directory.
     pub bundle: Option<PathBuf>,
     /// The file of the peer's key, if the bundle does not contain it.
     pub key: Option<PathBuf>,
+    /// The ticket with which this machine gets its certificate; then `entrance` leads to the ticket's address.
+    pub ticket: Option<Ticket>,
     /// The settings of the transport.
     pub transport: TransportSettings,
 }
 
 impl StartOptions {
+    /// The default period within which each object is read and hashed again: 30 days.
+    pub const SCRUB_EVERY: Duration = Duration::from_secs(30 * 24 * 3_600);
+
     /// Options with this way in and defaults for everything else: a self-placed peer in the default places.
     pub fn new(entrance: Entrance) -> StartOptions {
         StartOptions {
@@ -82,8 +90,10 @@ impl StartOptions {
             capacity: None,
             reserve: None,
             surplus_wait: SURPLUS_WAIT,
+            scrub_every: None,
             bundle: None,
             key: None,
+            ticket: None,
             transport: TransportSettings::default(),
         }
     }
@@ -105,6 +115,11 @@ pub enum StartNotice {
         /// The first day of the certificates.
         begin: String,
     },
+    /// The kept list of revoked keys is damaged.
+    Revocations {
+        /// The defect, in words.
+        reason: String,
+    },
 }
 
 impl std::fmt::Display for StartNotice {
@@ -118,6 +133,10 @@ impl std::fmt::Display for StartNotice {
             StartNotice::ClockNotSet { now, begin } => write!(
                 f,
                 "this machine's clock says {now}; the ring's certificates begin on {begin}: this peer waits until the clock is set"
+            ),
+            StartNotice::Revocations { reason } => write!(
+                f,
+                "warning: the list of revoked keys is damaged ({reason}); this peer asks the others for it"
             ),
         }
     }
@@ -192,6 +211,12 @@ pub enum StartError {
         /// The defect.
         source: Box<BundleError>,
     },
+    /// The ticket brought no certificate.
+    #[error("the ticket brings no certificate: {source}")]
+    Ticket {
+        /// The reason.
+        source: Box<EnrolError>,
+    },
     /// The key that was given beside the bundle is not the key of its certificate, or cannot be read.
     #[error("bundle {}: with {}: {source}", .path.display(), .key.display())]
     BundleKey {
@@ -248,6 +273,14 @@ pub enum Ended {
     /// The ring is the reason: the peer left it or could not join it, or its identity runs elsewhere.
     #[error(transparent)]
     InRing(#[from] EndReason),
+    /// The peer's own certificate was revoked.
+    #[error("this peer's certificate was revoked at {at}, so the ring refuses it; its files stay in {}, and only a peer with a new key can join", .data_dir.display())]
+    Revoked {
+        /// The time of the revocation, as RFC 3339.
+        at: String,
+        /// The peer's data directory.
+        data_dir: PathBuf,
+    },
     /// The peer was shut down.
     #[error("shut down")]
     ShutDown,

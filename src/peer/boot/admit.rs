@@ -6,7 +6,9 @@ use std::time::SystemTime;
 
 use super::folders::default_certs_dir;
 use crate::id::Position;
+use crate::peer::api::{ConnectError, Failure};
 use crate::transport::{Authority, Bundle, BundleError, Identity, IdentityError, Placement, label_of};
+use crate::wire::word_list;
 
 /// The peer that is to be admitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +93,40 @@ pub enum AdmitError {
         /// The certificates directory.
         certs_dir: PathBuf,
     },
+    /// Several peers that were admitted here fit the word.
+    #[error("{whom} fits {} peers that were admitted: {}; say more digits", .peers.len(), word_list(.peers.iter().cloned()))]
+    Several {
+        /// The word that was given.
+        whom: String,
+        /// The positions of the peers.
+        peers: Vec<String>,
+    },
+    /// No running peer of this machine is reached, which a ticket needs.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The running peer did not answer.
+    #[error(transparent)]
+    Server(Failure),
+    /// The running peer is of another ring.
+    #[error("peer {peer} is of ring {its}, and the ring CA's key here is of ring {ours}")]
+    OtherRing {
+        /// The running peer.
+        peer: String,
+        /// Its ring.
+        its: String,
+        /// The ring of the CA.
+        ours: String,
+    },
+    /// The running peer uses another certificates directory, so that it cannot redeem tickets of this one.
+    #[error("peer {peer} uses the certificates in {}, and tickets of {} are redeemed by a peer that uses those", .its.display(), .ours.display())]
+    OtherFolder {
+        /// The running peer.
+        peer: String,
+        /// Its certificates directory.
+        its: PathBuf,
+        /// The directory of the ring CA.
+        ours: PathBuf,
+    },
     /// A certificate or key is unusable.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -135,13 +171,23 @@ impl std::fmt::Display for Admittee {
 /// # Errors
 /// [`AdmitError`]; then no peer or client was admitted.
 pub fn admit(options: &AdmitOptions) -> Result<AdmitReport, AdmitError> {
-    let certs_dir = options.certs_dir.clone().unwrap_or_else(default_certs_dir);
-    let certs_dir = std::path::absolute(&certs_dir).unwrap_or(certs_dir);
-    let authority = Authority::open(&certs_dir)?
-        .ok_or_else(|| AdmitError::NoAuthority { certs_dir: certs_dir.clone() })?;
+    let (authority, certs_dir) = open_authority(options.certs_dir.as_deref())?;
     match &options.admission {
         Admission::Renewal(whom) => renew(options, &authority, whom, &certs_dir),
         _ => make(options, &authority),
+    }
+}
+
+/// Opens the ring CA of this certificates directory, or of the default one, and returns the directory with it.
+///
+/// # Errors
+/// [`AdmitError::NoAuthority`], or when files cannot be read.
+pub(in crate::peer) fn open_authority(certs_dir: Option<&Path>) -> Result<(Authority, PathBuf), AdmitError> {
+    let certs_dir = certs_dir.map_or_else(default_certs_dir, Path::to_owned);
+    let certs_dir = std::path::absolute(&certs_dir).unwrap_or(certs_dir);
+    match Authority::open(&certs_dir)? {
+        Some(authority) => Ok((authority, certs_dir)),
+        None => Err(AdmitError::NoAuthority { certs_dir }),
     }
 }
 

@@ -5,10 +5,11 @@ use std::time::{Duration, SystemTime};
 
 use crate::blob::PeerFile;
 use crate::id::Position;
-use crate::peer::api::{PeerEvent, StartError, StartOptions};
+use crate::peer::api::{PeerEvent, StartError, StartNotice, StartOptions};
 use crate::peer::shared::Shared;
 use crate::time::Timestamp;
-use crate::transport::{Bundle, BundleError, Installed};
+use crate::transport::{Bundle, BundleError, Identity, IdentityError, Installed, Verifier};
+use crate::wire::Revocation;
 
 /// A bundle that fits the options.
 pub(in crate::peer) struct Given {
@@ -69,6 +70,33 @@ pub(in crate::peer) fn certs_dir_of(
 ) -> PathBuf {
     let dir = options.certs_dir.clone().or_else(|| existing?.certs_dir.clone()).unwrap_or(default);
     std::path::absolute(&dir).unwrap_or(dir)
+}
+
+/// Takes in the revocations that the certificates directory keeps. A damaged list is reported; what is lost of it comes
+/// back from other peers.
+///
+/// # Errors
+/// [`StartError::Certificates`] when this peer's own key was revoked.
+pub(in crate::peer) fn load_revocations(
+    identity: &Identity,
+    verifier: &Verifier,
+    certs_dir: &Path,
+    notice: &(dyn Fn(&StartNotice) + Send + Sync),
+) -> Result<(), StartError> {
+    match verifier.load_revocations(certs_dir) {
+        Ok(0) => {}
+        Ok(bad) => notice(&StartNotice::Revocations {
+            reason: format!("{bad} entries in {} are not by the ring CA", certs_dir.display()),
+        }),
+        Err(error) => notice(&StartNotice::Revocations { reason: error.to_string() }),
+    }
+    match verifier.revocation_of(identity.certificate_der()) {
+        None => Ok(()),
+        Some(Revocation { position, at_ms, .. }) => Err(StartError::Certificates {
+            certs_dir: certs_dir.to_owned(),
+            source: IdentityError::Revoked { position, at_ms },
+        }),
+    }
 }
 
 impl Shared {

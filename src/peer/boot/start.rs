@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::bundle::{Given, certs_dir_of, watch_certificate};
+use super::bundle::{Given, certs_dir_of, load_revocations, watch_certificate};
+use super::enrol::enrolled;
 use super::folders::{default_certs_dir, peers_dir};
 use super::running::{Folders, Running};
 use crate::backoff::Backoff;
@@ -22,19 +23,23 @@ use crate::peer::api::{Entrance, StartError, StartNotice, StartOptions};
 use crate::peer::control::handle::Handle;
 use crate::peer::control::state::ControlState;
 use crate::peer::flows::mend::mend;
+use crate::peer::flows::scrub::keep_scrubbing;
 use crate::peer::flows::serve::serve;
 use crate::peer::flows::state::FlowState;
 use crate::peer::ring::actor::{Actor, remember_members};
 use crate::peer::ring::clock::Clock;
-use crate::peer::ring::contact::{Known, decode_known, keep_contact};
+use crate::peer::ring::contact::{Known, keep_contact};
+use crate::peer::ring::revocation::heed_revocations;
 use crate::peer::ring::state::RingState;
 use crate::peer::shared::Shared;
 use crate::replica::TakeOver;
+use crate::shelf;
+use crate::shelf::value;
 use crate::transport::{
     Authority, Identity, IdentityError, Incoming, Placement, Transport, TransportSettings, Verifier,
     background, label_of, spawn_blocking,
 };
-use crate::wire::{Address, Entry, Hello, Life, Member, Target, codec, limits};
+use crate::wire::{Address, Entry, Hello, Life, Member, Target, limits};
 
 /// The identity of a peer, and the earlier content of its data directory.
 struct Found {
@@ -57,6 +62,7 @@ struct Parts {
     me: Entry,
     interval: Interval,
     surplus_wait: Duration,
+    certs_dir: PathBuf,
 }
 
 /// Starts a peer. Must be called within a tokio runtime. It returns once the identity is there, the port is bound and
@@ -76,6 +82,7 @@ pub async fn start_telling(options: StartOptions, notice: &Notice<'_>) -> Result
     if let Some(settings) = &options.settings {
         settings.validate()?;
     }
+    let (options, enrolment) = enrolled(options).await?;
     let (folders, found) = find_identity_in_time(&options, notice).await?;
     let parts = match prepare(&options, &folders, found, notice).await {
         Ok(parts) => parts,
@@ -100,6 +107,9 @@ pub async fn start_telling(options: StartOptions, notice: &Notice<'_>) -> Result
         }
     } else {
         *handle.running.made.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(folders);
+    }
+    if let Some(enrolment) = enrolment {
+        enrolment.forget();
     }
     Ok(handle)
 }
@@ -139,19 +149,22 @@ async fn prepare(
 ) -> Result<Parts, StartError> {
     let data_dir = folders.data_dir.as_path();
     let Found { identity, verifier, existing } = found;
+    load_revocations(&identity, &verifier, &folders.certs_dir, notice)?;
     let opened = {
         let dir = data_dir.to_owned();
         spawn_blocking(move || {
             let store = Store::open(&dir, Arc::new(RealDisk))?;
-            let remembered = store.remembered()?;
-            let known = store.known()?.map(|bytes| decode_known(&bytes)).unwrap_or_default();
-            Ok((store, remembered, known))
+            if let Err(error) = shelf::look_for_siblings(&store) {
+                tracing::warn!(%error, "the names with siblings are not known");
+            }
+            let remembered: Option<Vec<Member>> = kept_value(&store, REMEMBERED, store.remembered()?);
+            let known: Option<Vec<Known>> = kept_value(&store, KNOWN, store.known()?);
+            Ok((store, remembered, known.unwrap_or_default()))
         })
         .await
     };
     let (store, remembered, known) =
         opened.map_err(|error| store_error(data_dir, existing.as_ref(), error))?;
-    let remembered: Option<Vec<Member>> = remembered.and_then(|bytes| codec::decode(&bytes).ok());
     let start = way_in(options, remembered, existing.as_ref(), data_dir)?;
     let kept = existing
         .as_ref()
@@ -179,6 +192,10 @@ async fn prepare(
         incarnation: existing.as_ref().map_or(0, |file| file.incarnation) + 1,
         process_id: std::process::id(),
         interval_ms: Some(interval.duration().as_millis() as u64),
+        scrub_every_ms: options
+            .scrub_every
+            .map(|every| every.as_millis() as u64)
+            .or_else(|| existing.as_ref()?.scrub_every_ms),
         replicas: settings.map(|s| s.replicas),
         successors: settings.map(|s| s.successors),
         capacity_bytes: limit(options.capacity, existing.as_ref().and_then(|file| file.capacity_bytes)),
@@ -195,7 +212,8 @@ async fn prepare(
         // The limits are looked at again before each round of repair.
         tracing::warn!(%error, "the cache was not trimmed");
     }
-    let hello = Hello { incarnation: peer_file.incarnation, advertised: peer_file.advertise.clone() };
+    let hello =
+        Hello { incarnation: peer_file.incarnation, advertised: peer_file.advertise.clone(), revocations: 0 };
     let (transport, incoming) =
         listen.bind(&identity, &verifier, &hello, &options.transport, existing.is_some(), notice).await?;
     let bound = transport
@@ -227,12 +245,24 @@ async fn prepare(
         me,
         interval,
         surplus_wait: options.surplus_wait,
+        certs_dir: folders.certs_dir.clone(),
     })
 }
 
 /// A limit that was given now, or else the remembered one.
 fn limit(given: Option<ByteLimit>, remembered: Option<u64>) -> Option<u64> {
     given.map_or(remembered, ByteLimit::bytes)
+}
+
+/// A value that an earlier run kept in the index. If it cannot be read, a notice names it, and the peer goes on as
+/// after the loss of its index: it finds its ring through the contacts of peer.toml.
+fn kept_value<T: serde::Serialize + serde::de::DeserializeOwned>(
+    store: &Store,
+    key: &str,
+    bytes: Option<Vec<u8>>,
+) -> Option<T> {
+    let read = value::decode(key, &bytes?);
+    read.map_err(|error| store.tell_unreadable(error.key, error.reason)).ok()
 }
 
 /// Begins all tasks of a peer.
@@ -250,6 +280,7 @@ fn launch(parts: Parts) -> Handle {
         me,
         interval,
         surplus_wait,
+        certs_dir,
     } = parts;
     let clock = Clock::default();
     let founds = matches!(start, Start::Found);
@@ -262,6 +293,7 @@ fn launch(parts: Parts) -> Handle {
         start,
         seed: rand::random(),
     };
+    let scrub_every = peer_file.scrub_every_ms.map_or(StartOptions::SCRUB_EVERY, Duration::from_millis);
     let follows_machine = peer_file.advertise.is_none() && peer_file.listen.ip().is_unspecified();
     let peer_file = Arc::new(tokio::sync::Mutex::new(peer_file));
     let node = Node::new(clock.now(), config);
@@ -272,7 +304,7 @@ fn launch(parts: Parts) -> Handle {
         transport,
         identity,
         verifier,
-        ring: RingState::new(seen, actor, interval.duration()),
+        ring: RingState::new(seen, actor, interval.duration(), certs_dir),
         flows: FlowState::new(surplus_wait),
         control: ControlState::default(),
     });
@@ -300,8 +332,10 @@ fn launch(parts: Parts) -> Handle {
         background(files::keep_leases(shared.clone())),
         background(files::free_surplus(shared.clone())),
         background(mend(shared.clone())),
+        background(keep_scrubbing(shared.clone(), scrub_every)),
         background(watch_certificate(shared.clone())),
         background(keep_contact(shared.clone())),
+        background(heed_revocations(shared.clone())),
         background(actor.run()),
     ];
     let running = Arc::new(Running {
@@ -611,6 +645,9 @@ fn data_error(data_dir: &Path, error: BlobError) -> StartError {
     StartError::Data { data_dir: data_dir.to_owned(), reason: error.to_string() }
 }
 
+/// The keys of values in the index, as a notice names them.
+const REMEMBERED: &str = "remembered members";
+const KNOWN: &str = "known of members";
 /// The first port of a self-placed peer, and the last that is tried.
 const SELF_PLACED_PORT: u16 = 12_300;
 const SELF_PLACED_PORT_LAST: u16 = 12_399;
@@ -652,6 +689,50 @@ mod tests {
         assert_eq!(Listen::of(&options, None, Some(&before)), Listen::There(listen));
     }
 
+    /// Goal: a value of the index that cannot be read is named, and taken for nothing else: the peer comes back to its
+    /// ring and keeps its names.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_value_that_cannot_be_read_is_named() {
+        use crate::eventually::eventually_async;
+        let dir = tempfile::tempdir().unwrap();
+        let options = |entrance| StartOptions {
+            number: Some(4),
+            data_dir: Some(dir.path().join("data")),
+            certs_dir: Some(dir.path().join("certs")),
+            listen: Some(([127, 0, 0, 1], 0).into()),
+            interval: "0.05".parse().ok(),
+            ..StartOptions::new(entrance)
+        };
+        let first = start(options(Entrance::Found)).await.unwrap();
+        first.wait_active().await.unwrap();
+        first.shutdown().await;
+        drop(first);
+        let key = Position::of_number(9);
+        let opened = eventually_async("the data directory is free", async || {
+            Store::open(&dir.path().join("data"), Arc::new(RealDisk)).ok()
+        });
+        let store = opened.await;
+        store.remember(b"\xff\x09".to_vec()).unwrap();
+        store.remember_known(b"no members".to_vec()).unwrap();
+        store.put_record(key, b"no history".to_vec()).unwrap();
+        drop(store);
+        let again = start(options(Entrance::Resume)).await.unwrap();
+        again.wait_active().await.unwrap();
+        let named = async || {
+            let status = again.status().await;
+            let told = |key: &str| status.notices.first.iter().any(|line| line.contains(key));
+            let all = [REMEMBERED, KNOWN, &format!("the name with key {key}")].into_iter().all(told);
+            if all { Ok(()) } else { Err(format!("{:?}", status.notices)) }
+        };
+        eventually_async("the notices name the values", named).await;
+        assert_eq!(
+            again.shared.store.record(&key).unwrap(),
+            Some(b"no history".to_vec()),
+            "it is left as it is"
+        );
+        again.shutdown().await;
+    }
+
     fn peer_file(listen: SocketAddr) -> PeerFile {
         PeerFile {
             position: Position::of_number(8),
@@ -667,6 +748,7 @@ mod tests {
             interval_ms: None,
             capacity_bytes: None,
             reserve_bytes: None,
+            scrub_every_ms: None,
             replicas: None,
             successors: None,
             left: false,

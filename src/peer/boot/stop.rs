@@ -1,6 +1,7 @@
 //! The end of a peer.
 
 use super::running::Running;
+use crate::blob::Store;
 use crate::peer::api::Ended;
 use crate::peer::ring::peer_file::save_file;
 use crate::peer::shared::Shared;
@@ -19,6 +20,9 @@ impl Shared {
             task.abort();
             // The task was aborted, or had already ended.
             let _ = task.await;
+        }
+        if let Err(error) = self.blocking(Store::write_verified).await {
+            tracing::debug!(%error, "the last verifications are not in the index");
         }
         let saved = save_file(&self.store, &running.peer_file, |file| {
             file.process_id = 0;

@@ -72,6 +72,19 @@ impl PeerChoice {
         }
     }
 
+    /// The peer that is meant, or, without a word for one, all peers of this ring that run here.
+    ///
+    /// # Errors
+    /// [`ConnectError`] when the peer that is meant is missing, or folders cannot be read.
+    pub(in crate::peer) fn find_all(&self, ring: &str) -> Result<Vec<Chosen>, ConnectError> {
+        if self.peer.is_some() {
+            return self.find().map(|only| vec![only]);
+        }
+        let residents = self.residents()?;
+        let running = residents.iter().filter(|resident| resident.file.ring == ring && resident.runs());
+        running.map(|resident| self.chosen(resident)).collect()
+    }
+
     /// The only peer that runs, or the only one that exists.
     fn only(&self, mut residents: Vec<Resident>) -> Result<Chosen, ConnectError> {
         let dir = self.data_dir.clone().unwrap_or_else(peers_dir);

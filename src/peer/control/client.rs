@@ -1,6 +1,7 @@
 //! A peer of another process, commanded over `quoit-client/1`: the same methods and reports as
 //! [`crate::peer::Handle`].
 
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,8 +16,8 @@ use crate::id::{ContentId, FileName};
 use crate::peer::api::{
     ConnectError, DropReport, EvictReport, Failure, ForgetReport, HistoryReport, LeavePlan, LeaveReport,
     MemberLine, PinReport, PingReport, Progress, RemoveReport, RequestReport, RestoreReport, RingFiles,
-    RingLine, StatusReport, StopReport, StopSpan, StoreError, StoreOptions, StoreReport, Verdict,
-    VersionChoice, Wanted, WhereisReport,
+    RingLine, ScrubReport, StatusReport, StopReport, StopSpan, StoreError, StoreOptions, StoreReport,
+    Verdict, VersionChoice, Wanted, WhereisReport,
 };
 use crate::peer::flows::bytes::read_ahead;
 use crate::peer::flows::store::{hash, name_of, unreadable};
@@ -25,7 +26,8 @@ use crate::transport::{
 };
 use crate::wire::limits::{LISTED_MAX, PIECE_BYTES};
 use crate::wire::{
-    ClientReply, ClientRequest, FileEntry, ObjectInfo, Reply, Request, StorageReply, StorageRequest,
+    ClientReply, ClientRequest, FileEntry, ObjectInfo, Reply, Request, SignedRevocation, StorageReply,
+    StorageRequest,
 };
 
 /// A connection to the peer that is commanded.
@@ -45,7 +47,14 @@ impl Client {
     /// [`ConnectError`] when the peer that is meant is not found, or not reached.
     pub async fn connect(choice: &PeerChoice) -> Result<Client, ConnectError> {
         let for_choice = choice.clone();
-        let chosen = spawn_blocking(move || for_choice.find()).await?;
+        Client::connect_to(spawn_blocking(move || for_choice.find()).await?).await
+    }
+
+    /// Connects to a peer that was found.
+    ///
+    /// # Errors
+    /// [`ConnectError`] when it is not reached.
+    pub(in crate::peer) async fn connect_to(chosen: Chosen) -> Result<Client, ConnectError> {
         match connect_in_turn(&chosen).await {
             Ok(link) => Ok(Client {
                 link: Arc::new(link),
@@ -363,6 +372,37 @@ impl Client {
         evicted.await
     }
 
+    /// See [`crate::peer::Handle::scrub`].
+    ///
+    /// # Errors
+    /// The errors of [`crate::peer::Handle::scrub`], in words.
+    pub async fn scrub(&self, rate: Option<NonZeroU64>, progress: &Progress) -> Result<ScrubReport, Failure> {
+        let command = ClientRequest::Scrub { rate: rate.map_or(0, NonZeroU64::get) };
+        let scrubbed = self.ask(&command, progress, |reply| match reply {
+            ClientReply::Scrubbed(report) => Some(report),
+            _ => None,
+        });
+        scrubbed.await
+    }
+
+    /// Tells the peer of revoked keys; returns the number of those that it did not know.
+    ///
+    /// # Errors
+    /// When one of them is not by the ring CA, in words.
+    pub async fn revoke(&self, revoked: Vec<SignedRevocation>) -> Result<u64, Failure> {
+        let command = ClientRequest::Revoke { revoked };
+        let taken = self.ask(&command, &self.idle, |reply| match reply {
+            ClientReply::Revoked { new } => Some(new),
+            _ => None,
+        });
+        taken.await
+    }
+
+    /// The data directory of the peer, if it is on this machine.
+    pub(in crate::peer) fn data_dir(&self) -> Option<&Path> {
+        self.data_dir.as_deref()
+    }
+
     /// See [`crate::peer::Handle::plan_leave`].
     ///
     /// # Errors
@@ -442,6 +482,10 @@ impl Client {
         loop {
             match self.next(&mut replies).await? {
                 ClientReply::Progress { done, total } => progress.begin(done, total),
+                ClientReply::ScrubProgress { objects, objects_total, bytes, bytes_total } => {
+                    progress.set_objects(objects, objects_total);
+                    progress.begin(bytes, bytes_total);
+                }
                 ClientReply::End => return Err(self.broke_the_protocol()),
                 reply => {
                     if let Some(result) = take(reply) {

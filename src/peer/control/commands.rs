@@ -2,6 +2,7 @@
 //! [`crate::peer::Handle`] uses. If the client goes away, its command ends.
 
 use std::future::Future;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -129,7 +130,18 @@ impl Shared {
                 answer(stream, evicted.map(ClientReply::Evicted)).await
             }
             ClientRequest::Leave => self.leave_on_command(stream, &idle, false).await,
+            ClientRequest::Revoke { revoked } => {
+                let learned = self.learn_revocations(revoked).await;
+                let learned = learned.map(|new| ClientReply::Revoked { new: new as u64 });
+                answer(stream, learned.map_err(|error| Failure::new(error.to_string()))).await
+            }
             ClientRequest::LeaveAnyway => self.leave_on_command(stream, &idle, true).await,
+            ClientRequest::Scrub { rate } => {
+                let progress = Arc::new(Progress::default());
+                let scrubbed = self.scrub(NonZeroU64::new(rate), &progress);
+                let scrubbed = while_heard(stream, &progress, scrubbed).await?;
+                answer(stream, scrubbed.map(ClientReply::Scrubbed)).await
+            }
         }
     }
 
@@ -208,17 +220,27 @@ async fn while_heard<T>(
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     ticks.reset();
-    let (mut told, mut told_at) = ((0, 0), Instant::now());
+    let (mut told, mut told_at) = (in_a_reply(&Progress::default()), Instant::now());
     loop {
         tokio::select! {
             done = &mut work => return Ok(done),
             () = stream.given_up() => return Err(StreamError::Cancelled),
             _ = ticks.tick() => {}
         }
-        let now = (progress.done.load(Ordering::Relaxed), progress.total.load(Ordering::Relaxed));
+        let now = in_a_reply(progress);
         if now != told || told_at.elapsed() >= SILENCE_MAX {
+            stream.reply(&now).await?;
             (told, told_at) = (now, Instant::now());
-            stream.reply(&ClientReply::Progress { done: now.0, total: now.1 }).await?;
+        }
+    }
+}
+
+fn in_a_reply(progress: &Progress) -> ClientReply {
+    let (done, total) = (progress.done.load(Ordering::Relaxed), progress.total.load(Ordering::Relaxed));
+    match progress.objects() {
+        (_, 0) => ClientReply::Progress { done, total },
+        (objects, objects_total) => {
+            ClientReply::ScrubProgress { objects, objects_total, bytes: done, bytes_total: total }
         }
     }
 }

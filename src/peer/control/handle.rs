@@ -1,5 +1,6 @@
 //! The door to a running peer, for commands, gateways and tests.
 
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,9 +13,9 @@ use crate::peer::api::{
     DropError, DropReport, Ended, EvictReport, FilesError, ForgetError, ForgetReport, HistoryReport,
     LeaveError, LeavePlan, LeaveReport, MayStopError, MemberLine, PeerEvent, PeerName, PinError, PinReport,
     PingError, PingReport, PlanLeaveError, Progress, ReadError, RemoveError, RemoveReport, RequestError,
-    RequestReport, RestoreError, RestoreReport, RingError, RingFiles, RingFilesError, RingLine, StartError,
-    StatusReport, StopReport, StopSpan, StoreError, StoreOptions, StoreReport, VersionChoice, Wanted,
-    WhereisReport,
+    RequestReport, RestoreError, RestoreReport, RingError, RingFiles, RingFilesError, RingLine, ScrubError,
+    ScrubReport, StartError, StatusReport, StopReport, StopSpan, StoreError, StoreOptions, StoreReport,
+    VersionChoice, Wanted, WhereisReport,
 };
 use crate::peer::boot::running::Running;
 use crate::peer::shared::Shared;
@@ -203,6 +204,19 @@ impl Handle {
     /// [`RequestError`].
     pub async fn whereis_beginning(&self, name: &FileName) -> Result<WhereisReport, RequestError> {
         self.shared.whereis(name, true).await
+    }
+
+    /// Reads and hashes every object of the peer again, at most `rate` bytes a second. Bad ones go to quarantine, and
+    /// good copies are fetched from other holders.
+    ///
+    /// # Errors
+    /// [`ScrubError`]: another scrub runs, or the objects cannot be listed.
+    pub async fn scrub(
+        &self,
+        rate: Option<NonZeroU64>,
+        progress: &Arc<Progress>,
+    ) -> Result<ScrubReport, ScrubError> {
+        self.shared.scrub(rate, progress).await
     }
 
     /// Forgets a member that does not answer and will not come back: it is no longer waited for, and its files belong

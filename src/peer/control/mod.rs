@@ -6,6 +6,10 @@
 //! | `commands` | the server of `quoit-client/1` |
 //! | `client` | its client: another process commands the peer |
 //! | `choice` | the peer of this machine that is meant |
+//! | `revoke` | revokes a certificate where the ring CA's key is, and tells the peers here |
+//! | `ticket` | makes a ticket where the ring CA's key is |
+//! | `enrol` | redeems tickets |
+//! | `refused_tickets` | counts refused tickets, and bounds the lines that are told of them |
 //! | `report` | a peer's reports on itself and its ring |
 //! | `verdict` | how safe the files are, whether peers may stop, and the members in their own words |
 //! | `export` | the target of a request's bytes: a file, or standard output |
@@ -14,8 +18,12 @@
 pub(in crate::peer) mod choice;
 pub(in crate::peer) mod client;
 pub(in crate::peer) mod commands;
+pub(in crate::peer) mod enrol;
 pub(in crate::peer) mod export;
 pub(in crate::peer) mod handle;
+pub(in crate::peer) mod refused_tickets;
 pub(in crate::peer) mod report;
+pub(in crate::peer) mod revoke;
 pub(in crate::peer) mod state;
+pub(in crate::peer) mod ticket;
 pub(in crate::peer) mod verdict;

@@ -18,8 +18,7 @@ use crate::peer::api::{
 };
 use crate::peer::shared::{STORAGE_TIMEOUT, Shared};
 use crate::replica::all_is_seen;
-use crate::shelf;
-use crate::wire::limits::{FILES_PER_PAGE_MAX, MEMBERS_MAX};
+use crate::wire::limits::{FILES_PER_PAGE_MAX, LISTED_MAX, MEMBERS_MAX};
 use crate::wire::{
     Entry, Fault, FileEntry, MemberState, MembershipReply, MembershipRequest, StorageReply, StorageRequest,
 };
@@ -31,7 +30,7 @@ impl Shared {
         let counted = self
             .blocking(|store| -> Result<_, BlobError> {
                 let (objects, bytes) = store.totals()?;
-                Ok((objects, bytes, store.record_count()?, siblings(store)?))
+                Ok((objects, bytes, store.record_count()?, store.siblings(LISTED_MAX)?))
             })
             .await;
         let poisoned = self.store.is_poisoned().then(|| {
@@ -39,7 +38,8 @@ impl Shared {
         });
         let trouble = poisoned.or_else(|| counted.as_ref().err().map(ToString::to_string));
         let (objects, bytes, records, siblings) = counted.unwrap_or_default();
-        let (health, unkept, verdict) = tokio::join!(self.health(), self.unkept_of_ring(), self.verdict());
+        let (health, unkept, verdict, verified) =
+            tokio::join!(self.health(), self.unkept_of_ring(), self.verdict(), self.verifications());
         // The reason why the account is missing is the one why the counts are.
         let space = self.space().await.unwrap_or_default();
         let (gone, away): (Vec<_>, Vec<_>) =
@@ -70,7 +70,7 @@ impl Shared {
             below_quorum: health.below_quorum,
             unheard: health.unheard,
             trouble,
-            siblings: siblings.into_iter().collect(),
+            siblings: Listed { first: siblings.0, total: siblings.1 },
             certificate_until: unix_seconds(self.identity.valid_until()),
             data_dir: self.store.dir().to_string_lossy().into_owned(),
             misbehaving: self.misbehaving(),
@@ -81,6 +81,7 @@ impl Shared {
             unkept,
             verdict,
             space,
+            verified,
         }
     }
 
@@ -324,16 +325,6 @@ fn phase_in_words(view: &View) -> String {
         PhaseKind::Checking => "stopped for a while; asking whether the ring still counts it".to_owned(),
         PhaseKind::Ended => "out of the ring".to_owned(),
     }
-}
-
-/// The names whose history holds a record that lost without being replaced.
-fn siblings(store: &crate::blob::Store) -> Result<Vec<crate::id::FileName>, BlobError> {
-    let mut names = Vec::new();
-    shelf::for_each_record(store, |_, history| {
-        let record = history.siblings().next().and_then(|sibling| sibling.decode().ok());
-        names.extend(record.map(|record| record.name));
-    })?;
-    Ok(names)
 }
 
 /// The timeout of one hop of a walk.

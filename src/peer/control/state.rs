@@ -5,6 +5,7 @@ use std::sync::{OnceLock, Weak};
 
 use tokio::sync::broadcast;
 
+use super::refused_tickets::RefusedTickets;
 use crate::peer::api::PeerEvent;
 use crate::peer::boot::running::Running;
 
@@ -16,6 +17,8 @@ pub(in crate::peer) struct ControlState {
     pub listing: tokio::sync::Mutex<()>,
     /// The parts that have to end with the peer, for a command that ends it.
     pub running: OnceLock<Weak<Running>>,
+    /// The tickets that were refused.
+    pub refused_tickets: RefusedTickets,
     /// Whether the certificate warning, if there was one, has been given to the first subscriber.
     pub warned_of_certificate: AtomicBool,
 }
@@ -26,6 +29,7 @@ impl Default for ControlState {
             events: broadcast::channel(EVENTS_MAX).0,
             listing: tokio::sync::Mutex::new(()),
             running: OnceLock::new(),
+            refused_tickets: RefusedTickets::default(),
             warned_of_certificate: AtomicBool::new(false),
         }
     }

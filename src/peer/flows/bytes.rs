@@ -45,7 +45,9 @@ impl Asking for OpenStream {
         match self.read_reply(within).await? {
             Reply::Storage(reply) => Ok(reply),
             Reply::ProtocolError(why) => Ok(StorageReply::Refused(why)),
-            Reply::Membership(_) | Reply::Forwarding(_) => Err(StreamError::WrongReply),
+            Reply::Membership(_) | Reply::Forwarding(_) | Reply::Revocations { .. } => {
+                Err(StreamError::WrongReply)
+            }
         }
     }
 

@@ -111,7 +111,7 @@ impl Env for Shared {
         match self.transport.request(&Target::from(whom), &Request::Storage(request), within).await {
             Ok((_, Reply::Storage(reply))) => Ok(reply),
             Ok((_, Reply::ProtocolError(why))) => Err(MissingReason::Refused(why)),
-            Ok((from, Reply::Membership(_) | Reply::Forwarding(_))) => {
+            Ok((from, Reply::Membership(_) | Reply::Forwarding(_) | Reply::Revocations { .. })) => {
                 Shared::blame_answer(self, &from.position, Fault::WrongReply);
                 Err(MissingReason::Refused("it broke the protocol".to_owned()))
             }
@@ -196,6 +196,10 @@ impl Env for Shared {
 
     fn signer_of(&self, signed: &SignedRecord, record: &NameRecord) -> Result<Position, String> {
         self.signer(signed, record)
+    }
+
+    fn revoked_writer(&self, signed: &SignedRecord, record: &NameRecord) -> Option<String> {
+        self.revoked_signer(signed, record)
     }
 
     async fn holds(self: &Arc<Self>, content: ContentId) -> Result<bool, String> {
@@ -445,16 +449,18 @@ impl Env for Shared {
     }
 
     /// Removes partial transfers that no peer continues, and what of the cache exceeds a limit.
+    /// Removes partial transfers that no peer continues, writes what was verified, and keeps the log of records short.
     async fn tidy(self: &Arc<Self>) {
         let tidied = self.blocking(|store| {
             store.expire_parts(PART_UNUSED_MAX, PARTS_MAX)?;
             store.write_uses()?;
             store.trim()?;
             store.keep_reserve();
-            Ok::<(), BlobError>(())
+            store.tidy_verified()?;
+            store.tidy_records()
         });
         if let Err(error) = tidied.await {
-            tracing::warn!(%error, "partial transfers and the cache were not looked through");
+            tracing::warn!(%error, "the data directory was not tidied up");
         }
     }
 

@@ -16,6 +16,9 @@
 //! | `notice_book` | the recent notices |
 //! | `health` | which files have fewer copies than they should, and how many copies all have |
 //! | `describe` | this peer in its own words |
+//! | `scrub` | objects that are read and hashed again, for a person or by the schedule |
+//! | `verified` | when copies were last verified, here and at other peers |
+//! | `health` | which files have fewer copies than they should |
 //! | `versions` | the versions of a name, its removal and its restoring |
 //! | `health_book` | the known copies of the files that this peer reports on |
 //! | `space` | the room for files: pins, and copies that are freed |
@@ -33,9 +36,11 @@ pub(in crate::peer) mod notice_book;
 pub(in crate::peer) mod records;
 pub(in crate::peer) mod relay;
 pub(in crate::peer) mod request;
+pub(in crate::peer) mod scrub;
 pub(in crate::peer) mod serve;
 pub(in crate::peer) mod space;
 pub(in crate::peer) mod state;
 pub(in crate::peer) mod store;
 pub(in crate::peer) mod unkept;
+pub(in crate::peer) mod verified;
 pub(in crate::peer) mod versions;

@@ -106,6 +106,8 @@ impl Shared {
         let record_peers = self.record_peers(name).await?;
         let holders = self.holders_of(content, LATE_WORD).await?;
         let history = self.history(name.key()).await.map_or(0, |history| history.past.len());
+        let times = self.verified_at(content, &holders.entries).await;
+        let verified = holders.entries.iter().map(|entry| times.get(&entry.position).copied()).collect();
         let content_owner = holders.replicas.first().map_or_else(|| self.position(), |entry| entry.position);
         Ok(WhereisReport {
             name_key: name.key(),
@@ -120,6 +122,7 @@ impl Shared {
             holders: self.all_named(holders.entries.iter().map(|entry| &entry.position)),
             copies: self.ring.settings().copies(self.view().members_count()),
             history: history as u64,
+            verified,
         })
     }
 

@@ -8,7 +8,9 @@ use tokio::sync::{Notify, watch};
 
 use super::health_book::HealthBook;
 use super::hopeless::Hopeless;
+use super::mend::Mending;
 use super::notice_book::NoticeBook;
+use super::scrub::Scrubs;
 use crate::files::Transfers;
 use crate::names::Bygones;
 use crate::peer::api::LeaveReport;
@@ -33,6 +35,10 @@ pub(in crate::peer) struct FlowState {
     pub health: HealthBook,
     /// The recent notices of the store.
     pub notices: NoticeBook,
+    /// The objects of which a good copy is being looked for.
+    pub mending: Mending,
+    /// The scrub that a person began.
+    pub scrubs: Scrubs,
     /// The attempts that are not worth making.
     pub hopeless: Hopeless,
     /// The permissions to free a copy that this peer gave, as the owner of an object.

@@ -20,6 +20,7 @@ use crate::config::RingSettings;
 use crate::id::Position;
 use crate::peer::api::{Ended, PeerEvent};
 use crate::peer::shared::Shared;
+use crate::shelf::value;
 use crate::time::Moment;
 use crate::transport::{RequestFailure, background};
 use crate::wire::{
@@ -71,6 +72,10 @@ impl Actor {
             let wake = self.node.poll_timeout();
             tokio::select! {
                 message = self.inbox.recv() => match message {
+                    Some(ActorMessage::End(why)) => {
+                        self.shared.ring.ended.send_replace(Some(why));
+                        return;
+                    }
                     Some(message) => self.take(message, &mut replies, &mut next_reply),
                     None => return,
                 },
@@ -128,6 +133,11 @@ impl Actor {
                 // The asking task may have gone.
                 let _ = done.send(self.node.forget(now, &whom));
             }
+            ActorMessage::Expel { whom, key } => {
+                self.node.expel(now, &whom, &key);
+            }
+            // The loop takes this one itself.
+            ActorMessage::End(_) => {}
             ActorMessage::BeginLeaving => self.node.begin_leaving(now),
             ActorMessage::Stay => self.node.stay(now),
             ActorMessage::AskTurn => self.node.ask_turn(),
@@ -250,7 +260,7 @@ impl Actor {
             let answer = match asked {
                 Ok((from, Reply::Membership(reply))) => Ok((from, reply)),
                 Ok((_, Reply::ProtocolError(why))) => Err(Unanswered::from(why)),
-                Ok((from, Reply::Storage(_) | Reply::Forwarding(_))) => {
+                Ok((from, Reply::Storage(_) | Reply::Forwarding(_) | Reply::Revocations { .. })) => {
                     shared.blame_answer(&from.position, Fault::WrongReply);
                     Err(Unanswered::from("it broke the protocol".to_owned()))
                 }
@@ -356,7 +366,7 @@ async fn keep_contacts(shared: &Shared, file: &SharedFile, view: &View) {
 }
 
 async fn remember(shared: &Shared, members: &Vec<Member>) -> Result<(), String> {
-    let bytes = codec::encode(members).map_err(|error| error.to_string())?;
+    let bytes = value::encode(members).map_err(|error| error.to_string())?;
     shared.blocking(move |store| store.remember(bytes)).await.map_err(|error| error.to_string())
 }
 

@@ -21,10 +21,11 @@ use crate::peer::api::{PeerEvent, Unreachable};
 use crate::peer::ring::clock::unix_ms;
 use crate::peer::ring::contact_state::Contacts;
 use crate::peer::shared::Shared;
+use crate::shelf::value;
 use crate::transport::RequestFailure;
 use crate::wire::{
     Entry, MemberState, MembershipReply, MembershipRequest, NeighbourReply, NeighbourRequest, Reply, Request,
-    Target, codec,
+    Target,
 };
 
 /// The facts about a member that outlive the process.
@@ -210,13 +211,8 @@ pub(in crate::peer) async fn keep_contact(shared: Arc<Shared>) {
     }
 }
 
-/// Reads what an earlier run knew.
-pub(in crate::peer) fn decode_known(bytes: &[u8]) -> Vec<Known> {
-    codec::decode(bytes).unwrap_or_default()
-}
-
 async fn keep(shared: &Shared, known: &[Known]) -> Result<(), String> {
-    let bytes = codec::encode(&known).map_err(|error| error.to_string())?;
+    let bytes = value::encode(&known).map_err(|error| error.to_string())?;
     shared.blocking(move |store| store.remember_known(bytes)).await.map_err(|error| error.to_string())
 }
 
@@ -263,11 +259,11 @@ mod tests {
             Known { position: Position::of_number(1), name: Some("nas".to_owned()), away_since_ms: None },
             Known { position: Position::of_number(2), name: None, away_since_ms: Some(1_700_000_000_000) },
         ];
-        assert_eq!(decode_known(&codec::encode(&known).unwrap()), known);
-        assert!(decode_known(b"of another make").is_empty());
+        assert_eq!(value::decode("them", &value::encode(&known).unwrap()), Ok(known.clone()));
+        assert!(value::decode::<Vec<Known>>("them", b"of another make").is_err());
         let longest =
             Known { name: Some("n".repeat(253)), away_since_ms: Some(u64::MAX), ..known[0].clone() };
-        codec::encode(&vec![longest; KNOWN_MAX]).unwrap();
+        value::encode(&vec![longest; KNOWN_MAX]).unwrap();
     }
 
     /// Goal: a restarted peer knows the display names of others, and whether they were away, before it meets any peer
@@ -285,7 +281,8 @@ mod tests {
             ..StartOptions::new(entrance)
         };
         let kept = |peer: &crate::peer::Handle| {
-            let known = peer.shared.store.known().unwrap().map(|bytes| decode_known(&bytes));
+            let known = peer.shared.store.known().unwrap();
+            let known = known.map(|bytes| value::decode::<Vec<Known>>("them", &bytes).unwrap());
             known.unwrap_or_default().into_iter().next()
         };
         let first = start(options(1, Entrance::Found)).await.unwrap();

@@ -63,6 +63,9 @@ impl Shared {
         if origin.position == self.position() {
             return Err(ANOTHER_NAME.to_owned());
         }
+        if self.verifier.revoked().of(&origin.key).is_some() {
+            return Err("it is forwarded for a peer whose certificate was revoked".to_owned());
+        }
         believable(origin, |position| view.members.iter().find(|m| m.entry.position == *position))
     }
 }

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::chord::{Token, Unanswered};
-use crate::id::Position;
+use crate::id::{KeyHash, Position};
+use crate::peer::api::Ended;
 use crate::wire::{Entry, MembershipReply, MembershipRequest};
 
 /// A message to the actor.
@@ -32,6 +33,10 @@ pub(in crate::peer) enum ActorMessage {
     Persisted(u64),
     /// Forget a member that does not answer; `done` is told whether that was done.
     Forget { whom: Position, done: oneshot::Sender<bool> },
+    /// No longer count a member whose key was revoked.
+    Expel { whom: Position, key: KeyHash },
+    /// End, for this reason.
+    End(Ended),
     /// Begin to leave: take no new work.
     BeginLeaving,
     /// Cancel the departure.

@@ -13,6 +13,7 @@
 //! | `blame` | faults of other peers, and how they are reported |
 //! | `ping` | asks a peer that a person names how it answers |
 //! | `forget` | removes a member that will not come back |
+//! | `revocation` | learns of revoked keys, tells others, and refuses these keys |
 //! | `clock` | time since the peer was made, sleep of the machine included |
 //! | `state` | what the tasks of a peer know of its ring, and its time |
 
@@ -28,4 +29,5 @@ pub(in crate::peer) mod message;
 pub(in crate::peer) mod peer_file;
 pub(in crate::peer) mod ping;
 pub(in crate::peer) mod places;
+pub(in crate::peer) mod revocation;
 pub(in crate::peer) mod state;

@@ -1,5 +1,6 @@
 //! The state of the ring that all tasks of one peer share.
 
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -38,6 +39,8 @@ pub(in crate::peer) struct RingState {
     pub forwards: Forwards,
     /// The members that this peer is in contact with, and those that it cannot reach.
     pub contacts: Contacts,
+    /// The certificates directory, which also keeps the revocations.
+    pub certs_dir: PathBuf,
     timestamp: Mutex<Timestamp>,
     /// The readings of other peers' clocks.
     ring_clock: Mutex<RingClock>,
@@ -48,6 +51,7 @@ impl RingState {
         views: watch::Receiver<Arc<View>>,
         actor: mpsc::Sender<ActorMessage>,
         interval: Duration,
+        certs_dir: PathBuf,
     ) -> RingState {
         RingState {
             views,
@@ -59,6 +63,7 @@ impl RingState {
             ledger: Mutex::default(),
             forwards: Forwards::default(),
             contacts: Contacts::default(),
+            certs_dir,
             timestamp: Mutex::default(),
             ring_clock: Mutex::default(),
         }

@@ -15,7 +15,7 @@ use crate::id::{ContentId, Position};
 use crate::names::NameHistory;
 use crate::shelf;
 use crate::time::Moment;
-use crate::wire::{ObjectInfo, codec};
+use crate::wire::ObjectInfo;
 
 pub(super) struct Real {
     pub(super) memory: MemoryDisk,
@@ -165,7 +165,8 @@ impl Real {
 
     pub(super) fn put_record(&mut self, key: Position, history: &NameHistory) {
         let put = || -> Result<(), BlobError> {
-            self.store()?.put_record(key, codec::encode(history).unwrap_or_default())
+            let kept = shelf::kept(history).unwrap_or_else(|error| panic!("{error}"));
+            self.store()?.put_record(key, kept)
         };
         put().unwrap_or_else(|error| panic!("{error}"));
     }

@@ -64,7 +64,7 @@ async fn an_advertised_address_goes_before_the_observed_one() {
     let a = ring.peer(1);
     let identity = ring.identity(2);
     let advertised = crate::wire::Address::new("b.example:12002").unwrap();
-    let hello = Hello { incarnation: 5, advertised: Some(advertised.clone()) };
+    let hello = Hello { incarnation: 5, advertised: Some(advertised.clone()), revocations: 0 };
     let settings = TransportSettings::default();
     let listen = "127.0.0.1:0".parse().unwrap();
     let (b, _incoming) =
@@ -321,7 +321,7 @@ async fn a_full_pool_makes_place() {
     let ring = Ring::new();
     let identity = ring.identity(1);
     let settings = TransportSettings { connections_max: 2, ..TransportSettings::default() };
-    let hello = Hello { incarnation: 1, advertised: None };
+    let hello = Hello { incarnation: 1, advertised: None, revocations: 0 };
     let listen = "127.0.0.1:0".parse().unwrap();
     let (a, _incoming) =
         Transport::bind(&identity, &identity.verifier().unwrap(), listen, hello, &settings).unwrap();

@@ -26,7 +26,7 @@ async fn greeted(endpoint: &quinn::Endpoint, to: SocketAddr, incarnation: u64) -
 
 async fn hello(connection: &quinn::Connection, incarnation: u64) {
     let (mut send, mut recv) = connection.open_bi().await.unwrap();
-    let hello = codec::frame(&Hello { incarnation, advertised: None }).unwrap();
+    let hello = codec::frame(&Hello { incarnation, advertised: None, revocations: 0 }).unwrap();
     let _ = send.write_all(&hello).await;
     let _ = send.finish();
     let _ = soon(frame::read::<Hello>(&mut recv)).await;
@@ -259,7 +259,7 @@ async fn a_thousand_connections_from_one_address_are_bounded() {
                 if let Ok(connection) = member.connect(to, "peer.quoit").unwrap().await
                     && let Ok((mut send, mut recv)) = connection.open_bi().await
                 {
-                    let hello = Hello { incarnation: 1, advertised: None };
+                    let hello = Hello { incarnation: 1, advertised: None, revocations: 0 };
                     let _ = send.write_all(&codec::frame(&hello).unwrap()).await;
                     let _ = timeout(Duration::from_secs(5), frame::read::<Hello>(&mut recv)).await;
                 }

@@ -68,7 +68,7 @@ async fn a_client_without_a_certificate_is_refused() {
         Ok(connection) => soon(connection.closed()).await,
         Err(error) => error,
     };
-    assert!(matches!(end, quinn::ConnectionError::ConnectionClosed(_)), "{end:?}");
+    assert!(matches!(end, quinn::ConnectionError::ApplicationClosed(_)), "{end:?}");
     eventually_async("the refusal is counted", async || b.transport.counters().refused_handshakes() == 1)
         .await;
     assert!(b.transport.connected().is_empty());

@@ -3,8 +3,10 @@
 mod admission;
 mod certificates;
 mod connections;
+mod enrolment;
 mod floods;
 mod hostile;
+mod revoked;
 mod streams;
 
 use std::future::Future;
@@ -67,7 +69,7 @@ impl Peer {
         incarnation: u64,
         settings: &TransportSettings,
     ) -> std::io::Result<Peer> {
-        let hello = Hello { incarnation, advertised: None };
+        let hello = Hello { incarnation, advertised: None, revocations: 0 };
         let verifier = identity.verifier().unwrap();
         let (transport, incoming) = Transport::bind(identity, &verifier, listen, hello, settings)?;
         let address = transport.local_address()?.into();
@@ -103,6 +105,9 @@ async fn answer(mut incoming: mpsc::Receiver<Incoming>, outbox: mpsc::Sender<Inc
 async fn answer_one(mut stream: RequestStream) -> Result<(), StreamError> {
     match stream.read_request().await? {
         Request::Membership(_) => stream.send_reply(&alive()).await?,
+        Request::Revocations { digest, .. } => {
+            stream.send_reply(&Reply::Revocations { digest, revoked: Vec::new() }).await?;
+        }
         Request::Storage(StorageRequest::Announce { .. }) => std::future::pending().await,
         Request::Storage(StorageRequest::FetchObject { offset, .. }) => {
             stream.send_reply(&Reply::Storage(StorageReply::Noted)).await?;

@@ -45,7 +45,7 @@ async fn a_dropped_exchange_does_not_look_whole() {
     let ring = Ring::new();
     let a = ring.peer(1);
     let identity = ring.identity(3);
-    let hello = Hello { incarnation: 1, advertised: None };
+    let hello = Hello { incarnation: 1, advertised: None, revocations: 0 };
     let (third, mut incoming) = Transport::bind(
         &identity,
         &identity.verifier().unwrap(),
@@ -118,7 +118,7 @@ async fn datagrams_beyond_the_queue_are_dropped_and_counted() {
     let ring = Ring::new();
     let a = ring.peer(1);
     let identity = ring.identity(2);
-    let hello = Hello { incarnation: 1, advertised: None };
+    let hello = Hello { incarnation: 1, advertised: None, revocations: 0 };
     let listen = "127.0.0.1:0".parse().unwrap();
     let settings = TransportSettings::default();
     let (b, incoming) =
