@@ -8,9 +8,9 @@ use tokio::sync::{Notify, watch};
 
 use super::health_book::HealthBook;
 use super::hopeless::Hopeless;
-use super::mend::Mending;
+use super::mending::Mending;
 use super::notice_book::NoticeBook;
-use super::scrub::Scrubs;
+use super::scrubs::Scrubs;
 use crate::files::Transfers;
 use crate::names::Bygones;
 use crate::peer::api::LeaveReport;
