@@ -21,7 +21,7 @@ use super::digests;
 use super::error::{BlobError, Result};
 use super::layout::Layout;
 use super::log::{BaseWriter, RecordLog};
-use super::{keeping, lease_table, reserve, siblings, verified};
+use super::{keeping, leases, reserve, siblings, verified};
 use crate::id::{ContentId, FileName, OutboardDigest, Position, SetDigest};
 use crate::time::Timestamp;
 use crate::wire::{Link, ObjectInfo, limits};
@@ -351,11 +351,11 @@ impl Index {
 
     /// The dates of the leases of these objects, in milliseconds since the Unix epoch.
     pub fn leases_of(&self, contents: &[ContentId]) -> Result<Vec<(ContentId, Option<u64>)>> {
-        self.read(|tables| lease_table::leases_of(tables, contents))
+        self.read(|tables| leases::leases_of(tables, contents))
     }
 
     pub fn was_freed(&self, content: &ContentId) -> Result<bool> {
-        self.read(|tables| lease_table::was_freed(tables, content))
+        self.read(|tables| leases::was_freed(tables, content))
     }
 
     /// Since when a copy has been one too many, in milliseconds since the Unix epoch, if that was noted.
@@ -704,7 +704,7 @@ fn apply(transaction: &redb::WriteTransaction, change: &Change) -> Applied {
         Change::Leased(contents, at) => {
             for content in contents {
                 let here = transaction.open_table(OBJECTS)?.get(&content.0)?.is_some();
-                lease_table::renew(transaction, content, here, *at)?;
+                leases::renew(transaction, content, here, *at)?;
             }
             Ok(())
         }
@@ -772,7 +772,7 @@ fn insert_object(transaction: &redb::WriteTransaction, info: &ObjectInfo, kind: 
     digests::change(transaction, &info.content.0, came, went.unwrap_or_default())?;
     keeping::came(transaction, &info.content, (kind == REQUESTED).then_some(info.length))?;
     if known.is_none() {
-        lease_table::came(transaction, &info.content)?;
+        leases::came(transaction, &info.content)?;
     }
     verified::set(transaction, &info.content, verified::NEVER)?;
     add_bytes(transaction, info.length, known.map_or(0, |(known, _)| known.length))
@@ -795,7 +795,7 @@ fn apply_discard(transaction: &redb::WriteTransaction, discard: &Discard) -> App
     };
     let goes = match row {
         Some((object, kind)) if !keeping::is_pinned_in(transaction, content)? => {
-            let leased_unix_ms = lease_table::lease_in(transaction, content)?;
+            let leased_unix_ms = leases::lease_in(transaction, content)?;
             (discard.still)(&ObjectRow { object, kind, leased_unix_ms })
         }
         _ => false,
@@ -803,7 +803,7 @@ fn apply_discard(transaction: &redb::WriteTransaction, discard: &Discard) -> App
     discard.done.store(goes, Ordering::SeqCst);
     if goes {
         forget_object(transaction, content)?;
-        lease_table::went(transaction, content, discard.of_lapsed)?;
+        leases::went(transaction, content, discard.of_lapsed)?;
         keeping::doom(transaction, content)?;
     }
     Ok(())
