@@ -500,7 +500,7 @@ pub trait Env: Hops {
         ranges: Vec<KeyRange>,
     ) -> impl Future<Output = Result<Vec<SetDigest>, Self::DiskError>> + Send;
 
-    /// What is here of a range: at most `max` objects, and the records of at most `max` names.
+    /// The content of a range here: at most `max` objects, and the records of at most `max` names.
     ///
     /// # Errors
     /// The reason why it cannot be read.
