@@ -388,7 +388,8 @@ async fn give_object<E: Env>(
     }
 }
 
-/// Gives records to one peer. Returns false, and stops, when it does not take one.
+/// Gives records to one peer, until it does not take one. Returns false if it does not answer: a peer whose disk is full
+/// takes no record, and still says which objects it has and has no room for.
 async fn give_records<E: Env>(env: &Arc<E>, to: &Entry, wanted: &[&SignedRecord], log: &RoundLog) -> bool {
     for record in wanted {
         let (id, record) = (record.id(), SignedRecord::clone(record));
@@ -398,9 +399,9 @@ async fn give_records<E: Env>(env: &Arc<E>, to: &Entry, wanted: &[&SignedRecord]
                 log.with(|round| round.gave_record(to.position, id));
                 env.heard_moving(1);
             }
-            _ => {
+            answer => {
                 log.incomplete();
-                return false;
+                return !matches!(answer, Err(MissingReason::Unreachable));
             }
         }
     }
