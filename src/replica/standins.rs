@@ -8,11 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::offers::OfferPlan;
 use super::placement::replicas;
 use crate::chord::{Route, View};
 use crate::id::{ContentId, Position};
 use crate::time::Moment;
+use crate::wire::Entry;
 
 /// The copies for which other peers said lately that they have no room. At most [`NoRoom::MAX`]; a copy beyond that has
 /// no stand-in.
@@ -59,26 +59,21 @@ impl NoRoom {
     }
 }
 
-/// Plans the offers to stand-ins: of the objects with these keys that are here and for which some of the first R peers
+/// The stand-ins, by position, each with the objects that it is to be offered: those for which some of the first R peers
 /// have no room. Peers that this one does not know are no stand-ins.
 pub fn plan_standins(
     view: &View,
     copies: usize,
     full: &BTreeMap<ContentId, BTreeSet<Position>>,
-    keys: &BTreeSet<Position>,
-) -> OfferPlan {
-    let (mut plan, me) = (OfferPlan { spread: 1, ..OfferPlan::default() }, view.me.position);
+) -> BTreeMap<Position, (Entry, Vec<ContentId>)> {
+    let mut plan: BTreeMap<Position, (Entry, Vec<ContentId>)> = BTreeMap::new();
     for (content, full) in full {
-        let key = content.key();
-        if !keys.contains(&key) {
-            continue;
-        }
-        let Some(Route::Owner { owner, successors, .. }) = view.route(&key) else { continue };
+        let Some(Route::Owner { owner, successors, .. }) = view.route(&content.key()) else { continue };
         let all = replicas(&owner, &successors, copies + full.len());
         let lacking = all.iter().take(copies).filter(|peer| full.contains(&peer.position)).count();
         let others = all.iter().skip(copies).filter(|peer| !full.contains(&peer.position));
-        for standin in others.take(lacking).filter(|standin| standin.position != me) {
-            plan.add(standin.clone(), key);
+        for standin in others.take(lacking).filter(|standin| standin.position != view.me.position) {
+            plan.entry(standin.position).or_insert_with(|| (standin.clone(), Vec::new())).1.push(*content);
         }
     }
     plan
@@ -107,8 +102,9 @@ mod tests {
         for peer_number in full {
             no_room.refused(at(0), object(number), peer(*peer_number));
         }
-        let plan = plan_standins(&view, 3, &no_room.by_object(at(0)), &[peer(number)].into());
-        numbers(plan.offers.keys())
+        let plan = plan_standins(&view, 3, &no_room.by_object(at(0)));
+        assert!(plan.values().all(|(_, contents)| *contents == [object(number)]));
+        numbers(plan.keys())
     }
 
     #[test]
@@ -122,14 +118,11 @@ mod tests {
     }
 
     #[test]
-    fn this_peer_and_objects_elsewhere_need_no_offer() {
+    fn this_peer_needs_no_offer() {
         let view = view_with(50, &[10, 20, 30, 40], &[]);
         let mut no_room = NoRoom::default();
         no_room.refused(at(0), object(15), peer(20));
-        let full = no_room.by_object(at(0));
-        assert!(plan_standins(&view, 3, &full, &[peer(15)].into()).offers.is_empty(), "it is the stand-in");
-        let view = view_with(20, &[10, 30, 40, 50], &[]);
-        assert!(plan_standins(&view, 3, &full, &BTreeSet::new()).offers.is_empty(), "it is not here");
+        assert!(plan_standins(&view, 3, &no_room.by_object(at(0))).is_empty(), "it is the stand-in");
     }
 
     #[test]
