@@ -163,26 +163,16 @@ async fn begin_round<E: Env>(env: &Arc<E>, giving: &mut Giving, helps: bool) -> 
         }
         place
     };
-    match planned(env, &plan, None).await {
-        Ok(OfferPlan(mut offers)) => {
-            let full = env.no_room().by_object(env.now());
-            let mut standins = plan_standins(&env.view(), env.copies(), &full);
-            let peers: BTreeSet<Position> = offers.keys().chain(standins.keys()).copied().collect();
-            for peer in peers {
+    let found = async { with_standins(env, planned(env, &plan, None).await?).await };
+    match found.await {
+        Ok(OfferPlan(offers)) => {
+            for (peer, offer) in offers {
                 if !giving.to.insert(peer) {
                     log.incomplete();
                     continue;
                 }
                 let (giver, log) = (env.clone(), log.clone());
-                let (offer, standin) = (offers.remove(&peer), standins.remove(&peer));
-                let task = Task::spawn(env, async move {
-                    if let Some(offer) = offer {
-                        self::offer(&giver, offer, &log).await;
-                    }
-                    if let Some((to, contents)) = standin {
-                        offer_to_standin(&giver, to, contents, &log).await;
-                    }
-                });
+                let task = Task::spawn(env, async move { self::offer(&giver, offer, &log).await });
                 giving.offers.add(Box::pin(async move {
                     task.await;
                     peer
@@ -228,7 +218,7 @@ where
 /// more than is known here, a joiner.
 ///
 /// # Errors
-/// What is here cannot be read.
+/// The objects and records here cannot be read.
 pub async fn planned<E: Env, P>(
     env: &Arc<E>,
     plan: &P,
@@ -263,6 +253,20 @@ where
         next = piece.last.next();
     }
     Ok(offers)
+}
+
+/// Adds the offers to the stand-ins of peers without room, of the objects that are here.
+///
+/// # Errors
+/// The objects and records here cannot be read.
+async fn with_standins<E: Env>(env: &Arc<E>, mut plan: OfferPlan) -> Result<OfferPlan, E::DiskError> {
+    let full = env.no_room().by_object(env.now());
+    for (to, key) in plan_standins(&env.view(), env.copies(), &full) {
+        if env.first_held(key).await? == Some(key) {
+            plan.add_key(to, key);
+        }
+    }
+    Ok(plan)
 }
 
 /// Handles `Sync`: offers to the asking peer, at once, the objects and records that belong to it.
@@ -323,21 +327,7 @@ async fn offer<E: Env>(env: &Arc<E>, offer: Offer, log: &RoundLog) {
     }
 }
 
-/// Offers a stand-in the objects that others have no room for, as far as they are here.
-async fn offer_to_standin<E: Env>(env: &Arc<E>, to: Entry, contents: Vec<ContentId>, log: &RoundLog) {
-    let mut listing = Listing { to, wanted: Vec::new(), records: Vec::new(), objects: Vec::new() };
-    for content in contents {
-        if matches!(env.copy_here(content).await, Ok(Some(_))) {
-            listing.objects.push(content);
-        }
-    }
-    if listing.offer_rest(env, log).await.is_err() {
-        return log.incomplete();
-    }
-    give_objects(env, &listing.to, listing.wanted, log).await;
-}
-
-/// What is here and differs at one peer, on its way into offers.
+/// The objects and records here that differ at one peer, on their way into offers.
 struct Listing {
     to: Entry,
     objects: Vec<ContentId>,
@@ -404,9 +394,6 @@ impl Listing {
     }
 }
 
-/// The peer did not answer as it should, so the offers to it stop.
-struct Stopped;
-
 /// Notes which of the offered objects a peer has no room for, and which it has.
 fn note_room<E: Env>(
     env: &Arc<E>,
@@ -427,6 +414,9 @@ fn note_room<E: Env>(
         no_room.has_room(content, at);
     }
 }
+
+/// The peer did not answer as it should, so the offers to it stop.
+struct Stopped;
 
 /// Pushes objects to one peer, those with the fewest copies first; stops when it does not answer. Returns whether it
 /// has all of them now.
@@ -449,13 +439,13 @@ async fn give_objects<E: Env>(env: &Arc<E>, to: &Entry, mut wanted: Vec<ContentI
             return false;
         };
         env.gave(to, content, given.as_ref().err());
+        all &= given.is_ok();
         if given.as_ref().is_err_and(MissingReason::is_of_its_disk) {
             let is_new = env.no_room().refused(env.now(), content, to.position);
             if is_new {
                 env.repair_wanted().notify_one();
             }
         }
-        all &= given.is_ok();
         match given {
             // Each round offers it again, and the peer takes it when it can.
             Err(reason) if reason.is_final() => {}

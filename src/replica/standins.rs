@@ -59,21 +59,22 @@ impl NoRoom {
     }
 }
 
-/// The stand-ins, by position, each with the objects that it is to be offered: those for which some of the first R peers
-/// have no room. Peers that this one does not know are no stand-ins.
+/// Plans the offers to stand-ins: the keys of the objects for which some of the first R peers have no room, each with a
+/// peer that stands in. Peers that this one does not know are no stand-ins.
 pub fn plan_standins(
     view: &View,
     copies: usize,
     full: &BTreeMap<ContentId, BTreeSet<Position>>,
-) -> BTreeMap<Position, (Entry, Vec<ContentId>)> {
-    let mut plan: BTreeMap<Position, (Entry, Vec<ContentId>)> = BTreeMap::new();
+) -> Vec<(Entry, Position)> {
+    let (mut plan, me) = (Vec::new(), view.me.position);
     for (content, full) in full {
-        let Some(Route::Owner { owner, successors, .. }) = view.route(&content.key()) else { continue };
+        let key = content.key();
+        let Some(Route::Owner { owner, successors, .. }) = view.route(&key) else { continue };
         let all = replicas(&owner, &successors, copies + full.len());
         let lacking = all.iter().take(copies).filter(|peer| full.contains(&peer.position)).count();
         let others = all.iter().skip(copies).filter(|peer| !full.contains(&peer.position));
-        for standin in others.take(lacking).filter(|standin| standin.position != view.me.position) {
-            plan.entry(standin.position).or_insert_with(|| (standin.clone(), Vec::new())).1.push(*content);
+        for standin in others.take(lacking).filter(|standin| standin.position != me) {
+            plan.push((standin.clone(), key));
         }
     }
     plan
@@ -103,8 +104,7 @@ mod tests {
             no_room.refused(at(0), object(number), peer(*peer_number));
         }
         let plan = plan_standins(&view, 3, &no_room.by_object(at(0)));
-        assert!(plan.values().all(|(_, contents)| *contents == [object(number)]));
-        numbers(plan.keys())
+        numbers(plan.iter().map(|(to, _)| &to.position))
     }
 
     #[test]
@@ -122,7 +122,8 @@ mod tests {
         let view = view_with(50, &[10, 20, 30, 40], &[]);
         let mut no_room = NoRoom::default();
         no_room.refused(at(0), object(15), peer(20));
-        assert!(plan_standins(&view, 3, &no_room.by_object(at(0))).is_empty(), "it is the stand-in");
+        let full = no_room.by_object(at(0));
+        assert!(plan_standins(&view, 3, &full).is_empty(), "it is the stand-in");
     }
 
     #[test]

@@ -8,10 +8,10 @@ use tokio::sync::{Notify, watch};
 
 use super::health_book::HealthBook;
 use super::hopeless::Hopeless;
-use super::lost::LostSearch;
-use super::mend::Mending;
+use super::lost_search::LostSearch;
+use super::mending::Mending;
 use super::notice_book::NoticeBook;
-use super::scrub::Scrubs;
+use super::scrubs::Scrubs;
 use crate::config::RepairSettings;
 use crate::files::Transfers;
 use crate::id::ContentId;
@@ -50,10 +50,10 @@ pub(in crate::peer) struct FlowState {
     pub scrubs: Scrubs,
     /// The attempts that are not worth making.
     pub hopeless: Hopeless,
-    /// The copies for which other peers have no room.
-    no_room: Mutex<NoRoom>,
     /// How long away members are waited for.
     pub repair: RepairSettings,
+    /// The copies for which other peers have no room.
+    no_room: Mutex<NoRoom>,
     /// The permissions to free a copy that this peer gave, as the owner of an object.
     grants: Mutex<Grants>,
     /// How long a copy that is one too many stays while there is room.
