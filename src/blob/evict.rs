@@ -225,6 +225,20 @@ impl Store {
         since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 
+    /// Whether this peer means to free any copy.
+    pub fn is_freeing(&self) -> bool {
+        self.uses().is_freeing()
+    }
+
+    /// Makes all intentions to free a copy void, since another peer is told of what is here. Copies that were being freed
+    /// are gone on return.
+    pub fn void_freeing(&self) {
+        for content in self.uses().all_promised() {
+            // A thread that frees it holds the lock until the index knows.
+            drop(self.object_locks().lock(&content.0));
+        }
+    }
+
     /// Means to free the copy of an object, for which another peer has to be asked first. `None` if another thread means
     /// to already.
     pub fn begin_freeing(&self, content: &ContentId) -> Option<Freeing> {

@@ -80,6 +80,18 @@ impl Uses {
         Some(may)
     }
 
+    /// Whether this peer means to free any object.
+    pub fn is_freeing(&self) -> bool {
+        !self.lock().freeing.is_empty()
+    }
+
+    /// Like [`Uses::promised`], for all objects. Returns those that this peer meant to free.
+    pub fn all_promised(&self) -> Vec<ContentId> {
+        let freeing = std::mem::take(&mut self.lock().freeing);
+        freeing.values().for_each(|may| may.store(false, Ordering::SeqCst));
+        freeing.into_keys().collect()
+    }
+
     /// Notes that this peer does not mean to free an object any more.
     pub fn end_freeing(&self, content: &ContentId, may: &Arc<AtomicBool>) {
         let freeing = &mut self.lock().freeing;

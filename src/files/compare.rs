@@ -155,6 +155,8 @@ pub async fn answer_compare<E: Env>(
     if !env.view().is_member() {
         return Err("this peer is not active in its ring".to_owned());
     }
+    // The asking peer counts on what it hears to be here.
+    env.void_freeing().await;
     let (mark, now) = (env.with_agreements(|agreements| agreements.mark()), env.now());
     let asked = ranges.iter().map(|theirs| theirs.range).collect();
     let mine = env.digests(asked).await.map_err(|error| error.to_string())?;

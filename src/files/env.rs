@@ -348,6 +348,10 @@ pub trait Env: Hops {
     /// has received it anew. `None` while another task means to.
     fn begin_freeing(&self, content: &ContentId) -> Option<Self::Freeing>;
 
+    /// Makes all intentions to free a copy void, since another peer is told of what is here. Copies that were being freed
+    /// are gone on return.
+    fn void_freeing(self: &Arc<Self>) -> impl Future<Output = ()> + Send;
+
     /// Frees the copy, unless the intention is void or the copy is pinned or in use. Returns whether it was freed; then
     /// durably.
     ///

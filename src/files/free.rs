@@ -14,6 +14,7 @@ use super::env::{CopyHere, Env};
 use super::find::{FindError, NotActive, find, find_soon, member};
 use super::wait::{Together, pause};
 use crate::backoff::Backoff;
+use crate::chord::PhaseKind;
 use crate::id::{ContentId, Position};
 use crate::replica::{KeptRange, SurplusStep, Vouchers};
 use crate::time::Moment;
@@ -60,8 +61,16 @@ pub async fn free_copy<E: Env>(
     content: ContentId,
     sure: bool,
 ) -> Result<Vec<Position>, NotFreed> {
-    let copy = env.copy_here(content).await.map_err(NotFreed::Disk)?;
-    free_this(env, copy.ok_or(NotFreed::NotHere)?, sure).await
+    let mut backoff = IN_USE_BACKOFF;
+    for _ in 0..IN_USE_TRIES {
+        let copy = env.copy_here(content).await.map_err(NotFreed::Disk)?;
+        match free_this(env, copy.ok_or(NotFreed::NotHere)?, sure).await {
+            // Another peer asked what is here, in the moment between; it asks seldom.
+            Err(NotFreed::InUse) => pause(env, &mut backoff).await,
+            done => return done,
+        }
+    }
+    Err(NotFreed::InUse)
 }
 
 async fn free_this<E: Env>(env: &Arc<E>, copy: CopyHere, sure: bool) -> Result<Vec<Position>, NotFreed> {
@@ -144,7 +153,8 @@ pub async fn answer_may_free<E: Env>(
     sure: bool,
 ) -> Result<StorageReply, String> {
     let (view, peer) = (env.view(), asker.position);
-    if !view.is_member() {
+    // A peer that leaves may have counted the copy that would go.
+    if view.phase != PhaseKind::Active {
         return Err("this peer is not active in its ring".to_owned());
     }
     let mut vouchers = match Vouchers::of(&view, env.copies(), &content.key(), &peer) {
@@ -183,7 +193,8 @@ pub async fn answer_may_free<E: Env>(
 /// The reason when this peer is no member, or cannot tell.
 pub async fn answer_vouch<E: Env>(env: &Arc<E>, content: ContentId) -> Result<StorageReply, String> {
     let view = env.view();
-    if !view.is_member() || !KeptRange::of(&view, env.copies()).contains(&content.key()) {
+    // The copy of a peer that leaves goes with it.
+    if view.phase != PhaseKind::Active || !KeptRange::of(&view, env.copies()).contains(&content.key()) {
         return Err("this peer is none of those that should keep it".to_owned());
     }
     Ok(match env.vouch(content).await? {
@@ -274,6 +285,7 @@ async fn scan<E: Env>(
             let content = copy.content;
             match free_this(env, copy, true).await {
                 Err(NotFreed::Disk(why)) => return Err(why),
+                Err(NotFreed::InUse) => {}
                 Err(why) => {
                     tracing::debug!(%content, ?why, "a surplus copy stays");
                     refused.note(env.now(), content);
@@ -314,6 +326,9 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 /// The most times that an owner is looked up and asked, and the pauses between.
 const OWNER_TRIES_MAX: u32 = 3;
 const OWNER_BACKOFF: Backoff = Backoff::steady(Duration::from_secs(1));
+/// The most times that a copy in use is tried, and the pauses between.
+const IN_USE_TRIES: u32 = 4;
+const IN_USE_BACKOFF: Backoff = Backoff::steady(Duration::from_millis(200));
 /// How often this peer looks whether room is short.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// The looks at all copies in the time for which a surplus copy stays, and the bounds of the time between two looks.

@@ -373,10 +373,8 @@ impl Listing {
             _ => return Err(Stopped),
         };
         let wanted = log.with(|round| round.hear_wanted_records(to, &records, &records_wanted));
-        if !give_records(env, &self.to, &wanted, log).await {
-            return Err(Stopped);
-        }
-        let complete = arriving.is_empty() && unkept.is_empty();
+        let all_taken = give_records(env, &self.to, &wanted, log).await?;
+        let complete = all_taken && arriving.is_empty() && unkept.is_empty();
         let arriving = if env.laws().arriving_is_not_here { arriving } else { Vec::new() };
         let heard = log.with(|round| round.hear_wanted_in_part(to, &page, &objects, &arriving, &unkept));
         let count = heard.len();
@@ -516,8 +514,14 @@ async fn give_object<E: Env>(
     }
 }
 
-/// Gives records to one peer. Returns false, and stops, when it does not take one.
-async fn give_records<E: Env>(env: &Arc<E>, to: &Entry, wanted: &[&SignedRecord], log: &RoundLog) -> bool {
+/// Gives records to one peer, until it does not take one. Returns whether it took all: a peer whose disk is full takes no
+/// record, and still says which objects it has and has no room for.
+async fn give_records<E: Env>(
+    env: &Arc<E>,
+    to: &Entry,
+    wanted: &[&SignedRecord],
+    log: &RoundLog,
+) -> Result<bool, Stopped> {
     for record in wanted {
         let (id, record) = (record.id(), SignedRecord::clone(record));
         let request = StorageRequest::PutRecord { record, role: PutRole::Replica };
@@ -526,13 +530,14 @@ async fn give_records<E: Env>(env: &Arc<E>, to: &Entry, wanted: &[&SignedRecord]
                 log.with(|round| round.gave_record(to.position, id));
                 env.heard_moving(1);
             }
+            Err(MissingReason::Unreachable) => return Err(Stopped),
             _ => {
                 log.incomplete();
-                return false;
+                return Ok(false);
             }
         }
     }
-    true
+    Ok(true)
 }
 
 fn is_owned_by(view: &View, content: &ContentId, peer: &Position) -> bool {

@@ -160,6 +160,13 @@ fn a_promise_of_a_copy_voids_the_intention_to_free_it() {
     fixture.put(&sample(10));
     assert!(!freeing.free().unwrap() && fixture.store.contains(&info.content).unwrap());
     drop(freeing);
+    let freeing = fixture.store.begin_freeing(&info.content).unwrap();
+    fixture.store.void_freeing();
+    assert!(
+        !freeing.free().unwrap() && !fixture.store.is_freeing(),
+        "another peer was told of all that is here"
+    );
+    drop(freeing);
     assert!(fixture.store.begin_freeing(&info.content).unwrap().free().unwrap());
     assert!(!fixture.store.promote(&info.content).unwrap());
 }

@@ -346,6 +346,12 @@ impl Env for Shared {
         self.store.begin_freeing(content)
     }
 
+    async fn void_freeing(self: &Arc<Self>) {
+        if self.store.is_freeing() {
+            self.blocking(|store| store.void_freeing()).await;
+        }
+    }
+
     async fn free(self: &Arc<Self>, freeing: Freeing) -> Result<bool, BlobError> {
         self.blocking(move |_| freeing.free()).await
     }

@@ -45,9 +45,17 @@ impl Hopeless {
         let mut here = Vec::with_capacity(objects.len());
         for content in objects {
             let length = self.unkept().length(&content);
+            // The peer that offers it counts on this copy. On a full disk a cached copy stays a cached one, on which no
+            // peer may count.
+            let is_kept = match store.contains(&content)? {
+                true => match store.promote(&content) {
+                    Err(error) if error.is_disk_full() => false,
+                    kept => kept?,
+                },
+                false => false,
+            };
             let presence = match length {
-                // The peer that offers it counts on this copy.
-                _ if store.contains(&content)? && store.promote(&content)? => {
+                _ if is_kept => {
                     self.came(&content);
                     Presence::Here
                 }

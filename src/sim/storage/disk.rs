@@ -371,6 +371,13 @@ impl Disk {
         }
     }
 
+    pub(super) fn void_freeing(&mut self) {
+        match &mut self.0 {
+            Kind::Light(light) => light.void_freeing(),
+            Kind::Real(real) => drop(real.store().map(|store| store.void_freeing())),
+        }
+    }
+
     pub(super) fn free(&mut self, intention: Intention) -> Result<bool> {
         match (&mut self.0, intention) {
             (Kind::Light(light), Intention::Light(content, may)) => Ok(light.free(&content, &may)?),

@@ -326,6 +326,10 @@ impl Env for Keeper {
         self.disk.lock().begin_freeing(content)
     }
 
+    async fn void_freeing(self: &Arc<Self>) {
+        self.disk.lock().void_freeing();
+    }
+
     async fn free(self: &Arc<Self>, freeing: Intention) -> Result<bool, Failure> {
         self.sleep(self.settings.sync_time).await;
         self.disk.lock().free(freeing)

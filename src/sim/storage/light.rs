@@ -273,6 +273,12 @@ impl Light {
         Some(may)
     }
 
+    pub(super) fn void_freeing(&mut self) {
+        for may in std::mem::take(&mut self.freeing).into_values() {
+            may.store(false, Ordering::Relaxed);
+        }
+    }
+
     /// Frees an object, unless the intention is void.
     pub(super) fn free(&mut self, content: &ContentId, may: &AtomicBool) -> Result<bool, DiskFailure> {
         if !may.load(Ordering::Relaxed) || !self.objects.contains_key(content) {
