@@ -8,8 +8,9 @@ use comfy_table::{Cell, CellAlignment, presets};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::fit::wrapped;
-use super::format::{count, figure, seconds, size};
+use super::format::{figure, minute, seconds};
 use super::local_time::LocalTime;
+use super::quantity::{count, size};
 use super::verdict;
 use crate::id::{ContentId, FileName};
 use crate::peer::{MemberLine, RingFiles, RingLine, SelfReport, peer_list};
@@ -161,13 +162,18 @@ pub(super) fn members(members: &[MemberLine], now: &LocalTime) -> Table {
             of(&|said| size(said.free_bytes)),
             of(&|said| if said.disk_bytes == 0 { "-".to_owned() } else { size(said.disk_bytes) }),
             of(&|said| if said.full { "yes" } else { "no" }.to_owned()),
+            of(&|said| match said.verified_ms {
+                None => "-".to_owned(),
+                Some(0) => "not all yet".to_owned(),
+                Some(at_ms) => minute(at_ms),
+            }),
             Cut::of(member.clock_ahead_ms.map_or("-".to_owned(), clock)),
         ]
     };
     let answer = members.iter().filter(|member| member.said.is_some()).count();
     Table {
-        header: &["PEER", "STATE", "VERSION", "FILES", "HOLDS", "FREE", "DISK", "FULL", "CLOCK"],
-        right: &[0, 3, 4, 5, 6, 8],
+        header: &["PEER", "STATE", "VERSION", "FILES", "HOLDS", "FREE", "DISK", "FULL", "VERIFIED", "CLOCK"],
+        right: &[0, 3, 4, 5, 6, 9],
         rows: members.iter().map(row).collect(),
         last: format!("{}, {answer} answer", count(members.len() as u64, "member", "members")),
     }
@@ -193,18 +199,22 @@ pub(super) fn files(files: &[FileEntry]) -> Table {
     if files.is_empty() {
         return Table::empty("No files here");
     }
+    // The column of pins is there only where there is a pin.
+    let has_pins = files.iter().any(|file| file.pinned);
     let row = |file: &FileEntry| {
         let object = &file.object;
-        let pinned = if file.pinned { "pinned" } else { "" };
-        vec![
-            Cut::of(names(&file.names)),
-            Cut::of(size(object.length)),
-            Cut::of(pinned.to_owned()),
-            Cut::content(&object.content),
-        ]
+        let pinned = has_pins.then(|| Cut::of(if file.pinned { "pinned" } else { "-" }.to_owned()));
+        [Cut::of(names(&file.names)), Cut::of(size(object.length))]
+            .into_iter()
+            .chain(pinned)
+            .chain([Cut::content(&object.content)])
+            .collect()
     };
     Table {
-        header: &["NAME", "SIZE", "KEPT", "CONTENT"],
+        header: match has_pins {
+            true => &["NAME", "SIZE", "KEPT", "CONTENT"],
+            false => &["NAME", "SIZE", "CONTENT"],
+        },
         right: &[1],
         rows: files.iter().map(row).collect(),
         last: total(files.iter()),
@@ -365,8 +375,16 @@ mod tests {
             full: false,
             syncing: false,
             unix_ms: 0,
+            verified_ms: Some(1_795_694_400_000),
         };
-        let other = SelfReport { full: true, syncing: true, disk_bytes: 0, free_bytes: 0, ..said.clone() };
+        let other = SelfReport {
+            full: true,
+            syncing: true,
+            disk_bytes: 0,
+            free_bytes: 0,
+            verified_ms: Some(0),
+            ..said.clone()
+        };
         let member = |line, said: Option<SelfReport>, away_since_ms, clock_ahead_ms| MemberLine {
             line,
             away_since_ms,
@@ -389,12 +407,12 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "PEER  STATE                        VERSION  FILES    HOLDS     FREE     DISK  FULL       CLOCK",
-                "   4  alive                        0.1.0     1204  5.0 MiB  3.0 GiB  8.0 GiB  no         0.0 s",
-                " 100  taking over                  0.1.0     1204  5.0 MiB  0 bytes        -  yes   -1 h 1 min",
-                " 200  no answer                    -            -        -        -        -  -              -",
-                " 220  away since 12:00             -            -        -        -        -  -              -",
-                " 240  gone since 2026-11-25 12:00  -            -        -        -        -  -              -",
+                "PEER  STATE                        VERSION  FILES    HOLDS     FREE     DISK  FULL  VERIFIED               CLOCK",
+                "   4  alive                        0.1.0     1204  5.0 MiB  3.0 GiB  8.0 GiB  no    2026-11-26 12:00       0.0 s",
+                " 100  taking over                  0.1.0     1204  5.0 MiB  0 bytes        -  yes   not all yet       -1 h 1 min",
+                " 200  no answer                    -            -        -        -        -  -     -                          -",
+                " 220  away since 12:00             -            -        -        -        -  -     -                          -",
+                " 240  gone since 2026-11-25 12:00  -            -        -        -        -  -     -                          -",
                 "5 members, 2 answer",
             ]
         );
@@ -463,6 +481,9 @@ mod tests {
         );
         assert!(lines[2].starts_with("-                0 bytes  sha256:e3b0c442"));
         assert_eq!(lines[3], "2 files, 3 bytes");
+        let pinned = files(&[FileEntry { pinned: true, ..abc.clone() }, file(b"", &["c"])]).fitted(None);
+        assert!(pinned.lines().nth(1).unwrap().contains("3 bytes  pinned  sha256:"), "{pinned}");
+        assert!(pinned.lines().nth(2).unwrap().contains("0 bytes  -       sha256:"), "{pinned}");
         let text = table.fitted(Some(60));
         assert_eq!(text.lines().nth(1), Some("a b, two\\nlines  3 bytes  sha256:ba7816bf…"));
         let text = table.fitted(Some(20));
