@@ -82,7 +82,7 @@ static EXPECTED: std::sync::LazyLock<Vec<(&str, Outcome)>> = std::sync::LazyLock
     let missing = ["Storage::Proceed", "Storage::Missing", "Storage::Finished"];
     let broken_off = json!({"replies": ["Storage::Proceed"], "reset": 7, "kept": false, "lives": true});
     vec![
-        ("no_certificate", Closed("tls", 116)),
+        ("no_certificate", Closed("application", 2)),
         ("certificate_of_another_ca", Closed("tls", 48)),
         ("expired_certificate", Closed("tls", 45)),
         ("certificate_of_tomorrow", Closed("tls", 45)),
