@@ -191,6 +191,7 @@ pub async fn answer_vouch<E: Env>(env: &Arc<E>, content: ContentId) -> Result<St
 pub fn hear_freed<E: Env>(env: &Arc<E>, from: &Entry, content: ContentId) -> StorageReply {
     env.grants().end(&content, &from.position);
     env.holds_no_more(&content, from);
+    env.with_agreements(|agreements| agreements.lacks(&from.position, content));
     StorageReply::Noted
 }
 

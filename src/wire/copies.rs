@@ -89,9 +89,9 @@ pub struct SelfReport {
     pub syncing: bool,
     /// The reading of its clock, in milliseconds since the Unix epoch.
     pub unix_ms: u64,
-    /// The oldest verification of an object of it, in milliseconds since the Unix epoch: 0 if some object was not
-    /// verified yet, `None` if it has no objects, or cannot tell.
-    pub oldest_verified_ms: Option<u64>,
+    /// The oldest verification of its objects, by its clock, in milliseconds since the Unix epoch: 0 if one was not
+    /// verified yet, `None` if it has no objects.
+    pub verified_ms: Option<u64>,
 }
 
 #[cfg(test)]

@@ -13,10 +13,10 @@ impl Shared {
     /// The version, disk, clock and oldest verification of this peer. Figures that cannot be read are 0.
     pub(in crate::peer) async fn describe(self: &Arc<Self>) -> SelfReport {
         let look = |store: &Store| {
-            let oldest = oldest_of(store).ok().flatten();
-            (store.space(), store.disk_bytes(), store.totals(), store.full_with().is_some(), oldest)
+            let verified = oldest_of(store);
+            (store.space(), store.disk_bytes(), store.totals(), store.full_with().is_some(), verified)
         };
-        let (space, disk_bytes, totals, no_commits, oldest_verified_ms) = self.blocking(look).await;
+        let (space, disk_bytes, totals, no_commits, verified) = self.blocking(look).await;
         let space = space.unwrap_or_default();
         let (objects, bytes) = totals.unwrap_or_default();
         let lacks_room = match self.flows.hopeless.report() {
@@ -33,7 +33,7 @@ impl Shared {
             full: no_commits || lacks_room,
             syncing: self.is_syncing(),
             unix_ms: unix_ms(),
-            oldest_verified_ms,
+            verified_ms: verified.unwrap_or_default(),
         }
     }
 }

@@ -117,7 +117,8 @@ impl Shared {
         is_shown: bool,
     ) {
         let content = object.content;
-        let links = names.into_iter().map(|name| Link { name, clock: Timestamp::default() }).collect();
+        let link = |name: &FileName| Link { name: name.clone(), clock: Timestamp::default() };
+        let links = names.iter().map(link).collect();
         let wish = Wish { content, known: Some(object), links };
         let what = 'tried: {
             let mut backoff = FETCH_BACKOFF;
@@ -140,6 +141,7 @@ impl Shared {
                 }
             }
             self.flows.notices.nobody_answered(&content);
+            self.flows.health.seems_lost(content, names);
             self.flows.repair_wanted.notify_one();
             NOBODY_ANSWERED.to_owned()
         };
