@@ -23,6 +23,7 @@ mod local_time;
 mod output;
 mod plot;
 mod progress;
+mod quantity;
 mod remedy;
 mod revoke;
 mod run;
