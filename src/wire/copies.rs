@@ -93,3 +93,55 @@ pub struct SelfReport {
     /// verified yet, `None` if it has no objects.
     pub verified_ms: Option<u64>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(holders: usize, lacking: usize) -> CopySet {
+        let peers = |count| (0..count).map(|i| Position([i as u8; 32])).collect();
+        CopySet { holders: peers(holders), lacking: peers(lacking), files: 1, bytes: 1 }
+    }
+
+    fn beyond(copies: u8) -> CopiesBeyond {
+        CopiesBeyond { copies, files: 1, bytes: 1 }
+    }
+
+    fn lost(lacking: usize) -> LostFile {
+        LostFile { content: ContentId([1; 32]), lacking: vec![Position([1; 32]); lacking] }
+    }
+
+    /// Goal: a report beyond any of its bounds is known as one.
+    #[test]
+    fn every_list_has_its_bound() {
+        let copies_max = RingSettings::REPLICAS_MAX;
+        let most = usize::from(copies_max);
+        let counts = |sets: Vec<CopySet>, beyond: Vec<CopiesBeyond>, lost: Vec<LostFile>| CopyCounts {
+            sets,
+            beyond,
+            lost,
+            ..CopyCounts::default()
+        };
+        let largest = || {
+            counts(
+                vec![set(most, limits::LACKING_TOLD_MAX); limits::COPY_SETS_MAX],
+                vec![beyond(copies_max); most],
+                vec![lost(limits::LACKING_TOLD_MAX); limits::LOST_TOLD_MAX],
+            )
+        };
+        assert!(counts(vec![], vec![], vec![]).is_within_bounds() && largest().is_within_bounds());
+        for wrong in [
+            counts(vec![set(0, 0)], vec![], vec![]),
+            counts(vec![set(most + 1, 0)], vec![], vec![]),
+            counts(vec![set(1, limits::LACKING_TOLD_MAX + 1)], vec![], vec![]),
+            counts(vec![set(1, 0); limits::COPY_SETS_MAX + 1], vec![], vec![]),
+            counts(vec![], vec![beyond(0)], vec![]),
+            counts(vec![], vec![beyond(copies_max + 1)], vec![]),
+            counts(vec![], vec![beyond(1); most + 1], vec![]),
+            counts(vec![], vec![], vec![lost(limits::LACKING_TOLD_MAX + 1)]),
+            counts(vec![], vec![], vec![lost(0); limits::LOST_TOLD_MAX + 1]),
+        ] {
+            assert!(!wrong.is_within_bounds(), "{wrong:?}");
+        }
+    }
+}
