@@ -1,4 +1,4 @@
-//! What is here, by ranges of keys: its digest, and what it is.
+//! The objects and records that are here, by ranges of keys: their digests and their lists.
 
 use redb::ReadableDatabase as _;
 

@@ -491,7 +491,7 @@ pub trait Env: Hops {
         ranges: Vec<KeyRange>,
     ) -> impl Future<Output = Result<Vec<SetDigest>, Self::DiskError>> + Send;
 
-    /// What is here of a range: at most `max` objects, and the records of at most `max` names.
+    /// The held part of a range: at most `max` objects, and the records of at most `max` names.
     ///
     /// # Errors
     /// The reason why it cannot be read.

@@ -217,7 +217,7 @@ where
 /// more than is known here, a joiner.
 ///
 /// # Errors
-/// What is here cannot be read.
+/// The index cannot be read.
 pub async fn planned<E: Env, P>(
     env: &Arc<E>,
     plan: &P,
@@ -312,7 +312,7 @@ async fn offer<E: Env>(env: &Arc<E>, offer: Offer, log: &RoundLog) {
     }
 }
 
-/// What is here and differs at one peer, on its way into offers.
+/// The objects and records that differ at one peer, on their way into offers.
 struct Listing {
     to: Entry,
     objects: Vec<ContentId>,
