@@ -234,7 +234,7 @@ fn verified(verified: &Verifications) -> Option<String> {
 }
 
 /// A time in milliseconds since the Unix epoch, to the minute, in UTC.
-fn minute(at_ms: u64) -> String {
+pub(super) fn minute(at_ms: u64) -> String {
     let time = i64::try_from(at_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     time.map_or_else(|| "a day out of any calendar".to_owned(), |t| t.strftime("%Y-%m-%d %H:%M").to_string())
 }

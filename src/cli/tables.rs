@@ -8,7 +8,7 @@ use comfy_table::{Cell, CellAlignment, presets};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::fit::wrapped;
-use super::format::{count, figure, seconds, size};
+use super::format::{count, figure, minute, seconds, size};
 use super::local_time::LocalTime;
 use super::verdict;
 use crate::id::{ContentId, FileName};
@@ -161,13 +161,18 @@ pub(super) fn members(members: &[MemberLine], now: &LocalTime) -> Table {
             of(&|said| size(said.free_bytes)),
             of(&|said| if said.disk_bytes == 0 { "-".to_owned() } else { size(said.disk_bytes) }),
             of(&|said| if said.full { "yes" } else { "no" }.to_owned()),
+            of(&|said| match said.verified_ms {
+                None => "-".to_owned(),
+                Some(0) => "not all yet".to_owned(),
+                Some(at_ms) => minute(at_ms),
+            }),
             Cut::of(member.clock_ahead_ms.map_or("-".to_owned(), clock)),
         ]
     };
     let answer = members.iter().filter(|member| member.said.is_some()).count();
     Table {
-        header: &["PEER", "STATE", "VERSION", "FILES", "HOLDS", "FREE", "DISK", "FULL", "CLOCK"],
-        right: &[0, 3, 4, 5, 6, 8],
+        header: &["PEER", "STATE", "VERSION", "FILES", "HOLDS", "FREE", "DISK", "FULL", "VERIFIED", "CLOCK"],
+        right: &[0, 3, 4, 5, 6, 9],
         rows: members.iter().map(row).collect(),
         last: format!("{}, {answer} answer", count(members.len() as u64, "member", "members")),
     }
@@ -365,8 +370,16 @@ mod tests {
             full: false,
             syncing: false,
             unix_ms: 0,
+            verified_ms: Some(1_795_694_400_000),
         };
-        let other = SelfReport { full: true, syncing: true, disk_bytes: 0, free_bytes: 0, ..said.clone() };
+        let other = SelfReport {
+            full: true,
+            syncing: true,
+            disk_bytes: 0,
+            free_bytes: 0,
+            verified_ms: Some(0),
+            ..said.clone()
+        };
         let member = |line, said: Option<SelfReport>, away_since_ms, clock_ahead_ms| MemberLine {
             line,
             away_since_ms,
@@ -389,12 +402,12 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "PEER  STATE                        VERSION  FILES    HOLDS     FREE     DISK  FULL       CLOCK",
-                "   4  alive                        0.1.0     1204  5.0 MiB  3.0 GiB  8.0 GiB  no         0.0 s",
-                " 100  taking over                  0.1.0     1204  5.0 MiB  0 bytes        -  yes   -1 h 1 min",
-                " 200  no answer                    -            -        -        -        -  -              -",
-                " 220  away since 12:00             -            -        -        -        -  -              -",
-                " 240  gone since 2026-11-25 12:00  -            -        -        -        -  -              -",
+                "PEER  STATE                        VERSION  FILES    HOLDS     FREE     DISK  FULL  VERIFIED               CLOCK",
+                "   4  alive                        0.1.0     1204  5.0 MiB  3.0 GiB  8.0 GiB  no    2026-11-26 12:00       0.0 s",
+                " 100  taking over                  0.1.0     1204  5.0 MiB  0 bytes        -  yes   not all yet       -1 h 1 min",
+                " 200  no answer                    -            -        -        -        -  -     -                          -",
+                " 220  away since 12:00             -            -        -        -        -  -     -                          -",
+                " 240  gone since 2026-11-25 12:00  -            -        -        -        -  -     -                          -",
                 "5 members, 2 answer",
             ]
         );

@@ -89,4 +89,7 @@ pub struct SelfReport {
     pub syncing: bool,
     /// The reading of its clock, in milliseconds since the Unix epoch.
     pub unix_ms: u64,
+    /// The oldest verification of its objects, by its clock, in milliseconds since the Unix epoch: 0 if one was not
+    /// verified yet, `None` if it has no objects.
+    pub verified_ms: Option<u64>,
 }

@@ -329,6 +329,7 @@ fn replies() -> Vec<ClientReply> {
             full: false,
             syncing: true,
             unix_ms: 1_795_694_640_000,
+            verified_ms: Some(1_795_694_000_000),
         })),
         ClientReply::PinSet(PinReport {
             name: Some(name()),

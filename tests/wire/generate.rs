@@ -297,16 +297,19 @@ fn copy_counts() -> impl Strategy<Value = CopyCounts> {
 
 fn self_report() -> impl Strategy<Value = SelfReport> {
     let figures = (number(), number(), number(), number(), number());
-    (text(), figures, any::<bool>(), any::<bool>()).prop_map(
-        |(version, (free_bytes, disk_bytes, objects, bytes, unix_ms), full, syncing)| SelfReport {
-            version,
-            free_bytes,
-            disk_bytes,
-            objects,
-            bytes,
-            full,
-            syncing,
-            unix_ms,
+    (text(), figures, any::<bool>(), any::<bool>(), option::of(number())).prop_map(
+        |(version, (free_bytes, disk_bytes, objects, bytes, unix_ms), full, syncing, verified_ms)| {
+            SelfReport {
+                version,
+                free_bytes,
+                disk_bytes,
+                objects,
+                bytes,
+                full,
+                syncing,
+                unix_ms,
+                verified_ms,
+            }
         },
     )
 }

@@ -203,6 +203,7 @@ fn storage_replies() -> Vec<StorageReply> {
             full: false,
             syncing: true,
             unix_ms: 1_795_694_640_000,
+            verified_ms: Some(1_795_694_000_000),
         }),
         Granted { holders: vec![peer] },
         Kept(WhyKept::Belongs { keepers: vec![peer] }),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::verified::oldest_of;
 use crate::blob::Store;
 use crate::peer::ring::clock::unix_ms;
 use crate::peer::shared::Shared;
@@ -9,11 +10,13 @@ use crate::wire::limits::VERSION_BYTES_MAX;
 use crate::wire::{SelfReport, StorageReply, shortened};
 
 impl Shared {
-    /// The version, disk and clock of this peer. Figures that cannot be read are 0.
+    /// The version, disk, clock and oldest verification of this peer. Figures that cannot be read are 0.
     pub(in crate::peer) async fn describe(self: &Arc<Self>) -> SelfReport {
-        let look =
-            |store: &Store| (store.space(), store.disk_bytes(), store.totals(), store.full_with().is_some());
-        let (space, disk_bytes, totals, no_commits) = self.blocking(look).await;
+        let look = |store: &Store| {
+            let verified = oldest_of(store);
+            (store.space(), store.disk_bytes(), store.totals(), store.full_with().is_some(), verified)
+        };
+        let (space, disk_bytes, totals, no_commits, verified) = self.blocking(look).await;
         let space = space.unwrap_or_default();
         let (objects, bytes) = totals.unwrap_or_default();
         let lacks_room = match self.flows.hopeless.report() {
@@ -30,6 +33,7 @@ impl Shared {
             full: no_commits || lacks_room,
             syncing: self.is_syncing(),
             unix_ms: unix_ms(),
+            verified_ms: verified.unwrap_or_default(),
         }
     }
 }

@@ -84,7 +84,7 @@ impl Shared {
 }
 
 /// The oldest verification of all objects here: 0 if one was never verified, `None` if there are no objects.
-fn oldest_of(store: &Store) -> Result<Option<u64>, BlobError> {
+pub(in crate::peer) fn oldest_of(store: &Store) -> Result<Option<u64>, BlobError> {
     let oldest = store.least_lately_verified(&std::collections::BTreeSet::new())?;
     Ok(oldest.map(|oldest| oldest.verified_ms.unwrap_or(0)))
 }
