@@ -42,6 +42,7 @@ mod holders;
 mod identity;
 mod index;
 mod keeping;
+mod lapse;
 mod layout;
 mod leases;
 mod links;

@@ -521,6 +521,9 @@ async fn complete_copies<E: Env>(
         Either::Right(()) => {}
     }
     for copy in copies.hopeless() {
+        if copy.reason.is_of_its_disk() && env.no_room().refused(env.now(), given.object.content, copy.peer) {
+            env.repair_wanted().notify_one();
+        }
         upstream.reply(StorageReply::Missing(copy)).await?;
     }
     Ok(())

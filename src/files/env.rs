@@ -14,7 +14,7 @@ use crate::chord::View;
 use crate::id::{ContentId, FileName, KeyRange, Position, SetDigest};
 use crate::names::{Bygones, NameHistory};
 use crate::outboard::Outboard;
-use crate::replica::{Agreements, Arrivals, Grants, Holdings, LeaseTerms, Presence, TakeOver};
+use crate::replica::{Agreements, Arrivals, Grants, Holdings, LeaseTerms, NoRoom, Presence, TakeOver};
 use crate::time::{Moment, Timestamp};
 use crate::wire::{
     Entry, Fault, Link, MembershipReply, MembershipRequest, MissingReason, NameRecord, ObjectInfo,
@@ -397,6 +397,9 @@ pub trait Env: Hops {
 
     /// How long a copy that is one too many stays while there is room.
     fn surplus_wait(&self) -> Duration;
+
+    /// The copies for which other peers have no room.
+    fn no_room(&self) -> MutexGuard<'_, NoRoom>;
 
     /// The permissions to free a copy that this peer gave as an owner.
     fn grants(&self) -> MutexGuard<'_, Grants>;

@@ -75,7 +75,9 @@ pub use copy::{Arrival, Upstream, accept_object, receive};
 pub use env::{Asker, BoxFuture, Cause, Clock, CopyHere, Env, HeldPage, Hops, OfferLook, RingWish};
 pub use fetch::{Fetch, FetchError, NotOpened, Wish, answer_outboard, bring, holders_to_ask, serve_object};
 pub use find::{FindError, NotActive, find, find_soon, list_after, look_up, member, replicas_of};
-pub use free::{NotFreed, answer_may_free, answer_vouch, free_copy, free_surplus, hear_freed};
+pub use free::{
+    NotFreed, answer_may_free, answer_vouch, free_copy, free_surplus, hear_freed, tell_of_evicted,
+};
 pub use history::{Versions, answer_history, versions_of};
 pub use laws::Laws;
 pub use leases::{answer_renew, keep_leases, renew};

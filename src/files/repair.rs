@@ -23,7 +23,7 @@ use super::wait::{Either, Task, Together, race};
 use crate::chord::{Route, View};
 use crate::id::{ContentId, KeyRange, Position};
 use crate::replica::{
-    Cuts, Offer, OfferPlan, Place, RepairSchedule, Round, plan_help, plan_repair, plan_sync,
+    Cuts, Offer, OfferPlan, Place, RepairSchedule, Round, plan_help, plan_repair, plan_standins, plan_sync,
 };
 use crate::time::Moment;
 use crate::wire::limits::{LINKS_PER_OBJECT_MAX, OFFERS_PER_MESSAGE_MAX};
@@ -163,7 +163,8 @@ async fn begin_round<E: Env>(env: &Arc<E>, giving: &mut Giving, helps: bool) -> 
         }
         place
     };
-    match planned(env, &plan, None).await {
+    let found = async { with_standins(env, planned(env, &plan, None).await?).await };
+    match found.await {
         Ok(OfferPlan(offers)) => {
             for (peer, offer) in offers {
                 if !giving.to.insert(peer) {
@@ -252,6 +253,20 @@ where
         next = piece.last.next();
     }
     Ok(offers)
+}
+
+/// Adds the offers to the stand-ins of peers without room, of the objects that are here.
+///
+/// # Errors
+/// What is here cannot be read.
+async fn with_standins<E: Env>(env: &Arc<E>, mut plan: OfferPlan) -> Result<OfferPlan, E::DiskError> {
+    let full = env.no_room().by_object(env.now());
+    for (to, key) in plan_standins(&env.view(), env.copies(), &full) {
+        if env.first_held(key).await? == Some(key) {
+            plan.add_key(to, key);
+        }
+    }
+    Ok(plan)
 }
 
 /// Handles `Sync`: offers to the asking peer, at once, the objects and records that belong to it.
@@ -370,13 +385,35 @@ impl Listing {
         let complete = complete && may_give.len() == count;
         self.wanted.extend(may_give);
         let has = |content: &&ContentId| log.with(|round| round.has_object(&to, content));
-        let has = page.iter().filter(has).copied().collect();
+        let has: BTreeSet<ContentId> = page.iter().filter(has).copied().collect();
+        note_room(env, &to, &page, &unkept, &has);
         // If this peer gives for an owner, the owner reports the copies itself.
         let view = env.view();
         let mine =
             page.iter().filter(|content| view.owns(&content.key()) || is_owned_by(&view, content, &to));
         env.heard_offer(&view, &self.to, &mine.copied().collect(), &has);
         Ok(complete)
+    }
+}
+
+/// Notes which of the offered objects a peer has no room for, and which it has.
+fn note_room<E: Env>(
+    env: &Arc<E>,
+    at: &Position,
+    page: &[ContentId],
+    unkept: &[u16],
+    has: &BTreeSet<ContentId>,
+) {
+    let (now, mut no_room) = (env.now(), env.no_room());
+    let mut is_new = false;
+    for content in unkept.iter().filter_map(|index| page.get(usize::from(*index))) {
+        is_new |= no_room.refused(now, *content, *at);
+    }
+    if is_new {
+        env.repair_wanted().notify_one();
+    }
+    for content in has {
+        no_room.has_room(content, at);
     }
 }
 
@@ -405,6 +442,12 @@ async fn give_objects<E: Env>(env: &Arc<E>, to: &Entry, mut wanted: Vec<ContentI
         };
         env.gave(to, content, given.as_ref().err());
         all &= given.is_ok();
+        if given.as_ref().is_err_and(MissingReason::is_of_its_disk) {
+            let is_new = env.no_room().refused(env.now(), content, to.position);
+            if is_new {
+                env.repair_wanted().notify_one();
+            }
+        }
         match given {
             // Each round offers it again, and the peer takes it when it can.
             Err(reason) if reason.is_final() => {}

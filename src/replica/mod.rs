@@ -15,6 +15,7 @@
 //! | `arrivals` | which objects of an offer a peer wants |
 //! | `setbacks` | which copies are not tried again for a while, since they would fail again |
 //! | `scrubbing` | which object a peer reads and hashes again next, and when |
+//! | `standins` | which peers keep the copies of a peer that has no room |
 //! | `unkept` | which files belong to a peer that cannot take them |
 //! | `repair` | when the next round of repair is due |
 //! | `takeover` | the peers that a joiner asks for its files, and the end of the take-over |
@@ -47,6 +48,7 @@ mod repair;
 mod round;
 mod scrubbing;
 mod setbacks;
+mod standins;
 mod stopping;
 mod takeover;
 mod tally;
@@ -68,6 +70,7 @@ pub use repair::RepairSchedule;
 pub use round::{Holdings, LeftWith, Round, Short, too_few_stay};
 pub use scrubbing::{NextScrub, Scrubbing, Stock, Verification};
 pub use setbacks::Setbacks;
+pub use standins::{NoRoom, plan_standins};
 pub use stopping::may_stop;
 pub use takeover::{Sources, TakeOver, has_no_vote};
 pub use tally::Tally;

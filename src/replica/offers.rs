@@ -67,6 +67,15 @@ impl OfferPlan {
             }
         }
     }
+
+    /// Offers one key to a peer, unless a piece that it is offered has it.
+    pub fn add_key(&mut self, to: Entry, key: Position) {
+        let offer = self.0.entry(to.position).or_insert_with(|| Offer { to, ranges: Vec::new() });
+        let at = offer.ranges.partition_point(|range| range.last < key);
+        if offer.ranges.get(at).is_none_or(|range| key < range.first) {
+            offer.ranges.insert(at, KeyRange { first: key, last: key });
+        }
+    }
 }
 
 /// Plans the help of a replica: it offers objects of another owner to the other replicas. The owner gives them these by

@@ -14,7 +14,7 @@ use crate::blob::{BlobError, Freeing};
 use crate::chord::{View, hop_timeout};
 use crate::files::{
     Asker, BoxFuture, Cause, Clock, CopyHere, DiskError as _, Env, GiveError, HeldPage, Hops, OfferLook,
-    RingWish, Transfers,
+    RingWish, Transfers, tell_of_evicted,
 };
 use crate::id::{ContentId, FileName, KeyRange, Position, SetDigest};
 use crate::names::{Bygones, NameHistory};
@@ -22,7 +22,7 @@ use crate::outboard::Outboard;
 use crate::peer::api::PeerEvent;
 use crate::peer::ring::message::ActorMessage;
 use crate::peer::shared::Shared;
-use crate::replica::{Agreements, Arrivals, Grants, Holdings, LeaseTerms, TakeOver};
+use crate::replica::{Agreements, Arrivals, Grants, Holdings, LeaseTerms, NoRoom, TakeOver};
 use crate::shelf;
 use crate::time::{Moment, Timestamp};
 use crate::transport::{OpenStream, RequestStream, background, interrupted_waits};
@@ -377,12 +377,17 @@ impl Env for Shared {
         self.flows.surplus_wait
     }
 
+    fn no_room(&self) -> MutexGuard<'_, NoRoom> {
+        self.flows.no_room()
+    }
+
     fn grants(&self) -> MutexGuard<'_, Grants> {
         self.flows.grants()
     }
 
     fn holds_no_more(&self, content: &ContentId, peer: &Entry) {
         self.store.remove_holder(content, &peer.position);
+        self.flows.health.hear_copy(peer, *content, false);
     }
 
     fn lease_terms(&self) -> LeaseTerms {
@@ -474,6 +479,11 @@ impl Env for Shared {
         match tidied.await {
             Ok(next) => *self.flows.looked_at.lock().unwrap_or_else(PoisonError::into_inner) = next,
             Err(error) => tracing::warn!(%error, "the data directory was not tidied up"),
+        }
+        let evicted = self.store.take_evicted();
+        if !evicted.is_empty() {
+            let shared = self.clone();
+            background(async move { tell_of_evicted(&shared, evicted).await });
         }
     }
 

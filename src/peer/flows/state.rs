@@ -9,15 +9,15 @@ use tokio::sync::{Notify, watch};
 use super::health_book::HealthBook;
 use super::hopeless::Hopeless;
 use super::lost::LostSearch;
-use super::mend::Mending;
+use super::mending::Mending;
 use super::notice_book::NoticeBook;
-use super::scrub::Scrubs;
+use super::scrubs::Scrubs;
 use crate::config::RepairSettings;
 use crate::files::Transfers;
 use crate::id::ContentId;
 use crate::names::Bygones;
 use crate::peer::api::LeaveReport;
-use crate::replica::{Agreements, Arrivals, Grants, TakeOver};
+use crate::replica::{Agreements, Arrivals, Grants, NoRoom, TakeOver};
 
 /// The state that the flows of one peer share.
 #[derive(Default)]
@@ -52,6 +52,8 @@ pub(in crate::peer) struct FlowState {
     pub hopeless: Hopeless,
     /// How long away members are waited for.
     pub repair: RepairSettings,
+    /// The copies for which other peers have no room.
+    no_room: Mutex<NoRoom>,
     /// The permissions to free a copy that this peer gave, as the owner of an object.
     grants: Mutex<Grants>,
     /// How long a copy that is one too many stays while there is room.
@@ -68,6 +70,11 @@ impl FlowState {
     pub(in crate::peer) fn new(repair: RepairSettings, surplus_wait: Duration) -> FlowState {
         let transfers = Transfers::new(repair.rate_bytes_s);
         FlowState { repair, transfers, surplus_wait, ..FlowState::default() }
+    }
+
+    /// The copies for which other peers have no room.
+    pub(in crate::peer) fn no_room(&self) -> MutexGuard<'_, NoRoom> {
+        self.no_room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The permissions to free a copy that this peer gave, as the owner of an object.

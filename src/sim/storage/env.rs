@@ -22,7 +22,7 @@ use crate::files::{
 use crate::id::{ContentId, FileName, KeyRange, Position, SetDigest};
 use crate::names::{Bygones, NameHistory};
 use crate::outboard::Outboard;
-use crate::replica::{Agreements, Arrivals, Grants, Holdings, LeaseTerms, TakeOver};
+use crate::replica::{Agreements, Arrivals, Grants, Holdings, LeaseTerms, NoRoom, TakeOver};
 use crate::time::{Moment, Timestamp};
 use crate::wire::{
     Entry, Fault, Link, MembershipReply, MembershipRequest, MissingReason, NameRecord, ObjectInfo,
@@ -358,6 +358,10 @@ impl Env for Keeper {
 
     fn surplus_wait(&self) -> Duration {
         self.settings.surplus_wait.unwrap_or(Duration::MAX)
+    }
+
+    fn no_room(&self) -> MutexGuard<'_, NoRoom> {
+        self.no_room.lock()
     }
 
     fn grants(&self) -> MutexGuard<'_, Grants> {

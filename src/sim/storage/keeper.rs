@@ -22,7 +22,7 @@ use crate::chord::View;
 use crate::files::{Clock as _, Laws, Transfers, timeout};
 use crate::id::{ContentId, Position};
 use crate::names::Bygones;
-use crate::replica::{Agreements, Arrivals, Grants, Ledger, TakeOver};
+use crate::replica::{Agreements, Arrivals, Grants, Ledger, NoRoom, TakeOver};
 use crate::time::{Moment, Timestamp};
 
 /// The files' side of one process.
@@ -55,6 +55,8 @@ pub(super) struct Keeper {
     pub(super) repair_wanted: Notify,
     /// The number of changes of this peer or its neighbours, and the tasks that wait for the next one.
     neighbours: Lock<(u64, Vec<Waker>)>,
+    /// The copies for which other peers have no room.
+    pub(super) no_room: Lock<NoRoom>,
     /// The permissions to free a copy that this peer gave as an owner.
     pub(super) grants: Lock<Grants>,
     /// The announced holders of objects, with their incarnations.
@@ -102,6 +104,7 @@ impl Keeper {
             moved: Lock::default(),
             repair_wanted: Notify::new(),
             neighbours: Lock::default(),
+            no_room: Lock::default(),
             grants: Lock::default(),
             holders: Lock::default(),
             clock_offset_ms: Lock::new(0),
