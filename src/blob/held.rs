@@ -1,4 +1,4 @@
-//! The objects and records that are here, by ranges of keys: their digests and their lists.
+//! The objects and records here, by ranges of keys, and the digests of these ranges.
 
 use redb::ReadableDatabase as _;
 
