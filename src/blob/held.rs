@@ -28,6 +28,12 @@ impl Store {
         self.index().digest(range)
     }
 
+    /// Notes that another peer is told that all objects of a range are here: this peer frees none of them on a permission
+    /// that it has asked for before.
+    pub fn vouch_for(&self, range: &KeyRange) {
+        self.uses().promised_in(range);
+    }
+
     /// The first key, from this one on, of which an object or a record is here.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::id::ContentId;
+use crate::id::{ContentId, KeyRange};
 
 /// The uses of the objects of one store.
 #[derive(Default)]
@@ -67,6 +67,15 @@ impl Uses {
         if let Some(may) = self.lock().freeing.remove(content) {
             may.store(false, Ordering::SeqCst);
         }
+    }
+
+    /// Like [`Uses::promised`], of all objects whose keys are in a range.
+    pub fn promised_in(&self, range: &KeyRange) {
+        self.lock().freeing.retain(|content, may| {
+            let is_promised = range.contains(&content.key());
+            may.fetch_and(!is_promised, Ordering::SeqCst);
+            !is_promised
+        });
     }
 
     /// Notes that this peer means to free an object. `None` while another thread means to.
@@ -149,6 +158,9 @@ mod tests {
         uses.end_freeing(&content, &first);
         assert!(uses.begin_freeing(&content).is_none(), "the end of the first is not that of the second");
         uses.promised(&ContentId::of(b"b"));
+        let other = uses.begin_freeing(&ContentId::of(b"c")).unwrap();
+        uses.promised_in(&KeyRange { first: ContentId::of(b"c").key(), last: ContentId::of(b"c").key() });
+        assert!(!other.load(Ordering::SeqCst), "another peer was told of it with its range");
         assert!(second.load(Ordering::SeqCst));
         uses.end_freeing(&content, &second);
         assert!(uses.begin_freeing(&content).is_some());

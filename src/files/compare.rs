@@ -158,7 +158,9 @@ pub async fn answer_compare<E: Env>(
     // The asking peer counts on what it hears to be here.
     env.void_freeing().await;
     let (mark, now) = (env.with_agreements(|agreements| agreements.mark()), env.now());
-    let asked = ranges.iter().map(|theirs| theirs.range).collect();
+    let asked: Vec<KeyRange> = ranges.iter().map(|theirs| theirs.range).collect();
+    // The asking peer counts on what is the same: what is freed is freed before the digests are read, or not at all.
+    env.promise(&asked);
     let mine = env.digests(asked).await.map_err(|error| error.to_string())?;
     let (mut differ, mut is_new) = (Vec::new(), false);
     for (i, (theirs, mine)) in (0..u16::MAX).zip(ranges.iter().zip(mine)) {

@@ -504,6 +504,10 @@ pub trait Env: Hops {
         ranges: Vec<KeyRange>,
     ) -> impl Future<Output = Result<Vec<SetDigest>, Self::DiskError>> + Send;
 
+    /// Notes that another peer is told that all is here of these ranges that it has: this peer frees nothing of them on a
+    /// permission that it has asked for before.
+    fn promise(&self, ranges: &[KeyRange]);
+
     /// The content of a range here: at most `max` objects, and the records of at most `max` names.
     ///
     /// # Errors

@@ -514,6 +514,10 @@ impl Env for Shared {
         self.blocking(move |store| ranges.iter().map(|range| store.digest(range)).collect()).await
     }
 
+    fn promise(&self, ranges: &[KeyRange]) {
+        ranges.iter().for_each(|range| self.store.vouch_for(range));
+    }
+
     async fn held(self: &Arc<Self>, range: KeyRange, max: usize) -> Result<HeldPage, BlobError> {
         self.blocking(move |store| shelf::held(store, &range, max)).await
     }

@@ -435,6 +435,18 @@ impl Disk {
         Ok(())
     }
 
+    pub(super) fn promise(&mut self, range: &KeyRange) {
+        match &mut self.0 {
+            Kind::Light(light) => light.promised_in(range),
+            Kind::Real(real) => {
+                // A process that is about to end frees nothing.
+                if let Ok(store) = real.store() {
+                    store.vouch_for(range);
+                }
+            }
+        }
+    }
+
     pub(super) fn first_held(&mut self, from: &Position) -> Result<Option<Position>> {
         match &mut self.0 {
             Kind::Light(light) => Ok(light.first_held(from)),

@@ -461,6 +461,11 @@ impl Env for Keeper {
         ranges.iter().map(|range| disk.digest(range)).collect()
     }
 
+    fn promise(&self, ranges: &[KeyRange]) {
+        let mut disk = self.disk.lock();
+        ranges.iter().for_each(|range| disk.promise(range));
+    }
+
     async fn held(self: &Arc<Self>, range: KeyRange, max: usize) -> Result<HeldPage, Failure> {
         self.disk_call().await;
         self.disk.lock().held(&range, max)

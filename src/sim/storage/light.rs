@@ -289,6 +289,13 @@ impl Light {
         Ok(true)
     }
 
+    pub(super) fn promised_in(&mut self, range: &KeyRange) {
+        let promised = self.freeing.range(ContentId(range.first.0)..).map(|(content, _)| *content);
+        let promised: Vec<ContentId> =
+            promised.take_while(|content| range.contains(&content.key())).collect();
+        promised.iter().for_each(|content| self.promised(content));
+    }
+
     fn promised(&mut self, content: &ContentId) {
         if let Some(may) = self.freeing.remove(content) {
             may.store(false, Ordering::Relaxed);
