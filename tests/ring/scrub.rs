@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -27,11 +27,16 @@ fn stored(ring: &Ring, at: u8, count: u64) -> Vec<Sample> {
 /// Goal: bit rot in many objects of one peer, of which nobody asks for any: one scrub finds all, and heals all.
 #[test]
 fn a_scrub_finds_and_heals_every_bad_copy() {
-    let ring = Ring::of(8, &THREE);
+    let mut ring = Ring::of(8, &THREE);
     let samples = stored(&ring, 36, 60);
     let rotten: Vec<&Sample> = samples.iter().rev().step_by(6).collect();
     assert_eq!(rotten.len(), 10);
+    // A peer that is started again remembers no file's times, so that only reading a file shows the change.
+    ring.kill(&[146]);
     rotten.iter().for_each(|sample| flip(&object(&ring, 146, sample)));
+    ring.begin_run(146);
+    ring.peer(146).wait_active();
+    ring.settle();
     let report = ring.said(146, &["scrub", "--json"]).value();
     for (field, count) in [
         ("files", 60),
@@ -88,7 +93,8 @@ fn one_scrub_runs_at_a_time_and_ends_with_its_client() {
         error.contains("is being scrubbed already: ") && error.contains(" of 3 files are done"),
         "{error}"
     );
-    slow.kill().unwrap();
+    let ended = Command::new("kill").args(["-INT", &slow.id().to_string()]).status().unwrap();
+    assert!(ended.success());
     slow.wait().unwrap();
     eventually("the slow one is over", || ring.said(36, &["scrub"]).code == Some(0));
 }
@@ -100,11 +106,10 @@ fn the_schedule_finds_a_bad_copy() {
     let samples = stored(&ring, 36, 4);
     for words in [&["run", "--scrub-every", "3s"][..], &["run"]] {
         ring.kill(&[255]);
+        // No question about a file that keeps its length reads it in a process that has not read it yet.
+        samples.iter().for_each(|sample| flip(&object(&ring, 255, sample)));
         ring.start(255, words);
         ring.peer(255).wait_active();
-        for sample in &samples {
-            flip(&object(&ring, 255, sample));
-        }
         samples.iter().for_each(|sample| check_mended(&ring, 255, sample));
     }
     let peer_file = fs::read_to_string(ring.data_dir(255).join("peer.toml")).unwrap();
