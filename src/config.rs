@@ -61,6 +61,22 @@ pub enum SettingsError {
         /// The longest interval allowed.
         max: Duration,
     },
+    /// The time for which away members are waited for is out of bounds.
+    #[error("the time for which away members are waited for is at most {max:?}, not {value:?}")]
+    AwayLimit {
+        /// The requested time.
+        value: Duration,
+        /// The longest time allowed.
+        max: Duration,
+    },
+    /// The rate of repair is too small for transfers to go on.
+    #[error("the rate of repair is at least {min} bytes a second, not {value}")]
+    RepairRate {
+        /// The requested rate, in bytes per second.
+        value: u64,
+        /// The smallest rate allowed, in bytes per second.
+        min: u64,
+    },
 }
 
 impl RingSettings {
@@ -111,6 +127,53 @@ impl RingSettings {
     /// The number of copies of a file in a ring of `members`: min(R, members).
     pub fn copies(&self, members: usize) -> usize {
         usize::from(self.replicas).min(members)
+    }
+}
+
+/// How a peer makes missing copies again; a setting of each peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RepairSettings {
+    /// The time for which a member that does not answer is waited for, before its copies are made anew. Shorter is
+    /// safer; longer moves nothing when a machine sleeps or restarts. Where one copy is left, a second is made at once.
+    /// Zero waits for nobody.
+    pub away_limit: Duration,
+    /// The most bytes a second that this peer sends for repair; `None` for as many as the line takes.
+    pub rate_bytes_s: Option<u64>,
+}
+
+impl Default for RepairSettings {
+    fn default() -> RepairSettings {
+        RepairSettings { away_limit: Duration::from_secs(15 * 60), rate_bytes_s: None }
+    }
+}
+
+impl RepairSettings {
+    /// The longest time for which away members are waited for: 30 days.
+    pub const AWAY_LIMIT_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
+    /// The smallest rate: with less, a transfer would count as silent.
+    pub const RATE_BYTES_S_MIN: u64 = 64 << 10;
+
+    /// The time after which a member that does not answer is called gone: the away limit, or the default one where
+    /// nobody is waited for.
+    pub fn gone_after(&self) -> Duration {
+        if self.away_limit.is_zero() { RepairSettings::default().away_limit } else { self.away_limit }
+    }
+
+    /// Checks the bounds of both settings.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names the setting and its bound.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        if self.away_limit > Self::AWAY_LIMIT_MAX {
+            let (value, max) = (self.away_limit, Self::AWAY_LIMIT_MAX);
+            return Err(SettingsError::AwayLimit { value, max });
+        }
+        match self.rate_bytes_s {
+            Some(value) if value < Self::RATE_BYTES_S_MIN => {
+                Err(SettingsError::RepairRate { value, min: Self::RATE_BYTES_S_MIN })
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -278,6 +341,19 @@ mod tests {
             assert!(bad.parse::<ByteLimit>().is_err(), "{bad}");
         }
         assert!("99999999999999999999P".parse::<ByteLimit>().is_err());
+    }
+
+    #[test]
+    fn repair_has_its_bounds() {
+        let default = RepairSettings::default();
+        assert!(default.validate().is_ok() && default.away_limit == Duration::from_secs(900));
+        let [least, most] = [Duration::ZERO, RepairSettings::AWAY_LIMIT_MAX]
+            .map(|away_limit| RepairSettings { away_limit, rate_bytes_s: Some(64 << 10) });
+        assert!(least.validate().is_ok() && most.validate().is_ok());
+        assert_eq!((least.gone_after(), most.gone_after()), (default.away_limit, most.away_limit));
+        let away_limit = most.away_limit + Duration::from_secs(1);
+        assert!(RepairSettings { away_limit, ..default }.validate().is_err());
+        assert!(RepairSettings { rate_bytes_s: Some((64 << 10) - 1), ..default }.validate().is_err());
     }
 
     #[test]

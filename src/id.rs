@@ -7,12 +7,17 @@
 #![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod arithmetic;
+mod digest;
+mod range;
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+
+pub use digest::SetDigest;
+pub use range::KeyRange;
 
 /// Declares a 32-byte value that is written as 64 lower-case hexadecimal digits.
 macro_rules! bytes32 {

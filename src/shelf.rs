@@ -6,8 +6,8 @@ pub(crate) mod value;
 use std::collections::BTreeMap;
 
 use crate::blob::{BlobError, Copy, KeptRecord, Kind, Receiver, Store};
-use crate::files::{CopyHere, DiskError, DiskFault, KeptAs};
-use crate::id::{ContentId, FileName, Position};
+use crate::files::{CopyHere, DiskError, DiskFault, HeldPage, KeptAs};
+use crate::id::{ContentId, FileName, KeyRange, Position};
 use crate::names::NameHistory;
 use crate::replica::{Holdings, Presence};
 use crate::wire::{Link, MissingReason, ObjectInfo, OfferedRecord, PeerName, Reference, limits, shortened};
@@ -312,10 +312,26 @@ pub(crate) fn holdings(store: &Store) -> Result<Holdings, BlobError> {
     let objects = store.object_ids()?.into_iter().map(|(content, _)| content).collect();
     let mut records = BTreeMap::new();
     for_each_record(store, |key, history| {
-        let past = history.past.into_iter().map(|past| past.record);
-        records.insert(key, history.current.into_iter().chain(past).collect());
+        records.insert(key, history.into_records().collect());
     })?;
     Ok(Holdings { objects, records })
+}
+
+/// What is here of a range: at most `max` objects, and the records of at most `max` names. A history that cannot be read
+/// is told, and passed over.
+///
+/// # Errors
+/// The error of the index.
+pub(crate) fn held(store: &Store, range: &KeyRange, max: usize) -> Result<HeldPage, BlobError> {
+    let rows = store.held(range, max)?;
+    let mut page = HeldPage { objects: rows.objects, records: Vec::new(), rest: rows.rest };
+    for (key, bytes) in rows.records {
+        match decoded(&key, Some(&bytes)) {
+            Ok(history) => page.records.extend(history.into_records().map(|record| (key, record))),
+            Err(error) => store.tell_unreadable(error.key, error.reason),
+        }
+    }
+    Ok(page)
 }
 
 /// Visits the history of each name, in the order of the keys. A history that cannot be read is told, and passed over:

@@ -149,6 +149,7 @@ impl Store {
             for (content, length) in self.index().least_used(EVICTED_AT_ONCE, |one| self.uses().last(one))? {
                 if freed < bytes && self.discard(&content, |row| row.kind == Kind::Requested)? {
                     tracing::debug!(%content, length, "evicted from the cache");
+                    self.uses().evicted(&content);
                     freed += length.max(1);
                 }
             }
@@ -157,6 +158,12 @@ impl Store {
             }
         }
         Ok(freed)
+    }
+
+    /// Takes the objects that were evicted since the last call, at most a few thousand: other peers may believe that they
+    /// are here.
+    pub fn take_evicted(&self) -> Vec<ContentId> {
+        self.uses().take_evicted()
     }
 
     /// Notes that an object is used now, for the order in which the cache is evicted.

@@ -17,11 +17,12 @@ use std::sync::{
 use redb::{Database, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
 
 use super::backend::{self, Opened};
+use super::digests;
 use super::error::{BlobError, Result};
 use super::layout::Layout;
 use super::log::{BaseWriter, RecordLog};
 use super::{keeping, leases, reserve, siblings, verified};
-use crate::id::{ContentId, FileName, OutboardDigest, Position};
+use crate::id::{ContentId, FileName, OutboardDigest, Position, SetDigest};
 use crate::time::Timestamp;
 use crate::wire::{Link, ObjectInfo, limits};
 
@@ -507,6 +508,14 @@ impl Index {
         done.map_err(|error| index_error(&self.layout, error))
     }
 
+    /// Works on the database with a transaction of its own.
+    pub(super) fn write(
+        &self,
+        write: impl Fn(&Database) -> std::result::Result<(), redb::Error>,
+    ) -> Result<()> {
+        self.with_database(write).map_err(|error| index_error(&self.layout, error))
+    }
+
     /// Works on the database. A database that refuses everything after an earlier failure is opened again first.
     fn with_database<T>(
         &self,
@@ -604,6 +613,7 @@ impl Index {
             transaction.open_table(NAMES)?;
             transaction.open_table(NAMES_OF)?;
             transaction.open_table(RECORDS)?;
+            transaction.open_table(digests::DIGESTS)?;
             transaction.open_table(VALUES)?;
             verified::create(&transaction)?;
             siblings::create(&transaction)?;
@@ -739,6 +749,16 @@ fn apply(transaction: &redb::WriteTransaction, change: &Change) -> Applied {
     }
 }
 
+fn set_record(transaction: &redb::WriteTransaction, key: &Position, record: Option<&[u8]>) -> Applied {
+    let digest = |record: &[u8]| SetDigest::of_records(key, record);
+    let mut records = transaction.open_table(RECORDS)?;
+    let before = match record {
+        Some(record) => records.insert(&key.0, record)?.map(|before| digest(before.value())),
+        None => records.remove(&key.0)?.map(|before| digest(before.value())),
+    };
+    digests::change(transaction, &key.0, record.map(digest).unwrap_or_default(), before.unwrap_or_default())
+}
+
 fn insert_object(transaction: &redb::WriteTransaction, info: &ObjectInfo, kind: Kind) -> Applied {
     let mut objects = transaction.open_table(OBJECTS)?;
     let known = objects.get(&info.content.0)?.map(|row| read_object(&info.content.0, row.value()));
@@ -747,6 +767,9 @@ fn insert_object(transaction: &redb::WriteTransaction, info: &ObjectInfo, kind: 
         _ => REPLICA,
     };
     objects.insert(&info.content.0, (info.length, &info.outboard.0, kind))?;
+    let went = known.map(|(_, kind)| digests::of_object(&info.content, kind == Kind::Requested));
+    let came = digests::of_object(&info.content, kind == REQUESTED);
+    digests::change(transaction, &info.content.0, came, went.unwrap_or_default())?;
     keeping::came(transaction, &info.content, (kind == REQUESTED).then_some(info.length))?;
     if known.is_none() {
         leases::came(transaction, &info.content)?;
@@ -788,7 +811,12 @@ fn apply_discard(transaction: &redb::WriteTransaction, discard: &Discard) -> App
 
 fn forget_object(transaction: &redb::WriteTransaction, content: &ContentId) -> Applied {
     keeping::went(transaction, content)?;
-    let removed = transaction.open_table(OBJECTS)?.remove(&content.0)?.map(|row| row.value().0);
+    let removed =
+        transaction.open_table(OBJECTS)?.remove(&content.0)?.map(|row| (row.value().0, row.value().2));
+    if let Some((_, kind)) = removed {
+        let went = digests::of_object(content, kind == REQUESTED);
+        digests::change(transaction, &content.0, SetDigest::default(), went)?;
+    }
     verified::forget(transaction, content)?;
     let mut names = transaction.open_table(NAMES)?;
     let mut names_of = transaction.open_table(NAMES_OF)?;
@@ -801,16 +829,7 @@ fn forget_object(transaction: &redb::WriteTransaction, content: &ContentId) -> A
         names_of.remove((&content.0, name.as_str()))?;
         names.remove(name.as_str())?;
     }
-    add_bytes(transaction, 0, removed.unwrap_or(0))
-}
-
-fn set_record(transaction: &redb::WriteTransaction, key: &Position, bytes: Option<&[u8]>) -> Applied {
-    let mut records = transaction.open_table(RECORDS)?;
-    match bytes {
-        Some(bytes) => records.insert(&key.0, bytes)?,
-        None => records.remove(&key.0)?,
-    };
-    Ok(())
+    add_bytes(transaction, 0, removed.map_or(0, |(length, _)| length))
 }
 
 fn set_link(
@@ -888,13 +907,14 @@ fn index_error(layout: &Layout, error: impl Into<redb::Error>) -> BlobError {
 pub(super) const NAMES_LISTED_MAX: usize = limits::LINKS_PER_OBJECT_MAX;
 
 /// Content id → length, outboard digest, kind.
-const OBJECTS: TableDefinition<'_, &[u8; 32], (u64, &[u8; 32], u8)> = TableDefinition::new("objects");
+pub(super) const OBJECTS: TableDefinition<'_, &[u8; 32], (u64, &[u8; 32], u8)> =
+    TableDefinition::new("objects");
 /// Name → clock, and the object that it stands for; no object once the name was unlinked.
 const NAMES: TableDefinition<'_, &str, (u64, Option<&[u8; 32]>)> = TableDefinition::new("names");
 /// (Content id, name) → clock: the reverse of the table above.
 const NAMES_OF: TableDefinition<'_, (&[u8; 32], &str), u64> = TableDefinition::new("names of objects");
 /// Name key → record, opaque here.
-const RECORDS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("records");
+pub(super) const RECORDS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("records");
 const VALUES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("values");
 const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 
@@ -907,6 +927,6 @@ const BYTES: &str = "bytes";
 const SIBLINGS_KNOWN: &str = "siblings";
 const VERIFIED_KNOWN: &str = "verified";
 const REPLICA: u8 = 0;
-const REQUESTED: u8 = 1;
+pub(super) const REQUESTED: u8 = 1;
 /// The free room that a commit needs to begin: as much as redb may write for one batch, twice.
 const COMMIT_ROOM_BYTES: u64 = 1 << 20;

@@ -23,6 +23,9 @@ impl Store {
     pub fn open(dir: &Path, disk: Arc<dyn Disk>) -> Result<Store> {
         let layout = Arc::new(Layout::create(dir, disk)?);
         let (index, set_aside) = Index::open(layout.clone())?;
+        if !index.has_digests()? {
+            reserve::with_reserve(&layout.root, &*layout.disk, || index.recount_digests())?;
+        }
         let store = Store::new(index, layout);
         if let Some(reason) = set_aside {
             store.notices().tell(Notice::IndexRebuilt { reason });

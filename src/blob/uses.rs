@@ -17,6 +17,8 @@ struct Tables {
     readers: HashMap<ContentId, usize>,
     /// Last uses that the index has not been told of yet, in milliseconds since the Unix epoch.
     last: HashMap<ContentId, u64>,
+    /// The evicted objects that other peers have not been told of.
+    evicted: Vec<ContentId>,
     /// The objects that this peer means to free, and whether it still may.
     freeing: HashMap<ContentId, Arc<AtomicBool>>,
 }
@@ -39,6 +41,20 @@ impl Uses {
     /// Takes the last uses that the index has to be told of.
     pub fn take_last(&self) -> Vec<(ContentId, u64)> {
         self.lock().last.drain().collect()
+    }
+
+    /// Notes that a cached object was evicted. Of more than [`EVICTED_MAX`] the others are not told: they ask this peer in
+    /// vain at most once.
+    pub fn evicted(&self, content: &ContentId) {
+        let evicted = &mut self.lock().evicted;
+        if evicted.len() < EVICTED_MAX {
+            evicted.push(*content);
+        }
+    }
+
+    /// Takes the evicted objects that other peers are to be told of.
+    pub fn take_evicted(&self) -> Vec<ContentId> {
+        std::mem::take(&mut self.lock().evicted)
     }
 
     pub fn is_read(&self, content: &ContentId) -> bool {
@@ -102,6 +118,9 @@ impl Drop for Reading {
 
 /// The most objects whose last use waits to be written to the index.
 const LAST_USES_MAX: usize = 65_536;
+
+/// The most evicted objects that other peers are told of at a time.
+const EVICTED_MAX: usize = 4_096;
 
 #[cfg(test)]
 mod tests {

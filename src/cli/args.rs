@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::config::{ByteLimit, Interval};
+use super::remedy;
+use crate::config::{ByteLimit, Interval, RepairSettings};
 use crate::peer::{Entrance, StartOptions};
 use crate::wire::Address;
 
@@ -59,6 +60,12 @@ pub(super) struct PeerArgs {
     /// Write this file once the peer is active; scripts wait for it
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
+    /// How long repair waits for a member that does not answer: seconds, or 90s, 15m, 2h, 1d [default: 15m]
+    #[arg(long, value_name = "TIME", env = "QUOIT_AWAY_LIMIT", value_parser = span, allow_negative_numbers = true)]
+    away_limit: Option<Duration>,
+    /// The most bytes a second that this peer sends for repair [default: no limit]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
+    repair_rate: Option<u64>,
     /// How long a stream may be silent while bytes are due, in seconds
     #[arg(long, value_name = "SECONDS", env = "QUOIT_STREAM_SILENCE", hide = true)]
     stream_silence: Option<Interval>,
@@ -91,7 +98,21 @@ impl BundleArgs {
 
 impl PeerArgs {
     /// Combines these options and this way into the ring to a plan.
-    pub(super) fn plan(self, entrance: Entrance, number: Option<u8>, interval: Option<Interval>) -> Plan {
+    ///
+    /// # Errors
+    /// A value is out of its bounds.
+    pub(super) fn plan(
+        self,
+        entrance: Entrance,
+        number: Option<u8>,
+        interval: Option<Interval>,
+    ) -> Result<Plan, Misuse> {
+        let default = RepairSettings::default();
+        let repair = RepairSettings {
+            away_limit: self.away_limit.unwrap_or(default.away_limit),
+            rate_bytes_s: self.repair_rate,
+        };
+        repair.validate().map_err(|error| Misuse(remedy::settings(&error)))?;
         let mut start = StartOptions {
             number,
             data_dir: self.data_dir,
@@ -100,6 +121,7 @@ impl PeerArgs {
             base_port: self.base_port,
             advertise: self.advertise,
             interval,
+            repair,
             capacity: self.capacity,
             reserve: self.reserve,
             scrub_every: self.scrub_every,
@@ -111,7 +133,7 @@ impl PeerArgs {
         if let Some(silence) = self.stream_silence {
             start.transport.stream_silence = silence.duration();
         }
-        Plan { start, verbose: self.verbose, ready_file: self.ready_file }
+        Ok(Plan { start, verbose: self.verbose, ready_file: self.ready_file })
     }
 
     /// The address of this contact; `argument` is its name in the usage line.
@@ -181,6 +203,19 @@ impl fmt::Display for Contact {
     }
 }
 
+/// Reads a span of time: seconds, or a number with a unit.
+fn span(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.char_indices().next_back() {
+        Some((at, 's')) => (&text[..at], 1.0),
+        Some((at, 'm')) => (&text[..at], 60.0),
+        Some((at, 'h')) => (&text[..at], 3_600.0),
+        Some((at, 'd')) => (&text[..at], 24.0 * 3_600.0),
+        _ => (text, 1.0),
+    };
+    let seconds = number.parse::<f64>().map_err(|_| "not a time like 90, 90s, 15m, 2h or 1d".to_owned())?;
+    Duration::try_from_secs_f64(seconds * unit).map_err(|error| error.to_string())
+}
+
 pub(super) fn address(text: &str) -> Result<Address, String> {
     let address = Address::new(text).map_err(|error| error.to_string())?;
     if address.is_unspecified() {
@@ -191,3 +226,20 @@ pub(super) fn address(text: &str) -> Result<Address, String> {
 
 /// A number n stands for this UDP port plus n.
 pub(super) const BASE_PORT: u16 = 12_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_has_a_unit_or_is_in_seconds() {
+        for (text, seconds) in
+            [("90", 90.0), ("0", 0.0), ("1.5s", 1.5), ("15m", 900.0), ("2h", 7_200.0), ("1d", 86_400.0)]
+        {
+            assert_eq!(span(text), Ok(Duration::from_secs_f64(seconds)), "{text}");
+        }
+        for bad in ["", "m", "-1", "15 m", "1w", "nan", "infd", "1e300d", "é"] {
+            assert!(span(bad).is_err(), "{bad}");
+        }
+    }
+}

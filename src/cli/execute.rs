@@ -135,7 +135,7 @@ impl Executor<'_> {
         }
         match report.is_below_quorum() || report.trouble.is_some() {
             true => FAILED,
-            false if report.is_whole() => DONE,
+            false if report.is_whole() && report.verdict.is_whole() => DONE,
             false => DEGRADED,
         }
     }

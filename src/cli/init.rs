@@ -57,7 +57,7 @@ impl Args {
             common.check_peer(peer, &contacts)?;
         }
         let settings = settings(self.replicas, self.successors)?;
-        let mut plan = common.plan(entrance, self.peer, self.fourth.or(self.interval));
+        let mut plan = common.plan(entrance, self.peer, self.fourth.or(self.interval))?;
         plan.start.settings = Some(settings);
         Ok(plan)
     }

@@ -59,7 +59,7 @@ impl Args {
         if let Some(peer) = peer {
             common.check_peer(peer, &[("KNOWN", &known)])?;
         }
-        let mut plan = common.plan(Entrance::Join { known }, peer, interval);
+        let mut plan = common.plan(Entrance::Join { known }, peer, interval)?;
         self.bundle.add_to(&mut plan);
         Ok(plan)
     }
@@ -74,7 +74,7 @@ impl Args {
         let wrong = |error: TicketError| Misuse(format!("invalid ticket for 'KNOWN': {error}"));
         let ticket = Ticket::from_str(&self.first).map_err(wrong)?;
         let entrance = Entrance::Join { known: ticket.address().clone() };
-        let mut plan = self.common.plan(entrance, None, self.interval);
+        let mut plan = self.common.plan(entrance, None, self.interval)?;
         plan.start.ticket = Some(ticket);
         Ok(plan)
     }

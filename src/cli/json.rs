@@ -282,7 +282,7 @@ pub(super) fn member(member: &MemberLine) -> Value {
     value["disk_bytes"] = json!(said.map(|said| said.disk_bytes));
     value["full"] = json!(said.map(|said| said.full));
     value["syncing"] = json!(said.map(|said| said.syncing));
-    value["verified_ms"] = json!(said.map(|said| said.verified_ms));
+    value["verified_ms"] = json!(said.and_then(|said| said.verified_ms));
     value["clock_ahead_ms"] = json!(member.clock_ahead_ms);
     value
 }

@@ -23,6 +23,7 @@ mod local_time;
 mod output;
 mod plot;
 mod progress;
+mod quantity;
 mod remedy;
 mod revoke;
 mod run;
@@ -345,6 +346,10 @@ mod tests {
             ("init 4 --successors 99", "--successors"),
             ("init 4 --listen here", "--listen"),
             ("init 4 --advertise here", "--advertise"),
+            ("init 4 --capacity -1", "--capacity"),
+            ("run --capacity much", "--capacity"),
+            ("join 4 --reserve 5X", "--reserve"),
+            ("init --reserve 9223372036854775808", "--reserve"),
             ("init 4 5 8 1 2", "'2'"),
             ("join", "KNOWN"),
             ("join 256", "KNOWN"),

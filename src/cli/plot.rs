@@ -11,7 +11,8 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::format::{count, figure, seconds};
+use super::format::{figure, seconds};
+use super::quantity::count;
 use crate::sim::{Health, Report};
 
 /// The report as an SVG document.

@@ -159,6 +159,12 @@ pub(super) fn settings(error: &SettingsError) -> String {
                 replicas.saturating_sub(1)
             )
         }
+        SettingsError::AwayLimit { max, .. } => {
+            format!("--away-limit is at most {} days", max.as_secs() / (24 * 3_600))
+        }
+        SettingsError::RepairRate { value, min } => {
+            format!("--repair-rate is at least {min} bytes a second, not {value}")
+        }
         _ => error.to_string(),
     }
 }

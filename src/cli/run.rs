@@ -19,7 +19,7 @@ pub(super) struct Args {
 
 impl Args {
     pub(super) fn plan(self) -> Result<Plan, Misuse> {
-        let mut plan = self.common.plan(Entrance::Resume, None, self.interval);
+        let mut plan = self.common.plan(Entrance::Resume, None, self.interval)?;
         self.bundle.add_to(&mut plan);
         Ok(plan)
     }

@@ -8,8 +8,9 @@ use comfy_table::{Cell, CellAlignment, presets};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::fit::wrapped;
-use super::format::{count, figure, minute, seconds, size};
+use super::format::{figure, minute, seconds};
 use super::local_time::LocalTime;
+use super::quantity::{count, size};
 use super::verdict;
 use crate::id::{ContentId, FileName};
 use crate::peer::{MemberLine, RingFiles, RingLine, SelfReport, peer_list};
@@ -198,18 +199,22 @@ pub(super) fn files(files: &[FileEntry]) -> Table {
     if files.is_empty() {
         return Table::empty("No files here");
     }
+    // The column of pins is there only where there is a pin.
+    let has_pins = files.iter().any(|file| file.pinned);
     let row = |file: &FileEntry| {
         let object = &file.object;
-        let pinned = if file.pinned { "pinned" } else { "" };
-        vec![
-            Cut::of(names(&file.names)),
-            Cut::of(size(object.length)),
-            Cut::of(pinned.to_owned()),
-            Cut::content(&object.content),
-        ]
+        let pinned = has_pins.then(|| Cut::of(if file.pinned { "pinned" } else { "-" }.to_owned()));
+        [Cut::of(names(&file.names)), Cut::of(size(object.length))]
+            .into_iter()
+            .chain(pinned)
+            .chain([Cut::content(&object.content)])
+            .collect()
     };
     Table {
-        header: &["NAME", "SIZE", "KEPT", "CONTENT"],
+        header: match has_pins {
+            true => &["NAME", "SIZE", "KEPT", "CONTENT"],
+            false => &["NAME", "SIZE", "CONTENT"],
+        },
         right: &[1],
         rows: files.iter().map(row).collect(),
         last: total(files.iter()),
@@ -476,6 +481,9 @@ mod tests {
         );
         assert!(lines[2].starts_with("-                0 bytes  sha256:e3b0c442"));
         assert_eq!(lines[3], "2 files, 3 bytes");
+        let pinned = files(&[FileEntry { pinned: true, ..abc.clone() }, file(b"", &["c"])]).fitted(None);
+        assert!(pinned.lines().nth(1).unwrap().contains("3 bytes  pinned  sha256:"), "{pinned}");
+        assert!(pinned.lines().nth(2).unwrap().contains("0 bytes  -       sha256:"), "{pinned}");
         let text = table.fitted(Some(60));
         assert_eq!(text.lines().nth(1), Some("a b, two\\nlines  3 bytes  sha256:ba7816bf…"));
         let text = table.fitted(Some(20));

@@ -353,7 +353,11 @@ async fn write_and_feed<E: Env>(
     if let Err(error) = written {
         return Ok(Err(error.missing_reason()));
     }
-    let error = match incoming.finish(KeptAs::Replica, given.links.clone()).await {
+    let finished = incoming.finish(KeptAs::Replica, given.links.clone()).await;
+    if finished.is_ok() {
+        env.with_agreements(|agreements| agreements.came(object.content));
+    }
+    let error = match finished {
         Ok(kept) if kept.outboard == object.outboard => return Ok(Ok(())),
         // The bytes match their content id, and stay; the store that claims another outboard is refused.
         Ok(_) => {
@@ -517,6 +521,9 @@ async fn complete_copies<E: Env>(
         Either::Right(()) => {}
     }
     for copy in copies.hopeless() {
+        if copy.reason.is_of_its_disk() && env.no_room().refused(env.now(), given.object.content, copy.peer) {
+            env.repair_wanted().notify_one();
+        }
         upstream.reply(StorageReply::Missing(copy)).await?;
     }
     Ok(())

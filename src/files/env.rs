@@ -11,10 +11,10 @@ use super::bytes::{Answering, Asking, DiskError, GiveError, Incoming, KeptAs, Pi
 use super::laws::Laws;
 use super::shares::Transfers;
 use crate::chord::View;
-use crate::id::{ContentId, FileName, Position};
+use crate::id::{ContentId, FileName, KeyRange, Position, SetDigest};
 use crate::names::{Bygones, NameHistory};
 use crate::outboard::Outboard;
-use crate::replica::{Arrivals, Grants, Holdings, LeaseTerms, Presence, TakeOver};
+use crate::replica::{Agreements, Arrivals, Grants, Holdings, LeaseTerms, NoRoom, Presence, TakeOver};
 use crate::time::{Moment, Timestamp};
 use crate::wire::{
     Entry, Fault, Link, MembershipReply, MembershipRequest, MissingReason, NameRecord, ObjectInfo,
@@ -26,6 +26,17 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// For each offered object whether it is here, and for each offered record whether it is known.
 pub type OfferLook = (Vec<(ContentId, Presence)>, Vec<bool>);
+
+/// A page of what a peer holds of a range, in the order of the keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeldPage {
+    /// The objects.
+    pub objects: Vec<ContentId>,
+    /// The records, each with its key: of each name all that are kept, the current one first.
+    pub records: Vec<(Position, SignedRecord)>,
+    /// The rest of the range, which the page does not cover.
+    pub rest: Option<KeyRange>,
+}
 
 /// The clock of the world.
 pub trait Clock: Send + Sync + 'static {
@@ -153,6 +164,9 @@ pub trait Env: Hops {
 
     /// Reads or changes the list of objects that are on their way in.
     fn with_arrivals<T>(&self, work: impl FnOnce(&mut Arrivals) -> T) -> T;
+
+    /// Reads or changes what comparisons with other peers have shown.
+    fn with_agreements<T>(&self, work: impl FnOnce(&mut Agreements) -> T) -> T;
 
     /// Tells people that this peer has taken over: the number of objects that came, their bytes, and the time it took.
     fn tell_synced(&self, objects: u64, bytes: u64, took: Duration);
@@ -384,6 +398,9 @@ pub trait Env: Hops {
     /// How long a copy that is one too many stays while there is room.
     fn surplus_wait(&self) -> Duration;
 
+    /// The copies for which other peers have no room.
+    fn no_room(&self) -> MutexGuard<'_, NoRoom>;
+
     /// The permissions to free a copy that this peer gave as an owner.
     fn grants(&self) -> MutexGuard<'_, Grants>;
 
@@ -452,11 +469,40 @@ pub trait Env: Hops {
     /// The members that are away, but not for too long to be waited for.
     fn waited_for(&self) -> BTreeSet<Position>;
 
-    /// Throws away what is no longer needed, before a round of repair.
+    /// Throws away what is no longer needed, before a round of repair, and looks whether the objects are there that
+    /// should be: some of them each time.
     fn tidy(self: &Arc<Self>) -> impl Future<Output = ()> + Send;
 
     /// Looks for objects that records here name and no peer has, for people to see.
-    fn look_for_lost(self: &Arc<Self>, holdings: Arc<Holdings>) -> BoxFuture<'static, ()>;
+    fn look_for_lost(self: &Arc<Self>) -> BoxFuture<'static, ()>;
+
+    /// The first key, from this one on, of which an object or a record is here.
+    ///
+    /// # Errors
+    /// The reason why that cannot be read.
+    fn first_held(
+        self: &Arc<Self>,
+        from: Position,
+    ) -> impl Future<Output = Result<Option<Position>, Self::DiskError>> + Send;
+
+    /// The digests of all that is here of these ranges, in their order.
+    ///
+    /// # Errors
+    /// The reason why they cannot be read.
+    fn digests(
+        self: &Arc<Self>,
+        ranges: Vec<KeyRange>,
+    ) -> impl Future<Output = Result<Vec<SetDigest>, Self::DiskError>> + Send;
+
+    /// What is here of a range: at most `max` objects, and the records of at most `max` names.
+    ///
+    /// # Errors
+    /// The reason why it cannot be read.
+    fn held(
+        self: &Arc<Self>,
+        range: KeyRange,
+        max: usize,
+    ) -> impl Future<Output = Result<HeldPage, Self::DiskError>> + Send;
 
     /// All objects and records that are here.
     ///
@@ -490,6 +536,9 @@ pub trait Env: Hops {
 
     /// Notes which of the offered objects a peer has.
     fn heard_offer(&self, view: &View, from: &Entry, asked: &BTreeSet<ContentId>, has: &BTreeSet<ContentId>);
+
+    /// Notes that a peer has all that is here of a range.
+    fn heard_all(&self, from: &Entry, range: &KeyRange);
 
     /// Warns people of a failure, in these words.
     fn warn(&self, what: String);
@@ -538,6 +587,14 @@ pub enum Cause {
     HandOver,
     /// A peer requests the object.
     Request,
+}
+
+impl Cause {
+    /// Whether these transfers give way to others, and keep to the rate of repair. A hand-over does not: a person waits
+    /// for it.
+    pub fn is_paced(self) -> bool {
+        matches!(self, Cause::Repair | Cause::TakeOver)
+    }
 }
 
 /// The origin of a request.

@@ -107,6 +107,7 @@ pub async fn bring<E: Env>(
     progress: Arc<Progress>,
 ) -> Result<Vec<Position>, FetchError<E::DiskError>> {
     let (me, content) = (env.view().me.position, wish.content);
+    let _first = env.transfers().pace.foreground();
     let holders = holders_to_ask(env, content).await?;
     let all: Vec<Position> = holders.entries.iter().map(|entry| entry.position).collect();
     let mut sources = Fetch::new(env, wish.clone(), holders.entries, progress.clone()).run().await;
@@ -167,6 +168,7 @@ pub async fn serve_object<E: Env>(
         return stream.finish().await;
     };
     stream.reply(StorageReply::Object(object)).await?;
+    let _first = env.transfers().pace.foreground();
     let mut left = object.length.saturating_sub(offset);
     while left > 0 {
         let Ok(Some(piece)) = reader.next().await else { return Err(StreamError::Ended) };
@@ -272,6 +274,7 @@ impl<E: Env> Fetch<E> {
             }
             let kept_as = self.kept_as();
             let Err(error) = incoming.finish(kept_as, self.wish.links.clone()).await else {
+                self.env.with_agreements(|agreements| agreements.came(self.wish.content));
                 return Ok(std::mem::take(&mut self.sources));
             };
             match error.fault() {

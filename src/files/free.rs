@@ -4,17 +4,19 @@
 //! `O ->[Granted] P`, and P frees its copy, unless another peer was told of it meanwhile (see
 //! [`crate::replica::Grants`] for why nothing is lost). At last `P ->[Freed] O`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::ask::ask_storage;
 use super::bytes::KeptAs;
 use super::env::{CopyHere, Env};
-use super::find::{FindError, NotActive, find_soon, member};
+use super::find::{FindError, NotActive, find, find_soon, member};
 use super::wait::{Together, pause};
 use crate::backoff::Backoff;
 use crate::id::{ContentId, Position};
 use crate::replica::{KeptRange, SurplusStep, Vouchers};
+use crate::time::Moment;
 use crate::wire::{Entry, Missing, StorageReply, StorageRequest, WhyKept};
 
 /// Why a copy is not freed.
@@ -191,7 +193,25 @@ pub async fn answer_vouch<E: Env>(env: &Arc<E>, content: ContentId) -> Result<St
 pub fn hear_freed<E: Env>(env: &Arc<E>, from: &Entry, content: ContentId) -> StorageReply {
     env.grants().end(&content, &from.position);
     env.holds_no_more(&content, from);
+    env.with_agreements(|agreements| agreements.lacks(&from.position, content));
     StorageReply::Noted
+}
+
+/// Tells the owners of objects that were evicted from the cache here, so that they count no copy at this peer. An object
+/// that has come back meanwhile is passed over.
+pub async fn tell_of_evicted<E: Env>(env: &Arc<E>, evicted: Vec<ContentId>) {
+    let me = env.view().me.position;
+    for content in evicted {
+        if !matches!(env.copy_here(content).await, Ok(None)) {
+            continue;
+        }
+        if let Ok(found) = find(env, content.key(), 0).await
+            && found.owner.position != me
+        {
+            // The copy was never counted on; an owner that does not hear of it asks in vain once.
+            let _ = ask_storage(env, &found.owner, StorageRequest::Freed { content }, ASK_TIMEOUT).await;
+        }
+    }
 }
 
 /// Frees surplus copies until the peer ends: each after it has been one too many for a while, or at once where room is
@@ -199,7 +219,7 @@ pub fn hear_freed<E: Env>(env: &Arc<E>, from: &Entry, content: ContentId) -> Sto
 pub async fn free_surplus<E: Env>(env: Arc<E>) {
     let wait = env.surplus_wait();
     let scan_every = (wait / SCANS_PER_WAIT).clamp(SCAN_MIN, SCAN_MAX);
-    let mut next_scan = env.now() + scan_every;
+    let (mut next_scan, mut refused) = (env.now() + scan_every, Refused::default());
     loop {
         env.sleep_until(env.now() + scan_every.min(LOOK_EVERY)).await;
         let is_short = env.is_short_of_room().await;
@@ -211,14 +231,20 @@ pub async fn free_surplus<E: Env>(env: Arc<E>) {
             continue;
         }
         next_scan = env.now() + scan_every;
-        if let Err(why) = scan(&env, wait, is_short).await {
+        refused.forget(env.now(), scan_every * REFUSED_SCANS);
+        if let Err(why) = scan(&env, wait, is_short, &mut refused).await {
             env.warn(format!("surplus copies are not looked for: {why}"));
         }
     }
 }
 
 /// Looks at all copies here, notes which ones are one too many, and frees those whose time has come.
-async fn scan<E: Env>(env: &Arc<E>, wait: Duration, is_short: bool) -> Result<(), String> {
+async fn scan<E: Env>(
+    env: &Arc<E>,
+    wait: Duration,
+    is_short: bool,
+    refused: &mut Refused,
+) -> Result<(), String> {
     let mut after = None;
     loop {
         let page = env.copies_after(after).await?;
@@ -233,6 +259,7 @@ async fn scan<E: Env>(env: &Arc<E>, wait: Duration, is_short: bool) -> Result<()
                 SurplusStep::Leave => {}
                 SurplusStep::Mark => marks.push((copy.content, Some(now))),
                 SurplusStep::Unmark => marks.push((copy.content, None)),
+                SurplusStep::Free if refused.has(&copy.content) => {}
                 SurplusStep::Free => free.push(copy),
             }
         }
@@ -243,14 +270,37 @@ async fn scan<E: Env>(env: &Arc<E>, wait: Duration, is_short: bool) -> Result<()
             let content = copy.content;
             match free_this(env, copy, true).await {
                 Err(NotFreed::Disk(why)) => return Err(why),
-                // It is looked at again at the next scan.
-                Err(why) => tracing::debug!(%content, ?why, "a surplus copy stays"),
+                Err(why) => {
+                    tracing::debug!(%content, ?why, "a surplus copy stays");
+                    refused.note(env.now(), content);
+                }
                 Ok(_) => tracing::debug!(%content, "a surplus copy was freed"),
             }
             if is_short && !env.is_short_of_room().await {
                 return Ok(());
             }
         }
+    }
+}
+
+/// The copies that were not permitted to go lately, such as those of a stand-in for a peer without room: they are not
+/// asked about at each look.
+#[derive(Default)]
+struct Refused(BTreeMap<ContentId, Moment>);
+
+impl Refused {
+    fn note(&mut self, now: Moment, content: ContentId) {
+        if self.0.len() < REFUSED_MAX {
+            self.0.insert(content, now);
+        }
+    }
+
+    fn has(&self, content: &ContentId) -> bool {
+        self.0.contains_key(content)
+    }
+
+    fn forget(&mut self, now: Moment, after: Duration) {
+        self.0.retain(|_, at| now.since(*at) < after);
     }
 }
 
@@ -266,3 +316,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 const SCANS_PER_WAIT: u32 = 16;
 const SCAN_MIN: Duration = Duration::from_secs(1);
 const SCAN_MAX: Duration = Duration::from_secs(600);
+/// A copy that may not go is asked about again after this many scans; and the most such copies that are remembered.
+const REFUSED_SCANS: u32 = 6;
+const REFUSED_MAX: usize = 65_536;

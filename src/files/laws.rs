@@ -32,6 +32,8 @@ pub struct Laws {
     /// A copy that is one too many is freed once its owner has granted that. Without: as soon as its peer believes that
     /// it is one too many.
     pub drops_are_granted: bool,
+    /// Two peers hold the same of a range if the digests are the same. Without: if they hold as many objects and records.
+    pub digests_compared: bool,
 }
 
 impl Default for Laws {
@@ -49,6 +51,7 @@ impl Default for Laws {
             arriving_is_not_here: true,
             parts_hashed_again: true,
             drops_are_granted: true,
+            digests_compared: true,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A departure: hand over first, then tell the neighbours, then go. A peer that cannot hand over stays, unless it is
 //! forced.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::repair::{RoundLog, round};
 use super::wait::{Either, race};
 use crate::backoff::Backoff;
 use crate::chord::{PhaseKind, Turn};
+use crate::id::{KeyRange, SetDigest};
 use crate::replica::{LeftWith, Round, Short, plan_handover, too_few_stay};
 use crate::time::Moment;
 use crate::wire::{Entry, MembershipReply, MembershipRequest, PeerName};
@@ -105,15 +107,18 @@ async fn hand_over<E: Env>(
             return Err(why);
         }
         let log = RoundLog::new(Cause::HandOver);
-        let stands_still = match race(round(env, &plan_handover, &log), moves.until_still()).await {
+        let stands_still = match race(round(env, &plan_handover, None, &log), moves.until_still()).await {
             Either::Left(()) => moves.stand_still(),
             Either::Right(()) => true,
         };
         // A round that was cut short counts for what it learned, too.
-        let round = log.round();
+        let mut round = log.round();
         handed_over.count += round.objects + round.records;
         handed_over.short = match env.holdings().await {
-            Ok(holdings) => round.short(&env.view(), env.copies(), &holdings),
+            Ok(holdings) => {
+                round.forget_changed(&digests_now(env, &round).await);
+                round.short(&env.view(), env.copies(), &holdings)
+            }
             Err(error) if force => {
                 env.warn(error.to_string());
                 Short::default()
@@ -134,6 +139,13 @@ async fn hand_over<E: Env>(
         }
         env.sleep_until(env.now() + ROUNDS.after(fruitless.saturating_sub(1))).await;
     }
+}
+
+/// The present digests of the ranges that a round compared. Where they cannot be read, nothing counts as compared.
+async fn digests_now<E: Env>(env: &Arc<E>, round: &Round) -> BTreeMap<KeyRange, SetDigest> {
+    let ranges: Vec<KeyRange> = round.compared().map(|(range, _)| range).collect();
+    let digests = env.digests(ranges.clone()).await.unwrap_or_default();
+    ranges.into_iter().zip(digests).collect()
 }
 
 /// The reason why this peer stays, if too few peers would remain and it has something to lose.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `ask` | asks a peer about files, this one itself too |
 //! | `bytes` | the bytes of objects, on streams and on the disk |
+//! | `compare` | finds out in which ranges of keys two peers hold something else |
 //! | `copy` | takes an object in, and passes it on |
 //! | `deliver` | gives the object of a store to its owner, which may be this peer itself |
 //! | `env` | all that the flows know of the world |
@@ -39,6 +40,7 @@
 
 mod ask;
 mod bytes;
+mod compare;
 mod copy;
 mod deliver;
 mod env;
@@ -68,11 +70,14 @@ pub use ask::ask_storage;
 pub use bytes::{
     Answering, Asking, DiskError, DiskFault, GiveError, Incoming, KeptAs, Piece, Reader, StreamError,
 };
+pub use compare::{Compared, Comparison, answer_compare};
 pub use copy::{Arrival, Upstream, accept_object, receive};
-pub use env::{Asker, BoxFuture, Cause, Clock, CopyHere, Env, Hops, OfferLook, RingWish};
+pub use env::{Asker, BoxFuture, Cause, Clock, CopyHere, Env, HeldPage, Hops, OfferLook, RingWish};
 pub use fetch::{Fetch, FetchError, NotOpened, Wish, answer_outboard, bring, holders_to_ask, serve_object};
 pub use find::{FindError, NotActive, find, find_soon, list_after, look_up, member, replicas_of};
-pub use free::{NotFreed, answer_may_free, answer_vouch, free_copy, free_surplus, hear_freed};
+pub use free::{
+    NotFreed, answer_may_free, answer_vouch, free_copy, free_surplus, hear_freed, tell_of_evicted,
+};
 pub use history::{Versions, answer_history, versions_of};
 pub use laws::Laws;
 pub use leases::{answer_renew, keep_leases, renew};
@@ -86,7 +91,7 @@ pub use records::{LATE_WORD, STORAGE_TIMEOUT, Written, accept_record, answer_rec
 pub use repair::{RoundLog, answer_sync, planned, repair, round};
 pub use restore::{RestoreFailure, Restored, restore};
 pub use search::{answer_who_has, holders_of, other_holders, resolve_soon};
-pub use shares::{Party, Slot, Slots, Transfers};
+pub use shares::{Foreground, Pace, Party, Slot, Slots, Transfers};
 pub use store::{Order, Stored, store};
 pub use takeover::take_over;
 pub use wait::{Either, Task, Together, race, timeout};

@@ -44,7 +44,7 @@ pub async fn edit_name<E: Env>(
     let references = references_of(&written);
     let teller = env.clone();
     env.spawn(async move {
-        // What is not told now is told by the next renewal of the owner.
+        // The owner's next renewal tells what fails to be told now.
         let _ = renew(&teller, references).await;
     });
     Ok(Renamed { written, missing, wanted })

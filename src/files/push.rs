@@ -289,6 +289,7 @@ async fn send_bytes<E: Env>(
     word: &mpsc::Sender<StorageReply>,
 ) -> Result<(), PushFailure<E::DiskError>> {
     let object = given.object;
+    let _first = (given.cause == Cause::Store).then(|| env.transfers().pace.foreground());
     let mut too_slow = None;
     let (mut pieces, mut skip, progress): (Pieces<E>, u64, _) = match feed {
         Feed::Live { from: LiveFrom::Here(from), .. } if from > offset => {
@@ -338,6 +339,12 @@ async fn send_bytes<E: Env>(
         while piece.length() > 0 {
             let length = piece.length().min(env.slice_bytes());
             let slice = piece.split_to(length);
+            let is_paced = given.cause.is_paced() && matches!(downstream, Downstream::Remote(_));
+            if is_paced {
+                let turn = env.transfers().pace.turn(env.now(), length);
+                env.sleep_until(turn).await;
+            }
+            let begun = env.now();
             match race(downstream.send(slice), notified(too_slow.as_deref())).await {
                 Either::Left(sent) => sent.map_err(|_| PushFailure::Peer(MissingReason::Unreachable))?,
                 Either::Right(()) => {
@@ -345,6 +352,10 @@ async fn send_bytes<E: Env>(
                     downstream.finish();
                     return Err(PushFailure::Peer(MissingReason::NotYet));
                 }
+            }
+            if is_paced {
+                let pause = env.transfers().pace.pause(env.now().since(begun));
+                env.sleep_until(env.now() + pause).await;
             }
             untold += length;
             if matches!(downstream, Downstream::Local { .. }) {

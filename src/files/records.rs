@@ -90,9 +90,26 @@ where
             Some(None) | None => break,
         }
     }
-    // A late answer is checked all the same: a forger is not spared because others were quicker.
-    env.spawn(async move { while asked.next().await.is_some() {} });
+    let (all, reader, mut heard) = (found.first(env.copies()), env.clone(), votes.clone());
+    env.spawn(async move {
+        // A late answer is checked all the same: a forger is not spared because others were quicker.
+        while let Some((peer, vote)) = asked.next().await {
+            heard.hear(peer, vote);
+        }
+        bring_up_to_date(&reader, &all, &heard).await;
+    });
     Ok(votes.verdict())
+}
+
+/// Gives the greatest record of a read to those of the name's replicas that named an older one or none, so that their
+/// histories agree at once and not at the next round of repair.
+async fn bring_up_to_date<E: Env>(env: &Arc<E>, replicas: &[Entry], votes: &Votes) {
+    let Some((greatest, behind)) = votes.behind() else { return };
+    let mut given = Together::new();
+    for replica in replicas.iter().filter(|replica| behind.contains(&replica.position)) {
+        given.add(give_record(env, replica.clone(), greatest.signed().clone()));
+    }
+    while given.next().await.is_some() {}
 }
 
 /// Gives a written record to the owner of its name once more, for more copies.

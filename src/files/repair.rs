@@ -1,9 +1,9 @@
 //! Rounds of repair, which make missing copies again.
 //!
-//! After every change of the ring, and now and then, each peer offers what it holds to the peers that it belongs to
-//! (see [`crate::replica`]): `A ->[Offer] B`, `B ->[Wanted] A`, then A pushes what is wanted. Transfers to different
-//! peers do not wait for each other: a round ends without the slow ones, which go on. A leaving peer makes rounds of
-//! the same kind until nothing is short.
+//! After every change of the ring, and now and then, each peer compares what it holds with the peers that it belongs to
+//! (see [`crate::replica`], and `compare`), and offers what differs: `A ->[Offer] B`, `B ->[Wanted] A`, then A pushes
+//! what is wanted. Transfers to different peers do not wait for each other: a round ends without the slow ones, which go
+//! on. A joiner's take-over and a leaving peer's hand-over are rounds of the same kind.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::ask::ask_storage;
+use super::compare::Comparison;
 use super::env::{BoxFuture, Cause, Env};
 use super::find::find;
 use super::push::{Feed, Given, push};
@@ -20,8 +21,10 @@ use super::records::STORAGE_TIMEOUT;
 use super::shares::{GIVES_PER_PEER_MAX, Party};
 use super::wait::{Either, Task, Together, race};
 use crate::chord::{Route, View};
-use crate::id::{ContentId, Position};
-use crate::replica::{Holdings, Offer, OfferPlan, RepairSchedule, Round, plan_help, plan_repair, plan_sync};
+use crate::id::{ContentId, KeyRange, Position};
+use crate::replica::{
+    Cuts, Offer, OfferPlan, Place, RepairSchedule, Round, plan_help, plan_repair, plan_standins, plan_sync,
+};
 use crate::time::Moment;
 use crate::wire::limits::{LINKS_PER_OBJECT_MAX, OFFERS_PER_MESSAGE_MAX};
 use crate::wire::{
@@ -151,29 +154,32 @@ async fn begin_round<E: Env>(env: &Arc<E>, giving: &mut Giving, helps: bool) -> 
     let (log, until) = (RoundLog::new(Cause::Repair), env.now() + ROUND_WAIT);
     let (mut left, mut lost) = (BTreeSet::new(), None);
     let waited_for = env.waited_for();
-    let plan = |view: &View, copies: usize, keys: BTreeSet<Position>| {
-        let mut plan = plan_repair(view, copies, &waited_for, keys.iter().copied());
-        if helps {
-            plan.join(plan_help(view, copies, keys));
+    let plan = |view: &View, copies: usize, key: &Position| {
+        let mut place = plan_repair(view, copies, &waited_for, key);
+        if let Place::At(peers) = &mut place
+            && helps
+        {
+            peers.extend(plan_help(view, copies, &waited_for, key));
         }
-        plan
+        place
     };
-    match planned(env, &plan).await {
-        Ok((plan, holdings)) => {
-            for (peer, offer) in plan.offers {
+    let found = async { with_standins(env, planned(env, &plan, None).await?).await };
+    match found.await {
+        Ok(OfferPlan(offers)) => {
+            for (peer, offer) in offers {
                 if !giving.to.insert(peer) {
                     log.incomplete();
                     continue;
                 }
-                let (giver, holdings, log) = (env.clone(), holdings.clone(), log.clone());
-                let task = Task::spawn(env, async move { self::offer(&giver, offer, &holdings, &log).await });
+                let (giver, log) = (env.clone(), log.clone());
+                let task = Task::spawn(env, async move { self::offer(&giver, offer, &log).await });
                 giving.offers.add(Box::pin(async move {
                     task.await;
                     peer
                 }));
                 left.insert(peer);
             }
-            lost = Some(Task::spawn(env, env.look_for_lost(holdings)));
+            lost = Some(Task::spawn(env, env.look_for_lost()));
         }
         Err(error) => {
             log.incomplete();
@@ -184,16 +190,16 @@ async fn begin_round<E: Env>(env: &Arc<E>, giving: &mut Giving, helps: bool) -> 
 }
 
 /// Runs one round to its end: offers by a plan, then pushes. The log gets what it learns as it goes.
-pub async fn round<E: Env, P>(env: &Arc<E>, plan: &P, log: &RoundLog)
+pub async fn round<E: Env, P>(env: &Arc<E>, plan: &P, joiner: Option<&Entry>, log: &RoundLog)
 where
-    P: Fn(&View, usize, BTreeSet<Position>) -> OfferPlan + Sync,
+    P: Fn(&View, usize, &Position) -> Place + Sync,
 {
-    match planned(env, plan).await {
-        Ok((plan, holdings)) => {
+    match planned(env, plan, joiner).await {
+        Ok(OfferPlan(planned)) => {
             let mut offers = Together::new();
-            for one in plan.offers.into_values() {
-                let (giver, holdings, log) = (env.clone(), holdings.clone(), log.clone());
-                offers.add(Task::spawn(env, async move { offer(&giver, one, &holdings, &log).await }));
+            for one in planned.into_values() {
+                let (giver, log) = (env.clone(), log.clone());
+                offers.add(Task::spawn(env, async move { offer(&giver, one, &log).await }));
             }
             while let Some(ended) = offers.next().await {
                 if ended.is_none() {
@@ -208,25 +214,59 @@ where
     }
 }
 
-/// The planned offers, and the holdings of this peer.
+/// The planned offers of all that is here: piece by piece, of which one key stands for all. The ring may have one peer
+/// more than is known here, a joiner.
 ///
 /// # Errors
-/// The holdings cannot be read.
-pub async fn planned<E: Env, P>(env: &Arc<E>, plan: &P) -> Result<(OfferPlan, Arc<Holdings>), E::DiskError>
+/// What is here cannot be read.
+pub async fn planned<E: Env, P>(
+    env: &Arc<E>,
+    plan: &P,
+    joiner: Option<&Entry>,
+) -> Result<OfferPlan, E::DiskError>
 where
-    P: Fn(&View, usize, BTreeSet<Position>) -> OfferPlan + Sync,
+    P: Fn(&View, usize, &Position) -> Place + Sync,
 {
-    let holdings = Arc::new(env.holdings().await?);
-    let view = env.view();
-    let mut plan = plan(&view, env.copies(), holdings.keys());
-    // A place that this peer does not know itself is found by asking, once for each range.
-    while let Some(key) = plan.next_unknown() {
-        match find(env, key, plan.spread).await {
-            Ok(found) => plan.place(&view.me.position, &key, &found),
-            Err(_) => plan.pass_over(&key),
+    let (view, copies) = (env.view(), env.copies());
+    let cuts = Cuts::of(&view, joiner);
+    let (mut offers, mut next) = (OfferPlan::default(), Some(Position::ZERO));
+    while let Some(from) = next
+        && let Some(key) = env.first_held(from).await?
+    {
+        let around = cuts.around(&key);
+        let mut piece = KeyRange { first: around.first.max(from), ..around };
+        let to = match plan(&view, copies, &key) {
+            Place::At(peers) => peers,
+            // A place that this peer does not know itself is found by asking, once for each range.
+            Place::LookUp { spread } => match find(env, key, spread).await {
+                Ok(found) => {
+                    let known = found.range_around(&key);
+                    piece = piece.common(&known).unwrap_or(KeyRange { first: key, last: key });
+                    let others = found.first(spread + 1).into_iter();
+                    others.filter(|other| other.position != view.me.position).take(spread).collect()
+                }
+                // No peer knows it: this round does not offer it.
+                Err(_) => Vec::new(),
+            },
+        };
+        offers.add(to, piece);
+        next = piece.last.next();
+    }
+    Ok(offers)
+}
+
+/// Adds the offers to the stand-ins of peers without room, of the objects that are here.
+///
+/// # Errors
+/// What is here cannot be read.
+async fn with_standins<E: Env>(env: &Arc<E>, mut plan: OfferPlan) -> Result<OfferPlan, E::DiskError> {
+    let full = env.no_room().by_object(env.now());
+    for (to, key) in plan_standins(&env.view(), env.copies(), &full) {
+        if env.first_held(key).await? == Some(key) {
+            plan.add_key(to, key);
         }
     }
-    Ok((plan, holdings))
+    Ok(plan)
 }
 
 /// Handles `Sync`: offers to the asking peer, at once, the objects and records that belong to it.
@@ -234,52 +274,156 @@ pub async fn answer_sync<E: Env>(env: &Arc<E>, asker: &Entry) -> StorageReply {
     let position = asker.position;
     // The asking peer may be faster than the news of it.
     env.view_until(NEWS_WAIT, |view| view.alive().any(|entry| entry.position == position)).await;
-    let only_asker =
-        |view: &View, copies: usize, keys: BTreeSet<Position>| plan_sync(view, copies, keys, asker);
+    let only_asker = |view: &View, copies: usize, key: &Position| plan_sync(view, copies, asker, key);
     let log = RoundLog::new(Cause::TakeOver);
-    round(env, &only_asker, &log).await;
+    round(env, &only_asker, Some(asker), &log).await;
     log.round().synced()
 }
 
-/// Offers everything in an offer to one peer, records first; stops once it does not answer.
-async fn offer<E: Env>(env: &Arc<E>, offer: Offer, holdings: &Holdings, log: &RoundLog) {
-    let to = offer.to.position;
-    for page in holdings.records_of(&offer).chunks(OFFERS_PER_MESSAGE_MAX) {
-        let offered = page.iter().map(|(key, record)| OfferedRecord { key: *key, id: record.id() }).collect();
-        let request = StorageRequest::Offer { objects: Vec::new(), records: offered };
-        let answer = ask_storage(env, &offer.to, request, STORAGE_TIMEOUT).await;
-        let Ok(StorageReply::Wanted { records, .. }) = answer else { return log.incomplete() };
-        let wanted = log.with(|round| round.hear_wanted_records(to, page, &records));
-        if !give_records(env, &offer.to, &wanted, log).await {
-            return;
+/// Compares the ranges of an offer with one peer, and offers what differs, records first; stops once the peer does not
+/// answer.
+async fn offer<E: Env>(env: &Arc<E>, offer: Offer, log: &RoundLog) {
+    let mut comparison = match Comparison::begin(env, &offer.to, &offer.ranges).await {
+        Ok(comparison) => comparison,
+        Err(error) => {
+            env.warn(error.to_string());
+            return log.incomplete();
+        }
+    };
+    if log.cause == Cause::Repair {
+        comparison.leave_out_fresh(env);
+    }
+    let mut listing = Listing { to: offer.to, wanted: Vec::new(), records: Vec::new(), objects: Vec::new() };
+    let mut complete = true;
+    loop {
+        let compared = match comparison.next(env).await {
+            Ok(Some(compared)) => compared,
+            Ok(None) => break,
+            Err(_) => return log.incomplete(),
+        };
+        let to = listing.to.position;
+        log.with(|round| compared.same.iter().for_each(|one| round.hear_same(to, one.range, one.digest)));
+        for range in compared.differing {
+            let mut rest = Some(range);
+            while let Some(range) = rest {
+                let page = match env.held(range, HELD_PER_PAGE).await {
+                    Ok(page) => page,
+                    Err(error) => {
+                        env.warn(error.to_string());
+                        return log.incomplete();
+                    }
+                };
+                listing.objects.extend(page.objects);
+                listing.records.extend(page.records);
+                rest = page.rest;
+                let Ok(all) = listing.offer_full_pages(env, log).await else { return log.incomplete() };
+                complete &= all;
+            }
         }
     }
-    let mut wanted = Vec::new();
-    for page in holdings.objects_of(&offer).chunks(OFFERS_PER_MESSAGE_MAX) {
-        let request = StorageRequest::Offer { objects: page.to_vec(), records: Vec::new() };
-        let answer = ask_storage(env, &offer.to, request, STORAGE_TIMEOUT).await;
-        let (objects, arriving, unkept) = match answer {
-            Ok(StorageReply::Wanted { objects, arriving, .. }) => (objects, arriving, Vec::new()),
-            Ok(StorageReply::WantedInPart { objects, arriving, unkept, .. }) => (objects, arriving, unkept),
-            _ => return log.incomplete(),
+    let Ok(all) = listing.offer_rest(env, log).await else { return log.incomplete() };
+    if give_objects(env, &listing.to, listing.wanted, log).await && all && complete {
+        comparison.has_all(env);
+    }
+}
+
+/// What is here and differs at one peer, on its way into offers.
+struct Listing {
+    to: Entry,
+    objects: Vec<ContentId>,
+    records: Vec<(Position, SignedRecord)>,
+    /// The objects that the peer wants.
+    wanted: Vec<ContentId>,
+}
+
+impl Listing {
+    /// Offers what fills whole messages. Returns whether the peer has or wants all of it, and has taken the records.
+    async fn offer_full_pages<E: Env>(&mut self, env: &Arc<E>, log: &RoundLog) -> Result<bool, Stopped> {
+        let mut all = true;
+        while self.objects.len().max(self.records.len()) >= OFFERS_PER_MESSAGE_MAX {
+            all &= self.offer_page(env, log).await?;
+        }
+        Ok(all)
+    }
+
+    async fn offer_rest<E: Env>(&mut self, env: &Arc<E>, log: &RoundLog) -> Result<bool, Stopped> {
+        let mut all = true;
+        while self.objects.len().max(self.records.len()) > 0 {
+            all &= self.offer_page(env, log).await?;
+        }
+        Ok(all)
+    }
+
+    async fn offer_page<E: Env>(&mut self, env: &Arc<E>, log: &RoundLog) -> Result<bool, Stopped> {
+        let to = self.to.position;
+        let page: Vec<ContentId> =
+            self.objects.drain(..self.objects.len().min(OFFERS_PER_MESSAGE_MAX)).collect();
+        let records: Vec<(Position, SignedRecord)> =
+            self.records.drain(..self.records.len().min(OFFERS_PER_MESSAGE_MAX)).collect();
+        let offered = records.iter().map(|(key, record)| OfferedRecord { key: *key, id: record.id() });
+        let request = StorageRequest::Offer { objects: page.clone(), records: offered.collect() };
+        let answer = ask_storage(env, &self.to, request, STORAGE_TIMEOUT).await;
+        let (objects, records_wanted, arriving, unkept) = match answer {
+            Ok(StorageReply::Wanted { objects, records, arriving }) => {
+                (objects, records, arriving, Vec::new())
+            }
+            Ok(StorageReply::WantedInPart { objects, records, arriving, unkept }) => {
+                (objects, records, arriving, unkept)
+            }
+            _ => return Err(Stopped),
         };
+        let wanted = log.with(|round| round.hear_wanted_records(to, &records, &records_wanted));
+        if !give_records(env, &self.to, &wanted, log).await {
+            return Err(Stopped);
+        }
+        let complete = arriving.is_empty() && unkept.is_empty();
         let arriving = if env.laws().arriving_is_not_here { arriving } else { Vec::new() };
-        let heard = log.with(|round| round.hear_wanted_in_part(to, page, &objects, &arriving, &unkept));
-        wanted.extend(heard.into_iter().filter(|content| env.may_give(&offer.to, content)));
+        let heard = log.with(|round| round.hear_wanted_in_part(to, &page, &objects, &arriving, &unkept));
+        let count = heard.len();
+        let may_give: Vec<ContentId> =
+            heard.into_iter().filter(|content| env.may_give(&self.to, content)).collect();
+        let complete = complete && may_give.len() == count;
+        self.wanted.extend(may_give);
         let has = |content: &&ContentId| log.with(|round| round.has_object(&to, content));
-        let has = page.iter().filter(has).copied().collect();
+        let has: BTreeSet<ContentId> = page.iter().filter(has).copied().collect();
+        note_room(env, &to, &page, &unkept, &has);
         // If this peer gives for an owner, the owner reports the copies itself.
         let view = env.view();
         let mine =
             page.iter().filter(|content| view.owns(&content.key()) || is_owned_by(&view, content, &to));
-        env.heard_offer(&view, &offer.to, &mine.copied().collect(), &has);
+        env.heard_offer(&view, &self.to, &mine.copied().collect(), &has);
+        Ok(complete)
     }
-    give_objects(env, &offer.to, wanted, log).await;
 }
 
-/// Pushes objects to one peer, those with the fewest copies first; stops when it does not answer.
-async fn give_objects<E: Env>(env: &Arc<E>, to: &Entry, mut wanted: Vec<ContentId>, log: &RoundLog) {
-    let mut pushes = Together::new();
+/// Notes which of the offered objects a peer has no room for, and which it has.
+fn note_room<E: Env>(
+    env: &Arc<E>,
+    at: &Position,
+    page: &[ContentId],
+    unkept: &[u16],
+    has: &BTreeSet<ContentId>,
+) {
+    let (now, mut no_room) = (env.now(), env.no_room());
+    let mut is_new = false;
+    for content in unkept.iter().filter_map(|index| page.get(usize::from(*index))) {
+        is_new |= no_room.refused(now, *content, *at);
+    }
+    if is_new {
+        env.repair_wanted().notify_one();
+    }
+    for content in has {
+        no_room.has_room(content, at);
+    }
+}
+
+/// The peer did not answer as it should, so the offers to it stop.
+struct Stopped;
+
+/// Pushes objects to one peer, those with the fewest copies first; stops when it does not answer. Returns whether it
+/// has all of them now.
+async fn give_objects<E: Env>(env: &Arc<E>, to: &Entry, mut wanted: Vec<ContentId>, log: &RoundLog) -> bool {
+    let (mut pushes, mut all) = (Together::new(), true);
     let (mut at_once, mut until_sorted) = (AT_ONCE_FIRST, 0);
     while !wanted.is_empty() || pushes.count() > 0 {
         while pushes.count() < at_once
@@ -292,8 +436,18 @@ async fn give_objects<E: Env>(env: &Arc<E>, to: &Entry, mut wanted: Vec<ContentI
                 (content, give_object(&giver, &to, content, cause).await)
             }));
         }
-        let Some(Some((content, given))) = pushes.next().await else { return log.incomplete() };
+        let Some(Some((content, given))) = pushes.next().await else {
+            log.incomplete();
+            return false;
+        };
         env.gave(to, content, given.as_ref().err());
+        all &= given.is_ok();
+        if given.as_ref().is_err_and(MissingReason::is_of_its_disk) {
+            let is_new = env.no_room().refused(env.now(), content, to.position);
+            if is_new {
+                env.repair_wanted().notify_one();
+            }
+        }
         match given {
             // Each round offers it again, and the peer takes it when it can.
             Err(reason) if reason.is_final() => {}
@@ -309,13 +463,18 @@ async fn give_objects<E: Env>(env: &Arc<E>, to: &Entry, mut wanted: Vec<ContentI
                 log.incomplete();
                 if reason == MissingReason::Unreachable {
                     // The pushes under way end with this set.
-                    return;
+                    return false;
                 }
             }
         }
         // On a full line, more transfers at once would only make each of them slower.
-        at_once = if env.is_line_full(&to.position) { AT_ONCE_FIRST } else { GIVES_PER_PEER_MAX };
+        at_once = match () {
+            () if log.cause.is_paced() && env.transfers().pace.is_slow() => 1,
+            () if env.is_line_full(&to.position) => AT_ONCE_FIRST,
+            () => GIVES_PER_PEER_MAX,
+        };
     }
+    all
 }
 
 /// Pushes one object to one peer. Returns its length in bytes, once that peer has it.
@@ -429,6 +588,8 @@ const NEWS_WAIT: Duration = Duration::from_secs(3);
 const HELP_FOR: Duration = Duration::from_secs(300);
 /// The time for which a round is waited for; slower transfers go on beside the next rounds.
 const ROUND_WAIT: Duration = Duration::from_secs(3);
+/// The names, and the objects, that are read at a time to be offered.
+const HELD_PER_PAGE: usize = 100;
 /// The objects that are given to one peer at the same time before its line is known, and while it is full.
 const AT_ONCE_FIRST: usize = 2;
 /// The time that an object waits for its turn: as long as other transfers to the same peer may take.

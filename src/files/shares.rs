@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::id::Position;
+use crate::time::Moment;
 
 /// The party that a transfer belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,25 +39,96 @@ pub struct Transfers {
     pub outgoing: Slots,
     /// The slots for objects that this peer gives on its own.
     pub gives: Slots,
+    /// The pace of the objects that this peer gives for repair.
+    pub pace: Pace,
 }
 
 impl Default for Transfers {
     fn default() -> Transfers {
-        Transfers {
-            incoming: Slots::new(TRANSFERS_MAX, TRANSFERS_PER_PEER_MAX),
-            outgoing: Slots::new(TRANSFERS_MAX, TRANSFERS_PER_PEER_MAX),
-            gives: Slots::new(TRANSFERS_MAX, GIVES_PER_PEER_MAX),
-        }
+        Transfers::new(None)
     }
 }
 
 impl Transfers {
+    /// The slots of a peer that sends at most so many bytes a second for repair.
+    pub fn new(repair_bytes_s: Option<u64>) -> Transfers {
+        Transfers {
+            incoming: Slots::new(TRANSFERS_MAX, TRANSFERS_PER_PEER_MAX),
+            outgoing: Slots::new(TRANSFERS_MAX, TRANSFERS_PER_PEER_MAX),
+            gives: Slots::new(TRANSFERS_MAX, GIVES_PER_PEER_MAX),
+            pace: Pace { rate_bytes_s: repair_bytes_s, turns: Arc::default() },
+        }
+    }
+
     /// Whether an object is on its way, in or out.
     pub fn are_running(&self) -> bool {
         [&self.incoming, &self.outgoing, &self.gives]
             .iter()
             .any(|slots| slots.all.available_permits() < slots.most)
     }
+}
+
+/// The pace of repair: a slice of an object waits for its turn if there is a limit to the rate, and while people wait
+/// for other transfers of this peer.
+#[derive(Debug)]
+pub struct Pace {
+    rate_bytes_s: Option<u64>,
+    turns: Arc<Mutex<Turns>>,
+}
+
+#[derive(Debug, Default)]
+struct Turns {
+    /// The number of transfers that people wait for.
+    waited_for: usize,
+    /// The end of the last turn that was given out.
+    taken_until: Moment,
+}
+
+/// A transfer that somebody waits for: until it is dropped, repair gives way to it.
+#[derive(Debug)]
+pub struct Foreground(Arc<Mutex<Turns>>);
+
+impl Drop for Foreground {
+    fn drop(&mut self) {
+        lock(&self.0).waited_for -= 1;
+    }
+}
+
+impl Pace {
+    /// Begins a transfer that somebody waits for.
+    pub fn foreground(&self) -> Foreground {
+        lock(&self.turns).waited_for += 1;
+        Foreground(self.turns.clone())
+    }
+
+    /// Whether slices wait for turns at the moment.
+    pub(super) fn is_slow(&self) -> bool {
+        self.rate_bytes_s.is_some() || lock(&self.turns).waited_for > 0
+    }
+
+    /// The moment at which this many bytes of repair may go.
+    pub(super) fn turn(&self, now: Moment, bytes: u64) -> Moment {
+        let Some(rate) = self.rate_bytes_s else { return now };
+        let mut turns = lock(&self.turns);
+        // A receiver takes a longer silence for the end.
+        let begin = turns.taken_until.clamp(now, now + TURN_WAIT_MAX);
+        turns.taken_until = begin + Duration::from_micros(bytes.saturating_mul(1_000_000) / rate.max(1));
+        begin
+    }
+
+    /// The pause after a slice that took so long to send, while people wait for other transfers. On a line that is full
+    /// a slice takes long, and the pause leaves time to the others; on a free one there is nothing to give way to.
+    pub(super) fn pause(&self, took: Duration) -> Duration {
+        match lock(&self.turns).waited_for {
+            0 => Duration::ZERO,
+            // Somebody may wait for the very object that repair brings, so that it must not stand still.
+            _ => took.min(GIVE_WAY_MAX),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The slots of one direction. Cheap to clone.
@@ -98,7 +171,7 @@ impl Slots {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Party, Arc<Semaphore>>> {
-        self.parties.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.parties)
     }
 }
 
@@ -119,12 +192,36 @@ const TRANSFERS_MAX: usize = 128;
 const TRANSFERS_PER_PEER_MAX: usize = TRANSFERS_MAX / 4;
 /// The transfers to one peer among those that this peer gives on its own.
 pub(super) const GIVES_PER_PEER_MAX: usize = 8;
+/// The longest wait of a slice for its turn.
+const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
+/// The longest pause after a slice, while people wait for other transfers.
+const GIVE_WAY_MAX: Duration = Duration::from_millis(250);
 
 #[cfg(test)]
 mod tests {
     use futures_util::future::FutureExt as _;
 
     use super::*;
+
+    #[test]
+    fn repair_keeps_to_its_rate_and_gives_way() {
+        let (free, slow) = (Transfers::new(None).pace, Transfers::new(Some(1_000)).pace);
+        let now = Moment(7);
+        let turns = |pace: &Pace| [500, 500, 500].map(|bytes| pace.turn(now, bytes).since(now));
+        assert_eq!(turns(&free), [Duration::ZERO; 3]);
+        assert_eq!(turns(&slow), [0, 500, 1_000].map(Duration::from_millis));
+        assert!(slow.is_slow() && !free.is_slow());
+        assert_eq!(slow.turn(now + TURN_WAIT_MAX * 4, 500), now + TURN_WAIT_MAX * 4, "nothing is saved up");
+        slow.turn(now, 100_000);
+        assert_eq!(slow.turn(now, 1), now + TURN_WAIT_MAX, "no transfer is silent for ever");
+        let took = Duration::from_millis(20);
+        assert_eq!(free.pause(took), Duration::ZERO);
+        let waited = (free.foreground(), free.foreground());
+        assert!(free.is_slow());
+        assert_eq!((free.pause(took), free.pause(TURN_WAIT_MAX)), (took, GIVE_WAY_MAX));
+        drop(waited);
+        assert!(!free.is_slow() && free.pause(took).is_zero());
+    }
 
     #[test]
     fn one_party_has_its_share_and_no_more() {

@@ -125,6 +125,11 @@ impl NameHistory {
         self.past.iter().filter(|past| past.sibling).map(|past| &past.record)
     }
 
+    /// All records that are kept, the winner first.
+    pub fn into_records(self) -> impl Iterator<Item = SignedRecord> {
+        self.current.into_iter().chain(self.past.into_iter().map(|past| past.record))
+    }
+
     /// Whether this record is kept, as the winner or in the history.
     pub fn knows(&self, id: &RecordId) -> bool {
         self.current.iter().chain(self.past.iter().map(|past| &past.record)).any(|record| record.id() == *id)

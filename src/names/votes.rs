@@ -3,8 +3,10 @@
 //! A record counts from any peer, since its signature is checked. The [`Election`] tells which peers' votes it
 //! takes to deny a name.
 
+use std::collections::BTreeMap;
+
 use super::record::CheckedRecord;
-use crate::id::Position;
+use crate::id::{Position, RecordId};
 use crate::replica::Election;
 use crate::wire::NameRecord;
 
@@ -21,6 +23,8 @@ pub struct Vote {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Votes {
     greatest: Option<CheckedRecord>,
+    /// The record that each peer named, if it named any.
+    said: BTreeMap<Position, Option<RecordId>>,
     election: Election,
 }
 
@@ -46,12 +50,13 @@ pub enum Verdict {
 impl Votes {
     /// A count without any vote yet, for this election.
     pub fn new(election: Election) -> Votes {
-        Votes { greatest: None, election }
+        Votes { greatest: None, said: BTreeMap::new(), election }
     }
 
     /// Takes the vote of one peer; `None` if it did not answer, or not in a usable way.
     pub fn hear(&mut self, peer: Position, vote: Option<Vote>) {
         let Some(Vote { record, syncing }) = vote else { return };
+        self.said.insert(peer, record.as_ref().map(CheckedRecord::id));
         // The record of a peer that is taking over may be old.
         self.election.hear(&peer, !syncing);
         if let Some(record) = record
@@ -73,6 +78,13 @@ impl Votes {
     /// Whether the newest record that was acknowledged is among the votes, if there is one.
     pub fn has_the_newest(&self) -> bool {
         self.election.has_the_newest() || self.election.all_were_heard()
+    }
+
+    /// The greatest record, and those of the voters that named another one or none: they are behind.
+    pub fn behind(&self) -> Option<(&CheckedRecord, Vec<Position>)> {
+        let greatest = self.greatest.as_ref()?;
+        let behind = self.said.iter().filter(|(_, said)| **said != Some(greatest.id()));
+        Some((greatest, behind.map(|(peer, _)| *peer).collect()))
     }
 
     /// The greatest record among the votes.
@@ -176,6 +188,17 @@ mod tests {
         assert!(votes.is_over(), "two of the first three meet every two that have it");
         let newest = record(7, 1, None).decode().unwrap();
         assert_eq!(votes.into_greatest().map(|greatest| greatest.record().clone()), Some(newest));
+    }
+
+    #[test]
+    fn those_that_named_an_older_record_or_none_are_behind() {
+        let mut votes = votes(&[]);
+        assert!(votes.behind().is_none());
+        [has(5, false), has(7, false), no(true), None].into_iter().zip(1..).for_each(|(vote, number)| {
+            votes.hear(peer(number), vote);
+        });
+        let (greatest, behind) = votes.behind().unwrap();
+        assert_eq!((greatest.id(), behind), (checked(record(7, 1, None)).id(), vec![peer(1), peer(3)]));
     }
 
     proptest! {

@@ -53,7 +53,7 @@ pub struct LeaseSchedule {
     whole_since: Option<Moment>,
 }
 
-/// What is due at a look at the leases.
+/// The work that is due at a look at the leases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LeasesDue {
     /// The leases of the objects that this peer's names refer to are renewed.

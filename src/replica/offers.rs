@@ -1,80 +1,116 @@
 //! The offers between peers, by which every copy comes to where it belongs.
+//!
+//! A peer goes through what it holds piece by piece. All keys of a piece have the same place (see [`Cuts`]), so that
+//! one key of it stands for all. The ranges that a peer should have are first compared with what it has; only what
+//! differs is offered (see [`crate::files`]).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound::{Excluded, Included, Unbounded};
 
-use super::placement::{Found, own_replicas, replicas};
+use super::placement::{own_replicas, replicas};
 use crate::chord::{Route, Table, View};
-use crate::id::{Position, between, owns};
+use crate::id::{KeyRange, Position, between, owns};
 use crate::wire::{Entry, Member, MemberState};
 
-/// The offers that a peer plans to make.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct OfferPlan {
-    /// The offers, by the position of the peer that should have these keys.
-    pub offers: BTreeMap<Position, Offer>,
-    /// Keys of which too little is known here. They have to be looked up first (see [`OfferPlan::place`]), with
-    /// `spread` peers behind the owner.
-    pub unknown: BTreeSet<Position>,
-    /// The number of peers that an unknown key is offered to, the owner first and without this one.
-    pub spread: usize,
+/// The place of a key, for a peer that holds something of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// These peers should have it, and are offered it.
+    At(Vec<Entry>),
+    /// Too little is known here. The owner has to be looked up, with the peers behind it.
+    LookUp {
+        /// The number of peers that should have it, from the owner on and without this peer.
+        spread: usize,
+    },
 }
 
+/// The borders between pieces of the key space: keys between two neighbouring borders have the same place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cuts(BTreeSet<Position>);
+
+impl Cuts {
+    /// The cuts at all peers that a view knows, and at one more, if it is given: a joiner that is not known yet.
+    pub fn of(view: &View, joiner: Option<&Entry>) -> Cuts {
+        let neighbours = view.predecessor.iter().chain(&view.successors).chain([&view.me]);
+        let known = view.alive().chain(view.away()).chain(neighbours).chain(joiner);
+        Cuts(known.map(|entry| entry.position).collect())
+    }
+
+    /// The piece of the key space that contains a key.
+    pub fn around(&self, key: &Position) -> KeyRange {
+        let before = self.0.range(..key).next_back().and_then(Position::next);
+        let last = self.0.range(key..).next().copied().unwrap_or(Position::MAX);
+        KeyRange { first: before.unwrap_or(Position::ZERO), last }
+    }
+}
+
+/// The offers that a peer plans to make, by the position of the peer that should have these ranges.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct OfferPlan(pub BTreeMap<Position, Offer>);
+
 /// An offer to one peer.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
     /// The peer that the offer goes to.
     pub to: Entry,
-    /// The keys of the offered objects and records.
-    pub keys: Vec<Position>,
+    /// The ranges of which it should have all that is here.
+    pub ranges: Vec<KeyRange>,
 }
 
-/// Plans repair: this peer's holdings are offered to their owners, and an owner offers to its living replicas.
-pub fn plan_offers(view: &View, copies: usize, keys: impl IntoIterator<Item = Position>) -> OfferPlan {
-    plan_repair(view, copies, &BTreeSet::new(), keys)
+impl OfferPlan {
+    /// Offers a piece to each of these peers. Pieces come in the order of their keys.
+    pub fn add(&mut self, to: impl IntoIterator<Item = Entry>, piece: KeyRange) {
+        for to in to {
+            let offer = self.0.entry(to.position).or_insert_with(|| Offer { to, ranges: Vec::new() });
+            match offer.ranges.last_mut() {
+                Some(range) if range.last.next() == Some(piece.first) => range.last = piece.last,
+                _ => offer.ranges.push(piece),
+            }
+        }
+    }
+
+    /// Offers one key to a peer, unless a piece that it is offered has it.
+    pub fn add_key(&mut self, to: Entry, key: Position) {
+        let offer = self.0.entry(to.position).or_insert_with(|| Offer { to, ranges: Vec::new() });
+        let at = offer.ranges.partition_point(|range| range.last < key);
+        if offer.ranges.get(at).is_none_or(|range| key < range.first) {
+            offer.ranges.insert(at, KeyRange { first: key, last: key });
+        }
+    }
 }
 
 /// Plans the help of a replica: it offers objects of another owner to the other replicas. The owner gives them these by
-/// itself; where its line is slow, this peer's may not be.
-pub fn plan_help(view: &View, copies: usize, keys: impl IntoIterator<Item = Position>) -> OfferPlan {
-    let (mut plan, me) = (OfferPlan { spread: 1, ..OfferPlan::default() }, view.me.position);
-    for key in keys {
-        let Some(Route::Owner { owner, successors, .. }) = view.route(&key) else { continue };
-        let keepers = replicas(&owner, &successors, copies);
-        if owner.position == me || keepers.iter().all(|keeper| keeper.position != me) {
-            continue;
-        }
-        for keeper in keepers.into_iter().filter(|keeper| ![me, owner.position].contains(&keeper.position)) {
-            plan.add(keeper, key);
-        }
+/// itself; where its line is slow, this peer's may not be. As in [`plan_repair`], nothing takes the place of a member
+/// that is waited for.
+pub fn plan_help(view: &View, copies: usize, waited: &BTreeSet<Position>, key: &Position) -> Vec<Entry> {
+    let me = view.me.position;
+    let Some(Route::Owner { owner, successors, .. }) = view.route(key) else { return Vec::new() };
+    let mut keepers = replicas(&owner, &successors, copies);
+    if owner.position == me || keepers.iter().all(|keeper| keeper.position != me) {
+        return Vec::new();
     }
-    plan
+    let living = view.alive().map(|entry| entry.position).chain([me]);
+    let mut places: Vec<Position> = living.chain(waited.iter().copied()).collect();
+    places.sort_by_key(|position| key.distance_to(position));
+    places.truncate(copies);
+    keepers.retain(|keeper| places.contains(&keeper.position));
+    keepers.retain(|keeper| ![me, owner.position].contains(&keeper.position));
+    keepers
 }
 
-/// Like [`plan_offers`], with patience. Members that are away and waited for keep what they have, so no other peer is
-/// given it, as long as two living peers of the first R from the key on are left to keep it. Where only this one is
-/// left, the next living one is given it at once.
-pub fn plan_repair(
-    view: &View,
-    copies: usize,
-    waited: &BTreeSet<Position>,
-    keys: impl IntoIterator<Item = Position>,
-) -> OfferPlan {
-    let mut plan = OfferPlan { spread: 1, ..OfferPlan::default() };
-    let keepers = Keepers::of(view, copies, waited);
-    for key in keys {
-        match view.route(&key) {
-            Some(Route::Owner { owner, .. }) if owner.position == view.me.position => {
-                for keeper in keepers.others(&key) {
-                    plan.add(keeper.clone(), key);
-                }
-            }
-            Some(Route::Owner { owner, .. }) => plan.add(owner, key),
-            Some(Route::Near(_) | Route::Closer(_)) => plan.look_up(key),
-            None => {}
+/// Plans repair: what this peer holds is offered to its owner, and an owner offers to its living replicas. With
+/// patience: members that are away and waited for keep what they have, so no other peer is given it, as long as two
+/// living peers of the first R from the key on are left to keep it. Where only this one is left, the next living one is
+/// given it at once.
+pub fn plan_repair(view: &View, copies: usize, waited: &BTreeSet<Position>, key: &Position) -> Place {
+    match view.route(key) {
+        Some(Route::Owner { owner, .. }) if owner.position == view.me.position => {
+            let keepers = Keepers::of(view, copies, waited);
+            Place::At(keepers.others(key).into_iter().cloned().collect())
         }
+        Some(Route::Owner { owner, .. }) => Place::At(vec![owner]),
+        Some(Route::Near(_) | Route::Closer(_)) => Place::LookUp { spread: 1 },
+        None => Place::At(Vec::new()),
     }
-    plan
 }
 
 /// The peers that keep the keys of this peer's range.
@@ -117,31 +153,21 @@ impl Keepers {
     }
 }
 
-/// Plans the offers to a joiner that asks for its keys (`Sync`): the keys that the joiner owns, and the keys that this
-/// peer owns if the joiner is one of its replicas. The plan has no offers to other peers.
+/// Whether a joiner that asks for its keys (`Sync`) is offered this one: it owns the key, or this peer owns it and the
+/// joiner is one of its replicas. No other peer is offered anything.
 ///
 /// The joiner counts as standing in its place, whether this peer has made room for it yet or not. The joiner's range
 /// begins after the nearest member before it that is known here. Otherwise this peer would tell the joiner that there
 /// is nothing more, and the joiner would take itself for complete.
-pub fn plan_sync(
-    view: &View,
-    copies: usize,
-    keys: impl IntoIterator<Item = Position>,
-    asker: &Entry,
-) -> OfferPlan {
-    let mut plan = OfferPlan { spread: 1, ..OfferPlan::default() };
+pub fn plan_sync(view: &View, copies: usize, asker: &Entry, key: &Position) -> Place {
     if asker.position == view.me.position {
-        return plan;
+        return Place::At(Vec::new());
     }
     let view = with_member(view, asker);
     let before = member_before(&view, &asker.position);
-    let is_replica = own_replicas(&view, copies).iter().any(|replica| replica.position == asker.position);
-    for key in keys {
-        if owns(&before, &key, &asker.position) || (is_replica && view.owns(&key)) {
-            plan.add(asker.clone(), key);
-        }
-    }
-    plan
+    let is_replica = || own_replicas(&view, copies).iter().any(|replica| replica.position == asker.position);
+    let is_offered = owns(&before, key, &asker.position) || (view.owns(key) && is_replica());
+    Place::At(is_offered.then(|| asker.clone()).into_iter().collect())
 }
 
 /// The position of the nearest living member before a position, as far as this peer knows; its own if there is no
@@ -177,84 +203,20 @@ fn with_member(view: &View, new: &Entry) -> View {
 
 /// Plans the hand-over of a peer that is about to leave: it offers its holdings to all replicas as they will be without
 /// it.
-pub fn plan_handover(view: &View, copies: usize, keys: impl IntoIterator<Item = Position>) -> OfferPlan {
-    let mut plan = OfferPlan { spread: copies, ..OfferPlan::default() };
-    for key in keys {
-        match view.route(&key) {
-            Some(Route::Owner { owner, successors, .. }) => {
-                let others: Vec<Entry> = std::iter::once(owner)
-                    .chain(successors)
-                    .filter(|entry| entry.position != view.me.position)
-                    .collect();
-                // A short list ends before the replicas do; in a small ring it holds every member.
-                if others.len() < copies && !view.small {
-                    plan.look_up(key);
-                    continue;
-                }
-                let Some((first, rest)) = others.split_first() else { continue };
-                for replica in replicas(first, rest, copies) {
-                    plan.add(replica, key);
-                }
+pub fn plan_handover(view: &View, copies: usize, key: &Position) -> Place {
+    match view.route(key) {
+        Some(Route::Owner { owner, successors, .. }) => {
+            let is_other = |entry: &Entry| entry.position != view.me.position;
+            let others: Vec<Entry> = std::iter::once(owner).chain(successors).filter(is_other).collect();
+            // A short list ends before the replicas do; in a small ring it holds every member.
+            if others.len() < copies && !view.small {
+                return Place::LookUp { spread: copies };
             }
-            Some(Route::Near(_) | Route::Closer(_)) => plan.look_up(key),
-            None => {}
+            let replicas = others.split_first().map(|(first, rest)| replicas(first, rest, copies));
+            Place::At(replicas.unwrap_or_default())
         }
-    }
-    plan
-}
-
-impl OfferPlan {
-    /// Adds the offers of another plan.
-    pub fn join(&mut self, other: OfferPlan) {
-        for offer in other.offers.into_values() {
-            for key in offer.keys {
-                self.add(offer.to.clone(), key);
-            }
-        }
-    }
-
-    /// Offers one key to one peer.
-    pub fn add(&mut self, to: Entry, key: Position) {
-        self.offers.entry(to.position).or_insert_with(|| Offer { to, keys: Vec::new() }).keys.push(key);
-    }
-
-    /// The next key to look up. It, and with it the rest of its range, leaves the list with [`OfferPlan::place`] or
-    /// [`OfferPlan::pass_over`].
-    pub fn next_unknown(&self) -> Option<Position> {
-        self.unknown.first().copied()
-    }
-
-    /// Places a key that the peer at `me` has looked up: it is offered to the first `spread` others, and with it all
-    /// unknown keys of the same range.
-    pub fn place(&mut self, me: &Position, key: &Position, found: &Found) {
-        let (mut there, end) = (vec![*key], found.owner.position);
-        if let Some(before) = &found.predecessor {
-            let begin = before.position;
-            if begin < end {
-                there.extend(self.unknown.range((Excluded(begin), Included(end))));
-            } else {
-                there.extend(self.unknown.range((Excluded(begin), Unbounded)));
-                there.extend(self.unknown.range(..=end));
-            }
-        }
-        for key in there {
-            if !self.unknown.remove(&key) {
-                continue;
-            }
-            let others = std::iter::once(&found.owner).chain(&found.successors);
-            for other in others.filter(|other| other.position != *me).take(self.spread) {
-                self.add(other.clone(), key);
-            }
-        }
-    }
-
-    /// Drops a key whose place no peer knows: this round does not offer it.
-    pub fn pass_over(&mut self, key: &Position) {
-        self.unknown.remove(key);
-    }
-
-    fn look_up(&mut self, key: Position) {
-        self.unknown.insert(key);
+        Some(Route::Near(_) | Route::Closer(_)) => Place::LookUp { spread: copies },
+        None => Place::At(Vec::new()),
     }
 }
 
@@ -262,31 +224,42 @@ impl OfferPlan {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::sample::{entry, numbers, peer, view, view_of, view_with};
+    use super::super::sample::{entry, numbers_of, peer, view, view_of, view_with};
     use super::*;
 
-    fn offered(plan: &OfferPlan) -> Vec<u8> {
-        numbers(plan.offers.keys())
+    fn told(place: &Place) -> Vec<u8> {
+        match place {
+            Place::At(peers) => numbers_of(peers),
+            Place::LookUp { .. } => panic!("it is to be looked up"),
+        }
+    }
+
+    fn repair(view: &View, key: u8) -> Place {
+        plan_repair(view, 3, &BTreeSet::new(), &peer(key))
     }
 
     /// Goal: if the owner is slow, each of its replicas gives its objects to the other replicas, and no other peer
     /// does.
     #[test]
     fn a_replica_helps_the_other_replicas() {
-        let offers = |me| plan_help(&view(me), 3, [peer(15)]).offers;
+        let helped = |me| numbers_of(&plan_help(&view(me), 3, &BTreeSet::new(), &peer(15)));
         // 20 owns it, 30 and 40 are its replicas.
-        assert_eq!(numbers(offers(30).keys()), [40]);
-        assert_eq!(numbers(offers(40).keys()), [30]);
-        assert!(offers(20).is_empty(), "the owner gives by itself");
-        assert!(offers(50).is_empty(), "and this one keeps nothing of it");
+        assert_eq!(helped(30), [40]);
+        assert_eq!(helped(40), [30]);
+        assert!(helped(20).is_empty(), "the owner gives by itself");
+        assert!(helped(50).is_empty(), "and this one keeps nothing of it");
+        // 30 is away: 50 would be the third keeper.
+        let away = view_with(40, &[10, 20, 50], &[30]);
+        assert_eq!(numbers_of(&plan_help(&away, 3, &BTreeSet::new(), &peer(15))), [50]);
+        assert!(plan_help(&away, 3, &[peer(30)].into(), &peer(15)).is_empty(), "30 is waited for");
     }
 
     #[test]
     fn the_owner_offers_to_its_replicas_and_others_to_the_owner() {
-        let key = Position::of_number(15); // owned by 20, kept by 20, 30, 40
-        assert_eq!(offered(&plan_offers(&view(20), 3, [key])), [30, 40]);
+        // 15 is owned by 20, and kept by 20, 30, 40.
+        assert_eq!(told(&repair(&view(20), 15)), [30, 40]);
         for other in [10, 30, 40, 50] {
-            assert_eq!(offered(&plan_offers(&view(other), 3, [key])), [20]);
+            assert_eq!(told(&repair(&view(other), 15)), [20]);
         }
     }
 
@@ -296,7 +269,7 @@ mod tests {
     fn an_away_peer_is_waited_for_while_two_copies_are_left() {
         let waits = |view: &View, waited: &[u8], key| {
             let waited = waited.iter().map(|number| peer(*number)).collect();
-            numbers(plan_repair(view, 3, &waited, [peer(key)]).offers.keys())
+            told(&plan_repair(view, 3, &waited, &peer(key)))
         };
         let one = view_with(20, &[10, 30, 50, 60], &[40]);
         assert_eq!(waits(&one, &[40], 15), [30], "40 comes back with what it has");
@@ -312,37 +285,19 @@ mod tests {
 
     #[test]
     fn a_leaving_peer_offers_to_the_replicas_as_they_will_be() {
-        let key = Position::of_number(15);
-        assert_eq!(offered(&plan_handover(&view(20), 3, [key])), [30, 40, 50]);
-        assert_eq!(offered(&plan_handover(&view(40), 3, [key])), [20, 30, 50]);
+        assert_eq!(told(&plan_handover(&view(20), 3, &peer(15))), [30, 40, 50]);
+        assert_eq!(told(&plan_handover(&view(40), 3, &peer(15))), [20, 30, 50]);
     }
 
     #[test]
     fn keys_that_a_short_list_does_not_cover_are_looked_up() {
         let mut short = View { small: false, ..view(20) };
         short.successors.truncate(2);
-        let key = Position::of_number(15);
-        let plan = plan_handover(&short, 3, [key]);
-        assert_eq!((plan.next_unknown(), plan.spread, plan.offers.len()), (Some(key), 3, 0));
-        assert_eq!(offered(&plan_handover(&short, 2, [key])), [30, 40]);
-    }
-
-    #[test]
-    fn one_lookup_places_a_whole_range() {
-        let mut far = View { small: false, ..view(20) };
-        far.successors.truncate(1);
-        // 12 belongs to 20 itself and 25 to 30; 35, 36 and 40 lie beyond the list, and so does 45.
-        let keys: Vec<Position> = [12, 25, 35, 36, 40, 45].map(peer).into();
-        let mut plan = plan_offers(&far, 3, keys);
-        assert_eq!(numbers(&plan.unknown), [35, 36, 40, 45]);
-        let key = plan.next_unknown().unwrap();
-        let found = Found { owner: entry(40), predecessor: Some(entry(30)), successors: vec![entry(50)] };
-        plan.place(&peer(20), &key, &found);
-        assert_eq!(numbers(&plan.offers[&peer(40)].keys), [35, 36, 40]);
-        assert_eq!(plan.next_unknown(), Some(peer(45)));
-        plan.pass_over(&peer(45));
-        assert_eq!(plan.next_unknown(), None);
-        assert_eq!(offered(&plan), [30, 40], "not the owner's successor, and nobody for what nobody knows");
+        assert_eq!(plan_handover(&short, 3, &peer(15)), Place::LookUp { spread: 3 });
+        assert_eq!(told(&plan_handover(&short, 2, &peer(15))), [30, 40]);
+        short.successors.truncate(1);
+        assert_eq!(told(&repair(&short, 25)), [30]);
+        assert_eq!(repair(&short, 35), Place::LookUp { spread: 1 });
     }
 
     /// Goal: in a ring that no list shows whole, the peers behind a joiner give it the objects that it owns.
@@ -350,54 +305,39 @@ mod tests {
     fn a_joiner_is_given_its_range_by_those_behind_it() {
         let mut large = View { small: false, ..view_of(30, &[10, 40, 50, 60, 70, 80]) };
         large.successors.truncate(2);
-        let keys = [5, 12, 20, 21, 25, 75].map(peer);
-        let given = plan_sync(&large, 3, keys, &entry(20));
-        assert_eq!(numbers(&given.offers[&peer(20)].keys), [12, 20], "and not what 30 owns or 10 does");
+        let given = |asker| {
+            let is_given = |key: &u8| !told(&plan_sync(&large, 3, &entry(asker), &peer(*key))).is_empty();
+            [5, 12, 20, 21, 25, 75].into_iter().filter(is_given).collect::<Vec<u8>>()
+        };
+        assert_eq!(given(20), [12, 20], "and not what 30 owns or 10 does");
         // 45 is a replica of 30's own keys, but not of the keys of others.
-        let given = plan_sync(&large, 3, keys, &entry(45));
-        assert_eq!(numbers(&given.offers[&peer(45)].keys), [12, 20, 21, 25]);
-        assert!(plan_sync(&large, 3, keys, &entry(30)).offers.is_empty(), "itself");
+        assert_eq!(given(45), [12, 20, 21, 25]);
+        assert!(given(30).is_empty(), "itself");
     }
 
     #[test]
-    fn a_key_is_placed_even_if_its_range_is_not_known() {
-        let mut plan = OfferPlan { unknown: [peer(35), peer(36)].into(), spread: 2, ..OfferPlan::default() };
-        let found = Found { owner: entry(40), predecessor: None, successors: vec![entry(20), entry(50)] };
-        plan.place(&peer(20), &peer(35), &found);
-        assert_eq!(offered(&plan), [40, 50], "this peer is passed over");
-        assert_eq!(numbers(&plan.unknown), [36]);
+    fn pieces_that_follow_each_other_are_one_range() {
+        let piece = |first, last| KeyRange { first: peer(first).next().unwrap(), last: peer(last) };
+        let mut plan = OfferPlan::default();
+        plan.add([entry(1), entry(2)], piece(10, 20));
+        plan.add([entry(1)], piece(20, 30));
+        plan.add([entry(1), entry(2)], piece(40, 50));
+        assert_eq!(plan.0[&peer(1)].ranges, [piece(10, 30), piece(40, 50)]);
+        assert_eq!(plan.0[&peer(2)].ranges, [piece(10, 20), piece(40, 50)]);
     }
 
     proptest! {
-        /// Goal: one lookup takes the keys of its range from the list, all of them and no others.
-        #[test]
-        fn a_lookup_places_just_the_keys_that_the_owner_owns(
-            keys in prop::collection::btree_set(0u8..=255, 1..30),
-            before in 0u8..=255,
-            owner in 0u8..=255,
-            first in 0u8..=255,
-        ) {
-            let unknown: BTreeSet<Position> = keys.iter().copied().chain([first]).map(peer).collect();
-            let mut plan = OfferPlan { unknown: unknown.clone(), spread: 1, ..OfferPlan::default() };
-            let found = Found { owner: entry(owner), predecessor: Some(entry(before)), successors: Vec::new() };
-            let me = Position::ZERO;
-            plan.place(&me, &peer(first), &found);
-            let placed = |key: &&Position| **key == peer(first) || found.owns(key);
-            let given: Vec<Position> = plan.offers.values().flat_map(|offer| offer.keys.clone()).collect();
-            prop_assert_eq!(given.len(), unknown.iter().filter(placed).count());
-            prop_assert!(given.iter().all(|key| placed(&key)));
-            prop_assert!(plan.unknown.iter().all(|key| !placed(&key)));
-        }
-
         /// Goal: a plan offers each object only to peers that it belongs to, leaves none out, and offers none to the
-        /// peer itself.
+        /// peer itself. One key of a piece stands for all.
         #[test]
         fn every_key_is_offered_to_its_owner_or_its_replicas(
             ring in prop::collection::btree_set(0u8..=255, 2..12),
             keys in prop::collection::btree_set(0u8..=255, 1..20),
+            gone in prop::collection::btree_set(0u8..=255, 0..4),
             copies in 1usize..5,
         ) {
             let ring: Vec<u8> = ring.into_iter().collect();
+            let gone: Vec<u8> = gone.into_iter().filter(|number| !ring.contains(number)).collect();
             for me in &ring {
                 let others: Vec<u8> = ring.iter().copied().filter(|n| n != me).collect();
                 let view = view_of(*me, &others);
@@ -405,38 +345,33 @@ mod tests {
                 let keepers = |key: u8| -> Vec<u8> {
                     (0..copies.min(ring.len())).map(|i| ring[(at(key) + i) % ring.len()]).collect()
                 };
-                let plan = plan_offers(&view, copies, keys.iter().map(|key| peer(*key)));
-                prop_assert!(plan.unknown.is_empty(), "in a small ring everything is known");
                 for key in &keys {
-                    let told: Vec<u8> = plan
-                        .offers
-                        .values()
-                        .filter(|offer| offer.keys.contains(&peer(*key)))
-                        .map(|offer| offer.to.position.number().unwrap())
-                        .collect();
-                    let mut due: Vec<u8> = match keepers(*key) {
+                    let place = plan_repair(&view, copies, &BTreeSet::new(), &peer(*key));
+                    let due = match keepers(*key) {
                         keepers if keepers[0] == *me => keepers[1..].to_vec(),
                         keepers => vec![keepers[0]],
                     };
-                    due.sort_unstable();
-                    prop_assert_eq!(told, due);
+                    prop_assert_eq!(told(&place), due);
+                    for asker in &others {
+                        let given = plan_sync(&view, copies, &entry(*asker), &peer(*key));
+                        prop_assert_eq!(told(&given).contains(asker), told(&place).contains(asker));
+                        // The plan is the same before this peer has adopted the joiner.
+                        let before: Vec<u8> = others.iter().copied().filter(|n| n != asker).collect();
+                        let early = plan_sync(&view_of(*me, &before), copies, &entry(*asker), &peer(*key));
+                        prop_assert_eq!(early, given);
+                    }
+                    let handed = told(&plan_handover(&view, copies, &peer(*key)));
+                    prop_assert_eq!(handed.len(), copies.min(others.len()), "as many copies as there can be without it");
+                    prop_assert!(!handed.contains(me) && !told(&place).contains(me));
+                    // Both ends of the piece have the same place, with away members among them, too.
+                    let view = view_with(*me, &others, &gone);
+                    let waited = gone.iter().map(|number| peer(*number)).collect();
+                    let piece = Cuts::of(&view, None).around(&peer(*key));
+                    let there = |key: &Position| plan_repair(&view, copies, &waited, key);
+                    prop_assert!(piece.contains(&peer(*key)));
+                    prop_assert_eq!(there(&piece.first), there(&peer(*key)));
+                    prop_assert_eq!(there(&piece.last), there(&peer(*key)));
                 }
-                for asker in &others {
-                    let given = plan_sync(&view, copies, keys.iter().map(|key| peer(*key)), &entry(*asker));
-                    prop_assert_eq!(given.offers.get(&peer(*asker)), plan.offers.get(&peer(*asker)));
-                    prop_assert!(given.offers.len() <= 1);
-                    // The plan is the same before this peer has adopted the joiner.
-                    let before: Vec<u8> = others.iter().copied().filter(|n| n != asker).collect();
-                    let early = view_of(*me, &before);
-                    let early = plan_sync(&early, copies, keys.iter().map(|key| peer(*key)), &entry(*asker));
-                    prop_assert_eq!(early.offers, given.offers);
-                }
-                let handed = plan_handover(&view, copies, keys.iter().map(|key| peer(*key)));
-                for key in &keys {
-                    let told = handed.offers.values().filter(|offer| offer.keys.contains(&peer(*key))).count();
-                    prop_assert_eq!(told, copies.min(others.len()), "as many copies as there can be without it");
-                }
-                prop_assert!(!handed.offers.contains_key(&peer(*me)) && !plan.offers.contains_key(&peer(*me)));
             }
         }
     }

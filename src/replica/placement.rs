@@ -1,7 +1,7 @@
 //! The peers that keep a key, and the peers that have a vote on it.
 
 use crate::chord::{Route, View};
-use crate::id::{Position, owns};
+use crate::id::{KeyRange, Position, owns};
 use crate::wire::Entry;
 
 /// The peers that should keep what the owner owns: the owner and the next R − 1, without duplicates.
@@ -138,6 +138,14 @@ impl Found {
         before.is_some_and(|before| owns(&before.position, key, &self.owner.position))
     }
 
+    /// The keys around this one that have the same owner, as far as is known; at least the key itself.
+    pub fn range_around(&self, key: &Position) -> KeyRange {
+        let before = self.predecessor.as_ref();
+        let owned = before.map(|before| KeyRange::owned(&before.position, &self.owner.position));
+        let around = owned.into_iter().flatten().find(|range| range.contains(key));
+        around.unwrap_or(KeyRange { first: *key, last: *key })
+    }
+
     /// The first `count` peers from the key on, the owner first: the replicas for R, the voters for [`vote_count`].
     pub fn first(&self, count: usize) -> Vec<Entry> {
         replicas(&self.owner, &self.successors, count)
@@ -216,6 +224,10 @@ mod tests {
     fn a_list_that_ends_early_is_continued_once_around() {
         let mut found = Found { owner: entry(20), predecessor: Some(entry(10)), successors: vec![entry(30)] };
         assert!(found.owns(&peer(20)) && !found.owns(&peer(10)) && !found.owns(&peer(21)));
+        let range = KeyRange { first: peer(10).next().unwrap(), last: peer(20) };
+        assert_eq!(found.range_around(&peer(15)), range);
+        let unsure = Found { predecessor: None, ..found.clone() };
+        assert_eq!(unsure.range_around(&peer(15)), KeyRange { first: peer(15), last: peer(15) });
         let large = View { small: false, ..view(10) };
         assert_eq!(found.ends_early(&large, 4), Some(&entry(30)));
         assert!(found.extend(vec![entry(40), entry(50)]));

@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::offers::Offer;
 use crate::chord::View;
-use crate::id::{ContentId, Position, RecordId};
+use crate::id::{ContentId, KeyRange, Position, RecordId, SetDigest};
 use crate::wire::{SignedRecord, StorageReply};
 
 /// The objects and records that a peer holds.
@@ -14,25 +13,6 @@ pub struct Holdings {
     pub objects: BTreeSet<ContentId>,
     /// All records of each name, by name key, the current one first.
     pub records: BTreeMap<Position, Vec<SignedRecord>>,
-}
-
-impl Holdings {
-    /// The keys of all objects and records.
-    pub fn keys(&self) -> BTreeSet<Position> {
-        self.objects.iter().map(ContentId::key).chain(self.records.keys().copied()).collect()
-    }
-
-    /// The held objects among the keys of an offer.
-    pub fn objects_of(&self, offer: &Offer) -> Vec<ContentId> {
-        let contents = offer.keys.iter().map(|key| ContentId(key.0));
-        contents.filter(|content| self.objects.contains(content)).collect()
-    }
-
-    /// The held records among the keys of an offer, including those that lost: history goes where its name goes.
-    pub fn records_of(&self, offer: &Offer) -> Vec<(Position, SignedRecord)> {
-        let held = offer.keys.iter().filter_map(|key| self.records.get_key_value(key));
-        held.flat_map(|(key, records)| records.iter().map(|record| (*key, record.clone()))).collect()
-    }
 }
 
 /// The outcome of a round of offers, and the facts that it learned about other peers.
@@ -48,7 +28,12 @@ pub struct Round {
     pub incomplete: bool,
     with_object: BTreeMap<ContentId, BTreeSet<Position>>,
     with_record: BTreeMap<RecordId, BTreeSet<Position>>,
+    /// The ranges that were compared and in which a peer has what was here then, with the digest of that.
+    same: BTreeMap<Position, Compared>,
 }
+
+/// Ranges without common keys, by their first keys.
+type Compared = BTreeMap<Position, (KeyRange, SetDigest)>;
 
 /// The files and names that would be left with a given number of copies when this peer goes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -73,8 +58,8 @@ pub fn too_few_stay(view: &View, copies: usize) -> Option<usize> {
 pub struct Short {
     /// The content ids of these objects.
     pub objects: Vec<ContentId>,
-    /// The current records of these names.
-    pub records: Vec<SignedRecord>,
+    /// The name keys, and the current records of these names.
+    pub records: Vec<(Position, SignedRecord)>,
 }
 
 impl Short {
@@ -152,31 +137,60 @@ impl Round {
         self.with_record.entry(record).or_default().insert(to);
     }
 
+    /// Notes that a peer has just what is here of a range, by the digest of both.
+    pub fn hear_same(&mut self, to: Position, range: KeyRange, digest: SetDigest) {
+        self.same.entry(to).or_default().insert(range.first, (range, digest));
+    }
+
+    /// The ranges that were compared, and the digest of each.
+    pub fn compared(&self) -> impl Iterator<Item = (KeyRange, SetDigest)> {
+        self.same.values().flat_map(BTreeMap::values).copied()
+    }
+
+    /// Forgets what was compared and has changed here meanwhile: a peer need not have what came later. `now` are the
+    /// present digests.
+    pub fn forget_changed(&mut self, now: &BTreeMap<KeyRange, SetDigest>) {
+        for compared in self.same.values_mut() {
+            compared.retain(|_, (range, digest)| now.get(range) == Some(digest));
+        }
+    }
+
     /// Whether a peer has an object, as far as the round learned.
     pub fn has_object(&self, peer: &Position, content: &ContentId) -> bool {
-        self.with_object.get(content).is_some_and(|peers| peers.contains(peer))
+        self.with(self.with_object.get(content), &content.key()).contains(peer)
     }
 
     /// The number of other peers that have an object, as far as the round learned.
     pub fn others_with(&self, content: &ContentId) -> usize {
-        self.with_object.get(content).map_or(0, BTreeSet::len)
+        self.with(self.with_object.get(content), &content.key()).len()
+    }
+
+    /// The peers that have something with this key: those that said so of the thing itself, and those whose range is
+    /// the same.
+    fn with(&self, told: Option<&BTreeSet<Position>>, key: &Position) -> BTreeSet<Position> {
+        let has = |compared: &Compared| {
+            let nearest = compared.range(..=key).next_back();
+            nearest.is_some_and(|(_, (range, _))| range.contains(key))
+        };
+        let same = self.same.iter().filter(|(_, compared)| has(compared)).map(|(peer, _)| *peer);
+        told.into_iter().flatten().copied().chain(same).collect()
     }
 
     /// The short files and names by the number of their copies at living peers, and where these are.
     pub fn left_with(&self, view: &View, short: &Short) -> BTreeMap<usize, LeftWith> {
         let alive: BTreeSet<Position> = view.alive().map(|entry| entry.position).collect();
-        let with = |peers: Option<&BTreeSet<Position>>| -> BTreeSet<Position> {
-            peers.map(|peers| peers.intersection(&alive).copied().collect()).unwrap_or_default()
+        let with = |told, key: &Position| -> BTreeSet<Position> {
+            self.with(told, key).intersection(&alive).copied().collect()
         };
         let mut left: BTreeMap<usize, LeftWith> = BTreeMap::new();
         for content in &short.objects {
-            let peers = with(self.with_object.get(content));
+            let peers = with(self.with_object.get(content), &content.key());
             let of_these = left.entry(peers.len()).or_default();
             of_these.files += 1;
             of_these.on.extend(peers);
         }
-        for record in &short.records {
-            let peers = with(self.with_record.get(&record.id()));
+        for (key, record) in &short.records {
+            let peers = with(self.with_record.get(&record.id()), key);
             let of_these = left.entry(peers.len()).or_default();
             of_these.names += 1;
             of_these.on.extend(peers);
@@ -196,6 +210,9 @@ impl Round {
         for (record, peers) in other.with_record {
             self.with_record.entry(record).or_default().extend(peers);
         }
+        for (peer, compared) in other.same {
+            self.same.entry(peer).or_default().extend(compared);
+        }
     }
 
     /// The answer to the joiner that asked for the round (`Sync`).
@@ -213,11 +230,13 @@ impl Round {
     pub fn short(&self, view: &View, copies: usize, holdings: &Holdings) -> Short {
         let alive: BTreeSet<Position> = view.alive().map(|entry| entry.position).collect();
         let needed = copies.min(alive.len());
-        let with = |peers: Option<&BTreeSet<Position>>| peers.map_or(0, |p| p.intersection(&alive).count());
-        let objects = holdings.objects.iter().filter(|content| with(self.with_object.get(content)) < needed);
-        let current = holdings.records.values().filter_map(|records| records.first());
-        let records = current.filter(|record| with(self.with_record.get(&record.id())) < needed);
-        Short { objects: objects.copied().collect(), records: records.cloned().collect() }
+        let is_short = |told, key: &Position| self.with(told, key).intersection(&alive).count() < needed;
+        let lacks = |content: &&ContentId| is_short(self.with_object.get(content), &content.key());
+        let objects = holdings.objects.iter().filter(lacks);
+        let current = holdings.records.iter().filter_map(|(key, records)| Some((*key, records.first()?)));
+        let records = current.filter(|(key, record)| is_short(self.with_record.get(&record.id()), key));
+        let records = records.map(|(key, record)| (key, record.clone()));
+        Short { objects: objects.copied().collect(), records: records.collect() }
     }
 }
 
@@ -229,8 +248,8 @@ fn places(indices: &[u16]) -> BTreeSet<usize> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::plan_handover;
-    use super::super::sample::{entry, peer, view, view_of, view_with};
+    use super::super::sample::{peer, view, view_of, view_with};
+    use super::super::{Place, plan_handover};
     use super::*;
 
     fn content(number: u8) -> ContentId {
@@ -248,16 +267,6 @@ mod tests {
             holdings.records.entry(peer(*key)).or_default().push(record(*of));
         }
         holdings
-    }
-
-    #[test]
-    fn an_offer_has_the_objects_and_records_of_its_keys() {
-        let holdings = holdings(&[15, 35], &[(15, 1), (15, 2), (25, 3)]);
-        assert_eq!(holdings.keys(), [peer(15), peer(25), peer(35)].into());
-        let offer = Offer { to: entry(20), keys: vec![peer(15), peer(25), peer(99)] };
-        assert_eq!(holdings.objects_of(&offer), [content(15)]);
-        let records = holdings.records_of(&offer);
-        assert_eq!(records, [(peer(15), record(1)), (peer(15), record(2)), (peer(25), record(3))]);
     }
 
     #[test]
@@ -293,7 +302,7 @@ mod tests {
         let short = round.short(&view(10), 3, &holdings);
         assert_eq!(
             (short.objects, short.records),
-            (vec![content(35)], vec![record(1)]),
+            (vec![content(35)], vec![(peer(25), record(1))]),
             "not of past records"
         );
         assert!(round.short(&view(10), 1, &holdings).is_empty());
@@ -303,6 +312,28 @@ mod tests {
         assert_eq!((short.objects.len(), short.records.len()), (1, 0), "no more than there are others");
         assert!(Round::failed().short(&view_of(10, &[]), 3, &holdings).is_empty(), "the last one");
         assert!(!Round::failed().short(&view(10), 1, &holdings).is_empty(), "nothing was learned");
+    }
+
+    /// Goal: a range that a peer has just as this one counts for all that is in it; but not once something has come
+    /// since.
+    #[test]
+    fn what_was_compared_counts_until_something_changes() {
+        let holdings = holdings(&[15, 35], &[(25, 1)]);
+        let range = |first, last| KeyRange { first: peer(first), last: peer(last) };
+        let digest = |count| SetDigest { count, sum: 7 };
+        let mut round = Round::default();
+        round.hear_same(peer(20), range(10, 29), digest(2));
+        round.hear_same(peer(30), range(10, 19), digest(1));
+        assert_eq!((round.others_with(&content(15)), round.others_with(&content(35))), (2, 0));
+        assert!(round.has_object(&peer(30), &content(15)) && !round.has_object(&peer(40), &content(15)));
+        let view = view_of(10, &[20, 30, 40]);
+        let short = round.short(&view, 2, &holdings);
+        assert_eq!((short.objects, short.records), (vec![content(35)], vec![(peer(25), record(1))]));
+        assert!(round.short(&view, 1, &holdings).records.is_empty());
+        let now = [(range(10, 29), digest(3)), (range(10, 19), digest(1))].into();
+        round.forget_changed(&now);
+        assert_eq!(round.others_with(&content(15)), 1);
+        assert_eq!(round.compared().collect::<Vec<_>>(), [(range(10, 19), digest(1))]);
     }
 
     /// Reported: with two of four machines off, a departure left one copy of each file.
@@ -340,17 +371,17 @@ mod tests {
             let view = view_of(77, &others);
             let objects: Vec<u8> = objects.into_iter().collect();
             let holdings = holdings(&objects, &[]);
-            let plan = plan_handover(&view, copies, holdings.keys());
             let mut round = Round::default();
             let (mut i, mut refused) = (0, None);
-            for offer in plan.offers.values() {
-                let offered = holdings.objects_of(offer);
-                let all: Vec<u16> = (0..offered.len() as u16).collect();
-                for content in round.hear_wanted(offer.to.position, &offered, &all, &[]) {
+            for content in holdings.objects.iter() {
+                let Place::At(peers) = plan_handover(&view, copies, &content.key()) else { panic!() };
+                for to in peers {
+                    let given = round.hear_wanted(to.position, &[*content], &[0], &[]);
+                    prop_assert_eq!(given, [*content]);
                     if i == refuses {
-                        refused = Some(content);
+                        refused = Some(*content);
                     } else {
-                        round.gave_object(offer.to.position, content, 1);
+                        round.gave_object(to.position, *content, 1);
                     }
                     i += 1;
                 }

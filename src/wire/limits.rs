@@ -26,6 +26,8 @@ pub const CLOSER_MAX: usize = 4;
 pub const LINKS_PER_OBJECT_MAX: usize = 16;
 /// The most objects, and the most records, in one offer.
 pub const OFFERS_PER_MESSAGE_MAX: usize = 400;
+/// The most ranges in one comparison.
+pub const RANGES_PER_MESSAGE_MAX: usize = 128;
 /// The most references in one renewal of leases.
 pub const REFERENCES_PER_MESSAGE_MAX: usize = 200;
 /// The most files in one page of a listing.

@@ -43,8 +43,8 @@ pub use report::{
 pub use revocation::{Revocation, RevocationError, SignedRevocation};
 pub use space::{Amount, SpaceReport};
 pub use storage::{
-    FileEntry, FileHealth, Link, Missing, MissingReason, ObjectInfo, OfferedRecord, PutRole, Reference,
-    StorageReply, StorageRequest, StoreRole, WhyKept,
+    Difference, FileEntry, FileHealth, Link, Missing, MissingReason, ObjectInfo, OfferedRecord, PutRole,
+    RangeDigest, Reference, StorageReply, StorageRequest, StoreRole, WhyKept,
 };
 pub use text::{shortened, word_list};
 pub use verdict::{AtRisk, Doubt, Hindrance, Lack, LackReason, StopAnswer, StopReport, StopSpan, Verdict};

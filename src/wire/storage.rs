@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{CopyCounts, Entry, SelfReport, SignedRecord};
-use crate::id::{ContentId, FileName, OutboardDigest, Position, RecordId};
+use crate::id::{ContentId, FileName, KeyRange, OutboardDigest, Position, RecordId, SetDigest};
 use crate::time::Timestamp;
 
 /// The identity of an object: its content id, its length and the digest of its outboard.
@@ -66,6 +66,24 @@ pub struct OfferedRecord {
     pub key: Position,
     /// The id of the record.
     pub id: RecordId,
+}
+
+/// A range of keys, and the digest of what its sender holds of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RangeDigest {
+    /// The range of keys.
+    pub range: KeyRange,
+    /// The digest of all objects and name records with these keys.
+    pub digest: SetDigest,
+}
+
+/// A range of a comparison in which the two peers differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// The index of the range in the request.
+    pub range: u16,
+    /// The number of objects, plus the number of names with records, that the answering peer holds of it.
+    pub count: u64,
 }
 
 /// A request about files.
@@ -181,6 +199,11 @@ pub enum StorageRequest {
     Verified {
         /// The content ids of the objects, at most [`super::limits::OFFERS_PER_MESSAGE_MAX`].
         objects: Vec<ContentId>,
+    },
+    /// Asks in which of these ranges the receiver holds something else than the asker. `-> Differ`.
+    Compare {
+        /// The ranges, at most [`super::limits::RANGES_PER_MESSAGE_MAX`].
+        ranges: Vec<RangeDigest>,
     },
 }
 
@@ -450,6 +473,11 @@ pub enum StorageReply {
         objects: Vec<Option<u64>>,
         /// The oldest of all objects of the peer; `None` if it has none.
         oldest: Option<u64>,
+    },
+    /// The ranges of a comparison in which the two peers differ; in all others they hold the same.
+    Differ {
+        /// These ranges, in the order of the request.
+        ranges: Vec<Difference>,
     },
 }
 

@@ -78,6 +78,7 @@ const RULES: &[Rule] = &[
             "names",
             "files",
             "blob::BlobError",
+            "blob::Freeing",
             "blob::Kind",
             "blob::MemoryDisk",
             "blob::ObjectReader",

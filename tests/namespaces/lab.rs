@@ -494,7 +494,8 @@ impl Lab {
             .arg("--certs-dir")
             .arg(self.dir.path().join("certs"))
             .env_remove("QUOIT_DATA_DIR")
-            .env_remove("QUOIT_CERTS_DIR");
+            .env_remove("QUOIT_CERTS_DIR")
+            .env("QUOIT_AWAY_LIMIT", "0");
         command
     }
 

@@ -6,6 +6,7 @@
 mod admission;
 #[cfg(target_os = "linux")]
 mod attacker;
+mod away;
 mod client;
 mod departing;
 mod files;

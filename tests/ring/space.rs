@@ -167,6 +167,42 @@ fn drop_and_evict_free_what_is_safe_elsewhere() {
     }
 }
 
+/// Goal: the next peer keeps the copies of one without room, and `whereis` shows it; once there is room, they move back
+/// without anybody's help.
+#[test]
+fn the_next_peer_stands_in_for_a_full_one() {
+    let mut ring = Ring::new(8);
+    ring.environment.push(("QUOIT_SURPLUS_WAIT".to_owned(), "2".to_owned()));
+    ring.start(36, &["init", "36", "--interval", "0.25", "--capacity", "0"]);
+    ring.peer(36).wait_active();
+    for number in [100, 146, 255] {
+        ring.join(number, 36);
+    }
+    ring.settle();
+    let dir = ring.scratch();
+    let samples: Vec<Sample> =
+        (0..6).map(|i| Sample::random(&dir, &format!("file {i}"), i, 10_000 + i)).collect();
+    for sample in &samples {
+        sample.store(&ring, 146, "--wait 2");
+    }
+    eventually("three copies beside the full peer", || {
+        samples.iter().all(|sample| sample.on_disk(&ring) == [100, 146, 255].into())
+    });
+    for sample in &samples {
+        let mut holders = sample.holders(&ring, 100);
+        holders.sort_unstable();
+        assert_eq!(holders, [100, 146, 255]);
+    }
+    ring.kill(&[36]);
+    ring.start(36, &["run", "--capacity", "default"]);
+    ring.peer(36).wait_active();
+    ring.settle();
+    eventually("three copies of each file, and some at the peer that was full", || {
+        samples.iter().all(|sample| sample.on_disk(&ring).len() == 3)
+            && samples.iter().any(|sample| sample.on_disk(&ring).contains(&36))
+    });
+}
+
 /// Goal: a fourth machine joins; the copies that are one too many go by themselves after their time.
 #[test]
 fn surplus_copies_go_by_themselves() {

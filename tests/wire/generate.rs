@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use quoit::config::RingSettings;
-use quoit::id::{ContentId, FileName, KeyHash, OutboardDigest, Position, RecordId};
+use quoit::id::{ContentId, FileName, KeyHash, KeyRange, OutboardDigest, Position, RecordId, SetDigest};
 use quoit::time::Timestamp;
 use quoit::wire::*;
 
@@ -230,8 +230,16 @@ fn storage_request() -> BoxedStrategy<StorageRequest> {
         content().prop_map(|content| Vouch { content }),
         content().prop_map(|content| Freed { content }),
         vec(content(), 0..FEW).prop_map(|objects| Verified { objects }),
+        vec(range_digest(), 0..FEW).prop_map(|ranges| Compare { ranges }),
     ]
     .boxed()
+}
+
+fn range_digest() -> impl Strategy<Value = RangeDigest> {
+    (position(), position(), number(), any::<u128>()).prop_map(|(first, last, count, sum)| RangeDigest {
+        range: KeyRange { first, last },
+        digest: SetDigest { count, sum },
+    })
 }
 
 fn reference() -> impl Strategy<Value = Reference> {
@@ -353,6 +361,9 @@ fn storage_reply() -> BoxedStrategy<StorageReply> {
             .prop_map(|(records, syncing)| History { records, syncing }),
         (vec(option::of(number()), 0..FEW), option::of(number()))
             .prop_map(|(objects, oldest)| Verified { objects, oldest }),
+        vec((any::<u16>(), number()), 0..FEW).prop_map(|ranges| Differ {
+            ranges: ranges.into_iter().map(|(range, count)| Difference { range, count }).collect()
+        }),
         (number(), number(), option::of(missing_reason())).prop_map(|(files, bytes, reason)| Unkept {
             files,
             bytes,

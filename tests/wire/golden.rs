@@ -7,7 +7,7 @@ use std::path::Path;
 
 use data_encoding::HEXLOWER;
 use quoit::config::RingSettings;
-use quoit::id::{ContentId, FileName, KeyHash, OutboardDigest, Position, RecordId};
+use quoit::id::{ContentId, FileName, KeyHash, KeyRange, OutboardDigest, Position, RecordId, SetDigest};
 use quoit::time::Timestamp;
 use quoit::wire::*;
 
@@ -125,6 +125,7 @@ fn storage_requests() -> Vec<StorageRequest> {
     let (content, links) = (object().content, vec![Link { name: name(), clock: Timestamp(1 << 40) }]);
     let role = StoreRole::Replica { chain: vec![entry(10)] };
     let offered = OfferedRecord { key: Position([8; 32]), id: RecordId([9; 32]) };
+    let range = KeyRange { first: Position([1; 32]), last: Position([2; 32]) };
     vec![
         StoreObject { object: object(), links: links.clone(), role: StoreRole::Owner },
         StoreObject { object: object(), links, role },
@@ -149,6 +150,7 @@ fn storage_requests() -> Vec<StorageRequest> {
         Vouch { content },
         Freed { content },
         Verified { objects: vec![content] },
+        Compare { ranges: vec![RangeDigest { range, digest: SetDigest { count: 300, sum: 7 << 100 } }] },
     ]
 }
 
@@ -209,6 +211,7 @@ fn storage_replies() -> Vec<StorageReply> {
         Kept(WhyKept::Another { peer }),
         Vouched,
         Verified { objects: vec![Some(1_796_000_000_000), None, Some(0)], oldest: Some(0) },
+        Differ { ranges: vec![Difference { range: 255, count: 300 }] },
     ]
 }
 
@@ -372,7 +375,7 @@ fn every_variant_is_in_the_golden_file() {
     variants(&[0, 7], count::<Reply>(&[0, 7]), "Reply");
     variants(&[1], count::<Reply>(&[1]), "Reply");
     variants(&[], count::<Datagram>(&[]), "Datagram");
-    assert_eq!((count::<Request>(&[1]), count::<Reply>(&[1])), (20, 29), "this test reads counts");
+    assert_eq!((count::<Request>(&[1]), count::<Reply>(&[1])), (21, 30), "this test reads counts");
 }
 
 /// The number of variants of the enum after these bytes, from the words in which serde refuses a tag.

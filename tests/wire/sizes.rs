@@ -2,7 +2,7 @@
 
 use quoit::chord::{Listener, Members};
 use quoit::config::RingSettings;
-use quoit::id::{ContentId, FileName, KeyHash, OutboardDigest, Position, RecordId};
+use quoit::id::{ContentId, FileName, KeyHash, KeyRange, OutboardDigest, Position, RecordId, SetDigest};
 use quoit::time::Timestamp;
 use quoit::wire::limits::*;
 use quoit::wire::*;
@@ -180,6 +180,10 @@ fn the_largest_storage_requests_fit_a_frame() {
         records: vec![offered; OFFERS_PER_MESSAGE_MAX],
     }));
     fits(&Request::Storage(StorageRequest::PutRecord { record: record(), role: PutRole::Owner }));
+    let digest = SetDigest { count: u64::MAX, sum: u128::MAX };
+    fits(&Request::Storage(StorageRequest::Compare {
+        ranges: vec![RangeDigest { range: KeyRange::WHOLE, digest }; RANGES_PER_MESSAGE_MAX],
+    }));
 }
 
 #[test]
@@ -190,6 +194,9 @@ fn the_largest_storage_replies_fit_a_frame() {
         objects: vec![u16::MAX; OFFERS_PER_MESSAGE_MAX],
         records: vec![u16::MAX; OFFERS_PER_MESSAGE_MAX],
         arriving: vec![u16::MAX; OFFERS_PER_MESSAGE_MAX],
+    });
+    reply(StorageReply::Differ {
+        ranges: vec![Difference { range: u16::MAX, count: u64::MAX }; RANGES_PER_MESSAGE_MAX],
     });
     reply(StorageReply::Holders { here: true, others: entries(HOLDERS_PER_OBJECT_MAX) });
     reply(StorageReply::Syncing { others: entries(HOLDERS_PER_OBJECT_MAX) });

@@ -238,6 +238,76 @@ fn an_index_that_is_not_one_is_set_aside() {
     }
 }
 
+/// Goal: whatever comes and goes, by whatever way, the digest of a range is that of what is in it, also after the index
+/// was lost and built up again; and a listing of the range by pages has just that.
+#[test]
+fn a_digest_is_that_of_what_is_here() {
+    let mut fixture = Fixture::new();
+    let everything = |fixture: &Fixture, range: &KeyRange, max| {
+        let (mut left, mut sum, mut first) = (Some(*range), SetDigest::default(), None);
+        while let Some(range) = left {
+            let page = fixture.store.held(&range, max).unwrap();
+            assert!(page.objects.len() <= max && page.records.len() <= max);
+            let keys =
+                page.objects.iter().map(ContentId::key).chain(page.records.iter().map(|(key, _)| *key));
+            first = keys.chain(first).min();
+            sum = sum + page.objects.iter().map(SetDigest::of_object).sum();
+            sum = sum + page.records.iter().map(|(key, bytes)| SetDigest::of_records(key, bytes)).sum();
+            left = page.rest;
+        }
+        assert_eq!(fixture.store.first_held(&range.first).unwrap().filter(|key| range.contains(key)), first);
+        sum
+    };
+    let check = |fixture: &Fixture, count: u64| {
+        let mut ranges = vec![KeyRange::WHOLE];
+        for _ in 0..4 {
+            let digests = ranges.iter().map(|range| fixture.store.digest(range).unwrap());
+            let digests: Vec<SetDigest> = digests.collect();
+            assert_eq!(digests.iter().map(|digest| digest.count).sum::<u64>(), count);
+            for (range, digest) in ranges.iter().zip(digests).step_by(ranges.len().div_ceil(64)) {
+                assert_eq!(digest, everything(fixture, range, 3));
+            }
+            ranges = ranges.iter().flat_map(KeyRange::parts).collect();
+        }
+    };
+    let contents: Vec<ContentId> = (0u32..20).map(|i| fixture.put(&i.to_be_bytes()).content).collect();
+    (0..20).for_each(|i| fixture.store.put_record(ContentId::of(&[i]).key(), vec![i]).unwrap());
+    check(&fixture, 40);
+    (0..20).for_each(|i| fixture.store.put_record(ContentId::of(&[i]).key(), vec![i / 2]).unwrap());
+    (0..5).for_each(|i| fixture.store.remove_record(ContentId::of(&[i]).key()).unwrap());
+    fixture.store.remove_record(Position::ZERO).unwrap();
+    contents[..5].iter().for_each(|content| fixture.store.quarantine(content, "it is rotten").unwrap());
+    check(&fixture, 30);
+    assert_eq!(
+        fixture.store.digest(&KeyRange { first: Position::MAX, last: Position::ZERO }).unwrap().count,
+        0
+    );
+    fixture = fixture.reopen(|_| {});
+    check(&fixture, 30);
+    fixture = fixture.reopen(|dir| fs::remove_file(dir.join("index.redb")).unwrap());
+    check(&fixture, 15);
+    fixture.store.index().forget_digests();
+    fixture = fixture.reopen(|_| {});
+    check(&fixture, 15);
+}
+
+/// Goal: an object that is only cached is not the same as a replica, so that a comparison finds it, and it is one once it
+/// is made a replica.
+#[test]
+fn a_cached_object_has_another_digest() {
+    let fixture = Fixture::new();
+    let content = ContentId::of(b"cached");
+    let mut receiver = fixture.store.receive(content, 6).unwrap();
+    receiver.write(b"cached").unwrap();
+    receiver.finish(Kind::Requested).unwrap();
+    let digest = || fixture.store.digest(&KeyRange::WHOLE).unwrap();
+    assert_eq!(digest(), SetDigest::of_object(&content).cached());
+    fixture.store.promote(&content).unwrap();
+    assert_eq!(digest(), SetDigest::of_object(&content));
+    fixture.store.quarantine(&content, "it is rotten").unwrap();
+    assert_eq!(digest(), SetDigest::default());
+}
+
 /// Found by reading the code: an index of another file format counted as damage, and would have gone to quarantine with
 /// all its names.
 #[test]

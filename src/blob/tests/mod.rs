@@ -17,7 +17,7 @@ mod space;
 
 use super::disk::faulty::FaultyDisk;
 use super::*;
-use crate::id::{ContentId, FileName, Position};
+use crate::id::{ContentId, FileName, KeyRange, Position, SetDigest};
 use crate::outboard::{CHUNK_BYTES, ChunkHasher, Outboard};
 use crate::time::Timestamp;
 use crate::wire::{Link, ObjectInfo};

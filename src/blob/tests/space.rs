@@ -85,6 +85,8 @@ fn the_cache_makes_room_in_the_order_of_use() {
     assert_eq!(fixture.holds(&cached), [true, true, false, true], "nothing goes in vain");
     drop(fixture.store.receive(ContentId::of(b"large"), 2_000).unwrap());
     assert_eq!(fixture.holds(&cached), [false, true, false, false]);
+    assert_eq!(fixture.store.take_evicted().len(), 3);
+    assert!(fixture.store.take_evicted().is_empty());
     assert_eq!(fixture.holds(&[replica, came]), [true, true]);
 }
 

@@ -394,6 +394,8 @@ fn a_status() {
             "  ring         3 copies of each file, 8 successors in a list, small ring, one map",
             "  pings        every 1.00 s",
             "  keeps        2 files (3.0 MiB), 1 name record",
+            "  capacity     no limit; 0 bytes of the disk stay free",
+            "  room         0 bytes for new files; replicas take 0, the cache 0",
             "  copies       all files of the ring have their copies",
             "  syncing      still taking over its part of the ring",
             "  siblings     names that were written in two places at once; both are kept:",

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::chord::EndReason;
-use crate::config::{ByteLimit, Interval, RingSettings, SettingsError};
+use crate::config::{ByteLimit, Interval, RepairSettings, RingSettings, SettingsError};
 use crate::transport::{BundleError, EnrolError, IdentityError, Ticket, TransportSettings};
 use crate::wire::{Address, word_list};
 
@@ -51,6 +51,8 @@ pub struct StartOptions {
     pub settings: Option<RingSettings>,
     /// The time between pings; `None` for the remembered or the default interval.
     pub interval: Option<Interval>,
+    /// How this peer makes missing copies again.
+    pub repair: RepairSettings,
     /// The most bytes that files may take at this peer; `None` for the remembered limit, or none.
     pub capacity: Option<ByteLimit>,
     /// The bytes of the file system that files leave free; `None` for the remembered or the default reserve.
@@ -87,6 +89,7 @@ impl StartOptions {
             advertise: None,
             settings: None,
             interval: None,
+            repair: RepairSettings::default(),
             capacity: None,
             reserve: None,
             surplus_wait: SURPLUS_WAIT,

@@ -16,7 +16,7 @@ use super::running::{Folders, Running};
 use crate::backoff::Backoff;
 use crate::blob::{BlobError, Limits, PeerFile, RealDisk, Store, occupy};
 use crate::chord::{Node, NodeConfig, Start};
-use crate::config::{ByteLimit, Interval, RingSettings};
+use crate::config::{ByteLimit, Interval, RepairSettings, RingSettings};
 use crate::files;
 use crate::id::Position;
 use crate::peer::api::{Entrance, StartError, StartNotice, StartOptions};
@@ -61,6 +61,7 @@ struct Parts {
     settings: Option<RingSettings>,
     me: Entry,
     interval: Interval,
+    repair: RepairSettings,
     surplus_wait: Duration,
     certs_dir: PathBuf,
 }
@@ -79,6 +80,7 @@ pub async fn start(options: StartOptions) -> Result<Handle, StartError> {
 /// # Errors
 /// [`StartError`].
 pub async fn start_telling(options: StartOptions, notice: &Notice<'_>) -> Result<Handle, StartError> {
+    options.repair.validate()?;
     if let Some(settings) = &options.settings {
         settings.validate()?;
     }
@@ -244,6 +246,7 @@ async fn prepare(
         settings,
         me,
         interval,
+        repair: options.repair,
         surplus_wait: options.surplus_wait,
         certs_dir: folders.certs_dir.clone(),
     })
@@ -279,6 +282,7 @@ fn launch(parts: Parts) -> Handle {
         settings,
         me,
         interval,
+        repair,
         surplus_wait,
         certs_dir,
     } = parts;
@@ -305,7 +309,7 @@ fn launch(parts: Parts) -> Handle {
         identity,
         verifier,
         ring: RingState::new(seen, actor, interval.duration(), certs_dir),
-        flows: FlowState::new(surplus_wait),
+        flows: FlowState::new(repair, surplus_wait),
         control: ControlState::default(),
     });
     shared.recall(known);

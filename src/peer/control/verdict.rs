@@ -11,7 +11,6 @@ use tokio::task::JoinSet;
 
 use crate::chord::View;
 use crate::peer::api::{MayStopError, MemberLine, RingError, StopReport, StopSpan, Verdict};
-use crate::peer::flows::health::AWAY_MAX;
 use crate::peer::ring::clock::unix_ms;
 use crate::peer::shared::Shared;
 use crate::replica::{Standing, Survey, may_stop};
@@ -73,7 +72,8 @@ impl Shared {
         if let Some(stranger) = stop.iter().find(|peer| !is_member(peer)) {
             return Err(MayStopError::NoMember { peer: self.named(stranger) });
         }
-        Ok(may_stop(&survey, &stop, span, AWAY_MAX, &|peer| self.named(peer)))
+        let away_limit = self.flows.repair.gone_after();
+        Ok(may_stop(&survey, &stop, span, away_limit, &|peer| self.named(peer)))
     }
 
     /// The members of the ring in its order, this one first, each in its own words; then those that do not answer.

@@ -10,7 +10,7 @@ use crate::wire::limits::VERSION_BYTES_MAX;
 use crate::wire::{SelfReport, StorageReply, shortened};
 
 impl Shared {
-    /// The version, disk and clock of this peer. Figures that cannot be read are 0.
+    /// The version, disk, clock and oldest verification of this peer. Figures that cannot be read are 0.
     pub(in crate::peer) async fn describe(self: &Arc<Self>) -> SelfReport {
         let look = |store: &Store| {
             let verified = oldest_of(store);

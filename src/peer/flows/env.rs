@@ -13,16 +13,16 @@ use super::store::Origin;
 use crate::blob::{BlobError, Freeing};
 use crate::chord::{View, hop_timeout};
 use crate::files::{
-    Asker, BoxFuture, Cause, Clock, CopyHere, DiskError as _, Env, GiveError, Hops, OfferLook, RingWish,
-    Transfers,
+    Asker, BoxFuture, Cause, Clock, CopyHere, DiskError as _, Env, GiveError, HeldPage, Hops, OfferLook,
+    RingWish, Transfers, tell_of_evicted,
 };
-use crate::id::{ContentId, FileName, Position};
+use crate::id::{ContentId, FileName, KeyRange, Position, SetDigest};
 use crate::names::{Bygones, NameHistory};
 use crate::outboard::Outboard;
 use crate::peer::api::PeerEvent;
 use crate::peer::ring::message::ActorMessage;
 use crate::peer::shared::Shared;
-use crate::replica::{Arrivals, Grants, Holdings, LeaseTerms, TakeOver};
+use crate::replica::{Agreements, Arrivals, Grants, Holdings, LeaseTerms, NoRoom, TakeOver};
 use crate::shelf;
 use crate::time::{Moment, Timestamp};
 use crate::transport::{OpenStream, RequestStream, background, interrupted_waits};
@@ -168,6 +168,10 @@ impl Env for Shared {
 
     fn with_arrivals<T>(&self, work: impl FnOnce(&mut Arrivals) -> T) -> T {
         work(&mut self.flows.arrivals.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn with_agreements<T>(&self, work: impl FnOnce(&mut Agreements) -> T) -> T {
+        work(&mut self.flows.agreements.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn tell_synced(&self, objects: u64, bytes: u64, took: Duration) {
@@ -373,12 +377,17 @@ impl Env for Shared {
         self.flows.surplus_wait
     }
 
+    fn no_room(&self) -> MutexGuard<'_, NoRoom> {
+        self.flows.no_room()
+    }
+
     fn grants(&self) -> MutexGuard<'_, Grants> {
         self.flows.grants()
     }
 
     fn holds_no_more(&self, content: &ContentId, peer: &Entry) {
         self.store.remove_holder(content, &peer.position);
+        self.flows.health.hear_copy(peer, *content, false);
     }
 
     fn lease_terms(&self) -> LeaseTerms {
@@ -443,33 +452,60 @@ impl Env for Shared {
         self.ring.interval
     }
 
-    /// No peer is waited for: a member that is away has no copies.
     fn waited_for(&self) -> BTreeSet<Position> {
-        BTreeSet::new()
+        if self.flows.repair.away_limit.is_zero() {
+            return BTreeSet::new();
+        }
+        let view = Shared::view(self);
+        let away = view.away().map(|entry| entry.position);
+        away.filter(|position| !self.is_gone_for_good(position)).collect()
     }
 
-    /// Removes partial transfers that no peer continues, and what of the cache exceeds a limit.
-    /// Removes partial transfers that no peer continues, writes what was verified, and keeps the log of records short.
+    /// Removes partial transfers that no peer continues, and what of the cache exceeds a limit; writes what was verified,
+    /// keeps the log of records short, and looks at the files of some objects.
     async fn tidy(self: &Arc<Self>) {
-        let tidied = self.blocking(|store| {
+        let (now, view) = (self.now(), Shared::view(self));
+        self.with_agreements(|agreements| agreements.tidy(now, &view));
+        let from = *self.flows.looked_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let tidied = self.blocking(move |store| {
             store.expire_parts(PART_UNUSED_MAX, PARTS_MAX)?;
             store.write_uses()?;
             store.trim()?;
             store.keep_reserve();
             store.tidy_verified()?;
-            store.tidy_records()
+            store.tidy_records()?;
+            store.look_at_files(from, FILES_PER_LOOK)
         });
-        if let Err(error) = tidied.await {
-            tracing::warn!(%error, "the data directory was not tidied up");
+        match tidied.await {
+            Ok(next) => *self.flows.looked_at.lock().unwrap_or_else(PoisonError::into_inner) = next,
+            Err(error) => tracing::warn!(%error, "the data directory was not tidied up"),
+        }
+        let evicted = self.store.take_evicted();
+        if !evicted.is_empty() {
+            let shared = self.clone();
+            background(async move { tell_of_evicted(&shared, evicted).await });
         }
     }
 
-    fn look_for_lost(self: &Arc<Self>, holdings: Arc<Holdings>) -> BoxFuture<'static, ()> {
+    fn look_for_lost(self: &Arc<Self>) -> BoxFuture<'static, ()> {
         let shared = self.clone();
         Box::pin(async move {
-            let named = shared.named_elsewhere(&holdings);
-            Shared::look_for_lost(&shared, &holdings.objects, named).await;
+            if let Err(error) = Shared::look_for_lost(&shared).await {
+                tracing::warn!(%error, "lost contents were not looked for");
+            }
         })
+    }
+
+    async fn first_held(self: &Arc<Self>, from: Position) -> Result<Option<Position>, BlobError> {
+        self.blocking(move |store| store.first_held(&from)).await
+    }
+
+    async fn digests(self: &Arc<Self>, ranges: Vec<KeyRange>) -> Result<Vec<SetDigest>, BlobError> {
+        self.blocking(move |store| ranges.iter().map(|range| store.digest(range)).collect()).await
+    }
+
+    async fn held(self: &Arc<Self>, range: KeyRange, max: usize) -> Result<HeldPage, BlobError> {
+        self.blocking(move |store| shelf::held(store, &range, max)).await
     }
 
     async fn holdings(self: &Arc<Self>) -> Result<Holdings, BlobError> {
@@ -499,6 +535,10 @@ impl Env for Shared {
         self.note_offer(view, from, asked, has);
     }
 
+    fn heard_all(&self, from: &Entry, range: &KeyRange) {
+        self.note_all(from, range);
+    }
+
     fn warn(&self, what: String) {
         self.tell(PeerEvent::Warning(what));
     }
@@ -509,3 +549,5 @@ const SLICE_BYTES: u64 = 64 << 10;
 /// How long a partial transfer is kept for a sender that continues it, and the most that are kept.
 const PART_UNUSED_MAX: Duration = Duration::from_secs(24 * 3_600);
 const PARTS_MAX: usize = 256;
+/// The objects whose files are looked at before each round of repair: whether they are there, and unchanged.
+const FILES_PER_LOOK: usize = 1_000;

@@ -18,18 +18,14 @@ use tokio::task::JoinSet;
 use super::health_book::{Living, Looked};
 use crate::blob::BlobError;
 use crate::chord::{Route, View};
-use crate::id::{ContentId, FileName, Position};
-use crate::names::content_of;
+use crate::files::Env as _;
+use crate::id::{ContentId, KeyRange, Position};
 use crate::peer::api::{Listed, PeerName, ShortFile};
 use crate::peer::ring::clock::unix_ms;
-use crate::peer::shared::{STORAGE_TIMEOUT, Shared};
-use crate::replica::{Holdings, Tally, replicas};
-use crate::wire::limits::{
-    FRAME_BYTES_MAX, HEALTH_NAMES_MAX, LISTED_MAX, LOST_TOLD_MAX, OFFERS_PER_MESSAGE_MAX,
-};
-use crate::wire::{
-    CopyCounts, Entry, FileHealth, LostFile, ObjectInfo, SignedRecord, StorageReply, StorageRequest, codec,
-};
+use crate::peer::shared::Shared;
+use crate::replica::{Tally, replicas};
+use crate::wire::limits::{FRAME_BYTES_MAX, HEALTH_NAMES_MAX, LISTED_MAX, OFFERS_PER_MESSAGE_MAX};
+use crate::wire::{CopyCounts, Entry, FileHealth, LostFile, ObjectInfo, StorageReply, StorageRequest, codec};
 
 /// The joined reports of the living members on their files.
 #[derive(Debug, Default)]
@@ -126,7 +122,7 @@ impl Shared {
             }
         };
         let living = Living::of(&view);
-        let seems_short = |content: &ContentId| self.flows.health.holders(&living, content).len() < copies;
+        let seems_short = |content: &ContentId| self.holders_known(&living, content).len() < copies;
         let doubtful: Vec<ContentId> = mine.iter().map(|(content, _)| *content).filter(seems_short).collect();
         let begin = Instant::now();
         for page in doubtful.chunks(OFFERS_PER_MESSAGE_MAX) {
@@ -136,7 +132,7 @@ impl Shared {
         }
         let (mut files, mut tally): (Vec<FileHealth>, Tally) = Default::default();
         for (content, length) in mine {
-            let holders = self.flows.health.holders(&living, &content);
+            let holders = self.holders_known(&living, &content);
             let missing = match holders.len() < copies {
                 true => missing_replicas(&view, &content.key(), &holders, copies),
                 false => Vec::new(),
@@ -149,10 +145,7 @@ impl Shared {
                 files.push(FileHealth { content, names: Vec::new(), holders, missing });
             }
         }
-        let (lost, more_lost) = {
-            let book = self.flows.health.lock();
-            (book.lost.clone(), book.more_lost)
-        };
+        let (lost, more_lost) = self.flows.health.lost();
         let counts = self.counts(&view, copies, tally, lost.keys(), more_lost);
         files.extend(lost.into_iter().map(|(content, names)| {
             let missing = missing_replicas(&view, &content.key(), &[], copies);
@@ -180,6 +173,22 @@ impl Shared {
             lacking: missing_replicas(view, &content.key(), &[], copies),
         });
         tally.report(lost.collect(), more_lost, self.is_syncing())
+    }
+
+    /// The answering holders of an object, by all that is known.
+    fn holders_known(&self, living: &Living, content: &ContentId) -> Vec<Position> {
+        self.with_agreements(|agreements| {
+            self.flows.health.holders(living, content, agreements.holders(content))
+        })
+    }
+
+    /// Notes that a peer has all that is here of a range.
+    pub(in crate::peer) fn note_all(&self, of: &Entry, range: &KeyRange) {
+        if let Some(Route::Owner { owner, .. }) = self.view().route(&range.last)
+            && owner.position == of.position
+        {
+            self.flows.health.hear_owner_has_all(range);
+        }
     }
 
     /// Handles `Lacks`: lists the named objects that are not here.
@@ -221,64 +230,12 @@ impl Shared {
         }
     }
 
-    /// The contents that records here name and that are not here.
-    pub(in crate::peer) fn named_elsewhere(&self, holdings: &Holdings) -> BTreeMap<ContentId, Vec<FileName>> {
-        let view = self.view();
-        let mut named: BTreeMap<ContentId, Vec<FileName>> = BTreeMap::new();
-        for records in holdings.records.iter().filter(|(key, _)| view.owns(key)).map(|(_, records)| records) {
-            let Some(Ok(record)) = records.first().map(SignedRecord::decode) else { continue };
-            if let Some(content) = content_of(&record).filter(|c| !holdings.objects.contains(c)) {
-                let names = named.entry(content).or_default();
-                if names.len() < HEALTH_NAMES_MAX {
-                    names.push(record.name);
-                }
-            }
-        }
-        named
-    }
-
-    /// After a round: forgets objects that are no longer here, and looks for contents that records name and no peer
-    /// has.
-    pub(in crate::peer) async fn look_for_lost(
-        self: &Arc<Self>,
-        held: &BTreeSet<ContentId>,
-        named: BTreeMap<ContentId, Vec<FileName>>,
-    ) {
-        self.flows.health.keep_only(held);
-        let mut by_owner: BTreeMap<Position, (Entry, Vec<ContentId>)> = BTreeMap::new();
-        let view = self.view();
-        for content in named.keys() {
-            let owner = match view.route(&content.key()) {
-                Some(Route::Owner { owner, .. }) => owner,
-                _ => match self.find(content.key(), 0).await {
-                    Ok(found) => found.owner,
-                    Err(_) => continue,
-                },
-            };
-            by_owner.entry(owner.position).or_insert_with(|| (owner, Vec::new())).1.push(*content);
-        }
-        let (mut lost, mut more_lost) = (BTreeMap::new(), false);
-        for (owner, contents) in by_owner.into_values() {
-            for page in contents.chunks(OFFERS_PER_MESSAGE_MAX) {
-                for content in self.lacking(&owner, page).await.unwrap_or_else(|| page.to_vec()) {
-                    if lost.len() >= LOST_TOLD_MAX {
-                        more_lost = true;
-                        break;
-                    }
-                    let found = self.holders_of(content, STORAGE_TIMEOUT).await;
-                    if found.is_ok_and(|holders| holders.entries.is_empty() && !holders.in_a_moment) {
-                        lost.insert(content, named.get(&content).cloned().unwrap_or_default());
-                    }
-                }
-            }
-        }
-        let mut book = self.flows.health.lock();
-        (book.lost, book.more_lost) = (lost, more_lost);
-    }
-
     /// Whether a member has been away for so long that it is no longer waited for.
     pub(in crate::peer) fn is_gone_for_good(&self, peer: &Position) -> bool {
-        self.ring.contacts.away_since(peer).is_some_and(|since| gone(since, unix_ms()))
+        self.ring
+            .contacts
+            .away_since(peer)
+            .is_some_and(|since| gone(since, unix_ms(), self.flows.repair.gone_after()))
     }
 
     /// Since when a member is away, and whether it is no longer waited for.
@@ -329,7 +286,11 @@ impl Shared {
             let Some(lacking) = lacking else { continue };
             let lacking: BTreeSet<ContentId> = lacking.into_iter().collect();
             for content in contents {
-                self.flows.health.hear_copy(&entry, *content, !lacking.contains(content));
+                let has = !lacking.contains(content);
+                self.flows.health.hear_copy(&entry, *content, has);
+                if !has {
+                    self.with_agreements(|agreements| agreements.lacks(&entry.position, *content));
+                }
             }
         }
     }
@@ -442,12 +403,10 @@ fn missing_replicas(view: &View, key: &Position, holders: &[Position], copies: u
 }
 
 /// Whether a peer that is away since `since_ms` is gone; both times are in milliseconds.
-fn gone(since_ms: u64, now_ms: u64) -> bool {
-    now_ms.saturating_sub(since_ms) > AWAY_MAX.as_millis() as u64
+fn gone(since_ms: u64, now_ms: u64, limit: Duration) -> bool {
+    u128::from(now_ms.saturating_sub(since_ms)) > limit.as_millis()
 }
 
-/// How long an away peer is waited for; after that it is gone.
-pub(in crate::peer) const AWAY_MAX: Duration = Duration::from_secs(15 * 60);
 /// How long a report is reused.
 const FRESH: Duration = Duration::from_millis(250);
 /// The most members that one status asks.

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::chord::View;
-use crate::id::{ContentId, FileName, Position};
-use crate::wire::limits::HOLDERS_PER_OBJECT_MAX;
+use crate::id::{ContentId, FileName, KeyRange, Position};
+use crate::wire::limits::{HEALTH_NAMES_MAX, HOLDERS_PER_OBJECT_MAX};
 use crate::wire::{Entry, StorageReply};
 
 /// The known copies, by holder, of the files that this peer reports on.
@@ -34,9 +34,9 @@ pub(super) struct Book {
     /// Objects here that their owner was offered and has not taken.
     pub(super) orphans: BTreeSet<ContentId>,
     /// Contents that records name and that no answering peer has.
-    pub(super) lost: BTreeMap<ContentId, Vec<FileName>>,
+    lost: BTreeMap<ContentId, Vec<FileName>>,
     /// Whether there are more of these than were looked for.
-    pub(super) more_lost: bool,
+    more_lost: bool,
 }
 
 /// The peers that answer, with their incarnations.
@@ -86,19 +86,63 @@ impl HealthBook {
         }
     }
 
-    /// Forgets objects that are not here: this peer knows nothing about them.
-    pub(super) fn keep_only(&self, held: &BTreeSet<ContentId>) {
+    /// Notes that the owner of a range has all that is here of it.
+    pub(super) fn hear_owner_has_all(&self, range: &KeyRange) {
+        self.lock().orphans.retain(|content| !range.contains(&content.key()));
+    }
+
+    /// The objects of which something is known.
+    pub(super) fn contents(&self) -> BTreeSet<ContentId> {
+        let book = self.lock();
+        book.copies.keys().chain(&book.orphans).copied().collect()
+    }
+
+    /// Forgets objects that are not here: this peer knows nothing about them. Forgets holders that are known by other
+    /// ways.
+    pub(super) fn keep_only(
+        &self,
+        held: &BTreeSet<ContentId>,
+        is_known: impl Fn(&ContentId, &Position, u64) -> bool,
+    ) {
         let mut book = self.lock();
-        book.copies.retain(|content, _| held.contains(content));
+        book.copies.retain(|content, copies| {
+            copies.retain(|peer, life| !is_known(content, peer, *life));
+            !copies.is_empty() && held.contains(content)
+        });
         book.orphans.retain(|content| held.contains(content));
     }
 
-    /// The answering holders of an object, this peer among them, in ring order from the owner.
-    pub(super) fn holders(&self, living: &Living, content: &ContentId) -> Vec<Position> {
+    /// Contents that records name and that no answering peer has, each with some of its names; and whether there are
+    /// more of these.
+    pub(super) fn lost(&self) -> (BTreeMap<ContentId, Vec<FileName>>, bool) {
         let book = self.lock();
-        let copies = book.copies.get(content).into_iter().flatten();
-        let others =
-            copies.filter(|(peer, life)| living.lives.get(peer) == Some(life)).map(|(peer, _)| *peer);
+        (book.lost.clone(), book.more_lost)
+    }
+
+    /// Notes that no peer gave an object whose copy here was bad. The next search looks again.
+    pub(super) fn seems_lost(&self, content: ContentId, mut names: Vec<FileName>) {
+        names.truncate(HEALTH_NAMES_MAX);
+        self.lock().lost.insert(content, names);
+    }
+
+    /// Sets what [`HealthBook::lost`] tells.
+    pub(super) fn set_lost(&self, lost: BTreeMap<ContentId, Vec<FileName>>, more: bool) {
+        let mut book = self.lock();
+        (book.lost, book.more_lost) = (lost, more);
+    }
+
+    /// The answering holders of an object, this peer among them, in ring order from the owner; `agreed` are holders
+    /// that comparisons have shown.
+    pub(super) fn holders(
+        &self,
+        living: &Living,
+        content: &ContentId,
+        agreed: impl IntoIterator<Item = (Position, u64)>,
+    ) -> Vec<Position> {
+        let book = self.lock();
+        let copies = book.copies.get(content).into_iter().flatten().map(|(peer, life)| (*peer, *life));
+        let copies = copies.chain(agreed);
+        let others = copies.filter(|(peer, life)| living.lives.get(peer) == Some(life)).map(|(peer, _)| peer);
         let mut holders: Vec<Position> = others.chain([living.me]).collect();
         drop(book);
         let key = content.key();

@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use crate::blob::BlobError;
 use crate::chord::PhaseKind;
-use crate::files::{self, Env as _, HandedOver, StayReason};
+use crate::files::{self, Comparison, Env as _, HandedOver, StayReason};
 use crate::id::{ContentId, FileName, Position};
 use crate::peer::api::{LeaveError, LeavePlan, LeaveReport, PlanLeaveError};
 use crate::peer::ring::message::ActorMessage;
 use crate::peer::shared::{STORAGE_TIMEOUT, Shared};
-use crate::replica::{Holdings, Offer, plan_handover};
+use crate::replica::{Offer, plan_handover};
 use crate::wire::limits::OFFERS_PER_MESSAGE_MAX;
-use crate::wire::{StorageReply, StorageRequest};
+use crate::wire::{Entry, SignedRecord, StorageReply, StorageRequest};
 
 impl Shared {
     /// Leaves the ring once min(R, N − 1) living peers have a copy of everything that is here. That may take as long as
@@ -34,7 +35,7 @@ impl Shared {
         let alone = self.view().alive().next().is_none();
         let unreachable = if alone { self.names_here().await } else { Vec::new() };
         let short_names =
-            short.records.iter().filter_map(|record| record.decode().ok()).map(|record| record.name);
+            short.records.iter().filter_map(|(_, record)| record.decode().ok()).map(|record| record.name);
         let report = LeaveReport {
             handed_over,
             short: short.objects.into_iter().collect(),
@@ -66,16 +67,17 @@ impl Shared {
             return Err(why.into());
         }
         let stay: Vec<Position> = view.alive().map(|entry| entry.position).collect();
-        let planned = files::planned(self, &plan_handover).await;
-        let (plan, holdings) = planned.map_err(|error| StayReason::unreadable(&error))?;
+        let planned = files::planned(self, &plan_handover, None).await;
+        let plan = planned.map_err(|error| StayReason::unreadable(&error))?;
         let mut asked = JoinSet::new();
-        for offer in plan.offers.into_values() {
-            let (shared, holdings) = (self.clone(), holdings.clone());
-            asked.spawn(async move { shared.lacked_by(offer, &holdings).await });
+        for offer in plan.0.into_values() {
+            let shared = self.clone();
+            asked.spawn(async move { shared.lacked_by(offer).await });
         }
         let (mut objects, mut bytes, mut records) = (0, 0, 0);
         while let Some(lacked) = asked.join_next().await {
-            let (lacked, lacked_records) = lacked.map_err(|_| PlanLeaveError::Ended)?;
+            let lacked = lacked.map_err(|_| PlanLeaveError::Ended)?;
+            let (lacked, lacked_records) = lacked.map_err(|error| StayReason::unreadable(&error))?;
             let lengths = self
                 .blocking(move |store| lacked.iter().map(|c| store.info(c)).collect::<Result<Vec<_>, _>>());
             let lengths = lengths.await?;
@@ -96,21 +98,43 @@ impl Shared {
 
     /// The objects of an offer that the receiving peer lacks, and the number of records. A peer that does not answer
     /// lacks all.
-    async fn lacked_by(self: &Arc<Self>, offer: Offer, holdings: &Holdings) -> (Vec<ContentId>, u64) {
-        let mut lacked = Vec::new();
-        for page in holdings.objects_of(&offer).chunks(OFFERS_PER_MESSAGE_MAX) {
-            lacked.extend(self.lacking(&offer.to, page).await.unwrap_or_else(|| page.to_vec()));
+    ///
+    /// # Errors
+    /// The reason why what is here cannot be read.
+    async fn lacked_by(self: &Arc<Self>, offer: Offer) -> Result<(Vec<ContentId>, u64), BlobError> {
+        let mut comparison = Comparison::begin(self, &offer.to, &offer.ranges).await?;
+        let mut differing = Vec::new();
+        loop {
+            match comparison.next(self).await {
+                Ok(Some(compared)) => differing.extend(compared.differing),
+                Ok(None) => break,
+                Err(_) => {
+                    differing.extend(comparison.left());
+                    break;
+                }
+            }
         }
-        let mut records = 0;
-        for current in offer.keys.iter().filter_map(|key| holdings.records.get(key)?.first()) {
-            let Ok(record) = current.decode() else { continue };
-            let request = StorageRequest::FetchRecord { name: record.name };
-            let has = self.ask_storage(&offer.to, request, STORAGE_TIMEOUT).await;
-            let has =
-                matches!(has, Ok(StorageReply::Record { record: Some(theirs), .. }) if theirs == *current);
-            records += u64::from(!has);
+        let (mut lacked, mut records) = (Vec::new(), 0);
+        while let Some(range) = differing.pop() {
+            let page = self.held(range, OFFERS_PER_MESSAGE_MAX).await?;
+            differing.extend(page.rest);
+            lacked.extend(self.lacking(&offer.to, &page.objects).await.unwrap_or(page.objects));
+            let mut last = None;
+            // The first record of each name is the current one.
+            let current = page.records.iter().filter(|(key, _)| last.replace(*key) != Some(*key));
+            for (_, current) in current {
+                records += u64::from(!self.is_record_at(&offer.to, current).await);
+            }
         }
-        (lacked, records)
+        Ok((lacked, records))
+    }
+
+    async fn is_record_at(self: &Arc<Self>, whom: &Entry, current: &SignedRecord) -> bool {
+        // A record that cannot be read is not handed over.
+        let Ok(record) = current.decode() else { return true };
+        let request = StorageRequest::FetchRecord { name: record.name };
+        let has = self.ask_storage(whom, request, STORAGE_TIMEOUT).await;
+        matches!(has, Ok(StorageReply::Record { record: Some(theirs), .. }) if theirs == *current)
     }
 
     async fn names_here(self: &Arc<Self>) -> Vec<FileName> {

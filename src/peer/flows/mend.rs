@@ -1,10 +1,9 @@
 //! The notices of the store: shown to people, kept for `status`, and acted on where that helps.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::notice_book::{NOBODY_ANSWERED, NOTICES_MAX, came_back};
@@ -16,39 +15,6 @@ use crate::peer::api::{PeerEvent, Progress};
 use crate::peer::shared::Shared;
 use crate::time::Timestamp;
 use crate::wire::{Link, ObjectInfo};
-
-/// The objects whose copies here were bad, and of which a good copy is being looked for.
-#[derive(Debug, Default)]
-pub(in crate::peer) struct Mending {
-    contents: Mutex<BTreeSet<ContentId>>,
-    ended: Notify,
-}
-
-impl Mending {
-    fn begin(&self, content: ContentId) {
-        self.lock().insert(content);
-    }
-
-    fn end(&self, content: &ContentId) {
-        self.lock().remove(content);
-        self.ended.notify_waiters();
-    }
-
-    /// Waits until nobody looks for a good copy of this object any more.
-    pub(in crate::peer) async fn until_over(&self, content: &ContentId) {
-        loop {
-            let ended = self.ended.notified();
-            if !self.lock().contains(content) {
-                return;
-            }
-            ended.await;
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<ContentId>> {
-        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// The object that a notice wants to be fetched again.
 fn wanted(notice: &Notice) -> Option<ContentId> {
@@ -117,7 +83,8 @@ impl Shared {
         is_shown: bool,
     ) {
         let content = object.content;
-        let links = names.into_iter().map(|name| Link { name, clock: Timestamp::default() }).collect();
+        let link = |name: &FileName| Link { name: name.clone(), clock: Timestamp::default() };
+        let links = names.iter().map(link).collect();
         let wish = Wish { content, known: Some(object), links };
         let what = 'tried: {
             let mut backoff = FETCH_BACKOFF;
@@ -140,6 +107,7 @@ impl Shared {
                 }
             }
             self.flows.notices.nobody_answered(&content);
+            self.flows.health.seems_lost(content, names);
             self.flows.repair_wanted.notify_one();
             NOBODY_ANSWERED.to_owned()
         };
@@ -157,26 +125,3 @@ const FETCHES_MAX: usize = 4;
 /// The most tries to fetch an object again, and the pauses between them.
 const FETCH_TRIES_MAX: u32 = 4;
 const FETCH_BACKOFF: Backoff = Backoff::exponential(Duration::from_secs(1), 4, Duration::from_secs(15));
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn who_waits_for_a_good_copy_waits_for_that_one_only() {
-        let mending = Arc::new(Mending::default());
-        let [one, other] = [ContentId::of(b"1"), ContentId::of(b"2")];
-        mending.begin(one);
-        mending.until_over(&other).await;
-        let waiting = tokio::spawn({
-            let mending = mending.clone();
-            async move { mending.until_over(&one).await }
-        });
-        tokio::task::yield_now().await;
-        mending.begin(other);
-        mending.end(&other);
-        assert!(!waiting.is_finished());
-        mending.end(&one);
-        waiting.await.unwrap();
-    }
-}

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -21,34 +21,6 @@ use crate::replica::{NextScrub, Scrubbing, Stock, Verification};
 use crate::transport::spawn_blocking;
 use crate::wire::ObjectInfo;
 use crate::wire::limits::{FILES_PER_PAGE_MAX, LISTED_MAX};
-
-/// The scrub that a person began, if one runs.
-#[derive(Debug, Default)]
-pub(in crate::peer) struct Scrubs(Mutex<Weak<Progress>>);
-
-impl Scrubs {
-    /// Begins a scrub, which lasts as long as its progress is held.
-    ///
-    /// # Errors
-    /// [`ScrubError::Running`] while another scrub runs.
-    fn begin(&self, progress: &Arc<Progress>) -> Result<(), ScrubError> {
-        let mut running = self.lock();
-        if let Some(other) = running.upgrade() {
-            let (done, total) = other.objects();
-            return Err(ScrubError::Running { done, total });
-        }
-        *running = Arc::downgrade(progress);
-        Ok(())
-    }
-
-    fn is_running(&self) -> bool {
-        self.lock().strong_count() > 0
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Weak<Progress>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 impl Shared {
     /// Reads and hashes every object of this peer again, at most `rate` bytes a second, and waits until good copies of
@@ -265,25 +237,3 @@ const IDLE: Duration = Duration::from_secs(30);
 const PAUSE_MAX_SECONDS: f64 = 315_360_000.0;
 /// The most objects that the schedule passes over because they could not be read.
 const UNREAD_MAX: usize = 1_000;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_scrub_runs_at_a_time() {
-        let scrubs = Scrubs::default();
-        let first = Arc::new(Progress::default());
-        scrubs.begin(&first).unwrap();
-        first.begin_objects(60);
-        first.object_done();
-        let refused = scrubs.begin(&Arc::default()).unwrap_err();
-        assert_eq!(
-            refused.to_string(),
-            "this peer is being scrubbed already: 1 of 60 files are done; wait for the end of that scrub"
-        );
-        drop(first);
-        assert!(!scrubs.is_running());
-        scrubs.begin(&Arc::default()).unwrap();
-    }
-}

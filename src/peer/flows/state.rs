@@ -8,13 +8,16 @@ use tokio::sync::{Notify, watch};
 
 use super::health_book::HealthBook;
 use super::hopeless::Hopeless;
-use super::mend::Mending;
+use super::lost::LostSearch;
+use super::mending::Mending;
 use super::notice_book::NoticeBook;
-use super::scrub::Scrubs;
+use super::scrubs::Scrubs;
+use crate::config::RepairSettings;
 use crate::files::Transfers;
+use crate::id::ContentId;
 use crate::names::Bygones;
 use crate::peer::api::LeaveReport;
-use crate::replica::{Arrivals, Grants, TakeOver};
+use crate::replica::{Agreements, Arrivals, Grants, NoRoom, TakeOver};
 
 /// The state that the flows of one peer share.
 #[derive(Default)]
@@ -25,6 +28,12 @@ pub(in crate::peer) struct FlowState {
     bygones: Mutex<Bygones>,
     /// The objects that are on their way in.
     pub arrivals: Mutex<Arrivals>,
+    /// The ranges in which other peers have what is here.
+    pub agreements: Mutex<Agreements>,
+    /// The object at which the next look at the files begins.
+    pub looked_at: Mutex<Option<ContentId>>,
+    /// The search for contents that no peer has.
+    pub lost: LostSearch,
     /// Wakes the repair task.
     pub repair_wanted: Notify,
     /// The places of objects on their way, in and out; each peer has its own share, so that no peer waits for another.
@@ -41,6 +50,10 @@ pub(in crate::peer) struct FlowState {
     pub scrubs: Scrubs,
     /// The attempts that are not worth making.
     pub hopeless: Hopeless,
+    /// How long away members are waited for.
+    pub repair: RepairSettings,
+    /// The copies for which other peers have no room.
+    no_room: Mutex<NoRoom>,
     /// The permissions to free a copy that this peer gave, as the owner of an object.
     grants: Mutex<Grants>,
     /// How long a copy that is one too many stays while there is room.
@@ -52,9 +65,16 @@ pub(in crate::peer) struct FlowState {
 }
 
 impl FlowState {
-    /// The state at the start of a peer whose surplus copies stay for so long while there is room.
-    pub(in crate::peer) fn new(surplus_wait: Duration) -> FlowState {
-        FlowState { surplus_wait, ..FlowState::default() }
+    /// The state of a peer with these settings, before anything has happened; its surplus copies stay for so long while
+    /// there is room.
+    pub(in crate::peer) fn new(repair: RepairSettings, surplus_wait: Duration) -> FlowState {
+        let transfers = Transfers::new(repair.rate_bytes_s);
+        FlowState { repair, transfers, surplus_wait, ..FlowState::default() }
+    }
+
+    /// The copies for which other peers have no room.
+    pub(in crate::peer) fn no_room(&self) -> MutexGuard<'_, NoRoom> {
+        self.no_room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The permissions to free a copy that this peer gave, as the owner of an object.

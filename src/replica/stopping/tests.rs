@@ -1,7 +1,10 @@
 //! Which peers of small rings may stop.
 
+use proptest::prelude::*;
+
 use super::super::sample::peer;
-use super::super::verdict::tests::{AWAY, HERE, counts, named, ring, set};
+use super::super::tally::Tally;
+use super::super::verdict::tests::{AWAY, HERE, counts, named, peers, ring, set};
 use super::*;
 use crate::wire::{CopiesBeyond, CopyCounts, LostFile};
 
@@ -145,4 +148,49 @@ fn one_member_with_much_room_does_not_take_two_copies() {
     let report = asked(&survey, &[10], StopSpan::ForGood);
     assert_eq!((report.to_copy_bytes, report.room_bytes), (300, 100));
     assert_eq!(report.answer, StopAnswer::No(Hindrance::NoRoom));
+}
+
+/// Up to 600 files of twelve members, each with its holders: more sets of holders than one report has.
+fn files() -> impl Strategy<Value = Vec<BTreeSet<u8>>> {
+    let holders = prop::collection::btree_set(1u8..=12, 1..=4);
+    prop_oneof![prop::collection::vec(holders.clone(), 0..12), prop::collection::vec(holders, 300..600)]
+}
+
+proptest! {
+    /// Goal: however files are counted on the way, the verdict and the answer agree with a look at each file. An answer
+    /// may be "cannot tell"; a yes is never wrong.
+    #[test]
+    fn counts_agree_with_a_look_at_each_file(
+        files in files(),
+        stop in prop::collection::btree_set(1u8..=12, 0..5),
+    ) {
+        let members: Vec<(u8, Standing)> = (1..=12).map(|number| (number, HERE)).collect();
+        let mut survey = ring(&members);
+        for reporter in 1..=12 {
+            let mut tally = Tally::default();
+            for holders in files.iter().filter(|holders| holders.first() == Some(&reporter)) {
+                let lacking = if holders.len() < 3 { peers(&[12]) } else { Vec::new() };
+                tally.add(&holders.iter().map(|number| peer(*number)).collect::<Vec<_>>(), &lacking, 1);
+            }
+            let counts = tally.report(Vec::new(), false, false);
+            prop_assert!(counts.is_within_bounds());
+            survey.hear(peer(reporter), counts);
+        }
+        let verdict = survey.verdict(&named);
+        prop_assert_eq!(verdict.files, files.len() as u64);
+        prop_assert_eq!(verdict.short, files.iter().filter(|holders| holders.len() < 3).count() as u64);
+        let least = files.iter().map(|holders| holders.len().min(3)).min().unwrap_or_default();
+        prop_assert_eq!(verdict.copies_least, least as u64);
+        let alone = files.iter().filter(|holders| holders.len() == 1).count() as u64;
+        prop_assert!(verdict.at_risk.total > 8 || verdict.at_risk.first.iter().map(|risk| risk.files).sum::<u64>() == alone);
+
+        let lost = files.iter().filter(|holders| holders.is_subset(&stop)).count() as u64;
+        let report = asked(&survey, &stop.iter().copied().collect::<Vec<_>>(), StopSpan::AWhile);
+        match report.answer {
+            StopAnswer::Yes => prop_assert_eq!(lost, 0),
+            StopAnswer::No(Hindrance::Unreadable) => prop_assert!(0 < lost && report.only_there <= lost),
+            StopAnswer::CannotTell(doubt) => prop_assert_eq!(doubt, Doubt::Uncounted),
+            StopAnswer::No(hindrance) => prop_assert!(false, "{:?}: eight members answer", hindrance),
+        }
+    }
 }

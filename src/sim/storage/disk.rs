@@ -12,8 +12,8 @@ use super::light::{DiskFailure, Light};
 use super::real::Real;
 use super::span::outboard_of;
 use crate::blob::{BlobError, Freeing};
-use crate::files::{CopyHere, DiskError, DiskFault, Laws, OfferLook};
-use crate::id::{ContentId, Position};
+use crate::files::{CopyHere, DiskError, DiskFault, HeldPage, Laws, OfferLook};
+use crate::id::{ContentId, KeyRange, Position, SetDigest};
 use crate::names::NameHistory;
 use crate::outboard::Outboard;
 use crate::replica::{Holdings, LeaseTerms, Presence};
@@ -404,13 +404,41 @@ impl Disk {
     pub(super) fn holdings(&mut self) -> Result<Holdings> {
         match &mut self.0 {
             Kind::Light(light) => {
-                let records = light.records().map(|(key, history)| {
-                    let past = history.past.iter().map(|past| past.record.clone());
-                    (*key, history.current.iter().cloned().chain(past).collect())
-                });
+                let records = light.records();
+                let records = records.map(|(key, history)| (*key, history.clone().into_records().collect()));
                 Ok(Holdings { objects: light.object_ids(), records: records.collect() })
             }
             Kind::Real(real) => Ok(shelf::holdings(&real.store()?)?),
+        }
+    }
+
+    /// Drops what has rotted, if reads are checked: before a round of repair a peer looks at its files.
+    pub(super) fn look_at_files(&mut self) -> Result<()> {
+        match &mut self.0 {
+            Kind::Light(light) => light.look_at_objects(),
+            Kind::Real(real) => real.look_at_files()?,
+        }
+        Ok(())
+    }
+
+    pub(super) fn first_held(&mut self, from: &Position) -> Result<Option<Position>> {
+        match &mut self.0 {
+            Kind::Light(light) => Ok(light.first_held(from)),
+            Kind::Real(real) => Ok(real.store()?.first_held(from)?),
+        }
+    }
+
+    pub(super) fn digest(&mut self, range: &KeyRange) -> Result<SetDigest> {
+        match &mut self.0 {
+            Kind::Light(light) => Ok(light.digest(range)),
+            Kind::Real(real) => Ok(real.store()?.digest(range)?),
+        }
+    }
+
+    pub(super) fn held(&mut self, range: &KeyRange, max: usize) -> Result<HeldPage> {
+        match &mut self.0 {
+            Kind::Light(light) => Ok(light.held(range, max)),
+            Kind::Real(real) => Ok(shelf::held(&real.store()?, range, max)?),
         }
     }
 

@@ -17,12 +17,12 @@ use super::span::Span;
 use super::stream::Stream;
 use crate::chord::View;
 use crate::files::{
-    BoxFuture, Cause, Clock, CopyHere, Env, GiveError, Hops, Laws, OfferLook, RingWish, Transfers,
+    BoxFuture, Cause, Clock, CopyHere, Env, GiveError, HeldPage, Hops, Laws, OfferLook, RingWish, Transfers,
 };
-use crate::id::{ContentId, FileName, Position};
+use crate::id::{ContentId, FileName, KeyRange, Position, SetDigest};
 use crate::names::{Bygones, NameHistory};
 use crate::outboard::Outboard;
-use crate::replica::{Arrivals, Grants, Holdings, LeaseTerms, TakeOver};
+use crate::replica::{Agreements, Arrivals, Grants, Holdings, LeaseTerms, NoRoom, TakeOver};
 use crate::time::{Moment, Timestamp};
 use crate::wire::{
     Entry, Fault, Link, MembershipReply, MembershipRequest, MissingReason, NameRecord, ObjectInfo,
@@ -157,6 +157,10 @@ impl Env for Keeper {
 
     fn with_arrivals<T>(&self, work: impl FnOnce(&mut Arrivals) -> T) -> T {
         work(&mut self.arrivals.lock())
+    }
+
+    fn with_agreements<T>(&self, work: impl FnOnce(&mut Agreements) -> T) -> T {
+        work(&mut self.agreements.lock())
     }
 
     /// The simulator has no people to tell.
@@ -356,6 +360,10 @@ impl Env for Keeper {
         self.settings.surplus_wait.unwrap_or(Duration::MAX)
     }
 
+    fn no_room(&self) -> MutexGuard<'_, NoRoom> {
+        self.no_room.lock()
+    }
+
     fn grants(&self) -> MutexGuard<'_, Grants> {
         self.grants.lock()
     }
@@ -421,10 +429,32 @@ impl Env for Keeper {
         Keeper::waited_for(self)
     }
 
-    async fn tidy(self: &Arc<Self>) {}
+    async fn tidy(self: &Arc<Self>) {
+        let view = Keeper::view(self);
+        self.agreements.lock().tidy(Keeper::now(self), &view);
+        self.disk_call().await;
+        // A running peer warns its user, and goes on.
+        let _ = self.disk.lock().look_at_files();
+    }
 
-    fn look_for_lost(self: &Arc<Self>, _: Arc<Holdings>) -> BoxFuture<'static, ()> {
+    fn look_for_lost(self: &Arc<Self>) -> BoxFuture<'static, ()> {
         Box::pin(std::future::ready(()))
+    }
+
+    async fn first_held(self: &Arc<Self>, from: Position) -> Result<Option<Position>, Failure> {
+        self.disk_call().await;
+        self.disk.lock().first_held(&from)
+    }
+
+    async fn digests(self: &Arc<Self>, ranges: Vec<KeyRange>) -> Result<Vec<SetDigest>, Failure> {
+        self.disk_call().await;
+        let mut disk = self.disk.lock();
+        ranges.iter().map(|range| disk.digest(range)).collect()
+    }
+
+    async fn held(self: &Arc<Self>, range: KeyRange, max: usize) -> Result<HeldPage, Failure> {
+        self.disk_call().await;
+        self.disk.lock().held(&range, max)
     }
 
     async fn holdings(self: &Arc<Self>) -> Result<Holdings, Failure> {
@@ -453,6 +483,8 @@ impl Env for Keeper {
 
     /// The simulator has no people to tell.
     fn heard_offer(&self, _: &View, _: &Entry, _: &BTreeSet<ContentId>, _: &BTreeSet<ContentId>) {}
+
+    fn heard_all(&self, _: &Entry, _: &KeyRange) {}
 
     fn warn(&self, _: String) {}
 }

@@ -22,7 +22,7 @@ use crate::chord::View;
 use crate::files::{Clock as _, Laws, Transfers, timeout};
 use crate::id::{ContentId, Position};
 use crate::names::Bygones;
-use crate::replica::{Arrivals, Grants, Ledger, TakeOver};
+use crate::replica::{Agreements, Arrivals, Grants, Ledger, NoRoom, TakeOver};
 use crate::time::{Moment, Timestamp};
 
 /// The files' side of one process.
@@ -32,6 +32,8 @@ pub(super) struct Keeper {
     pub(super) settings: FileSettings,
     pub(super) interval: Duration,
     pub(super) arrivals: Lock<Arrivals>,
+    /// The ranges in which other peers have what is here.
+    pub(super) agreements: Lock<Agreements>,
     /// The ranges that this peer takes over in its present incarnation.
     pub(super) takeover: Lock<TakeOver>,
     /// The records that this peer does not want again.
@@ -53,6 +55,8 @@ pub(super) struct Keeper {
     pub(super) repair_wanted: Notify,
     /// The number of changes of this peer or its neighbours, and the tasks that wait for the next one.
     neighbours: Lock<(u64, Vec<Waker>)>,
+    /// The copies for which other peers have no room.
+    pub(super) no_room: Lock<NoRoom>,
     /// The permissions to free a copy that this peer gave as an owner.
     pub(super) grants: Lock<Grants>,
     /// The announced holders of objects, with their incarnations.
@@ -87,6 +91,7 @@ impl Keeper {
             settings,
             interval,
             arrivals: Lock::default(),
+            agreements: Lock::default(),
             takeover: Lock::default(),
             bygones: Lock::default(),
             laws,
@@ -95,10 +100,11 @@ impl Keeper {
             lies_told: Lock::default(),
             false_copies: Lock::default(),
             lines,
-            transfers: Transfers::default(),
+            transfers: Transfers::new(settings.repair_bytes_s),
             moved: Lock::default(),
             repair_wanted: Notify::new(),
             neighbours: Lock::default(),
+            no_room: Lock::default(),
             grants: Lock::default(),
             holders: Lock::default(),
             clock_offset_ms: Lock::new(0),

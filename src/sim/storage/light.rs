@@ -15,11 +15,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 
-use crate::files::{CopyHere, KeptAs, Laws};
-use crate::id::{ContentId, Position};
+use crate::files::{CopyHere, HeldPage, KeptAs, Laws};
+use crate::id::{ContentId, KeyRange, Position, SetDigest};
 use crate::names::NameHistory;
 use crate::replica::{LeaseBook, LeaseTerms};
-use crate::wire::ObjectInfo;
+use crate::wire::{ObjectInfo, codec};
 
 /// The content and the state of a peer's disk.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ pub(in crate::sim) struct Light {
     objects: BTreeMap<ContentId, Object>,
     /// The objects that this process means to free, and whether it still may.
     freeing: BTreeMap<ContentId, Arc<AtomicBool>>,
-    records: BTreeMap<Position, Arc<NameHistory>>,
+    records: BTreeMap<Position, Kept>,
     /// The partial transfers, with the number of bytes that came.
     parts: BTreeMap<ContentId, u64>,
     used_bytes: u64,
@@ -54,6 +54,30 @@ struct Object {
     sound: bool,
     kept_as: KeptAs,
     surplus_since_ms: Option<u64>,
+    /// The digest of this object alone, kept as a replica.
+    digest: SetDigest,
+}
+
+impl Object {
+    fn digest(&self) -> SetDigest {
+        match self.kept_as {
+            KeptAs::Replica => self.digest,
+            KeptAs::Requested => self.digest.cached(),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Kept {
+    history: Arc<NameHistory>,
+    digest: SetDigest,
+}
+
+impl Kept {
+    fn new(key: &Position, history: Arc<NameHistory>) -> Kept {
+        let bytes = codec::encode(history.as_ref()).unwrap_or_default();
+        Kept { history, digest: SetDigest::of_records(key, &bytes) }
+    }
 }
 
 /// Why a disk does not take data.
@@ -111,12 +135,12 @@ impl Light {
 
     /// The records here, by name key.
     pub fn records(&self) -> impl Iterator<Item = (&Position, &NameHistory)> {
-        self.records.iter().map(|(key, history)| (key, history.as_ref()))
+        self.records.iter().map(|(key, kept)| (key, kept.history.as_ref()))
     }
 
     /// The history of one name.
     pub fn record(&self, key: &Position) -> Option<&NameHistory> {
-        self.records.get(key).map(Arc::as_ref)
+        self.records.get(key).map(|kept| kept.history.as_ref())
     }
 
     /// The number of bytes of a partial transfer that are here.
@@ -373,11 +397,11 @@ impl Light {
         key: Position,
         work: impl FnOnce(&mut NameHistory) -> T,
     ) -> Result<T, DiskFailure> {
-        let mut history = self.records.get(&key).map(|kept| kept.as_ref().clone()).unwrap_or_default();
+        let mut history = self.record(&key).cloned().unwrap_or_default();
         let done = work(&mut history);
         if self.record(&key) != Some(&history) && history.current.is_some() {
             self.sync()?;
-            self.records.insert(key, Arc::new(history));
+            self.records.insert(key, Kept::new(&key, Arc::new(history)));
         }
         Ok(done)
     }
@@ -437,14 +461,57 @@ impl Light {
     fn put_object_as(&mut self, info: ObjectInfo, kept_as: KeptAs) {
         self.promised(&info.content);
         self.leases.came(&info.content);
-        let object = Object { info, sound: true, kept_as, surplus_since_ms: None };
+        let digest = SetDigest::of_object(&info.content);
+        let object = Object { info, sound: true, kept_as, surplus_since_ms: None, digest };
         if self.objects.insert(info.content, object).is_none() {
             self.used_bytes += info.length;
         }
     }
 
     pub(super) fn put_record(&mut self, key: Position, history: Arc<NameHistory>) {
-        self.records.insert(key, history);
+        self.records.insert(key, Kept::new(&key, history));
+    }
+
+    pub(super) fn look_at_objects(&mut self) {
+        let rotten: Vec<ContentId> = self.objects().filter(|(_, sound)| !sound).map(|(c, _)| *c).collect();
+        for content in rotten {
+            self.info(&content);
+        }
+    }
+
+    pub(super) fn first_held(&self, from: &Position) -> Option<Position> {
+        let object = self.objects.range(ContentId(from.0)..).next().map(|(content, _)| content.key());
+        let record = self.records.range(from..).next().map(|(key, _)| *key);
+        object.into_iter().chain(record).min()
+    }
+
+    pub(super) fn digest(&self, range: &KeyRange) -> SetDigest {
+        if range.first > range.last {
+            return SetDigest::default();
+        }
+        let objects = self.objects.range(ContentId(range.first.0)..=ContentId(range.last.0));
+        let records = self.records.range(range.first..=range.last);
+        objects.map(|(_, object)| object.digest()).chain(records.map(|(_, kept)| kept.digest)).sum()
+    }
+
+    pub(super) fn held(&self, range: &KeyRange, max: usize) -> HeldPage {
+        let mut page = HeldPage::default();
+        if range.first > range.last {
+            return page;
+        }
+        let contents = || self.objects.range(ContentId(range.first.0)..=ContentId(range.last.0));
+        let names = || self.records.range(range.first..=range.last);
+        let next = contents().nth(max).map(|(content, _)| content.key());
+        let end = next.into_iter().chain(names().nth(max).map(|(key, _)| *key)).min();
+        let is_in_page = |key: &Position| end.is_none_or(|end| *key < end);
+        page.objects
+            .extend(contents().map(|(content, _)| *content).filter(|c| is_in_page(&c.key())).take(max));
+        for (key, kept) in names().take_while(|(key, _)| is_in_page(key)) {
+            let records = kept.history.as_ref().clone().into_records();
+            page.records.extend(records.map(|record| (*key, record)));
+        }
+        page.rest = end.map(|first| KeyRange { first, last: range.last });
+        page
     }
 
     fn forget(&mut self, content: &ContentId) {

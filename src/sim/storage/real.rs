@@ -95,6 +95,18 @@ impl Real {
         if self.checks_reads { store.scrub(content) } else { store.contains(content) }
     }
 
+    pub(super) fn look_at_files(&self) -> Result<(), BlobError> {
+        let store = self.store()?;
+        for (content, _) in store.object_ids()? {
+            if self.checks_reads {
+                store.scrub(&content)?
+            } else {
+                store.contains(&content)?
+            };
+        }
+        Ok(())
+    }
+
     pub(super) fn objects(&self) -> Vec<(ContentId, bool)> {
         let contents =
             self.files_in(OBJECTS).filter_map(|(path, _)| path.file_name()?.to_str()?.parse().ok());

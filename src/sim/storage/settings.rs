@@ -15,9 +15,11 @@ pub struct FileSettings {
     pub sync_time: Duration,
     /// The shortest and the longest time of any other call of the disk; other tasks go on meanwhile.
     pub call_time: (Duration, Duration),
-    /// The time for which an away member is waited for before its copies are made anew, while two copies are left. A
-    /// running peer does not wait.
+    /// The time for which an away member is waited for before its copies are made anew, while two copies are left; zero
+    /// by default, so that worlds are repaired soon.
     pub away_wait: Duration,
+    /// The most bytes a second that a peer sends for repair.
+    pub repair_bytes_s: Option<u64>,
     /// The times of leases.
     pub leases: LeaseTerms,
     /// How long a copy that is one too many stays while there is room; `None` if no peer frees such copies by itself.
@@ -35,6 +37,7 @@ impl Default for FileSettings {
             sync_time: Duration::from_millis(8),
             call_time: (Duration::from_micros(100), Duration::from_micros(100)),
             away_wait: Duration::ZERO,
+            repair_bytes_s: None,
             leases: LeaseTerms::default(),
             surplus_wait: None,
             real_stores: false,

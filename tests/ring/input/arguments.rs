@@ -50,6 +50,19 @@ fn an_interval_that_is_none() {
     }
 }
 
+/// Goal: a limit or rate of repair that is none is a usage error before anything starts.
+#[test]
+fn a_limit_of_repair_that_is_none() {
+    for command in [&["init", "4"][..], &["join", "4", "8"], &["run"]] {
+        for limit in ["-1", "soon", "", "1w", "31d", "nan"] {
+            before_anything_starts(&[command, &["--away-limit", limit]].concat(), "--away-limit");
+        }
+        for rate in ["-1", "0", "65535", "1M", ""] {
+            before_anything_starts(&[command, &["--repair-rate", rate]].concat(), "--repair-rate");
+        }
+    }
+}
+
 /// Goal: `init` corrects successors in the wrong order, with a warning that names both orders.
 #[test]
 fn successors_that_are_swapped() {

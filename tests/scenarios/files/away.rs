@@ -1,8 +1,7 @@
 //! Peers that are away for a while and come back with all their files.
 //!
-//! By the design, peers make new copies only if one copy is left, or after a quarter of an hour.
-//! [`quoit::replica::plan_repair`] decides that, and the simulated peers can be told to ask it. A running peer does not
-//! wait yet: it makes all copies again as soon as it has noticed.
+//! Peers make new copies only if one copy is left, or after the away limit. [`quoit::replica::plan_repair`] decides
+//! that. Most other worlds of these tests have a limit of zero, so that they are repaired soon.
 
 use std::time::Duration;
 
@@ -41,8 +40,8 @@ fn three_tenths_are_waited_for() {
     }
 }
 
-/// Scenario 19, as the running peer is: **it does not meet "repair bytes near zero"**. Repair makes every copy that is
-/// away anew, once, and after their return no file is below R.
+/// Scenario 19 with a limit of zero, as a control: repair makes every copy that is away anew, once, and after their
+/// return no file is below R.
 #[test]
 fn three_tenths_are_not_waited_for() {
     for seed in seeds(0..2) {

@@ -54,6 +54,32 @@ fn clocks_that_are_an_hour_off() {
     }
 }
 
+/// Goal: a read gives the record to a replica that lacks it, without waiting for a round of repair.
+#[test]
+fn a_read_brings_the_replicas_up_to_date() {
+    for seed in seeds(0..4) {
+        let mut world = converged_on(super::harness::Stores::Light, seed, 12);
+        world.place_files(40, 1 << 10);
+        world.run_for(MINUTE);
+        let names = ["file-1", "file-2"];
+        let keys = names.map(|name| quoit::id::FileName::new(name).unwrap().key());
+        let owner = owner_of_name(&world, names[0]);
+        world.with_disk(owner, quoit::sim::storage::Disk::lose);
+        let reader = members(&world).into_iter().find(|slot| *slot != owner).unwrap();
+        let id = world.request(reader, names[0]);
+        let ended = world.finish(SECOND * 2);
+        assert!(matches!(requested(&ended, id, seed), Requested::Found { .. }), "seed {seed}");
+        world.run_for(SECOND);
+        let here = world.with_disk(owner, |disk| disk.record_keys()).unwrap();
+        assert!(here.contains(&keys[0]), "seed {seed}");
+        assert!(
+            !here.contains(&keys[1]),
+            "seed {seed}: a round of repair came first, and this test shows nothing"
+        );
+        settle(&mut world, MINUTE * 2, seed);
+    }
+}
+
 /// Reported: version 2 was acknowledged by the owner and the second replica; the owner died; the first replica, now the
 /// owner, answered with version 1, and the next write made version 2 a sibling.
 ///
