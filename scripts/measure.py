@@ -25,7 +25,7 @@ class Peer:
         arguments = [ring.bin, *command, "--data-dir", self.dir, "--certs-dir", os.path.join(ring.root, "certs"),
                      "--base-port", str(ring.base_port)]
         self.begin = time.monotonic()
-        # What is measured is the repair, not the time for which it waits for a peer to come back.
+        # This measures the repair, not the time for which it waits for a peer to come back.
         self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True,
                                         env={**os.environ, "QUOIT_AWAY_LIMIT": "0"})

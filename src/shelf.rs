@@ -317,7 +317,7 @@ pub(crate) fn holdings(store: &Store) -> Result<Holdings, BlobError> {
     Ok(Holdings { objects, records })
 }
 
-/// What is here of a range: at most `max` objects, and the records of at most `max` names. A history that cannot be read
+/// The content of a range here: at most `max` objects, and the records of at most `max` names. A history that cannot be read
 /// is told, and passed over.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! What is here, by ranges of keys: its digest, and what it is.
+//! The objects and records here, by ranges of keys, and the digests of these ranges.
 
 use redb::ReadableDatabase as _;
 

@@ -26,8 +26,8 @@ fn line(event: &PeerEvent, me: &Position) -> Option<String> {
         PeerEvent::Synced { objects: 0, .. } => return None,
         PeerEvent::Synced { objects, bytes, ms } => format!(
             "Took over {} ({}) in {}",
-            super::quantity::count(*objects, "file", "files"),
-            super::quantity::size(*bytes),
+            super::format::count(*objects, "file", "files"),
+            super::format::size(*bytes),
             super::format::seconds(std::time::Duration::from_millis(*ms)),
         ),
         PeerEvent::PingsSent { to } => match to.as_slice() {

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::local_time::LocalTime;
-use super::quantity::{count, size};
 use super::words::quoted;
 use crate::id::{FileName, escaped};
 use crate::peer::{
@@ -469,6 +468,24 @@ fn certificate(until: u64, now: u64) -> Option<String> {
     Some(format!("  certificate  {ends}: `quoit admit --renew` where the CA key is"))
 }
 
+/// A number of bytes in binary units.
+pub(super) fn size(bytes: u64) -> String {
+    if bytes < 1024 {
+        return count(bytes, "byte", "bytes");
+    }
+    let mut value = bytes as f64;
+    let mut unit = "bytes";
+    for next in ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] {
+        // A value that would be written as 1024.0 of one unit becomes 1.0 of the next.
+        if value < 1023.95 {
+            break;
+        }
+        value /= 1024.0;
+        unit = next;
+    }
+    format!("{value:.1} {unit}")
+}
+
 /// A time span: with hundredths below ten seconds, tenths below a minute, then in minutes, and in hours.
 pub(super) fn seconds(span: Duration) -> String {
     let seconds = span.as_secs_f64();
@@ -500,6 +517,11 @@ pub(super) fn figure(value: f64) -> String {
     let text = format!("{value:.2}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
     if text == "-0" { "0" } else { text }.to_owned()
+}
+
+/// A number with its noun: "1 file", "2 files".
+pub(super) fn count(n: u64, one: &str, several: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { several })
 }
 
 /// A list of peers, shortened for large rings.

@@ -23,7 +23,6 @@ mod local_time;
 mod output;
 mod plot;
 mod progress;
-mod quantity;
 mod remedy;
 mod revoke;
 mod run;

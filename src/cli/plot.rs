@@ -11,8 +11,7 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::format::{figure, seconds};
-use super::quantity::count;
+use super::format::{count, figure, seconds};
 use crate::sim::{Health, Report};
 
 /// The report as an SVG document.

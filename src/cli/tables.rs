@@ -8,9 +8,8 @@ use comfy_table::{Cell, CellAlignment, presets};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::fit::wrapped;
-use super::format::{figure, minute, seconds};
+use super::format::{count, figure, minute, seconds, size};
 use super::local_time::LocalTime;
-use super::quantity::{count, size};
 use super::verdict;
 use crate::id::{ContentId, FileName};
 use crate::peer::{MemberLine, RingFiles, RingLine, SelfReport, peer_list};

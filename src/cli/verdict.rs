@@ -1,8 +1,8 @@
 //! The sentences on how safe the files are: what `status` begins with, and what `safe-to-stop` answers. Pure: figures
 //! in, one sentence out.
 
+use super::format::size;
 use super::local_time::LocalTime;
-use super::quantity::size;
 use crate::peer::{
     AtRisk, Doubt, Hindrance, Lack, LackReason, Listed, PeerName, StatusReport, StopAnswer, StopReport,
     StopSpan, Verdict, peer_list, word_list,

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::command::{HistoryArgs, RemoveArgs, RestoreArgs};
 use super::execute::Executor;
+use super::format::{count, size};
 use super::json;
-use super::quantity::{count, size};
 use super::remedy;
 use super::tables::{Cut, Table};
 use crate::peer::{

@@ -441,6 +441,12 @@ pub trait Env: Hops {
         max: usize,
     ) -> impl Future<Output = Result<Vec<ContentId>, String>> + Send;
 
+    /// Whether an object was freed here, since no name referred to it, and none has done so since.
+    ///
+    /// # Errors
+    /// The reason why that cannot be told.
+    fn was_freed(self: &Arc<Self>, content: ContentId) -> impl Future<Output = Result<bool, String>> + Send;
+
     /// Frees an object if its lease is dated `before_unix_ms` or earlier. Returns whether it was freed.
     ///
     /// # Errors
@@ -494,7 +500,7 @@ pub trait Env: Hops {
         ranges: Vec<KeyRange>,
     ) -> impl Future<Output = Result<Vec<SetDigest>, Self::DiskError>> + Send;
 
-    /// What is here of a range: at most `max` objects, and the records of at most `max` names.
+    /// The content of a range here: at most `max` objects, and the records of at most `max` names.
     ///
     /// # Errors
     /// The reason why it cannot be read.

@@ -186,7 +186,11 @@ pub async fn answer_vouch<E: Env>(env: &Arc<E>, content: ContentId) -> Result<St
     if !view.is_member() || !KeptRange::of(&view, env.copies()).contains(&content.key()) {
         return Err("this peer is none of those that should keep it".to_owned());
     }
-    Ok(if env.vouch(content).await? { StorageReply::Vouched } else { StorageReply::NotHere })
+    Ok(match env.vouch(content).await? {
+        true => StorageReply::Vouched,
+        false if env.was_freed(content).await? => StorageReply::LetGo,
+        false => StorageReply::NotHere,
+    })
 }
 
 /// Handles `Freed`.

@@ -11,7 +11,7 @@ use super::env::Env;
 use super::find::{find, find_soon};
 use super::records::STORAGE_TIMEOUT;
 use crate::chord::PhaseKind;
-use crate::id::Position;
+use crate::id::{ContentId, Position};
 use crate::replica::{LeaseSchedule, replicas};
 use crate::wire::limits::REFERENCES_PER_MESSAGE_MAX;
 use crate::wire::{Entry, Reference, StorageReply, StorageRequest};
@@ -106,13 +106,15 @@ async fn free_lapsed<E: Env>(env: &Arc<E>) {
         Err(why) => return env.warn(format!("the leases of files cannot be read: {why}")),
     };
     for content in lapsed {
-        // Only a replica is told of renewals. The ring may have changed since the look began.
+        // The ring may have changed since the look began.
         let Ok(found) = find(env, content.key(), env.copies() - 1).await else { continue };
         let (view, keepers) = (env.view(), replicas(&found.owner, &found.successors, env.copies()));
         if view.away().next().is_some() {
             return;
         }
-        if keepers.iter().all(|keeper| keeper.position != view.me.position) {
+        // Only a replica is told of renewals: another peer goes by the word of all of them.
+        let belongs = keepers.iter().any(|keeper| keeper.position == view.me.position);
+        if !belongs && !all_let_go(env, &keepers, content).await {
             continue;
         }
         let before = env.lease_terms().lapsed_before(env.ring_ms());
@@ -120,6 +122,22 @@ async fn free_lapsed<E: Env>(env: &Arc<E>) {
             return env.warn(format!("what no name refers to is not freed: {why}"));
         }
     }
+}
+
+/// Whether all replicas of an object have freed it, as they say.
+async fn all_let_go<E: Env>(env: &Arc<E>, keepers: &[Entry], content: ContentId) -> bool {
+    for keeper in keepers {
+        // A replica that has the object says so without hashing it.
+        let who_has = ask_storage(env, keeper, StorageRequest::WhoHas { content }, STORAGE_TIMEOUT).await;
+        if !matches!(who_has, Ok(StorageReply::Holders { here: false, .. })) {
+            return false;
+        }
+        let vouched = ask_storage(env, keeper, StorageRequest::Vouch { content }, STORAGE_TIMEOUT).await;
+        if vouched != Ok(StorageReply::LetGo) {
+            return false;
+        }
+    }
+    true
 }
 
 /// The number of names that are read at a time.

@@ -218,7 +218,7 @@ where
 /// more than is known here, a joiner.
 ///
 /// # Errors
-/// What is here cannot be read.
+/// The objects and records here cannot be read.
 pub async fn planned<E: Env, P>(
     env: &Arc<E>,
     plan: &P,
@@ -258,7 +258,7 @@ where
 /// Adds the offers to the stand-ins of peers without room, of the objects that are here.
 ///
 /// # Errors
-/// What is here cannot be read.
+/// The objects and records here cannot be read.
 async fn with_standins<E: Env>(env: &Arc<E>, mut plan: OfferPlan) -> Result<OfferPlan, E::DiskError> {
     let full = env.no_room().by_object(env.now());
     for (to, key) in plan_standins(&env.view(), env.copies(), &full) {
@@ -327,7 +327,7 @@ async fn offer<E: Env>(env: &Arc<E>, offer: Offer, log: &RoundLog) {
     }
 }
 
-/// What is here and differs at one peer, on its way into offers.
+/// The objects and records here that differ at one peer, on their way into offers.
 struct Listing {
     to: Entry,
     objects: Vec<ContentId>,

@@ -20,7 +20,7 @@ pub enum Extent {
     More,
 }
 
-/// What this peer and others agreed on, by the position of the other one.
+/// The ranges on which this peer and others agreed, by the position of the other one.
 #[derive(Debug, Clone, Default)]
 pub struct Agreements {
     peers: BTreeMap<Position, (u64, Vec<Agreement>)>,

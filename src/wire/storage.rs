@@ -185,7 +185,7 @@ pub enum StorageRequest {
         sure: bool,
     },
     /// The owner asks one of the peers that should keep an object to vouch for its copy: it checks the bytes, and frees
-    /// the copy on no permission that it has asked for before. `-> Vouched | NotHere`.
+    /// the copy on no permission that it has asked for before. `-> Vouched | NotHere | LetGo`.
     Vouch {
         /// The content id of the object.
         content: ContentId,
@@ -479,6 +479,8 @@ pub enum StorageReply {
         /// These ranges, in the order of the request.
         ranges: Vec<Difference>,
     },
+    /// The object was freed at the answering peer, since no name refers to it.
+    LetGo,
 }
 
 impl StorageReply {

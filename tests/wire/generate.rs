@@ -385,6 +385,7 @@ fn freeing() -> impl Strategy<Value = StorageReply> {
         peers().prop_map(|holders| StorageReply::Granted { holders }),
         why.prop_map(StorageReply::Kept),
         Just(StorageReply::Vouched),
+        Just(StorageReply::LetGo),
     ]
 }
 

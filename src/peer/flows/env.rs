@@ -421,6 +421,10 @@ impl Env for Shared {
         lapsed.await.map_err(|error| error.to_string())
     }
 
+    async fn was_freed(self: &Arc<Self>, content: ContentId) -> Result<bool, String> {
+        self.blocking(move |store| store.was_freed(&content)).await.map_err(|error| error.to_string())
+    }
+
     async fn free_lapsed(self: &Arc<Self>, content: ContentId, before_unix_ms: u64) -> Result<bool, String> {
         let freed = self.blocking(move |store| store.free_lapsed(&content, before_unix_ms));
         freed.await.map_err(|error| error.to_string())

@@ -4,48 +4,18 @@
 //! changed, and once a day; in between only those that were lost at the last look. So a ring at rest asks nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
+use super::lost_search::Ring;
 use crate::blob::BlobError;
-use crate::chord::{Route, View};
+use crate::chord::Route;
 use crate::files::Env as _;
 use crate::id::{ContentId, FileName, KeyRange, Position};
 use crate::names::content_of;
 use crate::peer::shared::{STORAGE_TIMEOUT, Shared};
 use crate::shelf;
-use crate::time::Moment;
 use crate::wire::Entry;
 use crate::wire::limits::{HEALTH_NAMES_MAX, LOST_TOLD_MAX, OFFERS_PER_MESSAGE_MAX};
-
-/// The ring as it was at the last whole search, and when that was.
-#[derive(Debug, Default)]
-pub(in crate::peer) struct LostSearch(Mutex<Option<(Ring, Moment)>>);
-
-/// The members on which the answer of a search depends: the owner's range, and who may have the contents.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Ring {
-    predecessor: Option<Position>,
-    lives: BTreeMap<Position, u64>,
-}
-
-impl Ring {
-    fn of(view: &View) -> Ring {
-        let lives = view.alive().map(|entry| (entry.position, entry.incarnation)).collect();
-        Ring { predecessor: view.predecessor.as_ref().map(|entry| entry.position), lives }
-    }
-}
-
-impl LostSearch {
-    fn is_due(&self, now: Moment, ring: &Ring) -> bool {
-        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().is_none_or(|(known, at)| known != ring || now.since(*at) >= EVERY)
-    }
-
-    fn is_done(&self, now: Moment, ring: Ring) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((ring, now));
-    }
-}
 
 /// Contents that are named and not here, each with some of its names.
 type Named = BTreeMap<ContentId, Vec<FileName>>;
@@ -174,26 +144,5 @@ fn named_elsewhere(
     Ok((named, page.rest))
 }
 
-/// The time between two whole searches in a ring whose members do not change.
-const EVERY: Duration = Duration::from_secs(24 * 3_600);
 /// The names that are read at a time.
 const NAMES_PER_PAGE: usize = 500;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_whole_search_follows_each_change_of_the_ring() {
-        let search = LostSearch::default();
-        let ring = |lives: &[(u8, u64)]| Ring {
-            predecessor: None,
-            lives: lives.iter().map(|(peer, life)| (Position::of_number(*peer), *life)).collect(),
-        };
-        assert!(search.is_due(Moment(1), &ring(&[])), "the first one");
-        search.is_done(Moment(1), ring(&[(1, 1)]));
-        assert!(!search.is_due(Moment(2), &ring(&[(1, 1)])));
-        assert!(search.is_due(Moment(2), &ring(&[(1, 2)])) && search.is_due(Moment(2), &ring(&[])));
-        assert!(search.is_due(Moment(1) + EVERY, &ring(&[(1, 1)])));
-    }
-}

@@ -22,6 +22,7 @@
 //! | `verified` | when copies were last verified, here and at other peers |
 //! | `health` | which files have fewer copies than they should |
 //! | `lost` | the search for contents that are named and that no peer has |
+//! | `lost_search` | when that search is due |
 //! | `versions` | the versions of a name, its removal and its restoring |
 //! | `health_book` | the known copies of the files that this peer reports on |
 //! | `space` | the room for files: pins, and copies that are freed |
@@ -35,6 +36,7 @@ pub(in crate::peer) mod health_book;
 pub(in crate::peer) mod hopeless;
 pub(in crate::peer) mod leave;
 pub(in crate::peer) mod lost;
+pub(in crate::peer) mod lost_search;
 pub(in crate::peer) mod mend;
 pub(in crate::peer) mod mending;
 pub(in crate::peer) mod notice_book;

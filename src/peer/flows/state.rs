@@ -8,7 +8,7 @@ use tokio::sync::{Notify, watch};
 
 use super::health_book::HealthBook;
 use super::hopeless::Hopeless;
-use super::lost::LostSearch;
+use super::lost_search::LostSearch;
 use super::mending::Mending;
 use super::notice_book::NoticeBook;
 use super::scrubs::Scrubs;

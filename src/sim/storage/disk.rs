@@ -303,6 +303,13 @@ impl Disk {
         }
     }
 
+    pub(super) fn was_freed(&mut self, content: &ContentId) -> Result<bool> {
+        match &mut self.0 {
+            Kind::Light(light) => Ok(light.was_freed(content)),
+            Kind::Real(real) => Ok(real.store()?.was_freed(content)?),
+        }
+    }
+
     pub(super) fn free_lapsed(&mut self, content: &ContentId, before: u64) -> Result<bool> {
         match &mut self.0 {
             Kind::Light(light) => Ok(light.free_lapsed(content, before)),

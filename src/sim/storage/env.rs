@@ -406,6 +406,11 @@ impl Env for Keeper {
         lapsed.map_err(|error| error.to_string())
     }
 
+    async fn was_freed(self: &Arc<Self>, content: ContentId) -> Result<bool, String> {
+        self.disk_call().await;
+        self.disk.lock().was_freed(&content).map_err(|error| error.to_string())
+    }
+
     async fn free_lapsed(self: &Arc<Self>, content: ContentId, before_unix_ms: u64) -> Result<bool, String> {
         self.disk_call().await;
         self.disk.lock().free_lapsed(&content, before_unix_ms).map_err(|error| error.to_string())

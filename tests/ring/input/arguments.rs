@@ -50,7 +50,7 @@ fn an_interval_that_is_none() {
     }
 }
 
-/// Goal: a limit or rate of repair that is none is a usage error before anything starts.
+/// Goal: a limit or rate of repair out of its bounds is a usage error before anything starts.
 #[test]
 fn a_limit_of_repair_that_is_none() {
     for command in [&["init", "4"][..], &["join", "4", "8"], &["run"]] {

@@ -105,8 +105,8 @@ fn what_is_acknowledged_while_bytes_are_about_to_go_keeps_them() {
         let content = store(&mut world, at[1], "removed", b"removed", seed);
         world.remove(at[2], "removed");
         world.finish(MINUTE);
-        // The bytes go within about a minute around this time, at one replica after the other.
-        world.run_for(GONE_AFTER - TERMS.period - SECOND * 10 + SECOND * 5 * (seed as u32 % 16));
+        // The bytes go within this span, at one replica after the other.
+        world.run_for(GONE_AFTER - SECOND * 140 + SECOND * 6 * (seed as u32 % 24));
         let restores = seed % 2 == 0;
         let id = match restores {
             true => world.restore(at[3], "removed", VersionChoice::Number(1)),
@@ -121,7 +121,8 @@ fn what_is_acknowledged_while_bytes_are_about_to_go_keeps_them() {
         };
         *kept.entry((restores, acknowledged)).or_insert(0) += 1;
         if !acknowledged {
-            assert!(restores, "seed {seed}: a store has the bytes itself: {ended:?}");
+            // A version can be too late, a store has the bytes itself.
+            assert!(restores, "seed {seed}: {ended:?}");
             continue;
         }
         let name = if restores { "removed" } else { "again" };

@@ -107,7 +107,7 @@ fn three_tenths_of_all_peers_die_at_once() {
 /// Three neighbours that die are so rare at the least fraction that a few seeds may have none.
 const RARE: f64 = 0.002;
 
-/// What each peer sends for files in ten minutes at rest, in bytes: the mean over all peers and rounds.
+/// The bytes that each peer sends for files in ten minutes at rest: the mean over all peers and rounds.
 fn bytes_per_round_at_rest(peers: usize, files: u64) -> f64 {
     let mut world = converged_with(1, RingSettings::default(), peers);
     world.place_files(files, 1 << 10);
