@@ -285,10 +285,10 @@ fn a_digest_is_that_of_what_is_here() {
     fixture = fixture.reopen(|_| {});
     check(&fixture, 30);
     fixture = fixture.reopen(|dir| fs::remove_file(dir.join("index.redb")).unwrap());
-    check(&fixture, 15);
+    check(&fixture, 30);
     fixture.store.index().forget_digests();
     fixture = fixture.reopen(|_| {});
-    check(&fixture, 15);
+    check(&fixture, 30);
 }
 
 /// Goal: an object that is only cached is not the same as a replica, so that a comparison finds it, and it is one once it
