@@ -82,7 +82,7 @@ fn next_record(rest: &mut &[u8], earlier: &[SignedRecord]) -> Option<SignedRecor
         clock: Timestamp(u64::from(clock)),
         writer: Position::of_number(writer),
         version: 1,
-        replaces: earlier.get(usize::from(replaces)).map(SignedRecord::id),
+        replaces: earlier.get(usize::from(replaces)).map(SignedRecord::id).into_iter().collect(),
     };
     let body = codec::encode(&record).ok()?;
     Some(SignedRecord { body, signature: vec![0; SignedRecord::SIGNATURE_BYTES], certificate: Vec::new() })

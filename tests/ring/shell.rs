@@ -383,7 +383,7 @@ fn a_member_cannot_command_another_peer() {
     // The peer does the same command with its own key.
     let own = identity(&ring, 60);
     assert_eq!(own.position(), Position::of_number(60));
-    assert!(matches!(command(&own, &ClientRequest::Status), Ok(ClientReply::Status(_))));
+    assert!(matches!(command(&own, &ClientRequest::Status), Ok(ClientReply::Verdict(_))));
     assert_eq!(ring.shown_by(60), [60, 120, 240]);
     assert!(entries(&ring.data_dir(60).join("received")).is_empty());
     let files = ring.said(60, &["files", "--ring", "--json"]).values();

@@ -148,7 +148,11 @@ fn drop_and_evict_free_what_is_safe_elsewhere() {
         let at = others(&ring, sample)[0];
         assert!(ring.said(at, &["drop", &sample.name]).error(1).contains("no copy"));
         ring.said(at, &["request", &sample.name]).done();
-        let said = ring.said(at, &["drop", "--json", &sample.name]).value();
+        // A keeper whose neighbours have just come does not vouch yet.
+        let said = eventually("a permission", || {
+            let said = ring.said(at, &["drop", "--json", &sample.name]);
+            (said.code == Some(0)).then(|| said.value())
+        });
         assert_eq!(said["holders"].as_array().unwrap().len(), 3, "{said}");
         assert_eq!(sample.on_disk(&ring), keepers);
 
