@@ -216,7 +216,7 @@ fn hindered(report: &StopReport, hindrance: Hindrance, without: &str, now: &Loca
                 n => counted(n, "machine", "machines"),
             };
             format!(
-                "without {without} {answering} would answer, and a store needs copies on {}",
+                "without {without}, {answering} would answer, and a store needs copies on {}",
                 report.quorum
             )
         }

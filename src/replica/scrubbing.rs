@@ -79,7 +79,7 @@ impl Scrubbing {
         }
     }
 
-    /// The pause after one chunk of an object, so that the scrub reads at most [`Scrubbing::rate`] bytes a second, and
+    /// The pause after one chunk of an object, so that the scrub reads no faster than its rate in bytes a second, and
     /// less while files of others or of a user are on their way.
     pub fn chunk_pause(
         &self,

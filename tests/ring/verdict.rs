@@ -46,7 +46,7 @@ fn a_ring_that_grows_says_how_safe_its_files_are() {
         60,
         &[],
         1,
-        "No: without 60 1 machine would answer, and a store needs copies on 2.",
+        "No: without 60, 1 machine would answer, and a store needs copies on 2.",
     );
 }
 

@@ -330,11 +330,11 @@ fn no_and_why() {
     );
     assert_eq!(
         answered(&StopReport { answering: 1, ..no(Hindrance::NoStores) }),
-        "No: without desk 1 machine would answer, and a store needs copies on 2."
+        "No: without desk, 1 machine would answer, and a store needs copies on 2."
     );
     assert_eq!(
         answered(&StopReport { answering: 0, quorum: 1, ..no(Hindrance::NoStores) }),
-        "No: without desk no machine would answer, and a store needs copies on 1."
+        "No: without desk, no machine would answer, and a store needs copies on 1."
     );
     assert_eq!(
         answered(&StopReport { answering: 2, ..no(Hindrance::TooFewMembers) }),
