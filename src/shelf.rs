@@ -142,21 +142,24 @@ pub(crate) fn renew_leases(
     Ok(())
 }
 
-/// At most `max` names that are kept here, after this key, each with its history.
+/// At most `max` names that are kept here, after this key, each with its history; `None` for one that cannot be decoded,
+/// which is told.
 ///
 /// # Errors
-/// The error of the index, or the key of the name whose history cannot be decoded.
+/// The error of the index.
 pub(crate) fn histories_after(
     store: &Store,
     after: Option<Position>,
     max: usize,
-) -> Result<Vec<(Position, NameHistory)>, String> {
-    let page = store.records_after(after, max).map_err(|error| error.to_string())?;
-    let readable = |(key, bytes): (Position, Vec<u8>)| {
-        let history = decoded(&key, Some(&bytes)).map_err(|error| error.to_string())?;
-        Ok((key, history))
+) -> Result<Vec<(Position, Option<NameHistory>)>, BlobError> {
+    let readable = |(key, bytes): (Position, Vec<u8>)| match decoded(&key, Some(&bytes)) {
+        Ok(history) => (key, Some(history)),
+        Err(error) => {
+            store.tell_unreadable(error.key, error.reason);
+            (key, None)
+        }
     };
-    page.into_iter().map(readable).collect()
+    Ok(store.records_after(after, max)?.into_iter().map(readable).collect())
 }
 
 /// The info of an object that is here, and the names that are linked to it.
@@ -365,6 +368,23 @@ const RECORDS_PER_PAGE: usize = 1_000;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Goal: one history that cannot be read hides no other one: the leases of the objects of all others are renewed.
+    #[test]
+    fn histories_after_an_unreadable_one_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), std::sync::Arc::new(crate::blob::RealDisk::default())).unwrap();
+        let keys = [1, 2, 3].map(Position::of_number);
+        for (key, is_bad) in keys.iter().zip([false, true, false]) {
+            let bytes = if is_bad { vec![0xff; 40] } else { kept(&NameHistory::default()).unwrap().bytes };
+            store.update_record(*key, |_| Some(KeptRecord { bytes, sibling: None })).unwrap();
+        }
+        let read = histories_after(&store, None, 10).unwrap();
+        let readable: Vec<(Position, bool)> =
+            read.iter().map(|(key, history)| (*key, history.is_some())).collect();
+        assert_eq!(readable, [(keys[0], true), (keys[1], false), (keys[2], true)]);
+        assert_eq!(histories_after(&store, Some(keys[1]), 10).unwrap().len(), 1);
+    }
 
     /// Goal: an unreadable record is neither overwritten nor taken for absent, and a failed write is reported as a
     /// failure.

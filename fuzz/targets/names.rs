@@ -35,7 +35,7 @@ fuzz_target!(|data: &[u8]| {
         4 => match text.parse::<Wanted>() {
             Ok(Wanted::Name(name)) => assert_eq!(name.as_str(), text),
             Ok(Wanted::NameOrBeginning(_)) => panic!("only the prompt asks for the beginning of a name"),
-            Ok(Wanted::Version { name, version }) => assert_eq!(format!("{name}@{version}"), text),
+            Ok(Wanted::Version { name, version }) => assert_eq!(format!("{}@{version}", name.as_str()), text),
             Ok(Wanted::Content(content)) => assert!(text.eq_ignore_ascii_case(&format!("sha256:{content}"))),
             Ok(Wanted::ContentPrefix(digits)) => {
                 assert!(text.eq_ignore_ascii_case(&format!("sha256:{digits}")));

@@ -1,6 +1,7 @@
 //! Leases: objects that names refer to stay, and others are freed once their lease has lapsed.
 
 use super::error::Result;
+use super::evict::Amount;
 use super::index::{Change, Discard, Kind, ObjectRow};
 use super::store::Store;
 use crate::id::ContentId;
@@ -46,6 +47,31 @@ impl Store {
         }
     }
 
+    /// The replicas here whose lease is dated `before_unix_ms` or earlier, pinned ones left out.
+    ///
+    /// # Errors
+    /// The errors of the index.
+    pub fn unreferenced(&self, before_unix_ms: u64) -> Result<Unreferenced> {
+        let (mut after, mut found) = (None, Unreferenced::default());
+        loop {
+            let page = self.index().objects_after(after, OBJECTS_PER_PAGE)?;
+            let Some((last, _)) = page.last() else { return Ok(found) };
+            after = Some(last.content);
+            let contents: Vec<ContentId> = page.iter().map(|(info, _)| info.content).collect();
+            for ((info, kind), (content, lease)) in page.iter().zip(self.index().leases_of(&contents)?) {
+                let Some(at) = lease.filter(|at| *kind == Kind::Replica && *at <= before_unix_ms) else {
+                    continue;
+                };
+                if self.index().is_pinned(&content)? {
+                    continue;
+                }
+                found.amount.objects += 1;
+                found.amount.bytes = found.amount.bytes.saturating_add(info.length);
+                found.oldest_unix_ms = Some(found.oldest_unix_ms.map_or(at, |oldest: u64| oldest.min(at)));
+            }
+        }
+    }
+
     /// Frees an object that no name refers to: removes it if it is a replica and its lease is dated `before_unix_ms` or
     /// earlier, as looked at in the transaction that removes it. Until a name refers to it, or it is stored, again, the
     /// store remembers that it was freed. True if it was.
@@ -66,6 +92,15 @@ impl Store {
     pub fn was_freed(&self, content: &ContentId) -> Result<bool> {
         self.index().was_freed(content)
     }
+}
+
+/// The objects that no name refers to any more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unreferenced {
+    /// The number of these objects, and of their bytes.
+    pub amount: Amount,
+    /// The date of the oldest of their leases, in milliseconds since the Unix epoch.
+    pub oldest_unix_ms: Option<u64>,
 }
 
 /// The objects that are looked at together.

@@ -75,6 +75,7 @@ pub use held::HeldRows;
 pub use holders::Holder;
 pub use identity::PeerFile;
 pub use index::{KeptRecord, Kind, ObjectRow};
+pub use lapse::Unreferenced;
 pub use memory::MemoryDisk;
 pub use notice::Notice;
 pub use receive::Receiver;

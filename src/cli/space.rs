@@ -27,7 +27,22 @@ pub(super) fn status(space: &SpaceReport) -> Vec<String> {
             space.excess
         ));
     }
+    if space.going.files > 0 {
+        let from = space.going_from_ms.map_or(String::new(), |at| format!(", the first on {}", day(at)));
+        lines.push(format!(
+            "  going        {} {} ({} bytes) that no name refers to any more{from}, unless a member is away",
+            space.going.files,
+            if space.going.files == 1 { "file" } else { "files" },
+            space.going.bytes,
+        ));
+    }
     lines
+}
+
+/// The day of a time in milliseconds since the Unix epoch, in UTC.
+fn day(at_ms: u64) -> String {
+    let time = i64::try_from(at_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    time.map_or_else(|| "a day out of any calendar".to_owned(), |time| time.strftime("%Y-%m-%d").to_string())
 }
 
 pub(super) fn status_json(space: &SpaceReport) -> Value {
@@ -39,6 +54,8 @@ pub(super) fn status_json(space: &SpaceReport) -> Value {
         "pinned": amount_json(&space.pinned),
         "free": space.free,
         "excess": space.excess,
+        "going": amount_json(&space.going),
+        "going_from_ms": space.going_from_ms,
     })
 }
 
@@ -144,6 +161,8 @@ mod tests {
             pinned: amount(0, 0),
             free: 3_800,
             excess: 0,
+            going: amount(0, 0),
+            going_from_ms: None,
         };
         assert_eq!(
             status(&space),
@@ -157,6 +176,12 @@ mod tests {
         assert!(lines[0].contains("no limit; 700 bytes"), "{lines:?}");
         assert!(lines[1].ends_with("the cache 200, pinned files 30"), "{lines:?}");
         assert!(lines[2].starts_with("  over limit   by 40 bytes"), "{lines:?}");
+        space = SpaceReport { going: amount(2, 70), going_from_ms: Some(1_796_000_000_000), ..space };
+        assert_eq!(
+            status(&space)[3],
+            "  going        2 files (70 bytes) that no name refers to any more, the first on 2026-11-30, unless a member \
+             is away"
+        );
         assert_eq!(status_json(&space)["cached"].to_string(), r#"{"files":1,"bytes":200}"#);
     }
 

@@ -414,7 +414,7 @@ pub trait Env: Hops {
     /// The times of leases.
     fn lease_terms(&self) -> LeaseTerms;
 
-    /// At most `max` names that are kept here, after this key, each with its history.
+    /// At most `max` names that are kept here, after this key, each with its history; `None` for one that cannot be read.
     ///
     /// # Errors
     /// The reason why they cannot be read.
@@ -422,7 +422,7 @@ pub trait Env: Hops {
         self: &Arc<Self>,
         after: Option<Position>,
         max: usize,
-    ) -> impl Future<Output = Result<Vec<(Position, NameHistory)>, String>> + Send;
+    ) -> impl Future<Output = Result<Vec<(Position, Option<NameHistory>)>, String>> + Send;
 
     /// Renews the leases of the objects that are here, durably. Links each name that stands for its object now, and takes
     /// away the links of the others.

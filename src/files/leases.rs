@@ -11,8 +11,8 @@ use super::env::Env;
 use super::find::{find, find_soon};
 use super::records::STORAGE_TIMEOUT;
 use crate::chord::PhaseKind;
-use crate::id::{ContentId, Position};
-use crate::replica::{LeaseSchedule, replicas};
+use crate::id::ContentId;
+use crate::replica::{KeptRange, LeaseSchedule, replicas};
 use crate::wire::limits::REFERENCES_PER_MESSAGE_MAX;
 use crate::wire::{Entry, Reference, StorageReply, StorageRequest};
 
@@ -25,7 +25,7 @@ pub async fn keep_leases<E: Env>(env: Arc<E>) {
         let active = view.is_member() && view.phase == PhaseKind::Active;
         let whole = view.away().next().is_none();
         let due = schedule.look(env.now(), active, whole, &terms);
-        if due.renew && !renew_all(&env).await {
+        if due.renew && !renew_all(&env, due.of_all_kept).await {
             schedule.renew_again();
         }
         if due.free {
@@ -70,8 +70,9 @@ pub async fn answer_renew<E: Env>(env: &Arc<E>, references: Vec<Reference>) -> R
     Ok(StorageReply::Noted)
 }
 
-/// Renews the leases for all names that this peer owns. Returns whether that reached enough replicas.
-async fn renew_all<E: Env>(env: &Arc<E>) -> bool {
+/// Renews the leases for all names that this peer owns; `of_all_kept`: for all that it keeps. Returns whether that reached
+/// enough replicas.
+async fn renew_all<E: Env>(env: &Arc<E>, of_all_kept: bool) -> bool {
     let (mut after, mut all) = (None, true);
     loop {
         let page = match env.histories_after(after, NAMES_PER_PAGE).await {
@@ -84,8 +85,10 @@ async fn renew_all<E: Env>(env: &Arc<E>) -> bool {
         let Some((last, _)) = page.last() else { return all };
         after = Some(*last);
         let (view, now, terms) = (env.view(), env.ring_ms(), env.lease_terms());
-        let mine = page.iter().filter(|(key, _): &&(Position, _)| view.owns(key));
-        let references = mine.flat_map(|(_, history)| history.references(now, terms.versions_for)).collect();
+        let kept = KeptRange::of(&view, env.copies());
+        let mine = page.iter().filter(|(key, _)| view.owns(key) || (of_all_kept && kept.contains(key)));
+        let histories = mine.filter_map(|(_, history)| history.as_ref());
+        let references = histories.flat_map(|history| history.references(now, terms.versions_for)).collect();
         all &= renew(env, references).await;
     }
 }

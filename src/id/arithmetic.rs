@@ -137,7 +137,7 @@ mod tests {
             prop_assert_eq!(distance.times(factor), if around { Position::MAX } else { product });
         }
 
-        /// Goal: the quotient is the number that times the divisor, with a rest below the divisor, is the dividend.
+        /// Goal: divisor × quotient + rest = dividend, with a rest below the divisor.
         #[test]
         fn divided_by_leaves_a_rest_below_the_divisor(distance in position(), parts in factor()) {
             let parts = parts.max(1);

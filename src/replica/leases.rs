@@ -1,7 +1,8 @@
 //! Leases: how long an object stays after the last name that referred to it.
 //!
 //! The owner of a name renews, once in each period, the leases of the objects that the name refers to, at their
-//! replicas. A replica whose lease has lapsed frees the object. Rules that keep a wrong clock, or a ring in trouble, from
+//! replicas. The other keepers of the name do so every third time: the owner may be unable to read what it keeps. A
+//! replica whose lease has lapsed frees the object. Rules that keep a wrong clock, or a ring in trouble, from
 //! freeing what is needed:
 //!
 //! - An object without a lease gets one when it is first looked at.
@@ -40,16 +41,31 @@ impl LeaseTerms {
         self.period / TICKS_PER_PERIOD
     }
 
+    /// The latest date of a lease of an object that no name refers to any more: a renewal is overdue by half a period.
+    pub fn unreferenced_before(&self, now_unix_ms: u64) -> u64 {
+        now_unix_ms.saturating_sub(millis(self.period + self.period / 2))
+    }
+
+    /// When a lease of this date lapses.
+    pub fn lapses_at(&self, leased_unix_ms: u64) -> u64 {
+        leased_unix_ms.saturating_add(millis(self.kept_for))
+    }
+
     /// The latest date of a lease that has lapsed at this time, both in milliseconds since the Unix epoch.
     pub fn lapsed_before(&self, now_unix_ms: u64) -> u64 {
-        now_unix_ms.saturating_sub(u64::try_from(self.kept_for.as_millis()).unwrap_or(u64::MAX))
+        now_unix_ms.saturating_sub(millis(self.kept_for))
     }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// When this peer renews, and when it may free objects.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LeaseSchedule {
     renewed: Option<Moment>,
+    renewals: u32,
     whole_since: Option<Moment>,
 }
 
@@ -58,6 +74,8 @@ pub struct LeaseSchedule {
 pub struct LeasesDue {
     /// The leases of the objects that this peer's names refer to are renewed.
     pub renew: bool,
+    /// This time those of all names that this peer keeps, not only of those that it owns.
+    pub of_all_kept: bool,
     /// Objects whose lease has lapsed are freed.
     pub free: bool,
 }
@@ -70,11 +88,13 @@ impl LeaseSchedule {
             (false, _) => None,
         };
         let renew = active && self.renewed.is_none_or(|at| now.since(at) >= terms.period);
+        let of_all_kept = renew && self.renewals.is_multiple_of(RENEWALS_PER_KEEPERS);
         if renew {
             self.renewed = Some(now);
+            self.renewals = self.renewals.wrapping_add(1);
         }
         let free = self.whole_since.is_some_and(|since| now.since(since) >= terms.period * 2);
-        LeasesDue { renew, free }
+        LeasesDue { renew, of_all_kept, free }
     }
 
     /// Notes that a renewal did not reach all replicas: it is made again at the next look.
@@ -128,6 +148,8 @@ impl LeaseBook {
     }
 }
 
+/// Every so many renewals include the names that other peers own. Three periods are far less than a lease lasts.
+const RENEWALS_PER_KEEPERS: u32 = 3;
 /// The number of looks at the leases in one period.
 const TICKS_PER_PERIOD: u32 = 24;
 
@@ -141,25 +163,46 @@ mod tests {
         Moment::default() + Duration::from_millis(days * DAY)
     }
 
-    fn due(renew: bool, free: bool) -> LeasesDue {
-        LeasesDue { renew, free }
+    /// Whether to renew, and whether to free.
+    fn looked(schedule: &mut LeaseSchedule, at: Moment, active: bool, whole: bool) -> (bool, bool) {
+        let LeasesDue { renew, free, .. } = schedule.look(at, active, whole, &LeaseTerms::default());
+        (renew, free)
+    }
+
+    #[test]
+    fn every_third_renewal_is_of_all_kept_names() {
+        let mut schedule = LeaseSchedule::default();
+        let of_all: Vec<bool> = (0..6)
+            .map(|day| schedule.look(at(day), true, true, &LeaseTerms::default()).of_all_kept)
+            .collect();
+        assert_eq!(of_all, [true, false, false, true, false, false]);
+        let half = Duration::from_millis(DAY / 2);
+        assert!(!schedule.look(at(5) + half, true, true, &LeaseTerms::default()).of_all_kept, "none is due");
     }
 
     /// Goal (design §5): no peer frees anything while a member is away, nor before all owners have renewed.
     #[test]
     fn nothing_is_freed_before_the_ring_was_whole_for_two_periods() {
-        let (terms, mut schedule) = (LeaseTerms::default(), LeaseSchedule::default());
-        assert_eq!(schedule.look(at(0), false, false, &terms), due(false, false));
-        assert_eq!(schedule.look(at(1), true, true, &terms), due(true, false));
-        assert_eq!(schedule.look(at(2), true, true, &terms), due(true, false));
-        assert_eq!(schedule.look(at(3), true, true, &terms), due(true, true));
-        assert_eq!(schedule.look(at(4), true, false, &terms), due(true, false), "a member is away");
-        assert_eq!(schedule.look(at(5), true, true, &terms), due(true, false));
+        let mut schedule = LeaseSchedule::default();
+        assert_eq!(looked(&mut schedule, at(0), false, false), (false, false));
+        assert_eq!(looked(&mut schedule, at(1), true, true), (true, false));
+        assert_eq!(looked(&mut schedule, at(2), true, true), (true, false));
+        assert_eq!(looked(&mut schedule, at(3), true, true), (true, true));
+        assert_eq!(looked(&mut schedule, at(4), true, false), (true, false), "a member is away");
+        assert_eq!(looked(&mut schedule, at(5), true, true), (true, false));
         let half = Duration::from_millis(DAY / 2);
-        assert_eq!(schedule.look(at(5) + half, true, true, &terms), due(false, false));
+        assert_eq!(looked(&mut schedule, at(5) + half, true, true), (false, false));
         schedule.renew_again();
-        assert_eq!(schedule.look(at(5) + half, true, true, &terms), due(true, false));
-        assert_eq!(schedule.look(at(7), true, true, &terms), due(true, true));
+        assert_eq!(looked(&mut schedule, at(5) + half, true, true), (true, false));
+        assert_eq!(looked(&mut schedule, at(7), true, true), (true, true));
+    }
+
+    #[test]
+    fn an_object_that_is_not_renewed_for_a_day_and_a_half_is_on_its_way_out() {
+        let terms = LeaseTerms::default();
+        assert_eq!(terms.unreferenced_before(10 * DAY), 8 * DAY + DAY / 2);
+        assert_eq!(terms.lapses_at(3 * DAY), 10 * DAY);
+        assert_eq!(terms.lapsed_before(terms.lapses_at(3 * DAY)), 3 * DAY);
     }
 
     #[test]

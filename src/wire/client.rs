@@ -48,7 +48,7 @@ pub enum ClientRequest {
         /// The first byte to be sent, counted from zero.
         offset: u64,
     },
-    /// The files that the peer holds. `-> File…, End`.
+    /// The files that the peer holds. `-> (File | PinnedFile)…, End`.
     Files,
     /// The files of all peers. `-> RingFile…, Silent…, End`.
     RingFiles,
@@ -217,6 +217,8 @@ pub enum ClientReply {
         /// The number of those that it did not know.
         new: u64,
     },
+    /// A file of the peer that is pinned there.
+    PinnedFile(FileEntry),
 }
 
 /// Why a command was not done, in words for people.

@@ -36,4 +36,8 @@ pub struct SpaceReport {
     pub free: u64,
     /// The bytes by which the files here exceed the capacity, or the disk falls short of the reserve.
     pub excess: u64,
+    /// The files that no name refers to any more; each goes a week after its last lease, unless a member is away then.
+    pub going: Amount,
+    /// When the first of them goes, in milliseconds since the Unix epoch.
+    pub going_from_ms: Option<u64>,
 }

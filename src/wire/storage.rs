@@ -294,7 +294,9 @@ pub struct FileEntry {
     pub object: ObjectInfo,
     /// The names that are linked to it here.
     pub names: Vec<FileName>,
-    /// Whether a person pinned it at the peer that lists it.
+    /// Whether a person pinned it at this peer. That does not travel: a client is told by
+    /// [`PinnedFile`](super::ClientReply::PinnedFile), and other peers are not told.
+    #[serde(skip)]
     pub pinned: bool,
 }
 

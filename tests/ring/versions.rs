@@ -48,10 +48,12 @@ fn an_earlier_version_comes_back_whole() {
     assert!(why.contains("`history report.txt`"), "{why}");
     let why = ring.said(150, &["request", "other.txt@1"]).error(1);
     assert!(why.contains("no file named other.txt"), "{why}");
-    // A name that is spelt like a version itself goes first.
-    let literal = Sample::write(&ring.scratch(), "report.txt@2", b"another file\n");
-    literal.store(&ring, 100, "--wait all");
-    literal.request(&ring, 250);
+    // A name that is spelt like a version itself goes first; a fuzzer found that one with a sign that is no letter did not.
+    for name in ["report.txt@2", "a\u{5}b@2"] {
+        let literal = Sample::write(&ring.scratch(), name, b"another file\n");
+        ring.said(100, &["store", "--wait", "all", literal.path.to_str().unwrap()]).done();
+        assert_eq!(ring.said(250, &["cat", name]).done(), "another file\n");
+    }
 }
 
 /// Goal: a removed name stands for nothing at any peer, says who removed it and when, and comes back by one command.

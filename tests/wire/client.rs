@@ -36,7 +36,7 @@ fn address() -> Address {
 }
 
 fn file() -> FileEntry {
-    FileEntry { object: object(), names: vec![name()], pinned: true }
+    FileEntry { object: object(), names: vec![name()], pinned: false }
 }
 
 fn requests() -> Vec<ClientRequest> {
@@ -150,6 +150,8 @@ fn status() -> StatusReport {
             pinned: amount(0, 0),
             free: 1 << 33,
             excess: 0,
+            going: amount(1, 7),
+            going_from_ms: Some(1_796_000_000_000),
         },
         verified: Verifications { here: Some(1_796_000_000_000), ring: Some(0), at: Some(peer(8)) },
     }
@@ -366,6 +368,7 @@ fn replies() -> Vec<ClientReply> {
             took: Duration::from_millis(80),
         }),
         ClientReply::Revoked { new: 1 },
+        ClientReply::PinnedFile(file()),
     ]
 }
 
@@ -433,7 +436,7 @@ fn every_command_and_answer_is_in_the_golden_file() {
             assert!(table.iter().any(|g| is_there(&g)), "{kind}: nothing has tag {tag}");
         }
     }
-    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (23, 31), "this test reads counts");
+    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (23, 32), "this test reads counts");
 }
 
 proptest! {
@@ -530,7 +533,7 @@ fn the_largest_reports_fit_a_frame() {
         ..short(0)
     };
     let file =
-        FileEntry { object: object(), names: vec![longest; limits::LINKS_PER_OBJECT_MAX], pinned: true };
+        FileEntry { object: object(), names: vec![longest; limits::LINKS_PER_OBJECT_MAX], pinned: false };
     let ring_file = RingFile { file, holders: vec![long; limits::HOLDERS_PER_OBJECT_MAX] };
     for reply in [
         ClientReply::Status(Box::new(largest)),

@@ -316,10 +316,10 @@ fn self_report() -> impl Strategy<Value = SelfReport> {
 
 fn storage_reply() -> BoxedStrategy<StorageReply> {
     use StorageReply::*;
-    let file = (object(), vec(name(), 0..FEW), any::<bool>()).prop_map(|(object, names, pinned)| FileEntry {
+    let file = (object(), vec(name(), 0..FEW)).prop_map(|(object, names)| FileEntry {
         object,
         names,
-        pinned,
+        pinned: false,
     });
     let written = prop_oneof![
         number().prop_map(|offset| Proceed { offset }),

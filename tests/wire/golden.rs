@@ -182,7 +182,7 @@ fn storage_replies() -> Vec<StorageReply> {
         Conflict { current: Some(record()) },
         Wanted { objects: vec![0, 300], records: vec![1], arriving: vec![2] },
         Synced { objects: 1, bytes: 3 << 20, records: 2, complete: true },
-        Files { files: vec![FileEntry { object: object(), names: vec![name()], pinned: true }], more: true },
+        Files { files: vec![FileEntry { object: object(), names: vec![name()], pinned: false }], more: true },
         Health { short: vec![health()], total: 300, below_quorum: 1 },
         Syncing { others: vec![entry(10)] },
         WantedInPart { objects: vec![0, 300], records: vec![1], arriving: vec![2], unkept: vec![3] },

@@ -214,7 +214,7 @@ fn the_largest_storage_replies_fit_a_frame() {
     }));
     // Files with one name each, of half the longest length; a page of longer ones is cut by its bytes.
     let name = FileName::new("x".repeat(FileName::BYTES_MAX / 2)).unwrap();
-    let file = FileEntry { object: object(), names: vec![name], pinned: true };
+    let file = FileEntry { object: object(), names: vec![name], pinned: false };
     reply(StorageReply::Files { files: vec![file; FILES_PER_PAGE_MAX], more: true });
 }
 

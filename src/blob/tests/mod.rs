@@ -12,6 +12,7 @@ use tempfile::TempDir;
 mod discard;
 mod everyday;
 mod kept;
+mod leases;
 mod power;
 mod space;
 

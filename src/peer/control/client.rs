@@ -183,8 +183,11 @@ impl Client {
     pub async fn files(&self) -> Result<Vec<FileEntry>, Failure> {
         let mut files = Vec::new();
         self.list(&ClientRequest::Files, |reply| {
-            let ClientReply::File(file) = reply else { return false };
-            files.push(file);
+            files.push(match reply {
+                ClientReply::File(file) => file,
+                ClientReply::PinnedFile(file) => FileEntry { pinned: true, ..file },
+                _ => return false,
+            });
             true
         })
         .await?;

@@ -15,7 +15,7 @@ use crate::peer::flows::relay::Pieces;
 use crate::peer::flows::store::{Offered, Origin};
 use crate::peer::shared::Shared;
 use crate::transport::{CommandStream, StreamError};
-use crate::wire::{ClientReply, ClientRequest, ObjectInfo};
+use crate::wire::{ClientReply, ClientRequest, FileEntry, ObjectInfo};
 
 impl Shared {
     /// Reads one command, carries it out, and answers.
@@ -50,7 +50,13 @@ impl Shared {
                 send_object(stream, found, offset).await
             }
             ClientRequest::Files => match self.files().await {
-                Ok(files) => list(stream, files.into_iter().map(ClientReply::File), ClientReply::End).await,
+                Ok(files) => {
+                    let told = |file: FileEntry| match file.pinned {
+                        true => ClientReply::PinnedFile(file),
+                        false => ClientReply::File(file),
+                    };
+                    list(stream, files.into_iter().map(told), ClientReply::End).await
+                }
                 Err(error) => refuse(stream, error).await,
             },
             ClientRequest::RingFiles => match while_heard(stream, &idle, self.files_of_ring()).await? {

@@ -404,8 +404,9 @@ impl Env for Shared {
         self: &Arc<Self>,
         after: Option<Position>,
         max: usize,
-    ) -> Result<Vec<(Position, NameHistory)>, String> {
-        self.blocking(move |store| shelf::histories_after(store, after, max)).await
+    ) -> Result<Vec<(Position, Option<NameHistory>)>, String> {
+        let read = self.blocking(move |store| shelf::histories_after(store, after, max));
+        read.await.map_err(|error| error.to_string())
     }
 
     async fn renew_leases(

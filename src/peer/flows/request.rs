@@ -48,7 +48,7 @@ impl Shared {
         };
         let kept_as = match (wanted, &name) {
             (Wanted::Version { version, .. }, Some(name)) if record_is_of(wanted, name) => {
-                FileName::new(format!("{name}@{version}")).ok()
+                FileName::new(format!("{}@{version}", name.as_str())).ok()
             }
             _ => name.clone(),
         };

@@ -21,7 +21,12 @@ impl Shared {
     /// # Errors
     /// When the index cannot be read.
     pub(in crate::peer) async fn space(&self) -> Result<SpaceReport, BlobError> {
-        let space = self.blocking(|store| store.space()).await?;
+        let (terms, now) = (self.lease_terms(), self.ring_ms());
+        let (space, going) = self
+            .blocking(move |store| -> Result<_, BlobError> {
+                Ok((store.space()?, store.unreferenced(terms.unreferenced_before(now))?))
+            })
+            .await?;
         let amount = |amount: blob::Amount| Amount { files: amount.objects, bytes: amount.bytes };
         Ok(SpaceReport {
             capacity: space.capacity,
@@ -31,6 +36,8 @@ impl Shared {
             pinned: amount(space.pinned),
             free: space.free,
             excess: space.excess,
+            going: amount(going.amount),
+            going_from_ms: going.oldest_unix_ms.map(|at| terms.lapses_at(at)),
         })
     }
 

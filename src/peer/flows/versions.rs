@@ -120,7 +120,7 @@ impl Shared {
         name: &FileName,
         choice: &VersionChoice,
     ) -> Result<(ContentId, NameRecord), RequestError> {
-        if let Ok(literal) = FileName::new(format!("{name}@{choice}")) {
+        if let Ok(literal) = FileName::new(format!("{}@{choice}", name.as_str())) {
             match self.content_record(&literal).await {
                 Err(RequestError::UnknownName { .. } | RequestError::Removed { .. }) => {}
                 found => return found,

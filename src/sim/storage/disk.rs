@@ -272,17 +272,14 @@ impl Disk {
         &mut self,
         after: Option<Position>,
         max: usize,
-    ) -> std::result::Result<Vec<(Position, NameHistory)>, String> {
+    ) -> Result<Vec<(Position, Option<NameHistory>)>> {
         match &mut self.0 {
             Kind::Light(light) => {
                 let is_later = |(key, _): &(&Position, &NameHistory)| after.is_none_or(|after| **key > after);
                 let later = light.records().filter(is_later).take(max);
-                Ok(later.map(|(key, history)| (*key, history.clone())).collect())
+                Ok(later.map(|(key, history)| (*key, Some(history.clone()))).collect())
             }
-            Kind::Real(real) => {
-                let store = real.store().map_err(|error| error.to_string())?;
-                shelf::histories_after(&store, after, max)
-            }
+            Kind::Real(real) => Ok(shelf::histories_after(&real.store()?, after, max)?),
         }
     }
 

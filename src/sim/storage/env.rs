@@ -386,9 +386,9 @@ impl Env for Keeper {
         self: &Arc<Self>,
         after: Option<Position>,
         max: usize,
-    ) -> Result<Vec<(Position, NameHistory)>, String> {
+    ) -> Result<Vec<(Position, Option<NameHistory>)>, String> {
         self.disk_call().await;
-        self.disk.lock().histories_after(after, max)
+        self.disk.lock().histories_after(after, max).map_err(|error| error.to_string())
     }
 
     async fn renew_leases(

@@ -26,8 +26,8 @@ use crate::wire::{ObjectInfo, codec};
 pub(in crate::sim) struct Light {
     /// The room for objects, in bytes.
     pub capacity_bytes: u64,
-    /// Whether an object that is read or asked for is checked, and dropped if it has rotted: as if a slow scrub of all
-    /// objects had just passed. (A peer has no such schedule yet.)
+    /// Whether an object that is read or asked for is checked, and dropped if it has rotted: as if a scrub of all objects
+    /// had just passed.
     pub checks_reads: bool,
     objects: BTreeMap<ContentId, Object>,
     /// The objects that this process means to free, and whether it still may.
