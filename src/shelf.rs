@@ -373,7 +373,7 @@ mod tests {
     #[test]
     fn histories_after_an_unreadable_one_are_read() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), std::sync::Arc::new(crate::blob::RealDisk::default())).unwrap();
+        let store = Store::open(dir.path(), std::sync::Arc::new(crate::blob::RealDisk)).unwrap();
         let keys = [1, 2, 3].map(Position::of_number);
         for (key, is_bad) in keys.iter().zip([false, true, false]) {
             let bytes = if is_bad { vec![0xff; 40] } else { kept(&NameHistory::default()).unwrap().bytes };

@@ -10,9 +10,9 @@
 use std::io;
 use std::sync::atomic::AtomicU64;
 
+use super::change::Change;
 use super::disk::Stamp;
 use super::error::{BlobError, IoContext, Result, is_unreadable, unreadable};
-use super::index::Change;
 use super::notice::Notice;
 use super::rebuild;
 use super::store::Store;

@@ -8,8 +8,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::change::{Change, Discard, ObjectRow};
 use super::error::{IoContext as _, Result};
-use super::index::{Change, Discard, ObjectRow};
 use super::layout::Layout;
 use super::reserve;
 use super::store::Store;

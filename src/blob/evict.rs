@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
+use super::change::Change;
 use super::error::Result;
-use super::index::{Change, Kind};
 use super::store::Store;
+use super::tables::Kind;
 use crate::id::ContentId;
 use crate::wire::ObjectInfo;
 

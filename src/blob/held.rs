@@ -4,8 +4,9 @@ use redb::ReadableDatabase as _;
 
 use super::digests::{self, Buckets};
 use super::error::Result;
-use super::index::{Index, OBJECTS, RECORDS, REQUESTED};
+use super::index::Index;
 use super::store::Store;
+use super::tables::{OBJECTS, RECORDS, REQUESTED};
 use crate::id::{ContentId, KeyRange, Position, SetDigest};
 
 /// A page of what is here of a range: objects and records, in the order of their keys.

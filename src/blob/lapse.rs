@@ -1,9 +1,10 @@
 //! Leases: objects that names refer to stay, and others are freed once their lease has lapsed.
 
+use super::change::{Change, Discard, ObjectRow};
 use super::error::Result;
 use super::evict::Amount;
-use super::index::{Change, Discard, Kind, ObjectRow};
 use super::store::Store;
+use super::tables::Kind;
 use crate::id::ContentId;
 
 impl Store {

@@ -6,10 +6,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::change::Change;
 use super::disk::{Access, Disk, DiskFile, read_full_at};
 use super::error::{BlobError, IoContext, Result, is_unreadable, unreadable};
 use super::folder::Folder;
-use super::index::Change;
 use super::layout::Layout;
 use super::notice::Notice;
 use super::receive::OBJECT_MODE;

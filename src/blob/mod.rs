@@ -26,6 +26,7 @@
 //! opaque bytes, and other modules decide which peer should hold which object.
 
 mod backend;
+mod change;
 mod check;
 mod checks;
 mod claim;
@@ -61,12 +62,14 @@ mod siblings;
 mod source;
 mod store;
 mod stripes;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod uses;
 mod verified;
 
 pub use backend::{is_in_use, occupy};
+pub use change::{KeptRecord, ObjectRow};
 pub(crate) use disk::is_sync_unsupported;
 pub use disk::{Access, Disk, DiskFile, RealDisk, Stamp, Stat, SyncError};
 pub use error::BlobError;
@@ -74,7 +77,6 @@ pub use evict::{Amount, Copy, Freeing, Space};
 pub use held::HeldRows;
 pub use holders::Holder;
 pub use identity::PeerFile;
-pub use index::{KeptRecord, Kind, ObjectRow};
 pub use lapse::Unreferenced;
 pub use memory::MemoryDisk;
 pub use notice::Notice;
@@ -83,3 +85,4 @@ pub use room::{Limits, Room};
 pub use scrub::{Aged, Scrub, ScrubStep};
 pub use source::{Source, SourceReader};
 pub use store::{ObjectReader, Store};
+pub use tables::Kind;

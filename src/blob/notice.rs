@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::index::Kind;
+use super::tables::Kind;
 use crate::id::FileName;
 use crate::wire::ObjectInfo;
 

@@ -8,13 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::change::Change;
 use super::disk::{Access, DiskFile, Stamp, read_full_at};
 use super::error::{BlobError, IoContext, Result, is_unreadable};
 use super::folder::{Folder, TEMPORARY_SUFFIX};
-use super::index::{Change, Index, Kind};
+use super::index::Index;
 use super::layout::{Layout, parse_object_name};
 use super::notice::Notice;
 use super::store::Store;
+use super::tables::Kind;
 use super::verified;
 use crate::id::{ContentId, FileName};
 use crate::outboard::{CHUNK_BYTES, ChunkHasher, Outboard, chunk_count, verify_chunk};

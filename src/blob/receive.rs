@@ -6,13 +6,14 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::change::Change;
 use super::claim::Claim;
 use super::disk::{Access, DiskFile, read_full_at};
 use super::error::{BlobError, IoContext, Result, is_unreadable};
-use super::index::{Change, Kind};
 use super::layout::Layout;
 use super::promises::Promise;
 use super::store::Store;
+use super::tables::Kind;
 use crate::id::ContentId;
 use crate::outboard::{CHUNK_BYTES, ChunkHasher, Midstate, Outboard, OutboardError};
 use crate::wire::{Link, ObjectInfo, limits};

@@ -1,9 +1,9 @@
 //! The values that the index keeps for other modules, and holders: name records as opaque bytes, the remembered
 //! members, and the peers that are believed to hold a file.
 
+use super::change::{Change, KeptRecord};
 use super::error::Result;
 use super::holders::Holder;
-use super::index::{Change, KeptRecord};
 use super::notice::Notice;
 use super::siblings;
 use super::store::Store;

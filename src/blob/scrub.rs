@@ -6,11 +6,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::change::Change;
 use super::check::Judgement;
 use super::disk::{DiskFile, Stamp, read_full_at};
 use super::error::{BlobError, IoContext, Result};
-use super::index::{Change, Kind};
 use super::store::Store;
+use super::tables::Kind;
 use super::verified;
 use crate::id::ContentId;
 use crate::outboard::{CHUNK_BYTES, ChunkHasher};

@@ -5,18 +5,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use super::change::Change;
 use super::checks::Checks;
 use super::claim::Receiving;
 use super::disk::{DiskFile, Stamp, read_full_at};
 use super::error::{BlobError, IoContext, Result, is_unreadable, unreadable};
 use super::holders::Holders;
-use super::index::{Change, Index, Kind, NAMES_LISTED_MAX};
+use super::index::Index;
 use super::layout::Layout;
 use super::notice::{Notice, Notices};
 use super::promises::Promises;
 use super::room::Limits;
 use super::source::Source;
 use super::stripes::Stripes;
+use super::tables::{Kind, NAMES_LISTED_MAX};
 use super::uses::{Reading, Uses};
 use super::verified::Gathered;
 use crate::id::ContentId;
