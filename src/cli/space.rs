@@ -30,9 +30,11 @@ pub(super) fn status(space: &SpaceReport) -> Vec<String> {
     if space.going.files > 0 {
         let from = space.going_from_ms.map_or(String::new(), |at| format!(", the first on {}", day(at)));
         lines.push(format!(
-            "  going        {} {} ({} bytes) that no name refers to any more{from}, unless a member is away",
-            space.going.files,
-            if space.going.files == 1 { "file" } else { "files" },
+            "  going        {} ({} bytes) that no name refers to any more{from}, unless a member is away",
+            match space.going.files {
+                1 => "1 file".to_owned(),
+                files => format!("{files} files"),
+            },
             space.going.bytes,
         ));
     }

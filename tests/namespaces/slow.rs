@@ -91,7 +91,7 @@ fn repair_does_not_wait_for_a_slow_peer() {
         let killed = Instant::now();
         lab.kill(dies);
         peers.retain(|peer| *peer != dies);
-        eventually_within(Duration::from_secs(45), "the fast peers have what belongs to them", || {
+        eventually_within(Duration::from_secs(90), "the fast peers have what belongs to them", || {
             let lacking = lacking(&lab, &files, &peers, slow);
             if lacking == 0 { Ok(()) } else { Err(format!("{lacking} copies are missing")) }
         });

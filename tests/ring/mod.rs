@@ -17,6 +17,7 @@ pub mod harness;
 mod health;
 mod idle;
 mod input;
+mod kills;
 mod names;
 mod pauses;
 pub mod peer;
