@@ -14,35 +14,7 @@ use super::error::Result;
 use super::store::Store;
 use super::tables::Kind;
 use crate::id::ContentId;
-use crate::wire::ObjectInfo;
-
-/// A number of objects and of their bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Amount {
-    /// The number of objects.
-    pub objects: u64,
-    /// The number of their bytes.
-    pub bytes: u64,
-}
-
-/// The bytes that objects take here, and the limits for them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Space {
-    /// The most bytes that objects may take, if a person set a limit.
-    pub capacity: Option<u64>,
-    /// The bytes of the file system that objects leave free.
-    pub reserve: u64,
-    /// The replicas: what the ring placed here.
-    pub replicas: Amount,
-    /// The cache: what was requested here and may go.
-    pub cached: Amount,
-    /// Objects that were requested here, and stay because they are pinned.
-    pub pinned: Amount,
-    /// The bytes that new objects may take beside all of these.
-    pub free: u64,
-    /// The bytes by which a limit is exceeded.
-    pub excess: u64,
-}
+use crate::wire::{Amount, ObjectInfo, SpaceReport};
 
 /// An object here, and all that decides how long it stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,16 +27,6 @@ pub struct Copy {
     pub pinned: bool,
     /// Since when the copy has been one too many in the ring, in milliseconds since the Unix epoch, if that was noted.
     pub surplus_since_ms: Option<u64>,
-}
-
-impl Space {
-    /// Whether room for further objects is short: less than a twentieth of what objects have and may take is left, the
-    /// cache counted as room.
-    pub fn is_short(&self) -> bool {
-        let room = self.free.saturating_add(self.cached.bytes);
-        let all = room.saturating_add(self.replicas.bytes).saturating_add(self.pinned.bytes);
-        self.excess > 0 || room < all / SHORT_PART
-    }
 }
 
 impl Store {
@@ -181,26 +143,28 @@ impl Store {
         if uses.is_empty() { Ok(()) } else { self.index().submit([Change::Used(uses)]) }
     }
 
-    /// The account of all bytes here.
+    /// The account of all bytes here. It does not look for files that no name refers to any more.
     ///
     /// # Errors
     /// The errors of the index.
-    pub fn space(&self) -> Result<Space> {
+    pub fn space(&self) -> Result<SpaceReport> {
         let (objects, bytes) = self.totals()?;
         let (cached_objects, cached_bytes) = self.index().cached_totals()?;
-        let (cached, pinned) = (Amount { objects: cached_objects, bytes: cached_bytes }, self.pinned_only()?);
+        let (cached, pinned) = (Amount { files: cached_objects, bytes: cached_bytes }, self.pinned_only()?);
         let (room, limits) = (self.room(), *self.limits());
-        Ok(Space {
+        Ok(SpaceReport {
             capacity: limits.capacity,
             reserve: room.map_or(limits.reserve.unwrap_or(0), |room| room.reserve(&limits)),
             replicas: Amount {
-                objects: objects.saturating_sub(cached.objects + pinned.objects),
+                files: objects.saturating_sub(cached.files + pinned.files),
                 bytes: bytes.saturating_sub(cached.bytes.saturating_add(pinned.bytes)),
             },
             cached,
             pinned,
             free: self.free_for_objects(room)?,
             excess: limits.excess(room.as_ref(), bytes),
+            going: Amount::default(),
+            going_from_ms: None,
         })
     }
 
@@ -213,8 +177,7 @@ impl Store {
             after = Some(*last);
             for content in page {
                 if let Some((info, Kind::Requested)) = self.index().object(&content)? {
-                    amount.objects += 1;
-                    amount.bytes = amount.bytes.saturating_add(info.length);
+                    amount.add(info.length);
                 }
             }
         }
@@ -274,8 +237,6 @@ impl Drop for Freeing {
     }
 }
 
-/// Room is short where less than this part (a twentieth) is left.
-const SHORT_PART: u64 = 20;
 /// The number of cached objects that are chosen at a time.
 const EVICTED_AT_ONCE: usize = 64;
 /// The number of pins that are read at a time.

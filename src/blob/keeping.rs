@@ -11,7 +11,7 @@ use crate::id::ContentId;
 type Done<T = ()> = std::result::Result<T, redb::Error>;
 
 /// Notes that an object is in the index: its file stays. `cached` is its length in bytes if it is only a cache; a pinned
-/// object is none.
+/// object is not counted as one.
 pub(super) fn came(transaction: &WriteTransaction, content: &ContentId, cached: Option<u64>) -> Done {
     transaction.open_table(DOOMED)?.remove(&content.0)?;
     let is_pinned = is_pinned_in(transaction, content)?;

@@ -2,10 +2,10 @@
 
 use super::change::{Change, Discard, ObjectRow};
 use super::error::Result;
-use super::evict::Amount;
 use super::store::Store;
 use super::tables::Kind;
 use crate::id::ContentId;
+use crate::wire::{Amount, ObjectInfo};
 
 impl Store {
     /// Renews the leases of those of these objects that are here, at this time in milliseconds since the Unix epoch. One
@@ -26,26 +26,21 @@ impl Store {
     /// # Errors
     /// The errors of the index.
     pub fn lapsed(&self, now_unix_ms: u64, before_unix_ms: u64, max: usize) -> Result<Vec<ContentId>> {
-        let (mut after, mut lapsed) = (None, Vec::new());
-        loop {
-            let page = self.index().objects_after(after, OBJECTS_PER_PAGE)?;
-            let Some((last, _)) = page.last() else { return Ok(lapsed) };
-            after = Some(last.content);
-            let contents: Vec<ContentId> = page.into_iter().map(|(info, _)| info.content).collect();
+        let mut lapsed = Vec::new();
+        self.for_each_page(|page| {
             let mut to_date = Vec::new();
-            for (content, lease) in self.index().leases_of(&contents)? {
-                match lease {
+            for Leased { content, at_unix_ms, .. } in page {
+                match at_unix_ms {
                     Some(at) if at <= before_unix_ms => lapsed.push(content),
                     Some(at) if at <= now_unix_ms => {}
                     Some(_) | None => to_date.push(content),
                 }
             }
             self.renew_leases(to_date, now_unix_ms)?;
-            if lapsed.len() >= max {
-                lapsed.truncate(max);
-                return Ok(lapsed);
-            }
-        }
+            Ok(lapsed.len() < max)
+        })?;
+        lapsed.truncate(max);
+        Ok(lapsed)
     }
 
     /// The replicas here whose lease is dated `before_unix_ms` or earlier, pinned ones left out.
@@ -53,22 +48,39 @@ impl Store {
     /// # Errors
     /// The errors of the index.
     pub fn unreferenced(&self, before_unix_ms: u64) -> Result<Unreferenced> {
-        let (mut after, mut found) = (None, Unreferenced::default());
+        let mut found = Unreferenced::default();
+        self.for_each_page(|page| {
+            for Leased { content, length, kind, at_unix_ms } in page {
+                if let Some(at) = at_unix_ms.filter(|at| kind == Kind::Replica && *at <= before_unix_ms)
+                    && !self.index().is_pinned(&content)?
+                {
+                    found.amount.add(length);
+                    found.oldest_unix_ms =
+                        Some(found.oldest_unix_ms.map_or(at, |oldest: u64| oldest.min(at)));
+                }
+            }
+            Ok(true)
+        })?;
+        Ok(found)
+    }
+
+    /// Visits all objects with their leases, a page at a time, until `visit` returns false.
+    fn for_each_page(&self, mut visit: impl FnMut(Vec<Leased>) -> Result<bool>) -> Result<()> {
+        let mut after = None;
         loop {
             let page = self.index().objects_after(after, OBJECTS_PER_PAGE)?;
-            let Some((last, _)) = page.last() else { return Ok(found) };
+            let Some((last, _)) = page.last() else { return Ok(()) };
             after = Some(last.content);
             let contents: Vec<ContentId> = page.iter().map(|(info, _)| info.content).collect();
-            for ((info, kind), (content, lease)) in page.iter().zip(self.index().leases_of(&contents)?) {
-                let Some(at) = lease.filter(|at| *kind == Kind::Replica && *at <= before_unix_ms) else {
-                    continue;
-                };
-                if self.index().is_pinned(&content)? {
-                    continue;
-                }
-                found.amount.objects += 1;
-                found.amount.bytes = found.amount.bytes.saturating_add(info.length);
-                found.oldest_unix_ms = Some(found.oldest_unix_ms.map_or(at, |oldest: u64| oldest.min(at)));
+            let leases = self.index().leases_of(&contents)?;
+            let leased = |((info, kind), (content, at_unix_ms)): ((ObjectInfo, Kind), _)| Leased {
+                content,
+                length: info.length,
+                kind,
+                at_unix_ms,
+            };
+            if !visit(page.into_iter().zip(leases).map(leased).collect())? {
+                return Ok(());
             }
         }
     }
@@ -95,10 +107,20 @@ impl Store {
     }
 }
 
+/// An object and its lease.
+struct Leased {
+    content: ContentId,
+    /// Its length in bytes.
+    length: u64,
+    kind: Kind,
+    /// The date of its lease in milliseconds since the Unix epoch, if it has one.
+    at_unix_ms: Option<u64>,
+}
+
 /// The objects that no name refers to any more.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Unreferenced {
-    /// The number of these objects, and of their bytes.
+    /// The number of them, and of their bytes.
     pub amount: Amount,
     /// The date of the oldest of their leases, in milliseconds since the Unix epoch.
     pub oldest_unix_ms: Option<u64>,

@@ -104,7 +104,7 @@ impl RecordLog {
         if is_new { self.layout.sync_dir(&self.layout.records()) } else { Ok(()) }
     }
 
-    /// Whether a new base would make the log much shorter, or there is none yet.
+    /// Whether a new base would make the log much shorter, or no base exists yet.
     pub fn wants_base(&self) -> bool {
         let Sizes { base, logs, log_files } = self.lock().sizes;
         base.is_none_or(|base| logs > base + LOGS_BYTES_MIN || log_files > LOG_FILES_MAX)
@@ -410,7 +410,7 @@ mod tests {
         let (_, layout) = layout();
         let log = RecordLog::open(layout.clone()).unwrap();
         append(&log, &[(1, Some(b"old")), (1, Some(b"new"))]);
-        assert!(log.wants_base(), "there is none yet");
+        assert!(log.wants_base(), "no base exists yet");
         let number = log.begin_base();
         append(&log, &[(2, Some(b"meanwhile"))]);
         log.write_base(number, |base| base.add(&key(1), b"new")).unwrap();

@@ -73,7 +73,7 @@ pub use change::{KeptRecord, ObjectRow};
 pub(crate) use disk::is_sync_unsupported;
 pub use disk::{Access, Disk, DiskFile, RealDisk, Stamp, Stat, SyncError};
 pub use error::BlobError;
-pub use evict::{Amount, Copy, Freeing, Space};
+pub use evict::{Copy, Freeing};
 pub use held::HeldRows;
 pub use holders::Holder;
 pub use identity::PeerFile;

@@ -35,7 +35,7 @@ struct Opened {
 /// The outcome of one step of a [`Scrub`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScrubStep {
-    /// It read this many bytes; there are more steps.
+    /// The step read this many bytes, and more steps follow.
     Read(u64),
     /// The object is sound. It counts as verified now.
     Sound,

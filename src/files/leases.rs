@@ -10,6 +10,7 @@ use super::ask::ask_storage;
 use super::env::Env;
 use super::find::{find, find_soon};
 use super::records::STORAGE_TIMEOUT;
+use super::wait::Together;
 use crate::chord::PhaseKind;
 use crate::id::ContentId;
 use crate::replica::{KeptRange, LeaseSchedule, replicas};
@@ -49,9 +50,13 @@ pub async fn renew<E: Env>(env: &Arc<E>, mut references: Vec<Reference>) -> bool
         rest = others;
         let view = env.view();
         let needed = view.settings.unwrap_or_default().write_quorum(view.members_count());
-        let mut noted = 0;
+        let mut told = Together::new();
         for whom in replicas(&found.owner, &found.successors, copies) {
-            noted += usize::from(tell(env, &whom, batch).await);
+            told.add(tell(env, whom, batch));
+        }
+        let mut noted = 0;
+        while let Some(has_noted) = told.next().await {
+            noted += usize::from(has_noted);
         }
         all &= noted >= needed;
     }
@@ -93,11 +98,11 @@ async fn renew_all<E: Env>(env: &Arc<E>, of_all_kept: bool) -> bool {
     }
 }
 
-async fn tell<E: Env>(env: &Arc<E>, whom: &Entry, batch: &[Reference]) -> bool {
+async fn tell<E: Env>(env: &Arc<E>, whom: Entry, batch: &[Reference]) -> bool {
     let mut all = true;
     for page in batch.chunks(REFERENCES_PER_MESSAGE_MAX) {
         let request = StorageRequest::Renew { references: page.to_vec() };
-        all &= matches!(ask_storage(env, whom, request, STORAGE_TIMEOUT).await, Ok(StorageReply::Noted));
+        all &= matches!(ask_storage(env, &whom, request, STORAGE_TIMEOUT).await, Ok(StorageReply::Noted));
     }
     all
 }

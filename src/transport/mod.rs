@@ -50,6 +50,8 @@ mod unanswered;
 mod verifier;
 
 #[cfg(test)]
+mod sample;
+#[cfg(test)]
 mod tests;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

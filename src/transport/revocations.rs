@@ -125,18 +125,8 @@ const FILE: &str = "revoked.bin";
 
 #[cfg(test)]
 mod tests {
+    use super::super::sample::{Ring, ring};
     use super::*;
-
-    struct Ring {
-        folder: tempfile::TempDir,
-        authority: Authority,
-    }
-
-    fn ring() -> Ring {
-        let folder = tempfile::tempdir().unwrap();
-        let authority = Authority::found_or_open(folder.path()).unwrap();
-        Ring { folder, authority }
-    }
 
     fn key(number: u8) -> (KeyHash, Position) {
         (KeyHash([number; 32]), Position::of_number(number))

@@ -312,18 +312,8 @@ const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 #[cfg(test)]
 mod tests {
+    use super::super::sample::{Ring, ring};
     use super::*;
-
-    struct Ring {
-        folder: tempfile::TempDir,
-        authority: Authority,
-    }
-
-    fn ring() -> Ring {
-        let folder = tempfile::tempdir().unwrap();
-        let authority = Authority::found_or_open(folder.path()).unwrap();
-        Ring { folder, authority }
-    }
 
     impl Ring {
         fn ticket(&self, holder: TicketHolder) -> Result<Ticket, IdentityError> {

@@ -41,3 +41,16 @@ pub struct SpaceReport {
     /// When the first of them goes, in milliseconds since the Unix epoch.
     pub going_from_ms: Option<u64>,
 }
+
+impl SpaceReport {
+    /// Whether room for further files is short: less than a twentieth of what files have and may take is left, the cache
+    /// counted as room.
+    pub fn is_short(&self) -> bool {
+        let room = self.free.saturating_add(self.cached.bytes);
+        let all = room.saturating_add(self.replicas.bytes).saturating_add(self.pinned.bytes);
+        self.excess > 0 || room < all / SHORT_PART
+    }
+}
+
+/// Room is short where less than this part (a twentieth) is left.
+const SHORT_PART: u64 = 20;

@@ -9,7 +9,7 @@ use quoit::config::RingSettings;
 use quoit::id::{ContentId, FileName, OutboardDigest, Position};
 use quoit::wire::*;
 
-use super::golden::{Golden, count, golden};
+use super::golden::{Golden, count, golden, self_report};
 
 fn peer(number: u8) -> PeerName {
     Position::of_number(number).into()
@@ -322,17 +322,7 @@ fn replies() -> Vec<ClientReply> {
         may_stop(StopSpan::AWhile, StopAnswer::CannotTell(Doubt::Uncounted)),
         ClientReply::Verdict(Box::new(verdict())),
         member(None),
-        member(Some(SelfReport {
-            version: "0.1.0".to_owned(),
-            free_bytes: 3 << 30,
-            disk_bytes: 8 << 30,
-            objects: 2,
-            bytes: 3 << 20,
-            full: false,
-            syncing: true,
-            unix_ms: 1_795_694_640_000,
-            verified_ms: Some(1_795_694_000_000),
-        })),
+        member(Some(self_report())),
         ClientReply::PinSet(PinReport {
             name: Some(name()),
             content: content(),

@@ -194,17 +194,7 @@ fn storage_replies() -> Vec<StorageReply> {
         Moving { bytes: 256 << 10 },
         History { records: vec![record(), record()], syncing: true },
         Copies(counts()),
-        Described(SelfReport {
-            version: "0.1.0".to_owned(),
-            free_bytes: 3 << 30,
-            disk_bytes: 8 << 30,
-            objects: 2,
-            bytes: 3 << 20,
-            full: false,
-            syncing: true,
-            unix_ms: 1_795_694_640_000,
-            verified_ms: Some(1_795_694_000_000),
-        }),
+        Described(self_report()),
         Granted { holders: vec![peer] },
         Kept(WhyKept::Belongs { keepers: vec![peer] }),
         Kept(WhyKept::TooFew { holders: vec![peer], missing: vec![missing(MissingReason::NotYet)] }),
@@ -229,6 +219,20 @@ fn counts() -> CopyCounts {
         lost: vec![LostFile { content: object().content, lacking: vec![peer(20)] }],
         more_lost: false,
         syncing: true,
+    }
+}
+
+pub fn self_report() -> SelfReport {
+    SelfReport {
+        version: "0.1.0".to_owned(),
+        free_bytes: 3 << 30,
+        disk_bytes: 8 << 30,
+        objects: 2,
+        bytes: 3 << 20,
+        full: false,
+        syncing: true,
+        unix_ms: 1_795_694_640_000,
+        verified_ms: Some(1_795_694_000_000),
     }
 }
 

@@ -37,7 +37,7 @@ fn an_object_is_freed_by_its_lease_alone() {
     assert_eq!(fixture.store.unreferenced(DAY).unwrap(), Unreferenced::default());
     fixture.store.unpin(&info.content).unwrap();
     let going = fixture.store.unreferenced(DAY).unwrap();
-    assert_eq!((going.amount.objects, going.amount.bytes, going.oldest_unix_ms), (1, 10, Some(DAY)));
+    assert_eq!((going.amount.files, going.amount.bytes, going.oldest_unix_ms), (1, 10, Some(DAY)));
     assert!(fixture.store.free_lapsed(&info.content, DAY).unwrap());
     assert!(
         !fixture.store.contains(&info.content).unwrap() && fixture.store.contains(&kept.content).unwrap()

@@ -1,6 +1,7 @@
 //! Limits for the objects of a store, the cache, and pins.
 
 use super::*;
+use crate::wire::Amount;
 
 impl Fixture {
     fn put_cached(&self, bytes: &[u8]) -> ContentId {
@@ -18,8 +19,8 @@ impl Fixture {
     }
 }
 
-fn amount(objects: u64, bytes: u64) -> Amount {
-    Amount { objects, bytes }
+fn amount(files: u64, bytes: u64) -> Amount {
+    Amount { files, bytes }
 }
 
 /// Bytes that differ by their first one.

@@ -47,7 +47,8 @@ impl Shared {
                 .collect(),
         };
         let kept_as = match (wanted, &name) {
-            (Wanted::Version { version, .. }, Some(name)) if record_is_of(wanted, name) => {
+            // Not of a name that is spelt like a version.
+            (Wanted::Version { name: asked, version }, Some(name)) if asked == name => {
                 FileName::new(format!("{}@{version}", name.as_str())).ok()
             }
             _ => name.clone(),
@@ -398,11 +399,6 @@ impl Shared {
             },
         }
     }
-}
-
-/// Whether a version of this name was asked for, and not a name that is spelt like a version.
-fn record_is_of(wanted: &Wanted, name: &FileName) -> bool {
-    matches!(wanted, Wanted::Version { name: asked, .. } if asked == name)
 }
 
 /// The result of a request.

@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::blob::{self, BlobError};
+use crate::blob::BlobError;
 use crate::files::{self, Env as _, NotFreed};
 use crate::id::{ContentId, FileName};
 use crate::peer::api::{
-    Amount, DropError, DropReport, EvictReport, PinError, PinReport, Progress, RequestError, SpaceReport,
-    Wanted,
+    DropError, DropReport, EvictReport, PinError, PinReport, Progress, RequestError, SpaceReport, Wanted,
 };
 use crate::peer::shared::Shared;
 use crate::replica::KeptRange;
@@ -27,17 +26,10 @@ impl Shared {
                 Ok((store.space()?, store.unreferenced(terms.unreferenced_before(now))?))
             })
             .await?;
-        let amount = |amount: blob::Amount| Amount { files: amount.objects, bytes: amount.bytes };
         Ok(SpaceReport {
-            capacity: space.capacity,
-            reserve: space.reserve,
-            replicas: amount(space.replicas),
-            cached: amount(space.cached),
-            pinned: amount(space.pinned),
-            free: space.free,
-            excess: space.excess,
-            going: amount(going.amount),
+            going: going.amount,
             going_from_ms: going.oldest_unix_ms.map(|at| terms.lapses_at(at)),
+            ..space
         })
     }
 
