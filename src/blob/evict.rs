@@ -220,6 +220,11 @@ pub struct Freeing {
 }
 
 impl Freeing {
+    /// The content id of the object.
+    pub fn content(&self) -> ContentId {
+        self.content
+    }
+
     /// Frees the copy, unless the intention is void, the object is pinned, or a reader has it open. Durable on return;
     /// true if the copy was freed.
     ///

@@ -31,7 +31,7 @@ pub enum NotFreed {
     Pinned,
     /// This peer is one of the peers that should keep the object.
     Belongs {
-        /// These peers, the owner first.
+        /// These peers, the owner first; none where this peer can tell by itself.
         keepers: Vec<Position>,
     },
     /// Not all peers that should keep the object vouch for their copies, or there are too few of them.
@@ -49,6 +49,15 @@ pub enum NotFreed {
     InUse,
     /// The disk failed.
     Disk(String),
+}
+
+/// Why the copies here cannot be looked through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotEvicted {
+    /// This peer is not a member of its ring.
+    NotActive(NotActive),
+    /// The index cannot be read.
+    Unreadable(String),
 }
 
 /// Frees this peer's copy of an object, if all R peers that should keep the object vouch for theirs. Unless `sure`, only
@@ -75,7 +84,7 @@ pub async fn free_copy<E: Env>(
 
 async fn free_this<E: Env>(env: &Arc<E>, copy: CopyHere, sure: bool) -> Result<Vec<Position>, NotFreed> {
     let content = copy.content;
-    if copy.pinned {
+    if copy.pinned && env.laws().pins_kept {
         return Err(NotFreed::Pinned);
     }
     member(env).await.map_err(NotFreed::NotActive)?;
@@ -101,6 +110,37 @@ async fn free_this<E: Env>(env: &Arc<E>, copy: CopyHere, sure: bool) -> Result<V
         });
     }
     Ok(holders.into_iter().map(|keeper| keeper.position).collect())
+}
+
+/// Frees all copies here that are safe elsewhere; unless `sure`, only finds out which ones these are. `tell` hears of each
+/// copy whether it goes, or why it stays.
+///
+/// # Errors
+/// [`NotEvicted`].
+pub async fn evict<E: Env>(
+    env: &Arc<E>,
+    sure: bool,
+    mut tell: impl FnMut(&CopyHere, Result<(), NotFreed>) + Send,
+) -> Result<(), NotEvicted> {
+    member(env).await.map_err(NotEvicted::NotActive)?;
+    let mut after = None;
+    loop {
+        let page = env.copies_after(after).await.map_err(NotEvicted::Unreadable)?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.content);
+        let range = KeptRange::of(&env.view(), env.copies());
+        for copy in page {
+            let freed = match range.contains(&copy.content.key()) {
+                _ if copy.pinned && env.laws().pins_kept => Err(NotFreed::Pinned),
+                true => Err(NotFreed::Belongs { keepers: Vec::new() }),
+                false => free_copy(env, copy.content, sure).await.map(drop),
+            };
+            if let Err(NotFreed::NotActive(error)) = freed {
+                return Err(NotEvicted::NotActive(error));
+            }
+            tell(&copy, freed);
+        }
+    }
 }
 
 /// Asks the owner for its permission. Returns the peers that vouched.
@@ -268,7 +308,8 @@ async fn scan<E: Env>(
         let (range, now) = (KeptRange::of(&env.view(), env.copies()), env.ring_ms());
         let mut marks = Vec::new();
         let mut free = Vec::new();
-        for copy in page.into_iter().filter(|copy| copy.kept_as == KeptAs::Replica && !copy.pinned) {
+        let pins = env.laws().pins_kept;
+        for copy in page.into_iter().filter(|copy| copy.kept_as == KeptAs::Replica && !(pins && copy.pinned)) {
             let belongs = range.contains(&copy.content.key());
             match SurplusStep::of(belongs, copy.surplus_since_ms, now, wait, is_short) {
                 SurplusStep::Leave => {}

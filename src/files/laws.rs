@@ -34,6 +34,14 @@ pub struct Laws {
     pub drops_are_granted: bool,
     /// Two peers hold the same of a range if the digests are the same. Without: if they hold as many objects and records.
     pub digests_compared: bool,
+    /// A pinned copy stays until its pin ends. Without: it is freed as any other copy.
+    pub pins_kept: bool,
+    /// A removal is a record that is kept as any other one. Without: the name is forgotten with it.
+    pub removals_kept: bool,
+    /// The leases of all versions are renewed that a name refers to. Without: only that of the current one.
+    pub versions_leased: bool,
+    /// A version is restored once its bytes are found and their lease is renewed. Without: whatever became of them.
+    pub restored_leased: bool,
 }
 
 impl Default for Laws {
@@ -52,6 +60,10 @@ impl Default for Laws {
             parts_hashed_again: true,
             drops_are_granted: true,
             digests_compared: true,
+            pins_kept: true,
+            removals_kept: true,
+            versions_leased: true,
+            restored_leased: true,
         }
     }
 }

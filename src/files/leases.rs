@@ -25,12 +25,14 @@ pub async fn keep_leases<E: Env>(env: Arc<E>) {
         let view = env.view();
         let active = view.is_member() && view.phase == PhaseKind::Active;
         let whole = view.away().next().is_none();
-        let due = schedule.look(env.now(), active, whole, &terms);
+        // The time that the schedule has seen: a later one may have jumped.
+        let now_ms = env.ring_ms();
+        let due = schedule.look(env.now(), now_ms, active, whole, &terms);
         if due.renew && !renew_all(&env, due.of_all_kept).await {
             schedule.renew_again();
         }
         if due.free {
-            free_lapsed(&env).await;
+            free_lapsed(&env, now_ms).await;
         }
     }
 }
@@ -93,7 +95,11 @@ async fn renew_all<E: Env>(env: &Arc<E>, of_all_kept: bool) -> bool {
         let kept = KeptRange::of(&view, env.copies());
         let mine = page.iter().filter(|(key, _)| view.owns(key) || (of_all_kept && kept.contains(key)));
         let histories = mine.filter_map(|(_, history)| history.as_ref());
-        let references = histories.flat_map(|history| history.references(now, terms.versions_for)).collect();
+        let mut references: Vec<Reference> =
+            histories.flat_map(|history| history.references(now, terms.versions_for)).collect();
+        if !env.laws().versions_leased {
+            references.retain(|reference| reference.current);
+        }
         all &= renew(env, references).await;
     }
 }
@@ -107,9 +113,9 @@ async fn tell<E: Env>(env: &Arc<E>, whom: Entry, batch: &[Reference]) -> bool {
     all
 }
 
-/// Frees the objects whose lease has lapsed, of which this peer is a replica.
-async fn free_lapsed<E: Env>(env: &Arc<E>) {
-    let lapsed = match env.lapsed_objects(env.ring_ms(), FREED_PER_LOOK_MAX).await {
+/// Frees the objects whose lease has lapsed by this time of the ring, of which this peer is a replica.
+async fn free_lapsed<E: Env>(env: &Arc<E>, now_ms: u64) {
+    let lapsed = match env.lapsed_objects(now_ms, FREED_PER_LOOK_MAX).await {
         Ok(lapsed) => lapsed,
         Err(why) => return env.warn(format!("the leases of files cannot be read: {why}")),
     };
@@ -125,7 +131,7 @@ async fn free_lapsed<E: Env>(env: &Arc<E>) {
         if !belongs && !all_let_go(env, &keepers, content).await {
             continue;
         }
-        let before = env.lease_terms().lapsed_before(env.ring_ms());
+        let before = env.lease_terms().lapsed_before(now_ms);
         if let Err(why) = env.free_lapsed(content, before).await {
             return env.warn(format!("what no name refers to is not freed: {why}"));
         }

@@ -76,7 +76,8 @@ pub use env::{Asker, BoxFuture, Cause, Clock, CopyHere, Env, HeldPage, Hops, Off
 pub use fetch::{Fetch, FetchError, NotOpened, Wish, answer_outboard, bring, holders_to_ask, serve_object};
 pub use find::{FindError, NotActive, find, find_soon, list_after, look_up, member, replicas_of};
 pub use free::{
-    NotFreed, answer_may_free, answer_vouch, free_copy, free_surplus, hear_freed, tell_of_evicted,
+    NotEvicted, NotFreed, answer_may_free, answer_vouch, evict, free_copy, free_surplus, hear_freed,
+    tell_of_evicted,
 };
 pub use history::{Versions, answer_history, versions_of};
 pub use laws::Laws;

@@ -9,7 +9,7 @@ use super::find::{FindError, find, find_soon};
 use super::wait::{Together, pause, timeout};
 use crate::backoff::Backoff;
 use crate::id::{ContentId, FileName, Position};
-use crate::names::{CheckedRecord, Greatest, NameEdit, Verdict, Vote, Votes, content_of, next_record};
+use crate::names::{CheckedRecord, Greatest, NameEdit, NameHistory, Verdict, Vote, Votes, content_of, next_record};
 use crate::replica::{Copies, Election, Found, has_no_vote, own_replicas, put_duty, vote_count};
 use crate::time::Moment;
 use crate::wire::{
@@ -333,7 +333,12 @@ async fn merge_record<E: Env>(
     let (name, clock) = (new.record().name.clone(), new.record().clock);
     let tombstone = new.record().target == RecordTarget::Tombstone;
     let (now, id) = (env.ring_ms(), new.id());
+    let is_forgotten = tombstone && !env.laws().removals_kept;
     let merged = env.update_history(key, move |history| match history.put(&new, role, now) {
+        Ok(_) if is_forgotten => {
+            *history = NameHistory::default();
+            (true, Ok(true))
+        }
         Ok(changed) => (changed, Ok(history.knows(&id))),
         Err(refusal) => (false, Err(refusal.into_reply(history))),
     });

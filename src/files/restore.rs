@@ -61,20 +61,33 @@ pub async fn restore<E: Env>(
     };
     let Chosen::One(from) = history.choose(choice) else { return Err(RestoreFailure::Choice(history)) };
     let Some(object) = object_of(&from.record) else { return Err(RestoreFailure::Choice(history)) };
-    let holders = holders_of(env, object.content, LATE_WORD).await.map_err(RestoreFailure::Find)?;
-    if holders.entries.is_empty() {
-        return Err(RestoreFailure::Gone(object.content));
-    }
-    // From here on the bytes stay, whatever became of the names that referred to them.
-    let link = Link { name: name.clone(), clock: from.record.clock };
-    let reference = Reference { content: object.content, link, current: false };
-    if !renew(env, vec![reference]).await {
-        let why = "too few of the peers that keep its bytes answer".to_owned();
-        return Err(RestoreFailure::Write(StoreFailure::Name(why)));
+    if env.laws().restored_leased {
+        lease(env, &from, object.content).await?;
     }
     let edit = NameEdit { target: from.record.target, settles: history.sibling_ids() };
     let renamed = edit_name(env, name, &edit, timeout).await.map_err(RestoreFailure::Write)?;
     let current = history.versions().into_iter().find(|version| version.current);
     let unchanged = current.is_some_and(|current| current.record == renamed.written.record);
     Ok(Restored { from: *from, object, renamed, settled: edit.settles.len(), unchanged })
+}
+
+/// Makes sure that the bytes of a version are there, and renews their lease: from here on they stay, whatever became of the
+/// names that referred to them.
+async fn lease<E: Env>(
+    env: &Arc<E>,
+    of: &Version,
+    content: ContentId,
+) -> Result<(), RestoreFailure<E::DiskError>> {
+    let holders = holders_of(env, content, LATE_WORD).await.map_err(RestoreFailure::Find)?;
+    if holders.entries.is_empty() {
+        return Err(RestoreFailure::Gone(content));
+    }
+    let link = Link { name: of.record.name.clone(), clock: of.record.clock };
+    match renew(env, vec![Reference { content, link, current: false }]).await {
+        true => Ok(()),
+        false => {
+            let why = "too few of the peers that keep its bytes answer".to_owned();
+            Err(RestoreFailure::Write(StoreFailure::Name(why)))
+        }
+    }
 }

@@ -9,6 +9,9 @@
 //! - A peer frees nothing before it has seen the whole ring, with no member away, for two periods: each owner of names has
 //!   renewed by then, whatever the clocks say.
 //! - A lease that is dated in the future counts from now on.
+//! - A peer that sees the ring's time jump frees nothing for two periods, and renews at once: by the new time, every lease
+//!   may seem to have lapsed. (Machines without a clock of their own may all be years behind until their line to the
+//!   outside comes up.)
 //! - The lease is looked at again in the transaction that removes the object.
 
 use std::collections::BTreeMap;
@@ -67,6 +70,8 @@ pub struct LeaseSchedule {
     renewed: Option<Moment>,
     renewals: u32,
     whole_since: Option<Moment>,
+    /// The moment of the last look, and the ring's time then, in milliseconds since the Unix epoch.
+    looked: Option<(Moment, u64)>,
 }
 
 /// The work that is due at a look at the leases.
@@ -81,8 +86,23 @@ pub struct LeasesDue {
 }
 
 impl LeaseSchedule {
-    /// Looks at the ring. `whole`: this peer is active in it, and no member is away.
-    pub fn look(&mut self, now: Moment, active: bool, whole: bool, terms: &LeaseTerms) -> LeasesDue {
+    /// Looks at the ring, whose time is `ring_ms` in milliseconds since the Unix epoch. `whole`: this peer is active in
+    /// it, and no member is away.
+    pub fn look(
+        &mut self,
+        now: Moment,
+        ring_ms: u64,
+        active: bool,
+        whole: bool,
+        terms: &LeaseTerms,
+    ) -> LeasesDue {
+        let jumped = self.looked.replace((now, ring_ms)).is_some_and(|(then, then_ms)| {
+            let expected = then_ms.saturating_add(millis(now.since(then)));
+            expected.abs_diff(ring_ms) > millis(terms.tick())
+        });
+        if jumped {
+            (self.whole_since, self.renewed) = (None, None);
+        }
         self.whole_since = match (active && whole, self.whole_since) {
             (true, since) => since.or(Some(now)),
             (false, _) => None,
@@ -165,7 +185,18 @@ mod tests {
 
     /// Whether to renew, and whether to free.
     fn looked(schedule: &mut LeaseSchedule, at: Moment, active: bool, whole: bool) -> (bool, bool) {
-        let LeasesDue { renew, free, .. } = schedule.look(at, active, whole, &LeaseTerms::default());
+        looked_at(schedule, at, at.0 / 1_000, active, whole)
+    }
+
+    fn looked_at(
+        schedule: &mut LeaseSchedule,
+        at: Moment,
+        ring_ms: u64,
+        active: bool,
+        whole: bool,
+    ) -> (bool, bool) {
+        let LeasesDue { renew, free, .. } =
+            schedule.look(at, ring_ms, active, whole, &LeaseTerms::default());
         (renew, free)
     }
 
@@ -173,11 +204,12 @@ mod tests {
     fn every_third_renewal_is_of_all_kept_names() {
         let mut schedule = LeaseSchedule::default();
         let of_all: Vec<bool> = (0..6)
-            .map(|day| schedule.look(at(day), true, true, &LeaseTerms::default()).of_all_kept)
+            .map(|day| schedule.look(at(day), day * DAY, true, true, &LeaseTerms::default()).of_all_kept)
             .collect();
         assert_eq!(of_all, [true, false, false, true, false, false]);
         let half = Duration::from_millis(DAY / 2);
-        assert!(!schedule.look(at(5) + half, true, true, &LeaseTerms::default()).of_all_kept, "none is due");
+        let due = schedule.look(at(5) + half, 5 * DAY + DAY / 2, true, true, &LeaseTerms::default());
+        assert!(!due.of_all_kept, "none is due");
     }
 
     /// Goal (design §5): no peer frees anything while a member is away, nor before all owners have renewed.
@@ -195,6 +227,35 @@ mod tests {
         schedule.renew_again();
         assert_eq!(looked(&mut schedule, at(5) + half, true, true), (true, false));
         assert_eq!(looked(&mut schedule, at(7), true, true), (true, true));
+    }
+
+    /// Reported: the clocks of a ring without a line to the outside were set forward by years, and every file was freed,
+    /// since all leases were older than seven days at once.
+    #[test]
+    fn nothing_is_freed_for_two_periods_after_the_time_has_jumped() {
+        for (forward, back) in [(400, 0), (0, 400), (1, 0)] {
+            let mut schedule = LeaseSchedule::default();
+            let ring_ms = |day: u64, jumped: bool| {
+                let (forward, back) = if jumped { (forward, back) } else { (0, 0) };
+                (1_000 + day + forward - back) * DAY
+            };
+            for day in 0..3 {
+                looked_at(&mut schedule, at(day), ring_ms(day, false), true, true);
+            }
+            let half = at(2) + Duration::from_millis(DAY / 2);
+            let jumped = ring_ms(2, true) + DAY / 2;
+            assert_eq!(looked_at(&mut schedule, half, jumped, true, true), (true, false), "renewed at once");
+            let later = looked_at(&mut schedule, at(4), ring_ms(4, true), true, true);
+            assert_eq!(later, (true, false));
+            let soon = looked_at(&mut schedule, at(5), ring_ms(5, true), true, true);
+            assert_eq!(soon, (true, true));
+        }
+        let (mut schedule, hour) = (LeaseSchedule::default(), DAY / 24);
+        for day in 0..3 {
+            looked_at(&mut schedule, at(day), day * DAY + day * hour, true, true);
+        }
+        let drifted = looked_at(&mut schedule, at(3), 3 * DAY + 3 * hour, true, true);
+        assert_eq!(drifted, (true, true), "a clock that drifts by an hour a day has not jumped");
     }
 
     #[test]

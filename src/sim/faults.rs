@@ -125,12 +125,25 @@ impl World {
     pub fn expel(&mut self, by: Slot, whom: Slot) {
         let Some(entry) = self.entry(whom).cloned() else { return };
         let now = self.local_time(by);
-        self.network.cut(by, whom);
-        self.network.cut(whom, by);
+        self.network.refuse(by, whom);
         if let Some(peer) = self.running(by) {
             peer.node.expel(now, &entry.position, &entry.key);
         }
         self.drain(by);
+    }
+
+    /// A user of a peer forgets a member, as the command `forget` does. Returns whether it is forgotten: not if it answers, or
+    /// if the peer does not count it as away.
+    pub fn forget(&mut self, by: Slot, whom: Slot) -> bool {
+        let answers = self.node(whom).is_some() && self.is_way(by, self.helper_between(by, whom), whom);
+        let Some(position) = self.entry(whom).map(|entry| entry.position).filter(|_| !answers) else {
+            return false;
+        };
+        let now = self.local_time(by);
+        let forgotten = self.running(by).is_some_and(|peer| peer.node.forget(now, &position));
+        self.note(|| format!("{by} forgets {whom}: {forgotten}"));
+        self.drain(by);
+        forgotten
     }
 
     /// Cuts both directions between two groups of numbered peers.

@@ -32,6 +32,8 @@ pub struct Network {
     rng: ChaCha8Rng,
     /// The cut ways, each in one direction: from, to.
     cuts: BTreeSet<(Slot, Slot)>,
+    /// The pairs of which one refuses every connection with the other, the lower place first.
+    refused: BTreeSet<(Slot, Slot)>,
     /// The groups of a partition: peers of different groups do not reach each other; a peer without a group reaches
     /// all.
     groups: BTreeMap<Slot, u8>,
@@ -76,6 +78,7 @@ impl Network {
             holdups: (0.0, Duration::ZERO),
             rng: ChaCha8Rng::seed_from_u64(seed),
             cuts: BTreeSet::new(),
+            refused: BTreeSet::new(),
             groups: BTreeMap::new(),
             slow: BTreeMap::new(),
             lines: Lines::default(),
@@ -85,6 +88,11 @@ impl Network {
     /// Cuts the way from one peer to another, in this direction only.
     pub fn cut(&mut self, from: Slot, to: Slot) {
         self.cuts.insert((from, to));
+    }
+
+    /// Lets nothing pass between two peers, for good: one refuses the other's key.
+    pub fn refuse(&mut self, one: Slot, other: Slot) {
+        self.refused.insert((one.min(other), one.max(other)));
     }
 
     /// Puts a peer into a group.
@@ -126,7 +134,8 @@ impl Network {
                 (Some(one), Some(other)) => one != other,
                 _ => false,
             };
-        !apart && (self.cuts.is_empty() || !self.cuts.contains(&(from, to)))
+        let refused = !self.refused.is_empty() && self.refused.contains(&(from.min(to), from.max(to)));
+        !apart && !refused && (self.cuts.is_empty() || !self.cuts.contains(&(from, to)))
     }
 
     /// The delays of a datagram's copies: none, one, or two.

@@ -6,22 +6,23 @@
 //! makes no sense at its time (a peer that is not there, or is already dead) does nothing: so any part of a plan is a
 //! plan.
 
+mod command;
 mod draw;
+mod strike;
 mod text;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use command::Command;
 pub use text::PlanError;
 
 use super::network::Slot;
-use super::storage::check as files;
+use super::storage::{FileSettings, check as files};
 use super::world::World;
 use super::{check, oracle::Violation};
-use crate::chord::Start;
 use crate::config::RingSettings;
-use crate::id::{Position, sha256};
-use crate::wire::Target;
+use crate::replica::LeaseTerms;
 
 /// A ring and its faults.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,12 +77,10 @@ pub enum Fault {
     Duplication(u16),
     /// This part of the datagrams is delayed, each by at most this many milliseconds.
     Holdups(u16, u16),
-    /// A user of a peer stores a new file under the name of this number.
-    Store(u16, u16),
-    /// A user of a peer removes that name.
-    Remove(u16, u16),
-    /// The disk of a peer accepts no more data.
-    Full(u16),
+    /// A user of a peer gives it a command.
+    User(u16, Command),
+    /// The disk of a peer has room for so many files in all, those that are there included.
+    Room(u16, u16),
     /// The next sync of a peer's disk fails.
     FailSync(u16),
     /// The wall clock of a peer is wrong by this many seconds.
@@ -137,7 +136,11 @@ impl Plan {
         let mut world = World::converged(seed, settings, self.peers.into(), INTERVAL, CONTACTS);
         world.drift(self.drift_ppm.into());
         if self.faults.iter().any(|timed| timed.fault.is_of_files()) {
-            world.enable_files();
+            world.enable_files_with(FileSettings {
+                leases: LEASES,
+                surplus_wait: Some(LEASES.kept_for / 2),
+                ..FileSettings::default()
+            });
         }
         world
     }
@@ -162,23 +165,24 @@ impl Plan {
         world.network.calm();
         for slot in names.values() {
             world.pause_slot(*slot, false);
-            world.restart_slot(*slot);
+            match world.is_revoked(*slot) {
+                true => world.crash_slot(*slot),
+                false => world.restart_slot(*slot),
+            }
         }
-        for slot in names.values() {
-            if world.with_disk(*slot, |disk| disk.mend()) == Some(true) {
+        for slot in names.values().filter(|slot| !world.is_revoked(**slot)).copied().collect::<Vec<_>>() {
+            if world.with_disk(slot, |disk| disk.mend()) == Some(true) {
                 // A disk that has failed accepts nothing before a new start.
                 world.run_for(Duration::from_millis(REPAIRED_AFTER_MS.into()));
-                world.crash_slot(*slot);
-                world.restart_slot(*slot);
+                world.crash_slot(slot);
+                world.restart_slot(slot);
             }
         }
         let healed = world.run_until(HEALED_WITHIN, check::one_ordered_ring);
         healed.map_err(|why| Failure::Liveness { after_s: HEALED_WITHIN.as_secs(), why })?;
-        let settled = world.run_until(SETTLED_WITHIN, |world| match world.files_under_way() {
-            0 => files::in_place(world).and_then(|()| files::names_agree(world)),
-            count => Err(format!("{count} stores do not end")),
-        });
-        settled.map_err(|why| Failure::Files { after_s: SETTLED_WITHIN.as_secs(), why })?;
+        if world.has_files() {
+            files_settle(world)?;
+        }
         match world.oracle.violations().first() {
             Some(violation) => Err(Failure::Safety(violation.clone())),
             None => Ok(()),
@@ -200,8 +204,9 @@ impl Plan {
                 }
                 Fault::Restart(_) | Fault::Join(..) | Fault::Heal => {}
                 Fault::Duplication(_) | Fault::Holdups(..) | Fault::Slow(..) => {}
-                Fault::Store(..) | Fault::Remove(..) | Fault::Full(_) => {}
-                Fault::FailSync(_) | Fault::Clock(..) => {}
+                // Peers that run and may stay are refused by all others.
+                Fault::User(_, Command::Revoke(_)) => covered = false,
+                Fault::User(..) | Fault::Room(..) | Fault::FailSync(_) | Fault::Clock(..) => {}
                 Fault::Pause(_) | Fault::Resume(_) | Fault::Clone(_) => covered = false,
                 Fault::Cut(..) | Fault::Split(_) | Fault::Loss(_) => covered = false,
             }
@@ -250,84 +255,30 @@ impl Plan {
 impl Fault {
     /// Whether the fault makes sense only in a world with files.
     fn is_of_files(&self) -> bool {
-        matches!(
-            self,
-            Fault::Store(..) | Fault::Remove(..) | Fault::Full(_) | Fault::FailSync(_) | Fault::Clock(..)
-        )
+        matches!(self, Fault::User(..) | Fault::Room(..) | Fault::FailSync(_) | Fault::Clock(..))
     }
+}
 
-    fn strike(&self, world: &mut World, names: &mut BTreeMap<u16, Slot>) {
-        let slot = |name: &u16| names.get(name).copied();
-        match self {
-            Fault::Crash(peer) => slot(peer).into_iter().for_each(|slot| world.crash_slot(slot)),
-            Fault::Restart(peer) => slot(peer).into_iter().for_each(|slot| world.restart_slot(slot)),
-            Fault::Pause(peer) => slot(peer).into_iter().for_each(|slot| world.pause_slot(slot, true)),
-            Fault::Resume(peer) => slot(peer).into_iter().for_each(|slot| world.pause_slot(slot, false)),
-            Fault::Leave(peer) => slot(peer).into_iter().for_each(|slot| world.leave_slot(slot)),
-            Fault::Join(peer, through) => {
-                let known = slot(through).and_then(|slot| world.entry(slot)).map(Target::from);
-                if let Some(known) = known.filter(|_| !names.contains_key(peer)) {
-                    let position = Position(sha256(&peer.to_be_bytes()));
-                    names.insert(*peer, world.start_at(position, Start::Join { known }));
-                }
-            }
-            Fault::Clone(peer) => {
-                let clone = slot(peer).and_then(|slot| world.clone_slot(slot));
-                // The clone gets a name of its own, so that it is brought back as well.
-                let name = (CLONES..).find(|name| !names.contains_key(name));
-                names.extend(name.zip(clone));
-            }
-            Fault::Cut(from, to) => {
-                if let (Some(from), Some(to)) = (slot(from), slot(to)) {
-                    world.network.cut(from, to);
-                }
-            }
-            Fault::Split(groups) => {
-                for (group, peers) in (0..).zip(groups) {
-                    for slot in peers.iter().filter_map(slot) {
-                        world.network.set_group(slot, group);
-                    }
-                }
-            }
-            Fault::Heal => world.heal(),
-            Fault::Slow(peer, factor) => {
-                if let Some(slot) = slot(peer) {
-                    world.network.set_slow(slot, (*factor).into());
-                }
-            }
-            Fault::Loss(share) => world.network.loss = f64::from(*share) / 1_000.0,
-            Fault::Duplication(share) => world.network.duplication = f64::from(*share) / 1_000.0,
-            Fault::Holdups(share, most_ms) => {
-                let most = Duration::from_millis((*most_ms).into());
-                world.network.holdups = (f64::from(*share) / 1_000.0, most);
-            }
-            Fault::Store(peer, name) => {
-                if let Some(slot) = slot(peer).filter(|slot| world.keeps_files(*slot)) {
-                    world.store(slot, &format!("{name}.bin"), FILE_BYTES);
-                }
-            }
-            Fault::Remove(peer, name) => {
-                if let Some(slot) = slot(peer).filter(|slot| world.keeps_files(*slot)) {
-                    world.remove(slot, &format!("{name}.bin"));
-                }
-            }
-            Fault::Full(peer) => {
-                if let Some(slot) = slot(peer) {
-                    world.with_disk(slot, |disk| disk.set_capacity(0));
-                }
-            }
-            Fault::FailSync(peer) => {
-                if let Some(slot) = slot(peer) {
-                    world.with_disk(slot, |disk| disk.fail_next_sync());
-                }
-            }
-            Fault::Clock(peer, seconds) => {
-                if let Some(slot) = slot(peer) {
-                    world.set_clock_offset(slot, i64::from(*seconds) * 1_000);
-                }
-            }
+/// Lets time pass until each file and name is where it belongs, and then until every lease that nobody renews has lapsed:
+/// all that was promised must be there before and after, and every name must be answered with what it stands for.
+fn files_settle(world: &mut World) -> Result<(), Failure> {
+    let failure = |after: Duration, why| Failure::Files { after_s: after.as_secs(), why };
+    let end = world.now() + SETTLED_WITHIN;
+    loop {
+        let settled = match world.files_under_way() {
+            0 => files::promises_kept(world),
+            count => Err(format!("{count} operations do not end")),
+        };
+        match settled {
+            Ok(()) => break,
+            Err(why) if world.now() >= end => return Err(failure(SETTLED_WITHIN, why)),
+            Err(_) => world.run_for(INTERVAL / 4),
         }
     }
+    let rest = LEASES.kept_for + LEASES.period * 2;
+    world.run_for(rest);
+    files::promises_kept(world).map_err(|why| failure(SETTLED_WITHIN + rest, why))?;
+    files::names_answered(world).map_err(|why| failure(SETTLED_WITHIN + rest, why))
 }
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -336,6 +287,12 @@ const CONTACTS: usize = 4_096;
 const HEALED_WITHIN: Duration = Duration::from_secs(60);
 /// The time after that within which all files must be in their places.
 const SETTLED_WITHIN: Duration = Duration::from_secs(300);
+/// The leases of plans: half a minute stands for a day.
+const LEASES: LeaseTerms = LeaseTerms {
+    period: Duration::from_secs(30),
+    kept_for: Duration::from_secs(120),
+    versions_for: Duration::from_secs(180),
+};
 /// The length of the files that plans store, in bytes.
 const FILE_BYTES: u64 = 1 << 20;
 /// The time that a ring needs after a death before the next one, in milliseconds.

@@ -11,7 +11,9 @@ use super::drift::world_time;
 use super::lock::Lock;
 use super::mailbox::Mailbox;
 use super::network::{Network, Slot, mixed};
+use super::places::slot_of;
 use super::queue::Queue;
+use super::revoked::Revoked;
 use super::searches::{Outcome, Searches};
 use super::storage::{Files, News};
 use super::tasks::Tasks;
@@ -56,6 +58,7 @@ pub struct World {
     /// The number of the next reply at earlier moments.
     old_replies: VecDeque<(Moment, u64)>,
     pub(super) next_identity: u32,
+    pub(super) revoked: Revoked,
     /// The living members, by position.
     pub(super) living: BTreeMap<Position, Slot>,
     events: Vec<(Moment, Position, Event)>,
@@ -167,6 +170,16 @@ impl Delivery {
             Delivery::Persisted { to, .. } | Delivery::Request { to, .. } | Delivery::Reply { to, .. } => *to,
         }
     }
+
+    /// The place of the peer that sent it, unless it comes through a helper.
+    fn sender(&self) -> Option<Slot> {
+        match self {
+            Delivery::Datagram { from, .. } | Delivery::Reply { from, .. } => Some(slot_of(&from.address)),
+            Delivery::Request { asker, .. } => Some(*asker),
+            Delivery::Files(_, news) => news.sender(),
+            Delivery::Wake(_) | Delivery::Persisted { .. } | Delivery::Timer { .. } => None,
+        }
+    }
 }
 
 impl World {
@@ -193,6 +206,7 @@ impl World {
             next_reply: 0,
             old_replies: VecDeque::new(),
             next_identity: 0,
+            revoked: Revoked::default(),
             living: BTreeMap::new(),
             events: Vec::new(),
             keeps_events: true,
@@ -389,8 +403,12 @@ impl World {
         if self.log.is_some() {
             self.note(|| format!("{delivery:?}"));
         }
+        if let Some(from) = delivery.sender() {
+            self.compare_revocations(slot, from);
+        }
         self.deliver(slot, delivery);
         self.drain(slot);
+        self.heed_revocations(slot);
         self.go_on();
     }
 
@@ -413,7 +431,11 @@ impl World {
             }
             Delivery::Datagram { from, to, datagram, .. } => {
                 if peer.node.me().position == to.position {
+                    let is_ping = matches!(datagram, Datagram::Ping { .. });
                     peer.node.handle_datagram(local, &from, datagram);
+                    if is_ping {
+                        self.hear_clock(slot, &from);
+                    }
                 }
             }
             Delivery::Request { from, asker, generation, ask, whom, request, .. } => {

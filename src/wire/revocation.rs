@@ -19,6 +19,14 @@ pub struct Revocation {
     pub at_ms: u64,
 }
 
+impl Revocation {
+    /// Whether a record of this key is refused that was made at this time, in milliseconds since the Unix epoch: long
+    /// enough after the revocation that its writer can only have found a peer that did not know of it.
+    pub fn refuses_record_of(&self, made_unix_ms: u64) -> bool {
+        made_unix_ms >= self.at_ms.saturating_add(limits::REVOCATION_NEWS_MAX.as_millis() as u64)
+    }
+}
+
 /// A revocation as it travels and rests: the bytes that the ring CA signed, never encoded anew.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedRevocation {

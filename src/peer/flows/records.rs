@@ -3,7 +3,6 @@
 use crate::id::Position;
 use crate::peer::shared::Shared;
 use crate::time::Timestamp;
-use crate::wire::limits::REVOCATION_NEWS_MAX;
 use crate::wire::{NameRecord, SignedRecord, codec};
 
 impl Shared {
@@ -32,8 +31,7 @@ impl Shared {
         record: &NameRecord,
     ) -> Option<String> {
         let revocation = self.verifier.revocation_of(&signed.certificate)?;
-        let last_ms = revocation.at_ms.saturating_add(REVOCATION_NEWS_MAX.as_millis() as u64);
-        (record.clock.unix_ms() >= last_ms).then(|| {
+        revocation.refuses_record_of(record.clock.unix_ms()).then(|| {
             let at = Timestamp::of_unix_ms(revocation.at_ms);
             format!("the key of peer {}, which wrote the record, was revoked at {at}", record.writer.label())
         })
@@ -48,6 +46,7 @@ mod tests {
     use crate::peer::ring::clock::unix_ms;
     use crate::peer::{Entrance, StartOptions, start};
     use crate::transport::{Authority, Placement};
+    use crate::wire::limits::REVOCATION_NEWS_MAX;
     use crate::wire::{PutRole, RecordTarget, Replaces, StorageReply};
 
     /// Goal: of a revoked peer, older records are taken as before, later ones are refused, and the peer that passes one

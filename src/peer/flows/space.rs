@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::blob::BlobError;
-use crate::files::{self, Env as _, NotFreed};
+use crate::files::{self, Env as _, NotEvicted, NotFreed};
 use crate::id::{ContentId, FileName};
 use crate::peer::api::{
     DropError, DropReport, EvictReport, PinError, PinReport, Progress, RequestError, SpaceReport, Wanted,
 };
 use crate::peer::shared::Shared;
-use crate::replica::KeptRange;
 use crate::wire::limits::REASON_BYTES_MAX;
 use crate::wire::shortened;
 
@@ -100,41 +99,26 @@ impl Shared {
     /// # Errors
     /// [`DropError`] when this peer is in no ring, or its index cannot be read.
     pub(in crate::peer) async fn evict(self: &Arc<Self>, dry_run: bool) -> Result<EvictReport, DropError> {
-        files::member(self).await?;
         let mut report = EvictReport { dry_run, ..EvictReport::default() };
-        let (mut reasons, mut after) = (BTreeSet::new(), None);
-        loop {
-            let page = self.copies_after(after).await.map_err(|why| DropError::Unreadable { why })?;
-            let Some(last) = page.last() else { break };
-            after = Some(last.content);
-            let range = KeptRange::of(&self.view(), self.copies());
-            for copy in page {
-                let length = copy.length;
-                if copy.pinned {
-                    report.pinned.add(length);
-                    continue;
-                }
-                if range.contains(&copy.content.key()) {
-                    report.belonging.add(length);
-                    continue;
-                }
-                match files::free_copy(self, copy.content, !dry_run).await {
-                    Ok(_) => report.freed.add(length),
-                    // It went meanwhile.
-                    Err(NotFreed::NotHere) => {}
-                    Err(NotFreed::Pinned) => report.pinned.add(length),
-                    Err(NotFreed::Belongs { .. }) => report.belonging.add(length),
-                    Err(why @ NotFreed::NotActive(_)) => return Err(self.drop_error(copy.content, why)),
-                    Err(why) => {
-                        report.unsafe_elsewhere.add(length);
-                        if reasons.len() < REASONS_MAX {
-                            let why = self.drop_error(copy.content, why).to_string();
-                            reasons.insert(shortened(why, REASON_BYTES_MAX));
-                        }
-                    }
+        let mut reasons = BTreeSet::new();
+        let evicted = files::evict(self, !dry_run, |copy, freed| match freed {
+            Ok(()) => report.freed.add(copy.length),
+            // It went meanwhile.
+            Err(NotFreed::NotHere) => {}
+            Err(NotFreed::Pinned) => report.pinned.add(copy.length),
+            Err(NotFreed::Belongs { .. }) => report.belonging.add(copy.length),
+            Err(why) => {
+                report.unsafe_elsewhere.add(copy.length);
+                if reasons.len() < REASONS_MAX {
+                    let why = self.drop_error(copy.content, why).to_string();
+                    reasons.insert(shortened(why, REASON_BYTES_MAX));
                 }
             }
-        }
+        });
+        evicted.await.map_err(|why| match why {
+            NotEvicted::NotActive(error) => DropError::NotActive(error),
+            NotEvicted::Unreadable(why) => DropError::Unreadable { why },
+        })?;
         report.reasons = reasons.into_iter().collect();
         Ok(report)
     }

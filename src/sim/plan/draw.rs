@@ -4,7 +4,7 @@ use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Fault, Plan, REPAIRED_AFTER_MS, Timed};
+use super::{Command, Fault, Plan, REPAIRED_AFTER_MS, Timed};
 
 impl Plan {
     /// A plan of `size` faults, drawn entirely from the seed.
@@ -27,29 +27,53 @@ impl Plan {
         Plan { peers, successors, drift_ppm, faults }
     }
 
-    /// Like [`Plan::draw`], with files: half as many more faults store or remove files, or affect disks and clocks.
+    /// Like [`Plan::draw`], with files: as many more faults are commands of users, or affect disks and clocks. Some plans
+    /// stand still for minutes at one point, as for a night: leases lapse meanwhile.
     ///
-    /// No process is cloned: which of two disks goes on is not guaranteed.
+    /// No process is cloned: which of two disks goes on is not guaranteed. At most one peer is forgotten or revoked: a
+    /// file that was just acknowledged may stand at W = 2 peers, and survives the loss of W − 1.
     pub fn draw_with_files(seed: u64, size: usize) -> Plan {
         let mut plan = Plan::draw(seed, size);
         let mut rng = ChaCha8Rng::seed_from_u64(seed ^ FILES);
         plan.faults.retain(|timed| !matches!(timed.fault, Fault::Clone(_)));
+        if rng.random_bool(0.3) {
+            let night_ms = rng.random_range(60_000..NIGHT_MAX_MS);
+            let from = rng.random_range(0..=plan.faults.len());
+            plan.faults[from..].iter_mut().for_each(|timed| timed.at_ms += night_ms);
+        }
         let end = plan.faults.last().map_or(0, |timed| timed.at_ms) + 5_000;
-        for _ in 0..size.div_ceil(2) {
+        let mut gone = false;
+        for _ in 0..size {
             let peer = rng.random_range(0..plan.peers);
-            let name = rng.random_range(0..NAMES);
-            let fault = match rng.random_range(0..100) {
-                0..65 => Fault::Store(peer, name),
-                65..80 => Fault::Remove(peer, name),
-                80..87 => Fault::Full(peer),
-                87..94 => Fault::FailSync(peer),
-                _ => Fault::Clock(peer, *[-3_600, -60, 60, 3_600].choose(&mut rng).unwrap_or(&60)),
-            };
+            let fault = disk_or_user(&mut rng, peer, plan.peers, &mut gone);
             plan.faults.push(Timed { at_ms: rng.random_range(3_000..=end.max(3_000)), fault });
         }
         plan.faults.sort_by_key(|timed| timed.at_ms);
         plan
     }
+}
+
+/// A fault of a peer's disk or clock, or a command of its user.
+fn disk_or_user(rng: &mut ChaCha8Rng, peer: u16, peers: u16, gone: &mut bool) -> Fault {
+    let (name, other) = (rng.random_range(0..NAMES), rng.random_range(0..peers));
+    let command = match rng.random_range(0..100) {
+        0..5 => return Fault::FailSync(peer),
+        5..11 => return Fault::Room(peer, *[0, 1, 3].choose(rng).unwrap_or(&0)),
+        11..14 => return Fault::Clock(peer, *[-3_600, -60, 60, 3_600].choose(rng).unwrap_or(&60)),
+        14..18 if !*gone => {
+            *gone = true;
+            if rng.random_bool(0.5) { Command::Forget(other) } else { Command::Revoke(other) }
+        }
+        14..28 => Command::Request(name),
+        28..37 => Command::Remove(name),
+        37..46 => Command::Restore(name, rng.random_range(1..4)),
+        46..52 => Command::Pin(name),
+        52..55 => Command::Unpin(name),
+        55..64 => Command::Drop(name),
+        64..70 => Command::Evict,
+        _ => Command::Store(name),
+    };
+    Fault::User(peer, command)
 }
 
 struct Draw {
@@ -164,3 +188,5 @@ const PLANS: u64 = 0x504c_414e;
 const FILES: u64 = 0x4649_4c45;
 /// The number of names under which files are stored: few, so that many stores write the same name.
 const NAMES: u16 = 6;
+/// The longest time for which a plan with files stands still, in milliseconds: longer than a lease.
+const NIGHT_MAX_MS: u32 = 400_000;

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Fault, Plan, Timed};
+use super::{Command, Fault, Plan, Timed};
 
 /// A text that is not a plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,9 +49,8 @@ impl fmt::Display for Fault {
             Fault::Loss(share) => write!(f, "loss {share}"),
             Fault::Duplication(share) => write!(f, "duplication {share}"),
             Fault::Holdups(share, most_ms) => write!(f, "holdups {share} of {most_ms}"),
-            Fault::Store(peer, name) => write!(f, "store {name} at {peer}"),
-            Fault::Remove(peer, name) => write!(f, "remove {name} at {peer}"),
-            Fault::Full(peer) => write!(f, "full {peer}"),
+            Fault::User(peer, command) => write!(f, "{command} at {peer}"),
+            Fault::Room(peer, files) => write!(f, "room {peer} for {files}"),
             Fault::FailSync(peer) => write!(f, "fail-sync {peer}"),
             Fault::Clock(peer, seconds) => write!(f, "clock {peer} by {seconds}"),
         }
@@ -112,9 +111,8 @@ fn parsed(line: &str) -> Option<Timed> {
         ["holdups", share, "of", most_ms] => {
             Fault::Holdups(number(share).filter(|share| *share <= 1_000)?, number(most_ms)?)
         }
-        ["store", name, "at", peer] => Fault::Store(number(peer)?, number(name)?),
-        ["remove", name, "at", peer] => Fault::Remove(number(peer)?, number(name)?),
-        ["full", peer] => Fault::Full(number(peer)?),
+        ["room", peer, "for", files] => Fault::Room(number(peer)?, number(files)?),
+        [ref command @ .., "at", peer] => Fault::User(number(peer)?, Command::of_words(command)?),
         ["fail-sync", peer] => Fault::FailSync(number(peer)?),
         ["clock", peer, "by", seconds] => Fault::Clock(number(peer)?, seconds.parse().ok()?),
         _ => return None,

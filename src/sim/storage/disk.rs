@@ -35,6 +35,15 @@ pub(in crate::sim) enum Intention {
     Store(Freeing),
 }
 
+impl Intention {
+    pub(super) fn content(&self) -> ContentId {
+        match self {
+            Intention::Light(content, _) => *content,
+            Intention::Store(freeing) => freeing.content(),
+        }
+    }
+}
+
 /// Why an operation of a disk failed.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::sim) enum Failure {
@@ -375,9 +384,20 @@ impl Disk {
         }
     }
 
-    pub(super) fn free(&mut self, intention: Intention) -> Result<bool> {
+    /// Pins an object, or ends its pin. True if the object is here, or was pinned.
+    pub(super) fn pin(&mut self, content: &ContentId, pinned: bool) -> Result<bool> {
+        match &mut self.0 {
+            Kind::Light(light) => Ok(light.pin(content, pinned)?),
+            Kind::Real(real) => {
+                let store = real.store()?;
+                Ok(if pinned { store.pin(content)? } else { store.unpin(content)? })
+            }
+        }
+    }
+
+    pub(super) fn free(&mut self, intention: Intention, laws: Laws) -> Result<bool> {
         match (&mut self.0, intention) {
-            (Kind::Light(light), Intention::Light(content, may)) => Ok(light.free(&content, &may)?),
+            (Kind::Light(light), Intention::Light(content, may)) => Ok(light.free(&content, &may, laws)?),
             (_, Intention::Store(freeing)) => Ok(freeing.free()?),
             (Kind::Real(_), Intention::Light(..)) => Ok(false),
         }

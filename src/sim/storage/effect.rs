@@ -4,6 +4,7 @@ use super::super::network::Process;
 use super::frame::Frame;
 use super::outcome::Outcome;
 use crate::files::{Cause, RingWish};
+use crate::id::ContentId;
 use crate::wire::{Entry, StorageRequest};
 
 /// An effect that a task with files wants.
@@ -30,6 +31,13 @@ pub(in crate::sim) enum FilesEffect {
     Ended {
         id: u64,
         outcome: Outcome,
+    },
+    /// The pin of an object ends.
+    Unpins(ContentId),
+    /// A copy was freed; `lapsed`: because its lease had.
+    Freed {
+        content: ContentId,
+        lapsed: bool,
     },
     /// Bytes of objects that another peer took and completed.
     Moved {

@@ -171,7 +171,7 @@ impl Env for Keeper {
     }
 
     fn ring_ms(&self) -> u64 {
-        self.unix_ms()
+        Keeper::ring_ms(self)
     }
 
     fn next_clock(&self) -> Timestamp {
@@ -192,6 +192,12 @@ impl Env for Keeper {
             true => Err("the signature is not good".to_owned()),
             false => Ok(record.writer),
         }
+    }
+
+    fn revoked_writer(&self, _: &SignedRecord, record: &NameRecord) -> Option<String> {
+        let revoked = self.revoked.lock();
+        let is_refused = revoked.get(&record.writer)?.refuses_record_of(record.clock.unix_ms());
+        is_refused.then(|| "its writer's key was revoked before".to_owned())
     }
 
     async fn holds(self: &Arc<Self>, content: ContentId) -> Result<bool, String> {
@@ -332,7 +338,12 @@ impl Env for Keeper {
 
     async fn free(self: &Arc<Self>, freeing: Intention) -> Result<bool, Failure> {
         self.sleep(self.settings.sync_time).await;
-        self.disk.lock().free(freeing)
+        let content = freeing.content();
+        let freed = self.disk.lock().free(freeing, self.laws)?;
+        if freed {
+            self.want(FilesEffect::Freed { content, lapsed: false });
+        }
+        Ok(freed)
     }
 
     async fn vouch(self: &Arc<Self>, content: ContentId) -> Result<bool, String> {
@@ -417,7 +428,12 @@ impl Env for Keeper {
 
     async fn free_lapsed(self: &Arc<Self>, content: ContentId, before_unix_ms: u64) -> Result<bool, String> {
         self.disk_call().await;
-        self.disk.lock().free_lapsed(&content, before_unix_ms).map_err(|error| error.to_string())
+        let freed = self.disk.lock().free_lapsed(&content, before_unix_ms);
+        let freed = freed.map_err(|error| error.to_string())?;
+        if freed {
+            self.want(FilesEffect::Freed { content, lapsed: true });
+        }
+        Ok(freed)
     }
 
     fn copy_came(&self, _: &ContentId, _: Option<Position>, _: bool) {}

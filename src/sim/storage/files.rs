@@ -1,6 +1,6 @@
 //! The state of the files' side of a world: the homes of its peers, and the acknowledged files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rand_chacha::ChaCha8Rng;
@@ -11,6 +11,7 @@ use super::disk::{Disk, Kind};
 use super::keeper::Keeper;
 use super::light::Light;
 use super::outcome::{Acknowledged, Ended, Moved};
+use super::promises::Promises;
 use super::real::Real;
 use super::settings::FileSettings;
 use crate::chord::PhaseKind;
@@ -28,7 +29,11 @@ pub(in crate::sim) struct Files {
     pub(super) acknowledged: Vec<Acknowledged>,
     /// The greatest acknowledged record of each name, tombstones included.
     pub(super) names: BTreeMap<Position, NameRecord>,
+    /// What users were told.
+    pub(super) promises: Promises,
     pub(super) moved: Moved,
+    /// The members that come back if they are away, in a world whose planners know.
+    pub(super) returning: Option<BTreeSet<Position>>,
     pub(super) rng: ChaCha8Rng,
     pub(super) laws: Laws,
     /// A process that is to die after this many more steps.

@@ -21,9 +21,10 @@ use super::settings::FileSettings;
 use crate::chord::View;
 use crate::files::{Clock as _, Laws, Transfers, timeout};
 use crate::id::{ContentId, Position};
-use crate::names::Bygones;
+use crate::names::{Bygones, RingClock};
 use crate::replica::{Agreements, Arrivals, Grants, Ledger, NoRoom, TakeOver};
 use crate::time::{Moment, Timestamp};
+use crate::wire::Revocation;
 
 /// The files' side of one process.
 pub(super) struct Keeper {
@@ -63,6 +64,12 @@ pub(super) struct Keeper {
     pub(super) holders: Lock<BTreeMap<ContentId, BTreeMap<Position, u64>>>,
     /// The offset of this peer's wall clock from the true time, in milliseconds.
     pub(super) clock_offset_ms: Lock<i64>,
+    /// The readings of other clocks.
+    pub(super) ring_clock: Lock<RingClock>,
+    /// The writers whose keys this peer knows to be revoked.
+    pub(super) revoked: Lock<BTreeMap<Position, Revocation>>,
+    /// The members that come back if they are away, in a world whose planners know.
+    pub(super) returning: Lock<Option<BTreeSet<Position>>>,
     /// Since when members have been seen to be away.
     away_since: Lock<BTreeMap<Position, Moment>>,
     /// Whether this process has been a member.
@@ -108,6 +115,9 @@ impl Keeper {
             grants: Lock::default(),
             holders: Lock::default(),
             clock_offset_ms: Lock::new(0),
+            returning: Lock::default(),
+            ring_clock: Lock::default(),
+            revoked: Lock::default(),
             away_since: Lock::default(),
             was_member: Lock::new(view.is_member()),
             timestamp: Lock::default(),
@@ -128,6 +138,11 @@ impl Keeper {
         self.view.lock().clone()
     }
 
+    /// The ring's time, in milliseconds since the Unix epoch.
+    pub(super) fn ring_ms(&self) -> u64 {
+        self.ring_clock.lock().unix_ms(self.now(), self.unix_ms())
+    }
+
     /// Milliseconds since the Unix epoch, by this peer's own clock.
     pub(super) fn unix_ms(&self) -> u64 {
         (BEGIN_UNIX_MS + self.now().0 / 1_000).saturating_add_signed(self.clock_offset_ms.get())
@@ -135,7 +150,7 @@ impl Keeper {
 
     /// The next reading of this peer's hybrid logical clock, after all that it has seen.
     pub(super) fn next_clock(&self) -> Timestamp {
-        self.timestamp.set(self.timestamp.get().next(self.unix_ms()));
+        self.timestamp.set(self.timestamp.get().next(self.ring_ms()));
         self.timestamp.get()
     }
 
@@ -148,6 +163,9 @@ impl Keeper {
     pub(super) fn waited_for(&self) -> BTreeSet<Position> {
         let view = self.view();
         let away: BTreeSet<Position> = view.away().map(|entry| entry.position).collect();
+        if let Some(returning) = &*self.returning.lock() {
+            return away.intersection(returning).copied().collect();
+        }
         let mut since = self.away_since.lock();
         since.retain(|position, _| away.contains(position));
         for position in away {
@@ -261,4 +279,4 @@ fn watch(waiting: &mut Vec<Waker>, waker: &Waker) {
 }
 
 /// The true time at the beginning of every world.
-pub(super) const BEGIN_UNIX_MS: u64 = 1_750_000_000_000;
+pub(in crate::sim) const BEGIN_UNIX_MS: u64 = 1_750_000_000_000;

@@ -54,6 +54,7 @@ struct Object {
     sound: bool,
     kept_as: KeptAs,
     surplus_since_ms: Option<u64>,
+    pinned: bool,
     /// The digest of this object alone, kept as a replica.
     digest: SetDigest,
 }
@@ -214,7 +215,8 @@ impl Light {
 
     /// Frees an object whose lease has lapsed by this date.
     pub(super) fn free_lapsed(&mut self, content: &ContentId, before_unix_ms: u64) -> bool {
-        let goes = self.leases.is_lapsed(content, before_unix_ms) && self.objects.contains_key(content);
+        let may_go = self.objects.get(content).is_some_and(|object| !object.pinned);
+        let goes = may_go && self.leases.is_lapsed(content, before_unix_ms);
         if goes {
             self.forget(content);
             self.leases.freed(content);
@@ -279,9 +281,24 @@ impl Light {
         }
     }
 
-    /// Frees an object, unless the intention is void.
-    pub(super) fn free(&mut self, content: &ContentId, may: &AtomicBool) -> Result<bool, DiskFailure> {
-        if !may.load(Ordering::Relaxed) || !self.objects.contains_key(content) {
+    /// Pins an object, or ends its pin; synced on return. True if it is here.
+    pub(super) fn pin(&mut self, content: &ContentId, pinned: bool) -> Result<bool, DiskFailure> {
+        self.sync()?;
+        let object = self.objects.get_mut(content);
+        Ok(object.map(|object| object.pinned = pinned).is_some())
+    }
+
+    /// Frees an object, unless the intention is void, or the object is pinned, in a world with that law.
+    pub(super) fn free(
+        &mut self,
+        content: &ContentId,
+        may: &AtomicBool,
+        laws: Laws,
+    ) -> Result<bool, DiskFailure> {
+        let Some(object) = self.objects.get(content).filter(|_| may.load(Ordering::Relaxed)) else {
+            return Ok(false);
+        };
+        if object.pinned && laws.pins_kept {
             return Ok(false);
         }
         self.sync()?;
@@ -303,7 +320,8 @@ impl Light {
     }
 
     fn cached(&self) -> impl Iterator<Item = ObjectInfo> {
-        let cached = self.objects.values().filter(|object| object.kept_as == KeptAs::Requested);
+        let is_cached = |object: &&Object| object.kept_as == KeptAs::Requested && !object.pinned;
+        let cached = self.objects.values().filter(is_cached);
         cached.map(|object| object.info)
     }
 
@@ -412,7 +430,12 @@ impl Light {
     ) -> Result<T, DiskFailure> {
         let mut history = self.record(&key).cloned().unwrap_or_default();
         let done = work(&mut history);
-        if self.record(&key) != Some(&history) && history.current.is_some() {
+        if history.current.is_none() {
+            if self.records.contains_key(&key) {
+                self.sync()?;
+                self.records.remove(&key);
+            }
+        } else if self.record(&key) != Some(&history) {
             self.sync()?;
             self.records.insert(key, Kept::new(&key, Arc::new(history)));
         }
@@ -475,7 +498,9 @@ impl Light {
         self.promised(&info.content);
         self.leases.came(&info.content);
         let digest = SetDigest::of_object(&info.content);
-        let object = Object { info, sound: true, kept_as, surplus_since_ms: None, digest };
+        // A pin holds for the object's next copy as well, as on a real disk.
+        let pinned = self.objects.get(&info.content).is_some_and(|object| object.pinned);
+        let object = Object { info, sound: true, kept_as, surplus_since_ms: None, pinned, digest };
         if self.objects.insert(info.content, object).is_none() {
             self.used_bytes += info.length;
         }
@@ -544,7 +569,7 @@ fn copy_of(object: &Object) -> CopyHere {
         content: object.info.content,
         length: object.info.length,
         kept_as: object.kept_as,
-        pinned: false,
+        pinned: object.pinned,
         surplus_since_ms: object.surplus_since_ms,
     }
 }

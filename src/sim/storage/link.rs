@@ -11,7 +11,7 @@ use super::super::traffic::{self, Purpose};
 use super::super::world::{Delivery, World};
 use super::effect::FilesEffect;
 use super::frame::Frame;
-use super::keeper::Keeper;
+use super::keeper::{BEGIN_UNIX_MS, Keeper};
 use super::news::{News, Sender};
 use super::outcome::{Acknowledged, Ended, Outcome, StoredFile};
 use super::stream::Stream;
@@ -31,7 +31,9 @@ impl World {
         let (settings, laws) = (files.settings, files.laws);
         let (interval, now) = (self.interval, self.now);
         let Some(mailbox) = self.mailbox(slot) else { return };
+        let revoked = self.revocations_known(slot);
         let Some(files) = &mut self.files else { return };
+        let returning = files.returning.clone();
         let home = files.home(slot);
         let keeper = Arc::new(Keeper::new(
             mailbox,
@@ -43,6 +45,8 @@ impl World {
             laws,
         ));
         keeper.clock_offset_ms.set(home.clock_offset_ms);
+        keeper.revoked.set(revoked);
+        keeper.returning.set(returning);
         let mut disk = home.disk.lock();
         disk.set_time(now, keeper.unix_ms());
         disk.open();
@@ -226,6 +230,12 @@ impl World {
                 RingWish::Depart => node.depart(local),
             }),
             FilesEffect::Ended { id, outcome } => self.end_of(id, slot, outcome),
+            FilesEffect::Unpins(content) => {
+                if let Some(files) = &mut self.files {
+                    files.promises.forget_pin(slot, &content);
+                }
+            }
+            FilesEffect::Freed { content, lapsed } => self.judge_freed(slot, content, lapsed),
             FilesEffect::Moved { cause, bytes } => {
                 if let Some(files) = &mut self.files {
                     files.moved.count(cause, bytes);
@@ -250,10 +260,31 @@ impl World {
             | Outcome::Removed(Ok(record))
             | Outcome::Restored(Ok(record)) => {
                 files.acknowledge_name(record);
+                files.promises.note_record(record);
             }
+            Outcome::Pinned(Ok(content)) => files.promises.note_pin(at, *content),
             _ => {}
         }
         files.ended.push(Ended { id, at, ended, outcome });
+    }
+
+    /// Tells a process which keys its peer knows to be revoked.
+    pub(in crate::sim) fn tell_keeper_of_revocations(&mut self, slot: Slot) {
+        let revoked = self.revocations_known(slot);
+        if let Some(keeper) = self.files.as_ref().and_then(|files| files.keeper(slot)) {
+            keeper.revoked.set(revoked);
+        }
+    }
+
+    /// Lets a peer hear the clock of another one, as it goes with pings.
+    pub(in crate::sim) fn hear_clock(&mut self, slot: Slot, from: &Entry) {
+        let Some(files) = &self.files else { return };
+        let sender = files.keeper(slot_of(&from.address));
+        if let (Some(keeper), Some(sender)) = (files.keeper(slot), sender) {
+            let its_unix_ms = (BEGIN_UNIX_MS + self.now().0 / 1_000)
+                .saturating_add_signed(sender.clock_offset_ms.get());
+            keeper.ring_clock.lock().hear(self.now(), from.position, its_unix_ms);
+        }
     }
 
     fn put_news(&mut self, at: Moment, slot: Slot, news: News) {

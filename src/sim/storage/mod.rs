@@ -14,6 +14,7 @@
 //! | `env`, `bytes` | the connection between a simulated peer and [`crate::files`] |
 //! | `work` | the commands of its user, and the requests of other peers |
 //! | `liar` | a member that lies |
+//! | `promises` | what users were told, and whether the world keeps to it |
 //! | `place` | files that are there from the beginning |
 //! | `check` | the conditions on files |
 //!
@@ -35,6 +36,7 @@ mod link;
 mod news;
 mod outcome;
 mod place;
+mod promises;
 mod real;
 mod settings;
 mod signature;
@@ -42,7 +44,7 @@ mod span;
 mod stream;
 mod work;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +53,7 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
 pub use disk::Disk;
+pub(super) use keeper::BEGIN_UNIX_MS;
 pub(super) use effect::FilesEffect;
 pub(super) use files::Files;
 pub use lie::Lie;
@@ -59,6 +62,7 @@ pub use outcome::{Acknowledged, Ended, Moved, Outcome, Requested, StoreFailure, 
 pub use settings::FileSettings;
 
 use self::keeper::Keeper;
+use self::promises::Promises;
 use self::span::file_of;
 use super::lock::Lock;
 use super::network::{Slot, mixed};
@@ -83,7 +87,9 @@ impl World {
             ended: Vec::new(),
             acknowledged: Vec::new(),
             names: BTreeMap::new(),
+            promises: Promises::default(),
             moved: Moved::default(),
+            returning: None,
             rng: ChaCha8Rng::seed_from_u64(mixed(self.seed)),
             laws: Laws::default(),
             dies: None,
@@ -108,6 +114,11 @@ impl World {
             self.start_keeper(slot, true, true);
         }
         self.go_on();
+    }
+
+    /// Whether the peers have files.
+    pub fn has_files(&self) -> bool {
+        self.files.is_some()
     }
 
     /// Whether a process that takes commands runs at this place.
@@ -181,6 +192,30 @@ impl World {
             Outcome::Restored(
                 restored.map(|done| done.renamed.written.record).map_err(|why| format!("{why:?}")),
             )
+        })
+    }
+
+    /// Lets a user of a peer bring a file to it and pin it there.
+    pub fn pin(&mut self, at: Slot, name: &str) -> u64 {
+        self.begin(at, name, |keeper, name| async move { Outcome::Pinned(keeper.pin(&name).await) })
+    }
+
+    /// Lets a user of a peer end the pin of a file there.
+    pub fn unpin(&mut self, at: Slot, name: &str) -> u64 {
+        self.begin(at, name, |keeper, name| async move { Outcome::Unpinned(keeper.unpin(&name).await) })
+    }
+
+    /// Lets a user free the copy of a file at a peer, if it is one too many.
+    pub fn drop_copy(&mut self, at: Slot, name: &str) -> u64 {
+        self.begin(at, name, |keeper, name| async move { Outcome::Freed(keeper.drop_copy(&name).await) })
+    }
+
+    /// Lets a user free all copies at a peer that are one too many.
+    pub fn evict(&mut self, at: Slot) -> u64 {
+        self.begin(at, "evict", |keeper, _| async move {
+            let mut count = 0;
+            let evicted = flows::evict(&keeper, true, |_, freed| count += u64::from(freed.is_ok())).await;
+            Outcome::Evicted(evicted.map(|()| count))
         })
     }
 
@@ -294,6 +329,18 @@ impl World {
         let keeper = self.files.as_ref().and_then(|files| files.keeper(slot));
         let seen = keeper.map(|keeper| keeper.ledger.lock().report()).unwrap_or_default();
         seen.into_iter().map(|(peer, fault, _)| (peer, fault)).collect()
+    }
+
+    /// Lets those that plan repairs know which peers come back if they are away: for a comparison with an oracle. All others
+    /// are not waited for.
+    pub fn let_planners_know(&mut self, returning: &BTreeSet<Slot>) {
+        let places: BTreeSet<Position> =
+            returning.iter().filter_map(|slot| Some(self.entry(*slot)?.position)).collect();
+        let Some(files) = &mut self.files else { return };
+        for keeper in files.homes.values().filter_map(|home| home.keeper.as_ref()) {
+            keeper.returning.set(Some(places.clone()));
+        }
+        files.returning = Some(places);
     }
 
     /// Sets the wall clock of a peer wrong by this many milliseconds.

@@ -12,6 +12,16 @@ pub(in crate::sim) enum News {
     Frame { generation: u32, stream: u64, frame: Frame, sender: Option<Sender> },
 }
 
+impl News {
+    /// The place of the peer that sent it, unless it comes through a helper.
+    pub(in crate::sim) fn sender(&self) -> Option<Slot> {
+        match self {
+            News::Open { asker: (slot, _), helper: None, .. } => Some(*slot),
+            News::Open { .. } | News::Frame { .. } => None,
+        }
+    }
+}
+
 /// The sender of a frame, and the moment at which it was sent.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::sim) struct Sender(pub(super) Process, pub(super) Moment);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::network::Slot;
-use crate::files::{Cause, NotFreed};
+use crate::files::{Cause, NotEvicted, NotFreed};
 use crate::id::{ContentId, FileName, Position};
 use crate::replica::Short;
 use crate::time::Moment;
@@ -42,6 +42,12 @@ pub enum Outcome {
     },
     /// The reason why a peer that was asked to leave stays.
     Stays(String),
+    /// The outcome of pinning a file: its content, or why it is not pinned.
+    Pinned(Result<ContentId, String>),
+    /// Whether a pin was ended.
+    Unpinned(bool),
+    /// The number of copies that were freed at once, or why none could be.
+    Evicted(Result<u64, NotEvicted>),
     /// The outcome of freeing a copy: the peers that vouched for theirs, or why the copy stays.
     Freed(Result<Vec<Position>, NotFreed>),
 }

@@ -11,9 +11,9 @@ use super::outcome::{Outcome, Requested, StoreFailure, StoredFile};
 use super::stream::Stream;
 use crate::chord::PhaseKind;
 use crate::files::{
-    self, Answering as _, Asker, FetchError, HandedOver, Order, Progress, RingWish, Upstream, Wish,
+    self, Answering as _, Asker, FetchError, HandedOver, NotFreed, Order, Progress, RingWish, Upstream, Wish,
 };
-use crate::id::{ContentId, FileName};
+use crate::id::{ContentId, FileName, Position};
 use crate::names::{Verdict, content_of, object_of};
 use crate::wire::{Entry, ObjectInfo, StorageReply, StorageRequest, Wait};
 
@@ -80,6 +80,42 @@ impl Keeper {
             }
             Err(FetchError::Corrupt(_)) => Requested::Unreachable { content, corrupt: true },
             Err(FetchError::Disk(_)) => Requested::Disk,
+        }
+    }
+
+    /// Brings a file to this peer and pins it here.
+    pub(super) async fn pin(self: &Arc<Self>, name: &FileName) -> Result<ContentId, String> {
+        let content = match self.request(name).await {
+            Requested::Found { content, .. } => content,
+            other => return Err(format!("{other:?}")),
+        };
+        self.sleep(self.settings.sync_time).await;
+        match self.disk.lock().pin(&content, true) {
+            Ok(true) => Ok(content),
+            Ok(false) => Err("it has gone again".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Ends the pin of a file here. Returns whether that was done.
+    pub(super) async fn unpin(self: &Arc<Self>, name: &FileName) -> bool {
+        let Some(content) = self.meant(name).await else { return false };
+        self.sleep(self.settings.sync_time).await;
+        self.want(FilesEffect::Unpins(content));
+        self.disk.lock().pin(&content, false).unwrap_or(false)
+    }
+
+    /// Frees this peer's copy of a file.
+    pub(super) async fn drop_copy(self: &Arc<Self>, name: &FileName) -> Result<Vec<Position>, NotFreed> {
+        let content = self.meant(name).await.ok_or(NotFreed::NotHere)?;
+        files::free_copy(self, content, true).await
+    }
+
+    /// The content that a name stands for.
+    async fn meant(self: &Arc<Self>, name: &FileName) -> Option<ContentId> {
+        match files::resolve_soon(self, name).await {
+            Ok(Verdict::Found(record)) => content_of(&record),
+            _ => None,
         }
     }
 

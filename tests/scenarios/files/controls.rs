@@ -17,7 +17,7 @@ use rand::seq::IteratorRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use super::harness::{MINUTE, SECOND, keepers, members};
+use super::harness::{MINUTE, SECOND, just_after, keepers, members};
 
 /// An adversary that plays against a ring from outside.
 struct Adversary {
@@ -431,18 +431,6 @@ impl Adversary {
             None => Ok(()),
         }
     }
-}
-
-/// The next point of the ring: a peer that stands there owns the key.
-fn just_after(key: &Position) -> Position {
-    let mut bytes = key.0;
-    for byte in bytes.iter_mut().rev() {
-        *byte = byte.wrapping_add(1);
-        if *byte != 0 {
-            break;
-        }
-    }
-    Position(bytes)
 }
 
 /// A law, by its name, with the switch that takes it away.

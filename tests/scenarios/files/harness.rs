@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quoit::config::RingSettings;
-use quoit::id::ContentId;
+use quoit::id::{ContentId, Position};
 use quoit::outboard::CHUNK_BYTES;
 use quoit::sim::storage::{Ended, FileSettings, Outcome, Requested, StoreFailure, StoredFile, check};
 use quoit::sim::{Slot, World};
@@ -166,4 +166,16 @@ pub fn failed(ended: &[Ended], id: u64, seed: u64) -> StoreFailure {
         Some(Outcome::Stored(Err(failure))) => failure.clone(),
         other => panic!("seed {seed}: store {id} is {other:?}"),
     }
+}
+
+/// The position just after another one.
+pub fn just_after(position: &Position) -> Position {
+    let mut after = *position;
+    for byte in after.0.iter_mut().rev() {
+        *byte = byte.wrapping_add(1);
+        if *byte != 0 {
+            break;
+        }
+    }
+    after
 }

@@ -3,13 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use quoit::chord::Start;
+use quoit::files::Laws;
 use quoit::id::ContentId;
 use quoit::replica::LeaseTerms;
-use quoit::sim::storage::{FileSettings, Outcome, Requested};
+use quoit::sim::storage::{FileSettings, Outcome, Requested, check};
 use quoit::sim::{World, seeds};
-use quoit::wire::VersionChoice;
+use quoit::wire::{Target, VersionChoice};
 
-use super::harness::{MINUTE, SECOND, Stores, members, on_both, requested, settings, stored};
+use super::harness::{
+    MINUTE, SECOND, Stores, just_after, keepers, members, on_both, requested, settings, settle, stored,
+    until_member,
+};
 
 const TERMS: LeaseTerms =
     LeaseTerms { period: MINUTE, kept_for: Duration::from_secs(300), versions_for: Duration::from_secs(120) };
@@ -94,6 +99,59 @@ fn nothing_goes_while_a_member_is_away() {
     }
 }
 
+/// Goal: clocks that are set forward by more than a lease lasts free nothing that a name refers to: one of them, or all at
+/// once, as where no machine had the time until its line to the outside came back.
+#[test]
+fn clocks_set_far_forward_free_nothing_that_is_referred_to() {
+    for seed in seeds(0..12) {
+        let peers = [1, 2, 3, 7][seed as usize % 4];
+        let mut world = converged(Stores::Light, seed, peers);
+        let at = members(&world);
+        let contents: Vec<ContentId> =
+            (0..6).map(|i| store(&mut world, at[i % peers], &format!("{i}"), &[i as u8], seed)).collect();
+        world.run_for(TERMS.period * 3 + SECOND * (seed as u32 * 5));
+        let before: Vec<usize> = contents.iter().map(|content| copies(&world)[content]).collect();
+        let set = if seed % 3 == 0 { 1 } else { peers };
+        for slot in &at[..set] {
+            world.set_clock_offset(*slot, 10 * TERMS.kept_for.as_millis() as i64);
+        }
+        for _ in 0..60 {
+            world.run_for(TERMS.period / 10);
+            let now = copies(&world);
+            let left: Vec<usize> = contents.iter().map(|content| now.get(content).copied().unwrap_or(0)).collect();
+            assert_eq!(left, before, "seed {seed}, {set} of {peers} clocks");
+        }
+    }
+}
+
+/// Goal: a copy that was one too many for longer than a lease lasts, so that nobody renewed its lease, stays when its peer
+/// becomes one of the R that should keep the file: a keeper left.
+#[test]
+fn an_old_surplus_copy_stays_when_its_peer_becomes_a_keeper() {
+    for seed in seeds(0..8) {
+        let mut world = converged(Stores::Light, seed, 8);
+        let at = members(&world);
+        let content = store(&mut world, at[1], "a", &seed.to_be_bytes(), seed);
+        settle(&mut world, MINUTE, seed);
+        let surplus = keepers(&world, &content)[2];
+        let known = Target::from(world.entry(at[0]).unwrap());
+        let comes = world.start_at(just_after(&content.key()), Start::Join { known });
+        until_member(&mut world, comes, seed);
+        settle(&mut world, MINUTE * 2, seed);
+        let now = keepers(&world, &content);
+        assert!(!now.contains(&surplus), "seed {seed}");
+        world.run_for(TERMS.kept_for * 2 + SECOND * seed as u32);
+        assert_eq!(copies(&world)[&content], 4, "seed {seed}");
+        world.leave_slot(now[seed as usize % 3]);
+        for _ in 0..100 {
+            world.run_for(SECOND * 2);
+            let left = copies(&world).get(&content).copied().unwrap_or(0);
+            assert!(left >= 3, "seed {seed}: {left} copies");
+        }
+        assert!(keepers(&world, &content).contains(&surplus), "seed {seed}");
+    }
+}
+
 /// Goal: whatever the moment, a version whose restoring is acknowledged, and a store of the same bytes under another name,
 /// keep their bytes: also while these are about to go.
 #[test]
@@ -140,4 +198,40 @@ fn what_is_acknowledged_while_bytes_are_about_to_go_keeps_them() {
     }
     assert!(kept.get(&(true, true)).is_some_and(|count| *count > 0), "{kept:?}");
     assert!(kept.get(&(false, true)).is_some_and(|count| *count > 0), "{kept:?}");
+}
+
+/// A removed version is restored at a moment of the span in which its bytes go. The error says what became of a version
+/// whose restoring was acknowledged; otherwise whether it was.
+fn restored_late(seed: u64, laws: Laws) -> Result<bool, String> {
+    let mut world = converged(Stores::Light, seed, 6);
+    world.set_laws(laws);
+    let at = members(&world);
+    store(&mut world, at[1], "removed", b"removed", seed);
+    world.remove(at[2], "removed");
+    world.finish(MINUTE);
+    world.run_for(GONE_AFTER - SECOND * 140 + SECOND * 6 * (seed as u32 % 24));
+    world.restore(at[3], "removed", VersionChoice::Number(1));
+    let ended = world.finish(MINUTE * 2);
+    let acknowledged = ended.iter().any(|ended| matches!(ended.outcome, Outcome::Restored(Ok(_))));
+    world.run_for(GONE_AFTER);
+    if acknowledged {
+        check::promises_kept(&world)?;
+        check::names_answered(&mut world)?;
+    }
+    Ok(acknowledged)
+}
+
+/// Goal: a version whose restoring is acknowledged stands at all its keepers. Without the law that its bytes are found and
+/// leased first, the oracle sees names that stand for nothing.
+#[test]
+fn a_restored_version_stands_at_all_keepers() {
+    let (mut acknowledged, mut caught) = (0, 0);
+    for seed in seeds(0..24) {
+        let kept = restored_late(seed, Laws::default()).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        acknowledged += u32::from(kept);
+        let without = Laws { restored_leased: false, ..Laws::default() };
+        caught += u32::from(restored_late(seed, without).is_err());
+    }
+    println!("without \"restored versions are leased\": {caught} of the games");
+    assert!(acknowledged > 0 && caught > 0, "{acknowledged} were acknowledged, {caught} caught");
 }

@@ -120,6 +120,9 @@ fn disks_that_take_their_time() {
                 | Outcome::Restored(_)
                 | Outcome::Left { .. }
                 | Outcome::Stays(_)
+                | Outcome::Pinned(_)
+                | Outcome::Unpinned(_)
+                | Outcome::Evicted(_)
                 | Outcome::Freed(_) => {}
             }
         }

@@ -3,6 +3,7 @@
 
 mod again;
 mod away;
+mod carbonite;
 mod controls;
 mod deaths;
 mod disk;
@@ -17,3 +18,4 @@ mod repair;
 mod space;
 mod split;
 mod store;
+mod verdict;

@@ -13,21 +13,9 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use super::harness::{
-    MINUTE, SECOND, Stores, all_are_found_everywhere, converged_on, keepers, members, on_both, settings,
+    MINUTE, SECOND, Stores, all_are_found_everywhere, converged_on, just_after, keepers, members, on_both, settings,
     settle, stored, until_member,
 };
-
-/// The position just after another one.
-fn just_after(position: &Position) -> Position {
-    let mut after = *position;
-    for byte in after.0.iter_mut().rev() {
-        *byte = byte.wrapping_add(1);
-        if *byte != 0 {
-            break;
-        }
-    }
-    after
-}
 
 fn freed(ended: &[Ended], id: u64, seed: u64) -> Result<Vec<Position>, NotFreed> {
     match ended.iter().find(|ended| ended.id == id).map(|ended| &ended.outcome) {
