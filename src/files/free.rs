@@ -309,7 +309,8 @@ async fn scan<E: Env>(
         let mut marks = Vec::new();
         let mut free = Vec::new();
         let pins = env.laws().pins_kept;
-        for copy in page.into_iter().filter(|copy| copy.kept_as == KeptAs::Replica && !(pins && copy.pinned)) {
+        for copy in page.into_iter().filter(|copy| copy.kept_as == KeptAs::Replica && !(pins && copy.pinned))
+        {
             let belongs = range.contains(&copy.content.key());
             match SurplusStep::of(belongs, copy.surplus_since_ms, now, wait, is_short) {
                 SurplusStep::Leave => {}

@@ -25,14 +25,14 @@ pub async fn keep_leases<E: Env>(env: Arc<E>) {
         let view = env.view();
         let active = view.is_member() && view.phase == PhaseKind::Active;
         let whole = view.away().next().is_none();
-        // The time that the schedule has seen: a later one may have jumped.
-        let now_ms = env.ring_ms();
-        let due = schedule.look(env.now(), now_ms, active, whole, &terms);
+        // The schedule must see the values that count below: a later time may have jumped, a later range have grown.
+        let (now_ms, kept) = (env.ring_ms(), KeptRange::of(&view, env.copies()));
+        let due = schedule.look(env.now(), now_ms, kept, (active, whole), &terms);
         if due.renew && !renew_all(&env, due.of_all_kept).await {
             schedule.renew_again();
         }
         if due.free {
-            free_lapsed(&env, now_ms).await;
+            free_lapsed(&env, now_ms, &kept).await;
         }
     }
 }
@@ -113,8 +113,8 @@ async fn tell<E: Env>(env: &Arc<E>, whom: Entry, batch: &[Reference]) -> bool {
     all
 }
 
-/// Frees the objects whose lease has lapsed by this time of the ring, of which this peer is a replica.
-async fn free_lapsed<E: Env>(env: &Arc<E>, now_ms: u64) {
+/// Frees the objects whose lease has lapsed by this time of the ring: of this range as their replica.
+async fn free_lapsed<E: Env>(env: &Arc<E>, now_ms: u64, kept: &KeptRange) {
     let lapsed = match env.lapsed_objects(now_ms, FREED_PER_LOOK_MAX).await {
         Ok(lapsed) => lapsed,
         Err(why) => return env.warn(format!("the leases of files cannot be read: {why}")),
@@ -127,7 +127,8 @@ async fn free_lapsed<E: Env>(env: &Arc<E>, now_ms: u64) {
             return;
         }
         // Only a replica is told of renewals: another peer goes by the word of all of them.
-        let belongs = keepers.iter().any(|keeper| keeper.position == view.me.position);
+        let belongs =
+            kept.contains(&content.key()) && keepers.iter().any(|keeper| keeper.position == view.me.position);
         if !belongs && !all_let_go(env, &keepers, content).await {
             continue;
         }

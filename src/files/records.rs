@@ -9,7 +9,9 @@ use super::find::{FindError, find, find_soon};
 use super::wait::{Together, pause, timeout};
 use crate::backoff::Backoff;
 use crate::id::{ContentId, FileName, Position};
-use crate::names::{CheckedRecord, Greatest, NameEdit, NameHistory, Verdict, Vote, Votes, content_of, next_record};
+use crate::names::{
+    CheckedRecord, Greatest, NameEdit, NameHistory, Verdict, Vote, Votes, content_of, next_record,
+};
 use crate::replica::{Copies, Election, Found, has_no_vote, own_replicas, put_duty, vote_count};
 use crate::time::Moment;
 use crate::wire::{

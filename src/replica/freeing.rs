@@ -138,6 +138,15 @@ impl KeptRange {
         KeptRange { me, after: copies.checked_sub(1).and_then(|nearer| others.get(nearer).copied()) }
     }
 
+    /// Whether there are keys in this range that were not in an earlier one of the same peer.
+    pub fn reaches_beyond(&self, earlier: &KeptRange) -> bool {
+        match (self.after, earlier.after) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(now), Some(then)) => now.distance_to(&self.me) > then.distance_to(&self.me),
+        }
+    }
+
     /// Whether this peer should keep what has this key.
     pub fn contains(&self, key: &Position) -> bool {
         self.after.is_none_or(|after| owns(&after, key, &self.me))
@@ -257,7 +266,12 @@ mod tests {
         let range = KeptRange::of(&view, 3);
         let kept: Vec<u8> = (0..7).map(|i| i * 10 + 5).filter(|key| range.contains(&peer(*key))).collect();
         assert_eq!(kept, [25, 35, 45]);
+        let grown = KeptRange::of(&view_with(50, &[10, 20, 40, 60], &[]), 3);
+        assert!(
+            grown.reaches_beyond(&range) && !range.reaches_beyond(&grown) && !range.reaches_beyond(&range)
+        );
         let alone = KeptRange::of(&view_with(50, &[10, 20], &[]), 3);
+        assert!(alone.reaches_beyond(&range) && !range.reaches_beyond(&alone));
         assert!((0..=255).all(|key| alone.contains(&peer(key))), "three peers keep everything");
     }
 

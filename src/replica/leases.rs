@@ -9,6 +9,8 @@
 //! - A peer frees nothing before it has seen the whole ring, with no member away, for two periods: each owner of names has
 //!   renewed by then, whatever the clocks say.
 //! - A lease that is dated in the future counts from now on.
+//! - A peer whose range grows frees nothing for two periods: nobody has renewed the leases of the copies that it has of the
+//!   new part by chance.
 //! - A peer that sees the ring's time jump frees nothing for two periods, and renews at once: by the new time, every lease
 //!   may seem to have lapsed. (Machines without a clock of their own may all be years behind until their line to the
 //!   outside comes up.)
@@ -17,6 +19,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::freeing::KeptRange;
 use crate::id::ContentId;
 use crate::time::Moment;
 
@@ -72,6 +75,8 @@ pub struct LeaseSchedule {
     whole_since: Option<Moment>,
     /// The moment of the last look, and the ring's time then, in milliseconds since the Unix epoch.
     looked: Option<(Moment, u64)>,
+    /// The range that this peer kept at the last look.
+    kept: Option<KeptRange>,
 }
 
 /// The work that is due at a look at the leases.
@@ -86,14 +91,14 @@ pub struct LeasesDue {
 }
 
 impl LeaseSchedule {
-    /// Looks at the ring, whose time is `ring_ms` in milliseconds since the Unix epoch. `whole`: this peer is active in
-    /// it, and no member is away.
+    /// Looks at the ring, whose time is `ring_ms` in milliseconds since the Unix epoch, and of which this peer keeps this
+    /// range. `whole`: this peer is active in it, and no member is away.
     pub fn look(
         &mut self,
         now: Moment,
         ring_ms: u64,
-        active: bool,
-        whole: bool,
+        kept: KeptRange,
+        (active, whole): (bool, bool),
         terms: &LeaseTerms,
     ) -> LeasesDue {
         let jumped = self.looked.replace((now, ring_ms)).is_some_and(|(then, then_ms)| {
@@ -102,6 +107,9 @@ impl LeaseSchedule {
         });
         if jumped {
             (self.whole_since, self.renewed) = (None, None);
+        }
+        if self.kept.replace(kept).is_some_and(|before| kept.reaches_beyond(&before)) {
+            self.whole_since = None;
         }
         self.whole_since = match (active && whole, self.whole_since) {
             (true, since) => since.or(Some(now)),
@@ -175,6 +183,7 @@ const TICKS_PER_PERIOD: u32 = 24;
 
 #[cfg(test)]
 mod tests {
+    use super::super::sample::view_of;
     use super::*;
 
     const DAY: u64 = 86_400_000;
@@ -196,20 +205,27 @@ mod tests {
         whole: bool,
     ) -> (bool, bool) {
         let LeasesDue { renew, free, .. } =
-            schedule.look(at, ring_ms, active, whole, &LeaseTerms::default());
+            schedule.look(at, ring_ms, kept(&[10, 20, 30, 40]), (active, whole), &LeaseTerms::default());
         (renew, free)
+    }
+
+    fn of_all_kept(schedule: &mut LeaseSchedule, at: Moment) -> bool {
+        let kept = kept(&[10, 20, 30, 40]);
+        schedule.look(at, at.0 / 1_000, kept, (true, true), &LeaseTerms::default()).of_all_kept
+    }
+
+    /// The range that peer 50 keeps beside these.
+    fn kept(others: &[u8]) -> KeptRange {
+        KeptRange::of(&view_of(50, others), 3)
     }
 
     #[test]
     fn every_third_renewal_is_of_all_kept_names() {
         let mut schedule = LeaseSchedule::default();
-        let of_all: Vec<bool> = (0..6)
-            .map(|day| schedule.look(at(day), day * DAY, true, true, &LeaseTerms::default()).of_all_kept)
-            .collect();
+        let of_all: Vec<bool> = (0..6).map(|day| of_all_kept(&mut schedule, at(day))).collect();
         assert_eq!(of_all, [true, false, false, true, false, false]);
         let half = Duration::from_millis(DAY / 2);
-        let due = schedule.look(at(5) + half, 5 * DAY + DAY / 2, true, true, &LeaseTerms::default());
-        assert!(!due.of_all_kept, "none is due");
+        assert!(!of_all_kept(&mut schedule, at(5) + half), "none is due");
     }
 
     /// Goal (design §5): no peer frees anything while a member is away, nor before all owners have renewed.
@@ -227,6 +243,20 @@ mod tests {
         schedule.renew_again();
         assert_eq!(looked(&mut schedule, at(5) + half, true, true), (true, false));
         assert_eq!(looked(&mut schedule, at(7), true, true), (true, true));
+    }
+
+    /// Reported: a peer with an old surplus copy became a keeper, and freed the copy, since nobody had renewed its lease.
+    #[test]
+    fn nothing_is_freed_for_two_periods_after_the_range_has_grown() {
+        let mut schedule = LeaseSchedule::default();
+        let mut look = |day: u64, others: &[u8]| {
+            let terms = LeaseTerms::default();
+            schedule.look(at(day), day * DAY, kept(others), (true, true), &terms).free
+        };
+        let (all, fewer) = ([10, 20, 30, 40], [10, 20, 40]);
+        assert_eq!([0, 1, 2].map(|day| look(day, &all)), [false, false, true]);
+        assert_eq!([3, 4, 5].map(|day| look(day, &fewer)), [false, false, true]);
+        assert!(look(6, &all), "a range that shrinks has no new copies");
     }
 
     /// Reported: the clocks of a ring without a line to the outside were set forward by years, and every file was freed,

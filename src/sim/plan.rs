@@ -139,6 +139,7 @@ impl Plan {
             world.enable_files_with(FileSettings {
                 leases: LEASES,
                 surplus_wait: Some(LEASES.kept_for / 2),
+                hear_clocks: true,
                 ..FileSettings::default()
             });
         }

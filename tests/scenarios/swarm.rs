@@ -193,6 +193,16 @@ fn demand(plan: &Plan, seed: u64) {
 
 /// Seeds, and the shortest plans that failed with them.
 const ONCE_FAILED: &[(u64, &str)] = &[
+    // Of two clocks the later one counts; it was set forward by more than a lease, and all files were freed.
+    (127, "ring 2 r 8 drift 0; 77.855 store 0 at 0; 93.280 clock 1 by 3600"),
+    // A peer with an old surplus copy became a keeper when the ring was split, and freed it, since nobody had renewed its
+    // lease.
+    (
+        260,
+        "ring 9 r 8 drift 0; 3.187 join 9 through 6; 16.531 fail-sync 4; 22.680 store 4 at 7; 52.117 evict at 0; \
+         144.307 unpin 3 at 3; 152.264 restore 2@1 at 2; 181.086 store 0 at 5; \
+         317.399 split 2 3 | 1 4 5 7 8 | 0 6 9; 334.628 resume 6",
+    ),
     // A leaver that was stopped, and asked whether it was still counted when it wanted to go, never went.
     (
         69,

@@ -8,7 +8,7 @@ use super::super::world::World;
 use super::FILE_BYTES;
 use crate::wire::VersionChoice;
 
-/// What a user asks of a peer. A file's name is the number here with `.bin` behind it; a peer's number is that of the plan.
+/// A command of a user to a peer. A file's name is the number here with `.bin` behind it; a peer's number is that of the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
     /// Stores a new file under this name.

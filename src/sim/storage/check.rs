@@ -134,7 +134,8 @@ fn records_known(
         let is_known = versions.iter().any(|version| version.record == *record);
         let later = versions.iter().filter(|version| version.record.clock > record.clock);
         let replaced_at = later.map(|version| version.record.clock.unix_ms()).min();
-        let is_old = replaced_at.is_some_and(|at| u128::from(now_ms.saturating_sub(at)) >= kept_for.as_millis());
+        let is_old =
+            replaced_at.is_some_and(|at| u128::from(now_ms.saturating_sub(at)) >= kept_for.as_millis());
         if !is_known && !full && !is_old {
             return Err(format!("version {} of {} is in no history", record.version, record.name));
         }

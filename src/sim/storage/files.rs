@@ -29,7 +29,7 @@ pub(in crate::sim) struct Files {
     pub(super) acknowledged: Vec<Acknowledged>,
     /// The greatest acknowledged record of each name, tombstones included.
     pub(super) names: BTreeMap<Position, NameRecord>,
-    /// What users were told.
+    /// The promises that users were given.
     pub(super) promises: Promises,
     pub(super) moved: Moved,
     /// The members that come back if they are away, in a world whose planners know.

@@ -278,11 +278,11 @@ impl World {
 
     /// Lets a peer hear the clock of another one, as it goes with pings.
     pub(in crate::sim) fn hear_clock(&mut self, slot: Slot, from: &Entry) {
-        let Some(files) = &self.files else { return };
+        let Some(files) = self.files.as_ref().filter(|files| files.settings.hear_clocks) else { return };
         let sender = files.keeper(slot_of(&from.address));
         if let (Some(keeper), Some(sender)) = (files.keeper(slot), sender) {
-            let its_unix_ms = (BEGIN_UNIX_MS + self.now().0 / 1_000)
-                .saturating_add_signed(sender.clock_offset_ms.get());
+            let its_unix_ms =
+                (BEGIN_UNIX_MS + self.now().0 / 1_000).saturating_add_signed(sender.clock_offset_ms.get());
             keeper.ring_clock.lock().hear(self.now(), from.position, its_unix_ms);
         }
     }

@@ -14,7 +14,7 @@
 //! | `env`, `bytes` | the connection between a simulated peer and [`crate::files`] |
 //! | `work` | the commands of its user, and the requests of other peers |
 //! | `liar` | a member that lies |
-//! | `promises` | what users were told, and whether the world keeps to it |
+//! | `promises` | the promises that users were given, and whether they are kept |
 //! | `place` | files that are there from the beginning |
 //! | `check` | the conditions on files |
 //!
@@ -53,9 +53,9 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
 pub use disk::Disk;
-pub(super) use keeper::BEGIN_UNIX_MS;
 pub(super) use effect::FilesEffect;
 pub(super) use files::Files;
+pub(super) use keeper::BEGIN_UNIX_MS;
 pub use lie::Lie;
 pub(super) use news::News;
 pub use outcome::{Acknowledged, Ended, Moved, Outcome, Requested, StoreFailure, StoredFile};

@@ -1,4 +1,4 @@
-//! What users of a world were told, and whether the world keeps to it: at each moment at which a copy is freed, and in the
+//! The promises that users of a world were given, and whether it keeps them: at each moment at which a copy is freed, and in the
 //! end (the conditions of [`super::check`]).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use crate::id::{ContentId, Position};
 use crate::names::content_of;
 use crate::wire::NameRecord;
 
-/// What users were told.
+/// The promises that users were given.
 #[derive(Debug, Default)]
 pub(super) struct Promises {
     /// The acknowledged records of each name, removals included.

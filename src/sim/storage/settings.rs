@@ -24,6 +24,9 @@ pub struct FileSettings {
     pub leases: LeaseTerms,
     /// How long a copy that is one too many stays while there is room; `None` if no peer frees such copies by itself.
     pub surplus_wait: Option<Duration>,
+    /// Whether peers hear each other's clocks with their pings, and go by the median, as running peers do. Without, each goes
+    /// by its own clock, as a running peer does until it has heard others.
+    pub hear_clocks: bool,
     /// Whether peers keep their files in real stores, on disks in memory; for worlds of a few peers.
     pub real_stores: bool,
 }
@@ -40,6 +43,7 @@ impl Default for FileSettings {
             repair_bytes_s: None,
             leases: LeaseTerms::default(),
             surplus_wait: None,
+            hear_clocks: false,
             real_stores: false,
         }
     }

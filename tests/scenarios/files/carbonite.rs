@@ -34,7 +34,7 @@ struct Sessions {
     for_ever: f64,
 }
 
-/// What a run cost, and what it lost.
+/// The cost of a run, and the number of files that it lost.
 #[derive(Debug, Clone, Copy, Default)]
 struct Cost {
     copies: u64,
@@ -43,7 +43,7 @@ struct Cost {
     lost: u64,
 }
 
-/// What comes next with a peer.
+/// The next event of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Next {
     Departs,
@@ -84,7 +84,8 @@ fn play(seed: u64, sessions: Sessions, planner: Planner) -> Cost {
     for slot in world.living().values().copied().collect::<Vec<_>>() {
         run.put(begin, slot, Next::Departs);
     }
-    while let Some(Reverse((at, slot, next))) = run.next.pop().filter(|Reverse((at, ..))| *at < begin + LASTS) {
+    while let Some(Reverse((at, slot, next))) = run.next.pop().filter(|Reverse((at, ..))| *at < begin + LASTS)
+    {
         world.run_to(at);
         match next {
             Next::Departs if run.rng.random_bool(sessions.for_ever) => {

@@ -118,7 +118,8 @@ fn clocks_set_far_forward_free_nothing_that_is_referred_to() {
         for _ in 0..60 {
             world.run_for(TERMS.period / 10);
             let now = copies(&world);
-            let left: Vec<usize> = contents.iter().map(|content| now.get(content).copied().unwrap_or(0)).collect();
+            let left: Vec<usize> =
+                contents.iter().map(|content| now.get(content).copied().unwrap_or(0)).collect();
             assert_eq!(left, before, "seed {seed}, {set} of {peers} clocks");
         }
     }

@@ -13,8 +13,8 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use super::harness::{
-    MINUTE, SECOND, Stores, all_are_found_everywhere, converged_on, just_after, keepers, members, on_both, settings,
-    settle, stored, until_member,
+    MINUTE, SECOND, Stores, all_are_found_everywhere, converged_on, just_after, keepers, members, on_both,
+    settings, settle, stored, until_member,
 };
 
 fn freed(ended: &[Ended], id: u64, seed: u64) -> Result<Vec<Position>, NotFreed> {

@@ -3,7 +3,7 @@
 //!
 //! Members, their views and their disks are those of the simulated ring. Each member that runs counts the files that it
 //! answers for, as a running one does: its own copy, and those of peers that it once saw with one, as long as they live
-//! the same life in its view. What it saw may be minutes old. (The book in which a running member keeps that, and its
+//! the same life in its view. Such a sight may be minutes old. (The book in which a running member keeps that, and its
 //! question to the peers that seem to lack a copy, belong to `peer` and are not simulated.)
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -160,7 +160,9 @@ fn a_verdict_never_promises_too_much() {
         games += 1;
         caught += u32::from(play(seed, false).1.is_err());
     }
-    println!("{promised} verdicts that promise something; without asking, {caught} of {games} games promise too much");
+    println!(
+        "{promised} verdicts that promise something; without asking, {caught} of {games} games promise too much"
+    );
     assert!(promised > games * 4 && caught > 0, "{promised} promises, {caught} caught");
 }
 
