@@ -7,11 +7,13 @@
     scripts/measure.py hostile  [--seconds 60] [--from 127.0.0.1,…]           requests while a member floods the peer
     scripts/measure.py commands [--rounds 3] [--commands 1000]                `quoit request` in a shell loop
     scripts/measure.py local    [--rounds 3] [--mebibytes 1024] [--files 1000]  request of what is there already
+    scripts/measure.py bulk     [--rounds 5] [--mebibytes 1024] [--against BIN] [--user NAME]
+                                time, processor time and memory of one large file, of two builds in turn, beside rsync
 
 It uses target/release/quoit (or --bin) and a temporary folder (or --root), starts peers on ports from
 --base-port on, and ends every process that it started.
 """
-import argparse, hashlib, os, random, re, shutil, signal, statistics, subprocess, sys, tempfile, threading, time
+import argparse, hashlib, os, pwd, random, re, shutil, signal, statistics, subprocess, sys, tempfile, threading, time
 
 BOUND = 120.0
 
@@ -28,7 +30,7 @@ class Peer:
         # This measures the repair, not the time for which it waits for a peer to come back.
         self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True,
-                                        env={**os.environ, "QUOIT_AWAY_LIMIT": "0"})
+                                        env={**os.environ, "QUOIT_AWAY_LIMIT": "0"}, **ring.as_user)
         for pipe, lines in ((self.process.stderr, self.lines), (self.process.stdout, self.out)):
             threading.Thread(target=self.read, args=(pipe, lines), daemon=True).start()
 
@@ -72,6 +74,13 @@ class Peer:
         with open(f"/proc/{self.process.pid}/status") as status:
             return int(re.search(r"VmHWM:\s+(\d+)", status.read()).group(1)) / 1024
 
+    def forget_peak(self):
+        with open(f"/proc/{self.process.pid}/clear_refs", "w") as refs:
+            refs.write("5")
+
+    def cpu_seconds(self):
+        return cpu_seconds(self.process.pid)[0]
+
     def resident_mib(self):
         with open(f"/proc/{self.process.pid}/status") as status:
             return int(re.search(r"VmRSS:\s+(\d+)", status.read()).group(1)) / 1024
@@ -84,7 +93,11 @@ class Ring:
     def __init__(self, options):
         self.bin = os.path.abspath(options.bin)
         self.root = tempfile.mkdtemp(prefix="quoit-measure-", dir=options.root)
-        self.base_port, self.peers = options.base_port, {}
+        self.base_port, self.peers, self.as_user = options.base_port, {}, {}
+        if options.user:
+            entry = pwd.getpwnam(options.user)
+            os.chown(self.root, entry.pw_uid, entry.pw_gid)
+            self.as_user = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
     def found(self, number, *options):
         peer = self.peers[number] = Peer(self, number, "init", str(number), *options)
@@ -219,6 +232,101 @@ def transfer(ring, options):
     if daemon:
         daemon.terminate()
         daemon.wait()
+
+
+def bulk(_, options):
+    """One large file in a ring of four with three copies, by commands of the shell: stored at a replica, requested at
+    the fourth peer, and written from there to a file of the person. Each build has a new ring in each round."""
+    builds = [options.bin] + ([options.against] if options.against else [])
+    figures = {}
+    for round_ in range(options.rounds):
+        turn = builds if round_ % 2 == 0 else builds[::-1]
+        for build in turn:
+            ring = Ring(argparse.Namespace(**{**vars(options), "bin": build}))
+            try:
+                for what, figure in bulk_round(ring, options, with_rsync=build == turn[-1]).items():
+                    figures.setdefault((what, os.path.basename(build) if what != "rsync" else ""), []).append(figure)
+            finally:
+                ring.end()
+    print(f"{options.mebibytes} MiB, user {options.user or 'as this script'}, {options.rounds} rounds; medians, and least to worst")
+    for (what, build), values in sorted(figures.items()):
+        took, cpu, peak = zip(*values)
+        peak = f", peak of a peer {max(peak):.0f} MiB" if max(peak) else ""
+        print(f"{what:14} {build:20} {statistics.median(took):.2f} s ({min(took):.2f} to {max(took):.2f}), "
+              f"{statistics.median(cpu):.2f} CPU s ({min(cpu):.2f} to {max(cpu):.2f}){peak}", flush=True)
+    for (what, build), values in sorted(figures.items()):
+        if what == "request":
+            ratios = [rsync[0] / own[0] for own, rsync in zip(values, figures.get(("rsync", ""), []))]
+            if ratios:
+                row(f"request of {build}: times the speed of rsync", ratios, "")
+
+
+def bulk_round(ring, options, with_rsync):
+    numbers = [36, 109, 182, 255]
+    ring.found(numbers[0])
+    for number in numbers[1:]:
+        ring.join(number, numbers[0])
+    settle(ring)
+    folder = os.path.join(ring.root, "files")
+    os.mkdir(folder)
+    os.chown(folder, ring.as_user.get("user", -1), ring.as_user.get("group", -1))
+    path = os.path.join(folder, "big")
+    with open(path, "wb") as file, open("/dev/urandom", "rb") as noise:
+        for _ in range(options.mebibytes):
+            file.write(noise.read(1 << 20))
+    os.sync()
+    want = digest(path)
+    holders = replicas(want, numbers)
+    target = next(ring.peers[number] for number in numbers if number not in holders)
+
+    def measured(peer, *command):
+        for each in ring.peers.values():
+            each.forget_peak()
+        before, begin = sum(each.cpu_seconds() for each in ring.peers.values()), time.monotonic()
+        client = subprocess.Popen([ring.bin, *command, "--data-dir", peer.dir, "--certs-dir",
+                                   os.path.join(ring.root, "certs")], stdout=subprocess.DEVNULL, **ring.as_user)
+        _, status, usage = os.wait4(client.pid, 0)
+        took = time.monotonic() - begin
+        client.returncode = os.waitstatus_to_exitcode(status)
+        if client.returncode:
+            sys.exit(f"{command} failed")
+        cpu = sum(each.cpu_seconds() for each in ring.peers.values()) - before + usage.ru_utime + usage.ru_stime
+        return took, cpu, max(each.peak_mib() for each in ring.peers.values())
+
+    def same(copy):
+        if digest(copy) != want:
+            sys.exit("the file that came is another one")
+
+    figures = {"store": measured(ring.peers[holders[1]], "store", "--wait", "all", path)}
+    os.sync()
+    figures["request"] = measured(target, "request", "big")
+    same(os.path.join(target.dir, "received", "big"))
+    copy = os.path.join(folder, "copy")
+    figures["request -o"] = measured(target, "request", "big", "-o", copy)
+    same(copy)
+    os.remove(copy)
+    if with_rsync and (daemon := rsync_daemon(ring)[0]):
+        os.sync()
+        os.rename(path, os.path.join(ring.root, "rsync", "big"))
+        before, begin = sum(cpu_seconds(daemon.pid)), time.monotonic()
+        client = subprocess.Popen(["rsync", "--fsync", "--whole-file",
+                                   f"rsync://127.0.0.1:{ring.base_port - 1}/here/big", copy])
+        _, _, usage = os.wait4(client.pid, 0)
+        took = time.monotonic() - begin
+        client.returncode = 0
+        time.sleep(0.3)  # the daemon collects its child
+        figures["rsync"] = (took, sum(cpu_seconds(daemon.pid)) - before + usage.ru_utime + usage.ru_stime, 0)
+        daemon.terminate()
+        daemon.wait()
+    return figures
+
+
+def cpu_seconds(pid):
+    """The processor time of a process, and of its children that have ended."""
+    with open(f"/proc/{pid}/stat") as stat:
+        fields = stat.read().rsplit(") ", 1)[1].split()
+    ticks = os.sysconf("SC_CLK_TCK")
+    return (int(fields[11]) + int(fields[12])) / ticks, (int(fields[13]) + int(fields[14])) / ticks
 
 
 def commands(ring, options):
@@ -428,7 +536,7 @@ def digest(path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["repair", "join", "transfer", "hostile", "commands", "local"])
+    parser.add_argument("what", choices=["repair", "join", "transfer", "hostile", "commands", "local", "bulk"])
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--deaths", type=int, default=1)
     parser.add_argument("--successors", type=int, default=8)
@@ -440,12 +548,14 @@ def main():
     parser.add_argument("--nice", type=int, default=0, help="of the attacker, which shares the processors")
     parser.add_argument("--base-port", type=int, default=21000)
     parser.add_argument("--root")
+    parser.add_argument("--against", help="another build, measured in turn with the first")
+    parser.add_argument("--user", help="the user as which all programs but rsync run")
     parser.add_argument("--bin", default=os.path.join(os.path.dirname(__file__), "..", "target", "release", "quoit"))
     options = parser.parse_args()
-    rounds = {"repair": 20, "join": 10, "transfer": 5, "hostile": 1, "commands": 3, "local": 3}
+    rounds = {"repair": 20, "join": 10, "transfer": 5, "hostile": 1, "commands": 3, "local": 3, "bulk": 5}
     options.rounds = options.rounds or rounds[options.what]
     measures = {"repair": repair, "join": join, "transfer": transfer, "hostile": hostile, "commands": commands,
-                "local": local}
+                "local": local, "bulk": bulk}
     ring = Ring(options)
     try:
         measures[options.what](ring, options)

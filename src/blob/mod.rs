@@ -26,6 +26,8 @@
 //! opaque bytes, and other modules decide which peer should hold which object.
 
 mod backend;
+mod buffers;
+mod bulk;
 mod change;
 mod check;
 mod checks;
@@ -55,6 +57,7 @@ mod promises;
 mod rebuild;
 mod receive;
 mod records;
+mod repeats;
 mod reserve;
 mod room;
 mod scrub;
@@ -69,6 +72,7 @@ mod uses;
 mod verified;
 
 pub use backend::{is_in_use, occupy};
+pub use bulk::Cache;
 pub use change::{KeptRecord, ObjectRow};
 pub(crate) use disk::is_sync_unsupported;
 pub use disk::{Access, Disk, DiskFile, RealDisk, Stamp, Stat, SyncError};

@@ -5,12 +5,13 @@
 
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
+use super::buffers::Buffer;
 use super::disk::Stamp;
 use super::error::{BlobError, IoContext, Result};
 use crate::id::ContentId;
@@ -133,16 +134,17 @@ impl SourceReader {
     pub fn read_piece(&mut self) -> Result<Bytes> {
         self.catch_up()?;
         let left = self.source.seen.length.saturating_sub(self.offset);
-        let mut piece = vec![0; left.min(limits::PIECE_BYTES as u64) as usize];
-        let read = self.source.read_at(&mut piece, self.offset)?;
+        let mut buffer = Buffer::take();
+        let read = self.source.read_at(buffer.room(left), self.offset)?;
         self.offset += read as u64;
-        if self.checker.as_mut().is_some_and(|checker| !checker.update(&piece[..read])) {
+        let piece = buffer.freeze(read);
+        if self.checker.as_mut().is_some_and(|checker| !checker.update(&piece)) {
             return Err(self.source.changed());
         }
         if self.offset >= self.source.seen.length {
             self.source.check()?;
         }
-        Ok(piece.into())
+        Ok(piece)
     }
 
     /// Checks the bytes before a reader that begins within a chunk, too.

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use super::choice::{Chosen, PeerChoice};
@@ -21,8 +20,9 @@ use crate::peer::api::{
 };
 use crate::peer::flows::bytes::read_ahead;
 use crate::peer::flows::store::{hash, name_of, unreadable};
+use crate::peer::shared::GATHER;
 use crate::transport::{
-    ClientConnection, CommandReplies, DialError, Refusal, RequestStream, StreamError, spawn_blocking,
+    ClientConnection, CommandReplies, DialError, Refusal, RequestStream, Rope, StreamError, spawn_blocking,
 };
 use crate::wire::limits::{LISTED_MAX, PIECE_BYTES};
 use crate::wire::{
@@ -559,17 +559,17 @@ impl ObjectBytes {
     ///
     /// # Errors
     /// When not all bytes come.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+    pub async fn next(&mut self) -> Result<Option<Rope>, Failure> {
         if self.left == 0 {
             return Ok(None);
         }
         let piece = match &mut self.pieces {
             Pieces::Local(pieces) => match pieces.recv().await {
-                Some(Ok(piece)) => Ok(Some(piece)),
+                Some(Ok(piece)) => Ok(Some(Rope::from(piece))),
                 Some(Err(error)) => Err(error.to_string()),
                 None => Ok(None),
             },
-            Pieces::Remote(replies) => replies.read_piece(PIECE_BYTES).await.map_err(|e| e.to_string()),
+            Pieces::Remote(replies) => replies.gather(PIECE_BYTES, GATHER).await.map_err(|e| e.to_string()),
         };
         let content = self.object.content;
         match piece {

@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::bytes::{Arriving, Reading, read_ahead};
@@ -25,7 +24,7 @@ use crate::peer::shared::Shared;
 use crate::replica::{Agreements, Arrivals, Grants, Holdings, LeaseTerms, NoRoom, TakeOver};
 use crate::shelf;
 use crate::time::{Moment, Timestamp};
-use crate::transport::{OpenStream, RequestStream, background, interrupted_waits};
+use crate::transport::{OpenStream, RequestStream, Rope, background, interrupted_waits};
 use crate::wire::{
     Entry, Fault, Link, MembershipReply, MembershipRequest, MissingReason, NameRecord, ObjectInfo,
     OfferedRecord, PeerName, Reference, Reply, Request, SignedRecord, StorageReply, StorageRequest, Target,
@@ -68,7 +67,7 @@ impl Hops for Shared {
 }
 
 impl Env for Shared {
-    type Piece = Bytes;
+    type Piece = Rope;
     type Asking = OpenStream;
     type Answering = RequestStream;
     type DiskError = BlobError;
