@@ -250,6 +250,11 @@ def bulk(_, options):
                 ring.end()
     print(f"{options.mebibytes} MiB, user {options.user or 'as this script'}, {options.rounds} rounds; medians, and least to worst")
     for (what, build), values in sorted(figures.items()):
+        if what == "pings":
+            trips = [trip for round_ in values for trip in round_]
+            print(f"{what:14} {build:20} to the holders during a request: p50 {at(trips, 50):.2f} ms, "
+                  f"p99 {at(trips, 99):.2f} ms, worst {max(trips):.2f} ms ({len(trips)} pings)")
+            continue
         took, cpu, peak = zip(*values)
         peak = f", peak of a peer {max(peak):.0f} MiB" if max(peak) else ""
         print(f"{what:14} {build:20} {statistics.median(took):.2f} s ({min(took):.2f} to {max(took):.2f}), "
@@ -299,7 +304,13 @@ def bulk_round(ring, options, with_rsync):
 
     figures = {"store": measured(ring.peers[holders[1]], "store", "--wait", "all", path)}
     os.sync()
+    ended, pings = threading.Event(), []
+    beside = threading.Thread(target=lambda: pings.extend(pings_until(target, holders, ended)))
+    beside.start()
     figures["request"] = measured(target, "request", "big")
+    ended.set()
+    beside.join()
+    figures["pings"] = pings
     same(os.path.join(target.dir, "received", "big"))
     copy = os.path.join(folder, "copy")
     figures["request -o"] = measured(target, "request", "big", "-o", copy)
@@ -319,6 +330,18 @@ def bulk_round(ring, options, with_rsync):
         daemon.terminate()
         daemon.wait()
     return figures
+
+
+def pings_until(peer, numbers, ended):
+    """Pings these peers in turn until told to end; the round trips in milliseconds."""
+    trips, turn = [], 0
+    while not ended.is_set():
+        number, turn, begin = numbers[turn % len(numbers)], turn + 1, time.monotonic()
+        peer.say(f"Ping {number}")
+        peer.wait_for(r"^  4  ", begin, peer.out)
+        lines = [re.match(r"  \d  ([\d.]+) ms", line) for at_, line in list(peer.out) if at_ >= begin]
+        trips += [float(line.group(1)) for line in lines if line]
+    return trips
 
 
 def cpu_seconds(pid):

@@ -28,6 +28,43 @@ impl Cache {
     }
 }
 
+/// A file that is written once from its beginning to its end, past the system's cache if it is large.
+#[derive(Debug)]
+pub struct BulkWriter {
+    file: File,
+    offset: u64,
+    cache: Cache,
+}
+
+impl BulkWriter {
+    /// Begins to write `length` bytes to an empty file.
+    pub fn new(file: File, length: u64) -> BulkWriter {
+        BulkWriter { file, offset: 0, cache: Cache::for_length(length) }
+    }
+
+    /// The file with what was written.
+    pub fn into_file(self) -> File {
+        self.file
+    }
+}
+
+impl io::Write for BulkWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        let some = &pieces[..pieces.len().min(PIECES_PER_CALL_MAX)];
+        let written = write_some(&self.file, some, self.offset, self.cache)?;
+        self.offset += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Reads some bytes from this offset on; 0 at the end.
 pub(super) fn read_at(file: &File, bytes: &mut [u8], offset: u64, cache: Cache) -> io::Result<usize> {
     #[cfg(target_os = "linux")]

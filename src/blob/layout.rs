@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::disk::{Access, Disk, DiskFile, SyncError, is_sync_unsupported, read_full_at};
 use super::error::{BlobError, IoContext, Result};
@@ -17,6 +17,8 @@ pub(super) struct Layout {
     poisoned: AtomicBool,
     names: Folder,
     received: Folder,
+    /// Whether files from incoming/ can be reflinked into received/, once that was tried.
+    reflinks: OnceLock<bool>,
     /// The shard folders whose names in the folder above are durable.
     durable_shards: Mutex<HashSet<PathBuf>>,
     temporaries: AtomicU64,
@@ -38,6 +40,7 @@ impl Layout {
             poisoned: AtomicBool::new(false),
             names,
             received,
+            reflinks: OnceLock::new(),
             durable_shards: Mutex::default(),
             temporaries: AtomicU64::new(0),
         };
@@ -69,6 +72,18 @@ impl Layout {
         &self.received
     }
 
+    /// Whether files from here can be reflinked into received/.
+    pub fn makes_reflinks(&self) -> bool {
+        *self.reflinks.get_or_init(|| {
+            let (from, to) = (self.temporary(), self.received.temporary(&self.temporary()));
+            let written = self.disk.create(&from).and_then(|file| file.write_all_at(b"\n", 0));
+            let made = written.and_then(|()| self.disk.reflink(&from, &to)).is_ok();
+            self.remove_quietly(&from);
+            self.remove_quietly(&to);
+            made
+        })
+    }
+
     pub fn incoming(&self) -> PathBuf {
         self.root.join(INCOMING)
     }
@@ -82,7 +97,7 @@ impl Layout {
     }
 
     pub fn object(&self, content: &ContentId) -> PathBuf {
-        self.root.join(object_below(OBJECTS, content))
+        object_path(&self.root, content)
     }
 
     pub fn outboard(&self, content: &ContentId) -> PathBuf {
@@ -220,7 +235,12 @@ impl Layout {
 
     /// Removes a file that may be missing; a failure costs only space.
     pub fn remove_quietly(&self, path: &Path) {
-        match self.disk.remove(path) {
+        Layout::remove_quietly_on(&*self.disk, path);
+    }
+
+    /// Like [`Layout::remove_quietly`], on this disk.
+    pub fn remove_quietly_on(disk: &dyn Disk, path: &Path) {
+        match disk.remove(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 tracing::warn!(file = %path.display(), %error, "cannot remove");
             }
@@ -306,12 +326,19 @@ fn object_below(folder: &str, content: &ContentId) -> PathBuf {
     Path::new(folder).join(&hex[..2]).join(hex)
 }
 
+/// The path of an object in this data directory.
+pub fn object_path(dir: &Path, content: &ContentId) -> PathBuf {
+    dir.join(object_below(OBJECTS, content))
+}
+
 /// The content id in a file name, if the name is 64 lower-case hexadecimal digits.
 pub(super) fn parse_object_name(name: &std::ffi::OsStr) -> Option<ContentId> {
     let content: ContentId = name.to_str()?.parse().ok()?;
     (content.to_string().as_str() == name).then_some(content)
 }
 
+/// The mode of an object, and of a copy of it for people: read-only for all users.
+pub(super) const OBJECT_MODE: u32 = 0o444;
 /// The file name of the index.
 pub const INDEX: &str = "index.redb";
 pub(super) const PART_SUFFIX: &str = ".part";

@@ -68,11 +68,13 @@ mod stripes;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod twin;
 mod uses;
 mod verified;
+mod wish;
 
 pub use backend::{is_in_use, occupy};
-pub use bulk::Cache;
+pub use bulk::{BulkWriter, Cache};
 pub use change::{KeptRecord, ObjectRow};
 pub(crate) use disk::is_sync_unsupported;
 pub use disk::{Access, Disk, DiskFile, RealDisk, Stamp, Stat, SyncError};
@@ -82,6 +84,7 @@ pub use held::HeldRows;
 pub use holders::Holder;
 pub use identity::PeerFile;
 pub use lapse::Unreferenced;
+pub use layout::object_path;
 pub use memory::MemoryDisk;
 pub use notice::Notice;
 pub use receive::Receiver;
@@ -90,3 +93,4 @@ pub use scrub::{Aged, Scrub, ScrubStep};
 pub use source::{Source, SourceReader};
 pub use store::{ObjectReader, Store};
 pub use tables::Kind;
+pub use wish::CopyWish;

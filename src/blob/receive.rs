@@ -12,7 +12,7 @@ use super::change::Change;
 use super::claim::Claim;
 use super::disk::{Access, DiskFile, read_full_at};
 use super::error::{BlobError, IoContext, Result, is_unreadable};
-use super::layout::Layout;
+use super::layout::{Layout, OBJECT_MODE};
 use super::promises::Promise;
 use super::store::Store;
 use super::tables::Kind;
@@ -56,7 +56,7 @@ impl Store {
         let part = self.layout().disk.stat(&self.layout().part(&content));
         let mut receiver = Receiver {
             promise: self.promise(length, part.map_or(0, |part| part.length()))?,
-            file: open_part(self, &content)?,
+            file: open_part(self, &content, length)?,
             store: self.clone(),
             content,
             length,
@@ -247,6 +247,7 @@ impl Receiver {
             self.store.note_failed_write(self.length, error);
         }
         placed?;
+        self.store.note_whole_twin(&found);
         // The bytes were hashed on their way in. The store trusts the stamp of the file that is now in its place.
         if let Ok(stamp) = self.file.stamp() {
             self.store.checks().note(found, stamp, self.store.now());
@@ -405,7 +406,7 @@ impl Store {
     }
 }
 
-fn open_part(store: &Store, content: &ContentId) -> Result<Box<dyn DiskFile>> {
+fn open_part(store: &Store, content: &ContentId, length: u64) -> Result<Box<dyn DiskFile>> {
     let (disk, path) = (&store.layout().disk, store.layout().part(content));
     match disk.stat(&path) {
         Ok(_) => {
@@ -414,11 +415,9 @@ fn open_part(store: &Store, content: &ContentId) -> Result<Box<dyn DiskFile>> {
             disk.open(&path, Access::Update).during("open", &path)
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            disk.create(&path).during("create", &path)
+            let file = disk.create(&path).during("create", &path)?;
+            Ok(store.with_twin(content, length, file))
         }
         Err(error) => Err(error).during("open", &path),
     }
 }
-
-/// The mode of an object: read-only for all users.
-pub(super) const OBJECT_MODE: u32 = 0o444;

@@ -22,6 +22,7 @@ use super::room::Limits;
 use super::source::Source;
 use super::stripes::Stripes;
 use super::tables::{Kind, NAMES_LISTED_MAX};
+use super::twin::Twins;
 use super::uses::{Reading, Uses};
 use super::verified::Gathered;
 use crate::id::ContentId;
@@ -48,6 +49,8 @@ struct Shared {
     checks: Checks,
     /// The large objects that were read lately.
     repeats: Repeats,
+    /// The copies for people that are written together with an object.
+    twins: Twins,
     uses: Arc<Uses>,
     /// The discarded objects whose files are gone, and of which the index still has a note.
     swept: Mutex<Vec<ContentId>>,
@@ -75,6 +78,7 @@ impl Store {
             object_locks: Stripes::default(),
             checks: Checks::default(),
             repeats: Repeats::default(),
+            twins: Twins::default(),
             uses: Arc::default(),
             swept: Mutex::default(),
             notices: Notices::default(),
@@ -238,6 +242,10 @@ impl Store {
 
     pub(super) fn limits(&self) -> MutexGuard<'_, Limits> {
         self.shared.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn twins(&self) -> &Twins {
+        &self.shared.twins
     }
 
     pub(super) fn uses(&self) -> &Uses {

@@ -65,6 +65,12 @@ impl From<Bytes> for Rope {
     }
 }
 
+impl From<Vec<u8>> for Rope {
+    fn from(bytes: Vec<u8>) -> Rope {
+        Bytes::from(bytes).into()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

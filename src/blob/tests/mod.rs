@@ -15,6 +15,7 @@ mod kept;
 mod leases;
 mod power;
 mod space;
+mod twins;
 
 use super::disk::faulty::FaultyDisk;
 use super::*;

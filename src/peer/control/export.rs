@@ -11,7 +11,7 @@ use tempfile::TempPath;
 use tokio::sync::mpsc;
 
 use super::client::ObjectBytes;
-use crate::blob::is_sync_unsupported;
+use crate::blob::{BulkWriter, is_sync_unsupported};
 use crate::outboard::ChunkHasher;
 use crate::peer::api::{Failure, Progress};
 use crate::transport::{Rope, finished, spawn_blocking};
@@ -195,7 +195,14 @@ impl ObjectBytes {
     /// When the bytes do not come, are not the object's, or cannot be written.
     pub async fn save(self, place: Place, progress: &Progress) -> Result<(), Failure> {
         let Begun { place, file, temporary } = place.begin().await?;
-        let file = self.write_to(file, progress).await.map_err(|error| match error {
+        let written = match temporary {
+            Some(_) => {
+                let writer = BulkWriter::new(file, self.object().length);
+                self.write_to(writer, progress).await.map(BulkWriter::into_file)
+            }
+            None => self.write_to(file, progress).await,
+        };
+        let file = written.map_err(|error| match error {
             WriteError::Sink(error) => place.failed(error).into(),
             WriteError::Source(failure) => failure,
         })?;

@@ -278,6 +278,7 @@ impl Shared {
             None => FileName::new(content.to_string()).map_err(|error| self.disk_failure(content, error))?,
         };
         let mut sources = Vec::new();
+        let _copy = keep.then(|| self.store.wish_copy(content));
         for last in [false, false, true] {
             let file = file.clone();
             let placed = self.blocking(move |store| hand_over(store, &content, &file, keep)).await;
