@@ -7,6 +7,7 @@
     scripts/measure.py hostile  [--seconds 60] [--from 127.0.0.1,…]           requests while a member floods the peer
     scripts/measure.py commands [--rounds 3] [--commands 1000]                `quoit request` in a shell loop
     scripts/measure.py local    [--rounds 3] [--mebibytes 1024] [--files 1000]  request of what is there already
+    scripts/measure.py idle     [--seconds 60]                                memory and processor of idle peers with 20 connections
     scripts/measure.py bulk     [--rounds 5] [--mebibytes 1024] [--against BIN] [--user NAME]
                                 time, processor time and memory of one large file, of two builds in turn, beside rsync
 
@@ -332,6 +333,22 @@ def bulk_round(ring, options, with_rsync):
     return figures
 
 
+def idle(ring, options):
+    """Twenty-one peers that all know each other, and nothing to do."""
+    numbers = list(range(5, 255, 12))
+    ring.found(numbers[0])
+    for number in numbers[1:]:
+        ring.join(number, numbers[0])
+    settle(ring)
+    time.sleep(10)
+    before, begin = [peer.cpu_seconds() for peer in ring.peers.values()], time.monotonic()
+    time.sleep(options.seconds)
+    took = time.monotonic() - begin
+    shares = [(peer.cpu_seconds() - cpu) / took * 100 for peer, cpu in zip(ring.peers.values(), before)]
+    row(f"resident memory of an idle peer among {len(numbers)}", [peer.resident_mib() for peer in ring.peers.values()], "MiB", 1)
+    row(f"its share of a core in {options.seconds} s", shares, "%", 3)
+
+
 def pings_until(peer, numbers, ended):
     """Pings these peers in turn until told to end; the round trips in milliseconds."""
     trips, turn = [], 0
@@ -559,7 +576,7 @@ def digest(path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["repair", "join", "transfer", "hostile", "commands", "local", "bulk"])
+    parser.add_argument("what", choices=["repair", "join", "transfer", "hostile", "commands", "local", "bulk", "idle"])
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--deaths", type=int, default=1)
     parser.add_argument("--successors", type=int, default=8)
@@ -575,10 +592,10 @@ def main():
     parser.add_argument("--user", help="the user as which all programs but rsync run")
     parser.add_argument("--bin", default=os.path.join(os.path.dirname(__file__), "..", "target", "release", "quoit"))
     options = parser.parse_args()
-    rounds = {"repair": 20, "join": 10, "transfer": 5, "hostile": 1, "commands": 3, "local": 3, "bulk": 5}
+    rounds = {"repair": 20, "join": 10, "transfer": 5, "hostile": 1, "commands": 3, "local": 3, "bulk": 5, "idle": 1}
     options.rounds = options.rounds or rounds[options.what]
     measures = {"repair": repair, "join": join, "transfer": transfer, "hostile": hostile, "commands": commands,
-                "local": local, "bulk": bulk}
+                "local": local, "bulk": bulk, "idle": idle}
     ring = Ring(options)
     try:
         measures[options.what](ring, options)
