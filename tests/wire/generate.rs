@@ -396,9 +396,11 @@ fn revoked() -> BoxedStrategy<Vec<SignedRevocation>> {
 
 pub fn enrol_request() -> BoxedStrategy<EnrolRequest> {
     let redeem = (any::<[u8; 8]>(), any::<[u8; 16]>(), vec(any::<u8>(), 0..300));
+    let place = (any::<[u8; 8]>(), any::<[u8; 16]>(), vec(position(), 0..FEW));
     prop_oneof![
         Just(EnrolRequest::Authority),
         redeem.prop_map(|(ticket, secret, request)| EnrolRequest::Redeem { ticket, secret, request }),
+        place.prop_map(|(ticket, secret, candidates)| EnrolRequest::Place { ticket, secret, candidates }),
     ]
     .boxed()
 }
@@ -419,6 +421,7 @@ pub fn enrol_reply() -> BoxedStrategy<EnrolReply> {
         vec(any::<u8>(), 0..300).prop_map(|certificate| EnrolReply::Admitted { certificate }),
         refusal.prop_map(EnrolReply::Refused),
         text().prop_map(EnrolReply::ProtocolError),
+        any::<u16>().prop_map(EnrolReply::Placed),
     ]
     .boxed()
 }

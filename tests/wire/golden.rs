@@ -328,6 +328,9 @@ fn enrolments() -> Vec<Golden> {
         TicketRefusal::Failed("no room".to_owned()),
     ];
     table.extend(refusals.map(|refusal| golden(EnrolReply::Refused(refusal))));
+    let candidates = vec![Position::of_number(7), Position([0x40; 32])];
+    table.push(golden(EnrolRequest::Place { ticket: [1; 8], secret: [2; 16], candidates }));
+    table.push(golden(EnrolReply::Placed(1)));
     table
 }
 
