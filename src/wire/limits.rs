@@ -110,3 +110,5 @@ pub const ENROLMENT_STREAMS_MAX: usize = 2;
 pub const TICKETS_MAX: usize = 256;
 /// The wrong secrets that void a ticket.
 pub const TICKET_GUESSES_MAX: u8 = 5;
+/// The most peers without room that one peer knows of, itself among them.
+pub const FULL_PEERS_MAX: usize = 257;

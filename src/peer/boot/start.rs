@@ -335,6 +335,7 @@ fn launch(parts: Parts) -> Handle {
         background(files::take_over(shared.clone())),
         background(files::keep_leases(shared.clone())),
         background(files::free_surplus(shared.clone())),
+        background(files::tell_room(shared.clone())),
         background(mend(shared.clone())),
         background(keep_scrubbing(shared.clone(), scrub_every)),
         background(watch_certificate(shared.clone())),
