@@ -199,11 +199,14 @@ fn the_next_peer_stands_in_for_a_full_one() {
     }
     // The full peer says so, in its own words and in its pongs.
     let full = |number: u8| {
-        let members = ring.said(number, &["status", "--ring", "--json"]).values();
-        let of = |member: &&Value| member["full"] == Value::Bool(true);
-        members.iter().filter(of).filter_map(|member| member["number"].as_u64()).collect::<Vec<u64>>()
+        let said = ring.said(number, &["status", "--ring", "--json"]);
+        let told: Value =
+            serde_json::from_slice(&said.out).unwrap_or_else(|error| panic!("{error}: {said:?}"));
+        let members = told["members"].as_array().unwrap_or_else(|| panic!("{told}"));
+        let full = members.iter().filter(|member| member["full"] == true);
+        full.map(|member| member["label"].as_str().unwrap().to_owned()).collect::<Vec<String>>()
     };
-    eventually("36 is full by all words", || [100, 146, 255].iter().all(|number| full(*number) == [36]));
+    eventually("36 is full by all words", || [100, 146, 255].iter().all(|number| full(*number) == ["36"]));
     // One file has the full peer among the three where it belongs.
     let lacking: Vec<String> = samples
         .iter()
