@@ -49,6 +49,7 @@ impl Rooms {
 
     /// Takes a peer's word, from its pong.
     pub(super) fn hear(&mut self, now: Moment, peer: Position, full: bool) {
+        let has_place = self.words.len() < Rooms::MAX;
         match self.words.get_mut(&peer) {
             Some(word) => {
                 word.heard = now;
@@ -57,7 +58,7 @@ impl Rooms {
                     self.changes += 1;
                 }
             }
-            None if full && self.words.len() < Rooms::MAX => {
+            None if full && has_place => {
                 self.words.insert(peer, Word { full, changed: now, heard: now });
                 self.changes += 1;
             }
