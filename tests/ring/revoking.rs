@@ -140,7 +140,7 @@ fn a_revocation_waits_for_a_peer() {
 /// clients revokes none of them, the first digits of a key do, and a peer that is away is revoked by its name too.
 #[test]
 fn a_client_is_revoked_by_its_name() {
-    let mut scene = Scene::new("nas");
+    let scene = Scene::new("nas");
     let clients = Machine::new();
     for file in ["bob.pem", "second.pem"] {
         admitted(&scene.ring, &clients, &["--client", "bob", "-o", file]);
