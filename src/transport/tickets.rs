@@ -328,7 +328,7 @@ impl TicketRefused {
 /// The key info of a certificate request.
 ///
 /// # Errors
-/// What is wrong with the request, in words.
+/// The defect of the request, in words.
 fn key_of(request: &[u8]) -> Result<Vec<u8>, String> {
     if request.len() > limits::ENROL_REQUEST_BYTES_MAX {
         return Err("its certificate request is too long".to_owned());
