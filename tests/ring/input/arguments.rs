@@ -63,7 +63,8 @@ fn a_limit_of_repair_that_is_none() {
     }
 }
 
-/// Goal: a weight of 0, one that is too great, and a text that is no number are usage errors before anything starts; a ticket has its own.
+/// Goal: a weight of 0, one that is too great, and a text that is no number are usage errors before anything starts; a
+/// ticket has its own.
 #[test]
 fn a_weight_that_is_none() {
     for (weight, why) in [
