@@ -69,7 +69,10 @@ fn a_full_peer_says_so_and_the_next_peers_get_the_files() {
                 _ => Ok(()),
             })
             .unwrap_or_else(|why| panic!("seed {seed}, {stores:?}: {why}"));
-        settle(&mut world, MINUTE * 2, seed);
+        world
+            .run_until(MINUTE * 2, |world| check::copies_at_least(world, 3))
+            .unwrap_or_else(|why| panic!("seed {seed}, {stores:?}: {why}"));
+        world.run_for(MINUTE);
         let repaired = world.repair_bytes();
         files.extend(store_for(&mut world, full, 6, length, "second"));
         world.run_for(SECOND * 2);
