@@ -147,7 +147,7 @@ fn a_client_is_revoked_by_its_name() {
     }
     let command = |scene: &Scene, port: u8, file: &str| {
         let mut command =
-            quoit(&["peers", "--peer", &format!("127.0.0.1:{}", scene.ring.port(port)), "--bundle"]);
+            quoit(&["ring", "--peer", &format!("127.0.0.1:{}", scene.ring.port(port)), "--bundle"]);
         command.arg(clients.path(file)).stdin(Stdio::null());
         let output = command.output().unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
