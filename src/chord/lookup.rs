@@ -407,6 +407,7 @@ mod tests {
             acquaintances: Vec::new(),
             rejoined: Default::default(),
             departed: Default::default(),
+            full: Default::default(),
             small: false,
             waiting_for: Vec::new(),
             turn: Default::default(),

@@ -3,6 +3,7 @@
 use super::args::{Contact, Misuse, PeerArgs, Plan};
 use super::remedy;
 use crate::config::{Interval, RingSettings};
+use crate::id::Weight;
 use crate::peer::Entrance;
 
 /// Found a ring, or take a place in one laid out by hand
@@ -36,6 +37,9 @@ pub(super) struct Args {
     /// How long a successor list is [default: 8]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     successors: Option<u8>,
+    /// The size of this machine beside the others, 1 to 10000; a peer without a number places itself by it [default: 1]
+    #[arg(long, value_name = "W", allow_negative_numbers = true)]
+    weight: Option<Weight>,
     #[command(flatten)]
     common: PeerArgs,
 }
@@ -59,6 +63,7 @@ impl Args {
         let settings = settings(self.replicas, self.successors)?;
         let mut plan = common.plan(entrance, self.peer, self.fourth.or(self.interval))?;
         plan.start.settings = Some(settings);
+        plan.start.weight = self.weight;
         Ok(plan)
     }
 }

@@ -96,6 +96,7 @@ pub(super) fn whereis(report: &WhereisReport) -> Value {
         "copies_wanted": report.copies,
         "history": report.history,
         "verified_ms": report.verified,
+        "full": peers(&report.full),
     })
 }
 

@@ -367,7 +367,7 @@ mod tests {
             ("admit 256", "NAME|PEER"),
             ("admit -1", "NAME|PEER"),
             ("admit nas 8", "'8'"),
-            ("admit nas --client", "--client"),
+            ("admit 8 --client", "a client has a name"),
             ("admit --renew", "NAME|PEER"),
             ("admit nas --renew --csr nas.csr", "--renew"),
             ("admit --client --csr nas.csr", "--client"),

@@ -14,7 +14,9 @@ use crate::chord::View;
 use crate::id::{ContentId, FileName, KeyRange, Position, SetDigest};
 use crate::names::{Bygones, NameHistory};
 use crate::outboard::Outboard;
-use crate::replica::{Agreements, Arrivals, Grants, Holdings, LeaseTerms, NoRoom, Presence, TakeOver};
+use crate::replica::{
+    Agreements, Arrivals, DiskRoom, Grants, Holdings, LeaseTerms, NoRoom, Presence, RoomWord, TakeOver,
+};
 use crate::time::{Moment, Timestamp};
 use crate::wire::{
     Entry, Fault, Link, MembershipReply, MembershipRequest, MissingReason, NameRecord, ObjectInfo,
@@ -401,6 +403,15 @@ pub trait Env: Hops {
 
     /// How long a copy that is one too many stays while there is room.
     fn surplus_wait(&self) -> Duration;
+
+    /// The room that the disk has for files; `None` if it cannot be told.
+    fn disk_room(self: &Arc<Self>) -> impl Future<Output = Option<DiskRoom>> + Send;
+
+    /// This peer's word on its room.
+    fn room_word(&self) -> MutexGuard<'_, RoomWord>;
+
+    /// Says from now on, in this peer's pongs, whether it has no room.
+    fn say_full(self: &Arc<Self>, full: bool) -> impl Future<Output = ()> + Send;
 
     /// The copies for which other peers have no room.
     fn no_room(&self) -> MutexGuard<'_, NoRoom>;

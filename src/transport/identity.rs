@@ -12,7 +12,7 @@ use super::identity_error::IdentityError;
 use super::keys::{self, SecretKey};
 use super::names::{self, LABEL_DIGITS};
 use super::verifier::{self, Verifier};
-use crate::id::{KeyHash, Position};
+use crate::id::{KeyHash, Position, Weight};
 use crate::time::Timestamp;
 
 /// One peer's identity, with its private key.
@@ -161,6 +161,11 @@ impl Identity {
     /// The display name, by which people call the peer if not by its number: see [`super::certificate_display_name`].
     pub fn display_name(&self) -> Option<&str> {
         self.display_name.as_deref()
+    }
+
+    /// The weight in the peer's certificate.
+    pub fn weight(&self) -> Weight {
+        verifier::certificate_weight(&self.certificate)
     }
 
     /// The peer's label: see [`label_of`].

@@ -34,6 +34,7 @@ mod least;
 mod line;
 mod names;
 mod pace;
+mod placement;
 mod pool;
 mod request;
 mod request_failure;

@@ -205,6 +205,8 @@ pub enum StorageRequest {
         /// The ranges, at most [`super::limits::RANGES_PER_MESSAGE_MAX`].
         ranges: Vec<RangeDigest>,
     },
+    /// Asks which peers said in their pongs to the receiver that they have no room. `-> HeardFull`.
+    HeardFull,
 }
 
 /// Why a peer may not free its copy of an object.
@@ -483,6 +485,11 @@ pub enum StorageReply {
     },
     /// The object was freed at the answering peer, since no name refers to it.
     LetGo,
+    /// The peers that said in their pongs to the answering peer that they have no room.
+    HeardFull {
+        /// At most [`super::limits::FULL_PEERS_MAX`] peers.
+        peers: Vec<Position>,
+    },
 }
 
 impl StorageReply {

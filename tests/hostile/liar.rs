@@ -407,6 +407,7 @@ impl Store {
                 say(StorageReply::Wanted { objects: Vec::new(), records: Vec::new(), arriving: Vec::new() })
             }
             StorageRequest::Compare { .. } => say(StorageReply::Differ { ranges: Vec::new() }),
+            StorageRequest::HeardFull => say(StorageReply::HeardFull { peers: Vec::new() }),
             StorageRequest::Sync => {
                 say(StorageReply::Synced { objects: 0, bytes: 0, records: 0, complete: true })
             }

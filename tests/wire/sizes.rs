@@ -79,7 +79,8 @@ fn news_of_the_longest_addresses_fits_a_datagram() {
         passed_on.extend(news.iter().map(|member| member.entry.position));
         for message in [
             Datagram::Ping { sequence: u64::MAX, news: news.clone() },
-            Datagram::Pong { sequence: u64::MAX, news },
+            Datagram::Pong { sequence: u64::MAX, news: news.clone() },
+            Datagram::FullPong { sequence: u64::MAX, news },
             Datagram::Clock { unix_ms: u64::MAX },
         ] {
             let length = fits(&message);
@@ -195,6 +196,7 @@ fn the_largest_storage_replies_fit_a_frame() {
         records: vec![u16::MAX; OFFERS_PER_MESSAGE_MAX],
         arriving: vec![u16::MAX; OFFERS_PER_MESSAGE_MAX],
     });
+    reply(StorageReply::HeardFull { peers: vec![Position::MAX; FULL_PEERS_MAX] });
     reply(StorageReply::Differ {
         ranges: vec![Difference { range: u16::MAX, count: u64::MAX }; RANGES_PER_MESSAGE_MAX],
     });

@@ -133,7 +133,16 @@ fn located() -> WhereisReport {
         copies: 3,
         history: 2,
         verified: vec![Some(1_796_000_000_000)],
+        full: Vec::new(),
     }
+}
+
+#[test]
+fn a_whereis_names_the_peers_without_room() {
+    let report = WhereisReport { full: vec![peer(64), peer(100)], ..located() };
+    let line =
+        "\n  on 200: 1 of 3 copies\n  no room     64 and 100; the next peers keep the copies\n  verified";
+    assert!(whereis(&report).contains(line), "{}", whereis(&report));
 }
 
 #[test]

@@ -335,6 +335,7 @@ fn launch(parts: Parts) -> Handle {
         background(files::take_over(shared.clone())),
         background(files::keep_leases(shared.clone())),
         background(files::free_surplus(shared.clone())),
+        background(files::tell_room(shared.clone())),
         background(mend(shared.clone())),
         background(keep_scrubbing(shared.clone(), scrub_every)),
         background(watch_certificate(shared.clone())),
@@ -398,6 +399,7 @@ fn load_identity(
     };
     if let (Some(file), Some(dir)) = (existing, &given) {
         let identity = Identity::load(certs_dir, &file.certificate).map_err(certificates)?;
+        check_weight(options, &identity)?;
         let verifier = identity.verifier().map_err(certificates)?;
         let folders = Folders {
             data_dir: dir.clone(),
@@ -416,6 +418,7 @@ fn load_identity(
         },
         None => (issue(options, certs_dir)?, true),
     };
+    check_weight(options, &identity)?;
     let verifier = identity.verifier().map_err(certificates)?;
     if fresh {
         identity.save(certs_dir).map_err(certificates)?;
@@ -449,8 +452,20 @@ fn issue(options: &StartOptions, certs_dir: &Path) -> Result<Identity, StartErro
             return Err(StartError::NoIdentity { data_dir });
         }
     };
-    let placement = options.number.map_or(Placement::SelfPlaced, Placement::Numbered);
+    let self_placed = Placement::SelfPlaced(options.weight.unwrap_or_default());
+    let placement = options.number.map_or(self_placed, Placement::Numbered);
     authority.issue(placement, None).map_err(certificates)
+}
+
+/// Checks that a weight that was asked for is the one in the peer's certificate: it is given when the peer is admitted.
+fn check_weight(options: &StartOptions, identity: &Identity) -> Result<(), StartError> {
+    match options.weight {
+        Some(asked) if asked != identity.weight() => {
+            let peer = identity.display_name().map_or_else(|| identity.label(), str::to_owned);
+            Err(StartError::OtherWeight { peer, found: identity.weight(), asked })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The data directory, if it is known before the identity.

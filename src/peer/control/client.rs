@@ -243,6 +243,7 @@ impl Client {
         let command = ClientRequest::Whereis { name: name.clone() };
         let found = self.ask(&command, &self.idle, |reply| match reply {
             ClientReply::Whereis(report) => Some(report),
+            ClientReply::WhereisFull { report, full } => Some(WhereisReport { full, ..report }),
             _ => None,
         });
         found.await

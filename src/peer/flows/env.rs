@@ -21,7 +21,9 @@ use crate::outboard::Outboard;
 use crate::peer::api::PeerEvent;
 use crate::peer::ring::message::ActorMessage;
 use crate::peer::shared::Shared;
-use crate::replica::{Agreements, Arrivals, Grants, Holdings, LeaseTerms, NoRoom, TakeOver};
+use crate::replica::{
+    Agreements, Arrivals, DiskRoom, Grants, Holdings, LeaseTerms, NoRoom, RoomWord, TakeOver,
+};
 use crate::shelf;
 use crate::time::{Moment, Timestamp};
 use crate::transport::{OpenStream, RequestStream, Rope, background, interrupted_waits};
@@ -380,6 +382,22 @@ impl Env for Shared {
 
     fn surplus_wait(&self) -> Duration {
         self.flows.surplus_wait
+    }
+
+    async fn disk_room(self: &Arc<Self>) -> Option<DiskRoom> {
+        self.blocking(|store| {
+            let (free_bytes, all_bytes) = store.free_and_all().ok()?;
+            Some(DiskRoom { free_bytes, all_bytes, takes_writes: store.full_with().is_none() })
+        })
+        .await
+    }
+
+    fn room_word(&self) -> MutexGuard<'_, RoomWord> {
+        self.flows.room_word()
+    }
+
+    async fn say_full(self: &Arc<Self>, full: bool) {
+        self.ring.tell_actor(ActorMessage::SayFull(full)).await;
     }
 
     fn no_room(&self) -> MutexGuard<'_, NoRoom> {

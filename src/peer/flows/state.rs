@@ -17,7 +17,7 @@ use crate::files::Transfers;
 use crate::id::ContentId;
 use crate::names::Bygones;
 use crate::peer::api::LeaveReport;
-use crate::replica::{Agreements, Arrivals, Grants, NoRoom, TakeOver};
+use crate::replica::{Agreements, Arrivals, Grants, NoRoom, RoomWord, TakeOver};
 
 /// The state that the flows of one peer share.
 #[derive(Default)]
@@ -54,6 +54,8 @@ pub(in crate::peer) struct FlowState {
     pub repair: RepairSettings,
     /// The copies for which other peers have no room.
     no_room: Mutex<NoRoom>,
+    /// This peer's word on its room.
+    room_word: Mutex<RoomWord>,
     /// The permissions to free a copy that this peer gave, as the owner of an object.
     grants: Mutex<Grants>,
     /// How long a copy that is one too many stays while there is room.
@@ -75,6 +77,11 @@ impl FlowState {
     /// The copies for which other peers have no room.
     pub(in crate::peer) fn no_room(&self) -> MutexGuard<'_, NoRoom> {
         self.no_room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This peer's word on its room.
+    pub(in crate::peer) fn room_word(&self) -> MutexGuard<'_, RoomWord> {
+        self.room_word.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The permissions to free a copy that this peer gave, as the owner of an object.

@@ -138,6 +138,7 @@ impl Actor {
             }
             // The loop takes this one itself.
             ActorMessage::End(_) => {}
+            ActorMessage::SayFull(full) => self.node.set_full(full),
             ActorMessage::BeginLeaving => self.node.begin_leaving(now),
             ActorMessage::Stay => self.node.stay(now),
             ActorMessage::AskTurn => self.node.ask_turn(),

@@ -16,7 +16,7 @@ use crate::files::{CopyHere, DiskError, DiskFault, HeldPage, Laws, OfferLook};
 use crate::id::{ContentId, KeyRange, Position, SetDigest};
 use crate::names::NameHistory;
 use crate::outboard::Outboard;
-use crate::replica::{Holdings, LeaseTerms, Presence};
+use crate::replica::{DiskRoom, Holdings, LeaseTerms, Presence};
 use crate::shelf;
 use crate::time::Moment;
 use crate::wire::{Link, MissingReason, ObjectInfo, OfferedRecord, Reference};
@@ -403,6 +403,18 @@ impl Disk {
             Kind::Real(real) => real.store()?.mark_surplus(marks)?,
         }
         Ok(())
+    }
+
+    /// The room for files; `None` while the disk cannot tell.
+    pub(super) fn room(&mut self) -> Option<DiskRoom> {
+        match &mut self.0 {
+            Kind::Light(light) => Some(light.room()),
+            Kind::Real(real) => {
+                let store = real.store().ok()?;
+                let (free_bytes, all_bytes) = store.free_and_all().ok()?;
+                Some(DiskRoom { free_bytes, all_bytes, takes_writes: store.full_with().is_none() })
+            }
+        }
     }
 
     pub(super) fn is_short_of_room(&mut self) -> Result<bool> {

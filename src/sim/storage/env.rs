@@ -22,7 +22,9 @@ use crate::files::{
 use crate::id::{ContentId, FileName, KeyRange, Position, SetDigest};
 use crate::names::{Bygones, NameHistory};
 use crate::outboard::Outboard;
-use crate::replica::{Agreements, Arrivals, Grants, Holdings, LeaseTerms, NoRoom, TakeOver};
+use crate::replica::{
+    Agreements, Arrivals, DiskRoom, Grants, Holdings, LeaseTerms, NoRoom, RoomWord, TakeOver,
+};
 use crate::time::{Moment, Timestamp};
 use crate::wire::{
     Entry, Fault, Link, MembershipReply, MembershipRequest, MissingReason, NameRecord, ObjectInfo,
@@ -362,6 +364,18 @@ impl Env for Keeper {
 
     fn surplus_wait(&self) -> Duration {
         self.settings.surplus_wait.unwrap_or(Duration::MAX)
+    }
+
+    async fn disk_room(self: &Arc<Self>) -> Option<DiskRoom> {
+        self.disk.lock().room()
+    }
+
+    fn room_word(&self) -> MutexGuard<'_, RoomWord> {
+        self.room_word.lock()
+    }
+
+    async fn say_full(self: &Arc<Self>, full: bool) {
+        self.want(FilesEffect::Full(full));
     }
 
     fn no_room(&self) -> MutexGuard<'_, NoRoom> {

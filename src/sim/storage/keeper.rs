@@ -22,7 +22,7 @@ use crate::chord::View;
 use crate::files::{Clock as _, Laws, Transfers, timeout};
 use crate::id::{ContentId, Position};
 use crate::names::Bygones;
-use crate::replica::{Agreements, Arrivals, Grants, Ledger, NoRoom, TakeOver};
+use crate::replica::{Agreements, Arrivals, Grants, Ledger, NoRoom, RoomWord, TakeOver};
 use crate::time::{Moment, Timestamp};
 
 /// The files' side of one process.
@@ -57,6 +57,8 @@ pub(super) struct Keeper {
     neighbours: Lock<(u64, Vec<Waker>)>,
     /// The copies for which other peers have no room.
     pub(super) no_room: Lock<NoRoom>,
+    /// This peer's word on its room.
+    pub(super) room_word: Lock<RoomWord>,
     /// The permissions to free a copy that this peer gave as an owner.
     pub(super) grants: Lock<Grants>,
     /// The announced holders of objects, with their incarnations.
@@ -105,6 +107,7 @@ impl Keeper {
             repair_wanted: Notify::new(),
             neighbours: Lock::default(),
             no_room: Lock::default(),
+            room_word: Lock::default(),
             grants: Lock::default(),
             holders: Lock::default(),
             clock_offset_ms: Lock::new(0),

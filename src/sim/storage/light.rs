@@ -18,7 +18,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::files::{CopyHere, HeldPage, KeptAs, Laws};
 use crate::id::{ContentId, KeyRange, Position, SetDigest};
 use crate::names::NameHistory;
-use crate::replica::{LeaseBook, LeaseTerms};
+use crate::replica::{DiskRoom, LeaseBook, LeaseTerms};
 use crate::wire::{ObjectInfo, codec};
 
 /// The content and the state of a peer's disk.
@@ -262,6 +262,13 @@ impl Light {
     pub(super) fn is_short_of_room(&self) -> bool {
         let cached: u64 = self.cached().map(|info| info.length).sum();
         self.capacity_bytes.saturating_sub(self.used_bytes).saturating_add(cached) < self.capacity_bytes / 20
+    }
+
+    /// The room for files, the cache counted as room.
+    pub(super) fn room(&self) -> DiskRoom {
+        let cached: u64 = self.cached().map(|info| info.length).sum();
+        let free_bytes = self.capacity_bytes.saturating_sub(self.used_bytes).saturating_add(cached);
+        DiskRoom { free_bytes, all_bytes: self.capacity_bytes, takes_writes: !self.poisoned }
     }
 
     pub(super) fn begin_freeing(&mut self, content: &ContentId) -> Option<Arc<AtomicBool>> {

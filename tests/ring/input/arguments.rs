@@ -63,6 +63,29 @@ fn a_limit_of_repair_that_is_none() {
     }
 }
 
+/// Goal: a weight of 0, one that is too great, and a text that is no number are usage errors before anything starts; a
+/// ticket has its own.
+#[test]
+fn a_weight_that_is_none() {
+    for (weight, why) in [
+        ("0", "the smallest weight is 1"),
+        ("-1", "a whole number from 1 to 10000"),
+        ("1.5", "a whole number from 1 to 10000"),
+        ("2TB", "a whole number from 1 to 10000"),
+        ("", "a whole number from 1 to 10000"),
+        ("10001", "the greatest weight is 10000"),
+        ("99999999999999999999", "the greatest weight is 10000"),
+    ] {
+        for command in [&["init"][..], &["join", "80"], &["admit", "nas"], &["admit", "nas", "--ticket"]] {
+            before_anything_starts(&[command, &["--weight", weight]].concat(), why);
+        }
+    }
+    before_anything_starts(&["join", "quoit-ticket:x", "--weight", "2"], "a ticket says the weight");
+    before_anything_starts(&["admit", "nas", "--renew", "--weight", "2"], "--weight");
+    before_anything_starts(&["admit", "--client", "nas", "--weight", "2"], "--weight");
+    before_anything_starts(&["admit", "--client", "7"], "a client has a name");
+}
+
 /// Goal: `init` corrects successors in the wrong order, with a warning that names both orders.
 #[test]
 fn successors_that_are_swapped() {
