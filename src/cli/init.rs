@@ -2,7 +2,7 @@
 
 use super::args::{Contact, Misuse, PeerArgs, Plan};
 use super::remedy;
-use crate::config::{Interval, RingSettings};
+use crate::config::{Interval, KeepVersions, RingSettings};
 use crate::peer::Entrance;
 
 /// Found a ring, or take a place in one laid out by hand
@@ -36,6 +36,10 @@ pub(super) struct Args {
     /// How long a successor list is [default: 8]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     successors: Option<u8>,
+    /// How many versions of a name are kept, for how long their bytes stay, or both: 8, 90d or 8,90d
+    /// [default: 16,30d]
+    #[arg(long, value_name = "N,TIME", allow_negative_numbers = true)]
+    keep_versions: Option<KeepVersions>,
     #[command(flatten)]
     common: PeerArgs,
 }
@@ -56,18 +60,23 @@ impl Args {
             };
             common.check_peer(peer, &contacts)?;
         }
-        let settings = settings(self.replicas, self.successors)?;
+        let settings = settings(self.replicas, self.successors, self.keep_versions)?;
         let mut plan = common.plan(entrance, self.peer, self.fourth.or(self.interval))?;
         plan.start.settings = Some(settings);
         Ok(plan)
     }
 }
 
-fn settings(replicas: Option<u8>, successors: Option<u8>) -> Result<RingSettings, Misuse> {
+fn settings(
+    replicas: Option<u8>,
+    successors: Option<u8>,
+    versions: Option<KeepVersions>,
+) -> Result<RingSettings, Misuse> {
     let default = RingSettings::default();
     let settings = RingSettings {
         replicas: replicas.unwrap_or(default.replicas),
         successors: successors.unwrap_or(default.successors),
+        versions: versions.unwrap_or(default.versions),
     };
     settings.validate().map_err(|error| Misuse(remedy::settings(&error)))?;
     Ok(settings)

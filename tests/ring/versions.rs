@@ -91,3 +91,26 @@ fn a_removed_name_can_be_restored() {
         (&"current".into(), &true.into())
     );
 }
+
+/// Goal: a ring that was founded to keep two versions keeps two, at each peer; a joiner learns it.
+#[test]
+fn a_ring_keeps_as_many_versions_as_its_founder_said() {
+    let mut ring = Ring::new(8);
+    ring.start(50, &["init", "50", "--interval", "0.25", "--keep-versions", "2,90d"]);
+    ring.peer(50).wait_active();
+    ring.join(100, 50);
+    ring.join(150, 50);
+    ring.settle();
+    three_versions(&ring);
+    for number in [50, 100, 150] {
+        let status = ring.said(number, &["status", "--json"]).out;
+        let status: serde_json::Value = serde_json::from_slice(&status).unwrap();
+        assert_eq!((&status["versions_max"], &status["versions_for_s"]), (&2.into(), &7_776_000.into()));
+        let text = ring.ask(number, "Status").done();
+        assert!(text.contains("2 versions of a name, the bytes of an earlier one for 90d"), "{text}");
+        let text = ring.ask(number, "History report.txt").done();
+        assert!(text.trim_end().ends_with("2 versions of report.txt"), "{text}");
+        let why = ring.said(number, &["request", "report.txt@1"]).error(1);
+        assert!(why.contains("has no version 1; it has versions 2 and 3"), "{why}");
+    }
+}

@@ -14,6 +14,7 @@ mod leave;
 mod life;
 mod names;
 mod repair;
+mod retention;
 mod space;
 mod split;
 mod store;
