@@ -6,10 +6,10 @@
 //! its ranges anew.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::ask::ask_storage;
 use super::env::Env;
-use super::records::STORAGE_TIMEOUT;
 use super::wait::Together;
 use crate::chord::View;
 use crate::names::{Margins, Returned};
@@ -30,7 +30,7 @@ pub(super) async fn may_give_to<E: Env>(env: &Arc<E>, whom: &Entry) -> bool {
     if !env.laws().stale_names_dropped || !env.absence().needs_word_of(whom) {
         return true;
     }
-    let dropped_ms = match ask_storage(env, whom, StorageRequest::DroppedTombstones, STORAGE_TIMEOUT).await {
+    let dropped_ms = match ask_storage(env, whom, StorageRequest::DroppedTombstones, ASK_TIMEOUT).await {
         Ok(StorageReply::DroppedTombstones { up_to_ms }) => up_to_ms,
         // A peer of an earlier program does not know the question. It drops no tombstones.
         Err(MissingReason::Refused(_)) => 0,
@@ -41,7 +41,7 @@ pub(super) async fn may_give_to<E: Env>(env: &Arc<E>, whom: &Entry) -> bool {
     match stale {
         None => true,
         Some(before_ms) => {
-            drop_names(env, before_ms).await;
+            drop_names(env, whom, before_ms).await;
             false
         }
     }
@@ -106,9 +106,9 @@ fn neighbours(view: &View, copies: usize) -> Vec<Entry> {
     neighbours
 }
 
-/// Drops the names here whose newest record is dated `before_ms` or earlier, and takes over anew. If the disk fails, the
-/// names stay in doubt, and the next word of a neighbour drops them.
-async fn drop_names<E: Env>(env: &Arc<E>, before_ms: u64) {
+/// Drops the records here that are dated `before_ms` or earlier, by the word of a peer, and takes over anew. If the disk
+/// fails, the names stay in doubt, and the next word of a neighbour drops them.
+async fn drop_names<E: Env>(env: &Arc<E>, by: &Entry, before_ms: u64) {
     let (mut after, mut dropped) = (None, 0_u64);
     loop {
         let page = match env.histories_after(after, NAMES_PER_PAGE).await {
@@ -141,10 +141,14 @@ async fn drop_names<E: Env>(env: &Arc<E>, before_ms: u64) {
     env.takeover_wanted().notify_one();
     if dropped > 0 {
         env.warn(format!(
-            "this peer was away for longer than removed names are remembered: it has dropped the {dropped} names that it kept, and takes them over from the others anew; its files stay"
+            "this peer was away for longer than peer {} remembers removed names: it has dropped the {dropped} names \
+             that it kept, and takes them over from the others anew; its files stay",
+            env.named(&by.position)
         ));
     }
 }
 
+/// The timeout of the question to a neighbour.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 /// The number of names that are dropped at a time.
 const NAMES_PER_PAGE: usize = 256;

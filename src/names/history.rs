@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::grave::Grave;
 use super::record::{CLOCK_AHEAD_MAX_MS, CheckedRecord, rank};
-use super::retention::Grave;
 use crate::config::KeepVersions;
 use crate::id::RecordId;
 use crate::time::Timestamp;

@@ -5,6 +5,7 @@
 //! | `absence` | whether the names that a peer kept while it was away count; when it may drop tombstones |
 //! | `record` | the order of records; the record that replaces another; the record that an owner lacks |
 //! | `choice` | the version of a name that a person means |
+//! | `grave` | the memory of a removal whose records are gone |
 //! | `history` | the records that a peer keeps of one name, and the records that it takes |
 //! | `references` | the objects that a name refers to |
 //! | `retention` | how long the records of a name stay |
@@ -19,6 +20,7 @@
 
 mod absence;
 mod choice;
+mod grave;
 mod history;
 mod record;
 mod references;
@@ -28,11 +30,12 @@ mod votes;
 
 pub use absence::{Absence, Margins, Returned, Walks};
 pub use choice::{Chosen, Version};
+pub use grave::Grave;
 pub use history::{Bygones, NameHistory, PastRecord, PutRefusal, VERSIONS_MAX};
 pub use record::{
     CLOCK_AHEAD_MAX_MS, CheckedRecord, Greatest, NameEdit, Rank, content_of, next_record, object_of,
 };
-pub use retention::{Grave, NameTerms};
+pub use retention::NameTerms;
 pub use ring_clock::{CLOCK_WRONG_MS, RingClock};
 pub use votes::{Verdict, Vote, Votes};
 

@@ -12,9 +12,10 @@
 
 use std::time::Duration;
 
+use super::grave::Grave;
 use super::history::NameHistory;
 use crate::time::Timestamp;
-use crate::wire::RecordTarget;
+use crate::wire::{RecordTarget, SignedRecord};
 
 /// The times by which records of names go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,15 +59,6 @@ fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The memory of a removal whose records are gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Grave {
-    /// The date of the tombstone. No record of the name up to this date is taken.
-    pub clock: Timestamp,
-    /// When the memory ends, in milliseconds since the Unix epoch.
-    pub until_unix_ms: u64,
-}
-
 impl NameHistory {
     /// Drops what the ring keeps no longer: records beyond its number of `versions`, and each tombstone that is dated
     /// `gone_before_ms` or earlier, with all records before it. Returns whether anything changed.
@@ -100,16 +92,19 @@ impl NameHistory {
         self.past.len() >= versions.max(1)
     }
 
-    /// Forgets all records if the newest is dated `before_ms` or earlier; the memory of removals stays. Returns whether
-    /// anything changed.
+    /// Forgets all records that are dated `before_ms` or earlier; the memory of removals stays. Returns whether anything
+    /// changed.
     pub fn forget(&mut self, before_ms: u64) -> bool {
-        let newest =
-            self.current.as_ref().map(|current| current.decode().map(|record| record.clock.unix_ms()));
-        let is_stale = newest.is_some_and(|newest| newest.is_ok_and(|newest| newest <= before_ms));
-        if is_stale {
-            (self.current, self.past) = (None, Vec::new());
+        let records = self.current.iter().chain(self.past.iter().map(|past| &past.record));
+        let is_later = |record: &SignedRecord| record.decode().is_ok_and(|r| r.clock.unix_ms() > before_ms);
+        let later = records.take_while(|record| is_later(record)).count();
+        let all = usize::from(self.current.is_some()) + self.past.len();
+        match later {
+            _ if later == all => return false,
+            0 => (self.current, self.past) = (None, Vec::new()),
+            _ => self.cut(later),
         }
-        is_stale
+        true
     }
 
     /// The place of the latest tombstone that is dated `before_ms` or earlier, counted from the winner, and its date;
@@ -140,7 +135,7 @@ mod tests {
     use super::super::sample::{checked, record, target, versioned};
     use super::*;
     use crate::id::{FileName, Position};
-    use crate::wire::{PutRole, SignedRecord, codec};
+    use crate::wire::{PutRole, codec};
 
     const DAY: u64 = 86_400_000;
     const NOW: u64 = 200 * DAY;
@@ -251,7 +246,8 @@ mod tests {
         let mut history = of([&old]);
         assert!(history.forget(DAY) && kept(&history).is_empty() && !history.forget(DAY));
         let mut history = of([&old, &new]);
-        assert!(!history.forget(2 * DAY) && kept(&history).len() == 2);
+        assert!(history.forget(2 * DAY) && !history.forget(2 * DAY));
+        assert_eq!(kept(&history), [new], "the rest comes back from the others");
     }
 
     proptest! {
