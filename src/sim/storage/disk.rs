@@ -509,6 +509,17 @@ impl Disk {
         }
     }
 
+    /// The history of one name, as its process reads it.
+    pub(super) fn history(&self, key: &Position) -> std::result::Result<NameHistory, String> {
+        match &self.0 {
+            Kind::Light(light) => Ok(light.record(key).cloned().unwrap_or_default()),
+            Kind::Real(real) => {
+                let store = real.store().map_err(|error| error.to_string())?;
+                shelf::history(&store, key)
+            }
+        }
+    }
+
     /// When this peer was last active in its ring, in milliseconds since the Unix epoch, as far as the disk says.
     pub(super) fn active_ms(&self) -> Option<u64> {
         match &self.0 {

@@ -1,6 +1,5 @@
 //! The environment of the flows of [`crate::files`], in the simulator.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
@@ -235,7 +234,7 @@ impl Env for Keeper {
 
     async fn history(self: &Arc<Self>, key: Position) -> Result<NameHistory, String> {
         self.disk_call().await;
-        Ok(self.disk.lock().record(&key).map(Cow::into_owned).unwrap_or_default())
+        self.disk.lock().history(&key)
     }
 
     async fn update_history<T: Send + 'static>(
