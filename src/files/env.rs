@@ -212,7 +212,7 @@ pub trait Env: Hops {
     /// The peers that announced their copy of an object, each with its incarnation.
     fn announced(&self, content: &ContentId) -> BTreeSet<(Position, u64)>;
 
-    /// What this peer knows of its own absence from the ring.
+    /// The absence of this peer from the ring, as far as it knows of it.
     fn absence(&self) -> MutexGuard<'_, Absence>;
 
     /// The notice that the take-over is to look again, since it begins anew.

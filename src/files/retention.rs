@@ -1,4 +1,4 @@
-//! What a ring keeps no longer goes: tombstones that have lived their time, with all that they removed, and versions
+//! Drops what a ring keeps no longer: tombstones that have lived their time, with all that they removed, and versions
 //! beyond the ring's number. The rules are in `names::retention` and [`crate::names::Walks`].
 
 use std::sync::Arc;

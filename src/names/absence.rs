@@ -24,7 +24,7 @@ pub struct Absence {
     /// When this peer was last active in its ring, in milliseconds since the Unix epoch by the ring's clock; `None` while
     /// nothing here is older than that.
     active_ms: Option<u64>,
-    /// What is open; `None` once the neighbours' words have settled it.
+    /// The open questions; `None` once the neighbours' words have settled it.
     open: Option<Open>,
 }
 
@@ -271,7 +271,7 @@ mod tests {
         assert!(walks.look(201 * DAY, true, DAY, 7 * DAY));
     }
 
-    /// Goal: a clock that is a year ahead for less than a week drops nothing; set right again, it puts nothing off.
+    /// Goal: a clock that is a year ahead for less than a week drops nothing; set right again, it drops again after a week.
     #[test]
     fn a_clock_that_jumps_puts_the_walk_off() {
         let mut walks = Walks::default();

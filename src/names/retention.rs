@@ -2,7 +2,7 @@
 //!
 //! A tombstone lives for [`NameTerms::tombstones_for`]. Then it goes, and with it all that it and its predecessors
 //! removed: of a name that was not written again, nothing stays. The life is longer than a peer may have been away
-//! without dropping its names (`replica::Absence`), so each keeper of an older record has seen the tombstone by then.
+//! without dropping its names (see `absence`), so each keeper of an older record has seen the tombstone by then.
 //!
 //! The keepers of a name do not drop a tombstone at the same moment. A keeper that has dropped it remembers its date
 //! for a while, as a *grave*, and takes no record of the name up to that date: so the others cannot bring it back one

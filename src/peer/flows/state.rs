@@ -26,7 +26,7 @@ pub(in crate::peer) struct FlowState {
     takeover: Mutex<TakeOver>,
     /// The records that this peer does not want again.
     bygones: Mutex<Bygones>,
-    /// What this peer knows of its own absence from the ring.
+    /// The absence of this peer from the ring, as far as it knows of it.
     absence: Mutex<Absence>,
     /// Wakes the take-over, which begins anew.
     pub takeover_wanted: Notify,
@@ -80,7 +80,7 @@ impl FlowState {
         FlowState { repair, transfers, surplus_wait, absence: Mutex::new(absence), ..FlowState::default() }
     }
 
-    /// What this peer knows of its own absence from the ring.
+    /// The absence of this peer from the ring, as far as it knows of it.
     pub(in crate::peer) fn absence(&self) -> MutexGuard<'_, Absence> {
         self.absence.lock().unwrap_or_else(PoisonError::into_inner)
     }

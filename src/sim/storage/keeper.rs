@@ -38,7 +38,7 @@ pub(super) struct Keeper {
     pub(super) takeover: Lock<TakeOver>,
     /// The records that this peer does not want again.
     pub(super) bygones: Lock<Bygones>,
-    /// What this peer knows of its own absence from the ring.
+    /// The absence of this peer from the ring, as far as it knows of it.
     pub(super) absence: Lock<Absence>,
     /// Wakes the take-over, which begins anew.
     pub(super) takeover_wanted: Notify,
