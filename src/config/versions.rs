@@ -55,7 +55,7 @@ impl Default for KeepVersions {
     }
 }
 
-/// Reads a number of versions, a time, or both with a comma between, in either order: `8`, `90d`, `8,90d`. What is not
+/// Reads a number of versions, a time, or both with a comma between, in either order: `8`, `90d`, `8,90d`. A bound that is not
 /// named has its default. Units of time are s, m, h and d.
 impl FromStr for KeepVersions {
     type Err = String;
