@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::disk::{Access, Disk, DiskFile, SyncError, read_full_at};
 use super::error::{BlobError, IoContext, Result};
 use super::reserve;
+use crate::config::{KeepVersions, RingSettings};
 use crate::id::Position;
 use crate::wire::Address;
 
@@ -53,6 +54,9 @@ pub struct PeerFile {
     /// r of the peer's ring, once known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub successors: Option<u8>,
+    /// The versions of a name that the peer's ring keeps, once known: `16,30d`.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "versions")]
+    pub keep_versions: Option<KeepVersions>,
     /// The most bytes that objects may take, if a person set a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity_bytes: Option<u64>,
@@ -75,6 +79,19 @@ impl PeerFile {
     /// Whether this peer was a member of its ring, according to this file.
     pub fn was_member(&self) -> bool {
         !self.left && self.replicas.is_some()
+    }
+
+    /// The settings of the peer's ring, once known. A file of an earlier program names no versions: they are the default.
+    pub fn settings(&self) -> Option<RingSettings> {
+        let versions = self.keep_versions.unwrap_or_default();
+        Some(RingSettings { replicas: self.replicas?, successors: self.successors?, versions })
+    }
+
+    /// Notes the settings of the peer's ring.
+    pub fn set_settings(&mut self, settings: Option<RingSettings>) {
+        self.replicas = settings.map(|settings| settings.replicas);
+        self.successors = settings.map(|settings| settings.successors);
+        self.keep_versions = settings.map(|settings| settings.versions);
     }
 
     /// Reads DATA_DIR/peer.toml; `None` if no peer lives there.
@@ -207,6 +224,24 @@ mod hex {
     }
 }
 
+/// Versions that are kept, as a person types them.
+mod versions {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    use crate::config::KeepVersions;
+
+    pub fn serialize<S: Serializer>(keep: &Option<KeepVersions>, serializer: S) -> Result<S::Ok, S::Error> {
+        match keep {
+            Some(keep) => serializer.collect_str(keep),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<KeepVersions>, D::Error> {
+        String::deserialize(deserializer)?.parse().map(Some).map_err(D::Error::custom)
+    }
+}
+
 const HEADER: &str = "# The identity of this peer. Read it as you like; the peer itself writes it.\n";
 const FILE_BYTES_MAX: usize = 64 * 1024;
 /// The size of the spare file: more than any peer.toml takes in practice (sixteen contacts, two long paths).
@@ -234,6 +269,7 @@ mod tests {
             scrub_every_ms: Some(86_400_000),
             replicas: Some(3),
             successors: None,
+            keep_versions: "8,90d".parse().ok(),
             capacity_bytes: Some(500_000_000_000),
             reserve_bytes: None,
             left: false,

@@ -196,6 +196,21 @@ impl Layout {
         let name = path.file_name().unwrap_or_default();
         let place = self.quarantine().join(name);
         self.disk.rename(path, &place).during("move to quarantine", path)?;
+        self.note_reason(&place, reason);
+        self.sync_dir(&self.quarantine())
+    }
+
+    /// Writes bytes that failed verification, and are in no file of their own, to quarantine, and puts the reason beside
+    /// them. Returns their place. Durable on return.
+    pub fn quarantine_bytes(&self, name: &str, bytes: &[u8], reason: &str) -> Result<PathBuf> {
+        let place = self.quarantine().join(name);
+        self.publish_bytes(bytes, &place)?;
+        self.note_reason(&place, reason);
+        self.sync_dir(&self.quarantine())?;
+        Ok(place)
+    }
+
+    fn note_reason(&self, place: &Path, reason: &str) {
         tracing::warn!(file = %place.display(), reason, "moved to quarantine");
         let note = place.with_added_extension("reason");
         // The file is out of the way; a full disk has no room for the note, but the log has it.
@@ -203,7 +218,6 @@ impl Layout {
         if let Err(error) = written.and_then(|file| Layout::sync_copy(&*file, &note)) {
             tracing::warn!(file = %note.display(), %error, "the reason was not written");
         }
-        self.sync_dir(&self.quarantine())
     }
 
     /// Reads a whole file that this store wrote, of at most `max` bytes.

@@ -41,6 +41,13 @@ pub enum Notice {
         /// The reason, in words.
         reason: String,
     },
+    /// A record could not be read, and another keeper's took its place.
+    RecordHealed {
+        /// The record, and why it could not be read, in words.
+        reason: String,
+        /// The file with its bytes, in quarantine/.
+        place: PathBuf,
+    },
     /// Some bytes of the log of name records hold no record.
     LogDamaged {
         /// The folder of the log.
@@ -93,6 +100,11 @@ impl fmt::Display for Notice {
                     "the index holds a value that cannot be read, {key}: {reason}; it was left as it is"
                 )
             }
+            Notice::RecordHealed { reason, place } => write!(
+                f,
+                "{reason}; the record of another peer took its place, and its bytes are in {}",
+                place.display()
+            ),
             Notice::LogDamaged { dir, skipped } => write!(
                 f,
                 "{skipped} bytes in {} hold no name record any more; the others came back",

@@ -400,7 +400,7 @@ mod tests {
         View {
             me: entry(10),
             phase: PhaseKind::Active,
-            settings: Some(RingSettings { replicas: 3, successors: 2 }),
+            settings: Some(RingSettings { replicas: 3, successors: 2, ..RingSettings::default() }),
             predecessor: Some(entry(240)),
             successors: vec![entry(12), entry(14)],
             members: Table::of(members.iter().map(member)),

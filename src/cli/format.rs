@@ -267,6 +267,11 @@ pub(super) fn status(report: &StatusReport, sentence: &str, verbose: bool, now: 
             count(settings.replicas.into(), "copy", "copies"),
             count(settings.successors.into(), "successor", "successors"),
         ));
+        lines.push(format!(
+            "  versions     {} of a name, the bytes of an earlier one for {}",
+            count(settings.versions.count.into(), "version", "versions"),
+            settings.versions.time(),
+        ));
     }
     lines.push(format!("  pings        every {}", seconds(report.interval)));
     lines.push(format!(

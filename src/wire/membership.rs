@@ -485,7 +485,7 @@ pub enum Refusal {
         incarnation: u64,
     },
     /// The ring has other settings.
-    #[error("the ring has {replicas} replicas and {successors} successors", replicas = .0.replicas, successors = .0.successors)]
+    #[error("the ring has {0}")]
     SettingsDiffer(RingSettings),
     /// The asked peer is leaving.
     #[error("that peer is leaving the ring")]

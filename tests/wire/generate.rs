@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use quoit::config::RingSettings;
+use quoit::config::{KeepVersions, RingSettings};
 use quoit::id::{ContentId, FileName, KeyHash, KeyRange, OutboardDigest, Position, RecordId, SetDigest};
 use quoit::time::Timestamp;
 use quoit::wire::*;
@@ -61,7 +61,15 @@ fn members() -> impl Strategy<Value = Vec<Member>> {
 }
 
 fn settings() -> impl Strategy<Value = RingSettings> {
-    any::<(u8, u8)>().prop_map(|(replicas, successors)| RingSettings { replicas, successors })
+    let versions = prop_oneof![
+        Just(KeepVersions::DEFAULT),
+        any::<(u8, u32)>().prop_map(|(count, seconds)| KeepVersions { count, seconds }),
+    ];
+    (any::<(u8, u8)>(), versions).prop_map(|((replicas, successors), versions)| RingSettings {
+        replicas,
+        successors,
+        versions,
+    })
 }
 
 fn object() -> impl Strategy<Value = ObjectInfo> {
@@ -223,7 +231,7 @@ fn storage_request() -> BoxedStrategy<StorageRequest> {
             .prop_map(|(objects, records)| Offer { objects, records }),
         Just(Sync),
         option::of(content()).prop_map(|after| ListFiles { after }),
-        prop::sample::select(vec![Health, Unkept, CountCopies, Describe, HeardFull]),
+        prop::sample::select(vec![Health, Unkept, CountCopies, Describe, HeardFull, DroppedTombstones]),
         vec(content(), 0..FEW).prop_map(|objects| Lacks { objects }),
         name().prop_map(|name| FetchHistory { name }),
         vec(reference(), 0..FEW).prop_map(|references| Renew { references }),
@@ -388,6 +396,7 @@ fn freeing() -> impl Strategy<Value = StorageReply> {
         why.prop_map(StorageReply::Kept),
         Just(StorageReply::Vouched),
         Just(StorageReply::LetGo),
+        number().prop_map(|up_to_ms| StorageReply::DroppedTombstones { up_to_ms }),
     ]
 }
 

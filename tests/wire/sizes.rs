@@ -230,10 +230,14 @@ fn the_longest_name_record_is_within_its_bound() {
         clock: Timestamp(u64::MAX),
         writer: Position::MAX,
         version: u64::MAX,
-        replaces: Replaces::Several(vec![RecordId([0xff; 32]); quoit::names::HISTORY_MAX + 1]),
+        replaces: Replaces::Several(vec![RecordId([0xff; 32]); quoit::names::VERSIONS_MAX]),
     };
     assert!(fits(&longest) <= SignedRecord::BODY_BYTES_MAX);
     // The history of one name is encoded as one value too.
     let past = quoit::names::PastRecord { record: record(), sibling: true };
-    fits(&quoit::names::NameHistory { current: Some(record()), past: vec![past; quoit::names::HISTORY_MAX] });
+    fits(&quoit::names::NameHistory {
+        current: Some(record()),
+        past: vec![past; quoit::names::VERSIONS_MAX - 1],
+        grave: None,
+    });
 }

@@ -401,6 +401,7 @@ fn a_status() {
             "  alive        3 peers: 36, 73 and 109",
             "  away         255",
             "  ring         3 copies of each file, 8 successors in a list, small ring, one map",
+            "  versions     16 versions of a name, the bytes of an earlier one for 30d",
             "  pings        every 1.00 s",
             "  keeps        2 files (3.0 MiB), 1 name record",
             "  capacity     no limit; 0 bytes of the disk stay free",

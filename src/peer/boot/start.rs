@@ -19,6 +19,7 @@ use crate::chord::{Node, NodeConfig, Start};
 use crate::config::{ByteLimit, Interval, RepairSettings, RingSettings};
 use crate::files;
 use crate::id::Position;
+use crate::names::Absence;
 use crate::peer::api::{Entrance, StartError, StartNotice, StartOptions};
 use crate::peer::control::handle::Handle;
 use crate::peer::control::state::ControlState;
@@ -54,6 +55,7 @@ struct Parts {
     verifier: Verifier,
     store: Store,
     known: Vec<Known>,
+    absence: Absence,
     transport: Transport,
     incoming: mpsc::Receiver<Incoming>,
     peer_file: PeerFile,
@@ -161,16 +163,15 @@ async fn prepare(
             }
             let remembered: Option<Vec<Member>> = kept_value(&store, REMEMBERED, store.remembered()?);
             let known: Option<Vec<Known>> = kept_value(&store, KNOWN, store.known()?);
-            Ok((store, remembered, known.unwrap_or_default()))
+            let absence = Absence::since(shelf::active_ms(&store)?);
+            Ok((store, remembered, known.unwrap_or_default(), absence))
         })
         .await
     };
-    let (store, remembered, known) =
+    let (store, remembered, known, absence) =
         opened.map_err(|error| store_error(data_dir, existing.as_ref(), error))?;
     let start = way_in(options, remembered, existing.as_ref(), data_dir)?;
-    let kept = existing
-        .as_ref()
-        .and_then(|file| Some(RingSettings { replicas: file.replicas?, successors: file.successors? }));
+    let kept = existing.as_ref().and_then(PeerFile::settings);
     let settings = match (&start, kept) {
         (Start::Join { .. }, _) => None,
         (Start::Resume { .. }, kept) => Some(kept.unwrap_or_default()),
@@ -200,6 +201,7 @@ async fn prepare(
             .or_else(|| existing.as_ref()?.scrub_every_ms),
         replicas: settings.map(|s| s.replicas),
         successors: settings.map(|s| s.successors),
+        keep_versions: settings.map(|s| s.versions),
         capacity_bytes: limit(options.capacity, existing.as_ref().and_then(|file| file.capacity_bytes)),
         reserve_bytes: limit(options.reserve, existing.as_ref().and_then(|file| file.reserve_bytes)),
         left: false,
@@ -239,6 +241,7 @@ async fn prepare(
         verifier,
         store,
         known,
+        absence,
         transport,
         incoming,
         peer_file,
@@ -275,6 +278,7 @@ fn launch(parts: Parts) -> Handle {
         verifier,
         store,
         known,
+        absence,
         transport,
         incoming,
         peer_file,
@@ -309,7 +313,7 @@ fn launch(parts: Parts) -> Handle {
         identity,
         verifier,
         ring: RingState::new(seen, actor, interval.duration(), certs_dir),
-        flows: FlowState::new(repair, surplus_wait),
+        flows: FlowState::new(repair, surplus_wait, absence),
         control: ControlState::default(),
     });
     shared.recall(known);
@@ -334,6 +338,7 @@ fn launch(parts: Parts) -> Handle {
         background(files::repair(shared.clone(), Duration::ZERO)),
         background(files::take_over(shared.clone())),
         background(files::keep_leases(shared.clone())),
+        background(files::keep_names(shared.clone())),
         background(files::free_surplus(shared.clone())),
         background(files::tell_room(shared.clone())),
         background(mend(shared.clone())),
@@ -770,6 +775,7 @@ mod tests {
             scrub_every_ms: None,
             replicas: None,
             successors: None,
+            keep_versions: None,
             left: false,
             contacts: Vec::new(),
         }

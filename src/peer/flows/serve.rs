@@ -199,6 +199,7 @@ impl Shared {
             }
             StorageRequest::Vouch { content } => files::answer_vouch(self, content).await,
             StorageRequest::Freed { content } => Ok(files::hear_freed(self, &from.entry, content)),
+            StorageRequest::DroppedTombstones => files::answer_dropped(self).await,
             StorageRequest::Compare { ranges } => files::answer_compare(self, &from.entry, ranges).await,
             StorageRequest::Sync => Ok(files::answer_sync(self, &from.entry).await),
             StorageRequest::ListFiles { after } => {

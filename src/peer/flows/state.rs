@@ -15,7 +15,7 @@ use super::scrubs::Scrubs;
 use crate::config::RepairSettings;
 use crate::files::Transfers;
 use crate::id::ContentId;
-use crate::names::Bygones;
+use crate::names::{Absence, Bygones};
 use crate::peer::api::LeaveReport;
 use crate::replica::{Agreements, Arrivals, Grants, NoRoom, RoomWord, TakeOver};
 
@@ -26,6 +26,10 @@ pub(in crate::peer) struct FlowState {
     takeover: Mutex<TakeOver>,
     /// The records that this peer does not want again.
     bygones: Mutex<Bygones>,
+    /// The absence of this peer from the ring, as far as it knows of it.
+    absence: Mutex<Absence>,
+    /// Wakes the take-over, which begins anew.
+    pub takeover_wanted: Notify,
     /// The objects that are on their way in.
     pub arrivals: Mutex<Arrivals>,
     /// The ranges in which other peers have what is here.
@@ -69,9 +73,18 @@ pub(in crate::peer) struct FlowState {
 impl FlowState {
     /// The state of a peer with these settings, before anything has happened; its surplus copies stay for so long while
     /// there is room.
-    pub(in crate::peer) fn new(repair: RepairSettings, surplus_wait: Duration) -> FlowState {
+    pub(in crate::peer) fn new(
+        repair: RepairSettings,
+        surplus_wait: Duration,
+        absence: Absence,
+    ) -> FlowState {
         let transfers = Transfers::new(repair.rate_bytes_s);
-        FlowState { repair, transfers, surplus_wait, ..FlowState::default() }
+        FlowState { repair, transfers, surplus_wait, absence: Mutex::new(absence), ..FlowState::default() }
+    }
+
+    /// The absence of this peer from the ring, as far as it knows of it.
+    pub(in crate::peer) fn absence(&self) -> MutexGuard<'_, Absence> {
+        self.absence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The copies for which other peers have no room.

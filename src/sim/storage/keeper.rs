@@ -21,7 +21,7 @@ use super::settings::FileSettings;
 use crate::chord::View;
 use crate::files::{Clock as _, Laws, Transfers, timeout};
 use crate::id::{ContentId, Position};
-use crate::names::Bygones;
+use crate::names::{Absence, Bygones};
 use crate::replica::{Agreements, Arrivals, Grants, Ledger, NoRoom, RoomWord, TakeOver};
 use crate::time::{Moment, Timestamp};
 
@@ -38,6 +38,10 @@ pub(super) struct Keeper {
     pub(super) takeover: Lock<TakeOver>,
     /// The records that this peer does not want again.
     pub(super) bygones: Lock<Bygones>,
+    /// The absence of this peer from the ring, as far as it knows of it.
+    pub(super) absence: Lock<Absence>,
+    /// Wakes the take-over, which begins anew.
+    pub(super) takeover_wanted: Notify,
     pub(super) laws: Laws,
     /// The faults of other peers that it has seen.
     pub(super) ledger: Lock<Ledger>,
@@ -96,6 +100,8 @@ impl Keeper {
             agreements: Lock::default(),
             takeover: Lock::default(),
             bygones: Lock::default(),
+            absence: Lock::default(),
+            takeover_wanted: Notify::new(),
             laws,
             ledger: Lock::default(),
             lie: Lock::default(),

@@ -15,7 +15,8 @@ use super::keeper::Keeper;
 use super::news::{News, Sender};
 use super::outcome::{Acknowledged, Ended, Outcome, StoredFile};
 use super::stream::Stream;
-use crate::files::{Piece as _, RingWish, free_surplus, keep_leases, repair, take_over, tell_room};
+use crate::files::{Piece as _, RingWish, free_surplus, keep_leases, keep_names, repair, take_over, tell_room};
+use crate::names::Absence;
 use crate::replica::TakeOver;
 use crate::time::Moment;
 use crate::wire::{Entry, RecordTarget, StorageRequest, codec, limits};
@@ -46,6 +47,7 @@ impl World {
         let mut disk = home.disk.lock();
         disk.set_time(now, keeper.unix_ms());
         disk.open();
+        *keeper.absence.lock() = Absence::since(disk.active_ms());
         drop(disk);
         home.keeper = Some(keeper.clone());
         home.seen = None;
@@ -60,6 +62,7 @@ impl World {
         }
         self.tasks.spawn(slot, Box::pin(tell_room(keeper.clone())));
         self.tasks.spawn(slot, Box::pin(take_over(keeper.clone())));
+        self.tasks.spawn(slot, Box::pin(keep_names(keeper.clone())));
         self.tasks.spawn(slot, Box::pin(keep_leases(keeper)));
         self.look_at_neighbours(slot);
     }

@@ -131,14 +131,17 @@ fn peers_of_other_settings() {
     ring.init(60, 120, 240);
     ring.peer(60).wait_said("Waiting for peer");
     let data = ring.data_dir(120);
-    let words = ["init", "120", "240", "60", "0.25", "--successors", "4"];
-    let mut command = ring.command(&words, &data, &ring.certs_dir());
-    command.stdin(Stdio::null());
-    let said = Said::by(command);
-    assert_eq!(said.code, Some(2), "{said:?}");
-    let why = said.err.lines().find(|line| line.starts_with("error: ")).expect(&said.err);
-    assert!(why.contains("peer 60") && why.ends_with("; start with --replicas 3 --successors 8"), "{why}");
-    assert!(!data.exists(), "{} is left", data.display());
+    for other in [["--successors", "4"], ["--keep-versions", "8,90d"]] {
+        let words = [["init", "120", "240", "60", "0.25"].as_slice(), &other].concat();
+        let mut command = ring.command(&words, &data, &ring.certs_dir());
+        command.stdin(Stdio::null());
+        let said = Said::by(command);
+        assert_eq!(said.code, Some(2), "{said:?}");
+        let why = said.err.lines().find(|line| line.starts_with("error: ")).expect(&said.err);
+        let same = "; start with --replicas 3 --successors 8 --keep-versions 16,30d";
+        assert!(why.contains("peer 60") && why.ends_with(same), "{other:?}: {why}");
+        assert!(!data.exists(), "{} is left", data.display());
+    }
     let certificates = entries(&ring.certs_dir().join("peers"));
     assert!(certificates.iter().all(|path| !path.to_str().unwrap().contains("/120")), "{certificates:?}");
     // With the same settings the peer may join.

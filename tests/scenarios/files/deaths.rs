@@ -34,7 +34,7 @@ enum Death {
 
 /// A ring of five with one file, just before the flow begins.
 fn begin(flow: Flow, laws: Laws, stores: Stores) -> (World, Vec<Slot>) {
-    let settings = RingSettings { replicas: 3, successors: 2 };
+    let settings = RingSettings { replicas: 3, successors: 2, ..RingSettings::default() };
     let mut world = World::converged(7, settings, 5, SECOND, 4_096);
     enable(&mut world, stores);
     if laws != Laws::default() {

@@ -13,7 +13,11 @@ pub const MINUTE: Duration = Duration::from_secs(60);
 
 /// r = 8, the default, for every second seed; r = 2, with Chord from four peers on, for the others.
 pub fn settings(seed: u64) -> RingSettings {
-    RingSettings { replicas: 3, successors: if seed.is_multiple_of(2) { 8 } else { 2 } }
+    RingSettings {
+        replicas: 3,
+        successors: if seed.is_multiple_of(2) { 8 } else { 2 },
+        ..RingSettings::default()
+    }
 }
 
 /// A settled ring of this number of self-placed peers, with files enabled.

@@ -15,6 +15,7 @@ mod life;
 mod names;
 mod repair;
 mod room;
+mod retention;
 mod space;
 mod split;
 mod store;
