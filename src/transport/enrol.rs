@@ -184,7 +184,7 @@ fn key_and_request(path: &Path) -> Result<(SecretKey, Vec<u8>), IdentityError> {
         Err(IdentityError::Missing { .. }) => {
             let key = SecretKey::generate().ok_or(IdentityError::NoRandomness)?;
             let io = |source| IdentityError::io(path, source);
-            fs::create_dir_all(path.parent().unwrap_or(path)).map_err(io)?;
+            files::make_folder(path.parent().unwrap_or(path)).map_err(io)?;
             files::write(path, key.to_pem().as_bytes(), Access::Private).map_err(io)?;
             key
         }
