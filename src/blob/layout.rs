@@ -50,7 +50,7 @@ impl Layout {
 
     /// Whether a peer lives here, according to its peer.toml.
     pub fn has_peer(&self) -> bool {
-        self.disk.stat(&super::PeerFile::path(&self.root)).is_ok()
+        self.disk.stat(&self.root.join(PEER_FILE)).is_ok()
     }
 
     pub fn index(&self) -> PathBuf {
@@ -279,7 +279,7 @@ impl Layout {
 
 /// Makes the data directory and the missing folders above it, and makes their names durable: without its name in the
 /// folder above, the whole data directory would be gone after a loss of power.
-fn create_root(disk: &dyn Disk, root: &Path) -> Result<()> {
+pub(super) fn create_root(disk: &dyn Disk, root: &Path) -> Result<()> {
     let above = |path: &Path| match path.parent() {
         Some(above) if above.as_os_str().is_empty() => Path::new(".").to_owned(),
         Some(above) => above.to_owned(),
@@ -312,6 +312,8 @@ pub(super) fn parse_object_name(name: &std::ffi::OsStr) -> Option<ContentId> {
     (content.to_string().as_str() == name).then_some(content)
 }
 
+/// The file name of the peer's identity.
+pub(super) const PEER_FILE: &str = "peer.toml";
 /// The file name of the index.
 pub const INDEX: &str = "index.redb";
 pub(super) const PART_SUFFIX: &str = ".part";
