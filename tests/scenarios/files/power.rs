@@ -153,6 +153,8 @@ fn calls() -> Vec<(Slot, u64)> {
 fn lose_power(victim: Slot, call: u64, loss: Loss, restarts: bool) -> Result<(), String> {
     let mut ring = Ring::new(Some((victim, call, loss)));
     ring.work();
+    // With what chance brings, its disk may have fewer calls than it had without a loss of power.
+    ring.world.crash_slot(victim);
     if restarts {
         ring.world.restart_slot(victim);
     }
