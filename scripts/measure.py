@@ -6,6 +6,8 @@
     scripts/measure.py transfer [--rounds 5] [--mebibytes 1024]               store and request beside cp and rsync
     scripts/measure.py hostile  [--seconds 60] [--from 127.0.0.1,…]           requests while a member floods the peer
     scripts/measure.py commands [--rounds 3] [--commands 1000]                `quoit request` in a shell loop
+    scripts/measure.py served   [--rounds 20] [--mebibytes 256]               kill -9 of the peer that serves a read
+    scripts/measure.py scrub    [--rounds 3] [--files 1000] [--mebibytes 1024]  bit rot found and healed; rate; its effect
     scripts/measure.py local    [--rounds 3] [--mebibytes 1024] [--files 1000]  request of what is there already
     scripts/measure.py idle     [--seconds 60]                                memory and processor of idle peers with 20 connections
     scripts/measure.py bulk     [--rounds 5] [--mebibytes 1024] [--against BIN] [--user NAME]
@@ -14,7 +16,8 @@
 It uses target/release/quoit (or --bin) and a temporary folder (or --root), starts peers on ports from
 --base-port on, and ends every process that it started.
 """
-import argparse, hashlib, os, pwd, random, re, shutil, signal, statistics, subprocess, sys, tempfile, threading, time
+import argparse, hashlib, json, os, pwd, random, re, shutil, signal, statistics, subprocess, sys, tempfile, threading
+import time
 
 BOUND = 120.0
 
@@ -110,8 +113,8 @@ class Ring:
         peer.wait_for(r" is active")
         return peer
 
-    def run(self, number):
-        peer = self.peers[number] = Peer(self, number, "run")
+    def run(self, number, *options):
+        peer = self.peers[number] = Peer(self, number, "run", *options)
         peer.wait_for(r" is active")
         return peer
 
@@ -435,6 +438,168 @@ def local(ring, options):
     row(f"{options.files} requests of 10 KiB that are here, again", figures["small, again"], "s")
 
 
+def served(ring, options):
+    """A peer is killed while it serves the bytes of a long read: how long the read stands still, and how long a new read
+    takes of a file that the dead peer owned."""
+    numbers = [36, 73, 109, 146, 182, 219, 255]
+    ring.found(numbers[0])
+    for number in numbers[1:]:
+        ring.join(number, numbers[0])
+    settle(ring)
+    chance, small, still, fresh, given = random.Random(3), {number: [] for number in numbers}, [], [], []
+    prepared = 0
+    while min(len(names) for names in small.values()) < options.rounds:
+        content = chance.randbytes(10 * 1024)
+        owner = replicas(hashlib.sha256(content).hexdigest(), numbers)[0]
+        if len(small[owner]) < options.rounds:
+            path = os.path.join(ring.root, f"small-{prepared}")
+            with open(path, "wb") as file:
+                file.write(content)
+            small[owner].append(os.path.basename(path))
+            prepared += 1
+            ring.peers[numbers[0]].done(f"Store --wait all {path}", f"^Stored {os.path.basename(path)} ")
+    for i in range(options.rounds):
+        path = os.path.join(ring.root, f"long-{i}")
+        with open(path, "wb") as file:
+            for _ in range(options.mebibytes):
+                file.write(chance.randbytes(1 << 20))
+        want = digest(path)
+        holders = replicas(want, numbers)
+        ring.peers[numbers[0]].done(f"Store --wait all {path}", f"^Stored long-{i} ")
+        os.remove(path)
+        # One of the two before the holders reads: it has no copy, nor of a file that one of them owns.
+        first = numbers.index(holders[0])
+        reader = next(number for number in (numbers[first - 1], numbers[first - 2]) if number != numbers[0])
+        before = {number: read_bytes(ring.peers[number]) for number in holders}
+        command = [ring.bin, "cat", f"long-{i}", "--data-dir", ring.peers[reader].dir, "--certs-dir",
+                   os.path.join(ring.root, "certs")]
+        cat = subprocess.Popen(command, stdout=subprocess.PIPE)
+        hashed, moments = hashlib.sha256(), []
+
+        def read():
+            while piece := cat.stdout.read1(1 << 20):
+                moments.append(time.monotonic())
+                hashed.update(piece)
+
+        reading = threading.Thread(target=read)
+        reading.start()
+        share = 0
+        while share < 0.2:
+            server = max(holders, key=lambda number: read_bytes(ring.peers[number]) - before[number])
+            share = (read_bytes(ring.peers[server]) - before[server]) / (options.mebibytes << 20)
+        given.append(share)
+        killed = ring.peers[server].kill()
+        # At the same moment another read begins, of a file that the dead peer owned.
+        name = small[server].pop()
+        fresh.append(ring.peers[reader].done(f"Request {name}", f"^Received {name} "))
+        reading.join()
+        if cat.wait() != 0 or hashed.hexdigest() != want:
+            sys.exit(f"round {i}: the read failed, or brought other bytes")
+        after = [moment for moment in moments if moment >= killed]
+        still.append(max(b - a for a, b in zip([killed] + after, after)))
+        ring.run(server)
+        settle(ring)
+    print(f"the dead peer had read {min(given):.0%} to {max(given):.0%} of the long file")
+    row("kill -9 of the peer that serves a long read: the longest standstill", still, "s", 3)
+    row("kill -9 of a file's owner, a read begun at that moment: all of 10 KiB", fresh, "s", 3)
+
+
+def read_bytes(peer):
+    """The number of bytes that the process has read so far, from files and sockets."""
+    with open(f"/proc/{peer.process.pid}/io") as io:
+        return int(re.search(r"rchar: (\d+)", io.read()).group(1))
+
+
+def scrub(ring, options):
+    """Bit rot in a tenth of the objects of one of three peers; the rate of a scrub, and what it costs beside it."""
+    numbers = [36, 146, 255]
+    ring.found(numbers[0])
+    for number in numbers[1:]:
+        ring.join(number, numbers[0])
+    settle(ring)
+    chance, paths = random.Random(1), []
+    for i in range(options.files):
+        paths.append(os.path.join(ring.root, f"small-{i}"))
+        with open(paths[-1], "wb") as file:
+            file.write(chance.randbytes(10 * 1024))
+    certs = os.path.join(ring.root, "certs")
+
+    def command(*words):
+        return subprocess.run([ring.bin, *words, "--data-dir", ring.peers[146].dir, "--certs-dir", certs],
+                              stdout=subprocess.PIPE, text=True, check=True).stdout
+
+    for i in range(0, len(paths), 100):
+        command("store", "--wait", "all", *paths[i:i + 100])
+    healed, quarantined = [], set()
+    for _ in range(options.rounds):
+        ring.peers[146].kill()
+        rotten = chance.sample(paths, options.files // 10)
+        for path in rotten:
+            content = digest(path)
+            flip(os.path.join(ring.peers[146].dir, "objects", content[:2], content), chance)
+        # The schedule would find some of them first.
+        ring.run(146, "--scrub-every", "0")
+        settle(ring)
+        begin = time.monotonic()
+        report = json.loads(command("scrub", "--json"))
+        healed.append(time.monotonic() - begin)
+        # A round of repair, which the first bad copies set off, may find one before the scrub does.
+        quarantined.update(digest(path) for path in rotten)
+        found = {name for name in os.listdir(os.path.join(ring.peers[146].dir, "quarantine")) if "." not in name}
+        if report["files"] != options.files or report["not_fetched_again"] or found != quarantined:
+            sys.exit(f"{len(quarantined - found)} bad copies were not found: {report}")
+        for path in rotten:
+            content = digest(path)
+            if digest(os.path.join(ring.peers[146].dir, "objects", content[:2], content)) != content:
+                sys.exit(f"{path} is not healed")
+    row(f"scrub of {options.files} files of 10 KiB, {options.files // 10} of them rotten, all healed", healed, "s")
+    big = os.path.join(ring.root, "big")
+    with open(big, "wb") as file, open("/dev/urandom", "rb") as noise:
+        for _ in range(options.mebibytes):
+            file.write(noise.read(1 << 20))
+    command("store", "--wait", "all", big)
+    rates = []
+    for _ in range(options.rounds):
+        report = json.loads(command("scrub", "--json"))
+        rates.append(report["bytes"] / (1 << 20) / (report["took_ms"] / 1000))
+    row(f"scrub of {options.mebibytes} MiB and {options.files} small files", rates, "MiB/s", 0)
+    names = [os.path.basename(path) for path in paths]
+    for what in ("at rest", "during a scrub without a bound", "during a scrub at 50 MB/s"):
+        ended, words = threading.Event(), ["--rate", "50M"] if "50" in what else []
+
+        def again():
+            while not ended.is_set():
+                beside = subprocess.Popen([ring.bin, "scrub", *words, "--data-dir", ring.peers[146].dir, "--certs-dir",
+                                           certs], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                while beside.poll() is None:
+                    if ended.wait(0.05):
+                        beside.send_signal(signal.SIGINT)
+                        break
+                beside.wait()
+
+        beside = threading.Thread(target=again) if "scrub" in what else None
+        if beside:
+            beside.start()
+        chance.shuffle(names)
+        took = requests(ring.peers[146], names[:300], 30)
+        ended.set()
+        if beside:
+            beside.join()
+        print(f"300 requests of 10 KiB that are here, {what}: p50 {at(took, 50):.1f} ms, p99 {at(took, 99):.1f} ms, "
+              f"worst {max(took):.1f} ms", flush=True)
+
+
+def flip(path, chance):
+    """Flips a bit of a file, whatever its mode; its length stays."""
+    os.chmod(path, 0o644)
+    with open(path, "r+b") as file:
+        at_ = chance.randrange(os.path.getsize(path))
+        file.seek(at_)
+        byte = file.read(1)[0]
+        file.seek(at_)
+        file.write(bytes([byte ^ 1 << chance.randrange(8)]))
+
+
 def rsync_daemon(ring):
     if not shutil.which("rsync"):
         print("rsync is not installed: not measured", file=sys.stderr)
@@ -576,13 +741,14 @@ def digest(path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["repair", "join", "transfer", "hostile", "commands", "local", "bulk", "idle"])
+    parser.add_argument("what", choices=["repair", "join", "transfer", "hostile", "commands", "local", "bulk", "idle",
+                                         "served", "scrub"])
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--deaths", type=int, default=1)
     parser.add_argument("--successors", type=int, default=8)
-    parser.add_argument("--files", type=int, default=100)
+    parser.add_argument("--files", type=int)
     parser.add_argument("--commands", type=int, default=1000)
-    parser.add_argument("--mebibytes", type=int, default=1024)
+    parser.add_argument("--mebibytes", type=int)
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--from", dest="attack_from", default="127.0.0.1")
     parser.add_argument("--nice", type=int, default=0, help="of the attacker, which shares the processors")
@@ -592,10 +758,13 @@ def main():
     parser.add_argument("--user", help="the user as which all programs but rsync run")
     parser.add_argument("--bin", default=os.path.join(os.path.dirname(__file__), "..", "target", "release", "quoit"))
     options = parser.parse_args()
-    rounds = {"repair": 20, "join": 10, "transfer": 5, "hostile": 1, "commands": 3, "local": 3, "bulk": 5, "idle": 1}
+    rounds = {"repair": 20, "join": 10, "transfer": 5, "hostile": 1, "commands": 3, "local": 3, "bulk": 5, "idle": 1,
+              "served": 20, "scrub": 3}
     options.rounds = options.rounds or rounds[options.what]
+    options.mebibytes = options.mebibytes or {"served": 256}.get(options.what, 1024)
+    options.files = options.files or {"scrub": 1000}.get(options.what, 100)
     measures = {"repair": repair, "join": join, "transfer": transfer, "hostile": hostile, "commands": commands,
-                "local": local, "bulk": bulk, "idle": idle}
+                "local": local, "bulk": bulk, "idle": idle, "served": served, "scrub": scrub}
     ring = Ring(options)
     try:
         measures[options.what](ring, options)

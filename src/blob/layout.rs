@@ -53,7 +53,7 @@ impl Layout {
 
     /// Whether a peer lives here, according to its peer.toml.
     pub fn has_peer(&self) -> bool {
-        self.disk.stat(&super::PeerFile::path(&self.root)).is_ok()
+        self.disk.stat(&self.root.join(PEER_FILE)).is_ok()
     }
 
     pub fn index(&self) -> PathBuf {
@@ -313,7 +313,7 @@ impl Layout {
 
 /// Makes the data directory and the missing folders above it, and makes their names durable: without its name in the
 /// folder above, the whole data directory would be gone after a loss of power.
-fn create_root(disk: &dyn Disk, root: &Path) -> Result<()> {
+pub(super) fn create_root(disk: &dyn Disk, root: &Path) -> Result<()> {
     let above = |path: &Path| match path.parent() {
         Some(above) if above.as_os_str().is_empty() => Path::new(".").to_owned(),
         Some(above) => above.to_owned(),
@@ -353,6 +353,8 @@ pub(super) fn parse_object_name(name: &std::ffi::OsStr) -> Option<ContentId> {
 
 /// The mode of an object, and of a copy of it for people: read-only for all users.
 pub(super) const OBJECT_MODE: u32 = 0o444;
+/// The file name of the peer's identity.
+pub(super) const PEER_FILE: &str = "peer.toml";
 /// The file name of the index.
 pub const INDEX: &str = "index.redb";
 pub(super) const PART_SUFFIX: &str = ".part";

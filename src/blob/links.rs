@@ -11,7 +11,7 @@ use super::change::Change;
 use super::disk::{Access, Disk, DiskFile, read_full_cached_at};
 use super::error::{BlobError, IoContext, Result, is_unreadable, unreadable};
 use super::folder::Folder;
-use super::layout::{Layout, OBJECT_MODE};
+use super::layout::{Layout, OBJECT_MODE, parse_object_name};
 use super::notice::Notice;
 use super::store::Store;
 use crate::id::{ContentId, FileName};
@@ -207,15 +207,21 @@ impl Store {
     }
 }
 
-/// Makes names/ agree with the index, after a crash or a manual change in the folder.
-pub(super) fn restore(store: &Store) -> Result<()> {
+/// Makes names/ agree with the index, after a crash or a manual change in the folder. `is_whole`: the index has all that
+/// it should have, so that a link that it does not know was removed, and a crash kept it in the folder.
+pub(super) fn restore(store: &Store, is_whole: bool) -> Result<()> {
+    let folder = store.layout().names_folder();
+    let mut shown = if is_whole { names_in(store, folder)? } else { Vec::new() }.into_iter().peekable();
     let mut after = String::new();
     loop {
         let links = store.index().links_after(&after, LINKS_PER_READ)?;
         for (name, content) in &links {
-            let path = store.layout().names_folder().entry(name);
-            let shown = store.layout().disk.read_link(&path);
-            if shown.is_ok_and(|target| target == Layout::link_target(content)) {
+            while let Some(stray) = shown.next_if(|shown| shown < name) {
+                remove_stray(store, folder, &stray);
+            }
+            shown.next_if_eq(name);
+            let target = store.layout().disk.read_link(&folder.entry(name));
+            if target.is_ok_and(|target| target == Layout::link_target(content)) {
                 continue;
             }
             if let Ok(name) = FileName::new(name.as_str()) {
@@ -224,8 +230,32 @@ pub(super) fn restore(store: &Store) -> Result<()> {
         }
         match links.into_iter().next_back() {
             Some((last, _)) => after = last,
-            None => return Ok(()),
+            None => break,
         }
+    }
+    shown.for_each(|stray| remove_stray(store, folder, &stray));
+    Ok(())
+}
+
+/// The names that a folder shows, in order.
+fn names_in(store: &Store, folder: &Folder) -> Result<Vec<String>> {
+    let entries = store.layout().disk.read_dir(folder.path()).during("list", folder.path())?;
+    let mut names: Vec<String> = entries.iter().filter_map(|entry| folder.name_of(entry.to_str()?)).collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Removes the link of a name that stands for nothing here; what is no link to an object is left alone.
+fn remove_stray(store: &Store, folder: &Folder, name: &str) {
+    let target = store.layout().disk.read_link(&folder.entry(name));
+    let is_ours = |target: PathBuf| {
+        let content = target.file_name().and_then(parse_object_name);
+        content.is_some_and(|content| Layout::link_target(&content) == target)
+    };
+    if target.is_ok_and(is_ours)
+        && let Ok(name) = FileName::new(name)
+    {
+        store.show_link(&name);
     }
 }
 

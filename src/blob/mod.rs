@@ -87,7 +87,7 @@ pub use holders::Holder;
 pub use identity::PeerFile;
 pub use lapse::Unreferenced;
 pub use layout::object_path;
-pub use memory::MemoryDisk;
+pub use memory::{Loss, MemoryDisk};
 pub use notice::Notice;
 pub use receive::Receiver;
 pub use room::{Limits, Room};

@@ -55,6 +55,20 @@ pub enum Notice {
         /// The number of these bytes.
         skipped: u64,
     },
+    /// Some bytes of the log of name records held no record; it was written anew from the index.
+    LogMended {
+        /// The folder of the log.
+        dir: PathBuf,
+        /// The number of these bytes.
+        unsound: u64,
+    },
+    /// peer.toml was damaged; the one before it, which was kept as the spare file, was used.
+    IdentityMended {
+        /// The path of peer.toml.
+        path: PathBuf,
+        /// The damage, in words.
+        reason: String,
+    },
     /// The disk was full at the start: corrections of the index that the start found necessary are made once there is
     /// room.
     Full {
@@ -110,6 +124,19 @@ impl fmt::Display for Notice {
                 "{skipped} bytes in {} hold no name record any more; the others came back",
                 dir.display()
             ),
+            Notice::LogMended { dir, unsound } => write!(
+                f,
+                "{unsound} bytes in {} held no name record (a bit changed, or a crash cut an entry short); all records \
+                 are in the index, and were written there anew",
+                dir.display()
+            ),
+            Notice::IdentityMended { path, reason } => {
+                write!(
+                    f,
+                    "{} was damaged ({reason}); the one before it was used, and written anew",
+                    path.display()
+                )
+            }
             Notice::Full { dir } => write!(
                 f,
                 "the disk under {} is full: some files are not in the index, or no longer should be; that is put \

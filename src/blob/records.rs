@@ -5,6 +5,7 @@ use super::change::{Change, KeptName, KeptRecord};
 use super::error::Result;
 use super::graves::Grave;
 use super::holders::Holder;
+use super::identity::PeerFile;
 use super::notice::Notice;
 use super::siblings;
 use super::store::Store;
@@ -155,6 +156,30 @@ impl Store {
         let place = self.layout().quarantine_bytes(&format!("record-{key}"), bytes, reason)?;
         self.notices().tell(Notice::RecordHealed { reason: reason.to_owned(), place });
         Ok(())
+    }
+
+    /// Reads the log of records from its first byte to its last. If some of its bytes hold no record, because they have
+    /// changed or because a crash cut an entry short, the log is written anew from the index, and a notice says so.
+    ///
+    /// # Errors
+    /// The errors of the index and of the disk; the log then stays as it was.
+    pub fn scrub_records(&self) -> Result<()> {
+        // An index that was not built up again has not got all records of the log yet.
+        if !self.index().is_built()? {
+            return Ok(());
+        }
+        let _lock = self.base_lock();
+        let unsound = self.index().log().unsound_bytes()?;
+        if unsound > 0 {
+            self.index().write_log_base()?;
+            self.notices().tell(Notice::LogMended { dir: self.layout().records(), unsound });
+        }
+        Ok(())
+    }
+
+    /// Tells a person that peer.toml was damaged, and that the one before it was used.
+    pub fn tell_identity_mended(&self, reason: String) {
+        self.notices().tell(Notice::IdentityMended { path: PeerFile::path(self.dir()), reason });
     }
 
     /// Tells a person, once, that a value of the index cannot be read.

@@ -50,7 +50,7 @@ impl Authority {
             return Ok(authority);
         }
         let folder = certs_dir.join(CA_FOLDER);
-        fs::create_dir_all(certs_dir).map_err(|source| IdentityError::io(certs_dir, source))?;
+        files::make_folder(certs_dir).map_err(|source| IdentityError::io(certs_dir, source))?;
         Authority::found(certs_dir, &folder).map_err(|source| IdentityError::io(&folder, source))?;
         Authority::open(certs_dir)?.ok_or_else(|| IdentityError::Missing { path: folder.join(KEY_FILE) })
     }

@@ -333,7 +333,7 @@ impl Bundle {
         if !self.has_key() && !key_path.exists() {
             return Err(BundleError::NoKey { path: key_path });
         }
-        fs::create_dir_all(certs_dir).map_err(io)?;
+        files::make_folder(certs_dir).map_err(io)?;
         let _lock = identity::lock(certs_dir).map_err(io)?;
         self.install_ca(certs_dir, installed)?;
         let own_key = verifier::public_key(&self.certificate)?;

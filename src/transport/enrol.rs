@@ -221,7 +221,7 @@ async fn new_key(ticket: &Ticket) -> Result<SecretKey, EnrolError> {
 /// Keeps a new key; durable on return.
 fn keep_key(key: SecretKey, path: &Path) -> Result<SecretKey, IdentityError> {
     let io = |source| IdentityError::io(path, source);
-    fs::create_dir_all(path.parent().unwrap_or(path)).map_err(io)?;
+    files::make_folder(path.parent().unwrap_or(path)).map_err(io)?;
     files::write(path, key.to_pem().as_bytes(), Access::Private).map_err(io)?;
     Ok(key)
 }

@@ -1,6 +1,6 @@
 //! A peer's identity: its key, its certificate, its position; and the files that hold them.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -218,7 +218,7 @@ pub(super) fn folder(certs_dir: &Path) -> PathBuf {
 /// file.
 pub(super) fn lock(certs_dir: &Path) -> io::Result<File> {
     let folder = folder(certs_dir);
-    fs::create_dir_all(&folder)?;
+    files::make_folder(&folder)?;
     let lock = File::create(folder.join(LOCK_FILE))?;
     lock.lock()?;
     Ok(lock)

@@ -357,7 +357,7 @@ fn path(folder: &Path, id: &[u8; ID_BYTES]) -> PathBuf {
 
 /// Locks the folder of tickets for a change by one process alone; makes the folder. The lock ends with the file.
 fn lock(folder: &Path) -> io::Result<File> {
-    fs::create_dir_all(folder)?;
+    files::make_folder(folder)?;
     let lock = File::create(folder.join(".lock"))?;
     lock.lock()?;
     Ok(lock)

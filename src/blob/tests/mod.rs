@@ -11,9 +11,10 @@ use tempfile::TempDir;
 
 mod discard;
 mod everyday;
+mod flips;
 mod kept;
 mod leases;
-mod power;
+mod matrix;
 mod space;
 mod twins;
 

@@ -158,6 +158,9 @@ async fn prepare(
         let dir = data_dir.to_owned();
         spawn_blocking(move || {
             let store = Store::open(&dir, Arc::new(RealDisk))?;
+            if let Some(reason) = PeerFile::damage(&dir) {
+                store.tell_identity_mended(reason);
+            }
             if let Err(error) = shelf::look_for_siblings(&store) {
                 tracing::warn!(%error, "the names with siblings are not known");
             }

@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use super::light::{DiskFailure, Light};
 use super::real::Real;
 use super::span::outboard_of;
-use crate::blob::{BlobError, Freeing};
+use crate::blob::{BlobError, Freeing, Loss};
 use crate::files::{CopyHere, DiskError, DiskFault, HeldPage, Laws, OfferLook};
 use crate::id::{ContentId, KeyRange, Position, SetDigest};
 use crate::names::NameHistory;
@@ -193,6 +193,13 @@ impl Disk {
         match &self.0 {
             Kind::Light(_) => 0,
             Kind::Real(real) => real.memory.calls(),
+        }
+    }
+
+    /// Sets what each later crash of a process on a real disk leaves of the unsynced changes.
+    pub fn set_loss(&mut self, loss: Loss) {
+        if let Kind::Real(real) = &mut self.0 {
+            real.memory.set_loss(loss);
         }
     }
 

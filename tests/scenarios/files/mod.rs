@@ -13,6 +13,7 @@ mod leases;
 mod leave;
 mod life;
 mod names;
+mod power;
 mod repair;
 mod room;
 mod retention;
