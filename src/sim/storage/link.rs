@@ -15,7 +15,9 @@ use super::keeper::Keeper;
 use super::news::{News, Sender};
 use super::outcome::{Acknowledged, Ended, Outcome, StoredFile};
 use super::stream::Stream;
-use crate::files::{Piece as _, RingWish, free_surplus, keep_leases, keep_names, repair, take_over, tell_room};
+use crate::files::{
+    Piece as _, RingWish, free_surplus, keep_leases, keep_names, repair, take_over, tell_room,
+};
 use crate::names::Absence;
 use crate::replica::TakeOver;
 use crate::time::Moment;
