@@ -58,7 +58,9 @@ impl Worker {
     /// Receives a file to its end, linked under a name, and checks that the store takes it.
     fn receive(&self, file: usize, why: Kind, link: Option<(&str, u64)>) -> Done {
         let content = self.content(file);
-        let mut facts = vec![(Fact::Object(content), kind(why)), (Fact::Freed(content), NONE.to_owned())];
+        let none = [Fact::Freed(content), Fact::Lease(content)].map(|fact| (fact, NONE.to_owned()));
+        let mut facts = vec![(Fact::Object(content), kind(why))];
+        facts.extend(none);
         let link = link.map(|(link, clock)| Link { name: name(link), clock: Timestamp(clock) });
         facts.extend(link.iter().map(|link| (Fact::Link(link.name.clone()), content.to_string())));
         if why == Kind::Requested {
