@@ -12,7 +12,7 @@ use super::error::{BlobError, IoContext, Result, is_unreadable, unreadable};
 use super::folder::Folder;
 use super::layout::Layout;
 use super::notice::Notice;
-use super::receive::OBJECT_MODE;
+use super::part::OBJECT_MODE;
 use super::store::Store;
 use crate::id::{ContentId, FileName};
 use crate::outboard::ChunkHasher;

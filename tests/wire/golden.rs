@@ -151,6 +151,7 @@ fn storage_requests() -> Vec<StorageRequest> {
         Freed { content },
         Verified { objects: vec![content] },
         Compare { ranges: vec![RangeDigest { range, digest: SetDigest { count: 300, sum: 7 << 100 } }] },
+        FetchRange { content, offset: 1 << 20, length: 3 << 20 },
     ]
 }
 

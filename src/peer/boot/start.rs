@@ -16,7 +16,7 @@ use super::running::{Folders, Running};
 use crate::backoff::Backoff;
 use crate::blob::{BlobError, Limits, PeerFile, RealDisk, Store, occupy};
 use crate::chord::{Node, NodeConfig, Start};
-use crate::config::{ByteLimit, Interval, RepairSettings, RingSettings};
+use crate::config::{ByteLimit, Interval, RateSettings, RepairSettings, RingSettings};
 use crate::files;
 use crate::id::Position;
 use crate::peer::api::{Entrance, StartError, StartNotice, StartOptions};
@@ -62,6 +62,7 @@ struct Parts {
     me: Entry,
     interval: Interval,
     repair: RepairSettings,
+    rates: RateSettings,
     surplus_wait: Duration,
     certs_dir: PathBuf,
 }
@@ -81,6 +82,7 @@ pub async fn start(options: StartOptions) -> Result<Handle, StartError> {
 /// [`StartError`].
 pub async fn start_telling(options: StartOptions, notice: &Notice<'_>) -> Result<Handle, StartError> {
     options.repair.validate()?;
+    options.rates.validate()?;
     if let Some(settings) = &options.settings {
         settings.validate()?;
     }
@@ -247,6 +249,7 @@ async fn prepare(
         me,
         interval,
         repair: options.repair,
+        rates: options.rates,
         surplus_wait: options.surplus_wait,
         certs_dir: folders.certs_dir.clone(),
     })
@@ -283,6 +286,7 @@ fn launch(parts: Parts) -> Handle {
         me,
         interval,
         repair,
+        rates,
         surplus_wait,
         certs_dir,
     } = parts;
@@ -309,7 +313,7 @@ fn launch(parts: Parts) -> Handle {
         identity,
         verifier,
         ring: RingState::new(seen, actor, interval.duration(), certs_dir),
-        flows: FlowState::new(repair, surplus_wait),
+        flows: FlowState::new(repair, rates, surplus_wait),
         control: ControlState::default(),
     });
     shared.recall(known);

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::bytes::read_ahead;
 use crate::blob::{BlobError, ObjectReader};
-use crate::files::{Asking as _, Fetch, Wish, holders_to_ask};
+use crate::files::{Asking as _, Env as _, Fetch, Wish, holders_to_ask};
 use crate::id::ContentId;
 use crate::outboard::{CHUNK_BYTES, Outboard, chunk_count, verify_chunk};
 use crate::peer::api::{Progress, ReadError, RequestError};
@@ -26,6 +26,7 @@ pub(in crate::peer) type Pieces = mpsc::Receiver<Result<Bytes, BlobError>>;
 
 /// An object that is read from its holders.
 pub(in crate::peer) struct Relay {
+    env: Arc<Shared>,
     fetch: Fetch<Shared>,
     object: ObjectInfo,
     outboard: Outboard,
@@ -122,12 +123,11 @@ impl Shared {
         let mut fetch = Fetch::new(self, wish, holders.entries, Arc::new(Progress::default()));
         let unreachable = || RequestError::Unreachable { content, holders: Vec::new() };
         let (object, outboard) = fetch.plan().await.ok_or_else(unreachable)?;
-        let outboard = match outboard {
-            None if chunk_count(object.length) == 1 => Outboard::new(object.length, Vec::new()).ok(),
-            outboard => outboard,
-        };
         match outboard {
-            Some(outboard) => Ok(Relay { fetch, object, outboard, part: Part::default() }),
+            Some(outboard) => {
+                let env = self.clone();
+                Ok(Relay { env, fetch, object, outboard, part: Part::default() })
+            }
             None => Err(self.disk_failure(
                 content,
                 "its bytes could only be checked once all are here, and there is no room for them",
@@ -180,7 +180,10 @@ impl Relay {
             };
             while let Some(lacking) = self.part.lacking(length) {
                 match stream.piece(lacking as u64).await {
-                    Ok(Some(piece)) => self.part.bytes.extend_from_slice(&piece),
+                    Ok(Some(piece)) => {
+                        self.part.bytes.extend_from_slice(&piece);
+                        self.env.transfers().download.take(&self.env, piece.len() as u64).await;
+                    }
                     // The holder stands still or is gone. The part that came from it serves with the next holder.
                     Ok(None) | Err(_) => {
                         self.fetch.broke_off(holder);

@@ -12,8 +12,8 @@ use super::lost_search::LostSearch;
 use super::mending::Mending;
 use super::notice_book::NoticeBook;
 use super::scrubs::Scrubs;
-use crate::config::RepairSettings;
-use crate::files::Transfers;
+use crate::config::{RateSettings, RepairSettings};
+use crate::files::{Rates, Transfers};
 use crate::id::ContentId;
 use crate::names::Bygones;
 use crate::peer::api::LeaveReport;
@@ -67,8 +67,13 @@ pub(in crate::peer) struct FlowState {
 impl FlowState {
     /// The state of a peer with these settings, before anything has happened; its surplus copies stay for so long while
     /// there is room.
-    pub(in crate::peer) fn new(repair: RepairSettings, surplus_wait: Duration) -> FlowState {
-        let transfers = Transfers::new(repair.rate_bytes_s);
+    pub(in crate::peer) fn new(
+        repair: RepairSettings,
+        rates: RateSettings,
+        surplus_wait: Duration,
+    ) -> FlowState {
+        let (upload, download) = (rates.upload_bytes_s, rates.download_bytes_s);
+        let transfers = Transfers::new(Rates { repair: repair.rate_bytes_s, upload, download });
         FlowState { repair, transfers, surplus_wait, ..FlowState::default() }
     }
 
