@@ -292,7 +292,12 @@ impl<E: Env> Fetch<E> {
         }
     }
 
-    /// Asks a holder for the bytes of the object from `offset` on.
+    /// The holders that can be asked.
+    pub fn holders(&self) -> &[Entry] {
+        &self.holders
+    }
+
+    /// Asks a holder for bytes of the object: the offset of the first, and their number.
     ///
     /// # Errors
     /// The holder does not give them.
@@ -300,9 +305,9 @@ impl<E: Env> Fetch<E> {
         &self,
         holder: &Entry,
         object: ObjectInfo,
-        offset: u64,
+        range: (u64, u64),
     ) -> Result<E::Asking, NotOpened> {
-        open_range(&self.env, &self.wish, holder, object, (offset, u64::MAX)).await
+        open_range(&self.env, &self.wish, holder, object, range).await
     }
 
     /// Handles a holder that gave bytes which do not match the object.

@@ -86,7 +86,7 @@ async fn stream_from<E: Env>(
     object: ObjectInfo,
 ) -> StreamEnd<E::DiskError> {
     let offset = incoming.offset();
-    let mut stream = match fetch.open(holder, object, offset).await {
+    let mut stream = match fetch.open(holder, object, (offset, u64::MAX)).await {
         Ok(stream) => stream,
         Err(NotOpened::Busy) => return StreamEnd::BrokenOff,
         Err(NotOpened::Lost) => return StreamEnd::Lost,

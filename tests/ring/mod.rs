@@ -18,6 +18,7 @@ mod health;
 mod idle;
 mod input;
 mod kills;
+mod many;
 mod names;
 mod pauses;
 pub mod peer;
